@@ -1,0 +1,5 @@
+"""Hand everything to setup.cfg."""
+
+from setuptools import setup
+
+setup()
