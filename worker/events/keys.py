@@ -1,0 +1,27 @@
+"""Compare names and property keys without regard to their spelling."""
+
+from functools import lru_cache
+from typing import Any
+
+# Longer keys are no property that anybody knows, and must not fill the cache below.
+_LONGEST_KEY = 64
+
+
+@lru_cache(maxsize=16_384)
+def fold(name: str) -> str:
+    """Return a name's letters and digits in lower case: Title Case, snake_case and camelCase become one."""
+    return "".join(filter(str.isalnum, name.casefold()))
+
+
+def fold_keys(properties: object) -> dict[str, Any]:
+    """Return a mapping's entries under folded keys, without nulls; the first of two spellings stays.
+
+    Anything but a mapping has no entries.
+    """
+    found: dict[str, Any] = {}
+    if not isinstance(properties, dict):
+        return found
+    for key, value in properties.items():
+        if value is not None and len(key) <= _LONGEST_KEY:
+            found.setdefault(fold(key), value)
+    return found

@@ -1,0 +1,46 @@
+"""Read a moment out of what senders write."""
+
+import re
+from datetime import UTC, datetime
+
+_ISO = re.compile(
+    r"\d{4}-?\d\d-?\d\d([Tt ]\d\d(:?\d\d(:?\d\d([.,]\d{1,9})?)?)?([Zz]|[+-]\d\d(:?\d\d)?)?)?", re.ASCII
+)
+_EPOCH_DIGITS = re.compile(r"\d{9,19}(\.\d{1,9})?", re.ASCII)
+
+
+def parse_time(value: object) -> float | None:
+    """Return the Unix time in seconds that an ISO 8601 text or an epoch number stands for, else None.
+
+    Seconds, milliseconds, microseconds and nanoseconds are told apart by size; a time without an offset is
+    UTC.
+    """
+    if type(value) is str:
+        return _from_text(value)
+    if type(value) is int or type(value) is float:
+        return _from_epoch(value)
+    return None
+
+
+def _from_text(text: str) -> float | None:
+    # What JavaScript's toISOString writes needs no look beforehand.
+    if not (len(text) == 24 and text[10] == "T" and text[23] == "Z"):
+        text = text.strip()
+        if _EPOCH_DIGITS.fullmatch(text):
+            return _from_epoch(float(text))
+        if not _ISO.fullmatch(text):
+            return None
+        text = text.replace("z", "Z")
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _from_epoch(number: float) -> float | None:
+    # Seconds from 1973 to 5138; a smaller number is seconds divided by a thousand, which is nobody's time.
+    for lowest, divisor in ((1e8, 1), (1e11, 1e3), (1e14, 1e6), (1e17, 1e9)):
+        if lowest <= number < lowest * 1e3:
+            return float(number / divisor)
+    return None
