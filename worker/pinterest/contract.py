@@ -1,0 +1,157 @@
+"""Pinterest's closed contract, checked strictly before an event may join a batch."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+ACTION_SOURCES = ("web", "app_android", "app_ios", "offline")
+
+_EVENT: Mapping[str, type] = {
+    "event_name": str,
+    "action_source": str,
+    "event_time": int,
+    "event_id": str,
+    "event_source_url": str,
+    "opt_out": bool,
+    "partner_name": str,
+    "user_data": dict,
+    "custom_data": dict,
+    "app_id": str,
+    "app_name": str,
+    "app_version": str,
+    "device_brand": str,
+    "device_carrier": str,
+    "device_model": str,
+    "device_type": str,
+    "os_version": str,
+    "language": str,
+    "wifi": bool,
+}
+_REQUIRED = {"event_name", "action_source", "event_time", "event_id", "user_data"}
+_NOTHING: Mapping[str, Any] = {}
+_CUSTOM_DATA: Mapping[str, type] = {
+    "currency": str,
+    "value": str,
+    "content_ids": list,
+    "contents": list,
+    "num_items": int,
+    "order_id": str,
+    "search_string": str,
+    "content_name": str,
+    "content_category": str,
+    "content_brand": str,
+    "predicted_ltv": str,
+    "opt_out_type": str,
+}
+_CONTENT: Mapping[str, type] = {
+    "id": str,
+    "item_price": str,
+    "quantity": int,
+    "item_name": str,
+    "item_category": str,
+    "item_brand": str,
+}
+_HASHED = ["em", "ph", "ge", "db", "ln", "fn", "ct", "st", "zp", "country", "external_id", "hashed_maids"]
+_USER_DATA: Mapping[str, type] = dict.fromkeys(_HASHED, list) | {
+    "client_ip_address": str,
+    "client_user_agent": str,
+    "click_id": str,
+    "partner_id": str,
+}
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_AMOUNT = re.compile(r"\d{1,12}(\.\d{1,6})?", re.ASCII)
+
+
+def check(payload: Mapping[str, Any]) -> str | None:
+    """Return a sentence that says what Pinterest would refuse about an event, or None.
+
+    Stricter than Pinterest in what it may hold: nothing empty, nothing null, no key that is never sent here.
+    """
+    if not payload.keys() >= _REQUIRED:
+        return f"{min(_REQUIRED - payload.keys())} is missing."
+    wrong = _check_object(payload, _EVENT, "event")
+    if wrong:
+        return wrong
+    if payload["action_source"] not in ACTION_SOURCES:
+        return "action_source is none of Pinterest's."
+    if not _NAME.fullmatch(payload["event_name"]):
+        return "event_name has characters that Pinterest does not take."
+    if payload["event_time"] <= 0:
+        return "event_time is no Unix time in seconds."
+    return _check_user_data(payload["user_data"]) or _check_custom_data(payload.get("custom_data", _NOTHING))
+
+
+def has_identity(user_data: Mapping[str, Any]) -> bool:
+    """Say whether Pinterest can tell whose event it is."""
+    if "em" in user_data or "hashed_maids" in user_data:
+        return True
+    return "client_ip_address" in user_data and "client_user_agent" in user_data
+
+
+def _check_object(found: Mapping[str, Any], types: Mapping[str, type], where: str) -> str | None:
+    for key, value in found.items():
+        wanted = types.get(key)
+        if type(value) is not wanted:
+            if wanted is None:
+                return f"{where} has a key that Pinterest does not know."
+            return f"{key} must be of type {wanted.__name__}."
+        # Nothing that is sent may be empty; false and zero are values.
+        if not value and wanted is not bool and wanted is not int:
+            return f"{key} is empty."
+    return None
+
+
+def _check_user_data(user_data: Mapping[str, Any]) -> str | None:
+    wrong = _check_object(user_data, _USER_DATA, "user_data")
+    if wrong:
+        return wrong
+    if not has_identity(user_data):
+        return "user_data must have em, hashed_maids, or both client_ip_address and client_user_agent."
+    digests: list[Any] = []
+    for value in user_data.values():
+        if type(value) is list:
+            digests += value
+    return None if _are_hashes(digests) else "user_data has a value that must be a SHA-256 hash and is none."
+
+
+def _are_hashes(digests: list[Any]) -> bool:
+    try:
+        joined = "".join(digests)
+        if set(map(len, digests)) - {64}:
+            return False
+        # Much quicker than a regular expression; the way back shows upper case and spaces.
+        return bytes.fromhex(joined).hex() == joined
+    except (TypeError, ValueError):
+        return False
+
+
+def _check_custom_data(custom_data: Mapping[str, Any]) -> str | None:
+    wrong = _check_object(custom_data, _CUSTOM_DATA, "custom_data")
+    if wrong:
+        return wrong
+    if not _all_texts(custom_data.get("content_ids", ())):
+        return "content_ids must be a list of texts."
+    if not _are_numbers(custom_data, "value", "num_items"):
+        return "value or num_items is no number above zero, plainly written."
+    for content in custom_data.get("contents", ()):
+        wrong = _check_content(content)
+        if wrong:
+            return wrong
+    return None
+
+
+def _check_content(content: Any) -> str | None:
+    if type(content) is not dict or not content:
+        return "contents must be a list of objects."
+    wrong = _check_object(content, _CONTENT, "contents")
+    if not wrong and not _are_numbers(content, "item_price", "quantity"):
+        wrong = "item_price or quantity is no number above zero, plainly written."
+    return wrong
+
+
+def _are_numbers(holder: Mapping[str, Any], amount: str, count: str) -> bool:
+    return bool(_AMOUNT.fullmatch(holder.get(amount, "0"))) and holder.get(count, 1) >= 1
+
+
+def _all_texts(values: Any) -> bool:
+    return all(values) and set(map(type, values)) <= {str}
