@@ -1,0 +1,1 @@
+"""Keep every event and delivery: the only place with SQL."""

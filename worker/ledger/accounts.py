@@ -1,0 +1,211 @@
+"""Keep ad accounts with their rate limits, and credentials with their pauses."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, case, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from worker.ledger.rows import upsert
+from worker.ledger.schema import IS_LIVE, ad_account, batch, credential, integration
+from worker.ledger.vault import Vault
+
+TOKEN = b"access token"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Hold where a batch goes and whether it may go now."""
+
+    id: int
+    ad_account: int
+    ad_account_id: str
+    paused_class: str | None
+    paused_reason: str | None
+    paused_at: float | None
+    paused_by: str | None
+    rate_limit_rps: float
+    rate_limit_burst: int
+    breaker_failures: int
+    breaker_open_until: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Hold a rate limit: requests a second, and how many may go at once after a rest."""
+
+    rps: float
+    burst: int
+
+
+def enrol(connection: Connection, ad_account_id: str, rate: Rate) -> int:
+    """Return an ad account's number, made on first sight; a rate that differs replaces the old one."""
+    found = connection.execute(
+        select(ad_account).where(ad_account.c.ad_account_id == ad_account_id)
+    ).one_or_none()
+    if found is None:
+        values = {"ad_account_id": ad_account_id, "rate_limit_rps": rate.rps, "rate_limit_burst": rate.burst}
+        try:
+            with connection.begin_nested():
+                made = connection.execute(insert(ad_account).values(values).returning(ad_account.c.id))
+                return int(made.scalar_one())
+        except IntegrityError:
+            # Another process enrolled it in the meantime.
+            return enrol(connection, ad_account_id, rate)
+    if (found.rate_limit_rps, found.rate_limit_burst) != (rate.rps, rate.burst):
+        set_rate(connection, found.id, rate)
+    return int(found.id)
+
+
+def set_rate(connection: Connection, account: int, rate: Rate, now: float | None = None) -> None:
+    """Set an ad account's rate limit; it holds from the next request on.
+
+    What was spent stays spent: the bucket is as full as before, measured in requests.
+    """
+    now = time.time() if now is None else now
+    spent = (ad_account.c.arrival_at - now) * ad_account.c.rate_limit_rps
+    values = {
+        "rate_limit_rps": rate.rps,
+        "rate_limit_burst": rate.burst,
+        "arrival_at": case((ad_account.c.arrival_at > now, now + spent / rate.rps), else_=0.0),
+    }
+    connection.execute(update(ad_account).where(ad_account.c.id == account).values(values))
+
+
+def entrust(connection: Connection, vault: Vault, account: int, token: str, now: float) -> int:
+    """Return the number of an ad account's credential, kept sealed; the same token gives the same number."""
+    fingerprint = vault.keyed_hash("access token", token)
+    wanted = select(credential.c.id).where(
+        credential.c.ad_account == account, credential.c.fingerprint == fingerprint
+    )
+    found = connection.scalar(wanted)
+    if found is None:
+        values = {
+            "ad_account": account,
+            "fingerprint": fingerprint,
+            "token": vault.seal(token.encode(), TOKEN),
+            "created_at": now,
+        }
+        # Another process may entrust the same token at this moment.
+        connection.execute(upsert(connection, credential).values(values).on_conflict_do_nothing())
+        found = connection.execute(wanted).scalar_one()
+    return int(found)
+
+
+def token(connection: Connection, vault: Vault, credential_id: int) -> str:
+    """Return a credential's access token, opened."""
+    sealed = connection.scalar(select(credential.c.token).where(credential.c.id == credential_id))
+    if sealed is None:
+        raise LookupError(f"credential {credential_id} is not in the ledger")
+    return vault.open(sealed, TOKEN).decode()
+
+
+def find(connection: Connection, credential_id: int) -> Credential:
+    """Return a credential."""
+    row = connection.execute(_credentials().where(credential.c.id == credential_id)).one()
+    return _credential(row)
+
+
+def in_use(connection: Connection) -> list[Credential]:
+    """Return the credentials that an integration uses, or that still hold batches."""
+    used = select(integration.c.credential_id)
+    holding = select(batch.c.credential_id).where(IS_LIVE)
+    wanted = _credentials().where(credential.c.id.in_(used.union(holding))).order_by(credential.c.id)
+    return [_credential(row) for row in connection.execute(wanted)]
+
+
+def pause(
+    connection: Connection, credential_id: int, paused_class: str, reason: str, actor: str, now: float
+) -> bool:
+    """Stop sending with a credential; tell whether that changed anything."""
+    running = update(credential).where(credential.c.id == credential_id, credential.c.paused_at.is_(None))
+    values = {"paused_at": now, "paused_by": actor, "paused_class": paused_class, "paused_reason": reason}
+    return connection.execute(running.values(values)).rowcount == 1
+
+
+def resume(connection: Connection, credential_id: int) -> bool:
+    """Send again; tell whether that changed anything."""
+    paused = update(credential).where(credential.c.id == credential_id, credential.c.paused_at.is_not(None))
+    values = {"paused_at": None, "paused_by": None, "paused_class": None, "paused_reason": None}
+    return connection.execute(paused.values(values)).rowcount == 1
+
+
+def set_breaker(connection: Connection, credential_id: int, failures: int, open_until: float | None) -> None:
+    """Write a credential's breaker down; a probe that was under way is over with it."""
+    values = {
+        "breaker_failures": failures,
+        "breaker_open_until": open_until,
+        "breaker_probe_until": None,
+    }
+    connection.execute(update(credential).where(credential.c.id == credential_id).values(values))
+
+
+def begin_probe(connection: Connection, credential_id: int, probe_seconds: float, now: float) -> bool:
+    """Claim the one probe of a breaker whose pause is over; False means that another batch probes already."""
+    mine = update(credential).where(
+        credential.c.id == credential_id,
+        credential.c.breaker_open_until <= now,
+        or_(credential.c.breaker_probe_until.is_(None), credential.c.breaker_probe_until <= now),
+    )
+    return connection.execute(mine.values(breaker_probe_until=now + probe_seconds)).rowcount == 1
+
+
+def rehome(connection: Connection, old: int, new: int) -> None:
+    """Give the batches of an abandoned credential to its successor, also those that are being sent.
+
+    Such a one, refused for the old token, would else come back to a credential that nobody ever resumes.
+    """
+    if old == new:
+        return
+    still_used = select(integration.c.id).where(integration.c.credential_id == old).limit(1)
+    if connection.execute(still_used).first() is None:
+        abandoned = update(batch).where(batch.c.credential_id == old, IS_LIVE)
+        connection.execute(abandoned.values(credential_id=new))
+
+
+def take_token(connection: Connection, account: int, now: float) -> float:
+    """Spend one request of an ad account's rate; return the seconds to wait before it may go.
+
+    This is the generic cell rate algorithm: over any time t no more than burst + rps x t requests go, however
+    many workers there are, because the bucket is one number in one row. A caller that does not want to wait
+    so long has to roll back, so that nothing was spent.
+    """
+    row = connection.execute(
+        update(ad_account)
+        .where(ad_account.c.id == account)
+        .values(arrival_at=_later(now) + 1.0 / ad_account.c.rate_limit_rps)
+        .returning(ad_account.c.arrival_at, ad_account.c.rate_limit_rps, ad_account.c.rate_limit_burst)
+    ).one()
+    return max(0.0, float(row.arrival_at - row.rate_limit_burst / row.rate_limit_rps - now))
+
+
+def slow_down(connection: Connection, account: int, until: float) -> None:
+    """Let nothing go before a time, because Pinterest said so."""
+    full = until + (ad_account.c.rate_limit_burst - 1) / ad_account.c.rate_limit_rps
+    slower = update(ad_account).where(ad_account.c.id == account, ad_account.c.arrival_at < full)
+    connection.execute(slower.values(arrival_at=full))
+
+
+def _later(now: float) -> Any:
+    return case((ad_account.c.arrival_at > now, ad_account.c.arrival_at), else_=now)
+
+
+def _credentials() -> Any:
+    return select(
+        credential.c.id,
+        credential.c.ad_account,
+        ad_account.c.ad_account_id,
+        credential.c.paused_class,
+        credential.c.paused_reason,
+        credential.c.paused_at,
+        credential.c.paused_by,
+        ad_account.c.rate_limit_rps,
+        ad_account.c.rate_limit_burst,
+        credential.c.breaker_failures,
+        credential.c.breaker_open_until,
+    ).join(ad_account, ad_account.c.id == credential.c.ad_account)
+
+
+def _credential(row: Any) -> Credential:
+    return Credential(**row._mapping)

@@ -1,0 +1,212 @@
+"""Claim pending events: make batches of what waits longest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, func, insert, or_, select, update
+
+from worker.ledger.rows import chunks
+from worker.ledger.schema import IS_LIVE, BatchStatus, State, batch, credential, delivery, integration
+
+BATCH_MAX_EVENTS = 1_000
+# Pinterest looks at the first 20 events of a test request only.
+TEST_BATCH_MAX_EVENTS = 20
+BATCH_MAX_BYTES = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Name what may share a request: one credential of one ad account, test or not, offline or not."""
+
+    credential_id: int
+    ad_account: int
+    test: bool
+    offline: bool
+
+    @property
+    def max_events(self) -> int:
+        return TEST_BATCH_MAX_EVENTS if self.test else BATCH_MAX_EVENTS
+
+
+class Parent(Protocol):
+    """Describe the batch that another one is a part of."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def attempts_spent(self) -> int: ...
+    @property
+    def unreadable_answers(self) -> int: ...
+    @property
+    def first_tried_at(self) -> float: ...
+
+
+def groups(connection: Connection, now: float) -> list[tuple[Group, float]]:
+    """Return the groups that have pending events and may send, with the time their oldest was accepted."""
+    found: dict[Group, float] = {}
+    for test in (False, True):
+        for offline in (False, True):
+            for credential_id, account, accepted_at in connection.execute(
+                _oldest_pending(test, offline, now)
+            ):
+                if accepted_at is not None:
+                    group = Group(credential_id, account, test, offline)
+                    found[group] = min(accepted_at, found.get(group, accepted_at))
+    return list(found.items())
+
+
+def oldest(connection: Connection, group: Group) -> float | None:
+    """Return when the oldest pending event of a group was accepted."""
+    found = []
+    for number in _integrations_of(connection, group):
+        wanted = select(delivery.c.accepted_at).where(*_is_pending_of(number, group))
+        first = connection.scalar(wanted.order_by(delivery.c.id).limit(1))
+        if first is not None:
+            found.append(float(first))
+    return min(found, default=None)
+
+
+def is_full(connection: Connection, group: Group) -> bool:
+    """Tell whether a group has a whole batch of pending events."""
+    missing = group.max_events
+    for number in _integrations_of(connection, group):
+        wanted = select(delivery.c.id).where(*_is_pending_of(number, group)).limit(missing).subquery()
+        missing -= connection.scalar(select(func.count()).select_from(wanted)) or 0
+        if missing <= 0:
+            return True
+    return False
+
+
+def claim(connection: Connection, group: Group, window: int, now: float) -> int | None:
+    """Make one batch of a group's oldest pending events; return its id.
+
+    None means that there is nothing to claim, that ``window`` batches of the credential are under way, or
+    that another batcher is at this credential.
+    """
+    if not _lock(connection, group) or _under_way(connection, group.credential_id) >= window:
+        return None
+    ids = _oldest_ids(connection, group)
+    if not ids:
+        return None
+    batch_id = insert_batch(connection, group, len(ids), now)
+    claimed = 0
+    for some in chunks(ids):
+        # A hand may have discarded some of them since they were read.
+        pending = update(delivery).where(
+            delivery.c.id.in_(some), delivery.c.state == State.OPEN.value, delivery.c.batch_id.is_(None)
+        )
+        claimed += connection.execute(pending.values(batch_id=batch_id)).rowcount
+    if claimed != len(ids):
+        connection.execute(update(batch).where(batch.c.id == batch_id).values(events=claimed))
+    return batch_id
+
+
+def insert_batch(
+    connection: Connection,
+    group: Group,
+    events: int,
+    now: float,
+    *,
+    parent: Parent | None = None,
+    not_before: float | None = None,
+) -> int:
+    """Add a batch that is ready; a part of a split one goes on with its parent's history."""
+    values = {
+        "ad_account": group.ad_account,
+        "credential_id": group.credential_id,
+        "test": group.test,
+        "offline": group.offline,
+        "events": events,
+        "status": BatchStatus.READY,
+        "attempt": 0,
+        "attempts_spent": parent.attempts_spent if parent else 0,
+        "unreadable_answers": parent.unreadable_answers if parent else 0,
+        "not_before": now if not_before is None else not_before,
+        "hinted_at": now,
+        "created_at": now,
+        "first_tried_at": parent.first_tried_at if parent else None,
+        "parent_id": parent.id if parent else None,
+    }
+    return int(connection.execute(insert(batch).values(values).returning(batch.c.id)).scalar_one())
+
+
+def _is_closed(now: float) -> Any:
+    # While a breaker is open events wait as pending; once its pause is over a batch is needed to probe with.
+    return or_(credential.c.breaker_open_until.is_(None), credential.c.breaker_open_until <= now)
+
+
+def _oldest_pending(test: bool, offline: bool, now: float) -> Any:
+    oldest = (
+        select(delivery.c.accepted_at)
+        .where(
+            delivery.c.integration_id == integration.c.id,
+            delivery.c.test == test,
+            delivery.c.offline == offline,
+            delivery.c.state == State.OPEN.value,
+            delivery.c.batch_id.is_(None),
+        )
+        .order_by(delivery.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return (
+        select(integration.c.credential_id, integration.c.ad_account, oldest)
+        .join(credential, credential.c.id == integration.c.credential_id)
+        .where(integration.c.enabled, credential.c.paused_at.is_(None), _is_closed(now))
+    )
+
+
+def _integrations_of(connection: Connection, group: Group) -> list[int]:
+    wanted = select(integration.c.id).where(
+        integration.c.credential_id == group.credential_id, integration.c.enabled
+    )
+    return list(connection.scalars(wanted))
+
+
+def _is_pending_of(number: int, group: Group) -> tuple[Any, ...]:
+    return (
+        delivery.c.integration_id == number,
+        delivery.c.test == group.test,
+        delivery.c.offline == group.offline,
+        delivery.c.state == State.OPEN.value,
+        delivery.c.batch_id.is_(None),
+    )
+
+
+def _lock(connection: Connection, group: Group) -> bool:
+    # SQLite ignores FOR UPDATE: there the immediate transaction has locked everything already.
+    wanted = select(credential.c.id).where(
+        credential.c.id == group.credential_id, credential.c.paused_at.is_(None)
+    )
+    return connection.execute(wanted.with_for_update(skip_locked=True)).first() is not None
+
+
+def _under_way(connection: Connection, credential_id: int) -> int:
+    live = select(func.count()).where(batch.c.credential_id == credential_id, IS_LIVE)
+    return connection.scalar(live) or 0
+
+
+def _oldest_ids(connection: Connection, group: Group) -> list[int]:
+    rows: list[tuple[int, int]] = []
+    for number in _integrations_of(connection, group):
+        wanted = (
+            select(delivery.c.id, delivery.c.size_bytes)
+            .where(*_is_pending_of(number, group))
+            .order_by(delivery.c.id)
+            .limit(group.max_events)
+        )
+        rows += [(row[0], row[1]) for row in connection.execute(wanted)]
+    return _fitting(sorted(rows), group.max_events)
+
+
+def _fitting(rows: Sequence[tuple[int, int]], max_events: int) -> list[int]:
+    """Return the leading ids whose texts fit into one request; a single text always does."""
+    ids: list[int] = []
+    total = 0
+    for delivery_id, size in rows[:max_events]:
+        total += size + 1
+        if ids and total > BATCH_MAX_BYTES:
+            break
+        ids.append(delivery_id)
+    return ids

@@ -1,0 +1,220 @@
+"""Open the ledger's database, and lend connections for reading and for writing."""
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from worker.ledger.vault import Vault
+
+# Above the longest wait for the write lock that healthy operation shows, below a caller's patience.
+BUSY_TIMEOUT_SECONDS = 10
+
+# SQLite's BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN and PROTOCOL: they pass.
+_SQLITE_AWAY = frozenset({5, 6, 7, 8, 9, 10, 13, 14, 15})
+# A server that was demoted to a replica takes no writes; the next connection finds the new primary.
+_POSTGRESQL_READ_ONLY = "25006"
+
+
+class LedgerBusyError(Exception):
+    """The write lock was not to be had in time."""
+
+
+class Ledger:
+    """Lend connections to the book of record.
+
+    ``read`` gives a plain connection, ``write`` one inside a transaction that is committed on leaving. On
+    SQLite a write begins with ``BEGIN IMMEDIATE`` behind a file lock: SQLite's own waiting sleeps and polls,
+    which is unfair and slow where several processes write.
+    """
+
+    def __init__(self, url: str, encryption_keys: tuple[str, ...]) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            self._reader, self._writer = self._sqlite_engines()
+            self._gate: _Gate | None = _Gate(Path(f"{self.url.database}.lock"))
+        else:
+            self._reader = self._writer = self._server_engine()
+            self._gate = None
+        self._thread = threading.local()
+        self.vault = Vault(self, encryption_keys)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Lend a connection that only reads."""
+        with self._reader.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Lend a connection whose every statement sees the same moment."""
+        # A reading transaction of SQLite is one already.
+        engine = self._reader
+        if not self.is_sqlite:
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Lend a connection inside one transaction; an exception rolls it back.
+
+        Raises:
+            LedgerBusyError: others held the write lock for too long.
+        """
+        if self.is_writing:
+            raise RuntimeError("a write inside a write would wait for itself")
+        gate = self._gate.passed() if self._gate is not None else nullcontext()
+        with gate, self._writer.begin() as connection:
+            self._thread.writing = True
+            try:
+                yield connection
+            finally:
+                self._thread.writing = False
+
+    @property
+    def is_writing(self) -> bool:
+        """Tell whether the calling thread is inside a write."""
+        return getattr(self._thread, "writing", False)
+
+    @property
+    def write_engine(self) -> Engine:
+        """Return the engine that migrations run on."""
+        return self._writer
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self._reader.dispose()
+        self._writer.dispose()
+
+    def _server_engine(self) -> Engine:
+        # A pool as large as a delivery process has threads; pre-ping finds out that the server restarted.
+        return create_engine(
+            self.url,
+            pool_size=10,
+            max_overflow=30,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"connect_timeout": 4, "options": "-c lock_timeout=10s -c statement_timeout=60s"},
+        )
+
+    def _sqlite_engines(self) -> tuple[Engine, Engine]:
+        Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
+        arguments: dict[str, Any] = {"check_same_thread": False, "timeout": BUSY_TIMEOUT_SECONDS}
+        # The parameters hold ids of people, which an error must not write into a log.
+        hidden = {"connect_args": arguments, "hide_parameters": True}
+        reader = create_engine(self.url, pool_size=10, max_overflow=30, **hidden)
+        # One writer at a time gets in, so one connection is all that is ever needed.
+        writer = create_engine(self.url, pool_size=1, max_overflow=4, **hidden)
+        for engine, begin in ((reader, "BEGIN"), (writer, "BEGIN IMMEDIATE")):
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", _begin_with(begin))
+        return reader, writer
+
+
+def is_ledger_away(error: BaseException) -> bool:
+    """Tell whether an exception means that the database is away, rather than that the data is wrong."""
+    if isinstance(error, LedgerBusyError | PoolTimeoutError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    sqlite_code = getattr(error.orig, "sqlite_errorcode", None)
+    if sqlite_code is not None:
+        # The low byte is the kind; a missing table or a wrong statement is no outage.
+        return sqlite_code & 0xFF in _SQLITE_AWAY
+    if getattr(error.orig, "sqlstate", None) == _POSTGRESQL_READ_ONLY:
+        return True
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # Python's driver must not begin transactions by itself: `_begin_with` does.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode=WAL",
+        # Accepted means on the disk, also when the power fails.
+        "synchronous=FULL",
+        f"busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}",
+        "cache_size=-16000",
+        "temp_store=MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_with(statement: str) -> Any:
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(statement)
+
+    return begin
+
+
+class _Gate:
+    """Let one thread of one process write at a time, in about the order of coming."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._threads = threading.Lock()
+
+    @contextmanager
+    def passed(self) -> Iterator[None]:
+        if not self._threads.acquire(timeout=BUSY_TIMEOUT_SECONDS):
+            raise LedgerBusyError("the ledger's write lock was not free in time")
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                _lock_within(descriptor, BUSY_TIMEOUT_SECONDS)
+            except BaseException:
+                # A thread that still waits for the lock has a copy of its own.
+                os.close(descriptor)
+                raise
+            try:
+                yield
+            finally:
+                # Unlocked by name: a child that was forked meanwhile has the file open as well.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                os.close(descriptor)
+        finally:
+            self._threads.release()
+
+
+def _lock_within(descriptor: int, seconds: float) -> None:
+    """Lock a file, or raise `LedgerBusyError`.
+
+    The kernel queues who waits, which is what makes it fair, but knows no time limit: trying again and again
+    made the slowest in a hundred wait ten times as long. So a thread waits, and may be left behind.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    except BlockingIOError:
+        pass
+    granted: Future[None] = Future()
+    threading.Thread(target=_wait_for_lock, args=(os.dup(descriptor), granted), daemon=True).start()
+    try:
+        granted.result(seconds)
+    except BaseException as error:
+        if not granted.cancel():
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        if isinstance(error, TimeoutError):
+            raise LedgerBusyError("another process held the ledger's write lock for too long") from None
+        raise
+
+
+def _wait_for_lock(descriptor: int, granted: "Future[None]") -> None:
+    # The copy shares its lock with the descriptor that it was made of.
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if granted.set_running_or_notify_cancel():
+        granted.set_result(None)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)

@@ -1,0 +1,96 @@
+"""See the batches that one batch was halved into as a family."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from worker.ledger.rows import chunks
+from worker.ledger.schema import BatchStatus, State, attempt, batch, delivery
+
+# Ten halvings leave single events of a thousand; splits for other reasons add a few.
+DEEPEST = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Hold one batch of a family.
+
+    ``depth`` is 0 for the batch that all the others came from. ``tries`` has the reason class and the reason
+    of each try that did not simply go well, the first one first.
+    """
+
+    id: int
+    depth: int
+    events: int
+    is_live: bool
+    has_delivered: bool
+    tries: tuple[tuple[str, str], ...] = ()
+
+
+def of(connection: Connection, batch_id: int) -> list[Part]:
+    """Return the family of a batch, its first batch first."""
+    generations = _generations(connection, _first_of(connection, batch_id))
+    everyone = [row for rows in generations for row in rows]
+    tries = _tries(connection, [row.id for row in everyone])
+    delivered = _with_deliveries(connection, [row.id for row in everyone])
+    return [
+        Part(
+            id=row.id,
+            depth=depth,
+            events=row.events,
+            is_live=row.status in (BatchStatus.READY, BatchStatus.SENDING),
+            has_delivered=row.status == BatchStatus.SETTLED and row.id in delivered,
+            tries=tuple(tries[row.id]),
+        )
+        for depth, rows in enumerate(generations)
+        for row in rows
+    ]
+
+
+def _first_of(connection: Connection, batch_id: int) -> int:
+    for _ in range(DEEPEST):
+        parent_id = connection.scalar(select(batch.c.parent_id).where(batch.c.id == batch_id))
+        if parent_id is None:
+            break
+        batch_id = parent_id
+    return batch_id
+
+
+def _generations(connection: Connection, first_id: int) -> list[Sequence[Any]]:
+    wanted = select(batch.c.id, batch.c.events, batch.c.status)
+    generation = connection.execute(wanted.where(batch.c.id == first_id)).all()
+    generations: list[Sequence[Any]] = []
+    while generation and len(generations) < DEEPEST:
+        generations.append(generation)
+        parents = [row.id for row in generation]
+        children = wanted.where(batch.c.parent_id.in_(parents), batch.c.parent_id.is_not(None))
+        generation = connection.execute(children.order_by(batch.c.id)).all()
+    return generations
+
+
+def _tries(connection: Connection, ids: Sequence[int]) -> dict[int, list[tuple[str, str]]]:
+    found: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for some in chunks(ids):
+        wanted = select(attempt.c.batch_id, attempt.c.reason_class, attempt.c.reason)
+        for batch_id, reason_class, reason in connection.execute(
+            wanted.where(attempt.c.batch_id.in_(some)).order_by(attempt.c.id)
+        ):
+            found[batch_id].append((reason_class, reason))
+    return found
+
+
+def _with_deliveries(connection: Connection, ids: Sequence[int]) -> set[int]:
+    found: set[int] = set()
+    for some in chunks(ids):
+        wanted = select(delivery.c.batch_id).where(
+            delivery.c.batch_id.in_(some), delivery.c.state == State.OPEN.value
+        )
+        found.update(_numbers(connection.scalars(wanted.distinct())))
+    return found
+
+
+def _numbers(found: Iterable[int | None]) -> set[int]:
+    return {number for number in found if number is not None}

@@ -1,0 +1,108 @@
+"""Find deliveries, wherever they stand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select
+
+from worker.ledger.books import where_it_stands
+from worker.ledger.schema import ad_account, batch, delivery, integration
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Hold one delivery and where it stands, in the words of the books."""
+
+    id: int
+    stands: str
+    ad_account_id: str
+    integration_id: str | None
+    event_name: str
+    source_name: str
+    event_id: str
+    event_time: int
+    accepted_at: float
+    ended_at: float | None
+    reason_class: str | None
+    reason: str | None
+    warning: str | None
+
+
+def after(connection: Connection, delivery_id: int, limit: int) -> list[Found]:
+    """Return the deliveries that were written after one, in order."""
+    return _read(connection, _deliveries().where(delivery.c.id > delivery_id).limit(limit))
+
+
+def by_ids(connection: Connection, ids: Sequence[int]) -> list[Found]:
+    """Return deliveries by their numbers."""
+    return _read(connection, _deliveries().where(delivery.c.id.in_(ids)))
+
+
+def search(
+    connection: Connection,
+    *,
+    event_id: str,
+    order_keys: Sequence[bytes],
+    visitor_keys: Sequence[bytes],
+    limit: int,
+) -> list[Found]:
+    """Return the deliveries of an event, an order or a visitor; all three are asked at once."""
+    asked = or_(
+        delivery.c.event_id == event_id,
+        delivery.c.order_key.in_(order_keys),
+        delivery.c.anonymous_key.in_(visitor_keys),
+    )
+    return _read(connection, _deliveries().where(asked).limit(limit))
+
+
+def newest_id(connection: Connection) -> int:
+    """Return the number of the newest delivery, 0 where there is none."""
+    return connection.scalar(select(func.max(delivery.c.id))) or 0
+
+
+def _deliveries() -> Any:
+    return (
+        select(
+            delivery.c.id,
+            delivery.c.state,
+            delivery.c.test,
+            batch.c.status,
+            ad_account.c.ad_account_id,
+            integration.c.public_id,
+            delivery.c.event_name,
+            delivery.c.source_name,
+            delivery.c.event_id,
+            delivery.c.event_time,
+            delivery.c.accepted_at,
+            func.coalesce(delivery.c.ended_at, batch.c.settled_at).label("ended_at"),
+            delivery.c.reason_class,
+            delivery.c.reason,
+            delivery.c.warning,
+        )
+        .join(ad_account, ad_account.c.id == delivery.c.ad_account)
+        .outerjoin(batch, batch.c.id == delivery.c.batch_id)
+        .outerjoin(integration, integration.c.id == delivery.c.integration_id)
+        .order_by(delivery.c.id)
+    )
+
+
+def _read(connection: Connection, wanted: Any) -> list[Found]:
+    return [
+        Found(
+            id=row.id,
+            stands=where_it_stands(row.state, row.status, test=row.test),
+            ad_account_id=row.ad_account_id,
+            integration_id=row.public_id,
+            event_name=row.event_name,
+            source_name=row.source_name,
+            event_id=row.event_id,
+            event_time=row.event_time,
+            accepted_at=row.accepted_at,
+            ended_at=row.ended_at,
+            reason_class=row.reason_class,
+            reason=row.reason,
+            warning=row.warning,
+        )
+        for row in connection.execute(wanted)
+    ]

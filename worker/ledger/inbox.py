@@ -1,0 +1,173 @@
+"""Keep accepted events until it is written down what became of them."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
+
+from worker.ledger import tallies
+from worker.ledger.rows import chunks
+from worker.ledger.schema import INFORMS, inbox
+
+BODY = b"inbox"
+# Clocks of machines that are looked after differ by less.
+CLOCK_STEP_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Hold an event as it goes into the inbox: its body already sealed under `BODY`."""
+
+    source_id: str
+    anonymous_key: bytes | None
+    user_key: bytes | None
+    informs: bool
+    received_at: float
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Hold an event as it waits in the inbox."""
+
+    id: int
+    source_id: str
+    anonymous_key: bytes | None
+    user_key: bytes | None
+    received_at: float
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Hold how many events were set aside for one reason, and when the first of them came in."""
+
+    reason: str
+    events: int
+    oldest_at: float
+
+
+def accept(connection: Connection, events: Sequence[Accepted], now: float) -> list[int]:
+    """Take events in, all or none; return their ids in the order given."""
+    if not events:
+        return []
+    rows = [
+        {
+            "source_id": event.source_id,
+            "anonymous_key": event.anonymous_key,
+            "user_key": event.user_key,
+            "informs": event.informs,
+            "received_at": event.received_at,
+            "body": event.body,
+        }
+        for event in events
+    ]
+    statement = insert(inbox).returning(inbox.c.id, sort_by_parameter_order=True)
+    ids = list(connection.execute(statement, rows).scalars())
+    counts = Counter(tallies.Entry(event.source_id, 0, "", tallies.ACCEPTED) for event in events)
+    tallies.append(connection, counts, now)
+    return ids
+
+
+def load(connection: Connection, ids: Sequence[int]) -> list[Waiting]:
+    """Return those of the events that still wait, by id."""
+    found: list[Waiting] = []
+    for some in chunks(sorted(ids)):
+        wanted = _waiting().where(inbox.c.id.in_(some)).order_by(inbox.c.id)
+        found += [Waiting(*row) for row in connection.execute(wanted)]
+    return found
+
+
+def informing(connection: Connection, keys: Collection[bytes], before_id: int) -> list[Waiting]:
+    """Return the waiting events, accepted before an id, that tell something about these visitors."""
+    found: dict[int, Waiting] = {}
+    # Each column has an index of its own. The ids are compared here: SQLite would go through all of them.
+    for column in (inbox.c.anonymous_key, inbox.c.user_key):
+        for some in chunks(list(keys)):
+            rows = connection.execute(_waiting().where(INFORMS, column.in_(some)))
+            found.update({row.id: Waiting(*row) for row in rows if row.id < before_id})
+    return [found[event_id] for event_id in sorted(found)]
+
+
+def remove(connection: Connection, ids: Sequence[int]) -> set[int]:
+    """Take events out; return the ids that were there, which are the caller's alone to settle."""
+    gone: set[int] = set()
+    for some in chunks(sorted(ids)):
+        taken = delete(inbox).where(inbox.c.id.in_(some)).returning(inbox.c.id)
+        gone.update(connection.execute(taken).scalars())
+    return gone
+
+
+def park(connection: Connection, event_id: int, reason: str) -> None:
+    """Set an event aside that cannot be worked on, with the reason."""
+    connection.execute(update(inbox).where(inbox.c.id == event_id).values(parked_reason=reason))
+
+
+def unpark(connection: Connection, ids: Sequence[int] | None = None) -> int:
+    """Let events that were set aside be worked on again, all or some; return how many."""
+    which = update(inbox).where(inbox.c.parked_reason.is_not(None))
+    if ids is not None:
+        which = which.where(inbox.c.id.in_(ids))
+    return connection.execute(which.values(parked_reason=None)).rowcount
+
+
+def parked(connection: Connection) -> list[Parked]:
+    """Return what is set aside, the most frequent reason first."""
+    grouped = (
+        select(inbox.c.parked_reason, func.count().label("n"), func.min(inbox.c.received_at))
+        .where(inbox.c.parked_reason.is_not(None))
+        .group_by(inbox.c.parked_reason)
+        .order_by(func.count().desc(), inbox.c.parked_reason)
+    )
+    return [Parked(reason, n, oldest_at) for reason, n, oldest_at in connection.execute(grouped)]
+
+
+def parked_ids(connection: Connection, after_id: int, limit: int) -> list[int]:
+    """Return the ids after one that are set aside, in order."""
+    wanted = select(inbox.c.id).where(inbox.c.id > after_id, inbox.c.parked_reason.is_not(None))
+    return list(connection.scalars(wanted.order_by(inbox.c.id).limit(limit)))
+
+
+def ids_between(connection: Connection, first: int, last: int) -> list[int]:
+    """Return the ids of a range that still wait and are not parked."""
+    wanted = select(inbox.c.id).where(inbox.c.id.between(first, last), inbox.c.parked_reason.is_(None))
+    return list(connection.scalars(wanted.order_by(inbox.c.id)))
+
+
+def overdue(connection: Connection, after_id: int, received_before: float, limit: int) -> list[int]:
+    """Return the ids after one that were received before a time, in order."""
+    # What was received in the future was received before the clock stepped back.
+    is_old = or_(
+        inbox.c.received_at < received_before, inbox.c.received_at > received_before + CLOCK_STEP_SECONDS
+    )
+    wanted = (
+        select(inbox.c.id)
+        .where(inbox.c.id > after_id, is_old, inbox.c.parked_reason.is_(None))
+        .order_by(inbox.c.id)
+        .limit(limit)
+    )
+    return list(connection.scalars(wanted))
+
+
+def size(connection: Connection) -> int:
+    """Count what waits."""
+    return connection.scalar(select(func.count()).select_from(inbox)) or 0
+
+
+def backlog(connection: Connection, source_id: str) -> int:
+    """Count what waits of one source."""
+    wanted = select(func.count()).select_from(inbox).where(inbox.c.source_id == source_id)
+    return connection.scalar(wanted) or 0
+
+
+def _waiting() -> Any:
+    return select(
+        inbox.c.id,
+        inbox.c.source_id,
+        inbox.c.anonymous_key,
+        inbox.c.user_key,
+        inbox.c.received_at,
+        inbox.c.body,
+    ).where(inbox.c.parked_reason.is_(None))

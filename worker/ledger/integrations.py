@@ -1,0 +1,155 @@
+"""Keep the integrations: which source delivers to which ad account, and how."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from worker.ledger import accounts
+from worker.ledger.accounts import Rate
+from worker.ledger.schema import State, ad_account, delivery, integration
+from worker.ledger.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """Hold one integration; ``config`` has everything but the access token."""
+
+    id: str
+    source_id: str
+    vendor: str
+    name: str
+    enabled: bool
+    ad_account_id: str
+    config: dict[str, Any]
+    consent_categories: tuple[str, ...]
+    created_at: float
+    updated_at: float
+    # Numbers that the ledger gives.
+    number: int = 0
+    ad_account: int = 0
+    credential_id: int = 0
+
+
+def create(connection: Connection, vault: Vault, new: Integration, token: str, rate: Rate) -> Integration:
+    """Add an integration with its ad account and credential.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: the source already delivers to this ad account.
+    """
+    placed = _place(connection, vault, new, token, rate, new.created_at)
+    made = connection.execute(insert(integration).values(_values(placed)).returning(integration.c.id))
+    return replace(placed, number=int(made.scalar_one()))
+
+
+def find(connection: Connection, public_id: str, *, locked: bool = False) -> Integration | None:
+    """Return an integration, or None; a locked one stays as it is until the transaction ends."""
+    wanted = _integrations().where(integration.c.public_id == public_id)
+    if locked:
+        wanted = wanted.with_for_update(of=integration)
+    row = connection.execute(wanted).one_or_none()
+    return _integration(row) if row else None
+
+
+def page(connection: Connection, limit: int, after_number: int = 0) -> list[Integration]:
+    """Return integrations in the order of their making."""
+    wanted = _integrations().where(integration.c.id > after_number).order_by(integration.c.id).limit(limit)
+    return [_integration(row) for row in connection.execute(wanted)]
+
+
+def of_source(connection: Connection, source_id: str) -> list[Integration]:
+    """Return a source's integrations."""
+    wanted = _integrations().where(integration.c.source_id == source_id).order_by(integration.c.id)
+    return [_integration(row) for row in connection.execute(wanted)]
+
+
+def change(
+    connection: Connection,
+    vault: Vault,
+    changed: Integration,
+    *,
+    rate: Rate,
+    new_token: str | None,
+    now: float,
+) -> Integration:
+    """Write an integration's new values; a new token takes over the batches that wait for the old one."""
+    token = new_token or accounts.token(connection, vault, changed.credential_id)
+    placed = _place(connection, vault, replace(changed, updated_at=now), token, rate, now)
+    connection.execute(update(integration).where(integration.c.id == changed.number).values(_values(placed)))
+    if placed.ad_account == changed.ad_account:
+        accounts.rehome(connection, changed.credential_id, placed.credential_id)
+    if new_token is not None:
+        # Giving a token again says that it is good now.
+        accounts.resume(connection, placed.credential_id)
+    return placed
+
+
+def remove(connection: Connection, number: int) -> None:
+    """Remove an integration; the caller has settled what is to become of its deliveries."""
+    connection.execute(delete(integration).where(integration.c.id == number))
+
+
+def rates(connection: Connection, ad_account_ids: Iterable[str]) -> dict[str, Rate]:
+    """Return the rate limits of those of the ad accounts that are known."""
+    known = select(ad_account).where(ad_account.c.ad_account_id.in_(list(ad_account_ids)))
+    return {
+        row.ad_account_id: Rate(row.rate_limit_rps, row.rate_limit_burst) for row in connection.execute(known)
+    }
+
+
+def waiting(connection: Connection, number: int) -> bool:
+    """Tell whether an integration has deliveries that are not in a batch yet."""
+    pending = select(delivery.c.id).where(
+        delivery.c.integration_id == number, delivery.c.state == State.OPEN, delivery.c.batch_id.is_(None)
+    )
+    return connection.execute(pending.limit(1)).first() is not None
+
+
+def _place(
+    connection: Connection, vault: Vault, new: Integration, token: str, rate: Rate, now: float
+) -> Integration:
+    account = accounts.enrol(connection, new.ad_account_id, rate)
+    return replace(
+        new, ad_account=account, credential_id=accounts.entrust(connection, vault, account, token, now)
+    )
+
+
+def _values(given: Integration) -> dict[str, Any]:
+    return {
+        "public_id": given.id,
+        "source_id": given.source_id,
+        "vendor": given.vendor,
+        "name": given.name,
+        "enabled": given.enabled,
+        "ad_account": given.ad_account,
+        "credential_id": given.credential_id,
+        "config": given.config,
+        "consent_categories": list(given.consent_categories),
+        "created_at": given.created_at,
+        "updated_at": given.updated_at,
+    }
+
+
+def _integrations() -> Any:
+    return select(integration, ad_account.c.ad_account_id).join(
+        ad_account, ad_account.c.id == integration.c.ad_account
+    )
+
+
+def _integration(row: Any) -> Integration:
+    return Integration(
+        id=row.public_id,
+        source_id=row.source_id,
+        vendor=row.vendor,
+        name=row.name,
+        enabled=row.enabled,
+        ad_account_id=row.ad_account_id,
+        config=dict(row.config),
+        consent_categories=tuple(row.consent_categories),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        number=row.id,
+        ad_account=row.ad_account,
+        credential_id=row.credential_id,
+    )

@@ -1,0 +1,55 @@
+"""Bring the database to the schema that this code needs."""
+
+import logging
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, func, select
+
+from worker.ledger.engine import Ledger
+
+# Its line for each look at the database would be in every process's log.
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+SCRIPTS = Path(__file__).parent / "migrations"
+# Any number that nothing else in the database locks.
+_LOCK_NUMBER = 715_517
+
+
+class MigrationsMissingError(Exception):
+    """The database is not at the version that this code needs."""
+
+
+def migrate(ledger: Ledger) -> None:
+    """Apply every migration that is missing; running it again changes nothing."""
+    with ledger.write() as connection:
+        if not ledger.is_sqlite:
+            # Of two processes that start at once, the second waits and then finds nothing to do.
+            connection.execute(select(func.pg_advisory_xact_lock(_LOCK_NUMBER)))
+        command.upgrade(_config(connection), "head")
+
+
+def check(ledger: Ledger) -> None:
+    """Compare the database's version with the code's.
+
+    Raises:
+        MigrationsMissingError: telling which command helps.
+    """
+    wanted = ScriptDirectory.from_config(_config(None)).get_current_head()
+    with ledger.read() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    if found != wanted:
+        state = f"is at version {found}" if found else "has no tables yet"
+        raise MigrationsMissingError(
+            f"The ledger {state}, this code needs {wanted}: run `python -m worker migrate`."
+        )
+
+
+def _config(connection: Connection | None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    config.attributes["connection"] = connection
+    return config

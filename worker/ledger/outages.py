@@ -1,0 +1,54 @@
+"""Know what a retry after an outage has to know: what was tried before, and that sending works again."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from sqlalchemy import CTE, Connection, exists, or_, select
+
+from worker.ledger.schema import BatchStatus, State, ad_account, attempt, batch, delivery
+
+
+def classes_tried(connection: Connection, batch_ids: Iterable[int]) -> dict[int, set[str]]:
+    """Return how the tries of batches ended, and those of the batches that they were split from."""
+    line = _line(batch_ids)
+    wanted = select(line.c.whose, attempt.c.reason_class).join(line, attempt.c.batch_id == line.c.id)
+    found: dict[int, set[str]] = defaultdict(set)
+    for whose, reason_class in connection.execute(wanted.distinct()):
+        found[whose].add(reason_class)
+    return dict(found)
+
+
+def tried_with(
+    connection: Connection, batch_id: int, reason_classes: Iterable[str], statuses: Iterable[int]
+) -> bool:
+    """Tell whether a try of a batch, or of those that it was split from, ended in one of these ways."""
+    line = _line([batch_id])
+    so = or_(attempt.c.reason_class.in_(list(reason_classes)), attempt.c.http_status.in_(list(statuses)))
+    found = select(attempt.c.id).join(line, attempt.c.batch_id == line.c.id).where(so)
+    return connection.execute(found.limit(1)).first() is not None
+
+
+def _line(batch_ids: Iterable[int]) -> CTE:
+    """Return batches with all that they were split from."""
+    first = select(batch.c.id.label("whose"), batch.c.id, batch.c.parent_id)
+    line = first.where(batch.c.id.in_(list(batch_ids))).cte("line", recursive=True)
+    parents = select(line.c.whose, batch.c.id, batch.c.parent_id).join(line, batch.c.id == line.c.parent_id)
+    return line.union_all(parents)
+
+
+def last_delivered(connection: Connection, ad_account_id: str, since: float) -> float | None:
+    """Return when Pinterest last took an event for an ad account, if that was after a time."""
+    took_one = exists().where(delivery.c.batch_id == batch.c.id, delivery.c.state == State.OPEN.value)
+    wanted = (
+        select(batch.c.settled_at)
+        .join(ad_account, ad_account.c.id == batch.c.ad_account)
+        .where(
+            ad_account.c.ad_account_id == ad_account_id,
+            batch.c.status == BatchStatus.SETTLED.value,
+            batch.c.settled_at > since,
+            ~batch.c.test,
+            took_one,
+        )
+        .order_by(batch.c.settled_at.desc())
+    )
+    return connection.scalar(wanted.limit(1))

@@ -1,0 +1,128 @@
+"""Keep who may come in: API tokens with their roles, and the sessions of browsers."""
+
+import secrets
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from worker.ledger.schema import api_token, ui_session
+from worker.ledger.vault import Vault
+
+SESSION_SECONDS = 12 * 3_600
+
+
+class Role(StrEnum):
+    """Say what somebody may do: look, also change, also hand out tokens."""
+
+    VIEWER = "viewer"
+    EDITOR = "editor"
+    OWNER = "owner"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Hold what is known of an API token; the token itself is kept nowhere."""
+
+    id: str
+    name: str
+    role: Role
+    created_at: float
+    created_by: str
+
+    @property
+    def actor(self) -> str:
+        """Name its holder for the audit log; the id tells two apart that were called the same."""
+        return f"{self.name} ({self.id})"
+
+
+def token_hash(vault: Vault, text: str) -> bytes:
+    """Return what is kept instead of a token."""
+    return vault.keyed_hash("api token", text)
+
+
+def create_token(
+    connection: Connection, vault: Vault, name: str, role: Role, actor: str, now: float
+) -> tuple[Token, str]:
+    """Add a token; return what is known of it, and the token itself, which nothing can show again.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: the name is taken.
+    """
+    made = Token(f"tok_{secrets.token_hex(6)}", name, role, now, actor)
+    text = f"sig_{secrets.token_urlsafe(32)}"
+    values = {
+        "id": made.id,
+        "name": name,
+        "role": role.value,
+        "hash": token_hash(vault, text),
+        "created_at": now,
+        "created_by": actor,
+    }
+    connection.execute(insert(api_token).values(values))
+    return made, text
+
+
+def tokens(connection: Connection) -> list[Token]:
+    """Return the tokens that are good, the oldest first."""
+    wanted = select(api_token).order_by(api_token.c.created_at, api_token.c.id)
+    return [_token(row) for row in connection.execute(wanted)]
+
+
+def by_name(connection: Connection, name: str) -> Token | None:
+    """Return the token of a name."""
+    row = connection.execute(select(api_token).where(api_token.c.name == name)).one_or_none()
+    return _token(row) if row else None
+
+
+def by_hash(connection: Connection, hashed: bytes) -> Token | None:
+    """Return the token that a hash belongs to, while it is good."""
+    row = connection.execute(select(api_token).where(api_token.c.hash == hashed)).one_or_none()
+    return _token(row) if row else None
+
+
+def revoke(connection: Connection, token_id: str) -> Token | None:
+    """Make a token worthless, and end its sessions; return what it was."""
+    gone = connection.execute(delete(api_token).where(api_token.c.id == token_id).returning(api_token))
+    row = gone.one_or_none()
+    if row is None:
+        return None
+    connection.execute(delete(ui_session).where(ui_session.c.token_hash == row.hash))
+    return _token(row)
+
+
+def open_session(connection: Connection, vault: Vault, hashed: bytes, now: float) -> str:
+    """Begin a session for the holder of a token; return what the browser's cookie is to hold."""
+    connection.execute(delete(ui_session).where(ui_session.c.expires_at <= now))
+    cookie = secrets.token_urlsafe(32)
+    values = {
+        "hash": _session_hash(vault, cookie),
+        "token_hash": hashed,
+        "created_at": now,
+        "expires_at": now + SESSION_SECONDS,
+    }
+    connection.execute(insert(ui_session).values(values))
+    return cookie
+
+
+def token_of_session(connection: Connection, vault: Vault, cookie: str, now: float) -> bytes | None:
+    """Return the hash of the token that a session was opened with, while the session lasts."""
+    return connection.scalar(
+        select(ui_session.c.token_hash).where(
+            ui_session.c.hash == _session_hash(vault, cookie), ui_session.c.expires_at > now
+        )
+    )
+
+
+def close_session(connection: Connection, vault: Vault, cookie: str) -> None:
+    """End a session."""
+    connection.execute(delete(ui_session).where(ui_session.c.hash == _session_hash(vault, cookie)))
+
+
+def _session_hash(vault: Vault, cookie: str) -> bytes:
+    return vault.keyed_hash("session", cookie)
+
+
+def _token(row: Any) -> Token:
+    return Token(row.id, row.name, Role(row.role), row.created_at, row.created_by)

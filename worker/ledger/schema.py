@@ -1,0 +1,338 @@
+"""The ledger's tables."""
+
+from enum import IntEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite only counts up by itself on a column of type INTEGER.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+
+class State(IntEnum):
+    """Where a delivery stands.
+
+    ``OPEN`` follows its batch: pending without one, in flight while that is ready or sending, delivered (or
+    tested) once it is settled. Every other state is an end of its own.
+    """
+
+    OPEN = 0
+    FAILED = 1
+    FILTERED = 2
+    DUPLICATE = 3
+    DROPPED = 4
+    DISCARDED = 5
+    ERASED = 6
+
+
+class BatchStatus(IntEnum):
+    """Where a batch stands."""
+
+    READY = 0
+    SENDING = 1
+    SETTLED = 2
+    SPLIT = 3
+
+
+def _partial_index(
+    name: str, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False
+) -> None:
+    Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+# Every time is in Unix seconds, with a fraction where it is a DOUBLE.
+
+data_key = Table(
+    "data_key",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # "data" for contents, a new one each day; "hash" for keyed hashes, one for ever.
+    Column("purpose", Text, nullable=False),
+    Column("day", Integer, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("purpose", "day"),
+)
+
+source = Table(
+    "source",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("domains", JSON, nullable=False),
+    Column("server_secret", LargeBinary, nullable=False),
+    Column("options", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+)
+
+pipeline_key = Table(
+    "pipeline_key",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("source_id", Text, nullable=False, index=True),
+    Column("created_at", Double, nullable=False),
+    # A key that was rotated stays good until then, for pages that are still open or cached.
+    Column("expires_at", Double),
+)
+
+ad_account = Table(
+    "ad_account",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("ad_account_id", Text, nullable=False, unique=True),
+    Column("rate_limit_rps", Double, nullable=False),
+    Column("rate_limit_burst", Integer, nullable=False),
+    # The theoretical arrival time of the generic cell rate algorithm: the whole bucket in one number.
+    Column("arrival_at", Double, nullable=False, server_default=text("0")),
+)
+
+credential = Table(
+    "credential",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("ad_account", Integer, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("token", LargeBinary, nullable=False),
+    Column("paused_at", Double),
+    Column("paused_by", Text),
+    Column("paused_class", Text),
+    Column("paused_reason", Text),
+    # The breaker: closed without open_until, open until then, after that probing with one batch at a time.
+    Column("breaker_failures", Integer, nullable=False, server_default=text("0")),
+    Column("breaker_open_until", Double),
+    Column("breaker_probe_until", Double),
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("ad_account", "fingerprint"),
+)
+
+integration = Table(
+    "integration",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("public_id", Text, nullable=False, unique=True),
+    Column("source_id", Text, nullable=False),
+    Column("vendor", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("ad_account", Integer, nullable=False),
+    Column("credential_id", Integer, nullable=False, index=True),
+    # Without the access token: that one is sealed in the credential.
+    Column("config", JSON, nullable=False),
+    Column("consent_categories", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    UniqueConstraint("source_id", "vendor", "ad_account"),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("source_id", Text, nullable=False),
+    # Keyed hashes of the anonymous id and of the user id.
+    Column("anonymous_key", LargeBinary),
+    Column("user_key", LargeBinary),
+    # True where the event tells something about its visitor that later events must know.
+    Column("informs", Boolean, nullable=False),
+    Column("received_at", Double, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    # Why a row cannot be worked on; such a row waits for a hand and is not hinted at again.
+    Column("parked_reason", Text),
+    # An id that is used twice would let a late message work on another event.
+    sqlite_autoincrement=True,
+)
+_partial_index("ix_inbox_informs_anonymous", inbox.c.anonymous_key, where=inbox.c.informs)
+_partial_index("ix_inbox_informs_user", inbox.c.user_key, where=inbox.c.informs)
+# In a statement SQLAlchemy says "informs = 1" to SQLite, which then does not see that the indexes are meant.
+INFORMS = text("inbox.informs")
+
+visitor = Table(
+    "visitor",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    # Counts up with every write, so that two writers cannot overwrite each other unseen.
+    Column("version", Integer, nullable=False),
+    Column("updated_at", Double, nullable=False, index=True),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("integration_id", Integer, nullable=False),
+    Column("ad_account", Integer, nullable=False),
+    Column("test", Boolean, nullable=False),
+    Column("offline", Boolean, nullable=False),
+    Column("event_id", Text, nullable=False),
+    # Pinterest's name; empty where the event never got one.
+    Column("event_name", Text, nullable=False),
+    # The name that the shop gave.
+    Column("source_name", Text, nullable=False),
+    Column("event_time", BigInteger, nullable=False),
+    Column("accepted_at", Double, nullable=False),
+    # The sealed JSON text as it will be sent; absent where nothing may be kept.
+    Column("payload", LargeBinary),
+    Column("size_bytes", Integer, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("batch_id", BigInteger),
+    Column("reason_class", Text),
+    Column("reason", Text),
+    Column("warning", Text),
+    Column("ended_at", Double),
+    # Keyed hashes, to find what belongs to an order or to a visitor without keeping either in clear.
+    Column("order_key", LargeBinary),
+    Column("anonymous_key", LargeBinary),
+    sqlite_autoincrement=True,
+)
+_is_open = delivery.c.state == State.OPEN.value
+_is_pending = _is_open & delivery.c.batch_id.is_(None)
+_is_failed = delivery.c.state == State.FAILED.value
+# Promise: at most one copy of an event is pending or sent. What failed or was filtered holds no key.
+_partial_index(
+    "uq_delivery_once",
+    delivery.c.ad_account,
+    delivery.c.test,
+    delivery.c.event_id,
+    delivery.c.event_name,
+    where=_is_open,
+    unique=True,
+)
+_partial_index(
+    "ix_delivery_pending",
+    delivery.c.integration_id,
+    delivery.c.test,
+    delivery.c.offline,
+    delivery.c.id,
+    where=_is_pending,
+)
+_partial_index("ix_delivery_failed", delivery.c.id, where=_is_failed)
+Index("ix_delivery_batch", delivery.c.batch_id)
+Index("ix_delivery_event_id", delivery.c.event_id)
+_partial_index("ix_delivery_order", delivery.c.order_key, where=delivery.c.order_key.is_not(None))
+
+batch = Table(
+    "batch",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("ad_account", Integer, nullable=False),
+    Column("credential_id", Integer, nullable=False),
+    Column("test", Boolean, nullable=False),
+    Column("offline", Boolean, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    # Counts every start. It is the fence: only who holds the current number may settle.
+    Column("attempt", Integer, nullable=False),
+    # Counts what went wrong and uses up the retries; a 429 or a refused token does not.
+    Column("attempts_spent", Integer, nullable=False),
+    Column("unreadable_answers", Integer, nullable=False),
+    Column("not_before", Double, nullable=False),
+    Column("lease_until", Double),
+    Column("hinted_at", Double, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("first_tried_at", Double),
+    Column("settled_at", Double),
+    Column("parent_id", BigInteger),
+    sqlite_autoincrement=True,
+)
+_is_live = batch.c.status.in_([BatchStatus.READY.value, BatchStatus.SENDING.value])
+# The same in a statement, with its numbers spelt out: SQLite finds a partial index by the words of its condition.
+IS_LIVE = text(f"batch.status IN ({BatchStatus.READY.value}, {BatchStatus.SENDING.value})")
+_partial_index("ix_batch_live", batch.c.credential_id, batch.c.status, where=_is_live)
+Index("ix_batch_settled_at", batch.c.settled_at)
+_partial_index("ix_batch_parent", batch.c.parent_id, where=batch.c.parent_id.is_not(None))
+
+# One row for each try that did not simply go well.
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("batch_id", BigInteger, nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("http_status", Integer),
+    Column("reason_class", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+# Appended to by every transaction that moves events, folded by upkeep: no row is hot.
+tally = Table(
+    "tally",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("hour", Integer, nullable=False, index=True),
+    Column("source_id", Text, nullable=False),
+    Column("integration_id", Integer, nullable=False),
+    Column("event_name", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("n", BigInteger, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("changes", JSON, nullable=False),
+)
+
+# Who may use the Management API and its pages, beside the holder of ADMIN_TOKEN.
+api_token = Table(
+    "api_token",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    # A keyed hash: the token itself is shown once and kept nowhere.
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+)
+
+ui_session = Table(
+    "ui_session",
+    metadata,
+    # A keyed hash of what the browser's cookie holds.
+    Column("hash", LargeBinary, primary_key=True),
+    # That of the token it was opened with: a session ends with its token.
+    Column("token_hash", LargeBinary, nullable=False, index=True),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False, index=True),
+)
+
+watermark = Table(
+    "watermark",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("at", Double, nullable=False),
+)

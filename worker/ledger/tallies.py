@@ -1,0 +1,93 @@
+"""Count what moved, in the transaction that moved it."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+
+from worker.ledger.rows import insert_all
+from worker.ledger.schema import tally
+
+SECONDS_AN_HOUR = 3600
+
+# What becomes of an accepted event.
+ACCEPTED, CONSUMED, WITHOUT_DESTINATION, MAPPED = "accepted", "consumed", "without_destination", "mapped"
+# What becomes of a delivery.
+CREATED, DELIVERED, TESTED, FAILED = "created", "delivered", "tested", "failed"
+FILTERED, DUPLICATE, DROPPED = "filtered", "duplicate", "dropped"
+RETRIED, DISCARDED, ERASED = "retried", "discarded", "erased"
+# What was failed and is so no more: retried by hand, or discarded.
+LEFT_FAILED = "left_failed"
+PURGED = "purged_"
+# What an event brought with it, behind the colon; no state of anything, so that the books pass it over.
+QUALITY = "quality:"
+
+
+class Entry(NamedTuple):
+    """Name what is counted; an event that has no integration yet has 0."""
+
+    source_id: str
+    integration_id: int
+    event_name: str
+    outcome: str
+
+
+def append(connection: Connection, counts: Counter[Entry], now: float) -> None:
+    """Append counts under the current hour."""
+    hour = int(now // SECONDS_AN_HOUR)
+    rows = [{"hour": hour, **entry._asdict(), "n": n} for entry, n in counts.items() if n]
+    insert_all(connection, insert(tally), rows)
+
+
+def totals(connection: Connection) -> Counter[str]:
+    """Sum every outcome over all time."""
+    summed = select(tally.c.outcome, func.sum(tally.c.n)).where(_is_move()).group_by(tally.c.outcome)
+    return Counter({outcome: int(n) for outcome, n in connection.execute(summed)})
+
+
+def by_hour(
+    connection: Connection, since_hour: int, integration_ids: Iterable[int] | None = None
+) -> list[tuple[int, int, str, int]]:
+    """Return (hour, integration id, outcome, n) from an hour on, in order."""
+    summed = (
+        select(tally.c.hour, tally.c.integration_id, tally.c.outcome, func.sum(tally.c.n))
+        .where(tally.c.hour >= since_hour, _is_move())
+        .group_by(tally.c.hour, tally.c.integration_id, tally.c.outcome)
+        .order_by(tally.c.hour)
+    )
+    if integration_ids is not None:
+        summed = summed.where(tally.c.integration_id.in_(list(integration_ids)))
+    return [
+        (hour, integration, outcome, int(n)) for hour, integration, outcome, n in connection.execute(summed)
+    ]
+
+
+def fold(connection: Connection, most_groups: int = 500, since_hour: int = 0) -> int:
+    """Replace single entries of the same kind by their sum; return how many rows that saved.
+
+    Whoever folds often names the hour from which on there can be anything new: all rows from there are read.
+    """
+    keys = (tally.c.hour, tally.c.source_id, tally.c.integration_id, tally.c.event_name, tally.c.outcome)
+    crowded = (
+        select(*keys, func.max(tally.c.id).label("last"), func.count().label("rows"))
+        .where(tally.c.hour >= since_hour)
+        .group_by(*keys)
+        .having(func.count() > 1)
+        .limit(most_groups)
+    )
+    saved = 0
+    for row in connection.execute(crowded).all():
+        these = [key == value for key, value in zip(keys, row[:5], strict=True)] + [tally.c.id <= row.last]
+        removed = connection.execute(delete(tally).where(*these).returning(tally.c.n)).scalars().all()
+        if not removed:
+            # Another process folded them in the meantime.
+            continue
+        values = dict(zip((key.name for key in keys), row[:5], strict=True))
+        connection.execute(insert(tally).values(**values, n=sum(removed)))
+        saved += len(removed) - 1
+    return saved
+
+
+def _is_move() -> ColumnElement[bool]:
+    return ~tally.c.outcome.startswith(QUALITY)

@@ -1,0 +1,107 @@
+"""Find what was forgotten, and remove what has been kept long enough."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, or_, select
+
+from worker.ledger import inbox, tallies
+from worker.ledger.books import where_it_stands
+from worker.ledger.rows import upsert
+from worker.ledger.schema import BatchStatus, State, attempt, audit, batch, delivery, watermark
+
+RANGE_MAX_ROWS = 500
+
+
+def any_overdue(connection: Connection, received_before: float) -> bool:
+    """Tell whether anything in the inbox waits since before a time."""
+    return bool(inbox.overdue(connection, 0, received_before, 1))
+
+
+def overdue_ranges(
+    connection: Connection, received_before: float, most_ranges: int, round_seconds: float, now: float
+) -> list[tuple[int, int]]:
+    """Return (first id, last id) of inbox rows that nobody worked on in time, at most 500 rows each.
+
+    A watermark moves over the inbox, so that a row is named once a round, however long the backlog is; a new
+    round begins ``round_seconds`` after the last one began.
+    """
+    mark = connection.execute(select(watermark).where(watermark.c.name == "inbox")).one_or_none()
+    position, began = (mark.position, mark.at) if mark else (0, 0.0)
+    ranges: list[tuple[int, int]] = []
+    while len(ranges) < most_ranges:
+        ids = inbox.overdue(connection, position, received_before, RANGE_MAX_ROWS)
+        if not ids:
+            break
+        if position == 0:
+            began = now
+        ranges.append((ids[0], ids[-1]))
+        position = ids[-1]
+    # A clock that stepped back must not hold the next round up until it has caught up.
+    if not ranges and abs(now - began) >= round_seconds:
+        position = 0
+    _set_watermark(connection, position, began)
+    return ranges
+
+
+def ended(connection: Connection, before: float, most: int) -> list[int]:
+    """Return the oldest deliveries that ended before a time.
+
+    Where there are few this reads all deliveries, so that it has no place inside a write.
+    """
+    return [row.id for row in connection.execute(_ended(before).order_by(delivery.c.id).limit(most))]
+
+
+def purge_deliveries(connection: Connection, ids: Sequence[int], ended_before: float, now: float) -> int:
+    """Remove those of the deliveries that ended before a time, and keep the books right."""
+    if not ids:
+        return 0
+    # Locked, because a hand may retry a failed one at this moment.
+    still_ended = _ended(ended_before).where(delivery.c.id.in_(ids)).with_for_update(of=delivery)
+    rows = connection.execute(still_ended.order_by(delivery.c.id)).all()
+    connection.execute(delete(delivery).where(delivery.c.id.in_([row.id for row in rows])))
+    stood = [where_it_stands(row.state, row.status, test=row.test) for row in rows]
+    counts = Counter(
+        tallies.Entry("", row.integration_id, "", tallies.PURGED + word)
+        for row, word in zip(rows, stood, strict=True)
+    )
+    tallies.append(connection, counts, now)
+    return len(rows)
+
+
+def purge_batches(connection: Connection, settled_before: float, most: int) -> int:
+    """Remove batches, with their tries, that no delivery refers to any more."""
+    referred = select(delivery.c.id).where(delivery.c.batch_id == batch.c.id).exists()
+    empty = select(batch.c.id).where(
+        batch.c.settled_at < settled_before,
+        batch.c.status.in_([BatchStatus.SETTLED, BatchStatus.SPLIT]),
+        ~referred,
+    )
+    ids = list(connection.scalars(empty.order_by(batch.c.id).limit(most)))
+    if ids:
+        connection.execute(delete(attempt).where(attempt.c.batch_id.in_(ids)))
+        connection.execute(delete(batch).where(batch.c.id.in_(ids)))
+    return len(ids)
+
+
+def purge_audit(connection: Connection, before: float) -> int:
+    """Remove old audit entries."""
+    return connection.execute(delete(audit).where(audit.c.at < before)).rowcount
+
+
+def _ended(before: float) -> Any:
+    return (
+        select(delivery.c.id, delivery.c.state, batch.c.status, delivery.c.test, delivery.c.integration_id)
+        .outerjoin(batch, batch.c.id == delivery.c.batch_id)
+        .where(
+            func.coalesce(delivery.c.ended_at, batch.c.settled_at) < before,
+            or_(delivery.c.state != State.OPEN.value, batch.c.status == BatchStatus.SETTLED.value),
+        )
+    )
+
+
+def _set_watermark(connection: Connection, position: int, at: float) -> None:
+    values = {"position": position, "at": at}
+    statement = upsert(connection, watermark).values(name="inbox", **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))

@@ -1,0 +1,181 @@
+"""Seal what is kept at rest: AES-GCM with daily data keys, wrapped by the key ring."""
+
+import os
+import threading
+import time
+from hashlib import blake2b, sha256
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from worker.ledger.schema import data_key
+
+if TYPE_CHECKING:
+    from worker.ledger.engine import Ledger
+
+NONCE_BYTES = 12
+KEY_ID_BYTES = 4
+# PostgreSQL's integers end there; it refuses to look for a larger one.
+LARGEST_KEY_NUMBER = 2**31 - 1
+MASTER_ID_BYTES = 4
+SECONDS_A_DAY = 86_400
+
+
+class SealError(Exception):
+    """A text cannot be opened: the key ring lacks its key, or it was changed."""
+
+
+class Vault:
+    """Seal and open texts, and make keyed hashes.
+
+    A sealed text is the data key's number (4 bytes), a nonce (12 bytes) and the ciphertext with its tag. A
+    wrapped data key begins with 4 bytes that tell which key of the ring wrapped it, so that rotation wraps a
+    few rows anew and touches no content.
+    """
+
+    def __init__(self, ledger: "Ledger", encryption_keys: tuple[str, ...]) -> None:
+        self._ledger = ledger
+        self._ring = {_master_id(bytes.fromhex(key)): AESGCM(bytes.fromhex(key)) for key in encryption_keys}
+        self._wrapping = _master_id(bytes.fromhex(encryption_keys[0]))
+        self._ciphers: dict[int, AESGCM] = {}
+        self._today: tuple[int, int] | None = None
+        self._hash_key: bytes | None = None
+        self._lock = threading.Lock()
+
+    def seal(self, text: bytes, purpose: bytes) -> bytes:
+        """Seal a text; it opens only under the same purpose."""
+        number = self._number_of_today()
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = self._cipher(number).encrypt(nonce, text, purpose)
+        return number.to_bytes(KEY_ID_BYTES, "big") + nonce + sealed
+
+    def open(self, sealed: bytes, purpose: bytes) -> bytes:
+        """Open a sealed text.
+
+        Raises:
+            SealError: the key is not on the ring, or the text is not what was sealed.
+        """
+        number = int.from_bytes(sealed[:KEY_ID_BYTES], "big")
+        nonce = sealed[KEY_ID_BYTES : KEY_ID_BYTES + NONCE_BYTES]
+        if number > LARGEST_KEY_NUMBER or len(nonce) < NONCE_BYTES:
+            raise SealError("a sealed text was changed")
+        try:
+            return self._cipher(number).decrypt(nonce, sealed[KEY_ID_BYTES + NONCE_BYTES :], purpose)
+        except InvalidTag:
+            raise SealError("a sealed text was changed, or belongs elsewhere") from None
+
+    def keyed_hash(self, *parts: str) -> bytes:
+        """Hash texts with a key that never leaves the ledger: 16 bytes, the same for the same parts."""
+        text = "\0".join(parts).encode("utf-8", "surrogatepass")
+        return blake2b(text, key=self._key_for_hashes(), digest_size=16).digest()
+
+    def prepare(self) -> None:
+        """Make today's keys where there are none; to be called before a write in which something is sealed.
+
+        Making a key is a write of its own, which on SQLite would wait for the one that it stands in.
+        """
+        self._number_of_today()
+        self._key_for_hashes()
+
+    def rewrap(self) -> int:
+        """Wrap every data key with the first key of the ring; return how many were wrapped anew."""
+        changed = 0
+        with self._ledger.write() as connection:
+            for row in connection.execute(select(data_key)).all():
+                if row.wrapped[:MASTER_ID_BYTES] != self._wrapping:
+                    wrapped = self._wrap(self._unwrap(row.wrapped))
+                    connection.execute(
+                        update(data_key).where(data_key.c.id == row.id).values(wrapped=wrapped)
+                    )
+                    changed += 1
+        return changed
+
+    def check(self) -> None:
+        """Open every data key.
+
+        Raises:
+            SealError: the ring lacks a key that data in the ledger needs.
+        """
+        with self._ledger.read() as connection:
+            for wrapped in connection.scalars(select(data_key.c.wrapped)):
+                self._unwrap(wrapped)
+
+    def _number_of_today(self) -> int:
+        day = int(time.time() // SECONDS_A_DAY)
+        if self._today is None or self._today[0] != day:
+            if self._today is not None and self._ledger.is_writing:
+                # Midnight passed between `prepare` and here; for one transaction yesterday's key is as good.
+                return self._today[1]
+            self._today = (day, self._find_or_make("data", day)[0])
+        return self._today[1]
+
+    def _key_for_hashes(self) -> bytes:
+        if self._hash_key is None:
+            self._hash_key = self._find_or_make("hash", 0)[1]
+        return self._hash_key
+
+    def _find_or_make(self, purpose: str, day: int) -> tuple[int, bytes]:
+        found = self._find(purpose, day)
+        if found is not None:
+            return found
+        with self._lock:
+            found = self._find(purpose, day)
+            if found is None:
+                self._make(purpose, day)
+                found = self._find(purpose, day)
+            if found is None:
+                raise SealError(f"no {purpose} key could be made")
+            return found
+
+    def _find(self, purpose: str, day: int) -> tuple[int, bytes] | None:
+        wanted = select(data_key.c.id, data_key.c.wrapped).where(
+            data_key.c.purpose == purpose, data_key.c.day == day
+        )
+        with self._ledger.read() as connection:
+            row = connection.execute(wanted).one_or_none()
+        return (row.id, self._unwrap(row.wrapped)) if row else None
+
+    def _make(self, purpose: str, day: int) -> None:
+        values = {
+            "purpose": purpose,
+            "day": day,
+            "wrapped": self._wrap(os.urandom(32)),
+            "created_at": time.time(),
+        }
+        try:
+            with self._ledger.write() as connection:
+                connection.execute(insert(data_key).values(values))
+        except IntegrityError:
+            # Another process made today's key first; `_find` reads that one.
+            return
+
+    def _cipher(self, number: int) -> AESGCM:
+        cipher = self._ciphers.get(number)
+        if cipher is None:
+            with self._ledger.read() as connection:
+                wrapped = connection.scalar(select(data_key.c.wrapped).where(data_key.c.id == number))
+            if wrapped is None:
+                raise SealError(f"data key {number} is not in the ledger")
+            cipher = self._ciphers[number] = AESGCM(self._unwrap(wrapped))
+        return cipher
+
+    def _wrap(self, key: bytes) -> bytes:
+        nonce = os.urandom(NONCE_BYTES)
+        return self._wrapping + nonce + self._ring[self._wrapping].encrypt(nonce, key, b"data key")
+
+    def _unwrap(self, wrapped: bytes) -> bytes:
+        master = self._ring.get(wrapped[:MASTER_ID_BYTES])
+        if master is None:
+            raise SealError("ENCRYPTION_KEY lacks the key that this ledger was written with")
+        nonce = wrapped[MASTER_ID_BYTES : MASTER_ID_BYTES + NONCE_BYTES]
+        try:
+            return master.decrypt(nonce, wrapped[MASTER_ID_BYTES + NONCE_BYTES :], b"data key")
+        except (InvalidTag, ValueError):
+            raise SealError("a data key in the ledger was changed") from None
+
+
+def _master_id(key: bytes) -> bytes:
+    return sha256(b"master" + key).digest()[:MASTER_ID_BYTES]

@@ -1,0 +1,77 @@
+"""Keep what is known of a visitor, sealed, under keyed hashes of the visitor's ids."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, select, text
+
+from worker.ledger.rows import chunks, upsert
+from worker.ledger.schema import visitor
+
+BODY = b"visitor"
+
+
+class OvertakenError(Exception):
+    """Somebody else wrote the same visitor in the meantime: read again and start over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Hold a visitor's sealed body, and the version that a writer must have seen."""
+
+    body: bytes
+    version: int
+
+
+def load(connection: Connection, keys: Iterable[bytes]) -> dict[bytes, Known]:
+    """Return what is known under the keys."""
+    found: dict[bytes, Known] = {}
+    for some in chunks(list(keys)):
+        wanted = select(visitor.c.key, visitor.c.body, visitor.c.version).where(visitor.c.key.in_(some))
+        found.update({key: Known(body, version) for key, body, version in connection.execute(wanted)})
+    return found
+
+
+def save(connection: Connection, changed: Mapping[bytes, Known], now: float) -> None:
+    """Write visitors, each with the version that was read (0 where there was none).
+
+    Raises:
+        OvertakenError: a version has moved on; the caller's transaction has to roll back.
+    """
+    if not changed:
+        return
+    _hold(connection, [key for key, known in changed.items() if known.version])
+    # Sorted, so that two writers lock the same rows in the same order.
+    rows = [
+        {"key": key, "body": known.body, "version": known.version + 1, "updated_at": now}
+        for key, known in sorted(changed.items(), key=lambda item: item[0])
+    ]
+    new = upsert(connection, visitor)
+    seen = new.on_conflict_do_update(
+        index_elements=[visitor.c.key],
+        set_={name: new.excluded[name] for name in ("body", "version", "updated_at")},
+        where=visitor.c.version == new.excluded.version - text("1"),
+    )
+    # Asked for the rows: a driver does not count what many inserts wrote.
+    written = connection.execute(seen.returning(visitor.c.key), rows).all()
+    if len(written) != len(rows):
+        raise OvertakenError
+
+
+def _hold(connection: Connection, known: Sequence[bytes]) -> None:
+    """Lock visitors that were known; one that was forgotten meanwhile must not come back to life."""
+    for some in chunks(sorted(known)):
+        held = select(visitor.c.key).where(visitor.c.key.in_(some)).order_by(visitor.c.key)
+        if len(connection.execute(held.with_for_update()).all()) != len(some):
+            raise OvertakenError
+
+
+def forget(connection: Connection, keys: Iterable[bytes]) -> int:
+    """Remove visitors; return how many there were."""
+    return connection.execute(delete(visitor).where(visitor.c.key.in_(list(keys)))).rowcount
+
+
+def purge(connection: Connection, unseen_since: float, most: int) -> int:
+    """Remove visitors that were not heard of for long, a few at a time."""
+    old = select(visitor.c.key).where(visitor.c.updated_at < unseen_since).limit(most)
+    return connection.execute(delete(visitor).where(visitor.c.key.in_(old))).rowcount
