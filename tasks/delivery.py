@@ -1,0 +1,38 @@
+"""Deliver batches to Pinterest."""
+
+from functools import cache
+
+from celery import shared_task
+
+from tasks import hints
+from worker.settings import settings
+from worker.stages.delivery import deliver, put_off
+from worker.stages.sending import PostponedError, Sender
+from worker.tasks_base import LedgerRetryTask
+from worker.wiring import lease_seconds, ledger, pinterest, retry_policy
+
+
+class DeliveryTask(LedgerRetryTask):
+    """Retry a batch through the ledger, which holds when it is due, and through Celery, which is quick."""
+
+    abstract = True
+    autoretry_for = (PostponedError,)
+    rate_limit = settings().delivery_rate_limit
+    rate_limit_burst = settings().rate_limit_burst
+
+    def put_off(self, exc: BaseException | None, countdown_seconds: float) -> float | None:  # noqa: ARG002
+        if not isinstance(exc, PostponedError):
+            raise TypeError(f"only a postponed batch can be put off, not {exc!r}")
+        return put_off(sender(), exc)
+
+
+@shared_task(base=DeliveryTask)
+def deliver_batch(batch_id: int) -> None:
+    """Send one batch; any number of messages may name it, and it is sent once."""
+    deliver(sender(), batch_id)
+
+
+@cache
+def sender() -> Sender:
+    """Return what this process sends with."""
+    return Sender(ledger(), pinterest(), retry_policy(), lease_seconds(), hints.deliver_batches)

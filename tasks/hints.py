@@ -1,0 +1,45 @@
+"""Send messages that name work; whatever is lost of them, the sweeper sends again."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from amqp.exceptions import ChannelError
+from celery import current_app
+
+from celeryconfig import DELIVERY, EVENTS
+from worker.publisher import publish_many
+from worker.wire import PublishError
+
+log = logging.getLogger(__name__)
+
+
+def deliver_batches(batch_ids: Sequence[int]) -> None:
+    """Send one delivery task for each batch."""
+    _publish("tasks.delivery.deliver_batch", [(batch_id,) for batch_id in batch_ids], DELIVERY)
+
+
+def process_ranges(ranges: Sequence[tuple[int, int]]) -> None:
+    """Send one task for each range of inbox ids."""
+    _publish("tasks.ingest.process_range", list(ranges), EVENTS)
+
+
+def queued_events() -> int | None:
+    """Return how many messages wait in the events queue; None where the broker is away."""
+    try:
+        with current_app.connection_for_write() as connection:
+            channel: Any = connection.default_channel  # Its type stubs leave the method out.
+            return int(channel.queue_declare(queue=EVENTS, passive=True).message_count)
+    except ChannelError:
+        # Redis and Valkey have no queue where there is no message.
+        return 0
+    except Exception as error:  # noqa: BLE001 - each transport has errors of its own, and none may stop a sweep
+        log.warning("queue_length_unknown queue=%s error=%s", EVENTS, type(error).__name__)
+        return None
+
+
+def _publish(task: str, args_list: Sequence[tuple[Any, ...]], queue: str) -> None:
+    try:
+        publish_many(current_app, task, args_list, queue)
+    except PublishError as error:
+        log.warning("hints_not_published task=%s count=%d error=%s", task, len(args_list), error)

@@ -1,0 +1,38 @@
+"""Look after what was forgotten and what is old."""
+
+import time
+
+from celery import shared_task
+
+from tasks import hints
+from worker.settings import settings
+from worker.stages import purging, retrying
+from worker.stages.sweeping import Hints
+from worker.stages.sweeping import sweep as sweep_once
+from worker.wiring import ledger
+
+
+@shared_task
+def sweep() -> None:
+    """Take back what dead workers held, and hint again at what is due."""
+    all_hints = Hints(hints.process_ranges, hints.deliver_batches, hints.queued_events)
+    sweep_once(ledger(), all_hints, time.time())
+
+
+@shared_task
+def fold_tallies() -> None:
+    """Sum up tallies of the same kind."""
+    purging.fold_tallies(ledger(), time.time())
+
+
+@shared_task
+def retry_outages() -> None:
+    """Send again what failed only because Pinterest was away, where AUTO_RETRY asks for it."""
+    if settings().auto_retry:
+        retrying.retry_outages(ledger(), time.time())
+
+
+@shared_task
+def purge() -> None:
+    """Remove what has been kept longer than RETENTION_DAYS."""
+    purging.purge(ledger(), settings().retention_days, time.time())

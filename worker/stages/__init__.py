@@ -1,0 +1,1 @@
+"""What each task does: the way of an event, stage by stage, over ledger and domain."""

@@ -1,0 +1,66 @@
+"""Know where a source's events go, and how they are mapped for each place."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sqlalchemy import Connection
+
+from worker.ledger import integrations, sources
+from worker.ledger.integrations import Integration
+from worker.ledger.sources import Source
+from worker.pinterest.options import Options
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Hold one integration with its mapping options read."""
+
+    integration: Integration
+    source: Source
+    options: Options
+
+    @property
+    def test(self) -> bool:
+        return bool(self.integration.config.get("test_mode", False))
+
+
+class Destinations:
+    """Hold the sources of one bulk with their enabled integrations."""
+
+    def __init__(self, connection: Connection, source_ids: Iterable[str]) -> None:
+        self._sources: dict[str, Source] = {}
+        self._integrations: dict[str, list[Integration]] = {}
+        for source_id in source_ids:
+            source = sources.find(connection, source_id)
+            if source is not None:
+                self._sources[source_id] = source
+                enabled = [one for one in integrations.of_source(connection, source_id) if one.enabled]
+                self._integrations[source_id] = enabled
+
+    def of(self, source_id: str) -> list[Destination]:
+        """Return where a source's events go; a source that was removed goes nowhere.
+
+        Raises:
+            ConfigError: this version cannot read an integration's config, which costs other sources nothing.
+        """
+        enabled = self._integrations.get(source_id, [])
+        return [Destination(one, self._sources[source_id], _options(one)) for one in enabled]
+
+    def default_country(self, source_id: str) -> str | None:
+        """Return the country that a source's phone numbers are read in."""
+        source = self._sources.get(source_id)
+        return source.options.get("default_country") if source else None
+
+
+def _options(integration: Integration) -> Options:
+    # The mapping has no use for the token, and the credential has it sealed.
+    config = integration.config | {"access_token": "***"}
+    return _read_options(json.dumps(config, sort_keys=True), integration.consent_categories)
+
+
+@lru_cache(maxsize=1024)
+def _read_options(config: str, consent_categories: tuple[str, ...]) -> Options:
+    # Reading options checks and compiles them; a bulk comes every few milliseconds, a change every few weeks.
+    return Options.from_config(json.loads(config), consent_categories)

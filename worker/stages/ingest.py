@@ -1,0 +1,201 @@
+"""Turn inbox rows into deliveries."""
+
+import json
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.exc import DataError, IntegrityError
+
+from worker.events.identity import Visitor
+from worker.ledger import deliveries, inbox, tallies, visitors
+from worker.ledger.deliveries import NewDelivery
+from worker.ledger.engine import Ledger, is_ledger_away
+from worker.ledger.inbox import Waiting
+from worker.ledger.vault import SealError, Vault
+from worker.ledger.visitors import Known, OvertakenError
+from worker.stages.destinations import Destinations
+from worker.stages.learning import Visitors
+from worker.stages.opened import Opened, open_rows
+from worker.stages.outcomes import to_deliveries
+
+log = logging.getLogger(__name__)
+
+# Each lost race means that another worker got its event through, so this bounds trouble, not work.
+MOST_RACES = 50
+
+# Rows are safe while the database is away: what is not done after these pauses is hinted at again later.
+PAUSES_WHILE_AWAY_SECONDS = (0.2, 0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """Hold what becomes of one event."""
+
+    source_id: str
+    outcome: str
+    deliveries: list[NewDelivery]
+    keys: tuple[bytes, ...]
+
+
+@dataclass(slots=True)
+class Work:
+    """Gather what one bulk will write, by inbox id."""
+
+    fates: dict[int, Fate] = field(default_factory=dict)
+    parked: dict[int, str] = field(default_factory=dict)
+    visitors: dict[bytes, dict[str, Any]] = field(default_factory=dict)
+
+
+def ingest(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
+    """Map the events of these inbox rows and write down what became of them, in one transaction.
+
+    Rows that are gone were worked on by somebody else: working twice changes nothing. Returns how many events
+    and deliveries ended up under each outcome of the tallies.
+    """
+    try:
+        return _ingest_in_time(ledger, ids)
+    except (IntegrityError, DataError, OverflowError, UnicodeEncodeError) as error:
+        # One of them is what the database refuses: find it, and let the others through.
+        if len(ids) > 1:
+            middle = len(ids) // 2
+            return ingest(ledger, ids[:middle]) + ingest(ledger, ids[middle:])
+        reason = f"The ledger refused the event ({type(error).__name__})."
+        log.error("event_refused_by_ledger inbox_id=%d error=%s", ids[0], type(error).__name__)
+        with ledger.write() as connection:
+            inbox.park(connection, ids[0], reason)
+        return Counter()
+
+
+def _ingest_in_time(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
+    """Try again what a race or a database that is away prevented; give up for the sweeper to come back to."""
+    for pause_seconds in PAUSES_WHILE_AWAY_SECONDS:
+        try:
+            return _ingest_in_races(ledger, ids)
+        except Exception as error:
+            if not is_ledger_away(error):
+                raise
+            log.warning("ledger_away events=%d error=%s", len(ids), type(error).__name__)
+            time.sleep(pause_seconds)
+    return _ingest_in_races(ledger, ids)
+
+
+def _ingest_in_races(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
+    for _ in range(MOST_RACES):
+        try:
+            return _ingest_once(ledger, ids)
+        except OvertakenError:
+            # Another worker wrote one of these visitors in the meantime: see what it wrote, and map again.
+            time.sleep(random.uniform(0.0, 0.02))  # noqa: S311 - no secret depends on it
+    raise OvertakenError
+
+
+def _ingest_once(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
+    with ledger.read() as connection:
+        rows = inbox.load(connection, ids)
+        if not rows:
+            return Counter()
+        # The inbox is read before the visitors: what leaves the one in between is in the other.
+        earlier = inbox.informing(connection, _keys_of(rows), rows[-1].id)
+    with ledger.read() as connection:
+        known = visitors.load(connection, _keys_of([*rows, *earlier]))
+        destinations = Destinations(connection, {row.source_id for row in rows})
+    # What the key ring lacks is missing for every event alike, and so is nobody's fault below.
+    ledger.vault.prepare()
+    work = _map_all(ledger.vault, rows, earlier, known, destinations)
+    return _write(ledger, work, known)
+
+
+def _keys_of(rows: Iterable[Waiting]) -> set[bytes]:
+    return {key for row in rows for key in (row.anonymous_key, row.user_key) if key is not None}
+
+
+def _map_all(
+    vault: Vault,
+    rows: Sequence[Waiting],
+    earlier: Sequence[Waiting],
+    known: Mapping[bytes, Known],
+    destinations: Destinations,
+) -> Work:
+    """Go through the events in the order of their acceptance, and learn about visitors on the way."""
+    mine = {row.id for row in rows}
+    opened, broken = open_rows(vault, rows)
+    # Somebody else's rows only inform: whoever works on them writes what they tell, and parks what is broken.
+    told, _ = open_rows(vault, [row for row in earlier if row.id not in mine])
+    work = Work(parked=broken)
+    learnt = Visitors(*_read_visitors(vault, known))
+    now = time.time()
+    for one in sorted([*opened, *told], key=lambda one: one.row.id):
+        try:
+            country = destinations.default_country(one.row.source_id)
+            visitor = learnt.learn(one, country, keep=one.row.id in mine)
+            if one.row.id in mine:
+                work.fates[one.row.id] = _fate(one, visitor, destinations, vault, now)
+        except Exception as error:
+            if is_ledger_away(error) or isinstance(error, SealError):
+                raise
+            # A mistake of ours costs no event: the row stays, sealed and complete, until a version that can
+            # map it. Only the kind of the exception is told: its text could hold what the visitor typed.
+            log.error("mapping_error inbox_id=%d error=%s", one.row.id, type(error).__name__)
+            if one.row.id in mine:
+                work.parked[one.row.id] = f"The worker could not map the event ({type(error).__name__})."
+    work.visitors = {
+        key: visitor.to_dict() | {"told_up_to": learnt.told_up_to[key]}
+        for key, visitor in learnt.changed.items()
+    }
+    return work
+
+
+def _read_visitors(
+    vault: Vault, known: Mapping[bytes, Known]
+) -> tuple[dict[bytes, Visitor], dict[bytes, int]]:
+    """Return visitors, and up to which inbox id they were told about."""
+    found: dict[bytes, Visitor] = {}
+    told_up_to: dict[bytes, int] = {}
+    for key, one in known.items():
+        try:
+            body = json.loads(vault.open(one.body, visitors.BODY))
+            found[key], told_up_to[key] = Visitor.from_dict(body), body["told_up_to"]
+        except (SealError, ValueError, KeyError, TypeError) as error:
+            # What a visitor told earlier is out of reach, the event is not.
+            log.error("visitor_unreadable error=%s", type(error).__name__)
+    return found, told_up_to
+
+
+def _fate(one: Opened, visitor: Visitor, destinations: Destinations, vault: Vault, now: float) -> Fate:
+    source_id = one.row.source_id
+    if one.event.get("type") in ("identify", "group"):
+        return Fate(source_id, tallies.CONSUMED, [], one.keys)
+    mapped = [
+        delivery
+        for target in destinations.of(source_id)
+        for delivery in to_deliveries(target, one, visitor, vault, now)
+    ]
+    return Fate(source_id, tallies.MAPPED if mapped else tallies.WITHOUT_DESTINATION, mapped, one.keys)
+
+
+def _write(ledger: Ledger, work: Work, known: Mapping[bytes, Known]) -> Counter[str]:
+    # Sealed before the write begins: the vault may have to write a new day's key first.
+    sealed = {
+        key: Known(
+            ledger.vault.seal(json.dumps(body).encode(), visitors.BODY),
+            known[key].version if key in known else 0,
+        )
+        for key, body in work.visitors.items()
+    }
+    now = time.time()
+    with ledger.write() as connection:
+        gone = sorted(inbox.remove(connection, list(work.fates)))
+        for event_id, reason in sorted(work.parked.items()):
+            inbox.park(connection, event_id, reason)
+        mine = {key for event_id in gone for key in work.fates[event_id].keys}
+        visitors.save(connection, {key: one for key, one in sealed.items() if key in mine}, now)
+        fates = [work.fates[event_id] for event_id in gone]
+        events = Counter(tallies.Entry(fate.source_id, 0, "", fate.outcome) for fate in fates)
+        tallies.append(connection, events, now)
+        outcomes = deliveries.write(connection, [new for fate in fates for new in fate.deliveries], now)
+    return outcomes + Counter(fate.outcome for fate in fates)

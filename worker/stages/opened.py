@@ -1,0 +1,38 @@
+"""Open inbox rows."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from worker.events.received import Received
+from worker.ledger import inbox
+from worker.ledger.inbox import Waiting
+from worker.ledger.vault import SealError, Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Hold an inbox row with its event."""
+
+    row: Waiting
+    event: Mapping[str, Any]
+    received: Received
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """Return the keys of the event's visitor: the person's first, then the device's."""
+        return tuple(key for key in (self.row.user_key, self.row.anonymous_key) if key is not None)
+
+
+def open_rows(vault: Vault, rows: Iterable[Waiting]) -> tuple[list[Opened], dict[int, str]]:
+    """Open rows; return also the ids of those that cannot be opened, with the reason."""
+    opened: list[Opened] = []
+    broken: dict[int, str] = {}
+    for row in rows:
+        try:
+            body = json.loads(vault.open(row.body, inbox.BODY))
+            opened.append(Opened(row, body["event"], Received.from_dict(body["received"])))
+        except (SealError, ValueError, KeyError, TypeError) as error:
+            broken[row.id] = f"The event cannot be opened ({type(error).__name__})."
+    return opened, broken

@@ -1,0 +1,92 @@
+"""Translate what the mapping decided into rows of the ledger."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from worker.events.identity import Visitor
+from worker.ledger.deliveries import PAYLOAD, NewDelivery
+from worker.ledger.inbox import Waiting
+from worker.ledger.quality import COMPUTED, INVALID, LATE
+from worker.ledger.schema import State
+from worker.ledger.vault import Vault
+from worker.pinterest.mapping import Failed, Filtered, Mapped, Outcome, encode, map_event
+from worker.stages.destinations import Destination
+from worker.stages.opened import Opened
+
+
+def to_deliveries(
+    target: Destination, one: Opened, visitor: Visitor, vault: Vault, now: float
+) -> list[NewDelivery]:
+    """Map one event for one integration; payloads come back sealed."""
+    default_consent = target.source.default_consent(one.received.channel)
+    outcomes = map_event(one.event, one.received, visitor, target.options, now, default_consent)
+    return [_to_delivery(outcome, target, one.row, vault) for outcome in outcomes]
+
+
+def _to_delivery(outcome: Outcome, target: Destination, row: Waiting, vault: Vault) -> NewDelivery:
+    text = _text(outcome)
+    return NewDelivery(
+        source_id=row.source_id,
+        integration_id=target.integration.number,
+        ad_account=target.integration.ad_account,
+        test=target.test,
+        accepted_at=row.received_at,
+        anonymous_key=row.anonymous_key,
+        event_id=outcome.event_id,
+        source_name=outcome.source_name,
+        payload=vault.seal(text, PAYLOAD) if text is not None else None,
+        size_bytes=len(text) if text is not None else 0,
+        **_of_kind(outcome, row, vault),
+    )
+
+
+def _text(outcome: Outcome) -> bytes | None:
+    payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
+    return encode(payload) if payload is not None else None
+
+
+def _of_kind(outcome: Outcome, row: Waiting, vault: Vault) -> dict[str, Any]:
+    if isinstance(outcome, Mapped):
+        return {
+            "state": State.OPEN,
+            "event_name": outcome.event_name,
+            "event_time": outcome.event_time,
+            "offline": outcome.offline,
+            "warning": " ".join(outcome.warnings) or None,
+            "order_key": _order_key(outcome.payload, row, vault),
+            "qualities": qualities(outcome),
+        }
+    if isinstance(outcome, Failed):
+        payload = outcome.payload or {}
+        return {
+            "state": State.FAILED,
+            "event_name": outcome.event_name or "",
+            "event_time": payload.get("event_time", int(row.received_at)),
+            "offline": payload.get("action_source") == "offline",
+            "reason_class": outcome.reason_class,
+            "reason": outcome.reason,
+            "order_key": _order_key(outcome.payload, row, vault),
+            "qualities": qualities(outcome),
+        }
+    filtered = isinstance(outcome, Filtered)
+    return {
+        "state": State.FILTERED if filtered else State.DROPPED,
+        "event_name": "",
+        "event_time": int(row.received_at),
+        "offline": False,
+        "reason_class": "consent" if filtered else "override",
+        "reason": outcome.reason,
+    }
+
+
+def qualities(outcome: Mapped | Failed) -> tuple[str, ...]:
+    """Say in a few words, always in the same order, what an event brought with it."""
+    if isinstance(outcome, Failed):
+        return (INVALID + outcome.reason_class,)
+    marks = ((COMPUTED, outcome.computed), (LATE, outcome.late))
+    return (*outcome.identifiers, *(word for word, holds in marks if holds))
+
+
+def _order_key(payload: Mapping[str, Any] | None, row: Waiting, vault: Vault) -> bytes | None:
+    order_id = ((payload or {}).get("custom_data") or {}).get("order_id")
+    return vault.keyed_hash("order", row.source_id, order_id) if order_id else None

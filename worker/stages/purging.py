@@ -1,0 +1,66 @@
+"""Remove what has been kept long enough, in small steps."""
+
+import time
+from collections import Counter
+
+from worker.ledger import quality, tallies, upkeep, visitors
+from worker.ledger.engine import Ledger
+
+ROWS_A_STEP = 500
+# A purge gives way to the next tick rather than hold up its queue.
+LONGEST_PURGE_SECONDS = 20.0
+# Between two steps others get at the write lock.
+PAUSE_SECONDS = 0.05
+SECONDS_A_DAY = 86_400
+# A click id is worth something for about a year; so are the traits that go with it.
+VISITOR_DAYS = 400
+# What identifiers came with events is a question of today and of a season, not of the books.
+QUALITY_DAYS = 92
+GROUPS_A_FOLD = 200
+MOST_FOLDS = 50
+# Nothing is ever added to an hour that lies further back.
+FOLDED_HOURS = 48
+
+
+def purge(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
+    """Remove what is beyond retention; return how many of each."""
+    before = now - retention_days * SECONDS_A_DAY
+    deadline = time.monotonic() + LONGEST_PURGE_SECONDS
+    counts: Counter[str] = Counter()
+    while time.monotonic() < deadline:
+        with ledger.read() as connection:
+            ended = upkeep.ended(connection, before, ROWS_A_STEP)
+            old = quality.old(connection, _hour(now) - QUALITY_DAYS * 24, ROWS_A_STEP)
+        with ledger.write() as connection:
+            step = {
+                "deliveries": upkeep.purge_deliveries(connection, ended, before, now),
+                "batches": upkeep.purge_batches(connection, before, ROWS_A_STEP),
+                "visitors": visitors.purge(connection, now - VISITOR_DAYS * SECONDS_A_DAY, ROWS_A_STEP),
+                "audit": upkeep.purge_audit(connection, now - VISITOR_DAYS * SECONDS_A_DAY),
+            }
+            step["quality"] = quality.remove(connection, old)
+        for name, n in step.items():
+            counts[name] += n
+        if not any(step.values()):
+            break
+        time.sleep(PAUSE_SECONDS)
+    return counts
+
+
+def fold_tallies(ledger: Ledger, now: float) -> int:
+    """Sum up the latest tallies of the same kind; return how many rows that saved."""
+    since_hour = _hour(now) - FOLDED_HOURS
+    saved = 0
+    for _ in range(MOST_FOLDS):
+        with ledger.write() as connection:
+            step = tallies.fold(connection, GROUPS_A_FOLD, since_hour)
+        saved += step
+        # Each group saves a row or more, so that this one left none over.
+        if step < GROUPS_A_FOLD:
+            break
+        time.sleep(PAUSE_SECONDS)
+    return saved
+
+
+def _hour(now: float) -> int:
+    return int(now // tallies.SECONDS_AN_HOUR)

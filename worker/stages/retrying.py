@@ -1,0 +1,188 @@
+"""Send failed deliveries again, or give them up, in small steps: by hand, or by itself after an outage."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass, field, replace
+
+from worker.ledger import failures, outages
+from worker.ledger.engine import Ledger
+from worker.ledger.failures import ROWS_A_STEP, STALE_AFTER_SECONDS, Failure, Filter
+from worker.pinterest.verdict import ReasonClass
+from worker.stages.unknown import DEDUP_SECONDS
+
+log = logging.getLogger(__name__)
+
+# A request of the Management API has to end while somebody waits for it.
+MOST_A_CALL = 10_000
+ACTOR = "auto retry"
+MOST_BY_ITSELF = 5_000
+# So many are looked at, at most, to find those: the rest waits for a hand, or for the next run.
+MOST_LOOKED_AT = 50_000
+
+# After these nothing has arrived for sure, so that no second copy comes of sending again.
+NOT_ARRIVED = frozenset(
+    {
+        ReasonClass.NOT_REACHED,
+        ReasonClass.SWITCHED_OFF,
+        ReasonClass.RATE_LIMITED,
+        ReasonClass.UNAUTHORIZED,
+        ReasonClass.FORBIDDEN,
+        ReasonClass.NO_SUCH_ACCOUNT,
+        ReasonClass.NOT_SENDABLE,
+    }
+)
+OUTAGES = (
+    ReasonClass.NOT_REACHED,
+    ReasonClass.SWITCHED_OFF,
+    ReasonClass.UNAVAILABLE,
+    ReasonClass.NO_ANSWER,
+)
+
+
+@dataclass(slots=True)
+class Done:
+    """Tell what was done, or would be, and what is left.
+
+    ``left_alone`` counts by a reason in words what was looked at and cannot be sent. ``left`` was not looked
+    at: the next call goes on after ``last_id``.
+    """
+
+    moved: int = 0
+    late: int = 0
+    offline: int = 0
+    left_alone: Counter[str] = field(default_factory=Counter)
+    left: int = 0
+    last_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Bound one call: where it begins, how many it looks at (None for all), and whether it only looks."""
+
+    after_id: int = 0
+    most: int | None = MOST_A_CALL
+    dry_run: bool = False
+    # Told after each step how many were looked at.
+    progress: Callable[[int], object] = lambda _looked_at: None
+
+
+def retry(
+    ledger: Ledger,
+    chosen: Filter,
+    now: float,
+    actor: str,
+    *,
+    force: bool = False,
+    extent: Extent | None = None,
+) -> Done:
+    """Send chosen failed deliveries again; each is sent once, however often this is called."""
+    extent = extent or Extent()
+    done = Done(last_id=extent.after_id)
+    for step in steps(ledger, chosen, extent):
+        if extent.dry_run:
+            with ledger.read() as connection:
+                result = failures.preview(connection, step, now, force=force)
+        else:
+            with ledger.write() as connection:
+                result = failures.retry(connection, step, now, actor, force=force)
+        done.moved += result.retried
+        done.late += result.late
+        done.offline += result.offline
+        done.left_alone += result.refused
+        done.last_id = step[-1].id
+    return _ended(ledger, chosen, extent, done)
+
+
+def discard(
+    ledger: Ledger, chosen: Filter, reason: str, now: float, actor: str, *, extent: Extent | None = None
+) -> Done:
+    """Give chosen failed deliveries up for good."""
+    extent = extent or Extent()
+    done = Done(last_id=extent.after_id)
+    for step in steps(ledger, chosen, extent):
+        if extent.dry_run:
+            done.moved += len(step)
+        else:
+            with ledger.write() as connection:
+                done.moved += failures.discard(connection, [one.id for one in step], reason, now, actor)
+        done.last_id = step[-1].id
+    return _ended(ledger, chosen, extent, done)
+
+
+def steps(ledger: Ledger, chosen: Filter, extent: Extent) -> Iterator[list[Failure]]:
+    """Go through chosen failed deliveries in the order of their ids, so many at a time, each once."""
+    looked_at, last_id = 0, extent.after_id
+    while extent.most is None or looked_at < extent.most:
+        limit = ROWS_A_STEP if extent.most is None else min(ROWS_A_STEP, extent.most - looked_at)
+        with ledger.read() as connection:
+            step = failures.page(connection, chosen, limit, last_id)
+        if not step:
+            return
+        looked_at, last_id = looked_at + len(step), step[-1].id
+        yield step
+        extent.progress(len(step))
+
+
+def retry_outages(ledger: Ledger, now: float) -> int:
+    """Send again what failed only because Pinterest was away, once it is back; return how many.
+
+    Back means that it has taken an event of the same ad account since. What may have arrived already, and
+    could count twice, waits for a hand.
+    """
+    moved = 0
+    for step in _after_outages(ledger, now):
+        good = _those_that_go_again(ledger, step, now)[: MOST_BY_ITSELF - moved]
+        if good:
+            with ledger.write() as connection:
+                moved += failures.retry(connection, good, now, ACTOR, how="by itself").retried
+        if moved >= MOST_BY_ITSELF:
+            break
+    if moved:
+        log.info("retried_by_itself deliveries=%d", moved)
+    return moved
+
+
+def goes_again(failure: Failure, tried: Set[str], delivered_at: float | None, now: float) -> bool:
+    """Decide whether a failed delivery is sent again without being asked for.
+
+    ``tried`` has the reason classes of all its tries, ``delivered_at`` is when its ad account last delivered.
+    """
+    if failure.reason_class not in OUTAGES or failure.event_time <= now - STALE_AFTER_SECONDS:
+        return False
+    if delivered_at is None or delivered_at <= failure.failed_at:
+        return False
+    may_have_arrived = not ({failure.reason_class} | tried) <= NOT_ARRIVED
+    counts_twice = failure.offline or failure.event_time < now - DEDUP_SECONDS
+    return not (may_have_arrived and counts_twice)
+
+
+def _after_outages(ledger: Ledger, now: float) -> Iterator[list[Failure]]:
+    for reason_class in OUTAGES:
+        chosen = Filter(reason_class=reason_class, since=now - STALE_AFTER_SECONDS)
+        yield from steps(ledger, chosen, Extent(most=MOST_LOOKED_AT))
+
+
+def _those_that_go_again(ledger: Ledger, step: list[Failure], now: float) -> list[Failure]:
+    first_failed_at: dict[str, float] = {}
+    for one in step:
+        earliest = first_failed_at.get(one.ad_account_id, one.failed_at)
+        first_failed_at[one.ad_account_id] = min(earliest, one.failed_at)
+    with ledger.read() as connection:
+        tried = outages.classes_tried(connection, {one.batch_id for one in step if one.batch_id is not None})
+        delivered_at = {
+            account: outages.last_delivered(connection, account, since)
+            for account, since in first_failed_at.items()
+        }
+    return [
+        one
+        for one in step
+        if goes_again(one, tried.get(one.batch_id or 0, set()), delivered_at[one.ad_account_id], now)
+    ]
+
+
+def _ended(ledger: Ledger, chosen: Filter, extent: Extent, done: Done) -> Done:
+    if extent.most is None:
+        return done
+    with ledger.read() as connection:
+        return replace(done, left=failures.count(connection, chosen, done.last_id))

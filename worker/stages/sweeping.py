@@ -1,0 +1,99 @@
+"""Find what was forgotten, and let it be worked on again."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from worker.ledger import batches, upkeep
+from worker.ledger.batches import Try
+from worker.ledger.engine import Ledger
+from worker.pinterest.verdict import ReasonClass
+from worker.stages.unknown import at_risk, wait_for_a_hand, without
+
+# Hints come right after the commit; what still waits after this was forgotten.
+GRACE_SECONDS = 5.0
+# A row is hinted at anew this often, as long as nobody works on it.
+ROUND_SECONDS = 60.0
+# A batch that is due and was hinted at is hinted at anew this often.
+HINT_AGAIN_SECONDS = 30.0
+# More than this in the queue, and hints would only make it longer.
+SHORT_QUEUE_MESSAGES = 200
+RANGES_A_SWEEP = 100
+
+WORKER_IS_GONE = "The worker that was sending it did not come back."
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """Hold how to send for work again; ``queued_events`` is None where the broker does not say."""
+
+    ranges: Callable[[Sequence[tuple[int, int]]], None]
+    batches: Callable[[Sequence[int]], None]
+    queued_events: Callable[[], int | None]
+
+
+def sweep(ledger: Ledger, hints: Hints, now: float) -> dict[str, int]:
+    """Take back what dead workers held, and hint again at what is due; return how much of each."""
+    return {
+        "taken_back": _take_back(ledger, hints, now),
+        "batches": _hint_at_batches(ledger, hints, now),
+        "ranges": _hint_at_inbox(ledger, hints, now),
+    }
+
+
+def _take_back(ledger: Ledger, hints: Hints, now: float) -> int:
+    with ledger.read() as connection:
+        lost = batches.expired(connection, now)
+    taken = 0
+    for batch_id in lost:
+        with ledger.write() as connection:
+            parts = _take_one_back(connection, batch_id, now)
+        if parts:
+            hints.batches(parts)
+        taken += parts is not None
+    return taken
+
+
+def _take_one_back(connection: Connection, batch_id: int, now: float) -> list[int] | None:
+    """Take a batch from a worker that is gone; the fence keeps that worker from settling it after all.
+
+    Nobody knows whether it was sent, so what Pinterest might count twice waits for a hand. Returns what the
+    rest goes on as, if not as the batch itself; None means that there was nothing to take.
+    """
+    lost = batches.lost(connection, batch_id, now)
+    if lost is None:
+        return None
+    everyone = batches.members(connection, batch_id)
+    risky = at_risk(everyone, now, offline=lost.offline)
+    batches.note(connection, lost, Try(now, 0.0, None, ReasonClass.NO_ANSWER, WORKER_IS_GONE))
+    if not risky:
+        batches.again(connection, lost, now, spent=True)
+        return []
+    rest = without(everyone, risky)
+    tried = replace(lost, attempts_spent=lost.attempts_spent + 1)
+    endings = wait_for_a_hand(risky, WORKER_IS_GONE)
+    return batches.split(connection, tried, everyone, [rest] if rest else [], endings, now, now)
+
+
+def _hint_at_batches(ledger: Ledger, hints: Hints, now: float) -> int:
+    with ledger.read() as connection:
+        if not batches.any_due(connection, now, now - HINT_AGAIN_SECONDS):
+            return 0
+    with ledger.write() as connection:
+        due = batches.due(connection, now, now - HINT_AGAIN_SECONDS)
+    hints.batches(due)
+    return len(due)
+
+
+def _hint_at_inbox(ledger: Ledger, hints: Hints, now: float) -> int:
+    with ledger.read() as connection:
+        if not upkeep.any_overdue(connection, now - GRACE_SECONDS):
+            return 0
+    queued = hints.queued_events()
+    if queued is not None and queued > SHORT_QUEUE_MESSAGES:
+        return 0
+    with ledger.write() as connection:
+        ranges = upkeep.overdue_ranges(connection, now - GRACE_SECONDS, RANGES_A_SWEEP, ROUND_SECONDS, now)
+    hints.ranges(ranges)
+    return len(ranges)
