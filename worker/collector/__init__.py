@@ -1,0 +1,1 @@
+"""Take events over HTTP."""

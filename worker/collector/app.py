@@ -1,0 +1,110 @@
+"""The collector's HTTP app."""
+
+import atexit
+import logging
+import sys
+import time
+from collections.abc import Callable
+from ipaddress import ip_network
+from pathlib import Path
+
+from flask import Flask, Response
+from sqlalchemy.exc import SQLAlchemyError
+
+from worker.collector import errors, script
+from worker.collector.gateway import LARGEST_BODY_BYTES, Gateway
+from worker.collector.intake import Offer
+from worker.ledger import migrate
+from worker.ledger.engine import Ledger
+from worker.ledger.vault import SealError
+from worker.settings import Settings, SettingsError
+
+# gunicorn takes this status for a worker that cannot start, and stops instead of trying for ever.
+CANNOT_START = 3
+
+_SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def create_app(
+    ledger: Ledger, settings: Settings, offer: Offer, now: Callable[[], float] = time.time
+) -> Flask:
+    """Build the app; ``offer`` is told the ids of accepted events after their commit."""
+    app = Flask("worker.collector", static_folder=None)
+    # One byte more: a body without a length is cut off here in silence, and must still be seen as too large.
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES + 1
+    gateway = Gateway(
+        ledger=ledger,
+        offer=offer,
+        trusted_proxies=tuple(ip_network(network) for network in settings.trusted_proxies),
+        folder=_state_folder(ledger, settings),
+        now=now,
+    )
+    errors.register(app)
+    _add_routes(app, gateway)
+    script.register(app)
+    app.after_request(gateway.add_cors_headers)
+    app.after_request(_add_security_headers)
+    return app
+
+
+def application() -> Flask:
+    """Build the app from the environment, for gunicorn; what is missing stops the process with a sentence."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        return _from_environment()
+    except (SettingsError, migrate.MigrationsMissingError, SealError) as error:
+        sentence = str(error)
+    except (SQLAlchemyError, OSError) as error:
+        sentence = f"The ledger cannot be opened ({type(error).__name__}): is DATABASE_URL right?"
+    print(sentence, file=sys.stderr, flush=True)
+    raise SystemExit(CANNOT_START)
+
+
+def _from_environment() -> Flask:
+    from worker.app import app as celery
+    from worker.publisher import HintPublisher
+    from worker.settings import settings
+
+    chosen = settings()
+    ledger = Ledger(chosen.database_url, chosen.encryption_keys)
+    migrate.check(ledger)
+    ledger.vault.check()
+    publisher = HintPublisher(celery)
+    # gunicorn's workers end by sys.exit, so that this runs in each of them after its last request.
+    atexit.register(ledger.dispose)
+    atexit.register(publisher.close)
+    return create_app(ledger, chosen, publisher.offer)
+
+
+def _state_folder(ledger: Ledger, settings: Settings) -> Path:
+    """Return the folder whose volume must keep some room; a database server watches over its own disk."""
+    if ledger.is_sqlite and ledger.url.database:
+        return Path(ledger.url.database).parent
+    return settings.var if settings.var.exists() else Path.cwd()
+
+
+def _add_routes(app: Flask, gateway: Gateway) -> None:
+    def add(rule: str, method: str, view: Callable[..., Response]) -> None:
+        name = f"{method} {rule}".replace(".", "_")
+        app.add_url_rule(rule, name, view, methods=[method], provide_automatic_options=False)
+
+    add("/v1/<any(t, p, i, g):call>", "POST", gateway.single)
+    add("/v1/batch", "POST", gateway.batch)
+    add("/v1/events", "POST", gateway.signed)
+    add("/v1/<any(t, p, i, g, batch):call>", "OPTIONS", gateway.preflight)
+    add("/healthz", "GET", _healthz)
+
+
+def _healthz() -> Response:
+    return errors.answer({"success": True})
+
+
+def _add_security_headers(response: Response) -> Response:
+    for name, value in _SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

@@ -1,0 +1,122 @@
+"""Know a caller by its pipeline key or by its signature."""
+
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+
+from werkzeug.datastructures import Headers
+
+from worker.collector.errors import RefusedError
+from worker.collector.remembered import Remembered
+from worker.ledger import sources
+from worker.ledger.engine import Ledger
+from worker.ledger.sources import Source
+
+# How long a revoked key, an old secret or a changed source may still be in force.
+REMEMBERED_SECONDS = 5.0
+MOST_REMEMBERED = 10_000
+SIGNATURE_WINDOW_SECONDS = 300
+
+_KEY = re.compile(r"dk_(live|test)_[A-Za-z0-9_-]{1,128}", re.ASCII)
+_SOURCE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+_UNIX_MS = re.compile(r"\d{1,16}", re.ASCII)
+_SIGNATURE = re.compile(r"sha256=[0-9a-fA-F]{64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Say who calls; ``name`` tells apart whom the request rate is counted for."""
+
+    source: Source
+    name: str
+    signed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Signer:
+    source: Source
+    secret: str
+
+
+class Callers:
+    """Know callers; one look into the ledger holds for `REMEMBERED_SECONDS`."""
+
+    def __init__(self, ledger: Ledger, now: Callable[[], float]) -> None:
+        self._ledger = ledger
+        self._now = now
+        self._keys = Remembered(self._source, REMEMBERED_SECONDS, MOST_REMEMBERED, now)
+        self._signers = Remembered(self._signer, REMEMBERED_SECONDS, MOST_REMEMBERED, now)
+
+    def by_key(self, key: str | None) -> Caller:
+        """Return who holds a pipeline key.
+
+        Raises:
+            RefusedError: 401, where there is none or nobody holds it.
+        """
+        if key is None:
+            message = "A pipeline key is missing: send it as `Authorization: Bearer …` or as `?key=…`."
+            raise RefusedError(401, "UNAUTHORIZED", message)
+        source = self.find(key)
+        if source is None:
+            raise RefusedError(401, "UNAUTHORIZED", "The pipeline key is not known, or no longer good.")
+        return Caller(source, key, signed=False)
+
+    def find(self, key: str) -> Source | None:
+        """Return the source of a pipeline key, or None."""
+        return self._keys.get(key) if _KEY.fullmatch(key) else None
+
+    def by_signature(self, headers: Headers, body: bytes) -> Caller:
+        """Return the source whose server secret signed a body.
+
+        Raises:
+            RefusedError: 401, naming the header that is wrong.
+        """
+        stamp = _header(headers, "X-Timestamp", _UNIX_MS, "a time in Unix milliseconds")
+        given = _header(headers, "X-Signature", _SIGNATURE, "sha256= and 64 hex digits")
+        source_id = _header(headers, "X-Source-Id", _SOURCE_ID, "the id of a source")
+        if abs(self._now() - int(stamp) / 1000) > SIGNATURE_WINDOW_SECONDS:
+            raise _unsigned("X-Timestamp must be within 5 minutes of the present.")
+        signer = self._signers.get(source_id)
+        # An unknown source and a wrong signature look alike.
+        if signer is None or not hmac.compare_digest(sign(signer.secret, stamp, body), given.lower()):
+            raise _unsigned("X-Signature does not fit the body, X-Timestamp and the secret of X-Source-Id.")
+        return Caller(signer.source, f"signed:{source_id}", signed=True)
+
+    def _source(self, key: str) -> Source | None:
+        with self._ledger.read() as connection:
+            return sources.by_key(connection, key, self._now())
+
+    def _signer(self, source_id: str) -> _Signer | None:
+        with self._ledger.read() as connection:
+            source = sources.find(connection, source_id)
+            secret = sources.server_secret(connection, self._ledger.vault, source_id)
+        return _Signer(source, secret) if source is not None and secret is not None else None
+
+
+def sign(secret: str, timestamp: str, body: bytes) -> str:
+    """Return the signature that a server sends: HMAC-SHA256 over ``timestamp + "." + raw body``."""
+    text = timestamp.encode() + b"." + body
+    return "sha256=" + hmac.new(secret.encode(), text, sha256).hexdigest()
+
+
+def key_of(authorization: str | None, query_key: str | None) -> str | None:
+    """Return the pipeline key of a request: the bearer's, else the address's."""
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return query_key or None
+
+
+def _header(headers: Headers, name: str, shape: re.Pattern[str], what: str) -> str:
+    value = headers.get(name, "").strip()
+    if not value:
+        raise _unsigned(f"{name} is missing.")
+    if not shape.fullmatch(value):
+        raise _unsigned(f"{name} must be {what}.")
+    return value
+
+
+def _unsigned(message: str) -> RefusedError:
+    return RefusedError(401, "INVALID_SIGNATURE", message)

@@ -1,0 +1,115 @@
+"""Refuse in one form, with a sentence, and tell nothing else."""
+
+import json
+import logging
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response
+from sqlalchemy.exc import DBAPIError
+from werkzeug.exceptions import HTTPException
+
+from worker.events.envelope import EnvelopeError
+from worker.ledger.engine import is_ledger_away
+
+LEDGER_RETRY_AFTER_SECONDS = 5
+
+log = logging.getLogger(__name__)
+
+_HTTP_ERRORS = {
+    400: ("BAD_REQUEST", "The request could not be read."),
+    404: ("NOT_FOUND", "There is nothing at this address."),
+    405: ("METHOD_NOT_ALLOWED", "This address does not take this method; events are sent with POST."),
+    413: ("BODY_TOO_LARGE", "body must be at most 512 KB (524288 bytes)."),
+}
+
+
+class RefusedError(Exception):
+    """Answer the caller with a status, a code and a sentence; ``errors`` lists a batch's bad events."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        retry_after_seconds: int | None = None,
+        errors: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after_seconds = retry_after_seconds
+        self.errors = errors
+        super().__init__(message)
+
+
+def answer(body: Mapping[str, Any], status: int = 200) -> Response:
+    """Return a JSON answer."""
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return Response(text, status, content_type="application/json")
+
+
+def register(app: Flask) -> None:
+    """Give every error of an app the one form."""
+    app.register_error_handler(RefusedError, _refused)
+    app.register_error_handler(EnvelopeError, _invalid)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def where(error: BaseException) -> str:
+    """Name an exception and the places it passed, without its text: that may quote what was being handled."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-6:]))
+    return f"{type(error).__name__} at {places}"
+
+
+def _refused(refusal: RefusedError) -> Response:
+    body: dict[str, Any] = {
+        "success": False,
+        "error": {"code": refusal.code, "message": refusal.message},
+    }
+    if refusal.errors:
+        body["errors"] = refusal.errors
+    response = answer(body, refusal.status)
+    if refusal.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(refusal.retry_after_seconds)
+    if refusal.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _invalid(error: EnvelopeError) -> Response:
+    code = "INVALID_BODY" if error.field == "body" else "INVALID_EVENT"
+    return _refused(RefusedError(400, code, str(error)))
+
+
+def _http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    code, message = _HTTP_ERRORS.get(status, ("HTTP_ERROR", f"{error.name}."))
+    response = _refused(RefusedError(status, code, message))
+    for name, value in error.get_headers():
+        if name == "Allow":
+            response.headers[name] = value
+    return response
+
+
+def _unexpected(error: Exception) -> Response:
+    if is_ledger_away(error):
+        log.warning("ledger_away cause=%s", _cause(error))
+        message = "The event could not be stored just now; send it again later."
+        return _refused(
+            RefusedError(503, "UNAVAILABLE", message, retry_after_seconds=LEDGER_RETRY_AFTER_SECONDS)
+        )
+    log.error("request_failed error=%s", where(error))
+    return _refused(RefusedError(500, "INTERNAL_ERROR", "The request failed here; nothing of it was taken."))
+
+
+def _cause(error: Exception) -> str:
+    """Return the driver's own words, which hold no values, where SQLAlchemy's text would quote parameters."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    lines = str(cause).splitlines()
+    return f"{type(cause).__name__} {lines[0] if lines else ''}".strip()

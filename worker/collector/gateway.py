@@ -1,0 +1,153 @@
+"""Answer the calls that bring events."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from flask import Response, g, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from worker.collector import cors
+from worker.collector.auth import Caller, Callers, key_of
+from worker.collector.client_ip import Network
+from worker.collector.errors import RefusedError, answer
+from worker.collector.intake import (
+    Offer,
+    Prepared,
+    TooLargeError,
+    events_of,
+    of_type,
+    prepare_batch,
+    prepare_one,
+    store,
+)
+from worker.collector.limits import RequestRate, Room
+from worker.collector.visit import Origin, Visit
+from worker.events.envelope import decode_json
+from worker.ledger.engine import Ledger
+
+LARGEST_BODY_BYTES = 512 * 1024
+TYPES = {"t": "track", "p": "page", "i": "identify", "g": "group"}
+
+# text/plain is what a page may send without asking beforehand, and all that sendBeacon can.
+_MEDIA_TYPES = ("", "application/json", "text/plain")
+
+
+class Gateway:
+    """Answer single calls, batches and signed events; one request is one transaction."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        offer: Offer,
+        trusted_proxies: Sequence[Network],
+        folder: Path,
+        now: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._offer = offer
+        self._trusted_proxies = trusted_proxies
+        self._now = now
+        self._callers = Callers(ledger, now)
+        self._rate = RequestRate(now)
+        self._room = Room(ledger, folder, now)
+        self._domains = cors.KnownDomains(ledger, now)
+
+    def single(self, call: str) -> Response:
+        """Take one event of the type that the address implies."""
+        caller = self._by_key()
+        return self._take_one(caller, of_type(decode_json(_body()), TYPES[call]))
+
+    def signed(self) -> Response:
+        """Take one event that a server signed."""
+        body = _body()
+        caller = self._by_signature(body)
+        return self._take_one(caller, decode_json(body))
+
+    def batch(self) -> Response:
+        """Take the good events of a batch, and list the bad ones."""
+        if "X-Signature" in request.headers:
+            body = _body()
+            caller = self._by_signature(body)
+        else:
+            caller = self._by_key()
+            body = _body()
+        raws = events_of(decode_json(body))
+        now = self._now()
+        visit = self._visit(caller, now)
+        prepared = prepare_batch(raws, visit, caller.source.id, self._ledger.vault)
+        if not prepared.events:
+            message = "None of the batch's events can be taken; errors lists why."
+            raise RefusedError(400, "INVALID_EVENTS", message, errors=prepared.errors)
+        store(self._ledger, self._offer, prepared.events, now)
+        return _answer_batch(prepared, visit)
+
+    def preflight(self, call: str) -> Response:  # noqa: ARG002  # all of them are asked for alike
+        """Tell a browser whether a page of its origin may send events here."""
+        origin = request.headers.get("Origin", "")
+        key = request.args.get("key")
+        source = self._callers.find(key) if key else None
+        domains = source.domains if source is not None else () if key else self._domains.get()
+        response = Response(status=204)
+        if cors.is_own(origin, domains):
+            response.headers.update(cors.preflight_headers(origin))
+        return response
+
+    def add_cors_headers(self, response: Response) -> Response:
+        """Let a page read the answer, an error's too, when it is on the caller's own domain."""
+        response.vary.add("Origin")
+        caller: Caller | None = g.get("caller")
+        origin = request.headers.get("Origin", "")
+        if caller is not None and not caller.signed and cors.is_own(origin, caller.source.domains):
+            response.headers.update(cors.headers(origin))
+        return response
+
+    def _take_one(self, caller: Caller, raw: object) -> Response:
+        now = self._now()
+        visit = self._visit(caller, now)
+        try:
+            event = prepare_one(raw, visit, caller.source.id, self._ledger.vault)
+        except TooLargeError as error:
+            raise RefusedError(413, "EVENT_TOO_LARGE", str(error)) from None
+        store(self._ledger, self._offer, [event], now)
+        response = answer({"success": True})
+        visit.set_cookies(response)
+        return response
+
+    def _visit(self, caller: Caller, now: float) -> Visit:
+        return Visit(caller, Origin.of(request, self._trusted_proxies), now)
+
+    def _by_key(self) -> Caller:
+        key = key_of(request.headers.get("Authorization"), request.args.get("key"))
+        return self._admit(self._callers.by_key(key))
+
+    def _by_signature(self, body: bytes) -> Caller:
+        return self._admit(self._callers.by_signature(request.headers, body))
+
+    def _admit(self, caller: Caller) -> Caller:
+        g.caller = caller
+        self._rate.spend(caller.name)
+        self._room.check(caller.source)
+        return caller
+
+
+def _body() -> bytes:
+    if request.mimetype not in _MEDIA_TYPES:
+        message = "Content-Type must be application/json or text/plain."
+        raise RefusedError(415, "UNSUPPORTED_MEDIA_TYPE", message)
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise RefusedError(
+            415, "UNSUPPORTED_MEDIA_TYPE", "Content-Encoding must be left out: send plain JSON."
+        )
+    body = request.get_data(cache=False)
+    if len(body) > LARGEST_BODY_BYTES:
+        raise RequestEntityTooLarge
+    return body
+
+
+def _answer_batch(prepared: Prepared, visit: Visit) -> Response:
+    body: dict[str, object] = {"success": True, "accepted": len(prepared.events)}
+    if prepared.errors:
+        body["errors"] = prepared.errors
+    response = answer(body)
+    visit.set_cookies(response)
+    return response

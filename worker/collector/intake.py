@@ -1,0 +1,142 @@
+"""Check events, seal them, and have them in the ledger before anybody is told so."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from worker.collector.cookies import new_id
+from worker.collector.errors import RefusedError, where
+from worker.collector.visit import Visit
+from worker.events.envelope import EnvelopeError, check_envelope
+from worker.events.identity import epik_of, visitor_ids
+from worker.events.received import Received
+from worker.ledger import inbox
+from worker.ledger.engine import Ledger
+from worker.ledger.inbox import Accepted
+from worker.ledger.vault import Vault
+
+LARGEST_EVENT_BYTES = 64 * 1024
+MOST_EVENTS = 500
+
+Offer = Callable[[Sequence[int]], int]
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+log = logging.getLogger(__name__)
+
+
+class TooLargeError(Exception):
+    """An event is larger than `LARGEST_EVENT_BYTES`."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self.message = f"must be at most 64 KB ({LARGEST_EVENT_BYTES} bytes) of JSON, not {size_bytes} bytes."
+        super().__init__(f"event {self.message}")
+
+
+@dataclass(slots=True)
+class Prepared:
+    """Hold what of a batch may go in, and what is wrong with the rest, by its place in the batch."""
+
+    events: list[Accepted] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+
+
+def prepare_one(raw: object, visit: Visit, source_id: str, vault: Vault) -> Accepted:
+    """Check and seal one event.
+
+    Raises:
+        EnvelopeError: the event is not what it should be.
+        TooLargeError: the event is larger than allowed.
+    """
+    check_envelope(raw)
+    event = _with_message_id(cast("dict[str, Any]", raw))
+    text = _compact(event)
+    if len(text) > LARGEST_EVENT_BYTES:
+        raise TooLargeError(len(text))
+    received = visit.receive(event)
+    body = b'{"event":%b,"received":%b}' % (text, _compact(received.to_dict()))
+    anonymous_id, user_id = visitor_ids(event, received)
+    return Accepted(
+        source_id=source_id,
+        anonymous_key=_key(vault, "anonymous", source_id, anonymous_id),
+        user_key=_key(vault, "user", source_id, user_id),
+        informs=_informs(event, received),
+        received_at=received.received_at,
+        body=vault.seal(body, inbox.BODY),
+    )
+
+
+def prepare_batch(raws: Sequence[object], visit: Visit, source_id: str, vault: Vault) -> Prepared:
+    """Check and seal a batch's events, each on its own."""
+    prepared = Prepared()
+    for index, raw in enumerate(raws):
+        try:
+            prepared.events.append(prepare_one(raw, visit, source_id, vault))
+        except EnvelopeError as error:
+            prepared.errors.append({"index": index, "field": error.field, "message": str(error)})
+        except TooLargeError as error:
+            prepared.errors.append({"index": index, "field": "event", "message": str(error)})
+    return prepared
+
+
+def store(ledger: Ledger, offer: Offer, events: Sequence[Accepted], now: float) -> None:
+    """Commit events in one transaction, then hint at them.
+
+    From the commit on they are safe: a hint that goes wrong is a matter for the log, since whatever waits in
+    the inbox is hinted at again.
+    """
+    with ledger.write() as connection:
+        ids = inbox.accept(connection, events, now)
+    try:
+        offer(ids)
+    except Exception as error:  # noqa: BLE001  # the events are taken, and the caller must hear so
+        log.error("hint_failed events=%d error=%s", len(ids), where(error))
+
+
+def events_of(body: object) -> list[object]:
+    """Return the events of a batch's body.
+
+    Raises:
+        EnvelopeError: there is no list of events in it.
+        RefusedError: 413, there are too many.
+    """
+    events = body.get("batch") if isinstance(body, dict) else None
+    if not isinstance(events, list) or not events:
+        raise EnvelopeError("batch", 'must be a list of events: {"batch": [event, …]}.')
+    if len(events) > MOST_EVENTS:
+        message = f"batch must hold at most {MOST_EVENTS} events, not {len(events)}."
+        raise RefusedError(413, "TOO_MANY_EVENTS", message)
+    return events
+
+
+def of_type(raw: object, kind: str) -> object:
+    """Return an event with the type that its address implies.
+
+    Raises:
+        EnvelopeError: the event says that it is of another type.
+    """
+    if not isinstance(raw, dict):
+        return raw
+    said = raw.get("type")
+    if said is not None and said != kind:
+        raise EnvelopeError("type", f"must be {kind} at this address, or be left out.")
+    return raw | {"type": kind}
+
+
+def _with_message_id(event: dict[str, Any]) -> dict[str, Any]:
+    # Made up once and stored, so that every later try is the same event.
+    return event if event.get("messageId") not in (None, "") else event | {"messageId": new_id()}
+
+
+def _informs(event: dict[str, Any], received: Received) -> bool:
+    return event["type"] == "identify" or epik_of(event, received) is not None
+
+
+def _key(vault: Vault, kind: str, source_id: str, visitor_id: str | None) -> bytes | None:
+    return None if visitor_id is None else vault.keyed_hash(kind, source_id, visitor_id)
+
+
+def _compact(value: Any) -> bytes:
+    return _ENCODER.encode(value).encode()

@@ -1,0 +1,76 @@
+"""Serve Datafly.js."""
+
+import gzip
+import re
+from hashlib import sha256
+from pathlib import Path
+
+from flask import Flask, Response, redirect, request
+from werkzeug.wrappers import Response as AnyResponse
+
+_STATIC = Path(__file__).parent / "static"
+_COMMENT_LINE = re.compile(r"^[ \t]*//.*\n", re.MULTILINE)
+_INDENTATION = re.compile(r"^[ \t]+", re.MULTILINE)
+
+_JAVASCRIPT = "text/javascript; charset=utf-8"
+_SHORT = "public, max-age=300, stale-while-revalidate=86400"
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def without_comments(source: str) -> str:
+    """Drop comment lines and indentation; the source keeps both out of texts that span lines."""
+    return _INDENTATION.sub("", _COMMENT_LINE.sub("", source))
+
+
+SCRIPT = without_comments((_STATIC / "datafly.js").read_text("utf-8")).encode()
+# Without a time in its header the compressed form is the same in every process.
+COMPRESSED = gzip.compress(SCRIPT, 9, mtime=0)
+TYPES = (_STATIC / "datafly.d.ts").read_bytes()
+
+HASH = sha256(SCRIPT).hexdigest()[:12]
+PATH = "/d.js"
+HASHED_PATH = f"/d.{HASH}.js"
+TYPES_PATH = "/d.d.ts"
+
+
+def register(app: Flask) -> None:
+    """Add the script's addresses to an app."""
+    app.add_url_rule(PATH, "script", _current, provide_automatic_options=False)
+    app.add_url_rule("/d.<string(length=12):digest>.js", "script_by_hash", _hashed)
+    app.add_url_rule(TYPES_PATH, "script_types", _types, provide_automatic_options=False)
+
+
+def _current() -> AnyResponse:
+    return _script(_SHORT)
+
+
+def _hashed(digest: str) -> AnyResponse:
+    """Answer under the script's own hash; a page that names an older one is led to what there is now."""
+    if digest != HASH:
+        response = redirect(PATH.lstrip("/"))
+        response.headers["Cache-Control"] = "no-store"
+        return response
+    return _script(_FOR_EVER)
+
+
+def _script(cache_control: str) -> Response:
+    compressed = request.accept_encodings.quality("gzip") > 0
+    response = Response(COMPRESSED if compressed else SCRIPT, content_type=_JAVASCRIPT)
+    if compressed:
+        response.headers["Content-Encoding"] = "gzip"
+    response.set_etag(f"{HASH}-gzip" if compressed else HASH)
+    return _cacheable(response, cache_control)
+
+
+def _types() -> Response:
+    response = Response(TYPES, content_type="text/plain; charset=utf-8")
+    response.set_etag(sha256(TYPES).hexdigest()[:12])
+    return _cacheable(response, _SHORT)
+
+
+def _cacheable(response: Response, cache_control: str) -> Response:
+    response.headers["Cache-Control"] = cache_control
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    response.vary.add("Accept-Encoding")
+    response.make_conditional(request)
+    return response
