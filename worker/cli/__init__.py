@@ -1,0 +1,25 @@
+"""The command line."""
+
+import click
+
+from worker.cli import accounts, books, explain, failed, finding, keys, setup, tokens
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Deliver a shop's events to the Pinterest Conversions API."""
+
+
+for command in (
+    setup.migrate,
+    setup.run,
+    setup.demo,
+    failed.failed,
+    accounts.accounts,
+    books.books,
+    finding.find,
+    explain.explain,
+    keys.keys,
+    tokens.tokens,
+):
+    cli.add_command(command)

@@ -1,0 +1,87 @@
+"""See, pause, resume and slow down ad accounts."""
+
+import time
+
+import click
+
+from worker.cli.opening import ACTOR, moment, opened
+from worker.ledger import accounts as ledger_accounts
+from worker.ledger import audit
+from worker.ledger.accounts import Credential, Rate
+from worker.ledger.engine import Ledger
+
+
+@click.group()
+def accounts() -> None:
+    """See, pause, resume and slow down ad accounts."""
+
+
+@accounts.command(name="list")
+def list_accounts() -> None:
+    """List ad accounts with their rate limits, and whether they are paused."""
+    with opened().read() as connection:
+        known = ledger_accounts.in_use(connection)
+    for one in known:
+        state = "running"
+        if one.paused_at is not None:
+            state = f"paused since {moment(one.paused_at)} by {one.paused_by}: {one.paused_reason}"
+        elif one.breaker_open_until is not None:
+            state = f"breaker open after {one.breaker_failures} failures, probing from {moment(one.breaker_open_until)}"
+        click.echo(
+            f"{one.ad_account_id:<20} credential {one.id:<5} {one.rate_limit_rps:g} requests/s, "
+            f"burst {one.rate_limit_burst}, {state}"
+        )
+    if not known:
+        click.echo("No integration delivers anywhere yet.")
+
+
+@accounts.command()
+@click.argument("ad_account_id")
+@click.option("--reason", default="Paused by hand.", show_default=True)
+def pause(ad_account_id: str, reason: str) -> None:
+    """Stop sending to an ad account; its events wait."""
+    ledger = opened()
+    changed = 0
+    with ledger.write() as connection:
+        for one in _of(ledger, ad_account_id):
+            changed += ledger_accounts.pause(connection, one.id, "by_hand", reason, ACTOR, time.time())
+        audit.write(
+            connection, time.time(), ACTOR, "account.pause", ad_account_id, {"reason": [None, reason]}
+        )
+    click.echo("Paused." if changed else "It was paused already.")
+
+
+@accounts.command()
+@click.argument("ad_account_id")
+def resume(ad_account_id: str) -> None:
+    """Send to an ad account again."""
+    ledger = opened()
+    changed = 0
+    with ledger.write() as connection:
+        for one in _of(ledger, ad_account_id):
+            changed += ledger_accounts.resume(connection, one.id)
+        audit.write(connection, time.time(), ACTOR, "account.resume", ad_account_id, {})
+    click.echo("Resumed; what waits goes out within seconds." if changed else "It was running already.")
+
+
+@accounts.command()
+@click.argument("ad_account_id")
+@click.argument("rps", type=click.FloatRange(0.01, 100_000))
+@click.argument("burst", type=click.IntRange(1, 100_000))
+def rate(ad_account_id: str, rps: float, burst: int) -> None:
+    """Set an ad account's rate: RPS requests a second, BURST at once after a rest."""
+    ledger = opened()
+    known = _of(ledger, ad_account_id)[0]
+    changes = {"rps": [known.rate_limit_rps, rps], "burst": [known.rate_limit_burst, burst]}
+    with ledger.write() as connection:
+        ledger_accounts.set_rate(connection, known.ad_account, Rate(rps, burst))
+        audit.write(connection, time.time(), ACTOR, "account.rate", ad_account_id, changes)
+    click.echo("Set; it holds from the next request on.")
+
+
+def _of(ledger: Ledger, ad_account_id: str) -> list[Credential]:
+    with ledger.read() as connection:
+        known = [one for one in ledger_accounts.in_use(connection) if one.ad_account_id == ad_account_id]
+    if not known:
+        raise click.ClickException(f"No integration delivers to ad account {ad_account_id}.")
+    return known

@@ -1,0 +1,26 @@
+"""Say what is wrong in plain words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from worker.ledger.engine import LedgerBusyError, is_ledger_away
+from worker.ledger.migrate import MigrationsMissingError
+from worker.ledger.vault import SealError
+from worker.settings import SettingsError
+
+
+@contextmanager
+def in_plain_words() -> Iterator[None]:
+    """Turn what an operator can mend into one sentence and status 1; our own mistakes keep their traceback."""
+    try:
+        yield
+    except (SettingsError, MigrationsMissingError, SealError) as error:
+        raise SystemExit(str(error)) from None
+    except (SQLAlchemyError, LedgerBusyError) as error:
+        if not is_ledger_away(error):
+            raise
+        raise SystemExit(
+            f"The ledger cannot be reached: {type(error).__name__}. DATABASE_URL names it."
+        ) from None

@@ -1,0 +1,69 @@
+"""Explain what would be sent for an event, and why."""
+
+import json
+import time
+from typing import IO, Any, Literal
+
+import click
+
+from worker.cli.opening import opened
+from worker.events.envelope import EnvelopeError, decode_json
+from worker.events.received import Received
+from worker.stages import explaining
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"), default="-")
+@click.option(
+    "--source", help="Explain for this source's integrations; without it, for one with every default."
+)
+@click.option("--channel", type=click.Choice(["browser", "server"]), default="browser", show_default=True)
+@click.option("--ip", default="203.0.113.50", show_default=True, help="The visitor's address.")
+@click.option("--user-agent", default="Mozilla/5.0 ...", show_default=True)
+@click.option("--pin-unauth", help="The visitor's _pin_unauth cookie.")
+@click.option("--epik", help="The visitor's _epik cookie.")
+@click.option("--show-personal", is_flag=True, help="Print personal data as it came, not only hashed.")
+def explain(
+    file: IO[bytes],
+    source: str | None,
+    channel: Literal["browser", "server"],
+    ip: str,
+    user_agent: str,
+    pin_unauth: str | None,
+    epik: str | None,
+    show_personal: bool,
+) -> None:
+    """Show step by step what delivery would make of the events in FILE (or of standard input).
+
+    FILE has one event, or {"batch": [events]} of one visitor in order. Nothing is stored and nothing is sent.
+    """
+    received = Received(channel, time.time(), ip, user_agent, None, pin_unauth, epik)
+    try:
+        events = _events(decode_json(file.read()))
+        where = explaining.places(opened(), source, channel) if source else [explaining.UNNAMED]
+        explained = explaining.explain(events, where, received, show_personal=show_personal)
+    except (EnvelopeError, LookupError) as error:
+        raise click.ClickException(str(error)) from None
+    for number, event in enumerate(explained, 1):
+        click.echo(click.style(f"Event {number}: {event['name'] or event['type']}", bold=True))
+        for result in event["results"]:
+            _print(result)
+
+
+def _events(decoded: Any) -> list[Any]:
+    batch = decoded.get("batch") if isinstance(decoded, dict) else None
+    return batch if isinstance(batch, list) else [decoded]
+
+
+def _print(result: dict[str, Any]) -> None:
+    click.echo(f"  For {result['integration']}")
+    for line in result["lines"]:
+        click.echo(f"    {line['step']:<12} {line['text']}")
+    if not result["outcomes"]:
+        click.echo("    nothing is sent: the event only tells about its visitor")
+    for outcome in result["outcomes"]:
+        word = outcome.pop("outcome")
+        payload = outcome.pop("payload", None)
+        click.echo(f"    {word}: {outcome.get('reason') or outcome.get('event_name')}")
+        if payload is not None:
+            click.echo("      " + json.dumps(payload, indent=2, ensure_ascii=False).replace("\n", "\n      "))

@@ -1,0 +1,20 @@
+"""Rotate the keys of what is kept at rest."""
+
+import click
+
+from worker.cli.opening import opened
+
+
+@click.group()
+def keys() -> None:
+    """Rotate the keys of what is kept at rest."""
+
+
+@keys.command()
+def rotate() -> None:
+    """Wrap every data key with the first key of ENCRYPTION_KEY.
+
+    Put the new key before the old one (ENCRYPTION_KEY=new,old), restart, run this, then take the old one out.
+    """
+    wrapped = opened().vault.rewrap()
+    click.echo(f"Wrapped {wrapped} data keys anew. The old key is no longer needed.")

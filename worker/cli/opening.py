@@ -1,0 +1,38 @@
+"""What several commands share."""
+
+import time
+from datetime import UTC, datetime
+
+import click
+
+from worker import since
+from worker.ledger import migrate
+from worker.ledger.engine import Ledger
+from worker.wiring import ledger
+
+# Written into the audit log.
+ACTOR = "command line"
+
+
+def opened() -> Ledger:
+    """Return the ledger, once it is sure that its tables and keys fit."""
+    migrate.check(ledger())
+    ledger().vault.check()
+    return ledger()
+
+
+def parse_since(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+    """Read 90m, 24h, 7d or an ISO 8601 time as Unix seconds."""
+    if text is None:
+        return None
+    try:
+        return since.parse_since(text, time.time())
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
+
+
+def moment(seconds: float | None) -> str:
+    """Write Unix seconds as a person reads them, in UTC."""
+    if seconds is None:
+        return "-"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,0 +1,136 @@
+"""Let only holders of a token in, each as far as their role goes."""
+
+import math
+from dataclasses import dataclass
+from hmac import compare_digest
+from ipaddress import ip_network
+
+from flask import Flask, g, request
+from werkzeug.datastructures import Authorization
+
+from worker.collector.client_ip import client_ip
+from worker.ledger import people
+from worker.ledger.people import Role
+from worker.management import context, docs
+from worker.management.errors import ApiError
+from worker.management.lockout import Lockout
+from worker.management.throttle import SlidingWindow
+
+REQUESTS_A_MINUTE = 100
+# A script with an old token asks often and harms nobody; tokens are too long for so few guesses.
+MOST_WRONG_TOKENS, MOST_WRONG_TOKENS_ALTOGETHER = 1_000, 20_000
+OPEN_ENDPOINTS = frozenset({"health.healthz"})
+# The pages for people look after themselves: they know sessions, and show a page where this says 401.
+UI = "ui"
+SESSION_COOKIE = "signal_session"
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_BEARER = 'Bearer realm="Signal Management API"'
+_BASIC = 'Basic realm="Signal Management API", charset="UTF-8"'
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Hold who asks, as the audit log names them, and what they may do."""
+
+    actor: str
+    role: Role
+
+    @property
+    def may_change(self) -> bool:
+        return self.role is not Role.VIEWER
+
+    @property
+    def is_owner(self) -> bool:
+        return self.role is Role.OWNER
+
+
+_ADMIN = Person("admin", Role.OWNER)
+
+
+def guard(app: Flask) -> None:
+    """Ask every request for a token, whatever it is for, and hold each token to its rate and role."""
+    window = SlidingWindow(REQUESTS_A_MINUTE)
+    lockout = Lockout(MOST_WRONG_TOKENS, MOST_WRONG_TOKENS_ALTOGETHER)
+
+    def let_in() -> None:
+        if request.endpoint in OPEN_ENDPOINTS or request.blueprint == UI:
+            return
+        person = _person(lockout)
+        g.person, g.actor = person, person.actor
+        wait_seconds = window.take(g.actor)
+        if wait_seconds:
+            raise _wait(f"More than {REQUESTS_A_MINUTE} requests in a minute.", wait_seconds)
+        if not person.may_change and request.method not in _READING:
+            raise ApiError(403, "This token is a viewer's: it may look, and change nothing.")
+
+    app.before_request(let_in)
+
+
+def person_of_token(token: str) -> Person | None:
+    """Return whom a token belongs to."""
+    if compare_digest(token.encode(), context.settings().admin_token.encode()):
+        return _ADMIN
+    return _holder(people.token_hash(context.ledger().vault, token))
+
+
+def person_of_session(cookie: str | None) -> Person | None:
+    """Return whose session a cookie opens; it ends with the token that it was opened with."""
+    if not cookie:
+        return None
+    vault = context.ledger().vault
+    with context.ledger().read() as connection:
+        hashed = people.token_of_session(connection, vault, cookie, context.clock())
+    if hashed is None:
+        return None
+    admin = people.token_hash(vault, context.settings().admin_token)
+    return _ADMIN if compare_digest(hashed, admin) else _holder(hashed)
+
+
+def address() -> str:
+    """Return the address that a request came from, through the proxies that are trusted."""
+    trusted = [ip_network(network) for network in context.settings().trusted_proxies]
+    found = client_ip(request.remote_addr, request.headers.get("X-Forwarded-For", ""), trusted)
+    return found or request.remote_addr or ""
+
+
+def _holder(hashed: bytes) -> Person | None:
+    with context.ledger().read() as connection:
+        token = people.by_hash(connection, hashed)
+    return Person(token.actor, token.role) if token else None
+
+
+def _person(lockout: Lockout) -> Person:
+    is_docs = docs.is_docs(request.path)
+    if is_docs and request.method in _READING:
+        signed_in = person_of_session(request.cookies.get(SESSION_COOKIE))
+        if signed_in is not None:
+            return signed_in
+    wait_seconds = lockout.wait_seconds(address())
+    if wait_seconds:
+        raise _wait("Too many wrong tokens came from your address.", wait_seconds)
+    token = _token(request.authorization, basic=is_docs)
+    person = person_of_token(token) if token is not None else None
+    if person is None:
+        if token is not None:
+            lockout.wrong(address())
+        challenge = _BASIC if is_docs else _BEARER
+        message = "A good token is needed: Authorization: Bearer YOUR_TOKEN."
+        raise ApiError(401, message, headers={"WWW-Authenticate": challenge})
+    return person
+
+
+def _wait(message: str, wait_seconds: float) -> ApiError:
+    return ApiError(429, message, headers={"Retry-After": str(math.ceil(wait_seconds))})
+
+
+def _token(given: Authorization | None, *, basic: bool) -> str | None:
+    """Return the token of a request; on the pages for people a browser sends it as a password.
+
+    Nowhere else: a browser repeats a password by itself, also when another site makes it ask.
+    """
+    if given is None:
+        return None
+    if given.type == "bearer":
+        return given.token
+    return given.password if basic and given.type == "basic" else None

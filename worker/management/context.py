@@ -1,0 +1,62 @@
+"""Reach what the app was made with, from within a request."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from flask import Flask, current_app, g
+from sqlalchemy import Connection
+
+from worker.ledger.engine import Ledger
+from worker.settings import Settings
+
+_NAME = "signal-management"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Hold what a change needs: the open transaction, who changes, and when."""
+
+    connection: Connection
+    actor: str
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    ledger: Ledger
+    settings: Settings
+
+
+def provide(app: Flask, ledger: Ledger, settings: Settings) -> None:
+    """Give an app its ledger and settings."""
+    app.extensions[_NAME] = _Made(ledger, settings)
+
+
+def ledger() -> Ledger:
+    """Return the app's ledger."""
+    return _made().ledger
+
+
+def settings() -> Settings:
+    """Return the app's settings."""
+    return _made().settings
+
+
+def clock() -> float:
+    """Return the time in Unix seconds."""
+    return time.time()
+
+
+@contextmanager
+def changing() -> Iterator[Change]:
+    """Lend one transaction for a change and its audit entry: both happen, or neither."""
+    ledger().vault.prepare()
+    with ledger().write() as connection:
+        yield Change(connection, g.actor, clock())
+
+
+def _made() -> _Made:
+    made: _Made = current_app.extensions[_NAME]
+    return made

@@ -1,0 +1,129 @@
+"""Answer every error in one format."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, jsonify
+from marshmallow import ValidationError
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from werkzeug.exceptions import HTTPException
+
+from worker.ledger.engine import LedgerBusyError, is_ledger_away
+from worker.management.fields import Part, Shape, Text
+
+# Long enough for a database to come back, short enough for a person to wait.
+RETRY_AFTER_SECONDS = 5
+
+_CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    409: "CONFLICT",
+    413: "PAYLOAD_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    422: "VALIDATION_FAILED",
+    429: "RATE_LIMITED",
+    503: "LEDGER_UNAVAILABLE",
+}
+_SENTENCES = {
+    404: "There is nothing at this address.",
+    405: "This address does not take this method.",
+    413: "The body is too large.",
+    500: "Something went wrong here; the log tells more.",
+}
+
+
+class Error(Shape):
+    """Say what is wrong."""
+
+    code = Text(metadata={"example": "VALIDATION_FAILED"})
+    message = Text(metadata={"example": "config.ad_account_id: must be digits, at most 18"})
+
+
+class ErrorAnswer(Shape):
+    """Hold the answer to a request that failed."""
+
+    error = Part(Error)
+
+
+class ApiError(Exception):
+    """End a request with an error."""
+
+    def __init__(
+        self, status: int, message: str, code: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        self.status = status
+        self.code = code or _CODES.get(status) or HTTPStatus(status).name
+        self.message = message
+        self.headers = headers or {}
+        super().__init__(message)
+
+
+def invalid(field: str, why: str) -> ApiError:
+    """Make the error for one wrong field."""
+    return ApiError(422, next(_sentences(why, field)))
+
+
+def not_found(what: str, which: str) -> ApiError:
+    """Make the error for a thing that is not there."""
+    return ApiError(404, f"There is no {what} {which}.")
+
+
+def duplicate(message: str) -> ApiError:
+    """Make the error for a second one of what may be there once."""
+    return ApiError(409, message, "DUPLICATE")
+
+
+def refused(error: ValidationError, path: str = "") -> ApiError:
+    """Make the error for what a schema refuses, naming every field and why."""
+    return ApiError(422, "; ".join(_sentences(error.messages, path)))
+
+
+def register(app: Flask) -> None:
+    """Let an app answer every error in the format."""
+    app.register_error_handler(ApiError, _answer)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(IntegrityError, _lost_race)
+    for kind in (LedgerBusyError, PoolTimeoutError, DBAPIError):
+        app.register_error_handler(kind, _ledger_trouble)
+
+
+def _answer(error: ApiError) -> Response:
+    response = jsonify(error={"code": error.code, "message": error.message})
+    response.status_code = error.status
+    response.headers.extend(error.headers)
+    return response
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    message = _SENTENCES.get(status) or error.description or HTTPStatus(status).phrase
+    return _answer(ApiError(status, message, headers=kept))
+
+
+def _lost_race(_error: IntegrityError) -> Response:
+    return _answer(ApiError(409, "Somebody else changed this at the same moment: try again."))
+
+
+def _ledger_trouble(error: Exception) -> Response:
+    if not is_ledger_away(error):
+        raise error
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return _answer(ApiError(503, "The ledger does not answer just now: try again.", headers=headers))
+
+
+def _sentences(messages: Any, path: str = "") -> Iterator[str]:
+    if isinstance(messages, dict):
+        for key, inner in messages.items():
+            here = path if key == "_schema" else f"{path}.{key}".lstrip(".")
+            yield from _sentences(inner, here)
+    elif isinstance(messages, list):
+        for message in messages:
+            yield from _sentences(message, path)
+    else:
+        yield f"{path or 'body'}: {str(messages).rstrip('.')}"

@@ -1,0 +1,19 @@
+"""How gunicorn serves the Management API."""
+
+import os
+
+bind = os.environ.get("MANAGEMENT_BIND", "127.0.0.1:8084")
+# People and their scripts call it, a few at a time; rates per token are counted per process.
+workers = 1
+threads = 8
+worker_class = "gthread"
+preload_app = False
+keepalive = 15
+timeout = 60
+graceful_timeout = 20
+accesslog = None
+errorlog = "-"
+loglevel = "warning"
+forwarded_allow_ips = ""
+# Two gunicorns on one machine would fight for the one default path.
+control_socket_disable = True

@@ -1,0 +1,71 @@
+"""Fields that several queries and answers share."""
+
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+from worker.ledger import integrations
+from worker.management import context
+from worker.management.errors import invalid
+from worker.management.fields import Moment, Text, iso
+from worker.since import parse_since
+
+SECONDS_A_DAY = 86_400
+
+
+class Since(Text):
+    """Take 90m, 24h, 7d or an ISO 8601 time, and give Unix seconds."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            return parse_since(text, context.clock())
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
+class MomentOrNull(Moment):
+    """Show Unix seconds as ISO 8601 in UTC, or null."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_none=True, **options)
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:  # noqa: ARG002
+        return None if value is None else iso(value)
+
+
+def word_flag(**options: Any) -> fields.Boolean:
+    """Make a field that takes the words true and false, as a query has them."""
+    return fields.Boolean(
+        load_default=False,
+        truthy={"true"},
+        falsy={"false"},
+        error_messages={"invalid": "must be true or false"},
+        **options,
+    )
+
+
+def integration_number(public_id: str | None, field: str = "integration_id") -> int | None:
+    """Return the ledger's number of an integration; None stands for any.
+
+    Raises:
+        ApiError: 422, there is no such integration.
+    """
+    if public_id is None:
+        return None
+    with context.ledger().read() as connection:
+        found = integrations.find(connection, public_id)
+    if found is None:
+        raise invalid(field, f"there is no integration {public_id}")
+    return found.number
+
+
+def within(since: float, most_days: int) -> float:
+    """Let nobody ask for more than can be read in one go.
+
+    Raises:
+        ApiError: 422 for what lies further back.
+    """
+    if since < context.clock() - most_days * SECONDS_A_DAY:
+        raise invalid("since", f"must be within the last {most_days} days")
+    return since

@@ -1,0 +1,93 @@
+"""Draw charts as SVG, without styles of their own: the page's style sheet colours them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+OUTCOMES = ("delivered", "failed", "filtered")
+
+WIDTH, HEIGHT = 1_000, 200
+_GAP = 0.18
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Hold a length of time and the steps that it is shown in."""
+
+    key: str
+    label: str
+    steps: int
+    step_seconds: int
+
+    def start_of(self, at: float) -> float:
+        """Return the beginning of the step that a time lies in."""
+        return at // self.step_seconds * self.step_seconds
+
+    def starts(self, now: float) -> list[float]:
+        """Return the beginnings of the steps up to now, the oldest first."""
+        last = self.start_of(now)
+        return [last - step * self.step_seconds for step in reversed(range(self.steps))]
+
+
+SPANS = {
+    span.key: span
+    for span in (
+        Span("1h", "1 hour", 60, 60),
+        Span("24h", "24 hours", 24, 3_600),
+        Span("7d", "7 days", 28, 6 * 3_600),
+        Span("30d", "30 days", 30, 86_400),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Hold the counts of one step."""
+
+    start: float
+    delivered: int
+    failed: int
+    filtered: int
+
+    @property
+    def total(self) -> int:
+        return self.delivered + self.failed + self.filtered
+
+
+def stacked(bars: Sequence[Bar]) -> Markup:
+    """Draw bars as wide as there is room, on a scale from nothing to the highest one."""
+    scale = HEIGHT / highest(bars)
+    step = WIDTH / max(1, len(bars))
+    drawn = []
+    for index, bar in enumerate(bars):
+        x, top = index * step + step * _GAP / 2, float(HEIGHT)
+        for outcome in OUTCOMES:
+            height = getattr(bar, outcome) * scale
+            if height:
+                top -= height
+                drawn.append(_rect(x, top, step * (1 - _GAP), height, outcome))
+    inner = Markup("").join(drawn)
+    return Markup(
+        '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true" focusable="false">{}</svg>'
+    ).format(WIDTH, HEIGHT, inner)
+
+
+def highest(bars: Sequence[Bar]) -> int:
+    """Return what the top of a chart stands for, at least 1."""
+    return max([1, *(bar.total for bar in bars)])
+
+
+def share(part: int, whole: int) -> Markup:
+    """Draw how much of a whole a part is."""
+    width = 100 * part / whole if whole else 0
+    return Markup(
+        '<svg class="bar{}" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
+        '<rect class="back" width="100" height="8"/><rect class="fill" width="{:.2f}" height="8"/></svg>'
+    ).format(" low" if width < 50 else "", width)
+
+
+def _rect(x: float, y: float, width: float, height: float, outcome: str) -> Markup:
+    return Markup('<rect class="{}" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/>').format(
+        outcome, x, y, width, height
+    )

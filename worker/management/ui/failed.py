@@ -1,0 +1,153 @@
+"""Look at what failed, and retry or discard it."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from flask import Response, g, render_template, request, stream_with_context
+from werkzeug.wrappers import Response as AnyResponse
+
+from worker.ledger import failures, inbox
+from worker.ledger.failures import Filter
+from worker.management import context
+from worker.management.errors import ApiError
+from worker.management.ui.blueprint import blueprint, done
+from worker.stages import parking, retrying
+from worker.stages.retrying import Extent
+
+ROWS_A_PAGE = 100
+# A request ends long before gunicorn's timeout; the page then goes on with the next one.
+MOST_A_REQUEST = 5_000
+# Looking at each one before anything is done takes time as well: numbers are of the first so many.
+MOST_LOOKED_AT = 20_000
+CHOICES = ("ad_account_id", "reason_class", "event_name")
+LONGEST_REASON = 200
+ACTIONS = ("retry", "discard")
+
+
+@dataclass(slots=True)
+class Work:
+    """Hold how far a long piece of work has come; the page carries it from request to request."""
+
+    done: int
+    alone: int
+    late: int
+    after: int
+
+
+@blueprint.get("/failed")
+def failed() -> str:
+    """Group failed deliveries by reason; with a group chosen, list it."""
+    choice = _choice(request.args)
+    after = request.args.get("after", 0, type=int)
+    with context.ledger().read() as connection:
+        groups = failures.by_reason(connection, Filter(**choice))
+        found = failures.page(connection, Filter(**choice), ROWS_A_PAGE + 1, after) if choice else []
+        parked = [] if choice else inbox.parked(connection)
+    shown = found[:ROWS_A_PAGE]
+    return render_template(
+        "failed.html",
+        choice=choice,
+        groups=groups,
+        total=sum(group["n"] for group in groups),
+        found=shown,
+        parked=parked,
+        after=shown[-1].id if len(found) > len(shown) else None,
+    )
+
+
+@blueprint.get("/failed/export")
+def export_failed() -> Response:
+    """Give failed deliveries as JSON lines, without their payloads."""
+    wanted = Filter(**_choice(request.args))
+    steps = retrying.steps(context.ledger(), wanted, Extent(most=None))
+    lines = (f"{json.dumps(asdict(one))}\n" for step in steps for one in step)
+    answer = Response(stream_with_context(lines), mimetype="application/x-ndjson")
+    answer.headers["Content-Disposition"] = 'attachment; filename="failed-deliveries.jsonl"'
+    return answer
+
+
+@blueprint.post("/failed/parked")
+def unpark() -> AnyResponse:
+    """Let the events that were set aside go on, so many in one request."""
+    parking.unpark(context.ledger(), context.clock(), g.actor)
+    return done("ui.failed", "unparked")
+
+
+@blueprint.post("/failed/review")
+def review_failed() -> str:
+    """Say what a button would do, before it does it."""
+    action, wanted, force = _action(), _wanted(), _force()
+    with context.ledger().read() as connection:
+        total = failures.count(connection, wanted)
+    extent = Extent(most=MOST_LOOKED_AT, dry_run=True)
+    would = retrying.retry(context.ledger(), wanted, context.clock(), g.actor, force=force, extent=extent)
+    return render_template(
+        "failed_review.html",
+        action=action,
+        total=total,
+        would=would,
+        looked_at=would.moved + would.left_alone.total(),
+        force=force,
+        hidden=_hidden(),
+    )
+
+
+@blueprint.post("/failed/<any(retry, discard):action>")
+def work_on_failed(action: str) -> str:
+    """Retry or discard, so many in one request; the page says how far it has come, and goes on."""
+    work = Work(**{name: request.form.get(name, 0, type=int) for name in Work.__slots__})
+    wanted, ledger, now = _wanted(), context.ledger(), context.clock()
+    extent = Extent(after_id=work.after, most=MOST_A_REQUEST)
+    if action == "retry":
+        did = retrying.retry(ledger, wanted, now, g.actor, force=_force(), extent=extent)
+    else:
+        did = retrying.discard(ledger, wanted, _reason(), now, g.actor, extent=extent)
+    work.done, work.late = work.done + did.moved, work.late + did.late
+    work.alone, work.after = work.alone + did.left_alone.total(), did.last_id
+    hidden = _hidden() | {"reason": _reason()} | ({"force": "yes"} if _force() else {})
+    return render_template("failed_progress.html", action=action, work=work, left=did.left, hidden=hidden)
+
+
+def _choice(given: Any) -> dict[str, Any]:
+    """Return what narrows the list; an event that never got a name has an empty one."""
+    return {name: given[name] for name in CHOICES if name in given and (given[name] or name == "event_name")}
+
+
+def _ids() -> tuple[int, ...]:
+    return tuple(int(text) for text in request.form.getlist("ids") if text.isdecimal() and len(text) < 19)
+
+
+def _wanted() -> Filter:
+    """Return the rows that were ticked, or the whole group where the form says so."""
+    choice, ids = _choice(request.form), _ids()
+    if request.form.get("everything") == "yes":
+        return Filter(**choice)
+    if not ids:
+        raise ApiError(422, "Tick at least one delivery first.")
+    return Filter(**choice, ids=ids)
+
+
+def _hidden() -> dict[str, Any]:
+    """Return what the next form carries on, so that it means the same deliveries."""
+    hidden: dict[str, Any] = dict(_choice(request.form))
+    if request.form.get("everything") == "yes":
+        hidden["everything"] = "yes"
+    else:
+        hidden["ids"] = _ids()
+    return hidden
+
+
+def _force() -> bool:
+    return request.form.get("force") == "yes"
+
+
+def _reason() -> str:
+    return request.form.get("reason", "").strip()[:LONGEST_REASON] or "Given up by hand."
+
+
+def _action() -> str:
+    action = request.form.get("action", "")
+    if action not in ACTIONS:
+        raise ApiError(422, "There is no such button.")
+    return action

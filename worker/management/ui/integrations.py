@@ -1,0 +1,204 @@
+"""Set up where a source's events are delivered."""
+
+from typing import Any
+
+from flask import Response, g, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from worker.ledger import accounts, audit, standing
+from worker.ledger import integrations as store
+from worker.ledger import sources as source_store
+from worker.ledger.accounts import Credential
+from worker.ledger.integrations import Integration
+from worker.management import context
+from worker.management import integrations as api
+from worker.management.errors import ApiError, not_found
+from worker.management.integration_shapes import IntegrationBody, IntegrationChange
+from worker.management.ui import trying
+from worker.management.ui.blueprint import blueprint, done
+from worker.management.ui.forms import Form
+from worker.management.ui.integration_form import (
+    CONSENT,
+    NEW,
+    OverridesError,
+    body_of,
+    values_of,
+    values_sent,
+)
+
+MOST_SHOWN = 1_000
+
+
+@blueprint.get("/integrations")
+def integrations() -> str:
+    """List the integrations."""
+    with context.ledger().read() as connection:
+        found = store.page(connection, MOST_SHOWN)
+        states = {one.id: one for one in accounts.in_use(connection)}
+        names = {one.id: one.name for one in source_store.page(connection, MOST_SHOWN)}
+        waiting = standing.pending(connection)
+    return render_template(
+        "integrations.html", integrations=found, credentials=states, source_names=names, waiting=waiting
+    )
+
+
+@blueprint.get("/integrations/add")
+def choose_vendor() -> str:
+    """Offer the kinds of integrations."""
+    return render_template("integration_add.html")
+
+
+@blueprint.get("/integrations/add/pinterest")
+def add_integration() -> str:
+    """Show an empty form."""
+    chosen = request.args.get("source_id", "")
+    return _form(Form(NEW | {"source_id": chosen}))
+
+
+@blueprint.post("/integrations/add/pinterest")
+def create_integration() -> AnyResponse:
+    """Make an integration of what the form holds."""
+    form = Form(values_sent(request.form))
+    given = _body(form)
+    if given is not None:
+        given |= {"vendor": "pinterest", "source_id": form.values["source_id"]}
+        body = form.load(IntegrationBody(), given)
+        if body is not None:
+            try:
+                made = api.add(body)
+            except ApiError as error:
+                form.refuse(error)
+            else:
+                return done("ui.integration", "integration-added", integration_id=made["id"])
+    return make_response(_form(form), 422)
+
+
+@blueprint.get("/integrations/<integration_id>")
+def integration(integration_id: str) -> str:
+    """Show an integration and how it does."""
+    return _page(integration_id)
+
+
+@blueprint.get("/integrations/<integration_id>/change")
+def edit_integration(integration_id: str) -> str:
+    """Show the form with what is set."""
+    shown = api.shown(integration_id)
+    return _form(Form(values_of(shown)), shown)
+
+
+@blueprint.post("/integrations/<integration_id>/change")
+def change_integration(integration_id: str) -> AnyResponse:
+    """Change an integration to what the form holds."""
+    shown = api.shown(integration_id)
+    form = Form(values_sent(request.form) | {"source_id": shown["source_id"]})
+    given = _body(form)
+    body = None if given is None else form.load(IntegrationChange(), given)
+    if body is not None:
+        try:
+            api.alter(body, integration_id)
+        except ApiError as error:
+            form.refuse(error)
+        else:
+            return done("ui.integration", "saved", integration_id=integration_id)
+    return make_response(_form(form, shown), 422)
+
+
+@blueprint.post("/integrations/<integration_id>/enabled")
+def enable_integration(integration_id: str) -> AnyResponse:
+    """Switch an integration on or off."""
+    enabled = request.form.get("enabled") == "yes"
+    api.alter({"enabled": enabled}, integration_id)
+    return done("ui.integration", "enabled" if enabled else "disabled", integration_id=integration_id)
+
+
+@blueprint.post("/integrations/<integration_id>/paused")
+def pause_integration(integration_id: str) -> AnyResponse:
+    """Pause or resume sending with the integration's token."""
+    current, _ = _found(integration_id)
+    pausing = request.form.get("paused") == "yes"
+    reason = request.form.get("reason", "").strip()[:200] or "Paused by hand."
+    now = context.clock()
+    with context.ledger().write() as connection:
+        if pausing:
+            changed = accounts.pause(connection, current.credential_id, "by_hand", reason, g.actor, now)
+        else:
+            changed = accounts.resume(connection, current.credential_id)
+        if changed:
+            action = "account.pause" if pausing else "account.resume"
+            told = {"reason": [None, reason]} if pausing else {}
+            audit.write(connection, now, g.actor, action, current.ad_account_id, told)
+    return done("ui.integration", "paused" if pausing else "resumed", integration_id=integration_id)
+
+
+@blueprint.post("/integrations/<integration_id>/test")
+def try_integration(integration_id: str) -> Response:
+    """Send one test event, and say what came back."""
+    current, _ = _found(integration_id)
+    with context.ledger().read() as connection:
+        token = accounts.token(connection, context.ledger().vault, current.credential_id)
+        source = source_store.find(connection, current.source_id)
+    domain = next(iter(source.domains), "example.com") if source else "example.com"
+    url = context.settings().pinterest_api_url
+    report = trying.try_out(url, current.ad_account_id, token, domain, context.clock())
+    return make_response(_page(integration_id, report))
+
+
+@blueprint.get("/integrations/<integration_id>/delete")
+def ask_before_delete(integration_id: str) -> str:
+    """Say what deleting an integration does."""
+    current, _ = _found(integration_id)
+    with context.ledger().read() as connection:
+        waiting = standing.pending(connection).get(current.number)
+        flying = standing.in_flight(connection).get(current.ad_account_id)
+    return render_template("integration_delete.html", integration=current, waiting=waiting, flying=flying)
+
+
+@blueprint.post("/integrations/<integration_id>/delete")
+def delete_integration(integration_id: str) -> AnyResponse:
+    """Delete an integration; what came in since it was asked about keeps it."""
+    try:
+        api.remove(integration_id, discard_waiting=request.form.get("discard") == "yes")
+    except ApiError as error:
+        if error.status != 409:
+            raise
+        return redirect(url_for("ui.ask_before_delete", integration_id=integration_id), 303)
+    return done("ui.integrations", "integration-deleted")
+
+
+def _found(integration_id: str) -> tuple[Integration, Credential]:
+    with context.ledger().read() as connection:
+        found = store.find(connection, integration_id)
+        if found is None:
+            raise not_found("integration", integration_id)
+        return found, accounts.find(connection, found.credential_id)
+
+
+def _body(form: Form) -> dict[str, Any] | None:
+    try:
+        return body_of(request.form)
+    except OverridesError as error:
+        form.errors["event_overrides"] = str(error)
+        return None
+
+
+def _form(form: Form, shown: dict[str, Any] | None = None) -> str:
+    with context.ledger().read() as connection:
+        sources = source_store.page(connection, MOST_SHOWN)
+    return render_template(
+        "integration_form.html", form=form, integration=shown, sources=sources, consent=CONSENT
+    )
+
+
+def _page(integration_id: str, report: trying.Report | None = None) -> str:
+    current, credential = _found(integration_id)
+    with context.ledger().read() as connection:
+        waiting = standing.pending(connection).get(current.number)
+        source = source_store.find(connection, current.source_id)
+    return render_template(
+        "integration.html",
+        integration=current,
+        credential=credential,
+        source=source,
+        waiting=waiting,
+        report=report,
+    )

@@ -1,0 +1,46 @@
+"""Show at a glance how everything does, and find what somebody asks for."""
+
+from flask import render_template, request
+
+from worker.management import context
+from worker.management.ui import charts, figures
+from worker.management.ui.blueprint import blueprint
+from worker.stages import searching
+
+REFRESH_SECONDS = 5
+
+
+@blueprint.get("/")
+def overview() -> str:
+    """Show the overview; it refreshes by itself."""
+    return render_template("overview.html", every=REFRESH_SECONDS, **_figures())
+
+
+@blueprint.get("/overview/figures")
+def overview_figures() -> str:
+    """Give the part of the overview that changes."""
+    return render_template("_figures.html", **_figures())
+
+
+@blueprint.get("/search")
+def search() -> str:
+    """Find an order, an event or a visitor, in whatever state."""
+    asked = request.args.get("q", "").strip()[:256]
+    return render_template(
+        "search.html", asked=asked, found=searching.search(context.ledger(), asked) if asked else []
+    )
+
+
+def _figures() -> dict[str, object]:
+    span = charts.SPANS.get(request.args.get("span", ""), charts.SPANS["24h"])
+    now = context.clock()
+    with context.ledger().snapshot() as connection:
+        accounts = figures.by_account(connection, span, now)
+        bars = figures.bars(connection, span, now)
+    return {
+        "span": span,
+        "spans": charts.SPANS.values(),
+        "accounts": accounts,
+        "bars": bars,
+        "charts": charts,
+    }

@@ -1,0 +1,163 @@
+"""Set up the sites and servers that send events."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response, make_response, render_template, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from worker.ledger import integrations as integration_store
+from worker.ledger import sources as store
+from worker.management import context
+from worker.management import sources as api
+from worker.management.errors import ApiError
+from worker.management.source_shapes import KeyRotation, SourceBody, SourceChange
+from worker.management.ui.blueprint import blueprint, done
+from worker.management.ui.forms import Form, lines, number, texts
+
+MOST_SHOWN = 1_000
+TEXTS = (
+    "name",
+    "domains",
+    "consent_browser",
+    "consent_server",
+    "cookie_domain",
+    "default_country",
+    "backlog_limit",
+)
+FLAGS = ("dfid", "pin_unauth", "epik", "secure_cookies")
+NEW = {"consent_browser": "drop", "consent_server": "allow"} | dict.fromkeys(FLAGS, "yes")
+
+
+@blueprint.get("/sources")
+def sources() -> str:
+    """List the sources."""
+    with context.ledger().read() as connection:
+        found = store.page(connection, MOST_SHOWN)
+    return render_template("sources.html", sources=found)
+
+
+@blueprint.get("/sources/add")
+def add_source() -> str:
+    """Show an empty form."""
+    return render_template("source_form.html", form=Form(dict(NEW)), source=None)
+
+
+@blueprint.post("/sources/add")
+def create_source() -> Response:
+    """Make a source; its server secret stands on this one page."""
+    form = Form(values_sent(request.form))
+    body = form.load(SourceBody(), body_of(request.form))
+    if body is not None:
+        try:
+            made = api.add(body)
+        except ApiError as error:
+            form.refuse(error)
+        else:
+            return make_response(_page(made["id"], secret=made["server_secret"], is_new=True))
+    return make_response(render_template("source_form.html", form=form, source=None), 422)
+
+
+@blueprint.get("/sources/<source_id>")
+def source(source_id: str) -> str:
+    """Show a source with its snippet."""
+    return _page(source_id)
+
+
+@blueprint.get("/sources/<source_id>/change")
+def edit_source(source_id: str) -> str:
+    """Show the form with what is set."""
+    shown = api.shown(source_id)
+    return render_template("source_form.html", form=Form(values_of(shown)), source=shown)
+
+
+@blueprint.post("/sources/<source_id>/change")
+def change_source(source_id: str) -> AnyResponse:
+    """Change a source to what the form holds."""
+    shown = api.shown(source_id)
+    form = Form(values_sent(request.form))
+    body = form.load(SourceChange(), body_of(request.form))
+    if body is not None:
+        try:
+            api.alter(body, source_id)
+        except ApiError as error:
+            form.refuse(error)
+        else:
+            return done("ui.source", "saved", source_id=source_id)
+    return make_response(render_template("source_form.html", form=form, source=shown), 422)
+
+
+@blueprint.post("/sources/<source_id>/pipeline-key")
+def rotate_key(source_id: str) -> AnyResponse:
+    """Make a new pipeline key; the ones of before stay good as long as the form says."""
+    form = Form({"overlap_hours": request.form.get("overlap_hours", "")})
+    body = form.load(KeyRotation(), {"overlap_hours": number(form.values["overlap_hours"])})
+    if body is None:
+        return make_response(_page(source_id, form=form), 422)
+    api.add_pipeline_key(body, source_id)
+    return done("ui.source", "rotated", source_id=source_id)
+
+
+@blueprint.post("/sources/<source_id>/server-secret")
+def renew_secret(source_id: str) -> str:
+    """Make a new server secret; it stands on this one page."""
+    return _page(source_id, secret=api.replace_server_secret(source_id)["server_secret"])
+
+
+@blueprint.post("/sources/<source_id>/delete")
+def delete_source(source_id: str) -> AnyResponse:
+    """Delete a source that has no integrations."""
+    api.remove(source_id)
+    return done("ui.sources", "source-deleted")
+
+
+def values_of(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the form of a source holds."""
+    cookies = shown["cookies"]
+    flags = {name: cookies[name] for name in FLAGS[:3]} | {"secure_cookies": shown["secure_cookies"]}
+    return {
+        "name": shown["name"],
+        "domains": "\n".join(shown["domains"]),
+        "consent_browser": shown["default_consent"]["browser"],
+        "consent_server": shown["default_consent"]["server"],
+        "cookie_domain": cookies["domain"] or "",
+        "default_country": shown["default_country"] or "",
+        "backlog_limit": str(shown["backlog_limit"] or ""),
+    } | {name: "yes" if flag else "" for name, flag in flags.items()}
+
+
+def values_sent(form: Any) -> dict[str, Any]:
+    """Return what came back, to be shown again."""
+    return texts(form, TEXTS) | {name: form.get(name, "") for name in FLAGS}
+
+
+def body_of(form: Any) -> dict[str, Any]:
+    """Return what the Management API takes for what came back."""
+    given = texts(form, TEXTS)
+    ticked = {name: form.get(name) == "yes" for name in FLAGS}
+    secure = ticked.pop("secure_cookies")
+    return {
+        "name": given["name"],
+        "domains": lines(given["domains"]),
+        "default_consent": {"browser": given["consent_browser"], "server": given["consent_server"]},
+        "cookies": {"domain": given["cookie_domain"] or None, **ticked},
+        "secure_cookies": secure,
+        "default_country": given["default_country"] or None,
+        "backlog_limit": number(given["backlog_limit"]),
+    }
+
+
+def _page(source_id: str, *, secret: str = "", is_new: bool = False, form: Form | None = None) -> str:
+    shown = api.shown(source_id)
+    with context.ledger().read() as connection:
+        served = integration_store.of_source(connection, source_id)
+    collector = context.settings().collector_url.rstrip("/")
+    return render_template(
+        "source.html",
+        source=shown,
+        integrations=served,
+        collector_url=collector,
+        secret=secret,
+        is_new=is_new,
+        form=form or Form({"overlap_hours": "24"}),
+    )

@@ -1,0 +1,114 @@
+"""Say things in words that people outside the code understand."""
+
+import json
+from datetime import UTC, datetime
+
+# What a page says after something was done; the address carries only the key.
+NOTICES = {
+    "saved": "Saved.",
+    "integration-added": "The integration is saved. Test the connection to see whether Pinterest takes it.",
+    "integration-deleted": "The integration was deleted.",
+    "enabled": "The integration is on: new events go to it.",
+    "disabled": "The integration is off: new events do not go to it, and what waits stays.",
+    "paused": "Paused: events for this ad account are kept and wait.",
+    "resumed": "Resumed: what waits goes out within seconds.",
+    "source-deleted": "The source was deleted.",
+    "rotated": "There is a new pipeline key. Put the new snippet into your pages before the old key ends.",
+    "revoked": "The token is worthless now, and whoever was signed in with it is not any more.",
+    "unparked": "What was set aside is worked on again within a minute or two.",
+    "signed-out": "You are signed out.",
+}
+
+# The states of a delivery: their name on a page, and what they mean.
+STATES = {
+    "pending": ("pending", "Waits for its batch."),
+    "in_flight": ("in flight", "Its batch is on the way to Pinterest, or waits for its turn."),
+    "delivered": ("delivered", "Pinterest has taken it."),
+    "tested": ("tested", "Pinterest has checked it and recorded nothing: test mode."),
+    "failed": (
+        "failed",
+        "It did not arrive. It is kept with the reason until somebody retries or discards it.",
+    ),
+    "filtered": ("filtered", "It was not sent: consent was missing, or it came from a crawler."),
+    "duplicate": ("duplicate", "The same event had come before; one copy is enough."),
+    "dropped": ("dropped", "A rule of the integration says not to send it."),
+    "discarded": ("discarded", "Somebody gave it up."),
+    "erased": ("erased", "It was erased at its visitor's request."),
+}
+
+REASONS = {
+    "refused": "Pinterest refused the event",
+    "malformed": "Pinterest could not read the event",
+    "unreadable": "Pinterest's answer made no sense",
+    "rate_limited": "Too many requests",
+    "unavailable": "Pinterest was out of order",
+    "switched_off": "Pinterest has switched the endpoint off",
+    "not_reached": "Pinterest could not be reached",
+    "no_answer": "No answer: Pinterest may have it",
+    "unexpected": "An answer that nobody expected",
+    "unauthorized": "The access token is not good",
+    "forbidden": "The access token may not use this ad account",
+    "no_such_account": "There is no such ad account",
+    "not_sendable": "The token or account id cannot stand in a request",
+    "by_hand": "Paused by hand",
+}
+
+# What stands where there is no value.
+NOTHING = "none"
+
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
+
+
+def moment(seconds: float | None) -> str:
+    """Write Unix seconds for a person, in UTC."""
+    if seconds is None:
+        return NOTHING
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def iso(seconds: float) -> str:
+    """Write Unix seconds for a machine."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def ago(seconds: float) -> str:
+    """Write a length of time in its largest unit."""
+    for unit_seconds, unit in _UNITS:
+        if seconds >= unit_seconds:
+            n = int(seconds // unit_seconds)
+            return f"{n} {unit}{'s' if n > 1 else ''}"
+    n = max(0, int(seconds))
+    return f"{n} second{'' if n == 1 else 's'}"
+
+
+def state(stands: str) -> str:
+    """Name a delivery's state."""
+    return STATES[stands][0] if stands in STATES else stands
+
+
+def reason(reason_class: str) -> str:
+    """Name a class of reasons."""
+    return REASONS.get(reason_class, reason_class.replace("_", " ").capitalize())
+
+
+def count(n: int, one: str, many: str | None = None) -> str:
+    """Write a number with its noun."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def change(told: object) -> str:
+    """Write what the audit log has of one field."""
+    if isinstance(told, list) and len(told) == 2:
+        return f"{_plain(told[0])} → {_plain(told[1])}"
+    return _plain(told)
+
+
+def pretty(document: object) -> str:
+    """Write JSON for people."""
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return NOTHING
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
