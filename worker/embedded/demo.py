@@ -1,0 +1,120 @@
+"""Walk through a shop as one visitor, and print what becomes of it."""
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+
+from worker.embedded.first_run import SOURCE_ID
+from worker.ledger import finding, sources
+from worker.ledger.engine import Ledger
+from worker.ledger.finding import Found
+from worker.settings import Settings
+
+READY_SECONDS = 60.0
+_MOVING = ("pending", "in_flight")
+
+_PAGE = "https://example.com/p?epik=epik_abc123def456"
+_ORDER = {
+    "order_id": "ORD-001",
+    "total": 129.99,
+    "currency": "USD",
+    "products": [
+        {"product_id": "SKU-A", "name": "Widget", "price": 49.99, "quantity": 2},
+        {"product_id": "SKU-B", "name": "Gadget", "price": 30.01, "quantity": 1},
+    ],
+}
+_WIDGET = {"product_id": "SKU-A", "name": "Widget", "price": 49.99, "currency": "USD"}
+
+# One row for each row of the documentation's event table, in the order in which a visitor comes to them.
+WALK: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("/v1/p", {}),
+    ("/v1/i", {"traits": {"email": "john.doe@example.com"}}),
+    ("/v1/t", {"event": "Signed Up"}),
+    ("/v1/t", {"event": "Products Searched", "properties": {"query": "lamp"}}),
+    ("/v1/t", {"event": "Product Viewed", "properties": _WIDGET}),
+    ("/v1/t", {"event": "Product Added", "properties": _WIDGET | {"quantity": 2}}),
+    ("/v1/t", {"event": "Order Completed", "properties": _ORDER}),
+    ("/v1/t", {"event": "Product Purchased", "properties": _ORDER}),
+    ("/v1/t", {"event": "Lead Generation", "properties": {"lead_type": "newsletter"}}),
+    ("/v1/t", {"event": "Newsletter Opened", "properties": {"edition": 7}}),
+)
+
+VISITOR_HEADERS = {
+    "User-Agent": "Mozilla/5.0 ...",
+    "X-Forwarded-For": "203.0.113.50",
+    "Cookie": "_pin_unauth=a1b2c3d4-e5f6-7890-abcd-ef1234567890; _dfid=6f1d7f0e-3c1c-4a50-8a36-0d2f4f9a7b11",
+}
+
+
+def show(ledger: Ledger, settings: Settings, sandbox_url: str) -> None:
+    """Send the walk once everything answers, then print a line for each delivery for as long as this runs."""
+    _wait_until_ready(settings)
+    with ledger.read() as connection:
+        key = sources.keys(connection, SOURCE_ID, time.time())[0]
+        seen = finding.newest_id(connection)
+    walk(settings.collector_url, key)
+    print(_where_to_look(settings, sandbox_url), flush=True)
+    for found in follow(ledger, seen):
+        print(_line(found), flush=True)
+
+
+def walk(collector_url: str, key: str) -> None:
+    """Send every call of the walk, with consent to advertising given."""
+    with requests.Session() as session:
+        session.headers.update(VISITOR_HEADERS | {"Authorization": f"Bearer {key}"})
+        for path, call in WALK:
+            context = {"page": {"url": _PAGE}, "consent": {"advertising": True}}
+            answer = session.post(f"{collector_url}{path}", json=call | {"context": context}, timeout=15)
+            answer.raise_for_status()
+
+
+def follow(ledger: Ledger, after_id: int) -> Iterator[Found]:
+    """Yield each delivery that ends, from now on and without end."""
+    moving: list[int] = []
+    while True:
+        with ledger.read() as connection:
+            new = finding.after(connection, after_id, 500)
+            looked_at = finding.by_ids(connection, moving) + new
+        after_id = max([after_id, *(found.id for found in new)])
+        moving = [found.id for found in looked_at if found.stands in _MOVING]
+        yield from (found for found in looked_at if found.stands not in _MOVING)
+        time.sleep(0.25)
+
+
+def _line(found: Found) -> str:
+    took = f" in {found.ended_at - found.accepted_at:.2f} s" if found.ended_at else ""
+    name = f"{found.source_name or 'page'} → {found.event_name}"
+    why = f": {found.reason}" if found.reason else ""
+    return f"{found.stands:<9} {name:<38} to ad account {found.ad_account_id}{took}{why}"
+
+
+def _wait_until_ready(settings: Settings) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    for url in (f"{settings.collector_url}/healthz", f"{settings.management_url}/healthz"):
+        while not _is_ready(url):
+            if time.monotonic() > deadline:
+                sys.exit(f"{url} did not answer within {READY_SECONDS:.0f} s.")
+            time.sleep(0.1)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=2).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def _where_to_look(settings: Settings, sandbox_url: str) -> str:
+    user = settings.flower_basic_auth.split(",")[0]
+    return f"""
+The stack is running. A visitor's walk through a shop was just sent; its deliveries follow below.
+  Management UI              {settings.management_url}/   sign in with your token
+  What the sandbox received  {sandbox_url}/
+  Management API (Swagger)   {settings.management_url}/v1/admin/docs   any user, your token as password
+  Flower                     {settings.flower_url}/   user:password {user}
+  Your token                 {settings.admin_token}
+Ctrl-C stops everything, the broker last. Nothing is lost: the next `make run` goes on from here.
+"""

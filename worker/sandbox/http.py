@@ -1,0 +1,54 @@
+"""Say what a request and an answer are."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+HTML = "text/html; charset=utf-8"
+JSON = "application/json"
+JSON_LINES = "application/x-ndjson"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, read whole; header names are in lower case."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    keep_alive: bool
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong on the wire.
+
+    `close` and `reset` send nothing, and end the connection in order or with a TCP reset. `truncate`
+    announces the whole body and closes after `amount` bytes of it, always short of the end. `drip` sends
+    `amount` bytes a second.
+    """
+
+    kind: str
+    amount: float = 0.0
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer; an iterator of bytes is sent in chunks, with a turn for other requests between them."""
+
+    status: int
+    body: bytes | Iterator[bytes]
+    content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay_seconds: float = 0.0
+    fault: Fault | None = None
+
+
+class RefusedError(Exception):
+    """A request that is not worth reading on; the connection ends after the answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message

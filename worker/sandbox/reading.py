@@ -1,0 +1,116 @@
+"""Take known keys out of a stranger's JSON, and name what does not belong."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+D = TypeVar("D")
+Reads = Callable[[Any], T]
+"""Turns a JSON value into what is wanted, or raises a ValueError that says what it must be."""
+
+
+class ScriptError(Exception):
+    """A script that cannot be followed; the message is one sentence that names the key."""
+
+
+class Reader:
+    """An object whose keys are taken one by one; what is left over is an error."""
+
+    def __init__(self, value: object, where: str) -> None:
+        if not isinstance(value, dict):
+            raise ScriptError(f"{where} must be an object.")
+        self._rest = dict(value)
+        self.where = where
+
+    def take(self, key: str, reads: Reads[T], default: D) -> T | D:
+        """Take a key out, or the default where it is absent."""
+        if key not in self._rest:
+            return default
+        value = self._rest.pop(key)
+        try:
+            return reads(value)
+        except ValueError as wrong:
+            raise ScriptError(f"{self.where}.{key} {wrong}.") from None
+
+    def finish(self) -> None:
+        """Complain about the first key that nobody took."""
+        for key in self._rest:
+            raise ScriptError(f"{self.where} has an unknown key {key[:60]!r}.")
+
+
+def flag(value: object) -> bool:
+    """Read true or false."""
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def text(value: object) -> str:
+    """Read a string."""
+    if not isinstance(value, str):
+        raise ValueError("must be a string")
+    return value
+
+
+def header_text(value: object) -> str:
+    """Read a string that can stand in an HTTP header."""
+    string = str(value) if isinstance(value, int) and not isinstance(value, bool) else text(value)
+    if not (string.isascii() and string.isprintable()):
+        raise ValueError("must be printable ASCII")
+    return string
+
+
+def texts(value: object) -> frozenset[str]:
+    """Read a string or a list of strings."""
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or not values or not all(isinstance(item, str) for item in values):
+        raise ValueError("must be a string or a list of strings")
+    return frozenset(values)
+
+
+def items(value: object) -> list[Any]:
+    """Read a list."""
+    if not isinstance(value, list):
+        raise ValueError("must be a list")
+    return value
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """Read an object as it is."""
+    if not isinstance(value, dict):
+        raise ValueError("must be an object")
+    return value
+
+
+def number(minimum: float, maximum: float) -> Reads[float]:
+    """Read a number within a range."""
+
+    def reads(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not minimum <= value <= maximum:
+            raise ValueError(f"must be a number from {minimum:g} to {maximum:g}")
+        return float(value)
+
+    return reads
+
+
+def whole(minimum: int, maximum: int) -> Reads[int]:
+    """Read an integer within a range."""
+
+    def reads(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+            raise ValueError(f"must be an integer from {minimum} to {maximum}")
+        return value
+
+    return reads
+
+
+def choice(choices: Sequence[T]) -> Reads[T]:
+    """Read one out of a closed list; true is not taken for 1."""
+
+    def reads(value: object) -> T:
+        for known in choices:
+            if type(value) is type(known) and value == known:
+                return known
+        raise ValueError(f"must be one of {', '.join(map(repr, choices))}")
+
+    return reads

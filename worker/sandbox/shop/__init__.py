@@ -1,0 +1,1 @@
+"""A sample shop, whose pages send events as a real one's would."""
