@@ -1,0 +1,14 @@
+"""Run the command line: ``python -m worker``, or ``signal-worker``."""
+
+from worker.cli import cli
+from worker.cli.errors import in_plain_words
+
+
+def main() -> None:
+    """Run the command that the arguments name; what is wrong is said in a sentence, with status 1."""
+    with in_plain_words():
+        cli(prog_name="signal-worker")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""How Flower is served: behind a password, on this machine alone, with a memory that is bounded."""
+
+import os
+
+from flower.views import BaseHandler
+
+import celeryconfig
+from worker.settings import settings
+
+_settings = settings()
+
+address, port = os.environ.get("FLOWER_BIND", "127.0.0.1:5555").split(":")
+port = int(port)  # type: ignore[assignment]
+
+# The pages and the API ask for it; without it Flower would serve both to anybody.
+basic_auth = _settings.flower_basic_auth.split(",")
+cookie_secret = _settings.flower_cookie_secret
+
+# Restarting keeps what was seen.
+persistent = True
+db = str(_settings.var / "flower")
+state_save_interval = 60_000
+
+# 100,000 tasks, the default, are several hundred megabytes.
+max_tasks = 5_000
+max_workers = 200
+# Workers that are gone for a day are not shown.
+purge_offline_workers = 86_400
+natural_time = False
+inspect_timeout = 2_000.0
+
+# The list of registered tasks is on its pages; the log is for trouble.
+logging = "warning"
+
+
+def _queue_names(_handler: BaseHandler) -> list[str]:
+    return sorted(queue.name for queue in celeryconfig.task_queues)
+
+
+# By itself Flower shows the queues of those workers alone that were up when it started, or when somebody
+# refreshed it; a queue that nobody consumes is the one to see.
+BaseHandler.get_active_queue_names = _queue_names

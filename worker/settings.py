@@ -1,0 +1,319 @@
+"""Read every setting, once, from the environment."""
+
+import json
+import math
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2s
+from ipaddress import ip_network
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+PINTEREST_API_URL = "https://api.pinterest.com"
+
+# sun_path holds 108 bytes with its closing zero; Valkey and redis-py refuse anything longer.
+LONGEST_SOCKET_PATH_BYTES = 107
+
+
+class SettingsError(Exception):
+    """Say in one sentence which setting is wrong, and why."""
+
+    def __init__(self, name: str, why: str) -> None:
+        self.name = name
+        super().__init__(f"{name} {why}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Hold what the environment asks for, checked."""
+
+    var: Path
+    broker_url: str
+    embedded_broker: bool
+    database_url: str
+    pinterest_api_url: str
+    encryption_keys: tuple[str, ...]
+    admin_token: str
+    flower_basic_auth: str
+    flower_cookie_secret: str
+    production: bool
+    rate_limit_rps: float
+    rate_limit_burst: int
+    retry_max_attempts: int
+    retry_backoff_base_seconds: float
+    retry_window_seconds: float
+    auto_retry: bool
+    request_deadline_seconds: float
+    delivery_rate_limit: str
+    batch_interval_seconds: float
+    retention_days: float
+    trusted_proxies: tuple[str, ...]
+    collector_url: str
+    management_url: str
+    flower_url: str
+
+
+def parse(environ: Mapping[str, str]) -> Settings:
+    """Check the environment and fill in the defaults.
+
+    Where ``PRODUCTION`` is not set, keys and passwords that are missing are made up on first use and kept in
+    ``secrets.json`` under the state folder, mode 0600.
+
+    Raises:
+        SettingsError: naming the first wrong variable.
+    """
+    read = _Reader(environ)
+    production = read.flag("PRODUCTION")
+    var = Path(read.text("SIGNAL_VAR", "var")).resolve()
+    made_up = {} if production else _Lazy(var / "secrets.json")
+    broker_url = read.text("BROKER_URL", "")
+    return Settings(
+        var=var,
+        broker_url=_broker_url(broker_url)
+        if broker_url
+        else f"redis+socket://{socket_path(var)}?virtual_host=0",
+        embedded_broker=not broker_url,
+        database_url=_database_url(read.text("DATABASE_URL", f"sqlite:///{var / 'signal.db'}")),
+        pinterest_api_url=_pinterest_url(read),
+        encryption_keys=_encryption_keys(read.secret("ENCRYPTION_KEY", made_up)),
+        admin_token=_admin_token(read.secret("ADMIN_TOKEN", made_up)),
+        flower_basic_auth=_basic_auth(read.secret("FLOWER_BASIC_AUTH", made_up)),
+        flower_cookie_secret=read.secret("FLOWER_COOKIE_SECRET", made_up),
+        production=production,
+        rate_limit_rps=read.number("RATE_LIMIT_RPS", 100.0, least=0.01, most=100_000),
+        rate_limit_burst=int(read.number("RATE_LIMIT_BURST", 200, least=1, most=100_000, kind=int)),
+        retry_max_attempts=int(read.number("RETRY_MAX_ATTEMPTS", 5, least=1, most=100, kind=int)),
+        retry_backoff_base_seconds=read.number("RETRY_BACKOFF_BASE", 4.0, least=0.01, most=3600),
+        auto_retry=read.flag("AUTO_RETRY"),
+        retry_window_seconds=read.number("RETRY_WINDOW", 86_400.0, least=1, most=6 * 86_400),
+        # Below the supervisor's stop wait, so that a warm stop loses no answer.
+        request_deadline_seconds=read.number("REQUEST_DEADLINE", 25.0, least=0.5, most=25),
+        delivery_rate_limit=_rate(read.text("DELIVERY_RATE_LIMIT", "100/s")),
+        batch_interval_seconds=read.number("BATCH_INTERVAL", 1.0, least=0.05, most=3600),
+        retention_days=read.number("RETENTION_DAYS", 30.0, least=1, most=3650),
+        trusted_proxies=_networks(read.text("TRUSTED_PROXIES", "")),
+        collector_url=read.address("COLLECTOR_URL", "http://127.0.0.1:8080"),
+        management_url=read.address("MANAGEMENT_URL", "http://127.0.0.1:8084"),
+        flower_url=read.address("FLOWER_URL", "http://127.0.0.1:5555"),
+    )
+
+
+@cache
+def settings() -> Settings:
+    """Return this process's settings; the environment is read on the first call."""
+    return parse(os.environ)
+
+
+def socket_path(var: Path) -> Path:
+    """Return where the embedded broker listens: under ``var``, or in a short folder if that is too long."""
+    # The name follows from the folder, so that every process of one installation finds the same socket.
+    label = f"signal-{os.getuid()}-{_fingerprint(str(var))}"
+    short = [Path(folder) / label for folder in (tempfile.gettempdir(), "/tmp")]  # noqa: S108 - made with mode 0700
+    fitting = (folder / "valkey.sock" for folder in (var, *short) if _fits_a_socket(folder / "valkey.sock"))
+    return next(fitting)
+
+
+def _fits_a_socket(path: Path) -> bool:
+    return len(os.fsencode(path)) <= LONGEST_SOCKET_PATH_BYTES and " " not in str(path)
+
+
+def _fingerprint(text: str) -> str:
+    return blake2s(text.encode(), digest_size=6).hexdigest()
+
+
+class _Reader:
+    """Read single variables, naming the one that is wrong."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, name: str, default: str) -> str:
+        return self._environ.get(name, "").strip() or default
+
+    def flag(self, name: str) -> bool:
+        value = self.text(name, "0")
+        if value not in ("0", "1"):
+            raise SettingsError(name, f"must be 0 or 1, not {value!r}.")
+        return value == "1"
+
+    def number(
+        self, name: str, default: float, *, least: float, most: float, kind: Callable[[str], float] = float
+    ) -> float:
+        value = self.text(name, str(default))
+        try:
+            number = kind(value)
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            raise SettingsError(name, f"must be {what}, not {value!r}.") from None
+        if not least <= number <= most:
+            raise SettingsError(name, f"must be between {least:g} and {most:g}, not {value}.")
+        return number
+
+    def secret(self, name: str, made_up: Mapping[str, str]) -> str:
+        value = self.text(name, "") or made_up.get(name, "")
+        if not value:
+            why = "must be given when PRODUCTION=1: nothing is made up there."
+            if made_up:
+                why = "is neither given nor in the secrets.json of the state folder."
+            raise SettingsError(name, why)
+        return value
+
+    def address(self, name: str, default: str) -> str:
+        """Return an http or https address without a user."""
+        url = self.text(name, default).rstrip("/")
+        parts = _split(name, url)
+        if parts.username is not None:
+            raise SettingsError(name, "must be an address without a user.")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError(name, f"must be an http or https address, not {url!r}.")
+        return url
+
+
+class _Lazy(Mapping[str, str]):
+    """Make secrets up on first use and keep them in a file that only its owner reads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __getitem__(self, name: str) -> str:
+        kept = self._load()
+        if name not in kept:
+            raise KeyError(name)
+        return kept[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._load())
+
+    def __len__(self) -> int:
+        return len(self._load())
+
+    def _load(self) -> dict[str, str]:
+        try:
+            return dict(json.loads(self._path.read_text()))
+        except FileNotFoundError:
+            return self._make()
+        except (ValueError, TypeError, OSError) as error:
+            raise SettingsError(
+                "SIGNAL_VAR", f"holds a {self._path.name} that cannot be read: {error}."
+            ) from None
+
+    def _make(self) -> dict[str, str]:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError("SIGNAL_VAR", f"must be a folder that can be written to: {error}.") from None
+        made = {
+            "ENCRYPTION_KEY": secrets.token_hex(32),
+            "ADMIN_TOKEN": f"adm_{secrets.token_urlsafe(24)}",
+            "FLOWER_BASIC_AUTH": f"flower:{secrets.token_urlsafe(12)}",
+            "FLOWER_COOKIE_SECRET": secrets.token_urlsafe(32),
+        }
+        descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".secrets-")
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(made, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            # link() refuses to replace a file: of two processes that start at once, the first one's keys win.
+            os.link(temporary, self._path)
+        except FileExistsError:
+            return self._load()
+        finally:
+            Path(temporary).unlink()
+        return made
+
+
+def _split(name: str, url: str) -> SplitResult:
+    """Take an address apart; the sentence about a wrong one leaves it out, for it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - it is read for its error
+    except ValueError:
+        why = "is no address: a port is a number, and what is special in a password is percent-encoded."
+        raise SettingsError(name, why) from None
+    return parts
+
+
+def _broker_url(url: str) -> str:
+    scheme = url.partition("://")[0]
+    if scheme not in ("amqp", "amqps", "redis", "rediss", "redis+socket", "valkey"):
+        raise SettingsError("BROKER_URL", f"must start with amqp://, redis:// or rediss://, not {scheme!r}.")
+    _split("BROKER_URL", url)
+    return url.replace("valkey://", "redis://", 1)
+
+
+def _database_url(url: str) -> str:
+    scheme = url.partition("://")[0]
+    if scheme in ("postgres", "postgresql"):
+        _split("DATABASE_URL", url)
+        return "postgresql+psycopg://" + url.partition("://")[2]
+    if scheme not in ("sqlite", "postgresql+psycopg"):
+        raise SettingsError("DATABASE_URL", f"must start with postgresql:// or sqlite:///, not {scheme!r}.")
+    path = url.partition("sqlite://")[2].partition("?")[0].lstrip("/")
+    if scheme == "sqlite" and path in ("", ":memory:"):
+        raise SettingsError("DATABASE_URL", "must name a file (sqlite:///…): all processes share it.")
+    _split("DATABASE_URL", url)
+    return url
+
+
+def _pinterest_url(read: _Reader) -> str:
+    url, sandbox_allowed = read.address("PINTEREST_API_URL", PINTEREST_API_URL), read.flag("ALLOW_SANDBOX")
+    if url != PINTEREST_API_URL and not sandbox_allowed:
+        raise SettingsError(
+            "PINTEREST_API_URL", f"may only be {PINTEREST_API_URL}, unless ALLOW_SANDBOX=1 is set as well."
+        )
+    return url
+
+
+def _encryption_keys(text: str) -> tuple[str, ...]:
+    """Split the key ring: the first key wraps, all of them unwrap."""
+    keys = tuple(key.strip() for key in text.split(",") if key.strip())
+    for key in keys or ("",):
+        try:
+            fits = len(bytes.fromhex(key)) == 32
+        except ValueError:
+            fits = False
+        if not fits:
+            raise SettingsError("ENCRYPTION_KEY", "must be 64 hex digits (openssl rand -hex 32).")
+    return keys
+
+
+def _admin_token(token: str) -> str:
+    if len(token) < 16 or not token.isascii() or any(c.isspace() for c in token):
+        raise SettingsError("ADMIN_TOKEN", "must be at least 16 ASCII characters without spaces.")
+    return token
+
+
+def _basic_auth(text: str) -> str:
+    for pair in text.split(","):
+        user, colon, password = pair.partition(":")
+        if not (user and colon and password):
+            raise SettingsError("FLOWER_BASIC_AUTH", "must be user:password, several by commas.")
+    return text
+
+
+def _rate(text: str) -> str:
+    number, _, unit = text.partition("/")
+    try:
+        good = 0 < float(number) < math.inf and unit in ("s", "m", "h")
+    except ValueError:
+        good = False
+    if not good:
+        raise SettingsError("DELIVERY_RATE_LIMIT", f"must be like 100/s, 6000/m or 9/h, not {text!r}.")
+    return text
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    networks = tuple(part.strip() for part in text.split(",") if part.strip())
+    for network in networks:
+        try:
+            ip_network(network)
+        except ValueError:
+            raise SettingsError(
+                "TRUSTED_PROXIES", f"must list addresses or networks, not {network!r}."
+            ) from None
+    return networks

@@ -1,0 +1,151 @@
+"""Send many messages to a broker at once."""
+
+import json
+from collections.abc import Iterable
+from time import monotonic
+from typing import Any, Protocol
+
+from celery.utils.nodenames import anon_nodename
+from kombu import Connection, Producer, Queue
+from kombu.common import maybe_declare
+from kombu.exceptions import KombuError, OperationalError
+from kombu.utils.uuid import uuid
+
+MESSAGES_AT_ONCE = 500
+# A broker that takes longer than this to answer counts as away.
+ANSWER_SECONDS = 10.0
+
+_EMBED = json.dumps({"callbacks": None, "errbacks": None, "chain": None, "chord": None})
+
+
+class PublishError(OperationalError):
+    """Say that some or all messages did not reach the broker, or may not have."""
+
+
+class TaskMessages:
+    """Build Celery's messages (protocol 2) for one task, without the ``saferepr`` of ``apply_async``.
+
+    Arguments must be numbers and texts that everybody may read: they show in Flower and in logs as they are.
+    """
+
+    def __init__(self, task: str) -> None:
+        self._headers = {
+            "lang": "py",
+            "task": task,
+            "parent_id": None,
+            "group": None,
+            "kwargsrepr": "{}",
+            "origin": anon_nodename(),
+            "retries": 0,
+        }
+
+    def publish_options(self, args: tuple[Any, ...], argsrepr: str | None = None) -> dict[str, Any]:
+        """Return body, headers and properties as ``prepare_message`` takes them."""
+        task_id = uuid()
+        return {
+            "body": f"[{json.dumps(args)}, {{}}, {_EMBED}]".encode(),
+            "headers": {
+                **self._headers,
+                "id": task_id,
+                "root_id": task_id,
+                "argsrepr": argsrepr or repr(args),
+            },
+            "content_type": "application/json",
+            "content_encoding": "utf-8",
+            "properties": {"correlation_id": task_id, "reply_to": "", "delivery_mode": 2},
+        }
+
+
+class Line(Protocol):
+    """Send messages over one channel."""
+
+    def send(self, messages: Iterable[dict[str, Any]]) -> None:
+        """Return once the broker has them all; raise when some may be lost."""
+
+    def close(self) -> None: ...
+
+
+class ConfirmedLine:
+    """Publish to RabbitMQ, and await the confirms of many messages together."""
+
+    def __init__(self, connection: Connection, queue: Queue) -> None:
+        # Bounds each read and write from here on, also those that declare and close.
+        connection.connection.sock.settimeout(ANSWER_SECONDS)
+        self._connection, self._queue = connection, queue.name
+        channel: Any = connection.channel()  # Its type stubs know nothing of confirms.
+        self._channel = channel
+        maybe_declare(queue, self._channel)
+        self._channel.confirm_select()
+        events = self._channel.events
+        events["basic_ack"].add(self._on_ack)
+        events["basic_nack"].add(self._on_nack)
+        events["basic_return"].add(self._on_return)
+        self._last_tag = 0
+        self._lowest_tag = 1
+        self._unconfirmed: set[int] = set()
+        self._refused = 0
+
+    def send(self, messages: Iterable[dict[str, Any]]) -> None:
+        self._refused = 0
+        # The class's own, since ``confirm_publish`` puts one on the instance that waits for each confirm.
+        publish, channel = type(self._channel).basic_publish, self._channel
+        for message in messages:
+            self._last_tag += 1
+            self._unconfirmed.add(self._last_tag)
+            publish(channel, channel.prepare_message(**message), "", self._queue, mandatory=True)
+        deadline = monotonic() + ANSWER_SECONDS
+        while self._unconfirmed:
+            self._connection.drain_events(timeout=max(0.001, deadline - monotonic()))
+        if self._refused:
+            raise PublishError(f"the broker refused {self._refused} messages for the queue {self._queue}")
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _on_ack(self, tag: int, multiple: bool) -> None:
+        self._settle(tag, multiple)
+
+    def _on_nack(self, tag: int, multiple: bool) -> None:
+        self._refused += self._settle(tag, multiple)
+
+    def _on_return(self, *_: Any) -> None:
+        # The queue is gone; an ack follows all the same.
+        self._refused += 1
+
+    def _settle(self, tag: int, multiple: bool) -> int:
+        tags = range(self._lowest_tag, tag + 1) if multiple else (tag,)
+        before = len(self._unconfirmed)
+        self._unconfirmed.difference_update(tags)
+        if multiple:
+            self._lowest_tag = tag + 1
+        return before - len(self._unconfirmed)
+
+
+class BatchLine:
+    """Publish to Redis or Valkey in pipelines, to the default exchange: others cost a look-up per message."""
+
+    def __init__(self, connection: Connection, queue: Queue) -> None:
+        channel = connection.default_channel
+        maybe_declare(queue, channel)
+        self._queue = queue.name
+        self._producer: Any = Producer(channel)  # Its type stubs know nothing of batches.
+
+    def send(self, messages: Iterable[dict[str, Any]]) -> None:
+        with self._producer.batch(MESSAGES_AT_ONCE):
+            for message in messages:
+                properties = message.pop("properties")
+                self._producer.publish(**message, **properties, exchange="", routing_key=self._queue)
+
+    def close(self) -> None:
+        """Leave the channel, which is the connection's own, to the next line."""
+
+
+def open_line(connection: Connection, queue: Queue) -> Line:
+    """Connect where need be, declare the queue, and return what suits the broker."""
+    connection.ensure_connection(max_retries=1, interval_start=0)
+    kind = ConfirmedLine if connection.transport.driver_type == "amqp" else BatchLine
+    return kind(connection, queue)
+
+
+def broker_errors(connection: Connection) -> tuple[type[BaseException], ...]:
+    return (*connection.connection_errors, *connection.channel_errors, KombuError, OSError)

@@ -1,0 +1,61 @@
+"""Make what a process needs once, when it is first asked for."""
+
+import os
+from functools import cache
+
+from worker.ledger.engine import Ledger
+from worker.pinterest.backoff import RetryPolicy
+from worker.pinterest.client import PinterestClient
+from worker.settings import settings
+
+CONNECT_TIMEOUT_SECONDS = 5.0
+READ_TIMEOUT_SECONDS = 20.0
+# Beyond the deadline a lease leaves time to read the batch before, and to write down the outcome after.
+LEASE_DEADLINES = 2.4
+
+
+@cache
+def ledger() -> Ledger:
+    """Return this process's ledger."""
+    return Ledger(settings().database_url, settings().encryption_keys)
+
+
+@cache
+def pinterest() -> PinterestClient:
+    """Return this process's client."""
+    return PinterestClient(
+        settings().pinterest_api_url,
+        connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
+        read_timeout_seconds=READ_TIMEOUT_SECONDS,
+        deadline_seconds=settings().request_deadline_seconds,
+    )
+
+
+def lease_seconds() -> float:
+    """Return how long a worker may keep a batch without word: a minute, unless the deadline is shorter."""
+    return LEASE_DEADLINES * settings().request_deadline_seconds
+
+
+def retry_policy() -> RetryPolicy:
+    """Return the retry policy that the settings ask for."""
+    return RetryPolicy(
+        max_attempts=settings().retry_max_attempts,
+        base_seconds=settings().retry_backoff_base_seconds,
+        window_seconds=settings().retry_window_seconds,
+    )
+
+
+# What a forked child found of its parent's. It must not use it, and not close it either, as forgetting it
+# would: SQLite's locks would break, and a server's connection would end for the parent as well.
+_INHERITED: list[Ledger] = []
+
+
+def _forget_parents_connections() -> None:
+    if ledger.cache_info().currsize:
+        _INHERITED.append(ledger())
+    ledger.cache_clear()
+    # Its sessions belong to a thread and a process already.
+    pinterest.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forget_parents_connections)
