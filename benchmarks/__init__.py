@@ -1,0 +1,1 @@
+"""Reproducible comparisons against the alternatives: ``python -m benchmarks ROW``."""

@@ -1,0 +1,210 @@
+"""Row "build": JSON bytes in, payload bytes out, on one core, beside Pinterest's own SDK."""
+
+import gc
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, cast
+
+from worker.events.envelope import check_envelope, decode_json
+from worker.events.identity import Visitor
+from worker.events.received import Received
+from worker.pinterest.mapping import Mapped, encode, map_event
+from worker.pinterest.options import Options
+from worker.pinterest.phones import phone_digits
+
+EVENTS = 2_000
+ROUNDS = 20
+NOW = 1_706_540_001.0
+OPTIONS = Options(consent_categories=("advertising",), default_country="US")
+SDK = "pinterest-api-sdk"
+
+# The SDK is given finished payloads: it neither reads an event nor normalises nor hashes anything.
+SDK_SCRIPT = """
+import gc, json, sys, time
+from openapi_generated.pinterest_client.api_client import ApiClient
+from openapi_generated.pinterest_client.model.conversion_events import ConversionEvents
+from openapi_generated.pinterest_client.model.conversion_events_custom_data_contents import (
+    ConversionEventsCustomDataContents as Content,
+)
+from pinterest.ads.conversion_events import Conversion
+
+def create(event):
+    data = event["custom_data"]
+    data = {**data, "contents": [Content(**content) for content in data["contents"]]}
+    return Conversion.create_conversion_event(**{**event, "custom_data": data})
+
+events = json.load(open(sys.argv[1]))
+best = float("inf")
+gc.disable()
+for _ in range(3):
+    start = time.process_time()
+    built = [create(event) for event in events]
+    bodies = [
+        json.dumps(ApiClient.sanitize_for_serialization(ConversionEvents(data=built[at : at + 1000])))
+        for at in range(0, len(built), 1000)
+    ]
+    best = min(best, time.process_time() - start)
+assert sum(len(json.loads(body)["data"]) for body in bodies) == len(events)
+print(best / len(events))
+"""
+
+
+def main() -> None:
+    """Print events per second, what a hash and a cache miss cost here, and the ratio to the SDK."""
+    bodies = [json.dumps(event).encode() for event in _events(random.Random(7))]
+    hash_seconds = _seconds_per_hash()
+    cold = _seconds_per_event(bodies, rounds=1)
+    warm = _seconds_per_event(bodies, rounds=ROUNDS)
+    goal = 12_000 * 0.5e-6 / hash_seconds
+    size = sum(map(len, bodies)) / len(bodies)
+    print(f"build: {len(bodies)} orders of {size:.0f} bytes, 11 hashed fields, 1 to 4 products, one core")
+    print(f"  SHA-256 of a short text here          {hash_seconds * 1e6:8.2f} µs")
+    print(f"  JSON bytes in to payload bytes out    {1 / warm:8,.0f} events/s ({warm * 1e6:.1f} µs each)")
+    print(f"  goal, scaled to this machine's hash   {goal:8,.0f} events/s")
+    print(f"  visitors never seen before (misses)   {1 / cold:8,.0f} events/s ({cold * 1e6:.1f} µs each)")
+    print(f"  a phone number not seen before        {_seconds_per_phone() * 1e6:8.1f} µs")
+    _compare(bodies, warm)
+
+
+def _events(rng: random.Random) -> Iterator[dict[str, Any]]:
+    """Yield orders as a shop's server sends them; each of another visitor."""
+    first, last = ("John", "Zoë", "Mary Ann", "José", "Lena"), ("Doe", "Müller", "O'Neill", "García", "Smith")
+    cities = ("San José", "New York", "St. Louis", "Winston-Salem", "Boston")
+    for number in range(EVENTS):
+        yield {
+            "type": "track",
+            "event": "Order Completed",
+            "messageId": f"{rng.getrandbits(128):032x}",
+            "timestamp": "2024-01-29T14:53:20.000Z",
+            "userId": f"user-{number}",
+            "context": {
+                "ip": f"203.0.113.{rng.randrange(256)}",
+                "userAgent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0",
+                "page": {"url": f"https://example.com/checkout/{number}?step=done", "title": "Thank you"},
+                "consent": {"advertising": True, "analytics": True},
+                "library": {"name": "shop-server"},
+                "traits": {
+                    "email": f"visitor.{number}@example.com",
+                    "phone": f"+1 (212) 555-{number:04d}",
+                    "gender": rng.choice(("female", "male")),
+                    "birthday": f"19{rng.randrange(50, 99)}-0{rng.randrange(1, 9)}-1{rng.randrange(9)}",
+                    "firstName": rng.choice(first),
+                    "lastName": f"{rng.choice(last)}{chr(97 + number % 26)}",
+                    "externalId": f"loyalty-{number}",
+                    "address": {
+                        "city": rng.choice(cities),
+                        "state": "California",
+                        "postalCode": f"{rng.randrange(10_000, 99_999)}",
+                        "country": "United States",
+                    },
+                },
+            },
+            "properties": {
+                "order_id": f"ORD-{number}",
+                "total": round(rng.uniform(5, 500), 2),
+                "currency": "USD",
+                "coupon": "SPRING",
+                "products": [_product(rng) for _ in range(rng.randrange(1, 5))],
+            },
+        }
+
+
+def _product(rng: random.Random) -> dict[str, Any]:
+    sku = rng.randrange(500)
+    price = round(5 + sku * 0.37, 2)
+    return {
+        "product_id": f"SKU-{sku}",
+        "name": f"Widget {sku}",
+        "price": price,
+        "quantity": rng.randrange(1, 4),
+    }
+
+
+def build(body: bytes) -> tuple[Mapped, bytes]:
+    """Do what the way of one event costs the processor: decode, check, map, hash, check, encode."""
+    event = cast("dict[str, Any]", decode_json(body))
+    check_envelope(event)
+    received = Received("server", NOW - 1)
+    (outcome,) = map_event(event, received, Visitor.EMPTY, OPTIONS, NOW, "drop")
+    if not isinstance(outcome, Mapped):
+        raise SystemExit(f"the benchmark's own event was not mapped: {outcome}")
+    return outcome, encode(outcome.payload)
+
+
+def _seconds_per_event(bodies: list[bytes], rounds: int) -> float:
+    def build_all() -> None:
+        for body in bodies:
+            build(body)
+
+    return min(_timed(build_all) for _ in range(rounds)) / len(bodies)
+
+
+def _seconds_per_hash() -> float:
+    texts = [f"visitor.{number}@example.com".encode() for number in range(20_000)]
+    return min(_timed(lambda: [sha256(text).hexdigest() for text in texts]) for _ in range(5)) / len(texts)
+
+
+def _seconds_per_phone() -> float:
+    numbers = [f"+1 (646) 555-{number:04d}" for number in range(2_000)]
+    return _timed(lambda: [phone_digits(number, "US") for number in numbers]) / len(numbers)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    # Processor seconds: they stay what they are on a machine that others use as well.
+    with _quiet_collector():
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+
+
+@contextmanager
+def _quiet_collector() -> Iterator[None]:
+    """Keep the garbage collector out, as timeit does: when its rounds fall is chance."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _compare(bodies: list[bytes], ours: float) -> None:
+    python = _sdk_python(Path("var") / "bench" / SDK)
+    if python is None:
+        print(f"  {SDK}: cannot be installed here, so nothing to compare with")
+        return
+    payloads = [build(body)[0].payload for body in bodies]
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(payloads, file)
+        file.flush()
+        run = subprocess.run(
+            [python, "-c", SDK_SCRIPT, file.name], capture_output=True, text=True, check=False
+        )
+    if run.returncode:
+        print(f"  {SDK}: does not run here: {run.stderr.strip().splitlines()[-1]}")
+        return
+    theirs = float(run.stdout)
+    print(f"  {SDK}, from finished payloads {1 / theirs:9,.0f} events/s ({theirs * 1e6:.0f} µs each)")
+    print(f"  ratio                                 {theirs / ours:8.1f} times the SDK (goal: 15)")
+
+
+def _sdk_python(folder: Path) -> str | None:
+    """Return the Python of an environment that has the SDK, made on first use."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", SDK]
+    done = subprocess.run(install, capture_output=True, check=False)
+    return str(python) if done.returncode == 0 else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""Row "consume": hints out of a real broker's queue into a table, beside Celery's own way and bare kombu."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from kombu import Connection
+
+from benchmarks.publish import AT_ONCE, RABBITMQ, an_app, answers, valkey, versions
+from worker.bulk import BulkTask
+from worker.publisher import publish_many
+
+ROUNDS = 3
+EVENTS = 12_000
+STOCK_EVENTS = 3_000
+DEADLINE_SECONDS = 120
+BULK = "bench.bulk"
+STOCK = "bench.stock"
+# What both kinds of worker run with: threads, as SQLite wants it, and room for what is to come next.
+OPTIONS = ("-P", "threads", "-c", "2", "--without-gossip", "--without-mingle", "-l", "error")
+
+_local = threading.local()
+
+
+def insert(ids: Sequence[int]) -> None:
+    """Write ids in one transaction, as durably as the ledger does; a second copy changes nothing."""
+    if not hasattr(_local, "database"):
+        _local.database = sqlite3.connect(os.environ["BENCH_TABLE"], isolation_level=None, timeout=30)
+        _local.database.execute("PRAGMA journal_mode=WAL")
+        _local.database.execute("PRAGMA synchronous=FULL")
+        _local.database.execute("CREATE TABLE IF NOT EXISTS seen (id INTEGER PRIMARY KEY, at REAL)")
+    database: sqlite3.Connection = _local.database
+    database.execute("BEGIN IMMEDIATE")
+    rows = [(id_, time.time()) for id_ in ids]
+    database.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", rows)
+    database.execute("COMMIT")
+
+
+def insert_one(id_: int) -> None:
+    """Do for one event what the bulk does for many."""
+    insert([id_])
+
+
+def worker_app() -> Any:
+    """Return the app of the workers that are measured: ``celery -A benchmarks.consume:app``."""
+    url, bulk = os.environ["BENCH_BROKER"], os.environ["BENCH_KIND"] == "ours"
+    app = an_app(url, os.environ["BENCH_QUEUE"], task_acks_late=True)
+    if bulk:
+        app.conf.worker_consumer = "worker.celery_internals:SteadyConsumer"
+        app.conf.worker_disable_prefetch = not url.startswith("amqp")
+        for queue in app.conf.task_queues:
+            queue.no_ack = not url.startswith("amqp")
+    else:
+        app.conf.worker_prefetch_multiplier = 128
+    app.task(shared=False, base=BulkTask, name=BULK)(insert)
+    app.task(shared=False, name=STOCK)(insert_one)
+    return app
+
+
+def main() -> None:
+    """Print the median rates and what they are to each other."""
+    print(f"consume: medians of {ROUNDS} rounds, rows into SQLite (WAL, synchronous=FULL); {versions()}")
+    print(
+        f"  both kinds of worker: {' '.join(OPTIONS)}; late acknowledgement; Celery's way with prefetch 128"
+    )
+    with ExitStack() as stack:
+        _report("Valkey, append-only file on (ours without acknowledgements)", stack.enter_context(valkey()))
+        if answers(RABBITMQ):
+            _report("RabbitMQ, quorum queue, acknowledged", RABBITMQ)
+        else:
+            print(f"  RabbitMQ: does not answer at {urlsplit(RABBITMQ).hostname}, so nothing was measured")
+
+
+def _report(name: str, url: str) -> None:
+    kinds: dict[str, Callable[[str, str, Path], float]] = {"ours": _ours, "stock": _stock, "floor": _floor}
+    rates: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for _ in range(ROUNDS):
+        for kind, measure in kinds.items():
+            with tempfile.TemporaryDirectory() as folder:
+                rates[kind].append(measure(url, f"bench-{uuid4().hex[:8]}", Path(folder) / "seen.db"))
+    ours, stock, floor = (median(rates[kind]) for kind in kinds)
+    print(f"  {name}")
+    print(
+        f"    {ours / stock:4.1f} times Celery's way (goal: 4), {ours / floor:.0%} of the floor (goal: 50%)"
+    )
+    print(
+        f"    ours {ours:8,.0f}/s   a task each {stock:7,.0f}/s   bare kombu, 500 a row set {floor:8,.0f}/s"
+    )
+
+
+def _ours(url: str, queue: str, table: Path) -> float:
+    return _with_worker("ours", BULK, EVENTS, url, queue, table)
+
+
+def _stock(url: str, queue: str, table: Path) -> float:
+    return _with_worker("stock", STOCK, STOCK_EVENTS, url, queue, table)
+
+
+def _with_worker(kind: str, task: str, count: int, url: str, queue: str, table: Path) -> float:
+    publish_many(an_app(url, queue), task, [(id_,) for id_ in range(count)], queue)
+    variables = {"BENCH_BROKER": url, "BENCH_QUEUE": queue, "BENCH_KIND": kind, "BENCH_TABLE": str(table)}
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "celery",
+        "-A",
+        "benchmarks.consume:app",
+        "worker",
+        *OPTIONS,
+    ]
+    worker = subprocess.Popen(command, env={**os.environ, **variables}, stdout=subprocess.DEVNULL)
+    try:
+        return _wait_and_rate(table, count)
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        worker.wait(30)
+        _delete(url, queue)
+
+
+def _floor(url: str, queue: str, table: Path) -> float:
+    """Take messages with kombu's consumer, write 500 at a time and settle as ours does: no tasks at all."""
+    publish_many(an_app(url, queue), BULK, [(id_,) for id_ in range(EVENTS)], queue)
+    os.environ["BENCH_TABLE"] = str(table)
+    vars(_local).clear()
+    no_ack, waiting, done = not url.startswith("amqp"), [], [0]
+
+    def on_message(message: Any) -> None:
+        waiting.append(message)
+        if len(waiting) == AT_ONCE:
+            insert([message.payload[0][0] for message in waiting])
+            for written in () if no_ack else waiting:
+                written.ack()
+            done[0] += len(waiting)
+            waiting.clear()
+
+    with Connection(url) as connection:
+        bound = an_app(url, queue).amqp.queues[queue]
+        options: Any = {"on_message": on_message, "prefetch_count": 3 * AT_ONCE, "no_ack": no_ack}
+        with connection.Consumer([bound], **options):
+            while done[0] < EVENTS:
+                connection.drain_events(timeout=10)
+    _delete(url, queue)
+    return _wait_and_rate(table, EVENTS)
+
+
+def _count(table: Path) -> int:
+    try:
+        return int(_query(table, "SELECT count(*) FROM seen")[0])
+    except sqlite3.OperationalError:
+        return 0  # The worker has not made the table yet.
+
+
+def _wait_and_rate(table: Path, count: int) -> float:
+    """Return rows a second from the first commit to the last, the first one's own rows left out."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while _count(table) < count:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"only {_count(table)} of {count} came out of the queue")
+        time.sleep(0.1)
+    first, last = _query(table, "SELECT min(at), max(at) FROM seen")
+    (later,) = _query(table, "SELECT count(*) FROM seen WHERE at > (SELECT min(at) + 0.05 FROM seen)")
+    return float(later / (last - first - 0.05))
+
+
+def _query(table: Path, statement: str) -> Any:
+    database = sqlite3.connect(table, timeout=30)
+    try:
+        return database.execute(statement).fetchone()
+    finally:
+        database.close()
+
+
+def _delete(url: str, queue: str) -> None:
+    with Connection(url) as connection:
+        an_app(url, queue).amqp.queues[queue](connection.default_channel).delete()
+
+
+if "BENCH_KIND" in os.environ:
+    app = worker_app()
+
+if __name__ == "__main__":
+    main()

