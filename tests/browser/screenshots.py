@@ -1,0 +1,131 @@
+"""Take the pictures of the documentation: ``python -m tests.browser.screenshots [folder]``."""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page
+
+from tests.browser.shop_fixtures import chromium
+from tests.browser.stage import ACCOUNT, TOKEN, Stage, order, stage, track
+from worker.ledger import tallies
+from worker.ledger.tallies import SECONDS_AN_HOUR, Entry
+
+FOLDER = Path(__file__).parents[2] / "docs" / "images"
+DESK, PHONE = {"width": 1180, "height": 800}, {"width": 390, "height": 844}
+
+TALLEST = 1_500
+
+PAGES = {
+    "overview": "/",
+    "integrations": "/integrations",
+    "add-integration": "/integrations/add/pinterest",
+    "sources": "/sources",
+    "events": "/events",
+    "failed": "/failed",
+    "quality": "/quality",
+    "audit": "/audit",
+    "access": "/access",
+}
+
+
+def main(folder: Path) -> None:
+    """Write one picture of each page, in the light; dark and on a phone in folders of their own."""
+    with tempfile.TemporaryDirectory() as kept, stage(Path(kept)) as site, chromium() as browser:
+        page = _signed_in(browser, site, "light", DESK)
+        _set_up(page)
+        _live(site)
+        _take(page, folder)
+        if "--all" in sys.argv:
+            _take(_signed_in(browser, site, "dark", DESK), folder / "dark")
+            _take(_signed_in(browser, site, "light", PHONE), folder / "phone")
+
+
+def _signed_in(browser: Browser, site: Stage, scheme: str, size: dict[str, int]) -> Page:
+    context = browser.new_context(base_url=site.url, color_scheme=scheme, viewport=size)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto("/sign-in")
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Sign in").click()
+    return page
+
+
+def _set_up(page: Page) -> None:
+    page.goto("/sources/add")
+    page.get_by_label("Name", exact=True).fill("Demo shop")
+    page.get_by_label("Domains").fill("shop.example.com")
+    page.get_by_role("button", name="Save").click()
+    page.goto("/integrations/add/pinterest")
+    page.get_by_label("ad_account_id").fill(ACCOUNT)
+    page.get_by_label("access_token").fill("pina_example_token_of_the_shop")
+    page.get_by_role("button", name="Save").click()
+
+
+def _live(site: Stage) -> None:
+    """Let a day's events come, some of which fail."""
+    site.happen({"type": "identify", "anonymousId": "v1", "traits": {"email": "john.doe@example.com"}})
+    for number in range(12):
+        visitor = {"anonymousId": f"v{number % 4}"}
+        site.happen(
+            track("Product Viewed", product_id="SKU-A", price=49.99, currency="USD") | visitor,
+            order(f"ORD-{number:03}") | visitor,
+            {"type": "page", "context": {"consent": {"advertising": number % 3 > 0}}} | visitor,
+        )
+    site.happen(track("Order Completed", order_id="ORD-900"), track("Product Added", product_id="SKU-B"))
+    script = {"rules": [{"fail_events": {"share": 1.0}}]}
+    try:
+        site.sandbox.behave(script)
+        site.happen(order("ORD-901"), order("ORD-902"))
+    finally:
+        site.sandbox.behave_well()
+    site.accept([order("ORD-903")])
+    _past(site)
+
+
+def _past(site: Stage) -> None:
+    """Write down what was counted in the hours before."""
+    now = time.time()
+    for hours in range(1, 24):
+        n = 40 + 35 * (hours % 7) + 12 * (hours % 3)
+        counts = {tallies.DELIVERED: n, tallies.FILTERED: n // 6, tallies.FAILED: 9 * (hours in (5, 6))}
+        with site.ledger.write() as connection:
+            entries = {Entry("", 1, "checkout", outcome): k for outcome, k in counts.items()}
+            tallies.append(connection, tallies.Counter(entries), now - hours * SECONDS_AN_HOUR)
+
+
+def _take(page: Page, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def picture(name: str) -> None:
+        # What is lower says nothing new.
+        height = min(TALLEST, int(page.evaluate("document.documentElement.scrollHeight")))
+        clip = {"x": 0, "y": 0, "width": page.evaluate("innerWidth"), "height": height}
+        page.screenshot(path=folder / f"{name}.png", full_page=True, clip=clip)  # type: ignore[arg-type]
+
+    for name, path in PAGES.items():
+        page.goto(path)
+        picture(name)
+    page.goto("/integrations")
+    page.get_by_role("link", name="Pinterest Conversions").click()
+    page.get_by_role("button", name="Test connection").click()
+    picture("test-connection")
+    page.goto("/sources")
+    page.get_by_role("link", name="Demo shop").click()
+    picture("source")
+    page.goto("/search?q=ORD-003")
+    picture("search")
+    page.get_by_role("row").nth(1).get_by_role("link").click()
+    page.get_by_role("link", name="Open what is sent").click()
+    picture("event")
+    page.goto("/explain")
+    page.get_by_role("button", name="Explain").click()
+    picture("explain")
+    page.goto("/failed")
+    page.get_by_role("button", name="Retry all").click()
+    picture("retry")
+
+
+if __name__ == "__main__":
+    given = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
+    main(Path(given[0]) if given else FOLDER)

@@ -1,0 +1,285 @@
+"""The pages in a real browser: set up, watch, mend, without JavaScript too."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.browser.shop_fixtures import chromium
+from tests.browser.stage import ACCOUNT, TOKEN, Stage, order, stage, track
+from worker.management import auth
+
+pytestmark = pytest.mark.browser
+
+PAGES = (
+    "/",
+    "/?span=1h",
+    "/integrations",
+    "/integrations/add",
+    "/integrations/add/pinterest",
+    "/sources",
+    "/sources/add",
+    "/events",
+    "/failed",
+    "/quality",
+    "/explain",
+    "/audit",
+    "/access",
+    "/search?q=ORD-001",
+)
+PHONE = {"width": 360, "height": 740}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Stage]:
+    with stage(tmp_path) as site:
+        yield site
+
+
+@pytest.fixture
+def context(browser: Browser, site: Stage) -> Iterator[BrowserContext]:
+    context = browser.new_context(base_url=site.url)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def plain(browser: Browser, site: Stage) -> Iterator[BrowserContext]:
+    """Switch JavaScript off."""
+    context = browser.new_context(base_url=site.url, java_script_enabled=False)
+    yield context
+    context.close()
+
+
+def sign_in(context: BrowserContext) -> Page:
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.goto("/")
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    return page
+
+
+def go(page: Page, name: str) -> None:
+    page.get_by_role("navigation", name="Main").get_by_role("link", name=name).click()
+
+
+def add_source(page: Page) -> None:
+    go(page, "Sources")
+    page.get_by_role("link", name="Add source").first.click()
+    page.get_by_label("Name", exact=True).fill("Demo shop")
+    page.get_by_label("Domains").fill("shop.example.com")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("it is shown this once")).to_be_visible()
+
+
+def add_integration(page: Page) -> None:
+    """Follow the document: Integrations > Add Integration > Pinterest Conversions API, fill in, save."""
+    go(page, "Integrations")
+    page.get_by_role("link", name="Add Integration").first.click()
+    page.get_by_role("link", name="Pinterest Conversions API").click()
+    page.get_by_label("ad_account_id").fill(ACCOUNT)
+    page.get_by_label("access_token").fill("your_access_token")
+    expect(page.get_by_label("Advertising")).to_be_checked()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("The integration is saved.")).to_be_visible()
+
+
+def figure(page: Page, name: str) -> str:
+    return page.locator("dl.figures div", has_text=re.compile(f"^{name}")).locator("dd").inner_text()
+
+
+def test_from_an_empty_site_to_a_delivered_order(context: BrowserContext, site: Stage) -> None:
+    page = sign_in(context)
+    expect(page.get_by_text("Nothing is set up yet.")).to_be_visible()
+    add_source(page)
+    add_integration(page)
+    page.get_by_role("button", name="Test connection").click()
+    expect(page.get_by_text("The connection works.")).to_be_visible()
+    assert site.sandbox.received(account=ACCOUNT)["accepted"] == 0
+    assert site.sandbox.received(account=ACCOUNT)["tested"] == 1
+
+    site.happen(order("ORD-001"))
+    go(page, "Overview")
+    assert figure(page, "Delivered") == "1"
+    page.get_by_label("Find an order").fill("ORD-001")
+    page.get_by_role("button", name="Find").click()
+    page.get_by_role("row").nth(1).get_by_role("link").click()
+    expect(page.get_by_text("Pinterest took it")).to_be_visible()
+    page.get_by_role("link", name="Open what is sent").click()
+    expect(page.get_by_label("Payload, personal data masked")).to_contain_text('"value": "129.99"')
+
+
+def test_a_failed_delivery_is_retried_by_a_click(context: BrowserContext, site: Stage) -> None:
+    page = sign_in(context)
+    add_source(page)
+    add_integration(page)
+    site.sandbox.behave({"rules": [{"fail_events": {"share": 1.0}}]})
+    site.happen(order("ORD-001"), order("ORD-002"))
+    site.sandbox.behave_well()
+
+    go(page, "Failed deliveries")
+    page.get_by_role("link", name="Pinterest refused the event").click()
+    page.get_by_role("button", name="Tick all").click()
+    page.get_by_role("button", name="Retry ticked").click()
+    expect(page.get_by_text("2 would be sent again")).to_be_visible()
+    page.get_by_role("button", name="Retry 2").click()
+    expect(page.get_by_text("2 deliveries went back to pending")).to_be_visible()
+    site.work()
+
+    go(page, "Events")
+    expect(page.locator(".tag.delivered")).to_have_count(2)
+    assert site.sandbox.received(account=ACCOUNT)["accepted"] == 2
+
+
+def test_without_javascript_everything_essential_works(plain: BrowserContext, site: Stage) -> None:
+    page = sign_in(plain)
+    add_source(page)
+    add_integration(page)
+    page.get_by_role("button", name="Test connection").click()
+    expect(page.get_by_text("The connection works.")).to_be_visible()
+    site.sandbox.behave({"rules": [{"fail_events": {"share": 1.0}}]})
+    site.happen(order("ORD-001"))
+    site.sandbox.behave_well()
+    go(page, "Failed deliveries")
+    page.get_by_role("button", name="Retry all 1").click()
+    page.get_by_role("button", name="Retry 1").click()
+    expect(page.get_by_text("1 delivery went back to pending")).to_be_visible()
+    site.work()
+    go(page, "Overview")
+
+    assert figure(page, "Delivered") == "1"
+    assert figure(page, "Waiting for a hand") == "0"
+    page.get_by_text("The same as numbers").click()
+    expect(page.get_by_role("table")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
+
+
+def test_the_overview_refreshes_by_itself(context: BrowserContext, site: Stage) -> None:
+    page = sign_in(context)
+    add_source(page)
+    add_integration(page)
+    go(page, "Overview")
+    site.happen(order("ORD-001"))
+
+    delivered = page.locator("dl.figures div", has_text="Delivered").locator("dd")
+    expect(delivered).to_have_text("1", timeout=8_000)
+
+
+def test_a_page_whose_session_ended_says_so_and_shows_nothing_new(
+    context: BrowserContext, site: Stage
+) -> None:
+    page = sign_in(context)
+    context.clear_cookies(name=auth.SESSION_COOKIE)
+
+    expect(page.get_by_text("Not refreshed just now")).to_be_visible(timeout=8_000)
+    go(page, "Sources")
+    expect(page.get_by_role("heading", name="Sources")).not_to_be_visible()
+    expect(page.get_by_label("Token")).to_be_visible()
+
+
+def test_a_wrong_field_is_said_to_everybody(context: BrowserContext) -> None:
+    page = sign_in(context)
+    add_source(page)
+    page.goto("/integrations/add/pinterest")
+    page.get_by_label("ad_account_id").fill("no digits")
+    page.get_by_label("access_token").fill("your_access_token")
+    page.get_by_role("button", name="Save").click()
+
+    field = page.get_by_label("ad_account_id")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_have_accessible_description(re.compile("Must be a text of 1 to 18 digits"))
+    expect(page.get_by_label("access_token")).to_be_empty()
+
+
+def test_the_keyboard_reaches_the_content_at_once(context: BrowserContext) -> None:
+    page = sign_in(context)
+    page.goto("/sources")
+    page.keyboard.press("Tab")
+
+    expect(page.get_by_role("link", name="To the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Add source").first).to_be_focused()
+
+
+@pytest.fixture
+def lived_in(context: BrowserContext, site: Stage) -> Page:
+    """Have one of everything."""
+    page = sign_in(context)
+    add_source(page)
+    add_integration(page)
+    site.happen(
+        {"type": "identify", "anonymousId": "v", "traits": {"email": "john.doe@example.com"}},
+        order("ORD-001"),
+        track("Order Completed", order_id="ORD-900"),
+        {"type": "page", "context": {"consent": {"advertising": False}}},
+    )
+    return page
+
+
+def addresses(page: Page) -> list[str]:
+    """Return all pages, with those that stand for one thing."""
+    found = list(PAGES)
+    for path in ("/integrations", "/sources", "/events"):
+        page.goto(path)
+        found.append(str(page.locator("main table a").first.get_attribute("href")))
+    integration, source, event = found[-3:]
+    found += [f"{integration}/change", f"{integration}/delete", f"{source}/change", f"{event}?payload=open"]
+    return [*found, "/failed?reason_class=missing_value"]
+
+
+def test_nothing_is_loaded_from_elsewhere_and_nothing_is_blocked(lived_in: Page, site: Stage) -> None:
+    asked, said = [], []
+    lived_in.on("request", lambda request: asked.append(request.url))
+    lived_in.on("console", lambda message: said.append(message.text))
+    lived_in.on("pageerror", lambda error: said.append(str(error)))
+    for address in addresses(lived_in):
+        lived_in.goto(address)
+
+    assert len(asked) > 20
+    assert {url for url in asked if not url.startswith(f"{site.url}/")} == set()
+    assert said == []
+
+
+def test_no_page_is_wider_than_a_phone(lived_in: Page) -> None:
+    lived_in.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    wide = []
+    for address in addresses(lived_in):
+        lived_in.goto(address)
+        if lived_in.evaluate("document.documentElement.scrollWidth") > PHONE["width"]:
+            wide.append(address)
+
+    assert wide == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_wrong(lived_in: Page, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    lived_in.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    found = {}
+    for address in addresses(lived_in):
+        lived_in.goto(address)
+        lived_in.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        for violation in axe.run(lived_in).response["violations"]:
+            found[address, violation["id"]] = [node["html"][:120] for node in violation["nodes"]]
+
+    assert found == {}
+
+
+def test_axe_finds_nothing_wrong_with_the_sign_in_page(context: BrowserContext) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = context.new_page()
+    page.goto("/sign-in")
+
+    assert [violation["id"] for violation in axe.run(page).response["violations"]] == []

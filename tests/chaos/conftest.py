@@ -1,0 +1,48 @@
+"""A stack whose connections can be broken."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from tests.chaos.kill_storm import ENVIRONMENT
+from tests.chaos.wire import WHOLE, Wire, wired
+from tests.integration import stack as stacks
+from tests.integration.stack import Plan, Stack
+from worker.settings import socket_path
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """A stack that reaches its broker and Pinterest over wires."""
+
+    stack: Stack
+    to_broker: Wire
+    to_pinterest: Wire
+
+
+@pytest.fixture(scope="session")
+def shared_wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wired]:
+    """Run one wired stack, on Valkey and SQLite, for all tests."""
+    folder = tmp_path_factory.mktemp("w")
+    with ExitStack() as held:
+        to_broker, to_pinterest = (held.enter_context(wired()) for _ in range(2))
+        to_broker.target = socket_path(folder)
+        addresses = {
+            "BROKER_URL": f"redis://127.0.0.1:{to_broker.port}/0",
+            "PINTEREST_API_URL": f"http://127.0.0.1:{to_pinterest.port}",
+        }
+        plan = Plan(environment=ENVIRONMENT | addresses)
+        stack = held.enter_context(stacks.running(plan, folder, without=("flower",)))
+        to_pinterest.target = (stack.sandbox.host, stack.sandbox.port)
+        yield Wired(stack, to_broker, to_pinterest)
+
+
+@pytest.fixture
+def stack_on_wires(shared_wired: Wired) -> Iterator[Wired]:
+    """Lend the wired stack; it is whole before and after, and no process of it died in between."""
+    yield shared_wired
+    shared_wired.to_broker.fault = shared_wired.to_pinterest.fault = WHOLE
+    shared_wired.stack.sandbox.behave_well()
+    shared_wired.stack.assert_alive()

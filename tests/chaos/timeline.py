@@ -1,0 +1,104 @@
+"""Hours of batching, delivery and sweeping in a moment, by a clock of the test's own."""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tests.ledger.shop import NOW
+from tests.stages.sandbox import FakePinterest
+from worker.ledger.engine import Ledger
+from worker.pinterest.backoff import RetryPolicy
+from worker.pinterest.breaker import BreakerPolicy
+from worker.stages.batching import Pace, group_pending
+from worker.stages.delivery import deliver, put_off
+from worker.stages.sending import PostponedError, Sender
+from worker.stages.sweeping import Hints, sweep
+
+NEVER_OPENS = BreakerPolicy(failures_to_open=1_000_000)
+
+
+@dataclass(slots=True)
+class Clock:
+    """Time as the test tells it; it may be set back."""
+
+    now: float = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Timeline:
+    """Celery's part played by hand: beat's ticks, hints that arrive at once, and retries with a countdown.
+
+    ``tries`` holds when each request was made.
+    """
+
+    ledger: Ledger
+    pinterest: FakePinterest
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    breaker: BreakerPolicy = NEVER_OPENS
+    clock: Clock = field(default_factory=Clock)
+    dice: float = 0.5
+    tries: list[float] = field(default_factory=list)
+    # (due at, batch id): what waits at the broker, or as a countdown in a worker.
+    messages: list[tuple[float, int]] = field(default_factory=list)
+    beats: int = 1
+
+    @property
+    def sender(self) -> Sender:
+        return Sender(
+            self.ledger,
+            self.pinterest,
+            self.policy,
+            lease_seconds=60.0,
+            hint=self._hint,
+            breaker_policy=self.breaker,
+            now=self.clock,
+            sleep=self.sleep,
+            dice=lambda: self.dice,
+        )
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    def _hint(self, batch_ids: Sequence[int]) -> None:
+        for batch_id in batch_ids:
+            heapq.heappush(self.messages, (self.clock.now, batch_id))
+
+    def live(self, seconds: float, step_seconds: float = 1.0) -> None:
+        """Let so much time pass, with a tick of each beat and a sweep at every step."""
+        passed = 0.0
+        while passed < seconds:
+            for _ in range(self.beats):
+                self.tick()
+            self.work()
+            moment = self.clock.now + min(step_seconds, seconds - passed)
+            if self.messages:
+                # A countdown ends on time, however coarse the steps.
+                moment = min(moment, self.messages[0][0])
+            passed += moment - self.clock.now
+            self.clock.now = moment
+        self.work()
+
+    def tick(self) -> None:
+        """Do what one beat sends for."""
+        group_pending(self.ledger, Pace(1.0), self.clock, self._hint)
+        hints = Hints(lambda _: None, self._hint, lambda: 0)
+        sweep(self.ledger, hints, self.clock.now)
+
+    def work(self) -> None:
+        """Take the messages that are due, in their order."""
+        while self.messages and self.messages[0][0] <= self.clock.now:
+            _, batch_id = heapq.heappop(self.messages)
+            self._deliver(batch_id)
+
+    def _deliver(self, batch_id: int) -> None:
+        before = len(self.pinterest.requests)
+        try:
+            deliver(self.sender, batch_id)
+        except PostponedError as postponed:
+            seconds = put_off(self.sender, postponed)
+            if seconds is not None:
+                heapq.heappush(self.messages, (self.clock.now + seconds, batch_id))
+        self.tries += [self.clock.now] * (len(self.pinterest.requests) - before)

@@ -1,0 +1,100 @@
+"""The other commands, on a small ledger."""
+
+import json
+
+from sqlalchemy import delete
+
+from tests.cli.conftest import Shell
+from tests.integration import document
+from worker.embedded.first_run import AD_ACCOUNT_ID
+from worker.ledger.schema import State, delivery
+
+EM = "836f82db99121b3481011f16b49dfa5fbc714a0d1b1b9f784a1ebbbf5b39577f"
+
+
+def test_migrating_twice_changes_nothing(shell: Shell) -> None:
+    assert shell.good("migrate") == "The ledger is up to date.\n"
+    assert shell.good("migrate") == "The ledger is up to date.\n"
+
+
+def test_accounts_are_paused_and_resumed_once(shell: Shell) -> None:
+    assert f"{AD_ACCOUNT_ID}" in shell.good("accounts", "list")
+    assert shell.good("accounts", "pause", AD_ACCOUNT_ID, "--reason", "A test.") == "Paused.\n"
+    assert "by command line: A test." in shell.good("accounts", "list")
+    assert shell.good("accounts", "pause", AD_ACCOUNT_ID) == "It was paused already.\n"
+    assert shell.good("accounts", "resume", AD_ACCOUNT_ID).startswith("Resumed")
+    assert shell.good("accounts", "resume", AD_ACCOUNT_ID) == "It was running already.\n"
+
+
+def test_an_accounts_rate_is_set(shell: Shell) -> None:
+    shell.good("accounts", "rate", AD_ACCOUNT_ID, "7.5", "9")
+    assert "7.5 requests/s, burst 9" in shell.good("accounts", "list")
+    assert shell.run("accounts", "rate", AD_ACCOUNT_ID, "0", "9").exit_code == 2
+
+
+def test_an_account_that_nobody_delivers_to_is_named(shell: Shell) -> None:
+    for command in (("pause", "42"), ("resume", "42"), ("rate", "42", "1", "1")):
+        done = shell.run("accounts", *command)
+        assert (done.exit_code, done.output) == (1, "Error: No integration delivers to ad account 42.\n")
+
+
+def test_books_that_do_not_balance_end_with_status_one(shell: Shell) -> None:
+    shell.add("evt_1", "signup", State.FAILED)
+    assert shell.good("books").endswith("The books balance.\n")
+    with shell.ledger.write() as connection:
+        connection.execute(delete(delivery))
+    done = shell.run("books")
+    assert done.exit_code == 1
+    assert "does not balance" in done.output
+
+
+def test_finds_an_event_and_an_order(shell: Shell) -> None:
+    shell.add("evt_1", "checkout", State.FAILED, reason="Pinterest refused it.")
+    for what in ("evt_1", "order of evt_1"):
+        printed = shell.good("find", what)
+        assert "failed" in printed
+        assert "event evt_1" in printed
+        assert "Pinterest refused it." in printed
+    assert shell.good("find", "evt_2").startswith("Nothing is known of it")
+
+
+def _checkout() -> str:
+    name, properties = document.checkout_call()
+    context = {
+        "page": {"url": "https://example.com/checkout/confirmation?epik=epik_abc123def456"},
+        "consent": {"advertising": True},
+    }
+    identify = {"type": "identify", "traits": {"email": "john.doe@example.com"}, "context": context}
+    order = {"type": "track", "event": name, "properties": properties, "context": context}
+    return json.dumps({"batch": [identify, order | {"messageId": "evt_abc123def456"}]})
+
+
+def test_explains_the_documents_checkout(shell: Shell) -> None:
+    cookie = ("--pin-unauth", "a1b2c3d4-e5f6-7890-abcd-ef1234567890")
+    printed = shell.good("explain", *cookie, "--show-personal", stdin=_checkout())
+    assert "Event 2: Order Completed" in printed
+    payload = json.JSONDecoder().raw_decode(printed[printed.index("{\n", printed.index("sent: checkout")) :])[
+        0
+    ]
+    expected = document.payload("Pinterest Conversions API payload")
+    url = "https://example.com/checkout/confirmation?epik=epik_abc123def456"
+    assert payload | {"event_time": 1706540000} == expected | {"event_source_url": url}
+
+
+def test_explains_without_showing_who_it_is(shell: Shell) -> None:
+    printed = shell.good("explain", "--source", "src_abc123", "--ip", "203.0.113.77", stdin=_checkout())
+    assert "john.doe" not in printed
+    assert "203.0.113.77" not in printed
+    assert EM in printed
+
+
+def test_what_cannot_be_explained_is_refused_in_a_sentence(shell: Shell) -> None:
+    wave = shell.run("explain", stdin='{"type": "wave"}')
+    assert (wave.exit_code, wave.output) == (
+        1,
+        "Error: type must be one of track, page, identify, group.\n",
+    )
+    nothing = shell.run("explain", stdin=b"\xff")
+    assert (nothing.exit_code, nothing.output) == (1, "Error: body must be JSON in UTF-8.\n")
+    unknown = shell.run("explain", "--source", "src_none", stdin=_checkout())
+    assert (unknown.exit_code, unknown.output) == (1, "Error: There is no source src_none.\n")

@@ -1,0 +1,73 @@
+import pytest
+
+from tests.collector.conftest import KEY, Collector
+from worker.collector.cors import is_own
+
+PAGE = {"type": "page"}
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ("https://example.com", True),
+        ("https://www.example.com", True),
+        ("https://a.b.example.com:8443", True),
+        ("http://example.com", True),
+        ("HTTPS://EXAMPLE.COM", True),
+        ("http://localhost:3000", True),
+        ("https://notexample.com", False),
+        ("https://example.com.evil.net", False),
+        ("https://example.com@evil.net", False),
+        ("https://com", False),
+        ("null", False),
+        ("", False),
+        ("file://example.com", False),
+        ("https://[", False),
+    ],
+)
+def test_only_a_listed_domain_and_its_subdomains_are_own(origin: str, expected: bool) -> None:
+    assert is_own(origin, ("Example.com", "localhost")) is expected
+
+
+def test_a_page_of_the_source_may_read_the_answer_with_its_cookies(collector: Collector) -> None:
+    response = collector.send("/v1/p", PAGE, headers={"Origin": "https://www.example.com"})
+    assert response.headers["Access-Control-Allow-Origin"] == "https://www.example.com"
+    assert response.headers["Access-Control-Allow-Credentials"] == "true"
+    assert "Origin" in response.headers["Vary"]
+
+
+def test_a_page_of_the_source_may_read_an_error_too(collector: Collector) -> None:
+    response = collector.send("/v1/t", {}, headers={"Origin": "https://example.com"})
+    assert response.status_code == 400
+    assert response.headers["Access-Control-Allow-Origin"] == "https://example.com"
+
+
+def test_a_strange_page_may_read_nothing(collector: Collector) -> None:
+    response = collector.send("/v1/p", PAGE, headers={"Origin": "https://evil.net"})
+    assert response.status_code == 200
+    assert "Access-Control-Allow-Origin" not in response.headers
+    assert "Origin" in response.headers["Vary"]
+
+
+@pytest.mark.parametrize("path", ["/v1/t", "/v1/batch", f"/v1/p?key={KEY}"])
+def test_a_page_of_a_source_may_send(collector: Collector, path: str) -> None:
+    response = collector.client.options(path, headers={"Origin": "https://example.com"})
+    assert response.status_code == 204
+    assert response.headers["Access-Control-Allow-Origin"] == "https://example.com"
+    assert response.headers["Access-Control-Allow-Methods"] == "POST"
+    assert response.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
+    assert response.headers["Access-Control-Max-Age"] == "7200"
+
+
+@pytest.mark.parametrize(
+    ("path", "origin"),
+    [("/v1/t", "https://evil.net"), ("/v1/t?key=dk_live_unknown", "https://example.com"), ("/v1/t", "")],
+)
+def test_a_strange_page_may_not_send(collector: Collector, path: str, origin: str) -> None:
+    response = collector.client.options(path, headers={"Origin": origin})
+    assert response.status_code == 204
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+def test_signed_calls_are_not_for_pages(collector: Collector) -> None:
+    assert collector.client.options("/v1/events").status_code == 405

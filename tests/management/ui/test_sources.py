@@ -1,0 +1,102 @@
+"""Setting up sources on the pages."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.management.conftest import Api
+from tests.management.ui.conftest import Pages
+from worker.ledger import sources
+from worker.ledger.engine import Ledger
+from worker.ledger.integrations import Integration
+
+FILLED = {
+    "name": "Shop",
+    "domains": "shop.example.com\nwww.example.com",
+    "consent_browser": "drop",
+    "consent_server": "allow",
+    "dfid": "yes",
+    "pin_unauth": "yes",
+    "epik": "yes",
+    "secure_cookies": "yes",
+}
+SECRET = re.compile(r"srv_[0-9a-f]{64}")
+
+
+def test_a_new_source_shows_its_secret_once_and_its_snippet_always(
+    pages: Pages, api: Api, ledger: Ledger
+) -> None:
+    answer = pages.send("/sources/add", FILLED)
+    (made,) = api.get("/v1/admin/sources")["data"]
+
+    (secret,) = SECRET.findall(answer.text)
+    with ledger.read() as connection:
+        assert secret == sources.server_secret(connection, ledger.vault, made["id"])
+    page = pages.get(f"/sources/{made['id']}")
+    assert not SECRET.search(page)
+    assert (
+        "&lt;script src=&#34;http://127.0.0.1:8080/d.js&#34; "
+        f"data-pipeline-key=&#34;{made['pipeline_key']}&#34;&gt;" in page.replace('"', "&#34;")
+    )
+    assert made["domains"] == ["shop.example.com", "www.example.com"]
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong", "sentence"),
+    [
+        ("name", "", "Must be 1 to 200 characters."),
+        ("domains", "https://shop.example.com/", "Must be a host name like shop.example.com"),
+        ("default_country", "XX", "Must be a country"),
+        ("backlog_limit", "many", "Must be a whole number."),
+    ],
+)
+def test_what_is_wrong_stands_beside_its_field(pages: Pages, field: str, wrong: str, sentence: str) -> None:
+    answer = pages.send("/sources/add", FILLED | {field: wrong})
+
+    assert answer.status_code == 422
+    assert answer.text.partition(f'id="{field}-error">')[2].startswith(sentence)
+
+
+def test_a_change_shows_what_is_set_and_keeps_the_rest(
+    pages: Pages, api: Api, source: dict[str, Any]
+) -> None:
+    fields = FILLED | {"consent_browser": "allow", "cookie_domain": "example.com", "default_country": "de"}
+    del fields["epik"]
+    pages.follow(pages.send("/sources/src_abc123/change", fields))
+    after = api.get("/v1/admin/sources/src_abc123")
+
+    assert after["default_consent"] == {"browser": "allow", "server": "allow"}
+    assert after["cookies"] == {"domain": "example.com", "dfid": True, "pin_unauth": True, "epik": False}
+    assert after["default_country"] == "DE"
+    form = pages.get("/sources/src_abc123/change")
+    assert "shop.example.com\nwww.example.com</textarea>" in form
+    assert re.search(r'id="pin_unauth"[^>]* checked', form)
+    assert not re.search(r'id="epik"[^>]* checked', form)
+
+
+def test_a_new_key_leaves_the_old_one_good_for_a_while(
+    pages: Pages, api: Api, source: dict[str, Any]
+) -> None:
+    page = pages.follow(pages.send("/sources/src_abc123/pipeline-key", {"overlap_hours": "24"}))
+    after = api.get("/v1/admin/sources/src_abc123")
+
+    assert after["pipeline_keys"] == [after["pipeline_key"], source["pipeline_key"]]
+    assert after["pipeline_key"] in page
+    assert pages.send("/sources/src_abc123/pipeline-key", {"overlap_hours": "x"}).status_code == 422
+
+
+def test_a_new_secret_is_shown_once(pages: Pages, source: dict[str, Any]) -> None:
+    (secret,) = SECRET.findall(pages.send("/sources/src_abc123/server-secret").text)
+
+    assert secret != source["server_secret"]
+    assert not SECRET.search(pages.get("/sources/src_abc123"))
+
+
+def test_only_a_source_without_integrations_is_deleted(
+    pages: Pages, api: Api, source: dict[str, Any], shop: Integration
+) -> None:
+    assert "The source was deleted." in pages.follow(pages.send("/sources/src_abc123/delete"))
+    answer = pages.send("/sources/src_shop/delete")
+    assert answer.status_code == 409
+    assert "still has integrations" in answer.text

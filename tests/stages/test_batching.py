@@ -1,0 +1,93 @@
+"""What is full, or has waited long enough, becomes batches; ticks may come twice."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import func, select
+
+from tests.ledger.shop import NOW, pend, place, stand
+from worker.ledger.engine import Ledger
+from worker.ledger.schema import batch
+from worker.stages.batching import Pace, group_pending
+
+PACE = Pace(interval_seconds=1.0)
+
+
+@pytest.fixture
+def ledger(sqlite_ledger: Ledger) -> Ledger:
+    """Return one on SQLite: the statements are tested on both databases beside the ledger."""
+    return sqlite_ledger
+
+
+def tick(ledger: Ledger, now: float, pace: Pace = PACE) -> list[int]:
+    hinted: list[int] = []
+    made = group_pending(ledger, pace, lambda: now, hinted.extend)
+    assert made == hinted
+    return [events(ledger, batch_id) for batch_id in made]
+
+
+def events(ledger: Ledger, batch_id: int) -> int:
+    with ledger.read() as connection:
+        return connection.scalar(select(batch.c.events).where(batch.c.id == batch_id)) or 0
+
+
+@pytest.mark.parametrize(
+    ("now", "count", "expected"),
+    [
+        (NOW + 0.9, 5, []),
+        (NOW + 1.0, 5, [5]),
+        # Full batches do not wait, and the rest of them does.
+        (NOW, 20, [20]),
+        (NOW, 45, [20, 20]),
+        (NOW + 1.0, 45, [20, 20, 5]),
+        # Two machines' clocks differ a little; a clock that stepped back by an hour holds nothing up.
+        (NOW - 30, 5, []),
+        (NOW - 3_600, 5, [5]),
+        (NOW, 0, []),
+    ],
+)
+def test_a_group_is_claimed_when_it_is_full_or_old(
+    ledger: Ledger, now: float, count: int, expected: list[int]
+) -> None:
+    pend(ledger, place(ledger), count, test=True)
+    assert tick(ledger, now) == expected
+
+
+def test_a_second_tick_finds_nothing(ledger: Ledger) -> None:
+    pend(ledger, place(ledger), 5)
+    assert tick(ledger, NOW + 2) == [5]
+    assert tick(ledger, NOW + 2) == []
+
+
+def test_two_beats_at_once_claim_each_event_once(ledger: Ledger) -> None:
+    pend(ledger, place(ledger), 100, test=True, payload=b"x")
+    with ThreadPoolExecutor(2) as pool:
+        made = [one for claimed in pool.map(lambda _: tick(ledger, NOW + 2), range(2)) for one in claimed]
+    made += tick(ledger, NOW + 2)
+    assert made == [20] * 5
+    assert stand(ledger) == {"in_flight": 100}
+
+
+def test_a_large_account_takes_its_window_and_leaves_the_others_theirs(ledger: Ledger) -> None:
+    pend(ledger, place(ledger, "src_large"), 100, test=True, payload=b"x")
+    pend(ledger, place(ledger, "src_small", ad_account_id="222"), 3, prefix="s", test=True)
+    assert tick(ledger, NOW + 2, Pace(1.0, window=2)) == [20, 20, 3]
+    assert tick(ledger, NOW + 2, Pace(1.0, window=2)) == []
+
+
+def test_a_tick_makes_a_bounded_number_of_batches(ledger: Ledger) -> None:
+    pend(ledger, place(ledger), 100, test=True, payload=b"x")
+    assert tick(ledger, NOW + 2, Pace(1.0, most_batches=3)) == [20, 20, 20]
+
+
+def test_a_hint_that_fails_costs_no_event(ledger: Ledger) -> None:
+    pend(ledger, place(ledger), 5)
+
+    def fail(_: object) -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        group_pending(ledger, PACE, lambda: NOW + 2, fail)
+    with ledger.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(batch)) == 1
+    assert stand(ledger) == {"in_flight": 5}

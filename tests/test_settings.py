@@ -1,0 +1,209 @@
+"""Settings are checked at once, and a wrong one says which and why."""
+
+import json
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worker.settings import LONGEST_SOCKET_PATH_BYTES, SettingsError, parse, socket_path
+
+KEY = "ab" * 32
+GIVEN = {
+    "PRODUCTION": "1",
+    "ENCRYPTION_KEY": KEY,
+    "ADMIN_TOKEN": "adm_0123456789abcdef",
+    "FLOWER_BASIC_AUTH": "kim:secret",
+    "FLOWER_COOKIE_SECRET": "cookie",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("BROKER_URL", "http://broker", "must start with amqp://, redis:// or rediss://, not 'http'."),
+        ("BROKER_URL", "localhost:6379", "must start with amqp://, redis:// or rediss://"),
+        ("BROKER_URL", "redis://:hidden@host:port/0", "is no address: a port is a number"),
+        ("DATABASE_URL", "mysql://host/db", "must start with postgresql:// or sqlite:///, not 'mysql'."),
+        ("DATABASE_URL", "postgresql://kim:hidden/word@host/db", "is no address: a port is a number"),
+        ("DATABASE_URL", "postgresql+psycopg://host:x/db", "is no address"),
+        ("DATABASE_URL", "sqlite://", "must name a file"),
+        ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
+        (
+            "PINTEREST_API_URL",
+            "api.pinterest.com",
+            "must be an http or https address, not 'api.pinterest.com'.",
+        ),
+        ("PINTEREST_API_URL", "ftp://api.pinterest.com", "must be an http or https address"),
+        ("PINTEREST_API_URL", "https://[broken", "is no address"),
+        ("PINTEREST_API_URL", "https://kim:hidden@api.pinterest.com", "must be an address without a user."),
+        ("PINTEREST_API_URL", "http://127.0.0.1:8090", "unless ALLOW_SANDBOX=1 is set as well."),
+        ("ALLOW_SANDBOX", "yes", "must be 0 or 1, not 'yes'."),
+        ("PRODUCTION", "true", "must be 0 or 1, not 'true'."),
+        ("ENCRYPTION_KEY", "short", "must be 64 hex digits (openssl rand -hex 32)."),
+        ("ENCRYPTION_KEY", "zz" * 32, "must be 64 hex digits"),
+        ("ENCRYPTION_KEY", f"{KEY},abc", "must be 64 hex digits"),
+        ("ENCRYPTION_KEY", ",", "must be 64 hex digits"),
+        ("ADMIN_TOKEN", "short", "must be at least 16 ASCII characters without spaces."),
+        ("ADMIN_TOKEN", "sixteen characters", "must be at least 16 ASCII characters"),
+        ("ADMIN_TOKEN", "adm_0123456789abcdé", "must be at least 16 ASCII characters"),
+        ("FLOWER_BASIC_AUTH", "kim", "must be user:password, several by commas."),
+        ("FLOWER_BASIC_AUTH", "kim:secret,", "must be user:password"),
+        ("FLOWER_BASIC_AUTH", "kim:", "must be user:password"),
+        ("RATE_LIMIT_RPS", "fast", "must be a number, not 'fast'."),
+        ("RATE_LIMIT_RPS", "0", "must be between 0.01 and 100000, not 0."),
+        ("RATE_LIMIT_RPS", "nan", "must be between"),
+        ("RATE_LIMIT_RPS", "inf", "must be between"),
+        ("RATE_LIMIT_BURST", "1.5", "must be a whole number, not '1.5'."),
+        ("RATE_LIMIT_BURST", "0", "must be between 1 and 100000, not 0."),
+        ("RETRY_MAX_ATTEMPTS", "0", "must be between 1 and 100, not 0."),
+        ("RETRY_BACKOFF_BASE", "-1", "must be between"),
+        ("RETRY_WINDOW", "604800", "must be between"),
+        ("DELIVERY_RATE_LIMIT", "100", "must be like 100/s, 6000/m or 9/h, not '100'."),
+        ("DELIVERY_RATE_LIMIT", "0/s", "must be like"),
+        ("DELIVERY_RATE_LIMIT", "inf/s", "must be like"),
+        ("DELIVERY_RATE_LIMIT", "9/d", "must be like"),
+        ("BATCH_INTERVAL", "0", "must be between 0.05 and 3600, not 0."),
+        ("RETENTION_DAYS", "0.5", "must be between 1 and 3650, not 0.5."),
+        ("TRUSTED_PROXIES", "10.0.0.0/8,proxy.local", "must list addresses or networks, not 'proxy.local'."),
+        ("COLLECTOR_URL", "localhost:8080", "must be an http or https address"),
+        ("MANAGEMENT_URL", "http://", "must be an http or https address"),
+        ("FLOWER_URL", "https://host:port", "is no address"),
+    ],
+)
+def test_a_wrong_variable_is_named_with_the_reason(
+    tmp_path: Path, name: str, value: str, sentence: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse({"SIGNAL_VAR": str(tmp_path), **GIVEN, name: value})
+    assert (caught.value.name, str(caught.value).startswith(f"{name} ")) == (name, True)
+    assert sentence in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "field", "expected"),
+    [
+        ({}, "retry_max_attempts", 5),
+        ({}, "retry_backoff_base_seconds", 4.0),
+        ({}, "retry_window_seconds", 86_400.0),
+        ({}, "rate_limit_rps", 100.0),
+        ({}, "rate_limit_burst", 200),
+        ({}, "delivery_rate_limit", "100/s"),
+        ({}, "batch_interval_seconds", 1.0),
+        ({}, "retention_days", 30.0),
+        ({}, "pinterest_api_url", "https://api.pinterest.com"),
+        ({}, "collector_url", "http://127.0.0.1:8080"),
+        ({}, "trusted_proxies", ()),
+        ({"BROKER_URL": " "}, "embedded_broker", True),
+        ({"BROKER_URL": "amqp://guest@host//"}, "embedded_broker", False),
+        ({"BROKER_URL": "valkey://host:6380/1"}, "broker_url", "redis://host:6380/1"),
+        ({"DATABASE_URL": "postgres://kim@host/db"}, "database_url", "postgresql+psycopg://kim@host/db"),
+        (
+            {"DATABASE_URL": "postgresql://[::1]:5432/db"},
+            "database_url",
+            "postgresql+psycopg://[::1]:5432/db",
+        ),
+        ({"DATABASE_URL": "sqlite:////srv/l.db"}, "database_url", "sqlite:////srv/l.db"),
+        ({"ENCRYPTION_KEY": f"{KEY}, {'cd' * 32}"}, "encryption_keys", (KEY, "cd" * 32)),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8, ::1"}, "trusted_proxies", ("10.0.0.0/8", "::1")),
+        (
+            {"PINTEREST_API_URL": "http://127.0.0.1:8090/", "ALLOW_SANDBOX": "1"},
+            "pinterest_api_url",
+            "http://127.0.0.1:8090",
+        ),
+        ({"RATE_LIMIT_BURST": "7"}, "rate_limit_burst", 7),
+    ],
+)
+def test_settings_are_read_with_their_defaults(
+    tmp_path: Path, environ: dict[str, str], field: str, expected: Any
+) -> None:
+    assert getattr(parse({"SIGNAL_VAR": str(tmp_path)} | environ), field) == expected
+
+
+@pytest.mark.parametrize(
+    "missing", ["ENCRYPTION_KEY", "ADMIN_TOKEN", "FLOWER_BASIC_AUTH", "FLOWER_COOKIE_SECRET"]
+)
+def test_in_production_nothing_is_made_up(tmp_path: Path, missing: str) -> None:
+    given = {name: value for name, value in GIVEN.items() if name != missing}
+    with pytest.raises(SettingsError, match=f"{missing} must be given when PRODUCTION=1"):
+        parse({"SIGNAL_VAR": str(tmp_path), **given})
+    assert list(tmp_path.iterdir()) == []
+    parse({"SIGNAL_VAR": str(tmp_path), **GIVEN})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -> None:
+    var = tmp_path / "new" / "var"
+    first, second = (parse({"SIGNAL_VAR": str(var)}) for _ in range(2))
+    assert first == second
+    assert stat.S_IMODE((var / "secrets.json").stat().st_mode) == 0o600
+    assert [path.name for path in var.iterdir()] == ["secrets.json"]
+    another = parse({"SIGNAL_VAR": str(tmp_path / "another")})
+    assert another.encryption_keys != first.encryption_keys
+
+
+def test_what_is_given_counts_more_than_what_was_made_up(tmp_path: Path) -> None:
+    made = parse({"SIGNAL_VAR": str(tmp_path)})
+    given = parse({"SIGNAL_VAR": str(tmp_path), "ADMIN_TOKEN": "adm_0123456789abcdef"})
+    assert (given.admin_token, given.encryption_keys) == ("adm_0123456789abcdef", made.encryption_keys)
+
+
+def test_processes_that_start_at_once_make_the_same_secrets(tmp_path: Path) -> None:
+    code = "import os; from worker.settings import parse; print(parse(os.environ).encryption_keys)"
+    environ = {"SIGNAL_VAR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1])}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert len({process.communicate(timeout=30)[0] for process in processes}) == 1
+    assert [process.returncode for process in processes] == [0] * 4
+    assert [path.name for path in tmp_path.iterdir()] == ["secrets.json"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '"text"'])
+def test_secrets_that_cannot_be_read_are_told_and_not_replaced(tmp_path: Path, content: str) -> None:
+    """New keys would make everything that was sealed unreadable."""
+    (tmp_path / "secrets.json").write_text(content)
+    with pytest.raises(SettingsError, match=r"SIGNAL_VAR holds a secrets\.json that cannot be read"):
+        parse({"SIGNAL_VAR": str(tmp_path)})
+    assert (tmp_path / "secrets.json").read_text() == content
+
+
+def test_a_secret_that_is_missing_from_the_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "secrets.json").write_text(json.dumps({"ENCRYPTION_KEY": KEY}))
+    with pytest.raises(SettingsError, match=r"ADMIN_TOKEN is neither given nor in the secrets\.json"):
+        parse({"SIGNAL_VAR": str(tmp_path)})
+
+
+def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="SIGNAL_VAR"):
+        parse({"SIGNAL_VAR": str(tmp_path / "file" / "var")})
+
+
+def test_the_broker_listens_in_the_state_folder(tmp_path: Path) -> None:
+    var = Path("/srv/signal")
+    assert socket_path(var) == var / "valkey.sock"
+    settings = parse({"SIGNAL_VAR": "/srv/signal", **GIVEN})
+    assert settings.broker_url == "redis+socket:///srv/signal/valkey.sock?virtual_host=0"
+
+
+@pytest.mark.parametrize("folder", ["/srv/" + "deep/" * 30, "/srv/with spaces"])
+def test_a_path_that_no_socket_can_have_gives_way_to_a_short_one(folder: str) -> None:
+    short, again, other = (socket_path(Path(one)) for one in (folder, folder, folder + "2"))
+    assert short == again != other
+    assert len(str(short)) <= LONGEST_SOCKET_PATH_BYTES
+    assert " " not in str(short)
+
+
+@pytest.mark.parametrize("folder", ["/tmp/" + "deep/" * 30, "/tmp/with spaces"])
+def test_a_long_folder_for_temporary_files_gives_way_as_well(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: folder)
+    assert str(socket_path(Path("/srv/" + "deep/" * 30))).startswith("/tmp/signal-")

@@ -1,0 +1,50 @@
+"""Since when, as people write it."""
+
+import pytest
+
+from worker.since import parse_since
+
+NOW = 1_893_456_000.0  # 2030-01-01T00:00:00Z
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90m", NOW - 5_400),
+        ("24h", NOW - 86_400),
+        ("7d", NOW - 7 * 86_400),
+        ("0m", NOW),
+        # Before 1970 there were no events.
+        ("99999d", 0.0),
+        ("1930-01-01", 0.0),
+        ("2029-12-31", NOW - 86_400),
+        ("2029-12-31T23:59:59Z", NOW - 1),
+        # Without a zone it is UTC.
+        ("2029-12-31 23:59:59", NOW - 1),
+        ("2030-01-01T01:00:00+01:00", NOW),
+    ],
+)
+def test_a_span_or_a_moment_is_read(text: str, expected: float) -> None:
+    assert parse_since(text, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "m",
+        "-5m",
+        "5",
+        "5 m",
+        "5.5h",
+        "²h",
+        "999999d",
+        "5w",
+        "yesterday",
+        "2030-13-01",
+        "0001-01-01T00:00+24:00",
+    ],
+)
+def test_anything_else_is_refused_in_words(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^must be like 90m, 24h, 7d or 2030-01-29T14:53:20Z$"):
+        parse_since(text, NOW)
