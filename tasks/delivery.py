@@ -5,10 +5,10 @@ from functools import cache
 from celery import shared_task
 
 from tasks import hints
+from worker.engine.tasks_base import LedgerRetryTask
 from worker.settings import settings
 from worker.stages.delivery import deliver, put_off
 from worker.stages.sending import PostponedError, Sender
-from worker.tasks_base import LedgerRetryTask
 from worker.wiring import lease_seconds, ledger, pinterest, retry_policy
 
 

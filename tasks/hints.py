@@ -8,8 +8,8 @@ from amqp.exceptions import ChannelError
 from celery import current_app
 
 from celeryconfig import DELIVERY, EVENTS
-from worker.publisher import publish_many
-from worker.wire import PublishError
+from worker.engine.publisher import publish_many
+from worker.engine.wire import PublishError
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from worker.bulk import BulkTask
+from worker.engine.bulk import BulkTask
 from worker.ledger import inbox
 from worker.stages.ingest import ingest
 from worker.wiring import ledger

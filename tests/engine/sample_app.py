@@ -11,8 +11,8 @@ from celery import Celery
 from celery.exceptions import Reject
 from kombu import Exchange, Queue
 
-from worker.bulk import BulkTask
-from worker.tasks_base import LedgerRetryTask, TryAgain
+from worker.engine.bulk import BulkTask
+from worker.engine.tasks_base import LedgerRetryTask, TryAgain
 
 QUEUE = os.environ["SAMPLE_QUEUE"]
 BROKER = os.environ["SAMPLE_BROKER"]
@@ -41,7 +41,7 @@ app.conf.update(
     task_acks_late=True,
     worker_prefetch_multiplier=1,
     worker_disable_prefetch=NO_ACK,
-    worker_consumer=os.environ.get("SAMPLE_CONSUMER", "worker.celery_internals:SteadyConsumer"),
+    worker_consumer=os.environ.get("SAMPLE_CONSUMER", "worker.engine.celery_internals:SteadyConsumer"),
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_channel_error_retry=True,

@@ -14,8 +14,8 @@ from celery import Celery
 from kombu.message import Message
 
 from tests.engine.harness import Broker, Worker, running, wait_until
-from worker.bulk import BulkTask, as_ids, gatherable_ids, widen_prefetch
-from worker.publisher import publish_many
+from worker.engine.bulk import BulkTask, as_ids, gatherable_ids, widen_prefetch
+from worker.engine.publisher import publish_many
 
 BULK_MAX = 100  # As the sample app has it.
 

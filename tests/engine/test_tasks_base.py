@@ -11,8 +11,8 @@ from celery.app.task import Context
 from celery.exceptions import Reject, Retry
 
 from tests.engine.harness import Broker, Worker, running, wait_until
-from worker.publisher import publish_many
-from worker.tasks_base import LedgerRetryTask, TryAgain
+from worker.engine.publisher import publish_many
+from worker.engine.tasks_base import LedgerRetryTask, TryAgain
 
 NOBODY_LISTENS = "amqp://guest:guest@127.0.0.1:1//"
 

@@ -67,7 +67,7 @@ def application() -> Flask:
 
 def _from_environment() -> Flask:
     from worker.app import app as celery
-    from worker.publisher import HintPublisher
+    from worker.engine.publisher import HintPublisher
     from worker.settings import settings
 
     chosen = settings()

@@ -10,7 +10,7 @@ from celery import Celery, Task
 from celery.worker.strategy import default as one_by_one
 from kombu.message import Message
 
-from worker.wire import TaskMessages
+from worker.engine.wire import TaskMessages
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class BulkTask(Task[Any, Any]):
     """
 
     abstract = True
-    Strategy = "worker.bulk:bulk_strategy"
+    Strategy = "worker.engine.bulk:bulk_strategy"
     acks_late = True
 
     bulk_max = 500

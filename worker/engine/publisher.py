@@ -11,7 +11,7 @@ from typing import Any
 
 from celery import Celery
 
-from worker.wire import (
+from worker.engine.wire import (
     ANSWER_SECONDS,
     MESSAGES_AT_ONCE,
     Line,
