@@ -20,19 +20,12 @@ from tests.browser.driving import (
     visit,
     visitor,
 )
-from tests.browser.shop_fixtures import KEY, STUB, Answer, Server, chromium, serving
+from tests.browser.shop_fixtures import KEY, STUB, Answer, Server, serving
 
 pytestmark = pytest.mark.browser
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-
-
-# One for the module: while it runs, no other test could use an event loop.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

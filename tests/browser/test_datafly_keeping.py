@@ -21,16 +21,9 @@ from tests.browser.driving import (
     visit,
     visitor,
 )
-from tests.browser.shop_fixtures import STUB, Answer, Server, chromium, serving
+from tests.browser.shop_fixtures import STUB, Answer, Server, serving
 
 pytestmark = pytest.mark.browser
-
-
-# One for the module: while it runs, no other test could use an event loop.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

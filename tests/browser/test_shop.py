@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
-from tests.browser.shop_fixtures import await_true, chromium
+from tests.browser.shop_fixtures import await_true
 from worker.collector.app import create_app
 from worker.ledger import inbox, sources
 from worker.ledger.engine import Ledger
@@ -34,13 +34,6 @@ SOURCE = Source(
     updated_at=1.0,
     options={"secure_cookies": False},
 )
-
-
-# One for the module: while it runs, no other test could use an event loop.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

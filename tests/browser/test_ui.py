@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.shop_fixtures import chromium
 from tests.browser.stage import ACCOUNT, TOKEN, Stage, order, stage, track
 from worker.management import auth
 
@@ -30,12 +29,6 @@ PAGES = (
     "/search?q=ORD-001",
 )
 PHONE = {"width": 360, "height": 740}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
@@ -61,7 +54,7 @@ def plain(browser: Browser, site: Stage) -> Iterator[BrowserContext]:
 
 def sign_in(context: BrowserContext) -> Page:
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(20_000)
     page.goto("/")
     page.get_by_label("Token").fill(TOKEN)
     page.get_by_role("button", name="Sign in").click()
@@ -173,7 +166,7 @@ def test_the_overview_refreshes_by_itself(context: BrowserContext, site: Stage) 
     site.happen(order("ORD-001"))
 
     delivered = page.locator("dl.figures div", has_text="Delivered").locator("dd")
-    expect(delivered).to_have_text("1", timeout=8_000)
+    expect(delivered).to_have_text("1")
 
 
 def test_a_page_whose_session_ended_says_so_and_shows_nothing_new(
