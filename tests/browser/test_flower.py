@@ -105,7 +105,7 @@ def test_shows_the_length_of_each_queue(stack: Stack, page: Page, tmp_path: Path
     try:
         for number in range(3):
             shop.send("/v1/t", {"event": "Signed Up", "messageId": f"waiting_{number}"}, Visitor())
-        until("three messages wait", lambda: _lengths(stack).get("events") == 3, seconds=10)
+        until("three messages wait", lambda: _lengths(stack).get("events") == 3)
         page.goto("/broker")
         for queue in QUEUES:
             row = page.locator("table tbody tr").filter(has=page.get_by_text(queue, exact=True))

@@ -22,7 +22,7 @@ STOP_SECONDS = 45.0
 
 
 def _assert_all_gone(run: Run) -> None:
-    until("no process is left", lambda: not run.living(), seconds=5)
+    until("no process is left", lambda: not run.living(), seconds=30)
     assert "Traceback" not in run.log
 
 
@@ -44,7 +44,7 @@ def test_a_second_run_keeps_its_data_and_stops_as_a_terminal_stops_it(run: Run) 
     began = time.monotonic()
     run.start()
     run.await_delivered(DELIVERIES)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 90
     assert (run.var / "secrets.json").read_bytes() == secrets
     # A terminal sends Ctrl-C to the whole group in its foreground, and the broker still has to be last.
     os.killpg(run.pid, signal.SIGINT)
@@ -58,7 +58,7 @@ def test_a_broker_that_was_left_behind_is_found_and_stopped_in_the_end(run: Run)
     run.start()
     run.await_delivered(DELIVERIES)
     broker = valkey_process_id(str(socket_path(run.var)))
-    until("only the broker is left", lambda: _killed_all_but_the_broker(run), seconds=10)
+    until("only the broker is left", lambda: _killed_all_but_the_broker(run), seconds=30)
     run.ended(5)
     run.start()
     run.await_delivered(DELIVERIES)

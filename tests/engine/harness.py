@@ -18,7 +18,7 @@ from kombu import Exchange, Queue
 ROOT = Path(__file__).parent.parent.parent
 
 
-def wait_until(done: Callable[[], Any], seconds: float = 15.0, every: float = 0.02) -> bool:
+def wait_until(done: Callable[[], Any], seconds: float = 45.0, every: float = 0.02) -> bool:
     """Return True as soon as ``done()`` is true, False when the time is up."""
     deadline = time.monotonic() + seconds
     while not done():
@@ -130,7 +130,7 @@ class Worker:
     def stop(self) -> int:
         """Stop warmly and return the exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def kill(self) -> None:
         """Kill the worker and its children as a power cut would."""

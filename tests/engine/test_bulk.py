@@ -134,10 +134,10 @@ def test_a_revoked_message_does_not_run(valkey: Broker, tmp_path: Path) -> None:
     app = valkey.app()
     with running(Worker(valkey, tmp_path, "-P", "solo")) as worker:
         app.control.revoke("revoked-one", destination=None)
-        assert wait_until(lambda: "revoked-one" in worker.log(), 5)
+        assert wait_until(lambda: "revoked-one" in worker.log())
         app.send_task("sample.gather", (1,), task_id="revoked-one")
         app.send_task("sample.gather", (2,), task_id="another")
-        wait_until(lambda: worker.ids() == [2], 5)
+        wait_until(lambda: worker.ids() == [2])
         assert worker.ids() == [2]
         assert "Discarding revoked task: sample.gather[revoked-one]" in worker.log()
 

@@ -17,7 +17,7 @@ from worker.ledger.schema import BatchStatus, batch
 from worker.settings import socket_path
 
 # What a caller waits at most for an answer, with or without a broker.
-PATIENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 4.0
 EVENTS = 10
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(what: str, done: Callable[[], T], seconds: float = 30.0, every: float = 0.1) -> T:
+def until(what: str, done: Callable[[], T], seconds: float = 60.0, every: float = 0.1) -> T:
     """Return what ``done()`` returns once that is true; fail, naming what was waited for, when time is up."""
     deadline = time.monotonic() + seconds
     while True:
