@@ -1,6 +1,5 @@
 """Check events, seal them, and have them in the ledger before anybody is told so."""
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import Any, cast
 from worker.collector.cookies import new_id
 from worker.collector.errors import RefusedError, where
 from worker.collector.visit import Visit
+from worker.events import json_text
 from worker.events.envelope import EnvelopeError, check_envelope
 from worker.events.identity import epik_of, visitor_ids
 from worker.events.received import Received
@@ -21,8 +21,6 @@ LARGEST_EVENT_BYTES = 64 * 1024
 MOST_EVENTS = 500
 
 Offer = Callable[[Sequence[int]], int]
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +50,11 @@ def prepare_one(raw: object, visit: Visit, source_id: str, vault: Vault) -> Acce
     """
     check_envelope(raw)
     event = _with_message_id(cast("dict[str, Any]", raw))
-    text = _compact(event)
+    text = json_text.write(event)
     if len(text) > LARGEST_EVENT_BYTES:
         raise TooLargeError(len(text))
     received = visit.receive(event)
-    body = b'{"event":%b,"received":%b}' % (text, _compact(received.to_dict()))
+    body = b'{"event":%b,"received":%b}' % (text, json_text.write(received.to_dict()))
     anonymous_id, user_id = visitor_ids(event, received)
     return Accepted(
         source_id=source_id,
@@ -136,7 +134,3 @@ def _informs(event: dict[str, Any], received: Received) -> bool:
 
 def _key(vault: Vault, kind: str, source_id: str, visitor_id: str | None) -> bytes | None:
     return None if visitor_id is None else vault.keyed_hash(kind, source_id, visitor_id)
-
-
-def _compact(value: Any) -> bytes:
-    return _ENCODER.encode(value).encode()

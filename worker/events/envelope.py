@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
+from worker.events import json_text
 from worker.events.storable import find_flaw, is_storable
 from worker.events.times import parse_time
 
@@ -139,22 +140,18 @@ def decode_json(body: bytes) -> object:
             no event needs.
     """
     try:
-        text = body.decode("utf-8")
+        return json_text.read(body)
     except UnicodeDecodeError:
         raise EnvelopeError("body", "must be JSON in UTF-8.") from None
-    try:
-        return _DECODER.decode(text)
     except RecursionError:
         raise EnvelopeError("body", "is nested too deeply.") from None
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise EnvelopeError("body", f"is not JSON: {error.msg.lower()} at {where}.") from None
+        raise EnvelopeError("body", f"is not JSON: {_in_words(error)}.") from None
     except ValueError:
         raise EnvelopeError("body", "has a number with too many digits.") from None
 
 
-def _refuse_constant(constant: str) -> NoReturn:
-    raise EnvelopeError("body", f"is not JSON: {constant} is no number.")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+def _in_words(error: json.JSONDecodeError) -> str:
+    if isinstance(error, json_text.NoNumberError):
+        return error.msg
+    return f"{error.msg.lower()} at line {error.lineno}, column {error.colno}"

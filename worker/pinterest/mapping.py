@@ -1,9 +1,9 @@
 """Map one event to what Pinterest accepts, for one integration."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from worker.events import json_text
 from worker.events.identity import Visitor, page_url
 from worker.events.received import Received
 from worker.events.redact import clean_url
@@ -34,7 +34,6 @@ __all__ = [
 ]
 
 _LONGEST_URL = 4096
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False)
 
 
 def map_event(
@@ -73,7 +72,7 @@ def map_event(
 
 def encode(payload: Mapping[str, Any]) -> bytes:
     """Return a payload as the compact UTF-8 JSON that is joined into a request's body."""
-    return _ENCODER.encode(payload).encode()
+    return json_text.write(payload)
 
 
 def _base(call: Call, visitor: Visitor, timing: Timing, notes: Notes) -> dict[str, Any]:

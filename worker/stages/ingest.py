@@ -1,6 +1,5 @@
 """Turn inbox rows into deliveries."""
 
-import json
 import logging
 import random
 import time
@@ -11,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.exc import DataError, IntegrityError
 
+from worker.events import json_text
 from worker.events.identity import Visitor
 from worker.ledger import deliveries, inbox, tallies, visitors
 from worker.ledger.deliveries import NewDelivery
@@ -158,7 +158,7 @@ def _read_visitors(
     told_up_to: dict[bytes, int] = {}
     for key, one in known.items():
         try:
-            body = json.loads(vault.open(one.body, visitors.BODY))
+            body = json_text.read(vault.open(one.body, visitors.BODY))
             found[key], told_up_to[key] = Visitor.from_dict(body), body["told_up_to"]
         except (SealError, ValueError, KeyError, TypeError) as error:
             # What a visitor told earlier is out of reach, the event is not.
@@ -182,7 +182,7 @@ def _write(ledger: Ledger, work: Work, known: Mapping[bytes, Known]) -> Counter[
     # Sealed before the write begins: the vault may have to write a new day's key first.
     sealed = {
         key: Known(
-            ledger.vault.seal(json.dumps(body).encode(), visitors.BODY),
+            ledger.vault.seal(json_text.write(body), visitors.BODY),
             known[key].version if key in known else 0,
         )
         for key, body in work.visitors.items()

@@ -1,10 +1,10 @@
 """Open inbox rows."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from worker.events import json_text
 from worker.events.received import Received
 from worker.ledger import inbox
 from worker.ledger.inbox import Waiting
@@ -31,7 +31,7 @@ def open_rows(vault: Vault, rows: Iterable[Waiting]) -> tuple[list[Opened], dict
     broken: dict[int, str] = {}
     for row in rows:
         try:
-            body = json.loads(vault.open(row.body, inbox.BODY))
+            body = json_text.read(vault.open(row.body, inbox.BODY))
             opened.append(Opened(row, body["event"], Received.from_dict(body["received"])))
         except (SealError, ValueError, KeyError, TypeError) as error:
             broken[row.id] = f"The event cannot be opened ({type(error).__name__})."

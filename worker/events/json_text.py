@@ -1,0 +1,45 @@
+"""Read and write JSON quickly: it is a third of what an event costs."""
+
+import json
+from typing import Any, NoReturn
+
+import orjson
+
+# orjson reads a whole number of more than 64 bits as a float, without a word. All digits made zeros, a number
+# that may be too long for it is found in a tenth of the time that a regular expression takes.
+_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+_A_LONG_NUMBER = b"0" * 19
+
+
+class NoNumberError(json.JSONDecodeError):
+    """Say that NaN or Infinity stands where a number should."""
+
+
+def read(text: bytes) -> Any:
+    """Parse JSON as the standard library does, except that NaN and Infinity are refused.
+
+    Raises:
+        ValueError: it is no JSON (``json.JSONDecodeError``, ``NoNumberError``), or a number has thousands of digits.
+        UnicodeDecodeError: it is not in UTF-8.
+        RecursionError: it is nested too deeply.
+    """
+    if _A_LONG_NUMBER not in text.translate(_DIGITS):
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            # Half a surrogate pair and a number of 400 digits are for somebody else to refuse, by their field;
+            # and of what is no JSON the standard library tells better where and why.
+            pass
+    return _DECODER.decode(text.decode("utf-8"))
+
+
+def write(value: Any) -> bytes:
+    """Return compact JSON in UTF-8 of what was checked before: no NaN, no integer beyond 64 bits."""
+    return orjson.dumps(value)
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise NoNumberError(f"{constant} is no number", constant, 0)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
