@@ -1,5 +1,6 @@
 """Find what no store and no receiver can take: odd characters, numbers and depths."""
 
+import math
 from typing import Any
 
 DEEPEST = 32
@@ -38,8 +39,12 @@ def _sort_values(container: Any, texts: list[str], deeper: list[Any]) -> bool:
             texts.append(value)
         elif kind is dict or kind is list:
             deeper.append(value)
-        elif kind is float or kind is int:
-            if not _is_good_number(value):
+        elif kind is int:
+            if not -LARGEST_INTEGER < value < LARGEST_INTEGER:
+                return False
+        elif kind is float:
+            # A float minus itself is zero, unless it is NaN or infinite.
+            if value - value != 0:
                 return False
         elif kind is not bool and value is not None:
             return False
@@ -78,9 +83,8 @@ def _find_below(container: Any, path: str, depth: int) -> tuple[str, str] | None
 
 
 def _is_good_number(value: Any) -> bool:
-    # A float minus itself is zero, unless it is NaN or infinite.
     if type(value) is float:
-        return value - value == 0
+        return math.isfinite(value)
     return type(value) is int and -LARGEST_INTEGER < value < LARGEST_INTEGER
 
 

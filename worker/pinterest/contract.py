@@ -91,13 +91,14 @@ def has_identity(user_data: Mapping[str, Any]) -> bool:
 def _check_object(found: Mapping[str, Any], types: Mapping[str, type], where: str) -> str | None:
     for key, value in found.items():
         wanted = types.get(key)
-        if type(value) is not wanted:
-            if wanted is None:
-                return f"{where} has a key that Pinterest does not know."
-            return f"{key} must be of type {wanted.__name__}."
-        # Nothing that is sent may be empty; false and zero are values.
-        if not value and wanted is not bool and wanted is not int:
+        if type(value) is wanted:
+            # Nothing that is sent may be empty; false and zero are values.
+            if value or wanted is bool or wanted is int:
+                continue
             return f"{key} is empty."
+        if wanted is None:
+            return f"{where} has a key that Pinterest does not know."
+        return f"{key} must be of type {wanted.__name__}."
     return None
 
 

@@ -72,7 +72,12 @@ def _hash_found(
     hashes: dict[str, list[str]] = {}
     for field, value in found.items():
         near = phone_country if field == "ph" else country
-        digests = _hash_all(field, value if type(value) is list else [value], near)
+        if type(value) is str:
+            # By far the most frequent kind.
+            digest = hash_value(field, value, near)
+            digests = [digest] if digest else []
+        else:
+            digests = _hash_all(field, value if type(value) is list else [value], near)
         if digests:
             hashes[field] = digests
         if explain is not None:
