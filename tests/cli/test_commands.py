@@ -88,6 +88,17 @@ def test_explains_without_showing_who_it_is(shell: Shell) -> None:
     assert EM in printed
 
 
+def test_a_national_phone_number_is_read_in_the_country_that_is_given(shell: Shell) -> None:
+    consent, traits = {"advertising": True}, {"phone": "(415) 555-2671"}
+    event = {"type": "track", "event": "Signed Up", "context": {"consent": consent, "traits": traits}}
+    said = "ph: digits with the country code"
+    assert said not in shell.good("explain", stdin=json.dumps(event))
+    assert said in shell.good("explain", "--country", "USA", stdin=json.dumps(event))
+    refused = shell.run("explain", "--country", "Mars", stdin=json.dumps(event))
+    assert refused.exit_code == 2
+    assert "Mars is no country" in refused.output
+
+
 def test_what_cannot_be_explained_is_refused_in_a_sentence(shell: Shell) -> None:
     wave = shell.run("explain", stdin='{"type": "wave"}')
     assert (wave.exit_code, wave.output) == (

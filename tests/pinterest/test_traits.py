@@ -77,7 +77,8 @@ def test_the_explanation_says_how_and_hides_what() -> None:
         "em: trimmed and lower-cased, then SHA-256 → 836f82db9912…",
         "em: already a hash, not hashed again → 836f82db9912…",
         "em: one of several values dropped as unusable",
-        "ph: dropped, a text of 4 characters is no usable value",
+        "ph: dropped, a text of 4 characters is no international number, and no country is known: "
+        "send +, give the country, or set a default",
     ]
 
 
@@ -86,5 +87,6 @@ def test_the_explanation_shows_personal_data_when_asked() -> None:
     hash_traits({"email": "John.Doe@example.com", "phone": "0151"}, None, explain)
     assert str(explain) == (
         "identity  em: 'john.doe@example.com' trimmed and lower-cased, then SHA-256 → 836f82db9912…\n"
-        "identity  ph: dropped, '0151' is no usable value"
+        "identity  ph: dropped, '0151' is no international number, and no country is known: "
+        "send +, give the country, or set a default"
     )

@@ -9,13 +9,26 @@ import click
 from worker.cli.opening import opened
 from worker.events.envelope import EnvelopeError, decode_json
 from worker.events.received import Received
+from worker.pinterest.countries import country_code
 from worker.stages import explaining
+
+
+def _country(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    code = country_code(given) if given else None
+    if given and code is None:
+        raise click.BadParameter(f"{given} is no country: two letters, like US.")
+    return code.upper() if code else None
 
 
 @click.command()
 @click.argument("file", type=click.File("rb"), default="-")
 @click.option(
     "--source", help="Explain for this source's integrations; without it, for one with every default."
+)
+@click.option(
+    "--country",
+    callback=_country,
+    help="Where national phone numbers belong, without --source: two letters, like US.",
 )
 @click.option("--channel", type=click.Choice(["browser", "server"]), default="browser", show_default=True)
 @click.option("--ip", default="203.0.113.50", show_default=True, help="The visitor's address.")
@@ -26,6 +39,7 @@ from worker.stages import explaining
 def explain(
     file: IO[bytes],
     source: str | None,
+    country: str | None,
     channel: Literal["browser", "server"],
     ip: str,
     user_agent: str,
@@ -40,7 +54,7 @@ def explain(
     received = Received(channel, time.time(), ip, user_agent, None, pin_unauth, epik)
     try:
         events = _events(decode_json(file.read()))
-        where = explaining.places(opened(), source, channel) if source else [explaining.UNNAMED]
+        where = explaining.places(opened(), source, channel) if source else [explaining.unnamed(country)]
         explained = explaining.explain(events, where, received, show_personal=show_personal)
     except (EnvelopeError, LookupError) as error:
         raise click.ClickException(str(error)) from None

@@ -7,14 +7,14 @@ from flask import g
 
 from worker.events.envelope import EnvelopeError, check_envelope
 from worker.events.received import Received
-from worker.ledger import audit, sources
+from worker.ledger import audit
 from worker.management import context
 from worker.management.blueprint import Blueprint
 from worker.management.errors import ApiError, invalid
 from worker.management.explain_shapes import ExplainAnswer, ExplainBody
 from worker.pinterest.options import ConfigError
 from worker.stages import explaining
-from worker.stages.explaining import UNNAMED, Place
+from worker.stages.explaining import Place
 
 blueprint = Blueprint("explain", __name__, url_prefix="/v1/admin", description="What would be sent, and why")
 
@@ -40,7 +40,6 @@ def explain(body: dict[str, Any]) -> dict[str, Any]:
         events,
         where,
         received,
-        default_country=_default_country(body.get("source_id")),
         show_personal=body["show_personal"],
     )
     return {"data": explained}
@@ -61,21 +60,13 @@ def _events(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 def _places(body: Mapping[str, Any]) -> list[Place]:
     source_id = body.get("source_id")
     if source_id is None:
-        return [UNNAMED]
+        return [explaining.unnamed()]
     try:
         return explaining.places(context.ledger(), source_id, body["channel"])
     except LookupError:
         raise invalid("source_id", f"there is no source {source_id}") from None
     except ConfigError as error:
         raise ApiError(409, f"An integration of {source_id} cannot be read: {error}") from None
-
-
-def _default_country(source_id: str | None) -> str | None:
-    if source_id is None:
-        return None
-    with context.ledger().read() as connection:
-        source = sources.find(connection, source_id)
-    return source.options.get("default_country") if source else None
 
 
 def _tell(source_id: str | None, events: int) -> None:

@@ -114,12 +114,20 @@ def _known_country(value: object) -> str | None:
     return country_code(first) if isinstance(first, str) and len(first) <= _LONGEST_KEY else None
 
 
+def _why_not(field: str, country: str | None) -> str:
+    if field == "ph" and country is None:
+        return (
+            "is no international number, and no country is known: send +, give the country, or set a default"
+        )
+    return "is no usable value"
+
+
 def _explain(
     explain: Explanation, field: str, value: object, country: str | None, digests: list[str]
 ) -> None:
     values = value if isinstance(value, list) else [value]
     if not digests:
-        explain.add("identity", f"{field}: dropped, {explain.raw(value)} is no usable value")
+        explain.add("identity", f"{field}: dropped, {explain.raw(value)} {_why_not(field, country)}")
         return
     for one in values[:MOST_VALUES]:
         digest = hash_value(field, one, country)

@@ -27,9 +27,14 @@ class Place:
     name: str
     options: Options
     default_consent: Literal["drop", "allow"]
+    # Where the source's visitors have their telephones, for what they tell at ``identify``.
+    default_country: str | None = None
 
 
-UNNAMED = Place("an integration with every default", Options(consent_categories=("advertising",)), "drop")
+def unnamed(default_country: str | None = None) -> Place:
+    """Return an integration that nobody made, for events whose source is not named."""
+    options = Options(consent_categories=("advertising",), default_country=default_country)
+    return Place("an integration with every default", options, "drop", default_country)
 
 
 def places(ledger: Ledger, source_id: str, channel: str) -> list[Place]:
@@ -42,8 +47,9 @@ def places(ledger: Ledger, source_id: str, channel: str) -> list[Place]:
         source = sources.find(connection, source_id)
         if source is None:
             raise LookupError(f"There is no source {source_id}.")
-        targets = Destinations(connection, [source_id]).of(source_id)
-    return [_place(target, channel) for target in targets]
+        destinations = Destinations(connection, [source_id])
+    country = destinations.default_country(source_id)
+    return [_place(target, channel, country) for target in destinations.of(source_id)]
 
 
 def explain(
@@ -51,7 +57,6 @@ def explain(
     where: Sequence[Place],
     received: Received,
     *,
-    default_country: str | None = None,
     show_personal: bool = False,
 ) -> list[dict[str, Any]]:
     """Go through events of one visitor in order; return for each what every place would get, and why.
@@ -60,11 +65,13 @@ def explain(
         EnvelopeError: an event is not one.
     """
     visitor = Visitor.EMPTY
+    # All places are one source's.
+    country = where[0].default_country if where else None
     explained = []
     for event in events:
         check_envelope(event)
         if event["type"] == "identify":
-            visitor = apply_identify(visitor, event, received, default_country)
+            visitor = apply_identify(visitor, event, received, country)
         visitor = remember(visitor, event, received)
         results = [_at(place, event, received, visitor, show_personal=show_personal) for place in where]
         explained.append({"type": event["type"], "name": event.get("event"), "results": results})
@@ -96,6 +103,6 @@ def _outcome(outcome: Any, *, show_personal: bool) -> dict[str, Any]:
     return {"outcome": word} | plain
 
 
-def _place(target: Destination, channel: str) -> Place:
+def _place(target: Destination, channel: str, country: str | None) -> Place:
     name = f"{target.integration.name} ({target.integration.id})"
-    return Place(name, target.options, target.source.default_consent(channel))
+    return Place(name, target.options, target.source.default_consent(channel), country)

@@ -60,14 +60,8 @@ def _explained(given: dict[str, Any]) -> list[dict[str, Any]]:
     if len(events) > MOST_EVENTS:
         raise LookupError(f"At most {MOST_EVENTS} events are explained at once.")
     source_id = given["source_id"]
-    where = explaining.places(context.ledger(), source_id, channel) if source_id else [explaining.UNNAMED]
-    return explaining.explain(events, where, received, default_country=_default_country(source_id))
-
-
-def _default_country(source_id: str) -> str | None:
-    with context.ledger().read() as connection:
-        source = sources.find(connection, source_id) if source_id else None
-    return source.options.get("default_country") if source else None
+    where = explaining.places(context.ledger(), source_id, channel) if source_id else [explaining.unnamed()]
+    return explaining.explain(events, where, received)
 
 
 def _page(form: Form, explained: list[dict[str, Any]]) -> str:
