@@ -45,6 +45,9 @@ DIGESTS: dict[Any, str] = {
     Request.__init__: "efdf47149cde",
     Request.acknowledge: "60dad9ce9c39",
     Request.reject: "08be2378bcc6",
+    Channel._put: "1c0cf9749576",
+    Channel._inplace_augment_message: "3a07d99062fc",
+    Channel.prepare_message: "40e1ae6d7753",
     Message: "89d6f34017b6",
 }
 

