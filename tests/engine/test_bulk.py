@@ -1,6 +1,5 @@
 """Bulk tasks against real brokers and real workers."""
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +10,9 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from kombu.message import Message
 
 from tests.engine.harness import Broker, Worker, running, wait_until
-from worker.engine.bulk import BulkTask, as_ids, gatherable_ids, widen_prefetch
+from worker.engine.bulk import BulkTask, widen_prefetch
 from worker.engine.publisher import publish_many
 
 BULK_MAX = 100  # As the sample app has it.
@@ -48,16 +46,39 @@ def test_many_messages_of_all_kinds_become_few_runs(broker: Broker, pool: str, t
         assert "neither an id nor a list of ids: str" in worker.log()
 
 
+@pytest.mark.parametrize("pool", ["solo", "threads", "prefork"])
+def test_bulks_are_filled_up_at_once_where_nothing_is_acknowledged(
+    valkey: Broker, pool: str, tmp_path: Path
+) -> None:
+    """What is no hint goes the usual way from there too, in among the hints."""
+    app = valkey.app()
+    for tens in range(10):
+        publish_ids(valkey, range(tens * 100, tens * 100 + 100))
+        app.send_task("sample.gather", kwargs={"ids": 1000 + tens})
+        app.send_task("sample.unheard_of", (tens,))
+        with app.connection_for_write() as connection:
+            channel: Any = connection.default_channel
+            channel.client.lpush(valkey.queue, f"no message {tens}")
+    with running(Worker(valkey, tmp_path, "-P", pool, "-c", "2", SAMPLE_NO_ACK="1")) as worker:
+        wait_until(lambda: len(worker.ids()) >= 1010)
+        assert list(range(1010)) == sorted(worker.ids())
+        assert len(worker.notes()) <= 30
+        assert wait_until(lambda: worker.log().count("task_unknown task='sample.unheard_of'") == 10)
+        assert wait_until(lambda: worker.log().count("message_unreadable") == 10)
+        assert worker.stop() == 0
+    assert valkey.depth() == 0
+
+
 @pytest.mark.parametrize("pool", ["threads", pytest.param("prefork", marks=pytest.mark.slow)])
 def test_a_warm_shutdown_loses_nothing(broker: Broker, pool: str, tmp_path: Path) -> None:
-    publish_ids(broker, range(650))
+    publish_ids(broker, range(3000))
     with running(Worker(broker, tmp_path, "-P", pool, "-c", "2", SAMPLE_TASK_SECONDS="0.05")) as worker:
         assert wait_until(lambda: len(worker.notes()) >= 3)
         assert worker.stop() == 0
-    assert len(worker.ids()) < 650
+    assert len(worker.ids()) < 3000
     with running(Worker(broker, tmp_path, "-P", pool, "-c", "2")) as successor:
-        wait_until(lambda: len(set(successor.ids())) == 650)
-    assert list(range(650)) == sorted(set(successor.ids()))
+        wait_until(lambda: len(set(successor.ids())) == 3000)
+    assert list(range(3000)) == sorted(set(successor.ids()))
     assert broker.depth() == 0
 
 
@@ -154,61 +175,6 @@ def test_a_celery_that_knows_no_bulks_runs_the_task_too() -> None:
     task.apply(([7, 8, 7],))
     task(9)
     assert got == [[7], [7, 8], [9]]
-
-
-@pytest.mark.parametrize(
-    ("argument", "ids"),
-    [
-        (5, [5]),
-        ([5, 6], [5, 6]),
-        ([6, 5, 6], [6, 5]),  # In order of arrival, each once.
-        ([], []),
-    ],
-)
-def test_as_ids_takes_an_id_or_a_list(argument: object, ids: list[int]) -> None:
-    assert ids == as_ids(argument)
-
-
-@pytest.mark.parametrize("argument", [None, "5", 5.0, True, ["5"], [[5]], {"id": 5}])
-def test_as_ids_refuses_anything_else(argument: object) -> None:
-    with pytest.raises(TypeError, match="neither an id nor a list of ids"):
-        as_ids(argument)
-
-
-def message(
-    args: Any = (5,), kwargs: Any = None, embed: dict[str, Any] | None = None, **headers: Any
-) -> Message:
-    body = json.dumps([args, kwargs or {}, embed or {}])
-    return Message(
-        body,
-        content_type="application/json",
-        content_encoding="utf-8",
-        headers={"id": "a", "task": "t", **headers},
-        accept={"application/json"},
-    )
-
-
-@pytest.mark.parametrize(
-    ("a_message", "ids"),
-    [
-        (message(), [5]),
-        (message(([5, 6],)), [5, 6]),
-        (message(embed={"callbacks": None, "chord": None}), [5]),
-        (message(timelimit=[None, None], retries=0, eta=None), [5]),
-        (message(eta="2030-01-01T00:00:00+00:00"), None),
-        (message(expires="2030-01-01T00:00:00+00:00"), None),
-        (message(retries=1), None),
-        (message(timelimit=[10, None]), None),
-        (message(group="g"), None),
-        (message(embed={"callbacks": [{"task": "next"}]}), None),
-        (message((5, 6)), None),
-        (message(("5",)), None),
-        (message(kwargs={"ids": 5}), None),
-        (message(id="revoked"), None),
-    ],
-)
-def test_only_plain_hints_are_gathered(a_message: Message, ids: list[int] | None) -> None:
-    assert ids == gatherable_ids(a_message, {"revoked"})
 
 
 @pytest.mark.parametrize(

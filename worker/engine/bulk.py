@@ -9,13 +9,14 @@ from typing import Any
 from celery import Celery, Task
 from celery.worker.strategy import default as one_by_one
 from kombu.message import Message
+from kombu.transport.redis import Channel
+from kombu.utils.json import loads
 
+from worker.engine.hints import as_ids, gatherable_ids, stored_ids
+from worker.engine.kombu_internals import park_unreadable
 from worker.engine.wire import TaskMessages
 
 log = logging.getLogger(__name__)
-
-# Each of these makes a message more than a hint, so that it is run for itself.
-_OWN_RUN_HEADERS = ("eta", "expires", "retries", "group", "shadow", "stamped_headers")
 
 
 class BulkTask(Task[Any, Any]):
@@ -58,36 +59,6 @@ class BulkTask(Task[Any, Any]):
         return self.run(as_ids(ids))
 
 
-def as_ids(argument: object) -> list[int]:
-    """Return the ids of a message's argument, each once.
-
-    Raises:
-        TypeError: it is neither a whole number nor a list of them.
-    """
-    ids = argument if isinstance(argument, list | tuple) else [argument]
-    for id_ in ids:
-        if not isinstance(id_, int) or isinstance(id_, bool):
-            raise TypeError(f"neither an id nor a list of ids: {type(argument).__name__}")
-    return list(dict.fromkeys(ids))
-
-
-def gatherable_ids(message: Message, revoked: Container[str]) -> list[int] | None:
-    """Return the ids that a message carries, or None if it has to go the usual way."""
-    headers: Any = message.headers
-    if any(headers.get(name) for name in _OWN_RUN_HEADERS) or any(headers.get("timelimit") or ()):
-        return None
-    payload: Any = message.payload
-    if headers.get("id") in revoked or not isinstance(payload, list | tuple):
-        return None
-    args, kwargs, embed = payload
-    if len(args) != 1 or kwargs or any((embed or {}).values()):
-        return None
-    try:
-        return as_ids(args[0])
-    except TypeError:
-        return None
-
-
 class Bulk:
     """Settle the messages of one bulk together; Celery's request calls this in place of a message's own."""
 
@@ -128,11 +99,20 @@ class BulkGatherer:
         self._messages: list[Message] = []
         self.open_bulks = 0
 
+    @property
+    def room(self) -> int:
+        """Say how many ids more the bulk that is being gathered takes; 0 when none is."""
+        return self._task.bulk_max - len(self._ids) if self._ids else 0
+
     def add(self, ids: list[int], message: Message, must_ack: bool, callbacks: Any) -> None:
-        self._ids.extend(ids)
         self._callbacks, self._delivery_info = callbacks, message.delivery_info
         if must_ack:
             self._messages.append(message)
+        self.add_ids(ids)
+
+    def add_ids(self, ids: list[int]) -> None:
+        """Take ids of a message that nobody has to acknowledge and that came as the last one did."""
+        self._ids.extend(ids)
         if len(self._ids) >= self._task.bulk_max:
             self.flush()
         elif self._timer_entry is None:
@@ -187,10 +167,40 @@ def bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) ->
         if ids is None:
             hand_over(message, body, ack, reject, callbacks)
         else:
-            must_ack = message.delivery_info.get("routing_key") not in without_ack
-            gatherer.add(ids, message, must_ack, callbacks)
+            queue = message.delivery_info.get("routing_key")
+            gatherer.add(ids, message, queue not in without_ack, callbacks)
+            if queue in without_ack and isinstance(message.channel, Channel):
+                fill_up(gatherer, message.channel, queue, task.name, revoked)
 
     return on_message
+
+
+def fill_up(gatherer: BulkGatherer, channel: Any, queue: str, task: str, revoked: Container[str]) -> None:
+    """Take what a bulk has room for out of a queue of Redis or Valkey with one command.
+
+    kombu asks for one message at a time and builds an object of each: five times the work of what is done with
+    it here. Only for queues without acknowledgements: a message that is taken like this is nowhere else.
+    """
+    if not (room := gatherer.room):
+        return
+    with channel.conn_or_acquire() as client:
+        waiting = client.rpop(queue, room) or ()
+    for stored in waiting:
+        ids = stored_ids(stored, task, revoked)
+        if ids is None:
+            _deliver(channel, queue, stored)
+        else:
+            gatherer.add_ids(ids)
+
+
+def _deliver(channel: Any, queue: str, stored: bytes) -> None:
+    """Do with a message what kombu does with one that it took itself."""
+    try:
+        message = loads(stored.decode())
+    except ValueError:
+        park_unreadable(channel, queue, stored.decode(errors="backslashreplace"))
+    else:
+        channel.connection._deliver(message, queue)
 
 
 def widen_prefetch(consumer: Any, bulk_max: int) -> None:

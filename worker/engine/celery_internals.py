@@ -1,13 +1,12 @@
-"""What Celery and kombu do differently here, all in one place.
+"""What Celery's worker does differently here, all in one place.
 
-Everything below overrides something that Celery or kombu do not document. Both are pinned to 5.7, and
+Everything below overrides something that Celery does not document. It is pinned to 5.7, and
 ``tests/engine/test_drift.py`` says so when the source of one of the methods changes.
 """
 
 import logging
 from collections import deque
 from collections.abc import Callable
-from functools import wraps
 from time import monotonic
 from typing import Any, Protocol
 
@@ -17,8 +16,9 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 from kombu import Connection
 from kombu.message import Message
-from kombu.transport.redis import Channel, get_redis_ConnectionError
 from kombu.utils.limits import TokenBucket
+
+from worker.engine.kombu_internals import guard_redis
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class SteadyConsumer(Consumer):
     _limit_move_to_pool: Callable[[Any], None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        guard_closed_redis_channels()
+        guard_redis()
         # What gathers messages enters itself here anew after each connect, when the strategies are made.
         self.gatherers: list[Gatherer] = []
         super().__init__(*args, **kwargs)
@@ -210,26 +210,6 @@ class SteadyConsumer(Consumer):
         deadline = monotonic() + LAST_WORK_SECONDS
         while self.hub and not done() and monotonic() < deadline:
             self.hub.run_once()
-
-
-def guard_closed_redis_channels() -> None:
-    """Make the use of a channel whose connection is gone a connection error, which a worker survives.
-
-    As it is in kombu, acknowledging on such a channel ends in an ``AttributeError``, which nobody expects: a
-    busy worker exits when its Redis or Valkey dies.
-    """
-    channel: Any = Channel  # Its type stubs leave the method out.
-    original = channel._connparams
-    if hasattr(original, "__wrapped__"):
-        return
-
-    @wraps(original)
-    def _connparams(self: Any, asynchronous: bool = False) -> dict[str, Any]:
-        if self.connection is None or self.connection.client is None:
-            raise get_redis_ConnectionError()("the channel's broker connection is closed")
-        return dict(original(self, asynchronous))
-
-    channel._connparams = _connparams
 
 
 def is_well_formed(message: Message) -> bool:

@@ -1,0 +1,88 @@
+"""What kombu's Redis transport does differently here.
+
+Everything below overrides something that kombu does not document. It is pinned to 5.7, and
+``tests/engine/test_drift.py`` says so when the source of one of the methods changes.
+"""
+
+import logging
+from functools import wraps
+from json import JSONDecodeError, dumps
+from typing import Any
+
+from kombu.transport.redis import Channel, Transport, get_redis_ConnectionError
+
+log = logging.getLogger(__name__)
+
+# What is no message is kept on a list beside its queue, the newest of it, for whoever wants to know what it was.
+UNREADABLE_KEPT = 100
+
+
+def guard_redis() -> None:
+    """Let a worker survive a broker that dies and a queue in which something else lies than messages."""
+    _wrap(Channel, "_connparams", _refuse_closed_channels)
+    _wrap(Channel, "_brpop_read", _park_what_is_no_json)
+    _wrap(Transport, "_deliver", _park_what_is_no_message)
+
+
+def unreadable_key(queue: str) -> str:
+    """Return the name of the list on which is kept what lay in a queue and was no message."""
+    return f"{queue}.unreadable"
+
+
+def park_unreadable(channel: Any, queue: str, text: str) -> None:
+    """Keep what no worker can read, and say so; it is in the queue no more."""
+    log.error("message_unreadable queue=%r characters=%d kept=%r", queue, len(text), unreadable_key(queue))
+    with channel.conn_or_acquire() as client:
+        client.lpush(unreadable_key(queue), text)
+        client.ltrim(unreadable_key(queue), 0, UNREADABLE_KEPT - 1)
+
+
+def _wrap(class_: Any, name: str, wrapper: Any) -> None:
+    original = getattr(class_, name)
+    if not hasattr(original, "__wrapped__"):
+        setattr(class_, name, wraps(original)(wrapper(original)))
+
+
+def _refuse_closed_channels(original: Any) -> Any:
+    """Make the use of a channel whose connection is gone a connection error, which a worker survives.
+
+    As it is in kombu, acknowledging on such a channel ends in an ``AttributeError``, which nobody expects: a
+    busy worker exits when its Redis or Valkey dies.
+    """
+
+    def _connparams(self: Any, asynchronous: bool = False) -> dict[str, Any]:
+        if self.connection is None or self.connection.client is None:
+            raise get_redis_ConnectionError()("the channel's broker connection is closed")
+        return dict(original(self, asynchronous))
+
+    return _connparams
+
+
+def _park_what_is_no_json(original: Any) -> Any:
+    """Put aside what is no JSON: in kombu it ends the worker, after it was taken out of the queue."""
+
+    def _brpop_read(self: Any, **options: Any) -> Any:
+        try:
+            return original(self, **options)
+        except JSONDecodeError as error:
+            # kombu has not said from which of its queues it came, where it takes from several.
+            park_unreadable(self, next(iter(self.active_queues), ""), error.doc)
+            return True
+
+    return _brpop_read
+
+
+def _park_what_is_no_message(original: Any) -> Any:
+    """Put aside JSON that lacks what kombu asks of a message without looking whether it is there."""
+
+    def _deliver(self: Any, message: Any, queue: str) -> Any:
+        if _is_message(message):
+            return original(self, message, queue)
+        return park_unreadable(next(iter(self.channels)), queue, dumps(message))
+
+    return _deliver
+
+
+def _is_message(message: Any) -> bool:
+    properties = message.get("properties") if isinstance(message, dict) else None
+    return isinstance(properties, dict) and isinstance(properties.get("delivery_tag"), str)
