@@ -1,6 +1,20 @@
 """The Celery app."""
 
-from celery import Celery
+import gc
+from typing import Any
+
+from celery import Celery, signals
 
 app = Celery("worker")
 app.config_from_object("celeryconfig")
+
+
+# A bulk makes some hundred thousand objects and lets go of all of them at its end; by its usual measure the
+# garbage collector walks over them, and over all of the program, dozens of times in between: a tenth of the time.
+@signals.worker_init.connect
+@signals.worker_process_init.connect
+def collect_rarely(**_: Any) -> None:
+    """Leave what was there at the start alone, and look at the rest less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+# Freezing it would cost as much as hashing four values.
+@dataclass(slots=True)
 class Mapped:
     """Hold an event as Pinterest accepts it.
 
