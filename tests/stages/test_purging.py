@@ -4,7 +4,7 @@ from sqlalchemy import func, select
 
 from tests.ledger.shop import NOW, new, pend, place, stand, write
 from tests.stages.sandbox import FakePinterest, Stage, accepted
-from worker.ledger import audit, tallies, visitors
+from worker.ledger import audit, lines, tallies, visitors
 from worker.ledger.engine import Ledger
 from worker.ledger.schema import State, attempt, batch, delivery
 from worker.ledger.schema import audit as audit_table
@@ -78,3 +78,15 @@ def test_visitors_and_audit_entries_go_after_a_year_and_a_bit(ledger: Ledger) ->
         audit.write(connection, NOW + 10 * DAY, "kim", "did", "that", {})
     purge(ledger, 30, NOW + 401 * DAY)
     assert (rows(ledger)["visitor"], rows(ledger)["audit"]) == (1, 1)
+
+
+def test_lines_of_files_are_known_for_as_long_as_their_events_could_still_be_sent(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        lines.remember(connection, [b"old"], NOW)
+        lines.remember(connection, [b"new"], NOW + 5 * DAY)
+    purge(ledger, 1, NOW + 9 * DAY)
+    with ledger.read() as connection:
+        assert lines.known(connection, [b"old", b"new"]) == {b"new"}
+    purge(ledger, 30, NOW + 34 * DAY)
+    with ledger.read() as connection:
+        assert lines.known(connection, [b"new"]) == {b"new"}

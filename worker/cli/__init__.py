@@ -2,7 +2,7 @@
 
 import click
 
-from worker.cli import accounts, books, explain, failed, finding, keys, setup, tokens
+from worker.cli import accounts, books, explain, failed, finding, keys, send, setup, tokens
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,5 +21,6 @@ for command in (
     explain.explain,
     keys.keys,
     tokens.tokens,
+    send.send,
 ):
     cli.add_command(command)

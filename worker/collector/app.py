@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable
 from ipaddress import ip_network
-from pathlib import Path
 
 from flask import Flask, Response
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from worker.collector import errors, script
 from worker.collector.gateway import LARGEST_BODY_BYTES, Gateway
 from worker.collector.intake import Offer
+from worker.collector.limits import state_folder
 from worker.ledger import migrate
 from worker.ledger.engine import Ledger
 from worker.ledger.vault import SealError
@@ -41,7 +41,7 @@ def create_app(
         ledger=ledger,
         offer=offer,
         trusted_proxies=tuple(ip_network(network) for network in settings.trusted_proxies),
-        folder=_state_folder(ledger, settings),
+        folder=state_folder(ledger, settings),
         now=now,
     )
     errors.register(app)
@@ -79,13 +79,6 @@ def _from_environment() -> Flask:
     atexit.register(ledger.dispose)
     atexit.register(publisher.close)
     return create_app(ledger, chosen, publisher.offer)
-
-
-def _state_folder(ledger: Ledger, settings: Settings) -> Path:
-    """Return the folder whose volume must keep some room; a database server watches over its own disk."""
-    if ledger.is_sqlite and ledger.url.database:
-        return Path(ledger.url.database).parent
-    return settings.var if settings.var.exists() else Path.cwd()
 
 
 def _add_routes(app: Flask, gateway: Gateway) -> None:

@@ -13,6 +13,7 @@ from worker.collector.remembered import Remembered
 from worker.ledger import inbox
 from worker.ledger.engine import Ledger
 from worker.ledger.sources import Source
+from worker.settings import Settings
 
 REQUESTS_PER_SECOND = 1_000
 MOST_CALLERS = 10_000
@@ -138,6 +139,13 @@ class Room:
     def _count(self, source_id: str) -> int:
         with self._ledger.read() as connection:
             return inbox.backlog(connection, source_id)
+
+
+def state_folder(ledger: Ledger, settings: Settings) -> Path:
+    """Return the folder whose volume must keep some room; a database server watches over its own disk."""
+    if ledger.is_sqlite and ledger.url.database:
+        return Path(ledger.url.database).parent
+    return settings.var if settings.var.exists() else Path.cwd()
 
 
 def _free_bytes(folder: Path) -> int:

@@ -44,6 +44,7 @@ class NewDelivery:
     warning: str | None = None
     order_key: bytes | None = None
     anonymous_key: bytes | None = None
+    user_key: bytes | None = None
     # What the event brought with it, for the tallies alone.
     qualities: tuple[str, ...] = ()
 

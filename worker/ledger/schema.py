@@ -208,6 +208,8 @@ delivery = Table(
     # Keyed hashes, to find what belongs to an order or to a visitor without keeping either in clear.
     Column("order_key", LargeBinary),
     Column("anonymous_key", LargeBinary),
+    # Without an index: only an erasure asks for it, and that reads every row anyway.
+    Column("user_key", LargeBinary),
     sqlite_autoincrement=True,
 )
 _is_open = delivery.c.state == State.OPEN.value
@@ -327,6 +329,14 @@ ui_session = Table(
     Column("token_hash", LargeBinary, nullable=False, index=True),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False, index=True),
+)
+
+# Keyed hashes of the lines that `send` took out of files, so that none is taken twice.
+taken_line = Table(
+    "taken_line",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("taken_at", Double, nullable=False),
 )
 
 watermark = Table(

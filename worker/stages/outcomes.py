@@ -32,6 +32,7 @@ def _to_delivery(outcome: Outcome, target: Destination, row: Waiting, vault: Vau
         test=target.test,
         accepted_at=row.received_at,
         anonymous_key=row.anonymous_key,
+        user_key=row.user_key,
         event_id=outcome.event_id,
         source_name=outcome.source_name,
         payload=vault.seal(text, PAYLOAD) if text is not None else None,

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 
-from worker.ledger import quality, tallies, upkeep, visitors
+from worker.ledger import lines, quality, tallies, upkeep, visitors
 from worker.ledger.engine import Ledger
 
 ROWS_A_STEP = 500
@@ -16,6 +16,8 @@ SECONDS_A_DAY = 86_400
 VISITOR_DAYS = 400
 # What identifiers came with events is a question of today and of a season, not of the books.
 QUALITY_DAYS = 92
+# What happened longer ago than seven days fails as too old, so that a line need not be known for longer.
+LEAST_LINE_DAYS = 8
 GROUPS_A_FOLD = 200
 MOST_FOLDS = 50
 # Nothing is ever added to an hour that lies further back.
@@ -25,12 +27,14 @@ FOLDED_HOURS = 48
 def purge(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
     """Remove what is beyond retention; return how many of each."""
     before = now - retention_days * SECONDS_A_DAY
+    lines_before = now - max(retention_days, LEAST_LINE_DAYS) * SECONDS_A_DAY
     deadline = time.monotonic() + LONGEST_PURGE_SECONDS
     counts: Counter[str] = Counter()
     while time.monotonic() < deadline:
         with ledger.read() as connection:
             ended = upkeep.ended(connection, before, ROWS_A_STEP)
             old = quality.old(connection, _hour(now) - QUALITY_DAYS * 24, ROWS_A_STEP)
+            old_lines = lines.old(connection, lines_before, ROWS_A_STEP)
         with ledger.write() as connection:
             step = {
                 "deliveries": upkeep.purge_deliveries(connection, ended, before, now),
@@ -39,6 +43,7 @@ def purge(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
                 "audit": upkeep.purge_audit(connection, now - VISITOR_DAYS * SECONDS_A_DAY),
             }
             step["quality"] = quality.remove(connection, old)
+            step["lines"] = lines.forget(connection, old_lines)
         for name, n in step.items():
             counts[name] += n
         if not any(step.values()):

@@ -1,0 +1,92 @@
+"""A row becomes an event by the names of its columns."""
+
+import pytest
+
+from worker.files.columns import Columns, ColumnsError, place
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Event", ("event",)),
+        ("event_name", ("event",)),
+        ("Event Time", ("timestamp",)),
+        ("date", ("timestamp",)),
+        ("customer_id", ("userId",)),
+        ("anonymousId", ("anonymousId",)),
+        ("ip", ("context", "ip")),
+        ("action_source", ("context", "action_source")),
+        # What tells who somebody is goes by the spellings that the mapping knows.
+        ("E-Mail", ("context", "traits", "E-Mail")),
+        ("first name", ("context", "traits", "first name")),
+        ("postal_code", ("context", "traits", "postal_code")),
+        ("external_id", ("context", "traits", "external_id")),
+        ("traits.email", ("context", "traits", "email")),
+        ("consent.advertising", ("context", "consent", "advertising")),
+        ("context.page.url", ("context", "page", "url")),
+        ("properties.total", ("properties", "total")),
+        ("order_id", ("properties", "order_id")),
+        ("event_id", ("properties", "event_id")),
+        # A dot alone says nothing.
+        ("v1.total", ("properties", "v1.total")),
+    ],
+)
+def test_a_column_has_its_place_by_its_name(name: str, expected: tuple[str, ...]) -> None:
+    assert place(name) == expected
+
+
+def test_a_row_becomes_an_event_without_its_empty_cells() -> None:
+    columns = Columns(["event", "timestamp", "total", "email", "consent.advertising", "note"], {})
+    assert columns.event(["Order Completed", "2030-01-29", " 12.50 ", "a@example.com", "TRUE", ""]) == {
+        "event": "Order Completed",
+        "timestamp": "2030-01-29",
+        "properties": {"total": "12.50"},
+        "context": {"traits": {"email": "a@example.com"}, "consent": {"advertising": True}},
+    }
+
+
+def test_a_cell_may_hold_a_list() -> None:
+    assert Columns(["products"], {}).event(['[{"product_id": "A", "quantity": 2}]']) == {
+        "properties": {"products": [{"product_id": "A", "quantity": 2}]}
+    }
+
+
+def test_a_column_can_stand_for_another_name() -> None:
+    columns = Columns(["Kunde", "Summe"], {"Kunde": "email", "Summe": "total"})
+    assert columns.event(["a@example.com", "5"]) == {
+        "context": {"traits": {"email": "a@example.com"}},
+        "properties": {"total": "5"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("header", "renamed", "sentence"),
+    [
+        (["a", "a"], {}, "the header names 'a' twice."),
+        (["a", " "], {}, "the header has a column without a name."),
+        (["a"], {"b": "email"}, "the header has no column 'b'; it has a."),
+        (["time", "date"], {}, "the columns 'time' and 'date' both stand for timestamp."),
+        (["properties.a", "properties.a.b"], {}, "both stand for properties.a.b."),
+        (["properties.a.b", "properties.a"], {}, "stands for properties.a, which others are a part of."),
+    ],
+)
+def test_a_header_that_cannot_be_meant_is_refused(
+    header: list[str], renamed: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(ColumnsError) as refused:
+        Columns(header, renamed)
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("cells", "sentence"),
+    [
+        (["1"], "the row has 1 cells, and the header 2."),
+        (["1", "2", "3"], "the row has 3 cells, and the header 2."),
+        (["1", "[2"], "properties.b begins like JSON, and is none."),
+    ],
+)
+def test_a_row_that_does_not_fit_is_refused(cells: list[str], sentence: str) -> None:
+    with pytest.raises(ColumnsError) as refused:
+        Columns(["a", "b"], {}).event(cells)
+    assert str(refused.value) == sentence

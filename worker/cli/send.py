@@ -1,0 +1,167 @@
+"""Send events out of files."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import IO, Any
+
+import click
+from tqdm import tqdm
+
+from worker.cli.opening import opened
+from worker.collector.errors import RefusedError
+from worker.collector.intake import Offer
+from worker.collector.limits import Room, state_folder
+from worker.files.lines import FileError, Format, Line, read
+from worker.files.taking import Manner, Taken, Taker
+from worker.ledger import sources
+from worker.ledger.engine import Ledger
+from worker.ledger.sources import Source
+from worker.settings import settings
+
+MOST_ERRORS_SHOWN = 100
+STDIN = "<stdin>"
+ACTION_SOURCES = ("offline", "web", "app_android", "app_ios")
+
+
+def _renamed(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    pairs = dict(one.rpartition("=")[::2] for one in given)
+    if "" in pairs or "" in pairs.values():
+        raise click.BadParameter("must be like 'Customer e-mail=email'.")
+    return pairs
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.File("rb"), metavar="FILE...")
+@click.option(
+    "--source", "source_id", help="The source that the events belong to; not needed where there is one."
+)
+@click.option("--event", help="The event name where a line has none, like 'Order Completed'.")
+@click.option("--action-source", type=click.Choice(ACTION_SOURCES), default="offline", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["auto", "jsonl", "csv"]), default="auto", show_default=True
+)
+@click.option(
+    "--column",
+    "renamed",
+    multiple=True,
+    callback=_renamed,
+    help="What a CSV column stands for: 'Customer e-mail=email'. May be given several times.",
+)
+@click.option("--dry-run", is_flag=True, help="Check every line and take none.")
+def send(
+    files: tuple[IO[bytes], ...],
+    source_id: str | None,
+    event: str | None,
+    action_source: str,
+    form: Format,
+    renamed: dict[str, str],
+    dry_run: bool,
+) -> None:
+    """Send the events of each FILE (- for standard input), as offline events unless they say otherwise.
+
+    JSON lines: one event a line, as the collector takes it. CSV: the header says what a column is. event, timestamp,
+    userId and anonymousId are the event's own; email, phone, first name and what else tells who somebody is are
+    traits; properties.X, context.X, traits.X and consent.X say so themselves; every other column is a property. A
+    cell may hold a list in JSON (products). Case, spaces and underscores in names make no difference.
+
+    Every track or page line must say when it happened (timestamp). A line that is wrong is named, and costs no other
+    one. Run it again after a break or with a longer file: a line that was taken before is not taken again.
+    """
+    ledger = opened()
+    source = _source(ledger, source_id)
+    total = Taken()
+    with _offering(dry_run) as offer:
+        taker = Taker(
+            ledger,
+            source,
+            Manner(event, action_source),
+            offer,
+            time.time,
+            partial(_await_room, Room(ledger, state_folder(ledger, settings()), time.time), source),
+            dry_run,
+        )
+        for file in files:
+            _send_file(taker, file, form, renamed, total)
+    _sum_up(total, dry_run)
+
+
+def _send_file(taker: Taker, file: IO[bytes], form: Format, renamed: dict[str, str], total: Taken) -> None:
+    name = getattr(file, "name", STDIN)
+    name = "standard input" if name == STDIN else str(name)
+    with tqdm(total=_size(file), unit="B", unit_scale=True, desc=name, disable=None) as bar:
+        try:
+            for done in taker.take(read(file, form, renamed, bar.update)):
+                _show_errors(name, done.errors, total.wrong, bar)
+                total.taken += done.taken
+                total.known += done.known
+                total.wrong += done.wrong
+                bar.set_postfix(taken=total.taken, refresh=False)
+        except FileError as error:
+            raise click.ClickException(f"{name}: {error}") from None
+
+
+def _show_errors(name: str, errors: list[Line], before: int, bar: "tqdm[Any]") -> None:
+    for line in errors[: max(0, MOST_ERRORS_SHOWN - before)]:
+        bar.write(f"{name}, line {line.number}: {line.error}", file=sys.stderr)
+
+
+def _sum_up(total: Taken, dry_run: bool) -> None:
+    click.echo(f"{'Would take' if dry_run else 'Took'} {total.taken:,} events.")
+    if total.known:
+        click.echo(f"{total.known:,} lines were left alone: taken before, or like another line.")
+    if total.wrong:
+        unseen = max(0, total.wrong - MOST_ERRORS_SHOWN)
+        click.echo(f"{total.wrong:,} lines are wrong{f', {unseen:,} of them not shown' if unseen else ''}.")
+        sys.exit(1)
+
+
+def _source(ledger: Ledger, source_id: str | None) -> Source:
+    with ledger.read() as connection:
+        found = sources.find(connection, source_id) if source_id else None
+        known = sources.page(connection, 20)
+    if found is None and source_id is None and len(known) == 1:
+        found = known[0]
+    if found is None:
+        names = ", ".join(one.id for one in known) or "none yet"
+        what = f"There is no source {source_id}" if source_id else "Say which source with --source"
+        raise click.ClickException(f"{what}; there are: {names}.")
+    return found
+
+
+@contextmanager
+def _offering(dry_run: bool) -> Iterator[Offer]:
+    """Lend what hints at taken events; a broker that is away costs a delay, for the sweeper finds them."""
+    if dry_run:
+        yield len
+        return
+    from worker.app import app
+    from worker.engine.publisher import HintPublisher
+
+    publisher = HintPublisher(app)
+    try:
+        yield publisher.offer
+    finally:
+        publisher.close()
+
+
+def _await_room(room: Room, source: Source) -> None:
+    told = False
+    while True:
+        try:
+            return room.check(source)
+        except RefusedError as full:
+            if not told:
+                tqdm.write(f"Waiting: {full.message}", file=sys.stderr)
+            told = True
+            time.sleep(min(full.retry_after_seconds or 5, 5))
+
+
+def _size(file: IO[bytes]) -> int | None:
+    try:
+        return os.fstat(file.fileno()).st_size or None
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,121 @@
+"""Make an event of a row, by the names of its columns."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from worker.events.keys import fold
+from worker.pinterest.traits import collect
+
+Path = tuple[str, ...]
+
+# Folded spellings: case, spaces and underscores make no difference.
+_PLACES: dict[str, Path] = {
+    "type": ("type",),
+    "event": ("event",),
+    "eventname": ("event",),
+    "timestamp": ("timestamp",),
+    "time": ("timestamp",),
+    "date": ("timestamp",),
+    "datetime": ("timestamp",),
+    "eventtime": ("timestamp",),
+    "userid": ("userId",),
+    "customerid": ("userId",),
+    "anonymousid": ("anonymousId",),
+    "messageid": ("messageId",),
+    "ip": ("context", "ip"),
+    "useragent": ("context", "userAgent"),
+    "actionsource": ("context", "action_source"),
+}
+_PREFIXES: dict[str, Path] = {
+    "properties": ("properties",),
+    "context": ("context",),
+    "traits": ("context", "traits"),
+    "consent": ("context", "consent"),
+}
+# A cell of these columns may hold a list or an object in JSON.
+_NESTED = ("[", "{")
+_TRUTHS = {"true": True, "false": False}
+
+
+class ColumnsError(Exception):
+    """Say in a sentence what is wrong with a header or a row."""
+
+
+class Columns:
+    """Know where each cell of a row belongs in an event.
+
+    ``renamed`` maps a column's name in the file to the name that it stands for.
+    """
+
+    def __init__(self, header: Sequence[str], renamed: Mapping[str, str]) -> None:
+        names = [name.strip() for name in header]
+        for name in names:
+            if not name or names.count(name) > 1:
+                what = f"names {name!r} twice" if name else "has a column without a name"
+                raise ColumnsError(f"the header {what}.")
+        unknown = [name for name in renamed if name not in names]
+        if unknown:
+            raise ColumnsError(f"the header has no column {unknown[0]!r}; it has {', '.join(names)}.")
+        self._paths = [place(renamed.get(name, name)) for name in names]
+        _refuse_clashes(names, self._paths)
+
+    def event(self, cells: Sequence[str]) -> dict[str, Any]:
+        """Return the event of a row; an empty cell says nothing.
+
+        Raises:
+            ColumnsError: the row has another number of cells than the header, or JSON in it is broken.
+        """
+        if len(cells) != len(self._paths):
+            raise ColumnsError(f"the row has {len(cells)} cells, and the header {len(self._paths)}.")
+        event: dict[str, Any] = {}
+        for path, cell in zip(self._paths, cells, strict=True):
+            text = cell.strip()
+            if text:
+                _put(event, path, _value(path, text))
+        return event
+
+
+def place(name: str) -> Path:
+    """Return where a column of this name belongs in an event.
+
+    ``properties.…``, ``context.…``, ``traits.…`` and ``consent.…`` say so themselves. A name that a visitor's
+    identifier goes by is a trait, and every other name is a property.
+    """
+    first, dot, rest = name.partition(".")
+    prefix = _PREFIXES.get(fold(first))
+    if dot and prefix and rest:
+        return (*prefix, *rest.split("."))
+    known = _PLACES.get(fold(name))
+    if known:
+        return known
+    return ("context", "traits", name) if collect({name: name}) else ("properties", name)
+
+
+def _refuse_clashes(names: Iterable[str], paths: Sequence[Path]) -> None:
+    taken: dict[Path, str] = {}
+    for name, path in zip(names, paths, strict=True):
+        for length in range(1, len(path) + 1):
+            other = taken.get(path[:length])
+            if other is not None:
+                raise ColumnsError(f"the columns {other!r} and {name!r} both stand for {'.'.join(path)}.")
+        if any(one[: len(path)] == path for one in taken):
+            raise ColumnsError(
+                f"the column {name!r} stands for {'.'.join(path)}, which others are a part of."
+            )
+        taken[path] = name
+
+
+def _put(event: dict[str, Any], path: Path, value: Any) -> None:
+    for name in path[:-1]:
+        event = event.setdefault(name, {})
+    event[path[-1]] = value
+
+
+def _value(path: Path, text: str) -> Any:
+    if text.startswith(_NESTED):
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise ColumnsError(f"{'.'.join(path)} begins like JSON, and is none.") from None
+    return _TRUTHS.get(text.lower(), text)

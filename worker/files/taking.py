@@ -1,0 +1,158 @@
+"""Take a file's events into the inbox by the collector's own way, each line once."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import islice
+from typing import Any, Protocol
+
+from worker.collector.auth import Caller
+from worker.collector.cookies import Cookies
+from worker.collector.intake import Offer, TooLargeError, hint, prepare_one
+from worker.collector.visit import Origin, Visit
+from worker.events import json_text
+from worker.events.envelope import EnvelopeError, check_envelope
+from worker.files.lines import Line
+from worker.ledger import inbox, lines
+from worker.ledger.engine import Ledger
+from worker.ledger.inbox import Accepted
+from worker.ledger.sources import Source
+
+LINES_A_STEP = 500
+_NO_TIME = "timestamp must be given: when it happened, not when the file was sent."
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """Hold what is said of all events of a file, where a line itself says nothing."""
+
+    event: str | None = None
+    action_source: str = "offline"
+
+
+@dataclass(slots=True)
+class Taken:
+    """Count lines: taken now, known from before, and wrong ones; ``errors`` has those of one step."""
+
+    taken: int = 0
+    known: int = 0
+    wrong: int = 0
+    errors: list[Line] = field(default_factory=list)
+
+
+class Room(Protocol):
+    """Wait until there is room for more."""
+
+    def __call__(self) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Taker:
+    """Take events for one source; ``offer`` hints at them, and ``room`` waits where too many wait already."""
+
+    ledger: Ledger
+    source: Source
+    manner: Manner
+    offer: Offer
+    now: Callable[[], float]
+    room: Room
+    dry_run: bool = False
+
+    def take(self, found: Iterable[Line]) -> Iterator[Taken]:
+        """Take lines step by step; after each step what it counted is on the disk."""
+        found = iter(found)
+        while step := list(islice(found, LINES_A_STEP)):
+            yield self._step(step)
+
+    def _step(self, step: Sequence[Line]) -> Taken:
+        done = Taken()
+        wanted: dict[bytes, Line] = {}
+        for line in step:
+            try:
+                key, event = self._complete(line)
+            except EnvelopeError as error:
+                done.errors.append(Line(line.number, error=str(error)))
+                continue
+            # Two lines alike are one event: what tells two sales apart has to stand in them.
+            done.known += key in wanted
+            wanted.setdefault(key, Line(line.number, event))
+        with self.ledger.read() as connection:
+            known = lines.known(connection, list(wanted))
+        fresh = self._prepare({key: line for key, line in wanted.items() if key not in known}, done)
+        taken = len(fresh) if self.dry_run else self._store(fresh)
+        done.taken = taken
+        done.known += len(known) + len(fresh) - taken
+        done.wrong = len(done.errors)
+        done.errors.sort(key=lambda line: line.number)
+        return done
+
+    def _complete(self, line: Line) -> tuple[bytes, dict[str, Any]]:
+        if line.error is not None:
+            raise EnvelopeError(*line.error.split(" ", 1))
+        event = completed(line.event, self.manner)
+        digest = fingerprint(event)
+        if event.get("messageId") in (None, ""):
+            event["messageId"] = f"line_{sha256(f'{self.source.id} {digest}'.encode()).hexdigest()[:32]}"
+        key = self.ledger.vault.keyed_hash("line", self.source.id, digest)
+        return key, placed(event, self.manner)
+
+    def _prepare(self, wanted: dict[bytes, Line], done: Taken) -> dict[bytes, Accepted]:
+        caller = Caller(self.source, self.source.id, signed=True)
+        visit = Visit(caller, Origin(None, None, is_browser=False, cookies=Cookies()), self.now())
+        fresh: dict[bytes, Accepted] = {}
+        for key, line in wanted.items():
+            try:
+                fresh[key] = prepare_one(line.event, visit, self.source.id, self.ledger.vault)
+            except (EnvelopeError, TooLargeError) as error:
+                done.errors.append(Line(line.number, error=str(error)))
+        return fresh
+
+    def _store(self, fresh: dict[bytes, Accepted]) -> int:
+        """Note lines and take their events in one transaction: a kill leaves both or neither behind."""
+        if not fresh:
+            return 0
+        self.room()
+        now = self.now()
+        with self.ledger.write() as connection:
+            mine = lines.remember(connection, list(fresh), now)
+            ids = inbox.accept(connection, [one for key, one in fresh.items() if key in mine], now)
+        hint(self.offer, ids)
+        return len(ids)
+
+
+def completed(raw: Any, manner: Manner) -> dict[str, Any]:
+    """Return a line's event with the type and the name that all lines share.
+
+    Raises:
+        EnvelopeError: it is no event, or says not when it happened.
+    """
+    if isinstance(raw, dict):
+        raw = {"type": "track"} | {name: value for name, value in raw.items() if name != "sentAt"}
+        if raw["type"] == "track" and manner.event and not raw.get("event"):
+            raw["event"] = manner.event
+    check_envelope(raw)
+    event: dict[str, Any] = raw
+    # A time of receipt would differ from run to run, and with it the event.
+    if event.get("timestamp") in (None, "") and event["type"] in ("track", "page"):
+        raise EnvelopeError(*_NO_TIME.split(" ", 1))
+    return event
+
+
+def placed(event: dict[str, Any], manner: Manner) -> dict[str, Any]:
+    """Return an event that says where it took place."""
+    context = event.get("context") or {}
+    properties = event.get("properties") or {}
+    if any(holder.get("action_source") for holder in (context, properties)):
+        return event
+    return event | {"context": {**context, "action_source": manner.action_source}}
+
+
+def fingerprint(event: dict[str, Any]) -> str:
+    """Return the same text for the same content, in whatever order it is written down."""
+    return sha256(json_text.write(_sorted(event))).hexdigest()
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _sorted(value[name]) for name in sorted(value)}
+    return [_sorted(one) for one in value] if isinstance(value, list) else value
