@@ -18,6 +18,7 @@ from worker.ledger import migrate
 from worker.ledger.engine import Ledger
 from worker.ledger.vault import SealError
 from worker.settings import Settings, SettingsError
+from worker.telemetry import checks
 
 # gunicorn takes this status for a worker that cannot start, and stops instead of trying for ever.
 CANNOT_START = 3
@@ -45,7 +46,7 @@ def create_app(
         now=now,
     )
     errors.register(app)
-    _add_routes(app, gateway)
+    _add_routes(app, gateway, checks.of_web_process(ledger))
     script.register(app)
     app.after_request(gateway.add_cors_headers)
     app.after_request(_add_security_headers)
@@ -81,7 +82,7 @@ def _from_environment() -> Flask:
     return create_app(ledger, chosen, publisher.offer)
 
 
-def _add_routes(app: Flask, gateway: Gateway) -> None:
+def _add_routes(app: Flask, gateway: Gateway, readiness: checks.Readiness) -> None:
     def add(rule: str, method: str, view: Callable[..., Response]) -> None:
         name = f"{method} {rule}".replace(".", "_")
         app.add_url_rule(rule, name, view, methods=[method], provide_automatic_options=False)
@@ -91,6 +92,7 @@ def _add_routes(app: Flask, gateway: Gateway) -> None:
     add("/v1/events", "POST", gateway.signed)
     add("/v1/<any(t, p, i, g, batch):call>", "OPTIONS", gateway.preflight)
     add("/healthz", "GET", _healthz)
+    add("/readyz", "GET", lambda: errors.answer(*readiness.answer()))
 
 
 def _healthz() -> Response:

@@ -49,6 +49,11 @@ class Ledger:
         self._thread = threading.local()
         self.vault = Vault(self, encryption_keys)
 
+    def ping(self) -> None:
+        """Ask the database for nothing; what it raises tells why it does not answer."""
+        with self.read() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Lend a connection that only reads."""

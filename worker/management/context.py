@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from worker.ledger.engine import Ledger
 from worker.settings import Settings
+from worker.telemetry.checks import Readiness, of_web_process
 
 _NAME = "signal-management"
 
@@ -27,11 +28,12 @@ class Change:
 class _Made:
     ledger: Ledger
     settings: Settings
+    readiness: Readiness
 
 
 def provide(app: Flask, ledger: Ledger, settings: Settings) -> None:
     """Give an app its ledger and settings."""
-    app.extensions[_NAME] = _Made(ledger, settings)
+    app.extensions[_NAME] = _Made(ledger, settings, of_web_process(ledger))
 
 
 def ledger() -> Ledger:
@@ -42,6 +44,11 @@ def ledger() -> Ledger:
 def settings() -> Settings:
     """Return the app's settings."""
     return _made().settings
+
+
+def readiness() -> Readiness:
+    """Return what the app knows of whether it is ready."""
+    return _made().readiness
 
 
 def clock() -> float:
