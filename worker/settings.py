@@ -40,6 +40,7 @@ class Settings:
     admin_token: str
     flower_basic_auth: str
     flower_cookie_secret: str
+    metrics_token: str
     production: bool
     rate_limit_rps: float
     rate_limit_burst: int
@@ -83,6 +84,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         admin_token=_admin_token(read.secret("ADMIN_TOKEN", made_up)),
         flower_basic_auth=_basic_auth(read.secret("FLOWER_BASIC_AUTH", made_up)),
         flower_cookie_secret=read.secret("FLOWER_COOKIE_SECRET", made_up),
+        metrics_token=_metrics_token(read.text("METRICS_TOKEN", "")),
         production=production,
         rate_limit_rps=read.number("RATE_LIMIT_RPS", 100.0, least=0.01, most=100_000),
         rate_limit_burst=int(read.number("RATE_LIMIT_BURST", 200, least=1, most=100_000, kind=int)),
@@ -285,6 +287,12 @@ def _encryption_keys(text: str) -> tuple[str, ...]:
 def _admin_token(token: str) -> str:
     if len(token) < 16 or not token.isascii() or any(c.isspace() for c in token):
         raise SettingsError("ADMIN_TOKEN", "must be at least 16 ASCII characters without spaces.")
+    return token
+
+
+def _metrics_token(token: str) -> str:
+    if token and (len(token) < 16 or not token.isascii() or any(c.isspace() for c in token)):
+        raise SettingsError("METRICS_TOKEN", "must be at least 16 ASCII characters without spaces, or unset.")
     return token
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from ipaddress import ip_network
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.collector import errors, script
@@ -18,7 +18,8 @@ from worker.ledger import migrate
 from worker.ledger.engine import Ledger
 from worker.ledger.vault import SealError
 from worker.settings import Settings, SettingsError
-from worker.telemetry import checks
+from worker.telemetry import access, checks
+from worker.telemetry.metrics import CONTENT_TYPE, Exporter
 
 # gunicorn takes this status for a worker that cannot start, and stops instead of trying for ever.
 CANNOT_START = 3
@@ -47,6 +48,7 @@ def create_app(
     )
     errors.register(app)
     _add_routes(app, gateway, checks.of_web_process(ledger))
+    _add_metrics(app, Exporter(ledger), settings.metrics_token)
     script.register(app)
     app.after_request(gateway.add_cors_headers)
     app.after_request(_add_security_headers)
@@ -93,6 +95,15 @@ def _add_routes(app: Flask, gateway: Gateway, readiness: checks.Readiness) -> No
     add("/v1/<any(t, p, i, g, batch):call>", "OPTIONS", gateway.preflight)
     add("/healthz", "GET", _healthz)
     add("/readyz", "GET", lambda: errors.answer(*readiness.answer()))
+
+
+def _add_metrics(app: Flask, exporter: Exporter, token: str) -> None:
+    def show() -> Response:
+        if not access.may_read(request.headers, request.remote_addr, token):
+            raise errors.RefusedError(403, "FORBIDDEN", access.REFUSAL)
+        return Response(exporter.text(), content_type=CONTENT_TYPE)
+
+    app.add_url_rule("/metrics", "metrics", show, methods=["GET"], provide_automatic_options=False)
 
 
 def _healthz() -> Response:

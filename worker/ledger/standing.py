@@ -1,10 +1,24 @@
 """Tell how much waits, for each integration and each ad account, and for how long."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
-from worker.ledger.schema import BatchStatus, State, ad_account, batch, delivery
+from worker.ledger.schema import (
+    BatchStatus,
+    State,
+    ad_account,
+    batch,
+    credential,
+    delivery,
+    inbox,
+    integration,
+)
+
+_PAUSED, _BREAKER = "paused", "breaker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +57,97 @@ def in_flight(connection: Connection) -> dict[str, Waiting]:
         .group_by(ad_account.c.ad_account_id)
     )
     return {row.ad_account_id: Waiting(int(row.n), row.created_at) for row in connection.execute(wanted)}
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStanding:
+    """Hold what one ad account has to do and may do; times are in Unix seconds.
+
+    ``pending`` counts up to a bound for each integration. ``rate_tokens`` is how many requests may go at once.
+    """
+
+    ad_account_id: str
+    pending: int
+    pending_since: float | None
+    in_flight: int
+    in_flight_since: float | None
+    paused: bool
+    breaker_open: bool
+    rate_tokens: float
+
+
+def accounts(connection: Connection, now: float, most_pending: int) -> list[AccountStanding]:
+    """Return where each ad account that an integration uses stands, in the order of their ids."""
+    flying, waiting = in_flight(connection), _pending_by_account(connection, most_pending)
+    troubled = _troubled(connection)
+    wanted = select(ad_account).where(ad_account.c.id.in_(select(integration.c.ad_account)))
+    return [
+        _standing(row, waiting.get(row.id), flying.get(row.ad_account_id), troubled.get(row.id, ()), now)
+        for row in connection.execute(wanted.order_by(ad_account.c.ad_account_id))
+    ]
+
+
+def inbox_since(connection: Connection) -> float | None:
+    """Return when the oldest event that waits to be ingested came in; one that was parked waits for a hand."""
+    waiting = select(inbox.c.received_at).where(inbox.c.parked_reason.is_(None))
+    return connection.scalar(waiting.order_by(inbox.c.id).limit(1))
+
+
+def _standing(
+    row: Any, pending: Waiting | None, flying: Waiting | None, troubles: Sequence[str], now: float
+) -> AccountStanding:
+    spent = max(0.0, row.arrival_at - now) * row.rate_limit_rps
+    return AccountStanding(
+        ad_account_id=row.ad_account_id,
+        pending=pending.deliveries if pending else 0,
+        pending_since=pending.since if pending else None,
+        in_flight=flying.deliveries if flying else 0,
+        in_flight_since=flying.since if flying else None,
+        paused=_PAUSED in troubles,
+        breaker_open=_BREAKER in troubles,
+        rate_tokens=max(0.0, row.rate_limit_burst - spent),
+    )
+
+
+def _troubled(connection: Connection) -> dict[int, list[str]]:
+    """Return what troubles ad accounts; a credential that no integration uses any more troubles nobody."""
+    found: dict[int, list[str]] = defaultdict(list)
+    used = select(credential.c.ad_account, credential.c.paused_at, credential.c.breaker_open_until).where(
+        credential.c.id.in_(select(integration.c.credential_id))
+    )
+    for row in connection.execute(used):
+        if row.paused_at is not None:
+            found[row.ad_account].append(_PAUSED)
+        if row.breaker_open_until is not None:
+            found[row.ad_account].append(_BREAKER)
+    return found
+
+
+def _pending_by_account(connection: Connection, most: int) -> dict[int, Waiting]:
+    found: dict[int, Waiting] = {}
+    for test in (False, True):
+        for offline in (False, True):
+            for account, n, since in connection.execute(_pending_of_kind(most, test, offline)):
+                if since is not None:
+                    so_far = found.get(account, Waiting(0, since))
+                    found[account] = Waiting(so_far.deliveries + n, min(so_far.since, since))
+    return found
+
+
+def _pending_of_kind(most: int, test: bool, offline: bool) -> Select[Any]:
+    # Exactly the columns of the index of pending deliveries, so that nothing but its beginning is read.
+    pending = (
+        select(delivery.c.accepted_at)
+        .where(
+            delivery.c.integration_id == integration.c.id,
+            delivery.c.test == test,
+            delivery.c.offline == offline,
+            delivery.c.state == State.OPEN.value,
+            delivery.c.batch_id.is_(None),
+        )
+        .correlate(integration)
+    )
+    some = pending.limit(most).subquery()
+    counted = select(func.count()).select_from(some).scalar_subquery()
+    first = pending.order_by(delivery.c.id).limit(1).scalar_subquery()
+    return select(integration.c.ad_account, counted, first)

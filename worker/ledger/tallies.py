@@ -40,9 +40,13 @@ def append(connection: Connection, counts: Counter[Entry], now: float) -> None:
     insert_all(connection, insert(tally), rows)
 
 
-def totals(connection: Connection) -> Counter[str]:
-    """Sum every outcome over all time."""
+def totals(connection: Connection, since_hour: int = 0, before_hour: int | None = None) -> Counter[str]:
+    """Sum every outcome over all time, or over some hours."""
     summed = select(tally.c.outcome, func.sum(tally.c.n)).where(_is_move()).group_by(tally.c.outcome)
+    if since_hour:
+        summed = summed.where(tally.c.hour >= since_hour)
+    if before_hour is not None:
+        summed = summed.where(tally.c.hour < before_hour)
     return Counter({outcome: int(n) for outcome, n in connection.execute(summed)})
 
 

@@ -22,6 +22,7 @@ from worker.management import (
     headers,
     health,
     integrations,
+    metrics,
     parked,
     reports,
     sources,
@@ -51,7 +52,7 @@ def create_app(ledger: Ledger, settings: Settings) -> Flask:
     api = _Api(app)
     for room in (sources, integrations, accounts, failed, parked, reports, explain, audit):
         api.register_blueprint(room.blueprint)
-    for plain in (health.blueprint, docs.blueprint, pages.blueprint):
+    for plain in (health.blueprint, metrics.blueprint, docs.blueprint, pages.blueprint):
         app.register_blueprint(plain)
     errors.register(app)
     return app

@@ -19,7 +19,7 @@ from worker.management.throttle import SlidingWindow
 REQUESTS_A_MINUTE = 100
 # A script with an old token asks often and harms nobody; tokens are too long for so few guesses.
 MOST_WRONG_TOKENS, MOST_WRONG_TOKENS_ALTOGETHER = 1_000, 20_000
-OPEN_ENDPOINTS = frozenset({"health.healthz", "health.readyz"})
+OPEN_ENDPOINTS = frozenset({"health.healthz", "health.readyz", "metrics.show"})
 # The pages for people look after themselves: they know sessions, and show a page where this says 401.
 UI = "ui"
 SESSION_COOKIE = "signal_session"

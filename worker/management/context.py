@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from worker.ledger.engine import Ledger
 from worker.settings import Settings
 from worker.telemetry.checks import Readiness, of_web_process
+from worker.telemetry.metrics import Exporter
 
 _NAME = "signal-management"
 
@@ -29,11 +30,12 @@ class _Made:
     ledger: Ledger
     settings: Settings
     readiness: Readiness
+    exporter: Exporter
 
 
 def provide(app: Flask, ledger: Ledger, settings: Settings) -> None:
     """Give an app its ledger and settings."""
-    app.extensions[_NAME] = _Made(ledger, settings, of_web_process(ledger))
+    app.extensions[_NAME] = _Made(ledger, settings, of_web_process(ledger), Exporter(ledger))
 
 
 def ledger() -> Ledger:
@@ -49,6 +51,11 @@ def settings() -> Settings:
 def readiness() -> Readiness:
     """Return what the app knows of whether it is ready."""
     return _made().readiness
+
+
+def exporter() -> Exporter:
+    """Return what writes the app's metrics."""
+    return _made().exporter
 
 
 def clock() -> float:
