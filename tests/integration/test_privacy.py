@@ -118,6 +118,9 @@ def test_personal_data_shows_in_no_log_in_no_page_of_flower_and_in_no_file(stack
         if file.is_file():
             assert (file.name, []) == (file.name, _found_in(file.read_bytes()))
             assert shop.key.encode() not in file.read_bytes() or file.name.startswith("signal.db")
+    for url in (stack.collector_url, stack.management_url):
+        for path in ("/metrics", "/readyz"):
+            assert (path, []) == (path, _found_in(requests.get(url + path, timeout=15).content))
     failed = stack.command("failed", "list")
     assert (failed.returncode, []) == (0, _found_in(failed.stdout.encode()))
 
@@ -157,3 +160,42 @@ def test_explaining_prints_no_personal_data_unless_asked(stack: Stack) -> None:
     done = stack.command("explain", "--ip", VISITOR.ip, "--user-agent", VISITOR.user_agent, stdin=body)
     assert (done.returncode, done.stderr) == (0, "")
     assert _found_in(done.stdout.encode()) == []
+
+
+def test_no_refusal_repeats_what_was_sent_nor_writes_it_into_a_log(stack: Stack) -> None:
+    # A field that nobody knows is named in the sentence, to whoever sent it; values never are.
+    shop = Shop(stack)
+    key = {"Authorization": f"Bearer {shop.key}"}
+    admin = {"Authorization": f"Bearer {stack.settings.admin_token}"}
+    told = f"{EMAIL} {TOKEN}"
+    source = {"name": "Shop", "domain": told}
+    integration = {
+        "source_id": shop.source_id,
+        "vendor": told,
+        "name": "Pinterest",
+        "config": {"ad_account_id": told, "access_token": TOKEN, "test_code": told},
+    }
+    calls: list[tuple[str, str, dict[str, str], object]] = [
+        ("POST", "/v1/t", {"Authorization": f"Bearer {TOKEN}"}, TRAITS),
+        ("POST", "/v1/t", {"Authorization": f"Basic {told}"}, TRAITS),
+        ("POST", f"/v1/t?key={quote(told)}", {}, TRAITS),
+        ("POST", "/v1/events", {"X-Source-Id": EMAIL, "X-Signature": TOKEN, "X-Timestamp": "1"}, TRAITS),
+        ("POST", f"/v1/{quote(EMAIL)}", key, TRAITS),
+        ("POST", "/v1/batch", key, told),
+        ("GET", f"/metrics?token={TOKEN}", {"Authorization": f"Bearer {TOKEN}", "Via": EMAIL}, None),
+    ]
+    managed: list[tuple[str, str, dict[str, str], object]] = [
+        ("GET", "/v1/admin/sources", {"Authorization": f"Bearer {TOKEN}"}, None),
+        ("GET", "/metrics", {"X-Forwarded-For": VISITOR.ip}, None),
+        ("POST", "/v1/admin/sources", admin, source),
+        ("POST", "/v1/admin/integrations", admin, integration),
+        ("POST", "/v1/admin/integrations", admin, told),
+    ]
+    for url, asked in ((stack.collector_url, calls), (stack.management_url, managed)):
+        for method, path, headers, body in asked:
+            answer = requests.request(method, url + path, json=body, headers=headers, timeout=15)
+            assert 400 <= answer.status_code < 500, (method, path, answer.status_code)
+            said = answer.content + str(answer.headers).encode()
+            assert (method, path, []) == (method, path, _found_in(said))
+    for name in stack.running:
+        assert (name, []) == (name, _found_in(stack.log(name).encode()))
