@@ -3,18 +3,16 @@
 import re
 from functools import lru_cache
 
+from crawleruseragents import is_crawler
+
 _LONGEST = 1024
 
-# Pinterest's own first. Words that only programs use stand for the many; names for those that do without.
+# What the kept list of crawlers leaves out: Pinterest's own old name, words that only programs use, and libraries.
 # Cubot makes telephones.
-_BOT = re.compile(
-    r"pinterest(bot|/0\.)|(?<!cu)bot\b|crawl|spider|slurp|headless|lighthouse|pagespeed|preview|monitor(ing)?\b|uptime"
+_PROGRAM = re.compile(
+    r"pinterest/0\.|(?<!cu)bot\b|crawl|spider|headless|lighthouse|monitor(ing)?\b|uptime"
     r"|^(curl|wget|python|java|go-http|okhttp|axios|node|php|ruby|perl|libwww|apache-httpclient|postman)\b"
-    r"|facebookexternalhit|facebookcatalog|meta-external|whatsapp/|googleother|google-|feedfetcher|mediapartners"
-    r"|apis-google|bingpreview|baiduspider|yandex\w*bot|ia_archiver|archive\.org|bytespider|petalbot|semrush|ahrefs"
-    r"|mj12|dataforseo|screaming frog|phantomjs|puppeteer|playwright|selenium|gtmetrix|pingdom|statuscake"
-    r"|chatgpt-user|claude-|perplexity|ccbot|amazonbot|applebot|scrapy|httrack|nutch|embedly"
-    r"|quora link|skypeuripreview"
+    r"|googleother|google-|-google\b|meta-external|puppeteer|playwright|selenium|chatgpt-user|claude-|perplexity"
 )
 
 
@@ -23,6 +21,7 @@ def is_bot(user_agent: str | None) -> bool:
     return bool(user_agent) and _is_bot(str(user_agent)[:_LONGEST])
 
 
+# A look at the list takes about 0.1 ms, and a shop's visitors share few user agents.
 @lru_cache(maxsize=4096)
 def _is_bot(user_agent: str) -> bool:
-    return bool(_BOT.search(user_agent.strip().lower()))
+    return bool(_PROGRAM.search(user_agent.strip().lower())) or is_crawler(user_agent)
