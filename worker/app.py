@@ -9,6 +9,16 @@ app = Celery("worker")
 app.config_from_object("celeryconfig")
 
 
+@signals.worker_init.connect
+@signals.beat_init.connect
+def refuse_a_strange_ledger(**_: Any) -> None:
+    """Stop before the first task where the keys or the tables do not fit; see `await_ledger`."""
+    from worker.starting import await_ledger
+    from worker.wiring import ledger
+
+    await_ledger(ledger())
+
+
 # A bulk makes some hundred thousand objects and lets go of all of them at its end; by its usual measure the
 # garbage collector walks over them, and over all of the program, dozens of times in between: a tenth of the time.
 @signals.worker_init.connect

@@ -12,6 +12,7 @@ from flask import Flask
 
 from tests.management.conftest import TOKEN, Api
 from worker.ledger.engine import Ledger
+from worker.ledger.vault import LACKS_KEY
 from worker.management import app as management
 from worker.management.docs import is_docs
 from worker.management.integration_shapes import CONFIG_PROPERTIES
@@ -156,7 +157,7 @@ def test_it_starts_on_a_ledger_that_is_laid_down(environ: dict[str, str]) -> Non
     ("wrong", "sentence"),
     [
         ({"RATE_LIMIT_RPS": "many"}, "RATE_LIMIT_RPS must be a number, not 'many'."),
-        ({"ENCRYPTION_KEY": "11" * 32}, "ENCRYPTION_KEY lacks the key that this ledger was written with"),
+        ({"ENCRYPTION_KEY": "11" * 32}, LACKS_KEY),
         (
             {"DATABASE_URL": "postgresql://a:b@127.0.0.1:1/c"},
             "The ledger cannot be opened: OperationalError. DATABASE_URL names it.",

@@ -16,8 +16,7 @@ ACTOR = "command line"
 
 def opened() -> Ledger:
     """Return the ledger, once it is sure that its tables and keys fit."""
-    migrate.check(ledger())
-    ledger().vault.check()
+    migrate.check_all(ledger())
     return ledger()
 
 

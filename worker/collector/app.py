@@ -75,8 +75,7 @@ def _from_environment() -> Flask:
 
     chosen = settings()
     ledger = Ledger(chosen.database_url, chosen.encryption_keys)
-    migrate.check(ledger)
-    ledger.vault.check()
+    migrate.check_all(ledger)
     publisher = HintPublisher(celery)
     # gunicorn's workers end by sys.exit, so that this runs in each of them after its last request.
     atexit.register(ledger.dispose)

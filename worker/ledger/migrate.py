@@ -32,20 +32,38 @@ def migrate(ledger: Ledger) -> None:
         command.upgrade(_config(connection), "head")
 
 
+def head() -> str:
+    """Return the version that this code needs."""
+    return ScriptDirectory.from_config(_config(None)).get_current_head() or ""
+
+
 def check(ledger: Ledger) -> None:
-    """Compare the database's version with the code's.
+    """Compare the database's version with the code's; a later one is good, for migrations only add.
+
+    So a process of the version before may be restarted after a migration, in the middle of an upgrade.
 
     Raises:
         MigrationsMissingError: telling which command helps.
     """
-    wanted = ScriptDirectory.from_config(_config(None)).get_current_head()
+    wanted = head()
     with ledger.read() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
-    if found != wanted:
+    if found is None or found < wanted:
         state = f"is at version {found}" if found else "has no tables yet"
         raise MigrationsMissingError(
             f"The ledger {state}, this code needs {wanted}: run `python -m worker migrate`."
         )
+
+
+def check_all(ledger: Ledger) -> None:
+    """Make sure that a process may work on a ledger: its tables fit, and its key ring opens everything.
+
+    Raises:
+        MigrationsMissingError: a migration is missing.
+        SealError: ENCRYPTION_KEY is not, or not all of, what the ledger was written with.
+    """
+    check(ledger)
+    ledger.vault.check()
 
 
 def _config(connection: Connection | None) -> Config:

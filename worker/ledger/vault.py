@@ -22,6 +22,10 @@ KEY_ID_BYTES = 4
 LARGEST_KEY_NUMBER = 2**31 - 1
 MASTER_ID_BYTES = 4
 SECONDS_A_DAY = 86_400
+LACKS_KEY = (
+    "ENCRYPTION_KEY lacks the key that this ledger was written with. Nothing is lost: give the former key "
+    "again (while rotating, both of them: new,old)."
+)
 
 
 class SealError(Exception):
@@ -139,6 +143,8 @@ class Vault:
         return (row.id, self._unwrap(row.wrapped)) if row else None
 
     def _make(self, purpose: str, day: int) -> None:
+        # A process with a strange key must not write anything that the others then cannot open.
+        self.check()
         values = {
             "purpose": purpose,
             "day": day,
@@ -169,7 +175,7 @@ class Vault:
     def _unwrap(self, wrapped: bytes) -> bytes:
         master = self._ring.get(wrapped[:MASTER_ID_BYTES])
         if master is None:
-            raise SealError("ENCRYPTION_KEY lacks the key that this ledger was written with")
+            raise SealError(LACKS_KEY)
         nonce = wrapped[MASTER_ID_BYTES : MASTER_ID_BYTES + NONCE_BYTES]
         try:
             return master.decrypt(nonce, wrapped[MASTER_ID_BYTES + NONCE_BYTES :], b"data key")

@@ -63,8 +63,7 @@ def application() -> Flask:
     try:
         wanted = settings()
         ledger = Ledger(wanted.database_url, wanted.encryption_keys)
-        migrate.check(ledger)
-        ledger.vault.check()
+        migrate.check_all(ledger)
     except (SettingsError, migrate.MigrationsMissingError, SealError) as error:
         _stop(str(error))
     except (SQLAlchemyError, OSError) as error:
