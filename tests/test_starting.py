@@ -75,15 +75,11 @@ def test_a_worker_waits_for_a_database_that_is_away(monkeypatch: pytest.MonkeyPa
     assert len(naps) == 3
 
 
-def test_a_worker_of_the_version_before_starts_on_a_ledger_that_was_migrated_further(ledger: Ledger) -> None:
-    with ledger.write() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    try:
-        await_ledger(ledger)
-    finally:
-        head = migrate.head()
-        with ledger.write() as connection:
-            connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{head}'")
+def test_a_worker_of_the_version_before_starts_on_a_ledger_that_was_migrated_further(
+    monkeypatch: pytest.MonkeyPatch, ledger: Ledger
+) -> None:
+    monkeypatch.setattr(migrate, "head", lambda: "0001")
+    await_ledger(ledger)
 
 
 def test_the_right_keys_start(ledger: Ledger) -> None:
