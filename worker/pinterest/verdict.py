@@ -2,28 +2,20 @@
 
 import json
 import re
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
-from requests.structures import CaseInsensitiveDict
-
-from worker.pinterest.backoff import LONGEST_AFTER_SECONDS
 from worker.pinterest.client import Answer, Trouble
+from worker.pinterest.masking import mask
+from worker.pinterest.waits import rate_limit_seconds, retry_after_seconds
 
-# A refusal for speed that names no time: Pinterest's limits are per second and per minute.
-_RATE_LIMITED_SECONDS = 5.0
 # An endpoint that was switched off does not come back within seconds.
 _SWITCHED_OFF_SECONDS = 900.0
 _SWITCHED_OFF_CODE = "4197"
 
 _UNREADABLE_ANSWERS = 2
-
-LONGEST_REASON = 300
 
 
 class ReasonClass(StrEnum):
@@ -203,7 +195,7 @@ _ACCOUNTS_FAULT = re.compile(r"invalid ad[ _]account([ _]id)?\.?", re.IGNORECASE
 
 def _refused(answer: Answer, status: int, document: object, reason: str) -> Verdict:
     if status == 429:
-        return Again(ReasonClass.RATE_LIMITED, reason, _rate_limit_seconds(answer), False, True)
+        return Again(ReasonClass.RATE_LIMITED, reason, rate_limit_seconds(answer.headers), False, True)
     if status in _PAUSES:
         return PauseAccount(_PAUSES[status], reason)
     if status == 400 and _ACCOUNTS_FAULT.fullmatch(_text(document, "message").strip()):
@@ -218,7 +210,7 @@ def _refused(answer: Answer, status: int, document: object, reason: str) -> Verd
 
 def _not_done(answer: Answer, status: int, document: object, reason: str) -> Verdict:
     if status == 503 and isinstance(document, dict) and str(document.get("code")) == _SWITCHED_OFF_CODE:
-        after_seconds = max(_SWITCHED_OFF_SECONDS, _retry_after_seconds(answer) or 0.0)
+        after_seconds = max(_SWITCHED_OFF_SECONDS, retry_after_seconds(answer.headers) or 0.0)
         return Again(ReasonClass.SWITCHED_OFF, reason, after_seconds, True, True)
     if 500 <= status < 600:
         return _again(answer, ReasonClass.UNAVAILABLE, reason)
@@ -228,7 +220,7 @@ def _not_done(answer: Answer, status: int, document: object, reason: str) -> Ver
 
 
 def _again(answer: Answer, reason_class: str, reason: str, *, outcome_known: bool = False) -> Again:
-    return Again(reason_class, reason, _retry_after_seconds(answer), True, outcome_known)
+    return Again(reason_class, reason, retry_after_seconds(answer.headers), True, outcome_known)
 
 
 def _fail_all(reason_class: str, reason: str, events: int) -> Settle:
@@ -303,107 +295,3 @@ def _oddity(document: object, events: object, events_sent: int) -> str:
         return f"the answer lists {len(events)} events where {events_sent} were sent"
     words = sorted({_text(entry, "status") for entry in events})
     return f"the answer knows only the statuses {', '.join(map(repr, words[:3]))}"
-
-
-# Reading the headers
-
-_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
-# No limit is reset in three years: such a number is a time, not a wait.
-_LEAST_UNIX_TIME = 1e8
-
-
-def _retry_after_seconds(answer: Answer) -> float | None:
-    headers: Mapping[str, str] = CaseInsensitiveDict(answer.headers)
-    told = headers.get("Retry-After", "").strip()
-    if _NUMBER.fullmatch(told):
-        return min(float(told), LONGEST_AFTER_SECONDS)
-    # Both times are by Pinterest's clock, so that ours may be wrong.
-    until, now = _time(told), _time(headers.get("Date", ""))
-    return _bounded((until - now).total_seconds()) if until and now else None
-
-
-def _rate_limit_seconds(answer: Answer) -> float:
-    told = _retry_after_seconds(answer)
-    if told is not None:
-        return told
-    headers: Mapping[str, str] = CaseInsensitiveDict(answer.headers)
-    reset = re.split("[,;]", headers.get("X-RateLimit-Reset", ""))[0].strip()
-    if not _NUMBER.fullmatch(reset):
-        return _RATE_LIMITED_SECONDS
-    if float(reset) < _LEAST_UNIX_TIME:
-        return _bounded(float(reset))
-    now = _time(headers.get("Date", ""))
-    return _bounded(float(reset) - now.timestamp()) if now else _RATE_LIMITED_SECONDS
-
-
-def _bounded(seconds: float) -> float:
-    return min(max(seconds, 0.0), LONGEST_AFTER_SECONDS)
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        time = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    return time if time.tzinfo else None
-
-
-# Masking
-
-# Far more than is kept, and little enough that a hostile text costs no time.
-_MASKED_CHARACTERS = 2000
-
-# Where a word begins and ends in JSON, in prose and in an address.
-_EDGE = r"\s\"'<>(){}\[\],;:=?&/"
-
-_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), put)
-    for pattern, put in (
-        (r"(?i)\bbearer\s+\S+", "[token]"),
-        (r"(?i)((?:token|authorization)[\"']?\s?[:=]\s?[\"']?)[^\s\"',;]+", r"\1[token]"),
-        (r"(?i)\bpin[acr]_\S+", "[token]"),
-        # A page's address may carry anything behind its path.
-        (r"(https?://[^\s\"'?#]{1,500})[?#][^\s\"']*", r"\1?[…]"),
-        (rf"(?<![^{_EDGE}])(?:[^{_EDGE}@%]|%(?!40))+(?:@|%40)[^{_EDGE}@]+", "[e-mail]"),
-        (r"Mozilla/[^\"'\]}]*", "[user agent]"),
-        # Hashes, click ids and whatever else is long and has a digit in it.
-        (r"(?<![\w+/=-])(?=[\w+/=-]*\d)[\w+/=-]{20,}", "[id]"),
-        (r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d)", "[ip]"),
-        (r"(?i)(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])", "[ip]"),
-        (r"\+?\d(?:[ ()./\u2013-]{0,2}\d){6,}", "[number]"),
-    )
-)
-
-
-def mask(text: str) -> str:
-    """Cut from Pinterest's words what may be a person's, or a secret: they echo what they were sent.
-
-    E-mail and IP addresses, phone numbers and other long numbers, hashes and ids, tokens, user agents and the
-    queries of addresses go. One line without control characters stays, of at most 300 characters.
-    """
-    if not text:
-        return ""
-    words = _words(text[:_MASKED_CHARACTERS])
-    if len(text) > _MASKED_CHARACTERS:
-        # What the cut left of the last word could be half an address, which nothing would know for one.
-        words[-1:] = ["…"]
-    text = " ".join(words)
-    for pattern, put in _SECRETS:
-        text = pattern.sub(put, text)
-    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
-
-
-def _words(text: str) -> list[str]:
-    """Split into words of visible characters, full-width and other look-alikes in their plain form."""
-    if not (text.isascii() and text.isprintable()):
-        text = unicodedata.normalize("NFKC", text)
-        text = "".join(map(_visible, text))
-    return text.split()
-
-
-def _visible(character: str) -> str:
-    category = unicodedata.category(character)
-    # An invisible joiner would hide what is to be masked.
-    if category == "Cf":
-        return ""
-    return " " if category[0] in "CZ" else character
