@@ -6,7 +6,9 @@ from sqlalchemy import delete
 
 from tests.cli.conftest import Shell
 from tests.integration import document
+from tests.ledger.shop import NOW, place
 from worker.embedded.first_run import AD_ACCOUNT_ID
+from worker.ledger import accounts
 from worker.ledger.schema import State, delivery
 
 EM = "836f82db99121b3481011f16b49dfa5fbc714a0d1b1b9f784a1ebbbf5b39577f"
@@ -24,6 +26,23 @@ def test_accounts_are_paused_and_resumed_once(shell: Shell) -> None:
     assert shell.good("accounts", "pause", AD_ACCOUNT_ID) == "It was paused already.\n"
     assert shell.good("accounts", "resume", AD_ACCOUNT_ID).startswith("Resumed")
     assert shell.good("accounts", "resume", AD_ACCOUNT_ID) == "It was running already.\n"
+
+
+def test_one_command_stops_everything_and_one_lets_it_go_on(shell: Shell) -> None:
+    """The kill switch; what the delivery paused for a reason of its own is no part of it."""
+    refused = place(shell.ledger, "src_refused", "42")
+    with shell.ledger.write() as connection:
+        accounts.pause(connection, refused.credential_id, "unauthorized", "HTTP 401", "delivery", NOW)
+    assert shell.run("accounts", "pause").exit_code == 2
+    assert shell.run("accounts", "pause", "42", "--all").exit_code == 2
+    assert shell.good("accounts", "pause", "--all", "--reason", "Legal asked.") == "Paused 2 ad accounts.\n"
+    assert shell.good("accounts", "list").count("by command line: Legal asked.") == 2
+    assert shell.good("accounts", "pause", "--all") == "Paused 0 ad accounts.\n"
+    with shell.ledger.write() as connection:
+        accounts.resume(connection, refused.credential_id)
+        accounts.pause(connection, refused.credential_id, "unauthorized", "HTTP 401", "delivery", NOW)
+    assert shell.good("accounts", "resume", "--all").startswith("Resumed 1 ad accounts")
+    assert "HTTP 401" in shell.good("accounts", "list")
 
 
 def test_an_accounts_rate_is_set(shell: Shell) -> None:

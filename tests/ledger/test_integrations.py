@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.ledger.shop import NOW, RATE, TOKEN, pend, place
 from worker.ledger import accounts, integrations, sources
-from worker.ledger.accounts import Rate
+from worker.ledger.accounts import BY_HAND, Rate
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
 from worker.ledger.schema import ad_account, credential, integration, source
@@ -46,6 +46,44 @@ def test_no_token_stands_in_the_database_in_clear(ledger: Ledger) -> None:
             assert TOKEN.encode() not in b"".join(
                 bytes(x) for row in rows for x in row if isinstance(x, bytes)
             )
+
+
+def paused_class(ledger: Ledger, where: Integration) -> str | None:
+    with ledger.read() as connection:
+        return accounts.find(connection, where.credential_id).paused_class
+
+
+def set_paused(ledger: Ledger, where: Integration, paused: str | None) -> None:
+    with ledger.write() as connection:
+        if paused is None:
+            assert accounts.resume(connection, where.credential_id)
+        else:
+            assert accounts.pause(connection, where.credential_id, paused, "Legal asked.", "kim", NOW)
+
+
+def test_no_new_token_ends_what_a_hand_has_stopped(ledger: Ledger) -> None:
+    shop = place(ledger)
+    set_paused(ledger, shop, "unauthorized")
+    # A hand's pause takes the place of the delivery's own, which a new token would end.
+    set_paused(ledger, shop, BY_HAND)
+    new = change(ledger, shop, "pina_the_next_token")
+    assert new.credential_id != shop.credential_id
+    assert paused_class(ledger, new) == BY_HAND
+    assert paused_class(ledger, change(ledger, new, "pina_the_next_token")) == BY_HAND
+    # Nor does a token that another shop brings for the same ad account.
+    assert paused_class(ledger, place(ledger, "src_other", token="pina_of_the_other")) == BY_HAND
+    set_paused(ledger, new, None)
+    # The old token has been stopped with the rest, and is good again now that its time has come back.
+    assert paused_class(ledger, change(ledger, new, TOKEN)) is None
+
+
+def test_a_hand_that_stops_one_token_leaves_the_others_of_its_ad_account_alone(ledger: Ledger) -> None:
+    stopped, running = place(ledger), place(ledger, "src_other", token="pina_of_the_other")
+    set_paused(ledger, stopped, BY_HAND)
+    assert paused_class(ledger, change(ledger, running, "pina_the_next_token")) is None
+    assert paused_class(ledger, stopped) == BY_HAND
+    # The stopped token itself is no way around, whoever gives it.
+    assert paused_class(ledger, change(ledger, running, TOKEN)) == BY_HAND
 
 
 def test_a_new_token_resumes_its_account_and_the_old_one_stays_paused(ledger: Ledger) -> None:

@@ -7,7 +7,7 @@ import click
 from worker.cli.opening import ACTOR, moment, opened
 from worker.ledger import accounts as ledger_accounts
 from worker.ledger import audit
-from worker.ledger.accounts import Credential, Rate
+from worker.ledger.accounts import BY_HAND, Credential, Rate
 from worker.ledger.engine import Ledger
 
 
@@ -36,32 +36,50 @@ def list_accounts() -> None:
 
 
 @accounts.command()
-@click.argument("ad_account_id")
+@click.argument("ad_account_id", required=False)
+@click.option(
+    "--all", "everything", is_flag=True, help="Every ad account: nothing goes to Pinterest any more."
+)
 @click.option("--reason", default="Paused by hand.", show_default=True)
-def pause(ad_account_id: str, reason: str) -> None:
-    """Stop sending to an ad account; its events wait."""
-    ledger = opened()
-    changed = 0
-    with ledger.write() as connection:
-        for one in _of(ledger, ad_account_id):
-            changed += ledger_accounts.pause(connection, one.id, "by_hand", reason, ACTOR, time.time())
-        audit.write(
-            connection, time.time(), ACTOR, "account.pause", ad_account_id, {"reason": [None, reason]}
-        )
-    click.echo("Paused." if changed else "It was paused already.")
+def pause(ad_account_id: str | None, everything: bool, reason: str) -> None:
+    """Stop sending to an ad account, or to --all of them; events are taken as ever, and wait.
+
+    A new token does not end it.
+    """
+    paused = 0
+    for name, credentials in _chosen(ad_account_id, everything).items():
+        with opened().write() as connection:
+            changed = [
+                ledger_accounts.pause(connection, one.id, BY_HAND, reason, ACTOR, time.time())
+                for one in credentials
+            ]
+            changes = {"reason": [None, reason]}
+            audit.write(connection, time.time(), ACTOR, "account.pause", name, changes)
+        paused += any(changed)
+    if everything:
+        click.echo(f"Paused {paused:,} ad accounts.")
+    else:
+        click.echo("Paused." if paused else "It was paused already.")
 
 
 @accounts.command()
-@click.argument("ad_account_id")
-def resume(ad_account_id: str) -> None:
-    """Send to an ad account again."""
-    ledger = opened()
-    changed = 0
-    with ledger.write() as connection:
-        for one in _of(ledger, ad_account_id):
-            changed += ledger_accounts.resume(connection, one.id)
-        audit.write(connection, time.time(), ACTOR, "account.resume", ad_account_id, {})
-    click.echo("Resumed; what waits goes out within seconds." if changed else "It was running already.")
+@click.argument("ad_account_id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every ad account that was paused by hand.")
+def resume(ad_account_id: str | None, everything: bool) -> None:
+    """Send to an ad account again, or to --all that were paused by hand."""
+    resumed = 0
+    for name, credentials in _chosen(ad_account_id, everything).items():
+        # What the delivery paused has a reason of its own, such as a token that was refused.
+        wanted = [one for one in credentials if not everything or one.paused_class == BY_HAND]
+        with opened().write() as connection:
+            changed = [ledger_accounts.resume(connection, one.id) for one in wanted]
+            if wanted:
+                audit.write(connection, time.time(), ACTOR, "account.resume", name, {})
+        resumed += any(changed)
+    if everything:
+        click.echo(f"Resumed {resumed:,} ad accounts; what waits goes out within seconds.")
+    else:
+        click.echo("Resumed; what waits goes out within seconds." if resumed else "It was running already.")
 
 
 @accounts.command()
@@ -77,6 +95,20 @@ def rate(ad_account_id: str, rps: float, burst: int) -> None:
         ledger_accounts.set_rate(connection, known.ad_account, Rate(rps, burst))
         audit.write(connection, time.time(), ACTOR, "account.rate", ad_account_id, changes)
     click.echo("Set; it holds from the next request on.")
+
+
+def _chosen(ad_account_id: str | None, everything: bool) -> dict[str, list[Credential]]:
+    """Return the credentials in use of one ad account, or of all of them."""
+    if (ad_account_id is None) != everything:
+        raise click.UsageError("Name an ad account, or say --all.")
+    ledger = opened()
+    if ad_account_id is not None:
+        return {ad_account_id: _of(ledger, ad_account_id)}
+    found: dict[str, list[Credential]] = {}
+    with ledger.read() as connection:
+        for one in ledger_accounts.in_use(connection):
+            found.setdefault(one.ad_account_id, []).append(one)
+    return found
 
 
 def _of(ledger: Ledger, ad_account_id: str) -> list[Credential]:

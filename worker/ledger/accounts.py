@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from worker.ledger.rows import upsert
@@ -12,6 +12,8 @@ from worker.ledger.schema import IS_LIVE, ad_account, batch, credential, integra
 from worker.ledger.vault import Vault
 
 TOKEN = b"access token"
+# Why a credential is paused where a person stopped it; every other class is the delivery's finding.
+BY_HAND = "by_hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +120,39 @@ def in_use(connection: Connection) -> list[Credential]:
 def pause(
     connection: Connection, credential_id: int, paused_class: str, reason: str, actor: str, now: float
 ) -> bool:
-    """Stop sending with a credential; tell whether that changed anything."""
-    running = update(credential).where(credential.c.id == credential_id, credential.c.paused_at.is_(None))
+    """Stop sending with a credential; tell whether that changed anything.
+
+    A hand's pause takes the place of one that the delivery made, so that a new token does not end it.
+    """
+    may: ColumnElement[bool] = credential.c.paused_at.is_(None)
+    if paused_class == BY_HAND:
+        may = or_(may, credential.c.paused_class != BY_HAND)
     values = {"paused_at": now, "paused_by": actor, "paused_class": paused_class, "paused_reason": reason}
+    running = update(credential).where(credential.c.id == credential_id, may)
     return connection.execute(running.values(values)).rowcount == 1
 
 
-def resume(connection: Connection, credential_id: int) -> bool:
-    """Send again; tell whether that changed anything."""
+def resume(connection: Connection, credential_id: int, *, by_hand: bool = True) -> bool:
+    """Send again; tell whether that changed anything. What a hand stopped, only a hand lets go on."""
     paused = update(credential).where(credential.c.id == credential_id, credential.c.paused_at.is_not(None))
+    if not by_hand:
+        paused = paused.where(credential.c.paused_class != BY_HAND)
     values = {"paused_at": None, "paused_by": None, "paused_class": None, "paused_reason": None}
     return connection.execute(paused.values(values)).rowcount == 1
+
+
+def is_used(connection: Connection, credential_id: int) -> bool:
+    """Tell whether an integration sends with a credential."""
+    users = select(integration.c.id).where(integration.c.credential_id == credential_id)
+    return connection.execute(users.limit(1)).first() is not None
+
+
+def stopped_by_hand(connection: Connection, account: int) -> Credential | None:
+    """Return one of an ad account's credentials, if a hand has paused all those that are used."""
+    used = credential.c.id.in_(select(integration.c.credential_id))
+    rows = connection.execute(_credentials().where(credential.c.ad_account == account, used)).all()
+    stopped = [row for row in rows if row.paused_class == BY_HAND]
+    return _credential(stopped[0]) if stopped and len(stopped) == len(rows) else None
 
 
 def set_breaker(connection: Connection, credential_id: int, failures: int, open_until: float | None) -> None:

@@ -39,6 +39,8 @@ def create(connection: Connection, vault: Vault, new: Integration, token: str, r
         sqlalchemy.exc.IntegrityError: the source already delivers to this ad account.
     """
     placed = _place(connection, vault, new, token, rate, new.created_at)
+    stopped = accounts.stopped_by_hand(connection, placed.ad_account)
+    _admit(connection, placed.credential_id, stopped, new.created_at)
     made = connection.execute(insert(integration).values(_values(placed)).returning(integration.c.id))
     return replace(placed, number=int(made.scalar_one()))
 
@@ -76,12 +78,17 @@ def change(
     """Write an integration's new values; a new token takes over the batches that wait for the old one."""
     token = new_token or accounts.token(connection, vault, changed.credential_id)
     placed = _place(connection, vault, replace(changed, updated_at=now), token, rate, now)
+    stays = placed.ad_account == changed.ad_account
+    if new_token is not None or not stays:
+        stopped = (
+            accounts.find(connection, changed.credential_id)
+            if stays
+            else accounts.stopped_by_hand(connection, placed.ad_account)
+        )
+        _admit(connection, placed.credential_id, stopped, now)
     connection.execute(update(integration).where(integration.c.id == changed.number).values(_values(placed)))
-    if placed.ad_account == changed.ad_account:
+    if stays:
         accounts.rehome(connection, changed.credential_id, placed.credential_id)
-    if new_token is not None:
-        # Giving a token again says that it is good now.
-        accounts.resume(connection, placed.credential_id)
     return placed
 
 
@@ -113,6 +120,18 @@ def _place(
     return replace(
         new, ad_account=account, credential_id=accounts.entrust(connection, vault, account, token, now)
     )
+
+
+def _admit(
+    connection: Connection, credential_id: int, stopped: accounts.Credential | None, now: float
+) -> None:
+    """Let a token that was given send: giving it says that it is good, not that a hand's pause is over."""
+    if stopped is not None and stopped.paused_class == accounts.BY_HAND:
+        reason, actor = stopped.paused_reason or "", stopped.paused_by or ""
+        accounts.pause(connection, credential_id, accounts.BY_HAND, reason, actor, stopped.paused_at or now)
+    else:
+        # Others may use the same token, and a hand may have stopped those.
+        accounts.resume(connection, credential_id, by_hand=not accounts.is_used(connection, credential_id))
 
 
 def _values(given: Integration) -> dict[str, Any]:

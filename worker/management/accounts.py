@@ -23,7 +23,6 @@ from worker.management.errors import not_found
 from worker.management.lists import PageQuery, page_of
 
 MOST_INTEGRATIONS = 10_000
-BY_HAND = "by_hand"
 
 blueprint = Blueprint(
     "accounts", __name__, url_prefix="/v1/admin", description="The ad accounts that events are delivered to"
@@ -76,7 +75,7 @@ def pause(body: dict[str, Any], ad_account_id: str) -> dict[str, Any]:
     with context.changing() as change:
         known = _credentials(change.connection, ad_account_id)
         paused = [
-            store.pause(change.connection, one.id, BY_HAND, body["reason"], change.actor, change.now)
+            store.pause(change.connection, one.id, store.BY_HAND, body["reason"], change.actor, change.now)
             for one in known
         ]
         if any(paused):

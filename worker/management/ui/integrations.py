@@ -120,7 +120,9 @@ def pause_integration(integration_id: str) -> AnyResponse:
     now = context.clock()
     with context.ledger().write() as connection:
         if pausing:
-            changed = accounts.pause(connection, current.credential_id, "by_hand", reason, g.actor, now)
+            changed = accounts.pause(
+                connection, current.credential_id, accounts.BY_HAND, reason, g.actor, now
+            )
         else:
             changed = accounts.resume(connection, current.credential_id)
         if changed:
