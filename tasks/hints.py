@@ -26,15 +26,24 @@ def process_ranges(ranges: Sequence[tuple[int, int]]) -> None:
 
 def queued_events() -> int | None:
     """Return how many messages wait in the events queue; None where the broker is away."""
+    return _queued(EVENTS)
+
+
+def queued_batches() -> int | None:
+    """Return how many messages wait in the delivery queue; None where the broker is away."""
+    return _queued(DELIVERY)
+
+
+def _queued(queue: str) -> int | None:
     try:
         with current_app.connection_for_write() as connection:
             channel: Any = connection.default_channel  # Its type stubs leave the method out.
-            return int(channel.queue_declare(queue=EVENTS, passive=True).message_count)
+            return int(channel.queue_declare(queue=queue, passive=True).message_count)
     except ChannelError:
         # Redis and Valkey have no queue where there is no message.
         return 0
     except Exception as error:  # noqa: BLE001 - each transport has errors of its own, and none may stop a sweep
-        log.warning("queue_length_unknown queue=%s error=%s", EVENTS, type(error).__name__)
+        log.warning("queue_length_unknown queue=%s error=%s", queue, type(error).__name__)
         return None
 
 

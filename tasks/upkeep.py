@@ -15,7 +15,7 @@ from worker.wiring import ledger
 @shared_task
 def sweep() -> None:
     """Take back what dead workers held, and hint again at what is due."""
-    all_hints = Hints(hints.process_ranges, hints.deliver_batches, hints.queued_events)
+    all_hints = Hints(hints.process_ranges, hints.deliver_batches, hints.queued_events, hints.queued_batches)
     sweep_once(ledger(), all_hints, time.time())
 
 

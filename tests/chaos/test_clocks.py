@@ -155,7 +155,7 @@ def test_the_inbox_survives_a_step_of_the_clock(
     context = CONTEXT | {"ip": "203.0.113.5", "userAgent": "Mozilla/5.0 ..."}
     accept(ledger, [{"type": "track", "event": "Signed Up", "messageId": "m1", "context": context}])
     ranges: list[tuple[int, int]] = []
-    hints = Hints(ranges.extend, lambda _: None, lambda: 0)
+    hints = Hints(ranges.extend, lambda _: None, lambda: 0, lambda: 0)
     with freeze_time(datetime.fromtimestamp(NOW + step_seconds, UTC)) as frozen:
         for _ in range(3):
             sweep(ledger, hints, time.time())

@@ -84,7 +84,7 @@ class Timeline:
     def tick(self) -> None:
         """Do what one beat sends for."""
         group_pending(self.ledger, Pace(1.0), self.clock, self._hint)
-        hints = Hints(lambda _: None, self._hint, lambda: 0)
+        hints = Hints(lambda _: None, self._hint, lambda: 0, lambda: 0)
         sweep(self.ledger, hints, self.clock.now)
 
     def work(self) -> None:

@@ -81,6 +81,35 @@ def test_several_integrations_of_one_credential_are_merged_oldest_first(ledger: 
     assert members(ledger, claim(ledger, group_of(first))) == ["e0", "e1", "e2", "e3"]
 
 
+def queue_up(ledger: Ledger, shop: Integration, names: list[str], accepted_at: float) -> None:
+    """Let test events wait, whose ids follow the order of their names."""
+    wanted = [
+        new(ledger, shop, name, test=True, payload=b"x", accepted_at=accepted_at) for name in sorted(names)
+    ]
+    write(ledger, wanted)
+
+
+def test_behind_a_backlog_every_other_place_is_for_the_newest(ledger: Ledger) -> None:
+    """After an outage fresh events share with what waited, and neither end of the line waits for the other."""
+    shop = place(ledger)
+    old, fresh = [f"old{n:02}" for n in range(60)], [f"fresh{n:02}" for n in range(15)]
+    queue_up(ledger, shop, old, NOW - 3_600)
+    queue_up(ledger, shop, fresh, NOW - 1)
+    group = group_of(shop, test=True)
+    batches = [members(ledger, claim(ledger, group)) for _ in range(4)]
+    assert batches[0] == old[:10] + fresh[5:]
+    assert batches[1][:10] == old[10:20]
+    assert set(fresh[:5]) < set(batches[1])
+    assert sorted(name for some in batches for name in some) == sorted(old + fresh)
+
+
+def test_without_a_backlog_the_oldest_go_first(ledger: Ledger) -> None:
+    shop = place(ledger)
+    names = [f"e{n:02}" for n in range(30)]
+    queue_up(ledger, shop, names, NOW - claims.BACKLOG_SECONDS + 1)
+    assert members(ledger, claim(ledger, group_of(shop, test=True))) == names[:20]
+
+
 def test_two_tokens_of_one_ad_account_share_no_request(ledger: Ledger) -> None:
     first, second = place(ledger, "src_a", token="pina_one"), place(ledger, "src_b", token="pina_two")
     assert (first.ad_account, first.credential_id != second.credential_id) == (second.ad_account, True)
@@ -178,14 +207,14 @@ def test_what_is_discarded_while_it_is_claimed_is_in_no_batch(
     """On PostgreSQL a hand may come between reading and claiming."""
     shop = place(ledger)
     pend(ledger, shop, 3)
-    read = claims._oldest_ids
+    read = claims._next_ids
 
-    def and_then_a_hand_comes(connection: Any, group: Group) -> list[int]:
-        ids = read(connection, group)
+    def and_then_a_hand_comes(connection: Any, group: Group, now: float) -> list[int]:
+        ids = read(connection, group, now)
         failures._discard(connection, update(delivery).where(delivery.c.id == ids[0]), "By hand.", NOW)
         return ids
 
-    monkeypatch.setattr(claims, "_oldest_ids", and_then_a_hand_comes)
+    monkeypatch.setattr(claims, "_next_ids", and_then_a_hand_comes)
     made = claim(ledger, group_of(shop))
     assert members(ledger, made) == ["e1", "e2"]
     with ledger.read() as connection:

@@ -26,13 +26,17 @@ class Sent:
     """Take the hints of a sweep in place of a broker."""
 
     queued: int | None = 0
+    queued_batches: int | None = 0
     ranges: list[tuple[int, int]] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
 
     def sweep(self, ledger: Ledger, now: float) -> dict[str, int]:
         self.ranges.clear()
         self.batches.clear()
-        return sweep(ledger, Hints(self._take_ranges, self.batches.extend, lambda: self.queued), now)
+        hints = Hints(
+            self._take_ranges, self.batches.extend, lambda: self.queued, lambda: self.queued_batches
+        )
+        return sweep(ledger, hints, now)
 
     def _take_ranges(self, ranges: Sequence[tuple[int, int]]) -> None:
         self.ranges.extend(ranges)
@@ -144,6 +148,16 @@ def test_a_batch_whose_hint_was_lost_is_hinted_at_again_but_not_at_every_sweep(l
         assert sent.batches in ([], [batch_id])
     assert len(found) == 2
     assert found[0] == pytest.approx(HINT_AGAIN_SECONDS, abs=4)
+
+
+@pytest.mark.parametrize(("queued", "expected"), [(0, 1), (5_000, 1), (5_001, 0), (None, 1)])
+def test_while_nobody_delivers_hints_for_batches_do_not_pile_up(
+    ledger: Ledger, queued: int | None, expected: int
+) -> None:
+    """A batch that is due is hinted at every half minute; an hour without workers is no flood of messages."""
+    pend(ledger, place(ledger), 3)
+    Stage(ledger, FakePinterest()).batch()
+    assert Sent(queued_batches=queued).sweep(ledger, LATER)["batches"] == expected
 
 
 # The inbox

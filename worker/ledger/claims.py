@@ -1,7 +1,8 @@
-"""Claim pending events: make batches of what waits longest."""
+"""Claim pending events: make batches of what waits longest, and of what is fresh behind a backlog."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, func, insert, or_, select, update
@@ -13,6 +14,8 @@ BATCH_MAX_EVENTS = 1_000
 # Pinterest looks at the first 20 events of a test request only.
 TEST_BATCH_MAX_EVENTS = 20
 BATCH_MAX_BYTES = 2_000_000
+# What has waited for longer is a backlog: of an outage, a pause, or a retry of many by hand.
+BACKLOG_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +84,15 @@ def is_full(connection: Connection, group: Group) -> bool:
 def claim(connection: Connection, group: Group, window: int, now: float) -> int | None:
     """Make one batch of a group's oldest pending events; return its id.
 
+    Where there is a backlog, every other place goes to the newest events: an hour's backlog would else make
+    everything behind it an hour late, and what is over an hour old loses its deduplication.
+
     None means that there is nothing to claim, that ``window`` batches of the credential are under way, or
     that another batcher is at this credential.
     """
     if not _lock(connection, group) or _under_way(connection, group.credential_id) >= window:
         return None
-    ids = _oldest_ids(connection, group)
+    ids = _next_ids(connection, group, now)
     if not ids:
         return None
     batch_id = insert_batch(connection, group, len(ids), now)
@@ -187,26 +193,34 @@ def _under_way(connection: Connection, credential_id: int) -> int:
     return connection.scalar(live) or 0
 
 
-def _oldest_ids(connection: Connection, group: Group) -> list[int]:
-    rows: list[tuple[int, int]] = []
-    for number in _integrations_of(connection, group):
-        wanted = (
-            select(delivery.c.id, delivery.c.size_bytes)
-            .where(*_is_pending_of(number, group))
-            .order_by(delivery.c.id)
-            .limit(group.max_events)
-        )
-        rows += [(row[0], row[1]) for row in connection.execute(wanted)]
-    return _fitting(sorted(rows), group.max_events)
+def _next_ids(connection: Connection, group: Group, now: float) -> list[int]:
+    numbers = _integrations_of(connection, group)
+    oldest = _rows(connection, group, numbers, newest_first=False)
+    if not oldest or oldest[0].accepted_at > now - BACKLOG_SECONDS:
+        return _fitting(oldest)
+    newest = _rows(connection, group, numbers, newest_first=True)
+    shared = chain.from_iterable(zip(oldest, newest, strict=True))
+    return _fitting(list({row.id: row for row in shared}.values())[: group.max_events])
 
 
-def _fitting(rows: Sequence[tuple[int, int]], max_events: int) -> list[int]:
+def _rows(connection: Connection, group: Group, numbers: Iterable[int], *, newest_first: bool) -> list[Any]:
+    """Return a batch's worth of pending events from one end of the line."""
+    order = delivery.c.id.desc() if newest_first else delivery.c.id
+    rows: list[Any] = []
+    for number in numbers:
+        wanted = select(delivery.c.id, delivery.c.size_bytes, delivery.c.accepted_at)
+        some = wanted.where(*_is_pending_of(number, group)).order_by(order).limit(group.max_events)
+        rows += connection.execute(some).all()
+    return sorted(rows, key=lambda row: row.id, reverse=newest_first)[: group.max_events]
+
+
+def _fitting(rows: Sequence[Any]) -> list[int]:
     """Return the leading ids whose texts fit into one request; a single text always does."""
     ids: list[int] = []
     total = 0
-    for delivery_id, size in rows[:max_events]:
-        total += size + 1
+    for row in rows:
+        total += row.size_bytes + 1
         if ids and total > BATCH_MAX_BYTES:
             break
-        ids.append(delivery_id)
+        ids.append(row.id)
     return ids

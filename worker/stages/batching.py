@@ -1,5 +1,6 @@
 """Group pending events into batches."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,24 +29,26 @@ def group_pending(
     A tick that runs twice, or beside another one, finds the events claimed and does nothing.
     """
     with ledger.read() as connection:
-        waiting = claims.groups(connection, now())
+        waiting = deque(claims.groups(connection, now()))
     made: list[int] = []
-    for group, first in waiting:
-        oldest: float | None = first
-        while len(made) < pace.most_batches and _may_claim(ledger, group, oldest, pace, now()):
-            with ledger.write() as connection:
-                batch_id = claims.claim(connection, group, pace.window, now())
-            if batch_id is None:
-                break
-            hint([batch_id])
-            made.append(batch_id)
-            oldest = _oldest_of(ledger, group)
+    # In turn, a batch each: a group with a backlog is not served to its end while the others wait.
+    while waiting and len(made) < pace.most_batches:
+        group, oldest = waiting.popleft()
+        if not _may_claim(ledger, group, oldest, pace, now()):
+            continue
+        with ledger.write() as connection:
+            batch_id = claims.claim(connection, group, pace.window, now())
+        if batch_id is None:
+            continue
+        hint([batch_id])
+        made.append(batch_id)
+        following = _oldest_of(ledger, group)
+        if following is not None:
+            waiting.append((group, following))
     return made
 
 
-def _may_claim(ledger: Ledger, group: Group, oldest: float | None, pace: Pace, now: float) -> bool:
-    if oldest is None:
-        return False
+def _may_claim(ledger: Ledger, group: Group, oldest: float, pace: Pace, now: float) -> bool:
     # What was accepted in the future was accepted before the clock stepped back.
     if not now - pace.interval_seconds < oldest <= now + inbox.CLOCK_STEP_SECONDS:
         return True

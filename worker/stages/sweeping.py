@@ -20,17 +20,21 @@ HINT_AGAIN_SECONDS = 30.0
 # More than this in the queue, and hints would only make it longer.
 SHORT_QUEUE_MESSAGES = 200
 RANGES_A_SWEEP = 100
+# The same for batches: so many wait only where nobody delivers. A batch that was put off comes back by these
+# hints alone, so that the bound lies far above what busy workers leave in the queue.
+LONGEST_DELIVERY_QUEUE_MESSAGES = 5_000
 
 WORKER_IS_GONE = "The worker that was sending it did not come back."
 
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """Hold how to send for work again; ``queued_events`` is None where the broker does not say."""
+    """Hold how to send for work again; a queue's length is None where the broker does not say."""
 
     ranges: Callable[[Sequence[tuple[int, int]]], None]
     batches: Callable[[Sequence[int]], None]
     queued_events: Callable[[], int | None]
+    queued_batches: Callable[[], int | None]
 
 
 def sweep(ledger: Ledger, hints: Hints, now: float) -> dict[str, int]:
@@ -80,6 +84,8 @@ def _hint_at_batches(ledger: Ledger, hints: Hints, now: float) -> int:
     with ledger.read() as connection:
         if not batches.any_due(connection, now, now - HINT_AGAIN_SECONDS):
             return 0
+    if _is_longer(hints.queued_batches(), LONGEST_DELIVERY_QUEUE_MESSAGES):
+        return 0
     with ledger.write() as connection:
         due = batches.due(connection, now, now - HINT_AGAIN_SECONDS)
     hints.batches(due)
@@ -90,10 +96,13 @@ def _hint_at_inbox(ledger: Ledger, hints: Hints, now: float) -> int:
     with ledger.read() as connection:
         if not upkeep.any_overdue(connection, now - GRACE_SECONDS):
             return 0
-    queued = hints.queued_events()
-    if queued is not None and queued > SHORT_QUEUE_MESSAGES:
+    if _is_longer(hints.queued_events(), SHORT_QUEUE_MESSAGES):
         return 0
     with ledger.write() as connection:
         ranges = upkeep.overdue_ranges(connection, now - GRACE_SECONDS, RANGES_A_SWEEP, ROUND_SECONDS, now)
     hints.ranges(ranges)
     return len(ranges)
+
+
+def _is_longer(queued: int | None, bound: int) -> bool:
+    return queued is not None and queued > bound
