@@ -1,21 +1,60 @@
 """Run the comparisons: all rows, or those named."""
 
-import sys
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
 
-from benchmarks import build, consume, publish
+import pytest
 
-ROWS = {"build": build.main, "publish": publish.main, "consume": consume.main}
+from benchmarks import report, results
+from benchmarks.results import Result
+
+# A row is a module with ``run(quick: bool) -> list[Result]``. ``quick`` measures too little to be told to anybody.
+ROWS = {
+    "build": "benchmarks.build",
+    "publish": "benchmarks.publish",
+    "consume": "benchmarks.consume",
+}
 
 
-def main(names: list[str]) -> None:
-    """Run rows by name; none given means all."""
-    unknown = [name for name in names if name not in ROWS]
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run rows by name, none given means all; print what they found and write it into the documentation."""
+    options = _parser().parse_args(arguments)
+    unknown = [name for name in options.rows if name not in ROWS]
     if unknown:
         raise SystemExit(f"There is no row {unknown[0]!r}; there are {', '.join(ROWS)}.")
-    for name in names or ROWS:
-        print(f"\n== {name}", flush=True)
-        ROWS[name]()
+    setting = results.setting()
+    print(f"{setting['machine']}; {setting['versions']}", flush=True)
+    found: list[Result] = []
+    for name in options.rows or ROWS:
+        found += [replace(one, setting=setting) for one in _run(name, options.quick)]
+    if found and not options.quick:
+        report.write(found, list(ROWS))
+    return 0
+
+
+def _run(name: str, quick: bool) -> list[Result]:
+    print(f"\n== {name}", flush=True)
+    began = time.monotonic()
+    try:
+        found: list[Result] = import_module(ROWS[name]).run(quick)
+    except pytest.skip.Exception as missing:
+        print(f"  not measured: {missing}")
+        return []
+    for one in found:
+        print("\n".join(one.lines()))
+    print(f"  took {time.monotonic() - began:.0f} s", flush=True)
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"one of {', '.join(ROWS)}")
+    parser.add_argument("--quick", action="store_true", help="see whether the rows run; write nothing down")
+    return parser
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    raise SystemExit(main())

@@ -8,25 +8,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from kombu import Connection
 
-from benchmarks.publish import AT_ONCE, RABBITMQ, an_app, answers, valkey, versions
+from benchmarks.publish import AT_ONCE, RABBITMQ, an_app, answers, valkey
+from benchmarks.results import Goal, Result, of_rounds
 from worker.engine.bulk import BulkTask
 from worker.engine.publisher import publish_many
 
-ROUNDS = 3
-EVENTS = 12_000
-# Ours empties a queue of that size before its rate can be told.
-OUR_EVENTS = 60_000
-STOCK_EVENTS = 3_000
+TASK_EACH, FLOOR = "a task for each", "bare kombu, 500 a row set"
 DEADLINE_SECONDS = 120
 BULK = "bench.bulk"
 STOCK = "bench.stock"
@@ -34,6 +32,18 @@ STOCK = "bench.stock"
 OPTIONS = ("-P", "threads", "-c", "2", "--without-gossip", "--without-mingle", "-l", "error")
 
 _local = threading.local()
+
+
+class Size(NamedTuple):
+    """Say how much is measured; ours empties a short queue before its rate can be told."""
+
+    rounds: int
+    events: int
+    our_events: int
+    stock_events: int
+
+
+USUAL, QUICK = Size(3, 12_000, 60_000, 3_000), Size(1, 3_000, 20_000, 500)
 
 
 def insert(ids: Sequence[int]) -> None:
@@ -71,43 +81,39 @@ def worker_app() -> Any:
     return app
 
 
-def main() -> None:
-    """Print the median rates and what they are to each other."""
-    print(f"consume: medians of {ROUNDS} rounds, rows into SQLite (WAL, synchronous=FULL); {versions()}")
+def run(quick: bool = False) -> list[Result]:
+    """Take hints out of Valkey's and RabbitMQ's queues in three ways."""
+    size = QUICK if quick else USUAL
     print(
         f"  both kinds of worker: {' '.join(OPTIONS)}; late acknowledgement; Celery's way with prefetch 128"
     )
     with ExitStack() as stack:
-        _report("Valkey, append-only file on (ours without acknowledgements)", stack.enter_context(valkey()))
+        valkey_url = stack.enter_context(valkey())
+        found = [_measure("Valkey, append-only file on, ours without acknowledgements", valkey_url, size)]
         if answers(RABBITMQ):
-            _report("RabbitMQ, quorum queue, acknowledged", RABBITMQ)
+            found.append(_measure("RabbitMQ, quorum queue, acknowledged", RABBITMQ, size))
         else:
             print(f"  RabbitMQ: does not answer at {urlsplit(RABBITMQ).hostname}, so nothing was measured")
+    return found
 
 
-def _report(name: str, url: str) -> None:
-    kinds: dict[str, Callable[[str, str, Path], float]] = {"ours": _ours, "stock": _stock, "floor": _floor}
+def _measure(name: str, url: str, size: Size) -> Result:
+    kinds = {
+        "ours": partial(_with_worker, "ours", BULK, size.our_events),
+        TASK_EACH: partial(_with_worker, "stock", STOCK, size.stock_events),
+        FLOOR: partial(_floor, size.events),
+    }
     rates: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for _ in range(ROUNDS):
+    for _ in range(size.rounds):
         for kind, measure in kinds.items():
             with tempfile.TemporaryDirectory() as folder:
                 rates[kind].append(measure(url, f"bench-{uuid4().hex[:8]}", Path(folder) / "seen.db"))
-    ours, stock, floor = (median(rates[kind]) for kind in kinds)
-    print(f"  {name}")
-    print(
-        f"    {ours / stock:4.1f} times Celery's way (goal: 4), {ours / floor:.0%} of the floor (goal: 50%)"
+    found = of_rounds("consume", f"{name}; rows into SQLite, synchronous=FULL", "events/s", rates)
+    goals = (
+        Goal(f"4 times {TASK_EACH}", 4, found.ratios[TASK_EACH]),
+        Goal(f"50 % of {FLOOR}", 50, 100 * found.ratios[FLOOR]),
     )
-    print(
-        f"    ours {ours:8,.0f}/s   a task each {stock:7,.0f}/s   bare kombu, 500 a row set {floor:8,.0f}/s"
-    )
-
-
-def _ours(url: str, queue: str, table: Path) -> float:
-    return _with_worker("ours", BULK, OUR_EVENTS, url, queue, table)
-
-
-def _stock(url: str, queue: str, table: Path) -> float:
-    return _with_worker("stock", STOCK, STOCK_EVENTS, url, queue, table)
+    return replace(found, goals=goals)
 
 
 def _with_worker(kind: str, task: str, count: int, url: str, queue: str, table: Path) -> float:
@@ -133,9 +139,9 @@ def _with_worker(kind: str, task: str, count: int, url: str, queue: str, table: 
         _delete(url, queue)
 
 
-def _floor(url: str, queue: str, table: Path) -> float:
+def _floor(count: int, url: str, queue: str, table: Path) -> float:
     """Take messages with kombu's consumer, write 500 at a time and settle as ours does: no tasks at all."""
-    publish_many(an_app(url, queue), BULK, [(id_,) for id_ in range(EVENTS)], queue)
+    publish_many(an_app(url, queue), BULK, [(id_,) for id_ in range(count)], queue)
     os.environ["BENCH_TABLE"] = str(table)
     vars(_local).clear()
     no_ack, waiting, done = not url.startswith("amqp"), [], [0]
@@ -153,10 +159,10 @@ def _floor(url: str, queue: str, table: Path) -> float:
         bound = an_app(url, queue).amqp.queues[queue]
         options: Any = {"on_message": on_message, "prefetch_count": 3 * AT_ONCE, "no_ack": no_ack}
         with connection.Consumer([bound], **options):
-            while done[0] < EVENTS:
+            while done[0] < count:
                 connection.drain_events(timeout=10)
     _delete(url, queue)
-    return _wait_and_rate(table, EVENTS)
+    return _wait_and_rate(table, count)
 
 
 def _count(table: Path) -> int:
@@ -193,6 +199,3 @@ def _delete(url: str, queue: str) -> None:
 
 if "BENCH_KIND" in os.environ:
     app = worker_app()
-
-if __name__ == "__main__":
-    main()

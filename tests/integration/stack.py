@@ -31,6 +31,7 @@ WARM_STOP_SECONDS = 35.0
 BROKER = "broker"
 # What brings work stops first, then what does it, then what carries it.
 STOPPING = (("collector", "management", "flower", "beat"), ("ingest", "delivery", "upkeep"), (BROKER,))
+WORKERS = ("ingest", "delivery", "upkeep")
 QUEUES = ("events", "batching", "delivery", "upkeep")
 
 
@@ -42,13 +43,17 @@ class Plan:
     database: str = "sqlite"
     ingest_workers: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
+    delivery_workers: int = 1
 
     def __str__(self) -> str:
         return f"{self.broker}+{self.database}"
 
 
 class Stack:
-    """The running processes by name; ingest workers are called ingest1, ingest2 and so on."""
+    """The running processes by name; ingest workers are called ingest1, ingest2 and so on.
+
+    Of delivery workers the first is called delivery, the others delivery2, delivery3.
+    """
 
     def __init__(self, plan: Plan, environment: dict[str, str], sandbox: Sandbox) -> None:
         self.plan, self.environment, self.sandbox = plan, environment, sandbox
@@ -68,7 +73,7 @@ class Stack:
 
     @property
     def workers(self) -> list[str]:
-        return [*self.ingest_workers, "delivery", "upkeep"]
+        return [name for name in self.commands if name.rstrip("0123456789") in WORKERS]
 
     def start(self, *names: str) -> None:
         """Start processes; they need not be ready yet."""
@@ -217,6 +222,8 @@ def _commands(plan: Plan) -> dict[str, str]:
     ingest = lines.pop("ingest")
     for number in range(1, plan.ingest_workers + 1):
         lines[f"ingest{number}"] = ingest.replace("ingest@%h", f"ingest{number}@%h")
+    for number in range(2, plan.delivery_workers + 1):
+        lines[f"delivery{number}"] = lines["delivery"].replace("delivery@%h", f"delivery{number}@%h")
     if plan.broker == "valkey":
         lines[BROKER] = "python -m worker.embedded.broker"
     return lines

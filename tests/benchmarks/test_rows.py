@@ -1,0 +1,36 @@
+"""The rows, their documentation and the figures in it agree."""
+
+import re
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from benchmarks import report
+from benchmarks.__main__ import ROWS
+
+PAGE = report.PAGE.read_text()
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_can_be_run_and_stands_in_the_documentation(row: str) -> None:
+    assert callable(import_module(ROWS[row]).run)
+    assert f"`{row}`" in PAGE
+
+
+def test_the_documentation_names_no_row_that_there_is_not() -> None:
+    assert set(re.findall(r"make bench ROW=([\w-]+)", PAGE)) <= set(ROWS)
+
+
+def test_the_table_and_the_chart_show_the_figures_that_were_kept() -> None:
+    results = report.kept()
+    assert report.with_table(PAGE, results) == PAGE
+    assert report.chart(results) == report.CHART.read_text()
+
+
+def test_a_row_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    command = [sys.executable, "-m", "benchmarks", "nonsense"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=report.ROOT)
+    assert run.returncode == 1
+    assert run.stderr.strip() == f"There is no row 'nonsense'; there are {', '.join(ROWS)}."
