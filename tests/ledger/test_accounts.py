@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from tests.ledger.shop import NOW, place
+from tests.ledger.shop import ACCOUNT, NOW, place
 from worker.ledger import accounts
 from worker.ledger.accounts import Rate
 from worker.ledger.engine import Ledger
@@ -210,3 +210,22 @@ def test_the_stretch_that_is_checked_is_every_stretch() -> None:
     """The check itself finds a bucket that gives twice its burst around an edge."""
     with pytest.raises(AssertionError):
         assert_within(Rate(1.0, 2), [0.9, 0.9, 1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("later", "requests"),
+    [(0.0, 30.0), (30.0, 15.0 + 1), (59.9, 1.05), (60.0, 1.0), (90.0, 0.5), (121.0, 0.0), (-60.0, 30.0)],
+)
+def test_the_requests_of_the_last_minute_are_shown_beside_the_limit(
+    ledger: Ledger, later: float, requests: float
+) -> None:
+    shop = place(ledger)
+    minute = NOW // 60 * 60
+    with ledger.write() as connection:
+        for _ in range(30):
+            accounts.take_token(connection, shop.ad_account, minute - 1)
+        if later > 0:
+            accounts.take_token(connection, shop.ad_account, minute)
+        found = accounts.requests_a_minute(connection, minute + later)
+
+    assert found.get(ACCOUNT, 0.0) == pytest.approx(requests, abs=0.01)

@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
 from tests.ledger.shop import NOW, pend, place, stand
-from worker.ledger import accounts, batches, claims, integrations
+from worker.ledger import accounts, batches, claims, integrations, rollups, sales
 from worker.ledger.accounts import Rate
 from worker.ledger.batches import Ending, Member, Putoff, Started, Try
 from worker.ledger.claims import Group
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
+from worker.ledger.sales import Line
 from worker.ledger.schema import BatchStatus, State, attempt, batch, delivery
 
 LEASE = 60.0
@@ -346,3 +348,38 @@ def test_an_event_that_was_erased_meanwhile_is_no_member(ledger: Ledger) -> None
         first = sending.members()[0].id
         connection.execute(update(delivery).where(delivery.c.id == first).values(state=State.ERASED))
     assert first not in [one.id for one in sending.members()]
+
+
+DAY = int(NOW // 86_400)
+SALE = {"day": DAY, "currency": "USD", "value_thousandths": 1_500, "accepted_at": NOW - 4}
+
+
+def test_what_arrived_stands_in_its_days_books_and_in_the_chart_of_how_long_it_took(ledger: Ledger) -> None:
+    sending = Sending(ledger, **SALE)
+    sending.settle(sending.start(), [Ending(sending.everyone[0].id, *REFUSED)])
+    with ledger.read() as connection:
+        charted = rollups.by_integration(connection, 0.0)
+
+    assert sold(ledger) == [Line(DAY, "checkout", "USD", 3, Decimal("4.5"))]
+    assert charted == {sending.shop.number: {"delivered": 3, "failed": 1, "within:5": 3}}
+
+
+def test_a_test_is_no_sale(ledger: Ledger) -> None:
+    sending = Sending(ledger, test=True, **SALE)
+    assert sending.settle(sending.start())
+
+    assert sold(ledger) == []
+
+
+def test_a_worker_that_lost_its_batch_sells_nothing(ledger: Ledger) -> None:
+    sending = Sending(ledger, **SALE)
+    stale = sending.start()
+    sending.take_back()
+
+    assert not sending.settle(stale)
+    assert sold(ledger) == []
+
+
+def sold(ledger: Ledger) -> list[Line]:
+    with ledger.read() as connection:
+        return sales.read(connection, 0)

@@ -17,6 +17,7 @@ OPTIONS = {
     "cookies": {"domain": None, "dfid": True, "pin_unauth": True, "epik": True},
     "secure_cookies": True,
     "default_country": None,
+    "time_zone": None,
     "backlog_limit": None,
 }
 
@@ -148,6 +149,7 @@ HOST = "must be a host name like shop.example.com, without scheme, port or path"
         ({"cookies": {"domain": 5}}, "cookies.domain: must be a string"),
         ({"secure_cookies": None}, "secure_cookies: must not be null"),
         ({"default_country": "GER"}, "default_country: must be a country's two letters (ISO 3166), like DE"),
+        ({"time_zone": "Berlin"}, "time_zone: must be the name of a time zone, like Europe/Berlin or UTC"),
         ({"default_country": "XX"}, "default_country: must be a country's two letters (ISO 3166), like DE"),
         ({"backlog_limit": 0}, "backlog_limit: must be between 1 and 100,000,000"),
         ({"backlog_limit": 1.5}, "backlog_limit: must be a whole number"),

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import DataError, OperationalError
 
 from tests.ledger.shop import accept, close, place
-from worker.ledger import deliveries, inbox, integrations, visitors
+from worker.ledger import deliveries, inbox, integrations, sources, visitors
 from worker.ledger.accounts import Rate
 from worker.ledger.deliveries import PAYLOAD
 from worker.ledger.engine import Ledger, LedgerBusyError
@@ -420,3 +421,24 @@ def test_ingest_at_midnight_waits_for_nothing(sqlite_ledger: Ledger) -> None:
         place(ledger, "src_new", token="pina_new")
         assert ingest(ledger, ids)["created"] == 1
         assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [(None, "2026-01-31"), ("Europe/Berlin", "2026-02-01"), ("Pacific/Nowhere", "2026-01-31")],
+)
+def test_a_sale_belongs_to_the_day_on_which_it_happened_where_its_source_is(
+    ledger: Ledger, zone: str | None, day: str
+) -> None:
+    place(ledger)
+    with ledger.write() as connection:
+        source = sources.find(connection, "src_shop")
+        assert source is not None
+        sources.change(connection, replace(source, options={"time_zone": zone} if zone else {}), 0.0)
+    with freeze_time("2026-01-31T23:30:00Z"):
+        ingest(ledger, take_in(ledger, order("1")))
+    with ledger.read() as connection:
+        row = connection.execute(select(delivery)).one()
+
+    assert date(1970, 1, 1) + timedelta(days=row.day) == date.fromisoformat(day)
+    assert (row.currency, row.value_thousandths) == ("USD", 129_990)

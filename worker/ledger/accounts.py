@@ -14,6 +14,7 @@ from worker.ledger.vault import Vault
 TOKEN = b"access token"
 # Why a credential is paused where a person stopped it; every other class is the delivery's finding.
 BY_HAND = "by_hand"
+SECONDS_A_MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ def take_token(connection: Connection, account: int, now: float) -> float:
     row = connection.execute(
         update(ad_account)
         .where(ad_account.c.id == account)
-        .values(arrival_at=_later(now) + 1.0 / ad_account.c.rate_limit_rps)
+        .values(arrival_at=_later(now) + 1.0 / ad_account.c.rate_limit_rps, **_one_more(now))
         .returning(ad_account.c.arrival_at, ad_account.c.rate_limit_rps, ad_account.c.rate_limit_burst)
     ).one()
     return max(0.0, float(row.arrival_at - row.rate_limit_burst / row.rate_limit_rps - now))
@@ -209,6 +210,30 @@ def slow_down(connection: Connection, account: int, until: float) -> None:
     full = until + (ad_account.c.rate_limit_burst - 1) / ad_account.c.rate_limit_rps
     slower = update(ad_account).where(ad_account.c.id == account, ad_account.c.arrival_at < full)
     connection.execute(slower.values(arrival_at=full))
+
+
+def requests_a_minute(connection: Connection, now: float) -> dict[str, float]:
+    """Return how many requests went for each ad account in the last minute, the first part of it estimated."""
+    minute, past = divmod(now, SECONDS_A_MINUTE)
+    wanted = select(ad_account).where(ad_account.c.rate_minute >= minute - 1)
+    found: dict[str, float] = {}
+    for row in connection.execute(wanted):
+        # Another machine's clock may be ahead.
+        this, before = row.rate_requests, row.rate_requests_before
+        if row.rate_minute < minute:
+            this, before = 0, row.rate_requests
+        found[row.ad_account_id] = this + before * (1 - past / SECONDS_A_MINUTE)
+    return found
+
+
+def _one_more(now: float) -> dict[str, Any]:
+    minute, known = int(now // SECONDS_A_MINUTE), ad_account.c.rate_minute
+    so_far, before = ad_account.c.rate_requests, ad_account.c.rate_requests_before
+    return {
+        "rate_minute": minute,
+        "rate_requests": case((known == minute, so_far + 1), else_=1),
+        "rate_requests_before": case((known == minute, before), (known == minute - 1, so_far), else_=0),
+    }
 
 
 def _later(now: float) -> Any:

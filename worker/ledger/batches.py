@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, or_, select, update
 
-from worker.ledger import accounts, tallies
+from worker.ledger import accounts, rollups, sales, tallies
 from worker.ledger.claims import Group, insert_batch
 from worker.ledger.rows import chunks
+from worker.ledger.sales import Sale
 from worker.ledger.schema import (
     IS_LIVE,
     BatchStatus,
@@ -38,6 +39,8 @@ class Member:
     event_name: str
     event_time: int
     payload: bytes
+    accepted_at: float
+    sale: Sale
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +142,16 @@ def members(connection: Connection, batch_id: int) -> list[Member]:
             delivery.c.event_name,
             delivery.c.event_time,
             delivery.c.payload,
+            delivery.c.accepted_at,
+            delivery.c.day,
+            delivery.c.currency,
+            delivery.c.value_thousandths,
         )
         .outerjoin(integration, integration.c.id == delivery.c.integration_id)
         .where(delivery.c.batch_id == batch_id, delivery.c.state == State.OPEN)
         .order_by(delivery.c.id)
     )
-    return [Member(*row) for row in connection.execute(wanted)]
+    return [Member(*row[:7], Sale(row[7], row[8], row[9])) for row in connection.execute(wanted)]
 
 
 def settle(
@@ -162,6 +169,11 @@ def settle(
     good = tallies.TESTED if started.test else tallies.DELIVERED
     outcomes = {one.id: tallies.FAILED if one.id in failed else good for one in everyone}
     _count(connection, everyone, outcomes, now)
+    arrived = [one for one in everyone if one.id not in failed]
+    steps = Counter((one.integration_id, rollups.within(now - one.accepted_at)) for one in arrived)
+    rollups.append(connection, steps, now)
+    if not started.test:
+        sales.append(connection, ((one.integration_id, one.event_name, one.sale) for one in arrived))
     return True
 
 

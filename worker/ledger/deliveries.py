@@ -45,6 +45,10 @@ class NewDelivery:
     order_key: bytes | None = None
     anonymous_key: bytes | None = None
     user_key: bytes | None = None
+    # What it adds to the books of a day once it is delivered: see `worker.ledger.sales`.
+    day: int | None = None
+    currency: str | None = None
+    value_thousandths: int | None = None
     # What the event brought with it, for the tallies alone.
     qualities: tuple[str, ...] = ()
 

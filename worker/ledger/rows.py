@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Insert, Table
+from sqlalchemy import Column, ColumnElement, Connection, Insert, Table, delete, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 T = TypeVar("T")
@@ -28,3 +28,35 @@ def insert_all(connection: Connection, statement: Insert, rows: Sequence[dict[st
     """Run one insert for many rows; none at all is no error."""
     if rows:
         connection.execute(statement, rows)
+
+
+def fold(
+    connection: Connection,
+    table: Table,
+    keys: Sequence[Column[Any]],
+    sums: Sequence[Column[Any]],
+    which: ColumnElement[bool],
+    most_groups: int,
+) -> int:
+    """Replace rows that are alike in their keys by one with their sums; return how many rows that saved."""
+    crowded = (
+        select(*keys, func.max(table.c.id).label("last"))
+        .where(which)
+        .group_by(*keys)
+        .having(func.count() > 1)
+        .limit(most_groups)
+    )
+    saved = 0
+    for row in connection.execute(crowded).all():
+        these = [key == value for key, value in zip(keys, row, strict=False)] + [table.c.id <= row.last]
+        removed = connection.execute(delete(table).where(*these).returning(*sums)).all()
+        # None where another process folded them in the meantime.
+        if removed:
+            values = dict(zip((key.name for key in keys), row, strict=False))
+            summed = {
+                column.name: sum(values)
+                for column, values in zip(sums, zip(*removed, strict=True), strict=True)
+            }
+            connection.execute(insert(table).values(**values, **summed))
+            saved += len(removed) - 1
+    return saved

@@ -88,7 +88,30 @@ source = Table(
     Column("options", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+    # Until then what comes in is kept for the live debugger.
+    Column("debug_until", Double, nullable=False, server_default=text("0")),
 )
+
+# What came in from a source while it was being debugged: sealed, few, and for a short time.
+debug_input = Table(
+    "debug_input",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("source_id", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("received_at", Double, nullable=False),
+    Column("forget_at", Double, nullable=False),
+    # The event, how it was received, and each decision about it.
+    Column("body", LargeBinary, nullable=False),
+    # Keyed hashes, for an erasure.
+    Column("anonymous_key", LargeBinary),
+    Column("user_key", LargeBinary),
+    sqlite_autoincrement=True,
+)
+Index("ix_debug_input_source", debug_input.c.source_id, debug_input.c.id)
+Index("ix_debug_input_event_id", debug_input.c.event_id)
 
 pipeline_key = Table(
     "pipeline_key",
@@ -109,6 +132,10 @@ ad_account = Table(
     Column("rate_limit_burst", Integer, nullable=False),
     # The theoretical arrival time of the generic cell rate algorithm: the whole bucket in one number.
     Column("arrival_at", Double, nullable=False, server_default=text("0")),
+    # How many requests went in a minute (counted since 1970) and in the one before, to show beside the limit.
+    Column("rate_minute", Integer, nullable=False, server_default=text("0")),
+    Column("rate_requests", Integer, nullable=False, server_default=text("0")),
+    Column("rate_requests_before", Integer, nullable=False, server_default=text("0")),
 )
 
 credential = Table(
@@ -210,6 +237,10 @@ delivery = Table(
     Column("anonymous_key", LargeBinary),
     # Without an index: only an erasure asks for it, and that reads every row anyway.
     Column("user_key", LargeBinary),
+    # What a sale adds to the books of its day, once it is delivered: days since 1970 where its source is.
+    Column("day", Integer),
+    Column("currency", Text),
+    Column("value_thousandths", BigInteger),
     sqlite_autoincrement=True,
 )
 _is_open = delivery.c.state == State.OPEN.value
@@ -294,6 +325,33 @@ tally = Table(
     Column("event_name", Text, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("n", BigInteger, nullable=False),
+)
+
+# What the charts are drawn from: it outlives the events. Minutes for a day, hours after that.
+rollup = Table(
+    "rollup",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    # The first minute that it is about, since 1970.
+    Column("minute", Integer, nullable=False, index=True),
+    Column("integration_id", Integer, nullable=False),
+    # One of the tallies' outcomes, or a step of time within which deliveries arrived.
+    Column("what", Text, nullable=False),
+    Column("n", BigInteger, nullable=False),
+)
+
+# What was delivered on each day, to be compared with the shop's own books.
+sale = Table(
+    "sale",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("day", Integer, nullable=False, index=True),
+    Column("integration_id", Integer, nullable=False),
+    Column("event_name", Text, nullable=False),
+    # Empty where the event names none.
+    Column("currency", Text, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("value_thousandths", BigInteger, nullable=False),
 )
 
 audit = Table(

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, func, insert, select
 
-from worker.ledger.rows import insert_all
+from worker.ledger import rollups, rows
 from worker.ledger.schema import tally
 
 SECONDS_AN_HOUR = 3600
@@ -22,6 +22,8 @@ LEFT_FAILED = "left_failed"
 PURGED = "purged_"
 # What an event brought with it, behind the colon; no state of anything, so that the books pass it over.
 QUALITY = "quality:"
+# What charts show.
+CHARTED = frozenset({DELIVERED, TESTED, FAILED, FILTERED})
 
 
 class Entry(NamedTuple):
@@ -34,10 +36,15 @@ class Entry(NamedTuple):
 
 
 def append(connection: Connection, counts: Counter[Entry], now: float) -> None:
-    """Append counts under the current hour."""
+    """Append counts under the current hour, and those that charts show under the current minute."""
     hour = int(now // SECONDS_AN_HOUR)
-    rows = [{"hour": hour, **entry._asdict(), "n": n} for entry, n in counts.items() if n]
-    insert_all(connection, insert(tally), rows)
+    new = [{"hour": hour, **entry._asdict(), "n": n} for entry, n in counts.items() if n]
+    rows.insert_all(connection, insert(tally), new)
+    charted: Counter[tuple[int, str]] = Counter()
+    for entry, n in counts.items():
+        if entry.outcome in CHARTED:
+            charted[entry.integration_id, entry.outcome] += n
+    rollups.append(connection, charted, now)
 
 
 def totals(connection: Connection, since_hour: int = 0, before_hour: int | None = None) -> Counter[str]:
@@ -73,24 +80,7 @@ def fold(connection: Connection, most_groups: int = 500, since_hour: int = 0) ->
     Whoever folds often names the hour from which on there can be anything new: all rows from there are read.
     """
     keys = (tally.c.hour, tally.c.source_id, tally.c.integration_id, tally.c.event_name, tally.c.outcome)
-    crowded = (
-        select(*keys, func.max(tally.c.id).label("last"), func.count().label("rows"))
-        .where(tally.c.hour >= since_hour)
-        .group_by(*keys)
-        .having(func.count() > 1)
-        .limit(most_groups)
-    )
-    saved = 0
-    for row in connection.execute(crowded).all():
-        these = [key == value for key, value in zip(keys, row[:5], strict=True)] + [tally.c.id <= row.last]
-        removed = connection.execute(delete(tally).where(*these).returning(tally.c.n)).scalars().all()
-        if not removed:
-            # Another process folded them in the meantime.
-            continue
-        values = dict(zip((key.name for key in keys), row[:5], strict=True))
-        connection.execute(insert(tally).values(**values, n=sum(removed)))
-        saved += len(removed) - 1
-    return saved
+    return rows.fold(connection, tally, keys, (tally.c.n,), tally.c.hour >= since_hour, most_groups)
 
 
 def _is_move() -> ColumnElement[bool]:

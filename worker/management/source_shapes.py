@@ -1,6 +1,7 @@
 """The shapes of a source."""
 
 from typing import Any
+from zoneinfo import available_timezones
 
 import phonenumbers
 from marshmallow import ValidationError, fields, validates_schema
@@ -47,6 +48,16 @@ class Country(Text):
         return country
 
 
+class TimeZone(Text):
+    """Take a time zone's name."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        zone = super()._deserialize(value, attr, data, **kwargs)
+        if zone not in available_timezones():
+            raise ValidationError("must be the name of a time zone, like Europe/Berlin or UTC")
+        return zone
+
+
 class DefaultConsent(Shape):
     """Decide what becomes of events that say nothing about consent."""
 
@@ -76,6 +87,13 @@ class SourceOptions(Shape):
     default_country = Country(
         load_default=None,
         metadata={"description": "Whose phone numbers have no country code.", "example": "DE"},
+    )
+    time_zone = TimeZone(
+        load_default=None,
+        metadata={
+            "description": "Where the days of the delivered sales begin. Null: UTC.",
+            "example": "Europe/Berlin",
+        },
     )
     backlog_limit = Whole(
         load_default=None,

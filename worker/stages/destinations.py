@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import Connection
 
@@ -24,6 +26,11 @@ class Destination:
     @property
     def test(self) -> bool:
         return bool(self.integration.config.get("test_mode", False))
+
+    @property
+    def time_zone(self) -> tzinfo:
+        """Return where the source's days begin; UTC unless set, or where this machine knows no such zone."""
+        return _zone(self.source.options.get("time_zone") or "UTC")
 
 
 class Destinations:
@@ -52,6 +59,14 @@ class Destinations:
         """Return the country that a source's phone numbers are read in."""
         source = self._sources.get(source_id)
         return source.options.get("default_country") if source else None
+
+
+@lru_cache(maxsize=64)
+def _zone(name: str) -> tzinfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
 
 
 def _options(integration: Integration) -> Options:

@@ -1,17 +1,23 @@
 """Translate what the mapping decided into rows of the ledger."""
 
 from collections.abc import Mapping
+from datetime import date, datetime, tzinfo
+from decimal import Decimal
 from typing import Any
 
 from worker.events.identity import Visitor
 from worker.ledger.deliveries import PAYLOAD, NewDelivery
 from worker.ledger.inbox import Waiting
 from worker.ledger.quality import COMPUTED, INVALID, LATE
+from worker.ledger.sales import MOST_THOUSANDTHS, THOUSANDTHS
 from worker.ledger.schema import State
 from worker.ledger.vault import Vault
 from worker.pinterest.mapping import Failed, Filtered, Mapped, Outcome, encode, map_event
 from worker.stages.destinations import Destination
 from worker.stages.opened import Opened
+
+_FIRST_DAY = date(1970, 1, 1).toordinal()
+_LATEST = 2**32
 
 
 def to_deliveries(
@@ -38,6 +44,7 @@ def _to_delivery(outcome: Outcome, target: Destination, row: Waiting, vault: Vau
         payload=vault.seal(text, PAYLOAD) if text is not None else None,
         size_bytes=len(text) if text is not None else 0,
         **_of_kind(outcome, row, vault),
+        **_sale(outcome, target.time_zone),
     )
 
 
@@ -78,6 +85,30 @@ def _of_kind(outcome: Outcome, row: Waiting, vault: Vault) -> dict[str, Any]:
         "reason_class": "consent" if filtered else "override",
         "reason": outcome.reason,
     }
+
+
+def _sale(outcome: Outcome, zone: tzinfo) -> dict[str, Any]:
+    """Return what the event adds to the books of its day once it is delivered."""
+    payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
+    happened = payload.get("event_time") if payload else None
+    # What fails as too old may be of any time.
+    if payload is None or happened is None or not 0 <= happened <= _LATEST:
+        return {}
+    data = payload.get("custom_data") or {}
+    day = datetime.fromtimestamp(happened, zone).toordinal() - _FIRST_DAY
+    return {
+        "day": day,
+        "currency": data.get("currency"),
+        "value_thousandths": _thousandths(data.get("value")),
+    }
+
+
+def _thousandths(value: object) -> int | None:
+    # The mapping writes amounts as plain digits.
+    if not isinstance(value, str):
+        return None
+    thousandths = round(Decimal(value) * THOUSANDTHS)
+    return thousandths if thousandths <= MOST_THOUSANDTHS else None
 
 
 def qualities(outcome: Mapped | Failed) -> tuple[str, ...]:

@@ -2,8 +2,11 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 
-from worker.ledger import lines, quality, tallies, upkeep, visitors
+from sqlalchemy import Connection
+
+from worker.ledger import lines, quality, rollups, sales, tallies, upkeep, visitors
 from worker.ledger.engine import Ledger
 
 ROWS_A_STEP = 500
@@ -53,18 +56,29 @@ def purge(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
 
 
 def fold_tallies(ledger: Ledger, now: float) -> int:
-    """Sum up the latest tallies of the same kind; return how many rows that saved."""
+    """Sum up the latest tallies, rollups and sales of the same kind; return how many rows that saved."""
     since_hour = _hour(now) - FOLDED_HOURS
-    saved = 0
+    since = float(since_hour * tallies.SECONDS_AN_HOUR)
+    _in_steps(ledger, lambda connection: rollups.coarsen(connection, now, GROUPS_A_FOLD))
+    return (
+        _in_steps(ledger, lambda connection: tallies.fold(connection, GROUPS_A_FOLD, since_hour))
+        + _in_steps(ledger, lambda connection: rollups.fold(connection, GROUPS_A_FOLD, since))
+        + _in_steps(ledger, lambda connection: sales.fold(connection, GROUPS_A_FOLD))
+    )
+
+
+def _in_steps(ledger: Ledger, step: Callable[[Connection], int]) -> int:
+    """Repeat a small write, which gives way to others in between, until it finds too little to do."""
+    done = 0
     for _ in range(MOST_FOLDS):
         with ledger.write() as connection:
-            step = tallies.fold(connection, GROUPS_A_FOLD, since_hour)
-        saved += step
+            n = step(connection)
+        done += n
         # Each group saves a row or more, so that this one left none over.
-        if step < GROUPS_A_FOLD:
+        if n < GROUPS_A_FOLD:
             break
         time.sleep(PAUSE_SECONDS)
-    return saved
+    return done
 
 
 def _hour(now: float) -> int:

@@ -2,14 +2,17 @@
 
 import time
 from collections import Counter
-from unittest.mock import patch
+from dataclasses import replace
 
 import pytest
+from sqlalchemy import delete
 
+from tests.ledger.shop import accept
 from tests.management.ui.conftest import ACCOUNT, Pages, fail, write
-from worker.ledger import tallies
+from worker.ledger import accounts, rollups, tallies
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
+from worker.ledger.schema import delivery
 from worker.ledger.tallies import SECONDS_AN_HOUR, Entry
 from worker.management.ui import figures
 from worker.management.ui.charts import SPANS, Bar, Span, highest, share, stacked
@@ -47,8 +50,8 @@ def test_an_ad_account_shows_what_waits_and_what_moved(
     assert figure(page, "In flight") == "0"
     assert figure(page, "Delivered") == "1,234"
     assert figure(page, "Filtered") == "5"
-    assert "Oldest waiting: 2 minutes." in page
-    assert "70 requests a second, 140 at once" in page
+    assert "<dt>Oldest waiting</dt><dd>2 minutes</dd>" in page
+    assert "0 of 70 requests a second in the last minute; 140 at once" in page
     assert f'<a href="/failed?ad_account_id={ACCOUNT}">1</a>' in page
 
 
@@ -76,12 +79,70 @@ def test_counts_of_long_ago_are_not_of_now(pages: Pages, ledger: Ledger, shop: I
     assert "delivered: 7</li>" in pages.get("/?span=30d")
 
 
-def test_too_many_to_count_by_the_minute_are_not_counted_wrong(
+def test_charts_outlive_the_events(pages: Pages, ledger: Ledger, shop: Integration) -> None:
+    fail(ledger, shop, "e1", "e2")
+    with ledger.write() as connection:
+        connection.execute(delete(delivery))
+
+    assert all("failed: 2</li>" in pages.get(f"/?span={key}") for key in SPANS)
+
+
+def test_latency_is_drawn_and_said_in_words(pages: Pages, ledger: Ledger, shop: Integration) -> None:
+    with ledger.write() as connection:
+        took = {rollups.within(2): 60, rollups.within(300): 40}
+        rollups.append(connection, Counter({(shop.number, what): n for what, n in took.items()}), time.time())
+    page = pages.get("/?span=1h")
+
+    assert "half arrived within 2 s" in page
+    assert "95 in 100 within 5 min" in page
+    assert '<rect class="half"' in page
+    assert '<rect class="most"' in page
+
+
+def test_charts_of_one_ad_account_leave_the_others_out(
     pages: Pages, ledger: Ledger, shop: Integration
 ) -> None:
-    fail(ledger, shop, "e1", "e2", "e3")
-    with patch.object(figures, "MOST_COUNTED_ONE_BY_ONE", 2):
-        assert "Too many events came in to count them by the minute." in pages.get("/?span=1h")
+    count(ledger, shop, time.time(), delivered=3)
+    count(ledger, replace(shop, number=shop.number + 1), time.time(), delivered=4)
+
+    assert "delivered: 7</li>" in pages.get("/")
+    assert "delivered: 3</li>" in pages.get(f"/?account={ACCOUNT}")
+
+
+def test_the_rate_stands_beside_its_limit_and_the_breaker_says_how_it_is(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    with ledger.write() as connection:
+        for _ in range(30):
+            accounts.take_token(connection, shop.ad_account, time.time())
+    page = pages.get("/")
+
+    assert "0.5 of 70 requests a second in the last minute" in page
+    assert "closed: sending goes on" in page
+    with ledger.write() as connection:
+        accounts.set_breaker(connection, shop.credential_id, 5, time.time() + 60)
+    assert "open: sending rests" in pages.get("/")
+
+
+def test_an_inbox_that_nobody_works_on_is_told(pages: Pages, ledger: Ledger, shop: Integration) -> None:
+    accept(ledger, [{"type": "page"}], received_at=time.time() - 130)
+
+    assert "Events wait to be mapped since 2 minutes." in pages.get("/")
+
+
+@pytest.mark.parametrize(
+    ("counts", "half", "most"),
+    [
+        ({}, 0.0, 0.0),
+        ({"within:2": 1}, 2, 2),
+        ({"within:0.5": 50, "within:2": 45, "within:30": 5}, 0.5, 2),
+        ({"within:0.5": 49, "within:2": 45, "within:30": 6}, 2, 30),
+    ],
+)
+def test_half_and_most_are_upper_bounds(counts: dict[str, int], half: float, most: float) -> None:
+    found = figures.pace(0.0, Counter(counts))
+
+    assert (found.half, found.most) == (half, most)
 
 
 def test_steps_end_now_and_begin_at_round_times() -> None:

@@ -55,22 +55,26 @@ class Bar:
         return self.delivered + self.failed + self.filtered
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Hold within how many seconds the deliveries of one step arrived: half of them, and 95 in 100."""
+
+    start: float
+    n: int
+    half: float
+    most: float
+
+
 def stacked(bars: Sequence[Bar]) -> Markup:
     """Draw bars as wide as there is room, on a scale from nothing to the highest one."""
-    scale = HEIGHT / highest(bars)
-    step = WIDTH / max(1, len(bars))
-    drawn = []
-    for index, bar in enumerate(bars):
-        x, top = index * step + step * _GAP / 2, float(HEIGHT)
-        for outcome in OUTCOMES:
-            height = getattr(bar, outcome) * scale
-            if height:
-                top -= height
-                drawn.append(_rect(x, top, step * (1 - _GAP), height, outcome))
-    inner = Markup("").join(drawn)
-    return Markup(
-        '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true" focusable="false">{}</svg>'
-    ).format(WIDTH, HEIGHT, inner)
+    top = highest(bars)
+    return _drawn([[(name, getattr(bar, name) / top) for name in OUTCOMES] for bar in bars])
+
+
+def paced(paces: Sequence[Pace]) -> Markup:
+    """Draw how long the fast half took, and on top of it what the slower ones took longer."""
+    top = slowest(paces)
+    return _drawn([[("half", pace.half / top), ("most", (pace.most - pace.half) / top)] for pace in paces])
 
 
 def highest(bars: Sequence[Bar]) -> int:
@@ -78,13 +82,35 @@ def highest(bars: Sequence[Bar]) -> int:
     return max([1, *(bar.total for bar in bars)])
 
 
-def share(part: int, whole: int) -> Markup:
-    """Draw how much of a whole a part is."""
-    width = 100 * part / whole if whole else 0
+def slowest(paces: Sequence[Pace]) -> float:
+    """Return the seconds that the top of a chart stands for, at least 1."""
+    return max([1.0, *(pace.most for pace in paces)])
+
+
+def share(part: float, whole: float, kind: str = "") -> Markup:
+    """Draw how much of a whole a part is; less than half is marked, unless the kind of bar means no such thing."""
+    width = min(100.0, 100 * part / whole) if whole else 0.0
+    named = kind or ("low" if width < 50 else "")
     return Markup(
         '<svg class="bar{}" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
         '<rect class="back" width="100" height="8"/><rect class="fill" width="{:.2f}" height="8"/></svg>'
-    ).format(" low" if width < 50 else "", width)
+    ).format(f" {named}" if named else "", width)
+
+
+def _drawn(columns: Sequence[Sequence[tuple[str, float]]]) -> Markup:
+    """Draw columns of named parts on top of each other, each part in shares of the height."""
+    step = WIDTH / max(1, len(columns))
+    drawn = []
+    for index, parts in enumerate(columns):
+        x, top = index * step + step * _GAP / 2, float(HEIGHT)
+        for name, part in parts:
+            if part:
+                top -= part * HEIGHT
+                drawn.append(_rect(x, top, step * (1 - _GAP), part * HEIGHT, name))
+    inner = Markup("").join(drawn)
+    return Markup(
+        '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true" focusable="false">{}</svg>'
+    ).format(WIDTH, HEIGHT, inner)
 
 
 def _rect(x: float, y: float, width: float, height: float, outcome: str) -> Markup:

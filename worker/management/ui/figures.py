@@ -1,21 +1,20 @@
 """Put together what the overview shows."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from sqlalchemy import Connection
 
-from worker.ledger import accounts, failures, finding, integrations, standing, tallies
+from worker.ledger import accounts, failures, integrations, rollups, standing, tallies
 from worker.ledger.accounts import Credential
 from worker.ledger.failures import Filter
-from worker.ledger.finding import Found
-from worker.ledger.tallies import SECONDS_AN_HOUR
-from worker.management.ui.charts import Bar, Span
+from worker.management.ui.charts import Bar, Pace, Span
 
 MOST_INTEGRATIONS = 1_000
-# The ledger counts by hour; minutes are counted from the deliveries themselves, as long as these are few.
-MOST_COUNTED_ONE_BY_ONE = 3_000
+# Within how long the slower ones arrive: 95 in 100.
+MOST_OF_THEM = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +29,15 @@ class Account:
     waiting_since: float | None
     failed_now: int
     moved: Counter[str]
+    requests_a_minute: float
 
     @property
     def rate(self) -> Credential | None:
         return next(iter(self.credentials), None)
+
+    @property
+    def requests_a_second(self) -> float:
+        return self.requests_a_minute / rollups.SECONDS_A_MINUTE
 
 
 def by_account(connection: Connection, span: Span, now: float) -> list[Account]:
@@ -41,46 +45,78 @@ def by_account(connection: Connection, span: Span, now: float) -> list[Account]:
     known = integrations.page(connection, MOST_INTEGRATIONS)
     waiting, flying = standing.pending(connection), standing.in_flight(connection)
     used = accounts.in_use(connection)
-    moved = _moved(connection, known, span, now)
+    moved = rollups.by_integration(connection, min(span.starts(now)))
+    requests = accounts.requests_a_minute(connection, now)
     ids = dict.fromkeys([one.ad_account_id for one in known] + [one.ad_account_id for one in used])
     return [
         _account(
-            ad_account_id,
             [one for one in known if one.ad_account_id == ad_account_id],
-            [one for one in used if one.ad_account_id == ad_account_id],
             waiting,
             flying.get(ad_account_id),
-            failures.count(connection, Filter(ad_account_id=ad_account_id)),
             moved,
+            ad_account_id=ad_account_id,
+            credentials=tuple(one for one in used if one.ad_account_id == ad_account_id),
+            failed_now=failures.count(connection, Filter(ad_account_id=ad_account_id)),
+            requests_a_minute=requests.get(ad_account_id, 0.0),
         )
         for ad_account_id in ids
     ]
 
 
-def bars(connection: Connection, span: Span, now: float) -> list[Bar] | None:
-    """Return one bar for each step of a span; None where there are too many events to count by minutes."""
-    if span.step_seconds < SECONDS_AN_HOUR:
-        newest = finding.newest_id(connection)
-        found = finding.after(connection, newest - MOST_COUNTED_ONE_BY_ONE, MOST_COUNTED_ONE_BY_ONE)
-        return _by_minute(found, span, now)
-    counted: dict[float, Counter[str]] = {start: Counter() for start in span.starts(now)}
-    first = min(counted)
-    for hour, _, outcome, n in tallies.by_hour(connection, int(first // SECONDS_AN_HOUR)):
-        start = span.start_of(hour * SECONDS_AN_HOUR)
-        # Another machine's clock may be ahead.
-        if start in counted:
-            counted[start][outcome] += n
-    return _to_bars(counted)
+def steps(
+    connection: Connection, span: Span, now: float, numbers: Sequence[int] | None = None
+) -> dict[float, Counter[str]]:
+    """Return what moved in each step of a span, the oldest first; of all integrations or of some."""
+    starts = span.starts(now)
+    found = rollups.read(connection, starts[0], span.step_seconds, numbers)
+    return {start: found.get(start, Counter()) for start in starts}
+
+
+def bars(moved: Mapping[float, Counter[str]]) -> list[Bar]:
+    """Return how many deliveries ended in each step."""
+    return [
+        Bar(
+            start,
+            counts[tallies.DELIVERED] + counts[tallies.TESTED],
+            counts[tallies.FAILED],
+            counts[tallies.FILTERED],
+        )
+        for start, counts in moved.items()
+    ]
+
+
+def paces(moved: Mapping[float, Counter[str]]) -> list[Pace]:
+    """Return how long the deliveries of each step took."""
+    return [pace(start, counts) for start, counts in moved.items()]
+
+
+def pace(start: float, counts: Counter[str]) -> Pace:
+    """Return how long deliveries took."""
+    taken = [(seconds, counts[rollups.within(seconds)]) for seconds in rollups.STEPS_SECONDS]
+    n = sum(count for _, count in taken)
+    return Pace(start, n, _within(taken, ceil(n * 0.5)), _within(taken, ceil(n * MOST_OF_THEM)))
+
+
+def _within(taken: Sequence[tuple[float, int]], wanted: int) -> float:
+    """Return the step of time in which the so-many-th delivery arrived, 0 where there is none."""
+    so_far = 0
+    for seconds, count in taken:
+        so_far += count
+        if 0 < wanted <= so_far:
+            return seconds
+    return 0.0
 
 
 def _account(
-    ad_account_id: str,
     mine: Sequence[integrations.Integration],
-    credentials: Sequence[Credential],
-    waiting: dict[int, standing.Waiting],
+    waiting: Mapping[int, standing.Waiting],
     flying: standing.Waiting | None,
+    moved: Mapping[int, Counter[str]],
+    *,
+    ad_account_id: str,
+    credentials: tuple[Credential, ...],
     failed_now: int,
-    moved: dict[int, Counter[str]],
+    requests_a_minute: float,
 ) -> Account:
     queued = [waiting[one.number] for one in mine if one.number in waiting]
     since = [one.since for one in (*queued, *([flying] if flying else []))]
@@ -90,44 +126,11 @@ def _account(
     return Account(
         ad_account_id=ad_account_id,
         integrations=tuple(mine),
-        credentials=tuple(credentials),
+        credentials=credentials,
         pending=sum(one.deliveries for one in queued),
         in_flight=flying.deliveries if flying else 0,
         waiting_since=min(since, default=None),
         failed_now=failed_now,
         moved=total,
+        requests_a_minute=requests_a_minute,
     )
-
-
-def _moved(
-    connection: Connection, known: Iterable[integrations.Integration], span: Span, now: float
-) -> dict[int, Counter[str]]:
-    numbers = [one.number for one in known]
-    moved: dict[int, Counter[str]] = {number: Counter() for number in numbers}
-    first = int(min(span.starts(now)) // SECONDS_AN_HOUR)
-    for _, number, outcome, n in tallies.by_hour(connection, first, numbers):
-        moved[number][outcome] += n
-    return moved
-
-
-def _by_minute(found: Sequence[Found], span: Span, now: float) -> list[Bar] | None:
-    counted: dict[float, Counter[str]] = {start: Counter() for start in span.starts(now)}
-    if len(found) == MOST_COUNTED_ONE_BY_ONE and found[0].accepted_at > min(counted):
-        return None
-    for one in found:
-        start = span.start_of(one.ended_at or 0.0)
-        if start in counted:
-            counted[start][one.stands] += 1
-    return _to_bars(counted)
-
-
-def _to_bars(counted: dict[float, Counter[str]]) -> list[Bar]:
-    return [
-        Bar(
-            start,
-            counts[tallies.DELIVERED] + counts[tallies.TESTED],
-            counts[tallies.FAILED],
-            counts[tallies.FILTERED],
-        )
-        for start, counts in sorted(counted.items())
-    ]

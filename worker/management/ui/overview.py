@@ -1,7 +1,10 @@
 """Show at a glance how everything does, and find what somebody asks for."""
 
+from collections import Counter
+
 from flask import render_template, request
 
+from worker.ledger import standing
 from worker.management import context
 from worker.management.ui import charts, figures
 from worker.management.ui.blueprint import blueprint
@@ -36,11 +39,18 @@ def _figures() -> dict[str, object]:
     now = context.clock()
     with context.ledger().snapshot() as connection:
         accounts = figures.by_account(connection, span, now)
-        bars = figures.bars(connection, span, now)
+        chosen = [one for one in accounts if one.ad_account_id == request.args.get("account")]
+        numbers = [one.number for account in chosen for one in account.integrations] if chosen else None
+        moved = figures.steps(connection, span, now, numbers)
+        inbox_since = standing.inbox_since(connection)
     return {
         "span": span,
         "spans": charts.SPANS.values(),
         "accounts": accounts,
-        "bars": bars,
+        "account": chosen[0].ad_account_id if chosen else None,
+        "bars": figures.bars(moved),
+        "paces": figures.paces(moved),
+        "total_pace": figures.pace(0.0, sum(moved.values(), Counter())),
+        "inbox_since": inbox_since,
         "charts": charts,
     }

@@ -23,6 +23,7 @@ TEXTS = (
     "consent_server",
     "cookie_domain",
     "default_country",
+    "time_zone",
     "backlog_limit",
 )
 FLAGS = ("dfid", "pin_unauth", "epik", "secure_cookies")
@@ -122,6 +123,7 @@ def values_of(shown: Mapping[str, Any]) -> dict[str, Any]:
         "consent_server": shown["default_consent"]["server"],
         "cookie_domain": cookies["domain"] or "",
         "default_country": shown["default_country"] or "",
+        "time_zone": shown["time_zone"] or "",
         "backlog_limit": str(shown["backlog_limit"] or ""),
     } | {name: "yes" if flag else "" for name, flag in flags.items()}
 
@@ -143,6 +145,7 @@ def body_of(form: Any) -> dict[str, Any]:
         "cookies": {"domain": given["cookie_domain"] or None, **ticked},
         "secure_cookies": secure,
         "default_country": given["default_country"] or None,
+        "time_zone": given["time_zone"] or None,
         "backlog_limit": number(given["backlog_limit"]),
     }
 

@@ -81,6 +81,14 @@ def ago(seconds: float) -> str:
     return f"{n} second{'' if n == 1 else 's'}"
 
 
+def brief(seconds: float) -> str:
+    """Write a length of time in a few letters."""
+    for unit_seconds, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= unit_seconds:
+            return f"{seconds / unit_seconds:g} {unit}"
+    return f"{seconds:g} s"
+
+
 def state(stands: str) -> str:
     """Name a delivery's state."""
     return STATES[stands][0] if stands in STATES else stands

@@ -1,0 +1,108 @@
+"""Sum up what moved and how long it took, for charts that outlive the events."""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from worker.ledger import rows
+from worker.ledger.schema import rollup
+
+SECONDS_A_MINUTE, MINUTES_AN_HOUR = 60, 60
+# Minutes are asked for over the last hour; a day leaves room for clocks and for machines that slept.
+MINUTES_KEPT = 24 * MINUTES_AN_HOUR
+
+# How long deliveries took, from acceptance to Pinterest's answer: the upper end of each step, in seconds.
+STEPS_SECONDS = (
+    0.5,
+    1,
+    2,
+    3,
+    5,
+    7,
+    10,
+    15,
+    20,
+    30,
+    45,
+    60,
+    120,
+    300,
+    600,
+    1_200,
+    3_600,
+    10_800,
+    43_200,
+    604_800,
+)
+WITHIN = "within:"
+
+
+def append(connection: Connection, moved: Counter[tuple[int, str]], now: float) -> None:
+    """Append how often something happened to an integration, under the current minute."""
+    minute = int(now // SECONDS_A_MINUTE)
+    new = [
+        {"minute": minute, "integration_id": integration, "what": what, "n": n}
+        for (integration, what), n in moved.items()
+        if n
+    ]
+    rows.insert_all(connection, insert(rollup), new)
+
+
+def within(seconds: float) -> str:
+    """Name the step of time that a delivery took; what took longer than the last one counts as that."""
+    step = min(bisect_left(STEPS_SECONDS, seconds), len(STEPS_SECONDS) - 1)
+    return f"{WITHIN}{STEPS_SECONDS[step]:g}"
+
+
+def read(
+    connection: Connection, since: float, step_seconds: int, integration_ids: Iterable[int] | None = None
+) -> dict[float, Counter[str]]:
+    """Return what happened since a time, by the beginnings of steps of whole minutes, in Unix seconds."""
+    step = step_seconds // SECONDS_A_MINUTE
+    first = (rollup.c.minute - rollup.c.minute % step).label("first")
+    summed = (
+        select(first, rollup.c.what, func.sum(rollup.c.n))
+        .where(rollup.c.minute >= int(since // SECONDS_A_MINUTE))
+        # By the label: PostgreSQL takes two bound numbers for two different steps.
+        .group_by("first", rollup.c.what)
+    )
+    if integration_ids is not None:
+        summed = summed.where(rollup.c.integration_id.in_(list(integration_ids)))
+    found: dict[float, Counter[str]] = {}
+    for minute, what, n in connection.execute(summed):
+        found.setdefault(float(minute * SECONDS_A_MINUTE), Counter())[what] += int(n)
+    return found
+
+
+def by_integration(connection: Connection, since: float) -> dict[int, Counter[str]]:
+    """Return what happened to each integration since a time."""
+    summed = (
+        select(rollup.c.integration_id, rollup.c.what, func.sum(rollup.c.n))
+        .where(rollup.c.minute >= int(since // SECONDS_A_MINUTE))
+        .group_by(rollup.c.integration_id, rollup.c.what)
+    )
+    found: dict[int, Counter[str]] = {}
+    for integration, what, n in connection.execute(summed):
+        found.setdefault(integration, Counter())[what] += int(n)
+    return found
+
+
+def coarsen(connection: Connection, now: float, most: int) -> int:
+    """Let minutes of yesterday count for their hour; return how many rows changed."""
+    before = int(now // SECONDS_A_MINUTE) - MINUTES_KEPT
+    past_the_hour = rollup.c.minute % MINUTES_AN_HOUR
+    old = select(rollup.c.id).where(rollup.c.minute < before, past_the_hour != 0).limit(most)
+    ids = list(connection.scalars(old))
+    if ids:
+        changed = update(rollup).where(rollup.c.id.in_(ids))
+        connection.execute(changed.values(minute=rollup.c.minute - past_the_hour))
+    return len(ids)
+
+
+def fold(connection: Connection, most_groups: int, since: float) -> int:
+    """Replace rows of the same kind since a time by their sum; return how many rows that saved."""
+    keys = (rollup.c.minute, rollup.c.integration_id, rollup.c.what)
+    since_then = rollup.c.minute >= int(since // SECONDS_A_MINUTE)
+    return rows.fold(connection, rollup, keys, (rollup.c.n,), since_then, most_groups)
