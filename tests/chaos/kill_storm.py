@@ -196,7 +196,7 @@ def _retry_by_hand(stack: Stack, result: Result) -> None:
 
 
 def _books_balance(stack: Stack) -> bool:
-    done = stack.command("books")
+    done = stack.command("books", "--audit")
     assert done.returncode in (0, 1), done.stderr
     return done.returncode == 0
 

@@ -62,9 +62,20 @@ def test_books_that_do_not_balance_end_with_status_one(shell: Shell) -> None:
     assert shell.good("books").endswith("The books balance.\n")
     with shell.ledger.write() as connection:
         connection.execute(delete(delivery))
-    done = shell.run("books")
+    done = shell.run("books", "--audit")
     assert done.exit_code == 1
     assert "does not balance" in done.output
+    # The rows that vanished were an end's: only counting them shows it.
+    assert shell.run("books").exit_code == 0
+
+
+def test_the_books_speak_of_each_ad_account(shell: Shell) -> None:
+    shell.add("evt_1", "signup", State.FAILED)
+    shell.add("evt_2", "signup", State.OPEN)
+    for command in (("books",), ("books", "--audit")):
+        printed = shell.good(*command)
+        assert f"Ad account {AD_ACCOUNT_ID}: 1 failed, 1 pending\n" in printed
+        assert f"  {AD_ACCOUNT_ID}: created" in printed
 
 
 def test_finds_an_event_and_an_order(shell: Shell) -> None:

@@ -56,7 +56,7 @@ def _send(shop: Shop, event: dict[str, Any]) -> None:
 
 
 def test_the_books_balance_with_status_zero(stack: Stack) -> None:
-    done = stack.command("books")
+    done = stack.command("books", "--audit")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert done.stdout.endswith("The books balance.\n")
 

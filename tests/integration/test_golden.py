@@ -160,7 +160,7 @@ def test_the_documents_curl_creates_an_integration(stack: Stack, curl: str) -> N
 
 def test_the_books_balance_after_all_of_that(stack: Stack) -> None:
     until("nothing moves any more", lambda: "pending" not in (told := stack.command("books").stdout) and told)
-    done = stack.command("books")
+    done = stack.command("books", "--audit")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("The books balance.\n")
 

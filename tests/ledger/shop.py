@@ -117,8 +117,16 @@ def _key(ledger: Ledger, kind: str, source_id: str, visitor_id: str | None) -> b
 def close(ledger: Ledger) -> Books:
     """Close the books, which have to balance at any moment."""
     with ledger.snapshot() as connection:
-        closed = books.close(connection)
-    assert [line for line in closed.lines if not line.balances] == []
+        closed, audited = books.close(connection), books.audit(connection)
+    for one in (closed, audited):
+        assert [line for line in one.lines if not line.balances] == []
+    # What the rows say is what the books say without counting them.
+    assert (closed.events, closed.deliveries, closed.by_account, closed.removed) == (
+        audited.events,
+        audited.deliveries,
+        audited.by_account,
+        audited.removed,
+    )
     return closed
 
 

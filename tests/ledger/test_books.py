@@ -1,17 +1,19 @@
 """The books balance at any moment, whatever happens in whatever order."""
 
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
 from tests.ledger.shop import NOW, accept, close, new, place, stand, write
-from worker.ledger import batches, books, claims, failures, inbox, tallies, upkeep
+from worker.ledger import batches, books, claims, failures, inbox, integrations, tallies, upkeep
 from worker.ledger.batches import Ending, Started
 from worker.ledger.engine import Ledger
 from worker.ledger.failures import Filter
+from worker.ledger.integrations import Integration
 from worker.ledger.schema import State, tally
 from worker.stages.purging import fold_tallies, purge
 
@@ -160,16 +162,114 @@ def test_the_books_balance_after_any_sequence_of_operations(ledger: Ledger, seed
     assert any(outcome.startswith(tallies.PURGED) for outcome in counted)
 
 
+def wrong(closed: books.Books) -> list[tuple[str, int, int]]:
+    return [(line.what, line.counted, line.found) for line in closed.lines if not line.balances]
+
+
 def test_books_that_do_not_balance_say_where(ledger: Ledger) -> None:
-    shop = place(ledger)
+    shop, other = place(ledger), place(ledger, "src_b", ad_account_id="222")
     write(ledger, [new(ledger, shop, "e1"), new(ledger, shop, "e2", state=State.FAILED)])
+    write(ledger, [new(ledger, other, "e3")])
     with ledger.write() as connection:
         connection.execute(text("DELETE FROM delivery WHERE state = 1"))
     with ledger.snapshot() as connection:
+        audited, closed = books.audit(connection), books.close(connection)
+    assert not audited.balance
+    assert wrong(audited) == [
+        ("deliveries created", 3, 2),
+        ("deliveries failed", 1, 0),
+        (f"{shop.ad_account_id}: created", 2, 1),
+        (f"{shop.ad_account_id}: failed", 1, 0),
+    ]
+    # Only counting the rows shows that one which had ended is gone.
+    assert closed.balance
+
+
+def test_what_vanishes_before_its_end_shows_without_counting_the_rest(ledger: Ledger) -> None:
+    shop = place(ledger)
+    write(ledger, [new(ledger, shop, "e1"), new(ledger, shop, "e2")])
+    accept(ledger, [{"type": "track"}])
+    with ledger.write() as connection:
+        connection.execute(text("DELETE FROM delivery WHERE event_id = 'e1'"))
+        connection.execute(text("DELETE FROM inbox"))
+    with ledger.snapshot() as connection:
         closed = books.close(connection)
-    assert not closed.balance
-    wrong = [(line.what, line.counted, line.found) for line in closed.lines if not line.balances]
-    assert wrong == [("deliveries created", 2, 1), ("deliveries failed", 1, 0)]
+    assert wrong(closed) == [
+        ("events accepted", 1, 0),
+        ("deliveries created", 2, 1),
+        (f"{shop.ad_account_id}: created", 2, 1),
+    ]
+
+
+def test_an_account_is_accounted_for_when_its_integration_is_gone(ledger: Ledger) -> None:
+    shop, other = place(ledger), place(ledger, "src_b", ad_account_id="222")
+    write(ledger, [new(ledger, shop, "e1", state=State.FAILED), new(ledger, other, "e2")])
+    with ledger.write() as connection:
+        integrations.remove(connection, shop.number)
+    assert close(ledger).by_account == {"222": {"pending": 1}, books.GONE: {"failed": 1}}
+
+
+def test_the_books_read_no_delivery_that_has_ended(sqlite_ledger: Ledger) -> None:
+    """So they cost the same however much was delivered: SQLite says which indexes it goes by."""
+    plans: list[str] = []
+
+    def explain(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("SELECT") and "delivery" in statement:
+            rows = connection.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.extend(row[3] for row in rows)
+
+    with sqlite_ledger.snapshot() as connection:
+        event.listen(connection, "before_cursor_execute", explain)
+        books.close(connection)
+    of_deliveries = [plan for plan in plans if "delivery" in plan]
+    assert of_deliveries
+    assert all(
+        "ix_delivery_pending" in plan or "ix_delivery_batch" in plan or "USING INTEGER PRIMARY KEY" in plan
+        for plan in of_deliveries
+    ), plans
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_books_of_a_million_deliveries_are_closed_in_a_moment(ledger: Ledger) -> None:
+    """Each with a hundred thousand more on their way; what it takes is printed."""
+    shop = place(ledger)
+    fill(ledger, shop, settled=1_000_000, pending=100_000)
+    took: dict[str, float] = {}
+    for name, look in (("books", books.close), ("books --audit", books.audit)):
+        with ledger.snapshot() as connection:
+            began = time.perf_counter()
+            assert look(connection).deliveries == {"delivered": 1_000_000, "pending": 100_000}
+            took[name] = time.perf_counter() - began
+    print("\n" + ", ".join(f"{name}: {seconds:.2f} s" for name, seconds in took.items()))
+    assert took["books"] < 2.0
+
+
+NUMBERS = "WITH RECURSIVE number(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number WHERE n + 1 < :count)"
+BATCHES = f"""
+    INSERT INTO batch (id, ad_account, credential_id, test, offline, events, status, attempt, attempts_spent,
+        unreadable_answers, not_before, hinted_at, created_at, settled_at)
+    {NUMBERS} SELECT n + 1, :account, :credential, false, false, 1000, 2, 1, 0, 0, 0, 0, 0, 1 FROM number
+"""  # noqa: S608 - no part of it comes from outside
+DELIVERIES = f"""
+    INSERT INTO delivery (integration_id, ad_account, test, offline, event_id, event_name, source_name,
+        event_time, accepted_at, payload, size_bytes, state, batch_id)
+    {NUMBERS} SELECT :integration, :account, false, false, :prefix || n, 'checkout', 'Order Completed',
+        0, 0, :payload, 500, 0, CASE WHEN :in_batches THEN n / 1000 + 1 END FROM number
+"""  # noqa: S608 - no part of it comes from outside
+
+
+def fill(ledger: Ledger, shop: Integration, *, settled: int, pending: int) -> None:
+    """Write deliveries that were sent, a thousand to a batch, and some that wait, in a few statements."""
+    given = {"account": shop.ad_account, "credential": shop.credential_id, "integration": shop.number}
+    counts = {tallies.CREATED: settled + pending, tallies.DELIVERED: settled}
+    with ledger.write() as connection:
+        connection.execute(text(BATCHES), given | {"count": settled // 1_000})
+        for prefix, count in (("sent", settled), ("waits", pending)):
+            more = {"prefix": prefix, "count": count, "payload": b"x" * 500, "in_batches": prefix == "sent"}
+            connection.execute(text(DELIVERIES), given | more)
+        entries = {tallies.Entry("src_shop", shop.number, "checkout", what): n for what, n in counts.items()}
+        tallies.append(connection, tallies.Counter(entries), NOW)
 
 
 def test_empty_books_balance(ledger: Ledger) -> None:

@@ -40,6 +40,8 @@ def test_the_books_show_where_everything_is(api: Api, ledger: Ledger, shop: Inte
         {"what": "events accepted", "counted": 1, "found": 1, "balances": True},
         {"what": "deliveries created", "counted": 3, "found": 3, "balances": True},
     ]
+    assert shown["accounts"] == {shop.ad_account_id: {"pending": 2, "failed": 1}}
+    assert api.get("/v1/admin/books?audit=true") == shown
 
 
 def test_an_order_an_event_and_a_visitor_are_found(api: Api, ledger: Ledger, shop: Integration) -> None:

@@ -1,12 +1,12 @@
 """Balance the books: what was accepted against what became of it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from worker.ledger import inbox, tallies
-from worker.ledger.schema import BatchStatus, State, batch, delivery
+from worker.ledger import inbox, standing, tallies
+from worker.ledger.schema import BatchStatus, State, ad_account, batch, delivery, integration
 
 _ENDS = {
     State.FAILED: tallies.FAILED,
@@ -16,6 +16,9 @@ _ENDS = {
     State.DISCARDED: tallies.DISCARDED,
     State.ERASED: tallies.ERASED,
 }
+_ALL_ENDS = (tallies.DELIVERED, tallies.TESTED, *_ENDS.values())
+# Where the deliveries of integrations that were deleted are summed up.
+GONE = "deleted integrations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """Hold where every event and every delivery stands, and the proof."""
+    """Hold where every event and every delivery stands, and the proof.
+
+    ``removed`` counts what retention took away, which no other number here includes. An ad account is named by
+    its id; what went through an integration that is gone stands under `GONE`.
+    """
 
     events: dict[str, int]
     deliveries: dict[str, int]
+    by_account: dict[str, dict[str, int]]
+    removed: int
     lines: tuple[Line, ...]
 
     @property
@@ -45,41 +54,94 @@ class Books:
 
 
 def close(connection: Connection) -> Books:
-    """Count everything at one moment; the connection has to be a snapshot."""
-    counted = tallies.totals(connection)
+    """Prove, at one moment, that everything is accounted for; the connection has to be a snapshot.
+
+    Only what still waits is counted row by row; how the rest ended is read from the tallies, which were written
+    in the transactions that ended it. So this costs the same however much was delivered before.
+    """
+    counted = tallies.by_integration(connection)
+    found: _Counts = defaultdict(Counter)
+    for number, outcomes in counted.items():
+        found[number] = _booked_ends(outcomes)
+        found[number].subtract(_removed(outcomes))
+    for number, waiting in standing.pending(connection).items():
+        found[number]["pending"] = waiting.deliveries
+    for number, n in standing.in_flight_by_integration(connection).items():
+        found[number]["in_flight"] = n
+    return _close(connection, counted, found)
+
+
+def audit(connection: Connection) -> Books:
+    """Count every row as well, and compare: what the tallies say must be there, state by state."""
+    grouped = (
+        select(delivery.c.integration_id, delivery.c.state, batch.c.status, delivery.c.test, func.count())
+        .outerjoin(batch, batch.c.id == delivery.c.batch_id)
+        .group_by(delivery.c.integration_id, delivery.c.state, batch.c.status, delivery.c.test)
+    )
+    found: _Counts = defaultdict(Counter)
+    for number, state, status, test, n in connection.execute(grouped):
+        found[number][where_it_stands(state, status, test=test)] += n
+    return _close(connection, tallies.by_integration(connection), found)
+
+
+_Counts = dict[int, Counter[str]]
+
+
+def _close(connection: Connection, counted: _Counts, found: _Counts) -> Books:
+    total: Counter[str] = sum(counted.values(), Counter())
     events = {
         "inbox": inbox.size(connection),
-        tallies.CONSUMED: counted[tallies.CONSUMED],
-        tallies.WITHOUT_DESTINATION: counted[tallies.WITHOUT_DESTINATION],
-        tallies.MAPPED: counted[tallies.MAPPED],
+        tallies.CONSUMED: total[tallies.CONSUMED],
+        tallies.WITHOUT_DESTINATION: total[tallies.WITHOUT_DESTINATION],
+        tallies.MAPPED: total[tallies.MAPPED],
     }
-    deliveries = _deliveries(connection)
-    return Books(events, dict(deliveries), tuple(_lines(counted, events, deliveries)))
-
-
-def _lines(counted: Counter[str], events: dict[str, int], deliveries: Counter[str]) -> list[Line]:
-    gone = [(outcome, n) for outcome, n in counted.items() if outcome.startswith(tallies.PURGED)]
-    purged = {outcome.removeprefix(tallies.PURGED): n for outcome, n in gone}
+    accounts = _account_ids(connection)
+    booked, stands = _by_account(counted, accounts), _by_account(found, accounts)
+    everything: Counter[str] = sum(stands.values(), Counter())
     lines = [
-        Line("events accepted", counted[tallies.ACCEPTED], sum(events.values())),
-        Line("deliveries created", counted[tallies.CREATED], deliveries.total() + sum(purged.values())),
+        Line("events accepted", total[tallies.ACCEPTED], sum(events.values())),
+        *_lines("deliveries", total, everything),
     ]
-    for outcome in (tallies.DELIVERED, tallies.TESTED, *_ENDS.values()):
-        booked = counted[outcome] - (counted[tallies.LEFT_FAILED] if outcome == tallies.FAILED else 0)
-        lines.append(Line(f"deliveries {outcome}", booked, deliveries[outcome] + purged.get(outcome, 0)))
-    return lines
+    for account in sorted(booked.keys() | stands.keys()):
+        lines += _lines(f"{account}:", booked[account], stands[account])
+    by_account = {account: dict(+states) for account, states in sorted(stands.items())}
+    return Books(events, dict(+everything), by_account, _removed(total).total(), tuple(lines))
 
 
-def _deliveries(connection: Connection) -> Counter[str]:
-    grouped = (
-        select(delivery.c.state, batch.c.status, delivery.c.test, func.count())
-        .outerjoin(batch, batch.c.id == delivery.c.batch_id)
-        .group_by(delivery.c.state, batch.c.status, delivery.c.test)
+def _lines(whose: str, counted: Counter[str], stands: Counter[str]) -> list[Line]:
+    booked, removed = _booked_ends(counted), _removed(counted)
+    created = Line(f"{whose} created", counted[tallies.CREATED], stands.total() + removed.total())
+    return [created, *(Line(f"{whose} {end}", booked[end], stands[end] + removed[end]) for end in _ALL_ENDS)]
+
+
+def _removed(counted: Counter[str]) -> Counter[str]:
+    """Return how many deliveries of each end retention has removed."""
+    gone = [(outcome, n) for outcome, n in counted.items() if outcome.startswith(tallies.PURGED)]
+    return Counter({outcome.removeprefix(tallies.PURGED): n for outcome, n in gone})
+
+
+def _booked_ends(counted: Counter[str]) -> Counter[str]:
+    """Return how many deliveries have each end, by what was counted when they got it."""
+    ends = Counter({end: counted[end] for end in _ALL_ENDS})
+    ends[tallies.FAILED] -= counted[tallies.LEFT_FAILED]
+    return ends
+
+
+def _by_account(counts: _Counts, accounts: dict[int, str]) -> dict[str, Counter[str]]:
+    """Sum up by ad account: of one integration both sides of a comparison end up in the same place."""
+    summed: dict[str, Counter[str]] = defaultdict(Counter)
+    for number, counted in counts.items():
+        # What happened before an event had an integration belongs to no account.
+        if number:
+            summed[accounts.get(number, GONE)].update(counted)
+    return summed
+
+
+def _account_ids(connection: Connection) -> dict[int, str]:
+    wanted = select(integration.c.id, ad_account.c.ad_account_id).join(
+        ad_account, ad_account.c.id == integration.c.ad_account
     )
-    counts: Counter[str] = Counter()
-    for state, status, test, n in connection.execute(grouped):
-        counts[where_it_stands(state, status, test=test)] += n
-    return counts
+    return {row.id: row.ad_account_id for row in connection.execute(wanted)}
 
 
 def where_it_stands(state: int, batch_status: int | None, *, test: bool) -> str:

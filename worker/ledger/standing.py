@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select
 
 from worker.ledger.schema import (
+    IS_LIVE,
     BatchStatus,
     State,
     ad_account,
@@ -57,6 +58,18 @@ def in_flight(connection: Connection) -> dict[str, Waiting]:
         .group_by(ad_account.c.ad_account_id)
     )
     return {row.ad_account_id: Waiting(int(row.n), row.created_at) for row in connection.execute(wanted)}
+
+
+def in_flight_by_integration(connection: Connection) -> dict[int, int]:
+    """Return how many deliveries stand in batches that are not settled, by the integration's number."""
+    # The live batches are few, and each one's deliveries are found by its number.
+    live = select(batch.c.id).where(IS_LIVE)
+    counted = (
+        select(delivery.c.integration_id, func.count().label("n"))
+        .where(delivery.c.batch_id.in_(live), delivery.c.state == State.OPEN.value)
+        .group_by(delivery.c.integration_id)
+    )
+    return {row.integration_id: row.n for row in connection.execute(counted)}
 
 
 @dataclass(frozen=True, slots=True)

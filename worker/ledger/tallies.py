@@ -1,6 +1,6 @@
 """Count what moved, in the transaction that moved it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -55,6 +55,19 @@ def totals(connection: Connection, since_hour: int = 0, before_hour: int | None 
     if before_hour is not None:
         summed = summed.where(tally.c.hour < before_hour)
     return Counter({outcome: int(n) for outcome, n in connection.execute(summed)})
+
+
+def by_integration(connection: Connection) -> dict[int, Counter[str]]:
+    """Sum every outcome over all time, by the integration's number; 0 is for events without one."""
+    summed = (
+        select(tally.c.integration_id, tally.c.outcome, func.sum(tally.c.n))
+        .where(_is_move())
+        .group_by(tally.c.integration_id, tally.c.outcome)
+    )
+    found: dict[int, Counter[str]] = defaultdict(Counter)
+    for number, outcome, n in connection.execute(summed):
+        found[number][outcome] = int(n)
+    return found
 
 
 def by_hour(

@@ -4,7 +4,7 @@ from marshmallow import fields
 
 from worker.management import context
 from worker.management.fields import Flag, Items, Moment, Part, Shape, Text, between, length
-from worker.management.queries import SECONDS_A_DAY, MomentOrNull, Since
+from worker.management.queries import SECONDS_A_DAY, MomentOrNull, Since, word_flag
 from worker.stages.purging import QUALITY_DAYS
 
 HOURS_A_WEEK = 168
@@ -25,12 +25,25 @@ class BookLine(Shape):
     balances = Flag()
 
 
+class BooksQuery(Shape):
+    """Say whether to count every row, which takes seconds for each million of them."""
+
+    audit = word_flag(metadata={"description": "Count every row as well, and compare."})
+
+
 class BooksAnswer(Shape):
     """Prove that every accepted event is accounted for."""
 
     balance = Flag()
     events = counts("Where the accepted events are.")
-    deliveries = counts("Where the deliveries stand.")
+    deliveries = counts("Where the deliveries stand, those left out that retention has removed.")
+    accounts = fields.Dict(
+        keys=fields.String(),
+        values=counts("Where they stand."),
+        attribute="by_account",
+        metadata={"description": "The same for each ad account."},
+    )
+    removed = fields.Integer(metadata={"description": "Deliveries that retention has removed."})
     lines = Items(Part(BookLine))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from worker.ledger import books, integrations, tallies
 from worker.ledger import quality as quality_store
+from worker.ledger.books import Books
 from worker.ledger.quality import Key, Quality
 from worker.ledger.tallies import SECONDS_AN_HOUR
 from worker.management import context
@@ -14,6 +15,7 @@ from worker.management.blueprint import Blueprint
 from worker.management.queries import integration_number, within
 from worker.management.report_shapes import (
     BooksAnswer,
+    BooksQuery,
     FindQuery,
     FoundAnswer,
     QualityAnswer,
@@ -36,17 +38,12 @@ blueprint = Blueprint(
 
 
 @blueprint.route("/books")
+@blueprint.arguments(BooksQuery, location="query")
 @blueprint.response(200, BooksAnswer)
-def show_books() -> dict[str, Any]:
+def show_books(query: dict[str, Any]) -> Books:
     """Account for every accepted event and every delivery, at one moment."""
     with context.ledger().snapshot() as connection:
-        closed = books.close(connection)
-    return {
-        "balance": closed.balance,
-        "events": closed.events,
-        "deliveries": closed.deliveries,
-        "lines": closed.lines,
-    }
+        return books.audit(connection) if query["audit"] else books.close(connection)
 
 
 @blueprint.route("/deliveries")
