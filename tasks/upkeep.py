@@ -5,16 +5,21 @@ import time
 from celery import shared_task
 
 from tasks import hints
+from worker.ledger import heartbeats
 from worker.settings import settings
-from worker.stages import purging, retrying
+from worker.stages import purging, retrying, watching
 from worker.stages.sweeping import Hints
 from worker.stages.sweeping import sweep as sweep_once
-from worker.wiring import ledger
+from worker.stages.watching import Pulse
+from worker.wiring import free_bytes, ledger, webhook
+
+_pulse = Pulse(heartbeats.SWEEPER)
 
 
 @shared_task
 def sweep() -> None:
     """Take back what dead workers held, and hint again at what is due."""
+    _pulse.beat(ledger(), time.time())
     all_hints = Hints(hints.process_ranges, hints.deliver_batches, hints.queued_events, hints.queued_batches)
     sweep_once(ledger(), all_hints, time.time())
 
@@ -36,3 +41,23 @@ def retry_outages() -> None:
 def purge() -> None:
     """Remove what has been kept longer than RETENTION_DAYS."""
     purging.purge(ledger(), settings().retention_days, time.time())
+
+
+@shared_task
+def watch() -> None:
+    """Look at what may be wrong, and note what there is to tell."""
+    watching.watch(ledger(), free_bytes, time.time(), to_webhook=webhook() is not None)
+
+
+@shared_task
+def watch_volume() -> None:
+    """Look for events that stopped coming."""
+    watching.watch_volume(ledger(), time.time(), to_webhook=webhook() is not None)
+
+
+@shared_task
+def tell_alerts() -> None:
+    """Tell the webhook what it was not told yet."""
+    target = webhook()
+    if target is not None:
+        watching.tell(ledger(), target, time.time)

@@ -54,6 +54,8 @@ GIVEN = {
         ("FLOWER_BASIC_AUTH", "kim", "must be user:password, several by commas."),
         ("FLOWER_BASIC_AUTH", "kim:secret,", "must be user:password"),
         ("FLOWER_BASIC_AUTH", "kim:", "must be user:password"),
+        ("ALERT_WEBHOOK_URL", "http://hooks.example.com/x", "must be an https address, unless"),
+        ("ALERT_WEBHOOK_URL", "https://kim:hidden@hooks.example.com", "must be an address without a user."),
         ("RATE_LIMIT_RPS", "fast", "must be a number, not 'fast'."),
         ("RATE_LIMIT_RPS", "0", "must be between 0.01 and 100000, not 0."),
         ("RATE_LIMIT_RPS", "nan", "must be between"),
@@ -207,3 +209,14 @@ def test_a_long_folder_for_temporary_files_gives_way_as_well(
 ) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", lambda: folder)
     assert str(socket_path(Path("/srv/" + "deep/" * 30))).startswith("/tmp/signal-")
+
+
+def test_a_webhook_needs_a_secret_and_may_be_private_where_its_host_is_named() -> None:
+    url = {"ALERT_WEBHOOK_URL": "http://hooks.internal:9000/x"}
+    hosts = {"ALERT_WEBHOOK_PRIVATE_HOSTS": "Hooks.internal, 10.0.0.7"}
+    with pytest.raises(SettingsError, match=r"^ALERT_WEBHOOK_SECRET must be at least 16 characters"):
+        parse(GIVEN | url | hosts)
+    given = parse(GIVEN | url | hosts | {"ALERT_WEBHOOK_SECRET": "a-secret-of-the-tests"})
+    assert given.alert_webhook_url == "http://hooks.internal:9000/x"
+    assert given.alert_webhook_private_hosts == ("hooks.internal", "10.0.0.7")
+    assert parse(GIVEN).alert_webhook_url == ""

@@ -41,6 +41,9 @@ class Settings:
     flower_basic_auth: str
     flower_cookie_secret: str
     metrics_token: str
+    alert_webhook_url: str
+    alert_webhook_secret: str
+    alert_webhook_private_hosts: tuple[str, ...]
     production: bool
     rate_limit_rps: float
     rate_limit_burst: int
@@ -85,6 +88,9 @@ def parse(environ: Mapping[str, str]) -> Settings:
         flower_basic_auth=_basic_auth(read.secret("FLOWER_BASIC_AUTH", made_up)),
         flower_cookie_secret=read.secret("FLOWER_COOKIE_SECRET", made_up),
         metrics_token=_metrics_token(read.text("METRICS_TOKEN", "")),
+        alert_webhook_url=_webhook_url(read),
+        alert_webhook_secret=_webhook_secret(read),
+        alert_webhook_private_hosts=_private_hosts(read),
         production=production,
         rate_limit_rps=read.number("RATE_LIMIT_RPS", 100.0, least=0.01, most=100_000),
         rate_limit_burst=int(read.number("RATE_LIMIT_BURST", 200, least=1, most=100_000, kind=int)),
@@ -294,6 +300,31 @@ def _metrics_token(token: str) -> str:
     if token and (len(token) < 16 or not token.isascii() or any(c.isspace() for c in token)):
         raise SettingsError("METRICS_TOKEN", "must be at least 16 ASCII characters without spaces, or unset.")
     return token
+
+
+def _private_hosts(read: _Reader) -> tuple[str, ...]:
+    """Return the hosts of webhooks that may have an address on a private network."""
+    text = read.text("ALERT_WEBHOOK_PRIVATE_HOSTS", "")
+    return tuple(host.strip().lower() for host in text.split(",") if host.strip())
+
+
+def _webhook_url(read: _Reader) -> str:
+    if not read.text("ALERT_WEBHOOK_URL", ""):
+        return ""
+    url = read.address("ALERT_WEBHOOK_URL", "")
+    parts = urlsplit(url)
+    if parts.scheme != "https" and (parts.hostname or "") not in _private_hosts(read):
+        why = "must be an https address, unless ALERT_WEBHOOK_PRIVATE_HOSTS names its host."
+        raise SettingsError("ALERT_WEBHOOK_URL", why)
+    return url
+
+
+def _webhook_secret(read: _Reader) -> str:
+    secret = read.text("ALERT_WEBHOOK_SECRET", "")
+    if read.text("ALERT_WEBHOOK_URL", "") and len(secret) < 16:
+        why = "must be at least 16 characters where ALERT_WEBHOOK_URL is set: it signs what is sent there."
+        raise SettingsError("ALERT_WEBHOOK_SECRET", why)
+    return secret
 
 
 def _basic_auth(text: str) -> str:

@@ -1,8 +1,11 @@
 """Make what a process needs once, when it is first asked for."""
 
 import os
+import shutil
 from functools import cache
+from pathlib import Path
 
+from worker.alerts.webhook import Webhook
 from worker.ledger.engine import Ledger
 from worker.pinterest.backoff import RetryPolicy
 from worker.pinterest.client import PinterestClient
@@ -29,6 +32,20 @@ def pinterest() -> PinterestClient:
         read_timeout_seconds=READ_TIMEOUT_SECONDS,
         deadline_seconds=settings().request_deadline_seconds,
     )
+
+
+def webhook() -> Webhook | None:
+    """Return where alerts are told, if anywhere."""
+    given = settings()
+    if not given.alert_webhook_url:
+        return None
+    return Webhook(given.alert_webhook_url, given.alert_webhook_secret, given.alert_webhook_private_hosts)
+
+
+def free_bytes() -> int:
+    """Return how much room the disk of the state folder has; the current folder's where there is none."""
+    folder = settings().var
+    return shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
 
 
 def lease_seconds() -> float:

@@ -1,8 +1,9 @@
 import pytest
 
 from tests.collector.conftest import KEY, NOW, SECRET, SOURCE, Collector
-from worker.collector.auth import key_of, sign
+from worker.collector.auth import key_of
 from worker.ledger import sources
+from worker.signature import sign
 
 PAGE = {"type": "page"}
 UNFIT = "X-Signature does not fit the body, X-Timestamp and the secret of X-Source-Id."

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from tests.ledger.shop import NOW, pend, place
-from worker.ledger import accounts, batches, claims, failures, families, inbox
+from worker.ledger import accounts, batches, claims, failures, families, inbox, watching
 from worker.ledger.claims import Group
 from worker.ledger.engine import Ledger
 from worker.ledger.failures import Filter
@@ -28,6 +28,9 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     "abandoned batches": lambda connection: accounts.rehome(connection, 77, 78),
     "families": lambda connection: families.of(connection, 1),
     "what informs": lambda connection: inbox.informing(connection, [b"a", b"b"], 99),
+    "failures after every retry": lambda connection: watching.failed_with(connection, ["no_answer"]),
+    "the oldest events that wait": watching.oldest_events,
+    "the span of the inbox": watching.inbox_span,
     "what is overdue": lambda connection: inbox.overdue(connection, 7, NOW, 500),
 }
 

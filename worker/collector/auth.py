@@ -4,7 +4,6 @@ import hmac
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 
 from werkzeug.datastructures import Headers
 
@@ -13,6 +12,7 @@ from worker.collector.remembered import Remembered
 from worker.ledger import sources
 from worker.ledger.engine import Ledger
 from worker.ledger.sources import Source
+from worker.signature import sign
 
 # How long a revoked key, an old secret or a changed source may still be in force.
 REMEMBERED_SECONDS = 5.0
@@ -93,12 +93,6 @@ class Callers:
             source = sources.find(connection, source_id)
             secret = sources.server_secret(connection, self._ledger.vault, source_id)
         return _Signer(source, secret) if source is not None and secret is not None else None
-
-
-def sign(secret: str, timestamp: str, body: bytes) -> str:
-    """Return the signature that a server sends: HMAC-SHA256 over ``timestamp + "." + raw body``."""
-    text = timestamp.encode() + b"." + body
-    return "sha256=" + hmac.new(secret.encode(), text, sha256).hexdigest()
 
 
 def key_of(authorization: str | None, query_key: str | None) -> str | None:

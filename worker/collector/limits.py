@@ -12,12 +12,11 @@ from worker.collector.errors import RefusedError
 from worker.collector.remembered import Remembered
 from worker.ledger import inbox
 from worker.ledger.engine import Ledger
-from worker.ledger.sources import Source
+from worker.ledger.sources import BACKLOG_EVENTS, Source
 from worker.settings import Settings
 
 REQUESTS_PER_SECOND = 1_000
 MOST_CALLERS = 10_000
-BACKLOG_EVENTS = 1_000_000
 LEAST_FREE_BYTES = 256 * 1024 * 1024
 CHECK_SECONDS = 2.0
 LONGEST_CHECK_SECONDS = 60.0

@@ -404,3 +404,43 @@ watermark = Table(
     Column("position", BigInteger, nullable=False),
     Column("at", Double, nullable=False),
 )
+
+# When each part last showed that it is alive.
+heartbeat = Table(
+    "heartbeat",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at", Double, nullable=False),
+)
+
+# What is wrong now; it has been told since fired_at.
+alert = Table(
+    "alert",
+    metadata,
+    Column("rule", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("severity", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+    Column("fired_at", Double),
+)
+
+# What there was to tell, once for each change; not_before is when the webhook is to be told (again).
+alert_notice = Table(
+    "alert_notice",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("change", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("not_before", Double),
+    Column("told_at", Double),
+    Column("given_up_at", Double),
+    sqlite_autoincrement=True,
+)
+_partial_index("ix_alert_notice_due", alert_notice.c.id, where=alert_notice.c.not_before.is_not(None))

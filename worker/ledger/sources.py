@@ -10,6 +10,8 @@ from worker.ledger.vault import Vault
 
 DefaultConsent = Literal["drop", "allow"]
 SECRET = b"server secret"
+# How many events of a source may wait in the inbox, where its backlog_limit says nothing.
+BACKLOG_EVENTS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

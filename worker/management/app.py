@@ -12,6 +12,7 @@ from worker.ledger.engine import Ledger
 from worker.ledger.vault import SealError
 from worker.management import (
     accounts,
+    alerts,
     audit,
     auth,
     context,
@@ -50,7 +51,7 @@ def create_app(ledger: Ledger, settings: Settings) -> Flask:
     headers.protect(app)
     auth.guard(app)
     api = _Api(app)
-    for room in (sources, integrations, accounts, failed, parked, reports, explain, audit):
+    for room in (sources, integrations, accounts, failed, parked, alerts, reports, explain, audit):
         api.register_blueprint(room.blueprint)
     for plain in (health.blueprint, metrics.blueprint, docs.blueprint, pages.blueprint):
         app.register_blueprint(plain)

@@ -1,6 +1,7 @@
 """How gunicorn serves the Management API."""
 
 import os
+from typing import Any
 
 bind = os.environ.get("MANAGEMENT_BIND", "127.0.0.1:8084")
 # People and their scripts call it, a few at a time; rates per token are counted per process.
@@ -17,3 +18,10 @@ loglevel = "warning"
 forwarded_allow_ips = ""
 # Two gunicorns on one machine would fight for the one default path.
 control_socket_disable = True
+
+
+def post_worker_init(_worker: Any) -> None:
+    """Watch from here as well, in the process that serves: beat cannot tell of its own silence."""
+    from worker.management import watchman
+
+    watchman.start()

@@ -44,6 +44,9 @@ class Flight:
             raise TimeoutError
         return min(seconds, left)
 
+    def admit(self, host: str, address: str) -> None:
+        """Raise where a host's address must not be reached; every one may be, unless a subclass says no."""
+
     def explain(self, error: BaseException) -> str:
         """Say in plain words what broke; the library's own words may quote the address or the header."""
         if self.seconds() >= self.deadline_seconds:
@@ -152,6 +155,7 @@ class _Connection(HTTPConnection):
 
     def _dial(self, address: tuple[Any, ...]) -> socket.socket:
         flight = FLIGHT.get()
+        flight.admit(self.host.strip("[]"), str(address[0]))
         allowed = flight.at_most(flight.connect_seconds)
         sock = create_connection((address[0], address[1]), allowed, socket_options=self.socket_options)
         # TLS shakes hands under this timeout.

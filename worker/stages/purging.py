@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from worker.ledger import lines, quality, rollups, sales, tallies, upkeep, visitors
+from worker.ledger import alerts, lines, quality, rollups, sales, tallies, upkeep, visitors
 from worker.ledger.engine import Ledger
 
 ROWS_A_STEP = 500
@@ -46,6 +46,7 @@ def purge(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
                 "audit": upkeep.purge_audit(connection, now - VISITOR_DAYS * SECONDS_A_DAY),
             }
             step["quality"] = quality.remove(connection, old)
+            step["alerts"] = alerts.purge(connection, before)
             step["lines"] = lines.forget(connection, old_lines)
         for name, n in step.items():
             counts[name] += n

@@ -4,7 +4,8 @@ from collections import Counter
 
 from flask import render_template, request
 
-from worker.ledger import standing
+from worker.alerts import rules
+from worker.ledger import alerts, standing
 from worker.management import context
 from worker.management.ui import charts, figures
 from worker.management.ui.blueprint import blueprint
@@ -43,6 +44,7 @@ def _figures() -> dict[str, object]:
         numbers = [one.number for account in chosen for one in account.integrations] if chosen else None
         moved = figures.steps(connection, span, now, numbers)
         inbox_since = standing.inbox_since(connection)
+        firing = alerts.firing(connection)
     return {
         "span": span,
         "spans": charts.SPANS.values(),
@@ -53,4 +55,6 @@ def _figures() -> dict[str, object]:
         "total_pace": figures.pace(0.0, sum(moved.values(), Counter())),
         "inbox_since": inbox_since,
         "charts": charts,
+        "alerts": firing,
+        "advice": rules.advice,
     }

@@ -1,0 +1,152 @@
+"""Each rule by a table: what is seen, how grave it is, and what stays quiet."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worker.alerts.figures import AccountFigures, Figures, SourceFigures, TokenFigures
+from worker.alerts.rules import (
+    ADVICE,
+    RULES,
+    Severity,
+    advice,
+    hours_until_drained,
+    hours_until_stale,
+    look,
+)
+
+NOW = 1_750_000_000.0
+HOUR, DAY = 3_600.0, 86_400.0
+ALIVE = {"batcher": NOW - 5, "sweeper": NOW - 5}
+WARNING, CRITICAL = Severity.WARNING, Severity.CRITICAL
+
+
+def account(**given: Any) -> Figures:
+    return Figures(NOW, accounts=(AccountFigures("549765662491", **given),), pulses=ALIVE)
+
+
+def token(left: float) -> Figures:
+    return Figures(NOW, tokens=(TokenFigures("int_1", "549765662491", NOW + left),), pulses=ALIVE)
+
+
+def source(events: int) -> Figures:
+    return Figures(NOW, full_sources=(SourceFigures("src_1", events, 1_000),), pulses=ALIVE)
+
+
+def pulses(**ages: float) -> Figures:
+    return Figures(NOW, pulses={name: NOW - age for name, age in ages.items()})
+
+
+def backlog(age: float, **given: Any) -> Figures:
+    """Return an account that is held up by an open breaker, so that no other rule speaks of its age."""
+    return account(
+        waiting=5_000, oldest_event_at=NOW - age, breaker_open_until=NOW, paused_class="by_hand", **given
+    )
+
+
+@pytest.mark.parametrize(
+    ("figures", "expected"),
+    [
+        # Nothing is wrong.
+        (Figures(NOW, pulses=ALIVE), {}),
+        (account(waiting=10, waiting_since=NOW - 60, oldest_event_at=NOW - 60), {}),
+        # Retries.
+        (account(exhausted=1), {"retries_exhausted": WARNING}),
+        # The oldest that waits: not while a breaker or a token holds it up, which are told by themselves.
+        (account(waiting=1, waiting_since=NOW - 901), {"oldest_pending": WARNING}),
+        (account(waiting=1, waiting_since=NOW - 900), {}),
+        (account(waiting=1, waiting_since=NOW - 901, breaker_open_until=NOW + 9), {"breaker_open": WARNING}),
+        (account(waiting=1, waiting_since=NOW - 901, paused_class="by_hand"), {}),
+        # The backlog: not within the first hour; then as soon as the pace is too slow for it.
+        (backlog(HOUR - 1), {}),
+        (backlog(2 * HOUR, delivered_an_hour=5_000), {}),
+        (backlog(2 * HOUR), {"backlog_going_stale": WARNING}),
+        (backlog(2 * HOUR, delivered_an_hour=30), {"backlog_going_stale": WARNING}),
+        (backlog(2 * HOUR, delivered_an_hour=31), {}),
+        (backlog(7 * DAY - 72 * HOUR, delivered_an_hour=5_000), {"backlog_going_stale": WARNING}),
+        (backlog(7 * DAY - 24 * HOUR, delivered_an_hour=5_000), {"backlog_going_stale": CRITICAL}),
+        (backlog(8 * DAY, delivered_an_hour=5_000), {"backlog_going_stale": CRITICAL}),
+        # Breaker and token. A pause by hand is nobody's surprise.
+        (account(breaker_open_until=NOW - 1), {"breaker_open": WARNING}),
+        (account(breaker_open_until=NOW, paused_class="unauthorized"), {"token_refused": CRITICAL}),
+        (account(paused_class="forbidden"), {"token_refused": CRITICAL}),
+        (account(paused_class="no_such_account"), {"token_refused": CRITICAL}),
+        (account(paused_class="by_hand"), {}),
+        # The token's end.
+        (token(15 * DAY), {}),
+        (token(14 * DAY), {"token_expiring": WARNING}),
+        (token(3 * DAY), {"token_expiring": CRITICAL}),
+        (token(-DAY), {"token_expiring": CRITICAL}),
+        # Silence: also of what never ran.
+        (pulses(batcher=120, sweeper=120), {}),
+        (pulses(batcher=121, sweeper=5), {"batcher_silent": CRITICAL}),
+        (pulses(batcher=5, sweeper=121), {"sweeper_silent": CRITICAL}),
+        (pulses(), {"batcher_silent": CRITICAL, "sweeper_silent": CRITICAL}),
+        # The inbox.
+        (Figures(NOW, inbox_since=NOW - 300, pulses=ALIVE), {}),
+        (Figures(NOW, inbox_since=NOW - 301, pulses=ALIVE), {"inbox_waiting": WARNING}),
+        (source(799), {}),
+        (source(800), {"inbox_near_bound": WARNING}),
+        (source(1_000), {"inbox_near_bound": CRITICAL}),
+        (Figures(NOW, parked=1, pulses=ALIVE), {"events_parked": WARNING}),
+        # The disk.
+        (Figures(NOW, free_bytes=1024**3, pulses=ALIVE), {}),
+        (Figures(NOW, free_bytes=1024**3 - 1, pulses=ALIVE), {"disk_nearly_full": CRITICAL}),
+    ],
+)
+def test_a_rule_sees_what_is_wrong_and_nothing_else(figures: Figures, expected: dict[str, Severity]) -> None:
+    assert {seen.rule: seen.severity for seen in look(figures)} == expected
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        (account(exhausted=1), "1 delivery to ad account 549765662491 failed after every retry"),
+        (account(exhausted=2_000), "2,000 deliveries to ad account 549765662491 failed"),
+        (
+            account(waiting=7, waiting_since=NOW - 2 * HOUR),
+            "The oldest of 7 events for ad account 549765662491 was",
+        ),
+        (account(waiting=7, waiting_since=NOW - 2 * HOUR), "accepted 2 hours ago."),
+        (backlog(2 * HOUR), "begins to go stale in 166 hours: 5,000 wait, and nothing is delivered."),
+        (backlog(DAY, delivered_an_hour=3), "in 144 hours: 5,000 wait, and 3 an hour is delivered."),
+        (backlog(8 * DAY), "is going stale: 5,000 wait"),
+        (account(paused_class="unauthorized", paused_reason="Token gone."), "(unauthorized): Token gone."),
+        (token(14 * DAY - 60), "The access token of int_1 (ad account 549765662491) expires in 13 days."),
+        (token(-3 * HOUR), "expired 3 hours ago."),
+        (pulses(batcher=600, sweeper=5), "The batcher last ran 10 minutes ago."),
+        (pulses(sweeper=5), "The batcher has never run."),
+        (
+            source(900),
+            "900 of at most 1,000 events of src_1 wait in the inbox: beyond that the collector refuses",
+        ),
+        (source(1_000), "wait in the inbox: the collector refuses more."),
+        (Figures(NOW, parked=2, pulses=ALIVE), "2 accepted events could not be worked on"),
+        (Figures(NOW, free_bytes=300 * 1024**2, pulses=ALIVE), "has 300 MB left."),
+    ],
+)
+def test_its_words_name_the_thing_and_the_numbers(figures: Figures, words: str) -> None:
+    assert words in " ".join(seen.summary for seen in look(figures))
+
+
+def test_a_backlog_goes_stale_seven_days_after_its_oldest_event() -> None:
+    waiting = AccountFigures("1", waiting=900, oldest_event_at=NOW - DAY, delivered_an_hour=300)
+
+    assert hours_until_stale(waiting, NOW) == 144
+    assert hours_until_drained(waiting) == 3
+    assert hours_until_stale(AccountFigures("1"), NOW) is None
+
+
+def test_every_rule_says_what_to_do_here_and_in_the_document() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+    section = document.partition("\n## Alerts\n")[2].partition("\n## ")[0]
+    written = dict(re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", section, re.MULTILINE))
+
+    assert set(RULES) < set(ADVICE)
+    assert {rule: advice(rule) for rule in ADVICE} == written
+
+
+def test_a_rule_of_another_version_has_no_advice() -> None:
+    assert advice("from_the_future") == ""

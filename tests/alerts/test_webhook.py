@@ -1,0 +1,169 @@
+"""The webhook is told with a signature, and nothing but a public address is reached by it."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.alerts.receiver import Receiver, receiving
+from worker.alerts import guarded
+from worker.alerts.webhook import LONGEST_WAIT_SECONDS, Webhook, wait_seconds
+from worker.signature import sign
+
+SECRET = "a-secret-of-the-tests"
+HERE = ("127.0.0.1", "localhost")
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as received:
+        yield received
+
+
+def test_it_is_told_in_json_with_a_signature_over_time_and_body(receiver: Receiver) -> None:
+    webhook = Webhook(receiver.url, SECRET, HERE, clock=lambda: 1_750_000_000.5)
+
+    assert webhook.tell(7, {"rule": "breaker_open", "summary": "größer"}) is None
+
+    (body,), (headers,) = receiver.bodies, receiver.headers
+    assert json.loads(body) == {"rule": "breaker_open", "summary": "größer"}
+    assert headers["x-alert-id"] == "7"
+    assert headers["x-timestamp"] == "1750000000500"
+    assert headers["x-signature"] == sign(SECRET, "1750000000500", body)
+    assert headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 404, 410, 500, 503])
+def test_any_other_answer_is_a_failure_and_redirects_are_not_followed(
+    receiver: Receiver, status: int
+) -> None:
+    receiver.statuses = [status]
+
+    assert Webhook(receiver.url, SECRET, HERE).tell(1, {}) == f"HTTP {status}"
+    assert len(receiver.bodies) == 1
+
+
+def test_a_private_address_is_refused_unless_its_host_is_allowed(receiver: Receiver) -> None:
+    refused = Webhook(receiver.url, SECRET).tell(1, {})
+
+    assert refused is not None
+    assert "not public" in refused
+    assert "ALERT_WEBHOOK_PRIVATE_HOSTS" in refused
+    assert receiver.bodies == []
+
+
+def test_a_name_that_leads_to_a_private_address_is_refused_where_it_connects(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name may lead to a public address when somebody checks it, and elsewhere a moment later."""
+    asked = []
+
+    def rebinding(host: str, port: int, **_: object) -> list[object]:
+        asked.append(host)
+        address = ("93.184.215.14" if len(asked) > 1 else "127.0.0.1", port)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)]
+
+    monkeypatch.setattr("socket.getaddrinfo", rebinding)
+    url = receiver.url.replace("127.0.0.1", "hooks.example.com")
+
+    assert "not public" in str(Webhook(url, SECRET).tell(1, {}))
+    assert asked == ["hooks.example.com"]
+    assert receiver.bodies == []
+
+
+def test_of_several_addresses_a_private_one_is_never_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    dialled: list[str] = []
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 443)) for ip in ("93.184.215.14", "10.0.0.1")]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
+
+    def refuse(address: tuple[str, int], *_: object, **__: object) -> None:
+        dialled.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("worker.pinterest.paced_http.create_connection", refuse)
+    assert "not public" in str(Webhook("https://hooks.example.com/x", SECRET).tell(1, {}))
+    assert dialled == ["93.184.215.14"]
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.215.14", True),
+        ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", True),
+        ("127.0.0.1", False),
+        ("0.0.0.0", False),
+        ("10.1.2.3", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("224.0.0.1", False),
+        ("239.255.255.250", False),
+        ("255.255.255.255", False),
+        ("::1", False),
+        ("::", False),
+        ("fe80::1%eth0", False),
+        ("fd00::1", False),
+        ("ff02::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b::5db8:d70e", True),
+        ("2002:7f00:1::", False),
+        ("2001:0:4136:e378:8000:63bf:3fff:fdd2", False),
+    ],
+)
+def test_only_the_public_internet_is_public(address: str, public: bool) -> None:
+    assert guarded.is_public(address) is public
+
+
+def test_nobody_who_listens_is_a_failure_in_a_word_and_without_the_address() -> None:
+    with closing(socket.socket()) as held:
+        held.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{held.getsockname()[1]}/T00SECRET"
+        trouble = Webhook(url, SECRET, HERE).tell(1, {})
+
+    assert trouble == "the connection was refused"
+
+
+def test_a_receiver_that_drips_its_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "DEADLINE_SECONDS", 0.5)
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        over = threading.Event()
+        thread = threading.Thread(target=_drip, args=(server, over), daemon=True)
+        thread.start()
+        began = time.monotonic()
+        trouble = Webhook(f"http://127.0.0.1:{server.getsockname()[1]}/", SECRET, HERE).tell(1, {})
+        took = time.monotonic() - began
+        over.set()
+        thread.join(5)
+
+    assert trouble == "the total deadline of 0.5 s passed"
+    assert took < 5
+
+
+def _drip(server: socket.socket, over: threading.Event) -> None:
+    accepted, _ = server.accept()
+    with closing(accepted):
+        try:
+            while not over.wait(0.1):
+                accepted.sendall(b"H")
+        except OSError:
+            return
+
+
+def test_no_proxy_of_the_environment_is_used(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+
+    assert Webhook(receiver.url, SECRET, HERE).tell(1, {}) is None
+
+
+def test_waits_grow_and_stay_bounded() -> None:
+    waits = [wait_seconds(attempts) for attempts in range(1, 100)]
+
+    assert waits[:4] == [15, 30, 60, 120]
+    assert waits == sorted(waits)
+    assert waits[-1] == LONGEST_WAIT_SECONDS

@@ -1,0 +1,141 @@
+"""Keep what is wrong, and what there is to tell of it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, func, insert, select, text, update
+
+from worker.alerts.course import Alert, Change
+from worker.alerts.rules import Severity
+from worker.ledger.rows import upsert
+from worker.ledger.schema import alert, alert_notice
+
+# Any number that nothing else in the database locks.
+_LOCK_NUMBER = 715_518
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Hold something that was told; ``told_at`` is when the webhook took it, where one is set."""
+
+    id: int
+    at: float
+    change: str
+    rule: str
+    subject: str
+    severity: str
+    summary: str
+    attempts: int
+    told_at: float | None
+    given_up_at: float | None
+
+
+def alone(connection: Connection) -> bool:
+    """Tell whether no other process is at the alerts until this transaction ends."""
+    if connection.dialect.name == "sqlite":
+        # An immediate transaction is alone already.
+        return True
+    return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(_LOCK_NUMBER))))
+
+
+def known(connection: Connection, rules: Iterable[str]) -> dict[tuple[str, str], Alert]:
+    """Return the alerts of some rules, by rule and subject."""
+    rows = connection.execute(select(alert).where(alert.c.rule.in_(list(rules)))).all()
+    return {(row.rule, row.subject): _alert(row) for row in rows}
+
+
+def firing(connection: Connection) -> list[Alert]:
+    """Return what has been told and is not over, the gravest first."""
+    rows = connection.execute(select(alert).where(alert.c.fired_at.is_not(None))).all()
+    return sorted(map(_alert, rows), key=lambda one: (one.severity is not Severity.CRITICAL, one.fired_at))
+
+
+def keep(connection: Connection, one: Alert) -> None:
+    """Write an alert down as it is now."""
+    key = {"rule": one.rule, "subject": one.subject}
+    values = {
+        "severity": one.severity.value,
+        "summary": one.summary,
+        "since": one.since,
+        "seen_at": one.seen_at,
+        "fired_at": one.fired_at,
+    }
+    statement = upsert(connection, alert).values(**key, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
+
+
+def forget(connection: Connection, rule: str, subject: str) -> None:
+    """Forget an alert that is over."""
+    connection.execute(delete(alert).where(alert.c.rule == rule, alert.c.subject == subject))
+
+
+def announce(connection: Connection, one: Alert, change: Change, now: float, *, to_webhook: bool) -> None:
+    """Note what there is to tell; it is due at once where there is a webhook."""
+    values = {
+        "at": now,
+        "change": change.value,
+        "rule": one.rule,
+        "subject": one.subject,
+        "severity": one.severity.value,
+        "summary": one.summary,
+        "attempts": 0,
+        "not_before": now if to_webhook else None,
+    }
+    connection.execute(insert(alert_notice).values(values))
+
+
+def take_due(connection: Connection, now: float, lease_seconds: float) -> Notice | None:
+    """Return the oldest notice that was not told, if it is due, and keep others from taking it meanwhile.
+
+    They are told in their order, so that none says "fired" after its "resolved".
+    """
+    oldest = (
+        select(alert_notice)
+        .where(text("alert_notice.not_before IS NOT NULL"))
+        .order_by(alert_notice.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    row = connection.execute(oldest).one_or_none()
+    # A clock that stepped back must not put it off for long.
+    if row is None or now < row.not_before <= now + 3_600:
+        return None
+    leased = update(alert_notice).where(alert_notice.c.id == row.id)
+    connection.execute(leased.values(not_before=now + lease_seconds))
+    return _notice(row)
+
+
+def told(connection: Connection, notice_id: int, now: float) -> None:
+    """Note that the webhook took a notice."""
+    values = {"told_at": now, "not_before": None}
+    connection.execute(update(alert_notice).where(alert_notice.c.id == notice_id).values(values))
+
+
+def not_told(connection: Connection, notice: Notice, now: float, *, again_at: float | None) -> None:
+    """Note a try that failed; without a next one the notice is given up."""
+    values = {"attempts": notice.attempts + 1, "not_before": again_at}
+    if again_at is None:
+        values["given_up_at"] = now
+    connection.execute(update(alert_notice).where(alert_notice.c.id == notice.id).values(values))
+
+
+def recent(connection: Connection, most: int) -> list[Notice]:
+    """Return the latest notices, the latest first."""
+    rows = connection.execute(select(alert_notice).order_by(alert_notice.c.id.desc()).limit(most))
+    return [_notice(row) for row in rows]
+
+
+def purge(connection: Connection, before: float) -> int:
+    """Remove old notices; return how many."""
+    return connection.execute(delete(alert_notice).where(alert_notice.c.at < before)).rowcount
+
+
+def _alert(row: object) -> Alert:
+    values = dict(row._mapping)  # type: ignore[attr-defined]  # SQLAlchemy's rows have it.
+    return Alert(**values | {"severity": Severity(values["severity"])})
+
+
+def _notice(row: object) -> Notice:
+    values = dict(row._mapping)  # type: ignore[attr-defined]
+    values.pop("not_before")
+    return Notice(**values)

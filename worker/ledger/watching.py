@@ -1,0 +1,119 @@
+"""Look at everything that may be wrong, cheaply enough to do it every half a minute."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from worker.ledger import tallies
+from worker.ledger.schema import IS_LIVE, State, ad_account, batch, delivery, inbox, integration, tally
+from worker.ledger.tallies import SECONDS_AN_HOUR
+
+# Of so many of the latest failures; a million of them would be read at each look.
+MOST_FAILURES = 20_000
+MOST_PARKED = 10_000
+
+
+def failed_with(connection: Connection, reason_classes: Collection[str]) -> dict[str, int]:
+    """Count what failed in one of these ways and waits for a hand, by the ad account's id."""
+    latest = (
+        select(delivery.c.ad_account, delivery.c.reason_class)
+        .where(delivery.c.state == State.FAILED.value)
+        .order_by(delivery.c.id.desc())
+        .limit(MOST_FAILURES)
+        .subquery()
+    )
+    wanted = (
+        select(ad_account.c.ad_account_id, func.count())
+        .join(latest, latest.c.ad_account == ad_account.c.id)
+        .where(latest.c.reason_class.in_(list(reason_classes)))
+        .group_by(ad_account.c.ad_account_id)
+    )
+    return {row[0]: row[1] for row in connection.execute(wanted)}
+
+
+def delivered_an_hour(connection: Connection, now: float) -> dict[str, int]:
+    """Return how many were delivered in an hour, by the ad account's id, over the last one or two hours."""
+    hour = int(now // SECONDS_AN_HOUR)
+    hours = 1 + (now % SECONDS_AN_HOUR) / SECONDS_AN_HOUR
+    wanted = (
+        select(ad_account.c.ad_account_id, func.sum(tally.c.n))
+        .join(integration, integration.c.ad_account == ad_account.c.id)
+        .join(tally, tally.c.integration_id == integration.c.id)
+        .where(tally.c.hour >= hour - 1, tally.c.outcome == tallies.DELIVERED)
+        .group_by(ad_account.c.ad_account_id)
+    )
+    return {name: int(int(n) / hours) for name, n in connection.execute(wanted)}
+
+
+def oldest_events(connection: Connection) -> dict[str, float]:
+    """Return when the oldest event that waits happened, by the ad account's id.
+
+    It is the one that was written first, of what is pending and of the oldest batch that is not settled.
+    """
+    found: dict[int, list[float]] = defaultdict(list)
+    for test in (False, True):
+        for offline in (False, True):
+            for row in connection.execute(_first_pending(test, offline)):
+                if row[1] is not None:
+                    found[row[0]].append(float(row[1]))
+    oldest = select(func.min(batch.c.id)).where(IS_LIVE).group_by(batch.c.ad_account)
+    in_flight = (
+        select(delivery.c.ad_account, func.min(delivery.c.event_time))
+        .where(delivery.c.batch_id.in_(oldest), delivery.c.state == State.OPEN.value)
+        .group_by(delivery.c.ad_account)
+    )
+    for row in connection.execute(in_flight):
+        found[row[0]].append(float(row[1]))
+    names = {row.id: row.ad_account_id for row in connection.execute(select(ad_account))}
+    return {names[account]: min(times) for account, times in found.items()}
+
+
+def inbox_span(connection: Connection) -> int:
+    """Return at least as many as wait in the inbox, without counting them."""
+    # Asked for both at once, SQLite would read all ids.
+    first = connection.scalar(select(func.min(inbox.c.id)))
+    last = connection.scalar(select(func.max(inbox.c.id)))
+    return last - first + 1 if first is not None and last is not None else 0
+
+
+def parked(connection: Connection) -> int:
+    """Count the accepted events that were set aside, among the oldest: what is worked on leaves these behind."""
+    oldest = select(inbox.c.parked_reason).order_by(inbox.c.id).limit(MOST_PARKED).subquery()
+    wanted = select(func.count()).select_from(oldest).where(oldest.c.parked_reason.is_not(None))
+    return connection.scalar(wanted) or 0
+
+
+def created_by_hour(connection: Connection, since_hour: int) -> list[tuple[str, str, int, int]]:
+    """Return (integration, event name, hour, deliveries made) from an hour on, of enabled integrations."""
+    wanted = (
+        select(integration.c.public_id, tally.c.event_name, tally.c.hour, func.sum(tally.c.n))
+        .join(integration, integration.c.id == tally.c.integration_id)
+        .where(
+            tally.c.hour >= since_hour,
+            tally.c.outcome == tallies.CREATED,
+            tally.c.event_name != "",
+            integration.c.enabled,
+        )
+        .group_by(integration.c.public_id, tally.c.event_name, tally.c.hour)
+    )
+    return [(who, name, hour, int(n)) for who, name, hour, n in connection.execute(wanted)]
+
+
+def _first_pending(test: bool, offline: bool) -> Any:
+    first = (
+        select(delivery.c.event_time)
+        .where(
+            delivery.c.integration_id == integration.c.id,
+            delivery.c.test == test,
+            delivery.c.offline == offline,
+            delivery.c.state == State.OPEN.value,
+            delivery.c.batch_id.is_(None),
+        )
+        .order_by(delivery.c.id)
+        .limit(1)
+        .correlate(integration)
+        .scalar_subquery()
+    )
+    return select(integration.c.ad_account, first)

@@ -1,0 +1,63 @@
+"""Show what is wrong now, and what was told lately."""
+
+from dataclasses import asdict
+from typing import Any
+
+from worker.alerts import rules
+from worker.ledger import alerts as store
+from worker.management import context
+from worker.management.blueprint import Blueprint
+from worker.management.fields import Items, Moment, Part, Shape, Text, Whole
+from worker.management.queries import MomentOrNull
+
+MOST_RECENT = 50
+
+blueprint = Blueprint(
+    "alerts", __name__, url_prefix="/v1/admin", description="What the person on call has to know"
+)
+
+
+class AlertAnswer(Shape):
+    """Show one thing that is wrong now."""
+
+    rule = Text()
+    subject = Text()
+    severity = Text()
+    summary = Text()
+    what_to_do = Text()
+    since = Moment()
+    fired_at = Moment()
+
+
+class NoticeAnswer(Shape):
+    """Show one change that was told; ``told_at`` is when the webhook took it."""
+
+    id = Whole()
+    at = Moment()
+    change = Text()
+    rule = Text()
+    subject = Text()
+    severity = Text()
+    summary = Text()
+    attempts = Whole()
+    told_at = MomentOrNull()
+    given_up_at = MomentOrNull()
+
+
+class AlertsAnswer(Shape):
+    """Show what is wrong now, the gravest first, and the latest changes, the latest first."""
+
+    firing = Items(Part(AlertAnswer))
+    recent = Items(Part(NoticeAnswer))
+
+
+@blueprint.route("/alerts")
+@blueprint.response(200, AlertsAnswer)
+def show() -> dict[str, Any]:
+    """Show what is wrong now, and what was told lately."""
+    with context.ledger().snapshot() as connection:
+        firing, recent = store.firing(connection), store.recent(connection, MOST_RECENT)
+    return {
+        "firing": [asdict(one) | {"what_to_do": rules.advice(one.rule)} for one in firing],
+        "recent": recent,
+    }

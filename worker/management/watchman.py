@@ -1,0 +1,53 @@
+"""Watch where beat or the upkeep worker do not: nobody else could tell that these are silent."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from worker import wiring
+from worker.alerts.webhook import Webhook
+from worker.ledger import heartbeats
+from worker.ledger.engine import Ledger
+from worker.stages import watching
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 30.0
+# The upkeep worker watches every half a minute; later than this nobody does.
+OVERDUE_SECONDS = 90.0
+
+
+def start() -> threading.Thread:
+    """Watch in a thread of this process for as long as it lives."""
+    thread = threading.Thread(target=_watch_for_ever, name="watchman", daemon=True)
+    thread.start()
+    return thread
+
+
+def stand_in(
+    ledger: Ledger,
+    free_bytes: Callable[[], int],
+    webhook: Webhook | None,
+    clock: Callable[[], float] = time.time,
+) -> bool:
+    """Watch once, and tell, where nobody has watched for long; tell whether that was so."""
+    now = clock()
+    with ledger.read() as connection:
+        last = heartbeats.last(connection).get(heartbeats.WATCH)
+    if last is not None and 0 <= now - last < OVERDUE_SECONDS:
+        return False
+    watching.watch(ledger, free_bytes, now, to_webhook=webhook is not None)
+    if webhook is not None:
+        watching.tell(ledger, webhook, clock)
+    return True
+
+
+def _watch_for_ever() -> None:
+    while True:
+        time.sleep(LOOK_SECONDS)
+        try:
+            stand_in(wiring.ledger(), wiring.free_bytes, wiring.webhook())
+        except Exception:
+            # A ledger that is away now is looked at again; the thread must outlive all of it.
+            log.exception("watchman_failed")
