@@ -1,12 +1,13 @@
 """Failed deliveries are listed, shown, sent again and given up by hand."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Shell
 from worker.embedded.first_run import AD_ACCOUNT_ID
-from worker.ledger import finding
+from worker.ledger import finding, integrations
 
 
 def _ids(shell: Shell, *filters: str) -> list[str]:
@@ -46,6 +47,36 @@ def test_lists_groups_and_single_deliveries_with_their_reasons(failures: Shell) 
 )
 def test_filters(failures: Shell, filters: tuple[str, ...], expected: list[str]) -> None:
     assert _ids(failures, *filters) == expected
+
+
+def test_filters_by_integration(failures: Shell) -> None:
+    with failures.ledger.read() as connection:
+        (one,) = integrations.page(connection, 10)
+    assert len(_ids(failures, "--integration", one.id)) == 4
+    done = failures.run("failed", "list", "--integration", "int_nobody")
+    assert (done.exit_code, "there is no integration int_nobody" in done.output) == (2, True)
+
+
+def test_flags_what_is_late_and_what_is_stale(failures: Shell) -> None:
+    flags = {
+        one["event_id"]: (one["late"], one["stale"])
+        for one in map(json.loads, failures.good("failed", "list", "--json-lines").splitlines())
+    }
+    assert set(flags.values()) == {(False, False), (True, False), (True, True)}
+    for line in failures.good("failed", "list").splitlines()[-4:]:
+        late, stale = next(flags[name] for name in flags if name in line)
+        assert ("[late: over an hour old]" in line) == (late and not stale)
+        assert ("[stale: over 7 days old]" in line) == stale
+
+
+def test_exports_all_that_is_chosen_without_what_would_be_sent(failures: Shell, tmp_path: Path) -> None:
+    done = failures.run("failed", "export", "--event-name", "checkout")
+    assert [json.loads(line)["event_id"] for line in done.stdout.splitlines()] == ["evt_1", "evt_2"]
+    assert done.stderr == "2 failed deliveries.\n"
+    failures.good("failed", "export", "--output", str(tmp_path / "failed.jsonl"))
+    lines = [json.loads(line) for line in (tmp_path / "failed.jsonl").read_text().splitlines()]
+    assert [line["event_id"] for line in lines] == _ids(failures)
+    assert all(line["reason"] and "payload" not in line for line in lines)
 
 
 def test_refuses_a_time_that_is_none(failures: Shell) -> None:

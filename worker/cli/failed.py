@@ -5,16 +5,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 from tqdm import tqdm
 
 from worker.cli.opening import ACTOR, moment, opened, parse_since
-from worker.ledger import failures, inbox
+from worker.ledger import failures, inbox, integrations
 from worker.ledger.deliveries import PAYLOAD
 from worker.ledger.engine import Ledger
-from worker.ledger.failures import Filter
+from worker.ledger.failures import Failure, Filter
 from worker.ledger.vault import SealError
 from worker.stages import parking, retrying
 from worker.stages.retrying import Extent
@@ -22,10 +22,21 @@ from worker.stages.retrying import Extent
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+def _number_of(_context: click.Context, _option: click.Parameter, public_id: str | None) -> int | None:
+    if public_id is None:
+        return None
+    with opened().read() as connection:
+        found = integrations.find(connection, public_id)
+    if found is None:
+        raise click.BadParameter(f"there is no integration {public_id}")
+    return found.number
+
+
 def _filters(command: Command) -> Command:
     options = (
         click.option("--ad-account", "ad_account_id", help="Only of this ad account."),
         click.option("--class", "reason_class", help="Only of this class, as `failed list` shows it."),
+        click.option("--integration", "integration_number", callback=_number_of, help="Only of this int_… ."),
         click.option("--event-name", help="Only of this Pinterest event name."),
         click.option("--event-id", help="Only of this event id."),
         click.option("--since", callback=parse_since, help="Only what failed since: 90m, 24h, 7d or a time."),
@@ -50,9 +61,10 @@ def list_failed(limit: int, json_lines: bool, **chosen: Any) -> None:
     with opened().read() as connection:
         groups = failures.by_reason(connection, wanted)
         found = failures.page(connection, wanted, limit)
+    now = time.time()
     if json_lines:
         for one in found:
-            click.echo(json.dumps(asdict(one)))
+            click.echo(_json_line(one, now))
         return
     for group in groups:
         click.echo(
@@ -61,10 +73,41 @@ def list_failed(limit: int, json_lines: bool, **chosen: Any) -> None:
         )
     for one in found:
         click.echo(
-            f"{one.id:>8}  {moment(one.failed_at)}  {one.event_name or '-':<14} {one.event_id}  {one.reason}"
+            f"{one.id:>8}  {moment(one.failed_at)}  {one.event_name or '-':<14} {one.event_id}  "
+            f"{one.reason}{_flags(one, now)}"
         )
     if not found:
         click.echo("No failed deliveries.")
+
+
+def _flags(one: Failure, now: float) -> str:
+    """Say what is to be thought of before it is sent again."""
+    if one.is_stale(now):
+        return "  [stale: over 7 days old]"
+    return "  [late: over an hour old]" if one.is_late(now) else ""
+
+
+def _json_line(one: Failure, now: float) -> str:
+    return json.dumps(
+        asdict(one) | {"late": one.is_late(now), "stale": one.is_stale(now)}, ensure_ascii=False
+    )
+
+
+@failed.command()
+@_filters
+@click.option(
+    "--output", default="-", type=click.File("w", "utf-8", atomic=True), help="A file; usual: here."
+)
+def export(output: TextIO, **chosen: Any) -> None:
+    """Write out all failed deliveries that the filters choose, one JSON object a line.
+
+    What would be sent is left out: it holds hashes, IP address and user agent.
+    """
+    now, written = time.time(), 0
+    for step in retrying.steps(opened(), Filter(**chosen), Extent(most=None)):
+        output.writelines(f"{_json_line(one, now)}\n" for one in step)
+        written += len(step)
+    click.echo(f"{written:,} failed deliveries.", err=True)
 
 
 @failed.command()

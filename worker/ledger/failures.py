@@ -56,6 +56,14 @@ class Failure:
     batch_id: int | None
     has_payload: bool
 
+    def is_late(self, now: float) -> bool:
+        """Tell whether Pinterest may count a second copy: it is over an hour old."""
+        return self.event_time < now - LATE_AFTER_SECONDS
+
+    def is_stale(self, now: float) -> bool:
+        """Tell whether Pinterest refuses it for its age."""
+        return self.event_time < now - STALE_AFTER_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class Retried:
@@ -121,7 +129,7 @@ def judge(failures: Sequence[Failure], now: float, *, force: bool) -> tuple[list
             refused["nothing to send: it failed before it was mapped"] += 1
         elif failure.integration_id is None:
             refused["its integration is gone, or delivers to another ad account now"] += 1
-        elif failure.event_time < now - STALE_AFTER_SECONDS and not force:
+        elif failure.is_stale(now) and not force:
             refused["older than 7 days: Pinterest refuses it, unless forced"] += 1
         else:
             good.append(failure)
@@ -233,7 +241,7 @@ def _retried(good: Sequence[Failure], moved: Set[int], refused: Counter[str], no
     if len(moved) < len(good):
         refused[SENT_MEANWHILE] += len(good) - len(moved)
     gone = [failure for failure in good if failure.id in moved]
-    late = sum(failure.event_time < now - LATE_AFTER_SECONDS for failure in gone)
+    late = sum(failure.is_late(now) for failure in gone)
     return Retried(len(gone), late, sum(failure.offline for failure in gone), refused)
 
 

@@ -10,7 +10,7 @@ from flask import Response, g, stream_with_context
 from worker.ledger import audit, failures
 from worker.ledger.deliveries import PAYLOAD
 from worker.ledger.engine import Ledger
-from worker.ledger.failures import LATE_AFTER_SECONDS, STALE_AFTER_SECONDS, Failure, Filter
+from worker.ledger.failures import Failure, Filter
 from worker.ledger.vault import SealError
 from worker.management import context, lists
 from worker.management.blueprint import Blueprint
@@ -147,9 +147,7 @@ def _warnings(done: Done) -> list[str]:
 
 
 def _show(one: Failure, now: float) -> dict[str, Any]:
-    age_seconds = now - one.event_time
-    flags = {"late": age_seconds > LATE_AFTER_SECONDS, "stale": age_seconds > STALE_AFTER_SECONDS}
-    return asdict(one) | flags
+    return asdict(one) | {"late": one.is_late(now), "stale": one.is_stale(now)}
 
 
 def _lines(ledger: Ledger, wanted: Filter, now: float) -> Iterator[str]:
