@@ -9,7 +9,7 @@ from worker.engine.tasks_base import LedgerRetryTask
 from worker.settings import settings
 from worker.stages.delivery import deliver, put_off
 from worker.stages.sending import PostponedError, Sender
-from worker.wiring import lease_seconds, ledger, pinterest, retry_policy
+from worker.wiring import lease_seconds, ledger, meter, pinterest, retry_policy
 
 
 class DeliveryTask(LedgerRetryTask):
@@ -35,4 +35,5 @@ def deliver_batch(batch_id: int) -> None:
 @cache
 def sender() -> Sender:
     """Return what this process sends with."""
-    return Sender(ledger(), pinterest(), retry_policy(), lease_seconds(), hints.deliver_batches)
+    made = (ledger(), pinterest(), retry_policy(), lease_seconds(), hints.deliver_batches)
+    return Sender(*made, meter=meter())

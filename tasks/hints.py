@@ -10,6 +10,8 @@ from celery import current_app
 from celeryconfig import DELIVERY, EVENTS
 from worker.engine.publisher import publish_many
 from worker.engine.wire import PublishError
+from worker.ledger import measures
+from worker.wiring import meter
 
 log = logging.getLogger(__name__)
 
@@ -52,3 +54,6 @@ def _publish(task: str, args_list: Sequence[tuple[Any, ...]], queue: str) -> Non
         publish_many(current_app, task, args_list, queue)
     except PublishError as error:
         log.warning("hints_not_published task=%s count=%d error=%s", task, len(args_list), error)
+        meter().count(measures.UNPUBLISHED, queue, len(args_list))
+    else:
+        meter().count(measures.PUBLISHED, queue, len(args_list))

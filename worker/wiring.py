@@ -1,15 +1,22 @@
 """Make what a process needs once, when it is first asked for."""
 
+import atexit
 import os
 import shutil
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from worker.alerts.webhook import Webhook
 from worker.ledger.engine import Ledger
+from worker.ledger.measures import PUBLISHED, UNPUBLISHED
 from worker.pinterest.backoff import RetryPolicy
 from worker.pinterest.client import PinterestClient
 from worker.settings import settings
+from worker.telemetry.meter import Meter, MeterWriter
+
+if TYPE_CHECKING:
+    from worker.engine.publisher import HintPublisher
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 READ_TIMEOUT_SECONDS = 20.0
@@ -48,6 +55,26 @@ def free_bytes() -> int:
     return shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
 
 
+@cache
+def meter() -> Meter:
+    """Return this process's meter, which a thread writes into the ledger from now on."""
+    made = Meter()
+    writer = MeterWriter(made, ledger)
+    writer.start()
+    atexit.register(writer.close)
+    return made
+
+
+def hint_publisher(meter: Meter) -> "HintPublisher":
+    """Return a new publisher of hints at events, which counts on a meter."""
+    from celeryconfig import EVENTS
+    from worker.app import app
+    from worker.engine.publisher import HintPublisher
+
+    published, dropped = (partial(meter.count, name, EVENTS) for name in (PUBLISHED, UNPUBLISHED))
+    return HintPublisher(app, EVENTS, on_published=published, on_dropped=dropped)
+
+
 def lease_seconds() -> float:
     """Return how long a worker may keep a batch without word: a minute, unless the deadline is shorter."""
     return LEASE_DEADLINES * settings().request_deadline_seconds
@@ -73,6 +100,8 @@ def _forget_parents_connections() -> None:
     ledger.cache_clear()
     # Its sessions belong to a thread and a process already.
     pinterest.cache_clear()
+    # Threads do not outlive a fork, and the parent writes what it counted.
+    meter.cache_clear()
 
 
 os.register_at_fork(after_in_child=_forget_parents_connections)

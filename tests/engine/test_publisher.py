@@ -86,7 +86,9 @@ def test_a_broker_that_is_away_or_hangs_holds_nobody_up(
     url: str, silent_port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What finds no room is dropped and counted, with one line in the log."""
-    publisher = publisher_of(Broker("away", url.format(silent_port), "q"), max_queued=100)
+    dropped: list[int] = []
+    away = Broker("away", url.format(silent_port), "q")
+    publisher = publisher_of(away, max_queued=100, on_dropped=dropped.append)
     began = time.monotonic()
     taken = [publisher.offer(range(60)) for _ in range(20)]
     assert time.monotonic() - began < 2
@@ -96,6 +98,7 @@ def test_a_broker_that_is_away_or_hangs_holds_nobody_up(
     publisher.close(0.2)
     assert time.monotonic() - began < 3
     assert publisher.stats() == {"offered": 1200, "published": 0, "dropped": 1200, "queued": 0}
+    assert sum(dropped) == 1200
     assert publisher.offer([1]) == 0
     assert caplog.text.count("hints_dropping queue=q") == 1
 

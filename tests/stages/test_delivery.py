@@ -8,13 +8,14 @@ from sqlalchemy import func, select, update
 
 from tests.ledger.shop import ACCOUNT, NOW, TOKEN, new, pend, place, stand, write
 from tests.stages.sandbox import FakePinterest, Reply, Stage, accepted, answer, refused, refusing, trouble
-from worker.ledger import accounts, batches
+from worker.ledger import accounts, batches, measures
 from worker.ledger.accounts import Rate
 from worker.ledger.engine import Ledger
 from worker.ledger.schema import BatchStatus, attempt, batch, credential, delivery
 from worker.pinterest.backoff import RetryPolicy, Wait
 from worker.pinterest.breaker import BreakerPolicy
 from worker.pinterest.client import Answer, Trouble
+from worker.stages.delivery import deliver, put_off
 from worker.stages.sending import PostponedError
 
 HOUR = 3_600
@@ -384,3 +385,58 @@ def test_a_postponed_batch_travels_between_processes(ledger: Ledger) -> None:
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - we pickled it ourselves
     assert (copy.started, copy.wait, copy.spent, copy.unreadable) == (started, error.wait, True, False)
     assert str(copy) == f"batch {started.id} is due again in 3.0 s"
+
+
+def measured(ledger: Ledger) -> measures.Measured:
+    with ledger.read() as connection:
+        return measures.totals(connection)
+
+
+def test_failures_and_warnings_are_counted_with_the_batch_that_they_end_with(ledger: Ledger) -> None:
+    def reply(events: list[dict[str, Any]]) -> Answer:
+        made = [{"status": "processed"} for _ in events]
+        made[0] = {"status": "failed", "error_message": "missing email"}
+        made[1] = {"status": "processed", "warning_message": "currency is unknown"}
+        return answer(200, {"num_events_received": len(events), "events": made})
+
+    stage(ledger, reply).run()
+
+    found = measured(ledger)
+    assert (found.n(measures.FAILED, "refused"), found.n(measures.WARNED)) == (1, 1)
+
+
+def test_a_batch_that_is_put_back_counts_as_a_retry_of_its_class(ledger: Ledger) -> None:
+    s = stage(ledger, answer(503), answer(429), accepted)
+    (batch_id,) = s.hinted
+    for _ in range(3):
+        s.deliver(batch_id)
+        s.now += 60
+
+    found = measured(ledger)
+    assert stand(ledger) == {"delivered": 4}
+    assert {str(one): found.n(measures.RETRIED, one) for one in ("unavailable", "rate_limited")} == {
+        "unavailable": 1,
+        "rate_limited": 1,
+    }
+
+
+def test_every_request_is_measured_by_its_time_and_its_size(ledger: Ledger) -> None:
+    pend(ledger, place(ledger), 4)
+    s = Stage(ledger, FakePinterest(answer(503), trouble(Trouble.UNKNOWN), accepted))
+    s.batch()
+    (batch_id,) = s.hinted
+    sender = s.sender
+    for _ in range(3):
+        try:
+            deliver(sender, batch_id)
+        except PostponedError as postponed:
+            put_off(sender, postponed)
+        s.now += 60
+    sender.meter.write(ledger)
+
+    found = measured(ledger)
+    for status in ("5xx", "none", "2xx"):
+        buckets = {bound: one.n for bound, one in found.buckets(measures.REQUEST_SECONDS, status) if one.n}
+        assert (status, buckets) == (status, {0.1: 1})
+    sizes = {bound: (one.n, one.total) for bound, one in found.buckets(measures.BATCH_EVENTS) if one.n}
+    assert sizes == {10.0: (3, 12.0)}

@@ -13,13 +13,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.ledger.shop import ACCOUNT, NOW, accept, new, pend, place, write
 from worker.collector.app import create_app as create_collector
-from worker.ledger import accounts, claims, tallies
+from worker.ledger import accounts, claims, measures, tallies
 from worker.ledger.claims import Group
 from worker.ledger.engine import Ledger
+from worker.ledger.measures import Measured
 from worker.ledger.schema import State
 from worker.ledger.standing import AccountStanding
 from worker.management.app import create_app as create_management
 from worker.settings import SettingsError, parse
+from worker.telemetry.measured import CLASSES
 from worker.telemetry.metrics import Exporter, Figures, bounded, families
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +40,7 @@ def _scraped(text: bytes) -> dict[tuple[str, str], float]:
 
 
 def _names() -> set[str]:
-    nothing = Figures(Counter(), None, [QUIET], NOW)
+    nothing = Figures(Counter(), Measured(), None, [QUIET], NOW)
     return {sample.name for family in families(nothing) for sample in family.samples}
 
 
@@ -89,6 +91,43 @@ def test_a_pause_an_open_breaker_and_spent_tokens_show(ledger: Ledger) -> None:
     assert found["signal_account_paused", ACCOUNT] == 1
     assert found["signal_breaker_open", ACCOUNT] == 1
     assert found["signal_rate_tokens", ACCOUNT] == pytest.approx(199, abs=0.001)
+
+
+def test_what_processes_measured_is_shown_by_label_and_by_bucket(ledger: Ledger) -> None:
+    measured = Measured()
+    measured.count(measures.REJECTED, "rate_limited", 3)
+    measured.count(measures.PUBLISHED, "events", 40)
+    measured.count(measures.FAILED, "refused", 2)
+    measured.count(measures.FAILED, "of_an_earlier_version", 1)
+    for seconds in (0.04, 0.3, 99.0):
+        measured.observe(measures.REQUEST_SECONDS, seconds, "2xx")
+    with ledger.write() as connection:
+        measures.append(connection, measured)
+
+    text = Exporter(ledger, lambda: NOW).text()
+    found = _scraped(text)
+    assert found["signal_events_rejected_total", "rate_limited"] == 3
+    assert found["signal_messages_published_total", "events"] == 40
+    assert found["signal_deliveries_failed_total", "refused"] == 2
+    assert found["signal_deliveries_failed_total", "of_an_earlier_version"] == 1
+    name = "signal_pinterest_request_duration_seconds"
+    bounds = ("0.05", "0.25", "0.5", "25.0", "+Inf")
+    assert [found[f"{name}_bucket", bound + "2xx"] for bound in bounds] == [1, 1, 2, 2, 3]
+    assert (found[f"{name}_count", "2xx"], found[f"{name}_sum", "2xx"]) == (3, pytest.approx(99.34))
+    # A hundred accounts add 700 lines at most.
+    assert len(found) < 300
+
+
+def test_every_class_that_the_mapping_gives_is_known_beforehand() -> None:
+    given = set(re.findall(r'(?:_Refusal|TimeError)\("([a-z_]+)"', _sources("worker/pinterest")))
+    given |= set(re.findall(r'Ending\(one\.id, "([a-z_]+)"', _sources("worker/stages")))
+
+    assert "stale" in given
+    assert given <= set(CLASSES)
+
+
+def _sources(folder: str) -> str:
+    return "".join(file.read_text() for file in sorted((ROOT / folder).glob("*.py")))
 
 
 def test_counters_keep_what_earlier_hours_brought(ledger: Ledger) -> None:
@@ -174,10 +213,21 @@ def test_a_token_that_can_be_guessed_is_refused(tmp_path: Path) -> None:
         parse({"SIGNAL_VAR": str(tmp_path), "METRICS_TOKEN": "short"})
 
 
+def _families() -> set[str]:
+    found = list(families(Figures(Counter(), Measured(), None, [QUIET], NOW)))
+    return {family.name + ("_total" if family.type == "counter" else "") for family in found}
+
+
 def test_the_page_of_metrics_lists_exactly_what_is_exported() -> None:
     rows = re.findall(r"^\| `(signal_[a-z_]+)`", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE)
 
-    assert sorted(rows) == sorted(_names())
+    assert sorted(rows) == sorted(_families())
+
+
+def test_the_dashboard_shows_every_metric() -> None:
+    board = (ROOT / "deploy/grafana/signal.json").read_text()
+
+    assert [family for family in sorted(_families()) if family not in board] == []
 
 
 @pytest.mark.parametrize("file", ["deploy/prometheus/alerts.yml", "deploy/grafana/signal.json"])

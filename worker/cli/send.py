@@ -11,6 +11,7 @@ from typing import IO, Any
 import click
 from tqdm import tqdm
 
+from worker import wiring
 from worker.cli.opening import opened
 from worker.collector.errors import RefusedError
 from worker.collector.intake import Offer
@@ -21,6 +22,7 @@ from worker.ledger import sources
 from worker.ledger.engine import Ledger
 from worker.ledger.sources import Source
 from worker.settings import settings
+from worker.telemetry.meter import Meter, MeterWriter
 
 MOST_ERRORS_SHOWN = 100
 STDIN = "<stdin>"
@@ -138,14 +140,14 @@ def _offering(dry_run: bool) -> Iterator[Offer]:
     if dry_run:
         yield len
         return
-    from worker.app import app
-    from worker.engine.publisher import HintPublisher
-
-    publisher = HintPublisher(app)
+    meter = Meter()
+    writer, publisher = MeterWriter(meter, wiring.ledger), wiring.hint_publisher(meter)
+    writer.start()
     try:
         yield publisher.offer
     finally:
         publisher.close()
+        writer.close()
 
 
 def _await_room(room: Room, source: Source) -> None:

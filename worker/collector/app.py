@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from flask import Flask, Response, request
 from sqlalchemy.exc import SQLAlchemyError
 
-from worker.collector import errors, script
+from worker.collector import errors, measuring, script
 from worker.collector.gateway import LARGEST_BODY_BYTES, Gateway
 from worker.collector.intake import Offer
 from worker.collector.limits import state_folder
@@ -19,6 +19,7 @@ from worker.ledger.engine import Ledger
 from worker.ledger.vault import SealError
 from worker.settings import Settings, SettingsError
 from worker.telemetry import access, checks
+from worker.telemetry.meter import Meter, MeterWriter
 from worker.telemetry.metrics import CONTENT_TYPE, Exporter
 
 # gunicorn takes this status for a worker that cannot start, and stops instead of trying for ever.
@@ -33,7 +34,11 @@ _SECURITY_HEADERS = {
 
 
 def create_app(
-    ledger: Ledger, settings: Settings, offer: Offer, now: Callable[[], float] = time.time
+    ledger: Ledger,
+    settings: Settings,
+    offer: Offer,
+    now: Callable[[], float] = time.time,
+    meter: Meter | None = None,
 ) -> Flask:
     """Build the app; ``offer`` is told the ids of accepted events after their commit."""
     app = Flask("worker.collector", static_folder=None)
@@ -49,6 +54,7 @@ def create_app(
     errors.register(app)
     _add_routes(app, gateway, checks.of_web_process(ledger))
     _add_metrics(app, Exporter(ledger), settings.metrics_token)
+    measuring.register(app, meter or Meter())
     script.register(app)
     app.after_request(gateway.add_cors_headers)
     app.after_request(_add_security_headers)
@@ -69,18 +75,20 @@ def application() -> Flask:
 
 
 def _from_environment() -> Flask:
-    from worker.app import app as celery
-    from worker.engine.publisher import HintPublisher
     from worker.settings import settings
+    from worker.wiring import hint_publisher
 
     chosen = settings()
     ledger = Ledger(chosen.database_url, chosen.encryption_keys)
     migrate.check_all(ledger)
-    publisher = HintPublisher(celery)
+    meter = Meter()
+    writer = MeterWriter(meter, lambda: ledger)
+    writer.start()
+    publisher = hint_publisher(meter)
     # gunicorn's workers end by sys.exit, so that this runs in each of them after its last request.
-    atexit.register(ledger.dispose)
-    atexit.register(publisher.close)
-    return create_app(ledger, chosen, publisher.offer)
+    for last_deed in (ledger.dispose, writer.close, publisher.close):
+        atexit.register(last_deed)
+    return create_app(ledger, chosen, publisher.offer, meter=meter)
 
 
 def _add_routes(app: Flask, gateway: Gateway, readiness: checks.Readiness) -> None:

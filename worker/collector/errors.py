@@ -3,11 +3,12 @@
 import json
 import logging
 import traceback
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, g
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
@@ -67,6 +68,11 @@ def where(error: BaseException) -> str:
     return f"{type(error).__name__} at {places}"
 
 
+def note_rejected(code: str, events: int = 1) -> None:
+    """Remember for the metrics why events of this request were not taken."""
+    g.setdefault("rejected", Counter())[code] += events
+
+
 def _refused(refusal: RefusedError) -> Response:
     body: dict[str, Any] = {
         "success": False,
@@ -74,6 +80,7 @@ def _refused(refusal: RefusedError) -> Response:
     }
     if refusal.errors:
         body["errors"] = refusal.errors
+    note_rejected(refusal.code, max(1, len(refusal.errors)))
     response = answer(body, refusal.status)
     if refusal.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(refusal.retry_after_seconds)

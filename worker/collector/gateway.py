@@ -9,7 +9,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from worker.collector import cors
 from worker.collector.auth import Caller, Callers, key_of
 from worker.collector.client_ip import Network
-from worker.collector.errors import RefusedError, answer
+from worker.collector.errors import RefusedError, answer, note_rejected
 from worker.collector.intake import (
     Offer,
     Prepared,
@@ -148,6 +148,7 @@ def _answer_batch(prepared: Prepared, visit: Visit) -> Response:
     body: dict[str, object] = {"success": True, "accepted": len(prepared.events)}
     if prepared.errors:
         body["errors"] = prepared.errors
+        note_rejected("INVALID_EVENT", len(prepared.errors))
     response = answer(body)
     visit.set_cookies(response)
     return response

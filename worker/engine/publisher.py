@@ -5,7 +5,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -65,9 +65,13 @@ class HintPublisher:
         queue: str = "events",
         task: str = "tasks.ingest.process_event",
         max_queued: int = 50_000,
+        on_published: Callable[[int], None] | None = None,
+        on_dropped: Callable[[int], None] | None = None,
     ) -> None:
         self._app, self._queue_name, self._max_queued = app, queue, max_queued
         self._messages = TaskMessages(task)
+        # Told how many at once, from whichever thread it happens in.
+        self._on_published, self._on_dropped = on_published or _ignore, on_dropped or _ignore
         self._start_empty()
         # The parent's thread does not exist in the child, and its lock may be held for ever.
         forget = weakref.WeakMethod(self._start_empty)
@@ -94,6 +98,8 @@ class HintPublisher:
             self._dropping = self._dropping or first_drop
             self._start_thread_once()
             self._changed.notify()
+        if taken < len(ids):
+            self._on_dropped(len(ids) - taken)
         if first_drop:
             log.warning("hints_dropping queue=%s limit=%d", self._queue_name, self._max_queued)
         return taken
@@ -120,6 +126,7 @@ class HintPublisher:
             self._dropped += left
             self._queued.clear()
         if left:
+            self._on_dropped(left)
             log.warning("hints_left_behind queue=%s count=%d", self._queue_name, left)
 
     def _start_thread_once(self) -> None:
@@ -166,6 +173,7 @@ class HintPublisher:
             recovered = (self._failing or self._dropping) and not self._queued
             if recovered:
                 self._failing = self._dropping = False
+        self._on_published(len(ids))
         if recovered:
             log.info("hints_flowing queue=%s dropped=%d", self._queue_name, self._dropped)
 
@@ -174,3 +182,7 @@ class HintPublisher:
             first, self._failing = not self._failing, True
         if first:
             log.warning("hints_held_up queue=%s error=%r", self._queue_name, error)
+
+
+def _ignore(_count: int) -> None:
+    pass

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, or_, select, update
 
-from worker.ledger import accounts, rollups, sales, tallies
+from worker.ledger import accounts, measures, rollups, sales, tallies
 from worker.ledger.claims import Group, insert_batch
 from worker.ledger.rows import chunks
 from worker.ledger.sales import Sale
@@ -178,10 +178,19 @@ def settle(
 
 
 def again(
-    connection: Connection, started: Started, not_before: float, *, spent: bool, unreadable: bool = False
+    connection: Connection,
+    started: Started,
+    not_before: float,
+    *,
+    spent: bool,
+    unreadable: bool = False,
+    reason_class: str | None = None,
 ) -> bool:
-    """Give a batch back to be tried later; False means that this worker no longer holds it."""
-    return _leave(
+    """Give a batch back to be tried later; False means that this worker no longer holds it.
+
+    A ``reason_class`` makes it a retry for the metrics; without one the try was none.
+    """
+    held = _leave(
         connection,
         started,
         status=BatchStatus.READY,
@@ -189,6 +198,9 @@ def again(
         attempts_spent=batch.c.attempts_spent + int(spent),
         unreadable_answers=batch.c.unreadable_answers + int(unreadable),
     )
+    if held and reason_class is not None:
+        measures.count(connection, measures.RETRIED, {reason_class: 1})
+    return held
 
 
 def split(
@@ -309,6 +321,9 @@ def _leave(connection: Connection, started: Started, **values: Any) -> bool:
 
 
 def _write_endings(connection: Connection, endings: Sequence[Ending], now: float) -> None:
+    failed = Counter(ending.reason_class for ending in endings if ending.reason_class is not None)
+    measures.count(connection, measures.FAILED, failed)
+    measures.count(connection, measures.WARNED, {"": sum(bool(ending.warning) for ending in endings)})
     for ending in endings:
         values: dict[str, Any] = {"warning": ending.warning}
         if ending.reason_class is not None:

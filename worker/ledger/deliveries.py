@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, text
 
-from worker.ledger import tallies
+from worker.ledger import measures, tallies
 from worker.ledger.rows import insert_all, upsert
 from worker.ledger.schema import State, delivery
 
@@ -77,6 +77,8 @@ def write(connection: Connection, new: Sequence[NewDelivery], now: float) -> Cou
     insert_all(connection, insert(delivery), [_duplicate(one, now) for one in duplicates])
     counts = _count(wanted, rest, duplicates)
     tallies.append(connection, counts + (_qualities((*wanted, *rest)) - _qualities(duplicates)), now)
+    failed = Counter(one.reason_class or "" for one in rest if one.state is State.FAILED)
+    measures.count(connection, measures.FAILED, failed)
     return _by_outcome(counts)
 
 

@@ -354,6 +354,20 @@ sale = Table(
     Column("value_thousandths", BigInteger, nullable=False),
 )
 
+# The same, for what only the metrics show: counts by a label, and the buckets of histograms.
+measure = Table(
+    "measure",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    # A bucket's upper bound, which may be infinite; 0 for what is only counted.
+    Column("bound", Double, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    # The sum of what was observed.
+    Column("total", Double, nullable=False),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -64,6 +64,7 @@ def put_off(sender: Sender, postponed: PostponedError) -> float | None:
             sender.now() + postponed.wait.seconds,
             spent=postponed.spent,
             unreadable=postponed.unreadable,
+            reason_class=postponed.reason_class,
         )
     return postponed.wait.seconds if held and postponed.wait.stage == "celery" else None
 

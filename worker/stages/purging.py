@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from worker.ledger import alerts, lines, quality, rollups, sales, tallies, upkeep, visitors
+from worker.ledger import alerts, lines, measures, quality, rollups, sales, tallies, upkeep, visitors
 from worker.ledger.engine import Ledger
 
 ROWS_A_STEP = 500
@@ -57,7 +57,7 @@ def purge(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
 
 
 def fold_tallies(ledger: Ledger, now: float) -> int:
-    """Sum up the latest tallies, rollups and sales of the same kind; return how many rows that saved."""
+    """Sum up the latest tallies and the like of the same kind; return how many rows that saved."""
     since_hour = _hour(now) - FOLDED_HOURS
     since = float(since_hour * tallies.SECONDS_AN_HOUR)
     _in_steps(ledger, lambda connection: rollups.coarsen(connection, now, GROUPS_A_FOLD))
@@ -65,6 +65,7 @@ def fold_tallies(ledger: Ledger, now: float) -> int:
         _in_steps(ledger, lambda connection: tallies.fold(connection, GROUPS_A_FOLD, since_hour))
         + _in_steps(ledger, lambda connection: rollups.fold(connection, GROUPS_A_FOLD, since))
         + _in_steps(ledger, lambda connection: sales.fold(connection, GROUPS_A_FOLD))
+        + _in_steps(ledger, lambda connection: measures.fold(connection, GROUPS_A_FOLD))
     )
 
 

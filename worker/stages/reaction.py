@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from worker.ledger import accounts, audit, batches, families
+from worker.ledger import accounts, audit, batches, families, measures
 from worker.ledger.batches import Ending, Member, Started, Try
 from worker.pinterest.backoff import Wait, next_wait
 from worker.pinterest.breaker import CLOSED, Breaker, after_trouble, is_trouble
@@ -39,6 +39,7 @@ class Reaction:
     answer: Answer
 
     def react(self) -> str:
+        self._measure()
         verdict = judge(self.answer, len(self.everyone), unreadable_tries=self.started.unreadable_answers)
         self._move_breaker(met_trouble=isinstance(verdict, Again) and is_trouble(verdict.reason_class))
         match verdict:
@@ -54,6 +55,11 @@ class Reaction:
                 reason_class = ReasonClass.UNREADABLE
                 again = Again(reason_class, verdict.reason, None, counts_attempt=True, outcome_known=False)
                 return self._again(again, unreadable=True)
+
+    def _measure(self) -> None:
+        meter = self.sender.meter
+        meter.observe(measures.REQUEST_SECONDS, self.answer.seconds, status_class(self.answer.status))
+        meter.observe(measures.BATCH_EVENTS, len(self.everyone))
 
     def _move_breaker(self, *, met_trouble: bool) -> None:
         started, now = self.started, self.sender.now()
@@ -106,7 +112,7 @@ class Reaction:
             policy, dice, now = self.sender.policy, self.sender.dice, self.sender.now()
             wait = next_wait(policy, self.started.attempt, self.started.first_tried_at, now, None, dice)
             if wait.stage != "over":
-                raise PostponedError(self.started, wait)
+                raise PostponedError(self.started, wait, reason_class=verdict.reason_class)
         return self._finish([_ending(self.everyone[0], fail_single(verdict).results[0])])
 
     def _pause(self, verdict: PauseAccount) -> str:
@@ -124,7 +130,7 @@ class Reaction:
             return self._finish([_ended(one, verdict) for one in self.everyone])
         risky = [] if verdict.outcome_known else self._at_risk(then)
         if not risky:
-            raise PostponedError(self.started, wait, spent=verdict.counts_attempt, unreadable=unreadable)
+            raise PostponedError(self.started, wait, verdict.counts_attempt, unreadable, verdict.reason_class)
         rest = without(self.everyone, risky)
         tried = replace(
             self.started,
@@ -159,6 +165,13 @@ class Reaction:
         what = Try(self.sender.now(), self.answer.seconds, self.answer.status, reason_class, reason)
         with self.sender.ledger.write() as connection:
             batches.note(connection, self.started, what)
+
+
+def status_class(status: int | None) -> str:
+    """Return a status's hundred, a refusal for speed by itself, and what to call it when there was none."""
+    if status is None:
+        return "none"
+    return "429" if status == 429 else f"{status // 100}xx"
 
 
 def pause(sender: Sender, started: Started, reason_class: str, reason: str) -> str:

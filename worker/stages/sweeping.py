@@ -72,7 +72,7 @@ def _take_one_back(connection: Connection, batch_id: int, now: float) -> list[in
     risky = at_risk(everyone, now, offline=lost.offline)
     batches.note(connection, lost, Try(now, 0.0, None, ReasonClass.NO_ANSWER, WORKER_IS_GONE))
     if not risky:
-        batches.again(connection, lost, now, spent=True)
+        batches.again(connection, lost, now, spent=True, reason_class=ReasonClass.NO_ANSWER)
         return []
     rest = without(everyone, risky)
     tried = replace(lost, attempts_spent=lost.attempts_spent + 1)

@@ -2,7 +2,8 @@
 
 Whatever moves an event writes its tally in the same transaction, in whichever process that happens. So these
 numbers are exact, survive every restart, are the same whichever worker answers a scrape, and cost the way of
-an event nothing; counters that each process kept for itself would be none of that.
+an event nothing; counters that each process kept for itself would be none of that. What moves no event, such
+as a refusal or the time that a request took, each process gathers and adds to the ledger every few seconds.
 """
 
 import threading
@@ -15,10 +16,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from worker.ledger import standing, tallies
+from worker.ledger import measures, standing, tallies
 from worker.ledger.engine import Ledger
+from worker.ledger.measures import Measured
 from worker.ledger.standing import AccountStanding
 from worker.ledger.tallies import SECONDS_AN_HOUR
+from worker.telemetry import measured
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Several scrapers, and several scrapes of an impatient one, share one look at the ledger.
@@ -49,6 +52,7 @@ class Figures:
     """Hold what one look at the ledger found."""
 
     moved: Counter[str]
+    measured: Measured
     inbox_since: float | None
     accounts: list[AccountStanding]
     now: float
@@ -83,6 +87,7 @@ class Exporter:
                 self._closed_hours = (open_since, tallies.totals(connection, before_hour=open_since))
             return Figures(
                 moved=self._closed_hours[1] + tallies.totals(connection, since_hour=open_since),
+                measured=measures.totals(connection),
                 inbox_since=standing.inbox_since(connection),
                 accounts=standing.accounts(connection, now, MOST_PENDING),
                 now=now,
@@ -110,6 +115,7 @@ def families(figures: Figures) -> Iterator[Metric]:
         "Age of the oldest accepted event that was not ingested yet; 0 where none waits.",
         value=_age(figures.inbox_since, figures.now),
     )
+    yield from measured.families(figures.measured)
     yield from _of_accounts(bounded(figures.accounts), figures.now)
 
 

@@ -1,0 +1,130 @@
+"""Keep what only the metrics ask for: counts beside the tallies, and histograms.
+
+The tallies prove the books and know hours and integrations. These know neither, so that they stay a few
+hundred rows however long the service runs.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, insert, select, true
+
+from worker.ledger import rows
+from worker.ledger.schema import measure
+
+# Counted where it happens to a delivery or a batch, in that transaction, by its reason class.
+FAILED, RETRIED, WARNED = "failed", "retried_batches", "warned"
+# Gathered in each process, and written every few seconds.
+REJECTED, PUBLISHED, UNPUBLISHED = "rejected", "published", "unpublished"
+
+_KEY = (measure.c.name, measure.c.label, measure.c.bound)
+
+
+class Histogram(NamedTuple):
+    """Name a histogram and the upper bounds of its buckets; the last one, without a bound, goes unsaid."""
+
+    name: str
+    bounds: tuple[float, ...]
+
+
+# In seconds. A request's deadline is 25.
+REQUEST_SECONDS = Histogram("request_seconds", (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0))
+# In events; Pinterest takes 1,000.
+BATCH_EVENTS = Histogram("batch_events", (1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1000.0))
+# In seconds. The collector waits 10 for the ledger's lock.
+ANSWER_SECONDS = Histogram("answer_seconds", (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0))
+
+
+class Key(NamedTuple):
+    """Name what is counted; a count has no ``bound``, a histogram's bucket its upper one."""
+
+    name: str
+    label: str = ""
+    bound: float = 0.0
+
+
+@dataclass(slots=True)
+class Amount:
+    """Hold how often something happened, and the sum of what was observed."""
+
+    n: int = 0
+    total: float = 0.0
+
+
+@dataclass(slots=True)
+class Measured:
+    """Gather amounts before they are written."""
+
+    amounts: dict[Key, Amount] = field(default_factory=dict)
+
+    def count(self, name: str, label: str = "", n: int = 1) -> None:
+        """Count something that happened."""
+        self._add(Key(name, label), n, 0.0)
+
+    def observe(self, histogram: Histogram, value: float, label: str = "") -> None:
+        """Count a value in its bucket."""
+        place = bisect_left(histogram.bounds, value)
+        bound = histogram.bounds[place] if place < len(histogram.bounds) else math.inf
+        self._add(Key(histogram.name, label, bound), 1, value)
+
+    def merge(self, other: "Measured") -> None:
+        """Add what another one gathered."""
+        for key, amount in other.amounts.items():
+            self._add(key, amount.n, amount.total)
+
+    def n(self, name: str, label: str = "") -> int:
+        """Return a count."""
+        return self.amounts.get(Key(name, label), Amount()).n
+
+    def buckets(self, histogram: Histogram, label: str = "") -> Iterator[tuple[float, Amount]]:
+        """Yield each bucket's upper bound and what fell into it alone, whatever bounds it was counted by."""
+        found = Measured()
+        for key, amount in self.amounts.items():
+            if key.name == histogram.name and key.label == label:
+                place = bisect_left(histogram.bounds, key.bound)
+                bound = histogram.bounds[place] if place < len(histogram.bounds) else math.inf
+                found._add(Key("", "", bound), amount.n, amount.total)
+        for bound in (*histogram.bounds, math.inf):
+            yield bound, found.amounts.get(Key("", "", bound), Amount())
+
+    def _add(self, key: Key, n: int, total: float) -> None:
+        amount = self.amounts.get(key)
+        if amount is None:
+            amount = self.amounts[key] = Amount()
+        amount.n += n
+        amount.total += total
+
+
+def append(connection: Connection, measured: Measured) -> None:
+    """Append what was measured; rows of the same kind are summed up later, so that no row is hot."""
+    values = [
+        {**key._asdict(), "n": amount.n, "total": amount.total}
+        for key, amount in measured.amounts.items()
+        if amount.n
+    ]
+    rows.insert_all(connection, insert(measure), values)
+
+
+def count(connection: Connection, name: str, counts: Mapping[str, int]) -> None:
+    """Append counts of one name by label."""
+    measured = Measured()
+    for label, n in counts.items():
+        measured.count(name, label, n)
+    append(connection, measured)
+
+
+def totals(connection: Connection) -> Measured:
+    """Sum everything over all time."""
+    summed = select(*_KEY, func.sum(measure.c.n), func.sum(measure.c.total)).group_by(*_KEY)
+    found = connection.execute(summed)
+    return Measured(
+        {Key(name, label, bound): Amount(int(n), total) for name, label, bound, n, total in found}
+    )
+
+
+def fold(connection: Connection, most_groups: int = 500) -> int:
+    """Replace single rows of the same kind by their sum; return how many rows that saved."""
+    return rows.fold(connection, measure, _KEY, (measure.c.n, measure.c.total), true(), most_groups)
