@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := worker tasks tests celeryconfig.py setup.py $(wildcard benchmarks)
+SOURCES := worker tasks tests docs celeryconfig.py setup.py $(wildcard benchmarks)
 
-.PHONY: run test test-slow chaos lint format bench clean
+.PHONY: run test test-slow chaos lint format bench docs build clean
 
 run: $(VENV)/.run
 	@$(BIN)/python -m worker run
@@ -32,8 +32,21 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ROW)
 
+docs: $(VENV)/.dev
+	$(BIN)/python -m docs.reference
+
+# The same commit gives the same bytes: whole files of git's list, one mode, and the time of the commit.
+build: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+build: $(VENV)/.dev
+	rm -rf build dist && mkdir -p build/source
+	git ls-files -z | tar --null --files-from=- --mode=u=rwX,go=rX -c | tar -x -C build/source
+	umask 022 && $(BIN)/python -m build --wheel --no-isolation --outdir dist build/source
+	rm -rf build
+
+# Everything that can be made again. The state folder stays: it holds events and keys.
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find worker tasks tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'

@@ -5,8 +5,11 @@ from typing import Any
 
 from celery import Celery, signals
 
+import celeryconfig
+
 app = Celery("worker")
-app.config_from_object("celeryconfig")
+# The module and not its name: by that Celery would first look into the folder that a command was called in.
+app.config_from_object(celeryconfig)
 
 
 @signals.worker_init.connect

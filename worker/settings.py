@@ -265,7 +265,13 @@ def _database_url(url: str) -> str:
     if scheme == "sqlite" and path in ("", ":memory:"):
         raise SettingsError("DATABASE_URL", "must name a file (sqlite:///…): all processes share it.")
     _split("DATABASE_URL", url)
-    return url
+    return _from_the_root(url) if scheme == "sqlite" else url
+
+
+def _from_the_root(url: str) -> str:
+    """Spell a SQLite file's path out: processes may work in another folder than the one that it was named in."""
+    path, mark, options = url.removeprefix("sqlite:///").partition("?")
+    return f"sqlite:///{Path(path).resolve()}{mark}{options}"
 
 
 def _pinterest_url(read: _Reader) -> str:

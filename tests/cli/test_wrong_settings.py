@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from worker.embedded.stack import PROCFILE
+from worker.embedded import procfile
 
 BIN = Path(sys.executable).parent
-ROOT = PROCFILE.parent
+ROOT = procfile.HOME
 COMMANDS = {
     "books": "python -m worker books",
     "migrate": "python -m worker migrate",
     "run": "python -m worker run",
-} | dict(line.split(": ", 1) for line in PROCFILE.read_text().splitlines() if line)
+} | procfile.commands()
 
 
 def _run(command: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":

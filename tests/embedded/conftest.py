@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,7 +20,14 @@ BIN = Path(sys.executable).parent
 class Run:
     """``python -m worker run`` with a state folder and ports of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        command: Sequence[str] = (sys.executable, "-m", "worker", "run"),
+        started_in: Path = ROOT,
+    ) -> None:
+        self.command = command
+        self.started_in = started_in
         self.var = folder / "v"
         self.log_path = folder / "run.log"
         self.environment = _environment(self.var)
@@ -30,8 +37,8 @@ class Run:
         """Start it as the leader of a process group, like a terminal's foreground job."""
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "worker", "run"],
-                cwd=ROOT,
+                self.command,
+                cwd=self.started_in,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log if output is None else output,
@@ -96,8 +103,8 @@ def _environment(var: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _lent(folder: Path) -> Iterator[Run]:
-    run = Run(folder)
+def lent(run: Run) -> Iterator[Run]:
+    """Lend a run that is not started yet, and leave nothing of it behind."""
     try:
         yield run
     finally:
@@ -107,5 +114,5 @@ def _lent(folder: Path) -> Iterator[Run]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Lend a run that is not started yet; one state folder for all tests of a module."""
-    with _lent(tmp_path_factory.mktemp("r")) as lent:
-        yield lent
+    with lent(Run(tmp_path_factory.mktemp("r"))) as one:
+        yield one

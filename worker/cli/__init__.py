@@ -13,6 +13,7 @@ def cli() -> None:
 for command in (
     setup.migrate,
     setup.run,
+    setup.start,
     setup.demo,
     failed.failed,
     accounts.accounts,

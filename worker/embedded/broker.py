@@ -11,6 +11,7 @@ from pathlib import Path
 
 import redis
 
+from worker.embedded import procfile
 from worker.settings import SettingsError, settings, socket_path
 
 START_SECONDS = 15.0
@@ -63,7 +64,9 @@ def hold(var: Path) -> None:
 def _start(var: Path, socket: Path) -> "subprocess.Popen[bytes]":
     # A session of its own: Ctrl-C goes to a terminal's whole foreground group, and the broker has to be last.
     command = [sys.executable, "-m", "worker.embedded.broker"]
-    holder = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)  # noqa: S603
+    holder = subprocess.Popen(  # noqa: S603
+        command, cwd=procfile.HOME, start_new_session=True, stdout=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + START_SECONDS
     while not _answers(socket):
         if holder.poll() is not None or time.monotonic() > deadline:

@@ -5,20 +5,17 @@ import signal
 import sys
 import threading
 from contextlib import ExitStack
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import honcho.manager
-from honcho.environ import parse_procfile
 from honcho.printer import Message, Printer
 
-from worker.embedded import broker, first_run
+from worker.embedded import broker, first_run, procfile
 from worker.ledger import migrate
-from worker.settings import Settings, parse
+from worker.settings import Settings, SettingsError, parse
 from worker.wiring import ledger
 
 SANDBOX_URL = "http://127.0.0.1:8090"
-PROCFILE = Path(__file__).parents[2] / "Procfile"
 
 # honcho kills what has not stopped by then. A warm stop may wait for a request's whole deadline.
 STOP_SECONDS = 40
@@ -28,6 +25,11 @@ def run() -> int:
     """Run the stack until Ctrl-C; return the exit status."""
     environment = _environment()
     settings = parse(environment)
+    if settings.production:
+        raise SettingsError(
+            "PRODUCTION", "must be 0 for `run`, which tries things out; `start` is for production."
+        )
+    environment = procfile.environment(settings, environment)
     os.environ.update(environment)
     with ExitStack() as stack:
         if settings.embedded_broker:
@@ -45,8 +47,6 @@ def _environment() -> dict[str, str]:
         environment |= {"PINTEREST_API_URL": environment["SANDBOX_URL"], "ALLOW_SANDBOX": "1"}
     # The demo speaks for a visitor whose address a proxy on this machine would forward.
     environment.setdefault("TRUSTED_PROXIES", "127.0.0.1")
-    # The commands of the Procfile are found without activating anything.
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     environment["PYTHONUNBUFFERED"] = "1"
     return environment
 
@@ -55,7 +55,7 @@ def _run_processes(environment: dict[str, str], settings: Settings) -> int:
     honcho.manager.KILL_WAIT = STOP_SECONDS
     manager = _Manager(_Printer(sys.stdout))
     for name, command in _commands(environment["SANDBOX_URL"], settings).items():
-        manager.add_process(name, command, env=environment)
+        manager.add_process(name, command, env=environment, cwd=str(procfile.HOME))
     # A terminal that is closed ends all of it like Ctrl-C: what went on would hold the ports, unseen.
     signal.signal(signal.SIGHUP, lambda *_: _stop())
     manager.loop()
@@ -64,7 +64,7 @@ def _run_processes(environment: dict[str, str], settings: Settings) -> int:
 
 
 def _commands(sandbox_url: str, settings: Settings) -> dict[str, str]:
-    commands: dict[str, str] = dict(parse_procfile(PROCFILE.read_text()).processes)
+    commands = procfile.commands()
     if settings.pinterest_api_url == sandbox_url:
         commands["sandbox"] = f"python -m worker.sandbox --port {urlsplit(sandbox_url).port}"
         commands["demo"] = f"python -m worker demo --sandbox-url {sandbox_url}"

@@ -26,9 +26,22 @@ CONFIG_PROPERTIES: dict[str, dict[str, Any]] = {
         "description": "Requests a second. One ad account has one rate, whichever integration sets it.",
     },
     "rate_limit_burst": {"type": "integer", "description": "How many requests may go at once after a rest."},
-    "field_mapping": {"type": "string", "enum": ["signal", "pinterest"], "default": "signal"},
-    "test_mode": {"type": "boolean", "default": False},
-    "token_expires_at": {"type": "string", "format": "date-time"},
+    "field_mapping": {
+        "type": "string",
+        "enum": ["signal", "pinterest"],
+        "default": "signal",
+        "description": "Whose reading of the click ids holds: the connector's documentation, or Pinterest.",
+    },
+    "test_mode": {
+        "type": "boolean",
+        "default": False,
+        "description": "Pinterest checks the events and records nothing.",
+    },
+    "token_expires_at": {
+        "type": "string",
+        "format": "date-time",
+        "description": "When the token ends, so that it is warned of in time.",
+    },
     "event_overrides": {
         "type": "object",
         "description": 'Event name → Pinterest\'s name, a list of names or rules, or "drop".',
@@ -40,11 +53,19 @@ CONFIG_PROPERTIES: dict[str, dict[str, Any]] = {
         "description": "Event names that the advertiser defined at Pinterest.",
     },
     "default_country": {"type": "string", "description": "Whose phone numbers have no country code."},
-    "truncate_ip": {"type": "boolean", "default": False},
-    "limited_data_processing": {"type": "boolean", "default": False},
-    "bot_filter": {"type": "boolean", "default": False},
-    "clean_free_text": {"type": "boolean", "default": True},
-    "send_user_id": {"type": "boolean"},
+    "truncate_ip": {"type": "boolean", "default": False, "description": "Send addresses without their last part."},
+    "limited_data_processing": {
+        "type": "boolean",
+        "default": False,
+        "description": "Ask Pinterest for limited data processing with every event.",
+    },
+    "bot_filter": {"type": "boolean", "default": False, "description": "Send nothing of known crawlers."},
+    "clean_free_text": {
+        "type": "boolean",
+        "default": True,
+        "description": "Cut what looks like an e-mail address, a phone number or a token out of addresses and texts.",
+    },
+    "send_user_id": {"type": "boolean", "description": "Send the hashed user id as `external_id`; left out, `pinterest` in `field_mapping` does."},
 }
 
 

@@ -1,0 +1,38 @@
+"""Know the processes of the Procfile, and how one is started, in a checkout and where the package is installed."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from honcho.environ import parse_procfile
+
+from worker.settings import Settings
+
+# Commands name files and modules from here. A caller's own folder might hold another `tasks.py` or `worker`,
+# which Celery and gunicorn would take for ours.
+HOME = Path(__file__).parents[2]
+PROCFILE = HOME / "worker" / "Procfile"
+
+
+def commands() -> dict[str, str]:
+    """Return the Procfile's command lines by name."""
+    return dict(parse_procfile(PROCFILE.read_text()).processes)
+
+
+def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
+    """Return what a process needs that is started from ``HOME``: the caller's environment, independent of folders."""
+    return {
+        **given,
+        "SIGNAL_VAR": str(settings.var),
+        "DATABASE_URL": settings.database_url,
+        # The commands are found without activating anything.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{given.get('PATH', '')}",
+    }
+
+
+def become(name: str, settings: Settings, given: Mapping[str, str]) -> None:
+    """Replace this process by the named one, so that whoever started it signals and waits for the right one."""
+    os.chdir(HOME)
+    line = f"exec {commands()[name]}"
+    os.execve("/bin/sh", ["sh", "-c", line], environment(settings, given))  # noqa: S606 - a line of our own
