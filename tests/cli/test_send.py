@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import func, select
@@ -59,6 +61,18 @@ def waiting(shell: Shell) -> list[dict[str, Any]]:
     return [dict(one.event) for one in open_rows(shell.ledger.vault, rows)[0]]
 
 
+def mapped(shell: Shell) -> dict[str, Any]:
+    """Ingest the one event that waits; return what would be sent for it, in a batch for offline events."""
+    with shell.ledger.read() as connection:
+        ids = list(connection.scalars(select(inbox_table.c.id)))
+    ingest(shell.ledger, ids)
+    with shell.ledger.read() as connection:
+        (found,) = finding.after(connection, 0, 10)
+        row = connection.execute(select(delivery)).one()
+    assert (found.stands, row.offline) == ("pending", True)
+    return dict(json.loads(shell.ledger.vault.open(row.payload, b"payload")))
+
+
 def test_json_lines_wait_in_the_inbox_as_offline_events(shell: Shell) -> None:
     assert shell.good("send", "-", stdin=text_of([sale(1), sale(2)])) == "Took 2 events.\n"
     assert [event["properties"]["order_id"] for event in waiting(shell)] == ["ORD-1", "ORD-2"]
@@ -106,20 +120,71 @@ def test_csv_becomes_what_pinterest_gets(shell: Shell) -> None:
         "send", "-", "--event", "Order Completed", "--column", "Customer=email", stdin=header + row
     )
     assert done == "Took 1 events.\n"
-    with shell.ledger.read() as connection:
-        ids = list(connection.scalars(select(inbox_table.c.id)))
-    ingest(shell.ledger, ids)
-    with shell.ledger.read() as connection:
-        (found,) = finding.after(connection, 0, 10)
-        row_found = connection.execute(select(delivery)).one()
-    assert (found.stands, found.event_name, row_found.offline) == ("pending", "checkout", True)
-    payload = json.loads(shell.ledger.vault.open(row_found.payload, b"payload"))
-    assert payload["action_source"] == "offline"
+    payload = mapped(shell)
+    assert (payload["event_name"], payload["action_source"]) == ("checkout", "offline")
     assert payload["custom_data"]["value"] == "129.99"
     assert payload["custom_data"]["order_id"] == "ORD-7"
     assert payload["custom_data"]["num_items"] == 2
     assert payload["user_data"]["em"] == ["836f82db99121b3481011f16b49dfa5fbc714a0d1b1b9f784a1ebbbf5b39577f"]
     assert "fn" in payload["user_data"]
+
+
+def test_what_a_spreadsheet_saves_becomes_what_pinterest_gets(shell: Shell) -> None:
+    """An old encoding, semicolons, decimal commas, local times, and blank cells and rows at the edges."""
+    when = datetime.now(ZoneInfo("Europe/Berlin")) - timedelta(hours=3)
+    rows = [
+        "sep=;",
+        "Datum;Bestellung;Betrag;Währung;Menge;E-Mail;Ort;;",
+        f"{when:%d.%m.%Y %H:%M};S-1;1.299,50;EUR;2;zoe@example.com;Köln;;",
+        ";;;;;;;;",
+    ]
+    columns = (
+        "Datum=date",
+        "Menge=quantity",
+        "Bestellung=order_id",
+        "Betrag=total",
+        "Währung=currency",
+        "Ort=city",
+    )
+    done = shell.good(
+        *("send", "-", "--event", "Order Completed", "--encoding", "cp1252"),
+        *("--date-format", "%d.%m.%Y %H:%M", "--timezone", "Europe/Berlin"),
+        *(part for column in columns for part in ("--column", column)),
+        stdin="\r\n".join(rows).encode("cp1252"),
+    )
+    assert done == "Took 1 events.\n"
+    payload = mapped(shell)
+    assert payload["event_time"] == int(when.timestamp()) // 60 * 60
+    assert payload["custom_data"]["value"] == "1299.5"
+    assert payload["custom_data"]["currency"] == "EUR"
+    # Pinterest's own rule for a city: lower case, without spaces and punctuation.
+    assert payload["user_data"]["ct"] == [sha256("köln".encode()).hexdigest()]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--encoding", "klingon"), "there is no encoding 'klingon'; usual ones are"),
+        (("--encoding", "base64"), "there is no encoding 'base64'; usual ones are"),
+        (("--timezone", "Europe/Atlantis"), "there is no time zone 'Europe/Atlantis'; one is like"),
+        (("--date-format", "dd.mm.yyyy"), "must be like '%d.%m.%Y %H:%M', with day, month and year"),
+        (("--column", "total"), "must be like 'Customer e-mail=email'."),
+    ],
+)
+def test_an_option_that_means_nothing_is_refused(
+    shell: Shell, options: tuple[str, ...], sentence: str
+) -> None:
+    done = shell.run("send", "-", *options, stdin=text_of([sale(1)]))
+    assert (done.exit_code, waiting(shell)) == (2, [])
+    assert options[0] in done.output
+    assert sentence in done.output
+
+
+def test_an_encoding_that_was_not_told_is_asked_for(shell: Shell) -> None:
+    text = f"event,time,city\nA,{moment()},Köln\nA,{moment()},Bonn\n".encode("cp1252")
+    done = shell.run("send", "-", stdin=text)
+    assert "line 2: the row is not in UTF-8: say with --encoding what it is in, like cp1252." in done.output
+    assert done.stdout.startswith("Took 1 events.\n1 lines are wrong.\n")
 
 
 def test_a_wrong_line_is_named_with_its_field_and_costs_no_other(shell: Shell) -> None:

@@ -63,7 +63,7 @@ def test_a_column_can_stand_for_another_name() -> None:
     ("header", "renamed", "sentence"),
     [
         (["a", "a"], {}, "the header names 'a' twice."),
-        (["a", " "], {}, "the header has a column without a name."),
+        (["a", " ", "b"], {}, "the header has a column without a name."),
         (["a"], {"b": "email"}, "the header has no column 'b'; it has a."),
         (["time", "date"], {}, "the columns 'time' and 'date' both stand for timestamp."),
         (["properties.a", "properties.a.b"], {}, "both stand for properties.a.b."),

@@ -1,5 +1,6 @@
 """Send events out of files."""
 
+import codecs
 import os
 import sys
 import time
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any
+from zoneinfo import ZoneInfo
 
 import click
 from tqdm import tqdm
@@ -16,7 +18,8 @@ from worker.cli.opening import opened
 from worker.collector.errors import RefusedError
 from worker.collector.intake import Offer
 from worker.collector.limits import Room, state_folder
-from worker.files.lines import FileError, Format, Line, read
+from worker.files.lines import FileError, Format, Line, Reading, read
+from worker.files.moments import MomentError, Moments
 from worker.files.taking import Manner, Taken, Taker
 from worker.ledger import sources
 from worker.ledger.engine import Ledger
@@ -36,6 +39,25 @@ def _renamed(_context: click.Context, _option: click.Parameter, given: tuple[str
     return pairs
 
 
+def _encoding(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+    try:
+        # Some of Python's codecs turn bytes into bytes, and are no encoding of a text.
+        "".encode(name or "utf-8")
+        codecs.lookup(name or "utf-8")
+    except (LookupError, ValueError):
+        raise click.BadParameter(
+            f"there is no encoding {name!r}; usual ones are utf-8, cp1252 and utf-16."
+        ) from None
+    return name
+
+
+def _zone(_context: click.Context, _option: click.Parameter, name: str | None) -> ZoneInfo | None:
+    try:
+        return None if name is None else ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise click.BadParameter(f"there is no time zone {name!r}; one is like Europe/Berlin.") from None
+
+
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.File("rb"), metavar="FILE...")
 @click.option(
@@ -53,6 +75,22 @@ def _renamed(_context: click.Context, _option: click.Parameter, given: tuple[str
     callback=_renamed,
     help="What a CSV column stands for: 'Customer e-mail=email'. May be given several times.",
 )
+@click.option(
+    "--encoding",
+    callback=_encoding,
+    help="What the file is written in, like cp1252.  [default: UTF-8, or UTF-16 behind its mark]",
+)
+@click.option(
+    "--date-format",
+    help="How a CSV file writes times, like '%d.%m.%Y %H:%M', or excel for Excel's number of days.  "
+    "[default: ISO 8601]",
+)
+@click.option(
+    "--timezone",
+    "zone",
+    callback=_zone,
+    help="Where a CSV file's times without an offset are meant, like Europe/Berlin.  [default: UTC]",
+)
 @click.option("--dry-run", is_flag=True, help="Check every line and take none.")
 def send(
     files: tuple[IO[bytes], ...],
@@ -61,6 +99,9 @@ def send(
     action_source: str,
     form: Format,
     renamed: dict[str, str],
+    encoding: str | None,
+    date_format: str | None,
+    zone: ZoneInfo | None,
     dry_run: bool,
 ) -> None:
     """Send the events of each FILE (- for standard input), as offline events unless they say otherwise.
@@ -73,6 +114,10 @@ def send(
     Every track or page line must say when it happened (timestamp). A line that is wrong is named, and costs no other
     one. Run it again after a break or with a longer file: a line that was taken before is not taken again.
     """
+    try:
+        reading = Reading(form, encoding, renamed, Moments(date_format, zone))
+    except MomentError as error:
+        raise click.BadParameter(str(error), param_hint="'--date-format'") from None
     ledger = opened()
     source = _source(ledger, source_id)
     total = Taken()
@@ -87,16 +132,16 @@ def send(
             dry_run,
         )
         for file in files:
-            _send_file(taker, file, form, renamed, total)
+            _send_file(taker, file, reading, total)
     _sum_up(total, dry_run)
 
 
-def _send_file(taker: Taker, file: IO[bytes], form: Format, renamed: dict[str, str], total: Taken) -> None:
+def _send_file(taker: Taker, file: IO[bytes], reading: Reading, total: Taken) -> None:
     name = getattr(file, "name", STDIN)
     name = "standard input" if name == STDIN else str(name)
     with tqdm(total=_size(file), unit="B", unit_scale=True, desc=name, disable=None) as bar:
         try:
-            for done in taker.take(read(file, form, renamed, bar.update)):
+            for done in taker.take(read(file, reading, bar.update)):
                 _show_errors(name, done.errors, total.wrong, bar)
                 total.taken += done.taken
                 total.known += done.known

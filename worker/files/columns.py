@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from worker.events.keys import fold
+from worker.files.moments import MomentError, Moments
 from worker.pinterest.traits import collect
 
 Path = tuple[str, ...]
@@ -45,11 +46,16 @@ class ColumnsError(Exception):
 class Columns:
     """Know where each cell of a row belongs in an event.
 
-    ``renamed`` maps a column's name in the file to the name that it stands for.
+    ``renamed`` maps a column's name in the file to the name that it stands for. Blank names at the end of a header
+    are none: spreadsheets write them.
     """
 
-    def __init__(self, header: Sequence[str], renamed: Mapping[str, str]) -> None:
+    def __init__(
+        self, header: Sequence[str], renamed: Mapping[str, str], moments: Moments | None = None
+    ) -> None:
         names = [name.strip() for name in header]
+        while names and not names[-1]:
+            names.pop()
         for name in names:
             if not name or names.count(name) > 1:
                 what = f"names {name!r} twice" if name else "has a column without a name"
@@ -58,7 +64,13 @@ class Columns:
         if unknown:
             raise ColumnsError(f"the header has no column {unknown[0]!r}; it has {', '.join(names)}.")
         self._paths = [place(renamed.get(name, name)) for name in names]
+        self._moments = moments or Moments()
         _refuse_clashes(names, self._paths)
+
+    @property
+    def width(self) -> int:
+        """Return how many cells a row has."""
+        return len(self._paths)
 
     def event(self, cells: Sequence[str]) -> dict[str, Any]:
         """Return the event of a row; an empty cell says nothing.
@@ -72,8 +84,16 @@ class Columns:
         for path, cell in zip(self._paths, cells, strict=True):
             text = cell.strip()
             if text:
-                _put(event, path, _value(path, text))
+                _put(event, path, self._value(path, text))
         return event
+
+    def _value(self, path: Path, text: str) -> Any:
+        if path != _PLACES["timestamp"]:
+            return _value(path, text)
+        try:
+            return self._moments.read(text)
+        except MomentError as error:
+            raise ColumnsError(f"timestamp {error}") from None
 
 
 def place(name: str) -> Path:
