@@ -13,7 +13,8 @@ Spec = dict[str, Any]
 _HEAD = """\
 # Management API
 
-`make docs` writes this page out of the description that the API serves itself: with Swagger UI under `/v1/admin/docs`, and as OpenAPI under `/v1/admin/docs/openapi.json`.
+`make docs` writes this page out of the description that the API serves itself.
+It serves it with Swagger UI under `/v1/admin/docs`, and as OpenAPI under `/v1/admin/docs/openapi.json`.
 The calls that bring events are on a [page of their own](collector.md).
 
 Every call shows a token: `Authorization: Bearer YOUR_TOKEN`.
@@ -28,7 +29,7 @@ def reference(spec: Spec) -> str:
     parts = [_HEAD]
     for tag in spec["tags"]:
         parts.append(f"## {tag['name'].capitalize()}\n\n{tag['description']}.\n")
-        parts.extend(_call(spec, *call) for call in _calls(spec) if tag["name"] in call[2]["tags"])
+        parts.extend(_call(*call) for call in _calls(spec) if tag["name"] in call[2]["tags"])
     parts.append("## Shapes\n\nFields in bold must be given.\n")
     shapes = spec["components"]["schemas"]
     parts.extend(_shape(name, shapes[name]) for name in sorted(shapes) if _is_shown(name))
@@ -60,7 +61,7 @@ def _calls(spec: Spec) -> Iterator[tuple[str, str, Spec]]:
                 yield method.upper(), path, call
 
 
-def _call(spec: Spec, method: str, path: str, call: Spec) -> str:
+def _call(method: str, path: str, call: Spec) -> str:
     lines = [f"### {method} {path}", "", call["summary"], ""]
     parameters = [one for one in call.get("parameters", []) if one["in"] == "query"]
     if parameters:
@@ -68,7 +69,9 @@ def _call(spec: Spec, method: str, path: str, call: Spec) -> str:
         lines += [_row(one["name"], one["schema"], one, one.get("required", False)) for one in parameters]
         lines.append("")
     body = _content(call.get("requestBody", {}))
-    answers = [_answer(status, told) for status, told in sorted(call["responses"].items()) if status[0] == "2"]
+    answers = [
+        _answer(status, told) for status, told in sorted(call["responses"].items()) if status[0] == "2"
+    ]
     taken = [f"Takes {_type(body)}."] if body else []
     return "\n".join([*lines, " ".join([*taken, *answers]), ""])
 

@@ -78,11 +78,8 @@ def _from_environment() -> Flask:
     from worker.settings import settings
     from worker.wiring import hint_publisher
 
-    # Before Celery's settings are loaded, which would end this process with a status that gunicorn takes for a crash.
+    # Before Celery's settings are loaded: wrong ones end a process with a status that gunicorn takes for a crash.
     chosen = settings()
-    from worker.app import app as celery
-    from worker.engine.publisher import HintPublisher
-
     ledger = Ledger(chosen.database_url, chosen.encryption_keys)
     migrate.check_all(ledger)
     meter = Meter()

@@ -15,7 +15,12 @@ FIXED = ("id", "source_id", "vendor", "created_at", "updated_at")
 
 # What `worker.pinterest.integration_config` takes, for whoever reads the API's description.
 CONFIG_PROPERTIES: dict[str, dict[str, Any]] = {
-    "ad_account_id": {"type": "string", "pattern": "^[0-9]{1,18}$", "example": "1234567890"},
+    "ad_account_id": {
+        "type": "string",
+        "pattern": "^[0-9]{1,18}$",
+        "example": "1234567890",
+        "description": "As Pinterest Ads Manager shows it.",
+    },
     "access_token": {
         "type": "string",
         "format": "password",
@@ -53,7 +58,11 @@ CONFIG_PROPERTIES: dict[str, dict[str, Any]] = {
         "description": "Event names that the advertiser defined at Pinterest.",
     },
     "default_country": {"type": "string", "description": "Whose phone numbers have no country code."},
-    "truncate_ip": {"type": "boolean", "default": False, "description": "Send addresses without their last part."},
+    "truncate_ip": {
+        "type": "boolean",
+        "default": False,
+        "description": "Send addresses without their last part.",
+    },
     "limited_data_processing": {
         "type": "boolean",
         "default": False,
@@ -65,7 +74,10 @@ CONFIG_PROPERTIES: dict[str, dict[str, Any]] = {
         "default": True,
         "description": "Cut what looks like an e-mail address, a phone number or a token out of addresses and texts.",
     },
-    "send_user_id": {"type": "boolean", "description": "Send the hashed user id as `external_id`; left out, `pinterest` in `field_mapping` does."},
+    "send_user_id": {
+        "type": "boolean",
+        "description": "Send the hashed user id as `external_id`; left out, `pinterest` in `field_mapping` does.",
+    },
 }
 
 
