@@ -196,10 +196,12 @@ def _under_way(connection: Connection, credential_id: int) -> int:
 def _next_ids(connection: Connection, group: Group, now: float) -> list[int]:
     numbers = _integrations_of(connection, group)
     oldest = _rows(connection, group, numbers, newest_first=False)
-    if not oldest or oldest[0].accepted_at > now - BACKLOG_SECONDS:
+    # Fewer than a batch holds are all there are.
+    if len(oldest) < group.max_events or oldest[0].accepted_at > now - BACKLOG_SECONDS:
         return _fitting(oldest)
     newest = _rows(connection, group, numbers, newest_first=True)
-    shared = chain.from_iterable(zip(oldest, newest, strict=True))
+    # PostgreSQL lets others write between the two looks: they need not be of the same length.
+    shared = chain.from_iterable(zip(oldest, newest, strict=False))
     return _fitting(list({row.id: row for row in shared}.values())[: group.max_events])
 
 
