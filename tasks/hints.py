@@ -4,10 +4,10 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from amqp.exceptions import ChannelError
 from celery import current_app
 
 from celeryconfig import DELIVERY, EVENTS
+from worker.engine import queues
 from worker.engine.publisher import publish_many
 from worker.engine.wire import PublishError
 from worker.ledger import measures
@@ -39,11 +39,7 @@ def queued_batches() -> int | None:
 def _queued(queue: str) -> int | None:
     try:
         with current_app.connection_for_write() as connection:
-            channel: Any = connection.default_channel  # Its type stubs leave the method out.
-            return int(channel.queue_declare(queue=queue, passive=True).message_count)
-    except ChannelError:
-        # Redis and Valkey have no queue where there is no message.
-        return 0
+            return queues.states(connection, [queue])[0].messages
     except Exception as error:  # noqa: BLE001 - each transport has errors of its own, and none may stop a sweep
         log.warning("queue_length_unknown queue=%s error=%s", queue, type(error).__name__)
         return None

@@ -2,9 +2,8 @@
 
 import os
 
-from flower.views import BaseHandler
-
 import celeryconfig
+from worker.engine import flower_queues
 from worker.settings import settings
 
 _settings = settings()
@@ -32,11 +31,6 @@ inspect_timeout = 2_000.0
 # The list of registered tasks is on its pages; the log is for trouble.
 logging = "warning"
 
-
-def _queue_names(_handler: BaseHandler) -> list[str]:
-    return sorted(queue.name for queue in celeryconfig.task_queues)
-
-
-# By itself Flower shows the queues of those workers alone that were up when it started, or when somebody
-# refreshed it; a queue that nobody consumes is the one to see.
-BaseHandler.get_active_queue_names = _queue_names
+# RabbitMQ's management plug-in tells more about queues than AMQP does, where there is one.
+broker_api = os.environ.get("FLOWER_BROKER_API", "")
+flower_queues.show([queue.name for queue in celeryconfig.task_queues], _settings.broker_url, broker_api)

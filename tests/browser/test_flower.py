@@ -1,6 +1,7 @@
-"""Flower in a browser, on the embedded default."""
+"""Flower in a browser, on each broker."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,10 +20,17 @@ pytestmark = pytest.mark.browser
 TASKS = ("tasks.ingest.process_event", "tasks.batching.group_pending", "tasks.delivery.deliver_batch")
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+PLANS = [
+    pytest.param(Plan(), id="valkey"),
+    pytest.param(Plan("rabbitmq"), id="rabbitmq", marks=[pytest.mark.services, pytest.mark.slow]),
+    pytest.param(Plan("redis"), id="redis", marks=[pytest.mark.services, pytest.mark.slow]),
+]
+
+
+@pytest.fixture(scope="module", params=PLANS)
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Run a stack in which one event was delivered."""
-    with stacks.running(Plan(), tmp_path_factory.mktemp("f")) as running:
+    with stacks.running(request.param, tmp_path_factory.mktemp("f")) as running:
         shop = Shop(running)
         shop.send("/v1/t", {"event": "Signed Up", "messageId": "seen_in_flower"}, Visitor())
         shop.await_delivered(1)
@@ -117,6 +125,29 @@ def test_shows_the_length_of_each_queue(stack: Stack, page: Page, tmp_path: Path
         stack.start("ingest1")
     stack.await_ready("ingest1")
     shop.await_delivered(3)
+
+
+def test_keeps_what_it_saw_over_a_restart(stack: Stack, page: Page) -> None:
+    page.goto("/tasks")
+    page.locator("input[type=search]").fill("deliver_batch")
+    row = page.locator("#tasks-table tbody tr", has_text="deliver_batch").filter(has_text="SUCCESS").first
+    expect(row).to_be_visible()
+    before = row.locator("a[href*='/task/']").first.get_attribute("href")
+    stack.stop("flower")
+    stack.start("flower")
+    stack.await_ready("flower")
+    page.goto(str(before))
+    expect(page.locator("body")).to_contain_text("deliver_batch")
+    expect(page.locator("body")).to_contain_text("SUCCESS")
+
+
+def test_shows_ids_as_arguments_and_how_long_a_task_took(page: Page) -> None:
+    page.goto("/tasks")
+    page.locator("input[type=search]").fill("process_event")
+    row = page.locator("#tasks-table tbody tr", has_text="process_event").filter(has_text="SUCCESS").first
+    expect(row).to_contain_text(re.compile(r"\d\.\d+"))
+    row.locator("a[href*='/task/']").first.click()
+    expect(page.locator("body")).to_contain_text(re.compile(r"\(\d+ ids: \d+ to \d+,\)"))
 
 
 def _lengths(stack: Stack) -> dict[str, int]:
