@@ -21,6 +21,7 @@ PAGES = (
     "/sources",
     "/sources/add",
     "/events",
+    "/sales",
     "/failed",
     "/quality",
     "/explain",
@@ -129,7 +130,7 @@ def test_a_failed_delivery_is_retried_by_a_click(context: BrowserContext, site: 
     expect(page.get_by_text("2 deliveries went back to pending")).to_be_visible()
     site.work()
 
-    go(page, "Events")
+    go(page, "Live debugger")
     expect(page.locator(".tag.delivered")).to_have_count(2)
     assert site.sandbox.received(account=ACCOUNT)["accepted"] == 2
 

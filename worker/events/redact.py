@@ -7,6 +7,7 @@ from urllib.parse import unquote_plus, urlsplit, urlunsplit
 from worker.events.keys import fold
 
 _LONGEST_CACHED = 2048
+_LONGEST_KEY = 64
 
 _EMAIL = re.compile(r"[^\s@<>()\[\],;:\"'/?&=]+@[^\s@<>()\[\],;:\"'/?&=]+\.[^\W\d_]{2,}")
 # A plus or a double zero and 8 to 15 digits; a leading zero and 10 or 11; or groups as people write them.
@@ -73,10 +74,15 @@ def _clean_query(query: str) -> str:
     return "&".join(pair for pair in query.split("&") if not _is_personal(pair))
 
 
+def is_personal_key(name: str) -> bool:
+    """Say whether what is called so says something of a person, or lets somebody in."""
+    key = fold(name[:_LONGEST_KEY])
+    return key in _PERSONAL_KEYS or any(part in key for part in _PERSONAL_PARTS)
+
+
 def _is_personal(pair: str) -> bool:
     name, equals, value = pair.partition("=")
-    key = fold(unquote_plus(name)[:64])
-    if equals and (key in _PERSONAL_KEYS or any(part in key for part in _PERSONAL_PARTS)):
+    if equals and is_personal_key(unquote_plus(name)):
         return True
     return _leaks(name) or _leaks(value)
 

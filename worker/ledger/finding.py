@@ -27,6 +27,8 @@ class Found:
     reason_class: str | None
     reason: str | None
     warning: str | None
+    # Absent where the integration was deleted.
+    source_id: str | None
 
 
 def after(connection: Connection, delivery_id: int, limit: int) -> list[Found]:
@@ -37,6 +39,11 @@ def after(connection: Connection, delivery_id: int, limit: int) -> list[Found]:
 def by_ids(connection: Connection, ids: Sequence[int]) -> list[Found]:
     """Return deliveries by their numbers."""
     return _read(connection, _deliveries().where(delivery.c.id.in_(ids)))
+
+
+def of_event(connection: Connection, event_id: str, limit: int) -> list[Found]:
+    """Return the deliveries of an event."""
+    return _read(connection, _deliveries().where(delivery.c.event_id == event_id).limit(limit))
 
 
 def search(
@@ -79,6 +86,7 @@ def _deliveries() -> Any:
             delivery.c.reason_class,
             delivery.c.reason,
             delivery.c.warning,
+            integration.c.source_id,
         )
         .join(ad_account, ad_account.c.id == delivery.c.ad_account)
         .outerjoin(batch, batch.c.id == delivery.c.batch_id)
@@ -103,6 +111,7 @@ def _read(connection: Connection, wanted: Any) -> list[Found]:
             reason_class=row.reason_class,
             reason=row.reason,
             warning=row.warning,
+            source_id=row.source_id,
         )
         for row in connection.execute(wanted)
     ]

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
-from worker.ledger.schema import integration, pipeline_key, source
+from worker.ledger.schema import debug_input, integration, pipeline_key, source
 from worker.ledger.vault import Vault
 
 DefaultConsent = Literal["drop", "allow"]
@@ -24,6 +24,8 @@ class Source:
     created_at: float
     updated_at: float
     options: dict[str, Any] = field(default_factory=dict)
+    # Until then what comes in is kept for the live debugger.
+    debug_until: float = 0.0
 
     def default_consent(self, channel: str) -> DefaultConsent:
         """Return what a missing consent means: drop for browsers, allow for servers, unless set otherwise."""
@@ -69,6 +71,7 @@ def remove(connection: Connection, source_id: str) -> bool:
     if connection.execute(used).first():
         return False
     connection.execute(delete(pipeline_key).where(pipeline_key.c.source_id == source_id))
+    connection.execute(delete(debug_input).where(debug_input.c.source_id == source_id))
     connection.execute(delete(source).where(source.c.id == source_id))
     return True
 
@@ -144,4 +147,5 @@ def _source(row: Any) -> Source:
         created_at=row.created_at,
         updated_at=row.updated_at,
         options=dict(row.options),
+        debug_until=row.debug_until,
     )

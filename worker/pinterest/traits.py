@@ -37,6 +37,11 @@ _FIELD_OF = {spelling: field for field, spellings in _SPELLINGS.items() for spel
 _FIELD_OF |= dict.fromkeys(_ADDRESSES, _ADDRESS)
 
 
+def is_trait(key: str) -> bool:
+    """Say whether a key is a spelling of one of a person's traits."""
+    return _field_of(key[:_LONGEST_KEY]) is not None
+
+
 @lru_cache(maxsize=4096)
 def _field_of(key: str) -> str | None:
     return _FIELD_OF.get(fold(key))

@@ -55,6 +55,11 @@ class Destinations:
         enabled = self._integrations.get(source_id, [])
         return [Destination(one, self._sources[source_id], _options(one)) for one in enabled]
 
+    def debug_until(self, source_id: str) -> float:
+        """Return until when what comes in from a source is kept for the live debugger."""
+        source = self._sources.get(source_id)
+        return source.debug_until if source else 0.0
+
     def default_country(self, source_id: str) -> str | None:
         """Return the country that a source's phone numbers are read in."""
         source = self._sources.get(source_id)

@@ -12,12 +12,15 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from worker.events import json_text
 from worker.events.identity import Visitor
-from worker.ledger import deliveries, inbox, tallies, visitors
+from worker.ledger import debugging, deliveries, inbox, tallies, visitors
+from worker.ledger.debugging import NewInput
 from worker.ledger.deliveries import NewDelivery
 from worker.ledger.engine import Ledger, is_ledger_away
 from worker.ledger.inbox import Waiting
 from worker.ledger.vault import SealError, Vault
 from worker.ledger.visitors import Known, OvertakenError
+from worker.pinterest.explain import Explanation
+from worker.stages.debugging import Decision, decision, to_keep
 from worker.stages.destinations import Destinations
 from worker.stages.learning import Visitors
 from worker.stages.opened import Opened, open_rows
@@ -40,6 +43,8 @@ class Fate:
     outcome: str
     deliveries: list[NewDelivery]
     keys: tuple[bytes, ...]
+    # The event itself, while its source is debugged.
+    seen: NewInput | None = None
 
 
 @dataclass(slots=True)
@@ -168,14 +173,21 @@ def _read_visitors(
 
 def _fate(one: Opened, visitor: Visitor, destinations: Destinations, vault: Vault, now: float) -> Fate:
     source_id = one.row.source_id
-    if one.event.get("type") in ("identify", "group"):
-        return Fate(source_id, tallies.CONSUMED, [], one.keys)
-    mapped = [
-        delivery
-        for target in destinations.of(source_id)
-        for delivery in to_deliveries(target, one, visitor, vault, now)
-    ]
-    return Fate(source_id, tallies.MAPPED if mapped else tallies.WITHOUT_DESTINATION, mapped, one.keys)
+    debug_until = destinations.debug_until(source_id)
+    debugged = debug_until > now
+    made: list[NewDelivery] = []
+    decisions: list[Decision] = []
+    outcome = tallies.CONSUMED
+    if one.event.get("type") not in ("identify", "group"):
+        for target in destinations.of(source_id):
+            explanation = Explanation() if debugged else None
+            mapped = to_deliveries(target, one, visitor, vault, now, explanation)
+            made += mapped
+            if explanation is not None:
+                decisions.append(decision(target, explanation))
+        outcome = tallies.MAPPED if made else tallies.WITHOUT_DESTINATION
+    seen = to_keep(one, outcome, decisions, made, vault, debug_until) if debugged else None
+    return Fate(source_id, outcome, made, one.keys, seen)
 
 
 def _write(ledger: Ledger, work: Work, known: Mapping[bytes, Known]) -> Counter[str]:
@@ -197,5 +209,6 @@ def _write(ledger: Ledger, work: Work, known: Mapping[bytes, Known]) -> Counter[
         fates = [work.fates[event_id] for event_id in gone]
         events = Counter(tallies.Entry(fate.source_id, 0, "", fate.outcome) for fate in fates)
         tallies.append(connection, events, now)
+        debugging.keep(connection, [fate.seen for fate in fates if fate.seen is not None])
         outcomes = deliveries.write(connection, [new for fate in fates for new in fate.deliveries], now)
     return outcomes + Counter(fate.outcome for fate in fates)

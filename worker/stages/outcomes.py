@@ -12,7 +12,7 @@ from worker.ledger.quality import COMPUTED, INVALID, LATE
 from worker.ledger.sales import MOST_THOUSANDTHS, THOUSANDTHS
 from worker.ledger.schema import State
 from worker.ledger.vault import Vault
-from worker.pinterest.mapping import Failed, Filtered, Mapped, Outcome, encode, map_event
+from worker.pinterest.mapping import Explanation, Failed, Filtered, Mapped, Outcome, encode, map_event
 from worker.stages.destinations import Destination
 from worker.stages.opened import Opened
 
@@ -21,11 +21,16 @@ _LATEST = 2**32
 
 
 def to_deliveries(
-    target: Destination, one: Opened, visitor: Visitor, vault: Vault, now: float
+    target: Destination,
+    one: Opened,
+    visitor: Visitor,
+    vault: Vault,
+    now: float,
+    explain: Explanation | None = None,
 ) -> list[NewDelivery]:
     """Map one event for one integration; payloads come back sealed."""
     default_consent = target.source.default_consent(one.received.channel)
-    outcomes = map_event(one.event, one.received, visitor, target.options, now, default_consent)
+    outcomes = map_event(one.event, one.received, visitor, target.options, now, default_consent, explain)
     return [_to_delivery(outcome, target, one.row, vault) for outcome in outcomes]
 
 

@@ -6,7 +6,18 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from worker.ledger import alerts, lines, measures, quality, rollups, sales, tallies, upkeep, visitors
+from worker.ledger import (
+    alerts,
+    debugging,
+    lines,
+    measures,
+    quality,
+    rollups,
+    sales,
+    tallies,
+    upkeep,
+    visitors,
+)
 from worker.ledger.engine import Ledger
 
 ROWS_A_STEP = 500
@@ -47,6 +58,7 @@ def purge(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
             }
             step["quality"] = quality.remove(connection, old)
             step["alerts"] = alerts.purge(connection, before)
+            step["debug inputs"] = debugging.forget(connection, now)
             step["lines"] = lines.forget(connection, old_lines)
         for name, n in step.items():
             counts[name] += n

@@ -74,13 +74,19 @@ def test_every_page_opens_for_who_may_look(
     app: Flask, who: str, shop: Integration, request: pytest.FixtureRequest
 ) -> None:
     visitor: Pages = request.getfixturevalue(who)
-    for endpoint, path in rules(app, "GET", OPEN_ENDPOINTS | OWNERS_PAGES | {"ui.event"}):
+    for endpoint, path in rules(app, "GET", OPEN_ENDPOINTS | OWNERS_PAGES | {"ui.event", "ui.event_input"}):
         wanted = path.replace("/integrations/src_x", f"/integrations/{shop.id}")
         assert visitor.client.get(wanted.replace("src_x", "src_shop")).status_code == 200, endpoint
 
 
 def test_what_is_not_there_is_a_page_too(pages: Pages) -> None:
-    for path in ("/integrations/int_none", "/sources/src_none", "/events/7", "/integrations/int_none/delete"):
+    for path in (
+        "/integrations/int_none",
+        "/sources/src_none",
+        "/events/7",
+        "/events/inputs/7",
+        "/integrations/int_none/delete",
+    ):
         answer = pages.client.get(path)
         assert answer.status_code == 404, path
         assert "That did not work" in answer.text

@@ -3,9 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from worker.events.redact import clean_free_text
+from worker.events.keys import fold
+from worker.events.redact import clean_free_text, clean_url, is_personal_key
+from worker.pinterest.traits import is_trait
 
 _SHOWN = 4
+# Of an event as it came in, beside what the mapping reads as a person's traits.
+_OF_A_PERSON = frozenset(
+    ["traits", "user", "customer", "userid", "anonymousid", "previousid", "ip", "useragent", "deviceid"]
+)
 
 
 def masked(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -16,7 +22,26 @@ def masked(payload: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
+def masked_event(event: Any) -> Any:
+    """Return an event as it came in, with whatever says something of a person cut short."""
+    if isinstance(event, Mapping):
+        return {key: _short(one) if _is_personal(key) else masked_event(one) for key, one in event.items()}
+    if isinstance(event, list):
+        return [masked_event(one) for one in event]
+    if isinstance(event, str):
+        return clean_url(event) if "://" in event[:12] else clean_free_text(event)
+    return event
+
+
+def _is_personal(key: str) -> bool:
+    return fold(key) in _OF_A_PERSON or is_trait(key) or is_personal_key(key)
+
+
 def _short(value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return {key: _short(one) for key, one in value.items()}
     if isinstance(value, list):
         return [_short(one) for one in value]
     text = str(value)

@@ -2,6 +2,7 @@
 
 from worker.management.ui import (
     audit,
+    debugging,
     events,
     explain,
     failed,
@@ -18,6 +19,7 @@ from worker.management.ui.blueprint import blueprint
 __all__ = [
     "audit",
     "blueprint",
+    "debugging",
     "events",
     "explain",
     "failed",

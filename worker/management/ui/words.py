@@ -14,6 +14,8 @@ NOTICES = {
     "resumed": "Resumed: what waits goes out within seconds.",
     "source-deleted": "The source was deleted.",
     "rotated": "There is a new pipeline key. Put the new snippet into your pages before the old key ends.",
+    "debugging": "Debugging is on: what comes in from now on is kept below, whole and encrypted.",
+    "debugging-ended": "Debugging is off, and what was kept for it is deleted.",
     "revoked": "The token is worthless now, and whoever was signed in with it is not any more.",
     "unparked": "What was set aside is worked on again within a minute or two.",
     "signed-out": "You are signed out.",
@@ -34,6 +36,13 @@ STATES = {
     "dropped": ("dropped", "A rule of the integration says not to send it."),
     "discarded": ("discarded", "Somebody gave it up."),
     "erased": ("erased", "It was erased at its visitor's request."),
+}
+
+# What became of an event that was kept as it came in.
+INPUTS = {
+    "mapped": "became deliveries",
+    "consumed": "tells about its visitor",
+    "without_destination": "goes nowhere: its source has no integration that is on",
 }
 
 REASONS = {

@@ -1,0 +1,99 @@
+"""Keep what comes in from a source while it is debugged: little, for a short time, and sealed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, insert, select, update
+
+from worker.ledger.rows import insert_all
+from worker.ledger.schema import debug_input, source
+
+INPUT = b"debug input"
+# Somebody who looks has forgotten by then that it is on.
+LASTS_SECONDS = 3_600
+# What was kept may be looked at for so long after debugging has ended.
+KEPT_AFTER_SECONDS = 3_600
+MOST_KEPT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class NewInput:
+    """Hold one event with each decision about it: ``body`` is sealed under `INPUT` already."""
+
+    source_id: str
+    event_id: str
+    name: str
+    outcome: str
+    received_at: float
+    forget_at: float
+    body: bytes
+    anonymous_key: bytes | None
+    user_key: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Hold one event as it was kept."""
+
+    id: int
+    source_id: str
+    event_id: str
+    name: str
+    outcome: str
+    received_at: float
+    forget_at: float
+    body: bytes
+
+
+def switch(connection: Connection, source_id: str, until: float) -> None:
+    """Keep what comes in from a source until a time; 0 ends it, and forgets at once what was kept."""
+    connection.execute(update(source).where(source.c.id == source_id).values(debug_until=until))
+    if not until:
+        connection.execute(delete(debug_input).where(debug_input.c.source_id == source_id))
+
+
+def keep(connection: Connection, new: Iterable[NewInput]) -> None:
+    """Keep events, and of each source's only the newest so many."""
+    rows = [{name: getattr(one, name) for name in NewInput.__slots__} for one in new]
+    insert_all(connection, insert(debug_input), rows)
+    for source_id in sorted({one["source_id"] for one in rows}):
+        mine = select(debug_input.c.id).where(debug_input.c.source_id == source_id)
+        last = connection.scalar(mine.order_by(debug_input.c.id.desc()).offset(MOST_KEPT).limit(1))
+        if last is not None:
+            older = (debug_input.c.source_id == source_id, debug_input.c.id <= last)
+            connection.execute(delete(debug_input).where(*older))
+
+
+def newest(connection: Connection, now: float, most: int, source_id: str = "") -> list[Input]:
+    """Return what was kept, the newest first."""
+    wanted = _kept(now).limit(most)
+    if source_id:
+        wanted = wanted.where(debug_input.c.source_id == source_id)
+    return [_input(row) for row in connection.execute(wanted)]
+
+
+def find(connection: Connection, number: int, now: float) -> Input | None:
+    """Return one event."""
+    row = connection.execute(_kept(now).where(debug_input.c.id == number)).one_or_none()
+    return _input(row) if row else None
+
+
+def of_event(connection: Connection, source_id: str, event_id: str, now: float) -> Input | None:
+    """Return the newest event of a source with an id."""
+    mine = _kept(now).where(debug_input.c.source_id == source_id, debug_input.c.event_id == event_id)
+    row = connection.execute(mine.limit(1)).one_or_none()
+    return _input(row) if row else None
+
+
+def forget(connection: Connection, now: float) -> int:
+    """Remove what has been kept long enough; return how much."""
+    return connection.execute(delete(debug_input).where(debug_input.c.forget_at <= now)).rowcount
+
+
+def _kept(now: float) -> Select[Any]:
+    return select(debug_input).where(debug_input.c.forget_at > now).order_by(debug_input.c.id.desc())
+
+
+def _input(row: Any) -> Input:
+    return Input(**{name: getattr(row, name) for name in Input.__slots__})
