@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, select, text
 
 from tests.ledger.shop import NOW, accept, close, new, place, stand, write
-from worker.ledger import batches, books, claims, failures, inbox, integrations, tallies, upkeep
+from worker.ledger import batches, books, claims, erasing, failures, inbox, integrations, tallies, upkeep
 from worker.ledger.batches import Ending, Started
 from worker.ledger.engine import Ledger
 from worker.ledger.failures import Filter
@@ -46,6 +46,7 @@ class Operations:
             self.retry,
             self.discard,
             self.discard_pending,
+            self.erase,
             self.fold,
             self.purge,
         ]
@@ -139,6 +140,13 @@ class Operations:
             with self.ledger.write() as connection:
                 failures.discard_pending(connection, self.places[0].number, "kim", self.now)
 
+    def erase(self) -> None:
+        with self.ledger.write() as connection:
+            kept = erasing.deliveries_after(connection, 0, 500)
+            chosen = self.dice.sample([row.id for row in kept], min(2, len(kept)))
+            erasing.erase_deliveries(connection, chosen, self.now)
+            erasing.erase_events(connection, inbox.overdue(connection, 0, self.now + 1, 1), self.now)
+
     def fold(self) -> None:
         fold_tallies(self.ledger, self.now)
 
@@ -158,6 +166,7 @@ def test_the_books_balance_after_any_sequence_of_operations(ledger: Ledger, seed
         counted = tallies.totals(connection)
     # The sequence went through every kind of outcome, or it would have proved little.
     missing = {"delivered", "tested", "failed", "filtered", "duplicate", "dropped", "retried", "discarded"}
+    missing |= {"erased", "event_erased", "left_delivered"}
     assert missing - counted.keys() == set()
     assert any(outcome.startswith(tallies.PURGED) for outcome in counted)
 

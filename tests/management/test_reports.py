@@ -34,7 +34,7 @@ def test_the_books_show_where_everything_is(api: Api, ledger: Ledger, shop: Inte
     shown = api.get("/v1/admin/books")
 
     assert shown["balance"] is True
-    assert shown["events"] == {"inbox": 1, "consumed": 0, "without_destination": 0, "mapped": 0}
+    assert shown["events"] == {"inbox": 1, "consumed": 0, "without_destination": 0, "mapped": 0, "erased": 0}
     assert shown["deliveries"] == {"pending": 2, "failed": 1}
     assert shown["lines"][:2] == [
         {"what": "events accepted", "counted": 1, "found": 1, "balances": True},

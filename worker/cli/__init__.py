@@ -2,7 +2,7 @@
 
 import click
 
-from worker.cli import accounts, books, explain, failed, finding, keys, send, setup, tokens
+from worker.cli import accounts, books, erase, explain, failed, finding, keys, send, setup, tokens
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,5 +23,6 @@ for command in (
     keys.keys,
     tokens.tokens,
     send.send,
+    erase.erase,
 ):
     cli.add_command(command)

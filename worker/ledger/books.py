@@ -94,6 +94,7 @@ def _close(connection: Connection, counted: _Counts, found: _Counts) -> Books:
         tallies.CONSUMED: total[tallies.CONSUMED],
         tallies.WITHOUT_DESTINATION: total[tallies.WITHOUT_DESTINATION],
         tallies.MAPPED: total[tallies.MAPPED],
+        tallies.ERASED: total[tallies.EVENT_ERASED],
     }
     accounts = _account_ids(connection)
     booked, stands = _by_account(counted, accounts), _by_account(found, accounts)
@@ -122,9 +123,7 @@ def _removed(counted: Counter[str]) -> Counter[str]:
 
 def _booked_ends(counted: Counter[str]) -> Counter[str]:
     """Return how many deliveries have each end, by what was counted when they got it."""
-    ends = Counter({end: counted[end] for end in _ALL_ENDS})
-    ends[tallies.FAILED] -= counted[tallies.LEFT_FAILED]
-    return ends
+    return Counter({end: counted[end] - counted[tallies.LEFT + end] for end in _ALL_ENDS})
 
 
 def _by_account(counts: _Counts, accounts: dict[int, str]) -> dict[str, Counter[str]]:

@@ -13,12 +13,14 @@ SECONDS_AN_HOUR = 3600
 
 # What becomes of an accepted event.
 ACCEPTED, CONSUMED, WITHOUT_DESTINATION, MAPPED = "accepted", "consumed", "without_destination", "mapped"
+EVENT_ERASED = "event_erased"
 # What becomes of a delivery.
 CREATED, DELIVERED, TESTED, FAILED = "created", "delivered", "tested", "failed"
 FILTERED, DUPLICATE, DROPPED = "filtered", "duplicate", "dropped"
 RETRIED, DISCARDED, ERASED = "retried", "discarded", "erased"
-# What was failed and is so no more: retried by hand, or discarded.
-LEFT_FAILED = "left_failed"
+# What had come to an end and left it again: retried by hand, discarded, or erased.
+LEFT = "left_"
+LEFT_FAILED = LEFT + FAILED
 PURGED = "purged_"
 # What an event brought with it, behind the colon; no state of anything, so that the books pass it over.
 QUALITY = "quality:"

@@ -17,6 +17,7 @@ from worker.management import (
     auth,
     context,
     docs,
+    erasures,
     errors,
     explain,
     failed,
@@ -51,7 +52,7 @@ def create_app(ledger: Ledger, settings: Settings) -> Flask:
     headers.protect(app)
     auth.guard(app)
     api = _Api(app)
-    for room in (sources, integrations, accounts, failed, parked, alerts, reports, explain, audit):
+    for room in (sources, integrations, accounts, failed, parked, alerts, reports, explain, erasures, audit):
         api.register_blueprint(room.blueprint)
     for plain in (health.blueprint, metrics.blueprint, docs.blueprint, pages.blueprint):
         app.register_blueprint(plain)

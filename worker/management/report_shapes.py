@@ -96,7 +96,7 @@ class EventHour(Shape):
     """Count what became of accepted events in one hour."""
 
     hour = Moment()
-    outcomes = counts("accepted, consumed, without_destination, mapped.")
+    outcomes = counts("accepted, consumed, without_destination, mapped, event_erased.")
 
 
 class DeliveryHour(Shape):

@@ -32,7 +32,7 @@ OTHER_ACCOUNTS = "other"
 # Counting further would read an index of millions of rows at each scrape.
 MOST_PENDING = 100_000
 
-INGESTED = (tallies.MAPPED, tallies.WITHOUT_DESTINATION, tallies.CONSUMED)
+INGESTED = (tallies.MAPPED, tallies.WITHOUT_DESTINATION, tallies.CONSUMED, tallies.EVENT_ERASED)
 DELIVERIES = (
     tallies.CREATED,
     tallies.DELIVERED,

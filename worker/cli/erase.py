@@ -1,0 +1,90 @@
+"""Erase a person."""
+
+import sys
+
+import click
+from tqdm import tqdm
+
+from worker.cli.opening import ACTOR, opened
+from worker.ledger import erasing as store
+from worker.stages import erasing
+from worker.stages.asked import Asked, AskedError, person_of
+from worker.stages.erasing import Manner, Report
+
+LONGEST_WAIT_SECONDS = 3_600
+_OPTIONS = {
+    "emails": "--email",
+    "email_hashes": "--email-sha256",
+    "external_ids": "--external-id",
+    "external_id_hashes": "--external-id-sha256",
+    "anonymous_ids": "--anonymous-id",
+}
+
+
+@click.command()
+@click.option(
+    "--email", "emails", multiple=True, help="An e-mail address; it is hashed before anything else happens."
+)
+@click.option(
+    "--email-sha256",
+    "email_hashes",
+    multiple=True,
+    help="The SHA-256 of a trimmed, lower-cased e-mail address.",
+)
+@click.option(
+    "--external-id",
+    "--user-id",
+    "external_ids",
+    multiple=True,
+    help="The shop's own id of the person (userId).",
+)
+@click.option("--external-id-sha256", "external_id_hashes", multiple=True, help="The SHA-256 of that id.")
+@click.option(
+    "--anonymous-id", "anonymous_ids", multiple=True, help="The id of a browser or device (anonymousId)."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be erased.")
+@click.option("--yes", is_flag=True, help="Do not ask before.")
+@click.option(
+    "--wait",
+    "wait_seconds",
+    default=60,
+    show_default=True,
+    type=click.IntRange(0, LONGEST_WAIT_SECONDS),
+    help="Seconds to wait for what is being sent at this moment.",
+)
+def erase(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[str, ...]) -> None:
+    """Erase what is kept of one person, in every state, while everything runs.
+
+    Give all that you know of the person; each option may be given several times. It cannot be undone. Status 1 where
+    something was being sent to Pinterest all the time: run it again then.
+    """
+    ledger, asked = opened(), Asked(**given)
+    try:
+        person = person_of(ledger, asked)
+    except AskedError as error:
+        raise click.UsageError(f"{_OPTIONS[error.field]} {error.why}") from None
+    if not (dry_run or yes):
+        click.confirm("Erase this person for good?", abort=True)
+    with ledger.read() as connection:
+        total = store.size(connection)
+    with tqdm(total=total, desc="erase", unit=" rows", disable=None) as bar:
+        manner = Manner(ACTOR, asked.kinds, dry_run, float(wait_seconds), progress=bar.update)
+        report = erasing.erase(ledger, person, manner)
+    _show(report, dry_run)
+    sys.exit(1 if report.being_sent and not dry_run else 0)
+
+
+def _show(report: Report, dry_run: bool) -> None:
+    word = "Would erase" if dry_run else "Erased"
+    click.echo(
+        f"{word} {report.events:,} waiting events, {report.visitors:,} visitors, {report.deliveries:,} deliveries."
+    )
+    for stood, n in sorted(report.stood.items()):
+        click.echo(f"  {n:>8,} {stood}")
+    if report.being_sent:
+        click.echo(
+            f"{report.being_sent:,} are being sent to Pinterest at this moment, and nothing can call them back: "
+            "run this again in a minute."
+        )
+    if report.unreadable:
+        click.echo(f"{report.unreadable:,} rows cannot be opened, so that nobody can tell whose they are.")

@@ -1,0 +1,87 @@
+"""Erase a person, for whom the law gives that right."""
+
+import threading
+from typing import Any
+
+from flask import g
+from marshmallow import fields
+
+from worker.management import context
+from worker.management.blueprint import Blueprint
+from worker.management.errors import ApiError, invalid
+from worker.management.fields import Flag, Items, Shape, Text, at_most
+from worker.stages import erasing
+from worker.stages.asked import Asked, AskedError, person_of
+from worker.stages.erasing import Manner
+
+MOST_IDENTIFIERS = 20
+# What is being sent is settled within a request's deadline as a rule; whoever asks can ask again.
+WAIT_SECONDS = 10.0
+# A call reads everything that is kept, so that one at a time is enough for a process.
+_RUNNING = threading.Lock()
+
+blueprint = Blueprint(
+    "erasures", __name__, url_prefix="/v1/admin", description="Persons who ask to be forgotten"
+)
+
+
+def _identifiers(description: str) -> Items:
+    return Items(
+        Text(),
+        load_default=list,
+        validate=at_most(MOST_IDENTIFIERS, "of one kind"),
+        metadata={"description": description},
+    )
+
+
+class ErasureBody(Shape):
+    """Say by what a person is known; give all that you know of this one person."""
+
+    emails = _identifiers("E-mail addresses; hashed on the way in, and kept nowhere.")
+    email_hashes = _identifiers("SHA-256 of trimmed, lower-cased e-mail addresses.")
+    external_ids = _identifiers("The shop's own ids of the person (`userId`).")
+    external_id_hashes = _identifiers("SHA-256 of such ids.")
+    anonymous_ids = _identifiers("Ids of browsers and devices (`anonymousId`).")
+    dry_run = Flag(load_default=False, metadata={"description": "True: only count what would be erased."})
+
+
+class ErasureAnswer(Shape):
+    """Count what was erased; `being_sent` was on its way to Pinterest: ask again in a minute where it is not 0."""
+
+    dry_run = Flag()
+    events = fields.Integer(metadata={"description": "Accepted events that were not worked on yet."})
+    visitors = fields.Integer(
+        metadata={"description": "What was remembered of the person's devices and accounts."}
+    )
+    deliveries = fields.Dict(metadata={"description": "Deliveries, by where they stood."})
+    being_sent = fields.Integer()
+    unreadable = fields.Integer(metadata={"description": "Rows that cannot be opened: nobody knows whose."})
+
+
+@blueprint.route("/erasures", methods=["POST"])
+@blueprint.arguments(ErasureBody)
+@blueprint.response(200, ErasureAnswer)
+def erase(body: dict[str, Any]) -> dict[str, Any]:
+    """Erase what is kept of one person, in every state; for owners. It reads all that is kept, which takes a while."""
+    if not g.person.is_owner:
+        raise ApiError(403, "This token is not an owner's: only owners may erase a person.")
+    dry_run = body.pop("dry_run")
+    asked = Asked(**body)
+    try:
+        person = person_of(context.ledger(), asked)
+    except AskedError as error:
+        raise invalid(error.field, error.why.removesuffix(".")) from None
+    if not _RUNNING.acquire(blocking=False):
+        raise ApiError(409, "Another erasure is running; wait for it to end, then ask again.")
+    try:
+        report = erasing.erase(context.ledger(), person, Manner(g.actor, asked.kinds, dry_run, WAIT_SECONDS))
+    finally:
+        _RUNNING.release()
+    return {
+        "dry_run": dry_run,
+        "events": report.events,
+        "visitors": report.visitors,
+        "deliveries": dict(report.stood),
+        "being_sent": report.being_sent,
+        "unreadable": report.unreadable,
+    }
