@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from tests.ledger import shop as shops
 from tests.ledger.shop import NOW, close, new, pend, place, stand, write
@@ -16,7 +16,7 @@ from worker.ledger import audit, batches, erasing, failures, inbox, visitors
 from worker.ledger.deliveries import PAYLOAD
 from worker.ledger.engine import Ledger
 from worker.ledger.failures import Filter
-from worker.ledger.schema import State, delivery
+from worker.ledger.schema import State, debug_input, delivery
 from worker.ledger.schema import visitor as visitor_table
 from worker.pinterest.normalise import hash_value
 from worker.stages import erasing as stage
@@ -323,7 +323,12 @@ def test_the_audit_log_tells_how_much_of_what_and_not_who(ledger: Ledger) -> Non
         "person.erase",
         "emails, external_ids",
     )
-    assert entry["changes"] == {"events": [None, 1], "visitors": [None, 0], "being_sent": [None, 0]}
+    assert entry["changes"] == {
+        "events": [None, 1],
+        "visitors": [None, 0],
+        "being_sent": [None, 0],
+        "debugged": [None, 0],
+    }
     for secret in (KIM, hash_value("em", KIM) or "", "user-kim", hash_value("external_id", "user-kim") or ""):
         assert secret not in str(entry)
 
@@ -405,3 +410,19 @@ def test_visitors_are_forgotten_by_their_own_key(ledger: Ledger) -> None:
     with ledger.read() as connection:
         assert len(connection.execute(select(visitor_table)).all()) == 1
     assert names(ledger, LEE)
+
+
+def test_the_live_debugger_forgets_all_that_it_holds(ledger: Ledger) -> None:
+    kept = {
+        "source_id": "s",
+        "event_id": "e",
+        "name": "n",
+        "outcome": "o",
+        "received_at": NOW,
+        "forget_at": NOW,
+    }
+    with ledger.write() as connection:
+        connection.execute(insert(debug_input).values(**kept, body=b"sealed"))
+    assert run(ledger, dry_run=True, emails=[KIM]).debugged == 1
+    assert run(ledger, emails=[KIM]).debugged == 1
+    assert run(ledger, emails=[KIM]).debugged == 0

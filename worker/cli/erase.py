@@ -81,6 +81,8 @@ def _show(report: Report, dry_run: bool) -> None:
     )
     for stood, n in sorted(report.stood.items()):
         click.echo(f"  {n:>8,} {stood}")
+    if report.debugged:
+        click.echo(f"  {report.debugged:>8,} entries of the live debugger, whoever's they are")
     if report.being_sent:
         click.echo(
             f"{report.being_sent:,} are being sent to Pinterest at this moment, and nothing can call them back: "

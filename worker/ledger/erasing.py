@@ -13,6 +13,7 @@ from worker.ledger.schema import (
     BatchStatus,
     State,
     batch,
+    debug_input,
     delivery,
     inbox,
     integration,
@@ -85,6 +86,16 @@ def erase_events(connection: Connection, ids: Sequence[int], now: float) -> int:
     counts = Counter(Entry(source_id, 0, "", tallies.EVENT_ERASED) for source_id in gone.scalars())
     tallies.append(connection, counts, now)
     return counts.total()
+
+
+def debugged(connection: Connection) -> int:
+    """Count what the live debugger holds."""
+    return connection.scalar(select(func.count()).select_from(debug_input)) or 0
+
+
+def forget_debugged(connection: Connection) -> int:
+    """Remove all that the live debugger holds, whoever's it is: it is little, and kept for a short time anyway."""
+    return connection.execute(delete(debug_input)).rowcount
 
 
 def erase_deliveries(connection: Connection, ids: Sequence[int], now: float) -> Erased:

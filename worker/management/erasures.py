@@ -55,6 +55,7 @@ class ErasureAnswer(Shape):
     )
     deliveries = fields.Dict(metadata={"description": "Deliveries, by where they stood."})
     being_sent = fields.Integer()
+    debugged = fields.Integer(metadata={"description": "Entries of the live debugger, whoever's they are."})
     unreadable = fields.Integer(metadata={"description": "Rows that cannot be opened: nobody knows whose."})
 
 
@@ -83,5 +84,6 @@ def erase(body: dict[str, Any]) -> dict[str, Any]:
         "visitors": report.visitors,
         "deliveries": dict(report.stood),
         "being_sent": report.being_sent,
+        "debugged": report.debugged,
         "unreadable": report.unreadable,
     }

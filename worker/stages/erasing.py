@@ -60,6 +60,8 @@ class Report:
     stood: Counter[str] = field(default_factory=Counter)
     being_sent: int = 0
     unreadable: int = 0
+    # Of the live debugger, whoever's they were.
+    debugged: int = 0
     rounds: int = 0
 
     @property
@@ -69,7 +71,8 @@ class Report:
     def counts(self) -> dict[str, int]:
         """Return the figures, for the audit log and for answers."""
         stood = {f"deliveries_{word}": n for word, n in sorted(self.stood.items())}
-        return {"events": self.events, "visitors": self.visitors, **stood, "being_sent": self.being_sent}
+        found = {"events": self.events, "visitors": self.visitors, **stood}
+        return found | {"being_sent": self.being_sent, "debugged": self.debugged}
 
 
 @dataclass(slots=True)
@@ -102,7 +105,11 @@ def erase(ledger: Ledger, person: Person, manner: Manner) -> Report:
         if not manner.dry_run:
             manner.sleep(SETTLING_SECONDS)
     report.unreadable = len(search.unreadable)
-    if not manner.dry_run:
+    if manner.dry_run:
+        with ledger.read() as connection:
+            report.debugged = erasing.debugged(connection)
+    else:
+        report.debugged = _write(ledger, erasing.forget_debugged)
         _write_audit(ledger, manner, report)
     return report
 
