@@ -16,6 +16,9 @@ ROWS = {
     "build": "benchmarks.build",
     "publish": "benchmarks.publish",
     "consume": "benchmarks.consume",
+    "end-to-end": "benchmarks.end_to_end",
+    "embedded": "benchmarks.embedded",
+    "fill": "benchmarks.fill",
 }
 
 

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,11 +108,10 @@ def _measure(name: str, url: str, size: Size) -> Result:
             with tempfile.TemporaryDirectory() as folder:
                 rates[kind].append(measure(url, f"bench-{uuid4().hex[:8]}", Path(folder) / "seen.db"))
     found = of_rounds("consume", f"{name}; rows into SQLite, synchronous=FULL", "events/s", rates)
-    goals = (
+    return found.with_goals(
         Goal(f"4 times {TASK_EACH}", 4, found.ratios[TASK_EACH]),
         Goal(f"50 % of {FLOOR}", 50, 100 * found.ratios[FLOOR]),
     )
-    return replace(found, goals=goals)
 
 
 def _with_worker(kind: str, task: str, count: int, url: str, queue: str, table: Path) -> float:

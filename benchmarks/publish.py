@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -95,11 +94,10 @@ def _measure(name: str, url: str, floor_of: Callable[[str, str], Publish], goal:
                 bound.purge()
         bound.delete()
     found = of_rounds("publish", name, "events/s", rates)
-    goals = (
+    return found.with_goals(
         Goal(f"{goal} times {STOCK}", goal, found.ratios[STOCK]),
         Goal(f"40 % of {FLOOR}", 40, 100 * found.ratios[FLOOR]),
     )
-    return replace(found, goals=goals)
 
 
 def _rate(publish: Publish, count: int) -> float:

@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -61,6 +61,9 @@ class Result:
     @property
     def rounds(self) -> int:
         return max(1, len(self.spread))
+
+    def with_goals(self, *goals: Goal) -> "Result":
+        return replace(self, goals=goals)
 
     def lines(self) -> list[str]:
         """Return what is printed, the ratios first."""

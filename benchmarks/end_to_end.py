@@ -1,0 +1,33 @@
+"""Row "end-to-end": ``/v1/batch`` in, delivered out, on RabbitMQ and PostgreSQL, beside the usual way."""
+
+from benchmarks import usual_stack
+from benchmarks.delivering import Size, measure, rates_of
+from benchmarks.results import Goal, Result, of_rounds
+from benchmarks.stacks import running, shop
+
+ROW, BROKER, DATABASE = "end-to-end", "rabbitmq", "postgresql"
+USUAL, QUICK = Size(3, 40_000, 2_500), Size(1, 5_000, 300)
+TIMES, RATE = 8, 3_000
+
+
+def run(quick: bool = False) -> list[Result]:
+    """Deliver a shop's traffic both ways, as fast as each of them can."""
+    return compare(ROW, "RabbitMQ + PostgreSQL", BROKER, DATABASE, QUICK if quick else USUAL, RATE)
+
+
+def compare(row: str, case: str, broker: str, database: str, size: Size, goal_rate: float) -> list[Result]:
+    """Return the row of a broker and a database."""
+    with running(broker, database) as stack:
+        target = shop(stack)
+        headers = {"Authorization": f"Bearer {target.key}"}
+        runs = measure(stack.sandbox, stack.collector_url, headers, size.rounds, size.events)
+    with usual_stack.running(broker, database) as usual:
+        print("\n".join(f"  {line}" for line in usual.configuration), flush=True)
+        theirs = measure(usual.sandbox, usual.collector_url, usual.headers, size.rounds, size.usual_events)
+    found = of_rounds(row, case, "events/s", {"ours": rates_of(runs), "the usual way": rates_of(theirs)})
+    return [
+        found.with_goals(
+            Goal(f"{TIMES} times the usual way", TIMES, found.ratios["the usual way"]),
+            Goal(f"{goal_rate:,.0f} events/s on 2 cores", goal_rate, found.ours),
+        )
+    ]

@@ -1,0 +1,185 @@
+"""A shop's traffic: what its servers send, in bodies that are made before anything is measured."""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+from urllib.parse import urlsplit
+
+EVENTS_A_REQUEST = 500
+MOST_TRIES = 20
+ANSWER_SECONDS = 30.0
+
+
+def event(prefix: str, number: int, at: float) -> dict[str, Any]:
+    """Return one event: of twenty, twelve are page views, five look at a product, two fill a cart, one buys."""
+    kind = number % 20
+    product = {"product_id": f"SKU-{number % 97}", "name": "Widget", "price": 49.99, "currency": "USD"}
+    moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    call: dict[str, Any]
+    if kind < 12:
+        call = {"type": "page"}
+    elif kind < 17:
+        call = {"type": "track", "event": "Product Viewed", "properties": product}
+    elif kind < 19:
+        call = {"type": "track", "event": "Product Added", "properties": product | {"quantity": 2}}
+    else:
+        call = {"type": "track", "event": "Order Completed", "properties": _order(number, product)}
+    return call | {
+        "messageId": f"{prefix}-{number:07d}",
+        "anonymousId": f"visitor-{number % 20_000}",
+        "timestamp": moment,
+        "context": {
+            "ip": f"203.0.113.{number % 250}",
+            "userAgent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0",
+            "page": {"url": f"https://example.com/p/{number % 97}", "title": "Widget"},
+            "library": {"name": "shop-server"},
+            "traits": {"email": f"visitor.{number % 20_000}@example.com"},
+            "consent": {"advertising": True},
+        },
+    }
+
+
+def _order(number: int, product: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "order_id": f"ORD-{number}",
+        "total": 99.98,
+        "currency": "USD",
+        "products": [{key: product[key] for key in ("product_id", "name", "price")} | {"quantity": 2}],
+    }
+
+
+_NAMES = {
+    None: "page_visit",
+    "Product Viewed": "view_category",
+    "Product Added": "add_to_cart",
+    "Order Completed": "checkout",
+}
+
+
+def payload(one: dict[str, Any]) -> dict[str, Any]:
+    """Return what has to arrive of an event, the obvious way and without the product's own mapping."""
+    context = one["context"]
+    made: dict[str, Any] = {
+        "event_name": _NAMES[one.get("event")],
+        "action_source": "web",
+        "event_time": int(datetime.fromisoformat(one["timestamp"]).timestamp()),
+        "event_id": one["messageId"],
+        "event_source_url": context["page"]["url"],
+        "user_data": {
+            "client_ip_address": context["ip"],
+            "client_user_agent": context["userAgent"],
+            "em": [sha256(context["traits"]["email"].strip().lower().encode()).hexdigest()],
+        },
+    }
+    if "properties" in one:
+        made["custom_data"] = _custom_data(one["properties"])
+    return made
+
+
+def _custom_data(properties: dict[str, Any]) -> dict[str, Any]:
+    items = properties.get("products", [properties])
+    value = properties.get("total", sum(item["price"] * item.get("quantity", 1) for item in items))
+    made = {
+        "currency": properties["currency"],
+        "value": f"{value:.2f}",
+        "num_items": sum(item.get("quantity", 1) for item in items),
+        "content_ids": [item["product_id"] for item in items],
+        "contents": [
+            {
+                "id": item["product_id"],
+                "item_price": f"{item['price']:.2f}",
+                "quantity": item.get("quantity", 1),
+            }
+            for item in items
+        ],
+    }
+    if "order_id" in properties:
+        made["order_id"] = properties["order_id"]
+    return made
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Hold events and the bodies that bring them, as many events in each as the collector takes."""
+
+    prefix: str
+    events: int
+    at: float = field(default_factory=time.time)
+    events_a_request: int = EVENTS_A_REQUEST
+
+    def ids(self) -> set[str]:
+        return {f"{self.prefix}-{number:07d}" for number in range(self.events)}
+
+    def event(self, event_id: str) -> dict[str, Any]:
+        """Return the event of an id once more."""
+        return event(self.prefix, int(event_id.rpartition("-")[2]), self.at)
+
+    def bodies(self) -> list[bytes]:
+        return [
+            json.dumps({"batch": [event(self.prefix, number, self.at) for number in numbers]}).encode()
+            for numbers in _slices(self.events, self.events_a_request)
+        ]
+
+
+def _slices(count: int, size: int) -> Iterator[range]:
+    for first in range(0, count, size):
+        yield range(first, min(count, first + size))
+
+
+class Senders:
+    """Post bodies over a few kept-alive connections, as fast as they are taken."""
+
+    def __init__(
+        self, url: str, headers: dict[str, str], bodies: Sequence[bytes], connections: int = 4
+    ) -> None:
+        self._address, self._headers = urlsplit(url), headers
+        self._left = iter(bodies)
+        self._lock = threading.Lock()
+        self._failures: list[BaseException] = []
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(connections)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        """Wait until everything was taken; raise what ended a connection early."""
+        for thread in self._threads:
+            thread.join()
+        if self._failures:
+            raise self._failures[0]
+
+    def _run(self) -> None:
+        assert self._address.hostname
+        connection = http.client.HTTPConnection(
+            self._address.hostname, self._address.port, timeout=ANSWER_SECONDS
+        )
+        try:
+            while (body := self._next()) is not None:
+                self._post(connection, body)
+        except BaseException as failure:  # noqa: BLE001 - raised where the row waits for this thread
+            self._failures.append(failure)
+        finally:
+            connection.close()
+
+    def _next(self) -> bytes | None:
+        with self._lock:
+            return next(self._left, None)
+
+    def _post(self, connection: http.client.HTTPConnection, body: bytes) -> None:
+        for _ in range(MOST_TRIES):
+            connection.request("POST", "/v1/batch", body, self._headers)
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status == 200:
+                return
+            if answer.status not in (429, 503):
+                raise RuntimeError(f"the collector answered {answer.status}: {text[:300]!r}")
+            time.sleep(0.5)
+        raise RuntimeError(f"the collector took nothing in {MOST_TRIES} tries: {text[:300]!r}")
