@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.embedded.processes import living
 from tests.integration.services import free_port
 from tests.integration.waiting import until
 
@@ -71,14 +72,7 @@ class Run:
 
     def living(self) -> dict[int, str]:
         """Return the command lines of all processes that were started for this state folder, by id."""
-        marker = f"SIGNAL_VAR={self.var}".encode()
-        found = {}
-        for folder in Path("/proc").iterdir():
-            with suppress(OSError):
-                if folder.name.isdigit() and marker in (folder / "environ").read_bytes().split(b"\0"):
-                    command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                    found[int(folder.name)] = command
-        return {pid: command for pid, command in found.items() if command}
+        return living(self.var)
 
     def kill_everything(self) -> None:
         """Kill whatever is left of it."""

@@ -95,7 +95,7 @@ class Stack:
         chosen = set(names or self.commands)
         for name, path in (("collector", "/healthz"), ("management", "/healthz"), ("flower", "/healthcheck")):
             if name in chosen:
-                until(f"{name} answers", partial(self._answers, getattr(self, f"{name}_url") + path), 60)
+                until(f"{name} answers", partial(self.answers, getattr(self, f"{name}_url") + path), 60)
         workers = chosen & set(self.workers)
         if workers:
             until(f"{workers} answer", lambda: workers <= self.ping(len(self.workers)), 60)
@@ -109,7 +109,8 @@ class Stack:
             answers = app.control.broadcast("ping", reply=True, timeout=1, limit=limit, connection=connection)
         return {node.partition("@")[0] for answer in answers for node in answer}
 
-    def _answers(self, url: str) -> bool:
+    def answers(self, url: str) -> bool:
+        """Tell whether an address answers well."""
         self.assert_alive()
         try:
             return requests.get(url, timeout=2).status_code == 200
@@ -187,6 +188,17 @@ class Stack:
 @contextmanager
 def running(plan: Plan, folder: Path, *, without: tuple[str, ...] = ()) -> Iterator[Stack]:
     """Run a stack for the time of a `with`; services that it needs and are absent skip the test."""
+    with prepared(plan, folder) as stack:
+        stack.commands = {name: line for name, line in stack.commands.items() if name not in without}
+        stack.start(*(name for name in stack.commands if name != BROKER))
+        stack.await_ready()
+        yield stack
+        stack.assert_alive()
+
+
+@contextmanager
+def prepared(plan: Plan, folder: Path) -> Iterator[Stack]:
+    """Lend a stack with all that it stands on, its ledger migrated; of its own processes none runs."""
     with ExitStack() as held:
         environment = _environment(folder)
         if plan.broker != "valkey" and "BROKER_URL" not in plan.environment:
@@ -202,11 +214,7 @@ def running(plan: Plan, folder: Path, *, without: tuple[str, ...] = ()) -> Itera
             start_broker(stack)
         migrated = stack.command("migrate")
         assert migrated.returncode == 0, migrated.stderr
-        stack.commands = {name: line for name, line in stack.commands.items() if name not in without}
-        stack.start(*(name for name in stack.commands if name != BROKER))
-        stack.await_ready()
         yield stack
-        stack.assert_alive()
 
 
 def start_broker(stack: Stack) -> int:

@@ -1,0 +1,20 @@
+"""A folder that looks like a checkout, with a state folder of its own."""
+
+from pathlib import Path
+
+from tests.integration.stack import ROOT
+
+PARTS = ("worker", "tasks", "celeryconfig.py", "Procfile")
+
+
+def lay(folder: Path) -> Path:
+    """Lay a checkout out; `deploy` is a real folder, because its files find everything from where they lie."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in PARTS:
+        if (ROOT / name).exists():
+            (folder / name).symlink_to(ROOT / name)
+    (folder / "deploy").mkdir()
+    conf = folder / "deploy" / "supervisord.conf"
+    conf.write_text((ROOT / "deploy" / "supervisord.conf").read_text())
+    (folder / "var").mkdir(exist_ok=True)
+    return folder

@@ -1,0 +1,127 @@
+"""Procfile, supervisor and systemd run the same processes, and give them time to stop."""
+
+import configparser
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from honcho.environ import parse_procfile
+
+import celeryconfig
+from tests.integration.services import missing
+from tests.integration.stack import BIN, ROOT
+from worker.wiring import LEASE_DEADLINES
+
+DEPLOY = ROOT / "deploy"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+NAMES = ("beat", "collector", "delivery", "flower", "ingest", "management", "upkeep")
+# settings.py bounds REQUEST_DEADLINE by it.
+LONGEST_REQUEST_SECONDS = 25
+
+
+def procfile() -> dict[str, list[str]]:
+    return {
+        name: words(line) for name, line in parse_procfile((ROOT / "Procfile").read_text()).processes.items()
+    }
+
+
+def supervisor() -> configparser.RawConfigParser:
+    conf = configparser.RawConfigParser(inline_comment_prefixes=(" ;",))
+    conf.read(DEPLOY / "supervisord.conf")
+    return conf
+
+
+def units() -> dict[str, configparser.RawConfigParser]:
+    found = {}
+    for path in UNITS:
+        unit = configparser.RawConfigParser()
+        unit.optionxform = str  # type: ignore[assignment, method-assign]
+        unit.read(path)
+        found[path.stem.removeprefix("signal-")] = unit
+    return found
+
+
+def words(line: str) -> list[str]:
+    """Return a command's words in order, as each of the three writes them: defaults, %-signs and paths alike."""
+    line = re.sub(r"\$\{\w+:-(\w+)\}", r"\1", line)
+    line = line.replace("%(ENV_VENV)s/bin/", "").replace("/opt/signal/.venv/bin/", "")
+    line = line.replace("-%(process_num)s", "").replace("%%", "%")
+    first, *rest = shlex.split(line)
+    return [first, *sorted(rest)]
+
+
+def test_the_three_run_the_same_processes_with_the_same_commands() -> None:
+    supervised = {
+        section.partition(":")[2]: words(supervisor()[section]["command"])
+        for section in supervisor().sections()
+        if section.startswith("program:")
+    }
+    assert tuple(sorted(procfile())) == NAMES
+    assert supervised == procfile()
+    assert {name: words(unit["Service"]["ExecStart"]) for name, unit in units().items()} == procfile()
+
+
+def test_every_queue_has_a_worker() -> None:
+    consumed = [
+        queue
+        for command in procfile().values()
+        if "worker" in command
+        for word in command
+        for queue in word.split(",")
+    ]
+    assert {queue.name for queue in celeryconfig.task_queues} <= set(consumed)
+
+
+@pytest.mark.parametrize("name", ["delivery", "ingest", "upkeep"])
+def test_a_worker_has_time_to_end_its_longest_request_and_less_than_its_lease(name: str) -> None:
+    """A KILL in the middle of an answer would send the batch again."""
+    waits = (
+        int(supervisor()[f"program:{name}"]["stopwaitsecs"]),
+        int(units()[name]["Service"]["TimeoutStopSec"]),
+    )
+    for seconds in waits:
+        assert LONGEST_REQUEST_SECONDS < seconds <= LEASE_DEADLINES * LONGEST_REQUEST_SECONDS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_comes_back_whatever_it_ended_with_and_is_stopped_warmly(name: str) -> None:
+    program, unit = supervisor()[f"program:{name}"], units()[name]
+    assert program["autorestart"] == "true"
+    assert int(program["startretries"]) >= 100
+    assert program["stopsignal"] == "TERM"
+    assert unit["Service"]["Restart"] == "always"
+    assert unit["Service"]["KillSignal"] == "SIGTERM"
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
+    assert unit["Unit"]["PartOf"] == "signal.target"
+
+
+def test_what_brings_work_stops_first_and_what_does_it_later() -> None:
+    conf = supervisor()
+    sections = {name.partition(":")[2]: conf[name] for name in conf.sections() if name.startswith("group:")}
+    groups = {name: int(section["priority"]) for name, section in sections.items()}
+    members = [name for section in sections.values() for name in section["programs"].split(",")]
+    assert sorted(groups, key=lambda name: -groups[name]) == ["door", "clock", "workers", "pages"]
+    assert tuple(sorted(members)) == NAMES
+
+
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        missing("systemd-analyze is not installed")
+    for path in (DEPLOY / "systemd").iterdir():
+        # It looks whether the programs are there.
+        text = (
+            path.read_text().replace("/opt/signal/.venv/bin", str(BIN)).replace("/opt/signal", str(tmp_path))
+        )
+        (tmp_path / path.name).write_text(text)
+    units_there = [str(path) for path in sorted(tmp_path.iterdir())]
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units_there],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.strip()) == (0, "")
