@@ -1,7 +1,7 @@
 """Bulk tasks against real brokers and real workers."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 from celery import Celery
 
 from tests.engine.harness import Broker, Worker, running, wait_until
-from worker.engine.bulk import BulkTask, widen_prefetch
+from worker.engine.bulk import BulkGatherer, BulkTask, widen_prefetch
 from worker.engine.publisher import publish_many
 
 BULK_MAX = 100  # As the sample app has it.
@@ -193,3 +193,75 @@ def test_the_prefetch_has_room_for_the_bulks(slots: int, prefetch: int, expected
     )
     widen_prefetch(consumer, 100)
     assert expected == (consumer.initial_prefetch_count, consumer.prefetch_multiplier)
+
+
+class Consumer:
+    """What a gatherer needs of Celery's consumer: a timer that goes off when the test says so."""
+
+    def __init__(self) -> None:
+        self.connection = self.timer = self
+        self.due: list[SimpleNamespace] = []
+
+    def call_after(self, wait_seconds: float, then: Callable[[], None]) -> SimpleNamespace:
+        entry = SimpleNamespace(wait_seconds=wait_seconds, then=then)
+        entry.cancel = lambda: self.due.remove(entry) if entry in self.due else None
+        self.due.append(entry)
+        return entry
+
+    def go_off(self) -> float:
+        entry = self.due.pop(0)
+        entry.then()
+        return float(entry.wait_seconds)
+
+    def call_soon_ack(self, settle: Callable[[], None]) -> None:
+        settle()
+
+
+@pytest.fixture
+def gathering() -> tuple[Consumer, BulkGatherer, list[Callable[[], None]]]:
+    """Return a consumer, a gatherer, and for each bulk that runs what ends it."""
+    app, consumer, running = Celery("gathering", set_as_current=False), Consumer(), []
+
+    @app.task(shared=False, base=BulkTask, name="gathering.task", bulk_max=100, bulk_interval_seconds=0.05)
+    def task(ids: list[int]) -> None: ...
+
+    def hand_over(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> None:
+        running.append(lambda: ack(None, ()))
+
+    return consumer, BulkGatherer(app.tasks["gathering.task"], consumer, hand_over), running
+
+
+def test_a_bulk_that_is_not_full_waits_for_the_one_that_runs(
+    gathering: tuple[Consumer, BulkGatherer, list[Callable[[], None]]],
+) -> None:
+    """Small bulks beside each other slow down the thread that gathers, and so become smaller still."""
+    consumer, gatherer, running = gathering
+    gatherer.add_ids([1])
+    consumer.go_off()
+    assert len(running) == 1
+    gatherer.add_ids([2])
+    consumer.go_off()
+    gatherer.add_ids([3])
+    assert len(running) == 1
+    running[0]()
+    assert (len(running), gatherer.open_bulks, gatherer.room, consumer.due) == (2, 1, 0, [])
+
+
+def test_a_bulk_waits_no_longer_than_ten_intervals(
+    gathering: tuple[Consumer, BulkGatherer, list[Callable[[], None]]],
+) -> None:
+    consumer, gatherer, running = gathering
+    gatherer.add_ids([1])
+    consumer.go_off()
+    gatherer.add_ids([2])
+    assert consumer.go_off() + consumer.go_off() == pytest.approx(0.5)
+    assert (len(running), gatherer.open_bulks) == (2, 2)
+
+
+def test_a_full_bulk_waits_for_none(
+    gathering: tuple[Consumer, BulkGatherer, list[Callable[[], None]]],
+) -> None:
+    _, gatherer, running = gathering
+    gatherer.add_ids(list(range(100)))
+    gatherer.add_ids(list(range(100, 200)))
+    assert (len(running), gatherer.open_bulks) == (2, 2)

@@ -18,6 +18,9 @@ from worker.engine.wire import TaskMessages
 
 log = logging.getLogger(__name__)
 
+# A bulk that is not full waits for those that run, but no longer than so many times its interval.
+MOST_INTERVALS = 10
+
 
 class BulkTask(Task[Any, Any]):
     """Run once for many messages, each of which names an item by its id.
@@ -30,10 +33,11 @@ class BulkTask(Task[Any, Any]):
 
         index.apply_async((order_id,))  # By whomever, as ever.
 
-    The worker gathers ``bulk_max`` ids, or what came within ``bulk_interval_seconds``, and hands them on as
-    one Celery request with an id of its own. Pools (prefork, threads, solo), time limits, signals, rate limits,
-    ``inspect active`` and Flower's events are Celery's own and speak of the bulk; acknowledged, rejected or put
-    back is every message of it. ``run`` gets each id once, in order of arrival.
+    The worker gathers ``bulk_max`` ids, or what came within ``bulk_interval_seconds`` and until the bulk before
+    is done (ten intervals at the most), and hands them on as one Celery request with an id of its own. Pools
+    (prefork, threads, solo), time limits, signals, rate limits, ``inspect active`` and Flower's events are
+    Celery's own and speak of the bulk; acknowledged, rejected or put back is every message of it. ``run`` gets
+    each id once, in order of arrival.
 
     - Brokers hand out anew what a dead worker held: work on an id twice must do no harm.
     - A run that raises costs its whole bulk, by Celery's usual rules (``acks_on_failure_or_timeout``,
@@ -76,17 +80,22 @@ class Bulk:
         self._consumer.call_soon_ack(partial(self._settle, settle, errors))
 
     def _settle(self, settle: Callable[[Message], None], errors: tuple[type[Exception], ...]) -> None:
-        self._on_settled()
         try:
             for message in self._messages:
                 settle(message)
         except errors as error:
             # The rest would fail alike, and the broker hands all of them out anew.
             log.warning("bulk_not_settled messages=%d error=%r", len(self._messages), error)
+        finally:
+            self._on_settled()
 
 
 class BulkGatherer:
-    """Hold messages back, for one connection to the broker, until they are many or the first has waited."""
+    """Hold messages back, for one connection to the broker, until they are many or the first has waited.
+
+    What has waited waits on for a bulk that runs: small bulks beside each other cost more than they bring, slow
+    down the thread that gathers, and so become smaller still. Full ones run as many at once as the pool has slots.
+    """
 
     def __init__(self, task: BulkTask, consumer: Any, hand_over: Callable[..., None]) -> None:
         self._task, self._consumer, self._hand_over = task, consumer, hand_over
@@ -95,6 +104,7 @@ class BulkGatherer:
         self._callbacks: Any = ()
         self._delivery_info: Any = None
         self._timer_entry: Any = None
+        self._is_overdue = False
         self._ids: list[int] = []
         self._messages: list[Message] = []
         self.open_bulks = 0
@@ -116,8 +126,15 @@ class BulkGatherer:
         if len(self._ids) >= self._task.bulk_max:
             self.flush()
         elif self._timer_entry is None:
-            wait_seconds = self._task.bulk_interval_seconds
-            self._timer_entry = self._consumer.timer.call_after(wait_seconds, self.flush)
+            self._set_timer(self._task.bulk_interval_seconds, self._when_due)
+
+    def _when_due(self) -> None:
+        self._stop_timer()
+        if self.open_bulks:
+            self._is_overdue = True
+            self._set_timer((MOST_INTERVALS - 1) * self._task.bulk_interval_seconds, self.flush)
+        else:
+            self.flush()
 
     def flush(self) -> None:
         self._stop_timer()
@@ -136,13 +153,19 @@ class BulkGatherer:
             self._ids, self._messages = [], []
         self.flush()
 
+    def _set_timer(self, wait_seconds: float, then: Callable[[], None]) -> None:
+        self._timer_entry = self._consumer.timer.call_after(wait_seconds, then)
+
     def _stop_timer(self) -> None:
+        self._is_overdue = False
         if self._timer_entry is not None:
             self._timer_entry.cancel()
             self._timer_entry = None
 
     def _on_settled(self) -> None:
         self.open_bulks -= 1
+        if self._is_overdue and not self.open_bulks:
+            self.flush()
 
     def _request(self, ids: list[int]) -> Message:
         """Return a message that Celery's own strategy takes for one that came from the broker."""
