@@ -18,6 +18,7 @@ LARGE = ("delivery", "batch", "inbox", "attempt", "visitor")
 STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     "groups that wait": lambda connection: claims.groups(connection, NOW),
     "a full group": lambda connection: claims.is_full(connection, GROUP),
+    "a group's last batch": lambda connection: claims.was_claimed_between(connection, GROUP, NOW, NOW),
     "claim": lambda connection: claims.claim(connection, GROUP, 24, NOW),
     "start": lambda connection: batches.start(connection, 1, 60, NOW),
     "members": lambda connection: batches.members(connection, 1),

@@ -39,7 +39,7 @@ def events(ledger: Ledger, batch_id: int) -> int:
         # Full batches do not wait, and the rest of them does.
         (NOW, 20, [20]),
         (NOW, 45, [20, 20]),
-        (NOW + 1.0, 45, [20, 20, 5]),
+        (NOW + 1.0, 45, [20, 20]),
         # Two machines' clocks differ a little; a clock that stepped back by an hour holds nothing up.
         (NOW - 30, 5, []),
         (NOW - 3_600, 5, [5]),
@@ -51,6 +51,29 @@ def test_a_group_is_claimed_when_it_is_full_or_old(
 ) -> None:
     pend(ledger, place(ledger), count, test=True)
     assert tick(ledger, now) == expected
+
+
+def test_what_full_batches_leave_waits_an_interval_for_more(ledger: Ledger) -> None:
+    """Behind a backlog everything is old when it gets here, and each tick would make a batch of a few events."""
+    shop = place(ledger)
+    pend(ledger, shop, 45, test=True)
+    assert tick(ledger, NOW + 60) == [20, 20]
+    assert tick(ledger, NOW + 60.9) == []
+    pend(ledger, shop, 15, "more", test=True)
+    assert tick(ledger, NOW + 60.9) == [20]
+    pend(ledger, shop, 3, "rest", test=True)
+    assert tick(ledger, NOW + 61.8) == []
+    assert tick(ledger, NOW + 61.9) == [3]
+
+
+def test_batches_of_others_and_of_a_clock_that_stepped_back_hold_nothing_up(ledger: Ledger) -> None:
+    pend(ledger, place(ledger, ad_account_id="7001"), 5)
+    assert tick(ledger, NOW + 3_600) == [5]
+    shop = place(ledger, ad_account_id="7002")
+    pend(ledger, shop, 3)
+    assert tick(ledger, NOW + 3_600.1) == [3]
+    pend(ledger, shop, 2, "after")
+    assert tick(ledger, NOW + 1.0) == [2]
 
 
 def test_a_second_tick_finds_nothing(ledger: Ledger) -> None:

@@ -14,6 +14,8 @@ BATCH_MAX_EVENTS = 1_000
 # Pinterest looks at the first 20 events of a test request only.
 TEST_BATCH_MAX_EVENTS = 20
 BATCH_MAX_BYTES = 2_000_000
+# More batches than a batcher makes in a second.
+_LATEST_BATCHES = 64
 # What has waited for longer is a backlog: of an outage, a pause, or a retry of many by hand.
 BACKLOG_SECONDS = 60.0
 
@@ -79,6 +81,22 @@ def is_full(connection: Connection, group: Group) -> bool:
         if missing <= 0:
             return True
     return False
+
+
+def was_claimed_between(connection: Connection, group: Group, after: float, until: float) -> bool:
+    """Tell whether a group's last batch was made between two times; only the latest batches of all are looked at."""
+    newest = select(func.max(batch.c.id)).scalar_subquery()
+    wanted = select(batch.c.id).where(
+        batch.c.id > newest - _LATEST_BATCHES,
+        batch.c.credential_id == group.credential_id,
+        batch.c.test == group.test,
+        batch.c.offline == group.offline,
+        batch.c.created_at > after,
+        batch.c.created_at <= until,
+        # The parts of a split batch are no claims.
+        batch.c.parent_id.is_(None),
+    )
+    return connection.execute(wanted.limit(1)).first() is not None
 
 
 def claim(connection: Connection, group: Group, window: int, now: float) -> int | None:

@@ -49,10 +49,17 @@ def group_pending(
 
 
 def _may_claim(ledger: Ledger, group: Group, oldest: float, pace: Pace, now: float) -> bool:
-    # What was accepted in the future was accepted before the clock stepped back.
-    if not now - pace.interval_seconds < oldest <= now + inbox.CLOCK_STEP_SECONDS:
-        return True
+    """Tell whether a group is full, or old without a batch in the last interval.
+
+    Behind a backlog everything that arrives is old already: without the second half each tick would take the few
+    events that came since the one before. It makes an event wait two intervals at the most.
+    """
+    earliest, latest = now - pace.interval_seconds, now + inbox.CLOCK_STEP_SECONDS
     with ledger.read() as connection:
+        # What was accepted in the future was accepted before the clock stepped back.
+        is_old = not earliest < oldest <= latest
+        if is_old and not claims.was_claimed_between(connection, group, earliest, latest):
+            return True
         return claims.is_full(connection, group)
 
 
