@@ -90,8 +90,23 @@ class Try:
     reason: str
 
 
-def start(connection: Connection, batch_id: int, lease_seconds: float, now: float) -> Started | Putoff | None:
+def credential_of(connection: Connection, batch_id: int) -> int | None:
+    """Return the credential that a batch is sent with, while it waits to be sent."""
+    return connection.scalar(
+        select(batch.c.credential_id).where(batch.c.id == batch_id, batch.c.status == BatchStatus.READY)
+    )
+
+
+def start(
+    connection: Connection,
+    batch_id: int,
+    lease_seconds: float,
+    now: float,
+    longest_wait_seconds: float = LONGEST_WAIT_FOR_TOKEN_SECONDS,
+) -> Started | Putoff | None:
     """Begin to send a batch: fence, lease and one token of the ad account's rate, all or none.
+
+    A token that is due within ``longest_wait_seconds`` is taken in advance, and the caller waits for it.
 
     None means that somebody else has it, that it is done, or that its credential is paused. After a `Putoff`
     the caller has to roll back and to call `put_off`.
@@ -119,7 +134,7 @@ def start(connection: Connection, batch_id: int, lease_seconds: float, now: floa
         if not accounts.begin_probe(connection, row.credential_id, lease_seconds, now):
             return Putoff(now + WAIT_FOR_PROBE_SECONDS)
     wait = accounts.take_token(connection, row.ad_account, now)
-    if wait > LONGEST_WAIT_FOR_TOKEN_SECONDS:
+    if wait > longest_wait_seconds:
         return Putoff(now + wait)
     return _started(row, account, wait_seconds=wait, is_probe=open_until is not None)
 

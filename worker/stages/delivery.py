@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy import Connection
+
 from worker.ledger import accounts, batches, outages
-from worker.ledger.batches import Member, Putoff, Started
+from worker.ledger.batches import LONGEST_WAIT_FOR_TOKEN_SECONDS, Member, Putoff, Started
 from worker.ledger.deliveries import PAYLOAD
 from worker.ledger.vault import SealError
 from worker.pinterest.verdict import ReasonClass
+from worker.stages.lanes import MOMENT_SECONDS
 from worker.stages.reaction import Reaction, pause, set_apart_risky, set_apart_unopened
 from worker.stages.sending import PostponedError, Sender
 from worker.stages.unknown import MAY_HAVE_ARRIVED, PARTLY_PROCESSED, at_risk
@@ -17,14 +20,33 @@ TOKEN_CANNOT_BE_OPENED = "The stored access token cannot be opened: is its key s
 def deliver(sender: Sender, batch_id: int) -> str:
     """Send one batch; return in a word what became of it.
 
-    A batch that is not ready, not due or not running is left alone: any number of messages may name it.
+    A batch that is not ready, not due or not running is left alone: any number of messages may name it. One
+    whose credential has its share of this process's slots is hinted at again when there is room.
 
     Raises:
         PostponedError: it has to be tried again, once `put_off` has given it back.
     """
-    started = _start(sender, batch_id)
-    if started is None:
+    credential_id = sender.read(lambda connection: batches.credential_of(connection, batch_id))
+    if credential_id is None:
         return "left alone"
+    if not sender.lanes.enter(credential_id, batch_id):
+        return "left for later"
+    began = sender.now()
+    try:
+        return _deliver(sender, batch_id)
+    finally:
+        following = sender.lanes.leave(credential_id, sender.now() - began)
+        if following:
+            sender.hint(following)
+
+
+def _deliver(sender: Sender, batch_id: int) -> str:
+    with sender.chairs.taken() as seated:
+        started = _start(sender, batch_id, LONGEST_WAIT_FOR_TOKEN_SECONDS if seated else MOMENT_SECONDS)
+        if started is None:
+            return "left alone"
+        if started.wait_seconds > 0:
+            sender.sleep(started.wait_seconds)
     everyone, body, broken = _compose(sender, started)
     if broken or not everyone:
         return set_apart_unopened(sender, started, everyone, broken)
@@ -32,12 +54,10 @@ def deliver(sender: Sender, batch_id: int) -> str:
     if risky:
         return set_apart_risky(sender, started, everyone, risky)
     try:
-        with sender.ledger.read() as connection:
-            token = accounts.token(connection, sender.ledger.vault, started.credential_id)
+        vault = sender.ledger.vault
+        token = sender.read(lambda connection: accounts.token(connection, vault, started.credential_id))
     except SealError:
         return pause(sender, started, ReasonClass.NOT_SENDABLE, TOKEN_CANNOT_BE_OPENED)
-    if started.wait_seconds > 0:
-        sender.sleep(started.wait_seconds)
     answer = sender.client.send(started.ad_account_id, token, body, started.test)
     return Reaction(sender, started, everyone, answer).react()
 
@@ -50,41 +70,47 @@ def _sent_before(sender: Sender, started: Started, everyone: Sequence[Member]) -
     risky = at_risk(everyone, sender.now(), offline=started.offline)
     if not risky:
         return []
-    with sender.ledger.read() as connection:
-        tried = outages.tried_with(connection, started.id, MAY_HAVE_ARRIVED, [PARTLY_PROCESSED])
+    tried = sender.read(
+        lambda connection: outages.tried_with(connection, started.id, MAY_HAVE_ARRIVED, [PARTLY_PROCESSED])
+    )
     return risky if tried else []
 
 
 def put_off(sender: Sender, postponed: PostponedError) -> float | None:
     """Give a batch back to the ledger; return in how many seconds a message should come, None for never."""
-    with sender.ledger.write() as connection:
-        held = batches.again(
+    not_before = sender.now() + postponed.wait.seconds
+    held = sender.write(
+        lambda connection: batches.again(
             connection,
             postponed.started,
-            sender.now() + postponed.wait.seconds,
+            not_before,
             spent=postponed.spent,
             unreadable=postponed.unreadable,
             reason_class=postponed.reason_class,
         )
+    )
     return postponed.wait.seconds if held and postponed.wait.stage == "celery" else None
 
 
-def _start(sender: Sender, batch_id: int) -> Started | None:
-    with sender.ledger.write() as connection:
-        started = batches.start(connection, batch_id, sender.lease_seconds, sender.now())
+def _start(sender: Sender, batch_id: int, longest_wait_seconds: float) -> Started | None:
+    def start(connection: Connection) -> Started | Putoff | None:
+        now, lease = sender.now(), sender.lease_seconds
+        started = batches.start(connection, batch_id, lease, now, longest_wait_seconds)
         if isinstance(started, Putoff):
             connection.rollback()
+        return started
+
+    started = sender.write(start)
     if isinstance(started, Putoff):
-        with sender.ledger.write() as connection:
-            batches.put_off(connection, batch_id, started.not_before)
+        not_before = started.not_before
+        sender.write(lambda connection: batches.put_off(connection, batch_id, not_before))
         return None
     return started
 
 
 def _compose(sender: Sender, started: Started) -> tuple[list[Member], bytes, list[Member]]:
     """Join the stored texts into a body, never parsed again; return last what cannot be opened."""
-    with sender.ledger.read() as connection:
-        everyone = batches.members(connection, started.id)
+    everyone = sender.read(lambda connection: batches.members(connection, started.id))
     texts: list[bytes] = []
     good: list[Member] = []
     broken: list[Member] = []

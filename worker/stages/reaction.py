@@ -4,6 +4,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from sqlalchemy import Connection
+
 from worker.ledger import accounts, audit, batches, families, measures
 from worker.ledger.batches import Ending, Member, Started, Try
 from worker.pinterest.backoff import Wait, next_wait
@@ -66,8 +68,7 @@ class Reaction:
         after = CLOSED
         if met_trouble:
             policy = self.sender.breaker_policy
-            with self.sender.ledger.read() as connection:
-                account = accounts.find(connection, started.credential_id)
+            account = self.sender.read(lambda connection: accounts.find(connection, started.credential_id))
             before = Breaker(account.breaker_failures, account.breaker_open_until)
             after = after_trouble(policy, before, now, probe=started.is_probe)
             if after == before:
@@ -75,8 +76,11 @@ class Reaction:
         elif started.breaker_failures == 0:
             # The usual case, which costs nothing.
             return
-        with self.sender.ledger.write() as connection:
-            accounts.set_breaker(connection, started.credential_id, after.failures, after.open_until)
+        self.sender.write(
+            lambda connection: accounts.set_breaker(
+                connection, started.credential_id, after.failures, after.open_until
+            )
+        )
         if after.open_until is not None or started.is_probe:
             word = "closed" if after.open_until is None else f"open for {after.open_until - now:.0f} s"
             log.warning("breaker ad_account=%s state=%s", started.ad_account_id, word)
@@ -93,8 +97,7 @@ class Reaction:
 
     def _halve(self, verdict: Halve) -> str:
         self._note(verdict.reason_class, verdict.reason)
-        with self.sender.ledger.read() as connection:
-            fault = blame(families.of(connection, self.started.id))
+        fault = blame(self.sender.read(lambda connection: families.of(connection, self.started.id)))
         if fault is Blame.ACCOUNT:
             words = f"Every part of a batch was refused with the same words: {verdict.reason}"
             return self._pause(PauseAccount(ACCOUNT_REFUSED, words))
@@ -124,8 +127,8 @@ class Reaction:
         wait = self._wait(verdict)
         then = self.sender.now() + wait.seconds
         if verdict.reason_class == ReasonClass.RATE_LIMITED:
-            with self.sender.ledger.write() as connection:
-                accounts.slow_down(connection, self.started.ad_account, then)
+            account = self.started.ad_account
+            self.sender.write(lambda connection: accounts.slow_down(connection, account, then))
         if wait.stage == "over":
             return self._finish([_ended(one, verdict) for one in self.everyone])
         risky = [] if verdict.outcome_known else self._at_risk(then)
@@ -155,16 +158,17 @@ class Reaction:
         return split(self.sender, parent, self.everyone, parts, endings, not_before)
 
     def _finish(self, endings: Sequence[Ending]) -> str:
-        with self.sender.ledger.write() as connection:
-            held = batches.settle(connection, self.started, self.everyone, endings, self.sender.now())
+        now = self.sender.now()
+        held = self.sender.write(
+            lambda connection: batches.settle(connection, self.started, self.everyone, endings, now)
+        )
         failed = sum(ending.reason_class is not None for ending in endings)
         _log_settled(self.started, len(self.everyone) - failed, failed, held=held)
         return "settled" if held else "overtaken"
 
     def _note(self, reason_class: str, reason: str) -> None:
         what = Try(self.sender.now(), self.answer.seconds, self.answer.status, reason_class, reason)
-        with self.sender.ledger.write() as connection:
-            batches.note(connection, self.started, what)
+        self.sender.write(lambda connection: batches.note(connection, self.started, what))
 
 
 def status_class(status: int | None) -> str:
@@ -177,11 +181,14 @@ def status_class(status: int | None) -> str:
 def pause(sender: Sender, started: Started, reason_class: str, reason: str) -> str:
     """Stop sending with a batch's credential, and give the batch back with no attempt spent."""
     now = sender.now()
-    with sender.ledger.write() as connection:
+
+    def stop(connection: Connection) -> None:
         if accounts.pause(connection, started.credential_id, reason_class, reason, ACTOR, now):
             changes = {"class": [None, reason_class], "reason": [None, reason]}
             audit.write(connection, now, ACTOR, "account.pause", started.ad_account_id, changes)
         batches.again(connection, started, now, spent=False)
+
+    sender.write(stop)
     log.error("account_paused ad_account=%s class=%s", started.ad_account_id, reason_class)
     return "paused"
 
@@ -214,8 +221,10 @@ def split(
     not_before: float,
 ) -> str:
     """Replace a batch by smaller ones, failing the members that are in none of them."""
-    with sender.ledger.write() as connection:
-        made = batches.split(connection, started, everyone, parts, endings, sender.now(), not_before)
+    now = sender.now()
+    made = sender.write(
+        lambda connection: batches.split(connection, started, everyone, parts, endings, now, not_before)
+    )
     if made is None:
         return "overtaken"
     _log_settled(started, 0, len(endings), held=True)

@@ -1,0 +1,185 @@
+"""The database goes while work is under way: tasks wait for it, and nothing is asked for twice."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import OperationalError
+
+from tests.chaos.databases import Cluster, postgresql_cluster
+from tests.conftest import KEY
+from tests.ledger.shop import accept, pend, place, stand
+from tests.stages.sandbox import FakePinterest, Reply, Stage, accepted, answer
+from worker.ledger.engine import Ledger
+from worker.ledger.migrate import migrate
+from worker.pinterest.client import Answer
+from worker.stages import ingest as ingesting
+from worker.stages.delivery import deliver, put_off
+from worker.stages.ingest import ingest
+from worker.stages.sending import PostponedError, Sender
+
+TRACK = {"type": "track", "event": "Signed Up", "context": {"ip": "203.0.113.5", "userAgent": "Mozilla/5.0"}}
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    # Not below pytest's own folder, which only root may enter: PostgreSQL is another user.
+    folder = Path(tempfile.mkdtemp(prefix="cluster-"))
+    folder.chmod(0o755)
+    try:
+        with postgresql_cluster(folder / "own") as cluster:
+            yield cluster
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def on_cluster(cluster: Cluster) -> Iterator[Ledger]:
+    ledger = Ledger(cluster.url, (KEY,))
+    migrate(ledger)
+    ledger.vault.prepare()
+    yield ledger
+    ledger.dispose()
+
+
+def while_it_is_away(go: Callable[[], None], reply: Reply) -> Reply:
+    """Answer once the database is gone: it was there when the request went out."""
+
+    def after_it_went(events: list[dict[str, Any]]) -> Answer:
+        go()
+        return reply(events)
+
+    return after_it_went
+
+
+@pytest.mark.slow
+@pytest.mark.services
+@pytest.mark.parametrize("reply", [accepted, lambda _: answer(500)], ids=["settled", "put off"])
+def test_an_answer_that_comes_while_postgresql_is_away_is_written_down_once_it_is_back(
+    cluster: Cluster, on_cluster: Ledger, reply: Reply
+) -> None:
+    pend(on_cluster, place(on_cluster), 5)
+    stage = Stage(on_cluster, FakePinterest(while_it_is_away(cluster.kill, reply)))
+    (batch_id,) = stage.batch()
+    starts = iter([lambda: None, cluster.start])
+    # The first look finds it away still, the second one back.
+    sender = replace(stage.sender, sleep=lambda _: next(starts)())
+    _deliver(sender, batch_id)
+    assert len(stage.pinterest.requests) == 1
+    assert stand(on_cluster) == ({"delivered": 5} if reply is accepted else {"in_flight": 5})
+
+
+@pytest.mark.slow
+@pytest.mark.services
+def test_what_was_accepted_and_pending_survives_a_kill_of_postgresql(
+    cluster: Cluster, on_cluster: Ledger
+) -> None:
+    shop = place(on_cluster)
+    ids = accept(on_cluster, [TRACK | {"messageId": f"m{n}"} for n in range(20)])
+    pend(on_cluster, shop, 10)
+    cluster.kill()
+    with pytest.raises(OperationalError):
+        stand(on_cluster)
+    cluster.start()
+    # Its pool throws the dead connections away by itself.
+    assert stand(on_cluster) == {"pending": 10}
+    assert ingest(on_cluster, ids)["mapped"] == 20
+    assert stand(on_cluster)["pending"] == 10
+
+
+def _deliver(sender: Sender, batch_id: int) -> None:
+    try:
+        deliver(sender, batch_id)
+    except PostponedError as postponed:
+        put_off(sender, postponed)
+
+
+class Disk:
+    """A disk with no room for one page more, until there is: SQLite answers as on a real one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._bound: int | None = None
+        self._engine = engine
+        event.listen(engine, "begin", self._bind)
+
+    def fill(self) -> None:
+        with self._engine.connect() as connection:
+            self._bound = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+
+    def clear(self) -> None:
+        self._bound = None
+
+    def _bind(self, connection: Any) -> None:
+        connection.exec_driver_sql(f"PRAGMA max_page_count={self._bound or 2**30}")
+
+
+@pytest.fixture
+def disk(sqlite_ledger: Ledger) -> Disk:
+    return Disk(sqlite_ledger.write_engine)
+
+
+def test_an_answer_that_finds_the_disk_full_is_written_down_once_there_is_room(
+    sqlite_ledger: Ledger, disk: Disk
+) -> None:
+    def refusing_each(events: list[dict[str, Any]]) -> Answer:
+        words = "Pinterest refuses this event at some length. " * 6
+        one = {"status": "failed", "error_message": words}
+        return answer(200, {"events": [one] * len(events)})
+
+    pend(sqlite_ledger, place(sqlite_ledger), 500)
+    stage = Stage(sqlite_ledger, FakePinterest(while_it_is_away(disk.fill, refusing_each)))
+    (batch_id,) = stage.batch()
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            disk.clear()
+
+    assert deliver(replace(stage.sender, sleep=sleep), batch_id) == "settled"
+    assert len(waits) == 3
+    assert len(stage.pinterest.requests) == 1
+    assert stand(sqlite_ledger) == {"failed": 500}
+
+
+def test_events_that_find_the_disk_full_stay_in_the_inbox_and_none_is_parked(
+    sqlite_ledger: Ledger, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(sqlite_ledger)
+    ids = accept(sqlite_ledger, [TRACK | {"messageId": f"m{n}"} for n in range(300)])
+    disk.fill()
+    monkeypatch.setattr(ingesting.time, "sleep", lambda _: None)
+    with pytest.raises(OperationalError, match="full"):
+        ingest(sqlite_ledger, ids)
+    disk.clear()
+    assert ingest(sqlite_ledger, ids)["mapped"] == 300
+
+
+def test_patience_ends_well_within_the_lease(sqlite_ledger: Ledger) -> None:
+    """A database that stays away is left to the sweeper, while the batch is still this worker's."""
+    waits: list[float] = []
+
+    def fail(_: Connection) -> None:
+        raise OperationalError("", {}, Exception("the server is gone"))
+
+    sender = replace(Stage(sqlite_ledger, FakePinterest()).sender, sleep=waits.append)
+    with pytest.raises(OperationalError):
+        sender.write(fail)
+    assert waits == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0]
+    assert max(waits) < sender.lease_seconds / 3
+
+
+def test_what_is_no_outage_is_not_waited_for(sqlite_ledger: Ledger) -> None:
+    waits: list[float] = []
+
+    def fail(_: Connection) -> None:
+        raise ValueError
+
+    with pytest.raises(ValueError, match=r"^$"):
+        replace(Stage(sqlite_ledger, FakePinterest()).sender, sleep=waits.append).read(fail)
+    assert waits == []
