@@ -56,7 +56,7 @@ def show(ledger: Ledger, settings: Settings, sandbox_url: str) -> None:
         key = sources.keys(connection, SOURCE_ID, time.time())[0]
         seen = finding.newest_id(connection)
     walk(settings.collector_url, key)
-    print(_where_to_look(settings, sandbox_url), flush=True)
+    print(_where_to_look(settings, sandbox_url, key), flush=True)
     for found in follow(ledger, seen):
         print(_line(found), flush=True)
 
@@ -107,7 +107,7 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _where_to_look(settings: Settings, sandbox_url: str) -> str:
+def _where_to_look(settings: Settings, sandbox_url: str, key: str) -> str:
     user = settings.flower_basic_auth.split(",")[0]
     return f"""
 The stack is running. A visitor's walk through a shop was just sent; its deliveries follow below.
@@ -116,5 +116,6 @@ The stack is running. A visitor's walk through a shop was just sent; its deliver
   Management API (Swagger)   {settings.management_url}/v1/admin/docs   any user, your token as password
   Flower                     {settings.flower_url}/   user:password {user}
   Your token                 {settings.admin_token}
+  Your pipeline key          {key}
 Ctrl-C stops everything, the broker last. Nothing is lost: the next `make run` goes on from here.
 """
