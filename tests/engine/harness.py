@@ -15,6 +15,8 @@ from typing import Any
 from celery import Celery
 from kombu import Exchange, Queue
 
+from worker.engine.kombu_internals import unreadable_key
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -58,6 +60,20 @@ class Broker:
         with self.app().connection_for_write() as connection:
             queue = self._queue(connection.default_channel)
             return int(queue.queue_declare(passive=False).message_count)
+
+    def take_refused(self) -> list[str]:
+        """Return what lies beside the queue because no worker could run it, and remove it."""
+        name = unreadable_key(self.queue)
+        with self.app().connection_for_write() as connection:
+            channel: Any = connection.default_channel
+            if not self.url.startswith("amqp"):
+                kept = [text.decode() for text in channel.client.lrange(name, 0, -1)]
+                channel.client.delete(name)
+                return kept
+            found = iter(lambda: channel.basic_get(name, no_ack=True), None)
+            kept = [f"{message.headers} {message.body}" for message in found]
+            channel.queue_delete(name)
+            return kept
 
     def delete(self) -> None:
         with self.app().connection_for_write() as connection:

