@@ -124,7 +124,7 @@ def test_a_worker_looks_for_its_broker_every_few_seconds_however_long_it_was_awa
     ask = connection.ensure_connection
     assert a_consumer(app).ensure_connected(connection) is ask.return_value
     assert ask.call_args.kwargs["interval_max"] == LONGEST_RECONNECT_PAUSE_SECONDS
-    assert "interval_max" in inspect.signature(Connection.ensure_connection).parameters
+    assert "interval_max" in inspect.signature(Connection._ensure_connection).parameters
 
 
 class Waiting:
