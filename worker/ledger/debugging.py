@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, insert, select, update
+from sqlalchemy import Connection, Select, delete, select, update
 
 from worker.ledger.rows import insert_all
 from worker.ledger.schema import debug_input, source
@@ -56,7 +56,7 @@ def switch(connection: Connection, source_id: str, until: float) -> None:
 def keep(connection: Connection, new: Iterable[NewInput]) -> None:
     """Keep events, and of each source's only the newest so many."""
     rows = [{name: getattr(one, name) for name in NewInput.__slots__} for one in new]
-    insert_all(connection, insert(debug_input), rows)
+    insert_all(connection, debug_input, rows)
     for source_id in sorted({one["source_id"] for one in rows}):
         mine = select(debug_input.c.id).where(debug_input.c.source_id == source_id)
         last = connection.scalar(mine.order_by(debug_input.c.id.desc()).offset(MOST_KEPT).limit(1))

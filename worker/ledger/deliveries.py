@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, text
 
 from worker.ledger import measures, tallies
-from worker.ledger.rows import insert_all, upsert
+from worker.ledger.rows import insert_all
 from worker.ledger.schema import State, delivery
 
 PAYLOAD = b"payload"
@@ -73,8 +73,8 @@ def write(connection: Connection, new: Sequence[NewDelivery], now: float) -> Cou
             fresh.discard(one.unique_key)
         else:
             duplicates.append(one)
-    insert_all(connection, insert(delivery), [_values(one, now) for one in rest])
-    insert_all(connection, insert(delivery), [_duplicate(one, now) for one in duplicates])
+    insert_all(connection, delivery, [_values(one, now) for one in rest])
+    insert_all(connection, delivery, [_duplicate(one, now) for one in duplicates])
     counts = _count(wanted, rest, duplicates)
     tallies.append(connection, counts + (_qualities((*wanted, *rest)) - _qualities(duplicates)), now)
     failed = Counter(one.reason_class or "" for one in rest if one.state is State.FAILED)
@@ -83,16 +83,14 @@ def write(connection: Connection, new: Sequence[NewDelivery], now: float) -> Cou
 
 
 def _insert_once(connection: Connection, wanted: Sequence[NewDelivery]) -> set[tuple[int, bool, str, str]]:
-    if not wanted:
-        return set()
-    key = (delivery.c.ad_account, delivery.c.test, delivery.c.event_id, delivery.c.event_name)
-    statement = (
-        upsert(connection, delivery)
-        .on_conflict_do_nothing(index_elements=key, index_where=text(f"state = {State.OPEN.value}"))
-        .returning(*key)
-    )
-    rows = connection.execute(statement, [_values(one, 0.0) for one in wanted])
+    rows = insert_all(connection, delivery, [_values(one, 0.0) for one in wanted], _unless_it_is_there)
     return {(row[0], bool(row[1]), row[2], row[3]) for row in rows}
+
+
+def _unless_it_is_there(new: Any) -> Any:
+    key = (delivery.c.ad_account, delivery.c.test, delivery.c.event_id, delivery.c.event_name)
+    is_open = text(f"state = {State.OPEN.value}")
+    return new.on_conflict_do_nothing(index_elements=key, index_where=is_open).returning(*key)
 
 
 # A tenth of what `dataclasses.asdict` costs, which walks into every value.

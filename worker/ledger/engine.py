@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -104,7 +105,7 @@ class Ledger:
 
     def _server_engine(self) -> Engine:
         # A pool as large as a delivery process has threads; pre-ping finds out that the server restarted.
-        return create_engine(
+        engine = create_engine(
             self.url,
             pool_size=10,
             max_overflow=30,
@@ -112,6 +113,8 @@ class Ledger:
             hide_parameters=True,
             connect_args={"connect_timeout": 4, "options": "-c lock_timeout=10s -c statement_timeout=60s"},
         )
+        event.listen(engine, "connect", _prepare_postgresql)
+        return engine
 
     def _sqlite_engines(self) -> tuple[Engine, Engine]:
         Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
@@ -154,6 +157,11 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         "temp_store=MEMORY",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    # As text, an array of sealed bodies is twice as long, and is written and read digit by digit.
+    connection.adapters.register_dumper(list, ListBinaryDumper)
 
 
 def _begin_with(statement: str) -> Any:

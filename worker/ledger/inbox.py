@@ -5,10 +5,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from worker.ledger import tallies
-from worker.ledger.rows import chunks
+from worker.ledger.rows import chunks, insert_all
 from worker.ledger.schema import INFORMS, inbox
 
 BODY = b"inbox"
@@ -64,8 +64,9 @@ def accept(connection: Connection, events: Sequence[Accepted], now: float) -> li
         }
         for event in events
     ]
-    statement = insert(inbox).returning(inbox.c.id, sort_by_parameter_order=True)
-    ids = list(connection.execute(statement, rows).scalars())
+    # Ids are given in the order of the rows, whatever the order in which they are told.
+    added = insert_all(connection, inbox, rows, lambda statement: statement.returning(inbox.c.id))
+    ids = sorted(row.id for row in added)
     counts = Counter(tallies.Entry(event.source_id, 0, "", tallies.ACCEPTED) for event in events)
     tallies.append(connection, counts, now)
     return ids

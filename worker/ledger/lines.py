@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, select
 
-from worker.ledger.rows import chunks, upsert
+from worker.ledger.rows import chunks, insert_all
 from worker.ledger.schema import taken_line
 
 
@@ -18,12 +18,15 @@ def known(connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
 
 def remember(connection: Connection, keys: Sequence[bytes], now: float) -> set[bytes]:
     """Note lines as taken; return those that nobody else had taken."""
-    if not keys:
-        return set()
     # Sorted, so that two writers wait for each other in the same order.
     rows = [{"key": key, "taken_at": now} for key in sorted(keys)]
-    statement = upsert(connection, taken_line).on_conflict_do_nothing(index_elements=["key"])
-    return set(connection.execute(statement.returning(taken_line.c.key), rows).scalars())
+    added = insert_all(
+        connection,
+        taken_line,
+        rows,
+        lambda new: new.on_conflict_do_nothing(index_elements=["key"]).returning(taken_line.c.key),
+    )
+    return {row.key for row in added}
 
 
 def old(connection: Connection, before: float, most: int) -> list[bytes]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, true
+from sqlalchemy import Connection, func, select, true
 
 from worker.ledger import rows
 from worker.ledger.schema import measure
@@ -105,7 +105,7 @@ def append(connection: Connection, measured: Measured) -> None:
         for key, amount in measured.amounts.items()
         if amount.n
     ]
-    rows.insert_all(connection, insert(measure), values)
+    rows.insert_all(connection, measure, values)
 
 
 def count(connection: Connection, name: str, counts: Mapping[str, int]) -> None:

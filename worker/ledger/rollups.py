@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, select, update
 
 from worker.ledger import rows
 from worker.ledger.schema import rollup
@@ -47,7 +47,7 @@ def append(connection: Connection, moved: Counter[tuple[int, str]], now: float) 
         for (integration, what), n in moved.items()
         if n
     ]
-    rows.insert_all(connection, insert(rollup), new)
+    rows.insert_all(connection, rollup, new)
 
 
 def within(seconds: float) -> str:

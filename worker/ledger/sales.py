@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from worker.ledger import rows
 from worker.ledger.schema import integration, sale
@@ -50,7 +50,7 @@ def append(connection: Connection, sold: Iterable[tuple[int, str, Sale]]) -> Non
             value[key] += one.value_thousandths or 0
     names = ("day", "integration_id", "event_name", "currency")
     new = [dict(zip(names, key, strict=True)) | {"n": n[key], "value_thousandths": value[key]} for key in n]
-    rows.insert_all(connection, insert(sale), new)
+    rows.insert_all(connection, sale, new)
 
 
 def read(connection: Connection, since_day: int, source_id: str | None = None) -> list[Line]:

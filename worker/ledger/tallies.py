@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from worker.ledger import rollups, rows
 from worker.ledger.schema import tally
@@ -41,7 +41,7 @@ def append(connection: Connection, counts: Counter[Entry], now: float) -> None:
     """Append counts under the current hour, and those that charts show under the current minute."""
     hour = int(now // SECONDS_AN_HOUR)
     new = [{"hour": hour, **entry._asdict(), "n": n} for entry, n in counts.items() if n]
-    rows.insert_all(connection, insert(tally), new)
+    rows.insert_all(connection, tally, new)
     charted: Counter[tuple[int, str]] = Counter()
     for entry, n in counts.items():
         if entry.outcome in CHARTED:

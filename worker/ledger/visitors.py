@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, delete, select, text
 
-from worker.ledger.rows import chunks, upsert
+from worker.ledger.rows import chunks, insert_all
 from worker.ledger.schema import visitor
 
 BODY = b"visitor"
@@ -46,16 +47,19 @@ def save(connection: Connection, changed: Mapping[bytes, Known], now: float) -> 
         {"key": key, "body": known.body, "version": known.version + 1, "updated_at": now}
         for key, known in sorted(changed.items(), key=lambda item: item[0])
     ]
-    new = upsert(connection, visitor)
+    # Asked for the rows: a driver does not count what many inserts wrote.
+    written = insert_all(connection, visitor, rows, _over_what_was_seen)
+    if len(written) != len(rows):
+        raise OvertakenError
+
+
+def _over_what_was_seen(new: Any) -> Any:
     seen = new.on_conflict_do_update(
         index_elements=[visitor.c.key],
         set_={name: new.excluded[name] for name in ("body", "version", "updated_at")},
         where=visitor.c.version == new.excluded.version - text("1"),
     )
-    # Asked for the rows: a driver does not count what many inserts wrote.
-    written = connection.execute(seen.returning(visitor.c.key), rows).all()
-    if len(written) != len(rows):
-        raise OvertakenError
+    return seen.returning(visitor.c.key)
 
 
 def _hold(connection: Connection, known: Sequence[bytes]) -> None:

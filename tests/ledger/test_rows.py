@@ -1,0 +1,73 @@
+"""Many rows go in by one statement, alike on both databases."""
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import event, select
+
+from worker.ledger.engine import Ledger
+from worker.ledger.rows import insert_all
+from worker.ledger.schema import tally, visitor
+
+
+class Word(StrEnum):
+    FAILED = "failed"
+
+
+def counted(outcome: str, **changes: Any) -> dict[str, Any]:
+    base = {"hour": 1, "source_id": "src", "integration_id": 0, "event_name": "", "outcome": outcome, "n": 1}
+    return base | changes
+
+
+def test_values_that_are_alike_in_meaning_may_differ_in_type(ledger: Ledger) -> None:
+    rows: list[dict[str, Any]] = [counted("a", n=2**40), counted(Word.FAILED, n=True), counted("größer 🐘")]
+    with ledger.write() as connection:
+        assert insert_all(connection, tally, rows) == []
+        found = connection.execute(select(tally.c.outcome, tally.c.n).order_by(tally.c.id)).all()
+    assert found == [("a", 2**40), ("failed", 1), ("größer 🐘", 1)]
+
+
+def test_whole_numbers_and_fractions_share_a_column_and_bytes_stay_as_they_are(ledger: Ledger) -> None:
+    bodies = [b"", b"\\x00", b'{"a",NULL}', bytes(range(256))]
+    times = [1, 1.5, 2, 2.5]
+    rows = [
+        {"key": bytes([number]), "body": body, "version": 1, "updated_at": at}
+        for number, (body, at) in enumerate(zip(bodies, times, strict=True))
+    ]
+    with ledger.write() as connection:
+        insert_all(connection, visitor, rows)
+        found = connection.execute(select(visitor.c.body, visitor.c.updated_at).order_by(visitor.c.key)).all()
+    assert found == list(zip(bodies, map(float, times), strict=True))
+
+
+def test_what_was_inserted_is_told_and_what_was_there_is_not(ledger: Ledger) -> None:
+    def row(key: bytes) -> dict[str, Any]:
+        return {"key": key, "body": b"", "version": 1, "updated_at": 0.0}
+
+    def once(new: Any) -> Any:
+        return new.on_conflict_do_nothing(index_elements=["key"]).returning(visitor.c.key)
+
+    with ledger.write() as connection:
+        insert_all(connection, visitor, [row(b"there")])
+        told = insert_all(connection, visitor, [row(b"there"), row(b"new")], once)
+    assert [one.key for one in told] == [b"new"]
+
+
+def test_no_rows_at_all_ask_the_database_for_nothing(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        assert insert_all(connection, tally, []) == []
+
+
+def test_on_a_server_a_thousand_rows_are_said_with_no_more_words_than_one(ledger: Ledger) -> None:
+    """A parameter for each value would be read anew, by client and server, for every bulk."""
+    said: list[str] = []
+    event.listen(
+        ledger.write_engine,
+        "before_cursor_execute",
+        lambda _c, _cursor, statement, *_: said.append(statement),
+    )
+    with ledger.write() as connection:
+        insert_all(connection, tally, [counted("a")])
+        insert_all(connection, tally, [counted("a", n=number) for number in range(1_000)])
+    (first, *rest) = [one for one in said if "INSERT" in one]
+    assert set(rest) == {first}
