@@ -6,8 +6,8 @@ from sqlalchemy import delete
 
 from tests.cli.conftest import Shell
 from tests.integration import document
-from tests.ledger.shop import NOW, place
-from worker.embedded.first_run import AD_ACCOUNT_ID
+from tests.ledger.shop import NOW, accept, place
+from worker.embedded.first_run import AD_ACCOUNT_ID, SOURCE_ID
 from worker.ledger import accounts
 from worker.ledger.schema import State, delivery
 
@@ -86,6 +86,13 @@ def test_finds_an_event_and_an_order(shell: Shell) -> None:
         assert "event evt_1" in printed
         assert "Pinterest refused it." in printed
     assert shell.good("find", "evt_2").startswith("Nothing is known of it")
+
+
+def test_finds_what_still_waits_to_be_mapped(shell: Shell) -> None:
+    accept(shell.ledger, [{"type": "page", "messageId": "evt_3"}], source_id=SOURCE_ID)
+    printed = shell.good("find", "evt_3")
+    assert printed.startswith("   inbox  page  event evt_3  accepted ")
+    assert printed.endswith("  not mapped yet\n")
 
 
 def _checkout() -> str:

@@ -63,6 +63,23 @@ def test_without_a_good_key_nothing_is_taken(
     assert collector.kept() == []
 
 
+def test_no_route_takes_anything_from_a_stranger(collector: Collector) -> None:
+    """A walk over all of them: whoever adds one has to think of who may call it."""
+    takes = {
+        (rule.rule, method)
+        for rule in collector.app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"GET", "HEAD", "OPTIONS"}
+    }
+    statuses = {
+        path: collector.client.open(re.sub("<.*>", "t", path), method=method, json=PAGE).status_code
+        for path, method in takes
+    }
+
+    assert len(takes) >= 3
+    assert statuses == dict.fromkeys(statuses, 401)
+    assert collector.kept() == []
+
+
 def test_a_rotated_key_is_good_until_its_time_and_not_for_long_after(collector: Collector) -> None:
     with collector.ledger.write() as connection:
         sources.add_key(connection, SOURCE.id, "dk_live_new", NOW)

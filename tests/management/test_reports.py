@@ -67,6 +67,7 @@ def test_a_found_delivery_shows_where_it_stands(api: Api, ledger: Ledger, shop: 
                 "state": "pending",
                 "ad_account_id": shop.ad_account_id,
                 "integration_id": shop.id,
+                "source_id": "src_shop",
                 "event_name": "checkout",
                 "source_name": "Order Completed",
                 "event_id": "e1",

@@ -11,8 +11,12 @@ from worker.stages import searching
 @click.command()
 @click.argument("what")
 def find(what: str) -> None:
-    """Say where WHAT is: an order id, an event id or an anonymous id."""
-    found = searching.search(opened(), what)
+    """Say where WHAT is: the id of an order, an event or a visitor."""
+    ledger = opened()
+    found, waiting = searching.search(ledger, what), searching.search_inbox(ledger, what)
+    for row in waiting:
+        why = row.parked_reason or "not mapped yet"
+        click.echo(f"   inbox  {row.name}  event {row.event_id}  accepted {moment(row.received_at)}  {why}")
     for one in found:
         waited = (
             moment(one.ended_at) if one.ended_at else f"waiting for {time.time() - one.accepted_at:.0f} s"
@@ -23,7 +27,5 @@ def find(what: str) -> None:
         )
         for words in filter(None, (one.reason, one.warning)):
             click.echo(f"          {words}")
-    if not found:
-        click.echo(
-            "Nothing is known of it: it never came in, still waits in the inbox, or is beyond retention."
-        )
+    if not found and not waiting:
+        click.echo("Nothing is known of it: it never came in, or is beyond retention.")

@@ -46,20 +46,20 @@ def of_event(connection: Connection, event_id: str, limit: int) -> list[Found]:
     return _read(connection, _deliveries().where(delivery.c.event_id == event_id).limit(limit))
 
 
-def search(
-    connection: Connection,
-    *,
-    event_id: str,
-    order_keys: Sequence[bytes],
-    visitor_keys: Sequence[bytes],
-    limit: int,
+def by_order(connection: Connection, event_id: str, order_keys: Sequence[bytes], limit: int) -> list[Found]:
+    """Return the deliveries of an event or an order; both are asked at once, and each has an index."""
+    asked = or_(delivery.c.event_id == event_id, delivery.c.order_key.in_(order_keys))
+    return _read(connection, _deliveries().where(asked).limit(limit))
+
+
+def by_visitor(
+    connection: Connection, anonymous_keys: Sequence[bytes], user_keys: Sequence[bytes], limit: int
 ) -> list[Found]:
-    """Return the deliveries of an event, an order or a visitor; all three are asked at once."""
-    asked = or_(
-        delivery.c.event_id == event_id,
-        delivery.c.order_key.in_(order_keys),
-        delivery.c.anonymous_key.in_(visitor_keys),
-    )
+    """Return the deliveries of a visitor.
+
+    This reads all deliveries until it has found enough: an index would cost every event, and few ask.
+    """
+    asked = or_(delivery.c.anonymous_key.in_(anonymous_keys), delivery.c.user_key.in_(user_keys))
     return _read(connection, _deliveries().where(asked).limit(limit))
 
 

@@ -125,6 +125,12 @@ def parked(connection: Connection) -> list[Parked]:
     return [Parked(reason, n, oldest_at) for reason, n, oldest_at in connection.execute(grouped)]
 
 
+def newest(connection: Connection, most: int) -> list[tuple[Waiting, str | None]]:
+    """Return the events that came in last and wait, with the reason where they were set aside."""
+    wanted = _kept().add_columns(inbox.c.parked_reason).order_by(inbox.c.id.desc()).limit(most)
+    return [(Waiting(*row[:-1]), row[-1]) for row in connection.execute(wanted)]
+
+
 def parked_ids(connection: Connection, after_id: int, limit: int) -> list[int]:
     """Return the ids after one that are set aside, in order."""
     wanted = select(inbox.c.id).where(inbox.c.id > after_id, inbox.c.parked_reason.is_not(None))
@@ -164,6 +170,10 @@ def backlog(connection: Connection, source_id: str) -> int:
 
 
 def _waiting() -> Any:
+    return _kept().where(inbox.c.parked_reason.is_(None))
+
+
+def _kept() -> Any:
     return select(
         inbox.c.id,
         inbox.c.source_id,
@@ -171,4 +181,4 @@ def _waiting() -> Any:
         inbox.c.user_key,
         inbox.c.received_at,
         inbox.c.body,
-    ).where(inbox.c.parked_reason.is_(None))
+    )

@@ -64,6 +64,7 @@ class DeliveryAnswer(Shape):
     state = Text(attribute="stands", metadata={"description": "As the books call it.", "example": "pending"})
     ad_account_id = Text()
     integration_id = Text(allow_none=True)
+    source_id = Text(allow_none=True)
     event_name = Text()
     source_name = Text()
     event_id = Text()

@@ -9,7 +9,7 @@ from sqlalchemy import delete
 
 from tests.ledger.shop import accept
 from tests.management.ui.conftest import ACCOUNT, Pages, fail, write
-from worker.ledger import accounts, rollups, tallies
+from worker.ledger import accounts, inbox, rollups, tallies
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
 from worker.ledger.schema import delivery
@@ -51,7 +51,7 @@ def test_an_ad_account_shows_what_waits_and_what_moved(
     assert figure(page, "Delivered") == "1,234"
     assert figure(page, "Filtered") == "5"
     assert "<dt>Oldest waiting</dt><dd>2 minutes</dd>" in page
-    assert "0 of 70 requests a second in the last minute; 140 at once" in page
+    assert "0.00 of 70 requests a second in the last minute; 140 at once" in page
     assert f'<a href="/failed?ad_account_id={ACCOUNT}">1</a>' in page
 
 
@@ -117,7 +117,7 @@ def test_the_rate_stands_beside_its_limit_and_the_breaker_says_how_it_is(
             accounts.take_token(connection, shop.ad_account, time.time())
     page = pages.get("/")
 
-    assert "0.5 of 70 requests a second in the last minute" in page
+    assert "0.50 of 70 requests a second in the last minute" in page
     assert "closed: sending goes on" in page
     with ledger.write() as connection:
         accounts.set_breaker(connection, shop.credential_id, 5, time.time() + 60)
@@ -181,3 +181,39 @@ def test_an_order_an_event_and_a_visitor_are_found_in_every_state(
     assert "failed</span>" in pages.get("/search?q=visitor-1")
     assert "A checkout needs a value." in pages.get("/search?q=e2")
     assert "Nothing is known of it." in pages.get("/search?q=ORD-002")
+
+
+def test_a_visitor_is_found_by_the_shops_own_id_of_them(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    write(ledger, shop, "e1", user_key=ledger.vault.keyed_hash("user", "src_shop", "customer-4711"))
+
+    assert "<code>e1</code>" in pages.get("/search?q=customer-4711")
+
+
+@pytest.mark.parametrize("what", ["m1", "ORD-7", "device", "customer-4711"])
+def test_what_waits_to_be_mapped_is_found_too(
+    pages: Pages, ledger: Ledger, shop: Integration, what: str
+) -> None:
+    event = {
+        "type": "track",
+        "event": "Order Completed",
+        "messageId": "m1",
+        "anonymousId": "device",
+        "userId": "customer-4711",
+        "properties": {"orderId": "ORD-7"},
+    }
+    accept(ledger, [event, {"type": "page", "messageId": "m2"}])
+    page = pages.get(f"/search?q={what}")
+
+    assert "Accepted, and not mapped yet" in page
+    assert "<code>m1</code>" in page
+    assert "<code>m2</code>" not in page
+
+
+def test_what_was_set_aside_says_why(pages: Pages, ledger: Ledger, shop: Integration) -> None:
+    (number,) = accept(ledger, [{"type": "page", "messageId": "m1"}])
+    with ledger.write() as connection:
+        inbox.park(connection, number, "The worker could not map the event (KeyError).")
+
+    assert "could not map the event (KeyError)." in pages.get("/search?q=m1")

@@ -1,9 +1,11 @@
 """Setting up sources on the pages."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from tests.management.conftest import Api
 from tests.management.ui.conftest import Pages
@@ -100,3 +102,17 @@ def test_only_a_source_without_integrations_is_deleted(
     answer = pages.send("/sources/src_shop/delete")
     assert answer.status_code == 409
     assert "still has integrations" in answer.text
+
+
+def test_where_a_stand_in_answers_for_pinterest_its_shop_is_at_hand(
+    app: Flask, pages: Pages, source: dict[str, Any]
+) -> None:
+    assert "sample shop" not in pages.get("/sources/src_abc123")
+    management = app.extensions["signal-management"]
+    sandbox = replace(management.settings, pinterest_api_url="http://127.0.0.1:8090")
+    app.extensions["signal-management"] = replace(management, settings=sandbox)
+    page = pages.get("/sources/src_abc123")
+
+    entry = f"collector=http%3A%2F%2F127.0.0.1%3A8080&amp;key={source['pipeline_key']}"
+    assert f'<a href="http://127.0.0.1:8090/shop?{entry}">Try it in the sample shop</a>' in page
+    assert "Add <code>127.0.0.1</code> to the domains first" in page

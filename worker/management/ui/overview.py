@@ -30,8 +30,12 @@ def overview_figures() -> str:
 def search() -> str:
     """Find an order, an event or a visitor, in whatever state."""
     asked = request.args.get("q", "").strip()[:256]
+    ledger = context.ledger()
     return render_template(
-        "search.html", asked=asked, found=searching.search(context.ledger(), asked) if asked else []
+        "search.html",
+        asked=asked,
+        found=searching.search(ledger, asked) if asked else [],
+        waiting=searching.search_inbox(ledger, asked) if asked else [],
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Response, make_response, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
@@ -14,6 +15,7 @@ from worker.management.errors import ApiError
 from worker.management.source_shapes import KeyRotation, SourceBody, SourceChange
 from worker.management.ui.blueprint import blueprint, done
 from worker.management.ui.forms import Form, lines, number, texts
+from worker.settings import PINTEREST_API_URL
 
 MOST_SHOWN = 1_000
 TEXTS = (
@@ -154,9 +156,18 @@ def _page(source_id: str, *, secret: str = "", is_new: bool = False, form: Form 
     shown = api.shown(source_id)
     with context.ledger().read() as connection:
         served = integration_store.of_source(connection, source_id)
-    collector = context.settings().collector_url.rstrip("/")
+    settings = context.settings()
+    collector = settings.collector_url.rstrip("/")
+    # Where a stand-in answers for Pinterest, its shop is at hand.
+    entry = urlencode({"collector": collector, "key": shown["pipeline_key"] or ""})
+    shop = (
+        f"{settings.pinterest_api_url}/shop?{entry}"
+        if settings.pinterest_api_url != PINTEREST_API_URL
+        else ""
+    )
     return render_template(
         "source.html",
+        shop_url=shop,
         source=shown,
         integrations=served,
         collector_url=collector,
