@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from tests.collector.conftest import KEY, NOW, SECRET, SOURCE, Collector
