@@ -1,6 +1,7 @@
 """How Flower is served: behind a password, on this machine alone, with a memory that is bounded."""
 
 import os
+from logging import getLogger
 
 import celeryconfig
 from worker.engine import flower_queues
@@ -30,6 +31,8 @@ inspect_timeout = 2_000.0
 
 # The list of registered tasks is on its pages; the log is for trouble.
 logging = "warning"
+# It asks the workers while they are still starting; that one of them does not answer is on its pages as well.
+getLogger("flower.inspector").setLevel("ERROR")
 
 # RabbitMQ's management plug-in tells more about queues than AMQP does, where there is one.
 broker_api = os.environ.get("FLOWER_BROKER_API", "")

@@ -113,6 +113,7 @@ def _where_to_look(settings: Settings, sandbox_url: str, key: str) -> str:
 The stack is running. A visitor's walk through a shop was just sent; its deliveries follow below.
   Management UI              {settings.management_url}/   sign in with your token
   What the sandbox received  {sandbox_url}/
+  A sample shop to click in  {sandbox_url}/shop
   Management API (Swagger)   {settings.management_url}/v1/admin/docs   any user, your token as password
   Flower                     {settings.flower_url}/   user:password {user}
   Your token                 {settings.admin_token}
