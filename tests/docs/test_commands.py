@@ -15,6 +15,9 @@ import pytest
 from tests.docs.reading import ROOT, paths, read
 from tests.embedded.conftest import Run, lent
 from tests.embedded.test_stack import DELIVERIES
+from worker.settings import parse
+
+OPERATING = ROOT / "docs" / "operating.md"
 
 NOT_RUN = {
     r"make run\b": "tests/embedded runs it",
@@ -55,6 +58,17 @@ def test_every_reason_still_has_its_command() -> None:
 def test_nearly_all_commands_are_run() -> None:
     assert len(RUN) >= 15
     assert {"README.md", "docs/offline.md", "docs/going-live.md"} <= {typed.document for typed in RUN}
+
+
+def test_the_settings_that_an_operator_pastes_are_complete() -> None:
+    """With PRODUCTION=1 nothing is made up: one that is missing would stop every process."""
+    (block,) = re.findall(r"cat > /etc/signal.env <<END\n(.*?)END\n", OPERATING.read_text(), re.DOTALL)
+    pasted = f"PASSWORD=secret; cat <<END\n{block}END\n"
+    done = subprocess.run(["bash", "-eu", "-c", pasted], capture_output=True, text=True, check=True)
+    settings = parse(dict(line.split("=", 1) for line in done.stdout.splitlines()))
+    assert settings.production
+    assert settings.metrics_token
+    assert settings.broker_url == "amqp://signal:secret@127.0.0.1:5672/signal"
 
 
 @pytest.fixture(scope="module")
