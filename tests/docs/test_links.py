@@ -67,6 +67,15 @@ def test_every_setting_is_in_a_document() -> None:
     assert {name for name in read_by_settings | binds if f"`{name}`" not in texts} == set()
 
 
+def test_the_tour_names_every_page_as_it_names_itself() -> None:
+    """The index of pages is the navigation's own."""
+    listed = " ".join(read(ROOT / "docs" / "pages.md").headings).lower()
+    base = (ROOT / "worker" / "management" / "ui" / "templates" / "base.html").read_text()
+    named = re.findall(r"\('\w+', '([^']+)'\)", base)
+    assert len(named) >= 8
+    assert [text for text in named if text.lower() not in listed] == []
+
+
 def test_every_document_is_in_the_index() -> None:
     index = read(ROOT / "docs" / "README.md")
     listed = {(index.path.parent / link.partition("#")[0]).resolve() for link in index.links}
