@@ -3,10 +3,11 @@
 from enum import StrEnum
 from typing import Any
 
+import pytest
 from sqlalchemy import event, select
 
 from worker.ledger.engine import Ledger
-from worker.ledger.rows import insert_all
+from worker.ledger.rows import among, insert_all
 from worker.ledger.schema import tally, visitor
 
 
@@ -71,3 +72,32 @@ def test_on_a_server_a_thousand_rows_are_said_with_no_more_words_than_one(ledger
         insert_all(connection, tally, [counted("a", n=number) for number in range(1_000)])
     (first, *rest) = [one for one in said if "INSERT" in one]
     assert set(rest) == {first}
+
+
+@pytest.mark.services
+def test_postgresql_sees_the_same_question_for_however_many_values(shared_postgresql: Ledger) -> None:
+    """It keeps the plan of a statement that it knows, and the client has nothing to take apart."""
+    seen: list[str] = []
+
+    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        seen.append(statement)
+
+    event.listen(shared_postgresql.write_engine, "before_cursor_execute", note)
+    try:
+        with shared_postgresql.write() as connection:
+            for keys in ([], [b"a"], [bytes([n]) for n in range(200)]):
+                connection.execute(select(visitor.c.key).where(among(connection, visitor.c.key, keys)))
+    finally:
+        event.remove(shared_postgresql.write_engine, "before_cursor_execute", note)
+    assert (len(seen), len(set(seen))) == (3, 1)
+
+
+@pytest.mark.parametrize(("wanted", "found"), [([b"a", b"c", b"z"], [b"a", b"c"]), ([], [])])
+def test_rows_are_found_by_one_of_many_values(
+    ledger: Ledger, wanted: list[bytes], found: list[bytes]
+) -> None:
+    rows = [{"key": key, "body": b"", "version": 1, "updated_at": 0.0} for key in (b"a", b"b", b"c")]
+    with ledger.write() as connection:
+        insert_all(connection, visitor, rows)
+        these = select(visitor.c.key).where(among(connection, visitor.c.key, wanted)).order_by(visitor.c.key)
+        assert list(connection.scalars(these)) == found

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, func, insert, or_, select, update
 
-from worker.ledger.rows import chunks
+from worker.ledger.rows import among, chunks
 from worker.ledger.schema import IS_LIVE, BatchStatus, State, batch, credential, delivery, integration
 
 BATCH_MAX_EVENTS = 1_000
@@ -118,7 +118,9 @@ def claim(connection: Connection, group: Group, window: int, now: float) -> int 
     for some in chunks(ids):
         # A hand may have discarded some of them since they were read.
         pending = update(delivery).where(
-            delivery.c.id.in_(some), delivery.c.state == State.OPEN.value, delivery.c.batch_id.is_(None)
+            among(connection, delivery.c.id, some),
+            delivery.c.state == State.OPEN.value,
+            delivery.c.batch_id.is_(None),
         )
         claimed += connection.execute(pending.values(batch_id=batch_id)).rowcount
     if claimed != len(ids):

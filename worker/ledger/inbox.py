@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, or_, select, update
 
 from worker.ledger import tallies
-from worker.ledger.rows import chunks, insert_all
+from worker.ledger.rows import among, chunks, insert_all
 from worker.ledger.schema import INFORMS, inbox
 
 BODY = b"inbox"
@@ -76,7 +76,7 @@ def load(connection: Connection, ids: Sequence[int]) -> list[Waiting]:
     """Return those of the events that still wait, by id."""
     found: list[Waiting] = []
     for some in chunks(sorted(ids)):
-        wanted = _waiting().where(inbox.c.id.in_(some)).order_by(inbox.c.id)
+        wanted = _waiting().where(among(connection, inbox.c.id, some)).order_by(inbox.c.id)
         found += [Waiting(*row) for row in connection.execute(wanted)]
     return found
 
@@ -87,7 +87,7 @@ def informing(connection: Connection, keys: Collection[bytes], before_id: int) -
     # Each column has an index of its own. The ids are compared here: SQLite would go through all of them.
     for column in (inbox.c.anonymous_key, inbox.c.user_key):
         for some in chunks(list(keys)):
-            rows = connection.execute(_waiting().where(INFORMS, column.in_(some)))
+            rows = connection.execute(_waiting().where(INFORMS, among(connection, column, some)))
             found.update({row.id: Waiting(*row) for row in rows if row.id < before_id})
     return [found[event_id] for event_id in sorted(found)]
 
@@ -96,7 +96,7 @@ def remove(connection: Connection, ids: Sequence[int]) -> set[int]:
     """Take events out; return the ids that were there, which are the caller's alone to settle."""
     gone: set[int] = set()
     for some in chunks(sorted(ids)):
-        taken = delete(inbox).where(inbox.c.id.in_(some)).returning(inbox.c.id)
+        taken = delete(inbox).where(among(connection, inbox.c.id, some)).returning(inbox.c.id)
         gone.update(connection.execute(taken).scalars())
     return gone
 

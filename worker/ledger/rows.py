@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, bindparam, delete, func, insert, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, any_, bindparam, delete, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 T = TypeVar("T")
@@ -16,6 +16,18 @@ def upsert(connection: Connection, table: Table) -> Any:
     """Return an insert that knows ON CONFLICT, in the dialect of the connection."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     return dialect.insert(table)
+
+
+def among(connection: Connection, column: Column[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+    """Return the condition that a column has one of many values; PostgreSQL gets them as one array.
+
+    As a parameter each they are taken apart by the client, and planned by the server, for each number of them.
+    """
+    if connection.dialect.name == "sqlite":
+        return column.in_(values)
+    array = bindparam(None, list(values), type_=postgresql.ARRAY(column.type))
+    one_of: ColumnElement[bool] = column == any_(array)
+    return one_of
 
 
 def chunks(items: Sequence[T], size: int = IDS_A_STATEMENT) -> Iterator[Sequence[T]]:

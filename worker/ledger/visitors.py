@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, text
 
-from worker.ledger.rows import chunks, insert_all
+from worker.ledger.rows import among, chunks, insert_all
 from worker.ledger.schema import visitor
 
 BODY = b"visitor"
@@ -28,7 +28,9 @@ def load(connection: Connection, keys: Iterable[bytes]) -> dict[bytes, Known]:
     """Return what is known under the keys."""
     found: dict[bytes, Known] = {}
     for some in chunks(list(keys)):
-        wanted = select(visitor.c.key, visitor.c.body, visitor.c.version).where(visitor.c.key.in_(some))
+        wanted = select(visitor.c.key, visitor.c.body, visitor.c.version).where(
+            among(connection, visitor.c.key, some)
+        )
         found.update({key: Known(body, version) for key, body, version in connection.execute(wanted)})
     return found
 
@@ -65,7 +67,7 @@ def _over_what_was_seen(new: Any) -> Any:
 def _hold(connection: Connection, known: Sequence[bytes]) -> None:
     """Lock visitors that were known; one that was forgotten meanwhile must not come back to life."""
     for some in chunks(sorted(known)):
-        held = select(visitor.c.key).where(visitor.c.key.in_(some)).order_by(visitor.c.key)
+        held = select(visitor.c.key).where(among(connection, visitor.c.key, some)).order_by(visitor.c.key)
         if len(connection.execute(held.with_for_update()).all()) != len(some):
             raise OvertakenError
 
