@@ -34,7 +34,7 @@ task_store_errors_even_if_ignored = False
 task_acks_late = True
 task_reject_on_worker_lost = False
 # The row is what retries, so a message that failed has no more to say.
-task_acks_on_failure_or_timeout = True
+task_acks_on_failure = task_acks_on_timeout = True
 
 # A late message is a hint, not an event: few per process, so that they spread over all workers.
 worker_prefetch_multiplier = 1

@@ -2,7 +2,7 @@
 
 import click
 
-from worker.cli import accounts, books, erase, explain, failed, finding, keys, send, setup, tokens
+from worker.cli import accounts, books, doctor, erase, explain, failed, finding, keys, send, setup, tokens
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,5 +24,6 @@ for command in (
     tokens.tokens,
     send.send,
     erase.erase,
+    doctor.doctor,
 ):
     cli.add_command(command)

@@ -40,7 +40,7 @@ class BulkTask(Task[Any, Any]):
     each id once, in order of arrival.
 
     - Brokers hand out anew what a dead worker held: work on an id twice must do no harm.
-    - A run that raises costs its whole bulk, by Celery's usual rules (``acks_on_failure_or_timeout``,
+    - A run that raises costs its whole bulk, by Celery's usual rules (``acks_on_failure``,
       ``Reject(requeue=True)``). Find the culprit inside the task, where the transaction is.
     - Messages with a countdown, an expiry, a time limit, callbacks, keyword arguments, or anything but an id
       or a list of ids, and those that are retried or revoked, go the usual way, one run each. ``run`` gets a

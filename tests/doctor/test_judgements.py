@@ -1,0 +1,226 @@
+"""Each thing that is found out is judged by a table, and what is wrong says what to do."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from worker.alerts.course import Alert
+from worker.alerts.rules import Severity
+from worker.doctor import judgements
+from worker.doctor.facts import FileFacts, RabbitFacts, RedisFacts, SiteFacts
+from worker.telemetry.checks import Finding, State
+
+NOW = 1_750_000_000.0
+OK, DEGRADED, FAILED = State.OK, State.DEGRADED, State.FAILED
+GOOD_REDIS = RedisFacts(
+    version="9.1.0",
+    eviction_policy="noeviction",
+    append_only=True,
+    append_only_failing=False,
+    used_bytes=1_000,
+    maxmemory_bytes=0,
+    is_cluster=False,
+    is_replica=False,
+    time_skew_seconds=0.1,
+)
+QUEUES = ("events", "delivery")
+GOOD_RABBIT = RabbitFacts("4.1.0", confirms=True, queues={"events": True, "delivery": True})
+
+
+def states(findings: Iterable[Finding]) -> dict[str, State]:
+    return {one.check: one.state for one in findings if one.state is not OK}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "words"),
+    [
+        ({}, {}, "noeviction"),
+        ({"eviction_policy": "allkeys-lru"}, {"broker eviction": FAILED}, "Set maxmemory-policy noeviction."),
+        ({"eviction_policy": "volatile-lru"}, {"broker eviction": FAILED}, "volatile-lru"),
+        ({"append_only": False}, {"broker persistence": DEGRADED}, "Set appendonly yes."),
+        ({"append_only_failing": True}, {"broker persistence": FAILED}, "look at the broker's disk"),
+        ({"maxmemory_bytes": 1_250}, {}, "noeviction"),
+        ({"maxmemory_bytes": 1_200}, {"broker memory": DEGRADED}, "83% of maxmemory is used"),
+        ({"is_cluster": True}, {"broker": FAILED}, "name a single server"),
+        ({"is_replica": True}, {"broker": FAILED}, "name its primary"),
+        ({"time_skew_seconds": -31.0}, {"broker clock": FAILED}, "31.0 s behind this machine's"),
+    ],
+)
+def test_a_redis_must_refuse_what_it_cannot_hold(
+    changes: dict[str, Any], expected: dict[str, State], words: str
+) -> None:
+    found = list(judgements.redis(replace(GOOD_REDIS, **changes)))
+    assert states(found) == expected
+    assert words in " ".join(one.message for one in found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "words"),
+    [
+        ({}, {}, "Every queue is a durable quorum queue."),
+        ({"confirms": False}, {"broker confirms": FAILED}, "does not confirm"),
+        ({"queues": {"events": True}}, {"broker queues": DEGRADED}, "Not there yet: delivery."),
+        (
+            {"queues": {"events": True, "delivery": False}},
+            {"broker queues": FAILED},
+            "Not a durable quorum queue: delivery. Stop the workers, delete it",
+        ),
+        ({"queues": {"delivery": False}}, {"broker queues": FAILED}, "Not a durable quorum queue: delivery."),
+    ],
+)
+def test_a_rabbitmq_must_confirm_and_replicate(
+    changes: dict[str, Any], expected: dict[str, State], words: str
+) -> None:
+    found = list(judgements.rabbit(replace(GOOD_RABBIT, **changes), QUEUES))
+    assert states(found) == expected
+    assert words in " ".join(one.message for one in found)
+
+
+@pytest.mark.parametrize(
+    ("skew", "expected"),
+    [
+        (0.0, OK),
+        (2.0, OK),
+        (-2.1, DEGRADED),
+        (2.1, DEGRADED),
+        (30.0, DEGRADED),
+        (30.1, FAILED),
+        (-3_600, FAILED),
+    ],
+)
+def test_clocks_must_agree(skew: float, expected: State) -> None:
+    assert judgements.clock("database clock", "the database's", skew).state is expected
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "expected"), [(10_000, OK), (2_048, OK), (2_047, DEGRADED), (256, DEGRADED), (255, FAILED)]
+)
+def test_the_disk_must_have_room(megabytes: int, expected: State) -> None:
+    finding = judgements.disk(megabytes * 1024**2)
+    assert finding.state is expected
+    assert f"{megabytes:,} MB" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected", "words"),
+    [
+        (FileFacts(True, None), OK, "can be written to"),
+        (FileFacts(True, 0o600), OK, "owner's alone"),
+        (FileFacts(True, 0o640), FAILED, "mode 0640): chmod 600 it."),
+        (FileFacts(False, 0o600), FAILED, "give it to the user that the workers run as"),
+    ],
+)
+def test_the_state_folder_must_be_ours_alone(facts: FileFacts, expected: State, words: str) -> None:
+    finding = judgements.files(facts)
+    assert (finding.state, words in finding.message) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    ("production", "embedded", "sqlite", "expected", "words"),
+    [
+        (False, True, True, DEGRADED, "PRODUCTION is not 1"),
+        (True, False, False, OK, "PRODUCTION is 1."),
+        (
+            True,
+            True,
+            True,
+            OK,
+            "With the embedded broker and SQLite, everything has to run on this one machine.",
+        ),
+        (True, False, True, OK, "With SQLite, everything"),
+    ],
+)
+def test_it_says_whether_it_is_set_up_to_be_relied_on(
+    production: bool, embedded: bool, sqlite: bool, expected: State, words: str
+) -> None:
+    finding = judgements.production(is_production=production, embedded_broker=embedded, is_sqlite=sqlite)
+    assert (finding.state, words in finding.message) == (expected, True)
+
+
+def test_every_queue_needs_a_worker_and_the_one_that_is_missing_is_named() -> None:
+    queues = ["events", "batching", "delivery", "upkeep"]
+    found = list(judgements.workers({"events": ["ingest@b", "ingest@a"], "batching": ["upkeep@a"]}, queues))
+
+    assert [one.state for one in found] == [OK, OK, FAILED, FAILED]
+    assert [one.message for one in found] == [
+        "ingest@a, ingest@b listen.",
+        "upkeep@a listens.",
+        "No worker listens: start the delivery process.",
+        "No worker listens: start the upkeep process.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("last", "expected", "words"),
+    [
+        (NOW - 60, OK, "within the last minute"),
+        (NOW - 61, FAILED, "It last ran 61 s ago: restart beat"),
+        (None, FAILED, "It has never run: start beat"),
+    ],
+)
+def test_beat_must_be_alive(last: float | None, expected: State, words: str) -> None:
+    finding = judgements.pulse("batcher", last, NOW)
+    assert (finding.state, words in finding.message) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "words"),
+    [
+        (200, OK, "http://x answers."),
+        (503, FAILED, "(HTTP 503): start the collector process."),
+        (None, FAILED, "(ConnectionError): start the collector process."),
+    ],
+)
+def test_each_web_process_must_answer(status: int | None, expected: State, words: str) -> None:
+    finding = judgements.site(SiteFacts("collector", "http://x", status, "ConnectionError"))
+    assert (finding.state, words in finding.message) == (expected, True)
+
+
+@pytest.mark.parametrize(("status", "expected"), [(401, OK), (200, FAILED), (302, FAILED), (None, DEGRADED)])
+def test_flower_must_ask_strangers_for_a_password(status: int | None, expected: State) -> None:
+    assert (
+        judgements.flower_door(SiteFacts("flower", "http://x", status, "ConnectionError")).state is expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("is_good", "left", "expected", "words"),
+    [
+        (True, None, OK, "It works."),
+        (True, 14 * 86_400, OK, "It works."),
+        (True, 13.5 * 86_400, DEGRADED, "It ends in 13 days"),
+        (True, -5, DEGRADED, "It ends in 0 days"),
+        (None, None, DEGRADED, "way out to Pinterest"),
+        (False, 99 * 86_400, FAILED, "Give the integration a good token"),
+    ],
+)
+def test_a_token_must_be_taken_and_last(
+    is_good: bool | None, left: float | None, expected: State, words: str
+) -> None:
+    finding = judgements.token("int_1", is_good=is_good, sentence="It works.", expires_in_seconds=left)
+    assert (finding.check, finding.state, words in finding.message) == ("token of int_1", expected, True)
+
+
+def test_what_was_told_already_is_a_warning() -> None:
+    alert = Alert("breaker_open", "1", Severity.WARNING, "It is open.", NOW, NOW, NOW)
+
+    assert judgements.alerts([]).state is OK
+    assert judgements.alerts([alert]).state is DEGRADED
+    assert "It is open." in judgements.alerts([alert]).message
+
+
+def test_a_check_that_breaks_is_a_finding_without_the_errors_own_words() -> None:
+    finding = judgements.unknown("broker", ValueError("amqp://user:password@host"))
+    assert finding == Finding("broker", FAILED, "It could not be looked at (ValueError).")
+
+
+@pytest.mark.parametrize(
+    ("embedded", "words"), [(True, "`python -m worker run`"), (False, "BROKER_URL names")]
+)
+def test_a_broker_that_is_away_says_what_to_do(embedded: bool, words: str) -> None:
+    away = Finding("broker", FAILED, "The broker does not answer (ConnectionError).")
+    assert words in judgements.broker(away, embedded=embedded).message
+    there = Finding("broker", OK, "The broker answers.")
+    assert judgements.broker(there, embedded=embedded) is there

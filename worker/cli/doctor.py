@@ -1,0 +1,61 @@
+"""Say whether this host has all that it needs."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import click
+
+from worker import wiring
+from worker.settings import settings
+from worker.telemetry.checks import Finding, State, worst
+
+_MARKS = {State.OK: "ok  ", State.DEGRADED: "WARN", State.FAILED: "FAIL"}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines for people.")
+@click.option(
+    "--tokens/--no-tokens",
+    default=True,
+    show_default=True,
+    help="Try each integration's access token with one test event, which Pinterest checks and does not record.",
+)
+def doctor(as_json: bool, tokens: bool) -> None:
+    """Check everything that this host needs; status 1 where something has failed.
+
+    Broker settings, database, migrations, keys, clocks, disk, workers on each queue, beat, the web processes,
+    Flower and the access tokens are looked at; each line says what is wrong and what to do.
+    """
+    # The Celery app reads its settings when it is imported.
+    from worker.app import app
+    from worker.doctor.visit import Visit
+
+    visit = Visit(settings(), wiring.ledger(), app, wiring.free_bytes)
+    found = (
+        list(visit.findings(with_tokens=tokens))
+        if as_json
+        else list(_told(visit.findings(with_tokens=tokens)))
+    )
+    state = worst(found)
+    if as_json:
+        click.echo(json.dumps({"status": state.value, "checks": [asdict(one) for one in found]}, indent=1))
+    else:
+        click.echo(_summary(found))
+    sys.exit(1 if state is State.FAILED else 0)
+
+
+def _told(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Print each finding as soon as it is there: some take seconds."""
+    for one in findings:
+        click.echo(f"{_MARKS[one.state]}  {one.check}: {one.message}")
+        yield one
+
+
+def _summary(found: list[Finding]) -> str:
+    failed = sum(one.state is State.FAILED for one in found)
+    degraded = sum(one.state is State.DEGRADED for one in found)
+    if failed:
+        return f"{failed} of {len(found)} checks failed, {degraded} warn."
+    return f"All {len(found)} checks passed" + (f", {degraded} with a warning." if degraded else ".")

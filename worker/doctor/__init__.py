@@ -1,0 +1,1 @@
+"""Look at everything that a host needs, and say in words what to do."""

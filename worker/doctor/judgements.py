@@ -1,0 +1,218 @@
+"""Judge what was found out: each finding says what it is, and where something is wrong, what to do."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from worker.alerts.course import Alert
+from worker.doctor.facts import FileFacts, RabbitFacts, RedisFacts, SiteFacts
+from worker.telemetry.checks import Finding, State
+
+# Signatures allow five minutes and Pinterest ten; ticks of beat expire after one.
+SKEW_WARNING_SECONDS = 2.0
+SKEW_SECONDS = 30.0
+# The collector answers 503 below the lesser.
+LEAST_FREE_BYTES = 256 * 1024**2
+GOOD_FREE_BYTES = 2 * 1024**3
+SILENT_SECONDS = 60.0
+GOOD_MEMORY_SHARE = 0.8
+
+
+def broker(found: Finding, *, embedded: bool) -> Finding:
+    """Add to what was found of the broker what to do."""
+    if found.state is State.OK:
+        return found
+    advice = (
+        "It is the embedded one, which `python -m worker run` starts: run that, or name another in BROKER_URL."
+        if embedded
+        else "See whether the server that BROKER_URL names runs, and whether this machine may reach it."
+    )
+    return replace(found, message=f"{found.message} {advice}")
+
+
+def redis(facts: RedisFacts) -> Iterator[Finding]:
+    """Judge a Redis or Valkey: a broker must refuse what it cannot hold, and keep what it has."""
+    bounded = facts.maxmemory_bytes > 0
+    if facts.is_cluster:
+        yield _failed("broker", "It is a Redis Cluster, which Celery cannot use: name a single server.")
+    if facts.is_replica:
+        yield _failed("broker", "It is a replica, which takes no writes: name its primary.")
+    if facts.eviction_policy != "noeviction":
+        yield _failed(
+            "broker eviction",
+            f"maxmemory-policy is {facts.eviction_policy}: a full memory would throw queues away. "
+            "Set maxmemory-policy noeviction.",
+        )
+    else:
+        yield _ok("broker eviction", "maxmemory-policy is noeviction: nothing is thrown away.")
+    if bounded and facts.used_bytes > GOOD_MEMORY_SHARE * facts.maxmemory_bytes:
+        share = facts.used_bytes / facts.maxmemory_bytes
+        yield _degraded("broker memory", f"{share:.0%} of maxmemory is used: raise it, or see what fills it.")
+    yield _persistence(facts)
+    yield clock("broker clock", "the broker's", facts.time_skew_seconds)
+
+
+def _persistence(facts: RedisFacts) -> Finding:
+    if not facts.append_only:
+        return _degraded(
+            "broker persistence",
+            "The append-only file is off: a restart forgets every message, and each event then waits for the "
+            "sweeper. Set appendonly yes.",
+        )
+    if facts.append_only_failing:
+        return _failed(
+            "broker persistence", "The append-only file cannot be written: look at the broker's disk."
+        )
+    return _ok("broker persistence", "The append-only file is on.")
+
+
+def rabbit(facts: RabbitFacts, queues: Collection[str]) -> Iterator[Finding]:
+    """Judge a RabbitMQ: queues must be replicated, and publishing confirmed."""
+    if not facts.confirms:
+        yield _failed(
+            "broker confirms", "It does not confirm what is published: RabbitMQ 3.10 or newer does."
+        )
+    else:
+        yield _ok("broker confirms", f"RabbitMQ {facts.version} confirms what is published.")
+    wrong = sorted(name for name, is_quorum in facts.queues.items() if not is_quorum)
+    missing = sorted(set(queues) - facts.queues.keys())
+    if wrong:
+        yield _failed(
+            "broker queues",
+            f"Not a durable quorum queue: {', '.join(wrong)}. Stop the workers, delete it (no event is lost: "
+            "the ledger has them all), and start them again.",
+        )
+    elif missing:
+        yield _degraded("broker queues", f"Not there yet: {', '.join(missing)}. The first worker makes them.")
+    else:
+        yield _ok("broker queues", "Every queue is a durable quorum queue.")
+
+
+def clock(check: str, whose: str, skew_seconds: float) -> Finding:
+    """Judge by how much another clock is ahead of this machine's, or behind it."""
+    off = abs(skew_seconds)
+    direction = "ahead of" if skew_seconds > 0 else "behind"
+    words = f"{whose.capitalize()} clock is {off:.1f} s {direction} this machine's"
+    if off > SKEW_SECONDS:
+        return _failed(check, f"{words}: ticks and signatures would expire. Run an NTP client on both.")
+    if off > SKEW_WARNING_SECONDS:
+        return _degraded(check, f"{words}. Run an NTP client on both.")
+    return _ok(check, f"{whose.capitalize()} clock and this machine's agree.")
+
+
+def disk(free_bytes: int) -> Finding:
+    """Judge the room on the disk of the state folder."""
+    words = f"The disk of the state folder has {free_bytes / 1024**2:,.0f} MB left"
+    if free_bytes < LEAST_FREE_BYTES:
+        return _failed("disk", f"{words}: the collector answers 503. Make room.")
+    if free_bytes < GOOD_FREE_BYTES:
+        return _degraded("disk", f"{words}. Make room before the collector has to refuse events at 256 MB.")
+    return _ok("disk", f"{words}.")
+
+
+def files(facts: FileFacts) -> Finding:
+    """Judge the state folder."""
+    if not facts.is_writable:
+        return _failed(
+            "state folder", "It cannot be written to: give it to the user that the workers run as."
+        )
+    if facts.secrets_mode is not None and facts.secrets_mode & 0o077:
+        return _failed(
+            "state folder",
+            f"secrets.json can be read by others (mode {facts.secrets_mode:04o}): chmod 600 it.",
+        )
+    return _ok("state folder", "It can be written to, and its secrets are its owner's alone.")
+
+
+def production(*, is_production: bool, embedded_broker: bool, is_sqlite: bool) -> Finding:
+    """Judge whether this is set up to be relied on."""
+    if not is_production:
+        return _degraded(
+            "production",
+            "PRODUCTION is not 1: keys and tokens are made up where none is given, and lost with the state folder.",
+        )
+    if embedded_broker or is_sqlite:
+        what = " and ".join(
+            words for words, here in (("the embedded broker", embedded_broker), ("SQLite", is_sqlite)) if here
+        )
+        return _ok("production", f"PRODUCTION is 1. With {what}, everything has to run on this one machine.")
+    return _ok("production", "PRODUCTION is 1.")
+
+
+def workers(listening: Mapping[str, Sequence[str]], queues: Sequence[str]) -> Iterator[Finding]:
+    """Judge which workers listen to which queue."""
+    for queue in queues:
+        names = sorted(listening.get(queue, ()))
+        if names:
+            yield _ok(f"workers on {queue}", f"{', '.join(names)} listen{'s' * (len(names) == 1)}.")
+        else:
+            process = {"events": "ingest", "delivery": "delivery"}.get(queue, "upkeep")
+            yield _failed(f"workers on {queue}", f"No worker listens: start the {process} process.")
+
+
+def pulse(name: str, last: float | None, now: float) -> Finding:
+    """Judge when a part that beat drives ran last."""
+    check = f"the {name} runs"
+    if last is None:
+        return _failed(check, "It has never run: start beat and the upkeep worker.")
+    age = now - last
+    if age > SILENT_SECONDS:
+        return _failed(check, f"It last ran {age:,.0f} s ago: restart beat and the upkeep worker.")
+    return _ok(check, "It ran within the last minute, so beat and the upkeep worker are alive.")
+
+
+def site(facts: SiteFacts) -> Finding:
+    """Judge whether one of our own web processes answers."""
+    if facts.status == 200:
+        return _ok(facts.name, f"{facts.url} answers.")
+    what = f"HTTP {facts.status}" if facts.status else facts.trouble
+    return _failed(facts.name, f"{facts.url} does not answer well ({what}): start the {facts.name} process.")
+
+
+def flower_door(facts: SiteFacts) -> Finding:
+    """Judge what Flower answers to somebody without its password."""
+    if facts.status == 401:
+        return _ok("flower password", "Flower asks strangers for a password.")
+    if facts.status is None:
+        return _degraded("flower password", f"Whether Flower asks for one is unknown ({facts.trouble}).")
+    return _failed(
+        "flower password",
+        f"Flower lets strangers in (HTTP {facts.status}): start it with --conf=worker/flowerconfig.py.",
+    )
+
+
+def token(name: str, *, is_good: bool | None, sentence: str, expires_in_seconds: float | None) -> Finding:
+    """Judge an integration's access token; None means that nothing could be found out."""
+    check = f"token of {name}"
+    if is_good is False:
+        return _failed(check, f"{sentence} Give the integration a good token, from Ads Manager.")
+    if is_good is None:
+        return _degraded(check, f"{sentence} Look at this machine's way out to Pinterest.")
+    if expires_in_seconds is not None and expires_in_seconds < 14 * 86_400:
+        days = max(0, int(expires_in_seconds // 86_400))
+        return _degraded(check, f"{sentence} It ends in {days} days: make a new one in Ads Manager.")
+    return _ok(check, sentence)
+
+
+def alerts(firing: Sequence[Alert]) -> Finding:
+    """Judge by what was told already."""
+    if not firing:
+        return _ok("alerts", "Nothing is wrong that would be told.")
+    words = " ".join(one.summary for one in firing[:5])
+    return _degraded("alerts", f"{words} `GET /v1/admin/alerts` says what to do.")
+
+
+def unknown(check: str, error: BaseException) -> Finding:
+    """Say that a check could not be made; the error's own words may hold a password."""
+    return _failed(check, f"It could not be looked at ({type(error).__name__}).")
+
+
+def _ok(check: str, message: str) -> Finding:
+    return Finding(check, State.OK, message)
+
+
+def _degraded(check: str, message: str) -> Finding:
+    return Finding(check, State.DEGRADED, message)
+
+
+def _failed(check: str, message: str) -> Finding:
+    return Finding(check, State.FAILED, message)

@@ -1,0 +1,157 @@
+"""Look at everything that a host needs, one check after the other; none stops those after it."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import requests
+from celery import Celery
+from kombu import Connection
+
+from worker.doctor import brokers, judgements
+from worker.doctor.facts import FileFacts, SiteFacts
+from worker.events.times import parse_time
+from worker.ledger import accounts, alerts, heartbeats, integrations, sources, watching
+from worker.ledger.engine import Ledger
+from worker.ledger.integrations import Integration
+from worker.management.ui import trying
+from worker.settings import Settings
+from worker.telemetry import checks
+from worker.telemetry.checks import Finding, State
+
+ANSWER_SECONDS = 5.0
+MOST_INTEGRATIONS = 50
+
+
+class Visit:
+    """Hold what the checks ask; ``findings`` makes them."""
+
+    def __init__(
+        self, settings: Settings, ledger: Ledger, app: Celery, free_bytes: Callable[[], int]
+    ) -> None:
+        self._settings, self._ledger, self._app, self._free_bytes = settings, ledger, app, free_bytes
+        self._queues = [queue.name for queue in app.conf.task_queues]
+
+    def findings(self, *, with_tokens: bool) -> Iterator[Finding]:
+        """Yield what each check finds, in the order in which an operator would mend it."""
+        yield from self._safely("production", self._production)
+        yield from self._safely("state folder", self._folder)
+        ledger_is_good = True
+        for check in (checks.database, checks.migrations, checks.keys):
+            finding = check(self._ledger)
+            ledger_is_good = ledger_is_good and finding.state is State.OK
+            yield finding
+        if ledger_is_good:
+            yield from self._safely("database clock", self._database_clock)
+        yield from self._broker()
+        if ledger_is_good:
+            yield from self._safely("the batcher runs", self._pulses)
+        yield from self._sites()
+        if ledger_is_good and with_tokens:
+            yield from self._safely("tokens", self._tokens)
+        if ledger_is_good:
+            yield from self._safely("alerts", self._alerts)
+
+    def _safely(self, check: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+        try:
+            yield from look()
+        except Exception as error:  # noqa: BLE001 - a check that breaks is a finding, and hides none of the others
+            yield judgements.unknown(check, error)
+
+    def _production(self) -> Iterator[Finding]:
+        given = self._settings
+        yield judgements.production(
+            is_production=given.production,
+            embedded_broker=given.embedded_broker,
+            is_sqlite=self._ledger.is_sqlite,
+        )
+
+    def _folder(self) -> Iterator[Finding]:
+        var = self._settings.var
+        secrets = var / "secrets.json"
+        mode = secrets.stat().st_mode & 0o777 if secrets.exists() else None
+        yield judgements.files(FileFacts(os.access(var, os.W_OK | os.X_OK), mode))
+        yield judgements.disk(self._free_bytes())
+
+    def _database_clock(self) -> Iterator[Finding]:
+        before = time.time()
+        with self._ledger.read() as connection:
+            there = watching.server_time(connection)
+        if there is not None:
+            yield judgements.clock("database clock", "the database's", there - (before + time.time()) / 2)
+
+    def _broker(self) -> Iterator[Finding]:
+        found = checks.broker(self._connect)
+        yield judgements.broker(found, embedded=self._settings.embedded_broker)
+        if found.state is not State.OK:
+            return
+        yield from self._safely("broker settings", self._broker_settings)
+        yield from self._safely("workers", self._workers)
+
+    def _broker_settings(self) -> Iterator[Finding]:
+        with self._connect() as connection:
+            if self._settings.broker_url.startswith("amqp"):
+                facts = brokers.rabbit_facts(connection, self._queues)
+                yield from judgements.rabbit(facts, self._queues)
+            else:
+                yield from judgements.redis(brokers.redis_facts(connection))
+
+    def _workers(self) -> Iterator[Finding]:
+        with self._connect() as connection:
+            listening = brokers.listening(self._app, connection)
+        yield from judgements.workers(listening, self._queues)
+
+    def _connect(self) -> Connection:
+        return self._app.connection_for_write()
+
+    def _pulses(self) -> Iterator[Finding]:
+        with self._ledger.read() as connection:
+            last = heartbeats.last(connection)
+        for name in (heartbeats.BATCHER, heartbeats.SWEEPER):
+            yield judgements.pulse(name, last.get(name), time.time())
+
+    def _sites(self) -> Iterator[Finding]:
+        given = self._settings
+        for name, url, path in (
+            ("collector", given.collector_url, "/healthz"),
+            ("management", given.management_url, "/healthz"),
+            ("flower", given.flower_url, "/healthcheck"),
+        ):
+            yield judgements.site(ask(name, url, path))
+        yield judgements.flower_door(ask("flower", given.flower_url, "/workers"))
+
+    def _tokens(self) -> Iterator[Finding]:
+        with self._ledger.read() as connection:
+            known = [one for one in integrations.page(connection, MOST_INTEGRATIONS) if one.enabled]
+        for one in known:
+            yield from self._safely(f"token of {one.id}", lambda one=one: self._token(one))  # type: ignore[misc]
+
+    def _token(self, one: Integration) -> Iterator[Finding]:
+        with self._ledger.read() as connection:
+            token = accounts.token(connection, self._ledger.vault, one.credential_id)
+            source = sources.find(connection, one.source_id)
+        domain = next(iter(source.domains if source else ()), "example.com")
+        report = trying.try_out(
+            self._settings.pinterest_api_url, one.ad_account_id, token, domain, time.time()
+        )
+        marks = {finding.mark for finding in report.findings}
+        expires_at = parse_time(one.config.get("token_expires_at"))
+        yield judgements.token(
+            one.id,
+            is_good=False if "bad" in marks else None if "unknown" in marks else True,
+            sentence=report.sentence,
+            expires_in_seconds=None if expires_at is None else expires_at - time.time(),
+        )
+
+    def _alerts(self) -> Iterator[Finding]:
+        with self._ledger.read() as connection:
+            yield judgements.alerts(alerts.firing(connection))
+
+
+def ask(name: str, url: str, path: str) -> SiteFacts:
+    """Ask one of our own addresses, as somebody without any password."""
+    try:
+        answer = requests.get(url + path, timeout=ANSWER_SECONDS, allow_redirects=False)
+    except requests.RequestException as error:
+        return SiteFacts(name, url, None, type(error).__name__)
+    return SiteFacts(name, url, answer.status_code)
