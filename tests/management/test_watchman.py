@@ -26,8 +26,12 @@ def test_it_tells_of_a_beat_that_is_silent(ledger: Ledger) -> None:
             heartbeats.note(connection, name, NOW - 200)
     with receiving() as receiver:
         webhook = Webhook(receiver.url, "a-secret-of-the-tests", HERE)
-        assert watchman.stand_in(ledger, lambda: 10**12, webhook, lambda: NOW)
+        looks = [
+            watchman.stand_in(ledger, lambda: 10**12, webhook, lambda at=at: NOW + at) for at in (0, 30, 90)
+        ]
 
+    # Its own look counts as one, so that it does not look at every chance.
+    assert looks == [True, False, True]
     assert firing(ledger) == ["batcher_silent", "sweeper_silent"]
     assert len(receiver.bodies) == 2
 

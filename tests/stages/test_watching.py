@@ -177,7 +177,8 @@ def test_events_that_stopped_coming_are_told(ledger: Ledger) -> None:
 
 
 def test_silence_is_told_by_whoever_looks(ledger: Ledger) -> None:
-    assert watching.watch(ledger, lambda: ROOM, NOW, to_webhook=False) == [Change.FIRED, Change.FIRED]
+    told = [watching.watch(ledger, lambda: ROOM, NOW + seconds, to_webhook=False) for seconds in (0, 30, 60)]
+    assert told == [[], [], [Change.FIRED, Change.FIRED]]
     assert firing(ledger) == ["batcher_silent batcher", "sweeper_silent sweeper"]
 
 

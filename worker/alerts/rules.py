@@ -253,13 +253,14 @@ RULES = {
     "token_expiring": Rule(
         0.0, "Make a new access token in Ads Manager and give it to the integration, with its end.", _expiring
     ),
+    # A whole service that was just started needs a moment for its first run.
     "batcher_silent": Rule(
-        0.0,
+        60.0,
         "Restart beat and the upkeep worker: nothing is batched meanwhile, and nothing is lost.",
         _silent("batcher", "batcher_silent", "The batcher"),
     ),
     "sweeper_silent": Rule(
-        0.0,
+        60.0,
         "Restart beat and the upkeep worker: what was forgotten is not taken up meanwhile, and nothing is lost.",
         _silent("sweeper", "sweeper_silent", "The sweeper"),
     ),

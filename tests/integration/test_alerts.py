@@ -1,0 +1,77 @@
+"""A refused token and a beat that died are told by the running service, signed, and once."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.alerts.receiver import Receiver, receiving
+from tests.integration import stack as stacks
+from tests.integration.shop import Shop, Visitor
+from tests.integration.stack import Plan, Stack
+from tests.integration.waiting import until
+from worker.ledger import heartbeats
+from worker.signature import sign
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+
+SECRET = "a-secret-of-the-tests"
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    with receiving() as received:
+        yield received
+
+
+@pytest.fixture(scope="module")
+def stack(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    environment = {
+        "ALERT_WEBHOOK_URL": receiver.url,
+        "ALERT_WEBHOOK_SECRET": SECRET,
+        "ALERT_WEBHOOK_PRIVATE_HOSTS": "127.0.0.1",
+    }
+    with stacks.running(Plan(environment=environment), tmp_path_factory.mktemp("a")) as running:
+        yield running
+
+
+def _told(receiver: Receiver) -> list[tuple[str, str]]:
+    return [(one["change"], one["rule"]) for one in map(json.loads, receiver.bodies)]
+
+
+def test_a_refused_token_is_told_once_by_the_upkeep_worker(stack: Stack, receiver: Receiver) -> None:
+    shop = Shop(stack)
+    stack.sandbox.behave({"rules": [{"account": shop.account, "status": 401}]})
+    shop.send("/v1/t", {"event": "Signed Up", "messageId": "refused"}, Visitor())
+    until("it is told", lambda: ("fired", "token_refused") in _told(receiver), seconds=90)
+
+    index = _told(receiver).index(("fired", "token_refused"))
+    body, headers = receiver.bodies[index], receiver.headers[index]
+    assert headers["x-signature"] == sign(SECRET, headers["x-timestamp"], body)
+    assert json.loads(body)["subject"] == shop.account
+    assert "token_refused" in stack.log("upkeep")
+    (firing,) = stack.admin("GET", "/alerts")["firing"]
+    assert (firing["rule"], firing["subject"]) == ("token_refused", shop.account)
+    # The next look sees it as well, and says nothing.
+    until("somebody looked again", lambda: _watched_since(stack, time.time() - 5), seconds=60)
+    assert _told(receiver) == [("fired", "token_refused")]
+
+
+def test_a_beat_that_died_is_told_by_the_management_process(stack: Stack, receiver: Receiver) -> None:
+    stack.stop("beat")
+    # What the upkeep worker has queued still runs; from here on nobody has looked, or ticked, for long.
+    time.sleep(2)
+    with stack.ledger() as ledger, ledger.write() as connection:
+        for name in (heartbeats.BATCHER, heartbeats.SWEEPER, heartbeats.WATCH):
+            heartbeats.note(connection, name, time.time() - 600)
+    try:
+        until("it is told", lambda: ("fired", "batcher_silent") in _told(receiver), seconds=200)
+    finally:
+        stack.start("beat")
+    assert "batcher_silent" in stack.log("management")
+
+
+def _watched_since(stack: Stack, then: float) -> bool:
+    with stack.ledger() as ledger, ledger.read() as connection:
+        return heartbeats.last(connection)[heartbeats.WATCH] > then
