@@ -9,13 +9,15 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.shop_fixtures import chromium
 from tests.browser.stage import ACCOUNT, TOKEN, Stage, order, stage, track
-from worker.ledger import tallies
+from worker.ledger import rollups, sales, tallies
+from worker.ledger.sales import Sale
 from worker.ledger.tallies import SECONDS_AN_HOUR, Entry
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
 DESK, PHONE = {"width": 1180, "height": 800}, {"width": 390, "height": 844}
 
 TALLEST = 1_500
+SECONDS_A_DAY = 86_400
 
 PAGES = {
     "overview": "/",
@@ -24,6 +26,7 @@ PAGES = {
     "sources": "/sources",
     "events": "/events",
     "failed": "/failed",
+    "sales": "/sales",
     "quality": "/quality",
     "audit": "/audit",
     "access": "/access",
@@ -60,6 +63,8 @@ def _set_up(page: Page) -> None:
     page.get_by_label("ad_account_id").fill(ACCOUNT)
     page.get_by_label("access_token").fill("pina_example_token_of_the_shop")
     page.get_by_role("button", name="Save").click()
+    page.goto("/events")
+    page.get_by_role("button", name="Debug Demo shop").click()
 
 
 def _live(site: Stage) -> None:
@@ -84,14 +89,26 @@ def _live(site: Stage) -> None:
 
 
 def _past(site: Stage) -> None:
-    """Write down what was counted in the hours before."""
+    """Write down what was counted in the hours and days before."""
     now = time.time()
     for hours in range(1, 24):
         n = 40 + 35 * (hours % 7) + 12 * (hours % 3)
         counts = {tallies.DELIVERED: n, tallies.FILTERED: n // 6, tallies.FAILED: 9 * (hours in (5, 6))}
+        took = {2.0: n - n // 12, 5.0 + 30 * (hours in (5, 6)): n // 12}
         with site.ledger.write() as connection:
             entries = {Entry("", 1, "checkout", outcome): k for outcome, k in counts.items()}
             tallies.append(connection, tallies.Counter(entries), now - hours * SECONDS_AN_HOUR)
+            within = {(1, rollups.within(seconds)): k for seconds, k in took.items()}
+            rollups.append(connection, tallies.Counter(within), now - hours * SECONDS_AN_HOUR)
+    today = int(now // SECONDS_A_DAY)
+    with site.ledger.write() as connection:
+        for days in range(1, 6):
+            for name, n, value in (
+                ("checkout", 60 + 7 * days % 11, 84_950),
+                ("page_visit", 900 + 31 * days, 0),
+            ):
+                sold = Sale(today - days, "USD", value) if value else Sale(today - days)
+                sales.append(connection, [(1, name, sold)] * n)
 
 
 def _take(page: Page, folder: Path) -> None:
@@ -116,7 +133,6 @@ def _take(page: Page, folder: Path) -> None:
     page.goto("/search?q=ORD-003")
     picture("search")
     page.get_by_role("row").nth(1).get_by_role("link").click()
-    page.get_by_role("link", name="Open what is sent").click()
     picture("event")
     page.goto("/explain")
     page.get_by_role("button", name="Explain").click()
@@ -124,6 +140,10 @@ def _take(page: Page, folder: Path) -> None:
     page.goto("/failed")
     page.get_by_role("button", name="Retry all").click()
     picture("retry")
+    page.goto("/integrations")
+    page.get_by_role("link", name="Pinterest Conversions").click()
+    page.get_by_role("link", name="Delete this integration").click()
+    picture("delete-integration")
 
 
 if __name__ == "__main__":
