@@ -1,6 +1,7 @@
 """Brokers that a test may kill, because it started them."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+import redis
 from kombu import Connection
 from kombu.exceptions import KombuError
 
@@ -31,6 +33,9 @@ class Broker(Protocol):
     def start(self) -> None:
         """Start it again with what it kept on the disk; return once it answers."""
 
+    def wipe(self) -> None:
+        """Remove all that it kept on the disk, while it is down."""
+
 
 class EmbeddedValkey:
     """The stack's own Valkey, which comes back with its append-only file."""
@@ -43,6 +48,53 @@ class EmbeddedValkey:
 
     def start(self) -> None:
         start_broker(self._stack)
+
+    def wipe(self) -> None:
+        shutil.rmtree(self._stack.var / "valkey")
+
+
+class RedisServer:
+    """A Redis of the test's own, which writes down every command."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._port = free_port()
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        options = {
+            "port": self._port,
+            "bind": "127.0.0.1",
+            "dir": self._folder,
+            "appendonly": "yes",
+            "save": "",
+        }
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        with (self._folder / "output").open("ab") as output:
+            self._process = subprocess.Popen(
+                ["redis-server", *words], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        until("Redis answers", self._answers, 30, every=0.1)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def wipe(self) -> None:
+        shutil.rmtree(self._folder / "appendonlydir")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "output").read_text(errors="replace")[-2000:]
+        try:
+            with redis.Redis.from_url(self.url, socket_timeout=2) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
 
 
 class RabbitNode:
@@ -93,6 +145,9 @@ class RabbitNode:
             # The name is free once Erlang's name server has seen the connection end.
             time.sleep(0.5)
 
+    def wipe(self) -> None:
+        shutil.rmtree(self._folder / "data")
+
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self._folder / "output").read_text(errors="replace")[-2000:]
@@ -102,6 +157,19 @@ class RabbitNode:
         except (OSError, KombuError):
             return False
         return True
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[RedisServer]:
+    """Run a Redis for the time of a `with`; without the program the test is skipped."""
+    if shutil.which("redis-server") is None:
+        missing("redis-server is not there")
+    server = RedisServer(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
 
 
 @contextmanager

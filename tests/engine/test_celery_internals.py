@@ -84,6 +84,18 @@ def test_a_busy_worker_survives_the_death_of_its_broker(
         assert worker.process.poll() is None
 
 
+def test_a_worker_that_is_stopped_while_its_broker_is_away_ends_well(
+    mortal: tuple[ValkeyServer, Broker], tmp_path: Path
+) -> None:
+    server, broker = mortal
+    with running(Worker(broker, tmp_path / "worker", "-P", "threads", "-c", "1")) as worker:
+        server.stop()
+        assert wait_until(lambda: "Cannot connect" in worker.log()), worker.log()
+        assert worker.stop() == 0, worker.log()
+    server.start()
+    assert "Traceback" not in worker.log().partition("Cannot connect")[2]
+
+
 def test_what_cannot_be_run_is_reported_and_ends_nothing(broker: Broker, tmp_path: Path) -> None:
     """Name and id are logged, the body is not; the next message runs."""
     good = {"content_type": "application/json", "content_encoding": "utf-8"}
@@ -125,6 +137,18 @@ def test_a_worker_looks_for_its_broker_every_few_seconds_however_long_it_was_awa
     assert a_consumer(app).ensure_connected(connection) is ask.return_value
     assert ask.call_args.kwargs["interval_max"] == LONGEST_RECONNECT_PAUSE_SECONDS
     assert "interval_max" in inspect.signature(Connection._ensure_connection).parameters
+
+
+def test_a_shutdown_asks_nothing_of_a_connection_that_is_gone(app: Celery) -> None:
+    """Celery's steps do, now and then: the worker ends with status 1, which a supervisor takes for a crash."""
+    consumer = a_consumer(app)
+    consumer.blueprint = Mock()
+    consumer.connection = None
+    consumer.shutdown()
+    consumer.blueprint.shutdown.assert_not_called()
+    consumer.connection = Mock()
+    consumer.shutdown()
+    consumer.blueprint.shutdown.assert_called_once_with(consumer)
 
 
 class Waiting:

@@ -23,6 +23,7 @@ DIGESTS: dict[Any, str] = {
     Consumer.reset_rate_limits: "757b0c8da6e8",
     Consumer._schedule_bucket_request: "3437673ea83e",
     Consumer.ensure_connected: "3f79cf3bb6d6",
+    Consumer.shutdown: "a081dc7db4a9",
     Consumer.connect: "7ca359b806be",
     Consumer.create_task_handler: "292c5a681f10",
     Consumer.update_strategies: "3b6d9ae0872f",

@@ -217,6 +217,11 @@ class SteadyConsumer(Consumer):
             # What was not acknowledged is handed out again by the broker.
             log.warning("gathered_messages_not_flushed error=%r", error)
 
+    def shutdown(self) -> None:
+        """End well also while the broker is away: Celery would ask a connection that is gone for its errors."""
+        if self.connection is not None:
+            super().shutdown()
+
     def _run_loop_until(self, done: Callable[[], bool]) -> None:
         deadline = monotonic() + LAST_WORK_SECONDS
         while self.hub and not done() and monotonic() < deadline:

@@ -1,0 +1,95 @@
+"""Each of the three brokers is killed in mid-flight, and loses all that it knew: nothing is lost, and all goes on."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.brokers import Broker, EmbeddedValkey, rabbitmq_node, redis_server
+from tests.chaos.kill_storm import ENVIRONMENT
+from tests.integration import stack as stacks
+from tests.integration.shop import Shop
+from tests.integration.stack import Plan, Stack
+from tests.integration.waiting import until
+
+EVENTS = 400
+# Workers go on within this after the broker's return.
+BACK_SECONDS = 30.0
+# What was forgotten is found by a sweep: events after a minute at most, batches after half of that.
+FOUND_SECONDS = 120.0
+CONTEXT = {"page": {"url": "https://example.com/"}, "consent": {"advertising": True}}
+
+
+@dataclass(frozen=True)
+class Mortal:
+    """A stack on a broker that may be killed."""
+
+    stack: Stack
+    broker: Broker
+
+
+@pytest.fixture(
+    params=[
+        "valkey",
+        pytest.param("redis", marks=pytest.mark.services),
+        pytest.param("rabbitmq", marks=pytest.mark.services),
+    ]
+)
+def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mortal]:
+    with ExitStack() as held:
+        environment = dict(ENVIRONMENT)
+        broker: Broker | None = None
+        if request.param != "valkey":
+            lend = {"redis": redis_server, "rabbitmq": rabbitmq_node}[request.param]
+            server = held.enter_context(lend(tmp_path / "b"))
+            environment["BROKER_URL"], broker = server.url, server
+        plan = Plan(broker=request.param, environment=environment)
+        stack = held.enter_context(stacks.running(plan, tmp_path / "v", without=("flower",)))
+        yield Mortal(stack, broker or EmbeddedValkey(stack))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_broker_that_is_killed_or_loses_everything_costs_no_event(mortal: Mortal) -> None:
+    """Killed while events and batches are under way; then once more, and its files are gone, too."""
+    stack, shop = mortal.stack, Shop(mortal.stack)
+    stack.sandbox.behave({"rules": [{"account": shop.account, "latency_seconds": 1.0}]})
+    for round_, wipes in enumerate((False, True)):
+        _post(shop, f"before{round_}")
+        until("something is being sent", lambda: shop.standing()["in_flight"], 30)
+        mortal.broker.kill()
+        if wipes:
+            mortal.broker.wipe()
+        _post(shop, f"meanwhile{round_}")
+        time.sleep(3.0)
+        mortal.broker.start()
+        began = time.monotonic()
+        until(
+            "the workers answer", lambda: set(stack.workers) <= stack.ping(len(stack.workers)), BACK_SECONDS
+        )
+        back_seconds = time.monotonic() - began
+        _post(shop, f"after{round_}")
+        _await_all(shop, 3 * EVENTS * (round_ + 1))
+        done_seconds = time.monotonic() - began
+        what = "killed and wiped" if wipes else "killed"
+        times = f"workers answer after {back_seconds:.0f} s, all is delivered after {done_seconds:.0f} s"
+        print(f"\n{stack.plan.broker} {what}: {times}")
+    assert stack.command("books", "--audit").returncode == 0
+
+
+def _post(shop: Shop, name: str) -> None:
+    batch = [
+        {"type": "track", "event": "Signed Up", "messageId": f"{name}_{number}", "context": CONTEXT}
+        for number in range(EVENTS)
+    ]
+    assert shop.post("/v1/batch", {"batch": batch}).json() == {"success": True, "accepted": EVENTS}
+
+
+def _await_all(shop: Shop, count: int) -> None:
+    until("all are delivered", lambda: shop.standing() == {"delivered": count}, FOUND_SECONDS, every=0.5)
+    assert len(shop.copies()) == count
+    # A batch that was being sent was settled, broker or no broker: none was sent again for it.
+    assert set(shop.copies().values()) == {1}
