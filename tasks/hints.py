@@ -1,19 +1,19 @@
 """Send messages that name work; whatever is lost of them, the sweeper sends again."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 from celery import current_app
 
 from celeryconfig import DELIVERY, EVENTS
+from worker import logs
 from worker.engine import queues
 from worker.engine.publisher import publish_many
 from worker.engine.wire import PublishError
 from worker.ledger import measures
 from worker.wiring import meter
 
-log = logging.getLogger(__name__)
+log = logs.of(__name__)
 
 
 def deliver_batches(batch_ids: Sequence[int]) -> None:
@@ -41,7 +41,7 @@ def _queued(queue: str) -> int | None:
         with current_app.connection_for_write() as connection:
             return queues.states(connection, [queue])[0].messages
     except Exception as error:  # noqa: BLE001 - each transport has errors of its own, and none may stop a sweep
-        log.warning("queue_length_unknown queue=%s error=%s", queue, type(error).__name__)
+        log.warning("queue_length_unknown", queue=queue, error=type(error).__name__)
         return None
 
 
@@ -49,7 +49,7 @@ def _publish(task: str, args_list: Sequence[tuple[Any, ...]], queue: str) -> Non
     try:
         publish_many(current_app, task, args_list, queue)
     except PublishError as error:
-        log.warning("hints_not_published task=%s count=%d error=%s", task, len(args_list), error)
+        log.warning("hints_not_published", queue=queue, count=len(args_list), error=str(error))
         meter().count(measures.UNPUBLISHED, queue, len(args_list))
     else:
         meter().count(measures.PUBLISHED, queue, len(args_list))

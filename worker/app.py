@@ -6,10 +6,20 @@ from typing import Any
 from celery import Celery, signals
 
 import celeryconfig
+from worker import logs
 
 app = Celery("worker")
 # The module and not its name: by that Celery would first look into the folder that a command was called in.
 app.config_from_object(celeryconfig)
+
+
+# With a listener Celery sets up nothing by itself. The others come before it, and may have something to say.
+@signals.setup_logging.connect
+@signals.worker_init.connect
+@signals.beat_init.connect
+def set_up_logs(**_: Any) -> None:
+    """Let workers and beat write their logs, and Celery's own messages, in our form."""
+    logs.set_up()
 
 
 @signals.worker_init.connect

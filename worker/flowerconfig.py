@@ -4,10 +4,12 @@ import os
 from logging import getLogger
 
 import celeryconfig
+from worker import logs
 from worker.engine import flower_queues
 from worker.settings import settings
 
 _settings = settings()
+logs.set_up()
 
 address, port = os.environ.get("FLOWER_BIND", "127.0.0.1:5555").split(":")
 port = int(port)  # type: ignore[assignment]

@@ -110,6 +110,18 @@ def parse(environ: Mapping[str, str]) -> Settings:
     )
 
 
+def log_format(environ: Mapping[str, str]) -> str:
+    """Return how logs are to be written: json, text, or nothing for what fits where they go.
+
+    Raises:
+        SettingsError: it is none of these.
+    """
+    value = environ.get("LOG_FORMAT", "").strip().lower()
+    if value not in ("", "json", "text"):
+        raise SettingsError("LOG_FORMAT", f"must be json or text, not {value!r}.")
+    return value
+
+
 @cache
 def settings() -> Settings:
     """Return this process's settings; the environment is read on the first call."""

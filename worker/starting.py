@@ -1,15 +1,15 @@
 """Let no worker start on a ledger that it cannot read."""
 
-import logging
 import time
 from collections.abc import Callable
 
+from worker import logs
 from worker.ledger import migrate
 from worker.ledger.engine import Ledger, is_ledger_away
 from worker.ledger.migrate import MigrationsMissingError
 from worker.ledger.vault import SealError
 
-log = logging.getLogger(__name__)
+log = logs.of(__name__)
 
 PAUSE_SECONDS = 2.0
 
@@ -31,5 +31,5 @@ def await_ledger(ledger: Ledger, sleep: Callable[[float], None] = time.sleep) ->
         except Exception as error:
             if not is_ledger_away(error):
                 raise
-            log.warning("ledger_away waiting_seconds=%g error=%s", PAUSE_SECONDS, type(error).__name__)
+            log.warning("ledger_away", error=type(error).__name__)
             sleep(PAUSE_SECONDS)

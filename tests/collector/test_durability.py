@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 
 from tests.collector.conftest import CONSENT, KEY, SECRET, Clock, Collector
+from tests.logged import logged
 from worker.collector.app import create_app
 from worker.ledger import inbox
 from worker.ledger.engine import Ledger, LedgerBusyError
@@ -59,8 +60,9 @@ def test_a_publisher_that_fails_is_a_matter_for_the_log(
     collector = offering(ledger, tmp_path, offer)
     assert collector.send("/v1/p", {}).status_code == 200
     assert len(collector.kept()) == 1
-    [record] = caplog.records
-    assert record.getMessage().startswith("hint_failed events=1 error=RuntimeError at test_durability.py:")
+    [told] = logged(caplog)
+    assert (told["event"], told["events"]) == ("hint_failed", 1)
+    assert told["error"].startswith("RuntimeError at test_durability.py:")
     assert PRIVATE not in caplog.text
 
 
@@ -94,10 +96,9 @@ def test_what_nobody_expected_is_no_success_and_tells_nothing(
     _let_accept_raise(monkeypatch, error)
     response = collector.send("/v1/p", {"userId": PRIVATE})
     assert (response.status_code, response.json) == (500, BROKEN)
-    [record] = caplog.records
-    assert record.getMessage().startswith(
-        f"request_failed error={type(error).__name__} at test_durability.py:"
-    )
+    [told] = logged(caplog)
+    assert told["event"] == "request_failed"
+    assert told["error"].startswith(f"{type(error).__name__} at test_durability.py:")
     assert PRIVATE not in caplog.text
 
 

@@ -63,7 +63,7 @@ def test_bulks_are_filled_up_at_once_where_nothing_is_acknowledged(
         wait_until(lambda: len(worker.ids()) >= 1010)
         assert list(range(1010)) == sorted(worker.ids())
         assert len(worker.notes()) <= 30
-        assert wait_until(lambda: worker.log().count("task_unknown task='sample.unheard_of'") == 10)
+        assert wait_until(lambda: worker.log().count("unknown_task', 'task': 'sample.unheard_of'") == 10)
         assert wait_until(lambda: worker.log().count("message_unreadable") == 10)
         assert worker.stop() == 0
     assert valkey.depth() == 0

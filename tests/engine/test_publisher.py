@@ -100,7 +100,7 @@ def test_a_broker_that_is_away_or_hangs_holds_nobody_up(
     assert publisher.stats() == {"offered": 1200, "published": 0, "dropped": 1200, "queued": 0}
     assert sum(dropped) == 1200
     assert publisher.offer([1]) == 0
-    assert caplog.text.count("hints_dropping queue=q") == 1
+    assert caplog.text.count("hints_dropping") == 1
 
 
 def test_hints_flow_again_when_the_broker_is_back(
@@ -120,7 +120,7 @@ def test_hints_flow_again_when_the_broker_is_back(
     assert flushed(publisher)
     publisher.close()
     assert broker.depth() == 4
-    events = [record.getMessage().split()[0] for record in caplog.records]
+    events = [record.msg["event"] for record in caplog.records]
     assert events == ["hints_held_up", "hints_flowing"]
 
 

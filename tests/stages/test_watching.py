@@ -10,6 +10,7 @@ from sqlalchemy import insert, select, update
 
 from tests.alerts.receiver import receiving
 from tests.ledger.shop import ACCOUNT, NOW, accept, new, pend, place, write
+from tests.logged import logged
 from worker.alerts.course import CALM_SECONDS, Change
 from worker.alerts.webhook import GIVE_UP_SECONDS, Webhook
 from worker.ledger import accounts, alerts, heartbeats, inbox
@@ -70,9 +71,15 @@ def test_it_is_told_once_and_when_it_is_over(ledger: Ledger, caplog: pytest.LogC
         told = [watch(ledger, NOW + 30 * n) for n in range(4)]
     assert told == [[Change.FIRED], [], [], []]
     assert firing(ledger) == [f"token_refused {ACCOUNT}"]
-    assert [record.getMessage() for record in caplog.records] == [
-        f"alert rule=token_refused subject={ACCOUNT} change=fired severity=critical "
-        f"summary=Pinterest refuses ad account {ACCOUNT} (unauthorized): Token gone."
+    assert logged(caplog) == [
+        {
+            "event": "alert",
+            "rule": "token_refused",
+            "subject": ACCOUNT,
+            "change": "fired",
+            "severity": "critical",
+            "summary": f"Pinterest refuses ad account {ACCOUNT} (unauthorized): Token gone.",
+        }
     ]
 
     with ledger.write() as connection:
@@ -244,7 +251,7 @@ def test_a_notice_that_nobody_takes_for_a_day_is_given_up(
         assert tell(ledger, receiver.url, now + 10_000) == 0
     assert tries < 110
     assert now - NOW > GIVE_UP_SECONDS
-    assert "state=given_up" in caplog.text
+    assert logged(caplog)[-1]["state"] == "given_up"
 
 
 def test_two_processes_tell_a_notice_once(ledger: Ledger) -> None:

@@ -1,7 +1,6 @@
 """The collector's HTTP app."""
 
 import atexit
-import logging
 import sys
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from ipaddress import ip_network
 from flask import Flask, Response, request
 from sqlalchemy.exc import SQLAlchemyError
 
+from worker import logs
 from worker.collector import errors, measuring, script
 from worker.collector.gateway import LARGEST_BODY_BYTES, Gateway
 from worker.collector.intake import Offer
@@ -63,7 +63,7 @@ def create_app(
 
 def application() -> Flask:
     """Build the app from the environment, for gunicorn; what is missing stops the process with a sentence."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.set_up()
     try:
         return _from_environment()
     except (SettingsError, migrate.MigrationsMissingError, SealError) as error:

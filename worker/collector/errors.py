@@ -1,23 +1,22 @@
 """Refuse in one form, with a sentence, and tell nothing else."""
 
 import json
-import logging
-import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, g
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
+from worker import logs
 from worker.events.envelope import EnvelopeError
 from worker.ledger.engine import is_ledger_away
+from worker.logs import where
 
 LEDGER_RETRY_AFTER_SECONDS = 5
 
-log = logging.getLogger(__name__)
+log = logs.of(__name__)
 
 _HTTP_ERRORS = {
     400: ("BAD_REQUEST", "The request could not be read."),
@@ -61,13 +60,6 @@ def register(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
-def where(error: BaseException) -> str:
-    """Name an exception and the places it passed, without its text: that may quote what was being handled."""
-    frames = traceback.extract_tb(error.__traceback__)
-    places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-6:]))
-    return f"{type(error).__name__} at {places}"
-
-
 def note_rejected(code: str, events: int = 1) -> None:
     """Remember for the metrics why events of this request were not taken."""
     g.setdefault("rejected", Counter())[code] += events
@@ -106,12 +98,12 @@ def _http_error(error: HTTPException) -> Response:
 
 def _unexpected(error: Exception) -> Response:
     if is_ledger_away(error):
-        log.warning("ledger_away cause=%s", _cause(error))
+        log.warning("ledger_away", error=_cause(error))
         message = "The event could not be stored just now; send it again later."
         return _refused(
             RefusedError(503, "UNAVAILABLE", message, retry_after_seconds=LEDGER_RETRY_AFTER_SECONDS)
         )
-    log.error("request_failed error=%s", where(error))
+    log.error("request_failed", error=where(error))
     return _refused(RefusedError(500, "INTERNAL_ERROR", "The request failed here; nothing of it was taken."))
 
 

@@ -3,6 +3,8 @@
 import os
 import sys
 
+from worker import logs
+
 
 def whole(name: str, default: int, most: int) -> int:
     """Read a whole number from the environment; a wrong one stops the process with a sentence."""
@@ -38,6 +40,7 @@ limit_request_field_size = 16384
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
+logconfig_dict = logs.config()
 # X-Forwarded-For is read by the app, under TRUSTED_PROXIES; gunicorn must believe nobody.
 forwarded_allow_ips = ""
 # Two gunicorns on one machine would fight for the one default path.

@@ -1,12 +1,12 @@
 """Check events, seal them, and have them in the ledger before anybody is told so."""
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from worker import logs
 from worker.collector.cookies import new_id
-from worker.collector.errors import RefusedError, where
+from worker.collector.errors import RefusedError
 from worker.collector.visit import Visit
 from worker.events import json_text
 from worker.events.envelope import EnvelopeError, check_envelope
@@ -22,7 +22,7 @@ MOST_EVENTS = 500
 
 Offer = Callable[[Sequence[int]], int]
 
-log = logging.getLogger(__name__)
+log = logs.of(__name__)
 
 
 class TooLargeError(Exception):
@@ -95,7 +95,7 @@ def hint(offer: Offer, ids: Sequence[int]) -> None:
     try:
         offer(ids)
     except Exception as error:  # noqa: BLE001  # the events are taken, and the caller must hear so
-        log.error("hint_failed events=%d error=%s", len(ids), where(error))
+        log.error("hint_failed", events=len(ids), error=logs.where(error))
 
 
 def events_of(body: object) -> list[object]:

@@ -47,6 +47,8 @@ def _environment() -> dict[str, str]:
         environment |= {"PINTEREST_API_URL": environment["SANDBOX_URL"], "ALLOW_SANDBOX": "1"}
     # The demo speaks for a visitor whose address a proxy on this machine would forward.
     environment.setdefault("TRUSTED_PROXIES", "127.0.0.1")
+    # The processes' lines come through a pipe, and end where this one's do.
+    environment.setdefault("LOG_FORMAT", "text" if sys.stdout.isatty() else "json")
     environment["PYTHONUNBUFFERED"] = "1"
     return environment
 

@@ -12,11 +12,12 @@ from kombu.message import Message
 from kombu.transport.redis import Channel
 from kombu.utils.json import loads
 
+from worker import logs
 from worker.engine.hints import as_ids, gatherable_ids, stored_ids
 from worker.engine.kombu_internals import park_unreadable
 from worker.engine.wire import TaskMessages
 
-log = logging.getLogger(__name__)
+log = logs.of(__name__)
 
 # A bulk that is not full waits for those that run, but no longer than so many times its interval.
 MOST_INTERVALS = 10
@@ -85,7 +86,7 @@ class Bulk:
                 settle(message)
         except errors as error:
             # The rest would fail alike, and the broker hands all of them out anew.
-            log.warning("bulk_not_settled messages=%d error=%r", len(self._messages), error)
+            log.warning("bulk_not_settled", messages=len(self._messages), error=repr(error))
         finally:
             self._on_settled()
 

@@ -4,7 +4,6 @@ Everything below overrides something that Celery does not document. It is pinned
 ``tests/engine/test_drift.py`` says so when the source of one of the methods changes.
 """
 
-import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -19,10 +18,11 @@ from kombu import Connection
 from kombu.message import Message
 from kombu.utils.limits import TokenBucket
 
+from worker import logs
 from worker.engine.kombu_internals import guard_redis
 from worker.engine.refused import keep_refused
 
-log = logging.getLogger(__name__)
+log = logs.of(__name__)
 
 # A warm shutdown waits this long for what it hands over last; what is not done by then returns to the broker.
 LAST_WORK_SECONDS = 5.0
@@ -162,25 +162,25 @@ class SteadyConsumer(Consumer):
         return on_task_received
 
     def on_unknown_message(self, _body: Any, message: Message) -> None:
-        self._refuse("message_unknown", message)
+        self._refuse("no_task", message)
         signals.task_rejected.send(sender=self, message=message, exc=None)
 
     def on_unknown_task(self, _body: Any, message: Message, exc: Exception) -> None:
         name, task_id = _name_and_id(message)
-        self._refuse("task_unknown", message)
+        self._refuse("unknown_task", message)
         if self.event_dispatcher and task_id:
             self.event_dispatcher.send("task-failed", uuid=task_id, exception=f"NotRegistered({name!r})")
         signals.task_unknown.send(sender=self, message=message, exc=exc, name=name, id=task_id)
 
     def on_invalid_task(self, _body: Any, message: Message, exc: Exception) -> None:
-        self._refuse("task_invalid", message, exc)
+        self._refuse("invalid", message, exc)
         signals.task_rejected.send(sender=self, message=message, exc=exc)
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
-        self._refuse("message_undecodable", message, exc)
+        self._refuse("undecodable", message, exc)
         signals.task_rejected.send(sender=self, message=message, exc=exc)
 
-    def _refuse(self, event: str, message: Message, exc: Exception | None = None) -> None:
+    def _refuse(self, why: str, message: Message, exc: Exception | None = None) -> None:
         """Report a message by name and id, keep a copy of it beside its queue, and reject it.
 
         Celery logs the whole body and headers, and acknowledges what it cannot decode.
@@ -188,7 +188,9 @@ class SteadyConsumer(Consumer):
         name, task_id = _name_and_id(message)
         queue = (message.delivery_info or {}).get("routing_key")
         error, size = type(exc).__name__ if exc else None, len(message.body or b"")
-        log.error("%s task=%r id=%r queue=%r bytes=%d error=%s", event, name, task_id, queue, size, error)
+        log.error(
+            "message_refused", why=why, task=name, task_id=task_id, queue=queue, bytes=size, error=error
+        )
         if queue:
             keep_refused(self.app, queue, message)
         message.reject_log_error(log, self.connection_errors)
@@ -215,7 +217,7 @@ class SteadyConsumer(Consumer):
             self._run_loop_until(lambda: not any(gatherer.open_bulks for gatherer in self.gatherers))
         except self.connection_errors + self.channel_errors as error:
             # What was not acknowledged is handed out again by the broker.
-            log.warning("gathered_messages_not_flushed error=%r", error)
+            log.warning("gathered_messages_not_flushed", error=repr(error))
 
     def shutdown(self) -> None:
         """End well also while the broker is away: Celery would ask a connection that is gone for its errors."""

@@ -4,14 +4,15 @@ Everything below overrides something that kombu does not document. It is pinned 
 ``tests/engine/test_drift.py`` says so when the source of one of the methods changes.
 """
 
-import logging
 from functools import wraps
 from json import JSONDecodeError, dumps
 from typing import Any
 
 from kombu.transport.redis import Channel, Transport, get_redis_ConnectionError
 
-log = logging.getLogger(__name__)
+from worker import logs
+
+log = logs.of(__name__)
 
 # What is no message is kept on a list beside its queue, the newest of it, for whoever wants to know what it was.
 UNREADABLE_KEPT = 100
@@ -31,7 +32,7 @@ def unreadable_key(queue: str) -> str:
 
 def park_unreadable(channel: Any, queue: str, text: str) -> None:
     """Keep what no worker can read, and say so; it is in the queue no more."""
-    log.error("message_unreadable queue=%r characters=%d kept=%r", queue, len(text), unreadable_key(queue))
+    log.error("message_unreadable", queue=queue, characters=len(text), kept=unreadable_key(queue))
     keep_unreadable(channel, queue, text)
 
 

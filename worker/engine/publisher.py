@@ -1,6 +1,5 @@
 """Publish hints: many at once, and never in a caller's way."""
 
-import logging
 import os
 import threading
 import weakref
@@ -11,6 +10,7 @@ from typing import Any
 
 from celery import Celery
 
+from worker import logs
 from worker.engine.wire import (
     ANSWER_SECONDS,
     MESSAGES_AT_ONCE,
@@ -21,7 +21,7 @@ from worker.engine.wire import (
     open_line,
 )
 
-log = logging.getLogger(__name__)
+log = logs.of(__name__)
 
 LONGEST_PAUSE_SECONDS = 10.0
 
@@ -101,7 +101,7 @@ class HintPublisher:
         if taken < len(ids):
             self._on_dropped(len(ids) - taken)
         if first_drop:
-            log.warning("hints_dropping queue=%s limit=%d", self._queue_name, self._max_queued)
+            log.warning("hints_dropping", queue=self._queue_name, limit=self._max_queued)
         return taken
 
     def stats(self) -> dict[str, int]:
@@ -127,7 +127,7 @@ class HintPublisher:
             self._queued.clear()
         if left:
             self._on_dropped(left)
-            log.warning("hints_left_behind queue=%s count=%d", self._queue_name, left)
+            log.warning("hints_left_behind", queue=self._queue_name, count=left)
 
     def _start_thread_once(self) -> None:
         if self._thread is None and self._queued:
@@ -175,13 +175,13 @@ class HintPublisher:
                 self._failing = self._dropping = False
         self._on_published(len(ids))
         if recovered:
-            log.info("hints_flowing queue=%s dropped=%d", self._queue_name, self._dropped)
+            log.info("hints_flowing", queue=self._queue_name, dropped=self._dropped)
 
     def _note_trouble(self, error: Exception) -> None:
         with self._changed:
             first, self._failing = not self._failing, True
         if first:
-            log.warning("hints_held_up queue=%s error=%r", self._queue_name, error)
+            log.warning("hints_held_up", queue=self._queue_name, error=repr(error))
 
 
 def _ignore(_count: int) -> None:

@@ -1,15 +1,15 @@
 """The base of tasks whose retries the ledger holds."""
 
-import logging
 from math import inf
 from typing import Any
 
 from celery import Task
 from celery.exceptions import Reject, Retry
 
+from worker import logs
 from worker.settings import settings
 
-log = logging.getLogger(__name__)
+log = logs.of(__name__)
 
 # For brokers without a visibility timeout; RabbitMQ waits for 30 minutes before it hands out anew.
 DEFAULT_VISIBILITY_TIMEOUT_SECONDS = 300.0
@@ -93,8 +93,9 @@ class LedgerRetryTask(Task[Any, Any]):
         """Return whether the ledger holds the work, and in how many seconds a message should come."""
         try:
             due_seconds = self.put_off(exc, wanted_seconds)
-        except Exception:
-            log.exception("retry_not_in_ledger task=%s id=%s", self.name, self.request.id)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the message must not be let go of
+            where = logs.where(error)
+            log.error("retry_not_in_ledger", task=self.name, task_id=self.request.id, error=where)
             return False, min(wanted_seconds, self.longest_countdown_seconds)
         return True, inf if due_seconds is None else due_seconds
 
@@ -107,7 +108,7 @@ class LedgerRetryTask(Task[Any, Any]):
         except Reject as error:
             # Publishing failed, and Celery would let go of the message as well.
             reason, _ = error.args
-            log.warning("retry_not_published task=%s id=%s error=%r", self.name, self.request.id, reason)
+            log.warning("retry_not_published", task=self.name, task_id=self.request.id, error=repr(reason))
             if held:
                 raise Retry("the ledger holds it", exc=options["exc"]) from error
             raise Reject(reason, requeue=True) from error

@@ -7,6 +7,7 @@ import flask_smorest
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
+from worker import logs
 from worker.ledger import migrate
 from worker.ledger.engine import Ledger
 from worker.ledger.vault import SealError
@@ -62,6 +63,7 @@ def create_app(ledger: Ledger, settings: Settings) -> Flask:
 
 def application() -> Flask:
     """Make the app that the environment asks for; what is wrong stops the process with one sentence."""
+    logs.set_up()
     try:
         wanted = settings()
         ledger = Ledger(wanted.database_url, wanted.encryption_keys)

@@ -10,8 +10,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
+from worker import logs
 from worker.ledger.engine import LedgerBusyError, is_ledger_away
 from worker.management.fields import Part, Shape, Text
+
+log = logs.of(__name__)
 
 # Long enough for a database to come back, short enough for a person to wait.
 RETRY_AFTER_SECONDS = 5
@@ -88,6 +91,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(ApiError, _answer)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(IntegrityError, _lost_race)
+    # Flask's own line would quote the address that was asked for, and the exception's text.
+    app.log_exception = _log_unexpected  # type: ignore[method-assign]
     for kind in (LedgerBusyError, PoolTimeoutError, DBAPIError):
         app.register_error_handler(kind, _ledger_trouble)
 
@@ -115,6 +120,10 @@ def _ledger_trouble(error: Exception) -> Response:
         raise error
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return _answer(ApiError(503, "The ledger does not answer just now: try again.", headers=headers))
+
+
+def _log_unexpected(exc_info: Any) -> None:
+    log.error("request_failed", error=logs.where(exc_info[1]))
 
 
 def _sentences(messages: Any, path: str = "") -> Iterator[str]:

@@ -3,6 +3,8 @@
 import os
 from typing import Any
 
+from worker import logs
+
 bind = os.environ.get("MANAGEMENT_BIND", "127.0.0.1:8084")
 # People and their scripts call it, a few at a time; rates per token are counted per process.
 workers = 1
@@ -15,6 +17,7 @@ graceful_timeout = 20
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
+logconfig_dict = logs.config()
 forwarded_allow_ips = ""
 # Two gunicorns on one machine would fight for the one default path.
 control_socket_disable = True

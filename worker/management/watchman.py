@@ -1,17 +1,16 @@
 """Watch where beat or the upkeep worker do not: nobody else could tell that these are silent."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 
-from worker import wiring
+from worker import logs, wiring
 from worker.alerts.webhook import Webhook
 from worker.ledger import heartbeats
 from worker.ledger.engine import Ledger
 from worker.stages import watching
 
-log = logging.getLogger(__name__)
+log = logs.of(__name__)
 
 LOOK_SECONDS = 30.0
 # The upkeep worker watches every half a minute; later than this nobody does.
@@ -48,6 +47,6 @@ def _watch_for_ever() -> None:
         time.sleep(LOOK_SECONDS)
         try:
             stand_in(wiring.ledger(), wiring.free_bytes, wiring.webhook())
-        except Exception:
-            # A ledger that is away now is looked at again; the thread must outlive all of it.
-            log.exception("watchman_failed")
+        except Exception as error:  # noqa: BLE001 - the thread must outlive all of it
+            # A ledger that is away now is looked at again.
+            log.error("watchman_failed", error=logs.where(error))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from worker import logs
 from worker.ledger import accounts, batches, outages
 from worker.ledger.batches import LONGEST_WAIT_FOR_TOKEN_SECONDS, Member, Putoff, Started
 from worker.ledger.deliveries import PAYLOAD
@@ -13,6 +14,8 @@ from worker.stages.lanes import MOMENT_SECONDS
 from worker.stages.reaction import Reaction, pause, set_apart_risky, set_apart_unopened
 from worker.stages.sending import PostponedError, Sender
 from worker.stages.unknown import MAY_HAVE_ARRIVED, PARTLY_PROCESSED, at_risk
+
+log = logs.of(__name__)
 
 TOKEN_CANNOT_BE_OPENED = "The stored access token cannot be opened: is its key still in ENCRYPTION_KEY?"  # noqa: S105
 
@@ -88,6 +91,15 @@ def put_off(sender: Sender, postponed: PostponedError) -> float | None:
             unreadable=postponed.unreadable,
             reason_class=postponed.reason_class,
         )
+    )
+    log.info(
+        "batch_put_off",
+        batch_id=postponed.started.id,
+        ad_account=postponed.started.ad_account_id,
+        attempt=postponed.started.attempt,
+        reason_class=postponed.reason_class,
+        seconds=round(postponed.wait.seconds, 1),
+        held=held,
     )
     return postponed.wait.seconds if held and postponed.wait.stage == "celery" else None
 

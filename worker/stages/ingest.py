@@ -1,6 +1,5 @@
 """Turn inbox rows into deliveries."""
 
-import logging
 import random
 import time
 from collections import Counter
@@ -10,6 +9,7 @@ from typing import Any
 
 from sqlalchemy.exc import DataError, IntegrityError
 
+from worker import logs
 from worker.events import json_text
 from worker.events.identity import Visitor
 from worker.ledger import debugging, deliveries, inbox, tallies, visitors
@@ -26,7 +26,7 @@ from worker.stages.learning import Visitors
 from worker.stages.opened import Opened, open_rows
 from worker.stages.outcomes import to_deliveries
 
-log = logging.getLogger(__name__)
+log = logs.of(__name__)
 
 # Each lost race means that another worker got its event through, so this bounds trouble, not work.
 MOST_RACES = 50
@@ -70,7 +70,7 @@ def ingest(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
             middle = len(ids) // 2
             return ingest(ledger, ids[:middle]) + ingest(ledger, ids[middle:])
         reason = f"The ledger refused the event ({type(error).__name__})."
-        log.error("event_refused_by_ledger inbox_id=%d error=%s", ids[0], type(error).__name__)
+        log.error("event_refused_by_ledger", inbox_id=ids[0], error=type(error).__name__)
         with ledger.write() as connection:
             inbox.park(connection, ids[0], reason)
         return Counter()
@@ -84,7 +84,7 @@ def _ingest_in_time(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
         except Exception as error:
             if not is_ledger_away(error):
                 raise
-            log.warning("ledger_away events=%d error=%s", len(ids), type(error).__name__)
+            log.warning("ledger_away", events=len(ids), error=type(error).__name__)
             time.sleep(pause_seconds)
     return _ingest_in_races(ledger, ids)
 
@@ -145,7 +145,7 @@ def _map_all(
                 raise
             # A mistake of ours costs no event: the row stays, sealed and complete, until a version that can
             # map it. Only the kind of the exception is told: its text could hold what the visitor typed.
-            log.error("mapping_error inbox_id=%d error=%s", one.row.id, type(error).__name__)
+            log.error("mapping_error", inbox_id=one.row.id, error=logs.where(error))
             if one.row.id in mine:
                 work.parked[one.row.id] = f"The worker could not map the event ({type(error).__name__})."
     work.visitors = {
@@ -167,7 +167,7 @@ def _read_visitors(
             found[key], told_up_to[key] = Visitor.from_dict(body), body["told_up_to"]
         except (SealError, ValueError, KeyError, TypeError) as error:
             # What a visitor told earlier is out of reach, the event is not.
-            log.error("visitor_unreadable error=%s", type(error).__name__)
+            log.error("visitor_unreadable", error=type(error).__name__)
     return found, told_up_to
 
 

@@ -1,11 +1,11 @@
 """Turn the verdict on an answer into moves of the ledger."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from worker import logs
 from worker.ledger import accounts, audit, batches, families, measures
 from worker.ledger.batches import Ending, Member, Started, Try
 from worker.pinterest.backoff import Wait, next_wait
@@ -26,7 +26,7 @@ from worker.stages.blame import ACCOUNT_REFUSED, Blame, blame
 from worker.stages.sending import PostponedError, Sender
 from worker.stages.unknown import at_risk, wait_for_a_hand, without
 
-log = logging.getLogger(__name__)
+log = logs.of(__name__)
 
 ACTOR = "delivery"
 
@@ -82,8 +82,9 @@ class Reaction:
             )
         )
         if after.open_until is not None or started.is_probe:
-            word = "closed" if after.open_until is None else f"open for {after.open_until - now:.0f} s"
-            log.warning("breaker ad_account=%s state=%s", started.ad_account_id, word)
+            word = "closed" if after.open_until is None else "open"
+            seconds = round(after.open_until - now) if after.open_until is not None else 0
+            log.warning("breaker", ad_account=started.ad_account_id, state=word, seconds=seconds)
 
     def _settle(self, verdict: Settle) -> str:
         pairs = zip(self.everyone, verdict.results, strict=True)
@@ -189,7 +190,7 @@ def pause(sender: Sender, started: Started, reason_class: str, reason: str) -> s
         batches.again(connection, started, now, spent=False)
 
     sender.write(stop)
-    log.error("account_paused ad_account=%s class=%s", started.ad_account_id, reason_class)
+    log.error("account_paused", ad_account=started.ad_account_id, reason_class=str(reason_class))
     return "paused"
 
 
@@ -245,11 +246,11 @@ def _ended(one: Member, verdict: Again) -> Ending:
 
 def _log_settled(started: Started, delivered: int, failed: int, *, held: bool) -> None:
     log.info(
-        "batch_settled batch_id=%d ad_account=%s attempt=%d delivered=%d failed=%d held=%s",
-        started.id,
-        started.ad_account_id,
-        started.attempt,
-        delivered,
-        failed,
-        held,
+        "batch_settled",
+        batch_id=started.id,
+        ad_account=started.ad_account_id,
+        attempt=started.attempt,
+        delivered=delivered,
+        failed=failed,
+        held=held,
     )

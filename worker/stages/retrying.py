@@ -1,17 +1,17 @@
 """Send failed deliveries again, or give them up, in small steps: by hand, or by itself after an outage."""
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field, replace
 
+from worker import logs
 from worker.ledger import failures, outages
 from worker.ledger.engine import Ledger
 from worker.ledger.failures import ROWS_A_STEP, STALE_AFTER_SECONDS, Failure, Filter
 from worker.pinterest.verdict import ReasonClass
 from worker.stages.unknown import DEDUP_SECONDS
 
-log = logging.getLogger(__name__)
+log = logs.of(__name__)
 
 # A request of the Management API has to end while somebody waits for it.
 MOST_A_CALL = 10_000
@@ -139,7 +139,7 @@ def retry_outages(ledger: Ledger, now: float) -> int:
         if moved >= MOST_BY_ITSELF:
             break
     if moved:
-        log.info("retried_by_itself deliveries=%d", moved)
+        log.info("retried_by_itself", deliveries=moved)
     return moved
 
 

@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from worker import logs
 from worker.ledger import batches, upkeep
 from worker.ledger.batches import Try
 from worker.ledger.engine import Ledger
 from worker.pinterest.verdict import ReasonClass
 from worker.stages.unknown import at_risk, wait_for_a_hand, without
+
+log = logs.of(__name__)
 
 # Hints come right after the commit; what still waits after this was forgotten.
 GRACE_SECONDS = 5.0
@@ -55,7 +58,9 @@ def _take_back(ledger: Ledger, hints: Hints, now: float) -> int:
             parts = _take_one_back(connection, batch_id, now)
         if parts:
             hints.batches(parts)
-        taken += parts is not None
+        if parts is not None:
+            taken += 1
+            log.warning("batch_taken_back", batch_id=batch_id, parts=len(parts))
     return taken
 
 

@@ -1,11 +1,11 @@
 """Look at what may be wrong, and tell of each thing once when it begins and once when it is over."""
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sqlalchemy import Connection
 
+from worker import logs
 from worker.alerts import rules, volume
 from worker.alerts.course import Alert, Change, step
 from worker.alerts.rules import Seen
@@ -16,7 +16,7 @@ from worker.ledger.engine import Ledger
 from worker.ledger.tallies import SECONDS_AN_HOUR
 from worker.stages import looking
 
-log = logging.getLogger(__name__)
+log = logs.of(__name__)
 
 # Above the webhook's deadline, so that no second process tells the same meanwhile.
 LEASE_SECONDS = 60.0
@@ -98,7 +98,7 @@ def _put_off(connection: Connection, notice: Notice, trouble: str, now: float) -
     again_at = None if now - notice.at > GIVE_UP_SECONDS else now + wait_seconds(attempts)
     alerts.not_told(connection, notice, now, again_at=again_at)
     word = "given_up" if again_at is None else "put_off"
-    log.error("alert_webhook notice=%d state=%s attempts=%d error=%s", notice.id, word, attempts, trouble)
+    log.error("alert_webhook", notice=notice.id, state=word, attempts=attempts, error=trouble)
 
 
 def _follow(
@@ -119,8 +119,12 @@ def _follow(
             alerts.announce(connection, one, change, now, to_webhook=to_webhook)
     for one, change in told:
         log.warning(
-            "alert rule=%s subject=%s change=%s severity=%s summary=%s",
-            *(one.rule, one.subject, change, one.severity, one.summary),
+            "alert",
+            rule=one.rule,
+            subject=one.subject,
+            change=str(change),
+            severity=str(one.severity),
+            summary=one.summary,
         )
     return [change for _, change in told]
 

@@ -5,15 +5,15 @@ of it. A process that is killed loses what it counted since the last write; what
 the transaction that it belongs to.
 """
 
-import logging
 import threading
 from collections.abc import Callable
 
+from worker import logs
 from worker.ledger import measures
 from worker.ledger.engine import Ledger
 from worker.ledger.measures import Histogram, Measured
 
-log = logging.getLogger(__name__)
+log = logs.of(__name__)
 
 WRITE_SECONDS = 5.0
 
@@ -79,5 +79,5 @@ class MeterWriter:
             self._failing = False
         except Exception as error:  # noqa: BLE001 - the thread must outlive a database that is away
             if not self._failing:
-                log.warning("measures_not_written error=%s", type(error).__name__)
+                log.warning("measures_not_written", error=type(error).__name__)
             self._failing = True

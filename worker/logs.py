@@ -1,0 +1,157 @@
+"""Write logs: one event a line with its fields, as JSON for machines or readable on a terminal.
+
+``log = logs.of(__name__)`` and ``log.info("batch_settled", batch_id=7)``: the event's name never changes, ids
+are fields, and a value is never a person's. ``docs/logs.md`` lists them all.
+"""
+
+import logging
+import logging.config
+import os
+import sys
+import traceback
+from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+from structlog.typing import Processor
+
+from worker.settings import SettingsError, log_format
+
+Fields = MutableMapping[str, Any]
+
+# What Celery, gunicorn and other libraries say in words of their own.
+LIBRARY_MESSAGE = "library_message"
+TASK_FAILED = "task_failed"
+
+# Behind these words gunicorn and Flask quote the address that was asked for, or who asked.
+_QUOTING = ("Invalid request", "Error handling request", "Exception on")
+
+structlog.configure(
+    processors=[
+        structlog.stdlib.filter_by_level,
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)
+
+
+def of(name: str) -> structlog.stdlib.BoundLogger:
+    """Return the logger of a module."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
+
+
+def set_up() -> None:
+    """Let this process write its logs, those of its libraries too, to its standard error."""
+    logging.config.dictConfig(config())
+
+
+def config() -> dict[str, Any]:
+    """Return what the standard library's logging is to be set up with.
+
+    Raises:
+        SystemExit: with a sentence, where LOG_FORMAT is wrong.
+    """
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": formatter, "kind": _kind(os.environ)}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"level": "WARNING", "handlers": ["stderr"]},
+        "loggers": {
+            "worker": {"level": "INFO"},
+            "tasks": {"level": "INFO"},
+            # gunicorn brings a handler of its own, which this takes away.
+            "gunicorn.error": {"level": "WARNING", "handlers": [], "propagate": True},
+        },
+    }
+
+
+def formatter(kind: str) -> logging.Formatter:
+    """Return what turns records, our own and those of libraries, into lines of a kind."""
+    lines: list[Processor] = [_as_json] if kind == "json" else [_short, _console(kind)]
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[_of_a_library], processors=[_complete, *lines], keep_exc_info=False
+    )
+
+
+def where(error: BaseException) -> str:
+    """Name an exception and the places it passed, without its text: that may quote what was being handled."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-6:]))
+    return f"{type(error).__name__} at {places}" if places else type(error).__name__
+
+
+def _kind(environ: Mapping[str, str]) -> str:
+    try:
+        asked = log_format(environ)
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None
+    is_terminal = sys.stderr.isatty()
+    if asked == "json" or not (asked or is_terminal):
+        return "json"
+    return "colours" if is_terminal else "text"
+
+
+def _console(kind: str) -> Processor:
+    return structlog.dev.ConsoleRenderer(colors=kind == "colours", pad_event_to=24, sort_keys=False)
+
+
+def _of_a_library(_logger: object, _method: str, fields: Fields) -> Fields:
+    """Give what a library says a fixed name, and keep out of it what it quotes."""
+    record: logging.LogRecord = fields["_record"]
+    error = _error_of(fields)
+    data = getattr(record, "data", None)
+    if record.name == "celery.app.trace" and error is not None and isinstance(data, dict):
+        named = {"event": TASK_FAILED, "task": data.get("name"), "task_id": data.get("id")}
+        return {**fields, **named}
+    return {**fields, "event": LIBRARY_MESSAGE, "text": _without_quotes(fields["event"], error)}
+
+
+def _without_quotes(text: str, error: BaseException | None) -> str:
+    for words in _QUOTING:
+        if text.startswith(words):
+            return words
+    # Its name and place are told anyway; its text may hold what was being handled.
+    for quoted in (repr(error), str(error)) if error is not None else ():
+        text = text.replace(quoted, type(error).__name__) if quoted else text
+    lines = text.strip().splitlines()
+    return lines[0][:500] if lines else ""
+
+
+def _error_of(fields: Fields) -> BaseException | None:
+    given = fields.get("exc_info")
+    if given is True:
+        given = sys.exc_info()
+    error = given[1] if isinstance(given, tuple) else given
+    return error if isinstance(error, BaseException) else None
+
+
+def _complete(_logger: object, _method: str, fields: Fields) -> Fields:
+    """Put time, level, event and logger before the fields, and an exception's place for its text."""
+    record: logging.LogRecord = fields["_record"]
+    at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    error = _error_of(fields)
+    hidden = ("event", "exc_info", "stack_info", "_record", "_from_structlog")
+    return {
+        "timestamp": at.replace("+00:00", "Z"),
+        "level": record.levelname.lower(),
+        "event": fields["event"],
+        "logger": record.name,
+        **{name: value for name, value in fields.items() if name not in hidden},
+        **({"error": where(error)} if error is not None else {}),
+    }
+
+
+def _short(_logger: object, _method: str, fields: Fields) -> Fields:
+    # On a terminal the event says where it comes from.
+    return {name: value for name, value in fields.items() if name != "logger"}
+
+
+def _as_json(_logger: object, _method: str, fields: Fields) -> str:
+    return orjson.dumps(fields, default=str).decode()
