@@ -15,7 +15,7 @@ app.config_from_object(celeryconfig)
 
 # With a listener Celery sets up nothing by itself. The others come before it, and may have something to say.
 @signals.setup_logging.connect
-@signals.worker_init.connect
+@signals.celeryd_init.connect
 @signals.beat_init.connect
 def set_up_logs(**_: Any) -> None:
     """Let workers and beat write their logs, and Celery's own messages, in our form."""

@@ -49,6 +49,7 @@ def of(name: str) -> structlog.stdlib.BoundLogger:
 def set_up() -> None:
     """Let this process write its logs, those of its libraries too, to its standard error."""
     logging.config.dictConfig(config())
+    logging.captureWarnings(True)
 
 
 def config() -> dict[str, Any]:

@@ -39,5 +39,18 @@ def test_a_delivery_by_live_processes_reaches_the_metrics_of_collector_and_manag
             lambda url=url: _value(url, "signal_deliveries_pending", ad_account=shop.account) == 0,
         )
         assert _value(url, "signal_events_accepted_total") >= 1
+    assert shop.post("/v1/t", {"event": ""}).status_code == 400
+    duration = "signal_pinterest_request_duration_seconds_count"
+    for url in urls:
+        # What each process gathers reaches the ledger within some seconds.
+        for name, labels in (
+            (duration, {"status": "2xx"}),
+            ("signal_batch_events_count", {}),
+            ("signal_messages_published_total", {"queue": "events"}),
+            ("signal_messages_published_total", {"queue": "delivery"}),
+            ("signal_events_rejected_total", {"reason": "invalid_event"}),
+            ("signal_collector_request_duration_seconds_count", {}),
+        ):
+            until(f"{url} shows {name} {labels}", lambda u=url, n=name, by=labels: _value(u, n, **by) >= 1)
     for url in urls:
         assert requests.get(f"{url}/readyz", timeout=15).json()["status"] == "ok"

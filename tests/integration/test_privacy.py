@@ -2,65 +2,44 @@
 
 import json
 import re
-from typing import Any
 from urllib.parse import quote
 
 import requests
 
-from tests.integration.shop import CONSENT, Shop, Visitor
+from tests.integration.canary import (
+    EMAIL,
+    PHONE,
+    TOKEN,
+    TRAITS,
+    VISITOR,
+    assert_nothing_is_kept,
+    context_of,
+    flower_pages,
+    found_in,
+)
+from tests.integration.shop import Shop
 from tests.integration.stack import Stack
 from tests.integration.waiting import until
-
-EMAIL = "kanarie.vogel@example.org"
-PHONE = "+49 151 23456789"
-TOKEN = "pina_canary_access_token_7f3a"
-VISITOR = Visitor(ip="203.0.113.77", user_agent="KanarienBrowser/9.9 (Vogelkaefig)")
-TRAITS = {
-    "email": EMAIL,
-    "phone": PHONE,
-    "firstName": "Kanarienfrieda",
-    "lastName": "Vogelsanger",
-    "city": "Vogelhausen",
-    "postalCode": "98765-KV",
-    "birthday": "1987-06-05",
-    "advertisingId": "cafecafe-1234-4abc-9def-0123456789ab",
-}
-PERSONAL = (
-    *TRAITS.values(),
-    "15123456789",
-    VISITOR.ip,
-    VISITOR.user_agent,
-    VISITOR.dfid,
-    TOKEN,
-    quote(EMAIL),
-    "kanarie.vogel",
-    "customer-of-the-canary",
-    "ORD-canary-4711",
-)
-
-
-def _context(url: str = "https://example.com/p") -> dict[str, Any]:
-    return {"page": {"url": url}, "consent": CONSENT}
 
 
 def _send_everything(shop: Shop) -> None:
     """Tell personal data on every way in, in good events and bad ones."""
     identify = {"userId": "customer-of-the-canary", "traits": TRAITS}
-    leaking = _context(f"https://example.com/account?email={quote(EMAIL)}&phone={quote(PHONE)}")
+    leaking = context_of(f"https://example.com/account?email={quote(EMAIL)}&phone={quote(PHONE)}")
     order = {"order_id": "ORD-canary-4711", "total": 10, "currency": "EUR", "email": EMAIL}
     for path, call in (
-        ("/v1/i", identify | {"context": _context()}),
+        ("/v1/i", identify | {"context": context_of()}),
         ("/v1/p", {"context": leaking, "userId": "customer-of-the-canary"}),
-        ("/v1/t", {"event": "Order Completed", "properties": order, "context": _context()}),
-        ("/v1/t", {"event": "Order Completed", "properties": {"email": EMAIL}, "context": _context()}),
-        ("/v1/t", {"event": "Products Searched", "properties": {"query": EMAIL}, "context": _context()}),
-        ("/v1/g", {"groupId": "g", "traits": TRAITS, "context": _context()}),
+        ("/v1/t", {"event": "Order Completed", "properties": order, "context": context_of()}),
+        ("/v1/t", {"event": "Order Completed", "properties": {"email": EMAIL}, "context": context_of()}),
+        ("/v1/t", {"event": "Products Searched", "properties": {"query": EMAIL}, "context": context_of()}),
+        ("/v1/g", {"groupId": "g", "traits": TRAITS, "context": context_of()}),
     ):
         assert shop.post(path, call, VISITOR).status_code == 200
     bad = [
         {"type": "wave", "traits": TRAITS},
         {"type": "track", "event": "", "properties": TRAITS},
-        {"type": "page", "timestamp": EMAIL, "context": _context()},
+        {"type": "page", "timestamp": EMAIL, "context": context_of()},
         {"type": "page", "anonymousId": EMAIL * 20},
         {"type": "page", "context": leaking},
     ]
@@ -70,33 +49,6 @@ def _send_everything(shop: Shop) -> None:
     stranger = {"Authorization": f"Bearer {EMAIL}"}
     url = f"{shop.stack.collector_url}/v1/t?email={quote(EMAIL)}"
     assert requests.post(url, json=bad, headers=stranger, timeout=10).status_code == 401
-
-
-def _found_in(text: bytes) -> list[str]:
-    lowered = text.lower()
-    return [word for word in PERSONAL if word.lower().encode() in lowered]
-
-
-def _flower_pages(stack: Stack) -> dict[str, bytes]:
-    """Fetch all that Flower shows of workers, tasks and broker."""
-    with requests.Session() as session:
-        session.auth = tuple(stack.settings.flower_basic_auth.split(":", 1))  # type: ignore[assignment]
-
-        def page(path: str) -> bytes:
-            answer = session.get(f"{stack.flower_url}{path}", timeout=20)
-            assert answer.status_code == 200, (path, answer.status_code)
-            return answer.content
-
-        tasks = json.loads(page("/api/tasks?limit=2000"))
-        workers = json.loads(page("/api/workers?refresh=1"))
-        details = [task for task, told in tasks.items() if told["name"] != "tasks.batching.group_pending"]
-        paths = ["/", "/workers?json=1", "/tasks", "/broker", "/metrics", "/api/tasks", "/api/queues/length"]
-        paths += [f"/worker/{name}" for name in workers] + [f"/task/{task}" for task in details[:40]]
-        assert {told["name"] for told in tasks.values()} >= {
-            "tasks.ingest.process_event",
-            "tasks.delivery.deliver_batch",
-        }
-        return {path: page(path) for path in paths} | {"tasks": json.dumps(tasks).encode()}
 
 
 def test_personal_data_shows_in_no_log_in_no_page_of_flower_and_in_no_file(stack: Stack) -> None:
@@ -112,33 +64,13 @@ def test_personal_data_shows_in_no_log_in_no_page_of_flower_and_in_no_file(stack
     assert EMAIL not in received
     assert re.search(r'"em": \["[0-9a-f]{64}"\]', received)
 
-    for path, content in _flower_pages(stack).items():
-        assert (path, []) == (path, _found_in(content))
-    for file in sorted(stack.var.rglob("*")):
-        if file.is_file():
-            assert (file.name, []) == (file.name, _found_in(file.read_bytes()))
-            assert shop.key.encode() not in file.read_bytes() or file.name.startswith("signal.db")
-    for url in (stack.collector_url, stack.management_url):
-        for path in ("/metrics", "/readyz"):
-            assert (path, []) == (path, _found_in(requests.get(url + path, timeout=15).content))
+    for path, content in flower_pages(stack).items():
+        assert (path, []) == (path, found_in(content))
+    assert_nothing_is_kept(stack)
+    for name in stack.running:
+        assert shop.key not in stack.log(name)
     failed = stack.command("failed", "list")
-    assert (failed.returncode, []) == (0, _found_in(failed.stdout.encode()))
-
-
-def test_the_database_holds_personal_data_only_sealed(stack: Stack) -> None:
-    if stack.plan.database != "postgresql":
-        return
-    from worker.ledger.schema import metadata
-
-    with stack.ledger() as ledger, ledger.read() as connection:
-        for table in metadata.sorted_tables:
-            for row in connection.execute(table.select()):
-                text = b" ".join(_bytes(value) for value in row)
-                assert (table.name, []) == (table.name, _found_in(text))
-
-
-def _bytes(value: object) -> bytes:
-    return bytes(value) if isinstance(value, bytes | memoryview) else str(value).encode()
+    assert (failed.returncode, []) == (0, found_in(failed.stdout.encode()))
 
 
 def _ended(shop: Shop) -> bool:
@@ -148,18 +80,18 @@ def _ended(shop: Shop) -> bool:
 
 def test_explaining_prints_no_personal_data_unless_asked(stack: Stack) -> None:
     events = [
-        {"type": "identify", "traits": TRAITS, "context": _context()},
+        {"type": "identify", "traits": TRAITS, "context": context_of()},
         {
             "type": "track",
             "event": "Products Searched",
             "properties": {"query": EMAIL, "email": EMAIL},
-            "context": _context(f"https://example.com/?email={EMAIL}"),
+            "context": context_of(f"https://example.com/?email={EMAIL}"),
         },
     ]
     body = json.dumps({"batch": events})
     done = stack.command("explain", "--ip", VISITOR.ip, "--user-agent", VISITOR.user_agent, stdin=body)
     assert (done.returncode, done.stderr) == (0, "")
-    assert _found_in(done.stdout.encode()) == []
+    assert found_in(done.stdout.encode()) == []
 
 
 def test_no_refusal_repeats_what_was_sent_nor_writes_it_into_a_log(stack: Stack) -> None:
@@ -196,6 +128,6 @@ def test_no_refusal_repeats_what_was_sent_nor_writes_it_into_a_log(stack: Stack)
             answer = requests.request(method, url + path, json=body, headers=headers, timeout=15)
             assert 400 <= answer.status_code < 500, (method, path, answer.status_code)
             said = answer.content + str(answer.headers).encode()
-            assert (method, path, []) == (method, path, _found_in(said))
+            assert (method, path, []) == (method, path, found_in(said))
     for name in stack.running:
-        assert (name, []) == (name, _found_in(stack.log(name).encode()))
+        assert (name, []) == (name, found_in(stack.log(name).encode()))

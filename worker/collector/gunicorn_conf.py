@@ -20,7 +20,7 @@ bind = os.environ.get("COLLECTOR_BIND", "127.0.0.1:8080")
 # PostgreSQL more processes use more cores. Rates per key are counted per process.
 workers = whole("COLLECTOR_WORKERS", 1, most=64)
 threads = whole("COLLECTOR_THREADS", 8, most=64)
-worker_class = "gthread"
+worker_class = "worker.gunicorn_worker.QuietWorker"
 
 # Each worker opens its own database and broker connections: those opened before a fork would be shared.
 preload_app = False

@@ -9,7 +9,7 @@ bind = os.environ.get("MANAGEMENT_BIND", "127.0.0.1:8084")
 # People and their scripts call it, a few at a time; rates per token are counted per process.
 workers = 1
 threads = 8
-worker_class = "gthread"
+worker_class = "worker.gunicorn_worker.QuietWorker"
 preload_app = False
 keepalive = 15
 timeout = 60

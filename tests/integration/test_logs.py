@@ -1,0 +1,29 @@
+"""Every process writes one event a line, under names that the documents list."""
+
+import json
+import re
+from pathlib import Path
+
+from tests.integration.shop import Shop, Visitor
+from tests.integration.stack import BROKER, Stack
+from tests.integration.waiting import until
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_line_of_every_process_is_an_event_in_json(stack: Stack) -> None:
+    shop = Shop(stack)
+    failing = {"error_message": "missing email", "positions": [0]}
+    stack.sandbox.behave({"rules": [{"account": shop.account, "times": 1, "fail_events": failing}]})
+    shop.send("/v1/p", {}, Visitor())
+    until("it has its end", lambda: shop.standing()["failed"] == 1)
+
+    listed = set(re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs/logs.md").read_text(), re.MULTILINE))
+    seen: dict[str, list[dict[str, object]]] = {}
+    for name in set(stack.running) - {BROKER}:
+        seen[name] = [json.loads(line) for line in stack.log(name).splitlines()]
+        assert (name, {line["event"] for line in seen[name]} - listed) == (name, set())
+    settled = [line for line in seen["delivery"] if line.get("ad_account") == shop.account]
+    assert [(line["event"], line["delivered"], line["failed"]) for line in settled] == [
+        ("batch_settled", 0, 1)
+    ]
