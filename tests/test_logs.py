@@ -34,8 +34,10 @@ def _calls() -> dict[str, tuple[set[str], set[str]]]:
                 and isinstance(node.func.value, ast.Name)
                 and node.func.value.id == "log"
             ):
-                [name] = node.args
-                assert isinstance(name, ast.Constant), f"{file}:{node.lineno} gives its event no fixed name"
+                name = node.args[0]
+                is_fixed = isinstance(name, ast.Constant) and len(node.args) == 1
+                assert is_fixed, f"{file}:{node.lineno} gives no fixed name, or values that are no fields"
+                assert isinstance(name, ast.Constant)
                 levels, fields = found[name.value]
                 levels.add(node.func.attr)
                 fields.update(keyword.arg or "**" for keyword in node.keywords)

@@ -1,16 +1,16 @@
 """Keep what no worker can run: a message for an unknown task, or one of a wrong shape."""
 
 import json
-import logging
 from typing import Any
 
 from celery import Celery
 from kombu import Connection, Producer, Queue
 from kombu.message import Message
 
+from worker import logs
 from worker.engine.kombu_internals import UNREADABLE_KEPT, keep_unreadable, unreadable_key
 
-log = logging.getLogger(__name__)
+log = logs.of(__name__)
 
 
 def keep_refused(app: Celery, queue: str, message: Message) -> None:
@@ -28,7 +28,7 @@ def keep_refused(app: Celery, queue: str, message: Message) -> None:
             else:
                 keep_unreadable(connection.default_channel, queue, _text(message))
     except Exception as error:  # noqa: BLE001 - each transport has errors of its own, and none may end the worker
-        log.warning("refused_message_not_kept queue=%r error=%r", queue, error)
+        log.warning("refused_message_not_kept", queue=queue, error=repr(error))
 
 
 def _keep_in_queue(connection: Connection, queue: str, message: Message) -> None:

@@ -1,6 +1,5 @@
 """What the delivery stage works with."""
 
-import logging
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from worker import logs
 from worker.ledger.batches import Started
 from worker.ledger.engine import Ledger, is_ledger_away
 from worker.pinterest.backoff import RetryPolicy, Wait
@@ -18,7 +18,7 @@ from worker.pinterest.client import PinterestClient
 from worker.stages.lanes import Chairs, Lanes
 from worker.telemetry.meter import Meter
 
-log = logging.getLogger(__name__)
+log = logs.of(__name__)
 
 FIRST_PAUSE_SECONDS = 0.25
 
@@ -66,7 +66,7 @@ class Sender:
             except Exception as error:
                 if not is_ledger_away(error) or self.now() + pause_seconds > until:
                     raise
-                log.warning("ledger_away error=%s", type(error).__name__)
+                log.warning("ledger_away", error=type(error).__name__)
             self.sleep(pause_seconds)
             pause_seconds *= 2
 
