@@ -24,6 +24,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+	@$(BIN)/python -m tests.security.audit
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -97,6 +97,25 @@ def test_a_rotation_keeps_what_was_sealed_and_the_keyed_hashes(
     rotated.dispose()
 
 
+def test_a_new_key_wraps_nothing_before_a_rotation_puts_it_in_force(
+    ledger: Ledger, reopen: Callable[..., Ledger]
+) -> None:
+    """Of processes that are restarted one after another, some have the old key alone for a while."""
+    both = reopen(OTHER_KEY, KEY)
+    with freeze_time(DAY_ONE):
+        sealed = both.vault.seal(b"an order", b"inbox")
+    late = reopen(KEY)
+    late.vault.check()
+    assert late.vault.open(sealed, b"inbox") == b"an order"
+    both.vault.rewrap()
+    with freeze_time(DAY_TWO):
+        sealed = both.vault.seal(b"an order", b"inbox")
+    rotated = reopen(OTHER_KEY)
+    assert rotated.vault.open(sealed, b"inbox") == b"an order"
+    for one in (both, late, rotated):
+        one.dispose()
+
+
 def test_keyed_hashes_tell_their_parts_apart(ledger: Ledger) -> None:
     hashes = {ledger.vault.keyed_hash(*parts) for parts in (("a", "bc"), ("ab", "c"), ("a", "b", "c"))}
     assert len(hashes) == 3

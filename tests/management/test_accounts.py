@@ -67,6 +67,7 @@ def test_an_account_shows_its_rate_and_what_waits(api: Api, ledger: Ledger, shop
                     "paused_reason": None,
                     "breaker_failures": 0,
                     "breaker_open_until": None,
+                    "token_expires_at": None,
                 }
             ],
         }

@@ -2,7 +2,20 @@
 
 import click
 
-from worker.cli import accounts, books, doctor, erase, explain, failed, finding, keys, send, setup, tokens
+from worker.cli import (
+    accounts,
+    backup,
+    books,
+    doctor,
+    erase,
+    explain,
+    failed,
+    finding,
+    keys,
+    send,
+    setup,
+    tokens,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,5 +38,6 @@ for command in (
     send.send,
     erase.erase,
     doctor.doctor,
+    backup.backup,
 ):
     cli.add_command(command)

@@ -9,6 +9,7 @@ from worker.ledger import accounts as ledger_accounts
 from worker.ledger import audit
 from worker.ledger.accounts import BY_HAND, Credential, Rate
 from worker.ledger.engine import Ledger
+from worker.stages import token_ends
 
 
 @click.group()
@@ -18,9 +19,11 @@ def accounts() -> None:
 
 @accounts.command(name="list")
 def list_accounts() -> None:
-    """List ad accounts with their rate limits, and whether they are paused."""
+    """List ad accounts with their rate limits, whether they are paused, and when their access tokens end."""
     with opened().read() as connection:
         known = ledger_accounts.in_use(connection)
+        ends = token_ends.by_credential(connection)
+    now = time.time()
     for one in known:
         state = "running"
         if one.paused_at is not None:
@@ -31,6 +34,8 @@ def list_accounts() -> None:
             f"{one.ad_account_id:<20} credential {one.id:<5} {one.rate_limit_rps:g} requests/s, "
             f"burst {one.rate_limit_burst}, {state}"
         )
+        if one.id in ends:
+            click.echo(f"{'':<20} {token_ends.in_words(ends[one.id], now)}")
     if not known:
         click.echo("No integration delivers anywhere yet.")
 

@@ -14,7 +14,8 @@ def keys() -> None:
 def rotate() -> None:
     """Wrap every data key with the first key of ENCRYPTION_KEY.
 
-    Put the new key before the old one (ENCRYPTION_KEY=new,old), restart, run this, then take the old one out.
+    Put the new key before the old one (ENCRYPTION_KEY=new,old), restart every process, run this, then take the old one
+    out. Events may flow meanwhile; docs/backup.md has the steps.
     """
     wrapped = opened().vault.rewrap()
     click.echo(f"Wrapped {wrapped} data keys anew. The old key is no longer needed.")

@@ -82,7 +82,8 @@ def entrust(connection: Connection, vault: Vault, account: int, token: str, now:
     wanted = select(credential.c.id).where(
         credential.c.ad_account == account, credential.c.fingerprint == fingerprint
     )
-    found = connection.scalar(wanted)
+    # Locked, because one that nobody used is removed in the end.
+    found = connection.scalar(wanted.with_for_update())
     if found is None:
         values = {
             "ad_account": account,

@@ -43,7 +43,7 @@ class Vault:
     def __init__(self, ledger: "Ledger", encryption_keys: tuple[str, ...]) -> None:
         self._ledger = ledger
         self._ring = {_master_id(bytes.fromhex(key)): AESGCM(bytes.fromhex(key)) for key in encryption_keys}
-        self._wrapping = _master_id(bytes.fromhex(encryption_keys[0]))
+        self._first = _master_id(bytes.fromhex(encryption_keys[0]))
         self._ciphers: dict[int, AESGCM] = {}
         self._today: tuple[int, int] | None = None
         self._hash_key: bytes | None = None
@@ -89,8 +89,8 @@ class Vault:
         changed = 0
         with self._ledger.write() as connection:
             for row in connection.execute(select(data_key)).all():
-                if row.wrapped[:MASTER_ID_BYTES] != self._wrapping:
-                    wrapped = self._wrap(self._unwrap(row.wrapped))
+                if row.wrapped[:MASTER_ID_BYTES] != self._first:
+                    wrapped = self._wrap(self._unwrap(row.wrapped), self._first)
                     connection.execute(
                         update(data_key).where(data_key.c.id == row.id).values(wrapped=wrapped)
                     )
@@ -148,7 +148,7 @@ class Vault:
         values = {
             "purpose": purpose,
             "day": day,
-            "wrapped": self._wrap(os.urandom(32)),
+            "wrapped": self._wrap(os.urandom(32), self._in_force()),
             "created_at": time.time(),
         }
         try:
@@ -168,9 +168,19 @@ class Vault:
             cipher = self._ciphers[number] = AESGCM(self._unwrap(wrapped))
         return cipher
 
-    def _wrap(self, key: bytes) -> bytes:
+    def _in_force(self) -> bytes:
+        """Return the id of the key that the ledger was last rotated to; the ring's first one in a new ledger.
+
+        So a key that was only put before the old one wraps nothing yet: processes that have not got it still
+        open everything, until a rotation says that all of them have.
+        """
+        with self._ledger.read() as connection:
+            wrapped = connection.scalar(select(data_key.c.wrapped).where(data_key.c.purpose == "hash"))
+        return wrapped[:MASTER_ID_BYTES] if wrapped else self._first
+
+    def _wrap(self, key: bytes, master: bytes) -> bytes:
         nonce = os.urandom(NONCE_BYTES)
-        return self._wrapping + nonce + self._ring[self._wrapping].encrypt(nonce, key, b"data key")
+        return master + nonce + self._ring[master].encrypt(nonce, key, b"data key")
 
     def _unwrap(self, wrapped: bytes) -> bytes:
         master = self._ring.get(wrapped[:MASTER_ID_BYTES])

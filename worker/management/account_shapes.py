@@ -21,6 +21,7 @@ class CredentialAnswer(Shape):
     paused_reason = Text(allow_none=True)
     breaker_failures = fields.Integer()
     breaker_open_until = MomentOrNull(metadata={"description": "When one batch probes again."})
+    token_expires_at = MomentOrNull(metadata={"description": "As its integration says; null: nobody said."})
 
 
 class AccountAnswer(Shape):

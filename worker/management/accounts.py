@@ -1,6 +1,6 @@
 """Show ad accounts, pause and resume them, and set their rates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -21,6 +21,7 @@ from worker.management.account_shapes import (
 from worker.management.blueprint import Blueprint
 from worker.management.errors import not_found
 from worker.management.lists import PageQuery, page_of
+from worker.stages import token_ends
 
 MOST_INTEGRATIONS = 10_000
 
@@ -125,8 +126,9 @@ def _shown(connection: Connection) -> list[dict[str, Any]]:
         grouped.setdefault(one.ad_account_id, []).append(one)
     waiting = _waiting(connection)
     flying = standing.in_flight(connection)
+    ends = token_ends.by_credential(connection)
     return [
-        _account(grouped[ad_account_id], waiting.get(ad_account_id, []), flying.get(ad_account_id))
+        _account(grouped[ad_account_id], waiting.get(ad_account_id, []), flying.get(ad_account_id), ends)
         for ad_account_id in sorted(grouped)
     ]
 
@@ -141,11 +143,14 @@ def _waiting(connection: Connection) -> dict[str, list[standing.Waiting]]:
 
 
 def _account(
-    credentials: Sequence[Credential], pending: Sequence[standing.Waiting], flying: standing.Waiting | None
+    credentials: Sequence[Credential],
+    pending: Sequence[standing.Waiting],
+    flying: standing.Waiting | None,
+    ends: Mapping[int, float],
 ) -> dict[str, Any]:
     first = credentials[0]
     since = [one.since for one in (*pending, *([flying] if flying else []))]
-    shown = [_credential(one) for one in credentials]
+    shown = [_credential(one) | {"token_expires_at": ends.get(one.id)} for one in credentials]
     return {
         "ad_account_id": first.ad_account_id,
         "state": state_of([one["state"] for one in shown]),

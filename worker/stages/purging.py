@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from worker.ledger import (
     alerts,
     debugging,
+    expiry,
     lines,
     measures,
     quality,
@@ -57,6 +58,9 @@ def purge(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
                 "audit": upkeep.purge_audit(connection, now - VISITOR_DAYS * SECONDS_A_DAY),
             }
             step["quality"] = quality.remove(connection, old)
+            step["sessions"] = expiry.purge_sessions(connection, now)
+            step["keys"] = expiry.purge_keys(connection, before)
+            step["credentials"] = expiry.purge_credentials(connection, before)
             step["alerts"] = alerts.purge(connection, before)
             step["debug inputs"] = debugging.forget(connection, now)
             step["lines"] = lines.forget(connection, old_lines)

@@ -250,3 +250,21 @@ def test_a_report_says_of_each_part_whether_it_is_good(came: Answer, marks: list
     assert marks == [finding.mark for finding in report.findings]
     assert sentence == report.sentence
     assert ACCOUNT in report.findings[1].words
+
+
+@pytest.mark.parametrize(
+    ("end", "says"),
+    [
+        (None, False),
+        ("2999-01-01T00:00:00Z", False),
+        ("2020-01-01T00:00:00Z", True),
+    ],
+)
+def test_a_token_that_ends_soon_or_has_ended_is_told_with_what_to_do(
+    pages: Pages, api: Api, shop: Integration, end: str | None, says: bool
+) -> None:
+    api.change(f"/v1/admin/integrations/{shop.id}", {"config": {"token_expires_at": end}})
+    shown = api.get("/v1/admin/accounts")["data"][0]["credentials"][0]["token_expires_at"]
+    assert (shown is None) == (end is None)
+    text = pages.get(f"/integrations/{shop.id}")
+    assert ("The access token ended" in text and "give its integration a new one" in text) == says

@@ -5,6 +5,7 @@ from typing import Any
 from flask import Response, g, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from worker.events.times import parse_time
 from worker.ledger import accounts, audit, standing
 from worker.ledger import integrations as store
 from worker.ledger import sources as source_store
@@ -25,6 +26,7 @@ from worker.management.ui.integration_form import (
     values_of,
     values_sent,
 )
+from worker.stages import token_ends
 
 MOST_SHOWN = 1_000
 
@@ -191,6 +193,12 @@ def _form(form: Form, shown: dict[str, Any] | None = None) -> str:
     )
 
 
+def _token_end(one: Integration, now: float) -> str | None:
+    """Say what to do about an access token that ends soon, or has ended."""
+    end = parse_time(one.config.get("token_expires_at"))
+    return token_ends.in_words(end, now) if end is not None and token_ends.is_soon(end, now) else None
+
+
 def _page(integration_id: str, report: trying.Report | None = None) -> str:
     current, credential = _found(integration_id)
     with context.ledger().read() as connection:
@@ -198,6 +206,7 @@ def _page(integration_id: str, report: trying.Report | None = None) -> str:
         source = source_store.find(connection, current.source_id)
     return render_template(
         "integration.html",
+        token_end=_token_end(current, context.clock()),
         integration=current,
         credential=credential,
         source=source,

@@ -1,0 +1,61 @@
+"""Migrations only add, so that the version before works on the new tables: an upgrade stops nothing."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from worker.ledger.migrate import SCRIPTS
+
+VERSIONS = sorted((SCRIPTS / "versions").glob("*.py"))
+ADDING = {"create_table", "create_index", "add_column", "f"}
+
+
+@cache
+def _upgrade(path: Path) -> ast.FunctionDef:
+    functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
+    return next(function for function in functions if function.name == "upgrade")
+
+
+def _calls(path: Path, module: str) -> list[ast.Call]:
+    return [
+        node
+        for node in ast.walk(_upgrade(path))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == module
+    ]
+
+
+@pytest.mark.parametrize("path", VERSIONS, ids=lambda path: path.stem)
+def test_a_migration_takes_nothing_away_and_changes_no_column(path: Path) -> None:
+    names = [call.func.attr for call in _calls(path, "op") if isinstance(call.func, ast.Attribute)]
+    assert names
+    assert sorted(set(names) - ADDING) == []
+
+
+@pytest.mark.parametrize("path", VERSIONS[1:], ids=lambda path: path.stem)
+def test_a_new_column_of_a_table_that_is_there_can_be_left_out_by_who_does_not_know_it(path: Path) -> None:
+    of_new_tables = {
+        id(node) for call in _calls(path, "op") if _name(call) == "create_table" for node in ast.walk(call)
+    }
+    added = [call for call in _calls(path, "sa") if _name(call) == "Column" and id(call) not in of_new_tables]
+    for column in added:
+        said = {word.arg: ast.unparse(word.value) for word in column.keywords}
+        assert said.get("nullable", "True") == "True" or "server_default" in said, ast.unparse(column)
+    assert bool(added) == any(_name(call) == "add_column" for call in _calls(path, "op"))
+
+
+@pytest.mark.parametrize("path", VERSIONS[1:], ids=lambda path: path.stem)
+def test_a_new_index_forbids_nothing_that_the_version_before_writes(path: Path) -> None:
+    new = {ast.unparse(call.args[0]) for call in _calls(path, "op") if _name(call) == "create_table"}
+    for call in _calls(path, "op"):
+        is_unique = any(word.arg == "unique" and ast.unparse(word.value) == "True" for word in call.keywords)
+        if _name(call) == "create_index" and is_unique:
+            assert ast.unparse(call.args[1]) in new, ast.unparse(call)
+
+
+def _name(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else ""

@@ -1,0 +1,62 @@
+"""Secrets are compared in constant time, and by nothing else."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+WORKER = Path(__file__).parents[2] / "worker"
+_SECRET = re.compile(r"token|secret|signature|password|csrf|hmac|cookie|_key$", re.IGNORECASE)
+# Compared with something that is no secret, in one line each.
+HARMLESS = {
+    'config["access_token"] == MASK': "tells the mask from a token",
+}
+
+
+def _comparisons() -> Iterator[tuple[str, ast.Compare]]:
+    for path in sorted(WORKER.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq | ast.NotEq):
+                yield str(path.relative_to(WORKER)), node
+
+
+def _names(side: ast.expr) -> str | None:
+    """Return the last name of what is compared, as far as it is a value and no constant."""
+    if isinstance(side, ast.Name):
+        return side.id
+    if isinstance(side, ast.Attribute):
+        return side.attr
+    if isinstance(side, ast.Subscript) and isinstance(side.slice, ast.Constant):
+        return str(side.slice.value)
+    return None
+
+
+def _is_of_the_ledger(side: ast.expr) -> bool:
+    """Tell a column of a table: the database compares there, by an index over keyed hashes or public keys."""
+    return (
+        isinstance(side, ast.Attribute) and isinstance(side.value, ast.Attribute) and side.value.attr == "c"
+    )
+
+
+def _suspicious() -> list[str]:
+    found = []
+    for where, node in _comparisons():
+        sides = (node.left, *node.comparators)
+        if any(_is_of_the_ledger(side) or isinstance(side, ast.Constant) for side in sides):
+            continue
+        if any(_SECRET.search(name) for side in sides if (name := _names(side)) and not name.isupper()):
+            text = ast.unparse(node).replace("'", '"')
+            if text not in HARMLESS:
+                found.append(f"{where}: {text}")
+    return found
+
+
+def test_no_secret_is_compared_with_an_equals_sign() -> None:
+    assert _suspicious() == []
+
+
+def test_the_search_would_find_one() -> None:
+    node = ast.parse("given == settings.admin_token").body[0]
+    assert isinstance(node, ast.Expr)
+    assert isinstance(node.value, ast.Compare)
+    assert _SECRET.search(_names(node.value.comparators[0]) or "")
