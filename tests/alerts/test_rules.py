@@ -110,6 +110,8 @@ def test_a_rule_sees_what_is_wrong_and_nothing_else(figures: Figures, expected: 
             "The oldest of 7 events for ad account 549765662491 was",
         ),
         (account(waiting=7, waiting_since=NOW - 2 * HOUR), "accepted 2 hours ago."),
+        (account(exhausted=20_000), "20,000 or more deliveries to ad account"),
+        (account(waiting=2_000_000, waiting_since=NOW - 2 * HOUR), "The oldest of 2,000,000 or more events"),
         (backlog(2 * HOUR), "begins to go stale in 166 hours: 5,000 wait, and nothing is delivered."),
         (backlog(DAY, delivered_an_hour=3), "in 144 hours: 5,000 wait, and 3 an hour is delivered."),
         (backlog(8 * DAY), "is going stale: 5,000 wait"),
@@ -137,6 +139,9 @@ def test_a_backlog_goes_stale_seven_days_after_its_oldest_event() -> None:
     assert hours_until_stale(waiting, NOW) == 144
     assert hours_until_drained(waiting) == 3
     assert hours_until_stale(AccountFigures("1"), NOW) is None
+    assert hours_until_drained(AccountFigures("1", waiting=2_000_000, delivered_an_hour=10**9)) == float(
+        "inf"
+    )
 
 
 def test_every_rule_says_what_to_do_here_and_in_the_document() -> None:

@@ -54,7 +54,7 @@ def test_a_refused_token_is_told_once_by_the_upkeep_worker(stack: Stack, receive
     (firing,) = stack.admin("GET", "/alerts")["firing"]
     assert (firing["rule"], firing["subject"]) == ("token_refused", shop.account)
     # The next look sees it as well, and says nothing.
-    until("somebody looked again", lambda: _watched_since(stack, time.time() - 5), seconds=60)
+    until("somebody looked again", lambda: _ran_since(stack, heartbeats.WATCH, time.time() - 5), seconds=60)
     assert _told(receiver) == [("fired", "token_refused")]
 
 
@@ -69,9 +69,11 @@ def test_a_beat_that_died_is_told_by_the_management_process(stack: Stack, receiv
         until("it is told", lambda: ("fired", "batcher_silent") in _told(receiver), seconds=200)
     finally:
         stack.start("beat")
+        # It ticks again, and has got as far as to know what TERM means.
+        until("the batcher runs", lambda: _ran_since(stack, heartbeats.BATCHER, time.time() - 5), seconds=60)
     assert "batcher_silent" in stack.log("management")
 
 
-def _watched_since(stack: Stack, then: float) -> bool:
+def _ran_since(stack: Stack, name: str, then: float) -> bool:
     with stack.ledger() as ledger, ledger.read() as connection:
-        return heartbeats.last(connection)[heartbeats.WATCH] > then
+        return heartbeats.last(connection)[name] > then

@@ -29,7 +29,7 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     "abandoned batches": lambda connection: accounts.rehome(connection, 77, 78),
     "families": lambda connection: families.of(connection, 1),
     "what informs": lambda connection: inbox.informing(connection, [b"a", b"b"], 99),
-    "failures after every retry": lambda connection: watching.failed_with(connection, ["no_answer"]),
+    "failures after every retry": lambda connection: watching.failed_with(connection, ["no_answer"], 20_000),
     "the oldest events that wait": watching.oldest_events,
     "the span of the inbox": watching.inbox_span,
     "what is overdue": lambda connection: inbox.overdue(connection, 7, NOW, 500),

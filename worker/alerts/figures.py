@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+# Nobody counts further, every half a minute: from here on it is "or more".
+MOST_WAITING = 2_000_000
+MOST_FAILURES = 20_000
+
 
 @dataclass(frozen=True, slots=True)
 class AccountFigures:
     """Hold how one ad account does; times are in Unix seconds.
 
-    ``waiting`` counts what is pending or in flight, up to a bound. ``oldest_event_at`` is when the oldest of
+    ``waiting`` counts what is pending or in flight, up to `MOST_WAITING`. ``oldest_event_at`` is when the oldest of
     it happened, ``waiting_since`` when it was accepted. ``exhausted`` failed after every retry and waits for
-    a hand. ``paused_class`` is None while events may go.
+    a hand, of the latest `MOST_FAILURES`. ``paused_class`` is None while events may go.
     """
 
     ad_account_id: str

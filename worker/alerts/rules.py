@@ -4,7 +4,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from worker.alerts.figures import AccountFigures, Figures, SourceFigures, TokenFigures
+from worker.alerts.figures import (
+    MOST_FAILURES,
+    MOST_WAITING,
+    AccountFigures,
+    Figures,
+    SourceFigures,
+    TokenFigures,
+)
 
 HOUR, DAY = 3_600.0, 86_400.0
 # Pinterest refuses what happened longer ago.
@@ -76,7 +83,7 @@ def wait_seconds(rule: str) -> float:
 def _exhausted(figures: Figures, _policy: Policy) -> Iterator[Seen]:
     for one in figures.accounts:
         if one.exhausted:
-            events = f"{one.exhausted:,} deliver{'y' if one.exhausted == 1 else 'ies'}"
+            events = f"{_count(one.exhausted, MOST_FAILURES)} deliver{'y' if one.exhausted == 1 else 'ies'}"
             words = (
                 f"{events} to ad account {one.ad_account_id} failed after every retry, and wait for a hand."
             )
@@ -91,7 +98,7 @@ def _pending(figures: Figures, policy: Policy) -> Iterator[Seen]:
         age = figures.now - one.waiting_since
         if age > policy.pending_seconds:
             words = (
-                f"The oldest of {one.waiting:,} events for ad account {one.ad_account_id} "
+                f"The oldest of {_count(one.waiting, MOST_WAITING)} events for ad account {one.ad_account_id} "
                 f"was accepted {_span(age)} ago."
             )
             yield Seen("oldest_pending", one.ad_account_id, Severity.WARNING, words)
@@ -114,7 +121,7 @@ def _staleness_words(account: AccountFigures, hours: float) -> str:
     pace = f"{account.delivered_an_hour:,} an hour" if account.delivered_an_hour else "nothing"
     return (
         f"The backlog of ad account {account.ad_account_id} {when}: "
-        f"{account.waiting:,} wait, and {pace} is delivered."
+        f"{_count(account.waiting, MOST_WAITING)} wait, and {pace} is delivered."
     )
 
 
@@ -126,8 +133,8 @@ def hours_until_stale(account: AccountFigures, now: float) -> float | None:
 
 
 def hours_until_drained(account: AccountFigures) -> float:
-    """Return how many hours the backlog takes at the present pace; infinite where nothing moves."""
-    if not account.delivered_an_hour:
+    """Return how many hours the backlog takes at the present pace; infinite where nothing moves, or too much waits."""
+    if not account.delivered_an_hour or account.waiting >= MOST_WAITING:
         return float("inf")
     return account.waiting / account.delivered_an_hour
 
@@ -137,7 +144,7 @@ def _breaker(figures: Figures, _policy: Policy) -> Iterator[Seen]:
         if one.breaker_open_until is not None and one.paused_class is None:
             words = (
                 f"Pinterest does not take events for ad account {one.ad_account_id}: "
-                f"{one.waiting:,} wait, and one batch tries now and then."
+                f"{_count(one.waiting, MOST_WAITING)} wait, and one batch tries now and then."
             )
             yield Seen("breaker_open", one.ad_account_id, Severity.WARNING, words)
 
@@ -214,6 +221,10 @@ def _disk(figures: Figures, policy: Policy) -> Iterator[Seen]:
     if figures.free_bytes is not None and figures.free_bytes < policy.least_free_bytes:
         words = f"The disk of the state folder has {figures.free_bytes / 1024**2:,.0f} MB left."
         yield Seen("disk_nearly_full", "disk", Severity.CRITICAL, words)
+
+
+def _count(n: int, most: int) -> str:
+    return f"{n:,}" + " or more" * (n >= most)
 
 
 def _span(seconds: float) -> str:

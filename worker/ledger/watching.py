@@ -10,18 +10,16 @@ from worker.ledger import tallies
 from worker.ledger.schema import IS_LIVE, State, ad_account, batch, delivery, inbox, integration, tally
 from worker.ledger.tallies import SECONDS_AN_HOUR
 
-# Of so many of the latest failures; a million of them would be read at each look.
-MOST_FAILURES = 20_000
 MOST_PARKED = 10_000
 
 
-def failed_with(connection: Connection, reason_classes: Collection[str]) -> dict[str, int]:
-    """Count what failed in one of these ways and waits for a hand, by the ad account's id."""
+def failed_with(connection: Connection, reason_classes: Collection[str], most: int) -> dict[str, int]:
+    """Count what failed in one of these ways, of so many of the latest that wait for a hand, by ad account."""
     latest = (
         select(delivery.c.ad_account, delivery.c.reason_class)
         .where(delivery.c.state == State.FAILED.value)
         .order_by(delivery.c.id.desc())
-        .limit(MOST_FAILURES)
+        .limit(most)
         .subquery()
     )
     wanted = (

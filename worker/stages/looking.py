@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from worker.alerts.figures import AccountFigures, Figures, SourceFigures, TokenFigures
+from worker.alerts.figures import (
+    MOST_FAILURES,
+    MOST_WAITING,
+    AccountFigures,
+    Figures,
+    SourceFigures,
+    TokenFigures,
+)
 from worker.alerts.rules import REFUSED_CLASSES, Policy
 from worker.alerts.volume import DAYS, HOURS_A_DAY, Series
 from worker.events.times import parse_time
@@ -26,7 +33,6 @@ EXHAUSTED = (
     ReasonClass.UNEXPECTED,
     ReasonClass.UNREADABLE,
 )
-MOST_PENDING = 100_000
 MOST_ROWS = 1_000
 
 
@@ -61,10 +67,10 @@ def _accounts(connection: Connection, now: float) -> Iterator[AccountFigures]:
     beside = _Beside(
         watching.oldest_events(connection),
         watching.delivered_an_hour(connection, now),
-        watching.failed_with(connection, EXHAUSTED),
+        watching.failed_with(connection, EXHAUSTED, MOST_FAILURES),
         credentials,
     )
-    for stands in standing.accounts(connection, now, MOST_PENDING):
+    for stands in standing.accounts(connection, now, MOST_WAITING):
         yield _account(stands, beside)
 
 
