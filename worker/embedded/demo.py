@@ -118,5 +118,5 @@ The stack is running. A visitor's walk through a shop was just sent; its deliver
   Flower                     {settings.flower_url}/   user:password {user}
   Your token                 {settings.admin_token}
   Your pipeline key          {key}
-Ctrl-C stops everything, the broker last. Nothing is lost: the next `make run` goes on from here.
+Ctrl-C stops everything, the broker last. Nothing is lost: the next run goes on from here.
 """
