@@ -142,6 +142,41 @@ def test_the_window_is_kept_until_a_batch_settles(ledger: Ledger) -> None:
     assert claim(ledger, group, window=2) is not None
 
 
+@pytest.mark.parametrize(
+    ("values", "takes_a_place"),
+    [
+        # Tried in vain, and put aside for a quarter of an hour: what is fresh does not wait for that.
+        ({"first_tried_at": NOW, "not_before": NOW + 900}, False),
+        ({"first_tried_at": NOW, "not_before": NOW}, True),
+        # Never tried: it waits for its ad account's rate, and others would only wait behind it.
+        ({"first_tried_at": None, "not_before": NOW + 900}, True),
+        ({"first_tried_at": NOW, "not_before": NOW + 900, "status": BatchStatus.SENDING}, True),
+    ],
+)
+def test_retries_that_wait_hold_up_nothing_fresh(
+    ledger: Ledger, values: dict[str, Any], takes_a_place: bool
+) -> None:
+    shop = place(ledger)
+    pend(ledger, shop, 60, test=True, payload=b"x")
+    group = group_of(shop, test=True)
+    for _ in range(2):
+        made = claim(ledger, group, window=2)
+        with ledger.write() as connection:
+            connection.execute(update(batch).where(batch.c.id == made).values(values))
+    assert (claim(ledger, group, window=2) is None) == takes_a_place
+
+
+def test_there_is_a_bound_on_retries_that_wait(ledger: Ledger) -> None:
+    shop = place(ledger)
+    pend(ledger, shop, 250, test=True, payload=b"x")
+    group = group_of(shop, test=True)
+    for _ in range(10):
+        assert claim(ledger, group, window=1) is not None
+        with ledger.write() as connection:
+            connection.execute(update(batch).values(first_tried_at=NOW, not_before=NOW + 900))
+    assert claim(ledger, group, window=1) is None
+
+
 def test_a_disabled_integration_waits(ledger: Ledger) -> None:
     shop = place(ledger)
     pend(ledger, shop, 1)

@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import DataError, OperationalError
 
 from tests.ledger.shop import accept, close, place
-from worker.ledger import deliveries, inbox, integrations, sources, visitors
+from worker.ledger import deliveries, finding, inbox, integrations, sources, visitors
 from worker.ledger.accounts import Rate
 from worker.ledger.deliveries import PAYLOAD
 from worker.ledger.engine import Ledger, LedgerBusyError
@@ -442,3 +442,33 @@ def test_a_sale_belongs_to_the_day_on_which_it_happened_where_its_source_is(
 
     assert date(1970, 1, 1) + timedelta(days=row.day) == date.fromisoformat(day)
     assert (row.currency, row.value_thousandths) == ("USD", 129_990)
+
+
+@pytest.mark.parametrize("moves", [False, True], ids=["deleted", "moved"])
+def test_an_integration_that_a_hand_changes_meanwhile_gets_nothing_it_should_not(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, moves: bool
+) -> None:
+    """Between mapping and writing; the event would wait for ever, or go to another ad account under its name."""
+    shop = place(ledger)
+    ids = take_in(ledger, order("1"))
+    write, hands = stage._write, iter([True])
+
+    def after_a_hand(*given: Any) -> Counter[str]:
+        if next(hands, False):
+            with ledger.write() as connection:
+                if moves:
+                    moved = replace(shop, ad_account_id="222", config={"ad_account_id": "222"})
+                    integrations.change(
+                        connection, ledger.vault, moved, rate=Rate(1.0, 1), new_token=None, now=1.0
+                    )
+                else:
+                    integrations.remove(connection, shop.number)
+        return write(*given)
+
+    monkeypatch.setattr(stage, "_write", after_a_hand)
+    came_to = ingest(ledger, ids)
+    with ledger.read() as connection:
+        accounts = [one.ad_account_id for one in finding.after(connection, 0, 10)]
+    assert accounts == (["222"] if moves else [])
+    assert came_to["mapped" if moves else "without_destination"] == 1
+    close(ledger)

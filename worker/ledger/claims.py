@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, case, func, insert, or_, select, update
 
 from worker.ledger.rows import among, chunks
 from worker.ledger.schema import IS_LIVE, BatchStatus, State, batch, credential, delivery, integration
@@ -16,6 +16,9 @@ TEST_BATCH_MAX_EVENTS = 20
 BATCH_MAX_BYTES = 2_000_000
 # More batches than a batcher makes in a second.
 _LATEST_BATCHES = 64
+# A batch whose next try is due within this is under way.
+SOON_SECONDS = 1.0
+_MOST_WINDOWS = 10
 # What has waited for longer is a backlog: of an outage, a pause, or a retry of many by hand.
 BACKLOG_SECONDS = 60.0
 
@@ -108,7 +111,7 @@ def claim(connection: Connection, group: Group, window: int, now: float) -> int 
     None means that there is nothing to claim, that ``window`` batches of the credential are under way, or
     that another batcher is at this credential.
     """
-    if not _lock(connection, group) or _under_way(connection, group.credential_id) >= window:
+    if not _lock(connection, group) or not _has_room(connection, group.credential_id, window, now):
         return None
     ids = _next_ids(connection, group, now)
     if not ids:
@@ -208,9 +211,22 @@ def _lock(connection: Connection, group: Group) -> bool:
     return connection.execute(wanted.with_for_update(skip_locked=True)).first() is not None
 
 
-def _under_way(connection: Connection, credential_id: int) -> int:
-    live = select(func.count()).where(batch.c.credential_id == credential_id, IS_LIVE)
-    return connection.scalar(live) or 0
+def _has_room(connection: Connection, credential_id: int, window: int, now: float) -> bool:
+    """Tell whether fewer than ``window`` batches are under way, or ten times that with those put aside.
+
+    What was tried and waits for its next try takes no place: else two dozen batches that wait for a quarter of
+    an hour would hold up everything that is fresh.
+    """
+    put_aside = and_(
+        batch.c.status == BatchStatus.READY.value,
+        batch.c.first_tried_at.is_not(None),
+        batch.c.not_before > now + SOON_SECONDS,
+    )
+    places = select(func.count(), func.count(case((~put_aside, 1)))).where(
+        batch.c.credential_id == credential_id, IS_LIVE
+    )
+    live, under_way = connection.execute(places).one()
+    return bool(under_way < window and live < _MOST_WINDOWS * window)
 
 
 def _next_ids(connection: Connection, group: Group, now: float) -> list[int]:

@@ -1,6 +1,6 @@
 """Keep the integrations: which source delivers to which ad account, and how."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,6 +95,17 @@ def change(
 def remove(connection: Connection, number: int) -> None:
     """Remove an integration; the caller has settled what is to become of its deliveries."""
     connection.execute(delete(integration).where(integration.c.id == number))
+
+
+def are_still(connection: Connection, targets: Mapping[int, int]) -> bool:
+    """Tell whether integrations, by number, deliver to these ad accounts still, and keep them until the commit.
+
+    What is written for one that is gone would be pending for ever, and for one that has moved it would go to
+    somebody else's ad account.
+    """
+    wanted = select(integration.c.id, integration.c.ad_account).where(integration.c.id.in_(targets))
+    found = connection.execute(wanted.order_by(integration.c.id).with_for_update(read=True))
+    return {row.id: row.ad_account for row in found} == dict(targets)
 
 
 def rates(connection: Connection, ad_account_ids: Iterable[str]) -> dict[str, Rate]:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from worker import logs
 from worker.events import json_text
 from worker.events.identity import Visitor
-from worker.ledger import debugging, deliveries, inbox, tallies, visitors
+from worker.ledger import debugging, deliveries, inbox, integrations, tallies, visitors
 from worker.ledger.debugging import NewInput
 from worker.ledger.deliveries import NewDelivery
 from worker.ledger.engine import Ledger, is_ledger_away
@@ -94,7 +94,8 @@ def _ingest_in_races(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
         try:
             return _ingest_once(ledger, ids)
         except OvertakenError:
-            # Another worker wrote one of these visitors in the meantime: see what it wrote, and map again.
+            # Another worker wrote one of these visitors in the meantime, or a hand changed an integration: see
+            # what was written, and map again.
             time.sleep(random.uniform(0.0, 0.02))  # noqa: S311 - no secret depends on it
     raise OvertakenError
 
@@ -199,8 +200,11 @@ def _write(ledger: Ledger, work: Work, known: Mapping[bytes, Known]) -> Counter[
         )
         for key, body in work.visitors.items()
     }
+    targets = {new.integration_id: new.ad_account for fate in work.fates.values() for new in fate.deliveries}
     now = time.time()
     with ledger.write() as connection:
+        if not integrations.are_still(connection, targets):
+            raise OvertakenError
         gone = sorted(inbox.remove(connection, list(work.fates)))
         for event_id, reason in sorted(work.parked.items()):
             inbox.park(connection, event_id, reason)
