@@ -4,9 +4,11 @@ import hashlib
 import inspect
 from typing import Any
 
+import amqp
 import celery
 import kombu
 import pytest
+from amqp.method_framing import frame_writer
 from celery.app.task import Task
 from celery.worker import loops, strategy
 from celery.worker.consumer import Consumer
@@ -53,6 +55,8 @@ DIGESTS: dict[Any, str] = {
     Channel._inplace_augment_message: "3a07d99062fc",
     Channel.prepare_message: "40e1ae6d7753",
     Message: "89d6f34017b6",
+    frame_writer: "aeb6ed1af363",
+    amqp.Channel._basic_publish: "435fd18a6c88",
 }
 
 

@@ -164,7 +164,7 @@ class HintPublisher:
         """Publish the oldest; they leave the queue once the broker has them."""
         with self._changed:
             ids = list(islice(self._queued, MESSAGES_AT_ONCE))
-        line.send(self._messages.publish_options((id_,)) for id_ in ids)
+        line.send_ids(self._messages, ids)
         with self._changed:
             sent = min(len(ids), len(self._queued))
             for _ in range(sent):

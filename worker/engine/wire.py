@@ -1,7 +1,8 @@
 """Send many messages to a broker at once."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from time import monotonic
 from typing import Any, Protocol
@@ -13,7 +14,11 @@ from kombu.common import maybe_declare
 from kombu.exceptions import KombuError, OperationalError
 from kombu.utils.uuid import uuid
 
+from worker.engine.hint_frames import HintFrames
+
 MESSAGES_AT_ONCE = 500
+# Half the size of a socket's usual buffer.
+MESSAGES_A_WRITE = 100
 # A broker that takes longer than this to answer counts as away.
 ANSWER_SECONDS = 10.0
 
@@ -41,9 +46,11 @@ class TaskMessages:
             "retries": 0,
         }
 
-    def publish_options(self, args: tuple[Any, ...], argsrepr: str | None = None) -> dict[str, Any]:
+    def publish_options(
+        self, args: tuple[Any, ...], argsrepr: str | None = None, task_id: str | None = None
+    ) -> dict[str, Any]:
         """Return body, headers and properties as ``prepare_message`` takes them."""
-        task_id = uuid()
+        task_id = task_id or uuid()
         return {
             "body": f"[{json.dumps(args)}, {{}}, {_EMBED}]".encode(),
             "headers": {
@@ -63,6 +70,9 @@ class Line(Protocol):
 
     def send(self, messages: Iterable[dict[str, Any]]) -> None:
         """Return once the broker has them all; raise when some may be lost."""
+
+    def send_ids(self, messages: TaskMessages, ids: Sequence[int]) -> None:
+        """Send a message for each id, and return or raise like ``send``."""
 
     def close(self) -> None: ...
 
@@ -86,6 +96,7 @@ class ConfirmedLine:
         self._lowest_tag = 1
         self._unconfirmed: set[int] = set()
         self._refused = 0
+        self._frames: HintFrames | None = None
 
     def send(self, messages: Iterable[dict[str, Any]]) -> None:
         self._refused = 0
@@ -95,6 +106,30 @@ class ConfirmedLine:
             self._last_tag += 1
             self._unconfirmed.add(self._last_tag)
             publish(channel, channel.prepare_message(**message), "", self._queue, mandatory=True)
+        self._await_confirms()
+
+    def send_ids(self, messages: TaskMessages, ids: Sequence[int]) -> None:
+        self._refused = 0
+        if self._frames is None or self._frames.messages is not messages:
+            self._frames = HintFrames(self._channel, self._queue, messages)
+        for start in range(0, len(ids), MESSAGES_A_WRITE):
+            some = ids[start : start + MESSAGES_A_WRITE]
+            self._unconfirmed.update(range(self._last_tag + 1, self._last_tag + 1 + len(some)))
+            self._last_tag += len(some)
+            self._write(b"".join(map(self._frames.of, some)))
+        self._await_confirms()
+
+    def _write(self, frames: bytes) -> None:
+        connection = self._channel.connection
+        if connection is None:
+            raise OperationalError("the connection to the broker was closed")
+        with suppress(TimeoutError):
+            # Whether the broker has closed the channel, or is short of memory, is told here.
+            self._connection.drain_events(timeout=0)
+        connection.transport.write(frames)
+        connection.bytes_sent += 1
+
+    def _await_confirms(self) -> None:
         deadline = monotonic() + ANSWER_SECONDS
         while self._unconfirmed:
             self._connection.drain_events(timeout=max(0.001, deadline - monotonic()))
@@ -140,6 +175,9 @@ class PushedLine:
         with self._channel.conn_or_acquire() as client:
             while some := list(islice(stored, MESSAGES_AT_ONCE)):
                 client.lpush(self._queue, *some)
+
+    def send_ids(self, messages: TaskMessages, ids: Sequence[int]) -> None:
+        self.send(messages.publish_options((id_,)) for id_ in ids)
 
     def close(self) -> None:
         """Leave the channel, which is the connection's own, to the next line."""

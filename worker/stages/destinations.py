@@ -39,6 +39,7 @@ class Destinations:
     def __init__(self, connection: Connection, source_ids: Iterable[str]) -> None:
         self._sources: dict[str, Source] = {}
         self._integrations: dict[str, list[Integration]] = {}
+        self._targets: dict[str, list[Destination]] = {}
         for source_id in source_ids:
             source = sources.find(connection, source_id)
             if source is not None:
@@ -52,8 +53,12 @@ class Destinations:
         Raises:
             ConfigError: this version cannot read an integration's config, which costs other sources nothing.
         """
-        enabled = self._integrations.get(source_id, [])
-        return [Destination(one, self._sources[source_id], _options(one)) for one in enabled]
+        if source_id not in self._targets:
+            enabled = self._integrations.get(source_id, [])
+            self._targets[source_id] = [
+                Destination(one, self._sources[source_id], _options(one)) for one in enabled
+            ]
+        return self._targets[source_id]
 
     def debug_until(self, source_id: str) -> float:
         """Return until when what comes in from a source is kept for the live debugger."""
