@@ -12,6 +12,7 @@ from worker.alerts.figures import (
     SourceFigures,
     TokenFigures,
 )
+from worker.alerts.words import count, span
 
 HOUR, DAY = 3_600.0, 86_400.0
 # Pinterest refuses what happened longer ago.
@@ -83,7 +84,7 @@ def wait_seconds(rule: str) -> float:
 def _exhausted(figures: Figures, _policy: Policy) -> Iterator[Seen]:
     for one in figures.accounts:
         if one.exhausted:
-            events = f"{_count(one.exhausted, MOST_FAILURES)} deliver{'y' if one.exhausted == 1 else 'ies'}"
+            events = f"{count(one.exhausted, MOST_FAILURES)} deliver{'y' if one.exhausted == 1 else 'ies'}"
             words = (
                 f"{events} to ad account {one.ad_account_id} failed after every retry, and wait for a hand."
             )
@@ -98,8 +99,8 @@ def _pending(figures: Figures, policy: Policy) -> Iterator[Seen]:
         age = figures.now - one.waiting_since
         if age > policy.pending_seconds:
             words = (
-                f"The oldest of {_count(one.waiting, MOST_WAITING)} events for ad account {one.ad_account_id} "
-                f"was accepted {_span(age)} ago."
+                f"The oldest of {count(one.waiting, MOST_WAITING)} events for ad account {one.ad_account_id} "
+                f"was accepted {span(age)} ago."
             )
             yield Seen("oldest_pending", one.ad_account_id, Severity.WARNING, words)
 
@@ -121,7 +122,7 @@ def _staleness_words(account: AccountFigures, hours: float) -> str:
     pace = f"{account.delivered_an_hour:,} an hour" if account.delivered_an_hour else "nothing"
     return (
         f"The backlog of ad account {account.ad_account_id} {when}: "
-        f"{_count(account.waiting, MOST_WAITING)} wait, and {pace} is delivered."
+        f"{count(account.waiting, MOST_WAITING)} wait, and {pace} is delivered."
     )
 
 
@@ -144,7 +145,7 @@ def _breaker(figures: Figures, _policy: Policy) -> Iterator[Seen]:
         if one.breaker_open_until is not None and one.paused_class is None:
             words = (
                 f"Pinterest does not take events for ad account {one.ad_account_id}: "
-                f"{_count(one.waiting, MOST_WAITING)} wait, and one batch tries now and then."
+                f"{count(one.waiting, MOST_WAITING)} wait, and one batch tries now and then."
             )
             yield Seen("breaker_open", one.ad_account_id, Severity.WARNING, words)
 
@@ -170,7 +171,7 @@ def _urgency(left: float, policy: Policy) -> Severity:
 
 
 def _expiry_words(token: TokenFigures, left: float) -> str:
-    when = f"expires in {_span(left)}" if left > 0 else f"expired {_span(-left)} ago"
+    when = f"expires in {span(left)}" if left > 0 else f"expired {span(-left)} ago"
     return f"The access token of {token.integration_id} (ad account {token.ad_account_id}) {when}."
 
 
@@ -180,7 +181,7 @@ def _silent(name: str, rule: str, words: str) -> Callable[[Figures, Policy], Ite
         if last is None:
             yield Seen(rule, name, Severity.CRITICAL, f"{words} has never run.")
         elif figures.now - last > policy.silent_seconds:
-            yield Seen(rule, name, Severity.CRITICAL, f"{words} last ran {_span(figures.now - last)} ago.")
+            yield Seen(rule, name, Severity.CRITICAL, f"{words} last ran {span(figures.now - last)} ago.")
 
     return seen
 
@@ -188,7 +189,7 @@ def _silent(name: str, rule: str, words: str) -> Callable[[Figures, Policy], Ite
 def _inbox_waiting(figures: Figures, policy: Policy) -> Iterator[Seen]:
     since = figures.inbox_since
     if since is not None and figures.now - since > policy.inbox_seconds:
-        words = f"The oldest accepted event has waited {_span(figures.now - since)} to be worked on."
+        words = f"The oldest accepted event has waited {span(figures.now - since)} to be worked on."
         yield Seen("inbox_waiting", "inbox", Severity.WARNING, words)
 
 
@@ -221,18 +222,6 @@ def _disk(figures: Figures, policy: Policy) -> Iterator[Seen]:
     if figures.free_bytes is not None and figures.free_bytes < policy.least_free_bytes:
         words = f"The disk of the state folder has {figures.free_bytes / 1024**2:,.0f} MB left."
         yield Seen("disk_nearly_full", "disk", Severity.CRITICAL, words)
-
-
-def _count(n: int, most: int) -> str:
-    return f"{n:,}" + " or more" * (n >= most)
-
-
-def _span(seconds: float) -> str:
-    for size, unit in ((DAY, "day"), (HOUR, "hour"), (60.0, "minute")):
-        if seconds >= size:
-            n = int(seconds // size)
-            return f"{n} {unit}{'s' * (n != 1)}"
-    return f"{int(seconds)} seconds"
 
 
 RULES = {

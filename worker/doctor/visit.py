@@ -14,8 +14,8 @@ from worker.events.times import parse_time
 from worker.ledger import accounts, alerts, heartbeats, integrations, sources, watching
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
-from worker.management.ui import trying
 from worker.settings import Settings
+from worker.stages import trying
 from worker.telemetry import checks
 from worker.telemetry.checks import Finding, State
 

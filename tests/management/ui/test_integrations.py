@@ -10,8 +10,8 @@ from tests.management.ui.conftest import ACCESS_TOKEN, ACCOUNT, Pages, write
 from worker.ledger import accounts, audit
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
-from worker.management.ui import trying
 from worker.pinterest.client import Answer, Trouble
+from worker.stages import trying
 
 ADD = "/integrations/add/pinterest"
 FILLED = {

@@ -15,7 +15,6 @@ from worker.management import context
 from worker.management import integrations as api
 from worker.management.errors import ApiError, not_found
 from worker.management.integration_shapes import IntegrationBody, IntegrationChange
-from worker.management.ui import trying
 from worker.management.ui.blueprint import blueprint, done
 from worker.management.ui.forms import Form
 from worker.management.ui.integration_form import (
@@ -26,7 +25,7 @@ from worker.management.ui.integration_form import (
     values_of,
     values_sent,
 )
-from worker.stages import token_ends
+from worker.stages import token_ends, trying
 
 MOST_SHOWN = 1_000
 
