@@ -143,6 +143,13 @@ def test_supervisor_waits_longer_than_the_longest_request() -> None:
     )
 
 
+def test_batching_waits_for_no_other_tick(configured: dict[str, dict[str, Any]]) -> None:
+    """Purging takes up to 20 s, and begins with others at the same moment: each has a thread, and batching one."""
+    line = parse_procfile((ROOT / "Procfile").read_text()).processes["upkeep"].split()
+    threads = int(line[line.index("--concurrency") + 1])
+    assert all(len(told["beat_schedule"]) <= threads for told in configured.values())
+
+
 def test_events_for_flower_are_sent_for_whole_bulks_and_not_for_publishing(
     configured: dict[str, dict[str, Any]],
 ) -> None:

@@ -107,6 +107,22 @@ def test_many_workers_together_keep_the_rate(ledger: Ledger) -> None:
     assert max(departures) == pytest.approx(NOW + 0.004 + (100 - 10) / 50.0, abs=0.15)
 
 
+def test_a_clock_that_stepped_back_by_hours_stops_no_account_until_it_has_caught_up(ledger: Ledger) -> None:
+    account = enrol(ledger, Rate(1.0, 1))
+    for _ in range(3):
+        take(ledger, account, NOW)
+    assert take(ledger, account, NOW - 7_200) == 0.0
+    # From there on the rate holds as ever.
+    assert take(ledger, account, NOW - 7_200) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_refusal_for_speed_may_last_an_hour(ledger: Ledger) -> None:
+    account = enrol(ledger, Rate(10.0, 5))
+    with ledger.write() as connection:
+        accounts.slow_down(connection, account, NOW + 3_600)
+    assert take(ledger, account, NOW) == pytest.approx(3_600, abs=1e-3)
+
+
 def test_a_refusal_for_speed_holds_everything_until_then(ledger: Ledger) -> None:
     account = enrol(ledger, Rate(10.0, 5))
     with ledger.write() as connection:

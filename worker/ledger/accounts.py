@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from worker.ledger.rows import upsert
@@ -12,6 +12,8 @@ from worker.ledger.schema import IS_LIVE, ad_account, batch, credential, integra
 from worker.ledger.vault import Vault
 
 TOKEN = b"access token"
+# An answer that refuses for speed may ask for an hour; the rest is for what waits its turn behind that.
+LONGEST_SLOW_SECONDS = 3_660.0
 # Why a credential is paused where a person stopped it; every other class is the delivery's finding.
 BY_HAND = "by_hand"
 SECONDS_A_MINUTE = 60
@@ -238,7 +240,10 @@ def _one_more(now: float) -> dict[str, Any]:
 
 
 def _later(now: float) -> Any:
-    return case((ad_account.c.arrival_at > now, ad_account.c.arrival_at), else_=now)
+    # Nothing fills a bucket for longer than Pinterest may ask for, and a burst: then the clock stepped back.
+    longest = now + LONGEST_SLOW_SECONDS + ad_account.c.rate_limit_burst / ad_account.c.rate_limit_rps
+    ahead = and_(ad_account.c.arrival_at > now, ad_account.c.arrival_at < longest)
+    return case((ahead, ad_account.c.arrival_at), else_=now)
 
 
 def _credentials() -> Any:
