@@ -28,4 +28,4 @@ def find(what: str) -> None:
         for words in filter(None, (one.reason, one.warning)):
             click.echo(f"          {words}")
     if not found and not waiting:
-        click.echo("Nothing is known of it: it never came in, or is beyond retention.")
+        click.echo("Nothing is known of it: it never came in, nobody wants it, or it is beyond retention.")
