@@ -290,4 +290,11 @@ VOLUME_RULE = "volume_dropped"
 _VOLUME_ADVICE = (
     "See whether the shop still sends the event: after a change of its pages the call often is what was lost."
 )
-ADVICE = {name: rule.advice for name, rule in RULES.items()} | {VOLUME_RULE: _VOLUME_ADVICE}
+LEDGER_RULE = "ledger_away"
+_LEDGER_ADVICE = (
+    "Bring the database back: the collector answers 503 meanwhile, and its callers keep their events."
+)
+ADVICE = {name: rule.advice for name, rule in RULES.items()} | {
+    VOLUME_RULE: _VOLUME_ADVICE,
+    LEDGER_RULE: _LEDGER_ADVICE,
+}

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from worker import logs, wiring
 from worker.alerts.webhook import Webhook
 from worker.ledger import heartbeats
-from worker.ledger.engine import Ledger
+from worker.ledger.engine import Ledger, is_ledger_away
+from worker.management.outage import Outage
 from worker.stages import watching
 
 log = logs.of(__name__)
@@ -43,10 +44,19 @@ def stand_in(
 
 
 def _watch_for_ever() -> None:
+    outage = Outage(wiring.webhook)
     while True:
         time.sleep(LOOK_SECONDS)
         try:
-            stand_in(wiring.ledger(), wiring.free_bytes, wiring.webhook())
+            _look(outage)
         except Exception as error:  # noqa: BLE001 - the thread must outlive all of it
-            # A ledger that is away now is looked at again.
             log.error("watchman_failed", error=logs.where(error))
+
+
+def _look(outage: Outage, clock: Callable[[], float] = time.time) -> None:
+    try:
+        stand_in(wiring.ledger(), wiring.free_bytes, wiring.webhook())
+    except Exception as error:
+        outage.look(away=is_ledger_away(error), now=clock())
+        raise
+    outage.look(away=False, now=clock())

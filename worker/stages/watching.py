@@ -93,6 +93,18 @@ def content(notice: Notice) -> dict[str, object]:
     }
 
 
+def say(one: Alert, change: Change) -> None:
+    """Write a change into the log."""
+    log.warning(
+        "alert",
+        rule=one.rule,
+        subject=one.subject,
+        change=str(change),
+        severity=str(one.severity),
+        summary=one.summary,
+    )
+
+
 def _put_off(connection: Connection, notice: Notice, trouble: str, now: float) -> None:
     attempts = notice.attempts + 1
     again_at = None if now - notice.at > GIVE_UP_SECONDS else now + wait_seconds(attempts)
@@ -118,14 +130,7 @@ def _follow(
         for one, change in told:
             alerts.announce(connection, one, change, now, to_webhook=to_webhook)
     for one, change in told:
-        log.warning(
-            "alert",
-            rule=one.rule,
-            subject=one.subject,
-            change=str(change),
-            severity=str(one.severity),
-            summary=one.summary,
-        )
+        say(one, change)
     return [change for _, change in told]
 
 
