@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from tests.logged import logged
 from tests.management.conftest import Api
 from worker.ledger import sources
 from worker.ledger.engine import LedgerBusyError
@@ -112,13 +113,19 @@ def test_a_lost_race_is_a_conflict(api: Api, monkeypatch: pytest.MonkeyPatch) ->
     assert expected == api.error("POST", SOURCES, {"name": "Shop"})
 
 
-def test_a_mistake_of_ours_tells_nothing_of_what_is_inside(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_of_ours_tells_nothing_of_what_is_inside(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(sources, "page", _raise(RuntimeError("a secret")))
     answer = api.call("GET", SOURCES)
 
     error = {"code": "INTERNAL_SERVER_ERROR", "message": "Something went wrong here; the log tells more."}
     assert (500, {"error": error}) == (answer.status_code, answer.json)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    [told] = logged(caplog)
+    assert told["event"] == "request_failed"
+    assert told["error"].startswith("RuntimeError at test_errors.py:")
+    assert "a secret" not in caplog.text
 
 
 def _raise(error: Exception) -> object:
