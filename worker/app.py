@@ -26,9 +26,15 @@ def set_up_logs(**_: Any) -> None:
 @signals.beat_init.connect
 def refuse_a_strange_ledger(**_: Any) -> None:
     """Stop before the first task where the keys or the tables do not fit; see `await_ledger`."""
+    from worker.settings import SettingsError
     from worker.starting import await_ledger
+    from worker.telemetry import tracing
     from worker.wiring import ledger
 
+    try:
+        tracing.tracer()
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None
     await_ledger(ledger())
 
 

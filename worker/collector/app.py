@@ -18,7 +18,7 @@ from worker.ledger import migrate
 from worker.ledger.engine import Ledger
 from worker.ledger.vault import SealError
 from worker.settings import Settings, SettingsError
-from worker.telemetry import access, checks
+from worker.telemetry import access, checks, tracing
 from worker.telemetry.meter import Meter, MeterWriter
 from worker.telemetry.metrics import CONTENT_TYPE, Exporter
 
@@ -82,6 +82,7 @@ def _from_environment() -> Flask:
     chosen = settings()
     ledger = Ledger(chosen.database_url, chosen.encryption_keys)
     migrate.check_all(ledger)
+    tracing.tracer()
     meter = Meter()
     writer = MeterWriter(meter, lambda: ledger)
     writer.start()

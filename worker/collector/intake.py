@@ -16,6 +16,7 @@ from worker.ledger import inbox
 from worker.ledger.engine import Ledger
 from worker.ledger.inbox import Accepted
 from worker.ledger.vault import Vault
+from worker.telemetry import tracing
 
 LARGEST_EVENT_BYTES = 64 * 1024
 MOST_EVENTS = 500
@@ -88,6 +89,9 @@ def store(ledger: Ledger, offer: Offer, events: Sequence[Accepted], now: float) 
     with ledger.write() as connection:
         ids = inbox.accept(connection, events, now)
     hint(offer, ids)
+    if (tracer := tracing.tracer()) is not None:
+        requests = [tracing.Request(event.source_id, event.received_at) for event in events]
+        tracer.record("collector.accept", requests, now)
 
 
 def hint(offer: Offer, ids: Sequence[int]) -> None:

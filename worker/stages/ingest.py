@@ -25,6 +25,7 @@ from worker.stages.destinations import Destinations
 from worker.stages.learning import Visitors
 from worker.stages.opened import Opened, open_rows
 from worker.stages.outcomes import to_deliveries
+from worker.telemetry import tracing
 
 log = logs.of(__name__)
 
@@ -101,6 +102,7 @@ def _ingest_in_races(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
 
 
 def _ingest_once(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
+    began = time.time()
     with ledger.read() as connection:
         rows = inbox.load(connection, ids)
         if not rows:
@@ -113,7 +115,11 @@ def _ingest_once(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
     # What the key ring lacks is missing for every event alike, and so is nobody's fault below.
     ledger.vault.prepare()
     work = _map_all(ledger.vault, rows, earlier, known, destinations)
-    return _write(ledger, work, known)
+    outcomes = _write(ledger, work, known)
+    if (tracer := tracing.tracer()) is not None:
+        requests = [tracing.Request(row.source_id, row.received_at) for row in rows]
+        tracer.record("ingest.map", requests, began)
+    return outcomes
 
 
 def _keys_of(rows: Iterable[Waiting]) -> set[bytes]:

@@ -1,5 +1,6 @@
 """Turn the verdict on an answer into moves of the ledger."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,7 @@ from worker.pinterest.verdict import (
 from worker.stages.blame import ACCOUNT_REFUSED, Blame, blame
 from worker.stages.sending import PostponedError, Sender
 from worker.stages.unknown import at_risk, wait_for_a_hand, without
+from worker.telemetry import tracing
 
 log = logs.of(__name__)
 
@@ -62,6 +64,15 @@ class Reaction:
         meter = self.sender.meter
         meter.observe(measures.REQUEST_SECONDS, self.answer.seconds, status_class(self.answer.status))
         meter.observe(measures.BATCH_EVENTS, len(self.everyone))
+        if (tracer := tracing.tracer()) is not None:
+            tracer.record(
+                "delivery.send",
+                [tracing.Request(one.source_id, one.accepted_at) for one in self.everyone],
+                time.time() - self.answer.seconds,
+                batch_id=self.started.id,
+                attempt=self.started.attempt,
+                status=status_class(self.answer.status),
+            )
 
     def _move_breaker(self, *, met_trouble: bool) -> None:
         started, now = self.started, self.sender.now()

@@ -1,0 +1,106 @@
+"""Trace events from the collector to Pinterest with OpenTelemetry, where an operator asks for it.
+
+Nothing is carried from process to process. Each of them knows when an event was accepted and from which
+source, and the ids of its trace follow from that alone: so messages stay bare ids, the ledger needs no column,
+and no context can hold anything of a person. One request to the collector is one trace.
+
+Off, which it is by default, this costs one look at a remembered None for a request, a bulk or a batch.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache
+from hashlib import blake2s
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from worker.settings import SettingsError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+
+class Request(NamedTuple):
+    """Name a request that the collector accepted: all that is known of it everywhere."""
+
+    source_id: str
+    accepted_at: float
+
+
+class Tracer:
+    """Record spans under the traces that requests belong to."""
+
+    def __init__(self, provider: "TracerProvider") -> None:
+        self._tracer = provider.get_tracer("signal")
+
+    def record(self, name: str, requests: Iterable[Request], began: float, **attributes: Any) -> None:
+        """Record what began at a time and ends now, once for each request that had a part in it."""
+        ended = time.time()
+        for request, events in Counter(requests).items():
+            span = self._tracer.start_span(
+                name,
+                context=_context_of(request),
+                attributes={"events": events, **attributes},
+                start_time=_nanoseconds(began),
+            )
+            span.end(_nanoseconds(max(began, ended)))
+
+
+@cache
+def tracer() -> Tracer | None:
+    """Return this process's tracer; None where nobody asked for traces.
+
+    Raises:
+        SettingsError: traces are asked for, and the libraries are not installed.
+    """
+    if not os.environ.get(ENDPOINT, "").strip():
+        return None
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError:
+        raise SettingsError(ENDPOINT, "is set, and needs `pip install 'signal-worker[otel]'`.") from None
+    made = provider()
+    made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return Tracer(made)
+
+
+def provider() -> "TracerProvider":
+    """Return a provider that keeps the share of traces that OTEL_TRACES_SAMPLER_ARG asks for, all by default.
+
+    Which ones follows from their ids, so that every process keeps the same.
+    """
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+
+    share = os.environ.get("OTEL_TRACES_SAMPLER_ARG", "").strip() or "1"
+    try:
+        sampler = TraceIdRatioBased(float(share))
+    except ValueError:
+        raise SettingsError(
+            "OTEL_TRACES_SAMPLER_ARG", f"must be a share from 0 to 1, not {share!r}."
+        ) from None
+    named = {"service.name": os.environ.get("OTEL_SERVICE_NAME", "").strip() or "signal"}
+    return TracerProvider(sampler=sampler, resource=Resource.create(named))
+
+
+def _context_of(request: Request) -> Any:
+    """Return a context whose trace, and whose parent's span, follow from a request."""
+    from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+    digest = blake2s(f"{request.source_id} {request.accepted_at!r}".encode(), digest_size=24).digest()
+    parent = SpanContext(
+        trace_id=int.from_bytes(digest[:16]),
+        span_id=int.from_bytes(digest[16:]),
+        is_remote=True,
+        trace_flags=TraceFlags(TraceFlags.SAMPLED),
+    )
+    return set_span_in_context(NonRecordingSpan(parent))
+
+
+def _nanoseconds(seconds: float) -> int:
+    return int(seconds * 1e9)
