@@ -2,11 +2,13 @@
 
 import re
 from dataclasses import replace
+from html import unescape
 from typing import Any
 
 import pytest
 from flask import Flask
 
+from tests.browser.shop_fixtures import STUB
 from tests.management.conftest import Api
 from tests.management.ui.conftest import Pages
 from worker.ledger import sources
@@ -38,7 +40,7 @@ def test_a_new_source_shows_its_secret_once_and_its_snippet_always(
     page = pages.get(f"/sources/{made['id']}")
     assert not SECRET.search(page)
     assert (
-        "&lt;script src=&#34;http://127.0.0.1:8080/d.js&#34; "
+        "&lt;script async src=&#34;http://127.0.0.1:8080/d.js&#34; "
         f"data-pipeline-key=&#34;{made['pipeline_key']}&#34;&gt;" in page.replace('"', "&#34;")
     )
     assert made["domains"] == ["shop.example.com", "www.example.com"]
@@ -116,3 +118,24 @@ def test_where_a_stand_in_answers_for_pinterest_its_shop_is_at_hand(
     entry = f"collector=http%3A%2F%2F127.0.0.1%3A8080&amp;key={source['pipeline_key']}"
     assert f'<a href="http://127.0.0.1:8090/shop?{entry}">Try it in the sample shop</a>' in page
     assert "Add <code>127.0.0.1</code> to the domains first" in page
+
+
+def test_the_snippet_keeps_calls_that_come_before_the_script(pages: Pages, source: dict[str, Any]) -> None:
+    """It is the stub that the browser tests of Datafly.js load, letter by letter."""
+    shown = unescape(
+        pages.get("/sources/src_abc123").partition('<pre id="snippet">')[2].partition("</pre>")[0]
+    )
+
+    assert shown.startswith(f"{STUB}\n<script async src=")
+
+
+def test_the_settings_say_where_days_begin_and_whether_the_source_is_debugged(
+    pages: Pages, api: Api, source: dict[str, Any]
+) -> None:
+    assert "<dt>Debugging</dt><dd>off:" in pages.get("/sources/src_abc123")
+    api.change("/v1/admin/sources/src_abc123", {"time_zone": "Europe/Berlin"})
+    pages.send("/sources/src_abc123/debugging", {"on": "yes"})
+    page = pages.get("/sources/src_abc123")
+
+    assert "<dd>in Europe/Berlin, for" in page
+    assert "<dt>Debugging</dt><dd>on until 20" in page

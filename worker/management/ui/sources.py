@@ -156,6 +156,7 @@ def _page(source_id: str, *, secret: str = "", is_new: bool = False, form: Form 
     shown = api.shown(source_id)
     with context.ledger().read() as connection:
         served = integration_store.of_source(connection, source_id)
+        kept = store.find(connection, source_id)
     settings = context.settings()
     collector = settings.collector_url.rstrip("/")
     # Where a stand-in answers for Pinterest, its shop is at hand.
@@ -168,6 +169,7 @@ def _page(source_id: str, *, secret: str = "", is_new: bool = False, form: Form 
     return render_template(
         "source.html",
         shop_url=shop,
+        debug_until=kept.debug_until if kept else 0.0,
         source=shown,
         integrations=served,
         collector_url=collector,
