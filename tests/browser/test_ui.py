@@ -8,7 +8,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.stage import ACCOUNT, TOKEN, Stage, order, stage, track
+from worker.ledger import sources
 from worker.management import auth
+from worker.management.ui.signing import MOST_WRONG_BY_ADDRESS
 
 pytestmark = pytest.mark.browser
 
@@ -53,11 +55,11 @@ def plain(browser: Browser, site: Stage) -> Iterator[BrowserContext]:
     context.close()
 
 
-def sign_in(context: BrowserContext) -> Page:
+def sign_in(context: BrowserContext, token: str = TOKEN) -> Page:
     page = context.new_page()
     page.set_default_timeout(20_000)
     page.goto("/")
-    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_label("Token").fill(token)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     return page
@@ -180,6 +182,72 @@ def test_a_page_whose_session_ended_says_so_and_shows_nothing_new(
     go(page, "Sources")
     expect(page.get_by_role("heading", name="Sources")).not_to_be_visible()
     expect(page.get_by_label("Token")).to_be_visible()
+
+
+def test_a_wrong_token_opens_nothing_and_guessing_ends_soon(context: BrowserContext, site: Stage) -> None:
+    page = context.new_page()
+    page.goto("/sources")
+    for _ in range(MOST_WRONG_BY_ADDRESS):
+        page.get_by_label("Token").fill("a-guess")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_have_text("This token is not good.")
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Sign in").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("Too many wrong tokens.")
+    expect(page.get_by_role("navigation", name="Main")).not_to_be_visible()
+
+
+def test_a_form_of_another_site_changes_nothing(context: BrowserContext, site: Stage) -> None:
+    page = sign_in(context)
+    add_source(page)
+    with site.ledger.read() as connection:
+        (source,) = sources.page(connection, 2)
+    # The same machine by another name is another site to a browser.
+    elsewhere = site.url.replace("127.0.0.1", "localhost")
+    page.route(
+        f"{elsewhere}/trap", lambda route: route.fulfill(content_type="text/html", body=trap(site, source.id))
+    )
+    page.goto(f"{elsewhere}/trap")
+    page.get_by_role("button", name="Win a prize").click()
+
+    expect(page.get_by_role("alert")).to_be_visible()
+    with site.ledger.read() as connection:
+        assert [one.id for one in sources.page(connection, 2)] == [source.id]
+    page.goto(f"{site.url}/sources")
+    expect(page.get_by_role("link", name="Demo shop")).to_be_visible()
+
+
+def trap(site: Stage, source_id: str) -> str:
+    return f'<form method="post" action="{site.url}/sources/{source_id}/delete"><button>Win a prize</button></form>'
+
+
+def test_a_viewer_looks_at_everything_and_changes_nothing(
+    browser: Browser, context: BrowserContext, site: Stage
+) -> None:
+    page = sign_in(context)
+    add_source(page)
+    add_integration(page)
+    site.sandbox.behave({"rules": [{"fail_events": {"share": 1.0}}]})
+    site.happen(order("ORD-001"))
+    site.sandbox.behave_well()
+    go(page, "Access")
+    page.get_by_label("Name").fill("Anna")
+    page.get_by_role("button", name="Make token").click()
+    token = page.locator("#token-text").inner_text()
+
+    others = browser.new_context(base_url=site.url)
+    guest = sign_in(others, token)
+    expect(guest.get_by_role("link", name="Access")).not_to_be_visible()
+    for path in ("/integrations", "/sources", "/events", "/failed", "/failed?reason_class=refused"):
+        guest.goto(path)
+        expect(guest.get_by_role("heading", level=1)).to_be_visible()
+        expect(guest.locator("main").get_by_role("button")).to_have_count(1 if path == "/events" else 0)
+    guest.goto("/sources/add")
+    guest.get_by_label("Name", exact=True).fill("Mine")
+    guest.get_by_role("button", name="Save").click()
+    expect(guest.get_by_role("alert")).to_contain_text("your role is viewer")
+    others.close()
 
 
 def test_a_wrong_field_is_said_to_everybody(context: BrowserContext) -> None:
