@@ -111,6 +111,33 @@ def test_a_body_that_is_too_large_is_answered_also_on_the_wire(
         assert (status, answer["error"]["code"]) == (413, "BODY_TOO_LARGE")
 
 
+def test_what_is_no_http_is_answered_by_its_status_and_quoted_nowhere(
+    served: tuple[Ledger, int, subprocess.Popen[str]],
+) -> None:
+    _, port, process = served
+    person = "jane@example.org"
+    broken = {
+        f"GET /v1/t?email={person} HTTP/9.9\r\n\r\n": 400,
+        f"{person}\r\n\r\n": 400,
+        f"POST /v1/t HTTP/1.1\r\nHost: x\r\n{person}\r\n\r\n": 400,
+        f"POST /v1/t HTTP/1.1\r\nHost: x\r\nContent-Length: {person}\r\n\r\n": 400,
+        f"GET /v1/t?email={person}{'x' * 5_000} HTTP/1.1\r\n\r\n": 414,
+        f"POST /v1/t HTTP/1.1\r\nHost: x\r\nCookie: {person}{'x' * 20_000}\r\n\r\n": 431,
+    }
+    for text, status in broken.items():
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as wire:
+            wire.sendall(text.encode())
+            answer = wire.recv(65_536).decode()
+        assert answer.startswith(f"HTTP/1.1 {status} "), (text[:60], answer)
+        assert person not in answer
+
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=30)
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert [line["status"] for line in lines if line["event"] == "request_unreadable"] == [*broken.values()]
+    assert [word for word in (person, "127.0.0.1") if word in output] == []
+
+
 @pytest.mark.parametrize(
     ("more", "status", "sentence"),
     [

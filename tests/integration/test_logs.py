@@ -4,9 +4,13 @@ import json
 import re
 from pathlib import Path
 
+from tests.integration.conftest import EMBEDDED
 from tests.integration.shop import Shop, Visitor
 from tests.integration.stack import BROKER, Stack
 from tests.integration.waiting import until
+
+# None of it depends on the broker or the database.
+pytestmark = EMBEDDED
 
 ROOT = Path(__file__).parents[2]
 

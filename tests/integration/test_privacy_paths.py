@@ -19,9 +19,13 @@ from tests.integration.canary import (
     context_of,
     found_in,
 )
+from tests.integration.conftest import EMBEDDED
 from tests.integration.shop import Shop
 from tests.integration.stack import Stack
 from tests.integration.waiting import until
+
+# None of it depends on the broker or the database.
+pytestmark = EMBEDDED
 
 TOLD = f"user {EMAIL}, phone {PHONE}, at {VISITOR.ip} with Bearer {TOKEN}"
 
