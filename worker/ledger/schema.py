@@ -265,7 +265,8 @@ _partial_index(
     where=_is_pending,
 )
 _partial_index("ix_delivery_failed", delivery.c.id, where=_is_failed)
-Index("ix_delivery_batch", delivery.c.batch_id)
+# Only what has a batch: PostgreSQL would else look for what waits among all that never gets one.
+_partial_index("ix_delivery_batch", delivery.c.batch_id, where=delivery.c.batch_id.is_not(None))
 Index("ix_delivery_event_id", delivery.c.event_id)
 _partial_index("ix_delivery_order", delivery.c.order_key, where=delivery.c.order_key.is_not(None))
 

@@ -1,0 +1,153 @@
+"""Lay a ledger down with as much history as asked for: delivered long ago, in settled batches."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import create_engine, text
+
+from worker.ledger import integrations, sources
+from worker.ledger.accounts import Rate
+from worker.ledger.engine import Ledger
+from worker.ledger.integrations import Integration
+from worker.ledger.migrate import migrate
+from worker.ledger.schema import BatchStatus, State, delivery
+from worker.ledger.sources import Source
+
+KEY = "ab" * 32
+# Long enough ago for retention to take the oldest, and all in one order: that of their ids.
+BEGAN = 1_700_000_000.0
+EVENTS_A_BATCH = 1_000
+# About what a checkout with two products and eleven hashed fields takes, sealed.
+PAYLOAD_BYTES = 1_100
+
+# What the two databases say differently.
+_SQLITE = {
+    "numbers": "WITH RECURSIVE series(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM series WHERE i + 1 < :n)",
+    "name": "lower(hex(randomblob(16)))",
+    "key": "randomblob(16)",
+    "payload": f"randomblob({PAYLOAD_BYTES})",
+}
+_POSTGRESQL = {
+    "numbers": "WITH series(i) AS (SELECT generate_series(0, CAST(:n AS integer) - 1))",
+    "name": "replace(gen_random_uuid()::text, '-', '')",
+    "key": "uuid_send(gen_random_uuid())",
+    "payload": f"decode(repeat(replace(gen_random_uuid()::text, '-', ''), {PAYLOAD_BYTES // 16}), 'hex')",
+}
+
+
+@contextmanager
+def sqlite(folder: Path) -> Iterator[Ledger]:
+    """Lend an empty ledger in a file."""
+    ledger = Ledger(f"sqlite:///{folder / f'{uuid4().hex[:8]}.db'}", (KEY,))
+    try:
+        yield _migrated(ledger)
+    finally:
+        ledger.dispose()
+
+
+@contextmanager
+def postgresql(server_url: str) -> Iterator[Ledger]:
+    """Lend an empty ledger on a server, dropped afterwards."""
+    server = create_engine(server_url, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 3})
+    name = f"signal_bench_{uuid4().hex[:8]}"
+    with server.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    ledger = Ledger(server.url.set(database=name).render_as_string(hide_password=False), (KEY,))
+    try:
+        yield _migrated(ledger)
+    finally:
+        ledger.dispose()
+        with server.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        server.dispose()
+
+
+def _migrated(ledger: Ledger) -> Ledger:
+    migrate(ledger)
+    ledger.vault.prepare()
+    return ledger
+
+
+def shop(ledger: Ledger) -> Integration:
+    """Add a source and its integration."""
+    with ledger.write() as connection:
+        source = Source("src_bench", "Bench", ("example.com",), BEGAN, BEGAN)
+        sources.create(connection, ledger.vault, source, "dk_live_bench", "secret")
+        wanted = Integration(
+            id="int_bench",
+            source_id=source.id,
+            vendor="pinterest",
+            name="Pinterest",
+            enabled=True,
+            ad_account_id="549765662491",
+            config={"ad_account_id": "549765662491"},
+            consent_categories=(),
+            created_at=BEGAN,
+            updated_at=BEGAN,
+        )
+        return integrations.create(connection, ledger.vault, wanted, "pina_bench", Rate(100_000.0, 100_000))
+
+
+def lay_down(ledger: Ledger, place: Integration, count: int) -> None:
+    """Add so many delivered events, with their batches and tallies, and leave the database at rest."""
+    values = {
+        "began": BEGAN,
+        "account": place.ad_account,
+        "credential": place.credential_id,
+        "integration": place.number,
+        "open": State.OPEN.value,
+        "settled": BatchStatus.SETTLED.value,
+    }
+    batches = count // EVENTS_A_BATCH
+    with ledger.write() as connection:
+        # Building an index of a million rows at once takes a fraction of adding them one by one.
+        for index in delivery.indexes:
+            index.drop(connection)
+        for template, n in ((_BATCHES, batches), (_DELIVERIES, count), (_TALLIES, min(720, batches))):
+            statement = template % (_SQLITE if ledger.is_sqlite else _POSTGRESQL)
+            wanted = {name: value for name, value in values.items() if f":{name}" in statement}
+            connection.execute(text(statement), wanted | {"n": n})
+        for index in delivery.indexes:
+            index.create(connection)
+    come_to_rest(ledger)
+
+
+_BATCHES = f"""
+%(numbers)s INSERT INTO batch (ad_account, credential_id, test, offline, events, status, attempt,
+    attempts_spent, unreadable_answers, not_before, hinted_at, created_at, first_tried_at, settled_at)
+SELECT :account, :credential, false, false, {EVENTS_A_BATCH}, :settled, 1,
+    0, 0, :began + i, :began + i, :began + i, :began + i, :began + i FROM series
+"""  # noqa: S608 - nothing in it comes from outside
+# Every tenth is an order.
+_DELIVERIES = f"""
+%(numbers)s INSERT INTO delivery (integration_id, ad_account, test, offline, event_id, event_name, source_name,
+    event_time, accepted_at, payload, size_bytes, state, batch_id, order_key, anonymous_key, user_key)
+SELECT :integration, :account, false, false, %(name)s, 'page_visit', 'Page Viewed',
+    CAST(:began AS integer), :began + i / {EVENTS_A_BATCH}, %(payload)s, {PAYLOAD_BYTES}, :open,
+    1 + i / {EVENTS_A_BATCH}, CASE WHEN i %% 10 = 0 THEN %(key)s END, %(key)s, %(key)s FROM series
+"""  # noqa: S608
+# As many rows as stand there once they are folded: a few kinds an hour, for a month at most.
+_TALLIES = """
+%(numbers)s, kinds(k) AS (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11))
+INSERT INTO tally (hour, source_id, integration_id, event_name, outcome, n)
+SELECT CAST(:began / 3600 AS integer) + i, 'src_bench', :integration, 'name ' || k, 'delivered', 1000
+FROM series, kinds
+"""
+
+
+def come_to_rest(ledger: Ledger) -> None:
+    """Let the database do now what it would else do beside the measuring."""
+    # Neither works inside a transaction, which is what the ledger's own connections are in.
+    connection: Any = ledger.write_engine.raw_connection()
+    try:
+        if ledger.is_sqlite:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return
+        connection.driver_connection.autocommit = True
+        for statement in ("VACUUM ANALYZE", "CHECKPOINT"):
+            connection.execute(statement)
+    finally:
+        connection.invalidate()
