@@ -142,8 +142,10 @@ class Operations:
 
     def erase(self) -> None:
         with self.ledger.write() as connection:
-            kept = erasing.deliveries_after(connection, 0, 500)
-            chosen = self.dice.sample([row.id for row in kept], min(2, len(kept)))
+            kept = erasing.deliveries_after(connection, 0, 10_000)
+            # Most are copies or filtered, and have no payload.
+            sendable = [row for row in kept if row.body is not None]
+            chosen = [self.dice.choice(some).id for some in (kept, sendable) if some]
             erasing.erase_deliveries(connection, chosen, self.now)
             erasing.erase_events(connection, inbox.overdue(connection, 0, self.now + 1, 1), self.now)
 
@@ -156,14 +158,14 @@ class Operations:
 
 KINDS = {
     *("delivered", "tested", "failed", "filtered", "duplicate", "dropped", "retried", "discarded"),
-    *("erased", "event_erased", "left_delivered", tallies.PURGED),
+    *("erased", "event_erased", tallies.PURGED),
 }
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_books_balance_after_any_sequence_of_operations(ledger: Ledger, seed: int) -> None:
     operations = Operations(ledger, seed)
-    for number in range(2_000):
+    for number in range(1_000):
         operations.step()
         if number % 10 == 0:
             close(ledger)
