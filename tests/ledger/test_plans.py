@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, event, text
 from benchmarks.history import come_to_rest, lay_down
 from tests.conftest import KEY
 from tests.ledger.shop import NOW, pend, place
-from worker.ledger import accounts, batches, claims, failures, families, inbox, watching
+from worker.ledger import accounts, batches, claims, failures, families, inbox, upkeep, watching
 from worker.ledger.claims import Group
 from worker.ledger.engine import Ledger
 from worker.ledger.failures import Filter
@@ -35,6 +35,8 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     "what informs": lambda connection: inbox.informing(connection, [b"a", b"b"], 99),
     "failures after every retry": lambda connection: watching.failed_with(connection, ["no_answer"], 20_000),
     "the oldest events that wait": watching.oldest_events,
+    "what retention may remove": lambda connection: upkeep.ended(connection, NOW - 1e9, 500),
+    "batches that are empty": lambda connection: upkeep.purge_batches(connection, NOW - 1e9, 500),
     "the span of the inbox": watching.inbox_span,
     "what is overdue": lambda connection: inbox.overdue(connection, 7, NOW, 500),
 }
@@ -51,7 +53,8 @@ SELECT integration_id, ad_account, test, offline, event_id || '-', event_name, s
 SMALL_BATCHES = """
 INSERT INTO batch (ad_account, credential_id, test, offline, events, status, attempt, attempts_spent,
     unreadable_answers, not_before, hinted_at, created_at, first_tried_at, settled_at)
-SELECT ad_account, 1, test, offline, 1, 2, 1, 0, 0, id, id, id, id, id FROM delivery LIMIT :count
+SELECT ad_account, 1, test, offline, 1, 2, 1, 0, 0, accepted_at, accepted_at, accepted_at, accepted_at,
+    accepted_at FROM delivery LIMIT :count
 """
 TRIES = """
 INSERT INTO attempt (batch_id, number, at, seconds, reason_class, reason)

@@ -265,6 +265,8 @@ _partial_index(
     where=_is_pending,
 )
 _partial_index("ix_delivery_failed", delivery.c.id, where=_is_failed)
+# What ends with its batch has no time of its own.
+_partial_index("ix_delivery_ended", delivery.c.ended_at, where=delivery.c.ended_at.is_not(None))
 # Only what has a batch: PostgreSQL would else look for what waits among all that never gets one.
 _partial_index("ix_delivery_batch", delivery.c.batch_id, where=delivery.c.batch_id.is_not(None))
 Index("ix_delivery_event_id", delivery.c.event_id)

@@ -46,11 +46,26 @@ def overdue_ranges(
 
 
 def ended(connection: Connection, before: float, most: int) -> list[int]:
-    """Return the oldest deliveries that ended before a time.
-
-    Where there are few this reads all deliveries, so that it has no place inside a write.
-    """
-    return [row.id for row in connection.execute(_ended(before).order_by(delivery.c.id).limit(most))]
+    """Return some of the deliveries that ended before a time, the oldest first."""
+    by_themselves = (
+        select(delivery.c.id)
+        .where(delivery.c.ended_at < before, delivery.c.state != State.OPEN.value)
+        .order_by(delivery.c.ended_at)
+    )
+    with_their_batch = (
+        select(delivery.c.id)
+        .join(batch, batch.c.id == delivery.c.batch_id)
+        .where(
+            batch.c.settled_at < before,
+            batch.c.status == BatchStatus.SETTLED.value,
+            delivery.c.state == State.OPEN.value,
+        )
+        .order_by(batch.c.settled_at)
+    )
+    found: list[int] = []
+    for wanted in (by_themselves, with_their_batch):
+        found += connection.scalars(wanted.limit(most - len(found)))
+    return sorted(found)
 
 
 def purge_deliveries(connection: Connection, ids: Sequence[int], ended_before: float, now: float) -> int:
@@ -78,7 +93,7 @@ def purge_batches(connection: Connection, settled_before: float, most: int) -> i
         batch.c.status.in_([BatchStatus.SETTLED, BatchStatus.SPLIT]),
         ~referred,
     )
-    ids = list(connection.scalars(empty.order_by(batch.c.id).limit(most)))
+    ids = list(connection.scalars(empty.order_by(batch.c.settled_at).limit(most)))
     if ids:
         connection.execute(delete(attempt).where(attempt.c.batch_id.in_(ids)))
         connection.execute(delete(batch).where(batch.c.id.in_(ids)))
