@@ -25,3 +25,11 @@ def test_json_holds_the_same(shell: Shell) -> None:
     by_check = {one["check"]: one["state"] for one in report["checks"]}
     assert (by_check["database"], by_check["migrations"], by_check["keys"]) == ("ok", "ok", "ok")
     assert by_check["the sweeper runs"] == "failed"
+
+
+def test_the_demos_token_is_not_tried_at_pinterest(shell: Shell) -> None:
+    report = json.loads(shell.run("doctor", "--json").output)
+    (token,) = [one for one in report["checks"] if one["check"].startswith("token of ")]
+
+    assert token["state"] == "degraded"
+    assert "was not tried" in token["message"]

@@ -193,6 +193,12 @@ def token(name: str, *, is_good: bool | None, sentence: str, expires_in_seconds:
     return _ok(check, sentence)
 
 
+def demo_token(name: str) -> Finding:
+    """Say of the demo's token that it is none of Pinterest's, which need not be asked."""
+    words = "It is the demo's, for the sandbox, and was not tried. Delete that integration before going live."
+    return _degraded(f"token of {name}", words)
+
+
 def alerts(firing: Sequence[Alert]) -> Finding:
     """Judge by what was told already."""
     if not firing:

@@ -10,11 +10,12 @@ from kombu import Connection
 
 from worker.doctor import brokers, judgements
 from worker.doctor.facts import FileFacts, SiteFacts
+from worker.embedded.first_run import DEMO_MARK
 from worker.events.times import parse_time
 from worker.ledger import accounts, alerts, heartbeats, integrations, sources, watching
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
-from worker.settings import Settings
+from worker.settings import PINTEREST_API_URL, Settings
 from worker.stages import trying
 from worker.telemetry import checks
 from worker.telemetry.checks import Finding, State
@@ -130,6 +131,9 @@ class Visit:
         with self._ledger.read() as connection:
             token = accounts.token(connection, self._ledger.vault, one.credential_id)
             source = sources.find(connection, one.source_id)
+        if self._settings.pinterest_api_url == PINTEREST_API_URL and token.startswith(DEMO_MARK):
+            yield judgements.demo_token(one.id)
+            return
         domain = next(iter(source.domains if source else ()), "example.com")
         report = trying.try_out(
             self._settings.pinterest_api_url, one.ad_account_id, token, domain, time.time()

@@ -11,6 +11,8 @@ from worker.ledger.sources import Source
 from worker.settings import Settings
 
 SOURCE_ID = "src_abc123"
+# Pinterest knows no such token.
+DEMO_MARK = "sandbox_"
 # Another account than the documentation's, so that its own example can still be created beside it.
 AD_ACCOUNT_ID = "549755885175"
 
@@ -25,7 +27,7 @@ def ensure(ledger: Ledger, settings: Settings) -> None:
             return
         key, secret = f"dk_test_{secrets.token_hex(12)}", secrets.token_urlsafe(32)
         sources.create(connection, ledger.vault, _source(now), key, secret)
-        token = f"sandbox_{secrets.token_urlsafe(24)}"
+        token = f"{DEMO_MARK}{secrets.token_urlsafe(24)}"
         integrations.create(connection, ledger.vault, _integration(now), token, rate)
 
 
