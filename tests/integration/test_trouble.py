@@ -6,14 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import update
-
 from tests.integration.conftest import EMBEDDED
 from tests.integration.services import valkey_process_id
 from tests.integration.shop import Shop, Visitor
 from tests.integration.stack import BROKER, Stack, start_broker
 from tests.integration.waiting import until
-from worker.ledger.schema import BatchStatus, batch
 from worker.settings import socket_path
 
 # What a caller waits at most for an answer, with or without a broker.
@@ -68,7 +65,7 @@ def test_nothing_is_lost_when_workers_are_killed_at_work(stack: Stack) -> None:
     victims = (stack.ingest_workers[0], "delivery")
     stack.kill(*victims)
     stack.start(*victims)
-    _end_leases(stack)
+    stack.end_leases()
     stack.sandbox.behave_well()
     stack.await_ready(*victims)
     shop.await_delivered(len(events), seconds=90)
@@ -84,13 +81,6 @@ def _event(number: int) -> dict[str, object]:
         "messageId": f"killed_{number}",
         "context": {"page": {"url": "https://example.com/"}, "consent": {"advertising": True}},
     }
-
-
-def _end_leases(stack: Stack) -> None:
-    """Let the leases of killed workers be over, which takes a minute otherwise."""
-    with stack.ledger() as ledger, ledger.write() as connection:
-        lost = update(batch).where(batch.c.status == BatchStatus.SENDING.value)
-        connection.execute(lost.values(lease_until=time.time() - 1))
 
 
 @contextmanager
