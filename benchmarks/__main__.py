@@ -30,11 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise SystemExit(f"There is no row {unknown[0]!r}; there are {', '.join(ROWS)}.")
     setting = results.setting()
     print(f"{setting['machine']}; {setting['versions']}", flush=True)
-    found: list[Result] = []
     for name in options.rows or ROWS:
-        found += [replace(one, setting=setting) for one in _run(name, options.quick)]
-    if found and not options.quick:
-        report.write(found, list(ROWS))
+        found = [replace(one, setting=setting) for one in _run(name, options.quick)]
+        if found and not options.quick:
+            report.write(found, list(ROWS))
     return 0
 
 

@@ -15,6 +15,7 @@ from kombu.utils.json import loads
 from worker import logs
 from worker.engine.hints import as_ids, gatherable_ids, stored_ids
 from worker.engine.kombu_internals import park_unreadable
+from worker.engine.unsettled import Unsettled
 from worker.engine.wire import TaskMessages
 
 log = logs.of(__name__)
@@ -67,28 +68,42 @@ class BulkTask(Task[Any, Any]):
 class Bulk:
     """Settle the messages of one bulk together; Celery's request calls this in place of a message's own."""
 
-    def __init__(self, messages: list[Message], consumer: Any, on_settled: Callable[[], None]) -> None:
-        self._messages, self._consumer, self._on_settled = messages, consumer, on_settled
+    def __init__(
+        self,
+        messages: list[Message],
+        consumer: Any,
+        unsettled: Unsettled | None,
+        on_settled: Callable[[], None],
+    ) -> None:
+        self._messages, self._consumer = messages, consumer
+        self._unsettled, self._on_settled = unsettled, on_settled
 
     def ack(self, _logger: logging.Logger, errors: tuple[type[Exception], ...]) -> None:
-        self._settle_soon(Message.ack, errors)
+        self._settle_soon(self._ack_all if self._unsettled else partial(self._each, Message.ack), errors)
 
     def reject(self, _logger: logging.Logger, errors: tuple[type[Exception], ...], requeue: bool) -> None:
-        self._settle_soon(Message.requeue if requeue else Message.reject, errors)
+        self._settle_soon(partial(self._each, Message.requeue if requeue else Message.reject), errors)
 
-    def _settle_soon(self, settle: Callable[[Message], None], errors: tuple[type[Exception], ...]) -> None:
+    def _settle_soon(self, settle: Callable[[], None], errors: tuple[type[Exception], ...]) -> None:
         # The channel belongs to the worker's main thread, and a pool of threads calls from others.
         self._consumer.call_soon_ack(partial(self._settle, settle, errors))
 
-    def _settle(self, settle: Callable[[Message], None], errors: tuple[type[Exception], ...]) -> None:
+    def _settle(self, settle: Callable[[], None], errors: tuple[type[Exception], ...]) -> None:
         try:
-            for message in self._messages:
-                settle(message)
+            settle()
         except errors as error:
             # The rest would fail alike, and the broker hands all of them out anew.
             log.warning("bulk_not_settled", messages=len(self._messages), error=repr(error))
         finally:
             self._on_settled()
+
+    def _ack_all(self) -> None:
+        if self._messages and self._unsettled:
+            self._unsettled.ack(self._messages)
+
+    def _each(self, settle: Callable[[Message], None]) -> None:
+        for message in self._messages:
+            settle(message)
 
 
 class BulkGatherer:
@@ -143,7 +158,8 @@ class BulkGatherer:
         messages, self._messages = self._messages, []
         if not ids:
             return
-        bulk = Bulk(messages, self._consumer, self._on_settled)
+        unsettled = getattr(self._consumer, "unsettled", None)
+        bulk = Bulk(messages, self._consumer, unsettled, self._on_settled)
         self.open_bulks += 1
         self._hand_over(self._request(ids), None, bulk.ack, bulk.reject, self._callbacks)
 

@@ -21,6 +21,7 @@ from kombu.utils.limits import TokenBucket
 from worker import logs
 from worker.engine.kombu_internals import guard_redis
 from worker.engine.refused import keep_refused
+from worker.engine.unsettled import Unsettled
 
 log = logs.of(__name__)
 
@@ -84,6 +85,7 @@ class SteadyConsumer(Consumer):
         guard_redis()
         # What gathers messages enters itself here anew after each connect, when the strategies are made.
         self.gatherers: list[Gatherer] = []
+        self.unsettled: Unsettled | None = None
         super().__init__(*args, **kwargs)
 
     def ensure_connected(self, conn: Connection) -> Connection:
@@ -100,6 +102,7 @@ class SteadyConsumer(Consumer):
         """
         connection: Connection = super().connect()
         if connection.transport.driver_type == "amqp":
+            self.unsettled = self.unsettled or Unsettled()
             for queue in self.app.amqp.queues.values():
                 queue(connection.default_channel).declare()
         return connection
@@ -150,10 +153,15 @@ class SteadyConsumer(Consumer):
         self._schedule_bucket_request(bucket)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
-        """Refuse messages of a wrong shape, which would otherwise end the worker with a ``ValueError``."""
+        """Refuse messages of a wrong shape, which would otherwise end the worker with a ``ValueError``.
+
+        It also sees every message that the channel hands over, which those that settle many at once have to know.
+        """
         handle = super().create_task_handler(*args, **kwargs)
 
         def on_task_received(message: Message) -> None:
+            if self.unsettled:
+                self.unsettled.note(message)
             if is_well_formed(message):
                 handle(message)
             else:
