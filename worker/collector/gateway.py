@@ -21,6 +21,7 @@ from worker.collector.intake import (
     store,
 )
 from worker.collector.limits import RequestRate, Room
+from worker.collector.together import acceptor
 from worker.collector.visit import Origin, Visit
 from worker.events.envelope import decode_json
 from worker.ledger.engine import Ledger
@@ -44,6 +45,7 @@ class Gateway:
         now: Callable[[], float],
     ) -> None:
         self._ledger = ledger
+        self._accept = acceptor(ledger)
         self._offer = offer
         self._trusted_proxies = trusted_proxies
         self._now = now
@@ -78,7 +80,7 @@ class Gateway:
         if not prepared.events:
             message = "None of the batch's events can be taken; errors lists why."
             raise RefusedError(400, "INVALID_EVENTS", message, errors=prepared.errors)
-        store(self._ledger, self._offer, prepared.events, now)
+        store(self._accept, self._offer, prepared.events, now)
         return _answer_batch(prepared, visit)
 
     def preflight(self, call: str) -> Response:  # noqa: ARG002  # all of them are asked for alike
@@ -108,7 +110,7 @@ class Gateway:
             event = prepare_one(raw, visit, caller.source.id, self._ledger.vault)
         except TooLargeError as error:
             raise RefusedError(413, "EVENT_TOO_LARGE", str(error)) from None
-        store(self._ledger, self._offer, [event], now)
+        store(self._accept, self._offer, [event], now)
         response = answer({"success": True})
         visit.set_cookies(response)
         return response

@@ -7,13 +7,13 @@ from typing import Any, cast
 from worker import logs
 from worker.collector.cookies import new_id
 from worker.collector.errors import RefusedError
+from worker.collector.together import Accept
 from worker.collector.visit import Visit
 from worker.events import json_text
 from worker.events.envelope import EnvelopeError, check_envelope
 from worker.events.identity import epik_of, visitor_ids
 from worker.events.received import Received
 from worker.ledger import inbox
-from worker.ledger.engine import Ledger
 from worker.ledger.inbox import Accepted
 from worker.ledger.vault import Vault
 from worker.telemetry import tracing
@@ -80,15 +80,13 @@ def prepare_batch(raws: Sequence[object], visit: Visit, source_id: str, vault: V
     return prepared
 
 
-def store(ledger: Ledger, offer: Offer, events: Sequence[Accepted], now: float) -> None:
+def store(accept: Accept, offer: Offer, events: Sequence[Accepted], now: float) -> None:
     """Commit events in one transaction, then hint at them.
 
     From the commit on they are safe: a hint that goes wrong is a matter for the log, since whatever waits in
     the inbox is hinted at again.
     """
-    with ledger.write() as connection:
-        ids = inbox.accept(connection, events, now)
-    hint(offer, ids)
+    hint(offer, accept(events, now))
     if (tracer := tracing.tracer()) is not None:
         requests = [tracing.Request(event.source_id, event.received_at) for event in events]
         tracer.record("collector.accept", requests, now)
