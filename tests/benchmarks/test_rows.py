@@ -38,3 +38,17 @@ def test_a_row_that_does_not_exist_is_refused_with_those_that_do() -> None:
     run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=report.ROOT)
     assert run.returncode == 1
     assert run.stderr.strip() == f"There is no row 'nonsense'; there are {', '.join(ROWS)}."
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("row", ["publish", "embedded"])
+def test_a_row_runs_and_prints_its_ratios_and_its_goals(row: str) -> None:
+    """The second one runs both sides whole: every process of ours, and the usual way."""
+    before = report.FIGURES.read_text()
+    command = [sys.executable, "-m", "benchmarks", "--quick", row]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=report.ROOT)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert re.search(r"^  [\d.,]+ times ", run.stdout, re.MULTILINE)
+    assert re.search(r"^  goal, .*: (met|missed by \d+%) \(", run.stdout, re.MULTILINE)
+    assert report.FIGURES.read_text() == before
