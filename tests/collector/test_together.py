@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, select
 from sqlalchemy.exc import IntegrityError
 
-from worker.collector.together import Together, acceptor
+from worker.collector.together import Together
 from worker.ledger.engine import Ledger, LedgerBusyError
 from worker.ledger.inbox import Accepted
 from worker.ledger.schema import inbox
@@ -90,5 +90,5 @@ def test_no_transaction_grows_beyond_its_bound(
 
 
 def test_each_database_takes_events_and_tells_their_ids(ledger: Ledger) -> None:
-    ids = acceptor(ledger)([accepted(b"a"), accepted(b"b")], 1.0)
+    ids = Together(ledger).accept([accepted(b"a"), accepted(b"b")], 1.0)
     assert [bodies(ledger)[id_] for id_ in ids] == [b"a", b"b"]

@@ -21,7 +21,7 @@ from worker.collector.intake import (
     store,
 )
 from worker.collector.limits import RequestRate, Room
-from worker.collector.together import acceptor
+from worker.collector.together import Together
 from worker.collector.visit import Origin, Visit
 from worker.events.envelope import decode_json
 from worker.ledger.engine import Ledger
@@ -45,7 +45,7 @@ class Gateway:
         now: Callable[[], float],
     ) -> None:
         self._ledger = ledger
-        self._accept = acceptor(ledger)
+        self._accept = Together(ledger).accept
         self._offer = offer
         self._trusted_proxies = trusted_proxies
         self._now = now

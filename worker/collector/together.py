@@ -24,32 +24,12 @@ class _Request:
     done: bool = False
 
 
-def acceptor(ledger: Ledger) -> Accept:
-    """Return what commits a request's events and tells their ids.
-
-    SQLite lets one writer in at a time and waits for the disk at each commit. PostgreSQL does both for many
-    connections at once, so that waiting for each other would only cost time there.
-    """
-    return Together(ledger).accept if ledger.is_sqlite else Alone(ledger).accept
-
-
-class Alone:
-    """Write the events of each request in a transaction of its own."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def accept(self, events: Sequence[Accepted], now: float) -> list[int]:
-        """Return the ids of events once they are committed; what prevented that is raised."""
-        with self._ledger.write() as connection:
-            return inbox.accept(connection, events, now)
-
-
 class Together:
     """Write the events of requests that wait for their turn all at once; each is told its own ids.
 
-    A commit takes as long for one event as for five hundred: where requests are small and many, their threads
-    would wait for one after the other. Whoever has the turn writes for all that wait.
+    A commit takes as long for one event as for five hundred: where requests are small and many, the threads would
+    wait for one after the other on SQLite, and PostgreSQL would be asked eight times. Whoever has the turn writes
+    for all that wait.
     """
 
     def __init__(self, ledger: Ledger) -> None:
