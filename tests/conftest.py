@@ -15,8 +15,31 @@ from worker.ledger.engine import Ledger
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import metadata
 
+# Tests in these rooms start processes, and many share them: one after the other, beside everything else.
+ROOMS_OF_PROCESSES = frozenset(
+    (
+        "browser",
+        "chaos",
+        "deploy",
+        "docs",
+        "doctor",
+        "embedded",
+        "engine",
+        "integration",
+        "package",
+        "security",
+    )
+)
 POSTGRESQL_URL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/postgres")
 KEY = "ab" * 32
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests must run in one process of several, for ``--dist loadgroup``."""
+    for item in items:
+        room = item.path.relative_to(Path(__file__).parent).parts[0]
+        group = "processes" if room in ROOMS_OF_PROCESSES else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @contextmanager

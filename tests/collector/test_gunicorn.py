@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.collector.conftest import KEY
+from worker.gunicorn_worker import LONGEST_REQUEST_SECONDS
 from worker.ledger import inbox
 from worker.ledger.engine import Ledger
 
@@ -136,6 +137,27 @@ def test_what_is_no_http_is_answered_by_its_status_and_quoted_nowhere(
     lines = [json.loads(line) for line in output.splitlines()]
     assert [line["status"] for line in lines if line["event"] == "request_unreadable"] == [*broken.values()]
     assert [word for word in (person, "127.0.0.1") if word in output] == []
+
+
+@pytest.mark.slow
+def test_callers_that_stall_in_the_middle_of_a_request_hold_up_the_others_for_seconds(
+    served: tuple[Ledger, int, subprocess.Popen[str]],
+) -> None:
+    _, port, process = served
+    head = b"POST /v1/p HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + KEY.encode() + b"\r\n"
+    with ExitStack() as stack:
+        # One more than there are threads, half of them in the headers and half in the body.
+        for number in range(9):
+            wire = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            wire.sendall(head if number % 2 else head + b"Content-Length: 100\r\n\r\n{")
+        time.sleep(0.5)
+        began = time.monotonic()
+        with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+            assert post(connection, PAGE, HEADERS)[0] == 200
+        assert 1 < time.monotonic() - began < 3 * LONGEST_REQUEST_SECONDS
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=30)
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(

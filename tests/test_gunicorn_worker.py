@@ -1,0 +1,66 @@
+"""A caller that is slow to send holds nobody up for long."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from worker.gunicorn_worker import ImpatientSocket
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[ImpatientSocket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ExitStack() as stack:
+        stack.enter_context(ours)
+        yield ImpatientSocket(ours), stack.enter_context(theirs)
+
+
+def test_what_comes_in_time_is_read(pair: tuple[ImpatientSocket, socket.socket]) -> None:
+    ours, theirs = pair
+    ours.give(5)
+    theirs.sendall(b"GET")
+    assert ours.recv(100) == b"GET"
+    assert ours.gettimeout() is None
+
+
+def test_a_caller_that_says_nothing_is_taken_for_gone(pair: tuple[ImpatientSocket, socket.socket]) -> None:
+    ours, _ = pair
+    ours.give(0.05)
+    assert ours.recv(100) == b""
+
+
+def test_a_caller_that_drips_is_taken_for_gone_all_the_same(
+    pair: tuple[ImpatientSocket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    ours.give(0.2)
+    seen = b""
+    for _ in range(100):
+        theirs.sendall(b"x")
+        part = ours.recv(1)
+        if not part:
+            break
+        seen += part
+        time.sleep(0.02)
+    assert 0 < len(seen) < 100
+
+
+def test_each_request_has_its_own_time(pair: tuple[ImpatientSocket, socket.socket]) -> None:
+    ours, theirs = pair
+    ours.give(0)
+    theirs.sendall(b"GET")
+    assert ours.recv(100) == b""
+    ours.give(5)
+    assert ours.recv(100) == b"GET"
+
+
+def test_a_shorter_timeout_of_gunicorn_s_own_stays(pair: tuple[ImpatientSocket, socket.socket]) -> None:
+    ours, _ = pair
+    ours.give(60)
+    ours.settimeout(0.01)
+    with pytest.raises(TimeoutError):
+        ours.recv(100)
+    assert ours.gettimeout() == 0.01
