@@ -1,5 +1,7 @@
 """Row "end-to-end": ``/v1/batch`` in, delivered out, on RabbitMQ and PostgreSQL, beside the usual way."""
 
+from typing import Any
+
 from benchmarks import usual_stack
 from benchmarks.delivering import Size, measure, rates_of
 from benchmarks.results import Goal, Result, of_rounds
@@ -15,9 +17,14 @@ def run(quick: bool = False) -> list[Result]:
     return compare(ROW, "RabbitMQ + PostgreSQL", BROKER, DATABASE, QUICK if quick else USUAL, RATE)
 
 
+def settings_for(database: str) -> dict[str, Any]:
+    """Return what to run on two cores: an ingest process for each of them, where several may write at once."""
+    return {"ingest_workers": 2 if database == "postgresql" else 1, "INGEST_CONCURRENCY": "2"}
+
+
 def compare(row: str, case: str, broker: str, database: str, size: Size, goal_rate: float) -> list[Result]:
     """Return the row of a broker and a database."""
-    with running(broker, database) as stack:
+    with running(broker, database, **settings_for(database)) as stack:
         target = shop(stack)
         headers = {"Authorization": f"Bearer {target.key}"}
         runs = measure(stack.sandbox, stack.collector_url, headers, size.rounds, size.events)
