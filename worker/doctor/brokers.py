@@ -1,5 +1,6 @@
 """Ask brokers about themselves."""
 
+import re
 import time
 from collections.abc import Iterable
 from typing import Any, cast
@@ -11,6 +12,9 @@ from kombu import Connection
 from worker.doctor.facts import RabbitFacts, RedisFacts
 
 ANSWER_SECONDS = 3.0
+# Where kombu notes what is bound to an exchange. Ours have no name; these are Celery's own, in every application.
+_BINDING = "_kombu.binding."
+_EVERYBODYS = re.compile(r"|celeryev|(reply\.)?celery\.pidbox")
 
 
 def redis_facts(connection: Connection) -> RedisFacts:
@@ -33,7 +37,14 @@ def redis_facts(connection: Connection) -> RedisFacts:
         is_cluster=bool(info.get("cluster_enabled")),
         is_replica=info.get("role") == "slave",
         time_skew_seconds=skew_seconds,
+        strange_exchanges=_strange_exchanges(client),
     )
+
+
+def _strange_exchanges(client: Any) -> tuple[str, ...]:
+    keys = client.scan_iter(match=f"{_BINDING}*", count=1_000)
+    names = (key.decode(errors="replace").removeprefix(_BINDING) for key in keys)
+    return tuple(sorted(name for name in names if not _EVERYBODYS.fullmatch(name)))
 
 
 def rabbit_facts(connection: Connection, queues: Iterable[str]) -> RabbitFacts:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RedisFacts:
-    """Hold what a Redis or Valkey tells of itself; ``maxmemory_bytes`` is 0 where there is no bound."""
+    """Hold what a Redis or Valkey tells of itself; ``maxmemory_bytes`` is 0 where there is no bound.
+
+    ``strange_exchanges`` are those of other applications in the same database.
+    """
 
     version: str
     eviction_policy: str
@@ -17,6 +20,7 @@ class RedisFacts:
     is_cluster: bool
     is_replica: bool
     time_skew_seconds: float
+    strange_exchanges: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,13 @@ def redis(facts: RedisFacts) -> Iterator[Finding]:
     if bounded and facts.used_bytes > GOOD_MEMORY_SHARE * facts.maxmemory_bytes:
         share = facts.used_bytes / facts.maxmemory_bytes
         yield _degraded("broker memory", f"{share:.0%} of maxmemory is used: raise it, or see what fills it.")
+    if facts.strange_exchanges:
+        names = ", ".join(facts.strange_exchanges[:3])
+        yield _degraded(
+            "broker neighbours",
+            f"Another application keeps its queues in the same database ({names}): of two visibility timeouts "
+            "the shorter one holds for both. Give each a database of its own.",
+        )
     yield _persistence(facts)
     yield clock("broker clock", "the broker's", facts.time_skew_seconds)
 
