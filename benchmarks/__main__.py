@@ -19,6 +19,11 @@ ROWS = {
     "end-to-end": "benchmarks.end_to_end",
     "embedded": "benchmarks.embedded",
     "fill": "benchmarks.fill",
+    "latency": "benchmarks.latency",
+    "growth": "benchmarks.growth",
+    "memory": "benchmarks.memory",
+    "rate": "benchmarks.rate",
+    "scale": "benchmarks.scale",
 }
 
 

@@ -1,0 +1,171 @@
+"""Row "growth": what an event costs in the ledger, with a thousand to a million others kept there."""
+
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from benchmarks import history
+from benchmarks.publish import answers
+from benchmarks.results import Goal, Result
+from worker.ledger import batches, claims, deliveries, inbox, standing, tallies, upkeep
+from worker.ledger.batches import Started
+from worker.ledger.claims import Group
+from worker.ledger.deliveries import NewDelivery
+from worker.ledger.engine import Ledger
+from worker.ledger.inbox import Accepted
+from worker.ledger.schema import State
+
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+ROUNDS = 9
+# As many as a request may hold, and as the ingest worker takes at once.
+EVENTS_AT_ONCE = 500
+EVENTS_A_ROUND = claims.BATCH_MAX_EVENTS
+GOAL = 1.15
+POSTGRESQL = os.environ.get("BENCH_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/postgres")
+OPERATIONS = ("insert", "claim", "settle", "count", "remove")
+_BODY = os.urandom(history.PAYLOAD_BYTES)
+
+
+class Site:
+    """A ledger with history, and what an event goes through in it.
+
+    Each round adds as many events as it removes of the oldest, so that the history keeps its size.
+    """
+
+    def __init__(self, ledger: Ledger, size: int) -> None:
+        self._ledger = ledger
+        self._shop = history.shop(ledger)
+        history.lay_down(ledger, self._shop, size)
+        # Its history has a batch a second, and so has what is added to it.
+        self._oldest, self._now = history.BEGAN, history.BEGAN + size / history.EVENTS_A_BATCH
+        self._seconds: dict[str, list[float]] = defaultdict(list)
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Return the median microseconds that an event takes, by operation."""
+        return {name: median(seconds[1:]) / EVENTS_A_ROUND * 1e6 for name, seconds in self._seconds.items()}
+
+    def round(self) -> None:
+        """Take a batch of events from the inbox to retention; the first round only warms up."""
+        with self._timed("insert"):
+            for _ in range(0, EVENTS_A_ROUND, EVENTS_AT_ONCE):
+                self._insert()
+        group = Group(self._shop.credential_id, self._shop.ad_account, test=False, offline=False)
+        with self._timed("claim"), self._ledger.write() as connection:
+            batch_id = claims.claim(connection, group, 24, self._now)
+        assert batch_id is not None
+        with self._timed("settle"):
+            self._settle(batch_id)
+        with self._timed("count"):
+            self._count()
+        self._oldest, self._now = self._oldest + 1, self._now + 1
+        with self._timed("remove"):
+            removed = self._remove()
+        assert removed == EVENTS_A_ROUND
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self._seconds[name].append(time.perf_counter() - began)
+
+    def _insert(self) -> None:
+        """Do what the collector writes for a request, and the ingest worker for a bulk."""
+        now = self._now
+        came = [Accepted("src_bench", uuid4().bytes, None, False, now, _BODY) for _ in range(EVENTS_AT_ONCE)]
+        with self._ledger.write() as connection:
+            ids = inbox.accept(connection, came, now)
+        new = [self._new(number, now) for number in range(EVENTS_AT_ONCE)]
+        with self._ledger.write() as connection:
+            inbox.remove(connection, ids)
+            deliveries.write(connection, new, now)
+
+    def _new(self, number: int, now: float) -> NewDelivery:
+        return NewDelivery(
+            source_id="src_bench",
+            integration_id=self._shop.number,
+            ad_account=self._shop.ad_account,
+            test=False,
+            offline=False,
+            event_id=uuid4().hex,
+            event_name="page_visit",
+            source_name="Page Viewed",
+            event_time=int(now),
+            accepted_at=now,
+            state=State.OPEN,
+            payload=_BODY,
+            size_bytes=len(_BODY),
+            order_key=uuid4().bytes if number % 10 == 0 else None,
+            anonymous_key=uuid4().bytes,
+        )
+
+    def _settle(self, batch_id: int) -> None:
+        """Do what the delivery worker reads and writes for a batch."""
+        with self._ledger.write() as connection:
+            started = batches.start(connection, batch_id, 60.0, self._now)
+        assert isinstance(started, Started)
+        with self._ledger.read() as connection:
+            everyone = batches.members(connection, batch_id)
+        with self._ledger.write() as connection:
+            assert batches.settle(connection, started, everyone, [], self._now)
+
+    def _count(self) -> None:
+        """Ask what the overview and the metrics ask for."""
+        with self._ledger.snapshot() as connection:
+            tallies.totals(connection)
+            standing.accounts(connection, self._now, 100_000)
+
+    def _remove(self) -> int:
+        """Take the oldest out in the steps of retention."""
+        removed = 0
+        for _ in range(0, EVENTS_A_ROUND, EVENTS_AT_ONCE):
+            with self._ledger.read() as connection:
+                ids = upkeep.ended(connection, self._oldest, EVENTS_AT_ONCE)
+            with self._ledger.write() as connection:
+                removed += upkeep.purge_deliveries(connection, ids, self._oldest, self._now)
+                upkeep.purge_batches(connection, self._oldest, EVENTS_AT_ONCE)
+        return removed
+
+
+def run(quick: bool = False) -> list[Result]:
+    """Measure all sizes in turn, a round of each after the other, on both databases."""
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        found = _measure("SQLite", lambda: history.sqlite(Path(folder)), quick)
+    if answers(POSTGRESQL.replace("+psycopg", "")):
+        return found + _measure("PostgreSQL", lambda: history.postgresql(POSTGRESQL), quick)
+    print(f"  PostgreSQL: does not answer at {urlsplit(POSTGRESQL).hostname}, so nothing was measured")
+    return found
+
+
+def _measure(name: str, lend: Callable[[], AbstractContextManager[Ledger]], quick: bool) -> list[Result]:
+    sizes, rounds = (SIZES[:2], 2) if quick else (SIZES, ROUNDS)
+    with ExitStack() as stack:
+        sites = {size: Site(stack.enter_context(lend()), size) for size in sizes}
+        for _ in range(1 + rounds):
+            for site in sites.values():
+                site.round()
+        costs = {size: site.costs for size, site in sites.items()}
+    return [
+        _growing(name, operation, {size: costs[size][operation] for size in sizes})
+        for operation in OPERATIONS
+    ]
+
+
+def _growing(name: str, operation: str, costs: Mapping[int, float]) -> Result:
+    *smaller, largest = costs
+    dearest = max(costs.values()) / min(costs.values())
+    return Result(
+        "growth",
+        f"{name}, {operation}, {largest:,} events kept",
+        "µs an event",
+        costs[largest],
+        {f"with {size:,} kept": costs[size] for size in smaller},
+        (Goal("the dearest size at most 1.15 times the cheapest", GOAL, dearest, at_most=True),),
+    )

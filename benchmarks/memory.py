@@ -1,0 +1,61 @@
+"""Row "memory": what each process holds while a shop's traffic passes through."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from benchmarks.delivering import deliver
+from benchmarks.processes import watched
+from benchmarks.results import Goal, Result
+from benchmarks.stacks import running, shop
+from tests.integration.stack import BROKER
+
+# The first round warms up: caches fill, and so does what Flower keeps, at its own bound of tasks.
+ROUNDS, EVENTS = 4, 15_000
+MOST_MEGABYTES = 150
+# What an allocator holds back for its next need is no leak; this much more is.
+MOST_GROWTH = 1.05
+
+Seen = Sequence[Mapping[str, float]]
+
+
+def run(quick: bool = False) -> list[Result]:
+    """Deliver round after round on both stacks, and look at every process twice a second."""
+    return [
+        _measure("RabbitMQ + PostgreSQL", "rabbitmq", "postgresql", quick),
+        _measure("Valkey + SQLite", "valkey", "sqlite", quick),
+    ]
+
+
+def _measure(case: str, broker: str, database: str, quick: bool) -> Result:
+    rounds: list[Seen] = []
+    with running(broker, database) as stack:
+        headers = {"Authorization": f"Bearer {shop(stack).key}"}
+        for _ in range(2 if quick else ROUNDS):
+            with watched(stack) as seen:
+                deliver(stack.sandbox, stack.collector_url, headers, 2_000 if quick else EVENTS)
+            rounds.append(seen)
+    # The broker is not ours, and holds what waits.
+    names = sorted(rounds[-1][-1].keys() - {BROKER})
+    largest = {name: max(one[name] for seen in rounds for one in seen) for name in names}
+    growth = {name: _held(rounds[-1], name) / _held(rounds[min(1, len(rounds) - 2)], name) for name in names}
+    biggest, grown = max(names, key=largest.__getitem__), max(names, key=growth.__getitem__)
+    held = ", ".join(f"{name} {largest[name]:.0f}" for name in names)
+    return Result(
+        "memory",
+        f"{case}, at most: {held}",
+        f"MB, {biggest}",
+        largest[biggest],
+        goals=(
+            Goal("at most 150 MB a process", MOST_MEGABYTES, largest[biggest], at_most=True),
+            Goal(
+                f"at most 5 % more in the last round than in the second ({grown})",
+                MOST_GROWTH,
+                growth[grown],
+                at_most=True,
+            ),
+        ),
+    )
+
+
+def _held(seen: Seen, name: str) -> float:
+    return median(one[name] for one in seen)

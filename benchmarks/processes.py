@@ -1,0 +1,91 @@
+"""What the processes of a stack hold of memory and use of the processors, as the kernel counts it."""
+
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.integration.stack import Stack
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+class Process(NamedTuple):
+    """One process at one moment; the seconds are its own and those of children that ended."""
+
+    id: int
+    name: str
+    session: int
+    cpu_seconds: float
+
+
+def of_stack(stack: Stack) -> dict[str, list[Process]]:
+    """Return each part's processes: what was started and its children, which share a session."""
+    names = {process.pid: name for name, process in stack.running.items()}
+    found: dict[str, list[Process]] = defaultdict(list)
+    for process in _all():
+        if process.session in names:
+            found[names[process.session]].append(process)
+    return dict(found)
+
+
+def cpu_seconds(stack: Stack) -> dict[str, float]:
+    """Return the processor time that each part used so far, and that of the servers it leans on."""
+    used = {name: sum(one.cpu_seconds for one in parts) for name, parts in of_stack(stack).items()}
+    for name, program in (("PostgreSQL", "postgres"), ("RabbitMQ", "beam.smp")):
+        used[name] = sum(one.cpu_seconds for one in _all() if one.name == program)
+    return used
+
+
+def resident_megabytes(stack: Stack) -> dict[str, float]:
+    """Return what each process holds in memory; of a part with several processes the largest."""
+    return {name: max(_resident(one.id) for one in parts) for name, parts in of_stack(stack).items()}
+
+
+@contextmanager
+def watched(stack: Stack, every_seconds: float = 0.5) -> Iterator[list[Mapping[str, float]]]:
+    """Take down what each part holds in memory, again and again for the time of a `with`."""
+    seen: list[Mapping[str, float]] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(every_seconds):
+            seen.append(resident_megabytes(stack))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _all() -> Iterator[Process]:
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                yield _parsed((folder / "stat").read_text())
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+
+
+def _parsed(stat: str) -> Process:
+    """Read a line of ``/proc/…/stat``; the name stands in brackets and may hold anything."""
+    number, _, rest = stat.partition(" (")
+    name, _, after = rest.rpartition(") ")
+    fields = after.split()
+    # From the third field on: session is the sixth, the four times are the 14th to the 17th.
+    return Process(int(number), name, int(fields[3]), sum(map(int, fields[11:15])) / _TICKS_A_SECOND)
+
+
+def _resident(process_id: int) -> float:
+    try:
+        pages = int(Path(f"/proc/{process_id}/statm").read_text().split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return pages * _PAGE_BYTES / 1e6

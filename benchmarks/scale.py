@@ -1,0 +1,81 @@
+"""Row "scale": one, two and four delivery workers while each answer takes two seconds; the processors' time."""
+
+from collections.abc import Mapping
+
+from benchmarks.delivering import deliver
+from benchmarks.processes import cpu_seconds
+from benchmarks.results import Goal, Result
+from benchmarks.stacks import running, shop
+from tests.integration.stack import Stack
+
+WORKERS = (1, 2, 4)
+# One request at a time and worker, so that the workers are what is short: 500 events/s each.
+CONCURRENCY, ANSWER_SECONDS = 1, 2.0
+EVENTS_A_WORKER = 8_000
+SERVERS = ("PostgreSQL", "RabbitMQ")
+NEAR_LINEAR = 0.85
+TARGET_RATE = 100_000
+
+
+def run(quick: bool = False) -> list[Result]:
+    """Deliver as many events for each worker as one of them alone has."""
+    with running(
+        "rabbitmq", "postgresql", delivery_workers=max(WORKERS), DELIVERY_CONCURRENCY=str(CONCURRENCY)
+    ) as stack:
+        headers = {"Authorization": f"Bearer {shop(stack).key}"}
+        deliver(stack.sandbox, stack.collector_url, headers, 1_000)
+        stack.sandbox.behave({"rules": [{"latency_seconds": ANSWER_SECONDS}]})
+        rates: dict[int, float] = {}
+        for workers in WORKERS:
+            _have(stack, workers)
+            events = workers * (2_000 if quick else EVENTS_A_WORKER)
+            before = cpu_seconds(stack)
+            rates[workers] = deliver(stack.sandbox, stack.collector_url, headers, events).rate
+            used = _difference(before, cpu_seconds(stack), events)
+    return [_scaling(rates), _processors(used)]
+
+
+def _have(stack: Stack, workers: int) -> None:
+    """Let so many delivery workers run."""
+    wanted = ["delivery", *(f"delivery{number}" for number in range(2, workers + 1))]
+    every = [name for name in stack.commands if name.startswith("delivery")]
+    stack.stop(*(name for name in every if name not in wanted and name in stack.running))
+    stack.start(*(name for name in wanted if name not in stack.running))
+    stack.await_ready(*wanted)
+
+
+def _difference(before: Mapping[str, float], after: Mapping[str, float], events: int) -> dict[str, float]:
+    """Return the microseconds of a processor for each event, by part; those of a kind are added up."""
+    used: dict[str, float] = {}
+    for name, seconds in after.items():
+        kind = name.rstrip("0123456789")
+        used[kind] = used.get(kind, 0.0) + (seconds - before.get(name, 0.0)) / events * 1e6
+    return used
+
+
+def _scaling(rates: Mapping[int, float]) -> Result:
+    one, most = rates[1], max(rates)
+    others = {f"with {workers}" if workers > 1 else "with one": rates[workers] for workers in rates}
+    del others[f"with {most}"]
+    share = rates[most] / one / most
+    return Result(
+        "scale",
+        f"RabbitMQ + PostgreSQL, {most} delivery workers with a slot each, answers after {ANSWER_SECONDS:g} s",
+        "events/s",
+        rates[most],
+        others,
+        goals=(Goal(f"{NEAR_LINEAR:.0%} of {most} times one worker, in %", 100 * NEAR_LINEAR, 100 * share),),
+    )
+
+
+def _processors(used: Mapping[str, float]) -> Result:
+    ours = {name: spent for name, spent in used.items() if name not in SERVERS}
+    parts = ", ".join(f"{name} {spent:.0f}" for name, spent in sorted(used.items()))
+    total = sum(used.values())
+    return Result(
+        "scale",
+        f"a processor's time by part in µs: {parts}",
+        f"µs an event, {sum(ours.values()):.0f} of them ours; {total * TARGET_RATE / 1e6:.0f} cores "
+        f"for {TARGET_RATE:,} events/s",
+        total,
+    )
