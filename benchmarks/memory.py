@@ -10,7 +10,7 @@ from benchmarks.stacks import running, shop
 from tests.integration.stack import BROKER
 
 # The first round warms up: caches fill, and so does what Flower keeps, at its own bound of tasks.
-ROUNDS, EVENTS = 4, 15_000
+ROUNDS, EVENTS = 4, 10_000
 MOST_MEGABYTES = 150
 # What an allocator holds back for its next need is no leak; this much more is.
 MOST_GROWTH = 1.05

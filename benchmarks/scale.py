@@ -11,7 +11,7 @@ from tests.integration.stack import Stack
 WORKERS = (1, 2, 4)
 # One request at a time and worker, so that the workers are what is short: 500 events/s each.
 CONCURRENCY, ANSWER_SECONDS = 1, 2.0
-EVENTS_A_WORKER = 8_000
+EVENTS_A_WORKER = 6_000
 SERVERS = ("PostgreSQL", "RabbitMQ")
 NEAR_LINEAR = 0.85
 TARGET_RATE = 100_000
