@@ -1,15 +1,17 @@
 """What happens over hours: retries, the breaker, pauses and hands that come in between."""
 
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 from sqlalchemy import select
 
-from tests.chaos.timeline import Timeline
-from tests.ledger.shop import NOW, close, pend, place, stand
+from tests.chaos.timeline import Clock, Timeline
+from tests.ledger.shop import NOW, accept, close, pend, place, stand
 from tests.stages.sandbox import FakePinterest, accepted, answer
-from worker.ledger import accounts, failures
+from tests.stages.test_ingest import order
+from worker.ledger import accounts, failures, inbox
 from worker.ledger.engine import Ledger
 from worker.ledger.failures import Filter
 from worker.ledger.integrations import Integration
@@ -17,6 +19,7 @@ from worker.ledger.schema import attempt, batch
 from worker.pinterest.backoff import RetryPolicy
 from worker.pinterest.breaker import BreakerPolicy
 from worker.pinterest.client import Answer
+from worker.stages.ingest import ingest
 
 HOUR = 3_600.0
 DOWN = answer(500, {"code": 1, "message": "An unexpected error occurred."})
@@ -205,3 +208,36 @@ class _DownForAllBut(FakePinterest):
     def send(self, ad_account_id: str, access_token: str, body: bytes, test: bool) -> Answer:
         self.replies = [accepted if ad_account_id == self._well else DOWN]
         return super().send(ad_account_id, access_token, body, test)
+
+
+# The broker
+
+
+def test_an_hour_without_a_broker_is_caught_up_with_few_messages(ledger: Ledger) -> None:
+    """Nobody hints at what the collector takes in the meantime; the ledger alone brings all of it back."""
+    place(ledger)
+    # Ingest goes by the real clock, and that hour has to lie before it.
+    t = Timeline(ledger, FakePinterest(accepted), clock=Clock(time.time() - 2 * HOUR), broker_is_up=False)
+    seconds = 0
+    while seconds < HOUR:
+        events = [order(f"{seconds}-{number}") for number in range(10)]
+        accept(ledger, events, received_at=t.clock.now)
+        t.live(STEP, step_seconds=STEP)
+        seconds += int(STEP)
+    assert (t.ranges, t.pinterest.requests) == ([], [])
+
+    t.broker_is_up, messages, began = True, 0, t.clock.now
+    while len(t.pinterest.received) < 1_800 and t.clock.now < began + 300:
+        t.live(2.0)
+        ranges, t.ranges = t.ranges, []
+        messages += len(ranges)
+        for first, last in ranges:
+            with ledger.read() as connection:
+                ids = inbox.ids_between(connection, first, last)
+            ingest(ledger, ids)
+
+    assert len(t.pinterest.received) == len(set(t.pinterest.received)) == 1_800
+    assert t.clock.now - began < 60
+    # Up to 500 events each; the last to come were not overdue at first.
+    assert messages <= 6
+    close(ledger)

@@ -43,6 +43,9 @@ class Timeline:
     tries: list[float] = field(default_factory=list)
     # (due at, batch id): what waits at the broker, or as a countdown in a worker.
     messages: list[tuple[float, int]] = field(default_factory=list)
+    # What the sweeper sends for the inbox; nobody takes it unless a test does.
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+    broker_is_up: bool = True
     beats: int = 1
 
     @property
@@ -62,8 +65,11 @@ class Timeline:
     def sleep(self, seconds: float) -> None:
         self.clock.now += seconds
 
+    def _hint_at_ranges(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self.ranges += ranges if self.broker_is_up else ()
+
     def _hint(self, batch_ids: Sequence[int]) -> None:
-        for batch_id in batch_ids:
+        for batch_id in batch_ids if self.broker_is_up else ():
             heapq.heappush(self.messages, (self.clock.now, batch_id))
 
     def live(self, seconds: float, step_seconds: float = 1.0) -> None:
@@ -84,8 +90,11 @@ class Timeline:
     def tick(self) -> None:
         """Do what one beat sends for."""
         group_pending(self.ledger, Pace(1.0), self.clock, self._hint)
-        hints = Hints(lambda _: None, self._hint, lambda: 0, lambda: 0)
+        hints = Hints(self._hint_at_ranges, self._hint, self._queued, self._queued)
         sweep(self.ledger, hints, self.clock.now)
+
+    def _queued(self) -> int | None:
+        return 0 if self.broker_is_up else None
 
     def work(self) -> None:
         """Take the messages that are due, in their order."""
