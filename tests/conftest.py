@@ -34,8 +34,9 @@ POSTGRESQL_URL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://roo
 KEY = "ab" * 32
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests must run in one process of several, for ``--dist loadgroup``."""
+    """Say which tests must run in one process of several, for ``--dist loadgroup``, before it looks."""
     for item in items:
         room = item.path.relative_to(Path(__file__).parent).parts[0]
         group = "processes" if room in ROOMS_OF_PROCESSES else str(item.path)
