@@ -33,8 +33,8 @@ app.conf.update(
     task_default_queue=QUEUE,
     task_acks_late=True,
     task_ignore_result=True,
-    # Many short tasks: the advice is a multiplier between 50 and 150 in all, and these threads share it.
-    worker_prefetch_multiplier=8,
+    # Many short tasks: more of them at hand than the usual four for each process.
+    worker_prefetch_multiplier=16,
     worker_send_task_events=True,
     broker_pool_limit=16,
     broker_transport_options={"confirm_publish": True} if _is_amqp else {"visibility_timeout": 3600},
