@@ -1,6 +1,7 @@
 """Write results into the documentation: a table, a chart, and the figures behind both."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -11,8 +12,11 @@ ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"
 CHART = ROOT / "docs" / "images" / "performance.svg"
+SCALING = ROOT / "docs" / "scaling.md"
+CORES_BEGIN, CORES_END = "<!-- cores of `make bench ROW=scale` -->", "<!-- end of the cores -->"
 BEGIN, END = "<!-- figures of `make bench` -->", "<!-- end of the figures -->"
 
+_PART = re.compile(r"([A-Za-z]+) (\d+)")
 _WIDTH, _LEFT, _LINE, _TOP = 1_000, 480, 34, 40
 _INK, _GOOD, _SHORT, _GREY = "#1f2328", "#1a7f5a", "#c2571a", "#8b949e"
 
@@ -28,6 +32,7 @@ def write(new: Sequence[Result], order: Sequence[str]) -> None:
     FIGURES.write_text(json.dumps([one.to_dict() for one in results], indent=1, ensure_ascii=False) + "\n")
     PAGE.write_text(with_table(PAGE.read_text(), results))
     CHART.write_text(chart(results))
+    SCALING.write_text(with_cores(SCALING.read_text(), results))
 
 
 def merged(old: Iterable[Result], new: Sequence[Result], order: Sequence[str]) -> list[Result]:
@@ -39,9 +44,34 @@ def merged(old: Iterable[Result], new: Sequence[Result], order: Sequence[str]) -
 
 def with_table(page: str, results: Sequence[Result]) -> str:
     """Return a page with the table between its two marks."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{after}"
+    return _between(page, BEGIN, table(results), END)
+
+
+def with_cores(page: str, results: Sequence[Result]) -> str:
+    """Return a page with what each part needs for ten thousand events a second, as the row `scale` found it."""
+    used = {
+        part: float(spent)
+        for one in results
+        if one.row == "scale" and "by part in µs" in one.case
+        for part, spent in _PART.findall(one.case.partition(":")[2])
+    }
+    lines = [
+        f"| {part} | {spent:.0f} | {spent / 100:.1f} |" for part, spent in sorted(used.items(), key=_most)
+    ]
+    total = sum(used.values())
+    head = ["| part | µs of a core for an event | cores for 10,000 events/s |", "|---|---|---|"]
+    summed = [f"| together | {total:.0f} | {total / 100:.1f} |"]
+    return _between(page, CORES_BEGIN, "\n".join([*head, *lines, *summed]), CORES_END)
+
+
+def _most(part: tuple[str, float]) -> float:
+    return -part[1]
+
+
+def _between(page: str, begin: str, text: str, end: str) -> str:
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
 
 
 def table(results: Sequence[Result]) -> str:

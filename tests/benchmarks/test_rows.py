@@ -31,6 +31,8 @@ def test_the_table_and_the_chart_show_the_figures_that_were_kept() -> None:
     results = report.kept()
     assert report.with_table(PAGE, results) == PAGE
     assert report.chart(results) == report.CHART.read_text()
+    scaling = report.SCALING.read_text()
+    assert report.with_cores(scaling, results) == scaling
 
 
 def test_a_row_that_does_not_exist_is_refused_with_those_that_do() -> None:
