@@ -10,7 +10,7 @@ run: $(VENV)/.run
 	@$(BIN)/python -m worker run
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -m "not slow" -n 2
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow

@@ -5,11 +5,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import create_engine, delete, text
 from sqlalchemy.exc import OperationalError
+from xdist.scheduler import LoadScopeScheduling
 
 from worker.ledger.engine import Ledger
 from worker.ledger.migrate import migrate
@@ -34,13 +36,17 @@ POSTGRESQL_URL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://roo
 KEY = "ab" * 32
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests must run in one process of several, for ``--dist loadgroup``, before it looks."""
-    for item in items:
-        room = item.path.relative_to(Path(__file__).parent).parts[0]
-        group = "processes" if room in ROOMS_OF_PROCESSES else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+class SchedulingByRoom(LoadScopeScheduling):
+    """Deal out whole modules, and all rooms of processes to one worker: they start first, and the others go beside."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "processes" if ROOMS_OF_PROCESSES.intersection(path.split("/")) else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Say who runs what where there are several workers."""
+    return SchedulingByRoom(config, log)
 
 
 @contextmanager
