@@ -17,6 +17,7 @@ from tests.ledger.shop import NOW, place
 from tests.stages.sandbox import FakePinterest, Stage
 from tests.stages.test_ingest import order
 from worker.collector import intake
+from worker.collector.together import Together
 from worker.events.received import Received
 from worker.ledger import inbox
 from worker.ledger.engine import Ledger
@@ -62,7 +63,7 @@ def test_collector_ingest_and_delivery_speak_of_the_same_traces(
     ids: list[int] = []
     for at, names in ((now - 2.000001, ("a", "b")), (now - 1.25, ("c",))):
         events = [_accepted(ledger, at, name) for name in names]
-        intake.store(ledger, lambda some: ids.extend(some) or len(some), events, at)
+        intake.store(Together(ledger).accept, lambda some: ids.extend(some) or len(some), events, at)
     ingest(ledger, ids)
     stage = Stage(ledger, FakePinterest(), now=now)
     stage.batch()

@@ -59,8 +59,9 @@ def hold(var: Path) -> None:
     server.start(timeout=START_SECONDS)
     process_id = int(_client(socket_path(var)).info("server")["process_id"])
     # A server that is slow to answer is not gone: its own question whether it runs would end it after a second.
-    while not _has_ended(process_id) and not stop.wait(0.2):
-        continue
+    while not stop.wait(0.2):
+        if _has_ended(process_id):
+            return
     server.stop(timeout=STOP_SECONDS)
 
 
