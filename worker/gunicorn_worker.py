@@ -36,11 +36,15 @@ class QuietWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no type
     """
 
     def enqueue_req(self, conn: Any) -> None:
-        """Hand a connection to a thread, and give its caller so long to send a request."""
+        """Hand a connection to the threads."""
         if not isinstance(conn.sock, ImpatientSocket):
             conn.sock = ImpatientSocket(conn.sock)
-        conn.sock.give(LONGEST_REQUEST_SECONDS)
         super().enqueue_req(conn)
+
+    def handle(self, conn: Any) -> Any:
+        """Give a caller so long to send a request, from when a thread has time for it."""
+        conn.sock.give(LONGEST_REQUEST_SECONDS)
+        return super().handle(conn)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         if not isinstance(exc, ParseException):
