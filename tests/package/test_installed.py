@@ -129,7 +129,8 @@ def test_every_process_of_the_procfile_can_be_started(installed: Path, folder: P
 def _answers(url: str) -> bool:
     try:
         return requests.get(url, timeout=2).status_code == 200
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
+        # Nobody listens yet, or gunicorn does and its worker still loads.
         return False
 
 
