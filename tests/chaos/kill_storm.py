@@ -23,7 +23,7 @@ from tests.integration.waiting import until
 SHOPS = 5
 BAD_SHARE = 0.01
 # What a killed worker of the events queue held is found by the sweeper's next round, a minute on.
-DRAIN_SECONDS = 300.0
+DRAIN_SECONDS = 600.0
 # Nobody could read the answer; the sandbox did not fail these.
 UNUSABLE_ANSWERS = {"unreadable", "malformed"}
 

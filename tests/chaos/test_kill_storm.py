@@ -24,7 +24,7 @@ def test_a_short_storm_loses_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("storm", LONG)
 def test_a_long_storm_loses_nothing(storm: Storm, tmp_path: Path) -> None:
     """The same at length, on both pairs of broker and database."""
