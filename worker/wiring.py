@@ -16,6 +16,8 @@ from worker.settings import settings
 from worker.telemetry.meter import Meter, MeterWriter
 
 if TYPE_CHECKING:
+    from celery import Celery
+
     from worker.engine.publisher import HintPublisher
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -65,10 +67,9 @@ def meter() -> Meter:
     return made
 
 
-def hint_publisher(meter: Meter) -> "HintPublisher":
+def hint_publisher(app: "Celery", meter: Meter) -> "HintPublisher":
     """Return a new publisher of hints at events, which counts on a meter."""
     from celeryconfig import EVENTS
-    from worker.app import app
     from worker.engine.publisher import HintPublisher
 
     published, dropped = (partial(meter.count, name, EVENTS) for name in (PUBLISHED, UNPUBLISHED))

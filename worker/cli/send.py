@@ -185,8 +185,10 @@ def _offering(dry_run: bool) -> Iterator[Offer]:
     if dry_run:
         yield len
         return
+    from worker.app import app
+
     meter = Meter()
-    writer, publisher = MeterWriter(meter, wiring.ledger), wiring.hint_publisher(meter)
+    writer, publisher = MeterWriter(meter, wiring.ledger), wiring.hint_publisher(app, meter)
     writer.start()
     try:
         yield publisher.offer

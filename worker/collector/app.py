@@ -86,7 +86,9 @@ def _from_environment() -> Flask:
     meter = Meter()
     writer = MeterWriter(meter, lambda: ledger)
     writer.start()
-    publisher = hint_publisher(meter)
+    from worker.app import app
+
+    publisher = hint_publisher(app, meter)
     # gunicorn's workers end by sys.exit, so that this runs in each of them after its last request.
     for last_deed in (ledger.dispose, writer.close, publisher.close):
         atexit.register(last_deed)

@@ -15,8 +15,8 @@ from kombu.utils.json import loads
 from worker import logs
 from worker.engine.hints import as_ids, gatherable_ids, stored_ids
 from worker.engine.kombu_internals import park_unreadable
+from worker.engine.messages import TaskMessages
 from worker.engine.unsettled import Unsettled
-from worker.engine.wire import TaskMessages
 
 log = logs.of(__name__)
 

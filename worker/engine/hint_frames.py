@@ -1,15 +1,14 @@
 """Write hints for RabbitMQ as frames that are encoded once, in place of the same headers for each message."""
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from amqp import spec
 from amqp.method_framing import frame_writer
 from amqp.serialization import dumps
 from kombu.utils.uuid import uuid
 
-if TYPE_CHECKING:
-    from worker.engine.wire import TaskMessages
+from worker.engine.messages import TaskMessages
 
 # Stand in a template where each message has its own: neither occurs in a task's or a host's name.
 _TASK_ID = b"?" * 36
@@ -26,7 +25,7 @@ class HintFrames:
     it. They are alike but for the task's id and the number, so that each length of number is encoded once.
     """
 
-    def __init__(self, channel: Any, queue: str, messages: "TaskMessages") -> None:
+    def __init__(self, channel: Any, queue: str, messages: TaskMessages) -> None:
         self._channel, self._queue, self.messages = channel, queue, messages
         self._templates: dict[int, bytes] = {}
 

@@ -11,12 +11,12 @@ from typing import Any
 from celery import Celery
 
 from worker import logs
+from worker.engine.messages import TaskMessages
 from worker.engine.wire import (
     ANSWER_SECONDS,
     MESSAGES_AT_ONCE,
     Line,
     PublishError,
-    TaskMessages,
     broker_errors,
     open_line,
 )

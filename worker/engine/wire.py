@@ -1,6 +1,5 @@
 """Send many messages to a broker at once."""
 
-import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -8,13 +7,12 @@ from time import monotonic
 from typing import Any, Protocol
 
 import orjson
-from celery.utils.nodenames import anon_nodename
 from kombu import Connection, Queue
 from kombu.common import maybe_declare
 from kombu.exceptions import KombuError, OperationalError
-from kombu.utils.uuid import uuid
 
 from worker.engine.hint_frames import HintFrames
+from worker.engine.messages import TaskMessages
 
 MESSAGES_AT_ONCE = 500
 # Half the size of a socket's usual buffer.
@@ -22,47 +20,9 @@ MESSAGES_A_WRITE = 100
 # A broker that takes longer than this to answer counts as away.
 ANSWER_SECONDS = 10.0
 
-_EMBED = json.dumps({"callbacks": None, "errbacks": None, "chain": None, "chord": None})
-
 
 class PublishError(OperationalError):
     """Say that some or all messages did not reach the broker, or may not have."""
-
-
-class TaskMessages:
-    """Build Celery's messages (protocol 2) for one task, without the ``saferepr`` of ``apply_async``.
-
-    Arguments must be numbers and texts that everybody may read: they show in Flower and in logs as they are.
-    """
-
-    def __init__(self, task: str) -> None:
-        self._headers = {
-            "lang": "py",
-            "task": task,
-            "parent_id": None,
-            "group": None,
-            "kwargsrepr": "{}",
-            "origin": anon_nodename(),
-            "retries": 0,
-        }
-
-    def publish_options(
-        self, args: tuple[Any, ...], argsrepr: str | None = None, task_id: str | None = None
-    ) -> dict[str, Any]:
-        """Return body, headers and properties as ``prepare_message`` takes them."""
-        task_id = task_id or uuid()
-        return {
-            "body": f"[{json.dumps(args)}, {{}}, {_EMBED}]".encode(),
-            "headers": {
-                **self._headers,
-                "id": task_id,
-                "root_id": task_id,
-                "argsrepr": argsrepr or repr(args),
-            },
-            "content_type": "application/json",
-            "content_encoding": "utf-8",
-            "properties": {"correlation_id": task_id, "reply_to": "", "delivery_mode": 2},
-        }
 
 
 class Line(Protocol):
