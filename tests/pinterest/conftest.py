@@ -1,15 +1,12 @@
 """What the mapping's tests share: a visitor, a request, and a way to map one call."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
 
-from tests.pinterest.raw_server import Connect, Serve, Server
+from tests.outgoing.conftest import connect, serve  # noqa: F401 - fixtures of this room as well
 from worker.events.identity import Visitor, apply_identify
 from worker.events.received import Received
-from worker.pinterest.client import PinterestClient
 from worker.pinterest.mapping import Mapped, Outcome, map_event
 from worker.pinterest.options import Options
 
@@ -18,8 +15,6 @@ RECEIVED_AT = 1706540000.25
 PIN_UNAUTH = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 EPIK = "epik_abc123def456"
 EM = "836f82db99121b3481011f16b49dfa5fbc714a0d1b1b9f784a1ebbbf5b39577f"
-
-MapOne = Callable[..., Mapped]
 
 
 def browser(**changes: Any) -> Received:
@@ -77,23 +72,3 @@ def john() -> Visitor:
     """Return a visitor who was identified earlier by e-mail."""
     identify = {"type": "identify", "traits": {"email": "john.doe@example.com"}}
     return apply_identify(Visitor.EMPTY, identify, browser(), None)
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    with ExitStack() as stack:
-        yield lambda behaviour, context=None: stack.enter_context(closing(Server(behaviour, context)))
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    """Make clients with short times, closed before the servers are."""
-    with ExitStack() as stack:
-
-        def make(url: str, connect: float = 0.5, read: float = 0.5, deadline: float = 3.0) -> PinterestClient:
-            made = PinterestClient(
-                url, connect_timeout_seconds=connect, read_timeout_seconds=read, deadline_seconds=deadline
-            )
-            return stack.enter_context(closing(made))
-
-        yield make

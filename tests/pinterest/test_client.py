@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import responses
 
-from tests.pinterest.raw_server import (
+from tests.outgoing.raw_server import (
     BODY,
     GOOD,
     TOKEN,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from worker.alerts import guarded
+from worker.outgoing import guarded
 from worker.signature import sign
 
 # Between two tries; a receiver that was away is found again within the longest.
@@ -41,6 +41,8 @@ class Webhook:
         }
         try:
             status = guarded.post(self.url, body, headers, self.private_hosts)
+        except guarded.PrivateHostError:
+            return "its host's address is not public, and ALERT_WEBHOOK_PRIVATE_HOSTS does not name the host"
         except guarded.NotPostedError as error:
             return str(error)
         return None if 200 <= status < 300 else f"HTTP {status}"

@@ -6,14 +6,13 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import requests
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import DecodeError
 
-from worker.pinterest.paced_http import BROKEN, FLIGHT, Flight, PacedAdapter
+from worker.outgoing.paced_http import BROKEN, Flight, new_session
 
 # A thousand events with a sentence each are a quarter of this.
 LONGEST_BODY_BYTES = 4 * 1024 * 1024
@@ -92,11 +91,8 @@ class PinterestClient:
         if not _TOKEN.fullmatch(access_token):
             return _nothing(Trouble.UNSENDABLE, "the access token holds characters that no header can carry")
         flight = Flight(self._connect_seconds, self._read_seconds, self._deadline_seconds)
-        context = FLIGHT.set(flight)
-        try:
+        with flight.under_way():
             return self._fly(flight, ad_account_id, access_token, body, test)
-        finally:
-            FLIGHT.reset(context)
 
     def close(self) -> None:
         """Close the calling thread's session; the next request opens a new one."""
@@ -172,18 +168,9 @@ class _Bearer(requests.auth.AuthBase):
         return request
 
 
-class _Session(requests.Session):
-    """Take a redirect as an answer; requests itself would read all of its body even where it follows none."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
-        return None
-
-
 def _new_session() -> requests.Session:
-    session = _Session()
-    session.trust_env = False
-    # A cookie set in answer to one account must not travel with another's token.
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    # It keeps no cookies: one set in answer to one account must not travel with another's token.
+    session = new_session()
     session.headers = CaseInsensitiveDict(
         {
             "User-Agent": "signal-worker",
@@ -193,6 +180,4 @@ def _new_session() -> requests.Session:
             "Accept-Encoding": "identity",
         }
     )
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, PacedAdapter())
     return session

@@ -7,8 +7,10 @@ import http.client
 import io
 import socket
 import ssl
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from http.cookiejar import DefaultCookiePolicy
 from time import monotonic
 from typing import Any, Literal, cast
 
@@ -44,6 +46,15 @@ class Flight:
             raise TimeoutError
         return min(seconds, left)
 
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Hold the calling thread's requests to this flight."""
+        token = _FLIGHT.set(self)
+        try:
+            yield
+        finally:
+            _FLIGHT.reset(token)
+
     def admit(self, host: str, address: str) -> None:
         """Raise where a host's address must not be reached; every one may be, unless a subclass says no."""
 
@@ -62,7 +73,7 @@ class Flight:
 
 
 # One request is in flight per thread; its connection finds it here, for urllib3 passes nothing of ours on.
-FLIGHT: ContextVar[Flight] = ContextVar("flight")
+_FLIGHT: ContextVar[Flight] = ContextVar("flight")
 
 BROKEN = (requests.RequestException, HTTPError, http.client.HTTPException, OSError)
 
@@ -123,7 +134,7 @@ class _PacedResponse(http.client.HTTPResponse):
     """Read status, headers and body at our pace: requests' own timeout starts anew at every byte."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        self._reader = _PacedReader(sock, FLIGHT.get())
+        self._reader = _PacedReader(sock, _FLIGHT.get())
         super().__init__(cast(socket.socket, _PacedSocket(self._reader)), *args, **kwargs)
 
     def begin(self) -> None:
@@ -154,7 +165,7 @@ class _Connection(HTTPConnection):
         return self._dial(found[-1][-1])
 
     def _dial(self, address: tuple[Any, ...]) -> socket.socket:
-        flight = FLIGHT.get()
+        flight = _FLIGHT.get()
         flight.admit(self.host.strip("[]"), str(address[0]))
         allowed = flight.at_most(flight.connect_seconds)
         sock = create_connection((address[0], address[1]), allowed, socket_options=self.socket_options)
@@ -165,13 +176,13 @@ class _Connection(HTTPConnection):
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Send the request; an error here means that its last byte never left: nobody can act on it."""
         super().request(*args, **kwargs)
-        FLIGHT.get().handed_over = True
+        _FLIGHT.get().handed_over = True
 
     def send(self, data: Any) -> None:
         """Send a part, unless the deadline has passed: the batch then belongs to another worker."""
         if self.sock is None:
             self.connect()
-        flight = FLIGHT.get()
+        flight = _FLIGHT.get()
         self.sock.settimeout(flight.at_most(flight.deadline_seconds))
         self._used_at = monotonic()
         super().send(data)
@@ -189,9 +200,30 @@ class _TLSPool(HTTPSConnectionPool):
     ConnectionCls = _TLSConnection
 
 
-class PacedAdapter(HTTPAdapter):
+class _Adapter(HTTPAdapter):
     """Give requests our connections, and no retries of its own."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+
+
+class _Session(requests.Session):
+    """Take a redirect as an answer; requests itself would read all of its body even where it follows none."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        return None
+
+
+def new_session() -> requests.Session:
+    """Return a session on such connections, whose requests have to be made while a flight is under way.
+
+    Nothing of the environment has a say: a netrc file would replace the Authorization header, and a proxy
+    variable meant for something else would hand what is sent to another machine. Cookies are not kept.
+    """
+    session = _Session()
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _Adapter())
+    return session

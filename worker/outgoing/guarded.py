@@ -3,9 +3,7 @@
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-import requests
-
-from worker.pinterest.paced_http import BROKEN, FLIGHT, Flight, PacedAdapter
+from worker.outgoing.paced_http import BROKEN, Flight, new_session
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0
@@ -19,7 +17,7 @@ class NotPostedError(Exception):
     """Say in words why nobody took it; the address stays out, for it may hold a secret."""
 
 
-class _RefusedError(Exception):
+class PrivateHostError(Exception):
     """A host's name leads to an address that is not on the public internet."""
 
 
@@ -34,25 +32,19 @@ def post(url: str, body: bytes, headers: dict[str, str], private_hosts: Collecti
     """Post a body and return the status; redirects are not followed, and the answer is not read.
 
     Raises:
-        NotPostedError: no answer within the time, or the host is private and not allowed to be.
+        NotPostedError: no answer within the time.
+        PrivateHostError: the host is private and not allowed to be.
     """
     flight = _GuardedFlight(private_hosts)
-    context = FLIGHT.set(flight)
     try:
-        with requests.Session() as session:
-            # Neither a proxy nor a netrc of the environment has a say.
-            session.trust_env = False
-            session.mount("http://", PacedAdapter())
-            session.mount("https://", PacedAdapter())
-            with session.post(url, data=body, headers=headers, allow_redirects=False, stream=True) as answer:
-                return answer.status_code
-    except _RefusedError:
-        why = "its host's address is not public, and ALERT_WEBHOOK_PRIVATE_HOSTS does not name the host"
-        raise NotPostedError(why) from None
+        with (
+            flight.under_way(),
+            new_session() as session,
+            session.post(url, data=body, headers=headers, allow_redirects=False, stream=True) as answer,
+        ):
+            return answer.status_code
     except BROKEN as error:
         raise NotPostedError(flight.explain(error)) from None
-    finally:
-        FLIGHT.reset(context)
 
 
 class _GuardedFlight(Flight):
@@ -64,7 +56,7 @@ class _GuardedFlight(Flight):
 
     def admit(self, host: str, address: str) -> None:
         if host.lower() not in self._private_hosts and not is_public(address):
-            raise _RefusedError
+            raise PrivateHostError
 
 
 def _inner(address: IPv4Address | IPv6Address) -> IPv4Address | None:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.pinterest.raw_server import (
+from tests.outgoing.raw_server import (
     GOOD,
     Behaviour,
     Connect,
@@ -28,7 +28,7 @@ from tests.pinterest.raw_server import (
     stalls,
     whole,
 )
-from worker.pinterest import paced_http
+from worker.outgoing import paced_http
 from worker.pinterest.client import Trouble
 
 # What Pinterest may have
