@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_, select, update
 
+from worker.ledger.pending import KINDS, first_pending, is_pending_of
 from worker.ledger.rows import among, chunks
-from worker.ledger.schema import IS_LIVE, BatchStatus, State, batch, credential, delivery, integration
+from worker.ledger.schema import IS_LIVE, IS_PENDING, BatchStatus, batch, credential, delivery, integration
 
 BATCH_MAX_EVENTS = 1_000
 # Pinterest looks at the first 20 events of a test request only.
@@ -53,14 +54,11 @@ class Parent(Protocol):
 def groups(connection: Connection, now: float) -> list[tuple[Group, float]]:
     """Return the groups that have pending events and may send, with the time their oldest was accepted."""
     found: dict[Group, float] = {}
-    for test in (False, True):
-        for offline in (False, True):
-            for credential_id, account, accepted_at in connection.execute(
-                _oldest_pending(test, offline, now)
-            ):
-                if accepted_at is not None:
-                    group = Group(credential_id, account, test, offline)
-                    found[group] = min(accepted_at, found.get(group, accepted_at))
+    for test, offline in KINDS:
+        for credential_id, account, accepted_at in connection.execute(_oldest_pending(test, offline, now)):
+            if accepted_at is not None:
+                group = Group(credential_id, account, test, offline)
+                found[group] = min(accepted_at, found.get(group, accepted_at))
     return list(found.items())
 
 
@@ -68,7 +66,7 @@ def oldest(connection: Connection, group: Group) -> float | None:
     """Return when the oldest pending event of a group was accepted."""
     found = []
     for number in _integrations_of(connection, group):
-        wanted = select(delivery.c.accepted_at).where(*_is_pending_of(number, group))
+        wanted = select(delivery.c.accepted_at).where(_is_pending_of(number, group))
         first = connection.scalar(wanted.order_by(delivery.c.id).limit(1))
         if first is not None:
             found.append(float(first))
@@ -79,7 +77,7 @@ def is_full(connection: Connection, group: Group) -> bool:
     """Tell whether a group has a whole batch of pending events."""
     missing = group.max_events
     for number in _integrations_of(connection, group):
-        wanted = select(delivery.c.id).where(*_is_pending_of(number, group)).limit(missing).subquery()
+        wanted = select(delivery.c.id).where(_is_pending_of(number, group)).limit(missing).subquery()
         missing -= connection.scalar(select(func.count()).select_from(wanted)) or 0
         if missing <= 0:
             return True
@@ -122,8 +120,7 @@ def claim(connection: Connection, group: Group, window: int, now: float) -> int 
         # A hand may have discarded some of them since they were read.
         pending = update(delivery).where(
             among(connection, delivery.c.id, some),
-            delivery.c.state == State.OPEN.value,
-            delivery.c.batch_id.is_(None),
+            IS_PENDING,
         )
         claimed += connection.execute(pending.values(batch_id=batch_id)).rowcount
     if claimed != len(ids):
@@ -166,19 +163,7 @@ def _is_closed(now: float) -> Any:
 
 
 def _oldest_pending(test: bool, offline: bool, now: float) -> Any:
-    oldest = (
-        select(delivery.c.accepted_at)
-        .where(
-            delivery.c.integration_id == integration.c.id,
-            delivery.c.test == test,
-            delivery.c.offline == offline,
-            delivery.c.state == State.OPEN.value,
-            delivery.c.batch_id.is_(None),
-        )
-        .order_by(delivery.c.id)
-        .limit(1)
-        .scalar_subquery()
-    )
+    oldest = first_pending(delivery.c.accepted_at, test, offline)
     return (
         select(integration.c.credential_id, integration.c.ad_account, oldest)
         .join(credential, credential.c.id == integration.c.credential_id)
@@ -193,14 +178,8 @@ def _integrations_of(connection: Connection, group: Group) -> list[int]:
     return list(connection.scalars(wanted))
 
 
-def _is_pending_of(number: int, group: Group) -> tuple[Any, ...]:
-    return (
-        delivery.c.integration_id == number,
-        delivery.c.test == group.test,
-        delivery.c.offline == group.offline,
-        delivery.c.state == State.OPEN.value,
-        delivery.c.batch_id.is_(None),
-    )
+def _is_pending_of(number: int, group: Group) -> ColumnElement[bool]:
+    return is_pending_of(number, group.test, group.offline)
 
 
 def _lock(connection: Connection, group: Group) -> bool:
@@ -247,7 +226,7 @@ def _rows(connection: Connection, group: Group, numbers: Iterable[int], *, newes
     rows: list[Any] = []
     for number in numbers:
         wanted = select(delivery.c.id, delivery.c.size_bytes, delivery.c.accepted_at)
-        some = wanted.where(*_is_pending_of(number, group)).order_by(order).limit(group.max_events)
+        some = wanted.where(_is_pending_of(number, group)).order_by(order).limit(group.max_events)
         rows += connection.execute(some).all()
     return sorted(rows, key=lambda row: row.id, reverse=newest_first)[: group.max_events]
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from worker.ledger import audit, tallies
-from worker.ledger.schema import State, ad_account, attempt, delivery, integration
+from worker.ledger.schema import IS_PENDING, State, ad_account, attempt, delivery, integration
 
 # Pinterest refuses what is older; see "Dedup" in the contract.
 STALE_AFTER_SECONDS = 7 * 86_400
@@ -183,8 +183,7 @@ def discard_pending(connection: Connection, integration_number: int, actor: str,
     """Give up what an integration still has to batch; return how many deliveries."""
     pending = update(delivery).where(
         delivery.c.integration_id == integration_number,
-        delivery.c.state == State.OPEN,
-        delivery.c.batch_id.is_(None),
+        IS_PENDING,
     )
     moved = _discard(connection, pending, "The integration was deleted.", now)
     _count(connection, moved, (tallies.DISCARDED,), now)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from worker.ledger import accounts
 from worker.ledger.accounts import Rate
-from worker.ledger.schema import State, ad_account, delivery, integration
+from worker.ledger.schema import IS_PENDING, ad_account, delivery, integration
 from worker.ledger.vault import Vault
 
 
@@ -118,9 +118,7 @@ def rates(connection: Connection, ad_account_ids: Iterable[str]) -> dict[str, Ra
 
 def waiting(connection: Connection, number: int) -> bool:
     """Tell whether an integration has deliveries that are not in a batch yet."""
-    pending = select(delivery.c.id).where(
-        delivery.c.integration_id == number, delivery.c.state == State.OPEN, delivery.c.batch_id.is_(None)
-    )
+    pending = select(delivery.c.id).where(delivery.c.integration_id == number, IS_PENDING)
     return connection.execute(pending.limit(1)).first() is not None
 
 

@@ -244,7 +244,7 @@ delivery = Table(
     sqlite_autoincrement=True,
 )
 _is_open = delivery.c.state == State.OPEN.value
-_is_pending = _is_open & delivery.c.batch_id.is_(None)
+IS_PENDING = _is_open & delivery.c.batch_id.is_(None)
 _is_failed = delivery.c.state == State.FAILED.value
 # Promise: at most one copy of an event is pending or sent. What failed or was filtered holds no key.
 _partial_index(
@@ -262,7 +262,7 @@ _partial_index(
     delivery.c.test,
     delivery.c.offline,
     delivery.c.id,
-    where=_is_pending,
+    where=IS_PENDING,
 )
 _partial_index("ix_delivery_failed", delivery.c.id, where=_is_failed)
 # What ends with its batch has no time of its own.

@@ -7,8 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
+from worker.ledger.pending import KINDS, first_pending, pending_of_each
 from worker.ledger.schema import (
     IS_LIVE,
+    IS_PENDING,
     BatchStatus,
     State,
     ad_account,
@@ -35,7 +37,7 @@ def pending(connection: Connection) -> dict[int, Waiting]:
     # The oldest is the one that was written first, which the index gives without reading the rows.
     counted = (
         select(delivery.c.integration_id, func.count().label("n"), func.min(delivery.c.id).label("first"))
-        .where(delivery.c.state == State.OPEN.value, delivery.c.batch_id.is_(None))
+        .where(IS_PENDING)
         .group_by(delivery.c.integration_id)
         .subquery()
     )
@@ -138,29 +140,16 @@ def _troubled(connection: Connection) -> dict[int, list[str]]:
 
 def _pending_by_account(connection: Connection, most: int) -> dict[int, Waiting]:
     found: dict[int, Waiting] = {}
-    for test in (False, True):
-        for offline in (False, True):
-            for account, n, since in connection.execute(_pending_of_kind(most, test, offline)):
-                if since is not None:
-                    so_far = found.get(account, Waiting(0, since))
-                    found[account] = Waiting(so_far.deliveries + n, min(so_far.since, since))
+    for kind in KINDS:
+        for account, n, since in connection.execute(_pending_of_kind(most, *kind)):
+            if since is not None:
+                so_far = found.get(account, Waiting(0, since))
+                found[account] = Waiting(so_far.deliveries + n, min(so_far.since, since))
     return found
 
 
 def _pending_of_kind(most: int, test: bool, offline: bool) -> Select[Any]:
-    # Exactly the columns of the index of pending deliveries, so that nothing but its beginning is read.
-    pending = (
-        select(delivery.c.accepted_at)
-        .where(
-            delivery.c.integration_id == integration.c.id,
-            delivery.c.test == test,
-            delivery.c.offline == offline,
-            delivery.c.state == State.OPEN.value,
-            delivery.c.batch_id.is_(None),
-        )
-        .correlate(integration)
-    )
-    some = pending.limit(most).subquery()
+    some = pending_of_each(delivery.c.accepted_at, test, offline).limit(most).subquery()
     counted = select(func.count()).select_from(some).scalar_subquery()
-    first = pending.order_by(delivery.c.id).limit(1).scalar_subquery()
+    first = first_pending(delivery.c.accepted_at, test, offline)
     return select(integration.c.ad_account, counted, first)

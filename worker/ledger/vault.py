@@ -3,18 +3,16 @@
 import os
 import threading
 import time
+from contextlib import AbstractContextManager
 from hashlib import blake2b, sha256
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from worker.ledger.schema import data_key
-
-if TYPE_CHECKING:
-    from worker.ledger.engine import Ledger
 
 NONCE_BYTES = 12
 KEY_ID_BYTES = 4
@@ -32,6 +30,15 @@ class SealError(Exception):
     """A text cannot be opened: the key ring lacks its key, or it was changed."""
 
 
+class Lender(Protocol):
+    """Lend connections to where the wrapped keys are kept, as a ledger does."""
+
+    @property
+    def is_writing(self) -> bool: ...
+    def read(self) -> AbstractContextManager[Connection]: ...
+    def write(self) -> AbstractContextManager[Connection]: ...
+
+
 class Vault:
     """Seal and open texts, and make keyed hashes.
 
@@ -40,7 +47,7 @@ class Vault:
     few rows anew and touches no content.
     """
 
-    def __init__(self, ledger: "Ledger", encryption_keys: tuple[str, ...]) -> None:
+    def __init__(self, ledger: Lender, encryption_keys: tuple[str, ...]) -> None:
         self._ledger = ledger
         self._ring = {_master_id(bytes.fromhex(key)): AESGCM(bytes.fromhex(key)) for key in encryption_keys}
         self._first = _master_id(bytes.fromhex(encryption_keys[0]))

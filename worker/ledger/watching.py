@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Collection
-from typing import Any
 
 from sqlalchemy import Connection, extract, func, select
 
 from worker.ledger import tallies
+from worker.ledger.pending import KINDS, first_pending
 from worker.ledger.schema import IS_LIVE, State, ad_account, batch, delivery, inbox, integration, tally
 from worker.ledger.tallies import SECONDS_AN_HOUR
 
@@ -51,11 +51,11 @@ def oldest_events(connection: Connection) -> dict[str, float]:
     It is the one that was written first, of what is pending and of the oldest batch that is not settled.
     """
     found: dict[int, list[float]] = defaultdict(list)
-    for test in (False, True):
-        for offline in (False, True):
-            for row in connection.execute(_first_pending(test, offline)):
-                if row[1] is not None:
-                    found[row[0]].append(float(row[1]))
+    for kind in KINDS:
+        first = select(integration.c.ad_account, first_pending(delivery.c.event_time, *kind))
+        for account, event_time in connection.execute(first):
+            if event_time is not None:
+                found[account].append(float(event_time))
     oldest = select(func.min(batch.c.id)).where(IS_LIVE).group_by(batch.c.ad_account)
     in_flight = (
         select(delivery.c.ad_account, func.min(delivery.c.event_time))
@@ -104,21 +104,3 @@ def server_time(connection: Connection) -> float | None:
     if connection.dialect.name == "sqlite":
         return None
     return float(connection.scalar(select(extract("epoch", func.clock_timestamp()))) or 0.0)
-
-
-def _first_pending(test: bool, offline: bool) -> Any:
-    first = (
-        select(delivery.c.event_time)
-        .where(
-            delivery.c.integration_id == integration.c.id,
-            delivery.c.test == test,
-            delivery.c.offline == offline,
-            delivery.c.state == State.OPEN.value,
-            delivery.c.batch_id.is_(None),
-        )
-        .order_by(delivery.c.id)
-        .limit(1)
-        .correlate(integration)
-        .scalar_subquery()
-    )
-    return select(integration.c.ad_account, first)
