@@ -58,7 +58,6 @@ class Result:
     accepted: dict[str, str] = field(default_factory=dict)
     bad: set[tuple[str, str]] = field(default_factory=set)
     first: Standing | None = None
-    retried_by_hand: int = 0
     last: Standing | None = None
     copies: Counter[tuple[str, str]] = field(default_factory=Counter)
     taken_back: int = 0

@@ -29,7 +29,6 @@ TYPES = (_STATIC / "datafly.d.ts").read_bytes()
 
 HASH = sha256(SCRIPT).hexdigest()[:12]
 PATH = "/d.js"
-HASHED_PATH = f"/d.{HASH}.js"
 TYPES_PATH = "/d.d.ts"
 
 

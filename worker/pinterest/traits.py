@@ -9,8 +9,6 @@ from worker.pinterest.countries import country_code
 from worker.pinterest.explain import Explanation
 from worker.pinterest.normalise import HOW, hash_value, normalise
 
-Hashes = Mapping[str, list[str]]
-
 MOST_VALUES = 10
 _LONGEST_KEY = 64
 _LONGEST_REMEMBERED = 1024
