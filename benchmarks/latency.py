@@ -2,12 +2,9 @@
 
 import http.client
 import json
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -17,12 +14,10 @@ from sqlalchemy import func, select
 from benchmarks.results import Goal, Result
 from benchmarks.stacks import running, shop
 from benchmarks.traffic import ANSWER_SECONDS, event
-from tests.integration.services import valkey_process_id
 from tests.integration.shop import Shop
-from tests.integration.stack import Stack
+from tests.integration.stack import Stack, frozen_broker
 from tests.integration.waiting import until
 from worker.ledger.schema import BatchStatus, batch, delivery
-from worker.settings import socket_path
 
 EVENTS_A_SECOND = 200
 CONNECTIONS = 16
@@ -58,10 +53,11 @@ def run(quick: bool = False) -> list[Result]:
             accepted = pace(target, seconds)
             found += [_accepting(case, accepted), _delivering(case, stack, began, len(accepted.sorted_ms))]
             if broker == "valkey":
-                with _frozen_broker(stack):
-                    found.append(
-                        _accepting(f"{case}, broker frozen", pace(target, min(seconds, FROZEN_SECONDS)))
-                    )
+                with frozen_broker(stack):
+                    late = pace(target, min(seconds, FROZEN_SECONDS))
+                found.append(_accepting(f"{case}, broker frozen", late))
+                # Workers find their lost connections one by one; until then they could not stop.
+                stack.await_ready()
     return found
 
 
@@ -140,16 +136,3 @@ def _delivered(stack: Stack, began: float, count: int) -> Callable[[], Times | N
         return Times(times) if len(times) >= count and not waiting else None
 
     return look
-
-
-@contextmanager
-def _frozen_broker(stack: Stack) -> Iterator[None]:
-    """Stop the stack's own broker in its tracks: it keeps its connections and answers nothing."""
-    process_id = valkey_process_id(str(socket_path(stack.var)))
-    os.kill(process_id, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(process_id, signal.SIGCONT)
-        # Workers find their lost connections one by one; until then they could not stop.
-        stack.await_ready()

@@ -1,11 +1,10 @@
 """Datafly.js in a real browser: what a page tells arrives, and the page never notices."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from tests.browser.driving import (
     ALLOWED,
@@ -18,26 +17,13 @@ from tests.browser.driving import (
     told,
     track,
     visit,
-    visitor,
 )
-from tests.browser.shop_fixtures import KEY, STUB, Answer, Server, serving
+from tests.browser.shop_fixtures import KEY, STUB, Answer, Server
 
 pytestmark = pytest.mark.browser
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with visitor(browser) as page:
-        yield page
 
 
 # ---- What an event says

@@ -1,11 +1,10 @@
 """Datafly.js keeps what it could not send, sends it again as the same event, and keeps nothing without consent."""
 
 import time
-from collections.abc import Iterator
 from email.utils import formatdate
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from tests.browser.driving import (
     ALLOWED,
@@ -19,23 +18,10 @@ from tests.browser.driving import (
     told,
     track,
     visit,
-    visitor,
 )
-from tests.browser.shop_fixtures import STUB, Answer, Server, serving
+from tests.browser.shop_fixtures import STUB, Answer, Server
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with visitor(browser) as page:
-        yield page
 
 
 # ---- Failing and coming back

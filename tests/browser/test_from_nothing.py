@@ -6,12 +6,14 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from tests.browser import pages
+from tests.browser.pages import add_integration, go
+from tests.browser.stage import ACCOUNT
 from tests.integration import stack as stacks
 from tests.integration.stack import Plan, Stack
 
 pytestmark = pytest.mark.browser
 
-ACCOUNT = "549755885175"
 # How long something may take on a machine that does other things too.
 PATIENCE_MS = 30_000
 
@@ -33,15 +35,9 @@ def context(browser: Browser, stack: Stack) -> Iterator[BrowserContext]:
 
 def sign_in(context: BrowserContext, stack: Stack) -> Page:
     page = context.new_page()
-    page.goto("/")
-    page.get_by_label("Token").fill(stack.settings.admin_token)
-    page.get_by_role("button", name="Sign in").click()
+    pages.sign_in(page, stack.settings.admin_token)
     expect(page.get_by_text("Nothing is set up yet.")).to_be_visible()
     return page
-
-
-def go(page: Page, name: str) -> None:
-    page.get_by_role("navigation", name="Main").get_by_role("link", name=name).click()
 
 
 def add_source(page: Page) -> None:
@@ -53,19 +49,6 @@ def add_source(page: Page) -> None:
     page.get_by_label("Only over https").uncheck()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("it is shown this once")).to_be_visible()
-
-
-def add_integration(page: Page) -> None:
-    """Follow the document: Integrations > Add Integration > Pinterest Conversions API, fill in, save."""
-    go(page, "Integrations")
-    page.get_by_role("link", name="Add Integration").first.click()
-    page.get_by_role("link", name="Pinterest Conversions API").click()
-    page.get_by_label("ad_account_id").fill(ACCOUNT)
-    page.get_by_label("access_token").fill("your_access_token")
-    expect(page.get_by_label("Advertising")).to_be_checked()
-    page.get_by_role("button", name="Save").click()
-    page.get_by_role("button", name="Test connection").click()
-    expect(page.get_by_text("The connection works.")).to_be_visible()
 
 
 def order(context: BrowserContext, page: Page) -> str:
@@ -103,6 +86,8 @@ def test_from_the_empty_pages_to_a_delivered_order_and_a_failed_one_that_is_retr
     page = sign_in(context, stack)
     add_source(page)
     add_integration(page)
+    page.get_by_role("button", name="Test connection").click()
+    expect(page.get_by_text("The connection works.")).to_be_visible()
     go(page, "Live debugger")
     page.get_by_role("button", name="Debug My shop").click()
     expect(page.get_by_text("Debugging is on")).to_be_visible()

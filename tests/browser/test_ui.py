@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.browser import pages
+from tests.browser.pages import add_integration, go
 from tests.browser.stage import ACCOUNT, TOKEN, Stage, order, stage, track
 from worker.ledger import sources
 from worker.management import auth
@@ -58,15 +60,8 @@ def plain(browser: Browser, site: Stage) -> Iterator[BrowserContext]:
 def sign_in(context: BrowserContext, token: str = TOKEN) -> Page:
     page = context.new_page()
     page.set_default_timeout(20_000)
-    page.goto("/")
-    page.get_by_label("Token").fill(token)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    pages.sign_in(page, token)
     return page
-
-
-def go(page: Page, name: str) -> None:
-    page.get_by_role("navigation", name="Main").get_by_role("link", name=name).click()
 
 
 def add_source(page: Page) -> None:
@@ -76,18 +71,6 @@ def add_source(page: Page) -> None:
     page.get_by_label("Domains").fill("shop.example.com")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("it is shown this once")).to_be_visible()
-
-
-def add_integration(page: Page) -> None:
-    """Follow the document: Integrations > Add Integration > Pinterest Conversions API, fill in, save."""
-    go(page, "Integrations")
-    page.get_by_role("link", name="Add Integration").first.click()
-    page.get_by_role("link", name="Pinterest Conversions API").click()
-    page.get_by_label("ad_account_id").fill(ACCOUNT)
-    page.get_by_label("access_token").fill("your_access_token")
-    expect(page.get_by_label("Advertising")).to_be_checked()
-    page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("The integration is saved.")).to_be_visible()
 
 
 def figure(page: Page, name: str) -> str:

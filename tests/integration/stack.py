@@ -233,6 +233,17 @@ def start_broker(stack: Stack) -> int:
     return services.valkey_process_id(str(path))
 
 
+@contextmanager
+def frozen_broker(stack: Stack) -> Iterator[None]:
+    """Stop the embedded broker in its tracks: it keeps its connections and answers nothing."""
+    process_id = services.valkey_process_id(str(socket_path(stack.var)))
+    os.kill(process_id, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process_id, signal.SIGCONT)
+
+
 def _commands(plan: Plan) -> dict[str, str]:
     lines: dict[str, str] = dict(parse_procfile((ROOT / "Procfile").read_text()).processes)
     ingest = lines.pop("ingest")

@@ -1,17 +1,11 @@
 """The broker goes, hangs or comes back, workers are killed: what was accepted arrives."""
 
-import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tests.integration.conftest import EMBEDDED
-from tests.integration.services import valkey_process_id
 from tests.integration.shop import Shop, Visitor
-from tests.integration.stack import BROKER, Stack, start_broker
+from tests.integration.stack import BROKER, Stack, frozen_broker, start_broker
 from tests.integration.waiting import until
-from worker.settings import socket_path
 
 # What a caller waits at most for an answer, with or without a broker.
 PATIENCE_SECONDS = 4.0
@@ -49,7 +43,7 @@ def test_accepts_with_the_broker_down_and_delivers_once_it_is_back(stack: Stack)
 @EMBEDDED
 def test_accepts_with_the_broker_hung_and_delivers_once_it_goes_on(stack: Stack) -> None:
     shop = Shop(stack)
-    with _hung_broker(stack):
+    with frozen_broker(stack):
         slowest = _send(shop, EVENTS, "hung")
     assert slowest < PATIENCE_SECONDS
     _assert_each_arrived_once(shop, EVENTS, "hung")
@@ -81,13 +75,3 @@ def _event(number: int) -> dict[str, object]:
         "messageId": f"killed_{number}",
         "context": {"page": {"url": "https://example.com/"}, "consent": {"advertising": True}},
     }
-
-
-@contextmanager
-def _hung_broker(stack: Stack) -> Iterator[None]:
-    process_id = valkey_process_id(str(socket_path(stack.var)))
-    os.kill(process_id, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(process_id, signal.SIGCONT)

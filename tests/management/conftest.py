@@ -10,8 +10,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from tests.ledger.shop import place
 from worker.ledger import migrate
 from worker.ledger.engine import Ledger
+from worker.ledger.integrations import Integration
 from worker.management.app import create_app
 from worker.settings import Settings, parse
 
@@ -93,6 +95,13 @@ def app(ledger: Ledger, settings: Settings) -> Flask:
 @pytest.fixture
 def api(app: Flask) -> Api:
     return Api(app.test_client())
+
+
+@pytest.fixture
+def shop(ledger: Ledger) -> Integration:
+    """Deliver one shop's events to one ad account."""
+    ledger.vault.prepare()
+    return place(ledger)
 
 
 @pytest.fixture

@@ -23,12 +23,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "clock", lambda: NOW)
 
 
-@pytest.fixture
-def shop(ledger: Ledger) -> Integration:
-    ledger.vault.prepare()
-    return place(ledger)
-
-
 def post(api: Api, path: str, body: Any = None) -> Any:
     answer = api.call("POST", f"{ACCOUNTS}/{path}", body)
     assert answer.status_code == 200, answer.text

@@ -25,12 +25,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "clock", lambda: NOW)
 
 
-@pytest.fixture
-def shop(ledger: Ledger) -> Integration:
-    ledger.vault.prepare()
-    return place(ledger)
-
-
 def fail(ledger: Ledger, shop: Integration, *event_ids: str, at: float = NOW, **changes: Any) -> None:
     given = {
         "state": State.FAILED,

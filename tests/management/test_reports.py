@@ -21,12 +21,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "clock", lambda: NOW)
 
 
-@pytest.fixture
-def shop(ledger: Ledger) -> Integration:
-    ledger.vault.prepare()
-    return place(ledger)
-
-
 def test_the_books_show_where_everything_is(api: Api, ledger: Ledger, shop: Integration) -> None:
     accept(ledger, [{"type": "track", "event": "x"}])
     pend(ledger, shop, 2)
