@@ -240,7 +240,10 @@ def test_a_config_is_an_object(api: Api, source: dict[str, Any], config: object)
 
 
 def test_an_empty_body_is_told_what_is_missing_field_by_field(api: Api, source: dict[str, Any]) -> None:
-    expected = (422, "name: is required; config.ad_account_id: is missing; source_id: is required")
+    expected = (
+        422,
+        "name: is required; config.ad_account_id: is missing; config.access_token: is missing; source_id: is required",
+    )
 
     assert expected == api.error("POST", PATH, {"config": {}})
     assert api.error("POST", PATH, {key: BODY[key] for key in ("source_id", "name", "config")}) == (

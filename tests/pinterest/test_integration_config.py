@@ -96,6 +96,14 @@ def test_a_wrong_configuration_is_refused_naming_the_field(config: Any, field: s
     assert str(error.value) == f"{field} {message}"
 
 
+def test_a_refusal_holds_all_that_is_wrong() -> None:
+    wrong = {"ad_account_id": "x", "test_mode": 1, "event_overrides": {"Newsletter": "nonsense"}}
+    with pytest.raises(ConfigError) as error:
+        Options.from_config(GOOD | wrong, ["advertising"])
+    assert list(error.value.errors) == list(wrong)
+    assert error.value.field == "ad_account_id"
+
+
 def test_an_unknown_consent_category_is_refused() -> None:
     with pytest.raises(ConfigError, match="consent_categories has 'adverts', which is none of analytics"):
         Options.from_config(GOOD, ["adverts"])

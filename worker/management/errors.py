@@ -54,11 +54,18 @@ class ErrorAnswer(Shape):
 
 
 class ApiError(Exception):
-    """End a request with an error."""
+    """End a request with an error; ``wrong`` has the messages by field, nested as marshmallow nests them."""
 
     def __init__(
-        self, status: int, message: str, code: str | None = None, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        message: str,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+        *,
+        wrong: dict[str, Any] | None = None,
     ) -> None:
+        self.wrong = wrong or {}
         self.status = status
         self.code = code or _CODES.get(status) or HTTPStatus(status).name
         self.message = message
@@ -68,7 +75,7 @@ class ApiError(Exception):
 
 def invalid(field: str, why: str) -> ApiError:
     """Make the error for one wrong field."""
-    return ApiError(422, next(_sentences(why, field)))
+    return ApiError(422, next(_sentences(why, field)), wrong={field: why})
 
 
 def not_found(what: str, which: str) -> ApiError:
@@ -83,7 +90,8 @@ def duplicate(message: str) -> ApiError:
 
 def refused(error: ValidationError, path: str = "") -> ApiError:
     """Make the error for what a schema refuses, naming every field and why."""
-    return ApiError(422, "; ".join(_sentences(error.messages, path)))
+    wrong: Any = {path: error.messages} if path else error.messages
+    return ApiError(422, "; ".join(_sentences(error.messages, path)), wrong=wrong)
 
 
 def register(app: Flask) -> None:

@@ -85,12 +85,12 @@ def check_config(config: Mapping[str, Any]) -> None:
     """Let the connector check a whole configuration.
 
     Raises:
-        marshmallow.ValidationError: under the name of the first field that is wrong.
+        marshmallow.ValidationError: under the name of each field that is wrong.
     """
     try:
         load_config(config)
     except ConfigError as error:
-        raise ValidationError({error.field: [error.message]}) from None
+        raise ValidationError({field: [message] for field, message in error.errors.items()}) from None
 
 
 def _check_new_config(config: Mapping[str, Any]) -> None:

@@ -4,7 +4,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, post_load, pre_load, validate
+from marshmallow import (
+    RAISE,
+    Schema,
+    ValidationError,
+    fields,
+    post_load,
+    pre_load,
+    validate,
+    validates_schema,
+)
 
 from worker.events.times import parse_time
 from worker.pinterest.countries import country_code
@@ -17,11 +26,15 @@ _LONGEST_TOKEN = 4096
 
 
 class ConfigError(Exception):
-    """Say in a sentence what is wrong with an integration's configuration, and in which field."""
+    """Say in a sentence what is wrong with an integration's configuration, and in which field.
 
-    def __init__(self, field: str, message: str) -> None:
+    ``errors`` has a sentence for each field that is wrong, the first one's among them.
+    """
+
+    def __init__(self, field: str, message: str, errors: Mapping[str, str] | None = None) -> None:
         self.field = field
         self.message = message
+        self.errors = errors or {field: message}
         super().__init__(f"{field} {message}")
 
 
@@ -105,16 +118,25 @@ class IntegrationConfigSchema(Schema):
                     raise ValidationError("is no setting of this integration.", str(key))
         return data
 
+    @validates_schema(skip_on_field_errors=False)
+    def _rules_can_be_read(self, data: dict[str, Any], **_: Any) -> None:
+        _rules(data)
+
     @post_load
     def _read_rules(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        known = {key: value for key, value in data.items() if value is not None}
-        names = _read("advertiser_events", parse_advertiser_events, known.get("advertiser_events", []))
-        known["advertiser_events"] = names
-        overrides = known.get("event_overrides", {})
-        known["event_overrides"] = _read("event_overrides", parse_overrides, overrides, names)
+        known = {key: value for key, value in data.items() if value is not None} | _rules(data)
         if "default_country" in known:
             known["default_country"] = known["default_country"].upper()
         return known
+
+
+def _rules(data: Mapping[str, Any]) -> dict[str, Any]:
+    given = {"advertiser_events": [], "event_overrides": {}} | {
+        key: value for key, value in data.items() if value is not None
+    }
+    names = _read("advertiser_events", parse_advertiser_events, given["advertiser_events"])
+    overrides = _read("event_overrides", parse_overrides, given["event_overrides"], names)
+    return {"advertiser_events": names, "event_overrides": overrides}
 
 
 def _read(field: str, parse: Any, *arguments: object) -> Any:
@@ -128,15 +150,15 @@ def load_config(config: object) -> Mapping[str, Any]:
     """Check an integration's configuration and return it read: rules parsed, nulls gone.
 
     Raises:
-        ConfigError: naming the first field that is wrong.
+        ConfigError: naming the first field that is wrong, and holding all of them.
     """
     if not isinstance(config, Mapping):
         raise ConfigError("config", "must be an object.")
     try:
         loaded: Mapping[str, Any] = IntegrationConfigSchema().load(config)
     except ValidationError as error:
-        field, messages = next(iter(error.messages_dict.items()))
-        raise ConfigError(str(field), str(messages[0])) from None
+        errors = {str(field): str(messages[0]) for field, messages in error.messages_dict.items()}
+        raise ConfigError(*next(iter(errors.items())), errors) from None
     return loaded
 
 

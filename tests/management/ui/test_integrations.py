@@ -1,5 +1,6 @@
 """Setting up integrations on the pages."""
 
+import re
 from typing import Any
 
 import pytest
@@ -88,13 +89,44 @@ def test_what_is_wrong_stands_beside_its_field_and_the_rest_is_kept(
         assert 'value="Pinterest Conversions"' in answer.text
 
 
+def test_all_that_is_wrong_is_said_at_once(pages: Pages, source: dict[str, Any]) -> None:
+    wrong = {
+        "ad_account_id": "12 34",
+        "access_token": "with blanks",
+        "name": "",
+        "rate_limit_rps": "-3",
+        "event_overrides": "Newsletter",
+        "default_country": "XX",
+    }
+    answer = pages.send(ADD, FILLED | wrong)
+
+    assert re.findall(r'class="error" id="(\w+)-error"', answer.text) == [
+        "ad_account_id",
+        "access_token",
+        "name",
+        "rate_limit_rps",
+        "event_overrides",
+        "default_country",
+    ]
+    assert "6 fields need another look." in answer.text
+
+
+def test_a_change_says_all_that_is_wrong_at_once(pages: Pages, shop: Integration) -> None:
+    wrong = {"ad_account_id": "x", "rate_limit_burst": "0", "event_overrides": "Newsletter = nonsense"}
+    answer = pages.send(f"/integrations/{shop.id}/change", FILLED | wrong)
+
+    assert answer.status_code == 422
+    assert re.findall(r'class="error" id="(\w+)-error"', answer.text) == list(wrong)
+
+
 def test_a_second_one_to_the_same_ad_account_is_refused_in_a_sentence(
     pages: Pages, shop: Integration
 ) -> None:
     answer = pages.send(ADD, FILLED | {"source_id": "src_shop", "ad_account_id": ACCOUNT})
 
     assert answer.status_code == 422
-    assert f"src_shop delivers to ad account {ACCOUNT} already" in answer.text
+    sentence = f'id="ad_account_id-error">src_shop delivers to ad account {ACCOUNT} already'
+    assert sentence in answer.text
 
 
 def test_a_change_keeps_what_was_not_touched(pages: Pages, api: Api, shop: Integration) -> None:

@@ -53,6 +53,7 @@ def test_a_new_source_shows_its_secret_once_and_its_snippet_always(
         ("domains", "https://shop.example.com/", "Must be a host name like shop.example.com"),
         ("default_country", "XX", "Must be a country"),
         ("backlog_limit", "many", "Must be a whole number."),
+        ("cookie_domain", "https://example.com", "Must be a host name like shop.example.com"),
     ],
 )
 def test_what_is_wrong_stands_beside_its_field(pages: Pages, field: str, wrong: str, sentence: str) -> None:

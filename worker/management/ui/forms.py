@@ -1,6 +1,5 @@
 """Read forms, and show them again with what is wrong beside each field."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,23 +8,23 @@ from marshmallow import Schema, ValidationError
 
 from worker.management.errors import ApiError
 
-# How errors name a field: "config.ad_account_id: must be digits".
-_FIELD = re.compile(r"(?:[a-z_]+\.)*([a-z_]+): (.+)", re.DOTALL)
-
 
 @dataclass(slots=True)
 class Form:
-    """Hold what stands in a form's fields, as texts, and what is wrong with it."""
+    """Hold what stands in a form's fields, as texts, and what is wrong with it.
+
+    ``names`` says how the form calls what the Management API calls otherwise, like ``cookies.domain``.
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     problem: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def refuse(self, error: ApiError) -> None:
-        """Put a refusal beside the field that it names, or above the form."""
-        named = _FIELD.fullmatch(error.message) if error.status == 422 else None
-        if named and named[1] in self.values:
-            self.errors[named[1]] = sentence(named[2])
+        """Put a refusal beside each field that it names, or above the form."""
+        if error.wrong:
+            self._note(error.wrong)
         else:
             self.problem = error.message
 
@@ -38,17 +37,23 @@ class Form:
             return None
         return loaded
 
-    def _note(self, messages: Any, name: str = "") -> None:
+    def _note(self, messages: Any, path: str = "") -> None:
         if isinstance(messages, Mapping):
             for key, inner in messages.items():
                 # An item's number is of no use beside a field that holds all of them.
-                self._note(inner, str(key) if isinstance(key, str) and key != "_schema" else name)
+                is_name = isinstance(key, str) and key != "_schema"
+                self._note(inner, f"{path}.{key}".lstrip(".") if is_name else path)
         elif isinstance(messages, list):
-            self._note(messages[0], name)
-        elif name in self.values:
-            self.errors[name] = sentence(str(messages))
+            self._note(messages[0], path)
         else:
-            self.problem = sentence(f"{name}: {messages}".removeprefix(": "))
+            self._put(path, str(messages))
+
+    def _put(self, path: str, words: str) -> None:
+        name = self.names.get(path, path.rpartition(".")[2])
+        if name in self.values:
+            self.errors[name] = sentence(words)
+        else:
+            self.problem = sentence(f"{name}: {words}".removeprefix(": "))
 
 
 def sentence(words: str) -> str:

@@ -75,13 +75,10 @@ def values_sent(form: Any) -> dict[str, Any]:
     return texts(form, TEXTS) | ticked | {"consent_categories": categories, "access_token": ""}
 
 
-def body_of(form: Any) -> dict[str, Any]:
-    """Return what the Management API takes for what came back.
+def body_of(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the Management API takes for what came back, the overrides already read.
 
     Null stands for what is to be as usual; a token that was not typed is left out.
-
-    Raises:
-        OverridesError: a line of the overrides cannot be read.
     """
     given = texts(form, TEXTS)
     ticked = {name: form.get(name) == "yes" for name in FLAGS}
@@ -92,7 +89,7 @@ def body_of(form: Any) -> dict[str, Any]:
         "rate_limit_burst": number(given["rate_limit_burst"]),
         "field_mapping": given["field_mapping"] or None,
         "token_expires_at": f"{expires}T00:00:00Z" if expires else None,
-        "event_overrides": read_overrides(given["event_overrides"]) or None,
+        "event_overrides": overrides or None,
         "advertiser_events": lines(given["advertiser_events"]) or None,
         "default_country": given["default_country"] or None,
         "send_user_id": _YES_NO.get(given["send_user_id"]),

@@ -22,6 +22,7 @@ from worker.management.ui.integration_form import (
     NEW,
     OverridesError,
     body_of,
+    read_overrides,
     values_of,
     values_sent,
 )
@@ -60,17 +61,15 @@ def add_integration() -> str:
 def create_integration() -> AnyResponse:
     """Make an integration of what the form holds."""
     form = Form(values_sent(request.form))
-    given = _body(form)
-    if given is not None:
-        given |= {"vendor": "pinterest", "source_id": form.values["source_id"]}
-        body = form.load(IntegrationBody(), given)
-        if body is not None:
-            try:
-                made = api.add(body)
-            except ApiError as error:
-                form.refuse(error)
-            else:
-                return done("ui.integration", "integration-added", integration_id=made["id"])
+    given = _given(form) | {"vendor": "pinterest", "source_id": form.values["source_id"]}
+    body = form.load(IntegrationBody(), given)
+    if body is not None and not form.errors:
+        try:
+            made = api.add(body)
+        except ApiError as error:
+            _refuse(form, error)
+        else:
+            return done("ui.integration", "integration-added", integration_id=made["id"])
     return make_response(_form(form), 422)
 
 
@@ -92,13 +91,12 @@ def change_integration(integration_id: str) -> AnyResponse:
     """Change an integration to what the form holds."""
     shown = api.shown(integration_id)
     form = Form(values_sent(request.form) | {"source_id": shown["source_id"]})
-    given = _body(form)
-    body = None if given is None else form.load(IntegrationChange(), given)
-    if body is not None:
+    body = form.load(IntegrationChange(), _given(form))
+    if body is not None and not form.errors:
         try:
             api.alter(body, integration_id)
         except ApiError as error:
-            form.refuse(error)
+            _refuse(form, error)
         else:
             return done("ui.integration", "saved", integration_id=integration_id)
     return make_response(_form(form, shown), 422)
@@ -153,7 +151,10 @@ def ask_before_delete(integration_id: str) -> str:
     with context.ledger().read() as connection:
         waiting = standing.pending(connection).get(current.number)
         flying = standing.in_flight(connection).get(current.ad_account_id)
-    return render_template("integration_delete.html", integration=current, waiting=waiting, flying=flying)
+        source = source_store.find(connection, current.source_id)
+    return render_template(
+        "integration_delete.html", integration=current, source=source, waiting=waiting, flying=flying
+    )
 
 
 @blueprint.post("/integrations/<integration_id>/delete")
@@ -176,12 +177,21 @@ def _found(integration_id: str) -> tuple[Integration, Credential]:
         return found, accounts.find(connection, found.credential_id)
 
 
-def _body(form: Form) -> dict[str, Any] | None:
+def _given(form: Form) -> dict[str, Any]:
+    """Return what came back; overrides that cannot be read are noted, and the rest is looked at all the same."""
     try:
-        return body_of(request.form)
+        overrides = read_overrides(form.values["event_overrides"])
     except OverridesError as error:
         form.errors["event_overrides"] = str(error)
-        return None
+        overrides = {}
+    return body_of(request.form, overrides)
+
+
+def _refuse(form: Form, error: ApiError) -> None:
+    if error.code == "DUPLICATE":
+        form.errors["ad_account_id"] = error.message
+    else:
+        form.refuse(error)
 
 
 def _form(form: Form, shown: dict[str, Any] | None = None) -> str:

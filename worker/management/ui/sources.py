@@ -28,6 +28,12 @@ TEXTS = (
     "time_zone",
     "backlog_limit",
 )
+# What the Management API calls otherwise than the form.
+NAMES = {
+    "cookies.domain": "cookie_domain",
+    "default_consent.browser": "consent_browser",
+    "default_consent.server": "consent_server",
+}
 FLAGS = ("dfid", "pin_unauth", "epik", "secure_cookies")
 NEW = {"consent_browser": "drop", "consent_server": "allow"} | dict.fromkeys(FLAGS, "yes")
 
@@ -49,7 +55,7 @@ def add_source() -> str:
 @blueprint.post("/sources/add")
 def create_source() -> Response:
     """Make a source; its server secret stands on this one page."""
-    form = Form(values_sent(request.form))
+    form = Form(values_sent(request.form), names=NAMES)
     body = form.load(SourceBody(), body_of(request.form))
     if body is not None:
         try:
@@ -78,7 +84,7 @@ def edit_source(source_id: str) -> str:
 def change_source(source_id: str) -> AnyResponse:
     """Change a source to what the form holds."""
     shown = api.shown(source_id)
-    form = Form(values_sent(request.form))
+    form = Form(values_sent(request.form), names=NAMES)
     body = form.load(SourceChange(), body_of(request.form))
     if body is not None:
         try:
