@@ -8,7 +8,7 @@ from werkzeug.routing import Rule
 
 from tests.management.ui.conftest import Pages
 from worker.ledger.integrations import Integration
-from worker.management.ui.blueprint import OPEN_ENDPOINTS, OWNERS_PAGES, VIEWERS_FORMS
+from worker.management.ui.blueprint import EDITORS_PAGES, OPEN_ENDPOINTS, OWNERS_PAGES, VIEWERS_FORMS
 
 
 def address(rule: Rule) -> str:
@@ -59,6 +59,16 @@ def test_viewers_change_nothing(app: Flask, viewer: Pages) -> None:
         assert "your role is viewer" in answer.text
 
 
+def test_viewers_are_shown_no_form_that_they_could_not_send(app: Flask, viewer: Pages) -> None:
+    paths = [path for endpoint, path in rules(app, "GET") if endpoint in EDITORS_PAGES]
+
+    assert len(paths) == len(EDITORS_PAGES)
+    for path in paths:
+        answer = viewer.client.get(path)
+        assert answer.status_code == 403, path
+        assert "your role is viewer" in answer.text
+
+
 def test_only_owners_see_who_has_access(app: Flask, editor: Pages, viewer: Pages, pages: Pages) -> None:
     paths = [path for endpoint, path in rules(app, "GET") if endpoint in OWNERS_PAGES]
 
@@ -74,7 +84,8 @@ def test_every_page_opens_for_who_may_look(
     app: Flask, who: str, shop: Integration, request: pytest.FixtureRequest
 ) -> None:
     visitor: Pages = request.getfixturevalue(who)
-    for endpoint, path in rules(app, "GET", OPEN_ENDPOINTS | OWNERS_PAGES | {"ui.event", "ui.event_input"}):
+    not_theirs = OWNERS_PAGES | (EDITORS_PAGES if who == "viewer" else frozenset())
+    for endpoint, path in rules(app, "GET", OPEN_ENDPOINTS | not_theirs | {"ui.event", "ui.event_input"}):
         wanted = path.replace("/integrations/src_x", f"/integrations/{shop.id}")
         assert visitor.client.get(wanted.replace("src_x", "src_shop")).status_code == 200, endpoint
 

@@ -36,6 +36,17 @@ LONGEST_KEPT_SECONDS = 365 * 86_400
 OPEN_ENDPOINTS = frozenset({"ui.sign_in_form", "ui.sign_in", "ui.static"})
 # These change nothing of anybody else's, so a viewer may send them.
 VIEWERS_FORMS = frozenset({"ui.sign_out", "ui.explain_event"})
+# These do nothing but offer a change, so a viewer has no use for them.
+EDITORS_PAGES = frozenset(
+    {
+        "ui.add_source",
+        "ui.edit_source",
+        "ui.choose_vendor",
+        "ui.add_integration",
+        "ui.edit_integration",
+        "ui.ask_before_delete",
+    }
+)
 OWNERS_PAGES = frozenset({"ui.tokens", "ui.create_token", "ui.revoke_token"})
 
 _STATIC = Path(__file__).parent / "static"
@@ -56,8 +67,8 @@ def let_in() -> AnyResponse | None:
     g.person, g.actor = person, person.actor
     if request.method not in ("GET", "HEAD", "OPTIONS"):
         _check_form()
-        if not person.may_change and request.endpoint not in VIEWERS_FORMS:
-            raise ApiError(403, "You may look at everything here, and change nothing: your role is viewer.")
+    if not person.may_change and _changes_something():
+        raise ApiError(403, "You may look at everything here, and change nothing: your role is viewer.")
     if request.endpoint in OWNERS_PAGES and not person.is_owner:
         raise ApiError(403, "Only owners hand out and revoke access.")
     return None
@@ -144,6 +155,11 @@ def asset(name: str) -> str:
 def done(endpoint: str, notice: str, **values: Any) -> AnyResponse:
     """Go on to a page that says in a sentence what was done."""
     return redirect(url_for(endpoint, done=notice, **values), 303)
+
+
+def _changes_something() -> bool:
+    is_form = request.method not in ("GET", "HEAD", "OPTIONS") and request.endpoint not in VIEWERS_FORMS
+    return is_form or request.endpoint in EDITORS_PAGES
 
 
 def _check_form() -> None:
