@@ -110,6 +110,12 @@ def test_masking_tells_what_is_there_and_not_whose() -> None:
     }
 
 
+def test_the_click_id_in_a_payloads_address_is_cut_short() -> None:
+    assert masked({"event_source_url": "https://shop.example.com/?epik=dj0yJnU9&p=1"}) == {
+        "event_source_url": "https://shop.example.com/?epik=dj0y…&p=1"
+    }
+
+
 def happen(ledger: Ledger, **changes: Any) -> None:
     context = {"consent": {"advertising": True}, "ip": "203.0.113.50", "userAgent": "Mozilla/5.0 (X11)"}
     event = {
@@ -205,6 +211,15 @@ def test_viewers_see_whether_a_source_is_debugged_and_switch_nothing(
         ),
         ({"search": "mail me: jane@example.com"}, {"search": "mail me:"}),
         ({"url": "https://shop.example.com/?email=x&p=1"}, {"url": "https://shop.example.com/?p=1"}),
+        (
+            {"url": "https://shop.example.com/?p=1&epik=dj0yJnU9"},
+            {"url": "https://shop.example.com/?p=1&epik=dj0y…"},
+        ),
+        ({"search": "?epik=dj0yJnU9&p=1"}, {"search": "?epik=dj0y…&p=1"}),
+        (
+            {"cookies": {"_pin_unauth": "a1b2c3d4-e5f6", "_epik": "dj0yJnU9"}},
+            {"cookies": {"_pin_unauth": "a1b2… (13 characters)", "_epik": "dj0y… (8 characters)"}},
+        ),
         (
             {"products": [{"name": "Widget", "price": 1.5}], "ok": True},
             {"products": [{"name": "Widget", "price": 1.5}], "ok": True},

@@ -1,5 +1,6 @@
 """Hide personal data where people look at what is sent."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,8 +11,13 @@ from worker.pinterest.traits import is_trait
 _SHOWN = 4
 # Of an event as it came in, beside what the mapping reads as a person's traits.
 _OF_A_PERSON = frozenset(
-    ["traits", "user", "customer", "userid", "anonymousid", "previousid", "ip", "useragent", "deviceid"]
+    [
+        *("traits", "user", "customer", "userid", "anonymousid", "previousid", "ip", "useragent", "deviceid"),
+        *("epik", "pinunauth", "clickid", "partnerid", "dfid"),
+    ]
 )
+# The click id in the address of a landing page, but for its first characters.
+_EPIK = re.compile(rf"([?&]epik=[^&#]{{0,{_SHOWN}}})[^&#]*", re.IGNORECASE)
 
 
 def masked(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,7 +35,7 @@ def masked_event(event: Any) -> Any:
     if isinstance(event, list):
         return [masked_event(one) for one in event]
     if isinstance(event, str):
-        return clean_url(event) if "://" in event[:12] else clean_free_text(event)
+        return _EPIK.sub(r"\1…", clean_url(event) if "://" in event[:12] else clean_free_text(event))
     return event
 
 
@@ -50,7 +56,7 @@ def _short(value: Any) -> Any:
 
 def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
-        return clean_free_text(value)
+        return _EPIK.sub(r"\1…", clean_free_text(value))
     if isinstance(value, Mapping):
         return {key: _cleaned(one) for key, one in value.items()}
     return [_cleaned(one) for one in value] if isinstance(value, list) else value
