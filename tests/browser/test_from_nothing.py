@@ -73,7 +73,7 @@ def order(context: BrowserContext, page: Page) -> str:
 def await_delivery(page: Page, order_id: str, state: str) -> Locator:
     """Watch the live debugger, which refreshes by itself, until a delivery is in a state; return its row."""
     go(page, "Live debugger")
-    page.get_by_label("Event id has in it").fill(order_id)
+    page.get_by_label("Event id contains").fill(order_id)
     page.get_by_role("button", name="Show").click()
     row = page.get_by_role("row").filter(has_text="Order Completed → checkout")
     expect(row.locator(f".tag.{state}")).to_be_visible(timeout=PATIENCE_MS)

@@ -37,6 +37,22 @@ def test_an_empty_site_says_what_to_do_first(pages: Pages) -> None:
     assert 'href="/integrations/add"' in page
 
 
+def test_an_empty_site_offers_viewers_nothing_that_they_may_not_do(viewer: Pages) -> None:
+    page = viewer.get("/")
+
+    assert "Nothing is set up yet." in page
+    assert 'href="/integrations/add"' not in page
+
+
+def test_an_ad_account_whose_integrations_are_off_does_not_run(pages: Pages, shop: Integration) -> None:
+    assert '<span class="tag good">running</span>' in pages.get("/")
+    pages.send(f"/integrations/{shop.id}/enabled", {"enabled": "no"})
+
+    page = pages.get("/")
+    assert '<span class="tag">off</span>' in page
+    assert "running" not in page
+
+
 def test_an_ad_account_shows_what_waits_and_what_moved(
     pages: Pages, ledger: Ledger, shop: Integration
 ) -> None:

@@ -67,5 +67,24 @@ def test_match_quality_shows_shares_and_what_to_improve(
     assert "75 % of these events came in over an hour late" in page
 
 
+def test_identifiers_are_called_as_the_field_mapping_sends_them(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    with ledger.write() as connection:
+        entries = {Entry("src_shop", shop.number, "checkout", f"{QUALITY}click_id"): 10}
+        tallies.append(connection, Counter(entries), time.time())
+    with_signals = pages.get("/quality")
+    pages.send(
+        f"/integrations/{shop.id}/change",
+        {"name": "P", "ad_account_id": shop.ad_account_id, "field_mapping": "pinterest"},
+    )
+    with_pinterests = pages.get("/quality")
+
+    assert "Browser (_pin_unauth), as click_id" in with_signals
+    assert "Click on an ad (epik), as partner_id" in with_signals
+    assert "Click on an ad (epik), as click_id" in with_pinterests
+    assert "partner_id" not in with_pinterests
+
+
 def test_without_events_there_is_nothing_to_match(pages: Pages) -> None:
     assert "No events in the last 30 days." in pages.get("/quality?span=30d")

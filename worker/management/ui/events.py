@@ -7,7 +7,7 @@ from typing import Any
 from flask import render_template, request
 from sqlalchemy import Connection
 
-from worker.ledger import debugging, failures, finding, sources
+from worker.ledger import debugging, failures, finding, integrations, sources
 from worker.ledger.debugging import Input
 from worker.ledger.deliveries import PAYLOAD
 from worker.ledger.failures import Failure, Filter
@@ -72,12 +72,14 @@ def event(number: int) -> str:
             raise not_found("delivery", str(number))
         failure = _failure(connection, number)
         tries = failures.history(connection, failure.batch_id) if failure and failure.batch_id else []
+        its = integrations.find(connection, found[0].integration_id) if found[0].integration_id else None
     came = of_delivery(found[0].source_id, found[0].event_id)
     # Whoever debugs wants to see all of it.
     is_open = came is not None or request.args.get("payload") == "open"
     return render_template(
         "event.html",
         one=found[0],
+        integration_name=its.name if its else "",
         failure=failure,
         tries=tries,
         came=came,

@@ -6,6 +6,7 @@ from flask import render_template, request
 
 from worker.ledger import integrations
 from worker.ledger import quality as store
+from worker.ledger.integrations import Integration
 from worker.ledger.quality import Quality
 from worker.ledger.tallies import SECONDS_AN_HOUR
 from worker.management import context
@@ -16,12 +17,12 @@ from worker.stages.advice import advise
 MOST_INTEGRATIONS = 1_000
 SPANS = {"24h": ("24 hours", 24), "7d": ("7 days", 7 * 24), "30d": ("30 days", 30 * 24)}
 
-# What an identifier's name in the payload stands for; the first ones are shown even where none came.
+# What an identifier's name in the payload stands for.
 IDENTIFIERS = {
     "em": "E-mail, hashed",
     "ip_ua": "IP address and user agent",
-    "click_id": "click_id: a click or a browser",
-    "partner_id": "partner_id: a click on an ad",
+    "click_id": "Browser (_pin_unauth), as click_id",
+    "partner_id": "Click on an ad (epik), as partner_id",
     "external_id": "Your id of the visitor, hashed",
     "ph": "Phone, hashed",
     "hashed_maids": "Mobile advertising id, hashed",
@@ -34,7 +35,14 @@ IDENTIFIERS = {
     "zp": "Post code, hashed",
     "country": "Country, hashed",
 }
-ALWAYS_SHOWN = 5
+# What the field mapping "pinterest" sends under some of these names.
+OF_PINTEREST = {
+    "click_id": "Click on an ad (epik), as click_id",
+    "partner_id": "partner_id",
+    "external_id": "Your id of the visitor, or the browser (_pin_unauth), hashed",
+}
+# These are shown even where none came, as far as the field mapping sends them.
+ALWAYS_SHOWN = frozenset({"em", "ip_ua", "click_id", "partner_id", "external_id"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,15 @@ class Row:
     event_name: str
     quality: Quality
     advice: list[str]
+    field_mapping: str
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Say what each identifier is that came, or that would help."""
+        pinterests = self.field_mapping == "pinterest"
+        names = IDENTIFIERS | OF_PINTEREST if pinterests else IDENTIFIERS
+        always = ALWAYS_SHOWN - {"partner_id"} if pinterests else ALWAYS_SHOWN
+        return {key: name for key, name in names.items() if key in always or self.quality.identifiers[key]}
 
 
 @blueprint.get("/quality")
@@ -55,19 +72,24 @@ def quality() -> str:
     label, hours = SPANS[key]
     since = int(context.clock() // SECONDS_AN_HOUR) - hours + 1
     with context.ledger().read() as connection:
-        names = {one.id: one.name for one in integrations.page(connection, MOST_INTEGRATIONS)}
+        known = {one.id: one for one in integrations.page(connection, MOST_INTEGRATIONS)}
         found = store.read(connection, since)
-    rows = [
-        Row(names.get(one.integration_id or "", "a deleted integration"), one.event_name, read, advise(read))
-        for one, read in found.items()
-    ]
+    rows = [_row(known.get(one.integration_id or ""), one.event_name, read) for one, read in found.items()]
     return render_template(
         "quality.html",
         rows=rows,
-        identifiers=IDENTIFIERS,
-        always=ALWAYS_SHOWN,
         span=key,
         spans=SPANS,
         label=label,
         charts=charts,
+    )
+
+
+def _row(its: Integration | None, event_name: str, read: Quality) -> Row:
+    return Row(
+        integration=its.name if its else "a deleted integration",
+        event_name=event_name,
+        quality=read,
+        advice=advise(read),
+        field_mapping=(its.config.get("field_mapping") if its else None) or "signal",
     )

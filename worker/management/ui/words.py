@@ -62,6 +62,36 @@ REASONS = {
     "by_hand": "Paused by hand",
 }
 
+# What the audit log's actions mean.
+ACTIONS = {
+    "account.pause": "paused sending",
+    "account.rate": "changed the rate",
+    "account.resume": "resumed sending",
+    "explain.show_personal": "looked at personal data in an explanation",
+    "failed.discard": "discarded failed deliveries",
+    "failed.retry": "retried failed deliveries",
+    "failed.show_payload": "looked at a payload",
+    "integration.change": "changed an integration",
+    "integration.create": "added an integration",
+    "integration.delete": "deleted an integration",
+    "parked.retry": "let go on what was set aside",
+    "pending.discard": "discarded what waited",
+    "person.erase": "erased a visitor",
+    "session.close": "signed out",
+    "session.open": "signed in",
+    "source.change": "changed a source",
+    "source.create": "added a source",
+    "source.debug": "switched debugging",
+    "source.delete": "deleted a source",
+    "source.rotate_key": "made a new pipeline key",
+    "source.rotate_secret": "made a new server secret",
+    "token.create": "made a token",
+    "token.revoke": "revoked a token",
+}
+
+# Of a long list the audit log's page shows so many.
+MOST_ITEMS = 12
+
 # What stands where there is no value.
 NOTHING = "none"
 
@@ -108,6 +138,17 @@ def reason(reason_class: str) -> str:
     return REASONS.get(reason_class, reason_class.replace("_", " ").capitalize())
 
 
+def why_paused(reason_class: str, told: str) -> str:
+    """Say why sending is paused, once."""
+    name = f"{reason(reason_class)}."
+    return name if told in ("", name) else f"{name} {told}"
+
+
+def action(name: str) -> str:
+    """Say what the audit log calls otherwise."""
+    return ACTIONS.get(name, name)
+
+
 def count(n: int, one: str, many: str | None = None) -> str:
     """Write a number with its noun."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
@@ -128,4 +169,7 @@ def pretty(document: object) -> str:
 def _plain(value: object) -> str:
     if value is None:
         return NOTHING
+    if isinstance(value, list) and len(value) > MOST_ITEMS:
+        shown = ", ".join(map(_plain, value[:MOST_ITEMS]))
+        return f"{shown} and {len(value) - MOST_ITEMS:,} more"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -5,7 +5,10 @@
 for (const part of document.querySelectorAll("[data-refresh]")) {
   const note = document.querySelector("[data-refresh-note]");
   const refresh = async () => {
+    // Nobody loses what they have just marked to copy it.
+    const marked = getSelection();
     if (document.hidden || part.contains(document.activeElement)) return;
+    if (!marked.isCollapsed && part.contains(marked.anchorNode)) return;
     try {
       const answer = await fetch(part.dataset.refresh, { headers: { "X-Part": "1" }, redirect: "error" });
       if (!answer.ok) throw new Error(String(answer.status));
@@ -39,6 +42,18 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     button.textContent = "Copied";
   });
 }
+
+// Go back to the form that was refused, with all that stands in it.
+for (const button of document.querySelectorAll("[data-back]")) {
+  if (history.length < 2) continue;
+  button.hidden = false;
+  button.addEventListener("click", () => history.back());
+}
+
+// What was just done is not done again, nor said again, when the page is loaded anew.
+const address = new URL(document.querySelector("main").dataset.address ?? location.href, location.href);
+address.searchParams.delete("done");
+if (address.href !== location.href) history.replaceState(null, "", address);
 
 // Go on with the next step of a long piece of work.
 document.querySelector("form[data-go-on]")?.submit();
