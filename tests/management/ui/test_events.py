@@ -159,6 +159,15 @@ def test_a_debugged_sources_event_is_shown_in_four_stages_without_saying_whose_i
     assert "became deliveries" in came
 
 
+def test_what_consent_stopped_was_never_sent(pages: Pages, ledger: Ledger, shop: Integration) -> None:
+    happen(ledger, context={"consent": {"advertising": False}})
+    page = pages.get(first_link(pages.get("/events"), "/events/"))
+
+    assert "<b>Consent was missing.</b> Consent to advertising was denied.</p>" in page
+    assert "Stopped here: consent to advertising was denied." in page
+    assert "<p>Nothing was sent.</p>" in page
+
+
 def test_switching_debugging_off_deletes_what_was_kept(
     pages: Pages, api: Api, ledger: Ledger, shop: Integration
 ) -> None:

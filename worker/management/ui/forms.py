@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError
 
 from worker.management.errors import ApiError
+from worker.management.ui.words import sentence
 
 
 @dataclass(slots=True)
@@ -54,11 +55,6 @@ class Form:
             self.errors[name] = sentence(words)
         else:
             self.problem = sentence(f"{name}: {words}".removeprefix(": "))
-
-
-def sentence(words: str) -> str:
-    """Write a rule as a sentence."""
-    return f"{words[:1].upper()}{words[1:].rstrip('.')}."
 
 
 def lines(text: str) -> list[str]:

@@ -60,6 +60,7 @@ REASONS = {
     "no_such_account": "There is no such ad account",
     "not_sendable": "The token or account id cannot stand in a request",
     "by_hand": "Paused by hand",
+    "consent": "Consent was missing",
 }
 
 # What the audit log's actions mean.
@@ -136,6 +137,11 @@ def state(stands: str) -> str:
 def reason(reason_class: str) -> str:
     """Name a class of reasons."""
     return REASONS.get(reason_class, reason_class.replace("_", " ").capitalize())
+
+
+def sentence(text: str) -> str:
+    """Write what stands in the ledger as a sentence."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
 def why_paused(reason_class: str, told: str) -> str:
