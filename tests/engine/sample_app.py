@@ -119,4 +119,5 @@ def stubborn(self: LedgerRetryTask, number: int) -> None:
     done = int(self.request.retries == 2)
     note(task="stubborn", number=number, retries=self.request.retries, done=done)
     if not done:
-        raise TryAgain(after_seconds=1.2)
+        # RabbitMQ knows no delay below a second.
+        raise TryAgain(after_seconds=0.4 if self.request.retries == 0 else 1.2)

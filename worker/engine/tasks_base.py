@@ -1,6 +1,6 @@
 """The base of tasks whose retries the ledger holds."""
 
-from math import inf
+from math import ceil, inf
 from typing import Any
 
 from celery import Task
@@ -99,12 +99,15 @@ class LedgerRetryTask(Task[Any, Any]):
             return False, min(wanted_seconds, self.longest_countdown_seconds)
         return True, inf if due_seconds is None else due_seconds
 
-    def _publish_retry(self, *, held: bool, **options: Any) -> Retry:
+    def _publish_retry(self, *, held: bool, countdown: float, **options: Any) -> Retry:
         if (self.request.delivery_info or {}).get("exchange"):
             # A message that RabbitMQ delayed carries the delay in place of its queue's name.
             options.setdefault("queue", self.app.amqp.router.route({}, self.name)["queue"].name)
+        if self.app.producer_pool.connections.connection.transport.driver_type == "amqp":
+            # Celery cuts a delay of RabbitMQ's down to whole seconds, and refuses one that comes to none.
+            countdown = ceil(countdown)
         try:
-            return super().retry(**options)
+            return super().retry(countdown=countdown, **options)
         except Reject as error:
             # Publishing failed, and Celery would let go of the message as well.
             reason, _ = error.args
