@@ -11,7 +11,8 @@ from tests.chaos.timeline import Clock, Timeline
 from tests.ledger.shop import NOW, accept, close, pend, place, stand
 from tests.stages.sandbox import FakePinterest, accepted, answer
 from tests.stages.test_ingest import order
-from worker.ledger import accounts, failures, inbox
+from worker.ledger import accounts, failures, inbox, integrations
+from worker.ledger.accounts import Rate
 from worker.ledger.engine import Ledger
 from worker.ledger.failures import Filter
 from worker.ledger.integrations import Integration
@@ -152,6 +153,27 @@ def test_a_pause_holds_a_batch_that_was_to_be_tried_again(ledger: Ledger, shop: 
     _set_paused(ledger, shop, line.clock(), paused=False)
     line.live(40.0)
     assert stand(ledger) == {"delivered": 2}
+
+
+@pytest.mark.parametrize("trouble", [answer(429, Retry_After="5"), DOWN], ids=["too fast", "down"])
+@pytest.mark.parametrize("token", [None, "pina_the_next"], ids=["resumed by hand", "given a new token"])
+def test_a_pause_that_outlasts_the_window_leaves_a_whole_window_after_it(
+    ledger: Ledger, shop: Integration, trouble: Answer, token: str | None
+) -> None:
+    """A token that ends on a Friday and is renewed on a Monday fails nothing at the next trouble."""
+    line = Timeline(ledger, FakePinterest(answer(401), trouble, accepted))
+    pend(ledger, shop, 3, event_time=int(NOW + 99 * HOUR))
+    line.live(60 * HOUR, step_seconds=2 * HOUR)
+    assert stand(ledger) == {"in_flight": 3}
+    with ledger.write() as connection:
+        if token is None:
+            assert accounts.resume(connection, shop.credential_id, now=line.clock())
+        else:
+            rate, vault, now = Rate(100.0, 200), ledger.vault, line.clock()
+            integrations.change(connection, vault, shop, rate=rate, new_token=token, now=now)
+    line.live(90.0)
+    assert stand(ledger) == {"delivered": 3}
+    assert len(line.tries) == 3
 
 
 def test_a_hand_that_comes_during_automatic_retries_changes_nothing(

@@ -32,7 +32,7 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     "batches that are due": lambda connection: batches.due(connection, NOW, NOW),
     "accounts in use": accounts.in_use,
     "a page of failures": lambda connection: failures.page(connection, Filter(), 50),
-    "abandoned batches": lambda connection: accounts.rehome(connection, 77, 78),
+    "abandoned batches": lambda connection: accounts.rehome(connection, 77, 78, NOW),
     "families": lambda connection: families.of(connection, 1),
     "what informs": lambda connection: inbox.informing(connection, [b"a", b"b"], 99),
     "failures after every retry": lambda connection: watching.failed_with(connection, ["no_answer"], 20_000),

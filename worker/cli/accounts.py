@@ -77,7 +77,7 @@ def resume(ad_account_id: str | None, everything: bool) -> None:
         # What the delivery paused has a reason of its own, such as a token that was refused.
         wanted = [one for one in credentials if not everything or one.paused_class == BY_HAND]
         with opened().write() as connection:
-            changed = [ledger_accounts.resume(connection, one.id) for one in wanted]
+            changed = [ledger_accounts.resume(connection, one.id, now=time.time()) for one in wanted]
             if wanted:
                 audit.write(connection, time.time(), ACTOR, "account.resume", name, {})
         resumed += any(changed)

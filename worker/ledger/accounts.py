@@ -136,13 +136,22 @@ def pause(
     return connection.execute(running.values(values)).rowcount == 1
 
 
-def resume(connection: Connection, credential_id: int, *, by_hand: bool = True) -> bool:
-    """Send again; tell whether that changed anything. What a hand stopped, only a hand lets go on."""
+def resume(
+    connection: Connection, credential_id: int, *, by_hand: bool = True, now: float | None = None
+) -> bool:
+    """Send again; tell whether that changed anything. What a hand stopped, only a hand lets go on.
+
+    What waits has its whole window before it: a pause may be longer than that, and costs nothing.
+    """
     paused = update(credential).where(credential.c.id == credential_id, credential.c.paused_at.is_not(None))
     if not by_hand:
         paused = paused.where(credential.c.paused_class != BY_HAND)
     values = {"paused_at": None, "paused_by": None, "paused_class": None, "paused_reason": None}
-    return connection.execute(paused.values(values)).rowcount == 1
+    if connection.execute(paused.values(values)).rowcount == 0:
+        return False
+    held = update(batch).where(batch.c.credential_id == credential_id, IS_LIVE)
+    connection.execute(held.values(first_tried_at=_anew(time.time() if now is None else now)))
+    return True
 
 
 def is_used(connection: Connection, credential_id: int) -> bool:
@@ -179,17 +188,18 @@ def begin_probe(connection: Connection, credential_id: int, probe_seconds: float
     return connection.execute(mine.values(breaker_probe_until=now + probe_seconds)).rowcount == 1
 
 
-def rehome(connection: Connection, old: int, new: int) -> None:
+def rehome(connection: Connection, old: int, new: int, now: float) -> None:
     """Give the batches of an abandoned credential to its successor, also those that are being sent.
 
     Such a one, refused for the old token, would else come back to a credential that nobody ever resumes.
+    As after a pause, all have their whole window before them.
     """
     if old == new:
         return
     still_used = select(integration.c.id).where(integration.c.credential_id == old).limit(1)
     if connection.execute(still_used).first() is None:
         abandoned = update(batch).where(batch.c.credential_id == old, IS_LIVE)
-        connection.execute(abandoned.values(credential_id=new))
+        connection.execute(abandoned.values(credential_id=new, first_tried_at=_anew(now)))
 
 
 def take_token(connection: Connection, account: int, now: float) -> float:
@@ -227,6 +237,11 @@ def requests_a_minute(connection: Connection, now: float) -> dict[str, float]:
             this, before = 0, row.rate_requests
         found[row.ad_account_id] = this + before * (1 - past / SECONDS_A_MINUTE)
     return found
+
+
+def _anew(now: float) -> Any:
+    # What was never tried has no window yet.
+    return case((batch.c.first_tried_at.is_not(None), now))
 
 
 def _one_more(now: float) -> dict[str, Any]:

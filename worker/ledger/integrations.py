@@ -88,7 +88,7 @@ def change(
         _admit(connection, placed.credential_id, stopped, now)
     connection.execute(update(integration).where(integration.c.id == changed.number).values(_values(placed)))
     if stays:
-        accounts.rehome(connection, changed.credential_id, placed.credential_id)
+        accounts.rehome(connection, changed.credential_id, placed.credential_id, now)
     return placed
 
 
@@ -140,7 +140,8 @@ def _admit(
         accounts.pause(connection, credential_id, accounts.BY_HAND, reason, actor, stopped.paused_at or now)
     else:
         # Others may use the same token, and a hand may have stopped those.
-        accounts.resume(connection, credential_id, by_hand=not accounts.is_used(connection, credential_id))
+        by_hand = not accounts.is_used(connection, credential_id)
+        accounts.resume(connection, credential_id, by_hand=by_hand, now=now)
 
 
 def _values(given: Integration) -> dict[str, Any]:

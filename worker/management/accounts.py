@@ -91,7 +91,7 @@ def resume(ad_account_id: str) -> dict[str, Any]:
     """Send to an ad account again; what waits goes out within seconds."""
     with context.changing() as change:
         known = _credentials(change.connection, ad_account_id)
-        resumed = [store.resume(change.connection, one.id) for one in known]
+        resumed = [store.resume(change.connection, one.id, now=change.now) for one in known]
         if any(resumed):
             told = {"reason": [_reason(known), None]}
             audit.write(change.connection, change.now, change.actor, "account.resume", ad_account_id, told)

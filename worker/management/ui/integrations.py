@@ -123,7 +123,7 @@ def pause_integration(integration_id: str) -> AnyResponse:
                 connection, current.credential_id, accounts.BY_HAND, reason, g.actor, now
             )
         else:
-            changed = accounts.resume(connection, current.credential_id)
+            changed = accounts.resume(connection, current.credential_id, now=now)
         if changed:
             action = "account.pause" if pausing else "account.resume"
             told = {"reason": [None, reason]} if pausing else {}
