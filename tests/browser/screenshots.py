@@ -65,6 +65,11 @@ def _set_up(page: Page) -> None:
     page.get_by_role("button", name="Save").click()
     page.goto("/events")
     page.get_by_role("button", name="Debug Demo shop").click()
+    for name, role in (("Anna", "editor"), ("Report of the month", "viewer")):
+        page.goto("/access")
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Role").select_option(role)
+        page.get_by_role("button", name="Make token").click()
 
 
 def _live(site: Stage) -> None:
@@ -100,6 +105,15 @@ def _past(site: Stage) -> None:
             tallies.append(connection, tallies.Counter(entries), now - hours * SECONDS_AN_HOUR)
             within = {(1, rollups.within(seconds)): k for seconds, k in took.items()}
             rollups.append(connection, tallies.Counter(within), now - hours * SECONDS_AN_HOUR)
+    came = {
+        "em,ip_ua,click_id": 61,
+        "ip_ua,click_id,partner_id": 130,
+        "ip_ua,late": 14,
+        "invalid=missing_value": 9,
+    }
+    with site.ledger.write() as connection:
+        quality = {Entry("", 1, "checkout", f"{tallies.QUALITY}{words}"): n for words, n in came.items()}
+        tallies.append(connection, tallies.Counter(quality), now - SECONDS_A_DAY)
     today = int(now // SECONDS_A_DAY)
     with site.ledger.write() as connection:
         for days in range(1, 6):

@@ -56,6 +56,16 @@ def test_a_spreadsheet_gets_the_same(pages: Pages) -> None:
     ]
 
 
+def test_large_values_are_grouped_for_people_and_not_for_spreadsheets(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    with ledger.write() as connection:
+        sales.append(connection, [(shop.number, "checkout", Sale(TODAY, "USD", 1_234_567_890))])
+
+    assert '<td data-of="Value" class="number">1,234,567.89</td>' in pages.get("/sales")
+    assert ",1,1234567.89" in pages.get("/sales/export")
+
+
 def test_the_page_says_where_its_days_begin(pages: Pages, api: Api, shop: Integration) -> None:
     assert "(UTC)" in pages.get("/sales")
     api.change("/v1/admin/sources/src_shop", {"time_zone": "Europe/Berlin"})

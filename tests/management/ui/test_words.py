@@ -61,3 +61,19 @@ def test_why_sending_is_paused_is_said_once(told: str, said: str) -> None:
 def test_a_long_list_in_the_audit_log_is_cut_short() -> None:
     assert words.change(list(range(3))) == "[0, 1, 2]"
     assert words.change(list(range(500))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 488 more"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-0.4, "less than a second"),
+        (0.9, "less than a second"),
+        (1.0, "1 second"),
+        (59.9, "59 seconds"),
+        (60.0, "1 minute"),
+        (7_300.0, "2 hours"),
+        (90_000.0, "1 day"),
+    ],
+)
+def test_a_length_of_time_is_said_in_its_largest_unit(seconds: float, said: str) -> None:
+    assert words.ago(seconds) == said

@@ -43,9 +43,9 @@ def day(number: int) -> str:
     return (FIRST_DAY + timedelta(days=number)).isoformat()
 
 
-def amount(line: Line) -> str:
+def amount(line: Line, thousands: str = "") -> str:
     """Write a value with two decimals, and with the third where it says something."""
-    text = f"{line.value:.3f}"
+    text = f"{line.value:,.3f}".replace(",", thousands)
     return text[:-1] if text.endswith("0") else text
 
 

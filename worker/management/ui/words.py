@@ -117,8 +117,8 @@ def ago(seconds: float) -> str:
         if seconds >= unit_seconds:
             n = int(seconds // unit_seconds)
             return f"{n} {unit}{'s' if n > 1 else ''}"
-    n = max(0, int(seconds))
-    return f"{n} second{'' if n == 1 else 's'}"
+    n = int(seconds)
+    return "less than a second" if n < 1 else count(n, "second")
 
 
 def brief(seconds: float) -> str:
