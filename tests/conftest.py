@@ -12,36 +12,44 @@ import pytest
 from sqlalchemy import create_engine, delete, text
 from sqlalchemy.exc import OperationalError
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from worker.ledger.engine import Ledger
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import metadata
 
-# Tests in these rooms start processes, and many share them: one after the other, beside everything else.
-ROOMS_OF_PROCESSES = frozenset(
-    (
-        "browser",
-        "chaos",
-        "deploy",
-        "docs",
-        "doctor",
-        "embedded",
-        "engine",
-        "integration",
-        "package",
-        "security",
-    )
+# Tests in these rooms start processes, and many of a room share them. The longest room comes first.
+ROOMS_OF_PROCESSES = (
+    "integration",
+    "engine",
+    "browser",
+    "chaos",
+    "embedded",
+    "package",
+    "security",
+    "docs",
+    "doctor",
+    "deploy",
 )
 POSTGRESQL_URL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/postgres")
 KEY = "ab" * 32
 
 
 class SchedulingByRoom(LoadScopeScheduling):
-    """Deal out whole modules, and all rooms of processes to one worker: they start first, and the others go beside."""
+    """Deal out rooms of processes as a whole, and of the others module by module.
+
+    The rooms go first: what is short fills up the end, so that all workers end at nearly the same time.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return "processes" if ROOMS_OF_PROCESSES.intersection(path.split("/")) else path
+        return next((room for room in ROOMS_OF_PROCESSES if f"tests/{room}/" in path), path)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        rooms = [room for room in ROOMS_OF_PROCESSES if room in self.workqueue]
+        if rooms:
+            self.workqueue.move_to_end(rooms[0], last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:

@@ -22,7 +22,7 @@ class Wired:
     to_pinterest: Wire
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wired]:
     """Run one wired stack, on Valkey and SQLite, for all tests."""
     folder = tmp_path_factory.mktemp("w")

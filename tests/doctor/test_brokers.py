@@ -18,7 +18,7 @@ from worker.telemetry.checks import State
 def test_a_valkey_that_evicts_and_forgets_is_found_out(tmp_path: Path) -> None:
     config = {"maxmemory-policy": "allkeys-lru", "maxmemory": "64mb"}
     with (
-        ValkeyServer(unix_socket_path=tmp_path / "s", data_dir=tmp_path, config=config),
+        ValkeyServer(port=0, unix_socket_path=tmp_path / "s", data_dir=tmp_path, config=config),
         Connection(f"redis+socket://{tmp_path / 's'}?virtual_host=0") as connection,
     ):
         facts = brokers.redis_facts(connection)
@@ -36,7 +36,7 @@ def test_a_valkey_that_evicts_and_forgets_is_found_out(tmp_path: Path) -> None:
 def test_a_valkey_as_the_project_starts_it_is_found_good(tmp_path: Path) -> None:
     config = {"maxmemory-policy": "noeviction", "appendonly": "yes"}
     with (
-        ValkeyServer(unix_socket_path=tmp_path / "s", data_dir=tmp_path, persist=True, config=config),
+        ValkeyServer(port=0, unix_socket_path=tmp_path / "s", data_dir=tmp_path, persist=True, config=config),
         Connection(f"redis+socket://{tmp_path / 's'}?virtual_host=0") as connection,
     ):
         facts = brokers.redis_facts(connection)
@@ -46,7 +46,10 @@ def test_a_valkey_as_the_project_starts_it_is_found_good(tmp_path: Path) -> None
 
 def test_another_application_in_the_same_database_is_found_out(tmp_path: Path) -> None:
     url = f"redis+socket://{tmp_path / 's'}?virtual_host=0"
-    with ValkeyServer(unix_socket_path=tmp_path / "s", data_dir=tmp_path), Connection(url) as connection:
+    with (
+        ValkeyServer(port=0, unix_socket_path=tmp_path / "s", data_dir=tmp_path),
+        Connection(url) as connection,
+    ):
         channel = connection.default_channel
         # As our own workers leave it behind, with what Celery needs to be watched and asked.
         for queue in celeryconfig.task_queues:

@@ -20,7 +20,7 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run a Valkey server on a socket of its own."""
     folder = tmp_path_factory.mktemp("v")
     path = folder / "s"
-    with ValkeyServer(unix_socket_path=path, data_dir=folder):
+    with ValkeyServer(port=0, unix_socket_path=path, data_dir=folder):
         yield f"redis+socket://{path}?virtual_host=0"
 
 
@@ -73,7 +73,7 @@ def mortal(tmp_path: Path) -> Iterator[tuple[ValkeyServer, Broker]]:
     """Run a Valkey of one's own, to be stopped and started again."""
     path = tmp_path / "s"
     server = ValkeyServer(
-        unix_socket_path=path, data_dir=tmp_path, persist=True, config={"appendonly": "yes"}
+        port=0, unix_socket_path=path, data_dir=tmp_path, persist=True, config={"appendonly": "yes"}
     )
     server.start()
     yield server, Broker("mortal", f"redis+socket://{path}?virtual_host=0", "mortal")

@@ -28,7 +28,7 @@ PLANS = [
 EMBEDDED = pytest.mark.parametrize("shared_stack", PLANS[:1], indirect=True)
 
 
-@pytest.fixture(scope="session", params=PLANS)
+@pytest.fixture(scope="package", params=PLANS)
 def shared_stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Run one stack for all tests of a combination."""
     with stacks.running(request.param, tmp_path_factory.mktemp("s")) as running:

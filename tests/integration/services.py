@@ -1,10 +1,11 @@
 """Lend a part of a broker or a database that nobody else uses."""
 
 import os
+import secrets
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from uuid import uuid4
 
 import psycopg
@@ -18,6 +19,8 @@ PORTS = {"rabbitmq": 5672, "redis": 6379, "postgresql": 5432}
 ANSWER_SECONDS = 10.0
 
 _REDIS_DATABASES = range(5, 11)
+# Below the range that connections get theirs from.
+_PORTS = range(10_000, 32_000)
 _OCCUPIED = "signal-worker-tests"
 
 
@@ -90,11 +93,12 @@ def postgresql_url() -> Iterator[str]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with closing(socket.socket()) as held:
-        held.bind((HOST, 0))
-        port: int = held.getsockname()[1]
-        return port
+    """Return a port that nobody listens on now, and that the system lends to nobody who connects somewhere."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with closing(socket.socket()) as held, suppress(OSError):
+            held.bind((HOST, port))
+            return port
 
 
 def valkey_process_id(socket_path: str) -> int:
