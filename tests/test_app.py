@@ -1,24 +1,55 @@
-"""What a worker process sets up when it starts."""
+"""Beat is told to stop, and comes to its end."""
 
-import gc
+import os
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from celery import Celery
+from celery.apps.beat import Beat
+from celery.beat import Scheduler, Service
+from celery.utils.dispatch import Signal
 
-from worker.app import collect_rarely
+from worker.app import stop_between_ticks
 
 
 @pytest.fixture
-def _usual_collector() -> Iterator[None]:
-    before = gc.get_threshold()
-    yield
-    gc.set_threshold(*before)
-    gc.unfreeze()
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """Return a beat that is about to start, its handlers in place as in a process of its own."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
+    app = Celery("beat", broker="memory://", set_as_current=False)
+    made = Service(app, schedule_filename=str(tmp_path / "schedule"), scheduler_cls=_Interrupted)
+    # Those of the whole program want a ledger.
+    monkeypatch.setattr("celery.beat.signals.beat_init", Signal())
+    Beat(app=app).install_sync_handler(made)
+    stop_between_ticks(made)
+    yield made
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("_usual_collector")
-def test_the_garbage_collector_leaves_the_program_alone_and_looks_rarely() -> None:
-    collect_rarely()
-    assert gc.get_freeze_count() > 10_000
-    assert gc.get_threshold()[0] == 50_000
-    assert gc.isenabled()
+class _Interrupted(Scheduler):
+    """Be told to stop in the middle of a tick, as often as ``signals`` says."""
+
+    signals = 1
+    ended = 0
+
+    def tick(self, *_: object, **__: object) -> float:
+        for _ in range(self.signals):
+            os.kill(os.getpid(), signal.SIGTERM)
+        self.ended += 1
+        return 0.0
+
+
+def test_beat_finishes_its_tick_and_ends(service: Service) -> None:
+    service.start()
+    assert (service.scheduler.ended, service._is_stopped.is_set()) == (1, True)
+
+
+def test_told_twice_beat_does_not_wait_for_its_tick(service: Service) -> None:
+    """The broker may hang."""
+    service.scheduler.signals = 2
+    service.start()
+    assert (service.scheduler.ended, service._is_stopped.is_set()) == (0, True)
