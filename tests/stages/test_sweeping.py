@@ -85,6 +85,18 @@ def test_a_batch_of_a_dead_worker_is_taken_back_and_hinted_at_in_one_sweep(ledge
     assert stand(ledger) == {"delivered": 3}
 
 
+def test_all_batches_of_a_dead_worker_are_taken_back_each_as_itself(ledger: Ledger) -> None:
+    pend(ledger, place(ledger), 60, test=True)
+    stage = Stage(ledger, FakePinterest())
+    stage.batch()
+    with ledger.write() as connection:
+        for batch_id in stage.hinted:
+            batches.start(connection, batch_id, 60.0, NOW)
+    sent = Sent()
+    assert sent.sweep(ledger, LATER)["taken_back"] == 3
+    assert sorted(sent.batches) == sorted(stage.hinted)
+
+
 def test_offline_events_of_a_dead_worker_wait_for_a_hand(ledger: Ledger) -> None:
     batch_id, _ = sending(ledger, offline=True)
     assert Sent().sweep(ledger, LATER) == {"taken_back": 1, "batches": 0, "ranges": 0}
