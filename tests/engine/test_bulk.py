@@ -18,11 +18,22 @@ from worker.engine.publisher import publish_many
 BULK_MAX = 100  # As the sample app has it.
 
 
+POOLS = ("solo", "threads", "prefork")
+SERVICE, SLOW = pytest.mark.services, pytest.mark.slow
+# All pools on one broker and one pool on another; the slow tests have the rest.
+BROKERS_AND_POOLS = [
+    *(pytest.param("valkey", pool) for pool in POOLS),
+    pytest.param("rabbitmq", "threads", marks=SERVICE),
+    *(pytest.param("rabbitmq", pool, marks=[SERVICE, SLOW]) for pool in ("solo", "prefork")),
+    *(pytest.param("redis", pool, marks=[SERVICE, SLOW]) for pool in POOLS),
+]
+
+
 def publish_ids(broker: Broker, ids: range | list[int], task: str = "sample.gather") -> None:
     publish_many(broker.app(), task, [(id_,) for id_ in ids], broker.queue)
 
 
-@pytest.mark.parametrize("pool", ["solo", "threads", "prefork"])
+@pytest.mark.parametrize(("broker", "pool"), BROKERS_AND_POOLS, indirect=["broker"])
 def test_many_messages_of_all_kinds_become_few_runs(broker: Broker, pool: str, tmp_path: Path) -> None:
     """Hints run in bulks, what is more than a hint runs for itself, and a bad one costs no other."""
     app = broker.app()

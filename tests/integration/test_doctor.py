@@ -36,6 +36,7 @@ def test_a_running_service_is_found_well_on_each_broker(stack: Stack) -> None:
     assert status == (1 if failed else 0)
 
 
+@EMBEDDED
 def test_a_test_event_is_not_recorded(stack: Stack) -> None:
     shop = Shop(stack)
     _visit(stack)

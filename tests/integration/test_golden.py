@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.integration import document, services
+from tests.integration.conftest import EMBEDDED
 from tests.integration.queues import shuffle
 from tests.integration.shop import EPIK, LANDING_URL, PIN_UNAUTH, Shop, Visitor
 from tests.integration.stack import Stack
@@ -140,6 +141,7 @@ def test_the_documents_page_visit_arrives_as_the_document_prints_it(stack: Stack
     assert expected == event | {"event_time": expected["event_time"]}
 
 
+@EMBEDDED
 def test_the_documents_curl_creates_an_integration(stack: Stack, curl: str) -> None:
     stack.admin("POST", "/sources", {"id": "src_abc123", "name": "The document's shop"})
     port = urlsplit(stack.management_url).port

@@ -17,6 +17,7 @@ from tests.integration.canary import (
     flower_pages,
     found_in,
 )
+from tests.integration.conftest import EMBEDDED
 from tests.integration.shop import Shop
 from tests.integration.stack import Stack
 from tests.integration.waiting import until
@@ -78,6 +79,8 @@ def _ended(shop: Shop) -> bool:
     return standing.total() >= 5 and not standing["pending"] + standing["in_flight"]
 
 
+# Neither this nor what comes next reaches a broker.
+@EMBEDDED
 def test_explaining_prints_no_personal_data_unless_asked(stack: Stack) -> None:
     events = [
         {"type": "identify", "traits": TRAITS, "context": context_of()},
@@ -94,6 +97,7 @@ def test_explaining_prints_no_personal_data_unless_asked(stack: Stack) -> None:
     assert found_in(done.stdout.encode()) == []
 
 
+@EMBEDDED
 def test_no_refusal_repeats_what_was_sent_nor_writes_it_into_a_log(stack: Stack) -> None:
     # A field that nobody knows is named in the sentence, to whoever sent it; values never are.
     shop = Shop(stack)
