@@ -11,7 +11,7 @@ from worker.collector.together import Accept
 from worker.collector.visit import Visit
 from worker.events import json_text
 from worker.events.envelope import EnvelopeError, check_envelope
-from worker.events.identity import epik_of, visitor_ids
+from worker.events.identity import epik_of, page_url, visitor_ids
 from worker.events.received import Received
 from worker.ledger import inbox
 from worker.ledger.inbox import Accepted
@@ -136,7 +136,7 @@ def _with_message_id(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _informs(event: dict[str, Any], received: Received) -> bool:
-    return event["type"] == "identify" or epik_of(event, received) is not None
+    return event["type"] == "identify" or epik_of(page_url(event), received) is not None
 
 
 def _key(vault: Vault, kind: str, source_id: str, visitor_id: str | None) -> bytes | None:

@@ -76,7 +76,7 @@ def is_same_person(visitor: Visitor, user_id: str | None) -> bool:
 
 def remember(visitor: Visitor, event: Mapping[str, Any], received: Received) -> Visitor:
     """Return the visitor with the click ids that an event brings; the same object when none is new."""
-    epik = epik_of(event, received) or visitor.epik
+    epik = epik_of(page_url(event), received) or visitor.epik
     pin_unauth = click_id(received.pin_unauth) or visitor.pin_unauth
     if epik == visitor.epik and pin_unauth == visitor.pin_unauth:
         return visitor
@@ -84,9 +84,9 @@ def remember(visitor: Visitor, event: Mapping[str, Any], received: Received) -> 
     return replace(visitor, epik=epik, epik_at=since, pin_unauth=pin_unauth)
 
 
-def epik_of(event: Mapping[str, Any], received: Received) -> str | None:
+def epik_of(url: str | None, received: Received) -> str | None:
     """Return the click id of the page's address, which is fresher than the cookie, else the cookie's."""
-    return epik_from_url(page_url(event)) or click_id(received.epik)
+    return epik_from_url(url) or click_id(received.epik)
 
 
 def page_url(event: Mapping[str, Any]) -> str | None:

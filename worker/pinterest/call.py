@@ -7,6 +7,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
+from worker.events.identity import page_url
 from worker.events.keys import fold_keys
 from worker.events.received import Received
 from worker.events.redact import clean_free_text
@@ -29,6 +30,7 @@ class Call:
     properties: Mapping[str, Any]
     name: str
     event_id: str
+    page_url: str | None
 
 
 def read_call(event: Mapping[str, Any], received: Received, options: Options) -> Call:
@@ -43,6 +45,7 @@ def read_call(event: Mapping[str, Any], received: Received, options: Options) ->
         properties=properties,
         name=_name(event, options),
         event_id=_event_id(event, properties, received),
+        page_url=page_url(event),
     )
 
 

@@ -151,7 +151,7 @@ def _check_content(content: Any) -> str | None:
 
 
 def _are_numbers(holder: Mapping[str, Any], amount: str, count: str) -> bool:
-    return bool(_AMOUNT.fullmatch(holder.get(amount, "0"))) and holder.get(count, 1) >= 1
+    return _AMOUNT.fullmatch(holder.get(amount, "0")) is not None and holder.get(count, 1) >= 1
 
 
 def _all_texts(values: Any) -> bool:

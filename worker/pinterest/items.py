@@ -62,7 +62,7 @@ def read_items(
     """
     for key in LIST_KEYS:
         raw = properties.get(key)
-        if isinstance(raw, list | dict) and raw:
+        if type(raw) in (list, dict) and raw:
             return _read_list([raw] if isinstance(raw, dict) else raw, currency, notes)
     single = _single_product(properties, one_product)
     item = _read_item(single, currency, notes) if single else None

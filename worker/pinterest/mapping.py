@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from worker.events import json_text
-from worker.events.identity import Visitor, page_url
+from worker.events.identity import Visitor
 from worker.events.received import Received
 from worker.events.redact import clean_url
 from worker.events.text import clean_text
@@ -96,8 +96,7 @@ def _base(call: Call, visitor: Visitor, timing: Timing, notes: Notes) -> dict[st
 
 
 def _source_url(call: Call, notes: Notes) -> str | None:
-    raw = page_url(call.event)
-    url = clean_text(raw, _LONGEST_URL) if raw else None
+    url = clean_text(call.page_url, _LONGEST_URL)
     if url is None or not call.options.clean_free_text:
         return url
     cleaned = clean_url(url)

@@ -11,6 +11,7 @@ from worker.pinterest.normalise import HOW, hash_value, normalise
 
 MOST_VALUES = 10
 _LONGEST_KEY = 64
+_MOST_KEYS = 50
 _LONGEST_REMEMBERED = 1024
 
 _SPELLINGS = {
@@ -97,14 +98,24 @@ def collect(traits: object) -> dict[str, Any]:
 
 
 def _gather(traits: Mapping[str, Any], found: dict[str, Any]) -> None:
-    for key, value in traits.items():
-        field = _field_of(key) if len(key) <= _LONGEST_KEY else None
-        if field is None or value is None or field in found:
+    keys = tuple(traits)
+    layout = _layout(keys) if len(keys) <= _MOST_KEYS else _layout.__wrapped__(keys)
+    for field, key in layout:
+        value = traits[key]
+        if value is None or field in found:
             continue
         if field is not _ADDRESS:
             found[field] = value
         elif isinstance(value, dict):
             _gather(value, found)
+
+
+# A sender's traits all have the same keys.
+@lru_cache(maxsize=512)
+def _layout(keys: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return which keys hold which field, in their order."""
+    fields = ((_field_of(key), key) for key in keys if len(key) <= _LONGEST_KEY)
+    return [(field, key) for field, key in fields if field is not None]
 
 
 def _hash_all(field: str, values: list[Any], country: str | None) -> list[str]:

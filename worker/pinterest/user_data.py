@@ -139,7 +139,7 @@ def _add_external_id(data: dict[str, Any], digest: str) -> None:
 
 def _add_click_ids(data: dict[str, Any], call: Call, visitor: Visitor, notes: Notes) -> None:
     """Add Pinterest's two ids under the names that ``field_mapping`` asks for."""
-    epik = epik_of(call.event, call.received) or _remembered_epik(visitor, call.received)
+    epik = epik_of(call.page_url, call.received) or _remembered_epik(visitor, call.received)
     pin_unauth = click_id(call.received.pin_unauth) or visitor.pin_unauth
     as_pinterest = call.options.field_mapping == "pinterest"
     if pin_unauth and as_pinterest:
