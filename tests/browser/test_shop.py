@@ -68,7 +68,8 @@ class Collector:
         return [json.loads(self.ledger.vault.open(body, inbox.BODY)) for body in bodies]
 
     def events(self) -> list[dict[str, Any]]:
-        return [row["event"] for row in self.kept()]
+        """Return the events, each once: one whose answer a left page did not see is told again as itself."""
+        return list({row["event"]["messageId"]: row["event"] for row in self.kept()}.values())
 
     def names(self) -> list[str]:
         return [event.get("event") or event["type"] for event in self.events()]
