@@ -8,7 +8,7 @@ from tests.integration import stack as stacks
 from tests.integration.stack import Plan, Stack
 
 PLANS = [
-    pytest.param(Plan("valkey", "sqlite", ingest_workers=4), id="valkey+sqlite"),
+    pytest.param(Plan("valkey", "sqlite", ingest_workers=2), id="valkey+sqlite"),
     pytest.param(
         Plan("rabbitmq", "postgresql", ingest_workers=4),
         id="rabbitmq+postgresql",
