@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from worker.pinterest.backoff import RetryPolicy
 from worker.settings import LONGEST_SOCKET_PATH_BYTES, SettingsError, parse, socket_path
 
 KEY = "ab" * 32
@@ -20,6 +21,13 @@ GIVEN = {
     "FLOWER_BASIC_AUTH": "kim:secret",
     "FLOWER_COOKIE_SECRET": "cookie",
 }
+
+
+def test_without_a_word_retries_go_on_for_a_day_as_the_policy_says(tmp_path: Path) -> None:
+    """Trouble of half a day must not end in failures for a hand."""
+    made, policy = parse({"SIGNAL_VAR": str(tmp_path)}), RetryPolicy()
+    given = (made.retry_max_attempts, made.retry_backoff_base_seconds, made.retry_window_seconds)
+    assert given == (policy.max_attempts, policy.base_seconds, policy.window_seconds) == (5, 4.0, 86_400.0)
 
 
 @pytest.mark.parametrize(
