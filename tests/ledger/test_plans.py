@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, event, text
 from benchmarks.history import come_to_rest, lay_down
 from tests.conftest import KEY
 from tests.ledger.shop import NOW, pend, place
-from worker.ledger import accounts, batches, claims, failures, families, inbox, upkeep, watching
+from worker.ledger import accounts, batches, claims, failures, families, finding, inbox, upkeep, watching
 from worker.ledger.claims import Group
 from worker.ledger.engine import Ledger
 from worker.ledger.failures import Filter
@@ -18,7 +18,13 @@ from worker.ledger.schema import metadata
 
 GROUP = Group(1, 1, False, False)
 # Indexes that may be read from end to end: they hold what is live, or waits for a hand.
-OF_FEW = ("ix_delivery_pending", "ix_delivery_failed", "ix_batch_live")
+OF_FEW = (
+    "ix_delivery_pending",
+    "ix_delivery_failed",
+    "ix_batch_live",
+    "ix_inbox_informs_anonymous",
+    "ix_inbox_informs_user",
+)
 LARGE = ("delivery", "batch", "inbox", "attempt", "visitor")
 
 STATEMENTS: dict[str, Callable[[Connection], Any]] = {
@@ -33,6 +39,8 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     "accounts in use": accounts.in_use,
     "a page of failures": lambda connection: failures.page(connection, Filter(), 50),
     "abandoned batches": lambda connection: accounts.rehome(connection, 77, 78, NOW),
+    "an event's deliveries": lambda connection: finding.of_event(connection, "e1", 20),
+    "an order's deliveries": lambda connection: finding.by_order(connection, "e1", [b"a", b"b"], 20),
     "families": lambda connection: families.of(connection, 1),
     "what informs": lambda connection: inbox.informing(connection, [b"a", b"b"], 99),
     "failures after every retry": lambda connection: watching.failed_with(connection, ["no_answer"], 20_000),
@@ -124,8 +132,13 @@ def test_postgresql_reads_no_large_table_from_end_to_end_either(large_postgresql
         connection.rollback()
     nodes = [node for (plan,) in plans for node in _nodes(plan[0]["Plan"])]
     assert nodes
-    read_whole = [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"]
-    assert [table for table in read_whole if table in LARGE] == []
+    assert [node for node in nodes if node.get("Relation Name") in LARGE and _reads_all(node)] == []
+
+
+def _reads_all(node: dict[str, Any]) -> bool:
+    if node["Node Type"].startswith("Index"):
+        return "Index Cond" not in node and node["Index Name"] not in OF_FEW
+    return bool(node["Node Type"] == "Seq Scan")
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
