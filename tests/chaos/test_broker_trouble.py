@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.chaos.brokers import Broker, EmbeddedValkey, rabbitmq_node, redis_server
+from tests.chaos.conftest import Wired
 from tests.chaos.kill_storm import ENVIRONMENT
 from tests.integration import stack as stacks
 from tests.integration.shop import Shop
 from tests.integration.stack import Plan, Stack
 from tests.integration.waiting import until
+from worker.settings import socket_path
 
 EVENTS = 400
 # Workers go on within this after the broker's return.
@@ -78,6 +81,25 @@ def test_a_broker_that_is_killed_or_loses_everything_costs_no_event(mortal: Mort
         times = f"workers answer after {back_seconds:.0f} s, all is delivered after {done_seconds:.0f} s"
         print(f"\n{stack.plan.broker} {what}: {times}")
     assert stack.command("books", "--audit").returncode == 0
+
+
+@pytest.mark.slow
+def test_a_broker_without_room_ends_no_worker_and_costs_no_event(stack_on_wires: Wired) -> None:
+    """Valkey refuses every message while its memory is full; callers have their answers all the same."""
+    stack, shop = stack_on_wires.stack, Shop(stack_on_wires.stack)
+    with redis.Redis(unix_socket_path=str(socket_path(stack.var)), socket_timeout=5) as client:
+        _post(shop, "before")
+        client.config_set("maxmemory", "1mb")
+        try:
+            with pytest.raises(redis.exceptions.OutOfMemoryError):
+                client.set("probe", "x")
+            _post(shop, "meanwhile")
+            time.sleep(10.0)
+            stack.assert_alive()
+        finally:
+            client.config_set("maxmemory", "0")
+    _await_all(shop, 2 * EVENTS)
+    stack.assert_alive()
 
 
 def _post(shop: Shop, name: str) -> None:
