@@ -121,7 +121,7 @@ def _p99(seconds: list[float]) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_neighbours_cost_the_others_less_than_a_tenth(
     run: Callable[[list[Neighbour]], list[float]],
 ) -> None:

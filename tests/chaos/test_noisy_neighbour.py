@@ -101,7 +101,7 @@ def _percentile(sorted_seconds: Latencies, share: float) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_failing_and_a_noisy_neighbour_cost_the_others_nothing(tmp_path: Path) -> None:
     """All of the others' events are delivered; the failing account is left alone, and its events are kept."""
     plan = Plan(environment={"BATCH_INTERVAL": "1"})
