@@ -207,8 +207,11 @@ def test_an_answer_that_makes_no_sense_is_tried_twice_and_then_failed(ledger: Le
     assert set(reasons(ledger).values()) == {"unreadable"}
 
 
-def test_offline_events_of_unknown_outcome_wait_for_a_hand(ledger: Ledger) -> None:
-    s = stage(ledger, trouble(Trouble.UNKNOWN), offline=True)
+@pytest.mark.parametrize(
+    "reply", [trouble(Trouble.UNKNOWN), answer(500), answer(200, {"events": []}), answer(422)]
+)
+def test_offline_events_of_unknown_outcome_wait_for_a_hand(ledger: Ledger, reply: Answer) -> None:
+    s = stage(ledger, reply, offline=True)
     assert s.run() == 1
     assert stand(ledger) == {"failed": 4}
     assert set(reasons(ledger).values()) == {"unknown_outcome"}
