@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from tests.ledger.shop import ACCOUNT, NOW, TOKEN, new, pend, place, stand, write
+from tests.logged import logged
 from tests.stages.sandbox import FakePinterest, Reply, Stage, accepted, answer, refused, refusing, trouble
 from worker.ledger import accounts, batches, measures
 from worker.ledger.accounts import Rate
@@ -377,6 +378,31 @@ def test_repeated_trouble_opens_the_breaker_and_one_probe_closes_it(ledger: Ledg
     assert (s.deliver(third), beside) == ("settled", ["left alone"])
     s.now = NOW + 11
     assert [s.deliver(one) for one in (fourth, first, second)] == ["settled"] * 3
+
+
+def test_the_log_tells_how_a_batch_ended_and_when_the_breaker_moves(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever is on call looks for these."""
+
+    def one_fails(events: list[dict[str, Any]]) -> Answer:
+        return accepted(events, failed=[events[0]["event_id"]])
+
+    caplog.set_level("INFO")
+    pend(ledger, place(ledger), 40, test=True)
+    s = Stage(ledger, FakePinterest(answer(503), one_fails), breaker=BreakerPolicy(1, 10.0))
+    s.batch()
+    first, second = s.hinted
+    s.deliver(first)
+    s.now += 10
+    s.deliver(second)
+    told = [one for one in logged(caplog) if one["event"] in ("breaker", "batch_settled")]
+    assert [(one["event"], one.get("state"), one.get("seconds")) for one in told] == [
+        ("breaker", "open", 10),
+        ("breaker", "closed", 0),
+        ("batch_settled", None, None),
+    ]
+    assert (told[-1]["delivered"], told[-1]["failed"]) == (19, 1)
 
 
 def test_a_postponed_batch_travels_between_processes(ledger: Ledger) -> None:
