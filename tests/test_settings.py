@@ -83,6 +83,8 @@ def test_without_a_word_retries_go_on_for_a_day_as_the_policy_says(tmp_path: Pat
         ("COLLECTOR_URL", "localhost:8080", "must be an http or https address"),
         ("MANAGEMENT_URL", "http://", "must be an http or https address"),
         ("FLOWER_URL", "https://host:port", "is no address"),
+        ("COLLECTOR_BIND", "8080", "must be an address and a port, like 127.0.0.1:8080, not '8080'."),
+        ("FLOWER_BIND", "127.0.0.1:70000", "must be an address and a port, like 127.0.0.1:5555"),
     ],
 )
 def test_a_wrong_variable_is_named_with_the_reason(
@@ -108,6 +110,12 @@ def test_a_wrong_variable_is_named_with_the_reason(
         ({}, "retention_days", 30.0),
         ({}, "pinterest_api_url", "https://api.pinterest.com"),
         ({}, "collector_url", "http://127.0.0.1:8080"),
+        # Else `doctor` would ask whoever listens on the port that is usual.
+        ({"COLLECTOR_BIND": "10.0.0.5:9080"}, "collector_url", "http://10.0.0.5:9080"),
+        ({"MANAGEMENT_BIND": "0.0.0.0:9084"}, "management_url", "http://127.0.0.1:9084"),
+        ({"FLOWER_BIND": "[::]:6666"}, "flower_url", "http://127.0.0.1:6666"),
+        ({"FLOWER_BIND": "[::1]:6666"}, "flower_url", "http://[::1]:6666"),
+        ({"FLOWER_BIND": "[::1]:6666", "FLOWER_URL": "https://f.example"}, "flower_url", "https://f.example"),
         ({}, "trusted_proxies", ()),
         ({"BROKER_URL": " "}, "embedded_broker", True),
         ({"BROKER_URL": "amqp://guest@host//"}, "embedded_broker", False),

@@ -11,8 +11,9 @@ from worker.settings import settings
 _settings = settings()
 logs.set_up()
 
-address, port = os.environ.get("FLOWER_BIND", "127.0.0.1:5555").split(":")
-port = int(port)  # type: ignore[assignment]
+address, _, _port = (os.environ.get("FLOWER_BIND", "").strip() or "127.0.0.1:5555").rpartition(":")
+# An IPv6 address stands in brackets before a port, and without them by itself.
+address, port = address.strip("[]"), int(_port)
 
 # The pages and the API ask for it; without it Flower would serve both to anybody.
 basic_auth = _settings.flower_basic_auth.split(",")

@@ -104,9 +104,9 @@ def parse(environ: Mapping[str, str]) -> Settings:
         batch_interval_seconds=read.number("BATCH_INTERVAL", 1.0, least=0.05, most=3600),
         retention_days=read.number("RETENTION_DAYS", 30.0, least=1, most=3650),
         trusted_proxies=_networks(read.text("TRUSTED_PROXIES", "")),
-        collector_url=read.address("COLLECTOR_URL", "http://127.0.0.1:8080"),
-        management_url=read.address("MANAGEMENT_URL", "http://127.0.0.1:8084"),
-        flower_url=read.address("FLOWER_URL", "http://127.0.0.1:5555"),
+        collector_url=read.address("COLLECTOR_URL", read.bound("COLLECTOR_BIND", 8080)),
+        management_url=read.address("MANAGEMENT_URL", read.bound("MANAGEMENT_BIND", 8084)),
+        flower_url=read.address("FLOWER_URL", read.bound("FLOWER_BIND", 5555)),
     )
 
 
@@ -181,6 +181,15 @@ class _Reader:
                 why = "is neither given nor in the secrets.json of the state folder."
             raise SettingsError(name, why)
         return value
+
+    def bound(self, name: str, port: int) -> str:
+        """Return where this machine finds what listens as the variable says: `host:port`, by default at ``port``."""
+        value = self.text(name, f"127.0.0.1:{port}")
+        host, _, number = value.rpartition(":")
+        if not (host and number.isascii() and number.isdigit() and 0 < int(number) < 65_536):
+            raise SettingsError(name, f"must be an address and a port, like 127.0.0.1:{port}, not {value!r}.")
+        # What listens on every address listens on this machine's own too.
+        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '[::]') else host}:{number}"
 
     def address(self, name: str, default: str) -> str:
         """Return an http or https address without a user."""

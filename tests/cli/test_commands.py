@@ -136,6 +136,15 @@ def test_a_national_phone_number_is_read_in_the_country_that_is_given(shell: She
     assert "Mars is no country" in refused.output
 
 
+def test_what_was_sent_to_an_address_of_its_own_is_explained_as_it_stands(shell: Shell) -> None:
+    """The address `/v1/t` says that it is a track call, so that the event need not."""
+    event = {"event": "Signed Up", "context": {"consent": {"advertising": True}}}
+    for given in (event, {"batch": [event]}):
+        printed = shell.good("explain", stdin=json.dumps(given))
+        assert "Event 1: Signed Up" in printed
+        assert "sent: signup" in printed
+
+
 def test_what_cannot_be_explained_is_refused_in_a_sentence(shell: Shell) -> None:
     wave = shell.run("explain", stdin='{"type": "wave"}')
     assert (wave.exit_code, wave.output) == (

@@ -1,5 +1,6 @@
 """A folder that looks like a checkout, with a state folder of its own."""
 
+import shutil
 from pathlib import Path
 
 from tests.integration.stack import ROOT
@@ -14,7 +15,7 @@ def lay(folder: Path) -> Path:
         if (ROOT / name).exists():
             (folder / name).symlink_to(ROOT / name)
     (folder / "deploy").mkdir()
-    conf = folder / "deploy" / "supervisord.conf"
-    conf.write_text((ROOT / "deploy" / "supervisord.conf").read_text())
+    for name in ("supervisord.conf", "start"):
+        shutil.copy(ROOT / "deploy" / name, folder / "deploy" / name)
     (folder / "var").mkdir(exist_ok=True)
     return folder

@@ -1,18 +1,17 @@
 """Procfile, supervisor and systemd run the same processes, and give them time to stop."""
 
 import configparser
-import re
 import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from honcho.environ import parse_procfile
 
 import celeryconfig
 from tests.integration.services import missing
 from tests.integration.stack import BIN, ROOT
+from worker.embedded.procfile import commands
 from worker.wiring import LEASE_DEADLINES
 
 DEPLOY = ROOT / "deploy"
@@ -23,9 +22,7 @@ LONGEST_REQUEST_SECONDS = 25
 
 
 def procfile() -> dict[str, list[str]]:
-    return {
-        name: words(line) for name, line in parse_procfile((ROOT / "Procfile").read_text()).processes.items()
-    }
+    return {name: shlex.split(line) for name, line in commands().items()}
 
 
 def supervisor() -> configparser.RawConfigParser:
@@ -44,24 +41,22 @@ def units() -> dict[str, configparser.RawConfigParser]:
     return found
 
 
-def words(line: str) -> list[str]:
-    """Return a command's words in order, as each of the three writes them: defaults, %-signs and paths alike."""
-    line = re.sub(r"\$\{\w+:-(\w+)\}", r"\1", line)
-    line = line.replace("%(ENV_VENV)s/bin/", "").replace("/opt/signal/.venv/bin/", "")
-    line = line.replace("-%(process_num)s", "").replace("%%", "%")
-    first, *rest = shlex.split(line)
-    return [first, *sorted(rest)]
-
-
 def test_the_three_run_the_same_processes_with_the_same_commands() -> None:
-    supervised = {
-        section.partition(":")[2]: words(supervisor()[section]["command"])
-        for section in supervisor().sections()
-        if section.startswith("program:")
+    """Supervisor and systemd name a process, and the Procfile alone has its command and its settings."""
+    conf, named = supervisor(), sorted(procfile())
+    supervised = {name: conf[f"program:{name}"]["command"].partition(" --name ")[0] for name in NAMES}
+    assert tuple(named) == NAMES
+    assert supervised == {name: f"%(here)s/start {name}" for name in named}
+    assert sorted(name.partition(":")[2] for name in conf.sections() if name.startswith("program:")) == named
+    assert {name: unit["Service"]["ExecStart"] for name, unit in units().items()} == {
+        name: f"/opt/signal/.venv/bin/signal-worker start {name}" for name in named
     }
-    assert tuple(sorted(procfile())) == NAMES
-    assert supervised == procfile()
-    assert {name: words(unit["Service"]["ExecStart"]) for name, unit in units().items()} == procfile()
+
+
+def test_several_processes_of_a_program_have_names_of_their_own() -> None:
+    ingest = supervisor()["program:ingest"]
+    assert ingest["process_name"] == "%(program_name)s-%(process_num)s"
+    assert ingest["command"].endswith(" --name ingest-%(process_num)s")
 
 
 def test_every_queue_has_a_worker() -> None:

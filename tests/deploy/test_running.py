@@ -71,7 +71,11 @@ def assert_nothing_is_left(stack: Stack) -> None:
 def test_supervisor_runs_restarts_and_stops_everything_in_order(tmp_path: Path) -> None:
     with checkout(tmp_path) as (stack, folder):
         conf = str(folder / "deploy" / "supervisord.conf")
-        supervisord = spawn(stack, folder, str(BIN / "supervisord"), "-c", conf)
+        settings = folder / "signal.env"
+        settings.write_text("DELIVERY_CONCURRENCY=2\n")
+        supervisord = spawn(
+            stack, folder, "env", f"SIGNAL_ENV={settings}", str(BIN / "supervisord"), "-c", conf
+        )
         try:
             await_answers(stack)
             shop = Shop(stack)
@@ -96,7 +100,14 @@ def test_supervisor_runs_restarts_and_stops_everything_in_order(tmp_path: Path) 
 
             os.kill(int(control("pid", "workers:delivery")), signal.SIGKILL)
             deliver(shop, 2)
+            settings.write_text("DELIVERY_CONCURRENCY=3\n")
             assert "workers:delivery" in control("restart", "workers:delivery")
+            delivery = Path("/proc", control("pid", "workers:delivery").strip())
+            until(
+                "the restart has taken up what was changed in the file of the settings",
+                lambda: b"\0--concurrency\x003\0" in (delivery / "cmdline").read_bytes(),
+                20,
+            )
 
             os.kill(supervisord.pid, signal.SIGTERM)
             assert supervisord.wait(STOP_SECONDS) == 0

@@ -90,6 +90,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+# Each command starts Python, which on a busy machine takes seconds.
+@pytest.mark.timeout(400)
 @pytest.mark.slow
 def test_every_command_does_what_its_document_says(run: Run, folder: Path) -> None:
     """In the order in which a reader comes to them: later ones need what earlier ones made."""

@@ -50,6 +50,33 @@ def test_a_process_takes_the_place_of_the_command(
     assert environment["DATABASE_URL"] == f"sqlite:///{tmp_path / 'var' / 'signal.db'}"
 
 
+def test_a_second_worker_of_a_kind_has_a_name_of_its_own(
+    became: list[tuple[str, list[str], dict[str, str]]],
+) -> None:
+    done = CliRunner().invoke(cli, ["start", "ingest", "--name", "ingest2"])
+    settings.cache_clear()
+    assert (done.exit_code, done.output) == (0, "")
+    ((_, (_, _, line), _),) = became
+    assert line == f"exec {procfile.commands()['ingest']}".replace("ingest@%h", "ingest2@%h")
+    assert "ingest2@%h" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["beat", "--name", "beat2"], "Only workers have a name of their own, and beat is none."),
+        (["ingest", "--name", "x; ls"], "a name has letters, digits, - and _."),
+    ],
+)
+def test_a_name_that_cannot_be_given_is_refused(
+    words: list[str], sentence: str, became: list[tuple[str, list[str], dict[str, str]]]
+) -> None:
+    done = CliRunner().invoke(cli, ["start", *words])
+    settings.cache_clear()
+    assert (done.exit_code, became) == (2, [])
+    assert sentence in done.output
+
+
 def test_a_database_named_from_the_caller_s_folder_is_found_from_another(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

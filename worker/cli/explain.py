@@ -49,11 +49,12 @@ def explain(
 ) -> None:
     """Show step by step what delivery would make of the events in FILE (or of standard input).
 
-    FILE has one event, or {"batch": [events]} of one visitor in order. Nothing is stored and nothing is sent.
+    FILE has one event as the collector takes it, or {"batch": [events]} of one visitor in order; an event without a
+    type is a track call. Nothing is stored and nothing is sent.
     """
     received = Received(channel, time.time(), ip, user_agent, None, pin_unauth, epik)
     try:
-        events = _events(decode_json(file.read()))
+        events = explaining.written(decode_json(file.read()))
         where = explaining.places(opened(), source, channel) if source else [explaining.unnamed(country)]
         explained = explaining.explain(events, where, received, show_personal=show_personal)
     except (EnvelopeError, LookupError) as error:
@@ -62,11 +63,6 @@ def explain(
         click.echo(click.style(f"Event {number}: {event['name'] or event['type']}", bold=True))
         for result in event["results"]:
             _print(result)
-
-
-def _events(decoded: Any) -> list[Any]:
-    batch = decoded.get("batch") if isinstance(decoded, dict) else None
-    return batch if isinstance(batch, list) else [decoded]
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Set up, and run everything."""
 
 import os
+import re
 import sys
 
 import click
@@ -8,6 +9,13 @@ import click
 from worker.embedded import procfile
 from worker.settings import SettingsError, settings
 from worker.wiring import ledger
+
+
+def _worker(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    # It becomes part of a command line and of Celery's name for the worker.
+    if given is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", given):
+        raise click.BadParameter("a name has letters, digits, - and _.")
+    return given
 
 
 @click.command()
@@ -29,11 +37,17 @@ def run() -> None:
 
 @click.command()
 @click.argument("name", type=click.Choice(list(procfile.commands())))
-def start(name: str) -> None:
+@click.option(
+    "--name", "worker", callback=_worker, help="A worker's own name, where several of a kind run: ingest2."
+)
+def start(name: str, worker: str | None) -> None:
     """Become one process of the service, for a supervisor or a container to look after."""
     if settings().embedded_broker:
         raise SettingsError("BROKER_URL", "must be given: only `run` brings a broker of its own.")
-    procfile.become(name, settings(), os.environ)
+    try:
+        procfile.become(name, settings(), os.environ, worker)
+    except ValueError:
+        raise click.UsageError(f"Only workers have a name of their own, and {name} is none.") from None
 
 
 @click.command(hidden=True)

@@ -14,7 +14,7 @@ def whole(name: str, default: int, most: int) -> int:
     return int(value)
 
 
-bind = os.environ.get("COLLECTOR_BIND", "127.0.0.1:8080")
+bind = os.environ.get("COLLECTOR_BIND", "").strip() or "127.0.0.1:8080"
 
 # SQLite lets one writer in at a time, so that threads of one process do as well as several processes; on
 # PostgreSQL more processes use more cores. Rates per key are counted per process.

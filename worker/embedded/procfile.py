@@ -31,8 +31,25 @@ def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def become(name: str, settings: Settings, given: Mapping[str, str]) -> None:
-    """Replace this process by the named one, so that whoever started it signals and waits for the right one."""
+def named(line: str, name: str, worker: str) -> str:
+    """Return a worker's command line under another name than its process has: two of a kind need two.
+
+    Raises:
+        ValueError: it is no worker's, and nothing else has a name.
+    """
+    before, found, after = line.partition(f"--hostname {name}@%h")
+    if not found:
+        raise ValueError(name)
+    return f"{before}--hostname {worker}@%h{after}"
+
+
+def become(name: str, settings: Settings, given: Mapping[str, str], worker: str | None = None) -> None:
+    """Replace this process by the named one, so that whoever started it signals and waits for the right one.
+
+    Raises:
+        ValueError: ``worker`` is given, and the process is no worker.
+    """
+    line = commands()[name]
+    line = f"exec {line if worker is None else named(line, name, worker)}"
     os.chdir(HOME)
-    line = f"exec {commands()[name]}"
     os.execve("/bin/sh", ["sh", "-c", line], environment(settings, given))  # noqa: S606 - a line of our own

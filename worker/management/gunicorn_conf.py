@@ -5,7 +5,7 @@ from typing import Any
 
 from worker import logs
 
-bind = os.environ.get("MANAGEMENT_BIND", "127.0.0.1:8084")
+bind = os.environ.get("MANAGEMENT_BIND", "").strip() or "127.0.0.1:8084"
 # People and their scripts call it, a few at a time; rates per token are counted per process.
 workers = 1
 threads = 8

@@ -52,6 +52,13 @@ def places(ledger: Ledger, source_id: str, channel: str) -> list[Place]:
     return [_place(target, channel, country) for target in destinations.of(source_id)]
 
 
+def written(decoded: Any) -> list[Any]:
+    """Return the events that somebody wrote down: one, or `{"batch": [events]}`; without a type it is a track call."""
+    batch = decoded.get("batch") if isinstance(decoded, dict) else None
+    events = batch if isinstance(batch, list) else [decoded]
+    return [{"type": "track"} | event if isinstance(event, dict) else event for event in events]
+
+
 def explain(
     events: Sequence[Mapping[str, Any]],
     where: Sequence[Place],

@@ -39,6 +39,12 @@ def test_the_example_is_explained_line_by_line(viewer: Pages, shop: Integration,
     assert "&#34;value&#34;: &#34;129.99&#34;" in page
 
 
+def test_an_event_without_a_type_is_a_track_call(viewer: Pages) -> None:
+    event = json.dumps({"event": "Signed Up", "context": {"consent": {"advertising": True}}})
+    page = viewer.send("/explain", {"event": event, "channel": "browser"}, page="/explain").text
+    assert "Event 1: Signed Up" in page
+
+
 @pytest.mark.parametrize(
     "event",
     ["", "{", "[]", '{"type": "nonsense"}', json.dumps({"batch": [{"type": "page"}] * 101}), "[" * 9_999],

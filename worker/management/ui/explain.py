@@ -54,9 +54,7 @@ def explain_event() -> Response:
 def _explained(given: dict[str, Any]) -> list[dict[str, Any]]:
     channel: Literal["browser", "server"] = "server" if given["channel"] == "server" else "browser"
     received = Received(channel, context.clock(), IP, USER_AGENT)
-    decoded = decode_json(given["event"].encode())
-    batch = decoded.get("batch") if isinstance(decoded, dict) else None
-    events: list[Any] = batch if isinstance(batch, list) else [decoded]
+    events = explaining.written(decode_json(given["event"].encode()))
     if len(events) > MOST_EVENTS:
         raise LookupError(f"At most {MOST_EVENTS} events are explained at once.")
     source_id = given["source_id"]
