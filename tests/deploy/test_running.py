@@ -16,6 +16,7 @@ from tests.integration import stack as stacks
 from tests.integration.shop import Shop, Visitor
 from tests.integration.stack import BIN, Plan, Stack
 from tests.integration.waiting import until
+from worker.settings import socket_path
 
 pytestmark = pytest.mark.slow
 
@@ -68,11 +69,14 @@ def assert_nothing_is_left(stack: Stack) -> None:
     until("no process is left", lambda: not left(), 20)
 
 
+# Each process starts Python, which on a busy machine takes seconds.
+@pytest.mark.timeout(400)
 def test_supervisor_runs_restarts_and_stops_everything_in_order(tmp_path: Path) -> None:
     with checkout(tmp_path) as (stack, folder):
         conf = str(folder / "deploy" / "supervisord.conf")
         settings = folder / "signal.env"
-        settings.write_text("DELIVERY_CONCURRENCY=2\n")
+        broker = f"BROKER_URL=redis+socket://{socket_path(stack.var)}?virtual_host=0\n"
+        settings.write_text(f"{broker}DELIVERY_CONCURRENCY=2\n")
         supervisord = spawn(
             stack, folder, "env", f"SIGNAL_ENV={settings}", str(BIN / "supervisord"), "-c", conf
         )
@@ -100,7 +104,7 @@ def test_supervisor_runs_restarts_and_stops_everything_in_order(tmp_path: Path) 
 
             os.kill(int(control("pid", "workers:delivery")), signal.SIGKILL)
             deliver(shop, 2)
-            settings.write_text("DELIVERY_CONCURRENCY=3\n")
+            settings.write_text(f"{broker}DELIVERY_CONCURRENCY=3\n")
             assert "workers:delivery" in control("restart", "workers:delivery")
             delivery = Path("/proc", control("pid", "workers:delivery").strip())
             until(
