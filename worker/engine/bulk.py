@@ -9,7 +9,6 @@ from typing import Any
 from celery import Celery, Task
 from celery.worker.strategy import default as one_by_one
 from kombu.message import Message
-from kombu.transport.redis import Channel
 from kombu.utils.json import loads
 
 from worker import logs
@@ -22,6 +21,8 @@ log = logs.of(__name__)
 
 # A bulk that is not full waits for those that run, but no longer than so many times its interval.
 MOST_INTERVALS = 10
+
+_NOTHING: dict[str, Any] = {}
 
 
 class BulkTask(Task[Any, Any]):
@@ -133,6 +134,9 @@ class BulkGatherer:
     def add(self, ids: list[int], message: Message, must_ack: bool, callbacks: Any) -> None:
         self._callbacks, self._delivery_info = callbacks, message.delivery_info
         if must_ack:
+            # Thousands wait for their bulks, and only their tags are asked for from here on.
+            message.headers = message.properties = _NOTHING
+            message.body = None
             self._messages.append(message)
         self.add_ids(ids)
 
@@ -201,6 +205,7 @@ def bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) ->
     revoked = consumer.controller.state.revoked
     # kombu forgets this for Redis and Valkey, where acknowledging such a message costs what it was to save.
     without_ack = {queue.name for queue in app.amqp.queues.consume_from.values() if queue.no_ack}
+    is_redis = consumer.connection.transport.driver_type == "redis"
 
     def on_message(message: Message, body: Any, ack: Any, reject: Any, callbacks: Any) -> None:
         ids = gatherable_ids(message, revoked) if body is None else None
@@ -209,7 +214,7 @@ def bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) ->
         else:
             queue = message.delivery_info.get("routing_key")
             gatherer.add(ids, message, queue not in without_ack, callbacks)
-            if queue in without_ack and isinstance(message.channel, Channel):
+            if queue in without_ack and is_redis:
                 fill_up(gatherer, message.channel, queue, task.name, revoked)
 
     return on_message

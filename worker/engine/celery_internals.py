@@ -72,6 +72,7 @@ class SteadyConsumer(Consumer):
     """
 
     # Celery's own attributes, which its type stubs leave out.
+    conninfo: Connection
     hub: Any
     timer: Any
     task_buckets: dict[str, SteadyBucket | None]
@@ -82,11 +83,12 @@ class SteadyConsumer(Consumer):
     _limit_move_to_pool: Callable[[Any], None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        guard_redis()
         # What gathers messages enters itself here anew after each connect, when the strategies are made.
         self.gatherers: list[Gatherer] = []
         self.unsettled: Unsettled | None = None
         super().__init__(*args, **kwargs)
+        if self.conninfo.transport.driver_type == "redis":
+            guard_redis()
 
     def ensure_connected(self, conn: Connection) -> Connection:
         """Try again every few seconds: kombu's pauses grow to half a minute, which an outage would end with."""

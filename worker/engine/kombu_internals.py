@@ -8,8 +8,6 @@ from functools import wraps
 from json import JSONDecodeError, dumps
 from typing import Any
 
-from kombu.transport.redis import Channel, Transport, get_redis_ConnectionError
-
 from worker import logs
 
 log = logs.of(__name__)
@@ -20,6 +18,9 @@ UNREADABLE_KEPT = 100
 
 def guard_redis() -> None:
     """Let a worker survive a broker that dies and a queue in which something else lies than messages."""
+    # Loaded here alone: its client takes eight megabytes of each process that has RabbitMQ for a broker.
+    from kombu.transport.redis import Channel, Transport
+
     _wrap(Channel, "_connparams", _refuse_closed_channels)
     _wrap(Channel, "_brpop_read", _park_what_is_no_json)
     _wrap(Transport, "_deliver", _park_what_is_no_message)
@@ -55,6 +56,7 @@ def _refuse_closed_channels(original: Any) -> Any:
     As it is in kombu, acknowledging on such a channel ends in an ``AttributeError``, which nobody expects: a
     busy worker exits when its Redis or Valkey dies.
     """
+    from kombu.transport.redis import get_redis_ConnectionError
 
     def _connparams(self: Any, asynchronous: bool = False) -> dict[str, Any]:
         if self.connection is None or self.connection.client is None:

@@ -3,8 +3,6 @@
 import re
 from functools import lru_cache
 
-from crawleruseragents import is_crawler
-
 _LONGEST = 1024
 
 # What the kept list of crawlers leaves out: Pinterest's own old name, words that only programs use, and libraries.
@@ -24,4 +22,7 @@ def is_bot(user_agent: str | None) -> bool:
 # A look at the list takes about 0.1 ms, and a shop's visitors share few user agents.
 @lru_cache(maxsize=4096)
 def _is_bot(user_agent: str) -> bool:
+    # Loaded here: the list takes three megabytes of every process, and most shops filter nothing.
+    from crawleruseragents import is_crawler
+
     return bool(_PROGRAM.search(user_agent.strip().lower())) or is_crawler(user_agent)
