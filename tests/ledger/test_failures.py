@@ -233,7 +233,10 @@ def test_discarding_drops_the_payload_and_is_audited_once(ledger: Ledger, shop: 
     with ledger.read() as connection:
         assert failures.payload(connection, ids[0]) is None
         assert failures.payload(connection, ids[1]) is not None
+        kept = select(delivery.c.reason_class, delivery.c.reason, delivery.c.ended_at)
+        told = connection.execute(kept.where(delivery.c.id == ids[0])).one()
         (entry,) = audit.newest(connection, 10)
+    assert tuple(told) == ("discarded", "a test order", NOW)
     assert (entry["action"], entry["changes"]) == (
         "failed.discard",
         {"ids": ids[:1], "reason": "a test order"},
