@@ -67,3 +67,14 @@ def test_a_ledger_without_tables_asks_for_migrate(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "python -m worker migrate" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_doctor_tells_of_a_database_that_is_away_once_and_what_to_do(tmp_path: Path) -> None:
+    done = _run(
+        "python -m worker doctor --no-tokens", tmp_path, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none"
+    )
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    (told,) = [line for line in lines if line.startswith("FAIL  database:")]
+    assert "See whether the server that DATABASE_URL names runs" in told
+    assert [line for line in lines if "migrations:" in line or "keys:" in line] == []

@@ -217,6 +217,13 @@ def test_a_check_that_breaks_is_a_finding_without_the_errors_own_words() -> None
     assert finding == Finding("broker", FAILED, "It could not be looked at (ValueError).")
 
 
+def test_a_database_that_is_away_says_what_to_do() -> None:
+    away = Finding("database", FAILED, "The database does not answer (OperationalError).")
+    assert "DATABASE_URL names" in judgements.database(away).message
+    there = Finding("database", OK, "The database answers.")
+    assert judgements.database(there) is there
+
+
 @pytest.mark.parametrize(
     ("embedded", "words"), [(True, "`python -m worker run`"), (False, "BROKER_URL names")]
 )

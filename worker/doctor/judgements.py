@@ -17,6 +17,16 @@ SILENT_SECONDS = 60.0
 GOOD_MEMORY_SHARE = 0.8
 
 
+def database(found: Finding) -> Finding:
+    """Add to what was found of the database what to do."""
+    if found.state is State.OK:
+        return found
+    advice = (
+        "See whether the server that DATABASE_URL names runs, has this database, and lets this machine in."
+    )
+    return replace(found, message=f"{found.message} {advice}")
+
+
 def broker(found: Finding, *, embedded: bool) -> Finding:
     """Add to what was found of the broker what to do."""
     if found.state is State.OK:

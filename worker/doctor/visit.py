@@ -37,8 +37,11 @@ class Visit:
         """Yield what each check finds, in the order in which an operator would mend it."""
         yield from self._safely("production", self._production)
         yield from self._safely("state folder", self._folder)
-        ledger_is_good = True
-        for check in (checks.database, checks.migrations, checks.keys):
+        answers = judgements.database(checks.database(self._ledger))
+        yield answers
+        ledger_is_good = answers.state is State.OK
+        # What is in a database that is away would be told as three troubles, and is one.
+        for check in (checks.migrations, checks.keys) if ledger_is_good else ():
             finding = check(self._ledger)
             ledger_is_good = ledger_is_good and finding.state is State.OK
             yield finding
