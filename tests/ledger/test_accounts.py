@@ -245,3 +245,21 @@ def test_the_requests_of_the_last_minute_are_shown_beside_the_limit(
         found = accounts.requests_a_minute(connection, minute + later)
 
     assert found.get(ACCOUNT, 0.0) == pytest.approx(requests, abs=0.01)
+
+
+def test_what_one_account_or_token_meets_touches_no_other(ledger: Ledger) -> None:
+    """Rate, refusal for speed, breaker and probe are each its own."""
+    one = place(ledger)
+    others = [place(ledger, "src_token", token="pina_other"), place(ledger, "src_far", "549765662499")]
+    with ledger.write() as connection:
+        accounts.set_breaker(connection, one.credential_id, 5, NOW)
+        accounts.take_token(connection, one.ad_account, NOW)
+        accounts.slow_down(connection, one.ad_account, NOW + 600)
+        for other in others:
+            found = accounts.find(connection, other.credential_id)
+            assert (found.breaker_failures, found.breaker_open_until) == (0, None)
+            accounts.set_breaker(connection, other.credential_id, 5, NOW)
+        for each in (one, *others):
+            assert accounts.begin_probe(connection, each.credential_id, 60.0, NOW)
+        far = others[1].ad_account
+        assert not connection.scalar(select(ad_account.c.arrival_at).where(ad_account.c.id == far))
