@@ -21,10 +21,14 @@ FROZEN_SECONDS = 1.6
 def holder(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     socket_path(tmp_path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     environment = os.environ | {"SIGNAL_VAR": str(tmp_path)}
-    process = subprocess.Popen([sys.executable, "-m", "worker.embedded.broker"], env=environment)
-    yield process
-    process.terminate()
-    process.wait(20)
+    command = [sys.executable, "-m", "worker.embedded.broker"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        # From then on it looks after the server; before, it waits for the server's first answer.
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"The embedded Valkey runs")
+        yield process
+        process.terminate()
+        process.wait(20)
 
 
 def test_a_broker_that_does_not_answer_for_a_while_is_kept(

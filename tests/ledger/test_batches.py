@@ -137,6 +137,21 @@ def test_a_batch_of_a_paused_credential_does_not_start(ledger: Ledger) -> None:
     sending.start()
 
 
+def test_a_hand_that_resumes_ends_the_wait_for_a_next_try_and_the_breaker(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    sending.again(sending.start(), NOW + 900)
+    number = sending.shop.credential_id
+    with ledger.write() as connection:
+        accounts.set_breaker(connection, number, 5, NOW + 300)
+        assert not accounts.resume(connection, number, by_hand=False, now=NOW + 1)
+    assert sending.try_to_start(NOW + 1) is None
+    with ledger.write() as connection:
+        assert accounts.resume(connection, number, now=NOW + 1)
+        assert not accounts.resume(connection, number, now=NOW + 1)
+        assert batches.due(connection, NOW + 1, NOW - 60) == [sending.id]
+    assert not sending.start(NOW + 1).is_probe
+
+
 def test_without_a_token_nothing_changes_and_the_wait_is_told(ledger: Ledger) -> None:
     sending = Sending(ledger)
     with ledger.write() as connection:

@@ -58,6 +58,7 @@ def hold(var: Path) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     server.start(timeout=START_SECONDS)
     process_id = int(_client(socket_path(var)).info("server")["process_id"])
+    print(f"The embedded Valkey runs as process {process_id}.", flush=True)
     # A server that is slow to answer is not gone: its own question whether it runs would end it after a second.
     while not stop.wait(0.2):
         if _has_ended(process_id):

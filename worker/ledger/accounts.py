@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, insert, or_, selec
 from sqlalchemy.exc import IntegrityError
 
 from worker.ledger.rows import upsert
-from worker.ledger.schema import IS_LIVE, ad_account, batch, credential, integration
+from worker.ledger.schema import IS_LIVE, BatchStatus, ad_account, batch, credential, integration
 from worker.ledger.vault import Vault
 
 TOKEN = b"access token"
@@ -141,17 +141,36 @@ def resume(
 ) -> bool:
     """Send again; tell whether that changed anything. What a hand stopped, only a hand lets go on.
 
-    What waits has its whole window before it: a pause may be longer than that, and costs nothing.
+    What waits has its whole window before it: a pause may be longer than that, and costs nothing. A hand also
+    closes the breaker and ends every wait for a next try: it knows better than a backoff that Pinterest is back.
     """
+    now = time.time() if now is None else now
+    hurried = by_hand and _hurry(connection, credential_id, now)
     paused = update(credential).where(credential.c.id == credential_id, credential.c.paused_at.is_not(None))
     if not by_hand:
         paused = paused.where(credential.c.paused_class != BY_HAND)
     values = {"paused_at": None, "paused_by": None, "paused_class": None, "paused_reason": None}
     if connection.execute(paused.values(values)).rowcount == 0:
-        return False
+        return hurried
     held = update(batch).where(batch.c.credential_id == credential_id, IS_LIVE)
-    connection.execute(held.values(first_tried_at=_anew(time.time() if now is None else now)))
+    connection.execute(held.values(first_tried_at=_anew(now)))
     return True
+
+
+def _hurry(connection: Connection, credential_id: int, now: float) -> bool:
+    """Let what waits for its next try go now; tell whether anything did."""
+    waiting = update(batch).where(
+        batch.c.credential_id == credential_id,
+        IS_LIVE,
+        batch.c.status == BatchStatus.READY.value,
+        batch.c.not_before > now,
+    )
+    is_open = update(credential).where(
+        credential.c.id == credential_id, credential.c.breaker_open_until.is_not(None)
+    )
+    closed = {"breaker_failures": 0, "breaker_open_until": None, "breaker_probe_until": None}
+    moved = connection.execute(waiting.values(not_before=now)).rowcount
+    return bool(connection.execute(is_open.values(closed)).rowcount + moved)
 
 
 def is_used(connection: Connection, credential_id: int) -> bool:

@@ -1,6 +1,7 @@
 """Setting up integrations on the pages."""
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -203,6 +204,17 @@ def test_pausing_and_resuming_stands_in_the_audit_log(
     assert "Pause</button>" in pages.follow(pages.send(address, {"paused": "no"}))
     with ledger.read() as connection:
         assert accounts.find(connection, shop.credential_id).paused_at is None
+
+
+def test_an_open_breaker_is_closed_by_a_press(pages: Pages, shop: Integration, ledger: Ledger) -> None:
+    assert "Try again now" not in pages.get(f"/integrations/{shop.id}")
+    with ledger.write() as connection:
+        accounts.set_breaker(connection, shop.credential_id, 5, time.time() + 900)
+    assert "Try again now" in pages.get(f"/integrations/{shop.id}")
+
+    pages.follow(pages.send(f"/integrations/{shop.id}/paused", {"paused": "no"}))
+    with ledger.read() as connection:
+        assert accounts.find(connection, shop.credential_id).breaker_open_until is None
 
 
 def test_deleting_says_beforehand_what_becomes_of_what_waits(
