@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from benchmarks.delivering import deliver
-from benchmarks.processes import watched
+from benchmarks.processes import resident_megabytes, watched
 from benchmarks.results import Goal, Result
 from benchmarks.stacks import running, shop
 from tests.integration.stack import BROKER
@@ -30,6 +30,7 @@ def _measure(case: str, broker: str, database: str, quick: bool) -> Result:
     rounds: list[Seen] = []
     with running(broker, database) as stack:
         headers = {"Authorization": f"Bearer {shop(stack).key}"}
+        idle = resident_megabytes(stack)
         for _ in range(2 if quick else ROUNDS):
             with watched(stack) as seen:
                 deliver(stack.sandbox, stack.collector_url, headers, 2_000 if quick else EVENTS)
@@ -42,7 +43,7 @@ def _measure(case: str, broker: str, database: str, quick: bool) -> Result:
     held = ", ".join(f"{name} {largest[name]:.0f}" for name in names)
     return Result(
         "memory",
-        f"{case}, at most: {held}",
+        f"{case}, at most: {held}; {biggest} before any event: {idle[biggest]:.0f}",
         f"MB, {biggest}",
         largest[biggest],
         goals=(

@@ -9,7 +9,16 @@ from worker.ledger.accounts import Rate
 from worker.ledger.engine import Ledger
 from worker.pinterest.client import Answer
 from worker.stages.delivery import deliver
-from worker.stages.lanes import CHAIRS, FIRST_WIDTH, SLOW_SECONDS, WIDEST, Chairs, Lanes
+from worker.stages.lanes import (
+    CHAIRS,
+    FIRST_WIDTH,
+    OWN_PLACES,
+    SHARED_PLACES,
+    SLOW_SECONDS,
+    WIDEST,
+    Chairs,
+    Lanes,
+)
 
 
 def test_a_lane_is_narrow_until_answers_come_promptly() -> None:
@@ -23,15 +32,30 @@ def test_a_lane_is_narrow_until_answers_come_promptly() -> None:
 
 def test_a_lane_grows_to_a_bound_and_narrows_at_once_when_answers_are_slow() -> None:
     lanes = Lanes()
-    for number in range(20):
-        assert lanes.enter(1, number)
-        lanes.leave(1, 0.1)
-    assert sum(lanes.enter(1, number) for number in range(20)) == WIDEST
+    grow(lanes, 1)
+    assert sum(lanes.enter(1, number) for number in range(30)) == WIDEST
     assert lanes.leave(1, SLOW_SECONDS + 0.1) == []
     for _ in range(WIDEST - 2):
         assert lanes.leave(1, SLOW_SECONDS + 0.1) == []
     # Only as the last one leaves is there room, for one.
-    assert lanes.leave(1, SLOW_SECONDS + 0.1) == [8]
+    assert lanes.leave(1, SLOW_SECONDS + 0.1) == [WIDEST]
+
+
+def test_lanes_share_what_they_have_beyond_their_own_places() -> None:
+    lanes = Lanes()
+    for credential_id in (1, 2):
+        grow(lanes, credential_id)
+    assert sum(lanes.enter(1, number) for number in range(30)) == OWN_PLACES + SHARED_PLACES == WIDEST
+    assert sum(lanes.enter(2, number) for number in range(100, 130)) == OWN_PLACES
+    # The second one's turn comes as the first one needs fewer.
+    assert lanes.leave(1, 0.1) == [WIDEST]
+    assert lanes.leave(2, 0.1) == [100 + OWN_PLACES, 101 + OWN_PLACES]
+
+
+def grow(lanes: Lanes, credential_id: int) -> None:
+    for number in range(WIDEST):
+        assert lanes.enter(credential_id, number)
+        lanes.leave(credential_id, 0.1)
 
 
 def test_a_batch_that_is_named_twice_waits_once() -> None:

@@ -8,8 +8,9 @@ from worker.ledger import claims, inbox
 from worker.ledger.claims import Group
 from worker.ledger.engine import Ledger
 
-# Batches of one credential that may be ready or sending at once: enough for 100 requests/s at 200 ms answers.
-WINDOW_BATCHES = 24
+# Batches of one credential that may be ready or sending at once: enough for 100 requests/s at 200 ms answers,
+# together with as many that wait for the next tick to replace them.
+WINDOW_BATCHES = 48
 
 
 @dataclass(frozen=True, slots=True)
