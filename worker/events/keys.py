@@ -5,12 +5,18 @@ from typing import Any
 
 # Longer keys are no property that anybody knows, and must not fill the cache below.
 _LONGEST_KEY = 64
+_MOST_KEYS, _MOST_CHARACTERS = 50, 1000
 
 
 @lru_cache(maxsize=16_384)
 def fold(name: str) -> str:
     """Return a name's letters and digits in lower case: Title Case, snake_case and camelCase become one."""
     return "".join(filter(str.isalnum, name.casefold()))
+
+
+def are_ordinary(keys: tuple[str, ...]) -> bool:
+    """Say whether an object's keys are few and short enough to be remembered; others could fill the memory."""
+    return len(keys) <= _MOST_KEYS and len("".join(keys)) <= _MOST_CHARACTERS
 
 
 def fold_keys(properties: object) -> dict[str, Any]:

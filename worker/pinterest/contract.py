@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 ACTION_SOURCES = ("web", "app_android", "app_ios", "offline")
@@ -58,7 +59,10 @@ _USER_DATA: Mapping[str, type] = dict.fromkeys(_HASHED, list) | {
     "click_id": str,
     "partner_id": str,
 }
+_HEX_DIGITS = b"0123456789abcdef"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+# One more than an amount may have, so that what is longer is none.
+_LONGEST_AMOUNT = 20
 _AMOUNT = re.compile(r"\d{1,12}(\.\d{1,6})?", re.ASCII)
 
 
@@ -120,8 +124,8 @@ def _are_hashes(digests: list[Any]) -> bool:
         joined = "".join(digests)
         if set(map(len, digests)) - {64}:
             return False
-        # Much quicker than a regular expression; the way back shows upper case and spaces.
-        return bytes.fromhex(joined).hex() == joined
+        # A tenth of what a regular expression takes: nothing may be left but what digits are taken out of.
+        return not joined.encode().translate(None, _HEX_DIGITS)
     except (TypeError, ValueError):
         return False
 
@@ -151,7 +155,13 @@ def _check_content(content: Any) -> str | None:
 
 
 def _are_numbers(holder: Mapping[str, Any], amount: str, count: str) -> bool:
-    return _AMOUNT.fullmatch(holder.get(amount, "0")) is not None and holder.get(count, 1) >= 1
+    return _is_amount(holder.get(amount, "0")[:_LONGEST_AMOUNT]) and holder.get(count, 1) >= 1
+
+
+# Prices repeat: a catalogue has few.
+@lru_cache(maxsize=4096)
+def _is_amount(text: str) -> bool:
+    return _AMOUNT.fullmatch(text) is not None
 
 
 def _all_texts(values: Any) -> bool:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from worker.events.keys import fold
+from worker.events.keys import are_ordinary, fold
 from worker.events.text import clean_text
 from worker.pinterest.currencies import currency_code
 from worker.pinterest.explain import Notes
@@ -15,7 +15,6 @@ from worker.pinterest.money import Amount, AmountError, NegativeAmountError, is_
 
 MOST_ITEMS = 500
 _LONGEST_KEY = 64
-_MOST_KEYS = 50
 _MOST_PIECES = 1_000_000
 
 LIST_KEYS = ("products", "items", "contents", "lineitems", "cartitems")
@@ -104,7 +103,7 @@ def is_product_key(key: str) -> bool:
 def _parts(raw: Mapping[str, Any], vague: bool) -> dict[str, Any]:
     """Return a product's values by their part; the best spelling of each wins."""
     keys = tuple(raw)
-    layout = _layout(keys, vague) if len(keys) <= _MOST_KEYS else _layout.__wrapped__(keys, vague)
+    layout = _layout(keys, vague) if are_ordinary(keys) else _layout.__wrapped__(keys, vague)
     found: dict[str, Any] = {}
     for part, key in layout:
         value = raw[key]

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from worker.events.keys import fold
+from worker.events.keys import are_ordinary, fold
 from worker.pinterest.countries import country_code
 from worker.pinterest.explain import Explanation
 from worker.pinterest.normalise import HOW, hash_value, normalise
 
 MOST_VALUES = 10
 _LONGEST_KEY = 64
-_MOST_KEYS = 50
 _LONGEST_REMEMBERED = 1024
 
 _SPELLINGS = {
@@ -99,7 +98,7 @@ def collect(traits: object) -> dict[str, Any]:
 
 def _gather(traits: Mapping[str, Any], found: dict[str, Any]) -> None:
     keys = tuple(traits)
-    layout = _layout(keys) if len(keys) <= _MOST_KEYS else _layout.__wrapped__(keys)
+    layout = _layout(keys) if are_ordinary(keys) else _layout.__wrapped__(keys)
     for field, key in layout:
         value = traits[key]
         if value is None or field in found:
