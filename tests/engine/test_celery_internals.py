@@ -257,6 +257,16 @@ def test_a_broker_that_is_gone_does_not_disturb_a_shutdown(
     assert "gathered_messages_not_flushed" in caplog.text
 
 
+def test_what_gathers_makes_way_for_its_successor_after_a_reconnect(app: Celery) -> None:
+    """Celery makes new strategies, and forgets the old ones together with what they have gathered."""
+    consumer = a_consumer(app)
+    gatherer = Mock(open_bulks=0)
+    consumer.gatherers.append(gatherer)
+    consumer.update_strategies()
+    gatherer.retire.assert_called_once_with()
+    assert consumer.gatherers == []
+
+
 def test_every_queue_is_declared_on_rabbitmq(rabbitmq: Broker) -> None:
     """Else RabbitMQ drops what is sent to a queue whose workers start later."""
     app, names = rabbitmq.app(), [f"{rabbitmq.queue}-{number}" for number in (1, 2)]
