@@ -193,14 +193,14 @@ def test_flower_must_ask_strangers_for_a_password(status: int | None, expected: 
         (True, 14 * 86_400, OK, "It works."),
         (True, 13.5 * 86_400, DEGRADED, "It ends in 13 days"),
         (True, -5, DEGRADED, "It ends in 0 days"),
-        (None, None, DEGRADED, "way out to Pinterest"),
+        (None, None, DEGRADED, "It works. Look at this machine's way out to Pinterest."),
         (False, 99 * 86_400, FAILED, "Give the integration a good token"),
     ],
 )
 def test_a_token_must_be_taken_and_last(
     is_good: bool | None, left: float | None, expected: State, words: str
 ) -> None:
-    finding = judgements.token("int_1", is_good=is_good, sentence="It works.", expires_in_seconds=left)
+    finding = judgements.token("int_1", is_good=is_good, sentence="It works", expires_in_seconds=left)
     assert (finding.check, finding.state, words in finding.message) == ("token of int_1", expected, True)
 
 

@@ -200,6 +200,8 @@ def flower_door(facts: SiteFacts) -> Finding:
 def token(name: str, *, is_good: bool | None, sentence: str, expires_in_seconds: float | None) -> Finding:
     """Judge an integration's access token; None means that nothing could be found out."""
     check = f"token of {name}"
+    # What Pinterest or the way to it says may lack its full stop.
+    sentence = f"{sentence.rstrip('. ')}."
     if is_good is False:
         return _failed(check, f"{sentence} Give the integration a good token, from Ads Manager.")
     if is_good is None:
