@@ -205,15 +205,19 @@ def trap(site: Stage, source_id: str) -> str:
     return f'<form method="post" action="{site.url}/sources/{source_id}/delete"><button>Win a prize</button></form>'
 
 
-def test_a_viewer_looks_at_everything_and_changes_nothing(
-    browser: Browser, context: BrowserContext, site: Stage
-) -> None:
-    page = sign_in(context)
+def have_an_order_refused(page: Page, site: Stage) -> None:
     add_source(page)
     add_integration(page)
     site.sandbox.behave({"rules": [{"fail_events": {"share": 1.0}}]})
     site.happen(order("ORD-001"))
     site.sandbox.behave_well()
+
+
+def test_a_viewer_looks_at_everything_and_changes_nothing(
+    browser: Browser, context: BrowserContext, site: Stage
+) -> None:
+    page = sign_in(context)
+    have_an_order_refused(page, site)
     go(page, "Access")
     page.get_by_label("Name").fill("Anna")
     page.get_by_role("button", name="Make token").click()
@@ -257,11 +261,7 @@ def test_loading_a_page_anew_repeats_neither_what_was_done_nor_a_secret(
 
 def test_a_refused_form_is_gone_back_to_with_what_stood_in_it(context: BrowserContext, site: Stage) -> None:
     page = sign_in(context)
-    add_source(page)
-    add_integration(page)
-    site.sandbox.behave({"rules": [{"fail_events": {"share": 1.0}}]})
-    site.happen(order("ORD-001"))
-    site.sandbox.behave_well()
+    have_an_order_refused(page, site)
     page.goto("/failed?reason_class=refused")
     page.get_by_role("button", name="Retry ticked").click()
     expect(page.get_by_role("alert")).to_have_text("Tick at least one delivery first.")

@@ -51,7 +51,7 @@ def _set_paused(ledger: Ledger, shop: Integration, now: float, *, paused: bool) 
         if paused:
             assert accounts.pause(connection, shop.credential_id, "by_hand", "Legal asked.", "a hand", now)
         else:
-            assert accounts.resume(connection, shop.credential_id)
+            assert accounts.resume(connection, shop.credential_id, now=NOW)
 
 
 def _spent(ledger: Ledger) -> list[int]:

@@ -39,7 +39,7 @@ def test_one_command_stops_everything_and_one_lets_it_go_on(shell: Shell) -> Non
     assert shell.good("accounts", "list").count("by command line: Legal asked.") == 2
     assert shell.good("accounts", "pause", "--all") == "Paused 0 ad accounts.\n"
     with shell.ledger.write() as connection:
-        accounts.resume(connection, refused.credential_id)
+        accounts.resume(connection, refused.credential_id, now=NOW)
         accounts.pause(connection, refused.credential_id, "unauthorized", "HTTP 401", "delivery", NOW)
     assert shell.good("accounts", "resume", "--all").startswith("Resumed 1 ad accounts")
     assert "HTTP 401" in shell.good("accounts", "list")

@@ -198,8 +198,8 @@ def test_a_pause_is_the_first_ones_and_a_resume_clears_it(ledger: Ledger) -> Non
         assert not accounts.pause(connection, number, "forbidden", "HTTP 403", "delivery", NOW + 1)
         found = accounts.find(connection, number)
         assert (found.paused_class, found.paused_by, found.paused_at) == ("unauthorized", "delivery", NOW)
-        assert accounts.resume(connection, number)
-        assert not accounts.resume(connection, number)
+        assert accounts.resume(connection, number, now=NOW)
+        assert not accounts.resume(connection, number, now=NOW)
         assert accounts.find(connection, number).paused_class is None
 
 

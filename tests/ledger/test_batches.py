@@ -133,7 +133,7 @@ def test_a_batch_of_a_paused_credential_does_not_start(ledger: Ledger) -> None:
     assert sending.try_to_start() is None
     assert sending.row().attempt == 0
     with ledger.write() as connection:
-        accounts.resume(connection, sending.shop.credential_id)
+        accounts.resume(connection, sending.shop.credential_id, now=NOW)
     sending.start()
 
 

@@ -204,7 +204,7 @@ def test_a_paused_credential_waits(ledger: Ledger) -> None:
     assert groups(ledger) == {}
     assert claim(ledger, group_of(shop)) is None
     with ledger.write() as connection:
-        accounts.resume(connection, shop.credential_id)
+        accounts.resume(connection, shop.credential_id, now=NOW)
     assert [group_of(shop)] == list(groups(ledger))
 
 

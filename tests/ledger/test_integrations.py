@@ -56,7 +56,7 @@ def paused_class(ledger: Ledger, where: Integration) -> str | None:
 def set_paused(ledger: Ledger, where: Integration, paused: str | None) -> None:
     with ledger.write() as connection:
         if paused is None:
-            assert accounts.resume(connection, where.credential_id)
+            assert accounts.resume(connection, where.credential_id, now=NOW)
         else:
             assert accounts.pause(connection, where.credential_id, paused, "Legal asked.", "kim", NOW)
 

@@ -1,5 +1,6 @@
 """When every part of a batch is refused with the same words, the fault is the account's."""
 
+import time
 from typing import Any
 
 import pytest
@@ -112,7 +113,7 @@ def resume(ledger: Ledger) -> None:
     with ledger.write() as connection:
         number = connection.scalar(select(credential.c.id))
         assert number is not None
-        assert accounts.resume(connection, number)
+        assert accounts.resume(connection, number, now=time.time())
 
 
 def send_the_rest(s: Stage, ledger: Ledger) -> None:

@@ -129,7 +129,7 @@ def test_a_refused_token_pauses_the_account_and_costs_no_attempt(
     assert (kept.status, kept.attempts_spent) == (BatchStatus.READY, 0)
     assert s.deliver(batch_id) == "left alone"
     with ledger.write() as connection:
-        accounts.resume(connection, kept.credential_id)
+        accounts.resume(connection, kept.credential_id, now=NOW)
     assert s.deliver(batch_id) == "settled"
     assert stand(ledger) == {"delivered": 4}
 

@@ -83,7 +83,7 @@ def test_it_is_told_once_and_when_it_is_over(ledger: Ledger, caplog: pytest.LogC
     ]
 
     with ledger.write() as connection:
-        accounts.resume(connection, shop.credential_id)
+        accounts.resume(connection, shop.credential_id, now=NOW)
     assert [watch(ledger, NOW + 90 + seconds) for seconds in (30, CALM_SECONDS)] == [[], [Change.RESOLVED]]
     assert firing(ledger) == []
 
@@ -206,7 +206,7 @@ def test_the_webhook_gets_every_change_once_and_in_order(ledger: Ledger) -> None
         assert tell(ledger, receiver.url) == 1
         assert tell(ledger, receiver.url, NOW + 100) == 0
         with ledger.write() as connection:
-            accounts.resume(connection, shop.credential_id)
+            accounts.resume(connection, shop.credential_id, now=NOW)
         watch(ledger, NOW + 150, to_webhook=True)
         assert tell(ledger, receiver.url, NOW + 151) == 1
 
@@ -225,7 +225,7 @@ def test_a_webhook_that_fails_is_told_again_and_later_ones_wait_their_turn(ledge
         watch(ledger, to_webhook=True)
         assert tell(ledger, receiver.url) == 0
         with ledger.write() as connection:
-            accounts.resume(connection, shop.credential_id)
+            accounts.resume(connection, shop.credential_id, now=NOW)
         watch(ledger, NOW + 150, to_webhook=True)
         assert tell(ledger, receiver.url, NOW + 14) == 0
         assert len(receiver.bodies) == 1

@@ -117,6 +117,7 @@ class BulkGatherer:
     def __init__(self, task: BulkTask, consumer: Any, hand_over: Callable[..., None]) -> None:
         self._task, self._consumer, self._hand_over = task, consumer, hand_over
         self._connection = consumer.connection
+        self._unsettled: Unsettled | None = getattr(consumer, "unsettled", None)
         self._requests = TaskMessages(task.name)
         self._callbacks: Any = ()
         self._delivery_info: Any = None
@@ -134,9 +135,11 @@ class BulkGatherer:
     def add(self, ids: list[int], message: Message, must_ack: bool, callbacks: Any) -> None:
         self._callbacks, self._delivery_info = callbacks, message.delivery_info
         if must_ack:
-            # Thousands wait for their bulks, and only their tags are asked for from here on.
-            message.headers = message.properties = _NOTHING
-            message.body = None
+            if self._unsettled:
+                # Thousands wait for their bulks, and RabbitMQ is asked by their tags alone. Of other brokers' some
+                # take what has to go back from here.
+                message.headers = message.properties = _NOTHING
+                message.body = None
             self._messages.append(message)
         self.add_ids(ids)
 
@@ -162,8 +165,7 @@ class BulkGatherer:
         messages, self._messages = self._messages, []
         if not ids:
             return
-        unsettled = getattr(self._consumer, "unsettled", None)
-        bulk = Bulk(messages, self._consumer, unsettled, self._on_settled)
+        bulk = Bulk(messages, self._consumer, self._unsettled, self._on_settled)
         self.open_bulks += 1
         self._hand_over(self._request(ids), None, bulk.ack, bulk.reject, self._callbacks)
 

@@ -136,15 +136,12 @@ def pause(
     return connection.execute(running.values(values)).rowcount == 1
 
 
-def resume(
-    connection: Connection, credential_id: int, *, by_hand: bool = True, now: float | None = None
-) -> bool:
+def resume(connection: Connection, credential_id: int, *, now: float, by_hand: bool = True) -> bool:
     """Send again; tell whether that changed anything. What a hand stopped, only a hand lets go on.
 
     What waits has its whole window before it: a pause may be longer than that, and costs nothing. A hand also
     closes the breaker and ends every wait for a next try: it knows better than a backoff that Pinterest is back.
     """
-    now = time.time() if now is None else now
     hurried = by_hand and _hurry(connection, credential_id, now)
     paused = update(credential).where(credential.c.id == credential_id, credential.c.paused_at.is_not(None))
     if not by_hand:
