@@ -1,6 +1,6 @@
 """Statements that run many times a second find their rows by an index, however much is kept."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,12 +8,13 @@ import pytest
 from sqlalchemy import Connection, delete, event, text
 
 from benchmarks.history import come_to_rest, lay_down
-from tests.conftest import KEY
+from tests.conftest import KEY, postgresql_database
 from tests.ledger.shop import NOW, pend, place
 from worker.ledger import accounts, batches, claims, failures, families, finding, inbox, upkeep, watching
-from worker.ledger.claims import Group
+from worker.ledger.claims import BATCH_MAX_EVENTS, Group
 from worker.ledger.engine import Ledger
 from worker.ledger.failures import Filter
+from worker.ledger.migrate import migrate
 from worker.ledger.schema import metadata
 
 GROUP = Group(1, 1, False, False)
@@ -84,8 +85,11 @@ def explained(ledger: Ledger, how: str) -> Iterator[list[Any]]:
     def explain(_c: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         if statement.startswith(("SELECT", "UPDATE", "DELETE")):
             other = cursor.connection.cursor()
+            # To analyze is to do it as well.
+            other.execute("SAVEPOINT explained")
             other.execute(f"{how} {statement}", parameters)
             plans.extend(other.fetchall())
+            other.execute("ROLLBACK TO SAVEPOINT explained")
 
     event.listen(ledger.write_engine, "before_cursor_execute", explain)
     yield plans
@@ -133,6 +137,91 @@ def test_postgresql_reads_no_large_table_from_end_to_end_either(large_postgresql
     nodes = [node for (plan,) in plans for node in _nodes(plan[0]["Plan"])]
     assert nodes
     assert [node for node in nodes if node.get("Relation Name") in LARGE and _reads_all(node)] == []
+
+
+# An outage, and what its end leaves behind.
+WAITING_EVENTS = """
+INSERT INTO delivery (integration_id, ad_account, test, offline, event_id, event_name, source_name, event_time,
+    accepted_at, size_bytes, state)
+SELECT integration_id, ad_account, test, offline, event_id || '+', event_name, source_name, event_time,
+    accepted_at + 1e7, 1000, 0 FROM delivery WHERE state = 0 LIMIT :count
+"""
+WAITING_BATCHES = """
+INSERT INTO batch (ad_account, credential_id, test, offline, events, status, attempt, attempts_spent,
+    unreadable_answers, not_before, hinted_at, created_at)
+SELECT 1000 + i % 100, 1000 + i % 100, false, false, 1, 0, 0, 0, 0, 0, 0, 0 FROM generate_series(1, :count) s(i)
+"""
+OUTAGE = (WAITING_EVENTS, WAITING_BATCHES)
+ITS_END = (
+    "UPDATE delivery SET batch_id = 1 + id % 20 WHERE state = 0 AND batch_id IS NULL",
+    "UPDATE batch SET status = 2 WHERE status = 0",
+)
+UNCOUNTED = (
+    "DELETE FROM pg_statistic WHERE starelid IN ('delivery'::regclass, 'batch'::regclass)",
+    "UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relnamespace = 'public'::regnamespace",
+)
+# What happens before PostgreSQL counts what the tables hold, if it does, and what happens after that.
+COUNTED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "before the outage": ((), OUTAGE),
+    "in the middle of it": (OUTAGE, ()),
+    "and it has ended since": (OUTAGE, ITS_END),
+    "never, in an outage": ((), (*OUTAGE, *UNCOUNTED)),
+    "never, in a quiet time": ((), UNCOUNTED),
+}
+# A batch's worth from either end of the line; with nothing else to go by, a full group is looked at once more.
+FEW = 3 * BATCH_MAX_EVENTS
+ON_THE_WAY = ("groups that wait", "a full group", "a group's last batch", "claim", "start", "members")
+
+
+@pytest.fixture(scope="module", params=COUNTED)
+def stale_postgresql(request: pytest.FixtureRequest) -> Iterator[Ledger]:
+    """Lend a ledger whose planner knows what stood there at another time: it counts after a tenth has changed."""
+    before, after = COUNTED[request.param]
+    with postgresql_database() as url:
+        ledger = Ledger(url, (KEY,))
+        migrate(ledger)
+        ledger.vault.prepare()
+        lay_down(ledger, place(ledger), HISTORY)
+        with ledger.write() as connection:
+            for table in ("delivery", "batch"):
+                connection.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = false)"))
+        _run(ledger, before)
+        come_to_rest(ledger)
+        _run(ledger, after)
+        yield ledger
+        ledger.dispose()
+
+
+def _run(ledger: Ledger, statements: Sequence[str]) -> None:
+    with ledger.write() as connection:
+        for statement in statements:
+            connection.execute(text(statement), {"count": HISTORY} if ":count" in statement else {})
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("name", ON_THE_WAY)
+def test_however_old_its_statistics_are_postgresql_looks_at_few_rows(
+    stale_postgresql: Ledger, name: str
+) -> None:
+    """By those of a quiet time it looked for the rows of each batch among all that waited."""
+    with (
+        explained(stale_postgresql, "EXPLAIN (ANALYZE, FORMAT JSON)") as plans,
+        stale_postgresql.write() as connection,
+    ):
+        STATEMENTS[name](connection)
+        connection.rollback()
+    nodes = [node for (plan,) in plans for node in _nodes(plan[0]["Plan"])]
+    looked_at = {(node["Node Type"], node.get("Index Name")): _rows_of(node) for node in nodes}
+    assert looked_at
+    assert {where: rows for where, rows in looked_at.items() if rows > FEW} == {}
+
+
+def _rows_of(node: dict[str, Any]) -> int:
+    kept, *dropped = (
+        node.get(rows, 0)
+        for rows in ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
+    )
+    return int((kept + sum(dropped)) * node["Actual Loops"])
 
 
 def _reads_all(node: dict[str, Any]) -> bool:

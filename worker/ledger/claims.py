@@ -7,9 +7,20 @@ from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_, select, update
 
+from worker.ledger import inbox
 from worker.ledger.pending import KINDS, first_pending, is_pending_of
 from worker.ledger.rows import among, chunks
-from worker.ledger.schema import IS_LIVE, IS_PENDING, BatchStatus, batch, credential, delivery, integration
+from worker.ledger.schema import (
+    IS_LIVE,
+    PENDING_ORDER,
+    BatchStatus,
+    State,
+    batch,
+    credential,
+    delivery,
+    integration,
+    unindexed,
+)
 
 BATCH_MAX_EVENTS = 1_000
 # Pinterest looks at the first 20 events of a test request only.
@@ -62,23 +73,18 @@ def groups(connection: Connection, now: float) -> list[tuple[Group, float]]:
     return list(found.items())
 
 
-def oldest(connection: Connection, group: Group) -> float | None:
-    """Return when the oldest pending event of a group was accepted."""
-    found = []
-    for number in _integrations_of(connection, group):
-        wanted = select(delivery.c.accepted_at).where(_is_pending_of(number, group))
-        first = connection.scalar(wanted.order_by(delivery.c.id).limit(1))
-        if first is not None:
-            found.append(float(first))
-    return min(found, default=None)
+def is_due(connection: Connection, group: Group, oldest: float, interval_seconds: float, now: float) -> bool:
+    """Tell whether a group has a whole batch, or has waited long enough, its oldest event accepted at ``oldest``."""
+    return _has_waited(connection, group, oldest, interval_seconds, now) or is_full(connection, group)
 
 
 def is_full(connection: Connection, group: Group) -> bool:
     """Tell whether a group has a whole batch of pending events."""
     missing = group.max_events
     for number in _integrations_of(connection, group):
-        wanted = select(delivery.c.id).where(_is_pending_of(number, group)).limit(missing).subquery()
-        missing -= connection.scalar(select(func.count()).select_from(wanted)) or 0
+        wanted = select(delivery.c.id).where(_is_pending_of(number, group)).order_by(PENDING_ORDER)
+        some = wanted.limit(missing).subquery()
+        missing -= connection.scalar(select(func.count()).select_from(some)) or 0
         if missing <= 0:
             return True
     return False
@@ -100,28 +106,28 @@ def was_claimed_between(connection: Connection, group: Group, after: float, unti
     return connection.execute(wanted.limit(1)).first() is not None
 
 
-def claim(connection: Connection, group: Group, window: int, now: float) -> int | None:
-    """Make one batch of a group's oldest pending events; return its id.
+def claim(
+    connection: Connection, group: Group, window: int, now: float, interval_seconds: float = 0.0
+) -> int | None:
+    """Make one batch of a group's oldest pending events, if they fill it or have waited; return its id.
 
     Where there is a backlog, every other place goes to the newest events: an hour's backlog would else make
     everything behind it an hour late, and what is over an hour old loses its deduplication.
 
-    None means that there is nothing to claim, that ``window`` batches of the credential are under way, or
-    that another batcher is at this credential.
+    None means that nothing is due, that ``window`` batches of the credential are under way, or that another
+    batcher is at this credential.
     """
     if not _lock(connection, group) or not _has_room(connection, group.credential_id, window, now):
         return None
-    ids = _next_ids(connection, group, now)
+    ids = _next_ids(connection, group, interval_seconds, now)
     if not ids:
         return None
     batch_id = insert_batch(connection, group, len(ids), now)
     claimed = 0
     for some in chunks(ids):
         # A hand may have discarded some of them since they were read.
-        pending = update(delivery).where(
-            among(connection, delivery.c.id, some),
-            IS_PENDING,
-        )
+        still_pending = (unindexed(delivery.c.state) == State.OPEN.value, delivery.c.batch_id.is_(None))
+        pending = update(delivery).where(among(connection, delivery.c.id, some), *still_pending)
         claimed += connection.execute(pending.values(batch_id=batch_id)).rowcount
     if claimed != len(ids):
         connection.execute(update(batch).where(batch.c.id == batch_id).values(events=claimed))
@@ -208,12 +214,33 @@ def _has_room(connection: Connection, credential_id: int, window: int, now: floa
     return bool(under_way < window and live < _MOST_WINDOWS * window)
 
 
-def _next_ids(connection: Connection, group: Group, now: float) -> list[int]:
+def _has_waited(
+    connection: Connection, group: Group, oldest: float, interval_seconds: float, now: float
+) -> bool:
+    """Tell whether the oldest event of a group has waited an interval, without a batch of the group in that time.
+
+    Behind a backlog everything that arrives is old already: without the second half each look would take the few
+    events that came since the one before. It makes an event wait two intervals at the most.
+    """
+    earliest, latest = now - interval_seconds, now + inbox.CLOCK_STEP_SECONDS
+    # What was accepted in the future was accepted before the clock stepped back.
+    is_old = not earliest < oldest <= latest
+    return is_old and not was_claimed_between(connection, group, earliest, latest)
+
+
+def _next_ids(connection: Connection, group: Group, interval_seconds: float, now: float) -> list[int]:
+    """Return what the next batch is made of; nothing while it would not be full and may wait for more."""
     numbers = _integrations_of(connection, group)
     oldest = _rows(connection, group, numbers, newest_first=False)
+    if not oldest:
+        return []
+    ids, first = _fitting(oldest), oldest[0].accepted_at
     # Fewer than a batch holds are all there are.
-    if len(oldest) < group.max_events or oldest[0].accepted_at > now - BACKLOG_SECONDS:
-        return _fitting(oldest)
+    if len(oldest) < group.max_events:
+        is_due = len(ids) < len(oldest) or _has_waited(connection, group, first, interval_seconds, now)
+        return ids if is_due else []
+    if first > now - BACKLOG_SECONDS:
+        return ids
     newest = _rows(connection, group, numbers, newest_first=True)
     # PostgreSQL lets others write between the two looks: they need not be of the same length.
     shared = chain.from_iterable(zip(oldest, newest, strict=False))
@@ -222,7 +249,7 @@ def _next_ids(connection: Connection, group: Group, now: float) -> list[int]:
 
 def _rows(connection: Connection, group: Group, numbers: Iterable[int], *, newest_first: bool) -> list[Any]:
     """Return a batch's worth of pending events from one end of the line."""
-    order = delivery.c.id.desc() if newest_first else delivery.c.id
+    order = PENDING_ORDER.desc() if newest_first else PENDING_ORDER
     rows: list[Any] = []
     for number in numbers:
         wanted = select(delivery.c.id, delivery.c.size_bytes, delivery.c.accepted_at)

@@ -17,7 +17,9 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    TextClause,
     UniqueConstraint,
+    literal_column,
     text,
 )
 
@@ -59,9 +61,18 @@ class BatchStatus(IntEnum):
 
 
 def _partial_index(
-    name: str, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False
+    name: str, *columns: Column[Any] | TextClause, where: ColumnElement[bool], unique: bool = False
 ) -> None:
     Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+def unindexed(column: Column[int]) -> ColumnElement[int]:
+    """Return a column in words that no index has, for statements that find their rows by something else.
+
+    Where it would fit the condition of a partial index, PostgreSQL would else, going by what it counted before an
+    outage, look for one row among all that wait.
+    """
+    return column + 0
 
 
 # Every time is in Unix seconds, with a fraction where it is a DOUBLE.
@@ -245,6 +256,9 @@ delivery = Table(
 )
 _is_open = delivery.c.state == State.OPEN.value
 IS_PENDING = _is_open & delivery.c.batch_id.is_(None)
+# The order of coming, in words that only the index of what waits has. By the plain id PostgreSQL would go through
+# the whole history, since it takes what waits to be spread over it, where all of it stands at the end.
+PENDING_ORDER: ColumnElement[int] = literal_column("delivery.id + 0", BigInteger)
 _is_failed = delivery.c.state == State.FAILED.value
 # Promise: at most one copy of an event is pending or sent. What failed or was filtered holds no key.
 # The event id comes first, for the same index to find an event: each one more has a random place for every
@@ -264,6 +278,7 @@ _partial_index(
     delivery.c.integration_id,
     delivery.c.test,
     delivery.c.offline,
+    text("(id + 0)"),
     delivery.c.id,
     where=IS_PENDING,
 )

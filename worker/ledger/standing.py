@@ -19,6 +19,7 @@ from worker.ledger.schema import (
     delivery,
     inbox,
     integration,
+    unindexed,
 )
 
 _PAUSED, _BREAKER = "paused", "breaker"
@@ -68,7 +69,7 @@ def in_flight_by_integration(connection: Connection) -> dict[int, int]:
     live = select(batch.c.id).where(IS_LIVE)
     counted = (
         select(delivery.c.integration_id, func.count().label("n"))
-        .where(delivery.c.batch_id.in_(live), delivery.c.state == State.OPEN.value)
+        .where(delivery.c.batch_id.in_(live), unindexed(delivery.c.state) == State.OPEN.value)
         .group_by(delivery.c.integration_id)
     )
     return {row.integration_id: row.n for row in connection.execute(counted)}

@@ -7,7 +7,18 @@ from sqlalchemy import Connection, extract, func, select
 
 from worker.ledger import tallies
 from worker.ledger.pending import KINDS, first_pending
-from worker.ledger.schema import IS_LIVE, State, ad_account, batch, delivery, inbox, integration, tally
+from worker.ledger.rows import chunks
+from worker.ledger.schema import (
+    IS_LIVE,
+    State,
+    ad_account,
+    batch,
+    delivery,
+    inbox,
+    integration,
+    tally,
+    unindexed,
+)
 from worker.ledger.tallies import SECONDS_AN_HOUR
 
 MOST_PARKED = 10_000
@@ -56,14 +67,16 @@ def oldest_events(connection: Connection) -> dict[str, float]:
         for account, event_time in connection.execute(first):
             if event_time is not None:
                 found[account].append(float(event_time))
-    oldest = select(func.min(batch.c.id)).where(IS_LIVE).group_by(batch.c.ad_account)
-    in_flight = (
-        select(delivery.c.ad_account, func.min(delivery.c.event_time))
-        .where(delivery.c.batch_id.in_(oldest), delivery.c.state == State.OPEN.value)
-        .group_by(delivery.c.ad_account)
-    )
-    for row in connection.execute(in_flight):
-        found[row[0]].append(float(row[1]))
+    # In two steps: in one, PostgreSQL may go through the deliveries of all batches.
+    wanted = select(func.min(batch.c.id)).where(IS_LIVE).group_by(batch.c.ad_account)
+    for some in chunks(connection.scalars(wanted).all()):
+        in_flight = (
+            select(delivery.c.ad_account, func.min(delivery.c.event_time))
+            .where(delivery.c.batch_id.in_(some), unindexed(delivery.c.state) == State.OPEN.value)
+            .group_by(delivery.c.ad_account)
+        )
+        for row in connection.execute(in_flight):
+            found[row[0]].append(float(row[1]))
     names = {row.id: row.ad_account_id for row in connection.execute(select(ad_account))}
     return {names[account]: min(times) for account, times in found.items()}
 

@@ -1,16 +1,20 @@
 """Group pending events into batches."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from worker.ledger import claims, inbox
+from worker.ledger import claims
 from worker.ledger.claims import Group
 from worker.ledger.engine import Ledger
 
 # Batches of one credential that may be ready or sending at once: enough for 100 requests/s at 200 ms answers,
 # together with as many that wait for the next tick to replace them.
 WINDOW_BATCHES = 48
+
+# Others who write wait meanwhile: so long, small batches are claimed together. A full one takes that long alone.
+TRANSACTION_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,45 +29,39 @@ class Pace:
 def group_pending(
     ledger: Ledger, pace: Pace, now: Callable[[], float], hint: Callable[[Sequence[int]], None]
 ) -> list[int]:
-    """Claim what is full or has waited long enough; each batch is hinted at once it is committed.
+    """Claim what is full or has waited long enough; batches are hinted at once they are committed.
 
     A tick that runs twice, or beside another one, finds the events claimed and does nothing.
     """
+    # What need not be claimed is found without keeping others from writing.
     with ledger.read() as connection:
-        waiting = deque(claims.groups(connection, now()))
+        began = now()
+        waiting = deque(
+            group
+            for group, oldest in claims.groups(connection, began)
+            if claims.is_due(connection, group, oldest, pace.interval_seconds, began)
+        )
     made: list[int] = []
-    # In turn, a batch each: a group with a backlog is not served to its end while the others wait.
     while waiting and len(made) < pace.most_batches:
-        group, oldest = waiting.popleft()
-        if not _may_claim(ledger, group, oldest, pace, now()):
-            continue
-        with ledger.write() as connection:
-            batch_id = claims.claim(connection, group, pace.window, now())
-        if batch_id is None:
-            continue
-        hint([batch_id])
-        made.append(batch_id)
-        following = _oldest_of(ledger, group)
-        if following is not None:
-            waiting.append((group, following))
+        some = _claim_some(ledger, waiting, pace, now, pace.most_batches - len(made))
+        if some:
+            hint(some)
+        made += some
     return made
 
 
-def _may_claim(ledger: Ledger, group: Group, oldest: float, pace: Pace, now: float) -> bool:
-    """Tell whether a group is full, or old without a batch in the last interval.
-
-    Behind a backlog everything that arrives is old already: without the second half each tick would take the few
-    events that came since the one before. It makes an event wait two intervals at the most.
-    """
-    earliest, latest = now - pace.interval_seconds, now + inbox.CLOCK_STEP_SECONDS
-    with ledger.read() as connection:
-        # What was accepted in the future was accepted before the clock stepped back.
-        is_old = not earliest < oldest <= latest
-        if is_old and not claims.was_claimed_between(connection, group, earliest, latest):
-            return True
-        return claims.is_full(connection, group)
-
-
-def _oldest_of(ledger: Ledger, group: Group) -> float | None:
-    with ledger.read() as connection:
-        return claims.oldest(connection, group)
+def _claim_some(
+    ledger: Ledger, waiting: deque[Group], pace: Pace, now: Callable[[], float], most: int
+) -> list[int]:
+    """Claim a batch, and more within the same transaction while that is a short one."""
+    made: list[int] = []
+    began = time.monotonic()
+    with ledger.write() as connection:
+        while waiting and len(made) < most and time.monotonic() - began < TRANSACTION_SECONDS:
+            # In turn, a batch each: a group with a backlog is not served to its end while the others wait.
+            group = waiting.popleft()
+            batch_id = claims.claim(connection, group, pace.window, now(), pace.interval_seconds)
+            if batch_id is not None:
+                made.append(batch_id)
+                waiting.append(group)
+    return made
