@@ -280,6 +280,26 @@ def test_every_queue_is_declared_on_rabbitmq(rabbitmq: Broker) -> None:
     connection.close()
 
 
+def test_threads_that_all_tell_of_their_tasks_do_not_stop_a_worker(rabbitmq: Broker, tmp_path: Path) -> None:
+    """With Celery's own consumer all of them wait for one that waits for ever, after a thousand tasks or two."""
+    publish_many(rabbitmq.app(), "sample.slow", [(0.0,)] * 6_000, rabbitmq.queue)
+    with running(Worker(rabbitmq, tmp_path, "-P", "threads", "-c", "32", "--task-events")) as worker:
+        all_ran = wait_until(lambda: len(worker.notes()) == 12_000, 60, every=0.2)
+        if not all_ran:
+            # It would not stop either.
+            worker.kill()
+        assert all_ran, worker.log()
+
+
+def test_what_tells_of_tasks_waits_for_no_confirmation(rabbitmq: Broker) -> None:
+    with (
+        a_consumer(rabbitmq.app()).connection_for_write() as telling,
+        rabbitmq.app().connection_for_write() as other,
+    ):
+        waits = [connection.connection.confirm_publish for connection in (telling, other)]
+    assert waits == [False, True]
+
+
 def test_refused_messages_reach_the_signals(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
     heard: list[tuple[str, Any]] = []
     unknown = signals.task_unknown.connect(lambda name, **_: heard.append(("unknown", name)), weak=False)

@@ -10,8 +10,10 @@ import kombu
 import pytest
 from amqp.method_framing import frame_writer
 from celery.app.task import Task
+from celery.events import EventDispatcher
 from celery.worker import loops, strategy
 from celery.worker.consumer import Consumer
+from celery.worker.consumer.events import Events
 from celery.worker.consumer.tasks import Tasks
 from celery.worker.request import Request
 from celery.worker.worker import WorkController
@@ -33,6 +35,8 @@ DIGESTS: dict[Any, str] = {
     Consumer.on_unknown_task: "35e6cbe56494",
     Consumer.on_invalid_task: "9893e7a4eee3",
     Consumer.on_decode_error: "e3538c586a7f",
+    Consumer.connection_for_write: "9ccbf829bfb0",
+    Consumer.register_with_event_loop: "aacc1dedab42",
     Channel._brpop_read: "c42518699709",
     Transport._deliver: "799e242f3ec5",
     Channel._connparams: "e9a4295085a8",
@@ -43,6 +47,9 @@ DIGESTS: dict[Any, str] = {
     Consumer._limit_move_to_pool: "accd812f0913",
     Consumer.on_close: "e96d425dce0a",
     TokenBucket: "882534d0b77f",
+    Events.start: "5dafa048a5f8",
+    EventDispatcher.send: "eb70b87b4c68",
+    EventDispatcher.flush: "4e9a6b4ec6a9",
     Tasks.start: "e0165bf1d620",
     WorkController.stop: "1521a8eb8dd7",
     WorkController.signal_consumer_close: "52e20ff1adf2",
@@ -57,6 +64,7 @@ DIGESTS: dict[Any, str] = {
     Message: "89d6f34017b6",
     frame_writer: "aeb6ed1af363",
     amqp.Channel._basic_publish: "435fd18a6c88",
+    amqp.Channel.basic_publish_confirm: "4140656833f6",
 }
 
 

@@ -109,6 +109,27 @@ class SteadyConsumer(Consumer):
                 queue(connection.default_channel).declare()
         return connection
 
+    def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Connection:
+        """Connect what tells Flower of each task, and wait for no confirmation of what it says.
+
+        A thread that waits for one reads from the connection while the event loop does so as well. Whoever gets
+        the answer, the other one may wait for it for ever, and with it every thread that has something to say.
+        """
+        connection = self.app.connection_for_write(url=url, heartbeat=heartbeat)
+        options = connection.transport_options or {}
+        connection.transport_options = {k: v for k, v in options.items() if k != "confirm_publish"}
+        return self.ensure_connected(connection)
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Leave the connection of the events to whoever sends some, which is a thread at a time.
+
+        Celery lets its event loop read from it as well, for RabbitMQ's heartbeats. Sending reads them too, and a
+        worker tells every two seconds that it is alive.
+        """
+        super().register_with_event_loop(hub)
+        if self.conninfo.transport.driver_type == "amqp" and self.event_dispatcher:
+            hub.remove_reader(self.event_dispatcher.connection.connection.sock)
+
     def bucket_for_task(self, type: Any) -> SteadyBucket | None:  # noqa: A002 - Celery's name
         per_second = rate(getattr(type, "rate_limit", None) or "")
         if not per_second:
