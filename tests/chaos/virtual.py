@@ -18,7 +18,7 @@ from worker.stages.delivery import deliver, put_off
 from worker.stages.sending import PostponedError, Sender
 from worker.stages.sweeping import Hints, sweep
 
-SLOTS = 48
+SLOTS = 56
 TICK_SECONDS, SWEEP_SECONDS = 0.25, 2.0
 
 

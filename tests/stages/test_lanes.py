@@ -33,7 +33,7 @@ def test_a_lane_is_narrow_until_answers_come_promptly() -> None:
 def test_a_lane_grows_to_a_bound_and_narrows_at_once_when_answers_are_slow() -> None:
     lanes = Lanes()
     grow(lanes, 1)
-    assert sum(lanes.enter(1, number) for number in range(30)) == WIDEST
+    assert sum(lanes.enter(1, number) for number in range(40)) == WIDEST
     assert lanes.leave(1, SLOW_SECONDS + 0.1) == []
     for _ in range(WIDEST - 2):
         assert lanes.leave(1, SLOW_SECONDS + 0.1) == []
@@ -45,8 +45,8 @@ def test_lanes_share_what_they_have_beyond_their_own_places() -> None:
     lanes = Lanes()
     for credential_id in (1, 2):
         grow(lanes, credential_id)
-    assert sum(lanes.enter(1, number) for number in range(30)) == OWN_PLACES + SHARED_PLACES == WIDEST
-    assert sum(lanes.enter(2, number) for number in range(100, 130)) == OWN_PLACES
+    assert sum(lanes.enter(1, number) for number in range(40)) == OWN_PLACES + SHARED_PLACES == WIDEST
+    assert sum(lanes.enter(2, number) for number in range(100, 140)) == OWN_PLACES
     # The second one's turn comes as the first one needs fewer.
     assert lanes.leave(1, 0.1) == [WIDEST]
     assert lanes.leave(2, 0.1) == [100 + OWN_PLACES, 101 + OWN_PLACES]

@@ -104,7 +104,7 @@ class Ledger:
         self._writer.dispose()
 
     def _server_engine(self) -> Engine:
-        # A pool as large as a delivery process has threads; pre-ping finds out that the server restarted.
+        # Few of the threads of a delivery process are here at once; pre-ping finds out that the server restarted.
         engine = create_engine(
             self.url,
             pool_size=10,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 # A new credential has shown nothing yet; each prompt answer makes its lane wider. The widest holds 100 requests/s
 # at answers after 200 ms.
-FIRST_WIDTH, WIDEST = 2, 24
+FIRST_WIDTH, WIDEST = 2, 32
 # So many places each lane may have for itself; for those beyond it all lanes of a process share a few.
-OWN_PLACES, SHARED_PLACES = 8, 16
+OWN_PLACES, SHARED_PLACES = 8, 24
 # A slot that is held for longer than this is missed by the others.
 SLOW_SECONDS = 5.0
 # So many slots may wait for their ad account's rate at once.
@@ -31,7 +31,7 @@ class Lanes:
 
     An account that gets no answers holds each slot until the deadline: with all its batches sent at once, two
     such accounts stop everybody else for half a minute. So a lane is narrow until answers come promptly, and
-    only a few may be wide at once: two that fall silent hold 32 of the usual 48 slots. What waits here are only
+    only a few may be wide at once: two that fall silent hold 40 of the usual 56 slots. What waits here are only
     numbers: the ledger has the batches, and the sweeper names again what gets lost.
     """
 
