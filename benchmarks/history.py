@@ -129,11 +129,11 @@ SELECT :integration, :account, false, false, %(name)s, 'page_visit', 'Page Viewe
     CAST(:began AS integer), :began + i / {EVENTS_A_BATCH}, %(payload)s, {PAYLOAD_BYTES}, :open,
     1 + i / {EVENTS_A_BATCH}, CASE WHEN i %% 10 = 0 THEN %(key)s END, %(key)s, %(key)s FROM series
 """  # noqa: S608
-# As many rows as stand there once they are folded: a few kinds an hour, for a month at most.
+# As many rows as stand there once they are folded: a few kinds an hour, for the month before at most.
 _TALLIES = """
 %(numbers)s, kinds(k) AS (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11))
 INSERT INTO tally (hour, source_id, integration_id, event_name, outcome, n)
-SELECT CAST(:began / 3600 AS integer) + i, 'src_bench', :integration, 'name ' || k, 'delivered', 1000
+SELECT CAST(:began / 3600 AS integer) - i, 'src_bench', :integration, 'name ' || k, 'delivered', 1000
 FROM series, kinds
 """
 
