@@ -138,7 +138,7 @@ class Operations:
     def discard_pending(self) -> None:
         if self.dice.random() < 0.2:
             with self.ledger.write() as connection:
-                failures.discard_pending(connection, self.places[0].number, "kim", self.now)
+                failures.discard_pending(connection, self.places[0].number, "kim", self.now, 100)
 
     def erase(self) -> None:
         with self.ledger.write() as connection:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from tests.ledger.shop import NOW, RATE, TOKEN, new, place, stand, write
+from tests.ledger.shop import NOW, RATE, TOKEN, new, pend, place, stand, write
 from worker.ledger import audit, deliveries, failures, integrations
 from worker.ledger.engine import Ledger
 from worker.ledger.failures import Failure, Filter, Retried
@@ -248,6 +248,19 @@ def test_what_an_integration_has_pending_is_discarded_with_it(ledger: Ledger, sh
     fail(ledger, shop, "e3")
     with ledger.write() as connection:
         assert integrations.waiting(connection, shop.number)
-        assert failures.discard_pending(connection, shop.number, "kim", NOW) == 2
+        assert failures.discard_pending(connection, shop.number, "kim", NOW, 10) == 2
         assert not integrations.waiting(connection, shop.number)
     assert stand(ledger) == {"discarded": 2, "failed": 1}
+
+
+def test_what_an_integration_has_pending_is_discarded_in_steps_of_all_kinds(ledger: Ledger) -> None:
+    shop, other = place(ledger), place(ledger, "src_other", ad_account_id="222")
+    for number, (test, offline) in enumerate([(False, False), (True, False), (False, True)]):
+        pend(ledger, shop, 2, prefix=f"k{number}", test=test, offline=offline)
+    pend(ledger, other, 1, prefix="o")
+    done = []
+    while not done or done[-1]:
+        with ledger.write() as connection:
+            done.append(failures.discard_pending(connection, shop.number, "kim", NOW, 4))
+    assert done == [4, 2, 0]
+    assert stand(ledger) == {"discarded": 6, "pending": 1}

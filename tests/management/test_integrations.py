@@ -49,7 +49,7 @@ def made(api: Api, source: dict[str, Any]) -> dict[str, Any]:
     return integration
 
 
-def waits(ledger: Ledger, integration_id: str) -> None:
+def waits(ledger: Ledger, integration_id: str, event_id: str = "event") -> None:
     """Let an event wait for the integration."""
     with ledger.write() as connection:
         found = integrations.find(connection, integration_id)
@@ -60,7 +60,7 @@ def waits(ledger: Ledger, integration_id: str) -> None:
             ad_account=found.ad_account,
             test=False,
             offline=False,
-            event_id="event",
+            event_id=event_id,
             event_name="checkout",
             source_name="Order Completed",
             event_time=1_706_540_000,
@@ -377,3 +377,16 @@ def test_an_integration_with_waiting_events_goes_only_by_force(
     assert api.call("DELETE", f"{path}?force=true").status_code == 204
     told = [entry["action"] for entry in api.get("/v1/admin/audit")["data"][:2]]
     assert told == ["integration.delete", "pending.discard"]
+
+
+def test_many_waiting_events_go_in_several_transactions(
+    api: Api, made: dict[str, Any], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one they would keep the collector from writing for as long as it takes."""
+    for number in range(5):
+        waits(ledger, made["id"], f"event{number}")
+    monkeypatch.setattr("worker.management.integrations.DISCARDED_AT_ONCE", 2)
+    assert api.call("DELETE", f"{PATH}/{made['id']}?force=true").status_code == 204
+    told = api.get("/v1/admin/audit")["data"][:4]
+    assert [entry["action"] for entry in told] == ["integration.delete"] + ["pending.discard"] * 3
+    assert [entry["object"] for entry in told[1:]] == [f"{n} deliveries" for n in (1, 2, 2)]

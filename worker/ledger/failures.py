@@ -9,7 +9,16 @@ from sqlalchemy import Connection, and_, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from worker.ledger import audit, tallies
-from worker.ledger.schema import IS_PENDING, State, ad_account, attempt, delivery, integration
+from worker.ledger.schema import (
+    IS_PENDING,
+    PENDING_ORDER,
+    State,
+    ad_account,
+    attempt,
+    delivery,
+    integration,
+    unindexed,
+)
 
 # Pinterest refuses what is older; see "Dedup" in the contract.
 STALE_AFTER_SECONDS = 7 * 86_400
@@ -179,12 +188,15 @@ def discard(connection: Connection, ids: Sequence[int], reason: str, now: float,
     return len(moved)
 
 
-def discard_pending(connection: Connection, integration_number: int, actor: str, now: float) -> int:
-    """Give up what an integration still has to batch; return how many deliveries."""
-    pending = update(delivery).where(
-        delivery.c.integration_id == integration_number,
-        IS_PENDING,
-    )
+def discard_pending(
+    connection: Connection, integration_number: int, actor: str, now: float, most: int
+) -> int:
+    """Give up so many of what an integration still has to batch; return how many deliveries."""
+    waiting = select(delivery.c.id).where(delivery.c.integration_id == integration_number, IS_PENDING)
+    # In the order of their index, which nothing but them is read in.
+    some = waiting.order_by(delivery.c.test, delivery.c.offline, PENDING_ORDER).limit(most)
+    still_pending = (unindexed(delivery.c.state) == State.OPEN.value, delivery.c.batch_id.is_(None))
+    pending = update(delivery).where(delivery.c.id.in_(some), *still_pending)
     moved = _discard(connection, pending, "The integration was deleted.", now)
     _count(connection, moved, (tallies.DISCARDED,), now)
     if moved:

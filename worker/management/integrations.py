@@ -33,6 +33,8 @@ INTEGRATION_ID = "int_[a-z0-9]{1,64}"
 
 # Kept elsewhere in the ledger: the token with the credential, the rate with the ad account.
 _KEPT_ELSEWHERE = ("access_token", "rate_limit_rps", "rate_limit_burst")
+# A good deal less than a second of the write lock.
+DISCARDED_AT_ONCE = 5_000
 _DEFAULTS = {"field_mapping": "signal", "test_mode": False}
 
 blueprint = Blueprint(
@@ -146,6 +148,9 @@ def delete(query: dict[str, Any], integration_id: str) -> None:
 
 def remove(integration_id: str, *, discard_waiting: bool) -> None:
     """Delete an integration, and discard what waits for it if told to."""
+    # A million in one transaction would keep everybody else from writing, the collector first of all.
+    while discard_waiting and _discard_some(integration_id):
+        pass
     with context.changing() as change:
         current = _found(change.connection, integration_id, locked=True)
         if store.waiting(change.connection, current.number):
@@ -153,10 +158,26 @@ def remove(integration_id: str, *, discard_waiting: bool) -> None:
                 raise ApiError(
                     409, f"{integration_id} still has events to deliver: ?force=true discards them."
                 )
-            failures.discard_pending(change.connection, current.number, change.actor, change.now)
+            # What came since; the lock keeps out any more.
+            while _discard_step(change, current):
+                pass
         before = _show(current, _known_rate(change.connection, current.ad_account_id))
         store.remove(change.connection, current.number)
         _tell(change, "delete", integration_id, changes.between(before, {}))
+
+
+def _discard_some(integration_id: str) -> bool:
+    """Discard one step of what waits for an integration; return whether there may be more."""
+    with context.changing() as change:
+        current = _found(change.connection, integration_id, locked=True)
+        return _discard_step(change, current)
+
+
+def _discard_step(change: Change, current: Integration) -> bool:
+    done = failures.discard_pending(
+        change.connection, current.number, change.actor, change.now, DISCARDED_AT_ONCE
+    )
+    return done == DISCARDED_AT_ONCE
 
 
 def _apply(
