@@ -104,6 +104,18 @@ def test_a_tick_makes_a_bounded_number_of_batches(ledger: Ledger) -> None:
     assert tick(ledger, NOW + 2, Pace(1.0, most_batches=3)) == [20, 20, 20]
 
 
+@pytest.mark.parametrize(("seconds", "expected"), [(60.0, [[20, 20, 20]]), (0.0, [[20], [20], [20]])])
+def test_small_batches_are_claimed_and_hinted_at_together_while_that_is_quick(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, seconds: float, expected: list[list[int]]
+) -> None:
+    """Others wait for a transaction; who sends waits for its end, and for its one hint."""
+    monkeypatch.setattr("worker.stages.batching.TRANSACTION_SECONDS", seconds)
+    pend(ledger, place(ledger), 70, test=True, payload=b"x")
+    hinted: list[list[int]] = []
+    group_pending(ledger, PACE, lambda: NOW, lambda ids: hinted.append(list(ids)))
+    assert [[events(ledger, batch_id) for batch_id in ids] for ids in hinted] == expected
+
+
 def test_a_hint_that_fails_costs_no_event(ledger: Ledger) -> None:
     pend(ledger, place(ledger), 5)
 

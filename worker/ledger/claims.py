@@ -107,9 +107,11 @@ def was_claimed_between(connection: Connection, group: Group, after: float, unti
 
 
 def claim(
-    connection: Connection, group: Group, window: int, now: float, interval_seconds: float = 0.0
+    connection: Connection, group: Group, window: int, now: float, interval_seconds: float | None = None
 ) -> int | None:
-    """Make one batch of a group's oldest pending events, if they fill it or have waited; return its id.
+    """Make one batch of a group's oldest pending events; return its id.
+
+    With an interval they have to fill a batch, or to have waited so long.
 
     Where there is a backlog, every other place goes to the newest events: an hour's backlog would else make
     everything behind it an hour late, and what is over an hour old loses its deduplication.
@@ -228,7 +230,7 @@ def _has_waited(
     return is_old and not was_claimed_between(connection, group, earliest, latest)
 
 
-def _next_ids(connection: Connection, group: Group, interval_seconds: float, now: float) -> list[int]:
+def _next_ids(connection: Connection, group: Group, interval_seconds: float | None, now: float) -> list[int]:
     """Return what the next batch is made of; nothing while it would not be full and may wait for more."""
     numbers = _integrations_of(connection, group)
     oldest = _rows(connection, group, numbers, newest_first=False)
@@ -237,7 +239,11 @@ def _next_ids(connection: Connection, group: Group, interval_seconds: float, now
     ids, first = _fitting(oldest), oldest[0].accepted_at
     # Fewer than a batch holds are all there are.
     if len(oldest) < group.max_events:
-        is_due = len(ids) < len(oldest) or _has_waited(connection, group, first, interval_seconds, now)
+        is_due = (
+            interval_seconds is None
+            or len(ids) < len(oldest)
+            or _has_waited(connection, group, first, interval_seconds, now)
+        )
         return ids if is_due else []
     if first > now - BACKLOG_SECONDS:
         return ids

@@ -55,13 +55,15 @@ def _claim_some(
 ) -> list[int]:
     """Claim a batch, and more within the same transaction while that is a short one."""
     made: list[int] = []
-    began = time.monotonic()
     with ledger.write() as connection:
-        while waiting and len(made) < most and time.monotonic() - began < TRANSACTION_SECONDS:
+        began = time.monotonic()
+        while waiting and len(made) < most:
             # In turn, a batch each: a group with a backlog is not served to its end while the others wait.
             group = waiting.popleft()
             batch_id = claims.claim(connection, group, pace.window, now(), pace.interval_seconds)
             if batch_id is not None:
                 made.append(batch_id)
                 waiting.append(group)
+            if time.monotonic() - began > TRANSACTION_SECONDS:
+                break
     return made
