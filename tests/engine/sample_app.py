@@ -42,6 +42,7 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     worker_disable_prefetch=NO_ACK,
     worker_consumer=os.environ.get("SAMPLE_CONSUMER", "worker.engine.celery_internals:SteadyConsumer"),
+    broker_heartbeat=int(os.environ.get("SAMPLE_HEARTBEAT", "120")),
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_channel_error_retry=True,

@@ -291,6 +291,18 @@ def test_threads_that_all_tell_of_their_tasks_do_not_stop_a_worker(rabbitmq: Bro
         assert all_ran, worker.log()
 
 
+@pytest.mark.slow
+def test_an_idle_worker_reads_the_heartbeats_of_rabbitmq_as_it_tells_that_it_is_alive(
+    rabbitmq: Broker, tmp_path: Path
+) -> None:
+    """Who reads none for two intervals takes the broker for dead, and RabbitMQ a client that sends none."""
+    with running(Worker(rabbitmq, tmp_path, "-P", "threads", "-c", "2", SAMPLE_HEARTBEAT="3")) as worker:
+        time.sleep(15)
+        publish_many(rabbitmq.app(), "sample.slow", [(0.0,)], rabbitmq.queue)
+        assert wait_until(lambda: len(worker.notes()) == 2), worker.log()
+    assert "connection" not in worker.log().partition(" ready.")[2].lower()
+
+
 def test_what_tells_of_tasks_waits_for_no_confirmation(rabbitmq: Broker) -> None:
     with (
         a_consumer(rabbitmq.app()).connection_for_write() as telling,
