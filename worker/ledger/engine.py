@@ -19,6 +19,9 @@ from worker.ledger.vault import Vault
 
 # Above the longest wait for the write lock that healthy operation shows, below a caller's patience.
 BUSY_TIMEOUT_SECONDS = 10
+# What each connection to SQLite keeps of the file. All of it fills up in time, in every process and for each of its
+# threads; what is not there the kernel has.
+READER_CACHE_KIB, WRITER_CACHE_KIB = 2_000, 8_000
 
 # SQLite's BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN and PROTOCOL: they pass.
 _SQLITE_AWAY = frozenset({5, 6, 7, 8, 9, 10, 13, 14, 15})
@@ -124,8 +127,11 @@ class Ledger:
         reader = create_engine(self.url, pool_size=10, max_overflow=30, **hidden)
         # One writer at a time gets in, so one connection is all that is ever needed.
         writer = create_engine(self.url, pool_size=1, max_overflow=4, **hidden)
-        for engine, begin in ((reader, "BEGIN"), (writer, "BEGIN IMMEDIATE")):
-            event.listen(engine, "connect", _prepare_sqlite)
+        for engine, begin, cache_kib in (
+            (reader, "BEGIN", READER_CACHE_KIB),
+            (writer, "BEGIN IMMEDIATE", WRITER_CACHE_KIB),
+        ):
+            event.listen(engine, "connect", _prepare_sqlite(cache_kib))
             event.listen(engine, "begin", _begin_with(begin))
         return reader, writer
 
@@ -145,18 +151,21 @@ def is_ledger_away(error: BaseException) -> bool:
     return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # Python's driver must not begin transactions by itself: `_begin_with` does.
-    connection.isolation_level = None
-    for pragma in (
-        "journal_mode=WAL",
-        # Accepted means on the disk, also when the power fails.
-        "synchronous=FULL",
-        f"busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}",
-        "cache_size=-16000",
-        "temp_store=MEMORY",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
+def _prepare_sqlite(cache_kib: int) -> Any:
+    def prepare(connection: Any, _record: Any) -> None:
+        # Python's driver must not begin transactions by itself: `_begin_with` does.
+        connection.isolation_level = None
+        for pragma in (
+            "journal_mode=WAL",
+            # Accepted means on the disk, also when the power fails.
+            "synchronous=FULL",
+            f"busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}",
+            f"cache_size=-{cache_kib}",
+            "temp_store=MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return prepare
 
 
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
