@@ -1,5 +1,7 @@
 """Every Celery setting, each with its reason."""
 
+from typing import Any
+
 from kombu import Exchange, Queue
 
 from worker.settings import Settings, SettingsError, settings
@@ -59,7 +61,9 @@ worker_consumer = "worker.engine.celery_internals:SteadyConsumer"
 
 if _amqp:
     # Without confirms a publish into a full or dying RabbitMQ is lost in silence.
-    broker_transport_options = {"confirm_publish": True, "confirm_timeout": 10.0}
+    broker_transport_options: dict[str, Any] = {"confirm_publish": True}
+    # A connection that is half-open is found out within twice this; RabbitMQ's own minute would be two.
+    broker_heartbeat = 10
     _arguments = {"x-queue-type": "quorum"}
     # Celery delays a retry in RabbitMQ itself, given a topic exchange; with a direct one it would wait in a
     # worker, and hold one of the few messages that a quorum queue lets that worker have.

@@ -13,6 +13,11 @@ app = Celery("worker")
 # The module and not its name: by that Celery would first look into the folder that a command was called in.
 app.config_from_object(celeryconfig)
 
+if celeryconfig.broker_url.startswith("amqp"):
+    from worker.engine.amqp_internals import bound_confirms
+
+    bound_confirms()
+
 
 # With a listener Celery sets up nothing by itself. The others come before it, and may have something to say.
 @signals.setup_logging.connect

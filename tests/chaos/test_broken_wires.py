@@ -62,8 +62,21 @@ def _tries(stack: Stack, account: str) -> list[tuple[str, str]]:
 def test_a_broken_wire_to_the_broker_holds_up_no_caller_and_costs_no_event(
     stack_on_wires: Wired, name: str, fault: Fault, seconds: float
 ) -> None:
-    shop = Shop(stack_on_wires.stack)
-    with broken(stack_on_wires.to_broker, fault):
+    _break_the_wire_to_the_broker(stack_on_wires, name, fault, seconds)
+
+
+@pytest.mark.slow
+@pytest.mark.services
+def test_half_open_connections_to_rabbitmq_hold_up_no_caller_and_cost_no_event(
+    rabbitmq_on_wires: Wired,
+) -> None:
+    """Beat waited for ever for a confirmation then, and workers for the end of a connection that they had lost."""
+    _break_the_wire_to_the_broker(rabbitmq_on_wires, "half_open", Fault(silent=True), 12.0)
+
+
+def _break_the_wire_to_the_broker(on_wires: Wired, name: str, fault: Fault, seconds: float) -> None:
+    shop = Shop(on_wires.stack)
+    with broken(on_wires.to_broker, fault):
         slowest = _send(shop, name)
         time.sleep(seconds)
     began = time.monotonic()

@@ -19,6 +19,7 @@ from kombu.message import Message
 from kombu.utils.limits import TokenBucket
 
 from worker import logs
+from worker.engine.amqp_internals import bound_answers
 from worker.engine.kombu_internals import guard_redis
 from worker.engine.refused import keep_refused
 from worker.engine.unsettled import Unsettled
@@ -102,7 +103,7 @@ class SteadyConsumer(Consumer):
         RabbitMQ drops what is sent to a queue that it does not know, and Celery's set-up of delayed messages
         fails at the first one. On Redis and Valkey a queue is there as soon as something is in it.
         """
-        connection: Connection = super().connect()
+        connection = bound_answers(super().connect())
         if connection.transport.driver_type == "amqp":
             self.unsettled = self.unsettled or Unsettled()
             for queue in self.app.amqp.queues.values():
@@ -118,7 +119,7 @@ class SteadyConsumer(Consumer):
         connection = self.app.connection_for_write(url=url, heartbeat=heartbeat)
         options = connection.transport_options or {}
         connection.transport_options = {k: v for k, v in options.items() if k != "confirm_publish"}
-        return self.ensure_connected(connection)
+        return bound_answers(self.ensure_connected(connection))
 
     def register_with_event_loop(self, hub: Any) -> None:
         """Leave the connection of the events to whoever sends some, which is a thread at a time.

@@ -11,9 +11,9 @@ from typing import Any
 from celery import Celery
 
 from worker import logs
+from worker.engine.amqp_internals import ANSWER_SECONDS
 from worker.engine.messages import TaskMessages
 from worker.engine.wire import (
-    ANSWER_SECONDS,
     MESSAGES_AT_ONCE,
     Line,
     PublishError,

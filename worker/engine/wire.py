@@ -11,14 +11,13 @@ from kombu import Connection, Queue
 from kombu.common import maybe_declare
 from kombu.exceptions import KombuError, OperationalError
 
+from worker.engine.amqp_internals import ANSWER_SECONDS
 from worker.engine.hint_frames import HintFrames
 from worker.engine.messages import TaskMessages
 
 MESSAGES_AT_ONCE = 500
 # Half the size of a socket's usual buffer.
 MESSAGES_A_WRITE = 100
-# A broker that takes longer than this to answer counts as away.
-ANSWER_SECONDS = 10.0
 
 
 class PublishError(OperationalError):

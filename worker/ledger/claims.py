@@ -26,8 +26,8 @@ BATCH_MAX_EVENTS = 1_000
 # Pinterest looks at the first 20 events of a test request only.
 TEST_BATCH_MAX_EVENTS = 20
 BATCH_MAX_BYTES = 2_000_000
-# More batches than a batcher makes in a second.
-_LATEST_BATCHES = 64
+# More batches than a batcher makes in an interval, even of few events each.
+_LATEST_BATCHES = 256
 # A batch whose next try is due within this is under way.
 SOON_SECONDS = 1.0
 _MOST_WINDOWS = 10
