@@ -13,6 +13,9 @@ from worker.ledger.rows import chunks
 from worker.ledger.sales import Sale
 from worker.ledger.schema import (
     IS_LIVE,
+    STANDS_OPEN,
+    STANDS_READY,
+    STANDS_SENDING,
     BatchStatus,
     State,
     attempt,
@@ -20,7 +23,6 @@ from worker.ledger.schema import (
     credential,
     delivery,
     integration,
-    unindexed,
 )
 
 # Two machines' clocks differ a little; a batch that is due in a second is due.
@@ -93,11 +95,7 @@ class Try:
 
 def credential_of(connection: Connection, batch_id: int) -> int | None:
     """Return the credential that a batch is sent with, while it waits to be sent."""
-    return connection.scalar(
-        select(batch.c.credential_id).where(
-            batch.c.id == batch_id, unindexed(batch.c.status) == BatchStatus.READY.value
-        )
-    )
+    return connection.scalar(select(batch.c.credential_id).where(batch.c.id == batch_id, STANDS_READY))
 
 
 def start(
@@ -116,7 +114,7 @@ def start(
     """
     ready = update(batch).where(
         batch.c.id == batch_id,
-        unindexed(batch.c.status) == BatchStatus.READY.value,
+        STANDS_READY,
         batch.c.not_before <= now + CLOCK_TOLERANCE_SECONDS,
         batch.c.credential_id.in_(select(credential.c.id).where(credential.c.paused_at.is_(None))),
     )
@@ -146,7 +144,7 @@ def put_off(connection: Connection, batch_id: int, not_before: float) -> None:
     """Let a batch that is ready wait for its turn, if it does not wait longer already; no attempt is spent."""
     ready = update(batch).where(
         batch.c.id == batch_id,
-        unindexed(batch.c.status) == BatchStatus.READY.value,
+        STANDS_READY,
         batch.c.not_before < not_before,
     )
     connection.execute(ready.values(not_before=not_before))
@@ -168,7 +166,7 @@ def members(connection: Connection, batch_id: int) -> list[Member]:
             delivery.c.value_thousandths,
         )
         .outerjoin(integration, integration.c.id == delivery.c.integration_id)
-        .where(delivery.c.batch_id == batch_id, unindexed(delivery.c.state) == State.OPEN.value)
+        .where(delivery.c.batch_id == batch_id, STANDS_OPEN)
         .order_by(delivery.c.id)
     )
     return [Member(*row[:7], Sale(row[7], row[8], row[9])) for row in connection.execute(wanted)]
@@ -334,7 +332,7 @@ def _leave(connection: Connection, started: Started, **values: Any) -> bool:
     """Move a batch on from sending, if this worker still holds it."""
     mine = update(batch).where(
         batch.c.id == started.id,
-        unindexed(batch.c.status) == BatchStatus.SENDING.value,
+        STANDS_SENDING,
         batch.c.attempt == started.attempt,
     )
     return connection.execute(mine.values(lease_until=None, **values)).rowcount == 1

@@ -13,13 +13,12 @@ from worker.ledger.rows import among, chunks
 from worker.ledger.schema import (
     IS_LIVE,
     PENDING_ORDER,
+    STANDS_PENDING,
     BatchStatus,
-    State,
     batch,
     credential,
     delivery,
     integration,
-    unindexed,
 )
 
 BATCH_MAX_EVENTS = 1_000
@@ -128,8 +127,7 @@ def claim(
     claimed = 0
     for some in chunks(ids):
         # A hand may have discarded some of them since they were read.
-        still_pending = (unindexed(delivery.c.state) == State.OPEN.value, delivery.c.batch_id.is_(None))
-        pending = update(delivery).where(among(connection, delivery.c.id, some), *still_pending)
+        pending = update(delivery).where(among(connection, delivery.c.id, some), STANDS_PENDING)
         claimed += connection.execute(pending.values(batch_id=batch_id)).rowcount
     if claimed != len(ids):
         connection.execute(update(batch).where(batch.c.id == batch_id).values(events=claimed))
@@ -239,12 +237,12 @@ def _next_ids(connection: Connection, group: Group, interval_seconds: float | No
     ids, first = _fitting(oldest), oldest[0].accepted_at
     # Fewer than a batch holds are all there are.
     if len(oldest) < group.max_events:
-        is_due = (
+        may_go = (
             interval_seconds is None
             or len(ids) < len(oldest)
             or _has_waited(connection, group, first, interval_seconds, now)
         )
-        return ids if is_due else []
+        return ids if may_go else []
     if first > now - BACKLOG_SECONDS:
         return ids
     newest = _rows(connection, group, numbers, newest_first=True)

@@ -12,12 +12,12 @@ from worker.ledger import audit, tallies
 from worker.ledger.schema import (
     IS_PENDING,
     PENDING_ORDER,
+    STANDS_PENDING,
     State,
     ad_account,
     attempt,
     delivery,
     integration,
-    unindexed,
 )
 
 # Pinterest refuses what is older; see "Dedup" in the contract.
@@ -195,8 +195,7 @@ def discard_pending(
     waiting = select(delivery.c.id).where(delivery.c.integration_id == integration_number, IS_PENDING)
     # In the order of their index, which nothing but them is read in.
     some = waiting.order_by(delivery.c.test, delivery.c.offline, PENDING_ORDER).limit(most)
-    still_pending = (unindexed(delivery.c.state) == State.OPEN.value, delivery.c.batch_id.is_(None))
-    pending = update(delivery).where(delivery.c.id.in_(some), *still_pending)
+    pending = update(delivery).where(delivery.c.id.in_(some), STANDS_PENDING)
     moved = _discard(connection, pending, "The integration was deleted.", now)
     _count(connection, moved, (tallies.DISCARDED,), now)
     if moved:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from worker.ledger.rows import chunks
-from worker.ledger.schema import BatchStatus, State, attempt, batch, delivery, unindexed
+from worker.ledger.schema import STANDS_OPEN, BatchStatus, attempt, batch, delivery
 
 # Ten halvings leave single events of a thousand; splits for other reasons add a few.
 DEEPEST = 40
@@ -85,9 +85,7 @@ def _tries(connection: Connection, ids: Sequence[int]) -> dict[int, list[tuple[s
 def _with_deliveries(connection: Connection, ids: Sequence[int]) -> set[int]:
     found: set[int] = set()
     for some in chunks(ids):
-        wanted = select(delivery.c.batch_id).where(
-            delivery.c.batch_id.in_(some), unindexed(delivery.c.state) == State.OPEN.value
-        )
+        wanted = select(delivery.c.batch_id).where(delivery.c.batch_id.in_(some), STANDS_OPEN)
         found.update(_numbers(connection.scalars(wanted.distinct())))
     return found
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import CTE, Connection, exists, or_, select
 
-from worker.ledger.schema import BatchStatus, State, ad_account, attempt, batch, delivery, unindexed
+from worker.ledger.schema import STANDS_OPEN, BatchStatus, ad_account, attempt, batch, delivery
 
 
 def classes_tried(connection: Connection, batch_ids: Iterable[int]) -> dict[int, set[str]]:
@@ -38,9 +38,7 @@ def _line(batch_ids: Iterable[int]) -> CTE:
 
 def last_delivered(connection: Connection, ad_account_id: str, since: float) -> float | None:
     """Return when Pinterest last took an event for an ad account, if that was after a time."""
-    took_one = exists().where(
-        delivery.c.batch_id == batch.c.id, unindexed(delivery.c.state) == State.OPEN.value
-    )
+    took_one = exists().where(delivery.c.batch_id == batch.c.id, STANDS_OPEN)
     wanted = (
         select(batch.c.settled_at)
         .join(ad_account, ad_account.c.id == batch.c.ad_account)

@@ -66,15 +66,6 @@ def _partial_index(
     Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
-def unindexed(column: Column[int]) -> ColumnElement[int]:
-    """Return a column in words that no index has, for statements that find their rows by something else.
-
-    Where it would fit the condition of a partial index, PostgreSQL would else, going by what it counted before an
-    outage, look for one row among all that wait.
-    """
-    return column + 0
-
-
 # Every time is in Unix seconds, with a fraction where it is a DOUBLE.
 
 data_key = Table(
@@ -259,6 +250,10 @@ IS_PENDING = _is_open & delivery.c.batch_id.is_(None)
 # The order of coming, in words that only the index of what waits has. By the plain id PostgreSQL would go through
 # the whole history, since it takes what waits to be spread over it, where all of it stands at the end.
 PENDING_ORDER: ColumnElement[int] = literal_column("delivery.id + 0", BigInteger)
+# `_is_open` and `IS_PENDING` in words that no index has, for statements that find their rows by something else: where
+# a partial index fits, PostgreSQL would, by what it counted before an outage, look for one row among all that wait.
+STANDS_OPEN = (delivery.c.state + 0) == State.OPEN.value
+STANDS_PENDING = STANDS_OPEN & delivery.c.batch_id.is_(None)
 _is_failed = delivery.c.state == State.FAILED.value
 # Promise: at most one copy of an event is pending or sent. What failed or was filtered holds no key.
 # The event id comes first, for the same index to find an event: each one more has a random place for every
@@ -316,6 +311,9 @@ batch = Table(
 _is_live = batch.c.status.in_([BatchStatus.READY.value, BatchStatus.SENDING.value])
 # The same in a statement, with its numbers spelt out: SQLite finds a partial index by the words of its condition.
 IS_LIVE = text(f"batch.status IN ({BatchStatus.READY.value}, {BatchStatus.SENDING.value})")
+# And in words that no index has, as above.
+STANDS_READY = (batch.c.status + 0) == BatchStatus.READY.value
+STANDS_SENDING = (batch.c.status + 0) == BatchStatus.SENDING.value
 _partial_index("ix_batch_live", batch.c.credential_id, batch.c.status, where=_is_live)
 Index("ix_batch_settled_at", batch.c.settled_at)
 _partial_index("ix_batch_parent", batch.c.parent_id, where=batch.c.parent_id.is_not(None))

@@ -11,15 +11,14 @@ from worker.ledger.pending import KINDS, first_pending, pending_of_each
 from worker.ledger.schema import (
     IS_LIVE,
     IS_PENDING,
+    STANDS_OPEN,
     BatchStatus,
-    State,
     ad_account,
     batch,
     credential,
     delivery,
     inbox,
     integration,
-    unindexed,
 )
 
 _PAUSED, _BREAKER = "paused", "breaker"
@@ -69,7 +68,7 @@ def in_flight_by_integration(connection: Connection) -> dict[int, int]:
     live = select(batch.c.id).where(IS_LIVE)
     counted = (
         select(delivery.c.integration_id, func.count().label("n"))
-        .where(delivery.c.batch_id.in_(live), unindexed(delivery.c.state) == State.OPEN.value)
+        .where(delivery.c.batch_id.in_(live), STANDS_OPEN)
         .group_by(delivery.c.integration_id)
     )
     return {row.integration_id: row.n for row in connection.execute(counted)}

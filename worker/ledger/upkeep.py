@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, func, or_, select
 from worker.ledger import inbox, tallies
 from worker.ledger.books import where_it_stands
 from worker.ledger.rows import upsert
-from worker.ledger.schema import BatchStatus, State, attempt, audit, batch, delivery, unindexed, watermark
+from worker.ledger.schema import STANDS_OPEN, BatchStatus, State, attempt, audit, batch, delivery, watermark
 
 RANGE_MAX_ROWS = 500
 
@@ -55,19 +55,13 @@ def ended(connection: Connection, before: float, most: int) -> list[int]:
     found = list(connection.scalars(by_themselves.limit(most)))
     # In two steps: in one, SQLite goes through the deliveries of all batches and looks each batch up.
     batches = list(connection.scalars(_settled_with_deliveries(before).limit(most)))
-    with_their_batch = select(delivery.c.id).where(
-        delivery.c.batch_id.in_(batches), unindexed(delivery.c.state) == State.OPEN.value
-    )
+    with_their_batch = select(delivery.c.id).where(delivery.c.batch_id.in_(batches), STANDS_OPEN)
     found += connection.scalars(with_their_batch.limit(most - len(found)))
     return sorted(found)
 
 
 def _settled_with_deliveries(before: float) -> Any:
-    has_some = (
-        select(delivery.c.id)
-        .where(delivery.c.batch_id == batch.c.id, unindexed(delivery.c.state) == State.OPEN.value)
-        .exists()
-    )
+    has_some = select(delivery.c.id).where(delivery.c.batch_id == batch.c.id, STANDS_OPEN).exists()
     return (
         select(batch.c.id)
         .where(batch.c.settled_at < before, batch.c.status == BatchStatus.SETTLED.value, has_some)

@@ -10,6 +10,7 @@ from worker.ledger.pending import KINDS, first_pending
 from worker.ledger.rows import chunks
 from worker.ledger.schema import (
     IS_LIVE,
+    STANDS_OPEN,
     State,
     ad_account,
     batch,
@@ -17,7 +18,6 @@ from worker.ledger.schema import (
     inbox,
     integration,
     tally,
-    unindexed,
 )
 from worker.ledger.tallies import SECONDS_AN_HOUR
 
@@ -72,7 +72,7 @@ def oldest_events(connection: Connection) -> dict[str, float]:
     for some in chunks(connection.scalars(wanted).all()):
         in_flight = (
             select(delivery.c.ad_account, func.min(delivery.c.event_time))
-            .where(delivery.c.batch_id.in_(some), unindexed(delivery.c.state) == State.OPEN.value)
+            .where(delivery.c.batch_id.in_(some), STANDS_OPEN)
             .group_by(delivery.c.ad_account)
         )
         for row in connection.execute(in_flight):

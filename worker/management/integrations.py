@@ -149,8 +149,12 @@ def delete(query: dict[str, Any], integration_id: str) -> None:
 def remove(integration_id: str, *, discard_waiting: bool) -> None:
     """Delete an integration, and discard what waits for it if told to."""
     # A million in one transaction would keep everybody else from writing, the collector first of all.
-    while discard_waiting and _discard_some(integration_id):
+    while not _removed(integration_id, discard_waiting=discard_waiting):
         pass
+
+
+def _removed(integration_id: str, *, discard_waiting: bool) -> bool:
+    """Delete an integration for which nothing waits, or discard a step of what does; tell whether it is gone."""
     with context.changing() as change:
         current = _found(change.connection, integration_id, locked=True)
         if store.waiting(change.connection, current.number):
@@ -158,26 +162,16 @@ def remove(integration_id: str, *, discard_waiting: bool) -> None:
                 raise ApiError(
                     409, f"{integration_id} still has events to deliver: ?force=true discards them."
                 )
-            # What came since; the lock keeps out any more.
-            while _discard_step(change, current):
-                pass
+            done = failures.discard_pending(
+                change.connection, current.number, change.actor, change.now, DISCARDED_AT_ONCE
+            )
+            # After a step that was not a full one the lock keeps out any more.
+            if done == DISCARDED_AT_ONCE:
+                return False
         before = _show(current, _known_rate(change.connection, current.ad_account_id))
         store.remove(change.connection, current.number)
         _tell(change, "delete", integration_id, changes.between(before, {}))
-
-
-def _discard_some(integration_id: str) -> bool:
-    """Discard one step of what waits for an integration; return whether there may be more."""
-    with context.changing() as change:
-        current = _found(change.connection, integration_id, locked=True)
-        return _discard_step(change, current)
-
-
-def _discard_step(change: Change, current: Integration) -> bool:
-    done = failures.discard_pending(
-        change.connection, current.number, change.actor, change.now, DISCARDED_AT_ONCE
-    )
-    return done == DISCARDED_AT_ONCE
+        return True
 
 
 def _apply(

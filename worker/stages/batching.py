@@ -35,11 +35,11 @@ def group_pending(
     """
     # What need not be claimed is found without keeping others from writing.
     with ledger.read() as connection:
-        began = now()
+        at = now()
         waiting = deque(
             group
-            for group, oldest in claims.groups(connection, began)
-            if claims.is_due(connection, group, oldest, pace.interval_seconds, began)
+            for group, oldest in claims.groups(connection, at)
+            if claims.is_due(connection, group, oldest, pace.interval_seconds, at)
         )
     made: list[int] = []
     while waiting and len(made) < pace.most_batches:
