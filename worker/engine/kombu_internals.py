@@ -21,9 +21,16 @@ def guard_redis() -> None:
     # Loaded here alone: its client takes eight megabytes of each process that has RabbitMQ for a broker.
     from kombu.transport.redis import Channel, Transport
 
-    _wrap(Channel, "_connparams", _refuse_closed_channels)
-    _wrap(Channel, "_brpop_read", _park_what_is_no_json)
-    _wrap(Transport, "_deliver", _park_what_is_no_message)
+    wrap(Channel, "_connparams", _refuse_closed_channels)
+    wrap(Channel, "_brpop_read", _park_what_is_no_json)
+    wrap(Transport, "_deliver", _park_what_is_no_message)
+
+
+def wrap(class_: Any, name: str, wrapper: Any) -> None:
+    """Put what ``wrapper`` makes of a method in its place, once however often this is called."""
+    original = getattr(class_, name)
+    if not hasattr(original, "__wrapped__"):
+        setattr(class_, name, wraps(original)(wrapper(original)))
 
 
 def unreadable_key(queue: str) -> str:
@@ -42,12 +49,6 @@ def keep_unreadable(channel: Any, queue: str, text: str) -> None:
     with channel.conn_or_acquire() as client:
         client.lpush(unreadable_key(queue), text)
         client.ltrim(unreadable_key(queue), 0, UNREADABLE_KEPT - 1)
-
-
-def _wrap(class_: Any, name: str, wrapper: Any) -> None:
-    original = getattr(class_, name)
-    if not hasattr(original, "__wrapped__"):
-        setattr(class_, name, wraps(original)(wrapper(original)))
 
 
 def _refuse_closed_channels(original: Any) -> Any:

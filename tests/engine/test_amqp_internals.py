@@ -1,0 +1,57 @@
+"""Nobody waits for ever for a RabbitMQ that does not answer."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from amqp import Channel
+from amqp.exceptions import RecoverableConnectionError
+from kombu import Connection
+
+from tests.chaos.wire import Fault, Wire, broken, wired
+from tests.engine.harness import Broker
+from tests.integration import services
+from worker.engine import amqp_internals
+from worker.engine.amqp_internals import bound_answers, bound_confirms
+
+SILENCE = Fault(silent=True)
+
+
+@contextmanager
+def over_a_wire(rabbitmq: Broker) -> Iterator[tuple[Connection, Wire]]:
+    port = services.PORTS["rabbitmq"]
+    with wired() as wire:
+        wire.target = (services.HOST, port)
+        url = rabbitmq.url.replace(f":{port}", f":{wire.port}")
+        with Connection(url, transport_options={"confirm_publish": True}) as connection:
+            connection.connect()
+            yield connection, wire
+
+
+def test_a_message_that_nobody_confirms_is_given_up_and_the_next_goes_over_a_new_connection(
+    rabbitmq: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a half-open connection beat would send nothing any more."""
+    monkeypatch.setattr(Channel, "basic_publish_confirm", Channel.basic_publish_confirm)
+    monkeypatch.setattr(amqp_internals, "ANSWER_SECONDS", 0.5)
+    bound_confirms()
+    with over_a_wire(rabbitmq) as (connection, wire):
+        producer = connection.Producer(auto_declare=False)
+        producer.publish("heard", routing_key=rabbitmq.queue)
+        with broken(wire, SILENCE), pytest.raises(RecoverableConnectionError, match="did not confirm"):
+            producer.publish("lost", routing_key=rabbitmq.queue)
+        producer.publish("heard again", routing_key=rabbitmq.queue, retry=True)
+    assert rabbitmq.depth() == 2
+
+
+def test_a_lost_connection_is_closed_without_its_other_end(
+    rabbitmq: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker closes what it has lost before it connects anew."""
+    monkeypatch.setattr(amqp_internals, "ANSWER_SECONDS", 0.5)
+    with over_a_wire(rabbitmq) as (connection, wire), broken(wire, SILENCE):
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            bound_answers(connection).connection.close()
+        assert time.monotonic() - began < 5
