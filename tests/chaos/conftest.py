@@ -30,8 +30,8 @@ def shared_wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wired]:
     folder = tmp_path_factory.mktemp("w")
     with wired() as to_broker:
         to_broker.target = socket_path(folder)
-        with _running(folder, to_broker, f"redis://127.0.0.1:{to_broker.port}/0", "valkey") as stack:
-            yield stack
+        with _running(folder, to_broker, f"redis://127.0.0.1:{to_broker.port}/0", "valkey") as one:
+            yield one
 
 
 @contextmanager
@@ -52,11 +52,11 @@ def _running(folder: Path, to_broker: Wire, broker_url: str, broker: str) -> Ite
 def rabbitmq_on_wires(tmp_path: Path) -> Iterator[Wired]:
     """Run a wired stack on RabbitMQ."""
     with services.rabbitmq_url() as url, wired() as to_broker:
-        to_broker.target = ("127.0.0.1", services.PORTS["rabbitmq"])
+        to_broker.target = (services.HOST, services.PORTS["rabbitmq"])
         wired_url = url.replace(f":{services.PORTS['rabbitmq']}", f":{to_broker.port}")
-        with _running(tmp_path, to_broker, wired_url, "rabbitmq") as stack:
-            yield stack
-            stack.stack.assert_alive()
+        with _running(tmp_path, to_broker, wired_url, "rabbitmq") as one:
+            yield one
+            one.stack.assert_alive()
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from honcho.environ import parse_procfile
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TELL = """
 import sys
-from worker.lean_celery import main
+from worker.engine.lean_celery import main
 sys.argv = ["celery", "--help"]
 try:
     main()
@@ -28,6 +28,8 @@ def test_celery_is_loaded_with_its_own_commands_and_without_flowers() -> None:
 
 def test_whoever_is_not_flower_starts_without_it() -> None:
     lines = parse_procfile((ROOT / "Procfile").read_text()).processes
-    lean = sorted(name for name, line in lines.items() if line.startswith("python -m worker.lean_celery "))
+    lean = sorted(
+        name for name, line in lines.items() if line.startswith("python -m worker.engine.lean_celery ")
+    )
     stock = [name for name, line in lines.items() if line.startswith("celery ")]
     assert (lean, stock) == (["beat", "delivery", "ingest", "upkeep"], ["flower"])
