@@ -50,7 +50,7 @@ def _measure(case: str, broker: str, database: str, quick: bool) -> Result:
         goals=(
             Goal("at most 150 MB a process", MOST_MEGABYTES, largest[biggest], at_most=True),
             Goal(
-                f"at most 5 % more in the last of ten rounds than in the third ({grown})",
+                f"at most 5 % more in the last round than once warm ({grown})",
                 MOST_GROWTH,
                 growth[grown],
                 at_most=True,
