@@ -13,7 +13,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError, IntegrityError, InternalError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -200,6 +201,49 @@ def test_a_connection_that_the_server_closed_is_away_once_and_then_replaced(post
     assert is_ledger_away(caught)
     with ledger.read() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
+    ledger.dispose()
+
+
+@pytest.mark.services
+def test_reading_from_postgresql_begins_no_transaction(postgresql_url: str) -> None:
+    """One would be two more questions, and its end makes psycopg forget what it has prepared."""
+    ledger = Ledger(postgresql_url, (KEY,))
+    with ledger.read() as connection:
+        connection.execute(text("SELECT 1"))
+        assert status_of(connection) is TransactionStatus.IDLE
+    with ledger.write() as connection:
+        connection.execute(text("SELECT 1"))
+        assert status_of(connection) is TransactionStatus.INTRANS
+    ledger.dispose()
+
+
+def status_of(connection: Connection) -> TransactionStatus:
+    held: Any = connection.connection.driver_connection
+    return TransactionStatus(held.info.transaction_status)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize(("rest_seconds", "failures"), [(60.0, 1), (0.0, 0)])
+def test_a_connection_is_tried_before_it_is_used_again_after_a_rest(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch, rest_seconds: float, failures: int
+) -> None:
+    """To try it each time was every fourth question that PostgreSQL was asked."""
+    ledger = Ledger(postgresql_url, (KEY,))
+    with ledger.read() as connection:
+        lost = connection.scalar(text("SELECT pg_backend_pid()"))
+    other = Ledger(postgresql_url, (KEY,))
+    with other.read() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:lost, 5000)"), {"lost": lost})
+    other.dispose()
+    monkeypatch.setattr(engine, "REST_SECONDS", rest_seconds)
+    caught: list[Exception] = []
+    for _ in range(2):
+        try:
+            with ledger.read() as connection:
+                connection.execute(text("SELECT 1"))
+        except OperationalError as error:
+            caught.append(error)
+    assert [is_ledger_away(error) for error in caught] == [True] * failures
     ledger.dispose()
 
 

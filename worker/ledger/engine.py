@@ -3,6 +3,7 @@
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
@@ -12,8 +13,9 @@ from typing import Any
 from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from worker.ledger.vault import Vault
 
@@ -22,6 +24,13 @@ BUSY_TIMEOUT_SECONDS = 10
 # What each connection to SQLite keeps of the file. All of it fills up in time, in every process and for each of its
 # threads; what is not there the kernel has.
 READER_CACHE_KIB, WRITER_CACHE_KIB = 2_000, 8_000
+
+# A statement that was prepared is planned for its values all the same: a plan for any values is chosen by statistics
+# that are wrong in an outage.
+POSTGRESQL_OPTIONS = "-c lock_timeout=10s -c statement_timeout=60s -c plan_cache_mode=force_custom_plan"
+# What was used a moment ago is taken to be there still. Should the server have ended meanwhile, that is found out as
+# it is for whoever is in the middle of something, and every other connection is left as well.
+REST_SECONDS = 2.0
 
 # SQLite's BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN and PROTOCOL: they pass.
 _SQLITE_AWAY = frozenset({5, 6, 7, 8, 9, 10, 13, 14, 15})
@@ -48,7 +57,10 @@ class Ledger:
             self._reader, self._writer = self._sqlite_engines()
             self._gate: _Gate | None = _Gate(Path(f"{self.url.database}.lock"))
         else:
-            self._reader = self._writer = self._server_engine()
+            self._writer = self._server_engine()
+            # A statement each, in no transaction: what begins and ends one would be two more ways there and back,
+            # and psycopg forgets with every rollback what it has prepared.
+            self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
             self._gate = None
         self._thread = threading.local()
         self.vault = Vault(self, encryption_keys)
@@ -70,7 +82,7 @@ class Ledger:
         # A reading transaction of SQLite is one already.
         engine = self._reader
         if not self.is_sqlite:
-            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+            engine = self._writer.execution_options(isolation_level="REPEATABLE READ")
         with engine.connect() as connection:
             yield connection
 
@@ -107,16 +119,17 @@ class Ledger:
         self._writer.dispose()
 
     def _server_engine(self) -> Engine:
-        # Few of the threads of a delivery process are here at once; pre-ping finds out that the server restarted.
+        # So many of a delivery process's threads are here at once. What more there are open a connection, and close it
+        # again, which costs the server more than what they came for.
         engine = create_engine(
             self.url,
-            pool_size=10,
-            max_overflow=30,
-            pool_pre_ping=True,
+            pool_size=24,
+            max_overflow=16,
             hide_parameters=True,
-            connect_args={"connect_timeout": 4, "options": "-c lock_timeout=10s -c statement_timeout=60s"},
+            connect_args={"connect_timeout": 4, "options": POSTGRESQL_OPTIONS},
         )
         event.listen(engine, "connect", _prepare_postgresql)
+        _ping_after_a_rest(engine)
         return engine
 
     def _sqlite_engines(self) -> tuple[Engine, Engine]:
@@ -171,6 +184,28 @@ def _prepare_sqlite(cache_kib: int) -> Any:
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
     # As text, an array of sealed bodies is twice as long, and is written and read digit by digit.
     connection.adapters.register_dumper(list, ListBinaryDumper)
+
+
+def _ping_after_a_rest(engine: Engine) -> None:
+    """Find out that the server restarted, or closed what lay idle, before a connection is used again.
+
+    SQLAlchemy's own pre-ping asks each time, which on the way of a batch was every fourth question.
+    """
+
+    def rest(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info["resting_since"] = time.monotonic()
+
+    def ping(connection: Any, record: ConnectionPoolEntry, _fairy: Any) -> None:
+        since = record.info.get("resting_since")
+        if since is None or time.monotonic() - since < REST_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError("the server ended a connection") from error
+
+    event.listen(engine, "checkin", rest)
+    event.listen(engine, "checkout", ping)
 
 
 def _begin_with(statement: str) -> Any:
