@@ -4,7 +4,19 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from worker.ledger.rows import upsert
@@ -99,25 +111,44 @@ def entrust(connection: Connection, vault: Vault, account: int, token: str, now:
     return int(found)
 
 
+# A statement on the way of every batch is made once: to make it takes longer than a database needs to run it.
+_TOKEN = select(credential.c.token).where(credential.c.id == bindparam("of"))
+
+
 def token(connection: Connection, vault: Vault, credential_id: int) -> str:
     """Return a credential's access token, opened."""
-    sealed = connection.scalar(select(credential.c.token).where(credential.c.id == credential_id))
+    sealed = connection.scalar(_TOKEN, {"of": credential_id})
     if sealed is None:
         raise LookupError(f"credential {credential_id} is not in the ledger")
     return vault.open(sealed, TOKEN).decode()
 
 
+_CREDENTIALS = select(
+    credential.c.id,
+    credential.c.ad_account,
+    ad_account.c.ad_account_id,
+    credential.c.paused_class,
+    credential.c.paused_reason,
+    credential.c.paused_at,
+    credential.c.paused_by,
+    ad_account.c.rate_limit_rps,
+    ad_account.c.rate_limit_burst,
+    credential.c.breaker_failures,
+    credential.c.breaker_open_until,
+).join(ad_account, ad_account.c.id == credential.c.ad_account)
+_FIND = _CREDENTIALS.where(credential.c.id == bindparam("of"))
+
+
 def find(connection: Connection, credential_id: int) -> Credential:
     """Return a credential."""
-    row = connection.execute(_credentials().where(credential.c.id == credential_id)).one()
-    return _credential(row)
+    return _credential(connection.execute(_FIND, {"of": credential_id}).one())
 
 
 def in_use(connection: Connection) -> list[Credential]:
     """Return the credentials that an integration uses, or that still hold batches."""
     used = select(integration.c.credential_id)
     holding = select(batch.c.credential_id).where(IS_LIVE)
-    wanted = _credentials().where(credential.c.id.in_(used.union(holding))).order_by(credential.c.id)
+    wanted = _CREDENTIALS.where(credential.c.id.in_(used.union(holding))).order_by(credential.c.id)
     return [_credential(row) for row in connection.execute(wanted)]
 
 
@@ -179,7 +210,7 @@ def is_used(connection: Connection, credential_id: int) -> bool:
 def stopped_by_hand(connection: Connection, account: int) -> Credential | None:
     """Return one of an ad account's credentials, if a hand has paused all those that are used."""
     used = credential.c.id.in_(select(integration.c.credential_id))
-    rows = connection.execute(_credentials().where(credential.c.ad_account == account, used)).all()
+    rows = connection.execute(_CREDENTIALS.where(credential.c.ad_account == account, used)).all()
     stopped = [row for row in rows if row.paused_class == BY_HAND]
     return _credential(stopped[0]) if stopped and len(stopped) == len(rows) else None
 
@@ -218,6 +249,36 @@ def rehome(connection: Connection, old: int, new: int, now: float) -> None:
         connection.execute(abandoned.values(credential_id=new, first_tried_at=_anew(now)))
 
 
+def _later(now: ColumnElement[float]) -> Any:
+    # Nothing fills a bucket for longer than Pinterest may ask for, and a burst: then the clock stepped back.
+    longest = now + LONGEST_SLOW_SECONDS + ad_account.c.rate_limit_burst / ad_account.c.rate_limit_rps
+    ahead = and_(ad_account.c.arrival_at > now, ad_account.c.arrival_at < longest)
+    return case((ahead, ad_account.c.arrival_at), else_=now)
+
+
+def _one_more(minute: ColumnElement[int]) -> dict[str, Any]:
+    known, so_far = ad_account.c.rate_minute, ad_account.c.rate_requests
+    before = case(
+        (known == minute, ad_account.c.rate_requests_before), (known == minute - 1, so_far), else_=0
+    )
+    return {
+        "rate_minute": minute,
+        "rate_requests": case((known == minute, so_far + 1), else_=1),
+        "rate_requests_before": before,
+    }
+
+
+_TAKE_TOKEN = (
+    update(ad_account)
+    .where(ad_account.c.id == bindparam("of"))
+    .values(
+        arrival_at=_later(bindparam("at", type_=Double)) + 1.0 / ad_account.c.rate_limit_rps,
+        **_one_more(bindparam("this_minute", type_=Integer)),
+    )
+    .returning(ad_account.c.arrival_at, ad_account.c.rate_limit_rps, ad_account.c.rate_limit_burst)
+)
+
+
 def take_token(connection: Connection, account: int, now: float) -> float:
     """Spend one request of an ad account's rate; return the seconds to wait before it may go.
 
@@ -225,12 +286,8 @@ def take_token(connection: Connection, account: int, now: float) -> float:
     many workers there are, because the bucket is one number in one row. A caller that does not want to wait
     so long has to roll back, so that nothing was spent.
     """
-    row = connection.execute(
-        update(ad_account)
-        .where(ad_account.c.id == account)
-        .values(arrival_at=_later(now) + 1.0 / ad_account.c.rate_limit_rps, **_one_more(now))
-        .returning(ad_account.c.arrival_at, ad_account.c.rate_limit_rps, ad_account.c.rate_limit_burst)
-    ).one()
+    values = {"of": account, "at": now, "this_minute": int(now // SECONDS_A_MINUTE)}
+    row = connection.execute(_TAKE_TOKEN, values).one()
     return max(0.0, float(row.arrival_at - row.rate_limit_burst / row.rate_limit_rps - now))
 
 
@@ -258,39 +315,6 @@ def requests_a_minute(connection: Connection, now: float) -> dict[str, float]:
 def _anew(now: float) -> Any:
     # What was never tried has no window yet.
     return case((batch.c.first_tried_at.is_not(None), now))
-
-
-def _one_more(now: float) -> dict[str, Any]:
-    minute, known = int(now // SECONDS_A_MINUTE), ad_account.c.rate_minute
-    so_far, before = ad_account.c.rate_requests, ad_account.c.rate_requests_before
-    return {
-        "rate_minute": minute,
-        "rate_requests": case((known == minute, so_far + 1), else_=1),
-        "rate_requests_before": case((known == minute, before), (known == minute - 1, so_far), else_=0),
-    }
-
-
-def _later(now: float) -> Any:
-    # Nothing fills a bucket for longer than Pinterest may ask for, and a burst: then the clock stepped back.
-    longest = now + LONGEST_SLOW_SECONDS + ad_account.c.rate_limit_burst / ad_account.c.rate_limit_rps
-    ahead = and_(ad_account.c.arrival_at > now, ad_account.c.arrival_at < longest)
-    return case((ahead, ad_account.c.arrival_at), else_=now)
-
-
-def _credentials() -> Any:
-    return select(
-        credential.c.id,
-        credential.c.ad_account,
-        ad_account.c.ad_account_id,
-        credential.c.paused_class,
-        credential.c.paused_reason,
-        credential.c.paused_at,
-        credential.c.paused_by,
-        ad_account.c.rate_limit_rps,
-        ad_account.c.rate_limit_burst,
-        credential.c.breaker_failures,
-        credential.c.breaker_open_until,
-    ).join(ad_account, ad_account.c.id == credential.c.ad_account)
 
 
 def _credential(row: Any) -> Credential:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, Double, Update, bindparam, func, insert, or_, select, update
 
 from worker.ledger import accounts, measures, rollups, sales, tallies
 from worker.ledger.claims import Group, insert_batch
@@ -93,9 +93,32 @@ class Try:
     reason: str
 
 
+# A statement on the way of every batch is made once: to make it takes longer than a database needs to run it.
+_OF = batch.c.id == bindparam("of")
+_CREDENTIAL_OF = select(batch.c.credential_id).where(_OF, STANDS_READY)
+
+
 def credential_of(connection: Connection, batch_id: int) -> int | None:
     """Return the credential that a batch is sent with, while it waits to be sent."""
-    return connection.scalar(select(batch.c.credential_id).where(batch.c.id == batch_id, STANDS_READY))
+    return connection.scalar(_CREDENTIAL_OF, {"of": batch_id})
+
+
+_START = (
+    update(batch)
+    .where(
+        _OF,
+        STANDS_READY,
+        batch.c.not_before <= bindparam("latest"),
+        batch.c.credential_id.in_(select(credential.c.id).where(credential.c.paused_at.is_(None))),
+    )
+    .values(
+        status=BatchStatus.SENDING.value,
+        attempt=batch.c.attempt + 1,
+        lease_until=bindparam("lease"),
+        first_tried_at=func.coalesce(batch.c.first_tried_at, bindparam("at", type_=Double)),
+    )
+    .returning(batch)
+)
 
 
 def start(
@@ -112,19 +135,9 @@ def start(
     None means that somebody else has it, that it is done, or that its credential is paused. After a `Putoff`
     the caller has to roll back and to call `put_off`.
     """
-    ready = update(batch).where(
-        batch.c.id == batch_id,
-        STANDS_READY,
-        batch.c.not_before <= now + CLOCK_TOLERANCE_SECONDS,
-        batch.c.credential_id.in_(select(credential.c.id).where(credential.c.paused_at.is_(None))),
-    )
-    values = {
-        "status": BatchStatus.SENDING,
-        "attempt": batch.c.attempt + 1,
-        "lease_until": now + LONGEST_WAIT_FOR_TOKEN_SECONDS + lease_seconds,
-        "first_tried_at": func.coalesce(batch.c.first_tried_at, now),
-    }
-    row = connection.execute(ready.values(values).returning(batch)).one_or_none()
+    lease = now + LONGEST_WAIT_FOR_TOKEN_SECONDS + lease_seconds
+    values = {"of": batch_id, "at": now, "latest": now + CLOCK_TOLERANCE_SECONDS, "lease": lease}
+    row = connection.execute(_START, values).one_or_none()
     if row is None:
         return None
     account = accounts.find(connection, row.credential_id)
@@ -150,26 +163,35 @@ def put_off(connection: Connection, batch_id: int, not_before: float) -> None:
     connection.execute(ready.values(not_before=not_before))
 
 
+_MEMBERS = (
+    select(
+        delivery.c.id,
+        delivery.c.integration_id,
+        func.coalesce(integration.c.source_id, ""),
+        delivery.c.event_name,
+        delivery.c.event_time,
+        delivery.c.payload,
+        delivery.c.accepted_at,
+        delivery.c.day,
+        delivery.c.currency,
+        delivery.c.value_thousandths,
+    )
+    .outerjoin(integration, integration.c.id == delivery.c.integration_id)
+    .where(delivery.c.batch_id == bindparam("of"), STANDS_OPEN)
+    .order_by(delivery.c.id)
+)
+
+
 def members(connection: Connection, batch_id: int) -> list[Member]:
     """Return a batch's events in the order in which they stand in its body."""
-    wanted = (
-        select(
-            delivery.c.id,
-            delivery.c.integration_id,
-            func.coalesce(integration.c.source_id, ""),
-            delivery.c.event_name,
-            delivery.c.event_time,
-            delivery.c.payload,
-            delivery.c.accepted_at,
-            delivery.c.day,
-            delivery.c.currency,
-            delivery.c.value_thousandths,
-        )
-        .outerjoin(integration, integration.c.id == delivery.c.integration_id)
-        .where(delivery.c.batch_id == batch_id, STANDS_OPEN)
-        .order_by(delivery.c.id)
-    )
-    return [Member(*row[:7], Sale(row[7], row[8], row[9])) for row in connection.execute(wanted)]
+    found = connection.execute(_MEMBERS, {"of": batch_id})
+    return [Member(*row[:7], Sale(row[7], row[8], row[9])) for row in found]
+
+
+_leaving = (
+    update(batch).where(_OF, STANDS_SENDING, batch.c.attempt == bindparam("held")).values(lease_until=None)
+)
+_SETTLE = _leaving.values(status=BatchStatus.SETTLED.value, settled_at=bindparam("at"))
 
 
 def settle(
@@ -180,19 +202,26 @@ def settle(
     now: float,
 ) -> bool:
     """Write down how a batch ended; False means that this worker no longer holds it, and nothing changed."""
-    if not _leave(connection, started, status=BatchStatus.SETTLED, settled_at=now):
+    if not _leave(connection, started, _SETTLE, at=now):
         return False
     _write_endings(connection, endings, now)
     failed = _failed(endings)
     good = tallies.TESTED if started.test else tallies.DELIVERED
     outcomes = {one.id: tallies.FAILED if one.id in failed else good for one in everyone}
-    _count(connection, everyone, outcomes, now)
     arrived = [one for one in everyone if one.id not in failed]
     steps = Counter((one.integration_id, rollups.within(now - one.accepted_at)) for one in arrived)
-    rollups.append(connection, steps, now)
+    tallies.append(connection, _counts(everyone, outcomes), now, steps)
     if not started.test:
         sales.append(connection, ((one.integration_id, one.event_name, one.sale) for one in arrived))
     return True
+
+
+_AGAIN = _leaving.values(
+    status=BatchStatus.READY.value,
+    not_before=bindparam("then"),
+    attempts_spent=batch.c.attempts_spent + bindparam("spent"),
+    unreadable_answers=batch.c.unreadable_answers + bindparam("unreadable"),
+)
 
 
 def again(
@@ -208,17 +237,13 @@ def again(
 
     A ``reason_class`` makes it a retry for the metrics; without one the try was none.
     """
-    held = _leave(
-        connection,
-        started,
-        status=BatchStatus.READY,
-        not_before=not_before,
-        attempts_spent=batch.c.attempts_spent + int(spent),
-        unreadable_answers=batch.c.unreadable_answers + int(unreadable),
-    )
+    held = _leave(connection, started, _AGAIN, then=not_before, spent=int(spent), unreadable=int(unreadable))
     if held and reason_class is not None:
         measures.count(connection, measures.RETRIED, {reason_class: 1})
     return held
+
+
+_SPLIT = _leaving.values(status=BatchStatus.SPLIT.value, settled_at=bindparam("at"))
 
 
 def split(
@@ -234,10 +259,10 @@ def split(
 
     None means that this worker no longer holds the batch, and nothing changed.
     """
-    if not _leave(connection, started, status=BatchStatus.SPLIT, settled_at=now):
+    if not _leave(connection, started, _SPLIT, at=now):
         return None
     _write_endings(connection, endings, now)
-    _count(connection, everyone, dict.fromkeys(_failed(endings), tallies.FAILED), now)
+    tallies.append(connection, _counts(everyone, dict.fromkeys(_failed(endings), tallies.FAILED)), now)
     # A new token may have taken the batch over while it was being sent.
     credential_id = connection.execute(
         select(batch.c.credential_id).where(batch.c.id == started.id)
@@ -328,14 +353,10 @@ def _due(now: float, hinted_before: float) -> Any:
     )
 
 
-def _leave(connection: Connection, started: Started, **values: Any) -> bool:
+def _leave(connection: Connection, started: Started, leaving: Update, **values: Any) -> bool:
     """Move a batch on from sending, if this worker still holds it."""
-    mine = update(batch).where(
-        batch.c.id == started.id,
-        STANDS_SENDING,
-        batch.c.attempt == started.attempt,
-    )
-    return connection.execute(mine.values(lease_until=None, **values)).rowcount == 1
+    held = {"of": started.id, "held": started.attempt}
+    return connection.execute(leaving, held | values).rowcount == 1
 
 
 def _write_endings(connection: Connection, endings: Sequence[Ending], now: float) -> None:
@@ -358,12 +379,9 @@ def _failed(endings: Iterable[Ending]) -> set[int]:
     return {ending.id for ending in endings if ending.reason_class is not None}
 
 
-def _count(
-    connection: Connection, everyone: Iterable[Member], outcomes: Mapping[int, str], now: float
-) -> None:
-    counts = Counter(
+def _counts(everyone: Iterable[Member], outcomes: Mapping[int, str]) -> Counter[tallies.Entry]:
+    return Counter(
         tallies.Entry(one.source_id, one.integration_id, one.event_name, outcomes[one.id])
         for one in everyone
         if one.id in outcomes
     )
-    tallies.append(connection, counts, now)

@@ -5,10 +5,23 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from worker.ledger import inbox
-from worker.ledger.pending import KINDS, first_pending, is_pending_of
+from worker.ledger.pending import KINDS, Kind, first_pending, is_pending_of
 from worker.ledger.rows import among, chunks
 from worker.ledger.schema import (
     IS_LIVE,
@@ -44,6 +57,10 @@ class Group:
     offline: bool
 
     @property
+    def kind(self) -> Kind:
+        return self.test, self.offline
+
+    @property
     def max_events(self) -> int:
         return TEST_BATCH_MAX_EVENTS if self.test else BATCH_MAX_EVENTS
 
@@ -61,13 +78,37 @@ class Parent(Protocol):
     def first_tried_at(self) -> float: ...
 
 
+# A statement on the way of every batch is made once: to make it takes longer than a database needs to run it.
+_OF: BindParameter[Any] = bindparam("of")
+
+
+def _oldest_pending(test: bool, offline: bool) -> Select[Any]:
+    # While a breaker is open events wait as pending; once its pause is over a batch is needed to probe with.
+    is_closed = or_(
+        credential.c.breaker_open_until.is_(None), credential.c.breaker_open_until <= bindparam("at")
+    )
+    return (
+        select(
+            integration.c.credential_id,
+            integration.c.ad_account,
+            first_pending(delivery.c.accepted_at, test, offline),
+        )
+        .join(credential, credential.c.id == integration.c.credential_id)
+        .where(integration.c.enabled, credential.c.paused_at.is_(None), is_closed)
+    )
+
+
+# Of each kind one, here and below: an index of what waits is found by words, and not by parameters.
+_OLDEST_PENDING = {kind: _oldest_pending(*kind) for kind in KINDS}
+
+
 def groups(connection: Connection, now: float) -> list[tuple[Group, float]]:
     """Return the groups that have pending events and may send, with the time their oldest was accepted."""
     found: dict[Group, float] = {}
-    for test, offline in KINDS:
-        for credential_id, account, accepted_at in connection.execute(_oldest_pending(test, offline, now)):
+    for kind in KINDS:
+        for credential_id, account, accepted_at in connection.execute(_OLDEST_PENDING[kind], {"at": now}):
             if accepted_at is not None:
-                group = Group(credential_id, account, test, offline)
+                group = Group(credential_id, account, *kind)
                 found[group] = min(accepted_at, found.get(group, accepted_at))
     return list(found.items())
 
@@ -77,32 +118,51 @@ def is_due(connection: Connection, group: Group, oldest: float, interval_seconds
     return _has_waited(connection, group, oldest, interval_seconds, now) or is_full(connection, group)
 
 
+def _pending(columns: Sequence[ColumnElement[Any]], order: ColumnElement[int], kind: Kind) -> Select[Any]:
+    return select(*columns).where(is_pending_of(_OF, *kind)).order_by(order).limit(bindparam("most"))
+
+
+_COUNT = {
+    kind: select(func.count()).select_from(_pending((delivery.c.id,), PENDING_ORDER, kind).subquery())
+    for kind in KINDS
+}
+
+
 def is_full(connection: Connection, group: Group) -> bool:
     """Tell whether a group has a whole batch of pending events."""
     missing = group.max_events
     for number in _integrations_of(connection, group):
-        wanted = select(delivery.c.id).where(_is_pending_of(number, group)).order_by(PENDING_ORDER)
-        some = wanted.limit(missing).subquery()
-        missing -= connection.scalar(select(func.count()).select_from(some)) or 0
+        missing -= connection.scalar(_COUNT[group.kind], {"of": number, "most": missing}) or 0
         if missing <= 0:
             return True
     return False
 
 
+def _claimed_between(test: bool, offline: bool) -> Select[Any]:
+    newest = select(func.max(batch.c.id)).scalar_subquery()
+    return (
+        select(batch.c.id)
+        .where(
+            batch.c.id > newest - _LATEST_BATCHES,
+            batch.c.credential_id == _OF,
+            batch.c.test == test,
+            batch.c.offline == offline,
+            batch.c.created_at > bindparam("after"),
+            batch.c.created_at <= bindparam("until"),
+            # The parts of a split batch are no claims.
+            batch.c.parent_id.is_(None),
+        )
+        .limit(1)
+    )
+
+
+_CLAIMED_BETWEEN = {kind: _claimed_between(*kind) for kind in KINDS}
+
+
 def was_claimed_between(connection: Connection, group: Group, after: float, until: float) -> bool:
     """Tell whether a group's last batch was made between two times; only the latest batches of all are looked at."""
-    newest = select(func.max(batch.c.id)).scalar_subquery()
-    wanted = select(batch.c.id).where(
-        batch.c.id > newest - _LATEST_BATCHES,
-        batch.c.credential_id == group.credential_id,
-        batch.c.test == group.test,
-        batch.c.offline == group.offline,
-        batch.c.created_at > after,
-        batch.c.created_at <= until,
-        # The parts of a split batch are no claims.
-        batch.c.parent_id.is_(None),
-    )
-    return connection.execute(wanted.limit(1)).first() is not None
+    values = {"of": group.credential_id, "after": after, "until": until}
+    return connection.execute(_CLAIMED_BETWEEN[group.kind], values).first() is not None
 
 
 def claim(
@@ -134,6 +194,9 @@ def claim(
     return batch_id
 
 
+_INSERT_BATCH = insert(batch).returning(batch.c.id)
+
+
 def insert_batch(
     connection: Connection,
     group: Group,
@@ -150,7 +213,7 @@ def insert_batch(
         "test": group.test,
         "offline": group.offline,
         "events": events,
-        "status": BatchStatus.READY,
+        "status": BatchStatus.READY.value,
         "attempt": 0,
         "attempts_spent": parent.attempts_spent if parent else 0,
         "unreadable_answers": parent.unreadable_answers if parent else 0,
@@ -160,40 +223,36 @@ def insert_batch(
         "first_tried_at": parent.first_tried_at if parent else None,
         "parent_id": parent.id if parent else None,
     }
-    return int(connection.execute(insert(batch).values(values).returning(batch.c.id)).scalar_one())
+    return int(connection.execute(_INSERT_BATCH, values).scalar_one())
 
 
-def _is_closed(now: float) -> Any:
-    # While a breaker is open events wait as pending; once its pause is over a batch is needed to probe with.
-    return or_(credential.c.breaker_open_until.is_(None), credential.c.breaker_open_until <= now)
-
-
-def _oldest_pending(test: bool, offline: bool, now: float) -> Any:
-    oldest = first_pending(delivery.c.accepted_at, test, offline)
-    return (
-        select(integration.c.credential_id, integration.c.ad_account, oldest)
-        .join(credential, credential.c.id == integration.c.credential_id)
-        .where(integration.c.enabled, credential.c.paused_at.is_(None), _is_closed(now))
-    )
+_INTEGRATIONS = select(integration.c.id).where(integration.c.credential_id == _OF, integration.c.enabled)
 
 
 def _integrations_of(connection: Connection, group: Group) -> list[int]:
-    wanted = select(integration.c.id).where(
-        integration.c.credential_id == group.credential_id, integration.c.enabled
-    )
-    return list(connection.scalars(wanted))
+    return list(connection.scalars(_INTEGRATIONS, {"of": group.credential_id}))
 
 
-def _is_pending_of(number: int, group: Group) -> ColumnElement[bool]:
-    return is_pending_of(number, group.test, group.offline)
+_LOCK = (
+    select(credential.c.id)
+    .where(credential.c.id == _OF, credential.c.paused_at.is_(None))
+    # SQLite ignores this: there the immediate transaction has locked everything already.
+    .with_for_update(skip_locked=True)
+)
 
 
 def _lock(connection: Connection, group: Group) -> bool:
-    # SQLite ignores FOR UPDATE: there the immediate transaction has locked everything already.
-    wanted = select(credential.c.id).where(
-        credential.c.id == group.credential_id, credential.c.paused_at.is_(None)
-    )
-    return connection.execute(wanted.with_for_update(skip_locked=True)).first() is not None
+    return connection.execute(_LOCK, {"of": group.credential_id}).first() is not None
+
+
+_is_put_aside = and_(
+    batch.c.status == BatchStatus.READY.value,
+    batch.c.first_tried_at.is_not(None),
+    batch.c.not_before > bindparam("soon"),
+)
+_PLACES = select(func.count(), func.count(case((~_is_put_aside, 1)))).where(
+    batch.c.credential_id == _OF, IS_LIVE
+)
 
 
 def _has_room(connection: Connection, credential_id: int, window: int, now: float) -> bool:
@@ -202,15 +261,8 @@ def _has_room(connection: Connection, credential_id: int, window: int, now: floa
     What was tried and waits for its next try takes no place: else two dozen batches that wait for a quarter of
     an hour would hold up everything that is fresh.
     """
-    put_aside = and_(
-        batch.c.status == BatchStatus.READY.value,
-        batch.c.first_tried_at.is_not(None),
-        batch.c.not_before > now + SOON_SECONDS,
-    )
-    places = select(func.count(), func.count(case((~put_aside, 1)))).where(
-        batch.c.credential_id == credential_id, IS_LIVE
-    )
-    live, under_way = connection.execute(places).one()
+    values = {"of": credential_id, "soon": now + SOON_SECONDS}
+    live, under_way = connection.execute(_PLACES, values).one()
     return bool(under_way < window and live < _MOST_WINDOWS * window)
 
 
@@ -251,14 +303,17 @@ def _next_ids(connection: Connection, group: Group, interval_seconds: float | No
     return _fitting(list({row.id: row for row in shared}.values())[: group.max_events])
 
 
+_ROW = (delivery.c.id, delivery.c.size_bytes, delivery.c.accepted_at)
+_OLDEST = {kind: _pending(_ROW, PENDING_ORDER, kind) for kind in KINDS}
+_NEWEST = {kind: _pending(_ROW, PENDING_ORDER.desc(), kind) for kind in KINDS}
+
+
 def _rows(connection: Connection, group: Group, numbers: Iterable[int], *, newest_first: bool) -> list[Any]:
     """Return a batch's worth of pending events from one end of the line."""
-    order = PENDING_ORDER.desc() if newest_first else PENDING_ORDER
+    wanted = (_NEWEST if newest_first else _OLDEST)[group.kind]
     rows: list[Any] = []
     for number in numbers:
-        wanted = select(delivery.c.id, delivery.c.size_bytes, delivery.c.accepted_at)
-        some = wanted.where(_is_pending_of(number, group)).order_by(order).limit(group.max_events)
-        rows += connection.execute(some).all()
+        rows += connection.execute(wanted, {"of": number, "most": group.max_events}).all()
     return sorted(rows, key=lambda row: row.id, reverse=newest_first)[: group.max_events]
 
 

@@ -65,11 +65,15 @@ def accept(connection: Connection, events: Sequence[Accepted], now: float) -> li
         for event in events
     ]
     # Ids are given in the order of the rows, whatever the order in which they are told.
-    added = insert_all(connection, inbox, rows, lambda statement: statement.returning(inbox.c.id))
+    added = insert_all(connection, inbox, rows, _with_their_ids)
     ids = sorted(row.id for row in added)
     counts = Counter(tallies.Entry(event.source_id, 0, "", tallies.ACCEPTED) for event in events)
     tallies.append(connection, counts, now)
     return ids
+
+
+def _with_their_ids(new: Any) -> Any:
+    return new.returning(inbox.c.id)
 
 
 def load(connection: Connection, ids: Sequence[int]) -> list[Waiting]:

@@ -1,6 +1,7 @@
 """Remember which lines of files were taken, by keyed hashes, so that none is taken twice."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
@@ -20,13 +21,11 @@ def remember(connection: Connection, keys: Sequence[bytes], now: float) -> set[b
     """Note lines as taken; return those that nobody else had taken."""
     # Sorted, so that two writers wait for each other in the same order.
     rows = [{"key": key, "taken_at": now} for key in sorted(keys)]
-    added = insert_all(
-        connection,
-        taken_line,
-        rows,
-        lambda new: new.on_conflict_do_nothing(index_elements=["key"]).returning(taken_line.c.key),
-    )
-    return {row.key for row in added}
+    return {row.key for row in insert_all(connection, taken_line, rows, _unless_taken)}
+
+
+def _unless_taken(new: Any) -> Any:
+    return new.on_conflict_do_nothing(index_elements=["key"]).returning(taken_line.c.key)
 
 
 def old(connection: Connection, before: float, most: int) -> list[bytes]:

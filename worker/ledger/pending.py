@@ -7,7 +7,8 @@ from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, select
 from worker.ledger.schema import IS_PENDING, PENDING_ORDER, delivery, integration
 
 # What may share a batch is of one kind: a test or not, offline or not.
-KINDS = ((False, False), (False, True), (True, False), (True, True))
+Kind = tuple[bool, bool]
+KINDS: tuple[Kind, ...] = ((False, False), (False, True), (True, False), (True, True))
 
 
 def is_pending_of(integration_number: Any, test: bool, offline: bool) -> ColumnElement[bool]:

@@ -1,6 +1,7 @@
 """Helpers that several parts of the ledger share."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Table, any_, bindparam, delete, func, insert, select
@@ -36,40 +37,54 @@ def chunks(items: Sequence[T], size: int = IDS_A_STATEMENT) -> Iterator[Sequence
         yield items[start : start + size]
 
 
+def _as_it_is(statement: Any) -> Any:
+    return statement
+
+
 def insert_all(
     connection: Connection,
     table: Table,
     rows: Sequence[Mapping[str, Any]],
-    finish: Callable[[Any], Any] = lambda statement: statement,
+    finish: Callable[[Any], Any] = _as_it_is,
 ) -> Sequence[Any]:
     """Insert many rows by one statement, and return what it returns; no rows at all are no error.
 
-    ``finish`` adds what is to be done about conflicts, and what is to be returned. Rows have the same columns,
-    and are inserted in the order given.
+    ``finish`` adds what is to be done about conflicts, and what is to be returned; it is called once, and its
+    statement kept. Rows have the same columns, and are inserted in the order given.
     """
     if not rows:
         return []
     if connection.dialect.name == "sqlite":
-        result = connection.execute(finish(sqlite.insert(table)), [dict(row) for row in rows])
+        result = connection.execute(_of_each(table, finish), [dict(row) for row in rows])
     else:
-        result = connection.execute(finish(_from_arrays(table, rows)))
+        names = tuple(rows[0])
+        arrays = {_array(name): _alike(table.c[name], rows) for name in names}
+        result = connection.execute(_from_arrays(table, names, finish), arrays)
     return result.all() if result.returns_rows else []
 
 
-def _from_arrays(table: Table, rows: Sequence[Mapping[str, Any]]) -> Any:
+# Making a statement takes longer than PostgreSQL needs to run it.
+@cache
+def _of_each(table: Table, finish: Callable[[Any], Any]) -> Any:
+    return finish(sqlite.insert(table))
+
+
+@cache
+def _from_arrays(table: Table, names: tuple[str, ...], finish: Callable[[Any], Any]) -> Any:
     """Insert from an array for each column.
 
     A parameter for each value makes a text of a quarter of a megabyte out of 500 rows, which client and server
     read anew each time: three times the work.
     """
-    names = list(rows[0])
-    arrays = [
-        bindparam(f"all_{name}", _alike(table.c[name], rows), type_=postgresql.ARRAY(table.c[name].type))
-        for name in names
-    ]
+    arrays = [bindparam(_array(name), type_=postgresql.ARRAY(table.c[name].type)) for name in names]
     new = func.unnest(*arrays).table_valued(*names, with_ordinality="place", name="new").render_derived()
     values = select(*(new.c[name] for name in names)).order_by(new.c.place)
-    return postgresql.insert(table).from_select(names, values)
+    return finish(postgresql.insert(table).from_select(names, values))
+
+
+def _array(name: str) -> str:
+    # A parameter with the name of a column would be taken for its value.
+    return f"all_{name}"
 
 
 def _alike(column: Column[Any], rows: Sequence[Mapping[str, Any]]) -> list[Any]:

@@ -1,7 +1,8 @@
 """Count what moved, in the transaction that moved it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, select
@@ -37,12 +38,20 @@ class Entry(NamedTuple):
     outcome: str
 
 
-def append(connection: Connection, counts: Counter[Entry], now: float) -> None:
-    """Append counts under the current hour, and those that charts show under the current minute."""
+def append(
+    connection: Connection,
+    counts: Counter[Entry],
+    now: float,
+    steps: Mapping[tuple[int, str], int] = MappingProxyType({}),
+) -> None:
+    """Append counts under the current hour, and those that charts show under the current minute.
+
+    ``steps`` are more for the charts: how many deliveries of an integration took how long.
+    """
     hour = int(now // SECONDS_AN_HOUR)
     new = [{"hour": hour, **entry._asdict(), "n": n} for entry, n in counts.items() if n]
     rows.insert_all(connection, tally, new)
-    charted: Counter[tuple[int, str]] = Counter()
+    charted = Counter(steps)
     for entry, n in counts.items():
         if entry.outcome in CHARTED:
             charted[entry.integration_id, entry.outcome] += n
