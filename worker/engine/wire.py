@@ -33,8 +33,6 @@ class Line(Protocol):
     def send_ids(self, messages: TaskMessages, ids: Sequence[int]) -> None:
         """Send a message for each id, and return or raise like ``send``."""
 
-    def close(self) -> None: ...
-
 
 class ConfirmedLine:
     """Publish to RabbitMQ, and await the confirms of many messages together."""
@@ -95,9 +93,6 @@ class ConfirmedLine:
         if self._refused:
             raise PublishError(f"the broker refused {self._refused} messages for the queue {self._queue}")
 
-    def close(self) -> None:
-        self._channel.close()
-
     def _on_ack(self, tag: int, multiple: bool) -> None:
         self._settle(tag, multiple)
 
@@ -137,9 +132,6 @@ class PushedLine:
 
     def send_ids(self, messages: TaskMessages, ids: Sequence[int]) -> None:
         self.send(messages.publish_options((id_,)) for id_ in ids)
-
-    def close(self) -> None:
-        """Leave the channel, which is the connection's own, to the next line."""
 
     def _as_stored(self, options: dict[str, Any]) -> bytes:
         message = self._channel.prepare_message(priority=0, **options)
