@@ -65,9 +65,7 @@ def _with_slow_answers(seconds: int) -> Result:
         senders.join()
         until("all events are mapped", lambda: _pending(stack) == batches * EVENTS_A_REQUEST, WAIT_SECONDS)
         stack.admin("POST", f"{pausing}/resume")
-        until(
-            "all requests arrive", lambda: len(stack.sandbox.requests(limit=100_000)) >= batches, WAIT_SECONDS
-        )
+        until("all requests arrive", lambda: _requests(stack.sandbox) >= batches, WAIT_SECONDS, every=0.5)
         reached = _average(stack.sandbox)
     return Result(
         "rate",
@@ -82,6 +80,11 @@ def _with_slow_answers(seconds: int) -> Result:
 def _pending(stack: Stack) -> int:
     with stack.ledger() as ledger, ledger.read() as connection:
         return connection.scalar(select(func.count()).select_from(delivery)) or 0
+
+
+def _requests(sandbox: Sandbox) -> int:
+    # To list them takes the sandbox so long that it would be what is measured.
+    return int(sandbox.received(limit=0)["requests"])
 
 
 def _average(sandbox: Sandbox) -> float:
