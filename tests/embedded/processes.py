@@ -10,7 +10,11 @@ def living(var: Path) -> dict[int, str]:
     found = {}
     for folder in Path("/proc").iterdir():
         with suppress(OSError):
-            if folder.name.isdigit() and marker in (folder / "environ").read_bytes().split(b"\0"):
+            if folder.name.isdigit() and (
+                marker in (folder / "environ").read_bytes().split(b"\0")
+                # Valkey writes its title over its environment; it works in a folder of the state's own.
+                or (folder / "cwd").readlink().is_relative_to(var)
+            ):
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 found[int(folder.name)] = command
     return {pid: command for pid, command in found.items() if command}
