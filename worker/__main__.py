@@ -1,12 +1,17 @@
 """Run the command line: ``python -m worker``, or ``signal-worker``."""
 
-from worker import logs
-from worker.cli import cli
-from worker.cli.errors import in_plain_words
+import signal
 
 
 def main() -> None:
     """Run the command that the arguments name; what is wrong is said in a sentence, with status 1."""
+    try:
+        # To load all this takes a second, in which whoever typed it may think better of it.
+        from worker import logs
+        from worker.cli import cli
+        from worker.cli.errors import in_plain_words
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None
     with in_plain_words():
         logs.set_up()
         cli(prog_name="signal-worker")
