@@ -24,6 +24,8 @@ SECONDS = 70
 # What an integration has unless somebody says otherwise, and about what Pinterest takes to answer.
 DEFAULT_RPS, ANSWER_SECONDS = 100, 0.2
 SLOW_SECONDS = 10
+# Of a process's first requests each opens connections, and makes each statement known to PostgreSQL.
+WARM_UP_EVENTS = 2_000
 WAIT_SECONDS = 90.0
 
 
@@ -54,16 +56,18 @@ def _with_slow_answers(seconds: int) -> Result:
     with running("rabbitmq", "postgresql") as stack:
         target = Shop(stack, rate_limit_rps=DEFAULT_RPS, rate_limit_burst=BURST, test_mode=True)
         stack.sandbox.behave({"rules": [{"latency_seconds": ANSWER_SECONDS}]})
+        _send(stack, target, WARM_UP_EVENTS)
+        until("the first events arrive", lambda: _tested(stack.sandbox) >= WARM_UP_EVENTS, WAIT_SECONDS)
+        stack.sandbox.forget()
         pausing = f"/accounts/{target.account}"
         stack.admin("POST", f"{pausing}/pause", {"reason": "The row gathers what is to wait."})
         batches = BURST + DEFAULT_RPS * seconds
-        headers = {"Authorization": f"Bearer {target.key}", "Content-Type": "application/json"}
-        senders = Senders(
-            stack.collector_url, headers, Traffic(uuid4().hex[:8], batches * EVENTS_A_REQUEST).bodies()
+        _send(stack, target, batches * EVENTS_A_REQUEST)
+        until(
+            "all events are mapped",
+            lambda: _mapped(stack) == WARM_UP_EVENTS + batches * EVENTS_A_REQUEST,
+            WAIT_SECONDS,
         )
-        senders.start()
-        senders.join()
-        until("all events are mapped", lambda: _pending(stack) == batches * EVENTS_A_REQUEST, WAIT_SECONDS)
         stack.admin("POST", f"{pausing}/resume")
         until("all requests arrive", lambda: _requests(stack.sandbox) >= batches, WAIT_SECONDS, every=0.5)
         reached = _average(stack.sandbox)
@@ -77,9 +81,20 @@ def _with_slow_answers(seconds: int) -> Result:
     )
 
 
-def _pending(stack: Stack) -> int:
+def _send(stack: Stack, target: Shop, events: int) -> None:
+    headers = {"Authorization": f"Bearer {target.key}", "Content-Type": "application/json"}
+    senders = Senders(stack.collector_url, headers, Traffic(uuid4().hex[:8], events).bodies())
+    senders.start()
+    senders.join()
+
+
+def _mapped(stack: Stack) -> int:
     with stack.ledger() as ledger, ledger.read() as connection:
         return connection.scalar(select(func.count()).select_from(delivery)) or 0
+
+
+def _tested(sandbox: Sandbox) -> int:
+    return int(sandbox.received(limit=0)["tested"])
 
 
 def _requests(sandbox: Sandbox) -> int:
