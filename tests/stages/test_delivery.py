@@ -4,13 +4,14 @@ import pickle
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from tests.ledger.shop import ACCOUNT, NOW, TOKEN, new, pend, place, stand, write
 from tests.logged import logged
 from tests.stages.sandbox import FakePinterest, Reply, Stage, accepted, answer, refused, refusing, trouble
 from worker.ledger import accounts, batches, measures
 from worker.ledger.accounts import Rate
+from worker.ledger.batches import Member
 from worker.ledger.engine import Ledger
 from worker.ledger.schema import BatchStatus, attempt, batch, credential, delivery
 from worker.pinterest.backoff import RetryPolicy, Wait
@@ -312,6 +313,26 @@ def test_a_short_wait_for_the_rate_is_slept_and_a_longer_one_put_off(ledger: Led
     )
     s.now = kept.not_before
     assert s.deliver(left) == "settled"
+
+
+def test_what_takes_time_is_done_before_the_turn_has_come(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rate is one of arrivals: a batch that is read after its turn would come close to the next one."""
+    pend(ledger, place(ledger, rate=Rate(1.0, 1)), 1)
+    s = Stage(ledger, FakePinterest())
+    (batch_id,) = s.batch()
+    with ledger.write() as connection:
+        accounts.take_token(connection, 1, NOW)
+    read = batches.members
+
+    def read_slowly(connection: Connection, batch_id: int) -> list[Member]:
+        s.now += 0.4
+        return read(connection, batch_id)
+
+    monkeypatch.setattr(batches, "members", read_slowly)
+    assert s.deliver(batch_id) == "settled"
+    assert s.slept == [pytest.approx(0.6, abs=0.01)]
 
 
 def test_halves_pay_for_the_rate_as_well(ledger: Ledger) -> None:

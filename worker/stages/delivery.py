@@ -48,21 +48,31 @@ def _deliver(sender: Sender, batch_id: int) -> str:
         started = _start(sender, batch_id, LONGEST_WAIT_FOR_TOKEN_SECONDS if seated else MOMENT_SECONDS)
         if started is None:
             return "left alone"
-        if started.wait_seconds > 0:
-            sender.sleep(started.wait_seconds)
-    everyone, body, broken = _compose(sender, started)
+        due = sender.now() + started.wait_seconds
+        everyone, body, broken = _compose(sender, started)
+        token = _token(sender, started)
+        # The rate is one of arrivals: once its turn has come, nothing but sending is left.
+        wait_seconds = due - sender.now()
+        if wait_seconds > 0:
+            sender.sleep(wait_seconds)
     if broken or not everyone:
         return set_apart_unopened(sender, started, everyone, broken)
     risky = _sent_before(sender, started, everyone)
     if risky:
         return set_apart_risky(sender, started, everyone, risky)
-    try:
-        vault = sender.ledger.vault
-        token = sender.read(lambda connection: accounts.token(connection, vault, started.credential_id))
-    except SealError:
+    if token is None:
         return pause(sender, started, ReasonClass.NOT_SENDABLE, TOKEN_CANNOT_BE_OPENED)
     answer = sender.client.send(started.ad_account_id, token, body, started.test)
     return Reaction(sender, started, everyone, answer).react()
+
+
+def _token(sender: Sender, started: Started) -> str | None:
+    """Return the access token; None where it cannot be opened."""
+    vault = sender.ledger.vault
+    try:
+        return sender.read(lambda connection: accounts.token(connection, vault, started.credential_id))
+    except SealError:
+        return None
 
 
 def _sent_before(sender: Sender, started: Started, everyone: Sequence[Member]) -> list[Member]:
