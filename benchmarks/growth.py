@@ -24,7 +24,7 @@ from worker.ledger.schema import State
 from worker.telemetry.metrics import REMEMBERED_SECONDS, Exporter
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
-ROUNDS = 9
+ROUNDS = 25
 # As many as a request may hold, and as the ingest worker takes at once.
 EVENTS_AT_ONCE = 500
 EVENTS_A_ROUND = claims.BATCH_MAX_EVENTS
