@@ -14,9 +14,9 @@ app = Celery("worker")
 app.config_from_object(celeryconfig)
 
 if celeryconfig.broker_url.startswith("amqp"):
-    from worker.engine.amqp_internals import bound_confirms
+    from worker.engine.amqp_internals import bound_waits
 
-    bound_confirms()
+    bound_waits()
 
 
 # With a listener Celery sets up nothing by itself. The others come before it, and may have something to say.

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from amqp import Channel
+from amqp.abstract_channel import AbstractChannel
 from amqp.exceptions import RecoverableConnectionError
-from kombu import Connection
+from kombu import Connection, Queue
 
 from tests.chaos.wire import Fault, Wire, broken, wired
 from tests.engine.harness import Broker
 from tests.integration import services
 from worker.engine import amqp_internals
-from worker.engine.amqp_internals import bound_answers, bound_confirms
+from worker.engine.amqp_internals import bound_answers, bound_waits
 
 SILENCE = Fault(silent=True)
 
@@ -29,20 +29,38 @@ def over_a_wire(rabbitmq: Broker) -> Iterator[tuple[Connection, Wire]]:
             yield connection, wire
 
 
+@pytest.fixture
+def bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up after half a second what is given up after ten."""
+    monkeypatch.setattr(amqp_internals, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(AbstractChannel, "wait", AbstractChannel.wait)
+    bound_waits()
+
+
+@pytest.mark.usefixtures("bounded")
 def test_a_message_that_nobody_confirms_is_given_up_and_the_next_goes_over_a_new_connection(
-    rabbitmq: Broker, monkeypatch: pytest.MonkeyPatch
+    rabbitmq: Broker,
 ) -> None:
     """Over a half-open connection beat would send nothing any more."""
-    monkeypatch.setattr(Channel, "basic_publish_confirm", Channel.basic_publish_confirm)
-    monkeypatch.setattr(amqp_internals, "ANSWER_SECONDS", 0.5)
-    bound_confirms()
     with over_a_wire(rabbitmq) as (connection, wire):
         producer = connection.Producer(auto_declare=False)
         producer.publish("heard", routing_key=rabbitmq.queue)
-        with broken(wire, SILENCE), pytest.raises(RecoverableConnectionError, match="did not confirm"):
+        with broken(wire, SILENCE), pytest.raises(RecoverableConnectionError, match="did not answer"):
             producer.publish("lost", routing_key=rabbitmq.queue)
         producer.publish("heard again", routing_key=rabbitmq.queue, retry=True)
     assert rabbitmq.depth() == 2
+
+
+@pytest.mark.usefixtures("bounded")
+def test_a_queue_whose_declaration_nobody_answers_is_declared_over_a_new_connection(rabbitmq: Broker) -> None:
+    """It comes before the first message on a connection, which may be half-open by then."""
+    queue = Queue(f"{rabbitmq.queue}-declared", durable=False, auto_delete=True)
+    with over_a_wire(rabbitmq) as (connection, wire):
+        producer = connection.Producer()
+        with broken(wire, SILENCE), pytest.raises(RecoverableConnectionError, match="did not answer"):
+            producer.publish("lost", routing_key=queue.name, declare=[queue])
+        producer.publish("heard", routing_key=queue.name, declare=[queue], retry=True)
+        assert queue(connection.default_channel).get().payload == "heard"
 
 
 def test_a_lost_connection_is_closed_without_its_other_end(
@@ -52,6 +70,6 @@ def test_a_lost_connection_is_closed_without_its_other_end(
     monkeypatch.setattr(amqp_internals, "ANSWER_SECONDS", 0.5)
     with over_a_wire(rabbitmq) as (connection, wire), broken(wire, SILENCE):
         began = time.monotonic()
-        with pytest.raises(TimeoutError):
+        with pytest.raises((TimeoutError, RecoverableConnectionError)):
             bound_answers(connection).connection.close()
         assert time.monotonic() - began < 5

@@ -8,6 +8,7 @@ import amqp
 import celery
 import kombu
 import pytest
+from amqp.abstract_channel import AbstractChannel
 from amqp.method_framing import frame_writer
 from celery.app.task import Task
 from celery.events import EventDispatcher
@@ -64,7 +65,7 @@ DIGESTS: dict[Any, str] = {
     Message: "89d6f34017b6",
     frame_writer: "aeb6ed1af363",
     amqp.Channel._basic_publish: "435fd18a6c88",
-    amqp.Channel.basic_publish_confirm: "4140656833f6",
+    AbstractChannel.wait: "12a080a10e7c",
 }
 
 

@@ -25,30 +25,31 @@ def bound_answers(connection: Connection) -> Connection:
     return connection
 
 
-def bound_confirms() -> None:
-    """Let whoever publishes to RabbitMQ wait for so long for a confirmation, and then connect anew.
+def bound_waits() -> None:
+    """Let whoever waits for RabbitMQ's answer or confirmation do so for a while, and then connect anew.
 
     As it is in py-amqp it waits for ever: over a connection that is half-open, beat never sends another tick, and
-    each retry holds a thread of a worker.
+    each retry holds a thread of a worker. A message waits to be confirmed, and what comes before the first one on
+    a new connection, such as to declare its queue, to be answered.
     """
     # Loaded here alone: other brokers have no use for it.
-    from amqp import Channel
+    from amqp.abstract_channel import AbstractChannel
 
-    wrap(Channel, "basic_publish_confirm", _give_up_what_is_not_confirmed)
+    wrap(AbstractChannel, "wait", _give_up_what_is_not_answered)
 
 
-def _give_up_what_is_not_confirmed(original: Any) -> Any:
+def _give_up_what_is_not_answered(original: Any) -> Any:
     from amqp.exceptions import RecoverableConnectionError
 
-    def basic_publish_confirm(
-        self: Any, *args: Any, confirm_timeout: float | None = None, **options: Any
+    def wait(
+        self: Any, method: Any, callback: Any = None, timeout: float | None = None, **options: Any
     ) -> Any:
         connection = self.connection
         try:
-            return original(self, *args, confirm_timeout=confirm_timeout or ANSWER_SECONDS, **options)
+            return original(self, method, callback, timeout or ANSWER_SECONDS, **options)
         except TimeoutError as error:
-            # Its confirmation may come later, and would be taken for that of another message.
+            # The answer may come later, and would be taken for that to something else.
             connection.collect()
-            raise RecoverableConnectionError("RabbitMQ did not confirm a message in time") from error
+            raise RecoverableConnectionError("RabbitMQ did not answer in time") from error
 
-    return basic_publish_confirm
+    return wait
