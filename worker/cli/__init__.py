@@ -1,5 +1,7 @@
 """The command line."""
 
+from typing import Any
+
 import click
 
 from worker.cli import (
@@ -16,9 +18,21 @@ from worker.cli import (
     setup,
     tokens,
 )
+from worker.operations.errors import InvalidError, OperationError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        """Turn what an operation refuses into its sentence and exit status."""
+        try:
+            return super().invoke(ctx)
+        except InvalidError as error:
+            raise click.UsageError(error.message) from None
+        except OperationError as error:
+            raise click.ClickException(error.message) from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Deliver a shop's events to the Pinterest Conversions API."""
 

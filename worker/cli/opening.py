@@ -8,6 +8,7 @@ import click
 from worker import since
 from worker.ledger import migrate
 from worker.ledger.engine import Ledger
+from worker.operations.caller import Caller
 from worker.wiring import ledger
 
 # Written into the audit log.
@@ -18,6 +19,11 @@ def opened() -> Ledger:
     """Return the ledger, once it is sure that its tables and keys fit."""
     migrate.check_all(ledger())
     return ledger()
+
+
+def caller() -> Caller:
+    """Return the command line as the caller of an operation."""
+    return Caller(opened(), ACTOR, time.time())
 
 
 def parse_since(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:

@@ -9,6 +9,7 @@ from flask import Flask, current_app, g
 from sqlalchemy import Connection
 
 from worker.ledger.engine import Ledger
+from worker.operations.caller import Caller
 from worker.settings import Settings
 from worker.telemetry.checks import Readiness, of_web_process
 from worker.telemetry.metrics import Exporter
@@ -61,6 +62,11 @@ def exporter() -> Exporter:
 def clock() -> float:
     """Return the time in Unix seconds."""
     return time.time()
+
+
+def caller() -> Caller:
+    """Return who makes the request, for the operations."""
+    return Caller(ledger(), g.actor, clock())
 
 
 @contextmanager

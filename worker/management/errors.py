@@ -13,6 +13,13 @@ from werkzeug.exceptions import HTTPException
 from worker import logs
 from worker.ledger.engine import LedgerBusyError, is_ledger_away
 from worker.management.fields import Part, Shape, Text
+from worker.operations.errors import (
+    ConflictError,
+    DuplicateError,
+    InvalidError,
+    NotFoundError,
+    OperationError,
+)
 
 log = logs.of(__name__)
 
@@ -31,6 +38,12 @@ _CODES = {
     422: "VALIDATION_FAILED",
     429: "RATE_LIMITED",
     503: "LEDGER_UNAVAILABLE",
+}
+_STATUSES: dict[type[OperationError], int] = {
+    NotFoundError: 404,
+    ConflictError: 409,
+    InvalidError: 422,
+    OperationError: 400,
 }
 _SENTENCES = {
     404: "There is nothing at this address.",
@@ -94,9 +107,18 @@ def refused(error: ValidationError, path: str = "") -> ApiError:
     return ApiError(422, "; ".join(_sentences(error.messages, path)), wrong=wrong)
 
 
+def of_operation(error: OperationError) -> ApiError:
+    """Turn what an operation refuses into its HTTP error."""
+    wrong = dict(error.errors) if isinstance(error, InvalidError) else None
+    code = "DUPLICATE" if isinstance(error, DuplicateError) else None
+    status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
+    return ApiError(status, error.message, code, wrong=wrong)
+
+
 def register(app: Flask) -> None:
     """Let an app answer every error in the format."""
     app.register_error_handler(ApiError, _answer)
+    app.register_error_handler(OperationError, lambda error: _answer(of_operation(error)))
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(IntegrityError, _lost_race)
     # Flask's own line would quote the address that was asked for, and the exception's text.

@@ -24,8 +24,9 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from worker.ledger.engine import LedgerBusyError, is_ledger_away
 from worker.management import auth, context
-from worker.management.errors import ApiError
+from worker.management.errors import ApiError, of_operation
 from worker.management.ui import words
+from worker.operations.errors import OperationError
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -106,6 +107,12 @@ def shared() -> dict[str, Any]:
 def say_what_is_wrong(error: ApiError) -> Response:
     """Show a refusal as a page."""
     return error_page(error.status, error.message)
+
+
+@blueprint.errorhandler(OperationError)
+def refuse_operation(error: OperationError) -> Response:
+    """Show what an operation refuses as a page."""
+    return say_what_is_wrong(of_operation(error))
 
 
 @blueprint.errorhandler(HTTPException)

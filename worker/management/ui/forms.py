@@ -8,6 +8,7 @@ from marshmallow import Schema, ValidationError
 
 from worker.management.errors import ApiError
 from worker.management.ui.words import sentence
+from worker.operations.errors import OperationError
 
 
 @dataclass(slots=True)
@@ -22,10 +23,11 @@ class Form:
     problem: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
 
-    def refuse(self, error: ApiError) -> None:
-        """Put a refusal beside each field that it names, or above the form."""
-        if error.wrong:
-            self._note(error.wrong)
+    def refuse(self, error: ApiError | OperationError) -> None:
+        """Show a refusal beside each field that it names, or above the form."""
+        wrong = error.wrong if isinstance(error, ApiError) else getattr(error, "errors", None)
+        if wrong:
+            self._note(wrong)
         else:
             self.problem = error.message
 
