@@ -19,6 +19,7 @@ from sqlalchemy import func, select
 from tests.cli.conftest import Shell
 from tests.integration.waiting import until
 from worker.embedded.first_run import SOURCE_ID
+from worker.events.trust import Trust
 from worker.ledger import finding, inbox
 from worker.ledger.schema import delivery, taken_line
 from worker.ledger.schema import inbox as inbox_table
@@ -77,6 +78,12 @@ def test_json_lines_wait_in_the_inbox_as_offline_events(shell: Shell) -> None:
     assert shell.good("send", "-", stdin=text_of([sale(1), sale(2)])) == "Took 2 events.\n"
     assert [event["properties"]["order_id"] for event in waiting(shell)] == ["ORD-1", "ORD-2"]
     assert {event["context"]["action_source"] for event in waiting(shell)} == {"offline"}
+
+
+def test_what_comes_out_of_a_file_counts_as_signed(shell: Shell) -> None:
+    shell.good("send", "-", stdin=text_of([sale(1)]))
+    with shell.ledger.read() as connection:
+        assert list(connection.scalars(select(inbox_table.c.trust))) == [Trust.SIGNED]
 
 
 def test_running_it_again_takes_nothing_and_a_longer_file_only_what_is_new(shell: Shell) -> None:

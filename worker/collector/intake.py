@@ -64,6 +64,7 @@ def prepare_one(raw: object, visit: Visit, source_id: str, vault: Vault) -> Acce
         informs=_informs(event, received),
         received_at=received.received_at,
         body=vault.seal(body, inbox.BODY),
+        trust=visit.trust,
     )
 
 

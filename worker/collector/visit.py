@@ -12,6 +12,7 @@ from worker.collector.cookies import CookieRules, Cookies, follow, known_by, set
 from worker.events.consent import decide
 from worker.events.received import Received
 from worker.events.text import clean_text
+from worker.events.trust import Trust
 
 Channel = Literal["browser", "server"]
 LONGEST_USER_AGENT = 1_024
@@ -63,6 +64,11 @@ class Visit:
         self._rules = CookieRules.of(caller.source.options)
         self._cookies = origin.cookies
         self._in_browser = False
+
+    @property
+    def trust(self) -> Trust:
+        """Return whether the caller signed the request."""
+        return Trust.SIGNED if self._caller.signed else Trust.PUBLIC
 
     def receive(self, event: Mapping[str, Any]) -> Received:
         """Return how an event came in, with the cookies that it and those before it lead to."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, or_, select, update
 
+from worker.events.trust import Trust
 from worker.ledger import tallies
 from worker.ledger.rows import among, chunks, insert_all
 from worker.ledger.schema import INFORMS, inbox
@@ -26,6 +27,7 @@ class Accepted:
     informs: bool
     received_at: float
     body: bytes
+    trust: Trust = Trust.PUBLIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Waiting:
     user_key: bytes | None
     received_at: float
     body: bytes
+    trust: int = Trust.PUBLIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ def accept(connection: Connection, events: Sequence[Accepted], now: float) -> li
             "informs": event.informs,
             "received_at": event.received_at,
             "body": event.body,
+            "trust": event.trust.value,
         }
         for event in events
     ]
@@ -185,4 +189,5 @@ def _kept() -> Any:
         inbox.c.user_key,
         inbox.c.received_at,
         inbox.c.body,
+        inbox.c.trust,
     )

@@ -192,6 +192,8 @@ inbox = Table(
     Column("body", LargeBinary, nullable=False),
     # Why a row cannot be worked on; such a row waits for a hand and is not hinted at again.
     Column("parked_reason", Text),
+    # A `Trust`: whether the sender signed the event.
+    Column("trust", SmallInteger, nullable=False, server_default=text("0")),
     # An id that is used twice would let a late message work on another event.
     sqlite_autoincrement=True,
 )
@@ -243,6 +245,10 @@ delivery = Table(
     Column("day", Integer),
     Column("currency", Text),
     Column("value_thousandths", BigInteger),
+    # A `Trust`: whether the sender signed the event.
+    Column("trust", SmallInteger, nullable=False, server_default=text("0")),
+    # Keyed hash of order id, currency and value: tells whether two copies of an event claim the same.
+    Column("content_key", LargeBinary),
     sqlite_autoincrement=True,
 )
 _is_open = delivery.c.state == State.OPEN.value
