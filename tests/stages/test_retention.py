@@ -27,6 +27,7 @@ ENDS = {
     "debug_input",
     "delivery",
     "pipeline_key",
+    "signed_request",
     "taken_line",
     "ui_session",
     "visitor",

@@ -11,6 +11,7 @@ from worker.collector.errors import RefusedError
 from worker.collector.remembered import Remembered
 from worker.ledger import sources
 from worker.ledger.engine import Ledger
+from worker.ledger.replays import SignedRequest
 from worker.ledger.sources import Source
 from worker.signature import sign
 
@@ -18,6 +19,8 @@ from worker.signature import sign
 REMEMBERED_SECONDS = 5.0
 MOST_REMEMBERED = 10_000
 SIGNATURE_WINDOW_SECONDS = 300
+# Signatures are remembered longer than they are valid, because the clocks of several hosts differ.
+CLOCK_MARGIN_SECONDS = 900
 
 _KEY = re.compile(r"dk_(live|test)_[A-Za-z0-9_-]{1,128}", re.ASCII)
 _SOURCE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
@@ -27,11 +30,12 @@ _SIGNATURE = re.compile(r"sha256=[0-9a-fA-F]{64}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Say who calls; ``name`` tells apart whom the request rate is counted for."""
+    """Identify a caller; ``name`` is the key of its request rate, ``request`` what a signed request is known by."""
 
     source: Source
     name: str
     signed: bool
+    request: SignedRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,12 @@ class Callers:
         # An unknown source and a wrong signature look alike.
         if signer is None or not hmac.compare_digest(sign(signer.secret, stamp, body), given.lower()):
             raise _unsigned("X-Signature does not fit the body, X-Timestamp and the secret of X-Source-Id.")
-        return Caller(signer.source, f"signed:{source_id}", signed=True)
+        request = self._request(source_id, stamp, given.lower())
+        return Caller(signer.source, f"signed:{source_id}", signed=True, request=request)
+
+    def _request(self, source_id: str, stamp: str, signature: str) -> SignedRequest:
+        key = self._ledger.vault.keyed_hash("signed request", source_id, signature)
+        return SignedRequest(key, int(stamp) / 1000 + SIGNATURE_WINDOW_SECONDS + CLOCK_MARGIN_SECONDS)
 
     def _source(self, key: str) -> Source | None:
         with self._ledger.read() as connection:

@@ -80,7 +80,7 @@ class Gateway:
         if not prepared.events:
             message = "None of the batch's events can be taken; errors lists why."
             raise RefusedError(400, "INVALID_EVENTS", message, errors=prepared.errors)
-        store(self._accept, self._offer, prepared.events, now)
+        store(self._accept, self._offer, prepared.events, now, caller.request)
         return _answer_batch(prepared, visit)
 
     def preflight(self, call: str) -> Response:  # noqa: ARG002  # all of them are asked for alike
@@ -110,7 +110,7 @@ class Gateway:
             event = prepare_one(raw, visit, caller.source.id, self._ledger.vault)
         except TooLargeError as error:
             raise RefusedError(413, "EVENT_TOO_LARGE", str(error)) from None
-        store(self._accept, self._offer, [event], now)
+        store(self._accept, self._offer, [event], now, caller.request)
         response = answer({"success": True})
         visit.set_cookies(response)
         return response

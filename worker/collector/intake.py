@@ -15,6 +15,7 @@ from worker.events.identity import epik_of, page_url, visitor_ids
 from worker.events.received import Received
 from worker.ledger import inbox
 from worker.ledger.inbox import Accepted
+from worker.ledger.replays import SignedRequest
 from worker.ledger.vault import Vault
 from worker.telemetry import tracing
 
@@ -81,13 +82,21 @@ def prepare_batch(raws: Sequence[object], visit: Visit, source_id: str, vault: V
     return prepared
 
 
-def store(accept: Accept, offer: Offer, events: Sequence[Accepted], now: float) -> None:
-    """Commit events in one transaction, then hint at them.
+def store(
+    accept: Accept,
+    offer: Offer,
+    events: Sequence[Accepted],
+    now: float,
+    signed: SignedRequest | None = None,
+) -> None:
+    """Commit events in one transaction, then publish their ids; a repeated signed request changes nothing.
 
-    From the commit on they are safe: a hint that goes wrong is a matter for the log, since whatever waits in
-    the inbox is hinted at again.
+    After the commit the events are safe: a failed hint is only logged, because the sweeper repeats it.
     """
-    hint(offer, accept(events, now))
+    ids = accept(events, now, signed)
+    if not ids:
+        return
+    hint(offer, ids)
     if (tracer := tracing.tracer()) is not None:
         requests = [tracing.Request(event.source_id, event.received_at) for event in events]
         tracer.record("collector.accept", requests, now)

@@ -5,11 +5,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from worker.ledger import inbox
+from sqlalchemy import Connection
+
+from worker.ledger import inbox, replays
 from worker.ledger.engine import Ledger, is_ledger_away
 from worker.ledger.inbox import Accepted
+from worker.ledger.replays import SignedRequest
 
-Accept = Callable[[Sequence[Accepted], float], list[int]]
+Accept = Callable[[Sequence[Accepted], float, SignedRequest | None], list[int]]
 
 # A transaction of more would hold up whoever comes next.
 MOST_EVENTS = 1_000
@@ -19,6 +22,7 @@ MOST_EVENTS = 1_000
 class _Request:
     events: Sequence[Accepted]
     now: float
+    signed: SignedRequest | None = None
     ids: list[int] = field(default_factory=list)
     error: BaseException | None = None
     done: bool = False
@@ -37,9 +41,15 @@ class Together:
         self._waiting: deque[_Request] = deque()
         self._turn = threading.Lock()
 
-    def accept(self, events: Sequence[Accepted], now: float) -> list[int]:
-        """Return the ids of events once they are committed; what prevented that is raised."""
-        request = _Request(events, now)
+    def accept(
+        self, events: Sequence[Accepted], now: float, signed: SignedRequest | None = None
+    ) -> list[int]:
+        """Return the ids of the events after their commit; errors of the ledger are raised.
+
+        A signed request that was accepted before stores nothing and returns no ids. The signature is stored in
+        the transaction of its events: after an error the same request is accepted when it is repeated.
+        """
+        request = _Request(events, now, signed)
         self._waiting.append(request)
         with self._turn:
             while not request.done:
@@ -60,13 +70,16 @@ class Together:
     def _write(self, requests: Sequence[_Request]) -> None:
         try:
             with self._ledger.write() as connection:
-                every = [event for request in requests for event in request.events]
+                new = _without_repeats(connection, requests)
+                every = [event for request in new for event in request.events]
                 ids = iter(inbox.accept(connection, every, requests[-1].now))
         except BaseException as error:  # noqa: BLE001 - each of them raises it in its own thread
             self._blame(requests, error)
             return
+        for request in new:
+            request.ids = [next(ids) for _ in request.events]
         for request in requests:
-            request.ids, request.done = [next(ids) for _ in request.events], True
+            request.done = True
 
     def _blame(self, requests: Sequence[_Request], error: BaseException) -> None:
         if is_ledger_away(error):
@@ -79,3 +92,17 @@ class Together:
             return
         for request in requests:
             request.error, request.done = error, True
+
+
+def _without_repeats(connection: Connection, requests: Sequence[_Request]) -> list[_Request]:
+    """Return the requests without those whose signature was accepted before, also in this transaction."""
+    signed = [request.signed for request in requests if request.signed is not None]
+    fresh = replays.remember(connection, signed)
+    new: list[_Request] = []
+    for request in requests:
+        if request.signed is not None:
+            if request.signed.key not in fresh:
+                continue
+            fresh.remove(request.signed.key)
+        new.append(request)
+    return new

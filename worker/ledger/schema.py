@@ -202,6 +202,15 @@ _partial_index("ix_inbox_informs_user", inbox.c.user_key, where=inbox.c.informs)
 # In a statement SQLAlchemy says "informs = 1" to SQLite, which then does not see that the indexes are meant.
 INFORMS = text("inbox.informs")
 
+# Keyed hashes of the signatures of accepted requests: each signed request is accepted once.
+signed_request = Table(
+    "signed_request",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    # The signature is out of its time window by then.
+    Column("forget_at", Double, nullable=False, index=True),
+)
+
 visitor = Table(
     "visitor",
     metadata,

@@ -13,6 +13,7 @@ from worker.ledger import (
     lines,
     measures,
     quality,
+    replays,
     rollups,
     sales,
     tallies,
@@ -63,6 +64,7 @@ def purge(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
             step["credentials"] = expiry.purge_credentials(connection, before)
             step["alerts"] = alerts.purge(connection, before)
             step["debug inputs"] = debugging.forget(connection, now)
+            step["signed requests"] = replays.purge(connection, now, ROWS_A_STEP)
             step["lines"] = lines.forget(connection, old_lines)
         for name, n in step.items():
             counts[name] += n
