@@ -3,6 +3,8 @@
 import json
 
 from tests.cli.conftest import Shell
+from tests.ledger.crowd import many
+from worker.embedded.first_run import DEMO_MARK
 
 
 def test_every_check_is_made_though_those_before_it_fail(shell: Shell) -> None:
@@ -33,3 +35,10 @@ def test_the_demos_token_is_not_tried_at_pinterest(shell: Shell) -> None:
 
     assert token["state"] == "degraded"
     assert "was not tried" in token["message"]
+
+
+def test_every_integrations_token_is_looked_at(shell: Shell) -> None:
+    many(shell.ledger, 51, token=DEMO_MARK)
+    report = json.loads(shell.run("doctor", "--json").output)
+
+    assert len([check for check in report["checks"] if check["check"].startswith("token of ")]) == 52

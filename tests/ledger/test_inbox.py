@@ -136,6 +136,7 @@ def test_the_books_know_what_was_accepted(ledger: Ledger) -> None:
         assert tallies.totals(connection)[tallies.ACCEPTED] == 5
         assert inbox.backlog(connection, "src_shop") == 5
         assert inbox.backlog(connection, "src_other") == 0
+        assert inbox.backlogs(connection, ["src_other", "src_shop"]) == {"src_shop": 5}
 
 
 def test_nothing_of_an_event_is_readable_in_the_database(ledger: Ledger) -> None:

@@ -21,7 +21,6 @@ from worker.telemetry import checks
 from worker.telemetry.checks import Finding, State
 
 ANSWER_SECONDS = 5.0
-MOST_INTEGRATIONS = 50
 
 
 class Visit:
@@ -126,7 +125,7 @@ class Visit:
 
     def _tokens(self) -> Iterator[Finding]:
         with self._ledger.read() as connection:
-            known = [one for one in integrations.page(connection, MOST_INTEGRATIONS) if one.enabled]
+            known = [one for one in integrations.every(connection) if one.enabled]
         for one in known:
             yield from self._safely(f"token of {one.id}", lambda one=one: self._token(one))  # type: ignore[misc]
 

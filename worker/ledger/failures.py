@@ -93,6 +93,17 @@ def count(connection: Connection, chosen: Filter, after_id: int = 0) -> int:
     return connection.scalar(select(func.count()).select_from(rows)) or 0
 
 
+def count_by_account(connection: Connection) -> dict[str, int]:
+    """Return how many deliveries are failed, by the ad account's id, with one statement."""
+    counted = (
+        select(ad_account.c.ad_account_id, func.count())
+        .join(delivery, delivery.c.ad_account == ad_account.c.id)
+        .where(delivery.c.state == State.FAILED.value)
+        .group_by(ad_account.c.ad_account_id)
+    )
+    return {row[0]: row[1] for row in connection.execute(counted)}
+
+
 def by_reason(connection: Connection, chosen: Filter) -> list[dict[str, Any]]:
     """Return counts by ad account, event name and reason class, with the first and last time."""
     rows = _chosen(chosen).subquery()

@@ -177,6 +177,15 @@ def backlog(connection: Connection, source_id: str) -> int:
     return connection.scalar(wanted) or 0
 
 
+def backlogs(connection: Connection, source_ids: Sequence[str]) -> dict[str, int]:
+    """Count what waits, by source; a source without anything is left out."""
+    found: dict[str, int] = {}
+    for some in chunks(source_ids):
+        counted = select(inbox.c.source_id, func.count()).where(among(connection, inbox.c.source_id, some))
+        found.update((row[0], row[1]) for row in connection.execute(counted.group_by(inbox.c.source_id)))
+    return found
+
+
 def _waiting() -> Any:
     return _kept().where(inbox.c.parked_reason.is_(None))
 

@@ -1,13 +1,15 @@
 """Keep the integrations: which source delivers to which ad account, and how."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from worker.ledger import accounts
 from worker.ledger.accounts import Rate
+from worker.ledger.rows import iterate
 from worker.ledger.schema import IS_PENDING, ad_account, delivery, integration
 from worker.ledger.vault import Vault
 
@@ -58,6 +60,17 @@ def page(connection: Connection, limit: int, after_number: int = 0) -> list[Inte
     """Return integrations in the order of their making."""
     wanted = _integrations().where(integration.c.id > after_number).order_by(integration.c.id).limit(limit)
     return [_integration(row) for row in connection.execute(wanted)]
+
+
+def every(connection: Connection) -> Iterator[Integration]:
+    """Yield all integrations in the order of their making, with one statement for each thousand."""
+    return iterate(partial(page, connection), lambda row: row.number, 0)
+
+
+def public_ids(connection: Connection) -> dict[int, str]:
+    """Return the public id of every integration by its number, with one statement."""
+    wanted = select(integration.c.id, integration.c.public_id)
+    return {row.id: row.public_id for row in connection.execute(wanted)}
 
 
 def of_source(connection: Connection, source_id: str) -> list[Integration]:

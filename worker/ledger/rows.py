@@ -8,7 +8,9 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, any_, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 
 T = TypeVar("T")
+P = TypeVar("P")
 
+ROWS_A_PAGE = 1_000
 # SQLite takes 32,766 parameters in a statement, PostgreSQL 65,535.
 IDS_A_STATEMENT = 5_000
 
@@ -35,6 +37,17 @@ def chunks(items: Sequence[T], size: int = IDS_A_STATEMENT) -> Iterator[Sequence
     """Cut a sequence into pieces that fit into one statement."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def iterate(page: Callable[[int, P], Sequence[T]], position: Callable[[T], P], start: P) -> Iterator[T]:
+    """Yield every row of a list that is read page by page: ``page`` takes a limit and the position to go on after."""
+    after = start
+    while True:
+        rows = page(ROWS_A_PAGE, after)
+        yield from rows
+        if len(rows) < ROWS_A_PAGE:
+            return
+        after = position(rows[-1])
 
 
 def _as_it_is(statement: Any) -> Any:

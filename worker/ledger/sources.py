@@ -1,10 +1,13 @@
 """Keep the sources: the sites and servers that send events, and their keys."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
+from worker.ledger.rows import iterate
 from worker.ledger.schema import debug_input, integration, pipeline_key, source
 from worker.ledger.vault import Vault
 
@@ -56,6 +59,11 @@ def page(connection: Connection, limit: int, after_id: str = "") -> list[Source]
     """Return sources in the order of their ids."""
     wanted = select(source).where(source.c.id > after_id).order_by(source.c.id).limit(limit)
     return [_source(row) for row in connection.execute(wanted)]
+
+
+def every(connection: Connection) -> Iterator[Source]:
+    """Yield all sources in the order of their ids, with one statement for each thousand."""
+    return iterate(partial(page, connection), lambda row: row.id, "")
 
 
 def change(connection: Connection, changed: Source, now: float) -> Source:

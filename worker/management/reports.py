@@ -28,7 +28,6 @@ from worker.stages.advice import advise
 from worker.stages.purging import QUALITY_DAYS
 from worker.stages.searching import MOST_FOUND
 
-MOST_INTEGRATIONS = 10_000
 # In the tallies this stands for no integration: what happened to an event before it had one.
 NO_INTEGRATION = 0
 
@@ -63,7 +62,7 @@ def stats(query: dict[str, Any]) -> dict[str, Any]:
     number = integration_number(query.get("integration_id"))
     since_hour = int(within(query["since"], QUALITY_DAYS) // SECONDS_AN_HOUR)
     with context.ledger().read() as connection:
-        known = {one.number: one.id for one in integrations.page(connection, MOST_INTEGRATIONS)}
+        known = integrations.public_ids(connection)
         rows = tallies.by_hour(connection, since_hour, None if number is None else [number])
     return {
         "since": since_hour * SECONDS_AN_HOUR,

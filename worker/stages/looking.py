@@ -33,7 +33,6 @@ EXHAUSTED = (
     ReasonClass.UNEXPECTED,
     ReasonClass.UNREADABLE,
 )
-MOST_ROWS = 1_000
 
 
 def figures(connection: Connection, free_bytes: int, now: float) -> Figures:
@@ -98,7 +97,7 @@ def _account(stands: AccountStanding, beside: _Beside) -> AccountFigures:
 
 
 def _tokens(connection: Connection) -> Iterator[TokenFigures]:
-    for one in integrations.page(connection, MOST_ROWS):
+    for one in integrations.every(connection):
         expires_at = parse_time(one.config.get("token_expires_at"))
         if one.enabled and expires_at is not None:
             yield TokenFigures(one.id, one.ad_account_id, expires_at)
@@ -107,10 +106,14 @@ def _tokens(connection: Connection) -> Iterator[TokenFigures]:
 def _sources(connection: Connection) -> Iterator[SourceFigures]:
     # Counting is dear where there is much to count, and pointless where all of it together is not near a bound.
     span = watching.inbox_span(connection)
-    for one in sources.page(connection, MOST_ROWS):
-        limit = int(one.options.get("backlog_limit") or BACKLOG_EVENTS)
-        if span >= Policy().backlog_share * limit:
-            yield SourceFigures(one.id, inbox.backlog(connection, one.id), limit)
+    limits = {
+        source.id: int(source.options.get("backlog_limit") or BACKLOG_EVENTS)
+        for source in sources.every(connection)
+    }
+    near = [source_id for source_id, limit in limits.items() if span >= Policy().backlog_share * limit]
+    backlogs = inbox.backlogs(connection, near)
+    for source_id in near:
+        yield SourceFigures(source_id, backlogs.get(source_id, 0), limits[source_id])
 
 
 def volumes(connection: Connection, hour: int) -> list[Series]:

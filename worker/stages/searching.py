@@ -7,11 +7,11 @@ from worker.events.keys import fold_keys
 from worker.ledger import finding, inbox, sources
 from worker.ledger.engine import Ledger
 from worker.ledger.finding import Found
+from worker.ledger.rows import chunks
 from worker.pinterest.custom_data import SOURCES
 from worker.stages.opened import Opened, open_rows
 
 MOST_FOUND = 200
-MOST_SOURCES = 10_000
 # What waits is sealed and has to be opened one by one: so many take a fraction of a second.
 MOST_OPENED = 5_000
 
@@ -33,14 +33,20 @@ def search(ledger: Ledger, what: str, limit: int = MOST_FOUND) -> list[Found]:
     Only keyed hashes of orders and visitors are kept, so that an id has to be given exactly as it came.
     """
     with ledger.read() as connection:
-        known = [source.id for source in sources.page(connection, MOST_SOURCES)]
-    order_keys, anonymous_keys, user_keys = (
-        [ledger.vault.keyed_hash(kind, source, what) for source in known]
-        for kind in ("order", "anonymous", "user")
-    )
+        source_ids = [source.id for source in sources.every(connection)]
+    steps = list(chunks(source_ids)) or [[]]
+
+    def keys(kind: str, step: Sequence[str]) -> list[bytes]:
+        return [ledger.vault.keyed_hash(kind, source_id, what) for source_id in step]
+
     with ledger.read() as connection:
-        found = finding.by_order(connection, what, order_keys, limit)
-        return found or finding.by_visitor(connection, anonymous_keys, user_keys, limit)
+        found = [finding.by_order(connection, what, keys("order", step), limit) for step in steps]
+        if not any(found):
+            visitor_keys = [(keys("anonymous", step), keys("user", step)) for step in steps]
+            found = [finding.by_visitor(connection, *some, limit) for some in visitor_keys]
+    # An event id is looked up with each step.
+    rows = {row.id: row for step_rows in found for row in step_rows}
+    return [rows[row_id] for row_id in sorted(rows)][:limit]
 
 
 def search_inbox(ledger: Ledger, what: str) -> list[InInbox]:

@@ -5,7 +5,6 @@ from sqlalchemy import Connection
 from worker.events.times import parse_time
 from worker.ledger import integrations
 
-MOST_INTEGRATIONS = 10_000
 SECONDS_A_DAY = 86_400
 # Long enough to ask somebody who has the rights at Pinterest, and is on holiday.
 SOON_SECONDS = 14 * SECONDS_A_DAY
@@ -15,7 +14,7 @@ WHAT_TO_DO = "give its integration a new one, on its page or by PATCH; nothing i
 def by_credential(connection: Connection) -> dict[int, float]:
     """Return when the token of each credential ends, in Unix seconds; of several dates the earliest."""
     found: dict[int, float] = {}
-    for one in integrations.page(connection, MOST_INTEGRATIONS):
+    for one in integrations.every(connection):
         end = parse_time(one.config.get("token_expires_at"))
         if end is not None:
             found[one.credential_id] = min(end, found.get(one.credential_id, end))

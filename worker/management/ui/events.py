@@ -23,7 +23,6 @@ REFRESH_SECONDS = 3
 MOST_SHOWN = 50
 # Ids are handed out in order, so that the newest are the ones just below the highest; a filter looks deeper.
 MOST_LOOKED_AT = 1_000
-MOST_SOURCES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ def _newest() -> dict[str, Any]:
     given = {name: request.args.get(name, "").strip()[:256] for name in Wanted.__slots__}
     wanted, now = Wanted(**given), context.clock()
     with context.ledger().read() as connection:
-        known = sources.page(connection, MOST_SOURCES)
+        known = list(sources.every(connection))
         newest = finding.newest_id(connection)
         found = finding.after(connection, newest - MOST_LOOKED_AT, MOST_LOOKED_AT)
         kept = debugging.newest(connection, now, debugging.MOST_KEPT, wanted.source_id)

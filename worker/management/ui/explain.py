@@ -13,7 +13,6 @@ from worker.management.ui.forms import Form, texts
 from worker.pinterest.options import ConfigError
 from worker.stages import explaining
 
-MOST_SOURCES = 1_000
 MOST_EVENTS = 100
 
 EXAMPLE = """{
@@ -64,5 +63,5 @@ def _explained(given: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _page(form: Form, explained: list[dict[str, Any]]) -> str:
     with context.ledger().read() as connection:
-        known = sources.page(connection, MOST_SOURCES)
+        known = list(sources.every(connection))
     return render_template("explain.html", form=form, sources=known, explained=explained)

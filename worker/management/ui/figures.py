@@ -1,6 +1,6 @@
 """Put together what the overview shows."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -9,10 +9,9 @@ from sqlalchemy import Connection
 
 from worker.ledger import accounts, failures, integrations, rollups, standing, tallies
 from worker.ledger.accounts import Credential
-from worker.ledger.failures import Filter
+from worker.ledger.integrations import Integration
 from worker.management.ui.charts import Bar, Pace, Span
 
-MOST_INTEGRATIONS = 1_000
 # Within how long the slower ones arrive: 95 in 100.
 MOST_OF_THEM = 0.95
 
@@ -22,7 +21,7 @@ class Account:
     """Hold how one ad account does."""
 
     ad_account_id: str
-    integrations: tuple[integrations.Integration, ...]
+    integrations: tuple[Integration, ...]
     credentials: tuple[Credential, ...]
     pending: int
     in_flight: int
@@ -42,24 +41,28 @@ class Account:
 
 def by_account(connection: Connection, span: Span, now: float) -> list[Account]:
     """Return the ad accounts, each with what waits now and what moved within a span."""
-    known = integrations.page(connection, MOST_INTEGRATIONS)
+    members: dict[str, list[Integration]] = defaultdict(list)
+    for row in integrations.every(connection):
+        members[row.ad_account_id].append(row)
     waiting, flying = standing.pending(connection), standing.in_flight(connection)
-    used = accounts.in_use(connection)
+    credentials: dict[str, list[Credential]] = defaultdict(list)
+    for credential in accounts.in_use(connection):
+        credentials[credential.ad_account_id].append(credential)
+    failed = failures.count_by_account(connection)
     moved = rollups.by_integration(connection, min(span.starts(now)))
     requests = accounts.requests_a_minute(connection, now)
-    ids = dict.fromkeys([one.ad_account_id for one in known] + [one.ad_account_id for one in used])
     return [
         _account(
-            [one for one in known if one.ad_account_id == ad_account_id],
+            members.get(ad_account_id, []),
             waiting,
             flying.get(ad_account_id),
             moved,
             ad_account_id=ad_account_id,
-            credentials=tuple(one for one in used if one.ad_account_id == ad_account_id),
-            failed_now=failures.count(connection, Filter(ad_account_id=ad_account_id)),
+            credentials=tuple(credentials.get(ad_account_id, ())),
+            failed_now=failed.get(ad_account_id, 0),
             requests_a_minute=requests.get(ad_account_id, 0.0),
         )
-        for ad_account_id in ids
+        for ad_account_id in dict.fromkeys([*members, *credentials])
     ]
 
 
@@ -108,7 +111,7 @@ def _within(taken: Sequence[tuple[float, int]], wanted: int) -> float:
 
 
 def _account(
-    mine: Sequence[integrations.Integration],
+    mine: Sequence[Integration],
     waiting: Mapping[int, standing.Waiting],
     flying: standing.Waiting | None,
     moved: Mapping[int, Counter[str]],

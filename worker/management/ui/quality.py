@@ -14,7 +14,6 @@ from worker.management.ui import charts
 from worker.management.ui.blueprint import blueprint
 from worker.stages.advice import advise
 
-MOST_INTEGRATIONS = 1_000
 SPANS = {"24h": ("24 hours", 24), "7d": ("7 days", 7 * 24), "30d": ("30 days", 30 * 24)}
 
 # What an identifier's name in the payload stands for.
@@ -72,7 +71,7 @@ def quality() -> str:
     label, hours = SPANS[key]
     since = int(context.clock() // SECONDS_AN_HOUR) - hours + 1
     with context.ledger().read() as connection:
-        known = {one.id: one for one in integrations.page(connection, MOST_INTEGRATIONS)}
+        known = {one.id: one for one in integrations.every(connection)}
         found = store.read(connection, since)
     rows = [_row(known.get(one.integration_id or ""), one.event_name, read) for one, read in found.items()]
     return render_template(

@@ -1,0 +1,59 @@
+"""More integrations than a page of the ledger holds."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+from tests.ledger.shop import NOW, RATE
+from worker.ledger import integrations, sources
+from worker.ledger.engine import Ledger
+from worker.ledger.integrations import Integration
+from worker.ledger.sources import Source
+
+# A page of the ledger and a good tenth of the next.
+MANY = 1_101
+
+
+def many(ledger: Ledger, count: int = MANY, token: str = "pina_", **config: Any) -> list[Integration]:
+    """Add integrations, each with its source and ad account; ``config`` is that of the last."""
+    ledger.vault.prepare()
+    with ledger.write() as connection:
+        made = []
+        for number in range(count):
+            source_id = f"src_{number:05}"
+            source = Source(source_id, f"Shop {number}", (f"shop{number}.example.com",), NOW, NOW)
+            sources.create(connection, ledger.vault, source, f"dk_live_{number}", "secret")
+            new = Integration(
+                id=f"int_{number:05}",
+                source_id=source_id,
+                vendor="pinterest",
+                name=f"Pinterest {number}",
+                enabled=True,
+                ad_account_id=str(10_000 + number),
+                config=config if number == count - 1 else {},
+                consent_categories=(),
+                created_at=NOW,
+                updated_at=NOW,
+            )
+            made.append(integrations.create(connection, ledger.vault, new, f"{token}{number}", RATE))
+    return made
+
+
+@contextmanager
+def statements(ledger: Ledger) -> Iterator[list[str]]:
+    """Collect the statements that are executed meanwhile."""
+    seen: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    engines: set[Engine] = {ledger.write_engine, ledger._reader}
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        for engine in engines:
+            event.remove(engine, "before_cursor_execute", note)
