@@ -38,7 +38,7 @@ def test_the_demos_token_is_not_tried_at_pinterest(shell: Shell) -> None:
 
 
 def test_every_integrations_token_is_looked_at(shell: Shell) -> None:
-    many(shell.ledger, 51, token=DEMO_MARK)
+    many(shell.ledger, 51, mark=DEMO_MARK)
     report = json.loads(shell.run("doctor", "--json").output)
 
     assert len([check for check in report["checks"] if check["check"].startswith("token of ")]) == 52

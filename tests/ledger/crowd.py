@@ -16,8 +16,8 @@ from worker.ledger.sources import Source
 MANY = 1_101
 
 
-def many(ledger: Ledger, count: int = MANY, token: str = "pina_", **config: Any) -> list[Integration]:
-    """Add integrations, each with its source and ad account; ``config`` is that of the last."""
+def many(ledger: Ledger, count: int = MANY, mark: str = "pina_", **config: Any) -> list[Integration]:
+    """Add integrations, each with its source and ad account; ``mark`` begins each token, and ``config`` is that of the last."""
     ledger.vault.prepare()
     with ledger.write() as connection:
         made = []
@@ -37,7 +37,7 @@ def many(ledger: Ledger, count: int = MANY, token: str = "pina_", **config: Any)
                 created_at=NOW,
                 updated_at=NOW,
             )
-            made.append(integrations.create(connection, ledger.vault, new, f"{token}{number}", RATE))
+            made.append(integrations.create(connection, ledger.vault, new, f"{mark}{number}", RATE))
     return made
 
 
