@@ -1,6 +1,7 @@
 """Cut personal data out of free text and addresses."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
@@ -9,7 +10,11 @@ from worker.events.keys import fold
 _LONGEST_CACHED = 2048
 _LONGEST_KEY = 64
 
-_EMAIL = re.compile(r"[^\s@<>()\[\],;:\"'/?&=]+@[^\s@<>()\[\],;:\"'/?&=]+\.[^\W\d_]{2,}")
+# An e-mail address is found by its @ and domain, and its local part backwards from there. A pattern that begins
+# with the local part would try each character of a long word as the first one: quadratic time.
+_EMAIL_EDGES = r"\s@<>()\[\],;:\"'/?&="
+_AT_DOMAIN = re.compile(rf"@[^{_EMAIL_EDGES}]+\.[^\W\d_]{{2,}}")
+_EMAIL_EDGE = re.compile(f"[{_EMAIL_EDGES}]")
 # A plus or a double zero and 8 to 15 digits; a leading zero and 10 or 11; or groups as people write them.
 # Bare runs of digits are left alone: order numbers, article numbers and click ids look like that.
 _PHONE = re.compile(
@@ -37,8 +42,32 @@ def clean_free_text(text: str) -> str:
     """Return the text without values shaped like an e-mail address or a phone number."""
     if not _MAY_HOLD.search(text):
         return text
-    cleaned = _PHONE.sub("", _EMAIL.sub("", text))
+    cleaned = _PHONE.sub("", _without_emails(text))
     return text if cleaned == text else " ".join(cleaned.split())
+
+
+def _without_emails(text: str) -> str:
+    kept = []
+    end = 0
+    for start, stop in _find_emails(text):
+        kept.append(text[end:start])
+        end = stop
+    return "".join([*kept, text[end:]])
+
+
+def _find_emails(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where each e-mail address starts and stops, in time linear in the text's length."""
+    earliest = 0
+    for found in _AT_DOMAIN.finditer(text):
+        at, stop = found.span()
+        # Each character is looked at for one @ only, so the slices add up to the text at most.
+        backwards = text[earliest:at][::-1]
+        edge = _EMAIL_EDGE.search(backwards)
+        start = at - (edge.start() if edge else len(backwards))
+        earliest = at + 1
+        if start < at:
+            yield start, stop
+            earliest = stop
 
 
 def clean_url(url: str) -> str:
@@ -87,6 +116,10 @@ def _is_personal(pair: str) -> bool:
     return _leaks(name) or _leaks(value)
 
 
+def _holds_email(text: str) -> bool:
+    return next(_find_emails(text), None) is not None
+
+
 def _clean_segment(segment: str) -> str:
     return "-" if _leaks(segment) else segment
 
@@ -95,7 +128,7 @@ def _leaks(raw: str) -> bool:
     """Say whether a part of an address holds personal data, seen through up to two layers of escaping."""
     decoded = raw
     for _ in range(3):
-        if _MAY_HOLD.search(decoded) and (_EMAIL.search(decoded) or _PHONE.search(decoded)):
+        if _MAY_HOLD.search(decoded) and (_holds_email(decoded) or _PHONE.search(decoded)):
             return True
         # A plus sign opens a phone number as often as it stands for a space, so both readings are looked at.
         further = unquote_plus(decoded.replace("+", "%2B"))

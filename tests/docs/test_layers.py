@@ -1,0 +1,128 @@
+"""Imports go one way: each package imports what its row in docs/architecture.md allows, and nothing else."""
+
+import re
+from graphlib import TopologicalSorter
+from typing import NamedTuple
+
+import pytest
+
+from docs import product
+
+LIBRARIES = {
+    "Celery": ("celery", "kombu", "amqp", "billiard"),
+    "Flask": ("flask", "flask_smorest", "werkzeug"),
+    "requests": ("requests", "urllib3"),
+    "SQL": ("sqlalchemy", "alembic", "psycopg"),
+}
+# A transaction that is passed on, and the errors of a database, are no SQL.
+NO_SQL = re.compile(r"sqlalchemy\.(Connection|exc\b.*)")
+
+# Imports against the direction of the table, each with what turns it.
+EXCEPTIONS = {
+    ("worker.events.identity", "worker.pinterest"): "the visitor's hashed traits belong to worker/pinterest",
+    ("worker.events.person", "worker.pinterest"): "a person's hashes belong to worker/pinterest",
+    ("worker.telemetry.measured", "worker.collector"): "the reasons of a refusal are labels of a metric",
+    ("worker.telemetry.checks", "worker.app"): "who builds the readiness passes the broker's connection",
+    ("worker.ledger.alerts", "worker.alerts"): "an alert is defined where it is kept",
+    ("worker.files.taking", "worker.collector"): "sealing an event needs no request",
+    (
+        "worker.management.auth",
+        "worker.collector",
+    ): "the client's address is no matter of the collector alone",
+}
+
+
+class Row(NamedTuple):
+    """Hold a row of the table: the packages it is about, and what they may import."""
+
+    packages: frozenset[str]
+    imports: frozenset[str]
+    libraries: frozenset[str]
+
+
+def _package(path: str) -> str:
+    """Return the dotted name of a package or of a module right under ``worker``."""
+    return path.strip("/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _words(cell: str) -> list[str]:
+    return [word.strip(" `") for word in cell.split(",") if word.strip(" `")]
+
+
+def _read_rows() -> list[Row]:
+    text = (product.ROOT / "docs" / "architecture.md").read_text()
+    section = text.partition("## The packages\n")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("| `")]
+    packages = [[_package(path) for path in _words(row[0])] for row in cells]
+    by_short_name = {name.rpartition(".")[2]: name for names in packages for name in names}
+    return [
+        Row(
+            frozenset(names),
+            frozenset(by_short_name[word] for word in _words(row[2])),
+            frozenset(_words(row[3])),
+        )
+        for names, row in zip(packages, cells, strict=True)
+    ]
+
+
+ROWS = _read_rows()
+ROW_OF = {package: row for row in ROWS for package in row.packages}
+
+
+def _package_imports() -> set[tuple[str, str]]:
+    """Return each module with each other package that it imports from."""
+    return {
+        (module, product.package_of(other))
+        for module, others in product.import_graph().items()
+        for other in others
+        if product.package_of(module) != product.package_of(other)
+    }
+
+
+def _is_allowed(module: str, package: str) -> bool:
+    row = ROW_OF[product.package_of(module)]
+    return package in row.imports | row.packages
+
+
+def test_every_package_has_one_row() -> None:
+    listed = [package for row in ROWS for package in row.packages]
+    assert sorted(listed) == sorted({product.package_of(module) for module in product.modules()})
+
+
+def test_every_package_imports_only_what_its_row_allows() -> None:
+    wrong = {edge for edge in _package_imports() if not _is_allowed(*edge)}
+    assert sorted(f"{module} imports {package}" for module, package in wrong - EXCEPTIONS.keys()) == []
+
+
+def test_every_exception_is_still_needed() -> None:
+    wrong = {edge for edge in _package_imports() if not _is_allowed(*edge)}
+    assert EXCEPTIONS.keys() - wrong == set()
+
+
+def test_the_table_goes_one_way() -> None:
+    number = {package: index for index, row in enumerate(ROWS) for package in row.packages}
+    below = {index: {number[package] for package in row.imports} - {index} for index, row in enumerate(ROWS)}
+    assert len(list(TopologicalSorter(below).static_order())) == len(ROWS)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_imported_only_where_the_table_says(library: str) -> None:
+    found = [
+        f"{path} imports {name}"
+        for module, path in product.modules().items()
+        for name in product.imports(path)
+        if name.split(".")[0] in LIBRARIES[library]
+        and not NO_SQL.fullmatch(name)
+        and library not in ROW_OF[product.package_of(module)].libraries
+    ]
+    assert found == []
+
+
+def test_the_table_names_only_libraries_that_are_known() -> None:
+    assert {library for row in ROWS for library in row.libraries} <= LIBRARIES.keys()
+
+
+def test_no_module_imports_a_module_that_imports_it() -> None:
+    """Also not through others, inside a function or for type checks only."""
+    graph = product.import_graph()
+    assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
