@@ -17,7 +17,7 @@ MANY = 1_101
 
 
 def many(ledger: Ledger, count: int = MANY, mark: str = "pina_", **config: Any) -> list[Integration]:
-    """Add integrations, each with its source and ad account; ``mark`` begins each token, and ``config`` is that of the last."""
+    """Add integrations with a source and an ad account each; tokens begin with ``mark``, the last gets ``config``."""
     ledger.vault.prepare()
     with ledger.write() as connection:
         made = []
