@@ -22,7 +22,6 @@ EXCEPTIONS = {
     ("worker.events.identity", "worker.pinterest"): "the visitor's hashed traits belong to worker/pinterest",
     ("worker.events.person", "worker.pinterest"): "a person's hashes belong to worker/pinterest",
     ("worker.telemetry.measured", "worker.collector"): "the reasons of a refusal are labels of a metric",
-    ("worker.telemetry.checks", "worker.app"): "who builds the readiness passes the broker's connection",
     ("worker.ledger.alerts", "worker.alerts"): "an alert is defined where it is kept",
     ("worker.files.taking", "worker.collector"): "sealing an event needs no request",
     (

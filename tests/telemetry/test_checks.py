@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 from kombu import Connection
 
 from tests.conftest import KEY
+from worker import web
 from worker.collector.app import create_app as create_collector
 from worker.ledger.engine import Ledger
 from worker.management.app import create_app as create_management
@@ -30,14 +31,14 @@ def _states(found: list[Finding]) -> dict[str, str]:
 
 
 def test_all_is_well_on_a_migrated_ledger_with_a_broker(ledger: Ledger) -> None:
-    body, status = checks.of_web_process(ledger, _a_broker).answer()
+    body, status = web.readiness_of(ledger, _a_broker).answer()
 
     assert (body["status"], status) == ("ok", 200)
     assert [one["check"] for one in body["checks"]] == ["database", "migrations", "keys", "broker"]
 
 
 def test_without_a_broker_it_is_degraded_and_still_ready(sqlite_ledger: Ledger) -> None:
-    body, status = checks.of_web_process(sqlite_ledger, _no_broker).answer()
+    body, status = web.readiness_of(sqlite_ledger, _no_broker).answer()
 
     assert (body["status"], status) == ("degraded", 200)
     assert body["checks"][-1] == {
@@ -59,7 +60,7 @@ def test_a_ledger_without_tables_names_the_command_that_helps(tmp_path: Path) ->
 
 def test_a_wrong_key_is_not_ready(sqlite_ledger: Ledger) -> None:
     stranger = Ledger(sqlite_ledger.url.render_as_string(hide_password=False), ("cd" * 32,))
-    body, status = checks.of_web_process(stranger, _a_broker).answer()
+    body, status = web.readiness_of(stranger, _a_broker).answer()
     stranger.dispose()
 
     assert (body["status"], status) == ("failed", 503)
@@ -68,7 +69,7 @@ def test_a_wrong_key_is_not_ready(sqlite_ledger: Ledger) -> None:
 
 def test_a_database_that_is_away_is_not_ready_and_its_address_stays_unsaid() -> None:
     away = Ledger("postgresql+psycopg://root:geheim@127.0.0.1:1/signal", (KEY,))
-    body, status = checks.of_web_process(away, _a_broker).answer()
+    body, status = web.readiness_of(away, _a_broker).answer()
     away.dispose()
 
     assert status == 503
@@ -135,7 +136,7 @@ def client(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> FlaskClient:
-    monkeypatch.setattr(checks, "configured_broker", _no_broker)
+    monkeypatch.setattr(web, "configured_broker", _no_broker)
     settings = parse({"SIGNAL_VAR": str(tmp_path)})
     if request.param == "management":
         return create_management(sqlite_ledger, settings).test_client()

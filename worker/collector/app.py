@@ -18,9 +18,11 @@ from worker.ledger import migrate
 from worker.ledger.engine import Ledger
 from worker.ledger.vault import SealError
 from worker.settings import Settings, SettingsError
-from worker.telemetry import access, checks, tracing
+from worker.telemetry import access, tracing
+from worker.telemetry.checks import Readiness
 from worker.telemetry.meter import Meter, MeterWriter
 from worker.telemetry.metrics import CONTENT_TYPE, Exporter
+from worker.web import readiness_of
 
 # gunicorn takes this status for a worker that cannot start, and stops instead of trying for ever.
 CANNOT_START = 3
@@ -52,7 +54,7 @@ def create_app(
         now=now,
     )
     errors.register(app)
-    _add_routes(app, gateway, checks.of_web_process(ledger))
+    _add_routes(app, gateway, readiness_of(ledger))
     _add_metrics(app, Exporter(ledger), settings.metrics_token)
     measuring.register(app, meter or Meter())
     script.register(app)
@@ -95,7 +97,7 @@ def _from_environment() -> Flask:
     return create_app(ledger, chosen, publisher.offer, meter=meter)
 
 
-def _add_routes(app: Flask, gateway: Gateway, readiness: checks.Readiness) -> None:
+def _add_routes(app: Flask, gateway: Gateway, readiness: Readiness) -> None:
     def add(rule: str, method: str, view: Callable[..., Response]) -> None:
         name = f"{method} {rule}".replace(".", "_")
         app.add_url_rule(rule, name, view, methods=[method], provide_automatic_options=False)

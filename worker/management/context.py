@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 from worker.ledger.engine import Ledger
 from worker.operations.caller import Caller
 from worker.settings import Settings
-from worker.telemetry.checks import Readiness, of_web_process
+from worker.telemetry.checks import Readiness
 from worker.telemetry.metrics import Exporter
+from worker.web import readiness_of
 
 _NAME = "signal-management"
 
@@ -36,7 +37,7 @@ class _Made:
 
 def provide(app: Flask, ledger: Ledger, settings: Settings) -> None:
     """Give an app its ledger and settings."""
-    app.extensions[_NAME] = _Made(ledger, settings, of_web_process(ledger), Exporter(ledger))
+    app.extensions[_NAME] = _Made(ledger, settings, readiness_of(ledger), Exporter(ledger))
 
 
 def ledger() -> Ledger:

@@ -124,29 +124,5 @@ class Readiness:
         return body, 503 if state is State.FAILED else 200
 
 
-def of_web_process(ledger: Ledger, connect: Callable[[], Connection] | None = None) -> Readiness:
-    """Return what the collector and the Management API stand on; the broker is the one of the settings.
-
-    Both do their work while the broker is away: events are accepted and kept, pages are shown. Were that a
-    failure, a load balancer would take the whole shop away in an outage that loses nothing.
-    """
-    why = "Events are kept in the ledger and go on when it is back."
-    return Readiness(
-        (
-            lambda: database(ledger),
-            lambda: migrations(ledger),
-            lambda: keys(ledger),
-            lambda: bearable(broker(connect or configured_broker), why),
-        )
-    )
-
-
-def configured_broker() -> Connection:
-    """Return a connection to the broker of the settings; it is not opened yet."""
-    from worker.app import app
-
-    return app.connection_for_write()
-
-
 def _failed(check: str, message: str) -> Finding:
     return Finding(check, State.FAILED, message)
