@@ -21,13 +21,8 @@ NO_SQL = re.compile(r"sqlalchemy\.(Connection|exc\b.*)")
 EXCEPTIONS = {
     ("worker.events.identity", "worker.pinterest"): "the visitor's hashed traits belong to worker/pinterest",
     ("worker.events.person", "worker.pinterest"): "a person's hashes belong to worker/pinterest",
-    ("worker.telemetry.measured", "worker.collector"): "the reasons of a refusal are labels of a metric",
     ("worker.ledger.alerts", "worker.alerts"): "an alert is defined where it is kept",
     ("worker.files.taking", "worker.collector"): "sealing an event needs no request",
-    (
-        "worker.management.auth",
-        "worker.collector",
-    ): "the client's address is no matter of the collector alone",
 }
 
 

@@ -8,7 +8,6 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from worker.collector import cors
 from worker.collector.auth import Caller, Callers, key_of
-from worker.collector.client_ip import Network
 from worker.collector.errors import RefusedError, answer, note_rejected
 from worker.collector.intake import (
     Offer,
@@ -23,6 +22,7 @@ from worker.collector.intake import (
 from worker.collector.limits import RequestRate, Room
 from worker.collector.together import Together
 from worker.collector.visit import Origin, Visit
+from worker.events.client_ip import Network
 from worker.events.envelope import decode_json
 from worker.ledger.engine import Ledger
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from flask import Request, Response
 
 from worker.collector.auth import Caller
-from worker.collector.client_ip import Network, client_ip, parse_address
 from worker.collector.cookies import CookieRules, Cookies, follow, known_by, set_cookies
+from worker.events.client_ip import Network, client_ip, parse_address
 from worker.events.consent import decide
 from worker.events.received import Received
 from worker.events.text import clean_text

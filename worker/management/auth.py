@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from flask import Flask, g, request
 from werkzeug.datastructures import Authorization
 
-from worker.collector.client_ip import client_ip
+from worker.events.client_ip import client_ip
 from worker.ledger import people
 from worker.ledger.people import Role
 from worker.management import context, docs

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-from worker.collector.measuring import REASONS
 from worker.ledger import measures
 from worker.ledger.measures import Histogram, Measured
 from worker.pinterest.verdict import ReasonClass
@@ -24,6 +23,25 @@ UNSENDABLE = (
     "unknown_outcome",
 )
 CLASSES = (*ReasonClass, *UNSENDABLE)
+# Why the collector refused an event, by the error code of its answer. Codes that are missing, such as that of a
+# wrong address, answer no event.
+REJECTION_REASONS = {
+    "BAD_REQUEST": "bad_request",
+    "INVALID_BODY": "invalid_body",
+    "INVALID_EVENT": "invalid_event",
+    "INVALID_EVENTS": "invalid_event",
+    "EVENT_TOO_LARGE": "event_too_large",
+    "BODY_TOO_LARGE": "body_too_large",
+    "TOO_MANY_EVENTS": "too_many_events",
+    "UNSUPPORTED_MEDIA_TYPE": "unsupported_media_type",
+    "UNAUTHORIZED": "unauthorized",
+    "INVALID_SIGNATURE": "invalid_signature",
+    "RATE_LIMITED": "rate_limited",
+    "BACKLOG_FULL": "backlog_full",
+    "DISK_FULL": "disk_full",
+    "UNAVAILABLE": "ledger_away",
+    "INTERNAL_ERROR": "internal_error",
+}
 
 
 def families(measured: Measured) -> Iterator[Metric]:
@@ -31,7 +49,7 @@ def families(measured: Measured) -> Iterator[Metric]:
     yield _counter(
         "signal_events_rejected",
         "Events that the collector refused; a request refused before its events were read counts as one.",
-        ("reason", sorted(set(REASONS.values())), measures.REJECTED),
+        ("reason", sorted(set(REJECTION_REASONS.values())), measures.REJECTED),
         measured,
     )
     yield _counter(
