@@ -1,7 +1,8 @@
 """A thing that is wrong is told once when it begins, once if it gets worse, and once when it is over."""
 
-from worker.alerts.course import CALM_SECONDS, Alert, Change, step
-from worker.alerts.rules import Seen, Severity
+from worker.alerts.course import CALM_SECONDS, step
+from worker.alerts.rules import Seen
+from worker.ledger.alerts import Alert, Change, Severity
 
 NOW = 1_750_000_000.0
 BAD = Seen("breaker_open", "1", Severity.WARNING, "It is open.")

@@ -10,12 +10,12 @@ from worker.alerts.figures import AccountFigures, Figures, SourceFigures, TokenF
 from worker.alerts.rules import (
     ADVICE,
     RULES,
-    Severity,
     advice,
     hours_until_drained,
     hours_until_stale,
     look,
 )
+from worker.ledger.alerts import Severity
 
 NOW = 1_750_000_000.0
 HOUR, DAY = 3_600.0, 86_400.0

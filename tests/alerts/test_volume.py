@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from worker.alerts.rules import Severity
 from worker.alerts.volume import Series, dropped, expected, hours_of_silence
+from worker.ledger.alerts import Severity
 
 NOW = 480_000
 

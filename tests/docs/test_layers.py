@@ -21,7 +21,6 @@ NO_SQL = re.compile(r"sqlalchemy\.(Connection|exc\b.*)")
 EXCEPTIONS = {
     ("worker.events.identity", "worker.pinterest"): "the visitor's hashed traits belong to worker/pinterest",
     ("worker.events.person", "worker.pinterest"): "a person's hashes belong to worker/pinterest",
-    ("worker.ledger.alerts", "worker.alerts"): "an alert is defined where it is kept",
     ("worker.files.taking", "worker.collector"): "sealing an event needs no request",
 }
 

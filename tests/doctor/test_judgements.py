@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from worker.alerts.course import Alert
-from worker.alerts.rules import Severity
 from worker.doctor import judgements
 from worker.doctor.facts import FileFacts, RabbitFacts, RedisFacts, SiteFacts
+from worker.ledger.alerts import Alert, Severity
 from worker.telemetry.checks import Finding, State
 
 NOW = 1_750_000_000.0

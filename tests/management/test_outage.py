@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from tests.alerts.receiver import Receiver, receiving
-from worker.alerts.course import CALM_SECONDS, Change
+from worker.alerts.course import CALM_SECONDS
 from worker.alerts.webhook import Webhook
+from worker.ledger.alerts import Change
 from worker.management import watchman
 from worker.management.outage import MOST_UNTOLD, WAIT_SECONDS, Outage
 

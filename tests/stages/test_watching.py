@@ -11,9 +11,10 @@ from sqlalchemy import insert, select, update
 from tests.alerts.receiver import receiving
 from tests.ledger.shop import ACCOUNT, NOW, accept, new, pend, place, write
 from tests.logged import logged
-from worker.alerts.course import CALM_SECONDS, Change
+from worker.alerts.course import CALM_SECONDS
 from worker.alerts.webhook import GIVE_UP_SECONDS, Webhook
 from worker.ledger import accounts, alerts, heartbeats, inbox
+from worker.ledger.alerts import Change
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
 from worker.ledger.schema import State, alert_notice, credential, heartbeat, source, tally

@@ -1,33 +1,12 @@
 """Follow a thing that is wrong from its first sight to its end, and decide when to tell."""
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
-from worker.alerts.rules import Seen, Severity
+from worker.alerts.rules import Seen
+from worker.ledger.alerts import Alert, Change, Severity
 
 # What is not seen for so long is over; less would tell of one that comes and goes again and again.
 CALM_SECONDS = 120.0
-
-
-class Change(StrEnum):
-    """Say what there is to tell."""
-
-    FIRED = "fired"
-    ESCALATED = "escalated"
-    RESOLVED = "resolved"
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """Hold a thing that is wrong; it has been told since ``fired_at``, and not yet without."""
-
-    rule: str
-    subject: str
-    severity: Severity
-    summary: str
-    since: float
-    seen_at: float
-    fired_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

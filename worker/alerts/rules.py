@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 from worker.alerts.figures import (
     MOST_FAILURES,
@@ -13,19 +12,13 @@ from worker.alerts.figures import (
     TokenFigures,
 )
 from worker.alerts.words import count, span
+from worker.ledger.alerts import Severity
 
 HOUR, DAY = 3_600.0, 86_400.0
 # Pinterest refuses what happened longer ago.
 STALE_SECONDS = 7 * DAY
 # Refusals that only a person can mend, with a new token or with another ad account.
 REFUSED_CLASSES = ("unauthorized", "forbidden", "no_such_account", "not_sendable")
-
-
-class Severity(StrEnum):
-    """Say whether it can wait for the morning."""
-
-    WARNING = "warning"
-    CRITICAL = "critical"
 
 
 @dataclass(frozen=True, slots=True)

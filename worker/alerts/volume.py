@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from worker.alerts.rules import VOLUME_RULE, Seen, Severity
+from worker.alerts.rules import VOLUME_RULE, Seen
+from worker.ledger.alerts import Severity
 
 HOURS_A_DAY = 24
 DAYS = 7

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from worker.alerts.course import Alert
 from worker.doctor.facts import FileFacts, RabbitFacts, RedisFacts, SiteFacts
+from worker.ledger.alerts import Alert
 from worker.telemetry.checks import Finding, State
 
 # Signatures allow five minutes and Pinterest ten; ticks of beat expire after one.

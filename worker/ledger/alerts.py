@@ -2,16 +2,43 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
-from worker.alerts.course import Alert, Change
-from worker.alerts.rules import Severity
 from worker.ledger.rows import upsert
 from worker.ledger.schema import alert, alert_notice
 
 # Any number that nothing else in the database locks.
 _LOCK_NUMBER = 715_518
+
+
+class Severity(StrEnum):
+    """Say whether it can wait for the morning."""
+
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Change(StrEnum):
+    """Say what there is to tell."""
+
+    FIRED = "fired"
+    ESCALATED = "escalated"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Hold a thing that is wrong; it has been told since ``fired_at``, and not yet without."""
+
+    rule: str
+    subject: str
+    severity: Severity
+    summary: str
+    since: float
+    seen_at: float
+    fired_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

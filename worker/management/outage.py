@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from worker.alerts.course import Alert, Change, step
-from worker.alerts.rules import LEDGER_RULE, Seen, Severity
+from worker.alerts.course import step
+from worker.alerts.rules import LEDGER_RULE, Seen
 from worker.alerts.webhook import Webhook
-from worker.ledger.alerts import Notice
+from worker.ledger.alerts import Alert, Change, Notice, Severity
 from worker.stages import watching
 
 # A server that restarts is back by then.

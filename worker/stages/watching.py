@@ -7,11 +7,11 @@ from sqlalchemy import Connection
 
 from worker import logs
 from worker.alerts import rules, volume
-from worker.alerts.course import Alert, Change, step
+from worker.alerts.course import step
 from worker.alerts.rules import Seen
 from worker.alerts.webhook import GIVE_UP_SECONDS, Webhook, wait_seconds
 from worker.ledger import alerts, heartbeats
-from worker.ledger.alerts import Notice
+from worker.ledger.alerts import Alert, Change, Notice
 from worker.ledger.engine import Ledger
 from worker.ledger.tallies import SECONDS_AN_HOUR
 from worker.stages import looking
