@@ -19,8 +19,6 @@ NO_SQL = re.compile(r"sqlalchemy\.(Connection|exc\b.*)")
 
 # Imports against the direction of the table, each with what turns it.
 EXCEPTIONS = {
-    ("worker.events.identity", "worker.pinterest"): "the visitor's hashed traits belong to worker/pinterest",
-    ("worker.events.person", "worker.pinterest"): "a person's hashes belong to worker/pinterest",
     ("worker.files.taking", "worker.collector"): "sealing an event needs no request",
 }
 

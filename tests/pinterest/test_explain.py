@@ -4,9 +4,9 @@ import re
 
 from tests.pinterest.conftest import browser, run, server, track
 from tests.pinterest.test_golden import ORDER
-from worker.events.identity import Visitor
 from worker.pinterest.explain import Explanation
 from worker.pinterest.options import Options
+from worker.pinterest.visitor import Visitor
 
 
 def explain(event: dict[str, object], show_personal: bool = False, **changes: object) -> str:

@@ -14,10 +14,10 @@ from jsonschema import Draft202012Validator
 
 from tests.pinterest.conftest import NOW, browser, server
 from tests.pinterest.strategies import EVENTS, JSON
-from worker.events.identity import Visitor, apply_identify, remember
 from worker.pinterest.explain import Explanation
 from worker.pinterest.mapping import Failed, Mapped, encode, map_event
 from worker.pinterest.options import Options
+from worker.pinterest.visitor import Visitor, apply_identify, remember
 
 # Pinterest's published request, written by them and independent of the mapping.
 PUBLISHED = json.loads(

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from tests.pinterest.conftest import EM, PIN_UNAUTH, browser, payload, server, track
-from worker.events.identity import Visitor, apply_identify
 from worker.events.received import Received
 from worker.pinterest.options import Options
 from worker.pinterest.user_data import client_ip
+from worker.pinterest.visitor import Visitor, apply_identify
 
 PINTEREST = Options(field_mapping="pinterest")
 IP_UA = {"client_ip_address": "203.0.113.50", "client_user_agent": "Mozilla/5.0 ..."}

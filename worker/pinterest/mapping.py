@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from worker.events import json_text
-from worker.events.identity import Visitor
 from worker.events.received import Received
 from worker.events.redact import clean_url
 from worker.events.text import clean_text
@@ -20,6 +19,7 @@ from worker.pinterest.routing import names_for, why_not
 from worker.pinterest.source import action_source, app_fields, opted_out
 from worker.pinterest.times import TimeError, Timing, time_event
 from worker.pinterest.user_data import build_user_data
+from worker.pinterest.visitor import Visitor
 
 __all__ = [
     "Dropped",

@@ -5,7 +5,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
-from worker.events.identity import Visitor, epik_of, is_same_person
+from worker.events.identity import epik_of
 from worker.events.received import Received, click_id
 from worker.events.text import clean_text
 from worker.pinterest.call import Call
@@ -13,6 +13,7 @@ from worker.pinterest.explain import Notes
 from worker.pinterest.normalise import hash_value
 from worker.pinterest.options import Options
 from worker.pinterest.traits import hash_traits
+from worker.pinterest.visitor import Visitor, is_same_person
 
 # As long as the cookie that holds the click id in the browser lives.
 EPIK_LIFETIME_SECONDS = 365 * 86_400

@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from worker.events.person import Person
 from worker.events.text import clean_text
 from worker.ledger import erasing
 from worker.ledger.engine import Ledger
 from worker.pinterest.normalise import hash_value
+from worker.pinterest.person import Person
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from worker.events.person import Person, emails_named
 from worker.ledger import audit, erasing, inbox, visitors
 from worker.ledger.deliveries import PAYLOAD
 from worker.ledger.engine import Ledger, is_ledger_away
 from worker.ledger.erasing import Kept
 from worker.ledger.vault import SealError
+from worker.pinterest.person import Person, emails_named
 
 ROWS_A_STEP = 500
 # What a worker held before a round began is written down by then, and the next round finds it.

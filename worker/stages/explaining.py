@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from worker.events.envelope import check_envelope
-from worker.events.identity import Visitor, apply_identify, remember
 from worker.events.received import Received
 from worker.ledger import sources
 from worker.ledger.engine import Ledger
 from worker.pinterest.mapping import Explanation, Mapped, map_event
 from worker.pinterest.options import Options
+from worker.pinterest.visitor import Visitor, apply_identify, remember
 from worker.stages.destinations import Destination, Destinations
 
 # What Pinterest wants in clear and says something of a person all the same.

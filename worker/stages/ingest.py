@@ -11,7 +11,6 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from worker import logs
 from worker.events import json_text
-from worker.events.identity import Visitor
 from worker.ledger import debugging, deliveries, inbox, integrations, tallies, visitors
 from worker.ledger.debugging import NewInput
 from worker.ledger.deliveries import NewDelivery
@@ -20,6 +19,7 @@ from worker.ledger.inbox import Waiting
 from worker.ledger.vault import SealError, Vault
 from worker.ledger.visitors import Known, OvertakenError
 from worker.pinterest.explain import Explanation
+from worker.pinterest.visitor import Visitor
 from worker.stages.debugging import Decision, decision, to_keep
 from worker.stages.destinations import Destinations
 from worker.stages.learning import Visitors

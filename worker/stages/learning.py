@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from worker.events.identity import Visitor, apply_identify, is_same_person, remember
+from worker.pinterest.visitor import Visitor, apply_identify, is_same_person, remember
 from worker.stages.opened import Opened
 
 

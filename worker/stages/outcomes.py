@@ -5,7 +5,6 @@ from datetime import date, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
 
-from worker.events.identity import Visitor
 from worker.ledger.deliveries import PAYLOAD, NewDelivery
 from worker.ledger.inbox import Waiting
 from worker.ledger.quality import COMPUTED, INVALID, LATE
@@ -13,6 +12,7 @@ from worker.ledger.sales import MOST_THOUSANDTHS, THOUSANDTHS
 from worker.ledger.schema import State
 from worker.ledger.vault import Vault
 from worker.pinterest.mapping import Explanation, Failed, Filtered, Mapped, Outcome, encode, map_event
+from worker.pinterest.visitor import Visitor
 from worker.stages.destinations import Destination
 from worker.stages.opened import Opened
 

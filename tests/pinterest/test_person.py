@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from worker.events.person import Person, emails_named, mapped_emails
+from worker.pinterest.person import Person, emails_named, mapped_emails
 
 EMAIL = "Kim.Muster+shop@example.com"
 EMAIL_HASH = sha256(EMAIL.lower().encode()).hexdigest()

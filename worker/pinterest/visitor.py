@@ -1,0 +1,84 @@
+"""What is kept of a visitor from one event to the next."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
+
+from worker.events.identity import epik_of, page_url
+from worker.events.received import Received, click_id
+from worker.pinterest.normalise import hash_value
+from worker.pinterest.traits import hash_traits
+
+_NO_TRAITS: Mapping[str, list[str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Hold a visitor's identity: hashed traits by Pinterest's field names, the hashed user id, click ids.
+
+    ``epik_at`` is when the click id came in, in Unix seconds.
+    """
+
+    traits: Mapping[str, list[str]] = field(default_factory=lambda: _NO_TRAITS)
+    user_id: str | None = None
+    epik: str | None = None
+    epik_at: float | None = None
+    pin_unauth: str | None = None
+
+    EMPTY: ClassVar["Visitor"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for storing as JSON, without what is unknown."""
+        kept: dict[str, Any] = {"traits": dict(self.traits)} if self.traits else {}
+        for name in ("user_id", "epik", "epik_at", "pin_unauth"):
+            value = getattr(self, name)
+            if value is not None:
+                kept[name] = value
+        return kept
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Self:
+        """Read back what ``to_dict`` made."""
+        return cls(
+            traits=kept.get("traits") or _NO_TRAITS,
+            user_id=kept.get("user_id"),
+            epik=kept.get("epik"),
+            epik_at=kept.get("epik_at"),
+            pin_unauth=kept.get("pin_unauth"),
+        )
+
+
+Visitor.EMPTY = Visitor()
+
+
+def apply_identify(
+    visitor: Visitor, event: Mapping[str, Any], received: Received, default_country: str | None
+) -> Visitor:
+    """Return the visitor with what an ``identify`` call says, hashed: a newer value replaces the older one.
+
+    Another user id is another person on the same device: nothing of the former one's traits is kept.
+    """
+    visitor = remember(visitor, event, received)
+    new = hash_traits(event.get("traits"), default_country)
+    user_id = hash_value("external_id", event.get("userId")) or visitor.user_id
+    known = visitor.traits if is_same_person(visitor, user_id) else _NO_TRAITS
+    traits = {**known, **new}
+    if traits == visitor.traits and user_id == visitor.user_id:
+        return visitor
+    return replace(visitor, traits=traits, user_id=user_id)
+
+
+def is_same_person(visitor: Visitor, user_id: str | None) -> bool:
+    """Say whether a hashed user id does not contradict the visitor's."""
+    return user_id is None or visitor.user_id is None or user_id == visitor.user_id
+
+
+def remember(visitor: Visitor, event: Mapping[str, Any], received: Received) -> Visitor:
+    """Return the visitor with the click ids that an event brings; the same object when none is new."""
+    epik = epik_of(page_url(event), received) or visitor.epik
+    pin_unauth = click_id(received.pin_unauth) or visitor.pin_unauth
+    if epik == visitor.epik and pin_unauth == visitor.pin_unauth:
+        return visitor
+    since = visitor.epik_at if epik == visitor.epik else received.received_at
+    return replace(visitor, epik=epik, epik_at=since, pin_unauth=pin_unauth)
