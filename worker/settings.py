@@ -28,6 +28,21 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class IntakeRates:
+    """Hold what each collector process lets in per second; 0 for an address means no limit.
+
+    ``public`` counts per pipeline key, ``signed`` per source, ``address`` per client address of public calls.
+    """
+
+    public_requests: float
+    public_events: float
+    signed_requests: float
+    signed_events: float
+    address_requests: float
+    address_events: float
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Hold what the environment asks for, checked."""
 
@@ -56,6 +71,7 @@ class Settings:
     batch_interval_seconds: float
     retention_days: float
     trusted_proxies: tuple[str, ...]
+    intake_rates: IntakeRates
     collector_url: str
     management_url: str
     flower_url: str
@@ -104,6 +120,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         batch_interval_seconds=read.number("BATCH_INTERVAL", 1.0, least=0.05, most=3600),
         retention_days=read.number("RETENTION_DAYS", 30.0, least=1, most=3650),
         trusted_proxies=_networks(read.text("TRUSTED_PROXIES", "")),
+        intake_rates=_intake_rates(read),
         collector_url=read.address("COLLECTOR_URL", read.bound("COLLECTOR_BIND", 8080)),
         management_url=read.address("MANAGEMENT_URL", read.bound("MANAGEMENT_BIND", 8084)),
         flower_url=read.address("FLOWER_URL", read.bound("FLOWER_BIND", 5555)),
@@ -360,6 +377,20 @@ def _basic_auth(text: str) -> str:
         if not (user and colon and password):
             raise SettingsError("FLOWER_BASIC_AUTH", "must be user:password, several by commas.")
     return text
+
+
+def _intake_rates(read: _Reader) -> IntakeRates:
+    def rate(name: str, default: int, least: float = 1) -> float:
+        return read.number(name, default, least=least, most=1_000_000)
+
+    return IntakeRates(
+        public_requests=rate("PUBLIC_REQUESTS_PER_SECOND", 1_000),
+        public_events=rate("PUBLIC_EVENTS_PER_SECOND", 10_000),
+        signed_requests=rate("SIGNED_REQUESTS_PER_SECOND", 1_000),
+        signed_events=rate("SIGNED_EVENTS_PER_SECOND", 20_000),
+        address_requests=rate("ADDRESS_REQUESTS_PER_SECOND", 200, least=0),
+        address_events=rate("ADDRESS_EVENTS_PER_SECOND", 2_000, least=0),
+    )
 
 
 def _rate(text: str) -> str:

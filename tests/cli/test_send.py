@@ -254,9 +254,9 @@ def test_too_long_a_backlog_is_waited_out(shell: Shell, monkeypatch: pytest.Monk
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
-        monkeypatch.setattr("worker.collector.limits.BACKLOG_EVENTS", 1_000)
+        monkeypatch.setattr("worker.ledger.sources.BACKLOG_EVENTS", 1_000)
 
-    monkeypatch.setattr("worker.collector.limits.BACKLOG_EVENTS", 0)
+    monkeypatch.setattr("worker.ledger.sources.BACKLOG_EVENTS", 0)
     monkeypatch.setattr("worker.cli.send.time.sleep", sleep)
     done = shell.good("send", "-", stdin=text_of([sale(1)]))
     assert 5 in slept

@@ -19,6 +19,7 @@ OPTIONS = {
     "default_country": None,
     "time_zone": None,
     "backlog_limit": None,
+    "public_backlog_limit": None,
 }
 
 
@@ -65,6 +66,7 @@ def test_the_collector_finds_in_the_ledger_what_was_set(api: Api, ledger: Ledger
         "secure_cookies": False,
         "default_country": "DE",
         "backlog_limit": 1000,
+        "public_backlog_limit": 50,
     }
     given = options | {"default_country": "de", "cookies": options["cookies"] | {"domain": ".Example.com"}}
     domains = ["a.example.com", "b.example.com"]

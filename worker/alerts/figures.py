@@ -44,6 +44,8 @@ class SourceFigures:
     source_id: str
     events: int
     limit: int
+    # Signed and public events have a bound each.
+    trust: str = "signed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,9 +187,13 @@ def _inbox_waiting(figures: Figures, policy: Policy) -> Iterator[Seen]:
 
 
 def _inbox_full(figures: Figures, policy: Policy) -> Iterator[Seen]:
-    for one in figures.full_sources:
-        if one.events >= policy.backlog_share * one.limit:
-            yield Seen("inbox_near_bound", one.source_id, _fullness(one), _fullness_words(one))
+    near = [one for one in figures.full_sources if one.events >= policy.backlog_share * one.limit]
+    fullest: dict[str, SourceFigures] = {}
+    for one in sorted(near, key=lambda one: one.events / one.limit):
+        fullest[one.source_id] = one
+    # One alert per source, about the bound that is used up the most.
+    for one in fullest.values():
+        yield Seen("inbox_near_bound", one.source_id, _fullness(one), _fullness_words(one))
 
 
 def _fullness(source: SourceFigures) -> Severity:
@@ -199,7 +203,8 @@ def _fullness(source: SourceFigures) -> Severity:
 def _fullness_words(source: SourceFigures) -> str:
     then = "" if source.events >= source.limit else "beyond that "
     return (
-        f"{source.events:,} of at most {source.limit:,} events of {source.source_id} wait in the inbox: "
+        f"{source.events:,} of at most {source.limit:,} {source.trust} events of {source.source_id} "
+        "wait in the inbox: "
         f"{then}the collector refuses more."
     )
 
@@ -264,7 +269,7 @@ RULES = {
     ),
     "inbox_near_bound": Rule(
         0.0,
-        "Start more ingest workers, or raise the source's backlog_limit if the disk has room.",
+        "Start more ingest workers, or raise the source's backlog_limit or public_backlog_limit if the disk has room.",
         _inbox_full,
     ),
     "events_parked": Rule(
@@ -274,7 +279,8 @@ RULES = {
     ),
     "disk_nearly_full": Rule(
         60.0,
-        "Make room: below 256 MB the collector answers 503, so that the ledger can still be written.",
+        "Make room: below 512 MB the collector refuses public events with 503, and below 256 MB all events, "
+        "so that the ledger can still be written.",
         _disk,
     ),
 }

@@ -51,6 +51,7 @@ def create_app(
         offer=offer,
         trusted_proxies=tuple(ip_network(network) for network in settings.trusted_proxies),
         folder=state_folder(ledger, settings),
+        rates=settings.intake_rates,
         now=now,
     )
     errors.register(app)

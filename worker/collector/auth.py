@@ -9,6 +9,7 @@ from werkzeug.datastructures import Headers
 
 from worker.collector.errors import RefusedError
 from worker.collector.remembered import Remembered
+from worker.events.trust import Trust
 from worker.ledger import sources
 from worker.ledger.engine import Ledger
 from worker.ledger.replays import SignedRequest
@@ -36,6 +37,10 @@ class Caller:
     name: str
     signed: bool
     request: SignedRequest | None = None
+
+    @property
+    def trust(self) -> Trust:
+        return Trust.SIGNED if self.signed else Trust.PUBLIC
 
 
 @dataclass(frozen=True, slots=True)

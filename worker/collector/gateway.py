@@ -19,12 +19,13 @@ from worker.collector.intake import (
     prepare_one,
     store,
 )
-from worker.collector.limits import RequestRate, Room
+from worker.collector.limits import CallRates, Room
 from worker.collector.together import Together
 from worker.collector.visit import Origin, Visit
-from worker.events.client_ip import Network
+from worker.events.client_ip import Network, client_ip, network_of
 from worker.events.envelope import decode_json
 from worker.ledger.engine import Ledger
+from worker.settings import IntakeRates
 
 LARGEST_BODY_BYTES = 512 * 1024
 TYPES = {"t": "track", "p": "page", "i": "identify", "g": "group"}
@@ -42,6 +43,7 @@ class Gateway:
         offer: Offer,
         trusted_proxies: Sequence[Network],
         folder: Path,
+        rates: IntakeRates,
         now: Callable[[], float],
     ) -> None:
         self._ledger = ledger
@@ -50,7 +52,7 @@ class Gateway:
         self._trusted_proxies = trusted_proxies
         self._now = now
         self._callers = Callers(ledger, now)
-        self._rate = RequestRate(now)
+        self._rates = CallRates(rates, now)
         self._room = Room(ledger, folder, now)
         self._domains = cors.KnownDomains(ledger, now)
 
@@ -74,6 +76,7 @@ class Gateway:
             caller = self._by_key()
             body = _body()
         raws = events_of(decode_json(body))
+        self._rates.spend_events(caller, self._client_network(), len(raws))
         now = self._now()
         visit = self._visit(caller, now)
         prepared = prepare_batch(raws, visit, caller.source.id, self._ledger.vault)
@@ -85,6 +88,7 @@ class Gateway:
 
     def preflight(self, call: str) -> Response:  # noqa: ARG002  # all of them are asked for alike
         """Tell a browser whether a page of its origin may send events here."""
+        self._rates.spend_public_request(self._client_network())
         origin = request.headers.get("Origin", "")
         key = request.args.get("key")
         source = self._callers.find(key) if key else None
@@ -104,6 +108,7 @@ class Gateway:
         return response
 
     def _take_one(self, caller: Caller, raw: object) -> Response:
+        self._rates.spend_events(caller, self._client_network(), 1)
         now = self._now()
         visit = self._visit(caller, now)
         try:
@@ -119,17 +124,28 @@ class Gateway:
         return Visit(caller, Origin.of(request, self._trusted_proxies), now)
 
     def _by_key(self) -> Caller:
+        self._rates.spend_public_request(self._client_network())
         key = key_of(request.headers.get("Authorization"), request.args.get("key"))
         return self._admit(self._callers.by_key(key))
 
     def _by_signature(self, body: bytes) -> Caller:
-        return self._admit(self._callers.by_signature(request.headers, body))
+        try:
+            caller = self._callers.by_signature(request.headers, body)
+        except RefusedError:
+            # A wrong signature costs as much as a right one, and its sender is a stranger.
+            self._rates.spend_public_request(self._client_network())
+            raise
+        return self._admit(caller)
 
     def _admit(self, caller: Caller) -> Caller:
         g.caller = caller
-        self._rate.spend(caller.name)
-        self._room.check(caller.source)
+        self._rates.spend_request(caller)
+        self._room.check(caller.source, caller.trust)
         return caller
+
+    def _client_network(self) -> str | None:
+        forwarded = request.headers.get("X-Forwarded-For", "")
+        return network_of(client_ip(request.remote_addr, forwarded, self._trusted_proxies))
 
 
 def _body() -> bytes:

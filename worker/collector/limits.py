@@ -5,56 +5,59 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from worker.collector.auth import Caller
 from worker.collector.errors import RefusedError
 from worker.collector.remembered import Remembered
+from worker.events.trust import Trust
 from worker.ledger import inbox
 from worker.ledger.engine import Ledger
-from worker.ledger.sources import BACKLOG_EVENTS, Source
-from worker.settings import Settings
+from worker.ledger.sources import Source
+from worker.settings import IntakeRates, Settings
 
-REQUESTS_PER_SECOND = 1_000
 MOST_CALLERS = 10_000
-LEAST_FREE_BYTES = 256 * 1024 * 1024
+MOST_ADDRESSES = 50_000
+# Public calls are refused first: what is left then is for the signed ones.
+LEAST_FREE_BYTES = {Trust.PUBLIC: 512 * 1024 * 1024, Trust.SIGNED: 256 * 1024 * 1024}
 CHECK_SECONDS = 2.0
 LONGEST_CHECK_SECONDS = 60.0
 
 
-class RequestRate:
-    """Let each caller make so many requests a second, with a burst of one second's worth.
+class RateLimit:
+    """Give each caller so many tokens a second, with a burst of one second's worth.
 
-    The count is this process's own: with N worker processes a caller may make up to N times as many. Callers
-    that were quiet the longest are forgotten beyond `MOST_CALLERS`, which gives them a full bucket again.
+    A caller with at least one token may take any number: the balance goes below zero, and the next call waits
+    until it is paid back. So a batch larger than the burst is possible, and the average rate holds.
+
+    The count is this process's own: N worker processes let in up to N times as many. Beyond `MOST_CALLERS`
+    the callers that were quiet the longest are forgotten, which gives them a full bucket again.
     """
 
     def __init__(
-        self,
-        now: Callable[[], float],
-        per_second: float = REQUESTS_PER_SECOND,
-        most_callers: int = MOST_CALLERS,
+        self, now: Callable[[], float], per_second: float, limited: str, most_callers: int = MOST_CALLERS
     ) -> None:
         self._now = now
         self._per_second = per_second
+        self._message = f"{limited} is limited to %g %%s a second; send this again later." % per_second
         self._most_callers = most_callers
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def spend(self, caller: str) -> None:
-        """Take one token.
+    def spend(self, caller: str, tokens: int = 1, unit: str = "requests") -> None:
+        """Take tokens; a refused call costs none.
 
         Raises:
             RefusedError: 429, with the whole seconds until there is a token again.
         """
         with self._lock:
-            tokens = self._tokens(caller)
-            if tokens >= 1:
-                self._keep(caller, tokens - 1)
+            left = self._tokens(caller)
+            if left >= 1:
+                self._keep(caller, left - tokens)
                 return
-        wait_seconds = max(1, math.ceil((1 - tokens) / self._per_second))
-        message = f"This key may make {self._per_second:g} requests a second; send this again later."
-        raise RefusedError(429, "RATE_LIMITED", message, retry_after_seconds=wait_seconds)
+        wait_seconds = max(1, math.ceil((1 - left) / self._per_second))
+        raise RefusedError(429, "RATE_LIMITED", self._message % unit, retry_after_seconds=wait_seconds)
 
     def _tokens(self, caller: str) -> float:
         now = self._now()
@@ -68,36 +71,84 @@ class RequestRate:
             self._buckets.popitem(last=False)
 
 
+class CallRates:
+    """Limit requests and events a second: per key or source, and for public calls per client address too.
+
+    Public and signed calls have limits of their own, so that no public caller uses up a signed one's.
+    """
+
+    def __init__(self, rates: IntakeRates, now: Callable[[], float]) -> None:
+        key, source, address = "This key", "This source", "Your address"
+        self._public = (RateLimit(now, rates.public_requests, key), RateLimit(now, rates.public_events, key))
+        self._signed = (
+            RateLimit(now, rates.signed_requests, source),
+            RateLimit(now, rates.signed_events, source),
+        )
+        self._address_requests = _optional(now, rates.address_requests, address)
+        self._address_events = _optional(now, rates.address_events, address)
+
+    def spend_public_request(self, network: str | None) -> None:
+        """Count a call that is not signed, before its key is looked up; None is not limited.
+
+        Raises:
+            RefusedError: 429.
+        """
+        if self._address_requests is not None and network is not None:
+            self._address_requests.spend(network)
+
+    def spend_request(self, caller: Caller) -> None:
+        """Count a request of a caller.
+
+        Raises:
+            RefusedError: 429.
+        """
+        (self._signed if caller.signed else self._public)[0].spend(caller.name)
+
+    def spend_events(self, caller: Caller, network: str | None, events: int) -> None:
+        """Count the events of a request.
+
+        Raises:
+            RefusedError: 429.
+        """
+        if self._address_events is not None and network is not None and not caller.signed:
+            self._address_events.spend(network, events, "events")
+        (self._signed if caller.signed else self._public)[1].spend(caller.name, events, "events")
+
+
+def _optional(now: Callable[[], float], per_second: float, limited: str) -> RateLimit | None:
+    return RateLimit(now, per_second, limited, MOST_ADDRESSES) if per_second else None
+
+
 class Backlog:
-    """Know about how many events of a source wait.
+    """Know about how many signed and public events of a source wait.
 
     Counting a million rows takes a good part of a second: one request counts while the others go by the last
     number, no more often than every two seconds, and no more than a twentieth of the time.
     """
 
-    def __init__(self, count: Callable[[str], int], now: Callable[[], float]) -> None:
+    def __init__(self, count: Callable[[str], Mapping[Trust, int]], now: Callable[[], float]) -> None:
         self._count = count
         self._now = now
-        self._counts: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._counts: OrderedDict[str, tuple[Mapping[Trust, int], float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, source_id: str) -> int:
+    def of(self, source_id: str, trust: Trust) -> int:
         """Return the number that was counted last."""
         now = self._now()
         with self._lock:
-            waiting, due = self._counts.get(source_id, (0, now))
+            waiting, due = self._counts.get(source_id, ({}, now))
             # A clock that was set back must not put the next count off for long.
             if 0 < due - now <= LONGEST_CHECK_SECONDS:
-                return waiting
+                return waiting.get(trust, 0)
             self._keep(source_id, waiting, now + CHECK_SECONDS)
         started = time.monotonic()
         waiting = self._count(source_id)
         rest_seconds = max(CHECK_SECONDS, 19 * (time.monotonic() - started))
         with self._lock:
             self._keep(source_id, waiting, now + min(rest_seconds, LONGEST_CHECK_SECONDS))
-        return waiting
+        return waiting.get(trust, 0)
 
-    def _keep(self, source_id: str, waiting: int, due: float) -> None:
+    def _keep(self, source_id: str, waiting: Mapping[Trust, int], due: float) -> None:
         self._counts[source_id] = (waiting, due)
         self._counts.move_to_end(source_id)
         if len(self._counts) > MOST_CALLERS:
@@ -105,7 +156,7 @@ class Backlog:
 
 
 class Room:
-    """Know whether the inbox and the disk have room for more.
+    """Know whether the inbox and the disk have room for more; public events never use up the signed ones' room.
 
     Neither is looked at for each request, so that a source may pass its bound by what it sends meanwhile.
     """
@@ -122,22 +173,23 @@ class Room:
         self._free = Remembered(free_bytes or _free_bytes, CHECK_SECONDS, 1, now)
         self._folder = folder
 
-    def check(self, source: Source) -> None:
+    def check(self, source: Source, trust: Trust = Trust.SIGNED) -> None:
         """Refuse where an outage behind the collector would fill the machine.
 
         Raises:
             RefusedError: 503, with the time to wait.
         """
-        if (self._free.get(self._folder) or 0) < LEAST_FREE_BYTES:
+        if (self._free.get(self._folder) or 0) < LEAST_FREE_BYTES[trust]:
             message = "The disk is nearly full; send this later."
             raise RefusedError(503, "DISK_FULL", message, retry_after_seconds=60)
-        if self._backlog.of(source.id) >= source.options.get("backlog_limit", BACKLOG_EVENTS):
+        if self._backlog.of(source.id, trust) >= source.backlog_limit(trust):
             message = "Too many events of this source wait to be worked on; send this later."
             raise RefusedError(503, "BACKLOG_FULL", message, retry_after_seconds=30)
 
-    def _count(self, source_id: str) -> int:
+    def _count(self, source_id: str) -> Mapping[Trust, int]:
         with self._ledger.read() as connection:
-            return inbox.backlog(connection, source_id)
+            counted = inbox.backlogs(connection, [source_id])
+        return {trust: counted[source_id, trust] for trust in Trust}
 
 
 def state_folder(ledger: Ledger, settings: Settings) -> Path:

@@ -68,7 +68,7 @@ class Visit:
     @property
     def trust(self) -> Trust:
         """Return whether the caller signed the request."""
-        return Trust.SIGNED if self._caller.signed else Trust.PUBLIC
+        return self._caller.trust
 
     def receive(self, event: Mapping[str, Any]) -> Received:
         """Return how an event came in, with the cookies that it and those before it lead to."""

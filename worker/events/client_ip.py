@@ -1,10 +1,20 @@
 """Find the address that a request really came from."""
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+
+# A call from one of these comes through a proxy that TRUSTED_PROXIES lacks, or from the shop's own machines.
+_LOCAL = tuple(
+    ip_network(network)
+    for network in (
+        *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"),
+        *("::1/128", "fc00::/7", "fe80::/10"),
+    )
+)
+_IPV6_PREFIX_BITS = 64
 
 
 def client_ip(remote: str | None, forwarded_for: str, trusted: Sequence[Network]) -> str | None:
@@ -38,3 +48,16 @@ def parse_address(text: str) -> Address | None:
 
 def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
     return any(address in network for network in trusted)
+
+
+def network_of(address: str | None) -> str | None:
+    """Return what a client is counted by: its IPv4 address, or the /64 network that one line has in IPv6.
+
+    None for local networks, which stand for many clients, and for what is not an address.
+    """
+    parsed = parse_address(address or "")
+    if parsed is None or any(parsed in network for network in _LOCAL):
+        return None
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    return str(ip_network((int(parsed), _IPV6_PREFIX_BITS), strict=False))

@@ -171,18 +171,17 @@ def size(connection: Connection) -> int:
     return connection.scalar(select(func.count()).select_from(inbox)) or 0
 
 
-def backlog(connection: Connection, source_id: str) -> int:
-    """Count what waits of one source."""
-    wanted = select(func.count()).select_from(inbox).where(inbox.c.source_id == source_id)
-    return connection.scalar(wanted) or 0
-
-
-def backlogs(connection: Connection, source_ids: Sequence[str]) -> dict[str, int]:
-    """Count what waits, by source; a source without anything is left out."""
-    found: dict[str, int] = {}
+def backlogs(connection: Connection, source_ids: Sequence[str]) -> Counter[tuple[str, Trust]]:
+    """Count the waiting events by source and trust."""
+    found: Counter[tuple[str, Trust]] = Counter()
     for some in chunks(source_ids):
-        counted = select(inbox.c.source_id, func.count()).where(among(connection, inbox.c.source_id, some))
-        found.update((row[0], row[1]) for row in connection.execute(counted.group_by(inbox.c.source_id)))
+        counted = (
+            select(inbox.c.source_id, inbox.c.trust, func.count())
+            .where(among(connection, inbox.c.source_id, some))
+            .group_by(inbox.c.source_id, inbox.c.trust)
+        )
+        for source_id, trust, n in connection.execute(counted):
+            found[source_id, Trust(trust)] = n
     return found
 
 

@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
+from worker.events.trust import Trust
 from worker.ledger.rows import iterate
 from worker.ledger.schema import debug_input, integration, pipeline_key, source
 from worker.ledger.vault import Vault
 
 DefaultConsent = Literal["drop", "allow"]
 SECRET = b"server secret"
-# How many events of a source may wait in the inbox, where its backlog_limit says nothing.
+# How many signed events and how many public events of a source may wait in the inbox, unless its options say it.
 BACKLOG_EVENTS = 1_000_000
 
 
@@ -35,6 +36,11 @@ class Source:
         usual = "drop" if channel == "browser" else "allow"
         chosen = self.options.get("default_consent", {}).get(channel, usual)
         return "allow" if chosen == "allow" else "drop"
+
+    def backlog_limit(self, trust: Trust) -> int:
+        """Return how many events of one trust may wait; each trust has a bound of its own."""
+        public = self.options.get("public_backlog_limit") if trust is Trust.PUBLIC else None
+        return int(public or self.options.get("backlog_limit") or BACKLOG_EVENTS)
 
 
 def create(connection: Connection, vault: Vault, new: Source, key: str, server_secret: str) -> None:

@@ -98,7 +98,15 @@ class SourceOptions(Shape):
     backlog_limit = Whole(
         load_default=None,
         validate=between(1, 100_000_000),
-        metadata={"description": "How many events may wait before new ones get a 503. Null: as usual."},
+        metadata={
+            "description": "How many signed and how many public events may wait before new ones get a 503. "
+            "Null: 1,000,000 of each."
+        },
+    )
+    public_backlog_limit = Whole(
+        load_default=None,
+        validate=between(1, 100_000_000),
+        metadata={"description": "Another bound for public events. Null: as backlog_limit."},
     )
 
 

@@ -17,9 +17,9 @@ from worker.alerts.figures import (
 from worker.alerts.rules import REFUSED_CLASSES, Policy
 from worker.alerts.volume import DAYS, HOURS_A_DAY, Series
 from worker.events.times import parse_time
+from worker.events.trust import Trust
 from worker.ledger import accounts, heartbeats, inbox, integrations, sources, standing, watching
 from worker.ledger.accounts import Credential
-from worker.ledger.sources import BACKLOG_EVENTS
 from worker.ledger.standing import AccountStanding
 from worker.pinterest.verdict import ReasonClass
 
@@ -107,13 +107,15 @@ def _sources(connection: Connection) -> Iterator[SourceFigures]:
     # Counting is dear where there is much to count, and pointless where all of it together is not near a bound.
     span = watching.inbox_span(connection)
     limits = {
-        source.id: int(source.options.get("backlog_limit") or BACKLOG_EVENTS)
+        (source.id, trust): source.backlog_limit(trust)
         for source in sources.every(connection)
+        for trust in Trust
     }
-    near = [source_id for source_id, limit in limits.items() if span >= Policy().backlog_share * limit]
-    backlogs = inbox.backlogs(connection, near)
-    for source_id in near:
-        yield SourceFigures(source_id, backlogs.get(source_id, 0), limits[source_id])
+    near = [key for key, limit in limits.items() if span >= Policy().backlog_share * limit]
+    backlogs = inbox.backlogs(connection, sorted({source_id for source_id, _ in near}))
+    for source_id, trust in near:
+        key = source_id, trust
+        yield SourceFigures(source_id, backlogs[key], limits[key], trust.name.lower())
 
 
 def volumes(connection: Connection, hour: int) -> list[Series]:

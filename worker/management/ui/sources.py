@@ -27,6 +27,7 @@ TEXTS = (
     "default_country",
     "time_zone",
     "backlog_limit",
+    "public_backlog_limit",
 )
 # What the Management API calls otherwise than the form.
 NAMES = {
@@ -133,6 +134,7 @@ def values_of(shown: Mapping[str, Any]) -> dict[str, Any]:
         "default_country": shown["default_country"] or "",
         "time_zone": shown["time_zone"] or "",
         "backlog_limit": str(shown["backlog_limit"] or ""),
+        "public_backlog_limit": str(shown["public_backlog_limit"] or ""),
     } | {name: "yes" if flag else "" for name, flag in flags.items()}
 
 
@@ -155,6 +157,7 @@ def body_of(form: Any) -> dict[str, Any]:
         "default_country": given["default_country"] or None,
         "time_zone": given["time_zone"] or None,
         "backlog_limit": number(given["backlog_limit"]),
+        "public_backlog_limit": number(given["public_backlog_limit"]),
     }
 
 
