@@ -17,11 +17,6 @@ LIBRARIES = {
 # A transaction that is passed on, and the errors of a database, are no SQL.
 NO_SQL = re.compile(r"sqlalchemy\.(Connection|exc\b.*)")
 
-# Imports against the direction of the table, each with what turns it.
-EXCEPTIONS = {
-    ("worker.files.taking", "worker.collector"): "sealing an event needs no request",
-}
-
 
 class Row(NamedTuple):
     """Hold a row of the table: the packages it is about, and what they may import."""
@@ -81,13 +76,8 @@ def test_every_package_has_one_row() -> None:
 
 
 def test_every_package_imports_only_what_its_row_allows() -> None:
-    wrong = {edge for edge in _package_imports() if not _is_allowed(*edge)}
-    assert sorted(f"{module} imports {package}" for module, package in wrong - EXCEPTIONS.keys()) == []
-
-
-def test_every_exception_is_still_needed() -> None:
-    wrong = {edge for edge in _package_imports() if not _is_allowed(*edge)}
-    assert EXCEPTIONS.keys() - wrong == set()
+    wrong = sorted(edge for edge in _package_imports() if not _is_allowed(*edge))
+    assert [f"{module} imports {package}" for module, package in wrong] == []
 
 
 def test_the_table_goes_one_way() -> None:

@@ -16,7 +16,6 @@ from tqdm import tqdm
 from worker import wiring
 from worker.cli.opening import opened
 from worker.collector.errors import RefusedError
-from worker.collector.intake import Offer
 from worker.collector.limits import Room, state_folder
 from worker.files.lines import FileError, Format, Line, Reading, read
 from worker.files.moments import MomentError, Moments
@@ -25,6 +24,7 @@ from worker.ledger import sources
 from worker.ledger.engine import Ledger
 from worker.ledger.sources import Source
 from worker.settings import settings
+from worker.stages.accepting import Offer
 from worker.telemetry.meter import Meter, MeterWriter
 
 MOST_ERRORS_SHOWN = 100

@@ -12,12 +12,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from worker import logs
 from worker.collector import errors, measuring, script
 from worker.collector.gateway import LARGEST_BODY_BYTES, Gateway
-from worker.collector.intake import Offer
 from worker.collector.limits import state_folder
 from worker.ledger import migrate
 from worker.ledger.engine import Ledger
 from worker.ledger.vault import SealError
 from worker.settings import Settings, SettingsError
+from worker.stages.accepting import Offer
 from worker.telemetry import access, tracing
 from worker.telemetry.checks import Readiness
 from worker.telemetry.meter import Meter, MeterWriter

@@ -9,16 +9,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from worker.collector import cors
 from worker.collector.auth import Caller, Callers, key_of
 from worker.collector.errors import RefusedError, answer, note_rejected
-from worker.collector.intake import (
-    Offer,
-    Prepared,
-    TooLargeError,
-    events_of,
-    of_type,
-    prepare_batch,
-    prepare_one,
-    store,
-)
+from worker.collector.intake import Prepared, events_of, of_type, prepare_batch, store
 from worker.collector.limits import CallRates, Room
 from worker.collector.together import Together
 from worker.collector.visit import Origin, Visit
@@ -26,6 +17,7 @@ from worker.events.client_ip import Network, client_ip, network_of
 from worker.events.envelope import decode_json
 from worker.ledger.engine import Ledger
 from worker.settings import IntakeRates
+from worker.stages.accepting import Offer, TooLargeError, prepare_event
 
 LARGEST_BODY_BYTES = 512 * 1024
 TYPES = {"t": "track", "p": "page", "i": "identify", "g": "group"}
@@ -112,7 +104,7 @@ class Gateway:
         now = self._now()
         visit = self._visit(caller, now)
         try:
-            event = prepare_one(raw, visit, caller.source.id, self._ledger.vault)
+            event = prepare_event(raw, visit.receive, caller.source.id, self._ledger.vault, visit.trust)
         except TooLargeError as error:
             raise RefusedError(413, "EVENT_TOO_LARGE", str(error)) from None
         store(self._accept, self._offer, [event], now, caller.request)

@@ -8,14 +8,13 @@ from flask import Request, Response
 
 from worker.collector.auth import Caller
 from worker.collector.cookies import CookieRules, Cookies, follow, known_by, set_cookies
-from worker.events.client_ip import Network, client_ip, parse_address
+from worker.events.client_ip import Network, client_ip
 from worker.events.consent import decide
-from worker.events.received import Received
+from worker.events.received import LONGEST_USER_AGENT, Received, received_from_server
 from worker.events.text import clean_text
 from worker.events.trust import Trust
 
 Channel = Literal["browser", "server"]
-LONGEST_USER_AGENT = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class Visit:
         """Return how an event came in, with the cookies that it and those before it lead to."""
         origin = self._origin
         if channel_of(event, signed=self._caller.signed, is_browser=origin.is_browser) == "server":
-            return self._from_server(event)
+            return received_from_server(event, self._received_at)
         default = self._caller.source.default_consent("browser")
         may_advertise = decide(event, ("advertising",), default).granted
         self._in_browser = True
@@ -93,17 +92,6 @@ class Visit:
         """Write the cookies; a server gets none."""
         if self._in_browser:
             set_cookies(response, self._origin.cookies, self._cookies, self._rules)
-
-    def _from_server(self, event: Mapping[str, Any]) -> Received:
-        context = _context(event)
-        ip = context.get("ip")
-        address = parse_address(ip) if isinstance(ip, str) else None
-        return Received(
-            channel="server",
-            received_at=self._received_at,
-            ip=str(address) if address is not None else None,
-            user_agent=clean_text(context.get("userAgent"), LONGEST_USER_AGENT),
-        )
 
 
 def _context(event: Mapping[str, Any]) -> Mapping[str, Any]:

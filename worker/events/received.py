@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
+from worker.events.client_ip import parse_address
+from worker.events.text import clean_text
+
+LONGEST_USER_AGENT = 1_024
 _LONGEST_CLICK_ID = 512
 _SHORT = {
     "ip": "ip",
@@ -44,6 +48,20 @@ class Received:
             received_at=kept["at"],
             **{name: kept.get(short) for name, short in _SHORT.items()},
         )
+
+
+def received_from_server(event: Mapping[str, Any], received_at: float) -> Received:
+    """Return how a server's event came in: the visitor's address and browser are those that its context names."""
+    context = event.get("context")
+    given = context if isinstance(context, Mapping) else {}
+    ip = given.get("ip")
+    address = parse_address(ip) if isinstance(ip, str) else None
+    return Received(
+        channel="server",
+        received_at=received_at,
+        ip=str(address) if address is not None else None,
+        user_agent=clean_text(given.get("userAgent"), LONGEST_USER_AGENT),
+    )
 
 
 def epik_from_url(url: object) -> str | None:

@@ -2,21 +2,21 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from typing import Any, Protocol
 
-from worker.collector.auth import Caller
-from worker.collector.cookies import Cookies
-from worker.collector.intake import Offer, TooLargeError, hint, prepare_one
-from worker.collector.visit import Origin, Visit
 from worker.events import json_text
 from worker.events.envelope import EnvelopeError, check_envelope
+from worker.events.received import received_from_server
+from worker.events.trust import Trust
 from worker.files.lines import Line
 from worker.ledger import inbox, lines
 from worker.ledger.engine import Ledger
 from worker.ledger.inbox import Accepted
 from worker.ledger.sources import Source
+from worker.stages.accepting import Offer, TooLargeError, hint, prepare_event
 
 LINES_A_STEP = 500
 _NO_TIME = "timestamp must be given: when it happened, not when the file was sent."
@@ -97,12 +97,13 @@ class Taker:
         return key, placed(event, self.manner)
 
     def _prepare(self, wanted: dict[bytes, Line], done: Taken) -> dict[bytes, Accepted]:
-        caller = Caller(self.source, self.source.id, signed=True)
-        visit = Visit(caller, Origin(None, None, is_browser=False, cookies=Cookies()), self.now())
+        receive = partial(received_from_server, received_at=self.now())
         fresh: dict[bytes, Accepted] = {}
         for key, line in wanted.items():
             try:
-                fresh[key] = prepare_one(line.event, visit, self.source.id, self.ledger.vault)
+                fresh[key] = prepare_event(
+                    line.event, receive, self.source.id, self.ledger.vault, Trust.SIGNED
+                )
             except (EnvelopeError, TooLargeError) as error:
                 done.errors.append(Line(line.number, error=str(error)))
         return fresh
