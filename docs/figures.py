@@ -19,6 +19,8 @@ from docs import product
 # The worker changes accounts by itself there, with its own name as the actor: no surface for people.
 NO_SURFACES = ("worker/stages", "worker/pipeline", "worker/ledger")
 
+WAY_HEADING = "## The way of an event\n"
+
 
 class Figure(NamedTuple):
     """Name a figure and what it should reach; ``measure`` returns the number and what else belongs to it."""
@@ -92,6 +94,22 @@ def two_way_pairs() -> set[tuple[str, str]]:
     return {(first, second) for first, second in edges if first < second and (second, first) in edges}
 
 
+def modules_on_the_way() -> tuple[float, str]:
+    """Count the modules that docs/architecture.md lists on the way of an event; a test compares them with a trace."""
+    return len(re.findall(r"\w+(?=[,;]|$)", "\n".join(_way_cells()), re.MULTILINE)), ""
+
+
+def way_table() -> str:
+    """Return the table of docs/architecture.md that lists the modules."""
+    section = (product.ROOT / "docs" / "architecture.md").read_text().partition(WAY_HEADING)[2]
+    rows = section.partition("\n## ")[0].splitlines()
+    return "\n".join(row for row in rows if row.startswith("|"))
+
+
+def _way_cells() -> list[str]:
+    return [row.split("|")[3].strip() for row in way_table().splitlines()[2:]]
+
+
 def places_of_an_action() -> tuple[float, str]:
     """Count the folders that write what a person did into the audit log."""
     return len({path.parent for path in product.files() if _writes_audit(path)}), ""
@@ -108,6 +126,7 @@ FIGURES = (
     Figure("public names to learn", public_names, "≤ 1,450 (200)"),
     Figure("file names used twice or more", repeated_file_names, "≤ 15"),
     Figure("packages that import each other", two_way_packages, "0"),
+    Figure("modules on the way of an event", modules_on_the_way, "≤ 50"),
     Figure("places that implement an operator's action", places_of_an_action, "1"),
     Figure("product lines", product_lines, "falls"),
 )
