@@ -54,7 +54,7 @@ def test_an_accounts_rate_is_set(shell: Shell) -> None:
 def test_an_account_that_nobody_delivers_to_is_named(shell: Shell) -> None:
     for command in (("pause", "42"), ("resume", "42"), ("rate", "42", "1", "1")):
         done = shell.run("accounts", *command)
-        assert (done.exit_code, done.output) == (1, "Error: No integration delivers to ad account 42.\n")
+        assert (done.exit_code, done.output) == (1, "Error: There is no ad account 42.\n")
 
 
 def test_books_that_do_not_balance_end_with_status_one(shell: Shell) -> None:

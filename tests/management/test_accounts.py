@@ -12,7 +12,7 @@ from worker.ledger.claims import Group
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
 from worker.management import context
-from worker.management.accounts import state_of
+from worker.operations.accounts import state_of
 
 ACCOUNTS = "/v1/admin/accounts"
 NOW = 1_750_000_600.0  # Ten minutes after the shop's events.

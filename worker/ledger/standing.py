@@ -47,6 +47,22 @@ def pending(connection: Connection) -> dict[int, Waiting]:
     return {row.integration_id: Waiting(row.n, row.accepted_at) for row in connection.execute(wanted)}
 
 
+def pending_by_account(connection: Connection) -> dict[str, Waiting]:
+    """Return what waits for a batch, by the ad account's id; one without anything is left out."""
+    wanted = select(integration.c.id, ad_account.c.ad_account_id).join(
+        ad_account, ad_account.c.id == integration.c.ad_account
+    )
+    account_ids = {row.id: row.ad_account_id for row in connection.execute(wanted)}
+    found: dict[str, Waiting] = {}
+    for number, waiting in pending(connection).items():
+        if number in account_ids:
+            so_far = found.get(account_ids[number], Waiting(0, waiting.since))
+            found[account_ids[number]] = Waiting(
+                so_far.deliveries + waiting.deliveries, min(so_far.since, waiting.since)
+            )
+    return found
+
+
 def in_flight(connection: Connection) -> dict[str, Waiting]:
     """Return what stands in batches that are not settled, by the ad account's id."""
     wanted = (

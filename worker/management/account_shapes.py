@@ -6,8 +6,18 @@ from marshmallow import ValidationError, fields, validates_schema
 
 from worker.management.fields import Items, Number, Part, Shape, Text, Whole, between, length, one_of
 from worker.management.queries import MomentOrNull
-
-RUNNING, BREAKER_OPEN, PARTLY_PAUSED, PAUSED = "running", "breaker_open", "partly_paused", "paused"
+from worker.operations.accounts import (
+    BREAKER_OPEN,
+    HIGHEST_RATE,
+    LARGEST_BURST,
+    LONGEST_REASON,
+    LOWEST_RATE,
+    PARTLY_PAUSED,
+    PAUSED,
+    RUNNING,
+    SMALLEST_BURST,
+    USUAL_REASON,
+)
 
 
 class CredentialAnswer(Shape):
@@ -41,8 +51,8 @@ class AccountAnswer(Shape):
 class AccountChange(Shape):
     """Describe what is to change; it holds from the next request to Pinterest on."""
 
-    rate_limit_rps = Number(validate=between(0.01, 100_000))
-    rate_limit_burst = Whole(validate=between(1, 100_000))
+    rate_limit_rps = Number(validate=between(LOWEST_RATE, HIGHEST_RATE))
+    rate_limit_burst = Whole(validate=between(SMALLEST_BURST, LARGEST_BURST))
 
     @validates_schema
     def _says_something(self, data: dict[str, Any], **_: Any) -> None:
@@ -53,4 +63,4 @@ class AccountChange(Shape):
 class PauseBody(Shape):
     """Say why an ad account is paused."""
 
-    reason = Text(load_default="Paused by hand.", validate=length(1, 300))
+    reason = Text(load_default=USUAL_REASON, validate=length(1, LONGEST_REASON))

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from flask import Response, g, make_response, redirect, render_template, request, url_for
+from flask import Response, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.events.times import parse_time
-from worker.ledger import accounts, audit, standing
+from worker.ledger import accounts, standing
 from worker.ledger import integrations as store
 from worker.ledger import sources as source_store
 from worker.ledger.accounts import Credential
@@ -26,6 +26,7 @@ from worker.management.ui.integration_form import (
     values_of,
     values_sent,
 )
+from worker.operations.accounts import LONGEST_REASON, USUAL_REASON, pause_account, resume_account
 from worker.stages import token_ends, trying
 
 MOST_SHOWN = 1_000
@@ -112,22 +113,14 @@ def enable_integration(integration_id: str) -> AnyResponse:
 
 @blueprint.post("/integrations/<integration_id>/paused")
 def pause_integration(integration_id: str) -> AnyResponse:
-    """Pause or resume sending with the integration's token."""
-    current, _ = _found(integration_id)
+    """Pause or resume the ad account of an integration, with all its access tokens."""
+    account_id = _found(integration_id)[0].ad_account_id
     pausing = request.form.get("paused") == "yes"
-    reason = request.form.get("reason", "").strip()[:200] or "Paused by hand."
-    now = context.clock()
-    with context.ledger().write() as connection:
-        if pausing:
-            changed = accounts.pause(
-                connection, current.credential_id, accounts.BY_HAND, reason, g.actor, now
-            )
-        else:
-            changed = accounts.resume(connection, current.credential_id, now=now)
-        if changed:
-            action = "account.pause" if pausing else "account.resume"
-            told = {"reason": [None, reason]} if pausing else {}
-            audit.write(connection, now, g.actor, action, current.ad_account_id, told)
+    if pausing:
+        reason = request.form.get("reason", "").strip()[:LONGEST_REASON] or USUAL_REASON
+        pause_account(context.caller(), account_id, reason)
+    else:
+        resume_account(context.caller(), account_id)
     return done("ui.integration", "paused" if pausing else "resumed", integration_id=integration_id)
 
 
