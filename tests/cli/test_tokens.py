@@ -8,7 +8,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from worker.cli import cli, opening
-from worker.cli import tokens as commands
 from worker.ledger import audit, people
 from worker.ledger.engine import Ledger
 
@@ -18,7 +17,7 @@ Run = Callable[..., Result]
 @pytest.fixture
 def run(sqlite_ledger: Ledger) -> Run:
     def run(*arguments: str) -> Result:
-        with patch.object(commands, "opened", lambda: sqlite_ledger):
+        with patch.object(opening, "opened", lambda: sqlite_ledger):
             return CliRunner().invoke(cli, ["tokens", *arguments])
 
     return run
@@ -58,7 +57,8 @@ def test_a_token_is_revoked_by_its_name_or_id(run: Run, by_name: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("Anna", "There is a token called 'Anna' already."), (" ", "NAME has 1 to 64")]
+    ("name", "sentence"),
+    [("Anna", "There is already a token named Anna."), (" ", "name: must be 1 to 64 characters")],
 )
 def test_a_wrong_name_is_refused_in_a_sentence(run: Run, name: str, sentence: str) -> None:
     run("create", "Anna")

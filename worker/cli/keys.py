@@ -2,7 +2,8 @@
 
 import click
 
-from worker.cli.opening import opened
+from worker.cli.opening import caller
+from worker.operations.keys import rotate_keys
 
 
 @click.group()
@@ -17,5 +18,4 @@ def rotate() -> None:
     Put the new key before the old one (ENCRYPTION_KEY=new,old), restart every process, run this, then take the old one
     out. Events may flow meanwhile; docs/backup.md has the steps.
     """
-    wrapped = opened().vault.rewrap()
-    click.echo(f"Wrapped {wrapped} data keys anew. The old key is no longer needed.")
+    click.echo(f"Wrapped {rotate_keys(caller())} data keys anew. The old key is no longer needed.")

@@ -91,17 +91,18 @@ class Vault:
         self._number_of_today()
         self._key_for_hashes()
 
-    def rewrap(self) -> int:
-        """Wrap every data key with the first key of the ring; return how many were wrapped anew."""
+    def rewrap(self, connection: Connection) -> int:
+        """Wrap every data key with the first key of the ring; return how many were wrapped again.
+
+        Raises:
+            SealError: the ring lacks a key that data in the ledger needs.
+        """
         changed = 0
-        with self._ledger.write() as connection:
-            for row in connection.execute(select(data_key)).all():
-                if row.wrapped[:MASTER_ID_BYTES] != self._first:
-                    wrapped = self._wrap(self._unwrap(row.wrapped), self._first)
-                    connection.execute(
-                        update(data_key).where(data_key.c.id == row.id).values(wrapped=wrapped)
-                    )
-                    changed += 1
+        for row in connection.execute(select(data_key)).all():
+            if row.wrapped[:MASTER_ID_BYTES] != self._first:
+                wrapped = self._wrap(self._unwrap(row.wrapped), self._first)
+                connection.execute(update(data_key).where(data_key.c.id == row.id).values(wrapped=wrapped))
+                changed += 1
         return changed
 
     def check(self) -> None:

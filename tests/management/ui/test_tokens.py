@@ -25,10 +25,10 @@ def test_names_and_roles_are_checked(pages: Pages) -> None:
     pages.send("/access", {"name": "Anna", "role": "viewer"})
 
     for wrong, sentence in (
-        ({"name": "Anna", "role": "viewer"}, "There is a token of this name already."),
-        ({"name": " ", "role": "viewer"}, "A name has 1 to 64 characters."),
-        ({"name": "x" * 65, "role": "viewer"}, "A name has 1 to 64 characters."),
-        ({"name": "Eve", "role": "king"}, "This is no role."),
+        ({"name": "Anna", "role": "viewer"}, "There is already a token named Anna."),
+        ({"name": " ", "role": "viewer"}, "Must be 1 to 64 characters."),
+        ({"name": "x" * 65, "role": "viewer"}, "Must be 1 to 64 characters."),
+        ({"name": "Eve", "role": "king"}, "Must be one of: viewer, editor, owner."),
     ):
         answer = pages.send("/access", wrong)
         assert (answer.status_code, sentence in answer.text) == (422, True)

@@ -75,6 +75,7 @@ ACTIONS = {
     "integration.change": "changed an integration",
     "integration.create": "added an integration",
     "integration.delete": "deleted an integration",
+    "keys.rotate": "rotated the encryption keys",
     "parked.retry": "let go on what was set aside",
     "pending.discard": "discarded what waited",
     "person.erase": "erased a visitor",
