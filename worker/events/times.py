@@ -1,4 +1,4 @@
-"""Read a moment out of what senders write."""
+"""Read the times that senders write, and write times as ISO 8601."""
 
 import re
 from datetime import UTC, datetime
@@ -20,6 +20,11 @@ def parse_time(value: object) -> float | None:
     if type(value) is int or type(value) is float:
         return _from_epoch(value)
     return None
+
+
+def iso(seconds: float) -> str:
+    """Write Unix seconds as ISO 8601 in UTC with milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _from_text(text: str) -> float | None:

@@ -1,13 +1,11 @@
 """Reach what the app was made with, from within a request."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from flask import Flask, current_app, g
-from sqlalchemy import Connection
 
+from worker.ledger.accounts import Rate
 from worker.ledger.engine import Ledger
 from worker.operations.caller import Caller
 from worker.settings import Settings
@@ -16,15 +14,6 @@ from worker.telemetry.metrics import Exporter
 from worker.web import readiness_of
 
 _NAME = "signal-management"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Hold what a change needs: the open transaction, who changes, and when."""
-
-    connection: Connection
-    actor: str
-    now: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +39,11 @@ def settings() -> Settings:
     return _made().settings
 
 
+def usual_rate() -> Rate:
+    """Return the rate of an ad account that has none of its own."""
+    return Rate(settings().rate_limit_rps, settings().rate_limit_burst)
+
+
 def readiness() -> Readiness:
     """Return what the app knows of whether it is ready."""
     return _made().readiness
@@ -68,14 +62,6 @@ def clock() -> float:
 def caller() -> Caller:
     """Return who makes the request, for the operations."""
     return Caller(ledger(), g.actor, clock())
-
-
-@contextmanager
-def changing() -> Iterator[Change]:
-    """Lend one transaction for a change and its audit entry: both happen, or neither."""
-    ledger().vault.prepare()
-    with ledger().write() as connection:
-        yield Change(connection, g.actor, clock())
 
 
 def _made() -> _Made:

@@ -71,7 +71,7 @@ def _places(body: Mapping[str, Any]) -> list[Place]:
 
 def _tell(source_id: str | None, events: int) -> None:
     told = {"events": [None, events]}
-    with context.changing() as change:
+    with context.caller().changing() as change:
         audit.write(
             change.connection, change.now, g.actor, "explain.show_personal", source_id or "no source", told
         )

@@ -161,7 +161,7 @@ def _payload(failed_id: int) -> Any:
     """Open what would be sent; it holds an address and a user agent in clear, so the log tells who looked."""
     if not g.person.may_change:
         raise ApiError(403, "This token is a viewer's: it may not look at what is sent of a visitor.")
-    with context.changing() as change:
+    with context.caller().changing() as change:
         audit.write(change.connection, change.now, change.actor, "failed.show_payload", str(failed_id), {})
         sealed = failures.payload(change.connection, failed_id)
     if sealed is None:

@@ -4,11 +4,12 @@
 # ruff: noqa: ARG002, RUF012
 
 import re
-from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 from marshmallow.types import ErrorMessages
+
+from worker.events.times import iso
 
 HOST = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\Z"
@@ -110,11 +111,6 @@ class Host(Text):
         if not HOST.match(host):
             raise ValidationError("must be a host name like shop.example.com, without scheme, port or path")
         return host
-
-
-def iso(seconds: float) -> str:
-    """Write Unix seconds as ISO 8601 in UTC with milliseconds."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def one_of(*words: str) -> validate.OneOf:

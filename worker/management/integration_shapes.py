@@ -5,7 +5,6 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validates_schema
 
-from worker.management.changes import MASK
 from worker.management.fields import Flag, Items, Moment, Object, Shape, Text, length, one_of
 from worker.management.source_shapes import FIXED_HERE
 from worker.pinterest.integration_config import CONSENT_CATEGORIES, ConfigError, load_config
@@ -81,22 +80,11 @@ CONFIG_PROPERTIES: dict[str, dict[str, Any]] = {
 }
 
 
-def check_config(config: Mapping[str, Any]) -> None:
-    """Let the connector check a whole configuration.
-
-    Raises:
-        marshmallow.ValidationError: under the name of each field that is wrong.
-    """
+def _check_config(config: Mapping[str, Any]) -> None:
     try:
         load_config(config)
     except ConfigError as error:
         raise ValidationError({field: [message] for field, message in error.errors.items()}) from None
-
-
-def _check_new_config(config: Mapping[str, Any]) -> None:
-    check_config(config)
-    if config["access_token"] == MASK:
-        raise ValidationError({"access_token": ["must be the token itself, not its mask"]})
 
 
 _CONFIG = {"properties": CONFIG_PROPERTIES, "additionalProperties": False}
@@ -121,7 +109,7 @@ class _Settings(Shape):
 class IntegrationBody(_Settings):
     """Describe a new integration."""
 
-    config = Object(required=True, validate=_check_new_config, metadata=_CONFIG)
+    config = Object(required=True, validate=_check_config, metadata=_CONFIG)
     source_id = Text(required=True, metadata={"example": "src_abc123"})
     vendor = Text(validate=one_of(*VENDORS), metadata={"example": "pinterest"})
     type = Text(validate=one_of(*VENDORS), metadata={"description": "Another name for `vendor`."})
@@ -130,6 +118,11 @@ class IntegrationBody(_Settings):
     def _vendor_is_named(self, data: dict[str, Any], **_: Any) -> None:
         if "vendor" not in data and "type" not in data:
             raise ValidationError("is required", "vendor")
+
+    @post_load
+    def _type_is_vendor(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        other_name = data.pop("type", None)
+        return {"vendor": other_name} | data
 
 
 class IntegrationChange(_Settings):

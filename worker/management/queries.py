@@ -1,13 +1,15 @@
 """Fields that several queries and answers share."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from marshmallow import ValidationError, fields
 
+from worker.events.times import iso
 from worker.ledger import integrations
 from worker.management import context
 from worker.management.errors import invalid
-from worker.management.fields import Moment, Text, iso
+from worker.management.fields import Moment, Text
 from worker.since import parse_since
 
 SECONDS_A_DAY = 86_400
@@ -58,6 +60,20 @@ def integration_number(public_id: str | None, field: str = "integration_id") -> 
     if found is None:
         raise invalid(field, f"there is no integration {public_id}")
     return found.number
+
+
+def without_fixed(
+    given: Mapping[str, Any], current: Mapping[str, Any], fixed: Sequence[str]
+) -> dict[str, Any]:
+    """Return what a request may change; fixed fields may be sent back as they were read.
+
+    Raises:
+        ApiError: 422 for a fixed field with another value.
+    """
+    for field in fixed:
+        if field in given and given[field] != current[field]:
+            raise invalid(field, "cannot be changed")
+    return {name: value for name, value in given.items() if name not in fixed}
 
 
 def within(since: float, most_days: int) -> float:

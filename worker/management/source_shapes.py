@@ -4,7 +4,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 import phonenumbers
-from marshmallow import ValidationError, fields, validates_schema
+from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from worker.management.fields import (
     Flag,
@@ -22,10 +22,10 @@ from worker.management.fields import (
     matching,
     one_of,
 )
+from worker.operations.sources import SOURCE_ID
 
 MOST_DOMAINS = 50
 HOURS_A_YEAR = 8_784
-SOURCE_ID = "src_[A-Za-z0-9_-]{1,64}"
 FIXED_HERE = {"description": "May be sent back as it was read."}
 FIXED = ("id", "pipeline_key", "pipeline_keys", "created_at", "updated_at")
 
@@ -119,6 +119,15 @@ class _Settings(SourceOptions):
     def _domains_agree(self, data: dict[str, Any], **_: Any) -> None:
         if "domain" in data and "domains" in data and data["domain"] != next(iter(data["domains"]), None):
             raise ValidationError("must be the first of domains", "domain")
+
+    @post_load
+    def _group(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Put the options together, and take the one domain for all of them."""
+        options = {name: data.pop(name) for name in SourceOptions().fields if name in data}
+        if "domain" in data:
+            domain = data.pop("domain")
+            data.setdefault("domains", [domain] if domain else [])
+        return data | {"options": options}
 
 
 class SourceBody(_Settings):

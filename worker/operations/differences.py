@@ -7,7 +7,7 @@ MASK = "***"
 
 _SECRETS = frozenset({"access_token", "server_secret"})
 # They change by themselves, or repeat another field.
-_LEFT_OUT = frozenset({"id", "created_at", "updated_at", "domain", "pipeline_keys"})
+_LEFT_OUT = frozenset({"id", "number", "created_at", "updated_at", "domain", "pipeline_keys"})
 
 
 def changed_fields(

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import g, render_template, request
+from flask import render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from worker.ledger import audit, debugging, finding, sources
-from worker.ledger.debugging import LASTS_SECONDS, MOST_KEPT, Input
+from worker.ledger import debugging, finding, sources
+from worker.ledger.debugging import MOST_KEPT, Input
 from worker.ledger.vault import SealError
 from worker.management import context
 from worker.management.errors import not_found
-from worker.management.fields import iso
 from worker.management.ui.blueprint import blueprint, done
 from worker.management.ui.masking import masked_event
+from worker.operations.sources import switch_debugging
 from worker.stages.debugging import Decision, opened
 
 MOST_DELIVERIES = 50
@@ -38,15 +38,9 @@ class Shown:
 @blueprint.post("/sources/<source_id>/debugging")
 def debug_source(source_id: str) -> AnyResponse:
     """Keep what comes in from a source for a while, or no longer."""
-    until = context.clock() + LASTS_SECONDS if request.form.get("on") == "yes" else 0.0
-    with context.changing() as change:
-        source = sources.find(change.connection, source_id, locked=True)
-        if source is None:
-            raise not_found("source", source_id)
-        debugging.switch(change.connection, source_id, until)
-        told = {"debug_until": [_told(source.debug_until), _told(until)]}
-        audit.write(change.connection, change.now, g.actor, "source.debug", source_id, told)
-    return done("ui.events", "debugging" if until else "debugging-ended", source_id=source_id)
+    on = request.form.get("on") == "yes"
+    switch_debugging(context.caller(), source_id, on=on)
+    return done("ui.events", "debugging" if on else "debugging-ended", source_id=source_id)
 
 
 @blueprint.get("/events/inputs/<int:number>")
@@ -90,7 +84,3 @@ def show(kept: Input) -> Shown:
         },
     }
     return Shown(kept, masked_event(seen.event), masked_event(how), seen.decisions)
-
-
-def _told(until: float) -> str | None:
-    return iso(until) if until else None

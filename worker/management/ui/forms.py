@@ -6,9 +6,8 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
-from worker.management.errors import ApiError
 from worker.management.ui.words import sentence
-from worker.operations.errors import OperationError
+from worker.operations.errors import InvalidError, OperationError
 
 
 @dataclass(slots=True)
@@ -23,11 +22,10 @@ class Form:
     problem: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
 
-    def refuse(self, error: ApiError | OperationError) -> None:
+    def refuse(self, error: OperationError) -> None:
         """Show a refusal beside each field that it names, or above the form."""
-        wrong = error.wrong if isinstance(error, ApiError) else getattr(error, "errors", None)
-        if wrong:
-            self._note(wrong)
+        if isinstance(error, InvalidError):
+            self._note(error.errors)
         else:
             self.problem = error.message
 

@@ -9,11 +9,8 @@ from worker.events.times import parse_time
 from worker.ledger import accounts, standing
 from worker.ledger import integrations as store
 from worker.ledger import sources as source_store
-from worker.ledger.accounts import Credential
 from worker.ledger.integrations import Integration
 from worker.management import context
-from worker.management import integrations as api
-from worker.management.errors import ApiError, not_found
 from worker.management.integration_shapes import IntegrationBody, IntegrationChange
 from worker.management.ui.blueprint import blueprint, done
 from worker.management.ui.forms import Form
@@ -26,7 +23,11 @@ from worker.management.ui.integration_form import (
     values_of,
     values_sent,
 )
+from worker.operations import integrations as operations
 from worker.operations.accounts import LONGEST_REASON, USUAL_REASON, pause_account, resume_account
+from worker.operations.errors import ConflictError, DuplicateError, OperationError
+from worker.operations.integration_status import get_integration_status, try_connection
+from worker.operations.integrations import IntegrationRecord
 from worker.stages import token_ends, trying
 
 MOST_SHOWN = 1_000
@@ -66,8 +67,8 @@ def create_integration() -> AnyResponse:
     body = form.load(IntegrationBody(), given)
     if body is not None and not form.errors:
         try:
-            made = api.add(body)
-        except ApiError as error:
+            made = operations.create_integration(context.caller(), context.usual_rate(), **body)
+        except OperationError as error:
             _refuse(form, error)
         else:
             return done("ui.integration", "integration-added", integration_id=made["id"])
@@ -83,20 +84,20 @@ def integration(integration_id: str) -> str:
 @blueprint.get("/integrations/<integration_id>/change")
 def edit_integration(integration_id: str) -> str:
     """Show the form with what is set."""
-    shown = api.shown(integration_id)
+    shown = operations.get_integration(context.caller(), integration_id)
     return _form(Form(values_of(shown)), shown)
 
 
 @blueprint.post("/integrations/<integration_id>/change")
 def change_integration(integration_id: str) -> AnyResponse:
     """Change an integration to what the form holds."""
-    shown = api.shown(integration_id)
+    shown = operations.get_integration(context.caller(), integration_id)
     form = Form(values_sent(request.form) | {"source_id": shown["source_id"]})
     body = form.load(IntegrationChange(), _given(form))
     if body is not None and not form.errors:
         try:
-            api.alter(body, integration_id)
-        except ApiError as error:
+            _change(integration_id, **body)
+        except OperationError as error:
             _refuse(form, error)
         else:
             return done("ui.integration", "saved", integration_id=integration_id)
@@ -107,14 +108,15 @@ def change_integration(integration_id: str) -> AnyResponse:
 def enable_integration(integration_id: str) -> AnyResponse:
     """Switch an integration on or off."""
     enabled = request.form.get("enabled") == "yes"
-    api.alter({"enabled": enabled}, integration_id)
+    _change(integration_id, enabled=enabled)
     return done("ui.integration", "enabled" if enabled else "disabled", integration_id=integration_id)
 
 
 @blueprint.post("/integrations/<integration_id>/paused")
 def pause_integration(integration_id: str) -> AnyResponse:
     """Pause or resume the ad account of an integration, with all its access tokens."""
-    account_id = _found(integration_id)[0].ad_account_id
+    current = operations.get_integration(context.caller(), integration_id)
+    account_id = current["config"]["ad_account_id"]
     pausing = request.form.get("paused") == "yes"
     if pausing:
         reason = request.form.get("reason", "").strip()[:LONGEST_REASON] or USUAL_REASON
@@ -127,47 +129,31 @@ def pause_integration(integration_id: str) -> AnyResponse:
 @blueprint.post("/integrations/<integration_id>/test")
 def try_integration(integration_id: str) -> Response:
     """Send one test event, and say what came back."""
-    current, _ = _found(integration_id)
-    with context.ledger().read() as connection:
-        token = accounts.token(connection, context.ledger().vault, current.credential_id)
-        source = source_store.find(connection, current.source_id)
-    domain = next(iter(source.domains), "example.com") if source else "example.com"
     url = context.settings().pinterest_api_url
-    report = trying.try_out(url, current.ad_account_id, token, domain, context.clock())
+    report = try_connection(context.caller(), integration_id, url)
     return make_response(_page(integration_id, report))
 
 
 @blueprint.get("/integrations/<integration_id>/delete")
 def ask_before_delete(integration_id: str) -> str:
     """Say what deleting an integration does."""
-    current, _ = _found(integration_id)
-    with context.ledger().read() as connection:
-        waiting = standing.pending(connection).get(current.number)
-        flying = standing.in_flight(connection).get(current.ad_account_id)
-        source = source_store.find(connection, current.source_id)
-    return render_template(
-        "integration_delete.html", integration=current, source=source, waiting=waiting, flying=flying
-    )
+    status = get_integration_status(context.caller(), integration_id)
+    return render_template("integration_delete.html", status=status, integration=status.integration)
 
 
 @blueprint.post("/integrations/<integration_id>/delete")
 def delete_integration(integration_id: str) -> AnyResponse:
     """Delete an integration; what came in since it was asked about keeps it."""
     try:
-        api.remove(integration_id, discard_waiting=request.form.get("discard") == "yes")
-    except ApiError as error:
-        if error.status != 409:
-            raise
+        discard = request.form.get("discard") == "yes"
+        operations.delete_integration(context.caller(), integration_id, discard_waiting=discard)
+    except ConflictError:
         return redirect(url_for("ui.ask_before_delete", integration_id=integration_id), 303)
     return done("ui.integrations", "integration-deleted")
 
 
-def _found(integration_id: str) -> tuple[Integration, Credential]:
-    with context.ledger().read() as connection:
-        found = store.find(connection, integration_id)
-        if found is None:
-            raise not_found("integration", integration_id)
-        return found, accounts.find(connection, found.credential_id)
+def _change(integration_id: str, **changes: Any) -> None:
+    operations.change_integration(context.caller(), integration_id, context.usual_rate(), **changes)
 
 
 def _given(form: Form) -> dict[str, Any]:
@@ -180,14 +166,14 @@ def _given(form: Form) -> dict[str, Any]:
     return body_of(request.form, overrides)
 
 
-def _refuse(form: Form, error: ApiError) -> None:
-    if error.code == "DUPLICATE":
+def _refuse(form: Form, error: OperationError) -> None:
+    if isinstance(error, DuplicateError):
         form.errors["ad_account_id"] = error.message
     else:
         form.refuse(error)
 
 
-def _form(form: Form, shown: dict[str, Any] | None = None) -> str:
+def _form(form: Form, shown: IntegrationRecord | None = None) -> str:
     with context.ledger().read() as connection:
         sources = source_store.page(connection, MOST_SHOWN)
     return render_template(
@@ -202,16 +188,13 @@ def _token_end(one: Integration, now: float) -> str | None:
 
 
 def _page(integration_id: str, report: trying.Report | None = None) -> str:
-    current, credential = _found(integration_id)
-    with context.ledger().read() as connection:
-        waiting = standing.pending(connection).get(current.number)
-        source = source_store.find(connection, current.source_id)
+    status = get_integration_status(context.caller(), integration_id)
     return render_template(
         "integration.html",
-        token_end=_token_end(current, context.clock()),
-        integration=current,
-        credential=credential,
-        source=source,
-        waiting=waiting,
+        token_end=_token_end(status.integration, context.clock()),
+        integration=status.integration,
+        credential=status.credential,
+        source=status.source,
+        waiting=status.waiting,
         report=report,
     )

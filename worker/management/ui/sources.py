@@ -10,11 +10,11 @@ from werkzeug.wrappers import Response as AnyResponse
 from worker.ledger import integrations as integration_store
 from worker.ledger import sources as store
 from worker.management import context
-from worker.management import sources as api
-from worker.management.errors import ApiError
 from worker.management.source_shapes import KeyRotation, SourceBody, SourceChange
 from worker.management.ui.blueprint import blueprint, done
 from worker.management.ui.forms import Form, lines, number, texts
+from worker.operations import sources as operations
+from worker.operations.errors import OperationError
 from worker.settings import PINTEREST_API_URL
 
 MOST_SHOWN = 1_000
@@ -60,8 +60,8 @@ def create_source() -> Response:
     body = form.load(SourceBody(), body_of(request.form))
     if body is not None:
         try:
-            made = api.add(body)
-        except ApiError as error:
+            made = operations.create_source(context.caller(), **body)
+        except OperationError as error:
             form.refuse(error)
         else:
             return make_response(_page(made["id"], secret=made["server_secret"], is_new=True))
@@ -77,20 +77,20 @@ def source(source_id: str) -> str:
 @blueprint.get("/sources/<source_id>/change")
 def edit_source(source_id: str) -> str:
     """Show the form with what is set."""
-    shown = api.shown(source_id)
+    shown = operations.get_source(context.caller(), source_id)
     return render_template("source_form.html", form=Form(values_of(shown)), source=shown)
 
 
 @blueprint.post("/sources/<source_id>/change")
 def change_source(source_id: str) -> AnyResponse:
     """Change a source to what the form holds."""
-    shown = api.shown(source_id)
+    shown = operations.get_source(context.caller(), source_id)
     form = Form(values_sent(request.form), names=NAMES)
     body = form.load(SourceChange(), body_of(request.form))
     if body is not None:
         try:
-            api.alter(body, source_id)
-        except ApiError as error:
+            operations.change_source(context.caller(), source_id, **body)
+        except OperationError as error:
             form.refuse(error)
         else:
             return done("ui.source", "saved", source_id=source_id)
@@ -104,20 +104,21 @@ def rotate_key(source_id: str) -> AnyResponse:
     body = form.load(KeyRotation(), {"overlap_hours": number(form.values["overlap_hours"])})
     if body is None:
         return make_response(_page(source_id, form=form), 422)
-    api.add_pipeline_key(body, source_id)
+    operations.rotate_pipeline_key(context.caller(), source_id, **body)
     return done("ui.source", "rotated", source_id=source_id)
 
 
 @blueprint.post("/sources/<source_id>/server-secret")
 def renew_secret(source_id: str) -> str:
     """Make a new server secret; it stands on this one page."""
-    return _page(source_id, secret=api.replace_server_secret(source_id)["server_secret"])
+    renewed = operations.rotate_server_secret(context.caller(), source_id)
+    return _page(source_id, secret=renewed["server_secret"])
 
 
 @blueprint.post("/sources/<source_id>/delete")
 def delete_source(source_id: str) -> AnyResponse:
     """Delete a source that has no integrations."""
-    api.remove(source_id)
+    operations.delete_source(context.caller(), source_id)
     return done("ui.sources", "source-deleted")
 
 
@@ -162,7 +163,7 @@ def body_of(form: Any) -> dict[str, Any]:
 
 
 def _page(source_id: str, *, secret: str = "", is_new: bool = False, form: Form | None = None) -> str:
-    shown = api.shown(source_id)
+    shown = operations.get_source(context.caller(), source_id)
     with context.ledger().read() as connection:
         served = integration_store.of_source(connection, source_id)
         kept = store.find(connection, source_id)
