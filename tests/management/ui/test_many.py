@@ -76,3 +76,17 @@ def test_the_last_source_can_be_chosen(
     ledger: Ledger, crowd: list[Integration], pages: Pages, path: str
 ) -> None:
     assert f'<option value="{crowd[-1].source_id}">' in pages.get(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/integrations", '<a href="/integrations/{0.id}">'),
+        ("/sources", '<a href="/sources/{0.source_id}">'),
+        ("/integrations/add/pinterest", '<option value="{0.source_id}"'),
+    ],
+)
+def test_the_last_one_is_listed(
+    ledger: Ledger, crowd: list[Integration], pages: Pages, path: str, shown: str
+) -> None:
+    assert shown.format(crowd[-1]) in pages.get(path)

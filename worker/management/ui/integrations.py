@@ -30,16 +30,14 @@ from worker.operations.integration_status import get_integration_status, try_con
 from worker.operations.integrations import IntegrationRecord
 from worker.stages import token_ends, trying
 
-MOST_SHOWN = 1_000
-
 
 @blueprint.get("/integrations")
 def integrations() -> str:
     """List the integrations."""
     with context.ledger().read() as connection:
-        found = store.page(connection, MOST_SHOWN)
+        found = list(store.every(connection))
         states = {one.id: one for one in accounts.in_use(connection)}
-        names = {one.id: one.name for one in source_store.page(connection, MOST_SHOWN)}
+        names = {one.id: one.name for one in source_store.every(connection)}
         waiting = standing.pending(connection)
     return render_template(
         "integrations.html", integrations=found, credentials=states, source_names=names, waiting=waiting
@@ -175,7 +173,7 @@ def _refuse(form: Form, error: OperationError) -> None:
 
 def _form(form: Form, shown: IntegrationRecord | None = None) -> str:
     with context.ledger().read() as connection:
-        sources = source_store.page(connection, MOST_SHOWN)
+        sources = list(source_store.every(connection))
     return render_template(
         "integration_form.html", form=form, integration=shown, sources=sources, consent=CONSENT
     )

@@ -17,7 +17,6 @@ from worker.operations import sources as operations
 from worker.operations.errors import OperationError
 from worker.settings import PINTEREST_API_URL
 
-MOST_SHOWN = 1_000
 TEXTS = (
     "name",
     "domains",
@@ -43,7 +42,7 @@ NEW = {"consent_browser": "drop", "consent_server": "allow"} | dict.fromkeys(FLA
 def sources() -> str:
     """List the sources."""
     with context.ledger().read() as connection:
-        found = store.page(connection, MOST_SHOWN)
+        found = list(store.every(connection))
     return render_template("sources.html", sources=found)
 
 
