@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Double, Update, bindparam, func, insert, or_, select, update
 
-from worker.ledger import accounts, measures, rollups, sales, tallies
+from worker.ledger import accounts, measures, precedence, rollups, sales, tallies
 from worker.ledger.claims import Group, insert_batch
 from worker.ledger.rows import chunks
 from worker.ledger.sales import Sale
@@ -28,6 +28,8 @@ from worker.ledger.schema import (
 # Two machines' clocks differ a little; a batch that is due in a second is due.
 CLOCK_TOLERANCE_SECONDS = 1.0
 LONGEST_WAIT_FOR_TOKEN_SECONDS = 2.0
+# The reason class of what Pinterest may have, and what waits for a person's decision.
+UNKNOWN_OUTCOME = "unknown_outcome"
 # While one batch finds out whether Pinterest is back, the others ask again this often.
 WAIT_FOR_PROBE_SECONDS = 1.0
 
@@ -206,6 +208,7 @@ def settle(
         return False
     _write_endings(connection, endings, now)
     failed = _failed(endings)
+    precedence.revive_waiting(connection, _surely_failed(endings), now)
     good = tallies.TESTED if started.test else tallies.DELIVERED
     outcomes = {one.id: tallies.FAILED if one.id in failed else good for one in everyone}
     arrived = [one for one in everyone if one.id not in failed]
@@ -262,6 +265,7 @@ def split(
     if not _leave(connection, started, _SPLIT, at=now):
         return None
     _write_endings(connection, endings, now)
+    precedence.revive_waiting(connection, _surely_failed(endings), now)
     tallies.append(connection, _counts(everyone, dict.fromkeys(_failed(endings), tallies.FAILED)), now)
     # A new token may have taken the batch over while it was being sent.
     credential_id = connection.execute(
@@ -364,7 +368,10 @@ def _write_endings(connection: Connection, endings: Sequence[Ending], now: float
     measures.count(connection, measures.FAILED, failed)
     measures.count(connection, measures.WARNED, {"": sum(bool(ending.warning) for ending in endings)})
     for ending in endings:
-        values: dict[str, Any] = {"warning": ending.warning}
+        values: dict[str, Any] = {}
+        if ending.warning:
+            # Beside what was known when the event came in.
+            values["warning"] = func.coalesce(delivery.c.warning + " ", "") + ending.warning
         if ending.reason_class is not None:
             values |= {
                 "state": State.FAILED.value,
@@ -372,7 +379,13 @@ def _write_endings(connection: Connection, endings: Sequence[Ending], now: float
                 "reason": ending.reason,
                 "ended_at": now,
             }
-        connection.execute(update(delivery).where(delivery.c.id == ending.id).values(values))
+        if values:
+            connection.execute(update(delivery).where(delivery.c.id == ending.id).values(values))
+
+
+def _surely_failed(endings: Iterable[Ending]) -> list[int]:
+    """Return who failed, without those that Pinterest may have all the same: a second copy could count twice."""
+    return [one.id for one in endings if one.reason_class not in (None, UNKNOWN_OUTCOME)]
 
 
 def _failed(endings: Iterable[Ending]) -> set[int]:

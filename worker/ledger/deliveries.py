@@ -2,15 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, text
 
+from worker.events.trust import Trust
 from worker.ledger import measures, tallies
+from worker.ledger.precedence import MAY_BE_COUNTED_ONCE, Content, Key, Way, make_way
 from worker.ledger.rows import insert_all
 from worker.ledger.schema import State, delivery
+from worker.ledger.visitors import OvertakenError
 
 PAYLOAD = b"payload"
 
@@ -49,42 +52,99 @@ class NewDelivery:
     day: int | None = None
     currency: str | None = None
     value_thousandths: int | None = None
+    trust: Trust = Trust.PUBLIC
+    # Tells whether two copies of an event claim the same: see `worker.ledger.precedence`.
+    content_key: bytes | None = None
     # What the event brought with it, for the tallies alone.
     qualities: tuple[str, ...] = ()
 
     @property
-    def unique_key(self) -> tuple[int, bool, str, str]:
-        return (self.ad_account, self.test, self.event_id, self.event_name)
+    def unique_key(self) -> Key:
+        return Key(self.ad_account, self.test, self.event_id, self.event_name)
+
+    @property
+    def content(self) -> Content:
+        return Content(self.content_key, self.order_key, self.currency, self.value_thousandths)
 
 
 def write(connection: Connection, new: Sequence[NewDelivery], now: float) -> Counter[str]:
     """Write deliveries; a second copy of what is pending or sent becomes a duplicate.
 
-    Returns how many deliveries ended up under each outcome of the tallies. A duplicate's qualities do not count.
+    A signed event is no duplicate of a public one, unless that one was delivered with the same content. Returns how
+    many deliveries ended up under each outcome of the tallies. A duplicate's qualities do not count.
+
+    Raises:
+        OvertakenError: another process wrote or moved the same events; the transaction has to roll back.
     """
-    # Sorted by the unique key: unsorted, two bulks that share events deadlock on PostgreSQL.
-    wanted = sorted((one for one in new if one.state is State.OPEN), key=lambda one: one.unique_key)
+    # Sorted by the unique key: unsorted, two bulks that share events deadlock on PostgreSQL. Of two copies in one
+    # bulk the signed one comes first, then the one that came in first.
+    wanted = sorted(
+        (one for one in new if one.state is State.OPEN), key=lambda one: (one.unique_key, -one.trust)
+    )
     rest = [one for one in new if one.state is not State.OPEN]
-    fresh = _insert_once(connection, wanted)
-    duplicates: list[NewDelivery] = []
-    for one in wanted:
-        # Of two copies in one bulk the first is the delivery.
-        if one.unique_key in fresh:
-            fresh.discard(one.unique_key)
-        else:
-            duplicates.append(one)
+    duplicates = _left_out(wanted, _insert_once(connection, wanted))
+    contradicted: list[NewDelivery] = []
+    being_sent: list[NewDelivery] = []
+    if any(one.trust is Trust.SIGNED for one in duplicates):
+        duplicates, being_sent, contradicted = _take_places(connection, duplicates, now)
     insert_all(connection, delivery, [_values(one, now) for one in rest])
     insert_all(connection, delivery, [_duplicate(one, now) for one in duplicates])
+    insert_all(connection, delivery, [_kept_duplicate(one, now) for one in being_sent])
+    duplicates += being_sent
     counts = _count(wanted, rest, duplicates)
+    counts += Counter(_entry(one, tallies.CONTRADICTED) for one in contradicted)
     tallies.append(connection, counts + (_qualities((*wanted, *rest)) - _qualities(duplicates)), now)
     failed = Counter(one.reason_class or "" for one in rest if one.state is State.FAILED)
     measures.count(connection, measures.FAILED, failed)
     return _by_outcome(counts)
 
 
-def _insert_once(connection: Connection, wanted: Sequence[NewDelivery]) -> set[tuple[int, bool, str, str]]:
+def _insert_once(connection: Connection, wanted: Sequence[NewDelivery]) -> set[Key]:
     rows = insert_all(connection, delivery, [_values(one, 0.0) for one in wanted], _unless_it_is_there)
-    return {(row[0], bool(row[1]), row[2], row[3]) for row in rows}
+    return {Key(row[0], bool(row[1]), row[2], row[3]) for row in rows}
+
+
+def _left_out(wanted: Iterable[NewDelivery], written: set[Key]) -> list[NewDelivery]:
+    """Return the deliveries that were not written: of two with one key the first was."""
+    left: list[NewDelivery] = []
+    for one in wanted:
+        if one.unique_key in written:
+            written.discard(one.unique_key)
+        else:
+            left.append(one)
+    return left
+
+
+def _take_places(
+    connection: Connection, blocked: Sequence[NewDelivery], now: float
+) -> tuple[list[NewDelivery], list[NewDelivery], list[NewDelivery]]:
+    """Write those signed deliveries whose ids are held by public ones that have to give way.
+
+    Returns the duplicates, the duplicates that are needed if the public copy fails, and those of the written
+    deliveries before which another content was sent under their id.
+    """
+    first = {one.unique_key: one for one in reversed(blocked) if one.trust is Trust.SIGNED}
+    ways = make_way(connection, {key: one.content for key, one in first.items()}, now)
+    free = {key: one for key, one in first.items() if ways[key] in (Way.FREE, Way.CONTRADICTED)}
+    contradicted = [one for key, one in free.items() if ways[key] is Way.CONTRADICTED]
+    goes = [_warned(one) if ways[key] is Way.CONTRADICTED else one for key, one in sorted(free.items())]
+    if len(_insert_once(connection, goes)) < len(goes):
+        # Somebody else wrote one of them at this moment.
+        raise OvertakenError
+    duplicates: list[NewDelivery] = []
+    needed: list[NewDelivery] = []
+    for one in blocked:
+        if one.trust is Trust.SIGNED and ways[one.unique_key] is Way.BEING_SENT:
+            needed.append(one)
+        elif one is not free.get(one.unique_key):
+            duplicates.append(one)
+    return duplicates, needed, contradicted
+
+
+def _warned(one: NewDelivery) -> NewDelivery:
+    return replace(
+        one, warning=f"{one.warning} {MAY_BE_COUNTED_ONCE}" if one.warning else MAY_BE_COUNTED_ONCE
+    )
 
 
 def _unless_it_is_there(new: Any) -> Any:
@@ -115,6 +175,12 @@ def _duplicate(one: NewDelivery, now: float) -> dict[str, Any]:
         "reason_class": "duplicate",
         "reason": "An event with this id and name was accepted before.",
     }
+
+
+def _kept_duplicate(one: NewDelivery, now: float) -> dict[str, Any]:
+    """Return a signed duplicate that is kept whole: it is sent if the public copy fails."""
+    kept = {"payload": one.payload, "reason": "A public event with the same content is being sent."}
+    return _duplicate(one, now) | kept
 
 
 def _count(

@@ -174,6 +174,7 @@ def _empty(connection: Connection, ids: Sequence[int], now: float) -> None:
         "warning": None,
         "ended_at": now,
         "order_key": None,
+        "content_key": None,
         "anonymous_key": None,
         "user_key": None,
         "currency": None,

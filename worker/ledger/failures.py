@@ -5,20 +5,25 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, select, update
+from sqlalchemy import Connection, and_, exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from worker.ledger import audit, tallies
+from worker.events.trust import Trust
+from worker.ledger import audit, precedence, tallies
+from worker.ledger.precedence import REPLACED_MARK, shown_event_id
 from worker.ledger.schema import (
     IS_PENDING,
     PENDING_ORDER,
     STANDS_PENDING,
+    BatchStatus,
     State,
     ad_account,
     attempt,
+    batch,
     delivery,
     integration,
 )
+from worker.ledger.visitors import OvertakenError
 
 # Pinterest refuses what is older; see "Dedup" in the contract.
 STALE_AFTER_SECONDS = 7 * 86_400
@@ -126,7 +131,8 @@ def by_reason(connection: Connection, chosen: Filter) -> list[dict[str, Any]]:
 def page(connection: Connection, chosen: Filter, limit: int, after_id: int = 0) -> list[Failure]:
     """Return failed deliveries in the order of their ids."""
     wanted = _chosen(chosen).where(delivery.c.id > after_id).order_by(delivery.c.id).limit(limit)
-    return [Failure(**row) for row in connection.execute(wanted).mappings()]
+    found = connection.execute(wanted).mappings()
+    return [Failure(**{**row, "event_id": shown_event_id(row["event_id"])}) for row in found]
 
 
 def history(connection: Connection, batch_id: int | None) -> list[dict[str, Any]]:
@@ -179,7 +185,7 @@ def retry(
     One whose event is pending or was delivered in the meantime stays failed: sending it would double it.
     """
     good, refused = judge(failures, now, force=force)
-    moved = _reopen_in_races(connection, [failure.id for failure in good], how)
+    moved = _reopen_in_races(connection, [failure.id for failure in good], how, now)
     _count(connection, moved, (tallies.RETRIED, tallies.LEFT_FAILED), now)
     if moved:
         audit.write(
@@ -266,18 +272,21 @@ def _retried(good: Sequence[Failure], moved: Set[int], refused: Counter[str], no
     return Retried(len(gone), late, sum(failure.offline for failure in gone), refused)
 
 
-def _reopen_in_races(connection: Connection, ids: Sequence[int], how: str) -> dict[int, tallies.Entry]:
+def _reopen_in_races(
+    connection: Connection, ids: Sequence[int], how: str, now: float
+) -> dict[int, tallies.Entry]:
     """Reopen failures; a copy that somebody else opens at this very moment is seen at the second look."""
     for _ in range(MOST_RACES):
         try:
             with connection.begin_nested():
-                return _reopen(connection, ids, how)
-        except IntegrityError:
+                return _reopen(connection, ids, how, now)
+        except (IntegrityError, OvertakenError):
             continue
     return {}
 
 
-def _reopen(connection: Connection, ids: Sequence[int], how: str) -> dict[int, tallies.Entry]:
+def _reopen(connection: Connection, ids: Sequence[int], how: str, now: float) -> dict[int, tallies.Entry]:
+    precedence.make_way_for_failed(connection, ids, now)
     # The earlier failure stays readable as a warning once the retry has gone well.
     reopened = (
         update(delivery)
@@ -295,7 +304,10 @@ def _reopen(connection: Connection, ids: Sequence[int], how: str) -> dict[int, t
 
 
 def _may_reopen(ids: Sequence[int]) -> tuple[Any, ...]:
-    """Choose those of the failures whose event is not under way or delivered, of two copies the earlier one."""
+    """Choose those of the failures whose event is not under way or delivered.
+
+    Of two copies it chooses the signed one, then the earlier one.
+    """
     other = delivery.alias()
     same_event = and_(
         other.c.ad_account == delivery.c.ad_account,
@@ -303,11 +315,27 @@ def _may_reopen(ids: Sequence[int]) -> tuple[Any, ...]:
         other.c.event_id == delivery.c.event_id,
         other.c.event_name == delivery.c.event_name,
     )
-    is_open = exists().where(same_event, other.c.state == State.OPEN.value)
-    earlier_twin = exists().where(
-        same_event, other.c.state == State.FAILED.value, other.c.id < delivery.c.id, other.c.id.in_(ids)
+    # A public copy that was not sent yet, or that claims something else, gives way to a signed one.
+    gives_way = and_(
+        delivery.c.trust == Trust.SIGNED.value,
+        other.c.trust == Trust.PUBLIC.value,
+        or_(
+            other.c.batch_id.is_(None),
+            exists().where(batch.c.id == other.c.batch_id, batch.c.status == BatchStatus.READY.value),
+            other.c.content_key.is_distinct_from(delivery.c.content_key),
+        ),
     )
-    return (delivery.c.id.in_(ids), delivery.c.state == State.FAILED, ~is_open, ~earlier_twin)
+    is_open = exists().where(same_event, other.c.state == State.OPEN.value, ~gives_way)
+    # A public delivery that gave up its id to a signed one: see `worker.ledger.precedence`.
+    has_own_id = ~delivery.c.event_id.contains(REPLACED_MARK[0])
+    goes_first = or_(
+        other.c.trust > delivery.c.trust,
+        and_(other.c.trust == delivery.c.trust, other.c.id < delivery.c.id),
+    )
+    earlier_twin = exists().where(
+        same_event, other.c.state == State.FAILED.value, goes_first, other.c.id.in_(ids)
+    )
+    return (delivery.c.id.in_(ids), delivery.c.state == State.FAILED, has_own_id, ~is_open, ~earlier_twin)
 
 
 def _discard(connection: Connection, which: Any, reason: str, now: float) -> dict[int, tallies.Entry]:

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, func, or_, select, text, union_all
 
 from worker.ledger.books import where_it_stands
+from worker.ledger.precedence import REPLACED_MARK, shown_event_id
 from worker.ledger.schema import State, ad_account, batch, delivery, integration
 
 # With their numbers spelt out: SQLite finds a partial index by the words of its condition.
@@ -73,8 +74,8 @@ def newest_id(connection: Connection) -> int:
 
 
 def _ids_of_event(event_id: str) -> tuple[Any, Any]:
-    """Ask each of the two indexes of event ids."""
-    one = select(delivery.c.id).where(delivery.c.event_id == event_id)
+    """Ask each of the two indexes of event ids, also for a public event that gave its id up to a signed one."""
+    one = select(delivery.c.id).where(delivery.c.event_id.in_([event_id, event_id + REPLACED_MARK]))
     return one.where(_IS_OPEN), one.where(_IS_NOT_OPEN)
 
 
@@ -119,7 +120,7 @@ def _read(connection: Connection, wanted: Any) -> list[Found]:
             integration_id=row.public_id,
             event_name=row.event_name,
             source_name=row.source_name,
-            event_id=row.event_id,
+            event_id=shown_event_id(row.event_id),
             event_time=row.event_time,
             accepted_at=row.accepted_at,
             ended_at=row.ended_at,

@@ -23,6 +23,8 @@ RETRIED, DISCARDED, ERASED = "retried", "discarded", "erased"
 LEFT = "left_"
 LEFT_FAILED = LEFT + FAILED
 PURGED = "purged_"
+# A signed event whose id a public one with other content used before; it is no state, and ends like any other.
+CONTRADICTED = "contradicted"
 # What an event brought with it, behind the colon; no state of anything, so that the books pass it over.
 QUALITY = "quality:"
 # What charts show.

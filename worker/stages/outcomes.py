@@ -5,6 +5,7 @@ from datetime import date, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
 
+from worker.events.trust import Trust
 from worker.ledger.deliveries import PAYLOAD, NewDelivery
 from worker.ledger.inbox import Waiting
 from worker.ledger.quality import COMPUTED, INVALID, LATE
@@ -44,6 +45,7 @@ def _to_delivery(outcome: Outcome, target: Destination, row: Waiting, vault: Vau
         accepted_at=row.received_at,
         anonymous_key=row.anonymous_key,
         user_key=row.user_key,
+        trust=Trust(row.trust),
         event_id=outcome.event_id,
         source_name=outcome.source_name,
         payload=vault.seal(text, PAYLOAD) if text is not None else None,
@@ -67,6 +69,7 @@ def _of_kind(outcome: Outcome, row: Waiting, vault: Vault) -> dict[str, Any]:
             "offline": outcome.offline,
             "warning": " ".join(outcome.warnings) or None,
             "order_key": _order_key(outcome.payload, row, vault),
+            "content_key": _content_key(outcome.payload, vault),
             "qualities": qualities(outcome),
         }
     if isinstance(outcome, Failed):
@@ -79,6 +82,7 @@ def _of_kind(outcome: Outcome, row: Waiting, vault: Vault) -> dict[str, Any]:
             "reason_class": outcome.reason_class,
             "reason": outcome.reason,
             "order_key": _order_key(outcome.payload, row, vault),
+            "content_key": _content_key(outcome.payload, vault),
             "qualities": qualities(outcome),
         }
     filtered = isinstance(outcome, Filtered)
@@ -127,3 +131,17 @@ def qualities(outcome: Mapped | Failed) -> tuple[str, ...]:
 def _order_key(payload: Mapping[str, Any] | None, row: Waiting, vault: Vault) -> bytes | None:
     order_id = ((payload or {}).get("custom_data") or {}).get("order_id")
     return vault.keyed_hash("order", row.source_id, order_id) if order_id else None
+
+
+def _content_key(payload: Mapping[str, Any] | None, vault: Vault) -> bytes | None:
+    """Return a keyed hash of what two copies of an event are compared by; None where there is nothing of it.
+
+    The source has no part in it: a shop may send the browser's copy and the server's through two sources.
+    """
+    data = (payload or {}).get("custom_data") or {}
+    order_id, currency, value = (data.get(name) or "" for name in ("order_id", "currency", "value"))
+    if not (order_id or currency or value):
+        return None
+    # 499 and 499.00 are the same amount.
+    amount = format(Decimal(value).normalize(), "f") if value else ""
+    return vault.keyed_hash("content", currency, amount, order_id)

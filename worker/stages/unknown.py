@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from worker.ledger.batches import Ending, Member
+from worker.ledger.batches import UNKNOWN_OUTCOME, Ending, Member
 from worker.pinterest.verdict import ReasonClass
 
 # Beyond this age a second copy is counted as offline and may not be deduplicated.
@@ -34,4 +34,4 @@ def without(everyone: Sequence[Member], risky: Sequence[Member]) -> list[int]:
 def wait_for_a_hand(risky: Sequence[Member], reason: str) -> list[Ending]:
     """Return endings that leave it to a person whether the events are sent again."""
     words = f"Pinterest may have it already, and a second copy could count twice. {reason}"
-    return [Ending(one.id, "unknown_outcome", words) for one in risky]
+    return [Ending(one.id, UNKNOWN_OUTCOME, words) for one in risky]
