@@ -53,6 +53,7 @@ def backlog(age: float, **given: Any) -> Figures:
         (Figures(NOW, pulses=ALIVE), {}),
         (account(waiting=10, waiting_since=NOW - 60, oldest_event_at=NOW - 60), {}),
         # Retries.
+        (account(contradicted=1), {"event_ids_used_before": WARNING}),
         (account(exhausted=1), {"retries_exhausted": WARNING}),
         # The oldest that waits: not while a breaker or a token holds it up, which are told by themselves.
         (account(waiting=1, waiting_since=NOW - 901), {"oldest_pending": WARNING}),
@@ -110,6 +111,8 @@ def test_a_rule_sees_what_is_wrong_and_nothing_else(figures: Figures, expected: 
             "The oldest of 7 events for ad account 549765662491 was",
         ),
         (account(waiting=7, waiting_since=NOW - 2 * HOUR), "accepted 2 hours ago."),
+        (account(contradicted=1), "1 signed event has an id for ad account 549765662491 that public events"),
+        (account(contradicted=1_500), "1,500 signed events have ids for ad account 549765662491 that public"),
         (account(exhausted=20_000), "20,000 or more deliveries to ad account"),
         (account(waiting=2_000_000, waiting_since=NOW - 2 * HOUR), "The oldest of 2,000,000 or more events"),
         (backlog(2 * HOUR), "begins to go stale in 166 hours: 5,000 wait, and nothing is delivered."),

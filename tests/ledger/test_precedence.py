@@ -24,7 +24,14 @@ from worker.ledger.precedence import FIRST_FAILED, MAY_BE_COUNTED_ONCE, PUBLIC_R
 from worker.ledger.schema import State, batch, delivery
 
 P, S = Trust.PUBLIC, Trust.SIGNED
-PENDING, READY, TRIED, SENDING, DELIVERED, FAILED = "pending", "ready", "tried", "sending", "delivered", "failed"
+PENDING, READY, TRIED, SENDING, DELIVERED, FAILED = (
+    "pending",
+    "ready",
+    "tried",
+    "sending",
+    "delivered",
+    "failed",
+)
 STATES = (PENDING, READY, TRIED, SENDING, DELIVERED, FAILED)
 WORDS = {(Trust, 0): "public", (Trust, 1): "signed", (bool, 1): "same", (bool, 0): "other"}
 
@@ -41,7 +48,9 @@ def copy(ledger: Ledger, shop: Integration, trust: Trust, value: int, **changes:
     """Return the order ORD-1 as somebody claims it; its source name says who."""
     name = f"{trust.name.lower()} {value}"
     content = {"content_key": b"%d" % value, "currency": "EUR", "value_thousandths": value * 1000}
-    return new(ledger, shop, **({"event_id": "ORD-1", "source_name": name, "trust": trust} | content | changes))
+    return new(
+        ledger, shop, **({"event_id": "ORD-1", "source_name": name, "trust": trust} | content | changes)
+    )
 
 
 def bring_to(ledger: Ledger, shop: Integration, state: str) -> Sent | None:
@@ -182,7 +191,9 @@ def test_a_batch_goes_without_the_events_that_signed_ones_replaced(ledger: Ledge
 
 
 @pytest.mark.parametrize("state", [TRIED, SENDING, DELIVERED])
-def test_a_signed_event_whose_id_was_sent_with_other_content_has_a_warning(ledger: Ledger, state: str) -> None:
+def test_a_signed_event_whose_id_was_sent_with_other_content_has_a_warning(
+    ledger: Ledger, state: str
+) -> None:
     shop = place(ledger)
     write(ledger, [copy(ledger, shop, P, 1)])
     bring_to(ledger, shop, state)

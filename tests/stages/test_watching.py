@@ -10,6 +10,7 @@ from sqlalchemy import insert, select, update
 
 from tests.alerts.receiver import receiving
 from tests.ledger.shop import ACCOUNT, NOW, accept, new, pend, place, write
+from tests.ledger.test_precedence import DELIVERED, P, S, bring_to, copy
 from tests.logged import logged
 from worker.alerts.course import CALM_SECONDS
 from worker.alerts.webhook import GIVE_UP_SECONDS, Webhook
@@ -17,7 +18,7 @@ from worker.ledger import accounts, alerts, heartbeats, inbox
 from worker.ledger.alerts import Change
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
-from worker.ledger.schema import State, alert_notice, credential, heartbeat, source, tally
+from worker.ledger.schema import State, alert_notice, credential, delivery, heartbeat, source, tally
 from worker.stages import looking, watching
 from worker.stages.watching import Pulse
 
@@ -64,6 +65,26 @@ def test_a_ledger_in_good_order_tells_nothing(ledger: Ledger) -> None:
 
     assert watch(ledger) == []
     assert firing(ledger) == []
+
+
+def test_a_forged_event_that_was_sent_before_the_signed_one_raises_an_alert(ledger: Ledger) -> None:
+    """The alert ends by itself some hours after the last such event."""
+    shop = place(ledger)
+    write(ledger, [copy(ledger, shop, P, 1)])
+    bring_to(ledger, shop, DELIVERED)
+    write(ledger, [copy(ledger, shop, S, 1, event_id="ORD-2")])
+    assert watch(ledger) == []
+    write(ledger, [copy(ledger, shop, S, 499)])
+    settle_all(ledger)
+    assert watch(ledger) == [Change.FIRED]
+    assert firing(ledger) == [f"event_ids_used_before {ACCOUNT}"]
+    assert watch(ledger, NOW + 3 * 3600) == [Change.RESOLVED]
+
+
+def settle_all(ledger: Ledger) -> None:
+    """Let everything that waits be delivered."""
+    with ledger.write() as connection:
+        connection.execute(update(delivery).values(state=State.DISCARDED.value, batch_id=None))
 
 
 def test_it_is_told_once_and_when_it_is_over(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:

@@ -23,6 +23,8 @@ class AccountFigures:
     oldest_event_at: float | None = None
     delivered_an_hour: int = 0
     exhausted: int = 0
+    # Signed events of the last one or two hours whose ids public events with other content had used before.
+    contradicted: int = 0
     breaker_open_until: float | None = None
     paused_class: str | None = None
     paused_reason: str = ""

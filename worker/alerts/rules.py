@@ -84,6 +84,17 @@ def _exhausted(figures: Figures, _policy: Policy) -> Iterator[Seen]:
             yield Seen("retries_exhausted", one.ad_account_id, Severity.WARNING, words)
 
 
+def _contradicted(figures: Figures, _policy: Policy) -> Iterator[Seen]:
+    for account in figures.accounts:
+        if account.contradicted:
+            have = "event has an id" if account.contradicted == 1 else "events have ids"
+            words = (
+                f"{account.contradicted:,} signed {have} for ad account {account.ad_account_id} that public events "
+                f"with another order id, value or currency used before, within the last two hours."
+            )
+            yield Seen("event_ids_used_before", account.ad_account_id, Severity.WARNING, words)
+
+
 def _pending(figures: Figures, policy: Policy) -> Iterator[Seen]:
     for one in figures.accounts:
         # What waits for an open breaker or for a token has an alert of its own.
@@ -227,6 +238,12 @@ RULES = {
         0.0,
         "See why with `failed list`; once Pinterest is well again, `failed retry --all` sends them.",
         _exhausted,
+    ),
+    "event_ids_used_before": Rule(
+        0.0,
+        "Find out who sends them: the pipeline key stands in every page. List the event in the source's "
+        "signed_only_events where the server sends it, and use event ids that cannot be guessed.",
+        _contradicted,
     ),
     "oldest_pending": Rule(
         60.0,

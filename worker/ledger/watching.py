@@ -44,16 +44,30 @@ def failed_with(connection: Connection, reason_classes: Collection[str], most: i
 
 def delivered_an_hour(connection: Connection, now: float) -> dict[str, int]:
     """Return how many were delivered in an hour, by the ad account's id, over the last one or two hours."""
-    hour = int(now // SECONDS_AN_HOUR)
     hours = 1 + (now % SECONDS_AN_HOUR) / SECONDS_AN_HOUR
+    counts = _lately(connection, tallies.DELIVERED, now)
+    return {account: int(n / hours) for account, n in counts.items()}
+
+
+def contradicted(connection: Connection, now: float) -> dict[str, int]:
+    """Count, by the ad account's id, the signed events whose ids public ones with other content had used before.
+
+    It counts those of the last one or two hours.
+    """
+    return _lately(connection, tallies.CONTRADICTED, now)
+
+
+def _lately(connection: Connection, outcome: str, now: float) -> dict[str, int]:
+    """Sum an outcome by the ad account's id, over this hour and the one before."""
+    hour = int(now // SECONDS_AN_HOUR)
     wanted = (
         select(ad_account.c.ad_account_id, func.sum(tally.c.n))
         .join(integration, integration.c.ad_account == ad_account.c.id)
         .join(tally, tally.c.integration_id == integration.c.id)
-        .where(tally.c.hour >= hour - 1, tally.c.outcome == tallies.DELIVERED)
+        .where(tally.c.hour >= hour - 1, tally.c.outcome == outcome)
         .group_by(ad_account.c.ad_account_id)
     )
-    return {name: int(int(n) / hours) for name, n in connection.execute(wanted)}
+    return {account: int(n) for account, n in connection.execute(wanted)}
 
 
 def oldest_events(connection: Connection) -> dict[str, float]:

@@ -221,4 +221,6 @@ def _write(ledger: Ledger, work: Work, known: Mapping[bytes, Known]) -> Counter[
         tallies.append(connection, events, now)
         debugging.keep(connection, [fate.seen for fate in fates if fate.seen is not None])
         outcomes = deliveries.write(connection, [new for fate in fates for new in fate.deliveries], now)
+    if outcomes[tallies.CONTRADICTED]:
+        log.warning("event_ids_used_before", events=outcomes[tallies.CONTRADICTED])
     return outcomes + Counter(fate.outcome for fate in fates)

@@ -56,6 +56,7 @@ class _Beside:
     oldest: dict[str, float]
     delivered: dict[str, int]
     exhausted: dict[str, int]
+    contradicted: dict[str, int]
     credentials: dict[str, list[Credential]]
 
 
@@ -67,6 +68,7 @@ def _accounts(connection: Connection, now: float) -> Iterator[AccountFigures]:
         watching.oldest_events(connection),
         watching.delivered_an_hour(connection, now),
         watching.failed_with(connection, EXHAUSTED, MOST_FAILURES),
+        watching.contradicted(connection, now),
         credentials,
     )
     for stands in standing.accounts(connection, now, MOST_WAITING):
@@ -88,6 +90,7 @@ def _account(stands: AccountStanding, beside: _Beside) -> AccountFigures:
         oldest_event_at=beside.oldest.get(name),
         delivered_an_hour=beside.delivered.get(name, 0),
         exhausted=beside.exhausted.get(name, 0),
+        contradicted=beside.contradicted.get(name, 0),
         breaker_open_until=max(
             (one.breaker_open_until for one in mine if one.breaker_open_until), default=None
         ),
