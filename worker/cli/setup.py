@@ -10,10 +10,12 @@ from worker.embedded import procfile
 from worker.settings import SettingsError, settings
 from worker.wiring import ledger
 
+_NODE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
 
 def _worker(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
     # It becomes part of a command line and of Celery's name for the worker.
-    if given is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", given):
+    if given is not None and not _NODE_NAME.fullmatch(given):
         raise click.BadParameter("a name has letters, digits, - and _.")
     return given
 

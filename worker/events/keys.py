@@ -5,12 +5,17 @@ from typing import Any
 
 # Longer keys are no property that anybody knows, and must not fill the cache below.
 _LONGEST_KEY = 64
+_LONGEST_CACHED = 256
 _MOST_KEYS, _MOST_CHARACTERS = 50, 1000
 
 
-@lru_cache(maxsize=16_384)
 def fold(name: str) -> str:
     """Return a name's letters and digits in lower case: Title Case, snake_case and camelCase become one."""
+    return _fold(name) if len(name) <= _LONGEST_CACHED else _fold.__wrapped__(name)
+
+
+@lru_cache(maxsize=16_384)
+def _fold(name: str) -> str:
     return "".join(filter(str.isalnum, name.casefold()))
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
+
+from worker.events.addresses import split_address
 
 from worker.events.client_ip import parse_address
 from worker.events.text import clean_text
@@ -69,7 +71,7 @@ def epik_from_url(url: object) -> str | None:
     if not isinstance(url, str) or "epik=" not in url:
         return None
     try:
-        query = urlsplit(url).query
+        query = split_address(url).query
     except ValueError:
         return None
     for pair in query.split("&"):

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from urllib.parse import unquote_plus, urlsplit, urlunsplit
+from urllib.parse import unquote, unquote_plus, urlunsplit
 
+from worker.events.addresses import split_address
 from worker.events.keys import fold
 
 _LONGEST_CACHED = 2048
@@ -83,7 +84,7 @@ def _cleaned_url(url: str) -> str:
     if not _MAY_HOLD_IN_URL.search(url):
         return url
     try:
-        parts = urlsplit(url)
+        parts = split_address(url)
         host = parts.netloc.rpartition("@")[2]
         path = "/".join(map(_clean_segment, parts.path.split("/")))
         cleaned = parts._replace(
@@ -131,7 +132,7 @@ def _leaks(raw: str) -> bool:
         if _MAY_HOLD.search(decoded) and (_holds_email(decoded) or _PHONE.search(decoded)):
             return True
         # A plus sign opens a phone number as often as it stands for a space, so both readings are looked at.
-        further = unquote_plus(decoded.replace("+", "%2B"))
+        further = unquote(decoded)
         if further == decoded:
             break
         decoded = further

@@ -12,6 +12,7 @@ _DEPTH = f"is nested more than {DEEPEST} levels deep."
 _NUMBER = "must be a finite number."
 _INTEGER = "is a whole number of more than 18 digits: send it as text."
 _CHARACTERS = "has a null byte or half a surrogate pair in it."
+_KEY = "has a key with a null byte or half a surrogate pair in it."
 _TYPE = "is of a type that JSON does not have."
 
 
@@ -24,12 +25,25 @@ def is_storable(root: Any) -> bool:
     return json_text.shows_no_flaw(root, DEEPEST) or find_flaw(root) is None
 
 
-def find_flaw(value: Any, path: str = "", depth: int = 0) -> tuple[str, str] | None:
+def find_flaw(root: Any) -> tuple[str, str] | None:
     """Return the path of the first value that cannot be kept, and what is wrong with it."""
+    found = _find(root, 0)
+    if found is None:
+        return None
+    # Only the path of a flaw is written: each path of an object with a long key would repeat that key.
+    steps, flaw = found
+    path = "".join(reversed(steps)).lstrip(".")
+    if flaw is _DEPTH:
+        path = path.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0]
+    return path or "event", flaw
+
+
+def _find(value: Any, depth: int) -> tuple[list[str], str] | None:
+    """Return the steps of a flaw's path, the last one first, and the flaw."""
     kind = type(value)
     flaw = None
     if kind is dict or kind is list:
-        return _find_below(value, path, depth)
+        return _find_below(value, depth)
     if kind is str:
         flaw = None if _are_good([value]) else _CHARACTERS
     elif kind is int:
@@ -38,20 +52,20 @@ def find_flaw(value: Any, path: str = "", depth: int = 0) -> tuple[str, str] | N
         flaw = None if _is_good_number(value) else _NUMBER
     elif value is not None and kind is not bool:
         flaw = _TYPE
-    return (path or "event", flaw) if flaw else None
+    return ([], flaw) if flaw else None
 
 
-def _find_below(container: Any, path: str, depth: int) -> tuple[str, str] | None:
+def _find_below(container: Any, depth: int) -> tuple[list[str], str] | None:
     if depth > DEEPEST:
-        return path.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0] or "event", _DEPTH
+        return [], _DEPTH
     is_object = type(container) is dict
     for key, value in container.items() if is_object else enumerate(container):
         if is_object and not (type(key) is str and _are_good([key])):
-            return path or "event", "has a key with a null byte or half a surrogate pair in it."
-        below = f"{path}.{key}".lstrip(".") if is_object else f"{path}[{key}]"
-        flaw = find_flaw(value, below, depth + 1)
-        if flaw:
-            return flaw
+            return [], _KEY
+        found = _find(value, depth + 1)
+        if found:
+            found[0].append(f".{key}" if is_object else f"[{key}]")
+            return found
     return None
 
 

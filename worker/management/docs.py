@@ -1,6 +1,5 @@
 """Show the API's description in Swagger UI, with nothing from elsewhere."""
 
-import re
 from base64 import b64encode
 from hashlib import sha256
 from importlib.resources import files
@@ -27,8 +26,6 @@ CONFIG = {
     },
 }
 
-_INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
-
 blueprint = Blueprint("swagger-assets", __name__)
 
 
@@ -47,7 +44,8 @@ def asset(name: str) -> Response:
 def allow_its_own_script(response: Response) -> Response:
     """Let the page run its own scripts and style sheets: those that it names, and the one written in it."""
     if is_docs(request.path) and response.mimetype == "text/html":
-        digests = (sha256(script).digest() for script in _INLINE_SCRIPT.findall(response.get_data()))
+        scripts = (part.partition(b"</script>")[0] for part in response.get_data().split(b"<script>")[1:])
+        digests = (sha256(script).digest() for script in scripts)
         inline = " ".join(f"'sha256-{b64encode(digest).decode()}'" for digest in digests)
         # Swagger UI writes style attributes into its markup.
         response.headers["Content-Security-Policy"] = (

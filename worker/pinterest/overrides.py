@@ -124,7 +124,9 @@ def find_rule(overrides: Overrides, name: str, properties: Mapping[str, Any]) ->
 
 
 def _matches(value: object, wanted: tuple[Scalar, ...]) -> bool:
-    return any(_same(value, one) for one in wanted)
+    # Folded once: the event's value may be long, and the rule's values many.
+    folded = value.strip().casefold() if isinstance(value, str) else value
+    return any(_same(folded, one) for one in wanted)
 
 
 def _same(value: object, wanted: Scalar) -> bool:
@@ -132,5 +134,5 @@ def _same(value: object, wanted: Scalar) -> bool:
     if isinstance(value, bool) or isinstance(wanted, bool):
         return value is wanted
     if isinstance(value, str) and isinstance(wanted, str):
-        return value.strip().casefold() == wanted.strip().casefold()
+        return value == wanted.strip().casefold()
     return isinstance(value, int | float) and value == wanted

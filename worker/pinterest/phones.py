@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import phonenumbers
 
-_EXTENSION = re.compile(r"\s*(?:ext\.?|extension|x|#)\s*\d{1,6}$")
+_EXTENSION = re.compile(r"(?<!\s)\s*(?:ext\.?|extension|x|#)\s*\d{1,6}$")
 _DIALLED = re.compile(r"\+?[\d\s().\-/\u2010-\u2015]{5,40}", re.ASCII)
 _NOT_A_DIGIT = re.compile(r"\D", re.ASCII)
 

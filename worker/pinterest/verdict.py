@@ -137,7 +137,7 @@ def same_words(reasons: Sequence[str]) -> bool:
 
     Then the fault is the account's. Give it parts that share no event: a part repeats what its half was told.
     """
-    spoken = {tuple(re.findall(r"[^\W\d_]+", reason.casefold())) for reason in reasons}
+    spoken = {tuple(_WORD.findall(reason.casefold())) for reason in reasons}
     return len(reasons) > 1 and len(spoken) == 1 and () not in spoken
 
 
@@ -190,6 +190,7 @@ _PAUSES = {
 _AGAIN_AND_KNOWN = frozenset({407, 421, 423, 425})
 
 # The document's own error. Only these words alone: an event may carry them too, and Pinterest may echo it.
+_WORD = re.compile(r"[^\W\d_]+")
 _ACCOUNTS_FAULT = re.compile(r"invalid ad[ _]account([ _]id)?\.?", re.IGNORECASE)
 
 

@@ -34,7 +34,7 @@ def rate_limit_seconds(headers: Mapping[str, str]) -> float:
     if told is not None:
         return told
     headers = CaseInsensitiveDict(headers)
-    reset = re.split("[,;]", headers.get("X-RateLimit-Reset", ""))[0].strip()
+    reset = headers.get("X-RateLimit-Reset", "").replace(";", ",").partition(",")[0].strip()
     if not _NUMBER.fullmatch(reset):
         return _RATE_LIMITED_SECONDS
     if float(reset) < _LEAST_UNIX_TIME:

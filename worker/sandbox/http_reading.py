@@ -11,7 +11,7 @@ MAX_HEAD_BYTES = 32 << 10
 MAX_CHUNK_LINE_BYTES = 256
 
 _is_request_line = re.compile(r"([A-Z]{1,16}) ([!-~]{1,8000}) HTTP/1\.([01])").fullmatch
-_is_header = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*").fullmatch
+_is_header = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)").fullmatch
 _is_length = re.compile(r"[0-9]{1,15}").fullmatch
 _is_chunk_size = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[^\r\n]*)?\r\n").fullmatch
 
@@ -58,7 +58,7 @@ def _parse_headers(lines: str) -> dict[str, str]:
         name = match[1].lower()
         if name in headers and name in ("content-length", "transfer-encoding", "authorization", "host"):
             raise RefusedError(400, f"The header {name} came twice")
-        headers[name] = match[2]
+        headers[name] = match[2].strip(" \t")
     return headers
 
 

@@ -12,6 +12,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 _is_key = re.compile(r"dk_(live|test)_[A-Za-z0-9_-]{1,128}").fullmatch
 _is_order = re.compile(r"ORD-[0-9A-F]{8}").fullmatch
+_port = re.compile(r":[0-9]*$")
 _origin = re.compile(r"(https?)://(\[::1\]|[a-z0-9.-]{1,253})(:[0-9]{1,5})?/?").fullmatch
 
 
@@ -54,7 +55,7 @@ def read_entry(query: Mapping[str, str], host: str) -> Entry:
     if not match:
         raise EntryError("The collector's address must be like http://127.0.0.1:8080.")
     scheme, name, port = match.groups()
-    own = re.sub(r":[0-9]*$", "", host.lower())
+    own = _port.sub("", host.lower())
     if name not in LOOPBACK | {own}:
         raise EntryError("The collector must be on this machine, or on the one that the shop is on.")
     if not _is_key(query["key"]):
