@@ -15,8 +15,6 @@ from tests.security.patterns import METHODS, SEARCHING, Found, modules, patterns
 from worker.events import redact
 from worker.events.consent import decide
 from worker.events.envelope import EnvelopeError, check_envelope
-from worker.events.identity import Visitor, apply_identify
-from worker.events.person import hashes_of_emails
 from worker.events.received import Received, epik_from_url
 from worker.events.times import parse_time
 from worker.management.ui.masking import masked_event
@@ -25,6 +23,8 @@ from worker.pinterest.explain import Explanation
 from worker.pinterest.mapping import map_event
 from worker.pinterest.masking import mask
 from worker.pinterest.options import Options
+from worker.pinterest.person import hashes_of_emails
+from worker.pinterest.visitor import Visitor, apply_identify
 
 # The first steps are small: with an exponential pattern the next larger one would never end.
 LENGTHS = (16, 20, 24, 32, 128, 1024, 4096)

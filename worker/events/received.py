@@ -6,7 +6,6 @@ from typing import Any, Literal, Self
 from urllib.parse import unquote
 
 from worker.events.addresses import split_address
-
 from worker.events.client_ip import parse_address
 from worker.events.text import clean_text
 
