@@ -15,10 +15,10 @@ from worker.ledger.integrations import Integration
 from worker.operations.caller import Caller, Change
 from worker.operations.differences import MASK, changed_fields
 from worker.operations.errors import ConflictError, DuplicateError, InvalidError, NotFoundError
-from worker.operations.sources import SOURCE_ID
+from worker.operations.sources import is_source_id
 from worker.pinterest.integration_config import ConfigError, load_config
 
-INTEGRATION_ID = "int_[a-z0-9]{1,64}"
+_is_integration_id = re.compile("int_[a-z0-9]{1,64}").fullmatch
 # Much less than a second of the write lock.
 DISCARDED_AT_ONCE = 5_000
 
@@ -163,7 +163,7 @@ def find_integration(connection: Connection, integration_id: str, *, locked: boo
     Raises:
         NotFoundError: there is no such integration.
     """
-    is_id = re.fullmatch(INTEGRATION_ID, integration_id) is not None
+    is_id = _is_integration_id(integration_id) is not None
     found = store.find(connection, integration_id, locked=locked) if is_id else None
     if found is None:
         raise NotFoundError("integration", integration_id)
@@ -239,7 +239,7 @@ def _rate_of(connection: Connection, integration: Integration) -> Rate:
 
 def _lock_source(connection: Connection, source_id: str) -> None:
     """Keep a source from being deleted until the transaction ends."""
-    is_id = re.fullmatch(SOURCE_ID, source_id) is not None
+    is_id = is_source_id(source_id) is not None
     if not is_id or sources.find(connection, source_id, locked=True) is None:
         raise InvalidError("source_id", f"there is no source {source_id}")
 

@@ -18,6 +18,7 @@ from worker.operations.differences import MASK, changed_fields
 from worker.operations.errors import ConflictError, DuplicateError, NotFoundError
 
 SOURCE_ID = "src_[A-Za-z0-9_-]{1,64}"
+is_source_id = re.compile(SOURCE_ID).fullmatch
 SECONDS_AN_HOUR = 3_600
 # What holds for a source whose options do not say otherwise; the collector and the ingest worker know the same.
 DEFAULT_OPTIONS: Mapping[str, Any] = {
@@ -178,7 +179,7 @@ def switch_debugging(caller: Caller, source_id: str, *, on: bool) -> None:
 
 
 def _find(connection: Connection, source_id: str, *, locked: bool = False) -> Source:
-    is_id = re.fullmatch(SOURCE_ID, source_id) is not None
+    is_id = is_source_id(source_id) is not None
     source = store.find(connection, source_id, locked=locked) if is_id else None
     if source is None:
         raise NotFoundError("source", source_id)
