@@ -94,7 +94,7 @@ def test_shows_one_and_its_payload_only_when_asked(failures: Shell) -> None:
 
 def test_says_in_a_sentence_that_there_is_no_such_failure(failures: Shell) -> None:
     done = failures.run("failed", "show", "99")
-    assert (done.exit_code, done.output) == (1, "Error: 99 is not a failed delivery.\n")
+    assert (done.exit_code, done.output) == (1, "Error: There is no failed delivery 99.\n")
 
 
 def test_a_dry_run_changes_nothing(failures: Shell) -> None:

@@ -13,6 +13,7 @@ from worker.ledger.integrations import Integration
 from worker.ledger.people import Role
 from worker.ledger.schema import State
 from worker.management import context
+from worker.operations import failed as operations
 from worker.stages import retrying
 
 FAILED = "/v1/admin/failed"
@@ -68,6 +69,7 @@ def test_a_failed_delivery_is_shown_with_its_reason(api: Api, ledger: Ledger, sh
                 "late": True,
                 "stale": False,
                 "has_payload": True,
+                "batch_id": None,
             }
         ],
         "next_cursor": None,
@@ -231,7 +233,7 @@ def test_one_call_does_a_bounded_amount_and_says_where_to_go_on(
 ) -> None:
     """Also where nothing of it can be sent, so that no caller goes round in circles."""
     monkeypatch.setattr(retrying, "ROWS_A_STEP", 2)
-    monkeypatch.setattr(retrying, "MOST_A_CALL", 3)
+    monkeypatch.setattr(operations, "MOST_A_CALL", 3)
     fail(ledger, shop, "e0", "e1", "e2", payload=None)
     fail(ledger, shop, "e3", "e4")
     first = post(api, "retry", {"filter": {}})

@@ -6,7 +6,8 @@ from tests.ledger.shop import NOW, accept, close, place
 from tests.management.conftest import Api
 from worker.ledger import inbox
 from worker.ledger.engine import Ledger
-from worker.stages import parking
+from worker.operations import parked as operations
+from worker.operations.caller import Caller
 
 PARKED = "/v1/admin/parked"
 
@@ -48,7 +49,9 @@ def test_they_are_worked_on_again_once(api: Api, ledger: Ledger, parked: list[in
 
 
 def test_a_call_is_bounded(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parking, "ROWS_A_STEP", 1)
+    monkeypatch.setattr(operations, "ROWS_A_STEP", 1)
 
-    assert parking.unpark(ledger, NOW, "kim", most=2) == parking.Unparked(2, 1)
-    assert parking.unpark(ledger, NOW, "kim", most=None) == parking.Unparked(1, 0)
+    kim = Caller(ledger, "kim", NOW)
+
+    assert operations.unpark(kim, most=2) == operations.Unparked(2, 1)
+    assert operations.unpark(kim, most=None) == operations.Unparked(1, 0)

@@ -1,4 +1,4 @@
-"""Failed deliveries go again in bounded steps: by hand, and by themselves after an outage."""
+"""Failed deliveries go again by themselves after an outage."""
 
 from typing import Any
 
@@ -14,10 +14,9 @@ from worker.ledger.failures import Failure, Filter
 from worker.ledger.integrations import Integration
 from worker.ledger.schema import State, ad_account, delivery
 from worker.stages import retrying
-from worker.stages.retrying import Extent, goes_again
+from worker.stages.retrying import goes_again
 
 HOUR, DAY = 3_600.0, 86_400.0
-ALL = Filter()
 
 
 @pytest.fixture
@@ -35,71 +34,17 @@ def newest_audit(ledger: Ledger) -> list[tuple[str, str]]:
         return [(one["actor"], one["action"]) for one in audit.newest(connection, 10)]
 
 
-# By hand
-
-
 def test_a_walk_sees_each_failure_once_in_steps(
     ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retrying, "ROWS_A_STEP", 2)
     fail(ledger, shop, "a", "b", "c", "d", "e")
-    looked_at: list[int] = []
     with ledger.read() as connection:
-        first = failures.page(connection, ALL, 1)[0]
-    extent = Extent(after_id=first.id, most=3, progress=looked_at.append)
+        first = failures.page(connection, Filter(), 1)[0]
 
-    steps = [[one.event_id for one in step] for step in retrying.steps(ledger, ALL, extent)]
-    assert (steps, looked_at) == ([["b", "c"], ["d"]], [2, 1])
+    steps = retrying.steps(ledger, Filter(), after_id=first.id, most=3)
+    assert [[one.event_id for one in step] for step in steps] == [["b", "c"], ["d"]]
 
-
-def test_pressing_twice_sends_once(ledger: Ledger, shop: Integration) -> None:
-    fail(ledger, shop, "a", "b")
-    first = retrying.retry(ledger, ALL, NOW, "kim")
-    second = retrying.retry(ledger, ALL, NOW, "kim")
-
-    assert (first.moved, second.moved) == (2, 0)
-    assert stand(ledger) == {"pending": 2}
-    assert newest_audit(ledger) == [("kim", "failed.retry")]
-
-
-def test_what_a_call_does_not_reach_is_left_for_the_next(ledger: Ledger, shop: Integration) -> None:
-    fail(ledger, shop, "a", "b", "c")
-    first = retrying.retry(ledger, ALL, NOW, "kim", extent=Extent(most=2))
-    second = retrying.retry(ledger, ALL, NOW, "kim", extent=Extent(after_id=first.last_id, most=2))
-
-    assert (first.moved, first.left) == (2, 1)
-    assert (second.moved, second.left) == (1, 0)
-
-
-def test_a_dry_run_tells_the_same_numbers_and_moves_nothing(ledger: Ledger, shop: Integration) -> None:
-    fail(ledger, shop, "same", "same", "offline", at=NOW - 2 * HOUR)
-    fail(ledger, shop, "stale", at=NOW - 8 * DAY)
-    fail(ledger, shop, "never mapped", payload=None)
-    told = retrying.retry(ledger, ALL, NOW, "kim", extent=Extent(dry_run=True))
-
-    assert stand(ledger) == {"failed": 5}
-    assert newest_audit(ledger) == []
-    done = retrying.retry(ledger, ALL, NOW, "kim")
-    assert (told.moved, told.late, told.left_alone) == (done.moved, done.late, done.left_alone)
-    assert (done.moved, done.late, done.left_alone.total()) == (2, 2, 3)
-
-
-def test_discarding_is_bounded_dry_and_idempotent_too(ledger: Ledger, shop: Integration) -> None:
-    fail(ledger, shop, "a", "b", "c")
-
-    def discard(extent: Extent | None = None) -> tuple[int, int]:
-        done = retrying.discard(ledger, ALL, "not worth it", NOW, "kim", extent=extent)
-        return done.moved, done.left
-
-    assert discard(Extent(dry_run=True)) == (3, 0)
-    assert stand(ledger) == {"failed": 3}
-    assert discard(Extent(most=2)) == (2, 1)
-    assert discard() == (1, 0)
-    assert discard() == (0, 0)
-    close(ledger)
-
-
-# By itself
 
 FAILURE = Failure(
     id=1,
@@ -214,7 +159,7 @@ def test_what_may_have_arrived_and_could_count_twice_waits_for_a_hand(
 
     assert retrying.retry_outages(ledger, NOW) == 1
     with ledger.read() as connection:
-        left = failures.page(connection, ALL, 10)
+        left = failures.page(connection, Filter(), 10)
     assert [one.event_id for one in left] == ["old", "unknown"]
 
 

@@ -80,6 +80,22 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasonGroup:
+    """Count the failed deliveries of one ad account, event name and reason class; times are in Unix seconds.
+
+    ``reason`` is one of the group's reasons.
+    """
+
+    ad_account_id: str
+    event_name: str
+    reason_class: str
+    reason: str
+    n: int
+    first_at: float
+    last_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Retried:
     """Count what a retry did: sent back to pending, and what could not be, by reason.
 
@@ -109,8 +125,8 @@ def count_by_account(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(counted)}
 
 
-def by_reason(connection: Connection, chosen: Filter) -> list[dict[str, Any]]:
-    """Return counts by ad account, event name and reason class, with the first and last time."""
+def by_reason(connection: Connection, chosen: Filter) -> list[ReasonGroup]:
+    """Count failed deliveries by ad account, event name and reason class, the largest group first."""
     rows = _chosen(chosen).subquery()
     grouped = (
         select(
@@ -125,7 +141,7 @@ def by_reason(connection: Connection, chosen: Filter) -> list[dict[str, Any]]:
         .group_by(rows.c.ad_account_id, rows.c.event_name, rows.c.reason_class)
         .order_by(func.count().desc())
     )
-    return [dict(row) for row in connection.execute(grouped).mappings()]
+    return [ReasonGroup(**row) for row in connection.execute(grouped).mappings()]
 
 
 def page(connection: Connection, chosen: Filter, limit: int, after_id: int = 0) -> list[Failure]:

@@ -18,9 +18,7 @@ from worker.management.fields import (
 )
 from worker.management.lists import PageQuery
 from worker.management.queries import Since, word_flag
-from worker.stages.retrying import MOST_A_CALL
-
-LARGEST_ID = 2**63 - 1
+from worker.operations.failed import LARGEST_ID, LONGEST_REASON, MOST_A_CALL
 
 
 class FailedFilter(Shape):
@@ -52,13 +50,16 @@ class FailedAnswer(Shape):
     event_name = Text(metadata={"description": "Pinterest's name; empty where it never got one."})
     source_name = Text(metadata={"description": "The name that the shop gave."})
     event_id = Text()
-    event_time = Moment()
-    failed_at = Moment()
+    event_time = Text()
+    failed_at = Text()
     reason_class = Text()
     reason = Text()
     warning = Text(allow_none=True)
     test = Flag()
     offline = Flag(metadata={"description": "Pinterest cannot deduplicate offline events."})
+    batch_id = fields.Integer(
+        allow_none=True, metadata={"description": "Null where it failed before it was batched."}
+    )
     late = Flag(metadata={"description": "Over an hour old: Pinterest may not deduplicate it."})
     stale = Flag(metadata={"description": "Over seven days old: Pinterest refuses it."})
     has_payload = Flag(metadata={"description": "Without one it cannot be sent again."})
@@ -140,7 +141,7 @@ class RetryBody(_Choice):
 class DiscardBody(_Choice):
     """Say what to give up, and why."""
 
-    reason = Text(required=True, validate=length(1, 300))
+    reason = Text(required=True, validate=length(1, LONGEST_REASON))
 
 
 class LeftAlone(Shape):

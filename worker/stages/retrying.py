@@ -1,8 +1,6 @@
-"""Send failed deliveries again, or give them up, in small steps: by hand, or by itself after an outage."""
+"""Send failed deliveries again after an outage, in small steps."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Set
 
 from worker import logs
 from worker.ledger import failures, outages
@@ -13,8 +11,6 @@ from worker.stages.unknown import DEDUP_SECONDS
 
 log = logs.of(__name__)
 
-# A request of the Management API has to end while somebody waits for it.
-MOST_A_CALL = 10_000
 ACTOR = "auto retry"
 MOST_BY_ITSELF = 5_000
 # So many are looked at, at most, to find those: the rest waits for a hand, or for the next run.
@@ -40,88 +36,19 @@ OUTAGES = (
 )
 
 
-@dataclass(slots=True)
-class Done:
-    """Tell what was done, or would be, and what is left.
-
-    ``left_alone`` counts by a reason in words what was looked at and cannot be sent. ``left`` was not looked
-    at: the next call goes on after ``last_id``.
-    """
-
-    moved: int = 0
-    late: int = 0
-    offline: int = 0
-    left_alone: Counter[str] = field(default_factory=Counter)
-    left: int = 0
-    last_id: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """Bound one call: where it begins, how many it looks at (None for all), and whether it only looks."""
-
-    after_id: int = 0
-    most: int | None = MOST_A_CALL
-    dry_run: bool = False
-    # Told after each step how many were looked at.
-    progress: Callable[[int], object] = lambda _looked_at: None
-
-
-def retry(
-    ledger: Ledger,
-    chosen: Filter,
-    now: float,
-    actor: str,
-    *,
-    force: bool = False,
-    extent: Extent | None = None,
-) -> Done:
-    """Send chosen failed deliveries again; each is sent once, however often this is called."""
-    extent = extent or Extent()
-    done = Done(last_id=extent.after_id)
-    for step in steps(ledger, chosen, extent):
-        if extent.dry_run:
-            with ledger.read() as connection:
-                result = failures.preview(connection, step, now, force=force)
-        else:
-            with ledger.write() as connection:
-                result = failures.retry(connection, step, now, actor, force=force)
-        done.moved += result.retried
-        done.late += result.late
-        done.offline += result.offline
-        done.left_alone += result.refused
-        done.last_id = step[-1].id
-    return _ended(ledger, chosen, extent, done)
-
-
-def discard(
-    ledger: Ledger, chosen: Filter, reason: str, now: float, actor: str, *, extent: Extent | None = None
-) -> Done:
-    """Give chosen failed deliveries up for good."""
-    extent = extent or Extent()
-    done = Done(last_id=extent.after_id)
-    for step in steps(ledger, chosen, extent):
-        if extent.dry_run:
-            done.moved += len(step)
-        else:
-            with ledger.write() as connection:
-                done.moved += failures.discard(connection, [one.id for one in step], reason, now, actor)
-        done.last_id = step[-1].id
-    return _ended(ledger, chosen, extent, done)
-
-
-def steps(ledger: Ledger, chosen: Filter, extent: Extent) -> Iterator[list[Failure]]:
-    """Go through chosen failed deliveries in the order of their ids, so many at a time, each once."""
-    looked_at, last_id = 0, extent.after_id
-    while extent.most is None or looked_at < extent.most:
-        limit = ROWS_A_STEP if extent.most is None else min(ROWS_A_STEP, extent.most - looked_at)
+def steps(
+    ledger: Ledger, chosen: Filter, after_id: int = 0, most: int | None = None
+) -> Iterator[list[Failure]]:
+    """Yield failed deliveries in lists, ordered by id, each delivery once; ``most`` bounds them, None yields all."""
+    looked_at, last_id = 0, after_id
+    while most is None or looked_at < most:
+        limit = ROWS_A_STEP if most is None else min(ROWS_A_STEP, most - looked_at)
         with ledger.read() as connection:
             step = failures.page(connection, chosen, limit, last_id)
         if not step:
             return
         looked_at, last_id = looked_at + len(step), step[-1].id
         yield step
-        extent.progress(len(step))
 
 
 def retry_outages(ledger: Ledger, now: float) -> int:
@@ -160,7 +87,7 @@ def goes_again(failure: Failure, tried: Set[str], delivered_at: float | None, no
 def _after_outages(ledger: Ledger, now: float) -> Iterator[list[Failure]]:
     for reason_class in OUTAGES:
         chosen = Filter(reason_class=reason_class, since=now - STALE_AFTER_SECONDS)
-        yield from steps(ledger, chosen, Extent(most=MOST_LOOKED_AT))
+        yield from steps(ledger, chosen, most=MOST_LOOKED_AT)
 
 
 def _those_that_go_again(ledger: Ledger, step: list[Failure], now: float) -> list[Failure]:
@@ -179,10 +106,3 @@ def _those_that_go_again(ledger: Ledger, step: list[Failure], now: float) -> lis
         for one in step
         if goes_again(one, tried.get(one.batch_id or 0, set()), delivered_at[one.ad_account_id], now)
     ]
-
-
-def _ended(ledger: Ledger, chosen: Filter, extent: Extent, done: Done) -> Done:
-    if extent.most is None:
-        return done
-    with ledger.read() as connection:
-        return replace(done, left=failures.count(connection, chosen, done.last_id))

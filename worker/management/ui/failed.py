@@ -1,19 +1,19 @@
 """Look at what failed, and retry or discard it."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from flask import Response, g, render_template, request, stream_with_context
+from flask import Response, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from worker.ledger import failures, inbox
 from worker.ledger.failures import Filter
 from worker.management import context
 from worker.management.errors import ApiError
+from worker.management.failed import exported
 from worker.management.ui.blueprint import blueprint, done
-from worker.stages import parking, retrying
-from worker.stages.retrying import Extent
+from worker.operations import failed as operations
+from worker.operations import parked
+from worker.operations.failed import Extent
 
 ROWS_A_PAGE = 100
 # A request ends long before gunicorn's timeout; the page then goes on with the next one.
@@ -21,7 +21,6 @@ MOST_A_REQUEST = 5_000
 # Looking at each one before anything is done takes time as well: numbers are of the first so many.
 MOST_LOOKED_AT = 20_000
 CHOICES = ("ad_account_id", "reason_class", "event_name")
-LONGEST_REASON = 200
 ACTIONS = ("retry", "discard")
 
 
@@ -40,18 +39,17 @@ def failed() -> str:
     """Group failed deliveries by reason; with a group chosen, list it."""
     choice = _choice(request.args)
     after = request.args.get("after", 0, type=int)
-    with context.ledger().read() as connection:
-        groups = failures.by_reason(connection, Filter(**choice))
-        found = failures.page(connection, Filter(**choice), ROWS_A_PAGE + 1, after) if choice else []
-        parked = [] if choice else inbox.parked(connection)
+    caller, chosen = context.caller(), Filter(**choice)
+    groups = operations.group_failed(caller, chosen)
+    found = operations.list_failed(caller, chosen, ROWS_A_PAGE + 1, after) if choice else []
     shown = found[:ROWS_A_PAGE]
     return render_template(
         "failed.html",
         choice=choice,
         groups=groups,
-        total=sum(group["n"] for group in groups),
+        total=sum(group.n for group in groups),
         found=shown,
-        parked=parked,
+        parked=[] if choice else parked.list_parked(caller),
         after=shown[-1].id if len(found) > len(shown) else None,
     )
 
@@ -59,29 +57,23 @@ def failed() -> str:
 @blueprint.get("/failed/export")
 def export_failed() -> Response:
     """Give failed deliveries as JSON lines, without their payloads."""
-    wanted = Filter(**_choice(request.args))
-    steps = retrying.steps(context.ledger(), wanted, Extent(most=None))
-    lines = (f"{json.dumps(asdict(one))}\n" for step in steps for one in step)
-    answer = Response(stream_with_context(lines), mimetype="application/x-ndjson")
-    answer.headers["Content-Disposition"] = 'attachment; filename="failed-deliveries.jsonl"'
-    return answer
+    return exported(Filter(**_choice(request.args)))
 
 
 @blueprint.post("/failed/parked")
 def unpark() -> AnyResponse:
     """Let the events that were set aside go on, so many in one request."""
-    parking.unpark(context.ledger(), context.clock(), g.actor)
+    parked.unpark(context.caller())
     return done("ui.failed", "unparked")
 
 
 @blueprint.post("/failed/review")
 def review_failed() -> str:
     """Say what a button would do, before it does it."""
-    action, wanted, force = _action(), _wanted(), _force()
-    with context.ledger().read() as connection:
-        total = failures.count(connection, wanted)
+    action, wanted, force, caller = _action(), _wanted(), _force(), context.caller()
+    total = operations.count_failed(caller, wanted)
     extent = Extent(most=MOST_LOOKED_AT, dry_run=True)
-    would = retrying.retry(context.ledger(), wanted, context.clock(), g.actor, force=force, extent=extent)
+    would = operations.retry_failed(caller, wanted, force=force, extent=extent)
     return render_template(
         "failed_review.html",
         action=action,
@@ -97,12 +89,12 @@ def review_failed() -> str:
 def work_on_failed(action: str) -> str:
     """Retry or discard, so many in one request; the page says how far it has come, and goes on."""
     work = Work(**{name: request.form.get(name, 0, type=int) for name in Work.__slots__})
-    wanted, ledger, now = _wanted(), context.ledger(), context.clock()
+    wanted, caller = _wanted(), context.caller()
     extent = Extent(after_id=work.after, most=MOST_A_REQUEST)
     if action == "retry":
-        did = retrying.retry(ledger, wanted, now, g.actor, force=_force(), extent=extent)
+        did = operations.retry_failed(caller, wanted, force=_force(), extent=extent)
     else:
-        did = retrying.discard(ledger, wanted, _reason(), now, g.actor, extent=extent)
+        did = operations.discard_failed(caller, wanted, _reason(), extent=extent)
     work.done, work.late = work.done + did.moved, work.late + did.late
     work.alone, work.after = work.alone + did.left_alone.total(), did.last_id
     hidden = _hidden() | {"reason": _reason()} | ({"force": "yes"} if _force() else {})
@@ -143,7 +135,7 @@ def _force() -> bool:
 
 
 def _reason() -> str:
-    return request.form.get("reason", "").strip()[:LONGEST_REASON] or "Given up by hand."
+    return request.form.get("reason", "").strip()
 
 
 def _action() -> str:

@@ -1,0 +1,137 @@
+"""Failed deliveries are sent again or discarded in bounded steps, each once."""
+
+from typing import Any
+
+import pytest
+
+from tests.ledger.shop import NOW, close, new, place, stand, write
+from worker.ledger import audit
+from worker.ledger.engine import Ledger
+from worker.ledger.failures import Filter
+from worker.ledger.integrations import Integration
+from worker.ledger.schema import State
+from worker.operations.caller import Caller
+from worker.operations.errors import ConflictError, InvalidError, NotFoundError
+from worker.operations.failed import (
+    NOT_FAILED,
+    Extent,
+    discard_failed,
+    get_failed,
+    list_failed,
+    retry_failed,
+    show_payload,
+)
+
+HOUR, DAY = 3_600.0, 86_400.0
+ALL = Filter()
+
+
+@pytest.fixture
+def shop(ledger: Ledger) -> Integration:
+    return place(ledger)
+
+
+def kim(ledger: Ledger) -> Caller:
+    return Caller(ledger, "kim", NOW)
+
+
+def fail(ledger: Ledger, shop: Integration, *event_ids: str, at: float = NOW, **changes: Any) -> None:
+    given = {"state": State.FAILED, "reason_class": "refused", "event_time": int(at)} | changes
+    write(ledger, [new(ledger, shop, event_id, **given) for event_id in event_ids], at)
+
+
+def newest_audit(ledger: Ledger) -> list[tuple[str, str]]:
+    with ledger.read() as connection:
+        return [(one["actor"], one["action"]) for one in audit.newest(connection, 10)]
+
+
+def test_pressing_twice_sends_once(ledger: Ledger, shop: Integration) -> None:
+    fail(ledger, shop, "a", "b")
+    first = retry_failed(kim(ledger), ALL)
+    second = retry_failed(kim(ledger), ALL)
+
+    assert (first.moved, second.moved) == (2, 0)
+    assert stand(ledger) == {"pending": 2}
+    assert newest_audit(ledger) == [("kim", "failed.retry")]
+
+
+def test_what_a_call_does_not_reach_is_left_for_the_next(ledger: Ledger, shop: Integration) -> None:
+    fail(ledger, shop, "a", "b", "c")
+    first = retry_failed(kim(ledger), ALL, extent=Extent(most=2))
+    second = retry_failed(kim(ledger), ALL, extent=Extent(after_id=first.last_id, most=2))
+
+    assert (first.moved, first.left) == (2, 1)
+    assert (second.moved, second.left) == (1, 0)
+
+
+def test_a_dry_run_tells_the_same_numbers_and_moves_nothing(ledger: Ledger, shop: Integration) -> None:
+    fail(ledger, shop, "same", "same", "offline", at=NOW - 2 * HOUR)
+    fail(ledger, shop, "stale", at=NOW - 8 * DAY)
+    fail(ledger, shop, "never mapped", payload=None)
+    told = retry_failed(kim(ledger), ALL, extent=Extent(dry_run=True))
+
+    assert stand(ledger) == {"failed": 5}
+    assert newest_audit(ledger) == []
+    done = retry_failed(kim(ledger), ALL)
+    assert (told.moved, told.late, told.left_alone) == (done.moved, done.late, done.left_alone)
+    assert (done.moved, done.late, done.left_alone.total()) == (2, 2, 3)
+
+
+def test_discarding_is_bounded_dry_and_idempotent_too(ledger: Ledger, shop: Integration) -> None:
+    fail(ledger, shop, "a", "b", "c")
+
+    def discard(extent: Extent | None = None) -> tuple[int, int]:
+        done = discard_failed(kim(ledger), ALL, "not worth it", extent=extent)
+        return done.moved, done.left
+
+    assert discard(Extent(dry_run=True)) == (3, 0)
+    assert stand(ledger) == {"failed": 3}
+    assert discard(Extent(most=2)) == (2, 1)
+    assert discard() == (1, 0)
+    assert discard() == (0, 0)
+    close(ledger)
+
+
+def test_progress_counts_what_was_looked_at(ledger: Ledger, shop: Integration) -> None:
+    fail(ledger, shop, "a", "b", "c")
+    seen: list[int] = []
+    retry_failed(kim(ledger), ALL, extent=Extent(most=2, progress=seen.append))
+    assert seen == [2]
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 301])
+def test_a_discard_needs_a_reason_of_at_most_300_characters(
+    ledger: Ledger, shop: Integration, reason: str
+) -> None:
+    fail(ledger, shop, "a")
+    with pytest.raises(InvalidError, match="reason: must be 1 to 300 characters"):
+        discard_failed(kim(ledger), ALL, reason)
+    assert stand(ledger) == {"failed": 1}
+
+
+def test_numbers_that_have_not_failed_are_counted_as_left_alone(ledger: Ledger, shop: Integration) -> None:
+    fail(ledger, shop, "a")
+    (failed,) = list_failed(kim(ledger), ALL, 10)
+    gone = failed.id + 1
+    for result in (
+        retry_failed(kim(ledger), Filter(ids=(failed.id, gone)), extent=Extent(dry_run=True)),
+        retry_failed(kim(ledger), Filter(ids=(failed.id, gone))),
+        discard_failed(kim(ledger), Filter(ids=(gone,)), "why", extent=Extent(most=None)),
+    ):
+        assert result.left_alone == {NOT_FAILED: 1}
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**63 - 1, 10**30])
+def test_a_number_that_has_not_failed_is_not_found(ledger: Ledger, number: int) -> None:
+    with pytest.raises(NotFoundError):
+        get_failed(kim(ledger), number)
+
+
+def test_a_payload_that_cannot_be_opened_is_a_conflict_and_not_recorded(
+    ledger: Ledger, shop: Integration
+) -> None:
+    fail(ledger, shop, "a", payload=b"sealed with a key that is gone")
+    (failed,) = list_failed(kim(ledger), ALL, 10)
+    with pytest.raises(ConflictError):
+        show_payload(kim(ledger), failed.id)
+    assert newest_audit(ledger) == []
