@@ -13,7 +13,7 @@ from tests.management.test_roles import token
 from worker.ledger import audit
 from worker.ledger.engine import Ledger
 from worker.ledger.people import Role
-from worker.management import erasures
+from worker.operations import erasures
 from worker.stages import erasing
 
 PATH = "/v1/admin/erasures"

@@ -10,7 +10,7 @@ from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
 from worker.ledger.schema import State
 from worker.management import context
-from worker.stages import searching
+from worker.operations import searching
 
 NOW = 1_893_456_000.0  # 2030-01-01T00:00:00Z
 HOUR, DAY = 3_600, 86_400
@@ -74,18 +74,35 @@ def test_a_found_delivery_shows_where_it_stands(api: Api, ledger: Ledger, shop: 
             }
         ],
         "has_more": False,
+        "waiting": [],
     }
+
+
+def test_an_event_that_waits_to_be_mapped_is_found(
+    api: Api, ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = {"type": "track", "event": "Order Completed", "messageId": "m1"}
+    accept(ledger, [event, event | {"messageId": "m2"}])
+    waiting = {
+        "received_at": "2025-06-15T15:06:40.000Z",
+        "name": "Order Completed",
+        "event_id": "m1",
+        "parked_reason": None,
+    }
+
+    assert api.get("/v1/admin/deliveries?find=m1") == {"data": [], "has_more": False, "waiting": [waiting]}
+    monkeypatch.setattr(searching, "MOST_OPENED", 1)
+    assert api.get("/v1/admin/deliveries?find=m1")["waiting"] == []
 
 
 def test_a_search_is_bounded(
     api: Api, ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.management.reports.MOST_FOUND", 2)
+    monkeypatch.setattr(searching, "MOST_FOUND", 2)
     write(ledger, [new(ledger, shop, "e1", state=State.FAILED) for _ in range(3)])
     shown = api.get("/v1/admin/deliveries?find=e1")
 
     assert (len(shown["data"]), shown["has_more"]) == (2, True)
-    assert len(searching.search(ledger, "e1")) == 3
 
 
 def test_stats_count_by_hour_and_integration(api: Api, ledger: Ledger, shop: Integration) -> None:

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -18,10 +18,12 @@ from worker.ledger.engine import Ledger
 from worker.ledger.failures import Filter
 from worker.ledger.schema import State, debug_input, delivery
 from worker.ledger.schema import visitor as visitor_table
+from worker.operations.caller import Caller
+from worker.operations.erasures import person_of, read_request
+from worker.operations.errors import InvalidError
 from worker.pinterest.normalise import hash_value
 from worker.stages import erasing as stage
-from worker.stages.asked import Asked, AskedError, person_of
-from worker.stages.erasing import Manner, Report, erase
+from worker.stages.erasing import ErasureOptions, Report
 from worker.stages.ingest import ingest
 from worker.stages.purging import purge
 
@@ -49,12 +51,19 @@ def identify(anonymous_id: str, email: str, **more: Any) -> dict[str, Any]:
     } | more
 
 
+def erase(
+    ledger: Ledger, asked: Mapping[str, Sequence[str]], *, actor: str = "kim", **options: Any
+) -> Report:
+    request = read_request(**asked)
+    person = person_of(Caller(ledger, actor, NOW), request)
+    given = {"wait_seconds": 0.0, "sleep": lambda _: None} | options
+    return stage.erase(ledger, person, ErasureOptions(actor, request.kinds, **given))
+
+
 def run(
     ledger: Ledger, *, dry_run: bool = False, wait_seconds: float = 0.0, **asked: Sequence[str]
 ) -> Report:
-    wanted = Asked(**asked)
-    manner = Manner("kim of legal", wanted.kinds, dry_run, wait_seconds, sleep=lambda _: None)
-    report = erase(ledger, person_of(ledger, wanted), manner)
+    report = erase(ledger, asked, actor="kim of legal", dry_run=dry_run, wait_seconds=wait_seconds)
     close(ledger)
     return report
 
@@ -214,7 +223,6 @@ def test_what_is_being_sent_is_named_and_erased_once_it_has_arrived(ledger: Ledg
         report = run(ledger, dry_run=dry_run, emails=[KIM])
         assert (report.being_sent, report.deliveries) == (1, 0)
 
-    wanted = Asked(emails=[KIM])
     naps: list[float] = []
 
     def nap(seconds: float) -> None:
@@ -222,7 +230,7 @@ def test_what_is_being_sent_is_named_and_erased_once_it_has_arrived(ledger: Ledg
         go_on.set()
         thread.join(20)
 
-    report = erase(ledger, person_of(ledger, wanted), Manner("kim", wanted.kinds, False, 30.0, sleep=nap))
+    report = erase(ledger, {"emails": [KIM]}, wait_seconds=30.0, sleep=nap)
     assert (report.being_sent, report.stood) == (0, {"delivered": 1})
     assert naps
     assert stand(ledger) == {"erased": 1}
@@ -284,7 +292,6 @@ def test_a_worker_that_holds_an_event_meanwhile_writes_nothing_of_it(
 def test_what_a_worker_writes_down_after_the_first_round_is_found_in_the_next(ledger: Ledger) -> None:
     place(ledger)
     ids: list[int] = []
-    wanted = Asked(emails=[KIM])
     accept(ledger, [order("first", KIM)])
 
     def meanwhile(_seconds: float) -> None:
@@ -292,9 +299,7 @@ def test_what_a_worker_writes_down_after_the_first_round_is_found_in_the_next(le
             ids.extend(accept(ledger, [order("late", KIM)]))
             ingest(ledger, ids)
 
-    report = erase(
-        ledger, person_of(ledger, wanted), Manner("kim", wanted.kinds, False, 0.0, sleep=meanwhile)
-    )
+    report = erase(ledger, {"emails": [KIM]}, sleep=meanwhile)
     assert (report.events, report.stood) == (1, {"pending": 1})
     assert not names(ledger, KIM)
 
@@ -357,9 +362,7 @@ def test_more_than_one_step_of_rows_is_gone_through(ledger: Ledger, monkeypatch:
     monkeypatch.setattr(stage, "ROWS_A_STEP", 2)
     accept(ledger, [order(f"o{number}", KIM if number % 2 else LEE) for number in range(9)])
     seen: list[int] = []
-    wanted = Asked(emails=[KIM])
-    manner = Manner("kim", wanted.kinds, False, 0.0, sleep=lambda _: None, progress=seen.append)
-    assert erase(ledger, person_of(ledger, wanted), manner).events == 4
+    assert erase(ledger, {"emails": [KIM]}, progress=seen.append).events == 4
     assert sum(seen) == 9
 
 
@@ -383,11 +386,12 @@ def test_a_source_that_is_gone_still_has_its_visitors_found(ledger: Ledger) -> N
     ],
 )
 def test_what_can_be_nobodys_identifier_is_refused_without_repeating_it(
-    sqlite_ledger: Ledger, asked: dict[str, list[str]], sentence: str
+    asked: dict[str, list[str]], sentence: str
 ) -> None:
-    with pytest.raises(AskedError) as caught:
-        person_of(sqlite_ledger, Asked(**asked))
-    assert str(caught.value) == sentence
+    with pytest.raises(InvalidError) as caught:
+        read_request(**asked)
+    ((field, why),) = caught.value.errors.items()
+    assert f"{field} {why}" == sentence
 
 
 def test_a_batch_that_was_taken_by_a_worker_meanwhile_is_left_to_the_next_round(ledger: Ledger) -> None:

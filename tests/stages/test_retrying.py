@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from tests.ledger.shop import NOW, close, new, place, stand, write
+from tests.ledger.shop import NOW, new, place, stand, write
 from worker.ledger import audit, batches, claims, failures, outages
 from worker.ledger.batches import Ending, Member, Started, Try
 from worker.ledger.claims import Group

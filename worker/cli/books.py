@@ -4,9 +4,9 @@ import sys
 
 import click
 
-from worker.cli.opening import opened
-from worker.ledger import books as ledger_books
+from worker.cli.opening import caller
 from worker.ledger.books import Books
+from worker.operations.reports import close_books
 
 
 @click.command()
@@ -16,8 +16,7 @@ def books(audit: bool) -> None:
 
     Without --audit only what still waits is counted row by row, which takes a moment however much was delivered.
     """
-    with opened().snapshot() as connection:
-        closed = ledger_books.audit(connection) if audit else ledger_books.close(connection)
+    closed = close_books(caller(), audit=audit)
     click.echo("Events accepted")
     for what, n in closed.events.items():
         click.echo(f"  {what:<22}{n:>12,}")

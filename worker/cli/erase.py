@@ -5,11 +5,10 @@ import sys
 import click
 from tqdm import tqdm
 
-from worker.cli.opening import ACTOR, opened
-from worker.ledger import erasing as store
-from worker.stages import erasing
-from worker.stages.asked import Asked, AskedError, person_of
-from worker.stages.erasing import Manner, Report
+from worker.cli.opening import caller
+from worker.operations import erasures
+from worker.operations.errors import InvalidError
+from worker.stages.erasing import Report
 
 LONGEST_WAIT_SECONDS = 3_600
 _OPTIONS = {
@@ -58,18 +57,18 @@ def erase(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[str, ...])
     Give all that you know of the person; each option may be given several times. It cannot be undone. Status 1 where
     something was being sent to Pinterest all the time: run it again then.
     """
-    ledger, asked = opened(), Asked(**given)
+    who = caller()
     try:
-        person = person_of(ledger, asked)
-    except AskedError as error:
-        raise click.UsageError(f"{_OPTIONS[error.field]} {error.why}") from None
+        request = erasures.read_request(**given)
+    except InvalidError as error:
+        ((field, why),) = error.errors.items()
+        raise click.UsageError(f"{_OPTIONS[field]} {why}") from None
     if not (dry_run or yes):
         click.confirm("Erase this person for good?", abort=True)
-    with ledger.read() as connection:
-        total = store.size(connection)
-    with tqdm(total=total, desc="erase", unit=" rows", disable=None) as bar:
-        manner = Manner(ACTOR, asked.kinds, dry_run, float(wait_seconds), progress=bar.update)
-        report = erasing.erase(ledger, person, manner)
+    with tqdm(total=erasures.count_rows(who), desc="erase", unit=" rows", disable=None) as bar:
+        report = erasures.erase_person(
+            who, request, dry_run=dry_run, wait_seconds=float(wait_seconds), progress=bar.update
+        )
     _show(report, dry_run)
     sys.exit(1 if report.being_sent and not dry_run else 0)
 

@@ -1,16 +1,15 @@
 """Explain what would be sent for an event, and why."""
 
 import json
-import time
 from typing import IO, Any, Literal
 
 import click
 
-from worker.cli.opening import opened
-from worker.events.envelope import EnvelopeError, decode_json
+from worker.cli.opening import caller
 from worker.events.received import Received
+from worker.operations import explaining
+from worker.operations.explaining import IP, USER_AGENT
 from worker.pinterest.countries import country_code
-from worker.stages import explaining
 
 
 def _country(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
@@ -31,8 +30,8 @@ def _country(_context: click.Context, _option: click.Parameter, given: str | Non
     help="Where national phone numbers belong, without --source: two letters, like US.",
 )
 @click.option("--channel", type=click.Choice(["browser", "server"]), default="browser", show_default=True)
-@click.option("--ip", default="203.0.113.50", show_default=True, help="The visitor's address.")
-@click.option("--user-agent", default="Mozilla/5.0 ...", show_default=True)
+@click.option("--ip", default=IP, show_default=True, help="The visitor's address.")
+@click.option("--user-agent", default=USER_AGENT, show_default=True)
 @click.option("--pin-unauth", help="The visitor's _pin_unauth cookie.")
 @click.option("--epik", help="The visitor's _epik cookie.")
 @click.option("--show-personal", is_flag=True, help="Print personal data as it came, not only hashed.")
@@ -52,13 +51,13 @@ def explain(
     FILE has one event as the collector takes it, or {"batch": [events]} of one visitor in order; an event without a
     type is a track call. Nothing is stored and nothing is sent.
     """
-    received = Received(channel, time.time(), ip, user_agent, None, pin_unauth, epik)
-    try:
-        events = explaining.written(decode_json(file.read()))
-        where = explaining.places(opened(), source, channel) if source else [explaining.unnamed(country)]
-        explained = explaining.explain(events, where, received, show_personal=show_personal)
-    except (EnvelopeError, LookupError) as error:
-        raise click.ClickException(str(error)) from None
+    events = explaining.read_events(file.read())
+    # Without a source the explanation needs no ledger, unless it has to record who read personal data.
+    who = caller(checked=bool(source) or show_personal)
+    received = Received(channel, who.now, ip, user_agent, None, pin_unauth, epik)
+    explained = explaining.explain(
+        who, events, received, source_id=source, country=country, show_personal=show_personal
+    )
     for number, event in enumerate(explained, 1):
         click.echo(click.style(f"Event {number}: {event['name'] or event['type']}", bold=True))
         for result in event["results"]:

@@ -21,9 +21,9 @@ def opened() -> Ledger:
     return ledger()
 
 
-def caller() -> Caller:
-    """Return the command line as the caller of an operation."""
-    return Caller(opened(), ACTOR, time.time())
+def caller(*, checked: bool = True) -> Caller:
+    """Return the command line as the caller of an operation; unchecked, the ledger may have no tables yet."""
+    return Caller(opened() if checked else ledger(), ACTOR, time.time())
 
 
 def parse_since(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:

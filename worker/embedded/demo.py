@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import requests
@@ -11,10 +10,11 @@ from worker.embedded.first_run import SOURCE_ID
 from worker.ledger import finding, sources
 from worker.ledger.engine import Ledger
 from worker.ledger.finding import Found
+from worker.operations.caller import Caller
+from worker.operations.events import follow_deliveries
 from worker.settings import Settings
 
 READY_SECONDS = 60.0
-_MOVING = ("pending", "in_flight")
 
 _PAGE = "https://example.com/p?epik=epik_abc123def456"
 _ORDER = {
@@ -57,7 +57,7 @@ def show(ledger: Ledger, settings: Settings, sandbox_url: str) -> None:
         seen = finding.newest_id(connection)
     walk(settings.collector_url, key)
     print(_where_to_look(settings, sandbox_url, key), flush=True)
-    for found in follow(ledger, seen):
+    for found in follow_deliveries(Caller(ledger, "demo", time.time()), seen):
         print(_line(found), flush=True)
 
 
@@ -69,19 +69,6 @@ def walk(collector_url: str, key: str) -> None:
             context = {"page": {"url": _PAGE}, "consent": {"advertising": True}}
             answer = session.post(f"{collector_url}{path}", json=call | {"context": context}, timeout=15)
             answer.raise_for_status()
-
-
-def follow(ledger: Ledger, after_id: int) -> Iterator[Found]:
-    """Yield each delivery that ends, from now on and without end."""
-    moving: list[int] = []
-    while True:
-        with ledger.read() as connection:
-            new = finding.after(connection, after_id, 500)
-            looked_at = finding.by_ids(connection, moving) + new
-        after_id = max([after_id, *(found.id for found in new)])
-        moving = [found.id for found in looked_at if found.stands in _MOVING]
-        yield from (found for found in looked_at if found.stands not in _MOVING)
-        time.sleep(0.25)
 
 
 def _line(found: Found) -> str:

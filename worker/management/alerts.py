@@ -1,16 +1,10 @@
 """Show what is wrong now, and what was told lately."""
 
-from dataclasses import asdict
-from typing import Any
-
-from worker.alerts import rules
-from worker.ledger import alerts as store
 from worker.management import context
 from worker.management.blueprint import Blueprint
 from worker.management.fields import Items, Moment, Part, Shape, Text, Whole
 from worker.management.queries import MomentOrNull
-
-MOST_RECENT = 50
+from worker.operations.alerts import Alerts, list_alerts
 
 blueprint = Blueprint(
     "alerts", __name__, url_prefix="/v1/admin", description="What the person on call has to know"
@@ -53,11 +47,6 @@ class AlertsAnswer(Shape):
 
 @blueprint.route("/alerts")
 @blueprint.response(200, AlertsAnswer)
-def show() -> dict[str, Any]:
+def show() -> Alerts:
     """Show what is wrong now, and what was told lately."""
-    with context.ledger().snapshot() as connection:
-        firing, recent = store.firing(connection), store.recent(connection, MOST_RECENT)
-    return {
-        "firing": [asdict(one) | {"what_to_do": rules.advice(one.rule)} for one in firing],
-        "recent": recent,
-    }
+    return list_alerts(context.caller())

@@ -1,6 +1,5 @@
 """Erase a person, for whom the law gives that right."""
 
-import threading
 from typing import Any
 
 from flask import g
@@ -8,17 +7,11 @@ from marshmallow import fields
 
 from worker.management import context
 from worker.management.blueprint import Blueprint
-from worker.management.errors import ApiError, invalid
+from worker.management.errors import ApiError
 from worker.management.fields import Flag, Items, Shape, Text, at_most
-from worker.stages import erasing
-from worker.stages.asked import Asked, AskedError, person_of
-from worker.stages.erasing import Manner
+from worker.operations import erasures
 
 MOST_IDENTIFIERS = 20
-# What is being sent is settled within a request's deadline as a rule; whoever asks can ask again.
-WAIT_SECONDS = 10.0
-# A call reads everything that is kept, so that one at a time is enough for a process.
-_RUNNING = threading.Lock()
 
 blueprint = Blueprint(
     "erasures", __name__, url_prefix="/v1/admin", description="Persons who ask to be forgotten"
@@ -67,17 +60,8 @@ def erase(body: dict[str, Any]) -> dict[str, Any]:
     if not g.person.is_owner:
         raise ApiError(403, "This token is not an owner's: only owners may erase a person.")
     dry_run = body.pop("dry_run")
-    asked = Asked(**body)
-    try:
-        person = person_of(context.ledger(), asked)
-    except AskedError as error:
-        raise invalid(error.field, error.why.removesuffix(".")) from None
-    if not _RUNNING.acquire(blocking=False):
-        raise ApiError(409, "Another erasure is running; wait for it to end, then ask again.")
-    try:
-        report = erasing.erase(context.ledger(), person, Manner(g.actor, asked.kinds, dry_run, WAIT_SECONDS))
-    finally:
-        _RUNNING.release()
+    request = erasures.read_request(**body)
+    report = erasures.erase_person(context.caller(), request, dry_run=dry_run)
     return {
         "dry_run": dry_run,
         "events": report.events,

@@ -5,10 +5,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, validates_schema
 
 from worker.management.fields import Flag, Items, Object, Part, Shape, Text, at_most, length, one_of
-
-MOST_EVENTS = 100
-# Stands for a visitor's where nobody visits; documentation may use this address.
-IP, USER_AGENT = "203.0.113.50", "Mozilla/5.0 ..."
+from worker.operations.explaining import IP, MOST_EVENTS, USER_AGENT
 
 
 class ExplainBody(Shape):

@@ -6,7 +6,6 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from worker.events.times import iso
-from worker.ledger import integrations
 from worker.management import context
 from worker.management.errors import invalid
 from worker.management.fields import Moment, Text
@@ -47,21 +46,6 @@ def word_flag(**options: Any) -> fields.Boolean:
     )
 
 
-def integration_number(public_id: str | None, field: str = "integration_id") -> int | None:
-    """Return the ledger's number of an integration; None stands for any.
-
-    Raises:
-        ApiError: 422, there is no such integration.
-    """
-    if public_id is None:
-        return None
-    with context.ledger().read() as connection:
-        found = integrations.find(connection, public_id)
-    if found is None:
-        raise invalid(field, f"there is no integration {public_id}")
-    return found.number
-
-
 def without_fixed(
     given: Mapping[str, Any], current: Mapping[str, Any], fixed: Sequence[str]
 ) -> dict[str, Any]:
@@ -74,14 +58,3 @@ def without_fixed(
         if field in given and given[field] != current[field]:
             raise invalid(field, "cannot be changed")
     return {name: value for name, value in given.items() if name not in fixed}
-
-
-def within(since: float, most_days: int) -> float:
-    """Let nobody ask for more than can be read in one go.
-
-    Raises:
-        ApiError: 422 for what lies further back.
-    """
-    if since < context.clock() - most_days * SECONDS_A_DAY:
-        raise invalid("since", f"must be within the last {most_days} days")
-    return since

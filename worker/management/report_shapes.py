@@ -76,11 +76,21 @@ class DeliveryAnswer(Shape):
     warning = Text(allow_none=True)
 
 
+class WaitingAnswer(Shape):
+    """Show one accepted event that waits to be mapped."""
+
+    received_at = Moment()
+    name = Text()
+    event_id = Text()
+    parked_reason = Text(allow_none=True, metadata={"description": "Why it was set aside, where it was."})
+
+
 class FoundAnswer(Shape):
     """Show what was found."""
 
     data = Items(Part(DeliveryAnswer))
-    has_more = Flag(metadata={"description": "There is more than is shown."})
+    has_more = Flag(metadata={"description": "There are more deliveries than these."})
+    waiting = Items(Part(WaitingAnswer))
 
 
 class StatsQuery(Shape):

@@ -1,6 +1,7 @@
-"""Find the integration that a person names."""
+"""What several operations select by: integrations and sources."""
 
-from worker.ledger import integrations
+from worker.ledger import integrations, sources
+from worker.ledger.sources import Source
 from worker.operations.caller import Caller
 from worker.operations.errors import InvalidError
 
@@ -18,3 +19,9 @@ def integration_number(caller: Caller, public_id: str | None, field: str = "inte
     if found is None:
         raise InvalidError(field, f"there is no integration {public_id}")
     return found.number
+
+
+def all_sources(caller: Caller) -> list[Source]:
+    """Return every source, ordered by id."""
+    with caller.ledger.read() as connection:
+        return list(sources.every(connection))

@@ -35,8 +35,8 @@ _PARTS: dict[str, tuple[_Page, Any, bytes]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
-    """Say how to go about it: who asks, by what, whether it only looks, and how long to wait for what is being sent."""
+class ErasureOptions:
+    """Hold who asks, the kinds of identifiers, whether it only counts, and how long to wait for batches being sent."""
 
     actor: str
     asked_by: tuple[str, ...]
@@ -86,35 +86,34 @@ class _Search:
     unreadable: set[tuple[str, Any]] = field(default_factory=set)
 
 
-def erase(ledger: Ledger, person: Person, manner: Manner) -> Report:
+def erase(ledger: Ledger, person: Person, options: ErasureOptions) -> Report:
     """Erase a person everywhere, or count what would be; doing it again finds nothing more.
 
     Rounds go over everything until one finds nothing new: a worker may just have turned an event of the inbox
     into a delivery, and a row that names the person tells the device whose other rows belong to the person too.
     """
     search, report = _Search(person, set(person.keys), set(person.emails)), Report()
-    give_up_at = time.monotonic() + manner.wait_seconds
+    give_up_at = time.monotonic() + options.wait_seconds
     while report.rounds < MOST_ROUNDS:
         keys_before = len(search.keys)
-        found = _round(ledger, search, manner, report)
+        found = _round(ledger, search, options, report)
         report.rounds += 1
         settled = found == 0 and len(search.keys) == keys_before
-        waits = report.being_sent > 0 and not manner.dry_run and time.monotonic() < give_up_at
+        waits = report.being_sent > 0 and not options.dry_run and time.monotonic() < give_up_at
         if settled and not waits:
             break
-        if not manner.dry_run:
-            manner.sleep(SETTLING_SECONDS)
+        if not options.dry_run:
+            options.sleep(SETTLING_SECONDS)
     report.unreadable = len(search.unreadable)
-    if manner.dry_run:
+    if options.dry_run:
         with ledger.read() as connection:
             report.debugged = erasing.debugged(connection)
     else:
-        report.debugged = _write(ledger, erasing.forget_debugged)
-        _write_audit(ledger, manner, report)
+        _write(ledger, lambda connection: _finish(connection, options, report))
     return report
 
 
-def _round(ledger: Ledger, search: _Search, manner: Manner, report: Report) -> int:
+def _round(ledger: Ledger, search: _Search, options: ErasureOptions, report: Report) -> int:
     """Go over everything once; return how many rows were found that were not found before."""
     found, busy = 0, 0
     for part in _PARTS:
@@ -123,13 +122,13 @@ def _round(ledger: Ledger, search: _Search, manner: Manner, report: Report) -> i
             fresh = [row.id for row in mine if row.id not in search.found[part]]
             if mine:
                 busy += _take(
-                    ledger, part, [row.id for row in mine] if not manner.dry_run else fresh, manner, report
+                    ledger, part, [row.id for row in mine] if not options.dry_run else fresh, options, report
                 )
             found += len(fresh)
             search.found[part].update(fresh)
             if report.rounds == 0:
-                manner.progress(len(step))
-    report.being_sent = busy if not manner.dry_run else report.being_sent + busy
+                options.progress(len(step))
+    report.being_sent = busy if not options.dry_run else report.being_sent + busy
     return found
 
 
@@ -175,9 +174,9 @@ def _open(ledger: Ledger, search: _Search, part: str, row: Kept) -> bytes | None
         return None
 
 
-def _take(ledger: Ledger, part: str, ids: Sequence[Any], manner: Manner, report: Report) -> int:
+def _take(ledger: Ledger, part: str, ids: Sequence[Any], options: ErasureOptions, report: Report) -> int:
     """Erase rows of one part, or count them; return how many were being sent."""
-    if manner.dry_run:
+    if options.dry_run:
         return _look(ledger, part, ids, report)
     now = time.time()
     if part == INBOX:
@@ -217,10 +216,9 @@ def _write(ledger: Ledger, change: Callable[[Connection], Any]) -> Any:
         return change(connection)
 
 
-def _write_audit(ledger: Ledger, manner: Manner, report: Report) -> None:
-    """Note that somebody was erased, by what kind of identifier and how much of it, and not who."""
+def _finish(connection: Connection, options: ErasureOptions, report: Report) -> None:
+    """Empty the live debugger and record the erasure: the kinds of identifiers and the counts, not the person."""
+    report.debugged = erasing.forget_debugged(connection)
     changes = {name: [None, n] for name, n in report.counts().items()}
-    with ledger.write() as connection:
-        audit.write(
-            connection, time.time(), manner.actor, "person.erase", ", ".join(manner.asked_by), changes
-        )
+    target = ", ".join(options.asked_by)
+    audit.write(connection, time.time(), options.actor, "person.erase", target, changes)

@@ -14,7 +14,7 @@ from worker.ledger import finding
 from worker.ledger.deliveries import PAYLOAD
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
-from worker.management.ui.masking import masked, masked_event
+from worker.operations.masking import masked, masked_event
 from worker.stages.ingest import ingest
 
 SENT = {

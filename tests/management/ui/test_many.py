@@ -13,7 +13,9 @@ from tests.stages.test_watching import firing, watch
 from worker.ledger import integrations, migrate
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
-from worker.stages import searching, token_ends
+from worker.operations.caller import Caller
+from worker.operations.searching import search
+from worker.stages import token_ends
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def test_an_order_of_the_last_source_is_found(ledger: Ledger, crowd: list[Integr
     key = ledger.vault.keyed_hash("order", crowd[-1].source_id, "ORD-1")
     write(ledger, [new(ledger, crowd[-1], "e1", order_key=key)])
 
-    assert [found.event_id for found in searching.search(ledger, "ORD-1")] == ["e1"]
+    assert [found.event_id for found in search(Caller(ledger, "kim", NOW), "ORD-1").deliveries] == ["e1"]
 
 
 @pytest.mark.parametrize("path", ["/events", "/sales", "/explain"])

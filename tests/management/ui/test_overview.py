@@ -14,8 +14,9 @@ from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
 from worker.ledger.schema import delivery
 from worker.ledger.tallies import SECONDS_AN_HOUR, Entry
-from worker.management.ui import figures
-from worker.management.ui.charts import SPANS, Bar, Span, highest, share, stacked
+from worker.management.ui.charts import SPANS, highest, share, stacked
+from worker.operations import overview
+from worker.operations.overview import Bar, Span
 
 
 def figure(page: str, name: str) -> str:
@@ -156,7 +157,7 @@ def test_an_inbox_that_nobody_works_on_is_told(pages: Pages, ledger: Ledger, sho
     ],
 )
 def test_half_and_most_are_upper_bounds(counts: dict[str, int], half: float, most: float) -> None:
-    found = figures.pace(0.0, Counter(counts))
+    found = overview.pace(0.0, Counter(counts))
 
     assert (found.half, found.most) == (half, most)
 

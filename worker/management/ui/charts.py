@@ -1,33 +1,15 @@
 """Draw charts as SVG, without styles of their own: the page's style sheet colours them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup
+
+from worker.operations.overview import Bar, Pace, Span
 
 OUTCOMES = ("delivered", "failed", "filtered")
 
 WIDTH, HEIGHT = 1_000, 200
 _GAP = 0.18
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Hold a length of time and the steps that it is shown in."""
-
-    key: str
-    label: str
-    steps: int
-    step_seconds: int
-
-    def start_of(self, at: float) -> float:
-        """Return the beginning of the step that a time lies in."""
-        return at // self.step_seconds * self.step_seconds
-
-    def starts(self, now: float) -> list[float]:
-        """Return the beginnings of the steps up to now, the oldest first."""
-        last = self.start_of(now)
-        return [last - step * self.step_seconds for step in reversed(range(self.steps))]
 
 
 SPANS = {
@@ -39,30 +21,6 @@ SPANS = {
         Span("30d", "30 days", 30, 86_400),
     )
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """Hold the counts of one step."""
-
-    start: float
-    delivered: int
-    failed: int
-    filtered: int
-
-    @property
-    def total(self) -> int:
-        return self.delivered + self.failed + self.filtered
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Hold within how many seconds the deliveries of one step arrived: half of them, and 95 in 100."""
-
-    start: float
-    n: int
-    half: float
-    most: float
 
 
 def stacked(bars: Sequence[Bar]) -> Markup:

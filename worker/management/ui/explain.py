@@ -4,16 +4,15 @@ from typing import Any, Literal
 
 from flask import Response, make_response, render_template, request
 
-from worker.events.envelope import EnvelopeError, decode_json
 from worker.events.received import Received
-from worker.ledger import sources
 from worker.management import context
 from worker.management.ui.blueprint import blueprint
 from worker.management.ui.forms import Form, texts
-from worker.pinterest.options import ConfigError
-from worker.stages import explaining
-
-MOST_EVENTS = 100
+from worker.management.ui.words import sentence
+from worker.operations import explaining
+from worker.operations.errors import InvalidError, OperationError
+from worker.operations.explaining import IP, MOST_EVENTS, USER_AGENT
+from worker.operations.selection import all_sources
 
 EXAMPLE = """{
   "type": "track",
@@ -29,8 +28,6 @@ EXAMPLE = """{
   },
   "context": {"consent": {"advertising": true}, "page": {"url": "https://example.com/checkout?epik=epik_abc123"}}
 }"""
-# Stands for a visitor's where nobody visits; the address is one that documentation may use.
-IP, USER_AGENT = "203.0.113.50", "Mozilla/5.0 (explained)"
 
 
 @blueprint.get("/explain")
@@ -45,23 +42,20 @@ def explain_event() -> Response:
     form = Form(texts(request.form, ("event", "source_id", "channel")))
     try:
         return make_response(_page(form, _explained(form.values)))
-    except (EnvelopeError, LookupError, ConfigError) as error:
-        form.problem = str(error)
+    except OperationError as error:
+        form.problem = sentence(error.message)
         return make_response(_page(form, []), 422)
 
 
 def _explained(given: dict[str, Any]) -> list[dict[str, Any]]:
     channel: Literal["browser", "server"] = "server" if given["channel"] == "server" else "browser"
     received = Received(channel, context.clock(), IP, USER_AGENT)
-    events = explaining.written(decode_json(given["event"].encode()))
+    events = explaining.read_events(given["event"].encode())
     if len(events) > MOST_EVENTS:
-        raise LookupError(f"At most {MOST_EVENTS} events are explained at once.")
-    source_id = given["source_id"]
-    where = explaining.places(context.ledger(), source_id, channel) if source_id else [explaining.unnamed()]
-    return explaining.explain(events, where, received)
+        raise InvalidError("event", f"must be at most {MOST_EVENTS} events")
+    return explaining.explain(context.caller(), events, received, source_id=given["source_id"] or None)
 
 
 def _page(form: Form, explained: list[dict[str, Any]]) -> str:
-    with context.ledger().read() as connection:
-        known = list(sources.every(connection))
+    known = all_sources(context.caller())
     return render_template("explain.html", form=form, sources=known, explained=explained)

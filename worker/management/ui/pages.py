@@ -2,7 +2,6 @@
 
 from worker.management.ui import (
     audit,
-    debugging,
     events,
     explain,
     failed,
@@ -19,7 +18,6 @@ from worker.management.ui.blueprint import blueprint
 __all__ = [
     "audit",
     "blueprint",
-    "debugging",
     "events",
     "explain",
     "failed",

@@ -1,18 +1,16 @@
 """Show which identifiers came with events, and what would improve the match."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask import render_template, request
 
-from worker.ledger import integrations
-from worker.ledger import quality as store
-from worker.ledger.integrations import Integration
 from worker.ledger.quality import Quality
 from worker.ledger.tallies import SECONDS_AN_HOUR
 from worker.management import context
 from worker.management.ui import charts
 from worker.management.ui.blueprint import blueprint
-from worker.stages.advice import advise
+from worker.operations.reports import QualityRow, report_quality
 
 SPANS = {"24h": ("24 hours", 24), "7d": ("7 days", 7 * 24), "30d": ("30 days", 30 * 24)}
 
@@ -51,7 +49,7 @@ class Row:
     integration: str
     event_name: str
     quality: Quality
-    advice: list[str]
+    advice: Sequence[str]
     field_mapping: str
 
     @property
@@ -69,14 +67,12 @@ def quality() -> str:
     key = request.args.get("span", "")
     key = key if key in SPANS else "7d"
     label, hours = SPANS[key]
-    since = int(context.clock() // SECONDS_AN_HOUR) - hours + 1
-    with context.ledger().read() as connection:
-        known = {one.id: one for one in integrations.every(connection)}
-        found = store.read(connection, since)
-    rows = [_row(known.get(one.integration_id or ""), one.event_name, read) for one, read in found.items()]
+    caller = context.caller()
+    # The current hour is one of them.
+    report = report_quality(caller, caller.now - (hours - 1) * SECONDS_AN_HOUR)
     return render_template(
         "quality.html",
-        rows=rows,
+        rows=[_row(row) for row in report.rows],
         span=key,
         spans=SPANS,
         label=label,
@@ -84,11 +80,12 @@ def quality() -> str:
     )
 
 
-def _row(its: Integration | None, event_name: str, read: Quality) -> Row:
+def _row(row: QualityRow) -> Row:
+    its = row.integration
     return Row(
         integration=its.name if its else "a deleted integration",
-        event_name=event_name,
-        quality=read,
-        advice=advise(read),
+        event_name=row.event_name,
+        quality=row.quality,
+        advice=row.advice,
         field_mapping=(its.config.get("field_mapping") if its else None) or "signal",
     )

@@ -2,19 +2,18 @@
 
 import csv
 import io
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from flask import Response, render_template, request
 
-from worker.ledger import sales as store
-from worker.ledger import sources
 from worker.ledger.sales import Line
 from worker.management import context
 from worker.management.ui.blueprint import blueprint
+from worker.operations.reports import FIRST_DAY, report_sales
+from worker.operations.selection import all_sources
 
 SPANS = {"7d": ("7 days", 7), "30d": ("30 days", 30), "92d": ("92 days", 92), "1y": ("a year", 366)}
-FIRST_DAY = date(1970, 1, 1)
 
 
 @blueprint.get("/sales")
@@ -52,12 +51,9 @@ def _chosen() -> dict[str, Any]:
     key = request.args.get("span", "")
     key = key if key in SPANS else "30d"
     label, days = SPANS[key]
-    # A day may have begun already where the source is.
-    today = (datetime.fromtimestamp(context.clock(), UTC).date() - FIRST_DAY).days
     source_id, event_name = request.args.get("source_id", ""), request.args.get("event_name", "")
-    with context.ledger().read() as connection:
-        known = list(sources.every(connection))
-        found = store.read(connection, today - days + 1, source_id or None)
+    caller = context.caller()
+    known, found = all_sources(caller), report_sales(caller, days, source_id or None)
     return {
         "lines": [line for line in found if event_name in ("", line.event_name)],
         "names": sorted({line.event_name for line in found} | ({event_name} - {""})),

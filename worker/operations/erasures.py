@@ -1,0 +1,142 @@
+"""Erase what is kept of one person."""
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from worker.events.text import clean_text
+from worker.ledger import erasing as store
+from worker.operations.caller import Caller
+from worker.operations.errors import ConflictError, InvalidError
+from worker.pinterest.normalise import hash_value
+from worker.pinterest.person import Person
+from worker.stages import erasing
+from worker.stages.erasing import ErasureOptions, Report
+
+# Batches that are being sent settle within a request's deadline as a rule. The caller can repeat the erasure.
+WAIT_SECONDS = 10.0
+
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+# An erasure reads everything that is kept: one at a time is enough for a process.
+_RUNNING = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureRequest:
+    """Hold by what a person is known: hashed e-mails and ids, the ids in clear for the ledger's keys.
+
+    ``kinds`` names the kinds of identifiers that were given, for the audit log.
+    """
+
+    kinds: tuple[str, ...]
+    emails: frozenset[str]
+    ids: frozenset[str]
+    user_ids: tuple[str, ...]
+    anonymous_ids: tuple[str, ...]
+
+
+def read_request(
+    *,
+    emails: Sequence[str] = (),
+    email_hashes: Sequence[str] = (),
+    external_ids: Sequence[str] = (),
+    external_id_hashes: Sequence[str] = (),
+    anonymous_ids: Sequence[str] = (),
+) -> ErasureRequest:
+    """Read the identifiers of one person. E-mails are hashed here and go no further in clear.
+
+    Raises:
+        InvalidError: nothing was given, or something that cannot be an identifier; it names the kind, not the value.
+    """
+    given = {
+        "emails": emails,
+        "email_hashes": email_hashes,
+        "external_ids": external_ids,
+        "external_id_hashes": external_id_hashes,
+        "anonymous_ids": anonymous_ids,
+    }
+    kinds = tuple(kind for kind, values in given.items() if values)
+    if not kinds:
+        raise InvalidError("emails", "or another identifier must be given.")
+    user_ids = [_text("external_ids", value) for value in external_ids]
+    devices = [_text("anonymous_ids", value) for value in anonymous_ids]
+    hashed_emails = [_email(value) for value in emails]
+    hashed_emails += [_digest("email_hashes", value) for value in email_hashes]
+    hashed_ids = [_external_id(value) for value in external_ids]
+    hashed_ids += [_digest("external_id_hashes", value) for value in external_id_hashes]
+    return ErasureRequest(
+        kinds, frozenset(hashed_emails), frozenset(hashed_ids), tuple(user_ids), tuple(devices)
+    )
+
+
+def erase_person(
+    caller: Caller,
+    request: ErasureRequest,
+    *,
+    dry_run: bool = False,
+    wait_seconds: float = WAIT_SECONDS,
+    progress: Callable[[int], object] = lambda _rows: None,
+) -> Report:
+    """Erase what is kept of a person, in every state, and record it. Safe to repeat: it finds nothing more.
+
+    It reads everything that is kept. ``wait_seconds`` bounds the wait for batches that are being sent; ``progress``
+    is called with the number of rows after each step of the first round. A dry run only counts.
+
+    Raises:
+        ConflictError: another erasure is running in this process.
+    """
+    if not _RUNNING.acquire(blocking=False):
+        raise ConflictError("Another erasure is running; wait for it to end, then ask again.")
+    try:
+        options = ErasureOptions(caller.actor, request.kinds, dry_run, wait_seconds, progress=progress)
+        return erasing.erase(caller.ledger, person_of(caller, request), options)
+    finally:
+        _RUNNING.release()
+
+
+def count_rows(caller: Caller) -> int:
+    """Count the rows that one round of an erasure reads."""
+    with caller.ledger.read() as connection:
+        return store.size(connection)
+
+
+def person_of(caller: Caller, request: ErasureRequest) -> Person:
+    """Return whom an erasure looks for, with the keys that the ledger has for their ids."""
+    with caller.ledger.read() as connection:
+        sources = store.source_ids(connection)
+    keyed = caller.ledger.vault.keyed_hash
+    keys = [keyed("user", source, user_id) for source in sources for user_id in request.user_ids]
+    keys += [keyed("anonymous", source, device) for source in sources for device in request.anonymous_ids]
+    return Person(request.emails, request.ids, frozenset(keys))
+
+
+def _email(given: str) -> str:
+    if _SHA256.fullmatch(given.strip()):
+        raise InvalidError("emails", "must be an e-mail address; a hash belongs with the hashes.")
+    return _hashed("emails", "em", given, "must be an e-mail address like kim@example.com.")
+
+
+def _external_id(given: str) -> str:
+    return _hashed("external_ids", "external_id", given, "must be an id of 1 to 256 characters.")
+
+
+def _digest(field: str, given: str) -> str:
+    rule = "must be a SHA-256 of 64 hex digits, and not that of nothing."
+    if not _SHA256.fullmatch(given.strip()):
+        raise InvalidError(field, rule)
+    return _hashed(field, "em", given, rule)
+
+
+def _hashed(field: str, kind: str, given: str, rule: str) -> str:
+    digest = hash_value(kind, given)
+    if digest is None:
+        raise InvalidError(field, rule)
+    return digest
+
+
+def _text(field: str, given: str) -> str:
+    text = clean_text(given)
+    if text is None:
+        raise InvalidError(field, "must be an id of 1 to 1,024 characters.")
+    return text
