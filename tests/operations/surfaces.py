@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 from click.testing import CliRunner
 from flask import Flask
+from werkzeug.test import TestResponse
 
 from tests.management.conftest import TOKEN as ADMIN_TOKEN
 from tests.management.conftest import Api
@@ -64,19 +65,25 @@ class World:
                 self.integrations[name] = self.api.make("/v1/admin/integrations", body)["id"]
         self.shell("tokens", "create", "Anna", "--role", "viewer")
 
-    def shell(self, *arguments: str) -> None:
+    def shell(self, *arguments: str, stdin: str = "") -> str:
+        """Run a command; return what it printed to standard output."""
         with patch.object(opening, "opened", lambda: self.ledger):
-            done = CliRunner().invoke(cli, arguments)
+            done = CliRunner().invoke(cli, arguments, input=stdin)
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         self.refused = done.exit_code != 0
+        return done.stdout
 
-    def call(self, method: str, path: str, body: Any = None) -> None:
-        self.refused = self.api.call(method, f"/v1/admin/{path}", body).status_code >= 400
+    def call(self, method: str, path: str, body: Any = None) -> TestResponse:
+        answer = self.api.call(method, f"/v1/admin/{path}", body)
+        self.refused = answer.status_code >= 400
+        return answer
 
-    def send(self, path: str, **fields: Any) -> None:
+    def send(self, path: str, **fields: Any) -> str:
+        """Send a form; return the page that answers."""
         answer = self.pages.send(path, fields)
         # A page that asks again is a refusal.
         self.refused = answer.status_code >= 400 or answer.location == path
+        return answer.text
 
     def state(self) -> dict[str, Any]:
         """Return what the operations may change, without what is random."""

@@ -1,19 +1,14 @@
 """An action has the same result and the same audit row from the API, the pages and the command line."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from shutil import copy
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, text
+from sqlalchemy import text
 
-from tests.conftest import KEY
 from tests.operations.surfaces import ACCOUNT, ACTORS, API, PAGES, SHELL, World
 from worker.ledger import people
-from worker.ledger.engine import Ledger
-from worker.ledger.schema import metadata
 
 Act = Callable[[World], None]
 Audited = list[tuple[str, str, Any]]
@@ -337,28 +332,6 @@ ACTIONS = [
         {API: on_integration("", {"enabled": True}), PAGES: integration_page("/enabled", enabled="yes")},
     ),
 ]
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
-def make_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], World]]:
-    """Make worlds one after another, each in an empty ledger."""
-    opened: list[Ledger] = []
-
-    def make() -> World:
-        if request.param == "sqlite":
-            migrated = request.getfixturevalue("migrated_sqlite")
-            url = f"sqlite:///{copy(migrated, tmp_path / f'{len(opened)}.db')}"
-        else:
-            shared: Ledger = request.getfixturevalue("shared_postgresql")
-            with shared.write() as connection:
-                connection.execute(text("; ".join(str(delete(table)) for table in metadata.tables.values())))
-            url = shared.url.render_as_string(hide_password=False)
-        opened.append(Ledger(url, (KEY,)))
-        return World(opened[-1])
-
-    yield make
-    for ledger in opened:
-        ledger.dispose()
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=[action.name for action in ACTIONS])

@@ -4,7 +4,7 @@ import codecs
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any
@@ -14,15 +14,14 @@ import click
 from tqdm import tqdm
 
 from worker import wiring
-from worker.cli.opening import opened
+from worker.cli.opening import caller
 from worker.collector.errors import RefusedError
 from worker.collector.limits import Room, state_folder
-from worker.files.lines import FileError, Format, Line, Reading, read
+from worker.files.lines import FileError, Format, Line, Reading
 from worker.files.moments import MomentError, Moments
-from worker.files.taking import Manner, Taken, Taker
-from worker.ledger import sources
-from worker.ledger.engine import Ledger
+from worker.files.taking import ImportOptions, Taken
 from worker.ledger.sources import Source
+from worker.operations.imports import choose_source, import_events
 from worker.settings import settings
 from worker.stages.accepting import Offer
 from worker.telemetry.meter import Meter, MeterWriter
@@ -118,30 +117,31 @@ def send(
         reading = Reading(form, encoding, renamed, Moments(date_format, zone))
     except MomentError as error:
         raise click.BadParameter(str(error), param_hint="'--date-format'") from None
-    ledger = opened()
-    source = _source(ledger, source_id)
-    total = Taken()
+    who, options, total = caller(), ImportOptions(event, action_source), Taken()
+    source = choose_source(who, source_id)
+    room = Room(who.ledger, state_folder(who.ledger, settings()), time.time)
     with _offering(dry_run) as offer:
-        taker = Taker(
-            ledger,
+        take = partial(
+            import_events,
+            who,
             source,
-            Manner(event, action_source),
-            offer,
-            time.time,
-            partial(_await_room, Room(ledger, state_folder(ledger, settings()), time.time), source),
-            dry_run,
+            reading=reading,
+            options=options,
+            offer=offer,
+            wait_for_room=partial(_await_room, room, source),
+            dry_run=dry_run,
         )
         for file in files:
-            _send_file(taker, file, reading, total)
+            _send_file(file, take, total)
     _sum_up(total, dry_run)
 
 
-def _send_file(taker: Taker, file: IO[bytes], reading: Reading, total: Taken) -> None:
+def _send_file(file: IO[bytes], take: Callable[..., Iterator[Taken]], total: Taken) -> None:
     name = getattr(file, "name", STDIN)
     name = "standard input" if name == STDIN else str(name)
     with tqdm(total=_size(file), unit="B", unit_scale=True, desc=name, disable=None) as bar:
         try:
-            for done in taker.take(read(file, reading, bar.update)):
+            for done in take(file=file, progress=bar.update):
                 _show_errors(name, done.errors, total.wrong, bar)
                 total.taken += done.taken
                 total.known += done.known
@@ -164,19 +164,6 @@ def _sum_up(total: Taken, dry_run: bool) -> None:
         unseen = max(0, total.wrong - MOST_ERRORS_SHOWN)
         click.echo(f"{total.wrong:,} lines are wrong{f', {unseen:,} of them not shown' if unseen else ''}.")
         sys.exit(1)
-
-
-def _source(ledger: Ledger, source_id: str | None) -> Source:
-    with ledger.read() as connection:
-        found = sources.find(connection, source_id) if source_id else None
-        known = sources.page(connection, 20)
-    if found is None and source_id is None and len(known) == 1:
-        found = known[0]
-    if found is None:
-        names = ", ".join(one.id for one in known) or "none yet"
-        what = f"There is no source {source_id}" if source_id else "Say which source with --source"
-        raise click.ClickException(f"{what}; there are: {names}.")
-    return found
 
 
 @contextmanager

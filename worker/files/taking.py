@@ -1,5 +1,6 @@
 """Take a file's events into the inbox by the collector's own way, each line once."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,8 +24,8 @@ _NO_TIME = "timestamp must be given: when it happened, not when the file was sen
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
-    """Hold what is said of all events of a file, where a line itself says nothing."""
+class ImportOptions:
+    """Hold the defaults of all events of a file, for lines that say nothing else."""
 
     event: str | None = None
     action_source: str = "offline"
@@ -52,11 +53,11 @@ class Taker:
 
     ledger: Ledger
     source: Source
-    manner: Manner
+    options: ImportOptions
     offer: Offer
-    now: Callable[[], float]
     room: Room
     dry_run: bool = False
+    now: Callable[[], float] = time.time
 
     def take(self, found: Iterable[Line]) -> Iterator[Taken]:
         """Take lines step by step; after each step what it counted is on the disk."""
@@ -89,12 +90,12 @@ class Taker:
     def _complete(self, line: Line) -> tuple[bytes, dict[str, Any]]:
         if line.error is not None:
             raise EnvelopeError(*line.error.split(" ", 1))
-        event = completed(line.event, self.manner)
+        event = completed(line.event, self.options)
         digest = fingerprint(event)
         if event.get("messageId") in (None, ""):
             event["messageId"] = f"line_{sha256(f'{self.source.id} {digest}'.encode()).hexdigest()[:32]}"
         key = self.ledger.vault.keyed_hash("line", self.source.id, digest)
-        return key, placed(event, self.manner)
+        return key, placed(event, self.options)
 
     def _prepare(self, wanted: dict[bytes, Line], done: Taken) -> dict[bytes, Accepted]:
         receive = partial(received_from_server, received_at=self.now())
@@ -121,7 +122,7 @@ class Taker:
         return len(ids)
 
 
-def completed(raw: Any, manner: Manner) -> dict[str, Any]:
+def completed(raw: Any, options: ImportOptions) -> dict[str, Any]:
     """Return a line's event with the type and the name that all lines share.
 
     Raises:
@@ -129,8 +130,8 @@ def completed(raw: Any, manner: Manner) -> dict[str, Any]:
     """
     if isinstance(raw, dict):
         raw = {"type": "track"} | {name: value for name, value in raw.items() if name != "sentAt"}
-        if raw["type"] == "track" and manner.event and not raw.get("event"):
-            raw["event"] = manner.event
+        if raw["type"] == "track" and options.event and not raw.get("event"):
+            raw["event"] = options.event
     check_envelope(raw)
     event: dict[str, Any] = raw
     # A time of receipt would differ from run to run, and with it the event.
@@ -139,13 +140,13 @@ def completed(raw: Any, manner: Manner) -> dict[str, Any]:
     return event
 
 
-def placed(event: dict[str, Any], manner: Manner) -> dict[str, Any]:
+def placed(event: dict[str, Any], options: ImportOptions) -> dict[str, Any]:
     """Return an event that says where it took place."""
     context = event.get("context") or {}
     properties = event.get("properties") or {}
     if any(holder.get("action_source") for holder in (context, properties)):
         return event
-    return event | {"context": {**context, "action_source": manner.action_source}}
+    return event | {"context": {**context, "action_source": options.action_source}}
 
 
 def fingerprint(event: dict[str, Any]) -> str:
