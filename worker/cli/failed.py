@@ -97,10 +97,10 @@ def export(output: TextIO, **chosen: Any) -> None:
 def show(number: int, payload: bool) -> None:
     """Show one failed delivery with its history."""
     who = caller()
-    found = operations.get_failed(who, number)
-    for name, value in asdict(found.failure).items():
+    failure, tries = operations.get_failed(who, number)
+    for name, value in asdict(failure).items():
         click.echo(f"{name:<16}{moment(value) if name in ('failed_at', 'event_time') else value}")
-    for one in found.tries:
+    for one in tries:
         status = one["http_status"] or "no status"
         click.echo(
             f"try {one['number']:<4} {moment(one['at'])}  {status}  {one['reason_class']}: {one['reason']}"

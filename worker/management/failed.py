@@ -78,9 +78,9 @@ def show(query: dict[str, Any], failed_id: str) -> dict[str, Any]:
     """Show a failed delivery with the tries of its batch."""
     if not (failed_id.isascii() and failed_id.isdigit() and len(failed_id) <= 19):
         raise not_found("failed delivery", failed_id)
-    found = failed.get_failed(context.caller(), int(failed_id))
-    shown = _show(found.failure) | {"tries": found.tries}
-    return shown | {"payload": _payload(found.failure.id)} if query["payload"] else shown
+    failure, tries = failed.get_failed(context.caller(), int(failed_id))
+    shown = _show(failure) | {"tries": tries}
+    return shown | {"payload": _payload(failure.id)} if query["payload"] else shown
 
 
 @blueprint.route("/failed/retry", methods=["POST"])

@@ -17,6 +17,7 @@ from worker.stages.erasing import ErasureOptions, Report
 # Batches that are being sent settle within a request's deadline as a rule. The caller can repeat the erasure.
 WAIT_SECONDS = 10.0
 
+KINDS = ("emails", "email_hashes", "external_ids", "external_id_hashes", "anonymous_ids")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 # An erasure reads everything that is kept: one at a time is enough for a process.
 _RUNNING = threading.Lock()
@@ -36,37 +37,25 @@ class ErasureRequest:
     anonymous_ids: tuple[str, ...]
 
 
-def read_request(
-    *,
-    emails: Sequence[str] = (),
-    email_hashes: Sequence[str] = (),
-    external_ids: Sequence[str] = (),
-    external_id_hashes: Sequence[str] = (),
-    anonymous_ids: Sequence[str] = (),
-) -> ErasureRequest:
-    """Read the identifiers of one person. E-mails are hashed here and go no further in clear.
+def read_request(**given: Sequence[str]) -> ErasureRequest:
+    """Read the identifiers of one person by their kinds, see `KINDS`. E-mails go no further in clear.
 
     Raises:
         InvalidError: nothing was given, or something that cannot be an identifier; it names the kind, not the value.
     """
-    given = {
-        "emails": emails,
-        "email_hashes": email_hashes,
-        "external_ids": external_ids,
-        "external_id_hashes": external_id_hashes,
-        "anonymous_ids": anonymous_ids,
-    }
-    kinds = tuple(kind for kind, values in given.items() if values)
+    kinds = tuple(kind for kind in KINDS if given.get(kind))
     if not kinds:
         raise InvalidError("emails", "or another identifier must be given.")
-    user_ids = [_text("external_ids", value) for value in external_ids]
-    devices = [_text("anonymous_ids", value) for value in anonymous_ids]
-    hashed_emails = [_email(value) for value in emails]
-    hashed_emails += [_digest("email_hashes", value) for value in email_hashes]
-    hashed_ids = [_external_id(value) for value in external_ids]
-    hashed_ids += [_digest("external_id_hashes", value) for value in external_id_hashes]
+    texts = {kind: tuple(_text(kind, one) for one in given.get(kind, ())) for kind in _IN_CLEAR}
+    hashes = {
+        kind: [hash_one(kind, one) for one in given.get(kind, ())] for kind, hash_one in _HASHED.items()
+    }
     return ErasureRequest(
-        kinds, frozenset(hashed_emails), frozenset(hashed_ids), tuple(user_ids), tuple(devices)
+        kinds,
+        frozenset(hashes["emails"] + hashes["email_hashes"]),
+        frozenset(hashes["external_ids"] + hashes["external_id_hashes"]),
+        texts["external_ids"],
+        texts["anonymous_ids"],
     )
 
 
@@ -111,32 +100,41 @@ def person_of(caller: Caller, request: ErasureRequest) -> Person:
     return Person(request.emails, request.ids, frozenset(keys))
 
 
-def _email(given: str) -> str:
+def _email(kind: str, given: str) -> str:
     if _SHA256.fullmatch(given.strip()):
-        raise InvalidError("emails", "must be an e-mail address; a hash belongs with the hashes.")
-    return _hashed("emails", "em", given, "must be an e-mail address like kim@example.com.")
+        raise InvalidError(kind, "must be an e-mail address; a hash belongs with the hashes.")
+    return _hash(kind, "em", given, "must be an e-mail address like kim@example.com.")
 
 
-def _external_id(given: str) -> str:
-    return _hashed("external_ids", "external_id", given, "must be an id of 1 to 256 characters.")
+def _external_id(kind: str, given: str) -> str:
+    return _hash(kind, "external_id", given, "must be an id of 1 to 256 characters.")
 
 
-def _digest(field: str, given: str) -> str:
-    rule = "must be a SHA-256 of 64 hex digits, and not that of nothing."
-    if not _SHA256.fullmatch(given.strip()):
-        raise InvalidError(field, rule)
-    return _hashed(field, "em", given, rule)
+def _digest(kind: str, given: str) -> str:
+    is_digest = _SHA256.fullmatch(given.strip()) is not None
+    return _hash(
+        kind, "em", given if is_digest else "", "must be a SHA-256 of 64 hex digits, and not that of nothing."
+    )
 
 
-def _hashed(field: str, kind: str, given: str, rule: str) -> str:
-    digest = hash_value(kind, given)
+def _hash(kind: str, name: str, given: str, rule: str) -> str:
+    digest = hash_value(name, given)
     if digest is None:
-        raise InvalidError(field, rule)
+        raise InvalidError(kind, rule)
     return digest
 
 
-def _text(field: str, given: str) -> str:
+def _text(kind: str, given: str) -> str:
     text = clean_text(given)
     if text is None:
-        raise InvalidError(field, "must be an id of 1 to 1,024 characters.")
+        raise InvalidError(kind, "must be an id of 1 to 1,024 characters.")
     return text
+
+
+_IN_CLEAR = ("external_ids", "anonymous_ids")
+_HASHED = {
+    "emails": _email,
+    "email_hashes": _digest,
+    "external_ids": _external_id,
+    "external_id_hashes": _digest,
+}

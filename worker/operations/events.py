@@ -80,15 +80,6 @@ class KeptEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptEventDetail:
-    """Hold an event as it came in with its source and its deliveries."""
-
-    event: KeptEvent
-    source: Source | None
-    deliveries: Sequence[Found]
-
-
-@dataclass(frozen=True, slots=True)
 class EventDetail:
     """Hold one delivery in its stages; ``payload`` is masked JSON, empty where there is none, None where not opened."""
 
@@ -139,8 +130,8 @@ def get_event(caller: Caller, number: int, *, with_payload: bool = False) -> Eve
     )
 
 
-def get_kept_event(caller: Caller, number: int) -> KeptEventDetail:
-    """Return one event as it came in, while its source was debugged.
+def get_kept_event(caller: Caller, number: int) -> tuple[KeptEvent, Source | None, list[Found]]:
+    """Return an event that was kept while its source was debugged, with its source and its deliveries.
 
     Raises:
         NotFoundError: there is no such event, or it is not kept any more.
@@ -151,8 +142,7 @@ def get_kept_event(caller: Caller, number: int) -> KeptEventDetail:
             raise NotFoundError("kept event", str(number))
         source = sources.find(connection, kept.source_id)
         found = finding.of_event(connection, kept.event_id, MOST_SHOWN)
-    mine = [one for one in found if one.source_id == kept.source_id]
-    return KeptEventDetail(_open(caller, kept), source, mine)
+    return _open(caller, kept), source, [one for one in found if one.source_id == kept.source_id]
 
 
 def follow_deliveries(caller: Caller, after_id: int) -> Iterator[Found]:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,14 +21,6 @@ LARGEST_ID = 2**63 - 1
 LONGEST_REASON = 300
 NOT_FAILED = "not failed, or not failed any more"
 _TIMES = ("event_time", "failed_at")
-
-
-@dataclass(frozen=True, slots=True)
-class Attempts:
-    """Hold a failed delivery with the requests that its batch was sent in, the first one first."""
-
-    failure: Failure
-    tries: Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +81,8 @@ def count_failed(caller: Caller, chosen: Filter) -> int:
         return failures.count(connection, chosen)
 
 
-def get_failed(caller: Caller, number: int) -> Attempts:
-    """Return one failed delivery.
+def get_failed(caller: Caller, number: int) -> tuple[Failure, list[dict[str, Any]]]:
+    """Return one failed delivery with the requests that its batch was sent in, the first one first.
 
     Raises:
         NotFoundError: there is no such delivery, or it has not failed.
@@ -99,7 +91,7 @@ def get_failed(caller: Caller, number: int) -> Attempts:
         found = failures.page(connection, Filter(ids=(number,)), 1) if 0 < number <= LARGEST_ID else []
         if not found:
             raise NotFoundError("failed delivery", str(number))
-        return Attempts(found[0], failures.history(connection, found[0].batch_id))
+        return found[0], failures.history(connection, found[0].batch_id)
 
 
 def show_payload(caller: Caller, number: int) -> str | None:

@@ -38,10 +38,8 @@ def event(number: int) -> str:
 @blueprint.get("/events/inputs/<int:number>")
 def event_input(number: int) -> str:
     """Show one event as it came in, what was decided, and where its deliveries stand."""
-    detail = operations.get_kept_event(context.caller(), number)
-    return render_template(
-        "event_input.html", one=detail.event, source=detail.source, found=detail.deliveries
-    )
+    kept, source, found = operations.get_kept_event(context.caller(), number)
+    return render_template("event_input.html", one=kept, source=source, found=found)
 
 
 @blueprint.post("/sources/<source_id>/debugging")

@@ -1,11 +1,7 @@
 """Show which identifiers came with events, and what would improve the match."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from flask import render_template, request
 
-from worker.ledger.quality import Quality
 from worker.ledger.tallies import SECONDS_AN_HOUR
 from worker.management import context
 from worker.management.ui import charts
@@ -42,25 +38,6 @@ OF_PINTEREST = {
 ALWAYS_SHOWN = frozenset({"em", "ip_ua", "click_id", "partner_id", "external_id"})
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Hold the quality of one event name of one integration."""
-
-    integration: str
-    event_name: str
-    quality: Quality
-    advice: Sequence[str]
-    field_mapping: str
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Say what each identifier is that came, or that would help."""
-        pinterests = self.field_mapping == "pinterest"
-        names = IDENTIFIERS | OF_PINTEREST if pinterests else IDENTIFIERS
-        always = ALWAYS_SHOWN - {"partner_id"} if pinterests else ALWAYS_SHOWN
-        return {key: name for key, name in names.items() if key in always or self.quality.identifiers[key]}
-
-
 @blueprint.get("/quality")
 def quality() -> str:
     """Show the match quality by integration and event name."""
@@ -72,7 +49,8 @@ def quality() -> str:
     report = report_quality(caller, caller.now - (hours - 1) * SECONDS_AN_HOUR)
     return render_template(
         "quality.html",
-        rows=[_row(row) for row in report.rows],
+        rows=report.rows,
+        names=names,
         span=key,
         spans=SPANS,
         label=label,
@@ -80,12 +58,9 @@ def quality() -> str:
     )
 
 
-def _row(row: QualityRow) -> Row:
-    its = row.integration
-    return Row(
-        integration=its.name if its else "a deleted integration",
-        event_name=row.event_name,
-        quality=row.quality,
-        advice=row.advice,
-        field_mapping=(its.config.get("field_mapping") if its else None) or "signal",
-    )
+def names(row: QualityRow) -> dict[str, str]:
+    """Say what each identifier is that came, or that would help."""
+    pinterests = row.integration is not None and row.integration.config.get("field_mapping") == "pinterest"
+    known = IDENTIFIERS | OF_PINTEREST if pinterests else IDENTIFIERS
+    always = ALWAYS_SHOWN - {"partner_id"} if pinterests else ALWAYS_SHOWN
+    return {key: name for key, name in known.items() if key in always or row.quality.identifiers[key]}
