@@ -17,7 +17,7 @@ from worker.events.consent import decide
 from worker.events.envelope import EnvelopeError, check_envelope
 from worker.events.received import Received, epik_from_url
 from worker.events.times import parse_time
-from worker.management.ui.masking import masked_event
+from worker.operations.masking import masked_event
 from worker.pinterest import money
 from worker.pinterest.explain import Explanation
 from worker.pinterest.mapping import map_event
