@@ -25,6 +25,7 @@ from worker.ledger.schema import inbox as inbox_table
 from worker.ledger.vault import SealError
 from worker.ledger.visitors import OvertakenError
 from worker.pinterest.normalise import hash_value
+from worker.stages import cost
 from worker.stages import ingest as stage
 from worker.stages.ingest import ingest
 
@@ -172,6 +173,47 @@ def test_a_mapping_error_parks_its_row_alone_and_tells_nothing_personal(
     assert "jane" not in caplog.text
     # A version that can map it lets it go.
     monkeypatch.setattr(stage, "to_deliveries", mapped)
+    with ledger.write() as connection:
+        inbox.unpark(connection)
+    ingest(ledger, ids)
+    assert outcomes(ledger)["m2"] == "pending"
+    close(ledger)
+
+
+def test_an_event_that_takes_too_much_processor_time_is_parked_and_the_others_go_on(
+    sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = sqlite_ledger
+    place(ledger)
+    mapped, busy, tries = stage.to_deliveries, ["m2"], []
+    monkeypatch.setattr(cost, "MOST_CPU_SECONDS", 0.05)
+    save, races = visitors.save, iter([True])
+
+    def burn_for_two(target: Any, one: Any, *rest: Any) -> Any:
+        tries.append(one.event["messageId"])
+        began = time.thread_time()
+        while one.event["messageId"] in busy and time.thread_time() - began < 0.1:
+            pass
+        return mapped(target, one, *rest)
+
+    def lose_one_race(*given: Any) -> None:
+        if next(races, False):
+            raise OvertakenError
+        save(*given)
+
+    monkeypatch.setattr(stage, "to_deliveries", burn_for_two)
+    monkeypatch.setattr(visitors, "save", lose_one_race)
+    ids = take_in(ledger, order("1"), order("2"), order("3"))
+    ingest(ledger, ids)
+    assert outcomes(ledger) == {"m1": "pending", "m3": "pending"}
+    assert parked(ledger) == {ids[1]: "Mapping the event takes too much processor time."}
+    # Mapping again after a lost race costs nothing more.
+    assert (tries.count("m1"), tries.count("m2")) == (2, 2)
+    assert "event_too_costly" in caplog.text
+    with ledger.read() as connection:
+        assert [group.events for group in inbox.parked(connection)] == [1]
+    # A version that maps it faster lets it go.
+    busy.clear()
     with ledger.write() as connection:
         inbox.unpark(connection)
     ingest(ledger, ids)

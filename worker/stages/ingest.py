@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy.exc import DataError, IntegrityError
@@ -20,6 +21,7 @@ from worker.ledger.vault import SealError, Vault
 from worker.ledger.visitors import Known, OvertakenError
 from worker.pinterest.explain import Explanation
 from worker.pinterest.visitor import Visitor
+from worker.stages.cost import CostlyEventError, within_budget
 from worker.stages.debugging import Decision, decision, to_keep
 from worker.stages.destinations import Destinations
 from worker.stages.learning import Visitors
@@ -54,6 +56,7 @@ class Work:
 
     fates: dict[int, Fate] = field(default_factory=dict)
     parked: dict[int, str] = field(default_factory=dict)
+    costly: dict[int, str] = field(default_factory=dict)
     visitors: dict[bytes, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -115,6 +118,11 @@ def _ingest_once(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
     # What the key ring lacks is missing for every event alike, and so is nobody's fault below.
     ledger.vault.prepare()
     work = _map_all(ledger.vault, rows, earlier, known, destinations)
+    if work.costly:
+        # In a transaction of its own: a lost race would otherwise map these events again.
+        with ledger.write() as connection:
+            for event_id, reason in sorted(work.costly.items()):
+                inbox.park(connection, event_id, reason)
     outcomes = _write(ledger, work, known)
     if (tracer := tracing.tracer()) is not None:
         requests = [tracing.Request(row.source_id, row.received_at) for row in rows]
@@ -146,7 +154,11 @@ def _map_all(
             country = destinations.default_country(one.row.source_id)
             visitor = learnt.learn(one, country, keep=one.row.id in mine)
             if one.row.id in mine:
-                work.fates[one.row.id] = _fate(one, visitor, destinations, vault, now)
+                map_event = partial(_fate, one, visitor, destinations, vault, now)
+                work.fates[one.row.id] = within_budget(map_event, lambda fate: len(fate.deliveries))
+        except CostlyEventError as error:
+            log.error("event_too_costly", inbox_id=one.row.id, seconds=round(error.seconds, 3))
+            work.costly[one.row.id] = str(error)
         except Exception as error:
             if is_ledger_away(error) or isinstance(error, SealError):
                 raise
