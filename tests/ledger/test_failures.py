@@ -95,7 +95,7 @@ def test_failures_are_counted_by_reason(ledger: Ledger, shop: Integration) -> No
     fail(ledger, shop, "e3", reason_class="unavailable", reason="HTTP 503", accepted_at=NOW + 5)
     with ledger.read() as connection:
         found = failures.by_reason(connection, Filter())
-    told = [(row["reason_class"], row["n"], row["reason"], row["first_at"], row["last_at"]) for row in found]
+    told = [(group.reason_class, group.n, group.reason, group.first_at, group.last_at) for group in found]
     assert told == [
         ("refused", 2, "missing email", NOW, NOW),
         ("unavailable", 1, "HTTP 503", NOW + 5, NOW + 5),
