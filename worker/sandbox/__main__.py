@@ -16,6 +16,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until TERM or INT; returns the exit status."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=_level(options), format="sandbox: %(message)s")
+    # At INFO Tornado quotes malformed headers, and a token may be in them.
+    logging.getLogger("tornado").setLevel(logging.WARNING)
     # Parsed events are trees, which reference counting frees; walking a million kept ids at every thousand
     # new objects would cost a third of the throughput.
     gc.freeze()

@@ -10,14 +10,13 @@ JSON_LINES = "application/x-ndjson"
 
 @dataclass(frozen=True)
 class Request:
-    """One request, read whole; header names are in lower case."""
+    """One request, read whole; header names are found in any case."""
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
-    keep_alive: bool
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,3 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
     delay_seconds: float = 0.0
     fault: Fault | None = None
-
-
-class RefusedError(Exception):
-    """A request that is not worth reading on; the connection ends after the answer."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message

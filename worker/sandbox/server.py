@@ -6,40 +6,20 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
-from worker.sandbox.answers import error
 from worker.sandbox.app import App
 from worker.sandbox.client import Sandbox
-from worker.sandbox.connection import READ_AHEAD_BYTES, serve_connection
+from worker.sandbox.http_server import Server
 
-MAX_BODY_BYTES = 8 << 20
 STOP_SECONDS = 5.0
 
 
 async def serve(app: App, *, host: str, port: int, ready: Callable[[int], None], stop: asyncio.Event) -> None:
-    """Serve until told to stop; `ready` gets the port, which the system chooses where 0 was asked for."""
-    connections: set[asyncio.Task[None]] = set()
-
-    async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            connections.add(task)
-            task.add_done_callback(connections.discard)
-        await serve_connection(
-            reader, writer, handler=app, refusal=partial(error), max_body_bytes=MAX_BODY_BYTES
-        )
-
-    server = await asyncio.start_server(
-        on_connection, host, port, limit=READ_AHEAD_BYTES, backlog=1_024, reuse_address=True
-    )
-    async with server:
-        ready(server.sockets[0].getsockname()[1])
-        await stop.wait()
-        server.close()
-        for task in list(connections):
-            task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+    """Serve until `stop` is set; `ready` gets the port, which the system chooses for 0. Raises OSError."""
+    server = Server(app)
+    ready(server.listen(host, port))
+    await stop.wait()
+    await server.close()
 
 
 @contextmanager
