@@ -1,6 +1,7 @@
 """The sandbox runs as a process and in a thread, and stops cleanly."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -62,6 +63,17 @@ def test_it_logs_faults_without_tokens_and_bodies() -> None:
     assert "POST /v5/ad_accounts/1234567890/events: 500" in errors
     assert TOKEN not in errors
     assert "evt_secret" not in errors
+
+
+def test_it_logs_nothing_of_a_malformed_header() -> None:
+    with start() as process:
+        sandbox = listening(process)
+        with socket.create_connection((sandbox.host, sandbox.port), timeout=10) as connection:
+            connection.sendall(f"GET / HTTP/1.1\r\nAuthorization: Bearer\x00{TOKEN}\r\n\r\n".encode())
+            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+        process.terminate()
+        _, errors = process.communicate(timeout=10)
+    assert errors == ""
 
 
 def test_a_port_in_use_is_said_in_words(sandbox: Sandbox) -> None:
