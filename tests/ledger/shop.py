@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from worker.events.received import Received
+from worker.events.trust import Trust
 from worker.ledger import books, deliveries, inbox, integrations, sources
 from worker.ledger.accounts import Rate
 from worker.ledger.books import Books
@@ -88,6 +89,7 @@ def accept(
     source_id: str = "src_shop",
     received_at: float = NOW,
     channel: str = "server",
+    trust: Trust = Trust.PUBLIC,
     **received: Any,
 ) -> list[int]:
     """Take events in as the collector does, and return their ids."""
@@ -103,6 +105,7 @@ def accept(
             body=ledger.vault.seal(
                 json.dumps({"event": event, "received": came.to_dict()}).encode(), inbox.BODY
             ),
+            trust=trust,
         )
         for event in events
     ]

@@ -121,3 +121,31 @@ def test_only_old_counts_are_removed(ledger: Ledger, shop: Integration) -> None:
 
     assert {Key(shop.id, "checkout", 0): Quality(valid=1, identifiers={"em": 1})} == read(ledger, 0)
     close(ledger)
+
+
+def test_many_combinations_in_an_hour_are_kept_word_by_word_and_read_the_same(
+    ledger: Ledger, shop: Integration
+) -> None:
+    """Callers choose which identifiers an event has: each combination would be a row for every hour."""
+    names = [f"id{number}" for number in range(8)]
+    every = [tuple(name for place, name in enumerate(names) if kind >> place & 1) for kind in range(1, 256)]
+    events = [new(ledger, shop, str(number), qualities=words) for number, words in enumerate(every)]
+    events.append(new(ledger, shop, "late", event_name="search", qualities=("id1", "late")))
+    write(ledger, events)
+    before = read(ledger)
+    with ledger.write() as connection:
+        saved = quality.split_combinations(connection, HOUR, 10)
+        assert quality.split_combinations(connection, HOUR, 10) == 0
+    assert saved == 255 - 9
+    assert read(ledger) == before
+    assert before[Key(shop.id, "checkout", HOUR)].identifiers["id3"] == 128
+    # What comes later in the hour adds to it.
+    write(ledger, [new(ledger, shop, "one more", qualities=("id3",))])
+    assert read(ledger)[Key(shop.id, "checkout", HOUR)].identifiers["id3"] == 129
+    close(ledger)
+
+
+def test_a_few_combinations_stay_as_they_are(ledger: Ledger, shop: Integration) -> None:
+    write(ledger, [new(ledger, shop, str(n), qualities=("em", f"id{n % 50}")) for n in range(100)])
+    with ledger.write() as connection:
+        assert quality.split_combinations(connection, HOUR, 10) == 0

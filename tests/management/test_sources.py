@@ -20,6 +20,7 @@ OPTIONS = {
     "time_zone": None,
     "backlog_limit": None,
     "public_backlog_limit": None,
+    "public_visitors_per_day": None,
 }
 
 
@@ -67,6 +68,7 @@ def test_the_collector_finds_in_the_ledger_what_was_set(api: Api, ledger: Ledger
         "default_country": "DE",
         "backlog_limit": 1000,
         "public_backlog_limit": 50,
+        "public_visitors_per_day": 7,
     }
     given = options | {"default_country": "de", "cookies": options["cookies"] | {"domain": ".Example.com"}}
     domains = ["a.example.com", "b.example.com"]

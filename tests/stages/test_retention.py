@@ -28,6 +28,7 @@ ENDS = {
     "delivery",
     "pipeline_key",
     "signed_request",
+    "source_usage",
     "taken_line",
     "ui_session",
     "visitor",
@@ -77,6 +78,7 @@ def counts(ledger: Ledger) -> dict[str, int]:
 def filled(ledger: Ledger) -> Ledger:
     """Put one old row into every table."""
     ends = {"delivery": {"state": State.FAILED, "batch_id": None}, "batch": {"status": BatchStatus.SETTLED}}
+    ends["source_usage"] = {"day": int(NOW // DAY)}
     with ledger.write() as connection:
         for name, table in metadata.tables.items():
             if name not in ("data_key", "attempt"):

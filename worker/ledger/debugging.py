@@ -1,11 +1,13 @@
 """Keep what comes in from a source while it is debugged: little, for a short time, and sealed."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, select, update
 
+from worker.events.trust import Trust
 from worker.ledger.rows import insert_all
 from worker.ledger.schema import debug_input, source
 
@@ -14,6 +16,7 @@ INPUT = b"debug input"
 LASTS_SECONDS = 3_600
 # What was kept may be looked at for so long after debugging has ended.
 KEPT_AFTER_SECONDS = 3_600
+# Of each source, signed and public each.
 MOST_KEPT = 500
 
 
@@ -30,6 +33,7 @@ class NewInput:
     body: bytes
     anonymous_key: bytes | None
     user_key: bytes | None
+    trust: int = Trust.PUBLIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +57,22 @@ def switch(connection: Connection, source_id: str, until: float) -> None:
         connection.execute(delete(debug_input).where(debug_input.c.source_id == source_id))
 
 
-def keep(connection: Connection, new: Iterable[NewInput]) -> None:
-    """Keep events, and of each source's only the newest so many."""
+def keep(connection: Connection, new: Iterable[NewInput]) -> Counter[str]:
+    """Store events; of each source, only the newest signed and the newest public ones stay.
+
+    Returns how many older ones gave way, by source.
+    """
     rows = [{name: getattr(one, name) for name in NewInput.__slots__} for one in new]
     insert_all(connection, debug_input, rows)
-    for source_id in sorted({one["source_id"] for one in rows}):
-        mine = select(debug_input.c.id).where(debug_input.c.source_id == source_id)
-        last = connection.scalar(mine.order_by(debug_input.c.id.desc()).offset(MOST_KEPT).limit(1))
+    dropped: Counter[str] = Counter()
+    for source_id, trust in sorted({(row["source_id"], int(row["trust"])) for row in rows}):
+        mine = (debug_input.c.source_id == source_id, debug_input.c.trust == trust)
+        newest_first = select(debug_input.c.id).where(*mine).order_by(debug_input.c.id.desc())
+        last = connection.scalar(newest_first.offset(MOST_KEPT).limit(1))
         if last is not None:
-            older = (debug_input.c.source_id == source_id, debug_input.c.id <= last)
-            connection.execute(delete(debug_input).where(*older))
+            older = delete(debug_input).where(*mine, debug_input.c.id <= last)
+            dropped[source_id] += connection.execute(older).rowcount
+    return dropped
 
 
 def newest(connection: Connection, now: float, most: int, source_id: str = "") -> list[Input]:

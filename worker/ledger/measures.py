@@ -17,6 +17,8 @@ from worker.ledger.schema import measure
 
 # Counted where it happens to a delivery or a batch, in that transaction, by its reason class.
 FAILED, RETRIED, WARNED = "failed", "retried_batches", "warned"
+# What the quotas of sources refused, by kind.
+REFUSED_BY_QUOTA = "refused_by_quota"
 # Gathered in each process, and written every few seconds.
 REJECTED, PUBLISHED, UNPUBLISHED = "rejected", "published", "unpublished"
 

@@ -1,16 +1,22 @@
 """Tell which identifiers came with events, and how many events were late, incomplete or wrong."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, func, select
 
+from worker.ledger.rows import insert_all
 from worker.ledger.schema import integration, tally
 from worker.ledger.tallies import QUALITY
 
 # Words that stand beside the identifiers.
 LATE, COMPUTED, INVALID = "late", "computed", "invalid="
+# Marks a count of one word alone, where a combination of words is the usual.
+ALONE, VALID = "=", "valid"
+# Callers choose which identifiers an event has: more combinations an hour than this are kept word by word.
+MAX_COMBINATIONS = 64
 
 
 class Key(NamedTuple):
@@ -47,14 +53,21 @@ class Quality:
         if words[0].startswith(INVALID):
             self.invalid[words[0].removeprefix(INVALID)] += n
             return
-        self.valid += n
-        for word in words:
-            if word == LATE:
-                self.late += n
-            elif word == COMPUTED:
-                self.computed += n
-            else:
-                self.identifiers[word] += n
+        if words[0].startswith(ALONE):
+            self._add_word(words[0].removeprefix(ALONE), n)
+            return
+        for word in (VALID, *words):
+            self._add_word(word, n)
+
+    def _add_word(self, word: str, n: int) -> None:
+        if word == VALID:
+            self.valid += n
+        elif word == LATE:
+            self.late += n
+        elif word == COMPUTED:
+            self.computed += n
+        else:
+            self.identifiers[word] += n
 
 
 def read(
@@ -86,6 +99,44 @@ def read(
         key = Key(row.public_id, row.event_name, from_hour)
         found.setdefault(key, Quality()).add(row.outcome.removeprefix(QUALITY).split(","), int(row.n))
     return dict(sorted(found.items(), key=lambda item: (item[0].integration_id or "", *item[0][1:])))
+
+
+def split_combinations(connection: Connection, since_hour: int, limit: int) -> int:
+    """Keep hours with too many combinations of identifiers word by word; return how many rows that saved.
+
+    What `read` returns stays the same. At most ``limit`` groups of an hour, integration and event name change.
+    """
+    keys = (tally.c.hour, tally.c.source_id, tally.c.integration_id, tally.c.event_name)
+    is_combination = (
+        tally.c.outcome.startswith(QUALITY),
+        ~tally.c.outcome.startswith(QUALITY + ALONE),
+        ~tally.c.outcome.startswith(QUALITY + INVALID),
+    )
+    crowded = (
+        select(*keys)
+        .where(tally.c.hour >= since_hour, *is_combination)
+        .group_by(*keys)
+        .having(func.count(tally.c.outcome.distinct()) > MAX_COMBINATIONS)
+        .limit(limit)
+    )
+    saved = 0
+    for row in connection.execute(crowded).all():
+        group = [key == value for key, value in zip(keys, row, strict=True)]
+        taken = delete(tally).where(*group, *is_combination).returning(tally.c.outcome, tally.c.n)
+        removed = connection.execute(taken).all()
+        words = _words_alone(removed)
+        values = row._asdict()
+        insert_all(connection, tally, [values | {"outcome": word, "n": n} for word, n in words.items()])
+        saved += len(removed) - len(words)
+    return saved
+
+
+def _words_alone(combinations: Iterable[tuple[str, int]]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for outcome, n in combinations:
+        for word in (VALID, *outcome.removeprefix(QUALITY).split(",")):
+            counts[f"{QUALITY}{ALONE}{word}"] += n
+    return counts
 
 
 def old(connection: Connection, before_hour: int, most: int) -> list[int]:

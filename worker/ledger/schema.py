@@ -110,10 +110,25 @@ debug_input = Table(
     # Keyed hashes, for an erasure.
     Column("anonymous_key", LargeBinary),
     Column("user_key", LargeBinary),
+    # A `Trust`: signed and public inputs are kept apart, so that neither pushes the other out.
+    Column("trust", SmallInteger, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
 )
 Index("ix_debug_input_source", debug_input.c.source_id, debug_input.c.id)
 Index("ix_debug_input_event_id", debug_input.c.event_id)
+
+# What the quotas of a source count, per day. Appended to by transactions, folded by upkeep: no row is hot.
+source_usage = Table(
+    "source_usage",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    # Days since 1970, UTC.
+    Column("day", Integer, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("n", BigInteger, nullable=False),
+)
+Index("ix_source_usage_day", source_usage.c.day, source_usage.c.source_id)
 
 pipeline_key = Table(
     "pipeline_key",

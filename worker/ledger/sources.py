@@ -16,6 +16,9 @@ DefaultConsent = Literal["drop", "allow"]
 SECRET = b"server secret"
 # How many signed events and how many public events of a source may wait in the inbox, unless its options say it.
 BACKLOG_EVENTS = 1_000_000
+# How many visitors the public calls of a source may create in a day, unless its options say it. A visitor stays for
+# more than a year, so that this bounds how far strangers can fill the ledger.
+PUBLIC_VISITORS_PER_DAY = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,10 @@ class Source:
         """Return how many events of one trust may wait; each trust has a bound of its own."""
         public = self.options.get("public_backlog_limit") if trust is Trust.PUBLIC else None
         return int(public or self.options.get("backlog_limit") or BACKLOG_EVENTS)
+
+    @property
+    def public_visitors_per_day(self) -> int:
+        return int(self.options.get("public_visitors_per_day") or PUBLIC_VISITORS_PER_DAY)
 
 
 def create(connection: Connection, vault: Vault, new: Source, key: str, server_secret: str) -> None:

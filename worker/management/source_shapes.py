@@ -108,6 +108,14 @@ class SourceOptions(Shape):
         validate=between(1, 100_000_000),
         metadata={"description": "Another bound for public events. Null: as backlog_limit."},
     )
+    public_visitors_per_day = Whole(
+        load_default=None,
+        validate=between(1, 100_000_000),
+        metadata={
+            "description": "How many visitors public calls may create in a day (UTC); events of others are delivered, "
+            "but nothing is remembered of their visitors. Null: 200,000."
+        },
+    )
 
 
 class _Settings(SourceOptions):

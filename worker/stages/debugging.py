@@ -63,6 +63,7 @@ def to_keep(
         body=vault.seal(json_text.write(body), INPUT),
         anonymous_key=one.row.anonymous_key,
         user_key=one.row.user_key,
+        trust=one.row.trust,
     )
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from worker.ledger import integrations, sources
 from worker.ledger.integrations import Integration
-from worker.ledger.sources import Source
+from worker.ledger.sources import PUBLIC_VISITORS_PER_DAY, Source
 from worker.pinterest.options import Options
 
 
@@ -64,6 +64,11 @@ class Destinations:
         """Return until when what comes in from a source is kept for the live debugger."""
         source = self._sources.get(source_id)
         return source.debug_until if source else 0.0
+
+    def public_visitors_per_day(self, source_id: str) -> int:
+        """Return how many visitors the public calls of a source may create in a day."""
+        source = self._sources.get(source_id)
+        return source.public_visitors_per_day if source else PUBLIC_VISITORS_PER_DAY
 
     def default_country(self, source_id: str) -> str | None:
         """Return the country that a source's phone numbers are read in."""

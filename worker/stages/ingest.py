@@ -12,7 +12,8 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from worker import logs
 from worker.events import json_text
-from worker.ledger import debugging, deliveries, inbox, integrations, tallies, visitors
+from worker.events.trust import Trust
+from worker.ledger import debugging, deliveries, inbox, integrations, tallies, usage, visitors
 from worker.ledger.debugging import NewInput
 from worker.ledger.deliveries import NewDelivery
 from worker.ledger.engine import Ledger, is_ledger_away
@@ -27,6 +28,7 @@ from worker.stages.destinations import Destinations
 from worker.stages.learning import Visitors
 from worker.stages.opened import Opened, open_rows
 from worker.stages.outcomes import to_deliveries
+from worker.stages.quotas import NewVisitors, visitor_quotas
 from worker.telemetry import tracing
 
 log = logs.of(__name__)
@@ -46,6 +48,7 @@ class Fate:
     outcome: str
     deliveries: list[NewDelivery]
     keys: tuple[bytes, ...]
+    trust: int = Trust.PUBLIC
     # The event itself, while its source is debugged.
     seen: NewInput | None = None
 
@@ -123,7 +126,9 @@ def _ingest_once(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
         with ledger.write() as connection:
             for event_id, reason in sorted(work.costly.items()):
                 inbox.park(connection, event_id, reason)
-    outcomes = _write(ledger, work, known)
+    created = NewVisitors.of(work.fates, work.visitors.keys() - known.keys())
+    created.refuse_beyond_quota(visitor_quotas(ledger), destinations.public_visitors_per_day)
+    outcomes = _write(ledger, work, known, created)
     if (tracer := tracing.tracer()) is not None:
         requests = [tracing.Request(row.source_id, row.received_at) for row in rows]
         tracer.record("ingest.map", requests, began)
@@ -206,10 +211,10 @@ def _fate(one: Opened, visitor: Visitor, destinations: Destinations, vault: Vaul
                 decisions.append(decision(target, explanation))
         outcome = tallies.MAPPED if made else tallies.WITHOUT_DESTINATION
     seen = to_keep(one, outcome, decisions, made, vault, debug_until) if debugged else None
-    return Fate(source_id, outcome, made, one.keys, seen)
+    return Fate(source_id, outcome, made, one.keys, one.row.trust, seen)
 
 
-def _write(ledger: Ledger, work: Work, known: Mapping[bytes, Known]) -> Counter[str]:
+def _write(ledger: Ledger, work: Work, known: Mapping[bytes, Known], created: NewVisitors) -> Counter[str]:
     # Sealed before the write begins: the vault may have to write a new day's key first.
     sealed = {
         key: Known(
@@ -217,6 +222,7 @@ def _write(ledger: Ledger, work: Work, known: Mapping[bytes, Known]) -> Counter[
             known[key].version if key in known else 0,
         )
         for key, body in work.visitors.items()
+        if key not in created.refused
     }
     targets = {new.integration_id: new.ad_account for fate in work.fates.values() for new in fate.deliveries}
     now = time.time()
@@ -231,7 +237,10 @@ def _write(ledger: Ledger, work: Work, known: Mapping[bytes, Known]) -> Counter[
         fates = [work.fates[event_id] for event_id in gone]
         events = Counter(tallies.Entry(fate.source_id, 0, "", fate.outcome) for fate in fates)
         tallies.append(connection, events, now)
-        debugging.keep(connection, [fate.seen for fate in fates if fate.seen is not None])
+        dropped = debugging.keep(connection, [fate.seen for fate in fates if fate.seen is not None])
+        used = created.usage(mine)
+        used.update({(source_id, usage.DEBUG_INPUTS_DROPPED): n for source_id, n in dropped.items()})
+        usage.append(connection, used, now)
         outcomes = deliveries.write(connection, [new for fate in fates for new in fate.deliveries], now)
     if outcomes[tallies.CONTRADICTED]:
         log.warning("event_ids_used_before", events=outcomes[tallies.CONTRADICTED])

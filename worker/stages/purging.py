@@ -18,6 +18,7 @@ from worker.ledger import (
     sales,
     tallies,
     upkeep,
+    usage,
     visitors,
 )
 from worker.ledger.engine import Ledger
@@ -64,6 +65,7 @@ def purge(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
             step["credentials"] = expiry.purge_credentials(connection, before)
             step["alerts"] = alerts.purge(connection, before)
             step["debug inputs"] = debugging.forget(connection, now)
+            step["usage"] = usage.purge(connection, _hour(now) // 24 - VISITOR_DAYS)
             step["signed requests"] = replays.purge(connection, now, ROWS_A_STEP)
             step["lines"] = lines.forget(connection, old_lines)
         for name, n in step.items():
@@ -79,11 +81,13 @@ def fold_tallies(ledger: Ledger, now: float) -> int:
     since_hour = _hour(now) - FOLDED_HOURS
     since = float(since_hour * tallies.SECONDS_AN_HOUR)
     _in_steps(ledger, lambda connection: rollups.coarsen(connection, now, GROUPS_A_FOLD))
+    _in_steps(ledger, lambda connection: quality.split_combinations(connection, since_hour, GROUPS_A_FOLD))
     return (
         _in_steps(ledger, lambda connection: tallies.fold(connection, GROUPS_A_FOLD, since_hour))
         + _in_steps(ledger, lambda connection: rollups.fold(connection, GROUPS_A_FOLD, since))
         + _in_steps(ledger, lambda connection: sales.fold(connection, GROUPS_A_FOLD))
         + _in_steps(ledger, lambda connection: measures.fold(connection, GROUPS_A_FOLD))
+        + _in_steps(ledger, lambda connection: usage.fold(connection, GROUPS_A_FOLD))
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-from worker.ledger import measures
+from worker.ledger import measures, usage
 from worker.ledger.measures import Histogram, Measured
 from worker.pinterest.verdict import ReasonClass
 
@@ -74,6 +74,12 @@ def families(measured: Measured) -> Iterator[Metric]:
         "signal_batches_retried",
         "Batches put back to be sent again, by the class of the reason.",
         ("class", _known(ReasonClass, measures.RETRIED, measured), measures.RETRIED),
+        measured,
+    )
+    yield _counter(
+        "signal_quota_refused",
+        "Rows beyond a source's quota that were not kept, by kind; no event and no delivery is lost by it.",
+        ("what", usage.REFUSED, measures.REFUSED_BY_QUOTA),
         measured,
     )
     yield CounterMetricFamily(

@@ -1,6 +1,7 @@
 """Setting up sources on the pages."""
 
 import re
+import time
 from dataclasses import replace
 from html import unescape
 from typing import Any
@@ -11,7 +12,7 @@ from flask import Flask
 from tests.browser.shop_fixtures import STUB
 from tests.management.conftest import Api
 from tests.management.ui.conftest import Pages
-from worker.ledger import sources
+from worker.ledger import sources, usage
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
 
@@ -140,3 +141,14 @@ def test_the_settings_say_where_days_begin_and_whether_the_source_is_debugged(
 
     assert "<dd>in Europe/Berlin, for" in page
     assert "<dt>Debugging</dt><dd>on until 20" in page
+
+
+def test_the_page_shows_what_the_quotas_refused(pages: Pages, source: dict[str, Any], ledger: Ledger) -> None:
+    used = {usage.PUBLIC_VISITORS: 1_234, usage.VISITORS_REFUSED: 56, usage.DEBUG_INPUTS_DROPPED: 7}
+    with ledger.write() as connection:
+        usage.append(connection, {(source["id"], what): n for what, n in used.items()}, time.time())
+        usage.append(connection, {(source["id"], usage.VISITORS_REFUSED): 1}, time.time() - 31 * 86_400)
+    page = pages.get(f"/sources/{source['id']}")
+    assert "1,234 from public calls today, of at most 200,000." in page
+    assert "56 not kept in the last 30 days" in page
+    assert "7 debug inputs gave way to newer ones." in page

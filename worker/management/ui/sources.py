@@ -5,10 +5,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Response, make_response, render_template, request
+from sqlalchemy import Connection
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.ledger import integrations as integration_store
 from worker.ledger import sources as store
+from worker.ledger import usage
 from worker.management import context
 from worker.management.source_shapes import KeyRotation, SourceBody, SourceChange
 from worker.management.ui.blueprint import blueprint, done
@@ -17,6 +19,7 @@ from worker.operations import sources as operations
 from worker.operations.errors import OperationError
 from worker.settings import PINTEREST_API_URL
 
+DAYS_SHOWN = 30
 TEXTS = (
     "name",
     "domains",
@@ -27,6 +30,7 @@ TEXTS = (
     "time_zone",
     "backlog_limit",
     "public_backlog_limit",
+    "public_visitors_per_day",
 )
 # What the Management API calls otherwise than the form.
 NAMES = {
@@ -135,6 +139,7 @@ def values_of(shown: Mapping[str, Any]) -> dict[str, Any]:
         "time_zone": shown["time_zone"] or "",
         "backlog_limit": str(shown["backlog_limit"] or ""),
         "public_backlog_limit": str(shown["public_backlog_limit"] or ""),
+        "public_visitors_per_day": str(shown["public_visitors_per_day"] or ""),
     } | {name: "yes" if flag else "" for name, flag in flags.items()}
 
 
@@ -158,7 +163,16 @@ def body_of(form: Any) -> dict[str, Any]:
         "time_zone": given["time_zone"] or None,
         "backlog_limit": number(given["backlog_limit"]),
         "public_backlog_limit": number(given["public_backlog_limit"]),
+        "public_visitors_per_day": number(given["public_visitors_per_day"]),
     }
+
+
+def quota_use(connection: Connection, source_id: str) -> dict[str, int]:
+    """Return how many visitors public calls created today, and what the quotas refused in the last 30 days."""
+    today = int(context.clock() // usage.SECONDS_A_DAY)
+    created = usage.of_source(connection, source_id, today)[usage.PUBLIC_VISITORS]
+    lately = usage.of_source(connection, source_id, today - DAYS_SHOWN + 1, usage.REFUSED)
+    return {"created": created} | {what: lately[what] for what in usage.REFUSED}
 
 
 def _page(source_id: str, *, secret: str = "", is_new: bool = False, form: Form | None = None) -> str:
@@ -166,6 +180,7 @@ def _page(source_id: str, *, secret: str = "", is_new: bool = False, form: Form 
     with context.ledger().read() as connection:
         served = integration_store.of_source(connection, source_id)
         kept = store.find(connection, source_id)
+        used = quota_use(connection, source_id)
     settings = context.settings()
     collector = settings.collector_url.rstrip("/")
     # Where a stand-in answers for Pinterest, its shop is at hand.
@@ -178,6 +193,8 @@ def _page(source_id: str, *, secret: str = "", is_new: bool = False, form: Form 
     return render_template(
         "source.html",
         shop_url=shop,
+        used=used,
+        visitors_per_day=kept.public_visitors_per_day if kept else 0,
         debug_until=kept.debug_until if kept else 0.0,
         source=shown,
         integrations=served,
