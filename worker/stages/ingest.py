@@ -126,9 +126,7 @@ def _ingest_once(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
         with ledger.write() as connection:
             for event_id, reason in sorted(work.costly.items()):
                 inbox.park(connection, event_id, reason)
-    created = NewVisitors.of(work.fates, work.visitors.keys() - known.keys())
-    created.refuse_beyond_quota(visitor_quotas(ledger), destinations.public_visitors_per_day)
-    outcomes = _write(ledger, work, known, created)
+    outcomes = _write(ledger, work, known, _new_visitors(ledger, work, known, destinations))
     if (tracer := tracing.tracer()) is not None:
         requests = [tracing.Request(row.source_id, row.received_at) for row in rows]
         tracer.record("ingest.map", requests, began)
@@ -214,7 +212,21 @@ def _fate(one: Opened, visitor: Visitor, destinations: Destinations, vault: Vaul
     return Fate(source_id, outcome, made, one.keys, one.row.trust, seen)
 
 
-def _write(ledger: Ledger, work: Work, known: Mapping[bytes, Known], created: NewVisitors) -> Counter[str]:
+def _new_visitors(
+    ledger: Ledger, work: Work, known: Mapping[bytes, Known], destinations: Destinations
+) -> NewVisitors | None:
+    """Return the visitors that this bulk creates, with those that a quota refuses; None where there are none."""
+    new_keys = work.visitors.keys() - known.keys()
+    if not new_keys:
+        return None
+    created = NewVisitors.of(work.fates, new_keys)
+    created.refuse_beyond_quota(visitor_quotas(ledger), destinations.public_visitors_per_day)
+    return created
+
+
+def _write(
+    ledger: Ledger, work: Work, known: Mapping[bytes, Known], created: NewVisitors | None
+) -> Counter[str]:
     # Sealed before the write begins: the vault may have to write a new day's key first.
     sealed = {
         key: Known(
@@ -222,7 +234,7 @@ def _write(ledger: Ledger, work: Work, known: Mapping[bytes, Known], created: Ne
             known[key].version if key in known else 0,
         )
         for key, body in work.visitors.items()
-        if key not in created.refused
+        if created is None or key not in created.refused
     }
     targets = {new.integration_id: new.ad_account for fate in work.fates.values() for new in fate.deliveries}
     now = time.time()
@@ -238,9 +250,10 @@ def _write(ledger: Ledger, work: Work, known: Mapping[bytes, Known], created: Ne
         events = Counter(tallies.Entry(fate.source_id, 0, "", fate.outcome) for fate in fates)
         tallies.append(connection, events, now)
         dropped = debugging.keep(connection, [fate.seen for fate in fates if fate.seen is not None])
-        used = created.usage(mine)
+        used = created.usage(mine) if created is not None else Counter()
         used.update({(source_id, usage.DEBUG_INPUTS_DROPPED): n for source_id, n in dropped.items()})
-        usage.append(connection, used, now)
+        if used:
+            usage.append(connection, used, now)
         outcomes = deliveries.write(connection, [new for fate in fates for new in fate.deliveries], now)
     if outcomes[tallies.CONTRADICTED]:
         log.warning("event_ids_used_before", events=outcomes[tallies.CONTRADICTED])
