@@ -96,11 +96,6 @@ def not_found(what: str, which: str) -> ApiError:
     return ApiError(404, f"There is no {what} {which}.")
 
 
-def duplicate(message: str) -> ApiError:
-    """Make the error for a second one of what may be there once."""
-    return ApiError(409, message, "DUPLICATE")
-
-
 def refused(error: ValidationError, path: str = "") -> ApiError:
     """Make the error for what a schema refuses, naming every field and why."""
     wrong: Any = {path: error.messages} if path else error.messages

@@ -1,7 +1,10 @@
-"""List ad accounts, pause and resume them, and set their rates."""
+"""List ad accounts, pause and resume them, and set their rates.
+
+NotFoundError is raised for an object that does not exist.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 
 from sqlalchemy import Connection
@@ -23,17 +26,10 @@ SMALLEST_BURST, LARGEST_BURST = 1, 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class CredentialStatus:
-    """Describe the state of one access token; times are in Unix seconds."""
+class CredentialStatus(Credential):
+    """Describe an access token with its state; times are in Unix seconds."""
 
-    id: int
     state: str
-    paused_at: float | None
-    paused_by: str | None
-    paused_class: str | None
-    paused_reason: str | None
-    breaker_failures: int
-    breaker_open_until: float | None
     token_expires_at: float | None
 
 
@@ -64,11 +60,7 @@ def list_accounts(caller: Caller) -> list[AccountStatus]:
 
 
 def get_account(caller: Caller, ad_account_id: str) -> AccountStatus:
-    """Return one ad account.
-
-    Raises:
-        NotFoundError: no integration delivers to it.
-    """
+    """Return one ad account."""
     for account in list_accounts(caller):
         if account.ad_account_id == ad_account_id:
             return account
@@ -79,9 +71,6 @@ def pause_account(caller: Caller, ad_account_id: str, reason: str = USUAL_REASON
     """Stop sending with every access token of an ad account; return whether that changed anything.
 
     Its events are accepted and wait. A new access token does not end the pause.
-
-    Raises:
-        NotFoundError: no integration delivers to it.
     """
     with caller.changing() as change:
         paused = [
@@ -97,9 +86,6 @@ def resume_account(caller: Caller, ad_account_id: str, *, only_by_hand: bool = F
     """Send with every access token of an ad account again; return whether that changed anything.
 
     ``only_by_hand`` leaves out the tokens that the delivery paused for a reason of its own.
-
-    Raises:
-        NotFoundError: no integration delivers to it.
     """
     with caller.changing() as change:
         credentials = [
@@ -131,9 +117,6 @@ def set_account_rate(
     """Set an ad account's rate from its next request on; return whether that changed anything.
 
     None leaves a value as it is. What was spent of the rate stays spent.
-
-    Raises:
-        NotFoundError: no integration delivers to it.
     """
     with caller.changing() as change:
         current = _credentials(change.connection, ad_account_id)[0]
@@ -198,17 +181,8 @@ def _status(
 
 def _credential_status(credential: Credential, token_expires_at: float | None) -> CredentialStatus:
     state = BREAKER_OPEN if credential.breaker_open_until is not None else RUNNING
-    return CredentialStatus(
-        id=credential.id,
-        state=state if credential.paused_at is None else PAUSED,
-        paused_at=credential.paused_at,
-        paused_by=credential.paused_by,
-        paused_class=credential.paused_class,
-        paused_reason=credential.paused_reason,
-        breaker_failures=credential.breaker_failures,
-        breaker_open_until=credential.breaker_open_until,
-        token_expires_at=token_expires_at,
-    )
+    state = state if credential.paused_at is None else PAUSED
+    return CredentialStatus(**asdict(credential), state=state, token_expires_at=token_expires_at)
 
 
 def _reason(credentials: Sequence[Credential]) -> str | None:

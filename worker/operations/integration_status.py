@@ -1,4 +1,7 @@
-"""Show the state of an integration, and test its connection to Pinterest."""
+"""Show the state of an integration, and test its connection to Pinterest.
+
+NotFoundError is raised for an object that does not exist.
+"""
 
 from dataclasses import dataclass
 
@@ -26,11 +29,7 @@ class IntegrationStatus:
 
 
 def get_integration_status(caller: Caller, integration_id: str) -> IntegrationStatus:
-    """Return one integration with its state.
-
-    Raises:
-        NotFoundError: there is no such integration.
-    """
+    """Return one integration with its state."""
     with caller.ledger.read() as connection:
         found = find_integration(connection, integration_id)
         return IntegrationStatus(
@@ -43,11 +42,7 @@ def get_integration_status(caller: Caller, integration_id: str) -> IntegrationSt
 
 
 def try_connection(caller: Caller, integration_id: str, api_url: str) -> Report:
-    """Send one test event, which Pinterest checks and does not record; takes up to 10 seconds.
-
-    Raises:
-        NotFoundError: there is no such integration.
-    """
+    """Send one test event, which Pinterest checks and does not record; takes up to 10 seconds."""
     with caller.ledger.read() as connection:
         found = find_integration(connection, integration_id)
         token = accounts.token(connection, caller.ledger.vault, found.credential_id)

@@ -1,4 +1,7 @@
-"""List, create, change, delete and test integrations."""
+"""List, create, change, delete and test integrations.
+
+NotFoundError is raised for an object that does not exist.
+"""
 
 import re
 import secrets
@@ -51,11 +54,7 @@ def list_integrations(caller: Caller, limit: int, after_number: int = 0) -> list
 
 
 def get_integration(caller: Caller, integration_id: str) -> IntegrationRecord:
-    """Return one integration.
-
-    Raises:
-        NotFoundError: there is no such integration.
-    """
+    """Return one integration."""
     with caller.ledger.read() as connection:
         found = find_integration(connection, integration_id)
         return _record(found, _rate_of(connection, found))
@@ -118,7 +117,6 @@ def change_integration(
     A new access token also resumes an ad account that the delivery paused.
 
     Raises:
-        NotFoundError: there is no such integration.
         InvalidError: the configuration is invalid.
         DuplicateError: the source already delivers to the new ad account.
         ConflictError: events wait for the present ad account.
@@ -149,7 +147,6 @@ def delete_integration(caller: Caller, integration_id: str, *, discard_waiting: 
     What is in a batch already still goes to Pinterest.
 
     Raises:
-        NotFoundError: there is no such integration.
         ConflictError: deliveries wait, and are not to be discarded.
     """
     # A million rows in one transaction would keep everybody else from writing, the collector first of all.
@@ -158,11 +155,7 @@ def delete_integration(caller: Caller, integration_id: str, *, discard_waiting: 
 
 
 def find_integration(connection: Connection, integration_id: str, *, locked: bool = False) -> Integration:
-    """Return one integration; a locked one stays as it is until the transaction ends.
-
-    Raises:
-        NotFoundError: there is no such integration.
-    """
+    """Return one integration; a locked one stays as it is until the transaction ends."""
     is_id = _is_integration_id(integration_id) is not None
     found = store.find(connection, integration_id, locked=locked) if is_id else None
     if found is None:

@@ -1,4 +1,7 @@
-"""List, create, change and delete sources, rotate their keys, and switch debugging."""
+"""List, create, change and delete sources, rotate their keys, and switch debugging.
+
+NotFoundError is raised for an object that does not exist.
+"""
 
 import re
 import secrets
@@ -43,11 +46,7 @@ def list_sources(caller: Caller, limit: int, after_id: str = "") -> list[SourceR
 
 
 def get_source(caller: Caller, source_id: str) -> SourceRecord:
-    """Return one source.
-
-    Raises:
-        NotFoundError: there is no such source.
-    """
+    """Return one source."""
     with caller.ledger.read() as connection:
         return _record(connection, _find(connection, source_id), caller.now)
 
@@ -92,11 +91,7 @@ def change_source(
     domains: Sequence[str] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> SourceRecord:
-    """Change the values given; None leaves one as it is, None inside ``options`` resets it, objects are merged.
-
-    Raises:
-        NotFoundError: there is no such source.
-    """
+    """Change the values given; None leaves one as it is, None inside ``options`` resets it, objects are merged."""
     with caller.changing() as change:
         source = _find(change.connection, source_id, locked=True)
         before = _record(change.connection, source, change.now)
@@ -120,7 +115,6 @@ def delete_source(caller: Caller, source_id: str) -> None:
     """Delete a source that has no integrations; its keys become invalid at once.
 
     Raises:
-        NotFoundError: there is no such source.
         ConflictError: it has integrations.
     """
     with caller.changing() as change:
@@ -134,11 +128,7 @@ def delete_source(caller: Caller, source_id: str) -> None:
 def rotate_pipeline_key(
     caller: Caller, source_id: str, *, overlap_hours: float, test: bool = False
 ) -> SourceRecord:
-    """Make a new pipeline key; the former ones stay valid for ``overlap_hours``.
-
-    Raises:
-        NotFoundError: there is no such source.
-    """
+    """Make a new pipeline key; the former ones stay valid for ``overlap_hours``."""
     with caller.changing() as change:
         source = _find(change.connection, source_id, locked=True)
         old = store.keys(change.connection, source_id, change.now)
@@ -151,11 +141,7 @@ def rotate_pipeline_key(
 
 
 def rotate_server_secret(caller: Caller, source_id: str) -> SourceRecord:
-    """Make a new server secret; the former one becomes invalid at once.
-
-    Raises:
-        NotFoundError: there is no such source.
-    """
+    """Make a new server secret; the former one becomes invalid at once."""
     secret = _new_server_secret()
     with caller.changing() as change:
         source = _find(change.connection, source_id, locked=True)
@@ -166,11 +152,7 @@ def rotate_server_secret(caller: Caller, source_id: str) -> SourceRecord:
 
 
 def switch_debugging(caller: Caller, source_id: str, *, on: bool) -> None:
-    """Keep what a source sends for the live debugger for an hour, or end that and forget what was kept.
-
-    Raises:
-        NotFoundError: there is no such source.
-    """
+    """Keep what a source sends for the live debugger for an hour, or end that and forget what was kept."""
     until = caller.now + debugging.LASTS_SECONDS if on else 0.0
     with caller.changing() as change:
         source = _find(change.connection, source_id, locked=True)

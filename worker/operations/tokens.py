@@ -37,11 +37,7 @@ def create_token(caller: Caller, name: str, role: str) -> tuple[Token, str]:
 
 
 def revoke_token(caller: Caller, id_or_name: str) -> Token:
-    """Revoke an API token and end its sessions at once; return what it was.
-
-    Raises:
-        NotFoundError: there is no such token.
-    """
+    """Revoke an API token and end its sessions at once; return what it was."""
     with caller.changing() as change:
         revoked = people.revoke(change.connection, id_or_name)
         if revoked is None and (named := people.by_name(change.connection, id_or_name)):
