@@ -21,6 +21,7 @@ OPTIONS = {
     "backlog_limit": None,
     "public_backlog_limit": None,
     "public_visitors_per_day": None,
+    "signed_only_events": [],
 }
 
 
@@ -69,6 +70,7 @@ def test_the_collector_finds_in_the_ledger_what_was_set(api: Api, ledger: Ledger
         "backlog_limit": 1000,
         "public_backlog_limit": 50,
         "public_visitors_per_day": 7,
+        "signed_only_events": ["Order Completed", "lead"],
     }
     given = options | {"default_country": "de", "cookies": options["cookies"] | {"domain": ".Example.com"}}
     domains = ["a.example.com", "b.example.com"]
@@ -93,7 +95,7 @@ def test_an_option_that_is_null_is_left_to_whoever_reads_it(
     with ledger.read() as connection:
         kept = sources.find(connection, "src_abc123")
     assert kept is not None
-    assert {"default_consent", "cookies", "secure_cookies"} == set(kept.options)
+    assert {"default_consent", "cookies", "secure_cookies", "signed_only_events"} == set(kept.options)
 
 
 def test_a_source_that_was_written_with_few_options_shows_all_of_them(api: Api, ledger: Ledger) -> None:

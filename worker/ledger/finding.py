@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, or_, select, text, union_all
 
+from worker.events.trust import Trust
 from worker.ledger.books import where_it_stands
 from worker.ledger.precedence import REPLACED_MARK, shown_event_id
 from worker.ledger.schema import State, ad_account, batch, delivery, integration
@@ -34,6 +35,7 @@ class Found:
     warning: str | None
     # Absent where the integration was deleted.
     source_id: str | None
+    signed: bool = False
 
 
 def after(connection: Connection, delivery_id: int, limit: int) -> list[Found]:
@@ -103,6 +105,7 @@ def _deliveries() -> Any:
             delivery.c.reason,
             delivery.c.warning,
             integration.c.source_id,
+            delivery.c.trust,
         )
         .join(ad_account, ad_account.c.id == delivery.c.ad_account)
         .outerjoin(batch, batch.c.id == delivery.c.batch_id)
@@ -128,6 +131,7 @@ def _read(connection: Connection, wanted: Any) -> list[Found]:
             reason=row.reason,
             warning=row.warning,
             source_id=row.source_id,
+            signed=row.trust == Trust.SIGNED,
         )
         for row in connection.execute(wanted)
     ]

@@ -74,6 +74,9 @@ class DeliveryAnswer(Shape):
     reason_class = Text(allow_none=True)
     reason = Text(allow_none=True)
     warning = Text(allow_none=True)
+    signed = Flag(
+        metadata={"description": "Whether the sender signed it; else it came with the pipeline key."}
+    )
 
 
 class WaitingAnswer(Shape):

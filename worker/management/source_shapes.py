@@ -25,6 +25,7 @@ from worker.management.fields import (
 from worker.operations.sources import SOURCE_ID
 
 MOST_DOMAINS = 50
+MOST_SIGNED_ONLY = 50
 HOURS_A_YEAR = 8_784
 FIXED_HERE = {"description": "May be sent back as it was read."}
 FIXED = ("id", "pipeline_key", "pipeline_keys", "created_at", "updated_at")
@@ -114,6 +115,16 @@ class SourceOptions(Shape):
         metadata={
             "description": "How many visitors public calls may create in a day (UTC); events of others are delivered, "
             "but nothing is remembered of their visitors. Null: 200,000."
+        },
+    )
+    signed_only_events = Items(
+        Text(validate=length(1, 256)),
+        load_default=list,
+        validate=at_most(MOST_SIGNED_ONLY, "names"),
+        metadata={
+            "description": "Event names that count only when signed: the shop's names or Pinterest's. "
+            "Public events of these names, and of others that stand for the same, are dropped.",
+            "example": ["Order Completed"],
         },
     )
 

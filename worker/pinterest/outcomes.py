@@ -53,11 +53,12 @@ class Filtered:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Hold an event that an override dropped."""
+    """Hold an event that an override dropped, or that counts only when it is signed."""
 
     event_id: str
     source_name: str
     reason: str
+    reason_class: str = "override"
 
 
 Outcome = Mapped | Failed | Filtered | Dropped

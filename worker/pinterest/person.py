@@ -57,8 +57,11 @@ def emails_named(text: bytes) -> set[str]:
 def mapped_emails(text: bytes) -> list[str]:
     """Return the hashed e-mails of a payload or of a kept visitor."""
     body = _object(text)
-    emails = (_part(body, "user_data") | _part(body, "traits")).get("em", [])
-    return [one for one in emails if isinstance(one, str)] if isinstance(emails, list) else []
+    places = (_part(body, "user_data"), _part(body, "traits"), _part(_part(body, "signed"), "traits"))
+    found = [place.get("em") for place in places]
+    return [
+        email for emails in found if isinstance(emails, list) for email in emails if isinstance(email, str)
+    ]
 
 
 def hashes_of_ids(text: bytes) -> set[str]:

@@ -13,7 +13,7 @@ from worker.pinterest.explain import Notes
 from worker.pinterest.normalise import hash_value
 from worker.pinterest.options import Options
 from worker.pinterest.traits import hash_traits
-from worker.pinterest.visitor import Visitor, is_same_person
+from worker.pinterest.visitor import Visitor, is_same_person, names_person
 
 # As long as the cookie that holds the click id in the browser lives.
 EPIK_LIFETIME_SECONDS = 365 * 86_400
@@ -82,8 +82,16 @@ def _person(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
             notes.explain.add("identity", f"{', '.join(data)}: hashed at an earlier identify call")
     elif notes.explain is not None:
         notes.explain.add("identity", "another user id than the visitor's: the earlier identity is not used")
+    own: dict[str, list[str]] = {}
     for source in _sources(call):
-        data.update(hash_traits(source, call.options.default_country, notes.explain))
+        own.update(hash_traits(source, call.options.default_country, notes.explain))
+    if visitor.unconfirmed and is_same_person(visitor, user_id) and not names_person(own):
+        data = {**visitor.unconfirmed, **data}
+        if notes.explain is not None:
+            notes.explain.add(
+                "identity", f"{', '.join(visitor.unconfirmed)}: hashed at a public identify call"
+            )
+    data.update(own)
     if user_id:
         _add_user_id(data, user_id, call.options, notes)
     return data

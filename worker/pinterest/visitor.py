@@ -17,7 +17,8 @@ _NO_TRAITS: Mapping[str, list[str]] = MappingProxyType({})
 class Visitor:
     """Hold a visitor's identity: hashed traits by Pinterest's field names, the hashed user id, click ids.
 
-    ``epik_at`` is when the click id came in, in Unix seconds.
+    ``epik_at`` is when the click id came in, in Unix seconds. ``unconfirmed`` has traits that only public calls
+    gave, for a signed event: they count where no signed call named an e-mail address or a phone number.
     """
 
     traits: Mapping[str, list[str]] = field(default_factory=lambda: _NO_TRAITS)
@@ -25,6 +26,7 @@ class Visitor:
     epik: str | None = None
     epik_at: float | None = None
     pin_unauth: str | None = None
+    unconfirmed: Mapping[str, list[str]] = field(default_factory=lambda: _NO_TRAITS)
 
     EMPTY: ClassVar["Visitor"]
 
@@ -72,6 +74,48 @@ def apply_identify(
 def is_same_person(visitor: Visitor, user_id: str | None) -> bool:
     """Say whether a hashed user id does not contradict the visitor's."""
     return user_id is None or visitor.user_id is None or user_id == visitor.user_id
+
+
+def contradicts(visitor: Visitor, other: Visitor) -> bool:
+    """Say whether two records are of different persons: by their user ids, else by their e-mail addresses."""
+    if visitor.user_id is not None and other.user_id is not None:
+        return visitor.user_id != other.user_id
+    mine, theirs = visitor.traits.get("em"), other.traits.get("em")
+    return bool(mine and theirs) and set(mine or ()).isdisjoint(theirs or ())
+
+
+def names_person(traits: Mapping[str, list[str]]) -> bool:
+    """Say whether traits are enough to find a person by: an e-mail address or a phone number."""
+    return "em" in traits or "ph" in traits
+
+
+def as_signed_event_sees(signed: Visitor, public: Visitor) -> Visitor:
+    """Return the visitor of a signed event from what signed calls said and from what all calls said.
+
+    Once a signed call has named the person, nothing that a public call said counts any more.
+    """
+    if names_person(signed.traits):
+        return signed
+    return replace(
+        public,
+        traits=signed.traits,
+        user_id=signed.user_id or public.user_id,
+        unconfirmed=_NO_TRAITS if contradicts(signed, public) else public.traits,
+    )
+
+
+def as_public_event_sees(signed: Visitor, public: Visitor) -> Visitor:
+    """Return the visitor of a public event: what a signed call said of the same person replaces the rest."""
+    if contradicts(signed, public) or not signed.traits:
+        return public
+    return replace(
+        public, traits={**public.traits, **signed.traits}, user_id=public.user_id or signed.user_id
+    )
+
+
+def clicks_of(visitor: Visitor) -> Visitor:
+    """Return the click ids of a visitor alone."""
+    return Visitor(epik=visitor.epik, epik_at=visitor.epik_at, pin_unauth=visitor.pin_unauth)
 
 
 def remember(visitor: Visitor, event: Mapping[str, Any], received: Received) -> Visitor:

@@ -25,7 +25,7 @@ from worker.pinterest.visitor import Visitor
 from worker.stages.cost import CostlyEventError, within_budget
 from worker.stages.debugging import Decision, decision, to_keep
 from worker.stages.destinations import Destinations
-from worker.stages.learning import Visitors
+from worker.stages.learning import Record, Visitors
 from worker.stages.opened import Opened, open_rows
 from worker.stages.outcomes import to_deliveries
 from worker.stages.quotas import NewVisitors, visitor_quotas
@@ -150,7 +150,7 @@ def _map_all(
     # Somebody else's rows only inform: whoever works on them writes what they tell, and parks what is broken.
     told, _ = open_rows(vault, [row for row in earlier if row.id not in mine])
     work = Work(parked=broken)
-    learnt = Visitors(*_read_visitors(vault, known))
+    learnt = Visitors(_read_visitors(vault, known))
     now = time.time()
     for one in sorted([*opened, *told], key=lambda one: one.row.id):
         try:
@@ -170,27 +170,20 @@ def _map_all(
             log.error("mapping_error", inbox_id=one.row.id, error=logs.where(error))
             if one.row.id in mine:
                 work.parked[one.row.id] = f"The worker could not map the event ({type(error).__name__})."
-    work.visitors = {
-        key: visitor.to_dict() | {"told_up_to": learnt.told_up_to[key]}
-        for key, visitor in learnt.changed.items()
-    }
+    work.visitors = {key: record.to_dict() for key, record in learnt.changed().items()}
     return work
 
 
-def _read_visitors(
-    vault: Vault, known: Mapping[bytes, Known]
-) -> tuple[dict[bytes, Visitor], dict[bytes, int]]:
-    """Return visitors, and up to which inbox id they were told about."""
-    found: dict[bytes, Visitor] = {}
-    told_up_to: dict[bytes, int] = {}
+def _read_visitors(vault: Vault, known: Mapping[bytes, Known]) -> dict[bytes, Record]:
+    """Return what is known of visitors, by their keys."""
+    found: dict[bytes, Record] = {}
     for key, one in known.items():
         try:
-            body = json_text.read(vault.open(one.body, visitors.BODY))
-            found[key], told_up_to[key] = Visitor.from_dict(body), body["told_up_to"]
-        except (SealError, ValueError, KeyError, TypeError) as error:
+            found[key] = Record.from_dict(json_text.read(vault.open(one.body, visitors.BODY)))
+        except (SealError, ValueError, KeyError, TypeError, AttributeError) as error:
             # What a visitor told earlier is out of reach, the event is not.
             log.error("visitor_unreadable", error=type(error).__name__)
-    return found, told_up_to
+    return found
 
 
 def _fate(one: Opened, visitor: Visitor, destinations: Destinations, vault: Vault, now: float) -> Fate:

@@ -6,6 +6,7 @@ from typing import Any
 
 from worker.events import json_text
 from worker.events.received import Received
+from worker.events.trust import Trust
 from worker.ledger import inbox
 from worker.ledger.inbox import Waiting
 from worker.ledger.vault import SealError, Vault
@@ -18,6 +19,11 @@ class Opened:
     row: Waiting
     event: Mapping[str, Any]
     received: Received
+
+    @property
+    def trust(self) -> Trust:
+        """Return whether the sender signed the event."""
+        return Trust(self.row.trust)
 
     @property
     def keys(self) -> tuple[bytes, ...]:

@@ -13,6 +13,7 @@ from worker.ledger.sales import MOST_THOUSANDTHS, THOUSANDTHS
 from worker.ledger.schema import State
 from worker.ledger.vault import Vault
 from worker.pinterest.mapping import Explanation, Failed, Filtered, Mapped, Outcome, encode, map_event
+from worker.pinterest.signed_only import drop_signed_only
 from worker.pinterest.visitor import Visitor
 from worker.stages.destinations import Destination
 from worker.stages.opened import Opened
@@ -32,11 +33,14 @@ def to_deliveries(
     """Map one event for one integration; payloads come back sealed."""
     default_consent = target.source.default_consent(one.received.channel)
     outcomes = map_event(one.event, one.received, visitor, target.options, now, default_consent, explain)
-    return [_to_delivery(outcome, target, one.row, vault) for outcome in outcomes]
+    listed = target.source.options.get("signed_only_events")
+    if listed and one.trust is Trust.PUBLIC:
+        outcomes = drop_signed_only(outcomes, listed, target.options)
+    return [_to_delivery(outcome, target, one, vault) for outcome in outcomes]
 
 
-def _to_delivery(outcome: Outcome, target: Destination, row: Waiting, vault: Vault) -> NewDelivery:
-    text = _text(outcome)
+def _to_delivery(outcome: Outcome, target: Destination, one: Opened, vault: Vault) -> NewDelivery:
+    row, text = one.row, _text(outcome)
     return NewDelivery(
         source_id=row.source_id,
         integration_id=target.integration.number,
@@ -45,7 +49,7 @@ def _to_delivery(outcome: Outcome, target: Destination, row: Waiting, vault: Vau
         accepted_at=row.received_at,
         anonymous_key=row.anonymous_key,
         user_key=row.user_key,
-        trust=Trust(row.trust),
+        trust=one.trust,
         event_id=outcome.event_id,
         source_name=outcome.source_name,
         payload=vault.seal(text, PAYLOAD) if text is not None else None,
@@ -85,13 +89,12 @@ def _of_kind(outcome: Outcome, row: Waiting, vault: Vault) -> dict[str, Any]:
             "content_key": _content_key(outcome.payload, vault),
             "qualities": qualities(outcome),
         }
-    filtered = isinstance(outcome, Filtered)
     return {
-        "state": State.FILTERED if filtered else State.DROPPED,
+        "state": State.FILTERED if isinstance(outcome, Filtered) else State.DROPPED,
         "event_name": "",
         "event_time": int(row.received_at),
         "offline": False,
-        "reason_class": "consent" if filtered else "override",
+        "reason_class": "consent" if isinstance(outcome, Filtered) else outcome.reason_class,
         "reason": outcome.reason,
     }
 

@@ -31,6 +31,7 @@ TEXTS = (
     "backlog_limit",
     "public_backlog_limit",
     "public_visitors_per_day",
+    "signed_only_events",
 )
 # What the Management API calls otherwise than the form.
 NAMES = {
@@ -140,6 +141,7 @@ def values_of(shown: Mapping[str, Any]) -> dict[str, Any]:
         "backlog_limit": str(shown["backlog_limit"] or ""),
         "public_backlog_limit": str(shown["public_backlog_limit"] or ""),
         "public_visitors_per_day": str(shown["public_visitors_per_day"] or ""),
+        "signed_only_events": "\n".join(shown["signed_only_events"]),
     } | {name: "yes" if flag else "" for name, flag in flags.items()}
 
 
@@ -164,6 +166,7 @@ def body_of(form: Any) -> dict[str, Any]:
         "backlog_limit": number(given["backlog_limit"]),
         "public_backlog_limit": number(given["public_backlog_limit"]),
         "public_visitors_per_day": number(given["public_visitors_per_day"]),
+        "signed_only_events": lines(given["signed_only_events"]),
     }
 
 

@@ -33,7 +33,7 @@ STATES = {
     ),
     "filtered": ("filtered", "It was not sent: consent was missing, or it came from a crawler."),
     "duplicate": ("duplicate", "The same event had come before; one copy is enough."),
-    "dropped": ("dropped", "A rule of the integration says not to send it."),
+    "dropped": ("dropped", "A rule of the integration, or an option of its source, says not to send it."),
     "discarded": ("discarded", "Somebody gave it up."),
     "erased": ("erased", "It was erased at its visitor's request."),
 }
@@ -61,6 +61,7 @@ REASONS = {
     "not_sendable": "The token or account id cannot stand in a request",
     "by_hand": "Paused by hand",
     "consent": "Consent was missing",
+    "unsigned": "It was not signed",
 }
 
 # What the audit log's actions mean.
