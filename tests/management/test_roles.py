@@ -51,7 +51,9 @@ def test_a_revoked_token_is_worthless_at_once(app: Flask, ledger: Ledger) -> Non
     assert app.test_client().get("/v1/admin/sources", headers=headers).status_code == 401
 
 
-def test_guessing_tokens_ends_soon(ledger: Ledger, app: Flask) -> None:
+def test_too_many_wrong_tokens_are_refused_and_a_right_one_from_the_same_address_is_not(
+    ledger: Ledger, app: Flask
+) -> None:
     with patch.object(auth, "MOST_WRONG_TOKENS", 3):
         from worker.management.app import create_app
 
@@ -60,3 +62,5 @@ def test_guessing_tokens_ends_soon(ledger: Ledger, app: Flask) -> None:
     statuses = [client.get("/v1/admin/sources", headers=wrong).status_code for _ in range(4)]
 
     assert statuses == [401, 401, 401, 429]
+    right = {"Authorization": f"Bearer {token(ledger, Role.VIEWER)[1]}"}
+    assert client.get("/v1/admin/sources", headers=right).status_code == 200

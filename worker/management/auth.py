@@ -13,12 +13,12 @@ from worker.ledger import people
 from worker.ledger.people import Role
 from worker.management import context, docs
 from worker.management.errors import ApiError
-from worker.management.lockout import Lockout
+from worker.management.lockout import FailureLimit
 from worker.management.throttle import SlidingWindow
 
 REQUESTS_A_MINUTE = 100
-# A script with an old token asks often and harms nobody; tokens are too long for so few guesses.
-MOST_WRONG_TOKENS, MOST_WRONG_TOKENS_ALTOGETHER = 1_000, 20_000
+# A script with an old token asks often and harms nobody.
+MOST_WRONG_TOKENS = 1_000
 OPEN_ENDPOINTS = frozenset({"health.healthz", "health.readyz", "metrics.show"})
 # The pages for people look after themselves: they know sessions, and show a page where this says 401.
 UI = "ui"
@@ -51,12 +51,12 @@ _ADMIN = Person("admin", Role.OWNER)
 def guard(app: Flask) -> None:
     """Ask every request for a token, whatever it is for, and hold each token to its rate and role."""
     window = SlidingWindow(REQUESTS_A_MINUTE)
-    lockout = Lockout(MOST_WRONG_TOKENS, MOST_WRONG_TOKENS_ALTOGETHER)
+    failures = FailureLimit(MOST_WRONG_TOKENS)
 
     def let_in() -> None:
         if request.endpoint in OPEN_ENDPOINTS or request.blueprint == UI:
             return
-        person = _person(lockout)
+        person = _person(failures)
         g.person, g.actor = person, person.actor
         wait_seconds = window.take(g.actor)
         if wait_seconds:
@@ -100,20 +100,20 @@ def _holder(hashed: bytes) -> Person | None:
     return Person(token.actor, token.role) if token else None
 
 
-def _person(lockout: Lockout) -> Person:
+def _person(failures: FailureLimit) -> Person:
     is_docs = docs.is_docs(request.path)
     if is_docs and request.method in _READING:
         signed_in = person_of_session(request.cookies.get(SESSION_COOKIE))
         if signed_in is not None:
             return signed_in
-    wait_seconds = lockout.wait_seconds(address())
-    if wait_seconds:
-        raise _wait("Too many wrong tokens came from your address.", wait_seconds)
     token = _token(request.authorization, basic=is_docs)
     person = person_of_token(token) if token is not None else None
     if person is None:
-        if token is not None:
-            lockout.wrong(address())
+        wait_seconds = failures.failed(address()) if token is not None else 0.0
+        if wait_seconds:
+            raise _wait(
+                "Too many wrong tokens came from your address; a right one is accepted.", wait_seconds
+            )
         challenge = _BASIC if is_docs else _BEARER
         message = "A good token is needed: Authorization: Bearer YOUR_TOKEN."
         raise ApiError(401, message, headers={"WWW-Authenticate": challenge})

@@ -50,13 +50,26 @@ def test_a_wrong_token_is_refused_and_not_shown_again(stranger: Pages) -> None:
     assert "a wrong token" not in answer.text
 
 
-def test_guessing_closes_the_door_for_the_right_token_too(stranger: Pages) -> None:
+def test_too_many_wrong_tokens_are_slowed_down_and_the_right_one_is_accepted(stranger: Pages) -> None:
     for _ in range(MOST_WRONG_BY_ADDRESS):
         assert stranger.sign_in("wrong").status_code == 401
 
-    answer = stranger.sign_in()
+    answer = stranger.sign_in("wrong")
     assert answer.status_code == 429
-    assert "Try again in 15 minutes." in answer.text
+    assert 0 < int(answer.headers["Retry-After"]) <= 900
+    assert "Wait 15 minutes, or enter the right one" in answer.text
+    assert stranger.sign_in().status_code == 303
+
+
+def test_strangers_on_many_addresses_lock_nobody_out(app: Flask) -> None:
+    for number in range(120):
+        guesser = Pages(app.test_client())
+        guesser.client.environ_base["REMOTE_ADDR"] = f"198.51.100.{number}"
+        guesser.sign_in("wrong")
+
+    owner = Pages(app.test_client())
+    owner.client.environ_base["REMOTE_ADDR"] = "192.0.2.77"
+    assert owner.sign_in().status_code == 303
 
 
 def test_a_form_of_another_site_signs_nobody_in(app: Flask) -> None:

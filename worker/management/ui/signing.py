@@ -10,10 +10,10 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from worker.ledger import audit, people
 from worker.management import auth, context
-from worker.management.lockout import Lockout
+from worker.management.lockout import FailureLimit
 from worker.management.ui.blueprint import blueprint, done
 
-MOST_WRONG_BY_ADDRESS, MOST_WRONG_ALTOGETHER = 5, 100
+MOST_WRONG_BY_ADDRESS = 5
 # Before there is a session, form and cookie carry the same secret: another site can set neither.
 FORM_COOKIE = "signal_form"
 
@@ -36,16 +36,10 @@ def sign_in() -> AnyResponse:
     expected = request.cookies.get(FORM_COOKIE, "")
     if not expected or not compare_digest(request.form.get("csrf", "").encode(), expected.encode()):
         return _form(403, "The form was too old, or your browser keeps no cookies. Try once more.")
-    lockout, address = _lockout(), auth.address()
-    wait_seconds = lockout.wait_seconds(address)
-    if wait_seconds:
-        minutes = math.ceil(wait_seconds / 60)
-        return _form(429, f"Too many wrong tokens. Try again in {minutes} minute{'s' * (minutes > 1)}.")
     token = request.form.get("token", "").strip()[:_LONGEST_TOKEN]
     person = auth.person_of_token(token) if token else None
     if person is None:
-        lockout.wrong(address)
-        return _form(401, "This token is not good.")
+        return _refused(_failures().failed(auth.address()))
     return _open_session(token, person)
 
 
@@ -72,6 +66,18 @@ def _open_session(token: str, person: auth.Person) -> AnyResponse:
     return response
 
 
+def _refused(wait_seconds: float) -> Response:
+    if not wait_seconds:
+        return _form(401, "This token is not good.")
+    minutes = math.ceil(wait_seconds / 60)
+    wait = f"{minutes} minute{'s' * (minutes > 1)}"
+    page = _form(
+        429, f"Too many wrong tokens. Wait {wait}, or enter the right one: it is accepted at any time."
+    )
+    page.headers["Retry-After"] = str(math.ceil(wait_seconds))
+    return page
+
+
 def _form(status: int, problem: str = "") -> Response:
     secret = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(24)
     page = render_template("sign_in.html", problem=problem, form_secret=secret, next=_next())
@@ -94,9 +100,9 @@ def _next() -> str:
     return wanted if _PATH_HERE.fullmatch(wanted) else url_for("ui.overview")
 
 
-def _lockout() -> Lockout:
-    """Return the app's memory of wrong guesses."""
-    made: Lockout = current_app.extensions.setdefault(
-        "signal-lockout", Lockout(MOST_WRONG_BY_ADDRESS, MOST_WRONG_ALTOGETHER)
+def _failures() -> FailureLimit:
+    """Return the app's count of failed sign-ins."""
+    made: FailureLimit = current_app.extensions.setdefault(
+        "signal-failed-sign-ins", FailureLimit(MOST_WRONG_BY_ADDRESS)
     )
     return made
