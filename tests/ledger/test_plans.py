@@ -10,7 +10,18 @@ from sqlalchemy import Connection, delete, event, text
 from benchmarks.history import come_to_rest, lay_down
 from tests.conftest import KEY, postgresql_database
 from tests.ledger.shop import NOW, pend, place
-from worker.ledger import accounts, batches, claims, failures, families, finding, inbox, upkeep, watching
+from worker.ledger import (
+    accounts,
+    backlog,
+    batches,
+    claims,
+    failures,
+    families,
+    finding,
+    inbox,
+    upkeep,
+    watching,
+)
 from worker.ledger.claims import BATCH_MAX_EVENTS, Group
 from worker.ledger.engine import Ledger
 from worker.ledger.failures import Filter
@@ -18,6 +29,7 @@ from worker.ledger.migrate import migrate
 from worker.ledger.schema import metadata
 
 GROUP = Group(1, 1, False, False)
+TURNS = [backlog.Group("src_shop", 1), backlog.Group("src_other", 0)]
 # Indexes that may be read from end to end: they hold what is live, or waits for a hand.
 OF_FEW = (
     "ix_delivery_pending",
@@ -49,6 +61,8 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     "what retention may remove": lambda connection: upkeep.ended(connection, NOW - 1e9, 500),
     "batches that are empty": lambda connection: upkeep.purge_batches(connection, NOW - 1e9, 500),
     "the span of the inbox": watching.inbox_span,
+    "the oldest event of each source": lambda connection: backlog.heads(connection, NOW),
+    "the oldest events of two sources": lambda connection: backlog.oldest(connection, TURNS, NOW, 20),
     "what is overdue": lambda connection: inbox.overdue(connection, 7, NOW, 500),
 }
 

@@ -40,6 +40,7 @@ STAYS = {
     "data_key": "one small row a day, without which nothing of that day can be opened",
     "heartbeat": "one row for each part of the system",
     "inbox": "what was accepted and not worked on yet; gone in the transaction that works on it",
+    "inbox_lease": "a row for each slow bulk; gone when the bulk is done, or with the sweep after its worker died",
     "integration": "settings: until somebody deletes it",
     "measure": "sums for the metrics, without anybody's data",
     "rollup": "sums for the charts, without anybody's data",

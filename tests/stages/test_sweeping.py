@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 
 from tests.ledger.shop import NOW, accept, new, pend, place, stand, write
 from tests.stages.sandbox import FakePinterest, Stage, accepted
-from worker.ledger import batches, inbox
+from worker.ledger import batches, inbox, leases
 from worker.ledger.batches import Started
 from worker.ledger.engine import Ledger
 from worker.ledger.schema import BatchStatus, attempt, batch, delivery
@@ -252,6 +252,60 @@ def test_a_clock_that_stepped_back_holds_up_no_round(ledger: Ledger) -> None:
     assert sent.sweep(ledger, LATER)["ranges"] == 1
     # An hour earlier, by the clock: one sweep sees the end of the round, the next one begins another.
     assert [sent.sweep(ledger, LATER - HOUR + second)["ranges"] for second in (0, 2)] == [0, 1]
+
+
+def lease(ledger: Ledger, ids: Sequence[int], seconds: float = 60.0) -> None:
+    with ledger.write() as connection:
+        leases.put(connection, "holder", ids, seconds)
+
+
+def test_what_a_living_worker_holds_is_not_hinted_at_and_the_rest_is(ledger: Ledger) -> None:
+    ids = backlog(ledger, 1_234)
+    lease(ledger, [*ids[:500], ids[501], ids[1_233]])
+    sent = Sent()
+    sent.sweep(ledger, LATER)
+    assert sent.ranges == [(ids[500], ids[999]), (ids[1_000], ids[1_232])]
+
+
+def test_what_a_dead_worker_held_is_hinted_at_by_the_next_sweep(ledger: Ledger) -> None:
+    """In the middle of a round, and however long the queue is."""
+    ids = backlog(ledger, 1_234)
+    lease(ledger, ids[600:700])
+    sent = Sent()
+    sent.sweep(ledger, LATER)
+    with ledger.write() as connection:
+        inbox.remove(connection, ids[690:700])
+    lease(ledger, ids[600:700], seconds=-1.0)
+    sent.queued = 10_000
+    sent.sweep(ledger, LATER + 2)
+    assert sent.ranges == [(ids[600], ids[689])]
+    sent.sweep(ledger, LATER + 4)
+    assert sent.ranges == []
+
+
+def test_hints_at_scattered_rows_name_few_others(ledger: Ledger) -> None:
+    ids = backlog(ledger, 3_000)
+    lease(ledger, [ids[0], ids[499], ids[500], ids[2_999]], seconds=-1.0)
+    sent = Sent(queued=10_000)
+    sent.sweep(ledger, LATER)
+    assert sent.ranges == [(ids[0], ids[499]), (ids[500], ids[500]), (ids[2_999], ids[2_999])]
+
+
+def test_a_lost_hint_is_repeated_though_more_becomes_overdue_all_the_time(ledger: Ledger) -> None:
+    """Under steady traffic every sweep finds something new, and yet each round has to come to an end."""
+    (lost,) = backlog(ledger, 1)
+    lease(ledger, backlog(ledger, 2)[1:])
+    sent = Sent()
+    named_at = []
+    for second in range(0, 200, 2):
+        backlog(ledger, 1, LATER + second - GRACE_SECONDS - 1)
+        sent.sweep(ledger, LATER + second)
+        if any(first <= lost <= last for first, last in sent.ranges):
+            named_at.append(second)
+    gaps = [later - earlier for earlier, later in pairwise(named_at)]
+    assert len(named_at) >= 3
+    assert max(gaps) <= ROUND_SECONDS + 4
+    assert min(gaps) >= ROUND_SECONDS
 
 
 def test_every_lost_message_comes_back_by_the_sweeper_alone(ledger: Ledger) -> None:

@@ -89,6 +89,17 @@ def load(connection: Connection, ids: Sequence[int]) -> list[Waiting]:
     return found
 
 
+def still_waiting(connection: Connection, ids: Sequence[int]) -> list[int]:
+    """Return those of the ids whose events still wait and are not parked, in order."""
+    found: list[int] = []
+    for some in chunks(sorted(ids)):
+        wanted = select(inbox.c.id).where(
+            among(connection, inbox.c.id, some), inbox.c.parked_reason.is_(None)
+        )
+        found += connection.scalars(wanted.order_by(inbox.c.id))
+    return found
+
+
 def informing(connection: Connection, keys: Collection[bytes], before_id: int) -> list[Waiting]:
     """Return the waiting events, accepted before an id, that tell something about these visitors."""
     found: dict[int, Waiting] = {}

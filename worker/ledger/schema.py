@@ -214,6 +214,15 @@ inbox = Table(
 )
 _partial_index("ix_inbox_informs_anonymous", inbox.c.anonymous_key, where=inbox.c.informs)
 _partial_index("ix_inbox_informs_user", inbox.c.user_key, where=inbox.c.informs)
+# The oldest waiting rows of each source, signed and public apart. By the time of receipt, because a planner that may
+# choose goes through the primary key in search of the few rows of one source.
+_partial_index(
+    "ix_inbox_turns",
+    inbox.c.source_id,
+    inbox.c.trust,
+    inbox.c.received_at,
+    where=inbox.c.parked_reason.is_(None),
+)
 # In a statement SQLAlchemy says "informs = 1" to SQLite, which then does not see that the indexes are meant.
 INFORMS = text("inbox.informs")
 
@@ -465,6 +474,16 @@ watermark = Table(
     Column("name", Text, primary_key=True),
     Column("position", BigInteger, nullable=False),
     Column("at", Double, nullable=False),
+)
+
+# Rows of the inbox that a worker has been mapping for longer than usual; nobody else works on them until lease_until.
+inbox_lease = Table(
+    "inbox_lease",
+    metadata,
+    # A random id of the run that holds the rows.
+    Column("holder", Text, primary_key=True),
+    Column("inbox_ids", JSON, nullable=False),
+    Column("lease_until", Double, nullable=False),
 )
 
 # When each part last showed that it is alive.

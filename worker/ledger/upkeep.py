@@ -1,7 +1,7 @@
 """Find what was forgotten, and remove what has been kept long enough."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, or_, select
@@ -20,28 +20,46 @@ def any_overdue(connection: Connection, received_before: float) -> bool:
 
 
 def overdue_ranges(
-    connection: Connection, received_before: float, most_ranges: int, round_seconds: float, now: float
+    connection: Connection,
+    received_before: float,
+    most_ranges: int,
+    round_seconds: float,
+    now: float,
+    held: Collection[int] = (),
 ) -> list[tuple[int, int]]:
     """Return (first id, last id) of inbox rows that nobody worked on in time, at most 500 rows each.
 
-    A watermark moves over the inbox, so that a row is named once a round, however long the backlog is; a new
-    round begins ``round_seconds`` after the last one began.
+    A watermark moves over the inbox, so that a row is named once a round, however long the backlog is. A new
+    round begins ``round_seconds`` after the last one began, once that one has come to the end, whether or not
+    more rows become overdue all the time. Rows that are ``held`` are left out, save between others.
     """
     mark = connection.execute(select(watermark).where(watermark.c.name == "inbox")).one_or_none()
     position, began = (mark.position, mark.at) if mark else (0, 0.0)
     ranges: list[tuple[int, int]] = []
-    while len(ranges) < most_ranges:
+    is_at_end = False
+    while len(ranges) < most_ranges and not is_at_end:
         ids = inbox.overdue(connection, position, received_before, RANGE_MAX_ROWS)
-        if not ids:
-            break
-        if position == 0:
+        if position == 0 and ids:
             began = now
-        ranges.append((ids[0], ids[-1]))
-        position = ids[-1]
+        if free := [event_id for event_id in ids if event_id not in held]:
+            ranges.append((free[0], free[-1]))
+        position = ids[-1] if ids else position
+        is_at_end = len(ids) < RANGE_MAX_ROWS
     # A clock that stepped back must not hold the next round up until it has caught up.
-    if not ranges and abs(now - began) >= round_seconds:
+    if is_at_end and abs(now - began) >= round_seconds:
         position = 0
     _set_watermark(connection, position, began)
+    return ranges
+
+
+def narrow_ranges(ids: Sequence[int]) -> list[tuple[int, int]]:
+    """Return ranges that cover ids, given in order; none spans more than 500 ids, whatever lies between them."""
+    ranges: list[tuple[int, int]] = []
+    for event_id in ids:
+        if ranges and event_id - ranges[-1][0] < RANGE_MAX_ROWS:
+            ranges[-1] = (ranges[-1][0], event_id)
+        else:
+            ranges.append((event_id, event_id))
     return ranges
 
 

@@ -4,7 +4,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -22,13 +22,15 @@ from worker.ledger.vault import SealError, Vault
 from worker.ledger.visitors import Known, OvertakenError
 from worker.pinterest.explain import Explanation
 from worker.pinterest.visitor import Visitor
+from worker.stages import holding
 from worker.stages.cost import CostlyEventError, within_budget
 from worker.stages.debugging import Decision, decision, to_keep
 from worker.stages.destinations import Destinations
-from worker.stages.learning import Record, Visitors
-from worker.stages.opened import Opened, open_rows
+from worker.stages.learning import Visitors, read_visitors
+from worker.stages.opened import Opened, UnreadableError, open_row
 from worker.stages.outcomes import to_deliveries
 from worker.stages.quotas import NewVisitors, visitor_quotas
+from worker.stages.turns import Done, Piece, Turns, in_order, left_of
 from worker.telemetry import tracing
 
 log = logs.of(__name__)
@@ -38,6 +40,11 @@ MOST_RACES = 50
 
 # Rows are safe while the database is away: what is not done after these pauses is hinted at again later.
 PAUSES_WHILE_AWAY_SECONDS = (0.2, 0.5, 1.0, 2.0)
+
+# A transaction writes what was mapped within this time; the rest follows, after a look at what else waits.
+SLICE_SECONDS = 1.0
+# Where the events that came before a visitor's event take longer than this, they have to be settled first.
+STALL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,46 +67,72 @@ class Work:
     fates: dict[int, Fate] = field(default_factory=dict)
     parked: dict[int, str] = field(default_factory=dict)
     costly: dict[int, str] = field(default_factory=dict)
+    # What the slice of time was too short for, and the source of the last row that it was long enough for.
+    left: list[Waiting] = field(default_factory=list)
+    last_source: str | None = None
     visitors: dict[bytes, dict[str, Any]] = field(default_factory=dict)
 
 
 def ingest(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
-    """Map the events of these inbox rows and write down what became of them, in one transaction.
+    """Map the events of these inbox rows and write down what became of them, as a rule in one transaction.
 
-    Rows that are gone were worked on by somebody else: working twice changes nothing. Returns how many events
-    and deliveries ended up under each outcome of the tallies.
+    Where mapping takes long or the queue is backed up, the run takes turns between sources (`turns`), and so
+    may also work on rows that nobody named. Rows that are gone were worked on by somebody else: working twice
+    changes nothing. Returns how many events and deliveries ended up under each outcome of the tallies.
     """
+    outcomes: Counter[str] = Counter()
+    holdings = holding.of(ledger)
+    with holdings.hold(ledger, ids) as held:
+        turns = Turns(ledger, holdings, held)
+        for piece in turns.pieces():
+            try:
+                done = _ingest_piece(ledger, piece, turns)
+            except OvertakenError:
+                # What belongs to others comes back by its own hints.
+                if piece.is_own:
+                    raise
+                done = Done()
+            outcomes += done.outcomes
+            turns.note(piece, done)
+    return outcomes
+
+
+def _ingest_piece(ledger: Ledger, piece: Piece, turns: Turns) -> Done:
+    """Work on a piece; what the database refuses is found by halves, and parked."""
     try:
-        return _ingest_in_time(ledger, ids)
+        return _ingest_in_time(ledger, piece, turns)
     except (IntegrityError, DataError, OverflowError, UnicodeEncodeError) as error:
         # One of them is what the database refuses: find it, and let the others through.
-        if len(ids) > 1:
-            middle = len(ids) // 2
-            return ingest(ledger, ids[:middle]) + ingest(ledger, ids[middle:])
+        if len(piece.ids) > 1:
+            middle = len(piece.ids) // 2
+            halves = [replace(piece, ids=ids) for ids in (piece.ids[:middle], piece.ids[middle:])]
+            first, second = [_ingest_piece(ledger, half, turns) for half in halves]
+            left = [*first.left, *second.left]
+            return Done(first.outcomes + second.outcomes, left, second.last_source or first.last_source)
         reason = f"The ledger refused the event ({type(error).__name__})."
-        log.error("event_refused_by_ledger", inbox_id=ids[0], error=type(error).__name__)
+        log.error("event_refused_by_ledger", inbox_id=piece.ids[0], error=type(error).__name__)
         with ledger.write() as connection:
-            inbox.park(connection, ids[0], reason)
-        return Counter()
+            inbox.park(connection, piece.ids[0], reason)
+        return Done()
 
 
-def _ingest_in_time(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
+def _ingest_in_time(ledger: Ledger, piece: Piece, turns: Turns) -> Done:
     """Try again what a race or a database that is away prevented; give up for the sweeper to come back to."""
     for pause_seconds in PAUSES_WHILE_AWAY_SECONDS:
         try:
-            return _ingest_in_races(ledger, ids)
+            return _ingest_in_races(ledger, piece, turns)
         except Exception as error:
             if not is_ledger_away(error):
                 raise
-            log.warning("ledger_away", events=len(ids), error=type(error).__name__)
+            log.warning("ledger_away", events=len(piece.ids), error=type(error).__name__)
             time.sleep(pause_seconds)
-    return _ingest_in_races(ledger, ids)
+    return _ingest_in_races(ledger, piece, turns)
 
 
-def _ingest_in_races(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
+def _ingest_in_races(ledger: Ledger, piece: Piece, turns: Turns) -> Done:
     for _ in range(MOST_RACES):
         try:
-            return _ingest_once(ledger, ids)
+            return _ingest_once(ledger, piece, turns)
         except OvertakenError:
             # Another worker wrote one of these visitors in the meantime, or a hand changed an integration: see
             # what was written, and map again.
@@ -107,12 +140,14 @@ def _ingest_in_races(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
     raise OvertakenError
 
 
-def _ingest_once(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
+def _ingest_once(ledger: Ledger, piece: Piece, turns: Turns) -> Done:
     began = time.time()
     with ledger.read() as connection:
-        rows = inbox.load(connection, ids)
+        rows = inbox.load(connection, piece.ids)
+        if piece.is_own:
+            rows = turns.admit(connection, rows)
         if not rows:
-            return Counter()
+            return Done()
         # The inbox is read before the visitors: what leaves the one in between is in the other.
         earlier = inbox.informing(connection, _keys_of(rows), rows[-1].id)
     with ledger.read() as connection:
@@ -120,7 +155,7 @@ def _ingest_once(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
         destinations = Destinations(connection, {row.source_id for row in rows})
     # What the key ring lacks is missing for every event alike, and so is nobody's fault below.
     ledger.vault.prepare()
-    work = _map_all(ledger.vault, rows, earlier, known, destinations)
+    work = _map_all(ledger.vault, in_order(rows, earlier, piece.served), known, destinations)
     if work.costly:
         # In a transaction of its own: a lost race would otherwise map these events again.
         with ledger.write() as connection:
@@ -128,9 +163,10 @@ def _ingest_once(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
                 inbox.park(connection, event_id, reason)
     outcomes = _write(ledger, work, known, _new_visitors(ledger, work, known, destinations))
     if (tracer := tracing.tracer()) is not None:
-        requests = [tracing.Request(row.source_id, row.received_at) for row in rows]
+        left = {row.id for row in work.left}
+        requests = [tracing.Request(row.source_id, row.received_at) for row in rows if row.id not in left]
         tracer.record("ingest.map", requests, began)
-    return outcomes
+    return Done(outcomes, work.left, work.last_source)
 
 
 def _keys_of(rows: Iterable[Waiting]) -> set[bytes]:
@@ -139,51 +175,55 @@ def _keys_of(rows: Iterable[Waiting]) -> set[bytes]:
 
 def _map_all(
     vault: Vault,
-    rows: Sequence[Waiting],
-    earlier: Sequence[Waiting],
+    rows: Sequence[tuple[Waiting, bool]],
     known: Mapping[bytes, Known],
     destinations: Destinations,
 ) -> Work:
-    """Go through the events in the order of their acceptance, and learn about visitors on the way."""
-    mine = {row.id for row in rows}
-    opened, broken = open_rows(vault, rows)
-    # Somebody else's rows only inform: whoever works on them writes what they tell, and parks what is broken.
-    told, _ = open_rows(vault, [row for row in earlier if row.id not in mine])
-    work = Work(parked=broken)
-    learnt = Visitors(_read_visitors(vault, known))
-    now = time.time()
-    for one in sorted([*opened, *told], key=lambda one: one.row.id):
-        try:
-            country = destinations.default_country(one.row.source_id)
-            visitor = learnt.learn(one, country, keep=one.row.id in mine)
-            if one.row.id in mine:
-                map_event = partial(_fate, one, visitor, destinations, vault, now)
-                work.fates[one.row.id] = within_budget(map_event, lambda fate: len(fate.deliveries))
-        except CostlyEventError as error:
-            log.error("event_too_costly", inbox_id=one.row.id, seconds=round(error.seconds, 3))
-            work.costly[one.row.id] = str(error)
-        except Exception as error:
-            if is_ledger_away(error) or isinstance(error, SealError):
-                raise
-            # A mistake of ours costs no event: the row stays, sealed and complete, until a version that can
-            # map it. Only the kind of the exception is told: its text could hold what the visitor typed.
-            log.error("mapping_error", inbox_id=one.row.id, error=logs.where(error))
-            if one.row.id in mine:
-                work.parked[one.row.id] = f"The worker could not map the event ({type(error).__name__})."
+    """Go through the events and learn about visitors on the way, for as long as a slice of time lasts."""
+    work = Work()
+    learnt = Visitors(read_visitors(vault, known))
+    now, began = time.time(), time.monotonic()
+    for place, (row, is_own) in enumerate(rows):
+        spent_seconds = time.monotonic() - began
+        if spent_seconds > SLICE_SECONDS and (work.last_source or spent_seconds > STALL_SECONDS):
+            work.left = left_of(rows[place:], stalled=None if work.last_source else row.source_id)
+            break
+        _map_one(vault, row, is_own, work, learnt, destinations, now)
     work.visitors = {key: record.to_dict() for key, record in learnt.changed().items()}
     return work
 
 
-def _read_visitors(vault: Vault, known: Mapping[bytes, Known]) -> dict[bytes, Record]:
-    """Return what is known of visitors, by their keys."""
-    found: dict[bytes, Record] = {}
-    for key, one in known.items():
-        try:
-            found[key] = Record.from_dict(json_text.read(vault.open(one.body, visitors.BODY)))
-        except (SealError, ValueError, KeyError, TypeError, AttributeError) as error:
-            # What a visitor told earlier is out of reach, the event is not.
-            log.error("visitor_unreadable", error=type(error).__name__)
-    return found
+def _map_one(
+    vault: Vault,
+    row: Waiting,
+    is_own: bool,
+    work: Work,
+    learnt: Visitors,
+    destinations: Destinations,
+    now: float,
+) -> None:
+    try:
+        one = open_row(vault, row)
+        visitor = learnt.learn(one, destinations.default_country(row.source_id), keep=is_own)
+        if is_own:
+            map_event = partial(_fate, one, visitor, destinations, vault, now)
+            work.fates[row.id] = within_budget(map_event, lambda fate: len(fate.deliveries))
+    except CostlyEventError as error:
+        log.error("event_too_costly", inbox_id=row.id, seconds=round(error.seconds, 3))
+        work.costly[row.id] = str(error)
+    except UnreadableError as error:
+        if is_own:
+            work.parked[row.id] = str(error)
+    except Exception as error:
+        if is_ledger_away(error) or isinstance(error, SealError):
+            raise
+        # A mistake of ours costs no event: the row stays, sealed and complete, until a version that can
+        # map it. Only the kind of the exception is told: its text could hold what the visitor typed.
+        log.error("mapping_error", inbox_id=row.id, error=logs.where(error))
+        if is_own:
+            work.parked[row.id] = f"The worker could not map the event ({type(error).__name__})."
+    if is_own:
+        work.last_source = row.source_id
 
 
 def _fate(one: Opened, visitor: Visitor, destinations: Destinations, vault: Vault, now: float) -> Fate:

@@ -4,7 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from worker import logs
+from worker.events import json_text
 from worker.events.trust import Trust
+from worker.ledger import visitors
+from worker.ledger.vault import SealError, Vault
+from worker.ledger.visitors import Known
 from worker.pinterest.visitor import (
     Visitor,
     apply_identify,
@@ -15,6 +20,8 @@ from worker.pinterest.visitor import (
     remember,
 )
 from worker.stages.opened import Opened
+
+log = logs.of(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,3 +182,15 @@ def join(person: Visitor, device: Visitor) -> Visitor:
         epik_at=newest.epik_at,
         pin_unauth=device.pin_unauth or person.pin_unauth,
     )
+
+
+def read_visitors(vault: Vault, known: Mapping[bytes, Known]) -> dict[bytes, Record]:
+    """Return what is known of visitors, by their keys."""
+    found: dict[bytes, Record] = {}
+    for key, one in known.items():
+        try:
+            found[key] = Record.from_dict(json_text.read(vault.open(one.body, visitors.BODY)))
+        except (SealError, ValueError, KeyError, TypeError, AttributeError) as error:
+            # What a visitor told earlier is out of reach, the event is not.
+            log.error("visitor_unreadable", error=type(error).__name__)
+    return found

@@ -31,14 +31,30 @@ class Opened:
         return tuple(key for key in (self.row.user_key, self.row.anonymous_key) if key is not None)
 
 
+class UnreadableError(Exception):
+    """The row cannot be opened; the text is the reason, without anything of its content."""
+
+
+def open_row(vault: Vault, row: Waiting) -> Opened:
+    """Open a row.
+
+    Raises:
+        UnreadableError: its body is not what was once sealed, or not an event.
+    """
+    try:
+        body = json_text.read(vault.open(row.body, inbox.BODY))
+        return Opened(row, body["event"], Received.from_dict(body["received"]))
+    except (SealError, ValueError, KeyError, TypeError) as error:
+        raise UnreadableError(f"The event cannot be opened ({type(error).__name__}).") from error
+
+
 def open_rows(vault: Vault, rows: Iterable[Waiting]) -> tuple[list[Opened], dict[int, str]]:
     """Open rows; return also the ids of those that cannot be opened, with the reason."""
     opened: list[Opened] = []
     broken: dict[int, str] = {}
     for row in rows:
         try:
-            body = json_text.read(vault.open(row.body, inbox.BODY))
-            opened.append(Opened(row, body["event"], Received.from_dict(body["received"])))
-        except (SealError, ValueError, KeyError, TypeError) as error:
-            broken[row.id] = f"The event cannot be opened ({type(error).__name__})."
+            opened.append(open_row(vault, row))
+        except UnreadableError as error:
+            broken[row.id] = str(error)
     return opened, broken

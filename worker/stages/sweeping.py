@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from worker import logs
-from worker.ledger import batches, upkeep
+from worker.ledger import batches, inbox, leases, upkeep
 from worker.ledger.batches import Try
 from worker.ledger.engine import Ledger
 from worker.pinterest.verdict import ReasonClass
@@ -98,13 +98,28 @@ def _hint_at_batches(ledger: Ledger, hints: Hints, now: float) -> int:
 
 
 def _hint_at_inbox(ledger: Ledger, hints: Hints, now: float) -> int:
+    abandoned = _hint_at_abandoned(ledger, hints)
     with ledger.read() as connection:
         if not upkeep.any_overdue(connection, now - GRACE_SECONDS):
-            return 0
+            return abandoned
     if _is_longer(hints.queued_events(), SHORT_QUEUE_MESSAGES):
-        return 0
+        return abandoned
     with ledger.write() as connection:
-        ranges = upkeep.overdue_ranges(connection, now - GRACE_SECONDS, RANGES_A_SWEEP, ROUND_SECONDS, now)
+        ranges = upkeep.overdue_ranges(
+            connection, now - GRACE_SECONDS, RANGES_A_SWEEP, ROUND_SECONDS, now, leases.held(connection)
+        )
+    hints.ranges(ranges)
+    return abandoned + len(ranges)
+
+
+def _hint_at_abandoned(ledger: Ledger, hints: Hints) -> int:
+    """Hint at once at the rows of workers that died or froze, and at what others gave back."""
+    with ledger.read() as connection:
+        if not leases.any_expired(connection):
+            return 0
+    with ledger.write() as connection:
+        ids = inbox.still_waiting(connection, leases.take_expired(connection))
+    ranges = upkeep.narrow_ranges(ids)
     hints.ranges(ranges)
     return len(ranges)
 
