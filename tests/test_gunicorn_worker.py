@@ -4,10 +4,13 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from io import BytesIO
+from typing import Any
 
 import pytest
+from werkzeug.exceptions import BadRequest
 
-from worker.gunicorn_worker import ImpatientSocket
+from worker.gunicorn_worker import BodyGuard, ImpatientSocket
 
 
 @pytest.fixture
@@ -64,3 +67,50 @@ def test_a_shorter_timeout_of_gunicorn_s_own_stays(pair: tuple[ImpatientSocket, 
     with pytest.raises(TimeoutError):
         ours.recv(100)
     assert ours.gettimeout() == 0.01
+
+
+class Broken:
+    """A body whose connection breaks while it is read."""
+
+    def read(self, _size: int | None = None) -> bytes:
+        raise ConnectionResetError
+
+    readline = read
+
+
+@pytest.mark.parametrize(
+    ("sent", "length", "expected"),
+    [
+        (b"hello", "5", b"hello"),
+        (b"", "0", b""),
+        (b"hello", "", b"hello"),
+        # Gunicorn stops at the declared length.
+        (b"hello", "3", b"hello"),
+        # What arrived may be whole JSON all the same.
+        (b"{}", "5", None),
+        (b"", "5", None),
+        (None, "5", None),
+    ],
+)
+@pytest.mark.parametrize("way", ["whole", "parts", "lines"])
+def test_a_body_that_ends_early_is_the_clients_fault(
+    sent: bytes | None, length: str, expected: bytes | None, way: str
+) -> None:
+    read = {
+        "whole": lambda body: body.read(),
+        "parts": lambda body: b"".join(iter(lambda: body.read(2), b"")),
+        "lines": b"".join,
+    }[way]
+    seen: list[bytes] = []
+
+    def app(environ: dict[str, Any], _start: Any) -> list[bytes]:
+        seen.append(read(environ["wsgi.input"]))
+        return []
+
+    environ = {"CONTENT_LENGTH": length, "wsgi.input": Broken() if sent is None else BytesIO(sent)}
+    if expected is None:
+        with pytest.raises(BadRequest):
+            BodyGuard(app)(environ, None)
+    else:
+        BodyGuard(app)(environ, None)
+        assert seen == [expected]

@@ -1,10 +1,11 @@
-"""Serve HTTP as gunicorn's threads do, repeat nothing of what is no HTTP, and wait for nobody for long."""
+"""Gunicorn's gthread worker with a total read timeout; malformed requests are neither echoed nor logged."""
 
 import socket
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from http import HTTPStatus
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn
 
 from gunicorn import util
 from gunicorn.http.errors import (
@@ -14,6 +15,7 @@ from gunicorn.http.errors import (
     UnsupportedTransferCoding,
 )
 from gunicorn.workers.gthread import ThreadWorker
+from werkzeug.exceptions import BadRequest
 
 from worker import logs
 
@@ -46,15 +48,84 @@ class QuietWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no type
         conn.sock.give(LONGEST_REQUEST_SECONDS)
         return super().handle(conn)
 
+    wsgi: Any
+
+    def load_wsgi(self) -> None:
+        """Load the app, and let it read bodies through a guard."""
+        super().load_wsgi()
+        self.wsgi = BodyGuard(self.wsgi)
+
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer a malformed request by its status; where it was answered before, only close."""
         if not isinstance(exc, ParseException):
             super().handle_error(req, client, addr, exc)
             return
         status = _STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)
         log.warning("request_unreadable", status=status.value, error=type(exc).__name__)
+        if req is not None:
+            # What the app left unread of the body is malformed. A second answer would be taken for that of the
+            # client's next request.
+            return
         # Whoever hangs up meanwhile wants no answer.
         with suppress(OSError):
             util.write_error(client, status.value, status.phrase, "")
+
+
+class BodyGuard:
+    """WSGI middleware: what is wrong with a body is the client's fault, so that the app answers 400.
+
+    Gunicorn parses a body while the app reads it. Its exceptions would be the app's own, and so a 500.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        length = environ.get("CONTENT_LENGTH", "")
+        environ["wsgi.input"] = _GuardedBody(environ["wsgi.input"], int(length) if length else None)
+        answer: Iterable[bytes] = self._app(environ, start_response)
+        return answer
+
+
+class _GuardedBody:
+    """Read a request's body; raise `BadRequest` where it is malformed or ends before its declared length."""
+
+    def __init__(self, body: Any, length: int | None) -> None:
+        self._body = body
+        self._left = length
+
+    def read(self, size: int | None = None) -> bytes:
+        data = self._guarded(self._body.read, size)
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left > 0 and (size is None or size < 0 or len(data) < size):
+                self._refuse("EndedEarly")
+        return data
+
+    def readline(self, size: int | None = None) -> bytes:
+        line = self._guarded(self._body.readline, size)
+        if self._left is not None:
+            self._left -= len(line)
+            if self._left > 0 and not line and size != 0:
+                self._refuse("EndedEarly")
+        return line
+
+    def readlines(self, _hint: int | None = None) -> list[bytes]:
+        return list(self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
+
+    def _guarded(self, read: Any, size: int | None) -> bytes:
+        try:
+            data: bytes = read(size)
+        except (ParseException, OSError) as error:
+            self._refuse(type(error).__name__)
+        return data
+
+    def _refuse(self, error: str) -> NoReturn:
+        log.warning("request_unreadable", status=HTTPStatus.BAD_REQUEST.value, error=error)
+        raise BadRequest("The body could not be read.") from None
 
 
 class ImpatientSocket:
