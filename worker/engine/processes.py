@@ -67,8 +67,8 @@ def _node_name(_context: click.Context, _option: click.Parameter, given: str | N
 def worker(common: Common, /, **options: Any) -> None:
     """Run a worker until a signal stops it.
 
-    TERM and INT let the running tasks end, status 0. QUIT and a second INT cancel them, status 1; threads cannot be
-    cancelled and end as well. HUP restarts the worker, unless its output is a terminal.
+    TERM and INT let the running tasks end, status 0. QUIT and a second INT are Celery's cold shutdown, status 1. HUP
+    restarts the worker, unless its output is a terminal.
     """
     try:
         running: Any = common.load().Worker(quiet=common.quiet, **options)

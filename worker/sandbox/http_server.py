@@ -19,7 +19,8 @@ MAX_BODY_BYTES = 8 << 20
 MAX_READ_BYTES = 4 * MAX_BODY_BYTES
 MAX_HEAD_BYTES = 32 << 10
 READ_TIMEOUT_SECONDS = 75.0
-READ_CHUNK_BYTES = 256 << 10
+# A request of 1,000 events is read at once. In pieces of 64 KB, Tornado's default, reading it takes twice as long.
+READ_CHUNK_BYTES = 4 << 20
 BACKLOG = 1_024
 
 Handler = Callable[[Request], Response]
