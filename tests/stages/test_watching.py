@@ -150,7 +150,7 @@ def test_each_figure_is_found_in_the_ledger(ledger: Ledger) -> None:
     alive(ledger, NOW - 1)
 
     with ledger.snapshot() as connection:
-        found = looking.figures(connection, ROOM, NOW)
+        found = looking.gather_figures(connection, ROOM, NOW)
 
     (account,) = found.accounts
     assert (account.ad_account_id, account.waiting, account.waiting_since) == (ACCOUNT, 2, NOW - 4_000)
@@ -170,7 +170,7 @@ def test_the_pace_of_an_account_is_what_was_delivered_an_hour(ledger: Ledger) ->
             row = {"source_id": "", "integration_id": shop.number, "event_name": "", "outcome": "delivered"}
             connection.execute(insert(tally).values(hour=hour - back, n=n, **row))
     with ledger.snapshot() as connection:
-        (account,) = looking.figures(connection, ROOM, (hour + 0.5) * 3_600).accounts
+        (account,) = looking.gather_figures(connection, ROOM, (hour + 0.5) * 3_600).accounts
     assert account.delivered_an_hour == 60
 
 

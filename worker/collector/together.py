@@ -15,7 +15,7 @@ from worker.ledger.replays import SignedRequest
 Accept = Callable[[Sequence[Accepted], float, SignedRequest | None], list[int]]
 
 # A transaction of more would hold up whoever comes next.
-MOST_EVENTS = 1_000
+MAX_COMMIT_EVENTS = 1_000
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class Together:
         """Take those that wait the longest, at least one."""
         taken = [self._waiting.popleft()]
         size = len(taken[0].events)
-        while self._waiting and size + len(self._waiting[0].events) <= MOST_EVENTS:
+        while self._waiting and size + len(self._waiting[0].events) <= MAX_COMMIT_EVENTS:
             taken.append(self._waiting.popleft())
             size += len(taken[-1].events)
         return taken

@@ -11,7 +11,7 @@ from kombu import Connection
 
 from worker.doctor.facts import RabbitFacts, RedisFacts
 
-ANSWER_SECONDS = 3.0
+BROKER_ANSWER_SECONDS = 3.0
 # Where kombu notes what is bound to an exchange. Ours have no name; these are Celery's own, in every application.
 _BINDING = "_kombu.binding."
 _EVERYBODYS = re.compile(r"|celeryev|(reply\.)?celery\.pidbox")
@@ -82,7 +82,7 @@ def _is_quorum(connection: Connection, name: str) -> bool | None:
 
 def listening(app: Celery, connection: Connection) -> dict[str, list[str]]:
     """Return the names of the workers that listen to each queue, of those that answer in time."""
-    answers = app.control.inspect(timeout=ANSWER_SECONDS, connection=connection).active_queues() or {}
+    answers = app.control.inspect(timeout=BROKER_ANSWER_SECONDS, connection=connection).active_queues() or {}
     found: dict[str, list[str]] = {}
     for worker, queues in answers.items():
         for queue in queues:

@@ -101,8 +101,8 @@ class Visit:
 
     def _workers(self) -> Iterator[Finding]:
         with self._connect() as connection:
-            listening = brokers.listening(self._app, connection)
-        yield from judgements.workers(listening, self._queues)
+            consumers = brokers.listening(self._app, connection)
+        yield from judgements.workers(consumers, self._queues)
 
     def _connect(self) -> Connection:
         return self._app.connection_for_write()

@@ -34,7 +34,7 @@ _STATES = {
 _ISO_3166_2 = re.compile(r"[a-z]{2}-([a-z]{2})")
 
 
-def _read_tables() -> tuple[dict[str, dict[str, str]], dict[str, set[str]]]:
+def _read_state_tables() -> tuple[dict[str, dict[str, str]], dict[str, set[str]]]:
     by_country: dict[str, dict[str, str]] = {}
     anywhere: dict[str, set[str]] = {}
     for country, table in _STATES.items():
@@ -47,7 +47,7 @@ def _read_tables() -> tuple[dict[str, dict[str, str]], dict[str, set[str]]]:
     return by_country, anywhere
 
 
-_BY_COUNTRY, _ANYWHERE = _read_tables()
+_BY_COUNTRY, _ANYWHERE = _read_state_tables()
 
 
 @lru_cache(maxsize=4096)

@@ -1,7 +1,8 @@
 """What is kept of a visitor from one event to the next."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -21,12 +22,12 @@ class Visitor:
     gave, for a signed event: they count where no signed call named an e-mail address or a phone number.
     """
 
-    traits: Mapping[str, list[str]] = field(default_factory=lambda: _NO_TRAITS)
+    traits: Mapping[str, list[str]] = dataclass_field(default_factory=lambda: _NO_TRAITS)
     user_id: str | None = None
     epik: str | None = None
     epik_at: float | None = None
     pin_unauth: str | None = None
-    unconfirmed: Mapping[str, list[str]] = field(default_factory=lambda: _NO_TRAITS)
+    unconfirmed: Mapping[str, list[str]] = dataclass_field(default_factory=lambda: _NO_TRAITS)
 
     EMPTY: ClassVar["Visitor"]
 

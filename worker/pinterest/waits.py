@@ -25,7 +25,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
         return min(float(told), LONGEST_AFTER_SECONDS)
     # Both times are by Pinterest's clock, so that ours may be wrong.
     until, now = _time(told), _time(headers.get("Date", ""))
-    return _bounded((until - now).total_seconds()) if until and now else None
+    return _clamp_wait((until - now).total_seconds()) if until and now else None
 
 
 def rate_limit_seconds(headers: Mapping[str, str]) -> float:
@@ -38,12 +38,12 @@ def rate_limit_seconds(headers: Mapping[str, str]) -> float:
     if not _NUMBER.fullmatch(reset):
         return _RATE_LIMITED_SECONDS
     if float(reset) < _LEAST_UNIX_TIME:
-        return _bounded(float(reset))
+        return _clamp_wait(float(reset))
     now = _time(headers.get("Date", ""))
-    return _bounded(float(reset) - now.timestamp()) if now else _RATE_LIMITED_SECONDS
+    return _clamp_wait(float(reset) - now.timestamp()) if now else _RATE_LIMITED_SECONDS
 
 
-def _bounded(seconds: float) -> float:
+def _clamp_wait(seconds: float) -> float:
     return min(max(seconds, 0.0), LONGEST_AFTER_SECONDS)
 
 

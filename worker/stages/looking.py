@@ -35,7 +35,7 @@ EXHAUSTED = (
 )
 
 
-def figures(connection: Connection, free_bytes: int, now: float) -> Figures:
+def gather_figures(connection: Connection, free_bytes: int, now: float) -> Figures:
     """Return one look at everything but the volume of the events."""
     return Figures(
         now=now,
@@ -121,7 +121,7 @@ def _sources(connection: Connection) -> Iterator[SourceFigures]:
         yield SourceFigures(source_id, backlogs[key], limits[key], trust.name.lower())
 
 
-def volumes(connection: Connection, hour: int) -> list[Series]:
+def gather_volumes(connection: Connection, hour: int) -> list[Series]:
     """Return how many events of each name came, over the days that a silence is measured by."""
     counted: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
     for row in watching.created_by_hour(connection, hour - (DAYS + 1) * HOURS_A_DAY):

@@ -46,7 +46,7 @@ class Pulse:
 def watch(ledger: Ledger, free_bytes: Callable[[], int], now: float, *, to_webhook: bool) -> list[Change]:
     """Look at everything but the events' volume, and note what there is to tell."""
     with ledger.snapshot() as connection:
-        figures = looking.figures(connection, free_bytes(), now)
+        figures = looking.gather_figures(connection, free_bytes(), now)
     return _follow(ledger, tuple(rules.RULES), rules.look(figures), now, to_webhook=to_webhook)
 
 
@@ -54,7 +54,7 @@ def watch_volume(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change
     """Look for events that stopped coming; this reads more, and changes by the hour."""
     hour = int(now // SECONDS_AN_HOUR)
     with ledger.read() as connection:
-        series = looking.volumes(connection, hour)
+        series = looking.gather_volumes(connection, hour)
     seen = volume.dropped(series, hour)
     return _follow(ledger, (rules.VOLUME_RULE,), seen, now, to_webhook=to_webhook)
 
