@@ -19,9 +19,9 @@ from typing import Any, cast
 from benchmarks.results import Goal, Result, of_rounds
 from worker.events.envelope import check_envelope, decode_json
 from worker.events.received import Received
+from worker.pinterest.call import Options
 from worker.pinterest.mapping import Mapped, encode, map_event
-from worker.pinterest.options import Options
-from worker.pinterest.phones import phone_digits
+from worker.pinterest.normalise import phone_digits
 from worker.pinterest.visitor import Visitor
 
 EVENTS = 2_000

@@ -5,14 +5,14 @@ import time
 from celery import shared_task
 
 from tasks import hints
-from worker.ledger import heartbeats
+from worker.ledger import measures
 from worker.settings import settings
 from worker.stages.batching import Pace
 from worker.stages.batching import group_pending as group
 from worker.stages.watching import Pulse
 from worker.wiring import ledger
 
-_pulse = Pulse(heartbeats.BATCHER)
+_pulse = Pulse(measures.BATCHER)
 
 
 @shared_task

@@ -5,7 +5,7 @@ import time
 from celery import shared_task
 
 from tasks import hints
-from worker.ledger import heartbeats
+from worker.ledger import measures
 from worker.settings import settings
 from worker.stages import purging, retrying, watching
 from worker.stages.sweeping import Hints
@@ -13,7 +13,7 @@ from worker.stages.sweeping import sweep as sweep_once
 from worker.stages.watching import Pulse
 from worker.wiring import free_bytes, ledger, webhook
 
-_pulse = Pulse(heartbeats.SWEEPER)
+_pulse = Pulse(measures.SWEEPER)
 
 
 @shared_task

@@ -14,7 +14,7 @@ app = Celery("worker")
 app.config_from_object(celeryconfig)
 
 if celeryconfig.broker_url.startswith("amqp"):
-    from worker.engine.amqp_internals import bound_waits
+    from worker.engine.kombu_internals import bound_waits
 
     bound_waits()
 

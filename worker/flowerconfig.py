@@ -5,7 +5,7 @@ from logging import getLogger
 
 import celeryconfig
 from worker import logs
-from worker.engine import flower_queues
+from worker.engine import queues
 from worker.settings import settings
 
 _settings = settings()
@@ -39,4 +39,4 @@ getLogger("flower.inspector").setLevel("ERROR")
 
 # RabbitMQ's management plug-in tells more about queues than AMQP does, where there is one.
 broker_api = os.environ.get("FLOWER_BROKER_API", "")
-flower_queues.show([queue.name for queue in celeryconfig.task_queues], _settings.broker_url, broker_api)
+queues.show([queue.name for queue in celeryconfig.task_queues], _settings.broker_url, broker_api)

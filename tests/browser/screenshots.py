@@ -9,8 +9,8 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.shop_fixtures import chromium
 from tests.browser.stage import ACCOUNT, TOKEN, Stage, order, stage, track
-from worker.ledger import rollups, sales, tallies
-from worker.ledger.sales import Sale
+from worker.ledger import deliveries, rollups, tallies
+from worker.ledger.deliveries import Sale
 from worker.ledger.tallies import SECONDS_AN_HOUR, Entry
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
@@ -122,7 +122,7 @@ def _past(site: Stage) -> None:
                 ("page_visit", 900 + 31 * days, 0),
             ):
                 sold = Sale(today - days, "USD", value) if value else Sale(today - days)
-                sales.append(connection, [(1, name, sold)] * n)
+                deliveries.append(connection, [(1, name, sold)] * n)
 
 
 def _take(page: Page, folder: Path) -> None:

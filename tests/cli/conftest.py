@@ -9,14 +9,14 @@ from click.testing import CliRunner, Result
 
 from worker import wiring
 from worker.cli import cli
-from worker.embedded import first_run
-from worker.embedded.first_run import SOURCE_ID
+from worker.embedded import demo
+from worker.embedded.demo import SOURCE_ID
 from worker.ledger import deliveries, migrate
 from worker.ledger.deliveries import PAYLOAD, NewDelivery
 from worker.ledger.engine import Ledger
 from worker.ledger.schema import State
 from worker.settings import settings
-from worker.stages.destinations import Destinations
+from worker.stages.outcomes import Destinations
 
 HOUR = 3_600
 DAY = 24 * HOUR
@@ -28,7 +28,7 @@ class Shell:
     def __init__(self) -> None:
         self.now = time.time()
         migrate.migrate(self.ledger)
-        first_run.ensure(self.ledger, settings())
+        demo.ensure(self.ledger, settings())
 
     @property
     def ledger(self) -> Ledger:

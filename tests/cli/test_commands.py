@@ -7,7 +7,7 @@ from sqlalchemy import delete
 from tests.cli.conftest import Shell
 from tests.integration import document
 from tests.ledger.shop import NOW, accept, place
-from worker.embedded.first_run import AD_ACCOUNT_ID, SOURCE_ID
+from worker.embedded.demo import AD_ACCOUNT_ID, SOURCE_ID
 from worker.ledger import accounts
 from worker.ledger.schema import State, delivery
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.conftest import Shell
 from tests.ledger import shop
-from worker.embedded.first_run import SOURCE_ID
+from worker.embedded.demo import SOURCE_ID
 from worker.stages import erasing
 
 KIM = "kim@example.com"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Shell
-from worker.embedded.first_run import AD_ACCOUNT_ID
+from worker.embedded.demo import AD_ACCOUNT_ID
 from worker.ledger import finding, integrations
 
 

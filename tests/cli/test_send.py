@@ -18,15 +18,15 @@ from sqlalchemy import func, select
 
 from tests.cli.conftest import Shell
 from tests.integration.waiting import until
-from worker.embedded.first_run import SOURCE_ID
-from worker.events.trust import Trust
+from worker.embedded.demo import SOURCE_ID
+from worker.events.received import Trust
 from worker.ledger import finding, inbox
 from worker.ledger.schema import delivery, taken_line
 from worker.ledger.schema import inbox as inbox_table
 from worker.ledger.sources import Source, create
 from worker.settings import settings
+from worker.stages.accepting import open_rows
 from worker.stages.ingest import ingest
-from worker.stages.opened import open_rows
 
 ROOT = Path(__file__).parents[2]
 # Nobody listens there: a hint that goes nowhere is for the sweeper to make good.

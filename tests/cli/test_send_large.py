@@ -12,11 +12,11 @@ from sqlalchemy import Table, func, select
 from tests.cli.test_send import NO_BROKER, ROOT
 from tests.conftest import KEY
 from tests.integration.waiting import until
-from worker.embedded import first_run
+from worker.embedded import demo
 from worker.ledger.engine import Ledger
 from worker.ledger.schema import inbox, taken_line
 from worker.settings import parse
-from worker.stages.opened import open_rows
+from worker.stages.accepting import open_rows
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def environment(ledger: Ledger, tmp_path: Path) -> dict[str, str]:
         "DATABASE_URL": ledger.url.render_as_string(hide_password=False),
         "ENCRYPTION_KEY": KEY,
     }
-    first_run.ensure(ledger, parse(made))
+    demo.ensure(ledger, parse(made))
     return dict(os.environ) | made
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from worker.embedded import procfile
+from worker.embedded import broker
 
 BIN = Path(sys.executable).parent
-ROOT = procfile.HOME
+ROOT = broker.HOME
 COMMANDS = {
     "books": "python -m worker books",
     "migrate": "python -m worker migrate",
     "run": "python -m worker run",
-} | procfile.commands()
+} | broker.commands()
 
 
 def _run(command: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.collector.conftest import KEY, Collector
-from worker.collector.cors import is_own
+from worker.collector.gateway import is_own
 
 PAGE = {"type": "page"}
 

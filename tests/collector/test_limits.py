@@ -7,7 +7,7 @@ from tests.collector.conftest import NOW, SOURCE, Clock, Collector, Hints
 from worker.collector.app import create_app
 from worker.collector.errors import RefusedError
 from worker.collector.limits import LEAST_FREE_BYTES, Backlog, RateLimit, Room
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger.engine import Ledger
 from worker.settings import parse
 

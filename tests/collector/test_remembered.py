@@ -1,5 +1,5 @@
 from tests.collector.conftest import Clock
-from worker.collector.remembered import Remembered
+from worker.collector.auth import Remembered
 
 
 class Book:

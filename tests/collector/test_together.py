@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, select
 from sqlalchemy.exc import IntegrityError
 
-from worker.collector.together import Together
+from worker.collector.intake import Together
 from worker.ledger.engine import Ledger, LedgerBusyError
 from worker.ledger.inbox import Accepted
 from worker.ledger.schema import inbox
@@ -83,7 +83,7 @@ def test_while_the_ledger_is_away_nobody_waits_for_more_than_one_try(
 def test_no_transaction_grows_beyond_its_bound(
     sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.collector.together.MAX_COMMIT_EVENTS", 10)
+    monkeypatch.setattr("worker.collector.intake.MAX_COMMIT_EVENTS", 10)
     told = all_at_once(sqlite_ledger, Together(sqlite_ledger), [[b"x"] * 12, [b"y"] * 6, [b"z"] * 6])
     assert [len(ids) for ids in told] == [12, 6, 6]
     assert len(bodies(sqlite_ledger)) == 24

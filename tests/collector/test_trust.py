@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import select
 
 from tests.collector.conftest import Collector
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger.schema import inbox
 
 EVENT = {"type": "track", "event": "Order Completed", "messageId": "m1"}

@@ -11,7 +11,7 @@ import pytest
 import celeryconfig
 from tests.integration.services import missing
 from tests.integration.stack import BIN, ROOT
-from worker.embedded.procfile import commands
+from worker.embedded.broker import commands
 from worker.wiring import LEASE_DEADLINES
 
 DEPLOY = ROOT / "deploy"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from worker.doctor import judgements
-from worker.doctor.facts import FileFacts, RabbitFacts, RedisFacts, SiteFacts
+from worker.doctor.judgements import FileFacts, RabbitFacts, RedisFacts, SiteFacts
 from worker.ledger.alerts import Alert, Severity
 from worker.telemetry.checks import Finding, State
 

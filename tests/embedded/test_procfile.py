@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from worker.cli import cli
-from worker.embedded import procfile, stack
+from worker.embedded import broker, stack
 from worker.settings import SettingsError, parse, settings
 
 PRODUCTION = {
@@ -34,7 +34,7 @@ def became(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, l
     return noted
 
 
-@pytest.mark.parametrize("name", procfile.commands())
+@pytest.mark.parametrize("name", broker.commands())
 def test_a_process_takes_the_place_of_the_command(
     name: str, became: list[tuple[str, list[str], dict[str, str]]], tmp_path: Path
 ) -> None:
@@ -43,8 +43,8 @@ def test_a_process_takes_the_place_of_the_command(
     settings.cache_clear()
     assert (done.exit_code, done.output) == (0, "")
     ((program, (_, _, line), environment),) = became
-    assert (program, line) == ("/bin/sh", f"exec {procfile.commands()[name]}")
-    assert Path.cwd() == procfile.HOME
+    assert (program, line) == ("/bin/sh", f"exec {broker.commands()[name]}")
+    assert Path.cwd() == broker.HOME
     # What was named from the caller's folder still means the same.
     assert environment["SIGNAL_VAR"] == str(tmp_path / "var")
     assert environment["DATABASE_URL"] == f"sqlite:///{tmp_path / 'var' / 'signal.db'}"
@@ -57,7 +57,7 @@ def test_a_second_worker_of_a_kind_has_a_name_of_its_own(
     settings.cache_clear()
     assert (done.exit_code, done.output) == (0, "")
     ((_, (_, _, line), _),) = became
-    assert line == f"exec {procfile.commands()['ingest']}".replace("ingest@%h", "ingest2@%h")
+    assert line == f"exec {broker.commands()['ingest']}".replace("ingest@%h", "ingest2@%h")
     assert "ingest2@%h" in line
 
 

@@ -12,8 +12,8 @@ from kombu import Connection, Queue
 from tests.chaos.wire import Fault, Wire, broken, wired
 from tests.engine.harness import Broker
 from tests.integration import services
-from worker.engine import amqp_internals
-from worker.engine.amqp_internals import bound_answers, bound_waits
+from worker.engine import kombu_internals
+from worker.engine.kombu_internals import bound_answers, bound_waits
 
 SILENCE = Fault(silent=True)
 
@@ -32,7 +32,7 @@ def over_a_wire(rabbitmq: Broker) -> Iterator[tuple[Connection, Wire]]:
 @pytest.fixture
 def bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up after half a second what is given up after ten."""
-    monkeypatch.setattr(amqp_internals, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(kombu_internals, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(AbstractChannel, "wait", AbstractChannel.wait)
     bound_waits()
 
@@ -67,7 +67,7 @@ def test_a_lost_connection_is_closed_without_its_other_end(
     rabbitmq: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker closes what it has lost before it connects anew."""
-    monkeypatch.setattr(amqp_internals, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(kombu_internals, "ANSWER_SECONDS", 0.5)
     with over_a_wire(rabbitmq) as (connection, wire), broken(wire, SILENCE):
         began = time.monotonic()
         with pytest.raises((TimeoutError, RecoverableConnectionError)):

@@ -8,8 +8,7 @@ from amqp.method_framing import frame_writer
 from kombu import Connection
 
 from tests.engine.harness import Broker
-from worker.engine.hint_frames import HintFrames
-from worker.engine.messages import TaskMessages
+from worker.engine.messages import HintFrames, TaskMessages
 from worker.engine.wire import ConfirmedLine, PublishError, broker_errors
 
 TASK_ID = "0f9c7b1e-3a52-4d41-9c55-8a1b2c3d4e5f"
@@ -37,7 +36,7 @@ def test_a_hints_frames_are_those_that_amqp_writes(
         channel: Any = connection.channel()
         frames = HintFrames(channel, rabbitmq.queue, messages)
         expected = written_by_amqp(channel, rabbitmq.queue, messages.publish_options((id_,), task_id=TASK_ID))
-        monkeypatch.setattr("worker.engine.hint_frames.uuid", lambda: TASK_ID)
+        monkeypatch.setattr("worker.engine.messages.uuid", lambda: TASK_ID)
         assert frames.of(id_) == expected
         assert frames.of(id_) == expected
 

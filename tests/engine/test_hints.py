@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from kombu.message import Message
 
-from worker.engine.hints import as_ids, gatherable_ids, stored_ids
+from worker.engine.messages import as_ids, gatherable_ids, stored_ids
 
 
 @pytest.mark.parametrize(

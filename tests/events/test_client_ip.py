@@ -2,7 +2,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from worker.events.client_ip import client_ip
+from worker.events.received import client_ip
 
 TRUSTED = tuple(ip_network(network) for network in ("10.0.0.0/8", "fd00::/8", "127.0.0.1"))
 

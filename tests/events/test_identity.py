@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.pinterest.conftest import browser, server
-from worker.events.identity import page_url, visitor_ids
+from worker.events.received import page_url, visitor_ids
 
 
 @pytest.mark.parametrize(

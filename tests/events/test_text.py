@@ -2,8 +2,7 @@
 
 import pytest
 
-from worker.events.keys import fold, fold_keys
-from worker.events.text import clean_text
+from worker.events.text import clean_text, fold, fold_keys
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from worker.events.times import parse_time
-from worker.files.moments import MomentError, Moments
+from worker.files.columns import MomentError, Moments
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SECONDS = 1_895_928_800.0  # 2030-01-29T14:53:20Z

@@ -11,7 +11,7 @@ from tests.integration import stack as stacks
 from tests.integration.shop import Shop, Visitor
 from tests.integration.stack import Plan, Stack
 from tests.integration.waiting import until
-from worker.ledger import heartbeats
+from worker.ledger import measures
 from worker.signature import sign
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
@@ -42,7 +42,7 @@ def _told(receiver: Receiver) -> list[tuple[str, str]]:
 
 def test_a_refused_token_is_told_once_by_the_upkeep_worker(stack: Stack, receiver: Receiver) -> None:
     # Until somebody has looked once, the Management API and the upkeep worker may both be the first.
-    until("somebody looks", lambda: _ran_since(stack, heartbeats.WATCH, 0), seconds=60)
+    until("somebody looks", lambda: _ran_since(stack, measures.WATCH, 0), seconds=60)
     shop = Shop(stack)
     stack.sandbox.behave({"rules": [{"account": shop.account, "status": 401}]})
     shop.send("/v1/t", {"event": "Signed Up", "messageId": "refused"}, Visitor())
@@ -56,7 +56,7 @@ def test_a_refused_token_is_told_once_by_the_upkeep_worker(stack: Stack, receive
     (firing,) = stack.admin("GET", "/alerts")["firing"]
     assert (firing["rule"], firing["subject"]) == ("token_refused", shop.account)
     # The next look sees it as well, and says nothing.
-    until("somebody looked again", lambda: _ran_since(stack, heartbeats.WATCH, time.time() - 5), seconds=60)
+    until("somebody looked again", lambda: _ran_since(stack, measures.WATCH, time.time() - 5), seconds=60)
     assert _told(receiver) == [("fired", "token_refused")]
 
 
@@ -65,17 +65,17 @@ def test_a_beat_that_died_is_told_by_the_management_process(stack: Stack, receiv
     # What the upkeep worker has queued still runs; from here on nobody has looked, or ticked, for long.
     time.sleep(2)
     with stack.ledger() as ledger, ledger.write() as connection:
-        for name in (heartbeats.BATCHER, heartbeats.SWEEPER, heartbeats.WATCH):
-            heartbeats.note(connection, name, time.time() - 600)
+        for name in (measures.BATCHER, measures.SWEEPER, measures.WATCH):
+            measures.note(connection, name, time.time() - 600)
     try:
         until("it is told", lambda: ("fired", "batcher_silent") in _told(receiver), seconds=200)
     finally:
         stack.start("beat")
         # It ticks again, and has got as far as to know what TERM means.
-        until("the batcher runs", lambda: _ran_since(stack, heartbeats.BATCHER, time.time() - 5), seconds=60)
+        until("the batcher runs", lambda: _ran_since(stack, measures.BATCHER, time.time() - 5), seconds=60)
     assert "batcher_silent" in stack.log("management")
 
 
 def _ran_since(stack: Stack, name: str, then: float) -> bool:
     with stack.ledger() as ledger, ledger.read() as connection:
-        return heartbeats.last(connection).get(name, 0) > then
+        return measures.last(connection).get(name, 0) > then

@@ -4,8 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from worker.events.received import Received
-from worker.events.trust import Trust
+from worker.events.received import Received, Trust
 from worker.ledger import books, deliveries, inbox, integrations, sources
 from worker.ledger.accounts import Rate
 from worker.ledger.books import Books

@@ -1,7 +1,7 @@
 """The oldest waiting events of each source are found, signed and public apart."""
 
 from tests.ledger.shop import NOW, place
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger import backlog, inbox
 from worker.ledger.backlog import Group, Head
 from worker.ledger.engine import Ledger

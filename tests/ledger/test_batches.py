@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import select, update
 
 from tests.ledger.shop import NOW, pend, place, stand
-from worker.ledger import accounts, batches, claims, integrations, rollups, sales
+from worker.ledger import accounts, batches, claims, deliveries, integrations, rollups
 from worker.ledger.accounts import Rate
 from worker.ledger.batches import Ending, Member, Putoff, Started, Try
 from worker.ledger.claims import Group
+from worker.ledger.deliveries import Line
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
-from worker.ledger.sales import Line
 from worker.ledger.schema import BatchStatus, State, attempt, batch, delivery
 
 LEASE = 60.0
@@ -397,4 +397,4 @@ def test_a_worker_that_lost_its_batch_sells_nothing(ledger: Ledger) -> None:
 
 def sold(ledger: Ledger) -> list[Line]:
     with ledger.read() as connection:
-        return sales.read(connection, 0)
+        return deliveries.read(connection, 0)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.ledger.shop import NOW, accept, close
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger import inbox, tallies
 from worker.ledger.engine import Ledger
 from worker.ledger.inbox import Accepted

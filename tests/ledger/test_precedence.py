@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.ledger.shop import NOW, close, new, place, stand, write
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger import batches, claims, failures, finding
 from worker.ledger.batches import UNKNOWN_OUTCOME, Ending, Started
 from worker.ledger.claims import Group

@@ -5,9 +5,9 @@ from decimal import Decimal
 from sqlalchemy import func, select
 
 from tests.ledger.shop import NOW, place
-from worker.ledger import sales
+from worker.ledger import deliveries
+from worker.ledger.deliveries import MOST_THOUSANDTHS, Line, Sale
 from worker.ledger.engine import Ledger
-from worker.ledger.sales import MOST_THOUSANDTHS, Line, Sale
 from worker.ledger.schema import sale
 
 TODAY = int(NOW // 86_400)
@@ -16,12 +16,12 @@ USD = Sale(TODAY, "USD", 129_990)
 
 def add(ledger: Ledger, *sold: Sale, name: str = "checkout", integration: int = 1) -> None:
     with ledger.write() as connection:
-        sales.append(connection, [(integration, name, one) for one in sold])
+        deliveries.append(connection, [(integration, name, one) for one in sold])
 
 
 def books(ledger: Ledger, since: int = TODAY, source_id: str | None = None) -> list[Line]:
     with ledger.read() as connection:
-        return sales.read(connection, since, source_id)
+        return deliveries.read(connection, since, source_id)
 
 
 def test_days_names_and_currencies_are_summed_exactly(ledger: Ledger) -> None:
@@ -57,7 +57,7 @@ def test_folding_changes_no_sum(ledger: Ledger) -> None:
         add(ledger, USD, Sale(TODAY, "EUR", 20))
     before = books(ledger)
     with ledger.write() as connection:
-        assert sales.fold(connection, 100) == 8
+        assert deliveries.fold(connection, 100) == 8
         assert connection.execute(select(func.count()).select_from(sale)).scalar_one() == 2
 
     assert books(ledger) == before
@@ -68,6 +68,6 @@ def test_no_sum_is_too_large_to_be_shown(ledger: Ledger) -> None:
     for _ in range(3):
         add(ledger, *many)
     with ledger.write() as connection:
-        assert sales.fold(connection, 100) == 0
+        assert deliveries.fold(connection, 100) == 0
 
     assert books(ledger) == [Line(TODAY, "checkout", "USD", 3_000, Decimal(MOST_THOUSANDTHS) * 3)]

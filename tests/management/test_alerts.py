@@ -5,7 +5,7 @@ import pytest
 from tests.ledger.shop import NOW, place
 from tests.management.conftest import Api
 from tests.management.ui.conftest import Pages
-from worker.ledger import accounts, heartbeats
+from worker.ledger import accounts, measures
 from worker.ledger.engine import Ledger
 from worker.stages import watching
 
@@ -17,8 +17,8 @@ def refused(ledger: Ledger) -> None:
     shop = place(ledger)
     with ledger.write() as connection:
         accounts.pause(connection, shop.credential_id, "unauthorized", "<b>Token</b> gone.", "delivery", NOW)
-        for name in (heartbeats.BATCHER, heartbeats.SWEEPER):
-            heartbeats.note(connection, name, NOW)
+        for name in (measures.BATCHER, measures.SWEEPER):
+            measures.note(connection, name, NOW)
     watching.watch(ledger, lambda: 10**12, NOW, to_webhook=False)
 
 

@@ -1,6 +1,6 @@
 """Failed attempts are limited by address; what succeeds is not asked about."""
 
-from worker.management.lockout import MOST_ADDRESSES, WINDOW_SECONDS, FailureLimit
+from worker.management.auth import MOST_ADDRESSES, WINDOW_SECONDS, FailureLimit
 
 
 def test_who_failed_too_often_has_to_wait_and_then_may_fail_again() -> None:

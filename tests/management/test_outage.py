@@ -11,7 +11,7 @@ from worker.alerts.course import CALM_SECONDS
 from worker.alerts.webhook import Webhook
 from worker.ledger.alerts import Change
 from worker.management import watchman
-from worker.management.outage import MOST_UNTOLD, WAIT_SECONDS, Outage
+from worker.management.watchman import MOST_UNTOLD, WAIT_SECONDS, Outage
 
 NOW = 1_750_000_000.0
 

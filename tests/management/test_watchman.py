@@ -7,7 +7,7 @@ import pytest
 
 from tests.alerts.receiver import receiving
 from worker.alerts.webhook import Webhook
-from worker.ledger import alerts, heartbeats
+from worker.ledger import alerts, measures
 from worker.ledger.engine import Ledger
 from worker.management import watchman
 
@@ -22,8 +22,8 @@ def firing(ledger: Ledger) -> list[str]:
 
 def test_it_tells_of_a_beat_that_is_silent(ledger: Ledger) -> None:
     with ledger.write() as connection:
-        for name in (heartbeats.BATCHER, heartbeats.SWEEPER, heartbeats.WATCH):
-            heartbeats.note(connection, name, NOW - 200)
+        for name in (measures.BATCHER, measures.SWEEPER, measures.WATCH):
+            measures.note(connection, name, NOW - 200)
     with receiving() as receiver:
         webhook = Webhook(receiver.url, "a-secret-of-the-tests", HERE)
         looks = [
@@ -38,7 +38,7 @@ def test_it_tells_of_a_beat_that_is_silent(ledger: Ledger) -> None:
 
 def test_it_leaves_it_to_the_upkeep_worker_where_that_watches(ledger: Ledger) -> None:
     with ledger.write() as connection:
-        heartbeats.note(connection, heartbeats.WATCH, NOW - 89)
+        measures.note(connection, measures.WATCH, NOW - 89)
 
     assert not watchman.stand_in(ledger, lambda: 0, None, lambda: NOW)
     assert firing(ledger) == []

@@ -12,7 +12,7 @@ import requests
 from tests.embedded.conftest import Run, lent
 from tests.embedded.test_stack import DELIVERIES
 from tests.integration.waiting import until
-from worker.embedded import procfile
+from worker.embedded import broker
 
 pytestmark = pytest.mark.slow
 
@@ -123,7 +123,7 @@ def test_a_process_without_a_broker_is_not_started(installed: Path, folder: Path
 
 def test_every_process_of_the_procfile_can_be_started(installed: Path, folder: Path) -> None:
     told = _called(installed, folder, "signal-worker", "start", "--help").stdout
-    assert "{" + "|".join(procfile.commands()) + "}" in told.replace("\n", "").replace(" ", "")
+    assert "{" + "|".join(broker.commands()) + "}" in told.replace("\n", "").replace(" ", "")
 
 
 def _answers(url: str) -> bool:

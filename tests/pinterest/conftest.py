@@ -6,8 +6,8 @@ import pytest
 
 from tests.outgoing.conftest import connect, serve  # noqa: F401 - fixtures of this room as well
 from worker.events.received import Received
+from worker.pinterest.call import Options
 from worker.pinterest.mapping import Mapped, Outcome, map_event
-from worker.pinterest.options import Options
 from worker.pinterest.visitor import Visitor, apply_identify
 
 NOW = 1706540001.0

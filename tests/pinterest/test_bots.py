@@ -4,9 +4,8 @@ import pytest
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
 from tests.pinterest.conftest import browser, run, track
-from worker.pinterest.bots import is_bot
-from worker.pinterest.mapping import Filtered, Mapped
-from worker.pinterest.options import Options
+from worker.pinterest.call import Options
+from worker.pinterest.mapping import Filtered, Mapped, is_bot
 
 CRAWLER = "Mozilla/5.0 (compatible; Pinterestbot/1.0; +http://www.pinterest.com/bot.html)"
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.pinterest.conftest import custom_data, run, track
+from worker.pinterest.call import Options
 from worker.pinterest.mapping import Mapped
-from worker.pinterest.options import Options
 
 TWO = [{"id": "A", "price": 10, "quantity": 2}, {"id": "B", "price": "5.50"}]
 PINTEREST = Options(field_mapping="pinterest")

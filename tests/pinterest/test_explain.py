@@ -4,8 +4,7 @@ import re
 
 from tests.pinterest.conftest import browser, run, server, track
 from tests.pinterest.test_golden import ORDER
-from worker.pinterest.explain import Explanation
-from worker.pinterest.options import Options
+from worker.pinterest.call import Explanation, Options
 from worker.pinterest.visitor import Visitor
 
 

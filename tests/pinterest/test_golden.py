@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.pinterest.conftest import EM, EPIK, NOW, PIN_UNAUTH, browser, run
+from worker.pinterest.call import Options
 from worker.pinterest.mapping import Mapped, encode
-from worker.pinterest.options import Options
 from worker.pinterest.visitor import Visitor
 
 ADVERTISING = Options.from_config(

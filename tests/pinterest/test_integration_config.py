@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from worker.pinterest.call import ConfigError, Options
 from worker.pinterest.integration_config import load_config
-from worker.pinterest.options import ConfigError, Options
 
 GOOD = {"ad_account_id": "1234567890", "access_token": "your_access_token"}
 FULL = GOOD | {

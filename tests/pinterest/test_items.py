@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from worker.events.keys import fold_keys
-from worker.pinterest.explain import Notes
+from worker.events.text import fold_keys
+from worker.pinterest.call import Notes
 from worker.pinterest.items import Item, read_count, read_items
 
 

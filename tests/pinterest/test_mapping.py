@@ -7,9 +7,8 @@ import pytest
 
 from tests.pinterest.conftest import NOW, browser, payload, run, server, track
 from tests.pinterest.test_golden import ORDER
-from worker.pinterest.explain import Explanation
+from worker.pinterest.call import Explanation, Options
 from worker.pinterest.mapping import Failed, Filtered, Mapped, encode
-from worker.pinterest.options import Options
 
 ADVERTISING = Options(consent_categories=("advertising",))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.pinterest.masking import LONGEST_REASON, mask
+from worker.pinterest.client import LONGEST_REASON, mask
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.pinterest.names import _TABLES, CUSTOM, PINTEREST_NAMES, meaning_of
+from worker.pinterest.overrides import _TABLES, CUSTOM, PINTEREST_NAMES, meaning_of
 
 
 def test_all_of_pinterests_names_are_reachable_under_both_mappings() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.pinterest.conftest import run, track
+from worker.pinterest.call import Options
 from worker.pinterest.mapping import Dropped, Mapped
-from worker.pinterest.options import Options
 from worker.pinterest.overrides import RuleError, parse_advertiser_events, parse_overrides
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.pinterest.phones import phone_digits
+from worker.pinterest.normalise import phone_digits
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,7 @@
 
 import pytest
 
-from worker.pinterest.countries import country_code
-from worker.pinterest.states import state_code
+from worker.pinterest.countries import country_code, state_code
 
 
 @pytest.mark.parametrize(

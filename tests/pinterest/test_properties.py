@@ -14,9 +14,8 @@ from jsonschema import Draft202012Validator
 
 from tests.pinterest.conftest import NOW, browser, server
 from tests.pinterest.strategies import EVENTS, JSON
-from worker.pinterest.explain import Explanation
+from worker.pinterest.call import Explanation, Options
 from worker.pinterest.mapping import Failed, Mapped, encode, map_event
-from worker.pinterest.options import Options
 from worker.pinterest.visitor import Visitor, apply_identify, remember
 
 # Pinterest's published request, written by them and independent of the mapping.

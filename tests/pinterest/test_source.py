@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from tests.pinterest.conftest import browser, payload, run, server, track
-from worker.pinterest.mapping import Mapped
-from worker.pinterest.source import app_fields
+from worker.pinterest.mapping import Mapped, app_fields
 
 CONTEXT = {"ip": "203.0.113.50", "userAgent": "app/1"}
 

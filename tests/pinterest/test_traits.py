@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.pinterest.conftest import EM
-from worker.pinterest.explain import Explanation
-from worker.pinterest.traits import hash_traits
+from worker.pinterest.call import Explanation
+from worker.pinterest.visitor import hash_traits
 
 
 def sha(text: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.pinterest.conftest import EM, PIN_UNAUTH, browser, payload, server, track
 from worker.events.received import Received
-from worker.pinterest.options import Options
+from worker.pinterest.call import Options
 from worker.pinterest.user_data import client_ip
 from worker.pinterest.visitor import Visitor, apply_identify
 

@@ -19,10 +19,9 @@ from worker.events.received import Received, epik_from_url
 from worker.events.times import parse_time
 from worker.operations.masking import masked_event
 from worker.pinterest import money
-from worker.pinterest.explain import Explanation
+from worker.pinterest.call import Explanation, Options
+from worker.pinterest.client import mask
 from worker.pinterest.mapping import map_event
-from worker.pinterest.masking import mask
-from worker.pinterest.options import Options
 from worker.pinterest.person import hashes_of_emails
 from worker.pinterest.visitor import Visitor, apply_identify
 

@@ -9,7 +9,7 @@ from worker.ledger.accounts import Rate
 from worker.ledger.engine import Ledger
 from worker.pinterest.client import Answer
 from worker.stages.delivery import deliver
-from worker.stages.lanes import (
+from worker.stages.sending import (
     CHAIRS,
     FIRST_WIDTH,
     OWN_PLACES,

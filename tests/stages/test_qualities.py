@@ -9,7 +9,7 @@ from tests.ledger.shop import accept, close, place
 from worker.ledger import quality
 from worker.ledger.engine import Ledger
 from worker.ledger.quality import Quality
-from worker.pinterest.outcomes import Failed, Mapped
+from worker.pinterest.judge import Failed, Mapped
 from worker.stages.ingest import ingest
 from worker.stages.outcomes import qualities
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.ledger.shop import accept, close, place
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger import debugging, measures, sources, usage
 from worker.ledger.engine import Ledger
 from worker.ledger.schema import debug_input, delivery, visitor

@@ -18,7 +18,7 @@ from sqlalchemy import select
 from tests.ledger.shop import accept, close, place
 from tests.logged import logged
 from tests.stages.test_ingest import HERE, identify, order
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger import sources, visitors
 from worker.ledger.deliveries import PAYLOAD
 from worker.ledger.engine import Ledger

@@ -17,7 +17,7 @@ from tests.conftest import KEY
 from tests.ledger.shop import accept, close, place
 from tests.stages.test_ingest import JANE, emails, identify, order, outcomes
 from tests.stages.test_sweeping import Sent
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger import backlog, inbox, leases, visitors
 from worker.ledger.backlog import Group, Head
 from worker.ledger.engine import Ledger

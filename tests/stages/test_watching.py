@@ -14,12 +14,12 @@ from tests.ledger.test_precedence import DELIVERED, P, S, bring_to, copy
 from tests.logged import logged
 from worker.alerts.course import CALM_SECONDS
 from worker.alerts.webhook import GIVE_UP_SECONDS, Webhook
-from worker.ledger import accounts, alerts, heartbeats, inbox
+from worker.ledger import accounts, alerts, inbox, measures
 from worker.ledger.alerts import Change
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
 from worker.ledger.schema import State, alert_notice, credential, delivery, heartbeat, source, tally
-from worker.stages import looking, watching
+from worker.stages import watching
 from worker.stages.watching import Pulse
 
 HERE = ("127.0.0.1",)
@@ -30,8 +30,8 @@ ROOM = 10 * 1024**3
 def alive(ledger: Ledger, now: float = NOW) -> None:
     """Let beat and the upkeep worker be there."""
     with ledger.write() as connection:
-        heartbeats.note(connection, heartbeats.BATCHER, now)
-        heartbeats.note(connection, heartbeats.SWEEPER, now)
+        measures.note(connection, measures.BATCHER, now)
+        measures.note(connection, measures.SWEEPER, now)
 
 
 def watch(ledger: Ledger, now: float = NOW, *, to_webhook: bool = False) -> list[Change]:
@@ -150,7 +150,7 @@ def test_each_figure_is_found_in_the_ledger(ledger: Ledger) -> None:
     alive(ledger, NOW - 1)
 
     with ledger.snapshot() as connection:
-        found = looking.gather_figures(connection, ROOM, NOW)
+        found = watching.gather_figures(connection, ROOM, NOW)
 
     (account,) = found.accounts
     assert (account.ad_account_id, account.waiting, account.waiting_since) == (ACCOUNT, 2, NOW - 4_000)
@@ -170,7 +170,7 @@ def test_the_pace_of_an_account_is_what_was_delivered_an_hour(ledger: Ledger) ->
             row = {"source_id": "", "integration_id": shop.number, "event_name": "", "outcome": "delivered"}
             connection.execute(insert(tally).values(hour=hour - back, n=n, **row))
     with ledger.snapshot() as connection:
-        (account,) = looking.gather_figures(connection, ROOM, (hour + 0.5) * 3_600).accounts
+        (account,) = watching.gather_figures(connection, ROOM, (hour + 0.5) * 3_600).accounts
     assert account.delivered_an_hour == 60
 
 

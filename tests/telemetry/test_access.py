@@ -3,7 +3,7 @@
 import pytest
 from werkzeug.datastructures import Headers
 
-from worker.telemetry.access import may_read
+from worker.telemetry.metrics import may_read
 
 TOKEN = "a-token-of-the-scraper"
 

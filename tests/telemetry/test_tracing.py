@@ -17,7 +17,7 @@ from tests.ledger.shop import NOW, place
 from tests.stages.sandbox import FakePinterest, Stage
 from tests.stages.test_ingest import order
 from worker.collector import intake
-from worker.collector.together import Together
+from worker.collector.intake import Together
 from worker.events.received import Received
 from worker.ledger import inbox
 from worker.ledger.engine import Ledger

@@ -4,20 +4,7 @@ from typing import Any
 
 import click
 
-from worker.cli import (
-    accounts,
-    backup,
-    books,
-    doctor,
-    erase,
-    explain,
-    failed,
-    finding,
-    keys,
-    send,
-    setup,
-    tokens,
-)
+from worker.cli import accounts, backup, doctor, erase, explain, failed, send, setup, tokens
 from worker.operations.errors import InvalidError, OperationError
 
 
@@ -44,10 +31,10 @@ for command in (
     setup.demo,
     failed.failed,
     accounts.accounts,
-    books.books,
-    finding.find,
+    backup.books,
+    explain.find,
     explain.explain,
-    keys.keys,
+    setup.keys,
     tokens.tokens,
     send.send,
     erase.erase,

@@ -17,8 +17,8 @@ from worker import wiring
 from worker.cli.opening import caller
 from worker.collector.errors import RefusedError
 from worker.collector.limits import Room, state_folder
+from worker.files.columns import MomentError, Moments
 from worker.files.lines import FileError, Format, Line, Reading
-from worker.files.moments import MomentError, Moments
 from worker.files.taking import ImportOptions, Taken
 from worker.ledger.sources import Source
 from worker.operations.imports import choose_source, import_events

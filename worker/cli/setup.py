@@ -6,7 +6,9 @@ import sys
 
 import click
 
-from worker.embedded import procfile
+from worker.cli.opening import caller
+from worker.embedded import broker
+from worker.operations.keys import rotate_keys
 from worker.settings import SettingsError, settings
 from worker.wiring import ledger
 
@@ -38,7 +40,7 @@ def run() -> None:
 
 
 @click.command()
-@click.argument("name", type=click.Choice(list(procfile.commands())))
+@click.argument("name", type=click.Choice(list(broker.commands())))
 @click.option(
     "--name", "worker", callback=_worker, help="A worker's own name, where several of a kind run: ingest2."
 )
@@ -47,7 +49,7 @@ def start(name: str, worker: str | None) -> None:
     if settings().embedded_broker:
         raise SettingsError("BROKER_URL", "must be given: only `run` brings a broker of its own.")
     try:
-        procfile.become(name, settings(), os.environ, worker)
+        broker.become(name, settings(), os.environ, worker)
     except ValueError:
         raise click.UsageError(f"Only workers have a name of their own, and {name} is none.") from None
 
@@ -59,3 +61,18 @@ def demo(sandbox_url: str) -> None:
     from worker.embedded import demo as walk
 
     walk.show(ledger(), settings(), sandbox_url)
+
+
+@click.group()
+def keys() -> None:
+    """Rotate the keys of what is kept at rest."""
+
+
+@keys.command()
+def rotate() -> None:
+    """Wrap every data key with the first key of ENCRYPTION_KEY.
+
+    Put the new key before the old one (ENCRYPTION_KEY=new,old), restart every process, run this, then take the old one
+    out. Events may flow meanwhile; docs/backup.md has the steps.
+    """
+    click.echo(f"Wrapped {rotate_keys(caller())} data keys anew. The old key is no longer needed.")

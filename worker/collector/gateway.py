@@ -1,23 +1,84 @@
 """Answer the calls that bring events."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flask import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from worker.collector import cors
-from worker.collector.auth import Caller, Callers, key_of
+from worker.collector.auth import Caller, Callers, Remembered, key_of
 from worker.collector.errors import RefusedError, answer, note_rejected
-from worker.collector.intake import Prepared, events_of, of_type, prepare_batch, store
+from worker.collector.intake import Prepared, Together, events_of, of_type, prepare_batch, store
 from worker.collector.limits import CallRates, Room
-from worker.collector.together import Together
 from worker.collector.visit import Origin, Visit
-from worker.events.client_ip import Network, client_ip, network_of
 from worker.events.envelope import decode_json
+from worker.events.received import Network, client_ip, network_of
+from worker.ledger import sources
 from worker.ledger.engine import Ledger
 from worker.settings import IntakeRates
 from worker.stages.accepting import Offer, TooLargeError, prepare_event
+
+REMEMBERED_SECONDS = 5.0
+PREFLIGHT_SECONDS = 7_200
+_SOURCES_A_PAGE = 500
+
+
+def is_own(origin: str, domains: Iterable[str]) -> bool:
+    """Say whether an Origin header names one of these domains, or a subdomain of one; the port is free."""
+    try:
+        parts = urlsplit(origin)
+        host = parts.hostname
+    except ValueError:
+        return False
+    if parts.scheme not in ("http", "https") or not host:
+        return False
+    own = {domain.lower() for domain in domains}
+    labels = host.split(".")
+    return any(".".join(labels[start:]) in own for start in range(len(labels)))
+
+
+def headers(origin: str) -> dict[str, str]:
+    """Return what lets a page of this origin read an answer, cookies included."""
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Credentials": "true",
+        "Access-Control-Expose-Headers": "Retry-After",
+    }
+
+
+def preflight_headers(origin: str) -> dict[str, str]:
+    """Return what lets a page of this origin send events."""
+    return headers(origin) | {
+        "Access-Control-Allow-Methods": "POST",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type",
+        "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
+    }
+
+
+class KnownDomains:
+    """Know every source's domains.
+
+    A browser asks beforehand without its Authorization header, so that nobody can tell then which source it
+    is about; the event's own answer is readable for that source's domains only.
+    """
+
+    def __init__(self, ledger: Ledger, now: Callable[[], float]) -> None:
+        self._ledger = ledger
+        self._all = Remembered(self._load, REMEMBERED_SECONDS, 1, now)
+
+    def get(self) -> frozenset[str]:
+        """Return the domains of all sources, at most `REMEMBERED_SECONDS` old."""
+        return self._all.get("") or frozenset()
+
+    def _load(self, last_id: str) -> frozenset[str]:
+        found: set[str] = set()
+        with self._ledger.read() as connection:
+            while page := sources.page(connection, _SOURCES_A_PAGE, last_id):
+                found.update(domain for source in page for domain in source.domains)
+                last_id = page[-1].id
+        return frozenset(found)
+
 
 LARGEST_BODY_BYTES = 512 * 1024
 TYPES = {"t": "track", "p": "page", "i": "identify", "g": "group"}
@@ -46,7 +107,7 @@ class Gateway:
         self._callers = Callers(ledger, now)
         self._rates = CallRates(rates, now)
         self._room = Room(ledger, folder, now)
-        self._domains = cors.KnownDomains(ledger, now)
+        self._domains = KnownDomains(ledger, now)
 
     def single(self, call: str) -> Response:
         """Take one event of the type that the address implies."""
@@ -86,8 +147,8 @@ class Gateway:
         source = self._callers.find(key) if key else None
         domains = source.domains if source is not None else () if key else self._domains.get()
         response = Response(status=204)
-        if cors.is_own(origin, domains):
-            response.headers.update(cors.preflight_headers(origin))
+        if is_own(origin, domains):
+            response.headers.update(preflight_headers(origin))
         return response
 
     def add_cors_headers(self, response: Response) -> Response:
@@ -95,8 +156,8 @@ class Gateway:
         response.vary.add("Origin")
         caller: Caller | None = g.get("caller")
         origin = request.headers.get("Origin", "")
-        if caller is not None and not caller.signed and cors.is_own(origin, caller.source.domains):
-            response.headers.update(cors.headers(origin))
+        if caller is not None and not caller.signed and is_own(origin, caller.source.domains):
+            response.headers.update(headers(origin))
         return response
 
     def _take_one(self, caller: Caller, raw: object) -> Response:

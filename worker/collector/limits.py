@@ -8,10 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from worker.collector.auth import Caller
+from worker.collector.auth import Caller, Remembered
 from worker.collector.errors import RefusedError
-from worker.collector.remembered import Remembered
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger import inbox
 from worker.ledger.engine import Ledger
 from worker.ledger.sources import Source

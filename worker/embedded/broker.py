@@ -6,14 +6,60 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import redis
+from honcho.environ import parse_procfile
 
-from worker.embedded import procfile
-from worker.settings import SettingsError, settings, socket_path
+from worker.settings import Settings, SettingsError, settings, socket_path
+
+# Commands name files and modules from here. A caller's own folder might hold another `tasks.py` or `worker`,
+# which Celery and gunicorn would take for ours.
+HOME = Path(__file__).parents[2]
+PROCFILE = HOME / "worker" / "Procfile"
+
+
+def commands() -> dict[str, str]:
+    """Return the Procfile's command lines by name."""
+    return dict(parse_procfile(PROCFILE.read_text()).processes)
+
+
+def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
+    """Return what a process needs that is started from ``HOME``: the caller's environment, independent of folders."""
+    return {
+        **given,
+        "SIGNAL_VAR": str(settings.var),
+        "DATABASE_URL": settings.database_url,
+        # The commands are found without activating anything.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{given.get('PATH', '')}",
+    }
+
+
+def named(line: str, name: str, worker: str) -> str:
+    """Return a worker's command line under another name than its process has: two of a kind need two.
+
+    Raises:
+        ValueError: it is no worker's, and nothing else has a name.
+    """
+    before, found, after = line.partition(f"--hostname {name}@%h")
+    if not found:
+        raise ValueError(name)
+    return f"{before}--hostname {worker}@%h{after}"
+
+
+def become(name: str, settings: Settings, given: Mapping[str, str], worker: str | None = None) -> None:
+    """Replace this process by the named one, so that whoever started it signals and waits for the right one.
+
+    Raises:
+        ValueError: ``worker`` is given, and the process is no worker.
+    """
+    line = commands()[name]
+    line = f"exec {line if worker is None else named(line, name, worker)}"
+    os.chdir(HOME)
+    os.execve("/bin/sh", ["sh", "-c", line], environment(settings, given))  # noqa: S606 - a line of our own
+
 
 START_SECONDS = 15.0
 STOP_SECONDS = 15.0
@@ -78,7 +124,7 @@ def _start(var: Path, socket: Path) -> "subprocess.Popen[bytes]":
     # A session of its own: Ctrl-C goes to a terminal's whole foreground group, and the broker has to be last.
     command = [sys.executable, "-m", "worker.embedded.broker"]
     holder = subprocess.Popen(  # noqa: S603
-        command, cwd=procfile.HOME, start_new_session=True, stdout=subprocess.DEVNULL
+        command, cwd=HOME, start_new_session=True, stdout=subprocess.DEVNULL
     )
     deadline = time.monotonic() + START_SECONDS
     while not _answers(socket):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import honcho.manager
 from honcho.printer import Message, Printer
 
-from worker.embedded import broker, first_run, procfile
+from worker.embedded import broker, demo
 from worker.ledger import migrate
 from worker.settings import Settings, SettingsError, parse
 from worker.wiring import ledger
@@ -29,13 +29,13 @@ def run() -> int:
         raise SettingsError(
             "PRODUCTION", "must be 0 for `run`, which tries things out; `start` is for production."
         )
-    environment = procfile.environment(settings, environment)
+    environment = broker.environment(settings, environment)
     os.environ.update(environment)
     with ExitStack() as stack:
         if settings.embedded_broker:
             stack.enter_context(broker.running(settings.var))
         migrate.migrate(ledger())
-        first_run.ensure(ledger(), settings)
+        demo.ensure(ledger(), settings)
         ledger().dispose()
         return _run_processes(environment, settings)
 
@@ -57,7 +57,7 @@ def _run_processes(environment: dict[str, str], settings: Settings) -> int:
     honcho.manager.KILL_WAIT = STOP_SECONDS
     manager = _Manager(_Printer(sys.stdout))
     for name, command in _commands(environment["SANDBOX_URL"], settings).items():
-        manager.add_process(name, command, env=environment, cwd=str(procfile.HOME))
+        manager.add_process(name, command, env=environment, cwd=str(broker.HOME))
     # A terminal that is closed ends all of it like Ctrl-C: what went on would hold the ports, unseen.
     signal.signal(signal.SIGHUP, lambda *_: _stop())
     manager.loop()
@@ -66,7 +66,7 @@ def _run_processes(environment: dict[str, str], settings: Settings) -> int:
 
 
 def _commands(sandbox_url: str, settings: Settings) -> dict[str, str]:
-    commands = procfile.commands()
+    commands = broker.commands()
     if settings.pinterest_api_url == sandbox_url:
         commands["sandbox"] = f"python -m worker.sandbox --port {urlsplit(sandbox_url).port}"
         commands["demo"] = f"python -m worker demo --sandbox-url {sandbox_url}"

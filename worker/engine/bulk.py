@@ -12,9 +12,8 @@ from kombu.message import Message
 from kombu.utils.json import loads
 
 from worker import logs
-from worker.engine.hints import as_ids, gatherable_ids, stored_ids
 from worker.engine.kombu_internals import park_unreadable
-from worker.engine.messages import TaskMessages
+from worker.engine.messages import TaskMessages, as_ids, gatherable_ids, stored_ids
 from worker.engine.unsettled import Unsettled
 
 log = logs.of(__name__)

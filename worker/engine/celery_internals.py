@@ -19,9 +19,7 @@ from kombu.message import Message
 from kombu.utils.limits import TokenBucket
 
 from worker import logs
-from worker.engine.amqp_internals import bound_answers
-from worker.engine.kombu_internals import guard_redis
-from worker.engine.refused import keep_refused
+from worker.engine.kombu_internals import bound_answers, guard_redis, keep_refused
 from worker.engine.unsettled import Unsettled
 
 log = logs.of(__name__)

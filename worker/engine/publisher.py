@@ -12,7 +12,7 @@ from celery import Celery
 from kombu import Connection
 
 from worker import logs
-from worker.engine.amqp_internals import ANSWER_SECONDS
+from worker.engine.kombu_internals import ANSWER_SECONDS
 from worker.engine.messages import TaskMessages
 from worker.engine.wire import (
     MESSAGES_AT_ONCE,

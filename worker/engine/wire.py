@@ -11,9 +11,8 @@ from kombu import Connection, Queue
 from kombu.common import maybe_declare
 from kombu.exceptions import KombuError, OperationalError
 
-from worker.engine.amqp_internals import ANSWER_SECONDS
-from worker.engine.hint_frames import HintFrames
-from worker.engine.messages import TaskMessages
+from worker.engine.kombu_internals import ANSWER_SECONDS
+from worker.engine.messages import HintFrames, TaskMessages
 
 MESSAGES_AT_ONCE = 500
 # Half the size of a socket's usual buffer.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from worker.events.keys import fold, fold_keys
+from worker.events.text import fold, fold_keys
 
 # One thing under two names: consent tools say marketing where ad platforms say advertising.
 _TWINS = {"advertising": "marketing", "marketing": "advertising"}

@@ -6,7 +6,7 @@ from functools import lru_cache
 from urllib.parse import unquote, unquote_plus, urlunsplit
 
 from worker.events.addresses import split_address
-from worker.events.keys import fold
+from worker.events.text import fold
 
 _LONGEST_CACHED = 2048
 _LONGEST_KEY = 64

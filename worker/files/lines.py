@@ -1,16 +1,137 @@
 """Read a file's events line by line, so that one bad line costs no good one."""
 
+import codecs
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any, Literal
+from itertools import chain
+from typing import IO, Any, Literal, NamedTuple
 
 from worker.events.envelope import EnvelopeError, decode_json
-from worker.files.columns import Columns, ColumnsError
-from worker.files.moments import Moments
-from worker.files.rows import Row, Rows, delimiter_of
-from worker.files.texts import NotInEncodingError, decoded, is_whole
+from worker.files.columns import Columns, ColumnsError, Moments
+
+_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class NotInEncodingError(Exception):
+    """Say from where on the bytes are not in the encoding that they should be in."""
+
+
+def decoded(raw: Iterator[bytes], encoding: str | None) -> Iterator[str]:
+    """Yield lines with their ends; without an encoding given it is UTF-8, or UTF-16 behind its mark.
+
+    A byte that the encoding does not know comes through as half a surrogate pair, so that it costs its own line
+    alone. In UTF-16 and UTF-32, whose lines cannot be told apart behind such a byte, it ends the file.
+
+    Raises:
+        NotInEncodingError: a file in UTF-16 or UTF-32 breaks off, or is none.
+    """
+    first = next(raw, b"")
+    if encoding is None:
+        encoding = "utf-16" if first.startswith(_UTF_16_MARKS) else "utf-8"
+    name = codecs.lookup(encoding).name
+    # A mark at the beginning is no part of the first column's name.
+    name = "utf-8-sig" if name == "utf-8" else name
+    errors = "strict" if name.startswith(("utf-16", "utf-32")) else "surrogateescape"
+    try:
+        yield from _lines(codecs.iterdecode(chain([first], raw), name, errors))
+    except UnicodeError:
+        raise NotInEncodingError(f"is not in {encoding}, or breaks off.") from None
+
+
+def is_whole(text: str) -> bool:
+    """Say whether every byte of a decoded text was one of its encoding."""
+    return text.isascii() or not any("\udc80" <= character <= "\udcff" for character in text)
+
+
+def _lines(chunks: Iterable[str]) -> Iterator[str]:
+    kept = ""
+    for chunk in chunks:
+        *whole, kept = (kept + chunk).split("\n")
+        for line in whole:
+            yield f"{line}\n"
+    if kept:
+        yield kept
+
+
+_DELIMITERS = ",;\t|"
+_QUOTED = re.compile(r'"[^"]*"')
+
+
+class Row(NamedTuple):
+    """Hold the cells of a row that begins in line ``number``, or why it is none."""
+
+    number: int
+    cells: list[str]
+    error: str | None = None
+
+
+def delimiter_of(header: str) -> str:
+    """Return what divides the cells of a header; what stands in quotes divides nothing."""
+    return max(_DELIMITERS, key=_QUOTED.sub("", header).count)
+
+
+class Rows:
+    """Yield rows, and say where each began; ``width`` is how many cells the header has.
+
+    A cell in quotes may go over several lines. One whose closing quote is missing would swallow the lines behind
+    it: such a row is told of as one wrong line, and what follows its first line is read again.
+    """
+
+    def __init__(self, lines: Iterator[str], delimiter: str, number: int, width: int) -> None:
+        self._lines = lines
+        self._delimiter = delimiter
+        self._number = number
+        self._width = width
+        self._taken: list[str] = []
+        self._again: deque[str] = deque()
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yield rows to the end of the file; one without anything in it is none."""
+        reader = self._reader()
+        while True:
+            try:
+                cells = self._trimmed(next(reader))
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Row(self._number + 1, [], f"is no CSV: {error}.")
+                reader = self._begin_again()
+                continue
+            if any(map(str.strip, cells)):
+                yield Row(self._number + 1, cells)
+            if len(self._taken) > 1 and len(cells) != self._width:
+                reader = self._begin_again()
+            else:
+                self._number += len(self._taken)
+                self._taken.clear()
+
+    def _reader(self) -> Iterator[list[str]]:
+        return csv.reader(self._noted(), delimiter=self._delimiter, strict=True)
+
+    def _noted(self) -> Iterator[str]:
+        while (line := self._next_line()) is not None:
+            self._taken.append(line)
+            yield line
+
+    def _next_line(self) -> str | None:
+        return self._again.popleft() if self._again else next(self._lines, None)
+
+    def _begin_again(self) -> Iterator[list[str]]:
+        """Go on behind the first line of a row."""
+        self._again.extendleft(reversed(self._taken[1:]))
+        self._number += 1
+        self._taken.clear()
+        return self._reader()
+
+    def _trimmed(self, cells: list[str]) -> list[str]:
+        """Leave out blank cells beyond the header's: spreadsheets write them."""
+        while len(cells) > self._width and not cells[-1].strip():
+            cells = cells[:-1]
+        return cells
+
 
 Format = Literal["auto", "jsonl", "csv"]
 

@@ -10,8 +10,7 @@ from typing import Any, Protocol
 
 from worker.events import json_text
 from worker.events.envelope import EnvelopeError, check_envelope
-from worker.events.received import received_from_server
-from worker.events.trust import Trust
+from worker.events.received import Trust, received_from_server
 from worker.files.lines import Line
 from worker.ledger import inbox, lines
 from worker.ledger.engine import Ledger

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, literal_column, select, union_all
 
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger.schema import inbox, source
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Double, Update, bindparam, func, insert, or_, select, update
 
-from worker.ledger import accounts, measures, precedence, rollups, sales, tallies
+from worker.ledger import accounts, deliveries, measures, precedence, rollups, tallies
 from worker.ledger.claims import Group, insert_batch
+from worker.ledger.deliveries import Sale
 from worker.ledger.rows import chunks
-from worker.ledger.sales import Sale
 from worker.ledger.schema import (
     IS_LIVE,
     STANDS_OPEN,
@@ -215,7 +215,7 @@ def settle(
     steps = Counter((one.integration_id, rollups.within(now - one.accepted_at)) for one in arrived)
     tallies.append(connection, _counts(everyone, outcomes), now, steps)
     if not started.test:
-        sales.append(connection, ((one.integration_id, one.event_name, one.sale) for one in arrived))
+        deliveries.append(connection, ((one.integration_id, one.event_name, one.sale) for one in arrived))
     return True
 
 

@@ -21,7 +21,6 @@ from sqlalchemy import (
 )
 
 from worker.ledger import inbox
-from worker.ledger.pending import KINDS, Kind, first_pending, is_pending_of
 from worker.ledger.rows import among, chunks
 from worker.ledger.schema import (
     IS_LIVE,
@@ -33,6 +32,7 @@ from worker.ledger.schema import (
     delivery,
     integration,
 )
+from worker.ledger.standing import KINDS, Kind, first_pending, is_pending_of
 
 BATCH_MAX_EVENTS = 1_000
 # Pinterest looks at the first 20 events of a test request only.

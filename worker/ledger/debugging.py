@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, select, update
 
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger.rows import insert_all
 from worker.ledger.schema import debug_input, source
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger import audit, precedence, tallies
 from worker.ledger.precedence import REPLACED_MARK, shown_event_id
 from worker.ledger.schema import (

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, or_, select, text, union_all
 
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger.books import where_it_stands
 from worker.ledger.precedence import REPLACED_MARK, shown_event_id
 from worker.ledger.schema import State, ad_account, batch, delivery, integration

@@ -1,16 +1,16 @@
 """Keep accepted events until it is written down what became of them."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, or_, select, update
 
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger import tallies
 from worker.ledger.rows import among, chunks, insert_all
-from worker.ledger.schema import INFORMS, inbox
+from worker.ledger.schema import INFORMS, inbox, signed_request
 
 BODY = b"inbox"
 # Clocks of machines that are looked after differ by less.
@@ -210,3 +210,37 @@ def _kept() -> Any:
         inbox.c.body,
         inbox.c.trust,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """Identify a signed request by a keyed hash of its signature; after ``forget_at`` the signature is void."""
+
+    key: bytes
+    forget_at: float
+
+
+def remember(connection: Connection, requests: Iterable[SignedRequest]) -> set[bytes]:
+    """Store signed requests; return the keys of those that were not accepted before.
+
+    A concurrent transaction with the same key waits until this one ends.
+    """
+    by_key = {request.key: request for request in requests}
+    # Sorted, so that two writers lock the same keys in the same order.
+    rows = [{"key": key, "forget_at": by_key[key].forget_at} for key in sorted(by_key)]
+    return {row.key for row in insert_all(connection, signed_request, rows, _skip_known)}
+
+
+def _skip_known(new: Any) -> Any:
+    return new.on_conflict_do_nothing(index_elements=["key"]).returning(signed_request.c.key)
+
+
+def purge(connection: Connection, now: float, limit: int) -> int:
+    """Delete up to ``limit`` expired requests; return how many."""
+    expired = (
+        select(signed_request.c.key)
+        .where(signed_request.c.forget_at < now)
+        .order_by(signed_request.c.forget_at)
+        .limit(limit)
+    )
+    return connection.execute(delete(signed_request).where(signed_request.c.key.in_(expired))).rowcount

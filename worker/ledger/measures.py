@@ -13,7 +13,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select, true
 
 from worker.ledger import rows
-from worker.ledger.schema import measure
+from worker.ledger.rows import upsert
+from worker.ledger.schema import heartbeat, measure
 
 # Counted where it happens to a delivery or a batch, in that transaction, by its reason class.
 FAILED, RETRIED, WARNED = "failed", "retried_batches", "warned"
@@ -130,3 +131,18 @@ def totals(connection: Connection) -> Measured:
 def fold(connection: Connection, most_groups: int = 500) -> int:
     """Replace single rows of the same kind by their sum; return how many rows that saved."""
     return rows.fold(connection, measure, _KEY, (measure.c.n, measure.c.total), true(), most_groups)
+
+
+# The batcher and the sweeper run when beat ticks and an upkeep worker is there; the watch looks at alerts.
+BATCHER, SWEEPER, WATCH = "batcher", "sweeper", "watch"
+
+
+def note(connection: Connection, name: str, now: float) -> None:
+    """Write down that a part is alive."""
+    statement = upsert(connection, heartbeat).values(name=name, at=now)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"at": now}))
+
+
+def last(connection: Connection) -> dict[str, float]:
+    """Return when each part last showed that it is alive, in Unix seconds."""
+    return {row.name: row.at for row in connection.execute(select(heartbeat))}

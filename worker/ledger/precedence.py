@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, exists, select, text, update
 
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger import tallies
 from worker.ledger.rows import among, chunks
 from worker.ledger.schema import STANDS_OPEN, BatchStatus, State, batch, delivery, integration

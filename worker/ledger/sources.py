@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger.rows import iterate
 from worker.ledger.schema import debug_input, integration, pipeline_key, source
 from worker.ledger.vault import Vault

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, and_, func, select
 
-from worker.ledger.pending import KINDS, first_pending, pending_of_each
 from worker.ledger.schema import (
     IS_LIVE,
     IS_PENDING,
+    PENDING_ORDER,
     STANDS_OPEN,
     BatchStatus,
     ad_account,
@@ -20,6 +20,32 @@ from worker.ledger.schema import (
     inbox,
     integration,
 )
+
+# What may share a batch is of one kind: a test or not, offline or not.
+Kind = tuple[bool, bool]
+KINDS: tuple[Kind, ...] = ((False, False), (False, True), (True, False), (True, True))
+
+
+def is_pending_of(integration_number: Any, test: bool, offline: bool) -> ColumnElement[bool]:
+    """Name what waits, of one kind: in exactly the columns of its index, so that nothing but that is read."""
+    return and_(
+        delivery.c.integration_id == integration_number,
+        delivery.c.test == test,
+        delivery.c.offline == offline,
+        IS_PENDING,
+    )
+
+
+def pending_of_each(column: ColumnElement[Any], test: bool, offline: bool) -> Select[Any]:
+    """Select a column of what waits for the integration that the statement around this one is at, in order."""
+    waiting = select(column).where(is_pending_of(integration.c.id, test, offline)).correlate(integration)
+    return waiting.order_by(PENDING_ORDER)
+
+
+def first_pending(column: ColumnElement[Any], test: bool, offline: bool) -> ScalarSelect[Any]:
+    """Return a column of the first that waits for that integration, NULL where none does."""
+    return pending_of_each(column, test, offline).limit(1).scalar_subquery()
+
 
 _PAUSED, _BREAKER = "paused", "breaker"
 

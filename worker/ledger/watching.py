@@ -6,7 +6,6 @@ from collections.abc import Collection
 from sqlalchemy import Connection, extract, func, select
 
 from worker.ledger import tallies
-from worker.ledger.pending import KINDS, first_pending
 from worker.ledger.rows import chunks
 from worker.ledger.schema import (
     IS_LIVE,
@@ -19,6 +18,7 @@ from worker.ledger.schema import (
     integration,
     tally,
 )
+from worker.ledger.standing import KINDS, first_pending
 from worker.ledger.tallies import SECONDS_AN_HOUR
 
 MOST_PARKED = 10_000

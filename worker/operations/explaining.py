@@ -10,10 +10,10 @@ from worker.events.received import Received
 from worker.ledger import sources
 from worker.operations.caller import Caller
 from worker.operations.errors import ConflictError, InvalidError
+from worker.pinterest.call import ConfigError, Options
 from worker.pinterest.mapping import Explanation, Mapped, map_event
-from worker.pinterest.options import ConfigError, Options
 from worker.pinterest.visitor import Visitor, apply_identify, remember
-from worker.stages.destinations import Destination, Destinations
+from worker.stages.outcomes import Destination, Destinations
 
 MOST_EVENTS = 100
 # Used where no visitor's are given; documentation may use this address.

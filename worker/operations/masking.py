@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from worker.events.keys import fold
 from worker.events.redact import clean_free_text, clean_url, is_personal_key
-from worker.pinterest.traits import is_trait
+from worker.events.text import fold
+from worker.pinterest.visitor import is_trait
 
 _SHOWN = 4
 # Of an event as it came in, beside what the mapping reads as a person's traits.

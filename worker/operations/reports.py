@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from worker.ledger import books, integrations, tallies
+from worker.ledger import deliveries as sales_store
 from worker.ledger import quality as quality_store
-from worker.ledger import sales as sales_store
 from worker.ledger.books import Books
+from worker.ledger.deliveries import Line
 from worker.ledger.integrations import Integration
 from worker.ledger.quality import Quality
-from worker.ledger.sales import Line
 from worker.ledger.tallies import SECONDS_AN_HOUR
 from worker.operations.caller import Caller
 from worker.operations.errors import InvalidError

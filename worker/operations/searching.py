@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.events.keys import fold_keys
+from worker.events.text import fold_keys
 from worker.ledger import finding, inbox, sources
 from worker.ledger.finding import Found
 from worker.ledger.rows import chunks
 from worker.operations.caller import Caller
 from worker.pinterest.custom_data import SOURCES
-from worker.stages.opened import Opened, open_rows
+from worker.stages.accepting import Opened, open_rows
 
 MOST_FOUND = 200
 # Waiting events are sealed and have to be opened one by one: this many take a fraction of a second.

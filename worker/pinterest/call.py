@@ -1,18 +1,74 @@
 """One event as the steps of its mapping see it."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Self
 
-from worker.events.identity import page_url
-from worker.events.keys import fold_keys
-from worker.events.received import Received
+from worker.events.received import Received, page_url
 from worker.events.redact import clean_free_text
-from worker.events.text import clean_text
-from worker.pinterest.options import Options
+from worker.events.text import clean_text, fold_keys
+from worker.pinterest.integration_config import ConfigError, check_categories, load_config
+from worker.pinterest.overrides import FieldMapping, Overrides
+
+__all__ = ["ConfigError", "Options"]
+
+_NO_OVERRIDES: Overrides = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Hold one integration's choices; the defaults are those of an integration that makes none.
+
+    ``send_user_id`` sends the hashed user id as ``external_id``; None leaves it to ``field_mapping``, whose
+    ``signal`` sends what the connector's documentation lists, and no user id.
+    """
+
+    field_mapping: FieldMapping = "signal"
+    consent_categories: tuple[str, ...] = ()
+    overrides: Overrides = field(default_factory=lambda: _NO_OVERRIDES)
+    advertiser_events: tuple[str, ...] = ()
+    default_country: str | None = None
+    truncate_ip: bool = False
+    limited_data_processing: bool = False
+    bot_filter: bool = False
+    clean_free_text: bool = True
+    send_user_id: bool | None = None
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, object], consent_categories: Sequence[str]) -> Self:
+        """Check an integration's whole configuration, and keep what the mapping needs of it.
+
+        Raises:
+            ConfigError: naming the first field that is wrong.
+        """
+        loaded: Mapping[str, Any] = load_config(config)
+        return cls(
+            consent_categories=check_categories(consent_categories),
+            overrides=loaded.get("event_overrides", _NO_OVERRIDES),
+            **{name: loaded[name] for name in _PLAIN if loaded.get(name) is not None},
+        )
+
+    @property
+    def sends_user_id(self) -> bool:
+        """Say whether the user id goes out, hashed, as ``external_id``."""
+        return self.field_mapping == "pinterest" if self.send_user_id is None else self.send_user_id
+
+
+_PLAIN = (
+    "field_mapping",
+    "advertiser_events",
+    "default_country",
+    "truncate_ip",
+    "limited_data_processing",
+    "bot_filter",
+    "clean_free_text",
+    "send_user_id",
+)
+
 
 PAGE_NAME = "page"
 _LONGEST_NAME = 256
@@ -80,3 +136,61 @@ def _made_up_id(event: Mapping[str, Any], received: Received) -> str:
         # Numbers and depths that no accepted event has.
         content = str(len(event))
     return f"evt_{sha256(f'{received.received_at} {content}'.encode()).hexdigest()[:32]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Hold one decision: the step it belongs to, and a sentence."""
+
+    step: str
+    text: str
+
+
+@dataclass(slots=True)
+class Explanation:
+    """Gather the decisions of one ``map_event`` call, in order.
+
+    Raw personal data is left out unless ``show_personal`` asks for it.
+    """
+
+    show_personal: bool = False
+    lines: list[Line] = field(default_factory=list)
+
+    def add(self, step: str, text: str) -> None:
+        """Note a decision."""
+        self.lines.append(Line(step, text))
+
+    def raw(self, value: object) -> str:
+        """Return a personal value for a sentence, or a stand-in."""
+        if isinstance(value, str):
+            return repr(value) if self.show_personal else f"a text of {len(value)} characters"
+        return f"a value of type {type(value).__name__}"
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Return the lines as JSON has them."""
+        return [{"step": line.step, "text": line.text} for line in self.lines]
+
+    def __str__(self) -> str:
+        width = max((len(line.step) for line in self.lines), default=0)
+        return "\n".join(f"{line.step:<{width}}  {line.text}" for line in self.lines)
+
+
+@dataclass(slots=True)
+class Notes:
+    """Carry what one mapping has to say beside its payload: what was computed, what looks wrong, and why."""
+
+    explain: Explanation | None = None
+    computed: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, text: str) -> None:
+        """Note what a sender should mend."""
+        self.warnings.append(text)
+        if self.explain is not None:
+            self.explain.add("warning", text)
+
+    def compute(self, name: str, how: str) -> None:
+        """Note a value that the caller did not give."""
+        self.computed.append(name)
+        if self.explain is not None:
+            self.explain.add("computed", f"{name}: {how}")

@@ -6,12 +6,10 @@ from typing import Any
 
 from worker.events.redact import clean_free_text
 from worker.events.text import clean_text
-from worker.pinterest.currencies import currency_code
-from worker.pinterest.explain import Notes
+from worker.pinterest.call import Notes, Options
 from worker.pinterest.items import Item, read_count, read_items, read_price
-from worker.pinterest.money import LARGEST, Amount, plain
-from worker.pinterest.names import Meaning
-from worker.pinterest.options import Options
+from worker.pinterest.money import LARGEST, Amount, currency_code, plain
+from worker.pinterest.overrides import Meaning
 
 # The callers' folded spellings of each field, the best one first.
 SOURCES: Mapping[str, tuple[str, ...]] = {

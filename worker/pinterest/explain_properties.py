@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from worker.events.keys import fold
-from worker.pinterest.call import Call
+from worker.events.text import fold
+from worker.pinterest.call import Call, Explanation, Notes
 from worker.pinterest.custom_data import SOURCES
-from worker.pinterest.explain import Explanation, Notes
 from worker.pinterest.items import LIST_KEYS, is_product_key
 
 # Properties that are understood, but not as custom data.

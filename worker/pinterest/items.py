@@ -7,11 +7,16 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from worker.events.keys import are_ordinary, fold
-from worker.events.text import clean_text
-from worker.pinterest.currencies import currency_code
-from worker.pinterest.explain import Notes
-from worker.pinterest.money import Amount, AmountError, NegativeAmountError, is_blank, read_amount
+from worker.events.text import are_ordinary, clean_text, fold
+from worker.pinterest.call import Notes
+from worker.pinterest.money import (
+    Amount,
+    AmountError,
+    NegativeAmountError,
+    currency_code,
+    is_blank,
+    read_amount,
+)
 
 MOST_ITEMS = 500
 _LONGEST_KEY = 64

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from worker.events import json_text
 from worker.pinterest.normalise import hash_value
-from worker.pinterest.traits import collect
+from worker.pinterest.visitor import collect
 
 # Where a string of JSON ends, and where a word of free text or a part of an address does: an e-mail address may
 # hold what the second takes for an end, so both are tried.

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from worker.events.keys import fold
-from worker.pinterest.names import CUSTOM, meaning_of
-from worker.pinterest.options import Options
-from worker.pinterest.outcomes import Dropped, Failed, Mapped, Outcome
+from worker.events.text import fold
+from worker.pinterest.call import Options
+from worker.pinterest.judge import Dropped, Failed, Mapped, Outcome
+from worker.pinterest.overrides import CUSTOM, meaning_of
 
 REASON_CLASS = "unsigned"
 

@@ -5,15 +5,11 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
-from worker.events.identity import epik_of
-from worker.events.received import Received, click_id
+from worker.events.received import Received, click_id, epik_of
 from worker.events.text import clean_text
-from worker.pinterest.call import Call
-from worker.pinterest.explain import Notes
+from worker.pinterest.call import Call, Notes, Options
 from worker.pinterest.normalise import hash_value
-from worker.pinterest.options import Options
-from worker.pinterest.traits import hash_traits
-from worker.pinterest.visitor import Visitor, is_same_person, names_person
+from worker.pinterest.visitor import Visitor, hash_traits, is_same_person, names_person
 
 # As long as the cookie that holds the click id in the browser lives.
 EPIK_LIFETIME_SECONDS = 365 * 86_400

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from worker.pinterest.client import Answer, Trouble
-from worker.pinterest.masking import mask
-from worker.pinterest.waits import rate_limit_seconds, retry_after_seconds
+from worker.pinterest.backoff import rate_limit_seconds, retry_after_seconds
+from worker.pinterest.client import Answer, Trouble, mask
 
 # An endpoint that was switched off does not come back within seconds.
 _SWITCHED_OFF_SECONDS = 900.0

@@ -1,18 +1,17 @@
 """Check an event and seal it for the inbox, whether a request or a file brought it."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from worker import logs
 from worker.events import json_text
 from worker.events.envelope import check_envelope
-from worker.events.identity import epik_of, page_url, visitor_ids
-from worker.events.received import Received
-from worker.events.trust import Trust
+from worker.events.received import Received, Trust, epik_of, page_url, visitor_ids
 from worker.ledger import inbox
-from worker.ledger.inbox import Accepted
-from worker.ledger.vault import Vault
+from worker.ledger.inbox import Accepted, Waiting
+from worker.ledger.vault import SealError, Vault
 
 LARGEST_EVENT_BYTES = 64 * 1024
 
@@ -77,3 +76,51 @@ def _informs(event: dict[str, Any], received: Received) -> bool:
 
 def _key(vault: Vault, kind: str, source_id: str, visitor_id: str | None) -> bytes | None:
     return None if visitor_id is None else vault.keyed_hash(kind, source_id, visitor_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Hold an inbox row with its event."""
+
+    row: Waiting
+    event: Mapping[str, Any]
+    received: Received
+
+    @property
+    def trust(self) -> Trust:
+        """Return whether the sender signed the event."""
+        return Trust(self.row.trust)
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """Return the keys of the event's visitor: the person's first, then the device's."""
+        return tuple(key for key in (self.row.user_key, self.row.anonymous_key) if key is not None)
+
+
+class UnreadableError(Exception):
+    """The row cannot be opened; the text is the reason, without anything of its content."""
+
+
+def open_row(vault: Vault, row: Waiting) -> Opened:
+    """Open a row.
+
+    Raises:
+        UnreadableError: its body is not what was once sealed, or not an event.
+    """
+    try:
+        body = json_text.read(vault.open(row.body, inbox.BODY))
+        return Opened(row, body["event"], Received.from_dict(body["received"]))
+    except (SealError, ValueError, KeyError, TypeError) as error:
+        raise UnreadableError(f"The event cannot be opened ({type(error).__name__}).") from error
+
+
+def open_rows(vault: Vault, rows: Iterable[Waiting]) -> tuple[list[Opened], dict[int, str]]:
+    """Open rows; return also the ids of those that cannot be opened, with the reason."""
+    opened: list[Opened] = []
+    broken: dict[int, str] = {}
+    for row in rows:
+        try:
+            opened.append(open_row(vault, row))
+        except UnreadableError as error:
+            broken[row.id] = str(error)
+    return opened, broken

@@ -9,9 +9,9 @@ from worker.events.received import Received
 from worker.ledger.debugging import INPUT, KEPT_AFTER_SECONDS, Input, NewInput
 from worker.ledger.deliveries import NewDelivery
 from worker.ledger.vault import Vault
-from worker.pinterest.explain import Explanation
-from worker.stages.destinations import Destination
-from worker.stages.opened import Opened
+from worker.pinterest.call import Explanation
+from worker.stages.accepting import Opened
+from worker.stages.outcomes import Destination
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,15 @@ from worker.ledger.batches import LONGEST_WAIT_FOR_TOKEN_SECONDS, Member, Putoff
 from worker.ledger.deliveries import PAYLOAD
 from worker.ledger.vault import SealError
 from worker.pinterest.verdict import ReasonClass
-from worker.stages.lanes import MOMENT_SECONDS
 from worker.stages.reaction import Reaction, pause, set_apart_risky, set_apart_unopened
-from worker.stages.sending import PostponedError, Sender
-from worker.stages.unknown import MAY_HAVE_ARRIVED, PARTLY_PROCESSED, at_risk
+from worker.stages.sending import (
+    MAY_HAVE_ARRIVED,
+    MOMENT_SECONDS,
+    PARTLY_PROCESSED,
+    PostponedError,
+    Sender,
+    at_risk,
+)
 
 log = logs.of(__name__)
 

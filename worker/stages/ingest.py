@@ -12,7 +12,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from worker import logs
 from worker.events import json_text
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger import debugging, deliveries, inbox, integrations, tallies, usage, visitors
 from worker.ledger.debugging import NewInput
 from worker.ledger.deliveries import NewDelivery
@@ -20,15 +20,13 @@ from worker.ledger.engine import Ledger, is_ledger_away
 from worker.ledger.inbox import Waiting
 from worker.ledger.vault import SealError, Vault
 from worker.ledger.visitors import Known, OvertakenError
-from worker.pinterest.explain import Explanation
+from worker.pinterest.call import Explanation
 from worker.pinterest.visitor import Visitor
 from worker.stages import holding
+from worker.stages.accepting import Opened, UnreadableError, open_row
 from worker.stages.cost import CostlyEventError, within_budget
 from worker.stages.debugging import Decision, decision, to_keep
-from worker.stages.destinations import Destinations
-from worker.stages.learning import Visitors, read_visitors
-from worker.stages.opened import Opened, UnreadableError, open_row
-from worker.stages.outcomes import to_deliveries
+from worker.stages.outcomes import Destinations, Visitors, read_visitors, to_deliveries
 from worker.stages.quotas import NewVisitors, visitor_quotas
 from worker.stages.turns import Done, Piece, Turns, in_order, left_of
 from worker.telemetry import tracing

@@ -9,13 +9,12 @@ from sqlalchemy import Connection
 from worker.ledger import (
     alerts,
     debugging,
-    expiry,
+    deliveries,
+    inbox,
     lines,
     measures,
     quality,
-    replays,
     rollups,
-    sales,
     tallies,
     upkeep,
     usage,
@@ -60,13 +59,13 @@ def purge(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
                 "audit": upkeep.purge_audit(connection, now - VISITOR_DAYS * SECONDS_A_DAY),
             }
             step["quality"] = quality.remove(connection, old)
-            step["sessions"] = expiry.purge_sessions(connection, now)
-            step["keys"] = expiry.purge_keys(connection, before)
-            step["credentials"] = expiry.purge_credentials(connection, before)
+            step["sessions"] = upkeep.purge_sessions(connection, now)
+            step["keys"] = upkeep.purge_keys(connection, before)
+            step["credentials"] = upkeep.purge_credentials(connection, before)
             step["alerts"] = alerts.purge(connection, before)
             step["debug inputs"] = debugging.forget(connection, now)
             step["usage"] = usage.purge(connection, _hour(now) // 24 - VISITOR_DAYS)
-            step["signed requests"] = replays.purge(connection, now, ROWS_A_STEP)
+            step["signed requests"] = inbox.purge(connection, now, ROWS_A_STEP)
             step["lines"] = lines.forget(connection, old_lines)
         for name, n in step.items():
             counts[name] += n
@@ -85,7 +84,7 @@ def fold_tallies(ledger: Ledger, now: float) -> int:
     return (
         _in_steps(ledger, lambda connection: tallies.fold(connection, GROUPS_A_FOLD, since_hour))
         + _in_steps(ledger, lambda connection: rollups.fold(connection, GROUPS_A_FOLD, since))
-        + _in_steps(ledger, lambda connection: sales.fold(connection, GROUPS_A_FOLD))
+        + _in_steps(ledger, lambda connection: deliveries.fold(connection, GROUPS_A_FOLD))
         + _in_steps(ledger, lambda connection: measures.fold(connection, GROUPS_A_FOLD))
         + _in_steps(ledger, lambda connection: usage.fold(connection, GROUPS_A_FOLD))
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger import usage
 from worker.ledger.engine import Ledger
 from worker.ledger.usage import PUBLIC_VISITORS, SECONDS_A_DAY, SIGNED_VISITORS

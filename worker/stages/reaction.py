@@ -24,8 +24,7 @@ from worker.pinterest.verdict import (
     judge,
 )
 from worker.stages.blame import ACCOUNT_REFUSED, Blame, blame
-from worker.stages.sending import PostponedError, Sender
-from worker.stages.unknown import at_risk, wait_for_a_hand, without
+from worker.stages.sending import PostponedError, Sender, at_risk, wait_for_a_hand, without
 from worker.telemetry import tracing
 
 log = logs.of(__name__)

@@ -7,7 +7,7 @@ from worker.ledger import failures, outages
 from worker.ledger.engine import Ledger
 from worker.ledger.failures import ROWS_A_STEP, STALE_AFTER_SECONDS, Failure, Filter
 from worker.pinterest.verdict import ReasonClass
-from worker.stages.unknown import DEDUP_SECONDS
+from worker.stages.sending import DEDUP_SECONDS
 
 log = logs.of(__name__)
 

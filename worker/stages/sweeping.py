@@ -10,7 +10,7 @@ from worker.ledger import batches, inbox, leases, upkeep
 from worker.ledger.batches import Try
 from worker.ledger.engine import Ledger
 from worker.pinterest.verdict import ReasonClass
-from worker.stages.unknown import at_risk, wait_for_a_hand, without
+from worker.stages.sending import at_risk, wait_for_a_hand, without
 
 log = logs.of(__name__)
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 from sqlalchemy import Connection
 
 from worker import logs
-from worker.events.trust import Trust
+from worker.events.received import Trust
 from worker.ledger import backlog, leases
 from worker.ledger.backlog import Group, Head
 from worker.ledger.engine import Ledger, is_ledger_away

@@ -1,20 +1,141 @@
 """Look at what may be wrong, and tell of each thing once when it begins and once when it is over."""
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from worker import logs
 from worker.alerts import rules, volume
 from worker.alerts.course import step
-from worker.alerts.rules import Seen
+from worker.alerts.figures import (
+    MOST_FAILURES,
+    MOST_WAITING,
+    AccountFigures,
+    Figures,
+    SourceFigures,
+    TokenFigures,
+)
+from worker.alerts.rules import REFUSED_CLASSES, Policy, Seen
+from worker.alerts.volume import DAYS, HOURS_A_DAY, Series
 from worker.alerts.webhook import GIVE_UP_SECONDS, Webhook, wait_seconds
-from worker.ledger import alerts, heartbeats
+from worker.events.received import Trust
+from worker.events.times import parse_time
+from worker.ledger import accounts, alerts, inbox, integrations, measures, sources, standing, watching
+from worker.ledger.accounts import Credential
 from worker.ledger.alerts import Alert, Change, Notice
 from worker.ledger.engine import Ledger
+from worker.ledger.standing import AccountStanding
 from worker.ledger.tallies import SECONDS_AN_HOUR
-from worker.stages import looking
+from worker.pinterest.verdict import ReasonClass
+
+# Failing with one of these means that every retry was used up: the event itself was never at fault.
+EXHAUSTED = (
+    ReasonClass.RATE_LIMITED,
+    ReasonClass.UNAVAILABLE,
+    ReasonClass.SWITCHED_OFF,
+    ReasonClass.NOT_REACHED,
+    ReasonClass.NO_ANSWER,
+    ReasonClass.UNEXPECTED,
+    ReasonClass.UNREADABLE,
+)
+
+
+def gather_figures(connection: Connection, free_bytes: int, now: float) -> Figures:
+    """Return one look at everything but the volume of the events."""
+    return Figures(
+        now=now,
+        accounts=tuple(_accounts(connection, now)),
+        tokens=tuple(_tokens(connection)),
+        full_sources=tuple(_sources(connection)),
+        inbox_since=standing.inbox_since(connection),
+        parked=watching.parked(connection),
+        free_bytes=free_bytes,
+        pulses=measures.last(connection),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """Hold what is known of all ad accounts, each by its id."""
+
+    oldest: dict[str, float]
+    delivered: dict[str, int]
+    exhausted: dict[str, int]
+    contradicted: dict[str, int]
+    credentials: dict[str, list[Credential]]
+
+
+def _accounts(connection: Connection, now: float) -> Iterator[AccountFigures]:
+    credentials: dict[str, list[Credential]] = defaultdict(list)
+    for one in accounts.in_use(connection):
+        credentials[one.ad_account_id].append(one)
+    beside = _Beside(
+        watching.oldest_events(connection),
+        watching.delivered_an_hour(connection, now),
+        watching.failed_with(connection, EXHAUSTED, MOST_FAILURES),
+        watching.contradicted(connection, now),
+        credentials,
+    )
+    for stands in standing.accounts(connection, now, MOST_WAITING):
+        yield _account(stands, beside)
+
+
+def _account(stands: AccountStanding, beside: _Beside) -> AccountFigures:
+    name = stands.ad_account_id
+    mine = beside.credentials.get(name, [])
+    since = [at for at in (stands.pending_since, stands.in_flight_since) if at is not None]
+    paused = sorted(
+        (one for one in mine if one.paused_class is not None),
+        key=lambda one: one.paused_class not in REFUSED_CLASSES,
+    )
+    return AccountFigures(
+        ad_account_id=name,
+        waiting=stands.pending + stands.in_flight,
+        waiting_since=min(since, default=None),
+        oldest_event_at=beside.oldest.get(name),
+        delivered_an_hour=beside.delivered.get(name, 0),
+        exhausted=beside.exhausted.get(name, 0),
+        contradicted=beside.contradicted.get(name, 0),
+        breaker_open_until=max(
+            (one.breaker_open_until for one in mine if one.breaker_open_until), default=None
+        ),
+        paused_class=paused[0].paused_class if paused else None,
+        paused_reason=(paused[0].paused_reason or "") if paused else "",
+    )
+
+
+def _tokens(connection: Connection) -> Iterator[TokenFigures]:
+    for one in integrations.every(connection):
+        expires_at = parse_time(one.config.get("token_expires_at"))
+        if one.enabled and expires_at is not None:
+            yield TokenFigures(one.id, one.ad_account_id, expires_at)
+
+
+def _sources(connection: Connection) -> Iterator[SourceFigures]:
+    # Counting is dear where there is much to count, and pointless where all of it together is not near a bound.
+    span = watching.inbox_span(connection)
+    limits = {
+        (source.id, trust): source.backlog_limit(trust)
+        for source in sources.every(connection)
+        for trust in Trust
+    }
+    near = [key for key, limit in limits.items() if span >= Policy().backlog_share * limit]
+    backlogs = inbox.backlogs(connection, sorted({source_id for source_id, _ in near}))
+    for source_id, trust in near:
+        key = source_id, trust
+        yield SourceFigures(source_id, backlogs[key], limits[key], trust.name.lower())
+
+
+def gather_volumes(connection: Connection, hour: int) -> list[Series]:
+    """Return how many events of each name came, over the days that a silence is measured by."""
+    counted: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
+    for row in watching.created_by_hour(connection, hour - (DAYS + 1) * HOURS_A_DAY):
+        counted[row[0], row[1]][row[2]] = row[3]
+    return [Series(*key, by_hour) for key, by_hour in counted.items()]
+
 
 log = logs.of(__name__)
 
@@ -40,13 +161,13 @@ class Pulse:
                 return
             self._written_at = now
         with ledger.write() as connection:
-            heartbeats.note(connection, self._name, now)
+            measures.note(connection, self._name, now)
 
 
 def watch(ledger: Ledger, free_bytes: Callable[[], int], now: float, *, to_webhook: bool) -> list[Change]:
     """Look at everything but the events' volume, and note what there is to tell."""
     with ledger.snapshot() as connection:
-        figures = looking.gather_figures(connection, free_bytes(), now)
+        figures = gather_figures(connection, free_bytes(), now)
     return _follow(ledger, tuple(rules.RULES), rules.look(figures), now, to_webhook=to_webhook)
 
 
@@ -54,7 +175,7 @@ def watch_volume(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change
     """Look for events that stopped coming; this reads more, and changes by the hour."""
     hour = int(now // SECONDS_AN_HOUR)
     with ledger.read() as connection:
-        series = looking.gather_volumes(connection, hour)
+        series = gather_volumes(connection, hour)
     seen = volume.dropped(series, hour)
     return _follow(ledger, (rules.VOLUME_RULE,), seen, now, to_webhook=to_webhook)
 
@@ -123,7 +244,7 @@ def _follow(
         if not alerts.alone(connection):
             # Another process looks at this moment, at the same.
             return []
-        heartbeats.note(connection, heartbeats.WATCH, now)
+        measures.note(connection, measures.WATCH, now)
         known = alerts.known(connection, names)
         for key in sorted(known.keys() | by_key.keys()):
             told += _move(connection, known.get(key), by_key.get(key), now)

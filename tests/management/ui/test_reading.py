@@ -11,8 +11,8 @@ from worker.ledger import audit, tallies
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
 from worker.ledger.tallies import QUALITY, Entry
-from worker.management.ui.audit import ENTRIES_A_PAGE
 from worker.management.ui.explain import EXAMPLE
+from worker.management.ui.pages import ENTRIES_A_PAGE
 
 
 def test_the_audit_log_goes_back_page_by_page(pages: Pages, ledger: Ledger) -> None:

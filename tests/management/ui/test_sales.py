@@ -6,10 +6,10 @@ import pytest
 
 from tests.management.conftest import Api
 from tests.management.ui.conftest import Pages
-from worker.ledger import sales
+from worker.ledger import deliveries
+from worker.ledger.deliveries import Sale
 from worker.ledger.engine import Ledger
 from worker.ledger.integrations import Integration
-from worker.ledger.sales import Sale
 
 TODAY = int(time.time() // 86_400)
 
@@ -19,7 +19,7 @@ def sold(ledger: Ledger, shop: Integration) -> None:
     with ledger.write() as connection:
         orders = [("checkout", Sale(TODAY, "USD", 129_990)), ("checkout", Sale(TODAY, "KWD", 1_234))]
         views = [("page_visit", Sale(TODAY)), ("page_visit", Sale(TODAY - 20))]
-        sales.append(connection, [(shop.number, *one) for one in (*orders * 2, *views)])
+        deliveries.append(connection, [(shop.number, *one) for one in (*orders * 2, *views)])
 
 
 @pytest.mark.usefixtures("sold")
@@ -60,7 +60,7 @@ def test_large_values_are_grouped_for_people_and_not_for_spreadsheets(
     pages: Pages, ledger: Ledger, shop: Integration
 ) -> None:
     with ledger.write() as connection:
-        sales.append(connection, [(shop.number, "checkout", Sale(TODAY, "USD", 1_234_567_890))])
+        deliveries.append(connection, [(shop.number, "checkout", Sale(TODAY, "USD", 1_234_567_890))])
 
     assert '<td data-of="Value" class="number">1,234,567.89</td>' in pages.get("/sales")
     assert ",1,1234567.89" in pages.get("/sales/export")

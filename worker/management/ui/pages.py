@@ -1,7 +1,10 @@
 """Gather the pages on their blueprint."""
 
+from flask import render_template, request
+
+from worker.ledger import audit as log
+from worker.management import context
 from worker.management.ui import (
-    audit,
     events,
     explain,
     failed,
@@ -29,3 +32,17 @@ __all__ = [
     "sources",
     "tokens",
 ]
+
+
+ENTRIES_A_PAGE = 50
+
+
+@blueprint.get("/audit")
+def audit() -> str:
+    """Show the audit log, the newest first."""
+    before = request.args.get("before", type=int)
+    with context.ledger().read() as connection:
+        found = log.newest(connection, ENTRIES_A_PAGE + 1, before)
+    shown = found[:ENTRIES_A_PAGE]
+    older = shown[-1]["id"] if len(found) > len(shown) else None
+    return render_template("audit.html", entries=shown, before=older)

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response, render_template, request
 
-from worker.ledger.sales import Line
+from worker.ledger.deliveries import Line
 from worker.management import context
 from worker.management.ui.blueprint import blueprint
 from worker.operations.reports import FIRST_DAY, report_sales

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from worker.ledger import audit, people
 from worker.management import auth, context
-from worker.management.lockout import FailureLimit
+from worker.management.auth import FailureLimit
 from worker.management.ui.blueprint import blueprint, done
 
 MOST_WRONG_BY_ADDRESS = 5
