@@ -17,12 +17,12 @@ from statistics import median
 from typing import Any, cast
 
 from benchmarks.results import Goal, Result, of_rounds
-from worker.events.envelope import check_envelope, decode_json
-from worker.events.received import Received
-from worker.pinterest.call import Options
-from worker.pinterest.mapping import Mapped, encode, map_event
-from worker.pinterest.normalise import phone_digits
-from worker.pinterest.visitor import Visitor
+from worker.event.envelope import check_envelope, decode_json
+from worker.event.received import Received
+from worker.pinterest.mapping.call import Options
+from worker.pinterest.mapping.mapping import Mapped, encode, map_event
+from worker.pinterest.user_data.hashing import phone_digits
+from worker.pinterest.user_data.visitor import Visitor
 
 EVENTS = 2_000
 ROUNDS = 30

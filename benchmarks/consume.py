@@ -20,8 +20,8 @@ from kombu import Connection
 
 from benchmarks.publish import AT_ONCE, RABBITMQ, an_app, answers, valkey
 from benchmarks.results import Goal, Result, of_rounds
-from worker.engine.bulk import BulkTask
-from worker.engine.publisher import publish_many
+from worker.broker.bulk import BulkTask
+from worker.broker.publisher import publish_many
 
 TASK_EACH, FLOOR = "a task for each", "bare kombu, 500 a row set"
 DEADLINE_SECONDS = 120
@@ -69,7 +69,7 @@ def worker_app() -> Any:
     url, bulk = os.environ["BENCH_BROKER"], os.environ["BENCH_KIND"] == "ours"
     app = an_app(url, os.environ["BENCH_QUEUE"], task_acks_late=True)
     if bulk:
-        app.conf.worker_consumer = "worker.engine.celery_internals:SteadyConsumer"
+        app.conf.worker_consumer = "worker.broker.celery_internals:SteadyConsumer"
         app.conf.worker_disable_prefetch = not url.startswith("amqp")
         for queue in app.conf.task_queues:
             queue.no_ack = not url.startswith("amqp")

@@ -14,14 +14,16 @@ from uuid import uuid4
 from benchmarks import history
 from benchmarks.publish import answers
 from benchmarks.results import Goal, Result
-from worker.ledger import batches, claims, deliveries, inbox, upkeep
-from worker.ledger.batches import Started
-from worker.ledger.claims import Group
-from worker.ledger.deliveries import NewDelivery
-from worker.ledger.engine import Ledger
-from worker.ledger.inbox import Accepted
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import batches, claims, deliveries
+from worker.ledger.delivery.batches import Started
+from worker.ledger.delivery.claims import Group
+from worker.ledger.delivery.deliveries import NewDelivery
+from worker.ledger.intake import inbox
+from worker.ledger.intake.inbox import Accepted
 from worker.ledger.schema import State
-from worker.telemetry.metrics import REMEMBERED_SECONDS, Exporter
+from worker.ledger.upkeep import retention
+from worker.monitoring.metrics import REMEMBERED_SECONDS, Exporter
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 ROUNDS = 25
@@ -129,10 +131,10 @@ class Site:
         removed = 0
         for _ in range(0, EVENTS_A_ROUND, EVENTS_AT_ONCE):
             with self._ledger.read() as connection:
-                ids = upkeep.ended(connection, self._oldest, EVENTS_AT_ONCE)
+                ids = retention.ended(connection, self._oldest, EVENTS_AT_ONCE)
             with self._ledger.write() as connection:
-                removed += upkeep.purge_deliveries(connection, ids, self._oldest, self._now)
-                upkeep.purge_batches(connection, self._oldest, EVENTS_AT_ONCE)
+                removed += retention.purge_deliveries(connection, ids, self._oldest, self._now)
+                retention.purge_batches(connection, self._oldest, EVENTS_AT_ONCE)
         return removed
 
 

@@ -8,13 +8,13 @@ from uuid import uuid4
 
 from sqlalchemy import create_engine, text
 
-from worker.ledger import integrations, sources
-from worker.ledger.accounts import Rate
-from worker.ledger.engine import Ledger
-from worker.ledger.integrations import Integration
+from worker.ledger.database import Ledger
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import BatchStatus, State, delivery
-from worker.ledger.sources import Source
+from worker.ledger.setup import integrations, sources
+from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.integrations import Integration
+from worker.ledger.setup.sources import Source
 
 KEY = "ab" * 32
 # Long enough ago for retention to take the oldest, and all in one order: that of their ids.

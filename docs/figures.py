@@ -17,7 +17,7 @@ from typing import NamedTuple
 from docs import product
 
 # The worker changes accounts by itself there, with its own name as the actor: no surface for people.
-NO_SURFACES = ("worker/stages", "worker/pipeline", "worker/ledger")
+NO_SURFACES = ("worker/pipeline", "worker/ledger")
 
 WAY_HEADING = "## The way of an event\n"
 

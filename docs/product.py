@@ -85,8 +85,15 @@ def _module_of(name: str) -> str | None:
     return name if name in known else (parent if (parent := name.rpartition(".")[0]) in known else None)
 
 
+# A subpackage with a row of its own: it stands in for Pinterest, so it shares no code with the rest.
+SEPARATE = ("worker.dev.sandbox", "worker.dev.sandbox.shop")
+
+
 def package_of(module: str) -> str:
     """Return a module's package: ``worker.ledger`` for all in it; a module right under ``worker`` is its own."""
+    for package in SEPARATE:
+        if f"{module}.".startswith(f"{package}."):
+            return package
     first, _, rest = module.partition(".")
     return f"worker.{rest.partition('.')[0]}" if first == "worker" and rest else first
 

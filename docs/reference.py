@@ -38,10 +38,10 @@ def reference(spec: Spec) -> str:
 
 def description() -> Spec:
     """Return the OpenAPI description, as the running API serves it."""
-    from worker.ledger.engine import Ledger
+    from worker.ledger.database import Ledger
     from worker.ledger.migrate import migrate
-    from worker.management.app import create_app
     from worker.settings import parse
+    from worker.web.management import create_app
 
     with tempfile.TemporaryDirectory() as folder:
         settings = parse({"SIGNAL_VAR": folder})

@@ -5,12 +5,12 @@ import time
 from celery import shared_task
 
 from tasks import hints
-from worker.ledger import measures
+from worker.alerts.watching import Pulse
+from worker.ledger.reports import measures
+from worker.pipeline.delivery.batching import Pace
+from worker.pipeline.delivery.batching import group_pending as group
+from worker.runtime import ledger
 from worker.settings import settings
-from worker.stages.batching import Pace
-from worker.stages.batching import group_pending as group
-from worker.stages.watching import Pulse
-from worker.wiring import ledger
 
 _pulse = Pulse(measures.BATCHER)
 

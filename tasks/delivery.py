@@ -5,11 +5,11 @@ from functools import cache
 from celery import shared_task
 
 from tasks import hints
-from worker.engine.tasks_base import LedgerRetryTask
+from worker.broker.tasks_base import LedgerRetryTask
+from worker.pipeline.delivery.delivery import deliver, put_off
+from worker.pipeline.delivery.sending import PostponedError, Sender
+from worker.runtime import lease_seconds, ledger, meter, pinterest, retry_policy
 from worker.settings import settings
-from worker.stages.delivery import deliver, put_off
-from worker.stages.sending import PostponedError, Sender
-from worker.wiring import lease_seconds, ledger, meter, pinterest, retry_policy
 
 
 class DeliveryTask(LedgerRetryTask):

@@ -7,11 +7,11 @@ from celery import current_app
 
 from celeryconfig import DELIVERY, EVENTS
 from worker import logs
-from worker.engine import queues
-from worker.engine.publisher import publish_many
-from worker.engine.wire import PublishError
-from worker.ledger import measures
-from worker.wiring import meter
+from worker.broker import queues
+from worker.broker.publisher import publish_many
+from worker.broker.wire import PublishError
+from worker.ledger.reports import measures
+from worker.runtime import meter
 
 log = logs.of(__name__)
 

@@ -2,10 +2,10 @@
 
 from celery import shared_task
 
-from worker.engine.bulk import BulkTask
-from worker.ledger import inbox
-from worker.stages.ingest import ingest
-from worker.wiring import ledger
+from worker.broker.bulk import BulkTask
+from worker.ledger.intake import inbox
+from worker.pipeline.ingest.ingest import ingest
+from worker.runtime import ledger
 
 
 @shared_task(base=BulkTask)

@@ -5,13 +5,14 @@ import time
 from celery import shared_task
 
 from tasks import hints
-from worker.ledger import measures
+from worker.alerts import watching
+from worker.alerts.watching import Pulse
+from worker.ledger.reports import measures
+from worker.pipeline.upkeep import purging, retrying
+from worker.pipeline.upkeep.sweeping import Hints
+from worker.pipeline.upkeep.sweeping import sweep as sweep_once
+from worker.runtime import free_bytes, ledger, webhook
 from worker.settings import settings
-from worker.stages import purging, retrying, watching
-from worker.stages.sweeping import Hints
-from worker.stages.sweeping import sweep as sweep_once
-from worker.stages.watching import Pulse
-from worker.wiring import free_bytes, ledger, webhook
 
 _pulse = Pulse(measures.SWEEPER)
 

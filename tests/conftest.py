@@ -14,17 +14,17 @@ from sqlalchemy.exc import OperationalError
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-from worker.ledger.engine import Ledger
+from worker.ledger.database import Ledger
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import metadata
 
-# Tests in these rooms start processes, and many of a room share them. The longest room comes first.
-ROOMS_OF_PROCESSES = (
+# Tests in these folders start processes, and many of a folder share them. The longest folder comes first.
+PROCESS_FOLDERS = (
     "integration",
-    "engine",
+    "broker",
     "browser",
     "chaos",
-    "embedded",
+    "dev",
     "package",
     "security",
     "docs",
@@ -35,26 +35,26 @@ POSTGRESQL_URL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://roo
 KEY = "ab" * 32
 
 
-class SchedulingByRoom(LoadScopeScheduling):
-    """Deal out rooms of processes as a whole, and of the others module by module.
+class SchedulingByFolder(LoadScopeScheduling):
+    """Give a folder whose tests start processes to one worker, and all other tests module by module.
 
-    The rooms go first: what is short fills up the end, so that all workers end at nearly the same time.
+    These folders go first: short modules fill up the end, so that all workers end at nearly the same time.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return next((room for room in ROOMS_OF_PROCESSES if f"tests/{room}/" in path), path)
+        return next((folder for folder in PROCESS_FOLDERS if f"tests/{folder}/" in path), path)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        rooms = [room for room in ROOMS_OF_PROCESSES if room in self.workqueue]
-        if rooms:
-            self.workqueue.move_to_end(rooms[0], last=False)
+        folders = [folder for folder in PROCESS_FOLDERS if folder in self.workqueue]
+        if folders:
+            self.workqueue.move_to_end(folders[0], last=False)
         super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Say who runs what where there are several workers."""
-    return SchedulingByRoom(config, log)
+    return SchedulingByFolder(config, log)
 
 
 @contextmanager

@@ -105,7 +105,7 @@ def test_what_a_library_says_is_one_line_without_what_it_quotes() -> None:
     [
         ("gunicorn.error", f"Invalid request from ip=203.0.113.9: Invalid HTTP request line: '{PRIVATE}'"),
         ("gunicorn.error", f"Error handling request /v1/t?email={PRIVATE}"),
-        ("worker.management", f"Exception on /v1/admin/find/{PRIVATE} [GET]"),
+        ("worker.api", f"Exception on /v1/admin/find/{PRIVATE} [GET]"),
     ],
 )
 def test_an_address_that_was_asked_for_is_not_repeated(name: str, text: str) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.ledger.engine import Ledger
+from worker.ledger.database import Ledger
 from worker.ledger.migrate import migrate
-from worker.ledger.sources import Source, create
+from worker.ledger.setup.sources import Source, create
 
 ROOT = Path(__file__).parents[1]
 KEY, PIPELINE_KEY, TOKEN = "00" * 32, "dk_live_abc123", "adm_token_of_the_test"
@@ -24,7 +24,7 @@ KEY, PIPELINE_KEY, TOKEN = "00" * 32, "dk_live_abc123", "adm_token_of_the_test"
 PERSON = "jane.doe"
 SERVERS = {
     "collector": ("worker.collector", f"POST /v1/p?key={PIPELINE_KEY} HTTP/1.1", PIPELINE_KEY),
-    "management": ("worker.management", "POST /v1/admin/sources HTTP/1.1", TOKEN),
+    "management": ("worker.api", "POST /v1/admin/sources HTTP/1.1", TOKEN),
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from worker.pinterest.backoff import RetryPolicy
+from worker.pinterest.client.retry_policy import RetryPolicy
 from worker.settings import LONGEST_SOCKET_PATH_BYTES, SettingsError, parse, socket_path
 
 KEY = "ab" * 32

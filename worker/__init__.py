@@ -1,7 +1,7 @@
 """Deliver a shop's events to the Pinterest Conversions API.
 
 ``celery -A worker`` finds the Celery app through ``celery`` below; importing the package alone loads neither
-Celery nor a database, so that the domain (``worker.events``, ``worker.pinterest``) stays free of both.
+Celery nor a database, so that the domain (``worker.event``, ``worker.pinterest``) stays free of both.
 """
 
 from typing import Any

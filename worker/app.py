@@ -14,7 +14,7 @@ app = Celery("worker")
 app.config_from_object(celeryconfig)
 
 if celeryconfig.broker_url.startswith("amqp"):
-    from worker.engine.kombu_internals import bound_waits
+    from worker.broker.kombu_internals import bound_waits
 
     bound_waits()
 
@@ -32,10 +32,10 @@ def set_up_logs(**_: Any) -> None:
 @signals.beat_init.connect
 def refuse_a_strange_ledger(**_: Any) -> None:
     """Stop before the first task where the keys or the tables do not fit; see `await_ledger`."""
+    from worker.monitoring import tracing
+    from worker.runtime import ledger
     from worker.settings import SettingsError
-    from worker.starting import await_ledger
-    from worker.telemetry import tracing
-    from worker.wiring import ledger
+    from worker.startup import await_ledger
 
     try:
         tracing.tracer()

@@ -15,7 +15,7 @@ from worker.alerts.rules import (
     hours_until_stale,
     look,
 )
-from worker.ledger.alerts import Severity
+from worker.ledger.upkeep.alerts import Severity
 
 NOW = 1_750_000_000.0
 HOUR, DAY = 3_600.0, 86_400.0

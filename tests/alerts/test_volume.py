@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from worker.alerts.volume import Series, dropped, expected, hours_of_silence
-from worker.ledger.alerts import Severity
+from worker.ledger.upkeep.alerts import Severity
 
 NOW = 480_000
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.alerts.receiver import Receiver, receiving
 from worker.alerts.webhook import LONGEST_WAIT_SECONDS, Webhook, wait_seconds
-from worker.outgoing import guarded
-from worker.signature import sign
+from worker.http import guard
+from worker.http.signature import sign
 
 SECRET = "a-secret-of-the-tests"
 HERE = ("127.0.0.1", "localhost")
@@ -84,7 +84,7 @@ def test_of_several_addresses_a_private_one_is_never_tried(monkeypatch: pytest.M
         dialled.append(address[0])
         raise ConnectionRefusedError
 
-    monkeypatch.setattr("worker.outgoing.paced_http.create_connection", refuse)
+    monkeypatch.setattr("worker.http.deadline.create_connection", refuse)
     assert "not public" in str(Webhook("https://hooks.example.com/x", SECRET).tell(1, {}))
     assert dialled == ["93.184.215.14"]
 
@@ -99,7 +99,7 @@ def test_nobody_who_listens_is_a_failure_in_a_word_and_without_the_address() -> 
 
 
 def test_a_receiver_that_drips_its_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guarded, "DEADLINE_SECONDS", 0.5)
+    monkeypatch.setattr(guard, "DEADLINE_SECONDS", 0.5)
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         over = threading.Event()
         thread = threading.Thread(target=_drip, args=(server, over), daemon=True)

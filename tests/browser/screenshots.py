@@ -9,9 +9,10 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.shop_fixtures import chromium
 from tests.browser.stage import ACCOUNT, TOKEN, Stage, order, stage, track
-from worker.ledger import deliveries, rollups, tallies
-from worker.ledger.deliveries import Sale
-from worker.ledger.tallies import SECONDS_AN_HOUR, Entry
+from worker.ledger.delivery import deliveries
+from worker.ledger.delivery.deliveries import Sale
+from worker.ledger.reports import rollups, tallies
+from worker.ledger.reports.tallies import SECONDS_AN_HOUR, Entry
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
 DESK, PHONE = {"width": 1180, "height": 800}, {"width": 390, "height": 844}

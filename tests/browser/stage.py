@@ -11,20 +11,22 @@ from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from worker.events.received import Received
-from worker.ledger import inbox, migrate, sources
-from worker.ledger.engine import Ledger
-from worker.ledger.inbox import Accepted
-from worker.management.app import create_app
-from worker.pinterest.backoff import RetryPolicy
-from worker.pinterest.client import PinterestClient
-from worker.sandbox.client import Sandbox
-from worker.sandbox.server import running
+from worker.dev.sandbox.client import Sandbox
+from worker.dev.sandbox.server import running
+from worker.event.received import Received
+from worker.ledger import migrate
+from worker.ledger.database import Ledger
+from worker.ledger.intake import inbox
+from worker.ledger.intake.inbox import Accepted
+from worker.ledger.setup import sources
+from worker.pinterest.client.client import PinterestClient
+from worker.pinterest.client.retry_policy import RetryPolicy
+from worker.pipeline.delivery.batching import Pace, group_pending
+from worker.pipeline.delivery.delivery import deliver
+from worker.pipeline.delivery.sending import Sender
+from worker.pipeline.ingest.ingest import ingest
 from worker.settings import Settings, parse
-from worker.stages.batching import Pace, group_pending
-from worker.stages.delivery import deliver
-from worker.stages.ingest import ingest
-from worker.stages.sending import Sender
+from worker.web.management import create_app
 
 TOKEN = "the-token-of-the-tests"
 ACCOUNT = "549755885175"

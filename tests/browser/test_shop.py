@@ -14,13 +14,14 @@ from werkzeug.serving import make_server
 
 from tests.browser.shop_fixtures import await_true
 from worker.collector.app import create_app
-from worker.ledger import inbox, sources
-from worker.ledger.engine import Ledger
+from worker.dev.sandbox.client import Sandbox
+from worker.dev.sandbox.server import running
+from worker.ledger.database import Ledger
+from worker.ledger.intake import inbox
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import inbox as inbox_table
-from worker.ledger.sources import Source
-from worker.sandbox.client import Sandbox
-from worker.sandbox.server import running
+from worker.ledger.setup import sources
+from worker.ledger.setup.sources import Source
 from worker.settings import parse
 
 pytestmark = pytest.mark.browser

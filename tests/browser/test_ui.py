@@ -10,9 +10,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tests.browser import pages
 from tests.browser.pages import add_integration, go
 from tests.browser.stage import ACCOUNT, TOKEN, Stage, order, stage, track
-from worker.ledger import sources
-from worker.management import auth
-from worker.management.ui.signing import MOST_WRONG_BY_ADDRESS
+from worker.api import auth
+from worker.ledger.setup import sources
+from worker.pages.signing import MOST_WRONG_BY_ADDRESS
 
 pytestmark = pytest.mark.browser
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from tests.integration.stack import Stack
-from worker.ledger import books, finding
+from worker.ledger.delivery import finding
+from worker.ledger.reports import books
 from worker.ledger.schema import attempt
-from worker.stages.sweeping import WORKER_IS_GONE
+from worker.pipeline.upkeep.sweeping import WORKER_IS_GONE
 
 _MOVING = ("pending", "in_flight")
 

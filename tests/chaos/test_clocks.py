@@ -14,13 +14,13 @@ from tests.integration.shop import Shop
 from tests.integration.stack import Stack
 from tests.integration.waiting import until
 from tests.ledger.shop import NOW, accept, pend, place, stand
-from tests.stages.sandbox import FakePinterest, accepted, answer
-from worker.ledger import inbox
-from worker.ledger.engine import Ledger
-from worker.ledger.integrations import Integration
-from worker.pinterest.breaker import BreakerPolicy
-from worker.stages.ingest import ingest
-from worker.stages.sweeping import Hints, sweep
+from tests.pipeline.sandbox import FakePinterest, accepted, answer
+from worker.ledger.database import Ledger
+from worker.ledger.intake import inbox
+from worker.ledger.setup.integrations import Integration
+from worker.pinterest.client.breaker import BreakerPolicy
+from worker.pipeline.ingest.ingest import ingest
+from worker.pipeline.upkeep.sweeping import Hints, sweep
 
 HOUR = 3_600.0
 EVENTS = 300

@@ -14,14 +14,14 @@ from sqlalchemy.exc import OperationalError
 from tests.chaos.databases import Cluster, postgresql_cluster
 from tests.conftest import KEY
 from tests.ledger.shop import accept, pend, place, stand
-from tests.stages.sandbox import FakePinterest, Reply, Stage, accepted, answer
-from worker.ledger.engine import Ledger
+from tests.pipeline.sandbox import FakePinterest, Reply, Stage, accepted, answer
+from worker.ledger.database import Ledger
 from worker.ledger.migrate import migrate
-from worker.pinterest.client import Answer
-from worker.stages import ingest as ingesting
-from worker.stages.delivery import deliver, put_off
-from worker.stages.ingest import ingest
-from worker.stages.sending import PostponedError, Sender
+from worker.pinterest.client.client import Answer
+from worker.pipeline.delivery.delivery import deliver, put_off
+from worker.pipeline.delivery.sending import PostponedError, Sender
+from worker.pipeline.ingest import ingest as ingesting
+from worker.pipeline.ingest.ingest import ingest
 
 TRACK = {"type": "track", "event": "Signed Up", "context": {"ip": "203.0.113.5", "userAgent": "Mozilla/5.0"}}
 

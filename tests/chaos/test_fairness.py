@@ -10,13 +10,13 @@ from sqlalchemy import select
 from tests.chaos.virtual import Process, VirtualPinterest, World
 from tests.conftest import KEY
 from tests.ledger.shop import NOW, pend, place
-from tests.stages.sandbox import answer, trouble
+from tests.pipeline.sandbox import answer, trouble
 from worker.ledger import migrate
-from worker.ledger.accounts import Rate
-from worker.ledger.engine import Ledger
-from worker.ledger.integrations import Integration
+from worker.ledger.database import Ledger
 from worker.ledger.schema import BatchStatus, State, batch, delivery
-from worker.pinterest.client import Answer, Trouble
+from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.integrations import Integration
+from worker.pinterest.client.client import Answer, Trouble
 
 OTHERS = 98
 FAILING, NOISY = "600000000998", "600000000999"

@@ -13,8 +13,8 @@ from tests.integration import stack as stacks
 from tests.integration.stack import Plan, Stack
 from tests.integration.waiting import until
 from tests.ledger.shop import place
-from worker.ledger import accounts
 from worker.ledger.schema import BatchStatus, State, ad_account, batch, delivery
+from worker.ledger.setup import ad_accounts
 
 OTHERS = [str(600_000_000_000 + number) for number in range(98)]
 FAILING, NOISY = "600000000998", "600000000999"
@@ -117,7 +117,7 @@ def test_a_failing_and_a_noisy_neighbour_cost_the_others_nothing(tmp_path: Path)
         noisy = SECONDS // EVERY_SECONDS * BACKGROUND[NOISY]
         until("the noisy one's arrive", lambda: len(_latencies(stack, [NOISY], "loud")) == noisy, 60)
         with stack.ledger() as ledger, ledger.read() as connection:
-            (failing,) = [one for one in accounts.in_use(connection) if one.ad_account_id == FAILING]
+            (failing,) = [one for one in ad_accounts.in_use(connection) if one.ad_account_id == FAILING]
         assert failing.breaker_failures >= 5
         assert failing.breaker_open_until is not None
         assert _kept(stack, FAILING) == SECONDS // EVERY_SECONDS

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from tests.ledger.shop import close, pend, place, stand
-from tests.stages.sandbox import FakePinterest, Stage, accepted, answer
-from worker.ledger import batches
-from worker.ledger.engine import Ledger
-from worker.ledger.integrations import Integration
+from tests.pipeline.sandbox import FakePinterest, Stage, accepted, answer
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import batches
 from worker.ledger.schema import State, delivery
+from worker.ledger.setup.integrations import Integration
 
 # One ledger for all examples: each uses event ids of its own.
 _SETTINGS = settings(

@@ -9,18 +9,20 @@ from sqlalchemy import select
 
 from tests.chaos.timeline import Clock, Timeline
 from tests.ledger.shop import NOW, accept, close, pend, place, stand
-from tests.stages.sandbox import FakePinterest, accepted, answer
-from tests.stages.test_ingest import order
-from worker.ledger import accounts, failures, inbox, integrations
-from worker.ledger.accounts import Rate
-from worker.ledger.engine import Ledger
-from worker.ledger.failures import Filter
-from worker.ledger.integrations import Integration
+from tests.pipeline.ingest.test_ingest import order
+from tests.pipeline.sandbox import FakePinterest, accepted, answer
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import failures
+from worker.ledger.delivery.failures import Filter
+from worker.ledger.intake import inbox
 from worker.ledger.schema import attempt, batch
-from worker.pinterest.backoff import RetryPolicy
-from worker.pinterest.breaker import BreakerPolicy
-from worker.pinterest.client import Answer
-from worker.stages.ingest import ingest
+from worker.ledger.setup import ad_accounts, integrations
+from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.integrations import Integration
+from worker.pinterest.client.breaker import BreakerPolicy
+from worker.pinterest.client.client import Answer
+from worker.pinterest.client.retry_policy import RetryPolicy
+from worker.pipeline.ingest.ingest import ingest
 
 HOUR = 3_600.0
 DOWN = answer(500, {"code": 1, "message": "An unexpected error occurred."})
@@ -49,9 +51,9 @@ def _retry(ledger: Ledger, now: float) -> int:
 def _set_paused(ledger: Ledger, shop: Integration, now: float, *, paused: bool) -> None:
     with ledger.write() as connection:
         if paused:
-            assert accounts.pause(connection, shop.credential_id, "by_hand", "Legal asked.", "a hand", now)
+            assert ad_accounts.pause(connection, shop.credential_id, "by_hand", "Legal asked.", "a hand", now)
         else:
-            assert accounts.resume(connection, shop.credential_id, now=NOW)
+            assert ad_accounts.resume(connection, shop.credential_id, now=NOW)
 
 
 def _spent(ledger: Ledger) -> list[int]:
@@ -122,7 +124,7 @@ def test_a_breaker_opens_probes_closes_and_drains(ledger: Ledger, shop: Integrat
     # Those behind it were never tried in vain.
     assert sum(spent == 0 for spent in _spent(ledger)) >= 2
     with ledger.read() as connection:
-        account = accounts.find(connection, shop.credential_id)
+        account = ad_accounts.find(connection, shop.credential_id)
     assert (account.breaker_failures, account.breaker_open_until) == (0, None)
 
 
@@ -167,7 +169,7 @@ def test_a_pause_that_outlasts_the_window_leaves_a_whole_window_after_it(
     assert stand(ledger) == {"in_flight": 3}
     with ledger.write() as connection:
         if token is None:
-            assert accounts.resume(connection, shop.credential_id, now=line.clock())
+            assert ad_accounts.resume(connection, shop.credential_id, now=line.clock())
         else:
             rate, vault, now = Rate(100.0, 200), ledger.vault, line.clock()
             integrations.change(connection, vault, shop, rate=rate, new_token=token, now=now)

@@ -15,9 +15,9 @@ from honcho.environ import parse_procfile
 from tests.chaos.conftest import Wired
 from tests.chaos.timeline import Timeline
 from tests.ledger.shop import NOW, pend, place, stand
-from tests.stages.sandbox import FakePinterest, answer
-from worker.ledger.engine import Ledger
-from worker.pinterest.backoff import RetryPolicy
+from tests.pipeline.sandbox import FakePinterest, answer
+from worker.ledger.database import Ledger
+from worker.pinterest.client.retry_policy import RetryPolicy
 from worker.settings import socket_path
 
 ROOT = Path(__file__).parents[2]

@@ -17,8 +17,8 @@ from tests.integration import stack as stacks
 from tests.integration.stack import Plan, Stack
 from tests.integration.waiting import until
 from tests.ledger.shop import place
-from worker.ledger import inbox, leases
-from worker.signature import sign
+from worker.http.signature import sign
+from worker.ledger.intake import inbox, leases
 
 # Python imports this by itself in every process of the stack: what maps is not the product's own there.
 SITE = """
@@ -29,7 +29,7 @@ from importlib.machinery import PathFinder
 
 class Slow(MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name != "worker.stages.outcomes":
+        if name != "worker.pipeline.ingest.outcomes":
             return None
         spec = PathFinder.find_spec(name, path, target)
         run = spec.loader.exec_module

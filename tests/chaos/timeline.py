@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.ledger.shop import NOW
-from tests.stages.sandbox import FakePinterest
-from worker.ledger.engine import Ledger
-from worker.pinterest.backoff import RetryPolicy
-from worker.pinterest.breaker import BreakerPolicy
-from worker.stages.batching import Pace, group_pending
-from worker.stages.delivery import deliver, put_off
-from worker.stages.sending import PostponedError, Sender
-from worker.stages.sweeping import Hints, sweep
+from tests.pipeline.sandbox import FakePinterest
+from worker.ledger.database import Ledger
+from worker.pinterest.client.breaker import BreakerPolicy
+from worker.pinterest.client.retry_policy import RetryPolicy
+from worker.pipeline.delivery.batching import Pace, group_pending
+from worker.pipeline.delivery.delivery import deliver, put_off
+from worker.pipeline.delivery.sending import PostponedError, Sender
+from worker.pipeline.upkeep.sweeping import Hints, sweep
 
 NEVER_OPENS = BreakerPolicy(failures_to_open=1_000_000)
 

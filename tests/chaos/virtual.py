@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from tests.ledger.shop import NOW
-from tests.stages.sandbox import FakePinterest
-from worker.ledger.engine import Ledger
-from worker.pinterest.backoff import RetryPolicy
-from worker.pinterest.client import Answer
-from worker.stages.batching import Pace, group_pending
-from worker.stages.delivery import deliver, put_off
-from worker.stages.sending import PostponedError, Sender
-from worker.stages.sweeping import Hints, sweep
+from tests.pipeline.sandbox import FakePinterest
+from worker.ledger.database import Ledger
+from worker.pinterest.client.client import Answer
+from worker.pinterest.client.retry_policy import RetryPolicy
+from worker.pipeline.delivery.batching import Pace, group_pending
+from worker.pipeline.delivery.delivery import deliver, put_off
+from worker.pipeline.delivery.sending import PostponedError, Sender
+from worker.pipeline.upkeep.sweeping import Hints, sweep
 
 SLOTS = 56
 TICK_SECONDS, SWEEP_SECONDS = 0.25, 2.0

@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from worker import wiring
+from worker import runtime
 from worker.cli import cli
-from worker.embedded import demo
-from worker.embedded.demo import SOURCE_ID
-from worker.ledger import deliveries, migrate
-from worker.ledger.deliveries import PAYLOAD, NewDelivery
-from worker.ledger.engine import Ledger
+from worker.dev import demo
+from worker.dev.demo import SOURCE_ID
+from worker.ledger import migrate
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import deliveries
+from worker.ledger.delivery.deliveries import PAYLOAD, NewDelivery
 from worker.ledger.schema import State
+from worker.pipeline.ingest.outcomes import Destinations
 from worker.settings import settings
-from worker.stages.outcomes import Destinations
 
 HOUR = 3_600
 DAY = 24 * HOUR
@@ -32,7 +33,7 @@ class Shell:
 
     @property
     def ledger(self) -> Ledger:
-        return wiring.ledger()
+        return runtime.ledger()
 
     def run(self, *arguments: str, stdin: str | bytes = "") -> Result:
         return CliRunner().invoke(cli, arguments, input=stdin, prog_name="signal-worker")
@@ -78,11 +79,11 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SIGNAL_VAR", str(tmp_path / "v"))
     settings.cache_clear()
-    wiring.ledger.cache_clear()
+    runtime.ledger.cache_clear()
     yield Shell()
-    wiring.ledger().dispose()
+    runtime.ledger().dispose()
     settings.cache_clear()
-    wiring.ledger.cache_clear()
+    runtime.ledger.cache_clear()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 
 from tests.cli.conftest import Shell
-from worker.ledger.engine import Ledger
+from worker.ledger.database import Ledger
 from worker.ledger.schema import State
 from worker.settings import settings
 

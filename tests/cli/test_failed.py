@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Shell
-from worker.embedded.demo import AD_ACCOUNT_ID
-from worker.ledger import finding, integrations
+from worker.dev.demo import AD_ACCOUNT_ID
+from worker.ledger.delivery import finding
+from worker.ledger.setup import integrations
 
 
 def _ids(shell: Shell, *filters: str) -> list[str]:

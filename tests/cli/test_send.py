@@ -18,15 +18,16 @@ from sqlalchemy import func, select
 
 from tests.cli.conftest import Shell
 from tests.integration.waiting import until
-from worker.embedded.demo import SOURCE_ID
-from worker.events.received import Trust
-from worker.ledger import finding, inbox
+from worker.dev.demo import SOURCE_ID
+from worker.event.received import Trust
+from worker.ledger.delivery import finding
+from worker.ledger.intake import inbox
 from worker.ledger.schema import delivery, taken_line
 from worker.ledger.schema import inbox as inbox_table
-from worker.ledger.sources import Source, create
+from worker.ledger.setup.sources import Source, create
+from worker.pipeline.ingest.accepting import open_rows
+from worker.pipeline.ingest.ingest import ingest
 from worker.settings import settings
-from worker.stages.accepting import open_rows
-from worker.stages.ingest import ingest
 
 ROOT = Path(__file__).parents[2]
 # Nobody listens there: a hint that goes nowhere is for the sweeper to make good.
@@ -35,7 +36,7 @@ NO_BROKER = "redis://127.0.0.1:1/0"
 
 @pytest.fixture(autouse=True)
 def _no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.engine.publisher.HintPublisher.offer", lambda _self, ids: len(ids))
+    monkeypatch.setattr("worker.broker.publisher.HintPublisher.offer", lambda _self, ids: len(ids))
 
 
 def moment(age_seconds: float = 600.0) -> str:
@@ -254,9 +255,9 @@ def test_too_long_a_backlog_is_waited_out(shell: Shell, monkeypatch: pytest.Monk
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
-        monkeypatch.setattr("worker.ledger.sources.BACKLOG_EVENTS", 1_000)
+        monkeypatch.setattr("worker.ledger.setup.sources.BACKLOG_EVENTS", 1_000)
 
-    monkeypatch.setattr("worker.ledger.sources.BACKLOG_EVENTS", 0)
+    monkeypatch.setattr("worker.ledger.setup.sources.BACKLOG_EVENTS", 0)
     monkeypatch.setattr("worker.cli.send.time.sleep", sleep)
     done = shell.good("send", "-", stdin=text_of([sale(1)]))
     assert 5 in slept

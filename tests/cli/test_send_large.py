@@ -12,11 +12,11 @@ from sqlalchemy import Table, func, select
 from tests.cli.test_send import NO_BROKER, ROOT
 from tests.conftest import KEY
 from tests.integration.waiting import until
-from worker.embedded import demo
-from worker.ledger.engine import Ledger
+from worker.dev import demo
+from worker.ledger.database import Ledger
 from worker.ledger.schema import inbox, taken_line
+from worker.pipeline.ingest.accepting import open_rows
 from worker.settings import parse
-from worker.stages.accepting import open_rows
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +89,7 @@ def _count(ledger: Ledger, table: Table) -> int:
 
 
 def _order_ids(ledger: Ledger) -> set[str]:
-    from worker.ledger import inbox as rooms
+    from worker.ledger.intake import inbox as rooms
 
     found: set[str] = set()
     with ledger.read() as connection:

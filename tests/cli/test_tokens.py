@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from worker.cli import cli, opening
-from worker.ledger import audit, people
-from worker.ledger.engine import Ledger
+from worker.ledger.database import Ledger
+from worker.ledger.setup import audit, people
 
 Run = Callable[..., Result]
 

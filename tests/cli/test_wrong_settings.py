@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from worker.embedded import broker
+from worker.dev import embedded_broker
 
 BIN = Path(sys.executable).parent
-ROOT = broker.HOME
+ROOT = embedded_broker.HOME
 COMMANDS = {
     "books": "python -m worker books",
     "migrate": "python -m worker migrate",
     "run": "python -m worker run",
-} | broker.commands()
+} | embedded_broker.commands()
 
 
 def _run(command: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":

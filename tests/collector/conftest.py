@@ -14,13 +14,14 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from worker.collector.app import create_app
-from worker.ledger import inbox, sources
-from worker.ledger.engine import Ledger
+from worker.http.signature import sign
+from worker.ledger.database import Ledger
+from worker.ledger.intake import inbox
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import inbox as inbox_table
-from worker.ledger.sources import Source
+from worker.ledger.setup import sources
+from worker.ledger.setup.sources import Source
 from worker.settings import parse
-from worker.signature import sign
 
 KEY = "dk_live_abc123"
 SECRET = "whsec_of_the_shop"

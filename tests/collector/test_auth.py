@@ -4,8 +4,8 @@ import pytest
 
 from tests.collector.conftest import KEY, NOW, SECRET, SOURCE, Collector
 from worker.collector.auth import key_of
-from worker.ledger import sources
-from worker.signature import sign
+from worker.http.signature import sign
+from worker.ledger.setup import sources
 
 PAGE = {"type": "page"}
 UNFIT = "X-Signature does not fit the body, X-Timestamp and the secret of X-Source-Id."
@@ -97,7 +97,7 @@ def test_a_rotated_key_is_good_until_its_time_and_not_for_long_after(collector: 
 def test_a_known_key_costs_no_query(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     collector.send("/v1/p", {})
     asked: list[str] = []
-    monkeypatch.setattr("worker.ledger.sources.by_key", lambda *_: asked.append("key"))
+    monkeypatch.setattr("worker.ledger.setup.sources.by_key", lambda *_: asked.append("key"))
     assert collector.send("/v1/p", {}).status_code == 200
     assert asked == []
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.collector.conftest import CONSENT, Collector
-from worker.collector.visit import CookieRules, Cookies, follow
+from worker.collector.request_context import CookieRules, Cookies, follow
 
 DFID = "0b0f2a8e-5a3c-4c7e-9d1f-1c2d3e4f5a6b"
 PIN = "a1b2c3d4-e5f6-4890-abcd-ef1234567890"

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from tests.collector.conftest import KEY
-from worker.gunicorn_worker import LONGEST_REQUEST_SECONDS
-from worker.ledger import inbox
-from worker.ledger.engine import Ledger
+from worker.ledger.database import Ledger
+from worker.ledger.intake import inbox
+from worker.web.threads import LONGEST_REQUEST_SECONDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = json.dumps({"type": "page", "context": {"consent": {"advertising": True}}})
@@ -35,7 +35,7 @@ def start(var: Path, port: int, **more: str) -> subprocess.Popen[str]:
         "ENCRYPTION_KEY": "00" * 32,
         **more,
     }
-    command = [sys.executable, "-m", "gunicorn", "-c", "worker/collector/gunicorn_conf.py"]
+    command = [sys.executable, "-m", "gunicorn", "-c", "worker/web/collector_conf.py"]
     return subprocess.Popen(
         [*command, "worker.collector.app:application()"],
         cwd=ROOT,

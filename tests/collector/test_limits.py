@@ -7,8 +7,8 @@ from tests.collector.conftest import NOW, SOURCE, Clock, Collector, Hints
 from worker.collector.app import create_app
 from worker.collector.errors import RefusedError
 from worker.collector.limits import LEAST_FREE_BYTES, Backlog, RateLimit, Room
-from worker.events.received import Trust
-from worker.ledger.engine import Ledger
+from worker.event.received import Trust
+from worker.ledger.database import Ledger
 from worker.settings import parse
 
 
@@ -261,7 +261,7 @@ def test_a_stranger_without_a_key_is_limited_before_the_key_is_looked_up(
 ) -> None:
     collector = limited(ledger, tmp_path, ADDRESS_REQUESTS_PER_SECOND="3")
     looked_up: list[str] = []
-    monkeypatch.setattr("worker.ledger.sources.by_key", lambda _, key, __: looked_up.append(key))
+    monkeypatch.setattr("worker.ledger.setup.sources.by_key", lambda _, key, __: looked_up.append(key))
     headers = {"X-Forwarded-For": "198.51.100.7"}
     keys = [f"dk_live_guess{number}" for number in range(6)]
     statuses = [collector.send("/v1/p", {}, key=key, headers=headers).status_code for key in keys]

@@ -9,12 +9,13 @@ from flask import Flask
 
 from tests.collector.conftest import KEY, Clock, Collector, Hints
 from worker.collector.app import create_app
-from worker.ledger import inbox, measures
-from worker.ledger.engine import Ledger, LedgerBusyError
-from worker.ledger.measures import Measured
+from worker.ledger.database import Ledger, LedgerBusyError
+from worker.ledger.intake import inbox
+from worker.ledger.reports import measures
+from worker.ledger.reports.measures import Measured
+from worker.monitoring.measured import REJECTION_REASONS
+from worker.monitoring.meter import Meter
 from worker.settings import parse
-from worker.telemetry.measured import REJECTION_REASONS
-from worker.telemetry.meter import Meter
 
 COLLECTOR = Path(__file__).parents[2] / "worker/collector"
 # Answers to what brings no events.

@@ -16,8 +16,8 @@ from sqlalchemy import select
 
 from tests.collector.test_gunicorn import HEADERS, PAGE, ROOT, free_port, start, wait_until_up
 from tests.integration.services import missing
-from worker.ledger import inbox
-from worker.ledger.engine import Ledger
+from worker.ledger.database import Ledger
+from worker.ledger.intake import inbox
 from worker.ledger.schema import inbox as inbox_table
 
 HOST = "data.your-shop.example"

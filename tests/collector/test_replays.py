@@ -11,11 +11,11 @@ from sqlalchemy.exc import OperationalError
 
 from tests.collector.conftest import SECRET, Clock, Collector, Hints
 from worker.collector.app import create_app
-from worker.ledger import inbox
-from worker.ledger.engine import Ledger, LedgerBusyError
+from worker.http.signature import sign
+from worker.ledger.database import Ledger, LedgerBusyError
+from worker.ledger.intake import inbox
 from worker.ledger.schema import signed_request
 from worker.settings import parse
-from worker.signature import sign
 
 ORDER = {"type": "track", "event": "Order Completed", "properties": {"total": 10}}
 
@@ -106,7 +106,7 @@ def test_a_request_that_failed_is_accepted_when_it_is_repeated(
         accept(*arguments)
         raise error
 
-    monkeypatch.setattr("worker.ledger.inbox.accept", fail_late)
+    monkeypatch.setattr("worker.ledger.intake.inbox.accept", fail_late)
     assert collector.send_signed("/v1/events", ORDER).status_code == 503
     monkeypatch.undo()
     assert collector.kept() == []

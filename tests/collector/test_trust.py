@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import select
 
 from tests.collector.conftest import Collector
-from worker.events.received import Trust
+from worker.event.received import Trust
 from worker.ledger.schema import inbox
 
 EVENT = {"type": "track", "event": "Order Completed", "messageId": "m1"}

@@ -11,8 +11,8 @@ import pytest
 import celeryconfig
 from tests.integration.services import missing
 from tests.integration.stack import BIN, ROOT
-from worker.embedded.broker import commands
-from worker.wiring import LEASE_DEADLINES
+from worker.dev.embedded_broker import commands
+from worker.runtime import LEASE_DEADLINES
 
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.checkout import lay
-from tests.embedded.processes import living
+from tests.dev.processes import living
 from tests.integration import stack as stacks
 from tests.integration.shop import Shop, Visitor
 from tests.integration.stack import BIN, Plan, Stack

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from docs import product
 from docs.figures import way_table
-from worker.embedded import broker
-from worker.sandbox.server import spawned
+from worker.dev import embedded_broker
+from worker.dev.sandbox.server import spawned
 from worker.settings import settings
 
 SECONDS = 30.0
@@ -49,12 +49,12 @@ STEPS = (
     Step("receive", "", "the collector checks key or signature, size and rate, and reads the body"),
     Step(
         "accept",
-        "worker.stages.accepting",
+        "worker.pipeline.ingest.accepting",
         "the event is checked and sealed; all events of a request are committed in one transaction, then answered "
         "with 200",
     ),
-    Step("hint", "worker.engine.publisher", "a thread publishes the ids, while the request is answered"),
-    Step("consume", "worker.engine.celery_internals", "a worker gathers ids into one run of the task"),
+    Step("hint", "worker.broker.publisher", "a thread publishes the ids, while the request is answered"),
+    Step("consume", "worker.broker.celery_internals", "a worker gathers ids into one run of the task"),
     Step(
         "ingest",
         "tasks.ingest",
@@ -74,7 +74,7 @@ STEPS = (
     ),
     Step(
         "settle",
-        "worker.stages.reaction",
+        "worker.pipeline.delivery.reaction",
         "the verdict on the answer is written: settle, postpone, halve or pause",
     ),
 )
@@ -124,7 +124,7 @@ def trace() -> None:
     # Only threads that start later are seen.
     threading.setprofile(followed)
     sys.setprofile(followed)
-    with broker.running(settings().var):
+    with embedded_broker.running(settings().var):
         _send(followed)
     print(json.dumps(followed.modules), flush=True)
     # The threads of publisher and meter have nothing left to do.
@@ -135,14 +135,14 @@ def _send(followed: Trace) -> None:
     from celery import signals
 
     from tests.ledger.shop import place, stand
-    from worker import wiring
+    from worker import runtime
     from worker.app import app
     from worker.collector.app import create_app
     from worker.ledger.migrate import migrate
-    from worker.telemetry.meter import Meter
+    from worker.monitoring.meter import Meter
 
     app.loader.import_default_modules()
-    ledger = wiring.ledger()
+    ledger = runtime.ledger()
     migrate(ledger)
     ledger.vault.prepare()
     place(ledger)
@@ -150,12 +150,12 @@ def _send(followed: Trace) -> None:
     signals.task_postrun.connect(lambda sender, **_: ended[sender.name.rpartition(".")[2]].set(), weak=False)
     # Nothing writes it: a writer's thread would enter modules at any time.
     meter = Meter()
-    publisher = wiring.hint_publisher(app, meter)
+    publisher = runtime.hint_publisher(app, meter)
     accepted: list[int] = []
     client = create_app(ledger, settings(), _collecting(accepted), meter=meter).test_client()
     _start_worker(app)
     # The first task makes its own.
-    wiring.ledger.cache_clear()
+    runtime.ledger.cache_clear()
     followed.recording = True
     answer = client.post(
         "/v1/batch", json={"batch": [EVENT]}, headers={"Authorization": "Bearer dk_live_src_shop"}

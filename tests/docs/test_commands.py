@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.dev.conftest import Run, lent
+from tests.dev.test_stack import DELIVERIES
 from tests.docs.reading import ROOT, paths, read
-from tests.embedded.conftest import Run, lent
-from tests.embedded.test_stack import DELIVERIES
 from worker.settings import parse
 
 OPERATING = ROOT / "docs" / "operating.md"
 
 NOT_RUN = {
-    r"make run\b": "tests/embedded runs it",
+    r"make run\b": "tests/dev runs it",
     r"make (test|test-slow|lint|format|chaos|bench|stress)\b": "it would run this test, or for a quarter of an hour",
     r"(make build && )?docker ": "there is no Docker where this runs; tests/package/test_container.py checks the files",
     r"\.venv/bin/python -m pytest\b": "what it runs is run anyway",

@@ -70,7 +70,7 @@ def test_every_setting_is_in_a_document() -> None:
 def test_the_tour_names_every_page_as_it_names_itself() -> None:
     """The index of pages is the navigation's own."""
     listed = " ".join(read(ROOT / "docs" / "pages.md").headings).lower()
-    base = (ROOT / "worker" / "management" / "ui" / "templates" / "base.html").read_text()
+    base = (ROOT / "worker" / "pages" / "templates" / "base.html").read_text()
     named = re.findall(r"\('\w+', '([^']+)'\)", base)
     assert len(named) >= 8
     assert [text for text in named if text.lower() not in listed] == []

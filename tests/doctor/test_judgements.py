@@ -8,8 +8,8 @@ import pytest
 
 from worker.doctor import judgements
 from worker.doctor.judgements import FileFacts, RabbitFacts, RedisFacts, SiteFacts
-from worker.ledger.alerts import Alert, Severity
-from worker.telemetry.checks import Finding, State
+from worker.ledger.upkeep.alerts import Alert, Severity
+from worker.monitoring.checks import Finding, State
 
 NOW = 1_750_000_000.0
 OK, DEGRADED, FAILED = State.OK, State.DEGRADED, State.FAILED

@@ -11,8 +11,8 @@ import requests
 
 from tests.integration.stack import Stack
 from tests.integration.waiting import until
-from worker.ledger import finding
-from worker.ledger.finding import Found
+from worker.ledger.delivery import finding
+from worker.ledger.delivery.finding import Found
 
 PIN_UNAUTH = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 EPIK = "epik_abc123def456"

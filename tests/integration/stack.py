@@ -19,10 +19,10 @@ from sqlalchemy import update
 
 from tests.integration import services
 from tests.integration.waiting import until
-from worker.ledger.engine import Ledger
+from worker.dev.sandbox.client import Sandbox
+from worker.dev.sandbox.server import spawned
+from worker.ledger.database import Ledger
 from worker.ledger.schema import BatchStatus, batch
-from worker.sandbox.client import Sandbox
-from worker.sandbox.server import spawned
 from worker.settings import parse, socket_path
 
 ROOT = Path(__file__).parents[2]
@@ -252,7 +252,7 @@ def _commands(plan: Plan) -> dict[str, str]:
     for number in range(2, plan.delivery_workers + 1):
         lines[f"delivery{number}"] = lines["delivery"].replace("delivery@%h", f"delivery{number}@%h")
     if plan.broker == "valkey":
-        lines[BROKER] = "python -m worker.embedded.broker"
+        lines[BROKER] = "python -m worker.dev.embedded_broker"
     return lines
 
 

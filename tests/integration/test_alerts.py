@@ -11,8 +11,8 @@ from tests.integration import stack as stacks
 from tests.integration.shop import Shop, Visitor
 from tests.integration.stack import Plan, Stack
 from tests.integration.waiting import until
-from worker.ledger import measures
-from worker.signature import sign
+from worker.http.signature import sign
+from worker.ledger.reports import measures
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 

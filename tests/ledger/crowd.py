@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 from tests.ledger.shop import NOW, RATE
-from worker.ledger import integrations, sources
-from worker.ledger.engine import Ledger
-from worker.ledger.integrations import Integration
-from worker.ledger.sources import Source
+from worker.ledger.database import Ledger
+from worker.ledger.setup import integrations, sources
+from worker.ledger.setup.integrations import Integration
+from worker.ledger.setup.sources import Source
 
 # A page of the ledger and a good tenth of the next.
 MANY = 1_101

@@ -4,16 +4,19 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from worker.events.received import Received, Trust
-from worker.ledger import books, deliveries, inbox, integrations, sources
-from worker.ledger.accounts import Rate
-from worker.ledger.books import Books
-from worker.ledger.deliveries import PAYLOAD, NewDelivery
-from worker.ledger.engine import Ledger
-from worker.ledger.inbox import Accepted
-from worker.ledger.integrations import Integration
+from worker.event.received import Received, Trust
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import deliveries
+from worker.ledger.delivery.deliveries import PAYLOAD, NewDelivery
+from worker.ledger.intake import inbox
+from worker.ledger.intake.inbox import Accepted
+from worker.ledger.reports import books
+from worker.ledger.reports.books import Books
 from worker.ledger.schema import State
-from worker.ledger.sources import Source
+from worker.ledger.setup import integrations, sources
+from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.integrations import Integration
+from worker.ledger.setup.sources import Source
 
 NOW = 1_750_000_000.0
 ACCOUNT = "549765662491"

@@ -6,19 +6,19 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import text
 
-from worker import wiring
-from worker.ledger.engine import Ledger
+from worker import runtime
+from worker.ledger.database import Ledger
 
 
 @pytest.fixture
 def wired(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """Let this process's wiring lend a ledger of the test's."""
     url = ledger.url.render_as_string(hide_password=False)
-    monkeypatch.setattr(wiring, "Ledger", lambda *_: Ledger(url, ("ab" * 32,)))
-    wiring.ledger.cache_clear()
-    yield wiring.ledger()
-    wiring.ledger().dispose()
-    wiring.ledger.cache_clear()
+    monkeypatch.setattr(runtime, "Ledger", lambda *_: Ledger(url, ("ab" * 32,)))
+    runtime.ledger.cache_clear()
+    yield runtime.ledger()
+    runtime.ledger().dispose()
+    runtime.ledger.cache_clear()
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -27,7 +27,7 @@ def test_a_child_takes_another_ledger_and_the_parents_connection_lives_on(wired:
         assert connection.scalar(text("SELECT 1")) == 1
         child = os.fork()
         if child == 0:
-            own = wiring.ledger()
+            own = runtime.ledger()
             with own.write() as other:
                 fine = own is not wired and other.scalar(text("SELECT count(*) FROM batch")) == 0
             # Straight out: what the parent registered for its end is the parent's.

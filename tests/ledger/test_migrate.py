@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from worker.ledger.engine import Ledger
+from worker.ledger.database import Ledger
 from worker.ledger.migrate import MigrationsMissingError, check, migrate
 from worker.ledger.schema import metadata
 

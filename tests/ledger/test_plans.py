@@ -10,23 +10,15 @@ from sqlalchemy import Connection, delete, event, text
 from benchmarks.history import come_to_rest, lay_down
 from tests.conftest import KEY, postgresql_database
 from tests.ledger.shop import NOW, pend, place
-from worker.ledger import (
-    accounts,
-    backlog,
-    batches,
-    claims,
-    failures,
-    families,
-    finding,
-    inbox,
-    upkeep,
-    watching,
-)
-from worker.ledger.claims import BATCH_MAX_EVENTS, Group
-from worker.ledger.engine import Ledger
-from worker.ledger.failures import Filter
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import batch_history, batches, claims, failures, finding
+from worker.ledger.delivery.claims import BATCH_MAX_EVENTS, Group
+from worker.ledger.delivery.failures import Filter
+from worker.ledger.intake import backlog, inbox
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import metadata
+from worker.ledger.setup import ad_accounts
+from worker.ledger.upkeep import figures, retention
 
 GROUP = Group(1, 1, False, False)
 TURNS = [backlog.Group("src_shop", 1), backlog.Group("src_other", 0)]
@@ -49,18 +41,18 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     "members": lambda connection: batches.members(connection, 1),
     "leases that ran out": lambda connection: batches.expired(connection, NOW),
     "batches that are due": lambda connection: batches.due(connection, NOW, NOW),
-    "accounts in use": accounts.in_use,
+    "accounts in use": ad_accounts.in_use,
     "a page of failures": lambda connection: failures.page(connection, Filter(), 50),
-    "abandoned batches": lambda connection: accounts.rehome(connection, 77, 78, NOW),
+    "abandoned batches": lambda connection: ad_accounts.rehome(connection, 77, 78, NOW),
     "an event's deliveries": lambda connection: finding.of_event(connection, "e1", 20),
     "an order's deliveries": lambda connection: finding.by_order(connection, "e1", [b"a", b"b"], 20),
-    "families": lambda connection: families.of(connection, 1),
+    "families": lambda connection: batch_history.of(connection, 1),
     "what informs": lambda connection: inbox.informing(connection, [b"a", b"b"], 99),
-    "failures after every retry": lambda connection: watching.failed_with(connection, ["no_answer"], 20_000),
-    "the oldest events that wait": watching.oldest_events,
-    "what retention may remove": lambda connection: upkeep.ended(connection, NOW - 1e9, 500),
-    "batches that are empty": lambda connection: upkeep.purge_batches(connection, NOW - 1e9, 500),
-    "the span of the inbox": watching.inbox_span,
+    "failures after every retry": lambda connection: figures.failed_with(connection, ["no_answer"], 20_000),
+    "the oldest events that wait": figures.oldest_events,
+    "what retention may remove": lambda connection: retention.ended(connection, NOW - 1e9, 500),
+    "batches that are empty": lambda connection: retention.purge_batches(connection, NOW - 1e9, 500),
+    "the span of the inbox": figures.inbox_span,
     "the oldest event of each source": lambda connection: backlog.heads(connection, NOW),
     "the oldest events of two sources": lambda connection: backlog.oldest(connection, TURNS, NOW, 20),
     "what is overdue": lambda connection: inbox.overdue(connection, 7, NOW, 500),

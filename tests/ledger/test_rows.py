@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
-from worker.ledger.engine import Ledger
+from worker.ledger.database import Ledger
 from worker.ledger.rows import among, insert_all
 from worker.ledger.schema import tally, visitor
 

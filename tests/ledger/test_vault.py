@@ -11,7 +11,7 @@ from freezegun import freeze_time
 from sqlalchemy import func, select, update
 
 from tests.conftest import KEY
-from worker.ledger.engine import Ledger
+from worker.ledger.database import Ledger
 from worker.ledger.schema import data_key
 from worker.ledger.vault import SealError
 

@@ -9,7 +9,7 @@ from sqlalchemy import delete, text
 
 from tests.conftest import KEY
 from tests.operations.surfaces import World
-from worker.ledger.engine import Ledger
+from worker.ledger.database import Ledger
 from worker.ledger.schema import metadata
 
 

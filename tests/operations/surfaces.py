@@ -10,14 +10,14 @@ from click.testing import CliRunner
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.management.conftest import TOKEN as ADMIN_TOKEN
-from tests.management.conftest import Api
-from tests.management.ui.conftest import Pages
+from tests.api.conftest import TOKEN as ADMIN_TOKEN
+from tests.api.conftest import Api
+from tests.pages.conftest import Pages
 from worker.cli import cli, opening
-from worker.ledger import audit, people
-from worker.ledger.engine import Ledger
-from worker.management.app import create_app
+from worker.ledger.database import Ledger
+from worker.ledger.setup import audit, people
 from worker.settings import parse
+from worker.web.management import create_app
 
 ACCOUNT = "549765662491"
 API, PAGES, SHELL = "api", "pages", "shell"

@@ -5,7 +5,7 @@ from click.testing import CliRunner
 from flask import Flask
 
 from worker import cli
-from worker.management import errors
+from worker.api import errors
 from worker.operations.errors import (
     ConflictError,
     DuplicateError,

@@ -5,14 +5,13 @@ from typing import Any
 import pytest
 
 from tests.ledger.shop import NOW, close, new, place, stand, write
-from worker.ledger import audit
-from worker.ledger.engine import Ledger
-from worker.ledger.failures import Filter
-from worker.ledger.integrations import Integration
+from worker.ledger.database import Ledger
+from worker.ledger.delivery.failures import Filter
 from worker.ledger.schema import State
+from worker.ledger.setup import audit
+from worker.ledger.setup.integrations import Integration
 from worker.operations.caller import Caller
-from worker.operations.errors import ConflictError, InvalidError, NotFoundError
-from worker.operations.failed import (
+from worker.operations.deliveries.failed import (
     NOT_FAILED,
     Extent,
     discard_failed,
@@ -21,6 +20,7 @@ from worker.operations.failed import (
     retry_failed,
     show_payload,
 )
+from worker.operations.errors import ConflictError, InvalidError, NotFoundError
 
 HOUR, DAY = 3_600.0, 86_400.0
 ALL = Filter()

@@ -1,7 +1,7 @@
 """The defaults of a source's options."""
 
-from worker.management.source_shapes import SourceOptions
-from worker.operations.sources import DEFAULT_OPTIONS
+from worker.api.schemas.sources import SourceOptions
+from worker.operations.setup.sources import DEFAULT_OPTIONS
 
 
 def test_the_operations_know_the_default_of_every_option_that_the_api_takes() -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.operations.surfaces import ACCOUNT, ACTORS, API, PAGES, SHELL, World
-from worker.ledger import people
+from worker.ledger.setup import people
 
 Act = Callable[[World], None]
 Audited = list[tuple[str, str, Any]]

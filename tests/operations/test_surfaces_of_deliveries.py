@@ -11,9 +11,11 @@ import pytest
 
 from tests.ledger.shop import accept, close, new, write
 from tests.operations.surfaces import ACTORS, API, PAGES, SHELL, World
-from worker.ledger import finding, inbox, integrations
+from worker.ledger.delivery import finding
+from worker.ledger.intake import inbox
 from worker.ledger.schema import State
-from worker.stages import erasing
+from worker.ledger.setup import integrations
+from worker.operations.erasure import erasing
 
 HOUR, DAY = 3_600, 86_400
 AGES = {"evt_fresh": 60, "evt_late": 2 * HOUR, "evt_stale": 8 * DAY, "evt_offline": 60, "evt_unmapped": 60}

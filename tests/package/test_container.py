@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from tests.package.conftest import ROOT
-from worker.embedded import broker
+from worker.dev import embedded_broker
 
 BIN = Path(sys.executable).parent
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
@@ -48,7 +48,7 @@ def test_the_compose_file_passes_its_linter() -> None:
 def test_every_process_of_the_procfile_is_a_service_of_its_own() -> None:
     started = {name: told["command"] for name, told in services().items() if "command" in told}
     assert started.pop("migrate") == ["migrate"]
-    assert started == {name: ["start", name] for name in broker.commands()}
+    assert started == {name: ["start", name] for name in embedded_broker.commands()}
 
 
 def test_nothing_is_open_to_other_machines() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.embedded.conftest import Run, lent
-from tests.embedded.test_stack import DELIVERIES
+from tests.dev.conftest import Run, lent
+from tests.dev.test_stack import DELIVERIES
 from tests.integration.waiting import until
-from worker.embedded import broker
+from worker.dev import embedded_broker
 
 pytestmark = pytest.mark.slow
 
@@ -123,7 +123,7 @@ def test_a_process_without_a_broker_is_not_started(installed: Path, folder: Path
 
 def test_every_process_of_the_procfile_can_be_started(installed: Path, folder: Path) -> None:
     told = _called(installed, folder, "signal-worker", "start", "--help").stdout
-    assert "{" + "|".join(broker.commands()) + "}" in told.replace("\n", "").replace(" ", "")
+    assert "{" + "|".join(embedded_broker.commands()) + "}" in told.replace("\n", "").replace(" ", "")
 
 
 def _answers(url: str) -> bool:

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from tests.outgoing.conftest import connect, serve  # noqa: F401 - fixtures of this room as well
-from worker.events.received import Received
-from worker.pinterest.call import Options
-from worker.pinterest.mapping import Mapped, Outcome, map_event
-from worker.pinterest.visitor import Visitor, apply_identify
+from tests.http.conftest import connect, serve  # noqa: F401 - fixtures of this room as well
+from worker.event.received import Received
+from worker.pinterest.mapping.call import Options
+from worker.pinterest.mapping.mapping import Mapped, Outcome, map_event
+from worker.pinterest.user_data.visitor import Visitor, apply_identify
 
 NOW = 1706540001.0
 RECEIVED_AT = 1706540000.25

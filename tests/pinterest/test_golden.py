@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tests.pinterest.conftest import EM, EPIK, NOW, PIN_UNAUTH, browser, run
-from worker.pinterest.call import Options
-from worker.pinterest.mapping import Mapped, encode
-from worker.pinterest.visitor import Visitor
+from worker.pinterest.mapping.call import Options
+from worker.pinterest.mapping.mapping import Mapped, encode
+from worker.pinterest.user_data.visitor import Visitor
 
 ADVERTISING = Options.from_config(
     {"ad_account_id": "1234567890", "access_token": "your_access_token"}, ["advertising"]

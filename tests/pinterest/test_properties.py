@@ -14,13 +14,13 @@ from jsonschema import Draft202012Validator
 
 from tests.pinterest.conftest import NOW, browser, server
 from tests.pinterest.strategies import EVENTS, JSON
-from worker.pinterest.call import Explanation, Options
-from worker.pinterest.mapping import Failed, Mapped, encode, map_event
-from worker.pinterest.visitor import Visitor, apply_identify, remember
+from worker.pinterest.mapping.call import Explanation, Options
+from worker.pinterest.mapping.mapping import Failed, Mapped, encode, map_event
+from worker.pinterest.user_data.visitor import Visitor, apply_identify, remember
 
 # Pinterest's published request, written by them and independent of the mapping.
 PUBLISHED = json.loads(
-    (Path(__file__).parents[1] / "sandbox" / "pinterest-events-request.schema.json").read_text()
+    (Path(__file__).parents[1] / "dev" / "sandbox" / "pinterest-events-request.schema.json").read_text()
 )
 VALIDATOR = Draft202012Validator(PUBLISHED)
 

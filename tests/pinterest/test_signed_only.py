@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.pinterest.conftest import run, track
-from worker.pinterest.call import Options
-from worker.pinterest.judge import Dropped, Outcome
+from worker.pinterest.mapping.call import Options
+from worker.pinterest.mapping.checks import Dropped, Outcome
 from worker.pinterest.signed_only import drop_signed_only
 
 GOODS = {"value": 10, "currency": "EUR", "num_items": 1}

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tests.pinterest.conftest import EM, EPIK, browser, custom_data, payload, run, server, track
-from worker.pinterest.call import Options
-from worker.pinterest.mapping import Failed, Filtered, Mapped
-from worker.pinterest.visitor import Visitor
+from worker.pinterest.mapping.call import Options
+from worker.pinterest.mapping.mapping import Failed, Filtered, Mapped
+from worker.pinterest.user_data.visitor import Visitor
 
 IP_UA = {"client_ip_address": "203.0.113.50", "client_user_agent": "Mozilla/5.0 ..."}
 ADVERTISING = Options(consent_categories=("advertising",))

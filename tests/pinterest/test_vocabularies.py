@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pinterest.conftest import payload, track
-from worker.pinterest.call import Options
+from worker.pinterest.mapping.call import Options
 
 PRICES = st.decimals(min_value=0, max_value=99_999, places=2).map(float)
 PRODUCTS = st.lists(

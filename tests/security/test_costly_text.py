@@ -12,18 +12,18 @@ import pytest
 from tests.security import hostile
 from tests.security.attacks import attacks
 from tests.security.patterns import METHODS, SEARCHING, Found, modules, patterns, uses_of_re
-from worker.events import redact
-from worker.events.consent import decide
-from worker.events.envelope import EnvelopeError, check_envelope
-from worker.events.received import Received, epik_from_url
-from worker.events.times import parse_time
-from worker.operations.masking import masked_event
-from worker.pinterest import money
-from worker.pinterest.call import Explanation, Options
-from worker.pinterest.client import mask
-from worker.pinterest.mapping import map_event
-from worker.pinterest.person import hashes_of_emails
-from worker.pinterest.visitor import Visitor, apply_identify
+from worker.event import redaction
+from worker.event.consent import decide
+from worker.event.envelope import EnvelopeError, check_envelope
+from worker.event.received import Received, epik_from_url
+from worker.event.times import parse_time
+from worker.operations.deliveries.masking import masked_event
+from worker.pinterest.client.client import mask
+from worker.pinterest.custom_data import money
+from worker.pinterest.mapping.call import Explanation, Options
+from worker.pinterest.mapping.mapping import map_event
+from worker.pinterest.user_data.person import hashes_of_emails
+from worker.pinterest.user_data.visitor import Visitor, apply_identify
 
 # The first steps are small: with an exponential pattern the next larger one would never end.
 LENGTHS = (16, 20, 24, 32, 128, 1024, 4096)
@@ -33,7 +33,7 @@ GROWTH = 24
 FLOOR_SECONDS = 0.005
 
 # Patterns that may take longer, because their input has at most so many characters: by module and name.
-BOUNDED = {"worker.pinterest.money:_GROUPED": money._LONGEST}
+BOUNDED = {"worker.pinterest.custom_data.money:_GROUPED": money._LONGEST}
 
 
 def _cost(work: Callable[[Any], object], text: Any, tries: int) -> float:
@@ -114,7 +114,7 @@ EVERYTHING = Options(field_mapping="pinterest", default_country="DE", send_user_
 CACHES = [
     value
     for module in modules()
-    if module.__name__.startswith(("worker.events.", "worker.pinterest."))
+    if module.__name__.startswith(("worker.event.", "worker.pinterest."))
     for value in vars(module).values()
     if hasattr(value, "cache_clear")
 ]
@@ -128,7 +128,7 @@ def _forget() -> None:
 
 def _clean_url(url: str) -> None:
     _forget()
-    redact.clean_url(url)
+    redaction.clean_url(url)
 
 
 def _map(event: Any) -> None:
@@ -156,7 +156,7 @@ def _show_event(event: Any) -> None:
 
 FUNCTIONS: dict[str, Callable[[str], object]] = {
     "the cleaning of an address": _clean_url,
-    "the cleaning of free text": redact.clean_free_text,
+    "the cleaning of free text": redaction.clean_free_text,
     "the click id": epik_from_url,
     "the debugged event": _show,
     "Pinterest's words": mask,

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 SHOW = {
-    "collector": "from worker.collector import gunicorn_conf as conf; print(conf.bind)",
-    "management": "from worker.management import gunicorn_conf as conf; print(conf.bind)",
+    "collector": "from worker.web import collector_conf as conf; print(conf.bind)",
+    "management": "from worker.web import management_conf as conf; print(conf.bind)",
     "flower": "from worker import flowerconfig as conf; print(f'{conf.address}:{conf.port}')",
 }
 
@@ -28,7 +28,7 @@ def test_by_itself_everything_listens_on_this_machine_alone(
     assert done.stdout.startswith("127.0.0.1:")
 
 
-@pytest.mark.parametrize("conf", ["worker.collector.gunicorn_conf", "worker.management.gunicorn_conf"])
+@pytest.mark.parametrize("conf", ["worker.web.collector_conf", "worker.web.management_conf"])
 def test_requests_are_bounded_in_size_and_time(conf: str) -> None:
     code = (
         f"import {conf} as c, gunicorn.config as g; d = g.Config().settings; "

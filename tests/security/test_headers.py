@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from tests.management.conftest import TOKEN
+from tests.api.conftest import TOKEN
 from worker.collector.app import create_app as create_collector
-from worker.ledger.engine import Ledger
-from worker.management.app import create_app as create_management
+from worker.ledger.database import Ledger
 from worker.settings import Settings, parse
+from worker.web.management import create_app as create_management
 
 # What browsers may keep: files that are the same for everybody.
 CACHEABLE = re.compile(r"/(d[.\w]*\.js|d\.d\.ts|static/.*|v1/admin/docs/assets/.*)$")

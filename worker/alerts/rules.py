@@ -11,8 +11,8 @@ from worker.alerts.figures import (
     SourceFigures,
     TokenFigures,
 )
-from worker.alerts.words import count, span
-from worker.ledger.alerts import Severity
+from worker.formats import count, span
+from worker.ledger.upkeep.alerts import Severity
 
 HOUR, DAY = 3_600.0, 86_400.0
 # Pinterest refuses what happened longer ago.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from worker.alerts.rules import VOLUME_RULE, Seen
-from worker.ledger.alerts import Severity
+from worker.ledger.upkeep.alerts import Severity
 
 HOURS_A_DAY = 24
 DAYS = 7

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from worker.outgoing import guarded
-from worker.signature import sign
+from worker.http import guard
+from worker.http.signature import sign
 
 # Between two tries; a receiver that was away is found again within the longest.
 FIRST_WAIT_SECONDS = 15.0
@@ -40,10 +40,10 @@ class Webhook:
             "X-Signature": sign(self.secret, stamp, body),
         }
         try:
-            status = guarded.post(self.url, body, headers, self.private_hosts)
-        except guarded.PrivateHostError:
+            status = guard.post(self.url, body, headers, self.private_hosts)
+        except guard.PrivateHostError:
             return "its host's address is not public, and ALERT_WEBHOOK_PRIVATE_HOSTS does not name the host"
-        except guarded.NotPostedError as error:
+        except guard.NotPostedError as error:
             return str(error)
         return None if 200 <= status < 300 else f"HTTP {status}"
 

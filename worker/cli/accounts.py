@@ -4,9 +4,10 @@ import time
 
 import click
 
+from worker.alerts import token_ends
 from worker.cli.opening import caller, moment
-from worker.operations import accounts as operations
-from worker.operations.accounts import (
+from worker.operations.setup import accounts as operations
+from worker.operations.setup.accounts import (
     BREAKER_OPEN,
     HIGHEST_RATE,
     LARGEST_BURST,
@@ -16,7 +17,6 @@ from worker.operations.accounts import (
     USUAL_REASON,
     CredentialStatus,
 )
-from worker.stages import token_ends
 
 
 @click.group()

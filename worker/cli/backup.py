@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from worker.cli.opening import caller, opened
-from worker.ledger.books import Books
-from worker.ledger.engine import Ledger
-from worker.operations.reports import close_books
+from worker.ledger.database import Ledger
+from worker.ledger.reports.books import Books
+from worker.operations.reports.reports import close_books
 
 PAGES_A_STEP = 4_096
 WITH_POSTGRESQL = (

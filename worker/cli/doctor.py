@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 import click
 
-from worker import wiring
+from worker import runtime
+from worker.monitoring.checks import Finding, State, worst
 from worker.settings import settings
-from worker.telemetry.checks import Finding, State, worst
 
 _MARKS = {State.OK: "ok  ", State.DEGRADED: "WARN", State.FAILED: "FAIL"}
 
@@ -30,9 +30,9 @@ def doctor(as_json: bool, tokens: bool) -> None:
     """
     # The Celery app reads its settings when it is imported.
     from worker.app import app
-    from worker.doctor.visit import Visit
+    from worker.doctor.checkup import Visit
 
-    visit = Visit(settings(), wiring.ledger(), app, wiring.free_bytes)
+    visit = Visit(settings(), runtime.ledger(), app, runtime.free_bytes)
     found = (
         list(visit.findings(with_tokens=tokens))
         if as_json

@@ -6,9 +6,9 @@ import click
 from tqdm import tqdm
 
 from worker.cli.opening import caller
-from worker.operations import erasures
+from worker.operations.erasure import erasures
+from worker.operations.erasure.erasing import Report
 from worker.operations.errors import InvalidError
-from worker.stages.erasing import Report
 
 LONGEST_WAIT_SECONDS = 3_600
 _OPTIONS = {

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from worker.ledger.engine import LedgerBusyError, is_ledger_away
+from worker.ledger.database import LedgerBusyError, is_ledger_away
 from worker.ledger.migrate import MigrationsMissingError
 from worker.ledger.vault import SealError
 from worker.settings import SettingsError

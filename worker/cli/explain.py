@@ -6,11 +6,11 @@ from typing import IO, Any, Literal
 import click
 
 from worker.cli.opening import caller, moment
-from worker.events.received import Received
-from worker.operations import explaining
-from worker.operations.explaining import IP, USER_AGENT
-from worker.operations.searching import MOST_FOUND, MOST_OPENED, search
-from worker.pinterest.countries import country_code
+from worker.event.received import Received
+from worker.operations.deliveries import explain as explaining
+from worker.operations.deliveries.explain import IP, USER_AGENT
+from worker.operations.deliveries.search import MOST_FOUND, MOST_OPENED, search
+from worker.pinterest.user_data.countries import country_code
 
 
 def _country(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:

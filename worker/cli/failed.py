@@ -9,12 +9,12 @@ import click
 from tqdm import tqdm
 
 from worker.cli.opening import caller, moment, parse_since
-from worker.ledger.failures import Failure, Filter
-from worker.operations import failed as operations
-from worker.operations import parked as parked_events
+from worker.ledger.delivery.failures import Failure, Filter
 from worker.operations.caller import Caller
-from worker.operations.failed import LARGEST_ID, BulkResult, Extent
-from worker.operations.selection import integration_number
+from worker.operations.deliveries import failed as operations
+from worker.operations.deliveries import parked as parked_events
+from worker.operations.deliveries.failed import LARGEST_ID, BulkResult, Extent
+from worker.operations.deliveries.selection import integration_number
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

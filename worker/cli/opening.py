@@ -7,9 +7,9 @@ import click
 
 from worker import since
 from worker.ledger import migrate
-from worker.ledger.engine import Ledger
+from worker.ledger.database import Ledger
 from worker.operations.caller import Caller
-from worker.wiring import ledger
+from worker.runtime import ledger
 
 # Written into the audit log.
 ACTOR = "command line"

@@ -13,18 +13,18 @@ from zoneinfo import ZoneInfo
 import click
 from tqdm import tqdm
 
-from worker import wiring
+from worker import runtime
 from worker.cli.opening import caller
 from worker.collector.errors import RefusedError
 from worker.collector.limits import Room, state_folder
 from worker.files.columns import MomentError, Moments
 from worker.files.lines import FileError, Format, Line, Reading
 from worker.files.taking import ImportOptions, Taken
-from worker.ledger.sources import Source
-from worker.operations.imports import choose_source, import_events
+from worker.ledger.setup.sources import Source
+from worker.monitoring.meter import Meter, MeterWriter
+from worker.operations.deliveries.imports import choose_source, import_events
+from worker.pipeline.ingest.accepting import Offer
 from worker.settings import settings
-from worker.stages.accepting import Offer
-from worker.telemetry.meter import Meter, MeterWriter
 
 MOST_ERRORS_SHOWN = 100
 STDIN = "<stdin>"
@@ -175,7 +175,7 @@ def _offering(dry_run: bool) -> Iterator[Offer]:
     from worker.app import app
 
     meter = Meter()
-    writer, publisher = MeterWriter(meter, wiring.ledger), wiring.hint_publisher(app, meter)
+    writer, publisher = MeterWriter(meter, runtime.ledger), runtime.hint_publisher(app, meter)
     writer.start()
     try:
         yield publisher.offer

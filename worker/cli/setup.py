@@ -7,10 +7,10 @@ import sys
 import click
 
 from worker.cli.opening import caller
-from worker.embedded import broker
-from worker.operations.keys import rotate_keys
+from worker.dev import embedded_broker
+from worker.operations.setup.keys import rotate_keys
+from worker.runtime import ledger
 from worker.settings import SettingsError, settings
-from worker.wiring import ledger
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -34,13 +34,13 @@ def migrate() -> None:
 @click.command()
 def run() -> None:
     """Run the whole stack on this machine, with a broker and a sandbox where none is named."""
-    from worker.embedded import stack
+    from worker.dev import stack
 
     sys.exit(stack.run())
 
 
 @click.command()
-@click.argument("name", type=click.Choice(list(broker.commands())))
+@click.argument("name", type=click.Choice(list(embedded_broker.commands())))
 @click.option(
     "--name", "worker", callback=_worker, help="A worker's own name, where several of a kind run: ingest2."
 )
@@ -49,7 +49,7 @@ def start(name: str, worker: str | None) -> None:
     if settings().embedded_broker:
         raise SettingsError("BROKER_URL", "must be given: only `run` brings a broker of its own.")
     try:
-        broker.become(name, settings(), os.environ, worker)
+        embedded_broker.become(name, settings(), os.environ, worker)
     except ValueError:
         raise click.UsageError(f"Only workers have a name of their own, and {name} is none.") from None
 
@@ -58,7 +58,7 @@ def start(name: str, worker: str | None) -> None:
 @click.option("--sandbox-url", required=True)
 def demo(sandbox_url: str) -> None:
     """Send a visitor's walk through a shop, and print each delivery."""
-    from worker.embedded import demo as walk
+    from worker.dev import demo as walk
 
     walk.show(ledger(), settings(), sandbox_url)
 

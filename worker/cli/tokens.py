@@ -3,8 +3,8 @@
 import click
 
 from worker.cli.opening import caller, moment
-from worker.ledger.people import Role
-from worker.operations import tokens as operations
+from worker.ledger.setup.people import Role
+from worker.operations.setup import tokens as operations
 
 
 @click.group()

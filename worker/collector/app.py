@@ -14,17 +14,18 @@ from worker import logs
 from worker.collector import errors, script
 from worker.collector.gateway import LARGEST_BODY_BYTES, Gateway
 from worker.collector.limits import state_folder
-from worker.ledger import measures, migrate
-from worker.ledger.engine import Ledger
+from worker.ledger import migrate
+from worker.ledger.database import Ledger
+from worker.ledger.reports import measures
 from worker.ledger.vault import SealError
+from worker.monitoring import metrics, tracing
+from worker.monitoring.checks import Readiness
+from worker.monitoring.measured import REJECTION_REASONS
+from worker.monitoring.meter import Meter, MeterWriter
+from worker.monitoring.metrics import CONTENT_TYPE, Exporter
+from worker.pipeline.ingest.accepting import Offer
+from worker.readiness import readiness_of
 from worker.settings import Settings, SettingsError
-from worker.stages.accepting import Offer
-from worker.telemetry import metrics, tracing
-from worker.telemetry.checks import Readiness
-from worker.telemetry.measured import REJECTION_REASONS
-from worker.telemetry.meter import Meter, MeterWriter
-from worker.telemetry.metrics import CONTENT_TYPE, Exporter
-from worker.web import readiness_of
 
 
 def register(app: Flask, meter: Meter) -> None:
@@ -99,8 +100,8 @@ def application() -> Flask:
 
 
 def _from_environment() -> Flask:
+    from worker.runtime import hint_publisher
     from worker.settings import settings
-    from worker.wiring import hint_publisher
 
     # Before Celery's settings are loaded: wrong ones end a process with a status that gunicorn takes for a crash.
     chosen = settings()

@@ -11,12 +11,12 @@ from typing import Generic, TypeVar
 from werkzeug.datastructures import Headers
 
 from worker.collector.errors import RefusedError
-from worker.events.received import Trust
-from worker.ledger import sources
-from worker.ledger.engine import Ledger
-from worker.ledger.inbox import SignedRequest
-from worker.ledger.sources import Source
-from worker.signature import sign
+from worker.event.received import Trust
+from worker.http.signature import sign
+from worker.ledger.database import Ledger
+from worker.ledger.intake.inbox import SignedRequest
+from worker.ledger.setup import sources
+from worker.ledger.setup.sources import Source
 
 K = TypeVar("K")
 V = TypeVar("V")

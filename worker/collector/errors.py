@@ -10,8 +10,8 @@ from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
 from worker import logs
-from worker.events.envelope import EnvelopeError
-from worker.ledger.engine import is_ledger_away
+from worker.event.envelope import EnvelopeError
+from worker.ledger.database import is_ledger_away
 from worker.logs import where
 
 LEDGER_RETRY_AFTER_SECONDS = 5

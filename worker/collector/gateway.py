@@ -11,13 +11,13 @@ from worker.collector.auth import Caller, Callers, Remembered, key_of
 from worker.collector.errors import RefusedError, answer, note_rejected
 from worker.collector.intake import Prepared, Together, events_of, of_type, prepare_batch, store
 from worker.collector.limits import CallRates, Room
-from worker.collector.visit import Origin, Visit
-from worker.events.envelope import decode_json
-from worker.events.received import Network, client_ip, network_of
-from worker.ledger import sources
-from worker.ledger.engine import Ledger
+from worker.collector.request_context import Origin, Visit
+from worker.event.envelope import decode_json
+from worker.event.received import Network, client_ip, network_of
+from worker.ledger.database import Ledger
+from worker.ledger.setup import sources
+from worker.pipeline.ingest.accepting import Offer, TooLargeError, prepare_event
 from worker.settings import IntakeRates
-from worker.stages.accepting import Offer, TooLargeError, prepare_event
 
 REMEMBERED_SECONDS = 5.0
 PREFLIGHT_SECONDS = 7_200

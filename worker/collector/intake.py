@@ -9,14 +9,14 @@ from typing import Any
 from sqlalchemy import Connection
 
 from worker.collector.errors import RefusedError
-from worker.collector.visit import Visit
-from worker.events.envelope import EnvelopeError
-from worker.ledger import inbox
-from worker.ledger.engine import Ledger, is_ledger_away
-from worker.ledger.inbox import Accepted, SignedRequest
+from worker.collector.request_context import Visit
+from worker.event.envelope import EnvelopeError
+from worker.ledger.database import Ledger, is_ledger_away
+from worker.ledger.intake import inbox
+from worker.ledger.intake.inbox import Accepted, SignedRequest
 from worker.ledger.vault import Vault
-from worker.stages.accepting import Offer, TooLargeError, hint, prepare_event
-from worker.telemetry import tracing
+from worker.monitoring import tracing
+from worker.pipeline.ingest.accepting import Offer, TooLargeError, hint, prepare_event
 
 Accept = Callable[[Sequence[Accepted], float, SignedRequest | None], list[int]]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from worker.collector.auth import Caller, Remembered
 from worker.collector.errors import RefusedError
-from worker.events.received import Trust
-from worker.ledger import inbox
-from worker.ledger.engine import Ledger
-from worker.ledger.sources import Source
+from worker.event.received import Trust
+from worker.ledger.database import Ledger
+from worker.ledger.intake import inbox
+from worker.ledger.setup.sources import Source
 from worker.settings import IntakeRates, Settings
 
 MOST_CALLERS = 10_000

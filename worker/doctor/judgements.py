@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from worker.ledger.alerts import Alert
-from worker.telemetry.checks import Finding, State
+from worker.ledger.upkeep.alerts import Alert
+from worker.monitoring.checks import Finding, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ def flower_door(facts: SiteFacts) -> Finding:
         return _degraded("flower password", f"Whether Flower asks for one is unknown ({facts.trouble}).")
     return _failed(
         "flower password",
-        f"Flower lets strangers in (HTTP {facts.status}): start it with --conf=worker/flowerconfig.py.",
+        f"Flower lets strangers in (HTTP {facts.status}): start it with --conf=worker/web/flower_conf.py.",
     )
 
 

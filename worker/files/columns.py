@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from worker.events.text import fold
-from worker.pinterest.visitor import collect
+from worker.event.text import fold
+from worker.pinterest.user_data.visitor import collect
 
 EXCEL = "excel"
 # Excel counts days from here; it holds 1900 for a leap year, which the day before the first makes good.

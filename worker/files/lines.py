@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import IO, Any, Literal, NamedTuple
 
-from worker.events.envelope import EnvelopeError, decode_json
+from worker.event.envelope import EnvelopeError, decode_json
 from worker.files.columns import Columns, ColumnsError, Moments
 
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

@@ -8,15 +8,15 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any, Protocol
 
-from worker.events import json_text
-from worker.events.envelope import EnvelopeError, check_envelope
-from worker.events.received import Trust, received_from_server
+from worker.event import json_text
+from worker.event.envelope import EnvelopeError, check_envelope
+from worker.event.received import Trust, received_from_server
 from worker.files.lines import Line
-from worker.ledger import inbox, lines
-from worker.ledger.engine import Ledger
-from worker.ledger.inbox import Accepted
-from worker.ledger.sources import Source
-from worker.stages.accepting import Offer, TooLargeError, hint, prepare_event
+from worker.ledger.database import Ledger
+from worker.ledger.intake import imported_lines, inbox
+from worker.ledger.intake.inbox import Accepted
+from worker.ledger.setup.sources import Source
+from worker.pipeline.ingest.accepting import Offer, TooLargeError, hint, prepare_event
 
 LINES_A_STEP = 500
 _NO_TIME = "timestamp must be given: when it happened, not when the file was sent."
@@ -77,7 +77,7 @@ class Taker:
             done.known += key in wanted
             wanted.setdefault(key, Line(line.number, event))
         with self.ledger.read() as connection:
-            known = lines.known(connection, list(wanted))
+            known = imported_lines.known(connection, list(wanted))
         fresh = self._prepare({key: line for key, line in wanted.items() if key not in known}, done)
         taken = len(fresh) if self.dry_run else self._store(fresh)
         done.taken = taken
@@ -115,7 +115,7 @@ class Taker:
         self.room()
         now = self.now()
         with self.ledger.write() as connection:
-            mine = lines.remember(connection, list(fresh), now)
+            mine = imported_lines.remember(connection, list(fresh), now)
             ids = inbox.accept(connection, [one for key, one in fresh.items() if key in mine], now)
         hint(self.offer, ids)
         return len(ids)

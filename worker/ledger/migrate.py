@@ -9,7 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, select
 
-from worker.ledger.engine import Ledger
+from worker.ledger.database import Ledger
 
 # Its line for each look at the database would be in every process's log.
 logging.getLogger("alembic").setLevel(logging.WARNING)

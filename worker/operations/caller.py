@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from worker.ledger import audit
-from worker.ledger.engine import Ledger
+from worker.ledger.database import Ledger
+from worker.ledger.setup import audit
 from worker.ledger.vault import Vault
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from worker.events.text import fold
-from worker.pinterest.call import Options
-from worker.pinterest.judge import Dropped, Failed, Mapped, Outcome
-from worker.pinterest.overrides import CUSTOM, meaning_of
+from worker.event.text import fold
+from worker.pinterest.config.overrides import CUSTOM, meaning_of
+from worker.pinterest.mapping.call import Options
+from worker.pinterest.mapping.checks import Dropped, Failed, Mapped, Outcome
 
 REASON_CLASS = "unsigned"
 

@@ -1,0 +1,33 @@
+"""When an access token ends is said in days, with what to do while there is time."""
+
+import pytest
+
+from tests.ledger.shop import NOW, place
+from worker.alerts.token_ends import WHAT_TO_DO, by_credential, in_words, is_soon
+from worker.ledger.database import Ledger
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        (30, "the access token ends in 30 days"),
+        (14, f"the access token ends in 14 days: {WHAT_TO_DO}"),
+        (1, f"the access token ends in 1 day: {WHAT_TO_DO}"),
+        (0.5, f"the access token ends in less than a day: {WHAT_TO_DO}"),
+        (0, f"the access token ended less than a day ago: {WHAT_TO_DO}"),
+        (-3, f"the access token ended 3 days ago: {WHAT_TO_DO}"),
+    ],
+)
+def test_the_words(days: float, said: str) -> None:
+    assert in_words(NOW + days * DAY, NOW) == said
+    assert is_soon(NOW + days * DAY, NOW) == (WHAT_TO_DO in said)
+
+
+def test_of_two_integrations_with_one_token_the_earlier_end_counts(ledger: Ledger) -> None:
+    place(ledger, "src_a", token_expires_at="2030-01-29T00:00:00Z")
+    shop = place(ledger, "src_b", token_expires_at="2030-01-02T00:00:00Z")
+    place(ledger, "src_c", ad_account_id="42")
+    with ledger.read() as connection:
+        assert by_credential(connection) == {shop.credential_id: 1_893_542_400.0}

@@ -1,0 +1,84 @@
+"""A ledger that is away is told by the one process that can know it without a ledger."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from tests.alerts.receiver import Receiver, receiving
+from worker.alerts.lifecycle import CALM_SECONDS
+from worker.alerts.webhook import Webhook
+from worker.ledger.upkeep.alerts import Change
+from worker.web import watchman
+from worker.web.watchman import MOST_UNTOLD, WAIT_SECONDS, Outage
+
+NOW = 1_750_000_000.0
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as received:
+        yield received
+
+
+def outage_to(receiver: Receiver) -> Outage:
+    return Outage(lambda: Webhook(receiver.url, "a-secret-of-the-tests", ("127.0.0.1",)))
+
+
+def test_it_is_told_after_a_minute_and_when_it_is_over(receiver: Receiver) -> None:
+    outage = outage_to(receiver)
+    looks = [(0.0, True), (30.0, True), (WAIT_SECONDS, True), (90.0, True), (100.0, False)]
+    looks.append((90.0 + CALM_SECONDS, False))
+    told = [outage.look(away=away, now=NOW + seconds) for seconds, away in looks]
+
+    assert told == [None, None, Change.FIRED, None, None, Change.RESOLVED]
+    first, second = map(json.loads, receiver.bodies)
+    assert (first["rule"], first["change"], first["severity"]) == ("ledger_away", "fired", "critical")
+    assert "Bring the database back" in first["what_to_do"]
+    assert second["change"] == "resolved"
+    assert len({headers["x-alert-id"] for headers in receiver.headers}) == 2
+
+
+def test_a_short_restart_is_not_told(receiver: Receiver) -> None:
+    outage = outage_to(receiver)
+    told = [
+        outage.look(away=away, now=NOW + n * 30) for n, away in enumerate([True, True, False, True, False])
+    ]
+
+    assert told == [None] * 5
+    assert receiver.bodies == []
+
+
+def test_a_webhook_that_is_away_too_is_told_later_and_in_order(receiver: Receiver) -> None:
+    outage = outage_to(receiver)
+    receiver.statuses = [500] * 3
+    for seconds, away in ((0, True), (60, True), (90, True), (60 + CALM_SECONDS + 60, False), (300, False)):
+        outage.look(away=away, now=NOW + seconds)
+
+    changes = [json.loads(body)["change"] for body in receiver.bodies]
+    assert changes == ["fired"] * 4 + ["resolved"]
+
+
+def test_without_a_webhook_little_is_kept() -> None:
+    outage = Outage(lambda: None)
+    for n in range(100):
+        outage.look(away=n % 2 == 0, now=NOW + n * 1_000)
+        outage.look(away=n % 2 == 0, now=NOW + n * 1_000 + 500)
+
+    assert len(outage._untold) == MOST_UNTOLD
+
+
+def test_the_watchman_knows_it_by_its_own_look(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    outage = outage_to(receiver)
+
+    def away(*_: object) -> bool:
+        raise OperationalError("SELECT 1", {}, ConnectionRefusedError())
+
+    monkeypatch.setattr(watchman, "stand_in", away)
+    monkeypatch.setattr(watchman.wiring, "ledger", lambda: None)
+    for seconds in (0, 60):
+        with pytest.raises(OperationalError):
+            watchman._look(outage, lambda seconds=seconds: NOW + seconds)
+
+    assert [json.loads(body)["rule"] for body in receiver.bodies] == ["ledger_away"]

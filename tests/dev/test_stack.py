@@ -1,0 +1,89 @@
+"""One command runs everything, and Ctrl-C ends all of it."""
+
+import os
+import signal
+import socket
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.dev.conftest import Run
+from tests.integration.services import valkey_process_id
+from tests.integration.waiting import until
+from worker.dev.demo import WALK
+from worker.settings import socket_path
+
+# Every call of the walk is delivered but `identify`, which tells about the visitor only.
+DELIVERIES = sum(path != "/v1/i" for path, _ in WALK)
+STOP_SECONDS = 45.0
+
+
+def _assert_all_gone(run: Run) -> None:
+    until("no process is left", lambda: not run.living(), seconds=30)
+    assert "Traceback" not in run.log
+
+
+def test_a_run_prints_a_line_for_each_delivery_and_ends_with_its_terminal(run: Run) -> None:
+    run.start()
+    run.await_delivered(DELIVERIES)
+    assert "→ checkout" in run.log
+    received = requests.get(f"{run.environment['SANDBOX_URL']}/received", timeout=5).json()
+    assert received["accepted"] == DELIVERIES
+    assert (run.var / "secrets.json").stat().st_mode & 0o777 == 0o600
+    # What a terminal sends that is closed.
+    os.kill(run.pid, signal.SIGHUP)
+    assert run.ended(STOP_SECONDS) == 0
+    _assert_all_gone(run)
+
+
+def test_the_next_run_goes_on_with_what_a_killed_one_left_behind_and_stops_on_ctrl_c(run: Run) -> None:
+    run.start()
+    run.await_delivered(DELIVERIES)
+    secrets = (run.var / "secrets.json").read_bytes()
+    broker = valkey_process_id(str(socket_path(run.var)))
+    until("only the broker is left", lambda: _killed_all_but_the_broker(run), seconds=30)
+    run.ended(5)
+
+    run.start()
+    run.await_delivered(DELIVERIES)
+    assert (run.var / "secrets.json").read_bytes() == secrets
+    assert valkey_process_id(str(socket_path(run.var))) == broker
+    # A terminal sends Ctrl-C to the whole group in its foreground, and the broker still has to be last.
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.ended(STOP_SECONDS) == 0
+    assert "The embedded broker was gone already" not in run.log
+    assert "hints_held_up" not in run.log
+    _assert_all_gone(run)
+    assert not Path(f"/proc/{broker}").exists()
+
+
+def _killed_all_but_the_broker(run: Run) -> bool:
+    broker = ("worker.dev.embedded_broker", "valkey-server")
+    left = [pid for pid, command in run.living().items() if not any(name in command for name in broker)]
+    for pid in left:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return not left
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_ends_everything_with_a_status(run: Run) -> None:
+    host, _, port = run.environment["COLLECTOR_BIND"].partition(":")
+    with closing(socket.create_server((host, int(port)))):
+        run.start()
+        assert run.ended(STOP_SECONDS) != 0
+    assert "Address already in use" in run.log
+    _assert_all_gone(run)
+
+
+@pytest.mark.slow
+def test_output_that_nobody_reads_any_more_ends_everything(run: Run) -> None:
+    reader, writer = os.pipe()
+    run.start(writer)
+    os.close(writer)
+    os.read(reader, 1)
+    os.close(reader)
+    assert run.ended(STOP_SECONDS) == 0
+    _assert_all_gone(run)

@@ -1,0 +1,66 @@
+"""Quick JSON says what the standard library's says."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from worker.event import json_text
+
+NUMBERS = st.integers() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+# Halves of surrogate pairs are among these characters.
+TEXTS = st.text(st.characters(exclude_categories=()))
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
+    max_leaves=20,
+)
+
+
+@given(VALUES, st.booleans())
+@example(2**63, True)
+@example(-(2**63) - 1, True)
+@example([2**64, 0.1, "1" * 30], True)
+@example("\ud800", True)
+def test_it_reads_what_the_standard_library_reads(value: Any, ascii_only: bool) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only).encode(errors="surrogatepass")
+    try:
+        expected = json.loads(text.decode())
+    except UnicodeDecodeError:
+        with pytest.raises(UnicodeDecodeError):
+            json_text.read(text)
+        return
+    found = json_text.read(text)
+    assert found == expected
+    assert repr(found) == repr(expected)
+
+
+@given(st.binary(max_size=40))
+@example(b'{"a":1,}')
+@example(b"[1e400]")
+@example(b"[-0, -0.0, 1E5, 12345678901234567890.5]")
+@example(b'{"a": 1, "a": 2}')
+def test_it_refuses_what_the_standard_library_refuses(text: bytes) -> None:
+    try:
+        expected = json.loads(text.decode(), parse_constant=lambda _: 1 / 0)
+    except (ValueError, ZeroDivisionError):
+        with pytest.raises(ValueError):  # noqa: PT011  # whichever of its kinds
+            json_text.read(text)
+    else:
+        assert repr(json_text.read(text)) == repr(expected)
+
+
+CHECKED = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(CHECKED)
+def test_what_is_written_is_read_again(value: Any) -> None:
+    text = json_text.write(value)
+    assert text == json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() or b"\\" in text
+    assert repr(json_text.read(text)) == repr(value)

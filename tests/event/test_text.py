@@ -1,0 +1,58 @@
+"""Texts and keys, cleaned and folded."""
+
+import pytest
+
+from worker.event.text import clean_text, fold, fold_keys
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("  SKU-A\n", "SKU-A"),
+        (7, "7"),
+        (0, "0"),
+        ("0", "0"),
+        (7.0, "7"),
+        ("a\x00b\x1fc", "a b c"),
+        ("\ufeffzero\u200bwidth", "zerowidth"),
+        ("half \ud800", "half"),
+        ("😀 \u200d", "😀 \u200d"),
+        ("Null Island", "Null Island"),
+    ],
+)
+def test_a_text_or_whole_number_becomes_clean_text(value: object, text: str) -> None:
+    assert clean_text(value) == text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        "  ",
+        "null",
+        "UNDEFINED",
+        "[object Object]",
+        True,
+        7.5,
+        [],
+        {},
+        "x" * 1025,
+        10**25,
+        float("nan"),
+    ],
+)
+def test_junk_becomes_nothing(value: object) -> None:
+    assert clean_text(value) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["Product Added", "product_added", "productAdded", "product-added", "PRODUCT ADDED"]
+)
+def test_a_name_is_the_same_in_every_spelling(name: str) -> None:
+    assert fold(name) == "productadded"
+
+
+def test_the_first_spelling_of_a_key_stays_and_nulls_are_skipped() -> None:
+    assert fold_keys({"orderId": None, "order_id": 1, "OrderID": 2, "x" * 65: 3}) == {"orderid": 1}
+    assert fold_keys(["no", "mapping"]) == {}

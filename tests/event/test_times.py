@@ -1,0 +1,56 @@
+"""Moments, however they are written."""
+
+import pytest
+
+from worker.event.times import parse_time
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("2024-01-29T14:53:20.000Z", 1706540000.0),
+        ("2024-01-29T14:53:20.250Z", 1706540000.25),
+        ("2024-01-29T14:53:20Z", 1706540000.0),
+        ("2024-01-29t14:53:20z", 1706540000.0),
+        ("2024-01-29 14:53:20", 1706540000.0),  # without an offset it is UTC
+        ("2024-01-29T16:53:20+02:00", 1706540000.0),
+        ("20240129T145320Z", 1706540000.0),
+        ("2024-01-29T14:53:20.123456789Z", 1706540000.123456),
+        (" 2024-01-29 ", 1706486400.0),
+        (1706540000, 1706540000.0),
+        (1706540000.5, 1706540000.5),
+        ("1706540000", 1706540000.0),
+        (1706540000250, 1706540000.25),  # milliseconds
+        ("1706540000250", 1706540000.25),
+        (1706540000250000, 1706540000.25),  # microseconds
+        (1706540000000000000, 1706540000.0),  # nanoseconds
+    ],
+)
+def test_a_moment_is_read(written: object, seconds: float) -> None:
+    assert parse_time(written) == seconds
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        None,
+        "",
+        "yesterday",
+        "29.01.2024",
+        "2024-02-30T00:00:00Z",
+        "2024-01-29T25:00:00Z",
+        "2024-01-29x14:53:20",
+        "Invalid Date",
+        True,
+        0,
+        -1,
+        1706540,  # seconds divided by a thousand once too often
+        10**25,
+        float("nan"),
+        float("inf"),
+        [],
+        {},
+    ],
+)
+def test_what_is_no_time_is_none(written: object) -> None:
+    assert parse_time(written) is None

@@ -1,0 +1,402 @@
+"""A batch moves by guarded statements: who does not hold it any more changes nothing."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from tests.ledger.shop import NOW, pend, place, stand
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import batches, claims, deliveries
+from worker.ledger.delivery.batches import Ending, Member, Putoff, Started, Try
+from worker.ledger.delivery.claims import Group
+from worker.ledger.delivery.deliveries import Line
+from worker.ledger.reports import rollups
+from worker.ledger.schema import BatchStatus, State, attempt, batch, delivery
+from worker.ledger.setup import ad_accounts, integrations
+from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.integrations import Integration
+
+LEASE = 60.0
+# A worker's lease begins once it has waited for its token.
+AFTER_LEASE = NOW + LEASE + batches.LONGEST_WAIT_FOR_TOKEN_SECONDS + 0.1
+# How a member fails.
+REFUSED = ("refused", "missing email")
+
+
+class Sending:
+    """One batch of four events, and a worker that may or may not still hold it."""
+
+    def __init__(self, ledger: Ledger, **changes: Any) -> None:
+        self.ledger = ledger
+        self.shop = place(ledger)
+        pend(ledger, self.shop, 4, **changes)
+        group = Group(
+            self.shop.credential_id,
+            self.shop.ad_account,
+            changes.get("test", False),
+            changes.get("offline", False),
+        )
+        with ledger.write() as connection:
+            self.id = claims.claim(connection, group, 24, NOW) or 0
+        # What a worker has read stays with it, whatever happens to the batch.
+        self.everyone = self.members()
+
+    def start(self, now: float = NOW) -> Started:
+        started = self.try_to_start(now)
+        assert isinstance(started, Started), started
+        return started
+
+    def try_to_start(self, now: float = NOW) -> Started | Putoff | None:
+        with self.ledger.write() as connection:
+            return batches.start(connection, self.id, LEASE, now)
+
+    def members(self, batch_id: int | None = None) -> list[Member]:
+        with self.ledger.read() as connection:
+            return batches.members(connection, batch_id or self.id)
+
+    def settle(self, started: Started, endings: Sequence[Ending] = (), now: float = NOW) -> bool:
+        everyone = self.everyone
+        with self.ledger.write() as connection:
+            return batches.settle(connection, started, everyone, endings, now)
+
+    def again(self, started: Started, not_before: float = NOW, **how: bool) -> bool:
+        with self.ledger.write() as connection:
+            return batches.again(connection, started, not_before, **({"spent": True} | how))
+
+    def split(self, started: Started, now: float = NOW) -> list[int] | None:
+        everyone = self.everyone
+        ids = [one.id for one in everyone]
+        endings = [Ending(ids[0], *REFUSED)]
+        with self.ledger.write() as connection:
+            return batches.split(connection, started, everyone, [ids[1:3], ids[3:]], endings, now, now)
+
+    def take_back(self, now: float = AFTER_LEASE) -> bool:
+        with self.ledger.write() as connection:
+            lost = batches.lost(connection, self.id, now)
+            return lost is not None and batches.again(connection, lost, now, spent=True)
+
+    def row(self, batch_id: int | None = None) -> Any:
+        with self.ledger.read() as connection:
+            return connection.execute(select(batch).where(batch.c.id == (batch_id or self.id))).one()
+
+    def everything(self) -> Any:
+        """Return all that a stale worker could touch."""
+        with self.ledger.read() as connection:
+            rows = [
+                connection.execute(select(table).order_by(table.c.id)).all() for table in (batch, delivery)
+            ]
+        return rows, stand(self.ledger)
+
+
+def test_a_batch_keeps_its_members_in_the_order_of_their_acceptance(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    started = sending.start()
+    members = sending.members()
+    assert [one.id for one in members] == sorted(one.id for one in members)
+    assert [(one.integration_id, one.source_id) for one in members] == [(sending.shop.number, "src_shop")] * 4
+    assert (started.attempt, started.attempts_spent, started.first_tried_at) == (1, 0, NOW)
+    assert stand(ledger) == {"in_flight": 4}
+
+
+def test_starting_takes_the_batch_its_lease_and_one_token(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    sending.start()
+    row = sending.row()
+    assert (row.status, row.attempt, row.lease_until) == (BatchStatus.SENDING, 1, NOW + LEASE + 2)
+    assert sending.try_to_start() is None
+
+
+def test_of_workers_that_start_a_batch_at_once_one_does(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    with ThreadPoolExecutor(4) as pool:
+        started = list(pool.map(lambda _: sending.try_to_start(), range(4)))
+    assert len([one for one in started if one is not None]) == 1
+
+
+@pytest.mark.parametrize(("early_by", "starts"), [(0.9, True), (1.1, False), (3_600.0, False)])
+def test_a_batch_starts_when_it_is_due_and_clocks_differ_a_little(
+    ledger: Ledger, early_by: float, starts: bool
+) -> None:
+    sending = Sending(ledger)
+    with ledger.write() as connection:
+        batches.put_off(connection, sending.id, NOW + early_by)
+    assert (sending.try_to_start() is not None) is starts
+
+
+def test_a_batch_of_a_paused_credential_does_not_start(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    with ledger.write() as connection:
+        ad_accounts.pause(connection, sending.shop.credential_id, "forbidden", "HTTP 403", "delivery", NOW)
+    assert sending.try_to_start() is None
+    assert sending.row().attempt == 0
+    with ledger.write() as connection:
+        ad_accounts.resume(connection, sending.shop.credential_id, now=NOW)
+    sending.start()
+
+
+def test_a_hand_that_resumes_ends_the_wait_for_a_next_try_and_the_breaker(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    sending.again(sending.start(), NOW + 900)
+    number = sending.shop.credential_id
+    with ledger.write() as connection:
+        ad_accounts.set_breaker(connection, number, 5, NOW + 300)
+        assert not ad_accounts.resume(connection, number, by_hand=False, now=NOW + 1)
+    assert sending.try_to_start(NOW + 1) is None
+    with ledger.write() as connection:
+        assert ad_accounts.resume(connection, number, now=NOW + 1)
+        assert not ad_accounts.resume(connection, number, now=NOW + 1)
+        assert batches.due(connection, NOW + 1, NOW - 60) == [sending.id]
+    assert not sending.start(NOW + 1).is_probe
+
+
+def test_without_a_token_nothing_changes_and_the_wait_is_told(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    with ledger.write() as connection:
+        ad_accounts.set_rate(connection, sending.shop.ad_account, Rate(0.1, 1), NOW)
+        ad_accounts.take_token(connection, sending.shop.ad_account, NOW)
+    before = sending.everything()
+    with ledger.write() as connection:
+        answer = batches.start(connection, sending.id, LEASE, NOW)
+        connection.rollback()
+    assert isinstance(answer, Putoff)
+    assert answer.not_before == pytest.approx(NOW + 10, abs=0.01)
+    assert sending.everything() == before
+
+
+def test_a_short_wait_for_a_token_is_the_workers_to_sleep(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    with ledger.write() as connection:
+        ad_accounts.set_rate(connection, sending.shop.ad_account, Rate(1.0, 1), NOW)
+        ad_accounts.take_token(connection, sending.shop.ad_account, NOW)
+    assert sending.start().wait_seconds == pytest.approx(1.0, abs=0.01)
+
+
+def test_putting_off_never_brings_a_batch_forward(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    for not_before in (NOW + 100, NOW + 5):
+        with ledger.write() as connection:
+            batches.put_off(connection, sending.id, not_before)
+    assert sending.row().not_before == NOW + 100
+    sending.start(NOW + 100)
+    with ledger.write() as connection:
+        batches.put_off(connection, sending.id, NOW + 999)
+    assert sending.row().not_before == NOW + 100
+
+
+@pytest.mark.parametrize(("test", "good"), [(False, "delivered"), (True, "tested")])
+def test_settling_writes_exceptions_and_counts_every_member(ledger: Ledger, test: bool, good: str) -> None:
+    sending = Sending(ledger, test=test)
+    started = sending.start()
+    ids = [one.id for one in sending.members()]
+    endings = [Ending(ids[1], *REFUSED, "and a warning"), Ending(ids[2], None, None, "a warning alone")]
+    assert sending.settle(started, endings, NOW + 1)
+    assert stand(ledger) == {good: 3, "failed": 1}
+    with ledger.read() as connection:
+        kept = select(delivery.c.state, delivery.c.reason_class, delivery.c.reason, delivery.c.warning)
+        rows = [tuple(row) for row in connection.execute(kept.order_by(delivery.c.id))]
+    assert rows == [
+        (State.OPEN, None, None, None),
+        (State.FAILED, *REFUSED, "and a warning"),
+        (State.OPEN, None, None, "a warning alone"),
+        (State.OPEN, None, None, None),
+    ]
+    row = sending.row()
+    assert (row.status, row.settled_at, row.lease_until) == (BatchStatus.SETTLED, NOW + 1, None)
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({"spent": True}, (1, 0)),
+        ({"spent": False}, (0, 0)),
+        ({"spent": True, "unreadable": True}, (1, 1)),
+    ],
+)
+def test_a_batch_that_is_tried_again_counts_what_was_spent(
+    ledger: Ledger, how: dict[str, bool], expected: tuple[int, int]
+) -> None:
+    sending = Sending(ledger)
+    assert sending.again(sending.start(), NOW + 30, **how)
+    row = sending.row()
+    assert (row.status, row.not_before) == (BatchStatus.READY, NOW + 30)
+    assert (row.attempts_spent, row.unreadable_answers) == expected
+    started = sending.start(NOW + 30)
+    # The fence counts every start, and the window counts from the first.
+    assert (started.attempt, started.first_tried_at) == (2, NOW)
+
+
+def test_a_split_batch_goes_on_as_its_parts_with_what_was_counted(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    sending.again(sending.start(), unreadable=True)
+    made = sending.split(sending.start(NOW + 1), NOW + 2)
+    assert made is not None
+    parts = [sending.row(one) for one in made]
+    expected = (BatchStatus.READY, sending.id, 1, 1, 0, NOW)
+    found = [
+        (p.status, p.parent_id, p.attempts_spent, p.unreadable_answers, p.attempt, p.first_tried_at)
+        for p in parts
+    ]
+    assert found == [expected, expected]
+    assert [part.events for part in parts] == [len(sending.members(one)) for one in made] == [2, 1]
+    assert sending.row().status == BatchStatus.SPLIT
+    assert stand(ledger) == {"in_flight": 3, "failed": 1}
+
+
+MOVES = {
+    "settle": lambda sending, started: sending.settle(started),
+    "settle with failures": lambda sending, started: sending.settle(
+        started, [Ending(one.id, *REFUSED) for one in sending.members()]
+    ),
+    "again": lambda sending, started: sending.again(started),
+    "split": lambda sending, started: sending.split(started) is not None,
+}
+
+
+@pytest.mark.parametrize(
+    "after", ["settled", "put off", "split", "taken back", "taken back and sent by another"]
+)
+@pytest.mark.parametrize("move", MOVES)
+def test_a_worker_that_comes_back_from_the_dead_changes_nothing(
+    ledger: Ledger, move: str, after: str
+) -> None:
+    sending = Sending(ledger)
+    started = sending.start()
+    if after == "settled":
+        sending.settle(started)
+    elif after == "put off":
+        sending.again(started, NOW + 30)
+    elif after == "split":
+        sending.split(started)
+    else:
+        assert sending.take_back()
+        if after.endswith("another"):
+            sending.start(AFTER_LEASE)
+    before = sending.everything()
+    assert MOVES[move](sending, started) is False
+    assert sending.everything() == before
+
+
+def test_a_lease_that_runs_is_respected(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    started = sending.start()
+    with ledger.read() as connection:
+        assert batches.expired(connection, NOW + LEASE) == []
+        assert batches.expired(connection, AFTER_LEASE) == [sending.id]
+    assert not sending.take_back(NOW + LEASE)
+    assert sending.settle(started)
+    assert not sending.take_back()
+
+
+def test_a_batch_that_was_taken_back_is_due_at_once(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    sending.start()
+    assert sending.take_back()
+    with ledger.write() as connection:
+        assert batches.due(connection, AFTER_LEASE, AFTER_LEASE - 30) == [sending.id]
+    assert sending.start(AFTER_LEASE).attempts_spent == 1
+
+
+def due(ledger: Ledger, now: float) -> list[int]:
+    with ledger.write() as connection:
+        any_due = batches.any_due(connection, now, now - 30)
+        found = batches.due(connection, now, now - 30)
+    assert any_due is bool(found)
+    return found
+
+
+def test_hints_come_when_a_batch_is_due_and_not_again_for_a_while(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    # The claim's own hint is under way; if it is lost, another follows.
+    assert due(ledger, NOW + 29) == []
+    assert due(ledger, NOW + 31) == [sending.id]
+    assert due(ledger, NOW + 32) == []
+    started = sending.start(NOW + 33)
+    assert due(ledger, NOW + 90) == []
+    sending.again(started, NOW + 100)
+    assert due(ledger, NOW + 99) == []
+    # One that came due since its last hint gets a new one at once.
+    assert due(ledger, NOW + 100) == [sending.id]
+    with ledger.write() as connection:
+        ad_accounts.pause(connection, sending.shop.credential_id, "forbidden", "HTTP 403", "delivery", NOW)
+    assert due(ledger, NOW + 999) == []
+
+
+def test_a_new_token_takes_over_what_is_ready_and_what_is_being_sent(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    started = sending.start()
+    new = rehome(ledger, sending.shop, "pina_the_next")
+    made = sending.split(started)
+    assert made is not None
+    assert {sending.row(one).credential_id for one in made} == {new}
+
+
+def test_a_token_that_another_integration_uses_keeps_its_batches(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    place(ledger, "src_other")
+    rehome(ledger, sending.shop, "pina_the_next")
+    assert sending.row().credential_id == sending.shop.credential_id
+
+
+def rehome(ledger: Ledger, shop: Integration, token: str) -> int:
+    with ledger.write() as connection:
+        changed = integrations.change(
+            connection, ledger.vault, replace(shop), rate=Rate(100.0, 200), new_token=token, now=NOW
+        )
+    return changed.credential_id
+
+
+def test_the_history_of_a_batch_is_kept(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    started = sending.start()
+    with ledger.write() as connection:
+        batches.note(connection, started, Try(NOW, 0.5, 503, "unavailable", "HTTP 503"))
+        kept = connection.execute(select(attempt)).one()
+    assert (kept.batch_id, kept.number, kept.http_status, kept.reason) == (sending.id, 1, 503, "HTTP 503")
+
+
+def test_an_event_that_was_erased_meanwhile_is_no_member(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    with ledger.write() as connection:
+        first = sending.members()[0].id
+        connection.execute(update(delivery).where(delivery.c.id == first).values(state=State.ERASED))
+    assert first not in [one.id for one in sending.members()]
+
+
+DAY = int(NOW // 86_400)
+SALE = {"day": DAY, "currency": "USD", "value_thousandths": 1_500, "accepted_at": NOW - 4}
+
+
+def test_what_arrived_stands_in_its_days_books_and_in_the_chart_of_how_long_it_took(ledger: Ledger) -> None:
+    sending = Sending(ledger, **SALE)
+    sending.settle(sending.start(), [Ending(sending.everyone[0].id, *REFUSED)])
+    with ledger.read() as connection:
+        charted = rollups.by_integration(connection, 0.0)
+
+    assert sold(ledger) == [Line(DAY, "checkout", "USD", 3, Decimal("4.5"))]
+    assert charted == {sending.shop.number: {"delivered": 3, "failed": 1, "within:5": 3}}
+
+
+def test_a_test_is_no_sale(ledger: Ledger) -> None:
+    sending = Sending(ledger, test=True, **SALE)
+    assert sending.settle(sending.start())
+
+    assert sold(ledger) == []
+
+
+def test_a_worker_that_lost_its_batch_sells_nothing(ledger: Ledger) -> None:
+    sending = Sending(ledger, **SALE)
+    stale = sending.start()
+    sending.take_back()
+
+    assert not sending.settle(stale)
+    assert sold(ledger) == []
+
+
+def sold(ledger: Ledger) -> list[Line]:
+    with ledger.read() as connection:
+        return deliveries.read(connection, 0)

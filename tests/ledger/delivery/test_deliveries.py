@@ -1,0 +1,102 @@
+"""At most one copy of an event is pending or sent."""
+
+import random
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from tests.ledger.shop import ACCOUNT, new, place, stand, write
+from worker.ledger.database import Ledger
+from worker.ledger.schema import State, delivery
+
+
+def rows(ledger: Ledger, *columns: Any) -> list[Any]:
+    with ledger.read() as connection:
+        return [tuple(row) for row in connection.execute(select(*columns).order_by(delivery.c.id))]
+
+
+def test_a_second_copy_in_one_bulk_is_a_duplicate_without_a_payload(ledger: Ledger) -> None:
+    shop = place(ledger)
+    twice = [new(ledger, shop, "e1", source_name="first"), new(ledger, shop, "e1", source_name="second")]
+    assert write(ledger, twice) == {"created": 2, "duplicate": 1}
+    kept = {
+        name: (state, payload is None)
+        for name, state, payload in rows(ledger, delivery.c.source_name, delivery.c.state, delivery.c.payload)
+    }
+    assert kept == {"first": (State.OPEN, False), "second": (State.DUPLICATE, True)}
+    assert stand(ledger) == {"pending": 1, "duplicate": 1}
+
+
+def test_a_second_copy_in_a_later_bulk_is_a_duplicate(ledger: Ledger) -> None:
+    shop = place(ledger)
+    write(ledger, [new(ledger, shop, "e1")])
+    assert write(ledger, [new(ledger, shop, "e1"), new(ledger, shop, "e2")]) == {"created": 2, "duplicate": 1}
+    assert stand(ledger) == {"pending": 2, "duplicate": 1}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"event_name": "signup"}, {"test": True}, {"event_id": "e2"}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_what_differs_in_the_key_is_another_event(ledger: Ledger, changed: dict[str, Any]) -> None:
+    shop = place(ledger)
+    write(ledger, [new(ledger, shop, "e1")])
+    write(ledger, [new(ledger, shop, **({"event_id": "e1"} | changed))])
+    assert stand(ledger) == {"pending": 2}
+
+
+def test_two_integrations_of_one_ad_account_send_an_event_once(ledger: Ledger) -> None:
+    first, second = place(ledger, "src_a"), place(ledger, "src_b")
+    other = place(ledger, "src_c", ad_account_id="111")
+    write(ledger, [new(ledger, one, "e1") for one in (first, second, other)])
+    assert stand(ledger) == {"pending": 2, "duplicate": 1}
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.FILTERED, State.DROPPED])
+def test_what_was_not_sent_holds_no_key_so_that_a_corrected_copy_is_no_duplicate(
+    ledger: Ledger, state: State
+) -> None:
+    shop = place(ledger)
+    write(ledger, [new(ledger, shop, "e1", state=state, reason_class="r", reason="r")] * 2)
+    write(ledger, [new(ledger, shop, "e1")])
+    assert {"pending": 1, state.name.lower(): 2} == stand(ledger)
+
+
+def test_bulks_that_share_events_in_any_order_do_not_deadlock(ledger: Ledger) -> None:
+    """Each worker writes what the others write too; every event is pending once, and nothing is lost."""
+    shop = place(ledger)
+    dice = random.Random(7)
+    together = Barrier(4)
+    bulks = []
+    for _ in range(4):
+        wanted = [new(ledger, shop, f"e{number}", payload=b"x") for number in range(120)]
+        dice.shuffle(wanted)
+        bulks.append(wanted)
+
+    def run(wanted: list[Any]) -> Counter[str]:
+        together.wait()
+        done: Counter[str] = Counter()
+        for start in range(0, len(wanted), 30):
+            done.update(write(ledger, wanted[start : start + 30]))
+        return done
+
+    with ThreadPoolExecutor(4) as pool:
+        done = sum(pool.map(run, bulks), Counter())
+    assert dict(done) == {"created": 480, "duplicate": 360}
+    assert stand(ledger) == {"pending": 120, "duplicate": 360}
+
+
+def test_a_thousand_and_more_go_in_at_once(ledger: Ledger) -> None:
+    shop = place(ledger)
+    write(ledger, [new(ledger, shop, f"e{number}", payload=b"x") for number in range(2_500)])
+    assert stand(ledger) == {"pending": 2_500}
+    assert {ACCOUNT} == {shop.ad_account_id}
+
+
+def test_writing_nothing_is_no_error(ledger: Ledger) -> None:
+    assert write(ledger, []) == {}

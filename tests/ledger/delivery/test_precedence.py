@@ -1,0 +1,395 @@
+"""A public event never cancels or replaces a signed one, wherever the two copies meet."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Barrier
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from tests.ledger.shop import NOW, close, new, place, stand, write
+from worker.event.received import Trust
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import batches, claims, failures, finding
+from worker.ledger.delivery.batches import UNKNOWN_OUTCOME, Ending, Started
+from worker.ledger.delivery.claims import Group
+from worker.ledger.delivery.deliveries import NewDelivery
+from worker.ledger.delivery.failures import Filter
+from worker.ledger.delivery.precedence import FIRST_FAILED, MAY_BE_COUNTED_ONCE, PUBLIC_REPLACED
+from worker.ledger.schema import State, batch, delivery
+from worker.ledger.setup.integrations import Integration
+
+P, S = Trust.PUBLIC, Trust.SIGNED
+PENDING, READY, TRIED, SENDING, DELIVERED, FAILED = (
+    "pending",
+    "ready",
+    "tried",
+    "sending",
+    "delivered",
+    "failed",
+)
+STATES = (PENDING, READY, TRIED, SENDING, DELIVERED, FAILED)
+WORDS = {(Trust, 0): "public", (Trust, 1): "signed", (bool, 1): "same", (bool, 0): "other"}
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A batch on its way."""
+
+    id: int
+    started: Started | None
+
+
+def copy(ledger: Ledger, shop: Integration, trust: Trust, value: int, **changes: Any) -> NewDelivery:
+    """Return the order ORD-1 as somebody claims it; its source name says who."""
+    name = f"{trust.name.lower()} {value}"
+    content = {"content_key": b"%d" % value, "currency": "EUR", "value_thousandths": value * 1000}
+    return new(
+        ledger, shop, **({"event_id": "ORD-1", "source_name": name, "trust": trust} | content | changes)
+    )
+
+
+def bring_to(ledger: Ledger, shop: Integration, state: str) -> Sent | None:
+    """Move everything that waits on to a state."""
+    if state == PENDING:
+        return None
+    group = Group(shop.credential_id, shop.ad_account, test=False, offline=False)
+    with ledger.write() as connection:
+        batch_id = claims.claim(connection, group, 24, NOW) or 0
+    if state == READY:
+        return Sent(batch_id, None)
+    with ledger.write() as connection:
+        started = batches.start(connection, batch_id, 60.0, NOW)
+        assert isinstance(started, Started)
+    if state == TRIED:
+        with ledger.write() as connection:
+            batches.again(connection, started, NOW, spent=True)
+        return Sent(batch_id, None)
+    sent = Sent(batch_id, started)
+    if state == DELIVERED:
+        settle(ledger, sent)
+    if state == FAILED:
+        settle(ledger, sent, "refused")
+    return sent
+
+
+def settle(ledger: Ledger, sent: Sent, reason_class: str | None = None) -> None:
+    assert sent.started is not None
+    with ledger.write() as connection:
+        members = batches.members(connection, sent.id)
+        endings = [Ending(member.id, reason_class, "no") for member in members] if reason_class else []
+        assert batches.settle(connection, sent.started, members, endings, NOW)
+
+
+def stands(ledger: Ledger) -> dict[str, str]:
+    """Return where each copy stands, by balanced books."""
+    close(ledger)
+    with ledger.read() as connection:
+        return {found.source_name: found.stands for found in finding.after(connection, 0, 100)}
+
+
+def row(ledger: Ledger, name: str) -> Any:
+    with ledger.read() as connection:
+        return connection.execute(select(delivery).where(delivery.c.source_name == name)).one()
+
+
+def event_counts(ledger: Ledger) -> list[int]:
+    with ledger.read() as connection:
+        return list(connection.scalars(select(batch.c.events).order_by(batch.c.id)))
+
+
+IN_FLIGHT = "in_flight"
+# (earlier trust, its state, later trust, same content) → where the earlier and the later copy end up.
+TABLE = {
+    # The first wins among equals.
+    **{
+        (trust, state, trust, same): (IN_FLIGHT if state in (READY, TRIED, SENDING) else state, "duplicate")
+        for trust in (P, S)
+        for state in (PENDING, READY, TRIED, SENDING, DELIVERED)
+        for same in (True, False)
+    },
+    # A public copy of a signed event is a duplicate.
+    **{
+        (S, state, P, same): (IN_FLIGHT if state in (READY, TRIED, SENDING) else state, "duplicate")
+        for state in (PENDING, READY, TRIED, SENDING, DELIVERED)
+        for same in (True, False)
+    },
+    # A signed copy takes the place of a public one that is not being sent.
+    **{
+        (P, state, S, same): ("duplicate", "pending")
+        for state in (PENDING, READY, TRIED)
+        for same in (True, False)
+    },
+    # What is being sent or was delivered counts where it says the same; else both are delivered.
+    (P, SENDING, S, True): (IN_FLIGHT, "duplicate"),
+    (P, SENDING, S, False): (IN_FLIGHT, "pending"),
+    (P, DELIVERED, S, True): ("delivered", "duplicate"),
+    (P, DELIVERED, S, False): ("delivered", "pending"),
+    # What failed holds no id.
+    **{
+        (earlier, FAILED, later, same): ("failed", "pending")
+        for earlier in (P, S)
+        for later in (P, S)
+        for same in (True, False)
+    },
+}
+
+
+def test_the_table_is_complete() -> None:
+    assert len(TABLE) == 2 * len(STATES) * 2 * 2
+
+
+@pytest.mark.parametrize(
+    ("earlier", "state", "later", "same"),
+    TABLE,
+    ids=lambda value: value if isinstance(value, str) else WORDS[type(value), int(value)],
+)
+@pytest.mark.parametrize("two_sources", [False, True], ids=["one_source", "two_sources"])
+def test_of_two_copies_of_an_event(
+    ledger: Ledger, earlier: Trust, state: str, later: Trust, same: bool, two_sources: bool
+) -> None:
+    first = place(ledger)
+    second = place(ledger, "src_other") if two_sources else first
+    write(ledger, [copy(ledger, first, earlier, 499, source_name="earlier")])
+    bring_to(ledger, first, state)
+    value = 499 if same else 1
+    write(ledger, [copy(ledger, second, later, value, source_name="later")])
+    assert tuple(stands(ledger).values()) == TABLE[earlier, state, later, same]
+
+
+@pytest.mark.parametrize(("first", "second"), [(P, S), (S, P)])
+def test_of_two_copies_in_one_bulk_the_signed_one_counts(ledger: Ledger, first: Trust, second: Trust) -> None:
+    shop = place(ledger)
+    write(ledger, [copy(ledger, shop, first, 1), copy(ledger, shop, second, 2)])
+    at = {first: 1, second: 2}
+    assert stands(ledger) == {f"signed {at[S]}": "pending", f"public {at[P]}": "duplicate"}
+
+
+def test_a_replaced_public_event_keeps_no_payload_and_says_why(ledger: Ledger) -> None:
+    shop = place(ledger)
+    write(ledger, [copy(ledger, shop, P, 1)])
+    write(ledger, [copy(ledger, shop, S, 2)])
+    public = row(ledger, "public 1")
+    assert (public.state, public.payload, public.reason) == (State.DUPLICATE, None, PUBLIC_REPLACED)
+    assert row(ledger, "signed 2").warning is None
+
+
+def test_a_batch_goes_without_the_events_that_signed_ones_replaced(ledger: Ledger) -> None:
+    shop = place(ledger)
+    write(ledger, [copy(ledger, shop, P, 1), new(ledger, shop, "e1"), new(ledger, shop, "e2")])
+    sent = bring_to(ledger, shop, READY)
+    write(ledger, [copy(ledger, shop, S, 2)])
+    assert event_counts(ledger) == [2]
+    with ledger.write() as connection:
+        assert sent is not None
+        assert len(batches.members(connection, sent.id)) == 2
+    assert stand(ledger) == {"pending": 1, "duplicate": 1, "in_flight": 2}
+
+
+@pytest.mark.parametrize("state", [TRIED, SENDING, DELIVERED])
+def test_a_signed_event_whose_id_was_sent_with_other_content_has_a_warning(
+    ledger: Ledger, state: str
+) -> None:
+    shop = place(ledger)
+    write(ledger, [copy(ledger, shop, P, 1)])
+    bring_to(ledger, shop, state)
+    done = write(ledger, [copy(ledger, shop, S, 2, warning="No size is given.")])
+    assert done == {"created": 1, "contradicted": 1}
+    assert row(ledger, "signed 2").warning == f"No size is given. {MAY_BE_COUNTED_ONCE}"
+
+
+def test_both_are_found_by_the_id_after_a_public_event_gave_it_up(ledger: Ledger) -> None:
+    shop = place(ledger)
+    write(ledger, [copy(ledger, shop, P, 1)])
+    bring_to(ledger, shop, DELIVERED)
+    write(ledger, [copy(ledger, shop, S, 2)])
+    with ledger.read() as connection:
+        found = finding.of_event(connection, "ORD-1", 10)
+    assert [(one.source_name, one.event_id, one.stands) for one in found] == [
+        ("public 1", "ORD-1", "delivered"),
+        ("signed 2", "ORD-1", "pending"),
+    ]
+
+
+def test_an_id_can_be_given_up_again_and_again(ledger: Ledger) -> None:
+    """The signed copy fails at Pinterest each time, and the next public one is delivered in between."""
+    shop = place(ledger)
+    for value in (10, 20, 30):
+        write(ledger, [copy(ledger, shop, P, value)])
+        bring_to(ledger, shop, DELIVERED)
+        write(ledger, [copy(ledger, shop, S, value + 1)])
+        bring_to(ledger, shop, FAILED)
+    assert stands(ledger) == {
+        f"{who} {value + add}": state
+        for value in (10, 20, 30)
+        for who, add, state in (("public", 0, "delivered"), ("signed", 1, "failed"))
+    }
+
+
+def test_a_signed_event_is_sent_when_the_public_copy_that_was_first_fails(ledger: Ledger) -> None:
+    shop = place(ledger)
+    write(ledger, [copy(ledger, shop, P, 499)])
+    sent = bring_to(ledger, shop, SENDING)
+    write(ledger, [copy(ledger, shop, S, 499)])
+    write(ledger, [copy(ledger, shop, S, 499, source_name="signed twice")])
+    assert sent is not None
+    settle(ledger, sent, "refused")
+    assert stands(ledger) == {"public 499": "failed", "signed 499": "pending", "signed twice": "duplicate"}
+    revived = row(ledger, "signed 499")
+    assert (revived.reason, revived.ended_at, revived.warning) == (None, None, FIRST_FAILED)
+    assert bring_to(ledger, shop, DELIVERED)
+    assert stands(ledger)["signed 499"] == "delivered"
+
+
+@pytest.mark.parametrize("reason_class", [None, UNKNOWN_OUTCOME])
+def test_a_signed_copy_stays_a_duplicate_of_what_was_or_may_have_been_delivered(
+    ledger: Ledger, reason_class: str | None
+) -> None:
+    shop = place(ledger)
+    write(ledger, [copy(ledger, shop, P, 499)])
+    sent = bring_to(ledger, shop, SENDING)
+    write(ledger, [copy(ledger, shop, S, 499)])
+    assert sent is not None
+    settle(ledger, sent, reason_class)
+    assert stands(ledger)["signed 499"] == "duplicate"
+
+
+def test_old_deliveries_are_compared_by_what_they_have(ledger: Ledger) -> None:
+    """Deliveries of the version before have no content key."""
+    shop = place(ledger)
+    write(ledger, [copy(ledger, shop, P, 499, content_key=None)])
+    bring_to(ledger, shop, DELIVERED)
+    write(ledger, [copy(ledger, shop, S, 499)])
+    write(ledger, [copy(ledger, shop, S, 1)])
+    assert stands(ledger) == {"public 499": "delivered", "signed 499": "duplicate", "signed 1": "pending"}
+
+
+# Retries by hand
+
+
+def retry(ledger: Ledger, *names: str) -> int:
+    with ledger.write() as connection:
+        page = failures.page(connection, Filter(), 100)
+        chosen = [one for one in page if one.source_name in names]
+        planned = failures.preview(connection, chosen, NOW).retried
+        done = failures.retry(connection, chosen, NOW, "jane").retried
+    assert planned == done
+    return done
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("same", [True, False], ids=["same", "other"])
+def test_a_signed_failure_that_is_sent_again_follows_the_same_rules(
+    ledger: Ledger, state: str, same: bool
+) -> None:
+    shop = place(ledger)
+    write(ledger, [copy(ledger, shop, S, 499, state=State.FAILED, reason_class="r", reason="r")])
+    write(ledger, [copy(ledger, shop, P, 499 if same else 1, source_name="public")])
+    bring_to(ledger, shop, state)
+    expected = TABLE[P, state, S, same][1] == "pending"
+    assert retry(ledger, "signed 499") == int(expected)
+    assert stands(ledger)["signed 499"] == ("pending" if expected else "failed")
+
+
+def test_of_two_failed_copies_the_signed_one_is_sent_again(ledger: Ledger) -> None:
+    shop = place(ledger)
+    for trust in (P, S):
+        write(ledger, [copy(ledger, shop, trust, 1, state=State.FAILED, reason_class="r", reason="r")])
+    assert retry(ledger, "public 1", "signed 1") == 1
+    assert stands(ledger) == {"public 1": "failed", "signed 1": "pending"}
+
+
+def test_a_public_event_that_gave_its_id_up_is_not_sent_again(ledger: Ledger) -> None:
+    shop = place(ledger)
+    write(ledger, [copy(ledger, shop, P, 1)])
+    sent = bring_to(ledger, shop, SENDING)
+    write(ledger, [copy(ledger, shop, S, 2)])
+    assert sent is not None
+    settle(ledger, sent, "refused")
+    assert retry(ledger, "public 1") == 0
+    assert stands(ledger) == {"public 1": "failed", "signed 2": "pending"}
+
+
+# Many at once
+
+
+def test_five_hundred_forged_orders_cancel_none(ledger: Ledger) -> None:
+    shop, other = place(ledger), place(ledger, "src_other")
+    forged = [copy(ledger, other, P, 1, event_id=f"ORD-{n}", payload=b"x") for n in range(1000, 1500)]
+    write(ledger, forged)
+    bring_to(ledger, other, READY)
+    orders = [copy(ledger, shop, S, 499, event_id=f"ORD-{n}", payload=b"x") for n in range(1200, 1300)]
+    assert write(ledger, orders) == {"created": 100}
+    assert stand(ledger) == {"pending": 100, "duplicate": 100, "in_flight": 400}
+    assert event_counts(ledger) == [400]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_workers_that_write_batch_and_send_at_once_keep_the_books_and_every_signed_event(
+    ledger: Ledger, seed: int
+) -> None:
+    """Signed and forged copies in any order, while others claim and settle: no signed event is cancelled."""
+    shop = place(ledger)
+    dice = random.Random(seed)
+    ids = [f"ORD-{number}" for number in range(60)]
+    bulks: list[list[NewDelivery]] = []
+    for trust in (P, S, P, S):
+        copies = [copy(ledger, shop, trust, 1 if trust is P else 499, event_id=one) for one in ids]
+        dice.shuffle(copies)
+        bulks += [copies[start : start + 15] for start in range(0, 60, 15)]
+    dice.shuffle(bulks)
+    together = Barrier(5)
+
+    def send() -> None:
+        together.wait()
+        for _ in range(12):
+            if row_count(ledger):
+                patiently(lambda: bring_to_somewhere(ledger, shop, dice))
+
+    def run(mine: Sequence[list[NewDelivery]]) -> None:
+        together.wait()
+        for bulk in mine:
+            patiently(lambda bulk=bulk: write(ledger, bulk))  # type: ignore[misc]
+
+    with ThreadPoolExecutor(5) as pool:
+        futures = [pool.submit(run, bulks[start::4]) for start in range(4)]
+        futures.append(pool.submit(send))
+        for future in futures:
+            future.result()
+    close(ledger)
+    with ledger.read() as connection:
+        found = connection.execute(select(delivery.c.event_id, delivery.c.state, delivery.c.trust)).all()
+    signed = Counter(one.event_id for one in found if one.trust == S and one.state == State.OPEN)
+    assert signed == Counter(ids)
+
+
+def patiently(work: Any) -> None:
+    """Try again what ingest tries again: a lost race, and a deadlock that PostgreSQL ended."""
+    for _ in range(50):
+        try:
+            return work()
+        except Exception as error:
+            if type(error).__name__ not in ("OvertakenError", "OperationalError"):
+                raise
+    raise AssertionError("too many races")
+
+
+def row_count(ledger: Ledger) -> int:
+    with ledger.read() as connection:
+        return len(connection.execute(select(delivery.c.id).where(delivery.c.batch_id.is_(None))).all())
+
+
+def bring_to_somewhere(ledger: Ledger, shop: Integration, dice: random.Random) -> None:
+    group = Group(shop.credential_id, shop.ad_account, test=False, offline=False)
+    with ledger.write() as connection:
+        batch_id = claims.claim(connection, group, 100, NOW)
+    if batch_id is None:
+        return
+    with ledger.write() as connection:
+        started = batches.start(connection, batch_id, 60.0, NOW + 3600)
+    if isinstance(started, Started):
+        settle(ledger, Sent(batch_id, started))

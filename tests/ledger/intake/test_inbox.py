@@ -1,0 +1,147 @@
+"""The inbox keeps an event until exactly one worker has written what became of it."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier
+
+import pytest
+from sqlalchemy import text
+
+from tests.ledger.shop import NOW, accept, close
+from worker.event.received import Trust
+from worker.ledger.database import Ledger
+from worker.ledger.intake import inbox
+from worker.ledger.intake.inbox import Accepted
+from worker.ledger.reports import tallies
+
+
+def some(ledger: Ledger, count: int) -> list[int]:
+    return accept(ledger, [{"type": "track", "event": "x"} for _ in range(count)])
+
+
+def plain(body: bytes, **keys: bytes) -> Accepted:
+    return Accepted(
+        "src_shop", keys.get("anonymous"), keys.get("user"), keys.get("informs") is None, NOW, body
+    )
+
+
+def test_ids_come_in_the_order_of_the_events(ledger: Ledger) -> None:
+    bodies = [str(number).encode() for number in range(1_200)]
+    with ledger.write() as connection:
+        ids = inbox.accept(connection, [plain(body) for body in bodies], NOW)
+    with ledger.read() as connection:
+        rows = inbox.load(connection, list(reversed(ids)))
+    assert ids == sorted(ids)
+    assert bodies == [row.body for row in rows]
+
+
+def test_accepting_nothing_is_no_error(ledger: Ledger) -> None:
+    assert accept(ledger, []) == []
+
+
+def test_an_id_is_never_used_again(ledger: Ledger) -> None:
+    first = some(ledger, 3)
+    with ledger.write() as connection:
+        inbox.remove(connection, first)
+    (second,) = some(ledger, 1)
+    assert second > max(first)
+
+
+def test_loading_and_removing_again_finds_nothing_and_harms_nothing(ledger: Ledger) -> None:
+    ids = some(ledger, 3)
+    with ledger.write() as connection:
+        assert set(ids) == inbox.remove(connection, [*ids, 999_999])
+        assert set() == inbox.remove(connection, ids)
+        assert inbox.load(connection, ids) == []
+
+
+def test_of_two_workers_each_event_is_one_workers_alone(ledger: Ledger) -> None:
+    ids = some(ledger, 300)
+    together = Barrier(4)
+
+    def take(number: int) -> set[int]:
+        mine = ids[number * 40 :] + ids[: number * 40]
+        together.wait()
+        taken: set[int] = set()
+        for start in range(0, len(mine), 25):
+            with ledger.write() as connection:
+                taken |= inbox.remove(connection, mine[start : start + 25])
+        return taken
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = Counter(one for mine in pool.map(take, range(4)) for one in mine)
+    assert dict.fromkeys(ids, 1) == dict(taken)
+
+
+def test_whoever_rolls_back_leaves_the_event_to_others(ledger: Ledger) -> None:
+    ids = some(ledger, 2)
+    with suppress(KeyError), ledger.write() as connection:
+        inbox.remove(connection, ids)
+        raise KeyError
+    with ledger.write() as connection:
+        assert set(ids) == inbox.remove(connection, ids)
+
+
+def test_earlier_events_that_inform_about_a_visitor_are_found_by_either_key(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        ids = inbox.accept(
+            connection,
+            [
+                plain(b"device", anonymous=b"a"),
+                plain(b"person", user=b"u"),
+                plain(b"somebody else", anonymous=b"z", user=b"y"),
+                plain(b"tells nothing", anonymous=b"a", informs=b"no"),
+                plain(b"asking", anonymous=b"a", user=b"u"),
+                plain(b"later", anonymous=b"a"),
+            ],
+            NOW,
+        )
+        found = inbox.informing(connection, {b"a", b"u"}, ids[4])
+        assert [row.body for row in found] == [b"device", b"person"]
+        assert inbox.informing(connection, [], ids[4]) == []
+
+
+def test_a_parked_event_is_left_alone_until_a_hand_lets_it_go(ledger: Ledger) -> None:
+    ids = some(ledger, 3)
+    with ledger.write() as connection:
+        inbox.park(connection, ids[1], "It cannot be opened.")
+        assert [ids[0], ids[2]] == [row.id for row in inbox.load(connection, ids)]
+        assert [ids[0], ids[2]] == inbox.ids_between(connection, ids[0], ids[2])
+        assert [ids[0], ids[2]] == inbox.overdue(connection, 0, NOW + 1, 10)
+        assert inbox.size(connection) == 3
+        assert inbox.unpark(connection) == 1
+        assert ids == inbox.overdue(connection, 0, NOW + 1, 10)
+
+
+@pytest.mark.parametrize(
+    ("received_at", "expected"),
+    [
+        (NOW - 6, True),
+        (NOW - 4, False),
+        # Two machines' clocks differ a little.
+        (NOW + 30, False),
+        # The clock was an hour ahead when this was received.
+        (NOW + 3_600, True),
+    ],
+)
+def test_what_was_received_long_ago_is_overdue(ledger: Ledger, received_at: float, expected: bool) -> None:
+    ids = accept(ledger, [{"type": "track"}], received_at=received_at)
+    with ledger.read() as connection:
+        assert (ids if expected else []) == inbox.overdue(connection, 0, NOW - 5, 10)
+
+
+def test_the_books_know_what_was_accepted(ledger: Ledger) -> None:
+    some(ledger, 5)
+    assert {state: n for state, n in close(ledger).events.items() if n} == {"inbox": 5}
+    with ledger.read() as connection:
+        assert tallies.totals(connection)[tallies.ACCEPTED] == 5
+        waiting = inbox.backlogs(connection, ["src_other", "src_shop"])
+        assert dict(waiting) == {("src_shop", Trust.PUBLIC): 5}
+
+
+def test_nothing_of_an_event_is_readable_in_the_database(ledger: Ledger) -> None:
+    accept(ledger, [{"type": "track", "anonymousId": "visitor-77", "traits": {"email": "jo@example.com"}}])
+    with ledger.read() as connection:
+        row = connection.execute(text("SELECT * FROM inbox")).one()
+    assert not any(word in repr(tuple(row)) for word in ("visitor-77", "jo@example.com", "traits"))

@@ -1,0 +1,38 @@
+"""How much waits, and for how long."""
+
+from tests.ledger.shop import NOW, new, pend, place, write
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import claims
+from worker.ledger.delivery.claims import Group
+from worker.ledger.reports import account_status
+from worker.ledger.reports.account_status import Waiting
+from worker.ledger.schema import State
+
+
+def test_nothing_waits_in_an_empty_ledger(ledger: Ledger) -> None:
+    with ledger.read() as connection:
+        assert account_status.pending(connection) == {}
+        assert account_status.in_flight(connection) == {}
+
+
+def test_what_is_pending_is_counted_with_its_oldest(ledger: Ledger) -> None:
+    one, other = place(ledger), place(ledger, "src_other", "1234567890")
+    pend(ledger, one, 3, accepted_at=NOW - 60)
+    pend(ledger, one, 2, prefix="late", accepted_at=NOW)
+    pend(ledger, other, 1, accepted_at=NOW - 5)
+    write(ledger, [new(ledger, one, "failed", state=State.FAILED, reason_class="x", reason="x")])
+
+    with ledger.read() as connection:
+        found = account_status.pending(connection)
+    assert found == {one.number: Waiting(5, NOW - 60), other.number: Waiting(1, NOW - 5)}
+
+
+def test_what_is_claimed_is_in_flight_and_pending_no_more(ledger: Ledger) -> None:
+    where = place(ledger)
+    pend(ledger, where, 4)
+    with ledger.write() as connection:
+        claims.claim(connection, Group(where.credential_id, where.ad_account, False, False), 10, NOW)
+
+    with ledger.read() as connection:
+        assert account_status.pending(connection) == {}
+        assert account_status.in_flight(connection) == {where.ad_account_id: Waiting(4, NOW)}

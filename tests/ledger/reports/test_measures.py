@@ -1,0 +1,64 @@
+"""What only the metrics ask for is summed over all time, in a bounded number of rows."""
+
+import math
+
+from sqlalchemy import func, select
+
+from worker.ledger.database import Ledger
+from worker.ledger.reports import measures
+from worker.ledger.reports.measures import Histogram, Measured
+from worker.ledger.schema import measure
+
+SECONDS = Histogram("seconds", (0.1, 1.0))
+
+
+def _append(ledger: Ledger, *values: float, refused: int = 0) -> None:
+    measured = Measured()
+    for value in values:
+        measured.observe(SECONDS, value, "2xx")
+    measured.count(measures.REJECTED, "unauthorized", refused)
+    with ledger.write() as connection:
+        measures.append(connection, measured)
+
+
+def _found(ledger: Ledger) -> tuple[list[tuple[float, int, float]], int, int]:
+    with ledger.read() as connection:
+        found = measures.totals(connection)
+        rows = connection.scalar(select(func.count()).select_from(measure)) or 0
+    buckets = [(bound, one.n, round(one.total, 6)) for bound, one in found.buckets(SECONDS, "2xx")]
+    return buckets, found.n(measures.REJECTED, "unauthorized"), rows
+
+
+def test_a_value_falls_into_the_first_bucket_that_holds_it(ledger: Ledger) -> None:
+    _append(ledger, 0.05, 0.1, 0.5, 7.0)
+
+    assert _found(ledger)[0] == [(0.1, 2, 0.15), (1.0, 1, 0.5), (math.inf, 1, 7.0)]
+
+
+def test_folding_keeps_every_sum_in_one_row_for_each_kind(ledger: Ledger) -> None:
+    for _ in range(3):
+        _append(ledger, 0.05, 0.5, 7.0, refused=10)
+    before = _found(ledger)
+    with ledger.write() as connection:
+        saved = measures.fold(connection)
+    after = _found(ledger)
+
+    assert (before[2], saved, after[2]) == (12, 8, 4)
+    assert after[:2] == before[:2] == ([(0.1, 3, 0.15), (1.0, 3, 1.5), (math.inf, 3, 21.0)], 30)
+
+
+def test_what_never_happened_makes_no_row(ledger: Ledger) -> None:
+    _append(ledger)
+    with ledger.write() as connection:
+        measures.count(connection, measures.WARNED, {"": 0})
+
+    assert _found(ledger)[2] == 0
+
+
+def test_values_counted_by_other_bounds_keep_their_place_and_their_sum() -> None:
+    measured = Measured()
+    for value in (0.15, 0.6, 20.0):
+        measured.observe(Histogram("seconds", (0.2, 5.0)), value)
+
+    buckets = {bound: (one.n, one.total) for bound, one in measured.buckets(SECONDS)}
+    assert buckets == {0.1: (0, 0.0), 1.0: (1, 0.15), math.inf: (2, 20.6)}

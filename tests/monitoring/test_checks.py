@@ -1,0 +1,151 @@
+"""What a process stands on is checked, and said in words."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from kombu import Connection
+
+from tests.conftest import KEY
+from worker import readiness as web
+from worker.collector.app import create_app as create_collector
+from worker.ledger.database import Ledger
+from worker.monitoring import checks
+from worker.monitoring.checks import Finding, Readiness, State
+from worker.settings import parse
+from worker.web.management import create_app as create_management
+
+
+def _no_broker() -> Connection:
+    # Nothing listens on the port of "tcpmux".
+    return Connection("redis://127.0.0.1:1//", connect_timeout=1)
+
+
+def _a_broker() -> Connection:
+    return Connection("memory://")
+
+
+def _states(found: list[Finding]) -> dict[str, str]:
+    return {one.check: one.state.value for one in found}
+
+
+def test_all_is_well_on_a_migrated_ledger_with_a_broker(ledger: Ledger) -> None:
+    body, status = web.readiness_of(ledger, _a_broker).answer()
+
+    assert (body["status"], status) == ("ok", 200)
+    assert [one["check"] for one in body["checks"]] == ["database", "migrations", "keys", "broker"]
+
+
+def test_without_a_broker_it_is_degraded_and_still_ready(sqlite_ledger: Ledger) -> None:
+    body, status = web.readiness_of(sqlite_ledger, _no_broker).answer()
+
+    assert (body["status"], status) == ("degraded", 200)
+    assert body["checks"][-1] == {
+        "check": "broker",
+        "state": "degraded",
+        "message": "The broker does not answer (ConnectionError). "
+        "Events are kept in the ledger and go on when it is back.",
+    }
+
+
+def test_a_ledger_without_tables_names_the_command_that_helps(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path}/empty.db", (KEY,))
+    found = checks.migrations(ledger)
+    ledger.dispose()
+
+    assert found.state is State.FAILED
+    assert "python -m worker migrate" in found.message
+
+
+def test_a_wrong_key_is_not_ready(sqlite_ledger: Ledger) -> None:
+    stranger = Ledger(sqlite_ledger.url.render_as_string(hide_password=False), ("cd" * 32,))
+    body, status = web.readiness_of(stranger, _a_broker).answer()
+    stranger.dispose()
+
+    assert (body["status"], status) == ("failed", 503)
+    assert "ENCRYPTION_KEY" in body["checks"][2]["message"]
+
+
+def test_a_database_that_is_away_is_not_ready_and_its_address_stays_unsaid() -> None:
+    away = Ledger("postgresql+psycopg://root:geheim@127.0.0.1:1/signal", (KEY,))
+    body, status = web.readiness_of(away, _a_broker).answer()
+    away.dispose()
+
+    assert status == 503
+    states = {one["check"]: one["state"] for one in body["checks"]}
+    assert states == {"database": "failed", "migrations": "failed", "keys": "failed", "broker": "ok"}
+    assert "geheim" not in str(body)
+    assert "127.0.0.1" not in str(body)
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ((), State.OK),
+        ((State.OK, State.OK), State.OK),
+        ((State.OK, State.DEGRADED), State.DEGRADED),
+        ((State.FAILED, State.DEGRADED), State.FAILED),
+    ],
+)
+def test_the_worst_finding_counts(states: tuple[State, ...], expected: State) -> None:
+    assert checks.worst([Finding("x", state, "") for state in states]) is expected
+
+
+def test_checks_run_again_only_after_some_seconds() -> None:
+    looks, now = [], [0.0]
+
+    def check() -> Finding:
+        looks.append(now[0])
+        return Finding("x", State.OK, "")
+
+    readiness = Readiness([check], lambda: now[0])
+    for now[0] in (0.0, 1.0, 2.9, 3.0, 3.1):
+        readiness.findings()
+
+    assert looks == [0.0, 3.0]
+
+
+def test_who_asks_while_a_check_hangs_gets_the_answer_before() -> None:
+    hangs, go_on, now = threading.Event(), threading.Event(), [0.0]
+
+    def check() -> Finding:
+        if now[0]:
+            hangs.set()
+            assert go_on.wait(30)
+        return Finding("x", State.OK, f"asked at {now[0]:g}")
+
+    readiness = Readiness([check], lambda: now[0])
+    before = readiness.findings()
+    now[0] = 100.0
+    other = threading.Thread(target=readiness.findings)
+    other.start()
+    assert hangs.wait(30)
+    meanwhile = readiness.findings()
+    go_on.set()
+    other.join(30)
+
+    assert (before, meanwhile) == (before, before)
+    assert readiness.findings()[0].message == "asked at 100"
+
+
+@pytest.fixture(params=["collector", "management"])
+def client(
+    request: pytest.FixtureRequest,
+    sqlite_ledger: Ledger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> FlaskClient:
+    monkeypatch.setattr(web, "configured_broker", _no_broker)
+    settings = parse({"SIGNAL_VAR": str(tmp_path)})
+    if request.param == "management":
+        return create_management(sqlite_ledger, settings).test_client()
+    return create_collector(sqlite_ledger, settings, len).test_client()
+
+
+def test_readyz_says_without_a_token_that_only_the_broker_is_away(client: FlaskClient) -> None:
+    answer = client.get("/readyz")
+
+    assert (answer.status_code, answer.json["status"]) == (200, "degraded")  # type: ignore[index]
+    states = {one["check"]: one["state"] for one in answer.json["checks"]}  # type: ignore[index]
+    assert states == {"database": "ok", "migrations": "ok", "keys": "ok", "broker": "degraded"}

@@ -1,0 +1,115 @@
+"""A visitor of the pages, and a shop whose events are in the ledger."""
+
+import re
+import time
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.api.conftest import TOKEN, Api
+from tests.ledger.shop import new
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import deliveries
+from worker.ledger.schema import State
+from worker.ledger.setup import integrations, people
+from worker.ledger.setup.integrations import Integration
+from worker.ledger.setup.people import Role
+
+ACCOUNT = "549765662491"
+ACCESS_TOKEN = "pina_the_token_of_the_shop"
+
+_CSRF = re.compile(r'name="csrf" value="([^"]+)"')
+
+
+class Pages:
+    """Go through the pages as a browser does, forms with their secrets."""
+
+    def __init__(self, client: FlaskClient) -> None:
+        self.client = client
+
+    def sign_in(self, token: str = TOKEN, **fields: str) -> TestResponse:
+        secret = csrf_of(self.client.get("/sign-in").text)
+        return self.client.post("/sign-in", data={"csrf": secret, "token": token} | fields)
+
+    def get(self, path: str) -> str:
+        answer = self.client.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def send(self, path: str, data: dict[str, Any] | None = None, page: str = "/audit") -> TestResponse:
+        """Send a form that carries the session's secret."""
+        secret = csrf_of(self.get(page))
+        return self.client.post(path, data={"csrf": secret} | (data or {}))
+
+    def follow(self, answer: TestResponse) -> str:
+        assert answer.status_code == 303, answer.text
+        return self.get(answer.location)
+
+
+def csrf_of(page: str) -> str:
+    found = _CSRF.search(page)
+    assert found
+    return found[1]
+
+
+@pytest.fixture
+def stranger(app: Flask) -> Pages:
+    return Pages(app.test_client())
+
+
+@pytest.fixture
+def pages(app: Flask) -> Pages:
+    """Be signed in as the owner."""
+    pages = Pages(app.test_client())
+    assert pages.sign_in().status_code == 303
+    return pages
+
+
+def made_token(ledger: Ledger, role: Role, name: str = "Anna") -> str:
+    ledger.vault.prepare()
+    with ledger.write() as connection:
+        return people.create_token(connection, ledger.vault, name, role, "test", time.time())[1]
+
+
+@pytest.fixture
+def viewer(app: Flask, ledger: Ledger) -> Pages:
+    pages = Pages(app.test_client())
+    pages.sign_in(made_token(ledger, Role.VIEWER, "a viewer"))
+    return pages
+
+
+@pytest.fixture
+def editor(app: Flask, ledger: Ledger) -> Pages:
+    pages = Pages(app.test_client())
+    pages.sign_in(made_token(ledger, Role.EDITOR, "an editor"))
+    return pages
+
+
+@pytest.fixture
+def shop(ledger: Ledger, api: Api) -> Integration:
+    """Deliver one shop's events to one ad account."""
+    api.make("/v1/admin/sources", {"id": "src_shop", "name": "Shop", "domain": "shop.example.com"})
+    config = {"ad_account_id": ACCOUNT, "access_token": ACCESS_TOKEN}
+    body = {"source_id": "src_shop", "vendor": "pinterest", "name": "Pinterest", "config": config}
+    made = api.make("/v1/admin/integrations", body)
+    with ledger.read() as connection:
+        found = integrations.find(connection, made["id"])
+    assert found
+    return found
+
+
+def write(ledger: Ledger, where: Integration, *event_ids: str, **changes: Any) -> None:
+    """Write deliveries down as ingest does."""
+    now = time.time()
+    given = {"event_time": int(now), "accepted_at": now} | changes
+    with ledger.write() as connection:
+        deliveries.write(connection, [new(ledger, where, one, **given) for one in event_ids], now)
+
+
+def fail(ledger: Ledger, where: Integration, *event_ids: str, **changes: Any) -> None:
+    """Write deliveries down that failed."""
+    given = {"state": State.FAILED, "reason_class": "missing_value", "reason": "A checkout needs a value."}
+    write(ledger, where, *event_ids, **(given | changes))

@@ -1,0 +1,238 @@
+"""The overview, its charts, and the search over all states."""
+
+import time
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import delete
+
+from tests.ledger.shop import accept
+from tests.pages.conftest import ACCOUNT, Pages, fail, write
+from worker.ledger.database import Ledger
+from worker.ledger.intake import inbox
+from worker.ledger.reports import rollups, tallies
+from worker.ledger.reports.tallies import SECONDS_AN_HOUR, Entry
+from worker.ledger.schema import delivery
+from worker.ledger.setup import ad_accounts
+from worker.ledger.setup.integrations import Integration
+from worker.operations.reports import overview
+from worker.operations.reports.overview import Bar, Span
+from worker.pages.charts import SPANS, highest, share, stacked
+
+
+def figure(page: str, name: str) -> str:
+    return page.partition(f"<dt>{name}</dt><dd>")[2].partition("</dd>")[0]
+
+
+def count(ledger: Ledger, where: Integration, at: float, **outcomes: int) -> None:
+    with ledger.write() as connection:
+        counts = Counter(
+            {Entry("src_shop", where.number, "checkout", what): n for what, n in outcomes.items()}
+        )
+        tallies.append(connection, counts, at)
+
+
+def test_an_empty_site_says_what_to_do_first(pages: Pages) -> None:
+    page = pages.get("/")
+
+    assert "Nothing is set up yet." in page
+    assert 'href="/integrations/add"' in page
+
+
+def test_an_empty_site_offers_viewers_nothing_that_they_may_not_do(viewer: Pages) -> None:
+    page = viewer.get("/")
+
+    assert "Nothing is set up yet." in page
+    assert 'href="/integrations/add"' not in page
+
+
+def test_an_ad_account_whose_integrations_are_off_does_not_run(pages: Pages, shop: Integration) -> None:
+    assert '<span class="tag good">running</span>' in pages.get("/")
+    pages.send(f"/integrations/{shop.id}/enabled", {"enabled": "no"})
+
+    page = pages.get("/")
+    assert '<span class="tag">off</span>' in page
+    assert "running" not in page
+
+
+def test_an_ad_account_shows_what_waits_and_what_moved(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    write(ledger, shop, "e1", "e2", accepted_at=time.time() - 130)
+    fail(ledger, shop, "e3")
+    count(ledger, shop, time.time(), delivered=1_234, filtered=5)
+    page = pages.get("/")
+
+    assert f"Ad account {ACCOUNT}" in page
+    assert figure(page, "Pending") == "2"
+    assert figure(page, "In flight") == "0"
+    assert figure(page, "Delivered") == "1,234"
+    assert figure(page, "Filtered") == "5"
+    assert "<dt>Oldest waiting</dt><dd>2 minutes</dd>" in page
+    assert "0.00 of 70 requests a second in the last minute; 140 at once" in page
+    assert f'<a href="/failed?ad_account_id={ACCOUNT}">1</a>' in page
+
+
+def test_the_part_that_refreshes_is_no_whole_page(pages: Pages, shop: Integration) -> None:
+    part = pages.get("/overview/figures?span=7d")
+
+    assert "<html" not in part
+    assert "Deliveries, last 7 days" in part
+
+
+@pytest.mark.parametrize("key", list(SPANS))
+def test_every_length_of_time_is_drawn(pages: Pages, ledger: Ledger, shop: Integration, key: str) -> None:
+    fail(ledger, shop, "e1", "e2")
+
+    page = pages.get(f"/?span={key}")
+    assert "failed: 2</li>" in page
+    assert '<rect class="failed"' in page
+
+
+def test_counts_of_long_ago_are_not_of_now(pages: Pages, ledger: Ledger, shop: Integration) -> None:
+    count(ledger, shop, time.time() - 3 * 86_400, delivered=7)
+
+    assert figure(pages.get("/?span=24h"), "Delivered") == "0"
+    assert figure(pages.get("/?span=7d"), "Delivered") == "7"
+    assert "delivered: 7</li>" in pages.get("/?span=30d")
+
+
+def test_charts_outlive_the_events(pages: Pages, ledger: Ledger, shop: Integration) -> None:
+    fail(ledger, shop, "e1", "e2")
+    with ledger.write() as connection:
+        connection.execute(delete(delivery))
+
+    assert all("failed: 2</li>" in pages.get(f"/?span={key}") for key in SPANS)
+
+
+def test_latency_is_drawn_and_said_in_words(pages: Pages, ledger: Ledger, shop: Integration) -> None:
+    with ledger.write() as connection:
+        took = {rollups.within(2): 60, rollups.within(300): 40}
+        rollups.append(connection, Counter({(shop.number, what): n for what, n in took.items()}), time.time())
+    page = pages.get("/?span=1h")
+
+    assert "half arrived within 2 s" in page
+    assert "95 in 100 within 5 min" in page
+    assert '<rect class="half"' in page
+    assert '<rect class="most"' in page
+
+
+def test_charts_of_one_ad_account_leave_the_others_out(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    count(ledger, shop, time.time(), delivered=3)
+    count(ledger, replace(shop, number=shop.number + 1), time.time(), delivered=4)
+
+    assert "delivered: 7</li>" in pages.get("/")
+    assert "delivered: 3</li>" in pages.get(f"/?account={ACCOUNT}")
+
+
+def test_the_rate_stands_beside_its_limit_and_the_breaker_says_how_it_is(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    with ledger.write() as connection:
+        for _ in range(30):
+            ad_accounts.take_token(connection, shop.ad_account, time.time())
+    page = pages.get("/")
+
+    assert "0.50 of 70 requests a second in the last minute" in page
+    assert "closed: sending goes on" in page
+    with ledger.write() as connection:
+        ad_accounts.set_breaker(connection, shop.credential_id, 5, time.time() + 60)
+    assert "open: sending rests" in pages.get("/")
+
+
+def test_an_inbox_that_nobody_works_on_is_told(pages: Pages, ledger: Ledger, shop: Integration) -> None:
+    accept(ledger, [{"type": "page"}], received_at=time.time() - 130)
+
+    assert "Events wait to be mapped since 2 minutes." in pages.get("/")
+
+
+@pytest.mark.parametrize(
+    ("counts", "half", "most"),
+    [
+        ({}, 0.0, 0.0),
+        ({"within:2": 1}, 2, 2),
+        ({"within:0.5": 50, "within:2": 45, "within:30": 5}, 0.5, 2),
+        ({"within:0.5": 49, "within:2": 45, "within:30": 6}, 2, 30),
+    ],
+)
+def test_half_and_most_are_upper_bounds(counts: dict[str, int], half: float, most: float) -> None:
+    found = overview.pace(0.0, Counter(counts))
+
+    assert (found.half, found.most) == (half, most)
+
+
+def test_steps_end_now_and_begin_at_round_times() -> None:
+    now = 100 * SECONDS_AN_HOUR + 1.0
+
+    assert Span("", "", 3, SECONDS_AN_HOUR).starts(now) == [
+        98.0 * SECONDS_AN_HOUR,
+        99.0 * SECONDS_AN_HOUR,
+        100.0 * SECONDS_AN_HOUR,
+    ]
+
+
+def test_bars_stand_on_each_other_and_the_highest_fills_the_height() -> None:
+    drawn = stacked([Bar(0, 3, 1, 0), Bar(1, 0, 0, 0)])
+
+    assert drawn.count("<rect") == 2
+    assert '<rect class="delivered" x="45.00" y="50.00" width="410.00" height="150.00"/>' in drawn
+    assert '<rect class="failed" x="45.00" y="0.00" width="410.00" height="50.00"/>' in drawn
+
+
+def test_nothing_is_a_chart_too() -> None:
+    assert "<rect" not in stacked([Bar(0, 0, 0, 0)])
+    assert highest([]) == 1
+    assert 'width="0.00"' in share(0, 0)
+
+
+def test_an_order_an_event_and_a_visitor_are_found_in_every_state(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    order_key = ledger.vault.keyed_hash("order", "src_shop", "ORD-001")
+    visitor_key = ledger.vault.keyed_hash("anonymous", "src_shop", "visitor-1")
+    write(ledger, shop, "e1", order_key=order_key)
+    fail(ledger, shop, "e2", anonymous_key=visitor_key)
+
+    assert "pending</span>" in pages.get("/search?q=ORD-001")
+    assert "failed</span>" in pages.get("/search?q=visitor-1")
+    assert "A checkout needs a value." in pages.get("/search?q=e2")
+    assert "Nothing is known of it." in pages.get("/search?q=ORD-002")
+
+
+def test_a_visitor_is_found_by_the_shops_own_id_of_them(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    write(ledger, shop, "e1", user_key=ledger.vault.keyed_hash("user", "src_shop", "customer-4711"))
+
+    assert "<code>e1</code>" in pages.get("/search?q=customer-4711")
+
+
+@pytest.mark.parametrize("what", ["m1", "ORD-7", "device", "customer-4711"])
+def test_what_waits_to_be_mapped_is_found_too(
+    pages: Pages, ledger: Ledger, shop: Integration, what: str
+) -> None:
+    event = {
+        "type": "track",
+        "event": "Order Completed",
+        "messageId": "m1",
+        "anonymousId": "device",
+        "userId": "customer-4711",
+        "properties": {"orderId": "ORD-7"},
+    }
+    accept(ledger, [event, {"type": "page", "messageId": "m2"}])
+    page = pages.get(f"/search?q={what}")
+
+    assert "Accepted, and not mapped yet" in page
+    assert "<code>m1</code>" in page
+    assert "<code>m2</code>" not in page
+
+
+def test_what_was_set_aside_says_why(pages: Pages, ledger: Ledger, shop: Integration) -> None:
+    (number,) = accept(ledger, [{"type": "page", "messageId": "m1"}])
+    with ledger.write() as connection:
+        inbox.park(connection, number, "The worker could not map the event (KeyError).")
+
+    assert "could not map the event (KeyError)." in pages.get("/search?q=m1")

@@ -1,0 +1,73 @@
+"""The books of each day, to lay beside the shop's own."""
+
+import time
+
+import pytest
+
+from tests.api.conftest import Api
+from tests.pages.conftest import Pages
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import deliveries
+from worker.ledger.delivery.deliveries import Sale
+from worker.ledger.setup.integrations import Integration
+
+TODAY = int(time.time() // 86_400)
+
+
+@pytest.fixture
+def sold(ledger: Ledger, shop: Integration) -> None:
+    with ledger.write() as connection:
+        orders = [("checkout", Sale(TODAY, "USD", 129_990)), ("checkout", Sale(TODAY, "KWD", 1_234))]
+        views = [("page_visit", Sale(TODAY)), ("page_visit", Sale(TODAY - 20))]
+        deliveries.append(connection, [(shop.number, *one) for one in (*orders * 2, *views)])
+
+
+@pytest.mark.usefixtures("sold")
+def test_count_and_value_stand_by_day_name_and_currency(pages: Pages) -> None:
+    page = " ".join(pages.get("/sales").split())
+
+    assert (
+        f'<th scope="row" class="nowrap">{time.strftime("%Y-%m-%d", time.gmtime(TODAY * 86_400))}</th>'
+        in page
+    )
+    usd = '<td data-of="Delivered" class="number">2</td> <td data-of="Value" class="number">259.98</td>'
+    assert f'{usd} <td data-of="Currency">USD</td>' in page
+    assert '<td data-of="Value" class="number">2.468</td> <td data-of="Currency">KWD</td>' in page
+    assert '<td data-of="Value" class="number"></td> <td data-of="Currency"></td>' in page
+
+
+@pytest.mark.usefixtures("sold")
+def test_choices_narrow_the_books(pages: Pages) -> None:
+    assert pages.get("/sales?span=7d").count('<th scope="row"') == 3
+    assert pages.get("/sales?event_name=checkout").count('<th scope="row"') == 2
+    assert pages.get("/sales?source_id=src_shop").count('<th scope="row"') == 4
+    assert "Nothing was delivered in the last 30 days for this choice." in pages.get("/sales?source_id=src_x")
+
+
+@pytest.mark.usefixtures("sold")
+def test_a_spreadsheet_gets_the_same(pages: Pages) -> None:
+    lines = pages.get("/sales/export?event_name=checkout").splitlines()
+
+    date = time.strftime("%Y-%m-%d", time.gmtime(TODAY * 86_400))
+    assert lines == [
+        "day,event_name,currency,delivered,value",
+        f"{date},checkout,KWD,2,2.468",
+        f"{date},checkout,USD,2,259.98",
+    ]
+
+
+def test_large_values_are_grouped_for_people_and_not_for_spreadsheets(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    with ledger.write() as connection:
+        deliveries.append(connection, [(shop.number, "checkout", Sale(TODAY, "USD", 1_234_567_890))])
+
+    assert '<td data-of="Value" class="number">1,234,567.89</td>' in pages.get("/sales")
+    assert ",1,1234567.89" in pages.get("/sales/export")
+
+
+def test_the_page_says_where_its_days_begin(pages: Pages, api: Api, shop: Integration) -> None:
+    assert "(UTC)" in pages.get("/sales")
+    api.change("/v1/admin/sources/src_shop", {"time_zone": "Europe/Berlin"})
+
+    assert "(Europe/Berlin)" in pages.get("/sales")

@@ -1,0 +1,81 @@
+"""Words that people outside the code understand."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import worker
+from worker.pages import words
+
+CODE = Path(worker.__file__).parent
+
+
+def written() -> set[str]:
+    """Return the actions that the code writes into the audit log; those that are put together end in a dot."""
+    found = set()
+    for path in CODE.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "audit.write":
+                found |= actions(call.args[3])
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "change.record":
+                found |= actions(call.args[0])
+    return found
+
+
+def actions(argument: ast.expr) -> set[str]:
+    if isinstance(argument, ast.JoinedStr):
+        return {str(ast.literal_eval(argument.values[0]))}
+    if isinstance(argument, ast.Constant):
+        return {str(argument.value)}
+    # A choice is made a line before; the name says nothing.
+    return set()
+
+
+def test_every_action_of_the_audit_log_has_words() -> None:
+    found = written()
+
+    assert {"session.open", "integration.create", "failed.retry"} <= found
+    unknown = {name for name in found if not any(known.startswith(name) for known in words.ACTIONS)}
+    assert unknown == set()
+    assert {
+        f"{what}.{how}" for what in ("source", "integration") for how in ("create", "change", "delete")
+    } <= set(words.ACTIONS)
+
+
+def test_an_action_without_words_is_called_by_its_name() -> None:
+    assert words.action("source.create") == "added a source"
+    assert words.action("source.paint") == "source.paint"
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("Paused by hand.", "Paused by hand."),
+        ("", "Paused by hand."),
+        ("Christmas", "Paused by hand. Christmas"),
+    ],
+)
+def test_why_sending_is_paused_is_said_once(told: str, said: str) -> None:
+    assert words.why_paused("by_hand", told) == said
+
+
+def test_a_long_list_in_the_audit_log_is_cut_short() -> None:
+    assert words.change(list(range(3))) == "[0, 1, 2]"
+    assert words.change(list(range(500))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 488 more"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-0.4, "less than a second"),
+        (0.9, "less than a second"),
+        (1.0, "1 second"),
+        (59.9, "59 seconds"),
+        (60.0, "1 minute"),
+        (7_300.0, "2 hours"),
+        (90_000.0, "1 day"),
+    ],
+)
+def test_a_length_of_time_is_said_in_its_largest_unit(seconds: float, said: str) -> None:
+    assert words.ago(seconds) == said

@@ -1,0 +1,473 @@
+"""What an answer of Pinterest's means."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.pinterest.client.answers import (
+    Again,
+    EventResult,
+    Halve,
+    PauseAccount,
+    ReasonClass,
+    Settle,
+    Unreadable,
+    Verdict,
+    fail_single,
+    judge,
+    same_words,
+)
+from worker.pinterest.client.client import Answer, Trouble
+
+DELIVERED = EventResult(True)
+PROCESSED = {"status": "processed", "error_message": "", "warning_message": ""}
+REFUSED = {"status": "failed", "error_message": "event_time is too old"}
+REFUSED_RESULT = EventResult(False, "refused", "event_time is too old")
+
+
+def answer(
+    status: int | None,
+    body: object = b"",
+    headers: Mapping[str, str] | None = None,
+    trouble: Trouble | None = None,
+    detail: str = "",
+) -> Answer:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Answer(status, headers or {}, raw, trouble, 0.1, detail)
+
+
+def listing(*events: object, **counts: int) -> dict[str, Any]:
+    return {
+        "num_events_received": len(events),
+        "num_events_processed": len(events),
+        "events": events,
+    } | counts
+
+
+def told(code: int, message: str, **more: object) -> dict[str, Any]:
+    return {"code": code, "message": message, **more}
+
+
+# The statuses
+
+
+def again(reason_class: str, reason: str, after: float | None = None, known: bool = False) -> Again:
+    return Again(reason_class, reason, after, True, known)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        # No answer at all: whether Pinterest has the events depends on what left this machine.
+        (
+            answer(None, trouble=Trouble.NOT_SENT, detail="the connection was refused"),
+            again("not_reached", "the connection was refused", known=True),
+        ),
+        (
+            answer(None, trouble=Trouble.UNKNOWN, detail="no answer came in time"),
+            again("no_answer", "no answer came in time"),
+        ),
+        # A token that no header can carry is the account's trouble, and trying again changes nothing.
+        (
+            answer(None, trouble=Trouble.UNSENDABLE, detail="the access token is none"),
+            PauseAccount("not_sendable", "the access token is none"),
+        ),
+        # Accepted, and the list lost on the way: the events may all be there.
+        (
+            answer(200, trouble=Trouble.UNKNOWN, detail="the answer was cut off"),
+            again("no_answer", "HTTP 200, but the answer was cut off"),
+        ),
+        (
+            answer(422, trouble=Trouble.UNKNOWN, detail="the answer was cut off"),
+            again("no_answer", "HTTP 422, but the answer was cut off"),
+        ),
+        # A refusal is known by its status, whatever became of its body.
+        (
+            answer(401, trouble=Trouble.UNKNOWN, detail="the answer was cut off"),
+            PauseAccount("unauthorized", "HTTP 401: the answer was cut off"),
+        ),
+        # One malformed event is a 400 for all of them: look for it.
+        (
+            answer(400, told(1, "Additional properties are not allowed ('category_name')")),
+            Halve(
+                "malformed",
+                "HTTP 400, code 1: Additional properties are not allowed ('category_name')",
+                True,
+            ),
+        ),
+        (answer(400, b"<html>Bad Request</html>"), Halve("malformed", "HTTP 400", True)),
+        # The document's own error body is the account's fault, at any status.
+        (
+            answer(400, told(2, "Invalid ad_account_id", status="failure")),
+            PauseAccount("no_such_account", "HTTP 400, code 2: Invalid ad_account_id"),
+        ),
+        # An event that carries those words, echoed by Pinterest, pauses nobody.
+        (
+            answer(400, told(2, "'Invalid ad_account_id' is not a currency")),
+            Halve("malformed", "HTTP 400, code 2: 'Invalid ad_account_id' is not a currency", True),
+        ),
+        # 401, 403 and 404 counted as an attempt until the events are dead: not here.
+        (
+            answer(401, told(2, "Authentication failed.")),
+            PauseAccount("unauthorized", "HTTP 401, code 2: Authentication failed."),
+        ),
+        (
+            answer(403, told(29, "You are not permitted.")),
+            PauseAccount("forbidden", "HTTP 403, code 29: You are not permitted."),
+        ),
+        (
+            answer(404, told(2, "Invalid ad_account_id", status="failure")),
+            PauseAccount("no_such_account", "HTTP 404, code 2: Invalid ad_account_id"),
+        ),
+        # Payment, and legal reasons: a hand decides.
+        (answer(402), PauseAccount("forbidden", "HTTP 402")),
+        (answer(451), PauseAccount("forbidden", "HTTP 451")),
+        # The request as such is not wanted: no other events would be, neither now nor later.
+        (answer(405), PauseAccount("unexpected", "HTTP 405")),
+        (answer(410), PauseAccount("unexpected", "HTTP 410")),
+        (answer(415), PauseAccount("unexpected", "HTTP 415")),
+        (answer(431), PauseAccount("unexpected", "HTTP 431")),
+        # Too large is cured by halving.
+        (answer(413), Halve("malformed", "HTTP 413", True)),
+        # A machine on the way gave up on a slow request, which may have arrived behind it.
+        (answer(408), again("unexpected", "HTTP 408")),
+        (answer(409), again("unexpected", "HTTP 409")),
+        # Refused before Pinterest saw it.
+        (answer(407), again("unexpected", "HTTP 407", known=True)),
+        (answer(421), again("unexpected", "HTTP 421", known=True)),
+        (answer(425), again("unexpected", "HTTP 425", known=True)),
+        # Nobody knows these: a try in a while harms nothing and needs nobody.
+        (answer(418), again("unexpected", "HTTP 418")),
+        (answer(499), again("unexpected", "HTTP 499")),
+        # Too fast is never the events' fault.
+        (
+            answer(429, told(8, "Slow down."), {"retry-after": "7"}),
+            Again("rate_limited", "HTTP 429, code 8: Slow down.", 7.0, False, True),
+        ),
+        # Our trouble or Pinterest's, it may have got through.
+        (answer(500, told(0, "Oops")), again("unavailable", "HTTP 500, code 0: Oops")),
+        (answer(502, b"<html>Bad Gateway</html>"), again("unavailable", "HTTP 502")),
+        (answer(503, headers={"Retry-After": "30"}), again("unavailable", "HTTP 503", after=30.0)),
+        (answer(504), again("unavailable", "HTTP 504")),
+        # Switched off takes long, and took nothing.
+        (
+            answer(503, told(4197, "This endpoint is off.")),
+            again("switched_off", "HTTP 503, code 4197: This endpoint is off.", after=900.0, known=True),
+        ),
+        (
+            answer(503, told(4197, "Off."), {"Retry-After": "1800"}),
+            again("switched_off", "HTTP 503, code 4197: Off.", after=1800.0, known=True),
+        ),
+        # The code alone decides nothing.
+        (answer(500, told(4197, "Odd.")), again("unavailable", "HTTP 500, code 4197: Odd.")),
+        (answer(500, told(2, "Odd.")), again("unavailable", "HTTP 500, code 2: Odd.")),
+        # A list in a server's error settles nothing.
+        (answer(500, listing(PROCESSED)), again("unavailable", "HTTP 500")),
+        # To be made elsewhere, where we do not follow; and perhaps made already.
+        (answer(307), again("unexpected", "HTTP 307", known=True)),
+        (answer(303), again("unexpected", "HTTP 303")),
+        (answer(103), again("unexpected", "HTTP 103")),
+        (answer(999), again("unexpected", "HTTP 999")),
+    ],
+)
+def test_a_status_decides(given: Answer, expected: Verdict) -> None:
+    """``if response:`` is false for every 4xx and 5xx in requests; each status has its own row here."""
+    assert judge(given, 1) == expected
+
+
+@given(
+    st.none() | st.integers(100, 999),
+    st.binary(max_size=60) | st.recursive(st.none() | st.text(), st.lists, max_leaves=5).map(json.dumps),
+    st.dictionaries(st.sampled_from(["Retry-After", "X-RateLimit-Reset", "Date"]), st.text()),
+    st.none() | st.sampled_from(Trouble),
+    st.integers(1, 3),
+)
+def test_no_answer_is_beyond_judgement(
+    status: int | None, body: bytes | str, headers: dict[str, str], trouble: Trouble | None, events: int
+) -> None:
+    raw = body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
+    verdict = judge(Answer(status, headers, raw, trouble, 0.0, ""), events)
+
+    assert isinstance(verdict, Settle | Halve | Again | PauseAccount | Unreadable)
+
+
+@pytest.mark.parametrize(("headers", "expected"), [({"Retry-After": "7"}, 7.0), ({}, 5.0)])
+def test_a_refusal_for_speed_waits_as_told_and_counts_no_attempt(
+    headers: dict[str, str], expected: float
+) -> None:
+    assert judge(answer(429, headers=headers), 1) == Again("rate_limited", "HTTP 429", expected, False, True)
+
+
+# Event by event
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        # The document's own example.
+        (
+            {
+                "num_events_received": 1,
+                "num_events_processed": 1,
+                "events": [{"status": "processed", "error_message": ""}],
+            },
+            (DELIVERED,),
+        ),
+        # A 200 with failed entries is read as plain success by almost everyone.
+        (listing(PROCESSED, REFUSED, PROCESSED), (DELIVERED, REFUSED_RESULT, DELIVERED)),
+        # So is one with warnings.
+        (
+            listing({"status": "processed", "warning_message": "currency is missing"}),
+            (EventResult(True, warning="currency is missing"),),
+        ),
+        # Absent and null words are no words.
+        (
+            listing({"status": "failed", "error_message": None, "warning_message": None}),
+            (EventResult(False, "refused", "Pinterest gave no reason"),),
+        ),
+        # The status decides, not the error beside it.
+        (
+            listing({"status": "processed", "error_message": "late", "warning_message": "odd"}),
+            (EventResult(True, warning="odd; late"),),
+        ),
+        # Counts that disagree with the list are wrong, not the list.
+        (listing(PROCESSED, REFUSED, num_events_processed=2), (DELIVERED, REFUSED_RESULT)),
+        (listing(PROCESSED, num_events_received=7), (DELIVERED,)),
+        ({"events": [PROCESSED]}, (DELIVERED,)),
+        # An odd case is the same word.
+        (listing({"status": " Processed"}), (DELIVERED,)),
+        # One entry that makes no sense costs no other its place.
+        (
+            listing(PROCESSED, {"status": "queued", "error_message": "later"}),
+            (
+                DELIVERED,
+                EventResult(False, "unreadable", "Pinterest gave an unknown status, 'queued': later"),
+            ),
+        ),
+        (
+            listing(PROCESSED, None),
+            (DELIVERED, EventResult(False, "unreadable", "Pinterest gave an unknown status, ''")),
+        ),
+    ],
+)
+def test_a_list_settles_event_by_event(document: object, expected: tuple[EventResult, ...]) -> None:
+    assert judge(answer(200, document), len(expected)) == Settle(expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "sent", "reason"),
+    [
+        # A list of the wrong length says nothing about anyone.
+        (listing(PROCESSED), 2, "HTTP 200, but the answer lists 1 events where 2 were sent"),
+        (listing(PROCESSED, PROCESSED), 1, "HTTP 200, but the answer lists 2 events where 1 were sent"),
+        ({"events": []}, 1, "HTTP 200, but the answer lists 0 events where 1 were sent"),
+        # No list, no object, no JSON.
+        ({"events": {"0": PROCESSED}}, 1, "HTTP 200, but the answer has no list of events"),
+        ([PROCESSED], 1, "HTTP 200, but the answer has no list of events"),
+        (b"OK", 1, "HTTP 200, but the answer is not JSON"),
+        (b"", 1, "HTTP 200, but the answer is not JSON"),
+        (b"\xff\xfe", 1, "HTTP 200, but the answer is not JSON"),
+        (b"[" * 100_000, 1, "HTTP 200, but the answer is not JSON"),
+        # Nothing in it is known.
+        (listing({"status": "queued"}), 1, "HTTP 200, but the answer knows only the statuses 'queued'"),
+        (listing("processed"), 1, "HTTP 200, but the answer knows only the statuses ''"),
+    ],
+)
+def test_an_acceptance_that_makes_no_sense_is_tried_once_more_and_then_failed(
+    body: object, sent: int, reason: str
+) -> None:
+    given = answer(200, body)
+
+    assert judge(given, sent) == Unreadable(reason)
+    assert judge(given, sent, unreadable_tries=1) == Settle(
+        (EventResult(False, "unreadable", reason),) * sent
+    )
+
+
+def test_a_body_that_could_not_be_read_says_why() -> None:
+    given = answer(200, detail="the answer is larger than 4194304 bytes")
+
+    assert judge(given, 1) == Unreadable("HTTP 200, but the answer is larger than [number] bytes")
+
+
+@pytest.mark.parametrize("status", [201, 202, 204])
+def test_any_success_is_settled_by_its_list_alone(status: int) -> None:
+    assert judge(answer(status, listing(REFUSED)), 1) == Settle((REFUSED_RESULT,))
+    assert judge(answer(status), 1) == Unreadable(f"HTTP {status}, but the answer is not JSON")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        # The shape of the details is not published: wherever the list is, it decides.
+        {"events": [PROCESSED, REFUSED]},
+        told(1, "Some failed", details=[PROCESSED, REFUSED]),
+        told(1, "Some failed", details={"events": [PROCESSED, REFUSED]}),
+        told(1, "Some failed", details=json.dumps([PROCESSED, REFUSED])),
+        told(1, "Some failed", details=json.dumps({"events": [PROCESSED, REFUSED]})),
+        told(1, "Some failed", details={"details": json.dumps({"events": [PROCESSED, REFUSED]})}),
+        [PROCESSED, REFUSED],
+        # A first list of the wrong length does not hide the second.
+        {"events": [REFUSED], "details": [PROCESSED, REFUSED]},
+    ],
+)
+def test_a_422_with_a_usable_list_settles_by_it(document: object) -> None:
+    """A 422 lists outcomes in request order; giving all jobs one status re-sends what was taken."""
+    assert judge(answer(422, document), 2) == Settle((DELIVERED, REFUSED_RESULT))
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (told(1, "Some failed"), "HTTP 422, code 1: Some failed"),
+        (told(1, "Some failed", details=[REFUSED]), "HTTP 422, code 1: Some failed"),
+        (told(1, "Some failed", details={"0": REFUSED, "1": REFUSED}), "HTTP 422, code 1: Some failed"),
+        (told(1, "Some failed", details=["em", "ph"]), "HTTP 422, code 1: Some failed"),
+        ({"code": 1, "details": "em is bad"}, "HTTP 422, code 1: em is bad"),
+        # Nested without an end.
+        (told(1, "Deep", details={"details": {"details": {"details": {"details": [REFUSED]}}}}), None),
+        (b"", "HTTP 422"),
+    ],
+)
+def test_a_422_without_a_usable_list_is_halved(document: object, reason: str | None) -> None:
+    verdict = judge(answer(422, document), 2)
+
+    assert verdict == Halve("malformed", reason or "HTTP 422, code 1: Deep", outcome_known=False)
+
+
+def test_the_last_event_of_a_refused_batch_fails_with_its_words() -> None:
+    verdict = judge(answer(400, told(1, "currency is bad")), 1)
+
+    assert isinstance(verdict, Halve)
+    expected = EventResult(False, ReasonClass.MALFORMED, "HTTP 400, code 1: currency is bad")
+    assert fail_single(verdict) == Settle((expected,))
+
+
+words = st.sampled_from(["processed", "failed", "FAILED", "queued", ""])
+entries = st.fixed_dictionaries(
+    {"status": words}, optional={"error_message": st.text(max_size=9) | st.none()}
+)
+
+
+@given(st.lists(entries | st.none() | st.integers(), min_size=1, max_size=30), st.sampled_from([200, 422]))
+def test_every_event_is_settled_once_by_its_place(events: list[Any], status: int) -> None:
+    verdict = judge(answer(status, listing(*events)), len(events))
+
+    statuses = [event["status"].lower() if isinstance(event, dict) else "" for event in events]
+    if not {"processed", "failed"} & set(statuses):
+        assert isinstance(verdict, Unreadable | Halve)
+        return
+    assert isinstance(verdict, Settle)
+    assert [result.delivered for result in verdict.results] == [word == "processed" for word in statuses]
+    assert all(result.reason for result in verdict.results if not result.delivered)
+
+
+@given(
+    st.lists(entries, max_size=9), st.integers(1, 9), st.sampled_from([200, 422]), st.sampled_from([0, 1, 5])
+)
+def test_a_list_of_the_wrong_length_delivers_nothing(
+    events: list[Any], sent: int, status: int, tries: int
+) -> None:
+    if len(events) == sent:
+        events = [*events, PROCESSED]
+
+    verdict = judge(answer(status, listing(*events)), sent, unreadable_tries=tries)
+
+    if isinstance(verdict, Settle):
+        assert [result.delivered for result in verdict.results] == [False] * sent
+        assert {result.reason_class for result in verdict.results} == {"unreadable"}
+    else:
+        assert isinstance(verdict, Unreadable | Halve)
+
+
+# Halving
+
+
+def deliver(batch: range, is_bad: Callable[[int], bool]) -> tuple[int, list[int]]:
+    """Send to a Pinterest that refuses whatever holds a bad event; return requests and failed events."""
+    status = 400 if any(map(is_bad, batch)) else 200
+    verdict = judge(answer(status, listing(*[PROCESSED] * len(batch))), len(batch))
+    if isinstance(verdict, Settle):
+        return 1, []
+    if len(batch) == 1:
+        return 1, list(batch)
+    parts = [deliver(part, is_bad) for part in (batch[: len(batch) // 2], batch[len(batch) // 2 :])]
+    return 1 + sum(part[0] for part in parts), [event for part in parts for event in part[1]]
+
+
+def most_requests(events: int, bad: int) -> int:
+    levels = math.ceil(math.log2(events))
+    full = math.ceil(math.log2(bad))
+    return 1 + 2 * (2**full - 1 + bad * (levels - full))
+
+
+def test_three_bad_events_among_a_thousand_cost_at_most_55_requests() -> None:
+    """One unknown key is a 400 for the request: 999 good events must not go down with it."""
+    worst = {249, 499, 999}
+
+    requests, failed = deliver(range(1000), worst.__contains__)
+
+    assert (requests, failed, most_requests(1000, 3)) == (55, sorted(worst), 55)
+
+
+@given(
+    st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1), min_size=1)))
+)
+def test_halving_finds_exactly_the_bad_events_within_its_bound(case: tuple[int, set[int]]) -> None:
+    events, bad = case
+
+    requests, failed = deliver(range(events), bad.__contains__)
+
+    assert failed == sorted(bad)
+    assert requests <= most_requests(events, len(bad))
+
+
+@pytest.mark.parametrize(
+    ("reasons", "expected"),
+    [
+        (["HTTP 400, code 2: Not your account", "HTTP 400, code 2: Not your account"], True),
+        # Numbers and case are no words.
+        (["events 0 to 3 are bad", "Events 4 to 9 are bad"], True),
+        (["em is bad", "ph is bad"], False),
+        (["em is bad", "em is bad", "ph is bad"], False),
+        # One part alone proves nothing about the account.
+        (["em is bad"], False),
+        ([], False),
+        # Silence is not the same words.
+        (["", ""], False),
+    ],
+)
+def test_the_same_words_for_every_part_are_the_accounts_fault(reasons: list[str], expected: bool) -> None:
+    assert same_words(reasons) is expected
+
+
+def test_every_reason_is_masked() -> None:
+    secret = "john@example.com"
+    bad = {"status": "failed", "error_message": secret, "warning_message": secret}
+    odd = {"status": secret}
+    answers = [
+        *(answer(status, told(1, secret)) for status in (302, 400, 401, 408, 413, 418, 422, 429, 500, 503)),
+        *(answer(status, listing(bad, odd)) for status in (200, 422)),
+        answer(200, listing(odd, odd)),
+        answer(503, told(4197, secret)),
+        *(answer(None, trouble=trouble, detail=secret) for trouble in Trouble),
+    ]
+
+    assert [repr(judge(given, 2)) for given in answers if secret in repr(judge(given, 2))] == []
+
+
+def test_a_full_answer_is_judged_in_little_time() -> None:
+    """A batch of a thousand refusals with a sentence each takes well under the time of its request."""
+    refused = {"status": "failed", "error_message": "event_time 1706540000 is too old"}
+    given = answer(200, listing(*[refused] * 1000))
+
+    started = time.thread_time()
+    judge(given, 1000)
+
+    assert time.thread_time() - started < 0.5

@@ -1,0 +1,167 @@
+"""What the client sends, what it takes for an answer, and what it never does."""
+
+import json
+from pathlib import Path
+
+import pytest
+import responses
+
+from tests.http.raw_server import (
+    BODY,
+    GOOD,
+    TOKEN,
+    Connect,
+    Serve,
+    answers,
+    resets,
+    send,
+    whole,
+)
+from worker.pinterest.client.client import LONGEST_BODY_BYTES, PinterestClient, Trouble
+
+# What is sent
+
+
+def test_a_batch_is_one_post_with_the_bearer_token_and_the_bytes_as_they_are(
+    serve: Serve, connect: Connect
+) -> None:
+    server = serve(answers(whole()))
+
+    answer = send(connect(server.url))
+
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    assert lines[0] == "POST /v5/ad_accounts/1234567890/events HTTP/1.1"
+    assert f"Authorization: Bearer {TOKEN}" in lines
+    assert "Content-Type: application/json" in lines
+    assert "User-Agent: signal-worker" in lines
+    assert body == BODY
+    assert (answer.status, answer.body, answer.trouble, answer.detail) == (200, GOOD, None, "")
+
+
+@responses.activate
+def test_the_test_flag_goes_into_the_query(connect: Connect) -> None:
+    url = "https://api.pinterest.com/v5/ad_accounts/1234567890/events"
+    responses.post(url, match=[responses.matchers.query_param_matcher({"test": "true"})], body=GOOD)
+
+    assert send(connect("https://api.pinterest.com"), test=True).status == 200
+
+
+@responses.activate
+@pytest.mark.parametrize("status", [400, 401, 429, 500, 503])
+def test_a_refusal_is_an_answer_with_its_body(connect: Connect, status: int) -> None:
+    """``if response:`` is false for every 4xx and 5xx in requests; nothing here may ask that."""
+    url = "https://api.pinterest.com/v5/ad_accounts/1234567890/events"
+    responses.post(url, status=status, json={"code": 2, "message": "no"}, headers={"Retry-After": "7"})
+
+    answer = send(connect("https://api.pinterest.com/"))
+
+    assert (answer.status, json.loads(answer.body)["message"], answer.trouble) == (status, "no", None)
+    assert answer.headers["retry-after"] == "7"
+    assert bool(answer)
+
+
+def test_netrc_and_proxies_of_the_environment_have_no_say(
+    serve: Serve, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    server = serve(answers(whole()))
+
+    assert send(connect(server.url)).status == 200
+    assert f"Authorization: Bearer {TOKEN}".encode() in server.requests[0]
+
+
+def test_a_cookie_set_for_one_account_is_not_sent_with_the_next(serve: Serve, connect: Connect) -> None:
+    server = serve(answers(whole(headers="Set-Cookie: account=1; Path=/\r\n")))
+    client = connect(server.url)
+
+    send(client)
+    send(client)
+
+    assert [b"Cookie" in request for request in server.requests] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("account", "token", "detail"),
+    [
+        # A path in place of a number would reach another endpoint.
+        ("1/../2", TOKEN, "the ad account id is not a number of at most 18 digits"),
+        ("١٢٣", TOKEN, "the ad account id is not a number of at most 18 digits"),
+        ("1" * 19, TOKEN, "the ad account id is not a number of at most 18 digits"),
+        # requests would raise, and quote the header with the token in it.
+        ("1", f"{TOKEN}\n", "the access token holds characters that no header can carry"),
+        ("1", "tökén", "the access token holds characters that no header can carry"),
+        ("1", "", "the access token holds characters that no header can carry"),
+    ],
+)
+def test_a_token_or_account_that_cannot_stand_in_a_request_is_not_sent(
+    connect: Connect, account: str, token: str, detail: str
+) -> None:
+    answer = connect("http://127.0.0.1:1").send(account, token, BODY, False)
+
+    assert (answer.trouble, answer.detail) == (Trouble.UNSENDABLE, detail)
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "api.pinterest.com", "https://", "https://user:pw@host"])
+def test_a_base_url_that_is_none_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match="base_url"):
+        PinterestClient(url)
+
+
+# What does not follow
+
+
+def test_a_redirect_is_an_answer_and_its_body_is_not_followed_either(serve: Serve, connect: Connect) -> None:
+    elsewhere = serve(answers(whole()))
+    server = serve(answers(whole(b"", "307 Temporary Redirect", f"Location: {elsewhere.url}/\r\n")))
+
+    answer = send(connect(server.url))
+
+    assert (answer.status, answer.trouble, elsewhere.connections) == (307, None, 0)
+
+
+def test_nothing_is_tried_twice(serve: Serve, connect: Connect) -> None:
+    server = serve(resets())
+
+    send(connect(server.url))
+
+    assert (server.connections, len(server.requests)) == (1, 1)
+
+
+# Bodies
+
+
+def test_a_body_beyond_the_bound_is_left_unread(serve: Serve, connect: Connect) -> None:
+    server = serve(answers(whole(b" " * (LONGEST_BODY_BYTES + 1))))
+
+    answer = send(connect(server.url, deadline=5))
+
+    assert (answer.status, answer.body, answer.trouble) == (200, b"", None)
+    assert answer.detail == "the answer is larger than 4194304 bytes"
+
+
+def test_a_body_that_claims_to_be_compressed_and_is_not_is_left_empty(serve: Serve, connect: Connect) -> None:
+    server = serve(answers(whole(headers="Content-Encoding: gzip\r\n")))
+
+    answer = send(connect(server.url))
+
+    assert (answer.body, answer.trouble) == (b"", None)
+    assert answer.detail == "the answer cannot be decompressed"
+
+
+def test_a_token_that_is_echoed_ends_here(serve: Serve, connect: Connect) -> None:
+    server = serve(answers(whole(b'{"message":"bad token ' + TOKEN.encode() + b'"}', "401 Unauthorized")))
+
+    answer = send(connect(server.url))
+
+    assert answer.body == b'{"message":"bad token [token]"}'
+
+
+def test_an_answer_does_not_print_what_it_holds(serve: Serve, connect: Connect) -> None:
+    server = serve(answers(whole(b"john@example.com")))
+
+    assert "john" not in repr(send(connect(server.url)))

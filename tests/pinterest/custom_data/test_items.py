@@ -1,0 +1,94 @@
+"""Products, however they are listed."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from worker.event.text import fold_keys
+from worker.pinterest.custom_data.items import Item, read_count, read_items
+from worker.pinterest.mapping.call import Notes
+
+
+def read(properties: dict[str, Any], one_product: bool = False) -> tuple[list[Item], list[str]]:
+    notes = Notes()
+    return read_items(fold_keys(properties), one_product, "USD", notes), notes.warnings
+
+
+def brief(items: list[Item]) -> list[tuple[str | None, str | None, int | None]]:
+    return [(item.id, item.price.text if item.price else None, item.quantity) for item in items]
+
+
+@pytest.mark.parametrize("key", ["products", "items", "contents", "lineItems"])
+@pytest.mark.parametrize("id_key", ["product_id", "productId", "id", "sku", "item_id"])
+def test_products_are_found_in_every_spelling(key: str, id_key: str) -> None:
+    items, warnings = read({key: [{id_key: "SKU-A", "price": "49.99", "quantity": "2"}]})
+    assert brief(items) == [("SKU-A", "49.99", 2)]
+    assert warnings == []
+
+
+def test_the_best_spelling_wins_whatever_the_order() -> None:
+    items, _ = read({"products": [{"sku": "S", "id": "I", "product_id": "P", "item_price": 2, "price": 1}]})
+    assert brief(items) == [("P", "1", 1)]
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        None,
+        {},
+        [],
+        "",
+        "null",
+        {"quantity": 1},
+        {"id": ""},
+        {"id": "A", "quantity": 0},
+        {"id": "A", "quantity": -1},
+    ],
+)
+def test_a_junk_product_is_left_out_with_a_warning(junk: Any) -> None:
+    items, warnings = read({"products": [{"id": "A"}, junk]})
+    assert brief(items) == [("A", None, 1)]
+    assert warnings == ["product 2 has no id, no price and no name, or a quantity below one: left out"]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "whole", "pieces"),
+    [(2, 2, "2"), ("2", 2, "2"), (2.0, 2, "2"), (None, 1, "1"), ("", 1, "1"), (0.75, None, "0.75")],
+)
+def test_a_quantity_is_a_whole_number_or_stays_out(quantity: Any, whole: int | None, pieces: str) -> None:
+    (item,), _ = read({"products": [{"id": "A", "quantity": quantity}]})
+    assert (item.quantity, item.pieces) == (whole, Decimal(pieces))
+
+
+@pytest.mark.parametrize("quantity", ["two", 10**9, float("nan"), True, [2]])
+def test_an_unreadable_quantity_counts_as_one_with_a_warning(quantity: Any) -> None:
+    (item,), warnings = read({"products": [{"id": "A", "quantity": quantity}]})
+    assert item.quantity == 1
+    assert warnings[0].startswith("a product's quantity is taken for one: it ")
+
+
+def test_a_single_product_needs_an_id_unless_the_event_is_about_one() -> None:
+    named = {"id": "x", "name": "Widget", "price": 5}
+    assert read(named)[0] == []
+    assert brief(read(named, one_product=True)[0]) == [("x", "5", 1)]
+    assert brief(read({"product_id": "SKU-A", "name": "Widget", "price": 5})[0]) == [("SKU-A", "5", 1)]
+
+
+def test_a_list_may_hold_one_object_or_bare_ids() -> None:
+    assert brief(read({"products": {"id": "A"}})[0]) == [("A", None, 1)]
+    assert brief(read({"products": ["A", 7]})[0]) == [("A", None, 1), ("7", None, 1)]
+
+
+def test_very_long_lists_are_cut_with_a_warning() -> None:
+    items, warnings = read({"products": [{"id": str(n)} for n in range(501)]})
+    assert len(items) == 500
+    assert warnings == ["only the first 500 products are sent"]
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [(3, 3), ("3", 3), (3.0, 3), (0, None), (-1, None), (2.5, None), ("many", None), (True, None)],
+)
+def test_a_count_is_a_whole_number_above_zero(value: Any, count: int | None) -> None:
+    assert read_count(value) == count

@@ -1,0 +1,102 @@
+"""Where an event took place, and what is said of apps and devices."""
+
+from typing import Any
+
+import pytest
+
+from tests.pinterest.conftest import browser, payload, run, server, track
+from worker.pinterest.mapping.mapping import Mapped, app_fields
+
+CONTEXT = {"ip": "203.0.113.50", "userAgent": "app/1"}
+
+
+def source(context: dict[str, Any], properties: dict[str, Any] | None = None, **changes: Any) -> str:
+    event = track("Lead", properties, context=CONTEXT | context)
+    return str(payload(event, received=server(**changes))["action_source"])
+
+
+@pytest.mark.parametrize(
+    ("context", "properties", "expected"),
+    [
+        ({}, {}, "web"),
+        ({}, {"action_source": "offline"}, "offline"),
+        ({"action_source": "APP_IOS"}, {}, "app_ios"),
+        ({"library": {"name": "analytics-android"}}, {}, "app_android"),
+        ({"library": {"name": "datafly-swift"}}, {}, "app_ios"),
+        ({"app": {"name": "Shop"}, "os": {"name": "iOS"}}, {}, "app_ios"),
+        ({"app": {"name": "Shop"}, "device": {"type": "android"}}, {}, "app_android"),
+        ({"os": {"name": "iOS"}}, {}, "web"),  # a web page on a telephone
+        ({"channel": "in_store"}, {}, "offline"),
+        ({}, {"channel": "POS"}, "offline"),
+        ({}, {"offline": True}, "offline"),
+        ({"channel": "server"}, {}, "web"),
+        ({"channel": "mobile"}, {}, "web"),
+    ],
+)
+def test_a_servers_event_took_place_here(
+    context: dict[str, Any], properties: dict[str, Any], expected: str
+) -> None:
+    assert source(context, properties) == expected
+
+
+def test_what_comes_from_a_browser_is_always_web() -> None:
+    event = track("Lead", {"action_source": "offline"}, context={"library": {"name": "ios"}})
+    assert payload(event, received=browser())["action_source"] == "web"
+
+
+def test_an_offline_event_is_marked_because_it_cannot_be_deduplicated() -> None:
+    (outcome,) = run(track("Lead", {"offline": True}, context=CONTEXT), received=server())
+    assert isinstance(outcome, Mapped)
+    assert (outcome.offline, outcome.action_source) == (True, "offline")
+
+
+def test_app_and_device_have_pinterests_names() -> None:
+    context = {
+        "app": {"name": "Shop", "version": "1.2", "namespace": "com.example.shop"},
+        "device": {"manufacturer": "Apple", "model": "iPhone15,2", "type": "ios"},
+        "os": {"name": "iOS", "version": "17.1"},
+        "network": {"carrier": "T-Mobile", "wifi": True},
+        "locale": "de-DE",
+    }
+    assert app_fields(context) == {
+        "app_id": "com.example.shop",
+        "app_name": "Shop",
+        "app_version": "1.2",
+        "device_brand": "Apple",
+        "device_carrier": "T-Mobile",
+        "device_model": "iPhone15,2",
+        "device_type": "ios",
+        "os_version": "17.1",
+        "language": "de",
+        "wifi": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("locale", "language"), [("en", "en"), ("pt_BR", "pt"), ("german", None), ("", None), (7, None)]
+)
+def test_a_language_is_two_letters(locale: Any, language: str | None) -> None:
+    assert app_fields({"locale": locale}).get("language") == language
+
+
+def test_a_web_event_says_nothing_of_the_device() -> None:
+    event = track("Lead", context={"locale": "de-DE", "device": {"model": "iPhone"}, "app": {"name": "x"}})
+    assert set(payload(event)) == {"event_name", "action_source", "event_time", "event_id", "user_data"}
+
+
+@pytest.mark.parametrize(
+    ("properties", "context", "expected"),
+    [
+        ({}, {}, None),  # never made up
+        ({"opt_out": True}, {}, True),
+        ({"optOut": False}, {}, False),
+        ({"opt_out": "false"}, {}, None),
+        ({}, {"opt_out": True}, True),
+        ({}, {"device": {"adTrackingEnabled": False}}, True),
+        ({}, {"device": {"adTrackingEnabled": True}}, None),
+    ],
+)
+def test_opting_out_is_passed_on_and_never_made_up(
+    properties: dict[str, Any], context: dict[str, Any], expected: bool | None
+) -> None:
+    assert payload(track("Lead", properties, context=context)).get("opt_out") is expected

@@ -1,0 +1,88 @@
+"""Pinterest's closed contract."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from tests.pinterest.test_golden import CHECKOUT, PAGE_VISIT
+from worker.pinterest.mapping.contract import check
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """Return the document's checkout with one value changed, or taken away where the value is ``...``."""
+    event: Any = deepcopy(CHECKOUT)
+    *above, last = path.split(".")
+    holder = event
+    for step in above:
+        holder = holder[int(step) if step.isdigit() else step]
+    if value is ...:
+        del holder[last]
+    else:
+        holder[last] = value
+    return event  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("event", [CHECKOUT, PAGE_VISIT])
+def test_the_documents_payloads_pass(event: dict[str, Any]) -> None:
+    assert check(event) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("event_id", ..., "event_id is missing."),
+        ("user_data", ..., "user_data is missing."),
+        ("custom_event_name", "x", "event has a key that Pinterest does not know."),
+        ("custom_data.order_quantity", 3, "custom_data has a key that Pinterest does not know."),
+        ("custom_data.category_name", "x", "custom_data has a key that Pinterest does not know."),
+        ("custom_data.contents.0.name", "x", "contents has a key that Pinterest does not know."),
+        ("user_data.bd", ["0" * 64], "user_data has a key that Pinterest does not know."),
+        ("advertiser_tracking_enabled", True, "event has a key that Pinterest does not know."),
+        ("event_time", 1706540000.5, "event_time must be of type int."),
+        ("event_time", True, "event_time must be of type int."),
+        ("event_time", 0, "event_time is no Unix time in seconds."),
+        ("event_source_url", None, "event_source_url must be of type str."),
+        ("event_id", "", "event_id is empty."),
+        ("action_source", "server", "action_source is none of Pinterest's."),
+        ("event_name", "Order Completed", "event_name has characters that Pinterest does not take."),
+        ("opt_out", "false", "opt_out must be of type bool."),
+        ("custom_data", {}, "custom_data is empty."),
+        ("custom_data", None, "custom_data must be of type dict."),
+        ("custom_data.value", 129.99, "value must be of type str."),
+        ("custom_data.value", "1e21", "value or num_items is no number above zero, plainly written."),
+        ("custom_data.num_items", "3", "num_items must be of type int."),
+        ("custom_data.num_items", 0, "value or num_items is no number above zero, plainly written."),
+        ("custom_data.content_ids", "SKU-A", "content_ids must be of type list."),
+        ("custom_data.content_ids", [7], "content_ids must be a list of texts."),
+        ("custom_data.contents", [None], "contents must be a list of objects."),
+        ("custom_data.contents.0.quantity", 2.0, "quantity must be of type int."),
+        (
+            "custom_data.contents.0.item_price",
+            "",
+            "item_price is empty.",
+        ),
+        (
+            "custom_data.contents.0.item_price",
+            "$5",
+            "item_price or quantity is no number above zero, plainly written.",
+        ),
+        ("user_data.em", "0" * 64, "em must be of type list."),
+        ("user_data.em", [], "em is empty."),
+        (
+            "user_data.em",
+            ["john.doe@example.com"],
+            "user_data has a value that must be a SHA-256 hash and is none.",
+        ),
+        ("user_data.em", ["0 " * 32], "user_data has a value that must be a SHA-256 hash and is none."),
+        ("user_data.em", [7], "user_data has a value that must be a SHA-256 hash and is none."),
+        ("user_data.em", ["A" * 64], "user_data has a value that must be a SHA-256 hash and is none."),
+        (
+            "user_data",
+            {"click_id": "x", "client_ip_address": "203.0.113.50"},
+            "user_data must have em, hashed_maids, or both client_ip_address and client_user_agent.",
+        ),
+    ],
+)
+def test_what_pinterest_would_refuse_is_said_in_a_sentence(path: str, value: Any, sentence: str) -> None:
+    assert check(changed(path, value)) == sentence

@@ -1,0 +1,71 @@
+"""When an event happened, and when that is too long ago."""
+
+from typing import Any
+
+import pytest
+
+from tests.pinterest.conftest import browser
+from worker.pinterest.mapping.checks import TimeError, Timing, time_event
+
+RECEIVED = 1706540000.25
+ISO = "2024-01-29T14:53:20.000Z"  # 1706540000
+
+
+@pytest.mark.parametrize(
+    ("event", "event_time"),
+    [
+        ({"timestamp": ISO}, 1706540000),
+        ({"timestamp": 1706539000123}, 1706539000),
+        ({}, 1706540000),  # the time of receipt
+        ({"timestamp": None}, 1706540000),
+        # The sender's clock is an hour behind, or ahead: its own sentAt tells.
+        ({"timestamp": 1706536390, "sentAt": 1706536400}, 1706539990),
+        ({"timestamp": 1706543590, "sentAt": 1706543600}, 1706539990),
+        # A slow line is no wrong clock.
+        ({"timestamp": 1706539940, "sentAt": 1706539945}, 1706539940),
+        # A little ahead counts as the receipt.
+        ({"timestamp": 1706540300}, 1706540000),
+    ],
+)
+def test_an_event_is_dated(event: dict[str, Any], event_time: int) -> None:
+    assert time_event(event, browser(received_at=RECEIVED), RECEIVED + 1).event_time == event_time
+
+
+@pytest.mark.parametrize(
+    ("age", "late", "stale"),
+    [
+        (0, False, False),
+        (3600, False, False),
+        (3601, True, False),
+        (7 * 86_400, True, False),
+        (7 * 86_400 + 1, True, True),
+    ],
+)
+def test_an_event_becomes_late_after_an_hour_and_stale_after_a_week(
+    age: int, late: bool, stale: bool
+) -> None:
+    timing = time_event({"timestamp": ISO}, browser(received_at=RECEIVED), 1706540000 + age)
+    assert timing == Timing(1706540000, late, stale)
+
+
+@pytest.mark.parametrize(
+    ("event", "reason_class", "reason"),
+    [
+        ({"timestamp": "yesterday"}, "bad_timestamp", "timestamp is no time"),
+        ({"timestamp": ISO, "sentAt": {}}, "bad_timestamp", "sentAt is no time"),
+        ({"timestamp": 1706543600}, "future", "the event is dated 3599 seconds after it was received"),
+    ],
+)
+def test_a_time_that_cannot_be_is_refused(event: dict[str, Any], reason_class: str, reason: str) -> None:
+    with pytest.raises(TimeError) as error:
+        time_event(event, browser(received_at=RECEIVED), RECEIVED)
+    assert (error.value.reason_class, str(error.value)) == (reason_class, reason)
+
+
+def test_a_later_attempt_has_the_same_event_time() -> None:
+    received = browser(received_at=RECEIVED)
+    times = {
+        time_event({"timestamp": 1706540300}, received, RECEIVED + later).event_time
+        for later in (0, 500, 90_000)
+    }
+    assert times == {1706540000}

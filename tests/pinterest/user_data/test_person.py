@@ -1,0 +1,93 @@
+"""A person is recognised in every form in which a stored text may name them."""
+
+from hashlib import sha256
+
+import pytest
+
+from worker.pinterest.user_data.person import Person, emails_named, mapped_emails
+
+EMAIL = "Kim.Muster+shop@example.com"
+EMAIL_HASH = sha256(EMAIL.lower().encode()).hexdigest()
+ID_HASH = sha256(b"4711").hexdigest()
+BY_EMAIL = Person(emails=frozenset([EMAIL_HASH]))
+BY_ID = Person(external_ids=frozenset([ID_HASH]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"event":{"traits":{"email":"kim.muster+shop@example.com"}}}',
+        '{"event":{"traits":{"email":" KIM.Muster+Shop@Example.com "}}}',
+        '{"event":{"properties":{"note":"call kim.muster+shop@example.com, please."}}}',
+        '{"event":{"context":{"page":{"url":"https://s.example/?e=kim.muster%2Bshop%40example.com&x=1"}}}}',
+        '{"event":{"context":{"page":{"url":"https://s.example/?e=kim.muster+shop@example.com#top"}}}}',
+        f'{{"user_data":{{"em":["{EMAIL_HASH}"]}}}}',
+        f'{{"event":{{"traits":{{"email":"{EMAIL_HASH.upper()}"}}}}}}',
+        f'{{"traits":{{"em":["{EMAIL_HASH}"]}},"user_id":"x"}}',
+    ],
+    ids=[
+        "raw",
+        "spelt otherwise",
+        "in a sentence",
+        "encoded",
+        "in an address",
+        "mapped",
+        "hashed",
+        "a visitor",
+    ],
+)
+def test_an_email_is_found_wherever_it_stands(text: str) -> None:
+    assert BY_EMAIL.is_in(text.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"event":{"traits":{"email":"muster+shop@example.com"}}}',
+        '{"event":{"traits":{"email":"kim.muster@example.com"}}}',
+        '{"event":{"properties":{"total":"@"}}}',
+        "no JSON @ all",
+        "",
+    ],
+)
+def test_somebody_elses_email_is_not(text: str) -> None:
+    assert not BY_EMAIL.is_in(text.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"event":{"userId":"4711"}}',
+        '{"event":{"userId":4711}}',
+        '{"event":{"traits":{"externalId":["1","4711"]}}}',
+        '{"event":{"context":{"traits":{"external_id":"4711"}}}}',
+        '{"event":{"properties":{"userdata":{"external_id":"4711"}}}}',
+        f'{{"user_data":{{"external_id":["{ID_HASH}"]}}}}',
+    ],
+)
+def test_an_id_is_found_where_the_mapping_reads_ids(text: str) -> None:
+    assert BY_ID.is_in(text.encode())
+
+
+def test_an_id_is_not_taken_for_a_number_of_something_else() -> None:
+    assert not BY_ID.is_in(b'{"event":{"properties":{"quantity":4711,"order_id":"4711"}}}')
+
+
+def test_all_emails_that_a_text_names_are_told() -> None:
+    other = sha256(b"other@example.com").hexdigest()
+    assert emails_named(f'{{"user_data":{{"em":["{EMAIL_HASH}"]}},"x":"other@example.com"}}'.encode()) == {
+        EMAIL_HASH,
+        other,
+    }
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"[]", b'{"user_data":1}', b'{"user_data":{"em":"x"}}', b'{"user_data":{"em":[1]}}']
+)
+def test_what_has_no_emails_names_none(text: bytes) -> None:
+    assert mapped_emails(text) == []
+
+
+def test_a_long_text_without_any_end_costs_no_more_than_its_length() -> None:
+    """A careless pattern would take minutes for this."""
+    assert not BY_EMAIL.is_in(b"@" * 500_000 + b"a" * 500_000)

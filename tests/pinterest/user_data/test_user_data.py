@@ -1,0 +1,149 @@
+"""What tells Pinterest whose event it is."""
+
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from tests.pinterest.conftest import EM, PIN_UNAUTH, browser, payload, server, track
+from worker.event.received import Received
+from worker.pinterest.mapping.call import Options
+from worker.pinterest.user_data.user_data import client_ip
+from worker.pinterest.user_data.visitor import Visitor, apply_identify
+
+PINTEREST = Options(field_mapping="pinterest")
+IP_UA = {"client_ip_address": "203.0.113.50", "client_user_agent": "Mozilla/5.0 ..."}
+
+
+def sha(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def user_data(event: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    found: dict[str, Any] = payload(event or track("Lead"), **changes)["user_data"]
+    return found
+
+
+def test_click_ids_go_where_the_field_mapping_says() -> None:
+    received = browser(pin_unauth=PIN_UNAUTH, epik="e-1")
+    assert user_data(received=received) == {**IP_UA, "click_id": PIN_UNAUTH, "partner_id": "e-1"}
+    assert user_data(received=received, options=PINTEREST) == {
+        **IP_UA,
+        "external_id": [sha(PIN_UNAUTH)],
+        "click_id": "e-1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "cookie", "kept", "epik"),
+    [
+        ("https://example.com/?epik=fresh", "cookie", "kept", "fresh"),
+        ("https://example.com/", "cookie", "kept", "cookie"),
+        ("https://example.com/", None, "kept", "kept"),
+        ("https://example.com/", None, None, None),
+    ],
+)
+def test_the_click_id_is_the_pages_else_the_cookies_else_the_visitors(
+    url: str, cookie: str | None, kept: str | None, epik: str | None
+) -> None:
+    visitor = Visitor(epik=kept, epik_at=1706530000.0)
+    event = track("Lead", context={"page": {"url": url}})
+    assert user_data(event, received=browser(epik=cookie), visitor=visitor).get("partner_id") == epik
+
+
+def test_a_remembered_click_id_ends_with_its_cookies_lifetime() -> None:
+    old = Visitor(epik="e", epik_at=1706540000.0 - 366 * 86_400)
+    assert "partner_id" not in user_data(visitor=old)
+
+
+def test_a_browsers_address_and_agent_are_the_requests_own() -> None:
+    event = track("Lead", context={"ip": "198.51.100.1", "userAgent": "claimed"})
+    assert user_data(event) == IP_UA
+
+
+def test_a_servers_address_and_agent_are_those_it_passes_on() -> None:
+    event = track("Lead", context={"ip": "198.51.100.1", "userAgent": "Visitor/1"})
+    received = server(ip="192.0.2.1", user_agent="python-requests")
+    assert user_data(event, received=received) == {
+        "client_ip_address": "198.51.100.1",
+        "client_user_agent": "Visitor/1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "whole", "truncated"),
+    [
+        ("203.0.113.50", "203.0.113.50", "203.0.113.0"),
+        (" 203.0.113.50 ", "203.0.113.50", "203.0.113.0"),
+        ("2001:DB8:1:2:3:4:5:6", "2001:db8:1:2:3:4:5:6", "2001:db8:1::"),
+        ("fe80::1%eth0", "fe80::1", "fe80::"),
+        ("::ffff:203.0.113.50", "203.0.113.50", "203.0.113.0"),
+        ("localhost", None, None),
+        ("203.0.113", None, None),
+        ("", None, None),
+    ],
+)
+def test_an_address_is_sent_whole_or_truncated(text: str, whole: str | None, truncated: str | None) -> None:
+    assert (client_ip(text, False), client_ip(text, True)) == (whole, truncated)
+
+
+def test_the_integration_may_truncate_addresses() -> None:
+    assert user_data(options=Options(truncate_ip=True))["client_ip_address"] == "203.0.113.0"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        track("Lead", {"email": "john.doe@example.com"}),
+        track("Lead", {"userData": {"em": EM.upper()}}),
+        track("Lead", context={"traits": {"email": "John.Doe@example.com"}}),
+        track("Lead", traits={"email": "John.Doe@example.com"}),
+    ],
+)
+def test_an_event_may_bring_its_visitors_identifiers_itself(event: dict[str, Any]) -> None:
+    assert user_data(event) == {**IP_UA, "em": [EM]}
+
+
+def test_what_the_event_says_replaces_what_was_known_field_by_field(john: Visitor) -> None:
+    known = apply_identify(john, {"traits": {"firstName": "John"}}, browser(), None)
+    event = track("Lead", traits={"email": "new@example.com"})
+    assert user_data(event, visitor=known) == {**IP_UA, "em": [sha("new@example.com")], "fn": [sha("john")]}
+
+
+def test_a_city_among_the_properties_is_not_the_visitors() -> None:
+    assert user_data(track("Location Found", {"city": "Berlin", "name": "Store", "id": 7})) == IP_UA
+
+
+def identified(user_id: str) -> Visitor:
+    event = {"type": "identify", "userId": user_id, "traits": {"email": "john.doe@example.com"}}
+    return apply_identify(Visitor.EMPTY, event, browser(), None)
+
+
+def test_the_user_id_goes_out_hashed_where_the_integration_sends_it() -> None:
+    visitor = identified("john-7")
+    assert user_data(visitor=visitor) == {**IP_UA, "em": [EM]}
+    sent = {**IP_UA, "em": [EM], "external_id": [sha("john-7")]}
+    assert user_data(visitor=visitor, options=Options(send_user_id=True)) == sent
+    assert user_data(visitor=visitor, options=PINTEREST) == sent
+
+
+def test_several_external_ids_are_sent_side_by_side() -> None:
+    visitor = Visitor(traits={"external_id": [sha("loyalty")]}, user_id=sha("john-7"), pin_unauth="pin")
+    assert user_data(visitor=visitor, options=PINTEREST)["external_id"] == [
+        sha("loyalty"),
+        sha("john-7"),
+        sha("pin"),
+    ]
+    assert visitor.traits == {"external_id": [sha("loyalty")]}
+
+
+def test_another_user_does_not_borrow_the_visitors_identity() -> None:
+    event = track("Lead", userId="jane-8")
+    assert user_data(event, visitor=identified("john-7")) == IP_UA
+
+
+def test_a_device_id_is_hashed_and_an_empty_one_is_none() -> None:
+    device = {"advertisingId": "CDDA802E-FB9C-47AD-9866-0794D394C912"}
+    assert user_data(
+        track("Lead", context={"device": device}), received=Received("server", 1706540000.0)
+    ) == {"hashed_maids": [sha("cdda802e-fb9c-47ad-9866-0794d394c912")]}

@@ -1,0 +1,94 @@
+"""What has been kept long enough goes, in small steps, and the books go on balancing."""
+
+from sqlalchemy import func, select
+
+from tests.ledger.shop import NOW, new, pend, place, stand, write
+from tests.pipeline.sandbox import FakePinterest, Stage, accepted
+from worker.ledger.database import Ledger
+from worker.ledger.intake import imported_lines, visitors
+from worker.ledger.intake.visitors import Known
+from worker.ledger.reports import tallies
+from worker.ledger.schema import State, attempt, batch, delivery
+from worker.ledger.schema import audit as audit_table
+from worker.ledger.schema import visitor as visitor_table
+from worker.ledger.setup import audit
+from worker.pipeline.upkeep.purging import purge
+
+DAY = 86_400
+
+
+def rows(ledger: Ledger) -> dict[str, int]:
+    with ledger.read() as connection:
+        return {
+            table.name: connection.scalar(select(func.count()).select_from(table)) or 0
+            for table in (delivery, batch, attempt, visitor_table, audit_table)
+        }
+
+
+def test_what_was_delivered_long_ago_goes_with_its_batch_and_history(ledger: Ledger) -> None:
+    pend(ledger, place(ledger), 4)
+    stage = Stage(ledger, FakePinterest(lambda events: accepted(events, failed=["e1"])))
+    stage.batch()
+    stage.run()
+    before = stand(ledger)
+    purge(ledger, 30, NOW + 29 * DAY)
+    assert (stand(ledger), rows(ledger)["batch"]) == (before, 1)
+    purge(ledger, 30, NOW + 31 * DAY)
+    # The books know of them for ever.
+    assert stand(ledger) == {}
+    assert {name: n for name, n in rows(ledger).items() if n} == {}
+    with ledger.read() as connection:
+        assert tallies.totals(connection)[tallies.PURGED + tallies.DELIVERED] == 3
+
+
+def test_what_is_pending_or_in_flight_stays_however_old(ledger: Ledger) -> None:
+    shop = place(ledger)
+    pend(ledger, shop, 2, prefix="flying")
+    Stage(ledger, FakePinterest()).batch()
+    pend(ledger, shop, 2, prefix="waiting")
+    purge(ledger, 30, NOW + 900 * DAY)
+    assert stand(ledger) == {"in_flight": 2, "pending": 2}
+
+
+def test_a_batch_that_a_kept_failure_refers_to_keeps_its_history(ledger: Ledger) -> None:
+    pend(ledger, place(ledger), 2)
+    stage = Stage(ledger, FakePinterest(lambda events: accepted(events, failed=["e1"])))
+    stage.batch()
+    stage.run()
+    with ledger.write() as connection:
+        connection.execute(delivery.update().where(delivery.c.state == 1).values(ended_at=NOW + 20 * DAY))
+    purge(ledger, 30, NOW + 31 * DAY)
+    assert stand(ledger) == {"failed": 1}
+    assert (rows(ledger)["batch"], rows(ledger)["attempt"]) == (1, 1)
+
+
+def test_more_than_one_step_of_rows_goes_in_one_purge(sqlite_ledger: Ledger) -> None:
+    shop = place(sqlite_ledger)
+    wanted = [
+        new(sqlite_ledger, shop, f"e{number}", state=State.FAILED, payload=b"x") for number in range(1_100)
+    ]
+    write(sqlite_ledger, wanted)
+    assert purge(sqlite_ledger, 30, NOW + 31 * DAY)["deliveries"] == 1_100
+    assert stand(sqlite_ledger) == {}
+
+
+def test_visitors_and_audit_entries_go_after_a_year_and_a_bit(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        visitors.save(connection, {b"old": Known(b"", 0)}, NOW)
+        visitors.save(connection, {b"new": Known(b"", 0)}, NOW + 10 * DAY)
+        audit.write(connection, NOW, "kim", "did", "this", {})
+        audit.write(connection, NOW + 10 * DAY, "kim", "did", "that", {})
+    purge(ledger, 30, NOW + 401 * DAY)
+    assert (rows(ledger)["visitor"], rows(ledger)["audit"]) == (1, 1)
+
+
+def test_lines_of_files_are_known_for_as_long_as_their_events_could_still_be_sent(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        imported_lines.remember(connection, [b"old"], NOW)
+        imported_lines.remember(connection, [b"new"], NOW + 5 * DAY)
+    purge(ledger, 1, NOW + 9 * DAY)
+    with ledger.read() as connection:
+        assert imported_lines.known(connection, [b"old", b"new"]) == {b"new"}
+    purge(ledger, 30, NOW + 34 * DAY)
+    with ledger.read() as connection:
+        assert imported_lines.known(connection, [b"new"]) == {b"new"}

@@ -1,0 +1,152 @@
+"""Every table has an end, or a reason to stay."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import JSON, Boolean, Double, LargeBinary, Table, Text, func, insert, select, update
+
+from tests.ledger.shop import NOW, place
+from worker.ledger.database import Ledger
+from worker.ledger.reports import tallies
+from worker.ledger.schema import BatchStatus, State, credential, integration, metadata
+from worker.ledger.setup import ad_accounts
+from worker.pipeline.upkeep.purging import VISITOR_DAYS, purge
+
+DAY = 86_400
+LONG_AFTER = NOW + (VISITOR_DAYS + 1) * DAY
+DOCUMENT = Path(__file__).parents[2] / "docs" / "data.md"
+
+# A purge long after leaves nothing of these.
+ENDS = {
+    "alert_notice",
+    "attempt",
+    "audit",
+    "batch",
+    "credential",
+    "debug_input",
+    "delivery",
+    "pipeline_key",
+    "signed_request",
+    "source_usage",
+    "taken_line",
+    "ui_session",
+    "visitor",
+}
+STAYS = {
+    "ad_account": "settings: a rate limit for each ad account",
+    "alert": "what is wrong now; gone when it is over",
+    "api_token": "settings: until somebody revokes it",
+    "data_key": "one small row a day, without which nothing of that day can be opened",
+    "heartbeat": "one row for each part of the system",
+    "inbox": "what was accepted and not worked on yet; gone in the transaction that works on it",
+    "inbox_lease": "a row for each slow bulk; gone when the bulk is done, or with the sweep after its worker died",
+    "integration": "settings: until somebody deletes it",
+    "measure": "sums for the metrics, without anybody's data",
+    "rollup": "sums for the charts, without anybody's data",
+    "sale": "sums by day, to be compared with the shop's own books",
+    "source": "settings: until somebody deletes it",
+    "tally": "sums for the books, without anybody's data",
+    "watermark": "one row for each sweep",
+}
+
+
+def old_row(table: Table) -> dict[str, Any]:
+    """Make a row of any table, as old as everything is here."""
+    return {column.name: _value(column) for column in table.columns if not _is_made(column)}
+
+
+def _is_made(column: Any) -> bool:
+    return column.primary_key and column.autoincrement is not False and column.type.python_type is int
+
+
+def _value(column: Any) -> Any:
+    if isinstance(column.type, Double):
+        return NOW
+    kinds: dict[type, Any] = {Text: "x", LargeBinary: b"x", Boolean: False, JSON: {}}
+    return next((value for kind, value in kinds.items() if isinstance(column.type, kind)), 1)
+
+
+def counts(ledger: Ledger) -> dict[str, int]:
+    with ledger.read() as connection:
+        return {
+            name: connection.scalar(select(func.count()).select_from(table)) or 0
+            for name, table in metadata.tables.items()
+        }
+
+
+@pytest.fixture
+def filled(ledger: Ledger) -> Ledger:
+    """Put one old row into every table."""
+    ends = {"delivery": {"state": State.FAILED, "batch_id": None}, "batch": {"status": BatchStatus.SETTLED}}
+    ends["source_usage"] = {"day": int(NOW // DAY)}
+    with ledger.write() as connection:
+        for name, table in metadata.tables.items():
+            if name not in ("data_key", "attempt"):
+                connection.execute(insert(table).values(old_row(table) | ends.get(name, {})))
+        batch_id = connection.scalar(select(metadata.tables["batch"].c.id))
+        table = metadata.tables["attempt"]
+        connection.execute(insert(table).values(old_row(table) | {"batch_id": batch_id}))
+        # Which access token the integration sends with is another test's.
+        connection.execute(update(integration).values(credential_id=0))
+    assert all(counts(ledger).values())
+    return ledger
+
+
+def test_a_new_table_has_to_say_how_it_ends_or_why_it_stays() -> None:
+    assert metadata.tables.keys() == ENDS | STAYS.keys()
+    assert not ENDS & STAYS.keys()
+
+
+def test_what_has_an_end_comes_to_it(filled: Ledger) -> None:
+    # A session and the like end by the clock, whatever was asked to be kept for long.
+    purge(filled, 30, LONG_AFTER)
+    assert {name for name, n in counts(filled).items() if n == 0} == ENDS
+
+
+def test_nothing_goes_before_its_time(filled: Ledger) -> None:
+    before = counts(filled)
+    purge(filled, 30, NOW - 1)
+    assert counts(filled) == before
+
+
+def test_the_document_has_a_row_for_every_table_and_for_no_other() -> None:
+    rows = [
+        line.split("|")[1].strip() for line in DOCUMENT.read_text().splitlines() if line.startswith("| `")
+    ]
+    assert sorted(rows) == sorted(f"`{name}`" for name in metadata.tables)
+
+
+def test_an_access_token_stays_while_an_integration_sends_with_it(ledger: Ledger) -> None:
+    shop = place(ledger)
+    purge(ledger, 30, LONG_AFTER)
+    with ledger.read() as connection:
+        assert ad_accounts.token(connection, ledger.vault, shop.credential_id)
+
+
+def test_an_access_token_that_was_replaced_goes_with_the_last_batch_that_was_sent_with_it(
+    ledger: Ledger,
+) -> None:
+    shop = place(ledger)
+    with ledger.write() as connection:
+        new = ad_accounts.entrust(connection, ledger.vault, shop.ad_account, "pina_the_next_token", NOW)
+        connection.execute(update(integration).values(credential_id=new))
+    purge(ledger, 30, LONG_AFTER)
+    with ledger.read() as connection:
+        assert list(connection.scalars(select(credential.c.id))) == [new]
+
+
+def test_the_sums_that_stay_hold_nobodys_data() -> None:
+    """What a person could be found by is a keyed hash, an id of theirs, or sealed: none of it is in a table of sums."""
+    for name in ("tally", "rollup", "sale", "measure"):
+        columns = set(metadata.tables[name].columns.keys())
+        assert not columns & {"anonymous_key", "user_key", "order_key", "event_id", "payload", "body"}
+
+
+def test_a_purge_of_nothing_takes_no_time(ledger: Ledger) -> None:
+    began = time.monotonic()
+    assert not +purge(ledger, 30, time.time())
+    assert time.monotonic() - began < 5
+    with ledger.read() as connection:
+        assert not tallies.totals(connection)

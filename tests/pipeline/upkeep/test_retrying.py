@@ -1,0 +1,206 @@
+"""Failed deliveries go again by themselves after an outage."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from tests.ledger.shop import NOW, new, place, stand, write
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import batches, claims, failures, outages
+from worker.ledger.delivery.batches import Ending, Member, Started, Try
+from worker.ledger.delivery.claims import Group
+from worker.ledger.delivery.failures import Failure, Filter
+from worker.ledger.schema import State, ad_account, delivery
+from worker.ledger.setup import audit
+from worker.ledger.setup.integrations import Integration
+from worker.pipeline.upkeep import retrying
+from worker.pipeline.upkeep.retrying import goes_again
+
+HOUR, DAY = 3_600.0, 86_400.0
+
+
+@pytest.fixture
+def shop(ledger: Ledger) -> Integration:
+    return place(ledger)
+
+
+def fail(ledger: Ledger, shop: Integration, *event_ids: str, at: float = NOW, **changes: Any) -> None:
+    given = {"state": State.FAILED, "reason_class": "refused", "event_time": int(at)} | changes
+    write(ledger, [new(ledger, shop, event_id, **given) for event_id in event_ids], at)
+
+
+def newest_audit(ledger: Ledger) -> list[tuple[str, str]]:
+    with ledger.read() as connection:
+        return [(one["actor"], one["action"]) for one in audit.newest(connection, 10)]
+
+
+def test_a_walk_sees_each_failure_once_in_steps(
+    ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrying, "ROWS_A_STEP", 2)
+    fail(ledger, shop, "a", "b", "c", "d", "e")
+    with ledger.read() as connection:
+        first = failures.page(connection, Filter(), 1)[0]
+
+    steps = retrying.steps(ledger, Filter(), after_id=first.id, most=3)
+    assert [[one.event_id for one in step] for step in steps] == [["b", "c"], ["d"]]
+
+
+FAILURE = Failure(
+    id=1,
+    integration_id="int_1",
+    ad_account_id="1",
+    event_name="checkout",
+    source_name="Order Completed",
+    event_id="e1",
+    event_time=int(NOW - 600),
+    failed_at=NOW - 300,
+    reason_class="not_reached",
+    reason="refused",
+    warning=None,
+    test=False,
+    offline=False,
+    batch_id=1,
+    has_payload=True,
+)
+OLD = {"event_time": int(NOW - 2 * HOUR)}
+KNOWN, UNKNOWN = {"not_reached", "rate_limited"}, {"not_reached", "unavailable"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "tried", "delivered_at", "expected"),
+    [
+        ({}, set(), NOW, True),
+        # Pinterest is not known to be back.
+        ({}, set(), None, False),
+        ({}, set(), NOW - 300, False),
+        ({}, set(), NOW - 299, True),
+        # Each kind of outage; young events can be deduplicated, whether they arrived or not.
+        ({"reason_class": "switched_off"}, set(), NOW, True),
+        ({"reason_class": "unavailable"}, set(), NOW, True),
+        ({"reason_class": "no_answer"}, set(), NOW, True),
+        ({}, UNKNOWN, NOW, True),
+        # What is no outage.
+        ({"reason_class": "refused"}, set(), NOW, False),
+        ({"reason_class": "malformed"}, set(), NOW, False),
+        ({"reason_class": "unexpected"}, set(), NOW, False),
+        ({"reason_class": "stale"}, set(), NOW, False),
+        # What waits for a hand goes on waiting.
+        ({"reason_class": "unknown_outcome"}, set(), NOW, False),
+        # Over an hour old: only where it has not arrived for sure.
+        (OLD, KNOWN, NOW, True),
+        (OLD, UNKNOWN, NOW, False),
+        (OLD | {"reason_class": "switched_off"}, KNOWN, NOW, True),
+        (OLD | {"reason_class": "unavailable"}, KNOWN, NOW, False),
+        (OLD | {"reason_class": "no_answer"}, set(), NOW, False),
+        # Offline events cannot be deduplicated at any age.
+        ({"offline": True}, KNOWN, NOW, True),
+        ({"offline": True}, UNKNOWN, NOW, False),
+        ({"offline": True, "reason_class": "no_answer"}, set(), NOW, False),
+        # Pinterest refuses what is over seven days old.
+        ({"event_time": int(NOW - 7 * DAY)}, set(), NOW, False),
+        ({"event_time": int(NOW - 7 * DAY) + 1}, KNOWN, NOW, True),
+    ],
+)
+def test_a_failure_goes_again_only_when_that_is_safe(
+    changes: dict[str, Any], tried: set[str], delivered_at: float | None, expected: bool
+) -> None:
+    values = {name: getattr(FAILURE, name) for name in FAILURE.__dataclass_fields__} | changes
+
+    assert goes_again(Failure(**values), tried, delivered_at, NOW) is expected
+
+
+def start(ledger: Ledger, shop: Integration, at: float) -> tuple[Started, list[Member]]:
+    with ledger.write() as connection:
+        group = Group(shop.credential_id, shop.ad_account, False, False)
+        batch_id = claims.claim(connection, group, 24, at)
+        assert batch_id is not None
+        connection.execute(update(ad_account).values(arrival_at=0.0))
+        started = batches.start(connection, batch_id, 60.0, at)
+        assert isinstance(started, Started)
+        return started, batches.members(connection, batch_id)
+
+
+def send(ledger: Ledger, shop: Integration, event_id: str, reason_class: str | None, at: float) -> None:
+    """Send a batch of one event, which arrives, or fails for a reason after one try."""
+    write(ledger, [new(ledger, shop, event_id, event_time=int(at))], at)
+    started, members = start(ledger, shop, at)
+    endings = [Ending(one.id, reason_class, "HTTP 503") for one in members] if reason_class else []
+    with ledger.write() as connection:
+        if reason_class:
+            batches.note(connection, started, Try(at, 0.1, None, reason_class, "HTTP 503"))
+        assert batches.settle(connection, started, members, endings, at)
+
+
+def test_an_outage_heals_itself_once_the_account_delivers_again(ledger: Ledger, shop: Integration) -> None:
+    """Another account's failures wait for their own."""
+    other = place(ledger, ad_account_id="2")
+    send(ledger, shop, "down", "not_reached", NOW - 2 * HOUR)
+    send(ledger, other, "elsewhere", "not_reached", NOW - 2 * HOUR)
+    assert retrying.retry_outages(ledger, NOW - HOUR) == 0
+
+    send(ledger, shop, "up", None, NOW - 60)
+    assert retrying.retry_outages(ledger, NOW) == 1
+    assert retrying.retry_outages(ledger, NOW) == 0
+    assert stand(ledger) == {"delivered": 1, "failed": 1, "pending": 1}
+    assert newest_audit(ledger) == [("auto retry", "failed.retry")]
+    with ledger.read() as connection:
+        warning = connection.scalar(select(delivery.c.warning).where(delivery.c.event_id == "down"))
+    assert warning == "Retried by itself after: HTTP 503"
+
+
+def test_what_may_have_arrived_and_could_count_twice_waits_for_a_hand(
+    ledger: Ledger, shop: Integration
+) -> None:
+    send(ledger, shop, "old", "unavailable", NOW - 2 * HOUR)
+    send(ledger, shop, "unknown", "unknown_outcome", NOW - 600)
+    send(ledger, shop, "young", "unavailable", NOW - 600)
+    send(ledger, shop, "up", None, NOW - 60)
+
+    assert retrying.retry_outages(ledger, NOW) == 1
+    with ledger.read() as connection:
+        left = failures.page(connection, Filter(), 10)
+    assert [one.event_id for one in left] == ["old", "unknown"]
+
+
+def test_the_tries_of_the_batches_that_one_was_split_from_count(ledger: Ledger, shop: Integration) -> None:
+    """Its own try reached nobody, but an earlier one, as part of a larger batch, may have arrived."""
+    at = NOW - 2 * HOUR
+    write(ledger, [new(ledger, shop, event_id, event_time=int(at)) for event_id in ("a", "b")], at)
+    whole, members = start(ledger, shop, at)
+    with ledger.write() as connection:
+        batches.note(connection, whole, Try(at, 0.1, 503, "unavailable", "HTTP 503"))
+        ids = [one.id for one in members]
+        (part_id,) = batches.split(connection, whole, members, [ids], [], at, at) or []
+    with ledger.write() as connection:
+        part = batches.start(connection, part_id, 60.0, at)
+        assert isinstance(part, Started)
+        batches.note(connection, part, Try(at, 0.1, None, "not_reached", "refused"))
+        batches.settle(connection, part, members, [Ending(i, "not_reached", "refused") for i in ids], at)
+    send(ledger, shop, "up", None, NOW - 60)
+
+    with ledger.read() as connection:
+        assert outages.classes_tried(connection, [part_id]) == {part_id: {"unavailable", "not_reached"}}
+    assert retrying.retry_outages(ledger, NOW) == 0
+
+
+def test_a_run_is_bounded(ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "MOST_BY_ITSELF", 3)
+    monkeypatch.setattr(retrying, "ROWS_A_STEP", 2)
+    fail(ledger, shop, *"abcd", at=NOW - 600, reason_class="not_reached")
+    send(ledger, shop, "up", None, NOW - 60)
+
+    assert [retrying.retry_outages(ledger, NOW) for _ in range(3)] == [3, 1, 0]
+
+
+def test_a_test_request_does_not_prove_that_pinterest_is_back(ledger: Ledger, shop: Integration) -> None:
+    with ledger.read() as connection:
+        assert outages.last_delivered(connection, shop.ad_account_id, 0.0) is None
+    send(ledger, shop, "up", None, NOW - 60)
+    send(ledger, shop, "refused", "refused", NOW)
+
+    with ledger.read() as connection:
+        assert outages.last_delivered(connection, shop.ad_account_id, 0.0) == NOW - 60
+        assert outages.last_delivered(connection, shop.ad_account_id, NOW - 60) is None
+        assert outages.last_delivered(connection, "2", 0.0) is None

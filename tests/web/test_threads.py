@@ -1,0 +1,116 @@
+"""A caller that is slow to send holds nobody up for long."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from io import BytesIO
+from typing import Any
+
+import pytest
+from werkzeug.exceptions import BadRequest
+
+from worker.web.threads import BodyGuard, ImpatientSocket
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[ImpatientSocket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ExitStack() as stack:
+        stack.enter_context(ours)
+        yield ImpatientSocket(ours), stack.enter_context(theirs)
+
+
+def test_what_comes_in_time_is_read(pair: tuple[ImpatientSocket, socket.socket]) -> None:
+    ours, theirs = pair
+    ours.give(5)
+    theirs.sendall(b"GET")
+    assert ours.recv(100) == b"GET"
+    assert ours.gettimeout() is None
+
+
+def test_a_caller_that_says_nothing_is_taken_for_gone(pair: tuple[ImpatientSocket, socket.socket]) -> None:
+    ours, _ = pair
+    ours.give(0.05)
+    assert ours.recv(100) == b""
+
+
+def test_a_caller_that_drips_is_taken_for_gone_all_the_same(
+    pair: tuple[ImpatientSocket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    ours.give(0.2)
+    seen = b""
+    for _ in range(100):
+        theirs.sendall(b"x")
+        part = ours.recv(1)
+        if not part:
+            break
+        seen += part
+        time.sleep(0.02)
+    assert 0 < len(seen) < 100
+
+
+def test_each_request_has_its_own_time(pair: tuple[ImpatientSocket, socket.socket]) -> None:
+    ours, theirs = pair
+    ours.give(0)
+    theirs.sendall(b"GET")
+    assert ours.recv(100) == b""
+    ours.give(5)
+    assert ours.recv(100) == b"GET"
+
+
+def test_a_shorter_timeout_of_gunicorn_s_own_stays(pair: tuple[ImpatientSocket, socket.socket]) -> None:
+    ours, _ = pair
+    ours.give(60)
+    ours.settimeout(0.01)
+    with pytest.raises(TimeoutError):
+        ours.recv(100)
+    assert ours.gettimeout() == 0.01
+
+
+class Broken:
+    """A body whose connection breaks while it is read."""
+
+    def read(self, _size: int | None = None) -> bytes:
+        raise ConnectionResetError
+
+    readline = read
+
+
+@pytest.mark.parametrize(
+    ("sent", "length", "expected"),
+    [
+        (b"hello", "5", b"hello"),
+        (b"", "0", b""),
+        (b"hello", "", b"hello"),
+        # Gunicorn stops at the declared length.
+        (b"hello", "3", b"hello"),
+        # What arrived may be whole JSON all the same.
+        (b"{}", "5", None),
+        (b"", "5", None),
+        (None, "5", None),
+    ],
+)
+@pytest.mark.parametrize("way", ["whole", "parts", "lines"])
+def test_a_body_that_ends_early_is_the_clients_fault(
+    sent: bytes | None, length: str, expected: bytes | None, way: str
+) -> None:
+    read = {
+        "whole": lambda body: body.read(),
+        "parts": lambda body: b"".join(iter(lambda: body.read(2), b"")),
+        "lines": b"".join,
+    }[way]
+    seen: list[bytes] = []
+
+    def app(environ: dict[str, Any], _start: Any) -> list[bytes]:
+        seen.append(read(environ["wsgi.input"]))
+        return []
+
+    environ = {"CONTENT_LENGTH": length, "wsgi.input": Broken() if sent is None else BytesIO(sent)}
+    if expected is None:
+        with pytest.raises(BadRequest):
+            BodyGuard(app)(environ, None)
+    else:
+        BodyGuard(app)(environ, None)
+        assert seen == [expected]

@@ -1,0 +1,68 @@
+"""The Management API's process watches where nobody else does."""
+
+import logging
+import time
+
+import pytest
+
+from tests.alerts.receiver import receiving
+from worker.alerts.webhook import Webhook
+from worker.ledger.database import Ledger
+from worker.ledger.reports import measures
+from worker.ledger.upkeep import alerts
+from worker.web import watchman
+
+NOW = 1_750_000_000.0
+HERE = ("127.0.0.1",)
+
+
+def firing(ledger: Ledger) -> list[str]:
+    with ledger.read() as connection:
+        return [one.rule for one in alerts.firing(connection)]
+
+
+def test_it_tells_of_a_beat_that_is_silent(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        for name in (measures.BATCHER, measures.SWEEPER, measures.WATCH):
+            measures.note(connection, name, NOW - 200)
+    with receiving() as receiver:
+        webhook = Webhook(receiver.url, "a-secret-of-the-tests", HERE)
+        looks = [
+            watchman.stand_in(ledger, lambda: 10**12, webhook, lambda at=at: NOW + at) for at in (0, 30, 90)
+        ]
+
+    # Its own look counts as one, so that it does not look at every chance.
+    assert looks == [True, False, True]
+    assert firing(ledger) == ["batcher_silent", "sweeper_silent"]
+    assert len(receiver.bodies) == 2
+
+
+def test_it_leaves_it_to_the_upkeep_worker_where_that_watches(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        measures.note(connection, measures.WATCH, NOW - 89)
+
+    assert not watchman.stand_in(ledger, lambda: 0, None, lambda: NOW)
+    assert firing(ledger) == []
+
+
+def test_its_thread_outlives_a_ledger_that_is_away(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked: list[int] = []
+
+    def trouble(*_: object) -> bool:
+        looked.append(1)
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(watchman, "stand_in", trouble)
+    monkeypatch.setattr(watchman, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("worker.runtime.ledger", lambda: ledger)
+    with caplog.at_level(logging.ERROR):
+        thread = watchman.start()
+        deadline = time.monotonic() + 5
+        while len(looked) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    monkeypatch.setattr(watchman, "LOOK_SECONDS", 3_600)
+    assert len(looked) >= 3
+    assert thread.is_alive()
+    assert "watchman_failed" in caplog.text

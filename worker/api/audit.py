@@ -1,0 +1,35 @@
+"""List who changed what."""
+
+from typing import Any
+
+from marshmallow import fields
+
+from worker.api import context, lists
+from worker.api.blueprint import Blueprint
+from worker.api.fields import Moment, Shape, Text
+from worker.api.lists import PageQuery, page_of
+from worker.ledger.setup import audit as log
+
+blueprint = Blueprint("audit", __name__, url_prefix="/v1/admin", description="Who changed what, and when")
+
+
+class Entry(Shape):
+    """Show one change."""
+
+    id = fields.Integer()
+    at = Moment()
+    actor = Text()
+    action = Text(metadata={"example": "integration.change"})
+    object = Text(metadata={"description": "The id of what was changed."})
+    changes = fields.Dict(metadata={"description": "Field → [from, to], secrets masked."})
+
+
+@blueprint.route("/audit")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, page_of(Entry))
+def page(query: dict[str, Any]) -> dict[str, Any]:
+    """List changes, the newest first."""
+    before = lists.number_after(query.get("cursor"))
+    with context.ledger().read() as connection:
+        found = log.newest(connection, query["limit"] + 1, before)
+    return lists.answer(found, query["limit"], dict, lambda entry: int(entry["id"]))

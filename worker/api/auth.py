@@ -1,0 +1,211 @@
+"""Let only holders of a token in, each as far as their role goes."""
+
+import math
+import threading
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from hmac import compare_digest
+from ipaddress import ip_address, ip_network
+from time import monotonic
+
+from flask import Flask, g, request
+from werkzeug.datastructures import Authorization
+
+from worker.api import context, docs
+from worker.api.errors import ApiError
+from worker.event.received import client_ip
+from worker.ledger.setup import people
+from worker.ledger.setup.people import Role
+
+WINDOW_SECONDS = 900.0
+# More addresses than this are forgotten, the one that was quiet for longest first: memory stays bounded.
+MOST_ADDRESSES = 10_000
+
+
+class FailureLimit:
+    """Count failed attempts within the last quarter of an hour, by address.
+
+    Ask only after an attempt has failed: a token has too many bits to be guessed, and checking one costs a
+    hash and a look-up, so that locking out the holders of right ones would only help an attacker. The count is
+    this process's own.
+    """
+
+    def __init__(self, most_by_address: int, clock: Callable[[], float] = monotonic) -> None:
+        self._most_by_address = most_by_address
+        self._clock = clock
+        self._by_address: OrderedDict[str, deque[float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def failed(self, address: str) -> float:
+        """Count a failed attempt; return how many seconds its sender has to wait, 0 within the limit."""
+        with self._lock:
+            now, network = self._clock(), _network(address)
+            attempts = self._by_address.setdefault(network, deque(maxlen=self._most_by_address))
+            self._by_address.move_to_end(network)
+            if len(self._by_address) > MOST_ADDRESSES:
+                self._by_address.popitem(last=False)
+            if len(attempts) == self._most_by_address:
+                wait_seconds = attempts[0] + WINDOW_SECONDS - now
+                if wait_seconds > 0:
+                    return wait_seconds
+            attempts.append(now)
+            return 0.0
+
+
+def _network(address: str) -> str:
+    """Return the /64 network of an IPv6 address, which is one line's, and an IPv4 address as it is."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return address if parsed.version == 4 else str(int(parsed) >> 64)
+
+
+SECONDS_A_MINUTE = 60.0
+
+
+class SlidingWindow:
+    """Count the requests of the last minute, exactly, for each who asks.
+
+    The count is this process's own: with several processes behind one port, each lets as many through. It
+    keeps one number for each request let through, so only known tokens may be counted here.
+    """
+
+    def __init__(self, most_a_minute: int, clock: Callable[[], float] = monotonic) -> None:
+        self._most = most_a_minute
+        self._clock = clock
+        self._taken: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._lock = threading.Lock()
+
+    def take(self, who: str) -> float:
+        """Count one request and return 0, or count nothing and return the seconds to wait."""
+        with self._lock:
+            now = self._clock()
+            taken = self._taken[who]
+            while taken and taken[0] <= now - SECONDS_A_MINUTE:
+                taken.popleft()
+            if len(taken) >= self._most:
+                return taken[0] + SECONDS_A_MINUTE - now
+            taken.append(now)
+            return 0.0
+
+
+REQUESTS_A_MINUTE = 100
+# A script with an old token asks often and harms nobody.
+MOST_WRONG_TOKENS = 1_000
+OPEN_ENDPOINTS = frozenset({"health.healthz", "health.readyz", "metrics.show"})
+# The pages for people look after themselves: they know sessions, and show a page where this says 401.
+UI = "ui"
+SESSION_COOKIE = "signal_session"
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_BEARER = 'Bearer realm="Signal Management API"'
+_BASIC = 'Basic realm="Signal Management API", charset="UTF-8"'
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Hold who asks, as the audit log names them, and what they may do."""
+
+    actor: str
+    role: Role
+
+    @property
+    def may_change(self) -> bool:
+        return self.role is not Role.VIEWER
+
+    @property
+    def is_owner(self) -> bool:
+        return self.role is Role.OWNER
+
+
+_ADMIN = Person("admin", Role.OWNER)
+
+
+def guard(app: Flask) -> None:
+    """Ask every request for a token, whatever it is for, and hold each token to its rate and role."""
+    window = SlidingWindow(REQUESTS_A_MINUTE)
+    failures = FailureLimit(MOST_WRONG_TOKENS)
+
+    def let_in() -> None:
+        if request.endpoint in OPEN_ENDPOINTS or request.blueprint == UI:
+            return
+        person = _person(failures)
+        g.person, g.actor = person, person.actor
+        wait_seconds = window.take(g.actor)
+        if wait_seconds:
+            raise _wait(f"More than {REQUESTS_A_MINUTE} requests in a minute.", wait_seconds)
+        if not person.may_change and request.method not in _READING:
+            raise ApiError(403, "This token is a viewer's: it may look, and change nothing.")
+
+    app.before_request(let_in)
+
+
+def person_of_token(token: str) -> Person | None:
+    """Return whom a token belongs to."""
+    if compare_digest(token.encode(), context.settings().admin_token.encode()):
+        return _ADMIN
+    return _holder(people.token_hash(context.ledger().vault, token))
+
+
+def person_of_session(cookie: str | None) -> Person | None:
+    """Return whose session a cookie opens; it ends with the token that it was opened with."""
+    if not cookie:
+        return None
+    vault = context.ledger().vault
+    with context.ledger().read() as connection:
+        hashed = people.token_of_session(connection, vault, cookie, context.clock())
+    if hashed is None:
+        return None
+    admin = people.token_hash(vault, context.settings().admin_token)
+    return _ADMIN if compare_digest(hashed, admin) else _holder(hashed)
+
+
+def address() -> str:
+    """Return the address that a request came from, through the proxies that are trusted."""
+    trusted = [ip_network(network) for network in context.settings().trusted_proxies]
+    found = client_ip(request.remote_addr, request.headers.get("X-Forwarded-For", ""), trusted)
+    return found or request.remote_addr or ""
+
+
+def _holder(hashed: bytes) -> Person | None:
+    with context.ledger().read() as connection:
+        token = people.by_hash(connection, hashed)
+    return Person(token.actor, token.role) if token else None
+
+
+def _person(failures: FailureLimit) -> Person:
+    is_docs = docs.is_docs(request.path)
+    if is_docs and request.method in _READING:
+        signed_in = person_of_session(request.cookies.get(SESSION_COOKIE))
+        if signed_in is not None:
+            return signed_in
+    token = _token(request.authorization, basic=is_docs)
+    person = person_of_token(token) if token is not None else None
+    if person is None:
+        wait_seconds = failures.failed(address()) if token is not None else 0.0
+        if wait_seconds:
+            raise _wait(
+                "Too many wrong tokens came from your address; a right one is accepted.", wait_seconds
+            )
+        challenge = _BASIC if is_docs else _BEARER
+        message = "A good token is needed: Authorization: Bearer YOUR_TOKEN."
+        raise ApiError(401, message, headers={"WWW-Authenticate": challenge})
+    return person
+
+
+def _wait(message: str, wait_seconds: float) -> ApiError:
+    return ApiError(429, message, headers={"Retry-After": str(math.ceil(wait_seconds))})
+
+
+def _token(given: Authorization | None, *, basic: bool) -> str | None:
+    """Return the token of a request; on the pages for people a browser sends it as a password.
+
+    Nowhere else: a browser repeats a password by itself, also when another site makes it ask.
+    """
+    if given is None:
+        return None
+    if given.type == "bearer":
+        return given.token
+    return given.password if basic and given.type == "basic" else None

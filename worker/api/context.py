@@ -1,0 +1,69 @@
+"""Reach what the app was made with, from within a request."""
+
+import time
+from dataclasses import dataclass
+
+from flask import Flask, current_app, g
+
+from worker.ledger.database import Ledger
+from worker.ledger.setup.ad_accounts import Rate
+from worker.monitoring.checks import Readiness
+from worker.monitoring.metrics import Exporter
+from worker.operations.caller import Caller
+from worker.readiness import readiness_of
+from worker.settings import Settings
+
+_NAME = "signal-management"
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    ledger: Ledger
+    settings: Settings
+    readiness: Readiness
+    exporter: Exporter
+
+
+def provide(app: Flask, ledger: Ledger, settings: Settings) -> None:
+    """Give an app its ledger and settings."""
+    app.extensions[_NAME] = _Made(ledger, settings, readiness_of(ledger), Exporter(ledger))
+
+
+def ledger() -> Ledger:
+    """Return the app's ledger."""
+    return _made().ledger
+
+
+def settings() -> Settings:
+    """Return the app's settings."""
+    return _made().settings
+
+
+def usual_rate() -> Rate:
+    """Return the rate of an ad account that has none of its own."""
+    return Rate(settings().rate_limit_rps, settings().rate_limit_burst)
+
+
+def readiness() -> Readiness:
+    """Return what the app knows of whether it is ready."""
+    return _made().readiness
+
+
+def exporter() -> Exporter:
+    """Return what writes the app's metrics."""
+    return _made().exporter
+
+
+def clock() -> float:
+    """Return the time in Unix seconds."""
+    return time.time()
+
+
+def caller() -> Caller:
+    """Return who makes the request, for the operations."""
+    return Caller(ledger(), g.actor, clock())
+
+
+def _made() -> _Made:
+    made: _Made = current_app.extensions[_NAME]
+    return made

@@ -1,0 +1,163 @@
+"""Answer every error in one format."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, jsonify
+from marshmallow import ValidationError
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from werkzeug.exceptions import HTTPException
+
+from worker import logs
+from worker.api.fields import Part, Shape, Text
+from worker.ledger.database import LedgerBusyError, is_ledger_away
+from worker.operations.errors import (
+    ConflictError,
+    DuplicateError,
+    InvalidError,
+    NotFoundError,
+    OperationError,
+)
+
+log = logs.of(__name__)
+
+# Long enough for a database to come back, short enough for a person to wait.
+RETRY_AFTER_SECONDS = 5
+
+_CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    409: "CONFLICT",
+    413: "PAYLOAD_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    422: "VALIDATION_FAILED",
+    429: "RATE_LIMITED",
+    503: "LEDGER_UNAVAILABLE",
+}
+_STATUSES: dict[type[OperationError], int] = {
+    NotFoundError: 404,
+    ConflictError: 409,
+    InvalidError: 422,
+    OperationError: 400,
+}
+_SENTENCES = {
+    404: "There is nothing at this address.",
+    405: "This address does not take this method.",
+    413: "The body is too large.",
+    500: "Something went wrong here; the log tells more.",
+}
+
+
+class Error(Shape):
+    """Say what is wrong."""
+
+    code = Text(metadata={"example": "VALIDATION_FAILED"})
+    message = Text(metadata={"example": "config.ad_account_id: must be digits, at most 18"})
+
+
+class ErrorAnswer(Shape):
+    """Hold the answer to a request that failed."""
+
+    error = Part(Error)
+
+
+class ApiError(Exception):
+    """End a request with an error; ``wrong`` has the messages by field, nested as marshmallow nests them."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+        *,
+        wrong: dict[str, Any] | None = None,
+    ) -> None:
+        self.wrong = wrong or {}
+        self.status = status
+        self.code = code or _CODES.get(status) or HTTPStatus(status).name
+        self.message = message
+        self.headers = headers or {}
+        super().__init__(message)
+
+
+def invalid(field: str, why: str) -> ApiError:
+    """Make the error for one wrong field."""
+    return ApiError(422, next(_sentences(why, field)), wrong={field: why})
+
+
+def not_found(what: str, which: str) -> ApiError:
+    """Make the error for a thing that is not there."""
+    return ApiError(404, f"There is no {what} {which}.")
+
+
+def refused(error: ValidationError, path: str = "") -> ApiError:
+    """Make the error for what a schema refuses, naming every field and why."""
+    wrong: Any = {path: error.messages} if path else error.messages
+    return ApiError(422, "; ".join(_sentences(error.messages, path)), wrong=wrong)
+
+
+def of_operation(error: OperationError) -> ApiError:
+    """Turn what an operation refuses into its HTTP error."""
+    wrong = dict(error.errors) if isinstance(error, InvalidError) else None
+    code = "DUPLICATE" if isinstance(error, DuplicateError) else None
+    status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
+    return ApiError(status, error.message, code, wrong=wrong)
+
+
+def register(app: Flask) -> None:
+    """Let an app answer every error in the format."""
+    app.register_error_handler(ApiError, _answer)
+    app.register_error_handler(OperationError, lambda error: _answer(of_operation(error)))
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(IntegrityError, _lost_race)
+    # Flask's own line would quote the address that was asked for, and the exception's text.
+    app.log_exception = _log_unexpected  # type: ignore[method-assign]
+    for kind in (LedgerBusyError, PoolTimeoutError, DBAPIError):
+        app.register_error_handler(kind, _ledger_trouble)
+
+
+def _answer(error: ApiError) -> Response:
+    response = jsonify(error={"code": error.code, "message": error.message})
+    response.status_code = error.status
+    response.headers.extend(error.headers)
+    return response
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    message = _SENTENCES.get(status) or error.description or HTTPStatus(status).phrase
+    return _answer(ApiError(status, message, headers=kept))
+
+
+def _lost_race(_error: IntegrityError) -> Response:
+    return _answer(ApiError(409, "Somebody else changed this at the same moment: try again."))
+
+
+def _ledger_trouble(error: Exception) -> Response:
+    if not is_ledger_away(error):
+        raise error
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return _answer(ApiError(503, "The ledger does not answer just now: try again.", headers=headers))
+
+
+def _log_unexpected(exc_info: Any) -> None:
+    log.error("request_failed", error=logs.where(exc_info[1]))
+
+
+def _sentences(messages: Any, path: str = "") -> Iterator[str]:
+    if isinstance(messages, dict):
+        for key, inner in messages.items():
+            here = path if key == "_schema" else f"{path}.{key}".lstrip(".")
+            yield from _sentences(inner, here)
+    elif isinstance(messages, list):
+        for message in messages:
+            yield from _sentences(message, path)
+    else:
+        yield f"{path or 'body'}: {str(messages).rstrip('.')}"

@@ -1,0 +1,64 @@
+"""Make, show, change and delete integrations."""
+
+from typing import Any
+
+from worker.api import context, lists
+from worker.api.blueprint import Blueprint
+from worker.api.lists import PageQuery, page_of
+from worker.api.queries import without_fixed
+from worker.api.schemas.integrations import (
+    FIXED,
+    DeleteQuery,
+    IntegrationAnswer,
+    IntegrationBody,
+    IntegrationChange,
+)
+from worker.operations.setup import integrations
+from worker.operations.setup.integrations import IntegrationRecord
+
+blueprint = Blueprint(
+    "integrations", __name__, url_prefix="/v1/admin", description="Where a source's events are delivered"
+)
+
+
+@blueprint.route("/integrations", methods=["POST"])
+@blueprint.arguments(IntegrationBody)
+@blueprint.response(201, IntegrationAnswer)
+def post_integration(body: dict[str, Any]) -> IntegrationRecord:
+    """Make an integration."""
+    return integrations.create_integration(context.caller(), context.usual_rate(), **body)
+
+
+@blueprint.route("/integrations")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, page_of(IntegrationAnswer))
+def get_integrations(query: dict[str, Any]) -> dict[str, Any]:
+    """List integrations in the order of their making."""
+    after, limit = lists.number_after(query.get("cursor")) or 0, query["limit"]
+    found = integrations.list_integrations(context.caller(), limit + 1, after)
+    return lists.answer(found, limit, lambda one: one, lambda one: one["number"])
+
+
+@blueprint.route("/integrations/<integration_id>")
+@blueprint.response(200, IntegrationAnswer)
+def get_integration(integration_id: str) -> IntegrationRecord:
+    """Show an integration; its access token never comes back."""
+    return integrations.get_integration(context.caller(), integration_id)
+
+
+@blueprint.route("/integrations/<integration_id>", methods=["PATCH"])
+@blueprint.arguments(IntegrationChange)
+@blueprint.response(200, IntegrationAnswer)
+def patch_integration(body: dict[str, Any], integration_id: str) -> IntegrationRecord:
+    """Change what is given of an integration; a new access token also resumes a paused account."""
+    current = integrations.get_integration(context.caller(), integration_id)
+    changes = without_fixed(body, IntegrationAnswer().dump(current), FIXED)
+    return integrations.change_integration(context.caller(), integration_id, context.usual_rate(), **changes)
+
+
+@blueprint.route("/integrations/<integration_id>", methods=["DELETE"])
+@blueprint.arguments(DeleteQuery, location="query")
+@blueprint.response(204)
+def delete_integration(query: dict[str, Any], integration_id: str) -> None:
+    """Delete an integration; what is on its way to Pinterest already still arrives."""
+    integrations.delete_integration(context.caller(), integration_id, discard_waiting=query["force"])

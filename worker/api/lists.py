@@ -1,0 +1,88 @@
+"""Answer lists page by page."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from marshmallow import fields
+
+from worker.api.errors import invalid
+from worker.api.fields import Flag, Items, Part, Shape, Text, between
+
+MOST_ON_A_PAGE = 100
+_LARGEST_NUMBER = 2**63 - 1
+
+T = TypeVar("T")
+
+
+class PageQuery(Shape):
+    """Choose a page of a list."""
+
+    cursor = Text(metadata={"description": "`next_cursor` of the page before."})
+    limit = fields.Integer(
+        load_default=50,
+        validate=between(1, MOST_ON_A_PAGE),
+        error_messages={"invalid": "must be a whole number"},
+    )
+
+
+def page_of(item: type[Shape]) -> type[Shape]:
+    """Make the shape of a page of a list."""
+    shape: type[Shape] = Shape.from_dict(
+        {
+            "data": Items(Part(item)),
+            "next_cursor": Text(allow_none=True, metadata={"description": "Null on the last page."}),
+            "has_more": Flag(),
+        },
+        name=f"{item.__name__}Page",
+    )  # type: ignore[assignment]  # It is made from the class that it is called on.
+    return shape
+
+
+def answer(
+    found: Sequence[T], limit: int, show: Callable[[T], Any], position: Callable[[T], str | int]
+) -> dict[str, Any]:
+    """Make a page of what was found; one more than ``limit`` tells that there is another page."""
+    shown = found[:limit]
+    has_more = len(found) > limit
+    return {
+        "data": [show(one) for one in shown],
+        "next_cursor": cursor_at(position(shown[-1])) if has_more else None,
+        "has_more": has_more,
+    }
+
+
+def text_after(cursor: str | None) -> str:
+    """Read the position in a list that is ordered by texts; the first page comes after "".
+
+    Raises:
+        ApiError: 422 for what no list has given.
+    """
+    if cursor is None:
+        return ""
+    try:
+        position = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except ValueError:
+        position = ""
+    if not position.isprintable() or cursor_at(position) != cursor:
+        raise invalid("cursor", "is not one that a list gave")
+    return position
+
+
+def number_after(cursor: str | None) -> int | None:
+    """Read the position in a list that is ordered by numbers.
+
+    Raises:
+        ApiError: 422 for what no list has given.
+    """
+    if cursor is None:
+        return None
+    position = text_after(cursor)
+    if not position.isdecimal() or len(position) > 19 or int(position) > _LARGEST_NUMBER:
+        raise invalid("cursor", "is not one that a list gave")
+    return int(position)
+
+
+def cursor_at(position: str | int) -> str:
+    """Return what a caller gives back to go on behind a position."""
+    return urlsafe_b64encode(str(position).encode()).decode().rstrip("=")

@@ -1,0 +1,28 @@
+"""Show accepted events that were set aside, and let them go on."""
+
+from dataclasses import asdict
+from typing import Any
+
+from worker.api import context
+from worker.api.blueprint import Blueprint
+from worker.api.schemas.failed import ParkedAnswer, UnparkedAnswer
+from worker.operations.deliveries import parked
+
+blueprint = Blueprint(
+    "parked", __name__, url_prefix="/v1/admin", description="Accepted events that could not be worked on"
+)
+
+
+@blueprint.route("/parked")
+@blueprint.response(200, ParkedAnswer)
+def show() -> dict[str, Any]:
+    """Count what was set aside, by reason."""
+    groups = parked.list_parked(context.caller())
+    return {"events": sum(group.events for group in groups), "reasons": [asdict(group) for group in groups]}
+
+
+@blueprint.route("/parked/retry", methods=["POST"])
+@blueprint.response(200, UnparkedAnswer)
+def retry() -> dict[str, Any]:
+    """Let what was set aside be worked on again, once what was wrong is mended."""
+    return asdict(parked.unpark(context.caller()))

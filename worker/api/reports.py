@@ -1,0 +1,81 @@
+"""Show the books, what moved hour by hour, and where a single event is."""
+
+from dataclasses import asdict
+from typing import Any
+
+from worker.api import context
+from worker.api.blueprint import Blueprint
+from worker.api.schemas.reports import (
+    BooksAnswer,
+    BooksQuery,
+    FindQuery,
+    FoundAnswer,
+    QualityAnswer,
+    QualityQuery,
+    StatsAnswer,
+    StatsQuery,
+)
+from worker.ledger.reports.books import Books
+from worker.operations.deliveries import search
+from worker.operations.reports import reports
+from worker.operations.reports.reports import HourlyReport, QualityRow
+
+blueprint = Blueprint(
+    "reports", __name__, url_prefix="/v1/admin", description="What became of events, and what came with them"
+)
+
+
+@blueprint.route("/books")
+@blueprint.arguments(BooksQuery, location="query")
+@blueprint.response(200, BooksAnswer)
+def show_books(query: dict[str, Any]) -> Books:
+    """Account for every accepted event and every delivery, at one moment."""
+    return reports.close_books(context.caller(), audit=query["audit"])
+
+
+@blueprint.route("/deliveries")
+@blueprint.arguments(FindQuery, location="query")
+@blueprint.response(200, FoundAnswer)
+def find(query: dict[str, Any]) -> dict[str, Any]:
+    """Find the deliveries of an order, an event or a visitor, and the newest events that wait to be mapped."""
+    found = search.search(context.caller(), query["find"])
+    return {
+        "data": [asdict(delivery) for delivery in found.deliveries],
+        "has_more": found.has_more,
+        "waiting": found.waiting,
+    }
+
+
+@blueprint.route("/stats")
+@blueprint.arguments(StatsQuery, location="query")
+@blueprint.response(200, StatsAnswer)
+def stats(query: dict[str, Any]) -> HourlyReport:
+    """Count what moved, by hour and integration."""
+    return reports.count_by_hour(context.caller(), query["since"], query.get("integration_id"))
+
+
+@blueprint.route("/quality")
+@blueprint.arguments(QualityQuery, location="query")
+@blueprint.response(200, QualityAnswer)
+def quality(query: dict[str, Any]) -> dict[str, Any]:
+    """Show which identifiers came with events, and say what to improve."""
+    report = reports.report_quality(
+        context.caller(), query["since"], query.get("integration_id"), query.get("step_hours")
+    )
+    return {"since": report.since, "data": [_quality(row) for row in report.rows]}
+
+
+def _quality(row: QualityRow) -> dict[str, Any]:
+    quality = row.quality
+    return {
+        "integration_id": row.integration.id if row.integration else None,
+        "event_name": row.event_name,
+        "since": row.since,
+        "events": quality.events,
+        "valid": quality.valid,
+        "late": quality.late,
+        "computed": quality.computed,
+        "invalid": quality.invalid,
+        "shares": {name: round(quality.share(name), 4) for name, _ in quality.identifiers.most_common()},
+        "advice": row.advice,
+    }

@@ -1,0 +1,165 @@
+"""The shapes of an integration."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import ValidationError, fields, post_load, validates_schema
+
+from worker.api.fields import Flag, Items, Moment, Object, Shape, Text, length, one_of
+from worker.api.schemas.sources import FIXED_HERE
+from worker.pinterest.config.integration_config import CONSENT_CATEGORIES, ConfigError, load_config
+
+VENDORS = ("pinterest",)
+FIXED = ("id", "source_id", "vendor", "created_at", "updated_at")
+
+# What `worker.pinterest.config.integration_config` takes, for whoever reads the API's description.
+CONFIG_PROPERTIES: dict[str, dict[str, Any]] = {
+    "ad_account_id": {
+        "type": "string",
+        "pattern": "^[0-9]{1,18}$",
+        "example": "1234567890",
+        "description": "As Pinterest Ads Manager shows it.",
+    },
+    "access_token": {
+        "type": "string",
+        "format": "password",
+        "description": 'Reads back as "***"; sending that on a change keeps the stored one.',
+    },
+    "rate_limit_rps": {
+        "type": "number",
+        "description": "Requests a second. One ad account has one rate, whichever integration sets it.",
+    },
+    "rate_limit_burst": {"type": "integer", "description": "How many requests may go at once after a rest."},
+    "field_mapping": {
+        "type": "string",
+        "enum": ["signal", "pinterest"],
+        "default": "signal",
+        "description": "Whose reading of the click ids holds: the connector's documentation, or Pinterest.",
+    },
+    "test_mode": {
+        "type": "boolean",
+        "default": False,
+        "description": "Pinterest checks the events and records nothing.",
+    },
+    "token_expires_at": {
+        "type": "string",
+        "format": "date-time",
+        "description": "When the token ends, so that it is warned of in time.",
+    },
+    "event_overrides": {
+        "type": "object",
+        "description": 'Event name → Pinterest\'s name, a list of names or rules, or "drop".',
+    },
+    "advertiser_events": {
+        "type": "array",
+        "items": {"type": "string"},
+        "maxItems": 15,
+        "description": "Event names that the advertiser defined at Pinterest.",
+    },
+    "default_country": {"type": "string", "description": "Whose phone numbers have no country code."},
+    "truncate_ip": {
+        "type": "boolean",
+        "default": False,
+        "description": "Send addresses without their last part.",
+    },
+    "limited_data_processing": {
+        "type": "boolean",
+        "default": False,
+        "description": "Ask Pinterest for limited data processing with every event.",
+    },
+    "bot_filter": {"type": "boolean", "default": False, "description": "Send nothing of known crawlers."},
+    "clean_free_text": {
+        "type": "boolean",
+        "default": True,
+        "description": "Cut what looks like an e-mail address, a phone number or a token out of addresses and texts.",
+    },
+    "send_user_id": {
+        "type": "boolean",
+        "description": "Send the hashed user id as `external_id`; left out, `pinterest` in `field_mapping` does.",
+    },
+}
+
+
+def _check_config(config: Mapping[str, Any]) -> None:
+    try:
+        load_config(config)
+    except ConfigError as error:
+        raise ValidationError({field: [message] for field, message in error.errors.items()}) from None
+
+
+_CONFIG = {"properties": CONFIG_PROPERTIES, "additionalProperties": False}
+
+
+class _Settings(Shape):
+    name = Text(required=True, validate=length(1, 200))
+    enabled = Flag(load_default=True)
+    consent_categories = Items(
+        Text(validate=one_of(*CONSENT_CATEGORIES)),
+        load_default=lambda: ["advertising"],
+        metadata={"description": "An event goes out only when all of them are granted."},
+    )
+
+    @post_load
+    def _once_each(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if "consent_categories" in data:
+            data["consent_categories"] = list(dict.fromkeys(data["consent_categories"]))
+        return data
+
+
+class IntegrationBody(_Settings):
+    """Describe a new integration."""
+
+    config = Object(required=True, validate=_check_config, metadata=_CONFIG)
+    source_id = Text(required=True, metadata={"example": "src_abc123"})
+    vendor = Text(validate=one_of(*VENDORS), metadata={"example": "pinterest"})
+    type = Text(validate=one_of(*VENDORS), metadata={"description": "Another name for `vendor`."})
+
+    @validates_schema
+    def _vendor_is_named(self, data: dict[str, Any], **_: Any) -> None:
+        if "vendor" not in data and "type" not in data:
+            raise ValidationError("is required", "vendor")
+
+    @post_load
+    def _type_is_vendor(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        other_name = data.pop("type", None)
+        return {"vendor": other_name} | data
+
+
+class IntegrationChange(_Settings):
+    """Describe what is to change; the rest stays."""
+
+    config = Object(metadata={**_CONFIG, "description": "Null takes a setting back."})
+    id = fields.Raw(metadata=FIXED_HERE)
+    source_id = fields.Raw(metadata=FIXED_HERE)
+    vendor = fields.Raw(metadata=FIXED_HERE)
+    created_at = fields.Raw(metadata=FIXED_HERE)
+    updated_at = fields.Raw(metadata=FIXED_HERE)
+
+    def __init__(self) -> None:
+        super().__init__(partial=True)
+
+
+class IntegrationAnswer(Shape):
+    """Show an integration."""
+
+    id = Text(metadata={"example": "int_0123456789abcdef"})
+    source_id = Text()
+    vendor = Text()
+    name = Text()
+    enabled = Flag()
+    config = Object(metadata=_CONFIG)
+    consent_categories = Items(Text())
+    created_at = Moment()
+    updated_at = Moment()
+
+
+class DeleteQuery(Shape):
+    """Say whether to delete an integration that still has events to deliver."""
+
+    force = fields.Boolean(
+        load_default=False,
+        truthy={"true"},
+        falsy={"false"},
+        error_messages={"invalid": "must be true or false"},
+        metadata={"description": "True: the events that still wait for delivery are discarded."},
+    )

@@ -1,0 +1,172 @@
+"""The shapes of what is only read: books, searches, tallies and match quality."""
+
+from marshmallow import fields
+
+from worker.api import context
+from worker.api.fields import Flag, Items, Moment, Part, Shape, Text, between, length
+from worker.api.queries import SECONDS_A_DAY, MomentOrNull, Since, word_flag
+from worker.pipeline.upkeep.purging import QUALITY_DAYS
+
+HOURS_A_WEEK = 168
+_HOW = f"90m, 24h, 7d or an ISO 8601 time, within the last {QUALITY_DAYS} days;"
+
+
+def counts(what: str) -> fields.Dict:
+    """Make a field that holds a number under each of some words."""
+    return fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={"description": what})
+
+
+class BookLine(Shape):
+    """Compare what was counted when it happened with what is there now."""
+
+    what = Text()
+    counted = fields.Integer()
+    found = fields.Integer()
+    balances = Flag()
+
+
+class BooksQuery(Shape):
+    """Say whether to count every row, which takes seconds for each million of them."""
+
+    audit = word_flag(metadata={"description": "Count every row as well, and compare."})
+
+
+class BooksAnswer(Shape):
+    """Prove that every accepted event is accounted for."""
+
+    balance = Flag()
+    events = counts("Where the accepted events are.")
+    deliveries = counts("Where the deliveries stand, those left out that retention has removed.")
+    accounts = fields.Dict(
+        keys=fields.String(),
+        values=counts("Where they stand."),
+        attribute="by_account",
+        metadata={"description": "The same for each ad account."},
+    )
+    removed = fields.Integer(metadata={"description": "Deliveries that retention has removed."})
+    lines = Items(Part(BookLine))
+
+
+class FindQuery(Shape):
+    """Say what to find."""
+
+    find = Text(
+        required=True,
+        validate=length(1, 256),
+        metadata={"description": "An order id, an event id or an anonymous id, exactly as it came."},
+    )
+
+
+class DeliveryAnswer(Shape):
+    """Show one delivery and where it stands."""
+
+    id = fields.Integer()
+    state = Text(attribute="stands", metadata={"description": "As the books call it.", "example": "pending"})
+    ad_account_id = Text()
+    integration_id = Text(allow_none=True)
+    source_id = Text(allow_none=True)
+    event_name = Text()
+    source_name = Text()
+    event_id = Text()
+    event_time = Moment()
+    accepted_at = Moment()
+    ended_at = MomentOrNull()
+    reason_class = Text(allow_none=True)
+    reason = Text(allow_none=True)
+    warning = Text(allow_none=True)
+    signed = Flag(
+        metadata={"description": "Whether the sender signed it; else it came with the pipeline key."}
+    )
+
+
+class WaitingAnswer(Shape):
+    """Show one accepted event that waits to be mapped."""
+
+    received_at = Moment()
+    name = Text()
+    event_id = Text()
+    parked_reason = Text(allow_none=True, metadata={"description": "Why it was set aside, where it was."})
+
+
+class FoundAnswer(Shape):
+    """Show what was found."""
+
+    data = Items(Part(DeliveryAnswer))
+    has_more = Flag(metadata={"description": "There are more deliveries than these."})
+    waiting = Items(Part(WaitingAnswer))
+
+
+class StatsQuery(Shape):
+    """Choose a stretch of time, and an integration."""
+
+    since = Since(
+        load_default=lambda: context.clock() - SECONDS_A_DAY,
+        metadata={"description": f"{_HOW} 24h if left out."},
+    )
+    integration_id = Text(validate=length(1, 128))
+
+
+class EventHour(Shape):
+    """Count what became of accepted events in one hour."""
+
+    hour = Moment()
+    outcomes = counts("accepted, consumed, without_destination, mapped, event_erased.")
+
+
+class DeliveryHour(Shape):
+    """Count what became of an integration's deliveries in one hour."""
+
+    hour = Moment()
+    integration_id = Text(allow_none=True, metadata={"description": "Null: it was deleted."})
+    outcomes = counts("created, delivered, tested, failed, filtered, duplicate and so on.")
+
+
+class StatsAnswer(Shape):
+    """Show what moved, hour by hour; hours in which nothing did are left out."""
+
+    since = Moment()
+    events = Items(Part(EventHour))
+    deliveries = Items(Part(DeliveryHour))
+
+
+class QualityQuery(StatsQuery):
+    """Choose a stretch of time, an integration, and steps of time."""
+
+    since = Since(
+        load_default=lambda: context.clock() - 7 * SECONDS_A_DAY,
+        metadata={"description": f"{_HOW} 7d if left out."},
+    )
+    step_hours = fields.Integer(
+        validate=between(1, HOURS_A_WEEK),
+        error_messages={"invalid": "must be a whole number"},
+        metadata={"description": "Also by steps of so many hours; without it one row a name."},
+    )
+
+
+class QualityRow(Shape):
+    """Show what came with the events of one name."""
+
+    integration_id = Text(allow_none=True, metadata={"description": "Null: it was deleted."})
+    event_name = Text(metadata={"description": "Pinterest's name; empty where there never was one."})
+    since = Moment(metadata={"description": "Where the step of time begins."})
+    events = fields.Integer(metadata={"description": "Valid and invalid ones, duplicates left out."})
+    valid = fields.Integer()
+    late = fields.Integer(metadata={"description": "Accepted over an hour after they happened."})
+    computed = fields.Integer(metadata={"description": "With a value that was worked out from the items."})
+    invalid = counts("Events that were not sent, by the class of the reason.")
+    shares = fields.Dict(
+        keys=fields.String(),
+        values=fields.Float(),
+        metadata={
+            "description": "Identifier → its share of the valid events, 0 to 1; `ip_ua` is the pair.",
+            "example": {"em": 0.62, "ip_ua": 1.0},
+        },
+    )
+    advice = Items(Text(), metadata={"description": "What to improve, the most useful first; not by steps."})
+
+
+class QualityAnswer(Shape):
+    """Show the match quality by integration and event name."""
+
+    since = Moment()
+    data = Items(Part(QualityRow))

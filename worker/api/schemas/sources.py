@@ -1,0 +1,202 @@
+"""The shapes of a source."""
+
+from typing import Any
+from zoneinfo import available_timezones
+
+import phonenumbers
+from marshmallow import ValidationError, fields, post_load, validates_schema
+
+from worker.api.fields import (
+    Flag,
+    Host,
+    Items,
+    Moment,
+    Number,
+    Part,
+    Shape,
+    Text,
+    Whole,
+    at_most,
+    between,
+    length,
+    matching,
+    one_of,
+)
+from worker.operations.setup.sources import SOURCE_ID
+
+MOST_DOMAINS = 50
+MOST_SIGNED_ONLY = 50
+HOURS_A_YEAR = 8_784
+FIXED_HERE = {"description": "May be sent back as it was read."}
+FIXED = ("id", "pipeline_key", "pipeline_keys", "created_at", "updated_at")
+
+
+class CookieDomain(Host):
+    """Take a cookie's domain; browsers ignore the dot that many write before it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        bare = value.strip().removeprefix(".") if isinstance(value, str) else value
+        return super()._deserialize(bare, attr, data, **kwargs)
+
+
+class Country(Text):
+    """Take a country's two letters."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        country = super()._deserialize(value, attr, data, **kwargs).upper()
+        if country not in phonenumbers.SUPPORTED_REGIONS:
+            raise ValidationError("must be a country's two letters (ISO 3166), like DE")
+        return country
+
+
+class TimeZone(Text):
+    """Take a time zone's name."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        zone = super()._deserialize(value, attr, data, **kwargs)
+        if zone not in available_timezones():
+            raise ValidationError("must be the name of a time zone, like Europe/Berlin or UTC")
+        return zone
+
+
+class DefaultConsent(Shape):
+    """Decide what becomes of events that say nothing about consent."""
+
+    browser = Text(load_default="drop", validate=one_of("drop", "allow"))
+    server = Text(load_default="allow", validate=one_of("drop", "allow"))
+
+
+class Cookies(Shape):
+    """Choose which cookies the collector sets, and for which domain."""
+
+    domain = CookieDomain(
+        load_default=None, metadata={"description": "Null: only the collector's own host gets them back."}
+    )
+    dfid = Flag(load_default=True)
+    pin_unauth = Flag(load_default=True)
+    epik = Flag(load_default=True)
+
+
+class SourceOptions(Shape):
+    """Own what a source's ``options`` may hold; the collector and the ingest worker read them."""
+
+    default_consent = Part(DefaultConsent, load_default=lambda: DefaultConsent().load({}))
+    cookies = Part(Cookies, load_default=lambda: Cookies().load({}))
+    secure_cookies = Flag(
+        load_default=True, metadata={"description": "False only where the shop is tried without TLS."}
+    )
+    default_country = Country(
+        load_default=None,
+        metadata={"description": "Whose phone numbers have no country code.", "example": "DE"},
+    )
+    time_zone = TimeZone(
+        load_default=None,
+        metadata={
+            "description": "Where the days of the delivered sales begin. Null: UTC.",
+            "example": "Europe/Berlin",
+        },
+    )
+    backlog_limit = Whole(
+        load_default=None,
+        validate=between(1, 100_000_000),
+        metadata={
+            "description": "How many signed and how many public events may wait before new ones get a 503. "
+            "Null: 1,000,000 of each."
+        },
+    )
+    public_backlog_limit = Whole(
+        load_default=None,
+        validate=between(1, 100_000_000),
+        metadata={"description": "Another bound for public events. Null: as backlog_limit."},
+    )
+    public_visitors_per_day = Whole(
+        load_default=None,
+        validate=between(1, 100_000_000),
+        metadata={
+            "description": "How many visitors public calls may create in a day (UTC); events of others are delivered, "
+            "but nothing is remembered of their visitors. Null: 200,000."
+        },
+    )
+    signed_only_events = Items(
+        Text(validate=length(1, 256)),
+        load_default=list,
+        validate=at_most(MOST_SIGNED_ONLY, "names"),
+        metadata={
+            "description": "Event names that count only when signed: the shop's names or Pinterest's. "
+            "Public events of these names, and of others that stand for the same, are dropped.",
+            "example": ["Order Completed"],
+        },
+    )
+
+
+class _Settings(SourceOptions):
+    name = Text(required=True, validate=length(1, 200))
+    domain = Host(allow_none=True, metadata={"example": "shop.example.com"})
+    domains = Items(Host(), validate=at_most(MOST_DOMAINS, "domains"))
+
+    @validates_schema
+    def _domains_agree(self, data: dict[str, Any], **_: Any) -> None:
+        if "domain" in data and "domains" in data and data["domain"] != next(iter(data["domains"]), None):
+            raise ValidationError("must be the first of domains", "domain")
+
+    @post_load
+    def _group(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Put the options together, and take the one domain for all of them."""
+        options = {name: data.pop(name) for name in SourceOptions().fields if name in data}
+        if "domain" in data:
+            domain = data.pop("domain")
+            data.setdefault("domains", [domain] if domain else [])
+        return data | {"options": options}
+
+
+class SourceBody(_Settings):
+    """Describe a new source."""
+
+    id = Text(validate=matching(SOURCE_ID, "must be src_ and 1 to 64 letters, digits, _ or -"))
+    test = Flag(load_default=False, metadata={"description": "Make the pipeline key a dk_test_ one."})
+
+
+class SourceChange(_Settings):
+    """Describe what is to change; the rest stays."""
+
+    id = fields.Raw(metadata=FIXED_HERE)
+    pipeline_key = fields.Raw(metadata=FIXED_HERE)
+    pipeline_keys = fields.Raw(metadata=FIXED_HERE)
+    created_at = fields.Raw(metadata=FIXED_HERE)
+    updated_at = fields.Raw(metadata=FIXED_HERE)
+
+    def __init__(self) -> None:
+        super().__init__(partial=True)
+
+
+class SourceAnswer(SourceOptions):
+    """Show a source."""
+
+    id = Text(metadata={"example": "src_abc123"})
+    name = Text()
+    domain = Text(allow_none=True)
+    domains = Items(Text())
+    pipeline_key = Text(allow_none=True, metadata={"example": "dk_live_0123456789abcdef"})
+    pipeline_keys = Items(Text(), metadata={"description": "All that are good now, the newest first."})
+    server_secret = Text(metadata={"description": "Only in the answer that made it."})
+    created_at = Moment()
+    updated_at = Moment()
+
+    class Meta:
+        # The options that are inherited come after what names the source.
+        fields = (
+            *("id", "name", "domain", "domains", "pipeline_key", "pipeline_keys", "server_secret"),
+            *SourceOptions().fields,
+            *("created_at", "updated_at"),
+        )
+
+
+class KeyRotation(Shape):
+    """Say how a new pipeline key takes over."""
+
+    overlap_hours = Number(
+        load_default=24.0,
+        validate=between(0, HOURS_A_YEAR),
+        metadata={"description": "How long the keys of before stay good."},
+    )
+    test = Flag(load_default=False, metadata={"description": "Make it a dk_test_ key."})

@@ -1,0 +1,72 @@
+"""Make, show, change and delete sources, and rotate their keys."""
+
+from typing import Any
+
+from worker.api import context, lists
+from worker.api.blueprint import Blueprint
+from worker.api.lists import PageQuery, page_of
+from worker.api.queries import without_fixed
+from worker.api.schemas.sources import FIXED, KeyRotation, SourceAnswer, SourceBody, SourceChange
+from worker.operations.setup import sources
+from worker.operations.setup.sources import SourceRecord
+
+blueprint = Blueprint(
+    "sources", __name__, url_prefix="/v1/admin", description="The sites and servers that send events"
+)
+
+
+@blueprint.route("/sources", methods=["POST"])
+@blueprint.arguments(SourceBody)
+@blueprint.response(201, SourceAnswer)
+def post_source(body: dict[str, Any]) -> SourceRecord:
+    """Make a source; its server secret is shown now and never again."""
+    return sources.create_source(context.caller(), **body)
+
+
+@blueprint.route("/sources")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, page_of(SourceAnswer))
+def get_sources(query: dict[str, Any]) -> dict[str, Any]:
+    """List sources in the order of their ids."""
+    after, limit = lists.text_after(query.get("cursor")), query["limit"]
+    found = sources.list_sources(context.caller(), limit + 1, after)
+    return lists.answer(found, limit, lambda one: one, lambda one: str(one["id"]))
+
+
+@blueprint.route("/sources/<source_id>")
+@blueprint.response(200, SourceAnswer)
+def get_source(source_id: str) -> SourceRecord:
+    """Show a source."""
+    return sources.get_source(context.caller(), source_id)
+
+
+@blueprint.route("/sources/<source_id>", methods=["PATCH"])
+@blueprint.arguments(SourceChange)
+@blueprint.response(200, SourceAnswer)
+def patch_source(body: dict[str, Any], source_id: str) -> SourceRecord:
+    """Change what is given of a source; objects are merged."""
+    current = sources.get_source(context.caller(), source_id)
+    changes = without_fixed(body, SourceAnswer().dump(current), FIXED)
+    return sources.change_source(context.caller(), source_id, **changes)
+
+
+@blueprint.route("/sources/<source_id>", methods=["DELETE"])
+@blueprint.response(204)
+def delete_source(source_id: str) -> None:
+    """Delete a source that has no integrations; its keys stop being good at once."""
+    sources.delete_source(context.caller(), source_id)
+
+
+@blueprint.route("/sources/<source_id>/pipeline-key", methods=["POST"])
+@blueprint.arguments(KeyRotation)
+@blueprint.response(200, SourceAnswer)
+def post_pipeline_key(body: dict[str, Any], source_id: str) -> SourceRecord:
+    """Make a new pipeline key; the ones of before stay good for the overlap."""
+    return sources.rotate_pipeline_key(context.caller(), source_id, **body)
+
+
+@blueprint.route("/sources/<source_id>/server-secret", methods=["POST"])
+@blueprint.response(200, SourceAnswer)
+def post_server_secret(source_id: str) -> SourceRecord:
+    """Make a new server secret; the one of before stops being good at once."""
+    return sources.rotate_server_secret(context.caller(), source_id)

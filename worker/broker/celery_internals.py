@@ -1,0 +1,286 @@
+"""What Celery's worker does differently here, all in one place.
+
+Everything below overrides something that Celery does not document. It is pinned to 5.7, and
+``tests/broker/test_drift.py`` says so when the source of one of the methods changes.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+from typing import Any, Protocol
+
+from celery import signals
+from celery.utils.time import rate
+from celery.worker import state
+from celery.worker.consumer import Consumer
+from kombu import Connection
+from kombu.message import Message
+from kombu.utils.limits import TokenBucket
+
+from worker import logs
+from worker.broker.kombu_internals import bound_answers, guard_redis, keep_refused
+from worker.broker.unsettled import Unsettled
+
+log = logs.of(__name__)
+
+# A warm shutdown waits this long for what it hands over last; what is not done by then returns to the broker.
+LAST_WORK_SECONDS = 5.0
+LONGEST_RECONNECT_PAUSE_SECONDS = 5
+
+
+class Gatherer(Protocol):
+    """Hold messages back until there are enough of them."""
+
+    open_bulks: int  # Handed to the pool and not yet acknowledged or rejected.
+
+    def flush(self) -> None:
+        """Hand everything over now."""
+
+    def retire(self) -> None:
+        """Make way for a successor."""
+
+
+class SteadyBucket(TokenBucket):
+    """Let ``capacity`` requests through at once, then ``fill_rate`` a second, in order of arrival."""
+
+    contents: deque[tuple[Any, int]]
+    _get_tokens: Callable[[], float]
+
+    def __init__(self, fill_rate: float, capacity: float = 1) -> None:
+        super().__init__(fill_rate, capacity)  # type: ignore[arg-type]  # it takes any number
+        self.timer_entry: Any = None
+
+    @property
+    def armed(self) -> bool:
+        """Say whether a timer will come for what waits here; a reconnect may have cancelled it."""
+        return self.timer_entry is not None and not self.timer_entry.canceled
+
+    def take_over(self, old: "SteadyBucket") -> None:
+        """Continue where a bucket of another rate left off: what waits there, and no new burst."""
+        self._tokens = min(self.capacity, old._get_tokens())
+        self.contents.extend(old.contents)
+        old.contents.clear()
+
+
+class SteadyConsumer(Consumer):
+    """Hold rate limits under a backlog, survive a dying broker, report what cannot be run.
+
+    A task may set ``rate_limit_burst`` beside ``rate_limit``: so many runs may start at once. The limit holds
+    for this worker alone, as always with Celery.
+    """
+
+    # Celery's own attributes, which its type stubs leave out.
+    conninfo: Connection
+    hub: Any
+    timer: Any
+    task_buckets: dict[str, SteadyBucket | None]
+    task_consumer: Any
+    event_dispatcher: Any
+    connection_errors: tuple[type[Exception], ...]
+    channel_errors: tuple[type[Exception], ...]
+    _limit_move_to_pool: Callable[[Any], None]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # What gathers messages enters itself here anew after each connect, when the strategies are made.
+        self.gatherers: list[Gatherer] = []
+        self.unsettled: Unsettled | None = None
+        super().__init__(*args, **kwargs)
+        if self.conninfo.transport.driver_type == "redis":
+            guard_redis()
+
+    def ensure_connected(self, conn: Connection) -> Connection:
+        """Try again every few seconds: kombu's pauses grow to half a minute, which an outage would end with."""
+        patient = partial(conn.ensure_connection, interval_max=LONGEST_RECONNECT_PAUSE_SECONDS)
+        conn.ensure_connection = patient  # type: ignore[method-assign]
+        return super().ensure_connected(conn)
+
+    def connect(self) -> Connection:
+        """Connect, and declare every queue, not only those consumed from.
+
+        RabbitMQ drops what is sent to a queue that it does not know, and Celery's set-up of delayed messages
+        fails at the first one. On Redis and Valkey a queue is there as soon as something is in it.
+        """
+        connection = bound_answers(super().connect())
+        if connection.transport.driver_type == "amqp":
+            self.unsettled = self.unsettled or Unsettled()
+            for queue in self.app.amqp.queues.values():
+                queue(connection.default_channel).declare()
+        return connection
+
+    def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Connection:
+        """Connect what tells Flower of each task, and wait for no confirmation of what it says.
+
+        A thread that waits for one reads from the connection while the event loop does so as well. Whoever gets
+        the answer, the other one may wait for it for ever, and with it every thread that has something to say.
+        """
+        connection = self.app.connection_for_write(url=url, heartbeat=heartbeat)
+        options = connection.transport_options or {}
+        connection.transport_options = {k: v for k, v in options.items() if k != "confirm_publish"}
+        return bound_answers(self.ensure_connected(connection))
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Leave the connection of the events to whoever sends some, which is a thread at a time.
+
+        Celery lets its event loop read from it as well, for RabbitMQ's heartbeats. Sending reads them too, and a
+        worker tells every two seconds that it is alive.
+        """
+        super().register_with_event_loop(hub)
+        if self.conninfo.transport.driver_type == "amqp" and self.event_dispatcher:
+            hub.remove_reader(self.event_dispatcher.connection.connection.sock)
+
+    def bucket_for_task(self, type: Any) -> SteadyBucket | None:  # noqa: A002 - Celery's name
+        per_second = rate(getattr(type, "rate_limit", None) or "")
+        if not per_second:
+            return None
+        return SteadyBucket(per_second, max(1, getattr(type, "rate_limit_burst", 1)))
+
+    def reset_rate_limits(self) -> None:
+        """Renew the buckets whose limit changed.
+
+        Celery gives every task a new, full bucket, and lets what waits in an old one go at the old rate.
+        """
+        for name, task in self.app.tasks.items():
+            old, new = self.task_buckets.get(name), self.bucket_for_task(task)
+            if old and new and (old.fill_rate, old.capacity) == (new.fill_rate, new.capacity):
+                continue
+            self.task_buckets[name] = new
+            if old:
+                self._move_waiting(old, new)
+
+    def _move_waiting(self, old: SteadyBucket, new: SteadyBucket | None) -> None:
+        if new:
+            new.take_over(old)
+            self._schedule_bucket_request(new)
+            return
+        while old.contents:
+            self._limit_move_to_pool(old.pop()[0])
+
+    def _schedule_bucket_request(self, bucket: SteadyBucket) -> None:
+        """Start what has a token and arm one timer for the rest.
+
+        Celery arms one timer for each waiting message. Its event loop fires ten a round and then may sleep
+        for a second, so that a backlog falls to about one task a second (celery issue 5927).
+        """
+        try:
+            while bucket.contents and bucket.can_consume(bucket.contents[0][1]):
+                self._limit_move_to_pool(bucket.pop()[0])
+        finally:
+            if bucket.contents and not bucket.armed:
+                wait_seconds = bucket.expected_time(bucket.contents[0][1])
+                bucket.timer_entry = self.timer.call_after(wait_seconds, self._on_bucket_timer, (bucket,))
+
+    def _on_bucket_timer(self, bucket: SteadyBucket) -> None:
+        bucket.timer_entry = None
+        self._schedule_bucket_request(bucket)
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
+        """Refuse messages of a wrong shape, which would otherwise end the worker with a ``ValueError``.
+
+        It also sees every message that the channel hands over, which those that settle many at once have to know.
+        """
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def on_task_received(message: Message) -> None:
+            if self.unsettled:
+                self.unsettled.note(message)
+            if is_well_formed(message):
+                handle(message)
+            else:
+                self.on_invalid_task(None, message, ValueError("not a task message"))
+
+        return on_task_received
+
+    def on_unknown_message(self, _body: Any, message: Message) -> None:
+        self._refuse("no_task", message)
+        signals.task_rejected.send(sender=self, message=message, exc=None)
+
+    def on_unknown_task(self, _body: Any, message: Message, exc: Exception) -> None:
+        name, task_id = _name_and_id(message)
+        self._refuse("unknown_task", message)
+        if self.event_dispatcher and task_id:
+            self.event_dispatcher.send("task-failed", uuid=task_id, exception=f"NotRegistered({name!r})")
+        signals.task_unknown.send(sender=self, message=message, exc=exc, name=name, id=task_id)
+
+    def on_invalid_task(self, _body: Any, message: Message, exc: Exception) -> None:
+        self._refuse("invalid", message, exc)
+        signals.task_rejected.send(sender=self, message=message, exc=exc)
+
+    def on_decode_error(self, message: Message, exc: Exception) -> None:
+        self._refuse("undecodable", message, exc)
+        signals.task_rejected.send(sender=self, message=message, exc=exc)
+
+    def _refuse(self, why: str, message: Message, exc: Exception | None = None) -> None:
+        """Report a message by name and id, keep a copy of it beside its queue, and reject it.
+
+        Celery logs the whole body and headers, and acknowledges what it cannot decode.
+        """
+        name, task_id = _name_and_id(message)
+        queue = (message.delivery_info or {}).get("routing_key")
+        error, size = type(exc).__name__ if exc else None, len(message.body or b"")
+        log.error(
+            "message_refused", why=why, task=name, task_id=task_id, queue=queue, bytes=size, error=error
+        )
+        if queue:
+            keep_refused(self.app, queue, message)
+        message.reject_log_error(log, self.connection_errors)
+
+    def update_strategies(self) -> None:
+        for gatherer in self.gatherers:
+            gatherer.retire()
+        self.gatherers.clear()
+        super().update_strategies()
+
+    def close(self) -> None:
+        """Hand over what is gathered, and wait for it within bounds, before a warm shutdown closes the pool.
+
+        ``WorkController.stop`` calls this before all else; Celery's own consumer has no such method.
+        """
+        # A cold shutdown sets it to True or to an exit status, which may be 0.
+        cold: Any = state.should_terminate
+        if (cold is not None and cold is not False) or not self.gatherers:
+            return
+        try:
+            self.task_consumer.cancel()
+            for gatherer in self.gatherers:
+                gatherer.flush()
+            self._run_loop_until(lambda: not any(gatherer.open_bulks for gatherer in self.gatherers))
+        except self.connection_errors + self.channel_errors as error:
+            # What was not acknowledged is handed out again by the broker.
+            log.warning("gathered_messages_not_flushed", error=repr(error))
+
+    def shutdown(self) -> None:
+        """End well also while the broker is away: Celery would ask a connection that is gone for its errors."""
+        if self.connection is not None:
+            super().shutdown()
+
+    def _run_loop_until(self, done: Callable[[], bool]) -> None:
+        deadline = monotonic() + LAST_WORK_SECONDS
+        while self.hub and not done() and monotonic() < deadline:
+            self.hub.run_once()
+
+
+def is_well_formed(message: Message) -> bool:
+    """Say whether Celery can make a request of a message.
+
+    What cannot be decoded, and anything without a task's name, is left to Celery: it has answers for these.
+    """
+    headers = message.headers
+    if not isinstance(headers, dict) or "task" not in headers:
+        return True
+    try:
+        payload = message.payload
+    except Exception:  # noqa: BLE001 - the handler meets it again and reports it by its class
+        return True
+    if isinstance(payload, dict):
+        return "args" in payload
+    parts = (list, tuple)
+    if not isinstance(headers.get("id"), str) or not isinstance(payload, parts) or len(payload) != 3:
+        return False
+    args, kwargs, embed = payload
+    return isinstance(args, parts) and isinstance(kwargs, dict) and isinstance(embed, dict | None)
+
+
+def _name_and_id(message: Message) -> tuple[str | None, str | None]:
+    headers = message.headers if isinstance(message.headers, dict) else {}
+    return headers.get("task"), headers.get("id")

@@ -1,0 +1,223 @@
+"""Follow one request's visitor through its events."""
+
+import re
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+from flask import Request, Response
+
+from worker.collector.auth import Caller
+from worker.event.consent import decide
+from worker.event.received import (
+    LONGEST_USER_AGENT,
+    Network,
+    Received,
+    Trust,
+    click_id,
+    client_ip,
+    epik_from_url,
+    page_url,
+    received_from_server,
+)
+from worker.event.text import clean_text
+
+DFID, PIN_UNAUTH, EPIK = "_dfid", "_pin_unauth", "_epik"
+SECONDS_A_DAY = 86_400
+DFID_SECONDS = 400 * SECONDS_A_DAY
+PIN_UNAUTH_SECONDS = EPIK_SECONDS = 365 * SECONDS_A_DAY
+
+_UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class CookieRules:
+    """Say which cookies a source wants set, and for which domain; None means the collector's own host."""
+
+    domain: str | None = None
+    dfid: bool = True
+    pin_unauth: bool = True
+    epik: bool = True
+    secure: bool = True
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Read the rules from a source's options."""
+        chosen = options.get("cookies") or {}
+        return cls(
+            domain=chosen.get("domain") or None,
+            dfid=chosen.get("dfid", True),
+            pin_unauth=chosen.get("pin_unauth", True),
+            epik=chosen.get("epik", True),
+            secure=options.get("secure_cookies", True),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cookies:
+    """Hold the values that a browser keeps, or will keep after the answer."""
+
+    dfid: str | None = None
+    pin_unauth: str | None = None
+    epik: str | None = None
+
+    @classmethod
+    def of(cls, sent: Mapping[str, str]) -> Self:
+        """Read a request's cookies; a value that cannot be ours or Pinterest's counts as none."""
+        dfid = sent.get(DFID, "")
+        return cls(
+            dfid=dfid if _UUID4.fullmatch(dfid) else None,
+            pin_unauth=click_id(sent.get(PIN_UNAUTH)),
+            epik=click_id(sent.get(EPIK)),
+        )
+
+
+def new_id() -> str:
+    """Make a UUID v4."""
+    return str(uuid.uuid4())
+
+
+def follow(
+    known: Cookies,
+    event: Mapping[str, Any],
+    rules: CookieRules,
+    *,
+    may_advertise: bool,
+    make_id: Callable[[], str] = new_id,
+) -> Cookies:
+    """Return what the browser will keep once it has sent this event."""
+    if known.dfid is None and rules.dfid:
+        known = replace(known, dfid=_claimed_id(event) or make_id())
+    if not may_advertise:
+        return known
+    if known.pin_unauth is None and rules.pin_unauth:
+        known = replace(known, pin_unauth=make_id())
+    brought = epik_from_url(page_url(event)) if rules.epik else None
+    return replace(known, epik=brought) if brought else known
+
+
+def known_by(event: Mapping[str, Any], sent: Cookies, kept: Cookies) -> str | None:
+    """Return the first-party id that an event counts under.
+
+    A browser that sent none and names its visitor itself is known by that name: it may never bring back the
+    cookie that it is about to get, as a command line does not.
+    """
+    if sent.dfid is None and event.get("anonymousId"):
+        return _claimed_id(event)
+    return kept.dfid
+
+
+def set_cookies(response: Response, before: Cookies, after: Cookies, rules: CookieRules) -> None:
+    """Write the cookies that are new, and `_dfid` always: that starts its 400 days anew.
+
+    Pinterest's own tag reads `_pin_unauth` and `_epik`, so that these two are not HttpOnly.
+    """
+
+    def write(name: str, value: str, seconds: int, httponly: bool) -> None:
+        response.set_cookie(
+            name,
+            value,
+            max_age=seconds,
+            domain=rules.domain,
+            secure=rules.secure,
+            httponly=httponly,
+            samesite="Lax",
+        )
+
+    if after.dfid is not None and rules.dfid:
+        write(DFID, after.dfid, DFID_SECONDS, httponly=True)
+    if after.pin_unauth is not None and after.pin_unauth != before.pin_unauth:
+        write(PIN_UNAUTH, after.pin_unauth, PIN_UNAUTH_SECONDS, httponly=False)
+    if after.epik is not None and after.epik != before.epik:
+        write(EPIK, after.epik, EPIK_SECONDS, httponly=False)
+
+
+def _claimed_id(event: Mapping[str, Any]) -> str | None:
+    claimed = event.get("anonymousId")
+    return claimed if isinstance(claimed, str) and _UUID4.fullmatch(claimed) else None
+
+
+Channel = Literal["browser", "server"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Hold what a request tells of the machine that made it."""
+
+    ip: str | None
+    user_agent: str | None
+    is_browser: bool
+    cookies: Cookies
+
+    @classmethod
+    def of(cls, request: Request, trusted: Sequence[Network]) -> "Origin":
+        """Read it from a request's headers."""
+        headers = request.headers
+        return cls(
+            ip=client_ip(request.remote_addr, headers.get("X-Forwarded-For", ""), trusted),
+            user_agent=clean_text(headers.get("User-Agent"), LONGEST_USER_AGENT),
+            is_browser="Origin" in headers or "Sec-Fetch-Site" in headers,
+            cookies=Cookies.of(request.cookies),
+        )
+
+
+def channel_of(event: Mapping[str, Any], *, signed: bool, is_browser: bool) -> Channel:
+    """Tell a server's event from a browser's.
+
+    A signature is a server's. A pipeline key stands in every page, so that its events are a browser's unless
+    ``context.library.name`` is ``server`` or ends in ``-server``; a script in a page cannot claim that, since
+    browsers add Origin or Sec-Fetch-Site to what it sends.
+    """
+    if signed:
+        return "server"
+    library = _context(event).get("library")
+    name = library.get("name") if isinstance(library, Mapping) else None
+    says_server = isinstance(name, str) and (name == "server" or name.endswith("-server"))
+    return "server" if says_server and not is_browser else "browser"
+
+
+class Visit:
+    """Tell for each event of a request how it was received, and which cookies the answer sets in the end."""
+
+    def __init__(self, caller: Caller, origin: Origin, received_at: float) -> None:
+        self._caller = caller
+        self._origin = origin
+        self._received_at = received_at
+        self._rules = CookieRules.of(caller.source.options)
+        self._cookies = origin.cookies
+        self._in_browser = False
+
+    @property
+    def trust(self) -> Trust:
+        """Return whether the caller signed the request."""
+        return self._caller.trust
+
+    def receive(self, event: Mapping[str, Any]) -> Received:
+        """Return how an event came in, with the cookies that it and those before it lead to."""
+        origin = self._origin
+        if channel_of(event, signed=self._caller.signed, is_browser=origin.is_browser) == "server":
+            return received_from_server(event, self._received_at)
+        default = self._caller.source.default_consent("browser")
+        may_advertise = decide(event, ("advertising",), default).granted
+        self._in_browser = True
+        self._cookies = follow(self._cookies, event, self._rules, may_advertise=may_advertise)
+        return Received(
+            channel="browser",
+            received_at=self._received_at,
+            ip=origin.ip,
+            user_agent=origin.user_agent,
+            dfid=known_by(event, origin.cookies, self._cookies),
+            pin_unauth=self._cookies.pin_unauth,
+            epik=self._cookies.epik,
+        )
+
+    def set_cookies(self, response: Response) -> None:
+        """Write the cookies; a server gets none."""
+        if self._in_browser:
+            set_cookies(response, self._origin.cookies, self._cookies, self._rules)
+
+
+def _context(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    context = event.get("context")
+    return context if isinstance(context, Mapping) else {}

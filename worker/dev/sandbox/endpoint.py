@@ -1,0 +1,169 @@
+"""Take the requests that bring events."""
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from worker.dev.sandbox import answers
+from worker.dev.sandbox.behaviour import Asked, Behaviour, Plan
+from worker.dev.sandbox.contract import Reading, read_events
+from worker.dev.sandbox.http import Request, Response
+from worker.dev.sandbox.memory import LONGEST_KEPT_ID, Arrival, Memory, fingerprint
+from worker.dev.sandbox.rules import Status
+from worker.dev.sandbox.semantics import EVENT_NAMES, TEST_MAX_EVENTS, failure
+
+log = logging.getLogger(__name__)
+
+NO_ACCOUNT = "invalid"
+_is_account = re.compile(r"[0-9]{1,18}").fullmatch
+_bearer = re.compile(r"bearer +([!-~]+)", re.IGNORECASE).fullmatch
+
+
+@dataclass
+class State:
+    """What the sandbox remembers and how it behaves; touched by one event loop only."""
+
+    memory: Memory
+    behaviour: Behaviour
+    clock: Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of a request: the answer, and the events that Pinterest would now have."""
+
+    response: Response
+    accepted: list[dict[str, Any]]
+
+
+def receive(request: Request, account: str, state: State) -> Response:
+    """Answer a POST of events, and remember it."""
+    now_seconds = state.clock()
+    token = _bearer_token(request)
+    reading = _read(request, account)
+    asked = Asked(
+        account=account if _is_account(account) else NO_ACCOUNT,
+        test=request.query.get("test") == "true",
+        token=token or "",
+        events=reading.events,
+        well_formed=reading.problem is None,
+        at_seconds=now_seconds,
+    )
+    if token is None:
+        plan, verdict = Plan(), Verdict(answers.error(401), [])
+    else:
+        plan = state.behaviour.plan(asked)
+        verdict = _judge(asked, plan, reading.problem, state.behaviour)
+    _remember(asked, plan, verdict, len(request.body), state.memory)
+    return replace(verdict.response, delay_seconds=plan.latency_seconds)
+
+
+def _bearer_token(request: Request) -> str | None:
+    match = _bearer(request.headers.get("authorization", ""))
+    return match[1] if match else None
+
+
+def _read(request: Request, account: str) -> Reading:
+    problem = _problem_around_the_body(request, account)
+    return Reading([], problem) if problem else read_events(request.body)
+
+
+def _problem_around_the_body(request: Request, account: str) -> str | None:
+    if not _is_account(account):
+        return "Invalid ad_account_id"
+    if request.query.get("test") not in (None, "true", "false"):
+        return "test must be true or false"
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        return "Content-Type must be application/json"
+    if request.headers.get("content-encoding", "identity") != "identity":
+        return "The body must not be encoded"
+    return None
+
+
+def _judge(asked: Asked, plan: Plan, problem: str | None, behaviour: Behaviour) -> Verdict:
+    """Decide on a request that has a token.
+
+    Events that are well formed and still wrong fail alone, in a 200 (or a 422 if the script says so) that
+    lists every event in order, even where all of them failed. In test mode the list covers the first 20.
+    """
+    if plan.status and not plan.status.accepting:
+        return Verdict(_scripted(plan.status), [])
+    if plan.wire and not plan.wire.accepting:
+        return Verdict(Response(200, b"", fault=plan.wire.fault), [])
+    if problem:
+        return Verdict(answers.error(400, problem), [])
+    looked_at = asked.events[:TEST_MAX_EVENTS] if asked.test else asked.events
+    failures = _failures(asked, looked_at, behaviour) | {
+        position: words for position, words in plan.failures.items() if position < len(looked_at)
+    }
+    accepted = [event for position, event in enumerate(looked_at) if position not in failures]
+    if plan.status:
+        return Verdict(_scripted(plan.status), accepted)
+    response = _answer(asked, len(looked_at), failures, plan, behaviour.script.failed_as)
+    return Verdict(replace(response, fault=plan.wire.fault) if plan.wire else response, accepted)
+
+
+def _failures(asked: Asked, events: list[dict[str, Any]], behaviour: Behaviour) -> dict[int, str]:
+    script = behaviour.script
+    names = EVENT_NAMES | script.names.get(asked.account, frozenset())
+    now_seconds = asked.at_seconds if script.now_seconds is None else script.now_seconds
+    return {
+        position: problem
+        for position, event in enumerate(events)
+        if (problem := failure(event, names, now_seconds)) is not None
+    }
+
+
+def _scripted(status: Status) -> Response:
+    response = answers.error(
+        status.status, status.message, code=status.code, details=status.details, headers=status.headers
+    )
+    if status.status in (204, 304):
+        # These have no body by definition; one that came all the same would be read as the next answer.
+        return replace(response, body=b"")
+    return response if status.body is None else replace(response, body=status.body.encode(errors="replace"))
+
+
+def _answer(
+    asked: Asked, looked_at: int, failures: Mapping[int, str], plan: Plan, usually_failed_as: int
+) -> Response:
+    received = len(asked.events)
+    if not failures and not plan.warnings and plan.listing == "full" and received == looked_at:
+        return answers.all_processed(received)
+    body = answers.event_list(
+        received=received,
+        looked_at=looked_at,
+        failures=failures,
+        warnings=plan.warnings,
+        listing=plan.listing,
+    )
+    failed_as = plan.failed_as or (usually_failed_as if failures else 200)
+    if failed_as == 422:
+        return answers.error(422, details={} if plan.listing == "none" else body)
+    return answers.ok(body)
+
+
+def _remember(asked: Asked, plan: Plan, verdict: Verdict, size_bytes: int, memory: Memory) -> None:
+    unanswered = plan.wire is not None and plan.wire.fault.kind in ("close", "reset")
+    arrival = Arrival(
+        at=asked.at_seconds,
+        account=asked.account,
+        test=asked.test,
+        token=fingerprint(asked.token) if asked.token else None,
+        status=None if unanswered else verdict.response.status,
+        fault=plan.wire.name if plan.wire else None,
+        events=len(asked.events),
+        accepted=len(verdict.accepted),
+        first_event_ids=tuple(event["event_id"][:LONGEST_KEPT_ID] for event in asked.events[:3]),
+    )
+    memory.note(arrival)
+    if verdict.accepted:
+        memory.accept(arrival, verdict.accepted, size_bytes)
+    if plan.rules:
+        outcome = arrival.fault or arrival.status
+        log.info(
+            "%d events for ad account %s: rules %s, %s", arrival.events, arrival.account, plan.rules, outcome
+        )

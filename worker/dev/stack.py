@@ -1,0 +1,97 @@
+"""Run every process of the Procfile, and what a machine with nothing installed lacks."""
+
+import os
+import signal
+import sys
+import threading
+from contextlib import ExitStack
+from urllib.parse import urlsplit
+
+import honcho.manager
+from honcho.printer import Message, Printer
+
+from worker.dev import demo, embedded_broker
+from worker.ledger import migrate
+from worker.runtime import ledger
+from worker.settings import Settings, SettingsError, parse
+
+SANDBOX_URL = "http://127.0.0.1:8090"
+
+# honcho kills what has not stopped by then. A warm stop may wait for a request's whole deadline.
+STOP_SECONDS = 40
+
+
+def run() -> int:
+    """Run the stack until Ctrl-C; return the exit status."""
+    environment = _environment()
+    settings = parse(environment)
+    if settings.production:
+        raise SettingsError(
+            "PRODUCTION", "must be 0 for `run`, which tries things out; `start` is for production."
+        )
+    environment = embedded_broker.environment(settings, environment)
+    os.environ.update(environment)
+    with ExitStack() as stack:
+        if settings.embedded_broker:
+            stack.enter_context(embedded_broker.running(settings.var))
+        migrate.migrate(ledger())
+        demo.ensure(ledger(), settings)
+        ledger().dispose()
+        return _run_processes(environment, settings)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of every process: the caller's, and the sandbox where Pinterest is not named."""
+    environment = {"SANDBOX_URL": SANDBOX_URL} | os.environ
+    if "PINTEREST_API_URL" not in environment:
+        environment |= {"PINTEREST_API_URL": environment["SANDBOX_URL"], "ALLOW_SANDBOX": "1"}
+    # The demo speaks for a visitor whose address a proxy on this machine would forward.
+    environment.setdefault("TRUSTED_PROXIES", "127.0.0.1")
+    # The processes' lines come through a pipe, and end where this one's do.
+    environment.setdefault("LOG_FORMAT", "text" if sys.stdout.isatty() else "json")
+    environment["PYTHONUNBUFFERED"] = "1"
+    return environment
+
+
+def _run_processes(environment: dict[str, str], settings: Settings) -> int:
+    honcho.manager.KILL_WAIT = STOP_SECONDS
+    manager = _Manager(_Printer(sys.stdout))
+    for name, command in _commands(environment["SANDBOX_URL"], settings).items():
+        manager.add_process(name, command, env=environment, cwd=str(embedded_broker.HOME))
+    # A terminal that is closed ends all of it like Ctrl-C: what went on would hold the ports, unseen.
+    signal.signal(signal.SIGHUP, lambda *_: _stop())
+    manager.loop()
+    # Stopping by hand is how this ends well.
+    return 0 if manager.returncode in (0, 130, 143) else int(manager.returncode or 1)
+
+
+def _commands(sandbox_url: str, settings: Settings) -> dict[str, str]:
+    commands = embedded_broker.commands()
+    if settings.pinterest_api_url == sandbox_url:
+        commands["sandbox"] = f"python -m worker.dev.sandbox --port {urlsplit(sandbox_url).port}"
+        commands["demo"] = f"python -m worker demo --sandbox-url {sandbox_url}"
+    return commands
+
+
+def _stop() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _Manager(honcho.manager.Manager):  # type: ignore[misc]  # honcho ships no types.
+    def terminate(self) -> None:
+        """Stop every process, once honcho knows them all: before, it would fail and leave some running."""
+        if self._all_started():
+            super().terminate()
+        else:
+            threading.Timer(0.1, _stop).start()
+
+
+class _Printer(Printer):  # type: ignore[misc]  # honcho ships no types.
+    """Print lines for as long as somebody reads them; stop everything when nobody does any more."""
+
+    def write(self, message: Message) -> None:
+        try:
+            super().write(message)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.output.fileno())
+            _stop()

@@ -1,0 +1,247 @@
+"""Look at everything that a host needs, one check after the other; none stops those after it."""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
+
+import requests
+from amqp.exceptions import NotFound, PreconditionFailed
+from celery import Celery
+from kombu import Connection
+
+from worker.dev.demo import DEMO_MARK
+from worker.doctor import judgements
+from worker.doctor.judgements import FileFacts, RabbitFacts, RedisFacts, SiteFacts
+from worker.event.times import parse_time
+from worker.ledger.database import Ledger
+from worker.ledger.reports import measures
+from worker.ledger.setup import ad_accounts, integrations, sources
+from worker.ledger.setup.integrations import Integration
+from worker.ledger.upkeep import alerts, figures
+from worker.monitoring import checks
+from worker.monitoring.checks import Finding, State
+from worker.operations.setup import connection_test
+from worker.settings import PINTEREST_API_URL, Settings
+
+BROKER_ANSWER_SECONDS = 3.0
+# Where kombu notes what is bound to an exchange. Ours have no name; these are Celery's own, in every application.
+_BINDING = "_kombu.binding."
+_EVERYBODYS = re.compile(r"|celeryev|(reply\.)?celery\.pidbox")
+
+
+def redis_facts(connection: Connection) -> RedisFacts:
+    """Ask a Redis or Valkey; INFO is open also where CONFIG is not, as on hosted ones."""
+    channel: Any = connection.default_channel
+    client = channel.client
+    info: dict[str, Any] = {}
+    for section in ("server", "memory", "persistence", "replication", "cluster"):
+        info |= client.info(section)
+    before = time.time()
+    seconds, microseconds = client.time()
+    skew_seconds = seconds + microseconds / 1e6 - (before + time.time()) / 2
+    return RedisFacts(
+        version=str(info.get("valkey_version") or info.get("redis_version")),
+        eviction_policy=str(info.get("maxmemory_policy", "unknown")),
+        append_only=bool(info.get("aof_enabled")),
+        append_only_failing=info.get("aof_last_write_status", "ok") != "ok",
+        used_bytes=int(info.get("used_memory", 0)),
+        maxmemory_bytes=int(info.get("maxmemory", 0)),
+        is_cluster=bool(info.get("cluster_enabled")),
+        is_replica=info.get("role") == "slave",
+        time_skew_seconds=skew_seconds,
+        strange_exchanges=_strange_exchanges(client),
+    )
+
+
+def _strange_exchanges(client: Any) -> tuple[str, ...]:
+    keys = client.scan_iter(match=f"{_BINDING}*", count=1_000)
+    names = (key.decode(errors="replace").removeprefix(_BINDING) for key in keys)
+    return tuple(sorted(name for name in names if not _EVERYBODYS.fullmatch(name)))
+
+
+def rabbit_facts(connection: Connection, queues: Iterable[str]) -> RabbitFacts:
+    """Ask a RabbitMQ, without its management plug-in and without making anything."""
+    connection.connect()
+    told = cast(dict[str, Any], connection.connection.server_properties)
+    found = {name: _is_quorum(connection, name) for name in queues}
+    return RabbitFacts(
+        version=str(told.get("version", "unknown")),
+        confirms=bool(told.get("capabilities", {}).get("publisher_confirms")),
+        queues={name: is_quorum for name, is_quorum in found.items() if is_quorum is not None},
+    )
+
+
+def _is_quorum(connection: Connection, name: str) -> bool | None:
+    """Tell whether a queue is a durable quorum queue; None where there is none.
+
+    RabbitMQ closes the channel over each refusal, so that each question has one of its own.
+    """
+    try:
+        cast(Any, connection.channel()).queue_declare(queue=name, passive=True)
+    except NotFound:
+        return None
+    channel = cast(Any, connection.channel())
+    try:
+        # It is there, so that this only compares.
+        channel.queue_declare(
+            queue=name, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"}
+        )
+    except PreconditionFailed:
+        return False
+    channel.close()
+    return True
+
+
+def listening(app: Celery, connection: Connection) -> dict[str, list[str]]:
+    """Return the names of the workers that listen to each queue, of those that answer in time."""
+    answers = app.control.inspect(timeout=BROKER_ANSWER_SECONDS, connection=connection).active_queues() or {}
+    found: dict[str, list[str]] = {}
+    for worker, queues in answers.items():
+        for queue in queues:
+            found.setdefault(queue["name"], []).append(worker)
+    return found
+
+
+ANSWER_SECONDS = 5.0
+
+
+class Visit:
+    """Hold what the checks ask; ``findings`` makes them."""
+
+    def __init__(
+        self, settings: Settings, ledger: Ledger, app: Celery, free_bytes: Callable[[], int]
+    ) -> None:
+        self._settings, self._ledger, self._app, self._free_bytes = settings, ledger, app, free_bytes
+        self._queues = [queue.name for queue in app.conf.task_queues]
+
+    def findings(self, *, with_tokens: bool) -> Iterator[Finding]:
+        """Yield what each check finds, in the order in which an operator would mend it."""
+        yield from self._safely("production", self._production)
+        yield from self._safely("state folder", self._folder)
+        answers = judgements.database(checks.database(self._ledger))
+        yield answers
+        ledger_is_good = answers.state is State.OK
+        # What is in a database that is away would be told as three troubles, and is one.
+        for check in (checks.migrations, checks.keys) if ledger_is_good else ():
+            finding = check(self._ledger)
+            ledger_is_good = ledger_is_good and finding.state is State.OK
+            yield finding
+        if ledger_is_good:
+            yield from self._safely("database clock", self._database_clock)
+        yield from self._broker()
+        if ledger_is_good:
+            yield from self._safely("the batcher runs", self._pulses)
+        yield from self._sites()
+        if ledger_is_good and with_tokens:
+            yield from self._safely("tokens", self._tokens)
+        if ledger_is_good:
+            yield from self._safely("alerts", self._alerts)
+
+    def _safely(self, check: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+        try:
+            yield from look()
+        except Exception as error:  # noqa: BLE001 - a check that breaks is a finding, and hides none of the others
+            yield judgements.unknown(check, error)
+
+    def _production(self) -> Iterator[Finding]:
+        given = self._settings
+        yield judgements.production(
+            is_production=given.production,
+            embedded_broker=given.embedded_broker,
+            is_sqlite=self._ledger.is_sqlite,
+        )
+
+    def _folder(self) -> Iterator[Finding]:
+        var = self._settings.var
+        secrets = var / "secrets.json"
+        mode = secrets.stat().st_mode & 0o777 if secrets.exists() else None
+        yield judgements.files(FileFacts(os.access(var, os.W_OK | os.X_OK), mode))
+        yield judgements.disk(self._free_bytes())
+
+    def _database_clock(self) -> Iterator[Finding]:
+        before = time.time()
+        with self._ledger.read() as connection:
+            there = figures.server_time(connection)
+        if there is not None:
+            yield judgements.clock("database clock", "the database's", there - (before + time.time()) / 2)
+
+    def _broker(self) -> Iterator[Finding]:
+        found = checks.broker(self._connect)
+        yield judgements.broker(found, embedded=self._settings.embedded_broker)
+        if found.state is not State.OK:
+            return
+        yield from self._safely("broker settings", self._broker_settings)
+        yield from self._safely("workers", self._workers)
+
+    def _broker_settings(self) -> Iterator[Finding]:
+        with self._connect() as connection:
+            if self._settings.broker_url.startswith("amqp"):
+                facts = rabbit_facts(connection, self._queues)
+                yield from judgements.rabbit(facts, self._queues)
+            else:
+                yield from judgements.redis(redis_facts(connection))
+
+    def _workers(self) -> Iterator[Finding]:
+        with self._connect() as connection:
+            consumers = listening(self._app, connection)
+        yield from judgements.workers(consumers, self._queues)
+
+    def _connect(self) -> Connection:
+        return self._app.connection_for_write()
+
+    def _pulses(self) -> Iterator[Finding]:
+        with self._ledger.read() as connection:
+            last = measures.last(connection)
+        for name in (measures.BATCHER, measures.SWEEPER):
+            yield judgements.pulse(name, last.get(name), time.time())
+
+    def _sites(self) -> Iterator[Finding]:
+        given = self._settings
+        for name, url, path in (
+            ("collector", given.collector_url, "/healthz"),
+            ("management", given.management_url, "/healthz"),
+            ("flower", given.flower_url, "/healthcheck"),
+        ):
+            yield judgements.site(ask(name, url, path))
+        yield judgements.flower_door(ask("flower", given.flower_url, "/workers"))
+
+    def _tokens(self) -> Iterator[Finding]:
+        with self._ledger.read() as connection:
+            known = [one for one in integrations.every(connection) if one.enabled]
+        for one in known:
+            yield from self._safely(f"token of {one.id}", lambda one=one: self._token(one))  # type: ignore[misc]
+
+    def _token(self, one: Integration) -> Iterator[Finding]:
+        with self._ledger.read() as connection:
+            token = ad_accounts.token(connection, self._ledger.vault, one.credential_id)
+            source = sources.find(connection, one.source_id)
+        if self._settings.pinterest_api_url == PINTEREST_API_URL and token.startswith(DEMO_MARK):
+            yield judgements.demo_token(one.id)
+            return
+        domain = next(iter(source.domains if source else ()), "example.com")
+        report = connection_test.try_out(
+            self._settings.pinterest_api_url, one.ad_account_id, token, domain, time.time()
+        )
+        marks = {finding.mark for finding in report.findings}
+        expires_at = parse_time(one.config.get("token_expires_at"))
+        yield judgements.token(
+            one.id,
+            is_good=False if "bad" in marks else None if "unknown" in marks else True,
+            sentence=report.sentence,
+            expires_in_seconds=None if expires_at is None else expires_at - time.time(),
+        )
+
+    def _alerts(self) -> Iterator[Finding]:
+        with self._ledger.read() as connection:
+            yield judgements.alerts(alerts.firing(connection))
+
+
+def ask(name: str, url: str, path: str) -> SiteFacts:
+    """Ask one of our own addresses, as somebody without any password."""
+    try:
+        answer = requests.get(url + path, timeout=ANSWER_SECONDS, allow_redirects=False)
+    except requests.RequestException as error:
+        return SiteFacts(name, url, None, type(error).__name__)
+    return SiteFacts(name, url, answer.status_code)

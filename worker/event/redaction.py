@@ -1,0 +1,139 @@
+"""Cut personal data out of free text and addresses."""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from urllib.parse import unquote, unquote_plus, urlunsplit
+
+from worker.event.addresses import split_address
+from worker.event.text import fold
+
+_LONGEST_CACHED = 2048
+_LONGEST_KEY = 64
+
+# An e-mail address is found by its @ and domain, and its local part backwards from there. A pattern that begins
+# with the local part would try each character of a long word as the first one: quadratic time.
+_EMAIL_EDGES = r"\s@<>()\[\],;:\"'/?&="
+_AT_DOMAIN = re.compile(rf"@[^{_EMAIL_EDGES}]+\.[^\W\d_]{{2,}}")
+_EMAIL_EDGE = re.compile(f"[{_EMAIL_EDGES}]")
+# A plus or a double zero and 8 to 15 digits; a leading zero and 10 or 11; or groups as people write them.
+# Bare runs of digits are left alone: order numbers, article numbers and click ids look like that.
+_PHONE = re.compile(
+    r"(?<![\w.,])(?:"
+    r"(?:\+|00)[1-9](?:[\s().-]{0,2}\d){7,14}"
+    r"|0(?:\d{9,10}|\d{2,4}[\s/.-]\s?\d(?:[\s.-]?\d){4,8})"
+    r"|(?:1[\s.-]?)?(?:\(\d{3}\)\s?|\d{3}[\s.-])\d{3}[\s.-]\d{4}"
+    r")(?!\w)",
+    re.ASCII,
+)
+_MAY_HOLD = re.compile(r"@|\d[\d\s().+/-]{6}", re.ASCII)
+_MAY_HOLD_IN_URL = re.compile(r"[?#@%]|\d[\d\s().+/-]{6}", re.ASCII)
+
+_PERSONAL_WORDS = """
+em mail tel telephone mobile mobilenumber msisdn cell auth authorization authcode jwt pwd pass secret
+session sessionid sid phpsessid jsessionid apikey accesskey otp pin ssn iban cardnumber creditcard cvv
+firstname lastname fullname surname givenname familyname username login dob birthday dateofbirth address
+street signature sig magiclink resetcode
+"""
+_PERSONAL_KEYS = frozenset(_PERSONAL_WORDS.split())
+_PERSONAL_PARTS = ("email", "phone", "token", "passw", "secret")
+
+
+def clean_free_text(text: str) -> str:
+    """Return the text without values shaped like an e-mail address or a phone number."""
+    if not _MAY_HOLD.search(text):
+        return text
+    cleaned = _PHONE.sub("", _without_emails(text))
+    return text if cleaned == text else " ".join(cleaned.split())
+
+
+def _without_emails(text: str) -> str:
+    kept = []
+    end = 0
+    for start, stop in _find_emails(text):
+        kept.append(text[end:start])
+        end = stop
+    return "".join([*kept, text[end:]])
+
+
+def _find_emails(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where each e-mail address starts and stops, in time linear in the text's length."""
+    earliest = 0
+    for found in _AT_DOMAIN.finditer(text):
+        at, stop = found.span()
+        # Each character is looked at for one @ only, so the slices add up to the text at most.
+        backwards = text[earliest:at][::-1]
+        edge = _EMAIL_EDGE.search(backwards)
+        start = at - (edge.start() if edge else len(backwards))
+        earliest = at + 1
+        if start < at:
+            yield start, stop
+            earliest = stop
+
+
+def clean_url(url: str) -> str:
+    """Return the address without personal query keys, credentials, and e-mail- or phone-shaped values.
+
+    What is left stays as it was, byte for byte.
+    """
+    return _cleaned_url(url) if len(url) <= _LONGEST_CACHED else _cleaned_url.__wrapped__(url)
+
+
+@lru_cache(maxsize=4096)
+def _cleaned_url(url: str) -> str:
+    if not _MAY_HOLD_IN_URL.search(url):
+        return url
+    try:
+        parts = split_address(url)
+        host = parts.netloc.rpartition("@")[2]
+        path = "/".join(map(_clean_segment, parts.path.split("/")))
+        cleaned = parts._replace(
+            netloc=host, path=path, query=_clean_query(parts.query), fragment=_clean_query(parts.fragment)
+        )
+        # urlsplit and urlunsplit drop an empty query's mark and the like: an address that was clean stays
+        # itself.
+        return url if cleaned == parts else urlunsplit(cleaned)
+    except ValueError:
+        # An address that cannot be taken apart cannot be cleaned either.
+        return ""
+
+
+def _clean_query(query: str) -> str:
+    if not query:
+        return query
+    return "&".join(pair for pair in query.split("&") if not _is_personal(pair))
+
+
+def is_personal_key(name: str) -> bool:
+    """Say whether what is called so says something of a person, or lets somebody in."""
+    key = fold(name[:_LONGEST_KEY])
+    return key in _PERSONAL_KEYS or any(part in key for part in _PERSONAL_PARTS)
+
+
+def _is_personal(pair: str) -> bool:
+    name, equals, value = pair.partition("=")
+    if equals and is_personal_key(unquote_plus(name)):
+        return True
+    return _leaks(name) or _leaks(value)
+
+
+def _holds_email(text: str) -> bool:
+    return next(_find_emails(text), None) is not None
+
+
+def _clean_segment(segment: str) -> str:
+    return "-" if _leaks(segment) else segment
+
+
+def _leaks(raw: str) -> bool:
+    """Say whether a part of an address holds personal data, seen through up to two layers of escaping."""
+    decoded = raw
+    for _ in range(3):
+        if _MAY_HOLD.search(decoded) and (_holds_email(decoded) or _PHONE.search(decoded)):
+            return True
+        # A plus sign opens a phone number as often as it stands for a space, so both readings are looked at.
+        further = unquote(decoded)
+        if further == decoded:
+            break
+        decoded = further
+    return bool(_PHONE.search(decoded.replace("+", " ")))

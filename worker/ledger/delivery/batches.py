@@ -1,0 +1,402 @@
+"""Move batches: start, settle, put off, split, take back."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Double, Update, bindparam, func, insert, or_, select, update
+
+from worker.ledger.delivery import deliveries, precedence
+from worker.ledger.delivery.claims import Group, insert_batch
+from worker.ledger.delivery.deliveries import Sale
+from worker.ledger.reports import measures, rollups, tallies
+from worker.ledger.rows import chunks
+from worker.ledger.schema import (
+    IS_LIVE,
+    STANDS_OPEN,
+    STANDS_READY,
+    STANDS_SENDING,
+    BatchStatus,
+    State,
+    attempt,
+    batch,
+    credential,
+    delivery,
+    integration,
+)
+from worker.ledger.setup import ad_accounts
+
+# Two machines' clocks differ a little; a batch that is due in a second is due.
+CLOCK_TOLERANCE_SECONDS = 1.0
+LONGEST_WAIT_FOR_TOKEN_SECONDS = 2.0
+# The reason class of what Pinterest may have, and what waits for a person's decision.
+UNKNOWN_OUTCOME = "unknown_outcome"
+# While one batch finds out whether Pinterest is back, the others ask again this often.
+WAIT_FOR_PROBE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Hold one event of a batch, its payload still sealed."""
+
+    id: int
+    integration_id: int
+    source_id: str
+    event_name: str
+    event_time: int
+    payload: bytes
+    accepted_at: float
+    sale: Sale
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Hold a batch that this worker sends; only who has the current ``attempt`` may move it on."""
+
+    id: int
+    attempt: int
+    attempts_spent: int
+    unreadable_answers: int
+    first_tried_at: float
+    test: bool
+    offline: bool
+    ad_account: int
+    ad_account_id: str
+    credential_id: int
+    wait_seconds: float
+    breaker_failures: int = 0
+    is_probe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Putoff:
+    """Say that a batch may not start yet, and when it may."""
+
+    not_before: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Hold how one member ended, where it did not simply arrive; no ``reason_class`` is a warning alone."""
+
+    id: int
+    reason_class: str | None
+    reason: str | None
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """Hold what a try came to, for the history of a batch."""
+
+    at: float
+    seconds: float
+    http_status: int | None
+    reason_class: str
+    reason: str
+
+
+# A statement on the way of every batch is made once: to make it takes longer than a database needs to run it.
+_OF = batch.c.id == bindparam("of")
+_CREDENTIAL_OF = select(batch.c.credential_id).where(_OF, STANDS_READY)
+
+
+def credential_of(connection: Connection, batch_id: int) -> int | None:
+    """Return the credential that a batch is sent with, while it waits to be sent."""
+    return connection.scalar(_CREDENTIAL_OF, {"of": batch_id})
+
+
+_START = (
+    update(batch)
+    .where(
+        _OF,
+        STANDS_READY,
+        batch.c.not_before <= bindparam("latest"),
+        batch.c.credential_id.in_(select(credential.c.id).where(credential.c.paused_at.is_(None))),
+    )
+    .values(
+        status=BatchStatus.SENDING.value,
+        attempt=batch.c.attempt + 1,
+        lease_until=bindparam("lease"),
+        first_tried_at=func.coalesce(batch.c.first_tried_at, bindparam("at", type_=Double)),
+    )
+    .returning(batch)
+)
+
+
+def start(
+    connection: Connection,
+    batch_id: int,
+    lease_seconds: float,
+    now: float,
+    longest_wait_seconds: float = LONGEST_WAIT_FOR_TOKEN_SECONDS,
+) -> Started | Putoff | None:
+    """Begin to send a batch: fence, lease and one token of the ad account's rate, all or none.
+
+    A token that is due within ``longest_wait_seconds`` is taken in advance, and the caller waits for it.
+
+    None means that somebody else has it, that it is done, or that its credential is paused. After a `Putoff`
+    the caller has to roll back and to call `put_off`.
+    """
+    lease = now + LONGEST_WAIT_FOR_TOKEN_SECONDS + lease_seconds
+    values = {"of": batch_id, "at": now, "latest": now + CLOCK_TOLERANCE_SECONDS, "lease": lease}
+    row = connection.execute(_START, values).one_or_none()
+    if row is None:
+        return None
+    account = ad_accounts.find(connection, row.credential_id)
+    open_until = account.breaker_open_until
+    if open_until is not None:
+        if open_until > now:
+            return Putoff(open_until)
+        if not ad_accounts.begin_probe(connection, row.credential_id, lease_seconds, now):
+            return Putoff(now + WAIT_FOR_PROBE_SECONDS)
+    wait = ad_accounts.take_token(connection, row.ad_account, now)
+    if wait > longest_wait_seconds:
+        return Putoff(now + wait)
+    return _started(row, account, wait_seconds=wait, is_probe=open_until is not None)
+
+
+def put_off(connection: Connection, batch_id: int, not_before: float) -> None:
+    """Let a batch that is ready wait for its turn, if it does not wait longer already; no attempt is spent."""
+    ready = update(batch).where(
+        batch.c.id == batch_id,
+        STANDS_READY,
+        batch.c.not_before < not_before,
+    )
+    connection.execute(ready.values(not_before=not_before))
+
+
+_MEMBERS = (
+    select(
+        delivery.c.id,
+        delivery.c.integration_id,
+        func.coalesce(integration.c.source_id, ""),
+        delivery.c.event_name,
+        delivery.c.event_time,
+        delivery.c.payload,
+        delivery.c.accepted_at,
+        delivery.c.day,
+        delivery.c.currency,
+        delivery.c.value_thousandths,
+    )
+    .outerjoin(integration, integration.c.id == delivery.c.integration_id)
+    .where(delivery.c.batch_id == bindparam("of"), STANDS_OPEN)
+    .order_by(delivery.c.id)
+)
+
+
+def members(connection: Connection, batch_id: int) -> list[Member]:
+    """Return a batch's events in the order in which they stand in its body."""
+    found = connection.execute(_MEMBERS, {"of": batch_id})
+    return [Member(*row[:7], Sale(row[7], row[8], row[9])) for row in found]
+
+
+_leaving = (
+    update(batch).where(_OF, STANDS_SENDING, batch.c.attempt == bindparam("held")).values(lease_until=None)
+)
+_SETTLE = _leaving.values(status=BatchStatus.SETTLED.value, settled_at=bindparam("at"))
+
+
+def settle(
+    connection: Connection,
+    started: Started,
+    everyone: Sequence[Member],
+    endings: Sequence[Ending],
+    now: float,
+) -> bool:
+    """Write down how a batch ended; False means that this worker no longer holds it, and nothing changed."""
+    if not _leave(connection, started, _SETTLE, at=now):
+        return False
+    _write_endings(connection, endings, now)
+    failed = _failed(endings)
+    precedence.revive_waiting(connection, _surely_failed(endings), now)
+    good = tallies.TESTED if started.test else tallies.DELIVERED
+    outcomes = {one.id: tallies.FAILED if one.id in failed else good for one in everyone}
+    arrived = [one for one in everyone if one.id not in failed]
+    steps = Counter((one.integration_id, rollups.within(now - one.accepted_at)) for one in arrived)
+    tallies.append(connection, _counts(everyone, outcomes), now, steps)
+    if not started.test:
+        deliveries.append(connection, ((one.integration_id, one.event_name, one.sale) for one in arrived))
+    return True
+
+
+_AGAIN = _leaving.values(
+    status=BatchStatus.READY.value,
+    not_before=bindparam("then"),
+    attempts_spent=batch.c.attempts_spent + bindparam("spent"),
+    unreadable_answers=batch.c.unreadable_answers + bindparam("unreadable"),
+)
+
+
+def again(
+    connection: Connection,
+    started: Started,
+    not_before: float,
+    *,
+    spent: bool,
+    unreadable: bool = False,
+    reason_class: str | None = None,
+) -> bool:
+    """Give a batch back to be tried later; False means that this worker no longer holds it.
+
+    A ``reason_class`` makes it a retry for the metrics; without one the try was none.
+    """
+    held = _leave(connection, started, _AGAIN, then=not_before, spent=int(spent), unreadable=int(unreadable))
+    if held and reason_class is not None:
+        measures.count(connection, measures.RETRIED, {reason_class: 1})
+    return held
+
+
+_SPLIT = _leaving.values(status=BatchStatus.SPLIT.value, settled_at=bindparam("at"))
+
+
+def split(
+    connection: Connection,
+    started: Started,
+    everyone: Sequence[Member],
+    parts: Sequence[Sequence[int]],
+    endings: Sequence[Ending],
+    now: float,
+    not_before: float,
+) -> list[int] | None:
+    """Replace a batch by smaller ones, one for each part; who is in none has to have an ending that fails it.
+
+    None means that this worker no longer holds the batch, and nothing changed.
+    """
+    if not _leave(connection, started, _SPLIT, at=now):
+        return None
+    _write_endings(connection, endings, now)
+    precedence.revive_waiting(connection, _surely_failed(endings), now)
+    tallies.append(connection, _counts(everyone, dict.fromkeys(_failed(endings), tallies.FAILED)), now)
+    # A new token may have taken the batch over while it was being sent.
+    credential_id = connection.execute(
+        select(batch.c.credential_id).where(batch.c.id == started.id)
+    ).scalar_one()
+    group = Group(credential_id, started.ad_account, started.test, started.offline)
+    ids = []
+    for part in parts:
+        part_id = insert_batch(connection, group, len(part), now, parent=started, not_before=not_before)
+        for some in chunks(part):
+            connection.execute(update(delivery).where(delivery.c.id.in_(some)).values(batch_id=part_id))
+        ids.append(part_id)
+    return ids
+
+
+def note(connection: Connection, started: Started, what: Try) -> None:
+    """Keep what a try came to."""
+    values = {
+        "batch_id": started.id,
+        "number": started.attempt,
+        "at": what.at,
+        "seconds": what.seconds,
+        "http_status": what.http_status,
+        "reason_class": what.reason_class,
+        "reason": what.reason,
+    }
+    connection.execute(insert(attempt).values(values))
+
+
+def expired(connection: Connection, now: float, limit: int = 500) -> list[int]:
+    """Return the batches whose worker has not come back within its lease."""
+    wanted = select(batch.c.id).where(*_is_expired(now)).order_by(batch.c.lease_until).limit(limit)
+    return list(connection.scalars(wanted))
+
+
+def lost(connection: Connection, batch_id: int, now: float) -> Started | None:
+    """Return a batch whose lease is over, locked, as its worker holds it: whoever moves it on now has it."""
+    wanted = select(batch).where(batch.c.id == batch_id, *_is_expired(now)).with_for_update()
+    row = connection.execute(wanted).one_or_none()
+    return _started(row, ad_accounts.find(connection, row.credential_id)) if row else None
+
+
+def any_due(connection: Connection, now: float, hinted_before: float) -> bool:
+    """Tell whether `due` would return anything."""
+    return connection.execute(_due(now, hinted_before).limit(1)).first() is not None
+
+
+def due(connection: Connection, now: float, hinted_before: float, limit: int = 500) -> list[int]:
+    """Return the batches that may start now and were not hinted at lately; they count as hinted at."""
+    ids = list(connection.scalars(_due(now, hinted_before).order_by(batch.c.not_before).limit(limit)))
+    for some in chunks(ids):
+        connection.execute(update(batch).where(batch.c.id.in_(some)).values(hinted_at=now))
+    return ids
+
+
+def _started(
+    row: Any, account: ad_accounts.Credential, *, wait_seconds: float = 0.0, is_probe: bool = False
+) -> Started:
+    return Started(
+        id=row.id,
+        attempt=row.attempt,
+        attempts_spent=row.attempts_spent,
+        unreadable_answers=row.unreadable_answers,
+        first_tried_at=row.first_tried_at,
+        test=row.test,
+        offline=row.offline,
+        ad_account=row.ad_account,
+        ad_account_id=account.ad_account_id,
+        credential_id=row.credential_id,
+        wait_seconds=wait_seconds,
+        breaker_failures=account.breaker_failures,
+        is_probe=is_probe,
+    )
+
+
+def _is_expired(now: float) -> tuple[Any, ...]:
+    return (IS_LIVE, batch.c.status == BatchStatus.SENDING.value, batch.c.lease_until < now)
+
+
+def _due(now: float, hinted_before: float) -> Any:
+    running = select(credential.c.id).where(credential.c.paused_at.is_(None))
+    return select(batch.c.id).where(
+        IS_LIVE,
+        batch.c.status == BatchStatus.READY.value,
+        batch.c.not_before <= now,
+        # One that was put off and came due since its last hint needs a new one at once.
+        or_(batch.c.hinted_at < hinted_before, batch.c.hinted_at < batch.c.not_before),
+        batch.c.credential_id.in_(running),
+    )
+
+
+def _leave(connection: Connection, started: Started, leaving: Update, **values: Any) -> bool:
+    """Move a batch on from sending, if this worker still holds it."""
+    held = {"of": started.id, "held": started.attempt}
+    return connection.execute(leaving, held | values).rowcount == 1
+
+
+def _write_endings(connection: Connection, endings: Sequence[Ending], now: float) -> None:
+    failed = Counter(ending.reason_class for ending in endings if ending.reason_class is not None)
+    measures.count(connection, measures.FAILED, failed)
+    measures.count(connection, measures.WARNED, {"": sum(bool(ending.warning) for ending in endings)})
+    for ending in endings:
+        values: dict[str, Any] = {}
+        if ending.warning:
+            # Beside what was known when the event came in.
+            values["warning"] = func.coalesce(delivery.c.warning + " ", "") + ending.warning
+        if ending.reason_class is not None:
+            values |= {
+                "state": State.FAILED.value,
+                "reason_class": ending.reason_class,
+                "reason": ending.reason,
+                "ended_at": now,
+            }
+        if values:
+            connection.execute(update(delivery).where(delivery.c.id == ending.id).values(values))
+
+
+def _surely_failed(endings: Iterable[Ending]) -> list[int]:
+    """Return who failed, without those that Pinterest may have all the same: a second copy could count twice."""
+    return [one.id for one in endings if one.reason_class not in (None, UNKNOWN_OUTCOME)]
+
+
+def _failed(endings: Iterable[Ending]) -> set[int]:
+    return {ending.id for ending in endings if ending.reason_class is not None}
+
+
+def _counts(everyone: Iterable[Member], outcomes: Mapping[int, str]) -> Counter[tallies.Entry]:
+    return Counter(
+        tallies.Entry(one.source_id, one.integration_id, one.event_name, outcomes[one.id])
+        for one in everyone
+        if one.id in outcomes
+    )

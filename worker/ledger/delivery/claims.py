@@ -1,0 +1,329 @@
+"""Claim pending events: make batches of what waits longest, and of what is fresh behind a backlog."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Protocol
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from worker.ledger.intake import inbox
+from worker.ledger.reports.account_status import KINDS, Kind, first_pending, is_pending_of
+from worker.ledger.rows import among, chunks
+from worker.ledger.schema import (
+    IS_LIVE,
+    PENDING_ORDER,
+    STANDS_PENDING,
+    BatchStatus,
+    batch,
+    credential,
+    delivery,
+    integration,
+)
+
+BATCH_MAX_EVENTS = 1_000
+# Pinterest looks at the first 20 events of a test request only.
+TEST_BATCH_MAX_EVENTS = 20
+BATCH_MAX_BYTES = 2_000_000
+# More batches than a batcher makes in an interval, even of few events each.
+_LATEST_BATCHES = 256
+# A batch whose next try is due within this is under way.
+SOON_SECONDS = 1.0
+_MOST_WINDOWS = 10
+# What has waited for longer is a backlog: of an outage, a pause, or a retry of many by hand.
+BACKLOG_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Name what may share a request: one credential of one ad account, test or not, offline or not."""
+
+    credential_id: int
+    ad_account: int
+    test: bool
+    offline: bool
+
+    @property
+    def kind(self) -> Kind:
+        return self.test, self.offline
+
+    @property
+    def max_events(self) -> int:
+        return TEST_BATCH_MAX_EVENTS if self.test else BATCH_MAX_EVENTS
+
+
+class Parent(Protocol):
+    """Describe the batch that another one is a part of."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def attempts_spent(self) -> int: ...
+    @property
+    def unreadable_answers(self) -> int: ...
+    @property
+    def first_tried_at(self) -> float: ...
+
+
+# A statement on the way of every batch is made once: to make it takes longer than a database needs to run it.
+_OF: BindParameter[Any] = bindparam("of")
+
+
+def _oldest_pending(test: bool, offline: bool) -> Select[Any]:
+    # While a breaker is open events wait as pending; once its pause is over a batch is needed to probe with.
+    is_closed = or_(
+        credential.c.breaker_open_until.is_(None), credential.c.breaker_open_until <= bindparam("at")
+    )
+    return (
+        select(
+            integration.c.credential_id,
+            integration.c.ad_account,
+            first_pending(delivery.c.accepted_at, test, offline),
+        )
+        .join(credential, credential.c.id == integration.c.credential_id)
+        .where(integration.c.enabled, credential.c.paused_at.is_(None), is_closed)
+    )
+
+
+# Of each kind one, here and below: an index of what waits is found by words, and not by parameters.
+_OLDEST_PENDING = {kind: _oldest_pending(*kind) for kind in KINDS}
+
+
+def groups(connection: Connection, now: float) -> list[tuple[Group, float]]:
+    """Return the groups that have pending events and may send, with the time their oldest was accepted."""
+    found: dict[Group, float] = {}
+    for kind in KINDS:
+        for credential_id, account, accepted_at in connection.execute(_OLDEST_PENDING[kind], {"at": now}):
+            if accepted_at is not None:
+                group = Group(credential_id, account, *kind)
+                found[group] = min(accepted_at, found.get(group, accepted_at))
+    return list(found.items())
+
+
+def is_due(connection: Connection, group: Group, oldest: float, interval_seconds: float, now: float) -> bool:
+    """Tell whether a group has a whole batch, or has waited long enough, its oldest event accepted at ``oldest``."""
+    return _has_waited(connection, group, oldest, interval_seconds, now) or is_full(connection, group)
+
+
+def _pending(columns: Sequence[ColumnElement[Any]], order: ColumnElement[int], kind: Kind) -> Select[Any]:
+    return select(*columns).where(is_pending_of(_OF, *kind)).order_by(order).limit(bindparam("most"))
+
+
+_COUNT = {
+    kind: select(func.count()).select_from(_pending((delivery.c.id,), PENDING_ORDER, kind).subquery())
+    for kind in KINDS
+}
+
+
+def is_full(connection: Connection, group: Group) -> bool:
+    """Tell whether a group has a whole batch of pending events."""
+    missing = group.max_events
+    for number in _integrations_of(connection, group):
+        missing -= connection.scalar(_COUNT[group.kind], {"of": number, "most": missing}) or 0
+        if missing <= 0:
+            return True
+    return False
+
+
+def _claimed_between(test: bool, offline: bool) -> Select[Any]:
+    newest = select(func.max(batch.c.id)).scalar_subquery()
+    return (
+        select(batch.c.id)
+        .where(
+            batch.c.id > newest - _LATEST_BATCHES,
+            batch.c.credential_id == _OF,
+            batch.c.test == test,
+            batch.c.offline == offline,
+            batch.c.created_at > bindparam("after"),
+            batch.c.created_at <= bindparam("until"),
+            # The parts of a split batch are no claims.
+            batch.c.parent_id.is_(None),
+        )
+        .limit(1)
+    )
+
+
+_CLAIMED_BETWEEN = {kind: _claimed_between(*kind) for kind in KINDS}
+
+
+def was_claimed_between(connection: Connection, group: Group, after: float, until: float) -> bool:
+    """Tell whether a group's last batch was made between two times; only the latest batches of all are looked at."""
+    values = {"of": group.credential_id, "after": after, "until": until}
+    return connection.execute(_CLAIMED_BETWEEN[group.kind], values).first() is not None
+
+
+def claim(
+    connection: Connection, group: Group, window: int, now: float, interval_seconds: float | None = None
+) -> int | None:
+    """Make one batch of a group's oldest pending events; return its id.
+
+    With an interval they have to fill a batch, or to have waited so long.
+
+    Where there is a backlog, every other place goes to the newest events: an hour's backlog would else make
+    everything behind it an hour late, and what is over an hour old loses its deduplication.
+
+    None means that nothing is due, that ``window`` batches of the credential are under way, or that another
+    batcher is at this credential.
+    """
+    if not _lock(connection, group) or not _has_room(connection, group.credential_id, window, now):
+        return None
+    ids = _next_ids(connection, group, interval_seconds, now)
+    if not ids:
+        return None
+    batch_id = insert_batch(connection, group, len(ids), now)
+    claimed = 0
+    for some in chunks(ids):
+        # A hand may have discarded some of them since they were read.
+        pending = update(delivery).where(among(connection, delivery.c.id, some), STANDS_PENDING)
+        claimed += connection.execute(pending.values(batch_id=batch_id)).rowcount
+    if claimed != len(ids):
+        connection.execute(update(batch).where(batch.c.id == batch_id).values(events=claimed))
+    return batch_id
+
+
+_INSERT_BATCH = insert(batch).returning(batch.c.id)
+
+
+def insert_batch(
+    connection: Connection,
+    group: Group,
+    events: int,
+    now: float,
+    *,
+    parent: Parent | None = None,
+    not_before: float | None = None,
+) -> int:
+    """Add a batch that is ready; a part of a split one goes on with its parent's history."""
+    values = {
+        "ad_account": group.ad_account,
+        "credential_id": group.credential_id,
+        "test": group.test,
+        "offline": group.offline,
+        "events": events,
+        "status": BatchStatus.READY.value,
+        "attempt": 0,
+        "attempts_spent": parent.attempts_spent if parent else 0,
+        "unreadable_answers": parent.unreadable_answers if parent else 0,
+        "not_before": now if not_before is None else not_before,
+        "hinted_at": now,
+        "created_at": now,
+        "first_tried_at": parent.first_tried_at if parent else None,
+        "parent_id": parent.id if parent else None,
+    }
+    return int(connection.execute(_INSERT_BATCH, values).scalar_one())
+
+
+_INTEGRATIONS = select(integration.c.id).where(integration.c.credential_id == _OF, integration.c.enabled)
+
+
+def _integrations_of(connection: Connection, group: Group) -> list[int]:
+    return list(connection.scalars(_INTEGRATIONS, {"of": group.credential_id}))
+
+
+_LOCK = (
+    select(credential.c.id)
+    .where(credential.c.id == _OF, credential.c.paused_at.is_(None))
+    # SQLite ignores this: there the immediate transaction has locked everything already.
+    .with_for_update(skip_locked=True)
+)
+
+
+def _lock(connection: Connection, group: Group) -> bool:
+    return connection.execute(_LOCK, {"of": group.credential_id}).first() is not None
+
+
+_is_put_aside = and_(
+    batch.c.status == BatchStatus.READY.value,
+    batch.c.first_tried_at.is_not(None),
+    batch.c.not_before > bindparam("soon"),
+)
+_PLACES = select(func.count(), func.count(case((~_is_put_aside, 1)))).where(
+    batch.c.credential_id == _OF, IS_LIVE
+)
+
+
+def _has_room(connection: Connection, credential_id: int, window: int, now: float) -> bool:
+    """Tell whether fewer than ``window`` batches are under way, or ten times that with those put aside.
+
+    What was tried and waits for its next try takes no place: else two dozen batches that wait for a quarter of
+    an hour would hold up everything that is fresh.
+    """
+    values = {"of": credential_id, "soon": now + SOON_SECONDS}
+    live, under_way = connection.execute(_PLACES, values).one()
+    return bool(under_way < window and live < _MOST_WINDOWS * window)
+
+
+def _has_waited(
+    connection: Connection, group: Group, oldest: float, interval_seconds: float, now: float
+) -> bool:
+    """Tell whether the oldest event of a group has waited an interval, without a batch of the group in that time.
+
+    Behind a backlog everything that arrives is old already: without the second half each look would take the few
+    events that came since the one before. It makes an event wait two intervals at the most.
+    """
+    earliest, latest = now - interval_seconds, now + inbox.CLOCK_STEP_SECONDS
+    # What was accepted in the future was accepted before the clock stepped back.
+    is_old = not earliest < oldest <= latest
+    return is_old and not was_claimed_between(connection, group, earliest, latest)
+
+
+def _next_ids(connection: Connection, group: Group, interval_seconds: float | None, now: float) -> list[int]:
+    """Return what the next batch is made of; nothing while it would not be full and may wait for more."""
+    numbers = _integrations_of(connection, group)
+    oldest = _rows(connection, group, numbers, newest_first=False)
+    if not oldest:
+        return []
+    ids, first = _fitting(oldest), oldest[0].accepted_at
+    # Fewer than a batch holds are all there are.
+    if len(oldest) < group.max_events:
+        may_go = (
+            interval_seconds is None
+            or len(ids) < len(oldest)
+            or _has_waited(connection, group, first, interval_seconds, now)
+        )
+        return ids if may_go else []
+    if first > now - BACKLOG_SECONDS:
+        return ids
+    newest = _rows(connection, group, numbers, newest_first=True)
+    # PostgreSQL lets others write between the two looks: they need not be of the same length.
+    shared = chain.from_iterable(zip(oldest, newest, strict=False))
+    return _fitting(list({row.id: row for row in shared}.values())[: group.max_events])
+
+
+_ROW = (delivery.c.id, delivery.c.size_bytes, delivery.c.accepted_at)
+_OLDEST = {kind: _pending(_ROW, PENDING_ORDER, kind) for kind in KINDS}
+_NEWEST = {kind: _pending(_ROW, PENDING_ORDER.desc(), kind) for kind in KINDS}
+
+
+def _rows(connection: Connection, group: Group, numbers: Iterable[int], *, newest_first: bool) -> list[Any]:
+    """Return a batch's worth of pending events from one end of the line."""
+    wanted = (_NEWEST if newest_first else _OLDEST)[group.kind]
+    rows: list[Any] = []
+    for number in numbers:
+        rows += connection.execute(wanted, {"of": number, "most": group.max_events}).all()
+    return sorted(rows, key=lambda row: row.id, reverse=newest_first)[: group.max_events]
+
+
+def _fitting(rows: Sequence[Any]) -> list[int]:
+    """Return the leading ids whose texts fit into one request; a single text always does."""
+    ids: list[int] = []
+    total = 0
+    for row in rows:
+        total += row.size_bytes + 1
+        if ids and total > BATCH_MAX_BYTES:
+            break
+        ids.append(row.id)
+    return ids

@@ -1,0 +1,283 @@
+"""Write down what became of events: one row for each integration and Pinterest event name."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from decimal import Decimal
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, func, select, text
+
+from worker.event.received import Trust
+from worker.ledger import rows
+from worker.ledger.delivery.precedence import MAY_BE_COUNTED_ONCE, Content, Key, Way, make_way
+from worker.ledger.intake.visitors import OvertakenError
+from worker.ledger.reports import measures, tallies
+from worker.ledger.rows import insert_all
+from worker.ledger.schema import State, delivery, integration, sale
+
+PAYLOAD = b"payload"
+
+_OUTCOMES = {
+    State.FAILED: tallies.FAILED,
+    State.FILTERED: tallies.FILTERED,
+    State.DUPLICATE: tallies.DUPLICATE,
+    State.DROPPED: tallies.DROPPED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """Hold a delivery as it is first written; ``payload`` is sealed under `PAYLOAD` already."""
+
+    source_id: str
+    integration_id: int
+    ad_account: int
+    test: bool
+    offline: bool
+    event_id: str
+    event_name: str
+    source_name: str
+    event_time: int
+    accepted_at: float
+    state: State
+    payload: bytes | None = None
+    size_bytes: int = 0
+    reason_class: str | None = None
+    reason: str | None = None
+    warning: str | None = None
+    order_key: bytes | None = None
+    anonymous_key: bytes | None = None
+    user_key: bytes | None = None
+    # What it adds to the books of a day once it is delivered: see `worker.ledger.delivery.deliveries`.
+    day: int | None = None
+    currency: str | None = None
+    value_thousandths: int | None = None
+    trust: Trust = Trust.PUBLIC
+    # Tells whether two copies of an event claim the same: see `worker.ledger.delivery.precedence`.
+    content_key: bytes | None = None
+    # What the event brought with it, for the tallies alone.
+    qualities: tuple[str, ...] = ()
+
+    @property
+    def unique_key(self) -> Key:
+        return Key(self.ad_account, self.test, self.event_id, self.event_name)
+
+    @property
+    def content(self) -> Content:
+        return Content(self.content_key, self.order_key, self.currency, self.value_thousandths)
+
+
+def write(connection: Connection, new: Sequence[NewDelivery], now: float) -> Counter[str]:
+    """Write deliveries; a second copy of what is pending or sent becomes a duplicate.
+
+    A signed event is no duplicate of a public one, unless that one was delivered with the same content. Returns how
+    many deliveries ended up under each outcome of the tallies. A duplicate's qualities do not count.
+
+    Raises:
+        OvertakenError: another process wrote or moved the same events; the transaction has to roll back.
+    """
+    # Sorted by the unique key: unsorted, two bulks that share events deadlock on PostgreSQL. Of two copies in one
+    # bulk the signed one comes first, then the one that came in first.
+    wanted = sorted(
+        (one for one in new if one.state is State.OPEN), key=lambda one: (one.unique_key, -one.trust)
+    )
+    rest = [one for one in new if one.state is not State.OPEN]
+    duplicates = _left_out(wanted, _insert_once(connection, wanted))
+    contradicted: list[NewDelivery] = []
+    being_sent: list[NewDelivery] = []
+    if any(one.trust is Trust.SIGNED for one in duplicates):
+        duplicates, being_sent, contradicted = _take_places(connection, duplicates, now)
+    insert_all(connection, delivery, [_values(one, now) for one in rest])
+    insert_all(connection, delivery, [_duplicate(one, now) for one in duplicates])
+    insert_all(connection, delivery, [_kept_duplicate(one, now) for one in being_sent])
+    duplicates += being_sent
+    counts = _count(wanted, rest, duplicates)
+    counts += Counter(_entry(one, tallies.CONTRADICTED) for one in contradicted)
+    tallies.append(connection, counts + (_qualities((*wanted, *rest)) - _qualities(duplicates)), now)
+    failed = Counter(one.reason_class or "" for one in rest if one.state is State.FAILED)
+    measures.count(connection, measures.FAILED, failed)
+    return _by_outcome(counts)
+
+
+def _insert_once(connection: Connection, wanted: Sequence[NewDelivery]) -> set[Key]:
+    rows = insert_all(connection, delivery, [_values(one, 0.0) for one in wanted], _unless_it_is_there)
+    return {Key(row[0], bool(row[1]), row[2], row[3]) for row in rows}
+
+
+def _left_out(wanted: Iterable[NewDelivery], written: set[Key]) -> list[NewDelivery]:
+    """Return the deliveries that were not written: of two with one key the first was."""
+    left: list[NewDelivery] = []
+    for one in wanted:
+        if one.unique_key in written:
+            written.discard(one.unique_key)
+        else:
+            left.append(one)
+    return left
+
+
+def _take_places(
+    connection: Connection, blocked: Sequence[NewDelivery], now: float
+) -> tuple[list[NewDelivery], list[NewDelivery], list[NewDelivery]]:
+    """Write those signed deliveries whose ids are held by public ones that have to give way.
+
+    Returns the duplicates, the duplicates that are needed if the public copy fails, and those of the written
+    deliveries before which another content was sent under their id.
+    """
+    first = {one.unique_key: one for one in reversed(blocked) if one.trust is Trust.SIGNED}
+    ways = make_way(connection, {key: one.content for key, one in first.items()}, now)
+    free = {key: one for key, one in first.items() if ways[key] in (Way.FREE, Way.CONTRADICTED)}
+    contradicted = [one for key, one in free.items() if ways[key] is Way.CONTRADICTED]
+    goes = [_warned(one) if ways[key] is Way.CONTRADICTED else one for key, one in sorted(free.items())]
+    if len(_insert_once(connection, goes)) < len(goes):
+        # Somebody else wrote one of them at this moment.
+        raise OvertakenError
+    duplicates: list[NewDelivery] = []
+    needed: list[NewDelivery] = []
+    for one in blocked:
+        if one.trust is Trust.SIGNED and ways[one.unique_key] is Way.BEING_SENT:
+            needed.append(one)
+        elif one is not free.get(one.unique_key):
+            duplicates.append(one)
+    return duplicates, needed, contradicted
+
+
+def _warned(one: NewDelivery) -> NewDelivery:
+    return replace(
+        one, warning=f"{one.warning} {MAY_BE_COUNTED_ONCE}" if one.warning else MAY_BE_COUNTED_ONCE
+    )
+
+
+def _unless_it_is_there(new: Any) -> Any:
+    key = (delivery.c.ad_account, delivery.c.test, delivery.c.event_id, delivery.c.event_name)
+    is_open = text(f"state = {State.OPEN.value}")
+    return new.on_conflict_do_nothing(index_elements=key, index_where=is_open).returning(*key)
+
+
+# A tenth of what `dataclasses.asdict` costs, which walks into every value.
+_PLAIN = tuple(
+    field.name for field in fields(NewDelivery) if field.name not in ("source_id", "qualities", "state")
+)
+_read_plain = attrgetter(*_PLAIN)
+
+
+def _values(one: NewDelivery, now: float) -> dict[str, Any]:
+    values = dict(zip(_PLAIN, _read_plain(one), strict=True))
+    values["state"] = one.state.value
+    values["ended_at"] = None if one.state is State.OPEN else now
+    return values
+
+
+def _duplicate(one: NewDelivery, now: float) -> dict[str, Any]:
+    return _values(one, now) | {
+        "state": State.DUPLICATE.value,
+        "ended_at": now,
+        "payload": None,
+        "reason_class": "duplicate",
+        "reason": "An event with this id and name was accepted before.",
+    }
+
+
+def _kept_duplicate(one: NewDelivery, now: float) -> dict[str, Any]:
+    """Return a signed duplicate that is kept whole: it is sent if the public copy fails."""
+    kept = {"payload": one.payload, "reason": "A public event with the same content is being sent."}
+    return _duplicate(one, now) | kept
+
+
+def _count(
+    wanted: Iterable[NewDelivery], rest: Iterable[NewDelivery], duplicates: Iterable[NewDelivery]
+) -> Counter[tallies.Entry]:
+    counts: Counter[tallies.Entry] = Counter()
+    for one in (*wanted, *rest):
+        counts[_entry(one, tallies.CREATED)] += 1
+    for one in rest:
+        counts[_entry(one, _OUTCOMES[one.state])] += 1
+    for one in duplicates:
+        counts[_entry(one, tallies.DUPLICATE)] += 1
+    return counts
+
+
+def _qualities(some: Iterable[NewDelivery]) -> Counter[tallies.Entry]:
+    # One entry for each combination: there are few of them, and far more identifiers.
+    return Counter(_entry(one, tallies.QUALITY + ",".join(one.qualities)) for one in some if one.qualities)
+
+
+def _by_outcome(counts: Counter[tallies.Entry]) -> Counter[str]:
+    summed: Counter[str] = Counter()
+    for entry, n in counts.items():
+        summed[entry.outcome] += n
+    return summed
+
+
+def _entry(one: NewDelivery, outcome: str) -> tallies.Entry:
+    return tallies.Entry(one.source_id, one.integration_id, one.event_name, outcome)
+
+
+# No currency has more than three decimals.
+THOUSANDTHS = 1_000
+# An event above that is counted without its value: one mistake must not drown a year's sums, or overflow them.
+MOST_THOUSANDTHS = 10**13
+# Rows with more are not folded any further, so that no sum outgrows 63 bits.
+_MOST_FOLDED = 10 * MOST_THOUSANDTHS
+_HALF = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """Hold what one delivery adds to the books: days since 1970 where its source is, and its value."""
+
+    day: int | None = None
+    currency: str | None = None
+    value_thousandths: int | None = None
+
+
+class Line(NamedTuple):
+    """Hold what was delivered of one name, on one day, in one currency; empty where events name none."""
+
+    day: int
+    event_name: str
+    currency: str
+    n: int
+    value: Decimal
+
+
+def append(connection: Connection, sold: Iterable[tuple[int, str, Sale]]) -> None:
+    """Add deliveries, each with its integration's number and Pinterest's event name."""
+    n: Counter[tuple[int, int, str, str]] = Counter()
+    value: Counter[tuple[int, int, str, str]] = Counter()
+    for integration_id, event_name, one in sold:
+        if one.day is not None:
+            key = (one.day, integration_id, event_name, one.currency or "")
+            n[key] += 1
+            value[key] += one.value_thousandths or 0
+    names = ("day", "integration_id", "event_name", "currency")
+    new = [dict(zip(names, key, strict=True)) | {"n": n[key], "value_thousandths": value[key]} for key in n]
+    rows.insert_all(connection, sale, new)
+
+
+def read(connection: Connection, since_day: int, source_id: str | None = None) -> list[Line]:
+    """Return the books since a day, the latest day first."""
+    keys = (sale.c.day, sale.c.event_name, sale.c.currency)
+    # In two halves: SQLite refuses a sum that outgrows 63 bits.
+    high, low = func.sum(sale.c.value_thousandths // _HALF), func.sum(sale.c.value_thousandths % _HALF)
+    wanted = (
+        select(*keys, func.sum(sale.c.n), high, low)
+        .where(sale.c.day >= since_day)
+        .group_by(*keys)
+        .order_by(sale.c.day.desc(), sale.c.event_name, sale.c.currency)
+    )
+    if source_id is not None:
+        mine = select(integration.c.id).where(integration.c.source_id == source_id)
+        wanted = wanted.where(sale.c.integration_id.in_(mine))
+    return [
+        Line(day, name, currency, int(n), Decimal(int(high) * _HALF + int(low)) / THOUSANDTHS)
+        for day, name, currency, n, high, low in connection.execute(wanted)
+    ]
+
+
+def fold(connection: Connection, most_groups: int) -> int:
+    """Replace rows of the same kind by their sum, unless that grows too large; return how many rows that saved."""
+    keys = (sale.c.day, sale.c.integration_id, sale.c.event_name, sale.c.currency)
+    small = sale.c.value_thousandths < _MOST_FOLDED
+    return rows.fold(connection, sale, keys, (sale.c.n, sale.c.value_thousandths), small, most_groups)

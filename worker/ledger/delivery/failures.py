@@ -1,0 +1,387 @@
+"""Keep what failed, and let a hand retry or discard it."""
+
+from collections import Counter
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, exists, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from worker.event.received import Trust
+from worker.ledger.delivery import precedence
+from worker.ledger.delivery.precedence import REPLACED_MARK, shown_event_id
+from worker.ledger.intake.visitors import OvertakenError
+from worker.ledger.reports import tallies
+from worker.ledger.schema import (
+    IS_PENDING,
+    PENDING_ORDER,
+    STANDS_PENDING,
+    BatchStatus,
+    State,
+    ad_account,
+    attempt,
+    batch,
+    delivery,
+    integration,
+)
+from worker.ledger.setup import audit
+
+# Pinterest refuses what is older; see "Dedup" in the contract.
+STALE_AFTER_SECONDS = 7 * 86_400
+LATE_AFTER_SECONDS = 3_600
+ROWS_A_STEP = 500
+SENT_MEANWHILE = "not failed any more, or the same event was sent in the meantime"
+# Each lost race is one copy more that is seen at the next look.
+MOST_RACES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Choose failed deliveries; what is None or empty chooses all."""
+
+    ad_account_id: str | None = None
+    integration_number: int | None = None
+    reason_class: str | None = None
+    event_name: str | None = None
+    event_id: str | None = None
+    since: float | None = None
+    ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Hold one failed delivery, without its payload.
+
+    ``integration_id`` is None where the integration is gone, or delivers to another ad account now.
+    """
+
+    id: int
+    integration_id: str | None
+    ad_account_id: str
+    event_name: str
+    source_name: str
+    event_id: str
+    event_time: int
+    failed_at: float
+    reason_class: str
+    reason: str
+    warning: str | None
+    test: bool
+    offline: bool
+    batch_id: int | None
+    has_payload: bool
+
+    def is_late(self, now: float) -> bool:
+        """Tell whether Pinterest may count a second copy: it is over an hour old."""
+        return self.event_time < now - LATE_AFTER_SECONDS
+
+    def is_stale(self, now: float) -> bool:
+        """Tell whether Pinterest refuses it for its age."""
+        return self.event_time < now - STALE_AFTER_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonGroup:
+    """Count the failed deliveries of one ad account, event name and reason class; times are in Unix seconds.
+
+    ``reason`` is one of the group's reasons.
+    """
+
+    ad_account_id: str
+    event_name: str
+    reason_class: str
+    reason: str
+    n: int
+    first_at: float
+    last_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Count what a retry did: sent back to pending, and what could not be, by reason.
+
+    Of the former ``late`` are over an hour old, and ``offline`` cannot be deduplicated at all.
+    """
+
+    retried: int
+    late: int
+    offline: int
+    refused: Counter[str]
+
+
+def count(connection: Connection, chosen: Filter, after_id: int = 0) -> int:
+    """Count the failed deliveries that a filter chooses."""
+    rows = _chosen(chosen).where(delivery.c.id > after_id).subquery()
+    return connection.scalar(select(func.count()).select_from(rows)) or 0
+
+
+def count_by_account(connection: Connection) -> dict[str, int]:
+    """Return how many deliveries are failed, by the ad account's id, with one statement."""
+    counted = (
+        select(ad_account.c.ad_account_id, func.count())
+        .join(delivery, delivery.c.ad_account == ad_account.c.id)
+        .where(delivery.c.state == State.FAILED.value)
+        .group_by(ad_account.c.ad_account_id)
+    )
+    return {row[0]: row[1] for row in connection.execute(counted)}
+
+
+def by_reason(connection: Connection, chosen: Filter) -> list[ReasonGroup]:
+    """Count failed deliveries by ad account, event name and reason class, the largest group first."""
+    rows = _chosen(chosen).subquery()
+    grouped = (
+        select(
+            rows.c.ad_account_id,
+            rows.c.event_name,
+            rows.c.reason_class,
+            func.max(rows.c.reason).label("reason"),
+            func.count().label("n"),
+            func.min(rows.c.failed_at).label("first_at"),
+            func.max(rows.c.failed_at).label("last_at"),
+        )
+        .group_by(rows.c.ad_account_id, rows.c.event_name, rows.c.reason_class)
+        .order_by(func.count().desc())
+    )
+    return [ReasonGroup(**row) for row in connection.execute(grouped).mappings()]
+
+
+def page(connection: Connection, chosen: Filter, limit: int, after_id: int = 0) -> list[Failure]:
+    """Return failed deliveries in the order of their ids."""
+    wanted = _chosen(chosen).where(delivery.c.id > after_id).order_by(delivery.c.id).limit(limit)
+    found = connection.execute(wanted).mappings()
+    return [Failure(**{**row, "event_id": shown_event_id(row["event_id"])}) for row in found]
+
+
+def history(connection: Connection, batch_id: int | None) -> list[dict[str, Any]]:
+    """Return the tries of a batch, the first one first."""
+    wanted = select(attempt).where(attempt.c.batch_id == batch_id).order_by(attempt.c.id)
+    return [dict(row) for row in connection.execute(wanted).mappings()]
+
+
+def payload(connection: Connection, failure_id: int) -> bytes | None:
+    """Return the sealed payload of a failed delivery."""
+    return connection.scalar(select(delivery.c.payload).where(delivery.c.id == failure_id))
+
+
+def judge(failures: Sequence[Failure], now: float, *, force: bool) -> tuple[list[Failure], Counter[str]]:
+    """Sort out which failures may be sent again; count the others by the reason in words."""
+    good: list[Failure] = []
+    refused: Counter[str] = Counter()
+    for failure in failures:
+        if not failure.has_payload:
+            refused["nothing to send: it failed before it was mapped"] += 1
+        elif failure.integration_id is None:
+            refused["its integration is gone, or delivers to another ad account now"] += 1
+        elif failure.is_stale(now) and not force:
+            refused["older than 7 days: Pinterest refuses it, unless forced"] += 1
+        else:
+            good.append(failure)
+    return good, refused
+
+
+def preview(
+    connection: Connection, failures: Sequence[Failure], now: float, *, force: bool = False
+) -> Retried:
+    """Say what `retry` would do at this moment."""
+    good, refused = judge(failures, now, force=force)
+    free = select(delivery.c.id).where(*_may_reopen([failure.id for failure in good]))
+    return _retried(good, set(connection.scalars(free)), refused, now)
+
+
+def retry(
+    connection: Connection,
+    failures: Sequence[Failure],
+    now: float,
+    actor: str,
+    *,
+    force: bool = False,
+    how: str = "by hand",
+) -> Retried:
+    """Send failed deliveries back to pending; pressing twice changes nothing the second time.
+
+    One whose event is pending or was delivered in the meantime stays failed: sending it would double it.
+    """
+    good, refused = judge(failures, now, force=force)
+    moved = _reopen_in_races(connection, [failure.id for failure in good], how, now)
+    _count(connection, moved, (tallies.RETRIED, tallies.LEFT_FAILED), now)
+    if moved:
+        audit.write(
+            connection, now, actor, "failed.retry", f"{len(moved)} deliveries", {"ids": sorted(moved)}
+        )
+    return _retried(good, moved.keys(), refused, now)
+
+
+def discard(connection: Connection, ids: Sequence[int], reason: str, now: float, actor: str) -> int:
+    """Give failed deliveries up for good and drop their payloads; return how many."""
+    failed = update(delivery).where(delivery.c.id.in_(ids), delivery.c.state == State.FAILED)
+    moved = _discard(connection, failed, reason, now)
+    _count(connection, moved, (tallies.DISCARDED, tallies.LEFT_FAILED), now)
+    if moved:
+        changes = {"ids": sorted(moved), "reason": reason}
+        audit.write(connection, now, actor, "failed.discard", f"{len(moved)} deliveries", changes)
+    return len(moved)
+
+
+def discard_pending(
+    connection: Connection, integration_number: int, actor: str, now: float, most: int
+) -> int:
+    """Give up so many of what an integration still has to batch; return how many deliveries."""
+    waiting = select(delivery.c.id).where(delivery.c.integration_id == integration_number, IS_PENDING)
+    # In the order of their index, which nothing but them is read in.
+    some = waiting.order_by(delivery.c.test, delivery.c.offline, PENDING_ORDER).limit(most)
+    pending = update(delivery).where(delivery.c.id.in_(some), STANDS_PENDING)
+    moved = _discard(connection, pending, "The integration was deleted.", now)
+    _count(connection, moved, (tallies.DISCARDED,), now)
+    if moved:
+        audit.write(connection, now, actor, "pending.discard", f"{len(moved)} deliveries", {})
+    return len(moved)
+
+
+def _chosen(chosen: Filter) -> Any:
+    wanted = (
+        select(
+            delivery.c.id,
+            integration.c.public_id.label("integration_id"),
+            ad_account.c.ad_account_id,
+            delivery.c.event_name,
+            delivery.c.source_name,
+            delivery.c.event_id,
+            delivery.c.event_time,
+            delivery.c.ended_at.label("failed_at"),
+            delivery.c.reason_class,
+            delivery.c.reason,
+            delivery.c.warning,
+            delivery.c.test,
+            delivery.c.offline,
+            delivery.c.batch_id,
+            delivery.c.payload.is_not(None).label("has_payload"),
+        )
+        .join(ad_account, ad_account.c.id == delivery.c.ad_account)
+        .outerjoin(
+            integration,
+            and_(
+                integration.c.id == delivery.c.integration_id,
+                integration.c.ad_account == delivery.c.ad_account,
+            ),
+        )
+        .where(delivery.c.state == State.FAILED.value)
+    )
+    equal = {
+        ad_account.c.ad_account_id: chosen.ad_account_id,
+        delivery.c.integration_id: chosen.integration_number,
+        delivery.c.reason_class: chosen.reason_class,
+        delivery.c.event_name: chosen.event_name,
+        delivery.c.event_id: chosen.event_id,
+    }
+    wanted = wanted.where(*(column == value for column, value in equal.items() if value is not None))
+    if chosen.since is not None:
+        wanted = wanted.where(delivery.c.ended_at >= chosen.since)
+    if chosen.ids:
+        wanted = wanted.where(delivery.c.id.in_(chosen.ids))
+    return wanted
+
+
+def _retried(good: Sequence[Failure], moved: Set[int], refused: Counter[str], now: float) -> Retried:
+    if len(moved) < len(good):
+        refused[SENT_MEANWHILE] += len(good) - len(moved)
+    gone = [failure for failure in good if failure.id in moved]
+    late = sum(failure.is_late(now) for failure in gone)
+    return Retried(len(gone), late, sum(failure.offline for failure in gone), refused)
+
+
+def _reopen_in_races(
+    connection: Connection, ids: Sequence[int], how: str, now: float
+) -> dict[int, tallies.Entry]:
+    """Reopen failures; a copy that somebody else opens at this very moment is seen at the second look."""
+    for _ in range(MOST_RACES):
+        try:
+            with connection.begin_nested():
+                return _reopen(connection, ids, how, now)
+        except (IntegrityError, OvertakenError):
+            continue
+    return {}
+
+
+def _reopen(connection: Connection, ids: Sequence[int], how: str, now: float) -> dict[int, tallies.Entry]:
+    precedence.make_way_for_failed(connection, ids, now)
+    # The earlier failure stays readable as a warning once the retry has gone well.
+    reopened = (
+        update(delivery)
+        .where(*_may_reopen(ids))
+        .values(
+            state=State.OPEN.value,
+            batch_id=None,
+            ended_at=None,
+            warning=f"Retried {how} after: " + func.coalesce(delivery.c.reason, ""),
+            reason_class=None,
+            reason=None,
+        )
+    )
+    return _moved(connection, reopened)
+
+
+def _may_reopen(ids: Sequence[int]) -> tuple[Any, ...]:
+    """Choose those of the failures whose event is not under way or delivered.
+
+    Of two copies it chooses the signed one, then the earlier one.
+    """
+    other = delivery.alias()
+    same_event = and_(
+        other.c.ad_account == delivery.c.ad_account,
+        other.c.test == delivery.c.test,
+        other.c.event_id == delivery.c.event_id,
+        other.c.event_name == delivery.c.event_name,
+    )
+    # A public copy that was not sent yet, or that claims something else, gives way to a signed one.
+    gives_way = and_(
+        delivery.c.trust == Trust.SIGNED.value,
+        other.c.trust == Trust.PUBLIC.value,
+        or_(
+            other.c.batch_id.is_(None),
+            exists().where(batch.c.id == other.c.batch_id, batch.c.status == BatchStatus.READY.value),
+            other.c.content_key.is_distinct_from(delivery.c.content_key),
+        ),
+    )
+    is_open = exists().where(same_event, other.c.state == State.OPEN.value, ~gives_way)
+    # A public delivery that gave up its id to a signed one: see `worker.ledger.delivery.precedence`.
+    has_own_id = ~delivery.c.event_id.contains(REPLACED_MARK[0])
+    goes_first = or_(
+        other.c.trust > delivery.c.trust,
+        and_(other.c.trust == delivery.c.trust, other.c.id < delivery.c.id),
+    )
+    earlier_twin = exists().where(
+        same_event, other.c.state == State.FAILED.value, goes_first, other.c.id.in_(ids)
+    )
+    return (delivery.c.id.in_(ids), delivery.c.state == State.FAILED, has_own_id, ~is_open, ~earlier_twin)
+
+
+def _discard(connection: Connection, which: Any, reason: str, now: float) -> dict[int, tallies.Entry]:
+    values = {
+        "state": State.DISCARDED.value,
+        "ended_at": now,
+        "payload": None,
+        "reason_class": "discarded",
+        "reason": reason,
+    }
+    return _moved(connection, which.values(values))
+
+
+def _moved(connection: Connection, statement: Any) -> dict[int, tallies.Entry]:
+    rows = connection.execute(
+        statement.returning(delivery.c.id, delivery.c.integration_id, delivery.c.event_name)
+    ).all()
+    numbers = {row.integration_id for row in rows}
+    found = select(integration.c.id, integration.c.source_id).where(integration.c.id.in_(numbers))
+    sources = {row.id: row.source_id for row in connection.execute(found)}
+    return {
+        row.id: tallies.Entry(sources.get(row.integration_id, ""), row.integration_id, row.event_name, "")
+        for row in rows
+    }
+
+
+def _count(
+    connection: Connection, moved: dict[int, tallies.Entry], outcomes: Sequence[str], now: float
+) -> None:
+    counts = Counter(entry._replace(outcome=outcome) for entry in moved.values() for outcome in outcomes)
+    tallies.append(connection, counts, now)

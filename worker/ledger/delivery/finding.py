@@ -1,0 +1,137 @@
+"""Find deliveries, wherever they stand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select, text, union_all
+
+from worker.event.received import Trust
+from worker.ledger.delivery.precedence import REPLACED_MARK, shown_event_id
+from worker.ledger.reports.books import where_it_stands
+from worker.ledger.schema import State, ad_account, batch, delivery, integration
+
+# With their numbers spelt out: SQLite finds a partial index by the words of its condition.
+_IS_OPEN = text(f"delivery.state = {State.OPEN.value}")
+_IS_NOT_OPEN = text(f"delivery.state != {State.OPEN.value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Hold one delivery and where it stands, in the words of the books."""
+
+    id: int
+    stands: str
+    ad_account_id: str
+    integration_id: str | None
+    event_name: str
+    source_name: str
+    event_id: str
+    event_time: int
+    accepted_at: float
+    ended_at: float | None
+    reason_class: str | None
+    reason: str | None
+    warning: str | None
+    # Absent where the integration was deleted.
+    source_id: str | None
+    signed: bool = False
+
+
+def after(connection: Connection, delivery_id: int, limit: int) -> list[Found]:
+    """Return the deliveries that were written after one, in order."""
+    return _read(connection, _deliveries().where(delivery.c.id > delivery_id).limit(limit))
+
+
+def by_ids(connection: Connection, ids: Sequence[int]) -> list[Found]:
+    """Return deliveries by their numbers."""
+    return _read(connection, _deliveries().where(delivery.c.id.in_(ids)))
+
+
+def of_event(connection: Connection, event_id: str, limit: int) -> list[Found]:
+    """Return the deliveries of an event."""
+    return _read(connection, _any_of(*_ids_of_event(event_id)).limit(limit))
+
+
+def by_order(connection: Connection, event_id: str, order_keys: Sequence[bytes], limit: int) -> list[Found]:
+    """Return the deliveries of an event or an order; both are asked at once, and each has an index."""
+    of_order = select(delivery.c.id).where(delivery.c.order_key.in_(order_keys))
+    return _read(connection, _any_of(*_ids_of_event(event_id), of_order).limit(limit))
+
+
+def by_visitor(
+    connection: Connection, anonymous_keys: Sequence[bytes], user_keys: Sequence[bytes], limit: int
+) -> list[Found]:
+    """Return the deliveries of a visitor.
+
+    This reads all deliveries until it has found enough: an index would cost every event, and few ask.
+    """
+    asked = or_(delivery.c.anonymous_key.in_(anonymous_keys), delivery.c.user_key.in_(user_keys))
+    return _read(connection, _deliveries().where(asked).limit(limit))
+
+
+def newest_id(connection: Connection) -> int:
+    """Return the number of the newest delivery, 0 where there is none."""
+    return connection.scalar(select(func.max(delivery.c.id))) or 0
+
+
+def _ids_of_event(event_id: str) -> tuple[Any, Any]:
+    """Ask each of the two indexes of event ids, also for a public event that gave its id up to a signed one."""
+    one = select(delivery.c.id).where(delivery.c.event_id.in_([event_id, event_id + REPLACED_MARK]))
+    return one.where(_IS_OPEN), one.where(_IS_NOT_OPEN)
+
+
+def _any_of(*wanted: Any) -> Any:
+    # Joined by OR, PostgreSQL may rather read all deliveries in their order until it has found enough.
+    return _deliveries().where(delivery.c.id.in_(union_all(*wanted)))
+
+
+def _deliveries() -> Any:
+    return (
+        select(
+            delivery.c.id,
+            delivery.c.state,
+            delivery.c.test,
+            batch.c.status,
+            ad_account.c.ad_account_id,
+            integration.c.public_id,
+            delivery.c.event_name,
+            delivery.c.source_name,
+            delivery.c.event_id,
+            delivery.c.event_time,
+            delivery.c.accepted_at,
+            func.coalesce(delivery.c.ended_at, batch.c.settled_at).label("ended_at"),
+            delivery.c.reason_class,
+            delivery.c.reason,
+            delivery.c.warning,
+            integration.c.source_id,
+            delivery.c.trust,
+        )
+        .join(ad_account, ad_account.c.id == delivery.c.ad_account)
+        .outerjoin(batch, batch.c.id == delivery.c.batch_id)
+        .outerjoin(integration, integration.c.id == delivery.c.integration_id)
+        .order_by(delivery.c.id)
+    )
+
+
+def _read(connection: Connection, wanted: Any) -> list[Found]:
+    return [
+        Found(
+            id=row.id,
+            stands=where_it_stands(row.state, row.status, test=row.test),
+            ad_account_id=row.ad_account_id,
+            integration_id=row.public_id,
+            event_name=row.event_name,
+            source_name=row.source_name,
+            event_id=shown_event_id(row.event_id),
+            event_time=row.event_time,
+            accepted_at=row.accepted_at,
+            ended_at=row.ended_at,
+            reason_class=row.reason_class,
+            reason=row.reason,
+            warning=row.warning,
+            source_id=row.source_id,
+            signed=row.trust == Trust.SIGNED,
+        )
+        for row in connection.execute(wanted)
+    ]

@@ -1,0 +1,291 @@
+"""Let a signed event take the place of a public one that has the same id."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, and_, exists, select, text, update
+
+from worker.event.received import Trust
+from worker.ledger.intake.visitors import OvertakenError
+from worker.ledger.reports import tallies
+from worker.ledger.reports.tallies import Entry
+from worker.ledger.rows import among, chunks
+from worker.ledger.schema import STANDS_OPEN, BatchStatus, State, batch, delivery, integration
+
+# A public delivery that is out of reach gives its event id up to the signed one, and keeps it before this mark.
+# An id that comes from outside holds no control character, so that nobody can take the marked one.
+REPLACED_MARK = "\x1fpublic"
+PUBLIC_REPLACED = "A signed event with this id and name took its place."
+MAY_BE_COUNTED_ONCE = (
+    "A public event with this id and name, and with another order id, value or currency, was sent before. "
+    "Pinterest keeps one event of each id and may have kept that one."
+)
+FIRST_FAILED = "The public event with this id, which was sent first, failed."
+# A batcher may claim a delivery between two statements.
+_MOST_ROUNDS = 10
+# With their numbers spelt out: SQLite finds a partial index by the words of its condition.
+_IS_OPEN = text(f"delivery.state = {State.OPEN.value}")
+_IS_NOT_OPEN = text(f"delivery.state != {State.OPEN.value}")
+
+
+def shown_event_id(event_id: str) -> str:
+    """Return the id that an event came with, without the mark of one that was given up."""
+    return event_id.partition(REPLACED_MARK[0])[0]
+
+
+class Key(NamedTuple):
+    """Name what may be pending or sent once."""
+
+    ad_account: int
+    test: bool
+    event_id: str
+    event_name: str
+
+
+class Content(NamedTuple):
+    """Hold what two copies of an event are compared by; ``content_key`` is absent on old deliveries."""
+
+    content_key: bytes | None
+    order_key: bytes | None
+    currency: str | None
+    value_thousandths: int | None
+
+    def is_same(self, other: "Content") -> bool:
+        """Tell whether two copies claim the same order, value and currency."""
+        if self.content_key is not None and other.content_key is not None:
+            return self.content_key == other.content_key
+        return self[1:] == other[1:]
+
+
+class Way(Enum):
+    """Say what a signed event found under its id."""
+
+    # Nothing holds the id any more: the signed event can be written.
+    FREE = "free"
+    # The same, and a public event with other content was, or may have been, sent under the id.
+    CONTRADICTED = "contradicted"
+    # A public event with the same content is being sent: the signed one is needed only if that one fails.
+    BEING_SENT = "being_sent"
+    # Another signed event, or a delivered public one with the same content, has the id.
+    TAKEN = "taken"
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    id: int
+    key: Key
+    trust: int
+    content: Content
+    batch_id: int | None
+    integration_id: int
+
+
+def make_way(connection: Connection, claims: Mapping[Key, Content], now: float) -> dict[Key, Way]:
+    """Take the ids of signed events away from public ones, and say what each signed event found.
+
+    A public event that waits becomes a duplicate, also in a batch that has not been started. One that is being sent
+    or was delivered stays what it is; where its content differs, it gives up the id.
+
+    Raises:
+        OvertakenError: other processes move these deliveries all the time; the transaction has to roll back.
+    """
+    ways: dict[Key, Way] = {}
+    for _ in range(_MOST_ROUNDS):
+        left = [key for key in claims if key not in ways]
+        if not left:
+            return ways
+        holders, moving = _lock_holders(connection, left)
+        held = moving | {holder.key for holder in holders}
+        ways |= {key: Way.FREE for key in left if key not in held}
+        ways |= _take_over(connection, claims, holders, now)
+    raise OvertakenError
+
+
+def make_way_for_failed(connection: Connection, ids: Sequence[int], now: float) -> None:
+    """Take the ids of failed signed deliveries away from public ones, before the failed ones are sent again."""
+    claims: dict[Key, Content] = {}
+    for some in chunks(ids):
+        wanted = _select_holders().where(
+            among(connection, delivery.c.id, some),
+            delivery.c.state == State.FAILED.value,
+            delivery.c.trust == Trust.SIGNED.value,
+        )
+        claims |= {holder.key: holder.content for holder in map(_holder, connection.execute(wanted))}
+    make_way(connection, claims, now)
+
+
+def _lock_holders(connection: Connection, keys: Iterable[Key]) -> tuple[list[_Holder], set[Key]]:
+    """Lock and return what holds the ids, batches first, as settling a batch does.
+
+    Returns last the ids whose deliveries were claimed meanwhile: their batches are not locked.
+    """
+    wanted = set(keys)
+    ids: list[int] = []
+    batch_ids: set[int] = set()
+    for some in chunks(sorted({key.event_id for key in wanted})):
+        found = _select_holders().where(among(connection, delivery.c.event_id, some), _IS_OPEN)
+        for row in connection.execute(found):
+            if _key(row) in wanted:
+                ids.append(row.id)
+                batch_ids |= {row.batch_id} - {None}
+    for some_batches in chunks(sorted(batch_ids)):
+        held = select(batch.c.id).where(among(connection, batch.c.id, some_batches)).order_by(batch.c.id)
+        connection.execute(held.with_for_update()).all()
+    holders: list[_Holder] = []
+    for some_ids in chunks(sorted(ids)):
+        locked = _select_holders().where(among(connection, delivery.c.id, some_ids), STANDS_OPEN)
+        rows = connection.execute(locked.order_by(delivery.c.id).with_for_update())
+        # Another process may have made one of them give up its id meanwhile.
+        holders += [_holder(row) for row in rows if _key(row) in wanted]
+    moving = {holder.key for holder in holders if holder.batch_id not in batch_ids | {None}}
+    return [holder for holder in holders if holder.key not in moving], moving
+
+
+def _select_holders() -> Any:
+    return select(
+        delivery.c.id,
+        delivery.c.ad_account,
+        delivery.c.test,
+        delivery.c.event_id,
+        delivery.c.event_name,
+        delivery.c.trust,
+        delivery.c.content_key,
+        delivery.c.order_key,
+        delivery.c.currency,
+        delivery.c.value_thousandths,
+        delivery.c.batch_id,
+        delivery.c.integration_id,
+    )
+
+
+def _key(row: Any) -> Key:
+    return Key(row.ad_account, bool(row.test), row.event_id, row.event_name)
+
+
+def _holder(row: Any) -> _Holder:
+    content = Content(row.content_key, row.order_key, row.currency, row.value_thousandths)
+    return _Holder(row.id, _key(row), row.trust, content, row.batch_id, row.integration_id)
+
+
+def _take_over(
+    connection: Connection, claims: Mapping[Key, Content], holders: Sequence[_Holder], now: float
+) -> dict[Key, Way]:
+    ways: dict[Key, Way] = {}
+    waiting: list[_Holder] = []
+    renamed: list[_Holder] = []
+    batches = _batches(connection, holders)
+    for holder in holders:
+        is_same = claims[holder.key].is_same(holder.content)
+        status, was_tried = batches.get(holder.batch_id, (None, False))
+        if holder.trust == Trust.SIGNED:
+            ways[holder.key] = Way.TAKEN
+        elif status in (None, BatchStatus.READY):
+            waiting.append(holder)
+            ways[holder.key] = Way.CONTRADICTED if was_tried and not is_same else Way.FREE
+        elif is_same:
+            ways[holder.key] = Way.TAKEN if status == BatchStatus.SETTLED else Way.BEING_SENT
+        else:
+            renamed.append(holder)
+            ways[holder.key] = Way.CONTRADICTED
+    _end_as_duplicates(connection, waiting, now)
+    _give_up_ids(connection, renamed)
+    return ways
+
+
+def _batches(connection: Connection, holders: Iterable[_Holder]) -> dict[int | None, tuple[int, bool]]:
+    """Return each batch's status, and whether a try of it may have reached Pinterest."""
+    found: dict[int | None, tuple[int, bool]] = {}
+    for some in chunks(sorted({holder.batch_id for holder in holders if holder.batch_id is not None})):
+        wanted = select(batch.c.id, batch.c.status, batch.c.first_tried_at).where(
+            among(connection, batch.c.id, some)
+        )
+        found |= {row.id: (row.status, row.first_tried_at is not None) for row in connection.execute(wanted)}
+    return found
+
+
+def _end_as_duplicates(connection: Connection, waiting: Sequence[_Holder], now: float) -> None:
+    values = {
+        "state": State.DUPLICATE.value,
+        "batch_id": None,
+        "payload": None,
+        "ended_at": now,
+        "reason_class": "duplicate",
+        "reason": PUBLIC_REPLACED,
+    }
+    for some in chunks([holder.id for holder in waiting]):
+        connection.execute(update(delivery).where(among(connection, delivery.c.id, some)).values(values))
+    gone = Counter(holder.batch_id for holder in waiting if holder.batch_id is not None)
+    for batch_id, n in sorted(gone.items()):
+        connection.execute(update(batch).where(batch.c.id == batch_id).values(events=batch.c.events - n))
+    moved = [(holder.integration_id, holder.key.event_name) for holder in waiting]
+    tallies.append(connection, _count(connection, moved, tallies.DUPLICATE), now)
+
+
+def _give_up_ids(connection: Connection, renamed: Sequence[_Holder]) -> None:
+    """Mark the ids of deliveries that are out of reach, so that the signed events can have them."""
+    marked = {holder.key._replace(event_id=holder.key.event_id + REPLACED_MARK): holder for holder in renamed}
+    if not marked:
+        return
+    event_ids = sorted({key.event_id for key in marked})
+    before = _select_holders().where(among(connection, delivery.c.event_id, event_ids), _IS_OPEN)
+    # Rare: the id was taken over before, and the signed delivery that had it then is gone.
+    used = {_key(row) for row in connection.execute(before)}
+    for key, holder in marked.items():
+        event_id = f"{key.event_id}\x1f{holder.id}" if key in used else key.event_id
+        connection.execute(update(delivery).where(delivery.c.id == holder.id).values(event_id=event_id))
+
+
+def revive_waiting(connection: Connection, failed_ids: Sequence[int], now: float) -> int:
+    """Let signed events that waited for public ones be sent, where the public ones failed; return how many."""
+    moved: list[tuple[int, str]] = []
+    for some in chunks(failed_ids):
+        public = _select_holders().where(among(connection, delivery.c.id, some))
+        keys = {_key(row) for row in connection.execute(public.where(delivery.c.trust == Trust.PUBLIC.value))}
+        for holder in _first_waiting(connection, keys).values():
+            values = {
+                "state": State.OPEN.value,
+                "ended_at": None,
+                "reason_class": None,
+                "reason": None,
+                "warning": FIRST_FAILED,
+            }
+            connection.execute(update(delivery).where(delivery.c.id == holder.id).values(values))
+            moved.append((holder.integration_id, holder.key.event_name))
+    tallies.append(connection, _count(connection, moved, tallies.LEFT + tallies.DUPLICATE), now)
+    return len(moved)
+
+
+def _first_waiting(connection: Connection, keys: set[Key]) -> dict[Key, _Holder]:
+    """Return the signed duplicates that were kept whole, the first of each id."""
+    if not keys:
+        return {}
+    is_kept = and_(
+        delivery.c.state == State.DUPLICATE.value,
+        delivery.c.trust == Trust.SIGNED.value,
+        delivery.c.payload.is_not(None),
+    )
+    # An event whose integration is gone would wait for ever.
+    has_owner = exists().where(
+        integration.c.id == delivery.c.integration_id, integration.c.ad_account == delivery.c.ad_account
+    )
+    event_ids = sorted({key.event_id for key in keys})
+    wanted = _select_holders().where(
+        among(connection, delivery.c.event_id, event_ids), _IS_NOT_OPEN, is_kept, has_owner
+    )
+    found: dict[Key, _Holder] = {}
+    for row in connection.execute(wanted.order_by(delivery.c.id)):
+        if _key(row) in keys:
+            found.setdefault(_key(row), _holder(row))
+    return found
+
+
+def _count(connection: Connection, moved: Sequence[tuple[int, str]], outcome: str) -> Counter[Entry]:
+    numbers = {number for number, _ in moved}
+    if not numbers:
+        return Counter()
+    found = select(integration.c.id, integration.c.source_id).where(integration.c.id.in_(numbers))
+    sources = {row.id: row.source_id for row in connection.execute(found)}
+    return Counter(Entry(sources.get(number, ""), number, name, outcome) for number, name in moved)

@@ -1,0 +1,79 @@
+"""Find the oldest waiting events of each source, signed and public apart, by an index of their own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, literal_column, select, union_all
+
+from worker.event.received import Trust
+from worker.ledger.schema import inbox, source
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Name the events of one source that came in by one way; each group takes its turn."""
+
+    source_id: str
+    trust: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Hold a group that has events waiting, and when the oldest of them came in."""
+
+    group: Group
+    received_at: float
+
+
+def heads(connection: Connection, received_before: float) -> list[Head]:
+    """Return the groups with an event that was received before a time, the one with the oldest event first.
+
+    Costs one look into an index for each known source and trust, however long the backlog is.
+    """
+    oldest = [_oldest_of(trust).label(trust.name) for trust in Trust]
+    found = [
+        Head(Group(row.id, trust), received_at)
+        for row in connection.execute(select(source.c.id, *oldest))
+        for trust in Trust
+        if (received_at := getattr(row, trust.name)) is not None and received_at < received_before
+    ]
+    return sorted(found, key=lambda head: head.received_at)
+
+
+def _oldest_of(trust: Trust) -> Any:
+    return (
+        select(inbox.c.received_at)
+        .where(_belongs_to(source.c.id, trust))
+        .order_by(inbox.c.received_at)
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+def oldest(
+    connection: Connection, groups: Sequence[Group], received_before: float, most: int
+) -> list[list[int]]:
+    """Return for each group the ids of its oldest events that were received before a time, at most so many."""
+    if not groups:
+        return []
+    parts = [_ids_of(number, group, received_before, most) for number, group in enumerate(groups)]
+    found: list[list[int]] = [[] for _ in groups]
+    for number, event_id in connection.execute(union_all(*parts)):
+        found[number].append(event_id)
+    return found
+
+
+def _ids_of(number: int, group: Group, received_before: float, most: int) -> Any:
+    wanted = (
+        select(inbox.c.id)
+        .where(_belongs_to(group.source_id, group.trust), inbox.c.received_at < received_before)
+        .order_by(inbox.c.received_at)
+        .limit(most)
+        .subquery(f"group{number}")
+    )
+    return select(literal_column(str(number)), wanted.c.id)
+
+
+def _belongs_to(source_id: Any, trust: int) -> Any:
+    return (inbox.c.source_id == source_id) & (inbox.c.trust == trust) & inbox.c.parked_reason.is_(None)

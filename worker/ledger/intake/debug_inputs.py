@@ -1,0 +1,109 @@
+"""Keep what comes in from a source while it is debugged: little, for a short time, and sealed."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, select, update
+
+from worker.event.received import Trust
+from worker.ledger.rows import insert_all
+from worker.ledger.schema import debug_input, source
+
+INPUT = b"debug input"
+# Somebody who looks has forgotten by then that it is on.
+LASTS_SECONDS = 3_600
+# What was kept may be looked at for so long after debugging has ended.
+KEPT_AFTER_SECONDS = 3_600
+# Of each source, signed and public each.
+MOST_KEPT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class NewInput:
+    """Hold one event with each decision about it: ``body`` is sealed under `INPUT` already."""
+
+    source_id: str
+    event_id: str
+    name: str
+    outcome: str
+    received_at: float
+    forget_at: float
+    body: bytes
+    anonymous_key: bytes | None
+    user_key: bytes | None
+    trust: int = Trust.PUBLIC
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Hold one event as it was kept."""
+
+    id: int
+    source_id: str
+    event_id: str
+    name: str
+    outcome: str
+    received_at: float
+    forget_at: float
+    body: bytes
+
+
+def switch(connection: Connection, source_id: str, until: float) -> None:
+    """Keep what comes in from a source until a time; 0 ends it, and forgets at once what was kept."""
+    connection.execute(update(source).where(source.c.id == source_id).values(debug_until=until))
+    if not until:
+        connection.execute(delete(debug_input).where(debug_input.c.source_id == source_id))
+
+
+def keep(connection: Connection, new: Iterable[NewInput]) -> Counter[str]:
+    """Store events; of each source, only the newest signed and the newest public ones stay.
+
+    Returns how many older ones gave way, by source.
+    """
+    rows = [{name: getattr(one, name) for name in NewInput.__slots__} for one in new]
+    insert_all(connection, debug_input, rows)
+    dropped: Counter[str] = Counter()
+    for source_id, trust in sorted({(row["source_id"], int(row["trust"])) for row in rows}):
+        mine = (debug_input.c.source_id == source_id, debug_input.c.trust == trust)
+        newest_first = select(debug_input.c.id).where(*mine).order_by(debug_input.c.id.desc())
+        last = connection.scalar(newest_first.offset(MOST_KEPT).limit(1))
+        if last is not None:
+            older = delete(debug_input).where(*mine, debug_input.c.id <= last)
+            dropped[source_id] += connection.execute(older).rowcount
+    return dropped
+
+
+def newest(connection: Connection, now: float, most: int, source_id: str = "") -> list[Input]:
+    """Return what was kept, the newest first."""
+    wanted = _kept(now).limit(most)
+    if source_id:
+        wanted = wanted.where(debug_input.c.source_id == source_id)
+    return [_input(row) for row in connection.execute(wanted)]
+
+
+def find(connection: Connection, number: int, now: float) -> Input | None:
+    """Return one event."""
+    row = connection.execute(_kept(now).where(debug_input.c.id == number)).one_or_none()
+    return _input(row) if row else None
+
+
+def of_event(connection: Connection, source_id: str, event_id: str, now: float) -> Input | None:
+    """Return the newest event of a source with an id."""
+    mine = _kept(now).where(debug_input.c.source_id == source_id, debug_input.c.event_id == event_id)
+    row = connection.execute(mine.limit(1)).one_or_none()
+    return _input(row) if row else None
+
+
+def forget(connection: Connection, now: float) -> int:
+    """Remove what has been kept long enough; return how much."""
+    return connection.execute(delete(debug_input).where(debug_input.c.forget_at <= now)).rowcount
+
+
+def _kept(now: float) -> Select[Any]:
+    return select(debug_input).where(debug_input.c.forget_at > now).order_by(debug_input.c.id.desc())
+
+
+def _input(row: Any) -> Input:
+    return Input(**{name: getattr(row, name) for name in Input.__slots__})

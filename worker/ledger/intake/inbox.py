@@ -1,0 +1,246 @@
+"""Keep accepted events until it is written down what became of them."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, or_, select, update
+
+from worker.event.received import Trust
+from worker.ledger.reports import tallies
+from worker.ledger.rows import among, chunks, insert_all
+from worker.ledger.schema import INFORMS, inbox, signed_request
+
+BODY = b"inbox"
+# Clocks of machines that are looked after differ by less.
+CLOCK_STEP_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Hold an event as it goes into the inbox: its body already sealed under `BODY`."""
+
+    source_id: str
+    anonymous_key: bytes | None
+    user_key: bytes | None
+    informs: bool
+    received_at: float
+    body: bytes
+    trust: Trust = Trust.PUBLIC
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Hold an event as it waits in the inbox."""
+
+    id: int
+    source_id: str
+    anonymous_key: bytes | None
+    user_key: bytes | None
+    received_at: float
+    body: bytes
+    trust: int = Trust.PUBLIC
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Hold how many events were set aside for one reason, and when the first of them came in."""
+
+    reason: str
+    events: int
+    oldest_at: float
+
+
+def accept(connection: Connection, events: Sequence[Accepted], now: float) -> list[int]:
+    """Take events in, all or none; return their ids in the order given."""
+    if not events:
+        return []
+    rows = [
+        {
+            "source_id": event.source_id,
+            "anonymous_key": event.anonymous_key,
+            "user_key": event.user_key,
+            "informs": event.informs,
+            "received_at": event.received_at,
+            "body": event.body,
+            "trust": event.trust.value,
+        }
+        for event in events
+    ]
+    # Ids are given in the order of the rows, whatever the order in which they are told.
+    added = insert_all(connection, inbox, rows, _with_their_ids)
+    ids = sorted(row.id for row in added)
+    counts = Counter(tallies.Entry(event.source_id, 0, "", tallies.ACCEPTED) for event in events)
+    tallies.append(connection, counts, now)
+    return ids
+
+
+def _with_their_ids(new: Any) -> Any:
+    return new.returning(inbox.c.id)
+
+
+def load(connection: Connection, ids: Sequence[int]) -> list[Waiting]:
+    """Return those of the events that still wait, by id."""
+    found: list[Waiting] = []
+    for some in chunks(sorted(ids)):
+        wanted = _waiting().where(among(connection, inbox.c.id, some)).order_by(inbox.c.id)
+        found += [Waiting(*row) for row in connection.execute(wanted)]
+    return found
+
+
+def still_waiting(connection: Connection, ids: Sequence[int]) -> list[int]:
+    """Return those of the ids whose events still wait and are not parked, in order."""
+    found: list[int] = []
+    for some in chunks(sorted(ids)):
+        wanted = select(inbox.c.id).where(
+            among(connection, inbox.c.id, some), inbox.c.parked_reason.is_(None)
+        )
+        found += connection.scalars(wanted.order_by(inbox.c.id))
+    return found
+
+
+def informing(connection: Connection, keys: Collection[bytes], before_id: int) -> list[Waiting]:
+    """Return the waiting events, accepted before an id, that tell something about these visitors."""
+    found: dict[int, Waiting] = {}
+    # Each column has an index of its own. The ids are compared here: SQLite would go through all of them.
+    for column in (inbox.c.anonymous_key, inbox.c.user_key):
+        for some in chunks(list(keys)):
+            rows = connection.execute(_waiting().where(INFORMS, among(connection, column, some)))
+            found.update({row.id: Waiting(*row) for row in rows if row.id < before_id})
+    return [found[event_id] for event_id in sorted(found)]
+
+
+def remove(connection: Connection, ids: Sequence[int]) -> set[int]:
+    """Take events out; return the ids that were there, which are the caller's alone to settle."""
+    gone: set[int] = set()
+    for some in chunks(sorted(ids)):
+        taken = delete(inbox).where(among(connection, inbox.c.id, some)).returning(inbox.c.id)
+        gone.update(connection.execute(taken).scalars())
+    return gone
+
+
+def park(connection: Connection, event_id: int, reason: str) -> None:
+    """Set an event aside that cannot be worked on, with the reason."""
+    connection.execute(update(inbox).where(inbox.c.id == event_id).values(parked_reason=reason))
+
+
+def unpark(connection: Connection, ids: Sequence[int] | None = None) -> int:
+    """Let events that were set aside be worked on again, all or some; return how many."""
+    which = update(inbox).where(inbox.c.parked_reason.is_not(None))
+    if ids is not None:
+        which = which.where(inbox.c.id.in_(ids))
+    return connection.execute(which.values(parked_reason=None)).rowcount
+
+
+def parked(connection: Connection) -> list[Parked]:
+    """Return what is set aside, the most frequent reason first."""
+    grouped = (
+        select(inbox.c.parked_reason, func.count().label("n"), func.min(inbox.c.received_at))
+        .where(inbox.c.parked_reason.is_not(None))
+        .group_by(inbox.c.parked_reason)
+        .order_by(func.count().desc(), inbox.c.parked_reason)
+    )
+    return [Parked(reason, n, oldest_at) for reason, n, oldest_at in connection.execute(grouped)]
+
+
+def newest(connection: Connection, most: int) -> list[tuple[Waiting, str | None]]:
+    """Return the events that came in last and wait, with the reason where they were set aside."""
+    wanted = _kept().add_columns(inbox.c.parked_reason).order_by(inbox.c.id.desc()).limit(most)
+    return [(Waiting(*row[:-1]), row[-1]) for row in connection.execute(wanted)]
+
+
+def parked_ids(connection: Connection, after_id: int, limit: int) -> list[int]:
+    """Return the ids after one that are set aside, in order."""
+    wanted = select(inbox.c.id).where(inbox.c.id > after_id, inbox.c.parked_reason.is_not(None))
+    return list(connection.scalars(wanted.order_by(inbox.c.id).limit(limit)))
+
+
+def ids_between(connection: Connection, first: int, last: int) -> list[int]:
+    """Return the ids of a range that still wait and are not parked."""
+    wanted = select(inbox.c.id).where(inbox.c.id.between(first, last), inbox.c.parked_reason.is_(None))
+    return list(connection.scalars(wanted.order_by(inbox.c.id)))
+
+
+def overdue(connection: Connection, after_id: int, received_before: float, limit: int) -> list[int]:
+    """Return the ids after one that were received before a time, in order."""
+    # What was received in the future was received before the clock stepped back.
+    is_old = or_(
+        inbox.c.received_at < received_before, inbox.c.received_at > received_before + CLOCK_STEP_SECONDS
+    )
+    wanted = (
+        select(inbox.c.id)
+        .where(inbox.c.id > after_id, is_old, inbox.c.parked_reason.is_(None))
+        .order_by(inbox.c.id)
+        .limit(limit)
+    )
+    return list(connection.scalars(wanted))
+
+
+def size(connection: Connection) -> int:
+    """Count what waits."""
+    return connection.scalar(select(func.count()).select_from(inbox)) or 0
+
+
+def backlogs(connection: Connection, source_ids: Sequence[str]) -> Counter[tuple[str, Trust]]:
+    """Count the waiting events by source and trust."""
+    found: Counter[tuple[str, Trust]] = Counter()
+    for some in chunks(source_ids):
+        counted = (
+            select(inbox.c.source_id, inbox.c.trust, func.count())
+            .where(among(connection, inbox.c.source_id, some))
+            .group_by(inbox.c.source_id, inbox.c.trust)
+        )
+        for source_id, trust, n in connection.execute(counted):
+            found[source_id, Trust(trust)] = n
+    return found
+
+
+def _waiting() -> Any:
+    return _kept().where(inbox.c.parked_reason.is_(None))
+
+
+def _kept() -> Any:
+    return select(
+        inbox.c.id,
+        inbox.c.source_id,
+        inbox.c.anonymous_key,
+        inbox.c.user_key,
+        inbox.c.received_at,
+        inbox.c.body,
+        inbox.c.trust,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """Identify a signed request by a keyed hash of its signature; after ``forget_at`` the signature is void."""
+
+    key: bytes
+    forget_at: float
+
+
+def remember(connection: Connection, requests: Iterable[SignedRequest]) -> set[bytes]:
+    """Store signed requests; return the keys of those that were not accepted before.
+
+    A concurrent transaction with the same key waits until this one ends.
+    """
+    by_key = {request.key: request for request in requests}
+    # Sorted, so that two writers lock the same keys in the same order.
+    rows = [{"key": key, "forget_at": by_key[key].forget_at} for key in sorted(by_key)]
+    return {row.key for row in insert_all(connection, signed_request, rows, _skip_known)}
+
+
+def _skip_known(new: Any) -> Any:
+    return new.on_conflict_do_nothing(index_elements=["key"]).returning(signed_request.c.key)
+
+
+def purge(connection: Connection, now: float, limit: int) -> int:
+    """Delete up to ``limit`` expired requests; return how many."""
+    expired = (
+        select(signed_request.c.key)
+        .where(signed_request.c.forget_at < now)
+        .order_by(signed_request.c.forget_at)
+        .limit(limit)
+    )
+    return connection.execute(delete(signed_request).where(signed_request.c.key.in_(expired))).rowcount

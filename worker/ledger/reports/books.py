@@ -1,0 +1,155 @@
+"""Balance the books: what was accepted against what became of it."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from worker.ledger.intake import inbox
+from worker.ledger.reports import account_status, tallies
+from worker.ledger.schema import BatchStatus, State, ad_account, batch, delivery, integration
+
+_ENDS = {
+    State.FAILED: tallies.FAILED,
+    State.FILTERED: tallies.FILTERED,
+    State.DUPLICATE: tallies.DUPLICATE,
+    State.DROPPED: tallies.DROPPED,
+    State.DISCARDED: tallies.DISCARDED,
+    State.ERASED: tallies.ERASED,
+}
+_ALL_ENDS = (tallies.DELIVERED, tallies.TESTED, *_ENDS.values())
+# Where the deliveries of integrations that were deleted are summed up.
+GONE = "deleted integrations"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Hold one comparison: what was counted when it happened, against what is there now."""
+
+    what: str
+    counted: int
+    found: int
+
+    @property
+    def balances(self) -> bool:
+        return self.counted == self.found
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Hold where every event and every delivery stands, and the proof.
+
+    ``removed`` counts what retention took away, which no other number here includes. An ad account is named by
+    its id; what went through an integration that is gone stands under `GONE`.
+    """
+
+    events: dict[str, int]
+    deliveries: dict[str, int]
+    by_account: dict[str, dict[str, int]]
+    removed: int
+    lines: tuple[Line, ...]
+
+    @property
+    def balance(self) -> bool:
+        return all(line.balances for line in self.lines)
+
+
+def close(connection: Connection) -> Books:
+    """Prove, at one moment, that everything is accounted for; the connection has to be a snapshot.
+
+    Only what still waits is counted row by row; how the rest ended is read from the tallies, which were written
+    in the transactions that ended it. So this costs the same however much was delivered before.
+    """
+    counted = tallies.by_integration(connection)
+    found: _Counts = defaultdict(Counter)
+    for number, outcomes in counted.items():
+        found[number] = _booked_ends(outcomes)
+        found[number].subtract(_removed(outcomes))
+    for number, waiting in account_status.pending(connection).items():
+        found[number]["pending"] = waiting.deliveries
+    for number, n in account_status.in_flight_by_integration(connection).items():
+        found[number]["in_flight"] = n
+    return _close(connection, counted, found)
+
+
+def audit(connection: Connection) -> Books:
+    """Count every row as well, and compare: what the tallies say must be there, state by state."""
+    grouped = (
+        select(delivery.c.integration_id, delivery.c.state, batch.c.status, delivery.c.test, func.count())
+        .outerjoin(batch, batch.c.id == delivery.c.batch_id)
+        .group_by(delivery.c.integration_id, delivery.c.state, batch.c.status, delivery.c.test)
+    )
+    found: _Counts = defaultdict(Counter)
+    for number, state, status, test, n in connection.execute(grouped):
+        found[number][where_it_stands(state, status, test=test)] += n
+    return _close(connection, tallies.by_integration(connection), found)
+
+
+_Counts = dict[int, Counter[str]]
+
+
+def _close(connection: Connection, counted: _Counts, found: _Counts) -> Books:
+    total: Counter[str] = sum(counted.values(), Counter())
+    events = {
+        "inbox": inbox.size(connection),
+        tallies.CONSUMED: total[tallies.CONSUMED],
+        tallies.WITHOUT_DESTINATION: total[tallies.WITHOUT_DESTINATION],
+        tallies.MAPPED: total[tallies.MAPPED],
+        tallies.ERASED: total[tallies.EVENT_ERASED],
+    }
+    accounts = _account_ids(connection)
+    booked, stands = _by_account(counted, accounts), _by_account(found, accounts)
+    everything: Counter[str] = sum(stands.values(), Counter())
+    lines = [
+        Line("events accepted", total[tallies.ACCEPTED], sum(events.values())),
+        *_lines("deliveries", total, everything),
+    ]
+    for account in sorted(booked.keys() | stands.keys()):
+        lines += _lines(f"{account}:", booked[account], stands[account])
+    by_account = {account: dict(+states) for account, states in sorted(stands.items())}
+    return Books(events, dict(+everything), by_account, _removed(total).total(), tuple(lines))
+
+
+def _lines(whose: str, counted: Counter[str], stands: Counter[str]) -> list[Line]:
+    booked, removed = _booked_ends(counted), _removed(counted)
+    created = Line(f"{whose} created", counted[tallies.CREATED], stands.total() + removed.total())
+    return [created, *(Line(f"{whose} {end}", booked[end], stands[end] + removed[end]) for end in _ALL_ENDS)]
+
+
+def _removed(counted: Counter[str]) -> Counter[str]:
+    """Return how many deliveries of each end retention has removed."""
+    gone = [(outcome, n) for outcome, n in counted.items() if outcome.startswith(tallies.PURGED)]
+    return Counter({outcome.removeprefix(tallies.PURGED): n for outcome, n in gone})
+
+
+def _booked_ends(counted: Counter[str]) -> Counter[str]:
+    """Return how many deliveries have each end, by what was counted when they got it."""
+    return Counter({end: counted[end] - counted[tallies.LEFT + end] for end in _ALL_ENDS})
+
+
+def _by_account(counts: _Counts, accounts: dict[int, str]) -> dict[str, Counter[str]]:
+    """Sum up by ad account: of one integration both sides of a comparison end up in the same place."""
+    summed: dict[str, Counter[str]] = defaultdict(Counter)
+    for number, counted in counts.items():
+        # What happened before an event had an integration belongs to no account.
+        if number:
+            summed[accounts.get(number, GONE)].update(counted)
+    return summed
+
+
+def _account_ids(connection: Connection) -> dict[int, str]:
+    wanted = select(integration.c.id, ad_account.c.ad_account_id).join(
+        ad_account, ad_account.c.id == integration.c.ad_account
+    )
+    return {row.id: row.ad_account_id for row in connection.execute(wanted)}
+
+
+def where_it_stands(state: int, batch_status: int | None, *, test: bool) -> str:
+    """Name the one state that a delivery is in."""
+    if state != State.OPEN:
+        return _ENDS[State(state)]
+    if batch_status is None:
+        return "pending"
+    if batch_status == BatchStatus.SETTLED:
+        return tallies.TESTED if test else tallies.DELIVERED
+    return "in_flight"

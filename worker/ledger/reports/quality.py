@@ -1,0 +1,150 @@
+"""Tell which identifiers came with events, and how many events were late, incomplete or wrong."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sqlalchemy import Connection, delete, func, select
+
+from worker.ledger.reports.tallies import QUALITY
+from worker.ledger.rows import insert_all
+from worker.ledger.schema import integration, tally
+
+# Words that stand beside the identifiers.
+LATE, COMPUTED, INVALID = "late", "computed", "invalid="
+# Marks a count of one word alone, where a combination of words is the usual.
+ALONE, VALID = "=", "valid"
+# Callers choose which identifiers an event has: more combinations an hour than this are kept word by word.
+MAX_COMBINATIONS = 64
+
+
+class Key(NamedTuple):
+    """Name what is summed up; ``from_hour`` counts hours since 1970."""
+
+    integration_id: str | None
+    event_name: str
+    from_hour: int
+
+
+@dataclass(slots=True)
+class Quality:
+    """Hold what came with the events of one name, all copies of the same event counted once.
+
+    ``identifiers`` counts the valid events that had each; ``invalid`` counts the others by their class.
+    """
+
+    valid: int = 0
+    late: int = 0
+    computed: int = 0
+    identifiers: Counter[str] = field(default_factory=Counter)
+    invalid: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def events(self) -> int:
+        return self.valid + self.invalid.total()
+
+    def share(self, identifier: str) -> float:
+        """Return the part of the valid events that had an identifier, 0 to 1."""
+        return self.identifiers[identifier] / self.valid if self.valid else 0.0
+
+    def add(self, words: list[str], n: int) -> None:
+        """Count events that have all of these words."""
+        if words[0].startswith(INVALID):
+            self.invalid[words[0].removeprefix(INVALID)] += n
+            return
+        if words[0].startswith(ALONE):
+            self._add_word(words[0].removeprefix(ALONE), n)
+            return
+        for word in (VALID, *words):
+            self._add_word(word, n)
+
+    def _add_word(self, word: str, n: int) -> None:
+        if word == VALID:
+            self.valid += n
+        elif word == LATE:
+            self.late += n
+        elif word == COMPUTED:
+            self.computed += n
+        else:
+            self.identifiers[word] += n
+
+
+def read(
+    connection: Connection,
+    since_hour: int,
+    integration_number: int | None = None,
+    step_hours: int | None = None,
+) -> dict[Key, Quality]:
+    """Return the quality of what was accepted since an hour, by integration and Pinterest's event name.
+
+    With ``step_hours`` also by steps of time, of which the first one may be cut off.
+    """
+    named = [tally.c.integration_id, integration.c.public_id, tally.c.event_name, tally.c.outcome]
+    step = tally.c.hour - tally.c.hour % step_hours if step_hours else func.min(tally.c.hour)
+    # Grouped by the column's label: PostgreSQL takes two bound numbers for two different steps.
+    groups = [*named, "from_hour"] if step_hours else named
+    grouped = (
+        select(*named, step.label("from_hour"), func.sum(tally.c.n).label("n"))
+        .outerjoin(integration, integration.c.id == tally.c.integration_id)
+        .where(tally.c.hour >= since_hour, tally.c.outcome.startswith(QUALITY))
+        .group_by(*groups)
+        .order_by(tally.c.integration_id, tally.c.event_name)
+    )
+    if integration_number is not None:
+        grouped = grouped.where(tally.c.integration_id == integration_number)
+    found: dict[Key, Quality] = {}
+    for row in connection.execute(grouped):
+        from_hour = max(int(row.from_hour), since_hour) if step_hours else since_hour
+        key = Key(row.public_id, row.event_name, from_hour)
+        found.setdefault(key, Quality()).add(row.outcome.removeprefix(QUALITY).split(","), int(row.n))
+    return dict(sorted(found.items(), key=lambda item: (item[0].integration_id or "", *item[0][1:])))
+
+
+def split_combinations(connection: Connection, since_hour: int, limit: int) -> int:
+    """Keep hours with too many combinations of identifiers word by word; return how many rows that saved.
+
+    What `read` returns stays the same. At most ``limit`` groups of an hour, integration and event name change.
+    """
+    keys = (tally.c.hour, tally.c.source_id, tally.c.integration_id, tally.c.event_name)
+    is_combination = (
+        tally.c.outcome.startswith(QUALITY),
+        ~tally.c.outcome.startswith(QUALITY + ALONE),
+        ~tally.c.outcome.startswith(QUALITY + INVALID),
+    )
+    crowded = (
+        select(*keys)
+        .where(tally.c.hour >= since_hour, *is_combination)
+        .group_by(*keys)
+        .having(func.count(tally.c.outcome.distinct()) > MAX_COMBINATIONS)
+        .limit(limit)
+    )
+    saved = 0
+    for row in connection.execute(crowded).all():
+        group = [key == value for key, value in zip(keys, row, strict=True)]
+        taken = delete(tally).where(*group, *is_combination).returning(tally.c.outcome, tally.c.n)
+        removed = connection.execute(taken).all()
+        words = _words_alone(removed)
+        values = row._asdict()
+        insert_all(connection, tally, [values | {"outcome": word, "n": n} for word, n in words.items()])
+        saved += len(removed) - len(words)
+    return saved
+
+
+def _words_alone(combinations: Iterable[tuple[str, int]]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for outcome, n in combinations:
+        for word in (VALID, *outcome.removeprefix(QUALITY).split(",")):
+            counts[f"{QUALITY}{ALONE}{word}"] += n
+    return counts
+
+
+def old(connection: Connection, before_hour: int, most: int) -> list[int]:
+    """Return counts of before an hour; no proof needs them, and they are many."""
+    wanted = select(tally.c.id).where(tally.c.hour < before_hour, tally.c.outcome.startswith(QUALITY))
+    return list(connection.scalars(wanted.limit(most)))
+
+
+def remove(connection: Connection, ids: list[int]) -> int:
+    """Remove counts."""
+    return connection.execute(delete(tally).where(tally.c.id.in_(ids))).rowcount

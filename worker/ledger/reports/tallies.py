@@ -1,0 +1,114 @@
+"""Count what moved, in the transaction that moved it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from worker.ledger import rows
+from worker.ledger.reports import rollups
+from worker.ledger.schema import tally
+
+SECONDS_AN_HOUR = 3600
+
+# What becomes of an accepted event.
+ACCEPTED, CONSUMED, WITHOUT_DESTINATION, MAPPED = "accepted", "consumed", "without_destination", "mapped"
+EVENT_ERASED = "event_erased"
+# What becomes of a delivery.
+CREATED, DELIVERED, TESTED, FAILED = "created", "delivered", "tested", "failed"
+FILTERED, DUPLICATE, DROPPED = "filtered", "duplicate", "dropped"
+RETRIED, DISCARDED, ERASED = "retried", "discarded", "erased"
+# What had come to an end and left it again: retried by hand, discarded, or erased.
+LEFT = "left_"
+LEFT_FAILED = LEFT + FAILED
+PURGED = "purged_"
+# A signed event whose id a public one with other content used before; it is no state, and ends like any other.
+CONTRADICTED = "contradicted"
+# What an event brought with it, behind the colon; no state of anything, so that the books pass it over.
+QUALITY = "quality:"
+# What charts show.
+CHARTED = frozenset({DELIVERED, TESTED, FAILED, FILTERED})
+
+
+class Entry(NamedTuple):
+    """Name what is counted; an event that has no integration yet has 0."""
+
+    source_id: str
+    integration_id: int
+    event_name: str
+    outcome: str
+
+
+def append(
+    connection: Connection,
+    counts: Counter[Entry],
+    now: float,
+    steps: Mapping[tuple[int, str], int] = MappingProxyType({}),
+) -> None:
+    """Append counts under the current hour, and those that charts show under the current minute.
+
+    ``steps`` are more for the charts: how many deliveries of an integration took how long.
+    """
+    hour = int(now // SECONDS_AN_HOUR)
+    new = [{"hour": hour, **entry._asdict(), "n": n} for entry, n in counts.items() if n]
+    rows.insert_all(connection, tally, new)
+    charted = Counter(steps)
+    for entry, n in counts.items():
+        if entry.outcome in CHARTED:
+            charted[entry.integration_id, entry.outcome] += n
+    rollups.append(connection, charted, now)
+
+
+def totals(connection: Connection, since_hour: int = 0, before_hour: int | None = None) -> Counter[str]:
+    """Sum every outcome over all time, or over some hours."""
+    summed = select(tally.c.outcome, func.sum(tally.c.n)).where(_is_move()).group_by(tally.c.outcome)
+    if since_hour:
+        summed = summed.where(tally.c.hour >= since_hour)
+    if before_hour is not None:
+        summed = summed.where(tally.c.hour < before_hour)
+    return Counter({outcome: int(n) for outcome, n in connection.execute(summed)})
+
+
+def by_integration(connection: Connection) -> dict[int, Counter[str]]:
+    """Sum every outcome over all time, by the integration's number; 0 is for events without one."""
+    summed = (
+        select(tally.c.integration_id, tally.c.outcome, func.sum(tally.c.n))
+        .where(_is_move())
+        .group_by(tally.c.integration_id, tally.c.outcome)
+    )
+    found: dict[int, Counter[str]] = defaultdict(Counter)
+    for number, outcome, n in connection.execute(summed):
+        found[number][outcome] = int(n)
+    return found
+
+
+def by_hour(
+    connection: Connection, since_hour: int, integration_ids: Iterable[int] | None = None
+) -> list[tuple[int, int, str, int]]:
+    """Return (hour, integration id, outcome, n) from an hour on, in order."""
+    summed = (
+        select(tally.c.hour, tally.c.integration_id, tally.c.outcome, func.sum(tally.c.n))
+        .where(tally.c.hour >= since_hour, _is_move())
+        .group_by(tally.c.hour, tally.c.integration_id, tally.c.outcome)
+        .order_by(tally.c.hour)
+    )
+    if integration_ids is not None:
+        summed = summed.where(tally.c.integration_id.in_(list(integration_ids)))
+    return [
+        (hour, integration, outcome, int(n)) for hour, integration, outcome, n in connection.execute(summed)
+    ]
+
+
+def fold(connection: Connection, most_groups: int = 500, since_hour: int = 0) -> int:
+    """Replace single entries of the same kind by their sum; return how many rows that saved.
+
+    Whoever folds often names the hour from which on there can be anything new: all rows from there are read.
+    """
+    keys = (tally.c.hour, tally.c.source_id, tally.c.integration_id, tally.c.event_name, tally.c.outcome)
+    return rows.fold(connection, tally, keys, (tally.c.n,), tally.c.hour >= since_hour, most_groups)
+
+
+def _is_move() -> ColumnElement[bool]:
+    return ~tally.c.outcome.startswith(QUALITY)

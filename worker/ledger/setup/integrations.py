@@ -1,0 +1,199 @@
+"""Keep the integrations: which source delivers to which ad account, and how."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from worker.ledger.rows import iterate
+from worker.ledger.schema import IS_PENDING, ad_account, delivery, integration
+from worker.ledger.setup import ad_accounts
+from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """Hold one integration; ``config`` has everything but the access token."""
+
+    id: str
+    source_id: str
+    vendor: str
+    name: str
+    enabled: bool
+    ad_account_id: str
+    config: dict[str, Any]
+    consent_categories: tuple[str, ...]
+    created_at: float
+    updated_at: float
+    # Numbers that the ledger gives.
+    number: int = 0
+    ad_account: int = 0
+    credential_id: int = 0
+
+
+def create(connection: Connection, vault: Vault, new: Integration, token: str, rate: Rate) -> Integration:
+    """Add an integration with its ad account and credential.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: the source already delivers to this ad account.
+    """
+    placed = _place(connection, vault, new, token, rate, new.created_at)
+    stopped = ad_accounts.stopped_by_hand(connection, placed.ad_account)
+    _admit(connection, placed.credential_id, stopped, new.created_at)
+    made = connection.execute(insert(integration).values(_values(placed)).returning(integration.c.id))
+    return replace(placed, number=int(made.scalar_one()))
+
+
+def find(connection: Connection, public_id: str, *, locked: bool = False) -> Integration | None:
+    """Return an integration, or None; a locked one stays as it is until the transaction ends."""
+    wanted = _integrations().where(integration.c.public_id == public_id)
+    if locked:
+        wanted = wanted.with_for_update(of=integration)
+    row = connection.execute(wanted).one_or_none()
+    return _integration(row) if row else None
+
+
+def page(connection: Connection, limit: int, after_number: int = 0) -> list[Integration]:
+    """Return integrations in the order of their making."""
+    wanted = _integrations().where(integration.c.id > after_number).order_by(integration.c.id).limit(limit)
+    return [_integration(row) for row in connection.execute(wanted)]
+
+
+def every(connection: Connection) -> Iterator[Integration]:
+    """Yield all integrations in the order of their making, with one statement for each thousand."""
+    return iterate(partial(page, connection), lambda row: row.number, 0)
+
+
+def public_ids(connection: Connection) -> dict[int, str]:
+    """Return the public id of every integration by its number, with one statement."""
+    wanted = select(integration.c.id, integration.c.public_id)
+    return {row.id: row.public_id for row in connection.execute(wanted)}
+
+
+def of_source(connection: Connection, source_id: str) -> list[Integration]:
+    """Return a source's integrations."""
+    wanted = _integrations().where(integration.c.source_id == source_id).order_by(integration.c.id)
+    return [_integration(row) for row in connection.execute(wanted)]
+
+
+def change(
+    connection: Connection,
+    vault: Vault,
+    changed: Integration,
+    *,
+    rate: Rate,
+    new_token: str | None,
+    now: float,
+) -> Integration:
+    """Write an integration's new values; a new token takes over the batches that wait for the old one."""
+    token = new_token or ad_accounts.token(connection, vault, changed.credential_id)
+    placed = _place(connection, vault, replace(changed, updated_at=now), token, rate, now)
+    stays = placed.ad_account == changed.ad_account
+    if new_token is not None or not stays:
+        stopped = (
+            ad_accounts.find(connection, changed.credential_id)
+            if stays
+            else ad_accounts.stopped_by_hand(connection, placed.ad_account)
+        )
+        _admit(connection, placed.credential_id, stopped, now)
+    connection.execute(update(integration).where(integration.c.id == changed.number).values(_values(placed)))
+    if stays:
+        ad_accounts.rehome(connection, changed.credential_id, placed.credential_id, now)
+    return placed
+
+
+def remove(connection: Connection, number: int) -> None:
+    """Remove an integration; the caller has settled what is to become of its deliveries."""
+    connection.execute(delete(integration).where(integration.c.id == number))
+
+
+def are_still(connection: Connection, targets: Mapping[int, int]) -> bool:
+    """Tell whether integrations, by number, deliver to these ad accounts still, and keep them until the commit.
+
+    What is written for one that is gone would be pending for ever, and for one that has moved it would go to
+    somebody else's ad account.
+    """
+    wanted = select(integration.c.id, integration.c.ad_account).where(integration.c.id.in_(targets))
+    found = connection.execute(wanted.order_by(integration.c.id).with_for_update(read=True))
+    return {row.id: row.ad_account for row in found} == dict(targets)
+
+
+def rates(connection: Connection, ad_account_ids: Iterable[str]) -> dict[str, Rate]:
+    """Return the rate limits of those of the ad accounts that are known."""
+    known = select(ad_account).where(ad_account.c.ad_account_id.in_(list(ad_account_ids)))
+    return {
+        row.ad_account_id: Rate(row.rate_limit_rps, row.rate_limit_burst) for row in connection.execute(known)
+    }
+
+
+def waiting(connection: Connection, number: int) -> bool:
+    """Tell whether an integration has deliveries that are not in a batch yet."""
+    pending = select(delivery.c.id).where(delivery.c.integration_id == number, IS_PENDING)
+    return connection.execute(pending.limit(1)).first() is not None
+
+
+def _place(
+    connection: Connection, vault: Vault, new: Integration, token: str, rate: Rate, now: float
+) -> Integration:
+    account = ad_accounts.enrol(connection, new.ad_account_id, rate)
+    return replace(
+        new, ad_account=account, credential_id=ad_accounts.entrust(connection, vault, account, token, now)
+    )
+
+
+def _admit(
+    connection: Connection, credential_id: int, stopped: ad_accounts.Credential | None, now: float
+) -> None:
+    """Let a token that was given send: giving it says that it is good, not that a hand's pause is over."""
+    if stopped is not None and stopped.paused_class == ad_accounts.BY_HAND:
+        reason, actor = stopped.paused_reason or "", stopped.paused_by or ""
+        ad_accounts.pause(
+            connection, credential_id, ad_accounts.BY_HAND, reason, actor, stopped.paused_at or now
+        )
+    else:
+        # Others may use the same token, and a hand may have stopped those.
+        by_hand = not ad_accounts.is_used(connection, credential_id)
+        ad_accounts.resume(connection, credential_id, by_hand=by_hand, now=now)
+
+
+def _values(given: Integration) -> dict[str, Any]:
+    return {
+        "public_id": given.id,
+        "source_id": given.source_id,
+        "vendor": given.vendor,
+        "name": given.name,
+        "enabled": given.enabled,
+        "ad_account": given.ad_account,
+        "credential_id": given.credential_id,
+        "config": given.config,
+        "consent_categories": list(given.consent_categories),
+        "created_at": given.created_at,
+        "updated_at": given.updated_at,
+    }
+
+
+def _integrations() -> Any:
+    return select(integration, ad_account.c.ad_account_id).join(
+        ad_account, ad_account.c.id == integration.c.ad_account
+    )
+
+
+def _integration(row: Any) -> Integration:
+    return Integration(
+        id=row.public_id,
+        source_id=row.source_id,
+        vendor=row.vendor,
+        name=row.name,
+        enabled=row.enabled,
+        ad_account_id=row.ad_account_id,
+        config=dict(row.config),
+        consent_categories=tuple(row.consent_categories),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        number=row.id,
+        ad_account=row.ad_account,
+        credential_id=row.credential_id,
+    )

@@ -1,0 +1,172 @@
+"""Keep the sources: the sites and servers that send events, and their keys."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
+
+from sqlalchemy import Connection, delete, insert, or_, select, update
+
+from worker.event.received import Trust
+from worker.ledger.rows import iterate
+from worker.ledger.schema import debug_input, integration, pipeline_key, source
+from worker.ledger.vault import Vault
+
+DefaultConsent = Literal["drop", "allow"]
+SECRET = b"server secret"
+# How many signed events and how many public events of a source may wait in the inbox, unless its options say it.
+BACKLOG_EVENTS = 1_000_000
+# How many visitors the public calls of a source may create in a day, unless its options say it. A visitor stays for
+# more than a year, so that this bounds how far strangers can fill the ledger.
+PUBLIC_VISITORS_PER_DAY = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Hold one source; ``options`` is what `SourceOptions` of the Management API may set."""
+
+    id: str
+    name: str
+    domains: tuple[str, ...]
+    created_at: float
+    updated_at: float
+    options: dict[str, Any] = field(default_factory=dict)
+    # Until then what comes in is kept for the live debugger.
+    debug_until: float = 0.0
+
+    def default_consent(self, channel: str) -> DefaultConsent:
+        """Return what a missing consent means: drop for browsers, allow for servers, unless set otherwise."""
+        usual = "drop" if channel == "browser" else "allow"
+        chosen = self.options.get("default_consent", {}).get(channel, usual)
+        return "allow" if chosen == "allow" else "drop"
+
+    def backlog_limit(self, trust: Trust) -> int:
+        """Return how many events of one trust may wait; each trust has a bound of its own."""
+        public = self.options.get("public_backlog_limit") if trust is Trust.PUBLIC else None
+        return int(public or self.options.get("backlog_limit") or BACKLOG_EVENTS)
+
+    @property
+    def public_visitors_per_day(self) -> int:
+        return int(self.options.get("public_visitors_per_day") or PUBLIC_VISITORS_PER_DAY)
+
+
+def create(connection: Connection, vault: Vault, new: Source, key: str, server_secret: str) -> None:
+    """Add a source with its first pipeline key.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: the id or the key is taken.
+    """
+    values = _values(new) | {"server_secret": vault.seal(server_secret.encode(), SECRET)}
+    connection.execute(insert(source).values(values))
+    add_key(connection, new.id, key, new.created_at)
+
+
+def find(connection: Connection, source_id: str, *, locked: bool = False) -> Source | None:
+    """Return a source, or None; a locked one stays as it is until the transaction ends."""
+    wanted = select(source).where(source.c.id == source_id)
+    row = connection.execute(wanted.with_for_update() if locked else wanted).one_or_none()
+    return _source(row) if row else None
+
+
+def page(connection: Connection, limit: int, after_id: str = "") -> list[Source]:
+    """Return sources in the order of their ids."""
+    wanted = select(source).where(source.c.id > after_id).order_by(source.c.id).limit(limit)
+    return [_source(row) for row in connection.execute(wanted)]
+
+
+def every(connection: Connection) -> Iterator[Source]:
+    """Yield all sources in the order of their ids, with one statement for each thousand."""
+    return iterate(partial(page, connection), lambda row: row.id, "")
+
+
+def change(connection: Connection, changed: Source, now: float) -> Source:
+    """Write a source's new values."""
+    changed = replace(changed, updated_at=now)
+    connection.execute(update(source).where(source.c.id == changed.id).values(_values(changed)))
+    return changed
+
+
+def remove(connection: Connection, source_id: str) -> bool:
+    """Remove a source that has no integrations; tell whether it went."""
+    used = select(integration.c.id).where(integration.c.source_id == source_id).limit(1)
+    if connection.execute(used).first():
+        return False
+    connection.execute(delete(pipeline_key).where(pipeline_key.c.source_id == source_id))
+    connection.execute(delete(debug_input).where(debug_input.c.source_id == source_id))
+    connection.execute(delete(source).where(source.c.id == source_id))
+    return True
+
+
+def server_secret(connection: Connection, vault: Vault, source_id: str) -> str | None:
+    """Return the secret that a source's server signs with."""
+    sealed = connection.scalar(select(source.c.server_secret).where(source.c.id == source_id))
+    return vault.open(sealed, SECRET).decode() if sealed is not None else None
+
+
+def set_server_secret(connection: Connection, vault: Vault, source_id: str, secret: str, now: float) -> None:
+    """Replace the secret that a source's server signs with."""
+    values = {"server_secret": vault.seal(secret.encode(), SECRET), "updated_at": now}
+    connection.execute(update(source).where(source.c.id == source_id).values(values))
+
+
+def add_key(connection: Connection, source_id: str, key: str, now: float) -> None:
+    """Add a pipeline key."""
+    connection.execute(insert(pipeline_key).values(key=key, source_id=source_id, created_at=now))
+
+
+def expire_keys(connection: Connection, source_id: str, except_key: str, at: float) -> None:
+    """Let every other key of the source end at a time, unless it ends sooner already."""
+    others = update(pipeline_key).where(
+        pipeline_key.c.source_id == source_id,
+        pipeline_key.c.key != except_key,
+        or_(pipeline_key.c.expires_at.is_(None), pipeline_key.c.expires_at > at),
+    )
+    connection.execute(others.values(expires_at=at))
+
+
+def keys(connection: Connection, source_id: str, now: float) -> list[str]:
+    """Return the pipeline keys that are good now, the newest first."""
+    wanted = (
+        select(pipeline_key.c.key)
+        .where(pipeline_key.c.source_id == source_id, _is_good(now))
+        .order_by(pipeline_key.c.created_at.desc())
+    )
+    return list(connection.scalars(wanted))
+
+
+def by_key(connection: Connection, key: str, now: float) -> Source | None:
+    """Return the source that a pipeline key belongs to, while the key is good."""
+    wanted = (
+        select(source)
+        .join(pipeline_key, pipeline_key.c.source_id == source.c.id)
+        .where(pipeline_key.c.key == key, _is_good(now))
+    )
+    row = connection.execute(wanted).one_or_none()
+    return _source(row) if row else None
+
+
+def _is_good(now: float) -> Any:
+    return or_(pipeline_key.c.expires_at.is_(None), pipeline_key.c.expires_at > now)
+
+
+def _values(given: Source) -> dict[str, Any]:
+    return {
+        "id": given.id,
+        "name": given.name,
+        "domains": list(given.domains),
+        "options": given.options,
+        "created_at": given.created_at,
+        "updated_at": given.updated_at,
+    }
+
+
+def _source(row: Any) -> Source:
+    return Source(
+        id=row.id,
+        name=row.name,
+        domains=tuple(row.domains),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        options=dict(row.options),
+        debug_until=row.debug_until,
+    )

@@ -1,0 +1,201 @@
+"""Go through what is kept of visitors, and erase rows of it with the books in balance."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Text, cast, delete, func, select, update
+
+from worker.ledger.reports import tallies
+from worker.ledger.reports.books import where_it_stands
+from worker.ledger.reports.tallies import Entry
+from worker.ledger.schema import (
+    BatchStatus,
+    State,
+    batch,
+    debug_input,
+    delivery,
+    inbox,
+    integration,
+    source,
+    tally,
+    visitor,
+)
+
+REASON = "Erased at the person's request."
+_UNBOOKED = ("pending", "in_flight")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Hold one row that may speak of a person; ``body`` is sealed, and absent where nothing was kept."""
+
+    id: Any
+    body: bytes | None
+    anonymous_key: bytes | None
+    user_key: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """Count what became of chosen deliveries: erased, by where they stood, and those that stand in a request now."""
+
+    stood: Counter[str] = field(default_factory=Counter)
+    being_sent: frozenset[int] = frozenset()
+
+
+def source_ids(connection: Connection) -> list[str]:
+    """Return the id of every source that there is, or was as far as the tallies know."""
+    known = select(source.c.id).union(select(tally.c.source_id), select(inbox.c.source_id))
+    return [one for one in connection.scalars(known) if one]
+
+
+def size(connection: Connection) -> int:
+    """Count the rows to go through."""
+    tables = (inbox, visitor, delivery)
+    return sum(connection.scalar(select(func.count()).select_from(table)) or 0 for table in tables)
+
+
+def events_after(connection: Connection, after: int, limit: int) -> list[Kept]:
+    """Return events that wait in the inbox, parked ones as well, in the order of their ids."""
+    wanted = select(inbox.c.id, inbox.c.body, inbox.c.anonymous_key, inbox.c.user_key)
+    return _read(connection, wanted.where(inbox.c.id > after).order_by(inbox.c.id).limit(limit))
+
+
+def visitors_after(connection: Connection, after: bytes, limit: int) -> list[Kept]:
+    """Return what is kept of visitors, in the order of their keys; a key may be a device's or a person's."""
+    wanted = select(visitor.c.key, visitor.c.body, visitor.c.key, visitor.c.key)
+    return _read(connection, wanted.where(visitor.c.key > after).order_by(visitor.c.key).limit(limit))
+
+
+def deliveries_after(connection: Connection, after: int, limit: int) -> list[Kept]:
+    """Return deliveries in any state but erased, in the order of their ids."""
+    wanted = select(delivery.c.id, delivery.c.payload, delivery.c.anonymous_key, delivery.c.user_key).where(
+        delivery.c.id > after, delivery.c.state != State.ERASED.value
+    )
+    return _read(connection, wanted.order_by(delivery.c.id).limit(limit))
+
+
+def erase_events(connection: Connection, ids: Sequence[int], now: float) -> int:
+    """Take events out of the inbox for good; what a worker holds of them ends with its transaction.
+
+    Returns how many were still there: whoever took the others wrote deliveries of them.
+    """
+    gone = connection.execute(delete(inbox).where(inbox.c.id.in_(ids)).returning(inbox.c.source_id))
+    counts = Counter(Entry(source_id, 0, "", tallies.EVENT_ERASED) for source_id in gone.scalars())
+    tallies.append(connection, counts, now)
+    return counts.total()
+
+
+def debugged(connection: Connection) -> int:
+    """Count what the live debugger holds."""
+    return connection.scalar(select(func.count()).select_from(debug_input)) or 0
+
+
+def forget_debugged(connection: Connection) -> int:
+    """Remove all that the live debugger holds, whoever's it is: it is little, and kept for a short time anyway."""
+    return connection.execute(delete(debug_input)).rowcount
+
+
+def erase_deliveries(connection: Connection, ids: Sequence[int], now: float) -> Erased:
+    """Empty deliveries of all that belongs to a person, wherever they stand; what is being sent is left alone.
+
+    Count, time, event name and ad account stay, for the books. A batch that waits goes without them.
+    """
+    statuses = _lock_batches(connection, ids)
+    rows = _lock(connection, ids)
+    # One that was claimed between the two statements has a batch that is not locked: the next round has it.
+    busy = {row.id for row in rows if _is_busy(row, statuses)}
+    free = [row for row in rows if row.id not in busy]
+    stood = {row.id: where_it_stands(row.state, statuses.get(row.batch_id), test=row.test) for row in free}
+    _empty(connection, [row.id for row in free], now)
+    _shrink(connection, Counter(row.batch_id for row in free if stood[row.id] == "in_flight"))
+    _count(connection, free, stood, now)
+    return Erased(Counter(stood.values()), frozenset(busy))
+
+
+def standing_of(connection: Connection, ids: Sequence[int]) -> Erased:
+    """Tell what `erase_deliveries` would do at this moment."""
+    wanted = (
+        select(delivery.c.id, delivery.c.state, delivery.c.test, delivery.c.batch_id, batch.c.status)
+        .outerjoin(batch, batch.c.id == delivery.c.batch_id)
+        .where(delivery.c.id.in_(ids), delivery.c.state != State.ERASED.value)
+    )
+    rows = connection.execute(wanted).all()
+    busy = frozenset(row.id for row in rows if _is_busy(row, {row.batch_id: row.status}))
+    stood = Counter(
+        where_it_stands(row.state, row.status, test=row.test) for row in rows if row.id not in busy
+    )
+    return Erased(stood, busy)
+
+
+def _read(connection: Connection, wanted: Any) -> list[Kept]:
+    return [Kept(*row) for row in connection.execute(wanted)]
+
+
+def _lock_batches(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+    # Batches before deliveries, as whoever settles does; SQLite has locked everything already.
+    mine = select(delivery.c.batch_id).where(delivery.c.id.in_(ids), delivery.c.batch_id.is_not(None))
+    wanted = (
+        select(batch.c.id, batch.c.status).where(batch.c.id.in_(mine)).order_by(batch.c.id).with_for_update()
+    )
+    return {row.id: row.status for row in connection.execute(wanted)}
+
+
+def _lock(connection: Connection, ids: Sequence[int]) -> Sequence[Any]:
+    wanted = select(
+        delivery.c.id,
+        delivery.c.state,
+        delivery.c.test,
+        delivery.c.batch_id,
+        delivery.c.integration_id,
+        delivery.c.event_name,
+    ).where(delivery.c.id.in_(ids), delivery.c.state != State.ERASED.value)
+    return connection.execute(wanted.order_by(delivery.c.id).with_for_update()).all()
+
+
+def _is_busy(row: Any, statuses: dict[int, int]) -> bool:
+    if row.state != State.OPEN.value or row.batch_id is None:
+        return False
+    return statuses.get(row.batch_id) not in (BatchStatus.READY.value, BatchStatus.SETTLED.value)
+
+
+def _empty(connection: Connection, ids: Sequence[int], now: float) -> None:
+    values = {
+        "state": State.ERASED.value,
+        "batch_id": None,
+        # A shop may put an order's or a person's number into it.
+        "event_id": "erased:" + cast(delivery.c.id, Text),
+        "payload": None,
+        "size_bytes": 0,
+        "reason_class": "erased",
+        "reason": REASON,
+        "warning": None,
+        "ended_at": now,
+        "order_key": None,
+        "content_key": None,
+        "anonymous_key": None,
+        "user_key": None,
+        "currency": None,
+        "value_thousandths": None,
+    }
+    connection.execute(update(delivery).where(delivery.c.id.in_(ids)).values(values))
+
+
+def _shrink(connection: Connection, gone: Counter[int]) -> None:
+    for batch_id, n in sorted(gone.items()):
+        connection.execute(update(batch).where(batch.c.id == batch_id).values(events=batch.c.events - n))
+
+
+def _count(connection: Connection, rows: Sequence[Any], stood: dict[int, str], now: float) -> None:
+    numbers = {row.integration_id for row in rows}
+    found = select(integration.c.id, integration.c.source_id).where(integration.c.id.in_(numbers))
+    sources = {row.id: row.source_id for row in connection.execute(found)}
+    counts: Counter[Entry] = Counter()
+    for row in rows:
+        entry = Entry(sources.get(row.integration_id, ""), row.integration_id, row.event_name, tallies.ERASED)
+        counts[entry] += 1
+        if stood[row.id] not in _UNBOOKED:
+            counts[entry._replace(outcome=tallies.LEFT + stood[row.id])] += 1
+    tallies.append(connection, counts, now)

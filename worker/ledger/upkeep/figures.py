@@ -1,0 +1,133 @@
+"""Look at everything that may be wrong, cheaply enough to do it every half a minute."""
+
+from collections import defaultdict
+from collections.abc import Collection
+
+from sqlalchemy import Connection, extract, func, select
+
+from worker.ledger.reports import tallies
+from worker.ledger.reports.account_status import KINDS, first_pending
+from worker.ledger.reports.tallies import SECONDS_AN_HOUR
+from worker.ledger.rows import chunks
+from worker.ledger.schema import (
+    IS_LIVE,
+    STANDS_OPEN,
+    State,
+    ad_account,
+    batch,
+    delivery,
+    inbox,
+    integration,
+    tally,
+)
+
+MOST_PARKED = 10_000
+
+
+def failed_with(connection: Connection, reason_classes: Collection[str], most: int) -> dict[str, int]:
+    """Count what failed in one of these ways, of so many of the latest that wait for a hand, by ad account."""
+    latest = (
+        select(delivery.c.ad_account, delivery.c.reason_class)
+        .where(delivery.c.state == State.FAILED.value)
+        .order_by(delivery.c.id.desc())
+        .limit(most)
+        .subquery()
+    )
+    wanted = (
+        select(ad_account.c.ad_account_id, func.count())
+        .join(latest, latest.c.ad_account == ad_account.c.id)
+        .where(latest.c.reason_class.in_(list(reason_classes)))
+        .group_by(ad_account.c.ad_account_id)
+    )
+    return {row[0]: row[1] for row in connection.execute(wanted)}
+
+
+def delivered_an_hour(connection: Connection, now: float) -> dict[str, int]:
+    """Return how many were delivered in an hour, by the ad account's id, over the last one or two hours."""
+    hours = 1 + (now % SECONDS_AN_HOUR) / SECONDS_AN_HOUR
+    counts = _lately(connection, tallies.DELIVERED, now)
+    return {account: int(n / hours) for account, n in counts.items()}
+
+
+def contradicted(connection: Connection, now: float) -> dict[str, int]:
+    """Count, by the ad account's id, the signed events whose ids public ones with other content had used before.
+
+    It counts those of the last one or two hours.
+    """
+    return _lately(connection, tallies.CONTRADICTED, now)
+
+
+def _lately(connection: Connection, outcome: str, now: float) -> dict[str, int]:
+    """Sum an outcome by the ad account's id, over this hour and the one before."""
+    hour = int(now // SECONDS_AN_HOUR)
+    wanted = (
+        select(ad_account.c.ad_account_id, func.sum(tally.c.n))
+        .join(integration, integration.c.ad_account == ad_account.c.id)
+        .join(tally, tally.c.integration_id == integration.c.id)
+        .where(tally.c.hour >= hour - 1, tally.c.outcome == outcome)
+        .group_by(ad_account.c.ad_account_id)
+    )
+    return {account: int(n) for account, n in connection.execute(wanted)}
+
+
+def oldest_events(connection: Connection) -> dict[str, float]:
+    """Return when the oldest event that waits happened, by the ad account's id.
+
+    It is the one that was written first, of what is pending and of the oldest batch that is not settled.
+    """
+    found: dict[int, list[float]] = defaultdict(list)
+    for kind in KINDS:
+        first = select(integration.c.ad_account, first_pending(delivery.c.event_time, *kind))
+        for account, event_time in connection.execute(first):
+            if event_time is not None:
+                found[account].append(float(event_time))
+    # In two steps: in one, PostgreSQL may go through the deliveries of all batches.
+    wanted = select(func.min(batch.c.id)).where(IS_LIVE).group_by(batch.c.ad_account)
+    for some in chunks(connection.scalars(wanted).all()):
+        in_flight = (
+            select(delivery.c.ad_account, func.min(delivery.c.event_time))
+            .where(delivery.c.batch_id.in_(some), STANDS_OPEN)
+            .group_by(delivery.c.ad_account)
+        )
+        for row in connection.execute(in_flight):
+            found[row[0]].append(float(row[1]))
+    names = {row.id: row.ad_account_id for row in connection.execute(select(ad_account))}
+    return {names[account]: min(times) for account, times in found.items()}
+
+
+def inbox_span(connection: Connection) -> int:
+    """Return at least as many as wait in the inbox, without counting them."""
+    # Asked for both at once, SQLite would read all ids.
+    first = connection.scalar(select(func.min(inbox.c.id)))
+    last = connection.scalar(select(func.max(inbox.c.id)))
+    return last - first + 1 if first is not None and last is not None else 0
+
+
+def parked(connection: Connection) -> int:
+    """Count the accepted events that were set aside, among the oldest: what is worked on leaves these behind."""
+    oldest = select(inbox.c.parked_reason).order_by(inbox.c.id).limit(MOST_PARKED).subquery()
+    wanted = select(func.count()).select_from(oldest).where(oldest.c.parked_reason.is_not(None))
+    return connection.scalar(wanted) or 0
+
+
+def created_by_hour(connection: Connection, since_hour: int) -> list[tuple[str, str, int, int]]:
+    """Return (integration, event name, hour, deliveries made) from an hour on, of enabled integrations."""
+    wanted = (
+        select(integration.c.public_id, tally.c.event_name, tally.c.hour, func.sum(tally.c.n))
+        .join(integration, integration.c.id == tally.c.integration_id)
+        .where(
+            tally.c.hour >= since_hour,
+            tally.c.outcome == tallies.CREATED,
+            tally.c.event_name != "",
+            integration.c.enabled,
+        )
+        .group_by(integration.c.public_id, tally.c.event_name, tally.c.hour)
+    )
+    return [(who, name, hour, int(n)) for who, name, hour, n in connection.execute(wanted)]
+
+
+def server_time(connection: Connection) -> float | None:
+    """Return the database server's time in Unix seconds; SQLite has none but this machine's."""
+    if connection.dialect.name == "sqlite":
+        return None
+    return float(connection.scalar(select(extract("epoch", func.clock_timestamp()))) or 0.0)

@@ -1,0 +1,184 @@
+"""Find what was forgotten, and remove what has been kept long enough."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, or_, select
+
+from worker.ledger.intake import inbox
+from worker.ledger.reports import tallies
+from worker.ledger.reports.books import where_it_stands
+from worker.ledger.rows import upsert
+from worker.ledger.schema import (
+    STANDS_OPEN,
+    BatchStatus,
+    State,
+    attempt,
+    audit,
+    batch,
+    credential,
+    delivery,
+    integration,
+    pipeline_key,
+    ui_session,
+    watermark,
+)
+
+RANGE_MAX_ROWS = 500
+
+
+def any_overdue(connection: Connection, received_before: float) -> bool:
+    """Tell whether anything in the inbox waits since before a time."""
+    return bool(inbox.overdue(connection, 0, received_before, 1))
+
+
+def overdue_ranges(
+    connection: Connection,
+    received_before: float,
+    most_ranges: int,
+    round_seconds: float,
+    now: float,
+    held: Collection[int] = (),
+) -> list[tuple[int, int]]:
+    """Return (first id, last id) of inbox rows that nobody worked on in time, at most 500 rows each.
+
+    A watermark moves over the inbox, so that a row is named once a round, however long the backlog is. A new
+    round begins ``round_seconds`` after the last one began, once that one has come to the end, whether or not
+    more rows become overdue all the time. Rows that are ``held`` are left out, save between others.
+    """
+    mark = connection.execute(select(watermark).where(watermark.c.name == "inbox")).one_or_none()
+    position, began = (mark.position, mark.at) if mark else (0, 0.0)
+    ranges: list[tuple[int, int]] = []
+    is_at_end = False
+    while len(ranges) < most_ranges and not is_at_end:
+        ids = inbox.overdue(connection, position, received_before, RANGE_MAX_ROWS)
+        if position == 0 and ids:
+            began = now
+        if free := [event_id for event_id in ids if event_id not in held]:
+            ranges.append((free[0], free[-1]))
+        position = ids[-1] if ids else position
+        is_at_end = len(ids) < RANGE_MAX_ROWS
+    # A clock that stepped back must not hold the next round up until it has caught up.
+    if is_at_end and abs(now - began) >= round_seconds:
+        position = 0
+    _set_watermark(connection, position, began)
+    return ranges
+
+
+def narrow_ranges(ids: Sequence[int]) -> list[tuple[int, int]]:
+    """Return ranges that cover ids, given in order; none spans more than 500 ids, whatever lies between them."""
+    ranges: list[tuple[int, int]] = []
+    for event_id in ids:
+        if ranges and event_id - ranges[-1][0] < RANGE_MAX_ROWS:
+            ranges[-1] = (ranges[-1][0], event_id)
+        else:
+            ranges.append((event_id, event_id))
+    return ranges
+
+
+def ended(connection: Connection, before: float, most: int) -> list[int]:
+    """Return some of the deliveries that ended before a time, the oldest first."""
+    by_themselves = (
+        select(delivery.c.id)
+        .where(delivery.c.ended_at < before, delivery.c.state != State.OPEN.value)
+        .order_by(delivery.c.ended_at)
+    )
+    found = list(connection.scalars(by_themselves.limit(most)))
+    # In two steps: in one, SQLite goes through the deliveries of all batches and looks each batch up.
+    batches = list(connection.scalars(_settled_with_deliveries(before).limit(most)))
+    with_their_batch = select(delivery.c.id).where(delivery.c.batch_id.in_(batches), STANDS_OPEN)
+    found += connection.scalars(with_their_batch.limit(most - len(found)))
+    return sorted(found)
+
+
+def _settled_with_deliveries(before: float) -> Any:
+    has_some = select(delivery.c.id).where(delivery.c.batch_id == batch.c.id, STANDS_OPEN).exists()
+    return (
+        select(batch.c.id)
+        .where(batch.c.settled_at < before, batch.c.status == BatchStatus.SETTLED.value, has_some)
+        .order_by(batch.c.settled_at)
+    )
+
+
+def purge_deliveries(connection: Connection, ids: Sequence[int], ended_before: float, now: float) -> int:
+    """Remove those of the deliveries that ended before a time, and keep the books right."""
+    if not ids:
+        return 0
+    # Locked, because a hand may retry a failed one at this moment.
+    still_ended = _ended(ended_before).where(delivery.c.id.in_(ids)).with_for_update(of=delivery)
+    rows = connection.execute(still_ended.order_by(delivery.c.id)).all()
+    connection.execute(delete(delivery).where(delivery.c.id.in_([row.id for row in rows])))
+    stood = [where_it_stands(row.state, row.status, test=row.test) for row in rows]
+    counts = Counter(
+        tallies.Entry("", row.integration_id, "", tallies.PURGED + word)
+        for row, word in zip(rows, stood, strict=True)
+    )
+    tallies.append(connection, counts, now)
+    return len(rows)
+
+
+def purge_batches(connection: Connection, settled_before: float, most: int) -> int:
+    """Remove batches, with their tries, that no delivery refers to any more."""
+    referred = select(delivery.c.id).where(delivery.c.batch_id == batch.c.id).exists()
+    empty = select(batch.c.id).where(
+        batch.c.settled_at < settled_before,
+        batch.c.status.in_([BatchStatus.SETTLED, BatchStatus.SPLIT]),
+        ~referred,
+    )
+    ids = list(connection.scalars(empty.order_by(batch.c.settled_at).limit(most)))
+    if ids:
+        connection.execute(delete(attempt).where(attempt.c.batch_id.in_(ids)))
+        connection.execute(delete(batch).where(batch.c.id.in_(ids)))
+    return len(ids)
+
+
+def purge_audit(connection: Connection, before: float) -> int:
+    """Remove old audit entries."""
+    return connection.execute(delete(audit).where(audit.c.at < before)).rowcount
+
+
+def _ended(before: float) -> Any:
+    return (
+        select(delivery.c.id, delivery.c.state, batch.c.status, delivery.c.test, delivery.c.integration_id)
+        .outerjoin(batch, batch.c.id == delivery.c.batch_id)
+        .where(
+            func.coalesce(delivery.c.ended_at, batch.c.settled_at) < before,
+            or_(delivery.c.state != State.OPEN.value, batch.c.status == BatchStatus.SETTLED.value),
+        )
+    )
+
+
+def _set_watermark(connection: Connection, position: int, at: float) -> None:
+    values = {"position": position, "at": at}
+    statement = upsert(connection, watermark).values(name="inbox", **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+
+
+def purge_sessions(connection: Connection, now: float) -> int:
+    """Remove sessions that are over."""
+    return connection.execute(delete(ui_session).where(ui_session.c.expires_at <= now)).rowcount
+
+
+def purge_keys(connection: Connection, expired_before: float) -> int:
+    """Remove pipeline keys that have not been good since a time."""
+    old = pipeline_key.c.expires_at < expired_before
+    return connection.execute(delete(pipeline_key).where(old)).rowcount
+
+
+def purge_credentials(connection: Connection, made_before: float) -> int:
+    """Remove access tokens that no integration sends with any more, and no batch was sent with.
+
+    Locked first and looked at again: somebody may be giving the same token to an integration at this moment.
+    """
+    unused = _unused(made_before)
+    held = list(connection.scalars(select(credential.c.id).where(*unused).with_for_update()))
+    if not held:
+        return 0
+    return connection.execute(delete(credential).where(credential.c.id.in_(held), *unused)).rowcount
+
+
+def _unused(made_before: float) -> tuple[Any, ...]:
+    sends = select(integration.c.id).where(integration.c.credential_id == credential.c.id).exists()
+    sent = select(batch.c.id).where(batch.c.credential_id == credential.c.id).exists()
+    return (credential.c.created_at < made_before, ~sends, ~sent)

@@ -1,0 +1,128 @@
+"""Check what a process stands on, and say in words what is wrong."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from kombu import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from worker.ledger import migrate
+from worker.ledger.database import Ledger, LedgerBusyError
+from worker.ledger.vault import SealError
+
+# Anybody may ask, so that the answer is made once for all who ask within this time.
+REMEMBERED_SECONDS = 3.0
+
+
+class State(StrEnum):
+    """Say how bad it is: degraded still does its work, failed does not."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Hold what one check found, with a sentence for the person on call."""
+
+    check: str
+    state: State
+    message: str
+
+
+Check = Callable[[], Finding]
+
+
+def database(ledger: Ledger) -> Finding:
+    """Check that the database answers."""
+    try:
+        ledger.ping()
+    except (SQLAlchemyError, LedgerBusyError, OSError) as error:
+        return _failed("database", f"The database does not answer ({type(error).__name__}).")
+    return Finding("database", State.OK, "The database answers.")
+
+
+def migrations(ledger: Ledger) -> Finding:
+    """Check that the database has the tables that this code needs."""
+    try:
+        migrate.check(ledger)
+    except migrate.MigrationsMissingError as error:
+        return _failed("migrations", str(error))
+    except (SQLAlchemyError, OSError) as error:
+        return _failed("migrations", f"They cannot be looked up ({type(error).__name__}).")
+    return Finding("migrations", State.OK, "The ledger is at the version that this code needs.")
+
+
+def keys(ledger: Ledger) -> Finding:
+    """Check that ENCRYPTION_KEY opens everything that the ledger holds."""
+    try:
+        ledger.vault.check()
+    except SealError as error:
+        return _failed("keys", str(error))
+    except (SQLAlchemyError, OSError) as error:
+        return _failed("keys", f"They cannot be looked up ({type(error).__name__}).")
+    return Finding("keys", State.OK, "ENCRYPTION_KEY opens everything in the ledger.")
+
+
+def broker(connect: Callable[[], Connection]) -> Finding:
+    """Check that the broker answers, on a connection of its own that is closed afterwards."""
+    try:
+        with connect() as connection:
+            connection.connect()
+    except Exception as error:  # noqa: BLE001 - each broker's client raises errors of its own, OSError among them
+        return _failed("broker", f"The broker does not answer ({type(error).__name__}).")
+    return Finding("broker", State.OK, "The broker answers.")
+
+
+def worst(findings: Sequence[Finding]) -> State:
+    """Return the worst state among findings."""
+    states = {one.state for one in findings}
+    return next((state for state in (State.FAILED, State.DEGRADED) if state in states), State.OK)
+
+
+def bearable(finding: Finding, why: str) -> Finding:
+    """Call a failure degraded, and add why work goes on."""
+    if finding.state is not State.FAILED:
+        return finding
+    return replace(finding, state=State.DEGRADED, message=f"{finding.message} {why}")
+
+
+class Readiness:
+    """Run checks, and remember what they found for some seconds.
+
+    Checks run in one thread at a time; who asks meanwhile gets the answer before. So a server that hangs
+    cannot be used to occupy every thread of a process from outside.
+    """
+
+    def __init__(self, checks: Sequence[Check], clock: Callable[[], float] = time.monotonic) -> None:
+        self._checks, self._clock = checks, clock
+        self._looking = threading.Lock()
+        self._found: list[Finding] = []
+        self._looked_at = float("-inf")
+
+    def findings(self) -> list[Finding]:
+        """Return what each check found, at most some seconds ago."""
+        if self._looking.acquire(blocking=not self._found):
+            try:
+                if self._clock() - self._looked_at >= REMEMBERED_SECONDS:
+                    self._found = [check() for check in self._checks]
+                    self._looked_at = self._clock()
+            finally:
+                self._looking.release()
+        return self._found
+
+    def answer(self) -> tuple[dict[str, Any], int]:
+        """Return the body and the status of an answer to ``/readyz``."""
+        found = self.findings()
+        state = worst(found)
+        body = {"status": state.value, "checks": [asdict(one) for one in found]}
+        return body, 503 if state is State.FAILED else 200
+
+
+def _failed(check: str, message: str) -> Finding:
+    return Finding(check, State.FAILED, message)

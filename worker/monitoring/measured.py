@@ -1,0 +1,142 @@
+"""Turn what the ledger measured into families for Prometheus; what never happened stands at zero."""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+
+from worker.ledger.reports import measures, usage
+from worker.ledger.reports.measures import Histogram, Measured
+from worker.pinterest.client.answers import ReasonClass
+
+QUEUES = ("events", "delivery")
+STATUSES = ("2xx", "3xx", "4xx", "429", "5xx", "none")
+# Of the mapping, and of what was not even sent.
+UNSENDABLE = (
+    "no_identity",
+    "missing_value",
+    "missing_num_items",
+    "bad_timestamp",
+    "future",
+    "stale",
+    "contract",
+    "unopened",
+    "unknown_outcome",
+)
+CLASSES = (*ReasonClass, *UNSENDABLE)
+# Why the collector refused an event, by the error code of its answer. Codes that are missing, such as that of a
+# wrong address, answer no event.
+REJECTION_REASONS = {
+    "BAD_REQUEST": "bad_request",
+    "INVALID_BODY": "invalid_body",
+    "INVALID_EVENT": "invalid_event",
+    "INVALID_EVENTS": "invalid_event",
+    "EVENT_TOO_LARGE": "event_too_large",
+    "BODY_TOO_LARGE": "body_too_large",
+    "TOO_MANY_EVENTS": "too_many_events",
+    "UNSUPPORTED_MEDIA_TYPE": "unsupported_media_type",
+    "UNAUTHORIZED": "unauthorized",
+    "INVALID_SIGNATURE": "invalid_signature",
+    "RATE_LIMITED": "rate_limited",
+    "BACKLOG_FULL": "backlog_full",
+    "DISK_FULL": "disk_full",
+    "UNAVAILABLE": "ledger_away",
+    "INTERNAL_ERROR": "internal_error",
+}
+
+
+def families(measured: Measured) -> Iterator[Metric]:
+    """Yield the counters and histograms."""
+    yield _counter(
+        "signal_events_rejected",
+        "Events that the collector refused; a request refused before its events were read counts as one.",
+        ("reason", sorted(set(REJECTION_REASONS.values())), measures.REJECTED),
+        measured,
+    )
+    yield _counter(
+        "signal_messages_published",
+        "Messages that say where work is and reached the broker, by queue.",
+        ("queue", QUEUES, measures.PUBLISHED),
+        measured,
+    )
+    yield _counter(
+        "signal_messages_dropped",
+        "Messages that did not reach the broker; the sweeper sends for their work again.",
+        ("queue", QUEUES, measures.UNPUBLISHED),
+        measured,
+    )
+    yield _counter(
+        "signal_deliveries_failed",
+        "Deliveries that failed, by the class of the reason.",
+        ("class", _known(CLASSES, measures.FAILED, measured), measures.FAILED),
+        measured,
+    )
+    yield _counter(
+        "signal_batches_retried",
+        "Batches put back to be sent again, by the class of the reason.",
+        ("class", _known(ReasonClass, measures.RETRIED, measured), measures.RETRIED),
+        measured,
+    )
+    yield _counter(
+        "signal_quota_refused",
+        "Rows beyond a source's quota that were not kept, by kind; no event and no delivery is lost by it.",
+        ("what", usage.REFUSED, measures.REFUSED_BY_QUOTA),
+        measured,
+    )
+    yield CounterMetricFamily(
+        "signal_deliveries_warned",
+        "Deliveries that Pinterest answered with a warning.",
+        value=measured.n(measures.WARNED),
+    )
+    yield from _histograms(measured)
+
+
+def _histograms(measured: Measured) -> Iterator[Metric]:
+    yield _histogram(
+        "signal_pinterest_request_duration_seconds",
+        "Time from sending a request to Pinterest to the end of its answer, by the answer's status.",
+        measures.REQUEST_SECONDS,
+        measured,
+        ("status", STATUSES),
+    )
+    yield _histogram(
+        "signal_batch_events", "Events in a request to Pinterest.", measures.BATCH_EVENTS, measured
+    )
+    yield _histogram(
+        "signal_collector_request_duration_seconds",
+        "Time that the collector took to answer a request that brought events.",
+        measures.ANSWER_SECONDS,
+        measured,
+    )
+
+
+def _known(declared: Iterable[str], name: str, measured: Measured) -> list[str]:
+    """Return the classes of this version, and those that an earlier one counted."""
+    counted = {key.label for key in measured.amounts if key.name == name}
+    return sorted({str(one) for one in declared} | counted)
+
+
+def _counter(name: str, meaning: str, by: tuple[str, Iterable[str], str], measured: Measured) -> Metric:
+    label, values, counted_as = by
+    family = CounterMetricFamily(name, meaning, labels=[label])
+    for value in values:
+        family.add_metric([value], measured.n(counted_as, value))
+    return family
+
+
+def _histogram(
+    name: str,
+    meaning: str,
+    histogram: Histogram,
+    measured: Measured,
+    by: tuple[str, Iterable[str]] | None = None,
+) -> Metric:
+    label, values = by or ("", [""])
+    family = HistogramMetricFamily(name, meaning, labels=[label] if by else [])
+    for value in values:
+        buckets: list[tuple[str, float]] = []
+        n, total = 0, 0.0
+        for bound, amount in measured.buckets(histogram, value):
+            n, total = n + amount.n, total + amount.total
+            buckets.append(("+Inf" if bound == float("inf") else str(bound), n))
+        family.add_metric([value] if by else [], buckets, total)
+    return family

@@ -1,0 +1,237 @@
+"""Write the metrics for Prometheus, out of the ledger.
+
+Whatever moves an event writes its tally in the same transaction, in whichever process that happens. So these
+numbers are exact, survive every restart, are the same whichever worker answers a scrape, and cost the way of
+an event nothing; counters that each process kept for itself would be none of that. What moves no event, such
+as a refusal or the time that a request took, each process gathers and adds to the ledger every few seconds.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from hmac import compare_digest
+from ipaddress import ip_address
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from werkzeug.datastructures import Headers
+
+from worker.ledger.database import Ledger
+from worker.ledger.reports import account_status, measures, tallies
+from worker.ledger.reports.account_status import AccountStanding
+from worker.ledger.reports.measures import Measured
+from worker.ledger.reports.tallies import SECONDS_AN_HOUR
+from worker.monitoring import measured
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Several scrapers, and several scrapes of an impatient one, share one look at the ledger.
+REMEMBERED_SECONDS = 5.0
+# Each ad account is seven series; from this number on they are put together.
+MOST_ACCOUNTS = 100
+OTHER_ACCOUNTS = "other"
+# Counting further would read an index of millions of rows at each scrape.
+MOST_PENDING = 100_000
+
+INGESTED = (tallies.MAPPED, tallies.WITHOUT_DESTINATION, tallies.CONSUMED, tallies.EVENT_ERASED)
+DELIVERIES = (
+    tallies.CREATED,
+    tallies.DELIVERED,
+    tallies.TESTED,
+    tallies.FAILED,
+    tallies.FILTERED,
+    tallies.DUPLICATE,
+    tallies.DROPPED,
+    tallies.RETRIED,
+    tallies.DISCARDED,
+    tallies.ERASED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Hold what one look at the ledger found."""
+
+    moved: Counter[str]
+    measured: Measured
+    inbox_since: float | None
+    accounts: list[AccountStanding]
+    now: float
+
+
+class Exporter:
+    """Write every metric of a ledger; safe to use from many threads."""
+
+    def __init__(self, ledger: Ledger, now: Callable[[], float] = time.time) -> None:
+        self._ledger, self._now = ledger, now
+        self._looking = threading.Lock()
+        self._closed_hours: tuple[int, Counter[str]] = (0, Counter())
+        self._text, self._written_at = b"", float("-inf")
+
+    def text(self) -> bytes:
+        """Return the metrics as Prometheus reads them, at most some seconds old."""
+        with self._looking:
+            now = self._now()
+            # A clock that stepped back must not freeze them.
+            if not 0 <= now - self._written_at < REMEMBERED_SECONDS:
+                registry = CollectorRegistry(auto_describe=False)
+                registry.register(_Families(self._look(now)))
+                self._text, self._written_at = generate_latest(registry), now
+            return self._text
+
+    def _look(self, now: float) -> Figures:
+        with self._ledger.snapshot() as connection:
+            # The last hour may still get rows from a worker whose clock is behind; those before are summed
+            # once an hour, all over again.
+            open_since = int(now // SECONDS_AN_HOUR) - 1
+            if self._closed_hours[0] != open_since:
+                self._closed_hours = (open_since, tallies.totals(connection, before_hour=open_since))
+            return Figures(
+                moved=self._closed_hours[1] + tallies.totals(connection, since_hour=open_since),
+                measured=measures.totals(connection),
+                inbox_since=account_status.inbox_since(connection),
+                accounts=account_status.accounts(connection, now, MOST_PENDING),
+                now=now,
+            )
+
+
+def families(figures: Figures) -> Iterator[Metric]:
+    """Yield every metric, with its name and meaning; an outcome that never happened stands at zero."""
+    yield CounterMetricFamily(
+        "signal_events_accepted",
+        "Events that the collector took and keeps.",
+        value=figures.moved[tallies.ACCEPTED],
+    )
+    yield _by_outcome(
+        "signal_events_ingested", "Events worked on, by what became of them.", INGESTED, figures.moved
+    )
+    yield _by_outcome(
+        "signal_deliveries",
+        "Moves of deliveries, by where to: one event for one integration is one delivery.",
+        DELIVERIES,
+        figures.moved,
+    )
+    yield GaugeMetricFamily(
+        "signal_inbox_oldest_age_seconds",
+        "Age of the oldest accepted event that was not ingested yet; 0 where none waits.",
+        value=_age(figures.inbox_since, figures.now),
+    )
+    yield from measured.families(figures.measured)
+    yield from _of_accounts(bounded(figures.accounts), figures.now)
+
+
+def bounded(accounts: list[AccountStanding], most: int = MOST_ACCOUNTS) -> list[AccountStanding]:
+    """Put all ad accounts but the first so many together, so that labels do not grow with the shops."""
+    if len(accounts) <= most:
+        return accounts
+    kept, rest = accounts[:most], accounts[most:]
+    together = AccountStanding(
+        ad_account_id=OTHER_ACCOUNTS,
+        pending=sum(one.pending for one in rest),
+        pending_since=_first(one.pending_since for one in rest),
+        in_flight=sum(one.in_flight for one in rest),
+        in_flight_since=_first(one.in_flight_since for one in rest),
+        paused=any(one.paused for one in rest),
+        breaker_open=any(one.breaker_open for one in rest),
+        # The one that has the least left is the one to know of.
+        rate_tokens=min(one.rate_tokens for one in rest),
+    )
+    return [*kept, together]
+
+
+def _of_accounts(accounts: list[AccountStanding], now: float) -> Iterator[Metric]:
+    yield _by_account(
+        "signal_deliveries_pending",
+        "Deliveries that wait for a batch; an integration with more than 100,000 shows as 100,000.",
+        ((one, one.pending) for one in accounts),
+    )
+    yield _by_account(
+        "signal_pending_oldest_age_seconds",
+        "Time since the oldest pending delivery was accepted; 0 where none waits.",
+        ((one, _age(one.pending_since, now)) for one in accounts),
+    )
+    yield _by_account(
+        "signal_deliveries_in_flight",
+        "Deliveries in batches that are ready to be sent or being sent.",
+        ((one, one.in_flight) for one in accounts),
+    )
+    yield _by_account(
+        "signal_in_flight_oldest_age_seconds",
+        "Time since the oldest batch that is not settled was made; 0 where there is none.",
+        ((one, _age(one.in_flight_since, now)) for one in accounts),
+    )
+    yield _by_account(
+        "signal_breaker_open",
+        "1 while Pinterest is given a pause after failures in a row.",
+        ((one, float(one.breaker_open)) for one in accounts),
+    )
+    yield _by_account(
+        "signal_account_paused",
+        "1 while nothing is sent, by hand or because the token was refused.",
+        ((one, float(one.paused)) for one in accounts),
+    )
+    yield _by_account(
+        "signal_rate_tokens",
+        "Requests that may go at once before the rate limit makes them wait.",
+        ((one, one.rate_tokens) for one in accounts),
+    )
+
+
+def _by_outcome(name: str, meaning: str, outcomes: Iterable[str], moved: Counter[str]) -> Metric:
+    family = CounterMetricFamily(name, meaning, labels=["outcome"])
+    for outcome in outcomes:
+        family.add_metric([outcome], moved[outcome])
+    return family
+
+
+def _by_account(name: str, meaning: str, values: Iterable[tuple[AccountStanding, float]]) -> Metric:
+    family = GaugeMetricFamily(name, meaning, labels=["ad_account"])
+    for one, value in values:
+        family.add_metric([one.ad_account_id], value)
+    return family
+
+
+def _age(since: float | None, now: float) -> float:
+    return max(0.0, now - since) if since is not None else 0.0
+
+
+def _first(times: Iterable[float | None]) -> float | None:
+    return min((one for one in times if one is not None), default=None)
+
+
+class _Families(Collector):
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        return families(self._figures)
+
+
+REFUSAL = "Metrics are for METRICS_TOKEN (Authorization: Bearer …), or without one for this machine, not by a proxy."
+# What a proxy adds: with any of them, a loopback peer is only the messenger.
+_FORWARDING = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
+
+
+def may_read(headers: Headers, peer: str | None, token: str) -> bool:
+    """Tell whether a request may read the metrics.
+
+    With a token, only who shows it. Without one, only a peer on this machine that no proxy speaks for; a
+    proxy that adds none of the usual headers is not recognised, and needs the token to be set.
+    """
+    if token:
+        shown = headers.get("Authorization", "")
+        return compare_digest(shown.encode(), f"Bearer {token}".encode())
+    if any(name in headers for name in _FORWARDING):
+        return False
+    return _is_loopback(peer)
+
+
+def _is_loopback(peer: str | None) -> bool:
+    try:
+        address = ip_address(peer or "")
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback

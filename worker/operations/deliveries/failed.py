@@ -1,0 +1,189 @@
+"""List, show, export, retry and discard failed deliveries."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from worker.event.times import iso
+from worker.ledger.delivery import failures
+from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.delivery.failures import Failure, Filter, ReasonGroup, Retried
+from worker.ledger.vault import SealError
+from worker.operations.caller import Caller
+from worker.operations.errors import ConflictError, InvalidError, NotFoundError
+from worker.pipeline.upkeep import retrying
+
+# A request of the Management API has to end while its caller waits.
+MOST_A_CALL = 10_000
+LARGEST_ID = 2**63 - 1
+LONGEST_REASON = 300
+NOT_FAILED = "not failed, or not failed any more"
+_TIMES = ("event_time", "failed_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Bound one call: the id to start after, how many deliveries to look at (None for all), whether to change any."""
+
+    after_id: int = 0
+    most: int | None = MOST_A_CALL
+    dry_run: bool = False
+    # Called after each step with the number of deliveries that it looked at.
+    progress: Callable[[int], object] = lambda _looked_at: None
+
+
+@dataclass(slots=True)
+class BulkResult:
+    """Count what a retry or a discard did, or would do in a dry run.
+
+    ``left_alone`` counts deliveries that cannot be moved, by the reason in words. ``left`` is how many were not
+    looked at: the next call starts after ``last_id``.
+    """
+
+    moved: int = 0
+    late: int = 0
+    offline: int = 0
+    left_alone: Counter[str] = field(default_factory=Counter)
+    left: int = 0
+    last_id: int = 0
+
+    def add(self, step: Retried) -> None:
+        """Add the counts of one step."""
+        self.moved += step.retried
+        self.late += step.late
+        self.offline += step.offline
+        self.left_alone += step.refused
+
+    def warnings(self) -> list[str]:
+        """Return a sentence for each kind of moved delivery that Pinterest may count twice."""
+        late = f"{self.late:,} are over an hour old: Pinterest counts them as offline and may not deduplicate them."
+        offline = f"{self.offline:,} are offline events: Pinterest cannot deduplicate them."
+        return [sentence for n, sentence in ((self.late, late), (self.offline, offline)) if n]
+
+
+def list_failed(caller: Caller, chosen: Filter, limit: int, after_id: int = 0) -> list[Failure]:
+    """Return failed deliveries ordered by id."""
+    with caller.ledger.read() as connection:
+        return failures.page(connection, chosen, limit, after_id)
+
+
+def group_failed(caller: Caller, chosen: Filter) -> list[ReasonGroup]:
+    """Count failed deliveries by ad account, event name and reason class, the largest group first."""
+    with caller.ledger.read() as connection:
+        return failures.by_reason(connection, chosen)
+
+
+def count_failed(caller: Caller, chosen: Filter) -> int:
+    """Count failed deliveries."""
+    with caller.ledger.read() as connection:
+        return failures.count(connection, chosen)
+
+
+def get_failed(caller: Caller, number: int) -> tuple[Failure, list[dict[str, Any]]]:
+    """Return one failed delivery with the requests that its batch was sent in, the first one first.
+
+    Raises:
+        NotFoundError: there is no such delivery, or it has not failed.
+    """
+    with caller.ledger.read() as connection:
+        found = failures.page(connection, Filter(ids=(number,)), 1) if 0 < number <= LARGEST_ID else []
+        if not found:
+            raise NotFoundError("failed delivery", str(number))
+        return found[0], failures.history(connection, found[0].batch_id)
+
+
+def show_payload(caller: Caller, number: int) -> str | None:
+    """Return the JSON text that would be sent, and record who read it; None where there is no payload.
+
+    It holds an IP address and a user agent in clear.
+
+    Raises:
+        NotFoundError: there is no such delivery, or it has not failed.
+        ConflictError: its key is not in the ring any more.
+    """
+    get_failed(caller, number)
+    with caller.changing() as change:
+        sealed = failures.payload(change.connection, number)
+        if sealed is None:
+            return None
+        try:
+            text = change.vault.open(sealed, PAYLOAD).decode()
+        except SealError as error:
+            raise ConflictError(f"The payload cannot be opened: {error}.") from None
+        change.record("failed.show_payload", str(number), {})
+    return text
+
+
+def as_json(failure: Failure, now: float) -> dict[str, Any]:
+    """Return a failed delivery as every surface exports it: all fields but the payload, times in ISO 8601."""
+    times = {name: iso(getattr(failure, name)) for name in _TIMES}
+    return asdict(failure) | times | {"late": failure.is_late(now), "stale": failure.is_stale(now)}
+
+
+def export_failed(caller: Caller, chosen: Filter, limit: int | None = None) -> Iterator[str]:
+    """Yield failed deliveries as lines of JSON, ordered by id; all of them without a limit."""
+    for step in retrying.steps(caller.ledger, chosen, most=limit):
+        for failure in step:
+            yield f"{json.dumps(as_json(failure, caller.now), ensure_ascii=False)}\n"
+
+
+def retry_failed(
+    caller: Caller, chosen: Filter, *, force: bool = False, extent: Extent | None = None
+) -> BulkResult:
+    """Send failed deliveries again. Safe to repeat: none is sent twice.
+
+    ``force`` includes those older than 7 days, though Pinterest refuses them.
+    """
+    bounds = extent or Extent()
+
+    def retry(step: list[Failure]) -> Retried:
+        if bounds.dry_run:
+            with caller.ledger.read() as connection:
+                return failures.preview(connection, step, caller.now, force=force)
+        with caller.ledger.write() as connection:
+            return failures.retry(connection, step, caller.now, caller.actor, force=force)
+
+    return _in_steps(caller, chosen, bounds, retry)
+
+
+def discard_failed(
+    caller: Caller, chosen: Filter, reason: str, *, extent: Extent | None = None
+) -> BulkResult:
+    """Discard failed deliveries for good, with their payloads.
+
+    Raises:
+        InvalidError: the reason is empty or too long.
+    """
+    if not 1 <= len(reason.strip()) <= LONGEST_REASON:
+        raise InvalidError("reason", f"must be 1 to {LONGEST_REASON} characters")
+    bounds = extent or Extent()
+
+    def discard(step: list[Failure]) -> Retried:
+        if bounds.dry_run:
+            return Retried(len(step), 0, 0, Counter())
+        ids = [failure.id for failure in step]
+        with caller.ledger.write() as connection:
+            moved = failures.discard(connection, ids, reason.strip(), caller.now, caller.actor)
+        return Retried(moved, 0, 0, +Counter({NOT_FAILED: len(step) - moved}))
+
+    return _in_steps(caller, chosen, bounds, discard)
+
+
+def _in_steps(
+    caller: Caller, chosen: Filter, extent: Extent, move: Callable[[list[Failure]], Retried]
+) -> BulkResult:
+    result = BulkResult(last_id=extent.after_id)
+    for step in retrying.steps(caller.ledger, chosen, extent.after_id, extent.most):
+        result.add(move(step))
+        result.last_id = step[-1].id
+        extent.progress(len(step))
+    if extent.most is not None:
+        with caller.ledger.read() as connection:
+            result.left = failures.count(connection, chosen, result.last_id)
+    # What the caller named and no step has seen.
+    if extent.after_id == 0 and not result.left:
+        missing = len(set(chosen.ids)) - result.moved - result.left_alone.total()
+        result.left_alone += Counter({NOT_FAILED: max(0, missing)})
+    return result

@@ -1,0 +1,56 @@
+"""Import events from files."""
+
+from collections.abc import Callable, Iterator
+from typing import IO
+
+from worker.files.lines import Reading, read
+from worker.files.taking import ImportOptions, Room, Taken, Taker
+from worker.ledger.setup import sources
+from worker.ledger.setup.sources import Source
+from worker.operations.caller import Caller
+from worker.operations.errors import OperationError
+from worker.pipeline.ingest.accepting import Offer
+
+MOST_NAMED = 20
+
+
+def choose_source(caller: Caller, source_id: str | None) -> Source:
+    """Return the source that imported events belong to; without an id it is the only one.
+
+    Raises:
+        OperationError: there is no such source, or there are several; the message names some of them.
+    """
+    with caller.ledger.read() as connection:
+        chosen = sources.find(connection, source_id) if source_id else None
+        known = sources.page(connection, MOST_NAMED + 1)
+    if chosen is None and source_id is None and len(known) == 1:
+        return known[0]
+    if chosen is None:
+        names = ", ".join(source.id for source in known[:MOST_NAMED]) or "none yet"
+        more = " and more" if len(known) > MOST_NAMED else ""
+        what = f"There is no source {source_id}" if source_id else "Say which source with --source"
+        raise OperationError(f"{what}; there are: {names}{more}.")
+    return chosen
+
+
+def import_events(
+    caller: Caller,
+    source: Source,
+    file: IO[bytes],
+    reading: Reading,
+    options: ImportOptions,
+    *,
+    offer: Offer,
+    wait_for_room: Room,
+    progress: Callable[[int], object],
+    dry_run: bool = False,
+) -> Iterator[Taken]:
+    """Accept the events of a file, and yield counts after each step. Safe to repeat: each line is accepted once.
+
+    ``offer`` announces accepted events, ``wait_for_room`` blocks while too many wait, ``progress`` gets the bytes read.
+
+    Raises:
+        FileError: the file cannot be read.
+    """
+    taker = Taker(caller.ledger, source, options, offer, wait_for_room, dry_run)
+    yield from taker.take(read(file, reading, progress))

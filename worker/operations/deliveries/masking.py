@@ -1,0 +1,62 @@
+"""Hide personal data where people look at what is sent."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from worker.event.redaction import clean_free_text, clean_url, is_personal_key
+from worker.event.text import fold
+from worker.pinterest.user_data.visitor import is_trait
+
+_SHOWN = 4
+# Of an event as it came in, beside what the mapping reads as a person's traits.
+_OF_A_PERSON = frozenset(
+    [
+        *("traits", "user", "customer", "userid", "anonymousid", "previousid", "ip", "useragent", "deviceid"),
+        *("epik", "pinunauth", "clickid", "partnerid", "dfid"),
+    ]
+)
+# The click id in the address of a landing page, but for its first characters.
+_EPIK = re.compile(rf"([?&]epik=[^&#]{{0,{_SHOWN}}})[^&#]*", re.IGNORECASE)
+
+
+def masked(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a Pinterest event whose ``user_data`` still tells what is there, and not whose."""
+    shown = {key: _cleaned(value) for key, value in payload.items()}
+    if isinstance(payload.get("user_data"), Mapping):
+        shown["user_data"] = {key: _short(value) for key, value in payload["user_data"].items()}
+    return shown
+
+
+def masked_event(event: Any) -> Any:
+    """Return an event as it came in, with whatever says something of a person cut short."""
+    if isinstance(event, Mapping):
+        return {key: _short(one) if _is_personal(key) else masked_event(one) for key, one in event.items()}
+    if isinstance(event, list):
+        return [masked_event(one) for one in event]
+    if isinstance(event, str):
+        return _EPIK.sub(r"\1…", clean_url(event) if "://" in event[:12] else clean_free_text(event))
+    return event
+
+
+def _is_personal(key: str) -> bool:
+    return fold(key) in _OF_A_PERSON or is_trait(key) or is_personal_key(key)
+
+
+def _short(value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return {key: _short(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_short(one) for one in value]
+    text = str(value)
+    return f"{text[:_SHOWN]}… ({len(text)} characters)" if len(text) > _SHOWN else "…"
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return _EPIK.sub(r"\1…", clean_free_text(value))
+    if isinstance(value, Mapping):
+        return {key: _cleaned(one) for key, one in value.items()}
+    return [_cleaned(one) for one in value] if isinstance(value, list) else value

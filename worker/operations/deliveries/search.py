@@ -1,0 +1,92 @@
+"""Find the deliveries and waiting events of an order, an event or a visitor."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from worker.event.text import fold_keys
+from worker.ledger.delivery import finding
+from worker.ledger.delivery.finding import Found
+from worker.ledger.intake import inbox
+from worker.ledger.rows import chunks
+from worker.ledger.setup import sources
+from worker.operations.caller import Caller
+from worker.pinterest.custom_data.custom_data import SOURCES
+from worker.pipeline.ingest.accepting import Opened, open_rows
+
+MOST_FOUND = 200
+# Waiting events are sealed and have to be opened one by one: this many take a fraction of a second.
+MOST_OPENED = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingEvent:
+    """Hold an event that was accepted and not mapped yet; ``received_at`` is in Unix seconds."""
+
+    received_at: float
+    name: str
+    event_id: str
+    # Why it was set aside, where it was.
+    parked_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Hold what an id stands for; ``has_more`` says that there are more deliveries than these.
+
+    ``waiting`` comes from the newest `MOST_OPENED` events of the inbox; ``waits_more`` says that there are older ones.
+    """
+
+    deliveries: Sequence[Found] = ()
+    has_more: bool = False
+    waiting: Sequence[WaitingEvent] = ()
+    waits_more: bool = False
+
+
+def search(caller: Caller, text: str) -> SearchResult:
+    """Find an order id, an event id, an anonymous id or a user id, in whatever state.
+
+    Only keyed hashes of orders and visitors are kept, so that an id has to be given exactly as it came.
+    """
+    deliveries = _deliveries(caller, text)
+    with caller.ledger.read() as connection:
+        rows = inbox.newest(connection, MOST_OPENED)
+    reasons = {row.id: reason for row, reason in rows}
+    opened, _ = open_rows(caller.ledger.vault, [row for row, _ in rows])
+    waiting = [
+        WaitingEvent(
+            event.row.received_at,
+            str(event.event.get("event") or event.event["type"]),
+            str(event.event.get("messageId") or ""),
+            reasons[event.row.id],
+        )
+        for event in opened
+        if text in _ids(event)
+    ]
+    has_more = len(deliveries) > MOST_FOUND
+    return SearchResult(deliveries[:MOST_FOUND], has_more, waiting, len(rows) == MOST_OPENED)
+
+
+def _deliveries(caller: Caller, text: str) -> list[Found]:
+    """Return one delivery more than `MOST_FOUND` where there are more."""
+    limit = MOST_FOUND + 1
+    with caller.ledger.read() as connection:
+        steps = list(chunks([source.id for source in sources.every(connection)])) or [[]]
+
+    def keys(kind: str, step: Sequence[str]) -> list[bytes]:
+        return [caller.ledger.vault.keyed_hash(kind, source_id, text) for source_id in step]
+
+    with caller.ledger.read() as connection:
+        found = [finding.by_order(connection, text, keys("order", step), limit) for step in steps]
+        if not any(found):
+            visitor_keys = [(keys("anonymous", step), keys("user", step)) for step in steps]
+            found = [finding.by_visitor(connection, *some, limit) for some in visitor_keys]
+    # An event id is looked up with each step.
+    rows = {row.id: row for step_rows in found for row in step_rows}
+    return [rows[row_id] for row_id in sorted(rows)][:limit]
+
+
+def _ids(opened: Opened) -> Sequence[str]:
+    properties = fold_keys(opened.event.get("properties"))
+    given = [opened.event.get(name) for name in ("messageId", "anonymousId", "userId")]
+    given += [properties.get(name) for name in ("eventid", *SOURCES["order_id"])]
+    return [str(value) for value in (*given, opened.received.dfid) if value is not None]

@@ -1,0 +1,226 @@
+"""Erase a person: in the inbox, among visitors and among deliveries, while everything else goes on."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection
+
+from worker.ledger.database import Ledger, is_ledger_away
+from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.intake import inbox, visitors
+from worker.ledger.setup import audit
+from worker.ledger.upkeep import erasure
+from worker.ledger.upkeep.erasure import Kept
+from worker.ledger.vault import SealError
+from worker.pinterest.user_data.person import Person, emails_named
+
+ROWS_A_STEP = 500
+# What a worker held before a round began is written down by then, and the next round finds it.
+SETTLING_SECONDS = 3.0
+# Each round finds what the one before made findable; a person with more links than this does not exist.
+MOST_ROUNDS = 100
+# A deadlock with another writer, or its long transaction.
+MOST_TRIES = 5
+PAUSE_SECONDS = 0.5
+
+INBOX, VISITORS, DELIVERIES = "inbox", "visitors", "deliveries"
+_Page = Callable[[Connection, Any, int], list[Kept]]
+_PARTS: dict[str, tuple[_Page, Any, bytes]] = {
+    # What leaves the inbox is among the deliveries afterwards, and what it told among the visitors.
+    INBOX: (erasure.events_after, 0, inbox.BODY),
+    VISITORS: (erasure.visitors_after, b"", visitors.BODY),
+    DELIVERIES: (erasure.deliveries_after, 0, PAYLOAD),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureOptions:
+    """Hold who asks, the kinds of identifiers, whether it only counts, and how long to wait for batches being sent."""
+
+    actor: str
+    asked_by: tuple[str, ...]
+    dry_run: bool = False
+    wait_seconds: float = 60.0
+    sleep: Callable[[float], None] = time.sleep
+    # Told after each step of the first round how many rows were gone through.
+    progress: Callable[[int], object] = lambda _rows: None
+
+
+@dataclass(slots=True)
+class Report:
+    """Tell what was erased, or would be.
+
+    ``stood`` counts deliveries by where they stood. ``being_sent`` were on their way to Pinterest all the time.
+    ``unreadable`` rows could not be opened, so that nobody knows whose they are.
+    """
+
+    events: int = 0
+    visitors: int = 0
+    stood: Counter[str] = field(default_factory=Counter)
+    being_sent: int = 0
+    unreadable: int = 0
+    # Of the live debugger, whoever's they were.
+    debugged: int = 0
+    rounds: int = 0
+
+    @property
+    def deliveries(self) -> int:
+        return self.stood.total()
+
+    def counts(self) -> dict[str, int]:
+        """Return the figures, for the audit log and for answers."""
+        stood = {f"deliveries_{word}": n for word, n in sorted(self.stood.items())}
+        found = {"events": self.events, "visitors": self.visitors, **stood}
+        return found | {"being_sent": self.being_sent, "debugged": self.debugged}
+
+
+@dataclass(slots=True)
+class _Search:
+    """Hold what is known so far: the person, the keys and e-mails that turned out to be theirs, the rows found."""
+
+    person: Person
+    keys: set[bytes]
+    emails: set[str]
+    found: dict[str, set[Any]] = field(default_factory=lambda: {part: set() for part in _PARTS})
+    unreadable: set[tuple[str, Any]] = field(default_factory=set)
+
+
+def erase(ledger: Ledger, person: Person, options: ErasureOptions) -> Report:
+    """Erase a person everywhere, or count what would be; doing it again finds nothing more.
+
+    Rounds go over everything until one finds nothing new: a worker may just have turned an event of the inbox
+    into a delivery, and a row that names the person tells the device whose other rows belong to the person too.
+    """
+    search, report = _Search(person, set(person.keys), set(person.emails)), Report()
+    give_up_at = time.monotonic() + options.wait_seconds
+    while report.rounds < MOST_ROUNDS:
+        keys_before = len(search.keys)
+        found = _round(ledger, search, options, report)
+        report.rounds += 1
+        settled = found == 0 and len(search.keys) == keys_before
+        waits = report.being_sent > 0 and not options.dry_run and time.monotonic() < give_up_at
+        if settled and not waits:
+            break
+        if not options.dry_run:
+            options.sleep(SETTLING_SECONDS)
+    report.unreadable = len(search.unreadable)
+    if options.dry_run:
+        with ledger.read() as connection:
+            report.debugged = erasure.debugged(connection)
+    else:
+        _write(ledger, lambda connection: _finish(connection, options, report))
+    return report
+
+
+def _round(ledger: Ledger, search: _Search, options: ErasureOptions, report: Report) -> int:
+    """Go over everything once; return how many rows were found that were not found before."""
+    found, busy = 0, 0
+    for part in _PARTS:
+        for step in _steps(ledger, part):
+            mine = [row for row in step if _is_persons(ledger, search, part, row)]
+            fresh = [row.id for row in mine if row.id not in search.found[part]]
+            if mine:
+                busy += _take(
+                    ledger, part, [row.id for row in mine] if not options.dry_run else fresh, options, report
+                )
+            found += len(fresh)
+            search.found[part].update(fresh)
+            if report.rounds == 0:
+                options.progress(len(step))
+    report.being_sent = busy if not options.dry_run else report.being_sent + busy
+    return found
+
+
+def _steps(ledger: Ledger, part: str) -> Iterator[list[Kept]]:
+    page, after, _ = _PARTS[part]
+    while True:
+        with ledger.read() as connection:
+            step = page(connection, after, ROWS_A_STEP)
+        if not step:
+            return
+        after = step[-1].id
+        yield step
+
+
+def _is_persons(ledger: Ledger, search: _Search, part: str, row: Kept) -> bool:
+    """Decide whether a row is the person's, and learn from it by what else the person is known."""
+    text = _open(ledger, search, part, row)
+    says_so = row.user_key in search.person.keys or (text is not None and search.person.is_in(text))
+    if says_so:
+        search.keys.update(key for key in (row.anonymous_key, row.user_key) if key is not None)
+        if text is not None and part == VISITORS:
+            search.emails.update(emails_named(text))
+    if says_so or row.anonymous_key in search.person.keys:
+        return True
+    if row.user_key in search.keys:
+        return _names_nobody_else(search, text)
+    # The device is the person's. Whoever else says on it who they are keeps what is theirs.
+    return row.anonymous_key in search.keys and row.user_key is None and _names_nobody_else(search, text)
+
+
+def _names_nobody_else(search: _Search, text: bytes | None) -> bool:
+    named = emails_named(text) if text is not None else set()
+    return not named or not named.isdisjoint(search.emails)
+
+
+def _open(ledger: Ledger, search: _Search, part: str, row: Kept) -> bytes | None:
+    if row.body is None:
+        return None
+    try:
+        return ledger.vault.open(row.body, _PARTS[part][2])
+    except SealError:
+        search.unreadable.add((part, row.id))
+        return None
+
+
+def _take(ledger: Ledger, part: str, ids: Sequence[Any], options: ErasureOptions, report: Report) -> int:
+    """Erase rows of one part, or count them; return how many were being sent."""
+    if options.dry_run:
+        return _look(ledger, part, ids, report)
+    now = time.time()
+    if part == INBOX:
+        report.events += _write(ledger, lambda connection: erasure.erase_events(connection, ids, now))
+    elif part == VISITORS:
+        report.visitors += _write(ledger, lambda connection: visitors.forget(connection, ids))
+    else:
+        erased = _write(ledger, lambda connection: erasure.erase_deliveries(connection, ids, now))
+        report.stood += erased.stood
+        return len(erased.being_sent)
+    return 0
+
+
+def _look(ledger: Ledger, part: str, ids: Sequence[Any], report: Report) -> int:
+    if part == INBOX:
+        report.events += len(ids)
+    elif part == VISITORS:
+        report.visitors += len(ids)
+    else:
+        with ledger.read() as connection:
+            would = erasure.standing_of(connection, ids)
+        report.stood += would.stood
+        return len(would.being_sent)
+    return 0
+
+
+def _write(ledger: Ledger, change: Callable[[Connection], Any]) -> Any:
+    for _ in range(MOST_TRIES - 1):
+        try:
+            with ledger.write() as connection:
+                return change(connection)
+        except Exception as error:
+            if not is_ledger_away(error):
+                raise
+            time.sleep(PAUSE_SECONDS)
+    with ledger.write() as connection:
+        return change(connection)
+
+
+def _finish(connection: Connection, options: ErasureOptions, report: Report) -> None:
+    """Empty the live debugger and record the erasure: the kinds of identifiers and the counts, not the person."""
+    report.debugged = erasure.forget_debugged(connection)
+    changes = {name: [None, n] for name, n in report.counts().items()}
+    target = ", ".join(options.asked_by)
+    audit.write(connection, time.time(), options.actor, "person.erase", target, changes)

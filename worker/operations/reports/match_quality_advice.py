@@ -1,0 +1,118 @@
+"""Say in words what would let Pinterest match more events, and what else is amiss with them."""
+
+from dataclasses import dataclass
+
+from worker.ledger.reports.quality import Quality
+
+# Below so few a share says nothing.
+LEAST_EVENTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Hold an advice for events of which too few have any of some identifiers."""
+
+    identifiers: tuple[str, ...]
+    least_share: float
+    words: str
+
+
+# The most useful first. The shares are our own: Pinterest publishes none.
+_RULES = (
+    Rule(
+        ("em",),
+        0.5,
+        "carry an e-mail address. Call identify with the email trait when a visitor signs in, subscribes or "
+        "orders: it is what Pinterest matches best.",
+    ),
+    Rule(
+        ("ip_ua",),
+        0.95,
+        "carry both IP address and user agent. Calls from a server have to pass on the visitor's, as "
+        "context.ip and context.userAgent.",
+    ),
+    Rule(
+        ("click_id", "partner_id"),
+        0.1,
+        "carry a click id. Load Datafly.js on the landing pages, leave the source's cookies switched on, and "
+        "keep the epik parameter when an address redirects.",
+    ),
+    Rule(
+        ("external_id",),
+        0.3,
+        "carry your own id of the visitor. Send userId with every event of a visitor who is signed in, and "
+        "switch send_user_id on.",
+    ),
+    Rule(
+        ("ph",),
+        0.1,
+        "carry a phone number. Call identify with the phone trait, with the country code or with the source's "
+        "default_country set.",
+    ),
+)
+
+_INVALID = {
+    "no_identity": "have nothing to match them by: neither an e-mail address nor both IP address and user agent.",
+    "missing_value": "are orders without a value: send total, or price and quantity with every product.",
+    "missing_num_items": "are orders without a number of items: send products with their quantity.",
+    "bad_timestamp": "have a timestamp that is no time: send ISO 8601 in UTC.",
+    "future": "are dated after they came in: set the sender's clock, or send sentAt.",
+    "stale": "were over seven days old when they came in: send them sooner.",
+    "contract": "break Pinterest's contract: the failed deliveries say how.",
+}
+_LATE = (
+    "of these events came in over an hour late: Pinterest counts them as offline and may not deduplicate them. "
+    "Send them when they happen."
+)
+_COMPUTED = (
+    "of these events have a value that was worked out from their products: send the total, which knows of "
+    "discounts and shipping."
+)
+_LEAST_INVALID, _LEAST_LATE, _LEAST_COMPUTED = 0.01, 0.05, 0.05
+
+
+def advise(quality: Quality) -> list[str]:
+    """Return what to improve for the events of one name, the most useful first; nothing for a few events."""
+    if quality.events < LEAST_EVENTS:
+        return []
+    advice = [
+        f"{percent(n / quality.events)} of the events were not sent, because they "
+        f"{_INVALID.get(reason_class, f'failed ({reason_class}).')}"
+        for reason_class, n in quality.invalid.most_common()
+        if n >= _LEAST_INVALID * quality.events
+    ]
+    if quality.valid:
+        advice += _for_matching(quality) + _beside(quality)
+    return advice
+
+
+def percent(share: float) -> str:
+    """Write a share so that what is little does not look like nothing, nor most like all."""
+    if 0 < share < 0.01:
+        return "Less than 1 %"
+    if 0.99 < share < 1:
+        return "More than 99 %"
+    return f"{share * 100:.0f} %"
+
+
+def _for_matching(quality: Quality) -> list[str]:
+    found = []
+    for rule in _RULES:
+        # Whoever has one of them may have the other as well: the larger share is a lower bound for either.
+        share = max(quality.share(name) for name in rule.identifiers)
+        if share < rule.least_share:
+            found.append(f"{_only(share)} of these events {rule.words}")
+    return found
+
+
+def _only(share: float) -> str:
+    return f"Only {percent(share).lower()}" if share else "None"
+
+
+def _beside(quality: Quality) -> list[str]:
+    checks = ((quality.late, _LEAST_LATE, _LATE), (quality.computed, _LEAST_COMPUTED, _COMPUTED))
+    return [
+        f"{percent(n / quality.valid)} {words}"
+        for n, least_share, words in checks
+        if n / quality.valid >= least_share
+    ]

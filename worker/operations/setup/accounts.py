@@ -1,0 +1,199 @@
+"""List ad accounts, pause and resume them, and set their rates.
+
+NotFoundError is raised for an object that does not exist.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+
+from sqlalchemy import Connection
+
+from worker.alerts import token_ends
+from worker.ledger.reports import account_status
+from worker.ledger.reports.account_status import Waiting
+from worker.ledger.setup import ad_accounts as store
+from worker.ledger.setup.ad_accounts import Credential, Rate
+from worker.operations.caller import Caller
+from worker.operations.errors import NotFoundError
+
+RUNNING, BREAKER_OPEN, PARTLY_PAUSED, PAUSED = "running", "breaker_open", "partly_paused", "paused"
+USUAL_REASON = "Paused by hand."
+LONGEST_REASON = 300
+# Requests a second, and requests at once.
+LOWEST_RATE, HIGHEST_RATE = 0.01, 100_000
+SMALLEST_BURST, LARGEST_BURST = 1, 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialStatus(Credential):
+    """Describe an access token with its state; times are in Unix seconds."""
+
+    state: str
+    token_expires_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStatus:
+    """Describe an ad account: its state, its rate, and what waits for it."""
+
+    ad_account_id: str
+    state: str
+    reason: str | None
+    rate_limit_rps: float
+    rate_limit_burst: int
+    pending: int
+    in_flight: int
+    oldest_waiting_seconds: float | None
+    credentials: Sequence[CredentialStatus]
+
+
+def list_accounts(caller: Caller) -> list[AccountStatus]:
+    """Return the ad accounts that an integration uses or that still hold batches, ordered by id."""
+    with caller.ledger.read() as connection:
+        pending, in_flight = (
+            account_status.pending_by_account(connection),
+            account_status.in_flight(connection),
+        )
+        ends = token_ends.by_credential(connection)
+        return [
+            _status(credentials, pending.get(account_id), in_flight.get(account_id), ends, caller.now)
+            for account_id, credentials in _by_account(connection)
+        ]
+
+
+def get_account(caller: Caller, ad_account_id: str) -> AccountStatus:
+    """Return one ad account."""
+    for account in list_accounts(caller):
+        if account.ad_account_id == ad_account_id:
+            return account
+    raise NotFoundError("ad account", ad_account_id)
+
+
+def pause_account(caller: Caller, ad_account_id: str, reason: str = USUAL_REASON) -> bool:
+    """Stop sending with every access token of an ad account; return whether that changed anything.
+
+    Its events are accepted and wait. A new access token does not end the pause.
+    """
+    with caller.changing() as change:
+        paused = [
+            store.pause(change.connection, one.id, store.BY_HAND, reason, change.actor, change.now)
+            for one in _credentials(change.connection, ad_account_id)
+        ]
+        if any(paused):
+            change.record("account.pause", ad_account_id, {"reason": [None, reason]})
+        return any(paused)
+
+
+def resume_account(caller: Caller, ad_account_id: str, *, only_by_hand: bool = False) -> bool:
+    """Send with every access token of an ad account again; return whether that changed anything.
+
+    ``only_by_hand`` leaves out the tokens that the delivery paused for a reason of its own.
+    """
+    with caller.changing() as change:
+        credentials = [
+            one
+            for one in _credentials(change.connection, ad_account_id)
+            if not only_by_hand or one.paused_class == store.BY_HAND
+        ]
+        resumed = [store.resume(change.connection, one.id, now=change.now) for one in credentials]
+        if any(resumed):
+            change.record("account.resume", ad_account_id, {"reason": [_reason(credentials), None]})
+        return any(resumed)
+
+
+def pause_all_accounts(caller: Caller, reason: str = USUAL_REASON) -> int:
+    """Pause every ad account; return how many that changed."""
+    return sum(pause_account(caller, ad_account_id, reason) for ad_account_id in _account_ids(caller))
+
+
+def resume_all_accounts(caller: Caller) -> int:
+    """Resume every ad account that was paused by hand; return how many that changed."""
+    return sum(
+        resume_account(caller, ad_account_id, only_by_hand=True) for ad_account_id in _account_ids(caller)
+    )
+
+
+def set_account_rate(
+    caller: Caller, ad_account_id: str, *, rps: float | None = None, burst: int | None = None
+) -> bool:
+    """Set an ad account's rate from its next request on; return whether that changed anything.
+
+    None leaves a value as it is. What was spent of the rate stays spent.
+    """
+    with caller.changing() as change:
+        current = _credentials(change.connection, ad_account_id)[0]
+        before = {"rate_limit_rps": current.rate_limit_rps, "rate_limit_burst": current.rate_limit_burst}
+        given = {"rate_limit_rps": rps, "rate_limit_burst": burst}
+        changes = {
+            name: [before[name], value] for name, value in given.items() if value not in (None, before[name])
+        }
+        if changes:
+            rate = Rate(rps or current.rate_limit_rps, burst or current.rate_limit_burst)
+            store.set_rate(change.connection, current.ad_account, rate, change.now)
+            change.record("account.rate", ad_account_id, changes)
+        return bool(changes)
+
+
+def state_of(states: Sequence[str]) -> str:
+    """Return the state of an ad account: the worst one of its credentials."""
+    if PAUSED in states:
+        return PAUSED if set(states) == {PAUSED} else PARTLY_PAUSED
+    return BREAKER_OPEN if BREAKER_OPEN in states else RUNNING
+
+
+def _account_ids(caller: Caller) -> list[str]:
+    with caller.ledger.read() as connection:
+        return [ad_account_id for ad_account_id, _ in _by_account(connection)]
+
+
+def _by_account(connection: Connection) -> Iterator[tuple[str, list[Credential]]]:
+    credentials = sorted(store.in_use(connection), key=lambda one: (one.ad_account_id, one.id))
+    for ad_account_id, of_account in groupby(credentials, key=lambda one: one.ad_account_id):
+        yield ad_account_id, list(of_account)
+
+
+def _credentials(connection: Connection, ad_account_id: str) -> list[Credential]:
+    found = dict(_by_account(connection)).get(ad_account_id)
+    if found is None:
+        raise NotFoundError("ad account", ad_account_id)
+    return found
+
+
+def _status(
+    credentials: Sequence[Credential],
+    pending: Waiting | None,
+    in_flight: Waiting | None,
+    ends: Mapping[int, float],
+    now: float,
+) -> AccountStatus:
+    since = [waiting.since for waiting in (pending, in_flight) if waiting]
+    shown = [_credential_status(one, ends.get(one.id)) for one in credentials]
+    return AccountStatus(
+        ad_account_id=credentials[0].ad_account_id,
+        state=state_of([one.state for one in shown]),
+        reason=_reason(credentials),
+        rate_limit_rps=credentials[0].rate_limit_rps,
+        rate_limit_burst=credentials[0].rate_limit_burst,
+        pending=pending.deliveries if pending else 0,
+        in_flight=in_flight.deliveries if in_flight else 0,
+        oldest_waiting_seconds=max(0.0, now - min(since)) if since else None,
+        credentials=shown,
+    )
+
+
+def _credential_status(credential: Credential, token_expires_at: float | None) -> CredentialStatus:
+    state = BREAKER_OPEN if credential.breaker_open_until is not None else RUNNING
+    state = state if credential.paused_at is None else PAUSED
+    return CredentialStatus(**asdict(credential), state=state, token_expires_at=token_expires_at)
+
+
+def _reason(credentials: Sequence[Credential]) -> str | None:
+    """Return why an ad account does not run: the reason of its first credential that does not."""
+    for one in credentials:
+        if one.paused_at is not None:
+            return one.paused_reason
+    for one in credentials:
+        if one.breaker_open_until is not None:
+            return f"Pinterest failed {one.breaker_failures} times in a row; one batch at a time tries again."
+    return None

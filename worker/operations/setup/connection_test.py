@@ -1,0 +1,117 @@
+"""Try a connection to Pinterest, and say in words what came of it."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from worker.pinterest.client.answers import Halve, PauseAccount, ReasonClass, Settle, Verdict, judge
+from worker.pinterest.client.client import Answer, PinterestClient
+
+DEADLINE_SECONDS = 10.0
+
+Mark = Literal["good", "bad", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Say of the token, the ad account or the payload whether it is good."""
+
+    what: str
+    mark: Mark
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Hold what one try found out: a sentence for all of it, and one for each part."""
+
+    sentence: str
+    findings: tuple[Finding, ...]
+    answer: str
+
+    @property
+    def is_good(self) -> bool:
+        return all(finding.mark == "good" for finding in self.findings)
+
+
+def try_out(base_url: str, ad_account_id: str, access_token: str, domain: str, now: float) -> Report:
+    """Send one event that Pinterest checks and does not record."""
+    client = PinterestClient(
+        base_url, deadline_seconds=DEADLINE_SECONDS, read_timeout_seconds=DEADLINE_SECONDS
+    )
+    body = json.dumps({"data": [sample(domain, now)]}).encode()
+    return report(client.send(ad_account_id, access_token, body, test=True), ad_account_id)
+
+
+def sample(domain: str, now: float) -> Mapping[str, Any]:
+    """Make an event of nobody: its address is one that documentation may use."""
+    return {
+        "event_name": "page_visit",
+        "action_source": "web",
+        "event_time": int(now),
+        "event_id": f"test_{secrets.token_hex(8)}",
+        "event_source_url": f"https://{domain}/",
+        "user_data": {
+            "client_ip_address": "203.0.113.50",
+            "client_user_agent": "Mozilla/5.0 (connection test)",
+        },
+    }
+
+
+def report(answer: Answer, ad_account_id: str) -> Report:
+    """Say what an answer to the one event means."""
+    verdict = judge(answer, 1)
+    sentence, marks = _read(verdict)
+    words = _WORDS | {"account": tuple(text.format(ad_account_id) for text in _WORDS["account"])}
+    findings = tuple(
+        Finding(what.capitalize(), mark, words[what][_ORDER[mark]])
+        for what, mark in zip(("token", "account", "payload"), marks, strict=True)
+    )
+    status = f"HTTP {answer.status}" if answer.status else "No answer"
+    return Report(sentence, findings, f"{status} after {answer.seconds:.1f} s")
+
+
+_ORDER: dict[Mark, int] = {"good": 0, "bad": 1, "unknown": 2}
+_WORDS = {
+    "token": (
+        "Pinterest knows the access token, and it may send events.",
+        "Pinterest does not take the access token: it is wrong, has expired, or lacks the scope ads:write.",
+        "Whether the access token is good could not be found out.",
+    ),
+    "account": (
+        "Ad account {} exists, and the token may use it.",
+        "The token may not use ad account {}, or there is none of that number.",
+        "Whether ad account {} is right could not be found out.",
+    ),
+    "payload": (
+        "Pinterest understood the test event and recorded nothing.",
+        "Pinterest did not like the test event.",
+        "The test event was not looked at.",
+    ),
+}
+
+_ALL_GOOD: tuple[Mark, Mark, Mark] = ("good", "good", "good")
+_NOT_TAKEN: tuple[Mark, Mark, Mark] = ("good", "good", "bad")
+_UNKNOWN: tuple[Mark, Mark, Mark] = ("unknown", "unknown", "unknown")
+# Pinterest looks at the token first, then at the account, then at the events.
+_PAUSES: dict[str, tuple[Mark, Mark, Mark]] = {
+    ReasonClass.UNAUTHORIZED: ("bad", "unknown", "unknown"),
+    ReasonClass.FORBIDDEN: ("good", "bad", "unknown"),
+    ReasonClass.NO_SUCH_ACCOUNT: ("unknown", "bad", "unknown"),
+}
+
+
+def _read(verdict: Verdict) -> tuple[str, tuple[Mark, Mark, Mark]]:
+    if isinstance(verdict, Settle):
+        (result,) = verdict.results
+        if result.delivered:
+            warning = f" Its warning: {result.warning}" if result.warning else ""
+            return f"The connection works.{warning}", _ALL_GOOD
+        return f"Pinterest refused the test event: {result.reason}", _NOT_TAKEN
+    if isinstance(verdict, Halve):
+        return f"Pinterest refused the test event: {verdict.reason}", _NOT_TAKEN
+    if isinstance(verdict, PauseAccount):
+        return f"Pinterest refused: {verdict.reason}", _PAUSES.get(verdict.reason_class, _UNKNOWN)
+    return f"Nothing could be found out just now: {verdict.reason}", _UNKNOWN

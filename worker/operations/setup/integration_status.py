@@ -1,0 +1,52 @@
+"""Show the state of an integration, and test its connection to Pinterest.
+
+NotFoundError is raised for an object that does not exist.
+"""
+
+from dataclasses import dataclass
+
+from worker.ledger.reports import account_status
+from worker.ledger.reports.account_status import Waiting
+from worker.ledger.setup import ad_accounts, sources
+from worker.ledger.setup.ad_accounts import Credential
+from worker.ledger.setup.integrations import Integration
+from worker.ledger.setup.sources import Source
+from worker.operations.caller import Caller
+from worker.operations.setup import connection_test
+from worker.operations.setup.connection_test import Report
+from worker.operations.setup.integrations import find_integration
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationStatus:
+    """Hold an integration with its source and credential, and what waits for it."""
+
+    integration: Integration
+    credential: Credential
+    source: Source | None
+    waiting: Waiting | None
+    # Of the whole ad account.
+    in_flight: Waiting | None
+
+
+def get_integration_status(caller: Caller, integration_id: str) -> IntegrationStatus:
+    """Return one integration with its state."""
+    with caller.ledger.read() as connection:
+        found = find_integration(connection, integration_id)
+        return IntegrationStatus(
+            found,
+            ad_accounts.find(connection, found.credential_id),
+            sources.find(connection, found.source_id),
+            account_status.pending(connection).get(found.number),
+            account_status.in_flight(connection).get(found.ad_account_id),
+        )
+
+
+def try_connection(caller: Caller, integration_id: str, api_url: str) -> Report:
+    """Send one test event, which Pinterest checks and does not record; takes up to 10 seconds."""
+    with caller.ledger.read() as connection:
+        found = find_integration(connection, integration_id)
+        token = ad_accounts.token(connection, caller.ledger.vault, found.credential_id)
+        source = sources.find(connection, found.source_id)
+    domain = next(iter(source.domains), "example.com") if source else "example.com"
+    return connection_test.try_out(api_url, found.ad_account_id, token, domain, caller.now)

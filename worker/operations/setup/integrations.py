@@ -1,0 +1,274 @@
+"""List, create, change, delete and test integrations.
+
+NotFoundError is raised for an object that does not exist.
+"""
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypedDict
+
+from sqlalchemy import Connection
+
+from worker.ledger.delivery import failures
+from worker.ledger.setup import integrations as store
+from worker.ledger.setup import sources
+from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.integrations import Integration
+from worker.operations.caller import Caller, Change
+from worker.operations.errors import ConflictError, DuplicateError, InvalidError, NotFoundError
+from worker.operations.setup.differences import MASK, changed_fields
+from worker.operations.setup.sources import is_source_id
+from worker.pinterest.config.integration_config import ConfigError, load_config
+
+_is_integration_id = re.compile("int_[a-z0-9]{1,64}").fullmatch
+# Much less than a second of the write lock.
+DISCARDED_AT_ONCE = 5_000
+
+# Kept elsewhere in the ledger: the token with the credential, the rate with the ad account.
+_KEPT_ELSEWHERE = ("access_token", "rate_limit_rps", "rate_limit_burst")
+_DEFAULTS = {"field_mapping": "signal", "test_mode": False}
+
+
+class IntegrationRecord(TypedDict):
+    """Describe an integration; ``config`` has its rate and defaults, and its access token masked."""
+
+    number: int
+    id: str
+    source_id: str
+    vendor: str
+    name: str
+    enabled: bool
+    config: dict[str, Any]
+    consent_categories: list[str]
+    created_at: float
+    updated_at: float
+
+
+def list_integrations(caller: Caller, limit: int, after_number: int = 0) -> list[IntegrationRecord]:
+    """Return integrations in the order of their creation."""
+    with caller.ledger.read() as connection:
+        found = store.page(connection, limit, after_number)
+        rates = store.rates(connection, {one.ad_account_id for one in found})
+    return [_record(one, rates[one.ad_account_id]) for one in found]
+
+
+def get_integration(caller: Caller, integration_id: str) -> IntegrationRecord:
+    """Return one integration."""
+    with caller.ledger.read() as connection:
+        found = find_integration(connection, integration_id)
+        return _record(found, _rate_of(connection, found))
+
+
+def create_integration(
+    caller: Caller,
+    usual_rate: Rate,
+    *,
+    source_id: str,
+    vendor: str,
+    name: str,
+    config: Mapping[str, Any],
+    enabled: bool = True,
+    consent_categories: Sequence[str] = ("advertising",),
+) -> IntegrationRecord:
+    """Create an integration; an ad account without a rate of its own gets the usual one.
+
+    Raises:
+        InvalidError: the configuration is invalid, or there is no such source.
+        DuplicateError: the source already delivers to this ad account.
+    """
+    checked = _checked(config)
+    if checked["access_token"] == MASK:
+        raise InvalidError("config.access_token", "must be the token itself, not its mask")
+    with caller.changing() as change:
+        _lock_source(change.connection, source_id)
+        _refuse_second(change.connection, source_id, checked["ad_account_id"])
+        new = Integration(
+            id=f"int_{secrets.token_hex(8)}",
+            source_id=source_id,
+            vendor=vendor,
+            name=name,
+            enabled=enabled,
+            ad_account_id=checked["ad_account_id"],
+            config=_kept(checked),
+            consent_categories=tuple(consent_categories),
+            created_at=change.now,
+            updated_at=change.now,
+        )
+        rate = _wanted_rate(change.connection, new.ad_account_id, config, usual_rate)
+        placed = store.create(change.connection, change.vault, new, checked["access_token"], rate)
+        created = _record(placed, rate)
+        change.record("integration.create", new.id, changed_fields({}, created))
+    return created
+
+
+def change_integration(
+    caller: Caller,
+    integration_id: str,
+    usual_rate: Rate,
+    *,
+    name: str | None = None,
+    enabled: bool | None = None,
+    config: Mapping[str, Any] | None = None,
+    consent_categories: Sequence[str] | None = None,
+) -> IntegrationRecord:
+    """Change the values given; None leaves one as it is, and None inside ``config`` resets a setting.
+
+    A new access token also resumes an ad account that the delivery paused.
+
+    Raises:
+        InvalidError: the configuration is invalid.
+        DuplicateError: the source already delivers to the new ad account.
+        ConflictError: events wait for the present ad account.
+    """
+    with caller.changing() as change:
+        current = find_integration(change.connection, integration_id, locked=True)
+        before = _record(current, _rate_of(change.connection, current))
+        merged = _checked({**before["config"], **(config or {})})
+        _refuse_move(change.connection, current, merged["ad_account_id"])
+        wanted = replace(
+            current,
+            name=current.name if name is None else name,
+            enabled=current.enabled if enabled is None else enabled,
+            ad_account_id=merged["ad_account_id"],
+            config=_kept(merged),
+            consent_categories=current.consent_categories
+            if consent_categories is None
+            else tuple(consent_categories),
+        )
+        token = None if merged["access_token"] == MASK else merged["access_token"]
+        rate = _wanted_rate(change.connection, wanted.ad_account_id, config or {}, usual_rate)
+        return _apply(change, before, wanted, rate, token)
+
+
+def delete_integration(caller: Caller, integration_id: str, *, discard_waiting: bool) -> None:
+    """Delete an integration, and discard the deliveries that wait for it if ``discard_waiting`` says so.
+
+    What is in a batch already still goes to Pinterest.
+
+    Raises:
+        ConflictError: deliveries wait, and are not to be discarded.
+    """
+    # A million rows in one transaction would keep everybody else from writing, the collector first of all.
+    while not _delete_step(caller, integration_id, discard_waiting=discard_waiting):
+        pass
+
+
+def find_integration(connection: Connection, integration_id: str, *, locked: bool = False) -> Integration:
+    """Return one integration; a locked one stays as it is until the transaction ends."""
+    is_id = _is_integration_id(integration_id) is not None
+    found = store.find(connection, integration_id, locked=locked) if is_id else None
+    if found is None:
+        raise NotFoundError("integration", integration_id)
+    return found
+
+
+def _delete_step(caller: Caller, integration_id: str, *, discard_waiting: bool) -> bool:
+    """Delete an integration that nothing waits for, or discard some of what waits; return whether it is gone."""
+    with caller.changing() as change:
+        current = find_integration(change.connection, integration_id, locked=True)
+        if store.waiting(change.connection, current.number):
+            if not discard_waiting:
+                raise ConflictError(
+                    f"{integration_id} still has events to deliver: ?force=true discards them."
+                )
+            discarded = failures.discard_pending(
+                change.connection, current.number, change.actor, change.now, DISCARDED_AT_ONCE
+            )
+            # After an incomplete step nothing is left, and the lock lets nothing new in.
+            if discarded == DISCARDED_AT_ONCE:
+                return False
+        before = _record(current, _rate_of(change.connection, current))
+        store.remove(change.connection, current.number)
+        change.record("integration.delete", integration_id, changed_fields(before, {}))
+        return True
+
+
+def _apply(
+    change: Change, before: IntegrationRecord, wanted: Integration, rate: Rate, token: str | None
+) -> IntegrationRecord:
+    changes = changed_fields(before, _record(wanted, rate))
+    if token is not None:
+        changes["config.access_token"] = [MASK, MASK]
+    if not changes:
+        return before
+    changed = store.change(
+        change.connection, change.vault, wanted, rate=rate, new_token=token, now=change.now
+    )
+    change.record("integration.change", wanted.id, changes)
+    return _record(changed, rate)
+
+
+def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without nulls.
+
+    Raises:
+        InvalidError: naming every field that is wrong.
+    """
+    given = {key: value for key, value in config.items() if value is not None}
+    try:
+        load_config(given)
+    except ConfigError as error:
+        raise InvalidError.of({f"config.{field}": why for field, why in error.errors.items()}) from None
+    return given
+
+
+def _kept(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in _KEPT_ELSEWHERE}
+
+
+def _wanted_rate(
+    connection: Connection, ad_account_id: str, given: Mapping[str, Any], usual_rate: Rate
+) -> Rate:
+    """Return what is given, else what the ad account has; null resets to the usual rate."""
+    known = store.rates(connection, [ad_account_id]).get(ad_account_id, usual_rate)
+    rps, burst = given.get("rate_limit_rps", known.rps), given.get("rate_limit_burst", known.burst)
+    return Rate(usual_rate.rps if rps is None else float(rps), usual_rate.burst if burst is None else burst)
+
+
+def _rate_of(connection: Connection, integration: Integration) -> Rate:
+    return store.rates(connection, [integration.ad_account_id])[integration.ad_account_id]
+
+
+def _lock_source(connection: Connection, source_id: str) -> None:
+    """Keep a source from being deleted until the transaction ends."""
+    is_id = is_source_id(source_id) is not None
+    if not is_id or sources.find(connection, source_id, locked=True) is None:
+        raise InvalidError("source_id", f"there is no source {source_id}")
+
+
+def _refuse_second(connection: Connection, source_id: str, ad_account_id: str) -> None:
+    for other in store.of_source(connection, source_id):
+        if other.ad_account_id == ad_account_id:
+            raise DuplicateError(
+                f"{source_id} delivers to ad account {ad_account_id} already, by {other.id}."
+            )
+
+
+def _refuse_move(connection: Connection, current: Integration, ad_account_id: str) -> None:
+    """Refuse another ad account where the waiting events would go to the wrong one."""
+    if ad_account_id == current.ad_account_id:
+        return
+    _refuse_second(connection, current.source_id, ad_account_id)
+    if store.waiting(connection, current.number):
+        raise ConflictError(
+            f"{current.id} still has events to deliver to ad account {current.ad_account_id}."
+        )
+
+
+def _record(given: Integration, rate: Rate) -> IntegrationRecord:
+    first = {"ad_account_id": given.ad_account_id, "access_token": MASK}
+    rates = {"rate_limit_rps": rate.rps, "rate_limit_burst": rate.burst}
+    return {
+        "number": given.number,
+        "id": given.id,
+        "source_id": given.source_id,
+        "vendor": given.vendor,
+        "name": given.name,
+        "enabled": given.enabled,
+        "config": {**first, **rates, **_DEFAULTS, **given.config},
+        "consent_categories": list(given.consent_categories),
+        "created_at": given.created_at,
+        "updated_at": given.updated_at,
+    }

@@ -1,0 +1,182 @@
+"""What every page has in common: sessions, roles, forms that only our own pages may send, and errors."""
+
+from hashlib import sha256
+from hmac import compare_digest
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
+
+from worker.api import auth, context
+from worker.api.errors import ApiError, of_operation
+from worker.ledger.database import LedgerBusyError, is_ledger_away
+from worker.operations.errors import OperationError
+from worker.pages import words
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+LONGEST_KEPT_SECONDS = 365 * 86_400
+# Strangers see these; everything else asks for a session.
+OPEN_ENDPOINTS = frozenset({"ui.sign_in_form", "ui.sign_in", "ui.static"})
+# These change nothing of anybody else's, so a viewer may send them.
+VIEWERS_FORMS = frozenset({"ui.sign_out", "ui.explain_event"})
+# These do nothing but offer a change, so a viewer has no use for them.
+EDITORS_PAGES = frozenset(
+    {
+        "ui.add_source",
+        "ui.edit_source",
+        "ui.choose_vendor",
+        "ui.add_integration",
+        "ui.edit_integration",
+        "ui.ask_before_delete",
+    }
+)
+OWNERS_PAGES = frozenset({"ui.tokens", "ui.create_token", "ui.revoke_token"})
+
+_STATIC = Path(__file__).parent / "static"
+
+blueprint = Blueprint(
+    auth.UI, __name__, template_folder="templates", static_folder="static", static_url_path="/static"
+)
+
+
+@blueprint.before_request
+def let_in() -> AnyResponse | None:
+    """Ask for a session, for the form's secret, and for the role that a page needs."""
+    if request.endpoint in OPEN_ENDPOINTS:
+        return None
+    person = auth.person_of_session(request.cookies.get(auth.SESSION_COOKIE))
+    if person is None:
+        return _sign_in_first()
+    g.person, g.actor = person, person.actor
+    if request.method not in ("GET", "HEAD", "OPTIONS"):
+        _check_form()
+    if not person.may_change and _changes_something():
+        raise ApiError(403, "You may look at everything here, and change nothing: your role is viewer.")
+    if request.endpoint in OWNERS_PAGES and not person.is_owner:
+        raise ApiError(403, "Only owners hand out and revoke access.")
+    return None
+
+
+@blueprint.after_request
+def allow_our_own_files(response: Response) -> Response:
+    """Let a page load this site's style sheet, script and pictures, and nothing else from anywhere."""
+    response.headers["Content-Security-Policy"] = POLICY
+    if request.endpoint == "ui.static" and "v" in request.args:
+        # The address changes with the file.
+        response.headers["Cache-Control"] = f"public, max-age={LONGEST_KEPT_SECONDS}, immutable"
+    return response
+
+
+blueprint.add_app_template_filter(words.moment)
+blueprint.add_app_template_filter(words.pretty)
+
+
+@blueprint.context_processor
+def shared() -> dict[str, Any]:
+    """Return what every template may use."""
+    return {
+        "person": g.get("person"),
+        "csrf": csrf(),
+        "flower_url": context.settings().flower_url,
+        "words": words,
+        "now": context.clock(),
+        "asset": asset,
+        "notice": words.NOTICES.get(request.args.get("done", "")),
+    }
+
+
+@blueprint.errorhandler(ApiError)
+def say_what_is_wrong(error: ApiError) -> Response:
+    """Show a refusal as a page."""
+    return error_page(error.status, error.message)
+
+
+@blueprint.errorhandler(OperationError)
+def refuse_operation(error: OperationError) -> Response:
+    """Show what an operation refuses as a page."""
+    return say_what_is_wrong(of_operation(error))
+
+
+@blueprint.errorhandler(HTTPException)
+def say_it_too(error: HTTPException) -> Response:
+    """Show what Flask itself refuses as a page."""
+    status = error.code or 500
+    return error_page(status, error.description or HTTPStatus(status).phrase)
+
+
+@blueprint.errorhandler(IntegrityError)
+def lost_race(_error: IntegrityError) -> Response:
+    """Say that somebody else was faster."""
+    return error_page(409, "Somebody else changed this at the same moment: go back and try again.")
+
+
+@blueprint.errorhandler(LedgerBusyError)
+@blueprint.errorhandler(PoolTimeoutError)
+@blueprint.errorhandler(DBAPIError)
+def ledger_trouble(error: Exception) -> Response:
+    """Say that the ledger is away; events are still taken and kept as far as the collector can."""
+    if not is_ledger_away(error):
+        raise error
+    return error_page(503, "The ledger does not answer just now. Try again in a few seconds.")
+
+
+def error_page(status: int, sentence: str) -> Response:
+    """Make a page for what did not work."""
+    page = make_response(render_template("error.html", status=status, sentence=sentence))
+    page.status_code = status
+    return page
+
+
+def csrf() -> str:
+    """Return the secret that the forms of this session carry; another site cannot know it."""
+    cookie = request.cookies.get(auth.SESSION_COOKIE, "")
+    return context.ledger().vault.keyed_hash("form", cookie).hex() if cookie else ""
+
+
+def asset(name: str) -> str:
+    """Return the address of one of our files; it changes with the file, so that browsers may keep it."""
+    known: dict[str, str] = current_app.extensions.setdefault("signal-assets", {})
+    if name not in known:
+        known[name] = sha256((_STATIC / name).read_bytes()).hexdigest()[:12]
+    return url_for("ui.static", filename=name, v=known[name])
+
+
+def done(endpoint: str, notice: str, **values: Any) -> AnyResponse:
+    """Go on to a page that says in a sentence what was done."""
+    return redirect(url_for(endpoint, done=notice, **values), 303)
+
+
+def _changes_something() -> bool:
+    is_form = request.method not in ("GET", "HEAD", "OPTIONS") and request.endpoint not in VIEWERS_FORMS
+    return is_form or request.endpoint in EDITORS_PAGES
+
+
+def _check_form() -> None:
+    if not compare_digest(request.form.get("csrf", "").encode(), csrf().encode()):
+        raise ApiError(403, "This form did not come from your session. Open the page again and send it anew.")
+
+
+def _sign_in_first() -> AnyResponse:
+    if request.method in ("GET", "HEAD"):
+        here = request.full_path.rstrip("?")
+        return redirect(url_for("ui.sign_in_form", next=here if here != "/" else None), 303)
+    sentence = "Your session has ended, and nothing was changed. Sign in and send the form again."
+    return error_page(401, sentence)

@@ -1,0 +1,77 @@
+"""Draw charts as SVG, without styles of their own: the page's style sheet colours them."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from worker.operations.reports.overview import Bar, Pace, Span
+
+OUTCOMES = ("delivered", "failed", "filtered")
+
+WIDTH, HEIGHT = 1_000, 200
+_GAP = 0.18
+
+
+SPANS = {
+    span.key: span
+    for span in (
+        Span("1h", "1 hour", 60, 60),
+        Span("24h", "24 hours", 24, 3_600),
+        Span("7d", "7 days", 28, 6 * 3_600),
+        Span("30d", "30 days", 30, 86_400),
+    )
+}
+
+
+def stacked(bars: Sequence[Bar]) -> Markup:
+    """Draw bars as wide as there is room, on a scale from nothing to the highest one."""
+    top = highest(bars)
+    return _drawn([[(name, getattr(bar, name) / top) for name in OUTCOMES] for bar in bars])
+
+
+def paced(paces: Sequence[Pace]) -> Markup:
+    """Draw how long the fast half took, and on top of it what the slower ones took longer."""
+    top = slowest(paces)
+    return _drawn([[("half", pace.half / top), ("most", (pace.most - pace.half) / top)] for pace in paces])
+
+
+def highest(bars: Sequence[Bar]) -> int:
+    """Return what the top of a chart stands for, at least 1."""
+    return max([1, *(bar.total for bar in bars)])
+
+
+def slowest(paces: Sequence[Pace]) -> float:
+    """Return the seconds that the top of a chart stands for, at least 1."""
+    return max([1.0, *(pace.most for pace in paces)])
+
+
+def share(part: float, whole: float, kind: str = "") -> Markup:
+    """Draw how much of a whole a part is; less than half is marked, unless the kind of bar means no such thing."""
+    width = min(100.0, 100 * part / whole) if whole else 0.0
+    named = kind or ("low" if width < 50 else "")
+    return Markup(
+        '<svg class="bar{}" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
+        '<rect class="back" width="100" height="8"/><rect class="fill" width="{:.2f}" height="8"/></svg>'
+    ).format(f" {named}" if named else "", width)
+
+
+def _drawn(columns: Sequence[Sequence[tuple[str, float]]]) -> Markup:
+    """Draw columns of named parts on top of each other, each part in shares of the height."""
+    step = WIDTH / max(1, len(columns))
+    drawn = []
+    for index, parts in enumerate(columns):
+        x, top = index * step + step * _GAP / 2, float(HEIGHT)
+        for name, part in parts:
+            if part:
+                top -= part * HEIGHT
+                drawn.append(_rect(x, top, step * (1 - _GAP), part * HEIGHT, name))
+    inner = Markup("").join(drawn)
+    return Markup(
+        '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true" focusable="false">{}</svg>'
+    ).format(WIDTH, HEIGHT, inner)
+
+
+def _rect(x: float, y: float, width: float, height: float, outcome: str) -> Markup:
+    return Markup('<rect class="{}" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/>').format(
+        outcome, x, y, width, height
+    )

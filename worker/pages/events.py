@@ -1,0 +1,65 @@
+"""Watch deliveries as they come, and look at one of them closely."""
+
+from typing import Any
+
+from flask import render_template, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from worker.api import context
+from worker.ledger.intake.debug_inputs import LASTS_SECONDS, MOST_KEPT
+from worker.operations.deliveries import events as operations
+from worker.operations.deliveries.events import EventFilter
+from worker.operations.setup.sources import switch_debugging
+from worker.pages.blueprint import blueprint, done
+
+REFRESH_SECONDS = 3
+
+
+@blueprint.get("/events")
+def events() -> str:
+    """Show the newest deliveries; the list refreshes by itself."""
+    return render_template("events.html", every=REFRESH_SECONDS, **_newest())
+
+
+@blueprint.get("/events/newest")
+def newest_events() -> str:
+    """Give the part of the page that changes."""
+    return render_template("_events.html", **_newest())
+
+
+@blueprint.get("/events/<int:number>")
+def event(number: int) -> str:
+    """Show one delivery in its stages; what is sent is opened on request, personal data masked."""
+    is_open = request.args.get("payload") == "open"
+    detail = operations.get_event(context.caller(), number, with_payload=is_open)
+    return render_template("event.html", detail=detail, one=detail.delivery, came=detail.came)
+
+
+@blueprint.get("/events/inputs/<int:number>")
+def event_input(number: int) -> str:
+    """Show one event as it came in, what was decided, and where its deliveries stand."""
+    kept, source, found = operations.get_kept_event(context.caller(), number)
+    return render_template("event_input.html", one=kept, source=source, found=found)
+
+
+@blueprint.post("/sources/<source_id>/debugging")
+def debug_source(source_id: str) -> AnyResponse:
+    """Keep what comes in from a source for a while, or no longer."""
+    on = request.form.get("on") == "yes"
+    switch_debugging(context.caller(), source_id, on=on)
+    return done("ui.events", "debugging" if on else "debugging-ended", source_id=source_id)
+
+
+def _newest() -> dict[str, Any]:
+    given = {name: request.args.get(name, "").strip()[:256] for name in EventFilter.__slots__}
+    newest = operations.list_newest(context.caller(), EventFilter(**given))
+    return {
+        "given": given,
+        "sources": newest.sources,
+        "source_names": {source.id: source.name for source in newest.sources},
+        "debugged": newest.debugged,
+        "found": newest.found,
+        "kept": newest.kept,
+        "lasts_minutes": LASTS_SECONDS // 60,
+        "most_kept": MOST_KEPT,
+    }

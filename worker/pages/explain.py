@@ -1,0 +1,61 @@
+"""Explain what would be sent for an event, and why."""
+
+from typing import Any, Literal
+
+from flask import Response, make_response, render_template, request
+
+from worker.api import context
+from worker.event.received import Received
+from worker.operations.deliveries import explain as explaining
+from worker.operations.deliveries.explain import IP, MOST_EVENTS, USER_AGENT
+from worker.operations.deliveries.selection import all_sources
+from worker.operations.errors import InvalidError, OperationError
+from worker.pages.blueprint import blueprint
+from worker.pages.forms import Form, texts
+from worker.pages.words import sentence
+
+EXAMPLE = """{
+  "type": "track",
+  "event": "Order Completed",
+  "properties": {
+    "order_id": "ORD-001",
+    "total": 129.99,
+    "currency": "USD",
+    "products": [
+      {"product_id": "SKU-A", "name": "Widget", "price": 49.99, "quantity": 2},
+      {"product_id": "SKU-B", "name": "Gadget", "price": 30.01, "quantity": 1}
+    ]
+  },
+  "context": {"consent": {"advertising": true}, "page": {"url": "https://example.com/checkout?epik=epik_abc123"}}
+}"""
+
+
+@blueprint.get("/explain")
+def explain() -> str:
+    """Show the form with an example."""
+    return _page(Form({"event": EXAMPLE, "channel": "browser"}), [])
+
+
+@blueprint.post("/explain")
+def explain_event() -> Response:
+    """Explain what was pasted."""
+    form = Form(texts(request.form, ("event", "source_id", "channel")))
+    try:
+        return make_response(_page(form, _explained(form.values)))
+    except OperationError as error:
+        form.problem = sentence(error.message)
+        return make_response(_page(form, []), 422)
+
+
+def _explained(given: dict[str, Any]) -> list[dict[str, Any]]:
+    channel: Literal["browser", "server"] = "server" if given["channel"] == "server" else "browser"
+    received = Received(channel, context.clock(), IP, USER_AGENT)
+    events = explaining.read_events(given["event"].encode())
+    if len(events) > MOST_EVENTS:
+        raise InvalidError("event", f"must be at most {MOST_EVENTS} events")
+    return explaining.explain(context.caller(), events, received, source_id=given["source_id"] or None)
+
+
+def _page(form: Form, explained: list[dict[str, Any]]) -> str:
+    known = all_sources(context.caller())
+    return render_template("explain.html", form=form, sources=known, explained=explained)

@@ -1,0 +1,145 @@
+"""Look at what failed, and retry or discard it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response, render_template, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from worker.api import context
+from worker.api.errors import ApiError
+from worker.api.failed import exported
+from worker.ledger.delivery.failures import Filter
+from worker.operations.deliveries import failed as operations
+from worker.operations.deliveries import parked
+from worker.operations.deliveries.failed import Extent
+from worker.pages.blueprint import blueprint, done
+
+ROWS_A_PAGE = 100
+# A request ends long before gunicorn's timeout; the page then goes on with the next one.
+MOST_A_REQUEST = 5_000
+# Looking at each one before anything is done takes time as well: numbers are of the first so many.
+MOST_LOOKED_AT = 20_000
+CHOICES = ("ad_account_id", "reason_class", "event_name")
+ACTIONS = ("retry", "discard")
+
+
+@dataclass(slots=True)
+class Work:
+    """Hold how far a long piece of work has come; the page carries it from request to request."""
+
+    done: int
+    alone: int
+    late: int
+    after: int
+
+
+@blueprint.get("/failed")
+def failed() -> str:
+    """Group failed deliveries by reason; with a group chosen, list it."""
+    choice = _choice(request.args)
+    after = request.args.get("after", 0, type=int)
+    caller, chosen = context.caller(), Filter(**choice)
+    groups = operations.group_failed(caller, chosen)
+    found = operations.list_failed(caller, chosen, ROWS_A_PAGE + 1, after) if choice else []
+    shown = found[:ROWS_A_PAGE]
+    return render_template(
+        "failed.html",
+        choice=choice,
+        groups=groups,
+        total=sum(group.n for group in groups),
+        found=shown,
+        parked=[] if choice else parked.list_parked(caller),
+        after=shown[-1].id if len(found) > len(shown) else None,
+    )
+
+
+@blueprint.get("/failed/export")
+def export_failed() -> Response:
+    """Give failed deliveries as JSON lines, without their payloads."""
+    return exported(Filter(**_choice(request.args)))
+
+
+@blueprint.post("/failed/parked")
+def unpark() -> AnyResponse:
+    """Let the events that were set aside go on, so many in one request."""
+    parked.unpark(context.caller())
+    return done("ui.failed", "unparked")
+
+
+@blueprint.post("/failed/review")
+def review_failed() -> str:
+    """Say what a button would do, before it does it."""
+    action, wanted, force, caller = _action(), _wanted(), _force(), context.caller()
+    total = operations.count_failed(caller, wanted)
+    extent = Extent(most=MOST_LOOKED_AT, dry_run=True)
+    would = operations.retry_failed(caller, wanted, force=force, extent=extent)
+    return render_template(
+        "failed_review.html",
+        action=action,
+        total=total,
+        would=would,
+        looked_at=would.moved + would.left_alone.total(),
+        force=force,
+        hidden=_hidden(),
+    )
+
+
+@blueprint.post("/failed/<any(retry, discard):action>")
+def work_on_failed(action: str) -> str:
+    """Retry or discard, so many in one request; the page says how far it has come, and goes on."""
+    work = Work(**{name: request.form.get(name, 0, type=int) for name in Work.__slots__})
+    wanted, caller = _wanted(), context.caller()
+    extent = Extent(after_id=work.after, most=MOST_A_REQUEST)
+    if action == "retry":
+        did = operations.retry_failed(caller, wanted, force=_force(), extent=extent)
+    else:
+        did = operations.discard_failed(caller, wanted, _reason(), extent=extent)
+    work.done, work.late = work.done + did.moved, work.late + did.late
+    work.alone, work.after = work.alone + did.left_alone.total(), did.last_id
+    hidden = _hidden() | {"reason": _reason()} | ({"force": "yes"} if _force() else {})
+    return render_template("failed_progress.html", action=action, work=work, left=did.left, hidden=hidden)
+
+
+def _choice(given: Any) -> dict[str, Any]:
+    """Return what narrows the list; an event that never got a name has an empty one."""
+    return {name: given[name] for name in CHOICES if name in given and (given[name] or name == "event_name")}
+
+
+def _ids() -> tuple[int, ...]:
+    return tuple(int(text) for text in request.form.getlist("ids") if text.isdecimal() and len(text) < 19)
+
+
+def _wanted() -> Filter:
+    """Return the rows that were ticked, or the whole group where the form says so."""
+    choice, ids = _choice(request.form), _ids()
+    if request.form.get("everything") == "yes":
+        return Filter(**choice)
+    if not ids:
+        raise ApiError(422, "Tick at least one delivery first.")
+    return Filter(**choice, ids=ids)
+
+
+def _hidden() -> dict[str, Any]:
+    """Return what the next form carries on, so that it means the same deliveries."""
+    hidden: dict[str, Any] = dict(_choice(request.form))
+    if request.form.get("everything") == "yes":
+        hidden["everything"] = "yes"
+    else:
+        hidden["ids"] = _ids()
+    return hidden
+
+
+def _force() -> bool:
+    return request.form.get("force") == "yes"
+
+
+def _reason() -> str:
+    return request.form.get("reason", "").strip()
+
+
+def _action() -> str:
+    action = request.form.get("action", "")
+    if action not in ACTIONS:
+        raise ApiError(422, "There is no such button.")
+    return action

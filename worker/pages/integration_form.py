@@ -1,0 +1,139 @@
+"""Turn an integration into the fields of its form, and back."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from worker.pages.forms import lines, number, texts
+
+CONSENT = (
+    ("advertising", "Advertising", "Ads and measuring them; what Pinterest is for."),
+    ("marketing", "Marketing", "Counts as advertising where a visitor was only asked for one of both."),
+    ("analytics", "Analytics", "Statistics."),
+    ("functional", "Functional", "Remembering choices."),
+)
+# Switches of an integration: what stands on the page, and how they are unless somebody chooses.
+FLAGS: dict[str, bool] = {
+    "test_mode": False,
+    "truncate_ip": False,
+    "limited_data_processing": False,
+    "bot_filter": False,
+    "clean_free_text": True,
+}
+TEXTS = (
+    "name",
+    "source_id",
+    "ad_account_id",
+    "access_token",
+    "rate_limit_rps",
+    "rate_limit_burst",
+    "field_mapping",
+    "token_expires_at",
+    "event_overrides",
+    "advertiser_events",
+    "default_country",
+    "send_user_id",
+)
+NEW = {
+    "name": "Pinterest Conversions",
+    "consent_categories": ["advertising"],
+    "field_mapping": "signal",
+    "clean_free_text": "yes",
+}
+
+_YES_NO = {"yes": True, "no": False}
+
+
+class OverridesError(ValueError):
+    """Say which line of the overrides cannot be read."""
+
+
+def values_of(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the form of an integration holds; the access token stays where it is."""
+    config = shown["config"]
+    values = {name: str(config[name]) for name in TEXTS if name in config and config[name] is not None}
+    for name, usual in FLAGS.items():
+        values[name] = "yes" if config.get(name, usual) else ""
+    send_user_id = config.get("send_user_id")
+    return values | {
+        "name": shown["name"],
+        "source_id": shown["source_id"],
+        "access_token": "",
+        "rate_limit_rps": f"{config['rate_limit_rps']:g}",
+        "consent_categories": list(shown["consent_categories"]),
+        "token_expires_at": config.get("token_expires_at", "")[:10],
+        "advertiser_events": "\n".join(config.get("advertiser_events", [])),
+        "event_overrides": write_overrides(config.get("event_overrides", {})),
+        "send_user_id": "" if send_user_id is None else "yes" if send_user_id else "no",
+    }
+
+
+def values_sent(form: Any) -> dict[str, Any]:
+    """Return what came back, to be shown again; the access token is typed anew."""
+    ticked = {name: form.get(name, "") for name in FLAGS}
+    categories = form.getlist("consent_categories")
+    return texts(form, TEXTS) | ticked | {"consent_categories": categories, "access_token": ""}
+
+
+def body_of(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the Management API takes for what came back, the overrides already read.
+
+    Null stands for what is to be as usual; a token that was not typed is left out.
+    """
+    given = texts(form, TEXTS)
+    ticked = {name: form.get(name) == "yes" for name in FLAGS}
+    expires = given["token_expires_at"]
+    config: dict[str, Any] = {
+        "ad_account_id": given["ad_account_id"],
+        "rate_limit_rps": number(given["rate_limit_rps"]),
+        "rate_limit_burst": number(given["rate_limit_burst"]),
+        "field_mapping": given["field_mapping"] or None,
+        "token_expires_at": f"{expires}T00:00:00Z" if expires else None,
+        "event_overrides": overrides or None,
+        "advertiser_events": lines(given["advertiser_events"]) or None,
+        "default_country": given["default_country"] or None,
+        "send_user_id": _YES_NO.get(given["send_user_id"]),
+    }
+    config |= {name: None if ticked[name] == usual else ticked[name] for name, usual in FLAGS.items()}
+    if given["access_token"]:
+        config["access_token"] = given["access_token"]
+    return {
+        "name": given["name"],
+        "config": config,
+        "consent_categories": form.getlist("consent_categories"),
+    }
+
+
+def read_overrides(text: str) -> dict[str, Any]:
+    """Read lines of "event name = Pinterest's name, another", or the whole table as JSON."""
+    if text.startswith("{"):
+        try:
+            read: dict[str, Any] = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise OverridesError(f"This is not JSON: {error}.") from None
+        return read
+    table: dict[str, Any] = {}
+    for line in lines(text):
+        event, equals, names = line.rpartition("=")
+        wanted = [name.strip() for name in names.split(",") if name.strip()]
+        if not equals or not event.strip() or not wanted:
+            raise OverridesError(f"This line is not like “Event name = pinterest_name”: {line}")
+        table[event.strip()] = wanted[0] if len(wanted) == 1 else wanted
+    return table
+
+
+def write_overrides(table: Mapping[str, Any]) -> str:
+    """Write overrides as lines where that says all, else as JSON."""
+    if all(_is_plain(event, names) for event, names in table.items()):
+        return "\n".join(f"{event} = {_joined(names)}" for event, names in table.items())
+    return json.dumps(table, indent=2, ensure_ascii=False)
+
+
+def _is_plain(event: str, names: Any) -> bool:
+    listed = [names] if isinstance(names, str) else names
+    plain = isinstance(listed, Sequence) and all(isinstance(name, str) for name in listed)
+    return plain and "=" not in event and not event.startswith("{")
+
+
+def _joined(names: Any) -> str:
+    return names if isinstance(names, str) else ", ".join(names)

@@ -1,0 +1,45 @@
+"""Show at a glance how everything does, and find what somebody asks for."""
+
+from flask import render_template, request
+
+from worker.alerts import rules
+from worker.api import context
+from worker.operations.deliveries.search import SearchResult
+from worker.operations.deliveries.search import search as search_ledger
+from worker.operations.reports.overview import Overview, show_overview
+from worker.pages import charts
+from worker.pages.blueprint import blueprint
+
+REFRESH_SECONDS = 5
+
+
+@blueprint.get("/")
+def overview() -> str:
+    """Show the overview; it refreshes by itself."""
+    return render_template("overview.html", every=REFRESH_SECONDS, **_figures())
+
+
+@blueprint.get("/overview/figures")
+def overview_figures() -> str:
+    """Give the part of the overview that changes."""
+    return render_template("_figures.html", **_figures())
+
+
+@blueprint.get("/search")
+def search() -> str:
+    """Find an order, an event or a visitor, in whatever state."""
+    asked = request.args.get("q", "").strip()[:256]
+    result = search_ledger(context.caller(), asked) if asked else SearchResult()
+    return render_template("search.html", asked=asked, result=result, found=result.deliveries)
+
+
+def _figures() -> dict[str, object]:
+    span = charts.SPANS.get(request.args.get("span", ""), charts.SPANS["24h"])
+    shown = show_overview(context.caller(), span, request.args.get("account"))
+    return {
+        **{name: getattr(shown, name) for name in Overview.__slots__},
+        "span": span,
+        "spans": charts.SPANS.values(),
+        "charts": charts,
+        "advice": rules.advice,
+    }

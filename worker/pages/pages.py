@@ -1,0 +1,48 @@
+"""Gather the pages on their blueprint."""
+
+from flask import render_template, request
+
+from worker.api import context
+from worker.ledger.setup import audit as log
+from worker.pages import (
+    events,
+    explain,
+    failed,
+    integrations,
+    overview,
+    quality,
+    sales,
+    signing,
+    sources,
+    tokens,
+)
+from worker.pages.blueprint import blueprint
+
+__all__ = [
+    "audit",
+    "blueprint",
+    "events",
+    "explain",
+    "failed",
+    "integrations",
+    "overview",
+    "quality",
+    "sales",
+    "signing",
+    "sources",
+    "tokens",
+]
+
+
+ENTRIES_A_PAGE = 50
+
+
+@blueprint.get("/audit")
+def audit() -> str:
+    """Show the audit log, the newest first."""
+    before = request.args.get("before", type=int)
+    with context.ledger().read() as connection:
+        found = log.newest(connection, ENTRIES_A_PAGE + 1, before)
+    shown = found[:ENTRIES_A_PAGE]
+    older = shown[-1]["id"] if len(found) > len(shown) else None
+    return render_template("audit.html", entries=shown, before=older)

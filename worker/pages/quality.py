@@ -1,0 +1,66 @@
+"""Show which identifiers came with events, and what would improve the match."""
+
+from flask import render_template, request
+
+from worker.api import context
+from worker.ledger.reports.tallies import SECONDS_AN_HOUR
+from worker.operations.reports.reports import QualityRow, report_quality
+from worker.pages import charts
+from worker.pages.blueprint import blueprint
+
+SPANS = {"24h": ("24 hours", 24), "7d": ("7 days", 7 * 24), "30d": ("30 days", 30 * 24)}
+
+# What an identifier's name in the payload stands for.
+IDENTIFIERS = {
+    "em": "E-mail, hashed",
+    "ip_ua": "IP address and user agent",
+    "click_id": "Browser (_pin_unauth), as click_id",
+    "partner_id": "Click on an ad (epik), as partner_id",
+    "external_id": "Your id of the visitor, hashed",
+    "ph": "Phone, hashed",
+    "hashed_maids": "Mobile advertising id, hashed",
+    "fn": "First name, hashed",
+    "ln": "Last name, hashed",
+    "ge": "Gender, hashed",
+    "db": "Date of birth, hashed",
+    "ct": "City, hashed",
+    "st": "State, hashed",
+    "zp": "Post code, hashed",
+    "country": "Country, hashed",
+}
+# What the field mapping "pinterest" sends under some of these names.
+OF_PINTEREST = {
+    "click_id": "Click on an ad (epik), as click_id",
+    "partner_id": "partner_id",
+    "external_id": "Your id of the visitor, or the browser (_pin_unauth), hashed",
+}
+# These are shown even where none came, as far as the field mapping sends them.
+ALWAYS_SHOWN = frozenset({"em", "ip_ua", "click_id", "partner_id", "external_id"})
+
+
+@blueprint.get("/quality")
+def quality() -> str:
+    """Show the match quality by integration and event name."""
+    key = request.args.get("span", "")
+    key = key if key in SPANS else "7d"
+    label, hours = SPANS[key]
+    caller = context.caller()
+    # The current hour is one of them.
+    report = report_quality(caller, caller.now - (hours - 1) * SECONDS_AN_HOUR)
+    return render_template(
+        "quality.html",
+        rows=report.rows,
+        names=names,
+        span=key,
+        spans=SPANS,
+        label=label,
+        charts=charts,
+    )
+
+
+def names(row: QualityRow) -> dict[str, str]:
+    """Say what each identifier is that came, or that would help."""
+    pinterests = row.integration is not None and row.integration.config.get("field_mapping") == "pinterest"
+    known = IDENTIFIERS | OF_PINTEREST if pinterests else IDENTIFIERS
+    always = ALWAYS_SHOWN - {"partner_id"} if pinterests else ALWAYS_SHOWN
+    return {key: name for key, name in known.items() if key in always or row.quality.identifiers[key]}

@@ -1,0 +1,108 @@
+"""Sign in with a token, and out."""
+
+import math
+import re
+import secrets
+from hmac import compare_digest
+
+from flask import Response, current_app, g, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from worker.api import auth, context
+from worker.api.auth import FailureLimit
+from worker.ledger.setup import audit, people
+from worker.pages.blueprint import blueprint, done
+
+MOST_WRONG_BY_ADDRESS = 5
+# Before there is a session, form and cookie carry the same secret: another site can set neither.
+FORM_COOKIE = "signal_form"
+
+_LONGEST_TOKEN = 512
+# A path of this site: browsers read // and /\ as another one's name.
+_PATH_HERE = re.compile(r"/(?![/\\])[^\\\x00-\x20]*")
+
+
+@blueprint.get("/sign-in")
+def sign_in_form() -> AnyResponse:
+    """Show the form."""
+    if auth.person_of_session(request.cookies.get(auth.SESSION_COOKIE)) is not None:
+        return redirect(_next(), 303)
+    return _form(200)
+
+
+@blueprint.post("/sign-in")
+def sign_in() -> AnyResponse:
+    """Open a session for the holder of a token."""
+    expected = request.cookies.get(FORM_COOKIE, "")
+    if not expected or not compare_digest(request.form.get("csrf", "").encode(), expected.encode()):
+        return _form(403, "The form was too old, or your browser keeps no cookies. Try once more.")
+    token = request.form.get("token", "").strip()[:_LONGEST_TOKEN]
+    person = auth.person_of_token(token) if token else None
+    if person is None:
+        return _refused(_failures().failed(auth.address()))
+    return _open_session(token, person)
+
+
+@blueprint.post("/sign-out")
+def sign_out() -> AnyResponse:
+    """Close the session."""
+    with context.ledger().write() as connection:
+        cookie = request.cookies.get(auth.SESSION_COOKIE, "")
+        people.close_session(connection, context.ledger().vault, cookie)
+        audit.write(connection, context.clock(), g.actor, "session.close", g.actor, {})
+    response = done("ui.sign_in_form", "signed-out")
+    response.delete_cookie(auth.SESSION_COOKIE, secure=_is_secure(), httponly=True, samesite="Strict")
+    return response
+
+
+def _open_session(token: str, person: auth.Person) -> AnyResponse:
+    vault = context.ledger().vault
+    hashed = people.token_hash(vault, token)
+    with context.ledger().write() as connection:
+        cookie = people.open_session(connection, vault, hashed, context.clock())
+        audit.write(connection, context.clock(), person.actor, "session.open", person.actor, {})
+    response = redirect(_next(), 303)
+    _set_cookie(response, auth.SESSION_COOKIE, cookie)
+    return response
+
+
+def _refused(wait_seconds: float) -> Response:
+    if not wait_seconds:
+        return _form(401, "This token is not good.")
+    minutes = math.ceil(wait_seconds / 60)
+    wait = f"{minutes} minute{'s' * (minutes > 1)}"
+    page = _form(
+        429, f"Too many wrong tokens. Wait {wait}, or enter the right one: it is accepted at any time."
+    )
+    page.headers["Retry-After"] = str(math.ceil(wait_seconds))
+    return page
+
+
+def _form(status: int, problem: str = "") -> Response:
+    secret = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(24)
+    page = render_template("sign_in.html", problem=problem, form_secret=secret, next=_next())
+    response = make_response(page, status)
+    _set_cookie(response, FORM_COOKIE, secret)
+    return response
+
+
+def _set_cookie(response: AnyResponse, name: str, value: str) -> None:
+    response.set_cookie(name, value, httponly=True, samesite="Strict", secure=_is_secure())
+
+
+def _is_secure() -> bool:
+    """Tell whether browsers reach this site by https; a proxy may speak plain HTTP to it."""
+    return request.is_secure or context.settings().management_url.startswith("https://")
+
+
+def _next() -> str:
+    wanted = request.values.get("next", "")
+    return wanted if _PATH_HERE.fullmatch(wanted) else url_for("ui.overview")
+
+
+def _failures() -> FailureLimit:
+    """Return the app's count of failed sign-ins."""
+    made: FailureLimit = current_app.extensions.setdefault(
+        "signal-failed-sign-ins", FailureLimit(MOST_WRONG_BY_ADDRESS)
+    )
+    return made

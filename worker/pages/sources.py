@@ -1,0 +1,208 @@
+"""Set up the sites and servers that send events."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response, make_response, render_template, request
+from sqlalchemy import Connection
+from werkzeug.wrappers import Response as AnyResponse
+
+from worker.api import context
+from worker.api.schemas.sources import KeyRotation, SourceBody, SourceChange
+from worker.ledger.reports import usage
+from worker.ledger.setup import integrations as integration_store
+from worker.ledger.setup import sources as store
+from worker.operations.errors import OperationError
+from worker.operations.setup import sources as operations
+from worker.pages.blueprint import blueprint, done
+from worker.pages.forms import Form, lines, number, texts
+from worker.settings import PINTEREST_API_URL
+
+DAYS_SHOWN = 30
+TEXTS = (
+    "name",
+    "domains",
+    "consent_browser",
+    "consent_server",
+    "cookie_domain",
+    "default_country",
+    "time_zone",
+    "backlog_limit",
+    "public_backlog_limit",
+    "public_visitors_per_day",
+    "signed_only_events",
+)
+# What the Management API calls otherwise than the form.
+NAMES = {
+    "cookies.domain": "cookie_domain",
+    "default_consent.browser": "consent_browser",
+    "default_consent.server": "consent_server",
+}
+FLAGS = ("dfid", "pin_unauth", "epik", "secure_cookies")
+NEW = {"consent_browser": "drop", "consent_server": "allow"} | dict.fromkeys(FLAGS, "yes")
+
+
+@blueprint.get("/sources")
+def sources() -> str:
+    """List the sources."""
+    with context.ledger().read() as connection:
+        found = list(store.every(connection))
+    return render_template("sources.html", sources=found)
+
+
+@blueprint.get("/sources/add")
+def add_source() -> str:
+    """Show an empty form."""
+    return render_template("source_form.html", form=Form(dict(NEW)), source=None)
+
+
+@blueprint.post("/sources/add")
+def create_source() -> Response:
+    """Make a source; its server secret stands on this one page."""
+    form = Form(values_sent(request.form), names=NAMES)
+    body = form.load(SourceBody(), body_of(request.form))
+    if body is not None:
+        try:
+            made = operations.create_source(context.caller(), **body)
+        except OperationError as error:
+            form.refuse(error)
+        else:
+            return make_response(_page(made["id"], secret=made["server_secret"], is_new=True))
+    return make_response(render_template("source_form.html", form=form, source=None), 422)
+
+
+@blueprint.get("/sources/<source_id>")
+def source(source_id: str) -> str:
+    """Show a source with its snippet."""
+    return _page(source_id)
+
+
+@blueprint.get("/sources/<source_id>/change")
+def edit_source(source_id: str) -> str:
+    """Show the form with what is set."""
+    shown = operations.get_source(context.caller(), source_id)
+    return render_template("source_form.html", form=Form(values_of(shown)), source=shown)
+
+
+@blueprint.post("/sources/<source_id>/change")
+def change_source(source_id: str) -> AnyResponse:
+    """Change a source to what the form holds."""
+    shown = operations.get_source(context.caller(), source_id)
+    form = Form(values_sent(request.form), names=NAMES)
+    body = form.load(SourceChange(), body_of(request.form))
+    if body is not None:
+        try:
+            operations.change_source(context.caller(), source_id, **body)
+        except OperationError as error:
+            form.refuse(error)
+        else:
+            return done("ui.source", "saved", source_id=source_id)
+    return make_response(render_template("source_form.html", form=form, source=shown), 422)
+
+
+@blueprint.post("/sources/<source_id>/pipeline-key")
+def rotate_key(source_id: str) -> AnyResponse:
+    """Make a new pipeline key; the ones of before stay good as long as the form says."""
+    form = Form({"overlap_hours": request.form.get("overlap_hours", "")})
+    body = form.load(KeyRotation(), {"overlap_hours": number(form.values["overlap_hours"])})
+    if body is None:
+        return make_response(_page(source_id, form=form), 422)
+    operations.rotate_pipeline_key(context.caller(), source_id, **body)
+    return done("ui.source", "rotated", source_id=source_id)
+
+
+@blueprint.post("/sources/<source_id>/server-secret")
+def renew_secret(source_id: str) -> str:
+    """Make a new server secret; it stands on this one page."""
+    renewed = operations.rotate_server_secret(context.caller(), source_id)
+    return _page(source_id, secret=renewed["server_secret"])
+
+
+@blueprint.post("/sources/<source_id>/delete")
+def delete_source(source_id: str) -> AnyResponse:
+    """Delete a source that has no integrations."""
+    operations.delete_source(context.caller(), source_id)
+    return done("ui.sources", "source-deleted")
+
+
+def values_of(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the form of a source holds."""
+    cookies = shown["cookies"]
+    flags = {name: cookies[name] for name in FLAGS[:3]} | {"secure_cookies": shown["secure_cookies"]}
+    return {
+        "name": shown["name"],
+        "domains": "\n".join(shown["domains"]),
+        "consent_browser": shown["default_consent"]["browser"],
+        "consent_server": shown["default_consent"]["server"],
+        "cookie_domain": cookies["domain"] or "",
+        "default_country": shown["default_country"] or "",
+        "time_zone": shown["time_zone"] or "",
+        "backlog_limit": str(shown["backlog_limit"] or ""),
+        "public_backlog_limit": str(shown["public_backlog_limit"] or ""),
+        "public_visitors_per_day": str(shown["public_visitors_per_day"] or ""),
+        "signed_only_events": "\n".join(shown["signed_only_events"]),
+    } | {name: "yes" if flag else "" for name, flag in flags.items()}
+
+
+def values_sent(form: Any) -> dict[str, Any]:
+    """Return what came back, to be shown again."""
+    return texts(form, TEXTS) | {name: form.get(name, "") for name in FLAGS}
+
+
+def body_of(form: Any) -> dict[str, Any]:
+    """Return what the Management API takes for what came back."""
+    given = texts(form, TEXTS)
+    ticked = {name: form.get(name) == "yes" for name in FLAGS}
+    secure = ticked.pop("secure_cookies")
+    return {
+        "name": given["name"],
+        "domains": lines(given["domains"]),
+        "default_consent": {"browser": given["consent_browser"], "server": given["consent_server"]},
+        "cookies": {"domain": given["cookie_domain"] or None, **ticked},
+        "secure_cookies": secure,
+        "default_country": given["default_country"] or None,
+        "time_zone": given["time_zone"] or None,
+        "backlog_limit": number(given["backlog_limit"]),
+        "public_backlog_limit": number(given["public_backlog_limit"]),
+        "public_visitors_per_day": number(given["public_visitors_per_day"]),
+        "signed_only_events": lines(given["signed_only_events"]),
+    }
+
+
+def quota_use(connection: Connection, source_id: str) -> dict[str, int]:
+    """Return how many visitors public calls created today, and what the quotas refused in the last 30 days."""
+    today = int(context.clock() // usage.SECONDS_A_DAY)
+    created = usage.of_source(connection, source_id, today)[usage.PUBLIC_VISITORS]
+    lately = usage.of_source(connection, source_id, today - DAYS_SHOWN + 1, usage.REFUSED)
+    return {"created": created} | {what: lately[what] for what in usage.REFUSED}
+
+
+def _page(source_id: str, *, secret: str = "", is_new: bool = False, form: Form | None = None) -> str:
+    shown = operations.get_source(context.caller(), source_id)
+    with context.ledger().read() as connection:
+        served = integration_store.of_source(connection, source_id)
+        kept = store.find(connection, source_id)
+        used = quota_use(connection, source_id)
+    settings = context.settings()
+    collector = settings.collector_url.rstrip("/")
+    # Where a stand-in answers for Pinterest, its shop is at hand.
+    entry = urlencode({"collector": collector, "key": shown["pipeline_key"] or ""})
+    shop = (
+        f"{settings.pinterest_api_url}/shop?{entry}"
+        if settings.pinterest_api_url != PINTEREST_API_URL
+        else ""
+    )
+    return render_template(
+        "source.html",
+        shop_url=shop,
+        used=used,
+        visitors_per_day=kept.public_visitors_per_day if kept else 0,
+        debug_until=kept.debug_until if kept else 0.0,
+        source=shown,
+        integrations=served,
+        collector_url=collector,
+        secret=secret,
+        is_new=is_new,
+        form=form or Form({"overlap_hours": "24"}),
+    )

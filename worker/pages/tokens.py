@@ -1,0 +1,44 @@
+"""Hand out access, and take it away."""
+
+from flask import Response, make_response, render_template, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from worker.api import context
+from worker.ledger.setup.people import Role, Token
+from worker.operations.errors import DuplicateError, InvalidError
+from worker.operations.setup import tokens as operations
+from worker.pages.blueprint import blueprint, done
+from worker.pages.forms import Form
+
+
+@blueprint.get("/access")
+def tokens() -> str:
+    """List the tokens, never the texts of them."""
+    return _page(Form({"role": Role.VIEWER.value}))
+
+
+@blueprint.post("/access")
+def create_token() -> Response:
+    """Make a token; its text stands on this one page."""
+    form = Form({"name": request.form.get("name", "").strip(), "role": request.form.get("role", "")})
+    try:
+        made, text = operations.create_token(context.caller(), **form.values)
+    except DuplicateError as error:
+        form.errors["name"] = error.message
+        return make_response(_page(form), 422)
+    except InvalidError as error:
+        form.refuse(error)
+        return make_response(_page(form), 422)
+    return make_response(_page(Form({"role": Role.VIEWER.value}), made=made, token=text))
+
+
+@blueprint.post("/access/<token_id>/revoke")
+def revoke_token(token_id: str) -> AnyResponse:
+    """Revoke a token."""
+    operations.revoke_token(context.caller(), token_id)
+    return done("ui.tokens", "revoked")
+
+
+def _page(form: Form, *, made: Token | None = None, token: str = "") -> str:
+    known = operations.list_tokens(context.caller())
+    return render_template("tokens.html", tokens=known, form=form, made=made, token=token)

@@ -1,0 +1,245 @@
+"""The only HTTP to Pinterest."""
+
+import os
+import re
+import threading
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from urllib.parse import urlsplit
+
+import requests
+from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import DecodeError
+
+from worker.http.deadline import BROKEN, Flight, new_session
+
+# A thousand events with a sentence each are a quarter of this.
+LONGEST_BODY_BYTES = 4 * 1024 * 1024
+_READ_BYTES = 64 * 1024
+
+# A shorter token could be a word of the answer's own.
+_SHORTEST_TOKEN_TO_SCRUB = 16
+
+_ACCOUNT = re.compile(r"[0-9]{1,18}")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+class Trouble(Enum):
+    """Say what Pinterest may have of a request that got no whole answer."""
+
+    # Nothing, or not all of the body: it did not get the batch.
+    NOT_SENT = "not sent"
+    # All of it: it may have taken the batch.
+    UNKNOWN = "unknown"
+    # Nothing: this token or account id cannot stand in a request, and trying again changes nothing.
+    UNSENDABLE = "unsendable"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Hold what came back for one request.
+
+    With a status *and* a trouble, the status line and headers arrived, and the body did not. ``detail`` says
+    in plain words what went wrong, and holds neither token nor payload. The body may echo user data,
+    so it stays out of ``repr``. An answer is true whatever its status: nothing to trip over in ``if answer``.
+    """
+
+    status: int | None
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    trouble: Trouble | None
+    seconds: float
+    detail: str = ""
+
+
+class PinterestClient:
+    """Send batches to Pinterest, on one kept-alive session per thread and process.
+
+    No request, from the first byte sent to the last byte read, outlasts ``deadline_seconds``, however slowly
+    the other side drips. Only the resolver cannot be interrupted: after a slow one, nothing is sent any more.
+
+    Nothing of the environment is trusted: a netrc file would replace the Authorization header, and a proxy
+    variable meant for something else would hand the tokens to another machine. Redirects are not followed,
+    cookies are not kept, and certificates are always verified, against the bundle that requests brings.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        connect_timeout_seconds: float = 5.0,
+        read_timeout_seconds: float = 20.0,
+        deadline_seconds: float = 30.0,
+    ) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+            raise ValueError("base_url must be an http or https address without a user")
+        self._base_url = base_url.rstrip("/")
+        self._connect_seconds = connect_timeout_seconds
+        self._read_seconds = read_timeout_seconds
+        self._deadline_seconds = deadline_seconds
+        self._local = threading.local()
+
+    def send(self, ad_account_id: str, access_token: str, body: bytes, test: bool) -> Answer:
+        """Post one batch, once, and return what came back.
+
+        Never raises for anything that the network or the other side does.
+        """
+        if not _ACCOUNT.fullmatch(ad_account_id):
+            return _nothing(Trouble.UNSENDABLE, "the ad account id is not a number of at most 18 digits")
+        if not _TOKEN.fullmatch(access_token):
+            return _nothing(Trouble.UNSENDABLE, "the access token holds characters that no header can carry")
+        flight = Flight(self._connect_seconds, self._read_seconds, self._deadline_seconds)
+        with flight.under_way():
+            return self._fly(flight, ad_account_id, access_token, body, test)
+
+    def close(self) -> None:
+        """Close the calling thread's session; the next request opens a new one."""
+        kept: tuple[int, requests.Session] | None = self._local.__dict__.pop("kept", None)
+        if kept:
+            kept[1].close()
+
+    def _fly(self, flight: Flight, ad_account_id: str, access_token: str, body: bytes, test: bool) -> Answer:
+        try:
+            response = self._session().post(
+                f"{self._base_url}/v5/ad_accounts/{ad_account_id}/events",
+                params={"test": "true"} if test else None,
+                data=body,
+                auth=_Bearer(access_token),
+                stream=True,
+                allow_redirects=False,
+                timeout=(self._connect_seconds, self._read_seconds),
+            )
+        except BROKEN as error:
+            trouble = Trouble.UNKNOWN if flight.handed_over else Trouble.NOT_SENT
+            return _nothing(trouble, flight.explain(error), flight.seconds())
+        with response:
+            return _take(response, flight, access_token)
+
+    def _session(self) -> requests.Session:
+        # A forked child that went on with its parent's connections would mix its bytes with the parent's.
+        kept: tuple[int, requests.Session] | None = getattr(self._local, "kept", None)
+        if kept is None or kept[0] != os.getpid():
+            kept = self._local.kept = (os.getpid(), _new_session())
+        return kept[1]
+
+
+def _nothing(trouble: Trouble, detail: str, seconds: float = 0.0) -> Answer:
+    return Answer(None, CaseInsensitiveDict(), b"", trouble, seconds, detail)
+
+
+def _take(response: requests.Response, flight: Flight, access_token: str) -> Answer:
+    """Read the body within its bounds; one that cannot be read is left empty, with the reason in words."""
+    trouble, detail, body = None, "", b""
+    try:
+        body = _read(response)
+    except DecodeError:
+        detail = "the answer cannot be decompressed"
+    except BROKEN as error:
+        trouble, detail = Trouble.UNKNOWN, flight.explain(error)
+    if len(body) > LONGEST_BODY_BYTES:
+        detail, body = f"the answer is larger than {LONGEST_BODY_BYTES} bytes", b""
+    if len(access_token) >= _SHORTEST_TOKEN_TO_SCRUB:
+        # Whatever echoes the token, it ends here: what follows stores and shows Pinterest's words.
+        body = body.replace(access_token.encode(), b"[token]")
+    return Answer(response.status_code, response.headers, body, trouble, flight.seconds(), detail)
+
+
+def _read(response: requests.Response) -> bytes:
+    body = bytearray()
+    while len(body) <= LONGEST_BODY_BYTES:
+        # An answer that is compressed although we asked for none is read all the same.
+        part = response.raw.read(_READ_BYTES, decode_content=True)
+        if not part:
+            break
+        body += part
+    return bytes(body)
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Set the Authorization header last, so that nothing else can."""
+
+    def __init__(self, access_token: str) -> None:
+        self._access_token = access_token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._access_token}"
+        return request
+
+
+def _new_session() -> requests.Session:
+    # It keeps no cookies: one set in answer to one account must not travel with another's token.
+    session = new_session()
+    session.headers = CaseInsensitiveDict(
+        {
+            "User-Agent": "signal-worker",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            # Answers are small, and an uncompressed one has a length that proves it whole.
+            "Accept-Encoding": "identity",
+        }
+    )
+    return session
+
+
+LONGEST_REASON = 300
+
+# Far more than is kept, and little enough that a hostile text costs no time.
+_MASKED_CHARACTERS = 2000
+
+# Where a word begins and ends in JSON, in prose and in an address.
+_EDGE = r"\s\"'<>(){}\[\],;:=?&/"
+
+_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), put)
+    for pattern, put in (
+        (r"(?i)\bbearer\s+\S+", "[token]"),
+        (r"(?i)((?:token|authorization)[\"']?\s?[:=]\s?[\"']?)[^\s\"',;]+", r"\1[token]"),
+        (r"(?i)\bpin[acr]_\S+", "[token]"),
+        # A page's address may carry anything behind its path.
+        (r"(https?://[^\s\"'?#]{1,500})[?#][^\s\"']*", r"\1?[…]"),
+        (rf"(?<![^{_EDGE}])(?:[^{_EDGE}@%]|%(?!40))+(?:@|%40)[^{_EDGE}@]+", "[e-mail]"),
+        (r"Mozilla/[^\"'\]}]*", "[user agent]"),
+        # Hashes, click ids and whatever else is long and has a digit in it.
+        (r"(?<![\w+/=-])(?=[\w+/=-]*\d)[\w+/=-]{20,}", "[id]"),
+        (r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d)", "[ip]"),
+        (r"(?i)(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])", "[ip]"),
+        (r"\+?\d(?:[ ()./\u2013-]{0,2}\d){6,}", "[number]"),
+    )
+)
+
+
+def mask(text: str) -> str:
+    """Cut from Pinterest's words what may be a person's, or a secret: they echo what they were sent.
+
+    E-mail and IP addresses, phone numbers and other long numbers, hashes and ids, tokens, user agents and the
+    queries of addresses go. One line without control characters stays, of at most 300 characters.
+    """
+    if not text:
+        return ""
+    words = _words(text[:_MASKED_CHARACTERS])
+    if len(text) > _MASKED_CHARACTERS:
+        # What the cut left of the last word could be half an address, which nothing would know for one.
+        words[-1:] = ["…"]
+    text = " ".join(words)
+    for pattern, put in _SECRETS:
+        text = pattern.sub(put, text)
+    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
+
+
+def _words(text: str) -> list[str]:
+    """Split into words of visible characters, full-width and other look-alikes in their plain form."""
+    if not (text.isascii() and text.isprintable()):
+        text = unicodedata.normalize("NFKC", text)
+        text = "".join(map(_visible, text))
+    return text.split()
+
+
+def _visible(character: str) -> str:
+    category = unicodedata.category(character)
+    # An invisible joiner would hide what is to be masked.
+    if category == "Cf":
+        return ""
+    return " " if category[0] in "CZ" else character

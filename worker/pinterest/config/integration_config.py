@@ -1,0 +1,175 @@
+"""The schema of an integration's configuration."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from marshmallow import (
+    RAISE,
+    Schema,
+    ValidationError,
+    fields,
+    post_load,
+    pre_load,
+    validate,
+    validates_schema,
+)
+
+from worker.event.times import parse_time
+from worker.pinterest.config.overrides import RuleError, parse_advertiser_events, parse_overrides
+from worker.pinterest.user_data.countries import country_code
+
+CONSENT_CATEGORIES = ("analytics", "marketing", "functional", "advertising")
+
+_AD_ACCOUNT_ID = re.compile(r"\d{1,18}", re.ASCII)
+_LONGEST_TOKEN = 4096
+
+
+class ConfigError(Exception):
+    """Say in a sentence what is wrong with an integration's configuration, and in which field.
+
+    ``errors`` has a sentence for each field that is wrong, the first one's among them.
+    """
+
+    def __init__(self, field: str, message: str, errors: Mapping[str, str] | None = None) -> None:
+        self.field = field
+        self.message = message
+        self.errors = errors or {field: message}
+        super().__init__(f"{field} {message}")
+
+
+def _check_ad_account_id(value: object) -> None:
+    if not isinstance(value, str) or not _AD_ACCOUNT_ID.fullmatch(value):
+        raise ValidationError("must be a text of 1 to 18 digits, as Pinterest Ads Manager shows it.")
+
+
+def _check_token(value: object) -> None:
+    usable = isinstance(value, str) and 0 < len(value) <= _LONGEST_TOKEN
+    if not usable or not str(value).isascii() or not str(value).isprintable() or " " in str(value):
+        raise ValidationError("must be Pinterest's access token: printable characters without spaces.")
+
+
+def _check_moment(value: object) -> None:
+    if not isinstance(value, str) or parse_time(value) is None:
+        raise ValidationError("must be a time in ISO 8601, like 2030-01-29T14:53:20Z.")
+
+
+def _check_number(value: object) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < float(str(value)) <= 100_000:
+        raise ValidationError("must be a number above 0 and at most 100000.")
+
+
+def _check_burst(value: object) -> None:
+    _check_number(value)
+    if not isinstance(value, int) or value < 1:
+        raise ValidationError("must be a whole number of at least 1.")
+
+
+def _check_flag(value: object) -> None:
+    if not isinstance(value, bool):
+        raise ValidationError("must be true or false.")
+
+
+def _check_country(value: object) -> None:
+    if not isinstance(value, str) or len(value) != 2 or country_code(value) != value.lower():
+        raise ValidationError("must be a country's two letters (ISO 3166), like DE.")
+
+
+def _flag() -> fields.Raw:
+    return fields.Raw(allow_none=True, validate=_check_flag)
+
+
+_MISSING: dict[str, Any] = {"required": "is missing.", "null": "is missing."}
+
+
+class IntegrationConfigSchema(Schema):
+    """Own an integration's ``config``; secrets pass through untouched."""
+
+    class Meta:
+        unknown = RAISE
+
+    ad_account_id = fields.Raw(required=True, validate=_check_ad_account_id, error_messages=_MISSING)
+    access_token = fields.Raw(
+        required=True, validate=_check_token, error_messages=_MISSING, metadata={"format": "password"}
+    )
+    rate_limit_rps = fields.Raw(allow_none=True, validate=_check_number)
+    rate_limit_burst = fields.Raw(allow_none=True, validate=_check_burst)
+    field_mapping = fields.Raw(
+        allow_none=True,
+        validate=validate.OneOf(("signal", "pinterest"), error="must be signal or pinterest."),
+    )
+    test_mode = _flag()
+    token_expires_at = fields.Raw(allow_none=True, validate=_check_moment)
+    event_overrides = fields.Raw(allow_none=True)
+    advertiser_events = fields.Raw(allow_none=True)
+    default_country = fields.Raw(allow_none=True, validate=_check_country)
+    truncate_ip = _flag()
+    limited_data_processing = _flag()
+    bot_filter = _flag()
+    clean_free_text = _flag()
+    send_user_id = _flag()
+
+    @pre_load
+    def _keys_are_known(self, data: Any, **_: Any) -> Any:
+        if isinstance(data, Mapping):
+            for key in data:
+                if key not in self.fields:
+                    raise ValidationError("is no setting of this integration.", str(key))
+        return data
+
+    @validates_schema(skip_on_field_errors=False)
+    def _rules_can_be_read(self, data: dict[str, Any], **_: Any) -> None:
+        _rules(data)
+
+    @post_load
+    def _read_rules(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        known = {key: value for key, value in data.items() if value is not None} | _rules(data)
+        if "default_country" in known:
+            known["default_country"] = known["default_country"].upper()
+        return known
+
+
+def _rules(data: Mapping[str, Any]) -> dict[str, Any]:
+    given = {"advertiser_events": [], "event_overrides": {}} | {
+        key: value for key, value in data.items() if value is not None
+    }
+    names = _read("advertiser_events", parse_advertiser_events, given["advertiser_events"])
+    overrides = _read("event_overrides", parse_overrides, given["event_overrides"], names)
+    return {"advertiser_events": names, "event_overrides": overrides}
+
+
+def _read(field: str, parse: Any, *arguments: object) -> Any:
+    try:
+        return parse(*arguments)
+    except RuleError as error:
+        raise ValidationError(str(error), field) from None
+
+
+def load_config(config: object) -> Mapping[str, Any]:
+    """Check an integration's configuration and return it read: rules parsed, nulls gone.
+
+    Raises:
+        ConfigError: naming the first field that is wrong, and holding all of them.
+    """
+    if not isinstance(config, Mapping):
+        raise ConfigError("config", "must be an object.")
+    try:
+        loaded: Mapping[str, Any] = IntegrationConfigSchema().load(config)
+    except ValidationError as error:
+        errors = {str(field): str(messages[0]) for field, messages in error.messages_dict.items()}
+        raise ConfigError(*next(iter(errors.items())), errors) from None
+    return loaded
+
+
+def check_categories(categories: Sequence[object]) -> tuple[str, ...]:
+    """Return the consent categories, each of them known.
+
+    Raises:
+        ConfigError: when one is not.
+    """
+    for category in categories:
+        if category not in CONSENT_CATEGORIES:
+            known = ", ".join(CONSENT_CATEGORIES)
+            raise ConfigError("consent_categories", f"has {category!r}, which is none of {known}.")
+    return tuple(dict.fromkeys(map(str, categories)))

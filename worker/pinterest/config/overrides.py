@@ -1,0 +1,215 @@
+"""Per-integration rules: under which names an event is sent."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from worker.event.text import fold
+
+FieldMapping = Literal["signal", "pinterest"]
+
+_NAMES = """
+add_payment_info add_to_cart add_to_wishlist app_install app_open checkout contact custom customize_product
+find_location initiate_checkout lead page_visit schedule search signup start_trial submit_application
+subscribe view_category view_content watch_video
+"""
+PINTEREST_NAMES = frozenset(_NAMES.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """Say what an event name stands for.
+
+    ``one_product``: its properties describe a single product. ``a_list``: its products were shown, not
+    chosen, so that their prices add up to nothing.
+    """
+
+    pinterest_name: str
+    one_product: bool = False
+    a_list: bool = False
+
+
+PAGE = Meaning("page_visit")
+CUSTOM = Meaning("custom")
+
+# What shops, Segment's and GA4's specifications and other tags call these events.
+_SPELLINGS = {
+    "add_payment_info": "Payment Info Entered, Payment Info Added, Payment Method Added",
+    "add_to_cart": "Product Added, Added to Cart, Product Added to Cart, Add to Basket",
+    "add_to_wishlist": "Product Added to Wishlist, Added to Wishlist, Wishlist Product Added, Wishlist Added",
+    "app_install": "Application Installed, App Installed, First Open",
+    "app_open": "Application Opened, App Opened, Session Start App",
+    "checkout": "Order Completed, Product Purchased, Purchase, Purchased, Order Placed, Order Created, "
+    "Checkout Completed, Purchase Completed, Transaction",
+    "contact": "Contacted, Contact Us, Contact Form Submitted, Contact Requested",
+    "customize_product": "Product Customized, Customized Product",
+    "find_location": "Location Found, Store Located, Store Locator Used, Location Searched",
+    "initiate_checkout": "Checkout Started, Begin Checkout, Checkout Initiated, Started Checkout",
+    "lead": "Lead Generated, Lead Generation, Generate Lead, Lead Submitted, Lead Created",
+    "page_visit": "Page Viewed, Page View, Viewed Page, Page Visited, Page, Screen View, Screen Viewed",
+    "schedule": "Scheduled, Appointment Scheduled, Appointment Booked, Booking Scheduled",
+    "search": "Products Searched, Searched, Product Searched, Site Searched, View Search Results",
+    "signup": "Signed Up, Account Created, Complete Registration, Registration Completed, User Registered, "
+    "User Signed Up",
+    "start_trial": "Trial Started, Started Trial",
+    "submit_application": "Application Submitted, Submitted Application",
+    "subscribe": "Subscribed, Subscription Started, Subscription Created",
+    "view_category": "Product List Viewed, View Item List, Category Viewed, Viewed Category, "
+    "Collection Viewed",
+    "view_content": "Content Viewed, Viewed Content",
+    "watch_video": "Video Watched, Video Started, Video Start, Video Playback Started",
+}
+_PRODUCT_VIEWS = "Product Viewed, View Item, Viewed Product, Product Detail Viewed"
+_ONE_PRODUCT = frozenset(("add_to_cart", "add_to_wishlist", "customize_product"))
+_LISTS = frozenset(("search", "view_category"))
+
+
+def _table(mapping: FieldMapping) -> dict[str, Meaning]:
+    meanings = {name: Meaning(name, name in _ONE_PRODUCT, name in _LISTS) for name in PINTEREST_NAMES}
+    table = {fold(name): meanings[name] for name in PINTEREST_NAMES}
+    for name, spellings in _SPELLINGS.items():
+        table |= dict.fromkeys(map(fold, spellings.split(", ")), meanings[name])
+    view = Meaning("view_category" if mapping == "signal" else "view_content", one_product=True)
+    return table | dict.fromkeys(map(fold, _PRODUCT_VIEWS.split(", ")), view)
+
+
+_TABLES: dict[FieldMapping, dict[str, Meaning]] = {
+    "signal": _table("signal"),
+    "pinterest": _table("pinterest"),
+}
+
+
+def meaning_of(name: str, mapping: FieldMapping) -> Meaning:
+    """Return what a caller's event name stands for; an unknown name is a custom event."""
+    return _TABLES[mapping].get(fold(name), CUSTOM)
+
+
+DROP = "drop"
+MOST_OVERRIDES = 200
+MOST_NAMES = 10
+MOST_ADVERTISER_EVENTS = 15
+_ADVERTISER_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+Scalar = str | int | float | bool
+
+
+class RuleError(Exception):
+    """Say in a sentence what is wrong with a rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Send an event under these names where its properties hold these values; no names: drop it."""
+
+    names: tuple[str, ...]
+    when: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
+
+
+Overrides = Mapping[str, tuple[Rule, ...]]
+
+
+def parse_overrides(raw: object, advertiser_events: Sequence[str]) -> Overrides:
+    """Check and read a table ``event name → Pinterest name | "drop" | list of names or rules``.
+
+    A rule is ``{"send": name | [names] | "drop", "when": {property: value | [values]}}``; the first one that
+    matches an event decides, and where none does the built-in table does.
+
+    Raises:
+        RuleError: naming the event whose rule is wrong.
+    """
+    if not isinstance(raw, Mapping) or len(raw) > MOST_OVERRIDES:
+        raise RuleError(f"must be an object of at most {MOST_OVERRIDES} event names.")
+    known = PINTEREST_NAMES.union(advertiser_events)
+    parsed: dict[str, tuple[Rule, ...]] = {}
+    for event, what in raw.items():
+        folded = fold(str(event))
+        if not folded or len(str(event)) > 256:
+            raise RuleError(f"has {event!r}, which is no event name.")
+        if folded in parsed:
+            raise RuleError(f"names the event {event!r} twice, in different spellings.")
+        parsed[folded] = _parse_rules(str(event), what, known)
+    return parsed
+
+
+def _parse_rules(event: str, what: object, known: frozenset[str]) -> tuple[Rule, ...]:
+    if isinstance(what, list) and what and all(isinstance(one, Mapping) for one in what):
+        return tuple(_parse_rule(event, one, known) for one in what)
+    if isinstance(what, Mapping):
+        return (_parse_rule(event, what, known),)
+    return (Rule(_parse_names(event, what, known)),)
+
+
+def _parse_rule(event: str, raw: Mapping[Any, Any], known: frozenset[str]) -> Rule:
+    unknown = set(raw) - {"send", "when"}
+    if unknown or "send" not in raw:
+        raise RuleError(f"for {event!r} must have the keys send and, if need be, when.")
+    when = raw.get("when", {})
+    if not isinstance(when, Mapping):
+        raise RuleError(f"for {event!r} has a condition that is no object.")
+    return Rule(
+        _parse_names(event, raw["send"], known),
+        tuple((fold(str(key)), _parse_values(event, value)) for key, value in when.items()),
+    )
+
+
+def _parse_values(event: str, raw: object) -> tuple[Scalar, ...]:
+    values = raw if isinstance(raw, list) else [raw]
+    if not values or not all(isinstance(value, Scalar) for value in values):
+        raise RuleError(f"for {event!r} has a condition that is neither a value nor a list of values.")
+    return tuple(values)
+
+
+def _parse_names(event: str, raw: object, known: frozenset[str]) -> tuple[str, ...]:
+    names = [raw] if isinstance(raw, str) else raw
+    if names == [DROP]:
+        return ()
+    if (
+        not isinstance(names, list)
+        or not 0 < len(names) <= MOST_NAMES
+        or len(set(map(str, names))) < len(names)
+    ):
+        raise RuleError(f"for {event!r} must be a Pinterest event name, a list of different ones, or {DROP}.")
+    for name in names:
+        if not isinstance(name, str) or name not in known:
+            raise RuleError(f"for {event!r} names {name!r}, which is no event name of Pinterest's or yours.")
+    return tuple(names)
+
+
+def parse_advertiser_events(raw: object) -> tuple[str, ...]:
+    """Check and read the list of event names that the advertiser defined at Pinterest.
+
+    Raises:
+        RuleError: when it is too long, or a name has characters that Pinterest does not take.
+    """
+    if not isinstance(raw, list) or len(raw) > MOST_ADVERTISER_EVENTS:
+        raise RuleError(f"must be a list of at most {MOST_ADVERTISER_EVENTS} names.")
+    for name in raw:
+        if not isinstance(name, str) or not _ADVERTISER_NAME.fullmatch(name):
+            raise RuleError(f"has {name!r}: a name is 1 to 100 letters, digits, hyphens and underscores.")
+    if len({fold(name) for name in raw}) < len(raw):
+        raise RuleError("names an event twice.")
+    return tuple(raw)
+
+
+def find_rule(overrides: Overrides, name: str, properties: Mapping[str, Any]) -> Rule | None:
+    """Return the rule that decides about an event; ``properties`` are under folded keys."""
+    for rule in overrides.get(fold(name), ()):
+        if all(_matches(properties.get(key), values) for key, values in rule.when):
+            return rule
+    return None
+
+
+def _matches(value: object, wanted: tuple[Scalar, ...]) -> bool:
+    # Folded once: the event's value may be long, and the rule's values many.
+    folded = value.strip().casefold() if isinstance(value, str) else value
+    return any(_same(folded, one) for one in wanted)
+
+
+def _same(value: object, wanted: Scalar) -> bool:
+    # True equals 1 in Python, and not in anybody's configuration.
+    if isinstance(value, bool) or isinstance(wanted, bool):
+        return value is wanted
+    if isinstance(value, str) and isinstance(wanted, str):
+        return value == wanted.strip().casefold()
+    return isinstance(value, int | float) and value == wanted

@@ -1,0 +1,214 @@
+"""Build what an event says of money, products and searches."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from worker.event.redaction import clean_free_text
+from worker.event.text import clean_text
+from worker.pinterest.config.overrides import Meaning
+from worker.pinterest.custom_data.items import Item, read_count, read_items, read_price
+from worker.pinterest.custom_data.money import LARGEST, Amount, currency_code, plain
+from worker.pinterest.mapping.call import Notes, Options
+
+# The callers' folded spellings of each field, the best one first.
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "value": ("total", "revenue", "value", "ordertotal", "totalprice", "ordervalue"),
+    "currency": ("currency", "currencycode"),
+    "order_id": ("orderid", "transactionid", "ordernumber"),
+    "num_items": ("numitems", "orderquantity", "itemcount", "totalquantity"),
+    "content_ids": ("contentids", "productids"),
+    "search_string": ("query", "searchquery", "searchterm", "searchstring", "keyword", "q"),
+    "predicted_ltv": ("predictedltv",),
+    "content_name": ("contentname",),
+    "content_category": ("contentcategory",),
+    "content_brand": ("contentbrand",),
+}
+
+
+def build_custom_data(
+    properties: Mapping[str, Any], meaning: Meaning, options: Options, notes: Notes
+) -> dict[str, Any]:
+    """Return an event's ``custom_data``, empty where it has none; ``properties`` are under folded keys.
+
+    What the caller gave is never overwritten; what follows from the products is added, and noted as computed.
+    """
+    if not properties and not options.limited_data_processing:
+        return {}
+    currency = _read_currency(properties, notes)
+    items = read_items(properties, meaning.one_product, currency, notes)
+    value = _read_value(properties, currency, notes)
+    currency = currency or _sign_currency(value, items, notes)
+    data: dict[str, Any] = {}
+    if currency and (value or items):
+        data["currency"] = currency
+    if value is None and items and not meaning.a_list:
+        value = _add_up(items, currency, notes)
+    if value is not None:
+        data["value"] = value.text
+        if not currency:
+            notes.warn("value without a currency: Pinterest takes the ad account's")
+    _add_order(data, properties, notes)
+    _add_contents(data, properties, items, options, notes)
+    _add_texts(data, properties, meaning, bool(items), options)
+    _add_privacy(data, properties, options, notes)
+    return data
+
+
+def _first(properties: Mapping[str, Any], field: str) -> Any:
+    for key in SOURCES[field]:
+        value = properties.get(key)
+        if value is not None and value != "":
+            return value
+    return None
+
+
+def _read_currency(properties: Mapping[str, Any], notes: Notes) -> str | None:
+    raw = _first(properties, "currency")
+    code = currency_code(raw)
+    if raw is not None and code is None:
+        notes.warn("the currency is left out: it is no ISO 4217 code")
+    return code
+
+
+def _read_value(properties: Mapping[str, Any], currency: str | None, notes: Notes) -> Amount | None:
+    for key in SOURCES["value"]:
+        if key in properties:
+            value = read_price(properties[key], currency, f"the order's value ({key})", notes)
+            if value is not None:
+                return value
+    return None
+
+
+def _sign_currency(value: Amount | None, items: list[Item], notes: Notes) -> str | None:
+    """Return the currency that the amounts themselves name, where they all name one."""
+    named = {value.currency} if value else {item.currency for item in items}
+    if len(named) != 1 or None in named:
+        return None
+    code = named.pop()
+    notes.compute("currency", f"{code}, as the amounts are written")
+    return code
+
+
+def _add_up(items: list[Item], currency: str | None, notes: Notes) -> Amount | None:
+    if any(item.price is None for item in items):
+        return None
+    if len({item.currency or currency for item in items}) > 1:
+        notes.warn("no value is computed: the products are priced in several currencies")
+        return None
+    total = sum((item.price.number * item.pieces for item in items if item.price), Decimal(0))
+    if total >= LARGEST:
+        notes.warn("no value is computed: the products' prices add up to too much")
+        return None
+    text = plain(round(total, 6))
+    notes.compute("value", f"{text}, the products' prices times their quantities")
+    return Amount(total, currency, text)
+
+
+def _add_order(data: dict[str, Any], properties: Mapping[str, Any], notes: Notes) -> None:
+    order_id = clean_text(_first(properties, "order_id"))
+    if order_id:
+        data["order_id"] = order_id
+    ltv = _first(properties, "predicted_ltv")
+    if ltv is not None and (amount := read_price(ltv, None, "predicted_ltv", notes)):
+        data["predicted_ltv"] = amount.text
+
+
+def _add_contents(
+    data: dict[str, Any], properties: Mapping[str, Any], items: list[Item], options: Options, notes: Notes
+) -> None:
+    count = _count(data, properties, items, notes)
+    if count:
+        data["num_items"] = count
+    ids = _given_ids(properties) or list(dict.fromkeys(item.id for item in items if item.id))
+    if ids:
+        data["content_ids"] = ids
+    detailed = options.field_mapping == "pinterest"
+    contents = [_content(item, detailed, options.clean_free_text) for item in items]
+    # A quantity of nothing is no product.
+    contents = [content for content in contents if len(content) > ("quantity" in content)]
+    if contents:
+        data["contents"] = contents
+
+
+def _count(
+    data: Mapping[str, Any], properties: Mapping[str, Any], items: list[Item], notes: Notes
+) -> int | None:
+    raw = _first(properties, "num_items")
+    given = read_count(raw) if raw is not None else None
+    if raw is not None and given is None:
+        notes.warn("the number of items is no whole number above zero")
+    if not items:
+        return given or (read_count(properties.get("quantity")) if "value" in data else None)
+    # What is sold by weight or length is one item each.
+    summed = sum(item.quantity or 1 for item in items)
+    if given is None:
+        notes.compute("num_items", f"{summed}, the products' quantities added up")
+        return summed
+    if given != summed:
+        notes.warn(
+            f"the number of items is given as {given}, but the products' quantities add up to {summed}"
+        )
+    return given
+
+
+def _given_ids(properties: Mapping[str, Any]) -> list[str]:
+    raw = _first(properties, "content_ids")
+    if raw is None:
+        return []
+    if isinstance(raw, str):
+        raw = raw.split(",")
+    elif not isinstance(raw, list):
+        raw = [raw]
+    return list(dict.fromkeys(text for text in map(clean_text, raw) if text))
+
+
+def _content(item: Item, detailed: bool, clean: bool) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    if item.id is not None:
+        content["id"] = item.id
+    if item.price is not None:
+        content["item_price"] = item.price.text
+    if item.quantity is not None:
+        content["quantity"] = item.quantity
+    if detailed:
+        for part in ("name", "category", "brand"):
+            text = clean_text(item.parts.get(part))
+            if text and (cleaned := clean_free_text(text) if clean else text):
+                content[f"item_{part}"] = cleaned
+    return content
+
+
+def _add_texts(
+    data: dict[str, Any], properties: Mapping[str, Any], meaning: Meaning, has_items: bool, options: Options
+) -> None:
+    for field, key in _TEXT_KEYS:
+        raw = properties.get(key)
+        if field == "search_string" and meaning.pinterest_name == "search":
+            raw = _first(properties, field)
+        elif field == "content_category" and raw is None and meaning.a_list and not has_items:
+            raw = properties.get("category")
+        text = clean_text(raw) if raw is not None else None
+        if text and options.clean_free_text:
+            text = clean_free_text(text)
+        if text:
+            data[field] = text
+
+
+# On other events than searches a query may be anything.
+_TEXT_KEYS = (
+    ("search_string", "searchstring"),
+    ("content_name", "contentname"),
+    ("content_category", "contentcategory"),
+    ("content_brand", "contentbrand"),
+)
+
+
+def _add_privacy(data: dict[str, Any], properties: Mapping[str, Any], options: Options, notes: Notes) -> None:
+    raw = properties.get("optouttype")
+    asked = isinstance(raw, str) and "LDP" in [part.strip().upper() for part in raw.split(",")]
+    if asked or properties.get("limiteddataprocessing") is True or options.limited_data_processing:
+        data["opt_out_type"] = "LDP"
+        if notes.explain is not None:
+            whose = "the event" if not options.limited_data_processing else "the integration"
+            notes.explain.add("privacy", f"opt_out_type LDP: {whose} asks for limited data processing")

@@ -1,0 +1,193 @@
+"""Read the products of an event."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any
+
+from worker.event.text import are_ordinary, clean_text, fold
+from worker.pinterest.custom_data.money import (
+    Amount,
+    AmountError,
+    NegativeAmountError,
+    currency_code,
+    is_blank,
+    read_amount,
+)
+from worker.pinterest.mapping.call import Notes
+
+MOST_ITEMS = 500
+_LONGEST_KEY = 64
+_MOST_PIECES = 1_000_000
+
+LIST_KEYS = ("products", "items", "contents", "lineitems", "cartitems")
+# The spellings of each part, the best one first.
+_SPELLINGS = {
+    "id": ("productid", "id", "sku", "itemid", "contentid"),
+    "price": ("price", "itemprice", "unitprice"),
+    "quantity": ("quantity", "qty", "itemquantity"),
+    "name": ("name", "itemname", "productname", "title"),
+    "category": ("category", "itemcategory", "productcategory"),
+    "brand": ("brand", "itembrand", "productbrand"),
+    "currency": ("currency", "currencycode"),
+}
+_RANK = {
+    spelling: (part, rank)
+    for part, spellings in _SPELLINGS.items()
+    for rank, spelling in enumerate(spellings)
+}
+# At the top of an event these words say too little: a custom event's id or name need not be a product's.
+_VAGUE = frozenset(("id", "title", "name", "category", "brand", "contentid"))
+
+
+@dataclass(slots=True)
+class Item:
+    """Hold one product: an id, a price or a name at least; ``quantity`` is None where it is not whole.
+
+    ``parts`` has the caller's name, category and brand as they came.
+    """
+
+    id: str | None
+    price: Amount | None
+    quantity: int | None
+    pieces: Decimal | int
+    currency: str | None
+    parts: Mapping[str, Any]
+
+
+def read_items(
+    properties: Mapping[str, Any], one_product: bool, currency: str | None, notes: Notes
+) -> list[Item]:
+    """Return an event's real products; ``properties`` are under folded keys.
+
+    Where there is no list of them, the event's own properties describe one, on events that are about one.
+    """
+    for key in LIST_KEYS:
+        raw = properties.get(key)
+        if type(raw) in (list, dict) and raw:
+            return _read_list([raw] if isinstance(raw, dict) else raw, currency, notes)
+    single = _single_product(properties, one_product)
+    item = _read_item(single, currency, notes) if single else None
+    return [item] if item else []
+
+
+def _single_product(properties: Mapping[str, Any], one_product: bool) -> dict[str, Any]:
+    parts = _parts(properties, vague=one_product)
+    if one_product or "id" in parts:
+        for part, key in (("name", "name"), ("category", "category"), ("brand", "brand")):
+            if part not in parts and key in properties:
+                parts[part] = properties[key]
+        return parts
+    return {}
+
+
+def _read_list(raw: list[Any], currency: str | None, notes: Notes) -> list[Item]:
+    if len(raw) > MOST_ITEMS:
+        notes.warn(f"only the first {MOST_ITEMS} products are sent")
+    items = []
+    for number, one in enumerate(raw[:MOST_ITEMS], 1):
+        item = _read_item(_as_parts(one), currency, notes)
+        if item is None:
+            notes.warn(f"product {number} has no id, no price and no name, or a quantity below one: left out")
+        else:
+            items.append(item)
+    return items
+
+
+def _as_parts(one: object) -> dict[str, Any]:
+    return _parts(one, vague=True) if isinstance(one, dict) else {"id": one}
+
+
+def is_product_key(key: str) -> bool:
+    """Say whether a folded key is one that a product has."""
+    return key in _RANK
+
+
+def _parts(raw: Mapping[str, Any], vague: bool) -> dict[str, Any]:
+    """Return a product's values by their part; the best spelling of each wins."""
+    keys = tuple(raw)
+    layout = _layout(keys, vague) if are_ordinary(keys) else _layout.__wrapped__(keys, vague)
+    found: dict[str, Any] = {}
+    for part, key in layout:
+        value = raw[key]
+        if value is not None and value != "":
+            found[part] = value
+    return found
+
+
+# A shop's products all have the same keys.
+@lru_cache(maxsize=512)
+def _layout(keys: tuple[str, ...], vague: bool) -> list[tuple[str, str]]:
+    """Return which keys hold which part, the best spellings last; vague ones only where they are wanted."""
+    ranked = []
+    for key in keys:
+        folded = fold(key) if len(key) <= _LONGEST_KEY else ""
+        if folded in _RANK and (vague or folded not in _VAGUE):
+            part, rank = _RANK[folded]
+            ranked.append((-rank, part, key))
+    return [(part, key) for _, part, key in sorted(ranked, key=itemgetter(0))]
+
+
+def _read_item(parts: Mapping[str, Any], currency: str | None, notes: Notes) -> Item | None:
+    get = parts.get
+    own_currency = currency_code(get("currency")) if "currency" in parts else None
+    price = read_price(get("price"), own_currency or currency, "a product's price", notes)
+    item_id = clean_text(get("id"))
+    if item_id is None and price is None and clean_text(get("name")) is None:
+        return None
+    pieces = _read_pieces(get("quantity", 1), notes)
+    if pieces <= 0:
+        return None
+    return Item(
+        id=item_id,
+        price=price,
+        quantity=_whole(pieces),
+        pieces=pieces,
+        currency=own_currency or (price.currency if price else None),
+        parts=parts,
+    )
+
+
+def _whole(pieces: Decimal | int) -> int | None:
+    return pieces if isinstance(pieces, int) else int(pieces) if pieces == int(pieces) else None
+
+
+def read_price(value: object, currency: str | None, what: str, notes: Notes) -> Amount | None:
+    """Return an amount, or None with a warning where there is one that cannot be read."""
+    if value is None or (type(value) is str and is_blank(value)):
+        return None
+    try:
+        return read_amount(value, currency)
+    except AmountError as error:
+        notes.warn(f"{what} is left out: it {error}")
+        return None
+
+
+def _read_pieces(value: object, notes: Notes) -> Decimal | int:
+    """Return how many pieces there are; a product without a quantity is there once."""
+    if type(value) is int and value < _MOST_PIECES:
+        return max(value, 0)
+    if is_blank(value):
+        return 1
+    try:
+        pieces = read_amount(value, None).number
+    except NegativeAmountError:
+        return 0
+    except AmountError as error:
+        notes.warn(f"a product's quantity is taken for one: it {error}")
+        return 1
+    if pieces < _MOST_PIECES:
+        return pieces
+    notes.warn("a product's quantity is taken for one: it is too large")
+    return 1
+
+
+def read_count(value: object) -> int | None:
+    """Return a whole number of at least one, from a number or its text."""
+    try:
+        number = read_amount(value, None).number
+    except AmountError:
+        return None
+    return int(number) if number == int(number) and 0 < number < _MOST_PIECES else None

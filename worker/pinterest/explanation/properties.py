@@ -1,0 +1,53 @@
+"""Say what became of each of an event's properties."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from worker.event.text import fold
+from worker.pinterest.custom_data.custom_data import SOURCES
+from worker.pinterest.custom_data.items import LIST_KEYS, is_product_key
+from worker.pinterest.mapping.call import Call, Explanation, Notes
+
+# Properties that are understood, but not as custom data.
+_ELSEWHERE = """
+eventid email phone userdata optout optouttype limiteddataprocessing actionsource channel offline url path title
+referrer search
+"""
+_SHOWN = ("value", "currency", "order_id", "num_items", "predicted_ltv")
+
+
+def explain_properties(call: Call, data: Mapping[str, Any], notes: Notes) -> None:
+    """Add a line for each property that was taken over, and one for those that have no place."""
+    explain, raw = notes.explain, call.event.get("properties")
+    if explain is None or not isinstance(raw, dict):
+        return
+    properties = call.properties
+    spellings = {fold(key): key for key in reversed(raw)}
+    used = set(_ELSEWHERE.split())
+    for target, keys in SOURCES.items():
+        found = [key for key in keys if key in properties and target in data]
+        used.update(found)
+        if found and target not in notes.computed:
+            shown = f": {data[target]}" if target in _SHOWN else ""
+            explain.add("renamed", f"{spellings[found[0]]} → {target}{shown}")
+    used.update(_explain_products(properties, data, spellings, explain))
+    dropped = [spellings[key] for key in properties if key not in used]
+    if dropped:
+        explain.add("dropped", f"properties without a place at Pinterest: {', '.join(dropped)}")
+
+
+def _explain_products(
+    properties: Mapping[str, Any], data: Mapping[str, Any], spellings: Mapping[str, str], explain: Explanation
+) -> list[str]:
+    """Say which properties describe products, and return their keys."""
+    lists = [key for key in LIST_KEYS if key in properties]
+    single = [key for key in properties if is_product_key(key)]
+    count = len(data.get("contents", ()))
+    if lists and count:
+        explain.add(
+            "renamed", f"{spellings[lists[0]]} → contents, content_ids: {count} product{'s'[: count > 1]}"
+        )
+    elif single and count:
+        names = ", ".join(spellings[key] for key in single)
+        explain.add("renamed", f"{names} → contents, content_ids: one product")
+    return lists + (single if count else [])

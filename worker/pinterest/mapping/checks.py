@@ -1,0 +1,244 @@
+"""Judge whether a finished payload may be sent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from worker.event.received import Received
+from worker.event.times import parse_time
+from worker.pinterest.config.overrides import CUSTOM
+from worker.pinterest.mapping.call import Call, Explanation, Notes
+from worker.pinterest.mapping.contract import check, has_identity
+
+LATE_SECONDS = 3600
+STALE_SECONDS = 7 * 86_400
+# Below this a difference between two clocks is a slow line rather than a wrong clock.
+CLOCK_TOLERANCE_SECONDS = 60
+FUTURE_TOLERANCE_SECONDS = 600
+
+
+class TimeError(Exception):
+    """Say why an event's time cannot be sent; ``reason_class`` is the short name of the reason."""
+
+    def __init__(self, reason_class: str, reason: str) -> None:
+        self.reason_class = reason_class
+        super().__init__(reason)
+
+
+class Timing(NamedTuple):
+    """Hold when an event happened, in Unix seconds, and how that looks from now."""
+
+    event_time: int
+    late: bool
+    stale: bool
+
+
+def time_event(
+    event: Mapping[str, Any], received: Received, now: float, explain: Explanation | None = None
+) -> Timing:
+    """Return when an event happened, by the receiver's clock; it does not depend on ``now``.
+
+    A sender whose ``sentAt`` differs from the time of receipt has a wrong clock, and its ``timestamp`` is
+    moved by the difference. A little ahead of the receipt counts as the receipt.
+
+    Raises:
+        TimeError: ``bad_timestamp`` when there is no reading it, ``future`` when it is too far ahead.
+    """
+    happened = _moment(event, "timestamp")
+    if happened is None:
+        happened = received.received_at
+        _tell(explain, "no timestamp: the time of receipt")
+    else:
+        happened += _skew(event, received, explain)
+    ahead = happened - received.received_at
+    if ahead > FUTURE_TOLERANCE_SECONDS:
+        raise TimeError("future", f"the event is dated {int(ahead)} seconds after it was received")
+    if ahead > 0:
+        happened = received.received_at
+        if ahead >= 1:
+            _tell(explain, f"dated {int(ahead)} seconds after its receipt: the time of receipt")
+    if explain is not None:
+        _tell(explain, f"happened at {datetime.fromtimestamp(int(happened), UTC):%Y-%m-%d %H:%M:%S} UTC")
+    age = now - happened
+    if age > LATE_SECONDS:
+        _tell(explain, f"{int(age)} seconds old: late, Pinterest may count it as offline")
+    return Timing(int(happened), age > LATE_SECONDS, age > STALE_SECONDS)
+
+
+def _moment(event: Mapping[str, Any], field: str) -> float | None:
+    raw = event.get(field)
+    if raw is None or raw == "":
+        return None
+    moment = parse_time(raw)
+    if moment is None:
+        raise TimeError("bad_timestamp", f"{field} is no time")
+    return moment
+
+
+def _skew(event: Mapping[str, Any], received: Received, explain: Explanation | None) -> float:
+    sent = _moment(event, "sentAt")
+    skew = 0.0 if sent is None else received.received_at - sent
+    if abs(skew) <= CLOCK_TOLERANCE_SECONDS:
+        return 0.0
+    _tell(
+        explain,
+        f"the sender's clock is {abs(int(skew))} seconds {'behind' if skew > 0 else 'ahead'}: corrected",
+    )
+    return skew
+
+
+def _tell(explain: Explanation | None, text: str) -> None:
+    if explain is not None:
+        explain.add("time", text)
+
+
+# Freezing it would cost as much as hashing four values.
+@dataclass(slots=True)
+class Mapped:
+    """Hold an event as Pinterest accepts it.
+
+    ``offline`` events cannot be deduplicated; ``late`` ones are over an hour old. ``identifiers`` names those
+    that were present, with ``ip_ua`` for the pair of address and user agent.
+    """
+
+    event_name: str
+    event_id: str
+    event_time: int
+    action_source: str
+    payload: dict[str, Any]
+    source_name: str
+    custom_event_name: str | None
+    late: bool
+    offline: bool
+    computed: tuple[str, ...]
+    warnings: tuple[str, ...]
+    identifiers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Hold an event that may not be sent, and why; with its payload if that would pass by force."""
+
+    event_name: str | None
+    event_id: str
+    source_name: str
+    reason_class: str
+    reason: str
+    payload: dict[str, Any] | None = None
+    custom_event_name: str | None = None
+    event_time: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """Hold an event that consent or the bot filter stopped."""
+
+    event_id: str
+    source_name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Hold an event that an override dropped, or that counts only when it is signed."""
+
+    event_id: str
+    source_name: str
+    reason: str
+    reason_class: str = "override"
+
+
+Outcome = Mapped | Failed | Filtered | Dropped
+
+
+# Pinterest's schema takes these; whether it takes the event is for the person who sends it by hand to try.
+_SENDABLE_BY_FORCE = frozenset(("stale", "missing_value", "missing_num_items"))
+_NEEDED = "an e-mail address, a mobile advertising id, or both an IP address and a user agent"
+
+
+_PAIR = {"client_ip_address", "client_user_agent"}
+
+
+class _Refusal(NamedTuple):
+    reason_class: str
+    reason: str
+
+
+def judge(payload: dict[str, Any], call: Call, timing: Timing, notes: Notes) -> Mapped | Failed:
+    """Return a payload as mapped, or as failed with the reason."""
+    refusal = _refuse(payload, call, timing, notes)
+    if refusal:
+        return _failed(refusal, payload, call, notes)
+    if notes.explain is not None:
+        notes.explain.add("payload", "accepted by Pinterest's contract")
+    return Mapped(
+        event_name=payload["event_name"],
+        event_id=call.event_id,
+        event_time=timing.event_time,
+        action_source=payload["action_source"],
+        payload=payload,
+        source_name=call.name,
+        custom_event_name=_custom_name(payload, call),
+        late=timing.late,
+        offline=payload["action_source"] == "offline",
+        computed=tuple(notes.computed),
+        warnings=tuple(notes.warnings),
+        identifiers=_identifiers(tuple(payload["user_data"])),
+    )
+
+
+def _failed(refusal: _Refusal, payload: dict[str, Any], call: Call, notes: Notes) -> Failed:
+    if notes.explain is not None:
+        notes.explain.add("failed", refusal.reason)
+    sendable = refusal.reason_class in _SENDABLE_BY_FORCE and check(payload) is None
+    return Failed(
+        event_name=payload["event_name"],
+        event_id=call.event_id,
+        source_name=call.name,
+        reason_class=refusal.reason_class,
+        reason=refusal.reason,
+        payload=payload if sendable else None,
+        custom_event_name=_custom_name(payload, call),
+        event_time=payload["event_time"],
+        warnings=tuple(notes.warnings),
+    )
+
+
+def _refuse(payload: Mapping[str, Any], call: Call, timing: Timing, notes: Notes) -> _Refusal | None:
+    if not has_identity(payload["user_data"]):
+        return _Refusal("no_identity", f"Pinterest needs {_NEEDED}, and the event has none of them.")
+    if timing.stale:
+        return _Refusal("stale", "The event is more than seven days old, and Pinterest refuses such events.")
+    if payload["event_name"] == "checkout":
+        missing = _refuse_checkout(payload.get("custom_data", {}), call, notes)
+        if missing:
+            return missing
+    wrong = check(payload)
+    return _Refusal("contract", f"Pinterest would refuse the event: {wrong}") if wrong else None
+
+
+def _refuse_checkout(data: Mapping[str, Any], call: Call, notes: Notes) -> _Refusal | None:
+    for key, what in (("value", "value"), ("num_items", "number of items")):
+        if key in data:
+            continue
+        if call.options.field_mapping == "signal":
+            needs = f"A checkout needs a {what}, and none is given or follows from the products."
+            return _Refusal(f"missing_{key}", needs)
+        notes.warn(f"checkout without a {what}")
+    return None
+
+
+def _custom_name(payload: Mapping[str, Any], call: Call) -> str | None:
+    return call.name if payload["event_name"] == CUSTOM.pinterest_name else None
+
+
+# Events of one kind have the same identifiers.
+@lru_cache(maxsize=512)
+def _identifiers(present: tuple[str, ...]) -> tuple[str, ...]:
+    names = set(present) - _PAIR
+    if _PAIR.issubset(present):
+        names.add("ip_ua")
+    return tuple(sorted(names))

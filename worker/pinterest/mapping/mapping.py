@@ -1,0 +1,287 @@
+"""Map one event to what Pinterest accepts, for one integration."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Literal
+
+from worker.event import consent, json_text
+from worker.event.received import Received
+from worker.event.redaction import clean_url
+from worker.event.text import clean_text, fold, fold_keys
+from worker.pinterest.config.overrides import PAGE, Meaning, find_rule, meaning_of
+from worker.pinterest.custom_data.custom_data import build_custom_data
+from worker.pinterest.explanation.properties import explain_properties
+from worker.pinterest.mapping.call import Call, Explanation, Notes, Options, read_call
+from worker.pinterest.mapping.checks import (
+    Dropped,
+    Failed,
+    Filtered,
+    Mapped,
+    Outcome,
+    TimeError,
+    Timing,
+    judge,
+    time_event,
+)
+from worker.pinterest.mapping.contract import ACTION_SOURCES
+from worker.pinterest.user_data.user_data import build_user_data
+from worker.pinterest.user_data.visitor import Visitor
+
+_ANDROID = ("android", "kotlin")
+_IOS = ("ios", "iphone", "ipad", "ipados", "swift")
+_LONGEST_WORD = 64
+_OFFLINE_CHANNELS = frozenset(("offline", "instore", "store", "pos", "retail", "callcenter", "phonecall"))
+
+
+def action_source(call: Call, notes: Notes) -> str:
+    """Return Pinterest's word for where an event took place.
+
+    What comes from a browser is always ``web``. A server may name one of Pinterest's words; a channel of its
+    own (``server``, ``mobile``) is none of them, so that app and offline events are told by their library,
+    system and channel, and everything else is ``web``.
+    """
+    context, properties = call.context, call.properties
+    if call.received.channel == "browser":
+        if notes.explain is not None:
+            notes.explain.add("source", "action_source web, as for all browser events")
+        return "web"
+    named = properties.get("actionsource", context.get("action_source"))
+    if isinstance(named, str) and named.strip().lower() in ACTION_SOURCES:
+        return named.strip().lower()
+    if named is not None:
+        notes.warn("the action source that the event names is none of Pinterest's")
+    found = _app_system(context) or ("offline" if _is_offline(context, properties) else "web")
+    if notes.explain is not None:
+        notes.explain.add("source", f"action_source {found}, as the event's library, system and channel tell")
+    return found
+
+
+def _app_system(context: Mapping[str, Any]) -> str | None:
+    library, system = _word(context.get("library"), "name"), _word(context.get("os"), "name")
+    # A web page on a telephone has a system too: only an app, or a library for apps, makes it an app's event.
+    if not context.get("app"):
+        system = ""
+    return _system_of(library, system or (_word(context.get("device"), "type") if context.get("app") else ""))
+
+
+@lru_cache(maxsize=1024)
+def _system_of(library: str, system: str) -> str | None:
+    library, system = fold(library), fold(system)
+    for words, source in ((_ANDROID, "app_android"), (_IOS, "app_ios")):
+        if system in words or any(word in library for word in words):
+            return source
+    return None
+
+
+def _is_offline(context: Mapping[str, Any], properties: Mapping[str, Any]) -> bool:
+    if properties.get("offline") is True or context.get("offline") is True:
+        return True
+    channel = properties.get("channel", context.get("channel"))
+    return isinstance(channel, str) and fold(channel) in _OFFLINE_CHANNELS
+
+
+def _word(holder: object, key: str) -> str:
+    word = holder.get(key) if isinstance(holder, dict) else holder
+    return word if isinstance(word, str) and len(word) <= _LONGEST_WORD else ""
+
+
+def app_fields(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an event says of the app, the device and its network, each under Pinterest's name."""
+    app, device = fold_keys(context.get("app")), fold_keys(context.get("device"))
+    system, network = fold_keys(context.get("os")), fold_keys(context.get("network"))
+    raw = {
+        "app_id": app.get("id", app.get("namespace")),
+        "app_name": app.get("name"),
+        "app_version": app.get("version"),
+        "device_brand": device.get("brand", device.get("manufacturer")),
+        "device_carrier": network.get("carrier", device.get("carrier")),
+        "device_model": device.get("model"),
+        "device_type": device.get("type"),
+        "os_version": system.get("version", device.get("osversion")),
+        "language": _language(context.get("locale")),
+    }
+    fields: dict[str, Any] = {key: text for key, value in raw.items() if (text := clean_text(value, 200))}
+    wifi = network.get("wifi")
+    if isinstance(wifi, bool):
+        fields["wifi"] = wifi
+    return fields
+
+
+def _language(locale: object) -> str | None:
+    if not isinstance(locale, str):
+        return None
+    language = locale.strip().replace("_", "-").partition("-")[0].lower()
+    return language if len(language) == 2 and language.isascii() and language.isalpha() else None
+
+
+def opted_out(context: Mapping[str, Any], properties: Mapping[str, Any]) -> bool | None:
+    """Return what the event says of opting out of tracking, or None where it says nothing."""
+    for stated in (properties.get("optout"), context.get("opt_out"), context.get("optOut")):
+        if isinstance(stated, bool):
+            return stated
+    if "device" not in context:
+        return None
+    device = fold_keys(context["device"])
+    if device.get("adtrackingenabled") is False or device.get("limitadtracking") is True:
+        return True
+    return None
+
+
+_LONGEST = 1024
+
+# What the kept list of crawlers leaves out: Pinterest's own old name, words that only programs use, and libraries.
+# Cubot makes telephones.
+_PROGRAM = re.compile(
+    r"pinterest/0\.|(?<!cu)bot\b|crawl|spider|headless|lighthouse|monitor(ing)?\b|uptime"
+    r"|^(curl|wget|python|java|go-http|okhttp|axios|node|php|ruby|perl|libwww|apache-httpclient|postman)\b"
+    r"|googleother|google-|-google\b|meta-external|puppeteer|playwright|selenium|chatgpt-user|claude-|perplexity"
+)
+
+
+def is_bot(user_agent: str | None) -> bool:
+    """Say whether a user agent is a known crawler's or program's; a missing one says nothing."""
+    return bool(user_agent) and _is_bot(str(user_agent)[:_LONGEST])
+
+
+# A look at the list takes about 0.1 ms, and a shop's visitors share few user agents.
+@lru_cache(maxsize=4096)
+def _is_bot(user_agent: str) -> bool:
+    # Loaded here: the list takes three megabytes of every process, and most shops filter nothing.
+    from crawleruseragents import is_crawler
+
+    return bool(_PROGRAM.search(user_agent.strip().lower())) or is_crawler(user_agent)
+
+
+def why_not(call: Call, default_consent: Literal["drop", "allow"], explain: Explanation | None) -> str | None:
+    """Return why an event must not be sent: consent, or a crawler where those are filtered; None when it may."""
+    decision = consent.decide(call.event, call.options.consent_categories, default_consent)
+    if explain is not None:
+        explain.add("consent", f"{'given' if decision.granted else 'not given'}: {decision.reason}")
+    if not decision.granted:
+        return decision.reason
+    if call.options.bot_filter:
+        in_browser = call.received.channel == "browser"
+        agent = call.received.user_agent if in_browser else call.context.get("userAgent")
+        if isinstance(agent, str) and is_bot(agent):
+            return "the user agent is a crawler's"
+    return None
+
+
+def names_for(call: Call, explain: Explanation | None) -> list[Meaning]:
+    """Return under which names an event goes out: the integration's rule decides, then the built-in table.
+
+    No name means that a rule drops it.
+    """
+    is_page = call.event["type"] == "page"
+    options = call.options
+    builtin = PAGE if is_page else meaning_of(call.name, options.field_mapping)
+    rule = find_rule(options.overrides, call.name, call.properties) if options.overrides else None
+    sends, by = [builtin], "the built-in table"
+    if rule is not None:
+        sends = [Meaning(name, builtin.one_product, builtin.a_list) for name in rule.names]
+        by = "the integration's rule"
+    elif options.advertiser_events and not is_page:
+        own = [name for name in options.advertiser_events if fold(name) == fold(call.name)]
+        if own:
+            sends, by = [Meaning(own[0])], "the advertiser's own events"
+    if explain is not None:
+        names = ", ".join(one.pinterest_name for one in sends) or "nothing"
+        explain.add("event", f"{call.name!r} is sent as {names}, by {by}")
+    return sends
+
+
+__all__ = [
+    "Dropped",
+    "Explanation",
+    "Failed",
+    "Filtered",
+    "Mapped",
+    "Options",
+    "Outcome",
+    "encode",
+    "map_event",
+]
+
+_LONGEST_URL = 4096
+
+
+def map_event(
+    event: Mapping[str, Any],
+    received: Received,
+    visitor: Visitor,
+    options: Options,
+    now: float,
+    default_consent: Literal["drop", "allow"],
+    explain: Explanation | None = None,
+) -> list[Outcome]:
+    """Return an event's outcomes: one for each Pinterest event, none for ``identify`` and ``group``.
+
+    Never raises over an event, whatever JSON it holds. The same arguments give the same outcomes, and ``now``
+    (Unix seconds) decides only whether an event is late or stale.
+    """
+    if event.get("type") not in ("track", "page"):
+        return []
+    call = read_call(event, received, options)
+    if explain is not None:
+        explain.add("event", f"{event['type']} call {call.name!r}, event id {call.event_id!r}")
+    stopped = why_not(call, default_consent, explain)
+    if stopped:
+        return [Filtered(call.event_id, call.name, stopped)]
+    try:
+        timing = time_event(event, received, now, explain)
+    except TimeError as error:
+        return [Failed(None, call.event_id, call.name, error.reason_class, f"{error}.")]
+    meanings = names_for(call, explain)
+    if not meanings:
+        return [Dropped(call.event_id, call.name, "an override drops this event")]
+    shared = Notes(explain)
+    base = _base(call, visitor, timing, shared)
+    return [_finish(base, meaning, call, timing, shared) for meaning in meanings]
+
+
+def encode(payload: Mapping[str, Any]) -> bytes:
+    """Return a payload as the compact UTF-8 JSON that is joined into a request's body."""
+    return json_text.write(payload)
+
+
+def _base(call: Call, visitor: Visitor, timing: Timing, notes: Notes) -> dict[str, Any]:
+    """Return what all payloads of one event share."""
+    source = action_source(call, notes)
+    base: dict[str, Any] = {
+        "action_source": source,
+        "event_time": timing.event_time,
+        "event_id": call.event_id,
+    }
+    url = _source_url(call, notes)
+    if url:
+        base["event_source_url"] = url
+    if source != "web":
+        base |= app_fields(call.context)
+    opt_out = opted_out(call.context, call.properties)
+    if opt_out is not None:
+        base["opt_out"] = opt_out
+    base["user_data"] = build_user_data(call, visitor, notes)
+    return base
+
+
+def _source_url(call: Call, notes: Notes) -> str | None:
+    url = clean_text(call.page_url, _LONGEST_URL)
+    if url is None or not call.options.clean_free_text:
+        return url
+    cleaned = clean_url(url)
+    if cleaned != url and notes.explain is not None:
+        notes.explain.add("privacy", "event_source_url: personal data cut out")
+    return cleaned or None
+
+
+def _finish(base: Mapping[str, Any], meaning: Meaning, call: Call, timing: Timing, shared: Notes) -> Outcome:
+    """Return the outcome under one of Pinterest's names."""
+    notes = Notes(shared.explain, [], [*shared.warnings])
+    payload: dict[str, Any] = {"event_name": meaning.pinterest_name, **base}
+    data = build_custom_data(call.properties, meaning, call.options, notes)
+    if data:
+        payload["custom_data"] = data
+    if notes.explain is not None:
+        explain_properties(call, data, notes)
+    return judge(payload, call, timing, notes)

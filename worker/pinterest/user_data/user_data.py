@@ -1,0 +1,172 @@
+"""Build what tells Pinterest whose event it is."""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
+
+from worker.event.received import Received, click_id, epik_of
+from worker.event.text import clean_text
+from worker.pinterest.mapping.call import Call, Notes, Options
+from worker.pinterest.user_data.hashing import hash_value
+from worker.pinterest.user_data.visitor import Visitor, hash_traits, is_same_person, names_person
+
+# As long as the cookie that holds the click id in the browser lives.
+EPIK_LIFETIME_SECONDS = 365 * 86_400
+_LONGEST_USER_AGENT = 2048
+
+
+def build_user_data(call: Call, visitor: Visitor, notes: Notes) -> dict[str, Any]:
+    """Return an event's ``user_data``.
+
+    What the event says of its visitor replaces, field by field, what earlier ``identify`` calls said.
+    """
+    data = _device(call, notes)
+    data |= _person(call, visitor, notes)
+    _add_click_ids(data, call, visitor, notes)
+    return data
+
+
+def _device(call: Call, notes: Notes) -> dict[str, Any]:
+    """Return address and user agent: the request's own in a browser, else those that the server passes on."""
+    in_browser = call.received.channel == "browser"
+    raw_ip = call.received.ip if in_browser else call.context.get("ip")
+    raw_agent = call.received.user_agent if in_browser else _passed_agent(call.context)
+    data: dict[str, Any] = {}
+    if isinstance(raw_ip, str):
+        address = client_ip(raw_ip[:64], call.options.truncate_ip)
+        if address:
+            data["client_ip_address"] = address
+        elif raw_ip.strip():
+            notes.warn("the IP address is left out: it is none")
+    agent = clean_text(raw_agent[:_LONGEST_USER_AGENT], _LONGEST_USER_AGENT) if raw_agent else None
+    if agent:
+        data["client_user_agent"] = agent
+    if notes.explain is not None:
+        whose = "the browser's own" if in_browser else "as the server passes them on"
+        notes.explain.add("identity", f"{' and '.join(data) or 'no IP address and no user agent'}: {whose}")
+    return data
+
+
+def _passed_agent(context: Mapping[str, Any]) -> str | None:
+    agent = context.get("userAgent", context.get("user_agent"))
+    return agent if isinstance(agent, str) else None
+
+
+@lru_cache(maxsize=8192)
+def client_ip(text: str, truncate: bool) -> str | None:
+    """Return an IP address in its usual form; truncated, its last byte (IPv4) or 80 bits (IPv6) are zero."""
+    try:
+        address = ip_address(text.strip().partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    if not truncate:
+        return str(address)
+    network = ip_network((address, 48 if address.version == 6 else 24), strict=False)
+    return str(network.network_address)
+
+
+def _person(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
+    user_id = _user_id(call, visitor)
+    data: dict[str, list[str]] = {}
+    if is_same_person(visitor, user_id):
+        data.update(visitor.traits)
+        user_id = user_id or visitor.user_id
+        if data and notes.explain is not None:
+            notes.explain.add("identity", f"{', '.join(data)}: hashed at an earlier identify call")
+    elif notes.explain is not None:
+        notes.explain.add("identity", "another user id than the visitor's: the earlier identity is not used")
+    own: dict[str, list[str]] = {}
+    for source in _sources(call):
+        own.update(hash_traits(source, call.options.default_country, notes.explain))
+    if visitor.unconfirmed and is_same_person(visitor, user_id) and not names_person(own):
+        data = {**visitor.unconfirmed, **data}
+        if notes.explain is not None:
+            notes.explain.add(
+                "identity", f"{', '.join(visitor.unconfirmed)}: hashed at a public identify call"
+            )
+    data.update(own)
+    if user_id:
+        _add_user_id(data, user_id, call.options, notes)
+    return data
+
+
+def _user_id(call: Call, visitor: Visitor) -> str | None:
+    """Return the event's user id, hashed, where somebody asks for it."""
+    raw = call.event.get("userId")
+    if raw is None or (visitor.user_id is None and not call.options.sends_user_id):
+        return None
+    return hash_value("external_id", raw)
+
+
+def _sources(call: Call) -> Iterator[object]:
+    """Yield where an event speaks of its visitor; later places win.
+
+    Of the properties themselves only e-mail and phone do: a city there may be a shop's, an id anything's.
+    """
+    context, properties = call.context, call.properties
+    if "device" in context:
+        yield _mobile_ids(context["device"])
+    if "email" in properties or "phone" in properties:
+        yield {key: properties[key] for key in ("email", "phone") if key in properties}
+    if "traits" in context:
+        yield context["traits"]
+    if "userdata" in properties:
+        yield properties["userdata"]
+    if "traits" in call.event:
+        yield call.event["traits"]
+
+
+def _mobile_ids(device: object) -> dict[str, Any]:
+    if not isinstance(device, dict):
+        return {}
+    return {key: device[key] for key in ("advertisingId", "idfa", "gaid") if device.get(key)}
+
+
+def _add_user_id(data: dict[str, list[str]], user_id: str, options: Options, notes: Notes) -> None:
+    if options.sends_user_id:
+        _add_external_id(data, user_id)
+        if notes.explain is not None:
+            notes.explain.add("identity", f"userId: trimmed, then SHA-256 → external_id {user_id[:12]}…")
+    elif notes.explain is not None:
+        notes.explain.add(
+            "identity", "userId: not sent, unless send_user_id or field_mapping pinterest ask for it"
+        )
+
+
+def _add_external_id(data: dict[str, Any], digest: str) -> None:
+    known = data.get("external_id", [])
+    if digest not in known:
+        data["external_id"] = [*known, digest]
+
+
+def _add_click_ids(data: dict[str, Any], call: Call, visitor: Visitor, notes: Notes) -> None:
+    """Add Pinterest's two ids under the names that ``field_mapping`` asks for."""
+    epik = epik_of(call.page_url, call.received) or _remembered_epik(visitor, call.received)
+    pin_unauth = click_id(call.received.pin_unauth) or visitor.pin_unauth
+    as_pinterest = call.options.field_mapping == "pinterest"
+    if pin_unauth and as_pinterest:
+        _add_external_id(data, hash_value("external_id", pin_unauth) or "")
+    elif pin_unauth:
+        data["click_id"] = pin_unauth
+    if epik:
+        data["click_id" if as_pinterest else "partner_id"] = epik
+    if notes.explain is not None:
+        _explain_click_ids(epik, pin_unauth, as_pinterest, notes)
+
+
+def _remembered_epik(visitor: Visitor, received: Received) -> str | None:
+    age = received.received_at - (visitor.epik_at or 0.0)
+    return visitor.epik if age <= EPIK_LIFETIME_SECONDS else None
+
+
+def _explain_click_ids(epik: str | None, pin_unauth: str | None, as_pinterest: bool, notes: Notes) -> None:
+    if notes.explain is None:
+        return
+    if pin_unauth:
+        where = "external_id, hashed" if as_pinterest else "click_id"
+        notes.explain.add("identity", f"_pin_unauth → {where}")
+    if epik:
+        notes.explain.add("identity", f"epik → {'click_id' if as_pinterest else 'partner_id'}")

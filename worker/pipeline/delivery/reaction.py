@@ -1,0 +1,268 @@
+"""Turn the verdict on an answer into moves of the ledger."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from worker import logs
+from worker.ledger.delivery import batch_history, batches
+from worker.ledger.delivery.batches import Ending, Member, Started, Try
+from worker.ledger.reports import measures
+from worker.ledger.setup import ad_accounts, audit
+from worker.monitoring import tracing
+from worker.pinterest.client.answers import (
+    Again,
+    EventResult,
+    Halve,
+    PauseAccount,
+    ReasonClass,
+    Settle,
+    Unreadable,
+    fail_single,
+    judge,
+)
+from worker.pinterest.client.breaker import CLOSED, Breaker, after_trouble, is_trouble
+from worker.pinterest.client.client import Answer
+from worker.pinterest.client.retry_policy import Wait, next_wait
+from worker.pipeline.delivery.culprit import ACCOUNT_REFUSED, Blame, blame
+from worker.pipeline.delivery.sending import PostponedError, Sender, at_risk, wait_for_a_hand, without
+
+log = logs.of(__name__)
+
+ACTOR = "delivery"
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """React to one answer; every method returns in a word what became of the batch."""
+
+    sender: Sender
+    started: Started
+    everyone: Sequence[Member]
+    answer: Answer
+
+    def react(self) -> str:
+        self._measure()
+        verdict = judge(self.answer, len(self.everyone), unreadable_tries=self.started.unreadable_answers)
+        self._move_breaker(met_trouble=isinstance(verdict, Again) and is_trouble(verdict.reason_class))
+        match verdict:
+            case Settle():
+                return self._settle(verdict)
+            case Halve():
+                return self._halve(verdict)
+            case PauseAccount():
+                return self._pause(verdict)
+            case Again():
+                return self._again(verdict)
+            case Unreadable():
+                reason_class = ReasonClass.UNREADABLE
+                again = Again(reason_class, verdict.reason, None, counts_attempt=True, outcome_known=False)
+                return self._again(again, unreadable=True)
+
+    def _measure(self) -> None:
+        meter = self.sender.meter
+        meter.observe(measures.REQUEST_SECONDS, self.answer.seconds, status_class(self.answer.status))
+        meter.observe(measures.BATCH_EVENTS, len(self.everyone))
+        if (tracer := tracing.tracer()) is not None:
+            tracer.record(
+                "delivery.send",
+                [tracing.Request(one.source_id, one.accepted_at) for one in self.everyone],
+                time.time() - self.answer.seconds,
+                batch_id=self.started.id,
+                attempt=self.started.attempt,
+                status=status_class(self.answer.status),
+            )
+
+    def _move_breaker(self, *, met_trouble: bool) -> None:
+        started, now = self.started, self.sender.now()
+        after = CLOSED
+        if met_trouble:
+            policy = self.sender.breaker_policy
+            account = self.sender.read(lambda connection: ad_accounts.find(connection, started.credential_id))
+            before = Breaker(account.breaker_failures, account.breaker_open_until)
+            after = after_trouble(policy, before, now, probe=started.is_probe)
+            if after == before:
+                return
+        elif started.breaker_failures == 0:
+            # The usual case, which costs nothing.
+            return
+        self.sender.write(
+            lambda connection: ad_accounts.set_breaker(
+                connection, started.credential_id, after.failures, after.open_until
+            )
+        )
+        if after.open_until is not None or started.is_probe:
+            word = "closed" if after.open_until is None else "open"
+            seconds = round(after.open_until - now) if after.open_until is not None else 0
+            log.warning("breaker", ad_account=started.ad_account_id, state=word, seconds=seconds)
+
+    def _settle(self, verdict: Settle) -> str:
+        pairs = zip(self.everyone, verdict.results, strict=True)
+        endings = [_ending(one, result) for one, result in pairs if not result.delivered or result.warning]
+        failed = [ending for ending in endings if ending.reason_class]
+        if failed:
+            first = failed[0]
+            words = f"{len(failed)} of {len(self.everyone)} events failed, the first with: {first.reason}"
+            self._note(first.reason_class or "", words)
+        return self._finish(endings)
+
+    def _halve(self, verdict: Halve) -> str:
+        self._note(verdict.reason_class, verdict.reason)
+        fault = blame(self.sender.read(lambda connection: batch_history.of(connection, self.started.id)))
+        if fault is Blame.ACCOUNT:
+            words = f"Every part of a batch was refused with the same words: {verdict.reason}"
+            return self._pause(PauseAccount(ACCOUNT_REFUSED, words))
+        if len(self.everyone) == 1:
+            return self._fail_single(verdict, fault)
+        risky = [] if verdict.outcome_known else self._at_risk(self.sender.now())
+        rest = without(self.everyone, risky)
+        middle = (len(rest) + 1) // 2
+        parts = [part for part in (rest[:middle], rest[middle:]) if part]
+        return self._split(parts, self.sender.now(), wait_for_a_hand(risky, verdict.reason), self.started)
+
+    def _fail_single(self, verdict: Halve, fault: Blame) -> str:
+        """Fail the one event that is left, once it is known that the account is not at fault."""
+        if fault is Blame.OPEN:
+            policy, dice, now = self.sender.policy, self.sender.dice, self.sender.now()
+            wait = next_wait(policy, self.started.attempt, self.started.first_tried_at, now, None, dice)
+            if wait.stage != "over":
+                raise PostponedError(self.started, wait, reason_class=verdict.reason_class)
+        return self._finish([_ending(self.everyone[0], fail_single(verdict).results[0])])
+
+    def _pause(self, verdict: PauseAccount) -> str:
+        self._note(verdict.reason_class, verdict.reason)
+        return pause(self.sender, self.started, verdict.reason_class, verdict.reason)
+
+    def _again(self, verdict: Again, *, unreadable: bool = False) -> str:
+        self._note(verdict.reason_class, verdict.reason)
+        wait = self._wait(verdict)
+        then = self.sender.now() + wait.seconds
+        if verdict.reason_class == ReasonClass.RATE_LIMITED:
+            account = self.started.ad_account
+            self.sender.write(lambda connection: ad_accounts.slow_down(connection, account, then))
+        if wait.stage == "over":
+            return self._finish([_ended(one, verdict) for one in self.everyone])
+        risky = [] if verdict.outcome_known else self._at_risk(then)
+        if not risky:
+            raise PostponedError(self.started, wait, verdict.counts_attempt, unreadable, verdict.reason_class)
+        rest = without(self.everyone, risky)
+        tried = replace(
+            self.started,
+            attempts_spent=self.started.attempts_spent + int(verdict.counts_attempt),
+            unreadable_answers=self.started.unreadable_answers + int(unreadable),
+        )
+        return self._split([rest] if rest else [], then, wait_for_a_hand(risky, verdict.reason), tried)
+
+    def _wait(self, verdict: Again) -> Wait:
+        # What is not the events' fault spends no attempt, and waits as long as Pinterest said.
+        spent = self.started.attempts_spent + int(verdict.counts_attempt)
+        began, now = self.started.first_tried_at, self.sender.now()
+        policy, dice = self.sender.policy, self.sender.dice
+        return next_wait(policy, max(spent, 1), began, now, verdict.after_seconds, dice)
+
+    def _at_risk(self, then: float) -> list[Member]:
+        return at_risk(self.everyone, then, offline=self.started.offline)
+
+    def _split(
+        self, parts: Sequence[Sequence[int]], not_before: float, endings: Sequence[Ending], parent: Started
+    ) -> str:
+        return split(self.sender, parent, self.everyone, parts, endings, not_before)
+
+    def _finish(self, endings: Sequence[Ending]) -> str:
+        now = self.sender.now()
+        held = self.sender.write(
+            lambda connection: batches.settle(connection, self.started, self.everyone, endings, now)
+        )
+        failed = sum(ending.reason_class is not None for ending in endings)
+        _log_settled(self.started, len(self.everyone) - failed, failed, held=held)
+        return "settled" if held else "overtaken"
+
+    def _note(self, reason_class: str, reason: str) -> None:
+        what = Try(self.sender.now(), self.answer.seconds, self.answer.status, reason_class, reason)
+        self.sender.write(lambda connection: batches.note(connection, self.started, what))
+
+
+def status_class(status: int | None) -> str:
+    """Return a status's hundred, a refusal for speed by itself, and what to call it when there was none."""
+    if status is None:
+        return "none"
+    return "429" if status == 429 else f"{status // 100}xx"
+
+
+def pause(sender: Sender, started: Started, reason_class: str, reason: str) -> str:
+    """Stop sending with a batch's credential, and give the batch back with no attempt spent."""
+    now = sender.now()
+
+    def stop(connection: Connection) -> None:
+        if ad_accounts.pause(connection, started.credential_id, reason_class, reason, ACTOR, now):
+            changes = {"class": [None, reason_class], "reason": [None, reason]}
+            audit.write(connection, now, ACTOR, "account.pause", started.ad_account_id, changes)
+        batches.again(connection, started, now, spent=False)
+
+    sender.write(stop)
+    log.error("account_paused", ad_account=started.ad_account_id, reason_class=str(reason_class))
+    return "paused"
+
+
+def set_apart_unopened(
+    sender: Sender, started: Started, good: Sequence[Member], broken: Sequence[Member]
+) -> str:
+    """Fail what cannot be opened, and let the others go on in a batch of their own."""
+    reason = "The stored event cannot be opened: is its key still in ENCRYPTION_KEY?"
+    endings = [Ending(one.id, "unopened", reason) for one in broken]
+    parts = [[one.id for one in good]] if good else []
+    return split(sender, started, [*good, *broken], parts, endings, sender.now())
+
+
+def set_apart_risky(
+    sender: Sender, started: Started, everyone: Sequence[Member], risky: Sequence[Member]
+) -> str:
+    """Leave to a hand what could count twice, and let the others go on in a batch of their own."""
+    rest = without(everyone, risky)
+    endings = wait_for_a_hand(risky, "An earlier try had no clear answer.")
+    return split(sender, started, everyone, [rest] if rest else [], endings, sender.now())
+
+
+def split(
+    sender: Sender,
+    started: Started,
+    everyone: Sequence[Member],
+    parts: Sequence[Sequence[int]],
+    endings: Sequence[Ending],
+    not_before: float,
+) -> str:
+    """Replace a batch by smaller ones, failing the members that are in none of them."""
+    now = sender.now()
+    made = sender.write(
+        lambda connection: batches.split(connection, started, everyone, parts, endings, now, not_before)
+    )
+    if made is None:
+        return "overtaken"
+    _log_settled(started, 0, len(endings), held=True)
+    if not_before <= sender.now():
+        sender.hint(made)
+    return "split" if made else "settled"
+
+
+def _ending(one: Member, result: EventResult) -> Ending:
+    if result.delivered:
+        return Ending(one.id, None, None, result.warning or None)
+    return Ending(one.id, result.reason_class, result.reason, result.warning or None)
+
+
+def _ended(one: Member, verdict: Again) -> Ending:
+    return Ending(one.id, verdict.reason_class, verdict.reason)
+
+
+def _log_settled(started: Started, delivered: int, failed: int, *, held: bool) -> None:
+    log.info(
+        "batch_settled",
+        batch_id=started.id,
+        ad_account=started.ad_account_id,
+        attempt=started.attempt,
+        delivered=delivered,
+        failed=failed,
+        held=held,
+    )

@@ -1,0 +1,126 @@
+"""Check an event and seal it for the inbox, whether a request or a file brought it."""
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from worker import logs
+from worker.event import json_text
+from worker.event.envelope import check_envelope
+from worker.event.received import Received, Trust, epik_of, page_url, visitor_ids
+from worker.ledger.intake import inbox
+from worker.ledger.intake.inbox import Accepted, Waiting
+from worker.ledger.vault import SealError, Vault
+
+LARGEST_EVENT_BYTES = 64 * 1024
+
+# Publishes the ids of accepted events; returns how many it took.
+Offer = Callable[[Sequence[int]], int]
+# Returns how an event came in; called once for each event that is not too large, in order.
+Receive = Callable[[Mapping[str, Any]], Received]
+
+log = logs.of(__name__)
+
+
+class TooLargeError(Exception):
+    """Refuse an event that is larger than `LARGEST_EVENT_BYTES`."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self.message = f"must be at most 64 KB ({LARGEST_EVENT_BYTES} bytes) of JSON, not {size_bytes} bytes."
+        super().__init__(f"event {self.message}")
+
+
+def prepare_event(raw: object, receive: Receive, source_id: str, vault: Vault, trust: Trust) -> Accepted:
+    """Check and seal one event.
+
+    Raises:
+        EnvelopeError: the event is invalid.
+        TooLargeError: the event is larger than allowed.
+    """
+    check_envelope(raw)
+    event = _with_message_id(cast("dict[str, Any]", raw))
+    text = json_text.write(event)
+    if len(text) > LARGEST_EVENT_BYTES:
+        raise TooLargeError(len(text))
+    received = receive(event)
+    body = b'{"event":%b,"received":%b}' % (text, json_text.write(received.to_dict()))
+    anonymous_id, user_id = visitor_ids(event, received)
+    return Accepted(
+        source_id=source_id,
+        anonymous_key=_key(vault, "anonymous", source_id, anonymous_id),
+        user_key=_key(vault, "user", source_id, user_id),
+        informs=_informs(event, received),
+        received_at=received.received_at,
+        body=vault.seal(body, inbox.BODY),
+        trust=trust,
+    )
+
+
+def hint(offer: Offer, ids: Sequence[int]) -> None:
+    """Publish the ids of committed events; a failure is logged, because the sweeper publishes them again."""
+    try:
+        offer(ids)
+    except Exception as error:  # noqa: BLE001 - the events are stored already
+        log.error("hint_failed", events=len(ids), error=logs.where(error))
+
+
+def _with_message_id(event: dict[str, Any]) -> dict[str, Any]:
+    # Made once and stored, so that every retry is the same event.
+    return event if event.get("messageId") not in (None, "") else event | {"messageId": str(uuid.uuid4())}
+
+
+def _informs(event: dict[str, Any], received: Received) -> bool:
+    return event["type"] == "identify" or epik_of(page_url(event), received) is not None
+
+
+def _key(vault: Vault, kind: str, source_id: str, visitor_id: str | None) -> bytes | None:
+    return None if visitor_id is None else vault.keyed_hash(kind, source_id, visitor_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Hold an inbox row with its event."""
+
+    row: Waiting
+    event: Mapping[str, Any]
+    received: Received
+
+    @property
+    def trust(self) -> Trust:
+        """Return whether the sender signed the event."""
+        return Trust(self.row.trust)
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """Return the keys of the event's visitor: the person's first, then the device's."""
+        return tuple(key for key in (self.row.user_key, self.row.anonymous_key) if key is not None)
+
+
+class UnreadableError(Exception):
+    """The row cannot be opened; the text is the reason, without anything of its content."""
+
+
+def open_row(vault: Vault, row: Waiting) -> Opened:
+    """Open a row.
+
+    Raises:
+        UnreadableError: its body is not what was once sealed, or not an event.
+    """
+    try:
+        body = json_text.read(vault.open(row.body, inbox.BODY))
+        return Opened(row, body["event"], Received.from_dict(body["received"]))
+    except (SealError, ValueError, KeyError, TypeError) as error:
+        raise UnreadableError(f"The event cannot be opened ({type(error).__name__}).") from error
+
+
+def open_rows(vault: Vault, rows: Iterable[Waiting]) -> tuple[list[Opened], dict[int, str]]:
+    """Open rows; return also the ids of those that cannot be opened, with the reason."""
+    opened: list[Opened] = []
+    broken: dict[int, str] = {}
+    for row in rows:
+        try:
+            opened.append(open_row(vault, row))
+        except UnreadableError as error:
+            broken[row.id] = str(error)
+    return opened, broken

@@ -1,0 +1,158 @@
+"""Note which inbox rows this process works on, and lease them in the ledger once that takes long."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from uuid import uuid4
+from weakref import WeakKeyDictionary
+
+from worker import logs
+from worker.ledger.database import Ledger
+from worker.ledger.intake import leases
+
+log = logs.of(__name__)
+
+# An ordinary bulk takes a quarter of a second, and is never leased.
+LONG_SECONDS = 2.0
+# A dead or frozen worker keeps its rows for at most this long.
+LEASE_SECONDS = 15.0
+RENEW_SECONDS = 5.0
+# A thread that finishes nothing for this long is taken for dead, though its process lives.
+STUCK_SECONDS = 60.0
+LOOK_SECONDS = 0.5
+# An idle process stops looking.
+IDLE_SECONDS = 5.0
+
+
+class Holding:
+    """Hold the ids that one run works on."""
+
+    def __init__(self, ledger: Ledger, ids: Sequence[int]) -> None:
+        self.holder = uuid4().hex
+        self._ledger = ledger
+        self._lock = threading.Lock()
+        self._ids = list(ids)
+        self._began = self._progressed = time.monotonic()
+        self._leased_at: float | None = None
+        self._ended = False
+
+    @property
+    def ids(self) -> list[int]:
+        return self._ids
+
+    def set_ids(self, ids: Sequence[int]) -> None:
+        """Say what is left to work on, which also shows that the run gets on."""
+        self._ids = list(ids)
+        self._progressed = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Return whether the rows should be leased now, or the lease renewed."""
+        now = time.monotonic()
+        if now - self._progressed > STUCK_SECONDS:
+            return False
+        if self._leased_at is None:
+            return now - self._began > LONG_SECONDS
+        return now - self._leased_at > RENEW_SECONDS
+
+    def lease(self) -> None:
+        """Write the lease, unless the run has ended meanwhile; where the ledger is away, try again later."""
+        with self._lock:
+            if self._ended:
+                return
+            try:
+                with self._ledger.write() as connection:
+                    leases.put(connection, self.holder, self._ids, LEASE_SECONDS)
+                self._leased_at = time.monotonic()
+            except Exception as error:  # noqa: BLE001 - a lease saves work; nothing may depend on it
+                log.warning("lease_not_written", error=type(error).__name__)
+
+    def was_leased(self, ids: Sequence[int]) -> None:
+        """Take note that the caller has just leased these rows by a transaction of its own."""
+        self.set_ids(ids)
+        self._leased_at = time.monotonic()
+
+    def end(self) -> None:
+        """End the lease, if one was written; where the ledger is away, it expires."""
+        with self._lock:
+            self._ended = True
+            if self._leased_at is None:
+                return
+            try:
+                with self._ledger.write() as connection:
+                    leases.end(connection, self.holder)
+            except Exception as error:  # noqa: BLE001 - what the run itself raises matters more
+                log.warning("lease_not_written", error=type(error).__name__)
+
+
+class Holdings:
+    """Hold what all threads of a process work on, and watch it from a thread of its own.
+
+    A run that ends soon costs an entry in a dictionary, and no write.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: dict[str, Holding] = {}
+        self._thread: threading.Thread | None = None
+        self._looked_at = 0.0
+
+    @contextmanager
+    def hold(self, ledger: Ledger, ids: Sequence[int]) -> Iterator[Holding]:
+        """Hold ids while the body runs."""
+        holding = Holding(ledger, ids)
+        with self._lock:
+            self._held[holding.holder] = holding
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, name="ingest-leases", daemon=True)
+                self._thread.start()
+        try:
+            yield holding
+        finally:
+            with self._lock:
+                del self._held[holding.holder]
+            holding.end()
+
+    def ids_but(self, holder: str) -> set[int]:
+        """Return what the other threads of this process hold."""
+        with self._lock:
+            others = [holding for holding in self._held.values() if holding.holder != holder]
+        return {event_id for holding in others for event_id in holding.ids}
+
+    def may_look(self, seconds: float) -> bool:
+        """Return True to one caller in so many seconds."""
+        now = time.monotonic()
+        with self._lock:
+            if now - self._looked_at < seconds:
+                return False
+            self._looked_at = now
+        return True
+
+    def _watch(self) -> None:
+        used_at = time.monotonic()
+        while True:
+            time.sleep(LOOK_SECONDS)
+            now = time.monotonic()
+            with self._lock:
+                holdings = list(self._held.values())
+                if holdings:
+                    used_at = now
+                elif now - used_at > IDLE_SECONDS:
+                    self._thread = None
+                    return
+            for holding in holdings:
+                if holding.is_due():
+                    holding.lease()
+
+
+_BY_LEDGER: WeakKeyDictionary[Ledger, Holdings] = WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
+def of(ledger: Ledger) -> Holdings:
+    """Return the holdings of this process in a ledger."""
+    with _LOCK:
+        found = _BY_LEDGER.get(ledger)
+        if found is None:
+            found = _BY_LEDGER[ledger] = Holdings()
+        return found

@@ -1,0 +1,427 @@
+"""Translate what the mapping decided into rows of the ledger."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, tzinfo
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sqlalchemy import Connection
+
+from worker import logs
+from worker.event import json_text
+from worker.event.received import Trust
+from worker.ledger.delivery.deliveries import MOST_THOUSANDTHS, PAYLOAD, THOUSANDTHS, NewDelivery
+from worker.ledger.intake import visitors
+from worker.ledger.intake.inbox import Waiting
+from worker.ledger.intake.visitors import Known
+from worker.ledger.reports.quality import COMPUTED, INVALID, LATE
+from worker.ledger.schema import State
+from worker.ledger.setup import integrations, sources
+from worker.ledger.setup.integrations import Integration
+from worker.ledger.setup.sources import PUBLIC_VISITORS_PER_DAY, Source
+from worker.ledger.vault import SealError, Vault
+from worker.pinterest.mapping.call import Options
+from worker.pinterest.mapping.mapping import Explanation, Failed, Filtered, Mapped, Outcome, encode, map_event
+from worker.pinterest.signed_only import drop_signed_only
+from worker.pinterest.user_data.visitor import (
+    Visitor,
+    apply_identify,
+    as_public_event_sees,
+    as_signed_event_sees,
+    clicks_of,
+    is_same_person,
+    remember,
+)
+from worker.pipeline.ingest.accepting import Opened
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Hold one integration with its mapping options read."""
+
+    integration: Integration
+    source: Source
+    options: Options
+
+    @property
+    def test(self) -> bool:
+        return bool(self.integration.config.get("test_mode", False))
+
+    @property
+    def time_zone(self) -> tzinfo:
+        """Return where the source's days begin; UTC unless set, or where this machine knows no such zone."""
+        return _zone(self.source.options.get("time_zone") or "UTC")
+
+
+class Destinations:
+    """Hold the sources of one bulk with their enabled integrations."""
+
+    def __init__(self, connection: Connection, source_ids: Iterable[str]) -> None:
+        self._sources: dict[str, Source] = {}
+        self._integrations: dict[str, list[Integration]] = {}
+        self._targets: dict[str, list[Destination]] = {}
+        for source_id in source_ids:
+            source = sources.find(connection, source_id)
+            if source is not None:
+                self._sources[source_id] = source
+                enabled = [one for one in integrations.of_source(connection, source_id) if one.enabled]
+                self._integrations[source_id] = enabled
+
+    def of(self, source_id: str) -> list[Destination]:
+        """Return where a source's events go; a source that was removed goes nowhere.
+
+        Raises:
+            ConfigError: this version cannot read an integration's config, which costs other sources nothing.
+        """
+        if source_id not in self._targets:
+            enabled = self._integrations.get(source_id, [])
+            self._targets[source_id] = [
+                Destination(one, self._sources[source_id], _options(one)) for one in enabled
+            ]
+        return self._targets[source_id]
+
+    def debug_until(self, source_id: str) -> float:
+        """Return until when what comes in from a source is kept for the live debugger."""
+        source = self._sources.get(source_id)
+        return source.debug_until if source else 0.0
+
+    def public_visitors_per_day(self, source_id: str) -> int:
+        """Return how many visitors the public calls of a source may create in a day."""
+        source = self._sources.get(source_id)
+        return source.public_visitors_per_day if source else PUBLIC_VISITORS_PER_DAY
+
+    def default_country(self, source_id: str) -> str | None:
+        """Return the country that a source's phone numbers are read in."""
+        source = self._sources.get(source_id)
+        return source.options.get("default_country") if source else None
+
+
+@lru_cache(maxsize=64)
+def _zone(name: str) -> tzinfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
+
+
+def _options(integration: Integration) -> Options:
+    # The mapping has no use for the token, and the credential has it sealed.
+    config = integration.config | {"access_token": "***"}
+    return _read_options(json.dumps(config, sort_keys=True), integration.consent_categories)
+
+
+@lru_cache(maxsize=1024)
+def _read_options(config: str, consent_categories: tuple[str, ...]) -> Options:
+    # Reading options checks and compiles them; a bulk comes every few milliseconds, a change every few weeks.
+    return Options.from_config(json.loads(config), consent_categories)
+
+
+_FIRST_DAY = date(1970, 1, 1).toordinal()
+_LATEST = 2**32
+
+
+def to_deliveries(
+    target: Destination,
+    one: Opened,
+    visitor: Visitor,
+    vault: Vault,
+    now: float,
+    explain: Explanation | None = None,
+) -> list[NewDelivery]:
+    """Map one event for one integration; payloads come back sealed."""
+    default_consent = target.source.default_consent(one.received.channel)
+    outcomes = map_event(one.event, one.received, visitor, target.options, now, default_consent, explain)
+    listed = target.source.options.get("signed_only_events")
+    if listed and one.trust is Trust.PUBLIC:
+        outcomes = drop_signed_only(outcomes, listed, target.options)
+    return [_to_delivery(outcome, target, one, vault) for outcome in outcomes]
+
+
+def _to_delivery(outcome: Outcome, target: Destination, one: Opened, vault: Vault) -> NewDelivery:
+    row, text = one.row, _text(outcome)
+    return NewDelivery(
+        source_id=row.source_id,
+        integration_id=target.integration.number,
+        ad_account=target.integration.ad_account,
+        test=target.test,
+        accepted_at=row.received_at,
+        anonymous_key=row.anonymous_key,
+        user_key=row.user_key,
+        trust=one.trust,
+        event_id=outcome.event_id,
+        source_name=outcome.source_name,
+        payload=vault.seal(text, PAYLOAD) if text is not None else None,
+        size_bytes=len(text) if text is not None else 0,
+        **_of_kind(outcome, row, vault),
+        **_sale(outcome, target.time_zone),
+    )
+
+
+def _text(outcome: Outcome) -> bytes | None:
+    payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
+    return encode(payload) if payload is not None else None
+
+
+def _of_kind(outcome: Outcome, row: Waiting, vault: Vault) -> dict[str, Any]:
+    if isinstance(outcome, Mapped):
+        return {
+            "state": State.OPEN,
+            "event_name": outcome.event_name,
+            "event_time": outcome.event_time,
+            "offline": outcome.offline,
+            "warning": " ".join(outcome.warnings) or None,
+            "order_key": _order_key(outcome.payload, row, vault),
+            "content_key": _content_key(outcome.payload, vault),
+            "qualities": qualities(outcome),
+        }
+    if isinstance(outcome, Failed):
+        payload = outcome.payload or {}
+        return {
+            "state": State.FAILED,
+            "event_name": outcome.event_name or "",
+            "event_time": payload.get("event_time", int(row.received_at)),
+            "offline": payload.get("action_source") == "offline",
+            "reason_class": outcome.reason_class,
+            "reason": outcome.reason,
+            "order_key": _order_key(outcome.payload, row, vault),
+            "content_key": _content_key(outcome.payload, vault),
+            "qualities": qualities(outcome),
+        }
+    return {
+        "state": State.FILTERED if isinstance(outcome, Filtered) else State.DROPPED,
+        "event_name": "",
+        "event_time": int(row.received_at),
+        "offline": False,
+        "reason_class": "consent" if isinstance(outcome, Filtered) else outcome.reason_class,
+        "reason": outcome.reason,
+    }
+
+
+def _sale(outcome: Outcome, zone: tzinfo) -> dict[str, Any]:
+    """Return what the event adds to the books of its day once it is delivered."""
+    payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
+    happened = payload.get("event_time") if payload else None
+    # What fails as too old may be of any time.
+    if payload is None or happened is None or not 0 <= happened <= _LATEST:
+        return {}
+    data = payload.get("custom_data") or {}
+    day = datetime.fromtimestamp(happened, zone).toordinal() - _FIRST_DAY
+    return {
+        "day": day,
+        "currency": data.get("currency"),
+        "value_thousandths": _thousandths(data.get("value")),
+    }
+
+
+def _thousandths(value: object) -> int | None:
+    # The mapping writes amounts as plain digits.
+    if not isinstance(value, str):
+        return None
+    thousandths = round(Decimal(value) * THOUSANDTHS)
+    return thousandths if thousandths <= MOST_THOUSANDTHS else None
+
+
+def qualities(outcome: Mapped | Failed) -> tuple[str, ...]:
+    """Say in a few words, always in the same order, what an event brought with it."""
+    if isinstance(outcome, Failed):
+        return (INVALID + outcome.reason_class,)
+    marks = ((COMPUTED, outcome.computed), (LATE, outcome.late))
+    return (*outcome.identifiers, *(word for word, holds in marks if holds))
+
+
+def _order_key(payload: Mapping[str, Any] | None, row: Waiting, vault: Vault) -> bytes | None:
+    order_id = ((payload or {}).get("custom_data") or {}).get("order_id")
+    return vault.keyed_hash("order", row.source_id, order_id) if order_id else None
+
+
+def _content_key(payload: Mapping[str, Any] | None, vault: Vault) -> bytes | None:
+    """Return a keyed hash of what two copies of an event are compared by; None where there is nothing of it.
+
+    The source has no part in it: a shop may send the browser's copy and the server's through two sources.
+    """
+    data = (payload or {}).get("custom_data") or {}
+    order_id, currency, value = (data.get(name) or "" for name in ("order_id", "currency", "value"))
+    if not (order_id or currency or value):
+        return None
+    # 499 and 499.00 are the same amount.
+    amount = format(Decimal(value).normalize(), "f") if value else ""
+    return vault.keyed_hash("content", currency, amount, order_id)
+
+
+log = logs.of(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Hold what is known under one key: what all calls said, and what signed calls alone said.
+
+    The click ids of ``signed`` also come from public events of the device itself: no server knows them first. Each
+    layer has the newest inbox id that informed it: workers take events in any order, and an earlier event must not
+    undo what a later one said.
+    """
+
+    everything: Visitor
+    informed_by: int
+    signed: Visitor
+    signed_informed_by: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for storing as JSON; the signed layer only where it says something of its own."""
+        kept = self.everything.to_dict() | {"told_up_to": self.informed_by}
+        if self.signed_informed_by or self.signed != clicks_of(self.everything):
+            kept["signed"] = self.signed.to_dict() | {"told_up_to": self.signed_informed_by}
+        return kept
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Self:
+        """Read back what ``to_dict`` made; what the version before kept counts as said by public calls."""
+        everything, informed_by = Visitor.from_dict(kept), kept["told_up_to"]
+        signed = kept.get("signed")
+        if signed is None:
+            return cls(everything, informed_by, clicks_of(everything), 0)
+        return cls(everything, informed_by, Visitor.from_dict(signed), signed["told_up_to"])
+
+
+class Visitors:
+    """Hold the visitors of one bulk while its events are gone through in order."""
+
+    def __init__(self, known: Mapping[bytes, Record]) -> None:
+        self._everything = _Layer(
+            {key: record.everything for key, record in known.items()},
+            {key: record.informed_by for key, record in known.items()},
+        )
+        self._signed = _Layer(
+            {key: record.signed for key, record in known.items()},
+            {key: record.signed_informed_by for key, record in known.items()},
+        )
+
+    def learn(self, one: Opened, default_country: str | None, *, keep: bool) -> Visitor:
+        """Return what is known of an event's visitor, with what the event itself says.
+
+        With ``keep`` the visitor is written later; without, the event only informs this bulk.
+        """
+        everything = self._everything.learn(one, one.keys, default_country, keep=keep)
+        if one.trust is Trust.SIGNED:
+            signed = self._signed.learn(one, one.keys, default_country, keep=keep)
+            return as_signed_event_sees(signed, everything)
+        # Whoever has the pipeline key can claim any user id, but hardly the random id of another browser.
+        if one.row.anonymous_key is not None:
+            self._signed.learn_clicks(one, one.row.anonymous_key, keep=keep)
+        return as_public_event_sees(self._signed.join(one.keys), everything)
+
+    def changed(self) -> dict[bytes, Record]:
+        """Return what is to be written."""
+        return {key: self._record(key) for key in self._everything.changed | self._signed.changed}
+
+    def _record(self, key: bytes) -> Record:
+        return Record(*self._everything.state(key), *self._signed.state(key))
+
+
+class _Layer:
+    """Hold what some of the calls said.
+
+    What an ``identify`` says goes under the person's and the device's key, a click id under the device's alone.
+    """
+
+    def __init__(self, known: Mapping[bytes, Visitor], informed_by: Mapping[bytes, int]) -> None:
+        self._current = dict(known)
+        self._informed_by = dict(informed_by)
+        # An event that only informs this bulk must leave no trace: its row may be erased meanwhile.
+        self._kept = {key: (visitor, informed_by[key]) for key, visitor in known.items()}
+        self.changed: set[bytes] = set()
+
+    def learn(
+        self, one: Opened, keys: Sequence[bytes], default_country: str | None, *, keep: bool
+    ) -> Visitor:
+        """Return the visitor with what the event says, and note it."""
+        before = self.join(keys)
+        identifies = one.event.get("type") == "identify"
+        known = [key for key in keys if key in self._current]
+        if known and self._is_older(one, known[0]):
+            said = _apply(Visitor.EMPTY, one, default_country)
+            # `join` lets the first visitor's word count: the newer one's, unless that is somebody else.
+            is_same = is_same_person(before, said.user_id)
+            visitor = join(before, said) if is_same else join(said, before)
+        else:
+            visitor = _apply(before, one, default_country)
+        if identifies or visitor != before:
+            for key in keys if identifies else keys[-1:]:
+                self._note(key, one, visitor, keep=keep)
+        return visitor
+
+    def learn_clicks(self, one: Opened, key: bytes, *, keep: bool) -> None:
+        """Note the click ids that an event of a device brings, and nothing else."""
+        before = self._current.get(key, Visitor.EMPTY)
+        said = remember(Visitor.EMPTY, one.event, one.received)
+        visitor = replace(before, pin_unauth=said.pin_unauth or before.pin_unauth)
+        if said.epik not in (None, before.epik) and (said.epik_at or 0.0) >= (before.epik_at or 0.0):
+            visitor = replace(visitor, epik=said.epik, epik_at=said.epik_at)
+        if visitor != before:
+            self._set(key, visitor, keep=keep)
+
+    def join(self, keys: Iterable[bytes]) -> Visitor:
+        """Return what is known under some keys: the person's first, then the device's."""
+        found = [self._current[key] for key in keys if key in self._current]
+        if not found:
+            return Visitor.EMPTY
+        return found[0] if len(found) == 1 else join(*found)
+
+    def state(self, key: bytes) -> tuple[Visitor, int]:
+        """Return what is to be kept under a key, and the newest inbox id that informed it."""
+        return self._kept.get(key, (Visitor.EMPTY, 0))
+
+    def _is_older(self, one: Opened, key: bytes) -> bool:
+        return one.row.id < self._informed_by.get(key, 0)
+
+    def _note(self, key: bytes, one: Opened, visitor: Visitor, *, keep: bool) -> None:
+        if self._is_older(one, key):
+            visitor = join(self._current[key], visitor)
+        else:
+            self._informed_by[key] = one.row.id
+        self._set(key, visitor, keep=keep)
+
+    def _set(self, key: bytes, visitor: Visitor, *, keep: bool) -> None:
+        self._current[key] = visitor
+        if keep:
+            self._kept[key] = (visitor, self._informed_by.get(key, 0))
+            self.changed.add(key)
+
+
+def _apply(visitor: Visitor, one: Opened, default_country: str | None) -> Visitor:
+    if one.event.get("type") == "identify":
+        return apply_identify(visitor, one.event, one.received, default_country)
+    return remember(visitor, one.event, one.received)
+
+
+def join(person: Visitor, device: Visitor) -> Visitor:
+    """Join what is known of a person with what is known of the device.
+
+    The person's word counts first. Traits that the device learnt from somebody else stay out; a click on an
+    ad happened on the device, whoever uses it.
+    """
+    same = is_same_person(device, person.user_id)
+    newest = max((device, person), key=lambda one: one.epik_at or 0.0)
+    return replace(
+        person,
+        traits={**device.traits, **person.traits} if same else person.traits,
+        user_id=person.user_id or device.user_id,
+        epik=newest.epik,
+        epik_at=newest.epik_at,
+        pin_unauth=device.pin_unauth or person.pin_unauth,
+    )
+
+
+def read_visitors(vault: Vault, known: Mapping[bytes, Known]) -> dict[bytes, Record]:
+    """Return what is known of visitors, by their keys."""
+    found: dict[bytes, Record] = {}
+    for key, one in known.items():
+        try:
+            found[key] = Record.from_dict(json_text.read(vault.open(one.body, visitors.BODY)))
+        except (SealError, ValueError, KeyError, TypeError, AttributeError) as error:
+            # What a visitor told earlier is out of reach, the event is not.
+            log.error("visitor_unreadable", error=type(error).__name__)
+    return found

@@ -1,0 +1,113 @@
+"""Limit how many visitors the public calls of a source create in a day."""
+
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+from worker.event.received import Trust
+from worker.ledger.database import Ledger
+from worker.ledger.reports import usage
+from worker.ledger.reports.usage import PUBLIC_VISITORS, SECONDS_A_DAY, SIGNED_VISITORS
+
+READ_AGAIN_SECONDS = 10.0
+MAX_SOURCES = 10_000
+
+
+class VisitorQuotas:
+    """Know about how many visitors the public calls of each source created today (UTC).
+
+    The count is read from the ledger at most every `READ_AGAIN_SECONDS` per source, and this process adds its
+    own in between. Several processes may exceed a limit by what they create in that time.
+    """
+
+    def __init__(self, ledger: Ledger, now: Callable[[], float] = time.time) -> None:
+        self._ledger = ledger
+        self._now = now
+        self._created: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def admit(self, source_id: str, limit: int, wanted: int) -> int:
+        """Return how many of ``wanted`` new visitors may be stored, and count them."""
+        now = self._now()
+        # Held while the ledger is read, so that no other thread counts from the same number.
+        with self._lock:
+            read_at, created = self._created.get(source_id, (0.0, 0))
+            same_day = int(read_at // SECONDS_A_DAY) == int(now // SECONDS_A_DAY)
+            if not same_day or not 0 <= now - read_at < READ_AGAIN_SECONDS:
+                read_at, created = now, self._read(source_id, now)
+            admitted = max(0, min(wanted, limit - created))
+            self._created[source_id] = (read_at, created + admitted)
+            self._created.move_to_end(source_id)
+            if len(self._created) > MAX_SOURCES:
+                self._created.popitem(last=False)
+        return admitted
+
+    def _read(self, source_id: str, now: float) -> int:
+        with self._ledger.read() as connection:
+            today = int(now // SECONDS_A_DAY)
+            return usage.of_source(connection, source_id, today, (PUBLIC_VISITORS,))[PUBLIC_VISITORS]
+
+
+_quotas: WeakKeyDictionary[Ledger, VisitorQuotas] = WeakKeyDictionary()
+
+
+def visitor_quotas(ledger: Ledger) -> VisitorQuotas:
+    """Return the quotas of this process on a ledger."""
+    found = _quotas.get(ledger)
+    return found if found is not None else _quotas.setdefault(ledger, VisitorQuotas(ledger))
+
+
+class Sender(Protocol):
+    """Say who sent an event, and under which keys its visitor is known."""
+
+    @property
+    def source_id(self) -> str: ...
+    @property
+    def keys(self) -> tuple[bytes, ...]: ...
+    @property
+    def trust(self) -> int: ...
+
+
+@dataclass(slots=True)
+class NewVisitors:
+    """Hold the visitors that one bulk creates, by key: source and trust; and those that a quota refused."""
+
+    senders: dict[bytes, tuple[str, int]]
+    refused: set[bytes] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, senders: Mapping[int, Sender], new_keys: Set[bytes]) -> "NewVisitors":
+        """Find who brings each new visitor; one that a signed event names is the signed event's."""
+        found: dict[bytes, tuple[str, int]] = {}
+        for _, sender in sorted(senders.items()):
+            for key in sender.keys:
+                if key in new_keys and (key not in found or sender.trust > found[key][1]):
+                    found[key] = sender.source_id, sender.trust
+        return cls(found)
+
+    def refuse_beyond_quota(self, quotas: VisitorQuotas, limit_of: Callable[[str], int]) -> None:
+        """Refuse the public visitors beyond their source's quota, the last ones first."""
+        public: dict[str, list[bytes]] = {}
+        for key, (source_id, trust) in self.senders.items():
+            if trust == Trust.PUBLIC:
+                public.setdefault(source_id, []).append(key)
+        for source_id, keys in public.items():
+            admitted = quotas.admit(source_id, limit_of(source_id), len(keys))
+            self.refused.update(keys[admitted:])
+
+    def usage(self, written: Set[bytes]) -> Counter[tuple[str, str]]:
+        """Count what is stored and refused, by (source id, what), of the keys that this bulk writes."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for key, (source_id, trust) in self.senders.items():
+            if key in written:
+                counts[source_id, self._what(key, trust)] += 1
+        return counts
+
+    def _what(self, key: bytes, trust: int) -> str:
+        if key in self.refused:
+            return usage.VISITORS_REFUSED
+        return PUBLIC_VISITORS if trust == Trust.PUBLIC else SIGNED_VISITORS

@@ -1,0 +1,108 @@
+"""Send failed deliveries again after an outage, in small steps."""
+
+from collections.abc import Iterator, Set
+
+from worker import logs
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import failures, outages
+from worker.ledger.delivery.failures import ROWS_A_STEP, STALE_AFTER_SECONDS, Failure, Filter
+from worker.pinterest.client.answers import ReasonClass
+from worker.pipeline.delivery.sending import DEDUP_SECONDS
+
+log = logs.of(__name__)
+
+ACTOR = "auto retry"
+MOST_BY_ITSELF = 5_000
+# So many are looked at, at most, to find those: the rest waits for a hand, or for the next run.
+MOST_LOOKED_AT = 50_000
+
+# After these nothing has arrived for sure, so that no second copy comes of sending again.
+NOT_ARRIVED = frozenset(
+    {
+        ReasonClass.NOT_REACHED,
+        ReasonClass.SWITCHED_OFF,
+        ReasonClass.RATE_LIMITED,
+        ReasonClass.UNAUTHORIZED,
+        ReasonClass.FORBIDDEN,
+        ReasonClass.NO_SUCH_ACCOUNT,
+        ReasonClass.NOT_SENDABLE,
+    }
+)
+OUTAGES = (
+    ReasonClass.NOT_REACHED,
+    ReasonClass.SWITCHED_OFF,
+    ReasonClass.UNAVAILABLE,
+    ReasonClass.NO_ANSWER,
+)
+
+
+def steps(
+    ledger: Ledger, chosen: Filter, after_id: int = 0, most: int | None = None
+) -> Iterator[list[Failure]]:
+    """Yield failed deliveries in lists, ordered by id, each delivery once; ``most`` bounds them, None yields all."""
+    looked_at, last_id = 0, after_id
+    while most is None or looked_at < most:
+        limit = ROWS_A_STEP if most is None else min(ROWS_A_STEP, most - looked_at)
+        with ledger.read() as connection:
+            step = failures.page(connection, chosen, limit, last_id)
+        if not step:
+            return
+        looked_at, last_id = looked_at + len(step), step[-1].id
+        yield step
+
+
+def retry_outages(ledger: Ledger, now: float) -> int:
+    """Send again what failed only because Pinterest was away, once it is back; return how many.
+
+    Back means that it has taken an event of the same ad account since. What may have arrived already, and
+    could count twice, waits for a hand.
+    """
+    moved = 0
+    for step in _after_outages(ledger, now):
+        good = _those_that_go_again(ledger, step, now)[: MOST_BY_ITSELF - moved]
+        if good:
+            with ledger.write() as connection:
+                moved += failures.retry(connection, good, now, ACTOR, how="by itself").retried
+        if moved >= MOST_BY_ITSELF:
+            break
+    if moved:
+        log.info("retried_by_itself", deliveries=moved)
+    return moved
+
+
+def goes_again(failure: Failure, tried: Set[str], delivered_at: float | None, now: float) -> bool:
+    """Decide whether a failed delivery is sent again without being asked for.
+
+    ``tried`` has the reason classes of all its tries, ``delivered_at`` is when its ad account last delivered.
+    """
+    if failure.reason_class not in OUTAGES or failure.event_time <= now - STALE_AFTER_SECONDS:
+        return False
+    if delivered_at is None or delivered_at <= failure.failed_at:
+        return False
+    may_have_arrived = not ({failure.reason_class} | tried) <= NOT_ARRIVED
+    counts_twice = failure.offline or failure.event_time < now - DEDUP_SECONDS
+    return not (may_have_arrived and counts_twice)
+
+
+def _after_outages(ledger: Ledger, now: float) -> Iterator[list[Failure]]:
+    for reason_class in OUTAGES:
+        chosen = Filter(reason_class=reason_class, since=now - STALE_AFTER_SECONDS)
+        yield from steps(ledger, chosen, most=MOST_LOOKED_AT)
+
+
+def _those_that_go_again(ledger: Ledger, step: list[Failure], now: float) -> list[Failure]:
+    first_failed_at: dict[str, float] = {}
+    for one in step:
+        earliest = first_failed_at.get(one.ad_account_id, one.failed_at)
+        first_failed_at[one.ad_account_id] = min(earliest, one.failed_at)
+    with ledger.read() as connection:
+        tried = outages.classes_tried(connection, {one.batch_id for one in step if one.batch_id is not None})
+        delivered_at = {
+            account: outages.last_delivered(connection, account, since)
+            for account, since in first_failed_at.items()
+        }
+    return [
+        one
+        for one in step
+        if goes_again(one, tried.get(one.batch_id or 0, set()), delivered_at[one.ad_account_id], now)
+    ]

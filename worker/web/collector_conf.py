@@ -1,0 +1,47 @@
+"""How gunicorn serves the collector."""
+
+import os
+import sys
+
+from worker import logs
+
+
+def whole(name: str, default: int, most: int) -> int:
+    """Read a whole number from the environment; a wrong one stops the process with a sentence."""
+    value = os.environ.get(name, "").strip() or str(default)
+    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= most):
+        sys.exit(f"{name} must be a whole number from 1 to {most}, not {value!r}.")
+    return int(value)
+
+
+bind = os.environ.get("COLLECTOR_BIND", "").strip() or "127.0.0.1:8080"
+
+# SQLite lets one writer in at a time, so that threads of one process do as well as several processes; on
+# PostgreSQL more processes use more cores. Rates per key are counted per process.
+workers = whole("COLLECTOR_WORKERS", 1, most=64)
+threads = whole("COLLECTOR_THREADS", 8, most=64)
+worker_class = "worker.web.threads.QuietWorker"
+
+# Each worker opens its own database and broker connections: those opened before a fork would be shared.
+preload_app = False
+
+# Longer than the pause between two flushes of a page that is being read.
+keepalive = 15
+timeout = 30
+# A write waits at most 10 seconds for the ledger's lock; a stop lets such a request end.
+graceful_timeout = 20
+
+# Cookies of the whole site come along with each event, which is more than the usual 8 KB on some shops.
+limit_request_line = 4094
+limit_request_fields = 100
+limit_request_field_size = 16384
+
+# Addresses, cookies and keys stand in what an access log would write.
+accesslog = None
+errorlog = "-"
+loglevel = "warning"
+logconfig_dict = logs.config()
+# X-Forwarded-For is read by the app, under TRUSTED_PROXIES; gunicorn must believe nobody.
+forwarded_allow_ips = ""
+# Two gunicorns on one machine would fight for the one default path.
+control_socket_disable = True

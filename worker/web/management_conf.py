@@ -1,0 +1,30 @@
+"""How gunicorn serves the Management API."""
+
+import os
+from typing import Any
+
+from worker import logs
+
+bind = os.environ.get("MANAGEMENT_BIND", "").strip() or "127.0.0.1:8084"
+# People and their scripts call it, a few at a time; rates per token are counted per process.
+workers = 1
+threads = 8
+worker_class = "worker.web.threads.QuietWorker"
+preload_app = False
+keepalive = 15
+timeout = 60
+graceful_timeout = 20
+accesslog = None
+errorlog = "-"
+loglevel = "warning"
+logconfig_dict = logs.config()
+forwarded_allow_ips = ""
+# Two gunicorns on one machine would fight for the one default path.
+control_socket_disable = True
+
+
+def post_worker_init(_worker: Any) -> None:
+    """Watch from here as well, in the process that serves: beat cannot tell of its own silence."""
+    from worker.web import watchman
+
+    watchman.start()
