@@ -1,16 +1,13 @@
 """Post to an address that an operator named, and reach nothing else by it."""
 
 from collections.abc import Collection
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
+from worker.http.addresses import is_public
 from worker.http.deadline import BROKEN, Flight, new_session
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0
 DEADLINE_SECONDS = 20.0
-
-# Addresses that stand for an IPv4 one behind a translator.
-_NAT64 = ip_network("64:ff9b::/96")
 
 
 class NotPostedError(Exception):
@@ -19,13 +16,6 @@ class NotPostedError(Exception):
 
 class PrivateHostError(Exception):
     """A host's name leads to an address that is not on the public internet."""
-
-
-def is_public(address: str) -> bool:
-    """Tell whether an address belongs to the public internet, also where it carries another one inside."""
-    found = ip_address(address.partition("%")[0])
-    inner = _inner(found)
-    return found.is_global and not found.is_multicast and (inner is None or is_public(str(inner)))
 
 
 def post(url: str, body: bytes, headers: dict[str, str], private_hosts: Collection[str]) -> int:
@@ -57,11 +47,3 @@ class _GuardedFlight(Flight):
     def admit(self, host: str, address: str) -> None:
         if host.lower() not in self._private_hosts and not is_public(address):
             raise PrivateHostError
-
-
-def _inner(address: IPv4Address | IPv6Address) -> IPv4Address | None:
-    if isinstance(address, IPv4Address):
-        return None
-    if address in _NAT64:
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
