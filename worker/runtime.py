@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from worker.broker.publisher import HintPublisher
 
-CONNECT_TIMEOUT_SECONDS = 5.0
-READ_TIMEOUT_SECONDS = 20.0
+_CONNECT_TIMEOUT_SECONDS = 5.0
+_READ_TIMEOUT_SECONDS = 20.0
 # Beyond the deadline a lease leaves time to read the batch before, and to write down the outcome after.
 LEASE_DEADLINES = 2.4
 
@@ -37,8 +37,8 @@ def pinterest() -> PinterestClient:
     """Return this process's client."""
     return PinterestClient(
         settings().pinterest_api_url,
-        connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
-        read_timeout_seconds=READ_TIMEOUT_SECONDS,
+        connect_timeout_seconds=_CONNECT_TIMEOUT_SECONDS,
+        read_timeout_seconds=_READ_TIMEOUT_SECONDS,
         deadline_seconds=settings().request_deadline_seconds,
     )
 

@@ -11,7 +11,7 @@ from worker.ledger.vault import SealError
 
 log = logs.of(__name__)
 
-PAUSE_SECONDS = 2.0
+_PAUSE_SECONDS = 2.0
 
 
 def await_ledger(ledger: Ledger, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -32,4 +32,4 @@ def await_ledger(ledger: Ledger, sleep: Callable[[float], None] = time.sleep) ->
             if not is_ledger_away(error):
                 raise
             log.warning("ledger_away", error=type(error).__name__)
-            sleep(PAUSE_SECONDS)
+            sleep(_PAUSE_SECONDS)

@@ -14,9 +14,9 @@ from worker.alerts.figures import (
 from worker.formats import count, span
 from worker.ledger.upkeep.alerts import Severity
 
-HOUR, DAY = 3_600.0, 86_400.0
+_HOUR, _DAY = 3_600.0, 86_400.0
 # Pinterest refuses what happened longer ago.
-STALE_SECONDS = 7 * DAY
+_STALE_SECONDS = 7 * _DAY
 # Refusals that only a person can mend, with a new token or with another ad account.
 REFUSED_CLASSES = ("unauthorized", "forbidden", "no_such_account", "not_sendable")
 
@@ -40,8 +40,8 @@ class Policy:
     silent_seconds: float = 120.0
     stale_warning_hours: float = 72.0
     stale_critical_hours: float = 24.0
-    expiry_warning_seconds: float = 14 * DAY
-    expiry_critical_seconds: float = 3 * DAY
+    expiry_warning_seconds: float = 14 * _DAY
+    expiry_critical_seconds: float = 3 * _DAY
     backlog_share: float = 0.8
     least_free_bytes: int = 1024**3
 
@@ -112,7 +112,7 @@ def _pending(figures: Figures, policy: Policy) -> Iterator[Seen]:
 def _going_stale(figures: Figures, policy: Policy) -> Iterator[Seen]:
     for one in figures.accounts:
         hours = hours_until_stale(one, figures.now)
-        if hours is None or one.oldest_event_at is None or figures.now - one.oldest_event_at < HOUR:
+        if hours is None or one.oldest_event_at is None or figures.now - one.oldest_event_at < _HOUR:
             continue
         drained = hours_until_drained(one)
         if hours > policy.stale_warning_hours and drained <= hours:
@@ -134,7 +134,7 @@ def hours_until_stale(account: AccountFigures, now: float) -> float | None:
     """Return in how many hours Pinterest will refuse the oldest that waits; None where nothing waits."""
     if account.oldest_event_at is None:
         return None
-    return max(0.0, (account.oldest_event_at + STALE_SECONDS - now) / HOUR)
+    return max(0.0, (account.oldest_event_at + _STALE_SECONDS - now) / _HOUR)
 
 
 def hours_until_drained(account: AccountFigures) -> float:

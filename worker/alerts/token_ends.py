@@ -7,7 +7,7 @@ from worker.ledger.setup import integrations
 
 SECONDS_A_DAY = 86_400
 # Long enough to ask somebody who has the rights at Pinterest, and is on holiday.
-SOON_SECONDS = 14 * SECONDS_A_DAY
+_SOON_SECONDS = 14 * SECONDS_A_DAY
 WHAT_TO_DO = "give its integration a new one, on its page or by PATCH; nothing is lost until then"
 
 
@@ -23,7 +23,7 @@ def by_credential(connection: Connection) -> dict[int, float]:
 
 def is_soon(end: float, now: float) -> bool:
     """Tell whether a token needs a hand now."""
-    return end - now <= SOON_SECONDS
+    return end - now <= _SOON_SECONDS
 
 
 def in_words(end: float, now: float) -> str:

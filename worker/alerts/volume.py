@@ -10,9 +10,9 @@ from worker.ledger.upkeep.alerts import Severity
 HOURS_A_DAY = 24
 DAYS = 7
 # Where so many were to be expected and come independently of each other, none at all is no chance (e^-20).
-LEAST_EXPECTED = 20
+_LEAST_EXPECTED = 20
 # The busier a name, the sooner its silence is noticed.
-WINDOWS_HOURS = (1, 2, 3, 6, 12, 24)
+_WINDOWS_HOURS = (1, 2, 3, 6, 12, 24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ def dropped(series: Iterable[Series], hour: int) -> list[Seen]:
 
 def hours_of_silence(by_hour: Mapping[int, int], hour: int) -> int | None:
     """Return the shortest window of silence that is no chance; None where there is none."""
-    for hours in WINDOWS_HOURS:
+    for hours in _WINDOWS_HOURS:
         if _total(by_hour, hour - hours, hour + 1):
             # A longer window holds this one.
             return None
-        if expected(by_hour, hour, hours) >= LEAST_EXPECTED:
+        if expected(by_hour, hour, hours) >= _LEAST_EXPECTED:
             return hours
     return None
 

@@ -36,7 +36,7 @@ from worker.ledger.upkeep.alerts import Alert, Change, Notice
 from worker.pinterest.client.answers import ReasonClass
 
 # Failing with one of these means that every retry was used up: the event itself was never at fault.
-EXHAUSTED = (
+_EXHAUSTED = (
     ReasonClass.RATE_LIMITED,
     ReasonClass.UNAVAILABLE,
     ReasonClass.SWITCHED_OFF,
@@ -79,7 +79,7 @@ def _accounts(connection: Connection, now: float) -> Iterator[AccountFigures]:
     beside = _Beside(
         watching.oldest_events(connection),
         watching.delivered_an_hour(connection, now),
-        watching.failed_with(connection, EXHAUSTED, MOST_FAILURES),
+        watching.failed_with(connection, _EXHAUSTED, MOST_FAILURES),
         watching.contradicted(connection, now),
         credentials,
     )
@@ -145,8 +145,8 @@ log = logs.of(__name__)
 
 # Above the webhook's deadline, so that no second process tells the same meanwhile.
 LEASE_SECONDS = 60.0
-MOST_NOTICES_A_RUN = 20
-PULSE_SECONDS = 10.0
+_MOST_NOTICES_A_RUN = 20
+_PULSE_SECONDS = 10.0
 
 
 class Pulse:
@@ -161,7 +161,7 @@ class Pulse:
         """Note that the part runs at this moment."""
         with self._lock:
             # A clock that stepped back is no reason for silence.
-            if 0 <= now - self._written_at < PULSE_SECONDS:
+            if 0 <= now - self._written_at < _PULSE_SECONDS:
                 return
             self._written_at = now
         with ledger.write() as connection:
@@ -186,7 +186,7 @@ def watch_volume(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change
 
 def tell(ledger: Ledger, webhook: Webhook, clock: Callable[[], float]) -> int:
     """Tell the webhook what it was not told yet, in order; return how many notices it took."""
-    for done in range(MOST_NOTICES_A_RUN):
+    for done in range(_MOST_NOTICES_A_RUN):
         with ledger.write() as connection:
             notice = alerts.take_due(connection, clock(), LEASE_SECONDS)
         if notice is None:
@@ -198,7 +198,7 @@ def tell(ledger: Ledger, webhook: Webhook, clock: Callable[[], float]) -> int:
                 continue
             _put_off(connection, notice, trouble, clock())
         return done
-    return MOST_NOTICES_A_RUN
+    return _MOST_NOTICES_A_RUN
 
 
 def content(notice: Notice) -> dict[str, object]:

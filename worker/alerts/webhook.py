@@ -10,7 +10,7 @@ from worker.http import guard
 from worker.http.signature import sign
 
 # Between two tries; a receiver that was away is found again within the longest.
-FIRST_WAIT_SECONDS = 15.0
+_FIRST_WAIT_SECONDS = 15.0
 LONGEST_WAIT_SECONDS = 900.0
 # What is older than that is no news.
 GIVE_UP_SECONDS = 86_400.0
@@ -50,4 +50,4 @@ class Webhook:
 
 def wait_seconds(attempts: int) -> float:
     """Return how long to wait after so many tries that failed."""
-    return min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(attempts - 1, 16))
+    return min(LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** min(attempts - 1, 16))

@@ -91,10 +91,10 @@ class SlidingWindow:
             return 0.0
 
 
-REQUESTS_A_MINUTE = 100
+_REQUESTS_A_MINUTE = 100
 # A script with an old token asks often and harms nobody.
 MOST_WRONG_TOKENS = 1_000
-OPEN_ENDPOINTS = frozenset({"health.healthz", "health.readyz", "metrics.show"})
+_OPEN_ENDPOINTS = frozenset({"health.healthz", "health.readyz", "metrics.show"})
 # The pages for people look after themselves: they know sessions, and show a page where this says 401.
 UI = "ui"
 SESSION_COOKIE = "signal_session"
@@ -125,17 +125,17 @@ _ADMIN = Person("admin", Role.OWNER)
 
 def guard(app: Flask) -> None:
     """Ask every request for a token, whatever it is for, and hold each token to its rate and role."""
-    window = SlidingWindow(REQUESTS_A_MINUTE)
+    window = SlidingWindow(_REQUESTS_A_MINUTE)
     failures = FailureLimit(MOST_WRONG_TOKENS)
 
     def let_in() -> None:
-        if request.endpoint in OPEN_ENDPOINTS or request.blueprint == UI:
+        if request.endpoint in _OPEN_ENDPOINTS or request.blueprint == UI:
             return
         person = _person(failures)
         g.person, g.actor = person, person.actor
         wait_seconds = window.take(g.actor)
         if wait_seconds:
-            raise _wait(f"More than {REQUESTS_A_MINUTE} requests in a minute.", wait_seconds)
+            raise _wait(f"More than {_REQUESTS_A_MINUTE} requests in a minute.", wait_seconds)
         if not person.may_change and request.method not in _READING:
             raise ApiError(403, "This token is a viewer's: it may look, and change nothing.")
 

@@ -6,18 +6,18 @@ from importlib.resources import files
 
 from flask import Blueprint, Response, request, send_from_directory
 
-PREFIX = "/v1/admin/docs"
-ASSETS = f"{PREFIX}/assets/"
+_PREFIX = "/v1/admin/docs"
+_ASSETS = f"{_PREFIX}/assets/"
 
 # What flask-smorest is told.
 CONFIG = {
     "API_TITLE": "Signal Management API",
     "API_VERSION": "v1",
     "OPENAPI_VERSION": "3.0.3",
-    "OPENAPI_URL_PREFIX": PREFIX,
+    "OPENAPI_URL_PREFIX": _PREFIX,
     "OPENAPI_JSON_PATH": "openapi.json",
     "OPENAPI_SWAGGER_UI_PATH": "/",
-    "OPENAPI_SWAGGER_UI_URL": ASSETS,
+    "OPENAPI_SWAGGER_UI_URL": _ASSETS,
     # The validator's badge would be fetched from elsewhere.
     "OPENAPI_SWAGGER_UI_CONFIG": {"validatorUrl": None},
     "API_SPEC_OPTIONS": {
@@ -31,10 +31,10 @@ blueprint = Blueprint("swagger-assets", __name__)
 
 def is_docs(path: str) -> bool:
     """Tell whether an address belongs to the description."""
-    return f"{path}/".startswith(f"{PREFIX}/")
+    return f"{path}/".startswith(f"{_PREFIX}/")
 
 
-@blueprint.get(f"{ASSETS}<path:name>")
+@blueprint.get(f"{_ASSETS}<path:name>")
 def asset(name: str) -> Response:
     """Serve a file of Swagger UI."""
     return send_from_directory(str(files("flask_swagger_ui") / "dist"), name)

@@ -11,7 +11,7 @@ from worker.api.errors import ApiError
 from worker.api.fields import Flag, Items, Shape, Text, at_most
 from worker.operations.erasure import erasures
 
-MOST_IDENTIFIERS = 20
+_MOST_IDENTIFIERS = 20
 
 blueprint = Blueprint(
     "erasures", __name__, url_prefix="/v1/admin", description="Persons who ask to be forgotten"
@@ -22,7 +22,7 @@ def _identifiers(description: str) -> Items:
     return Items(
         Text(),
         load_default=list,
-        validate=at_most(MOST_IDENTIFIERS, "of one kind"),
+        validate=at_most(_MOST_IDENTIFIERS, "of one kind"),
         metadata={"description": description},
     )
 

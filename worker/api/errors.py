@@ -24,7 +24,7 @@ from worker.operations.errors import (
 log = logs.of(__name__)
 
 # Long enough for a database to come back, short enough for a person to wait.
-RETRY_AFTER_SECONDS = 5
+_RETRY_AFTER_SECONDS = 5
 
 _CODES = {
     400: "BAD_REQUEST",
@@ -143,7 +143,7 @@ def _lost_race(_error: IntegrityError) -> Response:
 def _ledger_trouble(error: Exception) -> Response:
     if not is_ledger_away(error):
         raise error
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
     return _answer(ApiError(503, "The ledger does not answer just now: try again.", headers=headers))
 
 

@@ -27,7 +27,7 @@ from worker.operations.deliveries import failed
 from worker.operations.deliveries.failed import BulkResult, Extent
 from worker.operations.deliveries.selection import integration_number
 
-JSON_LINES = "application/x-ndjson"
+_JSON_LINES = "application/x-ndjson"
 
 _CHOICES = ("ad_account_id", "reason_class", "event_name", "event_id", "since")
 
@@ -57,7 +57,7 @@ def summary(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/failed/export")
 @blueprint.arguments(FailedFilter, location="query")
-@blueprint.response(200, FailedAnswer, content_type=JSON_LINES, description="One to a line")
+@blueprint.response(200, FailedAnswer, content_type=_JSON_LINES, description="One to a line")
 def export(query: dict[str, Any]) -> Response:
     """Give all that is chosen as JSON lines, without what would be sent."""
     return exported(_filter(query))
@@ -66,7 +66,7 @@ def export(query: dict[str, Any]) -> Response:
 def exported(chosen: Filter) -> Response:
     """Answer with failed deliveries as a file of JSON lines."""
     lines = failed.export_failed(context.caller(), chosen)
-    answer = Response(stream_with_context(lines), mimetype=JSON_LINES)
+    answer = Response(stream_with_context(lines), mimetype=_JSON_LINES)
     answer.headers["Content-Disposition"] = 'attachment; filename="failed-deliveries.jsonl"'
     return answer
 

@@ -9,7 +9,7 @@ from marshmallow import fields
 from worker.api.errors import invalid
 from worker.api.fields import Flag, Items, Part, Shape, Text, between
 
-MOST_ON_A_PAGE = 100
+_MOST_ON_A_PAGE = 100
 _LARGEST_NUMBER = 2**63 - 1
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ class PageQuery(Shape):
     cursor = Text(metadata={"description": "`next_cursor` of the page before."})
     limit = fields.Integer(
         load_default=50,
-        validate=between(1, MOST_ON_A_PAGE),
+        validate=between(1, _MOST_ON_A_PAGE),
         error_messages={"invalid": "must be a whole number"},
     )
 

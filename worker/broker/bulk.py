@@ -19,7 +19,7 @@ from worker.broker.unsettled import Unsettled
 log = logs.of(__name__)
 
 # A bulk that is not full waits for those that run, but no longer than so many times its interval.
-MOST_INTERVALS = 10
+_MOST_INTERVALS = 10
 
 _NOTHING: dict[str, Any] = {}
 
@@ -154,7 +154,7 @@ class BulkGatherer:
         self._stop_timer()
         if self.open_bulks:
             self._is_overdue = True
-            self._set_timer((MOST_INTERVALS - 1) * self._task.bulk_interval_seconds, self.flush)
+            self._set_timer((_MOST_INTERVALS - 1) * self._task.bulk_interval_seconds, self.flush)
         else:
             self.flush()
 

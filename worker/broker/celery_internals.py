@@ -25,7 +25,7 @@ from worker.broker.unsettled import Unsettled
 log = logs.of(__name__)
 
 # A warm shutdown waits this long for what it hands over last; what is not done by then returns to the broker.
-LAST_WORK_SECONDS = 5.0
+_LAST_WORK_SECONDS = 5.0
 LONGEST_RECONNECT_PAUSE_SECONDS = 5
 
 
@@ -255,7 +255,7 @@ class SteadyConsumer(Consumer):
             super().shutdown()
 
     def _run_loop_until(self, done: Callable[[], bool]) -> None:
-        deadline = monotonic() + LAST_WORK_SECONDS
+        deadline = monotonic() + _LAST_WORK_SECONDS
         while self.hub and not done() and monotonic() < deadline:
             self.hub.run_once()
 

@@ -14,7 +14,7 @@ from celery.app.utils import find_app
 from celery.exceptions import ImproperlyConfigured, SecurityError
 from celery.utils.nodenames import default_nodename, host_format
 
-LOG_LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False)
+_LOG_LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _node_name(_context: click.Context, _option: click.Parameter, given: str | N
 @click.option(
     "-c", "--concurrency", type=click.IntRange(min=0), help="Threads or processes; 0: one for each CPU."
 )
-@click.option("-l", "--loglevel", type=LOG_LEVELS, default="WARNING", show_default=True)
+@click.option("-l", "--loglevel", type=_LOG_LEVELS, default="WARNING", show_default=True)
 @click.option("--without-mingle", is_flag=True, help="Do not ask other workers for their state at the start.")
 @click.option("--without-gossip", is_flag=True, help="Do not follow the events of other workers.")
 @click.option("--without-heartbeat", is_flag=True, help="Do not send heartbeat events.")
@@ -79,7 +79,7 @@ def worker(common: Common, /, **options: Any) -> None:
 
 
 @cli.command()
-@click.option("-l", "--loglevel", type=LOG_LEVELS, default="WARNING", show_default=True)
+@click.option("-l", "--loglevel", type=_LOG_LEVELS, default="WARNING", show_default=True)
 @click.option(
     "-s", "--schedule", help="Path of the schedule file; the setting `beat_schedule_filename` if not given."
 )

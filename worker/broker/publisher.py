@@ -24,7 +24,7 @@ from worker.broker.wire import (
 
 log = logs.of(__name__)
 
-LONGEST_PAUSE_SECONDS = 10.0
+_LONGEST_PAUSE_SECONDS = 10.0
 
 
 # By queue, for each connection of a pool: whoever has the connection has its lines. On RabbitMQ one is a channel, and
@@ -158,7 +158,7 @@ class HintPublisher:
             except Exception as error:  # noqa: BLE001 - the thread must outlive whatever a broker's client raises
                 line = None
                 self._note_trouble(error)
-                pause_seconds = min(2 * pause_seconds or 0.1, LONGEST_PAUSE_SECONDS)
+                pause_seconds = min(2 * pause_seconds or 0.1, _LONGEST_PAUSE_SECONDS)
                 if self._closing.wait(pause_seconds):
                     return
         connection.release()

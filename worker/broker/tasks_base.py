@@ -12,7 +12,7 @@ from worker.settings import settings
 log = logs.of(__name__)
 
 # For brokers without a visibility timeout; RabbitMQ waits for 30 minutes before it hands out anew.
-DEFAULT_VISIBILITY_TIMEOUT_SECONDS = 300.0
+_DEFAULT_VISIBILITY_TIMEOUT_SECONDS = 300.0
 
 
 class TryAgain(Exception):  # noqa: N818 - it is a request, not an error
@@ -54,7 +54,7 @@ class LedgerRetryTask(Task[Any, Any]):
     def longest_countdown_seconds(self) -> float:
         """Half the visibility timeout: what waits unacknowledged beyond that, Redis hands out anew."""
         options = self.app.conf.broker_transport_options or {}
-        return float(options.get("visibility_timeout", DEFAULT_VISIBILITY_TIMEOUT_SECONDS)) / 2
+        return float(options.get("visibility_timeout", _DEFAULT_VISIBILITY_TIMEOUT_SECONDS)) / 2
 
     def retry(  # type: ignore[override]  # the stubs list every option of apply_async
         self,

@@ -16,7 +16,7 @@ from worker.broker.messages import HintFrames, TaskMessages
 
 MESSAGES_AT_ONCE = 500
 # Half the size of a socket's usual buffer.
-MESSAGES_A_WRITE = 100
+_MESSAGES_A_WRITE = 100
 
 
 class PublishError(OperationalError):
@@ -68,8 +68,8 @@ class ConfirmedLine:
         self._refused = 0
         if self._frames is None or self._frames.messages is not messages:
             self._frames = HintFrames(self._channel, self._queue, messages)
-        for start in range(0, len(ids), MESSAGES_A_WRITE):
-            some = ids[start : start + MESSAGES_A_WRITE]
+        for start in range(0, len(ids), _MESSAGES_A_WRITE):
+            some = ids[start : start + _MESSAGES_A_WRITE]
             self._unconfirmed.update(range(self._last_tag + 1, self._last_tag + 1 + len(some)))
             self._last_tag += len(some)
             self._write(b"".join(map(self._frames.of, some)))

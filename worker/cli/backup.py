@@ -13,8 +13,8 @@ from worker.ledger.database import Ledger
 from worker.ledger.reports.books import Books
 from worker.operations.reports.reports import close_books
 
-PAGES_A_STEP = 4_096
-WITH_POSTGRESQL = (
+_PAGES_A_STEP = 4_096
+_WITH_POSTGRESQL = (
     'This ledger is on PostgreSQL, which has its own way: pg_dump --format=custom --file=FILE "$DATABASE_URL"'
 )
 
@@ -28,7 +28,7 @@ def backup(file: Path) -> None:
     """
     ledger = opened()
     if not ledger.is_sqlite:
-        raise click.ClickException(WITH_POSTGRESQL)
+        raise click.ClickException(_WITH_POSTGRESQL)
     try:
         # Exclusively, and readable by its owner alone from the first byte on.
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -45,7 +45,7 @@ def _copy(ledger: Ledger, file: Path) -> None:
         # One statement's view: what is written meanwhile is not in it, and does not start it all over.
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM alembic_version").fetchone()
-        source.backup(copy, pages=PAGES_A_STEP)
+        source.backup(copy, pages=_PAGES_A_STEP)
         (verdict,) = copy.execute("PRAGMA quick_check").fetchone()
     if verdict != "ok":
         file.unlink()

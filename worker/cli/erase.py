@@ -10,7 +10,7 @@ from worker.operations.erasure import erasures
 from worker.operations.erasure.erasing import Report
 from worker.operations.errors import InvalidError
 
-LONGEST_WAIT_SECONDS = 3_600
+_LONGEST_WAIT_SECONDS = 3_600
 _OPTIONS = {
     "emails": "--email",
     "email_hashes": "--email-sha256",
@@ -48,7 +48,7 @@ _OPTIONS = {
     "wait_seconds",
     default=60,
     show_default=True,
-    type=click.IntRange(0, LONGEST_WAIT_SECONDS),
+    type=click.IntRange(0, _LONGEST_WAIT_SECONDS),
     help="Seconds to wait for what is being sent at this moment.",
 )
 def erase(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[str, ...]) -> None:

@@ -26,9 +26,9 @@ from worker.operations.deliveries.imports import choose_source, import_events
 from worker.pipeline.ingest.accepting import Offer
 from worker.settings import settings
 
-MOST_ERRORS_SHOWN = 100
-STDIN = "<stdin>"
-ACTION_SOURCES = ("offline", "web", "app_android", "app_ios")
+_MOST_ERRORS_SHOWN = 100
+_STDIN = "<stdin>"
+_ACTION_SOURCES = ("offline", "web", "app_android", "app_ios")
 
 
 def _renamed(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -63,7 +63,7 @@ def _zone(_context: click.Context, _option: click.Parameter, name: str | None) -
     "--source", "source_id", help="The source that the events belong to; not needed where there is one."
 )
 @click.option("--event", help="The event name where a line has none, like 'Order Completed'.")
-@click.option("--action-source", type=click.Choice(ACTION_SOURCES), default="offline", show_default=True)
+@click.option("--action-source", type=click.Choice(_ACTION_SOURCES), default="offline", show_default=True)
 @click.option(
     "--format", "form", type=click.Choice(["auto", "jsonl", "csv"]), default="auto", show_default=True
 )
@@ -137,8 +137,8 @@ def send(
 
 
 def _send_file(file: IO[bytes], take: Callable[..., Iterator[Taken]], total: Taken) -> None:
-    name = getattr(file, "name", STDIN)
-    name = "standard input" if name == STDIN else str(name)
+    name = getattr(file, "name", _STDIN)
+    name = "standard input" if name == _STDIN else str(name)
     with tqdm(total=_size(file), unit="B", unit_scale=True, desc=name, disable=None) as bar:
         try:
             for done in take(file=file, progress=bar.update):
@@ -152,7 +152,7 @@ def _send_file(file: IO[bytes], take: Callable[..., Iterator[Taken]], total: Tak
 
 
 def _show_errors(name: str, errors: list[Line], before: int, bar: "tqdm[Any]") -> None:
-    for line in errors[: max(0, MOST_ERRORS_SHOWN - before)]:
+    for line in errors[: max(0, _MOST_ERRORS_SHOWN - before)]:
         bar.write(f"{name}, line {line.number}: {line.error}", file=sys.stderr)
 
 
@@ -161,7 +161,7 @@ def _sum_up(total: Taken, dry_run: bool) -> None:
     if total.known:
         click.echo(f"{total.known:,} lines were left alone: taken before, or like another line.")
     if total.wrong:
-        unseen = max(0, total.wrong - MOST_ERRORS_SHOWN)
+        unseen = max(0, total.wrong - _MOST_ERRORS_SHOWN)
         click.echo(f"{total.wrong:,} lines are wrong{f', {unseen:,} of them not shown' if unseen else ''}.")
         sys.exit(1)
 

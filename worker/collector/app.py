@@ -47,7 +47,7 @@ def register(app: Flask, meter: Meter) -> None:
 
 
 # gunicorn takes this status for a worker that cannot start, and stops instead of trying for ever.
-CANNOT_START = 3
+_CANNOT_START = 3
 
 _SECURITY_HEADERS = {
     "Cache-Control": "no-store",
@@ -96,7 +96,7 @@ def application() -> Flask:
     except (SQLAlchemyError, OSError) as error:
         sentence = f"The ledger cannot be opened ({type(error).__name__}): is DATABASE_URL right?"
     print(sentence, file=sys.stderr, flush=True)
-    raise SystemExit(CANNOT_START)
+    raise SystemExit(_CANNOT_START)
 
 
 def _from_environment() -> Flask:

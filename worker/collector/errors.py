@@ -14,7 +14,7 @@ from worker.event.envelope import EnvelopeError
 from worker.ledger.database import is_ledger_away
 from worker.logs import where
 
-LEDGER_RETRY_AFTER_SECONDS = 5
+_LEDGER_RETRY_AFTER_SECONDS = 5
 
 log = logs.of(__name__)
 
@@ -101,7 +101,7 @@ def _unexpected(error: Exception) -> Response:
         log.warning("ledger_away", error=_cause(error))
         message = "The event could not be stored just now; send it again later."
         return _refused(
-            RefusedError(503, "UNAVAILABLE", message, retry_after_seconds=LEDGER_RETRY_AFTER_SECONDS)
+            RefusedError(503, "UNAVAILABLE", message, retry_after_seconds=_LEDGER_RETRY_AFTER_SECONDS)
         )
     log.error("request_failed", error=where(error))
     return _refused(RefusedError(500, "INTERNAL_ERROR", "The request failed here; nothing of it was taken."))

@@ -19,8 +19,8 @@ from worker.ledger.setup import sources
 from worker.pipeline.ingest.accepting import Offer, TooLargeError, prepare_event
 from worker.settings import IntakeRates
 
-REMEMBERED_SECONDS = 5.0
-PREFLIGHT_SECONDS = 7_200
+_REMEMBERED_SECONDS = 5.0
+_PREFLIGHT_SECONDS = 7_200
 _SOURCES_A_PAGE = 500
 
 
@@ -52,7 +52,7 @@ def preflight_headers(origin: str) -> dict[str, str]:
     return headers(origin) | {
         "Access-Control-Allow-Methods": "POST",
         "Access-Control-Allow-Headers": "Authorization, Content-Type",
-        "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
+        "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
     }
 
 
@@ -65,7 +65,7 @@ class KnownDomains:
 
     def __init__(self, ledger: Ledger, now: Callable[[], float]) -> None:
         self._ledger = ledger
-        self._all = Remembered(self._load, REMEMBERED_SECONDS, 1, now)
+        self._all = Remembered(self._load, _REMEMBERED_SECONDS, 1, now)
 
     def get(self) -> frozenset[str]:
         """Return the domains of all sources, at most `REMEMBERED_SECONDS` old."""

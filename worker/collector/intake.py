@@ -114,7 +114,7 @@ def _without_repeats(connection: Connection, requests: Sequence[_Request]) -> li
     return new
 
 
-MOST_EVENTS = 500
+_MOST_EVENTS = 500
 
 
 @dataclass(slots=True)
@@ -168,8 +168,8 @@ def events_of(body: object) -> list[object]:
     events = body.get("batch") if isinstance(body, dict) else None
     if not isinstance(events, list) or not events:
         raise EnvelopeError("batch", 'must be a list of events: {"batch": [event, …]}.')
-    if len(events) > MOST_EVENTS:
-        message = f"batch must hold at most {MOST_EVENTS} events, not {len(events)}."
+    if len(events) > _MOST_EVENTS:
+        message = f"batch must hold at most {_MOST_EVENTS} events, not {len(events)}."
         raise RefusedError(413, "TOO_MANY_EVENTS", message)
     return events
 

@@ -16,12 +16,12 @@ from worker.ledger.intake import inbox
 from worker.ledger.setup.sources import Source
 from worker.settings import IntakeRates, Settings
 
-MOST_CALLERS = 10_000
-MOST_ADDRESSES = 50_000
+_MOST_CALLERS = 10_000
+_MOST_ADDRESSES = 50_000
 # Public calls are refused first: what is left then is for the signed ones.
 LEAST_FREE_BYTES = {Trust.PUBLIC: 512 * 1024 * 1024, Trust.SIGNED: 256 * 1024 * 1024}
-CHECK_SECONDS = 2.0
-LONGEST_CHECK_SECONDS = 60.0
+_CHECK_SECONDS = 2.0
+_LONGEST_CHECK_SECONDS = 60.0
 
 
 class RateLimit:
@@ -35,7 +35,7 @@ class RateLimit:
     """
 
     def __init__(
-        self, now: Callable[[], float], per_second: float, limited: str, most_callers: int = MOST_CALLERS
+        self, now: Callable[[], float], per_second: float, limited: str, most_callers: int = _MOST_CALLERS
     ) -> None:
         self._now = now
         self._per_second = per_second
@@ -115,7 +115,7 @@ class CallRates:
 
 
 def _optional(now: Callable[[], float], per_second: float, limited: str) -> RateLimit | None:
-    return RateLimit(now, per_second, limited, MOST_ADDRESSES) if per_second else None
+    return RateLimit(now, per_second, limited, _MOST_ADDRESSES) if per_second else None
 
 
 class Backlog:
@@ -137,20 +137,20 @@ class Backlog:
         with self._lock:
             waiting, due = self._counts.get(source_id, ({}, now))
             # A clock that was set back must not put the next count off for long.
-            if 0 < due - now <= LONGEST_CHECK_SECONDS:
+            if 0 < due - now <= _LONGEST_CHECK_SECONDS:
                 return waiting.get(trust, 0)
-            self._keep(source_id, waiting, now + CHECK_SECONDS)
+            self._keep(source_id, waiting, now + _CHECK_SECONDS)
         started = time.monotonic()
         waiting = self._count(source_id)
-        rest_seconds = max(CHECK_SECONDS, 19 * (time.monotonic() - started))
+        rest_seconds = max(_CHECK_SECONDS, 19 * (time.monotonic() - started))
         with self._lock:
-            self._keep(source_id, waiting, now + min(rest_seconds, LONGEST_CHECK_SECONDS))
+            self._keep(source_id, waiting, now + min(rest_seconds, _LONGEST_CHECK_SECONDS))
         return waiting.get(trust, 0)
 
     def _keep(self, source_id: str, waiting: Mapping[Trust, int], due: float) -> None:
         self._counts[source_id] = (waiting, due)
         self._counts.move_to_end(source_id)
-        if len(self._counts) > MOST_CALLERS:
+        if len(self._counts) > _MOST_CALLERS:
             self._counts.popitem(last=False)
 
 
@@ -169,7 +169,7 @@ class Room:
     ) -> None:
         self._ledger = ledger
         self._backlog = Backlog(self._count, now)
-        self._free = Remembered(free_bytes or _free_bytes, CHECK_SECONDS, 1, now)
+        self._free = Remembered(free_bytes or _free_bytes, _CHECK_SECONDS, 1, now)
         self._folder = folder
 
     def check(self, source: Source, trust: Trust = Trust.SIGNED) -> None:

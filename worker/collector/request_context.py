@@ -23,10 +23,10 @@ from worker.event.received import (
 )
 from worker.event.text import clean_text
 
-DFID, PIN_UNAUTH, EPIK = "_dfid", "_pin_unauth", "_epik"
+_DFID, _PIN_UNAUTH, _EPIK = "_dfid", "_pin_unauth", "_epik"
 SECONDS_A_DAY = 86_400
-DFID_SECONDS = 400 * SECONDS_A_DAY
-PIN_UNAUTH_SECONDS = EPIK_SECONDS = 365 * SECONDS_A_DAY
+_DFID_SECONDS = 400 * SECONDS_A_DAY
+_PIN_UNAUTH_SECONDS = _EPIK_SECONDS = 365 * SECONDS_A_DAY
 
 _UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 
@@ -65,11 +65,11 @@ class Cookies:
     @classmethod
     def of(cls, sent: Mapping[str, str]) -> Self:
         """Read a request's cookies; a value that cannot be ours or Pinterest's counts as none."""
-        dfid = sent.get(DFID, "")
+        dfid = sent.get(_DFID, "")
         return cls(
             dfid=dfid if _UUID4.fullmatch(dfid) else None,
-            pin_unauth=click_id(sent.get(PIN_UNAUTH)),
-            epik=click_id(sent.get(EPIK)),
+            pin_unauth=click_id(sent.get(_PIN_UNAUTH)),
+            epik=click_id(sent.get(_EPIK)),
         )
 
 
@@ -126,11 +126,11 @@ def set_cookies(response: Response, before: Cookies, after: Cookies, rules: Cook
         )
 
     if after.dfid is not None and rules.dfid:
-        write(DFID, after.dfid, DFID_SECONDS, httponly=True)
+        write(_DFID, after.dfid, _DFID_SECONDS, httponly=True)
     if after.pin_unauth is not None and after.pin_unauth != before.pin_unauth:
-        write(PIN_UNAUTH, after.pin_unauth, PIN_UNAUTH_SECONDS, httponly=False)
+        write(_PIN_UNAUTH, after.pin_unauth, _PIN_UNAUTH_SECONDS, httponly=False)
     if after.epik is not None and after.epik != before.epik:
-        write(EPIK, after.epik, EPIK_SECONDS, httponly=False)
+        write(_EPIK, after.epik, _EPIK_SECONDS, httponly=False)
 
 
 def _claimed_id(event: Mapping[str, Any]) -> str | None:

@@ -29,14 +29,14 @@ TYPES = (_STATIC / "datafly.d.ts").read_bytes()
 
 HASH = sha256(SCRIPT).hexdigest()[:12]
 PATH = "/d.js"
-TYPES_PATH = "/d.d.ts"
+_TYPES_PATH = "/d.d.ts"
 
 
 def register(app: Flask) -> None:
     """Add the script's addresses to an app."""
     app.add_url_rule(PATH, "script", _current, provide_automatic_options=False)
     app.add_url_rule("/d.<string(length=12):digest>.js", "script_by_hash", _hashed)
-    app.add_url_rule(TYPES_PATH, "script_types", _types, provide_automatic_options=False)
+    app.add_url_rule(_TYPES_PATH, "script_types", _types, provide_automatic_options=False)
 
 
 def _current() -> AnyResponse:

@@ -66,7 +66,7 @@ def _integration(now: float) -> Integration:
     )
 
 
-READY_SECONDS = 60.0
+_READY_SECONDS = 60.0
 
 _PAGE = "https://example.com/p?epik=epik_abc123def456"
 _ORDER = {
@@ -94,7 +94,7 @@ WALK: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/v1/t", {"event": "Newsletter Opened", "properties": {"edition": 7}}),
 )
 
-VISITOR_HEADERS = {
+_VISITOR_HEADERS = {
     "User-Agent": "Mozilla/5.0 ...",
     "X-Forwarded-For": "203.0.113.50",
     "Cookie": "_pin_unauth=a1b2c3d4-e5f6-7890-abcd-ef1234567890; _dfid=6f1d7f0e-3c1c-4a50-8a36-0d2f4f9a7b11",
@@ -116,7 +116,7 @@ def show(ledger: Ledger, settings: Settings, sandbox_url: str) -> None:
 def walk(collector_url: str, key: str) -> None:
     """Send every call of the walk, with consent to advertising given."""
     with requests.Session() as session:
-        session.headers.update(VISITOR_HEADERS | {"Authorization": f"Bearer {key}"})
+        session.headers.update(_VISITOR_HEADERS | {"Authorization": f"Bearer {key}"})
         for path, call in WALK:
             context = {"page": {"url": _PAGE}, "consent": {"advertising": True}}
             answer = session.post(f"{collector_url}{path}", json=call | {"context": context}, timeout=15)
@@ -131,11 +131,11 @@ def _line(found: Found) -> str:
 
 
 def _wait_until_ready(settings: Settings) -> None:
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + _READY_SECONDS
     for url in (f"{settings.collector_url}/healthz", f"{settings.management_url}/healthz"):
         while not _is_ready(url):
             if time.monotonic() > deadline:
-                sys.exit(f"{url} did not answer within {READY_SECONDS:.0f} s.")
+                sys.exit(f"{url} did not answer within {_READY_SECONDS:.0f} s.")
             time.sleep(0.1)
 
 

@@ -18,12 +18,12 @@ from worker.settings import Settings, SettingsError, settings, socket_path
 # Commands name files and modules from here. A caller's own folder might hold another `tasks.py` or `worker`,
 # which Celery and gunicorn would take for ours.
 HOME = Path(__file__).parents[2]
-PROCFILE = HOME / "worker" / "Procfile"
+_PROCFILE = HOME / "worker" / "Procfile"
 
 
 def commands() -> dict[str, str]:
     """Return the Procfile's command lines by name."""
-    return dict(parse_procfile(PROCFILE.read_text()).processes)
+    return dict(parse_procfile(_PROCFILE.read_text()).processes)
 
 
 def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
@@ -61,8 +61,8 @@ def become(name: str, settings: Settings, given: Mapping[str, str], worker: str 
     os.execve("/bin/sh", ["sh", "-c", line], environment(settings, given))  # noqa: S606 - a line of our own
 
 
-START_SECONDS = 15.0
-STOP_SECONDS = 15.0
+_START_SECONDS = 15.0
+_STOP_SECONDS = 15.0
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def running(var: Path) -> Iterator[Path]:
     finally:
         _stop(socket)
         if holder is not None:
-            holder.wait(STOP_SECONDS)
+            holder.wait(_STOP_SECONDS)
 
 
 def hold(var: Path) -> None:
@@ -102,14 +102,14 @@ def hold(var: Path) -> None:
     )
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    server.start(timeout=START_SECONDS)
+    server.start(timeout=_START_SECONDS)
     process_id = int(_client(socket_path(var)).info("server")["process_id"])
     print(f"The embedded Valkey runs as process {process_id}.", flush=True)
     # A server that is slow to answer is not gone: its own question whether it runs would end it after a second.
     while not stop.wait(0.2):
         if _has_ended(process_id):
             return
-    server.stop(timeout=STOP_SECONDS)
+    server.stop(timeout=_STOP_SECONDS)
 
 
 def _has_ended(process_id: int) -> bool:
@@ -126,7 +126,7 @@ def _start(var: Path, socket: Path) -> "subprocess.Popen[bytes]":
     holder = subprocess.Popen(  # noqa: S603
         command, cwd=HOME, start_new_session=True, stdout=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + _START_SECONDS
     while not _answers(socket):
         if holder.poll() is not None or time.monotonic() > deadline:
             holder.kill()

@@ -18,7 +18,7 @@ from worker.settings import Settings, SettingsError, parse
 SANDBOX_URL = "http://127.0.0.1:8090"
 
 # honcho kills what has not stopped by then. A warm stop may wait for a request's whole deadline.
-STOP_SECONDS = 40
+_STOP_SECONDS = 40
 
 
 def run() -> int:
@@ -54,7 +54,7 @@ def _environment() -> dict[str, str]:
 
 
 def _run_processes(environment: dict[str, str], settings: Settings) -> int:
-    honcho.manager.KILL_WAIT = STOP_SECONDS
+    honcho.manager.KILL_WAIT = _STOP_SECONDS
     manager = _Manager(_Printer(sys.stdout))
     for name, command in _commands(environment["SANDBOX_URL"], settings).items():
         manager.add_process(name, command, env=environment, cwd=str(embedded_broker.HOME))

@@ -25,7 +25,7 @@ from worker.monitoring.checks import Finding, State
 from worker.operations.setup import connection_test
 from worker.settings import PINTEREST_API_URL, Settings
 
-BROKER_ANSWER_SECONDS = 3.0
+_BROKER_ANSWER_SECONDS = 3.0
 # Where kombu notes what is bound to an exchange. Ours have no name; these are Celery's own, in every application.
 _BINDING = "_kombu.binding."
 _EVERYBODYS = re.compile(r"|celeryev|(reply\.)?celery\.pidbox")
@@ -96,7 +96,7 @@ def _is_quorum(connection: Connection, name: str) -> bool | None:
 
 def listening(app: Celery, connection: Connection) -> dict[str, list[str]]:
     """Return the names of the workers that listen to each queue, of those that answer in time."""
-    answers = app.control.inspect(timeout=BROKER_ANSWER_SECONDS, connection=connection).active_queues() or {}
+    answers = app.control.inspect(timeout=_BROKER_ANSWER_SECONDS, connection=connection).active_queues() or {}
     found: dict[str, list[str]] = {}
     for worker, queues in answers.items():
         for queue in queues:

@@ -57,13 +57,13 @@ class FileFacts:
 
 
 # Signatures allow five minutes and Pinterest ten; ticks of beat expire after one.
-SKEW_WARNING_SECONDS = 2.0
-SKEW_SECONDS = 30.0
+_SKEW_WARNING_SECONDS = 2.0
+_SKEW_SECONDS = 30.0
 # The collector answers 503 below the lesser.
-LEAST_FREE_BYTES = 256 * 1024**2
-GOOD_FREE_BYTES = 2 * 1024**3
-SILENT_SECONDS = 60.0
-GOOD_MEMORY_SHARE = 0.8
+_LEAST_FREE_BYTES = 256 * 1024**2
+_GOOD_FREE_BYTES = 2 * 1024**3
+_SILENT_SECONDS = 60.0
+_GOOD_MEMORY_SHARE = 0.8
 
 
 def database(found: Finding) -> Finding:
@@ -103,7 +103,7 @@ def redis(facts: RedisFacts) -> Iterator[Finding]:
         )
     else:
         yield _ok("broker eviction", "maxmemory-policy is noeviction: nothing is thrown away.")
-    if bounded and facts.used_bytes > GOOD_MEMORY_SHARE * facts.maxmemory_bytes:
+    if bounded and facts.used_bytes > _GOOD_MEMORY_SHARE * facts.maxmemory_bytes:
         share = facts.used_bytes / facts.maxmemory_bytes
         yield _degraded("broker memory", f"{share:.0%} of maxmemory is used: raise it, or see what fills it.")
     if facts.strange_exchanges:
@@ -158,9 +158,9 @@ def clock(check: str, whose: str, skew_seconds: float) -> Finding:
     off = abs(skew_seconds)
     direction = "ahead of" if skew_seconds > 0 else "behind"
     words = f"{whose.capitalize()} clock is {off:.1f} s {direction} this machine's"
-    if off > SKEW_SECONDS:
+    if off > _SKEW_SECONDS:
         return _failed(check, f"{words}: ticks and signatures would expire. Run an NTP client on both.")
-    if off > SKEW_WARNING_SECONDS:
+    if off > _SKEW_WARNING_SECONDS:
         return _degraded(check, f"{words}. Run an NTP client on both.")
     return _ok(check, f"{whose.capitalize()} clock and this machine's agree.")
 
@@ -168,9 +168,9 @@ def clock(check: str, whose: str, skew_seconds: float) -> Finding:
 def disk(free_bytes: int) -> Finding:
     """Judge the room on the disk of the state folder."""
     words = f"The disk of the state folder has {free_bytes / 1024**2:,.0f} MB left"
-    if free_bytes < LEAST_FREE_BYTES:
+    if free_bytes < _LEAST_FREE_BYTES:
         return _failed("disk", f"{words}: the collector answers 503. Make room.")
-    if free_bytes < GOOD_FREE_BYTES:
+    if free_bytes < _GOOD_FREE_BYTES:
         return _degraded("disk", f"{words}. Make room before the collector has to refuse events at 256 MB.")
     return _ok("disk", f"{words}.")
 
@@ -221,7 +221,7 @@ def pulse(name: str, last: float | None, now: float) -> Finding:
     if last is None:
         return _failed(check, "It has never run: start beat and the upkeep worker.")
     age = now - last
-    if age > SILENT_SECONDS:
+    if age > _SILENT_SECONDS:
         return _failed(check, f"It last ran {age:,.0f} s ago: restart beat and the upkeep worker.")
     return _ok(check, "It ran within the last minute, so beat and the upkeep worker are alive.")
 

@@ -10,10 +10,10 @@ from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, vali
 from worker.event import json_text
 from worker.event.times import parse_time
 
-DEEPEST = 32
-LARGEST_INTEGER = 2**63
+_DEEPEST = 32
+_LARGEST_INTEGER = 2**63
 
-_DEPTH = f"is nested more than {DEEPEST} levels deep."
+_DEPTH = f"is nested more than {_DEEPEST} levels deep."
 _NUMBER = "must be a finite number."
 _INTEGER = "is a whole number of more than 18 digits: send it as text."
 _CHARACTERS = "has a null byte or half a surrogate pair in it."
@@ -27,7 +27,7 @@ def is_storable(root: Any) -> bool:
     Written as JSON, it shows at a glance that there is nothing to look for, in most cases; in the others,
     such as a text with thirty brackets in it, ``find_flaw`` has the last word.
     """
-    return json_text.shows_no_flaw(root, DEEPEST) or find_flaw(root) is None
+    return json_text.shows_no_flaw(root, _DEEPEST) or find_flaw(root) is None
 
 
 def find_flaw(root: Any) -> tuple[str, str] | None:
@@ -61,7 +61,7 @@ def _find(value: Any, depth: int) -> tuple[list[str], str] | None:
 
 
 def _find_below(container: Any, depth: int) -> tuple[list[str], str] | None:
-    if depth > DEEPEST:
+    if depth > _DEEPEST:
         return [], _DEPTH
     is_object = type(container) is dict
     for key, value in container.items() if is_object else enumerate(container):
@@ -77,7 +77,7 @@ def _find_below(container: Any, depth: int) -> tuple[list[str], str] | None:
 def _is_good_number(value: Any) -> bool:
     if type(value) is float:
         return math.isfinite(value)
-    return type(value) is int and -LARGEST_INTEGER < value < LARGEST_INTEGER
+    return type(value) is int and -_LARGEST_INTEGER < value < _LARGEST_INTEGER
 
 
 def _are_good(texts: list[str]) -> bool:
@@ -94,15 +94,15 @@ def _are_good(texts: list[str]) -> bool:
 
 
 TYPES = ("track", "page", "identify", "group")
-LONGEST_NAME = 256
-LONGEST_ID = 256
+_LONGEST_NAME = 256
+_LONGEST_ID = 256
 
 _NOT_A_TYPE = f"must be one of {', '.join(TYPES)}."
 _NOT_AN_OBJECT = "must be an object."
-_NOT_AN_ID = f"must be a text of at most {LONGEST_ID} characters or a whole number."
+_NOT_AN_ID = f"must be a text of at most {_LONGEST_ID} characters or a whole number."
 _NOT_A_TIME = "must be a time in ISO 8601, like 2024-01-29T14:53:20.000Z."
-_NOT_A_NAME = f"must be a text of at most {LONGEST_NAME} characters."
-_NO_EVENT = f"must be a text of 1 to {LONGEST_NAME} characters in a track call."
+_NOT_A_NAME = f"must be a text of at most {_LONGEST_NAME} characters."
+_NO_EVENT = f"must be a text of 1 to {_LONGEST_NAME} characters in a track call."
 
 
 class EnvelopeError(Exception):
@@ -138,7 +138,7 @@ def check_envelope(raw: object) -> None:
 
 
 def _is_name(value: object) -> bool:
-    return type(value) is str and len(value) <= LONGEST_NAME
+    return type(value) is str and len(value) <= _LONGEST_NAME
 
 
 def _is_object(value: object) -> bool:
@@ -146,7 +146,7 @@ def _is_object(value: object) -> bool:
 
 
 def _is_id(value: object) -> bool:
-    return (type(value) is str and len(value) <= LONGEST_ID) or type(value) is int
+    return (type(value) is str and len(value) <= _LONGEST_ID) or type(value) is int
 
 
 def _is_time(value: object) -> bool:

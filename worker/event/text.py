@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-LONGEST_TEXT = 1024
+_LONGEST_TEXT = 1024
 
 # What templates, JavaScript and spreadsheets leave behind where a value is missing.
 JUNK = frozenset(
@@ -27,7 +27,7 @@ _INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff]+")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 
-def clean_text(value: object, longest: int = LONGEST_TEXT) -> str | None:
+def clean_text(value: object, longest: int = _LONGEST_TEXT) -> str | None:
     """Return a text or a whole number as trimmed, printable text, or None.
 
     None stands for junk, for more than ``longest`` characters and for every other type.

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from worker.event.text import fold
 from worker.pinterest.user_data.visitor import collect
 
-EXCEL = "excel"
+_EXCEL = "excel"
 # Excel counts days from here; it holds 1900 for a leap year, which the day before the first makes good.
 _EXCEL_BEGAN = datetime(1899, 12, 30)  # noqa: DTZ001 - the zone is the file's own
 _EXAMPLE = datetime(2030, 1, 29, 14, 53, 20, tzinfo=UTC)
@@ -36,7 +36,7 @@ class Moments:
         Raises:
             MomentError: saying what a form looks like.
         """
-        if self.form in (None, EXCEL):
+        if self.form in (None, _EXCEL):
             return
         try:
             fits = self._parsed(_EXAMPLE.strftime(self.form), self.form).date() == _EXAMPLE.date()
@@ -59,7 +59,7 @@ class Moments:
             raise MomentError(f"must be a time like {self.form}.") from None
 
     def _parsed(self, text: str, form: str) -> datetime:
-        if form == EXCEL:
+        if form == _EXCEL:
             return _EXCEL_BEGAN + timedelta(seconds=round(float(text.replace(",", ".")) * 86_400))
         return datetime.strptime(text, form)  # noqa: DTZ007 - the zone is added where there is none
 

@@ -18,7 +18,7 @@ from worker.ledger.intake.inbox import Accepted
 from worker.ledger.setup.sources import Source
 from worker.pipeline.ingest.accepting import Offer, TooLargeError, hint, prepare_event
 
-LINES_A_STEP = 500
+_LINES_A_STEP = 500
 _NO_TIME = "timestamp must be given: when it happened, not when the file was sent."
 
 
@@ -61,7 +61,7 @@ class Taker:
     def take(self, found: Iterable[Line]) -> Iterator[Taken]:
         """Take lines step by step; after each step what it counted is on the disk."""
         found = iter(found)
-        while step := list(islice(found, LINES_A_STEP)):
+        while step := list(islice(found, _LINES_A_STEP)):
             yield self._step(step)
 
     def _step(self, step: Sequence[Line]) -> Taken:

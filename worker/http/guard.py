@@ -5,8 +5,8 @@ from collections.abc import Collection
 from worker.http.addresses import is_public
 from worker.http.deadline import BROKEN, Flight, new_session
 
-CONNECT_SECONDS = 5.0
-READ_SECONDS = 10.0
+_CONNECT_SECONDS = 5.0
+_READ_SECONDS = 10.0
 DEADLINE_SECONDS = 20.0
 
 
@@ -41,7 +41,7 @@ class _GuardedFlight(Flight):
     """Look at each address where it is connected to: a name cannot lead elsewhere meanwhile."""
 
     def __init__(self, private_hosts: Collection[str]) -> None:
-        super().__init__(CONNECT_SECONDS, READ_SECONDS, DEADLINE_SECONDS)
+        super().__init__(_CONNECT_SECONDS, _READ_SECONDS, DEADLINE_SECONDS)
         self._private_hosts = private_hosts
 
     def admit(self, host: str, address: str) -> None:

@@ -23,11 +23,11 @@ from worker.ledger.vault import Vault
 BUSY_TIMEOUT_SECONDS = 10
 # What each connection to SQLite keeps of the file. All of it fills up in time, in every process and for each of its
 # threads; what is not there the kernel has.
-READER_CACHE_KIB, WRITER_CACHE_KIB = 2_000, 8_000
+_READER_CACHE_KIB, _WRITER_CACHE_KIB = 2_000, 8_000
 
 # A statement that was prepared is planned for its values all the same: a plan for any values is chosen by statistics
 # that are wrong in an outage.
-POSTGRESQL_OPTIONS = "-c lock_timeout=10s -c statement_timeout=60s -c plan_cache_mode=force_custom_plan"
+_POSTGRESQL_OPTIONS = "-c lock_timeout=10s -c statement_timeout=60s -c plan_cache_mode=force_custom_plan"
 # What was used a moment ago is taken to be there still. Should the server have ended meanwhile, that is found out as
 # it is for whoever is in the middle of something, and every other connection is left as well.
 REST_SECONDS = 2.0
@@ -126,7 +126,7 @@ class Ledger:
             pool_size=24,
             max_overflow=16,
             hide_parameters=True,
-            connect_args={"connect_timeout": 4, "options": POSTGRESQL_OPTIONS},
+            connect_args={"connect_timeout": 4, "options": _POSTGRESQL_OPTIONS},
         )
         event.listen(engine, "connect", _prepare_postgresql)
         _ping_after_a_rest(engine)
@@ -141,8 +141,8 @@ class Ledger:
         # One writer at a time gets in, so one connection is all that is ever needed.
         writer = create_engine(self.url, pool_size=1, max_overflow=4, **hidden)
         for engine, begin, cache_kib in (
-            (reader, "BEGIN", READER_CACHE_KIB),
-            (writer, "BEGIN IMMEDIATE", WRITER_CACHE_KIB),
+            (reader, "BEGIN", _READER_CACHE_KIB),
+            (writer, "BEGIN IMMEDIATE", _WRITER_CACHE_KIB),
         ):
             event.listen(engine, "connect", _prepare_sqlite(cache_kib))
             event.listen(engine, "begin", _begin_with(begin))

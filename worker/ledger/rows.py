@@ -10,9 +10,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 T = TypeVar("T")
 P = TypeVar("P")
 
-ROWS_A_PAGE = 1_000
+_ROWS_A_PAGE = 1_000
 # SQLite takes 32,766 parameters in a statement, PostgreSQL 65,535.
-IDS_A_STATEMENT = 5_000
+_IDS_A_STATEMENT = 5_000
 
 
 def upsert(connection: Connection, table: Table) -> Any:
@@ -33,7 +33,7 @@ def among(connection: Connection, column: Column[Any], values: Sequence[Any]) ->
     return one_of
 
 
-def chunks(items: Sequence[T], size: int = IDS_A_STATEMENT) -> Iterator[Sequence[T]]:
+def chunks(items: Sequence[T], size: int = _IDS_A_STATEMENT) -> Iterator[Sequence[T]]:
     """Cut a sequence into pieces that fit into one statement."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
@@ -43,9 +43,9 @@ def iterate(page: Callable[[int, P], Sequence[T]], position: Callable[[T], P], s
     """Yield every row of a list that is read page by page: ``page`` takes a limit and the position to go on after."""
     after = start
     while True:
-        rows = page(ROWS_A_PAGE, after)
+        rows = page(_ROWS_A_PAGE, after)
         yield from rows
-        if len(rows) < ROWS_A_PAGE:
+        if len(rows) < _ROWS_A_PAGE:
             return
         after = position(rows[-1])
 

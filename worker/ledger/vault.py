@@ -14,10 +14,10 @@ from sqlalchemy.exc import IntegrityError
 
 from worker.ledger.schema import data_key
 
-NONCE_BYTES = 12
-KEY_ID_BYTES = 4
+_NONCE_BYTES = 12
+_KEY_ID_BYTES = 4
 # PostgreSQL's integers end there; it refuses to look for a larger one.
-LARGEST_KEY_NUMBER = 2**31 - 1
+_LARGEST_KEY_NUMBER = 2**31 - 1
 MASTER_ID_BYTES = 4
 SECONDS_A_DAY = 86_400
 LACKS_KEY = (
@@ -59,9 +59,9 @@ class Vault:
     def seal(self, text: bytes, purpose: bytes) -> bytes:
         """Seal a text; it opens only under the same purpose."""
         number = self._number_of_today()
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = os.urandom(_NONCE_BYTES)
         sealed = self._cipher(number).encrypt(nonce, text, purpose)
-        return number.to_bytes(KEY_ID_BYTES, "big") + nonce + sealed
+        return number.to_bytes(_KEY_ID_BYTES, "big") + nonce + sealed
 
     def open(self, sealed: bytes, purpose: bytes) -> bytes:
         """Open a sealed text.
@@ -69,12 +69,12 @@ class Vault:
         Raises:
             SealError: the key is not on the ring, or the text is not what was sealed.
         """
-        number = int.from_bytes(sealed[:KEY_ID_BYTES], "big")
-        nonce = sealed[KEY_ID_BYTES : KEY_ID_BYTES + NONCE_BYTES]
-        if number > LARGEST_KEY_NUMBER or len(nonce) < NONCE_BYTES:
+        number = int.from_bytes(sealed[:_KEY_ID_BYTES], "big")
+        nonce = sealed[_KEY_ID_BYTES : _KEY_ID_BYTES + _NONCE_BYTES]
+        if number > _LARGEST_KEY_NUMBER or len(nonce) < _NONCE_BYTES:
             raise SealError("a sealed text was changed")
         try:
-            return self._cipher(number).decrypt(nonce, sealed[KEY_ID_BYTES + NONCE_BYTES :], purpose)
+            return self._cipher(number).decrypt(nonce, sealed[_KEY_ID_BYTES + _NONCE_BYTES :], purpose)
         except InvalidTag:
             raise SealError("a sealed text was changed, or belongs elsewhere") from None
 
@@ -187,16 +187,16 @@ class Vault:
         return wrapped[:MASTER_ID_BYTES] if wrapped else self._first
 
     def _wrap(self, key: bytes, master: bytes) -> bytes:
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = os.urandom(_NONCE_BYTES)
         return master + nonce + self._ring[master].encrypt(nonce, key, b"data key")
 
     def _unwrap(self, wrapped: bytes) -> bytes:
         master = self._ring.get(wrapped[:MASTER_ID_BYTES])
         if master is None:
             raise SealError(LACKS_KEY)
-        nonce = wrapped[MASTER_ID_BYTES : MASTER_ID_BYTES + NONCE_BYTES]
+        nonce = wrapped[MASTER_ID_BYTES : MASTER_ID_BYTES + _NONCE_BYTES]
         try:
-            return master.decrypt(nonce, wrapped[MASTER_ID_BYTES + NONCE_BYTES :], b"data key")
+            return master.decrypt(nonce, wrapped[MASTER_ID_BYTES + _NONCE_BYTES :], b"data key")
         except (InvalidTag, ValueError):
             raise SealError("a data key in the ledger was changed") from None
 

@@ -15,7 +15,7 @@ from worker.ledger.database import Ledger, LedgerBusyError
 from worker.ledger.vault import SealError
 
 # Anybody may ask, so that the answer is made once for all who ask within this time.
-REMEMBERED_SECONDS = 3.0
+_REMEMBERED_SECONDS = 3.0
 
 
 class State(StrEnum):
@@ -109,7 +109,7 @@ class Readiness:
         """Return what each check found, at most some seconds ago."""
         if self._looking.acquire(blocking=not self._found):
             try:
-                if self._clock() - self._looked_at >= REMEMBERED_SECONDS:
+                if self._clock() - self._looked_at >= _REMEMBERED_SECONDS:
                     self._found = [check() for check in self._checks]
                     self._looked_at = self._clock()
             finally:

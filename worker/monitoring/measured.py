@@ -8,8 +8,8 @@ from worker.ledger.reports import measures, usage
 from worker.ledger.reports.measures import Histogram, Measured
 from worker.pinterest.client.answers import ReasonClass
 
-QUEUES = ("events", "delivery")
-STATUSES = ("2xx", "3xx", "4xx", "429", "5xx", "none")
+_QUEUES = ("events", "delivery")
+_STATUSES = ("2xx", "3xx", "4xx", "429", "5xx", "none")
 # Of the mapping, and of what was not even sent.
 UNSENDABLE = (
     "no_identity",
@@ -55,13 +55,13 @@ def families(measured: Measured) -> Iterator[Metric]:
     yield _counter(
         "signal_messages_published",
         "Messages that say where work is and reached the broker, by queue.",
-        ("queue", QUEUES, measures.PUBLISHED),
+        ("queue", _QUEUES, measures.PUBLISHED),
         measured,
     )
     yield _counter(
         "signal_messages_dropped",
         "Messages that did not reach the broker; the sweeper sends for their work again.",
-        ("queue", QUEUES, measures.UNPUBLISHED),
+        ("queue", _QUEUES, measures.UNPUBLISHED),
         measured,
     )
     yield _counter(
@@ -96,7 +96,7 @@ def _histograms(measured: Measured) -> Iterator[Metric]:
         "Time from sending a request to Pinterest to the end of its answer, by the answer's status.",
         measures.REQUEST_SECONDS,
         measured,
-        ("status", STATUSES),
+        ("status", _STATUSES),
     )
     yield _histogram(
         "signal_batch_events", "Events in a request to Pinterest.", measures.BATCH_EVENTS, measured

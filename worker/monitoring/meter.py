@@ -15,7 +15,7 @@ from worker.ledger.reports.measures import Histogram, Measured
 
 log = logs.of(__name__)
 
-WRITE_SECONDS = 5.0
+_WRITE_SECONDS = 5.0
 
 
 class Meter:
@@ -53,7 +53,7 @@ class Meter:
 class MeterWriter:
     """Write a meter every few seconds from a thread of its own, and once more when it is closed."""
 
-    def __init__(self, meter: Meter, ledger: Callable[[], Ledger], seconds: float = WRITE_SECONDS) -> None:
+    def __init__(self, meter: Meter, ledger: Callable[[], Ledger], seconds: float = _WRITE_SECONDS) -> None:
         self._meter, self._ledger, self._seconds = meter, ledger, seconds
         self._closing = threading.Event()
         self._failing = False

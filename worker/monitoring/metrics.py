@@ -30,13 +30,13 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Several scrapers, and several scrapes of an impatient one, share one look at the ledger.
 REMEMBERED_SECONDS = 5.0
 # Each ad account is seven series; from this number on they are put together.
-MOST_ACCOUNTS = 100
-OTHER_ACCOUNTS = "other"
+_MOST_ACCOUNTS = 100
+_OTHER_ACCOUNTS = "other"
 # Counting further would read an index of millions of rows at each scrape.
-MOST_PENDING = 100_000
+_MOST_PENDING = 100_000
 
-INGESTED = (tallies.MAPPED, tallies.WITHOUT_DESTINATION, tallies.CONSUMED, tallies.EVENT_ERASED)
-DELIVERIES = (
+_INGESTED = (tallies.MAPPED, tallies.WITHOUT_DESTINATION, tallies.CONSUMED, tallies.EVENT_ERASED)
+_DELIVERIES = (
     tallies.CREATED,
     tallies.DELIVERED,
     tallies.TESTED,
@@ -92,7 +92,7 @@ class Exporter:
                 moved=self._closed_hours[1] + tallies.totals(connection, since_hour=open_since),
                 measured=measures.totals(connection),
                 inbox_since=account_status.inbox_since(connection),
-                accounts=account_status.accounts(connection, now, MOST_PENDING),
+                accounts=account_status.accounts(connection, now, _MOST_PENDING),
                 now=now,
             )
 
@@ -105,12 +105,12 @@ def families(figures: Figures) -> Iterator[Metric]:
         value=figures.moved[tallies.ACCEPTED],
     )
     yield _by_outcome(
-        "signal_events_ingested", "Events worked on, by what became of them.", INGESTED, figures.moved
+        "signal_events_ingested", "Events worked on, by what became of them.", _INGESTED, figures.moved
     )
     yield _by_outcome(
         "signal_deliveries",
         "Moves of deliveries, by where to: one event for one integration is one delivery.",
-        DELIVERIES,
+        _DELIVERIES,
         figures.moved,
     )
     yield GaugeMetricFamily(
@@ -122,13 +122,13 @@ def families(figures: Figures) -> Iterator[Metric]:
     yield from _of_accounts(bounded(figures.accounts), figures.now)
 
 
-def bounded(accounts: list[AccountStanding], most: int = MOST_ACCOUNTS) -> list[AccountStanding]:
+def bounded(accounts: list[AccountStanding], most: int = _MOST_ACCOUNTS) -> list[AccountStanding]:
     """Put all ad accounts but the first so many together, so that labels do not grow with the shops."""
     if len(accounts) <= most:
         return accounts
     kept, rest = accounts[:most], accounts[most:]
     together = AccountStanding(
-        ad_account_id=OTHER_ACCOUNTS,
+        ad_account_id=_OTHER_ACCOUNTS,
         pending=sum(one.pending for one in rest),
         pending_since=_first(one.pending_since for one in rest),
         in_flight=sum(one.in_flight for one in rest),

@@ -28,11 +28,11 @@ from worker.ledger.database import LedgerBusyError, is_ledger_away
 from worker.operations.errors import OperationError
 from worker.pages import words
 
-POLICY = (
+_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-LONGEST_KEPT_SECONDS = 365 * 86_400
+_LONGEST_KEPT_SECONDS = 365 * 86_400
 # Strangers see these; everything else asks for a session.
 OPEN_ENDPOINTS = frozenset({"ui.sign_in_form", "ui.sign_in", "ui.static"})
 # These change nothing of anybody else's, so a viewer may send them.
@@ -78,10 +78,10 @@ def let_in() -> AnyResponse | None:
 @blueprint.after_request
 def allow_our_own_files(response: Response) -> Response:
     """Let a page load this site's style sheet, script and pictures, and nothing else from anywhere."""
-    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["Content-Security-Policy"] = _POLICY
     if request.endpoint == "ui.static" and "v" in request.args:
         # The address changes with the file.
-        response.headers["Cache-Control"] = f"public, max-age={LONGEST_KEPT_SECONDS}, immutable"
+        response.headers["Cache-Control"] = f"public, max-age={_LONGEST_KEPT_SECONDS}, immutable"
     return response
 
 

@@ -6,9 +6,9 @@ from markupsafe import Markup
 
 from worker.operations.reports.overview import Bar, Pace, Span
 
-OUTCOMES = ("delivered", "failed", "filtered")
+_OUTCOMES = ("delivered", "failed", "filtered")
 
-WIDTH, HEIGHT = 1_000, 200
+_WIDTH, _HEIGHT = 1_000, 200
 _GAP = 0.18
 
 
@@ -26,7 +26,7 @@ SPANS = {
 def stacked(bars: Sequence[Bar]) -> Markup:
     """Draw bars as wide as there is room, on a scale from nothing to the highest one."""
     top = highest(bars)
-    return _drawn([[(name, getattr(bar, name) / top) for name in OUTCOMES] for bar in bars])
+    return _drawn([[(name, getattr(bar, name) / top) for name in _OUTCOMES] for bar in bars])
 
 
 def paced(paces: Sequence[Pace]) -> Markup:
@@ -57,18 +57,18 @@ def share(part: float, whole: float, kind: str = "") -> Markup:
 
 def _drawn(columns: Sequence[Sequence[tuple[str, float]]]) -> Markup:
     """Draw columns of named parts on top of each other, each part in shares of the height."""
-    step = WIDTH / max(1, len(columns))
+    step = _WIDTH / max(1, len(columns))
     drawn = []
     for index, parts in enumerate(columns):
-        x, top = index * step + step * _GAP / 2, float(HEIGHT)
+        x, top = index * step + step * _GAP / 2, float(_HEIGHT)
         for name, part in parts:
             if part:
-                top -= part * HEIGHT
-                drawn.append(_rect(x, top, step * (1 - _GAP), part * HEIGHT, name))
+                top -= part * _HEIGHT
+                drawn.append(_rect(x, top, step * (1 - _GAP), part * _HEIGHT, name))
     inner = Markup("").join(drawn)
     return Markup(
         '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true" focusable="false">{}</svg>'
-    ).format(WIDTH, HEIGHT, inner)
+    ).format(_WIDTH, _HEIGHT, inner)
 
 
 def _rect(x: float, y: float, width: float, height: float, outcome: str) -> Markup:

@@ -12,13 +12,13 @@ from worker.operations.deliveries.events import EventFilter
 from worker.operations.setup.sources import switch_debugging
 from worker.pages.blueprint import blueprint, done
 
-REFRESH_SECONDS = 3
+_REFRESH_SECONDS = 3
 
 
 @blueprint.get("/events")
 def events() -> str:
     """Show the newest deliveries; the list refreshes by itself."""
-    return render_template("events.html", every=REFRESH_SECONDS, **_newest())
+    return render_template("events.html", every=_REFRESH_SECONDS, **_newest())
 
 
 @blueprint.get("/events/newest")

@@ -15,12 +15,12 @@ from worker.operations.deliveries import parked
 from worker.operations.deliveries.failed import Extent
 from worker.pages.blueprint import blueprint, done
 
-ROWS_A_PAGE = 100
+_ROWS_A_PAGE = 100
 # A request ends long before gunicorn's timeout; the page then goes on with the next one.
 MOST_A_REQUEST = 5_000
 # Looking at each one before anything is done takes time as well: numbers are of the first so many.
-MOST_LOOKED_AT = 20_000
-CHOICES = ("ad_account_id", "reason_class", "event_name")
+_MOST_LOOKED_AT = 20_000
+_CHOICES = ("ad_account_id", "reason_class", "event_name")
 ACTIONS = ("retry", "discard")
 
 
@@ -41,8 +41,8 @@ def failed() -> str:
     after = request.args.get("after", 0, type=int)
     caller, chosen = context.caller(), Filter(**choice)
     groups = operations.group_failed(caller, chosen)
-    found = operations.list_failed(caller, chosen, ROWS_A_PAGE + 1, after) if choice else []
-    shown = found[:ROWS_A_PAGE]
+    found = operations.list_failed(caller, chosen, _ROWS_A_PAGE + 1, after) if choice else []
+    shown = found[:_ROWS_A_PAGE]
     return render_template(
         "failed.html",
         choice=choice,
@@ -72,7 +72,7 @@ def review_failed() -> str:
     """Say what a button would do, before it does it."""
     action, wanted, force, caller = _action(), _wanted(), _force(), context.caller()
     total = operations.count_failed(caller, wanted)
-    extent = Extent(most=MOST_LOOKED_AT, dry_run=True)
+    extent = Extent(most=_MOST_LOOKED_AT, dry_run=True)
     would = operations.retry_failed(caller, wanted, force=force, extent=extent)
     return render_template(
         "failed_review.html",
@@ -103,7 +103,7 @@ def work_on_failed(action: str) -> str:
 
 def _choice(given: Any) -> dict[str, Any]:
     """Return what narrows the list; an event that never got a name has an empty one."""
-    return {name: given[name] for name in CHOICES if name in given and (given[name] or name == "event_name")}
+    return {name: given[name] for name in _CHOICES if name in given and (given[name] or name == "event_name")}
 
 
 def _ids() -> tuple[int, ...]:

@@ -13,14 +13,14 @@ CONSENT = (
     ("functional", "Functional", "Remembering choices."),
 )
 # Switches of an integration: what stands on the page, and how they are unless somebody chooses.
-FLAGS: dict[str, bool] = {
+_FLAGS: dict[str, bool] = {
     "test_mode": False,
     "truncate_ip": False,
     "limited_data_processing": False,
     "bot_filter": False,
     "clean_free_text": True,
 }
-TEXTS = (
+_TEXTS = (
     "name",
     "source_id",
     "ad_account_id",
@@ -51,8 +51,8 @@ class OverridesError(ValueError):
 def values_of(shown: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the form of an integration holds; the access token stays where it is."""
     config = shown["config"]
-    values = {name: str(config[name]) for name in TEXTS if name in config and config[name] is not None}
-    for name, usual in FLAGS.items():
+    values = {name: str(config[name]) for name in _TEXTS if name in config and config[name] is not None}
+    for name, usual in _FLAGS.items():
         values[name] = "yes" if config.get(name, usual) else ""
     send_user_id = config.get("send_user_id")
     return values | {
@@ -70,9 +70,9 @@ def values_of(shown: Mapping[str, Any]) -> dict[str, Any]:
 
 def values_sent(form: Any) -> dict[str, Any]:
     """Return what came back, to be shown again; the access token is typed anew."""
-    ticked = {name: form.get(name, "") for name in FLAGS}
+    ticked = {name: form.get(name, "") for name in _FLAGS}
     categories = form.getlist("consent_categories")
-    return texts(form, TEXTS) | ticked | {"consent_categories": categories, "access_token": ""}
+    return texts(form, _TEXTS) | ticked | {"consent_categories": categories, "access_token": ""}
 
 
 def body_of(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,8 +80,8 @@ def body_of(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
 
     Null stands for what is to be as usual; a token that was not typed is left out.
     """
-    given = texts(form, TEXTS)
-    ticked = {name: form.get(name) == "yes" for name in FLAGS}
+    given = texts(form, _TEXTS)
+    ticked = {name: form.get(name) == "yes" for name in _FLAGS}
     expires = given["token_expires_at"]
     config: dict[str, Any] = {
         "ad_account_id": given["ad_account_id"],
@@ -94,7 +94,7 @@ def body_of(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
         "default_country": given["default_country"] or None,
         "send_user_id": _YES_NO.get(given["send_user_id"]),
     }
-    config |= {name: None if ticked[name] == usual else ticked[name] for name, usual in FLAGS.items()}
+    config |= {name: None if ticked[name] == usual else ticked[name] for name, usual in _FLAGS.items()}
     if given["access_token"]:
         config["access_token"] = given["access_token"]
     return {

@@ -10,13 +10,13 @@ from worker.operations.reports.overview import Overview, show_overview
 from worker.pages import charts
 from worker.pages.blueprint import blueprint
 
-REFRESH_SECONDS = 5
+_REFRESH_SECONDS = 5
 
 
 @blueprint.get("/")
 def overview() -> str:
     """Show the overview; it refreshes by itself."""
-    return render_template("overview.html", every=REFRESH_SECONDS, **_figures())
+    return render_template("overview.html", every=_REFRESH_SECONDS, **_figures())
 
 
 @blueprint.get("/overview/figures")

@@ -11,7 +11,7 @@ from worker.pages.blueprint import blueprint
 SPANS = {"24h": ("24 hours", 24), "7d": ("7 days", 7 * 24), "30d": ("30 days", 30 * 24)}
 
 # What an identifier's name in the payload stands for.
-IDENTIFIERS = {
+_IDENTIFIERS = {
     "em": "E-mail, hashed",
     "ip_ua": "IP address and user agent",
     "click_id": "Browser (_pin_unauth), as click_id",
@@ -29,13 +29,13 @@ IDENTIFIERS = {
     "country": "Country, hashed",
 }
 # What the field mapping "pinterest" sends under some of these names.
-OF_PINTEREST = {
+_OF_PINTEREST = {
     "click_id": "Click on an ad (epik), as click_id",
     "partner_id": "partner_id",
     "external_id": "Your id of the visitor, or the browser (_pin_unauth), hashed",
 }
 # These are shown even where none came, as far as the field mapping sends them.
-ALWAYS_SHOWN = frozenset({"em", "ip_ua", "click_id", "partner_id", "external_id"})
+_ALWAYS_SHOWN = frozenset({"em", "ip_ua", "click_id", "partner_id", "external_id"})
 
 
 @blueprint.get("/quality")
@@ -61,6 +61,6 @@ def quality() -> str:
 def names(row: QualityRow) -> dict[str, str]:
     """Say what each identifier is that came, or that would help."""
     pinterests = row.integration is not None and row.integration.config.get("field_mapping") == "pinterest"
-    known = IDENTIFIERS | OF_PINTEREST if pinterests else IDENTIFIERS
-    always = ALWAYS_SHOWN - {"partner_id"} if pinterests else ALWAYS_SHOWN
+    known = _IDENTIFIERS | _OF_PINTEREST if pinterests else _IDENTIFIERS
+    always = _ALWAYS_SHOWN - {"partner_id"} if pinterests else _ALWAYS_SHOWN
     return {key: name for key, name in known.items() if key in always or row.quality.identifiers[key]}

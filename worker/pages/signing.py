@@ -15,7 +15,7 @@ from worker.pages.blueprint import blueprint, done
 
 MOST_WRONG_BY_ADDRESS = 5
 # Before there is a session, form and cookie carry the same secret: another site can set neither.
-FORM_COOKIE = "signal_form"
+_FORM_COOKIE = "signal_form"
 
 _LONGEST_TOKEN = 512
 # A path of this site: browsers read // and /\ as another one's name.
@@ -33,7 +33,7 @@ def sign_in_form() -> AnyResponse:
 @blueprint.post("/sign-in")
 def sign_in() -> AnyResponse:
     """Open a session for the holder of a token."""
-    expected = request.cookies.get(FORM_COOKIE, "")
+    expected = request.cookies.get(_FORM_COOKIE, "")
     if not expected or not compare_digest(request.form.get("csrf", "").encode(), expected.encode()):
         return _form(403, "The form was too old, or your browser keeps no cookies. Try once more.")
     token = request.form.get("token", "").strip()[:_LONGEST_TOKEN]
@@ -79,10 +79,10 @@ def _refused(wait_seconds: float) -> Response:
 
 
 def _form(status: int, problem: str = "") -> Response:
-    secret = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(24)
+    secret = request.cookies.get(_FORM_COOKIE) or secrets.token_urlsafe(24)
     page = render_template("sign_in.html", problem=problem, form_secret=secret, next=_next())
     response = make_response(page, status)
-    _set_cookie(response, FORM_COOKIE, secret)
+    _set_cookie(response, _FORM_COOKIE, secret)
     return response
 
 

@@ -19,8 +19,8 @@ from worker.pages.blueprint import blueprint, done
 from worker.pages.forms import Form, lines, number, texts
 from worker.settings import PINTEREST_API_URL
 
-DAYS_SHOWN = 30
-TEXTS = (
+_DAYS_SHOWN = 30
+_TEXTS = (
     "name",
     "domains",
     "consent_browser",
@@ -34,13 +34,13 @@ TEXTS = (
     "signed_only_events",
 )
 # What the Management API calls otherwise than the form.
-NAMES = {
+_NAMES = {
     "cookies.domain": "cookie_domain",
     "default_consent.browser": "consent_browser",
     "default_consent.server": "consent_server",
 }
-FLAGS = ("dfid", "pin_unauth", "epik", "secure_cookies")
-NEW = {"consent_browser": "drop", "consent_server": "allow"} | dict.fromkeys(FLAGS, "yes")
+_FLAGS = ("dfid", "pin_unauth", "epik", "secure_cookies")
+_NEW = {"consent_browser": "drop", "consent_server": "allow"} | dict.fromkeys(_FLAGS, "yes")
 
 
 @blueprint.get("/sources")
@@ -54,13 +54,13 @@ def sources() -> str:
 @blueprint.get("/sources/add")
 def add_source() -> str:
     """Show an empty form."""
-    return render_template("source_form.html", form=Form(dict(NEW)), source=None)
+    return render_template("source_form.html", form=Form(dict(_NEW)), source=None)
 
 
 @blueprint.post("/sources/add")
 def create_source() -> Response:
     """Make a source; its server secret stands on this one page."""
-    form = Form(values_sent(request.form), names=NAMES)
+    form = Form(values_sent(request.form), names=_NAMES)
     body = form.load(SourceBody(), body_of(request.form))
     if body is not None:
         try:
@@ -89,7 +89,7 @@ def edit_source(source_id: str) -> str:
 def change_source(source_id: str) -> AnyResponse:
     """Change a source to what the form holds."""
     shown = operations.get_source(context.caller(), source_id)
-    form = Form(values_sent(request.form), names=NAMES)
+    form = Form(values_sent(request.form), names=_NAMES)
     body = form.load(SourceChange(), body_of(request.form))
     if body is not None:
         try:
@@ -129,7 +129,7 @@ def delete_source(source_id: str) -> AnyResponse:
 def values_of(shown: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the form of a source holds."""
     cookies = shown["cookies"]
-    flags = {name: cookies[name] for name in FLAGS[:3]} | {"secure_cookies": shown["secure_cookies"]}
+    flags = {name: cookies[name] for name in _FLAGS[:3]} | {"secure_cookies": shown["secure_cookies"]}
     return {
         "name": shown["name"],
         "domains": "\n".join(shown["domains"]),
@@ -147,13 +147,13 @@ def values_of(shown: Mapping[str, Any]) -> dict[str, Any]:
 
 def values_sent(form: Any) -> dict[str, Any]:
     """Return what came back, to be shown again."""
-    return texts(form, TEXTS) | {name: form.get(name, "") for name in FLAGS}
+    return texts(form, _TEXTS) | {name: form.get(name, "") for name in _FLAGS}
 
 
 def body_of(form: Any) -> dict[str, Any]:
     """Return what the Management API takes for what came back."""
-    given = texts(form, TEXTS)
-    ticked = {name: form.get(name) == "yes" for name in FLAGS}
+    given = texts(form, _TEXTS)
+    ticked = {name: form.get(name) == "yes" for name in _FLAGS}
     secure = ticked.pop("secure_cookies")
     return {
         "name": given["name"],
@@ -174,7 +174,7 @@ def quota_use(connection: Connection, source_id: str) -> dict[str, int]:
     """Return how many visitors public calls created today, and what the quotas refused in the last 30 days."""
     today = int(context.clock() // usage.SECONDS_A_DAY)
     created = usage.of_source(connection, source_id, today)[usage.PUBLIC_VISITORS]
-    lately = usage.of_source(connection, source_id, today - DAYS_SHOWN + 1, usage.REFUSED)
+    lately = usage.of_source(connection, source_id, today - _DAYS_SHOWN + 1, usage.REFUSED)
     return {"created": created} | {what: lately[what] for what in usage.REFUSED}
 
 

@@ -22,7 +22,7 @@ NOTICES = {
 }
 
 # The states of a delivery: their name on a page, and what they mean.
-STATES = {
+_STATES = {
     "pending": ("pending", "Waits for its batch."),
     "in_flight": ("in flight", "Its batch is on the way to Pinterest, or waits for its turn."),
     "delivered": ("delivered", "Pinterest has taken it."),
@@ -39,13 +39,13 @@ STATES = {
 }
 
 # What became of an event that was kept as it came in.
-INPUTS = {
+_INPUTS = {
     "mapped": "became deliveries",
     "consumed": "tells about its visitor",
     "without_destination": "goes nowhere: its source has no integration that is on",
 }
 
-REASONS = {
+_REASONS = {
     "refused": "Pinterest refused the event",
     "malformed": "Pinterest could not read the event",
     "unreadable": "Pinterest's answer made no sense",
@@ -93,10 +93,10 @@ ACTIONS = {
 }
 
 # Of a long list the audit log's page shows so many.
-MOST_ITEMS = 12
+_MOST_ITEMS = 12
 
 # What stands where there is no value.
-NOTHING = "none"
+_NOTHING = "none"
 
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
@@ -104,7 +104,7 @@ _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 def moment(seconds: float | None) -> str:
     """Write Unix seconds for a person, in UTC."""
     if seconds is None:
-        return NOTHING
+        return _NOTHING
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
@@ -133,12 +133,12 @@ def brief(seconds: float) -> str:
 
 def state(stands: str) -> str:
     """Name a delivery's state."""
-    return STATES[stands][0] if stands in STATES else stands
+    return _STATES[stands][0] if stands in _STATES else stands
 
 
 def reason(reason_class: str) -> str:
     """Name a class of reasons."""
-    return REASONS.get(reason_class, reason_class.replace("_", " ").capitalize())
+    return _REASONS.get(reason_class, reason_class.replace("_", " ").capitalize())
 
 
 def sentence(text: str) -> str:
@@ -176,8 +176,8 @@ def pretty(document: object) -> str:
 
 def _plain(value: object) -> str:
     if value is None:
-        return NOTHING
-    if isinstance(value, list) and len(value) > MOST_ITEMS:
-        shown = ", ".join(map(_plain, value[:MOST_ITEMS]))
-        return f"{shown} and {len(value) - MOST_ITEMS:,} more"
+        return _NOTHING
+    if isinstance(value, list) and len(value) > _MOST_ITEMS:
+        shown = ", ".join(map(_plain, value[:_MOST_ITEMS]))
+        return f"{shown} and {len(value) - _MOST_ITEMS:,} more"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

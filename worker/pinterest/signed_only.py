@@ -7,7 +7,7 @@ from worker.pinterest.config.overrides import CUSTOM, meaning_of
 from worker.pinterest.mapping.call import Options
 from worker.pinterest.mapping.checks import Dropped, Failed, Mapped, Outcome
 
-REASON_CLASS = "unsigned"
+_REASON_CLASS = "unsigned"
 
 
 def drop_signed_only(outcomes: Sequence[Outcome], listed: Sequence[str], options: Options) -> list[Outcome]:
@@ -43,4 +43,4 @@ def _is_covered(outcome: Outcome, covered: set[str], options: Options) -> bool:
 
 def _drop(outcome: Outcome) -> Dropped:
     reason = "Events of this name count only when they are signed; this one came with the pipeline key"
-    return Dropped(outcome.event_id, outcome.source_name, reason, REASON_CLASS)
+    return Dropped(outcome.event_id, outcome.source_name, reason, _REASON_CLASS)

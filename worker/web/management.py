@@ -32,7 +32,7 @@ from worker.ledger.vault import SealError
 from worker.pages import pages
 from worker.settings import Settings, SettingsError, settings
 
-LARGEST_BODY_BYTES = 256 * 1024
+_LARGEST_BODY_BYTES = 256 * 1024
 
 # What gunicorn takes for "the app does not load": it stops, where any other status makes it try again.
 _STATUS_OF_NO_APP = 4
@@ -45,7 +45,7 @@ class _Api(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest ships no t
 def create_app(ledger: Ledger, settings: Settings) -> Flask:
     """Make the app; the ledger must be migrated."""
     app = Flask("worker.api", static_folder=None)
-    app.config.update(docs.CONFIG, MAX_CONTENT_LENGTH=LARGEST_BODY_BYTES)
+    app.config.update(docs.CONFIG, MAX_CONTENT_LENGTH=_LARGEST_BODY_BYTES)
     # Fields come in the order in which the shapes declare them.
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own provider has it.
     context.provide(app, ledger, settings)
@@ -81,14 +81,14 @@ def _stop(sentence: str) -> NoReturn:
     raise SystemExit(_STATUS_OF_NO_APP)
 
 
-NOTHING = "default-src 'none'; frame-ancestors 'none'"
+_NOTHING = "default-src 'none'; frame-ancestors 'none'"
 
 
 def protect(app: Flask) -> None:
     """Set them on every answer; a page that needs more than nothing says so in its own policy."""
 
     def add(response: Response) -> Response:
-        response.headers.setdefault("Content-Security-Policy", NOTHING)
+        response.headers.setdefault("Content-Security-Policy", _NOTHING)
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["X-Frame-Options"] = "DENY"

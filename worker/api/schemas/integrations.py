@@ -9,7 +9,7 @@ from worker.api.fields import Flag, Items, Moment, Object, Shape, Text, length, 
 from worker.api.schemas.sources import FIXED_HERE
 from worker.pinterest.config.integration_config import CONSENT_CATEGORIES, ConfigError, load_config
 
-VENDORS = ("pinterest",)
+_VENDORS = ("pinterest",)
 FIXED = ("id", "source_id", "vendor", "created_at", "updated_at")
 
 # What `worker.pinterest.config.integration_config` takes, for whoever reads the API's description.
@@ -111,8 +111,8 @@ class IntegrationBody(_Settings):
 
     config = Object(required=True, validate=_check_config, metadata=_CONFIG)
     source_id = Text(required=True, metadata={"example": "src_abc123"})
-    vendor = Text(validate=one_of(*VENDORS), metadata={"example": "pinterest"})
-    type = Text(validate=one_of(*VENDORS), metadata={"description": "Another name for `vendor`."})
+    vendor = Text(validate=one_of(*_VENDORS), metadata={"example": "pinterest"})
+    type = Text(validate=one_of(*_VENDORS), metadata={"description": "Another name for `vendor`."})
 
     @validates_schema
     def _vendor_is_named(self, data: dict[str, Any], **_: Any) -> None:

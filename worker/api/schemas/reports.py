@@ -7,7 +7,7 @@ from worker.api.fields import Flag, Items, Moment, Part, Shape, Text, between, l
 from worker.api.queries import SECONDS_A_DAY, MomentOrNull, Since, word_flag
 from worker.pipeline.upkeep.purging import QUALITY_DAYS
 
-HOURS_A_WEEK = 168
+_HOURS_A_WEEK = 168
 _HOW = f"90m, 24h, 7d or an ISO 8601 time, within the last {QUALITY_DAYS} days;"
 
 
@@ -137,7 +137,7 @@ class QualityQuery(StatsQuery):
         metadata={"description": f"{_HOW} 7d if left out."},
     )
     step_hours = fields.Integer(
-        validate=between(1, HOURS_A_WEEK),
+        validate=between(1, _HOURS_A_WEEK),
         error_messages={"invalid": "must be a whole number"},
         metadata={"description": "Also by steps of so many hours; without it one row a name."},
     )

@@ -24,9 +24,9 @@ from worker.api.fields import (
 )
 from worker.operations.setup.sources import SOURCE_ID
 
-MOST_DOMAINS = 50
-MOST_SIGNED_ONLY = 50
-HOURS_A_YEAR = 8_784
+_MOST_DOMAINS = 50
+_MOST_SIGNED_ONLY = 50
+_HOURS_A_YEAR = 8_784
 FIXED_HERE = {"description": "May be sent back as it was read."}
 FIXED = ("id", "pipeline_key", "pipeline_keys", "created_at", "updated_at")
 
@@ -120,7 +120,7 @@ class SourceOptions(Shape):
     signed_only_events = Items(
         Text(validate=length(1, 256)),
         load_default=list,
-        validate=at_most(MOST_SIGNED_ONLY, "names"),
+        validate=at_most(_MOST_SIGNED_ONLY, "names"),
         metadata={
             "description": "Event names that count only when signed: the shop's names or Pinterest's. "
             "Public events of these names, and of others that stand for the same, are dropped.",
@@ -132,7 +132,7 @@ class SourceOptions(Shape):
 class _Settings(SourceOptions):
     name = Text(required=True, validate=length(1, 200))
     domain = Host(allow_none=True, metadata={"example": "shop.example.com"})
-    domains = Items(Host(), validate=at_most(MOST_DOMAINS, "domains"))
+    domains = Items(Host(), validate=at_most(_MOST_DOMAINS, "domains"))
 
     @validates_schema
     def _domains_agree(self, data: dict[str, Any], **_: Any) -> None:
@@ -196,7 +196,7 @@ class KeyRotation(Shape):
 
     overlap_hours = Number(
         load_default=24.0,
-        validate=between(0, HOURS_A_YEAR),
+        validate=between(0, _HOURS_A_YEAR),
         metadata={"description": "How long the keys of before stay good."},
     )
     test = Flag(load_default=False, metadata={"description": "Make it a dk_test_ key."})

@@ -7,7 +7,7 @@ from typing import Any
 from worker.dev.sandbox.http import Response
 
 # The codes and messages that Pinterest publishes; it publishes none for 404, 405, 413 and 422.
-ERRORS: dict[int, tuple[int, str]] = {
+_ERRORS: dict[int, tuple[int, str]] = {
     400: (4196, "The request was invalid."),
     401: (2, "Authentication failed."),
     403: (29, "You are not permitted to access that resource."),
@@ -37,7 +37,7 @@ def error(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Answer with Pinterest's error body; what is not given is what Pinterest says to that status."""
-    usual_code, usual_message = ERRORS.get(status, ERRORS[500])
+    usual_code, usual_message = _ERRORS.get(status, _ERRORS[500])
     body: dict[str, Any] = {"code": usual_code if code is None else code, "message": message or usual_message}
     if details is not None or status == 422:
         body["details"] = details or {}

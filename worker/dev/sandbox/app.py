@@ -19,7 +19,7 @@ from worker.dev.sandbox.shop import pages as shop
 
 log = logging.getLogger(__name__)
 
-PAGE_EVENTS = 25
+_PAGE_EVENTS = 25
 _events_path = re.compile(r"/v5/ad_accounts/([^/]+)/events").fullmatch
 
 
@@ -61,7 +61,7 @@ class App:
 
     def _page(self, _: Request) -> Response:
         memory = self._state.memory
-        last = memory.last_events(account=None, event_id=None, event_name=None, limit=PAGE_EVENTS)
+        last = memory.last_events(account=None, event_id=None, event_name=None, limit=_PAGE_EVENTS)
         html = render(memory.summary(), last[::-1], self._state.behaviour.tallies())
         return Response(200, html.encode(errors="replace"), content_type=HTML)
 

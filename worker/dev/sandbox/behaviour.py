@@ -8,8 +8,8 @@ from typing import Any
 
 from worker.dev.sandbox.rules import Marks, RateLimit, Rule, Script, Status, WireFault
 
-MAX_BUCKETS = 10_000
-TOKEN_ERROR = Status(401)
+_MAX_BUCKETS = 10_000
+_TOKEN_ERROR = Status(401)
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,10 @@ class ActiveRule:
     def _refusal(self, asked: Asked) -> Status | None:
         good_tokens, limit = self.rule.require_token, self.rule.rate_limit
         if good_tokens is not None and asked.token not in good_tokens:
-            return TOKEN_ERROR
+            return _TOKEN_ERROR
         if limit is None:
             return None
-        if asked.account not in self._buckets and len(self._buckets) >= MAX_BUCKETS:
+        if asked.account not in self._buckets and len(self._buckets) >= _MAX_BUCKETS:
             # Forgetting the oldest bucket gives its account a full one: a bound for a stand-in, no more.
             del self._buckets[next(iter(self._buckets))]
         bucket = self._buckets.setdefault(asked.account, Bucket(limit, asked.at_seconds))

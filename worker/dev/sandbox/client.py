@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import urlencode
 
-TIMEOUT_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0
 
 
 class SandboxError(Exception):
@@ -66,7 +66,7 @@ class Sandbox:
         self._json("DELETE", "/received")
 
     def _connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT_SECONDS)
+        return http.client.HTTPConnection(self.host, self.port, timeout=_TIMEOUT_SECONDS)
 
     def _json(
         self, method: str, path: str, *, query: Mapping[str, object] | None = None, body: object = None

@@ -22,7 +22,7 @@ from worker.dev.sandbox.shapes import (
     whole,
 )
 
-MAX_EVENTS = 1_000
+_MAX_EVENTS = 1_000
 
 # Arrays of SHA-256 digests, by Pinterest's own rules.
 HASHED_FIELDS = (
@@ -80,8 +80,8 @@ _app_info = object_check(
     }
 )
 
-FORM_FACTORS = ("desktop", "laptop", "cellphone", "tablet", "smartwatch", "tv", "vr", "console", "other")
-CELLULAR = ("cellular_2g", "cellular_3g", "cellular_4g", "cellular_5g", "cellular_6g")
+_FORM_FACTORS = ("desktop", "laptop", "cellphone", "tablet", "smartwatch", "tv", "vr", "console", "other")
+_CELLULAR = ("cellular_2g", "cellular_3g", "cellular_4g", "cellular_5g", "cellular_6g")
 
 _device_info = object_check(
     {
@@ -90,10 +90,10 @@ _device_info = object_check(
         **_each("brand carrier kernel_version model os_name os_release_name os_version type", text(100)),
         **_each("external_storage_free_space external_storage_size", whole(0, 1_048_576)),
         **_each("storage_free_space storage_size", whole(0, 1_048_576)),
-        "form_factor": one_of(*FORM_FACTORS),
+        "form_factor": one_of(*_FORM_FACTORS),
         "languages": strings(100),
         "locale": text(35),
-        "network_type": one_of("wifi", *CELLULAR, "ethernet", "unknown"),
+        "network_type": one_of("wifi", *_CELLULAR, "ethernet", "unknown"),
         "os_family": one_of("ios", "android", "macos", "windows", "linux", "bsd", "other"),
         "screen_density": whole(0, 100_000),
         **_each("screen_height screen_width", whole(0, 30_720)),
@@ -151,8 +151,8 @@ def check_root(root: object) -> str | None:
     data = root.get("data")
     if type(data) is not list:
         return "data must be a list of events"
-    if not 1 <= len(data) <= MAX_EVENTS:
-        return f"data must have between 1 and {MAX_EVENTS} events, not {len(data)}"
+    if not 1 <= len(data) <= _MAX_EVENTS:
+        return f"data must have between 1 and {_MAX_EVENTS} events, not {len(data)}"
     problem = _check_events(data)
     return f"data{problem}" if problem else None
 

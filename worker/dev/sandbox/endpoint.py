@@ -16,7 +16,7 @@ from worker.dev.sandbox.semantics import EVENT_NAMES, TEST_MAX_EVENTS, failure
 
 log = logging.getLogger(__name__)
 
-NO_ACCOUNT = "invalid"
+_NO_ACCOUNT = "invalid"
 _is_account = re.compile(r"[0-9]{1,18}").fullmatch
 _bearer = re.compile(r"bearer +([!-~]+)", re.IGNORECASE).fullmatch
 
@@ -44,7 +44,7 @@ def receive(request: Request, account: str, state: State) -> Response:
     token = _bearer_token(request)
     reading = _read(request, account)
     asked = Asked(
-        account=account if _is_account(account) else NO_ACCOUNT,
+        account=account if _is_account(account) else _NO_ACCOUNT,
         test=request.query.get("test") == "true",
         token=token or "",
         events=reading.events,

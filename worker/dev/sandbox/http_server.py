@@ -18,10 +18,10 @@ MAX_BODY_BYTES = 8 << 20
 # A longer body is read to its end and answered, up to this: a client that is still sending would miss the answer.
 MAX_READ_BYTES = 4 * MAX_BODY_BYTES
 MAX_HEAD_BYTES = 32 << 10
-READ_TIMEOUT_SECONDS = 75.0
+_READ_TIMEOUT_SECONDS = 75.0
 # A request of 1,000 events is read at once. In pieces of 64 KB, Tornado's default, reading it takes twice as long.
-READ_CHUNK_BYTES = 4 << 20
-BACKLOG = 1_024
+_READ_CHUNK_BYTES = 4 << 20
+_BACKLOG = 1_024
 
 Handler = Callable[[Request], Response]
 
@@ -34,18 +34,18 @@ class Server:
         self._answers: set[asyncio.Task[None]] = set()
         self._http = HTTPServer(
             self._on_request,
-            chunk_size=READ_CHUNK_BYTES,
+            chunk_size=_READ_CHUNK_BYTES,
             max_header_size=MAX_HEAD_BYTES,
             max_body_size=MAX_READ_BYTES,
-            idle_connection_timeout=READ_TIMEOUT_SECONDS,
-            body_timeout=READ_TIMEOUT_SECONDS,
+            idle_connection_timeout=_READ_TIMEOUT_SECONDS,
+            body_timeout=_READ_TIMEOUT_SECONDS,
         )
 
     def listen(self, host: str, port: int) -> int:
         """Listen, and return the port, which the system chooses for 0; raises OSError."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # Tornado's own way to bind leaves the socket open where the port is in use.
-        listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         listening.setblocking(False)
         self._http.add_socket(listening)
         chosen: int = listening.getsockname()[1]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 # Longer ids are kept as their digest, so that the bound on ids is a bound on memory too.
 LONGEST_KEPT_ID = 128
-OTHER_ACCOUNTS = "others"
+_OTHER_ACCOUNTS = "others"
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Memory:
         if known is not None:
             return known
         if len(self._accounts) >= self._bounds.accounts:
-            name = OTHER_ACCOUNTS
+            name = _OTHER_ACCOUNTS
         return self._accounts.setdefault(name, Account())
 
     def _count(self, account: Account, events: list[dict[str, Any]]) -> None:

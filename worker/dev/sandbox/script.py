@@ -19,9 +19,9 @@ from worker.dev.sandbox.rules import (
     WireFault,
 )
 
-MAX_RULES = 100
-MAX_DEFINED_NAMES = 15
-LONGEST_LATENCY_SECONDS = 3_600.0
+_MAX_RULES = 100
+_MAX_DEFINED_NAMES = 15
+_LONGEST_LATENCY_SECONDS = 3_600.0
 
 T = TypeVar("T")
 _is_event_name = re.compile(r"[A-Za-z0-9_-]{1,100}").fullmatch
@@ -42,8 +42,8 @@ def parse_script(value: object) -> Script:
     """
     reader = Reader(value, "script")
     rules = reader.take("rules", reading.items, [])
-    if len(rules) > MAX_RULES:
-        raise ScriptError(f"script.rules must have at most {MAX_RULES} rules.")
+    if len(rules) > _MAX_RULES:
+        raise ScriptError(f"script.rules must have at most {_MAX_RULES} rules.")
     script = Script(
         seed=reader.take("seed", reading.whole(-(2**53), 2**53), 0),
         rules=tuple(_parse_rule(Reader(rule, f"rules[{n}]")) for n, rule in enumerate(rules)),
@@ -59,9 +59,9 @@ def _parse_names(value: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     reader = Reader(value, "names")
     names = {account: reader.take(account, reading.texts, frozenset()) for account in value}
     for account, defined in names.items():
-        if len(defined) > MAX_DEFINED_NAMES or not all(map(_is_event_name, defined)):
+        if len(defined) > _MAX_DEFINED_NAMES or not all(map(_is_event_name, defined)):
             raise ScriptError(
-                f"names.{account} must be at most {MAX_DEFINED_NAMES} names"
+                f"names.{account} must be at most {_MAX_DEFINED_NAMES} names"
                 " of 1 to 100 letters, digits, _ and -."
             )
     return names
@@ -172,7 +172,7 @@ def _parse_rate_limit(reader: Reader) -> RateLimit:
 
 
 def _latency(value: object) -> tuple[float, float]:
-    seconds = reading.number(0, LONGEST_LATENCY_SECONDS)
+    seconds = reading.number(0, _LONGEST_LATENCY_SECONDS)
     if not isinstance(value, list):
         return seconds(value), seconds(value)
     if len(value) != 2 or not seconds(value[0]) <= seconds(value[1]):

@@ -15,8 +15,8 @@ EVENT_NAMES = frozenset(
         *("view_category", "view_content", "watch_video"),
     }
 )
-ACTION_SOURCES = frozenset({"web", "app_android", "app_ios", "offline"})
-MAX_AGE_SECONDS = 7 * 24 * 3_600
+_ACTION_SOURCES = frozenset({"web", "app_android", "app_ios", "offline"})
+_MAX_AGE_SECONDS = 7 * 24 * 3_600
 TEST_MAX_EVENTS = 20
 
 _hashed = frozenset(HASHED_FIELDS)
@@ -42,13 +42,13 @@ def failure(event: dict[str, Any], names: Collection[str], now_seconds: float) -
 def _about_event(event: dict[str, Any], names: Collection[str], now_seconds: float) -> str | None:
     if event["event_name"] not in names:
         return f"event_name {quoted(event['event_name'])} is neither a standard nor a defined event"
-    if event["action_source"] not in ACTION_SOURCES:
+    if event["action_source"] not in _ACTION_SOURCES:
         return "action_source must be web, app_android, app_ios or offline"
     if not event["event_id"]:
         return "event_id must not be empty"
     if event["event_time"] > now_seconds:
         return "event_time is in the future"
-    if event["event_time"] < now_seconds - MAX_AGE_SECONDS:
+    if event["event_time"] < now_seconds - _MAX_AGE_SECONDS:
         return "event_time is more than 7 days ago"
     return None
 

@@ -11,7 +11,7 @@ from worker.dev.sandbox.app import App
 from worker.dev.sandbox.client import Sandbox
 from worker.dev.sandbox.http_server import Server
 
-STOP_SECONDS = 5.0
+_STOP_SECONDS = 5.0
 
 
 async def serve(app: App, *, host: str, port: int, ready: Callable[[int], None], stop: asyncio.Event) -> None:
@@ -54,7 +54,7 @@ def running(app: App | None = None, *, host: str = "127.0.0.1", port: int = 0) -
     finally:
         loop, stop = handles[0]
         loop.call_soon_threadsafe(stop.set)
-        thread.join(STOP_SECONDS)
+        thread.join(_STOP_SECONDS)
 
 
 @contextmanager

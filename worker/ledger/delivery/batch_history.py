@@ -11,7 +11,7 @@ from worker.ledger.rows import chunks
 from worker.ledger.schema import STANDS_OPEN, BatchStatus, attempt, batch, delivery
 
 # Ten halvings leave single events of a thousand; splits for other reasons add a few.
-DEEPEST = 40
+_DEEPEST = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def of(connection: Connection, batch_id: int) -> list[Part]:
 
 
 def _first_of(connection: Connection, batch_id: int) -> int:
-    for _ in range(DEEPEST):
+    for _ in range(_DEEPEST):
         parent_id = connection.scalar(select(batch.c.parent_id).where(batch.c.id == batch_id))
         if parent_id is None:
             break
@@ -63,7 +63,7 @@ def _generations(connection: Connection, first_id: int) -> list[Sequence[Any]]:
     wanted = select(batch.c.id, batch.c.events, batch.c.status)
     generation = connection.execute(wanted.where(batch.c.id == first_id)).all()
     generations: list[Sequence[Any]] = []
-    while generation and len(generations) < DEEPEST:
+    while generation and len(generations) < _DEEPEST:
         generations.append(generation)
         parents = [row.id for row in generation]
         children = wanted.where(batch.c.parent_id.in_(parents), batch.c.parent_id.is_not(None))

@@ -28,12 +28,12 @@ from worker.ledger.schema import (
 from worker.ledger.setup import ad_accounts
 
 # Two machines' clocks differ a little; a batch that is due in a second is due.
-CLOCK_TOLERANCE_SECONDS = 1.0
+_CLOCK_TOLERANCE_SECONDS = 1.0
 LONGEST_WAIT_FOR_TOKEN_SECONDS = 2.0
 # The reason class of what Pinterest may have, and what waits for a person's decision.
 UNKNOWN_OUTCOME = "unknown_outcome"
 # While one batch finds out whether Pinterest is back, the others ask again this often.
-WAIT_FOR_PROBE_SECONDS = 1.0
+_WAIT_FOR_PROBE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def start(
     the caller has to roll back and to call `put_off`.
     """
     lease = now + LONGEST_WAIT_FOR_TOKEN_SECONDS + lease_seconds
-    values = {"of": batch_id, "at": now, "latest": now + CLOCK_TOLERANCE_SECONDS, "lease": lease}
+    values = {"of": batch_id, "at": now, "latest": now + _CLOCK_TOLERANCE_SECONDS, "lease": lease}
     row = connection.execute(_START, values).one_or_none()
     if row is None:
         return None
@@ -150,7 +150,7 @@ def start(
         if open_until > now:
             return Putoff(open_until)
         if not ad_accounts.begin_probe(connection, row.credential_id, lease_seconds, now):
-            return Putoff(now + WAIT_FOR_PROBE_SECONDS)
+            return Putoff(now + _WAIT_FOR_PROBE_SECONDS)
     wait = ad_accounts.take_token(connection, row.ad_account, now)
     if wait > longest_wait_seconds:
         return Putoff(now + wait)

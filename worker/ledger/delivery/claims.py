@@ -36,12 +36,12 @@ from worker.ledger.schema import (
 
 BATCH_MAX_EVENTS = 1_000
 # Pinterest looks at the first 20 events of a test request only.
-TEST_BATCH_MAX_EVENTS = 20
+_TEST_BATCH_MAX_EVENTS = 20
 BATCH_MAX_BYTES = 2_000_000
 # More batches than a batcher makes in an interval, even of few events each.
 _LATEST_BATCHES = 256
 # A batch whose next try is due within this is under way.
-SOON_SECONDS = 1.0
+_SOON_SECONDS = 1.0
 _MOST_WINDOWS = 10
 # What has waited for longer is a backlog: of an outage, a pause, or a retry of many by hand.
 BACKLOG_SECONDS = 60.0
@@ -62,7 +62,7 @@ class Group:
 
     @property
     def max_events(self) -> int:
-        return TEST_BATCH_MAX_EVENTS if self.test else BATCH_MAX_EVENTS
+        return _TEST_BATCH_MAX_EVENTS if self.test else BATCH_MAX_EVENTS
 
 
 class Parent(Protocol):
@@ -261,7 +261,7 @@ def _has_room(connection: Connection, credential_id: int, window: int, now: floa
     What was tried and waits for its next try takes no place: else two dozen batches that wait for a quarter of
     an hour would hold up everything that is fresh.
     """
-    values = {"of": credential_id, "soon": now + SOON_SECONDS}
+    values = {"of": credential_id, "soon": now + _SOON_SECONDS}
     live, under_way = connection.execute(_PLACES, values).one()
     return bool(under_way < window and live < _MOST_WINDOWS * window)
 

@@ -29,9 +29,9 @@ from worker.ledger.setup import audit
 
 # Pinterest refuses what is older; see "Dedup" in the contract.
 STALE_AFTER_SECONDS = 7 * 86_400
-LATE_AFTER_SECONDS = 3_600
+_LATE_AFTER_SECONDS = 3_600
 ROWS_A_STEP = 500
-SENT_MEANWHILE = "not failed any more, or the same event was sent in the meantime"
+_SENT_MEANWHILE = "not failed any more, or the same event was sent in the meantime"
 # Each lost race is one copy more that is seen at the next look.
 MOST_RACES = 20
 
@@ -74,7 +74,7 @@ class Failure:
 
     def is_late(self, now: float) -> bool:
         """Tell whether Pinterest may count a second copy: it is over an hour old."""
-        return self.event_time < now - LATE_AFTER_SECONDS
+        return self.event_time < now - _LATE_AFTER_SECONDS
 
     def is_stale(self, now: float) -> bool:
         """Tell whether Pinterest refuses it for its age."""
@@ -284,7 +284,7 @@ def _chosen(chosen: Filter) -> Any:
 
 def _retried(good: Sequence[Failure], moved: Set[int], refused: Counter[str], now: float) -> Retried:
     if len(moved) < len(good):
-        refused[SENT_MEANWHILE] += len(good) - len(moved)
+        refused[_SENT_MEANWHILE] += len(good) - len(moved)
     gone = [failure for failure in good if failure.id in moved]
     late = sum(failure.is_late(now) for failure in gone)
     return Retried(len(gone), late, sum(failure.offline for failure in gone), refused)

@@ -14,9 +14,9 @@ from worker.ledger.schema import integration, tally
 # Words that stand beside the identifiers.
 LATE, COMPUTED, INVALID = "late", "computed", "invalid="
 # Marks a count of one word alone, where a combination of words is the usual.
-ALONE, VALID = "=", "valid"
+_ALONE, _VALID = "=", "valid"
 # Callers choose which identifiers an event has: more combinations an hour than this are kept word by word.
-MAX_COMBINATIONS = 64
+_MAX_COMBINATIONS = 64
 
 
 class Key(NamedTuple):
@@ -53,14 +53,14 @@ class Quality:
         if words[0].startswith(INVALID):
             self.invalid[words[0].removeprefix(INVALID)] += n
             return
-        if words[0].startswith(ALONE):
-            self._add_word(words[0].removeprefix(ALONE), n)
+        if words[0].startswith(_ALONE):
+            self._add_word(words[0].removeprefix(_ALONE), n)
             return
-        for word in (VALID, *words):
+        for word in (_VALID, *words):
             self._add_word(word, n)
 
     def _add_word(self, word: str, n: int) -> None:
-        if word == VALID:
+        if word == _VALID:
             self.valid += n
         elif word == LATE:
             self.late += n
@@ -109,14 +109,14 @@ def split_combinations(connection: Connection, since_hour: int, limit: int) -> i
     keys = (tally.c.hour, tally.c.source_id, tally.c.integration_id, tally.c.event_name)
     is_combination = (
         tally.c.outcome.startswith(QUALITY),
-        ~tally.c.outcome.startswith(QUALITY + ALONE),
+        ~tally.c.outcome.startswith(QUALITY + _ALONE),
         ~tally.c.outcome.startswith(QUALITY + INVALID),
     )
     crowded = (
         select(*keys)
         .where(tally.c.hour >= since_hour, *is_combination)
         .group_by(*keys)
-        .having(func.count(tally.c.outcome.distinct()) > MAX_COMBINATIONS)
+        .having(func.count(tally.c.outcome.distinct()) > _MAX_COMBINATIONS)
         .limit(limit)
     )
     saved = 0
@@ -134,8 +134,8 @@ def split_combinations(connection: Connection, since_hour: int, limit: int) -> i
 def _words_alone(combinations: Iterable[tuple[str, int]]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for outcome, n in combinations:
-        for word in (VALID, *outcome.removeprefix(QUALITY).split(",")):
-            counts[f"{QUALITY}{ALONE}{word}"] += n
+        for word in (_VALID, *outcome.removeprefix(QUALITY).split(",")):
+            counts[f"{QUALITY}{_ALONE}{word}"] += n
     return counts
 
 

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, func, select, update
 from worker.ledger import rows
 from worker.ledger.schema import rollup
 
-SECONDS_A_MINUTE, MINUTES_AN_HOUR = 60, 60
+SECONDS_A_MINUTE, _MINUTES_AN_HOUR = 60, 60
 # Minutes are asked for over the last hour; a day leaves room for clocks and for machines that slept.
-MINUTES_KEPT = 24 * MINUTES_AN_HOUR
+_MINUTES_KEPT = 24 * _MINUTES_AN_HOUR
 
 # How long deliveries took, from acceptance to Pinterest's answer: the upper end of each step, in seconds.
 STEPS_SECONDS = (
@@ -36,7 +36,7 @@ STEPS_SECONDS = (
     43_200,
     604_800,
 )
-WITHIN = "within:"
+_WITHIN = "within:"
 
 
 def append(connection: Connection, moved: Counter[tuple[int, str]], now: float) -> None:
@@ -53,7 +53,7 @@ def append(connection: Connection, moved: Counter[tuple[int, str]], now: float) 
 def within(seconds: float) -> str:
     """Name the step of time that a delivery took; what took longer than the last one counts as that."""
     step = min(bisect_left(STEPS_SECONDS, seconds), len(STEPS_SECONDS) - 1)
-    return f"{WITHIN}{STEPS_SECONDS[step]:g}"
+    return f"{_WITHIN}{STEPS_SECONDS[step]:g}"
 
 
 def read(
@@ -91,8 +91,8 @@ def by_integration(connection: Connection, since: float) -> dict[int, Counter[st
 
 def coarsen(connection: Connection, now: float, most: int) -> int:
     """Let minutes of yesterday count for their hour; return how many rows changed."""
-    before = int(now // SECONDS_A_MINUTE) - MINUTES_KEPT
-    past_the_hour = rollup.c.minute % MINUTES_AN_HOUR
+    before = int(now // SECONDS_A_MINUTE) - _MINUTES_KEPT
+    past_the_hour = rollup.c.minute % _MINUTES_AN_HOUR
     old = select(rollup.c.id).where(rollup.c.minute < before, past_the_hour != 0).limit(most)
     ids = list(connection.scalars(old))
     if ids:

@@ -29,7 +29,7 @@ CONTRADICTED = "contradicted"
 # What an event brought with it, behind the colon; no state of anything, so that the books pass it over.
 QUALITY = "quality:"
 # What charts show.
-CHARTED = frozenset({DELIVERED, TESTED, FAILED, FILTERED})
+_CHARTED = frozenset({DELIVERED, TESTED, FAILED, FILTERED})
 
 
 class Entry(NamedTuple):
@@ -56,7 +56,7 @@ def append(
     rows.insert_all(connection, tally, new)
     charted = Counter(steps)
     for entry, n in counts.items():
-        if entry.outcome in CHARTED:
+        if entry.outcome in _CHARTED:
             charted[entry.integration_id, entry.outcome] += n
     rollups.append(connection, charted, now)
 

@@ -25,7 +25,7 @@ from worker.ledger.vault import Vault
 
 TOKEN = b"access token"
 # An answer that refuses for speed may ask for an hour; the rest is for what waits its turn behind that.
-LONGEST_SLOW_SECONDS = 3_660.0
+_LONGEST_SLOW_SECONDS = 3_660.0
 # Why a credential is paused where a person stopped it; every other class is the delivery's finding.
 BY_HAND = "by_hand"
 SECONDS_A_MINUTE = 60
@@ -251,7 +251,7 @@ def rehome(connection: Connection, old: int, new: int, now: float) -> None:
 
 def _later(now: ColumnElement[float]) -> Any:
     # Nothing fills a bucket for longer than Pinterest may ask for, and a burst: then the clock stepped back.
-    longest = now + LONGEST_SLOW_SECONDS + ad_account.c.rate_limit_burst / ad_account.c.rate_limit_rps
+    longest = now + _LONGEST_SLOW_SECONDS + ad_account.c.rate_limit_burst / ad_account.c.rate_limit_rps
     ahead = and_(ad_account.c.arrival_at > now, ad_account.c.arrival_at < longest)
     return case((ahead, ad_account.c.arrival_at), else_=now)
 

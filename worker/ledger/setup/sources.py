@@ -13,7 +13,7 @@ from worker.ledger.schema import debug_input, integration, pipeline_key, source
 from worker.ledger.vault import Vault
 
 DefaultConsent = Literal["drop", "allow"]
-SECRET = b"server secret"
+_SECRET = b"server secret"
 # How many signed events and how many public events of a source may wait in the inbox, unless its options say it.
 BACKLOG_EVENTS = 1_000_000
 # How many visitors the public calls of a source may create in a day, unless its options say it. A visitor stays for
@@ -56,7 +56,7 @@ def create(connection: Connection, vault: Vault, new: Source, key: str, server_s
     Raises:
         sqlalchemy.exc.IntegrityError: the id or the key is taken.
     """
-    values = _values(new) | {"server_secret": vault.seal(server_secret.encode(), SECRET)}
+    values = _values(new) | {"server_secret": vault.seal(server_secret.encode(), _SECRET)}
     connection.execute(insert(source).values(values))
     add_key(connection, new.id, key, new.created_at)
 
@@ -100,12 +100,12 @@ def remove(connection: Connection, source_id: str) -> bool:
 def server_secret(connection: Connection, vault: Vault, source_id: str) -> str | None:
     """Return the secret that a source's server signs with."""
     sealed = connection.scalar(select(source.c.server_secret).where(source.c.id == source_id))
-    return vault.open(sealed, SECRET).decode() if sealed is not None else None
+    return vault.open(sealed, _SECRET).decode() if sealed is not None else None
 
 
 def set_server_secret(connection: Connection, vault: Vault, source_id: str, secret: str, now: float) -> None:
     """Replace the secret that a source's server signs with."""
-    values = {"server_secret": vault.seal(secret.encode(), SECRET), "updated_at": now}
+    values = {"server_secret": vault.seal(secret.encode(), _SECRET), "updated_at": now}
     connection.execute(update(source).where(source.c.id == source_id).values(values))
 
 

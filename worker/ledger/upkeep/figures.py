@@ -21,7 +21,7 @@ from worker.ledger.schema import (
     tally,
 )
 
-MOST_PARKED = 10_000
+_MOST_PARKED = 10_000
 
 
 def failed_with(connection: Connection, reason_classes: Collection[str], most: int) -> dict[str, int]:
@@ -105,7 +105,7 @@ def inbox_span(connection: Connection) -> int:
 
 def parked(connection: Connection) -> int:
     """Count the accepted events that were set aside, among the oldest: what is worked on leaves these behind."""
-    oldest = select(inbox.c.parked_reason).order_by(inbox.c.id).limit(MOST_PARKED).subquery()
+    oldest = select(inbox.c.parked_reason).order_by(inbox.c.id).limit(_MOST_PARKED).subquery()
     wanted = select(func.count()).select_from(oldest).where(oldest.c.parked_reason.is_not(None))
     return connection.scalar(wanted) or 0
 

@@ -25,7 +25,7 @@ from worker.ledger.schema import (
     watermark,
 )
 
-RANGE_MAX_ROWS = 500
+_RANGE_MAX_ROWS = 500
 
 
 def any_overdue(connection: Connection, received_before: float) -> bool:
@@ -52,13 +52,13 @@ def overdue_ranges(
     ranges: list[tuple[int, int]] = []
     is_at_end = False
     while len(ranges) < most_ranges and not is_at_end:
-        ids = inbox.overdue(connection, position, received_before, RANGE_MAX_ROWS)
+        ids = inbox.overdue(connection, position, received_before, _RANGE_MAX_ROWS)
         if position == 0 and ids:
             began = now
         if free := [event_id for event_id in ids if event_id not in held]:
             ranges.append((free[0], free[-1]))
         position = ids[-1] if ids else position
-        is_at_end = len(ids) < RANGE_MAX_ROWS
+        is_at_end = len(ids) < _RANGE_MAX_ROWS
     # A clock that stepped back must not hold the next round up until it has caught up.
     if is_at_end and abs(now - began) >= round_seconds:
         position = 0
@@ -70,7 +70,7 @@ def narrow_ranges(ids: Sequence[int]) -> list[tuple[int, int]]:
     """Return ranges that cover ids, given in order; none spans more than 500 ids, whatever lies between them."""
     ranges: list[tuple[int, int]] = []
     for event_id in ids:
-        if ranges and event_id - ranges[-1][0] < RANGE_MAX_ROWS:
+        if ranges and event_id - ranges[-1][0] < _RANGE_MAX_ROWS:
             ranges[-1] = (ranges[-1][0], event_id)
         else:
             ranges.append((event_id, event_id))

@@ -23,12 +23,12 @@ from worker.operations.deliveries.selection import all_sources
 from worker.operations.errors import NotFoundError
 from worker.pipeline.ingest.debugging import Decision, opened
 
-MOST_SHOWN = 50
+_MOST_SHOWN = 50
 # Ids are handed out in order, so that the newest are the ones just below the highest; a filter looks deeper.
-MOST_LOOKED_AT = 1_000
-LARGEST_ID = 2**63 - 1
-MOVING = ("pending", "in_flight")
-FOLLOW_SECONDS = 0.25
+_MOST_LOOKED_AT = 1_000
+_LARGEST_ID = 2**63 - 1
+_MOVING = ("pending", "in_flight")
+_FOLLOW_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +98,11 @@ def list_newest(caller: Caller, wanted: EventFilter) -> Newest:
     known = all_sources(caller)
     with caller.ledger.read() as connection:
         newest = finding.newest_id(connection)
-        found = finding.after(connection, newest - MOST_LOOKED_AT, MOST_LOOKED_AT)
+        found = finding.after(connection, newest - _MOST_LOOKED_AT, _MOST_LOOKED_AT)
         kept = debug_inputs.newest(connection, caller.now, MOST_KEPT, wanted.source_id)
     return Newest(
-        [one for one in reversed(found) if wanted.fits(one)][:MOST_SHOWN],
-        [one for one in kept if wanted.takes(one)][:MOST_SHOWN],
+        [one for one in reversed(found) if wanted.fits(one)][:_MOST_SHOWN],
+        [one for one in kept if wanted.takes(one)][:_MOST_SHOWN],
         known,
         [one for one in known if one.debug_until > caller.now],
     )
@@ -115,7 +115,7 @@ def get_event(caller: Caller, number: int, *, with_payload: bool = False) -> Eve
         NotFoundError: there is no such delivery.
     """
     with caller.ledger.read() as connection:
-        found = next(iter(finding.by_ids(connection, [number])), None) if 0 < number <= LARGEST_ID else None
+        found = next(iter(finding.by_ids(connection, [number])), None) if 0 < number <= _LARGEST_ID else None
         if found is None:
             raise NotFoundError("delivery", str(number))
         failure = next(iter(failures.page(connection, Filter(ids=(number,)), 1)), None)
@@ -139,11 +139,11 @@ def get_kept_event(caller: Caller, number: int) -> tuple[KeptEvent, Source | Non
         NotFoundError: there is no such event, or it is not kept any more.
     """
     with caller.ledger.read() as connection:
-        kept = debug_inputs.find(connection, number, caller.now) if number <= LARGEST_ID else None
+        kept = debug_inputs.find(connection, number, caller.now) if number <= _LARGEST_ID else None
         if kept is None:
             raise NotFoundError("kept event", str(number))
         source = sources.find(connection, kept.source_id)
-        found = finding.of_event(connection, kept.event_id, MOST_SHOWN)
+        found = finding.of_event(connection, kept.event_id, _MOST_SHOWN)
     return _open(caller, kept), source, [one for one in found if one.source_id == kept.source_id]
 
 
@@ -155,9 +155,9 @@ def follow_deliveries(caller: Caller, after_id: int) -> Iterator[Found]:
             new = finding.after(connection, after_id, 500)
             looked_at = finding.by_ids(connection, moving) + new
         after_id = max([after_id, *(found.id for found in new)])
-        moving = [found.id for found in looked_at if found.stands in MOVING]
-        yield from (found for found in looked_at if found.stands not in MOVING)
-        time.sleep(FOLLOW_SECONDS)
+        moving = [found.id for found in looked_at if found.stands in _MOVING]
+        yield from (found for found in looked_at if found.stands not in _MOVING)
+        time.sleep(_FOLLOW_SECONDS)
 
 
 def _kept(connection: Connection, found: Found, now: float) -> Input | None:

@@ -19,8 +19,8 @@ MOST_EVENTS = 100
 # Used where no visitor's are given; documentation may use this address.
 IP, USER_AGENT = "203.0.113.50", "Mozilla/5.0 ..."
 # Pinterest wants these in clear, and they say something of a person all the same.
-IN_CLEAR = ("client_ip_address", "client_user_agent")
-HIDDEN = "(hidden)"
+_IN_CLEAR = ("client_ip_address", "client_user_agent")
+_HIDDEN = "(hidden)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def _outcome(outcome: Any, *, show_personal: bool) -> dict[str, Any]:
     # Through JSON and back, so that a caller gets plain lists and dictionaries only.
     plain: dict[str, Any] = json.loads(json.dumps(asdict(outcome)))
     user_data = (plain.get("payload") or {}).get("user_data") or {}
-    for name in IN_CLEAR if not show_personal else ():
+    for name in _IN_CLEAR if not show_personal else ():
         if name in user_data:
-            user_data[name] = HIDDEN
+            user_data[name] = _HIDDEN
     return {"outcome": word} | plain

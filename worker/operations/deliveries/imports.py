@@ -11,7 +11,7 @@ from worker.operations.caller import Caller
 from worker.operations.errors import OperationError
 from worker.pipeline.ingest.accepting import Offer
 
-MOST_NAMED = 20
+_MOST_NAMED = 20
 
 
 def choose_source(caller: Caller, source_id: str | None) -> Source:
@@ -22,12 +22,12 @@ def choose_source(caller: Caller, source_id: str | None) -> Source:
     """
     with caller.ledger.read() as connection:
         chosen = sources.find(connection, source_id) if source_id else None
-        known = sources.page(connection, MOST_NAMED + 1)
+        known = sources.page(connection, _MOST_NAMED + 1)
     if chosen is None and source_id is None and len(known) == 1:
         return known[0]
     if chosen is None:
-        names = ", ".join(source.id for source in known[:MOST_NAMED]) or "none yet"
-        more = " and more" if len(known) > MOST_NAMED else ""
+        names = ", ".join(source.id for source in known[:_MOST_NAMED]) or "none yet"
+        more = " and more" if len(known) > _MOST_NAMED else ""
         what = f"There is no source {source_id}" if source_id else "Say which source with --source"
         raise OperationError(f"{what}; there are: {names}{more}.")
     return chosen

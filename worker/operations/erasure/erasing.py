@@ -21,18 +21,18 @@ ROWS_A_STEP = 500
 # What a worker held before a round began is written down by then, and the next round finds it.
 SETTLING_SECONDS = 3.0
 # Each round finds what the one before made findable; a person with more links than this does not exist.
-MOST_ROUNDS = 100
+_MOST_ROUNDS = 100
 # A deadlock with another writer, or its long transaction.
-MOST_TRIES = 5
-PAUSE_SECONDS = 0.5
+_MOST_TRIES = 5
+_PAUSE_SECONDS = 0.5
 
-INBOX, VISITORS, DELIVERIES = "inbox", "visitors", "deliveries"
+_INBOX, _VISITORS, _DELIVERIES = "inbox", "visitors", "deliveries"
 _Page = Callable[[Connection, Any, int], list[Kept]]
 _PARTS: dict[str, tuple[_Page, Any, bytes]] = {
     # What leaves the inbox is among the deliveries afterwards, and what it told among the visitors.
-    INBOX: (erasure.events_after, 0, inbox.BODY),
-    VISITORS: (erasure.visitors_after, b"", visitors.BODY),
-    DELIVERIES: (erasure.deliveries_after, 0, PAYLOAD),
+    _INBOX: (erasure.events_after, 0, inbox.BODY),
+    _VISITORS: (erasure.visitors_after, b"", visitors.BODY),
+    _DELIVERIES: (erasure.deliveries_after, 0, PAYLOAD),
 }
 
 
@@ -96,7 +96,7 @@ def erase(ledger: Ledger, person: Person, options: ErasureOptions) -> Report:
     """
     search, report = _Search(person, set(person.keys), set(person.emails)), Report()
     give_up_at = time.monotonic() + options.wait_seconds
-    while report.rounds < MOST_ROUNDS:
+    while report.rounds < _MOST_ROUNDS:
         keys_before = len(search.keys)
         found = _round(ledger, search, options, report)
         report.rounds += 1
@@ -151,7 +151,7 @@ def _is_persons(ledger: Ledger, search: _Search, part: str, row: Kept) -> bool:
     says_so = row.user_key in search.person.keys or (text is not None and search.person.is_in(text))
     if says_so:
         search.keys.update(key for key in (row.anonymous_key, row.user_key) if key is not None)
-        if text is not None and part == VISITORS:
+        if text is not None and part == _VISITORS:
             search.emails.update(emails_named(text))
     if says_so or row.anonymous_key in search.person.keys:
         return True
@@ -181,9 +181,9 @@ def _take(ledger: Ledger, part: str, ids: Sequence[Any], options: ErasureOptions
     if options.dry_run:
         return _look(ledger, part, ids, report)
     now = time.time()
-    if part == INBOX:
+    if part == _INBOX:
         report.events += _write(ledger, lambda connection: erasure.erase_events(connection, ids, now))
-    elif part == VISITORS:
+    elif part == _VISITORS:
         report.visitors += _write(ledger, lambda connection: visitors.forget(connection, ids))
     else:
         erased = _write(ledger, lambda connection: erasure.erase_deliveries(connection, ids, now))
@@ -193,9 +193,9 @@ def _take(ledger: Ledger, part: str, ids: Sequence[Any], options: ErasureOptions
 
 
 def _look(ledger: Ledger, part: str, ids: Sequence[Any], report: Report) -> int:
-    if part == INBOX:
+    if part == _INBOX:
         report.events += len(ids)
-    elif part == VISITORS:
+    elif part == _VISITORS:
         report.visitors += len(ids)
     else:
         with ledger.read() as connection:
@@ -206,14 +206,14 @@ def _look(ledger: Ledger, part: str, ids: Sequence[Any], report: Report) -> int:
 
 
 def _write(ledger: Ledger, change: Callable[[Connection], Any]) -> Any:
-    for _ in range(MOST_TRIES - 1):
+    for _ in range(_MOST_TRIES - 1):
         try:
             with ledger.write() as connection:
                 return change(connection)
         except Exception as error:
             if not is_ledger_away(error):
                 raise
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(_PAUSE_SECONDS)
     with ledger.write() as connection:
         return change(connection)
 

@@ -15,9 +15,9 @@ from worker.pinterest.user_data.hashing import hash_value
 from worker.pinterest.user_data.person import Person
 
 # Batches that are being sent settle within a request's deadline as a rule. The caller can repeat the erasure.
-WAIT_SECONDS = 10.0
+_WAIT_SECONDS = 10.0
 
-KINDS = ("emails", "email_hashes", "external_ids", "external_id_hashes", "anonymous_ids")
+_KINDS = ("emails", "email_hashes", "external_ids", "external_id_hashes", "anonymous_ids")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 # An erasure reads everything that is kept: one at a time is enough for a process.
 _RUNNING = threading.Lock()
@@ -43,7 +43,7 @@ def read_request(**given: Sequence[str]) -> ErasureRequest:
     Raises:
         InvalidError: nothing was given, or something that cannot be an identifier; it names the kind, not the value.
     """
-    kinds = tuple(kind for kind in KINDS if given.get(kind))
+    kinds = tuple(kind for kind in _KINDS if given.get(kind))
     if not kinds:
         raise InvalidError("emails", "or another identifier must be given.")
     texts = {kind: tuple(_text(kind, one) for one in given.get(kind, ())) for kind in _IN_CLEAR}
@@ -64,7 +64,7 @@ def erase_person(
     request: ErasureRequest,
     *,
     dry_run: bool = False,
-    wait_seconds: float = WAIT_SECONDS,
+    wait_seconds: float = _WAIT_SECONDS,
     progress: Callable[[int], object] = lambda _rows: None,
 ) -> Report:
     """Erase what is kept of a person, in every state, and record it. Safe to repeat: it finds nothing more.

@@ -9,7 +9,7 @@ from worker.ledger.upkeep import alerts
 from worker.ledger.upkeep.alerts import Notice
 from worker.operations.caller import Caller
 
-MOST_RECENT = 50
+_MOST_RECENT = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,6 @@ class Alerts:
 def list_alerts(caller: Caller) -> Alerts:
     """Return what is wrong now, and the latest notices, at one moment."""
     with caller.ledger.snapshot() as connection:
-        firing, recent = alerts.firing(connection), alerts.recent(connection, MOST_RECENT)
+        firing, recent = alerts.firing(connection), alerts.recent(connection, _MOST_RECENT)
     shown = [asdict(alert) | {"what_to_do": rules.advice(alert.rule)} for alert in firing]
     return Alerts(shown, recent)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from worker.ledger.reports.quality import Quality
 
 # Below so few a share says nothing.
-LEAST_EVENTS = 20
+_LEAST_EVENTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ _LEAST_INVALID, _LEAST_LATE, _LEAST_COMPUTED = 0.01, 0.05, 0.05
 
 def advise(quality: Quality) -> list[str]:
     """Return what to improve for the events of one name, the most useful first; nothing for a few events."""
-    if quality.events < LEAST_EVENTS:
+    if quality.events < _LEAST_EVENTS:
         return []
     advice = [
         f"{percent(n / quality.events)} of the events were not sent, because they "

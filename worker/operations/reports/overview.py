@@ -18,7 +18,7 @@ from worker.ledger.upkeep import alerts
 from worker.ledger.upkeep.alerts import Alert
 from worker.operations.caller import Caller
 
-HALF, MOST = 0.5, 0.95
+_HALF, _MOST = 0.5, 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def pace(start: float, counts: Counter[str]) -> Pace:
     """Return how long deliveries took."""
     taken = [(seconds, counts[rollups.within(seconds)]) for seconds in rollups.STEPS_SECONDS]
     n = sum(count for _, count in taken)
-    return Pace(start, n, _within(taken, ceil(n * HALF)), _within(taken, ceil(n * MOST)))
+    return Pace(start, n, _within(taken, ceil(n * _HALF)), _within(taken, ceil(n * _MOST)))
 
 
 def _within(taken: Sequence[tuple[float, int]], wanted: int) -> float:

@@ -22,7 +22,7 @@ from worker.pipeline.upkeep.purging import QUALITY_DAYS
 
 SECONDS_A_DAY = 86_400
 # The tallies' number for no integration: what happened to an event before it had one.
-NO_INTEGRATION = 0
+_NO_INTEGRATION = 0
 FIRST_DAY = date(1970, 1, 1)
 
 
@@ -82,8 +82,8 @@ def count_by_hour(caller: Caller, since: float, integration_id: str | None = Non
     with caller.ledger.read() as connection:
         ids = integrations.public_ids(connection)
         rows = tallies.by_hour(connection, since_hour, None if number is None else [number])
-    of_events = [row for row in rows if row[1] == NO_INTEGRATION]
-    of_deliveries = [row for row in rows if row[1] != NO_INTEGRATION]
+    of_events = [row for row in rows if row[1] == _NO_INTEGRATION]
+    of_deliveries = [row for row in rows if row[1] != _NO_INTEGRATION]
     return HourlyReport(since_hour * SECONDS_AN_HOUR, _hours(of_events, ids), _hours(of_deliveries, ids))
 
 

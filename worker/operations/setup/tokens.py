@@ -7,7 +7,7 @@ from worker.ledger.setup.people import Role, Token
 from worker.operations.caller import Caller
 from worker.operations.errors import DuplicateError, InvalidError, NotFoundError
 
-LONGEST_NAME = 64
+_LONGEST_NAME = 64
 
 
 def list_tokens(caller: Caller) -> list[Token]:
@@ -50,8 +50,8 @@ def revoke_token(caller: Caller, id_or_name: str) -> Token:
 
 def _check(name: str, role: str) -> None:
     errors = {}
-    if not 1 <= len(name) <= LONGEST_NAME:
-        errors["name"] = f"must be 1 to {LONGEST_NAME} characters"
+    if not 1 <= len(name) <= _LONGEST_NAME:
+        errors["name"] = f"must be 1 to {_LONGEST_NAME} characters"
     if role not in list(Role):
         errors["role"] = f"must be one of: {', '.join(Role)}"
     if errors:

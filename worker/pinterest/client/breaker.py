@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from worker.pinterest.client.answers import ReasonClass
 
 # Trouble on the way or at Pinterest, as opposed to an answer that shows that it works.
-TROUBLE = frozenset(
+_TROUBLE = frozenset(
     {
         ReasonClass.UNAVAILABLE,
         ReasonClass.SWITCHED_OFF,
@@ -54,4 +54,4 @@ def after_trouble(policy: BreakerPolicy, breaker: Breaker, now: float, *, probe:
 
 def is_trouble(reason_class: str) -> bool:
     """Tell whether a reason speaks against the connection rather than against a batch."""
-    return reason_class in TROUBLE
+    return reason_class in _TROUBLE

@@ -85,10 +85,10 @@ def meaning_of(name: str, mapping: FieldMapping) -> Meaning:
     return _TABLES[mapping].get(fold(name), CUSTOM)
 
 
-DROP = "drop"
-MOST_OVERRIDES = 200
-MOST_NAMES = 10
-MOST_ADVERTISER_EVENTS = 15
+_DROP = "drop"
+_MOST_OVERRIDES = 200
+_MOST_NAMES = 10
+_MOST_ADVERTISER_EVENTS = 15
 _ADVERTISER_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 Scalar = str | int | float | bool
@@ -118,8 +118,8 @@ def parse_overrides(raw: object, advertiser_events: Sequence[str]) -> Overrides:
     Raises:
         RuleError: naming the event whose rule is wrong.
     """
-    if not isinstance(raw, Mapping) or len(raw) > MOST_OVERRIDES:
-        raise RuleError(f"must be an object of at most {MOST_OVERRIDES} event names.")
+    if not isinstance(raw, Mapping) or len(raw) > _MOST_OVERRIDES:
+        raise RuleError(f"must be an object of at most {_MOST_OVERRIDES} event names.")
     known = PINTEREST_NAMES.union(advertiser_events)
     parsed: dict[str, tuple[Rule, ...]] = {}
     for event, what in raw.items():
@@ -162,14 +162,16 @@ def _parse_values(event: str, raw: object) -> tuple[Scalar, ...]:
 
 def _parse_names(event: str, raw: object, known: frozenset[str]) -> tuple[str, ...]:
     names = [raw] if isinstance(raw, str) else raw
-    if names == [DROP]:
+    if names == [_DROP]:
         return ()
     if (
         not isinstance(names, list)
-        or not 0 < len(names) <= MOST_NAMES
+        or not 0 < len(names) <= _MOST_NAMES
         or len(set(map(str, names))) < len(names)
     ):
-        raise RuleError(f"for {event!r} must be a Pinterest event name, a list of different ones, or {DROP}.")
+        raise RuleError(
+            f"for {event!r} must be a Pinterest event name, a list of different ones, or {_DROP}."
+        )
     for name in names:
         if not isinstance(name, str) or name not in known:
             raise RuleError(f"for {event!r} names {name!r}, which is no event name of Pinterest's or yours.")
@@ -182,8 +184,8 @@ def parse_advertiser_events(raw: object) -> tuple[str, ...]:
     Raises:
         RuleError: when it is too long, or a name has characters that Pinterest does not take.
     """
-    if not isinstance(raw, list) or len(raw) > MOST_ADVERTISER_EVENTS:
-        raise RuleError(f"must be a list of at most {MOST_ADVERTISER_EVENTS} names.")
+    if not isinstance(raw, list) or len(raw) > _MOST_ADVERTISER_EVENTS:
+        raise RuleError(f"must be a list of at most {_MOST_ADVERTISER_EVENTS} names.")
     for name in raw:
         if not isinstance(name, str) or not _ADVERTISER_NAME.fullmatch(name):
             raise RuleError(f"has {name!r}: a name is 1 to 100 letters, digits, hyphens and underscores.")

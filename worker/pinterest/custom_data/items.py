@@ -18,7 +18,7 @@ from worker.pinterest.custom_data.money import (
 )
 from worker.pinterest.mapping.call import Notes
 
-MOST_ITEMS = 500
+_MOST_ITEMS = 500
 _LONGEST_KEY = 64
 _MOST_PIECES = 1_000_000
 
@@ -84,10 +84,10 @@ def _single_product(properties: Mapping[str, Any], one_product: bool) -> dict[st
 
 
 def _read_list(raw: list[Any], currency: str | None, notes: Notes) -> list[Item]:
-    if len(raw) > MOST_ITEMS:
-        notes.warn(f"only the first {MOST_ITEMS} products are sent")
+    if len(raw) > _MOST_ITEMS:
+        notes.warn(f"only the first {_MOST_ITEMS} products are sent")
     items = []
-    for number, one in enumerate(raw[:MOST_ITEMS], 1):
+    for number, one in enumerate(raw[:_MOST_ITEMS], 1):
         item = _read_item(_as_parts(one), currency, notes)
         if item is None:
             notes.warn(f"product {number} has no id, no price and no name, or a quantity below one: left out")

@@ -36,7 +36,7 @@ BHD KWD OMR JOD TTD JMD BSD BBD DOP GTQ HNL PEN PAB NIO
 """
 COMMA_GROUPS = frozenset(_COMMA_GROUPS.split())
 # Three decimals are usual here, so that a single group of three digits could be either.
-THREE_DECIMALS = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
+_THREE_DECIMALS = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
 
 
 def currency_code(value: object) -> str | None:
@@ -198,5 +198,5 @@ def _settle_both(digits: str) -> str:
 def _demand_grouping(mark: str, currency: str | None) -> None:
     """Refuse one mark before three digits, unless it is what parts thousands in this currency."""
     habit = "." if currency in POINT_GROUPS else "," if currency in COMMA_GROUPS else None
-    if habit != mark or currency in THREE_DECIMALS:
+    if habit != mark or currency in _THREE_DECIMALS:
         raise AmountError("could mean thousands or decimals: send a number, or two decimals")

@@ -70,7 +70,7 @@ _PLAIN = (
 )
 
 
-PAGE_NAME = "page"
+_PAGE_NAME = "page"
 _LONGEST_NAME = 256
 _NOTHING: Mapping[str, Any] = {}
 
@@ -107,7 +107,7 @@ def read_call(event: Mapping[str, Any], received: Received, options: Options) ->
 
 def _name(event: Mapping[str, Any], options: Options) -> str:
     if event["type"] == "page":
-        return PAGE_NAME
+        return _PAGE_NAME
     raw = event.get("event")
     if type(raw) is str and len(raw) <= _LONGEST_NAME:
         return _clean_name(raw, options.clean_free_text)

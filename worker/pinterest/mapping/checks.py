@@ -12,11 +12,11 @@ from worker.pinterest.config.overrides import CUSTOM
 from worker.pinterest.mapping.call import Call, Explanation, Notes
 from worker.pinterest.mapping.contract import check, has_identity
 
-LATE_SECONDS = 3600
-STALE_SECONDS = 7 * 86_400
+_LATE_SECONDS = 3600
+_STALE_SECONDS = 7 * 86_400
 # Below this a difference between two clocks is a slow line rather than a wrong clock.
-CLOCK_TOLERANCE_SECONDS = 60
-FUTURE_TOLERANCE_SECONDS = 600
+_CLOCK_TOLERANCE_SECONDS = 60
+_FUTURE_TOLERANCE_SECONDS = 600
 
 
 class TimeError(Exception):
@@ -53,7 +53,7 @@ def time_event(
     else:
         happened += _skew(event, received, explain)
     ahead = happened - received.received_at
-    if ahead > FUTURE_TOLERANCE_SECONDS:
+    if ahead > _FUTURE_TOLERANCE_SECONDS:
         raise TimeError("future", f"the event is dated {int(ahead)} seconds after it was received")
     if ahead > 0:
         happened = received.received_at
@@ -62,9 +62,9 @@ def time_event(
     if explain is not None:
         _tell(explain, f"happened at {datetime.fromtimestamp(int(happened), UTC):%Y-%m-%d %H:%M:%S} UTC")
     age = now - happened
-    if age > LATE_SECONDS:
+    if age > _LATE_SECONDS:
         _tell(explain, f"{int(age)} seconds old: late, Pinterest may count it as offline")
-    return Timing(int(happened), age > LATE_SECONDS, age > STALE_SECONDS)
+    return Timing(int(happened), age > _LATE_SECONDS, age > _STALE_SECONDS)
 
 
 def _moment(event: Mapping[str, Any], field: str) -> float | None:
@@ -80,7 +80,7 @@ def _moment(event: Mapping[str, Any], field: str) -> float | None:
 def _skew(event: Mapping[str, Any], received: Received, explain: Explanation | None) -> float:
     sent = _moment(event, "sentAt")
     skew = 0.0 if sent is None else received.received_at - sent
-    if abs(skew) <= CLOCK_TOLERANCE_SECONDS:
+    if abs(skew) <= _CLOCK_TOLERANCE_SECONDS:
         return 0.0
     _tell(
         explain,

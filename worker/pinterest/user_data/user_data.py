@@ -12,7 +12,7 @@ from worker.pinterest.user_data.hashing import hash_value
 from worker.pinterest.user_data.visitor import Visitor, hash_traits, is_same_person, names_person
 
 # As long as the cookie that holds the click id in the browser lives.
-EPIK_LIFETIME_SECONDS = 365 * 86_400
+_EPIK_LIFETIME_SECONDS = 365 * 86_400
 _LONGEST_USER_AGENT = 2048
 
 
@@ -159,7 +159,7 @@ def _add_click_ids(data: dict[str, Any], call: Call, visitor: Visitor, notes: No
 
 def _remembered_epik(visitor: Visitor, received: Received) -> str | None:
     age = received.received_at - (visitor.epik_at or 0.0)
-    return visitor.epik if age <= EPIK_LIFETIME_SECONDS else None
+    return visitor.epik if age <= _EPIK_LIFETIME_SECONDS else None
 
 
 def _explain_click_ids(epik: str | None, pin_unauth: str | None, as_pinterest: bool, notes: Notes) -> None:

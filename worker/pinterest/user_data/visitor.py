@@ -13,7 +13,7 @@ from worker.pinterest.mapping.call import Explanation
 from worker.pinterest.user_data.countries import country_code
 from worker.pinterest.user_data.hashing import HOW, hash_value, normalise
 
-MOST_VALUES = 10
+_MOST_VALUES = 10
 _LONGEST_KEY = 64
 _LONGEST_REMEMBERED = 1024
 
@@ -122,7 +122,7 @@ def _layout(keys: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def _hash_all(field: str, values: list[Any], country: str | None) -> list[str]:
-    digests = (hash_value(field, one, country) for one in values[:MOST_VALUES])
+    digests = (hash_value(field, one, country) for one in values[:_MOST_VALUES])
     return list(dict.fromkeys(digest for digest in digests if digest))
 
 
@@ -146,7 +146,7 @@ def _explain(
     if not digests:
         explain.add("identity", f"{field}: dropped, {explain.raw(value)} {_why_not(field, country)}")
         return
-    for one in values[:MOST_VALUES]:
+    for one in values[:_MOST_VALUES]:
         digest = hash_value(field, one, country)
         normal = normalise(field, one, country)
         if digest is None:

@@ -11,7 +11,7 @@ from worker.ledger.delivery.claims import Group
 
 # Batches of one credential that may be ready or sending at once: enough for 100 requests/s at 200 ms answers,
 # together with as many that wait for the next tick to replace them.
-WINDOW_BATCHES = 48
+_WINDOW_BATCHES = 48
 
 # Others who write wait meanwhile: so long, small batches are claimed together. A full one takes that long alone.
 TRANSACTION_SECONDS = 0.01
@@ -22,7 +22,7 @@ class Pace:
     """Hold when a group may be claimed, and how many batches one tick may make."""
 
     interval_seconds: float
-    window: int = WINDOW_BATCHES
+    window: int = _WINDOW_BATCHES
     most_batches: int = 200
 
 

@@ -11,9 +11,9 @@ from worker.pinterest.client.answers import ReasonClass, same_words
 ACCOUNT_REFUSED = "account_refused"
 
 # So many parts without a common event; a few bad events seldom fall into every one of them.
-PARTS_TO_JUDGE = 8
+_PARTS_TO_JUDGE = 8
 # A smaller batch has no eight parts to judge by.
-PARTS_TO_JUDGE_A_SMALL_ONE = 4
+_PARTS_TO_JUDGE_A_SMALL_ONE = 4
 
 
 class Blame(Enum):
@@ -41,9 +41,9 @@ def blame(family: Sequence[Part]) -> Blame:
     spoken = [reason for reasons in refusals for reason in reasons]
     judged_before = any(reason_class == ACCOUNT_REFUSED for part in family for reason_class, _ in part.tries)
     delivered = any(part.has_delivered for part in family)
-    if first.events < PARTS_TO_JUDGE_A_SMALL_ONE or judged_before or delivered or not _agree(spoken):
+    if first.events < _PARTS_TO_JUDGE_A_SMALL_ONE or judged_before or delivered or not _agree(spoken):
         return Blame.EVENTS
-    needed = PARTS_TO_JUDGE if first.events >= PARTS_TO_JUDGE else PARTS_TO_JUDGE_A_SMALL_ONE
+    needed = _PARTS_TO_JUDGE if first.events >= _PARTS_TO_JUDGE else _PARTS_TO_JUDGE_A_SMALL_ONE
     for _, parts in groupby(family, key=lambda part: part.depth):
         generation = list(parts)
         if len(generation) >= needed:

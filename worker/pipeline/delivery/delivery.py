@@ -23,7 +23,7 @@ from worker.pipeline.delivery.sending import (
 
 log = logs.of(__name__)
 
-TOKEN_CANNOT_BE_OPENED = "The stored access token cannot be opened: is its key still in ENCRYPTION_KEY?"  # noqa: S105
+_TOKEN_CANNOT_BE_OPENED = "The stored access token cannot be opened: is its key still in ENCRYPTION_KEY?"  # noqa: S105
 
 
 def deliver(sender: Sender, batch_id: int) -> str:
@@ -67,7 +67,7 @@ def _deliver(sender: Sender, batch_id: int) -> str:
     if risky:
         return set_apart_risky(sender, started, everyone, risky)
     if token is None:
-        return pause(sender, started, ReasonClass.NOT_SENDABLE, TOKEN_CANNOT_BE_OPENED)
+        return pause(sender, started, ReasonClass.NOT_SENDABLE, _TOKEN_CANNOT_BE_OPENED)
     answer = sender.client.send(started.ad_account_id, token, body, started.test)
     return Reaction(sender, started, everyone, answer).react()
 

@@ -103,7 +103,7 @@ class Chairs:
 
 log = logs.of(__name__)
 
-FIRST_PAUSE_SECONDS = 0.25
+_FIRST_PAUSE_SECONDS = 0.25
 
 T = TypeVar("T")
 Lend = Callable[[], AbstractContextManager[Connection]]
@@ -141,7 +141,7 @@ class Sender:
         An answer that could not be written down would be asked for again, and what is late or offline could not
         even be that: it would wait for a hand.
         """
-        until, pause_seconds = self.now() + self.lease_seconds / 3, FIRST_PAUSE_SECONDS
+        until, pause_seconds = self.now() + self.lease_seconds / 3, _FIRST_PAUSE_SECONDS
         while True:
             try:
                 with lend() as connection:

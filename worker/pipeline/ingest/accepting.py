@@ -13,7 +13,7 @@ from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted, Waiting
 from worker.ledger.vault import SealError, Vault
 
-LARGEST_EVENT_BYTES = 64 * 1024
+_LARGEST_EVENT_BYTES = 64 * 1024
 
 # Publishes the ids of accepted events; returns how many it took.
 Offer = Callable[[Sequence[int]], int]
@@ -27,7 +27,9 @@ class TooLargeError(Exception):
     """Refuse an event that is larger than `LARGEST_EVENT_BYTES`."""
 
     def __init__(self, size_bytes: int) -> None:
-        self.message = f"must be at most 64 KB ({LARGEST_EVENT_BYTES} bytes) of JSON, not {size_bytes} bytes."
+        self.message = (
+            f"must be at most 64 KB ({_LARGEST_EVENT_BYTES} bytes) of JSON, not {size_bytes} bytes."
+        )
         super().__init__(f"event {self.message}")
 
 
@@ -41,7 +43,7 @@ def prepare_event(raw: object, receive: Receive, source_id: str, vault: Vault, t
     check_envelope(raw)
     event = _with_message_id(cast("dict[str, Any]", raw))
     text = json_text.write(event)
-    if len(text) > LARGEST_EVENT_BYTES:
+    if len(text) > _LARGEST_EVENT_BYTES:
         raise TooLargeError(len(text))
     received = receive(event)
     body = b'{"event":%b,"received":%b}' % (text, json_text.write(received.to_dict()))

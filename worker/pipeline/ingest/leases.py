@@ -22,7 +22,7 @@ RENEW_SECONDS = 5.0
 STUCK_SECONDS = 60.0
 LOOK_SECONDS = 0.5
 # An idle process stops looking.
-IDLE_SECONDS = 5.0
+_IDLE_SECONDS = 5.0
 
 
 class Holding:
@@ -137,7 +137,7 @@ class Holdings:
                 holdings = list(self._held.values())
                 if holdings:
                     used_at = now
-                elif now - used_at > IDLE_SECONDS:
+                elif now - used_at > _IDLE_SECONDS:
                     self._thread = None
                     return
             for holding in holdings:

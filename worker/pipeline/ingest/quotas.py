@@ -14,7 +14,7 @@ from worker.ledger.reports import usage
 from worker.ledger.reports.usage import PUBLIC_VISITORS, SECONDS_A_DAY, SIGNED_VISITORS
 
 READ_AGAIN_SECONDS = 10.0
-MAX_SOURCES = 10_000
+_MAX_SOURCES = 10_000
 
 
 class VisitorQuotas:
@@ -42,7 +42,7 @@ class VisitorQuotas:
             admitted = max(0, min(wanted, limit - created))
             self._created[source_id] = (read_at, created + admitted)
             self._created.move_to_end(source_id)
-            if len(self._created) > MAX_SOURCES:
+            if len(self._created) > _MAX_SOURCES:
                 self._created.popitem(last=False)
         return admitted
 

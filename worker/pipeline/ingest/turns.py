@@ -25,7 +25,7 @@ from worker.pipeline.ingest.leases import LEASE_SECONDS, LONG_SECONDS, Holding, 
 log = logs.of(__name__)
 
 # Where even the newest row of a run has waited for this long, the queue is backed up.
-WAITED_SECONDS = 1.0
+_WAITED_SECONDS = 1.0
 # What others have waited for less may be in another worker's hands at this moment.
 OVERDUE_SECONDS = 0.5
 # All threads of a process together look this often at most.
@@ -33,9 +33,9 @@ LOOK_AGAIN_SECONDS = 0.25
 MOST_GROUPS = 20
 MOST_ROWS = 200
 # What others hold is left out after the fact; a group of which so many are held has its worker already.
-MOST_HELD = 500
+_MOST_HELD = 500
 # A slow run reads few rows at a time: their bodies may be large, and most would be left.
-FEWEST_ROWS = 8
+_FEWEST_ROWS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Turns:
         self._served: dict[str, int] = {}
         self._turns = count(1)
         self._was_admitted = self._gives_way = self._is_slow = False
-        self._most_own, self._most_others = FEWEST_ROWS, MOST_ROWS
+        self._most_own, self._most_others = _FEWEST_ROWS, MOST_ROWS
         self._last_trust: int = Trust.PUBLIC
 
     def pieces(self) -> Iterator[Piece]:
@@ -151,7 +151,7 @@ class Turns:
                 holder = self._holding.holder
                 self._elsewhere = leases.held(connection, but=holder) | self._holdings.ids_but(holder)
             rows = [row for row in rows if row.id not in self._elsewhere]
-            is_backlog = now - max((row.received_at for row in rows), default=now) > WAITED_SECONDS
+            is_backlog = now - max((row.received_at for row in rows), default=now) > _WAITED_SECONDS
             if is_backlog and self._holdings.may_look(LOOK_AGAIN_SECONDS):
                 self._look(connection)
                 self._gives_way = any(head.group not in self._flooding for head in self._heads)
@@ -171,9 +171,9 @@ class Turns:
             rest = [row for row in self._left if row.id not in named]
             self._left = sorted(rest + _without_bodies(done.left), key=lambda row: row.id)
             self._is_slow = self._is_slow or bool(done.left)
-            self._most_own = max(FEWEST_ROWS, 2 * rows_done)
+            self._most_own = max(_FEWEST_ROWS, 2 * rows_done)
         else:
-            self._most_others = min(MOST_ROWS, max(FEWEST_ROWS, 2 * rows_done))
+            self._most_others = min(MOST_ROWS, max(_FEWEST_ROWS, 2 * rows_done))
             self._give_back(done.left)
         if done.last_source is not None:
             self._served[done.last_source] = next(self._turns)
@@ -242,7 +242,7 @@ class Turns:
 def _oldest_free(
     connection: Connection, groups: Sequence[Group], most: int, held: Collection[int]
 ) -> list[int]:
-    margin = min(len(held), MOST_HELD)
+    margin = min(len(held), _MOST_HELD)
     found = backlog.oldest(connection, groups, time.time() - OVERDUE_SECONDS, most + margin)
     free = ([event_id for event_id in ids if event_id not in held] for ids in found)
     return [event_id for ids in free for event_id in ids[:most]]

@@ -14,27 +14,27 @@ from worker.ledger.upkeep import alerts, retention
 
 ROWS_A_STEP = 500
 # A purge gives way to the next tick rather than hold up its queue.
-LONGEST_PURGE_SECONDS = 20.0
+_LONGEST_PURGE_SECONDS = 20.0
 # Between two steps others get at the write lock.
-PAUSE_SECONDS = 0.05
+_PAUSE_SECONDS = 0.05
 SECONDS_A_DAY = 86_400
 # A click id is worth something for about a year; so are the traits that go with it.
 VISITOR_DAYS = 400
 # What identifiers came with events is a question of today and of a season, not of the books.
 QUALITY_DAYS = 92
 # What happened longer ago than seven days fails as too old, so that a line need not be known for longer.
-LEAST_LINE_DAYS = 8
-GROUPS_A_FOLD = 200
-MOST_FOLDS = 50
+_LEAST_LINE_DAYS = 8
+_GROUPS_A_FOLD = 200
+_MOST_FOLDS = 50
 # Nothing is ever added to an hour that lies further back.
-FOLDED_HOURS = 48
+_FOLDED_HOURS = 48
 
 
 def purge(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
     """Remove what is beyond retention; return how many of each."""
     before = now - retention_days * SECONDS_A_DAY
-    lines_before = now - max(retention_days, LEAST_LINE_DAYS) * SECONDS_A_DAY
-    deadline = time.monotonic() + LONGEST_PURGE_SECONDS
+    lines_before = now - max(retention_days, _LEAST_LINE_DAYS) * SECONDS_A_DAY
+    deadline = time.monotonic() + _LONGEST_PURGE_SECONDS
     counts: Counter[str] = Counter()
     while time.monotonic() < deadline:
         with ledger.read() as connection:
@@ -61,36 +61,36 @@ def purge(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
             counts[name] += n
         if not any(step.values()):
             break
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(_PAUSE_SECONDS)
     return counts
 
 
 def fold_tallies(ledger: Ledger, now: float) -> int:
     """Sum up the latest tallies and the like of the same kind; return how many rows that saved."""
-    since_hour = _hour(now) - FOLDED_HOURS
+    since_hour = _hour(now) - _FOLDED_HOURS
     since = float(since_hour * tallies.SECONDS_AN_HOUR)
-    _in_steps(ledger, lambda connection: rollups.coarsen(connection, now, GROUPS_A_FOLD))
-    _in_steps(ledger, lambda connection: quality.split_combinations(connection, since_hour, GROUPS_A_FOLD))
+    _in_steps(ledger, lambda connection: rollups.coarsen(connection, now, _GROUPS_A_FOLD))
+    _in_steps(ledger, lambda connection: quality.split_combinations(connection, since_hour, _GROUPS_A_FOLD))
     return (
-        _in_steps(ledger, lambda connection: tallies.fold(connection, GROUPS_A_FOLD, since_hour))
-        + _in_steps(ledger, lambda connection: rollups.fold(connection, GROUPS_A_FOLD, since))
-        + _in_steps(ledger, lambda connection: deliveries.fold(connection, GROUPS_A_FOLD))
-        + _in_steps(ledger, lambda connection: measures.fold(connection, GROUPS_A_FOLD))
-        + _in_steps(ledger, lambda connection: usage.fold(connection, GROUPS_A_FOLD))
+        _in_steps(ledger, lambda connection: tallies.fold(connection, _GROUPS_A_FOLD, since_hour))
+        + _in_steps(ledger, lambda connection: rollups.fold(connection, _GROUPS_A_FOLD, since))
+        + _in_steps(ledger, lambda connection: deliveries.fold(connection, _GROUPS_A_FOLD))
+        + _in_steps(ledger, lambda connection: measures.fold(connection, _GROUPS_A_FOLD))
+        + _in_steps(ledger, lambda connection: usage.fold(connection, _GROUPS_A_FOLD))
     )
 
 
 def _in_steps(ledger: Ledger, step: Callable[[Connection], int]) -> int:
     """Repeat a small write, which gives way to others in between, until it finds too little to do."""
     done = 0
-    for _ in range(MOST_FOLDS):
+    for _ in range(_MOST_FOLDS):
         with ledger.write() as connection:
             n = step(connection)
         done += n
         # Each group saves a row or more, so that this one left none over.
-        if n < GROUPS_A_FOLD:
+        if n < _GROUPS_A_FOLD:
             break
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(_PAUSE_SECONDS)
     return done
 
 

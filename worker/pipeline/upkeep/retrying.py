@@ -14,10 +14,10 @@ log = logs.of(__name__)
 ACTOR = "auto retry"
 MOST_BY_ITSELF = 5_000
 # So many are looked at, at most, to find those: the rest waits for a hand, or for the next run.
-MOST_LOOKED_AT = 50_000
+_MOST_LOOKED_AT = 50_000
 
 # After these nothing has arrived for sure, so that no second copy comes of sending again.
-NOT_ARRIVED = frozenset(
+_NOT_ARRIVED = frozenset(
     {
         ReasonClass.NOT_REACHED,
         ReasonClass.SWITCHED_OFF,
@@ -28,7 +28,7 @@ NOT_ARRIVED = frozenset(
         ReasonClass.NOT_SENDABLE,
     }
 )
-OUTAGES = (
+_OUTAGES = (
     ReasonClass.NOT_REACHED,
     ReasonClass.SWITCHED_OFF,
     ReasonClass.UNAVAILABLE,
@@ -75,19 +75,19 @@ def goes_again(failure: Failure, tried: Set[str], delivered_at: float | None, no
 
     ``tried`` has the reason classes of all its tries, ``delivered_at`` is when its ad account last delivered.
     """
-    if failure.reason_class not in OUTAGES or failure.event_time <= now - STALE_AFTER_SECONDS:
+    if failure.reason_class not in _OUTAGES or failure.event_time <= now - STALE_AFTER_SECONDS:
         return False
     if delivered_at is None or delivered_at <= failure.failed_at:
         return False
-    may_have_arrived = not ({failure.reason_class} | tried) <= NOT_ARRIVED
+    may_have_arrived = not ({failure.reason_class} | tried) <= _NOT_ARRIVED
     counts_twice = failure.offline or failure.event_time < now - DEDUP_SECONDS
     return not (may_have_arrived and counts_twice)
 
 
 def _after_outages(ledger: Ledger, now: float) -> Iterator[list[Failure]]:
-    for reason_class in OUTAGES:
+    for reason_class in _OUTAGES:
         chosen = Filter(reason_class=reason_class, since=now - STALE_AFTER_SECONDS)
-        yield from steps(ledger, chosen, most=MOST_LOOKED_AT)
+        yield from steps(ledger, chosen, most=_MOST_LOOKED_AT)
 
 
 def _those_that_go_again(ledger: Ledger, step: list[Failure], now: float) -> list[Failure]:

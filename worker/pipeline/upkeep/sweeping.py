@@ -23,11 +23,11 @@ ROUND_SECONDS = 60.0
 # A batch that is due and was hinted at is hinted at anew this often.
 HINT_AGAIN_SECONDS = 30.0
 # More than this in the queue, and hints would only make it longer.
-SHORT_QUEUE_MESSAGES = 200
-RANGES_A_SWEEP = 100
+_SHORT_QUEUE_MESSAGES = 200
+_RANGES_A_SWEEP = 100
 # The same for batches: so many wait only where nobody delivers. A batch that was put off comes back by these
 # hints alone, so that the bound lies far above what busy workers leave in the queue.
-LONGEST_DELIVERY_QUEUE_MESSAGES = 5_000
+_LONGEST_DELIVERY_QUEUE_MESSAGES = 5_000
 
 WORKER_IS_GONE = "The worker that was sending it did not come back."
 
@@ -91,7 +91,7 @@ def _hint_at_batches(ledger: Ledger, hints: Hints, now: float) -> int:
     with ledger.read() as connection:
         if not batches.any_due(connection, now, now - HINT_AGAIN_SECONDS):
             return 0
-    if _is_longer(hints.queued_batches(), LONGEST_DELIVERY_QUEUE_MESSAGES):
+    if _is_longer(hints.queued_batches(), _LONGEST_DELIVERY_QUEUE_MESSAGES):
         return 0
     with ledger.write() as connection:
         due = batches.due(connection, now, now - HINT_AGAIN_SECONDS)
@@ -104,11 +104,11 @@ def _hint_at_inbox(ledger: Ledger, hints: Hints, now: float) -> int:
     with ledger.read() as connection:
         if not retention.any_overdue(connection, now - GRACE_SECONDS):
             return abandoned
-    if _is_longer(hints.queued_events(), SHORT_QUEUE_MESSAGES):
+    if _is_longer(hints.queued_events(), _SHORT_QUEUE_MESSAGES):
         return abandoned
     with ledger.write() as connection:
         ranges = retention.overdue_ranges(
-            connection, now - GRACE_SECONDS, RANGES_A_SWEEP, ROUND_SECONDS, now, leases.held(connection)
+            connection, now - GRACE_SECONDS, _RANGES_A_SWEEP, ROUND_SECONDS, now, leases.held(connection)
         )
     hints.ranges(ranges)
     return abandoned + len(ranges)

@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 
 from worker.dev.sandbox.shop.catalogue import PRODUCTS, Product
 
-MOST_IN_CART = 50
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_MOST_IN_CART = 50
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 _is_key = re.compile(r"dk_(live|test)_[A-Za-z0-9_-]{1,128}").fullmatch
 _is_order = re.compile(r"ORD-[0-9A-F]{8}").fullmatch
@@ -30,7 +30,7 @@ class Entry:
 
     def holding(self, *cart: Product) -> "Entry":
         """Return the entry with another cart."""
-        return replace(self, cart=cart[-MOST_IN_CART:])
+        return replace(self, cart=cart[-_MOST_IN_CART:])
 
     def link(self, path: str, **more: str) -> str:
         """Return the address of a page of the shop."""
@@ -56,7 +56,7 @@ def read_entry(query: Mapping[str, str], host: str) -> Entry:
         raise EntryError("The collector's address must be like http://127.0.0.1:8080.")
     scheme, name, port = match.groups()
     own = _port.sub("", host.lower())
-    if name not in LOOPBACK | {own}:
+    if name not in _LOOPBACK | {own}:
         raise EntryError("The collector must be on this machine, or on the one that the shop is on.")
     if not _is_key(query["key"]):
         raise EntryError("The pipeline key must be like dk_test_ and some letters and digits.")

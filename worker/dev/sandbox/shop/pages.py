@@ -23,8 +23,8 @@ from worker.dev.sandbox.shop.catalogue import (
 )
 from worker.dev.sandbox.shop.entry import Entry, EntryError, read_entry, read_order
 
-SHOP, PRODUCT, CART, ORDER = "/shop", "/shop/product", "/shop/cart", "/shop/order"
-USUAL_COLLECTOR = "http://127.0.0.1:8080"
+_SHOP, _PRODUCT, _CART, _ORDER = "/shop", "/shop/product", "/shop/cart", "/shop/order"
+_USUAL_COLLECTOR = "http://127.0.0.1:8080"
 
 _HERE = Path(__file__).parent
 _PAGE = Template((_HERE / "templates" / "page.html").read_text("utf-8"))
@@ -44,7 +44,7 @@ def _files() -> dict[str, Response]:
 
 def routes() -> dict[str, Callable[[Request], Response]]:
     """Return what answers a GET, by path."""
-    pages = {SHOP: _products, PRODUCT: _product, CART: _cart, ORDER: _order}
+    pages = {_SHOP: _products, _PRODUCT: _product, _CART: _cart, _ORDER: _order}
     served = {path: _within(show) for path, show in pages.items()}
     return served | {path: (lambda _, file=file: file) for path, file in _files().items()}
 
@@ -65,7 +65,7 @@ def _within(show: Callable[[Request, Entry], Response]) -> Callable[[Request], R
 def _door(query: Mapping[str, str], problem: str) -> Response:
     html = _DOOR.substitute(
         problem=escape(problem),
-        collector=escape(query.get("collector") or USUAL_COLLECTOR),
+        collector=escape(query.get("collector") or _USUAL_COLLECTOR),
         key=escape(query.get("key", "")),
     )
     came_with_something = "collector" in query or "key" in query
@@ -74,7 +74,7 @@ def _door(query: Mapping[str, str], problem: str) -> Response:
 
 def _products(_: Request, entry: Entry) -> Response:
     rows = "".join(
-        f"<li>{_link(entry.link(PRODUCT, sku=product.sku), product.name)} "
+        f"<li>{_link(entry.link(_PRODUCT, sku=product.sku), product.name)} "
         f"<span>{_money(product.price_cents)}</span></li>"
         for product in PRODUCTS.values()
     )
@@ -87,7 +87,7 @@ def _product(request: Request, entry: Entry) -> Response:
         return answers.error(404)
     full = entry.holding(*entry.cart, product)
     button = _link(
-        full.link(CART), "Add to cart", {"class": "button", "data-event": json.dumps(added(product))}
+        full.link(_CART), "Add to cart", {"class": "button", "data-event": json.dumps(added(product))}
     )
     body = f"<p>{product.words}</p><p><strong>{_money(product.price_cents)}</strong></p><p>{button}</p>"
     return _show(entry, product.name, body, viewed(product))
@@ -101,7 +101,7 @@ def _cart(_: Request, entry: Entry) -> Response:
     carried["cart"] = ",".join(product.sku for product in entry.cart)
     hidden = "".join(f'<input type="hidden" name="{name}" value="{text}">' for name, text in carried.items())
     form = (
-        f'<form action="{ORDER}" id="checkout">{hidden}'
+        f'<form action="{_ORDER}" id="checkout">{hidden}'
         '<p><label>E-mail address, if you like <input type="email" id="email" autocomplete="email"></label></p>'
         '<p><button class="button">Place the order</button></p></form>'
     )
@@ -139,8 +139,8 @@ def _show(entry: Entry, title: str, body: str, event: Mapping[str, Any] | None =
         event=escape(json.dumps(event)) if event else "",
         collector=escape(entry.collector),
         key=escape(entry.key),
-        shop=escape(entry.link(SHOP)),
-        cart=escape(entry.link(CART)),
+        shop=escape(entry.link(_SHOP)),
+        cart=escape(entry.link(_CART)),
         count=len(entry.cart),
     )
     headers = {"Content-Security-Policy": _policy(entry), "Cache-Control": "no-store"}
