@@ -2,12 +2,14 @@
 
 import itertools
 import json
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 import requests
+from worker.signature import sign
 
 from tests.integration.stack import Stack
 from tests.integration.waiting import until
@@ -42,13 +44,16 @@ class Visitor:
 
 
 class Shop:
-    """A source with one integration, to an ad account of its own."""
+    """A source with one integration, to an ad account of its own unless one is given."""
 
-    def __init__(self, stack: Stack, access_token: str = ACCESS_TOKEN, **config: Any) -> None:
+    def __init__(
+        self, stack: Stack, access_token: str = ACCESS_TOKEN, account: str | None = None, **config: Any
+    ) -> None:
         self.stack = stack
-        self.account = str(next(_accounts))
+        self.account = account or str(next(_accounts))
         source = stack.admin("POST", "/sources", {"name": f"Shop {self.account}", "domain": "example.com"})
         self.source_id, self.key = source["id"], source["pipeline_key"]
+        self._secret: str = source["server_secret"]
         body = {
             "source_id": self.source_id,
             "vendor": "pinterest",
@@ -62,6 +67,20 @@ class Shop:
         headers = (visitor or Visitor()).headers | {"Authorization": f"Bearer {self.key}"}
         text = json.dumps(body)
         return requests.post(f"{self.stack.collector_url}{path}", data=text, headers=headers, timeout=15)
+
+    def sign(self, events: list[dict[str, Any]]) -> None:
+        """Send a batch as the shop's server does."""
+        body = json.dumps({"batch": events}).encode()
+        stamp = str(int(time.time() * 1000))
+        headers = {
+            "Content-Type": "application/json",
+            "X-Source-Id": self.source_id,
+            "X-Timestamp": stamp,
+            "X-Signature": sign(self._secret, stamp, body),
+        }
+        url = f"{self.stack.collector_url}/v1/batch"
+        answer = requests.post(url, data=body, headers=headers, timeout=15)
+        assert answer.json() == {"success": True, "accepted": len(events)}, answer.text
 
     def send(self, path: str, call: dict[str, Any], visitor: Visitor, url: str = LANDING_URL) -> None:
         """Send one call from a page, with consent to advertising given."""

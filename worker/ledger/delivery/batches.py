@@ -210,7 +210,6 @@ def settle(
         return False
     _write_endings(connection, endings, now)
     failed = _failed(endings)
-    precedence.revive_waiting(connection, _surely_failed(endings), now)
     good = tallies.TESTED if started.test else tallies.DELIVERED
     outcomes = {one.id: tallies.FAILED if one.id in failed else good for one in everyone}
     arrived = [one for one in everyone if one.id not in failed]
@@ -267,7 +266,6 @@ def split(
     if not _leave(connection, started, _SPLIT, at=now):
         return None
     _write_endings(connection, endings, now)
-    precedence.revive_waiting(connection, _surely_failed(endings), now)
     tallies.append(connection, _counts(everyone, dict.fromkeys(_failed(endings), tallies.FAILED)), now)
     # A new token may have taken the batch over while it was being sent.
     credential_id = connection.execute(
@@ -383,11 +381,10 @@ def _write_endings(connection: Connection, endings: Sequence[Ending], now: float
             }
         if values:
             connection.execute(update(delivery).where(delivery.c.id == ending.id).values(values))
-
-
-def _surely_failed(endings: Iterable[Ending]) -> list[int]:
-    """Return who failed, without those that Pinterest may have all the same: a second copy could count twice."""
-    return [one.id for one in endings if one.reason_class not in (None, UNKNOWN_OUTCOME)]
+    # What Pinterest may have all the same is left alone: a second copy could count twice.
+    surely_failed = [ending.id for ending in endings if ending.reason_class not in (None, UNKNOWN_OUTCOME)]
+    if surely_failed:
+        precedence.revive_waiting(connection, surely_failed, now)
 
 
 def _failed(endings: Iterable[Ending]) -> set[int]:
