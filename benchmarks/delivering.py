@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from benchmarks.traffic import Senders, Traffic, payload
 from tests.integration.waiting import until
-from worker.dev.sandbox.client import Sandbox
+from worker.dev.sandbox.control import Sandbox
 
 # The sandbox keeps that many of the last events in full; each of them is compared with what had to arrive.
 SAMPLE_EVENTS = 500

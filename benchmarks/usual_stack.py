@@ -16,7 +16,7 @@ from benchmarks.publish import valkey
 from benchmarks.usual_way import PIPELINE_KEY
 from tests.integration import services
 from tests.integration.waiting import until
-from worker.dev.sandbox.client import Sandbox
+from worker.dev.sandbox.control import Sandbox
 from worker.dev.sandbox.server import spawned
 
 # Celery's default pool, which uses every core. With threads its worker loses its place in what RabbitMQ sends,

@@ -7,8 +7,8 @@ from celery import shared_task
 from tasks import hints
 from worker.alerts.watching import Pulse
 from worker.ledger.reports import measures
-from worker.pipeline.delivery.batching import Pace
-from worker.pipeline.delivery.batching import group_pending as group
+from worker.pipeline.delivery.group_pending import Pace
+from worker.pipeline.delivery.group_pending import group_pending as group
 from worker.runtime import ledger
 from worker.settings import settings
 

@@ -4,7 +4,7 @@ from celery import shared_task
 
 from worker.broker.bulk import BulkTask
 from worker.ledger.intake import inbox
-from worker.pipeline.ingest.ingest import ingest
+from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.runtime import ledger
 
 

@@ -8,7 +8,7 @@ from freezegun import freeze_time
 
 from tests.api.conftest import Api
 from tests.api.test_integrations import BODY, body
-from worker.ledger.setup import audit
+from worker.ledger.setup import audit_log
 
 AUDIT = "/v1/admin/audit"
 
@@ -74,7 +74,7 @@ def test_secrets_are_masked_in_every_entry(api: Api, source: dict[str, Any], tmp
 
 def test_a_change_that_cannot_be_told_does_not_happen(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(audit, "write", _fail)
+        broken.setattr(audit_log, "write", _fail)
         assert api.call("POST", "/v1/admin/sources", {"name": "Shop"}).status_code == 500
 
     assert api.get("/v1/admin/sources")["data"] == []

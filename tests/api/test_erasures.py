@@ -11,7 +11,7 @@ from tests.api.conftest import Api
 from tests.api.test_roles import token
 from tests.ledger import shop
 from worker.ledger.database import Ledger
-from worker.ledger.setup import audit
+from worker.ledger.setup import audit_log
 from worker.ledger.setup.people import Role
 from worker.operations.erasure import erasing, erasures
 
@@ -50,7 +50,7 @@ def test_a_person_is_erased_once_and_a_dry_run_only_counts(api: Api, known: Ledg
     assert erase(api, emails=[KIM]) == counted | {"dry_run": False}
     assert erase(api, emails=[KIM])["events"] == 0
     with known.read() as connection:
-        last = audit.newest(connection, 1)[0]
+        last = audit_log.newest(connection, 1)[0]
     assert (last["action"], last["object"]) == ("person.erase", "emails")
     assert KIM not in str(last)
 

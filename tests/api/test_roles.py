@@ -8,7 +8,7 @@ from flask import Flask
 
 from worker.api import auth
 from worker.ledger.database import Ledger
-from worker.ledger.setup import audit, people
+from worker.ledger.setup import audit_log, people
 from worker.ledger.setup.people import Role
 
 SOURCE = {"name": "Shop", "domain": "shop.example.com"}
@@ -38,7 +38,7 @@ def test_the_audit_log_names_the_holder(app: Flask, ledger: Ledger) -> None:
     app.test_client().post("/v1/admin/sources", headers={"Authorization": f"Bearer {text}"}, json=SOURCE)
 
     with ledger.read() as connection:
-        assert audit.newest(connection, 1)[0]["actor"] == f"Anna ({made})"
+        assert audit_log.newest(connection, 1)[0]["actor"] == f"Anna ({made})"
 
 
 def test_a_revoked_token_is_worthless_at_once(app: Flask, ledger: Ledger) -> None:

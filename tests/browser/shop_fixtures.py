@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from worker.collector import script
+from worker.collector import datafly_script
 
 KEY = "dk_live_abc123"
 ARGUMENTS = [
@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         html = self.state.pages.get(path)
         if path == "/d.js":
-            self._reply(200, script.SCRIPT, "text/javascript; charset=utf-8")
+            self._reply(200, datafly_script.SCRIPT, "text/javascript; charset=utf-8")
         elif path == "/favicon.ico":
             self._reply(204, b"", "text/plain")
         elif html is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from worker.dev.sandbox.client import Sandbox
+from worker.dev.sandbox.control import Sandbox
 from worker.dev.sandbox.server import running
 from worker.event.received import Received
 from worker.ledger import migrate
@@ -21,10 +21,10 @@ from worker.ledger.intake.inbox import Accepted
 from worker.ledger.setup import sources
 from worker.pinterest.client.client import PinterestClient
 from worker.pinterest.client.retry_policy import RetryPolicy
-from worker.pipeline.delivery.batching import Pace, group_pending
-from worker.pipeline.delivery.delivery import deliver
+from worker.pipeline.delivery.deliver_batch import deliver
+from worker.pipeline.delivery.group_pending import Pace, group_pending
 from worker.pipeline.delivery.sending import Sender
-from worker.pipeline.ingest.ingest import ingest
+from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.settings import Settings, parse
 from worker.web.management import create_app
 

@@ -13,8 +13,8 @@ from sqlalchemy import select
 from werkzeug.serving import make_server
 
 from tests.browser.shop_fixtures import await_true
-from worker.collector.app import create_app
-from worker.dev.sandbox.client import Sandbox
+from worker.collector.wsgi import create_app
+from worker.dev.sandbox.control import Sandbox
 from worker.dev.sandbox.server import running
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox

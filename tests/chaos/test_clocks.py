@@ -19,7 +19,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
 from worker.ledger.setup.integrations import Integration
 from worker.pinterest.client.breaker import BreakerPolicy
-from worker.pipeline.ingest.ingest import ingest
+from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.pipeline.upkeep.sweeping import Hints, sweep
 
 HOUR = 3_600.0

@@ -18,10 +18,10 @@ from tests.pipeline.sandbox import FakePinterest, Reply, Stage, accepted, answer
 from worker.ledger.database import Ledger
 from worker.ledger.migrate import migrate
 from worker.pinterest.client.client import Answer
-from worker.pipeline.delivery.delivery import deliver, put_off
+from worker.pipeline.delivery.deliver_batch import deliver, put_off
 from worker.pipeline.delivery.sending import PostponedError, Sender
-from worker.pipeline.ingest import ingest as ingesting
-from worker.pipeline.ingest.ingest import ingest
+from worker.pipeline.ingest import ingest_bulk as ingesting
+from worker.pipeline.ingest.ingest_bulk import ingest
 
 TRACK = {"type": "track", "event": "Signed Up", "context": {"ip": "203.0.113.5", "userAgent": "Mozilla/5.0"}}
 

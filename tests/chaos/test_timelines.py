@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from tests.chaos.timeline import Clock, Timeline
 from tests.ledger.shop import NOW, accept, close, pend, place, stand
-from tests.pipeline.ingest.test_ingest import order
+from tests.pipeline.ingest.test_ingest_bulk import order
 from tests.pipeline.sandbox import FakePinterest, accepted, answer
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import failures
@@ -22,7 +22,7 @@ from worker.ledger.setup.integrations import Integration
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer
 from worker.pinterest.client.retry_policy import RetryPolicy
-from worker.pipeline.ingest.ingest import ingest
+from worker.pipeline.ingest.ingest_bulk import ingest
 
 HOUR = 3_600.0
 DOWN = answer(500, {"code": 1, "message": "An unexpected error occurred."})

@@ -9,8 +9,8 @@ from tests.pipeline.sandbox import FakePinterest
 from worker.ledger.database import Ledger
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.retry_policy import RetryPolicy
-from worker.pipeline.delivery.batching import Pace, group_pending
-from worker.pipeline.delivery.delivery import deliver, put_off
+from worker.pipeline.delivery.deliver_batch import deliver, put_off
+from worker.pipeline.delivery.group_pending import Pace, group_pending
 from worker.pipeline.delivery.sending import PostponedError, Sender
 from worker.pipeline.upkeep.sweeping import Hints, sweep
 

@@ -26,7 +26,7 @@ from worker.ledger.schema import delivery, taken_line
 from worker.ledger.schema import inbox as inbox_table
 from worker.ledger.setup.sources import Source, create
 from worker.pipeline.ingest.accepting import open_rows
-from worker.pipeline.ingest.ingest import ingest
+from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.settings import settings
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from worker.cli import cli, opening
 from worker.ledger.database import Ledger
-from worker.ledger.setup import audit, people
+from worker.ledger.setup import audit_log, people
 
 Run = Callable[..., Result]
 
@@ -31,7 +31,7 @@ def test_a_token_is_printed_alone_so_that_a_script_can_take_it(run: Run, sqlite_
     hashed = people.token_hash(sqlite_ledger.vault, result.stdout.strip())
     with sqlite_ledger.read() as connection:
         token = people.by_hash(connection, hashed)
-        (entry,) = audit.newest(connection, 1)
+        (entry,) = audit_log.newest(connection, 1)
     assert token
     assert (token.name, token.role) == ("Anna", "editor")
     assert (entry["actor"], entry["action"], entry["object"]) == (opening.ACTOR, "token.create", token.actor)

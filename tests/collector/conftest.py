@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from worker.collector.app import create_app
+from worker.collector.wsgi import create_app
 from worker.http.signature import sign
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox

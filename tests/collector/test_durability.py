@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 
 from tests.collector.conftest import CONSENT, KEY, SECRET, Clock, Collector
 from tests.logged import logged
-from worker.collector.app import create_app
+from worker.collector.wsgi import create_app
 from worker.ledger.database import Ledger, LedgerBusyError
 from worker.ledger.intake import inbox
 from worker.settings import parse

@@ -37,7 +37,7 @@ def start(var: Path, port: int, **more: str) -> subprocess.Popen[str]:
     }
     command = [sys.executable, "-m", "gunicorn", "-c", "worker/web/collector_conf.py"]
     return subprocess.Popen(
-        [*command, "worker.collector.app:application()"],
+        [*command, "worker.collector.wsgi:application()"],
         cwd=ROOT,
         env=environ,
         stdout=subprocess.PIPE,

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from tests.collector.conftest import NOW, SOURCE, Clock, Collector, Hints
-from worker.collector.app import create_app
 from worker.collector.errors import RefusedError
 from worker.collector.limits import LEAST_FREE_BYTES, Backlog, RateLimit, Room
+from worker.collector.wsgi import create_app
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
 from worker.settings import parse

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from tests.collector.conftest import KEY, Clock, Collector, Hints
-from worker.collector.app import create_app
+from worker.collector.wsgi import create_app
 from worker.ledger.database import Ledger, LedgerBusyError
 from worker.ledger.intake import inbox
 from worker.ledger.reports import measures

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from tests.collector.conftest import SECRET, Clock, Collector, Hints
-from worker.collector.app import create_app
+from worker.collector.wsgi import create_app
 from worker.http.signature import sign
 from worker.ledger.database import Ledger, LedgerBusyError
 from worker.ledger.intake import inbox

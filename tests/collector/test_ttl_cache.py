@@ -1,5 +1,5 @@
 from tests.collector.conftest import Clock
-from worker.collector.auth import Remembered
+from worker.collector.callers import Remembered
 
 
 class Book:

@@ -137,7 +137,7 @@ def _send(followed: Trace) -> None:
     from tests.ledger.shop import place, stand
     from worker import runtime
     from worker.app import app
-    from worker.collector.app import create_app
+    from worker.collector.wsgi import create_app
     from worker.ledger.migrate import migrate
     from worker.monitoring.meter import Meter
 

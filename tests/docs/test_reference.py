@@ -7,7 +7,7 @@ from flask import Flask
 
 from docs.reference import TARGET, description, reference
 from tests.docs.reading import ROOT, read
-from worker.collector.app import create_app
+from worker.collector.wsgi import create_app
 from worker.event.envelope import EnvelopeSchema
 from worker.ledger.database import Ledger
 from worker.settings import parse

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.http.addresses import is_public
+from worker.http.ip_ranges import is_public
 
 
 @pytest.mark.parametrize(

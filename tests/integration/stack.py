@@ -19,7 +19,7 @@ from sqlalchemy import update
 
 from tests.integration import services
 from tests.integration.waiting import until
-from worker.dev.sandbox.client import Sandbox
+from worker.dev.sandbox.control import Sandbox
 from worker.dev.sandbox.server import spawned
 from worker.ledger.database import Ledger
 from worker.ledger.schema import BatchStatus, batch

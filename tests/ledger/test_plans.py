@@ -18,7 +18,7 @@ from worker.ledger.intake import backlog, inbox
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import metadata
 from worker.ledger.setup import ad_accounts
-from worker.ledger.upkeep import figures, retention
+from worker.ledger.upkeep import alert_figures, retention
 
 GROUP = Group(1, 1, False, False)
 TURNS = [backlog.Group("src_shop", 1), backlog.Group("src_other", 0)]
@@ -48,11 +48,13 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     "an order's deliveries": lambda connection: finding.by_order(connection, "e1", [b"a", b"b"], 20),
     "families": lambda connection: batch_history.of(connection, 1),
     "what informs": lambda connection: inbox.informing(connection, [b"a", b"b"], 99),
-    "failures after every retry": lambda connection: figures.failed_with(connection, ["no_answer"], 20_000),
-    "the oldest events that wait": figures.oldest_events,
+    "failures after every retry": lambda connection: alert_figures.failed_with(
+        connection, ["no_answer"], 20_000
+    ),
+    "the oldest events that wait": alert_figures.oldest_events,
     "what retention may remove": lambda connection: retention.ended(connection, NOW - 1e9, 500),
     "batches that are empty": lambda connection: retention.purge_batches(connection, NOW - 1e9, 500),
-    "the span of the inbox": figures.inbox_span,
+    "the span of the inbox": alert_figures.inbox_span,
     "the oldest event of each source": lambda connection: backlog.heads(connection, NOW),
     "the oldest events of two sources": lambda connection: backlog.oldest(connection, TURNS, NOW, 20),
     "what is overdue": lambda connection: inbox.overdue(connection, 7, NOW, 500),

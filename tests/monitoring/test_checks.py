@@ -9,7 +9,7 @@ from kombu import Connection
 
 from tests.conftest import KEY
 from worker import readiness as web
-from worker.collector.app import create_app as create_collector
+from worker.collector.wsgi import create_app as create_collector
 from worker.ledger.database import Ledger
 from worker.monitoring import checks
 from worker.monitoring.checks import Finding, Readiness, State

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.ledger.shop import ACCOUNT, NOW, accept, new, pend, place, write
-from worker.collector.app import create_app as create_collector
+from worker.collector.wsgi import create_app as create_collector
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import claims
 from worker.ledger.delivery.claims import Group

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.ledger.shop import NOW, place
-from tests.pipeline.ingest.test_ingest import order
+from tests.pipeline.ingest.test_ingest_bulk import order
 from tests.pipeline.sandbox import FakePinterest, Stage
 from worker.collector import intake
 from worker.collector.intake import Together
@@ -24,7 +24,7 @@ from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted
 from worker.monitoring import tracing
 from worker.monitoring.tracing import Tracer
-from worker.pipeline.ingest.ingest import ingest
+from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.settings import SettingsError
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +96,7 @@ def test_every_process_keeps_the_same_share(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_it_is_off_by_default_and_loads_nothing_then() -> None:
     code = (
-        "import sys, worker.collector.app, worker.pipeline.delivery.reaction, worker.pipeline.ingest.ingest\n"
+        "import sys, worker.collector.wsgi, worker.pipeline.delivery.reaction, worker.pipeline.ingest.ingest_bulk\n"
         "from worker.monitoring import tracing\n"
         "assert tracing.tracer() is None\n"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"

@@ -15,7 +15,7 @@ from tests.api.conftest import Api
 from tests.pages.conftest import Pages
 from worker.cli import cli, opening
 from worker.ledger.database import Ledger
-from worker.ledger.setup import audit, people
+from worker.ledger.setup import audit_log, people
 from worker.settings import parse
 from worker.web.management import create_app
 
@@ -97,7 +97,7 @@ class World:
     def audited(self) -> list[tuple[str, str, str, Any]]:
         """Return the audit rows, the oldest first: actor, action, object, changes."""
         with self.ledger.read() as connection:
-            rows = reversed(audit.newest(connection, 100))
+            rows = reversed(audit_log.newest(connection, 100))
         return [(row["actor"], row["action"], *_plain([row["object"], row["changes"]])) for row in rows]
 
 

@@ -19,7 +19,7 @@ from worker.ledger.delivery.failures import Filter
 from worker.ledger.intake import inbox, visitors
 from worker.ledger.schema import State, debug_input, delivery
 from worker.ledger.schema import visitor as visitor_table
-from worker.ledger.setup import audit
+from worker.ledger.setup import audit_log
 from worker.ledger.upkeep import erasure
 from worker.operations.caller import Caller
 from worker.operations.erasure import erasing as stage
@@ -27,7 +27,7 @@ from worker.operations.erasure.erasing import ErasureOptions, Report
 from worker.operations.erasure.erasures import person_of, read_request
 from worker.operations.errors import InvalidError
 from worker.pinterest.user_data.hashing import hash_value
-from worker.pipeline.ingest.ingest import ingest
+from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.pipeline.upkeep.purging import purge
 
 KIM, LEE = "kim@example.com", "lee@example.com"
@@ -325,7 +325,7 @@ def test_the_audit_log_tells_how_much_of_what_and_not_who(ledger: Ledger) -> Non
     accept(ledger, [order("a", KIM)])
     run(ledger, emails=[KIM], external_ids=["user-kim"])
     with ledger.read() as connection:
-        (entry,) = audit.newest(connection, 10)
+        (entry,) = audit_log.newest(connection, 10)
     assert (entry["actor"], entry["action"], entry["object"]) == (
         "kim of legal",
         "person.erase",
@@ -350,7 +350,7 @@ def test_a_dry_run_changes_nothing_and_writes_no_audit(ledger: Ledger) -> None:
     assert (report.events, report.visitors, report.deliveries) == (1, 1, 1)
     assert len(before) == len(bodies(ledger)) == 3
     with ledger.read() as connection:
-        assert audit.newest(connection, 10) == []
+        assert audit_log.newest(connection, 10) == []
 
 
 def test_rows_that_cannot_be_opened_are_counted_and_left(ledger: Ledger) -> None:

@@ -8,7 +8,7 @@ from tests.ledger.shop import NOW, close, new, place, stand, write
 from worker.ledger.database import Ledger
 from worker.ledger.delivery.failures import Filter
 from worker.ledger.schema import State
-from worker.ledger.setup import audit
+from worker.ledger.setup import audit_log
 from worker.ledger.setup.integrations import Integration
 from worker.operations.caller import Caller
 from worker.operations.deliveries.failed import (
@@ -42,7 +42,7 @@ def fail(ledger: Ledger, shop: Integration, *event_ids: str, at: float = NOW, **
 
 def newest_audit(ledger: Ledger) -> list[tuple[str, str]]:
     with ledger.read() as connection:
-        return [(one["actor"], one["action"]) for one in audit.newest(connection, 10)]
+        return [(one["actor"], one["action"]) for one in audit_log.newest(connection, 10)]
 
 
 def test_pressing_twice_sends_once(ledger: Ledger, shop: Integration) -> None:

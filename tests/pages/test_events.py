@@ -15,7 +15,7 @@ from worker.ledger.delivery import finding
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.setup.integrations import Integration
 from worker.operations.deliveries.masking import masked, masked_event
-from worker.pipeline.ingest.ingest import ingest
+from worker.pipeline.ingest.ingest_bulk import ingest
 
 SENT = {
     "event_name": "checkout",

@@ -10,7 +10,7 @@ from worker.ledger.delivery import failures, finding
 from worker.ledger.delivery.failures import Filter
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted
-from worker.ledger.setup import audit
+from worker.ledger.setup import audit_log
 from worker.ledger.setup.integrations import Integration
 from worker.pages import failed as page_of_failed
 
@@ -92,7 +92,7 @@ def test_ticked_ones_are_retried_and_pressing_twice_sends_once(
     assert "<b>0 deliveries</b> went back to pending" in second
     assert left(ledger) == ["e2"]
     with ledger.read() as connection:
-        (entry,) = audit.newest(connection, 1)
+        (entry,) = audit_log.newest(connection, 1)
     assert entry["actor"].startswith("an editor (tok_")
     assert entry["action"] == "failed.retry"
 
@@ -135,7 +135,7 @@ def test_discarding_asks_why_and_keeps_the_answer(pages: Pages, ledger: Ledger, 
 
     assert stands(ledger) == {"e1": "discarded", "e2": "failed"}
     with ledger.read() as connection:
-        assert audit.newest(connection, 1)[0]["changes"]["reason"] == "A test order"
+        assert audit_log.newest(connection, 1)[0]["changes"]["reason"] == "A test order"
 
 
 def test_a_long_piece_of_work_goes_on_page_by_page(pages: Pages, ledger: Ledger, shop: Integration) -> None:

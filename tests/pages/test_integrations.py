@@ -10,7 +10,7 @@ import responses
 from tests.api.conftest import Api
 from tests.pages.conftest import ACCESS_TOKEN, ACCOUNT, Pages, write
 from worker.ledger.database import Ledger
-from worker.ledger.setup import ad_accounts, audit
+from worker.ledger.setup import ad_accounts, audit_log
 from worker.ledger.setup.integrations import Integration
 from worker.operations.setup import connection_test
 from worker.pinterest.client.client import Answer, Trouble
@@ -180,7 +180,7 @@ def test_saving_a_form_as_it_came_changes_nothing(
 
     assert api.get(f"/v1/admin/integrations/{shop.id}") == before
     with ledger.read() as connection:
-        assert "integration.change" not in {entry["action"] for entry in audit.newest(connection, 10)}
+        assert "integration.change" not in {entry["action"] for entry in audit_log.newest(connection, 10)}
 
 
 def test_switching_off_and_on(pages: Pages, api: Api, shop: Integration) -> None:
@@ -200,7 +200,7 @@ def test_pausing_and_resuming_stands_in_the_audit_log(
     assert "Legal asked for it" in page
     with ledger.read() as connection:
         assert ad_accounts.find(connection, shop.credential_id).paused_by == "admin"
-        assert audit.newest(connection, 1)[0]["changes"] == {"reason": [None, "Legal asked for it"]}
+        assert audit_log.newest(connection, 1)[0]["changes"] == {"reason": [None, "Legal asked for it"]}
     assert "Pause</button>" in pages.follow(pages.send(address, {"paused": "no"}))
     with ledger.read() as connection:
         assert ad_accounts.find(connection, shop.credential_id).paused_at is None

@@ -10,17 +10,17 @@ from tests.pages.conftest import Pages
 from worker.ledger.database import Ledger
 from worker.ledger.reports import tallies
 from worker.ledger.reports.tallies import QUALITY, Entry
-from worker.ledger.setup import audit
+from worker.ledger.setup import audit_log
 from worker.ledger.setup.integrations import Integration
 from worker.pages.explain import EXAMPLE
-from worker.pages.pages import ENTRIES_A_PAGE
+from worker.pages.registry import ENTRIES_A_PAGE
 
 
 def test_the_audit_log_goes_back_page_by_page(pages: Pages, ledger: Ledger) -> None:
     with ledger.write() as connection:
         for number in range(ENTRIES_A_PAGE + 5):
             changes = {"name": ["old", f"new {number}"], "on": [None, True]}
-            audit.write(connection, float(number), "Anna", "source.change", f"src_{number}", changes)
+            audit_log.write(connection, float(number), "Anna", "source.change", f"src_{number}", changes)
     first = pages.get("/audit")
     (older,) = [part.partition('"')[0] for part in first.split('href="/audit?before=')[1:]]
 

@@ -6,7 +6,7 @@ from flask import Flask
 
 from tests.pages.conftest import Pages
 from worker.ledger.database import Ledger
-from worker.ledger.setup import audit, people
+from worker.ledger.setup import audit_log, people
 
 
 def test_a_token_is_shown_once_and_works(pages: Pages, app: Flask, ledger: Ledger) -> None:
@@ -18,7 +18,7 @@ def test_a_token_is_shown_once_and_works(pages: Pages, app: Flask, ledger: Ledge
 
     assert "Signed in as Anna (tok_" in anna.get("/")
     with ledger.read() as connection:
-        assert token not in str(audit.newest(connection, 10))
+        assert token not in str(audit_log.newest(connection, 10))
 
 
 def test_names_and_roles_are_checked(pages: Pages) -> None:

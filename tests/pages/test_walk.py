@@ -8,7 +8,7 @@ from werkzeug.routing import Rule
 
 from tests.pages.conftest import Pages
 from worker.ledger.setup.integrations import Integration
-from worker.pages.blueprint import EDITORS_PAGES, OPEN_ENDPOINTS, OWNERS_PAGES, VIEWERS_FORMS
+from worker.pages.base import EDITORS_PAGES, OPEN_ENDPOINTS, OWNERS_PAGES, VIEWERS_FORMS
 
 
 def address(rule: Rule) -> str:

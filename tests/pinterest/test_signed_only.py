@@ -6,7 +6,7 @@ import pytest
 
 from tests.pinterest.conftest import run, track
 from worker.pinterest.mapping.call import Options
-from worker.pinterest.mapping.checks import Dropped, Outcome
+from worker.pinterest.mapping.payload_checks import Dropped, Outcome
 from worker.pinterest.signed_only import drop_signed_only
 
 GOODS = {"value": 10, "currency": "EUR", "num_items": 1}

@@ -14,8 +14,8 @@ from worker.ledger.delivery.claims import Group
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer, PinterestClient, Trouble
 from worker.pinterest.client.retry_policy import RetryPolicy
-from worker.pipeline.delivery.batching import Pace, group_pending
-from worker.pipeline.delivery.delivery import deliver, put_off
+from worker.pipeline.delivery.deliver_batch import deliver, put_off
+from worker.pipeline.delivery.group_pending import Pace, group_pending
 from worker.pipeline.delivery.sending import PostponedError, Sender
 
 Reply = Callable[[list[dict[str, Any]]], Answer]

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from tests.ledger.shop import accept, close, place
 from tests.logged import logged
-from tests.pipeline.ingest.test_ingest import HERE, identify, order
+from tests.pipeline.ingest.test_ingest_bulk import HERE, identify, order
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
 from worker.ledger.delivery.deliveries import PAYLOAD
@@ -27,7 +27,7 @@ from worker.ledger.schema import State, delivery, visitor
 from worker.ledger.setup import sources
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pinterest.user_data.person import mapped_emails
-from worker.pipeline.ingest.ingest import ingest
+from worker.pipeline.ingest.ingest_bulk import ingest
 
 P, S = Trust.PUBLIC, Trust.SIGNED
 JANE, MALLORY = (hash_value("em", f"{name}@example.com") for name in ("jane", "mallory"))

@@ -5,14 +5,14 @@ import time
 from typing import Any
 
 from tests.ledger.shop import close, place, stand
-from tests.pipeline.ingest.test_ingest import order, take_in
+from tests.pipeline.ingest.test_ingest_bulk import order, take_in
 from tests.pipeline.sandbox import FakePinterest, Stage, accepted, answer, refused, trouble
 from tests.pipeline.upkeep.test_sweeping import Sent
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer, Trouble
-from worker.pipeline.ingest.ingest import ingest
+from worker.pipeline.ingest.ingest_bulk import ingest
 
 BAD = {"m7", "m33", "m34"}
 

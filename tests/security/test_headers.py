@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from tests.api.conftest import TOKEN
-from worker.collector.app import create_app as create_collector
+from worker.collector.wsgi import create_app as create_collector
 from worker.ledger.database import Ledger
 from worker.settings import Settings, parse
 from worker.web.management import create_app as create_management

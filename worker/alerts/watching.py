@@ -30,8 +30,8 @@ from worker.ledger.reports.account_status import AccountStanding
 from worker.ledger.reports.tallies import SECONDS_AN_HOUR
 from worker.ledger.setup import ad_accounts, integrations, sources
 from worker.ledger.setup.ad_accounts import Credential
+from worker.ledger.upkeep import alert_figures as watching
 from worker.ledger.upkeep import alerts
-from worker.ledger.upkeep import figures as watching
 from worker.ledger.upkeep.alerts import Alert, Change, Notice
 from worker.pinterest.client.answers import ReasonClass
 

@@ -8,7 +8,7 @@ from worker.api import context, lists
 from worker.api.blueprint import Blueprint
 from worker.api.fields import Moment, Shape, Text
 from worker.api.lists import PageQuery, page_of
-from worker.ledger.setup import audit as log
+from worker.ledger.setup import audit_log as log
 
 blueprint = Blueprint("audit", __name__, url_prefix="/v1/admin", description="Who changed what, and when")
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from flask import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from worker.collector.auth import Caller, Callers, Remembered, key_of
+from worker.collector.callers import Caller, Callers, Remembered, key_of
 from worker.collector.errors import RefusedError, answer, note_rejected
 from worker.collector.intake import Prepared, Together, events_of, of_type, prepare_batch, store
 from worker.collector.limits import CallRates, Room

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from worker.collector.auth import Caller, Remembered
+from worker.collector.callers import Caller, Remembered
 from worker.collector.errors import RefusedError
 from worker.event.received import Trust
 from worker.ledger.database import Ledger

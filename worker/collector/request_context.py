@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from flask import Request, Response
 
-from worker.collector.auth import Caller
+from worker.collector.callers import Caller
 from worker.event.consent import decide
 from worker.event.received import (
     LONGEST_USER_AGENT,

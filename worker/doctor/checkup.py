@@ -19,7 +19,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.reports import measures
 from worker.ledger.setup import ad_accounts, integrations, sources
 from worker.ledger.setup.integrations import Integration
-from worker.ledger.upkeep import alerts, figures
+from worker.ledger.upkeep import alert_figures, alerts
 from worker.monitoring import checks
 from worker.monitoring.checks import Finding, State
 from worker.operations.setup import connection_test
@@ -163,7 +163,7 @@ class Visit:
     def _database_clock(self) -> Iterator[Finding]:
         before = time.time()
         with self._ledger.read() as connection:
-            there = figures.server_time(connection)
+            there = alert_figures.server_time(connection)
         if there is not None:
             yield judgements.clock("database clock", "the database's", there - (before + time.time()) / 2)
 

@@ -7,8 +7,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any, Literal, Self
 from urllib.parse import unquote
 
-from worker.event.addresses import split_address
 from worker.event.text import clean_text
+from worker.event.urls import split_address
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from urllib.parse import unquote, unquote_plus, urlunsplit
 
-from worker.event.addresses import split_address
 from worker.event.text import fold
+from worker.event.urls import split_address
 
 _LONGEST_CACHED = 2048
 _LONGEST_KEY = 64

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection
 
-from worker.http.addresses import is_public
 from worker.http.deadline import BROKEN, Flight, new_session
+from worker.http.ip_ranges import is_public
 
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 10.0

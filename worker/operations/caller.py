@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from worker.ledger.database import Ledger
-from worker.ledger.setup import audit
+from worker.ledger.setup import audit_log
 from worker.ledger.vault import Vault
 
 
@@ -23,7 +23,7 @@ class Change:
 
     def record(self, action: str, target: str, changes: Mapping[str, Any]) -> None:
         """Write the audit row; ``changes`` maps a field to [from, to], secrets masked."""
-        audit.write(self.connection, self.now, self.actor, action, target, changes)
+        audit_log.write(self.connection, self.now, self.actor, action, target, changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from worker.ledger.intake.debug_inputs import LASTS_SECONDS, MOST_KEPT
 from worker.operations.deliveries import events as operations
 from worker.operations.deliveries.events import EventFilter
 from worker.operations.setup.sources import switch_debugging
-from worker.pages.blueprint import blueprint, done
+from worker.pages.base import blueprint, done
 
 _REFRESH_SECONDS = 3
 

@@ -10,7 +10,7 @@ from worker.operations.deliveries import explain as explaining
 from worker.operations.deliveries.explain import IP, MOST_EVENTS, USER_AGENT
 from worker.operations.deliveries.selection import all_sources
 from worker.operations.errors import InvalidError, OperationError
-from worker.pages.blueprint import blueprint
+from worker.pages.base import blueprint
 from worker.pages.forms import Form, texts
 from worker.pages.words import sentence
 

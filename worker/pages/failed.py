@@ -13,7 +13,7 @@ from worker.ledger.delivery.failures import Filter
 from worker.operations.deliveries import failed as operations
 from worker.operations.deliveries import parked
 from worker.operations.deliveries.failed import Extent
-from worker.pages.blueprint import blueprint, done
+from worker.pages.base import blueprint, done
 
 _ROWS_A_PAGE = 100
 # A request ends long before gunicorn's timeout; the page then goes on with the next one.

@@ -20,7 +20,7 @@ from worker.operations.setup import integrations as operations
 from worker.operations.setup.accounts import LONGEST_REASON, USUAL_REASON, pause_account, resume_account
 from worker.operations.setup.integration_status import get_integration_status, try_connection
 from worker.operations.setup.integrations import IntegrationRecord
-from worker.pages.blueprint import blueprint, done
+from worker.pages.base import blueprint, done
 from worker.pages.forms import Form
 from worker.pages.integration_form import (
     CONSENT,

@@ -8,7 +8,7 @@ from worker.operations.deliveries.search import SearchResult
 from worker.operations.deliveries.search import search as search_ledger
 from worker.operations.reports.overview import Overview, show_overview
 from worker.pages import charts
-from worker.pages.blueprint import blueprint
+from worker.pages.base import blueprint
 
 _REFRESH_SECONDS = 5
 

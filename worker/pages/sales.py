@@ -11,7 +11,7 @@ from worker.api import context
 from worker.ledger.delivery.deliveries import Line
 from worker.operations.deliveries.selection import all_sources
 from worker.operations.reports.reports import FIRST_DAY, report_sales
-from worker.pages.blueprint import blueprint
+from worker.pages.base import blueprint
 
 SPANS = {"7d": ("7 days", 7), "30d": ("30 days", 30), "92d": ("92 days", 92), "1y": ("a year", 366)}
 

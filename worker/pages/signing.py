@@ -10,8 +10,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import auth, context
 from worker.api.auth import FailureLimit
-from worker.ledger.setup import audit, people
-from worker.pages.blueprint import blueprint, done
+from worker.ledger.setup import audit_log, people
+from worker.pages.base import blueprint, done
 
 MOST_WRONG_BY_ADDRESS = 5
 # Before there is a session, form and cookie carry the same secret: another site can set neither.
@@ -49,7 +49,7 @@ def sign_out() -> AnyResponse:
     with context.ledger().write() as connection:
         cookie = request.cookies.get(auth.SESSION_COOKIE, "")
         people.close_session(connection, context.ledger().vault, cookie)
-        audit.write(connection, context.clock(), g.actor, "session.close", g.actor, {})
+        audit_log.write(connection, context.clock(), g.actor, "session.close", g.actor, {})
     response = done("ui.sign_in_form", "signed-out")
     response.delete_cookie(auth.SESSION_COOKIE, secure=_is_secure(), httponly=True, samesite="Strict")
     return response
@@ -60,7 +60,7 @@ def _open_session(token: str, person: auth.Person) -> AnyResponse:
     hashed = people.token_hash(vault, token)
     with context.ledger().write() as connection:
         cookie = people.open_session(connection, vault, hashed, context.clock())
-        audit.write(connection, context.clock(), person.actor, "session.open", person.actor, {})
+        audit_log.write(connection, context.clock(), person.actor, "session.open", person.actor, {})
     response = redirect(_next(), 303)
     _set_cookie(response, auth.SESSION_COOKIE, cookie)
     return response

@@ -15,7 +15,7 @@ from worker.ledger.setup import integrations as integration_store
 from worker.ledger.setup import sources as store
 from worker.operations.errors import OperationError
 from worker.operations.setup import sources as operations
-from worker.pages.blueprint import blueprint, done
+from worker.pages.base import blueprint, done
 from worker.pages.forms import Form, lines, number, texts
 from worker.settings import PINTEREST_API_URL
 

@@ -7,7 +7,7 @@ from worker.api import context
 from worker.ledger.setup.people import Role, Token
 from worker.operations.errors import DuplicateError, InvalidError
 from worker.operations.setup import tokens as operations
-from worker.pages.blueprint import blueprint, done
+from worker.pages.base import blueprint, done
 from worker.pages.forms import Form
 
 

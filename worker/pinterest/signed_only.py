@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from worker.event.text import fold
 from worker.pinterest.config.overrides import CUSTOM, meaning_of
 from worker.pinterest.mapping.call import Options
-from worker.pinterest.mapping.checks import Dropped, Failed, Mapped, Outcome
+from worker.pinterest.mapping.payload_checks import Dropped, Failed, Mapped, Outcome
 
 _REASON_CLASS = "unsigned"
 

@@ -21,15 +21,15 @@ from worker.api import (
     failed,
     health,
     integrations,
-    metrics,
     parked,
+    prometheus,
     reports,
     sources,
 )
 from worker.ledger import migrate
 from worker.ledger.database import Ledger
 from worker.ledger.vault import SealError
-from worker.pages import pages
+from worker.pages import registry
 from worker.settings import Settings, SettingsError, settings
 
 _LARGEST_BODY_BYTES = 256 * 1024
@@ -54,7 +54,7 @@ def create_app(ledger: Ledger, settings: Settings) -> Flask:
     api = _Api(app)
     for room in (sources, integrations, accounts, failed, parked, alerts, reports, explain, erasures, audit):
         api.register_blueprint(room.blueprint)
-    for plain in (health.blueprint, metrics.blueprint, docs.blueprint, pages.blueprint):
+    for plain in (health.blueprint, prometheus.blueprint, docs.blueprint, registry.blueprint):
         app.register_blueprint(plain)
     errors.register(app)
     return app

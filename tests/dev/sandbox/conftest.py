@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.dev.sandbox.client import Sandbox
+from worker.dev.sandbox.control import Sandbox
 from worker.dev.sandbox.server import running
 
 

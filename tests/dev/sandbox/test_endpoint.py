@@ -6,8 +6,8 @@ import pytest
 import requests
 
 from tests.dev.sandbox.samples import ACCOUNT, DIGEST, TOKEN, event, events, post, validator
-from worker.dev.sandbox.app import App
-from worker.dev.sandbox.client import Sandbox
+from worker.dev.sandbox.control import Sandbox
+from worker.dev.sandbox.routes import App
 from worker.dev.sandbox.server import running
 
 ANSWER = validator("response")

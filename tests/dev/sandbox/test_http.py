@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tests.dev.sandbox.samples import ACCOUNT
-from worker.dev.sandbox.client import Sandbox
+from worker.dev.sandbox.control import Sandbox
 from worker.dev.sandbox.http_server import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_READ_BYTES
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from worker.dev.sandbox.fault_rules import Failing, Marks, Match, RateLimit, Rule, Script, Status, WireFault
 from worker.dev.sandbox.http import Fault
 from worker.dev.sandbox.reading import ScriptError
-from worker.dev.sandbox.rules import Failing, Marks, Match, RateLimit, Rule, Script, Status, WireFault
 from worker.dev.sandbox.script import parse_script
 
 

@@ -14,7 +14,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.delivery import deliveries, failures
 from worker.ledger.delivery.failures import Failure, Filter, Retried
 from worker.ledger.schema import State, delivery
-from worker.ledger.setup import audit, integrations
+from worker.ledger.setup import audit_log, integrations
 from worker.ledger.setup.integrations import Integration
 
 DAY = 86_400
@@ -120,7 +120,7 @@ def test_a_retry_is_pending_again_and_remembers_why_it_failed(ledger: Ledger, sh
     with ledger.read() as connection:
         kept = select(delivery.c.warning, delivery.c.reason).where(delivery.c.event_id == "e1")
         assert tuple(connection.execute(kept).one()) == ("Retried by hand after: missing email", None)
-        (entry,) = audit.newest(connection, 10)
+        (entry,) = audit_log.newest(connection, 10)
     assert (entry["actor"], entry["action"], entry["object"]) == ("kim", "failed.retry", "1 deliveries")
 
 
@@ -133,7 +133,7 @@ def test_pressing_twice_changes_nothing_the_second_time(ledger: Ledger, shop: In
     assert (second.retried, sum(second.refused.values())) == (0, 2)
     assert stand(ledger) == before == {"pending": 2}
     with ledger.read() as connection:
-        assert len(audit.newest(connection, 10)) == 1
+        assert len(audit_log.newest(connection, 10)) == 1
 
 
 def test_two_hands_at_once_send_once(ledger: Ledger, shop: Integration) -> None:
@@ -245,7 +245,7 @@ def test_discarding_drops_the_payload_and_is_audited_once(ledger: Ledger, shop: 
         assert failures.payload(connection, ids[1]) is not None
         kept = select(delivery.c.reason_class, delivery.c.reason, delivery.c.ended_at)
         told = connection.execute(kept.where(delivery.c.id == ids[0])).one()
-        (entry,) = audit.newest(connection, 10)
+        (entry,) = audit_log.newest(connection, 10)
     assert tuple(told) == ("discarded", "a test order", NOW)
     assert (entry["action"], entry["changes"]) == (
         "failed.discard",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.pinterest.conftest import browser
-from worker.pinterest.mapping.checks import TimeError, Timing, time_event
+from worker.pinterest.mapping.payload_checks import TimeError, Timing, time_event
 
 RECEIVED = 1706540000.25
 ISO = "2024-01-29T14:53:20.000Z"  # 1706540000

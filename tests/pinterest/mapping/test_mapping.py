@@ -160,7 +160,7 @@ def test_explaining_changes_nothing_and_costs_nothing_else() -> None:
 
 def test_an_unexpected_key_of_the_contract_is_a_named_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "worker.pinterest.mapping.checks.check", lambda _payload: "value must be of type str."
+        "worker.pinterest.mapping.payload_checks.check", lambda _payload: "value must be of type str."
     )
     (outcome,) = run(track("Lead"))
     assert isinstance(outcome, Failed)

@@ -8,7 +8,7 @@ from tests.pipeline.sandbox import FakePinterest, Stage, accepted
 from worker.ledger.database import Ledger
 from worker.ledger.setup.ad_accounts import Rate
 from worker.pinterest.client.client import Answer
-from worker.pipeline.delivery.delivery import deliver
+from worker.pipeline.delivery.deliver_batch import deliver
 from worker.pipeline.delivery.sending import (
     CHAIRS,
     FIRST_WIDTH,

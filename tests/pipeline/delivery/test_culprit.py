@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.ledger.shop import pend, place, stand
-from tests.pipeline.delivery.test_delivery import fill_in, paused_class, reasons
+from tests.pipeline.delivery.test_deliver_batch import fill_in, paused_class, reasons
 from tests.pipeline.sandbox import FakePinterest, Stage, accepted, refused, refusing
 from worker.ledger.database import Ledger
 from worker.ledger.delivery.batch_history import Part

@@ -10,7 +10,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.intake import debug_inputs
 from worker.ledger.intake.debug_inputs import KEPT_AFTER_SECONDS, Input
 from worker.pipeline.ingest.debugging import opened
-from worker.pipeline.ingest.ingest import ingest
+from worker.pipeline.ingest.ingest_bulk import ingest
 
 ORDER = {
     "type": "track",

@@ -9,8 +9,8 @@ from tests.ledger.shop import accept, close, place
 from worker.ledger.database import Ledger
 from worker.ledger.reports import quality
 from worker.ledger.reports.quality import Quality
-from worker.pinterest.mapping.checks import Failed, Mapped
-from worker.pipeline.ingest.ingest import ingest
+from worker.pinterest.mapping.payload_checks import Failed, Mapped
+from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.pipeline.ingest.outcomes import qualities
 
 ORDER = {

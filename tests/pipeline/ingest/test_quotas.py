@@ -15,7 +15,7 @@ from worker.ledger.intake import debug_inputs
 from worker.ledger.reports import measures, usage
 from worker.ledger.schema import debug_input, delivery, visitor
 from worker.ledger.setup import sources
-from worker.pipeline.ingest.ingest import ingest
+from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.pipeline.ingest.quotas import READ_AGAIN_SECONDS, NewVisitors, VisitorQuotas
 from worker.pipeline.upkeep.purging import fold_tallies
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from tests.conftest import KEY
 from tests.ledger.shop import accept, close, place
-from tests.pipeline.ingest.test_ingest import JANE, emails, identify, order, outcomes
+from tests.pipeline.ingest.test_ingest_bulk import JANE, emails, identify, order, outcomes
 from tests.pipeline.upkeep.test_sweeping import Sent
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
@@ -25,9 +25,9 @@ from worker.ledger.intake.backlog import Group, Head
 from worker.ledger.intake.inbox import Waiting
 from worker.ledger.intake.visitors import OvertakenError
 from worker.ledger.schema import inbox as inbox_table
-from worker.pipeline.ingest import ingest as stage
-from worker.pipeline.ingest import leases, turns
-from worker.pipeline.ingest.ingest import ingest
+from worker.pipeline.ingest import ingest_bulk as stage
+from worker.pipeline.ingest import lease_holder, turns
+from worker.pipeline.ingest.ingest_bulk import ingest
 
 SIGNED, PUBLIC = Trust.SIGNED, Trust.PUBLIC
 # So long ago that the queue must be backed up.
@@ -204,20 +204,20 @@ def together(work: Callable[[list[int]], Any], given: Sequence[list[int]]) -> No
 
 def held(ledger: Ledger) -> set[int]:
     with ledger.read() as connection:
-        return leases.held(connection)
+        return lease_holder.held(connection)
 
 
 def test_rows_under_a_lease_of_somebody_else_are_left_to_them(shops: Ledger) -> None:
     ids = flood(shops, 10)
     quiet = wait(shops, "src_quiet", [order("1"), order("2")], trust=SIGNED)
     with shops.write() as connection:
-        leases.put(connection, "another", [*ids[:4], quiet[0]], 60.0)
+        lease_holder.put(connection, "another", [*ids[:4], quiet[0]], 60.0)
     assert ingest(shops, ids)["mapped"] == 7
     assert {"m2", "src_flood-4"} <= set(outcomes(shops))
     assert not {"m1", "src_flood-3"} & set(outcomes(shops))
     # Their worker is gone.
     with shops.write() as connection:
-        leases.put(connection, "another", [], 0.0)
+        lease_holder.put(connection, "another", [], 0.0)
     assert ingest(shops, [*ids, *quiet])["mapped"] == 5
 
 

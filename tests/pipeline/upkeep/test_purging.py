@@ -11,7 +11,7 @@ from worker.ledger.reports import tallies
 from worker.ledger.schema import State, attempt, batch, delivery
 from worker.ledger.schema import audit as audit_table
 from worker.ledger.schema import visitor as visitor_table
-from worker.ledger.setup import audit
+from worker.ledger.setup import audit_log
 from worker.pipeline.upkeep.purging import purge
 
 DAY = 86_400
@@ -76,8 +76,8 @@ def test_visitors_and_audit_entries_go_after_a_year_and_a_bit(ledger: Ledger) ->
     with ledger.write() as connection:
         visitors.save(connection, {b"old": Known(b"", 0)}, NOW)
         visitors.save(connection, {b"new": Known(b"", 0)}, NOW + 10 * DAY)
-        audit.write(connection, NOW, "kim", "did", "this", {})
-        audit.write(connection, NOW + 10 * DAY, "kim", "did", "that", {})
+        audit_log.write(connection, NOW, "kim", "did", "this", {})
+        audit_log.write(connection, NOW + 10 * DAY, "kim", "did", "that", {})
     purge(ledger, 30, NOW + 401 * DAY)
     assert (rows(ledger)["visitor"], rows(ledger)["audit"]) == (1, 1)
 

@@ -12,7 +12,7 @@ from worker.ledger.delivery.batches import Ending, Member, Started, Try
 from worker.ledger.delivery.claims import Group
 from worker.ledger.delivery.failures import Failure, Filter
 from worker.ledger.schema import State, ad_account, delivery
-from worker.ledger.setup import audit
+from worker.ledger.setup import audit_log
 from worker.ledger.setup.integrations import Integration
 from worker.pipeline.upkeep import retrying
 from worker.pipeline.upkeep.retrying import goes_again
@@ -32,7 +32,7 @@ def fail(ledger: Ledger, shop: Integration, *event_ids: str, at: float = NOW, **
 
 def newest_audit(ledger: Ledger) -> list[tuple[str, str]]:
     with ledger.read() as connection:
-        return [(one["actor"], one["action"]) for one in audit.newest(connection, 10)]
+        return [(one["actor"], one["action"]) for one in audit_log.newest(connection, 10)]
 
 
 def test_a_walk_sees_each_failure_once_in_steps(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.dev.sandbox.rules import Marks, RateLimit, Rule, Script, Status, WireFault
+from worker.dev.sandbox.fault_rules import Marks, RateLimit, Rule, Script, Status, WireFault
 
 _MAX_BUCKETS = 10_000
 _TOKEN_ERROR = Status(401)

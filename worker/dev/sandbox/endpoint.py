@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from worker.dev.sandbox import answers
+from worker.dev.sandbox import replies
 from worker.dev.sandbox.behaviour import Asked, Behaviour, Plan
-from worker.dev.sandbox.contract import Reading, read_events
+from worker.dev.sandbox.fault_rules import Status
 from worker.dev.sandbox.http import Request, Response
 from worker.dev.sandbox.memory import LONGEST_KEPT_ID, Arrival, Memory, fingerprint
-from worker.dev.sandbox.rules import Status
+from worker.dev.sandbox.schema import Reading, read_events
 from worker.dev.sandbox.semantics import EVENT_NAMES, TEST_MAX_EVENTS, failure
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def receive(request: Request, account: str, state: State) -> Response:
         at_seconds=now_seconds,
     )
     if token is None:
-        plan, verdict = Plan(), Verdict(answers.error(401), [])
+        plan, verdict = Plan(), Verdict(replies.error(401), [])
     else:
         plan = state.behaviour.plan(asked)
         verdict = _judge(asked, plan, reading.problem, state.behaviour)
@@ -94,7 +94,7 @@ def _judge(asked: Asked, plan: Plan, problem: str | None, behaviour: Behaviour) 
     if plan.wire and not plan.wire.accepting:
         return Verdict(Response(200, b"", fault=plan.wire.fault), [])
     if problem:
-        return Verdict(answers.error(400, problem), [])
+        return Verdict(replies.error(400, problem), [])
     looked_at = asked.events[:TEST_MAX_EVENTS] if asked.test else asked.events
     failures = _failures(asked, looked_at, behaviour) | {
         position: words for position, words in plan.failures.items() if position < len(looked_at)
@@ -118,7 +118,7 @@ def _failures(asked: Asked, events: list[dict[str, Any]], behaviour: Behaviour) 
 
 
 def _scripted(status: Status) -> Response:
-    response = answers.error(
+    response = replies.error(
         status.status, status.message, code=status.code, details=status.details, headers=status.headers
     )
     if status.status in (204, 304):
@@ -132,8 +132,8 @@ def _answer(
 ) -> Response:
     received = len(asked.events)
     if not failures and not plan.warnings and plan.listing == "full" and received == looked_at:
-        return answers.all_processed(received)
-    body = answers.event_list(
+        return replies.all_processed(received)
+    body = replies.event_list(
         received=received,
         looked_at=looked_at,
         failures=failures,
@@ -142,8 +142,8 @@ def _answer(
     )
     failed_as = plan.failed_as or (usually_failed_as if failures else 200)
     if failed_as == 422:
-        return answers.error(422, details={} if plan.listing == "none" else body)
-    return answers.ok(body)
+        return replies.error(422, details={} if plan.listing == "none" else body)
+    return replies.ok(body)
 
 
 def _remember(asked: Asked, plan: Plan, verdict: Verdict, size_bytes: int, memory: Memory) -> None:

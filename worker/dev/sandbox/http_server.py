@@ -11,8 +11,8 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
 from tornado.iostream import IOStream, StreamClosedError
 
-from worker.dev.sandbox.answers import error
 from worker.dev.sandbox.http import Fault, Request, Response
+from worker.dev.sandbox.replies import error
 
 MAX_BODY_BYTES = 8 << 20
 # A longer body is read to its end and answered, up to this: a client that is still sending would miss the answer.

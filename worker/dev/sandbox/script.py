@@ -5,9 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from worker.dev.sandbox import reading
-from worker.dev.sandbox.http import Fault
-from worker.dev.sandbox.reading import Reader, ScriptError
-from worker.dev.sandbox.rules import (
+from worker.dev.sandbox.fault_rules import (
     FOREVER,
     Failing,
     Marks,
@@ -18,6 +16,8 @@ from worker.dev.sandbox.rules import (
     Status,
     WireFault,
 )
+from worker.dev.sandbox.http import Fault
+from worker.dev.sandbox.reading import Reader, ScriptError
 
 _MAX_RULES = 100
 _MAX_DEFINED_NAMES = 15

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from worker.dev.sandbox.contract import HASHED_FIELDS
+from worker.dev.sandbox.schema import HASHED_FIELDS
 from worker.dev.sandbox.shapes import quoted
 
 EVENT_NAMES = frozenset(

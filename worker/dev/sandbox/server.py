@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from worker.dev.sandbox.app import App
-from worker.dev.sandbox.client import Sandbox
+from worker.dev.sandbox.control import Sandbox
 from worker.dev.sandbox.http_server import Server
+from worker.dev.sandbox.routes import App
 
 _STOP_SECONDS = 5.0
 

@@ -25,7 +25,7 @@ from worker.ledger.schema import (
     delivery,
     integration,
 )
-from worker.ledger.setup import audit
+from worker.ledger.setup import audit_log
 
 # Pinterest refuses what is older; see "Dedup" in the contract.
 STALE_AFTER_SECONDS = 7 * 86_400
@@ -206,7 +206,7 @@ def retry(
     moved = _reopen_in_races(connection, [failure.id for failure in good], how, now)
     _count(connection, moved, (tallies.RETRIED, tallies.LEFT_FAILED), now)
     if moved:
-        audit.write(
+        audit_log.write(
             connection, now, actor, "failed.retry", f"{len(moved)} deliveries", {"ids": sorted(moved)}
         )
     return _retried(good, moved.keys(), refused, now)
@@ -219,7 +219,7 @@ def discard(connection: Connection, ids: Sequence[int], reason: str, now: float,
     _count(connection, moved, (tallies.DISCARDED, tallies.LEFT_FAILED), now)
     if moved:
         changes = {"ids": sorted(moved), "reason": reason}
-        audit.write(connection, now, actor, "failed.discard", f"{len(moved)} deliveries", changes)
+        audit_log.write(connection, now, actor, "failed.discard", f"{len(moved)} deliveries", changes)
     return len(moved)
 
 
@@ -234,7 +234,7 @@ def discard_pending(
     moved = _discard(connection, pending, "The integration was deleted.", now)
     _count(connection, moved, (tallies.DISCARDED,), now)
     if moved:
-        audit.write(connection, now, actor, "pending.discard", f"{len(moved)} deliveries", {})
+        audit_log.write(connection, now, actor, "pending.discard", f"{len(moved)} deliveries", {})
     return len(moved)
 
 

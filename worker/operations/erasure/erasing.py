@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from worker.ledger.database import Ledger, is_ledger_away
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.intake import inbox, visitors
-from worker.ledger.setup import audit
+from worker.ledger.setup import audit_log
 from worker.ledger.upkeep import erasure
 from worker.ledger.upkeep.erasure import Kept
 from worker.ledger.vault import SealError
@@ -223,4 +223,4 @@ def _finish(connection: Connection, options: ErasureOptions, report: Report) -> 
     report.debugged = erasure.forget_debugged(connection)
     changes = {name: [None, n] for name, n in report.counts().items()}
     target = ", ".join(options.asked_by)
-    audit.write(connection, time.time(), options.actor, "person.erase", target, changes)
+    audit_log.write(connection, time.time(), options.actor, "person.erase", target, changes)

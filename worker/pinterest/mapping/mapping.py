@@ -13,7 +13,8 @@ from worker.pinterest.config.overrides import PAGE, Meaning, find_rule, meaning_
 from worker.pinterest.custom_data.custom_data import build_custom_data
 from worker.pinterest.explanation.properties import explain_properties
 from worker.pinterest.mapping.call import Call, Explanation, Notes, Options, read_call
-from worker.pinterest.mapping.checks import (
+from worker.pinterest.mapping.contract import ACTION_SOURCES
+from worker.pinterest.mapping.payload_checks import (
     Dropped,
     Failed,
     Filtered,
@@ -24,7 +25,6 @@ from worker.pinterest.mapping.checks import (
     judge,
     time_event,
 )
-from worker.pinterest.mapping.contract import ACTION_SOURCES
 from worker.pinterest.user_data.user_data import build_user_data
 from worker.pinterest.user_data.visitor import Visitor
 

@@ -10,7 +10,7 @@ from worker import logs
 from worker.ledger.delivery import batch_history, batches
 from worker.ledger.delivery.batches import Ending, Member, Started, Try
 from worker.ledger.reports import measures
-from worker.ledger.setup import ad_accounts, audit
+from worker.ledger.setup import ad_accounts, audit_log
 from worker.monitoring import tracing
 from worker.pinterest.client.answers import (
     Again,
@@ -198,7 +198,7 @@ def pause(sender: Sender, started: Started, reason_class: str, reason: str) -> s
     def stop(connection: Connection) -> None:
         if ad_accounts.pause(connection, started.credential_id, reason_class, reason, ACTOR, now):
             changes = {"class": [None, reason_class], "reason": [None, reason]}
-            audit.write(connection, now, ACTOR, "account.pause", started.ad_account_id, changes)
+            audit_log.write(connection, now, ACTOR, "account.pause", started.ad_account_id, changes)
         batches.again(connection, started, now, spent=False)
 
     sender.write(stop)

@@ -20,7 +20,7 @@ from worker.ledger.database import Ledger, is_ledger_away
 from worker.ledger.intake import backlog, leases
 from worker.ledger.intake.backlog import Group, Head
 from worker.ledger.intake.inbox import Waiting
-from worker.pipeline.ingest.leases import LEASE_SECONDS, LONG_SECONDS, Holding, Holdings
+from worker.pipeline.ingest.lease_holder import LEASE_SECONDS, LONG_SECONDS, Holding, Holdings
 
 log = logs.of(__name__)
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from worker.dev.sandbox.client import Sandbox
+from worker.dev.sandbox.control import Sandbox
 from worker.dev.sandbox.shop.catalogue import PRODUCTS, completed
 from worker.dev.sandbox.shop.entry import EntryError, read_entry
 

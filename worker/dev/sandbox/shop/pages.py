@@ -10,7 +10,7 @@ from string import Template
 from typing import Any
 from urllib.parse import urlencode
 
-from worker.dev.sandbox import answers
+from worker.dev.sandbox import replies
 from worker.dev.sandbox.http import HTML, Request, Response
 from worker.dev.sandbox.shop.catalogue import (
     CURRENCY,
@@ -84,7 +84,7 @@ def _products(_: Request, entry: Entry) -> Response:
 def _product(request: Request, entry: Entry) -> Response:
     product = PRODUCTS.get(request.query.get("sku", ""))
     if product is None:
-        return answers.error(404)
+        return replies.error(404)
     full = entry.holding(*entry.cart, product)
     button = _link(
         full.link(_CART), "Add to cart", {"class": "button", "data-event": json.dumps(added(product))}
@@ -111,7 +111,7 @@ def _cart(_: Request, entry: Entry) -> Response:
 def _order(request: Request, entry: Entry) -> Response:
     order_id = read_order(request.query)
     if order_id is None or not entry.cart:
-        return answers.error(404)
+        return replies.error(404)
     received = "/received?" + urlencode({"event_id": event_id(order_id)})
     body = (
         f'<p>Your order is <strong id="order">{order_id}</strong>.</p>{_lines(entry)}'

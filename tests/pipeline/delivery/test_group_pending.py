@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from tests.ledger.shop import NOW, pend, place, stand
 from worker.ledger.database import Ledger
 from worker.ledger.schema import batch
-from worker.pipeline.delivery.batching import Pace, group_pending
+from worker.pipeline.delivery.group_pending import Pace, group_pending
 
 PACE = Pace(interval_seconds=1.0)
 
@@ -109,7 +109,7 @@ def test_small_batches_are_claimed_and_hinted_at_together_while_that_is_quick(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, seconds: float, expected: list[list[int]]
 ) -> None:
     """Others wait for a transaction; who sends waits for its end, and for its one hint."""
-    monkeypatch.setattr("worker.pipeline.delivery.batching.TRANSACTION_SECONDS", seconds)
+    monkeypatch.setattr("worker.pipeline.delivery.group_pending.TRANSACTION_SECONDS", seconds)
     pend(ledger, place(ledger), 70, test=True, payload=b"x")
     hinted: list[list[int]] = []
     group_pending(ledger, PACE, lambda: NOW, lambda ids: hinted.append(list(ids)))

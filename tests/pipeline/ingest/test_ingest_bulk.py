@@ -28,8 +28,8 @@ from worker.ledger.setup.ad_accounts import Rate
 from worker.ledger.vault import SealError
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pipeline.ingest import cost
-from worker.pipeline.ingest import ingest as stage
-from worker.pipeline.ingest.ingest import ingest
+from worker.pipeline.ingest import ingest_bulk as stage
+from worker.pipeline.ingest.ingest_bulk import ingest
 
 JANE, JOHN = (hash_value("em", f"{name}@example.com") for name in ("jane", "john"))
 HERE = {"ip": "203.0.113.50", "user_agent": "Mozilla/5.0 (X11)"}

@@ -19,7 +19,7 @@ from worker.ledger.setup.ad_accounts import Rate
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer, Trouble
 from worker.pinterest.client.retry_policy import RetryPolicy, Wait
-from worker.pipeline.delivery.delivery import deliver, put_off
+from worker.pipeline.delivery.deliver_batch import deliver, put_off
 from worker.pipeline.delivery.sending import PostponedError
 
 HOUR = 3_600

@@ -11,7 +11,7 @@ from flask import Flask, Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker import logs
-from worker.collector import errors, script
+from worker.collector import datafly_script, errors
 from worker.collector.gateway import LARGEST_BODY_BYTES, Gateway
 from worker.collector.limits import state_folder
 from worker.ledger import migrate
@@ -80,7 +80,7 @@ def create_app(
     _add_routes(app, gateway, readiness_of(ledger))
     _add_metrics(app, Exporter(ledger), settings.metrics_token)
     register(app, meter or Meter())
-    script.register(app)
+    datafly_script.register(app)
     app.after_request(gateway.add_cors_headers)
     app.after_request(_add_security_headers)
     return app

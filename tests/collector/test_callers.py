@@ -3,7 +3,7 @@ import re
 import pytest
 
 from tests.collector.conftest import KEY, NOW, SECRET, SOURCE, Collector
-from worker.collector.auth import key_of
+from worker.collector.callers import key_of
 from worker.http.signature import sign
 from worker.ledger.setup import sources
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.dev.sandbox.samples import DIGEST, event, schema, validator
-from worker.dev.sandbox.contract import check_root, read_events
+from worker.dev.sandbox.schema import check_root, read_events
 
 REQUEST = validator("request")
 USER = {"em": [DIGEST]}

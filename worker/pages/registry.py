@@ -3,20 +3,19 @@
 from flask import render_template, request
 
 from worker.api import context
-from worker.ledger.setup import audit as log
+from worker.ledger.setup import audit_log as log
 from worker.pages import (
     events,
     explain,
     failed,
     integrations,
     overview,
-    quality,
     sales,
     signing,
     sources,
     tokens,
 )
-from worker.pages.blueprint import blueprint
+from worker.pages.base import blueprint
 
 __all__ = [
     "audit",

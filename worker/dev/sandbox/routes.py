@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from worker.dev.sandbox import answers
+from worker.dev.sandbox import replies
 from worker.dev.sandbox.behaviour import Behaviour
 from worker.dev.sandbox.endpoint import State, receive
 from worker.dev.sandbox.http import HTML, JSON_LINES, Request, Response
@@ -32,7 +32,7 @@ class App:
         self._shown_script: object = {}
         self._routes: dict[str, dict[str, Callable[[Request], Response]]] = {
             "/": {"GET": self._page},
-            "/healthz": {"GET": lambda _: answers.ok({"status": "ok"})},
+            "/healthz": {"GET": lambda _: replies.ok({"status": "ok"})},
             "/received": {"GET": self._received, "DELETE": self._forget},
             "/received/ids": {"GET": self._ids},
             "/received/rate": {"GET": self._rate},
@@ -51,13 +51,13 @@ class App:
         events = _events_path(request.path)
         if events:
             if request.method != "POST":
-                return answers.error(405, headers={"Allow": "POST"})
+                return replies.error(405, headers={"Allow": "POST"})
             return receive(request, events[1], self._state)
         methods = self._routes.get(request.path)
         if methods is None:
-            return answers.error(404)
+            return replies.error(404)
         handle = methods.get(request.method)
-        return handle(request) if handle else answers.error(405, headers={"Allow": ", ".join(methods)})
+        return handle(request) if handle else replies.error(405, headers={"Allow": ", ".join(methods)})
 
     def _page(self, _: Request) -> Response:
         memory = self._state.memory
@@ -69,44 +69,44 @@ class App:
         query, memory = request.query, self._state.memory
         limit = _limit(query, self._bounds.events)
         if limit is None:
-            return answers.error(400, "limit must be a number")
+            return replies.error(400, "limit must be a number")
         last = memory.last_events(
             account=query.get("account"),
             event_id=query.get("event_id"),
             event_name=query.get("event_name"),
             limit=limit,
         )
-        return answers.ok({**memory.summary(query.get("account")), "last": last})
+        return replies.ok({**memory.summary(query.get("account")), "last": last})
 
     def _forget(self, _: Request) -> Response:
         self._state.memory = Memory(self._bounds)
-        return answers.ok({"status": "ok"})
+        return replies.ok({"status": "ok"})
 
     def _ids(self, request: Request) -> Response:
         lines = self._state.memory.id_lines(request.query.get("account"))
         return Response(200, lines, content_type=JSON_LINES)
 
     def _rate(self, request: Request) -> Response:
-        return answers.ok({"accounts": self._state.memory.rates(request.query.get("account"))})
+        return replies.ok({"accounts": self._state.memory.rates(request.query.get("account"))})
 
     def _requests(self, request: Request) -> Response:
         limit = _limit(request.query, 1_000)
         if limit is None:
-            return answers.error(400, "limit must be a number")
-        return answers.ok({"requests": self._state.memory.arrivals(request.query.get("account"), limit)})
+            return replies.error(400, "limit must be a number")
+        return replies.ok({"requests": self._state.memory.arrivals(request.query.get("account"), limit)})
 
     def _script(self, _: Request) -> Response:
-        return answers.ok({"script": self._shown_script, "rules": self._state.behaviour.tallies()})
+        return replies.ok({"script": self._shown_script, "rules": self._state.behaviour.tallies()})
 
     def _behave(self, request: Request) -> Response:
         try:
             value = json.loads(request.body)
         except (ValueError, RecursionError):
-            return answers.error(400, "The script must be JSON.")
+            return replies.error(400, "The script must be JSON.")
         try:
             script = parse_script(value)
         except ScriptError as wrong:
-            return answers.error(400, str(wrong))
+            return replies.error(400, str(wrong))
         self._state.behaviour = Behaviour(script)
         self._shown_script = _without_tokens(value)
         return self._script(request)
@@ -114,7 +114,7 @@ class App:
     def _behave_well(self, _: Request) -> Response:
         self._state.behaviour = Behaviour()
         self._shown_script = {}
-        return answers.ok({"status": "ok"})
+        return replies.ok({"status": "ok"})
 
 
 def _limit(query: Mapping[str, str], usual: int) -> int | None:

@@ -6,7 +6,7 @@ from worker.api import context
 from worker.ledger.reports.tallies import SECONDS_AN_HOUR
 from worker.operations.reports.reports import QualityRow, report_quality
 from worker.pages import charts
-from worker.pages.blueprint import blueprint
+from worker.pages.base import blueprint
 
 SPANS = {"24h": ("24 hours", 24), "7d": ("7 days", 7 * 24), "30d": ("30 days", 30 * 24)}
 

@@ -26,7 +26,7 @@ from worker.ledger.vault import SealError, Vault
 from worker.monitoring import tracing
 from worker.pinterest.mapping.call import Explanation
 from worker.pinterest.user_data.visitor import Visitor
-from worker.pipeline.ingest import leases
+from worker.pipeline.ingest import lease_holder
 from worker.pipeline.ingest.accepting import Opened, UnreadableError, open_row
 from worker.pipeline.ingest.cost import CostlyEventError, within_budget
 from worker.pipeline.ingest.debugging import Decision, decision, to_keep
@@ -82,7 +82,7 @@ def ingest(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
     changes nothing. Returns how many events and deliveries ended up under each outcome of the tallies.
     """
     outcomes: Counter[str] = Counter()
-    holdings = leases.of(ledger)
+    holdings = lease_holder.of(ledger)
     with holdings.hold(ledger, ids) as held:
         turns = Turns(ledger, holdings, held)
         for piece in turns.pieces():

@@ -7,23 +7,23 @@ from pathlib import Path
 import pytest
 
 from tests.collector.conftest import Collector
-from worker.collector import script
+from worker.collector import datafly_script
 
-STATIC = Path(script.__file__).parent / "static"
+STATIC = Path(datafly_script.__file__).parent / "static"
 SOURCE = (STATIC / "datafly.js").read_text("utf-8")
 BUDGET_BYTES = 8 * 1024
 CALLS = {"track", "page", "identify", "group", "consent"}
-HASHED_PATH = f"/d.{script.HASH}.js"
+HASHED_PATH = f"/d.{datafly_script.HASH}.js"
 
 
 def test_it_is_under_8_kb_compressed() -> None:
-    assert len(script.COMPRESSED) < BUDGET_BYTES
+    assert len(datafly_script.COMPRESSED) < BUDGET_BYTES
     # The source stays within it too, for whoever serves that.
     assert len(gzip.compress(SOURCE.encode(), 9)) < BUDGET_BYTES
 
 
 def test_it_is_served_without_comments_and_otherwise_as_it_stands() -> None:
-    served = script.SCRIPT.decode()
+    served = datafly_script.SCRIPT.decode()
     assert served.startswith("/*! Datafly.js ")
     assert not re.search(r"^\s*//", served, re.MULTILINE)
     kept = [line.strip() for line in SOURCE.splitlines() if not line.strip().startswith("//")]
@@ -37,11 +37,13 @@ def test_no_text_spans_lines_so_that_comments_can_be_told_by_their_line() -> Non
 
 
 def test_it_needs_nothing_else() -> None:
-    assert not re.search(r"\b(import|require|eval|document\.cookie|XMLHttpRequest)\b", script.SCRIPT.decode())
+    assert not re.search(
+        r"\b(import|require|eval|document\.cookie|XMLHttpRequest)\b", datafly_script.SCRIPT.decode()
+    )
 
 
 def test_the_types_name_every_call_and_no_other() -> None:
-    declared = set(re.findall(r"^  (\w+)\(", script.TYPES.decode(), re.MULTILINE))
+    declared = set(re.findall(r"^  (\w+)\(", datafly_script.TYPES.decode(), re.MULTILINE))
     assert declared == CALLS
     made = re.search(r"const calls = {(.+?)}", SOURCE)
     assert made is not None
@@ -50,7 +52,7 @@ def test_the_types_name_every_call_and_no_other() -> None:
 
 def test_its_own_address_is_kept_for_minutes(collector: Collector) -> None:
     response = collector.client.get("/d.js")
-    assert (response.status_code, response.data) == (200, script.SCRIPT)
+    assert (response.status_code, response.data) == (200, datafly_script.SCRIPT)
     assert response.headers["Content-Type"] == "text/javascript; charset=utf-8"
     assert response.headers["Cache-Control"] == "public, max-age=300, stale-while-revalidate=86400"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -62,7 +64,7 @@ def test_its_own_address_is_kept_for_minutes(collector: Collector) -> None:
 
 def test_the_address_with_its_hash_is_kept_for_ever(collector: Collector) -> None:
     response = collector.client.get(HASHED_PATH)
-    assert (response.status_code, response.data) == (200, script.SCRIPT)
+    assert (response.status_code, response.data) == (200, datafly_script.SCRIPT)
     assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
 
 
@@ -93,7 +95,7 @@ def test_it_is_compressed_for_who_takes_that(
     headers = {"Accept-Encoding": accepted} if accepted else {}
     response = collector.client.get("/d.js", headers=headers)
     assert response.headers.get("Content-Encoding") == encoding
-    assert (gzip.decompress(response.data) if encoding else response.data) == script.SCRIPT
+    assert (gzip.decompress(response.data) if encoding else response.data) == datafly_script.SCRIPT
     assert "Accept-Encoding" in response.headers["Vary"]
 
 
@@ -113,12 +115,12 @@ def test_both_forms_have_a_tag_of_their_own(collector: Collector) -> None:
         collector.client.get("/d.js", headers={"Accept-Encoding": accepted}).headers["ETag"]
         for accepted in ("gzip", "identity")
     ]
-    assert tags == [f'"{script.HASH}-gzip"', f'"{script.HASH}"']
+    assert tags == [f'"{datafly_script.HASH}-gzip"', f'"{datafly_script.HASH}"']
 
 
 def test_the_types_are_there_to_be_read(collector: Collector) -> None:
     response = collector.client.get("/d.d.ts")
-    assert (response.status_code, response.data) == (200, script.TYPES)
+    assert (response.status_code, response.data) == (200, datafly_script.TYPES)
     assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
