@@ -9,10 +9,10 @@ from typing import Any
 from uuid import uuid4
 
 import requests
-from worker.signature import sign
 
 from tests.integration.stack import Stack
 from tests.integration.waiting import until
+from worker.http.signature import sign
 from worker.ledger.delivery import finding
 from worker.ledger.delivery.finding import Found
 
