@@ -9,6 +9,7 @@ from worker.pages import (
     explain,
     failed,
     integrations,
+    match_quality,
     overview,
     sales,
     signing,
