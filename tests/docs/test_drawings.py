@@ -9,7 +9,7 @@ from tests.docs.reading import ROOT
 
 DRAWING = ROOT / "docs" / "images" / "architecture.svg"
 SVG = "{http://www.w3.org/2000/svg}"
-GROUNDS = ("sheet", "room", "proc", "row", "queue", "out")
+GROUNDS = ("sheet", "area", "proc", "row", "queue", "out")
 READABLE = 4.5
 
 
