@@ -19,8 +19,7 @@ from tests.pipeline.ingest.test_ingest_bulk import JANE, emails, identify, order
 from tests.pipeline.upkeep.test_sweeping import Sent
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
-from worker.ledger.intake import backlog, inbox, visitors
-from worker.ledger.intake import leases as holding
+from worker.ledger.intake import backlog, inbox, leases, visitors
 from worker.ledger.intake.backlog import Group, Head
 from worker.ledger.intake.inbox import Waiting
 from worker.ledger.intake.visitors import OvertakenError
@@ -204,20 +203,20 @@ def together(work: Callable[[list[int]], Any], given: Sequence[list[int]]) -> No
 
 def held(ledger: Ledger) -> set[int]:
     with ledger.read() as connection:
-        return lease_holder.held(connection)
+        return leases.held(connection)
 
 
 def test_rows_under_a_lease_of_somebody_else_are_left_to_them(shops: Ledger) -> None:
     ids = flood(shops, 10)
     quiet = wait(shops, "src_quiet", [order("1"), order("2")], trust=SIGNED)
     with shops.write() as connection:
-        lease_holder.put(connection, "another", [*ids[:4], quiet[0]], 60.0)
+        leases.put(connection, "another", [*ids[:4], quiet[0]], 60.0)
     assert ingest(shops, ids)["mapped"] == 7
     assert {"m2", "src_flood-4"} <= set(outcomes(shops))
     assert not {"m1", "src_flood-3"} & set(outcomes(shops))
     # Their worker is gone.
     with shops.write() as connection:
-        lease_holder.put(connection, "another", [], 0.0)
+        leases.put(connection, "another", [], 0.0)
     assert ingest(shops, [*ids, *quiet])["mapped"] == 5
 
 
@@ -274,8 +273,8 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
 @pytest.fixture
 def leases_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write leases after 50 ms in place of two seconds."""
-    monkeypatch.setattr(holding, "LONG_SECONDS", 0.05)
-    monkeypatch.setattr(holding, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(lease_holder, "LONG_SECONDS", 0.05)
+    monkeypatch.setattr(lease_holder, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(turns, "LONG_SECONDS", 0.0)
 
 
@@ -373,8 +372,8 @@ def until(done: Callable[[], Any], seconds: float = 10.0) -> None:
 def test_a_lease_is_renewed_while_a_single_event_takes_long(
     shops: Ledger, monkeypatch: pytest.MonkeyPatch, leases_at_once: None
 ) -> None:
-    monkeypatch.setattr(holding, "LEASE_SECONDS", 1.0)
-    monkeypatch.setattr(holding, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(lease_holder, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(lease_holder, "RENEW_SECONDS", 0.1)
     going_on = threading.Event()
     to_deliveries = stage.to_deliveries
 
@@ -399,9 +398,9 @@ def test_a_thread_that_hangs_loses_its_rows_to_another_worker(
     shops: Ledger, monkeypatch: pytest.MonkeyPatch, leases_at_once: None
 ) -> None:
     """Its process lives, and would renew the lease for ever."""
-    monkeypatch.setattr(holding, "LEASE_SECONDS", 0.5)
-    monkeypatch.setattr(holding, "RENEW_SECONDS", 0.1)
-    monkeypatch.setattr(holding, "STUCK_SECONDS", 1.0)
+    monkeypatch.setattr(lease_holder, "LEASE_SECONDS", 0.5)
+    monkeypatch.setattr(lease_holder, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(lease_holder, "STUCK_SECONDS", 1.0)
     going_on, hanging = threading.Event(), threading.Event()
     to_deliveries = stage.to_deliveries
 
