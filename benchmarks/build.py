@@ -20,7 +20,7 @@ from benchmarks.results import Goal, Result, of_rounds
 from worker.event.envelope import check_envelope, decode_json
 from worker.event.received import Received
 from worker.pinterest.mapping.call import Options
-from worker.pinterest.mapping.mapping import Mapped, encode, map_event
+from worker.pinterest.mapping.mapping import Mapped, encode_payload, map_event
 from worker.pinterest.user_data.hashing import phone_digits
 from worker.pinterest.user_data.visitor import Visitor
 
@@ -124,7 +124,7 @@ def build(body: bytes) -> tuple[Mapped, bytes]:
     (outcome,) = map_event(event, received, Visitor.EMPTY, OPTIONS, NOW, "drop")
     if not isinstance(outcome, Mapped):
         raise SystemExit(f"the benchmark's own event was not mapped: {outcome}")
-    return outcome, encode(outcome.payload)
+    return outcome, encode_payload(outcome.payload)
 
 
 def _seconds_per_event(bodies: list[bytes]) -> float:

@@ -16,7 +16,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.schema import BatchStatus, State, batch, delivery
 from worker.ledger.setup.ad_accounts import Rate
 from worker.ledger.setup.integrations import Integration
-from worker.pinterest.client.client import Answer, Trouble
+from worker.pinterest.client.client import Answer, SendFailure
 
 OTHERS = 98
 FAILING, NOISY = "600000000998", "600000000999"
@@ -25,7 +25,7 @@ EVERY_SECONDS = 4
 SECONDS = 12
 DOWN = replace(answer(500, {"code": 1, "message": "An unexpected error occurred."}), seconds=0.1)
 # As long as the deadline of a whole request lets it.
-SILENT = replace(trouble(Trouble.UNKNOWN), seconds=25.0)
+SILENT = replace(trouble(SendFailure.UNKNOWN), seconds=25.0)
 
 
 @dataclass(frozen=True)

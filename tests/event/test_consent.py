@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from worker.event.consent import Consent, decide
+from worker.event.consent import Consent, check_consent
 
 GRANTED = "consent to advertising was granted"
 DENIED = "consent to advertising was denied"
@@ -49,21 +49,21 @@ DROPPED = "no consent information, and the source drops such events"
 )
 def test_consent_is_decided(stated: Any, granted: bool, reason: str) -> None:
     event = {"type": "page", "context": {"consent": stated}}
-    assert decide(event, ["advertising"], "drop") == Consent(granted, reason)
+    assert check_consent(event, ["advertising"], "drop") == Consent(granted, reason)
 
 
 def test_all_categories_have_to_be_granted() -> None:
     event = {"context": {"consent": {"advertising": True, "analytics": False}}}
-    assert decide(event, ["advertising", "analytics"], "allow") == Consent(
+    assert check_consent(event, ["advertising", "analytics"], "allow") == Consent(
         False, "consent to analytics was denied"
     )
 
 
 @pytest.mark.parametrize("event", [{}, {"context": None}, {"context": {}}, {"context": []}])
 def test_no_information_is_left_to_the_sources_default(event: dict[str, Any]) -> None:
-    assert not decide(event, ["advertising"], "drop").granted
-    assert decide(event, ["advertising"], "allow").granted
+    assert not check_consent(event, ["advertising"], "drop").granted
+    assert check_consent(event, ["advertising"], "allow").granted
 
 
 def test_an_integration_that_asks_for_nothing_gets_everything() -> None:
-    assert decide({"context": {"consent": {"advertising": False}}}, [], "drop").granted
+    assert check_consent({"context": {"consent": {"advertising": False}}}, [], "drop").granted

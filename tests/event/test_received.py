@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from worker.event.received import Received, click_id, epik_from_url
+from worker.event.received import Received, clean_click_id, epik_from_url
 
 
 def test_it_survives_being_stored_as_json() -> None:
@@ -38,4 +38,4 @@ def test_the_click_id_is_read_from_the_pages_address(url: object, epik: str | No
 
 @pytest.mark.parametrize("value", ["", "null", "a b", "ü", "x\n", None, 7, {}])
 def test_what_cannot_be_a_click_id_is_none(value: object) -> None:
-    assert click_id(value) is None
+    assert clean_click_id(value) is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.event.text import clean_text, fold, fold_keys
+from worker.event.text import clean_text, fold_key, fold_keys
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_junk_becomes_nothing(value: object) -> None:
     "name", ["Product Added", "product_added", "productAdded", "product-added", "PRODUCT ADDED"]
 )
 def test_a_name_is_the_same_in_every_spelling(name: str) -> None:
-    assert fold(name) == "productadded"
+    assert fold_key(name) == "productadded"
 
 
 def test_the_first_spelling_of_a_key_stays_and_nulls_are_skipped() -> None:

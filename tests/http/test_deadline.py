@@ -29,7 +29,7 @@ from tests.http.raw_server import (
     whole,
 )
 from worker.http import deadline
-from worker.pinterest.client.client import Trouble
+from worker.pinterest.client.client import SendFailure
 
 # What Pinterest may have
 
@@ -66,7 +66,7 @@ def test_a_request_without_a_whole_answer_is_unknown(
 
     answer = send(connect(server.url, read=0.2))
 
-    assert (answer.trouble, answer.detail, len(server.requests)) == (Trouble.UNKNOWN, detail, 1)
+    assert (answer.failure, answer.detail, len(server.requests)) == (SendFailure.UNKNOWN, detail, 1)
     assert (answer.status, answer.body) == (status, b"")
 
 
@@ -91,7 +91,7 @@ def test_a_dripping_answer_is_cut_at_the_deadline(serve: Serve, connect: Connect
     answer = send(connect(server.url, deadline=0.4))
 
     assert 0.4 <= time.monotonic() - started < 2.0
-    assert (answer.trouble, answer.detail) == (Trouble.UNKNOWN, "the total deadline of 0.4 s passed")
+    assert (answer.failure, answer.detail) == (SendFailure.UNKNOWN, "the total deadline of 0.4 s passed")
     assert 0.4 <= answer.seconds < 2.0
 
 
@@ -103,7 +103,7 @@ def test_the_deadline_holds_on_a_connection_that_is_used_again(serve: Serve, con
 
     answer = send(client)
 
-    assert (answer.trouble, server.connections) == (Trouble.UNKNOWN, 1)
+    assert (answer.failure, server.connections) == (SendFailure.UNKNOWN, 1)
     assert answer.seconds < 2.0
 
 
@@ -114,7 +114,7 @@ def test_a_batch_that_nobody_reads_to_its_end_was_not_sent(connect: Connect) -> 
 
         answer = send(client, body=b" " * 20_000_000)
 
-    assert (answer.trouble, answer.detail) == (Trouble.NOT_SENT, "the total deadline of 0.3 s passed")
+    assert (answer.failure, answer.detail) == (SendFailure.NOT_SENT, "the total deadline of 0.3 s passed")
 
 
 def test_a_refused_connection_was_not_sent(connect: Connect) -> None:
@@ -123,7 +123,7 @@ def test_a_refused_connection_was_not_sent(connect: Connect) -> None:
 
     answer = send(connect(f"http://127.0.0.1:{port}"))
 
-    assert (answer.trouble, answer.detail) == (Trouble.NOT_SENT, "the connection was refused")
+    assert (answer.failure, answer.detail) == (SendFailure.NOT_SENT, "the connection was refused")
 
 
 def test_a_host_that_nobody_knows_was_not_sent(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_a_host_that_nobody_knows_was_not_sent(connect: Connect, monkeypatch: py
 
     answer = send(connect("http://nowhere.invalid"))
 
-    assert (answer.trouble, answer.detail) == (Trouble.NOT_SENT, "the host name was not found")
+    assert (answer.failure, answer.detail) == (SendFailure.NOT_SENT, "the host name was not found")
 
 
 def test_every_address_of_a_host_is_tried(
@@ -172,7 +172,7 @@ def test_nothing_is_sent_once_a_slow_resolver_used_up_the_time(
 
     answer = send(connect(server.url, deadline=0.1))
 
-    assert (answer.trouble, server.requests) == (Trouble.NOT_SENT, [])
+    assert (answer.failure, server.requests) == (SendFailure.NOT_SENT, [])
 
 
 # Connections
@@ -233,7 +233,7 @@ def test_a_connection_that_the_other_side_closed_while_idle_is_not_used(
 
     answer = send(client)
 
-    assert (answer.status, answer.trouble, server.connections) == (200, None, 2)
+    assert (answer.status, answer.failure, server.connections) == (200, None, 2)
 
 
 def test_a_connection_that_idled_long_is_given_up_before_the_other_side_does(
@@ -242,7 +242,7 @@ def test_a_connection_that_idled_long_is_given_up_before_the_other_side_does(
     server = serve(answers(whole()))
     client = connect(server.url)
     send(client)
-    monkeypatch.setattr(deadline, "LONGEST_IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(deadline, "MAX_IDLE_SECONDS", 0.0)
 
     send(client)
 
@@ -258,7 +258,7 @@ def test_a_kept_connection_that_dies_under_the_request_is_unknown(serve: Serve, 
 
     answer = send(client)
 
-    assert (answer.trouble, server.connections) == (Trouble.UNKNOWN, 1)
+    assert (answer.failure, server.connections) == (SendFailure.UNKNOWN, 1)
 
 
 # TLS
@@ -312,7 +312,7 @@ def test_a_certificate_that_nobody_signed_is_refused_before_a_byte_is_sent(
 
     answer = send(connect(server.url))
 
-    assert (answer.trouble, server.requests) == (Trouble.NOT_SENT, [])
+    assert (answer.failure, server.requests) == (SendFailure.NOT_SENT, [])
     assert answer.detail == "the certificate of the other side is not to be trusted"
 
 
@@ -330,14 +330,14 @@ def test_a_server_that_speaks_no_tls_is_not_sent_to(connect: Connect) -> None:
         answer = send(connect(url))
         thread.join()
 
-    assert answer.trouble is Trouble.NOT_SENT
+    assert answer.failure is SendFailure.NOT_SENT
 
 
 def test_a_handshake_that_stalls_was_not_sent(connect: Connect) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         answer = send(connect(f"https://127.0.0.1:{listener.getsockname()[1]}", connect=0.2))
 
-    assert (answer.trouble, answer.detail) == (Trouble.NOT_SENT, "connecting or sending took too long")
+    assert (answer.failure, answer.detail) == (SendFailure.NOT_SENT, "connecting or sending took too long")
     assert answer.seconds < 1.5
 
 
@@ -362,7 +362,7 @@ def test_a_dripping_answer_over_tls_is_cut_at_the_deadline(
 
     answer = send(connect(server.url, deadline=0.6))
 
-    assert (answer.trouble, answer.detail) == (Trouble.UNKNOWN, "the total deadline of 0.6 s passed")
+    assert (answer.failure, answer.detail) == (SendFailure.UNKNOWN, "the total deadline of 0.6 s passed")
     assert answer.seconds < 2.0
 
 
@@ -374,4 +374,4 @@ def test_an_answer_over_tls_that_is_cut_is_unknown(
 
     answer = send(connect(server.url))
 
-    assert (answer.trouble, answer.detail) == (Trouble.UNKNOWN, "the answer was cut off")
+    assert (answer.failure, answer.detail) == (SendFailure.UNKNOWN, "the answer was cut off")

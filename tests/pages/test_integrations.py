@@ -13,7 +13,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.setup import ad_accounts, audit_log
 from worker.ledger.setup.integrations import Integration
 from worker.operations.setup import connection_test
-from worker.pinterest.client.client import Answer, Trouble
+from worker.pinterest.client.client import Answer, SendFailure
 
 ADD = "/integrations/add/pinterest"
 FILLED = {
@@ -246,7 +246,7 @@ def test_the_test_sends_one_event_that_is_not_recorded(pages: Pages, shop: Integ
     assert call.request.headers["Authorization"] == f"Bearer {ACCESS_TOKEN}"
 
 
-def answer(status: int | None, body: bytes = b"{}", trouble: Trouble | None = None) -> Answer:
+def answer(status: int | None, body: bytes = b"{}", trouble: SendFailure | None = None) -> Answer:
     return Answer(status, {}, body, trouble, 0.2, "the host name was not found" if trouble else "")
 
 
@@ -281,7 +281,7 @@ REFUSED = b'{"events": [{"status": "failed", "error_message": "event_time is wro
             "Nothing could be found out just now: HTTP 429",
         ),
         (
-            answer(None, b"", Trouble.NOT_SENT),
+            answer(None, b"", SendFailure.NOT_SENT),
             ["unknown", "unknown", "unknown"],
             "Nothing could be found out just now: the host name was not found",
         ),

@@ -7,7 +7,7 @@ import pytest
 
 from tests.pinterest.conftest import EM, EPIK, NOW, PIN_UNAUTH, browser, run
 from worker.pinterest.mapping.call import Options
-from worker.pinterest.mapping.mapping import Mapped, encode
+from worker.pinterest.mapping.mapping import Mapped, encode_payload
 from worker.pinterest.user_data.visitor import Visitor
 
 ADVERTISING = Options.from_config(
@@ -92,7 +92,7 @@ def test_the_documents_checkout_is_equal_field_for_field(john: Visitor) -> None:
     received = browser(pin_unauth=PIN_UNAUTH, epik=EPIK)
     (outcome,) = run(event, received=received, visitor=john, options=ADVERTISING)
     assert isinstance(outcome, Mapped)
-    assert json.loads(encode(outcome.payload)) == CHECKOUT
+    assert json.loads(encode_payload(outcome.payload)) == CHECKOUT
     assert (outcome.late, outcome.offline, outcome.warnings) == (False, False, ())
 
 
@@ -108,7 +108,7 @@ def test_the_documents_page_visit_is_equal_field_for_field() -> None:
     received = browser(pin_unauth=PIN_UNAUTH, received_at=1706539000.5)
     (outcome,) = run(event, received=received, options=ADVERTISING, now=1706539001.0)
     assert isinstance(outcome, Mapped)
-    assert json.loads(encode(outcome.payload)) == PAGE_VISIT
+    assert json.loads(encode_payload(outcome.payload)) == PAGE_VISIT
 
 
 WIDGET = {"product_id": "SKU-A", "name": "Widget", "price": 49.99, "currency": "USD"}

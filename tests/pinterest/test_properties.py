@@ -15,8 +15,8 @@ from jsonschema import Draft202012Validator
 from tests.pinterest.conftest import NOW, browser, server
 from tests.pinterest.strategies import EVENTS, JSON
 from worker.pinterest.mapping.call import Explanation, Options
-from worker.pinterest.mapping.mapping import Failed, Mapped, encode, map_event
-from worker.pinterest.user_data.visitor import Visitor, apply_identify, remember
+from worker.pinterest.mapping.mapping import Failed, Mapped, encode_payload, map_event
+from worker.pinterest.user_data.visitor import Visitor, apply_identify, with_click_ids
 
 # Pinterest's published request, written by them and independent of the mapping.
 PUBLISHED = json.loads(
@@ -71,7 +71,7 @@ def test_every_event_becomes_what_the_published_schema_accepts_or_a_named_reason
     for outcome in map_event(event, received, Visitor.EMPTY, options, NOW, default):
         assert outcome.event_id
         if isinstance(outcome, Mapped):
-            sent = json.loads(encode(outcome.payload))
+            sent = json.loads(encode_payload(outcome.payload))
             assert list(VALIDATOR.iter_errors({"data": [sent]})) == []
             assert not {"null", "undefined", "nan", ""}.intersection(text.lower() for text in texts(sent))
         elif isinstance(outcome, Failed):
@@ -104,7 +104,7 @@ def test_whatever_an_identify_call_holds_only_hashes_are_kept(event: dict[str, A
     visitor = apply_identify(Visitor.EMPTY, event, received, "US")
     assert Visitor.from_dict(json.loads(json.dumps(visitor.to_dict()))) == visitor
     assert apply_identify(visitor, event, received, "US") is visitor
-    assert remember(visitor, event, received) is visitor
+    assert with_click_ids(visitor, event, received) is visitor
     for digests in visitor.traits.values():
         assert digests
         assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests)

@@ -12,7 +12,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.delivery import claims
 from worker.ledger.delivery.claims import Group
 from worker.pinterest.client.breaker import BreakerPolicy
-from worker.pinterest.client.client import Answer, PinterestClient, Trouble
+from worker.pinterest.client.client import Answer, PinterestClient, SendFailure
 from worker.pinterest.client.retry_policy import RetryPolicy
 from worker.pipeline.delivery.deliver_batch import deliver, put_off
 from worker.pipeline.delivery.group_pending import Pace, group_pending
@@ -28,7 +28,7 @@ def answer(status: int, body: Any = None, **headers: str) -> Answer:
     return Answer(status, CaseInsensitiveDict(named), json.dumps(body).encode(), None, 0.1)
 
 
-def trouble(kind: Trouble, detail: str = "no answer came in time") -> Answer:
+def trouble(kind: SendFailure, detail: str = "no answer came in time") -> Answer:
     return Answer(None, CaseInsensitiveDict(), b"", kind, 0.1, detail)
 
 

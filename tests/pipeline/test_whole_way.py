@@ -11,7 +11,7 @@ from tests.pipeline.upkeep.test_sweeping import Sent
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches
 from worker.pinterest.client.breaker import BreakerPolicy
-from worker.pinterest.client.client import Answer, Trouble
+from worker.pinterest.client.client import Answer, SendFailure
 from worker.pipeline.ingest.ingest_bulk import ingest
 
 BAD = {"m7", "m33", "m34"}
@@ -30,13 +30,13 @@ class Moody:
         if mood < 0.15:
             return self.dice.choice([answer(500), answer(503), answer(429, Retry_After="3")])
         if mood < 0.25:
-            return trouble(Trouble.NOT_SENT)
+            return trouble(SendFailure.NOT_SENT)
         if BAD & set(ids):
             return refused(f"data[{self.dice.randrange(9)}].custom_data is not allowed")
         self.taken += ids
         if mood < 0.35:
             # The answer is lost after the events were taken.
-            return trouble(Trouble.UNKNOWN)
+            return trouble(SendFailure.UNKNOWN)
         return accepted(events, failed=[one for one in ids if one == "m50"])
 
 

@@ -13,7 +13,7 @@ from tests.security import hostile
 from tests.security.attacks import attacks
 from tests.security.patterns import METHODS, SEARCHING, Found, modules, patterns, uses_of_re
 from worker.event import redaction
-from worker.event.consent import decide
+from worker.event.consent import check_consent
 from worker.event.envelope import EnvelopeError, check_envelope
 from worker.event.received import Received, epik_from_url
 from worker.event.times import parse_time
@@ -22,7 +22,7 @@ from worker.pinterest.client.client import mask
 from worker.pinterest.custom_data import money
 from worker.pinterest.mapping.call import Explanation, Options
 from worker.pinterest.mapping.mapping import map_event
-from worker.pinterest.user_data.person import hashes_of_emails
+from worker.pinterest.user_data.person import email_hashes_in
 from worker.pinterest.user_data.visitor import Visitor, apply_identify
 
 # The first steps are small: with an exponential pattern the next larger one would never end.
@@ -160,9 +160,11 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "the click id": epik_from_url,
     "the debugged event": _show,
     "Pinterest's words": mask,
-    "a person's addresses": lambda text: list(hashes_of_emails(text.encode("utf-8", "replace"))),
+    "a person's addresses": lambda text: list(email_hashes_in(text.encode("utf-8", "replace"))),
     "a time": parse_time,
-    "consent": lambda text: decide(hostile.event(context={"consent": [text, {text: text}]}), ["ads"], "drop"),
+    "consent": lambda text: check_consent(
+        hostile.event(context={"consent": [text, {text: text}]}), ["ads"], "drop"
+    ),
 }
 
 

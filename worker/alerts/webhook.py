@@ -43,7 +43,7 @@ class Webhook:
             status = guard.post(self.url, body, headers, self.private_hosts)
         except guard.PrivateHostError:
             return "its host's address is not public, and ALERT_WEBHOOK_PRIVATE_HOSTS does not name the host"
-        except guard.NotPostedError as error:
+        except guard.PostFailedError as error:
             return str(error)
         return None if 200 <= status < 300 else f"HTTP {status}"
 

@@ -13,7 +13,7 @@ from worker.collector.intake import Prepared, Together, events_of, of_type, prep
 from worker.collector.limits import CallRates, Room
 from worker.collector.request_context import Origin, Visit
 from worker.event.envelope import decode_json
-from worker.event.received import Network, client_ip, network_of
+from worker.event.received import Network, client_ip, client_network
 from worker.ledger.database import Ledger
 from worker.ledger.setup import sources
 from worker.pipeline.ingest.accepting import Offer, TooLargeError, prepare_event
@@ -198,7 +198,7 @@ class Gateway:
 
     def _client_network(self) -> str | None:
         forwarded = request.headers.get("X-Forwarded-For", "")
-        return network_of(client_ip(request.remote_addr, forwarded, self._trusted_proxies))
+        return client_network(client_ip(request.remote_addr, forwarded, self._trusted_proxies))
 
 
 def _body() -> bytes:

@@ -9,13 +9,13 @@ from typing import Any, Literal, Self
 from flask import Request, Response
 
 from worker.collector.callers import Caller
-from worker.event.consent import decide
+from worker.event.consent import check_consent
 from worker.event.received import (
-    LONGEST_USER_AGENT,
+    MAX_USER_AGENT_CHARACTERS,
     Network,
     Received,
     Trust,
-    click_id,
+    clean_click_id,
     client_ip,
     epik_from_url,
     page_url,
@@ -68,8 +68,8 @@ class Cookies:
         dfid = sent.get(_DFID, "")
         return cls(
             dfid=dfid if _UUID4.fullmatch(dfid) else None,
-            pin_unauth=click_id(sent.get(_PIN_UNAUTH)),
-            epik=click_id(sent.get(_EPIK)),
+            pin_unauth=clean_click_id(sent.get(_PIN_UNAUTH)),
+            epik=clean_click_id(sent.get(_EPIK)),
         )
 
 
@@ -156,7 +156,7 @@ class Origin:
         headers = request.headers
         return cls(
             ip=client_ip(request.remote_addr, headers.get("X-Forwarded-For", ""), trusted),
-            user_agent=clean_text(headers.get("User-Agent"), LONGEST_USER_AGENT),
+            user_agent=clean_text(headers.get("User-Agent"), MAX_USER_AGENT_CHARACTERS),
             is_browser="Origin" in headers or "Sec-Fetch-Site" in headers,
             cookies=Cookies.of(request.cookies),
         )
@@ -199,7 +199,7 @@ class Visit:
         if channel_of(event, signed=self._caller.signed, is_browser=origin.is_browser) == "server":
             return received_from_server(event, self._received_at)
         default = self._caller.source.default_consent("browser")
-        may_advertise = decide(event, ("advertising",), default).granted
+        may_advertise = check_consent(event, ("advertising",), default).granted
         self._in_browser = True
         self._cookies = follow(self._cookies, event, self._rules, may_advertise=may_advertise)
         return Received(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from worker.event.text import fold, fold_keys
+from worker.event.text import fold_key, fold_keys
 
 # One thing under two names: consent tools say marketing where ad platforms say advertising.
 _TWINS = {"advertising": "marketing", "marketing": "advertising"}
@@ -22,7 +22,9 @@ class Consent:
     reason: str
 
 
-def decide(event: Mapping[str, Any], categories: Sequence[str], default: Literal["drop", "allow"]) -> Consent:
+def check_consent(
+    event: Mapping[str, Any], categories: Sequence[str], default: Literal["drop", "allow"]
+) -> Consent:
     """Grant only where all categories are granted.
 
     The default speaks for an event that says nothing of consent; one that speaks of other categories only has
@@ -70,7 +72,7 @@ def _are_silent(answers: list[dict[str, Any]]) -> bool:
 def _named(stated: object) -> dict[str, Any]:
     if isinstance(stated, list):
         # Some consent tools list what was granted.
-        return {fold(name): True for name in stated if isinstance(name, str)}
+        return {fold_key(name): True for name in stated if isinstance(name, str)}
     return fold_keys(stated)
 
 

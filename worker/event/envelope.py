@@ -21,18 +21,18 @@ _KEY = "has a key with a null byte or half a surrogate pair in it."
 _TYPE = "is of a type that JSON does not have."
 
 
-def is_storable(root: Any) -> bool:
+def _is_storable(root: Any) -> bool:
     """Say whether a decoded JSON value holds nothing that ``find_flaw`` would name.
 
     Written as JSON, it shows at a glance that there is nothing to look for, in most cases; in the others,
     such as a text with thirty brackets in it, ``find_flaw`` has the last word.
     """
-    return json_text.shows_no_flaw(root, _DEEPEST) or find_flaw(root) is None
+    return json_text.is_surely_storable(root, _DEEPEST) or _find_flaw(root) is None
 
 
-def find_flaw(root: Any) -> tuple[str, str] | None:
+def _find_flaw(root: Any) -> tuple[str, str] | None:
     """Return the path of the first value that cannot be kept, and what is wrong with it."""
-    found = _find(root, 0)
+    found = _find_flaw_at(root, 0)
     if found is None:
         return None
     # Only the path of a flaw is written: each path of an object with a long key would repeat that key.
@@ -43,18 +43,18 @@ def find_flaw(root: Any) -> tuple[str, str] | None:
     return path or "event", flaw
 
 
-def _find(value: Any, depth: int) -> tuple[list[str], str] | None:
+def _find_flaw_at(value: Any, depth: int) -> tuple[list[str], str] | None:
     """Return the steps of a flaw's path, the last one first, and the flaw."""
     kind = type(value)
     flaw = None
     if kind is dict or kind is list:
         return _find_below(value, depth)
     if kind is str:
-        flaw = None if _are_good([value]) else _CHARACTERS
+        flaw = None if _are_valid_texts([value]) else _CHARACTERS
     elif kind is int:
-        flaw = None if _is_good_number(value) else _INTEGER
+        flaw = None if _is_valid_number(value) else _INTEGER
     elif kind is float:
-        flaw = None if _is_good_number(value) else _NUMBER
+        flaw = None if _is_valid_number(value) else _NUMBER
     elif value is not None and kind is not bool:
         flaw = _TYPE
     return ([], flaw) if flaw else None
@@ -65,22 +65,22 @@ def _find_below(container: Any, depth: int) -> tuple[list[str], str] | None:
         return [], _DEPTH
     is_object = type(container) is dict
     for key, value in container.items() if is_object else enumerate(container):
-        if is_object and not (type(key) is str and _are_good([key])):
+        if is_object and not (type(key) is str and _are_valid_texts([key])):
             return [], _KEY
-        found = _find(value, depth + 1)
+        found = _find_flaw_at(value, depth + 1)
         if found:
             found[0].append(f".{key}" if is_object else f"[{key}]")
             return found
     return None
 
 
-def _is_good_number(value: Any) -> bool:
+def _is_valid_number(value: Any) -> bool:
     if type(value) is float:
         return math.isfinite(value)
     return type(value) is int and -_LARGEST_INTEGER < value < _LARGEST_INTEGER
 
 
-def _are_good(texts: list[str]) -> bool:
+def _are_valid_texts(texts: list[str]) -> bool:
     joined = "".join(texts)
     if "\0" in joined:
         return False
@@ -93,11 +93,11 @@ def _are_good(texts: list[str]) -> bool:
     return True
 
 
-TYPES = ("track", "page", "identify", "group")
+_EVENT_TYPES = ("track", "page", "identify", "group")
 _LONGEST_NAME = 256
 _LONGEST_ID = 256
 
-_NOT_A_TYPE = f"must be one of {', '.join(TYPES)}."
+_NOT_A_TYPE = f"must be one of {', '.join(_EVENT_TYPES)}."
 _NOT_AN_OBJECT = "must be an object."
 _NOT_AN_ID = f"must be a text of at most {_LONGEST_ID} characters or a whole number."
 _NOT_A_TIME = "must be a time in ISO 8601, like 2024-01-29T14:53:20.000Z."
@@ -125,7 +125,7 @@ def check_envelope(raw: object) -> None:
     if type(raw) is not dict:
         raise EnvelopeError("event", _NOT_AN_OBJECT)
     kind = raw.get("type")
-    if type(kind) is not str or kind not in TYPES:
+    if type(kind) is not str or kind not in _EVENT_TYPES:
         raise EnvelopeError("type", _NOT_A_TYPE)
     for field, holds, message in _OPTIONAL_FIELDS:
         value = raw.get(field)
@@ -133,8 +133,8 @@ def check_envelope(raw: object) -> None:
             raise EnvelopeError(field, message)
     if kind == "track" and not (raw.get("event") or "").strip():
         raise EnvelopeError("event", _NO_EVENT)
-    if not is_storable(raw):
-        raise EnvelopeError(*(find_flaw(raw) or ("event", "cannot be stored.")))
+    if not _is_storable(raw):
+        raise EnvelopeError(*(_find_flaw(raw) or ("event", "cannot be stored.")))
 
 
 def _is_name(value: object) -> bool:
@@ -187,7 +187,7 @@ class EnvelopeSchema(Schema):
 
     type = fields.String(
         required=True,
-        validate=validate.OneOf(TYPES, error=_NOT_A_TYPE),
+        validate=validate.OneOf(_EVENT_TYPES, error=_NOT_A_TYPE),
         error_messages={"invalid": _NOT_A_TYPE, "required": _NOT_A_TYPE, "null": _NOT_A_TYPE},
     )
     event = _optional(_is_name, _NOT_A_NAME)
@@ -208,7 +208,7 @@ class EnvelopeSchema(Schema):
 
     @validates_schema(pass_original=True)
     def _can_be_stored(self, _data: object, original: object, **_: Any) -> None:
-        flaw = find_flaw(original)
+        flaw = _find_flaw(original)
         if flaw:
             raise ValidationError(flaw[1], flaw[0])
 
@@ -223,7 +223,7 @@ def decode_json(body: bytes) -> object:
             no event needs.
     """
     try:
-        return json_text.read(body)
+        return json_text.parse_json(body)
     except UnicodeDecodeError:
         raise EnvelopeError("body", "must be JSON in UTF-8.") from None
     except RecursionError:
@@ -235,6 +235,6 @@ def decode_json(body: bytes) -> object:
 
 
 def _in_words(error: json.JSONDecodeError) -> str:
-    if isinstance(error, json_text.NoNumberError):
+    if isinstance(error, json_text.NotANumberError):
         return error.msg
     return f"{error.msg.lower()} at line {error.lineno}, column {error.colno}"

@@ -11,11 +11,11 @@ _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 _A_LONG_NUMBER = b"0" * 19
 
 
-class NoNumberError(json.JSONDecodeError):
+class NotANumberError(json.JSONDecodeError):
     """Say that NaN or Infinity stands where a number should."""
 
 
-def read(text: bytes) -> Any:
+def parse_json(text: bytes) -> Any:
     """Parse JSON as the standard library does, except that NaN and Infinity are refused.
 
     Raises:
@@ -33,12 +33,12 @@ def read(text: bytes) -> Any:
     return _DECODER.decode(text.decode("utf-8"))
 
 
-def write(value: Any) -> bytes:
+def format_json(value: Any) -> bytes:
     """Return compact JSON in UTF-8 of what was checked before: no NaN, no integer beyond 64 bits."""
     return orjson.dumps(value)
 
 
-def shows_no_flaw(value: Any, deepest: int) -> bool:
+def is_surely_storable(value: Any, deepest: int) -> bool:
     """Say whether a value's JSON rules out that anything in it is odd: a doubt is a no.
 
     That is half a surrogate pair, a null byte, NaN, a whole number of more than 53 bits, a type that JSON does
@@ -63,7 +63,7 @@ _STRICTLY = (
 
 
 def _refuse_constant(constant: str) -> NoReturn:
-    raise NoNumberError(f"{constant} is no number", constant, 0)
+    raise NotANumberError(f"{constant} is no number", constant, 0)
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

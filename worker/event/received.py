@@ -57,7 +57,7 @@ def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
     return any(address in network for network in trusted)
 
 
-def network_of(address: str | None) -> str | None:
+def client_network(address: str | None) -> str | None:
     """Return what a client is counted by: its IPv4 address, or the /64 network that one line has in IPv6.
 
     None for local networks, which stand for many clients, and for what is not an address.
@@ -70,7 +70,7 @@ def network_of(address: str | None) -> str | None:
     return str(ip_network((int(parsed), _IPV6_PREFIX_BITS), strict=False))
 
 
-LONGEST_USER_AGENT = 1_024
+MAX_USER_AGENT_CHARACTERS = 1_024
 _LONGEST_CLICK_ID = 512
 _SHORT = {
     "ip": "ip",
@@ -122,7 +122,7 @@ def received_from_server(event: Mapping[str, Any], received_at: float) -> Receiv
         channel="server",
         received_at=received_at,
         ip=str(address) if address is not None else None,
-        user_agent=clean_text(given.get("userAgent"), LONGEST_USER_AGENT),
+        user_agent=clean_text(given.get("userAgent"), MAX_USER_AGENT_CHARACTERS),
     )
 
 
@@ -137,13 +137,13 @@ def epik_from_url(url: object) -> str | None:
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
         if name == "epik":
-            found = click_id(unquote(value))
+            found = clean_click_id(unquote(value))
             if found:
                 return found
     return None
 
 
-def click_id(value: object) -> str | None:
+def clean_click_id(value: object) -> str | None:
     """Return a click id or a browser id as it came, or None where it cannot be one."""
     if not isinstance(value, str) or not value.isascii() or not value.isprintable():
         return None
@@ -151,9 +151,9 @@ def click_id(value: object) -> str | None:
     return value if usable and value.lower() not in ("null", "undefined", "none") else None
 
 
-def epik_of(url: str | None, received: Received) -> str | None:
+def current_epik(url: str | None, received: Received) -> str | None:
     """Return the click id of the page's address, which is fresher than the cookie, else the cookie's."""
-    return epik_from_url(url) or click_id(received.epik)
+    return epik_from_url(url) or clean_click_id(received.epik)
 
 
 def page_url(event: Mapping[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from urllib.parse import unquote, unquote_plus, urlunsplit
 
-from worker.event.text import fold
+from worker.event.text import fold_key
 from worker.event.urls import split_address
 
 _LONGEST_CACHED = 2048
@@ -106,7 +106,7 @@ def _clean_query(query: str) -> str:
 
 def is_personal_key(name: str) -> bool:
     """Say whether what is called so says something of a person, or lets somebody in."""
-    key = fold(name[:_LONGEST_KEY])
+    key = fold_key(name[:_LONGEST_KEY])
     return key in _PERSONAL_KEYS or any(part in key for part in _PERSONAL_PARTS)
 
 

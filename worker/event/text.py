@@ -52,7 +52,7 @@ _LONGEST_CACHED = 256
 _MOST_KEYS, _MOST_CHARACTERS = 50, 1000
 
 
-def fold(name: str) -> str:
+def fold_key(name: str) -> str:
     """Return a name's letters and digits in lower case: Title Case, snake_case and camelCase become one."""
     return _fold(name) if len(name) <= _LONGEST_CACHED else _fold.__wrapped__(name)
 
@@ -62,7 +62,7 @@ def _fold(name: str) -> str:
     return "".join(filter(str.isalnum, name.casefold()))
 
 
-def are_ordinary(keys: tuple[str, ...]) -> bool:
+def are_cacheable(keys: tuple[str, ...]) -> bool:
     """Say whether an object's keys are few and short enough to be remembered; others could fill the memory."""
     return len(keys) <= _MOST_KEYS and len("".join(keys)) <= _MOST_CHARACTERS
 
@@ -77,5 +77,5 @@ def fold_keys(properties: object) -> dict[str, Any]:
         return found
     for key, value in properties.items():
         if value is not None and len(key) <= _LONGEST_KEY:
-            found.setdefault(fold(key), value)
+            found.setdefault(fold_key(key), value)
     return found

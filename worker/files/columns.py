@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from worker.event.text import fold
-from worker.pinterest.user_data.visitor import collect
+from worker.event.text import fold_key
+from worker.pinterest.user_data.visitor import collect_traits
 
 _EXCEL = "excel"
 # Excel counts days from here; it holds 1900 for a leap year, which the day before the first makes good.
@@ -169,13 +169,13 @@ def place(name: str) -> Path:
     identifier goes by is a trait, and every other name is a property.
     """
     first, dot, rest = name.partition(".")
-    prefix = _PREFIXES.get(fold(first))
+    prefix = _PREFIXES.get(fold_key(first))
     if dot and prefix and rest:
         return (*prefix, *rest.split("."))
-    known = _PLACES.get(fold(name))
+    known = _PLACES.get(fold_key(name))
     if known:
         return known
-    return ("context", "traits", name) if collect({name: name}) else ("properties", name)
+    return ("context", "traits", name) if collect_traits({name: name}) else ("properties", name)
 
 
 def _refuse_clashes(names: Iterable[str], paths: Sequence[Path]) -> None:

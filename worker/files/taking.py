@@ -150,7 +150,7 @@ def placed(event: dict[str, Any], options: ImportOptions) -> dict[str, Any]:
 
 def fingerprint(event: dict[str, Any]) -> str:
     """Return the same text for the same content, in whatever order it is written down."""
-    return sha256(json_text.write(_sorted(event))).hexdigest()
+    return sha256(json_text.format_json(_sorted(event))).hexdigest()
 
 
 def _sorted(value: Any) -> Any:

@@ -23,61 +23,61 @@ from urllib3.util.connection import create_connection
 
 # Servers and load balancers close what idles, most after a minute. A request that crosses such a close on
 # its way has an unknown outcome, so a connection is given up long before: a handshake costs less.
-LONGEST_IDLE_SECONDS = 10.0
+MAX_IDLE_SECONDS = 10.0
 
 
-class Flight:
+class RequestDeadline:
     """Hold one request's time, and whether all of it was handed to the network."""
 
     def __init__(self, connect_seconds: float, read_seconds: float, deadline_seconds: float) -> None:
         self.connect_seconds = connect_seconds
         self.read_seconds = read_seconds
         self.deadline_seconds = deadline_seconds
-        self.handed_over = False
+        self.fully_sent = False
         self._started_at = monotonic()
 
-    def seconds(self) -> float:
+    def elapsed_seconds(self) -> float:
         return monotonic() - self._started_at
 
-    def at_most(self, seconds: float) -> float:
+    def limit(self, seconds: float) -> float:
         """Return how long the next step on the socket may take: so many seconds, or what is left."""
-        left = self.deadline_seconds - self.seconds()
+        left = self.deadline_seconds - self.elapsed_seconds()
         if left <= 0:
             raise TimeoutError
         return min(seconds, left)
 
     @contextmanager
-    def under_way(self) -> Iterator[None]:
-        """Hold the calling thread's requests to this flight."""
-        token = _FLIGHT.set(self)
+    def active(self) -> Iterator[None]:
+        """Hold the calling thread's requests to this deadline."""
+        token = _DEADLINE.set(self)
         try:
             yield
         finally:
-            _FLIGHT.reset(token)
+            _DEADLINE.reset(token)
 
-    def admit(self, host: str, address: str) -> None:
+    def check_address(self, host: str, address: str) -> None:
         """Raise where a host's address must not be reached; every one may be, unless a subclass says no."""
 
     def explain(self, error: BaseException) -> str:
         """Say in plain words what broke; the library's own words may quote the address or the header."""
-        if self.seconds() >= self.deadline_seconds:
+        if self.elapsed_seconds() >= self.deadline_seconds:
             return f"the total deadline of {self.deadline_seconds:g} s passed"
         chain = [error]
         while len(chain) < 20 and (following := chain[-1].__cause__ or chain[-1].__context__):
             chain.append(following)
-        known = _AFTERWARDS if self.handed_over else _BEFORE
+        known = _ERRORS_AFTER_SENDING if self.fully_sent else _ERRORS_BEFORE_SENDING
         for kind, words in known.items():
             if any(isinstance(link, kind) for link in chain):
                 return words
         return "the connection broke"
 
 
-# One request is in flight per thread; its connection finds it here, for urllib3 passes nothing of ours on.
-_FLIGHT: ContextVar[Flight] = ContextVar("flight")
+# One request is in deadline per thread; its connection finds it here, for urllib3 passes nothing of ours on.
+_DEADLINE: ContextVar[RequestDeadline] = ContextVar("deadline")
 
-BROKEN = (requests.RequestException, HTTPError, http.client.HTTPException, OSError)
+NETWORK_ERRORS = (requests.RequestException, HTTPError, http.client.HTTPException, OSError)
 
-_BEFORE: dict[type[BaseException], str] = {
+_ERRORS_BEFORE_SENDING: dict[type[BaseException], str] = {
     socket.gaierror: "the host name was not found",
     ConnectionRefusedError: "the connection was refused",
     ssl.SSLCertVerificationError: "the certificate of the other side is not to be trusted",
@@ -85,7 +85,7 @@ _BEFORE: dict[type[BaseException], str] = {
     TimeoutError: "connecting or sending took too long",
     ConnectionError: "the connection was closed before the request was sent",
 }
-_AFTERWARDS: dict[type[BaseException], str] = {
+_ERRORS_AFTER_SENDING: dict[type[BaseException], str] = {
     TimeoutError: "no answer came in time",
     http.client.RemoteDisconnected: "the connection was closed without an answer",
     ConnectionError: "the connection was reset",
@@ -96,12 +96,12 @@ _AFTERWARDS: dict[type[BaseException], str] = {
 
 
 class _PacedReader(io.RawIOBase):
-    """Read from a socket, each read no longer than the flight has left."""
+    """Read from a socket, each read no longer than the deadline has left."""
 
-    def __init__(self, sock: socket.socket, flight: Flight) -> None:
+    def __init__(self, sock: socket.socket, deadline: RequestDeadline) -> None:
         super().__init__()
         self._sock = sock
-        self._flight = flight
+        self._deadline = deadline
         # The socket counts its files: it stays open until this one is closed, as http.client expects.
         self._file = sock.makefile("rb", buffering=0)
         self.ended = False
@@ -110,7 +110,7 @@ class _PacedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(self._flight.at_most(self._flight.read_seconds))
+        self._sock.settimeout(self._deadline.limit(self._deadline.read_seconds))
         count = self._file.readinto(buffer)
         self.ended = count == 0
         return count
@@ -134,7 +134,7 @@ class _PacedResponse(http.client.HTTPResponse):
     """Read status, headers and body at our pace: requests' own timeout starts anew at every byte."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        self._reader = _PacedReader(sock, _FLIGHT.get())
+        self._reader = _PacedReader(sock, _DEADLINE.get())
         super().__init__(cast(socket.socket, _PacedSocket(self._reader)), *args, **kwargs)
 
     def begin(self) -> None:
@@ -145,7 +145,7 @@ class _PacedResponse(http.client.HTTPResponse):
 
 
 class _Connection(HTTPConnection):
-    """Connect, send and read within the flight's time, and note when a whole request was handed over."""
+    """Connect, send and read within the deadline's time, and note when a whole request was handed over."""
 
     response_class = _PacedResponse
     _used_at = 0.0
@@ -153,7 +153,7 @@ class _Connection(HTTPConnection):
     @property
     def is_connected(self) -> bool:
         """Say no as well when the other side may be about to close what has idled so long."""
-        return monotonic() - self._used_at < LONGEST_IDLE_SECONDS and super().is_connected
+        return monotonic() - self._used_at < MAX_IDLE_SECONDS and super().is_connected
 
     def _new_conn(self) -> socket.socket:
         """Try the host's addresses in turn, all within the deadline, which urllib3's own loop overruns."""
@@ -165,25 +165,25 @@ class _Connection(HTTPConnection):
         return self._dial(found[-1][-1])
 
     def _dial(self, address: tuple[Any, ...]) -> socket.socket:
-        flight = _FLIGHT.get()
-        flight.admit(self.host.strip("[]"), str(address[0]))
-        allowed = flight.at_most(flight.connect_seconds)
+        deadline = _DEADLINE.get()
+        deadline.check_address(self.host.strip("[]"), str(address[0]))
+        allowed = deadline.limit(deadline.connect_seconds)
         sock = create_connection((address[0], address[1]), allowed, socket_options=self.socket_options)
         # TLS shakes hands under this timeout.
-        sock.settimeout(flight.at_most(flight.connect_seconds))
+        sock.settimeout(deadline.limit(deadline.connect_seconds))
         return sock
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Send the request; an error here means that its last byte never left: nobody can act on it."""
         super().request(*args, **kwargs)
-        _FLIGHT.get().handed_over = True
+        _DEADLINE.get().fully_sent = True
 
     def send(self, data: Any) -> None:
         """Send a part, unless the deadline has passed: the batch then belongs to another worker."""
         if self.sock is None:
             self.connect()
-        flight = _FLIGHT.get()
-        self.sock.settimeout(flight.at_most(flight.deadline_seconds))
+        deadline = _DEADLINE.get()
+        self.sock.settimeout(deadline.limit(deadline.deadline_seconds))
         self._used_at = monotonic()
         super().send(data)
 
@@ -216,7 +216,7 @@ class _Session(requests.Session):
 
 
 def new_session() -> requests.Session:
-    """Return a session on such connections, whose requests have to be made while a flight is under way.
+    """Return a session on such connections, whose requests have to be made while a deadline is under way.
 
     Nothing of the environment has a say: a netrc file would replace the Authorization header, and a proxy
     variable meant for something else would hand what is sent to another machine. Cookies are not kept.

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from worker.http.deadline import BROKEN, Flight, new_session
+from worker.http.deadline import NETWORK_ERRORS, RequestDeadline, new_session
 from worker.http.ip_ranges import is_public
 
 _CONNECT_SECONDS = 5.0
@@ -10,7 +10,7 @@ _READ_SECONDS = 10.0
 DEADLINE_SECONDS = 20.0
 
 
-class NotPostedError(Exception):
+class PostFailedError(Exception):
     """Say in words why nobody took it; the address stays out, for it may hold a secret."""
 
 
@@ -25,25 +25,25 @@ def post(url: str, body: bytes, headers: dict[str, str], private_hosts: Collecti
         NotPostedError: no answer within the time.
         PrivateHostError: the host is private and not allowed to be.
     """
-    flight = _GuardedFlight(private_hosts)
+    deadline = _GuardedDeadline(private_hosts)
     try:
         with (
-            flight.under_way(),
+            deadline.active(),
             new_session() as session,
             session.post(url, data=body, headers=headers, allow_redirects=False, stream=True) as answer,
         ):
             return answer.status_code
-    except BROKEN as error:
-        raise NotPostedError(flight.explain(error)) from None
+    except NETWORK_ERRORS as error:
+        raise PostFailedError(deadline.explain(error)) from None
 
 
-class _GuardedFlight(Flight):
+class _GuardedDeadline(RequestDeadline):
     """Look at each address where it is connected to: a name cannot lead elsewhere meanwhile."""
 
     def __init__(self, private_hosts: Collection[str]) -> None:
         super().__init__(_CONNECT_SECONDS, _READ_SECONDS, DEADLINE_SECONDS)
         self._private_hosts = private_hosts
 
-    def admit(self, host: str, address: str) -> None:
+    def check_address(self, host: str, address: str) -> None:
         if host.lower() not in self._private_hosts and not is_public(address):
             raise PrivateHostError

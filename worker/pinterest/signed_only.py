@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from worker.event.text import fold
-from worker.pinterest.config.overrides import CUSTOM, meaning_of
+from worker.event.text import fold_key
+from worker.pinterest.config.overrides import CUSTOM_KIND, event_kind
 from worker.pinterest.mapping.call import Options
 from worker.pinterest.mapping.payload_checks import Dropped, Failed, Mapped, Outcome
 
@@ -21,16 +21,16 @@ def drop_signed_only(outcomes: Sequence[Outcome], listed: Sequence[str], options
 
 
 def _covered(listed: str, options: Options) -> frozenset[str]:
-    rules = options.overrides.get(fold(listed), ())
+    rules = options.overrides.get(fold_key(listed), ())
     sent_as = {name for rule in rules for name in rule.names}
     # A rule without a condition decides alone; else the built-in table may.
     if all(rule.when for rule in rules):
         sent_as.add(_builtin_name(listed, options))
-    return frozenset(map(fold, sent_as - {CUSTOM.pinterest_name} | {listed}))
+    return frozenset(map(fold_key, sent_as - {CUSTOM_KIND.pinterest_name} | {listed}))
 
 
 def _builtin_name(name: str, options: Options) -> str:
-    return meaning_of(name, options.field_mapping).pinterest_name
+    return event_kind(name, options.field_mapping).pinterest_name
 
 
 def _is_covered(outcome: Outcome, covered: set[str], options: Options) -> bool:
@@ -38,7 +38,7 @@ def _is_covered(outcome: Outcome, covered: set[str], options: Options) -> bool:
         return False
     # An event without a readable time fails before it gets a name of Pinterest's.
     event_name = outcome.event_name or _builtin_name(outcome.source_name, options)
-    return fold(outcome.source_name) in covered or fold(event_name) in covered
+    return fold_key(outcome.source_name) in covered or fold_key(event_name) in covered
 
 
 def _drop(outcome: Outcome) -> Dropped:

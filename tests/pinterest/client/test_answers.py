@@ -11,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.pinterest.client.answers import (
-    Again,
+    BatchDecision,
     EventResult,
     Halve,
     PauseAccount,
     ReasonClass,
+    RetryLater,
     Settle,
     Unreadable,
-    Verdict,
+    decide_batch,
     fail_single,
-    judge,
-    same_words,
+    have_same_message,
 )
-from worker.pinterest.client.client import Answer, Trouble
+from worker.pinterest.client.client import Answer, SendFailure
 
 DELIVERED = EventResult(True)
 PROCESSED = {"status": "processed", "error_message": "", "warning_message": ""}
@@ -35,11 +35,11 @@ def answer(
     status: int | None,
     body: object = b"",
     headers: Mapping[str, str] | None = None,
-    trouble: Trouble | None = None,
+    failure: SendFailure | None = None,
     detail: str = "",
 ) -> Answer:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(status, headers or {}, raw, trouble, 0.1, detail)
+    return Answer(status, headers or {}, raw, failure, 0.1, detail)
 
 
 def listing(*events: object, **counts: int) -> dict[str, Any]:
@@ -57,8 +57,8 @@ def told(code: int, message: str, **more: object) -> dict[str, Any]:
 # The statuses
 
 
-def again(reason_class: str, reason: str, after: float | None = None, known: bool = False) -> Again:
-    return Again(reason_class, reason, after, True, known)
+def again(reason_class: str, reason: str, after: float | None = None, known: bool = False) -> RetryLater:
+    return RetryLater(reason_class, reason, after, True, known)
 
 
 @pytest.mark.parametrize(
@@ -66,30 +66,30 @@ def again(reason_class: str, reason: str, after: float | None = None, known: boo
     [
         # No answer at all: whether Pinterest has the events depends on what left this machine.
         (
-            answer(None, trouble=Trouble.NOT_SENT, detail="the connection was refused"),
+            answer(None, failure=SendFailure.NOT_SENT, detail="the connection was refused"),
             again("not_reached", "the connection was refused", known=True),
         ),
         (
-            answer(None, trouble=Trouble.UNKNOWN, detail="no answer came in time"),
+            answer(None, failure=SendFailure.UNKNOWN, detail="no answer came in time"),
             again("no_answer", "no answer came in time"),
         ),
-        # A token that no header can carry is the account's trouble, and trying again changes nothing.
+        # A token that no header can carry is the account's failure, and trying again changes nothing.
         (
-            answer(None, trouble=Trouble.UNSENDABLE, detail="the access token is none"),
+            answer(None, failure=SendFailure.UNSENDABLE, detail="the access token is none"),
             PauseAccount("not_sendable", "the access token is none"),
         ),
         # Accepted, and the list lost on the way: the events may all be there.
         (
-            answer(200, trouble=Trouble.UNKNOWN, detail="the answer was cut off"),
+            answer(200, failure=SendFailure.UNKNOWN, detail="the answer was cut off"),
             again("no_answer", "HTTP 200, but the answer was cut off"),
         ),
         (
-            answer(422, trouble=Trouble.UNKNOWN, detail="the answer was cut off"),
+            answer(422, failure=SendFailure.UNKNOWN, detail="the answer was cut off"),
             again("no_answer", "HTTP 422, but the answer was cut off"),
         ),
         # A refusal is known by its status, whatever became of its body.
         (
-            answer(401, trouble=Trouble.UNKNOWN, detail="the answer was cut off"),
+            answer(401, failure=SendFailure.UNKNOWN, detail="the answer was cut off"),
             PauseAccount("unauthorized", "HTTP 401: the answer was cut off"),
         ),
         # One malformed event is a 400 for all of them: look for it.
@@ -148,9 +148,9 @@ def again(reason_class: str, reason: str, after: float | None = None, known: boo
         # Too fast is never the events' fault.
         (
             answer(429, told(8, "Slow down."), {"retry-after": "7"}),
-            Again("rate_limited", "HTTP 429, code 8: Slow down.", 7.0, False, True),
+            RetryLater("rate_limited", "HTTP 429, code 8: Slow down.", 7.0, False, True),
         ),
-        # Our trouble or Pinterest's, it may have got through.
+        # Our failure or Pinterest's, it may have got through.
         (answer(500, told(0, "Oops")), again("unavailable", "HTTP 500, code 0: Oops")),
         (answer(502, b"<html>Bad Gateway</html>"), again("unavailable", "HTTP 502")),
         (answer(503, headers={"Retry-After": "30"}), again("unavailable", "HTTP 503", after=30.0)),
@@ -176,32 +176,34 @@ def again(reason_class: str, reason: str, after: float | None = None, known: boo
         (answer(999), again("unexpected", "HTTP 999")),
     ],
 )
-def test_a_status_decides(given: Answer, expected: Verdict) -> None:
+def test_a_status_decides(given: Answer, expected: BatchDecision) -> None:
     """``if response:`` is false for every 4xx and 5xx in requests; each status has its own row here."""
-    assert judge(given, 1) == expected
+    assert decide_batch(given, 1) == expected
 
 
 @given(
     st.none() | st.integers(100, 999),
     st.binary(max_size=60) | st.recursive(st.none() | st.text(), st.lists, max_leaves=5).map(json.dumps),
     st.dictionaries(st.sampled_from(["Retry-After", "X-RateLimit-Reset", "Date"]), st.text()),
-    st.none() | st.sampled_from(Trouble),
+    st.none() | st.sampled_from(SendFailure),
     st.integers(1, 3),
 )
 def test_no_answer_is_beyond_judgement(
-    status: int | None, body: bytes | str, headers: dict[str, str], trouble: Trouble | None, events: int
+    status: int | None, body: bytes | str, headers: dict[str, str], failure: SendFailure | None, events: int
 ) -> None:
     raw = body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
-    verdict = judge(Answer(status, headers, raw, trouble, 0.0, ""), events)
+    decision = decide_batch(Answer(status, headers, raw, failure, 0.0, ""), events)
 
-    assert isinstance(verdict, Settle | Halve | Again | PauseAccount | Unreadable)
+    assert isinstance(decision, Settle | Halve | RetryLater | PauseAccount | Unreadable)
 
 
 @pytest.mark.parametrize(("headers", "expected"), [({"Retry-After": "7"}, 7.0), ({}, 5.0)])
 def test_a_refusal_for_speed_waits_as_told_and_counts_no_attempt(
     headers: dict[str, str], expected: float
 ) -> None:
-    assert judge(answer(429, headers=headers), 1) == Again("rate_limited", "HTTP 429", expected, False, True)
+    assert decide_batch(answer(429, headers=headers), 1) == RetryLater(
+        "rate_limited", "HTTP 429", expected, False, True
+    )
 
 
 # Event by event
@@ -257,7 +259,7 @@ def test_a_refusal_for_speed_waits_as_told_and_counts_no_attempt(
     ],
 )
 def test_a_list_settles_event_by_event(document: object, expected: tuple[EventResult, ...]) -> None:
-    assert judge(answer(200, document), len(expected)) == Settle(expected)
+    assert decide_batch(answer(200, document), len(expected)) == Settle(expected)
 
 
 @pytest.mark.parametrize(
@@ -284,8 +286,8 @@ def test_an_acceptance_that_makes_no_sense_is_tried_once_more_and_then_failed(
 ) -> None:
     given = answer(200, body)
 
-    assert judge(given, sent) == Unreadable(reason)
-    assert judge(given, sent, unreadable_tries=1) == Settle(
+    assert decide_batch(given, sent) == Unreadable(reason)
+    assert decide_batch(given, sent, unreadable_tries=1) == Settle(
         (EventResult(False, "unreadable", reason),) * sent
     )
 
@@ -293,13 +295,13 @@ def test_an_acceptance_that_makes_no_sense_is_tried_once_more_and_then_failed(
 def test_a_body_that_could_not_be_read_says_why() -> None:
     given = answer(200, detail="the answer is larger than 4194304 bytes")
 
-    assert judge(given, 1) == Unreadable("HTTP 200, but the answer is larger than [number] bytes")
+    assert decide_batch(given, 1) == Unreadable("HTTP 200, but the answer is larger than [number] bytes")
 
 
 @pytest.mark.parametrize("status", [201, 202, 204])
 def test_any_success_is_settled_by_its_list_alone(status: int) -> None:
-    assert judge(answer(status, listing(REFUSED)), 1) == Settle((REFUSED_RESULT,))
-    assert judge(answer(status), 1) == Unreadable(f"HTTP {status}, but the answer is not JSON")
+    assert decide_batch(answer(status, listing(REFUSED)), 1) == Settle((REFUSED_RESULT,))
+    assert decide_batch(answer(status), 1) == Unreadable(f"HTTP {status}, but the answer is not JSON")
 
 
 @pytest.mark.parametrize(
@@ -319,7 +321,7 @@ def test_any_success_is_settled_by_its_list_alone(status: int) -> None:
 )
 def test_a_422_with_a_usable_list_settles_by_it(document: object) -> None:
     """A 422 lists outcomes in request order; giving all jobs one status re-sends what was taken."""
-    assert judge(answer(422, document), 2) == Settle((DELIVERED, REFUSED_RESULT))
+    assert decide_batch(answer(422, document), 2) == Settle((DELIVERED, REFUSED_RESULT))
 
 
 @pytest.mark.parametrize(
@@ -336,17 +338,17 @@ def test_a_422_with_a_usable_list_settles_by_it(document: object) -> None:
     ],
 )
 def test_a_422_without_a_usable_list_is_halved(document: object, reason: str | None) -> None:
-    verdict = judge(answer(422, document), 2)
+    decision = decide_batch(answer(422, document), 2)
 
-    assert verdict == Halve("malformed", reason or "HTTP 422, code 1: Deep", outcome_known=False)
+    assert decision == Halve("malformed", reason or "HTTP 422, code 1: Deep", outcome_known=False)
 
 
 def test_the_last_event_of_a_refused_batch_fails_with_its_words() -> None:
-    verdict = judge(answer(400, told(1, "currency is bad")), 1)
+    decision = decide_batch(answer(400, told(1, "currency is bad")), 1)
 
-    assert isinstance(verdict, Halve)
+    assert isinstance(decision, Halve)
     expected = EventResult(False, ReasonClass.MALFORMED, "HTTP 400, code 1: currency is bad")
-    assert fail_single(verdict) == Settle((expected,))
+    assert fail_single(decision) == Settle((expected,))
 
 
 words = st.sampled_from(["processed", "failed", "FAILED", "queued", ""])
@@ -357,15 +359,15 @@ entries = st.fixed_dictionaries(
 
 @given(st.lists(entries | st.none() | st.integers(), min_size=1, max_size=30), st.sampled_from([200, 422]))
 def test_every_event_is_settled_once_by_its_place(events: list[Any], status: int) -> None:
-    verdict = judge(answer(status, listing(*events)), len(events))
+    decision = decide_batch(answer(status, listing(*events)), len(events))
 
     statuses = [event["status"].lower() if isinstance(event, dict) else "" for event in events]
     if not {"processed", "failed"} & set(statuses):
-        assert isinstance(verdict, Unreadable | Halve)
+        assert isinstance(decision, Unreadable | Halve)
         return
-    assert isinstance(verdict, Settle)
-    assert [result.delivered for result in verdict.results] == [word == "processed" for word in statuses]
-    assert all(result.reason for result in verdict.results if not result.delivered)
+    assert isinstance(decision, Settle)
+    assert [result.delivered for result in decision.results] == [word == "processed" for word in statuses]
+    assert all(result.reason for result in decision.results if not result.delivered)
 
 
 @given(
@@ -377,13 +379,13 @@ def test_a_list_of_the_wrong_length_delivers_nothing(
     if len(events) == sent:
         events = [*events, PROCESSED]
 
-    verdict = judge(answer(status, listing(*events)), sent, unreadable_tries=tries)
+    decision = decide_batch(answer(status, listing(*events)), sent, unreadable_tries=tries)
 
-    if isinstance(verdict, Settle):
-        assert [result.delivered for result in verdict.results] == [False] * sent
-        assert {result.reason_class for result in verdict.results} == {"unreadable"}
+    if isinstance(decision, Settle):
+        assert [result.delivered for result in decision.results] == [False] * sent
+        assert {result.reason_class for result in decision.results} == {"unreadable"}
     else:
-        assert isinstance(verdict, Unreadable | Halve)
+        assert isinstance(decision, Unreadable | Halve)
 
 
 # Halving
@@ -392,8 +394,8 @@ def test_a_list_of_the_wrong_length_delivers_nothing(
 def deliver(batch: range, is_bad: Callable[[int], bool]) -> tuple[int, list[int]]:
     """Send to a Pinterest that refuses whatever holds a bad event; return requests and failed events."""
     status = 400 if any(map(is_bad, batch)) else 200
-    verdict = judge(answer(status, listing(*[PROCESSED] * len(batch))), len(batch))
-    if isinstance(verdict, Settle):
+    decision = decide_batch(answer(status, listing(*[PROCESSED] * len(batch))), len(batch))
+    if isinstance(decision, Settle):
         return 1, []
     if len(batch) == 1:
         return 1, list(batch)
@@ -444,7 +446,7 @@ def test_halving_finds_exactly_the_bad_events_within_its_bound(case: tuple[int, 
     ],
 )
 def test_the_same_words_for_every_part_are_the_accounts_fault(reasons: list[str], expected: bool) -> None:
-    assert same_words(reasons) is expected
+    assert have_same_message(reasons) is expected
 
 
 def test_every_reason_is_masked() -> None:
@@ -456,10 +458,10 @@ def test_every_reason_is_masked() -> None:
         *(answer(status, listing(bad, odd)) for status in (200, 422)),
         answer(200, listing(odd, odd)),
         answer(503, told(4197, secret)),
-        *(answer(None, trouble=trouble, detail=secret) for trouble in Trouble),
+        *(answer(None, failure=failure, detail=secret) for failure in SendFailure),
     ]
 
-    assert [repr(judge(given, 2)) for given in answers if secret in repr(judge(given, 2))] == []
+    assert [repr(decide_batch(given, 2)) for given in answers if secret in repr(decide_batch(given, 2))] == []
 
 
 def test_a_full_answer_is_judged_in_little_time() -> None:
@@ -468,6 +470,6 @@ def test_a_full_answer_is_judged_in_little_time() -> None:
     given = answer(200, listing(*[refused] * 1000))
 
     started = time.thread_time()
-    judge(given, 1000)
+    decide_batch(given, 1000)
 
     assert time.thread_time() - started < 0.5

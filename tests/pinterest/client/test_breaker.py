@@ -1,8 +1,14 @@
-"""The breaker opens on repeated trouble, doubles its pause with each failed probe, and closes."""
+"""The breaker opens on repeated failure, doubles its pause with each failed probe, and closes."""
 
 import pytest
 
-from worker.pinterest.client.breaker import CLOSED, Breaker, BreakerPolicy, after_trouble, is_trouble
+from worker.pinterest.client.breaker import (
+    CLOSED_BREAKER,
+    Breaker,
+    BreakerPolicy,
+    breaker_after_failure,
+    is_connection_failure,
+)
 
 POLICY = BreakerPolicy(failures_to_open=3, first_seconds=5.0, longest_seconds=30.0)
 
@@ -11,7 +17,7 @@ POLICY = BreakerPolicy(failures_to_open=3, first_seconds=5.0, longest_seconds=30
     ("breaker", "probe", "expected"),
     [
         # Single troubles are counted, and open nothing.
-        (CLOSED, False, Breaker(1)),
+        (CLOSED_BREAKER, False, Breaker(1)),
         (Breaker(1), False, Breaker(2)),
         # The third in a row opens it.
         (Breaker(2), False, Breaker(3, 1_005.0)),
@@ -25,7 +31,7 @@ POLICY = BreakerPolicy(failures_to_open=3, first_seconds=5.0, longest_seconds=30
     ],
 )
 def test_trouble_moves_the_breaker(breaker: Breaker, probe: bool, expected: Breaker) -> None:
-    assert expected == after_trouble(POLICY, breaker, 1_000.0, probe=probe)
+    assert expected == breaker_after_failure(POLICY, breaker, 1_000.0, probe=probe)
 
 
 @pytest.mark.parametrize(
@@ -42,4 +48,4 @@ def test_trouble_moves_the_breaker(breaker: Breaker, probe: bool, expected: Brea
     ],
 )
 def test_only_trouble_with_the_connection_counts(reason_class: str, expected: bool) -> None:
-    assert expected is is_trouble(reason_class)
+    assert expected is is_connection_failure(reason_class)

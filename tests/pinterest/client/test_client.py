@@ -17,7 +17,7 @@ from tests.http.raw_server import (
     send,
     whole,
 )
-from worker.pinterest.client.client import LONGEST_BODY_BYTES, PinterestClient, Trouble
+from worker.pinterest.client.client import MAX_ANSWER_BYTES, PinterestClient, SendFailure
 
 # What is sent
 
@@ -36,7 +36,7 @@ def test_a_batch_is_one_post_with_the_bearer_token_and_the_bytes_as_they_are(
     assert "Content-Type: application/json" in lines
     assert "User-Agent: signal-worker" in lines
     assert body == BODY
-    assert (answer.status, answer.body, answer.trouble, answer.detail) == (200, GOOD, None, "")
+    assert (answer.status, answer.body, answer.failure, answer.detail) == (200, GOOD, None, "")
 
 
 @responses.activate
@@ -56,7 +56,7 @@ def test_a_refusal_is_an_answer_with_its_body(connect: Connect, status: int) -> 
 
     answer = send(connect("https://api.pinterest.com/"))
 
-    assert (answer.status, json.loads(answer.body)["message"], answer.trouble) == (status, "no", None)
+    assert (answer.status, json.loads(answer.body)["message"], answer.failure) == (status, "no", None)
     assert answer.headers["retry-after"] == "7"
     assert bool(answer)
 
@@ -103,7 +103,7 @@ def test_a_token_or_account_that_cannot_stand_in_a_request_is_not_sent(
 ) -> None:
     answer = connect("http://127.0.0.1:1").send(account, token, BODY, False)
 
-    assert (answer.trouble, answer.detail) == (Trouble.UNSENDABLE, detail)
+    assert (answer.failure, answer.detail) == (SendFailure.UNSENDABLE, detail)
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "api.pinterest.com", "https://", "https://user:pw@host"])
@@ -121,7 +121,7 @@ def test_a_redirect_is_an_answer_and_its_body_is_not_followed_either(serve: Serv
 
     answer = send(connect(server.url))
 
-    assert (answer.status, answer.trouble, elsewhere.connections) == (307, None, 0)
+    assert (answer.status, answer.failure, elsewhere.connections) == (307, None, 0)
 
 
 def test_nothing_is_tried_twice(serve: Serve, connect: Connect) -> None:
@@ -136,11 +136,11 @@ def test_nothing_is_tried_twice(serve: Serve, connect: Connect) -> None:
 
 
 def test_a_body_beyond_the_bound_is_left_unread(serve: Serve, connect: Connect) -> None:
-    server = serve(answers(whole(b" " * (LONGEST_BODY_BYTES + 1))))
+    server = serve(answers(whole(b" " * (MAX_ANSWER_BYTES + 1))))
 
     answer = send(connect(server.url, deadline=5))
 
-    assert (answer.status, answer.body, answer.trouble) == (200, b"", None)
+    assert (answer.status, answer.body, answer.failure) == (200, b"", None)
     assert answer.detail == "the answer is larger than 4194304 bytes"
 
 
@@ -149,7 +149,7 @@ def test_a_body_that_claims_to_be_compressed_and_is_not_is_left_empty(serve: Ser
 
     answer = send(connect(server.url))
 
-    assert (answer.body, answer.trouble) == (b"", None)
+    assert (answer.body, answer.failure) == (b"", None)
     assert answer.detail == "the answer cannot be decompressed"
 
 

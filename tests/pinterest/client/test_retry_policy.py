@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.pinterest.client.retry_policy import LONGEST_AFTER_SECONDS, RetryPolicy, Wait, next_wait
+from worker.pinterest.client.retry_policy import MAX_RETRY_AFTER_SECONDS, RetryPolicy, Wait, next_wait
 
 POLICY = RetryPolicy()
 DAY = 86_400.0
@@ -15,7 +15,7 @@ DAY = 86_400.0
 @pytest.mark.parametrize(
     ("attempt", "elapsed", "after", "drawn", "expected"),
     [
-        # Short trouble is Celery's: the draw is over the whole step, which doubles.
+        # Short failure is Celery's: the draw is over the whole step, which doubles.
         (1, 0, None, 0.0, Wait("celery", 0.0)),
         (1, 0, None, 0.5, Wait("celery", 2.0)),
         (2, 0, None, 0.5, Wait("celery", 4.0)),
@@ -86,7 +86,7 @@ def test_no_wait_is_negative_too_long_or_below_its_floor(
 ) -> None:
     wait = next_wait(policy, attempt, 1e9, 1e9 + elapsed, after, lambda: drawn)
 
-    floor = 0.0 if after is None or math.isnan(after) else min(max(after, 0.0), LONGEST_AFTER_SECONDS)
+    floor = 0.0 if after is None or math.isnan(after) else min(max(after, 0.0), MAX_RETRY_AFTER_SECONDS)
     # The clock's own reading: far from zero, a float rounds the times that it adds.
     remaining = policy.window_seconds - max(0.0, (1e9 + elapsed) - 1e9)
     if wait.stage == "over":

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.pinterest.custom_data.money import AmountError, NegativeAmountError, is_blank, plain, read_amount
+from worker.pinterest.custom_data.money import (
+    AmountError,
+    NegativeAmountError,
+    format_decimal,
+    is_blank,
+    read_amount,
+)
 
 
 @pytest.mark.parametrize(
@@ -118,9 +124,9 @@ def test_an_amount_is_plain_digits_or_refused(value: object) -> None:
 
 
 def test_plain_numbers_have_no_exponent_and_no_idle_zeros() -> None:
-    assert plain(Decimal("1E+3")) == "1000"
-    assert plain(Decimal("1.500")) == "1.5"
-    assert plain(Decimal("100")) == "100"
+    assert format_decimal(Decimal("1E+3")) == "1000"
+    assert format_decimal(Decimal("1.500")) == "1.5"
+    assert format_decimal(Decimal("100")) == "100"
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "null", "NaN", "undefined"])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.pinterest.test_golden import CHECKOUT, PAGE_VISIT
-from worker.pinterest.mapping.contract import check
+from worker.pinterest.mapping.contract import contract_error
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("event", [CHECKOUT, PAGE_VISIT])
 def test_the_documents_payloads_pass(event: dict[str, Any]) -> None:
-    assert check(event) is None
+    assert contract_error(event) is None
 
 
 @pytest.mark.parametrize(
@@ -85,4 +85,4 @@ def test_the_documents_payloads_pass(event: dict[str, Any]) -> None:
     ],
 )
 def test_what_pinterest_would_refuse_is_said_in_a_sentence(path: str, value: Any, sentence: str) -> None:
-    assert check(changed(path, value)) == sentence
+    assert contract_error(changed(path, value)) == sentence

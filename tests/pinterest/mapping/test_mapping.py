@@ -8,7 +8,7 @@ import pytest
 from tests.pinterest.conftest import NOW, browser, payload, run, server, track
 from tests.pinterest.test_golden import ORDER
 from worker.pinterest.mapping.call import Explanation, Options
-from worker.pinterest.mapping.mapping import Failed, Filtered, Mapped, encode
+from worker.pinterest.mapping.mapping import Failed, Filtered, Mapped, encode_payload
 
 ADVERTISING = Options(consent_categories=("advertising",))
 
@@ -150,7 +150,7 @@ def test_contacts_are_cut_out_of_custom_names() -> None:
 
 
 def test_the_payload_is_compact_utf8() -> None:
-    assert encode({"a": "ü", "b": [1, True]}) == '{"a":"ü","b":[1,true]}'.encode()
+    assert encode_payload({"a": "ü", "b": [1, True]}) == '{"a":"ü","b":[1,true]}'.encode()
 
 
 def test_explaining_changes_nothing_and_costs_nothing_else() -> None:
@@ -160,7 +160,8 @@ def test_explaining_changes_nothing_and_costs_nothing_else() -> None:
 
 def test_an_unexpected_key_of_the_contract_is_a_named_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "worker.pinterest.mapping.payload_checks.check", lambda _payload: "value must be of type str."
+        "worker.pinterest.mapping.payload_checks.contract_error",
+        lambda _payload: "value must be of type str.",
     )
     (outcome,) = run(track("Lead"))
     assert isinstance(outcome, Failed)
@@ -173,6 +174,6 @@ def test_an_outcome_of_several_names_has_one_user_data(john: Any) -> None:
         {"ad_account_id": "1", "access_token": "t", "event_overrides": {"Quote": ["lead", "contact"]}}, []
     )
     outcomes = run(track("Quote"), options=options, visitor=john)
-    bodies = [json.loads(encode(one.payload)) for one in outcomes if isinstance(one, Mapped)]
+    bodies = [json.loads(encode_payload(one.payload)) for one in outcomes if isinstance(one, Mapped)]
     assert [body.pop("event_name") for body in bodies] == ["lead", "contact"]
     assert bodies[0] == bodies[1]

@@ -2,13 +2,13 @@
 
 import pytest
 
-from worker.pinterest.config.overrides import _TABLES, CUSTOM, PINTEREST_NAMES, meaning_of
+from worker.pinterest.config.overrides import _TABLES, CUSTOM_KIND, PINTEREST_NAMES, event_kind
 
 
 def test_all_of_pinterests_names_are_reachable_under_both_mappings() -> None:
     assert len(PINTEREST_NAMES) == 22
     for table in _TABLES.values():
-        assert {meaning.pinterest_name for meaning in table.values()} == PINTEREST_NAMES
+        assert {kind.pinterest_name for kind in table.values()} == PINTEREST_NAMES
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,9 @@ def test_all_of_pinterests_names_are_reachable_under_both_mappings() -> None:
     ],
 )
 def test_a_name_means_this(name: str, signal: str, pinterest: str) -> None:
-    assert meaning_of(name, "signal").pinterest_name == signal
-    assert meaning_of(name, "pinterest").pinterest_name == pinterest
+    assert event_kind(name, "signal").pinterest_name == signal
+    assert event_kind(name, "pinterest").pinterest_name == pinterest
 
 
 def test_an_unknown_name_is_a_custom_event() -> None:
-    assert meaning_of("Newsletter Opened", "signal") is CUSTOM
+    assert event_kind("Newsletter Opened", "signal") is CUSTOM_KIND

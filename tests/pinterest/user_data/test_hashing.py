@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.pinterest.conftest import EM
-from worker.pinterest.user_data.hashing import HASHED_FIELDS, HOW, hash_value, normalise
+from worker.pinterest.user_data.hashing import HASHED_FIELDS, NORMALISATIONS, hash_value, normalise
 
 
 def sha(text: str) -> str:
@@ -133,7 +133,7 @@ def test_hashing_what_was_hashed_changes_nothing(field: str) -> None:
 
 
 def test_every_hashed_field_says_how() -> None:
-    assert tuple(HOW) == HASHED_FIELDS
+    assert tuple(NORMALISATIONS) == HASHED_FIELDS
 
 
 NAMES = st.text(st.characters(categories=("Ll", "Lu", "Mn", "Nd")), min_size=1, max_size=12).map(

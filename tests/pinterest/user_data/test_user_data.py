@@ -8,7 +8,7 @@ import pytest
 from tests.pinterest.conftest import EM, PIN_UNAUTH, browser, payload, server, track
 from worker.event.received import Received
 from worker.pinterest.mapping.call import Options
-from worker.pinterest.user_data.user_data import client_ip
+from worker.pinterest.user_data.user_data import clean_ip_address
 from worker.pinterest.user_data.visitor import Visitor, apply_identify
 
 PINTEREST = Options(field_mapping="pinterest")
@@ -84,7 +84,7 @@ def test_a_servers_address_and_agent_are_those_it_passes_on() -> None:
     ],
 )
 def test_an_address_is_sent_whole_or_truncated(text: str, whole: str | None, truncated: str | None) -> None:
-    assert (client_ip(text, False), client_ip(text, True)) == (whole, truncated)
+    assert (clean_ip_address(text, False), clean_ip_address(text, True)) == (whole, truncated)
 
 
 def test_the_integration_may_truncate_addresses() -> None:

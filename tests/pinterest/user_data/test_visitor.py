@@ -4,7 +4,7 @@ from hashlib import sha256
 from typing import Any
 
 from tests.pinterest.conftest import EM, browser
-from worker.pinterest.user_data.visitor import Visitor, apply_identify, remember
+from worker.pinterest.user_data.visitor import Visitor, apply_identify, with_click_ids
 
 
 def identify(traits: Any = None, **fields: Any) -> dict[str, Any]:
@@ -50,11 +50,11 @@ def test_the_same_user_id_later_is_the_same_person() -> None:
 
 def test_click_ids_are_remembered_and_the_pages_address_beats_the_cookie() -> None:
     page = {"type": "page", "context": {"page": {"url": "https://example.com/?epik=fresh"}}}
-    visitor = remember(Visitor.EMPTY, page, browser(epik="stale", pin_unauth="pin-1"))
+    visitor = with_click_ids(Visitor.EMPTY, page, browser(epik="stale", pin_unauth="pin-1"))
     assert visitor == Visitor(epik="fresh", epik_at=1706540000.25, pin_unauth="pin-1")
 
 
 def test_nothing_new_is_the_same_object() -> None:
     visitor = Visitor(epik="e", epik_at=1.0, pin_unauth="p")
-    assert remember(visitor, {"type": "page"}, browser()) is visitor
-    assert remember(visitor, {"type": "page"}, browser(epik="e", pin_unauth="p")) is visitor
+    assert with_click_ids(visitor, {"type": "page"}, browser()) is visitor
+    assert with_click_ids(visitor, {"type": "page"}, browser(epik="e", pin_unauth="p")) is visitor

@@ -17,7 +17,7 @@ from worker.ledger.schema import BatchStatus, attempt, batch, credential, delive
 from worker.ledger.setup import ad_accounts
 from worker.ledger.setup.ad_accounts import Rate
 from worker.pinterest.client.breaker import BreakerPolicy
-from worker.pinterest.client.client import Answer, Trouble
+from worker.pinterest.client.client import Answer, SendFailure
 from worker.pinterest.client.retry_policy import RetryPolicy, Wait
 from worker.pipeline.delivery.deliver_batch import deliver, put_off
 from worker.pipeline.delivery.sending import PostponedError
@@ -167,7 +167,7 @@ def test_a_refusal_for_speed_slows_the_account_and_costs_no_attempt(ledger: Ledg
 
 
 @pytest.mark.parametrize(
-    "reply", [answer(500), answer(503), trouble(Trouble.NOT_SENT), trouble(Trouble.UNKNOWN)]
+    "reply", [answer(500), answer(503), trouble(SendFailure.NOT_SENT), trouble(SendFailure.UNKNOWN)]
 )
 def test_trouble_is_tried_again_and_delivered_once_it_is_over(ledger: Ledger, reply: Answer) -> None:
     s = stage(ledger, reply, reply, accepted)
@@ -212,7 +212,7 @@ def test_an_answer_that_makes_no_sense_is_tried_twice_and_then_failed(ledger: Le
 
 
 @pytest.mark.parametrize(
-    "reply", [trouble(Trouble.UNKNOWN), answer(500), answer(200, {"events": []}), answer(422)]
+    "reply", [trouble(SendFailure.UNKNOWN), answer(500), answer(200, {"events": []}), answer(422)]
 )
 def test_offline_events_of_unknown_outcome_wait_for_a_hand(ledger: Ledger, reply: Answer) -> None:
     s = stage(ledger, reply, offline=True)
@@ -222,7 +222,7 @@ def test_offline_events_of_unknown_outcome_wait_for_a_hand(ledger: Ledger, reply
 
 
 def test_offline_events_that_were_not_sent_for_sure_are_tried_again(ledger: Ledger) -> None:
-    s = stage(ledger, trouble(Trouble.NOT_SENT), accepted, offline=True)
+    s = stage(ledger, trouble(SendFailure.NOT_SENT), accepted, offline=True)
     (batch_id,) = s.hinted
     assert s.deliver(batch_id) == "postponed"
     s.now += 10
@@ -233,7 +233,7 @@ def test_late_events_of_unknown_outcome_wait_for_a_hand_and_the_others_go_on(led
     shop = place(ledger)
     late = {"event_time": int(NOW) - HOUR - 5}
     write(ledger, [new(ledger, shop, "late", **late), new(ledger, shop, "fresh"), new(ledger, shop, "fine")])
-    s = Stage(ledger, FakePinterest(trouble(Trouble.UNKNOWN), accepted))
+    s = Stage(ledger, FakePinterest(trouble(SendFailure.UNKNOWN), accepted))
     s.batch()
     (batch_id,) = s.hinted
     assert s.deliver(batch_id) == "split"
@@ -257,7 +257,7 @@ def test_an_event_that_turns_late_while_it_waits_is_not_sent_again(ledger: Ledge
 
 def test_a_try_without_a_clear_answer_is_remembered_however_long_the_batch_waits(ledger: Ledger) -> None:
     """A later refusal to connect makes the first try's outcome no clearer."""
-    s = stage(ledger, answer(503), trouble(Trouble.NOT_SENT), accepted, event_time=int(NOW) - 60)
+    s = stage(ledger, answer(503), trouble(SendFailure.NOT_SENT), accepted, event_time=int(NOW) - 60)
     (batch_id,) = s.hinted
     assert s.deliver(batch_id) == "postponed"
     s.now += HOUR - 120
@@ -269,7 +269,7 @@ def test_a_try_without_a_clear_answer_is_remembered_however_long_the_batch_waits
 
 
 def test_late_events_that_were_never_sent_go_out(ledger: Ledger) -> None:
-    s = stage(ledger, trouble(Trouble.NOT_SENT), accepted, event_time=int(NOW) - HOUR - 60)
+    s = stage(ledger, trouble(SendFailure.NOT_SENT), accepted, event_time=int(NOW) - HOUR - 60)
     (batch_id,) = s.hinted
     assert s.deliver(batch_id) == "postponed"
     s.now += 10
@@ -474,7 +474,7 @@ def test_a_batch_that_is_put_back_counts_as_a_retry_of_its_class(ledger: Ledger)
 
 def test_every_request_is_measured_by_its_time_and_its_size(ledger: Ledger) -> None:
     pend(ledger, place(ledger), 4)
-    s = Stage(ledger, FakePinterest(answer(503), trouble(Trouble.UNKNOWN), accepted))
+    s = Stage(ledger, FakePinterest(answer(503), trouble(SendFailure.UNKNOWN), accepted))
     s.batch()
     (batch_id,) = s.hinted
     sender = s.sender

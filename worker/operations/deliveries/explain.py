@@ -12,7 +12,7 @@ from worker.operations.caller import Caller
 from worker.operations.errors import ConflictError, InvalidError
 from worker.pinterest.mapping.call import ConfigError, Options
 from worker.pinterest.mapping.mapping import Explanation, Mapped, map_event
-from worker.pinterest.user_data.visitor import Visitor, apply_identify, remember
+from worker.pinterest.user_data.visitor import Visitor, apply_identify, with_click_ids
 from worker.pipeline.ingest.outcomes import Destination, Destinations
 
 MOST_EVENTS = 100
@@ -114,7 +114,7 @@ def _explained(
     for event in events:
         if event["type"] == "identify":
             visitor = apply_identify(visitor, event, received, country)
-        visitor = remember(visitor, event, received)
+        visitor = with_click_ids(visitor, event, received)
         results = [_at(place, event, received, visitor, show_personal=show_personal) for place in places]
         explained.append({"type": event["type"], "name": event.get("event"), "results": results})
     return explained

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from worker.event.redaction import clean_free_text, clean_url, is_personal_key
-from worker.event.text import fold
+from worker.event.text import fold_key
 from worker.pinterest.user_data.visitor import is_trait
 
 _SHOWN = 4
@@ -40,7 +40,7 @@ def masked_event(event: Any) -> Any:
 
 
 def _is_personal(key: str) -> bool:
-    return fold(key) in _OF_A_PERSON or is_trait(key) or is_personal_key(key)
+    return fold_key(key) in _OF_A_PERSON or is_trait(key) or is_personal_key(key)
 
 
 def _short(value: Any) -> Any:

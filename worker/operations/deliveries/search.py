@@ -10,7 +10,7 @@ from worker.ledger.intake import inbox
 from worker.ledger.rows import chunks
 from worker.ledger.setup import sources
 from worker.operations.caller import Caller
-from worker.pinterest.custom_data.custom_data import SOURCES
+from worker.pinterest.custom_data.custom_data import PROPERTY_KEYS
 from worker.pipeline.ingest.accepting import Opened, open_rows
 
 MOST_FOUND = 200
@@ -88,5 +88,5 @@ def _deliveries(caller: Caller, text: str) -> list[Found]:
 def _ids(opened: Opened) -> Sequence[str]:
     properties = fold_keys(opened.event.get("properties"))
     given = [opened.event.get(name) for name in ("messageId", "anonymousId", "userId")]
-    given += [properties.get(name) for name in ("eventid", *SOURCES["order_id"])]
+    given += [properties.get(name) for name in ("eventid", *PROPERTY_KEYS["order_id"])]
     return [str(value) for value in (*given, opened.received.dfid) if value is not None]

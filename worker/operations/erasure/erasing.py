@@ -15,7 +15,7 @@ from worker.ledger.setup import audit_log
 from worker.ledger.upkeep import erasure
 from worker.ledger.upkeep.erasure import Kept
 from worker.ledger.vault import SealError
-from worker.pinterest.user_data.person import Person, emails_named
+from worker.pinterest.user_data.person import Person, all_email_hashes_in
 
 ROWS_A_STEP = 500
 # What a worker held before a round began is written down by then, and the next round finds it.
@@ -148,11 +148,11 @@ def _steps(ledger: Ledger, part: str) -> Iterator[list[Kept]]:
 def _is_persons(ledger: Ledger, search: _Search, part: str, row: Kept) -> bool:
     """Decide whether a row is the person's, and learn from it by what else the person is known."""
     text = _open(ledger, search, part, row)
-    says_so = row.user_key in search.person.keys or (text is not None and search.person.is_in(text))
+    says_so = row.user_key in search.person.keys or (text is not None and search.person.appears_in(text))
     if says_so:
         search.keys.update(key for key in (row.anonymous_key, row.user_key) if key is not None)
         if text is not None and part == _VISITORS:
-            search.emails.update(emails_named(text))
+            search.emails.update(all_email_hashes_in(text))
     if says_so or row.anonymous_key in search.person.keys:
         return True
     if row.user_key in search.keys:
@@ -162,7 +162,7 @@ def _is_persons(ledger: Ledger, search: _Search, part: str, row: Kept) -> bool:
 
 
 def _names_nobody_else(search: _Search, text: bytes | None) -> bool:
-    named = emails_named(text) if text is not None else set()
+    named = all_email_hashes_in(text) if text is not None else set()
     return not named or not named.isdisjoint(search.emails)
 
 

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from worker.pinterest.client.answers import Halve, PauseAccount, ReasonClass, Settle, Verdict, judge
+from worker.pinterest.client.answers import (
+    BatchDecision,
+    Halve,
+    PauseAccount,
+    ReasonClass,
+    Settle,
+    decide_batch,
+)
 from worker.pinterest.client.client import Answer, PinterestClient
 
 DEADLINE_SECONDS = 10.0
@@ -62,7 +69,7 @@ def sample(domain: str, now: float) -> Mapping[str, Any]:
 
 def report(answer: Answer, ad_account_id: str) -> Report:
     """Say what an answer to the one event means."""
-    verdict = judge(answer, 1)
+    verdict = decide_batch(answer, 1)
     sentence, marks = _read(verdict)
     words = _WORDS | {"account": tuple(text.format(ad_account_id) for text in _WORDS["account"])}
     findings = tuple(
@@ -103,7 +110,7 @@ _PAUSES: dict[str, tuple[Mark, Mark, Mark]] = {
 }
 
 
-def _read(verdict: Verdict) -> tuple[str, tuple[Mark, Mark, Mark]]:
+def _read(verdict: BatchDecision) -> tuple[str, tuple[Mark, Mark, Mark]]:
     if isinstance(verdict, Settle):
         (result,) = verdict.results
         if result.delivered:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from worker.pinterest.client.client import Answer, Trouble, mask
+from worker.pinterest.client.client import Answer, SendFailure, mask
 from worker.pinterest.client.retry_policy import rate_limit_seconds, retry_after_seconds
 
 # An endpoint that was switched off does not come back within seconds.
@@ -69,7 +69,7 @@ class Halve:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class RetryLater:
     """Send the same bytes later, not before ``after_seconds`` where Pinterest named a time.
 
     Where ``outcome_known`` is false, Pinterest may have taken the events, and those that it cannot
@@ -98,12 +98,12 @@ class Unreadable:
     reason: str
 
 
-Verdict = Settle | Halve | Again | PauseAccount | Unreadable
+BatchDecision = Settle | Halve | RetryLater | PauseAccount | Unreadable
 
 _DELIVERED = EventResult(True)
 
 
-def judge(answer: Answer, events_sent: int, *, unreadable_tries: int = 0) -> Verdict:
+def decide_batch(answer: Answer, events_sent: int, *, unreadable_tries: int = 0) -> BatchDecision:
     """Decide what becomes of a batch of ``events_sent`` events after an answer, or after none.
 
     The HTTP status decides, and the body only where the status leaves it open. ``unreadable_tries`` counts
@@ -113,8 +113,8 @@ def judge(answer: Answer, events_sent: int, *, unreadable_tries: int = 0) -> Ver
     if status is None:
         return _without_status(answer)
     body_matters = 200 <= status < 300 or status == 422
-    if body_matters and answer.trouble is Trouble.UNKNOWN:
-        return _again(answer, ReasonClass.NO_ANSWER, mask(f"HTTP {status}, but {answer.detail}"))
+    if body_matters and answer.failure is SendFailure.UNKNOWN:
+        return _retry_later(answer, ReasonClass.NO_ANSWER, mask(f"HTTP {status}, but {answer.detail}"))
     document = _parse(answer.body)
     if 200 <= status < 300:
         return _accepted(answer, document, events_sent, unreadable_tries)
@@ -126,12 +126,12 @@ def judge(answer: Answer, events_sent: int, *, unreadable_tries: int = 0) -> Ver
     return _not_done(answer, status, document, reason)
 
 
-def fail_single(verdict: Halve) -> Settle:
+def fail_single(decision: Halve) -> Settle:
     """Fail the one event that a refused batch has left."""
-    return _fail_all(verdict.reason_class, verdict.reason, 1)
+    return _fail_all(decision.reason_class, decision.reason, 1)
 
 
-def same_words(reasons: Sequence[str]) -> bool:
+def have_same_message(reasons: Sequence[str]) -> bool:
     """Say whether all of at least two parts were refused with the same words, numbers aside.
 
     Then the fault is the account's. Give it parts that share no event: a part repeats what its half was told.
@@ -140,29 +140,31 @@ def same_words(reasons: Sequence[str]) -> bool:
     return len(reasons) > 1 and len(spoken) == 1 and () not in spoken
 
 
-def _without_status(answer: Answer) -> Verdict:
+def _without_status(answer: Answer) -> BatchDecision:
     detail = mask(answer.detail)
-    if answer.trouble is Trouble.UNSENDABLE:
+    if answer.failure is SendFailure.UNSENDABLE:
         return PauseAccount(ReasonClass.NOT_SENDABLE, detail)
-    if answer.trouble is Trouble.NOT_SENT:
-        return _again(answer, ReasonClass.NOT_REACHED, detail, outcome_known=True)
-    return _again(answer, ReasonClass.NO_ANSWER, detail)
+    if answer.failure is SendFailure.NOT_SENT:
+        return _retry_later(answer, ReasonClass.NOT_REACHED, detail, outcome_known=True)
+    return _retry_later(answer, ReasonClass.NO_ANSWER, detail)
 
 
-def _accepted(answer: Answer, document: object, events_sent: int, unreadable_tries: int) -> Verdict:
+def _accepted(answer: Answer, document: object, events_sent: int, unreadable_tries: int) -> BatchDecision:
     """Settle by the list alone: where the counts beside it disagree, they are the ones that are wrong."""
     events = document.get("events") if isinstance(document, dict) else None
     results = _results(events, events_sent)
     if results:
         return Settle(results)
-    reason = mask(f"HTTP {answer.status}, but {answer.detail or _oddity(document, events, events_sent)}")
+    reason = mask(
+        f"HTTP {answer.status}, but {answer.detail or _what_is_unreadable(document, events, events_sent)}"
+    )
     if unreadable_tries + 1 >= _UNREADABLE_ANSWERS:
         return _fail_all(ReasonClass.UNREADABLE, reason, events_sent)
     return Unreadable(reason)
 
 
-def _partly_accepted(document: object, reason: str, events_sent: int) -> Verdict:
-    for candidate in _lists(document):
+def _partly_accepted(document: object, reason: str, events_sent: int) -> BatchDecision:
+    for candidate in _event_lists(document):
         results = _results(candidate, events_sent)
         if results:
             return Settle(results)
@@ -193,9 +195,9 @@ _WORD = re.compile(r"[^\W\d_]+")
 _ACCOUNTS_FAULT = re.compile(r"invalid ad[ _]account([ _]id)?\.?", re.IGNORECASE)
 
 
-def _refused(answer: Answer, status: int, document: object, reason: str) -> Verdict:
+def _refused(answer: Answer, status: int, document: object, reason: str) -> BatchDecision:
     if status == 429:
-        return Again(ReasonClass.RATE_LIMITED, reason, rate_limit_seconds(answer.headers), False, True)
+        return RetryLater(ReasonClass.RATE_LIMITED, reason, rate_limit_seconds(answer.headers), False, True)
     if status in _PAUSES:
         return PauseAccount(_PAUSES[status], reason)
     if status == 400 and _ACCOUNTS_FAULT.fullmatch(_text(document, "message").strip()):
@@ -205,22 +207,24 @@ def _refused(answer: Answer, status: int, document: object, reason: str) -> Verd
         return Halve(ReasonClass.MALFORMED, reason, outcome_known=True)
     # 408, 409, 424, 499 and what nobody has written down: most come from machines on the way and pass, so
     # trying again heals them without a hand. Whether the events arrived, none of them says.
-    return _again(answer, ReasonClass.UNEXPECTED, reason, outcome_known=status in _AGAIN_AND_KNOWN)
+    return _retry_later(answer, ReasonClass.UNEXPECTED, reason, outcome_known=status in _AGAIN_AND_KNOWN)
 
 
-def _not_done(answer: Answer, status: int, document: object, reason: str) -> Verdict:
+def _not_done(answer: Answer, status: int, document: object, reason: str) -> BatchDecision:
     if status == 503 and isinstance(document, dict) and str(document.get("code")) == _SWITCHED_OFF_CODE:
         after_seconds = max(_SWITCHED_OFF_SECONDS, retry_after_seconds(answer.headers) or 0.0)
-        return Again(ReasonClass.SWITCHED_OFF, reason, after_seconds, True, True)
+        return RetryLater(ReasonClass.SWITCHED_OFF, reason, after_seconds, True, True)
     if 500 <= status < 600:
-        return _again(answer, ReasonClass.UNAVAILABLE, reason)
+        return _retry_later(answer, ReasonClass.UNAVAILABLE, reason)
     # A redirect is not followed: the token goes where the settings say, and trying again heals it once the
     # network is right. 301, 307 and 308 say that the request is still to be made; the others may come after.
-    return _again(answer, ReasonClass.UNEXPECTED, reason, outcome_known=status in (301, 307, 308))
+    return _retry_later(answer, ReasonClass.UNEXPECTED, reason, outcome_known=status in (301, 307, 308))
 
 
-def _again(answer: Answer, reason_class: str, reason: str, *, outcome_known: bool = False) -> Again:
-    return Again(reason_class, reason, retry_after_seconds(answer.headers), True, outcome_known)
+def _retry_later(
+    answer: Answer, reason_class: str, reason: str, *, outcome_known: bool = False
+) -> RetryLater:
+    return RetryLater(reason_class, reason, retry_after_seconds(answer.headers), True, outcome_known)
 
 
 def _fail_all(reason_class: str, reason: str, events: int) -> Settle:
@@ -250,17 +254,17 @@ def _reason(answer: Answer, document: object) -> str:
     return mask(f"{start}: {words}" if words else start)
 
 
-def _lists(value: object, depth: int = 0) -> Iterator[list[Any]]:
+def _event_lists(value: object, depth: int = 0) -> Iterator[list[Any]]:
     """Find the lists where a 422 may keep its events: the shape of its details is not published."""
     if depth > 4:
         return
     if isinstance(value, str):
-        yield from _lists(_parse(value) if value[:1] in ("{", "[") else None, depth + 1)
+        yield from _event_lists(_parse(value) if value[:1] in ("{", "[") else None, depth + 1)
     elif isinstance(value, list):
         yield value
     elif isinstance(value, dict):
         for key in ("events", "details"):
-            yield from _lists(value.get(key), depth + 1)
+            yield from _event_lists(value.get(key), depth + 1)
 
 
 def _results(events: object, events_sent: int) -> tuple[EventResult, ...] | None:
@@ -286,7 +290,7 @@ def _result(entry: object, status: str) -> EventResult:
     return EventResult(False, ReasonClass.UNREADABLE, reason, warning)
 
 
-def _oddity(document: object, events: object, events_sent: int) -> str:
+def _what_is_unreadable(document: object, events: object, events_sent: int) -> str:
     if document is None:
         return "the answer is not JSON"
     if not isinstance(events, list):

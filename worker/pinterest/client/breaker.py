@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from worker.pinterest.client.answers import ReasonClass
 
 # Trouble on the way or at Pinterest, as opposed to an answer that shows that it works.
-_TROUBLE = frozenset(
+_CONNECTION_FAILURES = frozenset(
     {
         ReasonClass.UNAVAILABLE,
         ReasonClass.SWITCHED_OFF,
@@ -33,10 +33,10 @@ class Breaker:
     open_until: float | None = None
 
 
-CLOSED = Breaker()
+CLOSED_BREAKER = Breaker()
 
 
-def after_trouble(policy: BreakerPolicy, breaker: Breaker, now: float, *, probe: bool) -> Breaker:
+def breaker_after_failure(policy: BreakerPolicy, breaker: Breaker, now: float, *, probe: bool) -> Breaker:
     """Return the breaker after a try that met trouble.
 
     Once it is open only a probe's failure prolongs it, twice as long each time: the tries that were under way
@@ -52,6 +52,6 @@ def after_trouble(policy: BreakerPolicy, breaker: Breaker, now: float, *, probe:
     return Breaker(failures, now + seconds)
 
 
-def is_trouble(reason_class: str) -> bool:
+def is_connection_failure(reason_class: str) -> bool:
     """Tell whether a reason speaks against the connection rather than against a batch."""
-    return reason_class in _TROUBLE
+    return reason_class in _CONNECTION_FAILURES

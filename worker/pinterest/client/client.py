@@ -13,10 +13,10 @@ import requests
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import DecodeError
 
-from worker.http.deadline import BROKEN, Flight, new_session
+from worker.http.deadline import NETWORK_ERRORS, RequestDeadline, new_session
 
 # A thousand events with a sentence each are a quarter of this.
-LONGEST_BODY_BYTES = 4 * 1024 * 1024
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 
 # A shorter token could be a word of the answer's own.
@@ -26,7 +26,7 @@ _ACCOUNT = re.compile(r"[0-9]{1,18}")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
-class Trouble(Enum):
+class SendFailure(Enum):
     """Say what Pinterest may have of a request that got no whole answer."""
 
     # Nothing, or not all of the body: it did not get the batch.
@@ -41,7 +41,7 @@ class Trouble(Enum):
 class Answer:
     """Hold what came back for one request.
 
-    With a status *and* a trouble, the status line and headers arrived, and the body did not. ``detail`` says
+    With a status *and* a failure, the status line and headers arrived, and the body did not. ``detail`` says
     in plain words what went wrong, and holds neither token nor payload. The body may echo user data,
     so it stays out of ``repr``. An answer is true whatever its status: nothing to trip over in ``if answer``.
     """
@@ -49,7 +49,7 @@ class Answer:
     status: int | None
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    trouble: Trouble | None
+    failure: SendFailure | None
     seconds: float
     detail: str = ""
 
@@ -88,12 +88,16 @@ class PinterestClient:
         Never raises for anything that the network or the other side does.
         """
         if not _ACCOUNT.fullmatch(ad_account_id):
-            return _nothing(Trouble.UNSENDABLE, "the ad account id is not a number of at most 18 digits")
+            return _failed_answer(
+                SendFailure.UNSENDABLE, "the ad account id is not a number of at most 18 digits"
+            )
         if not _TOKEN.fullmatch(access_token):
-            return _nothing(Trouble.UNSENDABLE, "the access token holds characters that no header can carry")
-        flight = Flight(self._connect_seconds, self._read_seconds, self._deadline_seconds)
-        with flight.under_way():
-            return self._fly(flight, ad_account_id, access_token, body, test)
+            return _failed_answer(
+                SendFailure.UNSENDABLE, "the access token holds characters that no header can carry"
+            )
+        deadline = RequestDeadline(self._connect_seconds, self._read_seconds, self._deadline_seconds)
+        with deadline.active():
+            return self._post(deadline, ad_account_id, access_token, body, test)
 
     def close(self) -> None:
         """Close the calling thread's session; the next request opens a new one."""
@@ -101,7 +105,9 @@ class PinterestClient:
         if kept:
             kept[1].close()
 
-    def _fly(self, flight: Flight, ad_account_id: str, access_token: str, body: bytes, test: bool) -> Answer:
+    def _post(
+        self, deadline: RequestDeadline, ad_account_id: str, access_token: str, body: bytes, test: bool
+    ) -> Answer:
         try:
             response = self._session().post(
                 f"{self._base_url}/v5/ad_accounts/{ad_account_id}/events",
@@ -112,11 +118,11 @@ class PinterestClient:
                 allow_redirects=False,
                 timeout=(self._connect_seconds, self._read_seconds),
             )
-        except BROKEN as error:
-            trouble = Trouble.UNKNOWN if flight.handed_over else Trouble.NOT_SENT
-            return _nothing(trouble, flight.explain(error), flight.seconds())
+        except NETWORK_ERRORS as error:
+            failure = SendFailure.UNKNOWN if deadline.fully_sent else SendFailure.NOT_SENT
+            return _failed_answer(failure, deadline.explain(error), deadline.elapsed_seconds())
         with response:
-            return _take(response, flight, access_token)
+            return _read_answer(response, deadline, access_token)
 
     def _session(self) -> requests.Session:
         # A forked child that went on with its parent's connections would mix its bytes with the parent's.
@@ -126,30 +132,30 @@ class PinterestClient:
         return kept[1]
 
 
-def _nothing(trouble: Trouble, detail: str, seconds: float = 0.0) -> Answer:
-    return Answer(None, CaseInsensitiveDict(), b"", trouble, seconds, detail)
+def _failed_answer(failure: SendFailure, detail: str, seconds: float = 0.0) -> Answer:
+    return Answer(None, CaseInsensitiveDict(), b"", failure, seconds, detail)
 
 
-def _take(response: requests.Response, flight: Flight, access_token: str) -> Answer:
+def _read_answer(response: requests.Response, deadline: RequestDeadline, access_token: str) -> Answer:
     """Read the body within its bounds; one that cannot be read is left empty, with the reason in words."""
-    trouble, detail, body = None, "", b""
+    failure, detail, body = None, "", b""
     try:
-        body = _read(response)
+        body = _read_body(response)
     except DecodeError:
         detail = "the answer cannot be decompressed"
-    except BROKEN as error:
-        trouble, detail = Trouble.UNKNOWN, flight.explain(error)
-    if len(body) > LONGEST_BODY_BYTES:
-        detail, body = f"the answer is larger than {LONGEST_BODY_BYTES} bytes", b""
+    except NETWORK_ERRORS as error:
+        failure, detail = SendFailure.UNKNOWN, deadline.explain(error)
+    if len(body) > MAX_ANSWER_BYTES:
+        detail, body = f"the answer is larger than {MAX_ANSWER_BYTES} bytes", b""
     if len(access_token) >= _SHORTEST_TOKEN_TO_SCRUB:
         # Whatever echoes the token, it ends here: what follows stores and shows Pinterest's words.
         body = body.replace(access_token.encode(), b"[token]")
-    return Answer(response.status_code, response.headers, body, trouble, flight.seconds(), detail)
+    return Answer(response.status_code, response.headers, body, failure, deadline.elapsed_seconds(), detail)
 
 
-def _read(response: requests.Response) -> bytes:
+def _read_body(response: requests.Response) -> bytes:
     body = bytearray()
-    while len(body) <= LONGEST_BODY_BYTES:
+    while len(body) <= MAX_ANSWER_BYTES:
         # An answer that is compressed although we asked for none is read all the same.
         part = response.raw.read(_READ_BYTES, decode_content=True)
         if not part:
@@ -184,7 +190,7 @@ def _new_session() -> requests.Session:
     return session
 
 
-LONGEST_REASON = 300
+MAX_REASON_CHARACTERS = 300
 
 # Far more than is kept, and little enough that a hostile text costs no time.
 _MASKED_CHARACTERS = 2000
@@ -226,7 +232,7 @@ def mask(text: str) -> str:
     text = " ".join(words)
     for pattern, put in _SECRETS:
         text = pattern.sub(put, text)
-    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
+    return text if len(text) <= MAX_REASON_CHARACTERS else text[: MAX_REASON_CHARACTERS - 1] + "…"
 
 
 def _words(text: str) -> list[str]:

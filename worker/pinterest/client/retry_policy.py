@@ -11,7 +11,7 @@ from typing import Literal
 from requests.structures import CaseInsensitiveDict
 
 # Bounds what an answer's headers may ask for: an hour later events lose their deduplication at Pinterest.
-LONGEST_AFTER_SECONDS = 3600.0
+MAX_RETRY_AFTER_SECONDS = 3600.0
 
 # Beyond this the doubling is over any bound, and beyond 1,023 it is over any float.
 _MOST_DOUBLINGS = 64
@@ -77,7 +77,7 @@ def next_wait(
 def _bounded(after_seconds: float | None) -> float:
     if after_seconds is None or math.isnan(after_seconds):
         return 0.0
-    return min(max(after_seconds, 0.0), LONGEST_AFTER_SECONDS)
+    return min(max(after_seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
 # A refusal for speed that names no time: Pinterest's limits are per second and per minute.
@@ -93,7 +93,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     headers = CaseInsensitiveDict(headers)
     told = headers.get("Retry-After", "").strip()
     if _NUMBER.fullmatch(told):
-        return min(float(told), LONGEST_AFTER_SECONDS)
+        return min(float(told), MAX_RETRY_AFTER_SECONDS)
     # Both times are by Pinterest's clock, so that ours may be wrong.
     until, now = _time(told), _time(headers.get("Date", ""))
     return _clamp_wait((until - now).total_seconds()) if until and now else None
@@ -115,7 +115,7 @@ def rate_limit_seconds(headers: Mapping[str, str]) -> float:
 
 
 def _clamp_wait(seconds: float) -> float:
-    return min(max(seconds, 0.0), LONGEST_AFTER_SECONDS)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
 def _time(text: str) -> datetime | None:

@@ -49,7 +49,7 @@ def _check_token(value: object) -> None:
         raise ValidationError("must be Pinterest's access token: printable characters without spaces.")
 
 
-def _check_moment(value: object) -> None:
+def _check_time(value: object) -> None:
     if not isinstance(value, str) or parse_time(value) is None:
         raise ValidationError("must be a time in ISO 8601, like 2030-01-29T14:53:20Z.")
 
@@ -100,7 +100,7 @@ class IntegrationConfigSchema(Schema):
         validate=validate.OneOf(("signal", "pinterest"), error="must be signal or pinterest."),
     )
     test_mode = _flag()
-    token_expires_at = fields.Raw(allow_none=True, validate=_check_moment)
+    token_expires_at = fields.Raw(allow_none=True, validate=_check_time)
     event_overrides = fields.Raw(allow_none=True)
     advertiser_events = fields.Raw(allow_none=True)
     default_country = fields.Raw(allow_none=True, validate=_check_country)
@@ -162,7 +162,7 @@ def load_config(config: object) -> Mapping[str, Any]:
     return loaded
 
 
-def check_categories(categories: Sequence[object]) -> tuple[str, ...]:
+def check_consent_categories(categories: Sequence[object]) -> tuple[str, ...]:
     """Return the consent categories, each of them known.
 
     Raises:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from worker.event.text import fold
+from worker.event.text import fold_key
 
 FieldMapping = Literal["signal", "pinterest"]
 
@@ -18,20 +18,20 @@ PINTEREST_NAMES = frozenset(_NAMES.split())
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class EventKind:
     """Say what an event name stands for.
 
-    ``one_product``: its properties describe a single product. ``a_list``: its products were shown, not
+    ``one_product``: its properties describe a single product. ``is_list``: its products were shown, not
     chosen, so that their prices add up to nothing.
     """
 
     pinterest_name: str
     one_product: bool = False
-    a_list: bool = False
+    is_list: bool = False
 
 
-PAGE = Meaning("page_visit")
-CUSTOM = Meaning("custom")
+PAGE_KIND = EventKind("page_visit")
+CUSTOM_KIND = EventKind("custom")
 
 # What shops, Segment's and GA4's specifications and other tags call these events.
 _SPELLINGS = {
@@ -65,24 +65,24 @@ _ONE_PRODUCT = frozenset(("add_to_cart", "add_to_wishlist", "customize_product")
 _LISTS = frozenset(("search", "view_category"))
 
 
-def _table(mapping: FieldMapping) -> dict[str, Meaning]:
-    meanings = {name: Meaning(name, name in _ONE_PRODUCT, name in _LISTS) for name in PINTEREST_NAMES}
-    table = {fold(name): meanings[name] for name in PINTEREST_NAMES}
+def _table(mapping: FieldMapping) -> dict[str, EventKind]:
+    kinds = {name: EventKind(name, name in _ONE_PRODUCT, name in _LISTS) for name in PINTEREST_NAMES}
+    table = {fold_key(name): kinds[name] for name in PINTEREST_NAMES}
     for name, spellings in _SPELLINGS.items():
-        table |= dict.fromkeys(map(fold, spellings.split(", ")), meanings[name])
-    view = Meaning("view_category" if mapping == "signal" else "view_content", one_product=True)
-    return table | dict.fromkeys(map(fold, _PRODUCT_VIEWS.split(", ")), view)
+        table |= dict.fromkeys(map(fold_key, spellings.split(", ")), kinds[name])
+    view = EventKind("view_category" if mapping == "signal" else "view_content", one_product=True)
+    return table | dict.fromkeys(map(fold_key, _PRODUCT_VIEWS.split(", ")), view)
 
 
-_TABLES: dict[FieldMapping, dict[str, Meaning]] = {
+_TABLES: dict[FieldMapping, dict[str, EventKind]] = {
     "signal": _table("signal"),
     "pinterest": _table("pinterest"),
 }
 
 
-def meaning_of(name: str, mapping: FieldMapping) -> Meaning:
+def event_kind(name: str, mapping: FieldMapping) -> EventKind:
     """Return what a caller's event name stands for; an unknown name is a custom event."""
-    return _TABLES[mapping].get(fold(name), CUSTOM)
+    return _TABLES[mapping].get(fold_key(name), CUSTOM_KIND)
 
 
 _DROP = "drop"
@@ -123,7 +123,7 @@ def parse_overrides(raw: object, advertiser_events: Sequence[str]) -> Overrides:
     known = PINTEREST_NAMES.union(advertiser_events)
     parsed: dict[str, tuple[Rule, ...]] = {}
     for event, what in raw.items():
-        folded = fold(str(event))
+        folded = fold_key(str(event))
         if not folded or len(str(event)) > 256:
             raise RuleError(f"has {event!r}, which is no event name.")
         if folded in parsed:
@@ -149,7 +149,7 @@ def _parse_rule(event: str, raw: Mapping[Any, Any], known: frozenset[str]) -> Ru
         raise RuleError(f"for {event!r} has a condition that is no object.")
     return Rule(
         _parse_names(event, raw["send"], known),
-        tuple((fold(str(key)), _parse_values(event, value)) for key, value in when.items()),
+        tuple((fold_key(str(key)), _parse_values(event, value)) for key, value in when.items()),
     )
 
 
@@ -189,14 +189,14 @@ def parse_advertiser_events(raw: object) -> tuple[str, ...]:
     for name in raw:
         if not isinstance(name, str) or not _ADVERTISER_NAME.fullmatch(name):
             raise RuleError(f"has {name!r}: a name is 1 to 100 letters, digits, hyphens and underscores.")
-    if len({fold(name) for name in raw}) < len(raw):
+    if len({fold_key(name) for name in raw}) < len(raw):
         raise RuleError("names an event twice.")
     return tuple(raw)
 
 
 def find_rule(overrides: Overrides, name: str, properties: Mapping[str, Any]) -> Rule | None:
     """Return the rule that decides about an event; ``properties`` are under folded keys."""
-    for rule in overrides.get(fold(name), ()):
+    for rule in overrides.get(fold_key(name), ()):
         if all(_matches(properties.get(key), values) for key, values in rule.when):
             return rule
     return None

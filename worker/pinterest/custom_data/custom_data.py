@@ -6,13 +6,13 @@ from typing import Any
 
 from worker.event.redaction import clean_free_text
 from worker.event.text import clean_text
-from worker.pinterest.config.overrides import Meaning
+from worker.pinterest.config.overrides import EventKind
 from worker.pinterest.custom_data.items import Item, read_count, read_items, read_price
-from worker.pinterest.custom_data.money import LARGEST, Amount, currency_code, plain
+from worker.pinterest.custom_data.money import MAX_AMOUNT, Amount, currency_code, format_decimal
 from worker.pinterest.mapping.call import Notes, Options
 
 # The callers' folded spellings of each field, the best one first.
-SOURCES: Mapping[str, tuple[str, ...]] = {
+PROPERTY_KEYS: Mapping[str, tuple[str, ...]] = {
     "value": ("total", "revenue", "value", "ordertotal", "totalprice", "ordervalue"),
     "currency": ("currency", "currencycode"),
     "order_id": ("orderid", "transactionid", "ordernumber"),
@@ -27,7 +27,7 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
 
 
 def build_custom_data(
-    properties: Mapping[str, Any], meaning: Meaning, options: Options, notes: Notes
+    properties: Mapping[str, Any], kind: EventKind, options: Options, notes: Notes
 ) -> dict[str, Any]:
     """Return an event's ``custom_data``, empty where it has none; ``properties`` are under folded keys.
 
@@ -36,13 +36,13 @@ def build_custom_data(
     if not properties and not options.limited_data_processing:
         return {}
     currency = _read_currency(properties, notes)
-    items = read_items(properties, meaning.one_product, currency, notes)
+    items = read_items(properties, kind.one_product, currency, notes)
     value = _read_value(properties, currency, notes)
     currency = currency or _sign_currency(value, items, notes)
     data: dict[str, Any] = {}
     if currency and (value or items):
         data["currency"] = currency
-    if value is None and items and not meaning.a_list:
+    if value is None and items and not kind.is_list:
         value = _add_up(items, currency, notes)
     if value is not None:
         data["value"] = value.text
@@ -50,13 +50,13 @@ def build_custom_data(
             notes.warn("value without a currency: Pinterest takes the ad account's")
     _add_order(data, properties, notes)
     _add_contents(data, properties, items, options, notes)
-    _add_texts(data, properties, meaning, bool(items), options)
+    _add_texts(data, properties, kind, bool(items), options)
     _add_privacy(data, properties, options, notes)
     return data
 
 
 def _first(properties: Mapping[str, Any], field: str) -> Any:
-    for key in SOURCES[field]:
+    for key in PROPERTY_KEYS[field]:
         value = properties.get(key)
         if value is not None and value != "":
             return value
@@ -72,7 +72,7 @@ def _read_currency(properties: Mapping[str, Any], notes: Notes) -> str | None:
 
 
 def _read_value(properties: Mapping[str, Any], currency: str | None, notes: Notes) -> Amount | None:
-    for key in SOURCES["value"]:
+    for key in PROPERTY_KEYS["value"]:
         if key in properties:
             value = read_price(properties[key], currency, f"the order's value ({key})", notes)
             if value is not None:
@@ -97,10 +97,10 @@ def _add_up(items: list[Item], currency: str | None, notes: Notes) -> Amount | N
         notes.warn("no value is computed: the products are priced in several currencies")
         return None
     total = sum((item.price.number * item.pieces for item in items if item.price), Decimal(0))
-    if total >= LARGEST:
+    if total >= MAX_AMOUNT:
         notes.warn("no value is computed: the products' prices add up to too much")
         return None
-    text = plain(round(total, 6))
+    text = format_decimal(round(total, 6))
     notes.compute("value", f"{text}, the products' prices times their quantities")
     return Amount(total, currency, text)
 
@@ -180,13 +180,13 @@ def _content(item: Item, detailed: bool, clean: bool) -> dict[str, Any]:
 
 
 def _add_texts(
-    data: dict[str, Any], properties: Mapping[str, Any], meaning: Meaning, has_items: bool, options: Options
+    data: dict[str, Any], properties: Mapping[str, Any], kind: EventKind, has_items: bool, options: Options
 ) -> None:
     for field, key in _TEXT_KEYS:
         raw = properties.get(key)
-        if field == "search_string" and meaning.pinterest_name == "search":
+        if field == "search_string" and kind.pinterest_name == "search":
             raw = _first(properties, field)
-        elif field == "content_category" and raw is None and meaning.a_list and not has_items:
+        elif field == "content_category" and raw is None and kind.is_list and not has_items:
             raw = properties.get("category")
         text = clean_text(raw) if raw is not None else None
         if text and options.clean_free_text:

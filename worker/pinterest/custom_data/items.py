@@ -7,7 +7,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from worker.event.text import are_ordinary, clean_text, fold
+from worker.event.text import are_cacheable, clean_text, fold_key
 from worker.pinterest.custom_data.money import (
     Amount,
     AmountError,
@@ -22,7 +22,7 @@ _MOST_ITEMS = 500
 _LONGEST_KEY = 64
 _MOST_PIECES = 1_000_000
 
-LIST_KEYS = ("products", "items", "contents", "lineitems", "cartitems")
+PRODUCT_LIST_KEYS = ("products", "items", "contents", "lineitems", "cartitems")
 # The spellings of each part, the best one first.
 _SPELLINGS = {
     "id": ("productid", "id", "sku", "itemid", "contentid"),
@@ -64,7 +64,7 @@ def read_items(
 
     Where there is no list of them, the event's own properties describe one, on events that are about one.
     """
-    for key in LIST_KEYS:
+    for key in PRODUCT_LIST_KEYS:
         raw = properties.get(key)
         if type(raw) in (list, dict) and raw:
             return _read_list([raw] if isinstance(raw, dict) else raw, currency, notes)
@@ -108,7 +108,7 @@ def is_product_key(key: str) -> bool:
 def _parts(raw: Mapping[str, Any], vague: bool) -> dict[str, Any]:
     """Return a product's values by their part; the best spelling of each wins."""
     keys = tuple(raw)
-    layout = _layout(keys, vague) if are_ordinary(keys) else _layout.__wrapped__(keys, vague)
+    layout = _layout(keys, vague) if are_cacheable(keys) else _layout.__wrapped__(keys, vague)
     found: dict[str, Any] = {}
     for part, key in layout:
         value = raw[key]
@@ -123,7 +123,7 @@ def _layout(keys: tuple[str, ...], vague: bool) -> list[tuple[str, str]]:
     """Return which keys hold which part, the best spellings last; vague ones only where they are wanted."""
     ranked = []
     for key in keys:
-        folded = fold(key) if len(key) <= _LONGEST_KEY else ""
+        folded = fold_key(key) if len(key) <= _LONGEST_KEY else ""
         if folded in _RANK and (vague or folded not in _VAGUE):
             part, rank = _RANK[folded]
             ranked.append((-rank, part, key))
@@ -143,14 +143,14 @@ def _read_item(parts: Mapping[str, Any], currency: str | None, notes: Notes) -> 
     return Item(
         id=item_id,
         price=price,
-        quantity=_whole(pieces),
+        quantity=_as_whole_number(pieces),
         pieces=pieces,
         currency=own_currency or (price.currency if price else None),
         parts=parts,
     )
 
 
-def _whole(pieces: Decimal | int) -> int | None:
+def _as_whole_number(pieces: Decimal | int) -> int | None:
     return pieces if isinstance(pieces, int) else int(pieces) if pieces == int(pieces) else None
 
 

@@ -16,25 +16,25 @@ LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR 
 PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SLL SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND
 TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG ZWL
 """
-CODES = frozenset(_CODES.split())
+_CURRENCY_CODES = frozenset(_CODES.split())
 
 # Signs that belong to one currency alone. A dollar, a pound or a crown could be many.
 _SIGNS = """
 € EUR; ₹ INR; ₩ KRW; ₫ VND; ₪ ILS; ₺ TRY; ₽ RUB; ₴ UAH; ₦ NGN; ₱ PHP; ฿ THB; zł PLN; Kč CZK; R$ BRL;
 US$ USD; C$ CAD; CA$ CAD; A$ AUD; AU$ AUD; NZ$ NZD; HK$ HKD; S$ SGD; MX$ MXN; £ GBP
 """
-SIGNS: dict[str, str] = dict(pair.split() for pair in _SIGNS.split(";"))
+_SIGN_CURRENCIES: dict[str, str] = dict(pair.split() for pair in _SIGNS.split(";"))
 
 # Where a point parts the thousands and a comma the cents. Elsewhere it is unknown, or the other way round.
 _POINT_GROUPS = """
 EUR BRL ARS CLP COP IDR TRY DKK VND UYU PYG RON RSD ISK BAM MKD CRC VES AOA MZN STN
 """
-POINT_GROUPS = frozenset(_POINT_GROUPS.split())
+_POINT_GROUP_CURRENCIES = frozenset(_POINT_GROUPS.split())
 _COMMA_GROUPS = """
 USD GBP AUD CAD NZD HKD SGD JPY CNY KRW INR MXN ILS THB TWD PHP MYR PKR BDT LKR NGN KES GHS EGP AED SAR QAR
 BHD KWD OMR JOD TTD JMD BSD BBD DOP GTQ HNL PEN PAB NIO
 """
-COMMA_GROUPS = frozenset(_COMMA_GROUPS.split())
+_COMMA_GROUP_CURRENCIES = frozenset(_COMMA_GROUPS.split())
 # Three decimals are usual here, so that a single group of three digits could be either.
 _THREE_DECIMALS = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
 
@@ -45,10 +45,10 @@ def currency_code(value: object) -> str | None:
     if text is None:
         return None
     code = text.upper()
-    return code if code in CODES else SIGNS.get(text)
+    return code if code in _CURRENCY_CODES else _SIGN_CURRENCIES.get(text)
 
 
-LARGEST = Decimal(10) ** 12
+MAX_AMOUNT = Decimal(10) ** 12
 _MOST_DECIMALS = 6
 _LONGEST = 40
 
@@ -97,7 +97,7 @@ def is_blank(value: object) -> bool:
     return value is None or (isinstance(value, str) and (not value.strip() or value.strip().lower() in JUNK))
 
 
-def plain(number: Decimal) -> str:
+def format_decimal(number: Decimal) -> str:
     """Return a number as digits, without exponent, and without zeros that say nothing."""
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
@@ -114,10 +114,10 @@ def _read(value: str | float, currency: str | None) -> Amount:
         raise AmountError("is no finite number")
     if number < 0:
         raise NegativeAmountError("is below zero")
-    if number >= LARGEST:
+    if number >= MAX_AMOUNT:
         raise AmountError("is too large to be an amount of money")
     number = round(number, _MOST_DECIMALS)
-    return Amount(number, signed, plain(number))
+    return Amount(number, signed, format_decimal(number))
 
 
 def _from_number(value: float) -> Decimal:
@@ -141,7 +141,7 @@ def _from_text(text: str, currency: str | None) -> tuple[Decimal, str | None]:
     if currency and sign and sign != currency:
         raise AmountError(f"is written with a sign of {sign}, but the currency is {currency}")
     digits = digits.rstrip(",.") if after.strip()[:1] in ("-", "\u2013") else digits
-    number = Decimal(_settle(_GAPS.sub("", digits), currency or sign))
+    number = Decimal(_normalise_separators(_GAPS.sub("", digits), currency or sign))
     below_zero = {before.strip()[:1], before.strip()[-1:]} & {"-", "\u2212", "("}
     return (-number if below_zero else number), sign
 
@@ -151,10 +151,10 @@ def _sign(before: str, after: str) -> str | None:
     around = [part.strip(" \u00a0\u202f-\u2212\u2013()+") for part in (before, after)]
     signs: set[str | None] = set()
     for part in filter(None, around):
-        if part.upper() in CODES:
+        if part.upper() in _CURRENCY_CODES:
             signs.add(part.upper())
-        elif part in SIGNS:
-            signs.add(SIGNS[part])
+        elif part in _SIGN_CURRENCIES:
+            signs.add(_SIGN_CURRENCIES[part])
         elif part in ("$", "¥", "kr", "kr.", "Fr.", "Rs", "Rs."):
             signs.add(None)
         else:
@@ -165,13 +165,13 @@ def _sign(before: str, after: str) -> str | None:
     return next(iter(known), None)
 
 
-def _settle(digits: str, currency: str | None) -> str:
+def _normalise_separators(digits: str, currency: str | None) -> str:
     """Return the digits with a point before the decimals and nothing else."""
     if any(c.isspace() or c in "'\u2019" for c in digits):
         raise AmountError("has gaps in odd places")
     points, commas = digits.count("."), digits.count(",")
     if points and commas:
-        return _settle_both(digits)
+        return _normalise_both_separators(digits)
     if not points and not commas:
         return digits
     mark = "." if points else ","
@@ -186,7 +186,7 @@ def _settle(digits: str, currency: str | None) -> str:
     return f"{whole}.{rest or '0'}"
 
 
-def _settle_both(digits: str) -> str:
+def _normalise_both_separators(digits: str) -> str:
     decimal_mark = max(".", ",", key=digits.rfind)
     group_mark = "," if decimal_mark == "." else "."
     whole, _, rest = digits.rpartition(decimal_mark)
@@ -197,6 +197,8 @@ def _settle_both(digits: str) -> str:
 
 def _demand_grouping(mark: str, currency: str | None) -> None:
     """Refuse one mark before three digits, unless it is what parts thousands in this currency."""
-    habit = "." if currency in POINT_GROUPS else "," if currency in COMMA_GROUPS else None
+    habit = (
+        "." if currency in _POINT_GROUP_CURRENCIES else "," if currency in _COMMA_GROUP_CURRENCIES else None
+    )
     if habit != mark or currency in _THREE_DECIMALS:
         raise AmountError("could mean thousands or decimals: send a number, or two decimals")

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from worker.event.text import fold
-from worker.pinterest.custom_data.custom_data import SOURCES
-from worker.pinterest.custom_data.items import LIST_KEYS, is_product_key
+from worker.event.text import fold_key
+from worker.pinterest.custom_data.custom_data import PROPERTY_KEYS
+from worker.pinterest.custom_data.items import PRODUCT_LIST_KEYS, is_product_key
 from worker.pinterest.mapping.call import Call, Explanation, Notes
 
 # Properties that are understood, but not as custom data.
@@ -22,9 +22,9 @@ def explain_properties(call: Call, data: Mapping[str, Any], notes: Notes) -> Non
     if explain is None or not isinstance(raw, dict):
         return
     properties = call.properties
-    spellings = {fold(key): key for key in reversed(raw)}
+    spellings = {fold_key(key): key for key in reversed(raw)}
     used = set(_ELSEWHERE.split())
-    for target, keys in SOURCES.items():
+    for target, keys in PROPERTY_KEYS.items():
         found = [key for key in keys if key in properties and target in data]
         used.update(found)
         if found and target not in notes.computed:
@@ -40,7 +40,7 @@ def _explain_products(
     properties: Mapping[str, Any], data: Mapping[str, Any], spellings: Mapping[str, str], explain: Explanation
 ) -> list[str]:
     """Say which properties describe products, and return their keys."""
-    lists = [key for key in LIST_KEYS if key in properties]
+    lists = [key for key in PRODUCT_LIST_KEYS if key in properties]
     single = [key for key in properties if is_product_key(key)]
     count = len(data.get("contents", ()))
     if lists and count:

@@ -11,7 +11,7 @@ from typing import Any, Self
 from worker.event.received import Received, page_url
 from worker.event.redaction import clean_free_text
 from worker.event.text import clean_text, fold_keys
-from worker.pinterest.config.integration_config import ConfigError, check_categories, load_config
+from worker.pinterest.config.integration_config import ConfigError, check_consent_categories, load_config
 from worker.pinterest.config.overrides import FieldMapping, Overrides
 
 __all__ = ["ConfigError", "Options"]
@@ -47,7 +47,7 @@ class Options:
         """
         loaded: Mapping[str, Any] = load_config(config)
         return cls(
-            consent_categories=check_categories(consent_categories),
+            consent_categories=check_consent_categories(consent_categories),
             overrides=loaded.get("event_overrides", _NO_OVERRIDES),
             **{name: loaded[name] for name in _PLAIN if loaded.get(name) is not None},
         )
@@ -139,7 +139,7 @@ def _made_up_id(event: Mapping[str, Any], received: Received) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ExplanationLine:
     """Hold one decision: the step it belongs to, and a sentence."""
 
     step: str
@@ -154,11 +154,11 @@ class Explanation:
     """
 
     show_personal: bool = False
-    lines: list[Line] = field(default_factory=list)
+    lines: list[ExplanationLine] = field(default_factory=list)
 
     def add(self, step: str, text: str) -> None:
         """Note a decision."""
-        self.lines.append(Line(step, text))
+        self.lines.append(ExplanationLine(step, text))
 
     def raw(self, value: object) -> str:
         """Return a personal value for a sentence, or a stand-in."""

@@ -66,7 +66,7 @@ _LONGEST_AMOUNT = 20
 _AMOUNT = re.compile(r"\d{1,12}(\.\d{1,6})?", re.ASCII)
 
 
-def check(payload: Mapping[str, Any]) -> str | None:
+def contract_error(payload: Mapping[str, Any]) -> str | None:
     """Return a sentence that says what Pinterest would refuse about an event, or None.
 
     Stricter than Pinterest in what it may hold: nothing empty, nothing null, no key that is never sent here.

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from worker.event import consent, json_text
 from worker.event.received import Received
 from worker.event.redaction import clean_url
-from worker.event.text import clean_text, fold, fold_keys
-from worker.pinterest.config.overrides import PAGE, Meaning, find_rule, meaning_of
+from worker.event.text import clean_text, fold_key, fold_keys
+from worker.pinterest.config.overrides import PAGE_KIND, EventKind, event_kind, find_rule
 from worker.pinterest.custom_data.custom_data import build_custom_data
 from worker.pinterest.explanation.properties import explain_properties
 from worker.pinterest.mapping.call import Call, Explanation, Notes, Options, read_call
@@ -22,7 +22,7 @@ from worker.pinterest.mapping.payload_checks import (
     Outcome,
     TimeError,
     Timing,
-    judge,
+    check_payload,
     time_event,
 )
 from worker.pinterest.user_data.user_data import build_user_data
@@ -67,7 +67,7 @@ def _app_system(context: Mapping[str, Any]) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _system_of(library: str, system: str) -> str | None:
-    library, system = fold(library), fold(system)
+    library, system = fold_key(library), fold_key(system)
     for words, source in ((_ANDROID, "app_android"), (_IOS, "app_ios")):
         if system in words or any(word in library for word in words):
             return source
@@ -78,7 +78,7 @@ def _is_offline(context: Mapping[str, Any], properties: Mapping[str, Any]) -> bo
     if properties.get("offline") is True or context.get("offline") is True:
         return True
     channel = properties.get("channel", context.get("channel"))
-    return isinstance(channel, str) and fold(channel) in _OFFLINE_CHANNELS
+    return isinstance(channel, str) and fold_key(channel) in _OFFLINE_CHANNELS
 
 
 def _word(holder: object, key: str) -> str:
@@ -115,7 +115,7 @@ def _language(locale: object) -> str | None:
     return language if len(language) == 2 and language.isascii() and language.isalpha() else None
 
 
-def opted_out(context: Mapping[str, Any], properties: Mapping[str, Any]) -> bool | None:
+def _opted_out(context: Mapping[str, Any], properties: Mapping[str, Any]) -> bool | None:
     """Return what the event says of opting out of tracking, or None where it says nothing."""
     for stated in (properties.get("optout"), context.get("opt_out"), context.get("optOut")):
         if isinstance(stated, bool):
@@ -153,9 +153,11 @@ def _is_bot(user_agent: str) -> bool:
     return bool(_PROGRAM.search(user_agent.strip().lower())) or is_crawler(user_agent)
 
 
-def why_not(call: Call, default_consent: Literal["drop", "allow"], explain: Explanation | None) -> str | None:
+def _filter_reason(
+    call: Call, default_consent: Literal["drop", "allow"], explain: Explanation | None
+) -> str | None:
     """Return why an event must not be sent: consent, or a crawler where those are filtered; None when it may."""
-    decision = consent.decide(call.event, call.options.consent_categories, default_consent)
+    decision = consent.check_consent(call.event, call.options.consent_categories, default_consent)
     if explain is not None:
         explain.add("consent", f"{'given' if decision.granted else 'not given'}: {decision.reason}")
     if not decision.granted:
@@ -168,23 +170,23 @@ def why_not(call: Call, default_consent: Literal["drop", "allow"], explain: Expl
     return None
 
 
-def names_for(call: Call, explain: Explanation | None) -> list[Meaning]:
+def _event_kinds(call: Call, explain: Explanation | None) -> list[EventKind]:
     """Return under which names an event goes out: the integration's rule decides, then the built-in table.
 
     No name means that a rule drops it.
     """
     is_page = call.event["type"] == "page"
     options = call.options
-    builtin = PAGE if is_page else meaning_of(call.name, options.field_mapping)
+    builtin = PAGE_KIND if is_page else event_kind(call.name, options.field_mapping)
     rule = find_rule(options.overrides, call.name, call.properties) if options.overrides else None
     sends, by = [builtin], "the built-in table"
     if rule is not None:
-        sends = [Meaning(name, builtin.one_product, builtin.a_list) for name in rule.names]
+        sends = [EventKind(name, builtin.one_product, builtin.is_list) for name in rule.names]
         by = "the integration's rule"
     elif options.advertiser_events and not is_page:
-        own = [name for name in options.advertiser_events if fold(name) == fold(call.name)]
+        own = [name for name in options.advertiser_events if fold_key(name) == fold_key(call.name)]
         if own:
-            sends, by = [Meaning(own[0])], "the advertiser's own events"
+            sends, by = [EventKind(own[0])], "the advertiser's own events"
     if explain is not None:
         names = ", ".join(one.pinterest_name for one in sends) or "nothing"
         explain.add("event", f"{call.name!r} is sent as {names}, by {by}")
@@ -199,7 +201,7 @@ __all__ = [
     "Mapped",
     "Options",
     "Outcome",
-    "encode",
+    "encode_payload",
     "map_event",
 ]
 
@@ -225,24 +227,24 @@ def map_event(
     call = read_call(event, received, options)
     if explain is not None:
         explain.add("event", f"{event['type']} call {call.name!r}, event id {call.event_id!r}")
-    stopped = why_not(call, default_consent, explain)
+    stopped = _filter_reason(call, default_consent, explain)
     if stopped:
         return [Filtered(call.event_id, call.name, stopped)]
     try:
         timing = time_event(event, received, now, explain)
     except TimeError as error:
         return [Failed(None, call.event_id, call.name, error.reason_class, f"{error}.")]
-    meanings = names_for(call, explain)
-    if not meanings:
+    kinds = _event_kinds(call, explain)
+    if not kinds:
         return [Dropped(call.event_id, call.name, "an override drops this event")]
     shared = Notes(explain)
     base = _base(call, visitor, timing, shared)
-    return [_finish(base, meaning, call, timing, shared) for meaning in meanings]
+    return [_finish(base, kind, call, timing, shared) for kind in kinds]
 
 
-def encode(payload: Mapping[str, Any]) -> bytes:
+def encode_payload(payload: Mapping[str, Any]) -> bytes:
     """Return a payload as the compact UTF-8 JSON that is joined into a request's body."""
-    return json_text.write(payload)
+    return json_text.format_json(payload)
 
 
 def _base(call: Call, visitor: Visitor, timing: Timing, notes: Notes) -> dict[str, Any]:
@@ -258,7 +260,7 @@ def _base(call: Call, visitor: Visitor, timing: Timing, notes: Notes) -> dict[st
         base["event_source_url"] = url
     if source != "web":
         base |= app_fields(call.context)
-    opt_out = opted_out(call.context, call.properties)
+    opt_out = _opted_out(call.context, call.properties)
     if opt_out is not None:
         base["opt_out"] = opt_out
     base["user_data"] = build_user_data(call, visitor, notes)
@@ -275,13 +277,13 @@ def _source_url(call: Call, notes: Notes) -> str | None:
     return cleaned or None
 
 
-def _finish(base: Mapping[str, Any], meaning: Meaning, call: Call, timing: Timing, shared: Notes) -> Outcome:
+def _finish(base: Mapping[str, Any], kind: EventKind, call: Call, timing: Timing, shared: Notes) -> Outcome:
     """Return the outcome under one of Pinterest's names."""
     notes = Notes(shared.explain, [], [*shared.warnings])
-    payload: dict[str, Any] = {"event_name": meaning.pinterest_name, **base}
-    data = build_custom_data(call.properties, meaning, call.options, notes)
+    payload: dict[str, Any] = {"event_name": kind.pinterest_name, **base}
+    data = build_custom_data(call.properties, kind, call.options, notes)
     if data:
         payload["custom_data"] = data
     if notes.explain is not None:
         explain_properties(call, data, notes)
-    return judge(payload, call, timing, notes)
+    return check_payload(payload, call, timing, notes)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from worker.event.received import Received
 from worker.event.times import parse_time
-from worker.pinterest.config.overrides import CUSTOM
+from worker.pinterest.config.overrides import CUSTOM_KIND
 from worker.pinterest.mapping.call import Call, Explanation, Notes
-from worker.pinterest.mapping.contract import check, has_identity
+from worker.pinterest.mapping.contract import contract_error, has_identity
 
 _LATE_SECONDS = 3600
 _STALE_SECONDS = 7 * 86_400
@@ -46,10 +46,10 @@ def time_event(
     Raises:
         TimeError: ``bad_timestamp`` when there is no reading it, ``future`` when it is too far ahead.
     """
-    happened = _moment(event, "timestamp")
+    happened = _read_time(event, "timestamp")
     if happened is None:
         happened = received.received_at
-        _tell(explain, "no timestamp: the time of receipt")
+        _explain_time(explain, "no timestamp: the time of receipt")
     else:
         happened += _skew(event, received, explain)
     ahead = happened - received.received_at
@@ -58,16 +58,18 @@ def time_event(
     if ahead > 0:
         happened = received.received_at
         if ahead >= 1:
-            _tell(explain, f"dated {int(ahead)} seconds after its receipt: the time of receipt")
+            _explain_time(explain, f"dated {int(ahead)} seconds after its receipt: the time of receipt")
     if explain is not None:
-        _tell(explain, f"happened at {datetime.fromtimestamp(int(happened), UTC):%Y-%m-%d %H:%M:%S} UTC")
+        _explain_time(
+            explain, f"happened at {datetime.fromtimestamp(int(happened), UTC):%Y-%m-%d %H:%M:%S} UTC"
+        )
     age = now - happened
     if age > _LATE_SECONDS:
-        _tell(explain, f"{int(age)} seconds old: late, Pinterest may count it as offline")
+        _explain_time(explain, f"{int(age)} seconds old: late, Pinterest may count it as offline")
     return Timing(int(happened), age > _LATE_SECONDS, age > _STALE_SECONDS)
 
 
-def _moment(event: Mapping[str, Any], field: str) -> float | None:
+def _read_time(event: Mapping[str, Any], field: str) -> float | None:
     raw = event.get(field)
     if raw is None or raw == "":
         return None
@@ -78,18 +80,18 @@ def _moment(event: Mapping[str, Any], field: str) -> float | None:
 
 
 def _skew(event: Mapping[str, Any], received: Received, explain: Explanation | None) -> float:
-    sent = _moment(event, "sentAt")
+    sent = _read_time(event, "sentAt")
     skew = 0.0 if sent is None else received.received_at - sent
     if abs(skew) <= _CLOCK_TOLERANCE_SECONDS:
         return 0.0
-    _tell(
+    _explain_time(
         explain,
         f"the sender's clock is {abs(int(skew))} seconds {'behind' if skew > 0 else 'ahead'}: corrected",
     )
     return skew
 
 
-def _tell(explain: Explanation | None, text: str) -> None:
+def _explain_time(explain: Explanation | None, text: str) -> None:
     if explain is not None:
         explain.add("time", text)
 
@@ -167,7 +169,7 @@ class _Refusal(NamedTuple):
     reason: str
 
 
-def judge(payload: dict[str, Any], call: Call, timing: Timing, notes: Notes) -> Mapped | Failed:
+def check_payload(payload: dict[str, Any], call: Call, timing: Timing, notes: Notes) -> Mapped | Failed:
     """Return a payload as mapped, or as failed with the reason."""
     refusal = _refuse(payload, call, timing, notes)
     if refusal:
@@ -193,7 +195,7 @@ def judge(payload: dict[str, Any], call: Call, timing: Timing, notes: Notes) -> 
 def _failed(refusal: _Refusal, payload: dict[str, Any], call: Call, notes: Notes) -> Failed:
     if notes.explain is not None:
         notes.explain.add("failed", refusal.reason)
-    sendable = refusal.reason_class in _SENDABLE_BY_FORCE and check(payload) is None
+    sendable = refusal.reason_class in _SENDABLE_BY_FORCE and contract_error(payload) is None
     return Failed(
         event_name=payload["event_name"],
         event_id=call.event_id,
@@ -216,7 +218,7 @@ def _refuse(payload: Mapping[str, Any], call: Call, timing: Timing, notes: Notes
         missing = _refuse_checkout(payload.get("custom_data", {}), call, notes)
         if missing:
             return missing
-    wrong = check(payload)
+    wrong = contract_error(payload)
     return _Refusal("contract", f"Pinterest would refuse the event: {wrong}") if wrong else None
 
 
@@ -232,7 +234,7 @@ def _refuse_checkout(data: Mapping[str, Any], call: Call, notes: Notes) -> _Refu
 
 
 def _custom_name(payload: Mapping[str, Any], call: Call) -> str | None:
-    return call.name if payload["event_name"] == CUSTOM.pinterest_name else None
+    return call.name if payload["event_name"] == CUSTOM_KIND.pinterest_name else None
 
 
 # Events of one kind have the same identifiers.

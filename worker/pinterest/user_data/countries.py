@@ -75,7 +75,7 @@ va Holy See; vn Viet Nam; gb United Kingdom of Great Britain and Northern Irelan
 """
 
 
-def fold_place(name: str) -> str:
+def _fold_place(name: str) -> str:
     """Return a place's name without case, accents, spaces, punctuation and a leading ``the``."""
     letters = (c for c in unicodedata.normalize("NFKD", name).casefold() if c.isalnum())
     return "".join(letters).removeprefix("the")
@@ -85,10 +85,10 @@ def _read_tables() -> dict[str, str]:
     found: dict[str, str] = {}
     for row in _COUNTRIES.replace("\n", " ").split(";"):
         alpha2, alpha3, name = row.strip().split(" ", 2)
-        found |= {alpha2: alpha2, alpha3: alpha2, fold_place(name): alpha2}
+        found |= {alpha2: alpha2, alpha3: alpha2, _fold_place(name): alpha2}
     for row in _OTHER_NAMES.replace("\n", " ").split(";"):
         alpha2, name = row.strip().split(" ", 1)
-        found[fold_place(name)] = alpha2
+        found[_fold_place(name)] = alpha2
     return found
 
 
@@ -98,7 +98,7 @@ _BY_NAME = _read_tables()
 @lru_cache(maxsize=4096)
 def country_code(text: str) -> str | None:
     """Return the ISO 3166 alpha-2 code, in lower case, of a code or a name of a country."""
-    return _BY_NAME.get(fold_place(text))
+    return _BY_NAME.get(_fold_place(text))
 
 
 # Countries whose states are called by two letters in everyday use.
@@ -137,7 +137,7 @@ def _read_state_tables() -> tuple[dict[str, dict[str, str]], dict[str, set[str]]
         by_country[country] = {}
         for row in table.split(";"):
             code, name = row.split(maxsplit=1)
-            folded = fold_place(name)
+            folded = _fold_place(name)
             by_country[country][folded] = code
             anywhere.setdefault(folded, set()).add(code)
     return by_country, anywhere
@@ -158,7 +158,7 @@ def state_code(text: str, country: str | None) -> str | None:
     coded = _ISO_3166_2.fullmatch(lower)
     if coded:
         return coded[1]
-    folded = fold_place(text)
+    folded = _fold_place(text)
     if country in _BY_COUNTRY:
         return _BY_COUNTRY[country].get(folded)
     codes = _ANYWHERE.get(folded, set())

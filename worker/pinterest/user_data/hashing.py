@@ -75,7 +75,7 @@ _GENDERS = {
 }
 _GENDER_OF = {word: letter for letter, words in _GENDERS.items() for word in words}
 
-Normaliser = Callable[[str, str | None], str | None]
+_Normaliser = Callable[[str, str | None], str | None]
 
 
 def hash_value(field: str, value: object, country: str | None = None) -> str | None:
@@ -100,7 +100,7 @@ def _composed(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
-def _hasher(normaliser: Normaliser) -> Normaliser:
+def _hasher(normaliser: _Normaliser) -> _Normaliser:
     """Return a function that turns one raw text into its hash."""
 
     def hash_text(raw: str, country: str | None) -> str | None:
@@ -188,7 +188,7 @@ def _mobile_id(text: str, _country: str | None) -> str | None:
     return lower if _MOBILE_ID.fullmatch(lower) and lower.strip("0-") else None
 
 
-_NORMALISERS: dict[str, Normaliser] = {
+_NORMALISERS: dict[str, _Normaliser] = {
     "em": _email,
     "ph": _phone,
     "ge": _gender,
@@ -207,11 +207,11 @@ HASHED_FIELDS = tuple(_NORMALISERS)
 
 # These hold few different values, or cost much: remembering their hashes is worth it.
 _REPEATING = ("ph", "ge", "db", "fn", "ln", "ct", "st", "zp", "country")
-_HASHERS: dict[str, Normaliser] = {field: _hasher(normaliser) for field, normaliser in _NORMALISERS.items()}
+_HASHERS: dict[str, _Normaliser] = {field: _hasher(normaliser) for field, normaliser in _NORMALISERS.items()}
 _HASHERS |= {field: lru_cache(maxsize=16_384)(_HASHERS[field]) for field in _REPEATING}
 
 # What a reader of an explanation is told about each field.
-HOW = {
+NORMALISATIONS = {
     "em": "trimmed and lower-cased",
     "ph": "digits with the country code",
     "ge": "as f, m or n",

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from worker.event import json_text
 from worker.pinterest.user_data.hashing import hash_value
-from worker.pinterest.user_data.visitor import collect
+from worker.pinterest.user_data.visitor import collect_traits
 
 # Where a string of JSON ends, and where a word of free text or a part of an address does: an e-mail address may
 # hold what the second takes for an end, so both are tried.
@@ -24,17 +24,17 @@ class Person:
     external_ids: frozenset[str] = frozenset()
     keys: frozenset[bytes] = frozenset()
 
-    def is_in(self, text: bytes) -> bool:
+    def appears_in(self, text: bytes) -> bool:
         """Tell whether a stored text, raw or mapped, holds one of the person's identifiers in any form."""
         lower = text.lower()
         if any(digest.encode() in lower for digest in self.emails | self.external_ids):
             return True
-        if self.emails and not self.emails.isdisjoint(hashes_of_emails(text)):
+        if self.emails and not self.emails.isdisjoint(email_hashes_in(text)):
             return True
-        return bool(self.external_ids) and not self.external_ids.isdisjoint(hashes_of_ids(text))
+        return bool(self.external_ids) and not self.external_ids.isdisjoint(_user_id_hashes_in(text))
 
 
-def hashes_of_emails(text: bytes) -> Iterator[str]:
+def email_hashes_in(text: bytes) -> Iterator[str]:
     """Yield the hash of everything in a text that reads as an e-mail address, also percent-encoded."""
     readable = text.decode("utf-8", "replace")
     written = [readable]
@@ -49,12 +49,12 @@ def hashes_of_emails(text: bytes) -> Iterator[str]:
                     yield digest
 
 
-def emails_named(text: bytes) -> set[str]:
+def all_email_hashes_in(text: bytes) -> set[str]:
     """Return the hashes of all e-mail addresses that a stored text names, raw or hashed already."""
-    return {*hashes_of_emails(text), *mapped_emails(text)}
+    return {*email_hashes_in(text), *mapped_email_hashes(text)}
 
 
-def mapped_emails(text: bytes) -> list[str]:
+def mapped_email_hashes(text: bytes) -> list[str]:
     """Return the hashed e-mails of a payload or of a kept visitor."""
     body = _object(text)
     places = (_part(body, "user_data"), _part(body, "traits"), _part(_part(body, "signed"), "traits"))
@@ -64,7 +64,7 @@ def mapped_emails(text: bytes) -> list[str]:
     ]
 
 
-def hashes_of_ids(text: bytes) -> set[str]:
+def _user_id_hashes_in(text: bytes) -> set[str]:
     """Return the hashes of the user ids that an event of the inbox names, in the places that the mapping reads."""
     event = _part(_object(text), "event")
     places = (
@@ -74,14 +74,14 @@ def hashes_of_ids(text: bytes) -> set[str]:
     )
     named: list[object] = [event.get("userId")]
     for place in places:
-        given = collect(place).get("external_id")
+        given = collect_traits(place).get("external_id")
         named += given if isinstance(given, list) else [given]
     return {digest for one in named if (digest := hash_value("external_id", one))}
 
 
 def _object(text: bytes) -> Mapping[str, Any]:
     try:
-        body = json_text.read(text)
+        body = json_text.parse_json(text)
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}

@@ -5,11 +5,11 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
-from worker.event.received import Received, click_id, epik_of
+from worker.event.received import Received, clean_click_id, current_epik
 from worker.event.text import clean_text
 from worker.pinterest.mapping.call import Call, Notes, Options
 from worker.pinterest.user_data.hashing import hash_value
-from worker.pinterest.user_data.visitor import Visitor, hash_traits, is_same_person, names_person
+from worker.pinterest.user_data.visitor import Visitor, hash_traits, identifies_person, is_same_person
 
 # As long as the cookie that holds the click id in the browser lives.
 _EPIK_LIFETIME_SECONDS = 365 * 86_400
@@ -34,7 +34,7 @@ def _device(call: Call, notes: Notes) -> dict[str, Any]:
     raw_agent = call.received.user_agent if in_browser else _passed_agent(call.context)
     data: dict[str, Any] = {}
     if isinstance(raw_ip, str):
-        address = client_ip(raw_ip[:64], call.options.truncate_ip)
+        address = clean_ip_address(raw_ip[:64], call.options.truncate_ip)
         if address:
             data["client_ip_address"] = address
         elif raw_ip.strip():
@@ -54,7 +54,7 @@ def _passed_agent(context: Mapping[str, Any]) -> str | None:
 
 
 @lru_cache(maxsize=8192)
-def client_ip(text: str, truncate: bool) -> str | None:
+def clean_ip_address(text: str, truncate: bool) -> str | None:
     """Return an IP address in its usual form; truncated, its last byte (IPv4) or 80 bits (IPv6) are zero."""
     try:
         address = ip_address(text.strip().partition("%")[0])
@@ -81,7 +81,7 @@ def _person(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
     own: dict[str, list[str]] = {}
     for source in _sources(call):
         own.update(hash_traits(source, call.options.default_country, notes.explain))
-    if visitor.unconfirmed and is_same_person(visitor, user_id) and not names_person(own):
+    if visitor.unconfirmed and is_same_person(visitor, user_id) and not identifies_person(own):
         data = {**visitor.unconfirmed, **data}
         if notes.explain is not None:
             notes.explain.add(
@@ -144,8 +144,8 @@ def _add_external_id(data: dict[str, Any], digest: str) -> None:
 
 def _add_click_ids(data: dict[str, Any], call: Call, visitor: Visitor, notes: Notes) -> None:
     """Add Pinterest's two ids under the names that ``field_mapping`` asks for."""
-    epik = epik_of(call.page_url, call.received) or _remembered_epik(visitor, call.received)
-    pin_unauth = click_id(call.received.pin_unauth) or visitor.pin_unauth
+    epik = current_epik(call.page_url, call.received) or _remembered_epik(visitor, call.received)
+    pin_unauth = clean_click_id(call.received.pin_unauth) or visitor.pin_unauth
     as_pinterest = call.options.field_mapping == "pinterest"
     if pin_unauth and as_pinterest:
         _add_external_id(data, hash_value("external_id", pin_unauth) or "")

@@ -7,11 +7,11 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
-from worker.event.received import Received, click_id, epik_of, page_url
-from worker.event.text import are_ordinary, fold
+from worker.event.received import Received, clean_click_id, current_epik, page_url
+from worker.event.text import are_cacheable, fold_key
 from worker.pinterest.mapping.call import Explanation
 from worker.pinterest.user_data.countries import country_code
-from worker.pinterest.user_data.hashing import HOW, hash_value, normalise
+from worker.pinterest.user_data.hashing import NORMALISATIONS, hash_value, normalise
 
 _MOST_VALUES = 10
 _LONGEST_KEY = 64
@@ -46,7 +46,7 @@ def is_trait(key: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _field_of(key: str) -> str | None:
-    return _FIELD_OF.get(fold(key))
+    return _FIELD_OF.get(fold_key(key))
 
 
 def hash_traits(
@@ -58,7 +58,7 @@ def hash_traits(
     value no entry. ``default_country`` (alpha-2) is where national phone numbers belong when no country is
     given.
     """
-    found = collect(traits)
+    found = collect_traits(traits)
     values = found.values()
     if explain is not None or set(map(type, values)) != {str} or sum(map(len, values)) > _LONGEST_REMEMBERED:
         return _hash_found(found, default_country, explain)
@@ -92,7 +92,7 @@ def _hash_found(
     return hashes
 
 
-def collect(traits: object) -> dict[str, Any]:
+def collect_traits(traits: object) -> dict[str, Any]:
     """Return the raw values under Pinterest's field names; the first spelling of a field stays."""
     found: dict[str, Any] = {}
     if isinstance(traits, dict):
@@ -102,7 +102,7 @@ def collect(traits: object) -> dict[str, Any]:
 
 def _gather(traits: Mapping[str, Any], found: dict[str, Any]) -> None:
     keys = tuple(traits)
-    layout = _layout(keys) if are_ordinary(keys) else _layout.__wrapped__(keys)
+    layout = _layout(keys) if are_cacheable(keys) else _layout.__wrapped__(keys)
     for field, key in layout:
         value = traits[key]
         if value is None or field in found:
@@ -155,7 +155,7 @@ def _explain(
             explain.add("identity", f"{field}: already a hash, not hashed again → {digest[:12]}…")
         else:
             shown = f" {normal!r}" if explain.show_personal else ""
-            explain.add("identity", f"{field}:{shown} {HOW[field]}, then SHA-256 → {digest[:12]}…")
+            explain.add("identity", f"{field}:{shown} {NORMALISATIONS[field]}, then SHA-256 → {digest[:12]}…")
 
 
 _NO_TRAITS: Mapping[str, list[str]] = MappingProxyType({})
@@ -209,7 +209,7 @@ def apply_identify(
 
     Another user id is another person on the same device: nothing of the former one's traits is kept.
     """
-    visitor = remember(visitor, event, received)
+    visitor = with_click_ids(visitor, event, received)
     new = hash_traits(event.get("traits"), default_country)
     user_id = hash_value("external_id", event.get("userId")) or visitor.user_id
     known = visitor.traits if is_same_person(visitor, user_id) else _NO_TRAITS
@@ -224,7 +224,7 @@ def is_same_person(visitor: Visitor, user_id: str | None) -> bool:
     return user_id is None or visitor.user_id is None or user_id == visitor.user_id
 
 
-def contradicts(visitor: Visitor, other: Visitor) -> bool:
+def _are_different_people(visitor: Visitor, other: Visitor) -> bool:
     """Say whether two records are of different persons: by their user ids, else by their e-mail addresses."""
     if visitor.user_id is not None and other.user_id is not None:
         return visitor.user_id != other.user_id
@@ -232,44 +232,44 @@ def contradicts(visitor: Visitor, other: Visitor) -> bool:
     return bool(mine and theirs) and set(mine or ()).isdisjoint(theirs or ())
 
 
-def names_person(traits: Mapping[str, list[str]]) -> bool:
+def identifies_person(traits: Mapping[str, list[str]]) -> bool:
     """Say whether traits are enough to find a person by: an e-mail address or a phone number."""
     return "em" in traits or "ph" in traits
 
 
-def as_signed_event_sees(signed: Visitor, public: Visitor) -> Visitor:
+def visitor_for_signed_event(signed: Visitor, public: Visitor) -> Visitor:
     """Return the visitor of a signed event from what signed calls said and from what all calls said.
 
     Once a signed call has named the person, nothing that a public call said counts any more.
     """
-    if names_person(signed.traits):
+    if identifies_person(signed.traits):
         return signed
     return replace(
         public,
         traits=signed.traits,
         user_id=signed.user_id or public.user_id,
-        unconfirmed=_NO_TRAITS if contradicts(signed, public) else public.traits,
+        unconfirmed=_NO_TRAITS if _are_different_people(signed, public) else public.traits,
     )
 
 
-def as_public_event_sees(signed: Visitor, public: Visitor) -> Visitor:
+def visitor_for_public_event(signed: Visitor, public: Visitor) -> Visitor:
     """Return the visitor of a public event: what a signed call said of the same person replaces the rest."""
-    if contradicts(signed, public) or not signed.traits:
+    if _are_different_people(signed, public) or not signed.traits:
         return public
     return replace(
         public, traits={**public.traits, **signed.traits}, user_id=public.user_id or signed.user_id
     )
 
 
-def clicks_of(visitor: Visitor) -> Visitor:
+def only_click_ids(visitor: Visitor) -> Visitor:
     """Return the click ids of a visitor alone."""
     return Visitor(epik=visitor.epik, epik_at=visitor.epik_at, pin_unauth=visitor.pin_unauth)
 
 
-def remember(visitor: Visitor, event: Mapping[str, Any], received: Received) -> Visitor:
+def with_click_ids(visitor: Visitor, event: Mapping[str, Any], received: Received) -> Visitor:
     """Return the visitor with the click ids that an event brings; the same object when none is new."""
-    epik = epik_of(page_url(event), received) or visitor.epik
-    pin_unauth = click_id(received.pin_unauth) or visitor.pin_unauth
+    epik = current_epik(page_url(event), received) or visitor.epik
+    pin_unauth = clean_click_id(received.pin_unauth) or visitor.pin_unauth
     if epik == visitor.epik and pin_unauth == visitor.pin_unauth:
         return visitor
     since = visitor.epik_at if epik == visitor.epik else received.received_at

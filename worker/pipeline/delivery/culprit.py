@@ -5,7 +5,7 @@ from enum import Enum
 from itertools import groupby
 
 from worker.ledger.delivery.batch_history import Part
-from worker.pinterest.client.answers import ReasonClass, same_words
+from worker.pinterest.client.answers import ReasonClass, have_same_message
 
 # Why a credential was paused: every part of a batch was refused with the same words.
 ACCOUNT_REFUSED = "account_refused"
@@ -60,4 +60,4 @@ def _refusals(part: Part) -> list[str]:
 
 def _agree(spoken: Sequence[str]) -> bool:
     # A single refusal agrees with itself: nothing is known yet.
-    return len(spoken) < 2 or same_words(spoken)
+    return len(spoken) < 2 or have_same_message(spoken)

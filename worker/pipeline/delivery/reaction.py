@@ -13,17 +13,22 @@ from worker.ledger.reports import measures
 from worker.ledger.setup import ad_accounts, audit_log
 from worker.monitoring import tracing
 from worker.pinterest.client.answers import (
-    Again,
     EventResult,
     Halve,
     PauseAccount,
     ReasonClass,
+    RetryLater,
     Settle,
     Unreadable,
+    decide_batch,
     fail_single,
-    judge,
 )
-from worker.pinterest.client.breaker import CLOSED, Breaker, after_trouble, is_trouble
+from worker.pinterest.client.breaker import (
+    CLOSED_BREAKER,
+    Breaker,
+    breaker_after_failure,
+    is_connection_failure,
+)
 from worker.pinterest.client.client import Answer
 from worker.pinterest.client.retry_policy import Wait, next_wait
 from worker.pipeline.delivery.culprit import ACCOUNT_REFUSED, Blame, blame
@@ -45,8 +50,12 @@ class Reaction:
 
     def react(self) -> str:
         self._measure()
-        verdict = judge(self.answer, len(self.everyone), unreadable_tries=self.started.unreadable_answers)
-        self._move_breaker(met_trouble=isinstance(verdict, Again) and is_trouble(verdict.reason_class))
+        verdict = decide_batch(
+            self.answer, len(self.everyone), unreadable_tries=self.started.unreadable_answers
+        )
+        self._move_breaker(
+            met_trouble=isinstance(verdict, RetryLater) and is_connection_failure(verdict.reason_class)
+        )
         match verdict:
             case Settle():
                 return self._settle(verdict)
@@ -54,11 +63,13 @@ class Reaction:
                 return self._halve(verdict)
             case PauseAccount():
                 return self._pause(verdict)
-            case Again():
+            case RetryLater():
                 return self._again(verdict)
             case Unreadable():
                 reason_class = ReasonClass.UNREADABLE
-                again = Again(reason_class, verdict.reason, None, counts_attempt=True, outcome_known=False)
+                again = RetryLater(
+                    reason_class, verdict.reason, None, counts_attempt=True, outcome_known=False
+                )
                 return self._again(again, unreadable=True)
 
     def _measure(self) -> None:
@@ -77,12 +88,12 @@ class Reaction:
 
     def _move_breaker(self, *, met_trouble: bool) -> None:
         started, now = self.started, self.sender.now()
-        after = CLOSED
+        after = CLOSED_BREAKER
         if met_trouble:
             policy = self.sender.breaker_policy
             account = self.sender.read(lambda connection: ad_accounts.find(connection, started.credential_id))
             before = Breaker(account.breaker_failures, account.breaker_open_until)
-            after = after_trouble(policy, before, now, probe=started.is_probe)
+            after = breaker_after_failure(policy, before, now, probe=started.is_probe)
             if after == before:
                 return
         elif started.breaker_failures == 0:
@@ -135,7 +146,7 @@ class Reaction:
         self._note(verdict.reason_class, verdict.reason)
         return pause(self.sender, self.started, verdict.reason_class, verdict.reason)
 
-    def _again(self, verdict: Again, *, unreadable: bool = False) -> str:
+    def _again(self, verdict: RetryLater, *, unreadable: bool = False) -> str:
         self._note(verdict.reason_class, verdict.reason)
         wait = self._wait(verdict)
         then = self.sender.now() + wait.seconds
@@ -155,7 +166,7 @@ class Reaction:
         )
         return self._split([rest] if rest else [], then, wait_for_a_hand(risky, verdict.reason), tried)
 
-    def _wait(self, verdict: Again) -> Wait:
+    def _wait(self, verdict: RetryLater) -> Wait:
         # What is not the events' fault spends no attempt, and waits as long as Pinterest said.
         spent = self.started.attempts_spent + int(verdict.counts_attempt)
         began, now = self.started.first_tried_at, self.sender.now()
@@ -252,7 +263,7 @@ def _ending(one: Member, result: EventResult) -> Ending:
     return Ending(one.id, result.reason_class, result.reason, result.warning or None)
 
 
-def _ended(one: Member, verdict: Again) -> Ending:
+def _ended(one: Member, verdict: RetryLater) -> Ending:
     return Ending(one.id, verdict.reason_class, verdict.reason)
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 from worker import logs
 from worker.event import json_text
 from worker.event.envelope import check_envelope
-from worker.event.received import Received, Trust, epik_of, page_url, visitor_ids
+from worker.event.received import Received, Trust, current_epik, page_url, visitor_ids
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted, Waiting
 from worker.ledger.vault import SealError, Vault
@@ -42,11 +42,11 @@ def prepare_event(raw: object, receive: Receive, source_id: str, vault: Vault, t
     """
     check_envelope(raw)
     event = _with_message_id(cast("dict[str, Any]", raw))
-    text = json_text.write(event)
+    text = json_text.format_json(event)
     if len(text) > _LARGEST_EVENT_BYTES:
         raise TooLargeError(len(text))
     received = receive(event)
-    body = b'{"event":%b,"received":%b}' % (text, json_text.write(received.to_dict()))
+    body = b'{"event":%b,"received":%b}' % (text, json_text.format_json(received.to_dict()))
     anonymous_id, user_id = visitor_ids(event, received)
     return Accepted(
         source_id=source_id,
@@ -73,7 +73,7 @@ def _with_message_id(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _informs(event: dict[str, Any], received: Received) -> bool:
-    return event["type"] == "identify" or epik_of(page_url(event), received) is not None
+    return event["type"] == "identify" or current_epik(page_url(event), received) is not None
 
 
 def _key(vault: Vault, kind: str, source_id: str, visitor_id: str | None) -> bytes | None:
@@ -110,7 +110,7 @@ def open_row(vault: Vault, row: Waiting) -> Opened:
         UnreadableError: its body is not what was once sealed, or not an event.
     """
     try:
-        body = json_text.read(vault.open(row.body, inbox.BODY))
+        body = json_text.parse_json(vault.open(row.body, inbox.BODY))
         return Opened(row, body["event"], Received.from_dict(body["received"]))
     except (SealError, ValueError, KeyError, TypeError) as error:
         raise UnreadableError(f"The event cannot be opened ({type(error).__name__}).") from error

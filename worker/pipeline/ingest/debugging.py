@@ -60,7 +60,7 @@ def to_keep(
         outcome=outcome,
         received_at=one.row.received_at,
         forget_at=debug_until + KEPT_AFTER_SECONDS,
-        body=vault.seal(json_text.write(body), INPUT),
+        body=vault.seal(json_text.format_json(body), INPUT),
         anonymous_key=one.row.anonymous_key,
         user_key=one.row.user_key,
         trust=one.row.trust,
@@ -73,6 +73,6 @@ def opened(vault: Vault, kept: Input) -> Seen:
     Raises:
         SealError: the key is not in the ring any more.
     """
-    body = json_text.read(vault.open(kept.body, INPUT))
+    body = json_text.parse_json(vault.open(kept.body, INPUT))
     decisions = [Decision(**decided) for decided in body["decisions"]]
     return Seen(body["event"], Received.from_dict(body["received"]), decisions)

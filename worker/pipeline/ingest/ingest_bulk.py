@@ -264,7 +264,7 @@ def _write(
     # Sealed before the write begins: the vault may have to write a new day's key first.
     sealed = {
         key: Known(
-            ledger.vault.seal(json_text.write(body), visitors.BODY),
+            ledger.vault.seal(json_text.format_json(body), visitors.BODY),
             known[key].version if key in known else 0,
         )
         for key, body in work.visitors.items()

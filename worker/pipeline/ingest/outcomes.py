@@ -25,16 +25,24 @@ from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import PUBLIC_VISITORS_PER_DAY, Source
 from worker.ledger.vault import SealError, Vault
 from worker.pinterest.mapping.call import Options
-from worker.pinterest.mapping.mapping import Explanation, Failed, Filtered, Mapped, Outcome, encode, map_event
+from worker.pinterest.mapping.mapping import (
+    Explanation,
+    Failed,
+    Filtered,
+    Mapped,
+    Outcome,
+    encode_payload,
+    map_event,
+)
 from worker.pinterest.signed_only import drop_signed_only
 from worker.pinterest.user_data.visitor import (
     Visitor,
     apply_identify,
-    as_public_event_sees,
-    as_signed_event_sees,
-    clicks_of,
     is_same_person,
-    remember,
+    only_click_ids,
+    visitor_for_public_event,
+    visitor_for_signed_event,
+    with_click_ids,
 )
 from worker.pipeline.ingest.accepting import Opened
 
@@ -163,7 +171,7 @@ def _to_delivery(outcome: Outcome, target: Destination, one: Opened, vault: Vaul
 
 def _text(outcome: Outcome) -> bytes | None:
     payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
-    return encode(payload) if payload is not None else None
+    return encode_payload(payload) if payload is not None else None
 
 
 def _of_kind(outcome: Outcome, row: Waiting, vault: Vault) -> dict[str, Any]:
@@ -272,7 +280,7 @@ class Record:
     def to_dict(self) -> dict[str, Any]:
         """Return it for storing as JSON; the signed layer only where it says something of its own."""
         kept = self.everything.to_dict() | {"told_up_to": self.informed_by}
-        if self.signed_informed_by or self.signed != clicks_of(self.everything):
+        if self.signed_informed_by or self.signed != only_click_ids(self.everything):
             kept["signed"] = self.signed.to_dict() | {"told_up_to": self.signed_informed_by}
         return kept
 
@@ -282,7 +290,7 @@ class Record:
         everything, informed_by = Visitor.from_dict(kept), kept["told_up_to"]
         signed = kept.get("signed")
         if signed is None:
-            return cls(everything, informed_by, clicks_of(everything), 0)
+            return cls(everything, informed_by, only_click_ids(everything), 0)
         return cls(everything, informed_by, Visitor.from_dict(signed), signed["told_up_to"])
 
 
@@ -307,11 +315,11 @@ class Visitors:
         everything = self._everything.learn(one, one.keys, default_country, keep=keep)
         if one.trust is Trust.SIGNED:
             signed = self._signed.learn(one, one.keys, default_country, keep=keep)
-            return as_signed_event_sees(signed, everything)
+            return visitor_for_signed_event(signed, everything)
         # Whoever has the pipeline key can claim any user id, but hardly the random id of another browser.
         if one.row.anonymous_key is not None:
             self._signed.learn_clicks(one, one.row.anonymous_key, keep=keep)
-        return as_public_event_sees(self._signed.join(one.keys), everything)
+        return visitor_for_public_event(self._signed.join(one.keys), everything)
 
     def changed(self) -> dict[bytes, Record]:
         """Return what is to be written."""
@@ -356,7 +364,7 @@ class _Layer:
     def learn_clicks(self, one: Opened, key: bytes, *, keep: bool) -> None:
         """Note the click ids that an event of a device brings, and nothing else."""
         before = self._current.get(key, Visitor.EMPTY)
-        said = remember(Visitor.EMPTY, one.event, one.received)
+        said = with_click_ids(Visitor.EMPTY, one.event, one.received)
         visitor = replace(before, pin_unauth=said.pin_unauth or before.pin_unauth)
         if said.epik not in (None, before.epik) and (said.epik_at or 0.0) >= (before.epik_at or 0.0):
             visitor = replace(visitor, epik=said.epik, epik_at=said.epik_at)
@@ -394,7 +402,7 @@ class _Layer:
 def _apply(visitor: Visitor, one: Opened, default_country: str | None) -> Visitor:
     if one.event.get("type") == "identify":
         return apply_identify(visitor, one.event, one.received, default_country)
-    return remember(visitor, one.event, one.received)
+    return with_click_ids(visitor, one.event, one.received)
 
 
 def join(person: Visitor, device: Visitor) -> Visitor:
@@ -420,7 +428,7 @@ def read_visitors(vault: Vault, known: Mapping[bytes, Known]) -> dict[bytes, Rec
     found: dict[bytes, Record] = {}
     for key, one in known.items():
         try:
-            found[key] = Record.from_dict(json_text.read(vault.open(one.body, visitors.BODY)))
+            found[key] = Record.from_dict(json_text.parse_json(vault.open(one.body, visitors.BODY)))
         except (SealError, ValueError, KeyError, TypeError, AttributeError) as error:
             # What a visitor told earlier is out of reach, the event is not.
             log.error("visitor_unreadable", error=type(error).__name__)
