@@ -150,7 +150,7 @@ def test_a_backlog_goes_stale_seven_days_after_its_oldest_event() -> None:
 def test_every_rule_says_what_to_do_here_and_in_the_document() -> None:
     document = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
     section = document.partition("\n## Alerts\n")[2].partition("\n## ")[0]
-    written = dict(re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", section, re.MULTILINE))
+    written = dict(re.findall(r"^- `(\w+)`: .*\n  (.*)$", section, re.MULTILINE))
 
     assert set(RULES) < set(ADVICE)
     assert {rule: advice(rule) for rule in ADVICE} == written
