@@ -1,4 +1,4 @@
-"""Every measure and every known mistake names the test that keeps it; `test_links` finds those tests."""
+"""Every protection and every known mistake names its test; `test_links` checks that these tests exist."""
 
 import re
 
@@ -12,16 +12,16 @@ def _text(name: str) -> str:
 
 
 def _rows(table: str) -> list[str]:
-    """Return the rows of a table that are below its head."""
+    """Return the rows below a table's head."""
     lines = table.partition("\n\n")[0].splitlines()
     return [line for line in lines if line.startswith("| ")]
 
 
-def test_every_measure_of_security_names_its_test() -> None:
-    tables = _text("security").split("| measure |")[1:]
-    rows = [row for table in tables for row in _rows(table.partition("|---")[2])]
-    assert len(rows) >= 35
-    assert [row for row in rows if not _NAMED.search(row)] == []
+def test_every_protection_of_security_names_its_test() -> None:
+    section = _text("security").partition("\n## Protections\n")[2].partition("\n## ")[0]
+    protections = re.findall(r"^- \*\*.*(?:\n  .*)*", section, re.MULTILINE)
+    assert len(protections) >= 45
+    assert [text for text in protections if not _NAMED.search(text)] == []
 
 
 def test_every_known_mistake_names_its_test() -> None:
