@@ -6,7 +6,7 @@ from celery import shared_task
 
 from tasks import hints
 from worker.broker.tasks_base import LedgerRetryTask
-from worker.pipeline.delivery.deliver_batch import deliver, put_off
+from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
 from worker.pipeline.delivery.sending import PostponedError, Sender
 from worker.runtime import lease_seconds, ledger, meter, pinterest, retry_policy
 from worker.settings import settings
@@ -23,7 +23,7 @@ class DeliveryTask(LedgerRetryTask):
     def put_off(self, exc: BaseException | None, countdown_seconds: float) -> float | None:  # noqa: ARG002
         if not isinstance(exc, PostponedError):
             raise TypeError(f"only a postponed batch can be put off, not {exc!r}")
-        return put_off(sender(), exc)
+        return postpone_delivery(sender(), exc)
 
 
 @shared_task(base=DeliveryTask)

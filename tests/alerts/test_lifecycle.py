@@ -1,20 +1,20 @@
 """A thing that is wrong is told once when it begins, once if it gets worse, and once when it is over."""
 
-from worker.alerts.lifecycle import CALM_SECONDS, step
-from worker.alerts.rules import Seen
+from worker.alerts.lifecycle import RESOLVE_AFTER_SECONDS, next_step
+from worker.alerts.rules import Problem
 from worker.ledger.upkeep.alerts import Alert, Change, Severity
 
 NOW = 1_750_000_000.0
-BAD = Seen("breaker_open", "1", Severity.WARNING, "It is open.")
-WORSE = Seen("breaker_open", "1", Severity.CRITICAL, "It is open, and how.")
+BAD = Problem("breaker_open", "1", Severity.WARNING, "It is open.")
+WORSE = Problem("breaker_open", "1", Severity.CRITICAL, "It is open, and how.")
 
 
-def walk(looks: list[tuple[float, Seen | None]], wait_seconds: float = 0.0) -> list[Change | None]:
+def walk(looks: list[tuple[float, Problem | None]], wait_seconds: float = 0.0) -> list[Change | None]:
     """Look several times, each some seconds after the beginning; return what was told each time."""
     alert: Alert | None = None
     told = []
     for seconds, seen in looks:
-        then = step(alert, seen, NOW + seconds, wait_seconds)
+        then = next_step(alert, seen, NOW + seconds, wait_seconds)
         alert = then.alert
         told.append(then.change)
     return told
@@ -25,12 +25,12 @@ def test_it_is_told_once_and_not_at_every_look() -> None:
 
 
 def test_it_is_told_again_when_it_is_over_and_when_it_begins_anew() -> None:
-    looks = [(0, BAD), (30, None), (30 + CALM_SECONDS, None), (400, BAD)]
+    looks = [(0, BAD), (30, None), (30 + RESOLVE_AFTER_SECONDS, None), (400, BAD)]
     assert walk(looks) == [Change.FIRED, None, Change.RESOLVED, Change.FIRED]
 
 
 def test_what_comes_and_goes_is_told_once() -> None:
-    looks: list[tuple[float, Seen | None]] = [(n * 30.0, BAD if n % 3 == 0 else None) for n in range(20)]
+    looks: list[tuple[float, Problem | None]] = [(n * 30.0, BAD if n % 3 == 0 else None) for n in range(20)]
     assert walk(looks) == [Change.FIRED, *[None] * 19]
 
 
@@ -43,24 +43,24 @@ def test_what_lasts_is_told_after_its_time() -> None:
 
 
 def test_what_gets_worse_is_told_once_more() -> None:
-    looks: list[tuple[float, Seen | None]] = [(0, BAD), (30, WORSE), (60, BAD), (90, WORSE)]
+    looks: list[tuple[float, Problem | None]] = [(0, BAD), (30, WORSE), (60, BAD), (90, WORSE)]
     assert walk(looks) == [Change.FIRED, Change.ESCALATED, None, None]
 
 
 def test_its_words_are_the_latest() -> None:
-    first = step(None, BAD, NOW, 0).alert
-    later = step(first, WORSE, NOW + 30, 0).alert
+    first = next_step(None, BAD, NOW, 0).alert
+    later = next_step(first, WORSE, NOW + 30, 0).alert
     assert later is not None
     assert (later.summary, later.since, later.severity) == ("It is open, and how.", NOW, Severity.CRITICAL)
 
 
 def test_a_clock_that_steps_back_neither_keeps_nor_hides_it() -> None:
-    waiting = step(None, BAD, NOW, 60).alert
-    told = step(waiting, BAD, NOW - 86_400, 60)
+    waiting = next_step(None, BAD, NOW, 60).alert
+    told = next_step(waiting, BAD, NOW - 86_400, 60)
     assert told.change is None
-    assert step(told.alert, BAD, NOW - 86_400 + 60, 60).change is Change.FIRED
-    fired = step(None, BAD, NOW, 0).alert
-    assert step(fired, None, NOW - 86_400, 0).change is Change.RESOLVED
+    assert next_step(told.alert, BAD, NOW - 86_400 + 60, 60).change is Change.FIRED
+    fired = next_step(None, BAD, NOW, 0).alert
+    assert next_step(fired, None, NOW - 86_400, 0).change is Change.RESOLVED
 
 
 def test_nothing_wrong_is_nothing_to_tell() -> None:

@@ -11,9 +11,9 @@ from worker.alerts.rules import (
     ADVICE,
     RULES,
     advice,
+    find_problems,
     hours_until_drained,
     hours_until_stale,
-    look,
 )
 from worker.ledger.upkeep.alerts import Severity
 
@@ -98,7 +98,7 @@ def backlog(age: float, **given: Any) -> Figures:
     ],
 )
 def test_a_rule_sees_what_is_wrong_and_nothing_else(figures: Figures, expected: dict[str, Severity]) -> None:
-    assert {seen.rule: seen.severity for seen in look(figures)} == expected
+    assert {seen.rule: seen.severity for seen in find_problems(figures)} == expected
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_rule_sees_what_is_wrong_and_nothing_else(figures: Figures, expected: 
     ],
 )
 def test_its_words_name_the_thing_and_the_numbers(figures: Figures, words: str) -> None:
-    assert words in " ".join(seen.summary for seen in look(figures))
+    assert words in " ".join(seen.summary for seen in find_problems(figures))
 
 
 def test_a_backlog_goes_stale_seven_days_after_its_oldest_event() -> None:

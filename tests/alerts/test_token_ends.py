@@ -3,7 +3,7 @@
 import pytest
 
 from tests.ledger.shop import NOW, place
-from worker.alerts.token_ends import WHAT_TO_DO, by_credential, in_words, is_soon
+from worker.alerts.token_ends import WHAT_TO_DO, describe_token_end, ends_by_credential, ends_soon
 from worker.ledger.database import Ledger
 
 DAY = 86_400
@@ -21,8 +21,8 @@ DAY = 86_400
     ],
 )
 def test_the_words(days: float, said: str) -> None:
-    assert in_words(NOW + days * DAY, NOW) == said
-    assert is_soon(NOW + days * DAY, NOW) == (WHAT_TO_DO in said)
+    assert describe_token_end(NOW + days * DAY, NOW) == said
+    assert ends_soon(NOW + days * DAY, NOW) == (WHAT_TO_DO in said)
 
 
 def test_of_two_integrations_with_one_token_the_earlier_end_counts(ledger: Ledger) -> None:
@@ -30,4 +30,4 @@ def test_of_two_integrations_with_one_token_the_earlier_end_counts(ledger: Ledge
     shop = place(ledger, "src_b", token_expires_at="2030-01-02T00:00:00Z")
     place(ledger, "src_c", ad_account_id="42")
     with ledger.read() as connection:
-        assert by_credential(connection) == {shop.credential_id: 1_893_542_400.0}
+        assert ends_by_credential(connection) == {shop.credential_id: 1_893_542_400.0}

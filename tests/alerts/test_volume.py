@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from worker.alerts.volume import Series, dropped, expected, hours_of_silence
+from worker.alerts.volume import Series, expected_events, find_dropped, hours_of_silence
 from worker.ledger.upkeep.alerts import Severity
 
 NOW = 480_000
@@ -55,14 +55,14 @@ def test_what_is_usual_is_the_median_of_the_same_hours_or_last_weeks_if_less() -
         NOW - 1 - day * 24: n for day, n in zip(range(1, 8), [10, 20, 30, 40, 50, 60, 70], strict=True)
     }
 
-    assert expected(by_hour, NOW, 1) == 40
-    assert expected(by_hour | {NOW - 169: 25}, NOW, 1) == 25
+    assert expected_events(by_hour, NOW, 1) == 40
+    assert expected_events(by_hour | {NOW - 169: 25}, NOW, 1) == 25
 
 
 def test_the_name_and_its_integration_are_told() -> None:
     quiet = Series("int_1", "page_visit", steady(100, silent_hours=3))
     busy = Series("int_1", "checkout", steady(100) | {NOW: 1})
-    (seen,) = dropped([quiet, busy], NOW)
+    (seen,) = find_dropped([quiet, busy], NOW)
 
     assert (seen.rule, seen.subject, seen.severity) == (
         "volume_dropped",

@@ -13,8 +13,8 @@ from tests.ledger.delivery.test_precedence import DELIVERED, P, S, bring_to, cop
 from tests.ledger.shop import ACCOUNT, NOW, accept, new, pend, place, write
 from tests.logged import logged
 from worker.alerts import watching
-from worker.alerts.lifecycle import CALM_SECONDS
-from worker.alerts.watching import Pulse
+from worker.alerts.lifecycle import RESOLVE_AFTER_SECONDS
+from worker.alerts.watching import Heartbeat
 from worker.alerts.webhook import GIVE_UP_SECONDS, Webhook
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
@@ -39,7 +39,7 @@ def alive(ledger: Ledger, now: float = NOW) -> None:
 
 def watch(ledger: Ledger, now: float = NOW, *, to_webhook: bool = False) -> list[Change]:
     alive(ledger, now)
-    return watching.watch(ledger, lambda: ROOM, now, to_webhook=to_webhook)
+    return watching.check_figures(ledger, lambda: ROOM, now, to_webhook=to_webhook)
 
 
 def firing(ledger: Ledger) -> list[str]:
@@ -55,7 +55,7 @@ def refuse_token(ledger: Ledger) -> Integration:
 
 
 def tell(ledger: Ledger, url: str, now: float = NOW) -> int:
-    return watching.tell(ledger, Webhook(url, SECRET, HERE), lambda: now)
+    return watching.send_notices(ledger, Webhook(url, SECRET, HERE), lambda: now)
 
 
 def notices(ledger: Ledger) -> list[Any]:
@@ -109,7 +109,10 @@ def test_it_is_told_once_and_when_it_is_over(ledger: Ledger, caplog: pytest.LogC
 
     with ledger.write() as connection:
         ad_accounts.resume(connection, shop.credential_id, now=NOW)
-    assert [watch(ledger, NOW + 90 + seconds) for seconds in (30, CALM_SECONDS)] == [[], [Change.RESOLVED]]
+    assert [watch(ledger, NOW + 90 + seconds) for seconds in (30, RESOLVE_AFTER_SECONDS)] == [
+        [],
+        [Change.RESOLVED],
+    ]
     assert firing(ledger) == []
 
 
@@ -118,7 +121,8 @@ def test_two_upkeep_workers_tell_it_once(ledger: Ledger) -> None:
     alive(ledger)
     with ThreadPoolExecutor(4) as pool:
         looks = [
-            pool.submit(watching.watch, ledger, lambda: ROOM, NOW + n, to_webhook=False) for n in range(12)
+            pool.submit(watching.check_figures, ledger, lambda: ROOM, NOW + n, to_webhook=False)
+            for n in range(12)
         ]
         told = [change for look in looks for change in look.result()]
     assert told == [Change.FIRED]
@@ -199,23 +203,26 @@ def test_events_that_stopped_coming_are_told(ledger: Ledger) -> None:
     with ledger.write() as connection:
         rows = [{"hour": hour - back, "n": 25, **row} for back in range(2, 200)]
         connection.execute(insert(tally), rows)
-    assert watching.watch_volume(ledger, NOW, to_webhook=False) == [Change.FIRED]
+    assert watching.check_volume(ledger, NOW, to_webhook=False) == [Change.FIRED]
     assert firing(ledger) == [f"volume_dropped {shop.id}:checkout"]
     # The other rules know nothing of it, and do not end it.
     assert watch(ledger, NOW + 600) == []
     with ledger.write() as connection:
         connection.execute(insert(tally).values(hour=hour, n=1, **row))
-    assert watching.watch_volume(ledger, NOW + 600, to_webhook=False) == [Change.RESOLVED]
+    assert watching.check_volume(ledger, NOW + 600, to_webhook=False) == [Change.RESOLVED]
 
 
 def test_silence_is_told_by_whoever_looks(ledger: Ledger) -> None:
-    told = [watching.watch(ledger, lambda: ROOM, NOW + seconds, to_webhook=False) for seconds in (0, 30, 60)]
+    told = [
+        watching.check_figures(ledger, lambda: ROOM, NOW + seconds, to_webhook=False)
+        for seconds in (0, 30, 60)
+    ]
     assert told == [[], [], [Change.FIRED, Change.FIRED]]
     assert firing(ledger) == ["batcher_silent batcher", "sweeper_silent sweeper"]
 
 
 def test_a_part_notes_that_it_is_alive_every_ten_seconds(ledger: Ledger) -> None:
-    pulse = Pulse("batcher")
+    pulse = Heartbeat("batcher")
     seen = []
     for seconds in (0, 5, 9.9, 10, -100):
         pulse.beat(ledger, NOW + seconds)

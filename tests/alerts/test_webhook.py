@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from tests.alerts.receiver import Receiver, receiving
-from worker.alerts.webhook import LONGEST_WAIT_SECONDS, Webhook, wait_seconds
+from worker.alerts.webhook import MAX_RETRY_SECONDS, Webhook, retry_delay_seconds
 from worker.http import guard
 from worker.http.signature import sign
 
@@ -131,8 +131,8 @@ def test_no_proxy_of_the_environment_is_used(receiver: Receiver, monkeypatch: py
 
 
 def test_waits_grow_and_stay_bounded() -> None:
-    waits = [wait_seconds(attempts) for attempts in range(1, 100)]
+    waits = [retry_delay_seconds(attempts) for attempts in range(1, 100)]
 
     assert waits[:4] == [15, 30, 60, 120]
     assert waits == sorted(waits)
-    assert waits[-1] == LONGEST_WAIT_SECONDS
+    assert waits[-1] == MAX_RETRY_SECONDS

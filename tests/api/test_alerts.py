@@ -22,7 +22,7 @@ def refused(ledger: Ledger) -> None:
         )
         for name in (measures.BATCHER, measures.SWEEPER):
             measures.note(connection, name, NOW)
-    watching.watch(ledger, lambda: 10**12, NOW, to_webhook=False)
+    watching.check_figures(ledger, lambda: 10**12, NOW, to_webhook=False)
 
 
 @pytest.mark.usefixtures("refused")

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from tests.alerts.receiver import Receiver, receiving
-from worker.alerts.lifecycle import CALM_SECONDS
+from worker.alerts.lifecycle import RESOLVE_AFTER_SECONDS
 from worker.alerts.webhook import Webhook
 from worker.ledger.upkeep.alerts import Change
 from worker.web import watchman
@@ -29,7 +29,7 @@ def outage_to(receiver: Receiver) -> Outage:
 def test_it_is_told_after_a_minute_and_when_it_is_over(receiver: Receiver) -> None:
     outage = outage_to(receiver)
     looks = [(0.0, True), (30.0, True), (WAIT_SECONDS, True), (90.0, True), (100.0, False)]
-    looks.append((90.0 + CALM_SECONDS, False))
+    looks.append((90.0 + RESOLVE_AFTER_SECONDS, False))
     told = [outage.look(away=away, now=NOW + seconds) for seconds, away in looks]
 
     assert told == [None, None, Change.FIRED, None, None, Change.RESOLVED]
@@ -53,7 +53,13 @@ def test_a_short_restart_is_not_told(receiver: Receiver) -> None:
 def test_a_webhook_that_is_away_too_is_told_later_and_in_order(receiver: Receiver) -> None:
     outage = outage_to(receiver)
     receiver.statuses = [500] * 3
-    for seconds, away in ((0, True), (60, True), (90, True), (60 + CALM_SECONDS + 60, False), (300, False)):
+    for seconds, away in (
+        (0, True),
+        (60, True),
+        (90, True),
+        (60 + RESOLVE_AFTER_SECONDS + 60, False),
+        (300, False),
+    ):
         outage.look(away=away, now=NOW + seconds)
 
     changes = [json.loads(body)["change"] for body in receiver.bodies]

@@ -20,7 +20,7 @@ from worker.ledger.intake import inbox
 from worker.ledger.setup.integrations import Integration
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pipeline.ingest.ingest_bulk import ingest
-from worker.pipeline.upkeep.sweeping import Hints, sweep
+from worker.pipeline.upkeep.sweeping import Hints, sweep_ledger
 
 HOUR = 3_600.0
 EVENTS = 300
@@ -158,7 +158,7 @@ def test_the_inbox_survives_a_step_of_the_clock(
     hints = Hints(ranges.extend, lambda _: None, lambda: 0, lambda: 0)
     with freeze_time(datetime.fromtimestamp(NOW + step_seconds, UTC)) as frozen:
         for _ in range(3):
-            sweep(ledger, hints, time.time())
+            sweep_ledger(ledger, hints, time.time())
             frozen.tick(61.0)
         with ledger.read() as connection:
             ids = [i for first, last in ranges for i in inbox.ids_between(connection, first, last)]

@@ -18,7 +18,7 @@ from tests.pipeline.sandbox import FakePinterest, Reply, Stage, accepted, answer
 from worker.ledger.database import Ledger
 from worker.ledger.migrate import migrate
 from worker.pinterest.client.client import Answer
-from worker.pipeline.delivery.deliver_batch import deliver, put_off
+from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
 from worker.pipeline.delivery.sending import PostponedError, Sender
 from worker.pipeline.ingest import ingest_bulk as ingesting
 from worker.pipeline.ingest.ingest_bulk import ingest
@@ -96,7 +96,7 @@ def _deliver(sender: Sender, batch_id: int) -> None:
     try:
         deliver(sender, batch_id)
     except PostponedError as postponed:
-        put_off(sender, postponed)
+        postpone_delivery(sender, postponed)
 
 
 class Disk:

@@ -9,10 +9,10 @@ from tests.pipeline.sandbox import FakePinterest
 from worker.ledger.database import Ledger
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.retry_policy import RetryPolicy
-from worker.pipeline.delivery.deliver_batch import deliver, put_off
-from worker.pipeline.delivery.group_pending import Pace, group_pending
+from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
+from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
 from worker.pipeline.delivery.sending import PostponedError, Sender
-from worker.pipeline.upkeep.sweeping import Hints, sweep
+from worker.pipeline.upkeep.sweeping import Hints, sweep_ledger
 
 NEVER_OPENS = BreakerPolicy(failures_to_open=1_000_000)
 
@@ -89,9 +89,9 @@ class Timeline:
 
     def tick(self) -> None:
         """Do what one beat sends for."""
-        group_pending(self.ledger, Pace(1.0), self.clock, self._hint)
+        claim_due_batches(self.ledger, BatchingPolicy(1.0), self.clock, self._hint)
         hints = Hints(self._hint_at_ranges, self._hint, self._queued, self._queued)
-        sweep(self.ledger, hints, self.clock.now)
+        sweep_ledger(self.ledger, hints, self.clock.now)
 
     def _queued(self) -> int | None:
         return 0 if self.broker_is_up else None
@@ -107,7 +107,7 @@ class Timeline:
         try:
             deliver(self.sender, batch_id)
         except PostponedError as postponed:
-            seconds = put_off(self.sender, postponed)
+            seconds = postpone_delivery(self.sender, postponed)
             if seconds is not None:
                 heapq.heappush(self.messages, (self.clock.now + seconds, batch_id))
         self.tries += [self.clock.now] * (len(self.pinterest.requests) - before)

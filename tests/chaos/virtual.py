@@ -13,10 +13,10 @@ from tests.pipeline.sandbox import FakePinterest
 from worker.ledger.database import Ledger
 from worker.pinterest.client.client import Answer
 from worker.pinterest.client.retry_policy import RetryPolicy
-from worker.pipeline.delivery.deliver_batch import deliver, put_off
-from worker.pipeline.delivery.group_pending import Pace, group_pending
+from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
+from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
 from worker.pipeline.delivery.sending import PostponedError, Sender
-from worker.pipeline.upkeep.sweeping import Hints, sweep
+from worker.pipeline.upkeep.sweeping import Hints, sweep_ledger
 
 SLOTS = 56
 TICK_SECONDS, SWEEP_SECONDS = 0.25, 2.0
@@ -124,11 +124,11 @@ class Process:
         self.world.at(self.world.now + seconds, again)
 
     def _tick(self) -> None:
-        group_pending(self.ledger, Pace(1.0), self.world, self._hint)
+        claim_due_batches(self.ledger, BatchingPolicy(1.0), self.world, self._hint)
 
     def _sweep(self) -> None:
         hints = Hints(lambda _: None, self._hint, lambda: 0, lambda: len(self.queue))
-        sweep(self.ledger, hints, self.world.now)
+        sweep_ledger(self.ledger, hints, self.world.now)
 
     def _hint(self, batch_ids: Sequence[int]) -> None:
         self.queue.extend(batch_ids)
@@ -158,6 +158,6 @@ class Process:
             try:
                 deliver(self._sender, batch_id)
             except PostponedError as postponed:
-                seconds = put_off(self._sender, postponed)
+                seconds = postpone_delivery(self._sender, postponed)
                 if seconds is not None:
                     self.world.at(self.world.now + seconds, lambda again=batch_id: self._hint([again]))

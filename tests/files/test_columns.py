@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.files.columns import Columns, ColumnsError, place
+from worker.files.columns import Columns, ColumnsError, column_path
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from worker.files.columns import Columns, ColumnsError, place
     ],
 )
 def test_a_column_has_its_place_by_its_name(name: str, expected: tuple[str, ...]) -> None:
-    assert place(name) == expected
+    assert column_path(name) == expected
 
 
 def test_a_row_becomes_an_event_without_its_empty_cells() -> None:

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from worker.files.lines import FileError, Format, Line, Reading, read
+from worker.files.lines import FileError, Format, Line, ReadOptions, read_lines
 
 
 def lines(text: bytes, form: Format = "auto", encoding: str | None = None, **renamed: str) -> list[Line]:
-    return list(read(BytesIO(text), Reading(form, encoding, renamed), lambda _: None))
+    return list(read_lines(BytesIO(text), ReadOptions(form, encoding, renamed), lambda _: None))
 
 
 def events(text: bytes, form: Format = "auto") -> dict[int, Any]:
@@ -97,7 +97,7 @@ def test_utf_16_is_known_by_its_mark() -> None:
 def test_a_file_in_utf_16_that_breaks_off_is_told_of_behind_its_whole_lines() -> None:
     found: list[Line] = []
     with pytest.raises(FileError, match=r"^is not in utf-16, or breaks off\.$"):
-        found.extend(read(BytesIO("event\nA\nB".encode("utf-16")[:-1]), Reading(), lambda _: None))
+        found.extend(read_lines(BytesIO("event\nA\nB".encode("utf-16")[:-1]), ReadOptions(), lambda _: None))
     assert [line.event for line in found] == [{"event": "A"}]
 
 
@@ -142,5 +142,5 @@ def test_a_file_that_cannot_be_read_at_all_is_refused(
 def test_what_was_read_is_counted_in_bytes() -> None:
     text = b"event\nA\nB\n"
     counted: list[int] = []
-    list(read(BytesIO(text), Reading(), counted.append))
+    list(read_lines(BytesIO(text), ReadOptions(), counted.append))
     assert sum(counted) == len(text)

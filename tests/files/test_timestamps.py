@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from worker.event.times import parse_time
-from worker.files.columns import MomentError, Moments
+from worker.files.columns import TimeFormat, TimeFormatError
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SECONDS = 1_895_928_800.0  # 2030-01-29T14:53:20Z
@@ -30,11 +30,11 @@ SECONDS = 1_895_928_800.0  # 2030-01-29T14:53:20Z
     ],
 )
 def test_a_time_is_what_its_form_and_zone_make_it(form: str | None, zone: ZoneInfo | None, text: str) -> None:
-    assert parse_time(Moments(form, zone).read(text)) == SECONDS
+    assert parse_time(TimeFormat(form, zone).read(text)) == SECONDS
 
 
 def test_summer_time_is_the_zone_s_own_affair() -> None:
-    read = Moments("%d.%m.%Y %H:%M", BERLIN).read
+    read = TimeFormat("%d.%m.%Y %H:%M", BERLIN).read
     assert (read("01.07.2030 12:00"), read("01.12.2030 12:00")) == (
         "2030-07-01T12:00:00+02:00",
         "2030-12-01T12:00:00+01:00",
@@ -44,12 +44,12 @@ def test_summer_time_is_the_zone_s_own_affair() -> None:
 @pytest.mark.parametrize("text", ["2030-01-29", "31.02.2030 10:00", "soon", "nan", "1e400"])
 @pytest.mark.parametrize("form", ["%d.%m.%Y %H:%M", "excel"])
 def test_a_time_of_another_form_is_told_with_the_form(form: str, text: str) -> None:
-    with pytest.raises(MomentError) as refused:
-        Moments(form).read(text)
+    with pytest.raises(TimeFormatError) as refused:
+        TimeFormat(form).read(text)
     assert str(refused.value) == f"must be a time like {form}."
 
 
 @pytest.mark.parametrize("form", ["", "dd.mm.yyyy", "%d.%m.", "%H:%M", "%Q"])
 def test_a_form_in_which_no_day_can_be_written_is_refused(form: str) -> None:
-    with pytest.raises(MomentError, match=r"^must be like '%d\.%m\.%Y %H:%M', with day, month and year"):
-        Moments(form)
+    with pytest.raises(TimeFormatError, match=r"^must be like '%d\.%m\.%Y %H:%M', with day, month and year"):
+        TimeFormat(form)

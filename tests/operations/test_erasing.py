@@ -28,7 +28,7 @@ from worker.operations.erasure.erasures import person_of, read_request
 from worker.operations.errors import InvalidError
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pipeline.ingest.ingest_bulk import ingest
-from worker.pipeline.upkeep.purging import purge
+from worker.pipeline.upkeep.purging import purge_expired
 
 KIM, LEE = "kim@example.com", "lee@example.com"
 GRANTED = {"consent": {"advertising": True}}
@@ -184,7 +184,7 @@ def test_every_state_but_being_sent_is_erased_and_the_books_balance(ledger: Ledg
     before = len(pinterest.requests)
     worker.run()
     assert (len(pinterest.requests), close(ledger).deliveries) == (before, {"erased": 10})
-    purge(ledger, 30, NOW + 1000 * 86_400)
+    purge_expired(ledger, 30, NOW + 1000 * 86_400)
     assert stand(ledger) == {}
 
 

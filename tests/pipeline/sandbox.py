@@ -14,8 +14,8 @@ from worker.ledger.delivery.claims import Group
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer, PinterestClient, SendFailure
 from worker.pinterest.client.retry_policy import RetryPolicy
-from worker.pipeline.delivery.deliver_batch import deliver, put_off
-from worker.pipeline.delivery.group_pending import Pace, group_pending
+from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
+from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
 from worker.pipeline.delivery.sending import PostponedError, Sender
 
 Reply = Callable[[list[dict[str, Any]]], Answer]
@@ -107,7 +107,7 @@ class Stage:
 
     def batch(self) -> list[int]:
         """Claim everything that is pending."""
-        return group_pending(self.ledger, Pace(0.0), lambda: self.now + 1, self.hinted.extend)
+        return claim_due_batches(self.ledger, BatchingPolicy(0.0), lambda: self.now + 1, self.hinted.extend)
 
     def claim(self, group: Group) -> int:
         with self.ledger.write() as connection:
@@ -118,7 +118,7 @@ class Stage:
         try:
             return deliver(self.sender, batch_id)
         except PostponedError as postponed:
-            seconds = put_off(self.sender, postponed)
+            seconds = postpone_delivery(self.sender, postponed)
             return "postponed" if seconds is not None else "left to the ledger"
 
     def run(self, most: int = 5_000) -> int:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 # Nobody counts further, every half a minute: from here on it is "or more".
-MOST_WAITING = 2_000_000
-MOST_FAILURES = 20_000
+MAX_COUNTED_WAITING = 2_000_000
+MAX_COUNTED_FAILURES = 20_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from worker.alerts.rules import Seen
+from worker.alerts.rules import Problem
 from worker.ledger.upkeep.alerts import Alert, Change, Severity
 
 # What is not seen for so long is over; less would tell of one that comes and goes again and again.
-CALM_SECONDS = 120.0
+RESOLVE_AFTER_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Step:
     change: Change | None = None
 
 
-def step(alert: Alert | None, seen: Seen | None, now: float, wait_seconds: float) -> Step:
+def next_step(alert: Alert | None, seen: Problem | None, now: float, wait_seconds: float) -> Step:
     """Take what is known and what is seen one look further."""
     if seen is None:
         return _unseen(alert, now) if alert else Step(None)
@@ -44,6 +44,6 @@ def _wait(alert: Alert, now: float, wait_seconds: float) -> Step:
 def _unseen(alert: Alert, now: float) -> Step:
     if alert.fired_at is None:
         return Step(None)
-    if 0 <= now - alert.seen_at < CALM_SECONDS:
+    if 0 <= now - alert.seen_at < RESOLVE_AFTER_SECONDS:
         return Step(alert)
     return Step(None, Change.RESOLVED)

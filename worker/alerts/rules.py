@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from worker.alerts.figures import (
-    MOST_FAILURES,
-    MOST_WAITING,
+    MAX_COUNTED_FAILURES,
+    MAX_COUNTED_WAITING,
     AccountFigures,
     Figures,
     SourceFigures,
@@ -22,7 +22,7 @@ REFUSED_CLASSES = ("unauthorized", "forbidden", "no_such_account", "not_sendable
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Problem:
     """Hold one thing that is wrong; rule and subject name it for as long as it lasts."""
 
     rule: str
@@ -32,7 +32,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class Thresholds:
     """Hold from when on something is wrong."""
 
     pending_seconds: float = 900.0
@@ -53,15 +53,15 @@ class Rule:
     ``wait_seconds`` spares whoever is on call what mends itself.
     """
 
-    wait_seconds: float
+    delay_seconds: float
     advice: str
-    look: Callable[[Figures, Policy], Iterator[Seen]]
+    find_problems: Callable[[Figures, Thresholds], Iterator[Problem]]
 
 
-def look(figures: Figures, policy: Policy | None = None) -> list[Seen]:
+def find_problems(figures: Figures, policy: Thresholds | None = None) -> list[Problem]:
     """Return everything that is wrong."""
-    chosen = policy or Policy()
-    return [seen for rule in RULES.values() for seen in rule.look(figures, chosen)]
+    chosen = policy or Thresholds()
+    return [seen for rule in RULES.values() for seen in rule.find_problems(figures, chosen)]
 
 
 def advice(rule: str) -> str:
@@ -69,22 +69,24 @@ def advice(rule: str) -> str:
     return ADVICE.get(rule, "")
 
 
-def wait_seconds(rule: str) -> float:
+def alert_delay_seconds(rule: str) -> float:
     """Return how long a thing must last before it is told."""
-    return RULES[rule].wait_seconds if rule in RULES else 0.0
+    return RULES[rule].delay_seconds if rule in RULES else 0.0
 
 
-def _exhausted(figures: Figures, _policy: Policy) -> Iterator[Seen]:
+def _exhausted(figures: Figures, _policy: Thresholds) -> Iterator[Problem]:
     for one in figures.accounts:
         if one.exhausted:
-            events = f"{count(one.exhausted, MOST_FAILURES)} deliver{'y' if one.exhausted == 1 else 'ies'}"
+            events = (
+                f"{count(one.exhausted, MAX_COUNTED_FAILURES)} deliver{'y' if one.exhausted == 1 else 'ies'}"
+            )
             words = (
                 f"{events} to ad account {one.ad_account_id} failed after every retry, and wait for a hand."
             )
-            yield Seen("retries_exhausted", one.ad_account_id, Severity.WARNING, words)
+            yield Problem("retries_exhausted", one.ad_account_id, Severity.WARNING, words)
 
 
-def _contradicted(figures: Figures, _policy: Policy) -> Iterator[Seen]:
+def _contradicted(figures: Figures, _policy: Thresholds) -> Iterator[Problem]:
     for account in figures.accounts:
         if account.contradicted:
             have = "event has an id" if account.contradicted == 1 else "events have ids"
@@ -92,10 +94,10 @@ def _contradicted(figures: Figures, _policy: Policy) -> Iterator[Seen]:
                 f"{account.contradicted:,} signed {have} for ad account {account.ad_account_id} that public events "
                 f"with another order id, value or currency used before, within the last two hours."
             )
-            yield Seen("event_ids_used_before", account.ad_account_id, Severity.WARNING, words)
+            yield Problem("event_ids_used_before", account.ad_account_id, Severity.WARNING, words)
 
 
-def _pending(figures: Figures, policy: Policy) -> Iterator[Seen]:
+def _pending(figures: Figures, policy: Thresholds) -> Iterator[Problem]:
     for one in figures.accounts:
         # What waits for an open breaker or for a token has an alert of its own.
         if one.waiting_since is None or one.paused_class is not None or one.breaker_open_until is not None:
@@ -103,13 +105,13 @@ def _pending(figures: Figures, policy: Policy) -> Iterator[Seen]:
         age = figures.now - one.waiting_since
         if age > policy.pending_seconds:
             words = (
-                f"The oldest of {count(one.waiting, MOST_WAITING)} events for ad account {one.ad_account_id} "
+                f"The oldest of {count(one.waiting, MAX_COUNTED_WAITING)} events for ad account {one.ad_account_id} "
                 f"was accepted {span(age)} ago."
             )
-            yield Seen("oldest_pending", one.ad_account_id, Severity.WARNING, words)
+            yield Problem("oldest_pending", one.ad_account_id, Severity.WARNING, words)
 
 
-def _going_stale(figures: Figures, policy: Policy) -> Iterator[Seen]:
+def _going_stale(figures: Figures, policy: Thresholds) -> Iterator[Problem]:
     for one in figures.accounts:
         hours = hours_until_stale(one, figures.now)
         if hours is None or one.oldest_event_at is None or figures.now - one.oldest_event_at < _HOUR:
@@ -118,7 +120,7 @@ def _going_stale(figures: Figures, policy: Policy) -> Iterator[Seen]:
         if hours > policy.stale_warning_hours and drained <= hours:
             continue
         severity = Severity.CRITICAL if hours <= policy.stale_critical_hours else Severity.WARNING
-        yield Seen("backlog_going_stale", one.ad_account_id, severity, _staleness_words(one, hours))
+        yield Problem("backlog_going_stale", one.ad_account_id, severity, _staleness_words(one, hours))
 
 
 def _staleness_words(account: AccountFigures, hours: float) -> str:
@@ -126,7 +128,7 @@ def _staleness_words(account: AccountFigures, hours: float) -> str:
     pace = f"{account.delivered_an_hour:,} an hour" if account.delivered_an_hour else "nothing"
     return (
         f"The backlog of ad account {account.ad_account_id} {when}: "
-        f"{count(account.waiting, MOST_WAITING)} wait, and {pace} is delivered."
+        f"{count(account.waiting, MAX_COUNTED_WAITING)} wait, and {pace} is delivered."
     )
 
 
@@ -139,38 +141,40 @@ def hours_until_stale(account: AccountFigures, now: float) -> float | None:
 
 def hours_until_drained(account: AccountFigures) -> float:
     """Return how many hours the backlog takes at the present pace; infinite where nothing moves, or too much waits."""
-    if not account.delivered_an_hour or account.waiting >= MOST_WAITING:
+    if not account.delivered_an_hour or account.waiting >= MAX_COUNTED_WAITING:
         return float("inf")
     return account.waiting / account.delivered_an_hour
 
 
-def _breaker(figures: Figures, _policy: Policy) -> Iterator[Seen]:
+def _breaker(figures: Figures, _policy: Thresholds) -> Iterator[Problem]:
     for one in figures.accounts:
         if one.breaker_open_until is not None and one.paused_class is None:
             words = (
                 f"Pinterest does not take events for ad account {one.ad_account_id}: "
-                f"{count(one.waiting, MOST_WAITING)} wait, and one batch tries now and then."
+                f"{count(one.waiting, MAX_COUNTED_WAITING)} wait, and one batch tries now and then."
             )
-            yield Seen("breaker_open", one.ad_account_id, Severity.WARNING, words)
+            yield Problem("breaker_open", one.ad_account_id, Severity.WARNING, words)
 
 
-def _refused(figures: Figures, _policy: Policy) -> Iterator[Seen]:
+def _refused(figures: Figures, _policy: Thresholds) -> Iterator[Problem]:
     for one in figures.accounts:
         if one.paused_class in REFUSED_CLASSES:
             words = (
                 f"Pinterest refuses ad account {one.ad_account_id} ({one.paused_class}): {one.paused_reason}"
             )
-            yield Seen("token_refused", one.ad_account_id, Severity.CRITICAL, words)
+            yield Problem("token_refused", one.ad_account_id, Severity.CRITICAL, words)
 
 
-def _expiring(figures: Figures, policy: Policy) -> Iterator[Seen]:
+def _expiring(figures: Figures, policy: Thresholds) -> Iterator[Problem]:
     for one in figures.tokens:
         left = one.expires_at - figures.now
         if left <= policy.expiry_warning_seconds:
-            yield Seen("token_expiring", one.integration_id, _urgency(left, policy), _expiry_words(one, left))
+            yield Problem(
+                "token_expiring", one.integration_id, _urgency(left, policy), _expiry_words(one, left)
+            )
 
 
-def _urgency(left: float, policy: Policy) -> Severity:
+def _urgency(left: float, policy: Thresholds) -> Severity:
     return Severity.CRITICAL if left <= policy.expiry_critical_seconds else Severity.WARNING
 
 
@@ -179,32 +183,32 @@ def _expiry_words(token: TokenFigures, left: float) -> str:
     return f"The access token of {token.integration_id} (ad account {token.ad_account_id}) {when}."
 
 
-def _silent(name: str, rule: str, words: str) -> Callable[[Figures, Policy], Iterator[Seen]]:
-    def seen(figures: Figures, policy: Policy) -> Iterator[Seen]:
+def _silent(name: str, rule: str, words: str) -> Callable[[Figures, Thresholds], Iterator[Problem]]:
+    def seen(figures: Figures, policy: Thresholds) -> Iterator[Problem]:
         last = figures.pulses.get(name)
         if last is None:
-            yield Seen(rule, name, Severity.CRITICAL, f"{words} has never run.")
+            yield Problem(rule, name, Severity.CRITICAL, f"{words} has never run.")
         elif figures.now - last > policy.silent_seconds:
-            yield Seen(rule, name, Severity.CRITICAL, f"{words} last ran {span(figures.now - last)} ago.")
+            yield Problem(rule, name, Severity.CRITICAL, f"{words} last ran {span(figures.now - last)} ago.")
 
     return seen
 
 
-def _inbox_waiting(figures: Figures, policy: Policy) -> Iterator[Seen]:
+def _inbox_waiting(figures: Figures, policy: Thresholds) -> Iterator[Problem]:
     since = figures.inbox_since
     if since is not None and figures.now - since > policy.inbox_seconds:
         words = f"The oldest accepted event has waited {span(figures.now - since)} to be worked on."
-        yield Seen("inbox_waiting", "inbox", Severity.WARNING, words)
+        yield Problem("inbox_waiting", "inbox", Severity.WARNING, words)
 
 
-def _inbox_full(figures: Figures, policy: Policy) -> Iterator[Seen]:
+def _inbox_full(figures: Figures, policy: Thresholds) -> Iterator[Problem]:
     near = [one for one in figures.full_sources if one.events >= policy.backlog_share * one.limit]
     fullest: dict[str, SourceFigures] = {}
     for one in sorted(near, key=lambda one: one.events / one.limit):
         fullest[one.source_id] = one
     # One alert per source, about the bound that is used up the most.
     for one in fullest.values():
-        yield Seen("inbox_near_bound", one.source_id, _fullness(one), _fullness_words(one))
+        yield Problem("inbox_near_bound", one.source_id, _fullness(one), _fullness_words(one))
 
 
 def _fullness(source: SourceFigures) -> Severity:
@@ -220,17 +224,17 @@ def _fullness_words(source: SourceFigures) -> str:
     )
 
 
-def _parked(figures: Figures, _policy: Policy) -> Iterator[Seen]:
+def _parked(figures: Figures, _policy: Thresholds) -> Iterator[Problem]:
     if figures.parked:
         plural = "s" * (figures.parked != 1)
         words = f"{figures.parked:,} accepted event{plural} could not be worked on and wait for a hand."
-        yield Seen("events_parked", "inbox", Severity.WARNING, words)
+        yield Problem("events_parked", "inbox", Severity.WARNING, words)
 
 
-def _disk(figures: Figures, policy: Policy) -> Iterator[Seen]:
+def _disk(figures: Figures, policy: Thresholds) -> Iterator[Problem]:
     if figures.free_bytes is not None and figures.free_bytes < policy.least_free_bytes:
         words = f"The disk of the state folder has {figures.free_bytes / 1024**2:,.0f} MB left."
-        yield Seen("disk_nearly_full", "disk", Severity.CRITICAL, words)
+        yield Problem("disk_nearly_full", "disk", Severity.CRITICAL, words)
 
 
 RULES = {

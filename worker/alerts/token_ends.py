@@ -5,13 +5,13 @@ from sqlalchemy import Connection
 from worker.event.times import parse_time
 from worker.ledger.setup import integrations
 
-SECONDS_A_DAY = 86_400
+_SECONDS_PER_DAY = 86_400
 # Long enough to ask somebody who has the rights at Pinterest, and is on holiday.
-_SOON_SECONDS = 14 * SECONDS_A_DAY
+_SOON_SECONDS = 14 * _SECONDS_PER_DAY
 WHAT_TO_DO = "give its integration a new one, on its page or by PATCH; nothing is lost until then"
 
 
-def by_credential(connection: Connection) -> dict[int, float]:
+def ends_by_credential(connection: Connection) -> dict[int, float]:
     """Return when the token of each credential ends, in Unix seconds; of several dates the earliest."""
     found: dict[int, float] = {}
     for one in integrations.every(connection):
@@ -21,14 +21,14 @@ def by_credential(connection: Connection) -> dict[int, float]:
     return found
 
 
-def is_soon(end: float, now: float) -> bool:
+def ends_soon(end: float, now: float) -> bool:
     """Tell whether a token needs a hand now."""
     return end - now <= _SOON_SECONDS
 
 
-def in_words(end: float, now: float) -> str:
+def describe_token_end(end: float, now: float) -> str:
     """Say how long a token lasts, and what to do where that is not long."""
-    days = int(abs(end - now) // SECONDS_A_DAY)
+    days = int(abs(end - now) // _SECONDS_PER_DAY)
     span = "less than a day" if days == 0 else "1 day" if days == 1 else f"{days:,} days"
     when = f"ends in {span}" if end > now else f"ended {span} ago"
-    return f"the access token {when}: {WHAT_TO_DO}" if is_soon(end, now) else f"the access token {when}"
+    return f"the access token {when}: {WHAT_TO_DO}" if ends_soon(end, now) else f"the access token {when}"

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from worker.alerts.rules import VOLUME_RULE, Seen
+from worker.alerts.rules import VOLUME_RULE, Problem
 from worker.ledger.upkeep.alerts import Severity
 
-HOURS_A_DAY = 24
-DAYS = 7
+HOURS_PER_DAY = 24
+LOOK_BACK_DAYS = 7
 # Where so many were to be expected and come independently of each other, none at all is no chance (e^-20).
-_LEAST_EXPECTED = 20
+_MIN_EXPECTED = 20
 # The busier a name, the sooner its silence is noticed.
 _WINDOWS_HOURS = (1, 2, 3, 6, 12, 24)
 
@@ -24,10 +24,10 @@ class Series:
     by_hour: Mapping[int, int]
 
 
-def dropped(series: Iterable[Series], hour: int) -> list[Seen]:
+def find_dropped(series: Iterable[Series], hour: int) -> list[Problem]:
     """Return the names that stopped, as of an hour that has only begun."""
     found = ((one, hours_of_silence(one.by_hour, hour)) for one in series)
-    return [_seen(one, hours, expected(one.by_hour, hour, hours)) for one, hours in found if hours]
+    return [_problem(one, hours, expected_events(one.by_hour, hour, hours)) for one, hours in found if hours]
 
 
 def hours_of_silence(by_hour: Mapping[int, int], hour: int) -> int | None:
@@ -36,20 +36,20 @@ def hours_of_silence(by_hour: Mapping[int, int], hour: int) -> int | None:
         if _total(by_hour, hour - hours, hour + 1):
             # A longer window holds this one.
             return None
-        if expected(by_hour, hour, hours) >= _LEAST_EXPECTED:
+        if expected_events(by_hour, hour, hours) >= _MIN_EXPECTED:
             return hours
     return None
 
 
-def expected(by_hour: Mapping[int, int], hour: int, hours: int) -> float:
+def expected_events(by_hour: Mapping[int, int], hour: int, hours: int) -> float:
     """Return how many came in the same hours of the last seven days: their median, or last week's if less.
 
     So neither one day's peak nor a shop that rests on Sundays raises an alarm, and a name that is not known
     for a week raises none yet.
     """
     days = [
-        _total(by_hour, hour - hours - day * HOURS_A_DAY, hour - day * HOURS_A_DAY)
-        for day in range(1, DAYS + 1)
+        _total(by_hour, hour - hours - day * HOURS_PER_DAY, hour - day * HOURS_PER_DAY)
+        for day in range(1, LOOK_BACK_DAYS + 1)
     ]
     return min(median(days), days[-1])
 
@@ -58,9 +58,9 @@ def _total(by_hour: Mapping[int, int], first: int, end: int) -> int:
     return sum(by_hour.get(hour, 0) for hour in range(first, end))
 
 
-def _seen(one: Series, hours: int, usual: float) -> Seen:
+def _problem(one: Series, hours: int, usual: float) -> Problem:
     span = "hour" if hours == 1 else f"{hours} hours"
     words = (
         f"No {one.event_name} came for {one.integration_id} in the last {span}, where {usual:,.0f} are usual."
     )
-    return Seen(VOLUME_RULE, f"{one.integration_id}:{one.event_name}", Severity.WARNING, words)
+    return Problem(VOLUME_RULE, f"{one.integration_id}:{one.event_name}", Severity.WARNING, words)

@@ -10,17 +10,17 @@ from sqlalchemy import Connection
 from worker import logs
 from worker.alerts import rules, volume
 from worker.alerts.figures import (
-    MOST_FAILURES,
-    MOST_WAITING,
+    MAX_COUNTED_FAILURES,
+    MAX_COUNTED_WAITING,
     AccountFigures,
     Figures,
     SourceFigures,
     TokenFigures,
 )
-from worker.alerts.lifecycle import step
-from worker.alerts.rules import REFUSED_CLASSES, Policy, Seen
-from worker.alerts.volume import DAYS, HOURS_A_DAY, Series
-from worker.alerts.webhook import GIVE_UP_SECONDS, Webhook, wait_seconds
+from worker.alerts.lifecycle import next_step
+from worker.alerts.rules import REFUSED_CLASSES, Problem, Thresholds
+from worker.alerts.volume import HOURS_PER_DAY, LOOK_BACK_DAYS, Series
+from worker.alerts.webhook import GIVE_UP_SECONDS, Webhook, retry_delay_seconds
 from worker.event.received import Trust
 from worker.event.times import parse_time
 from worker.ledger.database import Ledger
@@ -62,7 +62,7 @@ def gather_figures(connection: Connection, free_bytes: int, now: float) -> Figur
 
 
 @dataclass(frozen=True, slots=True)
-class _Beside:
+class _AccountContext:
     """Hold what is known of all ad accounts, each by its id."""
 
     oldest: dict[str, float]
@@ -76,18 +76,18 @@ def _accounts(connection: Connection, now: float) -> Iterator[AccountFigures]:
     credentials: dict[str, list[Credential]] = defaultdict(list)
     for one in ad_accounts.in_use(connection):
         credentials[one.ad_account_id].append(one)
-    beside = _Beside(
+    beside = _AccountContext(
         watching.oldest_events(connection),
         watching.delivered_an_hour(connection, now),
-        watching.failed_with(connection, _EXHAUSTED, MOST_FAILURES),
+        watching.failed_with(connection, _EXHAUSTED, MAX_COUNTED_FAILURES),
         watching.contradicted(connection, now),
         credentials,
     )
-    for stands in account_status.accounts(connection, now, MOST_WAITING):
+    for stands in account_status.accounts(connection, now, MAX_COUNTED_WAITING):
         yield _account(stands, beside)
 
 
-def _account(stands: AccountStanding, beside: _Beside) -> AccountFigures:
+def _account(stands: AccountStanding, beside: _AccountContext) -> AccountFigures:
     name = stands.ad_account_id
     mine = beside.credentials.get(name, [])
     since = [at for at in (stands.pending_since, stands.in_flight_since) if at is not None]
@@ -126,17 +126,17 @@ def _sources(connection: Connection) -> Iterator[SourceFigures]:
         for source in sources.every(connection)
         for trust in Trust
     }
-    near = [key for key, limit in limits.items() if span >= Policy().backlog_share * limit]
+    near = [key for key, limit in limits.items() if span >= Thresholds().backlog_share * limit]
     backlogs = inbox.backlogs(connection, sorted({source_id for source_id, _ in near}))
     for source_id, trust in near:
         key = source_id, trust
         yield SourceFigures(source_id, backlogs[key], limits[key], trust.name.lower())
 
 
-def gather_volumes(connection: Connection, hour: int) -> list[Series]:
+def _gather_volumes(connection: Connection, hour: int) -> list[Series]:
     """Return how many events of each name came, over the days that a silence is measured by."""
     counted: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
-    for row in watching.created_by_hour(connection, hour - (DAYS + 1) * HOURS_A_DAY):
+    for row in watching.created_by_hour(connection, hour - (LOOK_BACK_DAYS + 1) * HOURS_PER_DAY):
         counted[row[0], row[1]][row[2]] = row[3]
     return [Series(*key, by_hour) for key, by_hour in counted.items()]
 
@@ -144,12 +144,12 @@ def gather_volumes(connection: Connection, hour: int) -> list[Series]:
 log = logs.of(__name__)
 
 # Above the webhook's deadline, so that no second process tells the same meanwhile.
-LEASE_SECONDS = 60.0
-_MOST_NOTICES_A_RUN = 20
-_PULSE_SECONDS = 10.0
+_LEASE_SECONDS = 60.0
+_MAX_NOTICES_PER_RUN = 20
+_HEARTBEAT_SECONDS = 10.0
 
 
-class Pulse:
+class Heartbeat:
     """Write down that a part is alive, no more often than every ten seconds."""
 
     def __init__(self, name: str) -> None:
@@ -161,47 +161,51 @@ class Pulse:
         """Note that the part runs at this moment."""
         with self._lock:
             # A clock that stepped back is no reason for silence.
-            if 0 <= now - self._written_at < _PULSE_SECONDS:
+            if 0 <= now - self._written_at < _HEARTBEAT_SECONDS:
                 return
             self._written_at = now
         with ledger.write() as connection:
             measures.note(connection, self._name, now)
 
 
-def watch(ledger: Ledger, free_bytes: Callable[[], int], now: float, *, to_webhook: bool) -> list[Change]:
+def check_figures(
+    ledger: Ledger, free_bytes: Callable[[], int], now: float, *, to_webhook: bool
+) -> list[Change]:
     """Look at everything but the events' volume, and note what there is to tell."""
     with ledger.snapshot() as connection:
         figures = gather_figures(connection, free_bytes(), now)
-    return _follow(ledger, tuple(rules.RULES), rules.look(figures), now, to_webhook=to_webhook)
+    return _update_alerts(
+        ledger, tuple(rules.RULES), rules.find_problems(figures), now, to_webhook=to_webhook
+    )
 
 
-def watch_volume(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change]:
+def check_volume(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change]:
     """Look for events that stopped coming; this reads more, and changes by the hour."""
     hour = int(now // SECONDS_AN_HOUR)
     with ledger.read() as connection:
-        series = gather_volumes(connection, hour)
-    seen = volume.dropped(series, hour)
-    return _follow(ledger, (rules.VOLUME_RULE,), seen, now, to_webhook=to_webhook)
+        series = _gather_volumes(connection, hour)
+    seen = volume.find_dropped(series, hour)
+    return _update_alerts(ledger, (rules.VOLUME_RULE,), seen, now, to_webhook=to_webhook)
 
 
-def tell(ledger: Ledger, webhook: Webhook, clock: Callable[[], float]) -> int:
+def send_notices(ledger: Ledger, webhook: Webhook, clock: Callable[[], float]) -> int:
     """Tell the webhook what it was not told yet, in order; return how many notices it took."""
-    for done in range(_MOST_NOTICES_A_RUN):
+    for done in range(_MAX_NOTICES_PER_RUN):
         with ledger.write() as connection:
-            notice = alerts.take_due(connection, clock(), LEASE_SECONDS)
+            notice = alerts.take_due(connection, clock(), _LEASE_SECONDS)
         if notice is None:
             return done
-        trouble = webhook.tell(notice.id, content(notice))
+        trouble = webhook.tell(notice.id, notice_content(notice))
         with ledger.write() as connection:
             if trouble is None:
                 alerts.told(connection, notice.id, clock())
                 continue
-            _put_off(connection, notice, trouble, clock())
+            _postpone_notice(connection, notice, trouble, clock())
         return done
-    return _MOST_NOTICES_A_RUN
+    return _MAX_NOTICES_PER_RUN
 
 
-def content(notice: Notice) -> dict[str, object]:
+def notice_content(notice: Notice) -> dict[str, object]:
     """Return what the webhook is told; ``text`` is what chat services show."""
     what_to_do = rules.advice(notice.rule) if notice.change != Change.RESOLVED else ""
     head = f"[{notice.change}] {notice.rule}: {notice.summary}"
@@ -218,7 +222,7 @@ def content(notice: Notice) -> dict[str, object]:
     }
 
 
-def say(one: Alert, change: Change) -> None:
+def log_change(one: Alert, change: Change) -> None:
     """Write a change into the log."""
     log.warning(
         "alert",
@@ -230,16 +234,16 @@ def say(one: Alert, change: Change) -> None:
     )
 
 
-def _put_off(connection: Connection, notice: Notice, trouble: str, now: float) -> None:
+def _postpone_notice(connection: Connection, notice: Notice, trouble: str, now: float) -> None:
     attempts = notice.attempts + 1
-    again_at = None if now - notice.at > GIVE_UP_SECONDS else now + wait_seconds(attempts)
+    again_at = None if now - notice.at > GIVE_UP_SECONDS else now + retry_delay_seconds(attempts)
     alerts.not_told(connection, notice, now, again_at=again_at)
     word = "given_up" if again_at is None else "put_off"
     log.error("alert_webhook", notice=notice.id, state=word, attempts=attempts, error=trouble)
 
 
-def _follow(
-    ledger: Ledger, names: Sequence[str], seen: Iterable[Seen], now: float, *, to_webhook: bool
+def _update_alerts(
+    ledger: Ledger, names: Sequence[str], seen: Iterable[Problem], now: float, *, to_webhook: bool
 ) -> list[Change]:
     """Take every alert of some rules one look further, in one transaction."""
     by_key = {(one.rule, one.subject): one for one in seen}
@@ -251,19 +255,19 @@ def _follow(
         measures.note(connection, measures.WATCH, now)
         known = alerts.known(connection, names)
         for key in sorted(known.keys() | by_key.keys()):
-            told += _move(connection, known.get(key), by_key.get(key), now)
+            told += _update_alert(connection, known.get(key), by_key.get(key), now)
         for one, change in told:
             alerts.announce(connection, one, change, now, to_webhook=to_webhook)
     for one, change in told:
-        say(one, change)
+        log_change(one, change)
     return [change for _, change in told]
 
 
-def _move(
-    connection: Connection, known: Alert | None, seen: Seen | None, now: float
+def _update_alert(
+    connection: Connection, known: Alert | None, seen: Problem | None, now: float
 ) -> Iterator[tuple[Alert, Change]]:
     rule = known.rule if known else seen.rule if seen else ""
-    then = step(known, seen, now, rules.wait_seconds(rule))
+    then = next_step(known, seen, now, rules.alert_delay_seconds(rule))
     if then.alert is not None:
         alerts.keep(connection, then.alert)
     elif known is not None:

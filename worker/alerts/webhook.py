@@ -10,8 +10,8 @@ from worker.http import guard
 from worker.http.signature import sign
 
 # Between two tries; a receiver that was away is found again within the longest.
-_FIRST_WAIT_SECONDS = 15.0
-LONGEST_WAIT_SECONDS = 900.0
+_FIRST_RETRY_SECONDS = 15.0
+MAX_RETRY_SECONDS = 900.0
 # What is older than that is no news.
 GIVE_UP_SECONDS = 86_400.0
 
@@ -48,6 +48,6 @@ class Webhook:
         return None if 200 <= status < 300 else f"HTTP {status}"
 
 
-def wait_seconds(attempts: int) -> float:
+def retry_delay_seconds(attempts: int) -> float:
     """Return how long to wait after so many tries that failed."""
-    return min(LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** min(attempts - 1, 16))
+    return min(MAX_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(attempts - 1, 16))

@@ -35,7 +35,9 @@ def list_accounts() -> None:
                 f"burst {account.rate_limit_burst}, {_state(credential)}"
             )
             if credential.token_expires_at is not None:
-                click.echo(f"{'':<20} {token_ends.in_words(credential.token_expires_at, time.time())}")
+                click.echo(
+                    f"{'':<20} {token_ends.describe_token_end(credential.token_expires_at, time.time())}"
+                )
     if not found:
         click.echo("No integration delivers anywhere yet.")
 

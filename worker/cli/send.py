@@ -17,13 +17,13 @@ from worker import runtime
 from worker.cli.opening import caller
 from worker.collector.errors import RefusedError
 from worker.collector.limits import Room, state_folder
-from worker.files.columns import MomentError, Moments
-from worker.files.lines import FileError, Format, Line, Reading
-from worker.files.taking import ImportOptions, Taken
+from worker.files.columns import TimeFormat, TimeFormatError
+from worker.files.lines import FileError, Format, Line, ReadOptions
+from worker.files.taking import ImportCounts, ImportOptions
 from worker.ledger.setup.sources import Source
 from worker.monitoring.meter import Meter, MeterWriter
 from worker.operations.deliveries.imports import choose_source, import_events
-from worker.pipeline.ingest.accepting import Offer
+from worker.pipeline.ingest.accepting import PublishIds
 from worker.settings import settings
 
 _MOST_ERRORS_SHOWN = 100
@@ -114,10 +114,10 @@ def send(
     one. Run it again after a break or with a longer file: a line that was taken before is not taken again.
     """
     try:
-        reading = Reading(form, encoding, renamed, Moments(date_format, zone))
-    except MomentError as error:
+        reading = ReadOptions(form, encoding, renamed, TimeFormat(date_format, zone))
+    except TimeFormatError as error:
         raise click.BadParameter(str(error), param_hint="'--date-format'") from None
-    who, options, total = caller(), ImportOptions(event, action_source), Taken()
+    who, options, total = caller(), ImportOptions(event, action_source), ImportCounts()
     source = choose_source(who, source_id)
     room = Room(who.ledger, state_folder(who.ledger, settings()), time.time)
     with _offering(dry_run) as offer:
@@ -136,7 +136,7 @@ def send(
     _sum_up(total, dry_run)
 
 
-def _send_file(file: IO[bytes], take: Callable[..., Iterator[Taken]], total: Taken) -> None:
+def _send_file(file: IO[bytes], take: Callable[..., Iterator[ImportCounts]], total: ImportCounts) -> None:
     name = getattr(file, "name", _STDIN)
     name = "standard input" if name == _STDIN else str(name)
     with tqdm(total=_size(file), unit="B", unit_scale=True, desc=name, disable=None) as bar:
@@ -156,7 +156,7 @@ def _show_errors(name: str, errors: list[Line], before: int, bar: "tqdm[Any]") -
         bar.write(f"{name}, line {line.number}: {line.error}", file=sys.stderr)
 
 
-def _sum_up(total: Taken, dry_run: bool) -> None:
+def _sum_up(total: ImportCounts, dry_run: bool) -> None:
     click.echo(f"{'Would take' if dry_run else 'Took'} {total.taken:,} events.")
     if total.known:
         click.echo(f"{total.known:,} lines were left alone: taken before, or like another line.")
@@ -167,7 +167,7 @@ def _sum_up(total: Taken, dry_run: bool) -> None:
 
 
 @contextmanager
-def _offering(dry_run: bool) -> Iterator[Offer]:
+def _offering(dry_run: bool) -> Iterator[PublishIds]:
     """Lend what hints at taken events; a broker that is away costs a delay, for the sweeper finds them."""
     if dry_run:
         yield len

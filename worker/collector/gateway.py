@@ -16,7 +16,7 @@ from worker.event.envelope import decode_json
 from worker.event.received import Network, client_ip, client_network
 from worker.ledger.database import Ledger
 from worker.ledger.setup import sources
-from worker.pipeline.ingest.accepting import Offer, TooLargeError, prepare_event
+from worker.pipeline.ingest.accepting import PublishIds, TooLargeError, prepare_event
 from worker.settings import IntakeRates
 
 _REMEMBERED_SECONDS = 5.0
@@ -93,7 +93,7 @@ class Gateway:
     def __init__(
         self,
         ledger: Ledger,
-        offer: Offer,
+        offer: PublishIds,
         trusted_proxies: Sequence[Network],
         folder: Path,
         rates: IntakeRates,

@@ -16,7 +16,7 @@ from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted, SignedRequest
 from worker.ledger.vault import Vault
 from worker.monitoring import tracing
-from worker.pipeline.ingest.accepting import Offer, TooLargeError, hint, prepare_event
+from worker.pipeline.ingest.accepting import PublishIds, TooLargeError, prepare_event, publish_ids
 
 Accept = Callable[[Sequence[Accepted], float, SignedRequest | None], list[int]]
 
@@ -140,7 +140,7 @@ def prepare_batch(raws: Sequence[object], visit: Visit, source_id: str, vault: V
 
 def store(
     accept: Accept,
-    offer: Offer,
+    offer: PublishIds,
     events: Sequence[Accepted],
     now: float,
     signed: SignedRequest | None = None,
@@ -152,7 +152,7 @@ def store(
     ids = accept(events, now, signed)
     if not ids:
         return
-    hint(offer, ids)
+    publish_ids(offer, ids)
     if (tracer := tracing.tracer()) is not None:
         requests = [tracing.Request(event.source_id, event.received_at) for event in events]
         tracer.record("collector.accept", requests, now)

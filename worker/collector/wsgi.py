@@ -23,7 +23,7 @@ from worker.monitoring.checks import Readiness
 from worker.monitoring.measured import REJECTION_REASONS
 from worker.monitoring.meter import Meter, MeterWriter
 from worker.monitoring.metrics import CONTENT_TYPE, Exporter
-from worker.pipeline.ingest.accepting import Offer
+from worker.pipeline.ingest.accepting import PublishIds
 from worker.readiness import readiness_of
 from worker.settings import Settings, SettingsError
 
@@ -60,7 +60,7 @@ _SECURITY_HEADERS = {
 def create_app(
     ledger: Ledger,
     settings: Settings,
-    offer: Offer,
+    offer: PublishIds,
     now: Callable[[], float] = time.time,
     meter: Meter | None = None,
 ) -> Flask:

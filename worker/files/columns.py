@@ -16,12 +16,12 @@ _EXCEL_BEGAN = datetime(1899, 12, 30)  # noqa: DTZ001 - the zone is the file's o
 _EXAMPLE = datetime(2030, 1, 29, 14, 53, 20, tzinfo=UTC)
 
 
-class MomentError(Exception):
+class TimeFormatError(Exception):
     """Say in a sentence why a text is no time of the form that was told."""
 
 
 @dataclass(frozen=True, slots=True)
-class Moments:
+class TimeFormat:
     """Know how a file writes its times, and in which zone where a time does not say.
 
     ``form`` is one of ``strptime``, or ``excel`` for Excel's bare number of days; None stands for ISO 8601.
@@ -43,7 +43,7 @@ class Moments:
         except ValueError:
             fits = False
         if not fits:
-            raise MomentError("must be like '%d.%m.%Y %H:%M', with day, month and year, or excel.")
+            raise TimeFormatError("must be like '%d.%m.%Y %H:%M', with day, month and year, or excel.")
 
     def read(self, text: str) -> str:
         """Return the time in ISO 8601; one that is in ISO 8601 already may say its zone itself.
@@ -56,7 +56,7 @@ class Moments:
         try:
             return self._placed(self._parsed(text, self.form))
         except (ValueError, OverflowError):
-            raise MomentError(f"must be a time like {self.form}.") from None
+            raise TimeFormatError(f"must be a time like {self.form}.") from None
 
     def _parsed(self, text: str, form: str) -> datetime:
         if form == _EXCEL:
@@ -74,10 +74,10 @@ class Moments:
         return (moment if moment.tzinfo else moment.replace(tzinfo=self.zone or UTC)).isoformat()
 
 
-Path = tuple[str, ...]
+_Path = tuple[str, ...]
 
 # Folded spellings: case, spaces and underscores make no difference.
-_PLACES: dict[str, Path] = {
+_PLACES: dict[str, _Path] = {
     "type": ("type",),
     "event": ("event",),
     "eventname": ("event",),
@@ -94,7 +94,7 @@ _PLACES: dict[str, Path] = {
     "useragent": ("context", "userAgent"),
     "actionsource": ("context", "action_source"),
 }
-_PREFIXES: dict[str, Path] = {
+_PREFIXES: dict[str, _Path] = {
     "properties": ("properties",),
     "context": ("context",),
     "traits": ("context", "traits"),
@@ -117,7 +117,7 @@ class Columns:
     """
 
     def __init__(
-        self, header: Sequence[str], renamed: Mapping[str, str], moments: Moments | None = None
+        self, header: Sequence[str], renamed: Mapping[str, str], moments: TimeFormat | None = None
     ) -> None:
         names = [name.strip() for name in header]
         while names and not names[-1]:
@@ -129,8 +129,8 @@ class Columns:
         unknown = [name for name in renamed if name not in names]
         if unknown:
             raise ColumnsError(f"the header has no column {unknown[0]!r}; it has {', '.join(names)}.")
-        self._paths = [place(renamed.get(name, name)) for name in names]
-        self._moments = moments or Moments()
+        self._paths = [column_path(renamed.get(name, name)) for name in names]
+        self._moments = moments or TimeFormat()
         _refuse_clashes(names, self._paths)
 
     @property
@@ -153,16 +153,16 @@ class Columns:
                 _put(event, path, self._value(path, text))
         return event
 
-    def _value(self, path: Path, text: str) -> Any:
+    def _value(self, path: _Path, text: str) -> Any:
         if path != _PLACES["timestamp"]:
             return _value(path, text)
         try:
             return self._moments.read(text)
-        except MomentError as error:
+        except TimeFormatError as error:
             raise ColumnsError(f"timestamp {error}") from None
 
 
-def place(name: str) -> Path:
+def column_path(name: str) -> _Path:
     """Return where a column of this name belongs in an event.
 
     ``properties.…``, ``context.…``, ``traits.…`` and ``consent.…`` say so themselves. A name that a visitor's
@@ -178,8 +178,8 @@ def place(name: str) -> Path:
     return ("context", "traits", name) if collect_traits({name: name}) else ("properties", name)
 
 
-def _refuse_clashes(names: Iterable[str], paths: Sequence[Path]) -> None:
-    taken: dict[Path, str] = {}
+def _refuse_clashes(names: Iterable[str], paths: Sequence[_Path]) -> None:
+    taken: dict[_Path, str] = {}
     for name, path in zip(names, paths, strict=True):
         for length in range(1, len(path) + 1):
             other = taken.get(path[:length])
@@ -192,13 +192,13 @@ def _refuse_clashes(names: Iterable[str], paths: Sequence[Path]) -> None:
         taken[path] = name
 
 
-def _put(event: dict[str, Any], path: Path, value: Any) -> None:
+def _put(event: dict[str, Any], path: _Path, value: Any) -> None:
     for name in path[:-1]:
         event = event.setdefault(name, {})
     event[path[-1]] = value
 
 
-def _value(path: Path, text: str) -> Any:
+def _value(path: _Path, text: str) -> Any:
     if text.startswith(_NESTED):
         try:
             return json.loads(text)

@@ -10,16 +10,16 @@ from itertools import chain
 from typing import IO, Any, Literal, NamedTuple
 
 from worker.event.envelope import EnvelopeError, decode_json
-from worker.files.columns import Columns, ColumnsError, Moments
+from worker.files.columns import Columns, ColumnsError, TimeFormat
 
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-class NotInEncodingError(Exception):
+class _EncodingError(Exception):
     """Say from where on the bytes are not in the encoding that they should be in."""
 
 
-def decoded(raw: Iterator[bytes], encoding: str | None) -> Iterator[str]:
+def _decode_lines(raw: Iterator[bytes], encoding: str | None) -> Iterator[str]:
     """Yield lines with their ends; without an encoding given it is UTF-8, or UTF-16 behind its mark.
 
     A byte that the encoding does not know comes through as half a surrogate pair, so that it costs its own line
@@ -38,10 +38,10 @@ def decoded(raw: Iterator[bytes], encoding: str | None) -> Iterator[str]:
     try:
         yield from _lines(codecs.iterdecode(chain([first], raw), name, errors))
     except UnicodeError:
-        raise NotInEncodingError(f"is not in {encoding}, or breaks off.") from None
+        raise _EncodingError(f"is not in {encoding}, or breaks off.") from None
 
 
-def is_whole(text: str) -> bool:
+def _is_decodable(text: str) -> bool:
     """Say whether every byte of a decoded text was one of its encoding."""
     return text.isascii() or not any("\udc80" <= character <= "\udcff" for character in text)
 
@@ -60,7 +60,7 @@ _DELIMITERS = ",;\t|"
 _QUOTED = re.compile(r'"[^"]*"')
 
 
-class Row(NamedTuple):
+class _Row(NamedTuple):
     """Hold the cells of a row that begins in line ``number``, or why it is none."""
 
     number: int
@@ -68,12 +68,12 @@ class Row(NamedTuple):
     error: str | None = None
 
 
-def delimiter_of(header: str) -> str:
+def _find_delimiter(header: str) -> str:
     """Return what divides the cells of a header; what stands in quotes divides nothing."""
     return max(_DELIMITERS, key=_QUOTED.sub("", header).count)
 
 
-class Rows:
+class _Rows:
     """Yield rows, and say where each began; ``width`` is how many cells the header has.
 
     A cell in quotes may go over several lines. One whose closing quote is missing would swallow the lines behind
@@ -88,7 +88,7 @@ class Rows:
         self._taken: list[str] = []
         self._again: deque[str] = deque()
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[_Row]:
         """Yield rows to the end of the file; one without anything in it is none."""
         reader = self._reader()
         while True:
@@ -97,11 +97,11 @@ class Rows:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Row(self._number + 1, [], f"is no CSV: {error}.")
+                yield _Row(self._number + 1, [], f"is no CSV: {error}.")
                 reader = self._begin_again()
                 continue
             if any(map(str.strip, cells)):
-                yield Row(self._number + 1, cells)
+                yield _Row(self._number + 1, cells)
             if len(self._taken) > 1 and len(cells) != self._width:
                 reader = self._begin_again()
             else:
@@ -140,17 +140,17 @@ _SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadOptions:
     """Say how a file is to be read; ``renamed`` maps a column's name to the name that it stands for."""
 
     form: Format = "auto"
     encoding: str | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
-    moments: Moments = field(default_factory=Moments)
+    moments: TimeFormat = field(default_factory=TimeFormat)
 
     def of_csv_alone(self) -> bool:
         """Say whether something is told that JSON lines have no use for."""
-        return bool(self.renamed) or self.moments != Moments()
+        return bool(self.renamed) or self.moments != TimeFormat()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class FileError(Exception):
     """Say in a sentence why nothing of a file, or nothing more of it, can be read."""
 
 
-def read(file: IO[bytes], reading: Reading, count: Callable[[int], object]) -> Iterator[Line]:
+def read_lines(file: IO[bytes], reading: ReadOptions, count: Callable[[int], object]) -> Iterator[Line]:
     """Yield a file's events in order; ``count`` is told how many bytes were read.
 
     Without a form given, a file whose first line begins with ``{`` holds JSON lines, and any other is CSV.
@@ -175,12 +175,12 @@ def read(file: IO[bytes], reading: Reading, count: Callable[[int], object]) -> I
         FileError: the header cannot be read, the file is of another kind, or it breaks off.
     """
     try:
-        yield from _read(decoded(_counted(file, count), reading.encoding), reading)
-    except NotInEncodingError as error:
+        yield from _read(_decode_lines(_counted(file, count), reading.encoding), reading)
+    except _EncodingError as error:
         raise FileError(str(error)) from None
 
 
-def _read(texts: Iterator[str], reading: Reading) -> Iterator[Line]:
+def _read(texts: Iterator[str], reading: ReadOptions) -> Iterator[Line]:
     number, first = next(((number, line) for number, line in enumerate(texts, 1) if line.strip()), (0, ""))
     if not first:
         return
@@ -208,7 +208,7 @@ def _objects(first: str, rest: Iterator[str], number: int, encoding: str | None)
 
 
 def _object(number: int, text: str, encoding: str | None) -> Line:
-    if not is_whole(text):
+    if not _is_decodable(text):
         return Line(number, error=_not_in("line", encoding))
     try:
         return Line(number, decode_json(text.strip().encode()))
@@ -217,26 +217,26 @@ def _object(number: int, text: str, encoding: str | None) -> Line:
         return Line(number, error=f"the line {error.message}".replace(" at line 1,", " at"))
 
 
-def _rows(first: str, rest: Iterator[str], number: int, reading: Reading) -> Iterator[Line]:
+def _rows(first: str, rest: Iterator[str], number: int, reading: ReadOptions) -> Iterator[Line]:
     told = _SEPARATOR.fullmatch(first)
     if told:
         number, first = number + 1, next(rest, "")
-    delimiter = told[1] if told else delimiter_of(first)
-    if not is_whole(first):
+    delimiter = told[1] if told else _find_delimiter(first)
+    if not _is_decodable(first):
         raise FileError(_not_in("header", reading.encoding))
     try:
         header = next(csv.reader([first], delimiter=delimiter, strict=True), [])
         columns = Columns(header, reading.renamed, reading.moments)
     except (ColumnsError, csv.Error) as error:
         raise FileError(str(error)) from None
-    for row in Rows(rest, delimiter, number, columns.width):
+    for row in _Rows(rest, delimiter, number, columns.width):
         yield _line(row, columns, reading.encoding)
 
 
-def _line(row: Row, columns: Columns, encoding: str | None) -> Line:
+def _line(row: _Row, columns: Columns, encoding: str | None) -> Line:
     if row.error is not None:
         return Line(row.number, error=row.error)
-    if not all(map(is_whole, row.cells)):
+    if not all(map(_is_decodable, row.cells)):
         return Line(row.number, error=_not_in("row", encoding))
     try:
         return Line(row.number, columns.event(row.cells))

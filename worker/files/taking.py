@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from worker.event import json_text
 from worker.event.envelope import EnvelopeError, check_envelope
@@ -16,7 +16,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.intake import imported_lines, inbox
 from worker.ledger.intake.inbox import Accepted
 from worker.ledger.setup.sources import Source
-from worker.pipeline.ingest.accepting import Offer, TooLargeError, hint, prepare_event
+from worker.pipeline.ingest.accepting import PublishIds, TooLargeError, prepare_event, publish_ids
 
 _LINES_A_STEP = 500
 _NO_TIME = "timestamp must be given: when it happened, not when the file was sent."
@@ -31,7 +31,7 @@ class ImportOptions:
 
 
 @dataclass(slots=True)
-class Taken:
+class ImportCounts:
     """Count lines: taken now, known from before, and wrong ones; ``errors`` has those of one step."""
 
     taken: int = 0
@@ -40,32 +40,26 @@ class Taken:
     errors: list[Line] = field(default_factory=list)
 
 
-class Room(Protocol):
-    """Wait until there is room for more."""
-
-    def __call__(self) -> object: ...
-
-
 @dataclass(frozen=True, slots=True)
-class Taker:
+class Importer:
     """Take events for one source; ``offer`` hints at them, and ``room`` waits where too many wait already."""
 
     ledger: Ledger
     source: Source
     options: ImportOptions
-    offer: Offer
-    room: Room
+    offer: PublishIds
+    wait_for_space: Callable[[], object]
     dry_run: bool = False
     now: Callable[[], float] = time.time
 
-    def take(self, found: Iterable[Line]) -> Iterator[Taken]:
+    def take(self, found: Iterable[Line]) -> Iterator[ImportCounts]:
         """Take lines step by step; after each step what it counted is on the disk."""
         found = iter(found)
         while step := list(islice(found, _LINES_A_STEP)):
             yield self._step(step)
 
-    def _step(self, step: Sequence[Line]) -> Taken:
-        done = Taken()
+    def _step(self, step: Sequence[Line]) -> ImportCounts:
+        done = ImportCounts()
         wanted: dict[bytes, Line] = {}
         for line in step:
             try:
@@ -89,14 +83,14 @@ class Taker:
     def _complete(self, line: Line) -> tuple[bytes, dict[str, Any]]:
         if line.error is not None:
             raise EnvelopeError(*line.error.split(" ", 1))
-        event = completed(line.event, self.options)
-        digest = fingerprint(event)
+        event = _complete_event(line.event, self.options)
+        digest = _fingerprint(event)
         if event.get("messageId") in (None, ""):
             event["messageId"] = f"line_{sha256(f'{self.source.id} {digest}'.encode()).hexdigest()[:32]}"
         key = self.ledger.vault.keyed_hash("line", self.source.id, digest)
-        return key, placed(event, self.options)
+        return key, _with_action_source(event, self.options)
 
-    def _prepare(self, wanted: dict[bytes, Line], done: Taken) -> dict[bytes, Accepted]:
+    def _prepare(self, wanted: dict[bytes, Line], done: ImportCounts) -> dict[bytes, Accepted]:
         receive = partial(received_from_server, received_at=self.now())
         fresh: dict[bytes, Accepted] = {}
         for key, line in wanted.items():
@@ -112,16 +106,16 @@ class Taker:
         """Note lines and take their events in one transaction: a kill leaves both or neither behind."""
         if not fresh:
             return 0
-        self.room()
+        self.wait_for_space()
         now = self.now()
         with self.ledger.write() as connection:
             mine = imported_lines.remember(connection, list(fresh), now)
             ids = inbox.accept(connection, [one for key, one in fresh.items() if key in mine], now)
-        hint(self.offer, ids)
+        publish_ids(self.offer, ids)
         return len(ids)
 
 
-def completed(raw: Any, options: ImportOptions) -> dict[str, Any]:
+def _complete_event(raw: Any, options: ImportOptions) -> dict[str, Any]:
     """Return a line's event with the type and the name that all lines share.
 
     Raises:
@@ -139,7 +133,7 @@ def completed(raw: Any, options: ImportOptions) -> dict[str, Any]:
     return event
 
 
-def placed(event: dict[str, Any], options: ImportOptions) -> dict[str, Any]:
+def _with_action_source(event: dict[str, Any], options: ImportOptions) -> dict[str, Any]:
     """Return an event that says where it took place."""
     context = event.get("context") or {}
     properties = event.get("properties") or {}
@@ -148,7 +142,7 @@ def placed(event: dict[str, Any], options: ImportOptions) -> dict[str, Any]:
     return event | {"context": {**context, "action_source": options.action_source}}
 
 
-def fingerprint(event: dict[str, Any]) -> str:
+def _fingerprint(event: dict[str, Any]) -> str:
     """Return the same text for the same content, in whatever order it is written down."""
     return sha256(json_text.format_json(_sorted(event))).hexdigest()
 

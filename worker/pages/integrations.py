@@ -184,7 +184,11 @@ def _form(form: Form, shown: IntegrationRecord | None = None) -> str:
 def _token_end(one: Integration, now: float) -> str | None:
     """Say what to do about an access token that ends soon, or has ended."""
     end = parse_time(one.config.get("token_expires_at"))
-    return token_ends.in_words(end, now) if end is not None and token_ends.is_soon(end, now) else None
+    return (
+        token_ends.describe_token_end(end, now)
+        if end is not None and token_ends.ends_soon(end, now)
+        else None
+    )
 
 
 def _page(integration_id: str, report: connection_test.Report | None = None) -> str:

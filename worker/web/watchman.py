@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from worker import logs, runtime
 from worker.alerts import watching
-from worker.alerts.lifecycle import step
-from worker.alerts.rules import LEDGER_RULE, Seen
+from worker.alerts.lifecycle import next_step
+from worker.alerts.rules import LEDGER_RULE, Problem
 from worker.alerts.webhook import Webhook
 from worker.ledger.database import Ledger, is_ledger_away
 from worker.ledger.reports import measures
@@ -18,7 +18,7 @@ WAIT_SECONDS = 60.0
 # What there is to tell waits here, in memory, while the webhook is away as well.
 MOST_UNTOLD = 10
 
-_AWAY = Seen(
+_AWAY = Problem(
     LEDGER_RULE, "ledger", Severity.CRITICAL, "The database does not answer: nothing is taken or sent."
 )
 
@@ -33,11 +33,11 @@ class Outage:
 
     def look(self, *, away: bool, now: float) -> Change | None:
         """Take one look further, and tell what there is to tell."""
-        then = step(self._alert, _AWAY if away else None, now, WAIT_SECONDS)
+        then = next_step(self._alert, _AWAY if away else None, now, WAIT_SECONDS)
         known = then.alert or self._alert
         self._alert = then.alert
         if then.change is not None and known is not None:
-            watching.say(known, then.change)
+            watching.log_change(known, then.change)
             self._untold = [*self._untold, _notice(known, then.change, now)][-MOST_UNTOLD:]
         self._tell()
         return then.change
@@ -46,7 +46,7 @@ class Outage:
         webhook = self._webhook()
         while webhook is not None and self._untold:
             first = self._untold[0]
-            if webhook.tell(first.id, watching.content(first)) is not None:
+            if webhook.tell(first.id, watching.notice_content(first)) is not None:
                 # It is tried again at the next look.
                 return
             self._untold = self._untold[1:]
@@ -94,9 +94,9 @@ def stand_in(
         last = measures.last(connection).get(measures.WATCH)
     if last is not None and 0 <= now - last < OVERDUE_SECONDS:
         return False
-    watching.watch(ledger, free_bytes, now, to_webhook=webhook is not None)
+    watching.check_figures(ledger, free_bytes, now, to_webhook=webhook is not None)
     if webhook is not None:
-        watching.tell(ledger, webhook, clock)
+        watching.send_notices(ledger, webhook, clock)
     return True
 
 

@@ -19,7 +19,7 @@ from worker.ledger.schema import State, tally
 from worker.ledger.setup import integrations
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.upkeep import erasure, retention
-from worker.pipeline.upkeep.purging import fold_tallies, purge
+from worker.pipeline.upkeep.purging import fold_counts, purge_expired
 
 STATES = (State.OPEN, State.OPEN, State.OPEN, State.FAILED, State.FILTERED, State.DROPPED)
 
@@ -154,10 +154,10 @@ class Operations:
             erasure.erase_events(connection, inbox.overdue(connection, 0, self.now + 1, 1), self.now)
 
     def fold(self) -> None:
-        fold_tallies(self.ledger, self.now)
+        fold_counts(self.ledger, self.now)
 
     def purge(self) -> None:
-        purge(self.ledger, 30.0, self.now + 30 * 86_400 - self.dice.choice([5, 50]))
+        purge_expired(self.ledger, 30.0, self.now + 30 * 86_400 - self.dice.choice([5, 50]))
 
 
 KINDS = {
@@ -329,8 +329,8 @@ def test_folding_keeps_every_sum(ledger: Ledger) -> None:
     for hour in (0, 0, 0, 1):
         write(ledger, [new(ledger, shop, f"e{random.random()}")], NOW + hour * 3_600)
     before = totals_and_hours(ledger)
-    assert fold_tallies(ledger, NOW) == 2
-    assert fold_tallies(ledger, NOW) == 0
+    assert fold_counts(ledger, NOW) == 2
+    assert fold_counts(ledger, NOW) == 0
     assert totals_and_hours(ledger) == before
     with ledger.read() as connection:
         assert len(connection.execute(select(tally)).all()) == 2
@@ -350,8 +350,8 @@ def test_retention_removes_what_ended_and_nothing_else(ledger: Ledger) -> None:
     write(ledger, [new(ledger, shop, "old", state=State.FAILED)], NOW - 40 * 86_400)
     write(ledger, [new(ledger, shop, "new", state=State.FAILED)], NOW - 10 * 86_400)
     write(ledger, [new(ledger, shop, "waiting", accepted_at=NOW - 90 * 86_400)], NOW - 90 * 86_400)
-    assert purge(ledger, 30, NOW)["deliveries"] == 1
-    assert purge(ledger, 30, NOW)["deliveries"] == 0
+    assert purge_expired(ledger, 30, NOW)["deliveries"] == 1
+    assert purge_expired(ledger, 30, NOW)["deliveries"] == 0
     assert stand(ledger) == {"failed": 1, "pending": 1}
 
 

@@ -10,68 +10,70 @@ from worker.ledger.setup.ad_accounts import Rate
 from worker.pinterest.client.client import Answer
 from worker.pipeline.delivery.deliver_batch import deliver
 from worker.pipeline.delivery.sending import (
-    CHAIRS,
-    FIRST_WIDTH,
-    OWN_PLACES,
-    SHARED_PLACES,
-    SLOW_SECONDS,
-    WIDEST,
-    Chairs,
-    Lanes,
+    INITIAL_SLOTS,
+    MAX_SLOTS,
+    OWN_SLOTS,
+    RATE_WAIT_SLOTS,
+    SHARED_SLOTS,
+    SLOW_ANSWER_SECONDS,
+    ConcurrencyLimiter,
+    RateWaitSlots,
 )
 
 
 def test_a_lane_is_narrow_until_answers_come_promptly() -> None:
-    lanes = Lanes()
-    assert [lanes.enter(1, number) for number in range(4)] == [True] * FIRST_WIDTH + [False] * 2
+    limiter = ConcurrencyLimiter()
+    assert [limiter.acquire(1, number) for number in range(4)] == [True] * INITIAL_SLOTS + [False] * 2
     # Another credential has a lane of its own.
-    assert lanes.enter(2, 99)
+    assert limiter.acquire(2, 99)
     # A prompt answer makes room for two: the place that is free, and one more.
-    assert lanes.leave(1, 0.2) == [2, 3]
+    assert limiter.release(1, 0.2) == [2, 3]
 
 
 def test_a_lane_grows_to_a_bound_and_narrows_at_once_when_answers_are_slow() -> None:
-    lanes = Lanes()
-    grow(lanes, 1)
-    assert sum(lanes.enter(1, number) for number in range(40)) == WIDEST
-    assert lanes.leave(1, SLOW_SECONDS + 0.1) == []
-    for _ in range(WIDEST - 2):
-        assert lanes.leave(1, SLOW_SECONDS + 0.1) == []
+    limiter = ConcurrencyLimiter()
+    grow(limiter, 1)
+    assert sum(limiter.acquire(1, number) for number in range(40)) == MAX_SLOTS
+    assert limiter.release(1, SLOW_ANSWER_SECONDS + 0.1) == []
+    for _ in range(MAX_SLOTS - 2):
+        assert limiter.release(1, SLOW_ANSWER_SECONDS + 0.1) == []
     # Only as the last one leaves is there room, for one.
-    assert lanes.leave(1, SLOW_SECONDS + 0.1) == [WIDEST]
+    assert limiter.release(1, SLOW_ANSWER_SECONDS + 0.1) == [MAX_SLOTS]
 
 
 def test_lanes_share_what_they_have_beyond_their_own_places() -> None:
-    lanes = Lanes()
+    limiter = ConcurrencyLimiter()
     for credential_id in (1, 2):
-        grow(lanes, credential_id)
-    assert sum(lanes.enter(1, number) for number in range(40)) == OWN_PLACES + SHARED_PLACES == WIDEST
-    assert sum(lanes.enter(2, number) for number in range(100, 140)) == OWN_PLACES
+        grow(limiter, credential_id)
+    assert sum(limiter.acquire(1, number) for number in range(40)) == OWN_SLOTS + SHARED_SLOTS == MAX_SLOTS
+    assert sum(limiter.acquire(2, number) for number in range(100, 140)) == OWN_SLOTS
     # The second one's turn comes as the first one needs fewer.
-    assert lanes.leave(1, 0.1) == [WIDEST]
-    assert lanes.leave(2, 0.1) == [100 + OWN_PLACES, 101 + OWN_PLACES]
+    assert limiter.release(1, 0.1) == [MAX_SLOTS]
+    assert limiter.release(2, 0.1) == [100 + OWN_SLOTS, 101 + OWN_SLOTS]
 
 
-def grow(lanes: Lanes, credential_id: int) -> None:
-    for number in range(WIDEST):
-        assert lanes.enter(credential_id, number)
-        lanes.leave(credential_id, 0.1)
+def grow(limiter: ConcurrencyLimiter, credential_id: int) -> None:
+    for number in range(MAX_SLOTS):
+        assert limiter.acquire(credential_id, number)
+        limiter.release(credential_id, 0.1)
 
 
 def test_a_batch_that_is_named_twice_waits_once() -> None:
-    lanes = Lanes()
+    limiter = ConcurrencyLimiter()
     for number in (1, 2, 3, 3):
-        lanes.enter(1, number)
-    assert lanes.leave(1, 0.1) == [3]
-    assert lanes.leave(1, 0.1) == []
+        limiter.acquire(1, number)
+    assert limiter.release(1, 0.1) == [3]
+    assert limiter.release(1, 0.1) == []
 
 
 def test_there_are_so_many_chairs_and_they_are_given_back() -> None:
-    chairs = Chairs()
+    wait_slots = RateWaitSlots()
     with ExitStack() as stack:
-        assert [stack.enter_context(chairs.taken()) for _ in range(CHAIRS + 1)] == [True] * CHAIRS + [False]
-    with chairs.taken() as seated:
-        assert seated
+        assert [stack.enter_context(wait_slots.acquire()) for _ in range(RATE_WAIT_SLOTS + 1)] == [
+            True
+        ] * RATE_WAIT_SLOTS + [False]
+    with wait_slots.acquire() as may_wait:
+        assert may_wait
 
 
 def test_who_finds_no_chair_has_its_batch_come_back_later(ledger: Ledger) -> None:
@@ -81,8 +83,8 @@ def test_who_finds_no_chair_has_its_batch_come_back_later(ledger: Ledger) -> Non
     sender = stage.sender
     assert deliver(sender, first) == "settled"
     with ExitStack() as stack:
-        for _ in range(CHAIRS):
-            stack.enter_context(sender.chairs.taken())
+        for _ in range(RATE_WAIT_SLOTS):
+            stack.enter_context(sender.rate_wait_slots.acquire())
         assert deliver(sender, second) == "left alone"
     assert stage.slept == []
     stage.now = NOW + 1.0
@@ -122,7 +124,7 @@ class _Slow(FakePinterest):
     def send(self, ad_account_id: str, access_token: str, body: bytes, test: bool) -> Answer:
         with self._lock:
             self._here += 1
-            if self._here == FIRST_WIDTH:
+            if self._here == INITIAL_SLOTS:
                 self.both_are_here.set()
         assert self.go_on.wait(10)
         return super().send(ad_account_id, access_token, body, test)

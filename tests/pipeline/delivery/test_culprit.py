@@ -14,7 +14,7 @@ from worker.ledger.delivery.batch_history import Part
 from worker.ledger.schema import batch, credential
 from worker.ledger.setup import ad_accounts
 from worker.pinterest.client.client import Answer
-from worker.pipeline.delivery.culprit import ACCOUNT_REFUSED, Blame, blame
+from worker.pipeline.delivery.culprit import ACCOUNT_REFUSED, Culprit, find_culprit
 
 SAME = (("malformed", "HTTP 400, code 1: Invalid request 17"),)
 SAME_BUT_FOR_A_NUMBER = (("malformed", "HTTP 400, code 1: Invalid request 99"),)
@@ -44,37 +44,37 @@ def family(events: int, *generations: list[Any]) -> list[Part]:
     ("parts", "expected"),
     [
         # A single refusal says nothing yet: the parts have not been asked about.
-        (family(1_000, [(), ()]), Blame.OPEN),
-        (family(1_000, [SAME, ()]), Blame.OPEN),
+        (family(1_000, [(), ()]), Culprit.OPEN),
+        (family(1_000, [SAME, ()]), Culprit.OPEN),
         # All eight parts of the third halving, with the same words: numbers do not count.
-        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + [SAME_BUT_FOR_A_NUMBER]), Blame.ACCOUNT),
+        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + [SAME_BUT_FOR_A_NUMBER]), Culprit.ACCOUNT),
         # One of the eight is still to be asked about.
-        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + [()]), Blame.OPEN),
+        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + [()]), Culprit.OPEN),
         # Four parts are not enough to judge a thousand events by.
-        (family(1_000, [SAME] * 2, [SAME] * 4, [()] * 8), Blame.OPEN),
+        (family(1_000, [SAME] * 2, [SAME] * 4, [()] * 8), Culprit.OPEN),
         # Of four to seven events all four parts are.
-        (family(4, [SAME] * 2, [SAME] * 4), Blame.ACCOUNT),
-        (family(7, [SAME] * 2, [SAME] * 4), Blame.ACCOUNT),
-        (family(8, [SAME] * 2, [SAME] * 8), Blame.ACCOUNT),
+        (family(4, [SAME] * 2, [SAME] * 4), Culprit.ACCOUNT),
+        (family(7, [SAME] * 2, [SAME] * 4), Culprit.ACCOUNT),
+        (family(8, [SAME] * 2, [SAME] * 8), Culprit.ACCOUNT),
         # Less than four events fail one by one.
-        (family(3, [SAME] * 2, [SAME] * 3), Blame.EVENTS),
-        (family(1), Blame.EVENTS),
+        (family(3, [SAME] * 2, [SAME] * 3), Culprit.EVENTS),
+        (family(1), Culprit.EVENTS),
         # Anything that was delivered shows that the account is well.
-        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + ["delivered"]), Blame.EVENTS),
-        (family(4, [SAME, "delivered"], [SAME] * 2), Blame.EVENTS),
+        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + ["delivered"]), Culprit.EVENTS),
+        (family(4, [SAME, "delivered"], [SAME] * 2), Culprit.EVENTS),
         # So do other words.
-        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + [OTHER]), Blame.EVENTS),
-        (family(4, [SAME, OTHER], [(), ()]), Blame.EVENTS),
+        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + [OTHER]), Culprit.EVENTS),
+        (family(4, [SAME, OTHER], [(), ()]), Culprit.EVENTS),
         # A hand that resumed said that the account is right.
-        (family(4, [SAME] * 2, [SAME] * 3 + [(*SAME, (ACCOUNT_REFUSED, "…"))]), Blame.EVENTS),
+        (family(4, [SAME] * 2, [SAME] * 3 + [(*SAME, (ACCOUNT_REFUSED, "…"))]), Culprit.EVENTS),
         # Nobody is left to be asked about, and there were never parts enough.
-        (family(4, [SAME] * 2, [SAME] * 2), Blame.EVENTS),
+        (family(4, [SAME] * 2, [SAME] * 2), Culprit.EVENTS),
         # Trouble that is no refusal leaves a part to be asked about.
-        (family(4, [SAME] * 2, [SAME] * 3 + ["live"]), Blame.OPEN),
+        (family(4, [SAME] * 2, [SAME] * 3 + ["live"]), Culprit.OPEN),
     ],
 )
-def test_a_family_is_judged_by_its_parts(parts: list[Part], expected: Blame) -> None:
-    assert blame(parts) is expected
+def test_a_family_is_judged_by_its_parts(parts: list[Part], expected: Culprit) -> None:
+    assert find_culprit(parts) is expected
 
 
 @pytest.fixture

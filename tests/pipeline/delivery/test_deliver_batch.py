@@ -19,7 +19,7 @@ from worker.ledger.setup.ad_accounts import Rate
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer, SendFailure
 from worker.pinterest.client.retry_policy import RetryPolicy, Wait
-from worker.pipeline.delivery.deliver_batch import deliver, put_off
+from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
 from worker.pipeline.delivery.sending import PostponedError
 
 HOUR = 3_600
@@ -482,7 +482,7 @@ def test_every_request_is_measured_by_its_time_and_its_size(ledger: Ledger) -> N
         try:
             deliver(sender, batch_id)
         except PostponedError as postponed:
-            put_off(sender, postponed)
+            postpone_delivery(sender, postponed)
         s.now += 60
     sender.meter.write(ledger)
 

@@ -8,9 +8,9 @@ from sqlalchemy import func, select
 from tests.ledger.shop import NOW, pend, place, stand
 from worker.ledger.database import Ledger
 from worker.ledger.schema import batch
-from worker.pipeline.delivery.group_pending import Pace, group_pending
+from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
 
-PACE = Pace(interval_seconds=1.0)
+PACE = BatchingPolicy(interval_seconds=1.0)
 
 
 @pytest.fixture
@@ -19,9 +19,9 @@ def ledger(sqlite_ledger: Ledger) -> Ledger:
     return sqlite_ledger
 
 
-def tick(ledger: Ledger, now: float, pace: Pace = PACE) -> list[int]:
+def tick(ledger: Ledger, now: float, pace: BatchingPolicy = PACE) -> list[int]:
     hinted: list[int] = []
-    made = group_pending(ledger, pace, lambda: now, hinted.extend)
+    made = claim_due_batches(ledger, pace, lambda: now, hinted.extend)
     assert made == hinted
     return [events(ledger, batch_id) for batch_id in made]
 
@@ -95,13 +95,13 @@ def test_a_large_account_takes_its_window_and_leaves_the_others_theirs(ledger: L
     pend(ledger, place(ledger, "src_large"), 100, test=True, payload=b"x")
     pend(ledger, place(ledger, "src_small", ad_account_id="222"), 3, prefix="s", test=True)
     # In turn: the small one does not wait for the large one's second batch.
-    assert tick(ledger, NOW + 2, Pace(1.0, window=2)) == [20, 3, 20]
-    assert tick(ledger, NOW + 2, Pace(1.0, window=2)) == []
+    assert tick(ledger, NOW + 2, BatchingPolicy(1.0, window=2)) == [20, 3, 20]
+    assert tick(ledger, NOW + 2, BatchingPolicy(1.0, window=2)) == []
 
 
 def test_a_tick_makes_a_bounded_number_of_batches(ledger: Ledger) -> None:
     pend(ledger, place(ledger), 100, test=True, payload=b"x")
-    assert tick(ledger, NOW + 2, Pace(1.0, most_batches=3)) == [20, 20, 20]
+    assert tick(ledger, NOW + 2, BatchingPolicy(1.0, most_batches=3)) == [20, 20, 20]
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(60.0, [[20, 20, 20]]), (0.0, [[20], [20], [20]])])
@@ -109,10 +109,10 @@ def test_small_batches_are_claimed_and_hinted_at_together_while_that_is_quick(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, seconds: float, expected: list[list[int]]
 ) -> None:
     """Others wait for a transaction; who sends waits for its end, and for its one hint."""
-    monkeypatch.setattr("worker.pipeline.delivery.group_pending.TRANSACTION_SECONDS", seconds)
+    monkeypatch.setattr("worker.pipeline.delivery.group_pending.MAX_TRANSACTION_SECONDS", seconds)
     pend(ledger, place(ledger), 70, test=True, payload=b"x")
     hinted: list[list[int]] = []
-    group_pending(ledger, PACE, lambda: NOW, lambda ids: hinted.append(list(ids)))
+    claim_due_batches(ledger, PACE, lambda: NOW, lambda ids: hinted.append(list(ids)))
     assert [[events(ledger, batch_id) for batch_id in ids] for ids in hinted] == expected
 
 
@@ -123,7 +123,7 @@ def test_a_hint_that_fails_costs_no_event(ledger: Ledger) -> None:
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        group_pending(ledger, PACE, lambda: NOW + 2, fail)
+        claim_due_batches(ledger, PACE, lambda: NOW + 2, fail)
     with ledger.read() as connection:
         assert connection.scalar(select(func.count()).select_from(batch)) == 1
     assert stand(ledger) == {"in_flight": 5}

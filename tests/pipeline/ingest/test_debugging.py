@@ -9,7 +9,7 @@ from tests.ledger.shop import accept, place
 from worker.ledger.database import Ledger
 from worker.ledger.intake import debug_inputs
 from worker.ledger.intake.debug_inputs import KEPT_AFTER_SECONDS, Input
-from worker.pipeline.ingest.debugging import opened
+from worker.pipeline.ingest.debugging import open_debug_input
 from worker.pipeline.ingest.ingest_bulk import ingest
 
 ORDER = {
@@ -57,7 +57,7 @@ def test_an_event_is_kept_with_each_integrations_decisions(ledger: Ledger) -> No
     one, other = place(ledger), place(ledger, ad_account_id="1234567890")
     debug(ledger, time.time() + 60)
     (kept,) = happen(ledger, ORDER)
-    seen = opened(ledger.vault, kept)
+    seen = open_debug_input(ledger.vault, kept)
 
     assert (kept.event_id, kept.name, kept.outcome) == ("m1", "Order Completed", "mapped")
     assert seen.event == ORDER
@@ -80,7 +80,7 @@ def test_who_it_was_shows_in_no_decision(ledger: Ledger) -> None:
     place(ledger)
     debug(ledger, time.time() + 60)
     (kept,) = happen(ledger, ORDER | {"traits": {"email": "jane@example.com", "phone": "+14155550100"}})
-    lines = str(opened(ledger.vault, kept).decisions)
+    lines = str(open_debug_input(ledger.vault, kept).decisions)
 
     assert "em" in lines
     assert "jane" not in lines

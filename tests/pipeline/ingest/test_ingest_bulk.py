@@ -188,7 +188,7 @@ def test_an_event_that_takes_too_much_processor_time_is_parked_and_the_others_go
     ledger = sqlite_ledger
     place(ledger)
     mapped, busy, tries = stage.to_deliveries, ["m2"], []
-    monkeypatch.setattr(cost, "MOST_CPU_SECONDS", 0.05)
+    monkeypatch.setattr(cost, "MAX_CPU_SECONDS", 0.05)
     save, races = visitors.save, iter([True])
 
     def burn_for_two(target: Any, one: Any, *rest: Any) -> Any:
@@ -231,7 +231,7 @@ def test_an_outage_while_mapping_parks_nothing(
 ) -> None:
     ledger = sqlite_ledger
     place(ledger)
-    monkeypatch.setattr(stage, "PAUSES_WHILE_AWAY_SECONDS", (0.0,))
+    monkeypatch.setattr(stage, "LEDGER_RETRY_PAUSES_SECONDS", (0.0,))
 
     def away(*_: Any) -> Any:
         raise error
@@ -259,7 +259,7 @@ def test_a_ledger_that_comes_back_in_time_is_waited_for(
 ) -> None:
     ledger = sqlite_ledger
     place(ledger)
-    monkeypatch.setattr(stage, "PAUSES_WHILE_AWAY_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(stage, "LEDGER_RETRY_PAUSES_SECONDS", (0.0, 0.0))
     errors = [LedgerBusyError("busy"), LedgerBusyError("busy")]
     write = deliveries.write
 
@@ -442,7 +442,7 @@ def test_races_that_never_end_are_given_up_for_the_sweeper(
         raise OvertakenError
 
     monkeypatch.setattr(visitors, "save", always_late)
-    monkeypatch.setattr(stage, "MOST_RACES", 2)
+    monkeypatch.setattr(stage, "MAX_RACES", 2)
     ids = take_in(ledger, identify("jane@example.com"))
     with pytest.raises(OvertakenError):
         ingest(ledger, ids)

@@ -16,8 +16,8 @@ from worker.ledger.reports import measures, usage
 from worker.ledger.schema import debug_input, delivery, visitor
 from worker.ledger.setup import sources
 from worker.pipeline.ingest.ingest_bulk import ingest
-from worker.pipeline.ingest.quotas import READ_AGAIN_SECONDS, NewVisitors, VisitorQuotas
-from worker.pipeline.upkeep.purging import fold_tallies
+from worker.pipeline.ingest.quotas import REFRESH_SECONDS, NewVisitors, VisitorQuotas
+from worker.pipeline.upkeep.purging import fold_counts
 
 DAY = 86_400
 HERE = {"ip": "203.0.113.50", "userAgent": "Mozilla/5.0 (X11)"}
@@ -115,7 +115,7 @@ def test_usage_is_folded_and_keeps_its_sums(ledger: Ledger) -> None:
     limit(ledger)
     for number in range(4):
         bring(ledger, [identify(number)])
-    assert fold_tallies(ledger, time.time()) >= 3
+    assert fold_counts(ledger, time.time()) >= 3
     assert used(ledger) == {"public_visitors": 4}
 
 
@@ -151,7 +151,7 @@ def test_the_count_is_read_every_few_seconds_and_begins_again_each_day(sqlite_le
     with sqlite_ledger.write() as connection:
         usage.append(connection, {("src", usage.PUBLIC_VISITORS): 4}, clock[0])
     # What was admitted and not written, since its transaction failed, is admitted again.
-    clock[0] += READ_AGAIN_SECONDS
+    clock[0] += REFRESH_SECONDS
     assert quotas.admit("src", 5, 3) == 1
     clock[0] = 11.0 * DAY - 1
     assert quotas.admit("src", 5, 9) == 1

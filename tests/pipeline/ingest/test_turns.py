@@ -52,26 +52,26 @@ def rows(*groups: tuple[str, Trust, int]) -> list[Waiting]:
     ],
 )
 def test_a_group_with_an_even_share_of_a_bulk_floods(given: Any, expected: Any) -> None:
-    assert turns.flooding(rows(*given)) == {Group(*group) for group in expected}
+    assert turns.flooding_groups(rows(*given)) == {Group(*group) for group in expected}
 
 
 def test_others_share_what_a_piece_takes_the_longest_waiting_first() -> None:
     heads = [Head(Group(f"src_{n}", SIGNED), float(n)) for n in range(50)]
     heads += [Head(Group("src_0", PUBLIC), 99.0)]
-    few = turns.others(heads[:3], {Group("src_1", SIGNED)}, SIGNED, 200)
+    few = turns.groups_to_serve(heads[:3], {Group("src_1", SIGNED)}, SIGNED, 200)
     assert few == ([Group("src_0", SIGNED), Group("src_2", SIGNED)], 100)
-    many, each = turns.others(heads, set(), SIGNED, 200)
-    assert many == [Group(f"src_{n}", SIGNED) for n in range(turns.MOST_GROUPS)]
-    assert each == 200 // turns.MOST_GROUPS
-    assert turns.others(heads, set(), SIGNED, 8) == (many[:8], 1)
-    assert turns.others(heads, set(), PUBLIC, 200)[0] == [Group("src_0", PUBLIC)]
-    assert turns.others([], set(), SIGNED, 200)[0] == []
+    many, each = turns.groups_to_serve(heads, set(), SIGNED, 200)
+    assert many == [Group(f"src_{n}", SIGNED) for n in range(turns.MAX_GROUPS)]
+    assert each == 200 // turns.MAX_GROUPS
+    assert turns.groups_to_serve(heads, set(), SIGNED, 8) == (many[:8], 1)
+    assert turns.groups_to_serve(heads, set(), PUBLIC, 200)[0] == [Group("src_0", PUBLIC)]
+    assert turns.groups_to_serve([], set(), SIGNED, 200)[0] == []
 
 
 def test_sources_with_few_rows_go_first_and_those_that_were_just_served_last() -> None:
     some = rows(("many", PUBLIC, 5), ("few", PUBLIC, 2), ("one", SIGNED, 1))
-    assert turns.in_turn(some, {}) == {"one": 0, "few": 1, "many": 2}
-    assert turns.in_turn(some, {"one": 2, "few": 1}) == {"many": 0, "few": 1, "one": 2}
+    assert turns.source_order(some, {}) == {"one": 0, "few": 1, "many": 2}
+    assert turns.source_order(some, {"one": 2, "few": 1}) == {"many": 0, "few": 1, "one": 2}
 
 
 # A queue that is backed up
@@ -147,7 +147,7 @@ def test_a_public_flood_does_not_delay_the_signed_events_of_its_own_source(shops
 
 
 def test_of_another_flood_a_run_takes_a_share(shops: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "MOST_ROWS", 10)
+    monkeypatch.setattr(turns, "MAX_ROWS", 10)
     ids = flood(shops, 30)
     flood(shops, 40, "src_quiet")
     assert ingest(shops, ids)["mapped"] == 40
@@ -177,15 +177,15 @@ def test_two_runs_at_once_take_different_rows_of_others(shops: Ledger) -> None:
     place(shops, "src_flood2", "333")
     runs = [flood(shops, 30), flood(shops, 30, "src_flood2")]
     claims: list[list[int]] = []
-    claim = turns.Turns._claim
+    claim = turns.FairScheduler._claim
 
-    def noting(self: turns.Turns, *given: Any) -> list[int]:
+    def noting(self: turns.FairScheduler, *given: Any) -> list[int]:
         claims.append(ids := claim(self, *given))
         return ids
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(turns, "LOOK_AGAIN_SECONDS", 0.0)
-        patch.setattr(turns.Turns, "_claim", noting)
+        patch.setattr(turns, "CHECK_INTERVAL_SECONDS", 0.0)
+        patch.setattr(turns.FairScheduler, "_claim", noting)
         together(lambda ids: ingest(shops, ids), runs)
     claimed = Counter(event_id for ids in claims for event_id in ids)
     assert max(claimed.values()) == 1
@@ -235,7 +235,7 @@ def test_a_ledger_that_refuses_a_claim_costs_the_run_its_own_rows_nothing(
 def test_a_lost_race_for_rows_of_others_costs_the_run_its_own_rows_nothing(
     shops: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage, "MOST_RACES", 1)
+    monkeypatch.setattr(stage, "MAX_RACES", 1)
     save = visitors.save
 
     def late_for_jane(connection: Any, changed: Any, now: float) -> None:
@@ -255,7 +255,7 @@ def test_a_lost_race_for_rows_of_others_costs_the_run_its_own_rows_nothing(
 def slow(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
     """Let each event of the flood take 20 ms, with slices of 100 ms; return what was mapped, and when."""
     monkeypatch.setattr(stage, "SLICE_SECONDS", 0.1)
-    monkeypatch.setattr(turns, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(turns, "CHECK_INTERVAL_SECONDS", 0.0)
     monkeypatch.setattr(turns, "OVERDUE_SECONDS", 0.0)
     mapped: list[tuple[str, float]] = []
     to_deliveries = stage.to_deliveries
@@ -451,14 +451,14 @@ def test_a_visitor_with_endless_earlier_events_holds_nobody_up(
     """What its earlier events tell takes too long; they are settled first, by hints of their own."""
     monkeypatch.setattr(stage, "SLICE_SECONDS", 0.05)
     monkeypatch.setattr(stage, "STALL_SECONDS", 0.1)
-    learn = stage.Visitors.learn
+    learn = stage.BulkVisitors.learn
 
     def slowly(self: Any, one: Any, country: Any, *, keep: bool) -> Any:
         if one.row.source_id == "src_flood":
             time.sleep(0.02)
         return learn(self, one, country, keep=keep)
 
-    monkeypatch.setattr(stage.Visitors, "learn", slowly)
+    monkeypatch.setattr(stage.BulkVisitors, "learn", slowly)
     events = [identify(f"{n}@example.com") for n in range(30)]
     earlier = wait(shops, "src_flood", events, seconds=0.0)
     late = wait(shops, "src_flood", [order("late")], seconds=0.0)

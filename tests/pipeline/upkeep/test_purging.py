@@ -12,7 +12,7 @@ from worker.ledger.schema import State, attempt, batch, delivery
 from worker.ledger.schema import audit as audit_table
 from worker.ledger.schema import visitor as visitor_table
 from worker.ledger.setup import audit_log
-from worker.pipeline.upkeep.purging import purge
+from worker.pipeline.upkeep.purging import purge_expired
 
 DAY = 86_400
 
@@ -31,9 +31,9 @@ def test_what_was_delivered_long_ago_goes_with_its_batch_and_history(ledger: Led
     stage.batch()
     stage.run()
     before = stand(ledger)
-    purge(ledger, 30, NOW + 29 * DAY)
+    purge_expired(ledger, 30, NOW + 29 * DAY)
     assert (stand(ledger), rows(ledger)["batch"]) == (before, 1)
-    purge(ledger, 30, NOW + 31 * DAY)
+    purge_expired(ledger, 30, NOW + 31 * DAY)
     # The books know of them for ever.
     assert stand(ledger) == {}
     assert {name: n for name, n in rows(ledger).items() if n} == {}
@@ -46,7 +46,7 @@ def test_what_is_pending_or_in_flight_stays_however_old(ledger: Ledger) -> None:
     pend(ledger, shop, 2, prefix="flying")
     Stage(ledger, FakePinterest()).batch()
     pend(ledger, shop, 2, prefix="waiting")
-    purge(ledger, 30, NOW + 900 * DAY)
+    purge_expired(ledger, 30, NOW + 900 * DAY)
     assert stand(ledger) == {"in_flight": 2, "pending": 2}
 
 
@@ -57,7 +57,7 @@ def test_a_batch_that_a_kept_failure_refers_to_keeps_its_history(ledger: Ledger)
     stage.run()
     with ledger.write() as connection:
         connection.execute(delivery.update().where(delivery.c.state == 1).values(ended_at=NOW + 20 * DAY))
-    purge(ledger, 30, NOW + 31 * DAY)
+    purge_expired(ledger, 30, NOW + 31 * DAY)
     assert stand(ledger) == {"failed": 1}
     assert (rows(ledger)["batch"], rows(ledger)["attempt"]) == (1, 1)
 
@@ -68,7 +68,7 @@ def test_more_than_one_step_of_rows_goes_in_one_purge(sqlite_ledger: Ledger) -> 
         new(sqlite_ledger, shop, f"e{number}", state=State.FAILED, payload=b"x") for number in range(1_100)
     ]
     write(sqlite_ledger, wanted)
-    assert purge(sqlite_ledger, 30, NOW + 31 * DAY)["deliveries"] == 1_100
+    assert purge_expired(sqlite_ledger, 30, NOW + 31 * DAY)["deliveries"] == 1_100
     assert stand(sqlite_ledger) == {}
 
 
@@ -78,7 +78,7 @@ def test_visitors_and_audit_entries_go_after_a_year_and_a_bit(ledger: Ledger) ->
         visitors.save(connection, {b"new": Known(b"", 0)}, NOW + 10 * DAY)
         audit_log.write(connection, NOW, "kim", "did", "this", {})
         audit_log.write(connection, NOW + 10 * DAY, "kim", "did", "that", {})
-    purge(ledger, 30, NOW + 401 * DAY)
+    purge_expired(ledger, 30, NOW + 401 * DAY)
     assert (rows(ledger)["visitor"], rows(ledger)["audit"]) == (1, 1)
 
 
@@ -86,9 +86,9 @@ def test_lines_of_files_are_known_for_as_long_as_their_events_could_still_be_sen
     with ledger.write() as connection:
         imported_lines.remember(connection, [b"old"], NOW)
         imported_lines.remember(connection, [b"new"], NOW + 5 * DAY)
-    purge(ledger, 1, NOW + 9 * DAY)
+    purge_expired(ledger, 1, NOW + 9 * DAY)
     with ledger.read() as connection:
         assert imported_lines.known(connection, [b"old", b"new"]) == {b"new"}
-    purge(ledger, 30, NOW + 34 * DAY)
+    purge_expired(ledger, 30, NOW + 34 * DAY)
     with ledger.read() as connection:
         assert imported_lines.known(connection, [b"new"]) == {b"new"}

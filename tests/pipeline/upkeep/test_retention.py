@@ -12,7 +12,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.reports import tallies
 from worker.ledger.schema import BatchStatus, State, credential, integration, metadata
 from worker.ledger.setup import ad_accounts
-from worker.pipeline.upkeep.purging import VISITOR_DAYS, purge
+from worker.pipeline.upkeep.purging import VISITOR_DAYS, purge_expired
 
 DAY = 86_400
 LONG_AFTER = NOW + (VISITOR_DAYS + 1) * DAY
@@ -101,13 +101,13 @@ def test_a_new_table_has_to_say_how_it_ends_or_why_it_stays() -> None:
 
 def test_what_has_an_end_comes_to_it(filled: Ledger) -> None:
     # A session and the like end by the clock, whatever was asked to be kept for long.
-    purge(filled, 30, LONG_AFTER)
+    purge_expired(filled, 30, LONG_AFTER)
     assert {name for name, n in counts(filled).items() if n == 0} == ENDS
 
 
 def test_nothing_goes_before_its_time(filled: Ledger) -> None:
     before = counts(filled)
-    purge(filled, 30, NOW - 1)
+    purge_expired(filled, 30, NOW - 1)
     assert counts(filled) == before
 
 
@@ -120,7 +120,7 @@ def test_the_document_has_a_row_for_every_table_and_for_no_other() -> None:
 
 def test_an_access_token_stays_while_an_integration_sends_with_it(ledger: Ledger) -> None:
     shop = place(ledger)
-    purge(ledger, 30, LONG_AFTER)
+    purge_expired(ledger, 30, LONG_AFTER)
     with ledger.read() as connection:
         assert ad_accounts.token(connection, ledger.vault, shop.credential_id)
 
@@ -132,7 +132,7 @@ def test_an_access_token_that_was_replaced_goes_with_the_last_batch_that_was_sen
     with ledger.write() as connection:
         new = ad_accounts.entrust(connection, ledger.vault, shop.ad_account, "pina_the_next_token", NOW)
         connection.execute(update(integration).values(credential_id=new))
-    purge(ledger, 30, LONG_AFTER)
+    purge_expired(ledger, 30, LONG_AFTER)
     with ledger.read() as connection:
         assert list(connection.scalars(select(credential.c.id))) == [new]
 
@@ -146,7 +146,7 @@ def test_the_sums_that_stay_hold_nobodys_data() -> None:
 
 def test_a_purge_of_nothing_takes_no_time(ledger: Ledger) -> None:
     began = time.monotonic()
-    assert not +purge(ledger, 30, time.time())
+    assert not +purge_expired(ledger, 30, time.time())
     assert time.monotonic() - began < 5
     with ledger.read() as connection:
         assert not tallies.totals(connection)

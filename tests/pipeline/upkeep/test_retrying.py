@@ -15,7 +15,7 @@ from worker.ledger.schema import State, ad_account, delivery
 from worker.ledger.setup import audit_log
 from worker.ledger.setup.integrations import Integration
 from worker.pipeline.upkeep import retrying
-from worker.pipeline.upkeep.retrying import goes_again
+from worker.pipeline.upkeep.retrying import should_retry
 
 HOUR, DAY = 3_600.0, 86_400.0
 
@@ -43,7 +43,7 @@ def test_a_walk_sees_each_failure_once_in_steps(
     with ledger.read() as connection:
         first = failures.page(connection, Filter(), 1)[0]
 
-    steps = retrying.steps(ledger, Filter(), after_id=first.id, most=3)
+    steps = retrying.failures_in_steps(ledger, Filter(), after_id=first.id, most=3)
     assert [[one.event_id for one in step] for step in steps] == [["b", "c"], ["d"]]
 
 
@@ -108,7 +108,7 @@ def test_a_failure_goes_again_only_when_that_is_safe(
 ) -> None:
     values = {name: getattr(FAILURE, name) for name in FAILURE.__dataclass_fields__} | changes
 
-    assert goes_again(Failure(**values), tried, delivered_at, NOW) is expected
+    assert should_retry(Failure(**values), tried, delivered_at, NOW) is expected
 
 
 def start(ledger: Ledger, shop: Integration, at: float) -> tuple[Started, list[Member]]:
@@ -138,11 +138,11 @@ def test_an_outage_heals_itself_once_the_account_delivers_again(ledger: Ledger, 
     other = place(ledger, ad_account_id="2")
     send(ledger, shop, "down", "not_reached", NOW - 2 * HOUR)
     send(ledger, other, "elsewhere", "not_reached", NOW - 2 * HOUR)
-    assert retrying.retry_outages(ledger, NOW - HOUR) == 0
+    assert retrying.retry_after_outage(ledger, NOW - HOUR) == 0
 
     send(ledger, shop, "up", None, NOW - 60)
-    assert retrying.retry_outages(ledger, NOW) == 1
-    assert retrying.retry_outages(ledger, NOW) == 0
+    assert retrying.retry_after_outage(ledger, NOW) == 1
+    assert retrying.retry_after_outage(ledger, NOW) == 0
     assert stand(ledger) == {"delivered": 1, "failed": 1, "pending": 1}
     assert newest_audit(ledger) == [("auto retry", "failed.retry")]
     with ledger.read() as connection:
@@ -158,7 +158,7 @@ def test_what_may_have_arrived_and_could_count_twice_waits_for_a_hand(
     send(ledger, shop, "young", "unavailable", NOW - 600)
     send(ledger, shop, "up", None, NOW - 60)
 
-    assert retrying.retry_outages(ledger, NOW) == 1
+    assert retrying.retry_after_outage(ledger, NOW) == 1
     with ledger.read() as connection:
         left = failures.page(connection, Filter(), 10)
     assert [one.event_id for one in left] == ["old", "unknown"]
@@ -182,16 +182,16 @@ def test_the_tries_of_the_batches_that_one_was_split_from_count(ledger: Ledger, 
 
     with ledger.read() as connection:
         assert outages.classes_tried(connection, [part_id]) == {part_id: {"unavailable", "not_reached"}}
-    assert retrying.retry_outages(ledger, NOW) == 0
+    assert retrying.retry_after_outage(ledger, NOW) == 0
 
 
 def test_a_run_is_bounded(ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "MOST_BY_ITSELF", 3)
+    monkeypatch.setattr(retrying, "MAX_AUTO_RETRIES", 3)
     monkeypatch.setattr(retrying, "ROWS_A_STEP", 2)
     fail(ledger, shop, *"abcd", at=NOW - 600, reason_class="not_reached")
     send(ledger, shop, "up", None, NOW - 60)
 
-    assert [retrying.retry_outages(ledger, NOW) for _ in range(3)] == [3, 1, 0]
+    assert [retrying.retry_after_outage(ledger, NOW) for _ in range(3)] == [3, 1, 0]
 
 
 def test_a_test_request_does_not_prove_that_pinterest_is_back(ledger: Ledger, shop: Integration) -> None:

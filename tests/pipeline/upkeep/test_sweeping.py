@@ -16,7 +16,13 @@ from worker.ledger.delivery.batches import Started
 from worker.ledger.intake import inbox, leases
 from worker.ledger.schema import BatchStatus, attempt, batch, delivery
 from worker.ledger.schema import inbox as inbox_table
-from worker.pipeline.upkeep.sweeping import GRACE_SECONDS, HINT_AGAIN_SECONDS, ROUND_SECONDS, Hints, sweep
+from worker.pipeline.upkeep.sweeping import (
+    BATCH_HINT_INTERVAL_SECONDS,
+    GRACE_SECONDS,
+    RANGE_HINT_INTERVAL_SECONDS,
+    Hints,
+    sweep_ledger,
+)
 
 LATER = NOW + 100.0
 HOUR = 3_600
@@ -37,7 +43,7 @@ class Sent:
         hints = Hints(
             self._take_ranges, self.batches.extend, lambda: self.queued, lambda: self.queued_batches
         )
-        return sweep(ledger, hints, now)
+        return sweep_ledger(ledger, hints, now)
 
     def _take_ranges(self, ranges: Sequence[tuple[int, int]]) -> None:
         self.ranges.extend(ranges)
@@ -160,7 +166,7 @@ def test_a_batch_whose_hint_was_lost_is_hinted_at_again_but_not_at_every_sweep(l
         found += [second] * len(sent.batches)
         assert sent.batches in ([], [batch_id])
     assert len(found) == 2
-    assert found[0] == pytest.approx(HINT_AGAIN_SECONDS, abs=4)
+    assert found[0] == pytest.approx(BATCH_HINT_INTERVAL_SECONDS, abs=4)
 
 
 @pytest.mark.parametrize(("queued", "expected"), [(0, 1), (5_000, 1), (5_001, 0), (None, 1)])
@@ -201,7 +207,7 @@ def test_a_backlog_is_named_once_a_round_and_not_at_every_sweep(ledger: Ledger) 
     backlog(ledger, 1_234)
     sent = Sent()
     counts = []
-    for second in range(0, int(ROUND_SECONDS) * 3, 2):
+    for second in range(0, int(RANGE_HINT_INTERVAL_SECONDS) * 3, 2):
         sent.sweep(ledger, LATER + second)
         counts.append(len(sent.ranges))
     # Ninety sweeps in three minutes: three rounds of three hints.
@@ -305,8 +311,8 @@ def test_a_lost_hint_is_repeated_though_more_becomes_overdue_all_the_time(ledger
             named_at.append(second)
     gaps = [later - earlier for earlier, later in pairwise(named_at)]
     assert len(named_at) >= 3
-    assert max(gaps) <= ROUND_SECONDS + 4
-    assert min(gaps) >= ROUND_SECONDS
+    assert max(gaps) <= RANGE_HINT_INTERVAL_SECONDS + 4
+    assert min(gaps) >= RANGE_HINT_INTERVAL_SECONDS
 
 
 def test_every_lost_message_comes_back_by_the_sweeper_alone(ledger: Ledger) -> None:

@@ -21,7 +21,7 @@ from worker.operations.caller import Caller
 from worker.operations.deliveries.masking import masked, masked_event
 from worker.operations.deliveries.selection import all_sources
 from worker.operations.errors import NotFoundError
-from worker.pipeline.ingest.debugging import Decision, opened
+from worker.pipeline.ingest.debugging import Decision, open_debug_input
 
 _MOST_SHOWN = 50
 # Ids are handed out in order, so that the newest are the ones just below the highest; a filter looks deeper.
@@ -168,7 +168,7 @@ def _kept(connection: Connection, found: Found, now: float) -> Input | None:
 
 def _open(caller: Caller, kept: Input) -> KeptEvent:
     try:
-        seen = opened(caller.ledger.vault, kept)
+        seen = open_debug_input(caller.ledger.vault, kept)
     except SealError as error:
         return KeptEvent(kept, None, {}, [], f"What came in cannot be opened: {error}.")
     received = seen.received

@@ -124,7 +124,7 @@ def as_json(failure: Failure, now: float) -> dict[str, Any]:
 
 def export_failed(caller: Caller, chosen: Filter, limit: int | None = None) -> Iterator[str]:
     """Yield failed deliveries as lines of JSON, ordered by id; all of them without a limit."""
-    for step in retrying.steps(caller.ledger, chosen, most=limit):
+    for step in retrying.failures_in_steps(caller.ledger, chosen, most=limit):
         for failure in step:
             yield f"{json.dumps(as_json(failure, caller.now), ensure_ascii=False)}\n"
 
@@ -175,7 +175,7 @@ def _in_steps(
     caller: Caller, chosen: Filter, extent: Extent, move: Callable[[list[Failure]], Retried]
 ) -> BulkResult:
     result = BulkResult(last_id=extent.after_id)
-    for step in retrying.steps(caller.ledger, chosen, extent.after_id, extent.most):
+    for step in retrying.failures_in_steps(caller.ledger, chosen, extent.after_id, extent.most):
         result.add(move(step))
         result.last_id = step[-1].id
         extent.progress(len(step))

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from worker.files.lines import Reading, read
-from worker.files.taking import ImportOptions, Room, Taken, Taker
+from worker.files.lines import ReadOptions, read_lines
+from worker.files.taking import ImportCounts, Importer, ImportOptions
 from worker.ledger.setup import sources
 from worker.ledger.setup.sources import Source
 from worker.operations.caller import Caller
 from worker.operations.errors import OperationError
-from worker.pipeline.ingest.accepting import Offer
+from worker.pipeline.ingest.accepting import PublishIds
 
 _MOST_NAMED = 20
 
@@ -37,14 +37,14 @@ def import_events(
     caller: Caller,
     source: Source,
     file: IO[bytes],
-    reading: Reading,
+    reading: ReadOptions,
     options: ImportOptions,
     *,
-    offer: Offer,
-    wait_for_room: Room,
+    offer: PublishIds,
+    wait_for_room: Callable[[], object],
     progress: Callable[[int], object],
     dry_run: bool = False,
-) -> Iterator[Taken]:
+) -> Iterator[ImportCounts]:
     """Accept the events of a file, and yield counts after each step. Safe to repeat: each line is accepted once.
 
     ``offer`` announces accepted events, ``wait_for_room`` blocks while too many wait, ``progress`` gets the bytes read.
@@ -52,5 +52,5 @@ def import_events(
     Raises:
         FileError: the file cannot be read.
     """
-    taker = Taker(caller.ledger, source, options, offer, wait_for_room, dry_run)
-    yield from taker.take(read(file, reading, progress))
+    taker = Importer(caller.ledger, source, options, offer, wait_for_room, dry_run)
+    yield from taker.take(read_lines(file, reading, progress))

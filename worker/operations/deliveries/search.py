@@ -11,7 +11,7 @@ from worker.ledger.rows import chunks
 from worker.ledger.setup import sources
 from worker.operations.caller import Caller
 from worker.pinterest.custom_data.custom_data import PROPERTY_KEYS
-from worker.pipeline.ingest.accepting import Opened, open_rows
+from worker.pipeline.ingest.accepting import OpenedEvent, open_rows
 
 MOST_FOUND = 200
 # Waiting events are sealed and have to be opened one by one: this many take a fraction of a second.
@@ -85,7 +85,7 @@ def _deliveries(caller: Caller, text: str) -> list[Found]:
     return [rows[row_id] for row_id in sorted(rows)][:limit]
 
 
-def _ids(opened: Opened) -> Sequence[str]:
+def _ids(opened: OpenedEvent) -> Sequence[str]:
     properties = fold_keys(opened.event.get("properties"))
     given = [opened.event.get(name) for name in ("messageId", "anonymousId", "userId")]
     given += [properties.get(name) for name in ("eventid", *PROPERTY_KEYS["order_id"])]

@@ -55,7 +55,7 @@ def list_accounts(caller: Caller) -> list[AccountStatus]:
             account_status.pending_by_account(connection),
             account_status.in_flight(connection),
         )
-        ends = token_ends.by_credential(connection)
+        ends = token_ends.ends_by_credential(connection)
         return [
             _status(credentials, pending.get(account_id), in_flight.get(account_id), ends, caller.now)
             for account_id, credentials in _by_account(connection)

@@ -16,7 +16,7 @@ _PARTS_TO_JUDGE = 8
 _PARTS_TO_JUDGE_A_SMALL_ONE = 4
 
 
-class Blame(Enum):
+class Culprit(Enum):
     """Say whose fault a refusal is."""
 
     EVENTS = "events"
@@ -25,7 +25,7 @@ class Blame(Enum):
     OPEN = "open"
 
 
-def blame(family: Sequence[Part]) -> Blame:
+def find_culprit(family: Sequence[Part]) -> Culprit:
     """Judge a halved batch by the parts that it has come to.
 
     It is the account's fault when all eight parts of the third halving (of a batch of four to seven events:
@@ -42,16 +42,16 @@ def blame(family: Sequence[Part]) -> Blame:
     judged_before = any(reason_class == ACCOUNT_REFUSED for part in family for reason_class, _ in part.tries)
     delivered = any(part.has_delivered for part in family)
     if first.events < _PARTS_TO_JUDGE_A_SMALL_ONE or judged_before or delivered or not _agree(spoken):
-        return Blame.EVENTS
+        return Culprit.EVENTS
     needed = _PARTS_TO_JUDGE if first.events >= _PARTS_TO_JUDGE else _PARTS_TO_JUDGE_A_SMALL_ONE
     for _, parts in groupby(family, key=lambda part: part.depth):
         generation = list(parts)
         if len(generation) >= needed:
             if all(_refusals(part) for part in generation):
-                return Blame.ACCOUNT
+                return Culprit.ACCOUNT
             break
     waiting = any(part.is_live and not _refusals(part) for part in family)
-    return Blame.OPEN if waiting else Blame.EVENTS
+    return Culprit.OPEN if waiting else Culprit.EVENTS
 
 
 def _refusals(part: Part) -> list[str]:

@@ -11,14 +11,14 @@ from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.setup import ad_accounts
 from worker.ledger.vault import SealError
 from worker.pinterest.client.answers import ReasonClass
-from worker.pipeline.delivery.reaction import Reaction, pause, set_apart_risky, set_apart_unopened
+from worker.pipeline.delivery.reaction import Reaction, pause_credential, split_off_risky, split_off_unopened
 from worker.pipeline.delivery.sending import (
+    MAX_INLINE_WAIT_SECONDS,
     MAY_HAVE_ARRIVED,
-    MOMENT_SECONDS,
     PARTLY_PROCESSED,
     PostponedError,
     Sender,
-    at_risk,
+    events_at_risk,
 )
 
 log = logs.of(__name__)
@@ -38,20 +38,22 @@ def deliver(sender: Sender, batch_id: int) -> str:
     credential_id = sender.read(lambda connection: batches.credential_of(connection, batch_id))
     if credential_id is None:
         return "left alone"
-    if not sender.lanes.enter(credential_id, batch_id):
+    if not sender.limiter.acquire(credential_id, batch_id):
         return "left for later"
     began = sender.now()
     try:
         return _deliver(sender, batch_id)
     finally:
-        following = sender.lanes.leave(credential_id, sender.now() - began)
+        following = sender.limiter.release(credential_id, sender.now() - began)
         if following:
             sender.hint(following)
 
 
 def _deliver(sender: Sender, batch_id: int) -> str:
-    with sender.chairs.taken() as seated:
-        started = _start(sender, batch_id, LONGEST_WAIT_FOR_TOKEN_SECONDS if seated else MOMENT_SECONDS)
+    with sender.rate_wait_slots.acquire() as may_wait:
+        started = _start(
+            sender, batch_id, LONGEST_WAIT_FOR_TOKEN_SECONDS if may_wait else MAX_INLINE_WAIT_SECONDS
+        )
         if started is None:
             return "left alone"
         due = sender.now() + started.wait_seconds
@@ -62,12 +64,12 @@ def _deliver(sender: Sender, batch_id: int) -> str:
         if wait_seconds > 0:
             sender.sleep(wait_seconds)
     if broken or not everyone:
-        return set_apart_unopened(sender, started, everyone, broken)
+        return split_off_unopened(sender, started, everyone, broken)
     risky = _sent_before(sender, started, everyone)
     if risky:
-        return set_apart_risky(sender, started, everyone, risky)
+        return split_off_risky(sender, started, everyone, risky)
     if token is None:
-        return pause(sender, started, ReasonClass.NOT_SENDABLE, _TOKEN_CANNOT_BE_OPENED)
+        return pause_credential(sender, started, ReasonClass.NOT_SENDABLE, _TOKEN_CANNOT_BE_OPENED)
     answer = sender.client.send(started.ad_account_id, token, body, started.test)
     return Reaction(sender, started, everyone, answer).react()
 
@@ -86,7 +88,7 @@ def _sent_before(sender: Sender, started: Started, everyone: Sequence[Member]) -
 
     A batch can wait for long after a try with an unknown outcome: for a resumed account, or a breaker.
     """
-    risky = at_risk(everyone, sender.now(), offline=started.offline)
+    risky = events_at_risk(everyone, sender.now(), offline=started.offline)
     if not risky:
         return []
     tried = sender.read(
@@ -95,7 +97,7 @@ def _sent_before(sender: Sender, started: Started, everyone: Sequence[Member]) -
     return risky if tried else []
 
 
-def put_off(sender: Sender, postponed: PostponedError) -> float | None:
+def postpone_delivery(sender: Sender, postponed: PostponedError) -> float | None:
     """Give a batch back to the ledger; return in how many seconds a message should come, None for never."""
     not_before = sender.now() + postponed.wait.seconds
     held = sender.write(

@@ -14,11 +14,11 @@ from worker.ledger.delivery.claims import Group
 _WINDOW_BATCHES = 48
 
 # Others who write wait meanwhile: so long, small batches are claimed together. A full one takes that long alone.
-TRANSACTION_SECONDS = 0.01
+MAX_TRANSACTION_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class BatchingPolicy:
     """Hold when a group may be claimed, and how many batches one tick may make."""
 
     interval_seconds: float
@@ -26,8 +26,8 @@ class Pace:
     most_batches: int = 200
 
 
-def group_pending(
-    ledger: Ledger, pace: Pace, now: Callable[[], float], hint: Callable[[Sequence[int]], None]
+def claim_due_batches(
+    ledger: Ledger, pace: BatchingPolicy, now: Callable[[], float], hint: Callable[[Sequence[int]], None]
 ) -> list[int]:
     """Claim what is full or has waited long enough; batches are hinted at once they are committed.
 
@@ -51,7 +51,7 @@ def group_pending(
 
 
 def _claim_some(
-    ledger: Ledger, waiting: deque[Group], pace: Pace, now: Callable[[], float], most: int
+    ledger: Ledger, waiting: deque[Group], pace: BatchingPolicy, now: Callable[[], float], most: int
 ) -> list[int]:
     """Claim a batch, and more within the same transaction while that is a short one."""
     made: list[int] = []
@@ -64,6 +64,6 @@ def _claim_some(
             if batch_id is not None:
                 made.append(batch_id)
                 waiting.append(group)
-            if time.monotonic() - began > TRANSACTION_SECONDS:
+            if time.monotonic() - began > MAX_TRANSACTION_SECONDS:
                 break
     return made

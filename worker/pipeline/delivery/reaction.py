@@ -31,12 +31,18 @@ from worker.pinterest.client.breaker import (
 )
 from worker.pinterest.client.client import Answer
 from worker.pinterest.client.retry_policy import Wait, next_wait
-from worker.pipeline.delivery.culprit import ACCOUNT_REFUSED, Blame, blame
-from worker.pipeline.delivery.sending import PostponedError, Sender, at_risk, wait_for_a_hand, without
+from worker.pipeline.delivery.culprit import ACCOUNT_REFUSED, Culprit, find_culprit
+from worker.pipeline.delivery.sending import (
+    PostponedError,
+    Sender,
+    events_at_risk,
+    ids_without,
+    unknown_outcome_endings,
+)
 
 log = logs.of(__name__)
 
-ACTOR = "delivery"
+_ACTOR = "delivery"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ class Reaction:
 
     def _measure(self) -> None:
         meter = self.sender.meter
-        meter.observe(measures.REQUEST_SECONDS, self.answer.seconds, status_class(self.answer.status))
+        meter.observe(measures.REQUEST_SECONDS, self.answer.seconds, _status_class(self.answer.status))
         meter.observe(measures.BATCH_EVENTS, len(self.everyone))
         if (tracer := tracing.tracer()) is not None:
             tracer.record(
@@ -83,7 +89,7 @@ class Reaction:
                 time.time() - self.answer.seconds,
                 batch_id=self.started.id,
                 attempt=self.started.attempt,
-                status=status_class(self.answer.status),
+                status=_status_class(self.answer.status),
             )
 
     def _move_breaker(self, *, met_trouble: bool) -> None:
@@ -121,21 +127,25 @@ class Reaction:
 
     def _halve(self, verdict: Halve) -> str:
         self._note(verdict.reason_class, verdict.reason)
-        fault = blame(self.sender.read(lambda connection: batch_history.of(connection, self.started.id)))
-        if fault is Blame.ACCOUNT:
+        fault = find_culprit(
+            self.sender.read(lambda connection: batch_history.of(connection, self.started.id))
+        )
+        if fault is Culprit.ACCOUNT:
             words = f"Every part of a batch was refused with the same words: {verdict.reason}"
             return self._pause(PauseAccount(ACCOUNT_REFUSED, words))
         if len(self.everyone) == 1:
             return self._fail_single(verdict, fault)
         risky = [] if verdict.outcome_known else self._at_risk(self.sender.now())
-        rest = without(self.everyone, risky)
+        rest = ids_without(self.everyone, risky)
         middle = (len(rest) + 1) // 2
         parts = [part for part in (rest[:middle], rest[middle:]) if part]
-        return self._split(parts, self.sender.now(), wait_for_a_hand(risky, verdict.reason), self.started)
+        return self._split(
+            parts, self.sender.now(), unknown_outcome_endings(risky, verdict.reason), self.started
+        )
 
-    def _fail_single(self, verdict: Halve, fault: Blame) -> str:
+    def _fail_single(self, verdict: Halve, fault: Culprit) -> str:
         """Fail the one event that is left, once it is known that the account is not at fault."""
-        if fault is Blame.OPEN:
+        if fault is Culprit.OPEN:
             policy, dice, now = self.sender.policy, self.sender.dice, self.sender.now()
             wait = next_wait(policy, self.started.attempt, self.started.first_tried_at, now, None, dice)
             if wait.stage != "over":
@@ -144,7 +154,7 @@ class Reaction:
 
     def _pause(self, verdict: PauseAccount) -> str:
         self._note(verdict.reason_class, verdict.reason)
-        return pause(self.sender, self.started, verdict.reason_class, verdict.reason)
+        return pause_credential(self.sender, self.started, verdict.reason_class, verdict.reason)
 
     def _again(self, verdict: RetryLater, *, unreadable: bool = False) -> str:
         self._note(verdict.reason_class, verdict.reason)
@@ -154,17 +164,19 @@ class Reaction:
             account = self.started.ad_account
             self.sender.write(lambda connection: ad_accounts.slow_down(connection, account, then))
         if wait.stage == "over":
-            return self._finish([_ended(one, verdict) for one in self.everyone])
+            return self._finish([_failed_ending(one, verdict) for one in self.everyone])
         risky = [] if verdict.outcome_known else self._at_risk(then)
         if not risky:
             raise PostponedError(self.started, wait, verdict.counts_attempt, unreadable, verdict.reason_class)
-        rest = without(self.everyone, risky)
+        rest = ids_without(self.everyone, risky)
         tried = replace(
             self.started,
             attempts_spent=self.started.attempts_spent + int(verdict.counts_attempt),
             unreadable_answers=self.started.unreadable_answers + int(unreadable),
         )
-        return self._split([rest] if rest else [], then, wait_for_a_hand(risky, verdict.reason), tried)
+        return self._split(
+            [rest] if rest else [], then, unknown_outcome_endings(risky, verdict.reason), tried
+        )
 
     def _wait(self, verdict: RetryLater) -> Wait:
         # What is not the events' fault spends no attempt, and waits as long as Pinterest said.
@@ -174,12 +186,12 @@ class Reaction:
         return next_wait(policy, max(spent, 1), began, now, verdict.after_seconds, dice)
 
     def _at_risk(self, then: float) -> list[Member]:
-        return at_risk(self.everyone, then, offline=self.started.offline)
+        return events_at_risk(self.everyone, then, offline=self.started.offline)
 
     def _split(
         self, parts: Sequence[Sequence[int]], not_before: float, endings: Sequence[Ending], parent: Started
     ) -> str:
-        return split(self.sender, parent, self.everyone, parts, endings, not_before)
+        return replace_batch(self.sender, parent, self.everyone, parts, endings, not_before)
 
     def _finish(self, endings: Sequence[Ending]) -> str:
         now = self.sender.now()
@@ -195,21 +207,21 @@ class Reaction:
         self.sender.write(lambda connection: batches.note(connection, self.started, what))
 
 
-def status_class(status: int | None) -> str:
+def _status_class(status: int | None) -> str:
     """Return a status's hundred, a refusal for speed by itself, and what to call it when there was none."""
     if status is None:
         return "none"
     return "429" if status == 429 else f"{status // 100}xx"
 
 
-def pause(sender: Sender, started: Started, reason_class: str, reason: str) -> str:
+def pause_credential(sender: Sender, started: Started, reason_class: str, reason: str) -> str:
     """Stop sending with a batch's credential, and give the batch back with no attempt spent."""
     now = sender.now()
 
     def stop(connection: Connection) -> None:
-        if ad_accounts.pause(connection, started.credential_id, reason_class, reason, ACTOR, now):
+        if ad_accounts.pause(connection, started.credential_id, reason_class, reason, _ACTOR, now):
             changes = {"class": [None, reason_class], "reason": [None, reason]}
-            audit_log.write(connection, now, ACTOR, "account.pause", started.ad_account_id, changes)
+            audit_log.write(connection, now, _ACTOR, "account.pause", started.ad_account_id, changes)
         batches.again(connection, started, now, spent=False)
 
     sender.write(stop)
@@ -217,26 +229,26 @@ def pause(sender: Sender, started: Started, reason_class: str, reason: str) -> s
     return "paused"
 
 
-def set_apart_unopened(
+def split_off_unopened(
     sender: Sender, started: Started, good: Sequence[Member], broken: Sequence[Member]
 ) -> str:
     """Fail what cannot be opened, and let the others go on in a batch of their own."""
     reason = "The stored event cannot be opened: is its key still in ENCRYPTION_KEY?"
     endings = [Ending(one.id, "unopened", reason) for one in broken]
     parts = [[one.id for one in good]] if good else []
-    return split(sender, started, [*good, *broken], parts, endings, sender.now())
+    return replace_batch(sender, started, [*good, *broken], parts, endings, sender.now())
 
 
-def set_apart_risky(
+def split_off_risky(
     sender: Sender, started: Started, everyone: Sequence[Member], risky: Sequence[Member]
 ) -> str:
     """Leave to a hand what could count twice, and let the others go on in a batch of their own."""
-    rest = without(everyone, risky)
-    endings = wait_for_a_hand(risky, "An earlier try had no clear answer.")
-    return split(sender, started, everyone, [rest] if rest else [], endings, sender.now())
+    rest = ids_without(everyone, risky)
+    endings = unknown_outcome_endings(risky, "An earlier try had no clear answer.")
+    return replace_batch(sender, started, everyone, [rest] if rest else [], endings, sender.now())
 
 
-def split(
+def replace_batch(
     sender: Sender,
     started: Started,
     everyone: Sequence[Member],
@@ -263,7 +275,7 @@ def _ending(one: Member, result: EventResult) -> Ending:
     return Ending(one.id, result.reason_class, result.reason, result.warning or None)
 
 
-def _ended(one: Member, verdict: RetryLater) -> Ending:
+def _failed_ending(one: Member, verdict: RetryLater) -> Ending:
     return Ending(one.id, verdict.reason_class, verdict.reason)
 
 

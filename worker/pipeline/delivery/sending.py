@@ -19,79 +19,79 @@ from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import PinterestClient
 from worker.pinterest.client.retry_policy import RetryPolicy, Wait
 
-# A new credential has shown nothing yet; each prompt answer makes its lane wider. The widest holds 100 requests/s
+# A new credential has shown nothing yet; each prompt answer makes its slots wider. The widest holds 100 requests/s
 # at answers after 200 ms.
-FIRST_WIDTH, WIDEST = 2, 32
-# So many places each lane may have for itself; for those beyond it all lanes of a process share a few.
-OWN_PLACES, SHARED_PLACES = 8, 24
+INITIAL_SLOTS, MAX_SLOTS = 2, 32
+# So many places each slots may have for itself; for those beyond it all limiter of a process share a few.
+OWN_SLOTS, SHARED_SLOTS = 8, 24
 # A slot that is held for longer than this is missed by the others.
-SLOW_SECONDS = 5.0
+SLOW_ANSWER_SECONDS = 5.0
 # So many slots may wait for their ad account's rate at once.
-CHAIRS = 8
+RATE_WAIT_SLOTS = 8
 # Without a chair a slot waits no longer than this: bringing a batch back would take more.
-MOMENT_SECONDS = 0.1
+MAX_INLINE_WAIT_SECONDS = 0.1
 
 
 @dataclass(slots=True)
-class _Lane:
-    width: int = FIRST_WIDTH
-    flying: int = 0
-    # Batches that found the lane full, in their order; a dict, so that none waits twice.
+class _CredentialSlots:
+    limit: int = INITIAL_SLOTS
+    in_flight: int = 0
+    # Batches that found the slots full, in their order; a dict, so that none waits twice.
     waiting: dict[int, None] = field(default_factory=dict)
 
 
-class Lanes:
+class ConcurrencyLimiter:
     """Bound how many batches of one credential this process sends at once.
 
     An account that gets no answers holds each slot until the deadline: with all its batches sent at once, two
-    such accounts stop everybody else for half a minute. So a lane is narrow until answers come promptly, and
+    such accounts stop everybody else for half a minute. So a slots is narrow until answers come promptly, and
     only a few may be wide at once: two that fall silent hold 40 of the usual 56 slots. What waits here are only
     numbers: the ledger has the batches, and the sweeper names again what gets lost.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lanes: dict[int, _Lane] = {}
-        self._shared_places = SHARED_PLACES
+        self._slots: dict[int, _CredentialSlots] = {}
+        self._free_shared_slots = SHARED_SLOTS
 
-    def enter(self, credential_id: int, batch_id: int) -> bool:
-        """Take a place in a lane, or leave the batch's number for whoever leaves the lane next."""
+    def acquire(self, credential_id: int, batch_id: int) -> bool:
+        """Take a place in a slots, or leave the batch's number for whoever leaves the slots next."""
         with self._lock:
-            lane = self._lanes.setdefault(credential_id, _Lane())
-            if self._room(lane) <= 0:
-                lane.waiting[batch_id] = None
+            slots = self._slots.setdefault(credential_id, _CredentialSlots())
+            if self._free_slots(slots) <= 0:
+                slots.waiting[batch_id] = None
                 return False
-            lane.flying += 1
-            if lane.flying > OWN_PLACES:
-                self._shared_places -= 1
+            slots.in_flight += 1
+            if slots.in_flight > OWN_SLOTS:
+                self._free_shared_slots -= 1
             return True
 
-    def leave(self, credential_id: int, seconds: float) -> list[int]:
+    def release(self, credential_id: int, seconds: float) -> list[int]:
         """Give a place back after so many seconds; return the batches for which there is room now."""
         with self._lock:
-            lane = self._lanes[credential_id]
-            if lane.flying > OWN_PLACES:
-                self._shared_places += 1
-            lane.flying -= 1
-            lane.width = 1 if seconds > SLOW_SECONDS else min(lane.width + 1, WIDEST)
-            following = list(lane.waiting)[: max(0, self._room(lane))]
+            slots = self._slots[credential_id]
+            if slots.in_flight > OWN_SLOTS:
+                self._free_shared_slots += 1
+            slots.in_flight -= 1
+            slots.limit = 1 if seconds > SLOW_ANSWER_SECONDS else min(slots.limit + 1, MAX_SLOTS)
+            following = list(slots.waiting)[: max(0, self._free_slots(slots))]
             for batch_id in following:
-                del lane.waiting[batch_id]
+                del slots.waiting[batch_id]
             return following
 
-    def _room(self, lane: _Lane) -> int:
-        free = lane.width - lane.flying
-        return min(free, max(0, OWN_PLACES - lane.flying) + self._shared_places)
+    def _free_slots(self, slots: _CredentialSlots) -> int:
+        free = slots.limit - slots.in_flight
+        return min(free, max(0, OWN_SLOTS - slots.in_flight) + self._free_shared_slots)
 
 
-class Chairs:
+class RateWaitSlots:
     """Bound how many slots wait at once; who finds no chair has its batch come back later instead."""
 
-    def __init__(self, chairs: int = CHAIRS) -> None:
-        self._free = threading.BoundedSemaphore(chairs)
+    def __init__(self, count: int = RATE_WAIT_SLOTS) -> None:
+        self._free = threading.BoundedSemaphore(count)
 
     @contextmanager
-    def taken(self) -> Iterator[bool]:
+    def acquire(self) -> Iterator[bool]:
         """Hold a chair, if there is one, and say whether there was."""
         got = self._free.acquire(blocking=False)
         try:
@@ -105,8 +105,8 @@ log = logs.of(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.25
 
-T = TypeVar("T")
-Lend = Callable[[], AbstractContextManager[Connection]]
+_Result = TypeVar("_Result")
+_Transaction = Callable[[], AbstractContextManager[Connection]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,23 +119,23 @@ class Sender:
     lease_seconds: float
     hint: Callable[[Sequence[int]], None]
     breaker_policy: BreakerPolicy = field(default_factory=BreakerPolicy)
-    lanes: Lanes = field(default_factory=Lanes)
-    chairs: Chairs = field(default_factory=Chairs)
+    limiter: ConcurrencyLimiter = field(default_factory=ConcurrencyLimiter)
+    rate_wait_slots: RateWaitSlots = field(default_factory=RateWaitSlots)
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     dice: Callable[[], float] = random.random
     # Gathers only, unless the process writes it into the ledger.
     meter: Meter = field(default_factory=Meter)
 
-    def read(self, work: Callable[[Connection], T]) -> T:
+    def read(self, work: Callable[[Connection], _Result]) -> _Result:
         """Read from the ledger, patiently."""
         return self._patiently(self.ledger.read, work)
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Connection], _Result]) -> _Result:
         """Do work in one transaction, patiently: what is done twice has to change nothing the second time."""
         return self._patiently(self.ledger.write, work)
 
-    def _patiently(self, lend: Lend, work: Callable[[Connection], T]) -> T:
+    def _patiently(self, lend: _Transaction, work: Callable[[Connection], _Result]) -> _Result:
         """Try again while the database is away for a moment, within a third of the lease.
 
         An answer that could not be written down would be asked for again, and what is late or offline could not
@@ -192,18 +192,18 @@ MAY_HAVE_ARRIVED = (
 PARTLY_PROCESSED = 422
 
 
-def at_risk(everyone: Sequence[Member], then: float, *, offline: bool) -> list[Member]:
+def events_at_risk(everyone: Sequence[Member], then: float, *, offline: bool) -> list[Member]:
     """Return the events of which a second copy, sent at a time, could count twice."""
     return [one for one in everyone if offline or one.event_time < then - DEDUP_SECONDS]
 
 
-def without(everyone: Sequence[Member], risky: Sequence[Member]) -> list[int]:
+def ids_without(everyone: Sequence[Member], risky: Sequence[Member]) -> list[int]:
     """Return the ids of the other events."""
     risky_ids = {one.id for one in risky}
     return [one.id for one in everyone if one.id not in risky_ids]
 
 
-def wait_for_a_hand(risky: Sequence[Member], reason: str) -> list[Ending]:
+def unknown_outcome_endings(risky: Sequence[Member], reason: str) -> list[Ending]:
     """Return endings that leave it to a person whether the events are sent again."""
     words = f"Pinterest may have it already, and a second copy could count twice. {reason}"
     return [Ending(one.id, UNKNOWN_OUTCOME, words) for one in risky]

@@ -16,9 +16,9 @@ from worker.ledger.vault import SealError, Vault
 _LARGEST_EVENT_BYTES = 64 * 1024
 
 # Publishes the ids of accepted events; returns how many it took.
-Offer = Callable[[Sequence[int]], int]
+PublishIds = Callable[[Sequence[int]], int]
 # Returns how an event came in; called once for each event that is not too large, in order.
-Receive = Callable[[Mapping[str, Any]], Received]
+_Receive = Callable[[Mapping[str, Any]], Received]
 
 log = logs.of(__name__)
 
@@ -33,7 +33,7 @@ class TooLargeError(Exception):
         super().__init__(f"event {self.message}")
 
 
-def prepare_event(raw: object, receive: Receive, source_id: str, vault: Vault, trust: Trust) -> Accepted:
+def prepare_event(raw: object, receive: _Receive, source_id: str, vault: Vault, trust: Trust) -> Accepted:
     """Check and seal one event.
 
     Raises:
@@ -59,7 +59,7 @@ def prepare_event(raw: object, receive: Receive, source_id: str, vault: Vault, t
     )
 
 
-def hint(offer: Offer, ids: Sequence[int]) -> None:
+def publish_ids(offer: PublishIds, ids: Sequence[int]) -> None:
     """Publish the ids of committed events; a failure is logged, because the sweeper publishes them again."""
     try:
         offer(ids)
@@ -81,7 +81,7 @@ def _key(vault: Vault, kind: str, source_id: str, visitor_id: str | None) -> byt
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedEvent:
     """Hold an inbox row with its event."""
 
     row: Waiting
@@ -103,7 +103,7 @@ class UnreadableError(Exception):
     """The row cannot be opened; the text is the reason, without anything of its content."""
 
 
-def open_row(vault: Vault, row: Waiting) -> Opened:
+def open_row(vault: Vault, row: Waiting) -> OpenedEvent:
     """Open a row.
 
     Raises:
@@ -111,14 +111,14 @@ def open_row(vault: Vault, row: Waiting) -> Opened:
     """
     try:
         body = json_text.parse_json(vault.open(row.body, inbox.BODY))
-        return Opened(row, body["event"], Received.from_dict(body["received"]))
+        return OpenedEvent(row, body["event"], Received.from_dict(body["received"]))
     except (SealError, ValueError, KeyError, TypeError) as error:
         raise UnreadableError(f"The event cannot be opened ({type(error).__name__}).") from error
 
 
-def open_rows(vault: Vault, rows: Iterable[Waiting]) -> tuple[list[Opened], dict[int, str]]:
+def open_rows(vault: Vault, rows: Iterable[Waiting]) -> tuple[list[OpenedEvent], dict[int, str]]:
     """Open rows; return also the ids of those that cannot be opened, with the reason."""
-    opened: list[Opened] = []
+    opened: list[OpenedEvent] = []
     broken: dict[int, str] = {}
     for row in rows:
         try:

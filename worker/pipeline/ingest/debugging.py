@@ -10,7 +10,7 @@ from worker.ledger.delivery.deliveries import NewDelivery
 from worker.ledger.intake.debug_inputs import INPUT, KEPT_AFTER_SECONDS, Input, NewInput
 from worker.ledger.vault import Vault
 from worker.pinterest.mapping.call import Explanation
-from worker.pipeline.ingest.accepting import Opened
+from worker.pipeline.ingest.accepting import OpenedEvent
 from worker.pipeline.ingest.outcomes import Destination
 
 
@@ -24,7 +24,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class DebuggedEvent:
     """Hold an event as it came in, and what was decided."""
 
     event: Mapping[str, Any]
@@ -32,13 +32,13 @@ class Seen:
     decisions: list[Decision]
 
 
-def decision(target: Destination, explanation: Explanation) -> Decision:
+def decision_of(target: Destination, explanation: Explanation) -> Decision:
     """Note what one integration decided."""
     return Decision(target.integration.id, target.integration.name, explanation.to_dict())
 
 
-def to_keep(
-    one: Opened,
+def seal_debug_input(
+    one: OpenedEvent,
     outcome: str,
     decisions: Sequence[Decision],
     made: Sequence[NewDelivery],
@@ -67,7 +67,7 @@ def to_keep(
     )
 
 
-def opened(vault: Vault, kept: Input) -> Seen:
+def open_debug_input(vault: Vault, kept: Input) -> DebuggedEvent:
     """Open what was kept.
 
     Raises:
@@ -75,4 +75,4 @@ def opened(vault: Vault, kept: Input) -> Seen:
     """
     body = json_text.parse_json(vault.open(kept.body, INPUT))
     decisions = [Decision(**decided) for decided in body["decisions"]]
-    return Seen(body["event"], Received.from_dict(body["received"]), decisions)
+    return DebuggedEvent(body["event"], Received.from_dict(body["received"]), decisions)

@@ -27,20 +27,20 @@ from worker.monitoring import tracing
 from worker.pinterest.mapping.call import Explanation
 from worker.pinterest.user_data.visitor import Visitor
 from worker.pipeline.ingest import lease_holder
-from worker.pipeline.ingest.accepting import Opened, UnreadableError, open_row
+from worker.pipeline.ingest.accepting import OpenedEvent, UnreadableError, open_row
 from worker.pipeline.ingest.cost import CostlyEventError, within_budget
-from worker.pipeline.ingest.debugging import Decision, decision, to_keep
-from worker.pipeline.ingest.outcomes import Destinations, Visitors, read_visitors, to_deliveries
+from worker.pipeline.ingest.debugging import Decision, decision_of, seal_debug_input
+from worker.pipeline.ingest.outcomes import BulkVisitors, Destinations, read_visitors, to_deliveries
 from worker.pipeline.ingest.quotas import NewVisitors, visitor_quotas
-from worker.pipeline.ingest.turns import Done, Piece, Turns, in_order, left_of
+from worker.pipeline.ingest.turns import Chunk, ChunkResult, FairScheduler, mapping_order, rows_left
 
 log = logs.of(__name__)
 
 # Each lost race means that another worker got its event through, so this bounds trouble, not work.
-MOST_RACES = 50
+MAX_RACES = 50
 
 # Rows are safe while the database is away: what is not done after these pauses is hinted at again later.
-PAUSES_WHILE_AWAY_SECONDS = (0.2, 0.5, 1.0, 2.0)
+LEDGER_RETRY_PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0)
 
 # A transaction writes what was mapped within this time; the rest follows, after a look at what else waits.
 SLICE_SECONDS = 1.0
@@ -49,7 +49,7 @@ STALL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class MappedEvent:
     """Hold what becomes of one event."""
 
     source_id: str
@@ -62,10 +62,10 @@ class Fate:
 
 
 @dataclass(slots=True)
-class Work:
+class BulkResult:
     """Gather what one bulk will write, by inbox id."""
 
-    fates: dict[int, Fate] = field(default_factory=dict)
+    fates: dict[int, MappedEvent] = field(default_factory=dict)
     parked: dict[int, str] = field(default_factory=dict)
     costly: dict[int, str] = field(default_factory=dict)
     # What the slice of time was too short for, and the source of the last row that it was long enough for.
@@ -82,9 +82,9 @@ def ingest(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
     changes nothing. Returns how many events and deliveries ended up under each outcome of the tallies.
     """
     outcomes: Counter[str] = Counter()
-    holdings = lease_holder.of(ledger)
+    holdings = lease_holder.process_leases(ledger)
     with holdings.hold(ledger, ids) as held:
-        turns = Turns(ledger, holdings, held)
+        turns = FairScheduler(ledger, holdings, held)
         for piece in turns.pieces():
             try:
                 done = _ingest_piece(ledger, piece, turns)
@@ -92,13 +92,13 @@ def ingest(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
                 # What belongs to others comes back by its own hints.
                 if piece.is_own:
                     raise
-                done = Done()
+                done = ChunkResult()
             outcomes += done.outcomes
             turns.note(piece, done)
     return outcomes
 
 
-def _ingest_piece(ledger: Ledger, piece: Piece, turns: Turns) -> Done:
+def _ingest_piece(ledger: Ledger, piece: Chunk, turns: FairScheduler) -> ChunkResult:
     """Work on a piece; what the database refuses is found by halves, and parked."""
     try:
         return _ingest_in_time(ledger, piece, turns)
@@ -109,17 +109,19 @@ def _ingest_piece(ledger: Ledger, piece: Piece, turns: Turns) -> Done:
             halves = [replace(piece, ids=ids) for ids in (piece.ids[:middle], piece.ids[middle:])]
             first, second = [_ingest_piece(ledger, half, turns) for half in halves]
             left = [*first.left, *second.left]
-            return Done(first.outcomes + second.outcomes, left, second.last_source or first.last_source)
+            return ChunkResult(
+                first.outcomes + second.outcomes, left, second.last_source or first.last_source
+            )
         reason = f"The ledger refused the event ({type(error).__name__})."
         log.error("event_refused_by_ledger", inbox_id=piece.ids[0], error=type(error).__name__)
         with ledger.write() as connection:
             inbox.park(connection, piece.ids[0], reason)
-        return Done()
+        return ChunkResult()
 
 
-def _ingest_in_time(ledger: Ledger, piece: Piece, turns: Turns) -> Done:
+def _ingest_in_time(ledger: Ledger, piece: Chunk, turns: FairScheduler) -> ChunkResult:
     """Try again what a race or a database that is away prevented; give up for the sweeper to come back to."""
-    for pause_seconds in PAUSES_WHILE_AWAY_SECONDS:
+    for pause_seconds in LEDGER_RETRY_PAUSES_SECONDS:
         try:
             return _ingest_in_races(ledger, piece, turns)
         except Exception as error:
@@ -130,8 +132,8 @@ def _ingest_in_time(ledger: Ledger, piece: Piece, turns: Turns) -> Done:
     return _ingest_in_races(ledger, piece, turns)
 
 
-def _ingest_in_races(ledger: Ledger, piece: Piece, turns: Turns) -> Done:
-    for _ in range(MOST_RACES):
+def _ingest_in_races(ledger: Ledger, piece: Chunk, turns: FairScheduler) -> ChunkResult:
+    for _ in range(MAX_RACES):
         try:
             return _ingest_once(ledger, piece, turns)
         except OvertakenError:
@@ -141,14 +143,14 @@ def _ingest_in_races(ledger: Ledger, piece: Piece, turns: Turns) -> Done:
     raise OvertakenError
 
 
-def _ingest_once(ledger: Ledger, piece: Piece, turns: Turns) -> Done:
+def _ingest_once(ledger: Ledger, piece: Chunk, turns: FairScheduler) -> ChunkResult:
     began = time.time()
     with ledger.read() as connection:
         rows = inbox.load(connection, piece.ids)
         if piece.is_own:
             rows = turns.admit(connection, rows)
         if not rows:
-            return Done()
+            return ChunkResult()
         # The inbox is read before the visitors: what leaves the one in between is in the other.
         earlier = inbox.informing(connection, _keys_of(rows), rows[-1].id)
     with ledger.read() as connection:
@@ -156,7 +158,7 @@ def _ingest_once(ledger: Ledger, piece: Piece, turns: Turns) -> Done:
         destinations = Destinations(connection, {row.source_id for row in rows})
     # What the key ring lacks is missing for every event alike, and so is nobody's fault below.
     ledger.vault.prepare()
-    work = _map_all(ledger.vault, in_order(rows, earlier, piece.served), known, destinations)
+    work = _map_all(ledger.vault, mapping_order(rows, earlier, piece.served), known, destinations)
     if work.costly:
         # In a transaction of its own: a lost race would otherwise map these events again.
         with ledger.write() as connection:
@@ -167,7 +169,7 @@ def _ingest_once(ledger: Ledger, piece: Piece, turns: Turns) -> Done:
         left = {row.id for row in work.left}
         requests = [tracing.Request(row.source_id, row.received_at) for row in rows if row.id not in left]
         tracer.record("ingest.map", requests, began)
-    return Done(outcomes, work.left, work.last_source)
+    return ChunkResult(outcomes, work.left, work.last_source)
 
 
 def _keys_of(rows: Iterable[Waiting]) -> set[bytes]:
@@ -179,15 +181,15 @@ def _map_all(
     rows: Sequence[tuple[Waiting, bool]],
     known: Mapping[bytes, Known],
     destinations: Destinations,
-) -> Work:
+) -> BulkResult:
     """Go through the events and learn about visitors on the way, for as long as a slice of time lasts."""
-    work = Work()
-    learnt = Visitors(read_visitors(vault, known))
+    work = BulkResult()
+    learnt = BulkVisitors(read_visitors(vault, known))
     now, began = time.time(), time.monotonic()
     for place, (row, is_own) in enumerate(rows):
         spent_seconds = time.monotonic() - began
         if spent_seconds > SLICE_SECONDS and (work.last_source or spent_seconds > STALL_SECONDS):
-            work.left = left_of(rows[place:], stalled=None if work.last_source else row.source_id)
+            work.left = rows_left(rows[place:], stalled=None if work.last_source else row.source_id)
             break
         _map_one(vault, row, is_own, work, learnt, destinations, now)
     work.visitors = {key: record.to_dict() for key, record in learnt.changed().items()}
@@ -198,8 +200,8 @@ def _map_one(
     vault: Vault,
     row: Waiting,
     is_own: bool,
-    work: Work,
-    learnt: Visitors,
+    work: BulkResult,
+    learnt: BulkVisitors,
     destinations: Destinations,
     now: float,
 ) -> None:
@@ -207,7 +209,7 @@ def _map_one(
         one = open_row(vault, row)
         visitor = learnt.learn(one, destinations.default_country(row.source_id), keep=is_own)
         if is_own:
-            map_event = partial(_fate, one, visitor, destinations, vault, now)
+            map_event = partial(_map_event, one, visitor, destinations, vault, now)
             work.fates[row.id] = within_budget(map_event, lambda fate: len(fate.deliveries))
     except CostlyEventError as error:
         log.error("event_too_costly", inbox_id=row.id, seconds=round(error.seconds, 3))
@@ -227,7 +229,9 @@ def _map_one(
         work.last_source = row.source_id
 
 
-def _fate(one: Opened, visitor: Visitor, destinations: Destinations, vault: Vault, now: float) -> Fate:
+def _map_event(
+    one: OpenedEvent, visitor: Visitor, destinations: Destinations, vault: Vault, now: float
+) -> MappedEvent:
     source_id = one.row.source_id
     debug_until = destinations.debug_until(source_id)
     debugged = debug_until > now
@@ -240,14 +244,14 @@ def _fate(one: Opened, visitor: Visitor, destinations: Destinations, vault: Vaul
             mapped = to_deliveries(target, one, visitor, vault, now, explanation)
             made += mapped
             if explanation is not None:
-                decisions.append(decision(target, explanation))
+                decisions.append(decision_of(target, explanation))
         outcome = tallies.MAPPED if made else tallies.WITHOUT_DESTINATION
-    seen = to_keep(one, outcome, decisions, made, vault, debug_until) if debugged else None
-    return Fate(source_id, outcome, made, one.keys, one.row.trust, seen)
+    seen = seal_debug_input(one, outcome, decisions, made, vault, debug_until) if debugged else None
+    return MappedEvent(source_id, outcome, made, one.keys, one.row.trust, seen)
 
 
 def _new_visitors(
-    ledger: Ledger, work: Work, known: Mapping[bytes, Known], destinations: Destinations
+    ledger: Ledger, work: BulkResult, known: Mapping[bytes, Known], destinations: Destinations
 ) -> NewVisitors | None:
     """Return the visitors that this bulk creates, with those that a quota refuses; None where there are none."""
     new_keys = work.visitors.keys() - known.keys()
@@ -259,7 +263,7 @@ def _new_visitors(
 
 
 def _write(
-    ledger: Ledger, work: Work, known: Mapping[bytes, Known], created: NewVisitors | None
+    ledger: Ledger, work: BulkResult, known: Mapping[bytes, Known], created: NewVisitors | None
 ) -> Counter[str]:
     # Sealed before the write begins: the vault may have to write a new day's key first.
     sealed = {

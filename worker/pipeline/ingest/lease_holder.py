@@ -14,18 +14,18 @@ from worker.ledger.intake import leases
 log = logs.of(__name__)
 
 # An ordinary bulk takes a quarter of a second, and is never leased.
-LONG_SECONDS = 2.0
+LEASE_AFTER_SECONDS = 2.0
 # A dead or frozen worker keeps its rows for at most this long.
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 5.0
 # A thread that finishes nothing for this long is taken for dead, though its process lives.
 STUCK_SECONDS = 60.0
-LOOK_SECONDS = 0.5
+WATCH_INTERVAL_SECONDS = 0.5
 # An idle process stops looking.
 _IDLE_SECONDS = 5.0
 
 
-class Holding:
+class RunLease:
     """Hold the ids that one run works on."""
 
     def __init__(self, ledger: Ledger, ids: Sequence[int]) -> None:
@@ -52,7 +52,7 @@ class Holding:
         if now - self._progressed > STUCK_SECONDS:
             return False
         if self._leased_at is None:
-            return now - self._began > LONG_SECONDS
+            return now - self._began > LEASE_AFTER_SECONDS
         return now - self._leased_at > RENEW_SECONDS
 
     def lease(self) -> None:
@@ -85,7 +85,7 @@ class Holding:
                 log.warning("lease_not_written", error=type(error).__name__)
 
 
-class Holdings:
+class ProcessLeases:
     """Hold what all threads of a process work on, and watch it from a thread of its own.
 
     A run that ends soon costs an entry in a dictionary, and no write.
@@ -93,14 +93,14 @@ class Holdings:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._held: dict[str, Holding] = {}
+        self._held: dict[str, RunLease] = {}
         self._thread: threading.Thread | None = None
         self._looked_at = 0.0
 
     @contextmanager
-    def hold(self, ledger: Ledger, ids: Sequence[int]) -> Iterator[Holding]:
+    def hold(self, ledger: Ledger, ids: Sequence[int]) -> Iterator[RunLease]:
         """Hold ids while the body runs."""
-        holding = Holding(ledger, ids)
+        holding = RunLease(ledger, ids)
         with self._lock:
             self._held[holding.holder] = holding
             if self._thread is None:
@@ -131,7 +131,7 @@ class Holdings:
     def _watch(self) -> None:
         used_at = time.monotonic()
         while True:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(WATCH_INTERVAL_SECONDS)
             now = time.monotonic()
             with self._lock:
                 holdings = list(self._held.values())
@@ -145,14 +145,14 @@ class Holdings:
                     holding.lease()
 
 
-_BY_LEDGER: WeakKeyDictionary[Ledger, Holdings] = WeakKeyDictionary()
+_BY_LEDGER: WeakKeyDictionary[Ledger, ProcessLeases] = WeakKeyDictionary()
 _LOCK = threading.Lock()
 
 
-def of(ledger: Ledger) -> Holdings:
+def process_leases(ledger: Ledger) -> ProcessLeases:
     """Return the holdings of this process in a ledger."""
     with _LOCK:
         found = _BY_LEDGER.get(ledger)
         if found is None:
-            found = _BY_LEDGER[ledger] = Holdings()
+            found = _BY_LEDGER[ledger] = ProcessLeases()
         return found

@@ -44,7 +44,7 @@ from worker.pinterest.user_data.visitor import (
     visitor_for_signed_event,
     with_click_ids,
 )
-from worker.pipeline.ingest.accepting import Opened
+from worker.pipeline.ingest.accepting import OpenedEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ _LATEST = 2**32
 
 def to_deliveries(
     target: Destination,
-    one: Opened,
+    one: OpenedEvent,
     visitor: Visitor,
     vault: Vault,
     now: float,
@@ -149,7 +149,7 @@ def to_deliveries(
     return [_to_delivery(outcome, target, one, vault) for outcome in outcomes]
 
 
-def _to_delivery(outcome: Outcome, target: Destination, one: Opened, vault: Vault) -> NewDelivery:
+def _to_delivery(outcome: Outcome, target: Destination, one: OpenedEvent, vault: Vault) -> NewDelivery:
     row, text = one.row, _text(outcome)
     return NewDelivery(
         source_id=row.source_id,
@@ -264,7 +264,7 @@ log = logs.of(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class VisitorRecord:
     """Hold what is known under one key: what all calls said, and what signed calls alone said.
 
     The click ids of ``signed`` also come from public events of the device itself: no server knows them first. Each
@@ -294,10 +294,10 @@ class Record:
         return cls(everything, informed_by, Visitor.from_dict(signed), signed["told_up_to"])
 
 
-class Visitors:
+class BulkVisitors:
     """Hold the visitors of one bulk while its events are gone through in order."""
 
-    def __init__(self, known: Mapping[bytes, Record]) -> None:
+    def __init__(self, known: Mapping[bytes, VisitorRecord]) -> None:
         self._everything = _Layer(
             {key: record.everything for key, record in known.items()},
             {key: record.informed_by for key, record in known.items()},
@@ -307,7 +307,7 @@ class Visitors:
             {key: record.signed_informed_by for key, record in known.items()},
         )
 
-    def learn(self, one: Opened, default_country: str | None, *, keep: bool) -> Visitor:
+    def learn(self, one: OpenedEvent, default_country: str | None, *, keep: bool) -> Visitor:
         """Return what is known of an event's visitor, with what the event itself says.
 
         With ``keep`` the visitor is written later; without, the event only informs this bulk.
@@ -319,14 +319,14 @@ class Visitors:
         # Whoever has the pipeline key can claim any user id, but hardly the random id of another browser.
         if one.row.anonymous_key is not None:
             self._signed.learn_clicks(one, one.row.anonymous_key, keep=keep)
-        return visitor_for_public_event(self._signed.join(one.keys), everything)
+        return visitor_for_public_event(self._signed.known(one.keys), everything)
 
-    def changed(self) -> dict[bytes, Record]:
+    def changed(self) -> dict[bytes, VisitorRecord]:
         """Return what is to be written."""
         return {key: self._record(key) for key in self._everything.changed | self._signed.changed}
 
-    def _record(self, key: bytes) -> Record:
-        return Record(*self._everything.state(key), *self._signed.state(key))
+    def _record(self, key: bytes) -> VisitorRecord:
+        return VisitorRecord(*self._everything.state(key), *self._signed.state(key))
 
 
 class _Layer:
@@ -343,17 +343,17 @@ class _Layer:
         self.changed: set[bytes] = set()
 
     def learn(
-        self, one: Opened, keys: Sequence[bytes], default_country: str | None, *, keep: bool
+        self, one: OpenedEvent, keys: Sequence[bytes], default_country: str | None, *, keep: bool
     ) -> Visitor:
         """Return the visitor with what the event says, and note it."""
-        before = self.join(keys)
+        before = self.known(keys)
         identifies = one.event.get("type") == "identify"
         known = [key for key in keys if key in self._current]
         if known and self._is_older(one, known[0]):
             said = _apply(Visitor.EMPTY, one, default_country)
             # `join` lets the first visitor's word count: the newer one's, unless that is somebody else.
             is_same = is_same_person(before, said.user_id)
-            visitor = join(before, said) if is_same else join(said, before)
+            visitor = join_visitors(before, said) if is_same else join_visitors(said, before)
         else:
             visitor = _apply(before, one, default_country)
         if identifies or visitor != before:
@@ -361,7 +361,7 @@ class _Layer:
                 self._note(key, one, visitor, keep=keep)
         return visitor
 
-    def learn_clicks(self, one: Opened, key: bytes, *, keep: bool) -> None:
+    def learn_clicks(self, one: OpenedEvent, key: bytes, *, keep: bool) -> None:
         """Note the click ids that an event of a device brings, and nothing else."""
         before = self._current.get(key, Visitor.EMPTY)
         said = with_click_ids(Visitor.EMPTY, one.event, one.received)
@@ -371,23 +371,23 @@ class _Layer:
         if visitor != before:
             self._set(key, visitor, keep=keep)
 
-    def join(self, keys: Iterable[bytes]) -> Visitor:
+    def known(self, keys: Iterable[bytes]) -> Visitor:
         """Return what is known under some keys: the person's first, then the device's."""
         found = [self._current[key] for key in keys if key in self._current]
         if not found:
             return Visitor.EMPTY
-        return found[0] if len(found) == 1 else join(*found)
+        return found[0] if len(found) == 1 else join_visitors(*found)
 
     def state(self, key: bytes) -> tuple[Visitor, int]:
         """Return what is to be kept under a key, and the newest inbox id that informed it."""
         return self._kept.get(key, (Visitor.EMPTY, 0))
 
-    def _is_older(self, one: Opened, key: bytes) -> bool:
+    def _is_older(self, one: OpenedEvent, key: bytes) -> bool:
         return one.row.id < self._informed_by.get(key, 0)
 
-    def _note(self, key: bytes, one: Opened, visitor: Visitor, *, keep: bool) -> None:
+    def _note(self, key: bytes, one: OpenedEvent, visitor: Visitor, *, keep: bool) -> None:
         if self._is_older(one, key):
-            visitor = join(self._current[key], visitor)
+            visitor = join_visitors(self._current[key], visitor)
         else:
             self._informed_by[key] = one.row.id
         self._set(key, visitor, keep=keep)
@@ -399,13 +399,13 @@ class _Layer:
             self.changed.add(key)
 
 
-def _apply(visitor: Visitor, one: Opened, default_country: str | None) -> Visitor:
+def _apply(visitor: Visitor, one: OpenedEvent, default_country: str | None) -> Visitor:
     if one.event.get("type") == "identify":
         return apply_identify(visitor, one.event, one.received, default_country)
     return with_click_ids(visitor, one.event, one.received)
 
 
-def join(person: Visitor, device: Visitor) -> Visitor:
+def join_visitors(person: Visitor, device: Visitor) -> Visitor:
     """Join what is known of a person with what is known of the device.
 
     The person's word counts first. Traits that the device learnt from somebody else stay out; a click on an
@@ -423,12 +423,12 @@ def join(person: Visitor, device: Visitor) -> Visitor:
     )
 
 
-def read_visitors(vault: Vault, known: Mapping[bytes, Known]) -> dict[bytes, Record]:
+def read_visitors(vault: Vault, known: Mapping[bytes, Known]) -> dict[bytes, VisitorRecord]:
     """Return what is known of visitors, by their keys."""
-    found: dict[bytes, Record] = {}
+    found: dict[bytes, VisitorRecord] = {}
     for key, one in known.items():
         try:
-            found[key] = Record.from_dict(json_text.parse_json(vault.open(one.body, visitors.BODY)))
+            found[key] = VisitorRecord.from_dict(json_text.parse_json(vault.open(one.body, visitors.BODY)))
         except (SealError, ValueError, KeyError, TypeError, AttributeError) as error:
             # What a visitor told earlier is out of reach, the event is not.
             log.error("visitor_unreadable", error=type(error).__name__)

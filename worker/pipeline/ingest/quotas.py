@@ -13,7 +13,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.reports import usage
 from worker.ledger.reports.usage import PUBLIC_VISITORS, SECONDS_A_DAY, SIGNED_VISITORS
 
-READ_AGAIN_SECONDS = 10.0
+REFRESH_SECONDS = 10.0
 _MAX_SOURCES = 10_000
 
 
@@ -37,7 +37,7 @@ class VisitorQuotas:
         with self._lock:
             read_at, created = self._created.get(source_id, (0.0, 0))
             same_day = int(read_at // SECONDS_A_DAY) == int(now // SECONDS_A_DAY)
-            if not same_day or not 0 <= now - read_at < READ_AGAIN_SECONDS:
+            if not same_day or not 0 <= now - read_at < REFRESH_SECONDS:
                 read_at, created = now, self._read(source_id, now)
             admitted = max(0, min(wanted, limit - created))
             self._created[source_id] = (read_at, created + admitted)
@@ -61,7 +61,7 @@ def visitor_quotas(ledger: Ledger) -> VisitorQuotas:
     return found if found is not None else _quotas.setdefault(ledger, VisitorQuotas(ledger))
 
 
-class Sender(Protocol):
+class _VisitorEvent(Protocol):
     """Say who sent an event, and under which keys its visitor is known."""
 
     @property
@@ -80,7 +80,7 @@ class NewVisitors:
     refused: set[bytes] = field(default_factory=set)
 
     @classmethod
-    def of(cls, senders: Mapping[int, Sender], new_keys: Set[bytes]) -> "NewVisitors":
+    def of(cls, senders: Mapping[int, _VisitorEvent], new_keys: Set[bytes]) -> "NewVisitors":
         """Find who brings each new visitor; one that a signed event names is the signed event's."""
         found: dict[bytes, tuple[str, int]] = {}
         for _, sender in sorted(senders.items()):

@@ -20,7 +20,7 @@ from worker.ledger.database import Ledger, is_ledger_away
 from worker.ledger.intake import backlog, leases
 from worker.ledger.intake.backlog import Group, Head
 from worker.ledger.intake.inbox import Waiting
-from worker.pipeline.ingest.lease_holder import LEASE_SECONDS, LONG_SECONDS, Holding, Holdings
+from worker.pipeline.ingest.lease_holder import LEASE_AFTER_SECONDS, LEASE_SECONDS, ProcessLeases, RunLease
 
 log = logs.of(__name__)
 
@@ -29,17 +29,17 @@ _WAITED_SECONDS = 1.0
 # What others have waited for less may be in another worker's hands at this moment.
 OVERDUE_SECONDS = 0.5
 # All threads of a process together look this often at most.
-LOOK_AGAIN_SECONDS = 0.25
-MOST_GROUPS = 20
-MOST_ROWS = 200
+CHECK_INTERVAL_SECONDS = 0.25
+MAX_GROUPS = 20
+MAX_ROWS = 200
 # What others hold is left out after the fact; a group of which so many are held has its worker already.
-_MOST_HELD = 500
+_MAX_HELD = 500
 # A slow run reads few rows at a time: their bodies may be large, and most would be left.
-_FEWEST_ROWS = 8
+_MIN_ROWS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Chunk:
     """Name the rows to work on in one transaction, and the sources that have had their turn already."""
 
     ids: Sequence[int]
@@ -48,7 +48,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ChunkResult:
     """Hold what came of a piece of work: counts, the rows that are left, and the source that was mapped last."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -56,27 +56,27 @@ class Done:
     last_source: str | None = None
 
 
-def groups_of(rows: Sequence[Waiting]) -> Counter[Group]:
+def _count_by_group(rows: Sequence[Waiting]) -> Counter[Group]:
     """Count rows by group."""
     return Counter(Group(row.source_id, row.trust) for row in rows)
 
 
-def flooding(rows: Sequence[Waiting]) -> set[Group]:
+def flooding_groups(rows: Sequence[Waiting]) -> set[Group]:
     """Return the groups that have at least an even share of the rows."""
-    counts = groups_of(rows)
+    counts = _count_by_group(rows)
     return {group for group, n in counts.items() if n * len(counts) >= len(rows)}
 
 
-def others(
+def groups_to_serve(
     heads: Sequence[Head], flooding: Collection[Group], trust: Trust, most_rows: int
 ) -> tuple[list[Group], int]:
     """Return the groups to take rows of, the longest waiting first, and how many rows of each."""
     waiting = [head.group for head in heads if head.group.trust == trust and head.group not in flooding]
-    chosen = waiting[: min(MOST_GROUPS, most_rows)]
+    chosen = waiting[: min(MAX_GROUPS, most_rows)]
     return chosen, most_rows // max(1, len(chosen))
 
 
-def in_turn(rows: Sequence[Waiting], served: Mapping[str, int]) -> dict[str, int]:
+def source_order(rows: Sequence[Waiting], served: Mapping[str, int]) -> dict[str, int]:
     """Return the place of each source: those that were served least lately first, then those with few rows.
 
     Within a source events go by id, because a visitor belongs to one source, and its events have an order.
@@ -86,7 +86,7 @@ def in_turn(rows: Sequence[Waiting], served: Mapping[str, int]) -> dict[str, int
     return {source_id: place for place, source_id in enumerate(order)}
 
 
-def in_order(
+def mapping_order(
     rows: Sequence[Waiting], earlier: Sequence[Waiting], served: Mapping[str, int]
 ) -> list[tuple[Waiting, bool]]:
     """Return the rows in the order in which to map them, each with whether it is ours to settle.
@@ -97,12 +97,12 @@ def in_order(
     own = {row.id for row in rows}
     last_ids = {row.source_id: row.id for row in rows}
     informing = [row for row in earlier if row.id not in own and row.id < last_ids.get(row.source_id, 0)]
-    places = in_turn(rows, served)
+    places = source_order(rows, served)
     ordered = sorted([*rows, *informing], key=lambda row: (places[row.source_id], row.id))
     return [(row, row.id in own) for row in ordered]
 
 
-def left_of(rows: Sequence[tuple[Waiting, bool]], stalled: str | None) -> list[Waiting]:
+def rows_left(rows: Sequence[tuple[Waiting, bool]], stalled: str | None) -> list[Waiting]:
     """Return our rows that are left, without those of a source whose earlier events alone took too long.
 
     Those come first by their own hints, and the sweeper names the rest again.
@@ -114,10 +114,10 @@ def left_of(rows: Sequence[tuple[Waiting, bool]], stalled: str | None) -> list[W
     return left
 
 
-class Turns:
+class FairScheduler:
     """Lead one run through its own rows and, where there is need, through those of others."""
 
-    def __init__(self, ledger: Ledger, holdings: Holdings, holding: Holding) -> None:
+    def __init__(self, ledger: Ledger, holdings: ProcessLeases, holding: RunLease) -> None:
         self._ledger, self._holdings, self._holding = ledger, holdings, holding
         # What is left of the run's own rows once they have been read, without bodies and in the order of ids.
         self._left: list[Waiting] = []
@@ -128,12 +128,12 @@ class Turns:
         self._served: dict[str, int] = {}
         self._turns = count(1)
         self._was_admitted = self._gives_way = self._is_slow = False
-        self._most_own, self._most_others = _FEWEST_ROWS, MOST_ROWS
+        self._most_own, self._most_others = _MIN_ROWS, MAX_ROWS
         self._last_trust: int = Trust.PUBLIC
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> Iterator[Chunk]:
         """Yield what to work on; `note` has to be called after each piece."""
-        yield Piece(self._holding.ids, is_own=True)
+        yield Chunk(self._holding.ids, is_own=True)
         for step in cycle((self._public_others, self._own)):
             if not self._left:
                 return
@@ -145,14 +145,14 @@ class Turns:
         """Return which of the rows just read are to be mapped now; none where others have waited, too."""
         if not self._was_admitted and rows:
             self._was_admitted = True
-            self._flooding = flooding(rows)
+            self._flooding = flooding_groups(rows)
             now = time.time()
-            if now - min(row.received_at for row in rows) > LONG_SECONDS:
+            if now - min(row.received_at for row in rows) > LEASE_AFTER_SECONDS:
                 holder = self._holding.holder
                 self._elsewhere = leases.held(connection, but=holder) | self._holdings.ids_but(holder)
             rows = [row for row in rows if row.id not in self._elsewhere]
             is_backlog = now - max((row.received_at for row in rows), default=now) > _WAITED_SECONDS
-            if is_backlog and self._holdings.may_look(LOOK_AGAIN_SECONDS):
+            if is_backlog and self._holdings.may_look(CHECK_INTERVAL_SECONDS):
                 self._look(connection)
                 self._gives_way = any(head.group not in self._flooding for head in self._heads)
                 if self._gives_way:
@@ -160,7 +160,7 @@ class Turns:
                     return []
         return [row for row in rows if row.id not in self._elsewhere]
 
-    def note(self, piece: Piece, done: Done) -> None:
+    def note(self, piece: Chunk, done: ChunkResult) -> None:
         """Take note of what came of a piece of work."""
         if self._gives_way:
             self._gives_way = False
@@ -171,15 +171,15 @@ class Turns:
             rest = [row for row in self._left if row.id not in named]
             self._left = sorted(rest + _without_bodies(done.left), key=lambda row: row.id)
             self._is_slow = self._is_slow or bool(done.left)
-            self._most_own = max(_FEWEST_ROWS, 2 * rows_done)
+            self._most_own = max(_MIN_ROWS, 2 * rows_done)
         else:
-            self._most_others = min(MOST_ROWS, max(_FEWEST_ROWS, 2 * rows_done))
+            self._most_others = min(MAX_ROWS, max(_MIN_ROWS, 2 * rows_done))
             self._give_back(done.left)
         if done.last_source is not None:
             self._served[done.last_source] = next(self._turns)
         self._holding.set_ids([row.id for row in self._left])
 
-    def _own(self) -> Iterator[Piece]:
+    def _own(self) -> Iterator[Chunk]:
         rows = self._left
         if self._is_slow:
             # Signed and public take turns. In one piece an event would not see what an earlier one tells of its
@@ -187,18 +187,18 @@ class Turns:
             ways = sorted({row.trust for row in rows}, key=lambda trust: (trust == self._last_trust, -trust))
             self._last_trust = ways[0]
             rows = [row for row in rows if row.trust == ways[0]]
-            places = in_turn(rows, self._served)
+            places = source_order(rows, self._served)
             rows = sorted(rows, key=lambda row: (places[row.source_id], row.id))[: self._most_own]
-        yield Piece([row.id for row in rows], is_own=True, served=self._served)
+        yield Chunk([row.id for row in rows], is_own=True, served=self._served)
 
-    def _public_others(self) -> Iterator[Piece]:
+    def _public_others(self) -> Iterator[Chunk]:
         yield from self._others(Trust.PUBLIC)
 
-    def _others(self, trust: Trust) -> Iterator[Piece]:
-        groups, most = others(self._heads, self._flooding, trust, self._most_others)
+    def _others(self, trust: Trust) -> Iterator[Chunk]:
+        groups, most = groups_to_serve(self._heads, self._flooding, trust, self._most_others)
         self._heads = [head for head in self._heads if head.group.trust != trust]
         if groups and (ids := self._claim(groups, most)):
-            yield Piece(ids, is_own=False)
+            yield Chunk(ids, is_own=False)
 
     def _claim(self, groups: Sequence[Group], most: int) -> list[int]:
         """Lease the oldest rows of these groups, beside the run's own; return their ids."""
@@ -231,7 +231,7 @@ class Turns:
                 leases.put(connection, uuid4().hex, [row.id for row in left], 0.0)
 
     def _look_again(self) -> None:
-        if self._holdings.may_look(LOOK_AGAIN_SECONDS):
+        if self._holdings.may_look(CHECK_INTERVAL_SECONDS):
             with self._ledger.read() as connection:
                 self._look(connection)
 
@@ -242,7 +242,7 @@ class Turns:
 def _oldest_free(
     connection: Connection, groups: Sequence[Group], most: int, held: Collection[int]
 ) -> list[int]:
-    margin = min(len(held), _MOST_HELD)
+    margin = min(len(held), _MAX_HELD)
     found = backlog.oldest(connection, groups, time.time() - OVERDUE_SECONDS, most + margin)
     free = ([event_id for event_id in ids if event_id not in held] for ids in found)
     return [event_id for ids in free for event_id in ids[:most]]

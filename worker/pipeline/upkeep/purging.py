@@ -12,41 +12,41 @@ from worker.ledger.intake import debug_inputs, imported_lines, inbox, visitors
 from worker.ledger.reports import measures, quality, rollups, tallies, usage
 from worker.ledger.upkeep import alerts, retention
 
-ROWS_A_STEP = 500
+ROWS_PER_STEP = 500
 # A purge gives way to the next tick rather than hold up its queue.
-_LONGEST_PURGE_SECONDS = 20.0
+_MAX_PURGE_SECONDS = 20.0
 # Between two steps others get at the write lock.
 _PAUSE_SECONDS = 0.05
-SECONDS_A_DAY = 86_400
+SECONDS_PER_DAY = 86_400
 # A click id is worth something for about a year; so are the traits that go with it.
 VISITOR_DAYS = 400
 # What identifiers came with events is a question of today and of a season, not of the books.
 QUALITY_DAYS = 92
 # What happened longer ago than seven days fails as too old, so that a line need not be known for longer.
-_LEAST_LINE_DAYS = 8
+_MIN_LINE_DAYS = 8
 _GROUPS_A_FOLD = 200
-_MOST_FOLDS = 50
+_MAX_FOLDS = 50
 # Nothing is ever added to an hour that lies further back.
 _FOLDED_HOURS = 48
 
 
-def purge(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
+def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
     """Remove what is beyond retention; return how many of each."""
-    before = now - retention_days * SECONDS_A_DAY
-    lines_before = now - max(retention_days, _LEAST_LINE_DAYS) * SECONDS_A_DAY
-    deadline = time.monotonic() + _LONGEST_PURGE_SECONDS
+    before = now - retention_days * SECONDS_PER_DAY
+    lines_before = now - max(retention_days, _MIN_LINE_DAYS) * SECONDS_PER_DAY
+    deadline = time.monotonic() + _MAX_PURGE_SECONDS
     counts: Counter[str] = Counter()
     while time.monotonic() < deadline:
         with ledger.read() as connection:
-            ended = retention.ended(connection, before, ROWS_A_STEP)
-            old = quality.old(connection, _hour(now) - QUALITY_DAYS * 24, ROWS_A_STEP)
-            old_lines = imported_lines.old(connection, lines_before, ROWS_A_STEP)
+            ended = retention.ended(connection, before, ROWS_PER_STEP)
+            old = quality.old(connection, _hour(now) - QUALITY_DAYS * 24, ROWS_PER_STEP)
+            old_lines = imported_lines.old(connection, lines_before, ROWS_PER_STEP)
         with ledger.write() as connection:
             step = {
                 "deliveries": retention.purge_deliveries(connection, ended, before, now),
-                "batches": retention.purge_batches(connection, before, ROWS_A_STEP),
-                "visitors": visitors.purge(connection, now - VISITOR_DAYS * SECONDS_A_DAY, ROWS_A_STEP),
-                "audit": retention.purge_audit(connection, now - VISITOR_DAYS * SECONDS_A_DAY),
+                "batches": retention.purge_batches(connection, before, ROWS_PER_STEP),
+                "visitors": visitors.purge(connection, now - VISITOR_DAYS * SECONDS_PER_DAY, ROWS_PER_STEP),
+                "audit": retention.purge_audit(connection, now - VISITOR_DAYS * SECONDS_PER_DAY),
             }
             step["quality"] = quality.remove(connection, old)
             step["sessions"] = retention.purge_sessions(connection, now)
@@ -55,7 +55,7 @@ def purge(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
             step["alerts"] = alerts.purge(connection, before)
             step["debug inputs"] = debug_inputs.forget(connection, now)
             step["usage"] = usage.purge(connection, _hour(now) // 24 - VISITOR_DAYS)
-            step["signed requests"] = inbox.purge(connection, now, ROWS_A_STEP)
+            step["signed requests"] = inbox.purge(connection, now, ROWS_PER_STEP)
             step["lines"] = imported_lines.forget(connection, old_lines)
         for name, n in step.items():
             counts[name] += n
@@ -65,7 +65,7 @@ def purge(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
     return counts
 
 
-def fold_tallies(ledger: Ledger, now: float) -> int:
+def fold_counts(ledger: Ledger, now: float) -> int:
     """Sum up the latest tallies and the like of the same kind; return how many rows that saved."""
     since_hour = _hour(now) - _FOLDED_HOURS
     since = float(since_hour * tallies.SECONDS_AN_HOUR)
@@ -83,7 +83,7 @@ def fold_tallies(ledger: Ledger, now: float) -> int:
 def _in_steps(ledger: Ledger, step: Callable[[Connection], int]) -> int:
     """Repeat a small write, which gives way to others in between, until it finds too little to do."""
     done = 0
-    for _ in range(_MOST_FOLDS):
+    for _ in range(_MAX_FOLDS):
         with ledger.write() as connection:
             n = step(connection)
         done += n

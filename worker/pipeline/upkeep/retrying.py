@@ -11,10 +11,10 @@ from worker.pipeline.delivery.sending import DEDUP_SECONDS
 
 log = logs.of(__name__)
 
-ACTOR = "auto retry"
-MOST_BY_ITSELF = 5_000
+_ACTOR = "auto retry"
+MAX_AUTO_RETRIES = 5_000
 # So many are looked at, at most, to find those: the rest waits for a hand, or for the next run.
-_MOST_LOOKED_AT = 50_000
+_MAX_READ = 50_000
 
 # After these nothing has arrived for sure, so that no second copy comes of sending again.
 _NOT_ARRIVED = frozenset(
@@ -36,7 +36,7 @@ _OUTAGES = (
 )
 
 
-def steps(
+def failures_in_steps(
     ledger: Ledger, chosen: Filter, after_id: int = 0, most: int | None = None
 ) -> Iterator[list[Failure]]:
     """Yield failed deliveries in lists, ordered by id, each delivery once; ``most`` bounds them, None yields all."""
@@ -51,7 +51,7 @@ def steps(
         yield step
 
 
-def retry_outages(ledger: Ledger, now: float) -> int:
+def retry_after_outage(ledger: Ledger, now: float) -> int:
     """Send again what failed only because Pinterest was away, once it is back; return how many.
 
     Back means that it has taken an event of the same ad account since. What may have arrived already, and
@@ -59,18 +59,18 @@ def retry_outages(ledger: Ledger, now: float) -> int:
     """
     moved = 0
     for step in _after_outages(ledger, now):
-        good = _those_that_go_again(ledger, step, now)[: MOST_BY_ITSELF - moved]
+        good = _retryable(ledger, step, now)[: MAX_AUTO_RETRIES - moved]
         if good:
             with ledger.write() as connection:
-                moved += failures.retry(connection, good, now, ACTOR, how="by itself").retried
-        if moved >= MOST_BY_ITSELF:
+                moved += failures.retry(connection, good, now, _ACTOR, how="by itself").retried
+        if moved >= MAX_AUTO_RETRIES:
             break
     if moved:
         log.info("retried_by_itself", deliveries=moved)
     return moved
 
 
-def goes_again(failure: Failure, tried: Set[str], delivered_at: float | None, now: float) -> bool:
+def should_retry(failure: Failure, tried: Set[str], delivered_at: float | None, now: float) -> bool:
     """Decide whether a failed delivery is sent again without being asked for.
 
     ``tried`` has the reason classes of all its tries, ``delivered_at`` is when its ad account last delivered.
@@ -87,10 +87,10 @@ def goes_again(failure: Failure, tried: Set[str], delivered_at: float | None, no
 def _after_outages(ledger: Ledger, now: float) -> Iterator[list[Failure]]:
     for reason_class in _OUTAGES:
         chosen = Filter(reason_class=reason_class, since=now - STALE_AFTER_SECONDS)
-        yield from steps(ledger, chosen, most=_MOST_LOOKED_AT)
+        yield from failures_in_steps(ledger, chosen, most=_MAX_READ)
 
 
-def _those_that_go_again(ledger: Ledger, step: list[Failure], now: float) -> list[Failure]:
+def _retryable(ledger: Ledger, step: list[Failure], now: float) -> list[Failure]:
     first_failed_at: dict[str, float] = {}
     for one in step:
         earliest = first_failed_at.get(one.ad_account_id, one.failed_at)
@@ -104,5 +104,5 @@ def _those_that_go_again(ledger: Ledger, step: list[Failure], now: float) -> lis
     return [
         one
         for one in step
-        if goes_again(one, tried.get(one.batch_id or 0, set()), delivered_at[one.ad_account_id], now)
+        if should_retry(one, tried.get(one.batch_id or 0, set()), delivered_at[one.ad_account_id], now)
     ]

@@ -12,24 +12,24 @@ from worker.ledger.delivery.batches import Try
 from worker.ledger.intake import inbox, leases
 from worker.ledger.upkeep import retention
 from worker.pinterest.client.answers import ReasonClass
-from worker.pipeline.delivery.sending import at_risk, wait_for_a_hand, without
+from worker.pipeline.delivery.sending import events_at_risk, ids_without, unknown_outcome_endings
 
 log = logs.of(__name__)
 
 # Hints come right after the commit; what still waits after this was forgotten.
 GRACE_SECONDS = 5.0
 # A row is hinted at anew this often, as long as nobody works on it.
-ROUND_SECONDS = 60.0
+RANGE_HINT_INTERVAL_SECONDS = 60.0
 # A batch that is due and was hinted at is hinted at anew this often.
-HINT_AGAIN_SECONDS = 30.0
+BATCH_HINT_INTERVAL_SECONDS = 30.0
 # More than this in the queue, and hints would only make it longer.
-_SHORT_QUEUE_MESSAGES = 200
-_RANGES_A_SWEEP = 100
+_MAX_EVENT_QUEUE_MESSAGES = 200
+_RANGES_PER_SWEEP = 100
 # The same for batches: so many wait only where nobody delivers. A batch that was put off comes back by these
 # hints alone, so that the bound lies far above what busy workers leave in the queue.
-_LONGEST_DELIVERY_QUEUE_MESSAGES = 5_000
+_MAX_DELIVERY_QUEUE_MESSAGES = 5_000
 
-WORKER_IS_GONE = "The worker that was sending it did not come back."
+WORKER_LOST = "The worker that was sending it did not come back."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +42,22 @@ class Hints:
     queued_batches: Callable[[], int | None]
 
 
-def sweep(ledger: Ledger, hints: Hints, now: float) -> dict[str, int]:
+def sweep_ledger(ledger: Ledger, hints: Hints, now: float) -> dict[str, int]:
     """Take back what dead workers held, and hint again at what is due; return how much of each."""
     return {
-        "taken_back": _take_back(ledger, hints, now),
+        "taken_back": _take_batches_back(ledger, hints, now),
         "batches": _hint_at_batches(ledger, hints, now),
         "ranges": _hint_at_inbox(ledger, hints, now),
     }
 
 
-def _take_back(ledger: Ledger, hints: Hints, now: float) -> int:
+def _take_batches_back(ledger: Ledger, hints: Hints, now: float) -> int:
     with ledger.read() as connection:
         lost = batches.expired(connection, now)
     taken = 0
     for batch_id in lost:
         with ledger.write() as connection:
-            parts = _take_one_back(connection, batch_id, now)
+            parts = _take_batch_back(connection, batch_id, now)
         if parts:
             hints.batches(parts)
         if parts is not None:
@@ -66,7 +66,7 @@ def _take_back(ledger: Ledger, hints: Hints, now: float) -> int:
     return taken
 
 
-def _take_one_back(connection: Connection, batch_id: int, now: float) -> list[int] | None:
+def _take_batch_back(connection: Connection, batch_id: int, now: float) -> list[int] | None:
     """Take a batch from a worker that is gone; the fence keeps that worker from settling it after all.
 
     Nobody knows whether it was sent, so what Pinterest might count twice waits for a hand. Returns what the
@@ -76,25 +76,25 @@ def _take_one_back(connection: Connection, batch_id: int, now: float) -> list[in
     if lost is None:
         return None
     everyone = batches.members(connection, batch_id)
-    risky = at_risk(everyone, now, offline=lost.offline)
-    batches.note(connection, lost, Try(now, 0.0, None, ReasonClass.NO_ANSWER, WORKER_IS_GONE))
+    risky = events_at_risk(everyone, now, offline=lost.offline)
+    batches.note(connection, lost, Try(now, 0.0, None, ReasonClass.NO_ANSWER, WORKER_LOST))
     if not risky:
         batches.again(connection, lost, now, spent=True, reason_class=ReasonClass.NO_ANSWER)
         return []
-    rest = without(everyone, risky)
+    rest = ids_without(everyone, risky)
     tried = replace(lost, attempts_spent=lost.attempts_spent + 1)
-    endings = wait_for_a_hand(risky, WORKER_IS_GONE)
+    endings = unknown_outcome_endings(risky, WORKER_LOST)
     return batches.split(connection, tried, everyone, [rest] if rest else [], endings, now, now)
 
 
 def _hint_at_batches(ledger: Ledger, hints: Hints, now: float) -> int:
     with ledger.read() as connection:
-        if not batches.any_due(connection, now, now - HINT_AGAIN_SECONDS):
+        if not batches.any_due(connection, now, now - BATCH_HINT_INTERVAL_SECONDS):
             return 0
-    if _is_longer(hints.queued_batches(), _LONGEST_DELIVERY_QUEUE_MESSAGES):
+    if _is_longer(hints.queued_batches(), _MAX_DELIVERY_QUEUE_MESSAGES):
         return 0
     with ledger.write() as connection:
-        due = batches.due(connection, now, now - HINT_AGAIN_SECONDS)
+        due = batches.due(connection, now, now - BATCH_HINT_INTERVAL_SECONDS)
     hints.batches(due)
     return len(due)
 
@@ -104,11 +104,16 @@ def _hint_at_inbox(ledger: Ledger, hints: Hints, now: float) -> int:
     with ledger.read() as connection:
         if not retention.any_overdue(connection, now - GRACE_SECONDS):
             return abandoned
-    if _is_longer(hints.queued_events(), _SHORT_QUEUE_MESSAGES):
+    if _is_longer(hints.queued_events(), _MAX_EVENT_QUEUE_MESSAGES):
         return abandoned
     with ledger.write() as connection:
         ranges = retention.overdue_ranges(
-            connection, now - GRACE_SECONDS, _RANGES_A_SWEEP, ROUND_SECONDS, now, leases.held(connection)
+            connection,
+            now - GRACE_SECONDS,
+            _RANGES_PER_SWEEP,
+            RANGE_HINT_INTERVAL_SECONDS,
+            now,
+            leases.held(connection),
         )
     hints.ranges(ranges)
     return abandoned + len(ranges)
