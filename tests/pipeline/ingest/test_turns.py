@@ -273,9 +273,9 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
 @pytest.fixture
 def leases_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write leases after 50 ms in place of two seconds."""
-    monkeypatch.setattr(lease_holder, "LONG_SECONDS", 0.05)
-    monkeypatch.setattr(lease_holder, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(turns, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(lease_holder, "LEASE_AFTER_SECONDS", 0.05)
+    monkeypatch.setattr(lease_holder, "WATCH_INTERVAL_SECONDS", 0.02)
+    monkeypatch.setattr(turns, "LEASE_AFTER_SECONDS", 0.0)
 
 
 def test_an_order_that_comes_in_while_a_slow_bulk_runs_is_written_long_before_its_end(
