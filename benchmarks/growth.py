@@ -16,8 +16,8 @@ from benchmarks.publish import answers
 from benchmarks.results import Goal, Result
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches, claims, deliveries
-from worker.ledger.delivery.batches import Started
-from worker.ledger.delivery.claims import Group
+from worker.ledger.delivery.batches import StartedBatch
+from worker.ledger.delivery.claims import BatchGroup
 from worker.ledger.delivery.deliveries import NewDelivery
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted
@@ -62,9 +62,9 @@ class Site:
         with self._timed("insert"):
             for _ in range(0, EVENTS_A_ROUND, EVENTS_AT_ONCE):
                 self._insert()
-        group = Group(self._shop.credential_id, self._shop.ad_account, test=False, offline=False)
+        group = BatchGroup(self._shop.credential_id, self._shop.ad_account, test=False, offline=False)
         with self._timed("claim"), self._ledger.write() as connection:
-            batch_id = claims.claim(connection, group, 24, self._now)
+            batch_id = claims.claim_batch(connection, group, 24, self._now)
         assert batch_id is not None
         with self._timed("settle"):
             self._settle(batch_id)
@@ -86,11 +86,11 @@ class Site:
         now = self._now
         came = [Accepted("src_bench", uuid4().bytes, None, False, now, _BODY) for _ in range(EVENTS_AT_ONCE)]
         with self._ledger.write() as connection:
-            ids = inbox.accept(connection, came, now)
+            ids = inbox.accept_events(connection, came, now)
         new = [self._new(number, now) for number in range(EVENTS_AT_ONCE)]
         with self._ledger.write() as connection:
-            inbox.remove(connection, ids)
-            deliveries.write(connection, new, now)
+            inbox.take_events(connection, ids)
+            deliveries.insert_deliveries(connection, new, now)
 
     def _new(self, number: int, now: float) -> NewDelivery:
         return NewDelivery(
@@ -114,12 +114,12 @@ class Site:
     def _settle(self, batch_id: int) -> None:
         """Do what the delivery worker reads and writes for a batch."""
         with self._ledger.write() as connection:
-            started = batches.start(connection, batch_id, 60.0, self._now)
-        assert isinstance(started, Started)
+            started = batches.start_batch(connection, batch_id, 60.0, self._now)
+        assert isinstance(started, StartedBatch)
         with self._ledger.read() as connection:
-            everyone = batches.members(connection, batch_id)
+            everyone = batches.batch_members(connection, batch_id)
         with self._ledger.write() as connection:
-            assert batches.settle(connection, started, everyone, [], self._now)
+            assert batches.settle_batch(connection, started, everyone, [], self._now)
 
     def _count(self) -> None:
         """Ask what Prometheus asks for, each time as if what was told last is too old."""
@@ -131,7 +131,7 @@ class Site:
         removed = 0
         for _ in range(0, EVENTS_A_ROUND, EVENTS_AT_ONCE):
             with self._ledger.read() as connection:
-                ids = retention.ended(connection, self._oldest, EVENTS_AT_ONCE)
+                ids = retention.ended_delivery_ids(connection, self._oldest, EVENTS_AT_ONCE)
             with self._ledger.write() as connection:
                 removed += retention.purge_deliveries(connection, ids, self._oldest, self._now)
                 retention.purge_batches(connection, self._oldest, EVENTS_AT_ONCE)

@@ -12,7 +12,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import BatchStatus, State, delivery
 from worker.ledger.setup import integrations, sources
-from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import Source
 
@@ -75,7 +75,7 @@ def shop(ledger: Ledger) -> Integration:
     """Add a source and its integration."""
     with ledger.write() as connection:
         source = Source("src_bench", "Bench", ("example.com",), BEGAN, BEGAN)
-        sources.create(connection, ledger.vault, source, "dk_live_bench", "secret")
+        sources.insert_source(connection, ledger.vault, source, "dk_live_bench", "secret")
         wanted = Integration(
             id="int_bench",
             source_id=source.id,
@@ -88,7 +88,9 @@ def shop(ledger: Ledger) -> Integration:
             created_at=BEGAN,
             updated_at=BEGAN,
         )
-        return integrations.create(connection, ledger.vault, wanted, "pina_bench", Rate(100_000.0, 100_000))
+        return integrations.insert_integration(
+            connection, ledger.vault, wanted, "pina_bench", AccountRateLimit(100_000.0, 100_000)
+        )
 
 
 def lay_down(ledger: Ledger, place: Integration, count: int) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from worker.ledger.database import Ledger
 from worker.ledger.migrate import migrate
-from worker.ledger.setup.sources import Source, create
+from worker.ledger.setup.sources import Source, insert_source
 
 ROOT = Path(__file__).parents[1]
 KEY, PIPELINE_KEY, TOKEN = "00" * 32, "dk_live_abc123", "adm_token_of_the_test"
@@ -64,7 +64,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     migrate(ledger)
     ledger.vault.prepare()
     with ledger.write() as connection:
-        create(connection, ledger.vault, Source("src_shop", "Shop", (), 1.0, 1.0), PIPELINE_KEY, "secret")
+        insert_source(
+            connection, ledger.vault, Source("src_shop", "Shop", (), 1.0, 1.0), PIPELINE_KEY, "secret"
+        )
     ledger.dispose()
     port = free_port()
     environ = os.environ | {

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from worker import logs
 from worker.ledger import migrate
-from worker.ledger.database import Ledger, is_ledger_away
+from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.migrate import MigrationsMissingError
 from worker.ledger.vault import SealError
 
@@ -25,11 +25,11 @@ def await_ledger(ledger: Ledger, sleep: Callable[[float], None] = time.sleep) ->
     """
     while True:
         try:
-            return migrate.check_all(ledger)
+            return migrate.check_ledger(ledger)
         except (MigrationsMissingError, SealError) as error:
             raise SystemExit(str(error)) from None
         except Exception as error:
-            if not is_ledger_away(error):
+            if not is_ledger_unavailable(error):
                 raise
             log.warning("ledger_away", error=type(error).__name__)
             sleep(_PAUSE_SECONDS)

@@ -33,8 +33,8 @@ ROOM = 10 * 1024**3
 def alive(ledger: Ledger, now: float = NOW) -> None:
     """Let beat and the upkeep worker be there."""
     with ledger.write() as connection:
-        measures.note(connection, measures.BATCHER, now)
-        measures.note(connection, measures.SWEEPER, now)
+        measures.record_heartbeat(connection, measures.BATCHER, now)
+        measures.record_heartbeat(connection, measures.SWEEPER, now)
 
 
 def watch(ledger: Ledger, now: float = NOW, *, to_webhook: bool = False) -> list[Change]:
@@ -44,13 +44,15 @@ def watch(ledger: Ledger, now: float = NOW, *, to_webhook: bool = False) -> list
 
 def firing(ledger: Ledger) -> list[str]:
     with ledger.read() as connection:
-        return [f"{one.rule} {one.subject}" for one in alerts.firing(connection)]
+        return [f"{one.rule} {one.subject}" for one in alerts.firing_alerts(connection)]
 
 
 def refuse_token(ledger: Ledger) -> Integration:
     shop = place(ledger)
     with ledger.write() as connection:
-        ad_accounts.pause(connection, shop.credential_id, "unauthorized", "Token gone.", "delivery", NOW)
+        ad_accounts.pause_credential(
+            connection, shop.credential_id, "unauthorized", "Token gone.", "delivery", NOW
+        )
     return shop
 
 
@@ -108,7 +110,7 @@ def test_it_is_told_once_and_when_it_is_over(ledger: Ledger, caplog: pytest.LogC
     ]
 
     with ledger.write() as connection:
-        ad_accounts.resume(connection, shop.credential_id, now=NOW)
+        ad_accounts.resume_credential(connection, shop.credential_id, now=NOW)
     assert [watch(ledger, NOW + 90 + seconds) for seconds in (30, RESOLVE_AFTER_SECONDS)] == [
         [],
         [Change.RESOLVED],
@@ -152,7 +154,7 @@ def test_each_figure_is_found_in_the_ledger(ledger: Ledger) -> None:
         ad_accounts.set_breaker(connection, shop.credential_id, 9, NOW + 60)
     (event_id,) = accept(ledger, [{"type": "track", "event": "x"}], received_at=NOW - 20)
     with ledger.write() as connection:
-        inbox.park(connection, event_id, "broken")
+        inbox.park_event(connection, event_id, "broken")
     accept(ledger, [{"type": "track", "event": "x"}], received_at=NOW - 10)
     alive(ledger, NOW - 1)
 
@@ -238,7 +240,7 @@ def test_the_webhook_gets_every_change_once_and_in_order(ledger: Ledger) -> None
         assert tell(ledger, receiver.url) == 1
         assert tell(ledger, receiver.url, NOW + 100) == 0
         with ledger.write() as connection:
-            ad_accounts.resume(connection, shop.credential_id, now=NOW)
+            ad_accounts.resume_credential(connection, shop.credential_id, now=NOW)
         watch(ledger, NOW + 150, to_webhook=True)
         assert tell(ledger, receiver.url, NOW + 151) == 1
 
@@ -257,7 +259,7 @@ def test_a_webhook_that_fails_is_told_again_and_later_ones_wait_their_turn(ledge
         watch(ledger, to_webhook=True)
         assert tell(ledger, receiver.url) == 0
         with ledger.write() as connection:
-            ad_accounts.resume(connection, shop.credential_id, now=NOW)
+            ad_accounts.resume_credential(connection, shop.credential_id, now=NOW)
         watch(ledger, NOW + 150, to_webhook=True)
         assert tell(ledger, receiver.url, NOW + 14) == 0
         assert len(receiver.bodies) == 1

@@ -9,7 +9,7 @@ from tests.ledger.shop import TOKEN, pend, place
 from worker.api import context
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import claims
-from worker.ledger.delivery.claims import Group
+from worker.ledger.delivery.claims import BatchGroup
 from worker.ledger.setup import ad_accounts as store
 from worker.ledger.setup.integrations import Integration
 from worker.operations.setup.accounts import state_of
@@ -38,7 +38,7 @@ def told(api: Api) -> list[tuple[str, str, Any]]:
 def test_an_account_shows_its_rate_and_what_waits(api: Api, ledger: Ledger, shop: Integration) -> None:
     pend(ledger, shop, 3)
     with ledger.write() as connection:
-        claims.claim(connection, Group(shop.credential_id, shop.ad_account, False, False), 24, NOW)
+        claims.claim_batch(connection, BatchGroup(shop.credential_id, shop.ad_account, False, False), 24, NOW)
     pend(ledger, shop, 2, "late", accepted_at=NOW - 60)
 
     assert api.get(ACCOUNTS)["data"] == [
@@ -103,7 +103,7 @@ def test_an_account_whose_one_token_is_bad_is_paused_in_part(
 ) -> None:
     place(ledger, source_id="src_other", token=f"{TOKEN}_2")
     with ledger.write() as connection:
-        store.pause(connection, shop.credential_id, "unauthorized", "HTTP 401", "delivery", NOW)
+        store.pause_credential(connection, shop.credential_id, "unauthorized", "HTTP 401", "delivery", NOW)
 
     (one,) = api.get(ACCOUNTS)["data"]
     assert (one["state"], one["reason"], len(one["credentials"])) == ("partly_paused", "HTTP 401", 2)

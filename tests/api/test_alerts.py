@@ -17,11 +17,11 @@ def refused(ledger: Ledger) -> None:
     ledger.vault.prepare()
     shop = place(ledger)
     with ledger.write() as connection:
-        ad_accounts.pause(
+        ad_accounts.pause_credential(
             connection, shop.credential_id, "unauthorized", "<b>Token</b> gone.", "delivery", NOW
         )
         for name in (measures.BATCHER, measures.SWEEPER):
-            measures.note(connection, name, NOW)
+            measures.record_heartbeat(connection, name, NOW)
     watching.check_figures(ledger, lambda: 10**12, NOW, to_webhook=False)
 
 

@@ -74,7 +74,7 @@ def test_secrets_are_masked_in_every_entry(api: Api, source: dict[str, Any], tmp
 
 def test_a_change_that_cannot_be_told_does_not_happen(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(audit_log, "write", _fail)
+        broken.setattr(audit_log, "append_audit_entry", _fail)
         assert api.call("POST", "/v1/admin/sources", {"name": "Shop"}).status_code == 500
 
     assert api.get("/v1/admin/sources")["data"] == []

@@ -50,7 +50,7 @@ def test_a_person_is_erased_once_and_a_dry_run_only_counts(api: Api, known: Ledg
     assert erase(api, emails=[KIM]) == counted | {"dry_run": False}
     assert erase(api, emails=[KIM])["events"] == 0
     with known.read() as connection:
-        last = audit_log.newest(connection, 1)[0]
+        last = audit_log.newest_audit_entries(connection, 1)[0]
     assert (last["action"], last["object"]) == ("person.erase", "emails")
     assert KIM not in str(last)
 
@@ -67,7 +67,7 @@ def _second_owner(ledger: Ledger) -> str:
     from worker.ledger.setup import people
 
     with ledger.write() as connection:
-        return people.create_token(connection, ledger.vault, "Owner", Role.OWNER, "test", time.time())[1]
+        return people.insert_token(connection, ledger.vault, "Owner", Role.OWNER, "test", time.time())[1]
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_a_ledger_that_is_busy_asks_the_caller_to_come_back(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for trouble in (LedgerBusyError("busy"), OperationalError("select", {}, Exception("away"))):
-        monkeypatch.setattr(sources, "page", _raise(trouble))
+        monkeypatch.setattr(sources, "sources_after", _raise(trouble))
         answer = api.call("GET", SOURCES)
 
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
@@ -107,7 +107,7 @@ def test_a_ledger_that_is_busy_asks_the_caller_to_come_back(
 
 
 def test_a_lost_race_is_a_conflict(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "create", _raise(IntegrityError("insert", {}, Exception("unique"))))
+    monkeypatch.setattr(sources, "insert_source", _raise(IntegrityError("insert", {}, Exception("unique"))))
 
     expected = (409, "Somebody else changed this at the same moment: try again.")
     assert expected == api.error("POST", SOURCES, {"name": "Shop"})
@@ -116,7 +116,7 @@ def test_a_lost_race_is_a_conflict(api: Api, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_mistake_of_ours_tells_nothing_of_what_is_inside(
     api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sources, "page", _raise(RuntimeError("a secret")))
+    monkeypatch.setattr(sources, "sources_after", _raise(RuntimeError("a secret")))
     answer = api.call("GET", SOURCES)
 
     error = {"code": "INTERNAL_SERVER_ERROR", "message": "Something went wrong here; the log tells more."}

@@ -150,7 +150,7 @@ def test_one_is_shown_with_its_payload_only_when_asked_which_is_audited(
 def test_a_viewer_sees_everything_but_payloads(api: Api, ledger: Ledger, shop: Integration) -> None:
     fail(ledger, shop, "e1")
     with ledger.write() as connection:
-        _, token = people.create_token(connection, ledger.vault, "lena", Role.VIEWER, "admin", NOW)
+        _, token = people.insert_token(connection, ledger.vault, "lena", Role.VIEWER, "admin", NOW)
     headers = {"Authorization": f"Bearer {token}"}
 
     assert api.call("GET", f"{FAILED}/1", headers=headers).status_code == 200
@@ -232,7 +232,7 @@ def test_one_call_does_a_bounded_amount_and_says_where_to_go_on(
     api: Api, ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where nothing of it can be sent, so that no caller goes round in circles."""
-    monkeypatch.setattr(retrying, "ROWS_A_STEP", 2)
+    monkeypatch.setattr(retrying, "ROWS_PER_STEP", 2)
     monkeypatch.setattr(operations, "MOST_A_CALL", 3)
     fail(ledger, shop, "e0", "e1", "e2", payload=None)
     fail(ledger, shop, "e3", "e4")

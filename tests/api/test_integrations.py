@@ -53,7 +53,7 @@ def made(api: Api, source: dict[str, Any]) -> dict[str, Any]:
 def waits(ledger: Ledger, integration_id: str, event_id: str = "event") -> None:
     """Let an event wait for the integration."""
     with ledger.write() as connection:
-        found = integrations.find(connection, integration_id)
+        found = integrations.load_integration(connection, integration_id)
         assert found is not None
         new = NewDelivery(
             source_id=found.source_id,
@@ -68,7 +68,7 @@ def waits(ledger: Ledger, integration_id: str, event_id: str = "event") -> None:
             accepted_at=1_706_540_000.0,
             state=State.OPEN,
         )
-        deliveries.write(connection, [new], 1_706_540_000.0)
+        deliveries.insert_deliveries(connection, [new], 1_706_540_000.0)
 
 
 def test_the_documents_request_works_as_printed(api: Api, source: dict[str, Any]) -> None:
@@ -111,9 +111,9 @@ def test_the_access_token_is_sealed_at_rest_and_delivery_can_open_it(
 ) -> None:
     written = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
     with ledger.read() as connection:
-        kept = integrations.find(connection, made["id"])
+        kept = integrations.load_integration(connection, made["id"])
         assert kept is not None
-        token = ad_accounts.token(connection, ledger.vault, kept.credential_id)
+        token = ad_accounts.access_token(connection, ledger.vault, kept.credential_id)
 
     assert token == "your_access_token"
     assert b"1234567890" in written
@@ -128,11 +128,11 @@ def test_the_ledger_keeps_the_config_without_token_and_rate(
     made = api.make(PATH, body(config=given))
 
     with ledger.read() as connection:
-        kept = integrations.find(connection, made["id"])
-        rates = integrations.rates(connection, ["1234567890"])
+        kept = integrations.load_integration(connection, made["id"])
+        rates = integrations.rate_limits(connection, ["1234567890"])
     assert kept is not None
     assert kept.config == {"ad_account_id": "1234567890", "field_mapping": "pinterest", "test_mode": True}
-    assert {"1234567890": ad_accounts.Rate(5.0, 140)} == rates
+    assert {"1234567890": ad_accounts.AccountRateLimit(5.0, 140)} == rates
 
 
 def test_type_names_the_vendor_as_well(api: Api, source: dict[str, Any]) -> None:
@@ -276,9 +276,9 @@ def test_null_takes_a_setting_back(api: Api, made: dict[str, Any]) -> None:
 
 def credential(ledger: Ledger, integration_id: str) -> ad_accounts.Credential:
     with ledger.read() as connection:
-        found = integrations.find(connection, integration_id)
+        found = integrations.load_integration(connection, integration_id)
         assert found is not None
-        return ad_accounts.find(connection, found.credential_id)
+        return ad_accounts.find_credential(connection, found.credential_id)
 
 
 def test_the_mask_sent_back_keeps_the_stored_token(api: Api, made: dict[str, Any], ledger: Ledger) -> None:
@@ -297,14 +297,16 @@ def test_a_new_token_is_kept_and_resumes_a_paused_account(
     api: Api, made: dict[str, Any], ledger: Ledger
 ) -> None:
     with ledger.write() as connection:
-        ad_accounts.pause(connection, credential(ledger, made["id"]).id, "token", "refused", "delivery", 1.0)
+        ad_accounts.pause_credential(
+            connection, credential(ledger, made["id"]).id, "token", "refused", "delivery", 1.0
+        )
     api.change(f"{PATH}/{made['id']}", {"config": {"access_token": "your_access_token"}})
     resumed = credential(ledger, made["id"])
     api.change(f"{PATH}/{made['id']}", {"config": {"access_token": "another"}})
     renewed = credential(ledger, made["id"])
 
     with ledger.read() as connection:
-        assert ad_accounts.token(connection, ledger.vault, renewed.id) == "another"
+        assert ad_accounts.access_token(connection, ledger.vault, renewed.id) == "another"
     assert (resumed.paused_at, renewed.paused_at) == (None, None)
 
 

@@ -19,7 +19,7 @@ def parked(ledger: Ledger) -> list[int]:
     ids = accept(ledger, [{"type": "track", "event": "x"} for _ in range(4)])
     with ledger.write() as connection:
         for event_id, reason in zip(ids[:3], ["broken", "broken", "odd"], strict=True):
-            inbox.park(connection, event_id, reason)
+            inbox.park_event(connection, event_id, reason)
     return ids
 
 
@@ -42,7 +42,7 @@ def test_they_are_worked_on_again_once(api: Api, ledger: Ledger, parked: list[in
     assert (first, second) == ({"unparked": 3, "left": 0}, {"unparked": 0, "left": 0})
     assert api.get(PARKED) == {"events": 0, "reasons": []}
     with ledger.read() as connection:
-        assert inbox.overdue(connection, 0, NOW + 1, 10) == parked
+        assert inbox.overdue_ids(connection, 0, NOW + 1, 10) == parked
     (entry,) = api.get("/v1/admin/audit")["data"]
     assert (entry["action"], entry["object"]) == ("parked.retry", "3 events")
     close(ledger)

@@ -17,7 +17,7 @@ SOURCE = {"name": "Shop", "domain": "shop.example.com"}
 def token(ledger: Ledger, role: Role) -> tuple[str, str]:
     ledger.vault.prepare()
     with ledger.write() as connection:
-        made, text = people.create_token(connection, ledger.vault, "Anna", role, "test", time.time())
+        made, text = people.insert_token(connection, ledger.vault, "Anna", role, "test", time.time())
     return made.id, text
 
 
@@ -38,7 +38,7 @@ def test_the_audit_log_names_the_holder(app: Flask, ledger: Ledger) -> None:
     app.test_client().post("/v1/admin/sources", headers={"Authorization": f"Bearer {text}"}, json=SOURCE)
 
     with ledger.read() as connection:
-        assert audit_log.newest(connection, 1)[0]["actor"] == f"Anna ({made})"
+        assert audit_log.newest_audit_entries(connection, 1)[0]["actor"] == f"Anna ({made})"
 
 
 def test_a_revoked_token_is_worthless_at_once(app: Flask, ledger: Ledger) -> None:
@@ -46,7 +46,7 @@ def test_a_revoked_token_is_worthless_at_once(app: Flask, ledger: Ledger) -> Non
     headers = {"Authorization": f"Bearer {text}"}
     assert app.test_client().get("/v1/admin/sources", headers=headers).status_code == 200
     with ledger.write() as connection:
-        people.revoke(connection, made)
+        people.remove_token(connection, made)
 
     assert app.test_client().get("/v1/admin/sources", headers=headers).status_code == 401
 

@@ -77,8 +77,8 @@ def test_the_collector_finds_in_the_ledger_what_was_set(api: Api, ledger: Ledger
     made = api.make(PATH, {"id": "src_x", "name": "Shop", "domains": domains, **given})
 
     with ledger.read() as connection:
-        kept = sources.by_key(connection, made["pipeline_key"], time.time())
-        secret = sources.server_secret(connection, ledger.vault, "src_x")
+        kept = sources.source_of_key(connection, made["pipeline_key"], time.time())
+        secret = sources.read_server_secret(connection, ledger.vault, "src_x")
 
     assert kept is not None
     assert (options, tuple(domains)) == (kept.options, kept.domains)
@@ -93,7 +93,7 @@ def test_an_option_that_is_null_is_left_to_whoever_reads_it(
     api.change(f"{PATH}/src_abc123", {"backlog_limit": None})
 
     with ledger.read() as connection:
-        kept = sources.find(connection, "src_abc123")
+        kept = sources.load_source(connection, "src_abc123")
     assert kept is not None
     assert {"default_consent", "cookies", "secure_cookies", "signed_only_events"} == set(kept.options)
 
@@ -102,7 +102,7 @@ def test_a_source_that_was_written_with_few_options_shows_all_of_them(api: Api, 
     sparse = sources.Source("src_first", "First", (), 0.0, 0.0, {"cookies": {"epik": False}})
     ledger.vault.prepare()
     with ledger.write() as connection:
-        sources.create(connection, ledger.vault, sparse, "dk_live_first", "secret")
+        sources.insert_source(connection, ledger.vault, sparse, "dk_live_first", "secret")
     shown = api.get(f"{PATH}/src_first")
 
     expected = OPTIONS | {"cookies": {"domain": None, "dfid": True, "pin_unauth": True, "epik": False}}
@@ -273,7 +273,7 @@ def test_a_new_server_secret_replaces_the_old_one(api: Api, source: dict[str, An
 
     assert rotated["server_secret"] != source["server_secret"]
     with ledger.read() as connection:
-        assert rotated["server_secret"] == sources.server_secret(connection, ledger.vault, "src_abc123")
+        assert rotated["server_secret"] == sources.read_server_secret(connection, ledger.vault, "src_abc123")
 
 
 def test_a_deleted_source_is_gone_with_its_keys(api: Api, source: dict[str, Any], ledger: Ledger) -> None:
@@ -282,7 +282,7 @@ def test_a_deleted_source_is_gone_with_its_keys(api: Api, source: dict[str, Any]
     assert (answer.status_code, answer.data) == (204, b"")
     assert api.call("GET", f"{PATH}/src_abc123").status_code == 404
     with ledger.read() as connection:
-        assert sources.by_key(connection, source["pipeline_key"], time.time()) is None
+        assert sources.source_of_key(connection, source["pipeline_key"], time.time()) is None
 
 
 def test_a_source_with_integrations_stays(api: Api, source: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from tests.browser.stage import ACCOUNT, TOKEN, Stage, order, stage, track
 from worker.ledger.delivery import deliveries
 from worker.ledger.delivery.deliveries import Sale
 from worker.ledger.reports import rollups, tallies
-from worker.ledger.reports.tallies import SECONDS_AN_HOUR, Entry
+from worker.ledger.reports.tallies import SECONDS_PER_HOUR, Entry
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
 DESK, PHONE = {"width": 1180, "height": 800}, {"width": 390, "height": 844}
@@ -103,9 +103,9 @@ def _past(site: Stage) -> None:
         took = {2.0: n - n // 12, 5.0 + 30 * (hours in (5, 6)): n // 12}
         with site.ledger.write() as connection:
             entries = {Entry("", 1, "checkout", outcome): k for outcome, k in counts.items()}
-            tallies.append(connection, tallies.Counter(entries), now - hours * SECONDS_AN_HOUR)
-            within = {(1, rollups.within(seconds)): k for seconds, k in took.items()}
-            rollups.append(connection, tallies.Counter(within), now - hours * SECONDS_AN_HOUR)
+            tallies.append_tallies(connection, tallies.Counter(entries), now - hours * SECONDS_PER_HOUR)
+            within = {(1, rollups.latency_step(seconds)): k for seconds, k in took.items()}
+            rollups.append_rollups(connection, tallies.Counter(within), now - hours * SECONDS_PER_HOUR)
     came = {
         "em,ip_ua,click_id": 61,
         "ip_ua,click_id,partner_id": 130,
@@ -114,7 +114,7 @@ def _past(site: Stage) -> None:
     }
     with site.ledger.write() as connection:
         quality = {Entry("", 1, "checkout", f"{tallies.QUALITY}{words}"): n for words, n in came.items()}
-        tallies.append(connection, tallies.Counter(quality), now - SECONDS_A_DAY)
+        tallies.append_tallies(connection, tallies.Counter(quality), now - SECONDS_A_DAY)
     today = int(now // SECONDS_A_DAY)
     with site.ledger.write() as connection:
         for days in range(1, 6):
@@ -123,7 +123,7 @@ def _past(site: Stage) -> None:
                 ("page_visit", 900 + 31 * days, 0),
             ):
                 sold = Sale(today - days, "USD", value) if value else Sale(today - days)
-                deliveries.append(connection, [(1, name, sold)] * n)
+                deliveries.append_sales(connection, [(1, name, sold)] * n)
 
 
 def _take(page: Page, folder: Path) -> None:

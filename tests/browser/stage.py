@@ -53,10 +53,10 @@ class Stage:
         """Take events as the collector does, map them, and leave them pending."""
         now = at or time.time()
         with self.ledger.read() as connection:
-            source_id = source_id or sources.page(connection, 1)[0].id
+            source_id = source_id or sources.sources_after(connection, 1)[0].id
         rows = [self._row(event, source_id, now) for event in events]
         with self.ledger.write() as connection:
-            ids = inbox.accept(connection, rows, now)
+            ids = inbox.accept_events(connection, rows, now)
         ingest(self.ledger, ids)
 
     def work(self) -> None:

@@ -83,7 +83,7 @@ def collector(tmp_path: Path) -> Iterator[Collector]:
     # Makes the day's key, which is a write of its own and would wait for the one below.
     ledger.vault.seal(b"", b"")
     with ledger.write() as connection:
-        sources.create(connection, ledger.vault, SOURCE, KEY, "whsec_of_the_shop")
+        sources.insert_source(connection, ledger.vault, SOURCE, KEY, "whsec_of_the_shop")
     app = create_app(ledger, parse({"SIGNAL_VAR": str(tmp_path)}), len)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -190,7 +190,7 @@ def test_a_form_of_another_site_changes_nothing(context: BrowserContext, site: S
     page = sign_in(context)
     add_source(page)
     with site.ledger.read() as connection:
-        (source,) = sources.page(connection, 2)
+        (source,) = sources.sources_after(connection, 2)
     # The same machine by another name is another site to a browser.
     elsewhere = site.url.replace("127.0.0.1", "localhost")
     page.route(
@@ -201,7 +201,7 @@ def test_a_form_of_another_site_changes_nothing(context: BrowserContext, site: S
 
     expect(page.get_by_role("alert")).to_be_visible()
     with site.ledger.read() as connection:
-        assert [one.id for one in sources.page(connection, 2)] == [source.id]
+        assert [one.id for one in sources.sources_after(connection, 2)] == [source.id]
     page.goto(f"{site.url}/sources")
     expect(page.get_by_role("link", name="Demo shop")).to_be_visible()
 
@@ -249,7 +249,7 @@ def test_loading_a_page_anew_repeats_neither_what_was_done_nor_a_secret(
     page.reload()
 
     with site.ledger.read() as connection:
-        (source,) = sources.page(connection, 2)
+        (source,) = sources.sources_after(connection, 2)
     assert page.url == f"{site.url}/sources/{source.id}"
     expect(page.get_by_role("heading", name="Demo shop")).to_be_visible()
     assert secret not in page.content()

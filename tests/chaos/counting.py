@@ -35,7 +35,7 @@ def standing(stack: Stack) -> Standing:
     reasons: dict[tuple[str, str], str] = {}
     duplicates = last = 0
     with stack.ledger() as ledger, ledger.read() as connection:
-        while found := finding.after(connection, last, 10_000):
+        while found := finding.find_deliveries_after(connection, last, 10_000):
             last = found[-1].id
             for one in found:
                 key = (one.ad_account_id, one.event_id)
@@ -49,7 +49,7 @@ def standing(stack: Stack) -> Standing:
 def is_settled(stack: Stack) -> bool:
     """Tell whether nothing waits and nothing moves."""
     with stack.ledger() as ledger, ledger.snapshot() as connection:
-        closed = books.close(connection)
+        closed = books.balance_books(connection)
     return not closed.events["inbox"] and not any(closed.deliveries.get(state) for state in _MOVING)
 
 

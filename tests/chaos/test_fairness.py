@@ -14,7 +14,7 @@ from tests.pipeline.sandbox import answer, trouble
 from worker.ledger import migrate
 from worker.ledger.database import Ledger
 from worker.ledger.schema import BatchStatus, State, batch, delivery
-from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
 from worker.pinterest.client.client import Answer, SendFailure
 
@@ -35,7 +35,7 @@ class Neighbour:
     account: str
     every_turn: int = 0
     backlog: int = 0
-    rate: Rate = Rate(100.0, 200)  # noqa: RUF009 - it is frozen, too
+    rate: AccountRateLimit = AccountRateLimit(100.0, 200)  # noqa: RUF009 - it is frozen, too
     test: bool = False
     replies: Answer | None = None
 
@@ -50,7 +50,8 @@ NEIGHBOURS = {
         Neighbour(account, backlog=600, test=True, replies=SILENT) for account in (FAILING, NOISY)
     ],
     "twenty have a backlog and one request a second": [
-        Neighbour(str(700_000_000_000 + n), backlog=300, rate=Rate(1.0, 1), test=True) for n in range(20)
+        Neighbour(str(700_000_000_000 + n), backlog=300, rate=AccountRateLimit(1.0, 1), test=True)
+        for n in range(20)
     ],
 }
 

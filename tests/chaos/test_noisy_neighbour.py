@@ -117,7 +117,9 @@ def test_a_failing_and_a_noisy_neighbour_cost_the_others_nothing(tmp_path: Path)
         noisy = SECONDS // EVERY_SECONDS * BACKGROUND[NOISY]
         until("the noisy one's arrive", lambda: len(_latencies(stack, [NOISY], "loud")) == noisy, 60)
         with stack.ledger() as ledger, ledger.read() as connection:
-            (failing,) = [one for one in ad_accounts.in_use(connection) if one.ad_account_id == FAILING]
+            (failing,) = [
+                one for one in ad_accounts.used_credentials(connection) if one.ad_account_id == FAILING
+            ]
         assert failing.breaker_failures >= 5
         assert failing.breaker_open_until is not None
         assert _kept(stack, FAILING) == SECONDS // EVERY_SECONDS

@@ -108,4 +108,4 @@ def test_a_list_of_another_length_settles_none(
 
 def _due(stage: Stage) -> list[int]:
     with stage.ledger.write() as connection:
-        return batches.due(connection, stage.now, stage.now)
+        return batches.take_due_batches(connection, stage.now, stage.now)

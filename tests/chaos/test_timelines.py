@@ -13,11 +13,11 @@ from tests.pipeline.ingest.test_ingest_bulk import order
 from tests.pipeline.sandbox import FakePinterest, accepted, answer
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import failures
-from worker.ledger.delivery.failures import Filter
+from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.intake import inbox
 from worker.ledger.schema import attempt, batch
 from worker.ledger.setup import ad_accounts, integrations
-from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer
@@ -44,16 +44,18 @@ def _pend(ledger: Ledger, shop: Integration, count: int, prefix: str = "e") -> N
 
 def _retry(ledger: Ledger, now: float) -> int:
     with ledger.write() as connection:
-        found = failures.page(connection, Filter(), 1_000)
-        return failures.retry(connection, found, now, "a hand").retried
+        found = failures.failed_after(connection, FailureFilter(), 1_000)
+        return failures.retry_deliveries(connection, found, now, "a hand").retried
 
 
 def _set_paused(ledger: Ledger, shop: Integration, now: float, *, paused: bool) -> None:
     with ledger.write() as connection:
         if paused:
-            assert ad_accounts.pause(connection, shop.credential_id, "by_hand", "Legal asked.", "a hand", now)
+            assert ad_accounts.pause_credential(
+                connection, shop.credential_id, "by_hand", "Legal asked.", "a hand", now
+            )
         else:
-            assert ad_accounts.resume(connection, shop.credential_id, now=NOW)
+            assert ad_accounts.resume_credential(connection, shop.credential_id, now=NOW)
 
 
 def _spent(ledger: Ledger) -> list[int]:
@@ -81,7 +83,7 @@ def test_retries_go_through_both_stages_until_the_window_is_over(ledger: Ledger,
     assert stand(ledger) == {"failed": 3}
     with ledger.read() as connection:
         numbers = list(connection.scalars(select(attempt.c.number).order_by(attempt.c.id)))
-        reasons = {failure.reason_class for failure in failures.page(connection, Filter(), 10)}
+        reasons = {failure.reason_class for failure in failures.failed_after(connection, FailureFilter(), 10)}
     assert numbers == list(range(1, len(line.tries) + 1))
     assert reasons == {"unavailable"}
 
@@ -124,7 +126,7 @@ def test_a_breaker_opens_probes_closes_and_drains(ledger: Ledger, shop: Integrat
     # Those behind it were never tried in vain.
     assert sum(spent == 0 for spent in _spent(ledger)) >= 2
     with ledger.read() as connection:
-        account = ad_accounts.find(connection, shop.credential_id)
+        account = ad_accounts.find_credential(connection, shop.credential_id)
     assert (account.breaker_failures, account.breaker_open_until) == (0, None)
 
 
@@ -169,10 +171,10 @@ def test_a_pause_that_outlasts_the_window_leaves_a_whole_window_after_it(
     assert stand(ledger) == {"in_flight": 3}
     with ledger.write() as connection:
         if token is None:
-            assert ad_accounts.resume(connection, shop.credential_id, now=line.clock())
+            assert ad_accounts.resume_credential(connection, shop.credential_id, now=line.clock())
         else:
-            rate, vault, now = Rate(100.0, 200), ledger.vault, line.clock()
-            integrations.change(connection, vault, shop, rate=rate, new_token=token, now=now)
+            rate, vault, now = AccountRateLimit(100.0, 200), ledger.vault, line.clock()
+            integrations.update_integration(connection, vault, shop, rate=rate, new_token=token, now=now)
     line.live(90.0)
     assert stand(ledger) == {"delivered": 3}
     assert len(line.tries) == 3

@@ -70,7 +70,7 @@ class Shell:
             order_key=key,
         )
         with self.ledger.write() as connection:
-            deliveries.write(connection, [new], self.now)
+            deliveries.insert_deliveries(connection, [new], self.now)
 
 
 @pytest.fixture

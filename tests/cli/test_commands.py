@@ -32,15 +32,19 @@ def test_one_command_stops_everything_and_one_lets_it_go_on(shell: Shell) -> Non
     """The kill switch; what the delivery paused for a reason of its own is no part of it."""
     refused = place(shell.ledger, "src_refused", "42")
     with shell.ledger.write() as connection:
-        ad_accounts.pause(connection, refused.credential_id, "unauthorized", "HTTP 401", "delivery", NOW)
+        ad_accounts.pause_credential(
+            connection, refused.credential_id, "unauthorized", "HTTP 401", "delivery", NOW
+        )
     assert shell.run("accounts", "pause").exit_code == 2
     assert shell.run("accounts", "pause", "42", "--all").exit_code == 2
     assert shell.good("accounts", "pause", "--all", "--reason", "Legal asked.") == "Paused 2 ad accounts.\n"
     assert shell.good("accounts", "list").count("by command line: Legal asked.") == 2
     assert shell.good("accounts", "pause", "--all") == "Paused 0 ad accounts.\n"
     with shell.ledger.write() as connection:
-        ad_accounts.resume(connection, refused.credential_id, now=NOW)
-        ad_accounts.pause(connection, refused.credential_id, "unauthorized", "HTTP 401", "delivery", NOW)
+        ad_accounts.resume_credential(connection, refused.credential_id, now=NOW)
+        ad_accounts.pause_credential(
+            connection, refused.credential_id, "unauthorized", "HTTP 401", "delivery", NOW
+        )
     assert shell.good("accounts", "resume", "--all").startswith("Resumed 1 ad accounts")
     assert "HTTP 401" in shell.good("accounts", "list")
 

@@ -18,7 +18,7 @@ def _ids(shell: Shell, *filters: str) -> list[str]:
 
 def _stands(shell: Shell) -> dict[str, str]:
     with shell.ledger.read() as connection:
-        return {one.event_id: one.stands for one in finding.after(connection, 0, 100)}
+        return {one.event_id: one.stands for one in finding.find_deliveries_after(connection, 0, 100)}
 
 
 def test_says_so_where_nothing_failed(shell: Shell) -> None:
@@ -52,7 +52,7 @@ def test_filters(failures: Shell, filters: tuple[str, ...], expected: list[str])
 
 def test_filters_by_integration(failures: Shell) -> None:
     with failures.ledger.read() as connection:
-        (one,) = integrations.page(connection, 10)
+        (one,) = integrations.integrations_after(connection, 10)
     assert len(_ids(failures, "--integration", one.id)) == 4
     done = failures.run("failed", "list", "--integration", "int_nobody")
     assert (done.exit_code, "there is no integration int_nobody" in done.output) == (2, True)

@@ -24,7 +24,7 @@ from worker.ledger.delivery import finding
 from worker.ledger.intake import inbox
 from worker.ledger.schema import delivery, taken_line
 from worker.ledger.schema import inbox as inbox_table
-from worker.ledger.setup.sources import Source, create
+from worker.ledger.setup.sources import Source, insert_source
 from worker.pipeline.ingest.accepting import open_rows
 from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.settings import settings
@@ -59,7 +59,7 @@ def text_of(events: Sequence[Any]) -> str:
 def waiting(shell: Shell) -> list[dict[str, Any]]:
     with shell.ledger.read() as connection:
         ids = list(connection.scalars(select(inbox_table.c.id)))
-        rows = inbox.load(connection, ids)
+        rows = inbox.load_events(connection, ids)
     return [dict(one.event) for one in open_rows(shell.ledger.vault, rows)[0]]
 
 
@@ -69,7 +69,7 @@ def mapped(shell: Shell) -> dict[str, Any]:
         ids = list(connection.scalars(select(inbox_table.c.id)))
     ingest(shell.ledger, ids)
     with shell.ledger.read() as connection:
-        (found,) = finding.after(connection, 0, 10)
+        (found,) = finding.find_deliveries_after(connection, 0, 10)
         row = connection.execute(select(delivery)).one()
     assert (found.stands, row.offline) == ("pending", True)
     return dict(json.loads(shell.ledger.vault.open(row.payload, b"payload")))
@@ -243,7 +243,9 @@ def test_a_file_that_cannot_be_read_is_told_in_a_sentence(shell: Shell) -> None:
 
 def test_the_source_has_to_be_named_where_there_are_two(shell: Shell) -> None:
     with shell.ledger.write() as connection:
-        create(connection, shell.ledger.vault, Source("src_2", "Two", (), 0.0, 0.0), "dk_live_2", "secret")
+        insert_source(
+            connection, shell.ledger.vault, Source("src_2", "Two", (), 0.0, 0.0), "dk_live_2", "secret"
+        )
     done = shell.run("send", "-", stdin=text_of([sale(1)]))
     assert done.output == f"Error: Say which source with --source; there are: src_2, {SOURCE_ID}.\n"
     assert shell.run("send", "-", "--source", "src_3").output.startswith("Error: There is no source src_3;")

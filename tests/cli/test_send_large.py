@@ -95,6 +95,6 @@ def _order_ids(ledger: Ledger) -> set[str]:
     with ledger.read() as connection:
         ids = list(connection.scalars(select(inbox.c.id)))
         for start in range(0, len(ids), 500):
-            opened, _ = open_rows(ledger.vault, rooms.load(connection, ids[start : start + 500]))
+            opened, _ = open_rows(ledger.vault, rooms.load_events(connection, ids[start : start + 500]))
             found.update(one.event["properties"]["order_id"] for one in opened)
     return found

@@ -30,8 +30,8 @@ def test_a_token_is_printed_alone_so_that_a_script_can_take_it(run: Run, sqlite_
     assert re.fullmatch(r"sig_[A-Za-z0-9_-]{43}\n", result.stdout)
     hashed = people.token_hash(sqlite_ledger.vault, result.stdout.strip())
     with sqlite_ledger.read() as connection:
-        token = people.by_hash(connection, hashed)
-        (entry,) = audit_log.newest(connection, 1)
+        token = people.token_by_hash(connection, hashed)
+        (entry,) = audit_log.newest_audit_entries(connection, 1)
     assert token
     assert (token.name, token.role) == ("Anna", "editor")
     assert (entry["actor"], entry["action"], entry["object"]) == (opening.ACTOR, "token.create", token.actor)

@@ -104,7 +104,7 @@ class Collector:
     def change_source(self, **options: Any) -> None:
         """Set options of the source, and let the collector forget what it knew."""
         with self.ledger.write() as connection:
-            sources.change(connection, replace(SOURCE, options=options), 2.0)
+            sources.update_source(connection, replace(SOURCE, options=options), 2.0)
         self.clock.at += 10
 
     def kept(self) -> list[Kept]:
@@ -135,7 +135,7 @@ def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Makes the day's key, which is a write of its own and would wait for the one below.
     ledger.vault.seal(b"", b"")
     with ledger.write() as connection:
-        sources.create(connection, ledger.vault, SOURCE, KEY, SECRET)
+        sources.insert_source(connection, ledger.vault, SOURCE, KEY, SECRET)
     ledger.dispose()
     return path
 

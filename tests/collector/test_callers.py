@@ -97,7 +97,7 @@ def test_a_rotated_key_is_good_until_its_time_and_not_for_long_after(collector: 
 def test_a_known_key_costs_no_query(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     collector.send("/v1/p", {})
     asked: list[str] = []
-    monkeypatch.setattr("worker.ledger.setup.sources.by_key", lambda *_: asked.append("key"))
+    monkeypatch.setattr("worker.ledger.setup.sources.source_of_key", lambda *_: asked.append("key"))
     assert collector.send("/v1/p", {}).status_code == 200
     assert asked == []
 

@@ -38,7 +38,7 @@ def test_hints_are_offered_after_the_commit(ledger: Ledger, tmp_path: Path) -> N
 
     def offer(ids: Sequence[int]) -> int:
         with ledger.read() as connection:
-            seen.append([row.id for row in inbox.load(connection, ids)])
+            seen.append([row.id for row in inbox.load_events(connection, ids)])
         return len(ids)
 
     offering(ledger, tmp_path, offer).send("/v1/batch", {"batch": [{"type": "page"}] * 3})
@@ -106,7 +106,7 @@ def _let_accept_raise(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None
     def accept(*_: Any) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(inbox, "accept", accept)
+    monkeypatch.setattr(inbox, "accept_events", accept)
 
 
 def test_a_database_that_went_away_is_told_as_such(collector: Collector, tmp_path: Path) -> None:
@@ -122,13 +122,13 @@ def test_a_database_that_went_away_is_told_as_such(collector: Collector, tmp_pat
 def test_a_request_is_taken_whole_or_not_at_all(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accept = inbox.accept
+    accept = inbox.accept_events
 
     def accept_and_fail(*arguments: Any) -> NoReturn:
         accept(*arguments)
         raise OperationalError("COMMIT", {}, Exception("disk I/O error"))
 
-    monkeypatch.setattr(inbox, "accept", accept_and_fail)
+    monkeypatch.setattr(inbox, "accept_events", accept_and_fail)
     assert collector.send("/v1/batch", {"batch": [{"type": "page"}] * 3}).status_code == 503
     assert collector.kept() == []
 

@@ -72,7 +72,7 @@ def test_while_the_ledger_is_away_nobody_waits_for_more_than_one_try(
         threading.Event().wait(0.3)
         raise LedgerBusyError("held for too long")
 
-    monkeypatch.setattr("worker.ledger.intake.inbox.accept", busy)
+    monkeypatch.setattr("worker.ledger.intake.inbox.accept_events", busy)
     told = all_at_once(sqlite_ledger, Together(sqlite_ledger), [[b"a"]] * THREADS)
     assert [type(one) for one in told] == [LedgerBusyError] * THREADS
     assert len(tries) <= 2

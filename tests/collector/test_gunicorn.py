@@ -94,7 +94,7 @@ def test_a_kept_alive_connection_brings_many_events_and_a_stop_is_clean(
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(visit, range(4))) == [[200] * 5] * 4
     with ledger.read() as connection:
-        assert inbox.size(connection) == 20
+        assert inbox.count_waiting(connection) == 20
 
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=30)

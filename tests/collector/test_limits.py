@@ -261,7 +261,7 @@ def test_a_stranger_without_a_key_is_limited_before_the_key_is_looked_up(
 ) -> None:
     collector = limited(ledger, tmp_path, ADDRESS_REQUESTS_PER_SECOND="3")
     looked_up: list[str] = []
-    monkeypatch.setattr("worker.ledger.setup.sources.by_key", lambda _, key, __: looked_up.append(key))
+    monkeypatch.setattr("worker.ledger.setup.sources.source_of_key", lambda _, key, __: looked_up.append(key))
     headers = {"X-Forwarded-For": "198.51.100.7"}
     keys = [f"dk_live_guess{number}" for number in range(6)]
     statuses = [collector.send("/v1/p", {}, key=key, headers=headers).status_code for key in keys]

@@ -31,7 +31,7 @@ class Counting(Collector):
     def measured(self) -> Measured:
         self.meter.write(self.ledger)
         with self.ledger.read() as connection:
-            return measures.totals(connection)
+            return measures.measure_totals(connection)
 
     def rejected(self) -> Counter[str]:
         amounts = self.measured().amounts
@@ -85,7 +85,7 @@ def test_a_ledger_that_is_away_is_a_reason(counting: Counting, monkeypatch: pyte
     def away(*_: object) -> None:
         raise LedgerBusyError("away")
 
-    monkeypatch.setattr(inbox, "accept", away)
+    monkeypatch.setattr(inbox, "accept_events", away)
     assert counting.send("/v1/t", GOOD).status_code == 503
 
     assert counting.rejected() == {"ledger_away": 1}

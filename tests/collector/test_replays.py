@@ -100,13 +100,13 @@ def test_of_many_repeats_at_the_same_moment_one_is_stored(collector: Collector) 
 def test_a_request_that_failed_is_accepted_when_it_is_repeated(
     collector: Collector, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    accept = inbox.accept
+    accept = inbox.accept_events
 
     def fail_late(*arguments: Any) -> list[int]:
         accept(*arguments)
         raise error
 
-    monkeypatch.setattr("worker.ledger.intake.inbox.accept", fail_late)
+    monkeypatch.setattr("worker.ledger.intake.inbox.accept_events", fail_late)
     assert collector.send_signed("/v1/events", ORDER).status_code == 503
     monkeypatch.undo()
     assert collector.kept() == []

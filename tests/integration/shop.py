@@ -14,7 +14,7 @@ from tests.integration.stack import Stack
 from tests.integration.waiting import until
 from worker.http.signature import sign
 from worker.ledger.delivery import finding
-from worker.ledger.delivery.finding import Found
+from worker.ledger.delivery.finding import FoundDelivery
 
 PIN_UNAUTH = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 EPIK = "epik_abc123def456"
@@ -114,11 +114,13 @@ class Shop:
             for one in self.stack.sandbox.ids(self.account)
         }
 
-    def deliveries(self) -> list[Found]:
+    def deliveries(self) -> list[FoundDelivery]:
         """Return everything the ledger has for the shop's ad account."""
         with self.stack.ledger() as ledger, ledger.read() as connection:
             return [
-                one for one in finding.after(connection, 0, 1_000_000) if one.ad_account_id == self.account
+                one
+                for one in finding.find_deliveries_after(connection, 0, 1_000_000)
+                if one.ad_account_id == self.account
             ]
 
     def standing(self) -> Counter[str]:

@@ -66,7 +66,7 @@ def test_a_beat_that_died_is_told_by_the_management_process(stack: Stack, receiv
     time.sleep(2)
     with stack.ledger() as ledger, ledger.write() as connection:
         for name in (measures.BATCHER, measures.SWEEPER, measures.WATCH):
-            measures.note(connection, name, time.time() - 600)
+            measures.record_heartbeat(connection, name, time.time() - 600)
     try:
         until("it is told", lambda: ("fired", "batcher_silent") in _told(receiver), seconds=200)
     finally:
@@ -78,4 +78,4 @@ def test_a_beat_that_died_is_told_by_the_management_process(stack: Stack, receiv
 
 def _ran_since(stack: Stack, name: str, then: float) -> bool:
     with stack.ledger() as ledger, ledger.read() as connection:
-        return measures.last(connection).get(name, 0) > then
+        return measures.last_heartbeats(connection).get(name, 0) > then

@@ -65,7 +65,7 @@ def test_a_signed_order_arrives_also_after_five_hundred_forged_ones_were_deliver
 
 def firing(stack: Stack) -> set[tuple[str, str]]:
     with stack.ledger() as ledger, ledger.read() as connection:
-        return {(alert.rule, alert.subject) for alert in alerts.firing(connection)}
+        return {(alert.rule, alert.subject) for alert in alerts.firing_alerts(connection)}
 
 
 @pytest.mark.parametrize("two_sources", [False, True], ids=["one_source", "two_sources"])

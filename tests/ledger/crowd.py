@@ -24,7 +24,7 @@ def many(ledger: Ledger, count: int = MANY, mark: str = "pina_", **config: Any) 
         for number in range(count):
             source_id = f"src_{number:05}"
             source = Source(source_id, f"Shop {number}", (f"shop{number}.example.com",), NOW, NOW)
-            sources.create(connection, ledger.vault, source, f"dk_live_{number}", "secret")
+            sources.insert_source(connection, ledger.vault, source, f"dk_live_{number}", "secret")
             new = Integration(
                 id=f"int_{number:05}",
                 source_id=source_id,
@@ -37,7 +37,9 @@ def many(ledger: Ledger, count: int = MANY, mark: str = "pina_", **config: Any) 
                 created_at=NOW,
                 updated_at=NOW,
             )
-            made.append(integrations.create(connection, ledger.vault, new, f"{mark}{number}", RATE))
+            made.append(
+                integrations.insert_integration(connection, ledger.vault, new, f"{mark}{number}", RATE)
+            )
     return made
 
 

@@ -14,14 +14,14 @@ from worker.ledger.reports import books
 from worker.ledger.reports.books import Books
 from worker.ledger.schema import State
 from worker.ledger.setup import integrations, sources
-from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import Source
 
 NOW = 1_750_000_000.0
 ACCOUNT = "549765662491"
 TOKEN = "pina_the_token_of_the_shop"
-RATE = Rate(100.0, 200)
+RATE = AccountRateLimit(100.0, 200)
 
 
 def place(
@@ -29,14 +29,14 @@ def place(
     source_id: str = "src_shop",
     ad_account_id: str = ACCOUNT,
     token: str = TOKEN,
-    rate: Rate = RATE,
+    rate: AccountRateLimit = RATE,
     **config: Any,
 ) -> Integration:
     """Add an integration, and its source where there is none."""
     with ledger.write() as connection:
-        if sources.find(connection, source_id) is None:
+        if sources.load_source(connection, source_id) is None:
             source = Source(source_id, "Shop", ("example.com",), NOW, NOW)
-            sources.create(connection, ledger.vault, source, f"dk_live_{source_id}", "secret")
+            sources.insert_source(connection, ledger.vault, source, f"dk_live_{source_id}", "secret")
         new = Integration(
             id=f"int_{source_id}_{ad_account_id}",
             source_id=source_id,
@@ -49,7 +49,7 @@ def place(
             created_at=NOW,
             updated_at=NOW,
         )
-        return integrations.create(connection, ledger.vault, new, token, rate)
+        return integrations.insert_integration(connection, ledger.vault, new, token, rate)
 
 
 def new(ledger: Ledger, where: Integration, event_id: str, **changes: Any) -> NewDelivery:
@@ -76,7 +76,7 @@ def new(ledger: Ledger, where: Integration, event_id: str, **changes: Any) -> Ne
 def write(ledger: Ledger, wanted: Sequence[NewDelivery], now: float = NOW) -> dict[str, int]:
     """Write deliveries, and return how many ended up where."""
     with ledger.write() as connection:
-        return dict(deliveries.write(connection, wanted, now))
+        return dict(deliveries.insert_deliveries(connection, wanted, now))
 
 
 def pend(ledger: Ledger, where: Integration, count: int, prefix: str = "e", **changes: Any) -> None:
@@ -112,7 +112,7 @@ def accept(
         for event in events
     ]
     with ledger.write() as connection:
-        return inbox.accept(connection, accepted, received_at)
+        return inbox.accept_events(connection, accepted, received_at)
 
 
 def _key(ledger: Ledger, kind: str, source_id: str, visitor_id: str | None) -> bytes | None:
@@ -122,7 +122,7 @@ def _key(ledger: Ledger, kind: str, source_id: str, visitor_id: str | None) -> b
 def close(ledger: Ledger) -> Books:
     """Close the books, which have to balance at any moment."""
     with ledger.snapshot() as connection:
-        closed, audited = books.close(connection), books.audit(connection)
+        closed, audited = books.balance_books(connection), books.recount_books(connection)
     for one in (closed, audited):
         assert [line for line in one.lines if not line.balances] == []
     # What the rows say is what the books say without counting them.

@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tests.conftest import KEY
 from worker.ledger import database
-from worker.ledger.database import Ledger, LedgerBusyError, is_ledger_away
+from worker.ledger.database import Ledger, LedgerBusyError, is_ledger_unavailable
 from worker.ledger.migrate import migrate
 
 
@@ -179,14 +179,14 @@ def sqlite_error(kind: type[sqlite3.Error], code: int) -> sqlite3.Error:
     ],
 )
 def test_an_outage_is_told_from_wrong_data(error: Exception, expected: bool) -> None:
-    assert expected is is_ledger_away(error)
+    assert expected is is_ledger_unavailable(error)
 
 
 def test_a_server_that_is_not_there_is_away() -> None:
     ledger = Ledger("postgresql+psycopg://nobody@127.0.0.1:1/none", (KEY,))
     with pytest.raises(OperationalError) as caught, ledger.read():
         pass
-    assert is_ledger_away(caught.value)
+    assert is_ledger_unavailable(caught.value)
     ledger.dispose()
 
 
@@ -198,7 +198,7 @@ def test_a_connection_that_the_server_closed_is_away_once_and_then_replaced(post
         with ledger.write() as other:
             other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
         caught = _error_of(lambda: connection.execute(text("SELECT 1")))
-    assert is_ledger_away(caught)
+    assert is_ledger_unavailable(caught)
     with ledger.read() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
     ledger.dispose()
@@ -235,7 +235,7 @@ def test_a_connection_is_tried_before_it_is_used_again_after_a_rest(
     with other.read() as connection:
         connection.execute(text("SELECT pg_terminate_backend(:lost, 5000)"), {"lost": lost})
     other.dispose()
-    monkeypatch.setattr(database, "REST_SECONDS", rest_seconds)
+    monkeypatch.setattr(database, "IDLE_SECONDS", rest_seconds)
     caught: list[Exception] = []
     for _ in range(2):
         try:
@@ -243,14 +243,14 @@ def test_a_connection_is_tried_before_it_is_used_again_after_a_rest(
                 connection.execute(text("SELECT 1"))
         except OperationalError as error:
             caught.append(error)
-    assert [is_ledger_away(error) for error in caught] == [True] * failures
+    assert [is_ledger_unavailable(error) for error in caught] == [True] * failures
     ledger.dispose()
 
 
 def test_a_missing_table_of_a_real_database_is_no_outage(ledger: Ledger) -> None:
     with ledger.read() as connection:
         caught = _error_of(lambda: connection.execute(text("SELECT 1 FROM nowhere")))
-    assert not is_ledger_away(caught)
+    assert not is_ledger_unavailable(caught)
 
 
 def _error_of(run: Any) -> BaseException:

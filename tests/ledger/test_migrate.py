@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from worker.ledger.database import Ledger
-from worker.ledger.migrate import MigrationsMissingError, check, migrate
+from worker.ledger.migrate import MigrationsMissingError, check_version, migrate
 from worker.ledger.schema import metadata
 
 KEY = "00" * 32
@@ -95,9 +95,9 @@ def test_two_processes_may_migrate_at_once(bare: Ledger) -> None:
 
 def test_a_database_without_tables_is_told_which_command_helps(bare: Ledger) -> None:
     with pytest.raises(MigrationsMissingError, match=r"has no tables yet.*`python -m worker migrate`"):
-        check(bare)
+        check_version(bare)
     migrate(bare)
-    check(bare)
+    check_version(bare)
 
 
 def test_a_database_of_another_version_is_told_so(bare: Ledger) -> None:
@@ -105,4 +105,4 @@ def test_a_database_of_another_version_is_told_so(bare: Ledger) -> None:
     with bare.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
     with pytest.raises(MigrationsMissingError, match=r"is at version 0000.*`python -m worker migrate`"):
-        check(bare)
+        check_version(bare)

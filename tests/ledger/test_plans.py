@@ -12,16 +12,16 @@ from tests.conftest import KEY, postgresql_database
 from tests.ledger.shop import NOW, pend, place
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batch_history, batches, claims, failures, finding
-from worker.ledger.delivery.claims import BATCH_MAX_EVENTS, Group
-from worker.ledger.delivery.failures import Filter
+from worker.ledger.delivery.claims import BATCH_MAX_EVENTS, BatchGroup
+from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.intake import backlog, inbox
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import metadata
 from worker.ledger.setup import ad_accounts
 from worker.ledger.upkeep import alert_figures, retention
 
-GROUP = Group(1, 1, False, False)
-TURNS = [backlog.Group("src_shop", 1), backlog.Group("src_other", 0)]
+GROUP = BatchGroup(1, 1, False, False)
+TURNS = [backlog.InboxGroup("src_shop", 1), backlog.InboxGroup("src_other", 0)]
 # Indexes that may be read from end to end: they hold what is live, or waits for a hand.
 OF_FEW = (
     "ix_delivery_pending",
@@ -33,31 +33,33 @@ OF_FEW = (
 LARGE = ("delivery", "batch", "inbox", "attempt", "visitor")
 
 STATEMENTS: dict[str, Callable[[Connection], Any]] = {
-    "groups that wait": lambda connection: claims.groups(connection, NOW),
-    "a full group": lambda connection: claims.is_full(connection, GROUP),
+    "groups that wait": lambda connection: claims.pending_groups(connection, NOW),
+    "a full group": lambda connection: claims.has_full_batch(connection, GROUP),
     "a group's last batch": lambda connection: claims.was_claimed_between(connection, GROUP, NOW, NOW),
-    "claim": lambda connection: claims.claim(connection, GROUP, 24, NOW),
-    "start": lambda connection: batches.start(connection, 1, 60, NOW),
-    "members": lambda connection: batches.members(connection, 1),
-    "leases that ran out": lambda connection: batches.expired(connection, NOW),
-    "batches that are due": lambda connection: batches.due(connection, NOW, NOW),
-    "accounts in use": ad_accounts.in_use,
-    "a page of failures": lambda connection: failures.page(connection, Filter(), 50),
-    "abandoned batches": lambda connection: ad_accounts.rehome(connection, 77, 78, NOW),
-    "an event's deliveries": lambda connection: finding.of_event(connection, "e1", 20),
-    "an order's deliveries": lambda connection: finding.by_order(connection, "e1", [b"a", b"b"], 20),
-    "families": lambda connection: batch_history.of(connection, 1),
-    "what informs": lambda connection: inbox.informing(connection, [b"a", b"b"], 99),
-    "failures after every retry": lambda connection: alert_figures.failed_with(
+    "claim": lambda connection: claims.claim_batch(connection, GROUP, 24, NOW),
+    "start": lambda connection: batches.start_batch(connection, 1, 60, NOW),
+    "members": lambda connection: batches.batch_members(connection, 1),
+    "leases that ran out": lambda connection: batches.expired_batches(connection, NOW),
+    "batches that are due": lambda connection: batches.take_due_batches(connection, NOW, NOW),
+    "accounts in use": ad_accounts.used_credentials,
+    "a page of failures": lambda connection: failures.failed_after(connection, FailureFilter(), 50),
+    "abandoned batches": lambda connection: ad_accounts.move_batches(connection, 77, 78, NOW),
+    "an event's deliveries": lambda connection: finding.find_deliveries_of_event(connection, "e1", 20),
+    "an order's deliveries": lambda connection: finding.find_deliveries_of_order(
+        connection, "e1", [b"a", b"b"], 20
+    ),
+    "families": lambda connection: batch_history.related_batches(connection, 1),
+    "what informs": lambda connection: inbox.informing_events(connection, [b"a", b"b"], 99),
+    "failures after every retry": lambda connection: alert_figures.count_failed_with(
         connection, ["no_answer"], 20_000
     ),
-    "the oldest events that wait": alert_figures.oldest_events,
-    "what retention may remove": lambda connection: retention.ended(connection, NOW - 1e9, 500),
+    "the oldest events that wait": alert_figures.oldest_event_times,
+    "what retention may remove": lambda connection: retention.ended_delivery_ids(connection, NOW - 1e9, 500),
     "batches that are empty": lambda connection: retention.purge_batches(connection, NOW - 1e9, 500),
     "the span of the inbox": alert_figures.inbox_span,
-    "the oldest event of each source": lambda connection: backlog.heads(connection, NOW),
-    "the oldest events of two sources": lambda connection: backlog.oldest(connection, TURNS, NOW, 20),
-    "what is overdue": lambda connection: inbox.overdue(connection, 7, NOW, 500),
+    "the oldest event of each source": lambda connection: backlog.waiting_groups(connection, NOW),
+    "the oldest events of two sources": lambda connection: backlog.oldest_ids(connection, TURNS, NOW, 20),
+    "what is overdue": lambda connection: inbox.overdue_ids(connection, 7, NOW, 500),
 }
 
 HISTORY = 20_000

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import event, select
 
 from worker.ledger.database import Ledger
-from worker.ledger.rows import among, insert_all
+from worker.ledger.rows import insert_all, is_among
 from worker.ledger.schema import tally, visitor
 
 
@@ -86,7 +86,7 @@ def test_postgresql_sees_the_same_question_for_however_many_values(shared_postgr
     try:
         with shared_postgresql.write() as connection:
             for keys in ([], [b"a"], [bytes([n]) for n in range(200)]):
-                connection.execute(select(visitor.c.key).where(among(connection, visitor.c.key, keys)))
+                connection.execute(select(visitor.c.key).where(is_among(connection, visitor.c.key, keys)))
     finally:
         event.remove(shared_postgresql.write_engine, "before_cursor_execute", note)
     assert (len(seen), len(set(seen))) == (3, 1)
@@ -99,5 +99,7 @@ def test_rows_are_found_by_one_of_many_values(
     rows = [{"key": key, "body": b"", "version": 1, "updated_at": 0.0} for key in (b"a", b"b", b"c")]
     with ledger.write() as connection:
         insert_all(connection, visitor, rows)
-        these = select(visitor.c.key).where(among(connection, visitor.c.key, wanted)).order_by(visitor.c.key)
+        these = (
+            select(visitor.c.key).where(is_among(connection, visitor.c.key, wanted)).order_by(visitor.c.key)
+        )
         assert list(connection.scalars(these)) == found

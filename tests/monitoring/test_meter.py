@@ -16,7 +16,7 @@ from worker.monitoring.meter import Meter, MeterWriter
 
 def _rejected(ledger: Ledger) -> int:
     with ledger.read() as connection:
-        return measures.totals(connection).n(measures.REJECTED, "unauthorized")
+        return measures.measure_totals(connection).n(measures.REJECTED, "unauthorized")
 
 
 def _rows(ledger: Ledger) -> int:

@@ -15,9 +15,9 @@ from tests.ledger.shop import ACCOUNT, NOW, accept, new, pend, place, write
 from worker.collector.wsgi import create_app as create_collector
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import claims
-from worker.ledger.delivery.claims import Group
+from worker.ledger.delivery.claims import BatchGroup
 from worker.ledger.reports import measures, tallies
-from worker.ledger.reports.account_status import AccountStanding
+from worker.ledger.reports.account_status import AccountState
 from worker.ledger.reports.measures import Measured
 from worker.ledger.schema import State
 from worker.ledger.setup import ad_accounts
@@ -28,7 +28,7 @@ from worker.web.management import create_app as create_management
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-of-the-scraper"
-QUIET = AccountStanding("1", 0, None, 0, None, False, False, 200.0)
+QUIET = AccountState("1", 0, None, 0, None, False, False, 200.0)
 METRIC = re.compile(r"\bsignal_[a-z_]+\b")
 
 
@@ -73,7 +73,9 @@ def test_what_waits_is_shown_by_ad_account_with_its_age(ledger: Ledger) -> None:
     pend(ledger, where, 3, prefix="offline", offline=True, accepted_at=NOW - 40)
     pend(ledger, where, 4, prefix="test", test=True)
     with ledger.write() as connection:
-        claims.claim(connection, Group(where.credential_id, where.ad_account, True, False), 20, NOW - 7)
+        claims.claim_batch(
+            connection, BatchGroup(where.credential_id, where.ad_account, True, False), 20, NOW - 7
+        )
 
     found = _scraped(Exporter(ledger, lambda: NOW).text())
     assert found["signal_deliveries_pending", ACCOUNT] == 5
@@ -86,7 +88,7 @@ def test_a_pause_an_open_breaker_and_spent_tokens_show(ledger: Ledger) -> None:
     where = place(ledger)
     with ledger.write() as connection:
         ad_accounts.take_token(connection, where.ad_account, NOW)
-        ad_accounts.pause(connection, where.credential_id, "by_hand", "a reason", "admin", NOW)
+        ad_accounts.pause_credential(connection, where.credential_id, "by_hand", "a reason", "admin", NOW)
         ad_accounts.set_breaker(connection, where.credential_id, 5, NOW + 60)
 
     found = _scraped(Exporter(ledger, lambda: NOW).text())
@@ -104,7 +106,7 @@ def test_what_processes_measured_is_shown_by_label_and_by_bucket(ledger: Ledger)
     for seconds in (0.04, 0.3, 99.0):
         measured.observe(measures.REQUEST_SECONDS, seconds, "2xx")
     with ledger.write() as connection:
-        measures.append(connection, measured)
+        measures.append_measures(connection, measured)
 
     text = Exporter(ledger, lambda: NOW).text()
     found = _scraped(text)
@@ -150,7 +152,7 @@ def test_folding_changes_no_counter(ledger: Ledger) -> None:
     for _ in range(3):
         accept(ledger, [{"type": "page"}])
     with ledger.write() as connection:
-        assert tallies.fold(connection) == 2
+        assert tallies.fold_tally_rows(connection) == 2
 
     assert _scraped(Exporter(ledger, lambda: NOW).text())["signal_events_accepted_total", ""] == 3
 

@@ -88,7 +88,7 @@ class World:
     def state(self) -> dict[str, Any]:
         """Return what the operations may change, without what is random."""
         with self.ledger.read() as connection:
-            tokens = {one.name: one.role.value for one in people.tokens(connection)}
+            tokens = {one.name: one.role.value for one in people.valid_tokens(connection)}
         names = ("accounts", "integrations", "sources")
         lists = {name: self.api.get(f"/v1/admin/{name}")["data"] for name in names}
         shown: dict[str, Any] = _plain({"tokens": tokens, **lists})
@@ -97,7 +97,7 @@ class World:
     def audited(self) -> list[tuple[str, str, str, Any]]:
         """Return the audit rows, the oldest first: actor, action, object, changes."""
         with self.ledger.read() as connection:
-            rows = reversed(audit_log.newest(connection, 100))
+            rows = reversed(audit_log.newest_audit_entries(connection, 100))
         return [(row["actor"], row["action"], *_plain([row["object"], row["changes"]])) for row in rows]
 
 

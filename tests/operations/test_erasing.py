@@ -15,7 +15,7 @@ from tests.pipeline.sandbox import FakePinterest, Stage, accepted
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches, failures
 from worker.ledger.delivery.deliveries import PAYLOAD
-from worker.ledger.delivery.failures import Filter
+from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.intake import inbox, visitors
 from worker.ledger.schema import State, debug_input, delivery
 from worker.ledger.schema import visitor as visitor_table
@@ -83,9 +83,9 @@ def bodies(ledger: Ledger) -> list[bytes]:
         return [
             opened(row.body, purpose)
             for purpose, page, start in (
-                (inbox.BODY, erasure.events_after, 0),
-                (visitors.BODY, erasure.visitors_after, b""),
-                (PAYLOAD, erasure.deliveries_after, 0),
+                (inbox.BODY, erasure.inbox_rows_after, 0),
+                (visitors.BODY, erasure.visitor_rows_after, b""),
+                (PAYLOAD, erasure.delivery_rows_after, 0),
             )
             for row in page(connection, start, 1000)  # type: ignore[operator]
             if row.body is not None
@@ -116,7 +116,7 @@ def test_a_parked_event_goes_as_well(ledger: Ledger) -> None:
     place(ledger)
     (parked,) = accept(ledger, [order("a", KIM)])
     with ledger.write() as connection:
-        inbox.park(connection, parked, "why not")
+        inbox.park_event(connection, parked, "why not")
     assert run(ledger, emails=[KIM]).events == 1
 
 
@@ -141,7 +141,7 @@ def test_each_kind_of_identifier_finds_events_in_the_inbox_and_what_became_of_th
     accept(ledger, [event])
     assert run(ledger, dry_run=True, **asked).events == int(found)
     with ledger.read() as connection:
-        ids = [row.id for row in erasure.events_after(connection, 0, 10)]
+        ids = [row.id for row in erasure.inbox_rows_after(connection, 0, 10)]
     ingest(ledger, ids)
     report = run(ledger, **asked)
     assert report.stood == ({"pending": 1} if found else {})
@@ -259,7 +259,7 @@ def test_whoever_else_says_who_they_are_on_the_same_device_keeps_what_is_theirs(
     )
     assert run(ledger, emails=[KIM]).events == 1
     with ledger.read() as connection:
-        ids = [row.id for row in erasure.events_after(connection, 0, 10)]
+        ids = [row.id for row in erasure.inbox_rows_after(connection, 0, 10)]
     ingest(ledger, ids)
     assert run(ledger, emails=[KIM]).deliveries == 0
     assert {event_id.partition(":")[0] for event_id in states(ledger)} == {"lees", "user"}
@@ -278,14 +278,14 @@ def test_a_worker_that_holds_an_event_meanwhile_writes_nothing_of_it(
 ) -> None:
     place(ledger)
     ids = accept(ledger, [order("a", KIM), order("b", LEE), identify("device", KIM)])
-    real = inbox.remove
+    real = inbox.take_events
 
     def remove(connection: Any, wanted: Any) -> set[int]:
         # The erasure came first: its rows are gone by the time that this worker takes its own out.
         erasure.erase_events(connection, [ids[0], ids[2]], NOW)
         return real(connection, wanted)
 
-    monkeypatch.setattr(inbox, "remove", remove)
+    monkeypatch.setattr(inbox, "take_events", remove)
     ingest(ledger, ids)
     assert stand(ledger) == {"pending": 1}
     assert not names(ledger, KIM)
@@ -317,7 +317,7 @@ def test_nothing_of_an_erased_delivery_leads_back_to_the_person(ledger: Ledger) 
     assert row.event_id == f"erased:{row.id}"
     assert row.reason == erasure.REASON
     with ledger.read() as connection:
-        assert failures.count(connection, Filter()) == 0
+        assert failures.count_failures(connection, FailureFilter()) == 0
 
 
 def test_the_audit_log_tells_how_much_of_what_and_not_who(ledger: Ledger) -> None:
@@ -325,7 +325,7 @@ def test_the_audit_log_tells_how_much_of_what_and_not_who(ledger: Ledger) -> Non
     accept(ledger, [order("a", KIM)])
     run(ledger, emails=[KIM], external_ids=["user-kim"])
     with ledger.read() as connection:
-        (entry,) = audit_log.newest(connection, 10)
+        (entry,) = audit_log.newest_audit_entries(connection, 10)
     assert (entry["actor"], entry["action"], entry["object"]) == (
         "kim of legal",
         "person.erase",
@@ -350,7 +350,7 @@ def test_a_dry_run_changes_nothing_and_writes_no_audit(ledger: Ledger) -> None:
     assert (report.events, report.visitors, report.deliveries) == (1, 1, 1)
     assert len(before) == len(bodies(ledger)) == 3
     with ledger.read() as connection:
-        assert audit_log.newest(connection, 10) == []
+        assert audit_log.newest_audit_entries(connection, 10) == []
 
 
 def test_rows_that_cannot_be_opened_are_counted_and_left(ledger: Ledger) -> None:
@@ -403,9 +403,9 @@ def test_a_batch_that_was_taken_by_a_worker_meanwhile_is_left_to_the_next_round(
     worker = Stage(ledger, FakePinterest())
     (batch_id,) = worker.batch()
     with ledger.write() as connection:
-        batches.start(connection, batch_id, 60, NOW)
+        batches.start_batch(connection, batch_id, 60, NOW)
     with ledger.write() as connection:
-        (row,) = erasure.deliveries_after(connection, 0, 10)
+        (row,) = erasure.delivery_rows_after(connection, 0, 10)
         assert erasure.erase_deliveries(connection, [row.id], NOW).being_sent == {row.id}
     assert stand(ledger) == {"in_flight": 1}
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.ledger.shop import NOW, close, new, place, stand, write
 from worker.ledger.database import Ledger
-from worker.ledger.delivery.failures import Filter
+from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.schema import State
 from worker.ledger.setup import audit_log
 from worker.ledger.setup.integrations import Integration
@@ -23,7 +23,7 @@ from worker.operations.deliveries.failed import (
 from worker.operations.errors import ConflictError, InvalidError, NotFoundError
 
 HOUR, DAY = 3_600.0, 86_400.0
-ALL = Filter()
+ALL = FailureFilter()
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def fail(ledger: Ledger, shop: Integration, *event_ids: str, at: float = NOW, **
 
 def newest_audit(ledger: Ledger) -> list[tuple[str, str]]:
     with ledger.read() as connection:
-        return [(one["actor"], one["action"]) for one in audit_log.newest(connection, 10)]
+        return [(one["actor"], one["action"]) for one in audit_log.newest_audit_entries(connection, 10)]
 
 
 def test_pressing_twice_sends_once(ledger: Ledger, shop: Integration) -> None:
@@ -114,9 +114,9 @@ def test_numbers_that_have_not_failed_are_counted_as_left_alone(ledger: Ledger, 
     (failed,) = list_failed(kim(ledger), ALL, 10)
     gone = failed.id + 1
     for result in (
-        retry_failed(kim(ledger), Filter(ids=(failed.id, gone)), extent=Extent(dry_run=True)),
-        retry_failed(kim(ledger), Filter(ids=(failed.id, gone))),
-        discard_failed(kim(ledger), Filter(ids=(gone,)), "why", extent=Extent(most=None)),
+        retry_failed(kim(ledger), FailureFilter(ids=(failed.id, gone)), extent=Extent(dry_run=True)),
+        retry_failed(kim(ledger), FailureFilter(ids=(failed.id, gone))),
+        discard_failed(kim(ledger), FailureFilter(ids=(gone,)), "why", extent=Extent(most=None)),
     ):
         assert result.left_alone == {NOT_FAILED: 1}
 

@@ -71,7 +71,7 @@ def shell(*arguments: str) -> Act:
 
 def revoke_on_page(world: World) -> None:
     with world.ledger.read() as connection:
-        (anna,) = people.tokens(connection)
+        (anna,) = people.valid_tokens(connection)
     world.send(f"/access/{anna.id}/revoke")
 
 

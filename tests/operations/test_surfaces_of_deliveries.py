@@ -53,7 +53,7 @@ class Action:
 def ids(world: World, event_ids: Sequence[str]) -> list[int]:
     """Return the numbers of deliveries; the number of none for "evt_gone"."""
     with world.ledger.read() as connection:
-        by_event = {row.event_id: row.id for row in finding.after(connection, 0, 100)}
+        by_event = {row.event_id: row.id for row in finding.find_deliveries_after(connection, 0, 100)}
     return sorted(by_event.get(event_id, GONE) for event_id in event_ids)
 
 
@@ -276,7 +276,7 @@ def make_shop(make_world: Callable[[], World]) -> Callable[[], World]:
         fail(world)
         event_ids = accept(world.ledger, [KIMS, PARKED], received_at=time.time())
         with world.ledger.write() as connection:
-            inbox.park(connection, event_ids[1], "its key is missing")
+            inbox.park_event(connection, event_ids[1], "its key is missing")
         return world
 
     return make
@@ -286,7 +286,7 @@ def fail(world: World) -> None:
     """Write a failed delivery for each of `AGES`."""
     now = time.time()
     with world.ledger.read() as connection:
-        shop = integrations.find(connection, world.integrations["shop"])
+        shop = integrations.load_integration(connection, world.integrations["shop"])
     assert shop
     given = {"state": State.FAILED, "reason_class": "refused", "reason": "HTTP 400"}
     order = {"offline": True, "order_key": world.ledger.vault.keyed_hash("order", "src_shop", "ORD-1")}
@@ -301,8 +301,8 @@ def fail(world: World) -> None:
 def state(world: World) -> Any:
     """Return where everything stands."""
     with world.ledger.read() as connection:
-        deliveries = {row.event_id: row.stands for row in finding.after(connection, 0, 100)}
-        reasons = [(group.events, group.reason) for group in inbox.parked(connection)]
+        deliveries = {row.event_id: row.stands for row in finding.find_deliveries_after(connection, 0, 100)}
+        reasons = [(group.events, group.reason) for group in inbox.parked_by_reason(connection)]
     return deliveries, reasons, close(world.ledger).events
 
 

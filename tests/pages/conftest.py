@@ -71,7 +71,7 @@ def pages(app: Flask) -> Pages:
 def made_token(ledger: Ledger, role: Role, name: str = "Anna") -> str:
     ledger.vault.prepare()
     with ledger.write() as connection:
-        return people.create_token(connection, ledger.vault, name, role, "test", time.time())[1]
+        return people.insert_token(connection, ledger.vault, name, role, "test", time.time())[1]
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def shop(ledger: Ledger, api: Api) -> Integration:
     body = {"source_id": "src_shop", "vendor": "pinterest", "name": "Pinterest", "config": config}
     made = api.make("/v1/admin/integrations", body)
     with ledger.read() as connection:
-        found = integrations.find(connection, made["id"])
+        found = integrations.load_integration(connection, made["id"])
     assert found
     return found
 
@@ -106,7 +106,7 @@ def write(ledger: Ledger, where: Integration, *event_ids: str, **changes: Any) -
     now = time.time()
     given = {"event_time": int(now), "accepted_at": now} | changes
     with ledger.write() as connection:
-        deliveries.write(connection, [new(ledger, where, one, **given) for one in event_ids], now)
+        deliveries.insert_deliveries(connection, [new(ledger, where, one, **given) for one in event_ids], now)
 
 
 def fail(ledger: Ledger, where: Integration, *event_ids: str, **changes: Any) -> None:

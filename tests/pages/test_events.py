@@ -69,7 +69,7 @@ def test_a_delivery_is_shown_in_its_stages_and_its_payload_on_request_only(
 ) -> None:
     write(ledger, shop, "e1", payload=ledger.vault.seal(json.dumps(SENT).encode(), PAYLOAD))
     with ledger.read() as connection:
-        number = finding.newest_id(connection)
+        number = finding.newest_delivery_id(connection)
     closed = pages.get(f"/events/{number}")
     opened = pages.get(f"/events/{number}?payload=open")
 
@@ -83,7 +83,7 @@ def test_a_delivery_is_shown_in_its_stages_and_its_payload_on_request_only(
 def test_a_failed_one_offers_a_retry(pages: Pages, viewer: Pages, ledger: Ledger, shop: Integration) -> None:
     fail(ledger, shop, "e1")
     with ledger.read() as connection:
-        number = finding.newest_id(connection)
+        number = finding.newest_delivery_id(connection)
 
     assert "Retry…" in pages.get(f"/events/{number}")
     assert "Retry…" not in viewer.get(f"/events/{number}")
@@ -92,7 +92,7 @@ def test_a_failed_one_offers_a_retry(pages: Pages, viewer: Pages, ledger: Ledger
 def test_a_payload_that_cannot_be_opened_is_no_crash(pages: Pages, ledger: Ledger, shop: Integration) -> None:
     write(ledger, shop, "e1", payload=b"\0\0\0\1 not what was sealed")
     with ledger.read() as connection:
-        number = finding.newest_id(connection)
+        number = finding.newest_delivery_id(connection)
 
     assert "The payload cannot be opened" in pages.get(f"/events/{number}?payload=open")
 

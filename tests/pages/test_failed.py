@@ -7,7 +7,7 @@ from unittest.mock import patch
 from tests.pages.conftest import ACCOUNT, Pages, fail, write
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import failures, finding
-from worker.ledger.delivery.failures import Filter
+from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted
 from worker.ledger.setup import audit_log
@@ -19,17 +19,17 @@ DAY = 86_400
 
 def left(ledger: Ledger) -> list[str]:
     with ledger.read() as connection:
-        return [one.event_id for one in failures.page(connection, Filter(), 100)]
+        return [one.event_id for one in failures.failed_after(connection, FailureFilter(), 100)]
 
 
 def stands(ledger: Ledger) -> dict[str, str]:
     with ledger.read() as connection:
-        return {one.event_id: one.stands for one in finding.after(connection, 0, 100)}
+        return {one.event_id: one.stands for one in finding.find_deliveries_after(connection, 0, 100)}
 
 
 def ids(ledger: Ledger, *event_ids: str) -> list[str]:
     with ledger.read() as connection:
-        found = failures.page(connection, Filter(), 100)
+        found = failures.failed_after(connection, FailureFilter(), 100)
     return [str(one.id) for one in found if one.event_id in event_ids]
 
 
@@ -92,7 +92,7 @@ def test_ticked_ones_are_retried_and_pressing_twice_sends_once(
     assert "<b>0 deliveries</b> went back to pending" in second
     assert left(ledger) == ["e2"]
     with ledger.read() as connection:
-        (entry,) = audit_log.newest(connection, 1)
+        (entry,) = audit_log.newest_audit_entries(connection, 1)
     assert entry["actor"].startswith("an editor (tok_")
     assert entry["action"] == "failed.retry"
 
@@ -135,7 +135,7 @@ def test_discarding_asks_why_and_keeps_the_answer(pages: Pages, ledger: Ledger, 
 
     assert stands(ledger) == {"e1": "discarded", "e2": "failed"}
     with ledger.read() as connection:
-        assert audit_log.newest(connection, 1)[0]["changes"]["reason"] == "A test order"
+        assert audit_log.newest_audit_entries(connection, 1)[0]["changes"]["reason"] == "A test order"
 
 
 def test_a_long_piece_of_work_goes_on_page_by_page(pages: Pages, ledger: Ledger, shop: Integration) -> None:
@@ -175,8 +175,8 @@ def test_viewers_see_no_buttons(viewer: Pages, ledger: Ledger, shop: Integration
 def test_what_was_set_aside_before_it_was_mapped_goes_on_by_a_click(pages: Pages, ledger: Ledger) -> None:
     row = Accepted("src_shop", None, None, False, time.time(), b"sealed")
     with ledger.write() as connection:
-        (number,) = inbox.accept(connection, [row], time.time())
-        inbox.park(connection, number, "its key is missing")
+        (number,) = inbox.accept_events(connection, [row], time.time())
+        inbox.park_event(connection, number, "its key is missing")
     assert "1 event since" in pages.get("/failed")
     page = pages.follow(pages.send("/failed/parked"))
 

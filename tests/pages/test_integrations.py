@@ -180,7 +180,9 @@ def test_saving_a_form_as_it_came_changes_nothing(
 
     assert api.get(f"/v1/admin/integrations/{shop.id}") == before
     with ledger.read() as connection:
-        assert "integration.change" not in {entry["action"] for entry in audit_log.newest(connection, 10)}
+        assert "integration.change" not in {
+            entry["action"] for entry in audit_log.newest_audit_entries(connection, 10)
+        }
 
 
 def test_switching_off_and_on(pages: Pages, api: Api, shop: Integration) -> None:
@@ -199,11 +201,13 @@ def test_pausing_and_resuming_stands_in_the_audit_log(
 
     assert "Legal asked for it" in page
     with ledger.read() as connection:
-        assert ad_accounts.find(connection, shop.credential_id).paused_by == "admin"
-        assert audit_log.newest(connection, 1)[0]["changes"] == {"reason": [None, "Legal asked for it"]}
+        assert ad_accounts.find_credential(connection, shop.credential_id).paused_by == "admin"
+        assert audit_log.newest_audit_entries(connection, 1)[0]["changes"] == {
+            "reason": [None, "Legal asked for it"]
+        }
     assert "Pause</button>" in pages.follow(pages.send(address, {"paused": "no"}))
     with ledger.read() as connection:
-        assert ad_accounts.find(connection, shop.credential_id).paused_at is None
+        assert ad_accounts.find_credential(connection, shop.credential_id).paused_at is None
 
 
 def test_an_open_breaker_is_closed_by_a_press(pages: Pages, shop: Integration, ledger: Ledger) -> None:
@@ -214,7 +218,7 @@ def test_an_open_breaker_is_closed_by_a_press(pages: Pages, shop: Integration, l
 
     pages.follow(pages.send(f"/integrations/{shop.id}/paused", {"paused": "no"}))
     with ledger.read() as connection:
-        assert ad_accounts.find(connection, shop.credential_id).breaker_open_until is None
+        assert ad_accounts.find_credential(connection, shop.credential_id).breaker_open_until is None
 
 
 def test_deleting_says_beforehand_what_becomes_of_what_waits(

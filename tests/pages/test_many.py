@@ -33,7 +33,7 @@ def laid_down(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def crowd(ledger: Ledger) -> list[Integration]:
     with ledger.read() as connection:
-        return list(integrations.every(connection))
+        return list(integrations.iterate_integrations(connection))
 
 
 def test_the_token_of_the_last_integration_raises_an_alert(ledger: Ledger, crowd: list[Integration]) -> None:

@@ -12,7 +12,7 @@ from tests.pages.conftest import ACCOUNT, Pages, fail, write
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
 from worker.ledger.reports import rollups, tallies
-from worker.ledger.reports.tallies import SECONDS_AN_HOUR, Entry
+from worker.ledger.reports.tallies import SECONDS_PER_HOUR, Entry
 from worker.ledger.schema import delivery
 from worker.ledger.setup import ad_accounts
 from worker.ledger.setup.integrations import Integration
@@ -30,7 +30,7 @@ def count(ledger: Ledger, where: Integration, at: float, **outcomes: int) -> Non
         counts = Counter(
             {Entry("src_shop", where.number, "checkout", what): n for what, n in outcomes.items()}
         )
-        tallies.append(connection, counts, at)
+        tallies.append_tallies(connection, counts, at)
 
 
 def test_an_empty_site_says_what_to_do_first(pages: Pages) -> None:
@@ -108,8 +108,10 @@ def test_charts_outlive_the_events(pages: Pages, ledger: Ledger, shop: Integrati
 
 def test_latency_is_drawn_and_said_in_words(pages: Pages, ledger: Ledger, shop: Integration) -> None:
     with ledger.write() as connection:
-        took = {rollups.within(2): 60, rollups.within(300): 40}
-        rollups.append(connection, Counter({(shop.number, what): n for what, n in took.items()}), time.time())
+        took = {rollups.latency_step(2): 60, rollups.latency_step(300): 40}
+        rollups.append_rollups(
+            connection, Counter({(shop.number, what): n for what, n in took.items()}), time.time()
+        )
     page = pages.get("/?span=1h")
 
     assert "half arrived within 2 s" in page
@@ -165,12 +167,12 @@ def test_half_and_most_are_upper_bounds(counts: dict[str, int], half: float, mos
 
 
 def test_steps_end_now_and_begin_at_round_times() -> None:
-    now = 100 * SECONDS_AN_HOUR + 1.0
+    now = 100 * SECONDS_PER_HOUR + 1.0
 
-    assert Span("", "", 3, SECONDS_AN_HOUR).starts(now) == [
-        98.0 * SECONDS_AN_HOUR,
-        99.0 * SECONDS_AN_HOUR,
-        100.0 * SECONDS_AN_HOUR,
+    assert Span("", "", 3, SECONDS_PER_HOUR).starts(now) == [
+        98.0 * SECONDS_PER_HOUR,
+        99.0 * SECONDS_PER_HOUR,
+        100.0 * SECONDS_PER_HOUR,
     ]
 
 
@@ -233,6 +235,6 @@ def test_what_waits_to_be_mapped_is_found_too(
 def test_what_was_set_aside_says_why(pages: Pages, ledger: Ledger, shop: Integration) -> None:
     (number,) = accept(ledger, [{"type": "page", "messageId": "m1"}])
     with ledger.write() as connection:
-        inbox.park(connection, number, "The worker could not map the event (KeyError).")
+        inbox.park_event(connection, number, "The worker could not map the event (KeyError).")
 
     assert "could not map the event (KeyError)." in pages.get("/search?q=m1")

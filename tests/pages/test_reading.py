@@ -20,7 +20,9 @@ def test_the_audit_log_goes_back_page_by_page(pages: Pages, ledger: Ledger) -> N
     with ledger.write() as connection:
         for number in range(ENTRIES_A_PAGE + 5):
             changes = {"name": ["old", f"new {number}"], "on": [None, True]}
-            audit_log.write(connection, float(number), "Anna", "source.change", f"src_{number}", changes)
+            audit_log.append_audit_entry(
+                connection, float(number), "Anna", "source.change", f"src_{number}", changes
+            )
     first = pages.get("/audit")
     (older,) = [part.partition('"')[0] for part in first.split('href="/audit?before=')[1:]]
 
@@ -63,7 +65,7 @@ def test_match_quality_shows_shares_and_what_to_improve(
     counts = {f"{QUALITY}em,ip_ua": 10, f"{QUALITY}ip_ua,late": 30, f"{QUALITY}invalid=missing_value": 2}
     with ledger.write() as connection:
         entries = {Entry("src_shop", shop.number, "checkout", word): n for word, n in counts.items()}
-        tallies.append(connection, Counter(entries), time.time())
+        tallies.append_tallies(connection, Counter(entries), time.time())
     page = pages.get("/quality")
 
     assert "42 events in 7 days" in page
@@ -79,7 +81,7 @@ def test_identifiers_are_called_as_the_field_mapping_sends_them(
 ) -> None:
     with ledger.write() as connection:
         entries = {Entry("src_shop", shop.number, "checkout", f"{QUALITY}click_id"): 10}
-        tallies.append(connection, Counter(entries), time.time())
+        tallies.append_tallies(connection, Counter(entries), time.time())
     with_signals = pages.get("/quality")
     pages.send(
         f"/integrations/{shop.id}/change",

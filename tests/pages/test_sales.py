@@ -19,7 +19,7 @@ def sold(ledger: Ledger, shop: Integration) -> None:
     with ledger.write() as connection:
         orders = [("checkout", Sale(TODAY, "USD", 129_990)), ("checkout", Sale(TODAY, "KWD", 1_234))]
         views = [("page_visit", Sale(TODAY)), ("page_visit", Sale(TODAY - 20))]
-        deliveries.append(connection, [(shop.number, *one) for one in (*orders * 2, *views)])
+        deliveries.append_sales(connection, [(shop.number, *one) for one in (*orders * 2, *views)])
 
 
 @pytest.mark.usefixtures("sold")
@@ -60,7 +60,7 @@ def test_large_values_are_grouped_for_people_and_not_for_spreadsheets(
     pages: Pages, ledger: Ledger, shop: Integration
 ) -> None:
     with ledger.write() as connection:
-        deliveries.append(connection, [(shop.number, "checkout", Sale(TODAY, "USD", 1_234_567_890))])
+        deliveries.append_sales(connection, [(shop.number, "checkout", Sale(TODAY, "USD", 1_234_567_890))])
 
     assert '<td data-of="Value" class="number">1,234,567.89</td>' in pages.get("/sales")
     assert ",1,1234567.89" in pages.get("/sales/export")

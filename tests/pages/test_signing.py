@@ -131,7 +131,7 @@ def test_a_session_ends_with_its_token(app: Flask, ledger: Ledger) -> None:
     pages.sign_in(made_token(ledger, Role.EDITOR))
     assert "Signed in as Anna" in pages.get("/")
     with ledger.write() as connection:
-        people.revoke(connection, people.tokens(connection)[0].id)
+        people.remove_token(connection, people.valid_tokens(connection)[0].id)
 
     assert pages.client.get("/").status_code == 303
 

@@ -38,7 +38,7 @@ def test_a_new_source_shows_its_secret_once_and_its_snippet_always(
 
     (secret,) = SECRET.findall(answer.text)
     with ledger.read() as connection:
-        assert secret == sources.server_secret(connection, ledger.vault, made["id"])
+        assert secret == sources.read_server_secret(connection, ledger.vault, made["id"])
     page = pages.get(f"/sources/{made['id']}")
     assert not SECRET.search(page)
     assert (
@@ -147,8 +147,8 @@ def test_the_settings_say_where_days_begin_and_whether_the_source_is_debugged(
 def test_the_page_shows_what_the_quotas_refused(pages: Pages, source: dict[str, Any], ledger: Ledger) -> None:
     used = {usage.PUBLIC_VISITORS: 1_234, usage.VISITORS_REFUSED: 56, usage.DEBUG_INPUTS_DROPPED: 7}
     with ledger.write() as connection:
-        usage.append(connection, {(source["id"], what): n for what, n in used.items()}, time.time())
-        usage.append(connection, {(source["id"], usage.VISITORS_REFUSED): 1}, time.time() - 31 * 86_400)
+        usage.append_usage(connection, {(source["id"], what): n for what, n in used.items()}, time.time())
+        usage.append_usage(connection, {(source["id"], usage.VISITORS_REFUSED): 1}, time.time() - 31 * 86_400)
     page = pages.get(f"/sources/{source['id']}")
     assert "1,234 from public calls today, of at most 200,000." in page
     assert "56 not kept in the last 30 days" in page

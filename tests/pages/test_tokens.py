@@ -18,7 +18,7 @@ def test_a_token_is_shown_once_and_works(pages: Pages, app: Flask, ledger: Ledge
 
     assert "Signed in as Anna (tok_" in anna.get("/")
     with ledger.read() as connection:
-        assert token not in str(audit_log.newest(connection, 10))
+        assert token not in str(audit_log.newest_audit_entries(connection, 10))
 
 
 def test_names_and_roles_are_checked(pages: Pages) -> None:
@@ -37,7 +37,7 @@ def test_names_and_roles_are_checked(pages: Pages) -> None:
 def test_a_revoked_token_is_gone(pages: Pages, ledger: Ledger) -> None:
     pages.send("/access", {"name": "Anna", "role": "viewer"})
     with ledger.read() as connection:
-        (made,) = people.tokens(connection)
+        (made,) = people.valid_tokens(connection)
     page = pages.follow(pages.send(f"/access/{made.id}/revoke"))
 
     assert "The token is worthless now" in page

@@ -10,7 +10,7 @@ from requests.structures import CaseInsensitiveDict
 from tests.ledger.shop import NOW
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import claims
-from worker.ledger.delivery.claims import Group
+from worker.ledger.delivery.claims import BatchGroup
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer, PinterestClient, SendFailure
 from worker.pinterest.client.retry_policy import RetryPolicy
@@ -109,9 +109,9 @@ class Stage:
         """Claim everything that is pending."""
         return claim_due_batches(self.ledger, BatchingPolicy(0.0), lambda: self.now + 1, self.hinted.extend)
 
-    def claim(self, group: Group) -> int:
+    def claim(self, group: BatchGroup) -> int:
         with self.ledger.write() as connection:
-            return claims.claim(connection, group, 24, self.now) or 0
+            return claims.claim_batch(connection, group, 24, self.now) or 0
 
     def deliver(self, batch_id: int) -> str:
         """Send a batch once; tell what became of it, as the task does."""

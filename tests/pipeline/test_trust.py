@@ -214,9 +214,9 @@ def test_a_visitor_of_the_version_before_is_read_as_said_by_public_calls(ledger:
     place(ledger)
     key = ledger.vault.keyed_hash("user", "src_shop", "44")
     body = {"traits": {"em": [MALLORY]}, "user_id": hash_value("external_id", "44"), "told_up_to": 0}
-    known = visitors.Known(ledger.vault.seal(json.dumps(body).encode(), visitors.BODY), 0)
+    known = visitors.StoredVisitor(ledger.vault.seal(json.dumps(body).encode(), visitors.BODY), 0)
     with ledger.write() as connection:
-        visitors.save(connection, {key: known}, 1.0)
+        visitors.save_visitors(connection, {key: known}, 1.0)
     work(ledger, S, order("1", userId="44"))
     work(ledger, S, identify("jane@example.com", userId="44"), order("2", userId="44"))
     assert [person(one) for one in sent(ledger)] == [{"em": [MALLORY]}, {"em": [JANE]}]
@@ -339,6 +339,6 @@ def test_a_public_event_of_a_listed_name_is_dropped_with_its_reason_and_a_signed
 
 def only_signed(ledger: Ledger, *names: str) -> None:
     with ledger.write() as connection:
-        source = sources.find(connection, "src_shop")
+        source = sources.load_source(connection, "src_shop")
         assert source is not None
-        sources.change(connection, replace(source, options={"signed_only_events": list(names)}), 0.0)
+        sources.update_source(connection, replace(source, options={"signed_only_events": list(names)}), 0.0)

@@ -55,7 +55,7 @@ def test_every_event_comes_to_one_end_and_every_delivered_one_arrived(ledger: Le
             if dice.random() < 0.1:
                 # A worker dies with the batch in its hands.
                 with ledger.write() as connection:
-                    if isinstance(batches.start(connection, batch_id, 60, s.now), batches.Putoff):
+                    if isinstance(batches.start_batch(connection, batch_id, 60, s.now), batches.Postponed):
                         connection.rollback()
             else:
                 s.deliver(batch_id)

@@ -18,13 +18,13 @@ HERE = ("127.0.0.1",)
 
 def firing(ledger: Ledger) -> list[str]:
     with ledger.read() as connection:
-        return [one.rule for one in alerts.firing(connection)]
+        return [one.rule for one in alerts.firing_alerts(connection)]
 
 
 def test_it_tells_of_a_beat_that_is_silent(ledger: Ledger) -> None:
     with ledger.write() as connection:
         for name in (measures.BATCHER, measures.SWEEPER, measures.WATCH):
-            measures.note(connection, name, NOW - 200)
+            measures.record_heartbeat(connection, name, NOW - 200)
     with receiving() as receiver:
         webhook = Webhook(receiver.url, "a-secret-of-the-tests", HERE)
         looks = [
@@ -39,7 +39,7 @@ def test_it_tells_of_a_beat_that_is_silent(ledger: Ledger) -> None:
 
 def test_it_leaves_it_to_the_upkeep_worker_where_that_watches(ledger: Ledger) -> None:
     with ledger.write() as connection:
-        measures.note(connection, measures.WATCH, NOW - 89)
+        measures.record_heartbeat(connection, measures.WATCH, NOW - 89)
 
     assert not watchman.stand_in(ledger, lambda: 0, None, lambda: NOW)
     assert firing(ledger) == []

@@ -14,7 +14,7 @@ WHAT_TO_DO = "give its integration a new one, on its page or by PATCH; nothing i
 def ends_by_credential(connection: Connection) -> dict[int, float]:
     """Return when the token of each credential ends, in Unix seconds; of several dates the earliest."""
     found: dict[int, float] = {}
-    for one in integrations.every(connection):
+    for one in integrations.iterate_integrations(connection):
         end = parse_time(one.config.get("token_expires_at"))
         if end is not None:
             found[one.credential_id] = min(end, found.get(one.credential_id, end))

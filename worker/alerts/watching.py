@@ -26,8 +26,8 @@ from worker.event.times import parse_time
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
 from worker.ledger.reports import account_status, measures
-from worker.ledger.reports.account_status import AccountStanding
-from worker.ledger.reports.tallies import SECONDS_AN_HOUR
+from worker.ledger.reports.account_status import AccountState
+from worker.ledger.reports.tallies import SECONDS_PER_HOUR
 from worker.ledger.setup import ad_accounts, integrations, sources
 from worker.ledger.setup.ad_accounts import Credential
 from worker.ledger.upkeep import alert_figures as watching
@@ -54,10 +54,10 @@ def gather_figures(connection: Connection, free_bytes: int, now: float) -> Figur
         accounts=tuple(_accounts(connection, now)),
         tokens=tuple(_tokens(connection)),
         full_sources=tuple(_sources(connection)),
-        inbox_since=account_status.inbox_since(connection),
-        parked=watching.parked(connection),
+        inbox_since=account_status.oldest_waiting_since(connection),
+        parked=watching.count_parked(connection),
         free_bytes=free_bytes,
-        pulses=measures.last(connection),
+        pulses=measures.last_heartbeats(connection),
     )
 
 
@@ -74,20 +74,20 @@ class _AccountContext:
 
 def _accounts(connection: Connection, now: float) -> Iterator[AccountFigures]:
     credentials: dict[str, list[Credential]] = defaultdict(list)
-    for one in ad_accounts.in_use(connection):
+    for one in ad_accounts.used_credentials(connection):
         credentials[one.ad_account_id].append(one)
     beside = _AccountContext(
-        watching.oldest_events(connection),
-        watching.delivered_an_hour(connection, now),
-        watching.failed_with(connection, _EXHAUSTED, MAX_COUNTED_FAILURES),
-        watching.contradicted(connection, now),
+        watching.oldest_event_times(connection),
+        watching.delivered_per_hour(connection, now),
+        watching.count_failed_with(connection, _EXHAUSTED, MAX_COUNTED_FAILURES),
+        watching.contradicted_by_account(connection, now),
         credentials,
     )
-    for stands in account_status.accounts(connection, now, MAX_COUNTED_WAITING):
+    for stands in account_status.account_statuses(connection, now, MAX_COUNTED_WAITING):
         yield _account(stands, beside)
 
 
-def _account(stands: AccountStanding, beside: _AccountContext) -> AccountFigures:
+def _account(stands: AccountState, beside: _AccountContext) -> AccountFigures:
     name = stands.ad_account_id
     mine = beside.credentials.get(name, [])
     since = [at for at in (stands.pending_since, stands.in_flight_since) if at is not None]
@@ -112,7 +112,7 @@ def _account(stands: AccountStanding, beside: _AccountContext) -> AccountFigures
 
 
 def _tokens(connection: Connection) -> Iterator[TokenFigures]:
-    for one in integrations.every(connection):
+    for one in integrations.iterate_integrations(connection):
         expires_at = parse_time(one.config.get("token_expires_at"))
         if one.enabled and expires_at is not None:
             yield TokenFigures(one.id, one.ad_account_id, expires_at)
@@ -123,7 +123,7 @@ def _sources(connection: Connection) -> Iterator[SourceFigures]:
     span = watching.inbox_span(connection)
     limits = {
         (source.id, trust): source.backlog_limit(trust)
-        for source in sources.every(connection)
+        for source in sources.iterate_sources(connection)
         for trust in Trust
     }
     near = [key for key, limit in limits.items() if span >= Thresholds().backlog_share * limit]
@@ -165,7 +165,7 @@ class Heartbeat:
                 return
             self._written_at = now
         with ledger.write() as connection:
-            measures.note(connection, self._name, now)
+            measures.record_heartbeat(connection, self._name, now)
 
 
 def check_figures(
@@ -181,7 +181,7 @@ def check_figures(
 
 def check_volume(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change]:
     """Look for events that stopped coming; this reads more, and changes by the hour."""
-    hour = int(now // SECONDS_AN_HOUR)
+    hour = int(now // SECONDS_PER_HOUR)
     with ledger.read() as connection:
         series = _gather_volumes(connection, hour)
     seen = volume.find_dropped(series, hour)
@@ -192,13 +192,13 @@ def send_notices(ledger: Ledger, webhook: Webhook, clock: Callable[[], float]) -
     """Tell the webhook what it was not told yet, in order; return how many notices it took."""
     for done in range(_MAX_NOTICES_PER_RUN):
         with ledger.write() as connection:
-            notice = alerts.take_due(connection, clock(), _LEASE_SECONDS)
+            notice = alerts.take_due_notice(connection, clock(), _LEASE_SECONDS)
         if notice is None:
             return done
         trouble = webhook.tell(notice.id, notice_content(notice))
         with ledger.write() as connection:
             if trouble is None:
-                alerts.told(connection, notice.id, clock())
+                alerts.record_notice_sent(connection, notice.id, clock())
                 continue
             _postpone_notice(connection, notice, trouble, clock())
         return done
@@ -237,7 +237,7 @@ def log_change(one: Alert, change: Change) -> None:
 def _postpone_notice(connection: Connection, notice: Notice, trouble: str, now: float) -> None:
     attempts = notice.attempts + 1
     again_at = None if now - notice.at > GIVE_UP_SECONDS else now + retry_delay_seconds(attempts)
-    alerts.not_told(connection, notice, now, again_at=again_at)
+    alerts.record_notice_failure(connection, notice, now, again_at=again_at)
     word = "given_up" if again_at is None else "put_off"
     log.error("alert_webhook", notice=notice.id, state=word, attempts=attempts, error=trouble)
 
@@ -249,15 +249,15 @@ def _update_alerts(
     by_key = {(one.rule, one.subject): one for one in seen}
     told: list[tuple[Alert, Change]] = []
     with ledger.write() as connection:
-        if not alerts.alone(connection):
+        if not alerts.try_lock_alerts(connection):
             # Another process looks at this moment, at the same.
             return []
-        measures.note(connection, measures.WATCH, now)
-        known = alerts.known(connection, names)
+        measures.record_heartbeat(connection, measures.WATCH, now)
+        known = alerts.alerts_of_rules(connection, names)
         for key in sorted(known.keys() | by_key.keys()):
             told += _update_alert(connection, known.get(key), by_key.get(key), now)
         for one, change in told:
-            alerts.announce(connection, one, change, now, to_webhook=to_webhook)
+            alerts.insert_notice(connection, one, change, now, to_webhook=to_webhook)
     for one, change in told:
         log_change(one, change)
     return [change for _, change in told]
@@ -269,9 +269,9 @@ def _update_alert(
     rule = known.rule if known else seen.rule if seen else ""
     then = next_step(known, seen, now, rules.alert_delay_seconds(rule))
     if then.alert is not None:
-        alerts.keep(connection, then.alert)
+        alerts.save_alert(connection, then.alert)
     elif known is not None:
-        alerts.forget(connection, known.rule, known.subject)
+        alerts.delete_alert(connection, known.rule, known.subject)
     of = then.alert or known
     if then.change is not None and of is not None:
         yield of, then.change

@@ -31,5 +31,5 @@ def page(query: dict[str, Any]) -> dict[str, Any]:
     """List changes, the newest first."""
     before = lists.number_after(query.get("cursor"))
     with context.ledger().read() as connection:
-        found = log.newest(connection, query["limit"] + 1, before)
+        found = log.newest_audit_entries(connection, query["limit"] + 1, before)
     return lists.answer(found, query["limit"], dict, lambda entry: int(entry["id"]))

@@ -171,7 +171,7 @@ def address() -> str:
 
 def _holder(hashed: bytes) -> Person | None:
     with context.ledger().read() as connection:
-        token = people.by_hash(connection, hashed)
+        token = people.token_by_hash(connection, hashed)
     return Person(token.actor, token.role) if token else None
 
 

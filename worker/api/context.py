@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from flask import Flask, current_app, g
 
 from worker.ledger.database import Ledger
-from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.monitoring.checks import Readiness
 from worker.monitoring.metrics import Exporter
 from worker.operations.caller import Caller
@@ -39,9 +39,9 @@ def settings() -> Settings:
     return _made().settings
 
 
-def usual_rate() -> Rate:
+def usual_rate() -> AccountRateLimit:
     """Return the rate of an ad account that has none of its own."""
-    return Rate(settings().rate_limit_rps, settings().rate_limit_burst)
+    return AccountRateLimit(settings().rate_limit_rps, settings().rate_limit_burst)
 
 
 def readiness() -> Readiness:

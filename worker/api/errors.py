@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from worker import logs
 from worker.api.fields import Part, Shape, Text
-from worker.ledger.database import LedgerBusyError, is_ledger_away
+from worker.ledger.database import LedgerBusyError, is_ledger_unavailable
 from worker.operations.errors import (
     ConflictError,
     DuplicateError,
@@ -141,7 +141,7 @@ def _lost_race(_error: IntegrityError) -> Response:
 
 
 def _ledger_trouble(error: Exception) -> Response:
-    if not is_ledger_away(error):
+    if not is_ledger_unavailable(error):
         raise error
     headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
     return _answer(ApiError(503, "The ledger does not answer just now: try again.", headers=headers))

@@ -22,7 +22,7 @@ from worker.api.schemas.failed import (
     RetryBody,
     Summary,
 )
-from worker.ledger.delivery.failures import Failure, Filter
+from worker.ledger.delivery.failures import Failure, FailureFilter
 from worker.operations.deliveries import failed
 from worker.operations.deliveries.failed import BulkResult, Extent
 from worker.operations.deliveries.selection import integration_number
@@ -63,7 +63,7 @@ def export(query: dict[str, Any]) -> Response:
     return exported(_filter(query))
 
 
-def exported(chosen: Filter) -> Response:
+def exported(chosen: FailureFilter) -> Response:
     """Answer with failed deliveries as a file of JSON lines."""
     lines = failed.export_failed(context.caller(), chosen)
     answer = Response(stream_with_context(lines), mimetype=_JSON_LINES)
@@ -104,15 +104,15 @@ def discard(body: dict[str, Any]) -> dict[str, Any]:
     return {"discarded": result.moved} | _ended(body, result)
 
 
-def _filter(given: Mapping[str, Any], path: str = "") -> Filter:
+def _filter(given: Mapping[str, Any], path: str = "") -> FailureFilter:
     number = integration_number(context.caller(), given.get("integration_id"), f"{path}integration_id")
     chosen: dict[str, Any] = {name: given.get(name) for name in _CHOICES}
-    return Filter(integration_number=number, **chosen)
+    return FailureFilter(integration_number=number, **chosen)
 
 
-def _choice(body: Mapping[str, Any]) -> tuple[Filter, Extent]:
+def _choice(body: Mapping[str, Any]) -> tuple[FailureFilter, Extent]:
     after = lists.number_after(body.get("cursor")) or 0
-    chosen = Filter(ids=tuple(body["ids"])) if "ids" in body else _filter(body["filter"], "filter.")
+    chosen = FailureFilter(ids=tuple(body["ids"])) if "ids" in body else _filter(body["filter"], "filter.")
     return chosen, Extent(after, failed.MOST_A_CALL, body["dry_run"])
 
 

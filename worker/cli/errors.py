@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from worker.ledger.database import LedgerBusyError, is_ledger_away
+from worker.ledger.database import LedgerBusyError, is_ledger_unavailable
 from worker.ledger.migrate import MigrationsMissingError
 from worker.ledger.vault import SealError
 from worker.settings import SettingsError
@@ -19,7 +19,7 @@ def in_plain_words() -> Iterator[None]:
     except (SettingsError, MigrationsMissingError, SealError) as error:
         raise SystemExit(str(error)) from None
     except (SQLAlchemyError, LedgerBusyError) as error:
-        if not is_ledger_away(error):
+        if not is_ledger_unavailable(error):
             raise
         raise SystemExit(
             f"The ledger cannot be reached: {type(error).__name__}. DATABASE_URL names it."

@@ -9,7 +9,7 @@ import click
 from tqdm import tqdm
 
 from worker.cli.opening import caller, moment, parse_since
-from worker.ledger.delivery.failures import Failure, Filter
+from worker.ledger.delivery.failures import Failure, FailureFilter
 from worker.operations.caller import Caller
 from worker.operations.deliveries import failed as operations
 from worker.operations.deliveries import parked as parked_events
@@ -166,18 +166,18 @@ def unpark() -> None:
     click.echo(f"{done.unparked:,} events are worked on again within a minute or two.")
 
 
-def _wanted(who: Caller, numbers: tuple[int, ...], everything: bool, chosen: dict[str, Any]) -> Filter:
+def _wanted(who: Caller, numbers: tuple[int, ...], everything: bool, chosen: dict[str, Any]) -> FailureFilter:
     if bool(numbers) == everything:
         raise click.UsageError("Name the deliveries by their numbers, or say --all, with filters or without.")
     return _filter(who, ids=numbers, **chosen)
 
 
-def _filter(who: Caller, integration_id: str | None, **chosen: Any) -> Filter:
-    return Filter(integration_number=integration_number(who, integration_id), **chosen)
+def _filter(who: Caller, integration_id: str | None, **chosen: Any) -> FailureFilter:
+    return FailureFilter(integration_number=integration_number(who, integration_id), **chosen)
 
 
 @contextmanager
-def _extent(who: Caller, wanted: Filter, word: str, dry_run: bool) -> Iterator[Extent]:
+def _extent(who: Caller, wanted: FailureFilter, word: str, dry_run: bool) -> Iterator[Extent]:
     """Let a call go through all that is chosen, with a progress bar where there is a terminal."""
     total = operations.count_failed(who, wanted)
     with tqdm(total=total, desc=word, unit=" deliveries", disable=None) as bar:

@@ -17,7 +17,7 @@ ACTOR = "command line"
 
 def opened() -> Ledger:
     """Return the ledger, once it is sure that its tables and keys fit."""
-    migrate.check_all(ledger())
+    migrate.check_ledger(ledger())
     return ledger()
 
 

@@ -150,12 +150,12 @@ class Callers:
 
     def _source(self, key: str) -> Source | None:
         with self._ledger.read() as connection:
-            return sources.by_key(connection, key, self._now())
+            return sources.source_of_key(connection, key, self._now())
 
     def _signer(self, source_id: str) -> _Signer | None:
         with self._ledger.read() as connection:
-            source = sources.find(connection, source_id)
-            secret = sources.server_secret(connection, self._ledger.vault, source_id)
+            source = sources.load_source(connection, source_id)
+            secret = sources.read_server_secret(connection, self._ledger.vault, source_id)
         return _Signer(source, secret) if source is not None and secret is not None else None
 
 

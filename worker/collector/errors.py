@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from worker import logs
 from worker.event.envelope import EnvelopeError
-from worker.ledger.database import is_ledger_away
+from worker.ledger.database import is_ledger_unavailable
 from worker.logs import where
 
 _LEDGER_RETRY_AFTER_SECONDS = 5
@@ -97,7 +97,7 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    if is_ledger_away(error):
+    if is_ledger_unavailable(error):
         log.warning("ledger_away", error=_cause(error))
         message = "The event could not be stored just now; send it again later."
         return _refused(

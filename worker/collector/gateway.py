@@ -74,7 +74,7 @@ class KnownDomains:
     def _load(self, last_id: str) -> frozenset[str]:
         found: set[str] = set()
         with self._ledger.read() as connection:
-            while page := sources.page(connection, _SOURCES_A_PAGE, last_id):
+            while page := sources.sources_after(connection, _SOURCES_A_PAGE, last_id):
                 found.update(domain for source in page for domain in source.domains)
                 last_id = page[-1].id
         return frozenset(found)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from worker.collector.errors import RefusedError
 from worker.collector.request_context import Visit
 from worker.event.envelope import EnvelopeError
-from worker.ledger.database import Ledger, is_ledger_away
+from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted, SignedRequest
 from worker.ledger.vault import Vault
@@ -78,7 +78,7 @@ class Together:
             with self._ledger.write() as connection:
                 new = _without_repeats(connection, requests)
                 every = [event for request in new for event in request.events]
-                ids = iter(inbox.accept(connection, every, requests[-1].now))
+                ids = iter(inbox.accept_events(connection, every, requests[-1].now))
         except BaseException as error:  # noqa: BLE001 - each of them raises it in its own thread
             self._blame(requests, error)
             return
@@ -88,7 +88,7 @@ class Together:
             request.done = True
 
     def _blame(self, requests: Sequence[_Request], error: BaseException) -> None:
-        if is_ledger_away(error):
+        if is_ledger_unavailable(error):
             # Nor will it be there for those that have waited meanwhile: each of them waits once, not in turn.
             requests = [*requests, *(self._waiting.popleft() for _ in range(len(self._waiting)))]
         elif len(requests) > 1:
@@ -103,7 +103,7 @@ class Together:
 def _without_repeats(connection: Connection, requests: Sequence[_Request]) -> list[_Request]:
     """Return the requests without those whose signature was accepted before, also in this transaction."""
     signed = [request.signed for request in requests if request.signed is not None]
-    fresh = inbox.remember(connection, signed)
+    fresh = inbox.insert_signed_requests(connection, signed)
     new: list[_Request] = []
     for request in requests:
         if request.signed is not None:

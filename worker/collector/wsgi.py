@@ -106,7 +106,7 @@ def _from_environment() -> Flask:
     # Before Celery's settings are loaded: wrong ones end a process with a status that gunicorn takes for a crash.
     chosen = settings()
     ledger = Ledger(chosen.database_url, chosen.encryption_keys)
-    migrate.check_all(ledger)
+    migrate.check_ledger(ledger)
     tracing.tracer()
     meter = Meter()
     writer = MeterWriter(meter, lambda: ledger)

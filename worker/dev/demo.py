@@ -9,9 +9,9 @@ import requests
 
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import finding
-from worker.ledger.delivery.finding import Found
+from worker.ledger.delivery.finding import FoundDelivery
 from worker.ledger.setup import integrations, sources
-from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import Source
 from worker.operations.caller import Caller
@@ -29,14 +29,14 @@ def ensure(ledger: Ledger, settings: Settings) -> None:
     """Add the demo's source and integration unless they are there."""
     ledger.vault.prepare()
     now = time.time()
-    rate = Rate(settings.rate_limit_rps, settings.rate_limit_burst)
+    rate = AccountRateLimit(settings.rate_limit_rps, settings.rate_limit_burst)
     with ledger.write() as connection:
-        if sources.find(connection, SOURCE_ID) is not None:
+        if sources.load_source(connection, SOURCE_ID) is not None:
             return
         key, secret = f"dk_test_{secrets.token_hex(12)}", secrets.token_urlsafe(32)
-        sources.create(connection, ledger.vault, _source(now), key, secret)
+        sources.insert_source(connection, ledger.vault, _source(now), key, secret)
         token = f"{DEMO_MARK}{secrets.token_urlsafe(24)}"
-        integrations.create(connection, ledger.vault, _integration(now), token, rate)
+        integrations.insert_integration(connection, ledger.vault, _integration(now), token, rate)
 
 
 def _source(now: float) -> Source:
@@ -105,8 +105,8 @@ def show(ledger: Ledger, settings: Settings, sandbox_url: str) -> None:
     """Send the walk once everything answers, then print a line for each delivery for as long as this runs."""
     _wait_until_ready(settings)
     with ledger.read() as connection:
-        key = sources.keys(connection, SOURCE_ID, time.time())[0]
-        seen = finding.newest_id(connection)
+        key = sources.valid_pipeline_keys(connection, SOURCE_ID, time.time())[0]
+        seen = finding.newest_delivery_id(connection)
     walk(settings.collector_url, key)
     print(_where_to_look(settings, sandbox_url, key), flush=True)
     for found in follow_deliveries(Caller(ledger, "demo", time.time()), seen):
@@ -123,7 +123,7 @@ def walk(collector_url: str, key: str) -> None:
             answer.raise_for_status()
 
 
-def _line(found: Found) -> str:
+def _line(found: FoundDelivery) -> str:
     took = f" in {found.ended_at - found.accepted_at:.2f} s" if found.ended_at else ""
     name = f"{found.source_name or 'page'} → {found.event_name}"
     why = f": {found.reason}" if found.reason else ""

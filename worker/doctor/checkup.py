@@ -193,7 +193,7 @@ class Visit:
 
     def _pulses(self) -> Iterator[Finding]:
         with self._ledger.read() as connection:
-            last = measures.last(connection)
+            last = measures.last_heartbeats(connection)
         for name in (measures.BATCHER, measures.SWEEPER):
             yield judgements.pulse(name, last.get(name), time.time())
 
@@ -209,14 +209,14 @@ class Visit:
 
     def _tokens(self) -> Iterator[Finding]:
         with self._ledger.read() as connection:
-            known = [one for one in integrations.every(connection) if one.enabled]
+            known = [one for one in integrations.iterate_integrations(connection) if one.enabled]
         for one in known:
             yield from self._safely(f"token of {one.id}", lambda one=one: self._token(one))  # type: ignore[misc]
 
     def _token(self, one: Integration) -> Iterator[Finding]:
         with self._ledger.read() as connection:
-            token = ad_accounts.token(connection, self._ledger.vault, one.credential_id)
-            source = sources.find(connection, one.source_id)
+            token = ad_accounts.access_token(connection, self._ledger.vault, one.credential_id)
+            source = sources.load_source(connection, one.source_id)
         if self._settings.pinterest_api_url == PINTEREST_API_URL and token.startswith(DEMO_MARK):
             yield judgements.demo_token(one.id)
             return
@@ -235,7 +235,7 @@ class Visit:
 
     def _alerts(self) -> Iterator[Finding]:
         with self._ledger.read() as connection:
-            yield judgements.alerts(alerts.firing(connection))
+            yield judgements.alerts(alerts.firing_alerts(connection))
 
 
 def ask(name: str, url: str, path: str) -> SiteFacts:

@@ -71,7 +71,7 @@ class Importer:
             done.known += key in wanted
             wanted.setdefault(key, Line(line.number, event))
         with self.ledger.read() as connection:
-            known = imported_lines.known(connection, list(wanted))
+            known = imported_lines.find_imported_lines(connection, list(wanted))
         fresh = self._prepare({key: line for key, line in wanted.items() if key not in known}, done)
         taken = len(fresh) if self.dry_run else self._store(fresh)
         done.taken = taken
@@ -109,8 +109,8 @@ class Importer:
         self.wait_for_space()
         now = self.now()
         with self.ledger.write() as connection:
-            mine = imported_lines.remember(connection, list(fresh), now)
-            ids = inbox.accept(connection, [one for key, one in fresh.items() if key in mine], now)
+            mine = imported_lines.insert_imported_lines(connection, list(fresh), now)
+            ids = inbox.accept_events(connection, [one for key, one in fresh.items() if key in mine], now)
         publish_ids(self.offer, ids)
         return len(ids)
 

@@ -30,7 +30,7 @@ _READER_CACHE_KIB, _WRITER_CACHE_KIB = 2_000, 8_000
 _POSTGRESQL_OPTIONS = "-c lock_timeout=10s -c statement_timeout=60s -c plan_cache_mode=force_custom_plan"
 # What was used a moment ago is taken to be there still. Should the server have ended meanwhile, that is found out as
 # it is for whoever is in the middle of something, and every other connection is left as well.
-REST_SECONDS = 2.0
+IDLE_SECONDS = 2.0
 
 # SQLite's BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN and PROTOCOL: they pass.
 _SQLITE_AWAY = frozenset({5, 6, 7, 8, 9, 10, 13, 14, 15})
@@ -149,7 +149,7 @@ class Ledger:
         return reader, writer
 
 
-def is_ledger_away(error: BaseException) -> bool:
+def is_ledger_unavailable(error: BaseException) -> bool:
     """Tell whether an exception means that the database is away, rather than that the data is wrong."""
     if isinstance(error, LedgerBusyError | PoolTimeoutError):
         return True
@@ -197,7 +197,7 @@ def _ping_after_a_rest(engine: Engine) -> None:
 
     def ping(connection: Any, record: ConnectionPoolEntry, _fairy: Any) -> None:
         since = record.info.get("resting_since")
-        if since is None or time.monotonic() - since < REST_SECONDS:
+        if since is None or time.monotonic() - since < IDLE_SECONDS:
             return
         try:
             engine.dialect.do_ping(connection)

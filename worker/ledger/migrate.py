@@ -32,12 +32,12 @@ def migrate(ledger: Ledger) -> None:
         command.upgrade(_config(connection), "head")
 
 
-def head() -> str:
+def code_version() -> str:
     """Return the version that this code needs."""
     return ScriptDirectory.from_config(_config(None)).get_current_head() or ""
 
 
-def check(ledger: Ledger) -> None:
+def check_version(ledger: Ledger) -> None:
     """Compare the database's version with the code's; a later one is good, for migrations only add.
 
     So a process of the version before may be restarted after a migration, in the middle of an upgrade.
@@ -45,7 +45,7 @@ def check(ledger: Ledger) -> None:
     Raises:
         MigrationsMissingError: telling which command helps.
     """
-    wanted = head()
+    wanted = code_version()
     with ledger.read() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
     if found is None or found < wanted:
@@ -55,14 +55,14 @@ def check(ledger: Ledger) -> None:
         )
 
 
-def check_all(ledger: Ledger) -> None:
+def check_ledger(ledger: Ledger) -> None:
     """Make sure that a process may work on a ledger: its tables fit, and its key ring opens everything.
 
     Raises:
         MigrationsMissingError: a migration is missing.
         SealError: ENCRYPTION_KEY is not, or not all of, what the ledger was written with.
     """
-    check(ledger)
+    check_version(ledger)
     ledger.vault.check()
 
 

@@ -21,7 +21,7 @@ def upsert(connection: Connection, table: Table) -> Any:
     return dialect.insert(table)
 
 
-def among(connection: Connection, column: Column[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+def is_among(connection: Connection, column: Column[Any], values: Sequence[Any]) -> ColumnElement[bool]:
     """Return the condition that a column has one of many values; PostgreSQL gets them as one array.
 
     As a parameter each they are taken apart by the client, and planned by the server, for each number of them.
@@ -39,7 +39,7 @@ def chunks(items: Sequence[T], size: int = _IDS_A_STATEMENT) -> Iterator[Sequenc
         yield items[start : start + size]
 
 
-def iterate(page: Callable[[int, P], Sequence[T]], position: Callable[[T], P], start: P) -> Iterator[T]:
+def iterate_pages(page: Callable[[int, P], Sequence[T]], position: Callable[[T], P], start: P) -> Iterator[T]:
     """Yield every row of a list that is read page by page: ``page`` takes a limit and the position to go on after."""
     after = start
     while True:
@@ -107,7 +107,7 @@ def _alike(column: Column[Any], rows: Sequence[Mapping[str, Any]]) -> list[Any]:
     return [value if value is None or type(value) is kind else kind(value) for value in values]
 
 
-def fold(
+def fold_rows(
     connection: Connection,
     table: Table,
     keys: Sequence[Column[Any]],

@@ -224,7 +224,7 @@ _partial_index(
     where=inbox.c.parked_reason.is_(None),
 )
 # In a statement SQLAlchemy says "informs = 1" to SQLite, which then does not see that the indexes are meant.
-INFORMS = text("inbox.informs")
+IS_INFORMING = text("inbox.informs")
 
 # Keyed hashes of the signatures of accepted requests: each signed request is accepted once.
 signed_request = Table(
@@ -291,8 +291,8 @@ IS_PENDING = _is_open & delivery.c.batch_id.is_(None)
 PENDING_ORDER: ColumnElement[int] = literal_column("delivery.id + 0", BigInteger)
 # `_is_open` and `IS_PENDING` in words that no index has, for statements that find their rows by something else: where
 # a partial index fits, PostgreSQL would, by what it counted before an outage, look for one row among all that wait.
-STANDS_OPEN = (delivery.c.state + 0) == State.OPEN.value
-STANDS_PENDING = STANDS_OPEN & delivery.c.batch_id.is_(None)
+IS_OPEN_UNINDEXED = (delivery.c.state + 0) == State.OPEN.value
+IS_PENDING_UNINDEXED = IS_OPEN_UNINDEXED & delivery.c.batch_id.is_(None)
 _is_failed = delivery.c.state == State.FAILED.value
 # Promise: at most one copy of an event is pending or sent. What failed or was filtered holds no key.
 # The event id comes first, for the same index to find an event: each one more has a random place for every
@@ -351,8 +351,8 @@ _is_live = batch.c.status.in_([BatchStatus.READY.value, BatchStatus.SENDING.valu
 # The same in a statement, with its numbers spelt out: SQLite finds a partial index by the words of its condition.
 IS_LIVE = text(f"batch.status IN ({BatchStatus.READY.value}, {BatchStatus.SENDING.value})")
 # And in words that no index has, as above.
-STANDS_READY = (batch.c.status + 0) == BatchStatus.READY.value
-STANDS_SENDING = (batch.c.status + 0) == BatchStatus.SENDING.value
+IS_READY_UNINDEXED = (batch.c.status + 0) == BatchStatus.READY.value
+IS_SENDING_UNINDEXED = (batch.c.status + 0) == BatchStatus.SENDING.value
 _partial_index("ix_batch_live", batch.c.credential_id, batch.c.status, where=_is_live)
 Index("ix_batch_settled_at", batch.c.settled_at)
 _partial_index("ix_batch_parent", batch.c.parent_id, where=batch.c.parent_id.is_not(None))

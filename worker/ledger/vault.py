@@ -20,7 +20,7 @@ _KEY_ID_BYTES = 4
 _LARGEST_KEY_NUMBER = 2**31 - 1
 MASTER_ID_BYTES = 4
 SECONDS_A_DAY = 86_400
-LACKS_KEY = (
+KEY_MISSING_MESSAGE = (
     "ENCRYPTION_KEY lacks the key that this ledger was written with. Nothing is lost: give the former key "
     "again (while rotating, both of them: new,old)."
 )
@@ -30,7 +30,7 @@ class SealError(Exception):
     """A text cannot be opened: the key ring lacks its key, or it was changed."""
 
 
-class Lender(Protocol):
+class ConnectionProvider(Protocol):
     """Lend connections to where the wrapped keys are kept, as a ledger does."""
 
     @property
@@ -47,7 +47,7 @@ class Vault:
     few rows anew and touches no content.
     """
 
-    def __init__(self, ledger: Lender, encryption_keys: tuple[str, ...]) -> None:
+    def __init__(self, ledger: ConnectionProvider, encryption_keys: tuple[str, ...]) -> None:
         self._ledger = ledger
         self._ring = {_master_id(bytes.fromhex(key)): AESGCM(bytes.fromhex(key)) for key in encryption_keys}
         self._first = _master_id(bytes.fromhex(encryption_keys[0]))
@@ -193,7 +193,7 @@ class Vault:
     def _unwrap(self, wrapped: bytes) -> bytes:
         master = self._ring.get(wrapped[:MASTER_ID_BYTES])
         if master is None:
-            raise SealError(LACKS_KEY)
+            raise SealError(KEY_MISSING_MESSAGE)
         nonce = wrapped[MASTER_ID_BYTES : MASTER_ID_BYTES + _NONCE_BYTES]
         try:
             return master.decrypt(nonce, wrapped[MASTER_ID_BYTES + _NONCE_BYTES :], b"data key")

@@ -50,7 +50,7 @@ def database(ledger: Ledger) -> Finding:
 def migrations(ledger: Ledger) -> Finding:
     """Check that the database has the tables that this code needs."""
     try:
-        migrate.check(ledger)
+        migrate.check_version(ledger)
     except migrate.MigrationsMissingError as error:
         return _failed("migrations", str(error))
     except (SQLAlchemyError, OSError) as error:

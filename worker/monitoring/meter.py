@@ -43,7 +43,7 @@ class Meter:
             return
         try:
             with ledger.write() as connection:
-                measures.append(connection, taken)
+                measures.append_measures(connection, taken)
         except Exception:
             with self._lock:
                 self._measured.merge(taken)

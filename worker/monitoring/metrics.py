@@ -21,9 +21,9 @@ from werkzeug.datastructures import Headers
 
 from worker.ledger.database import Ledger
 from worker.ledger.reports import account_status, measures, tallies
-from worker.ledger.reports.account_status import AccountStanding
+from worker.ledger.reports.account_status import AccountState
 from worker.ledger.reports.measures import Measured
-from worker.ledger.reports.tallies import SECONDS_AN_HOUR
+from worker.ledger.reports.tallies import SECONDS_PER_HOUR
 from worker.monitoring import measured
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -57,7 +57,7 @@ class Figures:
     moved: Counter[str]
     measured: Measured
     inbox_since: float | None
-    accounts: list[AccountStanding]
+    accounts: list[AccountState]
     now: float
 
 
@@ -85,14 +85,14 @@ class Exporter:
         with self._ledger.snapshot() as connection:
             # The last hour may still get rows from a worker whose clock is behind; those before are summed
             # once an hour, all over again.
-            open_since = int(now // SECONDS_AN_HOUR) - 1
+            open_since = int(now // SECONDS_PER_HOUR) - 1
             if self._closed_hours[0] != open_since:
-                self._closed_hours = (open_since, tallies.totals(connection, before_hour=open_since))
+                self._closed_hours = (open_since, tallies.tally_totals(connection, before_hour=open_since))
             return Figures(
-                moved=self._closed_hours[1] + tallies.totals(connection, since_hour=open_since),
-                measured=measures.totals(connection),
-                inbox_since=account_status.inbox_since(connection),
-                accounts=account_status.accounts(connection, now, _MOST_PENDING),
+                moved=self._closed_hours[1] + tallies.tally_totals(connection, since_hour=open_since),
+                measured=measures.measure_totals(connection),
+                inbox_since=account_status.oldest_waiting_since(connection),
+                accounts=account_status.account_statuses(connection, now, _MOST_PENDING),
                 now=now,
             )
 
@@ -122,12 +122,12 @@ def families(figures: Figures) -> Iterator[Metric]:
     yield from _of_accounts(bounded(figures.accounts), figures.now)
 
 
-def bounded(accounts: list[AccountStanding], most: int = _MOST_ACCOUNTS) -> list[AccountStanding]:
+def bounded(accounts: list[AccountState], most: int = _MOST_ACCOUNTS) -> list[AccountState]:
     """Put all ad accounts but the first so many together, so that labels do not grow with the shops."""
     if len(accounts) <= most:
         return accounts
     kept, rest = accounts[:most], accounts[most:]
-    together = AccountStanding(
+    together = AccountState(
         ad_account_id=_OTHER_ACCOUNTS,
         pending=sum(one.pending for one in rest),
         pending_since=_first(one.pending_since for one in rest),
@@ -141,7 +141,7 @@ def bounded(accounts: list[AccountStanding], most: int = _MOST_ACCOUNTS) -> list
     return [*kept, together]
 
 
-def _of_accounts(accounts: list[AccountStanding], now: float) -> Iterator[Metric]:
+def _of_accounts(accounts: list[AccountState], now: float) -> Iterator[Metric]:
     yield _by_account(
         "signal_deliveries_pending",
         "Deliveries that wait for a batch; an integration with more than 100,000 shows as 100,000.",
@@ -186,7 +186,7 @@ def _by_outcome(name: str, meaning: str, outcomes: Iterable[str], moved: Counter
     return family
 
 
-def _by_account(name: str, meaning: str, values: Iterable[tuple[AccountStanding, float]]) -> Metric:
+def _by_account(name: str, meaning: str, values: Iterable[tuple[AccountState, float]]) -> Metric:
     family = GaugeMetricFamily(name, meaning, labels=["ad_account"])
     for one, value in values:
         family.add_metric([one.ad_account_id], value)

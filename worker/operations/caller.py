@@ -23,7 +23,7 @@ class Change:
 
     def record(self, action: str, target: str, changes: Mapping[str, Any]) -> None:
         """Write the audit row; ``changes`` maps a field to [from, to], secrets masked."""
-        audit_log.write(self.connection, self.now, self.actor, action, target, changes)
+        audit_log.append_audit_entry(self.connection, self.now, self.actor, action, target, changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import auth, context
 from worker.api.errors import ApiError, of_operation
-from worker.ledger.database import LedgerBusyError, is_ledger_away
+from worker.ledger.database import LedgerBusyError, is_ledger_unavailable
 from worker.operations.errors import OperationError
 from worker.pages import words
 
@@ -133,7 +133,7 @@ def lost_race(_error: IntegrityError) -> Response:
 @blueprint.errorhandler(DBAPIError)
 def ledger_trouble(error: Exception) -> Response:
     """Say that the ledger is away; events are still taken and kept as far as the collector can."""
-    if not is_ledger_away(error):
+    if not is_ledger_unavailable(error):
         raise error
     return error_page(503, "The ledger does not answer just now. Try again in a few seconds.")
 

@@ -6,7 +6,7 @@ from flask import render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import context
-from worker.ledger.intake.debug_inputs import LASTS_SECONDS, MOST_KEPT
+from worker.ledger.intake.debug_inputs import DEBUG_SECONDS, MAX_INPUTS
 from worker.operations.deliveries import events as operations
 from worker.operations.deliveries.events import EventFilter
 from worker.operations.setup.sources import switch_debugging
@@ -60,6 +60,6 @@ def _newest() -> dict[str, Any]:
         "debugged": newest.debugged,
         "found": newest.found,
         "kept": newest.kept,
-        "lasts_minutes": LASTS_SECONDS // 60,
-        "most_kept": MOST_KEPT,
+        "lasts_minutes": DEBUG_SECONDS // 60,
+        "most_kept": MAX_INPUTS,
     }

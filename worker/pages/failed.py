@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from worker.api import context
 from worker.api.errors import ApiError
 from worker.api.failed import exported
-from worker.ledger.delivery.failures import Filter
+from worker.ledger.delivery.failures import FailureFilter
 from worker.operations.deliveries import failed as operations
 from worker.operations.deliveries import parked
 from worker.operations.deliveries.failed import Extent
@@ -39,7 +39,7 @@ def failed() -> str:
     """Group failed deliveries by reason; with a group chosen, list it."""
     choice = _choice(request.args)
     after = request.args.get("after", 0, type=int)
-    caller, chosen = context.caller(), Filter(**choice)
+    caller, chosen = context.caller(), FailureFilter(**choice)
     groups = operations.group_failed(caller, chosen)
     found = operations.list_failed(caller, chosen, _ROWS_A_PAGE + 1, after) if choice else []
     shown = found[:_ROWS_A_PAGE]
@@ -57,7 +57,7 @@ def failed() -> str:
 @blueprint.get("/failed/export")
 def export_failed() -> Response:
     """Give failed deliveries as JSON lines, without their payloads."""
-    return exported(Filter(**_choice(request.args)))
+    return exported(FailureFilter(**_choice(request.args)))
 
 
 @blueprint.post("/failed/parked")
@@ -110,14 +110,14 @@ def _ids() -> tuple[int, ...]:
     return tuple(int(text) for text in request.form.getlist("ids") if text.isdecimal() and len(text) < 19)
 
 
-def _wanted() -> Filter:
+def _wanted() -> FailureFilter:
     """Return the rows that were ticked, or the whole group where the form says so."""
     choice, ids = _choice(request.form), _ids()
     if request.form.get("everything") == "yes":
-        return Filter(**choice)
+        return FailureFilter(**choice)
     if not ids:
         raise ApiError(422, "Tick at least one delivery first.")
-    return Filter(**choice, ids=ids)
+    return FailureFilter(**choice, ids=ids)
 
 
 def _hidden() -> dict[str, Any]:

@@ -37,10 +37,10 @@ from worker.pages.integration_form import (
 def integrations() -> str:
     """List the integrations."""
     with context.ledger().read() as connection:
-        found = list(store.every(connection))
-        states = {one.id: one for one in ad_accounts.in_use(connection)}
-        names = {one.id: one.name for one in source_store.every(connection)}
-        waiting = account_status.pending(connection)
+        found = list(store.iterate_integrations(connection))
+        states = {one.id: one for one in ad_accounts.used_credentials(connection)}
+        names = {one.id: one.name for one in source_store.iterate_sources(connection)}
+        waiting = account_status.pending_by_integration(connection)
     return render_template(
         "integrations.html", integrations=found, credentials=states, source_names=names, waiting=waiting
     )
@@ -175,7 +175,7 @@ def _refuse(form: Form, error: OperationError) -> None:
 
 def _form(form: Form, shown: IntegrationRecord | None = None) -> str:
     with context.ledger().read() as connection:
-        sources = list(source_store.every(connection))
+        sources = list(source_store.iterate_sources(connection))
     return render_template(
         "integration_form.html", form=form, integration=shown, sources=sources, consent=CONSENT
     )

@@ -3,7 +3,7 @@
 from flask import render_template, request
 
 from worker.api import context
-from worker.ledger.reports.tallies import SECONDS_AN_HOUR
+from worker.ledger.reports.tallies import SECONDS_PER_HOUR
 from worker.operations.reports.reports import QualityRow, report_quality
 from worker.pages import charts
 from worker.pages.base import blueprint
@@ -46,7 +46,7 @@ def quality() -> str:
     label, hours = SPANS[key]
     caller = context.caller()
     # The current hour is one of them.
-    report = report_quality(caller, caller.now - (hours - 1) * SECONDS_AN_HOUR)
+    report = report_quality(caller, caller.now - (hours - 1) * SECONDS_PER_HOUR)
     return render_template(
         "quality.html",
         rows=report.rows,

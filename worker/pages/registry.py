@@ -42,7 +42,7 @@ def audit() -> str:
     """Show the audit log, the newest first."""
     before = request.args.get("before", type=int)
     with context.ledger().read() as connection:
-        found = log.newest(connection, ENTRIES_A_PAGE + 1, before)
+        found = log.newest_audit_entries(connection, ENTRIES_A_PAGE + 1, before)
     shown = found[:ENTRIES_A_PAGE]
     older = shown[-1]["id"] if len(found) > len(shown) else None
     return render_template("audit.html", entries=shown, before=older)

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response, render_template, request
 
 from worker.api import context
-from worker.ledger.delivery.deliveries import Line
+from worker.ledger.delivery.deliveries import SalesLine
 from worker.operations.deliveries.selection import all_sources
 from worker.operations.reports.reports import FIRST_DAY, report_sales
 from worker.pages.base import blueprint
@@ -41,7 +41,7 @@ def day(number: int) -> str:
     return (FIRST_DAY + timedelta(days=number)).isoformat()
 
 
-def amount(line: Line, thousands: str = "") -> str:
+def amount(line: SalesLine, thousands: str = "") -> str:
     """Write a value with two decimals, and with the third where it says something."""
     text = f"{line.value:,.3f}".replace(",", thousands)
     return text[:-1] if text.endswith("0") else text

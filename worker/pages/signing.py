@@ -49,7 +49,7 @@ def sign_out() -> AnyResponse:
     with context.ledger().write() as connection:
         cookie = request.cookies.get(auth.SESSION_COOKIE, "")
         people.close_session(connection, context.ledger().vault, cookie)
-        audit_log.write(connection, context.clock(), g.actor, "session.close", g.actor, {})
+        audit_log.append_audit_entry(connection, context.clock(), g.actor, "session.close", g.actor, {})
     response = done("ui.sign_in_form", "signed-out")
     response.delete_cookie(auth.SESSION_COOKIE, secure=_is_secure(), httponly=True, samesite="Strict")
     return response
@@ -60,7 +60,9 @@ def _open_session(token: str, person: auth.Person) -> AnyResponse:
     hashed = people.token_hash(vault, token)
     with context.ledger().write() as connection:
         cookie = people.open_session(connection, vault, hashed, context.clock())
-        audit_log.write(connection, context.clock(), person.actor, "session.open", person.actor, {})
+        audit_log.append_audit_entry(
+            connection, context.clock(), person.actor, "session.open", person.actor, {}
+        )
     response = redirect(_next(), 303)
     _set_cookie(response, auth.SESSION_COOKIE, cookie)
     return response

@@ -47,7 +47,7 @@ _NEW = {"consent_browser": "drop", "consent_server": "allow"} | dict.fromkeys(_F
 def sources() -> str:
     """List the sources."""
     with context.ledger().read() as connection:
-        found = list(store.every(connection))
+        found = list(store.iterate_sources(connection))
     return render_template("sources.html", sources=found)
 
 
@@ -173,16 +173,16 @@ def body_of(form: Any) -> dict[str, Any]:
 def quota_use(connection: Connection, source_id: str) -> dict[str, int]:
     """Return how many visitors public calls created today, and what the quotas refused in the last 30 days."""
     today = int(context.clock() // usage.SECONDS_A_DAY)
-    created = usage.of_source(connection, source_id, today)[usage.PUBLIC_VISITORS]
-    lately = usage.of_source(connection, source_id, today - _DAYS_SHOWN + 1, usage.REFUSED)
+    created = usage.usage_of_source(connection, source_id, today)[usage.PUBLIC_VISITORS]
+    lately = usage.usage_of_source(connection, source_id, today - _DAYS_SHOWN + 1, usage.REFUSED)
     return {"created": created} | {what: lately[what] for what in usage.REFUSED}
 
 
 def _page(source_id: str, *, secret: str = "", is_new: bool = False, form: Form | None = None) -> str:
     shown = operations.get_source(context.caller(), source_id)
     with context.ledger().read() as connection:
-        served = integration_store.of_source(connection, source_id)
-        kept = store.find(connection, source_id)
+        served = integration_store.integrations_of_source(connection, source_id)
+        kept = store.load_source(connection, source_id)
         used = quota_use(connection, source_id)
     settings = context.settings()
     collector = settings.collector_url.rstrip("/")

@@ -66,7 +66,7 @@ def application() -> Flask:
     try:
         wanted = settings()
         ledger = Ledger(wanted.database_url, wanted.encryption_keys)
-        migrate.check_all(ledger)
+        migrate.check_ledger(ledger)
     except (SettingsError, migrate.MigrationsMissingError, SealError) as error:
         _stop(str(error))
     except (SQLAlchemyError, OSError) as error:

@@ -9,7 +9,7 @@ from worker.alerts import watching
 from worker.alerts.lifecycle import next_step
 from worker.alerts.rules import LEDGER_RULE, Problem
 from worker.alerts.webhook import Webhook
-from worker.ledger.database import Ledger, is_ledger_away
+from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.reports import measures
 from worker.ledger.upkeep.alerts import Alert, Change, Notice, Severity
 
@@ -91,7 +91,7 @@ def stand_in(
     """Watch once, and tell, where nobody has watched for long; tell whether that was so."""
     now = clock()
     with ledger.read() as connection:
-        last = measures.last(connection).get(measures.WATCH)
+        last = measures.last_heartbeats(connection).get(measures.WATCH)
     if last is not None and 0 <= now - last < OVERDUE_SECONDS:
         return False
     watching.check_figures(ledger, free_bytes, now, to_webhook=webhook is not None)
@@ -114,6 +114,6 @@ def _look(outage: Outage, clock: Callable[[], float] = time.time) -> None:
     try:
         stand_in(runtime.ledger(), runtime.free_bytes, runtime.webhook())
     except Exception as error:
-        outage.look(away=is_ledger_away(error), now=clock())
+        outage.look(away=is_ledger_unavailable(error), now=clock())
         raise
     outage.look(away=False, now=clock())

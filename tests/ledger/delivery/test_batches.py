@@ -12,18 +12,18 @@ from sqlalchemy import select, update
 from tests.ledger.shop import NOW, pend, place, stand
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches, claims, deliveries
-from worker.ledger.delivery.batches import Ending, Member, Putoff, Started, Try
-from worker.ledger.delivery.claims import Group
-from worker.ledger.delivery.deliveries import Line
+from worker.ledger.delivery.batches import Attempt, Member, MemberResult, Postponed, StartedBatch
+from worker.ledger.delivery.claims import BatchGroup
+from worker.ledger.delivery.deliveries import SalesLine
 from worker.ledger.reports import rollups
 from worker.ledger.schema import BatchStatus, State, attempt, batch, delivery
 from worker.ledger.setup import ad_accounts, integrations
-from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
 
 LEASE = 60.0
 # A worker's lease begins once it has waited for its token.
-AFTER_LEASE = NOW + LEASE + batches.LONGEST_WAIT_FOR_TOKEN_SECONDS + 0.1
+AFTER_LEASE = NOW + LEASE + batches.MAX_TOKEN_WAIT_SECONDS + 0.1
 # How a member fails.
 REFUSED = ("refused", "missing email")
 
@@ -35,50 +35,50 @@ class Sending:
         self.ledger = ledger
         self.shop = place(ledger)
         pend(ledger, self.shop, 4, **changes)
-        group = Group(
+        group = BatchGroup(
             self.shop.credential_id,
             self.shop.ad_account,
             changes.get("test", False),
             changes.get("offline", False),
         )
         with ledger.write() as connection:
-            self.id = claims.claim(connection, group, 24, NOW) or 0
+            self.id = claims.claim_batch(connection, group, 24, NOW) or 0
         # What a worker has read stays with it, whatever happens to the batch.
         self.everyone = self.members()
 
-    def start(self, now: float = NOW) -> Started:
+    def start(self, now: float = NOW) -> StartedBatch:
         started = self.try_to_start(now)
-        assert isinstance(started, Started), started
+        assert isinstance(started, StartedBatch), started
         return started
 
-    def try_to_start(self, now: float = NOW) -> Started | Putoff | None:
+    def try_to_start(self, now: float = NOW) -> StartedBatch | Postponed | None:
         with self.ledger.write() as connection:
-            return batches.start(connection, self.id, LEASE, now)
+            return batches.start_batch(connection, self.id, LEASE, now)
 
     def members(self, batch_id: int | None = None) -> list[Member]:
         with self.ledger.read() as connection:
-            return batches.members(connection, batch_id or self.id)
+            return batches.batch_members(connection, batch_id or self.id)
 
-    def settle(self, started: Started, endings: Sequence[Ending] = (), now: float = NOW) -> bool:
+    def settle(self, started: StartedBatch, endings: Sequence[MemberResult] = (), now: float = NOW) -> bool:
         everyone = self.everyone
         with self.ledger.write() as connection:
-            return batches.settle(connection, started, everyone, endings, now)
+            return batches.settle_batch(connection, started, everyone, endings, now)
 
-    def again(self, started: Started, not_before: float = NOW, **how: bool) -> bool:
+    def again(self, started: StartedBatch, not_before: float = NOW, **how: bool) -> bool:
         with self.ledger.write() as connection:
-            return batches.again(connection, started, not_before, **({"spent": True} | how))
+            return batches.requeue_batch(connection, started, not_before, **({"spent": True} | how))
 
-    def split(self, started: Started, now: float = NOW) -> list[int] | None:
+    def split(self, started: StartedBatch, now: float = NOW) -> list[int] | None:
         everyone = self.everyone
         ids = [one.id for one in everyone]
-        endings = [Ending(ids[0], *REFUSED)]
+        endings = [MemberResult(ids[0], *REFUSED)]
         with self.ledger.write() as connection:
-            return batches.split(connection, started, everyone, [ids[1:3], ids[3:]], endings, now, now)
+            return batches.split_batch(connection, started, everyone, [ids[1:3], ids[3:]], endings, now, now)
 
     def take_back(self, now: float = AFTER_LEASE) -> bool:
         with self.ledger.write() as connection:
-            lost = batches.lost(connection, self.id, now)
-            return lost is not None and batches.again(connection, lost, now, spent=True)
+            lost = batches.lock_expired_batch(connection, self.id, now)
+            return lost is not None and batches.requeue_batch(connection, lost, now, spent=True)
 
     def row(self, batch_id: int | None = None) -> Any:
         with self.ledger.read() as connection:
@@ -124,18 +124,20 @@ def test_a_batch_starts_when_it_is_due_and_clocks_differ_a_little(
 ) -> None:
     sending = Sending(ledger)
     with ledger.write() as connection:
-        batches.put_off(connection, sending.id, NOW + early_by)
+        batches.postpone_batch(connection, sending.id, NOW + early_by)
     assert (sending.try_to_start() is not None) is starts
 
 
 def test_a_batch_of_a_paused_credential_does_not_start(ledger: Ledger) -> None:
     sending = Sending(ledger)
     with ledger.write() as connection:
-        ad_accounts.pause(connection, sending.shop.credential_id, "forbidden", "HTTP 403", "delivery", NOW)
+        ad_accounts.pause_credential(
+            connection, sending.shop.credential_id, "forbidden", "HTTP 403", "delivery", NOW
+        )
     assert sending.try_to_start() is None
     assert sending.row().attempt == 0
     with ledger.write() as connection:
-        ad_accounts.resume(connection, sending.shop.credential_id, now=NOW)
+        ad_accounts.resume_credential(connection, sending.shop.credential_id, now=NOW)
     sending.start()
 
 
@@ -145,25 +147,25 @@ def test_a_hand_that_resumes_ends_the_wait_for_a_next_try_and_the_breaker(ledger
     number = sending.shop.credential_id
     with ledger.write() as connection:
         ad_accounts.set_breaker(connection, number, 5, NOW + 300)
-        assert not ad_accounts.resume(connection, number, by_hand=False, now=NOW + 1)
+        assert not ad_accounts.resume_credential(connection, number, by_hand=False, now=NOW + 1)
     assert sending.try_to_start(NOW + 1) is None
     with ledger.write() as connection:
-        assert ad_accounts.resume(connection, number, now=NOW + 1)
-        assert not ad_accounts.resume(connection, number, now=NOW + 1)
-        assert batches.due(connection, NOW + 1, NOW - 60) == [sending.id]
+        assert ad_accounts.resume_credential(connection, number, now=NOW + 1)
+        assert not ad_accounts.resume_credential(connection, number, now=NOW + 1)
+        assert batches.take_due_batches(connection, NOW + 1, NOW - 60) == [sending.id]
     assert not sending.start(NOW + 1).is_probe
 
 
 def test_without_a_token_nothing_changes_and_the_wait_is_told(ledger: Ledger) -> None:
     sending = Sending(ledger)
     with ledger.write() as connection:
-        ad_accounts.set_rate(connection, sending.shop.ad_account, Rate(0.1, 1), NOW)
+        ad_accounts.set_rate_limit(connection, sending.shop.ad_account, AccountRateLimit(0.1, 1), NOW)
         ad_accounts.take_token(connection, sending.shop.ad_account, NOW)
     before = sending.everything()
     with ledger.write() as connection:
-        answer = batches.start(connection, sending.id, LEASE, NOW)
+        answer = batches.start_batch(connection, sending.id, LEASE, NOW)
         connection.rollback()
-    assert isinstance(answer, Putoff)
+    assert isinstance(answer, Postponed)
     assert answer.not_before == pytest.approx(NOW + 10, abs=0.01)
     assert sending.everything() == before
 
@@ -171,7 +173,7 @@ def test_without_a_token_nothing_changes_and_the_wait_is_told(ledger: Ledger) ->
 def test_a_short_wait_for_a_token_is_the_workers_to_sleep(ledger: Ledger) -> None:
     sending = Sending(ledger)
     with ledger.write() as connection:
-        ad_accounts.set_rate(connection, sending.shop.ad_account, Rate(1.0, 1), NOW)
+        ad_accounts.set_rate_limit(connection, sending.shop.ad_account, AccountRateLimit(1.0, 1), NOW)
         ad_accounts.take_token(connection, sending.shop.ad_account, NOW)
     assert sending.start().wait_seconds == pytest.approx(1.0, abs=0.01)
 
@@ -180,11 +182,11 @@ def test_putting_off_never_brings_a_batch_forward(ledger: Ledger) -> None:
     sending = Sending(ledger)
     for not_before in (NOW + 100, NOW + 5):
         with ledger.write() as connection:
-            batches.put_off(connection, sending.id, not_before)
+            batches.postpone_batch(connection, sending.id, not_before)
     assert sending.row().not_before == NOW + 100
     sending.start(NOW + 100)
     with ledger.write() as connection:
-        batches.put_off(connection, sending.id, NOW + 999)
+        batches.postpone_batch(connection, sending.id, NOW + 999)
     assert sending.row().not_before == NOW + 100
 
 
@@ -193,7 +195,10 @@ def test_settling_writes_exceptions_and_counts_every_member(ledger: Ledger, test
     sending = Sending(ledger, test=test)
     started = sending.start()
     ids = [one.id for one in sending.members()]
-    endings = [Ending(ids[1], *REFUSED, "and a warning"), Ending(ids[2], None, None, "a warning alone")]
+    endings = [
+        MemberResult(ids[1], *REFUSED, "and a warning"),
+        MemberResult(ids[2], None, None, "a warning alone"),
+    ]
     assert sending.settle(started, endings, NOW + 1)
     assert stand(ledger) == {good: 3, "failed": 1}
     with ledger.read() as connection:
@@ -250,7 +255,7 @@ def test_a_split_batch_goes_on_as_its_parts_with_what_was_counted(ledger: Ledger
 MOVES = {
     "settle": lambda sending, started: sending.settle(started),
     "settle with failures": lambda sending, started: sending.settle(
-        started, [Ending(one.id, *REFUSED) for one in sending.members()]
+        started, [MemberResult(one.id, *REFUSED) for one in sending.members()]
     ),
     "again": lambda sending, started: sending.again(started),
     "split": lambda sending, started: sending.split(started) is not None,
@@ -285,8 +290,8 @@ def test_a_lease_that_runs_is_respected(ledger: Ledger) -> None:
     sending = Sending(ledger)
     started = sending.start()
     with ledger.read() as connection:
-        assert batches.expired(connection, NOW + LEASE) == []
-        assert batches.expired(connection, AFTER_LEASE) == [sending.id]
+        assert batches.expired_batches(connection, NOW + LEASE) == []
+        assert batches.expired_batches(connection, AFTER_LEASE) == [sending.id]
     assert not sending.take_back(NOW + LEASE)
     assert sending.settle(started)
     assert not sending.take_back()
@@ -297,14 +302,14 @@ def test_a_batch_that_was_taken_back_is_due_at_once(ledger: Ledger) -> None:
     sending.start()
     assert sending.take_back()
     with ledger.write() as connection:
-        assert batches.due(connection, AFTER_LEASE, AFTER_LEASE - 30) == [sending.id]
+        assert batches.take_due_batches(connection, AFTER_LEASE, AFTER_LEASE - 30) == [sending.id]
     assert sending.start(AFTER_LEASE).attempts_spent == 1
 
 
 def due(ledger: Ledger, now: float) -> list[int]:
     with ledger.write() as connection:
-        any_due = batches.any_due(connection, now, now - 30)
-        found = batches.due(connection, now, now - 30)
+        any_due = batches.any_batch_due(connection, now, now - 30)
+        found = batches.take_due_batches(connection, now, now - 30)
     assert any_due is bool(found)
     return found
 
@@ -322,7 +327,9 @@ def test_hints_come_when_a_batch_is_due_and_not_again_for_a_while(ledger: Ledger
     # One that came due since its last hint gets a new one at once.
     assert due(ledger, NOW + 100) == [sending.id]
     with ledger.write() as connection:
-        ad_accounts.pause(connection, sending.shop.credential_id, "forbidden", "HTTP 403", "delivery", NOW)
+        ad_accounts.pause_credential(
+            connection, sending.shop.credential_id, "forbidden", "HTTP 403", "delivery", NOW
+        )
     assert due(ledger, NOW + 999) == []
 
 
@@ -344,8 +351,13 @@ def test_a_token_that_another_integration_uses_keeps_its_batches(ledger: Ledger)
 
 def rehome(ledger: Ledger, shop: Integration, token: str) -> int:
     with ledger.write() as connection:
-        changed = integrations.change(
-            connection, ledger.vault, replace(shop), rate=Rate(100.0, 200), new_token=token, now=NOW
+        changed = integrations.update_integration(
+            connection,
+            ledger.vault,
+            replace(shop),
+            rate=AccountRateLimit(100.0, 200),
+            new_token=token,
+            now=NOW,
         )
     return changed.credential_id
 
@@ -354,7 +366,7 @@ def test_the_history_of_a_batch_is_kept(ledger: Ledger) -> None:
     sending = Sending(ledger)
     started = sending.start()
     with ledger.write() as connection:
-        batches.note(connection, started, Try(NOW, 0.5, 503, "unavailable", "HTTP 503"))
+        batches.record_attempt(connection, started, Attempt(NOW, 0.5, 503, "unavailable", "HTTP 503"))
         kept = connection.execute(select(attempt)).one()
     assert (kept.batch_id, kept.number, kept.http_status, kept.reason) == (sending.id, 1, 503, "HTTP 503")
 
@@ -373,11 +385,11 @@ SALE = {"day": DAY, "currency": "USD", "value_thousandths": 1_500, "accepted_at"
 
 def test_what_arrived_stands_in_its_days_books_and_in_the_chart_of_how_long_it_took(ledger: Ledger) -> None:
     sending = Sending(ledger, **SALE)
-    sending.settle(sending.start(), [Ending(sending.everyone[0].id, *REFUSED)])
+    sending.settle(sending.start(), [MemberResult(sending.everyone[0].id, *REFUSED)])
     with ledger.read() as connection:
-        charted = rollups.by_integration(connection, 0.0)
+        charted = rollups.rollups_by_integration(connection, 0.0)
 
-    assert sold(ledger) == [Line(DAY, "checkout", "USD", 3, Decimal("4.5"))]
+    assert sold(ledger) == [SalesLine(DAY, "checkout", "USD", 3, Decimal("4.5"))]
     assert charted == {sending.shop.number: {"delivered": 3, "failed": 1, "within:5": 3}}
 
 
@@ -397,6 +409,6 @@ def test_a_worker_that_lost_its_batch_sells_nothing(ledger: Ledger) -> None:
     assert sold(ledger) == []
 
 
-def sold(ledger: Ledger) -> list[Line]:
+def sold(ledger: Ledger) -> list[SalesLine]:
     with ledger.read() as connection:
-        return deliveries.read(connection, 0)
+        return deliveries.sales_since(connection, 0)

@@ -11,24 +11,24 @@ from sqlalchemy import select, update
 from tests.ledger.shop import NOW, new, pend, place, write
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import claims, failures
-from worker.ledger.delivery.claims import Group
+from worker.ledger.delivery.claims import BatchGroup
 from worker.ledger.schema import BatchStatus, batch, credential, delivery
 from worker.ledger.setup import ad_accounts, integrations
 from worker.ledger.setup.integrations import Integration
 
 
-def group_of(shop: Integration, *, test: bool = False, offline: bool = False) -> Group:
-    return Group(shop.credential_id, shop.ad_account, test, offline)
+def group_of(shop: Integration, *, test: bool = False, offline: bool = False) -> BatchGroup:
+    return BatchGroup(shop.credential_id, shop.ad_account, test, offline)
 
 
-def claim(ledger: Ledger, group: Group, window: int = 24) -> int | None:
+def claim(ledger: Ledger, group: BatchGroup, window: int = 24) -> int | None:
     with ledger.write() as connection:
-        return claims.claim(connection, group, window, NOW)
+        return claims.claim_batch(connection, group, window, NOW)
 
 
-def groups(ledger: Ledger, now: float = NOW) -> dict[Group, float]:
+def groups(ledger: Ledger, now: float = NOW) -> dict[BatchGroup, float]:
     with ledger.read() as connection:
-        return dict(claims.groups(connection, now))
+        return dict(claims.pending_groups(connection, now))
 
 
 def members(ledger: Ledger, batch_id: int | None) -> list[str]:
@@ -122,10 +122,10 @@ def test_a_group_is_full_with_a_whole_batch_of_all_its_integrations(ledger: Ledg
     pend(ledger, second, 9, prefix="b", test=True)
     group = group_of(first, test=True)
     with ledger.read() as connection:
-        assert not claims.is_full(connection, group)
+        assert not claims.has_full_batch(connection, group)
     pend(ledger, second, 1, prefix="c", test=True)
     with ledger.read() as connection:
-        assert claims.is_full(connection, group)
+        assert claims.has_full_batch(connection, group)
 
 
 def test_the_window_is_kept_until_a_batch_settles(ledger: Ledger) -> None:
@@ -188,8 +188,8 @@ def test_a_disabled_integration_waits(ledger: Ledger) -> None:
 def change(ledger: Ledger, shop: Integration, **changes: Any) -> None:
     ledger.vault.prepare()
     with ledger.write() as connection:
-        rate = ad_accounts.Rate(100.0, 200)
-        integrations.change(
+        rate = ad_accounts.AccountRateLimit(100.0, 200)
+        integrations.update_integration(
             connection, ledger.vault, replace(shop, **changes), rate=rate, new_token=None, now=NOW
         )
 
@@ -198,11 +198,11 @@ def test_a_paused_credential_waits(ledger: Ledger) -> None:
     shop = place(ledger)
     pend(ledger, shop, 1)
     with ledger.write() as connection:
-        ad_accounts.pause(connection, shop.credential_id, "forbidden", "HTTP 403", "delivery", NOW)
+        ad_accounts.pause_credential(connection, shop.credential_id, "forbidden", "HTTP 403", "delivery", NOW)
     assert groups(ledger) == {}
     assert claim(ledger, group_of(shop)) is None
     with ledger.write() as connection:
-        ad_accounts.resume(connection, shop.credential_id, now=NOW)
+        ad_accounts.resume_credential(connection, shop.credential_id, now=NOW)
     assert [group_of(shop)] == list(groups(ledger))
 
 

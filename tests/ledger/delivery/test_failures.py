@@ -12,7 +12,7 @@ from sqlalchemy import select
 from tests.ledger.shop import NOW, RATE, TOKEN, new, pend, place, stand, write
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import deliveries, failures
-from worker.ledger.delivery.failures import Failure, Filter, Retried
+from worker.ledger.delivery.failures import Failure, FailureFilter, RetryResult
 from worker.ledger.schema import State, delivery
 from worker.ledger.setup import audit_log, integrations
 from worker.ledger.setup.integrations import Integration
@@ -36,12 +36,12 @@ def fail(ledger: Ledger, shop: Integration, *event_ids: str, **changes: Any) -> 
 
 def failed(ledger: Ledger, **chosen: Any) -> list[Failure]:
     with ledger.read() as connection:
-        return failures.page(connection, Filter(**chosen), 100)
+        return failures.failed_after(connection, FailureFilter(**chosen), 100)
 
 
-def retry(ledger: Ledger, chosen: list[Failure], *, force: bool = False, now: float = NOW) -> Retried:
+def retry(ledger: Ledger, chosen: list[Failure], *, force: bool = False, now: float = NOW) -> RetryResult:
     with ledger.write() as connection:
-        return failures.retry(connection, chosen, now, "kim", force=force)
+        return failures.retry_deliveries(connection, chosen, now, "kim", force=force)
 
 
 def test_failures_are_shown_with_their_reason(ledger: Ledger, shop: Integration) -> None:
@@ -78,15 +78,17 @@ def test_a_filter_chooses(
     write(ledger, [new(ledger, shop, "pending")])
     assert [one.event_id for one in failed(ledger, **chosen)] == expected
     with ledger.read() as connection:
-        assert failures.count(connection, Filter(**chosen)) == len(expected)
+        assert failures.count_failures(connection, FailureFilter(**chosen)) == len(expected)
 
 
 def test_failures_come_in_pages_and_by_number(ledger: Ledger, shop: Integration) -> None:
     fail(ledger, shop, "e1", "e2", "e3")
     numbers = [one.id for one in failed(ledger)]
     with ledger.read() as connection:
-        assert [one.event_id for one in failures.page(connection, Filter(), 2)] == ["e1", "e2"]
-        assert [one.event_id for one in failures.page(connection, Filter(), 2, numbers[1])] == ["e3"]
+        assert [one.event_id for one in failures.failed_after(connection, FailureFilter(), 2)] == ["e1", "e2"]
+        assert [
+            one.event_id for one in failures.failed_after(connection, FailureFilter(), 2, numbers[1])
+        ] == ["e3"]
     assert [one.event_id for one in failed(ledger, ids=(numbers[2],))] == ["e3"]
     assert [one.event_id for one in failed(ledger, integration_number=shop.number)] == ["e1", "e2", "e3"]
 
@@ -95,7 +97,7 @@ def test_failures_are_counted_by_reason(ledger: Ledger, shop: Integration) -> No
     fail(ledger, shop, "e1", "e2")
     fail(ledger, shop, "e3", reason_class="unavailable", reason="HTTP 503", accepted_at=NOW + 5)
     with ledger.read() as connection:
-        found = failures.by_reason(connection, Filter())
+        found = failures.failed_by_reason(connection, FailureFilter())
     told = [(group.reason_class, group.n, group.reason, group.first_at, group.last_at) for group in found]
     assert told == [
         ("refused", 2, "missing email", NOW, NOW),
@@ -109,7 +111,7 @@ def test_failures_are_counted_for_all_ad_accounts_at_once(ledger: Ledger, shop: 
     fail(ledger, shop, "e1", "e2")
     fail(ledger, other, "e3")
     with ledger.read() as connection:
-        assert failures.count_by_account(connection) == {shop.ad_account_id: 2, "42": 1}
+        assert failures.count_failures_by_account(connection) == {shop.ad_account_id: 2, "42": 1}
 
 
 def test_a_retry_is_pending_again_and_remembers_why_it_failed(ledger: Ledger, shop: Integration) -> None:
@@ -120,7 +122,7 @@ def test_a_retry_is_pending_again_and_remembers_why_it_failed(ledger: Ledger, sh
     with ledger.read() as connection:
         kept = select(delivery.c.warning, delivery.c.reason).where(delivery.c.event_id == "e1")
         assert tuple(connection.execute(kept).one()) == ("Retried by hand after: missing email", None)
-        (entry,) = audit_log.newest(connection, 10)
+        (entry,) = audit_log.newest_audit_entries(connection, 10)
     assert (entry["actor"], entry["action"], entry["object"]) == ("kim", "failed.retry", "1 deliveries")
 
 
@@ -133,7 +135,7 @@ def test_pressing_twice_changes_nothing_the_second_time(ledger: Ledger, shop: In
     assert (second.retried, sum(second.refused.values())) == (0, 2)
     assert stand(ledger) == before == {"pending": 2}
     with ledger.read() as connection:
-        assert len(audit_log.newest(connection, 10)) == 1
+        assert len(audit_log.newest_audit_entries(connection, 10)) == 1
 
 
 def test_two_hands_at_once_send_once(ledger: Ledger, shop: Integration) -> None:
@@ -190,7 +192,7 @@ def test_a_copy_that_comes_in_during_a_retry_is_seen(ledger: Ledger, shop: Integ
     chosen = failed(ledger)
     with ThreadPoolExecutor(1) as pool:
         with ledger.write() as connection:
-            deliveries.write(connection, [new(ledger, shop, "e1")], NOW)
+            deliveries.insert_deliveries(connection, [new(ledger, shop, "e1")], NOW)
             pressed = pool.submit(retry, ledger, chosen)
             # Long enough for the other to come up against the copy that is not committed yet.
             time.sleep(0.3)
@@ -221,7 +223,7 @@ def test_a_failure_whose_integration_is_gone_is_not_retried_into_nowhere(
 ) -> None:
     fail(ledger, shop, "e1")
     with ledger.write() as connection:
-        integrations.remove(connection, shop.number)
+        integrations.remove_integration(connection, shop.number)
     assert next(iter(retry(ledger, failed(ledger), force=True).refused)).startswith("its integration is gone")
 
 
@@ -229,7 +231,7 @@ def test_a_failure_is_never_retried_into_another_ad_account(ledger: Ledger, shop
     fail(ledger, shop, "e1")
     with ledger.write() as connection:
         moved = replace(shop, ad_account_id="999")
-        integrations.change(connection, ledger.vault, moved, rate=RATE, new_token=TOKEN, now=NOW)
+        integrations.update_integration(connection, ledger.vault, moved, rate=RATE, new_token=TOKEN, now=NOW)
     assert "another ad account" in next(iter(retry(ledger, failed(ledger), force=True).refused))
 
 
@@ -238,14 +240,14 @@ def test_discarding_drops_the_payload_and_is_audited_once(ledger: Ledger, shop: 
     ids = [one.id for one in failed(ledger)]
     for expected in (1, 0):
         with ledger.write() as connection:
-            assert failures.discard(connection, ids[:1], "a test order", NOW, "kim") == expected
+            assert failures.discard_deliveries(connection, ids[:1], "a test order", NOW, "kim") == expected
     assert stand(ledger) == {"failed": 1, "discarded": 1}
     with ledger.read() as connection:
-        assert failures.payload(connection, ids[0]) is None
-        assert failures.payload(connection, ids[1]) is not None
+        assert failures.failed_payload(connection, ids[0]) is None
+        assert failures.failed_payload(connection, ids[1]) is not None
         kept = select(delivery.c.reason_class, delivery.c.reason, delivery.c.ended_at)
         told = connection.execute(kept.where(delivery.c.id == ids[0])).one()
-        (entry,) = audit_log.newest(connection, 10)
+        (entry,) = audit_log.newest_audit_entries(connection, 10)
     assert tuple(told) == ("discarded", "a test order", NOW)
     assert (entry["action"], entry["changes"]) == (
         "failed.discard",
@@ -257,9 +259,9 @@ def test_what_an_integration_has_pending_is_discarded_with_it(ledger: Ledger, sh
     write(ledger, [new(ledger, shop, "e1"), new(ledger, shop, "e2")])
     fail(ledger, shop, "e3")
     with ledger.write() as connection:
-        assert integrations.waiting(connection, shop.number)
-        assert failures.discard_pending(connection, shop.number, "kim", NOW, 10) == 2
-        assert not integrations.waiting(connection, shop.number)
+        assert integrations.has_pending_deliveries(connection, shop.number)
+        assert failures.discard_pending_deliveries(connection, shop.number, "kim", NOW, 10) == 2
+        assert not integrations.has_pending_deliveries(connection, shop.number)
     assert stand(ledger) == {"discarded": 2, "failed": 1}
 
 
@@ -271,6 +273,6 @@ def test_what_an_integration_has_pending_is_discarded_in_steps_of_all_kinds(ledg
     done = []
     while not done or done[-1]:
         with ledger.write() as connection:
-            done.append(failures.discard_pending(connection, shop.number, "kim", NOW, 4))
+            done.append(failures.discard_pending_deliveries(connection, shop.number, "kim", NOW, 4))
     assert done == [4, 2, 0]
     assert stand(ledger) == {"discarded": 6, "pending": 1}

@@ -15,10 +15,10 @@ from tests.ledger.shop import NOW, close, new, place, stand, write
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches, claims, failures, finding
-from worker.ledger.delivery.batches import UNKNOWN_OUTCOME, Ending, Started
-from worker.ledger.delivery.claims import Group
+from worker.ledger.delivery.batches import UNKNOWN_OUTCOME, MemberResult, StartedBatch
+from worker.ledger.delivery.claims import BatchGroup
 from worker.ledger.delivery.deliveries import NewDelivery
-from worker.ledger.delivery.failures import Filter
+from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.delivery.precedence import FIRST_FAILED, MAY_BE_COUNTED_ONCE, PUBLIC_REPLACED
 from worker.ledger.schema import State, batch, delivery
 from worker.ledger.setup.integrations import Integration
@@ -41,7 +41,7 @@ class Sent:
     """A batch on its way."""
 
     id: int
-    started: Started | None
+    started: StartedBatch | None
 
 
 def copy(ledger: Ledger, shop: Integration, trust: Trust, value: int, **changes: Any) -> NewDelivery:
@@ -57,17 +57,17 @@ def bring_to(ledger: Ledger, shop: Integration, state: str) -> Sent | None:
     """Move everything that waits on to a state."""
     if state == PENDING:
         return None
-    group = Group(shop.credential_id, shop.ad_account, test=False, offline=False)
+    group = BatchGroup(shop.credential_id, shop.ad_account, test=False, offline=False)
     with ledger.write() as connection:
-        batch_id = claims.claim(connection, group, 24, NOW) or 0
+        batch_id = claims.claim_batch(connection, group, 24, NOW) or 0
     if state == READY:
         return Sent(batch_id, None)
     with ledger.write() as connection:
-        started = batches.start(connection, batch_id, 60.0, NOW)
-        assert isinstance(started, Started)
+        started = batches.start_batch(connection, batch_id, 60.0, NOW)
+        assert isinstance(started, StartedBatch)
     if state == TRIED:
         with ledger.write() as connection:
-            batches.again(connection, started, NOW, spent=True)
+            batches.requeue_batch(connection, started, NOW, spent=True)
         return Sent(batch_id, None)
     sent = Sent(batch_id, started)
     if state == DELIVERED:
@@ -80,16 +80,18 @@ def bring_to(ledger: Ledger, shop: Integration, state: str) -> Sent | None:
 def settle(ledger: Ledger, sent: Sent, reason_class: str | None = None) -> None:
     assert sent.started is not None
     with ledger.write() as connection:
-        members = batches.members(connection, sent.id)
-        endings = [Ending(member.id, reason_class, "no") for member in members] if reason_class else []
-        assert batches.settle(connection, sent.started, members, endings, NOW)
+        members = batches.batch_members(connection, sent.id)
+        endings = [MemberResult(member.id, reason_class, "no") for member in members] if reason_class else []
+        assert batches.settle_batch(connection, sent.started, members, endings, NOW)
 
 
 def stands(ledger: Ledger) -> dict[str, str]:
     """Return where each copy stands, by balanced books."""
     close(ledger)
     with ledger.read() as connection:
-        return {found.source_name: found.stands for found in finding.after(connection, 0, 100)}
+        return {
+            found.source_name: found.stands for found in finding.find_deliveries_after(connection, 0, 100)
+        }
 
 
 def row(ledger: Ledger, name: str) -> Any:
@@ -186,7 +188,7 @@ def test_a_batch_goes_without_the_events_that_signed_ones_replaced(ledger: Ledge
     assert event_counts(ledger) == [2]
     with ledger.write() as connection:
         assert sent is not None
-        assert len(batches.members(connection, sent.id)) == 2
+        assert len(batches.batch_members(connection, sent.id)) == 2
     assert stand(ledger) == {"pending": 1, "duplicate": 1, "in_flight": 2}
 
 
@@ -208,7 +210,7 @@ def test_both_are_found_by_the_id_after_a_public_event_gave_it_up(ledger: Ledger
     bring_to(ledger, shop, DELIVERED)
     write(ledger, [copy(ledger, shop, S, 2)])
     with ledger.read() as connection:
-        found = finding.of_event(connection, "ORD-1", 10)
+        found = finding.find_deliveries_of_event(connection, "ORD-1", 10)
     assert [(one.source_name, one.event_id, one.stands) for one in found] == [
         ("public 1", "ORD-1", "delivered"),
         ("signed 2", "ORD-1", "pending"),
@@ -273,10 +275,10 @@ def test_old_deliveries_are_compared_by_what_they_have(ledger: Ledger) -> None:
 
 def retry(ledger: Ledger, *names: str) -> int:
     with ledger.write() as connection:
-        page = failures.page(connection, Filter(), 100)
+        page = failures.failed_after(connection, FailureFilter(), 100)
         chosen = [one for one in page if one.source_name in names]
-        planned = failures.preview(connection, chosen, NOW).retried
-        done = failures.retry(connection, chosen, NOW, "jane").retried
+        planned = failures.preview_retry(connection, chosen, NOW).retried
+        done = failures.retry_deliveries(connection, chosen, NOW, "jane").retried
     assert planned == done
     return done
 
@@ -384,12 +386,12 @@ def row_count(ledger: Ledger) -> int:
 
 
 def bring_to_somewhere(ledger: Ledger, shop: Integration, dice: random.Random) -> None:
-    group = Group(shop.credential_id, shop.ad_account, test=False, offline=False)
+    group = BatchGroup(shop.credential_id, shop.ad_account, test=False, offline=False)
     with ledger.write() as connection:
-        batch_id = claims.claim(connection, group, 100, NOW)
+        batch_id = claims.claim_batch(connection, group, 100, NOW)
     if batch_id is None:
         return
     with ledger.write() as connection:
-        started = batches.start(connection, batch_id, 60.0, NOW + 3600)
-    if isinstance(started, Started):
+        started = batches.start_batch(connection, batch_id, 60.0, NOW + 3600)
+    if isinstance(started, StartedBatch):
         settle(ledger, Sent(batch_id, started))

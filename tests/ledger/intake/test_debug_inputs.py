@@ -17,16 +17,16 @@ def kept(event_id: str, source_id: str = "src_shop", forget_at: float = NOW + 60
 
 def keep(ledger: Ledger, *new: NewInput) -> None:
     with ledger.write() as connection:
-        debug_inputs.keep(connection, new)
+        debug_inputs.save_debug_inputs(connection, new)
 
 
 def ids(ledger: Ledger, source_id: str = "", now: float = NOW) -> list[str]:
     with ledger.read() as connection:
-        return [one.event_id for one in debug_inputs.newest(connection, now, 100, source_id)]
+        return [one.event_id for one in debug_inputs.newest_debug_inputs(connection, now, 100, source_id)]
 
 
 def test_the_newest_of_each_source_are_kept(ledger: Ledger) -> None:
-    with patch.object(debug_inputs, "MOST_KEPT", 2):
+    with patch.object(debug_inputs, "MAX_INPUTS", 2):
         keep(ledger, kept("a1"), kept("b1", "src_other"), kept("a2"))
         keep(ledger, kept("a3"), kept("a4"))
 
@@ -38,7 +38,7 @@ def test_what_has_been_kept_long_enough_is_not_shown_and_then_removed(ledger: Le
     keep(ledger, kept("old", forget_at=NOW), kept("new"))
     assert ids(ledger) == ["new"]
     with ledger.write() as connection:
-        assert debug_inputs.forget(connection, NOW) == 1
+        assert debug_inputs.purge_debug_inputs(connection, NOW) == 1
 
     assert ids(ledger, now=0.0) == ["new"]
 
@@ -47,11 +47,11 @@ def test_switching_off_forgets_what_was_kept_of_this_source(ledger: Ledger) -> N
     place(ledger)
     keep(ledger, kept("a"), kept("b", "src_other"))
     with ledger.write() as connection:
-        debug_inputs.switch(connection, "src_shop", NOW + 60)
+        debug_inputs.set_debugging(connection, "src_shop", NOW + 60)
     assert until(ledger) == NOW + 60
     assert ids(ledger) == ["b", "a"]
     with ledger.write() as connection:
-        debug_inputs.switch(connection, "src_shop", 0.0)
+        debug_inputs.set_debugging(connection, "src_shop", 0.0)
 
     assert until(ledger) == 0.0
     assert ids(ledger) == ["b"]
@@ -59,7 +59,7 @@ def test_switching_off_forgets_what_was_kept_of_this_source(ledger: Ledger) -> N
 
 def until(ledger: Ledger) -> float:
     with ledger.read() as connection:
-        source = sources.find(connection, "src_shop")
+        source = sources.load_source(connection, "src_shop")
     assert source
     return source.debug_until
 
@@ -72,9 +72,9 @@ def test_an_event_is_found_by_its_source_and_id_the_newest_first(
 ) -> None:
     keep(ledger, kept("a"), kept("a", "src_other"), kept("a"))
     with ledger.read() as connection:
-        numbers = sorted(one.id for one in debug_inputs.newest(connection, NOW, 9))
-        one = debug_inputs.of_event(connection, source_id, event_id, NOW)
-        again = debug_inputs.find(connection, one.id, NOW) if one else None
+        numbers = sorted(one.id for one in debug_inputs.newest_debug_inputs(connection, NOW, 9))
+        one = debug_inputs.debug_input_of_event(connection, source_id, event_id, NOW)
+        again = debug_inputs.find_debug_input(connection, one.id, NOW) if one else None
 
     assert (numbers.index(one.id) if one else None) == found
     assert one == again

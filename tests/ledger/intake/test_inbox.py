@@ -29,9 +29,9 @@ def plain(body: bytes, **keys: bytes) -> Accepted:
 def test_ids_come_in_the_order_of_the_events(ledger: Ledger) -> None:
     bodies = [str(number).encode() for number in range(1_200)]
     with ledger.write() as connection:
-        ids = inbox.accept(connection, [plain(body) for body in bodies], NOW)
+        ids = inbox.accept_events(connection, [plain(body) for body in bodies], NOW)
     with ledger.read() as connection:
-        rows = inbox.load(connection, list(reversed(ids)))
+        rows = inbox.load_events(connection, list(reversed(ids)))
     assert ids == sorted(ids)
     assert bodies == [row.body for row in rows]
 
@@ -43,7 +43,7 @@ def test_accepting_nothing_is_no_error(ledger: Ledger) -> None:
 def test_an_id_is_never_used_again(ledger: Ledger) -> None:
     first = some(ledger, 3)
     with ledger.write() as connection:
-        inbox.remove(connection, first)
+        inbox.take_events(connection, first)
     (second,) = some(ledger, 1)
     assert second > max(first)
 
@@ -51,9 +51,9 @@ def test_an_id_is_never_used_again(ledger: Ledger) -> None:
 def test_loading_and_removing_again_finds_nothing_and_harms_nothing(ledger: Ledger) -> None:
     ids = some(ledger, 3)
     with ledger.write() as connection:
-        assert set(ids) == inbox.remove(connection, [*ids, 999_999])
-        assert set() == inbox.remove(connection, ids)
-        assert inbox.load(connection, ids) == []
+        assert set(ids) == inbox.take_events(connection, [*ids, 999_999])
+        assert set() == inbox.take_events(connection, ids)
+        assert inbox.load_events(connection, ids) == []
 
 
 def test_of_two_workers_each_event_is_one_workers_alone(ledger: Ledger) -> None:
@@ -66,7 +66,7 @@ def test_of_two_workers_each_event_is_one_workers_alone(ledger: Ledger) -> None:
         taken: set[int] = set()
         for start in range(0, len(mine), 25):
             with ledger.write() as connection:
-                taken |= inbox.remove(connection, mine[start : start + 25])
+                taken |= inbox.take_events(connection, mine[start : start + 25])
         return taken
 
     with ThreadPoolExecutor(4) as pool:
@@ -77,15 +77,15 @@ def test_of_two_workers_each_event_is_one_workers_alone(ledger: Ledger) -> None:
 def test_whoever_rolls_back_leaves_the_event_to_others(ledger: Ledger) -> None:
     ids = some(ledger, 2)
     with suppress(KeyError), ledger.write() as connection:
-        inbox.remove(connection, ids)
+        inbox.take_events(connection, ids)
         raise KeyError
     with ledger.write() as connection:
-        assert set(ids) == inbox.remove(connection, ids)
+        assert set(ids) == inbox.take_events(connection, ids)
 
 
 def test_earlier_events_that_inform_about_a_visitor_are_found_by_either_key(ledger: Ledger) -> None:
     with ledger.write() as connection:
-        ids = inbox.accept(
+        ids = inbox.accept_events(
             connection,
             [
                 plain(b"device", anonymous=b"a"),
@@ -97,21 +97,21 @@ def test_earlier_events_that_inform_about_a_visitor_are_found_by_either_key(ledg
             ],
             NOW,
         )
-        found = inbox.informing(connection, {b"a", b"u"}, ids[4])
+        found = inbox.informing_events(connection, {b"a", b"u"}, ids[4])
         assert [row.body for row in found] == [b"device", b"person"]
-        assert inbox.informing(connection, [], ids[4]) == []
+        assert inbox.informing_events(connection, [], ids[4]) == []
 
 
 def test_a_parked_event_is_left_alone_until_a_hand_lets_it_go(ledger: Ledger) -> None:
     ids = some(ledger, 3)
     with ledger.write() as connection:
-        inbox.park(connection, ids[1], "It cannot be opened.")
-        assert [ids[0], ids[2]] == [row.id for row in inbox.load(connection, ids)]
+        inbox.park_event(connection, ids[1], "It cannot be opened.")
+        assert [ids[0], ids[2]] == [row.id for row in inbox.load_events(connection, ids)]
         assert [ids[0], ids[2]] == inbox.ids_between(connection, ids[0], ids[2])
-        assert [ids[0], ids[2]] == inbox.overdue(connection, 0, NOW + 1, 10)
-        assert inbox.size(connection) == 3
-        assert inbox.unpark(connection) == 1
-        assert ids == inbox.overdue(connection, 0, NOW + 1, 10)
+        assert [ids[0], ids[2]] == inbox.overdue_ids(connection, 0, NOW + 1, 10)
+        assert inbox.count_waiting(connection) == 3
+        assert inbox.unpark_events(connection) == 1
+        assert ids == inbox.overdue_ids(connection, 0, NOW + 1, 10)
 
 
 @pytest.mark.parametrize(
@@ -128,14 +128,14 @@ def test_a_parked_event_is_left_alone_until_a_hand_lets_it_go(ledger: Ledger) ->
 def test_what_was_received_long_ago_is_overdue(ledger: Ledger, received_at: float, expected: bool) -> None:
     ids = accept(ledger, [{"type": "track"}], received_at=received_at)
     with ledger.read() as connection:
-        assert (ids if expected else []) == inbox.overdue(connection, 0, NOW - 5, 10)
+        assert (ids if expected else []) == inbox.overdue_ids(connection, 0, NOW - 5, 10)
 
 
 def test_the_books_know_what_was_accepted(ledger: Ledger) -> None:
     some(ledger, 5)
     assert {state: n for state, n in close(ledger).events.items() if n} == {"inbox": 5}
     with ledger.read() as connection:
-        assert tallies.totals(connection)[tallies.ACCEPTED] == 5
+        assert tallies.tally_totals(connection)[tallies.ACCEPTED] == 5
         waiting = inbox.backlogs(connection, ["src_other", "src_shop"])
         assert dict(waiting) == {("src_shop", Trust.PUBLIC): 5}
 

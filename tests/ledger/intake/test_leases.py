@@ -8,12 +8,12 @@ from worker.ledger.intake import leases
 
 def put(ledger: Ledger, holder: str, ids: list[int], seconds: float = 60.0) -> None:
     with ledger.write() as connection:
-        leases.put(connection, holder, ids, seconds)
+        leases.save_lease(connection, holder, ids, seconds)
 
 
 def held(ledger: Ledger, but: str = "") -> set[int]:
     with ledger.read() as connection:
-        return leases.held(connection, but)
+        return leases.leased_ids(connection, but)
 
 
 def test_rows_are_held_until_their_lease_ends(ledger: Ledger) -> None:
@@ -22,8 +22,8 @@ def test_rows_are_held_until_their_lease_ends(ledger: Ledger) -> None:
     assert held(ledger) == {1, 2, 3}
     assert held(ledger, but="a") == {3}
     with ledger.write() as connection:
-        leases.end(connection, "a")
-        leases.end(connection, "never began")
+        leases.end_lease(connection, "a")
+        leases.end_lease(connection, "never began")
     assert held(ledger) == {3}
 
 
@@ -39,18 +39,18 @@ def test_what_expired_is_taken_once_and_what_lives_stays(ledger: Ledger) -> None
     put(ledger, "frozen", [6, 5], seconds=-1.0)
     put(ledger, "alive", [8])
     with ledger.write() as connection:
-        assert leases.any_expired(connection)
-        assert leases.take_expired(connection) == [5, 6, 7]
-        assert not leases.any_expired(connection)
-        assert leases.take_expired(connection) == []
+        assert leases.any_lease_expired(connection)
+        assert leases.take_expired_leases(connection) == [5, 6, 7]
+        assert not leases.any_lease_expired(connection)
+        assert leases.take_expired_leases(connection) == []
     assert held(ledger) == {8}
 
 
 @pytest.mark.services
 def test_one_transaction_at_a_time_chooses_rows(shared_postgresql: Ledger) -> None:
     with shared_postgresql.write() as connection:
-        assert leases.may_claim(connection)
+        assert leases.try_claim_lock(connection)
         with shared_postgresql.write_engine.begin() as another:
-            assert not leases.may_claim(another)
+            assert not leases.try_claim_lock(another)
     with shared_postgresql.write() as connection:
-        assert leases.may_claim(connection)
+        assert leases.try_claim_lock(connection)

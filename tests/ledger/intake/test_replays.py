@@ -14,18 +14,18 @@ def some(*keys: bytes, forget_at: float = 100.0) -> list[SignedRequest]:
 
 def test_only_requests_that_were_not_stored_before_are_returned(ledger: Ledger) -> None:
     with ledger.write() as connection:
-        assert inbox.remember(connection, some(b"b", b"a", b"b")) == {b"a", b"b"}
+        assert inbox.insert_signed_requests(connection, some(b"b", b"a", b"b")) == {b"a", b"b"}
     with ledger.write() as connection:
-        assert inbox.remember(connection, some(b"b", b"c")) == {b"c"}
-        assert inbox.remember(connection, []) == set()
+        assert inbox.insert_signed_requests(connection, some(b"b", b"c")) == {b"c"}
+        assert inbox.insert_signed_requests(connection, []) == set()
 
 
 def test_a_transaction_that_rolls_back_leaves_the_request_to_the_next(ledger: Ledger) -> None:
     with suppress(KeyError), ledger.write() as connection:
-        inbox.remember(connection, some(b"a"))
+        inbox.insert_signed_requests(connection, some(b"a"))
         raise KeyError
     with ledger.write() as connection:
-        assert inbox.remember(connection, some(b"a")) == {b"a"}
+        assert inbox.insert_signed_requests(connection, some(b"a")) == {b"a"}
 
 
 def test_of_two_concurrent_transactions_one_gets_the_request(ledger: Ledger) -> None:
@@ -33,11 +33,11 @@ def test_of_two_concurrent_transactions_one_gets_the_request(ledger: Ledger) -> 
 
     def remember() -> None:
         with ledger.write() as connection:
-            others.append(inbox.remember(connection, some(b"b", b"a")))
+            others.append(inbox.insert_signed_requests(connection, some(b"b", b"a")))
 
     thread = Thread(target=remember)
     with ledger.write() as connection:
-        mine = inbox.remember(connection, some(b"a", b"b"))
+        mine = inbox.insert_signed_requests(connection, some(b"a", b"b"))
         thread.start()
         thread.join(0.3)
         assert thread.is_alive()
@@ -47,7 +47,9 @@ def test_of_two_concurrent_transactions_one_gets_the_request(ledger: Ledger) -> 
 
 def test_expired_requests_are_deleted_a_few_at_a_time(ledger: Ledger) -> None:
     with ledger.write() as connection:
-        inbox.remember(connection, [*some(b"a", b"b", b"c", forget_at=10.0), *some(b"d", forget_at=30.0)])
+        inbox.insert_signed_requests(
+            connection, [*some(b"a", b"b", b"c", forget_at=10.0), *some(b"d", forget_at=30.0)]
+        )
     with ledger.write() as connection:
-        assert [inbox.purge(connection, 20.0, 2) for _ in range(3)] == [2, 1, 0]
-        assert inbox.remember(connection, some(b"a", b"d")) == {b"a"}
+        assert [inbox.purge_signed_requests(connection, 20.0, 2) for _ in range(3)] == [2, 1, 0]
+        assert inbox.insert_signed_requests(connection, some(b"a", b"d")) == {b"a"}

@@ -8,39 +8,41 @@ import pytest
 from tests.ledger.shop import NOW
 from worker.ledger.database import Ledger
 from worker.ledger.intake import visitors
-from worker.ledger.intake.visitors import Known, OvertakenError
+from worker.ledger.intake.visitors import StoredVisitor, VersionConflictError
 
 
 def save(ledger: Ledger, **known: tuple[bytes, int]) -> None:
     with ledger.write() as connection:
-        changed = {key.encode(): Known(*one) for key, one in known.items()}
-        visitors.save(connection, changed, NOW)
+        changed = {key.encode(): StoredVisitor(*one) for key, one in known.items()}
+        visitors.save_visitors(connection, changed, NOW)
 
 
-def load(ledger: Ledger, *keys: bytes) -> dict[bytes, Known]:
+def load(ledger: Ledger, *keys: bytes) -> dict[bytes, StoredVisitor]:
     with ledger.read() as connection:
-        return visitors.load(connection, keys)
+        return visitors.load_visitors(connection, keys)
 
 
 def test_a_visitor_is_kept_and_counts_its_versions(ledger: Ledger) -> None:
     save(ledger, a=(b"first", 0))
     save(ledger, a=(b"second", 1), b=(b"other", 0))
-    assert {b"a": Known(b"second", 2), b"b": Known(b"other", 1)} == load(ledger, b"a", b"b", b"nobody")
+    assert {b"a": StoredVisitor(b"second", 2), b"b": StoredVisitor(b"other", 1)} == load(
+        ledger, b"a", b"b", b"nobody"
+    )
 
 
 @pytest.mark.parametrize("seen", [0, 2, 7])
 def test_a_version_that_moved_on_rolls_everything_back(ledger: Ledger, seen: int) -> None:
     save(ledger, b=(b"first", 0))
-    with pytest.raises(OvertakenError):
+    with pytest.raises(VersionConflictError):
         save(ledger, a=(b"new", 0), b=(b"second", seen))
-    assert {b"b": Known(b"first", 1)} == load(ledger, b"a", b"b")
+    assert {b"b": StoredVisitor(b"first", 1)} == load(ledger, b"a", b"b")
 
 
 def test_a_visitor_that_was_forgotten_meanwhile_does_not_come_back(ledger: Ledger) -> None:
     save(ledger, a=(b"first", 0))
     with ledger.write() as connection:
-        visitors.forget(connection, [b"a"])
-    with pytest.raises(OvertakenError):
+        visitors.delete_visitors(connection, [b"a"])
+    with pytest.raises(VersionConflictError):
         save(ledger, a=(b"second", 1))
     assert load(ledger, b"a") == {}
 
@@ -52,11 +54,11 @@ def test_writers_at_once_lose_nothing(ledger: Ledger) -> None:
         together.wait()
         for step in range(5):
             while True:
-                known = load(ledger, b"v").get(b"v", Known(b"", 0))
+                known = load(ledger, b"v").get(b"v", StoredVisitor(b"", 0))
                 try:
                     save(ledger, v=(known.body + f"{number}{step} ".encode(), known.version))
                     break
-                except OvertakenError:
+                except VersionConflictError:
                     continue
 
     with ThreadPoolExecutor(4) as pool:
@@ -69,7 +71,7 @@ def test_writers_at_once_lose_nothing(ledger: Ledger) -> None:
 def test_visitors_are_forgotten_on_demand_and_by_age(ledger: Ledger) -> None:
     save(ledger, a=(b"", 0), b=(b"", 0), c=(b"", 0))
     with ledger.write() as connection:
-        assert visitors.forget(connection, [b"a", b"nobody"]) == 1
-        assert visitors.purge(connection, NOW, 10) == 0
-        assert visitors.purge(connection, NOW + 1, 1) == 1
-        assert visitors.purge(connection, NOW + 1, 10) == 1
+        assert visitors.delete_visitors(connection, [b"a", b"nobody"]) == 1
+        assert visitors.purge_visitors(connection, NOW, 10) == 0
+        assert visitors.purge_visitors(connection, NOW + 1, 1) == 1
+        assert visitors.purge_visitors(connection, NOW + 1, 10) == 1

@@ -3,16 +3,16 @@
 from tests.ledger.shop import NOW, new, pend, place, write
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import claims
-from worker.ledger.delivery.claims import Group
+from worker.ledger.delivery.claims import BatchGroup
 from worker.ledger.reports import account_status
-from worker.ledger.reports.account_status import Waiting
+from worker.ledger.reports.account_status import WaitingDeliveries
 from worker.ledger.schema import State
 
 
 def test_nothing_waits_in_an_empty_ledger(ledger: Ledger) -> None:
     with ledger.read() as connection:
-        assert account_status.pending(connection) == {}
-        assert account_status.in_flight(connection) == {}
+        assert account_status.pending_by_integration(connection) == {}
+        assert account_status.in_flight_by_account(connection) == {}
 
 
 def test_what_is_pending_is_counted_with_its_oldest(ledger: Ledger) -> None:
@@ -23,16 +23,20 @@ def test_what_is_pending_is_counted_with_its_oldest(ledger: Ledger) -> None:
     write(ledger, [new(ledger, one, "failed", state=State.FAILED, reason_class="x", reason="x")])
 
     with ledger.read() as connection:
-        found = account_status.pending(connection)
-    assert found == {one.number: Waiting(5, NOW - 60), other.number: Waiting(1, NOW - 5)}
+        found = account_status.pending_by_integration(connection)
+    assert found == {one.number: WaitingDeliveries(5, NOW - 60), other.number: WaitingDeliveries(1, NOW - 5)}
 
 
 def test_what_is_claimed_is_in_flight_and_pending_no_more(ledger: Ledger) -> None:
     where = place(ledger)
     pend(ledger, where, 4)
     with ledger.write() as connection:
-        claims.claim(connection, Group(where.credential_id, where.ad_account, False, False), 10, NOW)
+        claims.claim_batch(
+            connection, BatchGroup(where.credential_id, where.ad_account, False, False), 10, NOW
+        )
 
     with ledger.read() as connection:
-        assert account_status.pending(connection) == {}
-        assert account_status.in_flight(connection) == {where.ad_account_id: Waiting(4, NOW)}
+        assert account_status.pending_by_integration(connection) == {}
+        assert account_status.in_flight_by_account(connection) == {
+            where.ad_account_id: WaitingDeliveries(4, NOW)
+        }

@@ -11,8 +11,8 @@ from sqlalchemy import event, select, text
 from tests.ledger.shop import NOW, accept, close, new, place, stand, write
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches, claims, failures
-from worker.ledger.delivery.batches import Ending, Started
-from worker.ledger.delivery.failures import Filter
+from worker.ledger.delivery.batches import MemberResult, StartedBatch
+from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.intake import inbox
 from worker.ledger.reports import books, tallies
 from worker.ledger.schema import State, tally
@@ -30,7 +30,7 @@ class Operations:
     def __init__(self, ledger: Ledger, seed: int) -> None:
         self.ledger, self.dice, self.now = ledger, random.Random(seed), NOW
         self.places = [place(ledger, "src_a"), place(ledger, "src_b", ad_account_id="222", token="pina_b")]
-        self.held: list[Started] = []
+        self.held: list[StartedBatch] = []
 
     def step(self) -> None:
         self.now += self.dice.random() * 5
@@ -62,9 +62,9 @@ class Operations:
     def consume(self) -> None:
         outcome = self.dice.choice([tallies.CONSUMED, tallies.WITHOUT_DESTINATION, tallies.MAPPED])
         with self.ledger.write() as connection:
-            ids = inbox.overdue(connection, 0, self.now + 1, 3)
-            gone = inbox.remove(connection, ids)
-            tallies.append(
+            ids = inbox.overdue_ids(connection, 0, self.now + 1, 3)
+            gone = inbox.take_events(connection, ids)
+            tallies.append_tallies(
                 connection, tallies.Counter({tallies.Entry("src_a", 0, "", outcome): len(gone)}), self.now
             )
 
@@ -87,16 +87,16 @@ class Operations:
 
     def claim(self) -> None:
         with self.ledger.read() as connection:
-            waiting = claims.groups(connection, self.now)
+            waiting = claims.pending_groups(connection, self.now)
         for group, _ in self.dice.sample(waiting, min(2, len(waiting))):
             with self.ledger.write() as connection:
-                claims.claim(connection, group, 6, self.now)
+                claims.claim_batch(connection, group, 6, self.now)
 
     def start(self) -> None:
         with self.ledger.write() as connection:
-            for batch_id in batches.due(connection, self.now, self.now)[:2]:
-                started = batches.start(connection, batch_id, 20, self.now)
-                assert isinstance(started, Started)
+            for batch_id in batches.take_due_batches(connection, self.now, self.now)[:2]:
+                started = batches.start_batch(connection, batch_id, 20, self.now)
+                assert isinstance(started, StartedBatch)
                 self.held.append(started)
 
     def end(self) -> None:
@@ -104,54 +104,56 @@ class Operations:
             return
         started = self.held.pop(self.dice.randrange(len(self.held)))
         with self.ledger.read() as connection:
-            everyone = batches.members(connection, started.id)
+            everyone = batches.batch_members(connection, started.id)
         dice = self.dice.random()
         with self.ledger.write() as connection:
             if dice < 0.5:
-                endings = [Ending(one.id, "refused", "no") for one in everyone if self.dice.random() < 0.4]
-                batches.settle(connection, started, everyone, endings, self.now)
+                endings = [
+                    MemberResult(one.id, "refused", "no") for one in everyone if self.dice.random() < 0.4
+                ]
+                batches.settle_batch(connection, started, everyone, endings, self.now)
             elif dice < 0.75:
-                batches.again(connection, started, self.now + 2, spent=True)
+                batches.requeue_batch(connection, started, self.now + 2, spent=True)
             else:
                 ids = [one.id for one in everyone]
                 middle = len(ids) // 2
-                failed = [Ending(one, "refused", "no") for one in ids[:1]]
+                failed = [MemberResult(one, "refused", "no") for one in ids[:1]]
                 parts = [part for part in (ids[1:middle], ids[max(1, middle) :]) if part]
-                batches.split(connection, started, everyone, parts, failed, self.now, self.now)
+                batches.split_batch(connection, started, everyone, parts, failed, self.now, self.now)
         if self.dice.random() < 0.2:
             # It comes back from the dead with what it held.
             self.held.append(started)
 
     def take_back(self) -> None:
         with self.ledger.write() as connection:
-            for batch_id in batches.expired(connection, self.now):
-                lost = batches.lost(connection, batch_id, self.now)
+            for batch_id in batches.expired_batches(connection, self.now):
+                lost = batches.lock_expired_batch(connection, batch_id, self.now)
                 assert lost is not None
-                batches.again(connection, lost, self.now, spent=True)
+                batches.requeue_batch(connection, lost, self.now, spent=True)
 
     def retry(self) -> None:
         with self.ledger.write() as connection:
-            chosen = failures.page(connection, Filter(), 5)
-            failures.retry(connection, chosen, self.now, "kim", force=True)
+            chosen = failures.failed_after(connection, FailureFilter(), 5)
+            failures.retry_deliveries(connection, chosen, self.now, "kim", force=True)
 
     def discard(self) -> None:
         with self.ledger.write() as connection:
-            chosen = failures.page(connection, Filter(), 2)
-            failures.discard(connection, [one.id for one in chosen], "no", self.now, "kim")
+            chosen = failures.failed_after(connection, FailureFilter(), 2)
+            failures.discard_deliveries(connection, [one.id for one in chosen], "no", self.now, "kim")
 
     def discard_pending(self) -> None:
         if self.dice.random() < 0.2:
             with self.ledger.write() as connection:
-                failures.discard_pending(connection, self.places[0].number, "kim", self.now, 100)
+                failures.discard_pending_deliveries(connection, self.places[0].number, "kim", self.now, 100)
 
     def erase(self) -> None:
         with self.ledger.write() as connection:
-            kept = erasure.deliveries_after(connection, 0, 10_000)
+            kept = erasure.delivery_rows_after(connection, 0, 10_000)
             # Most are copies or filtered, and have no payload.
             sendable = [row for row in kept if row.body is not None]
             chosen = [self.dice.choice(some).id for some in (kept, sendable) if some]
             erasure.erase_deliveries(connection, chosen, self.now)
-            erasure.erase_events(connection, inbox.overdue(connection, 0, self.now + 1, 1), self.now)
+            erasure.erase_events(connection, inbox.overdue_ids(connection, 0, self.now + 1, 1), self.now)
 
     def fold(self) -> None:
         fold_counts(self.ledger, self.now)
@@ -182,7 +184,7 @@ def test_the_books_balance_after_any_sequence_of_operations(ledger: Ledger, seed
 def missing(ledger: Ledger) -> set[str]:
     """Return the kinds of outcomes that were not counted yet."""
     with ledger.read() as connection:
-        counted = tallies.totals(connection)
+        counted = tallies.tally_totals(connection)
     purged = {tallies.PURGED for outcome in counted if outcome.startswith(tallies.PURGED)}
     return KINDS - counted.keys() - purged
 
@@ -198,7 +200,7 @@ def test_books_that_do_not_balance_say_where(ledger: Ledger) -> None:
     with ledger.write() as connection:
         connection.execute(text("DELETE FROM delivery WHERE state = 1"))
     with ledger.snapshot() as connection:
-        audited, closed = books.audit(connection), books.close(connection)
+        audited, closed = books.recount_books(connection), books.balance_books(connection)
     assert not audited.balance
     assert wrong(audited) == [
         ("deliveries created", 3, 2),
@@ -218,7 +220,7 @@ def test_what_vanishes_before_its_end_shows_without_counting_the_rest(ledger: Le
         connection.execute(text("DELETE FROM delivery WHERE event_id = 'e1'"))
         connection.execute(text("DELETE FROM inbox"))
     with ledger.snapshot() as connection:
-        closed = books.close(connection)
+        closed = books.balance_books(connection)
     assert wrong(closed) == [
         ("events accepted", 1, 0),
         ("deliveries created", 2, 1),
@@ -230,7 +232,7 @@ def test_an_account_is_accounted_for_when_its_integration_is_gone(ledger: Ledger
     shop, other = place(ledger), place(ledger, "src_b", ad_account_id="222")
     write(ledger, [new(ledger, shop, "e1", state=State.FAILED), new(ledger, other, "e2")])
     with ledger.write() as connection:
-        integrations.remove(connection, shop.number)
+        integrations.remove_integration(connection, shop.number)
     assert close(ledger).by_account == {"222": {"pending": 1}, books.GONE: {"failed": 1}}
 
 
@@ -245,7 +247,7 @@ def test_the_books_read_no_delivery_that_has_ended(sqlite_ledger: Ledger) -> Non
 
     with sqlite_ledger.snapshot() as connection:
         event.listen(connection, "before_cursor_execute", explain)
-        books.close(connection)
+        books.balance_books(connection)
     of_deliveries = [plan for plan in plans if "delivery" in plan]
     assert of_deliveries
     assert all(
@@ -261,7 +263,7 @@ def test_the_books_of_a_million_deliveries_are_closed_in_a_moment(ledger: Ledger
     shop = place(ledger)
     fill(ledger, shop, settled=1_000_000, pending=100_000)
     took: dict[str, float] = {}
-    for name, look in (("books", books.close), ("books --audit", books.audit)):
+    for name, look in (("books", books.balance_books), ("books --audit", books.recount_books)):
         with ledger.snapshot() as connection:
             began = time.perf_counter()
             assert look(connection).deliveries == {"delivered": 1_000_000, "pending": 100_000}
@@ -294,7 +296,7 @@ def fill(ledger: Ledger, shop: Integration, *, settled: int, pending: int) -> No
             more = {"prefix": prefix, "count": count, "payload": b"x" * 500, "in_batches": prefix == "sent"}
             connection.execute(text(DELIVERIES), given | more)
         entries = {tallies.Entry("src_shop", shop.number, "checkout", what): n for what, n in counts.items()}
-        tallies.append(connection, tallies.Counter(entries), NOW)
+        tallies.append_tallies(connection, tallies.Counter(entries), NOW)
 
 
 def test_empty_books_balance(ledger: Ledger) -> None:
@@ -321,7 +323,7 @@ def test_empty_books_balance(ledger: Ledger) -> None:
 def test_every_delivery_is_in_one_state(
     state: int, batch_status: int | None, test: bool, expected: str
 ) -> None:
-    assert books.where_it_stands(state, batch_status, test=test) == expected
+    assert books.reported_state(state, batch_status, test=test) == expected
 
 
 def test_folding_keeps_every_sum(ledger: Ledger) -> None:
@@ -339,9 +341,9 @@ def test_folding_keeps_every_sum(ledger: Ledger) -> None:
 def totals_and_hours(ledger: Ledger) -> Any:
     with ledger.read() as connection:
         return (
-            tallies.totals(connection),
-            sorted(tallies.by_hour(connection, 0)),
-            tallies.by_hour(connection, 0, [99]),
+            tallies.tally_totals(connection),
+            sorted(tallies.tallies_by_hour(connection, 0)),
+            tallies.tallies_by_hour(connection, 0, [99]),
         )
 
 
@@ -359,7 +361,9 @@ def test_a_failure_that_is_retried_while_it_is_purged_stays(ledger: Ledger) -> N
     shop = place(ledger)
     write(ledger, [new(ledger, shop, "e1", state=State.FAILED)], NOW - 40 * 86_400)
     with ledger.write() as connection:
-        ids = retention.ended(connection, NOW, 10)
-        failures.retry(connection, failures.page(connection, Filter(), 5), NOW, "kim")
+        ids = retention.ended_delivery_ids(connection, NOW, 10)
+        failures.retry_deliveries(
+            connection, failures.failed_after(connection, FailureFilter(), 5), NOW, "kim"
+        )
         assert retention.purge_deliveries(connection, ids, NOW, NOW) == 0
     assert stand(ledger) == {"pending": 1}

@@ -18,12 +18,12 @@ def _append(ledger: Ledger, *values: float, refused: int = 0) -> None:
         measured.observe(SECONDS, value, "2xx")
     measured.count(measures.REJECTED, "unauthorized", refused)
     with ledger.write() as connection:
-        measures.append(connection, measured)
+        measures.append_measures(connection, measured)
 
 
 def _found(ledger: Ledger) -> tuple[list[tuple[float, int, float]], int, int]:
     with ledger.read() as connection:
-        found = measures.totals(connection)
+        found = measures.measure_totals(connection)
         rows = connection.scalar(select(func.count()).select_from(measure)) or 0
     buckets = [(bound, one.n, round(one.total, 6)) for bound, one in found.buckets(SECONDS, "2xx")]
     return buckets, found.n(measures.REJECTED, "unauthorized"), rows
@@ -40,7 +40,7 @@ def test_folding_keeps_every_sum_in_one_row_for_each_kind(ledger: Ledger) -> Non
         _append(ledger, 0.05, 0.5, 7.0, refused=10)
     before = _found(ledger)
     with ledger.write() as connection:
-        saved = measures.fold(connection)
+        saved = measures.fold_measures(connection)
     after = _found(ledger)
 
     assert (before[2], saved, after[2]) == (12, 8, 4)
@@ -50,7 +50,7 @@ def test_folding_keeps_every_sum_in_one_row_for_each_kind(ledger: Ledger) -> Non
 def test_what_never_happened_makes_no_row(ledger: Ledger) -> None:
     _append(ledger)
     with ledger.write() as connection:
-        measures.count(connection, measures.WARNED, {"": 0})
+        measures.append_counts(connection, measures.WARNED, {"": 0})
 
     assert _found(ledger)[2] == 0
 

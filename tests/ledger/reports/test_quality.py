@@ -7,7 +7,7 @@ import pytest
 from tests.ledger.shop import NOW, close, new, place, write
 from worker.ledger.database import Ledger
 from worker.ledger.reports import quality, tallies
-from worker.ledger.reports.quality import Key, Quality
+from worker.ledger.reports.quality import Quality, QualityKey
 from worker.ledger.schema import State
 from worker.ledger.setup.integrations import Integration
 
@@ -19,9 +19,9 @@ def shop(ledger: Ledger) -> Integration:
     return place(ledger)
 
 
-def read(ledger: Ledger, since_hour: int = HOUR, **options: Any) -> dict[Key, Quality]:
+def read(ledger: Ledger, since_hour: int = HOUR, **options: Any) -> dict[QualityKey, Quality]:
     with ledger.read() as connection:
-        return quality.read(connection, since_hour, **options)
+        return quality.quality_since(connection, since_hour, **options)
 
 
 def test_identifiers_are_counted_for_each_event_name(ledger: Ledger, shop: Integration) -> None:
@@ -36,10 +36,10 @@ def test_identifiers_are_counted_for_each_event_name(ledger: Ledger, shop: Integ
     write(ledger, events)
 
     assert {
-        Key(shop.id, "checkout", HOUR): Quality(
+        QualityKey(shop.id, "checkout", HOUR): Quality(
             valid=2, late=1, computed=1, identifiers={"em": 1, "ip_ua": 2}, invalid={"no_identity": 1}
         ),
-        Key(shop.id, "search", HOUR): Quality(valid=1, identifiers={"ip_ua": 1}),
+        QualityKey(shop.id, "search", HOUR): Quality(valid=1, identifiers={"ip_ua": 1}),
     } == read(ledger)
 
 
@@ -64,7 +64,7 @@ def test_a_duplicate_counts_once(ledger: Ledger, shop: Integration) -> None:
     write(ledger, [same, same])
     write(ledger, [new(ledger, shop, "1", qualities=("em", "ph"))])
 
-    assert read(ledger)[Key(shop.id, "checkout", HOUR)].identifiers == {"em": 1}
+    assert read(ledger)[QualityKey(shop.id, "checkout", HOUR)].identifiers == {"em": 1}
 
 
 def test_what_was_filtered_has_no_quality(ledger: Ledger, shop: Integration) -> None:
@@ -80,8 +80,8 @@ def test_the_books_pass_over_it(ledger: Ledger, shop: Integration) -> None:
     close(ledger)
     assert outcomes == {"created": 1}
     with ledger.read() as connection:
-        assert tallies.totals(connection) == {"created": 1}
-        assert [(HOUR, shop.number, "created", 1)] == tallies.by_hour(connection, HOUR)
+        assert tallies.tally_totals(connection) == {"created": 1}
+        assert [(HOUR, shop.number, "created", 1)] == tallies.tallies_by_hour(connection, HOUR)
 
 
 def test_steps_of_time_are_told_apart(ledger: Ledger, shop: Integration) -> None:
@@ -107,7 +107,7 @@ def test_folding_changes_no_count(ledger: Ledger, shop: Integration) -> None:
         write(ledger, [new(ledger, shop, str(number), qualities=("em", "ip_ua"))])
     before = read(ledger)
     with ledger.write() as connection:
-        assert tallies.fold(connection, since_hour=HOUR) == 8
+        assert tallies.fold_tally_rows(connection, since_hour=HOUR) == 8
 
     assert before == read(ledger)
 
@@ -117,9 +117,9 @@ def test_only_old_counts_are_removed(ledger: Ledger, shop: Integration) -> None:
     write(ledger, [new(ledger, shop, "1", qualities=("em",))], now=NOW - 3600)
     write(ledger, [new(ledger, shop, "2", qualities=("em",))])
     with ledger.write() as connection:
-        assert quality.remove(connection, quality.old(connection, HOUR, 10)) == 1
+        assert quality.delete_quality(connection, quality.quality_ids_before(connection, HOUR, 10)) == 1
 
-    assert {Key(shop.id, "checkout", 0): Quality(valid=1, identifiers={"em": 1})} == read(ledger, 0)
+    assert {QualityKey(shop.id, "checkout", 0): Quality(valid=1, identifiers={"em": 1})} == read(ledger, 0)
     close(ledger)
 
 
@@ -138,10 +138,10 @@ def test_many_combinations_in_an_hour_are_kept_word_by_word_and_read_the_same(
         assert quality.split_combinations(connection, HOUR, 10) == 0
     assert saved == 255 - 9
     assert read(ledger) == before
-    assert before[Key(shop.id, "checkout", HOUR)].identifiers["id3"] == 128
+    assert before[QualityKey(shop.id, "checkout", HOUR)].identifiers["id3"] == 128
     # What comes later in the hour adds to it.
     write(ledger, [new(ledger, shop, "one more", qualities=("id3",))])
-    assert read(ledger)[Key(shop.id, "checkout", HOUR)].identifiers["id3"] == 129
+    assert read(ledger)[QualityKey(shop.id, "checkout", HOUR)].identifiers["id3"] == 129
     close(ledger)
 
 

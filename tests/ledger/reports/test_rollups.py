@@ -17,7 +17,7 @@ MINUTE, HOUR, DAY = 60, 3_600, 86_400
 def count(ledger: Ledger, at: float, integration: int = 1, **moved: int) -> None:
     with ledger.write() as connection:
         counts = Counter({Entry("src_shop", integration, "checkout", what): n for what, n in moved.items()})
-        tallies.append(connection, counts, at)
+        tallies.append_tallies(connection, counts, at)
 
 
 def rows(ledger: Ledger) -> int:
@@ -29,7 +29,7 @@ def test_what_charts_show_is_counted_by_the_minute_and_nothing_else_is(ledger: L
     count(ledger, NOW, created=5, delivered=3, duplicate=1)
     count(ledger, NOW + MINUTE, delivered=2, failed=1)
     with ledger.read() as connection:
-        found = rollups.read(connection, NOW - MINUTE, MINUTE)
+        found = rollups.rollups_since(connection, NOW - MINUTE, MINUTE)
 
     first = NOW // MINUTE * MINUTE
     assert found == {first: {"delivered": 3}, first + MINUTE: {"delivered": 2, "failed": 1}}
@@ -40,8 +40,8 @@ def test_a_chart_may_be_of_some_integrations_and_begins_where_it_is_asked_to(led
     count(ledger, NOW, 2, delivered=5)
     count(ledger, NOW - DAY, 2, delivered=7)
     with ledger.read() as connection:
-        some = rollups.read(connection, NOW - HOUR, HOUR, [2])
-        by_integration = rollups.by_integration(connection, NOW - HOUR)
+        some = rollups.rollups_since(connection, NOW - HOUR, HOUR, [2])
+        by_integration = rollups.rollups_by_integration(connection, NOW - HOUR)
 
     assert some == {NOW // HOUR * HOUR: {"delivered": 5}}
     assert by_integration == {1: {"delivered": 3}, 2: {"delivered": 5}}
@@ -52,13 +52,13 @@ def test_minutes_of_yesterday_become_hours_and_their_sums_stay(ledger: Ledger) -
         count(ledger, NOW - 2 * DAY + minute * MINUTE, delivered=1)
     count(ledger, NOW, delivered=1)
     with ledger.read() as connection:
-        before = rollups.read(connection, NOW - 3 * DAY, HOUR)
+        before = rollups.rollups_since(connection, NOW - 3 * DAY, HOUR)
     with ledger.write() as connection:
-        assert rollups.coarsen(connection, NOW, 1_000) > 20
-        assert rollups.coarsen(connection, NOW, 1_000) == 0
-        rollups.fold(connection, 100, NOW - 3 * DAY)
+        assert rollups.coarsen_rollups(connection, NOW, 1_000) > 20
+        assert rollups.coarsen_rollups(connection, NOW, 1_000) == 0
+        rollups.fold_rollups(connection, 100, NOW - 3 * DAY)
     with ledger.read() as connection:
-        assert rollups.read(connection, NOW - 3 * DAY, HOUR) == before
+        assert rollups.rollups_since(connection, NOW - 3 * DAY, HOUR) == before
 
     assert rows(ledger) == len(before)
 
@@ -74,4 +74,4 @@ def test_minutes_of_yesterday_become_hours_and_their_sums_stay(ledger: Ledger) -
     ],
 )
 def test_a_time_belongs_to_the_step_that_it_does_not_exceed(seconds: float, word: str) -> None:
-    assert rollups.within(seconds) == word
+    assert rollups.latency_step(seconds) == word

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from tests.ledger.shop import NOW, place
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import deliveries
-from worker.ledger.delivery.deliveries import MOST_THOUSANDTHS, Line, Sale
+from worker.ledger.delivery.deliveries import MAX_THOUSANDTHS, Sale, SalesLine
 from worker.ledger.schema import sale
 
 TODAY = int(NOW // 86_400)
@@ -16,12 +16,12 @@ USD = Sale(TODAY, "USD", 129_990)
 
 def add(ledger: Ledger, *sold: Sale, name: str = "checkout", integration: int = 1) -> None:
     with ledger.write() as connection:
-        deliveries.append(connection, [(integration, name, one) for one in sold])
+        deliveries.append_sales(connection, [(integration, name, one) for one in sold])
 
 
-def books(ledger: Ledger, since: int = TODAY, source_id: str | None = None) -> list[Line]:
+def books(ledger: Ledger, since: int = TODAY, source_id: str | None = None) -> list[SalesLine]:
     with ledger.read() as connection:
-        return deliveries.read(connection, since, source_id)
+        return deliveries.sales_since(connection, since, source_id)
 
 
 def test_days_names_and_currencies_are_summed_exactly(ledger: Ledger) -> None:
@@ -29,10 +29,10 @@ def test_days_names_and_currencies_are_summed_exactly(ledger: Ledger) -> None:
     add(ledger, Sale(TODAY, None, None), name="page_visit")
 
     assert books(ledger, TODAY - 1) == [
-        Line(TODAY, "checkout", "EUR", 1, Decimal("0.01")),
-        Line(TODAY, "checkout", "USD", 3, Decimal("389.97")),
-        Line(TODAY, "page_visit", "", 1, Decimal(0)),
-        Line(TODAY - 1, "checkout", "USD", 1, Decimal(1)),
+        SalesLine(TODAY, "checkout", "EUR", 1, Decimal("0.01")),
+        SalesLine(TODAY, "checkout", "USD", 3, Decimal("389.97")),
+        SalesLine(TODAY, "page_visit", "", 1, Decimal(0)),
+        SalesLine(TODAY - 1, "checkout", "USD", 1, Decimal(1)),
     ]
     assert [line.day for line in books(ledger)] == [TODAY] * 3
 
@@ -57,17 +57,17 @@ def test_folding_changes_no_sum(ledger: Ledger) -> None:
         add(ledger, USD, Sale(TODAY, "EUR", 20))
     before = books(ledger)
     with ledger.write() as connection:
-        assert deliveries.fold(connection, 100) == 8
+        assert deliveries.fold_sales(connection, 100) == 8
         assert connection.execute(select(func.count()).select_from(sale)).scalar_one() == 2
 
     assert books(ledger) == before
 
 
 def test_no_sum_is_too_large_to_be_shown(ledger: Ledger) -> None:
-    many = [Sale(TODAY, "USD", MOST_THOUSANDTHS)] * 1_000
+    many = [Sale(TODAY, "USD", MAX_THOUSANDTHS)] * 1_000
     for _ in range(3):
         add(ledger, *many)
     with ledger.write() as connection:
-        assert deliveries.fold(connection, 100) == 0
+        assert deliveries.fold_sales(connection, 100) == 0
 
-    assert books(ledger) == [Line(TODAY, "checkout", "USD", 3_000, Decimal(MOST_THOUSANDTHS) * 3)]
+    assert books(ledger) == [SalesLine(TODAY, "checkout", "USD", 3_000, Decimal(MAX_THOUSANDTHS) * 3)]

@@ -13,12 +13,12 @@ from tests.ledger.shop import ACCOUNT, NOW, place
 from worker.ledger.database import Ledger
 from worker.ledger.schema import ad_account, credential
 from worker.ledger.setup import ad_accounts
-from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.ad_accounts import AccountRateLimit
 
 
-def enrol(ledger: Ledger, rate: Rate, name: str = "1") -> int:
+def enrol(ledger: Ledger, rate: AccountRateLimit, name: str = "1") -> int:
     with ledger.write() as connection:
-        return ad_accounts.enrol(connection, name, rate)
+        return ad_accounts.get_or_create_ad_account(connection, name, rate)
 
 
 def take(ledger: Ledger, account: int, now: float) -> float:
@@ -26,7 +26,7 @@ def take(ledger: Ledger, account: int, now: float) -> float:
         return ad_accounts.take_token(connection, account, now)
 
 
-def assert_within(rate: Rate, departures: list[float]) -> None:
+def assert_within(rate: AccountRateLimit, departures: list[float]) -> None:
     """Over any stretch of time no more than burst + rps times its length depart."""
     times = sorted(departures)
     for first, begins in enumerate(times):
@@ -37,20 +37,20 @@ def assert_within(rate: Rate, departures: list[float]) -> None:
 
 
 def test_a_rested_bucket_gives_its_burst_at_once_and_then_its_rate(ledger: Ledger) -> None:
-    account = enrol(ledger, Rate(2.0, 3))
+    account = enrol(ledger, AccountRateLimit(2.0, 3))
     waits = [take(ledger, account, NOW) for _ in range(6)]
     assert waits == pytest.approx([0, 0, 0, 0.5, 1.0, 1.5], abs=1e-5)
 
 
 def test_a_rest_refills_no_more_than_the_burst(ledger: Ledger) -> None:
-    account = enrol(ledger, Rate(2.0, 3))
+    account = enrol(ledger, AccountRateLimit(2.0, 3))
     for _ in range(3):
         take(ledger, account, NOW)
     assert [take(ledger, account, NOW + 3_600) for _ in range(4)] == pytest.approx([0, 0, 0, 0.5], abs=1e-5)
 
 
 def test_a_request_that_is_rolled_back_spends_nothing(ledger: Ledger) -> None:
-    account = enrol(ledger, Rate(1.0, 1))
+    account = enrol(ledger, AccountRateLimit(1.0, 1))
     take(ledger, account, NOW)
     for _ in range(3):
         with ledger.write() as connection:
@@ -72,7 +72,7 @@ def test_a_request_that_is_rolled_back_spends_nothing(ledger: Ledger) -> None:
 def test_no_pattern_of_requests_beats_the_rate(
     sqlite_ledger: Ledger, rps: float, burst: int, gaps: list[float]
 ) -> None:
-    rate = Rate(rps, burst)
+    rate = AccountRateLimit(rps, burst)
     account = enrol(sqlite_ledger, rate, f"{random.getrandbits(60)}")
     now, departures = NOW, []
     for gap in gaps:
@@ -84,7 +84,7 @@ def test_no_pattern_of_requests_beats_the_rate(
 
 def test_many_workers_together_keep_the_rate(ledger: Ledger) -> None:
     """Each has a clock that is a little off, as machines have, and departs when it was told to."""
-    rate = Rate(50.0, 10)
+    rate = AccountRateLimit(50.0, 10)
     account = enrol(ledger, rate)
     departures: list[float] = []
     together, lock, clock = Barrier(4), Lock(), [NOW]
@@ -108,7 +108,7 @@ def test_many_workers_together_keep_the_rate(ledger: Ledger) -> None:
 
 
 def test_a_clock_that_stepped_back_by_hours_stops_no_account_until_it_has_caught_up(ledger: Ledger) -> None:
-    account = enrol(ledger, Rate(1.0, 1))
+    account = enrol(ledger, AccountRateLimit(1.0, 1))
     for _ in range(3):
         take(ledger, account, NOW)
     assert take(ledger, account, NOW - 7_200) == 0.0
@@ -117,18 +117,18 @@ def test_a_clock_that_stepped_back_by_hours_stops_no_account_until_it_has_caught
 
 
 def test_a_refusal_for_speed_may_last_an_hour(ledger: Ledger) -> None:
-    account = enrol(ledger, Rate(10.0, 5))
+    account = enrol(ledger, AccountRateLimit(10.0, 5))
     with ledger.write() as connection:
-        ad_accounts.slow_down(connection, account, NOW + 3_600)
+        ad_accounts.hold_requests_until(connection, account, NOW + 3_600)
     assert take(ledger, account, NOW) == pytest.approx(3_600, abs=1e-3)
 
 
 def test_a_refusal_for_speed_holds_everything_until_then(ledger: Ledger) -> None:
-    account = enrol(ledger, Rate(10.0, 5))
+    account = enrol(ledger, AccountRateLimit(10.0, 5))
     with ledger.write() as connection:
-        ad_accounts.slow_down(connection, account, NOW + 30)
+        ad_accounts.hold_requests_until(connection, account, NOW + 30)
         # A shorter one changes nothing.
-        ad_accounts.slow_down(connection, account, NOW + 5)
+        ad_accounts.hold_requests_until(connection, account, NOW + 5)
     assert [take(ledger, account, NOW) for _ in range(2)] == pytest.approx([30.0, 30.1], abs=1e-4)
     # It recovers: afterwards the usual rate, with no burst saved up.
     assert take(ledger, account, NOW + 30.2) == pytest.approx(0.0, abs=1e-4)
@@ -138,22 +138,22 @@ def test_a_refusal_for_speed_holds_everything_until_then(ledger: Ledger) -> None
     ("spent", "rate", "expected"),
     [
         # All of the burst of 10 is spent: at the new rate the next one waits for one interval.
-        (10, Rate(1.0, 10), 1.0),
-        (10, Rate(100.0, 10), 0.01),
+        (10, AccountRateLimit(1.0, 10), 1.0),
+        (10, AccountRateLimit(100.0, 10), 0.01),
         # A larger burst leaves some, a smaller one has to be earned back.
-        (10, Rate(1.0, 12), 0.0),
-        (10, Rate(1.0, 8), 3.0),
-        (0, Rate(1.0, 1), 0.0),
+        (10, AccountRateLimit(1.0, 12), 0.0),
+        (10, AccountRateLimit(1.0, 8), 3.0),
+        (0, AccountRateLimit(1.0, 1), 0.0),
     ],
 )
 def test_a_new_rate_holds_from_the_next_request_on_and_forgets_nothing(
-    ledger: Ledger, spent: int, rate: Rate, expected: float
+    ledger: Ledger, spent: int, rate: AccountRateLimit, expected: float
 ) -> None:
-    account = enrol(ledger, Rate(10.0, 10))
+    account = enrol(ledger, AccountRateLimit(10.0, 10))
     for _ in range(spent):
         take(ledger, account, NOW)
     with ledger.write() as connection:
-        ad_accounts.set_rate(connection, account, rate, NOW)
+        ad_accounts.set_rate_limit(connection, account, rate, NOW)
     assert take(ledger, account, NOW) == pytest.approx(expected, abs=1e-4)
 
 
@@ -162,30 +162,30 @@ def test_an_account_is_enrolled_once_and_takes_a_rate_that_differs(ledger: Ledge
 
     def run(number: int) -> int:
         together.wait()
-        return enrol(ledger, Rate(10.0 + number, 5))
+        return enrol(ledger, AccountRateLimit(10.0 + number, 5))
 
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(run, range(4)))) == 1
-    enrol(ledger, Rate(3.0, 4))
+    enrol(ledger, AccountRateLimit(3.0, 4))
     with ledger.read() as connection:
         kept = select(ad_account.c.rate_limit_rps, ad_account.c.rate_limit_burst)
         assert [tuple(row) for row in connection.execute(kept)] == [(3.0, 4)]
 
 
 def test_one_token_is_entrusted_once_also_by_two_at_once(ledger: Ledger) -> None:
-    account = enrol(ledger, Rate(1.0, 1))
+    account = enrol(ledger, AccountRateLimit(1.0, 1))
     together = Barrier(4)
 
     def run(_: int) -> int:
         together.wait()
         with ledger.write() as connection:
-            return ad_accounts.entrust(connection, ledger.vault, account, "pina_same", NOW)
+            return ad_accounts.get_or_create_credential(connection, ledger.vault, account, "pina_same", NOW)
 
     with ThreadPoolExecutor(4) as pool:
         (number,) = set(pool.map(run, range(4)))
     with ledger.read() as connection:
         assert connection.scalar(select(func.count()).select_from(credential)) == 1
-        assert ad_accounts.token(connection, ledger.vault, number) == "pina_same"
+        assert ad_accounts.access_token(connection, ledger.vault, number) == "pina_same"
         sealed = connection.scalar(select(credential.c.token))
     assert sealed is not None
     assert b"pina_same" not in sealed
@@ -194,13 +194,15 @@ def test_one_token_is_entrusted_once_also_by_two_at_once(ledger: Ledger) -> None
 def test_a_pause_is_the_first_ones_and_a_resume_clears_it(ledger: Ledger) -> None:
     number = place(ledger).credential_id
     with ledger.write() as connection:
-        assert ad_accounts.pause(connection, number, "unauthorized", "HTTP 401", "delivery", NOW)
-        assert not ad_accounts.pause(connection, number, "forbidden", "HTTP 403", "delivery", NOW + 1)
-        found = ad_accounts.find(connection, number)
+        assert ad_accounts.pause_credential(connection, number, "unauthorized", "HTTP 401", "delivery", NOW)
+        assert not ad_accounts.pause_credential(
+            connection, number, "forbidden", "HTTP 403", "delivery", NOW + 1
+        )
+        found = ad_accounts.find_credential(connection, number)
         assert (found.paused_class, found.paused_by, found.paused_at) == ("unauthorized", "delivery", NOW)
-        assert ad_accounts.resume(connection, number, now=NOW)
-        assert not ad_accounts.resume(connection, number, now=NOW)
-        assert ad_accounts.find(connection, number).paused_class is None
+        assert ad_accounts.resume_credential(connection, number, now=NOW)
+        assert not ad_accounts.resume_credential(connection, number, now=NOW)
+        assert ad_accounts.find_credential(connection, number).paused_class is None
 
 
 def test_one_batch_at_a_time_probes_an_open_breaker(ledger: Ledger) -> None:
@@ -214,18 +216,18 @@ def test_one_batch_at_a_time_probes_an_open_breaker(ledger: Ledger) -> None:
         # A probe whose worker died is over with its lease.
         assert ad_accounts.begin_probe(connection, number, 60, NOW + 70)
         ad_accounts.set_breaker(connection, number, 0, None)
-        assert ad_accounts.find(connection, number).breaker_open_until is None
+        assert ad_accounts.find_credential(connection, number).breaker_open_until is None
 
 
 def test_a_credential_that_is_not_there_is_named(ledger: Ledger) -> None:
     with ledger.read() as connection, pytest.raises(LookupError, match="credential 99"):
-        ad_accounts.token(connection, ledger.vault, 99)
+        ad_accounts.access_token(connection, ledger.vault, 99)
 
 
 def test_the_stretch_that_is_checked_is_every_stretch() -> None:
     """The check itself finds a bucket that gives twice its burst around an edge."""
     with pytest.raises(AssertionError):
-        assert_within(Rate(1.0, 2), [0.9, 0.9, 1.0, 1.0])
+        assert_within(AccountRateLimit(1.0, 2), [0.9, 0.9, 1.0, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -242,7 +244,7 @@ def test_the_requests_of_the_last_minute_are_shown_beside_the_limit(
             ad_accounts.take_token(connection, shop.ad_account, minute - 1)
         if later > 0:
             ad_accounts.take_token(connection, shop.ad_account, minute)
-        found = ad_accounts.requests_a_minute(connection, minute + later)
+        found = ad_accounts.requests_per_minute(connection, minute + later)
 
     assert found.get(ACCOUNT, 0.0) == pytest.approx(requests, abs=0.01)
 
@@ -254,9 +256,9 @@ def test_what_one_account_or_token_meets_touches_no_other(ledger: Ledger) -> Non
     with ledger.write() as connection:
         ad_accounts.set_breaker(connection, one.credential_id, 5, NOW)
         ad_accounts.take_token(connection, one.ad_account, NOW)
-        ad_accounts.slow_down(connection, one.ad_account, NOW + 600)
+        ad_accounts.hold_requests_until(connection, one.ad_account, NOW + 600)
         for other in others:
-            found = ad_accounts.find(connection, other.credential_id)
+            found = ad_accounts.find_credential(connection, other.credential_id)
             assert (found.breaker_failures, found.breaker_open_until) == (0, None)
             ad_accounts.set_breaker(connection, other.credential_id, 5, NOW)
         for each in (one, *others):

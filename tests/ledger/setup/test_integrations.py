@@ -12,23 +12,31 @@ from tests.ledger.shop import NOW, RATE, TOKEN, pend, place
 from worker.ledger.database import Ledger
 from worker.ledger.schema import ad_account, credential, integration, source
 from worker.ledger.setup import ad_accounts, integrations, sources
-from worker.ledger.setup.ad_accounts import BY_HAND, Rate
+from worker.ledger.setup.ad_accounts import MANUAL, AccountRateLimit
 from worker.ledger.setup.integrations import Integration
 
 
-def change(ledger: Ledger, shop: Integration, token: str | None = None, rate: Rate = RATE) -> Integration:
+def change(
+    ledger: Ledger, shop: Integration, token: str | None = None, rate: AccountRateLimit = RATE
+) -> Integration:
     with ledger.write() as connection:
-        return integrations.change(connection, ledger.vault, shop, rate=rate, new_token=token, now=NOW + 1)
+        return integrations.update_integration(
+            connection, ledger.vault, shop, rate=rate, new_token=token, now=NOW + 1
+        )
 
 
 def test_an_integration_reads_back_as_it_was_made(ledger: Ledger) -> None:
     made = place(ledger, field_mapping="pinterest")
     with ledger.read() as connection:
-        assert integrations.find(connection, made.id) == made
-        assert integrations.find(connection, "int_nobody") is None
-        assert integrations.of_source(connection, "src_shop") == [made] == integrations.page(connection, 10)
-        assert integrations.page(connection, 10, made.number) == []
-        assert integrations.rates(connection, [made.ad_account_id, "1"]) == {made.ad_account_id: RATE}
+        assert integrations.load_integration(connection, made.id) == made
+        assert integrations.load_integration(connection, "int_nobody") is None
+        assert (
+            integrations.integrations_of_source(connection, "src_shop")
+            == [made]
+            == integrations.integrations_after(connection, 10)
+        )
+        assert integrations.integrations_after(connection, 10, made.number) == []
+        assert integrations.rate_limits(connection, [made.ad_account_id, "1"]) == {made.ad_account_id: RATE}
 
 
 def test_a_second_one_for_the_same_ad_account_is_refused(ledger: Ledger) -> None:
@@ -50,28 +58,30 @@ def test_no_token_stands_in_the_database_in_clear(ledger: Ledger) -> None:
 
 def paused_class(ledger: Ledger, where: Integration) -> str | None:
     with ledger.read() as connection:
-        return ad_accounts.find(connection, where.credential_id).paused_class
+        return ad_accounts.find_credential(connection, where.credential_id).paused_class
 
 
 def set_paused(ledger: Ledger, where: Integration, paused: str | None) -> None:
     with ledger.write() as connection:
         if paused is None:
-            assert ad_accounts.resume(connection, where.credential_id, now=NOW)
+            assert ad_accounts.resume_credential(connection, where.credential_id, now=NOW)
         else:
-            assert ad_accounts.pause(connection, where.credential_id, paused, "Legal asked.", "kim", NOW)
+            assert ad_accounts.pause_credential(
+                connection, where.credential_id, paused, "Legal asked.", "kim", NOW
+            )
 
 
 def test_no_new_token_ends_what_a_hand_has_stopped(ledger: Ledger) -> None:
     shop = place(ledger)
     set_paused(ledger, shop, "unauthorized")
     # A hand's pause takes the place of the delivery's own, which a new token would end.
-    set_paused(ledger, shop, BY_HAND)
+    set_paused(ledger, shop, MANUAL)
     new = change(ledger, shop, "pina_the_next_token")
     assert new.credential_id != shop.credential_id
-    assert paused_class(ledger, new) == BY_HAND
-    assert paused_class(ledger, change(ledger, new, "pina_the_next_token")) == BY_HAND
+    assert paused_class(ledger, new) == MANUAL
+    assert paused_class(ledger, change(ledger, new, "pina_the_next_token")) == MANUAL
     # Nor does a token that another shop brings for the same ad account.
-    assert paused_class(ledger, place(ledger, "src_other", token="pina_of_the_other")) == BY_HAND
+    assert paused_class(ledger, place(ledger, "src_other", token="pina_of_the_other")) == MANUAL
     set_paused(ledger, new, None)
     # The old token has been stopped with the rest, and is good again now that its time has come back.
     assert paused_class(ledger, change(ledger, new, TOKEN)) is None
@@ -79,38 +89,42 @@ def test_no_new_token_ends_what_a_hand_has_stopped(ledger: Ledger) -> None:
 
 def test_a_hand_that_stops_one_token_leaves_the_others_of_its_ad_account_alone(ledger: Ledger) -> None:
     stopped, running = place(ledger), place(ledger, "src_other", token="pina_of_the_other")
-    set_paused(ledger, stopped, BY_HAND)
+    set_paused(ledger, stopped, MANUAL)
     assert paused_class(ledger, change(ledger, running, "pina_the_next_token")) is None
-    assert paused_class(ledger, stopped) == BY_HAND
+    assert paused_class(ledger, stopped) == MANUAL
     # The stopped token itself is no way around, whoever gives it.
-    assert paused_class(ledger, change(ledger, running, TOKEN)) == BY_HAND
+    assert paused_class(ledger, change(ledger, running, TOKEN)) == MANUAL
 
 
 def test_a_new_token_resumes_its_account_and_the_old_one_stays_paused(ledger: Ledger) -> None:
     shop = place(ledger)
     with ledger.write() as connection:
-        ad_accounts.pause(connection, shop.credential_id, "unauthorized", "HTTP 401", "delivery", NOW)
+        ad_accounts.pause_credential(
+            connection, shop.credential_id, "unauthorized", "HTTP 401", "delivery", NOW
+        )
     assert change(ledger, shop).credential_id == shop.credential_id
     with ledger.read() as connection:
-        assert ad_accounts.find(connection, shop.credential_id).paused_at is not None
+        assert ad_accounts.find_credential(connection, shop.credential_id).paused_at is not None
     new = change(ledger, shop, "pina_the_next_token")
     with ledger.read() as connection:
-        assert ad_accounts.find(connection, new.credential_id).paused_at is None
-        assert ad_accounts.token(connection, ledger.vault, new.credential_id) == "pina_the_next_token"
-        assert [one.id for one in ad_accounts.in_use(connection)] == [new.credential_id]
+        assert ad_accounts.find_credential(connection, new.credential_id).paused_at is None
+        assert ad_accounts.access_token(connection, ledger.vault, new.credential_id) == "pina_the_next_token"
+        assert [one.id for one in ad_accounts.used_credentials(connection)] == [new.credential_id]
     # The same token given again says that it is good now.
     with ledger.write() as connection:
-        ad_accounts.pause(connection, new.credential_id, "unauthorized", "HTTP 401", "delivery", NOW)
+        ad_accounts.pause_credential(
+            connection, new.credential_id, "unauthorized", "HTTP 401", "delivery", NOW
+        )
     change(ledger, new, "pina_the_next_token")
     with ledger.read() as connection:
-        assert ad_accounts.find(connection, new.credential_id).paused_at is None
+        assert ad_accounts.find_credential(connection, new.credential_id).paused_at is None
 
 
 def test_a_change_writes_the_new_values_and_the_new_rate(ledger: Ledger) -> None:
     shop = place(ledger)
-    changed = change(ledger, replace(shop, name="Renamed", enabled=False), rate=Rate(7.0, 8))
+    changed = change(ledger, replace(shop, name="Renamed", enabled=False), rate=AccountRateLimit(7.0, 8))
     with ledger.read() as connection:
-        assert integrations.find(connection, shop.id) == changed
+        assert integrations.load_integration(connection, shop.id) == changed
         kept = connection.execute(select(ad_account)).one()
     assert (changed.name, changed.enabled, changed.updated_at) == ("Renamed", False, NOW + 1)
     assert (kept.rate_limit_rps, kept.rate_limit_burst) == (7.0, 8)
@@ -120,11 +134,11 @@ def test_a_source_with_integrations_stays_and_one_without_goes(ledger: Ledger) -
     shop = place(ledger)
     pend(ledger, shop, 1)
     with ledger.write() as connection:
-        assert not sources.remove(connection, "src_shop")
-        assert integrations.waiting(connection, shop.number)
-        integrations.remove(connection, shop.number)
-        assert sources.remove(connection, "src_shop")
-        assert sources.by_key(connection, "dk_live_src_shop", NOW) is None
+        assert not sources.remove_source(connection, "src_shop")
+        assert integrations.has_pending_deliveries(connection, shop.number)
+        integrations.remove_integration(connection, shop.number)
+        assert sources.remove_source(connection, "src_shop")
+        assert sources.source_of_key(connection, "dk_live_src_shop", NOW) is None
 
 
 def test_making_and_changing_at_midnight_wait_for_nothing(sqlite_ledger: Ledger) -> None:
@@ -137,9 +151,10 @@ def test_making_and_changing_at_midnight_wait_for_nothing(sqlite_ledger: Ledger)
         changed = change(sqlite_ledger, shop, "pina_the_next_token")
         with sqlite_ledger.write() as connection:
             sources.set_server_secret(connection, sqlite_ledger.vault, "src_shop", "whsec_new", NOW)
-            assert sources.server_secret(connection, sqlite_ledger.vault, "src_shop") == "whsec_new"
+            assert sources.read_server_secret(connection, sqlite_ledger.vault, "src_shop") == "whsec_new"
     assert time.monotonic() - began < 5
     with sqlite_ledger.read() as connection:
         assert (
-            ad_accounts.token(connection, sqlite_ledger.vault, changed.credential_id) == "pina_the_next_token"
+            ad_accounts.access_token(connection, sqlite_ledger.vault, changed.credential_id)
+            == "pina_the_next_token"
         )

@@ -12,16 +12,16 @@ from worker.ledger.setup.people import SESSION_SECONDS, Role, Token
 
 def made(ledger: Ledger, name: str = "Anna", role: Role = Role.EDITOR) -> tuple[Token, str]:
     with ledger.write() as connection:
-        return people.create_token(connection, ledger.vault, name, role, "test", NOW)
+        return people.insert_token(connection, ledger.vault, name, role, "test", NOW)
 
 
 def test_a_token_is_found_by_its_text_and_kept_nowhere(ledger: Ledger) -> None:
     token, text = made(ledger)
 
     with ledger.read() as connection:
-        assert people.by_hash(connection, people.token_hash(ledger.vault, text)) == token
-        assert people.by_hash(connection, people.token_hash(ledger.vault, text + "x")) is None
-        assert people.by_name(connection, "Anna") == token
+        assert people.token_by_hash(connection, people.token_hash(ledger.vault, text)) == token
+        assert people.token_by_hash(connection, people.token_hash(ledger.vault, text + "x")) is None
+        assert people.token_by_name(connection, "Anna") == token
         rows = connection.execute(api_token.select()).all()
     assert text not in str(rows)
     assert text.encode() not in rows[0].hash
@@ -31,7 +31,7 @@ def test_every_token_is_another_one_and_the_list_is_in_order(ledger: Ledger) -> 
     texts = {made(ledger, name)[1] for name in ("one", "other", "third")}
 
     with ledger.read() as connection:
-        assert {"one", "other", "third"} == {one.name for one in people.tokens(connection)}
+        assert {"one", "other", "third"} == {one.name for one in people.valid_tokens(connection)}
     assert len(texts) == 3
 
 
@@ -70,12 +70,12 @@ def test_revoking_ends_the_sessions_too(ledger: Ledger) -> None:
     with ledger.write() as connection:
         hashed = people.token_hash(ledger.vault, text)
         cookie = people.open_session(connection, ledger.vault, hashed, NOW)
-        assert people.revoke(connection, token.id) == token
-        assert people.revoke(connection, token.id) is None
+        assert people.remove_token(connection, token.id) == token
+        assert people.remove_token(connection, token.id) is None
 
     with ledger.read() as connection:
         assert people.token_of_session(connection, ledger.vault, cookie, NOW) is None
-        assert people.tokens(connection) == []
+        assert people.valid_tokens(connection) == []
 
 
 def test_sessions_that_are_over_are_cleared_away(ledger: Ledger) -> None:

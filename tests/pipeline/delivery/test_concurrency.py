@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from tests.ledger.shop import NOW, pend, place, stand
 from tests.pipeline.sandbox import FakePinterest, Stage, accepted
 from worker.ledger.database import Ledger
-from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.pinterest.client.client import Answer
 from worker.pipeline.delivery.deliver_batch import deliver
 from worker.pipeline.delivery.sending import (
@@ -78,7 +78,7 @@ def test_there_are_so_many_chairs_and_they_are_given_back() -> None:
 
 def test_who_finds_no_chair_has_its_batch_come_back_later(ledger: Ledger) -> None:
     stage = Stage(ledger, FakePinterest())
-    pend(ledger, place(ledger, rate=Rate(1.0, 1)), 40, test=True)
+    pend(ledger, place(ledger, rate=AccountRateLimit(1.0, 1)), 40, test=True)
     first, second = stage.batch()
     sender = stage.sender
     assert deliver(sender, first) == "settled"

@@ -10,7 +10,7 @@ from tests.ledger.shop import pend, place, stand
 from tests.pipeline.delivery.test_deliver_batch import fill_in, paused_class, reasons
 from tests.pipeline.sandbox import FakePinterest, Stage, accepted, refused, refusing
 from worker.ledger.database import Ledger
-from worker.ledger.delivery.batch_history import Part
+from worker.ledger.delivery.batch_history import RelatedBatch
 from worker.ledger.schema import batch, credential
 from worker.ledger.setup import ad_accounts
 from worker.pinterest.client.client import Answer
@@ -21,14 +21,14 @@ SAME_BUT_FOR_A_NUMBER = (("malformed", "HTTP 400, code 1: Invalid request 99"),)
 OTHER = (("malformed", "HTTP 400, code 1: data[3].currency is not one"),)
 
 
-def family(events: int, *generations: list[Any]) -> list[Part]:
+def family(events: int, *generations: list[Any]) -> list[RelatedBatch]:
     """Return a family: a first batch that was refused, and below it the tries of each part."""
-    parts = [Part(1, 0, events, is_live=False, has_delivered=False, tries=SAME)]
+    parts = [RelatedBatch(1, 0, events, is_live=False, has_delivered=False, tries=SAME)]
     for depth, tries in enumerate(generations, start=1):
         for told in tries:
             delivered = told == "delivered"
             parts.append(
-                Part(
+                RelatedBatch(
                     len(parts) + 1,
                     depth,
                     max(1, events // len(tries)),
@@ -73,7 +73,7 @@ def family(events: int, *generations: list[Any]) -> list[Part]:
         (family(4, [SAME] * 2, [SAME] * 3 + ["live"]), Culprit.OPEN),
     ],
 )
-def test_a_family_is_judged_by_its_parts(parts: list[Part], expected: Culprit) -> None:
+def test_a_family_is_judged_by_its_parts(parts: list[RelatedBatch], expected: Culprit) -> None:
     assert find_culprit(parts) is expected
 
 
@@ -113,7 +113,7 @@ def resume(ledger: Ledger) -> None:
     with ledger.write() as connection:
         number = connection.scalar(select(credential.c.id))
         assert number is not None
-        assert ad_accounts.resume(connection, number, now=time.time())
+        assert ad_accounts.resume_credential(connection, number, now=time.time())
 
 
 def send_the_rest(s: Stage, ledger: Ledger) -> None:

@@ -15,7 +15,7 @@ from worker.ledger.delivery.batches import Member
 from worker.ledger.reports import measures
 from worker.ledger.schema import BatchStatus, attempt, batch, credential, delivery
 from worker.ledger.setup import ad_accounts
-from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer, SendFailure
 from worker.pinterest.client.retry_policy import RetryPolicy, Wait
@@ -132,7 +132,7 @@ def test_a_refused_token_pauses_the_account_and_costs_no_attempt(
     assert (kept.status, kept.attempts_spent) == (BatchStatus.READY, 0)
     assert s.deliver(batch_id) == "left alone"
     with ledger.write() as connection:
-        ad_accounts.resume(connection, kept.credential_id, now=NOW)
+        ad_accounts.resume_credential(connection, kept.credential_id, now=NOW)
     assert s.deliver(batch_id) == "settled"
     assert stand(ledger) == {"delivered": 4}
 
@@ -299,7 +299,7 @@ def test_a_token_that_cannot_be_opened_pauses_the_account(ledger: Ledger) -> Non
 
 
 def test_a_short_wait_for_the_rate_is_slept_and_a_longer_one_put_off(ledger: Ledger) -> None:
-    shop = place(ledger, rate=Rate(1.0, 1))
+    shop = place(ledger, rate=AccountRateLimit(1.0, 1))
     pend(ledger, shop, 80, test=True)
     s = Stage(ledger, FakePinterest())
     s.batch()
@@ -321,24 +321,24 @@ def test_what_takes_time_is_done_before_the_turn_has_come(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rate is one of arrivals: a batch that is read after its turn would come close to the next one."""
-    pend(ledger, place(ledger, rate=Rate(1.0, 1)), 1)
+    pend(ledger, place(ledger, rate=AccountRateLimit(1.0, 1)), 1)
     s = Stage(ledger, FakePinterest())
     (batch_id,) = s.batch()
     with ledger.write() as connection:
         ad_accounts.take_token(connection, 1, NOW)
-    read = batches.members
+    read = batches.batch_members
 
     def read_slowly(connection: Connection, batch_id: int) -> list[Member]:
         s.now += 0.4
         return read(connection, batch_id)
 
-    monkeypatch.setattr(batches, "members", read_slowly)
+    monkeypatch.setattr(batches, "batch_members", read_slowly)
     assert s.deliver(batch_id) == "settled"
     assert s.slept == [pytest.approx(0.6, abs=0.01)]
 
 
 def test_halves_pay_for_the_rate_as_well(ledger: Ledger) -> None:
-    pend(ledger, place(ledger, rate=Rate(1.0, 3)), 2)
+    pend(ledger, place(ledger, rate=AccountRateLimit(1.0, 3)), 2)
     s = Stage(ledger, FakePinterest(refusing("e0")))
     s.batch()
     assert s.run() == 3
@@ -354,9 +354,9 @@ def test_a_worker_that_was_overtaken_writes_nothing(ledger: Ledger) -> None:
     def while_the_lease_runs_out(events: list[dict[str, Any]]) -> Answer:
         s.now += 100
         with ledger.write() as connection:
-            lost = batches.lost(connection, batch_id, s.now)
+            lost = batches.lock_expired_batch(connection, batch_id, s.now)
             assert lost is not None
-            batches.again(connection, lost, s.now, spent=True)
+            batches.requeue_batch(connection, lost, s.now, spent=True)
         return accepted(events)
 
     s.pinterest.replies = [while_the_lease_runs_out, accepted]
@@ -431,8 +431,8 @@ def test_the_log_tells_how_a_batch_ended_and_when_the_breaker_moves(
 def test_a_postponed_batch_travels_between_processes(ledger: Ledger) -> None:
     s = stage(ledger)
     with ledger.write() as connection:
-        started = batches.start(connection, s.hinted[0], 60, NOW)
-    assert isinstance(started, batches.Started)
+        started = batches.start_batch(connection, s.hinted[0], 60, NOW)
+    assert isinstance(started, batches.StartedBatch)
     error = PostponedError(started, Wait("celery", 3.0), spent=True)
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - we pickled it ourselves
     assert (copy.started, copy.wait, copy.spent, copy.unreadable) == (started, error.wait, True, False)
@@ -441,7 +441,7 @@ def test_a_postponed_batch_travels_between_processes(ledger: Ledger) -> None:
 
 def measured(ledger: Ledger) -> measures.Measured:
     with ledger.read() as connection:
-        return measures.totals(connection)
+        return measures.measure_totals(connection)
 
 
 def test_failures_and_warnings_are_counted_with_the_batch_that_they_end_with(ledger: Ledger) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.ledger.shop import accept, place
 from worker.ledger.database import Ledger
 from worker.ledger.intake import debug_inputs
-from worker.ledger.intake.debug_inputs import KEPT_AFTER_SECONDS, Input
+from worker.ledger.intake.debug_inputs import RETENTION_SECONDS, Input
 from worker.pipeline.ingest.debugging import open_debug_input
 from worker.pipeline.ingest.ingest_bulk import ingest
 
@@ -35,13 +35,13 @@ def ledger(sqlite_ledger: Ledger) -> Ledger:
 
 def debug(ledger: Ledger, until: float) -> None:
     with ledger.write() as connection:
-        debug_inputs.switch(connection, "src_shop", until)
+        debug_inputs.set_debugging(connection, "src_shop", until)
 
 
 def happen(ledger: Ledger, *events: dict[str, Any]) -> list[Input]:
     ingest(ledger, accept(ledger, events, received_at=time.time()))
     with ledger.read() as connection:
-        return debug_inputs.newest(connection, time.time(), 100)
+        return debug_inputs.newest_debug_inputs(connection, time.time(), 100)
 
 
 @pytest.mark.parametrize("since", [None, -10.0])
@@ -65,7 +65,7 @@ def test_an_event_is_kept_with_each_integrations_decisions(ledger: Ledger) -> No
     said = [f"{line['step']}: {line['text']}" for line in seen.decisions[0].lines]
     assert "as checkout, by the built-in table" in "\n".join(said)
     assert b"ORD-1" not in kept.body
-    assert kept.forget_at == pytest.approx(time.time() + 60 + KEPT_AFTER_SECONDS, abs=30)
+    assert kept.forget_at == pytest.approx(time.time() + 60 + RETENTION_SECONDS, abs=30)
 
 
 def test_what_becomes_no_delivery_is_kept_too(ledger: Ledger) -> None:

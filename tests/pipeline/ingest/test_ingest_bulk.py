@@ -20,11 +20,11 @@ from worker.ledger.database import Ledger, LedgerBusyError
 from worker.ledger.delivery import deliveries, finding
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.intake import inbox, visitors
-from worker.ledger.intake.visitors import OvertakenError
+from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.schema import delivery, visitor
 from worker.ledger.schema import inbox as inbox_table
 from worker.ledger.setup import integrations, sources
-from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.vault import SealError
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pipeline.ingest import cost
@@ -124,7 +124,9 @@ def test_what_consent_stops_is_filtered_and_no_payload_is_kept(sqlite_ledger: Le
     shop = place(ledger)
     with ledger.write() as connection:
         asking = replace(shop, consent_categories=("advertising",))
-        integrations.change(connection, ledger.vault, asking, rate=Rate(1, 1), new_token=None, now=1.0)
+        integrations.update_integration(
+            connection, ledger.vault, asking, rate=AccountRateLimit(1, 1), new_token=None, now=1.0
+        )
     refused = order("1", context={"consent": {"advertising": False}} | HERE)
     assert ingest(ledger, take_in(ledger, refused, order("2")))["filtered"] == 1
     assert list(payloads(ledger)) == ["m2"]
@@ -135,7 +137,9 @@ def test_nothing_goes_to_a_disabled_integration(sqlite_ledger: Ledger) -> None:
     shop = place(ledger)
     with ledger.write() as connection:
         off = replace(shop, enabled=False)
-        integrations.change(connection, ledger.vault, off, rate=Rate(1, 1), new_token=None, now=1.0)
+        integrations.update_integration(
+            connection, ledger.vault, off, rate=AccountRateLimit(1, 1), new_token=None, now=1.0
+        )
     assert ingest(ledger, take_in(ledger, order("1"))) == Counter(without_destination=1)
 
 
@@ -176,7 +180,7 @@ def test_a_mapping_error_parks_its_row_alone_and_tells_nothing_personal(
     # A version that can map it lets it go.
     monkeypatch.setattr(stage, "to_deliveries", mapped)
     with ledger.write() as connection:
-        inbox.unpark(connection)
+        inbox.unpark_events(connection)
     ingest(ledger, ids)
     assert outcomes(ledger)["m2"] == "pending"
     close(ledger)
@@ -189,7 +193,7 @@ def test_an_event_that_takes_too_much_processor_time_is_parked_and_the_others_go
     place(ledger)
     mapped, busy, tries = stage.to_deliveries, ["m2"], []
     monkeypatch.setattr(cost, "MAX_CPU_SECONDS", 0.05)
-    save, races = visitors.save, iter([True])
+    save, races = visitors.save_visitors, iter([True])
 
     def burn_for_two(target: Any, one: Any, *rest: Any) -> Any:
         tries.append(one.event["messageId"])
@@ -200,11 +204,11 @@ def test_an_event_that_takes_too_much_processor_time_is_parked_and_the_others_go
 
     def lose_one_race(*given: Any) -> None:
         if next(races, False):
-            raise OvertakenError
+            raise VersionConflictError
         save(*given)
 
     monkeypatch.setattr(stage, "to_deliveries", burn_for_two)
-    monkeypatch.setattr(visitors, "save", lose_one_race)
+    monkeypatch.setattr(visitors, "save_visitors", lose_one_race)
     ids = take_in(ledger, order("1"), order("2"), order("3"))
     ingest(ledger, ids)
     assert outcomes(ledger) == {"m1": "pending", "m3": "pending"}
@@ -213,11 +217,11 @@ def test_an_event_that_takes_too_much_processor_time_is_parked_and_the_others_go
     assert (tries.count("m1"), tries.count("m2")) == (2, 2)
     assert "event_too_costly" in caplog.text
     with ledger.read() as connection:
-        assert [group.events for group in inbox.parked(connection)] == [1]
+        assert [group.events for group in inbox.parked_by_reason(connection)] == [1]
     # A version that maps it faster lets it go.
     busy.clear()
     with ledger.write() as connection:
-        inbox.unpark(connection)
+        inbox.unpark_events(connection)
     ingest(ledger, ids)
     assert outcomes(ledger)["m2"] == "pending"
     close(ledger)
@@ -261,14 +265,14 @@ def test_a_ledger_that_comes_back_in_time_is_waited_for(
     place(ledger)
     monkeypatch.setattr(stage, "LEDGER_RETRY_PAUSES_SECONDS", (0.0, 0.0))
     errors = [LedgerBusyError("busy"), LedgerBusyError("busy")]
-    write = deliveries.write
+    write = deliveries.insert_deliveries
 
     def busy_twice(*given: Any) -> Any:
         if errors:
             raise errors.pop()
         return write(*given)
 
-    monkeypatch.setattr(deliveries, "write", busy_twice)
+    monkeypatch.setattr(deliveries, "insert_deliveries", busy_twice)
     assert ingest(ledger, take_in(ledger, order("1")))["created"] == 1
 
 
@@ -439,12 +443,12 @@ def test_races_that_never_end_are_given_up_for_the_sweeper(
     ledger = sqlite_ledger
 
     def always_late(*_: Any) -> None:
-        raise OvertakenError
+        raise VersionConflictError
 
-    monkeypatch.setattr(visitors, "save", always_late)
+    monkeypatch.setattr(visitors, "save_visitors", always_late)
     monkeypatch.setattr(stage, "MAX_RACES", 2)
     ids = take_in(ledger, identify("jane@example.com"))
-    with pytest.raises(OvertakenError):
+    with pytest.raises(VersionConflictError):
         ingest(ledger, ids)
     assert parked(ledger) == {ids[0]: None}
 
@@ -476,9 +480,9 @@ def test_a_sale_belongs_to_the_day_on_which_it_happened_where_its_source_is(
 ) -> None:
     place(ledger)
     with ledger.write() as connection:
-        source = sources.find(connection, "src_shop")
+        source = sources.load_source(connection, "src_shop")
         assert source is not None
-        sources.change(connection, replace(source, options={"time_zone": zone} if zone else {}), 0.0)
+        sources.update_source(connection, replace(source, options={"time_zone": zone} if zone else {}), 0.0)
     with freeze_time("2026-01-31T23:30:00Z"):
         ingest(ledger, take_in(ledger, order("1")))
     with ledger.read() as connection:
@@ -502,17 +506,22 @@ def test_an_integration_that_a_hand_changes_meanwhile_gets_nothing_it_should_not
             with ledger.write() as connection:
                 if moves:
                     moved = replace(shop, ad_account_id="222", config={"ad_account_id": "222"})
-                    integrations.change(
-                        connection, ledger.vault, moved, rate=Rate(1.0, 1), new_token=None, now=1.0
+                    integrations.update_integration(
+                        connection,
+                        ledger.vault,
+                        moved,
+                        rate=AccountRateLimit(1.0, 1),
+                        new_token=None,
+                        now=1.0,
                     )
                 else:
-                    integrations.remove(connection, shop.number)
+                    integrations.remove_integration(connection, shop.number)
         return write(*given)
 
     monkeypatch.setattr(stage, "_write", after_a_hand)
     came_to = ingest(ledger, ids)
     with ledger.read() as connection:
-        accounts = [one.ad_account_id for one in finding.after(connection, 0, 10)]
+        accounts = [one.ad_account_id for one in finding.find_deliveries_after(connection, 0, 10)]
     assert accounts == (["222"] if moves else [])
     assert came_to["mapped" if moves else "without_destination"] == 1
     close(ledger)

@@ -67,7 +67,7 @@ def test_events_count_once_from_the_inbox_to_the_tallies(ledger: Ledger) -> None
     ingest(ledger, ids)
 
     with ledger.read() as connection:
-        ((key, found),) = quality.read(connection, 0).items()
+        ((key, found),) = quality.quality_since(connection, 0).items()
     assert key.event_name == "checkout"
     assert found == Quality(
         valid=1, computed=1, identifiers={"em": 1, "ip_ua": 1}, invalid={"no_identity": 1}

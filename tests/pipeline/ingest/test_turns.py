@@ -20,9 +20,9 @@ from tests.pipeline.upkeep.test_sweeping import Sent
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
 from worker.ledger.intake import backlog, inbox, leases, visitors
-from worker.ledger.intake.backlog import Group, Head
+from worker.ledger.intake.backlog import InboxGroup, WaitingGroup
 from worker.ledger.intake.inbox import Waiting
-from worker.ledger.intake.visitors import OvertakenError
+from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.schema import inbox as inbox_table
 from worker.pipeline.ingest import ingest_bulk as stage
 from worker.pipeline.ingest import lease_holder, turns
@@ -52,19 +52,19 @@ def rows(*groups: tuple[str, Trust, int]) -> list[Waiting]:
     ],
 )
 def test_a_group_with_an_even_share_of_a_bulk_floods(given: Any, expected: Any) -> None:
-    assert turns.flooding_groups(rows(*given)) == {Group(*group) for group in expected}
+    assert turns.flooding_groups(rows(*given)) == {InboxGroup(*group) for group in expected}
 
 
 def test_others_share_what_a_piece_takes_the_longest_waiting_first() -> None:
-    heads = [Head(Group(f"src_{n}", SIGNED), float(n)) for n in range(50)]
-    heads += [Head(Group("src_0", PUBLIC), 99.0)]
-    few = turns.groups_to_serve(heads[:3], {Group("src_1", SIGNED)}, SIGNED, 200)
-    assert few == ([Group("src_0", SIGNED), Group("src_2", SIGNED)], 100)
+    heads = [WaitingGroup(InboxGroup(f"src_{n}", SIGNED), float(n)) for n in range(50)]
+    heads += [WaitingGroup(InboxGroup("src_0", PUBLIC), 99.0)]
+    few = turns.groups_to_serve(heads[:3], {InboxGroup("src_1", SIGNED)}, SIGNED, 200)
+    assert few == ([InboxGroup("src_0", SIGNED), InboxGroup("src_2", SIGNED)], 100)
     many, each = turns.groups_to_serve(heads, set(), SIGNED, 200)
-    assert many == [Group(f"src_{n}", SIGNED) for n in range(turns.MAX_GROUPS)]
+    assert many == [InboxGroup(f"src_{n}", SIGNED) for n in range(turns.MAX_GROUPS)]
     assert each == 200 // turns.MAX_GROUPS
     assert turns.groups_to_serve(heads, set(), SIGNED, 8) == (many[:8], 1)
-    assert turns.groups_to_serve(heads, set(), PUBLIC, 200)[0] == [Group("src_0", PUBLIC)]
+    assert turns.groups_to_serve(heads, set(), PUBLIC, 200)[0] == [InboxGroup("src_0", PUBLIC)]
     assert turns.groups_to_serve([], set(), SIGNED, 200)[0] == []
 
 
@@ -166,7 +166,7 @@ def test_an_event_taken_out_of_order_knows_what_its_visitor_told_before(shops: L
 def test_parked_rows_are_not_taken(shops: Ledger) -> None:
     (parked,) = wait(shops, "src_quiet", [order("1")], trust=SIGNED)
     with shops.write() as connection:
-        inbox.park(connection, parked, "It cannot be mapped.")
+        inbox.park_event(connection, parked, "It cannot be mapped.")
     ingest(shops, flood(shops, 5))
     assert "m1" not in outcomes(shops)
 
@@ -203,20 +203,20 @@ def together(work: Callable[[list[int]], Any], given: Sequence[list[int]]) -> No
 
 def held(ledger: Ledger) -> set[int]:
     with ledger.read() as connection:
-        return leases.held(connection)
+        return leases.leased_ids(connection)
 
 
 def test_rows_under_a_lease_of_somebody_else_are_left_to_them(shops: Ledger) -> None:
     ids = flood(shops, 10)
     quiet = wait(shops, "src_quiet", [order("1"), order("2")], trust=SIGNED)
     with shops.write() as connection:
-        leases.put(connection, "another", [*ids[:4], quiet[0]], 60.0)
+        leases.save_lease(connection, "another", [*ids[:4], quiet[0]], 60.0)
     assert ingest(shops, ids)["mapped"] == 7
     assert {"m2", "src_flood-4"} <= set(outcomes(shops))
     assert not {"m1", "src_flood-3"} & set(outcomes(shops))
     # Their worker is gone.
     with shops.write() as connection:
-        leases.put(connection, "another", [], 0.0)
+        leases.save_lease(connection, "another", [], 0.0)
     assert ingest(shops, [*ids, *quiet])["mapped"] == 5
 
 
@@ -228,7 +228,7 @@ def test_a_ledger_that_refuses_a_claim_costs_the_run_its_own_rows_nothing(
     def away(*_: Any) -> Any:
         raise OperationalError("", {}, Exception("away"))
 
-    monkeypatch.setattr(backlog, "oldest", away)
+    monkeypatch.setattr(backlog, "oldest_ids", away)
     assert ingest(shops, flood(shops, 5))["mapped"] == 5
 
 
@@ -236,14 +236,14 @@ def test_a_lost_race_for_rows_of_others_costs_the_run_its_own_rows_nothing(
     shops: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage, "MAX_RACES", 1)
-    save = visitors.save
+    save = visitors.save_visitors
 
     def late_for_jane(connection: Any, changed: Any, now: float) -> None:
         if changed:
-            raise OvertakenError
+            raise VersionConflictError
         save(connection, changed, now)
 
-    monkeypatch.setattr(visitors, "save", late_for_jane)
+    monkeypatch.setattr(visitors, "save_visitors", late_for_jane)
     wait(shops, "src_quiet", [identify("jane@example.com")], trust=SIGNED)
     assert ingest(shops, flood(shops, 5))["mapped"] == 5
 

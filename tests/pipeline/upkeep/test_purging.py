@@ -6,7 +6,7 @@ from tests.ledger.shop import NOW, new, pend, place, stand, write
 from tests.pipeline.sandbox import FakePinterest, Stage, accepted
 from worker.ledger.database import Ledger
 from worker.ledger.intake import imported_lines, visitors
-from worker.ledger.intake.visitors import Known
+from worker.ledger.intake.visitors import StoredVisitor
 from worker.ledger.reports import tallies
 from worker.ledger.schema import State, attempt, batch, delivery
 from worker.ledger.schema import audit as audit_table
@@ -38,7 +38,7 @@ def test_what_was_delivered_long_ago_goes_with_its_batch_and_history(ledger: Led
     assert stand(ledger) == {}
     assert {name: n for name, n in rows(ledger).items() if n} == {}
     with ledger.read() as connection:
-        assert tallies.totals(connection)[tallies.PURGED + tallies.DELIVERED] == 3
+        assert tallies.tally_totals(connection)[tallies.PURGED + tallies.DELIVERED] == 3
 
 
 def test_what_is_pending_or_in_flight_stays_however_old(ledger: Ledger) -> None:
@@ -74,21 +74,21 @@ def test_more_than_one_step_of_rows_goes_in_one_purge(sqlite_ledger: Ledger) -> 
 
 def test_visitors_and_audit_entries_go_after_a_year_and_a_bit(ledger: Ledger) -> None:
     with ledger.write() as connection:
-        visitors.save(connection, {b"old": Known(b"", 0)}, NOW)
-        visitors.save(connection, {b"new": Known(b"", 0)}, NOW + 10 * DAY)
-        audit_log.write(connection, NOW, "kim", "did", "this", {})
-        audit_log.write(connection, NOW + 10 * DAY, "kim", "did", "that", {})
+        visitors.save_visitors(connection, {b"old": StoredVisitor(b"", 0)}, NOW)
+        visitors.save_visitors(connection, {b"new": StoredVisitor(b"", 0)}, NOW + 10 * DAY)
+        audit_log.append_audit_entry(connection, NOW, "kim", "did", "this", {})
+        audit_log.append_audit_entry(connection, NOW + 10 * DAY, "kim", "did", "that", {})
     purge_expired(ledger, 30, NOW + 401 * DAY)
     assert (rows(ledger)["visitor"], rows(ledger)["audit"]) == (1, 1)
 
 
 def test_lines_of_files_are_known_for_as_long_as_their_events_could_still_be_sent(ledger: Ledger) -> None:
     with ledger.write() as connection:
-        imported_lines.remember(connection, [b"old"], NOW)
-        imported_lines.remember(connection, [b"new"], NOW + 5 * DAY)
+        imported_lines.insert_imported_lines(connection, [b"old"], NOW)
+        imported_lines.insert_imported_lines(connection, [b"new"], NOW + 5 * DAY)
     purge_expired(ledger, 1, NOW + 9 * DAY)
     with ledger.read() as connection:
-        assert imported_lines.known(connection, [b"old", b"new"]) == {b"new"}
+        assert imported_lines.find_imported_lines(connection, [b"old", b"new"]) == {b"new"}
     purge_expired(ledger, 30, NOW + 34 * DAY)
     with ledger.read() as connection:
-        assert imported_lines.known(connection, [b"new"]) == {b"new"}
+        assert imported_lines.find_imported_lines(connection, [b"new"]) == {b"new"}

@@ -122,7 +122,7 @@ def test_an_access_token_stays_while_an_integration_sends_with_it(ledger: Ledger
     shop = place(ledger)
     purge_expired(ledger, 30, LONG_AFTER)
     with ledger.read() as connection:
-        assert ad_accounts.token(connection, ledger.vault, shop.credential_id)
+        assert ad_accounts.access_token(connection, ledger.vault, shop.credential_id)
 
 
 def test_an_access_token_that_was_replaced_goes_with_the_last_batch_that_was_sent_with_it(
@@ -130,7 +130,9 @@ def test_an_access_token_that_was_replaced_goes_with_the_last_batch_that_was_sen
 ) -> None:
     shop = place(ledger)
     with ledger.write() as connection:
-        new = ad_accounts.entrust(connection, ledger.vault, shop.ad_account, "pina_the_next_token", NOW)
+        new = ad_accounts.get_or_create_credential(
+            connection, ledger.vault, shop.ad_account, "pina_the_next_token", NOW
+        )
         connection.execute(update(integration).values(credential_id=new))
     purge_expired(ledger, 30, LONG_AFTER)
     with ledger.read() as connection:
@@ -149,4 +151,4 @@ def test_a_purge_of_nothing_takes_no_time(ledger: Ledger) -> None:
     assert not +purge_expired(ledger, 30, time.time())
     assert time.monotonic() - began < 5
     with ledger.read() as connection:
-        assert not tallies.totals(connection)
+        assert not tallies.tally_totals(connection)

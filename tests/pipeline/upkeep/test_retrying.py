@@ -8,9 +8,9 @@ from sqlalchemy import select, update
 from tests.ledger.shop import NOW, new, place, stand, write
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches, claims, failures, outages
-from worker.ledger.delivery.batches import Ending, Member, Started, Try
-from worker.ledger.delivery.claims import Group
-from worker.ledger.delivery.failures import Failure, Filter
+from worker.ledger.delivery.batches import Attempt, Member, MemberResult, StartedBatch
+from worker.ledger.delivery.claims import BatchGroup
+from worker.ledger.delivery.failures import Failure, FailureFilter
 from worker.ledger.schema import State, ad_account, delivery
 from worker.ledger.setup import audit_log
 from worker.ledger.setup.integrations import Integration
@@ -32,18 +32,18 @@ def fail(ledger: Ledger, shop: Integration, *event_ids: str, at: float = NOW, **
 
 def newest_audit(ledger: Ledger) -> list[tuple[str, str]]:
     with ledger.read() as connection:
-        return [(one["actor"], one["action"]) for one in audit_log.newest(connection, 10)]
+        return [(one["actor"], one["action"]) for one in audit_log.newest_audit_entries(connection, 10)]
 
 
 def test_a_walk_sees_each_failure_once_in_steps(
     ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrying, "ROWS_A_STEP", 2)
+    monkeypatch.setattr(retrying, "ROWS_PER_STEP", 2)
     fail(ledger, shop, "a", "b", "c", "d", "e")
     with ledger.read() as connection:
-        first = failures.page(connection, Filter(), 1)[0]
+        first = failures.failed_after(connection, FailureFilter(), 1)[0]
 
-    steps = retrying.failures_in_steps(ledger, Filter(), after_id=first.id, most=3)
+    steps = retrying.failures_in_steps(ledger, FailureFilter(), after_id=first.id, most=3)
     assert [[one.event_id for one in step] for step in steps] == [["b", "c"], ["d"]]
 
 
@@ -111,26 +111,26 @@ def test_a_failure_goes_again_only_when_that_is_safe(
     assert should_retry(Failure(**values), tried, delivered_at, NOW) is expected
 
 
-def start(ledger: Ledger, shop: Integration, at: float) -> tuple[Started, list[Member]]:
+def start(ledger: Ledger, shop: Integration, at: float) -> tuple[StartedBatch, list[Member]]:
     with ledger.write() as connection:
-        group = Group(shop.credential_id, shop.ad_account, False, False)
-        batch_id = claims.claim(connection, group, 24, at)
+        group = BatchGroup(shop.credential_id, shop.ad_account, False, False)
+        batch_id = claims.claim_batch(connection, group, 24, at)
         assert batch_id is not None
         connection.execute(update(ad_account).values(arrival_at=0.0))
-        started = batches.start(connection, batch_id, 60.0, at)
-        assert isinstance(started, Started)
-        return started, batches.members(connection, batch_id)
+        started = batches.start_batch(connection, batch_id, 60.0, at)
+        assert isinstance(started, StartedBatch)
+        return started, batches.batch_members(connection, batch_id)
 
 
 def send(ledger: Ledger, shop: Integration, event_id: str, reason_class: str | None, at: float) -> None:
     """Send a batch of one event, which arrives, or fails for a reason after one try."""
     write(ledger, [new(ledger, shop, event_id, event_time=int(at))], at)
     started, members = start(ledger, shop, at)
-    endings = [Ending(one.id, reason_class, "HTTP 503") for one in members] if reason_class else []
+    endings = [MemberResult(one.id, reason_class, "HTTP 503") for one in members] if reason_class else []
     with ledger.write() as connection:
         if reason_class:
-            batches.note(connection, started, Try(at, 0.1, None, reason_class, "HTTP 503"))
-        assert batches.settle(connection, started, members, endings, at)
+            batches.record_attempt(connection, started, Attempt(at, 0.1, None, reason_class, "HTTP 503"))
+        assert batches.settle_batch(connection, started, members, endings, at)
 
 
 def test_an_outage_heals_itself_once_the_account_delivers_again(ledger: Ledger, shop: Integration) -> None:
@@ -160,7 +160,7 @@ def test_what_may_have_arrived_and_could_count_twice_waits_for_a_hand(
 
     assert retrying.retry_after_outage(ledger, NOW) == 1
     with ledger.read() as connection:
-        left = failures.page(connection, Filter(), 10)
+        left = failures.failed_after(connection, FailureFilter(), 10)
     assert [one.event_id for one in left] == ["old", "unknown"]
 
 
@@ -170,24 +170,28 @@ def test_the_tries_of_the_batches_that_one_was_split_from_count(ledger: Ledger, 
     write(ledger, [new(ledger, shop, event_id, event_time=int(at)) for event_id in ("a", "b")], at)
     whole, members = start(ledger, shop, at)
     with ledger.write() as connection:
-        batches.note(connection, whole, Try(at, 0.1, 503, "unavailable", "HTTP 503"))
+        batches.record_attempt(connection, whole, Attempt(at, 0.1, 503, "unavailable", "HTTP 503"))
         ids = [one.id for one in members]
-        (part_id,) = batches.split(connection, whole, members, [ids], [], at, at) or []
+        (part_id,) = batches.split_batch(connection, whole, members, [ids], [], at, at) or []
     with ledger.write() as connection:
-        part = batches.start(connection, part_id, 60.0, at)
-        assert isinstance(part, Started)
-        batches.note(connection, part, Try(at, 0.1, None, "not_reached", "refused"))
-        batches.settle(connection, part, members, [Ending(i, "not_reached", "refused") for i in ids], at)
+        part = batches.start_batch(connection, part_id, 60.0, at)
+        assert isinstance(part, StartedBatch)
+        batches.record_attempt(connection, part, Attempt(at, 0.1, None, "not_reached", "refused"))
+        batches.settle_batch(
+            connection, part, members, [MemberResult(i, "not_reached", "refused") for i in ids], at
+        )
     send(ledger, shop, "up", None, NOW - 60)
 
     with ledger.read() as connection:
-        assert outages.classes_tried(connection, [part_id]) == {part_id: {"unavailable", "not_reached"}}
+        assert outages.attempt_reason_classes(connection, [part_id]) == {
+            part_id: {"unavailable", "not_reached"}
+        }
     assert retrying.retry_after_outage(ledger, NOW) == 0
 
 
 def test_a_run_is_bounded(ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrying, "MAX_AUTO_RETRIES", 3)
-    monkeypatch.setattr(retrying, "ROWS_A_STEP", 2)
+    monkeypatch.setattr(retrying, "ROWS_PER_STEP", 2)
     fail(ledger, shop, *"abcd", at=NOW - 600, reason_class="not_reached")
     send(ledger, shop, "up", None, NOW - 60)
 
@@ -196,11 +200,11 @@ def test_a_run_is_bounded(ledger: Ledger, shop: Integration, monkeypatch: pytest
 
 def test_a_test_request_does_not_prove_that_pinterest_is_back(ledger: Ledger, shop: Integration) -> None:
     with ledger.read() as connection:
-        assert outages.last_delivered(connection, shop.ad_account_id, 0.0) is None
+        assert outages.last_delivered_at(connection, shop.ad_account_id, 0.0) is None
     send(ledger, shop, "up", None, NOW - 60)
     send(ledger, shop, "refused", "refused", NOW)
 
     with ledger.read() as connection:
-        assert outages.last_delivered(connection, shop.ad_account_id, 0.0) == NOW - 60
-        assert outages.last_delivered(connection, shop.ad_account_id, NOW - 60) is None
-        assert outages.last_delivered(connection, "2", 0.0) is None
+        assert outages.last_delivered_at(connection, shop.ad_account_id, 0.0) == NOW - 60
+        assert outages.last_delivered_at(connection, shop.ad_account_id, NOW - 60) is None
+        assert outages.last_delivered_at(connection, "2", 0.0) is None

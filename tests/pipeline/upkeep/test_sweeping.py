@@ -12,7 +12,7 @@ from tests.ledger.shop import NOW, accept, new, pend, place, stand, write
 from tests.pipeline.sandbox import FakePinterest, Stage, accepted
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches
-from worker.ledger.delivery.batches import Started
+from worker.ledger.delivery.batches import StartedBatch
 from worker.ledger.intake import inbox, leases
 from worker.ledger.schema import BatchStatus, attempt, batch, delivery
 from worker.ledger.schema import inbox as inbox_table
@@ -49,14 +49,14 @@ class Sent:
         self.ranges.extend(ranges)
 
 
-def sending(ledger: Ledger, **changes: Any) -> tuple[int, Started]:
+def sending(ledger: Ledger, **changes: Any) -> tuple[int, StartedBatch]:
     """Let a worker send a batch of three, and die."""
     pend(ledger, place(ledger), 3, **changes)
     stage = Stage(ledger, FakePinterest())
     (batch_id,) = stage.batch()
     with ledger.write() as connection:
-        started = batches.start(connection, batch_id, 60.0, NOW)
-    assert isinstance(started, Started)
+        started = batches.start_batch(connection, batch_id, 60.0, NOW)
+    assert isinstance(started, StartedBatch)
     return batch_id, started
 
 
@@ -83,10 +83,10 @@ def test_a_batch_of_a_dead_worker_is_taken_back_and_hinted_at_in_one_sweep(ledge
         assert (
             connection.scalar(select(attempt.c.reason)) == "The worker that was sending it did not come back."
         )
-        everyone = batches.members(connection, batch_id)
+        everyone = batches.batch_members(connection, batch_id)
     # Its worker comes back from the dead, and may write nothing.
     with ledger.write() as connection:
-        assert not batches.settle(connection, started, everyone, [], LATER)
+        assert not batches.settle_batch(connection, started, everyone, [], LATER)
     stage = Stage(ledger, FakePinterest(), now=LATER)
     assert stage.deliver(batch_id) == "settled"
     assert stand(ledger) == {"delivered": 3}
@@ -98,7 +98,7 @@ def test_all_batches_of_a_dead_worker_are_taken_back_each_as_itself(ledger: Ledg
     stage.batch()
     with ledger.write() as connection:
         for batch_id in stage.hinted:
-            batches.start(connection, batch_id, 60.0, NOW)
+            batches.start_batch(connection, batch_id, 60.0, NOW)
     sent = Sent()
     assert sent.sweep(ledger, LATER)["taken_back"] == 3
     assert sorted(sent.batches) == sorted(stage.hinted)
@@ -127,12 +127,12 @@ def test_of_a_dead_workers_batch_only_late_events_wait_for_a_hand(ledger: Ledger
     assert Stage(ledger, FakePinterest(accepted), now=LATER).deliver(part) == "settled"
 
 
-def sending_together(ledger: Ledger, shop: Any) -> tuple[int, Started]:
+def sending_together(ledger: Ledger, shop: Any) -> tuple[int, StartedBatch]:
     write(ledger, [new(ledger, shop, "fresh"), new(ledger, shop, "fine")])
     (batch_id,) = Stage(ledger, FakePinterest()).batch()
     with ledger.write() as connection:
-        started = batches.start(connection, batch_id, 60.0, NOW)
-    assert isinstance(started, Started)
+        started = batches.start_batch(connection, batch_id, 60.0, NOW)
+    assert isinstance(started, StartedBatch)
     return batch_id, started
 
 
@@ -143,7 +143,7 @@ def test_a_batch_that_kills_its_worker_each_time_comes_to_an_end(ledger: Ledger)
         now += 63
         Sent().sweep(ledger, now)
         with ledger.write() as connection:
-            batches.start(connection, batch_id, 60.0, now)
+            batches.start_batch(connection, batch_id, 60.0, now)
         tries += 1
         assert tries < 70
     assert stand(ledger) == {"failed": 3}
@@ -186,7 +186,7 @@ def backlog(ledger: Ledger, count: int, received_at: float = NOW) -> list[int]:
     with ledger.write() as connection:
         values = {"source_id": "s", "informs": False, "body": b"x", "received_at": received_at}
         connection.execute(insert(inbox_table), [values] * count)
-        return inbox.overdue(connection, 0, received_at + 0.001, 10**6)
+        return inbox.overdue_ids(connection, 0, received_at + 0.001, 10**6)
 
 
 def test_fresh_events_are_left_to_their_own_hints(ledger: Ledger) -> None:
@@ -247,7 +247,7 @@ def test_what_comes_in_behind_the_watermark_is_named_in_the_same_round(ledger: L
 def test_parked_events_are_not_hinted_at(ledger: Ledger) -> None:
     ids = backlog(ledger, 3)
     with ledger.write() as connection:
-        inbox.park(connection, ids[0], "It cannot be opened.")
+        inbox.park_event(connection, ids[0], "It cannot be opened.")
     sent = Sent()
     sent.sweep(ledger, LATER)
     assert sent.ranges == [(ids[1], ids[2])]
@@ -263,7 +263,7 @@ def test_a_clock_that_stepped_back_holds_up_no_round(ledger: Ledger) -> None:
 
 def lease(ledger: Ledger, ids: Sequence[int], seconds: float = 60.0) -> None:
     with ledger.write() as connection:
-        leases.put(connection, "holder", ids, seconds)
+        leases.save_lease(connection, "holder", ids, seconds)
 
 
 def test_what_a_living_worker_holds_is_not_hinted_at_and_the_rest_is(ledger: Ledger) -> None:
@@ -281,7 +281,7 @@ def test_what_a_dead_worker_held_is_hinted_at_by_the_next_sweep(ledger: Ledger) 
     sent = Sent()
     sent.sweep(ledger, LATER)
     with ledger.write() as connection:
-        inbox.remove(connection, ids[690:700])
+        inbox.take_events(connection, ids[690:700])
     lease(ledger, ids[600:700], seconds=-1.0)
     sent.queued = 10_000
     sent.sweep(ledger, LATER + 2)

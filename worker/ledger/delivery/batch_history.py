@@ -8,14 +8,14 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from worker.ledger.rows import chunks
-from worker.ledger.schema import STANDS_OPEN, BatchStatus, attempt, batch, delivery
+from worker.ledger.schema import IS_OPEN_UNINDEXED, BatchStatus, attempt, batch, delivery
 
 # Ten halvings leave single events of a thousand; splits for other reasons add a few.
 _DEEPEST = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RelatedBatch:
     """Hold one batch of a family.
 
     ``depth`` is 0 for the batch that all the others came from. ``tries`` has the reason class and the reason
@@ -30,14 +30,14 @@ class Part:
     tries: tuple[tuple[str, str], ...] = ()
 
 
-def of(connection: Connection, batch_id: int) -> list[Part]:
+def related_batches(connection: Connection, batch_id: int) -> list[RelatedBatch]:
     """Return the family of a batch, its first batch first."""
     generations = _generations(connection, _first_of(connection, batch_id))
     everyone = [row for rows in generations for row in rows]
     tries = _tries(connection, [row.id for row in everyone])
     delivered = _with_deliveries(connection, [row.id for row in everyone])
     return [
-        Part(
+        RelatedBatch(
             id=row.id,
             depth=depth,
             events=row.events,
@@ -85,7 +85,7 @@ def _tries(connection: Connection, ids: Sequence[int]) -> dict[int, list[tuple[s
 def _with_deliveries(connection: Connection, ids: Sequence[int]) -> set[int]:
     found: set[int] = set()
     for some in chunks(ids):
-        wanted = select(delivery.c.batch_id).where(delivery.c.batch_id.in_(some), STANDS_OPEN)
+        wanted = select(delivery.c.batch_id).where(delivery.c.batch_id.in_(some), IS_OPEN_UNINDEXED)
         found.update(_numbers(connection.scalars(wanted.distinct())))
     return found
 

@@ -8,15 +8,15 @@ from typing import Any
 from sqlalchemy import Connection, Double, Update, bindparam, func, insert, or_, select, update
 
 from worker.ledger.delivery import deliveries, precedence
-from worker.ledger.delivery.claims import Group, insert_batch
+from worker.ledger.delivery.claims import BatchGroup, insert_batch
 from worker.ledger.delivery.deliveries import Sale
 from worker.ledger.reports import measures, rollups, tallies
 from worker.ledger.rows import chunks
 from worker.ledger.schema import (
     IS_LIVE,
-    STANDS_OPEN,
-    STANDS_READY,
-    STANDS_SENDING,
+    IS_OPEN_UNINDEXED,
+    IS_READY_UNINDEXED,
+    IS_SENDING_UNINDEXED,
     BatchStatus,
     State,
     attempt,
@@ -29,7 +29,7 @@ from worker.ledger.setup import ad_accounts
 
 # Two machines' clocks differ a little; a batch that is due in a second is due.
 _CLOCK_TOLERANCE_SECONDS = 1.0
-LONGEST_WAIT_FOR_TOKEN_SECONDS = 2.0
+MAX_TOKEN_WAIT_SECONDS = 2.0
 # The reason class of what Pinterest may have, and what waits for a person's decision.
 UNKNOWN_OUTCOME = "unknown_outcome"
 # While one batch finds out whether Pinterest is back, the others ask again this often.
@@ -51,7 +51,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class StartedBatch:
     """Hold a batch that this worker sends; only who has the current ``attempt`` may move it on."""
 
     id: int
@@ -70,14 +70,14 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Putoff:
+class Postponed:
     """Say that a batch may not start yet, and when it may."""
 
     not_before: float
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class MemberResult:
     """Hold how one member ended, where it did not simply arrive; no ``reason_class`` is a warning alone."""
 
     id: int
@@ -87,7 +87,7 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class Attempt:
     """Hold what a try came to, for the history of a batch."""
 
     at: float
@@ -99,7 +99,7 @@ class Try:
 
 # A statement on the way of every batch is made once: to make it takes longer than a database needs to run it.
 _OF = batch.c.id == bindparam("of")
-_CREDENTIAL_OF = select(batch.c.credential_id).where(_OF, STANDS_READY)
+_CREDENTIAL_OF = select(batch.c.credential_id).where(_OF, IS_READY_UNINDEXED)
 
 
 def credential_of(connection: Connection, batch_id: int) -> int | None:
@@ -111,7 +111,7 @@ _START = (
     update(batch)
     .where(
         _OF,
-        STANDS_READY,
+        IS_READY_UNINDEXED,
         batch.c.not_before <= bindparam("latest"),
         batch.c.credential_id.in_(select(credential.c.id).where(credential.c.paused_at.is_(None))),
     )
@@ -125,13 +125,13 @@ _START = (
 )
 
 
-def start(
+def start_batch(
     connection: Connection,
     batch_id: int,
     lease_seconds: float,
     now: float,
-    longest_wait_seconds: float = LONGEST_WAIT_FOR_TOKEN_SECONDS,
-) -> Started | Putoff | None:
+    longest_wait_seconds: float = MAX_TOKEN_WAIT_SECONDS,
+) -> StartedBatch | Postponed | None:
     """Begin to send a batch: fence, lease and one token of the ad account's rate, all or none.
 
     A token that is due within ``longest_wait_seconds`` is taken in advance, and the caller waits for it.
@@ -139,29 +139,29 @@ def start(
     None means that somebody else has it, that it is done, or that its credential is paused. After a `Putoff`
     the caller has to roll back and to call `put_off`.
     """
-    lease = now + LONGEST_WAIT_FOR_TOKEN_SECONDS + lease_seconds
+    lease = now + MAX_TOKEN_WAIT_SECONDS + lease_seconds
     values = {"of": batch_id, "at": now, "latest": now + _CLOCK_TOLERANCE_SECONDS, "lease": lease}
     row = connection.execute(_START, values).one_or_none()
     if row is None:
         return None
-    account = ad_accounts.find(connection, row.credential_id)
+    account = ad_accounts.find_credential(connection, row.credential_id)
     open_until = account.breaker_open_until
     if open_until is not None:
         if open_until > now:
-            return Putoff(open_until)
+            return Postponed(open_until)
         if not ad_accounts.begin_probe(connection, row.credential_id, lease_seconds, now):
-            return Putoff(now + _WAIT_FOR_PROBE_SECONDS)
+            return Postponed(now + _WAIT_FOR_PROBE_SECONDS)
     wait = ad_accounts.take_token(connection, row.ad_account, now)
     if wait > longest_wait_seconds:
-        return Putoff(now + wait)
+        return Postponed(now + wait)
     return _started(row, account, wait_seconds=wait, is_probe=open_until is not None)
 
 
-def put_off(connection: Connection, batch_id: int, not_before: float) -> None:
+def postpone_batch(connection: Connection, batch_id: int, not_before: float) -> None:
     """Let a batch that is ready wait for its turn, if it does not wait longer already; no attempt is spent."""
     ready = update(batch).where(
         batch.c.id == batch_id,
-        STANDS_READY,
+        IS_READY_UNINDEXED,
         batch.c.not_before < not_before,
     )
     connection.execute(ready.values(not_before=not_before))
@@ -181,28 +181,30 @@ _MEMBERS = (
         delivery.c.value_thousandths,
     )
     .outerjoin(integration, integration.c.id == delivery.c.integration_id)
-    .where(delivery.c.batch_id == bindparam("of"), STANDS_OPEN)
+    .where(delivery.c.batch_id == bindparam("of"), IS_OPEN_UNINDEXED)
     .order_by(delivery.c.id)
 )
 
 
-def members(connection: Connection, batch_id: int) -> list[Member]:
+def batch_members(connection: Connection, batch_id: int) -> list[Member]:
     """Return a batch's events in the order in which they stand in its body."""
     found = connection.execute(_MEMBERS, {"of": batch_id})
     return [Member(*row[:7], Sale(row[7], row[8], row[9])) for row in found]
 
 
 _leaving = (
-    update(batch).where(_OF, STANDS_SENDING, batch.c.attempt == bindparam("held")).values(lease_until=None)
+    update(batch)
+    .where(_OF, IS_SENDING_UNINDEXED, batch.c.attempt == bindparam("held"))
+    .values(lease_until=None)
 )
 _SETTLE = _leaving.values(status=BatchStatus.SETTLED.value, settled_at=bindparam("at"))
 
 
-def settle(
+def settle_batch(
     connection: Connection,
-    started: Started,
+    started: StartedBatch,
     everyone: Sequence[Member],
-    endings: Sequence[Ending],
+    endings: Sequence[MemberResult],
     now: float,
 ) -> bool:
     """Write down how a batch ended; False means that this worker no longer holds it, and nothing changed."""
@@ -213,10 +215,12 @@ def settle(
     good = tallies.TESTED if started.test else tallies.DELIVERED
     outcomes = {one.id: tallies.FAILED if one.id in failed else good for one in everyone}
     arrived = [one for one in everyone if one.id not in failed]
-    steps = Counter((one.integration_id, rollups.within(now - one.accepted_at)) for one in arrived)
-    tallies.append(connection, _counts(everyone, outcomes), now, steps)
+    steps = Counter((one.integration_id, rollups.latency_step(now - one.accepted_at)) for one in arrived)
+    tallies.append_tallies(connection, _counts(everyone, outcomes), now, steps)
     if not started.test:
-        deliveries.append(connection, ((one.integration_id, one.event_name, one.sale) for one in arrived))
+        deliveries.append_sales(
+            connection, ((one.integration_id, one.event_name, one.sale) for one in arrived)
+        )
     return True
 
 
@@ -228,9 +232,9 @@ _AGAIN = _leaving.values(
 )
 
 
-def again(
+def requeue_batch(
     connection: Connection,
-    started: Started,
+    started: StartedBatch,
     not_before: float,
     *,
     spent: bool,
@@ -243,19 +247,19 @@ def again(
     """
     held = _leave(connection, started, _AGAIN, then=not_before, spent=int(spent), unreadable=int(unreadable))
     if held and reason_class is not None:
-        measures.count(connection, measures.RETRIED, {reason_class: 1})
+        measures.append_counts(connection, measures.RETRIED, {reason_class: 1})
     return held
 
 
 _SPLIT = _leaving.values(status=BatchStatus.SPLIT.value, settled_at=bindparam("at"))
 
 
-def split(
+def split_batch(
     connection: Connection,
-    started: Started,
+    started: StartedBatch,
     everyone: Sequence[Member],
     parts: Sequence[Sequence[int]],
-    endings: Sequence[Ending],
+    endings: Sequence[MemberResult],
     now: float,
     not_before: float,
 ) -> list[int] | None:
@@ -266,12 +270,14 @@ def split(
     if not _leave(connection, started, _SPLIT, at=now):
         return None
     _write_endings(connection, endings, now)
-    tallies.append(connection, _counts(everyone, dict.fromkeys(_failed(endings), tallies.FAILED)), now)
+    tallies.append_tallies(
+        connection, _counts(everyone, dict.fromkeys(_failed(endings), tallies.FAILED)), now
+    )
     # A new token may have taken the batch over while it was being sent.
     credential_id = connection.execute(
         select(batch.c.credential_id).where(batch.c.id == started.id)
     ).scalar_one()
-    group = Group(credential_id, started.ad_account, started.test, started.offline)
+    group = BatchGroup(credential_id, started.ad_account, started.test, started.offline)
     ids = []
     for part in parts:
         part_id = insert_batch(connection, group, len(part), now, parent=started, not_before=not_before)
@@ -281,7 +287,7 @@ def split(
     return ids
 
 
-def note(connection: Connection, started: Started, what: Try) -> None:
+def record_attempt(connection: Connection, started: StartedBatch, what: Attempt) -> None:
     """Keep what a try came to."""
     values = {
         "batch_id": started.id,
@@ -295,25 +301,25 @@ def note(connection: Connection, started: Started, what: Try) -> None:
     connection.execute(insert(attempt).values(values))
 
 
-def expired(connection: Connection, now: float, limit: int = 500) -> list[int]:
+def expired_batches(connection: Connection, now: float, limit: int = 500) -> list[int]:
     """Return the batches whose worker has not come back within its lease."""
     wanted = select(batch.c.id).where(*_is_expired(now)).order_by(batch.c.lease_until).limit(limit)
     return list(connection.scalars(wanted))
 
 
-def lost(connection: Connection, batch_id: int, now: float) -> Started | None:
+def lock_expired_batch(connection: Connection, batch_id: int, now: float) -> StartedBatch | None:
     """Return a batch whose lease is over, locked, as its worker holds it: whoever moves it on now has it."""
     wanted = select(batch).where(batch.c.id == batch_id, *_is_expired(now)).with_for_update()
     row = connection.execute(wanted).one_or_none()
-    return _started(row, ad_accounts.find(connection, row.credential_id)) if row else None
+    return _started(row, ad_accounts.find_credential(connection, row.credential_id)) if row else None
 
 
-def any_due(connection: Connection, now: float, hinted_before: float) -> bool:
+def any_batch_due(connection: Connection, now: float, hinted_before: float) -> bool:
     """Tell whether `due` would return anything."""
     return connection.execute(_due(now, hinted_before).limit(1)).first() is not None
 
 
-def due(connection: Connection, now: float, hinted_before: float, limit: int = 500) -> list[int]:
+def take_due_batches(connection: Connection, now: float, hinted_before: float, limit: int = 500) -> list[int]:
     """Return the batches that may start now and were not hinted at lately; they count as hinted at."""
     ids = list(connection.scalars(_due(now, hinted_before).order_by(batch.c.not_before).limit(limit)))
     for some in chunks(ids):
@@ -323,8 +329,8 @@ def due(connection: Connection, now: float, hinted_before: float, limit: int = 5
 
 def _started(
     row: Any, account: ad_accounts.Credential, *, wait_seconds: float = 0.0, is_probe: bool = False
-) -> Started:
-    return Started(
+) -> StartedBatch:
+    return StartedBatch(
         id=row.id,
         attempt=row.attempt,
         attempts_spent=row.attempts_spent,
@@ -357,16 +363,16 @@ def _due(now: float, hinted_before: float) -> Any:
     )
 
 
-def _leave(connection: Connection, started: Started, leaving: Update, **values: Any) -> bool:
+def _leave(connection: Connection, started: StartedBatch, leaving: Update, **values: Any) -> bool:
     """Move a batch on from sending, if this worker still holds it."""
     held = {"of": started.id, "held": started.attempt}
     return connection.execute(leaving, held | values).rowcount == 1
 
 
-def _write_endings(connection: Connection, endings: Sequence[Ending], now: float) -> None:
+def _write_endings(connection: Connection, endings: Sequence[MemberResult], now: float) -> None:
     failed = Counter(ending.reason_class for ending in endings if ending.reason_class is not None)
-    measures.count(connection, measures.FAILED, failed)
-    measures.count(connection, measures.WARNED, {"": sum(bool(ending.warning) for ending in endings)})
+    measures.append_counts(connection, measures.FAILED, failed)
+    measures.append_counts(connection, measures.WARNED, {"": sum(bool(ending.warning) for ending in endings)})
     for ending in endings:
         values: dict[str, Any] = {}
         if ending.warning:
@@ -384,10 +390,10 @@ def _write_endings(connection: Connection, endings: Sequence[Ending], now: float
     # What Pinterest may have all the same is left alone: a second copy could count twice.
     surely_failed = [ending.id for ending in endings if ending.reason_class not in (None, UNKNOWN_OUTCOME)]
     if surely_failed:
-        precedence.revive_waiting(connection, surely_failed, now)
+        precedence.reopen_waiting(connection, surely_failed, now)
 
 
-def _failed(endings: Iterable[Ending]) -> set[int]:
+def _failed(endings: Iterable[MemberResult]) -> set[int]:
     return {ending.id for ending in endings if ending.reason_class is not None}
 
 

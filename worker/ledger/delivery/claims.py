@@ -22,11 +22,11 @@ from sqlalchemy import (
 
 from worker.ledger.intake import inbox
 from worker.ledger.reports.account_status import KINDS, Kind, first_pending, is_pending_of
-from worker.ledger.rows import among, chunks
+from worker.ledger.rows import chunks, is_among
 from worker.ledger.schema import (
     IS_LIVE,
+    IS_PENDING_UNINDEXED,
     PENDING_ORDER,
-    STANDS_PENDING,
     BatchStatus,
     batch,
     credential,
@@ -48,7 +48,7 @@ BACKLOG_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class BatchGroup:
     """Name what may share a request: one credential of one ad account, test or not, offline or not."""
 
     credential_id: int
@@ -102,20 +102,22 @@ def _oldest_pending(test: bool, offline: bool) -> Select[Any]:
 _OLDEST_PENDING = {kind: _oldest_pending(*kind) for kind in KINDS}
 
 
-def groups(connection: Connection, now: float) -> list[tuple[Group, float]]:
+def pending_groups(connection: Connection, now: float) -> list[tuple[BatchGroup, float]]:
     """Return the groups that have pending events and may send, with the time their oldest was accepted."""
-    found: dict[Group, float] = {}
+    found: dict[BatchGroup, float] = {}
     for kind in KINDS:
         for credential_id, account, accepted_at in connection.execute(_OLDEST_PENDING[kind], {"at": now}):
             if accepted_at is not None:
-                group = Group(credential_id, account, *kind)
+                group = BatchGroup(credential_id, account, *kind)
                 found[group] = min(accepted_at, found.get(group, accepted_at))
     return list(found.items())
 
 
-def is_due(connection: Connection, group: Group, oldest: float, interval_seconds: float, now: float) -> bool:
+def is_batch_due(
+    connection: Connection, group: BatchGroup, oldest: float, interval_seconds: float, now: float
+) -> bool:
     """Tell whether a group has a whole batch, or has waited long enough, its oldest event accepted at ``oldest``."""
-    return _has_waited(connection, group, oldest, interval_seconds, now) or is_full(connection, group)
+    return _has_waited(connection, group, oldest, interval_seconds, now) or has_full_batch(connection, group)
 
 
 def _pending(columns: Sequence[ColumnElement[Any]], order: ColumnElement[int], kind: Kind) -> Select[Any]:
@@ -128,7 +130,7 @@ _COUNT = {
 }
 
 
-def is_full(connection: Connection, group: Group) -> bool:
+def has_full_batch(connection: Connection, group: BatchGroup) -> bool:
     """Tell whether a group has a whole batch of pending events."""
     missing = group.max_events
     for number in _integrations_of(connection, group):
@@ -159,14 +161,14 @@ def _claimed_between(test: bool, offline: bool) -> Select[Any]:
 _CLAIMED_BETWEEN = {kind: _claimed_between(*kind) for kind in KINDS}
 
 
-def was_claimed_between(connection: Connection, group: Group, after: float, until: float) -> bool:
+def was_claimed_between(connection: Connection, group: BatchGroup, after: float, until: float) -> bool:
     """Tell whether a group's last batch was made between two times; only the latest batches of all are looked at."""
     values = {"of": group.credential_id, "after": after, "until": until}
     return connection.execute(_CLAIMED_BETWEEN[group.kind], values).first() is not None
 
 
-def claim(
-    connection: Connection, group: Group, window: int, now: float, interval_seconds: float | None = None
+def claim_batch(
+    connection: Connection, group: BatchGroup, window: int, now: float, interval_seconds: float | None = None
 ) -> int | None:
     """Make one batch of a group's oldest pending events; return its id.
 
@@ -178,7 +180,7 @@ def claim(
     None means that nothing is due, that ``window`` batches of the credential are under way, or that another
     batcher is at this credential.
     """
-    if not _lock(connection, group) or not _has_room(connection, group.credential_id, window, now):
+    if not _lock(connection, group) or not _has_free_slot(connection, group.credential_id, window, now):
         return None
     ids = _next_ids(connection, group, interval_seconds, now)
     if not ids:
@@ -187,7 +189,7 @@ def claim(
     claimed = 0
     for some in chunks(ids):
         # A hand may have discarded some of them since they were read.
-        pending = update(delivery).where(among(connection, delivery.c.id, some), STANDS_PENDING)
+        pending = update(delivery).where(is_among(connection, delivery.c.id, some), IS_PENDING_UNINDEXED)
         claimed += connection.execute(pending.values(batch_id=batch_id)).rowcount
     if claimed != len(ids):
         connection.execute(update(batch).where(batch.c.id == batch_id).values(events=claimed))
@@ -199,7 +201,7 @@ _INSERT_BATCH = insert(batch).returning(batch.c.id)
 
 def insert_batch(
     connection: Connection,
-    group: Group,
+    group: BatchGroup,
     events: int,
     now: float,
     *,
@@ -229,7 +231,7 @@ def insert_batch(
 _INTEGRATIONS = select(integration.c.id).where(integration.c.credential_id == _OF, integration.c.enabled)
 
 
-def _integrations_of(connection: Connection, group: Group) -> list[int]:
+def _integrations_of(connection: Connection, group: BatchGroup) -> list[int]:
     return list(connection.scalars(_INTEGRATIONS, {"of": group.credential_id}))
 
 
@@ -241,7 +243,7 @@ _LOCK = (
 )
 
 
-def _lock(connection: Connection, group: Group) -> bool:
+def _lock(connection: Connection, group: BatchGroup) -> bool:
     return connection.execute(_LOCK, {"of": group.credential_id}).first() is not None
 
 
@@ -255,7 +257,7 @@ _PLACES = select(func.count(), func.count(case((~_is_put_aside, 1)))).where(
 )
 
 
-def _has_room(connection: Connection, credential_id: int, window: int, now: float) -> bool:
+def _has_free_slot(connection: Connection, credential_id: int, window: int, now: float) -> bool:
     """Tell whether fewer than ``window`` batches are under way, or ten times that with those put aside.
 
     What was tried and waits for its next try takes no place: else two dozen batches that wait for a quarter of
@@ -267,7 +269,7 @@ def _has_room(connection: Connection, credential_id: int, window: int, now: floa
 
 
 def _has_waited(
-    connection: Connection, group: Group, oldest: float, interval_seconds: float, now: float
+    connection: Connection, group: BatchGroup, oldest: float, interval_seconds: float, now: float
 ) -> bool:
     """Tell whether the oldest event of a group has waited an interval, without a batch of the group in that time.
 
@@ -280,7 +282,9 @@ def _has_waited(
     return is_old and not was_claimed_between(connection, group, earliest, latest)
 
 
-def _next_ids(connection: Connection, group: Group, interval_seconds: float | None, now: float) -> list[int]:
+def _next_ids(
+    connection: Connection, group: BatchGroup, interval_seconds: float | None, now: float
+) -> list[int]:
     """Return what the next batch is made of; nothing while it would not be full and may wait for more."""
     numbers = _integrations_of(connection, group)
     oldest = _rows(connection, group, numbers, newest_first=False)
@@ -308,7 +312,9 @@ _OLDEST = {kind: _pending(_ROW, PENDING_ORDER, kind) for kind in KINDS}
 _NEWEST = {kind: _pending(_ROW, PENDING_ORDER.desc(), kind) for kind in KINDS}
 
 
-def _rows(connection: Connection, group: Group, numbers: Iterable[int], *, newest_first: bool) -> list[Any]:
+def _rows(
+    connection: Connection, group: BatchGroup, numbers: Iterable[int], *, newest_first: bool
+) -> list[Any]:
     """Return a batch's worth of pending events from one end of the line."""
     wanted = (_NEWEST if newest_first else _OLDEST)[group.kind]
     rows: list[Any] = []

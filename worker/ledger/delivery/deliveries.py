@@ -11,8 +11,14 @@ from sqlalchemy import Connection, func, select, text
 
 from worker.event.received import Trust
 from worker.ledger import rows
-from worker.ledger.delivery.precedence import MAY_BE_COUNTED_ONCE, Content, Key, Way, make_way
-from worker.ledger.intake.visitors import OvertakenError
+from worker.ledger.delivery.precedence import (
+    MAY_BE_COUNTED_ONCE,
+    Content,
+    DedupKey,
+    Precedence,
+    displace_public,
+)
+from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.reports import measures, tallies
 from worker.ledger.rows import insert_all
 from worker.ledger.schema import State, delivery, integration, sale
@@ -71,7 +77,7 @@ class NewDelivery:
         return Content(self.content_key, self.order_key, self.currency, self.value_thousandths)
 
 
-def write(connection: Connection, new: Sequence[NewDelivery], now: float) -> Counter[str]:
+def insert_deliveries(connection: Connection, new: Sequence[NewDelivery], now: float) -> Counter[str]:
     """Write deliveries; a second copy of what is pending or sent becomes a duplicate.
 
     A signed event is no duplicate of a public one, unless that one was delivered with the same content. Returns how
@@ -97,9 +103,9 @@ def write(connection: Connection, new: Sequence[NewDelivery], now: float) -> Cou
     duplicates += being_sent
     counts = _count(wanted, rest, duplicates)
     counts += Counter(_entry(one, tallies.CONTRADICTED) for one in contradicted)
-    tallies.append(connection, counts + (_qualities((*wanted, *rest)) - _qualities(duplicates)), now)
+    tallies.append_tallies(connection, counts + (_qualities((*wanted, *rest)) - _qualities(duplicates)), now)
     failed = Counter(one.reason_class or "" for one in rest if one.state is State.FAILED)
-    measures.count(connection, measures.FAILED, failed)
+    measures.append_counts(connection, measures.FAILED, failed)
     return _by_outcome(counts)
 
 
@@ -127,19 +133,21 @@ def _take_places(
     Returns the duplicates, the duplicates that are needed if the public copy fails, and those of the written
     deliveries before which another content was sent under their id.
     """
-    first = {Key(*one.unique_key): one for one in reversed(blocked) if one.trust is Trust.SIGNED}
-    ways = make_way(connection, {key: one.content for key, one in first.items()}, now)
-    free = {key: one for key, one in first.items() if ways[key] in (Way.FREE, Way.CONTRADICTED)}
-    contradicted = [one for key, one in free.items() if ways[key] is Way.CONTRADICTED]
-    goes = [_warned(one) if ways[key] is Way.CONTRADICTED else one for key, one in sorted(free.items())]
+    first = {DedupKey(*one.unique_key): one for one in reversed(blocked) if one.trust is Trust.SIGNED}
+    ways = displace_public(connection, {key: one.content for key, one in first.items()}, now)
+    free = {key: one for key, one in first.items() if ways[key] in (Precedence.FREE, Precedence.CONTRADICTED)}
+    contradicted = [one for key, one in free.items() if ways[key] is Precedence.CONTRADICTED]
+    goes = [
+        _warned(one) if ways[key] is Precedence.CONTRADICTED else one for key, one in sorted(free.items())
+    ]
     if len(_insert_once(connection, goes)) < len(goes):
         # Somebody else wrote one of them at this moment.
-        raise OvertakenError
+        raise VersionConflictError
     duplicates: list[NewDelivery] = []
     needed: list[NewDelivery] = []
     for one in blocked:
-        key = Key(*one.unique_key)
-        if one.trust is Trust.SIGNED and ways[key] is Way.BEING_SENT:
+        key = DedupKey(*one.unique_key)
+        if one.trust is Trust.SIGNED and ways[key] is Precedence.BEING_SENT:
             needed.append(one)
         elif one is not free.get(key):
             duplicates.append(one)
@@ -224,9 +232,9 @@ def _entry(one: NewDelivery, outcome: str) -> tallies.Entry:
 # No currency has more than three decimals.
 THOUSANDTHS = 1_000
 # An event above that is counted without its value: one mistake must not drown a year's sums, or overflow them.
-MOST_THOUSANDTHS = 10**13
+MAX_THOUSANDTHS = 10**13
 # Rows with more are not folded any further, so that no sum outgrows 63 bits.
-_MOST_FOLDED = 10 * MOST_THOUSANDTHS
+_MOST_FOLDED = 10 * MAX_THOUSANDTHS
 _HALF = 10**6
 
 
@@ -239,7 +247,7 @@ class Sale:
     value_thousandths: int | None = None
 
 
-class Line(NamedTuple):
+class SalesLine(NamedTuple):
     """Hold what was delivered of one name, on one day, in one currency; empty where events name none."""
 
     day: int
@@ -249,7 +257,7 @@ class Line(NamedTuple):
     value: Decimal
 
 
-def append(connection: Connection, sold: Iterable[tuple[int, str, Sale]]) -> None:
+def append_sales(connection: Connection, sold: Iterable[tuple[int, str, Sale]]) -> None:
     """Add deliveries, each with its integration's number and Pinterest's event name."""
     n: Counter[tuple[int, int, str, str]] = Counter()
     value: Counter[tuple[int, int, str, str]] = Counter()
@@ -263,7 +271,7 @@ def append(connection: Connection, sold: Iterable[tuple[int, str, Sale]]) -> Non
     rows.insert_all(connection, sale, new)
 
 
-def read(connection: Connection, since_day: int, source_id: str | None = None) -> list[Line]:
+def sales_since(connection: Connection, since_day: int, source_id: str | None = None) -> list[SalesLine]:
     """Return the books since a day, the latest day first."""
     keys = (sale.c.day, sale.c.event_name, sale.c.currency)
     # In two halves: SQLite refuses a sum that outgrows 63 bits.
@@ -278,13 +286,13 @@ def read(connection: Connection, since_day: int, source_id: str | None = None) -
         mine = select(integration.c.id).where(integration.c.source_id == source_id)
         wanted = wanted.where(sale.c.integration_id.in_(mine))
     return [
-        Line(day, name, currency, int(n), Decimal(int(high) * _HALF + int(low)) / THOUSANDTHS)
+        SalesLine(day, name, currency, int(n), Decimal(int(high) * _HALF + int(low)) / THOUSANDTHS)
         for day, name, currency, n, high, low in connection.execute(wanted)
     ]
 
 
-def fold(connection: Connection, most_groups: int) -> int:
+def fold_sales(connection: Connection, most_groups: int) -> int:
     """Replace rows of the same kind by their sum, unless that grows too large; return how many rows that saved."""
     keys = (sale.c.day, sale.c.integration_id, sale.c.event_name, sale.c.currency)
     small = sale.c.value_thousandths < _MOST_FOLDED
-    return rows.fold(connection, sale, keys, (sale.c.n, sale.c.value_thousandths), small, most_groups)
+    return rows.fold_rows(connection, sale, keys, (sale.c.n, sale.c.value_thousandths), small, most_groups)

@@ -11,12 +11,12 @@ from sqlalchemy.exc import IntegrityError
 from worker.event.received import Trust
 from worker.ledger.delivery import precedence
 from worker.ledger.delivery.precedence import REPLACED_MARK, shown_event_id
-from worker.ledger.intake.visitors import OvertakenError
+from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.reports import tallies
 from worker.ledger.schema import (
     IS_PENDING,
+    IS_PENDING_UNINDEXED,
     PENDING_ORDER,
-    STANDS_PENDING,
     BatchStatus,
     State,
     ad_account,
@@ -30,14 +30,14 @@ from worker.ledger.setup import audit_log
 # Pinterest refuses what is older; see "Dedup" in the contract.
 STALE_AFTER_SECONDS = 7 * 86_400
 _LATE_AFTER_SECONDS = 3_600
-ROWS_A_STEP = 500
+ROWS_PER_STEP = 500
 _SENT_MEANWHILE = "not failed any more, or the same event was sent in the meantime"
 # Each lost race is one copy more that is seen at the next look.
-MOST_RACES = 20
+MAX_RACES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class FailureFilter:
     """Choose failed deliveries; what is None or empty chooses all."""
 
     ad_account_id: str | None = None
@@ -98,7 +98,7 @@ class ReasonGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Retried:
+class RetryResult:
     """Count what a retry did: sent back to pending, and what could not be, by reason.
 
     Of the former ``late`` are over an hour old, and ``offline`` cannot be deduplicated at all.
@@ -110,13 +110,13 @@ class Retried:
     refused: Counter[str]
 
 
-def count(connection: Connection, chosen: Filter, after_id: int = 0) -> int:
+def count_failures(connection: Connection, chosen: FailureFilter, after_id: int = 0) -> int:
     """Count the failed deliveries that a filter chooses."""
     rows = _chosen(chosen).where(delivery.c.id > after_id).subquery()
     return connection.scalar(select(func.count()).select_from(rows)) or 0
 
 
-def count_by_account(connection: Connection) -> dict[str, int]:
+def count_failures_by_account(connection: Connection) -> dict[str, int]:
     """Return how many deliveries are failed, by the ad account's id, with one statement."""
     counted = (
         select(ad_account.c.ad_account_id, func.count())
@@ -127,7 +127,7 @@ def count_by_account(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(counted)}
 
 
-def by_reason(connection: Connection, chosen: Filter) -> list[ReasonGroup]:
+def failed_by_reason(connection: Connection, chosen: FailureFilter) -> list[ReasonGroup]:
     """Count failed deliveries by ad account, event name and reason class, the largest group first."""
     rows = _chosen(chosen).subquery()
     grouped = (
@@ -146,25 +146,29 @@ def by_reason(connection: Connection, chosen: Filter) -> list[ReasonGroup]:
     return [ReasonGroup(**row) for row in connection.execute(grouped).mappings()]
 
 
-def page(connection: Connection, chosen: Filter, limit: int, after_id: int = 0) -> list[Failure]:
+def failed_after(
+    connection: Connection, chosen: FailureFilter, limit: int, after_id: int = 0
+) -> list[Failure]:
     """Return failed deliveries in the order of their ids."""
     wanted = _chosen(chosen).where(delivery.c.id > after_id).order_by(delivery.c.id).limit(limit)
     found = connection.execute(wanted).mappings()
     return [Failure(**{**row, "event_id": shown_event_id(row["event_id"])}) for row in found]
 
 
-def history(connection: Connection, batch_id: int | None) -> list[dict[str, Any]]:
+def attempts_of_batch(connection: Connection, batch_id: int | None) -> list[dict[str, Any]]:
     """Return the tries of a batch, the first one first."""
     wanted = select(attempt).where(attempt.c.batch_id == batch_id).order_by(attempt.c.id)
     return [dict(row) for row in connection.execute(wanted).mappings()]
 
 
-def payload(connection: Connection, failure_id: int) -> bytes | None:
+def failed_payload(connection: Connection, failure_id: int) -> bytes | None:
     """Return the sealed payload of a failed delivery."""
     return connection.scalar(select(delivery.c.payload).where(delivery.c.id == failure_id))
 
 
-def judge(failures: Sequence[Failure], now: float, *, force: bool) -> tuple[list[Failure], Counter[str]]:
+def select_retryable(
+    failures: Sequence[Failure], now: float, *, force: bool
+) -> tuple[list[Failure], Counter[str]]:
     """Sort out which failures may be sent again; count the others by the reason in words."""
     good: list[Failure] = []
     refused: Counter[str] = Counter()
@@ -180,16 +184,16 @@ def judge(failures: Sequence[Failure], now: float, *, force: bool) -> tuple[list
     return good, refused
 
 
-def preview(
+def preview_retry(
     connection: Connection, failures: Sequence[Failure], now: float, *, force: bool = False
-) -> Retried:
+) -> RetryResult:
     """Say what `retry` would do at this moment."""
-    good, refused = judge(failures, now, force=force)
+    good, refused = select_retryable(failures, now, force=force)
     free = select(delivery.c.id).where(*_may_reopen([failure.id for failure in good]))
     return _retried(good, set(connection.scalars(free)), refused, now)
 
 
-def retry(
+def retry_deliveries(
     connection: Connection,
     failures: Sequence[Failure],
     now: float,
@@ -197,48 +201,54 @@ def retry(
     *,
     force: bool = False,
     how: str = "by hand",
-) -> Retried:
+) -> RetryResult:
     """Send failed deliveries back to pending; pressing twice changes nothing the second time.
 
     One whose event is pending or was delivered in the meantime stays failed: sending it would double it.
     """
-    good, refused = judge(failures, now, force=force)
+    good, refused = select_retryable(failures, now, force=force)
     moved = _reopen_in_races(connection, [failure.id for failure in good], how, now)
     _count(connection, moved, (tallies.RETRIED, tallies.LEFT_FAILED), now)
     if moved:
-        audit_log.write(
+        audit_log.append_audit_entry(
             connection, now, actor, "failed.retry", f"{len(moved)} deliveries", {"ids": sorted(moved)}
         )
     return _retried(good, moved.keys(), refused, now)
 
 
-def discard(connection: Connection, ids: Sequence[int], reason: str, now: float, actor: str) -> int:
+def discard_deliveries(
+    connection: Connection, ids: Sequence[int], reason: str, now: float, actor: str
+) -> int:
     """Give failed deliveries up for good and drop their payloads; return how many."""
     failed = update(delivery).where(delivery.c.id.in_(ids), delivery.c.state == State.FAILED)
     moved = _discard(connection, failed, reason, now)
     _count(connection, moved, (tallies.DISCARDED, tallies.LEFT_FAILED), now)
     if moved:
         changes = {"ids": sorted(moved), "reason": reason}
-        audit_log.write(connection, now, actor, "failed.discard", f"{len(moved)} deliveries", changes)
+        audit_log.append_audit_entry(
+            connection, now, actor, "failed.discard", f"{len(moved)} deliveries", changes
+        )
     return len(moved)
 
 
-def discard_pending(
+def discard_pending_deliveries(
     connection: Connection, integration_number: int, actor: str, now: float, most: int
 ) -> int:
     """Give up so many of what an integration still has to batch; return how many deliveries."""
     waiting = select(delivery.c.id).where(delivery.c.integration_id == integration_number, IS_PENDING)
     # In the order of their index, which nothing but them is read in.
     some = waiting.order_by(delivery.c.test, delivery.c.offline, PENDING_ORDER).limit(most)
-    pending = update(delivery).where(delivery.c.id.in_(some), STANDS_PENDING)
+    pending = update(delivery).where(delivery.c.id.in_(some), IS_PENDING_UNINDEXED)
     moved = _discard(connection, pending, "The integration was deleted.", now)
     _count(connection, moved, (tallies.DISCARDED,), now)
     if moved:
-        audit_log.write(connection, now, actor, "pending.discard", f"{len(moved)} deliveries", {})
+        audit_log.append_audit_entry(
+            connection, now, actor, "pending.discard", f"{len(moved)} deliveries", {}
+        )
     return len(moved)
 
 
-def _chosen(chosen: Filter) -> Any:
+def _chosen(chosen: FailureFilter) -> Any:
     wanted = (
         select(
             delivery.c.id,
@@ -282,29 +292,29 @@ def _chosen(chosen: Filter) -> Any:
     return wanted
 
 
-def _retried(good: Sequence[Failure], moved: Set[int], refused: Counter[str], now: float) -> Retried:
+def _retried(good: Sequence[Failure], moved: Set[int], refused: Counter[str], now: float) -> RetryResult:
     if len(moved) < len(good):
         refused[_SENT_MEANWHILE] += len(good) - len(moved)
     gone = [failure for failure in good if failure.id in moved]
     late = sum(failure.is_late(now) for failure in gone)
-    return Retried(len(gone), late, sum(failure.offline for failure in gone), refused)
+    return RetryResult(len(gone), late, sum(failure.offline for failure in gone), refused)
 
 
 def _reopen_in_races(
     connection: Connection, ids: Sequence[int], how: str, now: float
 ) -> dict[int, tallies.Entry]:
     """Reopen failures; a copy that somebody else opens at this very moment is seen at the second look."""
-    for _ in range(MOST_RACES):
+    for _ in range(MAX_RACES):
         try:
             with connection.begin_nested():
                 return _reopen(connection, ids, how, now)
-        except (IntegrityError, OvertakenError):
+        except (IntegrityError, VersionConflictError):
             continue
     return {}
 
 
 def _reopen(connection: Connection, ids: Sequence[int], how: str, now: float) -> dict[int, tallies.Entry]:
-    precedence.make_way_for_failed(connection, ids, now)
+    precedence.displace_public_for_failed(connection, ids, now)
     # The earlier failure stays readable as a warning once the retry has gone well.
     reopened = (
         update(delivery)
@@ -384,4 +394,4 @@ def _count(
     connection: Connection, moved: dict[int, tallies.Entry], outcomes: Sequence[str], now: float
 ) -> None:
     counts = Counter(entry._replace(outcome=outcome) for entry in moved.values() for outcome in outcomes)
-    tallies.append(connection, counts, now)
+    tallies.append_tallies(connection, counts, now)

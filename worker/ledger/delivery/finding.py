@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, or_, select, text, union_all
 
 from worker.event.received import Trust
 from worker.ledger.delivery.precedence import REPLACED_MARK, shown_event_id
-from worker.ledger.reports.books import where_it_stands
+from worker.ledger.reports.books import reported_state
 from worker.ledger.schema import State, ad_account, batch, delivery, integration
 
 # With their numbers spelt out: SQLite finds a partial index by the words of its condition.
@@ -17,7 +17,7 @@ _IS_NOT_OPEN = text(f"delivery.state != {State.OPEN.value}")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundDelivery:
     """Hold one delivery and where it stands, in the words of the books."""
 
     id: int
@@ -38,30 +38,32 @@ class Found:
     signed: bool = False
 
 
-def after(connection: Connection, delivery_id: int, limit: int) -> list[Found]:
+def find_deliveries_after(connection: Connection, delivery_id: int, limit: int) -> list[FoundDelivery]:
     """Return the deliveries that were written after one, in order."""
     return _read(connection, _deliveries().where(delivery.c.id > delivery_id).limit(limit))
 
 
-def by_ids(connection: Connection, ids: Sequence[int]) -> list[Found]:
+def find_deliveries(connection: Connection, ids: Sequence[int]) -> list[FoundDelivery]:
     """Return deliveries by their numbers."""
     return _read(connection, _deliveries().where(delivery.c.id.in_(ids)))
 
 
-def of_event(connection: Connection, event_id: str, limit: int) -> list[Found]:
+def find_deliveries_of_event(connection: Connection, event_id: str, limit: int) -> list[FoundDelivery]:
     """Return the deliveries of an event."""
     return _read(connection, _any_of(*_ids_of_event(event_id)).limit(limit))
 
 
-def by_order(connection: Connection, event_id: str, order_keys: Sequence[bytes], limit: int) -> list[Found]:
+def find_deliveries_of_order(
+    connection: Connection, event_id: str, order_keys: Sequence[bytes], limit: int
+) -> list[FoundDelivery]:
     """Return the deliveries of an event or an order; both are asked at once, and each has an index."""
     of_order = select(delivery.c.id).where(delivery.c.order_key.in_(order_keys))
     return _read(connection, _any_of(*_ids_of_event(event_id), of_order).limit(limit))
 
 
-def by_visitor(
+def find_deliveries_of_visitor(
     connection: Connection, anonymous_keys: Sequence[bytes], user_keys: Sequence[bytes], limit: int
-) -> list[Found]:
+) -> list[FoundDelivery]:
     """Return the deliveries of a visitor.
 
     This reads all deliveries until it has found enough: an index would cost every event, and few ask.
@@ -70,7 +72,7 @@ def by_visitor(
     return _read(connection, _deliveries().where(asked).limit(limit))
 
 
-def newest_id(connection: Connection) -> int:
+def newest_delivery_id(connection: Connection) -> int:
     """Return the number of the newest delivery, 0 where there is none."""
     return connection.scalar(select(func.max(delivery.c.id))) or 0
 
@@ -114,11 +116,11 @@ def _deliveries() -> Any:
     )
 
 
-def _read(connection: Connection, wanted: Any) -> list[Found]:
+def _read(connection: Connection, wanted: Any) -> list[FoundDelivery]:
     return [
-        Found(
+        FoundDelivery(
             id=row.id,
-            stands=where_it_stands(row.state, row.status, test=row.test),
+            stands=reported_state(row.state, row.status, test=row.test),
             ad_account_id=row.ad_account_id,
             integration_id=row.public_id,
             event_name=row.event_name,

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 from sqlalchemy import CTE, Connection, exists, or_, select
 
-from worker.ledger.schema import STANDS_OPEN, BatchStatus, ad_account, attempt, batch, delivery
+from worker.ledger.schema import IS_OPEN_UNINDEXED, BatchStatus, ad_account, attempt, batch, delivery
 
 
-def classes_tried(connection: Connection, batch_ids: Iterable[int]) -> dict[int, set[str]]:
+def attempt_reason_classes(connection: Connection, batch_ids: Iterable[int]) -> dict[int, set[str]]:
     """Return how the tries of batches ended, and those of the batches that they were split from."""
     line = _line(batch_ids)
     wanted = select(line.c.whose, attempt.c.reason_class).join(line, attempt.c.batch_id == line.c.id)
@@ -18,7 +18,7 @@ def classes_tried(connection: Connection, batch_ids: Iterable[int]) -> dict[int,
     return dict(found)
 
 
-def tried_with(
+def has_attempt_with(
     connection: Connection, batch_id: int, reason_classes: Iterable[str], statuses: Iterable[int]
 ) -> bool:
     """Tell whether a try of a batch, or of those that it was split from, ended in one of these ways."""
@@ -36,9 +36,9 @@ def _line(batch_ids: Iterable[int]) -> CTE:
     return line.union_all(parents)
 
 
-def last_delivered(connection: Connection, ad_account_id: str, since: float) -> float | None:
+def last_delivered_at(connection: Connection, ad_account_id: str, since: float) -> float | None:
     """Return when Pinterest last took an event for an ad account, if that was after a time."""
-    took_one = exists().where(delivery.c.batch_id == batch.c.id, STANDS_OPEN)
+    took_one = exists().where(delivery.c.batch_id == batch.c.id, IS_OPEN_UNINDEXED)
     wanted = (
         select(batch.c.settled_at)
         .join(ad_account, ad_account.c.id == batch.c.ad_account)

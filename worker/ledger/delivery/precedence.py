@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, and_, exists, select, text, update
 
 from worker.event.received import Trust
-from worker.ledger.intake.visitors import OvertakenError
+from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.reports import tallies
 from worker.ledger.reports.tallies import Entry
-from worker.ledger.rows import among, chunks
-from worker.ledger.schema import STANDS_OPEN, BatchStatus, State, batch, delivery, integration
+from worker.ledger.rows import chunks, is_among
+from worker.ledger.schema import IS_OPEN_UNINDEXED, BatchStatus, State, batch, delivery, integration
 
 # A public delivery that is out of reach gives its event id up to the signed one, and keeps it before this mark.
 # An id that comes from outside holds no control character, so that nobody can take the marked one.
@@ -36,7 +36,7 @@ def shown_event_id(event_id: str) -> str:
     return event_id.partition(REPLACED_MARK[0])[0]
 
 
-class Key(NamedTuple):
+class DedupKey(NamedTuple):
     """Name what may be pending or sent once."""
 
     ad_account: int
@@ -60,7 +60,7 @@ class Content(NamedTuple):
         return self[1:] == other[1:]
 
 
-class Way(Enum):
+class Precedence(Enum):
     """Say what a signed event found under its id."""
 
     # Nothing holds the id any more: the signed event can be written.
@@ -76,14 +76,16 @@ class Way(Enum):
 @dataclass(frozen=True, slots=True)
 class _Holder:
     id: int
-    key: Key
+    key: DedupKey
     trust: int
     content: Content
     batch_id: int | None
     integration_id: int
 
 
-def make_way(connection: Connection, claims: Mapping[Key, Content], now: float) -> dict[Key, Way]:
+def displace_public(
+    connection: Connection, claims: Mapping[DedupKey, Content], now: float
+) -> dict[DedupKey, Precedence]:
     """Take the ids of signed events away from public ones, and say what each signed event found.
 
     A public event that waits becomes a duplicate, also in a batch that has not been started. One that is being sent
@@ -92,32 +94,32 @@ def make_way(connection: Connection, claims: Mapping[Key, Content], now: float) 
     Raises:
         OvertakenError: other processes move these deliveries all the time; the transaction has to roll back.
     """
-    ways: dict[Key, Way] = {}
+    ways: dict[DedupKey, Precedence] = {}
     for _ in range(_MOST_ROUNDS):
         left = [key for key in claims if key not in ways]
         if not left:
             return ways
         holders, moving = _lock_holders(connection, left)
         held = moving | {holder.key for holder in holders}
-        ways |= {key: Way.FREE for key in left if key not in held}
+        ways |= {key: Precedence.FREE for key in left if key not in held}
         ways |= _take_over(connection, claims, holders, now)
-    raise OvertakenError
+    raise VersionConflictError
 
 
-def make_way_for_failed(connection: Connection, ids: Sequence[int], now: float) -> None:
+def displace_public_for_failed(connection: Connection, ids: Sequence[int], now: float) -> None:
     """Take the ids of failed signed deliveries away from public ones, before the failed ones are sent again."""
-    claims: dict[Key, Content] = {}
+    claims: dict[DedupKey, Content] = {}
     for some in chunks(ids):
         wanted = _select_holders().where(
-            among(connection, delivery.c.id, some),
+            is_among(connection, delivery.c.id, some),
             delivery.c.state == State.FAILED.value,
             delivery.c.trust == Trust.SIGNED.value,
         )
         claims |= {holder.key: holder.content for holder in map(_holder, connection.execute(wanted))}
-    make_way(connection, claims, now)
+    displace_public(connection, claims, now)
 
 
-def _lock_holders(connection: Connection, keys: Iterable[Key]) -> tuple[list[_Holder], set[Key]]:
+def _lock_holders(connection: Connection, keys: Iterable[DedupKey]) -> tuple[list[_Holder], set[DedupKey]]:
     """Lock and return what holds the ids, batches first, as settling a batch does.
 
     Returns last the ids whose deliveries were claimed meanwhile: their batches are not locked.
@@ -126,17 +128,17 @@ def _lock_holders(connection: Connection, keys: Iterable[Key]) -> tuple[list[_Ho
     ids: list[int] = []
     batch_ids: set[int] = set()
     for some in chunks(sorted({key.event_id for key in wanted})):
-        found = _select_holders().where(among(connection, delivery.c.event_id, some), _IS_OPEN)
+        found = _select_holders().where(is_among(connection, delivery.c.event_id, some), _IS_OPEN)
         for row in connection.execute(found):
             if _key(row) in wanted:
                 ids.append(row.id)
                 batch_ids |= {row.batch_id} - {None}
     for some_batches in chunks(sorted(batch_ids)):
-        held = select(batch.c.id).where(among(connection, batch.c.id, some_batches)).order_by(batch.c.id)
+        held = select(batch.c.id).where(is_among(connection, batch.c.id, some_batches)).order_by(batch.c.id)
         connection.execute(held.with_for_update()).all()
     holders: list[_Holder] = []
     for some_ids in chunks(sorted(ids)):
-        locked = _select_holders().where(among(connection, delivery.c.id, some_ids), STANDS_OPEN)
+        locked = _select_holders().where(is_among(connection, delivery.c.id, some_ids), IS_OPEN_UNINDEXED)
         rows = connection.execute(locked.order_by(delivery.c.id).with_for_update())
         # Another process may have made one of them give up its id meanwhile.
         holders += [_holder(row) for row in rows if _key(row) in wanted]
@@ -161,8 +163,8 @@ def _select_holders() -> Any:
     )
 
 
-def _key(row: Any) -> Key:
-    return Key(row.ad_account, bool(row.test), row.event_id, row.event_name)
+def _key(row: Any) -> DedupKey:
+    return DedupKey(row.ad_account, bool(row.test), row.event_id, row.event_name)
 
 
 def _holder(row: Any) -> _Holder:
@@ -171,9 +173,9 @@ def _holder(row: Any) -> _Holder:
 
 
 def _take_over(
-    connection: Connection, claims: Mapping[Key, Content], holders: Sequence[_Holder], now: float
-) -> dict[Key, Way]:
-    ways: dict[Key, Way] = {}
+    connection: Connection, claims: Mapping[DedupKey, Content], holders: Sequence[_Holder], now: float
+) -> dict[DedupKey, Precedence]:
+    ways: dict[DedupKey, Precedence] = {}
     waiting: list[_Holder] = []
     renamed: list[_Holder] = []
     batches = _batches(connection, holders)
@@ -181,15 +183,15 @@ def _take_over(
         is_same = claims[holder.key].is_same(holder.content)
         status, was_tried = batches.get(holder.batch_id, (None, False))
         if holder.trust == Trust.SIGNED:
-            ways[holder.key] = Way.TAKEN
+            ways[holder.key] = Precedence.TAKEN
         elif status in (None, BatchStatus.READY):
             waiting.append(holder)
-            ways[holder.key] = Way.CONTRADICTED if was_tried and not is_same else Way.FREE
+            ways[holder.key] = Precedence.CONTRADICTED if was_tried and not is_same else Precedence.FREE
         elif is_same:
-            ways[holder.key] = Way.TAKEN if status == BatchStatus.SETTLED else Way.BEING_SENT
+            ways[holder.key] = Precedence.TAKEN if status == BatchStatus.SETTLED else Precedence.BEING_SENT
         else:
             renamed.append(holder)
-            ways[holder.key] = Way.CONTRADICTED
+            ways[holder.key] = Precedence.CONTRADICTED
     _end_as_duplicates(connection, waiting, now)
     _give_up_ids(connection, renamed)
     return ways
@@ -200,7 +202,7 @@ def _batches(connection: Connection, holders: Iterable[_Holder]) -> dict[int | N
     found: dict[int | None, tuple[int, bool]] = {}
     for some in chunks(sorted({holder.batch_id for holder in holders if holder.batch_id is not None})):
         wanted = select(batch.c.id, batch.c.status, batch.c.first_tried_at).where(
-            among(connection, batch.c.id, some)
+            is_among(connection, batch.c.id, some)
         )
         found |= {row.id: (row.status, row.first_tried_at is not None) for row in connection.execute(wanted)}
     return found
@@ -216,12 +218,12 @@ def _end_as_duplicates(connection: Connection, waiting: Sequence[_Holder], now: 
         "reason": PUBLIC_REPLACED,
     }
     for some in chunks([holder.id for holder in waiting]):
-        connection.execute(update(delivery).where(among(connection, delivery.c.id, some)).values(values))
+        connection.execute(update(delivery).where(is_among(connection, delivery.c.id, some)).values(values))
     gone = Counter(holder.batch_id for holder in waiting if holder.batch_id is not None)
     for batch_id, n in sorted(gone.items()):
         connection.execute(update(batch).where(batch.c.id == batch_id).values(events=batch.c.events - n))
     moved = [(holder.integration_id, holder.key.event_name) for holder in waiting]
-    tallies.append(connection, _count(connection, moved, tallies.DUPLICATE), now)
+    tallies.append_tallies(connection, _count(connection, moved, tallies.DUPLICATE), now)
 
 
 def _give_up_ids(connection: Connection, renamed: Sequence[_Holder]) -> None:
@@ -230,7 +232,7 @@ def _give_up_ids(connection: Connection, renamed: Sequence[_Holder]) -> None:
     if not marked:
         return
     event_ids = sorted({key.event_id for key in marked})
-    before = _select_holders().where(among(connection, delivery.c.event_id, event_ids), _IS_OPEN)
+    before = _select_holders().where(is_among(connection, delivery.c.event_id, event_ids), _IS_OPEN)
     # Rare: the id was taken over before, and the signed delivery that had it then is gone.
     used = {_key(row) for row in connection.execute(before)}
     for key, holder in marked.items():
@@ -238,11 +240,11 @@ def _give_up_ids(connection: Connection, renamed: Sequence[_Holder]) -> None:
         connection.execute(update(delivery).where(delivery.c.id == holder.id).values(event_id=event_id))
 
 
-def revive_waiting(connection: Connection, failed_ids: Sequence[int], now: float) -> int:
+def reopen_waiting(connection: Connection, failed_ids: Sequence[int], now: float) -> int:
     """Let signed events that waited for public ones be sent, where the public ones failed; return how many."""
     moved: list[tuple[int, str]] = []
     for some in chunks(failed_ids):
-        public = _select_holders().where(among(connection, delivery.c.id, some))
+        public = _select_holders().where(is_among(connection, delivery.c.id, some))
         keys = {_key(row) for row in connection.execute(public.where(delivery.c.trust == Trust.PUBLIC.value))}
         for holder in _first_waiting(connection, keys).values():
             values = {
@@ -254,11 +256,11 @@ def revive_waiting(connection: Connection, failed_ids: Sequence[int], now: float
             }
             connection.execute(update(delivery).where(delivery.c.id == holder.id).values(values))
             moved.append((holder.integration_id, holder.key.event_name))
-    tallies.append(connection, _count(connection, moved, tallies.LEFT + tallies.DUPLICATE), now)
+    tallies.append_tallies(connection, _count(connection, moved, tallies.LEFT + tallies.DUPLICATE), now)
     return len(moved)
 
 
-def _first_waiting(connection: Connection, keys: set[Key]) -> dict[Key, _Holder]:
+def _first_waiting(connection: Connection, keys: set[DedupKey]) -> dict[DedupKey, _Holder]:
     """Return the signed duplicates that were kept whole, the first of each id."""
     if not keys:
         return {}
@@ -273,9 +275,9 @@ def _first_waiting(connection: Connection, keys: set[Key]) -> dict[Key, _Holder]
     )
     event_ids = sorted({key.event_id for key in keys})
     wanted = _select_holders().where(
-        among(connection, delivery.c.event_id, event_ids), _IS_NOT_OPEN, is_kept, has_owner
+        is_among(connection, delivery.c.event_id, event_ids), _IS_NOT_OPEN, is_kept, has_owner
     )
-    found: dict[Key, _Holder] = {}
+    found: dict[DedupKey, _Holder] = {}
     for row in connection.execute(wanted.order_by(delivery.c.id)):
         if _key(row) in keys:
             found.setdefault(_key(row), _holder(row))

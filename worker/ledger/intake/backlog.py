@@ -11,7 +11,7 @@ from worker.ledger.schema import inbox, source
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class InboxGroup:
     """Name the events of one source that came in by one way; each group takes its turn."""
 
     source_id: str
@@ -19,21 +19,21 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class WaitingGroup:
     """Hold a group that has events waiting, and when the oldest of them came in."""
 
-    group: Group
+    group: InboxGroup
     received_at: float
 
 
-def heads(connection: Connection, received_before: float) -> list[Head]:
+def waiting_groups(connection: Connection, received_before: float) -> list[WaitingGroup]:
     """Return the groups with an event that was received before a time, the one with the oldest event first.
 
     Costs one look into an index for each known source and trust, however long the backlog is.
     """
     oldest = [_oldest_of(trust).label(trust.name) for trust in Trust]
     found = [
-        Head(Group(row.id, trust), received_at)
+        WaitingGroup(InboxGroup(row.id, trust), received_at)
         for row in connection.execute(select(source.c.id, *oldest))
         for trust in Trust
         if (received_at := getattr(row, trust.name)) is not None and received_at < received_before
@@ -51,8 +51,8 @@ def _oldest_of(trust: Trust) -> Any:
     )
 
 
-def oldest(
-    connection: Connection, groups: Sequence[Group], received_before: float, most: int
+def oldest_ids(
+    connection: Connection, groups: Sequence[InboxGroup], received_before: float, most: int
 ) -> list[list[int]]:
     """Return for each group the ids of its oldest events that were received before a time, at most so many."""
     if not groups:
@@ -64,7 +64,7 @@ def oldest(
     return found
 
 
-def _ids_of(number: int, group: Group, received_before: float, most: int) -> Any:
+def _ids_of(number: int, group: InboxGroup, received_before: float, most: int) -> Any:
     wanted = (
         select(inbox.c.id)
         .where(_belongs_to(group.source_id, group.trust), inbox.c.received_at < received_before)

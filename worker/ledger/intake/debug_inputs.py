@@ -13,11 +13,11 @@ from worker.ledger.schema import debug_input, source
 
 INPUT = b"debug input"
 # Somebody who looks has forgotten by then that it is on.
-LASTS_SECONDS = 3_600
+DEBUG_SECONDS = 3_600
 # What was kept may be looked at for so long after debugging has ended.
-KEPT_AFTER_SECONDS = 3_600
+RETENTION_SECONDS = 3_600
 # Of each source, signed and public each.
-MOST_KEPT = 500
+MAX_INPUTS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class Input:
     body: bytes
 
 
-def switch(connection: Connection, source_id: str, until: float) -> None:
+def set_debugging(connection: Connection, source_id: str, until: float) -> None:
     """Keep what comes in from a source until a time; 0 ends it, and forgets at once what was kept."""
     connection.execute(update(source).where(source.c.id == source_id).values(debug_until=until))
     if not until:
         connection.execute(delete(debug_input).where(debug_input.c.source_id == source_id))
 
 
-def keep(connection: Connection, new: Iterable[NewInput]) -> Counter[str]:
+def save_debug_inputs(connection: Connection, new: Iterable[NewInput]) -> Counter[str]:
     """Store events; of each source, only the newest signed and the newest public ones stay.
 
     Returns how many older ones gave way, by source.
@@ -68,14 +68,14 @@ def keep(connection: Connection, new: Iterable[NewInput]) -> Counter[str]:
     for source_id, trust in sorted({(row["source_id"], int(row["trust"])) for row in rows}):
         mine = (debug_input.c.source_id == source_id, debug_input.c.trust == trust)
         newest_first = select(debug_input.c.id).where(*mine).order_by(debug_input.c.id.desc())
-        last = connection.scalar(newest_first.offset(MOST_KEPT).limit(1))
+        last = connection.scalar(newest_first.offset(MAX_INPUTS).limit(1))
         if last is not None:
             older = delete(debug_input).where(*mine, debug_input.c.id <= last)
             dropped[source_id] += connection.execute(older).rowcount
     return dropped
 
 
-def newest(connection: Connection, now: float, most: int, source_id: str = "") -> list[Input]:
+def newest_debug_inputs(connection: Connection, now: float, most: int, source_id: str = "") -> list[Input]:
     """Return what was kept, the newest first."""
     wanted = _kept(now).limit(most)
     if source_id:
@@ -83,20 +83,20 @@ def newest(connection: Connection, now: float, most: int, source_id: str = "") -
     return [_input(row) for row in connection.execute(wanted)]
 
 
-def find(connection: Connection, number: int, now: float) -> Input | None:
+def find_debug_input(connection: Connection, number: int, now: float) -> Input | None:
     """Return one event."""
     row = connection.execute(_kept(now).where(debug_input.c.id == number)).one_or_none()
     return _input(row) if row else None
 
 
-def of_event(connection: Connection, source_id: str, event_id: str, now: float) -> Input | None:
+def debug_input_of_event(connection: Connection, source_id: str, event_id: str, now: float) -> Input | None:
     """Return the newest event of a source with an id."""
     mine = _kept(now).where(debug_input.c.source_id == source_id, debug_input.c.event_id == event_id)
     row = connection.execute(mine.limit(1)).one_or_none()
     return _input(row) if row else None
 
 
-def forget(connection: Connection, now: float) -> int:
+def purge_debug_inputs(connection: Connection, now: float) -> int:
     """Remove what has been kept long enough; return how much."""
     return connection.execute(delete(debug_input).where(debug_input.c.forget_at <= now)).rowcount
 

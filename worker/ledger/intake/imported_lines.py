@@ -9,7 +9,7 @@ from worker.ledger.rows import chunks, insert_all
 from worker.ledger.schema import taken_line
 
 
-def known(connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
+def find_imported_lines(connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
     """Return those of the lines that were taken before."""
     found: set[bytes] = set()
     for some in chunks(keys):
@@ -17,7 +17,7 @@ def known(connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
     return found
 
 
-def remember(connection: Connection, keys: Sequence[bytes], now: float) -> set[bytes]:
+def insert_imported_lines(connection: Connection, keys: Sequence[bytes], now: float) -> set[bytes]:
     """Note lines as taken; return those that nobody else had taken."""
     # Sorted, so that two writers wait for each other in the same order.
     rows = [{"key": key, "taken_at": now} for key in sorted(keys)]
@@ -28,7 +28,7 @@ def _unless_taken(new: Any) -> Any:
     return new.on_conflict_do_nothing(index_elements=["key"]).returning(taken_line.c.key)
 
 
-def old(connection: Connection, before: float, most: int) -> list[bytes]:
+def imported_lines_before(connection: Connection, before: float, most: int) -> list[bytes]:
     """Return some of the lines that were taken before a time.
 
     Where there are few this reads all of them, so that it has no place inside a write.
@@ -38,6 +38,6 @@ def old(connection: Connection, before: float, most: int) -> list[bytes]:
     )
 
 
-def forget(connection: Connection, keys: Sequence[bytes]) -> int:
+def delete_imported_lines(connection: Connection, keys: Sequence[bytes]) -> int:
     """Forget lines; return how many."""
     return connection.execute(delete(taken_line).where(taken_line.c.key.in_(keys))).rowcount

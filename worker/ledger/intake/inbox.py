@@ -9,8 +9,8 @@ from sqlalchemy import Connection, delete, func, or_, select, update
 
 from worker.event.received import Trust
 from worker.ledger.reports import tallies
-from worker.ledger.rows import among, chunks, insert_all
-from worker.ledger.schema import INFORMS, inbox, signed_request
+from worker.ledger.rows import chunks, insert_all, is_among
+from worker.ledger.schema import IS_INFORMING, inbox, signed_request
 
 BODY = b"inbox"
 # Clocks of machines that are looked after differ by less.
@@ -52,7 +52,7 @@ class Parked:
     oldest_at: float
 
 
-def accept(connection: Connection, events: Sequence[Accepted], now: float) -> list[int]:
+def accept_events(connection: Connection, events: Sequence[Accepted], now: float) -> list[int]:
     """Take events in, all or none; return their ids in the order given."""
     if not events:
         return []
@@ -72,7 +72,7 @@ def accept(connection: Connection, events: Sequence[Accepted], now: float) -> li
     added = insert_all(connection, inbox, rows, _with_their_ids)
     ids = sorted(row.id for row in added)
     counts = Counter(tallies.Entry(event.source_id, 0, "", tallies.ACCEPTED) for event in events)
-    tallies.append(connection, counts, now)
+    tallies.append_tallies(connection, counts, now)
     return ids
 
 
@@ -80,11 +80,11 @@ def _with_their_ids(new: Any) -> Any:
     return new.returning(inbox.c.id)
 
 
-def load(connection: Connection, ids: Sequence[int]) -> list[Waiting]:
+def load_events(connection: Connection, ids: Sequence[int]) -> list[Waiting]:
     """Return those of the events that still wait, by id."""
     found: list[Waiting] = []
     for some in chunks(sorted(ids)):
-        wanted = _waiting().where(among(connection, inbox.c.id, some)).order_by(inbox.c.id)
+        wanted = _waiting().where(is_among(connection, inbox.c.id, some)).order_by(inbox.c.id)
         found += [Waiting(*row) for row in connection.execute(wanted)]
     return found
 
@@ -94,38 +94,38 @@ def still_waiting(connection: Connection, ids: Sequence[int]) -> list[int]:
     found: list[int] = []
     for some in chunks(sorted(ids)):
         wanted = select(inbox.c.id).where(
-            among(connection, inbox.c.id, some), inbox.c.parked_reason.is_(None)
+            is_among(connection, inbox.c.id, some), inbox.c.parked_reason.is_(None)
         )
         found += connection.scalars(wanted.order_by(inbox.c.id))
     return found
 
 
-def informing(connection: Connection, keys: Collection[bytes], before_id: int) -> list[Waiting]:
+def informing_events(connection: Connection, keys: Collection[bytes], before_id: int) -> list[Waiting]:
     """Return the waiting events, accepted before an id, that tell something about these visitors."""
     found: dict[int, Waiting] = {}
     # Each column has an index of its own. The ids are compared here: SQLite would go through all of them.
     for column in (inbox.c.anonymous_key, inbox.c.user_key):
         for some in chunks(list(keys)):
-            rows = connection.execute(_waiting().where(INFORMS, among(connection, column, some)))
+            rows = connection.execute(_waiting().where(IS_INFORMING, is_among(connection, column, some)))
             found.update({row.id: Waiting(*row) for row in rows if row.id < before_id})
     return [found[event_id] for event_id in sorted(found)]
 
 
-def remove(connection: Connection, ids: Sequence[int]) -> set[int]:
+def take_events(connection: Connection, ids: Sequence[int]) -> set[int]:
     """Take events out; return the ids that were there, which are the caller's alone to settle."""
     gone: set[int] = set()
     for some in chunks(sorted(ids)):
-        taken = delete(inbox).where(among(connection, inbox.c.id, some)).returning(inbox.c.id)
+        taken = delete(inbox).where(is_among(connection, inbox.c.id, some)).returning(inbox.c.id)
         gone.update(connection.execute(taken).scalars())
     return gone
 
 
-def park(connection: Connection, event_id: int, reason: str) -> None:
+def park_event(connection: Connection, event_id: int, reason: str) -> None:
     """Set an event aside that cannot be worked on, with the reason."""
     connection.execute(update(inbox).where(inbox.c.id == event_id).values(parked_reason=reason))
 
 
-def unpark(connection: Connection, ids: Sequence[int] | None = None) -> int:
+def unpark_events(connection: Connection, ids: Sequence[int] | None = None) -> int:
     """Let events that were set aside be worked on again, all or some; return how many."""
     which = update(inbox).where(inbox.c.parked_reason.is_not(None))
     if ids is not None:
@@ -133,7 +133,7 @@ def unpark(connection: Connection, ids: Sequence[int] | None = None) -> int:
     return connection.execute(which.values(parked_reason=None)).rowcount
 
 
-def parked(connection: Connection) -> list[Parked]:
+def parked_by_reason(connection: Connection) -> list[Parked]:
     """Return what is set aside, the most frequent reason first."""
     grouped = (
         select(inbox.c.parked_reason, func.count().label("n"), func.min(inbox.c.received_at))
@@ -144,7 +144,7 @@ def parked(connection: Connection) -> list[Parked]:
     return [Parked(reason, n, oldest_at) for reason, n, oldest_at in connection.execute(grouped)]
 
 
-def newest(connection: Connection, most: int) -> list[tuple[Waiting, str | None]]:
+def newest_waiting_events(connection: Connection, most: int) -> list[tuple[Waiting, str | None]]:
     """Return the events that came in last and wait, with the reason where they were set aside."""
     wanted = _kept().add_columns(inbox.c.parked_reason).order_by(inbox.c.id.desc()).limit(most)
     return [(Waiting(*row[:-1]), row[-1]) for row in connection.execute(wanted)]
@@ -162,7 +162,7 @@ def ids_between(connection: Connection, first: int, last: int) -> list[int]:
     return list(connection.scalars(wanted.order_by(inbox.c.id)))
 
 
-def overdue(connection: Connection, after_id: int, received_before: float, limit: int) -> list[int]:
+def overdue_ids(connection: Connection, after_id: int, received_before: float, limit: int) -> list[int]:
     """Return the ids after one that were received before a time, in order."""
     # What was received in the future was received before the clock stepped back.
     is_old = or_(
@@ -177,7 +177,7 @@ def overdue(connection: Connection, after_id: int, received_before: float, limit
     return list(connection.scalars(wanted))
 
 
-def size(connection: Connection) -> int:
+def count_waiting(connection: Connection) -> int:
     """Count what waits."""
     return connection.scalar(select(func.count()).select_from(inbox)) or 0
 
@@ -188,7 +188,7 @@ def backlogs(connection: Connection, source_ids: Sequence[str]) -> Counter[tuple
     for some in chunks(source_ids):
         counted = (
             select(inbox.c.source_id, inbox.c.trust, func.count())
-            .where(among(connection, inbox.c.source_id, some))
+            .where(is_among(connection, inbox.c.source_id, some))
             .group_by(inbox.c.source_id, inbox.c.trust)
         )
         for source_id, trust, n in connection.execute(counted):
@@ -220,7 +220,7 @@ class SignedRequest:
     forget_at: float
 
 
-def remember(connection: Connection, requests: Iterable[SignedRequest]) -> set[bytes]:
+def insert_signed_requests(connection: Connection, requests: Iterable[SignedRequest]) -> set[bytes]:
     """Store signed requests; return the keys of those that were not accepted before.
 
     A concurrent transaction with the same key waits until this one ends.
@@ -235,7 +235,7 @@ def _skip_known(new: Any) -> Any:
     return new.on_conflict_do_nothing(index_elements=["key"]).returning(signed_request.c.key)
 
 
-def purge(connection: Connection, now: float, limit: int) -> int:
+def purge_signed_requests(connection: Connection, now: float, limit: int) -> int:
     """Delete up to ``limit`` expired requests; return how many."""
     expired = (
         select(signed_request.c.key)

@@ -6,36 +6,36 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, text
 
-from worker.ledger.rows import among, chunks, insert_all
+from worker.ledger.rows import chunks, insert_all, is_among
 from worker.ledger.schema import visitor
 
 BODY = b"visitor"
 
 
-class OvertakenError(Exception):
+class VersionConflictError(Exception):
     """Somebody else wrote the same visitor in the meantime: read again and start over."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class StoredVisitor:
     """Hold a visitor's sealed body, and the version that a writer must have seen."""
 
     body: bytes
     version: int
 
 
-def load(connection: Connection, keys: Iterable[bytes]) -> dict[bytes, Known]:
+def load_visitors(connection: Connection, keys: Iterable[bytes]) -> dict[bytes, StoredVisitor]:
     """Return what is known under the keys."""
-    found: dict[bytes, Known] = {}
+    found: dict[bytes, StoredVisitor] = {}
     for some in chunks(list(keys)):
         wanted = select(visitor.c.key, visitor.c.body, visitor.c.version).where(
-            among(connection, visitor.c.key, some)
+            is_among(connection, visitor.c.key, some)
         )
-        found.update({key: Known(body, version) for key, body, version in connection.execute(wanted)})
+        found.update({key: StoredVisitor(body, version) for key, body, version in connection.execute(wanted)})
     return found
 
 
-def save(connection: Connection, changed: Mapping[bytes, Known], now: float) -> None:
+def save_visitors(connection: Connection, changed: Mapping[bytes, StoredVisitor], now: float) -> None:
     """Write visitors, each with the version that was read (0 where there was none).
 
     Raises:
@@ -52,7 +52,7 @@ def save(connection: Connection, changed: Mapping[bytes, Known], now: float) -> 
     # Asked for the rows: a driver does not count what many inserts wrote.
     written = insert_all(connection, visitor, rows, _over_what_was_seen)
     if len(written) != len(rows):
-        raise OvertakenError
+        raise VersionConflictError
 
 
 def _over_what_was_seen(new: Any) -> Any:
@@ -67,17 +67,17 @@ def _over_what_was_seen(new: Any) -> Any:
 def _hold(connection: Connection, known: Sequence[bytes]) -> None:
     """Lock visitors that were known; one that was forgotten meanwhile must not come back to life."""
     for some in chunks(sorted(known)):
-        held = select(visitor.c.key).where(among(connection, visitor.c.key, some)).order_by(visitor.c.key)
+        held = select(visitor.c.key).where(is_among(connection, visitor.c.key, some)).order_by(visitor.c.key)
         if len(connection.execute(held.with_for_update()).all()) != len(some):
-            raise OvertakenError
+            raise VersionConflictError
 
 
-def forget(connection: Connection, keys: Iterable[bytes]) -> int:
+def delete_visitors(connection: Connection, keys: Iterable[bytes]) -> int:
     """Remove visitors; return how many there were."""
     return connection.execute(delete(visitor).where(visitor.c.key.in_(list(keys)))).rowcount
 
 
-def purge(connection: Connection, unseen_since: float, most: int) -> int:
+def purge_visitors(connection: Connection, unseen_since: float, most: int) -> int:
     """Remove visitors that were not heard of for long, a few at a time."""
     old = select(visitor.c.key).where(visitor.c.updated_at < unseen_since).limit(most)
     return connection.execute(delete(visitor).where(visitor.c.key.in_(old))).rowcount

@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, and_, fu
 
 from worker.ledger.schema import (
     IS_LIVE,
+    IS_OPEN_UNINDEXED,
     IS_PENDING,
     PENDING_ORDER,
-    STANDS_OPEN,
     BatchStatus,
     ad_account,
     batch,
@@ -51,14 +51,14 @@ _PAUSED, _BREAKER = "paused", "breaker"
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingDeliveries:
     """Hold how many deliveries wait, and since when the oldest of them does."""
 
     deliveries: int
     since: float
 
 
-def pending(connection: Connection) -> dict[int, Waiting]:
+def pending_by_integration(connection: Connection) -> dict[int, WaitingDeliveries]:
     """Return what waits for a batch, by the integration's number; one without anything is left out."""
     # The oldest is the one that was written first, which the index gives without reading the rows.
     counted = (
@@ -70,26 +70,28 @@ def pending(connection: Connection) -> dict[int, Waiting]:
     wanted = select(counted.c.integration_id, counted.c.n, delivery.c.accepted_at).join(
         delivery, delivery.c.id == counted.c.first
     )
-    return {row.integration_id: Waiting(row.n, row.accepted_at) for row in connection.execute(wanted)}
+    return {
+        row.integration_id: WaitingDeliveries(row.n, row.accepted_at) for row in connection.execute(wanted)
+    }
 
 
-def pending_by_account(connection: Connection) -> dict[str, Waiting]:
+def pending_by_account(connection: Connection) -> dict[str, WaitingDeliveries]:
     """Return what waits for a batch, by the ad account's id; one without anything is left out."""
     wanted = select(integration.c.id, ad_account.c.ad_account_id).join(
         ad_account, ad_account.c.id == integration.c.ad_account
     )
     account_ids = {row.id: row.ad_account_id for row in connection.execute(wanted)}
-    found: dict[str, Waiting] = {}
-    for number, waiting in pending(connection).items():
+    found: dict[str, WaitingDeliveries] = {}
+    for number, waiting in pending_by_integration(connection).items():
         if number in account_ids:
-            so_far = found.get(account_ids[number], Waiting(0, waiting.since))
-            found[account_ids[number]] = Waiting(
+            so_far = found.get(account_ids[number], WaitingDeliveries(0, waiting.since))
+            found[account_ids[number]] = WaitingDeliveries(
                 so_far.deliveries + waiting.deliveries, min(so_far.since, waiting.since)
             )
     return found
 
 
-def in_flight(connection: Connection) -> dict[str, Waiting]:
+def in_flight_by_account(connection: Connection) -> dict[str, WaitingDeliveries]:
     """Return what stands in batches that are not settled, by the ad account's id."""
     wanted = (
         select(
@@ -101,7 +103,9 @@ def in_flight(connection: Connection) -> dict[str, Waiting]:
         .where(batch.c.status.in_([BatchStatus.READY.value, BatchStatus.SENDING.value]))
         .group_by(ad_account.c.ad_account_id)
     )
-    return {row.ad_account_id: Waiting(int(row.n), row.created_at) for row in connection.execute(wanted)}
+    return {
+        row.ad_account_id: WaitingDeliveries(int(row.n), row.created_at) for row in connection.execute(wanted)
+    }
 
 
 def in_flight_by_integration(connection: Connection) -> dict[int, int]:
@@ -110,14 +114,14 @@ def in_flight_by_integration(connection: Connection) -> dict[int, int]:
     live = select(batch.c.id).where(IS_LIVE)
     counted = (
         select(delivery.c.integration_id, func.count().label("n"))
-        .where(delivery.c.batch_id.in_(live), STANDS_OPEN)
+        .where(delivery.c.batch_id.in_(live), IS_OPEN_UNINDEXED)
         .group_by(delivery.c.integration_id)
     )
     return {row.integration_id: row.n for row in connection.execute(counted)}
 
 
 @dataclass(frozen=True, slots=True)
-class AccountStanding:
+class AccountState:
     """Hold what one ad account has to do and may do; times are in Unix seconds.
 
     ``pending`` counts up to a bound for each integration. ``rate_tokens`` is how many requests may go at once.
@@ -133,9 +137,9 @@ class AccountStanding:
     rate_tokens: float
 
 
-def accounts(connection: Connection, now: float, most_pending: int) -> list[AccountStanding]:
+def account_statuses(connection: Connection, now: float, most_pending: int) -> list[AccountState]:
     """Return where each ad account that an integration uses stands, in the order of their ids."""
-    flying, waiting = in_flight(connection), _pending_by_account(connection, most_pending)
+    flying, waiting = in_flight_by_account(connection), _pending_by_account(connection, most_pending)
     troubled = _troubled(connection)
     wanted = select(ad_account).where(ad_account.c.id.in_(select(integration.c.ad_account)))
     return [
@@ -144,17 +148,21 @@ def accounts(connection: Connection, now: float, most_pending: int) -> list[Acco
     ]
 
 
-def inbox_since(connection: Connection) -> float | None:
+def oldest_waiting_since(connection: Connection) -> float | None:
     """Return when the oldest event that waits to be ingested came in; one that was parked waits for a hand."""
     waiting = select(inbox.c.received_at).where(inbox.c.parked_reason.is_(None))
     return connection.scalar(waiting.order_by(inbox.c.id).limit(1))
 
 
 def _standing(
-    row: Any, pending: Waiting | None, flying: Waiting | None, troubles: Sequence[str], now: float
-) -> AccountStanding:
+    row: Any,
+    pending: WaitingDeliveries | None,
+    flying: WaitingDeliveries | None,
+    troubles: Sequence[str],
+    now: float,
+) -> AccountState:
     spent = max(0.0, row.arrival_at - now) * row.rate_limit_rps
-    return AccountStanding(
+    return AccountState(
         ad_account_id=row.ad_account_id,
         pending=pending.deliveries if pending else 0,
         pending_since=pending.since if pending else None,
@@ -180,13 +188,13 @@ def _troubled(connection: Connection) -> dict[int, list[str]]:
     return found
 
 
-def _pending_by_account(connection: Connection, most: int) -> dict[int, Waiting]:
-    found: dict[int, Waiting] = {}
+def _pending_by_account(connection: Connection, most: int) -> dict[int, WaitingDeliveries]:
+    found: dict[int, WaitingDeliveries] = {}
     for kind in KINDS:
         for account, n, since in connection.execute(_pending_of_kind(most, *kind)):
             if since is not None:
-                so_far = found.get(account, Waiting(0, since))
-                found[account] = Waiting(so_far.deliveries + n, min(so_far.since, since))
+                so_far = found.get(account, WaitingDeliveries(0, since))
+                found[account] = WaitingDeliveries(so_far.deliveries + n, min(so_far.since, since))
     return found
 
 

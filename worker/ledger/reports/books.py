@@ -23,7 +23,7 @@ GONE = "deleted integrations"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BooksLine:
     """Hold one comparison: what was counted when it happened, against what is there now."""
 
     what: str
@@ -47,32 +47,32 @@ class Books:
     deliveries: dict[str, int]
     by_account: dict[str, dict[str, int]]
     removed: int
-    lines: tuple[Line, ...]
+    lines: tuple[BooksLine, ...]
 
     @property
     def balance(self) -> bool:
         return all(line.balances for line in self.lines)
 
 
-def close(connection: Connection) -> Books:
+def balance_books(connection: Connection) -> Books:
     """Prove, at one moment, that everything is accounted for; the connection has to be a snapshot.
 
     Only what still waits is counted row by row; how the rest ended is read from the tallies, which were written
     in the transactions that ended it. So this costs the same however much was delivered before.
     """
-    counted = tallies.by_integration(connection)
+    counted = tallies.totals_by_integration(connection)
     found: _Counts = defaultdict(Counter)
     for number, outcomes in counted.items():
         found[number] = _booked_ends(outcomes)
         found[number].subtract(_removed(outcomes))
-    for number, waiting in account_status.pending(connection).items():
+    for number, waiting in account_status.pending_by_integration(connection).items():
         found[number]["pending"] = waiting.deliveries
     for number, n in account_status.in_flight_by_integration(connection).items():
         found[number]["in_flight"] = n
     return _close(connection, counted, found)
 
 
-def audit(connection: Connection) -> Books:
+def recount_books(connection: Connection) -> Books:
     """Count every row as well, and compare: what the tallies say must be there, state by state."""
     grouped = (
         select(delivery.c.integration_id, delivery.c.state, batch.c.status, delivery.c.test, func.count())
@@ -81,8 +81,8 @@ def audit(connection: Connection) -> Books:
     )
     found: _Counts = defaultdict(Counter)
     for number, state, status, test, n in connection.execute(grouped):
-        found[number][where_it_stands(state, status, test=test)] += n
-    return _close(connection, tallies.by_integration(connection), found)
+        found[number][reported_state(state, status, test=test)] += n
+    return _close(connection, tallies.totals_by_integration(connection), found)
 
 
 _Counts = dict[int, Counter[str]]
@@ -91,7 +91,7 @@ _Counts = dict[int, Counter[str]]
 def _close(connection: Connection, counted: _Counts, found: _Counts) -> Books:
     total: Counter[str] = sum(counted.values(), Counter())
     events = {
-        "inbox": inbox.size(connection),
+        "inbox": inbox.count_waiting(connection),
         tallies.CONSUMED: total[tallies.CONSUMED],
         tallies.WITHOUT_DESTINATION: total[tallies.WITHOUT_DESTINATION],
         tallies.MAPPED: total[tallies.MAPPED],
@@ -101,7 +101,7 @@ def _close(connection: Connection, counted: _Counts, found: _Counts) -> Books:
     booked, stands = _by_account(counted, accounts), _by_account(found, accounts)
     everything: Counter[str] = sum(stands.values(), Counter())
     lines = [
-        Line("events accepted", total[tallies.ACCEPTED], sum(events.values())),
+        BooksLine("events accepted", total[tallies.ACCEPTED], sum(events.values())),
         *_lines("deliveries", total, everything),
     ]
     for account in sorted(booked.keys() | stands.keys()):
@@ -110,10 +110,13 @@ def _close(connection: Connection, counted: _Counts, found: _Counts) -> Books:
     return Books(events, dict(+everything), by_account, _removed(total).total(), tuple(lines))
 
 
-def _lines(whose: str, counted: Counter[str], stands: Counter[str]) -> list[Line]:
+def _lines(whose: str, counted: Counter[str], stands: Counter[str]) -> list[BooksLine]:
     booked, removed = _booked_ends(counted), _removed(counted)
-    created = Line(f"{whose} created", counted[tallies.CREATED], stands.total() + removed.total())
-    return [created, *(Line(f"{whose} {end}", booked[end], stands[end] + removed[end]) for end in _ALL_ENDS)]
+    created = BooksLine(f"{whose} created", counted[tallies.CREATED], stands.total() + removed.total())
+    return [
+        created,
+        *(BooksLine(f"{whose} {end}", booked[end], stands[end] + removed[end]) for end in _ALL_ENDS),
+    ]
 
 
 def _removed(counted: Counter[str]) -> Counter[str]:
@@ -144,7 +147,7 @@ def _account_ids(connection: Connection) -> dict[int, str]:
     return {row.id: row.ad_account_id for row in connection.execute(wanted)}
 
 
-def where_it_stands(state: int, batch_status: int | None, *, test: bool) -> str:
+def reported_state(state: int, batch_status: int | None, *, test: bool) -> str:
     """Name the one state that a delivery is in."""
     if state != State.OPEN:
         return _ENDS[State(state)]

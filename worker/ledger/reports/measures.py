@@ -41,7 +41,7 @@ BATCH_EVENTS = Histogram("batch_events", (1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 
 ANSWER_SECONDS = Histogram("answer_seconds", (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0))
 
 
-class Key(NamedTuple):
+class MeasureKey(NamedTuple):
     """Name what is counted; a count has no ``bound``, a histogram's bucket its upper one."""
 
     name: str
@@ -61,17 +61,17 @@ class Amount:
 class Measured:
     """Gather amounts before they are written."""
 
-    amounts: dict[Key, Amount] = field(default_factory=dict)
+    amounts: dict[MeasureKey, Amount] = field(default_factory=dict)
 
     def count(self, name: str, label: str = "", n: int = 1) -> None:
         """Count something that happened."""
-        self._add(Key(name, label), n, 0.0)
+        self._add(MeasureKey(name, label), n, 0.0)
 
     def observe(self, histogram: Histogram, value: float, label: str = "") -> None:
         """Count a value in its bucket."""
         place = bisect_left(histogram.bounds, value)
         bound = histogram.bounds[place] if place < len(histogram.bounds) else math.inf
-        self._add(Key(histogram.name, label, bound), 1, value)
+        self._add(MeasureKey(histogram.name, label, bound), 1, value)
 
     def merge(self, other: "Measured") -> None:
         """Add what another one gathered."""
@@ -80,7 +80,7 @@ class Measured:
 
     def n(self, name: str, label: str = "") -> int:
         """Return a count."""
-        return self.amounts.get(Key(name, label), Amount()).n
+        return self.amounts.get(MeasureKey(name, label), Amount()).n
 
     def buckets(self, histogram: Histogram, label: str = "") -> Iterator[tuple[float, Amount]]:
         """Yield each bucket's upper bound and what fell into it alone, whatever bounds it was counted by."""
@@ -89,11 +89,11 @@ class Measured:
             if key.name == histogram.name and key.label == label:
                 place = bisect_left(histogram.bounds, key.bound)
                 bound = histogram.bounds[place] if place < len(histogram.bounds) else math.inf
-                found._add(Key("", "", bound), amount.n, amount.total)
+                found._add(MeasureKey("", "", bound), amount.n, amount.total)
         for bound in (*histogram.bounds, math.inf):
-            yield bound, found.amounts.get(Key("", "", bound), Amount())
+            yield bound, found.amounts.get(MeasureKey("", "", bound), Amount())
 
-    def _add(self, key: Key, n: int, total: float) -> None:
+    def _add(self, key: MeasureKey, n: int, total: float) -> None:
         amount = self.amounts.get(key)
         if amount is None:
             amount = self.amounts[key] = Amount()
@@ -101,7 +101,7 @@ class Measured:
         amount.total += total
 
 
-def append(connection: Connection, measured: Measured) -> None:
+def append_measures(connection: Connection, measured: Measured) -> None:
     """Append what was measured; rows of the same kind are summed up later, so that no row is hot."""
     values = [
         {**key._asdict(), "n": amount.n, "total": amount.total}
@@ -111,38 +111,38 @@ def append(connection: Connection, measured: Measured) -> None:
     rows.insert_all(connection, measure, values)
 
 
-def count(connection: Connection, name: str, counts: Mapping[str, int]) -> None:
+def append_counts(connection: Connection, name: str, counts: Mapping[str, int]) -> None:
     """Append counts of one name by label."""
     measured = Measured()
     for label, n in counts.items():
         measured.count(name, label, n)
-    append(connection, measured)
+    append_measures(connection, measured)
 
 
-def totals(connection: Connection) -> Measured:
+def measure_totals(connection: Connection) -> Measured:
     """Sum everything over all time."""
     summed = select(*_KEY, func.sum(measure.c.n), func.sum(measure.c.total)).group_by(*_KEY)
     found = connection.execute(summed)
     return Measured(
-        {Key(name, label, bound): Amount(int(n), total) for name, label, bound, n, total in found}
+        {MeasureKey(name, label, bound): Amount(int(n), total) for name, label, bound, n, total in found}
     )
 
 
-def fold(connection: Connection, most_groups: int = 500) -> int:
+def fold_measures(connection: Connection, most_groups: int = 500) -> int:
     """Replace single rows of the same kind by their sum; return how many rows that saved."""
-    return rows.fold(connection, measure, _KEY, (measure.c.n, measure.c.total), true(), most_groups)
+    return rows.fold_rows(connection, measure, _KEY, (measure.c.n, measure.c.total), true(), most_groups)
 
 
 # The batcher and the sweeper run when beat ticks and an upkeep worker is there; the watch looks at alerts.
 BATCHER, SWEEPER, WATCH = "batcher", "sweeper", "watch"
 
 
-def note(connection: Connection, name: str, now: float) -> None:
+def record_heartbeat(connection: Connection, name: str, now: float) -> None:
     """Write down that a part is alive."""
     statement = upsert(connection, heartbeat).values(name=name, at=now)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"at": now}))
 
 
-def last(connection: Connection) -> dict[str, float]:
+def last_heartbeats(connection: Connection) -> dict[str, float]:
     """Return when each part last showed that it is alive, in Unix seconds."""
     return {row.name: row.at for row in connection.execute(select(heartbeat))}

@@ -19,7 +19,7 @@ _ALONE, _VALID = "=", "valid"
 _MAX_COMBINATIONS = 64
 
 
-class Key(NamedTuple):
+class QualityKey(NamedTuple):
     """Name what is summed up; ``from_hour`` counts hours since 1970."""
 
     integration_id: str | None
@@ -70,12 +70,12 @@ class Quality:
             self.identifiers[word] += n
 
 
-def read(
+def quality_since(
     connection: Connection,
     since_hour: int,
     integration_number: int | None = None,
     step_hours: int | None = None,
-) -> dict[Key, Quality]:
+) -> dict[QualityKey, Quality]:
     """Return the quality of what was accepted since an hour, by integration and Pinterest's event name.
 
     With ``step_hours`` also by steps of time, of which the first one may be cut off.
@@ -93,10 +93,10 @@ def read(
     )
     if integration_number is not None:
         grouped = grouped.where(tally.c.integration_id == integration_number)
-    found: dict[Key, Quality] = {}
+    found: dict[QualityKey, Quality] = {}
     for row in connection.execute(grouped):
         from_hour = max(int(row.from_hour), since_hour) if step_hours else since_hour
-        key = Key(row.public_id, row.event_name, from_hour)
+        key = QualityKey(row.public_id, row.event_name, from_hour)
         found.setdefault(key, Quality()).add(row.outcome.removeprefix(QUALITY).split(","), int(row.n))
     return dict(sorted(found.items(), key=lambda item: (item[0].integration_id or "", *item[0][1:])))
 
@@ -139,12 +139,12 @@ def _words_alone(combinations: Iterable[tuple[str, int]]) -> Counter[str]:
     return counts
 
 
-def old(connection: Connection, before_hour: int, most: int) -> list[int]:
+def quality_ids_before(connection: Connection, before_hour: int, most: int) -> list[int]:
     """Return counts of before an hour; no proof needs them, and they are many."""
     wanted = select(tally.c.id).where(tally.c.hour < before_hour, tally.c.outcome.startswith(QUALITY))
     return list(connection.scalars(wanted.limit(most)))
 
 
-def remove(connection: Connection, ids: list[int]) -> int:
+def delete_quality(connection: Connection, ids: list[int]) -> int:
     """Remove counts."""
     return connection.execute(delete(tally).where(tally.c.id.in_(ids))).rowcount

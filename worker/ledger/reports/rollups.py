@@ -39,7 +39,7 @@ STEPS_SECONDS = (
 _WITHIN = "within:"
 
 
-def append(connection: Connection, moved: Counter[tuple[int, str]], now: float) -> None:
+def append_rollups(connection: Connection, moved: Counter[tuple[int, str]], now: float) -> None:
     """Append how often something happened to an integration, under the current minute."""
     minute = int(now // SECONDS_A_MINUTE)
     new = [
@@ -50,13 +50,13 @@ def append(connection: Connection, moved: Counter[tuple[int, str]], now: float) 
     rows.insert_all(connection, rollup, new)
 
 
-def within(seconds: float) -> str:
+def latency_step(seconds: float) -> str:
     """Name the step of time that a delivery took; what took longer than the last one counts as that."""
     step = min(bisect_left(STEPS_SECONDS, seconds), len(STEPS_SECONDS) - 1)
     return f"{_WITHIN}{STEPS_SECONDS[step]:g}"
 
 
-def read(
+def rollups_since(
     connection: Connection, since: float, step_seconds: int, integration_ids: Iterable[int] | None = None
 ) -> dict[float, Counter[str]]:
     """Return what happened since a time, by the beginnings of steps of whole minutes, in Unix seconds."""
@@ -76,7 +76,7 @@ def read(
     return found
 
 
-def by_integration(connection: Connection, since: float) -> dict[int, Counter[str]]:
+def rollups_by_integration(connection: Connection, since: float) -> dict[int, Counter[str]]:
     """Return what happened to each integration since a time."""
     summed = (
         select(rollup.c.integration_id, rollup.c.what, func.sum(rollup.c.n))
@@ -89,7 +89,7 @@ def by_integration(connection: Connection, since: float) -> dict[int, Counter[st
     return found
 
 
-def coarsen(connection: Connection, now: float, most: int) -> int:
+def coarsen_rollups(connection: Connection, now: float, most: int) -> int:
     """Let minutes of yesterday count for their hour; return how many rows changed."""
     before = int(now // SECONDS_A_MINUTE) - _MINUTES_KEPT
     past_the_hour = rollup.c.minute % _MINUTES_AN_HOUR
@@ -101,8 +101,8 @@ def coarsen(connection: Connection, now: float, most: int) -> int:
     return len(ids)
 
 
-def fold(connection: Connection, most_groups: int, since: float) -> int:
+def fold_rollups(connection: Connection, most_groups: int, since: float) -> int:
     """Replace rows of the same kind since a time by their sum; return how many rows that saved."""
     keys = (rollup.c.minute, rollup.c.integration_id, rollup.c.what)
     since_then = rollup.c.minute >= int(since // SECONDS_A_MINUTE)
-    return rows.fold(connection, rollup, keys, (rollup.c.n,), since_then, most_groups)
+    return rows.fold_rows(connection, rollup, keys, (rollup.c.n,), since_then, most_groups)

@@ -11,7 +11,7 @@ from worker.ledger import rows
 from worker.ledger.reports import rollups
 from worker.ledger.schema import tally
 
-SECONDS_AN_HOUR = 3600
+SECONDS_PER_HOUR = 3600
 
 # What becomes of an accepted event.
 ACCEPTED, CONSUMED, WITHOUT_DESTINATION, MAPPED = "accepted", "consumed", "without_destination", "mapped"
@@ -41,7 +41,7 @@ class Entry(NamedTuple):
     outcome: str
 
 
-def append(
+def append_tallies(
     connection: Connection,
     counts: Counter[Entry],
     now: float,
@@ -51,17 +51,17 @@ def append(
 
     ``steps`` are more for the charts: how many deliveries of an integration took how long.
     """
-    hour = int(now // SECONDS_AN_HOUR)
+    hour = int(now // SECONDS_PER_HOUR)
     new = [{"hour": hour, **entry._asdict(), "n": n} for entry, n in counts.items() if n]
     rows.insert_all(connection, tally, new)
     charted = Counter(steps)
     for entry, n in counts.items():
         if entry.outcome in _CHARTED:
             charted[entry.integration_id, entry.outcome] += n
-    rollups.append(connection, charted, now)
+    rollups.append_rollups(connection, charted, now)
 
 
-def totals(connection: Connection, since_hour: int = 0, before_hour: int | None = None) -> Counter[str]:
+def tally_totals(connection: Connection, since_hour: int = 0, before_hour: int | None = None) -> Counter[str]:
     """Sum every outcome over all time, or over some hours."""
     summed = select(tally.c.outcome, func.sum(tally.c.n)).where(_is_move()).group_by(tally.c.outcome)
     if since_hour:
@@ -71,7 +71,7 @@ def totals(connection: Connection, since_hour: int = 0, before_hour: int | None 
     return Counter({outcome: int(n) for outcome, n in connection.execute(summed)})
 
 
-def by_integration(connection: Connection) -> dict[int, Counter[str]]:
+def totals_by_integration(connection: Connection) -> dict[int, Counter[str]]:
     """Sum every outcome over all time, by the integration's number; 0 is for events without one."""
     summed = (
         select(tally.c.integration_id, tally.c.outcome, func.sum(tally.c.n))
@@ -84,7 +84,7 @@ def by_integration(connection: Connection) -> dict[int, Counter[str]]:
     return found
 
 
-def by_hour(
+def tallies_by_hour(
     connection: Connection, since_hour: int, integration_ids: Iterable[int] | None = None
 ) -> list[tuple[int, int, str, int]]:
     """Return (hour, integration id, outcome, n) from an hour on, in order."""
@@ -101,13 +101,13 @@ def by_hour(
     ]
 
 
-def fold(connection: Connection, most_groups: int = 500, since_hour: int = 0) -> int:
+def fold_tally_rows(connection: Connection, most_groups: int = 500, since_hour: int = 0) -> int:
     """Replace single entries of the same kind by their sum; return how many rows that saved.
 
     Whoever folds often names the hour from which on there can be anything new: all rows from there are read.
     """
     keys = (tally.c.hour, tally.c.source_id, tally.c.integration_id, tally.c.event_name, tally.c.outcome)
-    return rows.fold(connection, tally, keys, (tally.c.n,), tally.c.hour >= since_hour, most_groups)
+    return rows.fold_rows(connection, tally, keys, (tally.c.n,), tally.c.hour >= since_hour, most_groups)
 
 
 def _is_move() -> ColumnElement[bool]:

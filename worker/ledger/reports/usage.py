@@ -18,7 +18,7 @@ VISITORS_REFUSED, DEBUG_INPUTS_DROPPED = "public_visitors_refused", "debug_input
 REFUSED = (VISITORS_REFUSED, DEBUG_INPUTS_DROPPED)
 
 
-def append(connection: Connection, counts: Mapping[tuple[str, str], int], now: float) -> None:
+def append_usage(connection: Connection, counts: Mapping[tuple[str, str], int], now: float) -> None:
     """Append counts by (source id, what) to the current day, and what was refused to the metrics."""
     day = int(now // SECONDS_A_DAY)
     new = [
@@ -31,10 +31,10 @@ def append(connection: Connection, counts: Mapping[tuple[str, str], int], now: f
     for (_, what), n in counts.items():
         if what in REFUSED:
             refused[what] += n
-    measures.count(connection, measures.REFUSED_BY_QUOTA, refused)
+    measures.append_counts(connection, measures.REFUSED_BY_QUOTA, refused)
 
 
-def of_source(
+def usage_of_source(
     connection: Connection, source_id: str, from_day: int, whats: Collection[str] = ()
 ) -> Counter[str]:
     """Sum what one source used since a day (days since 1970), or some of it."""
@@ -48,12 +48,12 @@ def of_source(
     return Counter({what: int(n) for what, n in connection.execute(used)})
 
 
-def purge(connection: Connection, before_day: int) -> int:
+def purge_usage(connection: Connection, before_day: int) -> int:
     """Delete the counts of the days before a day."""
     return connection.execute(delete(source_usage).where(source_usage.c.day < before_day)).rowcount
 
 
-def fold(connection: Connection, most_groups: int) -> int:
+def fold_usage(connection: Connection, most_groups: int) -> int:
     """Replace rows of the same kind by their sum; return how many rows that saved."""
     keys = (source_usage.c.day, source_usage.c.source_id, source_usage.c.what)
-    return rows.fold(connection, source_usage, keys, (source_usage.c.n,), true(), most_groups)
+    return rows.fold_rows(connection, source_usage, keys, (source_usage.c.n,), true(), most_groups)

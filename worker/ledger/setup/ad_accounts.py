@@ -27,7 +27,7 @@ TOKEN = b"access token"
 # An answer that refuses for speed may ask for an hour; the rest is for what waits its turn behind that.
 _LONGEST_SLOW_SECONDS = 3_660.0
 # Why a credential is paused where a person stopped it; every other class is the delivery's finding.
-BY_HAND = "by_hand"
+MANUAL = "by_hand"
 SECONDS_A_MINUTE = 60
 
 
@@ -49,14 +49,14 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class AccountRateLimit:
     """Hold a rate limit: requests a second, and how many may go at once after a rest."""
 
     rps: float
     burst: int
 
 
-def enrol(connection: Connection, ad_account_id: str, rate: Rate) -> int:
+def get_or_create_ad_account(connection: Connection, ad_account_id: str, rate: AccountRateLimit) -> int:
     """Return an ad account's number, made on first sight; a rate that differs replaces the old one."""
     found = connection.execute(
         select(ad_account).where(ad_account.c.ad_account_id == ad_account_id)
@@ -69,13 +69,15 @@ def enrol(connection: Connection, ad_account_id: str, rate: Rate) -> int:
                 return int(made.scalar_one())
         except IntegrityError:
             # Another process enrolled it in the meantime.
-            return enrol(connection, ad_account_id, rate)
+            return get_or_create_ad_account(connection, ad_account_id, rate)
     if (found.rate_limit_rps, found.rate_limit_burst) != (rate.rps, rate.burst):
-        set_rate(connection, found.id, rate)
+        set_rate_limit(connection, found.id, rate)
     return int(found.id)
 
 
-def set_rate(connection: Connection, account: int, rate: Rate, now: float | None = None) -> None:
+def set_rate_limit(
+    connection: Connection, account: int, rate: AccountRateLimit, now: float | None = None
+) -> None:
     """Set an ad account's rate limit; it holds from the next request on.
 
     What was spent stays spent: the bucket is as full as before, measured in requests.
@@ -90,7 +92,9 @@ def set_rate(connection: Connection, account: int, rate: Rate, now: float | None
     connection.execute(update(ad_account).where(ad_account.c.id == account).values(values))
 
 
-def entrust(connection: Connection, vault: Vault, account: int, token: str, now: float) -> int:
+def get_or_create_credential(
+    connection: Connection, vault: Vault, account: int, token: str, now: float
+) -> int:
     """Return the number of an ad account's credential, kept sealed; the same token gives the same number."""
     fingerprint = vault.keyed_hash("access token", token)
     wanted = select(credential.c.id).where(
@@ -115,7 +119,7 @@ def entrust(connection: Connection, vault: Vault, account: int, token: str, now:
 _TOKEN = select(credential.c.token).where(credential.c.id == bindparam("of"))
 
 
-def token(connection: Connection, vault: Vault, credential_id: int) -> str:
+def access_token(connection: Connection, vault: Vault, credential_id: int) -> str:
     """Return a credential's access token, opened."""
     sealed = connection.scalar(_TOKEN, {"of": credential_id})
     if sealed is None:
@@ -139,12 +143,12 @@ _CREDENTIALS = select(
 _FIND = _CREDENTIALS.where(credential.c.id == bindparam("of"))
 
 
-def find(connection: Connection, credential_id: int) -> Credential:
+def find_credential(connection: Connection, credential_id: int) -> Credential:
     """Return a credential."""
     return _credential(connection.execute(_FIND, {"of": credential_id}).one())
 
 
-def in_use(connection: Connection) -> list[Credential]:
+def used_credentials(connection: Connection) -> list[Credential]:
     """Return the credentials that an integration uses, or that still hold batches."""
     used = select(integration.c.credential_id)
     holding = select(batch.c.credential_id).where(IS_LIVE)
@@ -152,7 +156,7 @@ def in_use(connection: Connection) -> list[Credential]:
     return [_credential(row) for row in connection.execute(wanted)]
 
 
-def pause(
+def pause_credential(
     connection: Connection, credential_id: int, paused_class: str, reason: str, actor: str, now: float
 ) -> bool:
     """Stop sending with a credential; tell whether that changed anything.
@@ -160,32 +164,34 @@ def pause(
     A hand's pause takes the place of one that the delivery made, so that a new token does not end it.
     """
     may: ColumnElement[bool] = credential.c.paused_at.is_(None)
-    if paused_class == BY_HAND:
-        may = or_(may, credential.c.paused_class != BY_HAND)
+    if paused_class == MANUAL:
+        may = or_(may, credential.c.paused_class != MANUAL)
     values = {"paused_at": now, "paused_by": actor, "paused_class": paused_class, "paused_reason": reason}
     running = update(credential).where(credential.c.id == credential_id, may)
     return connection.execute(running.values(values)).rowcount == 1
 
 
-def resume(connection: Connection, credential_id: int, *, now: float, by_hand: bool = True) -> bool:
+def resume_credential(
+    connection: Connection, credential_id: int, *, now: float, by_hand: bool = True
+) -> bool:
     """Send again; tell whether that changed anything. What a hand stopped, only a hand lets go on.
 
     What waits has its whole window before it: a pause may be longer than that, and costs nothing. A hand also
     closes the breaker and ends every wait for a next try: it knows better than a backoff that Pinterest is back.
     """
-    hurried = by_hand and _hurry(connection, credential_id, now)
+    hurried = by_hand and _clear_waits(connection, credential_id, now)
     paused = update(credential).where(credential.c.id == credential_id, credential.c.paused_at.is_not(None))
     if not by_hand:
-        paused = paused.where(credential.c.paused_class != BY_HAND)
+        paused = paused.where(credential.c.paused_class != MANUAL)
     values = {"paused_at": None, "paused_by": None, "paused_class": None, "paused_reason": None}
     if connection.execute(paused.values(values)).rowcount == 0:
         return hurried
     held = update(batch).where(batch.c.credential_id == credential_id, IS_LIVE)
-    connection.execute(held.values(first_tried_at=_anew(now)))
+    connection.execute(held.values(first_tried_at=_restart_window(now)))
     return True
 
 
-def _hurry(connection: Connection, credential_id: int, now: float) -> bool:
+def _clear_waits(connection: Connection, credential_id: int, now: float) -> bool:
     """Let what waits for its next try go now; tell whether anything did."""
     waiting = update(batch).where(
         batch.c.credential_id == credential_id,
@@ -201,17 +207,17 @@ def _hurry(connection: Connection, credential_id: int, now: float) -> bool:
     return bool(connection.execute(is_open.values(closed)).rowcount + moved)
 
 
-def is_used(connection: Connection, credential_id: int) -> bool:
+def is_credential_used(connection: Connection, credential_id: int) -> bool:
     """Tell whether an integration sends with a credential."""
     users = select(integration.c.id).where(integration.c.credential_id == credential_id)
     return connection.execute(users.limit(1)).first() is not None
 
 
-def stopped_by_hand(connection: Connection, account: int) -> Credential | None:
+def manually_paused_credential(connection: Connection, account: int) -> Credential | None:
     """Return one of an ad account's credentials, if a hand has paused all those that are used."""
     used = credential.c.id.in_(select(integration.c.credential_id))
     rows = connection.execute(_CREDENTIALS.where(credential.c.ad_account == account, used)).all()
-    stopped = [row for row in rows if row.paused_class == BY_HAND]
+    stopped = [row for row in rows if row.paused_class == MANUAL]
     return _credential(stopped[0]) if stopped and len(stopped) == len(rows) else None
 
 
@@ -235,7 +241,7 @@ def begin_probe(connection: Connection, credential_id: int, probe_seconds: float
     return connection.execute(mine.values(breaker_probe_until=now + probe_seconds)).rowcount == 1
 
 
-def rehome(connection: Connection, old: int, new: int, now: float) -> None:
+def move_batches(connection: Connection, old: int, new: int, now: float) -> None:
     """Give the batches of an abandoned credential to its successor, also those that are being sent.
 
     Such a one, refused for the old token, would else come back to a credential that nobody ever resumes.
@@ -246,7 +252,7 @@ def rehome(connection: Connection, old: int, new: int, now: float) -> None:
     still_used = select(integration.c.id).where(integration.c.credential_id == old).limit(1)
     if connection.execute(still_used).first() is None:
         abandoned = update(batch).where(batch.c.credential_id == old, IS_LIVE)
-        connection.execute(abandoned.values(credential_id=new, first_tried_at=_anew(now)))
+        connection.execute(abandoned.values(credential_id=new, first_tried_at=_restart_window(now)))
 
 
 def _later(now: ColumnElement[float]) -> Any:
@@ -291,14 +297,14 @@ def take_token(connection: Connection, account: int, now: float) -> float:
     return max(0.0, float(row.arrival_at - row.rate_limit_burst / row.rate_limit_rps - now))
 
 
-def slow_down(connection: Connection, account: int, until: float) -> None:
+def hold_requests_until(connection: Connection, account: int, until: float) -> None:
     """Let nothing go before a time, because Pinterest said so."""
     full = until + (ad_account.c.rate_limit_burst - 1) / ad_account.c.rate_limit_rps
     slower = update(ad_account).where(ad_account.c.id == account, ad_account.c.arrival_at < full)
     connection.execute(slower.values(arrival_at=full))
 
 
-def requests_a_minute(connection: Connection, now: float) -> dict[str, float]:
+def requests_per_minute(connection: Connection, now: float) -> dict[str, float]:
     """Return how many requests went for each ad account in the last minute, the first part of it estimated."""
     minute, past = divmod(now, SECONDS_A_MINUTE)
     wanted = select(ad_account).where(ad_account.c.rate_minute >= minute - 1)
@@ -312,7 +318,7 @@ def requests_a_minute(connection: Connection, now: float) -> dict[str, float]:
     return found
 
 
-def _anew(now: float) -> Any:
+def _restart_window(now: float) -> Any:
     # What was never tried has no window yet.
     return case((batch.c.first_tried_at.is_not(None), now))
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert, select
 from worker.ledger.schema import audit
 
 
-def write(
+def append_audit_entry(
     connection: Connection, now: float, actor: str, action: str, target: str, changes: Mapping[str, Any]
 ) -> None:
     """Add an entry; ``changes`` maps a field to [from, to], with secrets masked by the caller."""
@@ -16,7 +16,9 @@ def write(
     connection.execute(insert(audit).values(values))
 
 
-def newest(connection: Connection, limit: int, before_id: int | None = None) -> list[dict[str, Any]]:
+def newest_audit_entries(
+    connection: Connection, limit: int, before_id: int | None = None
+) -> list[dict[str, Any]]:
     """Return entries, the newest first."""
     wanted = select(audit).order_by(audit.c.id.desc()).limit(limit)
     if before_id is not None:

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from worker.ledger.rows import iterate
+from worker.ledger.rows import iterate_pages
 from worker.ledger.schema import IS_PENDING, ad_account, delivery, integration
 from worker.ledger.setup import ad_accounts
-from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.vault import Vault
 
 
@@ -34,20 +34,22 @@ class Integration:
     credential_id: int = 0
 
 
-def create(connection: Connection, vault: Vault, new: Integration, token: str, rate: Rate) -> Integration:
+def insert_integration(
+    connection: Connection, vault: Vault, new: Integration, token: str, rate: AccountRateLimit
+) -> Integration:
     """Add an integration with its ad account and credential.
 
     Raises:
         sqlalchemy.exc.IntegrityError: the source already delivers to this ad account.
     """
-    placed = _place(connection, vault, new, token, rate, new.created_at)
-    stopped = ad_accounts.stopped_by_hand(connection, placed.ad_account)
-    _admit(connection, placed.credential_id, stopped, new.created_at)
+    placed = _with_account(connection, vault, new, token, rate, new.created_at)
+    stopped = ad_accounts.manually_paused_credential(connection, placed.ad_account)
+    _resume_credential(connection, placed.credential_id, stopped, new.created_at)
     made = connection.execute(insert(integration).values(_values(placed)).returning(integration.c.id))
     return replace(placed, number=int(made.scalar_one()))
 
 
-def find(connection: Connection, public_id: str, *, locked: bool = False) -> Integration | None:
+def load_integration(connection: Connection, public_id: str, *, locked: bool = False) -> Integration | None:
     """Return an integration, or None; a locked one stays as it is until the transaction ends."""
     wanted = _integrations().where(integration.c.public_id == public_id)
     if locked:
@@ -56,15 +58,15 @@ def find(connection: Connection, public_id: str, *, locked: bool = False) -> Int
     return _integration(row) if row else None
 
 
-def page(connection: Connection, limit: int, after_number: int = 0) -> list[Integration]:
+def integrations_after(connection: Connection, limit: int, after_number: int = 0) -> list[Integration]:
     """Return integrations in the order of their making."""
     wanted = _integrations().where(integration.c.id > after_number).order_by(integration.c.id).limit(limit)
     return [_integration(row) for row in connection.execute(wanted)]
 
 
-def every(connection: Connection) -> Iterator[Integration]:
+def iterate_integrations(connection: Connection) -> Iterator[Integration]:
     """Yield all integrations in the order of their making, with one statement for each thousand."""
-    return iterate(partial(page, connection), lambda row: row.number, 0)
+    return iterate_pages(partial(integrations_after, connection), lambda row: row.number, 0)
 
 
 def public_ids(connection: Connection) -> dict[int, str]:
@@ -73,44 +75,44 @@ def public_ids(connection: Connection) -> dict[int, str]:
     return {row.id: row.public_id for row in connection.execute(wanted)}
 
 
-def of_source(connection: Connection, source_id: str) -> list[Integration]:
+def integrations_of_source(connection: Connection, source_id: str) -> list[Integration]:
     """Return a source's integrations."""
     wanted = _integrations().where(integration.c.source_id == source_id).order_by(integration.c.id)
     return [_integration(row) for row in connection.execute(wanted)]
 
 
-def change(
+def update_integration(
     connection: Connection,
     vault: Vault,
     changed: Integration,
     *,
-    rate: Rate,
+    rate: AccountRateLimit,
     new_token: str | None,
     now: float,
 ) -> Integration:
     """Write an integration's new values; a new token takes over the batches that wait for the old one."""
-    token = new_token or ad_accounts.token(connection, vault, changed.credential_id)
-    placed = _place(connection, vault, replace(changed, updated_at=now), token, rate, now)
+    token = new_token or ad_accounts.access_token(connection, vault, changed.credential_id)
+    placed = _with_account(connection, vault, replace(changed, updated_at=now), token, rate, now)
     stays = placed.ad_account == changed.ad_account
     if new_token is not None or not stays:
         stopped = (
-            ad_accounts.find(connection, changed.credential_id)
+            ad_accounts.find_credential(connection, changed.credential_id)
             if stays
-            else ad_accounts.stopped_by_hand(connection, placed.ad_account)
+            else ad_accounts.manually_paused_credential(connection, placed.ad_account)
         )
-        _admit(connection, placed.credential_id, stopped, now)
+        _resume_credential(connection, placed.credential_id, stopped, now)
     connection.execute(update(integration).where(integration.c.id == changed.number).values(_values(placed)))
     if stays:
-        ad_accounts.rehome(connection, changed.credential_id, placed.credential_id, now)
+        ad_accounts.move_batches(connection, changed.credential_id, placed.credential_id, now)
     return placed
 
 
-def remove(connection: Connection, number: int) -> None:
+def remove_integration(connection: Connection, number: int) -> None:
     """Remove an integration; the caller has settled what is to become of its deliveries."""
     connection.execute(delete(integration).where(integration.c.id == number))
 
 
-def are_still(connection: Connection, targets: Mapping[int, int]) -> bool:
+def lock_targets(connection: Connection, targets: Mapping[int, int]) -> bool:
     """Tell whether integrations, by number, deliver to these ad accounts still, and keep them until the commit.
 
     What is written for one that is gone would be pending for ever, and for one that has moved it would go to
@@ -121,42 +123,45 @@ def are_still(connection: Connection, targets: Mapping[int, int]) -> bool:
     return {row.id: row.ad_account for row in found} == dict(targets)
 
 
-def rates(connection: Connection, ad_account_ids: Iterable[str]) -> dict[str, Rate]:
+def rate_limits(connection: Connection, ad_account_ids: Iterable[str]) -> dict[str, AccountRateLimit]:
     """Return the rate limits of those of the ad accounts that are known."""
     known = select(ad_account).where(ad_account.c.ad_account_id.in_(list(ad_account_ids)))
     return {
-        row.ad_account_id: Rate(row.rate_limit_rps, row.rate_limit_burst) for row in connection.execute(known)
+        row.ad_account_id: AccountRateLimit(row.rate_limit_rps, row.rate_limit_burst)
+        for row in connection.execute(known)
     }
 
 
-def waiting(connection: Connection, number: int) -> bool:
+def has_pending_deliveries(connection: Connection, number: int) -> bool:
     """Tell whether an integration has deliveries that are not in a batch yet."""
     pending = select(delivery.c.id).where(delivery.c.integration_id == number, IS_PENDING)
     return connection.execute(pending.limit(1)).first() is not None
 
 
-def _place(
-    connection: Connection, vault: Vault, new: Integration, token: str, rate: Rate, now: float
+def _with_account(
+    connection: Connection, vault: Vault, new: Integration, token: str, rate: AccountRateLimit, now: float
 ) -> Integration:
-    account = ad_accounts.enrol(connection, new.ad_account_id, rate)
+    account = ad_accounts.get_or_create_ad_account(connection, new.ad_account_id, rate)
     return replace(
-        new, ad_account=account, credential_id=ad_accounts.entrust(connection, vault, account, token, now)
+        new,
+        ad_account=account,
+        credential_id=ad_accounts.get_or_create_credential(connection, vault, account, token, now),
     )
 
 
-def _admit(
+def _resume_credential(
     connection: Connection, credential_id: int, stopped: ad_accounts.Credential | None, now: float
 ) -> None:
     """Let a token that was given send: giving it says that it is good, not that a hand's pause is over."""
-    if stopped is not None and stopped.paused_class == ad_accounts.BY_HAND:
+    if stopped is not None and stopped.paused_class == ad_accounts.MANUAL:
         reason, actor = stopped.paused_reason or "", stopped.paused_by or ""
-        ad_accounts.pause(
-            connection, credential_id, ad_accounts.BY_HAND, reason, actor, stopped.paused_at or now
+        ad_accounts.pause_credential(
+            connection, credential_id, ad_accounts.MANUAL, reason, actor, stopped.paused_at or now
         )
     else:
         # Others may use the same token, and a hand may have stopped those.
-        by_hand = not ad_accounts.is_used(connection, credential_id)
-        ad_accounts.resume(connection, credential_id, by_hand=by_hand, now=now)
+        by_hand = not ad_accounts.is_credential_used(connection, credential_id)
+        ad_accounts.resume_credential(connection, credential_id, by_hand=by_hand, now=now)
 
 
 def _values(given: Integration) -> dict[str, Any]:

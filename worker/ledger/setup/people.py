@@ -42,7 +42,7 @@ def token_hash(vault: Vault, text: str) -> bytes:
     return vault.keyed_hash("api token", text)
 
 
-def create_token(
+def insert_token(
     connection: Connection, vault: Vault, name: str, role: Role, actor: str, now: float
 ) -> tuple[Token, str]:
     """Add a token; return what is known of it, and the token itself, which nothing can show again.
@@ -64,25 +64,25 @@ def create_token(
     return made, text
 
 
-def tokens(connection: Connection) -> list[Token]:
+def valid_tokens(connection: Connection) -> list[Token]:
     """Return the tokens that are good, the oldest first."""
     wanted = select(api_token).order_by(api_token.c.created_at, api_token.c.id)
     return [_token(row) for row in connection.execute(wanted)]
 
 
-def by_name(connection: Connection, name: str) -> Token | None:
+def token_by_name(connection: Connection, name: str) -> Token | None:
     """Return the token of a name."""
     row = connection.execute(select(api_token).where(api_token.c.name == name)).one_or_none()
     return _token(row) if row else None
 
 
-def by_hash(connection: Connection, hashed: bytes) -> Token | None:
+def token_by_hash(connection: Connection, hashed: bytes) -> Token | None:
     """Return the token that a hash belongs to, while it is good."""
     row = connection.execute(select(api_token).where(api_token.c.hash == hashed)).one_or_none()
     return _token(row) if row else None
 
 
-def revoke(connection: Connection, token_id: str) -> Token | None:
+def remove_token(connection: Connection, token_id: str) -> Token | None:
     """Make a token worthless, and end its sessions; return what it was."""
     gone = connection.execute(delete(api_token).where(api_token.c.id == token_id).returning(api_token))
     row = gone.one_or_none()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from worker.event.received import Trust
-from worker.ledger.rows import iterate
+from worker.ledger.rows import iterate_pages
 from worker.ledger.schema import debug_input, integration, pipeline_key, source
 from worker.ledger.vault import Vault
 
@@ -50,7 +50,7 @@ class Source:
         return int(self.options.get("public_visitors_per_day") or PUBLIC_VISITORS_PER_DAY)
 
 
-def create(connection: Connection, vault: Vault, new: Source, key: str, server_secret: str) -> None:
+def insert_source(connection: Connection, vault: Vault, new: Source, key: str, server_secret: str) -> None:
     """Add a source with its first pipeline key.
 
     Raises:
@@ -61,32 +61,32 @@ def create(connection: Connection, vault: Vault, new: Source, key: str, server_s
     add_key(connection, new.id, key, new.created_at)
 
 
-def find(connection: Connection, source_id: str, *, locked: bool = False) -> Source | None:
+def load_source(connection: Connection, source_id: str, *, locked: bool = False) -> Source | None:
     """Return a source, or None; a locked one stays as it is until the transaction ends."""
     wanted = select(source).where(source.c.id == source_id)
     row = connection.execute(wanted.with_for_update() if locked else wanted).one_or_none()
     return _source(row) if row else None
 
 
-def page(connection: Connection, limit: int, after_id: str = "") -> list[Source]:
+def sources_after(connection: Connection, limit: int, after_id: str = "") -> list[Source]:
     """Return sources in the order of their ids."""
     wanted = select(source).where(source.c.id > after_id).order_by(source.c.id).limit(limit)
     return [_source(row) for row in connection.execute(wanted)]
 
 
-def every(connection: Connection) -> Iterator[Source]:
+def iterate_sources(connection: Connection) -> Iterator[Source]:
     """Yield all sources in the order of their ids, with one statement for each thousand."""
-    return iterate(partial(page, connection), lambda row: row.id, "")
+    return iterate_pages(partial(sources_after, connection), lambda row: row.id, "")
 
 
-def change(connection: Connection, changed: Source, now: float) -> Source:
+def update_source(connection: Connection, changed: Source, now: float) -> Source:
     """Write a source's new values."""
     changed = replace(changed, updated_at=now)
     connection.execute(update(source).where(source.c.id == changed.id).values(_values(changed)))
     return changed
 
 
-def remove(connection: Connection, source_id: str) -> bool:
+def remove_source(connection: Connection, source_id: str) -> bool:
     """Remove a source that has no integrations; tell whether it went."""
     used = select(integration.c.id).where(integration.c.source_id == source_id).limit(1)
     if connection.execute(used).first():
@@ -97,7 +97,7 @@ def remove(connection: Connection, source_id: str) -> bool:
     return True
 
 
-def server_secret(connection: Connection, vault: Vault, source_id: str) -> str | None:
+def read_server_secret(connection: Connection, vault: Vault, source_id: str) -> str | None:
     """Return the secret that a source's server signs with."""
     sealed = connection.scalar(select(source.c.server_secret).where(source.c.id == source_id))
     return vault.open(sealed, _SECRET).decode() if sealed is not None else None
@@ -124,7 +124,7 @@ def expire_keys(connection: Connection, source_id: str, except_key: str, at: flo
     connection.execute(others.values(expires_at=at))
 
 
-def keys(connection: Connection, source_id: str, now: float) -> list[str]:
+def valid_pipeline_keys(connection: Connection, source_id: str, now: float) -> list[str]:
     """Return the pipeline keys that are good now, the newest first."""
     wanted = (
         select(pipeline_key.c.key)
@@ -134,7 +134,7 @@ def keys(connection: Connection, source_id: str, now: float) -> list[str]:
     return list(connection.scalars(wanted))
 
 
-def by_key(connection: Connection, key: str, now: float) -> Source | None:
+def source_of_key(connection: Connection, key: str, now: float) -> Source | None:
     """Return the source that a pipeline key belongs to, while the key is good."""
     wanted = (
         select(source)

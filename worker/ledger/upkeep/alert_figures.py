@@ -7,11 +7,11 @@ from sqlalchemy import Connection, extract, func, select
 
 from worker.ledger.reports import tallies
 from worker.ledger.reports.account_status import KINDS, first_pending
-from worker.ledger.reports.tallies import SECONDS_AN_HOUR
+from worker.ledger.reports.tallies import SECONDS_PER_HOUR
 from worker.ledger.rows import chunks
 from worker.ledger.schema import (
     IS_LIVE,
-    STANDS_OPEN,
+    IS_OPEN_UNINDEXED,
     State,
     ad_account,
     batch,
@@ -24,7 +24,7 @@ from worker.ledger.schema import (
 _MOST_PARKED = 10_000
 
 
-def failed_with(connection: Connection, reason_classes: Collection[str], most: int) -> dict[str, int]:
+def count_failed_with(connection: Connection, reason_classes: Collection[str], most: int) -> dict[str, int]:
     """Count what failed in one of these ways, of so many of the latest that wait for a hand, by ad account."""
     latest = (
         select(delivery.c.ad_account, delivery.c.reason_class)
@@ -42,14 +42,14 @@ def failed_with(connection: Connection, reason_classes: Collection[str], most: i
     return {row[0]: row[1] for row in connection.execute(wanted)}
 
 
-def delivered_an_hour(connection: Connection, now: float) -> dict[str, int]:
+def delivered_per_hour(connection: Connection, now: float) -> dict[str, int]:
     """Return how many were delivered in an hour, by the ad account's id, over the last one or two hours."""
-    hours = 1 + (now % SECONDS_AN_HOUR) / SECONDS_AN_HOUR
+    hours = 1 + (now % SECONDS_PER_HOUR) / SECONDS_PER_HOUR
     counts = _lately(connection, tallies.DELIVERED, now)
     return {account: int(n / hours) for account, n in counts.items()}
 
 
-def contradicted(connection: Connection, now: float) -> dict[str, int]:
+def contradicted_by_account(connection: Connection, now: float) -> dict[str, int]:
     """Count, by the ad account's id, the signed events whose ids public ones with other content had used before.
 
     It counts those of the last one or two hours.
@@ -59,7 +59,7 @@ def contradicted(connection: Connection, now: float) -> dict[str, int]:
 
 def _lately(connection: Connection, outcome: str, now: float) -> dict[str, int]:
     """Sum an outcome by the ad account's id, over this hour and the one before."""
-    hour = int(now // SECONDS_AN_HOUR)
+    hour = int(now // SECONDS_PER_HOUR)
     wanted = (
         select(ad_account.c.ad_account_id, func.sum(tally.c.n))
         .join(integration, integration.c.ad_account == ad_account.c.id)
@@ -70,7 +70,7 @@ def _lately(connection: Connection, outcome: str, now: float) -> dict[str, int]:
     return {account: int(n) for account, n in connection.execute(wanted)}
 
 
-def oldest_events(connection: Connection) -> dict[str, float]:
+def oldest_event_times(connection: Connection) -> dict[str, float]:
     """Return when the oldest event that waits happened, by the ad account's id.
 
     It is the one that was written first, of what is pending and of the oldest batch that is not settled.
@@ -86,7 +86,7 @@ def oldest_events(connection: Connection) -> dict[str, float]:
     for some in chunks(connection.scalars(wanted).all()):
         in_flight = (
             select(delivery.c.ad_account, func.min(delivery.c.event_time))
-            .where(delivery.c.batch_id.in_(some), STANDS_OPEN)
+            .where(delivery.c.batch_id.in_(some), IS_OPEN_UNINDEXED)
             .group_by(delivery.c.ad_account)
         )
         for row in connection.execute(in_flight):
@@ -103,7 +103,7 @@ def inbox_span(connection: Connection) -> int:
     return last - first + 1 if first is not None and last is not None else 0
 
 
-def parked(connection: Connection) -> int:
+def count_parked(connection: Connection) -> int:
     """Count the accepted events that were set aside, among the oldest: what is worked on leaves these behind."""
     oldest = select(inbox.c.parked_reason).order_by(inbox.c.id).limit(_MOST_PARKED).subquery()
     wanted = select(func.count()).select_from(oldest).where(oldest.c.parked_reason.is_not(None))

@@ -57,7 +57,7 @@ class Notice:
     given_up_at: float | None
 
 
-def alone(connection: Connection) -> bool:
+def try_lock_alerts(connection: Connection) -> bool:
     """Tell whether no other process is at the alerts until this transaction ends."""
     if connection.dialect.name == "sqlite":
         # An immediate transaction is alone already.
@@ -65,19 +65,19 @@ def alone(connection: Connection) -> bool:
     return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(_LOCK_NUMBER))))
 
 
-def known(connection: Connection, rules: Iterable[str]) -> dict[tuple[str, str], Alert]:
+def alerts_of_rules(connection: Connection, rules: Iterable[str]) -> dict[tuple[str, str], Alert]:
     """Return the alerts of some rules, by rule and subject."""
     rows = connection.execute(select(alert).where(alert.c.rule.in_(list(rules)))).all()
     return {(row.rule, row.subject): _alert(row) for row in rows}
 
 
-def firing(connection: Connection) -> list[Alert]:
+def firing_alerts(connection: Connection) -> list[Alert]:
     """Return what has been told and is not over, the gravest first."""
     rows = connection.execute(select(alert).where(alert.c.fired_at.is_not(None))).all()
     return sorted(map(_alert, rows), key=lambda one: (one.severity is not Severity.CRITICAL, one.fired_at))
 
 
-def keep(connection: Connection, one: Alert) -> None:
+def save_alert(connection: Connection, one: Alert) -> None:
     """Write an alert down as it is now."""
     key = {"rule": one.rule, "subject": one.subject}
     values = {
@@ -91,12 +91,14 @@ def keep(connection: Connection, one: Alert) -> None:
     connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
 
 
-def forget(connection: Connection, rule: str, subject: str) -> None:
+def delete_alert(connection: Connection, rule: str, subject: str) -> None:
     """Forget an alert that is over."""
     connection.execute(delete(alert).where(alert.c.rule == rule, alert.c.subject == subject))
 
 
-def announce(connection: Connection, one: Alert, change: Change, now: float, *, to_webhook: bool) -> None:
+def insert_notice(
+    connection: Connection, one: Alert, change: Change, now: float, *, to_webhook: bool
+) -> None:
     """Note what there is to tell; it is due at once where there is a webhook."""
     values = {
         "at": now,
@@ -111,7 +113,7 @@ def announce(connection: Connection, one: Alert, change: Change, now: float, *, 
     connection.execute(insert(alert_notice).values(values))
 
 
-def take_due(connection: Connection, now: float, lease_seconds: float) -> Notice | None:
+def take_due_notice(connection: Connection, now: float, lease_seconds: float) -> Notice | None:
     """Return the oldest notice that was not told, if it is due, and keep others from taking it meanwhile.
 
     They are told in their order, so that none says "fired" after its "resolved".
@@ -132,13 +134,15 @@ def take_due(connection: Connection, now: float, lease_seconds: float) -> Notice
     return _notice(row)
 
 
-def told(connection: Connection, notice_id: int, now: float) -> None:
+def record_notice_sent(connection: Connection, notice_id: int, now: float) -> None:
     """Note that the webhook took a notice."""
     values = {"told_at": now, "not_before": None}
     connection.execute(update(alert_notice).where(alert_notice.c.id == notice_id).values(values))
 
 
-def not_told(connection: Connection, notice: Notice, now: float, *, again_at: float | None) -> None:
+def record_notice_failure(
+    connection: Connection, notice: Notice, now: float, *, again_at: float | None
+) -> None:
     """Note a try that failed; without a next one the notice is given up."""
     values = {"attempts": notice.attempts + 1, "not_before": again_at}
     if again_at is None:
@@ -146,13 +150,13 @@ def not_told(connection: Connection, notice: Notice, now: float, *, again_at: fl
     connection.execute(update(alert_notice).where(alert_notice.c.id == notice.id).values(values))
 
 
-def recent(connection: Connection, most: int) -> list[Notice]:
+def recent_notices(connection: Connection, most: int) -> list[Notice]:
     """Return the latest notices, the latest first."""
     rows = connection.execute(select(alert_notice).order_by(alert_notice.c.id.desc()).limit(most))
     return [_notice(row) for row in rows]
 
 
-def purge(connection: Connection, before: float) -> int:
+def purge_notices(connection: Connection, before: float) -> int:
     """Remove old notices; return how many."""
     return connection.execute(delete(alert_notice).where(alert_notice.c.at < before)).rowcount
 

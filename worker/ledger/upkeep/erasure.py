@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Text, cast, delete, func, select, update
 
 from worker.ledger.reports import tallies
-from worker.ledger.reports.books import where_it_stands
+from worker.ledger.reports.books import reported_state
 from worker.ledger.reports.tallies import Entry
 from worker.ledger.schema import (
     BatchStatus,
@@ -28,7 +28,7 @@ _UNBOOKED = ("pending", "in_flight")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class PersonalRow:
     """Hold one row that may speak of a person; ``body`` is sealed, and absent where nothing was kept."""
 
     id: Any
@@ -38,38 +38,38 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Erased:
+class ErasedDeliveries:
     """Count what became of chosen deliveries: erased, by where they stood, and those that stand in a request now."""
 
     stood: Counter[str] = field(default_factory=Counter)
     being_sent: frozenset[int] = frozenset()
 
 
-def source_ids(connection: Connection) -> list[str]:
+def known_source_ids(connection: Connection) -> list[str]:
     """Return the id of every source that there is, or was as far as the tallies know."""
     known = select(source.c.id).union(select(tally.c.source_id), select(inbox.c.source_id))
     return [one for one in connection.scalars(known) if one]
 
 
-def size(connection: Connection) -> int:
+def count_personal_rows(connection: Connection) -> int:
     """Count the rows to go through."""
     tables = (inbox, visitor, delivery)
     return sum(connection.scalar(select(func.count()).select_from(table)) or 0 for table in tables)
 
 
-def events_after(connection: Connection, after: int, limit: int) -> list[Kept]:
+def inbox_rows_after(connection: Connection, after: int, limit: int) -> list[PersonalRow]:
     """Return events that wait in the inbox, parked ones as well, in the order of their ids."""
     wanted = select(inbox.c.id, inbox.c.body, inbox.c.anonymous_key, inbox.c.user_key)
     return _read(connection, wanted.where(inbox.c.id > after).order_by(inbox.c.id).limit(limit))
 
 
-def visitors_after(connection: Connection, after: bytes, limit: int) -> list[Kept]:
+def visitor_rows_after(connection: Connection, after: bytes, limit: int) -> list[PersonalRow]:
     """Return what is kept of visitors, in the order of their keys; a key may be a device's or a person's."""
     wanted = select(visitor.c.key, visitor.c.body, visitor.c.key, visitor.c.key)
     return _read(connection, wanted.where(visitor.c.key > after).order_by(visitor.c.key).limit(limit))
 
 
-def deliveries_after(connection: Connection, after: int, limit: int) -> list[Kept]:
+def delivery_rows_after(connection: Connection, after: int, limit: int) -> list[PersonalRow]:
     """Return deliveries in any state but erased, in the order of their ids."""
     wanted = select(delivery.c.id, delivery.c.payload, delivery.c.anonymous_key, delivery.c.user_key).where(
         delivery.c.id > after, delivery.c.state != State.ERASED.value
@@ -84,21 +84,21 @@ def erase_events(connection: Connection, ids: Sequence[int], now: float) -> int:
     """
     gone = connection.execute(delete(inbox).where(inbox.c.id.in_(ids)).returning(inbox.c.source_id))
     counts = Counter(Entry(source_id, 0, "", tallies.EVENT_ERASED) for source_id in gone.scalars())
-    tallies.append(connection, counts, now)
+    tallies.append_tallies(connection, counts, now)
     return counts.total()
 
 
-def debugged(connection: Connection) -> int:
+def count_debug_inputs(connection: Connection) -> int:
     """Count what the live debugger holds."""
     return connection.scalar(select(func.count()).select_from(debug_input)) or 0
 
 
-def forget_debugged(connection: Connection) -> int:
+def delete_debug_inputs(connection: Connection) -> int:
     """Remove all that the live debugger holds, whoever's it is: it is little, and kept for a short time anyway."""
     return connection.execute(delete(debug_input)).rowcount
 
 
-def erase_deliveries(connection: Connection, ids: Sequence[int], now: float) -> Erased:
+def erase_deliveries(connection: Connection, ids: Sequence[int], now: float) -> ErasedDeliveries:
     """Empty deliveries of all that belongs to a person, wherever they stand; what is being sent is left alone.
 
     Count, time, event name and ad account stay, for the books. A batch that waits goes without them.
@@ -108,14 +108,14 @@ def erase_deliveries(connection: Connection, ids: Sequence[int], now: float) -> 
     # One that was claimed between the two statements has a batch that is not locked: the next round has it.
     busy = {row.id for row in rows if _is_busy(row, statuses)}
     free = [row for row in rows if row.id not in busy]
-    stood = {row.id: where_it_stands(row.state, statuses.get(row.batch_id), test=row.test) for row in free}
+    stood = {row.id: reported_state(row.state, statuses.get(row.batch_id), test=row.test) for row in free}
     _empty(connection, [row.id for row in free], now)
     _shrink(connection, Counter(row.batch_id for row in free if stood[row.id] == "in_flight"))
     _count(connection, free, stood, now)
-    return Erased(Counter(stood.values()), frozenset(busy))
+    return ErasedDeliveries(Counter(stood.values()), frozenset(busy))
 
 
-def standing_of(connection: Connection, ids: Sequence[int]) -> Erased:
+def preview_erasure(connection: Connection, ids: Sequence[int]) -> ErasedDeliveries:
     """Tell what `erase_deliveries` would do at this moment."""
     wanted = (
         select(delivery.c.id, delivery.c.state, delivery.c.test, delivery.c.batch_id, batch.c.status)
@@ -125,13 +125,13 @@ def standing_of(connection: Connection, ids: Sequence[int]) -> Erased:
     rows = connection.execute(wanted).all()
     busy = frozenset(row.id for row in rows if _is_busy(row, {row.batch_id: row.status}))
     stood = Counter(
-        where_it_stands(row.state, row.status, test=row.test) for row in rows if row.id not in busy
+        reported_state(row.state, row.status, test=row.test) for row in rows if row.id not in busy
     )
-    return Erased(stood, busy)
+    return ErasedDeliveries(stood, busy)
 
 
-def _read(connection: Connection, wanted: Any) -> list[Kept]:
-    return [Kept(*row) for row in connection.execute(wanted)]
+def _read(connection: Connection, wanted: Any) -> list[PersonalRow]:
+    return [PersonalRow(*row) for row in connection.execute(wanted)]
 
 
 def _lock_batches(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
@@ -198,4 +198,4 @@ def _count(connection: Connection, rows: Sequence[Any], stood: dict[int, str], n
         counts[entry] += 1
         if stood[row.id] not in _UNBOOKED:
             counts[entry._replace(outcome=tallies.LEFT + stood[row.id])] += 1
-    tallies.append(connection, counts, now)
+    tallies.append_tallies(connection, counts, now)

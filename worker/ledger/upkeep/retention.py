@@ -8,10 +8,10 @@ from sqlalchemy import Connection, delete, func, or_, select
 
 from worker.ledger.intake import inbox
 from worker.ledger.reports import tallies
-from worker.ledger.reports.books import where_it_stands
+from worker.ledger.reports.books import reported_state
 from worker.ledger.rows import upsert
 from worker.ledger.schema import (
-    STANDS_OPEN,
+    IS_OPEN_UNINDEXED,
     BatchStatus,
     State,
     attempt,
@@ -30,7 +30,7 @@ _RANGE_MAX_ROWS = 500
 
 def any_overdue(connection: Connection, received_before: float) -> bool:
     """Tell whether anything in the inbox waits since before a time."""
-    return bool(inbox.overdue(connection, 0, received_before, 1))
+    return bool(inbox.overdue_ids(connection, 0, received_before, 1))
 
 
 def overdue_ranges(
@@ -52,7 +52,7 @@ def overdue_ranges(
     ranges: list[tuple[int, int]] = []
     is_at_end = False
     while len(ranges) < most_ranges and not is_at_end:
-        ids = inbox.overdue(connection, position, received_before, _RANGE_MAX_ROWS)
+        ids = inbox.overdue_ids(connection, position, received_before, _RANGE_MAX_ROWS)
         if position == 0 and ids:
             began = now
         if free := [event_id for event_id in ids if event_id not in held]:
@@ -77,7 +77,7 @@ def narrow_ranges(ids: Sequence[int]) -> list[tuple[int, int]]:
     return ranges
 
 
-def ended(connection: Connection, before: float, most: int) -> list[int]:
+def ended_delivery_ids(connection: Connection, before: float, most: int) -> list[int]:
     """Return some of the deliveries that ended before a time, the oldest first."""
     by_themselves = (
         select(delivery.c.id)
@@ -87,13 +87,13 @@ def ended(connection: Connection, before: float, most: int) -> list[int]:
     found = list(connection.scalars(by_themselves.limit(most)))
     # In two steps: in one, SQLite goes through the deliveries of all batches and looks each batch up.
     batches = list(connection.scalars(_settled_with_deliveries(before).limit(most)))
-    with_their_batch = select(delivery.c.id).where(delivery.c.batch_id.in_(batches), STANDS_OPEN)
+    with_their_batch = select(delivery.c.id).where(delivery.c.batch_id.in_(batches), IS_OPEN_UNINDEXED)
     found += connection.scalars(with_their_batch.limit(most - len(found)))
     return sorted(found)
 
 
 def _settled_with_deliveries(before: float) -> Any:
-    has_some = select(delivery.c.id).where(delivery.c.batch_id == batch.c.id, STANDS_OPEN).exists()
+    has_some = select(delivery.c.id).where(delivery.c.batch_id == batch.c.id, IS_OPEN_UNINDEXED).exists()
     return (
         select(batch.c.id)
         .where(batch.c.settled_at < before, batch.c.status == BatchStatus.SETTLED.value, has_some)
@@ -109,12 +109,12 @@ def purge_deliveries(connection: Connection, ids: Sequence[int], ended_before: f
     still_ended = _ended(ended_before).where(delivery.c.id.in_(ids)).with_for_update(of=delivery)
     rows = connection.execute(still_ended.order_by(delivery.c.id)).all()
     connection.execute(delete(delivery).where(delivery.c.id.in_([row.id for row in rows])))
-    stood = [where_it_stands(row.state, row.status, test=row.test) for row in rows]
+    stood = [reported_state(row.state, row.status, test=row.test) for row in rows]
     counts = Counter(
         tallies.Entry("", row.integration_id, "", tallies.PURGED + word)
         for row, word in zip(rows, stood, strict=True)
     )
-    tallies.append(connection, counts, now)
+    tallies.append_tallies(connection, counts, now)
     return len(rows)
 
 

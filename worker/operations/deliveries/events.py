@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 
 from worker.ledger.delivery import failures, finding
 from worker.ledger.delivery.deliveries import PAYLOAD
-from worker.ledger.delivery.failures import Failure, Filter
-from worker.ledger.delivery.finding import Found
+from worker.ledger.delivery.failures import Failure, FailureFilter
+from worker.ledger.delivery.finding import FoundDelivery
 from worker.ledger.intake import debug_inputs
-from worker.ledger.intake.debug_inputs import MOST_KEPT, Input
+from worker.ledger.intake.debug_inputs import MAX_INPUTS, Input
 from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.sources import Source
 from worker.ledger.vault import SealError
@@ -40,7 +40,7 @@ class EventFilter:
     text: str = ""
     source_id: str = ""
 
-    def fits(self, found: Found) -> bool:
+    def fits(self, found: FoundDelivery) -> bool:
         """Return whether a delivery is chosen."""
         names = (found.event_name, found.source_name)
         return (
@@ -60,7 +60,7 @@ class EventFilter:
 class Newest:
     """Hold the newest deliveries and kept events, newest first, and the sources, with those that are debugged."""
 
-    found: Sequence[Found]
+    found: Sequence[FoundDelivery]
     kept: Sequence[Input]
     sources: Sequence[Source]
     debugged: Sequence[Source]
@@ -85,7 +85,7 @@ class KeptEvent:
 class EventDetail:
     """Hold one delivery in its stages; ``payload`` is masked JSON, empty where there is none, None where not opened."""
 
-    delivery: Found
+    delivery: FoundDelivery
     integration_name: str
     failure: Failure | None
     tries: Sequence[dict[str, Any]]
@@ -97,9 +97,9 @@ def list_newest(caller: Caller, wanted: EventFilter) -> Newest:
     """Return the newest deliveries that a filter chooses, and the events kept while their source is debugged."""
     known = all_sources(caller)
     with caller.ledger.read() as connection:
-        newest = finding.newest_id(connection)
-        found = finding.after(connection, newest - _MOST_LOOKED_AT, _MOST_LOOKED_AT)
-        kept = debug_inputs.newest(connection, caller.now, MOST_KEPT, wanted.source_id)
+        newest = finding.newest_delivery_id(connection)
+        found = finding.find_deliveries_after(connection, newest - _MOST_LOOKED_AT, _MOST_LOOKED_AT)
+        kept = debug_inputs.newest_debug_inputs(connection, caller.now, MAX_INPUTS, wanted.source_id)
     return Newest(
         [one for one in reversed(found) if wanted.fits(one)][:_MOST_SHOWN],
         [one for one in kept if wanted.takes(one)][:_MOST_SHOWN],
@@ -115,12 +115,20 @@ def get_event(caller: Caller, number: int, *, with_payload: bool = False) -> Eve
         NotFoundError: there is no such delivery.
     """
     with caller.ledger.read() as connection:
-        found = next(iter(finding.by_ids(connection, [number])), None) if 0 < number <= _LARGEST_ID else None
+        found = (
+            next(iter(finding.find_deliveries(connection, [number])), None)
+            if 0 < number <= _LARGEST_ID
+            else None
+        )
         if found is None:
             raise NotFoundError("delivery", str(number))
-        failure = next(iter(failures.page(connection, Filter(ids=(number,)), 1)), None)
-        tries = failures.history(connection, failure.batch_id) if failure and failure.batch_id else []
-        its = integrations.find(connection, found.integration_id) if found.integration_id else None
+        failure = next(iter(failures.failed_after(connection, FailureFilter(ids=(number,)), 1)), None)
+        tries = (
+            failures.attempts_of_batch(connection, failure.batch_id) if failure and failure.batch_id else []
+        )
+        its = (
+            integrations.load_integration(connection, found.integration_id) if found.integration_id else None
+        )
         kept = _kept(connection, found, caller.now)
     return EventDetail(
         found,
@@ -132,38 +140,40 @@ def get_event(caller: Caller, number: int, *, with_payload: bool = False) -> Eve
     )
 
 
-def get_kept_event(caller: Caller, number: int) -> tuple[KeptEvent, Source | None, list[Found]]:
+def get_kept_event(caller: Caller, number: int) -> tuple[KeptEvent, Source | None, list[FoundDelivery]]:
     """Return an event that was kept while its source was debugged, with its source and its deliveries.
 
     Raises:
         NotFoundError: there is no such event, or it is not kept any more.
     """
     with caller.ledger.read() as connection:
-        kept = debug_inputs.find(connection, number, caller.now) if number <= _LARGEST_ID else None
+        kept = (
+            debug_inputs.find_debug_input(connection, number, caller.now) if number <= _LARGEST_ID else None
+        )
         if kept is None:
             raise NotFoundError("kept event", str(number))
-        source = sources.find(connection, kept.source_id)
-        found = finding.of_event(connection, kept.event_id, _MOST_SHOWN)
+        source = sources.load_source(connection, kept.source_id)
+        found = finding.find_deliveries_of_event(connection, kept.event_id, _MOST_SHOWN)
     return _open(caller, kept), source, [one for one in found if one.source_id == kept.source_id]
 
 
-def follow_deliveries(caller: Caller, after_id: int) -> Iterator[Found]:
+def follow_deliveries(caller: Caller, after_id: int) -> Iterator[FoundDelivery]:
     """Yield each delivery after an id as soon as it has ended, without end."""
     moving: list[int] = []
     while True:
         with caller.ledger.read() as connection:
-            new = finding.after(connection, after_id, 500)
-            looked_at = finding.by_ids(connection, moving) + new
+            new = finding.find_deliveries_after(connection, after_id, 500)
+            looked_at = finding.find_deliveries(connection, moving) + new
         after_id = max([after_id, *(found.id for found in new)])
         moving = [found.id for found in looked_at if found.stands in _MOVING]
         yield from (found for found in looked_at if found.stands not in _MOVING)
         time.sleep(_FOLLOW_SECONDS)
 
 
-def _kept(connection: Connection, found: Found, now: float) -> Input | None:
+def _kept(connection: Connection, found: FoundDelivery, now: float) -> Input | None:
     if found.source_id is None:
         return None
-    return debug_inputs.of_event(connection, found.source_id, found.event_id, now)
+    return debug_inputs.debug_input_of_event(connection, found.source_id, found.event_id, now)
 
 
 def _open(caller: Caller, kept: Input) -> KeptEvent:
@@ -187,7 +197,7 @@ def _open(caller: Caller, kept: Input) -> KeptEvent:
 
 def _payload(caller: Caller, number: int) -> str:
     with caller.ledger.read() as connection:
-        sealed = failures.payload(connection, number)
+        sealed = failures.failed_payload(connection, number)
     if sealed is None:
         return ""
     try:

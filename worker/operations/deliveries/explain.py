@@ -89,7 +89,7 @@ def _unnamed(default_country: str | None) -> _Place:
 
 def _places(caller: Caller, source_id: str, channel: str) -> list[_Place]:
     with caller.ledger.read() as connection:
-        if sources.find(connection, source_id) is None:
+        if sources.load_source(connection, source_id) is None:
             raise InvalidError("source_id", f"there is no source {source_id}")
         destinations = Destinations(connection, [source_id])
     country = destinations.default_country(source_id)

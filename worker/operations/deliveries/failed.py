@@ -9,7 +9,7 @@ from typing import Any
 from worker.event.times import iso
 from worker.ledger.delivery import failures
 from worker.ledger.delivery.deliveries import PAYLOAD
-from worker.ledger.delivery.failures import Failure, Filter, ReasonGroup, Retried
+from worker.ledger.delivery.failures import Failure, FailureFilter, ReasonGroup, RetryResult
 from worker.ledger.vault import SealError
 from worker.operations.caller import Caller
 from worker.operations.errors import ConflictError, InvalidError, NotFoundError
@@ -49,7 +49,7 @@ class BulkResult:
     left: int = 0
     last_id: int = 0
 
-    def add(self, step: Retried) -> None:
+    def add(self, step: RetryResult) -> None:
         """Add the counts of one step."""
         self.moved += step.retried
         self.late += step.late
@@ -63,22 +63,22 @@ class BulkResult:
         return [sentence for n, sentence in ((self.late, late), (self.offline, offline)) if n]
 
 
-def list_failed(caller: Caller, chosen: Filter, limit: int, after_id: int = 0) -> list[Failure]:
+def list_failed(caller: Caller, chosen: FailureFilter, limit: int, after_id: int = 0) -> list[Failure]:
     """Return failed deliveries ordered by id."""
     with caller.ledger.read() as connection:
-        return failures.page(connection, chosen, limit, after_id)
+        return failures.failed_after(connection, chosen, limit, after_id)
 
 
-def group_failed(caller: Caller, chosen: Filter) -> list[ReasonGroup]:
+def group_failed(caller: Caller, chosen: FailureFilter) -> list[ReasonGroup]:
     """Count failed deliveries by ad account, event name and reason class, the largest group first."""
     with caller.ledger.read() as connection:
-        return failures.by_reason(connection, chosen)
+        return failures.failed_by_reason(connection, chosen)
 
 
-def count_failed(caller: Caller, chosen: Filter) -> int:
+def count_failed(caller: Caller, chosen: FailureFilter) -> int:
     """Count failed deliveries."""
     with caller.ledger.read() as connection:
-        return failures.count(connection, chosen)
+        return failures.count_failures(connection, chosen)
 
 
 def get_failed(caller: Caller, number: int) -> tuple[Failure, list[dict[str, Any]]]:
@@ -88,10 +88,14 @@ def get_failed(caller: Caller, number: int) -> tuple[Failure, list[dict[str, Any
         NotFoundError: there is no such delivery, or it has not failed.
     """
     with caller.ledger.read() as connection:
-        found = failures.page(connection, Filter(ids=(number,)), 1) if 0 < number <= LARGEST_ID else []
+        found = (
+            failures.failed_after(connection, FailureFilter(ids=(number,)), 1)
+            if 0 < number <= LARGEST_ID
+            else []
+        )
         if not found:
             raise NotFoundError("failed delivery", str(number))
-        return found[0], failures.history(connection, found[0].batch_id)
+        return found[0], failures.attempts_of_batch(connection, found[0].batch_id)
 
 
 def show_payload(caller: Caller, number: int) -> str | None:
@@ -105,7 +109,7 @@ def show_payload(caller: Caller, number: int) -> str | None:
     """
     get_failed(caller, number)
     with caller.changing() as change:
-        sealed = failures.payload(change.connection, number)
+        sealed = failures.failed_payload(change.connection, number)
         if sealed is None:
             return None
         try:
@@ -122,7 +126,7 @@ def as_json(failure: Failure, now: float) -> dict[str, Any]:
     return asdict(failure) | times | {"late": failure.is_late(now), "stale": failure.is_stale(now)}
 
 
-def export_failed(caller: Caller, chosen: Filter, limit: int | None = None) -> Iterator[str]:
+def export_failed(caller: Caller, chosen: FailureFilter, limit: int | None = None) -> Iterator[str]:
     """Yield failed deliveries as lines of JSON, ordered by id; all of them without a limit."""
     for step in retrying.failures_in_steps(caller.ledger, chosen, most=limit):
         for failure in step:
@@ -130,7 +134,7 @@ def export_failed(caller: Caller, chosen: Filter, limit: int | None = None) -> I
 
 
 def retry_failed(
-    caller: Caller, chosen: Filter, *, force: bool = False, extent: Extent | None = None
+    caller: Caller, chosen: FailureFilter, *, force: bool = False, extent: Extent | None = None
 ) -> BulkResult:
     """Send failed deliveries again. Safe to repeat: none is sent twice.
 
@@ -138,18 +142,18 @@ def retry_failed(
     """
     bounds = extent or Extent()
 
-    def retry(step: list[Failure]) -> Retried:
+    def retry(step: list[Failure]) -> RetryResult:
         if bounds.dry_run:
             with caller.ledger.read() as connection:
-                return failures.preview(connection, step, caller.now, force=force)
+                return failures.preview_retry(connection, step, caller.now, force=force)
         with caller.ledger.write() as connection:
-            return failures.retry(connection, step, caller.now, caller.actor, force=force)
+            return failures.retry_deliveries(connection, step, caller.now, caller.actor, force=force)
 
     return _in_steps(caller, chosen, bounds, retry)
 
 
 def discard_failed(
-    caller: Caller, chosen: Filter, reason: str, *, extent: Extent | None = None
+    caller: Caller, chosen: FailureFilter, reason: str, *, extent: Extent | None = None
 ) -> BulkResult:
     """Discard failed deliveries for good, with their payloads.
 
@@ -160,19 +164,19 @@ def discard_failed(
         raise InvalidError("reason", f"must be 1 to {LONGEST_REASON} characters")
     bounds = extent or Extent()
 
-    def discard(step: list[Failure]) -> Retried:
+    def discard(step: list[Failure]) -> RetryResult:
         if bounds.dry_run:
-            return Retried(len(step), 0, 0, Counter())
+            return RetryResult(len(step), 0, 0, Counter())
         ids = [failure.id for failure in step]
         with caller.ledger.write() as connection:
-            moved = failures.discard(connection, ids, reason.strip(), caller.now, caller.actor)
-        return Retried(moved, 0, 0, +Counter({NOT_FAILED: len(step) - moved}))
+            moved = failures.discard_deliveries(connection, ids, reason.strip(), caller.now, caller.actor)
+        return RetryResult(moved, 0, 0, +Counter({NOT_FAILED: len(step) - moved}))
 
     return _in_steps(caller, chosen, bounds, discard)
 
 
 def _in_steps(
-    caller: Caller, chosen: Filter, extent: Extent, move: Callable[[list[Failure]], Retried]
+    caller: Caller, chosen: FailureFilter, extent: Extent, move: Callable[[list[Failure]], RetryResult]
 ) -> BulkResult:
     result = BulkResult(last_id=extent.after_id)
     for step in retrying.failures_in_steps(caller.ledger, chosen, extent.after_id, extent.most):
@@ -181,7 +185,7 @@ def _in_steps(
         extent.progress(len(step))
     if extent.most is not None:
         with caller.ledger.read() as connection:
-            result.left = failures.count(connection, chosen, result.last_id)
+            result.left = failures.count_failures(connection, chosen, result.last_id)
     # What the caller named and no step has seen.
     if extent.after_id == 0 and not result.left:
         missing = len(set(chosen.ids)) - result.moved - result.left_alone.total()

@@ -21,8 +21,8 @@ def choose_source(caller: Caller, source_id: str | None) -> Source:
         OperationError: there is no such source, or there are several; the message names some of them.
     """
     with caller.ledger.read() as connection:
-        chosen = sources.find(connection, source_id) if source_id else None
-        known = sources.page(connection, _MOST_NAMED + 1)
+        chosen = sources.load_source(connection, source_id) if source_id else None
+        known = sources.sources_after(connection, _MOST_NAMED + 1)
     if chosen is None and source_id is None and len(known) == 1:
         return known[0]
     if chosen is None:

@@ -22,7 +22,7 @@ class Unparked:
 def list_parked(caller: Caller) -> list[Parked]:
     """Count the events that are set aside, by reason, the most frequent reason first."""
     with caller.ledger.read() as connection:
-        return inbox.parked(connection)
+        return inbox.parked_by_reason(connection)
 
 
 def unpark(caller: Caller, most: int | None = MOST_A_CALL) -> Unparked:
@@ -39,7 +39,7 @@ def unpark(caller: Caller, most: int | None = MOST_A_CALL) -> Unparked:
             break
         last_id = ids[-1]
         with caller.changing() as change:
-            step = inbox.unpark(change.connection, ids)
+            step = inbox.unpark_events(change.connection, ids)
             if step:
                 change.record("parked.retry", f"{step} events", {"ids": ids})
         unparked += step

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from worker.event.text import fold_keys
 from worker.ledger.delivery import finding
-from worker.ledger.delivery.finding import Found
+from worker.ledger.delivery.finding import FoundDelivery
 from worker.ledger.intake import inbox
 from worker.ledger.rows import chunks
 from worker.ledger.setup import sources
@@ -36,7 +36,7 @@ class SearchResult:
     ``waiting`` comes from the newest `MOST_OPENED` events of the inbox; ``waits_more`` says that there are older ones.
     """
 
-    deliveries: Sequence[Found] = ()
+    deliveries: Sequence[FoundDelivery] = ()
     has_more: bool = False
     waiting: Sequence[WaitingEvent] = ()
     waits_more: bool = False
@@ -49,7 +49,7 @@ def search(caller: Caller, text: str) -> SearchResult:
     """
     deliveries = _deliveries(caller, text)
     with caller.ledger.read() as connection:
-        rows = inbox.newest(connection, MOST_OPENED)
+        rows = inbox.newest_waiting_events(connection, MOST_OPENED)
     reasons = {row.id: reason for row, reason in rows}
     opened, _ = open_rows(caller.ledger.vault, [row for row, _ in rows])
     waiting = [
@@ -66,20 +66,22 @@ def search(caller: Caller, text: str) -> SearchResult:
     return SearchResult(deliveries[:MOST_FOUND], has_more, waiting, len(rows) == MOST_OPENED)
 
 
-def _deliveries(caller: Caller, text: str) -> list[Found]:
+def _deliveries(caller: Caller, text: str) -> list[FoundDelivery]:
     """Return one delivery more than `MOST_FOUND` where there are more."""
     limit = MOST_FOUND + 1
     with caller.ledger.read() as connection:
-        steps = list(chunks([source.id for source in sources.every(connection)])) or [[]]
+        steps = list(chunks([source.id for source in sources.iterate_sources(connection)])) or [[]]
 
     def keys(kind: str, step: Sequence[str]) -> list[bytes]:
         return [caller.ledger.vault.keyed_hash(kind, source_id, text) for source_id in step]
 
     with caller.ledger.read() as connection:
-        found = [finding.by_order(connection, text, keys("order", step), limit) for step in steps]
+        found = [
+            finding.find_deliveries_of_order(connection, text, keys("order", step), limit) for step in steps
+        ]
         if not any(found):
             visitor_keys = [(keys("anonymous", step), keys("user", step)) for step in steps]
-            found = [finding.by_visitor(connection, *some, limit) for some in visitor_keys]
+            found = [finding.find_deliveries_of_visitor(connection, *some, limit) for some in visitor_keys]
     # An event id is looked up with each step.
     rows = {row.id: row for step_rows in found for row in step_rows}
     return [rows[row_id] for row_id in sorted(rows)][:limit]

@@ -15,7 +15,7 @@ def integration_number(caller: Caller, public_id: str | None, field: str = "inte
     if public_id is None:
         return None
     with caller.ledger.read() as connection:
-        found = integrations.find(connection, public_id)
+        found = integrations.load_integration(connection, public_id)
     if found is None:
         raise InvalidError(field, f"there is no integration {public_id}")
     return found.number
@@ -24,4 +24,4 @@ def integration_number(caller: Caller, public_id: str | None, field: str = "inte
 def all_sources(caller: Caller) -> list[Source]:
     """Return every source, ordered by id."""
     with caller.ledger.read() as connection:
-        return list(sources.every(connection))
+        return list(sources.iterate_sources(connection))

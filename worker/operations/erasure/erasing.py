@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from worker.ledger.database import Ledger, is_ledger_away
+from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.intake import inbox, visitors
 from worker.ledger.setup import audit_log
 from worker.ledger.upkeep import erasure
-from worker.ledger.upkeep.erasure import Kept
+from worker.ledger.upkeep.erasure import PersonalRow
 from worker.ledger.vault import SealError
 from worker.pinterest.user_data.person import Person, all_email_hashes_in
 
@@ -27,12 +27,12 @@ _MOST_TRIES = 5
 _PAUSE_SECONDS = 0.5
 
 _INBOX, _VISITORS, _DELIVERIES = "inbox", "visitors", "deliveries"
-_Page = Callable[[Connection, Any, int], list[Kept]]
+_Page = Callable[[Connection, Any, int], list[PersonalRow]]
 _PARTS: dict[str, tuple[_Page, Any, bytes]] = {
     # What leaves the inbox is among the deliveries afterwards, and what it told among the visitors.
-    _INBOX: (erasure.events_after, 0, inbox.BODY),
-    _VISITORS: (erasure.visitors_after, b"", visitors.BODY),
-    _DELIVERIES: (erasure.deliveries_after, 0, PAYLOAD),
+    _INBOX: (erasure.inbox_rows_after, 0, inbox.BODY),
+    _VISITORS: (erasure.visitor_rows_after, b"", visitors.BODY),
+    _DELIVERIES: (erasure.delivery_rows_after, 0, PAYLOAD),
 }
 
 
@@ -109,7 +109,7 @@ def erase(ledger: Ledger, person: Person, options: ErasureOptions) -> Report:
     report.unreadable = len(search.unreadable)
     if options.dry_run:
         with ledger.read() as connection:
-            report.debugged = erasure.debugged(connection)
+            report.debugged = erasure.count_debug_inputs(connection)
     else:
         _write(ledger, lambda connection: _finish(connection, options, report))
     return report
@@ -134,7 +134,7 @@ def _round(ledger: Ledger, search: _Search, options: ErasureOptions, report: Rep
     return found
 
 
-def _steps(ledger: Ledger, part: str) -> Iterator[list[Kept]]:
+def _steps(ledger: Ledger, part: str) -> Iterator[list[PersonalRow]]:
     page, after, _ = _PARTS[part]
     while True:
         with ledger.read() as connection:
@@ -145,7 +145,7 @@ def _steps(ledger: Ledger, part: str) -> Iterator[list[Kept]]:
         yield step
 
 
-def _is_persons(ledger: Ledger, search: _Search, part: str, row: Kept) -> bool:
+def _is_persons(ledger: Ledger, search: _Search, part: str, row: PersonalRow) -> bool:
     """Decide whether a row is the person's, and learn from it by what else the person is known."""
     text = _open(ledger, search, part, row)
     says_so = row.user_key in search.person.keys or (text is not None and search.person.appears_in(text))
@@ -166,7 +166,7 @@ def _names_nobody_else(search: _Search, text: bytes | None) -> bool:
     return not named or not named.isdisjoint(search.emails)
 
 
-def _open(ledger: Ledger, search: _Search, part: str, row: Kept) -> bytes | None:
+def _open(ledger: Ledger, search: _Search, part: str, row: PersonalRow) -> bytes | None:
     if row.body is None:
         return None
     try:
@@ -184,7 +184,7 @@ def _take(ledger: Ledger, part: str, ids: Sequence[Any], options: ErasureOptions
     if part == _INBOX:
         report.events += _write(ledger, lambda connection: erasure.erase_events(connection, ids, now))
     elif part == _VISITORS:
-        report.visitors += _write(ledger, lambda connection: visitors.forget(connection, ids))
+        report.visitors += _write(ledger, lambda connection: visitors.delete_visitors(connection, ids))
     else:
         erased = _write(ledger, lambda connection: erasure.erase_deliveries(connection, ids, now))
         report.stood += erased.stood
@@ -199,7 +199,7 @@ def _look(ledger: Ledger, part: str, ids: Sequence[Any], report: Report) -> int:
         report.visitors += len(ids)
     else:
         with ledger.read() as connection:
-            would = erasure.standing_of(connection, ids)
+            would = erasure.preview_erasure(connection, ids)
         report.stood += would.stood
         return len(would.being_sent)
     return 0
@@ -211,7 +211,7 @@ def _write(ledger: Ledger, change: Callable[[Connection], Any]) -> Any:
             with ledger.write() as connection:
                 return change(connection)
         except Exception as error:
-            if not is_ledger_away(error):
+            if not is_ledger_unavailable(error):
                 raise
             time.sleep(_PAUSE_SECONDS)
     with ledger.write() as connection:
@@ -220,7 +220,7 @@ def _write(ledger: Ledger, change: Callable[[Connection], Any]) -> Any:
 
 def _finish(connection: Connection, options: ErasureOptions, report: Report) -> None:
     """Empty the live debugger and record the erasure: the kinds of identifiers and the counts, not the person."""
-    report.debugged = erasure.forget_debugged(connection)
+    report.debugged = erasure.delete_debug_inputs(connection)
     changes = {name: [None, n] for name, n in report.counts().items()}
     target = ", ".join(options.asked_by)
-    audit_log.write(connection, time.time(), options.actor, "person.erase", target, changes)
+    audit_log.append_audit_entry(connection, time.time(), options.actor, "person.erase", target, changes)

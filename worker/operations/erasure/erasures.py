@@ -87,13 +87,13 @@ def erase_person(
 def count_rows(caller: Caller) -> int:
     """Count the rows that one round of an erasure reads."""
     with caller.ledger.read() as connection:
-        return store.size(connection)
+        return store.count_personal_rows(connection)
 
 
 def person_of(caller: Caller, request: ErasureRequest) -> Person:
     """Return whom an erasure looks for, with the keys that the ledger has for their ids."""
     with caller.ledger.read() as connection:
-        sources = store.source_ids(connection)
+        sources = store.known_source_ids(connection)
     keyed = caller.ledger.vault.keyed_hash
     keys = [keyed("user", source, user_id) for source in sources for user_id in request.user_ids]
     keys += [keyed("anonymous", source, device) for source in sources for device in request.anonymous_ids]

@@ -107,9 +107,9 @@ def show_overview(caller: Caller, span: Span, ad_account_id: str | None = None) 
         chosen = [account for account in found if account.ad_account_id == ad_account_id]
         numbers = [row.number for account in chosen for row in account.integrations] if chosen else None
         starts = span.starts(caller.now)
-        moved = rollups.read(connection, starts[0], span.step_seconds, numbers)
-        inbox_since = account_status.inbox_since(connection)
-        firing = alerts.firing(connection)
+        moved = rollups.rollups_since(connection, starts[0], span.step_seconds, numbers)
+        inbox_since = account_status.oldest_waiting_since(connection)
+        firing = alerts.firing_alerts(connection)
     by_step = {start: moved.get(start, Counter()) for start in starts}
     return Overview(
         accounts=found,
@@ -124,7 +124,7 @@ def show_overview(caller: Caller, span: Span, ad_account_id: str | None = None) 
 
 def pace(start: float, counts: Counter[str]) -> Pace:
     """Return how long deliveries took."""
-    taken = [(seconds, counts[rollups.within(seconds)]) for seconds in rollups.STEPS_SECONDS]
+    taken = [(seconds, counts[rollups.latency_step(seconds)]) for seconds in rollups.STEPS_SECONDS]
     n = sum(count for _, count in taken)
     return Pace(start, n, _within(taken, ceil(n * _HALF)), _within(taken, ceil(n * _MOST)))
 
@@ -146,15 +146,18 @@ def _bar(start: float, counts: Counter[str]) -> Bar:
 
 def _accounts(connection: Connection, span: Span, now: float) -> list[Account]:
     members: dict[str, list[Integration]] = defaultdict(list)
-    for row in integrations.every(connection):
+    for row in integrations.iterate_integrations(connection):
         members[row.ad_account_id].append(row)
     credentials: dict[str, list[Credential]] = defaultdict(list)
-    for credential in accounts.in_use(connection):
+    for credential in accounts.used_credentials(connection):
         credentials[credential.ad_account_id].append(credential)
-    waiting, flying = account_status.pending(connection), account_status.in_flight(connection)
-    failed = failures.count_by_account(connection)
-    moved = rollups.by_integration(connection, min(span.starts(now)))
-    requests = accounts.requests_a_minute(connection, now)
+    waiting, flying = (
+        account_status.pending_by_integration(connection),
+        account_status.in_flight_by_account(connection),
+    )
+    failed = failures.count_failures_by_account(connection)
+    moved = rollups.rollups_by_integration(connection, min(span.starts(now)))
+    requests = accounts.requests_per_minute(connection, now)
     return [
         _account(
             members.get(ad_account_id, []),
@@ -172,8 +175,8 @@ def _accounts(connection: Connection, span: Span, now: float) -> list[Account]:
 
 def _account(
     members: Sequence[Integration],
-    waiting: Mapping[int, account_status.Waiting],
-    flying: account_status.Waiting | None,
+    waiting: Mapping[int, account_status.WaitingDeliveries],
+    flying: account_status.WaitingDeliveries | None,
     moved: Mapping[int, Counter[str]],
     **known: Any,
 ) -> Account:

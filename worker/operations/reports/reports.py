@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from worker.ledger.delivery import deliveries as sales_store
-from worker.ledger.delivery.deliveries import Line
+from worker.ledger.delivery.deliveries import SalesLine
 from worker.ledger.reports import books, tallies
 from worker.ledger.reports import quality as quality_store
 from worker.ledger.reports.books import Books
 from worker.ledger.reports.quality import Quality
-from worker.ledger.reports.tallies import SECONDS_AN_HOUR
+from worker.ledger.reports.tallies import SECONDS_PER_HOUR
 from worker.ledger.setup import integrations
 from worker.ledger.setup.integrations import Integration
 from worker.operations.caller import Caller
@@ -69,7 +69,7 @@ def close_books(caller: Caller, *, audit: bool = False) -> Books:
     ``audit`` counts every row as well, which takes seconds for each million of them.
     """
     with caller.ledger.snapshot() as connection:
-        return books.audit(connection) if audit else books.close(connection)
+        return books.recount_books(connection) if audit else books.balance_books(connection)
 
 
 def count_by_hour(caller: Caller, since: float, integration_id: str | None = None) -> HourlyReport:
@@ -81,10 +81,10 @@ def count_by_hour(caller: Caller, since: float, integration_id: str | None = Non
     number, since_hour = integration_number(caller, integration_id), _since_hour(caller, since)
     with caller.ledger.read() as connection:
         ids = integrations.public_ids(connection)
-        rows = tallies.by_hour(connection, since_hour, None if number is None else [number])
+        rows = tallies.tallies_by_hour(connection, since_hour, None if number is None else [number])
     of_events = [row for row in rows if row[1] == _NO_INTEGRATION]
     of_deliveries = [row for row in rows if row[1] != _NO_INTEGRATION]
-    return HourlyReport(since_hour * SECONDS_AN_HOUR, _hours(of_events, ids), _hours(of_deliveries, ids))
+    return HourlyReport(since_hour * SECONDS_PER_HOUR, _hours(of_events, ids), _hours(of_deliveries, ids))
 
 
 def report_quality(
@@ -99,33 +99,33 @@ def report_quality(
     """
     number, since_hour = integration_number(caller, integration_id), _since_hour(caller, since)
     with caller.ledger.read() as connection:
-        found = quality_store.read(connection, since_hour, number, step_hours)
-        known = {row.id: row for row in integrations.every(connection)} if found else {}
+        found = quality_store.quality_since(connection, since_hour, number, step_hours)
+        known = {row.id: row for row in integrations.iterate_integrations(connection)} if found else {}
     rows = [
         QualityRow(
             known.get(key.integration_id or ""),
             key.event_name,
-            key.from_hour * SECONDS_AN_HOUR,
+            key.from_hour * SECONDS_PER_HOUR,
             quality,
             advise(quality) if step_hours is None else (),
         )
         for key, quality in found.items()
     ]
-    return QualityReport(since_hour * SECONDS_AN_HOUR, rows)
+    return QualityReport(since_hour * SECONDS_PER_HOUR, rows)
 
 
-def report_sales(caller: Caller, days: int, source_id: str | None = None) -> list[Line]:
+def report_sales(caller: Caller, days: int, source_id: str | None = None) -> list[SalesLine]:
     """Return what was delivered on each of the last days, the latest first, by event name and currency."""
     # A day may have begun already in the time zone of the source.
     today = (datetime.fromtimestamp(caller.now, UTC).date() - FIRST_DAY).days
     with caller.ledger.read() as connection:
-        return sales_store.read(connection, today - days + 1, source_id)
+        return sales_store.sales_since(connection, today - days + 1, source_id)
 
 
 def _since_hour(caller: Caller, since: float) -> int:
     if since < caller.now - QUALITY_DAYS * SECONDS_A_DAY:
         raise InvalidError("since", f"must be within the last {QUALITY_DAYS} days")
-    return int(since // SECONDS_AN_HOUR)
+    return int(since // SECONDS_PER_HOUR)
 
 
 def _hours(rows: Sequence[tuple[int, int, str, int]], ids: Mapping[int, str]) -> list[HourlyCounts]:
@@ -133,6 +133,6 @@ def _hours(rows: Sequence[tuple[int, int, str, int]], ids: Mapping[int, str]) ->
     for hour, number, outcome, n in rows:
         counted[hour, ids.get(number)][outcome] += n
     return [
-        HourlyCounts(hour * SECONDS_AN_HOUR, integration_id, outcomes)
+        HourlyCounts(hour * SECONDS_PER_HOUR, integration_id, outcomes)
         for (hour, integration_id), outcomes in counted.items()
     ]

@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 
 from worker.alerts import token_ends
 from worker.ledger.reports import account_status
-from worker.ledger.reports.account_status import Waiting
+from worker.ledger.reports.account_status import WaitingDeliveries
 from worker.ledger.setup import ad_accounts as store
-from worker.ledger.setup.ad_accounts import Credential, Rate
+from worker.ledger.setup.ad_accounts import AccountRateLimit, Credential
 from worker.operations.caller import Caller
 from worker.operations.errors import NotFoundError
 
@@ -53,7 +53,7 @@ def list_accounts(caller: Caller) -> list[AccountStatus]:
     with caller.ledger.read() as connection:
         pending, in_flight = (
             account_status.pending_by_account(connection),
-            account_status.in_flight(connection),
+            account_status.in_flight_by_account(connection),
         )
         ends = token_ends.ends_by_credential(connection)
         return [
@@ -77,7 +77,7 @@ def pause_account(caller: Caller, ad_account_id: str, reason: str = USUAL_REASON
     """
     with caller.changing() as change:
         paused = [
-            store.pause(change.connection, one.id, store.BY_HAND, reason, change.actor, change.now)
+            store.pause_credential(change.connection, one.id, store.MANUAL, reason, change.actor, change.now)
             for one in _credentials(change.connection, ad_account_id)
         ]
         if any(paused):
@@ -94,9 +94,9 @@ def resume_account(caller: Caller, ad_account_id: str, *, only_by_hand: bool = F
         credentials = [
             one
             for one in _credentials(change.connection, ad_account_id)
-            if not only_by_hand or one.paused_class == store.BY_HAND
+            if not only_by_hand or one.paused_class == store.MANUAL
         ]
-        resumed = [store.resume(change.connection, one.id, now=change.now) for one in credentials]
+        resumed = [store.resume_credential(change.connection, one.id, now=change.now) for one in credentials]
         if any(resumed):
             change.record("account.resume", ad_account_id, {"reason": [_reason(credentials), None]})
         return any(resumed)
@@ -129,8 +129,8 @@ def set_account_rate(
             name: [before[name], value] for name, value in given.items() if value not in (None, before[name])
         }
         if changes:
-            rate = Rate(rps or current.rate_limit_rps, burst or current.rate_limit_burst)
-            store.set_rate(change.connection, current.ad_account, rate, change.now)
+            rate = AccountRateLimit(rps or current.rate_limit_rps, burst or current.rate_limit_burst)
+            store.set_rate_limit(change.connection, current.ad_account, rate, change.now)
             change.record("account.rate", ad_account_id, changes)
         return bool(changes)
 
@@ -148,7 +148,7 @@ def _account_ids(caller: Caller) -> list[str]:
 
 
 def _by_account(connection: Connection) -> Iterator[tuple[str, list[Credential]]]:
-    credentials = sorted(store.in_use(connection), key=lambda one: (one.ad_account_id, one.id))
+    credentials = sorted(store.used_credentials(connection), key=lambda one: (one.ad_account_id, one.id))
     for ad_account_id, of_account in groupby(credentials, key=lambda one: one.ad_account_id):
         yield ad_account_id, list(of_account)
 
@@ -162,8 +162,8 @@ def _credentials(connection: Connection, ad_account_id: str) -> list[Credential]
 
 def _status(
     credentials: Sequence[Credential],
-    pending: Waiting | None,
-    in_flight: Waiting | None,
+    pending: WaitingDeliveries | None,
+    in_flight: WaitingDeliveries | None,
     ends: Mapping[int, float],
     now: float,
 ) -> AccountStatus:

@@ -6,7 +6,7 @@ NotFoundError is raised for an object that does not exist.
 from dataclasses import dataclass
 
 from worker.ledger.reports import account_status
-from worker.ledger.reports.account_status import Waiting
+from worker.ledger.reports.account_status import WaitingDeliveries
 from worker.ledger.setup import ad_accounts, sources
 from worker.ledger.setup.ad_accounts import Credential
 from worker.ledger.setup.integrations import Integration
@@ -24,9 +24,9 @@ class IntegrationStatus:
     integration: Integration
     credential: Credential
     source: Source | None
-    waiting: Waiting | None
+    waiting: WaitingDeliveries | None
     # Of the whole ad account.
-    in_flight: Waiting | None
+    in_flight: WaitingDeliveries | None
 
 
 def get_integration_status(caller: Caller, integration_id: str) -> IntegrationStatus:
@@ -35,10 +35,10 @@ def get_integration_status(caller: Caller, integration_id: str) -> IntegrationSt
         found = find_integration(connection, integration_id)
         return IntegrationStatus(
             found,
-            ad_accounts.find(connection, found.credential_id),
-            sources.find(connection, found.source_id),
-            account_status.pending(connection).get(found.number),
-            account_status.in_flight(connection).get(found.ad_account_id),
+            ad_accounts.find_credential(connection, found.credential_id),
+            sources.load_source(connection, found.source_id),
+            account_status.pending_by_integration(connection).get(found.number),
+            account_status.in_flight_by_account(connection).get(found.ad_account_id),
         )
 
 
@@ -46,7 +46,7 @@ def try_connection(caller: Caller, integration_id: str, api_url: str) -> Report:
     """Send one test event, which Pinterest checks and does not record; takes up to 10 seconds."""
     with caller.ledger.read() as connection:
         found = find_integration(connection, integration_id)
-        token = ad_accounts.token(connection, caller.ledger.vault, found.credential_id)
-        source = sources.find(connection, found.source_id)
+        token = ad_accounts.access_token(connection, caller.ledger.vault, found.credential_id)
+        source = sources.load_source(connection, found.source_id)
     domain = next(iter(source.domains), "example.com") if source else "example.com"
     return connection_test.try_out(api_url, found.ad_account_id, token, domain, caller.now)

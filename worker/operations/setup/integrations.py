@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from worker.ledger.delivery import failures
 from worker.ledger.setup import integrations as store
 from worker.ledger.setup import sources
-from worker.ledger.setup.ad_accounts import Rate
+from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
 from worker.operations.caller import Caller, Change
 from worker.operations.errors import ConflictError, DuplicateError, InvalidError, NotFoundError
@@ -49,8 +49,8 @@ class IntegrationRecord(TypedDict):
 def list_integrations(caller: Caller, limit: int, after_number: int = 0) -> list[IntegrationRecord]:
     """Return integrations in the order of their creation."""
     with caller.ledger.read() as connection:
-        found = store.page(connection, limit, after_number)
-        rates = store.rates(connection, {one.ad_account_id for one in found})
+        found = store.integrations_after(connection, limit, after_number)
+        rates = store.rate_limits(connection, {one.ad_account_id for one in found})
     return [_record(one, rates[one.ad_account_id]) for one in found]
 
 
@@ -63,7 +63,7 @@ def get_integration(caller: Caller, integration_id: str) -> IntegrationRecord:
 
 def create_integration(
     caller: Caller,
-    usual_rate: Rate,
+    usual_rate: AccountRateLimit,
     *,
     source_id: str,
     vendor: str,
@@ -97,7 +97,7 @@ def create_integration(
             updated_at=change.now,
         )
         rate = _wanted_rate(change.connection, new.ad_account_id, config, usual_rate)
-        placed = store.create(change.connection, change.vault, new, checked["access_token"], rate)
+        placed = store.insert_integration(change.connection, change.vault, new, checked["access_token"], rate)
         created = _record(placed, rate)
         change.record("integration.create", new.id, changed_fields({}, created))
     return created
@@ -106,7 +106,7 @@ def create_integration(
 def change_integration(
     caller: Caller,
     integration_id: str,
-    usual_rate: Rate,
+    usual_rate: AccountRateLimit,
     *,
     name: str | None = None,
     enabled: bool | None = None,
@@ -158,7 +158,7 @@ def delete_integration(caller: Caller, integration_id: str, *, discard_waiting: 
 def find_integration(connection: Connection, integration_id: str, *, locked: bool = False) -> Integration:
     """Return one integration; a locked one stays as it is until the transaction ends."""
     is_id = _is_integration_id(integration_id) is not None
-    found = store.find(connection, integration_id, locked=locked) if is_id else None
+    found = store.load_integration(connection, integration_id, locked=locked) if is_id else None
     if found is None:
         raise NotFoundError("integration", integration_id)
     return found
@@ -168,32 +168,32 @@ def _delete_step(caller: Caller, integration_id: str, *, discard_waiting: bool) 
     """Delete an integration that nothing waits for, or discard some of what waits; return whether it is gone."""
     with caller.changing() as change:
         current = find_integration(change.connection, integration_id, locked=True)
-        if store.waiting(change.connection, current.number):
+        if store.has_pending_deliveries(change.connection, current.number):
             if not discard_waiting:
                 raise ConflictError(
                     f"{integration_id} still has events to deliver: ?force=true discards them."
                 )
-            discarded = failures.discard_pending(
+            discarded = failures.discard_pending_deliveries(
                 change.connection, current.number, change.actor, change.now, DISCARDED_AT_ONCE
             )
             # After an incomplete step nothing is left, and the lock lets nothing new in.
             if discarded == DISCARDED_AT_ONCE:
                 return False
         before = _record(current, _rate_of(change.connection, current))
-        store.remove(change.connection, current.number)
+        store.remove_integration(change.connection, current.number)
         change.record("integration.delete", integration_id, changed_fields(before, {}))
         return True
 
 
 def _apply(
-    change: Change, before: IntegrationRecord, wanted: Integration, rate: Rate, token: str | None
+    change: Change, before: IntegrationRecord, wanted: Integration, rate: AccountRateLimit, token: str | None
 ) -> IntegrationRecord:
     changes = changed_fields(before, _record(wanted, rate))
     if token is not None:
         changes["config.access_token"] = [MASK, MASK]
     if not changes:
         return before
-    changed = store.change(
+    changed = store.update_integration(
         change.connection, change.vault, wanted, rate=rate, new_token=token, now=change.now
     )
     change.record("integration.change", wanted.id, changes)
@@ -219,27 +219,29 @@ def _kept(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _wanted_rate(
-    connection: Connection, ad_account_id: str, given: Mapping[str, Any], usual_rate: Rate
-) -> Rate:
+    connection: Connection, ad_account_id: str, given: Mapping[str, Any], usual_rate: AccountRateLimit
+) -> AccountRateLimit:
     """Return what is given, else what the ad account has; null resets to the usual rate."""
-    known = store.rates(connection, [ad_account_id]).get(ad_account_id, usual_rate)
+    known = store.rate_limits(connection, [ad_account_id]).get(ad_account_id, usual_rate)
     rps, burst = given.get("rate_limit_rps", known.rps), given.get("rate_limit_burst", known.burst)
-    return Rate(usual_rate.rps if rps is None else float(rps), usual_rate.burst if burst is None else burst)
+    return AccountRateLimit(
+        usual_rate.rps if rps is None else float(rps), usual_rate.burst if burst is None else burst
+    )
 
 
-def _rate_of(connection: Connection, integration: Integration) -> Rate:
-    return store.rates(connection, [integration.ad_account_id])[integration.ad_account_id]
+def _rate_of(connection: Connection, integration: Integration) -> AccountRateLimit:
+    return store.rate_limits(connection, [integration.ad_account_id])[integration.ad_account_id]
 
 
 def _lock_source(connection: Connection, source_id: str) -> None:
     """Keep a source from being deleted until the transaction ends."""
     is_id = is_source_id(source_id) is not None
-    if not is_id or sources.find(connection, source_id, locked=True) is None:
+    if not is_id or sources.load_source(connection, source_id, locked=True) is None:
         raise InvalidError("source_id", f"there is no source {source_id}")
 
 
 def _refuse_second(connection: Connection, source_id: str, ad_account_id: str) -> None:
-    for other in store.of_source(connection, source_id):
+    for other in store.integrations_of_source(connection, source_id):
         if other.ad_account_id == ad_account_id:
             raise DuplicateError(
                 f"{source_id} delivers to ad account {ad_account_id} already, by {other.id}."
@@ -251,13 +253,13 @@ def _refuse_move(connection: Connection, current: Integration, ad_account_id: st
     if ad_account_id == current.ad_account_id:
         return
     _refuse_second(connection, current.source_id, ad_account_id)
-    if store.waiting(connection, current.number):
+    if store.has_pending_deliveries(connection, current.number):
         raise ConflictError(
             f"{current.id} still has events to deliver to ad account {current.ad_account_id}."
         )
 
 
-def _record(given: Integration, rate: Rate) -> IntegrationRecord:
+def _record(given: Integration, rate: AccountRateLimit) -> IntegrationRecord:
     first = {"ad_account_id": given.ad_account_id, "access_token": MASK}
     rates = {"rate_limit_rps": rate.rps, "rate_limit_burst": rate.burst}
     return {

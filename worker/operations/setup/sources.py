@@ -43,7 +43,9 @@ SourceRecord = dict[str, Any]
 def list_sources(caller: Caller, limit: int, after_id: str = "") -> list[SourceRecord]:
     """Return sources in the order of their ids."""
     with caller.ledger.read() as connection:
-        return [_record(connection, one, caller.now) for one in store.page(connection, limit, after_id)]
+        return [
+            _record(connection, one, caller.now) for one in store.sources_after(connection, limit, after_id)
+        ]
 
 
 def get_source(caller: Caller, source_id: str) -> SourceRecord:
@@ -76,9 +78,9 @@ def create_source(
             updated_at=change.now,
             options=_without_nulls(options or {}),
         )
-        if store.find(change.connection, new.id):
+        if store.load_source(change.connection, new.id):
             raise DuplicateError(f"There is a source {new.id} already.")
-        store.create(change.connection, change.vault, new, _new_key(test=test), secret)
+        store.insert_source(change.connection, change.vault, new, _new_key(test=test), secret)
         created = _record(change.connection, new, change.now) | {"server_secret": secret}
         change.record("source.create", new.id, changed_fields({}, created))
     return created
@@ -107,7 +109,7 @@ def change_source(
         changes = changed_fields(before, after)
         if not changes:
             return before
-        store.change(change.connection, wanted, change.now)
+        store.update_source(change.connection, wanted, change.now)
         change.record("source.change", source_id, changes)
     return after
 
@@ -121,7 +123,7 @@ def delete_source(caller: Caller, source_id: str) -> None:
     with caller.changing() as change:
         source = _find(change.connection, source_id, locked=True)
         before = _record(change.connection, source, change.now)
-        if not store.remove(change.connection, source_id):
+        if not store.remove_source(change.connection, source_id):
             raise ConflictError(f"{source_id} still has integrations: delete those first.")
         change.record("source.delete", source_id, changed_fields(before, {}))
 
@@ -132,7 +134,7 @@ def rotate_pipeline_key(
     """Make a new pipeline key; the former ones stay valid for ``overlap_hours``."""
     with caller.changing() as change:
         source = _find(change.connection, source_id, locked=True)
-        old = store.keys(change.connection, source_id, change.now)
+        old = store.valid_pipeline_keys(change.connection, source_id, change.now)
         key, ends_at = _new_key(test=test), change.now + overlap_hours * SECONDS_AN_HOUR
         store.add_key(change.connection, source_id, key, change.now)
         store.expire_keys(change.connection, source_id, key, ends_at)
@@ -154,10 +156,10 @@ def rotate_server_secret(caller: Caller, source_id: str) -> SourceRecord:
 
 def switch_debugging(caller: Caller, source_id: str, *, on: bool) -> None:
     """Keep what a source sends for the live debugger for an hour, or end that and forget what was kept."""
-    until = caller.now + debug_inputs.LASTS_SECONDS if on else 0.0
+    until = caller.now + debug_inputs.DEBUG_SECONDS if on else 0.0
     with caller.changing() as change:
         source = _find(change.connection, source_id, locked=True)
-        debug_inputs.switch(change.connection, source_id, until)
+        debug_inputs.set_debugging(change.connection, source_id, until)
         if source.debug_until != until:
             changes = [iso(moment) if moment else None for moment in (source.debug_until, until)]
             change.record("source.debug", source_id, {"debug_until": changes})
@@ -165,14 +167,14 @@ def switch_debugging(caller: Caller, source_id: str, *, on: bool) -> None:
 
 def _find(connection: Connection, source_id: str, *, locked: bool = False) -> Source:
     is_id = is_source_id(source_id) is not None
-    source = store.find(connection, source_id, locked=locked) if is_id else None
+    source = store.load_source(connection, source_id, locked=locked) if is_id else None
     if source is None:
         raise NotFoundError("source", source_id)
     return source
 
 
 def _record(connection: Connection, source: Source, now: float) -> SourceRecord:
-    keys = store.keys(connection, source.id, now)
+    keys = store.valid_pipeline_keys(connection, source.id, now)
     return {
         "id": source.id,
         "name": source.name,

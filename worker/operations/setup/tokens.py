@@ -13,7 +13,7 @@ _LONGEST_NAME = 64
 def list_tokens(caller: Caller) -> list[Token]:
     """Return the valid API tokens, the oldest first; ADMIN_TOKEN is not one of them."""
     with caller.ledger.read() as connection:
-        return people.tokens(connection)
+        return people.valid_tokens(connection)
 
 
 def create_token(caller: Caller, name: str, role: str) -> tuple[Token, str]:
@@ -27,7 +27,7 @@ def create_token(caller: Caller, name: str, role: str) -> tuple[Token, str]:
     _check(name, role)
     try:
         with caller.changing() as change:
-            token, text = people.create_token(
+            token, text = people.insert_token(
                 change.connection, change.vault, name, Role(role), change.actor, change.now
             )
             change.record("token.create", token.actor, {"role": [None, role]})
@@ -39,9 +39,9 @@ def create_token(caller: Caller, name: str, role: str) -> tuple[Token, str]:
 def revoke_token(caller: Caller, id_or_name: str) -> Token:
     """Revoke an API token and end its sessions at once; return what it was."""
     with caller.changing() as change:
-        revoked = people.revoke(change.connection, id_or_name)
-        if revoked is None and (named := people.by_name(change.connection, id_or_name)):
-            revoked = people.revoke(change.connection, named.id)
+        revoked = people.remove_token(change.connection, id_or_name)
+        if revoked is None and (named := people.token_by_name(change.connection, id_or_name)):
+            revoked = people.remove_token(change.connection, named.id)
         if revoked is None:
             raise NotFoundError("token", id_or_name)
         change.record("token.revoke", revoked.actor, {"role": [revoked.role.value, None]})

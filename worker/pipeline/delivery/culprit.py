@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import Enum
 from itertools import groupby
 
-from worker.ledger.delivery.batch_history import Part
+from worker.ledger.delivery.batch_history import RelatedBatch
 from worker.pinterest.client.answers import ReasonClass, have_same_message
 
 # Why a credential was paused: every part of a batch was refused with the same words.
@@ -25,7 +25,7 @@ class Culprit(Enum):
     OPEN = "open"
 
 
-def find_culprit(family: Sequence[Part]) -> Culprit:
+def find_culprit(family: Sequence[RelatedBatch]) -> Culprit:
     """Judge a halved batch by the parts that it has come to.
 
     It is the account's fault when all eight parts of the third halving (of a batch of four to seven events:
@@ -54,7 +54,7 @@ def find_culprit(family: Sequence[Part]) -> Culprit:
     return Culprit.OPEN if waiting else Culprit.EVENTS
 
 
-def _refusals(part: Part) -> list[str]:
+def _refusals(part: RelatedBatch) -> list[str]:
     return [reason for reason_class, reason in part.tries if reason_class == ReasonClass.MALFORMED]
 
 

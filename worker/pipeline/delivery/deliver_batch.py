@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from worker import logs
 from worker.ledger.delivery import batches, outages
-from worker.ledger.delivery.batches import LONGEST_WAIT_FOR_TOKEN_SECONDS, Member, Putoff, Started
+from worker.ledger.delivery.batches import MAX_TOKEN_WAIT_SECONDS, Member, Postponed, StartedBatch
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.setup import ad_accounts
 from worker.ledger.vault import SealError
@@ -51,9 +51,7 @@ def deliver(sender: Sender, batch_id: int) -> str:
 
 def _deliver(sender: Sender, batch_id: int) -> str:
     with sender.rate_wait_slots.acquire() as may_wait:
-        started = _start(
-            sender, batch_id, LONGEST_WAIT_FOR_TOKEN_SECONDS if may_wait else MAX_INLINE_WAIT_SECONDS
-        )
+        started = _start(sender, batch_id, MAX_TOKEN_WAIT_SECONDS if may_wait else MAX_INLINE_WAIT_SECONDS)
         if started is None:
             return "left alone"
         due = sender.now() + started.wait_seconds
@@ -74,16 +72,18 @@ def _deliver(sender: Sender, batch_id: int) -> str:
     return Reaction(sender, started, everyone, answer).react()
 
 
-def _token(sender: Sender, started: Started) -> str | None:
+def _token(sender: Sender, started: StartedBatch) -> str | None:
     """Return the access token; None where it cannot be opened."""
     vault = sender.ledger.vault
     try:
-        return sender.read(lambda connection: ad_accounts.token(connection, vault, started.credential_id))
+        return sender.read(
+            lambda connection: ad_accounts.access_token(connection, vault, started.credential_id)
+        )
     except SealError:
         return None
 
 
-def _sent_before(sender: Sender, started: Started, everyone: Sequence[Member]) -> list[Member]:
+def _sent_before(sender: Sender, started: StartedBatch, everyone: Sequence[Member]) -> list[Member]:
     """Return the events that an earlier try may have brought to Pinterest, and that have grown too old since.
 
     A batch can wait for long after a try with an unknown outcome: for a resumed account, or a breaker.
@@ -92,7 +92,9 @@ def _sent_before(sender: Sender, started: Started, everyone: Sequence[Member]) -
     if not risky:
         return []
     tried = sender.read(
-        lambda connection: outages.tried_with(connection, started.id, MAY_HAVE_ARRIVED, [PARTLY_PROCESSED])
+        lambda connection: outages.has_attempt_with(
+            connection, started.id, MAY_HAVE_ARRIVED, [PARTLY_PROCESSED]
+        )
     )
     return risky if tried else []
 
@@ -101,7 +103,7 @@ def postpone_delivery(sender: Sender, postponed: PostponedError) -> float | None
     """Give a batch back to the ledger; return in how many seconds a message should come, None for never."""
     not_before = sender.now() + postponed.wait.seconds
     held = sender.write(
-        lambda connection: batches.again(
+        lambda connection: batches.requeue_batch(
             connection,
             postponed.started,
             not_before,
@@ -122,25 +124,25 @@ def postpone_delivery(sender: Sender, postponed: PostponedError) -> float | None
     return postponed.wait.seconds if held and postponed.wait.stage == "celery" else None
 
 
-def _start(sender: Sender, batch_id: int, longest_wait_seconds: float) -> Started | None:
-    def start(connection: Connection) -> Started | Putoff | None:
+def _start(sender: Sender, batch_id: int, longest_wait_seconds: float) -> StartedBatch | None:
+    def start(connection: Connection) -> StartedBatch | Postponed | None:
         now, lease = sender.now(), sender.lease_seconds
-        started = batches.start(connection, batch_id, lease, now, longest_wait_seconds)
-        if isinstance(started, Putoff):
+        started = batches.start_batch(connection, batch_id, lease, now, longest_wait_seconds)
+        if isinstance(started, Postponed):
             connection.rollback()
         return started
 
     started = sender.write(start)
-    if isinstance(started, Putoff):
+    if isinstance(started, Postponed):
         not_before = started.not_before
-        sender.write(lambda connection: batches.put_off(connection, batch_id, not_before))
+        sender.write(lambda connection: batches.postpone_batch(connection, batch_id, not_before))
         return None
     return started
 
 
-def _compose(sender: Sender, started: Started) -> tuple[list[Member], bytes, list[Member]]:
+def _compose(sender: Sender, started: StartedBatch) -> tuple[list[Member], bytes, list[Member]]:
     """Join the stored texts into a body, never parsed again; return last what cannot be opened."""
-    everyone = sender.read(lambda connection: batches.members(connection, started.id))
+    everyone = sender.read(lambda connection: batches.batch_members(connection, started.id))
     texts: list[bytes] = []
     good: list[Member] = []
     broken: list[Member] = []

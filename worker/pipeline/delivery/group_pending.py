@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import claims
-from worker.ledger.delivery.claims import Group
+from worker.ledger.delivery.claims import BatchGroup
 
 # Batches of one credential that may be ready or sending at once: enough for 100 requests/s at 200 ms answers,
 # together with as many that wait for the next tick to replace them.
@@ -38,8 +38,8 @@ def claim_due_batches(
         at = now()
         waiting = deque(
             group
-            for group, oldest in claims.groups(connection, at)
-            if claims.is_due(connection, group, oldest, pace.interval_seconds, at)
+            for group, oldest in claims.pending_groups(connection, at)
+            if claims.is_batch_due(connection, group, oldest, pace.interval_seconds, at)
         )
     made: list[int] = []
     while waiting and len(made) < pace.most_batches:
@@ -51,7 +51,7 @@ def claim_due_batches(
 
 
 def _claim_some(
-    ledger: Ledger, waiting: deque[Group], pace: BatchingPolicy, now: Callable[[], float], most: int
+    ledger: Ledger, waiting: deque[BatchGroup], pace: BatchingPolicy, now: Callable[[], float], most: int
 ) -> list[int]:
     """Claim a batch, and more within the same transaction while that is a short one."""
     made: list[int] = []
@@ -60,7 +60,7 @@ def _claim_some(
         while waiting and len(made) < most:
             # In turn, a batch each: a group with a backlog is not served to its end while the others wait.
             group = waiting.popleft()
-            batch_id = claims.claim(connection, group, pace.window, now(), pace.interval_seconds)
+            batch_id = claims.claim_batch(connection, group, pace.window, now(), pace.interval_seconds)
             if batch_id is not None:
                 made.append(batch_id)
                 waiting.append(group)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from worker import logs
 from worker.ledger.delivery import batch_history, batches
-from worker.ledger.delivery.batches import Ending, Member, Started, Try
+from worker.ledger.delivery.batches import Attempt, Member, MemberResult, StartedBatch
 from worker.ledger.reports import measures
 from worker.ledger.setup import ad_accounts, audit_log
 from worker.monitoring import tracing
@@ -50,7 +50,7 @@ class Reaction:
     """React to one answer; every method returns in a word what became of the batch."""
 
     sender: Sender
-    started: Started
+    started: StartedBatch
     everyone: Sequence[Member]
     answer: Answer
 
@@ -97,7 +97,9 @@ class Reaction:
         after = CLOSED_BREAKER
         if met_trouble:
             policy = self.sender.breaker_policy
-            account = self.sender.read(lambda connection: ad_accounts.find(connection, started.credential_id))
+            account = self.sender.read(
+                lambda connection: ad_accounts.find_credential(connection, started.credential_id)
+            )
             before = Breaker(account.breaker_failures, account.breaker_open_until)
             after = breaker_after_failure(policy, before, now, probe=started.is_probe)
             if after == before:
@@ -128,7 +130,7 @@ class Reaction:
     def _halve(self, verdict: Halve) -> str:
         self._note(verdict.reason_class, verdict.reason)
         fault = find_culprit(
-            self.sender.read(lambda connection: batch_history.of(connection, self.started.id))
+            self.sender.read(lambda connection: batch_history.related_batches(connection, self.started.id))
         )
         if fault is Culprit.ACCOUNT:
             words = f"Every part of a batch was refused with the same words: {verdict.reason}"
@@ -162,7 +164,7 @@ class Reaction:
         then = self.sender.now() + wait.seconds
         if verdict.reason_class == ReasonClass.RATE_LIMITED:
             account = self.started.ad_account
-            self.sender.write(lambda connection: ad_accounts.slow_down(connection, account, then))
+            self.sender.write(lambda connection: ad_accounts.hold_requests_until(connection, account, then))
         if wait.stage == "over":
             return self._finish([_failed_ending(one, verdict) for one in self.everyone])
         risky = [] if verdict.outcome_known else self._at_risk(then)
@@ -189,22 +191,26 @@ class Reaction:
         return events_at_risk(self.everyone, then, offline=self.started.offline)
 
     def _split(
-        self, parts: Sequence[Sequence[int]], not_before: float, endings: Sequence[Ending], parent: Started
+        self,
+        parts: Sequence[Sequence[int]],
+        not_before: float,
+        endings: Sequence[MemberResult],
+        parent: StartedBatch,
     ) -> str:
         return replace_batch(self.sender, parent, self.everyone, parts, endings, not_before)
 
-    def _finish(self, endings: Sequence[Ending]) -> str:
+    def _finish(self, endings: Sequence[MemberResult]) -> str:
         now = self.sender.now()
         held = self.sender.write(
-            lambda connection: batches.settle(connection, self.started, self.everyone, endings, now)
+            lambda connection: batches.settle_batch(connection, self.started, self.everyone, endings, now)
         )
         failed = sum(ending.reason_class is not None for ending in endings)
         _log_settled(self.started, len(self.everyone) - failed, failed, held=held)
         return "settled" if held else "overtaken"
 
     def _note(self, reason_class: str, reason: str) -> None:
-        what = Try(self.sender.now(), self.answer.seconds, self.answer.status, reason_class, reason)
-        self.sender.write(lambda connection: batches.note(connection, self.started, what))
+        what = Attempt(self.sender.now(), self.answer.seconds, self.answer.status, reason_class, reason)
+        self.sender.write(lambda connection: batches.record_attempt(connection, self.started, what))
 
 
 def _status_class(status: int | None) -> str:
@@ -214,15 +220,17 @@ def _status_class(status: int | None) -> str:
     return "429" if status == 429 else f"{status // 100}xx"
 
 
-def pause_credential(sender: Sender, started: Started, reason_class: str, reason: str) -> str:
+def pause_credential(sender: Sender, started: StartedBatch, reason_class: str, reason: str) -> str:
     """Stop sending with a batch's credential, and give the batch back with no attempt spent."""
     now = sender.now()
 
     def stop(connection: Connection) -> None:
-        if ad_accounts.pause(connection, started.credential_id, reason_class, reason, _ACTOR, now):
+        if ad_accounts.pause_credential(connection, started.credential_id, reason_class, reason, _ACTOR, now):
             changes = {"class": [None, reason_class], "reason": [None, reason]}
-            audit_log.write(connection, now, _ACTOR, "account.pause", started.ad_account_id, changes)
-        batches.again(connection, started, now, spent=False)
+            audit_log.append_audit_entry(
+                connection, now, _ACTOR, "account.pause", started.ad_account_id, changes
+            )
+        batches.requeue_batch(connection, started, now, spent=False)
 
     sender.write(stop)
     log.error("account_paused", ad_account=started.ad_account_id, reason_class=str(reason_class))
@@ -230,17 +238,17 @@ def pause_credential(sender: Sender, started: Started, reason_class: str, reason
 
 
 def split_off_unopened(
-    sender: Sender, started: Started, good: Sequence[Member], broken: Sequence[Member]
+    sender: Sender, started: StartedBatch, good: Sequence[Member], broken: Sequence[Member]
 ) -> str:
     """Fail what cannot be opened, and let the others go on in a batch of their own."""
     reason = "The stored event cannot be opened: is its key still in ENCRYPTION_KEY?"
-    endings = [Ending(one.id, "unopened", reason) for one in broken]
+    endings = [MemberResult(one.id, "unopened", reason) for one in broken]
     parts = [[one.id for one in good]] if good else []
     return replace_batch(sender, started, [*good, *broken], parts, endings, sender.now())
 
 
 def split_off_risky(
-    sender: Sender, started: Started, everyone: Sequence[Member], risky: Sequence[Member]
+    sender: Sender, started: StartedBatch, everyone: Sequence[Member], risky: Sequence[Member]
 ) -> str:
     """Leave to a hand what could count twice, and let the others go on in a batch of their own."""
     rest = ids_without(everyone, risky)
@@ -250,16 +258,16 @@ def split_off_risky(
 
 def replace_batch(
     sender: Sender,
-    started: Started,
+    started: StartedBatch,
     everyone: Sequence[Member],
     parts: Sequence[Sequence[int]],
-    endings: Sequence[Ending],
+    endings: Sequence[MemberResult],
     not_before: float,
 ) -> str:
     """Replace a batch by smaller ones, failing the members that are in none of them."""
     now = sender.now()
     made = sender.write(
-        lambda connection: batches.split(connection, started, everyone, parts, endings, now, not_before)
+        lambda connection: batches.split_batch(connection, started, everyone, parts, endings, now, not_before)
     )
     if made is None:
         return "overtaken"
@@ -269,17 +277,17 @@ def replace_batch(
     return "split" if made else "settled"
 
 
-def _ending(one: Member, result: EventResult) -> Ending:
+def _ending(one: Member, result: EventResult) -> MemberResult:
     if result.delivered:
-        return Ending(one.id, None, None, result.warning or None)
-    return Ending(one.id, result.reason_class, result.reason, result.warning or None)
+        return MemberResult(one.id, None, None, result.warning or None)
+    return MemberResult(one.id, result.reason_class, result.reason, result.warning or None)
 
 
-def _failed_ending(one: Member, verdict: RetryLater) -> Ending:
-    return Ending(one.id, verdict.reason_class, verdict.reason)
+def _failed_ending(one: Member, verdict: RetryLater) -> MemberResult:
+    return MemberResult(one.id, verdict.reason_class, verdict.reason)
 
 
-def _log_settled(started: Started, delivered: int, failed: int, *, held: bool) -> None:
+def _log_settled(started: StartedBatch, delivered: int, failed: int, *, held: bool) -> None:
     log.info(
         "batch_settled",
         batch_id=started.id,

@@ -11,8 +11,8 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from worker import logs
-from worker.ledger.database import Ledger, is_ledger_away
-from worker.ledger.delivery.batches import UNKNOWN_OUTCOME, Ending, Member, Started
+from worker.ledger.database import Ledger, is_ledger_unavailable
+from worker.ledger.delivery.batches import UNKNOWN_OUTCOME, Member, MemberResult, StartedBatch
 from worker.monitoring.meter import Meter
 from worker.pinterest.client.answers import ReasonClass
 from worker.pinterest.client.breaker import BreakerPolicy
@@ -147,7 +147,7 @@ class Sender:
                 with lend() as connection:
                     return work(connection)
             except Exception as error:
-                if not is_ledger_away(error) or self.now() + pause_seconds > until:
+                if not is_ledger_unavailable(error) or self.now() + pause_seconds > until:
                     raise
                 log.warning("ledger_away", error=type(error).__name__)
             self.sleep(pause_seconds)
@@ -159,7 +159,7 @@ class PostponedError(Exception):
 
     def __init__(
         self,
-        started: Started,
+        started: StartedBatch,
         wait: Wait,
         spent: bool = False,
         unreadable: bool = False,
@@ -203,7 +203,7 @@ def ids_without(everyone: Sequence[Member], risky: Sequence[Member]) -> list[int
     return [one.id for one in everyone if one.id not in risky_ids]
 
 
-def unknown_outcome_endings(risky: Sequence[Member], reason: str) -> list[Ending]:
+def unknown_outcome_endings(risky: Sequence[Member], reason: str) -> list[MemberResult]:
     """Return endings that leave it to a person whether the events are sent again."""
     words = f"Pinterest may have it already, and a second copy could count twice. {reason}"
-    return [Ending(one.id, UNKNOWN_OUTCOME, words) for one in risky]
+    return [MemberResult(one.id, UNKNOWN_OUTCOME, words) for one in risky]

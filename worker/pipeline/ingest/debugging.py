@@ -7,7 +7,7 @@ from typing import Any
 from worker.event import json_text
 from worker.event.received import Received
 from worker.ledger.delivery.deliveries import NewDelivery
-from worker.ledger.intake.debug_inputs import INPUT, KEPT_AFTER_SECONDS, Input, NewInput
+from worker.ledger.intake.debug_inputs import INPUT, RETENTION_SECONDS, Input, NewInput
 from worker.ledger.vault import Vault
 from worker.pinterest.mapping.call import Explanation
 from worker.pipeline.ingest.accepting import OpenedEvent
@@ -59,7 +59,7 @@ def seal_debug_input(
         name=str(name),
         outcome=outcome,
         received_at=one.row.received_at,
-        forget_at=debug_until + KEPT_AFTER_SECONDS,
+        forget_at=debug_until + RETENTION_SECONDS,
         body=vault.seal(json_text.format_json(body), INPUT),
         anonymous_key=one.row.anonymous_key,
         user_key=one.row.user_key,

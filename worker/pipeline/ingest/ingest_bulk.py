@@ -13,13 +13,13 @@ from sqlalchemy.exc import DataError, IntegrityError
 from worker import logs
 from worker.event import json_text
 from worker.event.received import Trust
-from worker.ledger.database import Ledger, is_ledger_away
+from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.delivery import deliveries
 from worker.ledger.delivery.deliveries import NewDelivery
 from worker.ledger.intake import debug_inputs, inbox, visitors
 from worker.ledger.intake.debug_inputs import NewInput
 from worker.ledger.intake.inbox import Waiting
-from worker.ledger.intake.visitors import Known, OvertakenError
+from worker.ledger.intake.visitors import StoredVisitor, VersionConflictError
 from worker.ledger.reports import tallies, usage
 from worker.ledger.setup import integrations
 from worker.ledger.vault import SealError, Vault
@@ -88,7 +88,7 @@ def ingest(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
         for piece in turns.pieces():
             try:
                 done = _ingest_piece(ledger, piece, turns)
-            except OvertakenError:
+            except VersionConflictError:
                 # What belongs to others comes back by its own hints.
                 if piece.is_own:
                     raise
@@ -115,7 +115,7 @@ def _ingest_piece(ledger: Ledger, piece: Chunk, turns: FairScheduler) -> ChunkRe
         reason = f"The ledger refused the event ({type(error).__name__})."
         log.error("event_refused_by_ledger", inbox_id=piece.ids[0], error=type(error).__name__)
         with ledger.write() as connection:
-            inbox.park(connection, piece.ids[0], reason)
+            inbox.park_event(connection, piece.ids[0], reason)
         return ChunkResult()
 
 
@@ -125,7 +125,7 @@ def _ingest_in_time(ledger: Ledger, piece: Chunk, turns: FairScheduler) -> Chunk
         try:
             return _ingest_in_races(ledger, piece, turns)
         except Exception as error:
-            if not is_ledger_away(error):
+            if not is_ledger_unavailable(error):
                 raise
             log.warning("ledger_away", events=len(piece.ids), error=type(error).__name__)
             time.sleep(pause_seconds)
@@ -136,25 +136,25 @@ def _ingest_in_races(ledger: Ledger, piece: Chunk, turns: FairScheduler) -> Chun
     for _ in range(MAX_RACES):
         try:
             return _ingest_once(ledger, piece, turns)
-        except OvertakenError:
+        except VersionConflictError:
             # Another worker wrote one of these visitors in the meantime, or a hand changed an integration: see
             # what was written, and map again.
             time.sleep(random.uniform(0.0, 0.02))  # noqa: S311 - no secret depends on it
-    raise OvertakenError
+    raise VersionConflictError
 
 
 def _ingest_once(ledger: Ledger, piece: Chunk, turns: FairScheduler) -> ChunkResult:
     began = time.time()
     with ledger.read() as connection:
-        rows = inbox.load(connection, piece.ids)
+        rows = inbox.load_events(connection, piece.ids)
         if piece.is_own:
             rows = turns.admit(connection, rows)
         if not rows:
             return ChunkResult()
         # The inbox is read before the visitors: what leaves the one in between is in the other.
-        earlier = inbox.informing(connection, _keys_of(rows), rows[-1].id)
+        earlier = inbox.informing_events(connection, _keys_of(rows), rows[-1].id)
     with ledger.read() as connection:
-        known = visitors.load(connection, _keys_of([*rows, *earlier]))
+        known = visitors.load_visitors(connection, _keys_of([*rows, *earlier]))
         destinations = Destinations(connection, {row.source_id for row in rows})
     # What the key ring lacks is missing for every event alike, and so is nobody's fault below.
     ledger.vault.prepare()
@@ -163,7 +163,7 @@ def _ingest_once(ledger: Ledger, piece: Chunk, turns: FairScheduler) -> ChunkRes
         # In a transaction of its own: a lost race would otherwise map these events again.
         with ledger.write() as connection:
             for event_id, reason in sorted(work.costly.items()):
-                inbox.park(connection, event_id, reason)
+                inbox.park_event(connection, event_id, reason)
     outcomes = _write(ledger, work, known, _new_visitors(ledger, work, known, destinations))
     if (tracer := tracing.tracer()) is not None:
         left = {row.id for row in work.left}
@@ -179,7 +179,7 @@ def _keys_of(rows: Iterable[Waiting]) -> set[bytes]:
 def _map_all(
     vault: Vault,
     rows: Sequence[tuple[Waiting, bool]],
-    known: Mapping[bytes, Known],
+    known: Mapping[bytes, StoredVisitor],
     destinations: Destinations,
 ) -> BulkResult:
     """Go through the events and learn about visitors on the way, for as long as a slice of time lasts."""
@@ -218,7 +218,7 @@ def _map_one(
         if is_own:
             work.parked[row.id] = str(error)
     except Exception as error:
-        if is_ledger_away(error) or isinstance(error, SealError):
+        if is_ledger_unavailable(error) or isinstance(error, SealError):
             raise
         # A mistake of ours costs no event: the row stays, sealed and complete, until a version that can
         # map it. Only the kind of the exception is told: its text could hold what the visitor typed.
@@ -251,7 +251,7 @@ def _map_event(
 
 
 def _new_visitors(
-    ledger: Ledger, work: BulkResult, known: Mapping[bytes, Known], destinations: Destinations
+    ledger: Ledger, work: BulkResult, known: Mapping[bytes, StoredVisitor], destinations: Destinations
 ) -> NewVisitors | None:
     """Return the visitors that this bulk creates, with those that a quota refuses; None where there are none."""
     new_keys = work.visitors.keys() - known.keys()
@@ -263,11 +263,11 @@ def _new_visitors(
 
 
 def _write(
-    ledger: Ledger, work: BulkResult, known: Mapping[bytes, Known], created: NewVisitors | None
+    ledger: Ledger, work: BulkResult, known: Mapping[bytes, StoredVisitor], created: NewVisitors | None
 ) -> Counter[str]:
     # Sealed before the write begins: the vault may have to write a new day's key first.
     sealed = {
-        key: Known(
+        key: StoredVisitor(
             ledger.vault.seal(json_text.format_json(body), visitors.BODY),
             known[key].version if key in known else 0,
         )
@@ -277,22 +277,26 @@ def _write(
     targets = {new.integration_id: new.ad_account for fate in work.fates.values() for new in fate.deliveries}
     now = time.time()
     with ledger.write() as connection:
-        if not integrations.are_still(connection, targets):
-            raise OvertakenError
-        gone = sorted(inbox.remove(connection, list(work.fates)))
+        if not integrations.lock_targets(connection, targets):
+            raise VersionConflictError
+        gone = sorted(inbox.take_events(connection, list(work.fates)))
         for event_id, reason in sorted(work.parked.items()):
-            inbox.park(connection, event_id, reason)
+            inbox.park_event(connection, event_id, reason)
         mine = {key for event_id in gone for key in work.fates[event_id].keys}
-        visitors.save(connection, {key: one for key, one in sealed.items() if key in mine}, now)
+        visitors.save_visitors(connection, {key: one for key, one in sealed.items() if key in mine}, now)
         fates = [work.fates[event_id] for event_id in gone]
         events = Counter(tallies.Entry(fate.source_id, 0, "", fate.outcome) for fate in fates)
-        tallies.append(connection, events, now)
-        dropped = debug_inputs.keep(connection, [fate.seen for fate in fates if fate.seen is not None])
+        tallies.append_tallies(connection, events, now)
+        dropped = debug_inputs.save_debug_inputs(
+            connection, [fate.seen for fate in fates if fate.seen is not None]
+        )
         used = created.usage(mine) if created is not None else Counter()
         used.update({(source_id, usage.DEBUG_INPUTS_DROPPED): n for source_id, n in dropped.items()})
         if used:
-            usage.append(connection, used, now)
-        outcomes = deliveries.write(connection, [new for fate in fates for new in fate.deliveries], now)
+            usage.append_usage(connection, used, now)
+        outcomes = deliveries.insert_deliveries(
+            connection, [new for fate in fates for new in fate.deliveries], now
+        )
     if outcomes[tallies.CONTRADICTED]:
         log.warning("event_ids_used_before", events=outcomes[tallies.CONTRADICTED])
     return outcomes + Counter(fate.outcome for fate in fates)

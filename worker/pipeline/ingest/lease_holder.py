@@ -62,7 +62,7 @@ class RunLease:
                 return
             try:
                 with self._ledger.write() as connection:
-                    leases.put(connection, self.holder, self._ids, LEASE_SECONDS)
+                    leases.save_lease(connection, self.holder, self._ids, LEASE_SECONDS)
                 self._leased_at = time.monotonic()
             except Exception as error:  # noqa: BLE001 - a lease saves work; nothing may depend on it
                 log.warning("lease_not_written", error=type(error).__name__)
@@ -80,7 +80,7 @@ class RunLease:
                 return
             try:
                 with self._ledger.write() as connection:
-                    leases.end(connection, self.holder)
+                    leases.end_lease(connection, self.holder)
             except Exception as error:  # noqa: BLE001 - what the run itself raises matters more
                 log.warning("lease_not_written", error=type(error).__name__)
 

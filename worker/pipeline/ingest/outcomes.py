@@ -14,10 +14,10 @@ from sqlalchemy import Connection
 from worker import logs
 from worker.event import json_text
 from worker.event.received import Trust
-from worker.ledger.delivery.deliveries import MOST_THOUSANDTHS, PAYLOAD, THOUSANDTHS, NewDelivery
+from worker.ledger.delivery.deliveries import MAX_THOUSANDTHS, PAYLOAD, THOUSANDTHS, NewDelivery
 from worker.ledger.intake import visitors
 from worker.ledger.intake.inbox import Waiting
-from worker.ledger.intake.visitors import Known
+from worker.ledger.intake.visitors import StoredVisitor
 from worker.ledger.reports.quality import COMPUTED, INVALID, LATE
 from worker.ledger.schema import State
 from worker.ledger.setup import integrations, sources
@@ -73,10 +73,12 @@ class Destinations:
         self._integrations: dict[str, list[Integration]] = {}
         self._targets: dict[str, list[Destination]] = {}
         for source_id in source_ids:
-            source = sources.find(connection, source_id)
+            source = sources.load_source(connection, source_id)
             if source is not None:
                 self._sources[source_id] = source
-                enabled = [one for one in integrations.of_source(connection, source_id) if one.enabled]
+                enabled = [
+                    one for one in integrations.integrations_of_source(connection, source_id) if one.enabled
+                ]
                 self._integrations[source_id] = enabled
 
     def of(self, source_id: str) -> list[Destination]:
@@ -230,7 +232,7 @@ def _thousandths(value: object) -> int | None:
     if not isinstance(value, str):
         return None
     thousandths = round(Decimal(value) * THOUSANDTHS)
-    return thousandths if thousandths <= MOST_THOUSANDTHS else None
+    return thousandths if thousandths <= MAX_THOUSANDTHS else None
 
 
 def qualities(outcome: Mapped | Failed) -> tuple[str, ...]:
@@ -423,7 +425,7 @@ def join_visitors(person: Visitor, device: Visitor) -> Visitor:
     )
 
 
-def read_visitors(vault: Vault, known: Mapping[bytes, Known]) -> dict[bytes, VisitorRecord]:
+def read_visitors(vault: Vault, known: Mapping[bytes, StoredVisitor]) -> dict[bytes, VisitorRecord]:
     """Return what is known of visitors, by their keys."""
     found: dict[bytes, VisitorRecord] = {}
     for key, one in known.items():

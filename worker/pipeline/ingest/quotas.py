@@ -49,7 +49,7 @@ class VisitorQuotas:
     def _read(self, source_id: str, now: float) -> int:
         with self._ledger.read() as connection:
             today = int(now // SECONDS_A_DAY)
-            return usage.of_source(connection, source_id, today, (PUBLIC_VISITORS,))[PUBLIC_VISITORS]
+            return usage.usage_of_source(connection, source_id, today, (PUBLIC_VISITORS,))[PUBLIC_VISITORS]
 
 
 _quotas: WeakKeyDictionary[Ledger, VisitorQuotas] = WeakKeyDictionary()

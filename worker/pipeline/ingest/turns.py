@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 
 from worker import logs
 from worker.event.received import Trust
-from worker.ledger.database import Ledger, is_ledger_away
+from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.intake import backlog, leases
-from worker.ledger.intake.backlog import Group, Head
+from worker.ledger.intake.backlog import InboxGroup, WaitingGroup
 from worker.ledger.intake.inbox import Waiting
 from worker.pipeline.ingest.lease_holder import LEASE_AFTER_SECONDS, LEASE_SECONDS, ProcessLeases, RunLease
 
@@ -56,20 +56,20 @@ class ChunkResult:
     last_source: str | None = None
 
 
-def _count_by_group(rows: Sequence[Waiting]) -> Counter[Group]:
+def _count_by_group(rows: Sequence[Waiting]) -> Counter[InboxGroup]:
     """Count rows by group."""
-    return Counter(Group(row.source_id, row.trust) for row in rows)
+    return Counter(InboxGroup(row.source_id, row.trust) for row in rows)
 
 
-def flooding_groups(rows: Sequence[Waiting]) -> set[Group]:
+def flooding_groups(rows: Sequence[Waiting]) -> set[InboxGroup]:
     """Return the groups that have at least an even share of the rows."""
     counts = _count_by_group(rows)
     return {group for group, n in counts.items() if n * len(counts) >= len(rows)}
 
 
 def groups_to_serve(
-    heads: Sequence[Head], flooding: Collection[Group], trust: Trust, most_rows: int
-) -> tuple[list[Group], int]:
+    heads: Sequence[WaitingGroup], flooding: Collection[InboxGroup], trust: Trust, most_rows: int
+) -> tuple[list[InboxGroup], int]:
     """Return the groups to take rows of, the longest waiting first, and how many rows of each."""
     waiting = [head.group for head in heads if head.group.trust == trust and head.group not in flooding]
     chosen = waiting[: min(MAX_GROUPS, most_rows)]
@@ -123,8 +123,8 @@ class FairScheduler:
         self._left: list[Waiting] = []
         # Rows that another worker holds.
         self._elsewhere: set[int] = set()
-        self._flooding: set[Group] = set()
-        self._heads: list[Head] = []
+        self._flooding: set[InboxGroup] = set()
+        self._heads: list[WaitingGroup] = []
         self._served: dict[str, int] = {}
         self._turns = count(1)
         self._was_admitted = self._gives_way = self._is_slow = False
@@ -149,7 +149,7 @@ class FairScheduler:
             now = time.time()
             if now - min(row.received_at for row in rows) > LEASE_AFTER_SECONDS:
                 holder = self._holding.holder
-                self._elsewhere = leases.held(connection, but=holder) | self._holdings.ids_but(holder)
+                self._elsewhere = leases.leased_ids(connection, but=holder) | self._holdings.ids_but(holder)
             rows = [row for row in rows if row.id not in self._elsewhere]
             is_backlog = now - max((row.received_at for row in rows), default=now) > _WAITED_SECONDS
             if is_backlog and self._holdings.may_look(CHECK_INTERVAL_SECONDS):
@@ -200,23 +200,23 @@ class FairScheduler:
         if groups and (ids := self._claim(groups, most)):
             yield Chunk(ids, is_own=False)
 
-    def _claim(self, groups: Sequence[Group], most: int) -> list[int]:
+    def _claim(self, groups: Sequence[InboxGroup], most: int) -> list[int]:
         """Lease the oldest rows of these groups, beside the run's own; return their ids."""
         own = [row.id for row in self._left]
         try:
             with self._ledger.write() as connection:
-                if not leases.may_claim(connection):
+                if not leases.try_claim_lock(connection):
                     return []
                 holder = self._holding.holder
-                held = leases.held(connection, but=holder) | self._holdings.ids_but(holder) | set(own)
+                held = leases.leased_ids(connection, but=holder) | self._holdings.ids_but(holder) | set(own)
                 ids = _oldest_free(connection, groups, most, held)
                 if ids:
                     self._holding.was_leased([*own, *ids])
-                    leases.put(connection, holder, [*own, *ids], LEASE_SECONDS)
+                    leases.save_lease(connection, holder, [*own, *ids], LEASE_SECONDS)
                 return ids
         except Exception as error:
             # The run's own rows come next, and meet the same trouble where it is handled.
-            if not is_ledger_away(error):
+            if not is_ledger_unavailable(error):
                 raise
             log.warning("ledger_away", events=0, error=type(error).__name__)
             return []
@@ -228,7 +228,7 @@ class FairScheduler:
         """
         if left:
             with self._ledger.write() as connection:
-                leases.put(connection, uuid4().hex, [row.id for row in left], 0.0)
+                leases.save_lease(connection, uuid4().hex, [row.id for row in left], 0.0)
 
     def _look_again(self) -> None:
         if self._holdings.may_look(CHECK_INTERVAL_SECONDS):
@@ -236,14 +236,14 @@ class FairScheduler:
                 self._look(connection)
 
     def _look(self, connection: Connection) -> None:
-        self._heads = backlog.heads(connection, time.time() - OVERDUE_SECONDS)
+        self._heads = backlog.waiting_groups(connection, time.time() - OVERDUE_SECONDS)
 
 
 def _oldest_free(
-    connection: Connection, groups: Sequence[Group], most: int, held: Collection[int]
+    connection: Connection, groups: Sequence[InboxGroup], most: int, held: Collection[int]
 ) -> list[int]:
     margin = min(len(held), _MAX_HELD)
-    found = backlog.oldest(connection, groups, time.time() - OVERDUE_SECONDS, most + margin)
+    found = backlog.oldest_ids(connection, groups, time.time() - OVERDUE_SECONDS, most + margin)
     free = ([event_id for event_id in ids if event_id not in held] for ids in found)
     return [event_id for ids in free for event_id in ids[:most]]
 

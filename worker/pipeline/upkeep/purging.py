@@ -38,25 +38,27 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
     counts: Counter[str] = Counter()
     while time.monotonic() < deadline:
         with ledger.read() as connection:
-            ended = retention.ended(connection, before, ROWS_PER_STEP)
-            old = quality.old(connection, _hour(now) - QUALITY_DAYS * 24, ROWS_PER_STEP)
-            old_lines = imported_lines.old(connection, lines_before, ROWS_PER_STEP)
+            ended = retention.ended_delivery_ids(connection, before, ROWS_PER_STEP)
+            old = quality.quality_ids_before(connection, _hour(now) - QUALITY_DAYS * 24, ROWS_PER_STEP)
+            old_lines = imported_lines.imported_lines_before(connection, lines_before, ROWS_PER_STEP)
         with ledger.write() as connection:
             step = {
                 "deliveries": retention.purge_deliveries(connection, ended, before, now),
                 "batches": retention.purge_batches(connection, before, ROWS_PER_STEP),
-                "visitors": visitors.purge(connection, now - VISITOR_DAYS * SECONDS_PER_DAY, ROWS_PER_STEP),
+                "visitors": visitors.purge_visitors(
+                    connection, now - VISITOR_DAYS * SECONDS_PER_DAY, ROWS_PER_STEP
+                ),
                 "audit": retention.purge_audit(connection, now - VISITOR_DAYS * SECONDS_PER_DAY),
             }
-            step["quality"] = quality.remove(connection, old)
+            step["quality"] = quality.delete_quality(connection, old)
             step["sessions"] = retention.purge_sessions(connection, now)
             step["keys"] = retention.purge_keys(connection, before)
             step["credentials"] = retention.purge_credentials(connection, before)
-            step["alerts"] = alerts.purge(connection, before)
-            step["debug inputs"] = debug_inputs.forget(connection, now)
-            step["usage"] = usage.purge(connection, _hour(now) // 24 - VISITOR_DAYS)
-            step["signed requests"] = inbox.purge(connection, now, ROWS_PER_STEP)
-            step["lines"] = imported_lines.forget(connection, old_lines)
+            step["alerts"] = alerts.purge_notices(connection, before)
+            step["debug inputs"] = debug_inputs.purge_debug_inputs(connection, now)
+            step["usage"] = usage.purge_usage(connection, _hour(now) // 24 - VISITOR_DAYS)
+            step["signed requests"] = inbox.purge_signed_requests(connection, now, ROWS_PER_STEP)
+            step["lines"] = imported_lines.delete_imported_lines(connection, old_lines)
         for name, n in step.items():
             counts[name] += n
         if not any(step.values()):
@@ -68,15 +70,15 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
 def fold_counts(ledger: Ledger, now: float) -> int:
     """Sum up the latest tallies and the like of the same kind; return how many rows that saved."""
     since_hour = _hour(now) - _FOLDED_HOURS
-    since = float(since_hour * tallies.SECONDS_AN_HOUR)
-    _in_steps(ledger, lambda connection: rollups.coarsen(connection, now, _GROUPS_A_FOLD))
+    since = float(since_hour * tallies.SECONDS_PER_HOUR)
+    _in_steps(ledger, lambda connection: rollups.coarsen_rollups(connection, now, _GROUPS_A_FOLD))
     _in_steps(ledger, lambda connection: quality.split_combinations(connection, since_hour, _GROUPS_A_FOLD))
     return (
-        _in_steps(ledger, lambda connection: tallies.fold(connection, _GROUPS_A_FOLD, since_hour))
-        + _in_steps(ledger, lambda connection: rollups.fold(connection, _GROUPS_A_FOLD, since))
-        + _in_steps(ledger, lambda connection: deliveries.fold(connection, _GROUPS_A_FOLD))
-        + _in_steps(ledger, lambda connection: measures.fold(connection, _GROUPS_A_FOLD))
-        + _in_steps(ledger, lambda connection: usage.fold(connection, _GROUPS_A_FOLD))
+        _in_steps(ledger, lambda connection: tallies.fold_tally_rows(connection, _GROUPS_A_FOLD, since_hour))
+        + _in_steps(ledger, lambda connection: rollups.fold_rollups(connection, _GROUPS_A_FOLD, since))
+        + _in_steps(ledger, lambda connection: deliveries.fold_sales(connection, _GROUPS_A_FOLD))
+        + _in_steps(ledger, lambda connection: measures.fold_measures(connection, _GROUPS_A_FOLD))
+        + _in_steps(ledger, lambda connection: usage.fold_usage(connection, _GROUPS_A_FOLD))
     )
 
 
@@ -95,4 +97,4 @@ def _in_steps(ledger: Ledger, step: Callable[[Connection], int]) -> int:
 
 
 def _hour(now: float) -> int:
-    return int(now // tallies.SECONDS_AN_HOUR)
+    return int(now // tallies.SECONDS_PER_HOUR)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Set
 from worker import logs
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import failures, outages
-from worker.ledger.delivery.failures import ROWS_A_STEP, STALE_AFTER_SECONDS, Failure, Filter
+from worker.ledger.delivery.failures import ROWS_PER_STEP, STALE_AFTER_SECONDS, Failure, FailureFilter
 from worker.pinterest.client.answers import ReasonClass
 from worker.pipeline.delivery.sending import DEDUP_SECONDS
 
@@ -37,14 +37,14 @@ _OUTAGES = (
 
 
 def failures_in_steps(
-    ledger: Ledger, chosen: Filter, after_id: int = 0, most: int | None = None
+    ledger: Ledger, chosen: FailureFilter, after_id: int = 0, most: int | None = None
 ) -> Iterator[list[Failure]]:
     """Yield failed deliveries in lists, ordered by id, each delivery once; ``most`` bounds them, None yields all."""
     looked_at, last_id = 0, after_id
     while most is None or looked_at < most:
-        limit = ROWS_A_STEP if most is None else min(ROWS_A_STEP, most - looked_at)
+        limit = ROWS_PER_STEP if most is None else min(ROWS_PER_STEP, most - looked_at)
         with ledger.read() as connection:
-            step = failures.page(connection, chosen, limit, last_id)
+            step = failures.failed_after(connection, chosen, limit, last_id)
         if not step:
             return
         looked_at, last_id = looked_at + len(step), step[-1].id
@@ -62,7 +62,7 @@ def retry_after_outage(ledger: Ledger, now: float) -> int:
         good = _retryable(ledger, step, now)[: MAX_AUTO_RETRIES - moved]
         if good:
             with ledger.write() as connection:
-                moved += failures.retry(connection, good, now, _ACTOR, how="by itself").retried
+                moved += failures.retry_deliveries(connection, good, now, _ACTOR, how="by itself").retried
         if moved >= MAX_AUTO_RETRIES:
             break
     if moved:
@@ -86,7 +86,7 @@ def should_retry(failure: Failure, tried: Set[str], delivered_at: float | None, 
 
 def _after_outages(ledger: Ledger, now: float) -> Iterator[list[Failure]]:
     for reason_class in _OUTAGES:
-        chosen = Filter(reason_class=reason_class, since=now - STALE_AFTER_SECONDS)
+        chosen = FailureFilter(reason_class=reason_class, since=now - STALE_AFTER_SECONDS)
         yield from failures_in_steps(ledger, chosen, most=_MAX_READ)
 
 
@@ -96,9 +96,11 @@ def _retryable(ledger: Ledger, step: list[Failure], now: float) -> list[Failure]
         earliest = first_failed_at.get(one.ad_account_id, one.failed_at)
         first_failed_at[one.ad_account_id] = min(earliest, one.failed_at)
     with ledger.read() as connection:
-        tried = outages.classes_tried(connection, {one.batch_id for one in step if one.batch_id is not None})
+        tried = outages.attempt_reason_classes(
+            connection, {one.batch_id for one in step if one.batch_id is not None}
+        )
         delivered_at = {
-            account: outages.last_delivered(connection, account, since)
+            account: outages.last_delivered_at(connection, account, since)
             for account, since in first_failed_at.items()
         }
     return [

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from worker import logs
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches
-from worker.ledger.delivery.batches import Try
+from worker.ledger.delivery.batches import Attempt
 from worker.ledger.intake import inbox, leases
 from worker.ledger.upkeep import retention
 from worker.pinterest.client.answers import ReasonClass
@@ -53,7 +53,7 @@ def sweep_ledger(ledger: Ledger, hints: Hints, now: float) -> dict[str, int]:
 
 def _take_batches_back(ledger: Ledger, hints: Hints, now: float) -> int:
     with ledger.read() as connection:
-        lost = batches.expired(connection, now)
+        lost = batches.expired_batches(connection, now)
     taken = 0
     for batch_id in lost:
         with ledger.write() as connection:
@@ -72,29 +72,29 @@ def _take_batch_back(connection: Connection, batch_id: int, now: float) -> list[
     Nobody knows whether it was sent, so what Pinterest might count twice waits for a hand. Returns what the
     rest goes on as, if not as the batch itself; None means that there was nothing to take.
     """
-    lost = batches.lost(connection, batch_id, now)
+    lost = batches.lock_expired_batch(connection, batch_id, now)
     if lost is None:
         return None
-    everyone = batches.members(connection, batch_id)
+    everyone = batches.batch_members(connection, batch_id)
     risky = events_at_risk(everyone, now, offline=lost.offline)
-    batches.note(connection, lost, Try(now, 0.0, None, ReasonClass.NO_ANSWER, WORKER_LOST))
+    batches.record_attempt(connection, lost, Attempt(now, 0.0, None, ReasonClass.NO_ANSWER, WORKER_LOST))
     if not risky:
-        batches.again(connection, lost, now, spent=True, reason_class=ReasonClass.NO_ANSWER)
+        batches.requeue_batch(connection, lost, now, spent=True, reason_class=ReasonClass.NO_ANSWER)
         return []
     rest = ids_without(everyone, risky)
     tried = replace(lost, attempts_spent=lost.attempts_spent + 1)
     endings = unknown_outcome_endings(risky, WORKER_LOST)
-    return batches.split(connection, tried, everyone, [rest] if rest else [], endings, now, now)
+    return batches.split_batch(connection, tried, everyone, [rest] if rest else [], endings, now, now)
 
 
 def _hint_at_batches(ledger: Ledger, hints: Hints, now: float) -> int:
     with ledger.read() as connection:
-        if not batches.any_due(connection, now, now - BATCH_HINT_INTERVAL_SECONDS):
+        if not batches.any_batch_due(connection, now, now - BATCH_HINT_INTERVAL_SECONDS):
             return 0
     if _is_longer(hints.queued_batches(), _MAX_DELIVERY_QUEUE_MESSAGES):
         return 0
     with ledger.write() as connection:
-        due = batches.due(connection, now, now - BATCH_HINT_INTERVAL_SECONDS)
+        due = batches.take_due_batches(connection, now, now - BATCH_HINT_INTERVAL_SECONDS)
     hints.batches(due)
     return len(due)
 
@@ -113,7 +113,7 @@ def _hint_at_inbox(ledger: Ledger, hints: Hints, now: float) -> int:
             _RANGES_PER_SWEEP,
             RANGE_HINT_INTERVAL_SECONDS,
             now,
-            leases.held(connection),
+            leases.leased_ids(connection),
         )
     hints.ranges(ranges)
     return abandoned + len(ranges)
@@ -122,10 +122,10 @@ def _hint_at_inbox(ledger: Ledger, hints: Hints, now: float) -> int:
 def _hint_at_abandoned(ledger: Ledger, hints: Hints) -> int:
     """Hint at once at the rows of workers that died or froze, and at what others gave back."""
     with ledger.read() as connection:
-        if not leases.any_expired(connection):
+        if not leases.any_lease_expired(connection):
             return 0
     with ledger.write() as connection:
-        ids = inbox.still_waiting(connection, leases.take_expired(connection))
+        ids = inbox.still_waiting(connection, leases.take_expired_leases(connection))
     ranges = retention.narrow_ranges(ids)
     hints.ranges(ranges)
     return len(ranges)
