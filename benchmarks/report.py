@@ -76,7 +76,7 @@ def _between(page: str, begin: str, text: str, end: str) -> str:
 
 def table(results: Sequence[Result]) -> str:
     """Return the table in Markdown, with what it was measured on below."""
-    head = ["| row | measured on | beside the alternatives | ours | goal |", "|---|---|---|---|---|"]
+    head = ["| row | measured on | compared with | ours | goal |", "|---|---|---|---|---|"]
     settings = dict.fromkeys(_measured_on(one) for one in results)
     return "\n".join([*head, *map(_table_line, results), "", *settings])
 
