@@ -60,8 +60,8 @@ NO_UTF_8 = "'utf-8' codec can't decode byte 0xff in position 10: invalid start b
     [
         ("{", 400, f"The body is not JSON: {NO_KEY}"),
         ("", 415, "The body must be JSON, with Content-Type: application/json."),
-        ('{"name": NaN}', 400, "The body is not JSON: NaN is no number."),
-        ('{"backlog_limit": -Infinity}', 400, "The body is not JSON: -Infinity is no number."),
+        ('{"name": NaN}', 400, "The body is not JSON: NaN is not a number."),
+        ('{"backlog_limit": -Infinity}', 400, "The body is not JSON: -Infinity is not a number."),
         ('{"backlog_limit": 1e999}', 400, "The body is not JSON: 1e999 is too large a number."),
         (b'{"name": "\xff"}', 400, f"The body is not JSON: {NO_UTF_8}"),
         ("[" * 100_000, 400, "The body is nested too deeply."),

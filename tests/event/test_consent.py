@@ -1,4 +1,4 @@
-"""Consent: given, denied, or not known."""
+"""Consent: granted, denied or unknown."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ DROPPED = "no consent information, and the source drops such events"
         ({"marketing": False}, False, DENIED),
         ({"marketing": True, "advertising": False}, False, DENIED),
         ({"marketing": False, "advertising": True}, True, GRANTED),
-        # Nested: the shop's own categories beside the canonical set.
+        # Nested: the shop's own categories next to the canonical set.
         ({"categories": {"advertising": True}, "canonical": {"marketing": False}}, True, GRANTED),
         ({"categories": {"C0004": True}, "canonical": {"marketing": True}}, True, GRANTED),
         ({"categories": {"advertising": True}, "canonical": {"advertising": False}}, False, DENIED),
@@ -60,10 +60,10 @@ def test_all_categories_have_to_be_granted() -> None:
 
 
 @pytest.mark.parametrize("event", [{}, {"context": None}, {"context": {}}, {"context": []}])
-def test_no_information_is_left_to_the_sources_default(event: dict[str, Any]) -> None:
+def test_an_event_without_information_gets_the_default(event: dict[str, Any]) -> None:
     assert not check_consent(event, ["advertising"], "drop").granted
     assert check_consent(event, ["advertising"], "allow").granted
 
 
-def test_an_integration_that_asks_for_nothing_gets_everything() -> None:
+def test_an_integration_without_categories_needs_no_consent() -> None:
     assert check_consent({"context": {"consent": {"advertising": False}}}, [], "drop").granted

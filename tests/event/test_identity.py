@@ -1,4 +1,4 @@
-"""The ids of a visitor and the page are found in an event."""
+"""The visitor's ids and the page's URL in an event."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from worker.event.received import page_url, visitor_ids
         ({"userId": {"id": 1}}, server(dfid="d"), ("d", None)),
     ],
 )
-def test_a_visitor_is_known_by_these_ids(
+def test_visitor_ids_come_from_the_cookie_or_the_event(
     event: dict[str, Any], received: Any, ids: tuple[str | None, str | None]
 ) -> None:
     assert visitor_ids(event, received) == ids

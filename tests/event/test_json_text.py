@@ -1,4 +1,4 @@
-"""Quick JSON says what the standard library's says."""
+"""The fast JSON parser agrees with the standard library."""
 
 import json
 from typing import Any

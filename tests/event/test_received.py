@@ -1,4 +1,4 @@
-"""What the collector knows beside the event."""
+"""How an event was received, and its click ids."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from worker.event.received import Received, clean_click_id, epik_from_url
 
 
-def test_it_survives_being_stored_as_json() -> None:
+def test_it_can_be_stored_as_json() -> None:
     full = Received("browser", 1706540000.25, "203.0.113.50", "Mozilla", "d-1", "p-1", "e-1")
     bare = Received("server", 1706540000.0)
     for received in (full, bare):
@@ -32,10 +32,10 @@ def test_it_survives_being_stored_as_json() -> None:
         (7, None),
     ],
 )
-def test_the_click_id_is_read_from_the_pages_address(url: object, epik: str | None) -> None:
+def test_the_click_id_is_read_from_the_url_of_the_page(url: object, epik: str | None) -> None:
     assert epik_from_url(url) == epik
 
 
 @pytest.mark.parametrize("value", ["", "null", "a b", "ü", "x\n", None, 7, {}])
-def test_what_cannot_be_a_click_id_is_none(value: object) -> None:
+def test_an_invalid_click_id_is_ignored(value: object) -> None:
     assert clean_click_id(value) is None

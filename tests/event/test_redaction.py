@@ -1,4 +1,4 @@
-"""Personal data in free text is cut out; everything else stays as it was."""
+"""Personal data is removed from free text and URLs; everything else remains."""
 
 import re
 import time
@@ -35,7 +35,7 @@ _PLAIN_EMAIL = re.compile(r"[^\s@<>()\[\],;:\"'/?&=]+@[^\s@<>()\[\],;:\"'/?&=]+\
         ("@home  lamp", "@home  lamp"),
     ],
 )
-def test_contacts_are_cut_out_of_free_text(text: str, cleaned: str) -> None:
+def test_contact_data_is_removed_from_free_text(text: str, cleaned: str) -> None:
     assert clean_free_text(text) == cleaned
 
 
@@ -60,13 +60,13 @@ def test_contacts_are_cut_out_of_free_text(text: str, cleaned: str) -> None:
         ("http://[::1?email=a@b.example", ""),
     ],
 )
-def test_personal_data_is_cut_out_of_addresses_and_the_rest_stays_byte_for_byte(
+def test_personal_data_is_removed_from_urls_and_the_rest_remains_byte_for_byte(
     url: str, cleaned: str | None
 ) -> None:
     assert clean_url(url) == (url if cleaned is None else cleaned)
 
 
-def test_an_address_of_any_length_is_cleaned() -> None:
+def test_a_url_of_any_length_is_cleaned() -> None:
     assert clean_url("https://example.com/?x=" + "y" * 3000 + "&email=a@b.example") == (
         "https://example.com/?x=" + "y" * 3000
     )
@@ -75,7 +75,7 @@ def test_an_address_of_any_length_is_cleaned() -> None:
 @given(
     st.lists(st.sampled_from([*"ab1.@ -%&=/\u00e9", "@b.example", "a@", ".com"]), max_size=30).map("".join)
 )
-def test_addresses_are_found_exactly_where_the_plain_pattern_finds_them(text: str) -> None:
+def test_e_mail_addresses_are_found_where_the_simple_pattern_finds_them(text: str) -> None:
     assert list(redaction._find_emails(text)) == [found.span() for found in _PLAIN_EMAIL.finditer(text)]
 
 
@@ -87,7 +87,7 @@ def test_a_batch_of_long_words_before_an_at_sign_costs_little() -> None:
     assert time.thread_time() - began < 5
 
 
-def test_a_host_of_thousands_of_marks_is_no_address() -> None:
-    """Normalising it takes quadratic time, and no host is as long."""
+def test_a_host_with_thousands_of_combining_marks_is_refused() -> None:
+    """Normalising it would take quadratic time, and no real host is that long."""
     assert clean_url(f"https://a{chr(0x301) * 1100}{chr(0x316)}.example/?") == ""
     assert clean_url("https://b\u00fccher.example/?q=\u0301") == "https://b\u00fccher.example/?q=\u0301"

@@ -1,4 +1,4 @@
-"""Texts and keys, cleaned and folded."""
+"""Cleaned texts and folded keys."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_a_text_or_whole_number_becomes_clean_text(value: object, text: str) -> 
         float("nan"),
     ],
 )
-def test_junk_becomes_nothing(value: object) -> None:
+def test_placeholders_and_other_types_become_none(value: object) -> None:
     assert clean_text(value) is None
 
 
@@ -53,6 +53,6 @@ def test_a_name_is_the_same_in_every_spelling(name: str) -> None:
     assert fold_key(name) == "productadded"
 
 
-def test_the_first_spelling_of_a_key_stays_and_nulls_are_skipped() -> None:
+def test_the_first_spelling_of_a_key_counts_and_nulls_are_skipped() -> None:
     assert fold_keys({"orderId": None, "order_id": 1, "OrderID": 2, "x" * 65: 3}) == {"orderid": 1}
     assert fold_keys(["no", "mapping"]) == {}

@@ -1,4 +1,4 @@
-"""Moments, however they are written."""
+"""Times in all formats that senders use."""
 
 import pytest
 
@@ -26,7 +26,7 @@ from worker.event.times import parse_time
         (1706540000000000000, 1706540000.0),  # nanoseconds
     ],
 )
-def test_a_moment_is_read(written: object, seconds: float) -> None:
+def test_a_time_is_parsed(written: object, seconds: float) -> None:
     assert parse_time(written) == seconds
 
 
@@ -52,5 +52,5 @@ def test_a_moment_is_read(written: object, seconds: float) -> None:
         {},
     ],
 )
-def test_what_is_no_time_is_none(written: object) -> None:
+def test_text_that_is_not_a_time_becomes_none(written: object) -> None:
     assert parse_time(written) is None

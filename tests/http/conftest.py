@@ -1,4 +1,4 @@
-"""Servers that misbehave, and clients that have to bear it."""
+"""Servers that misbehave, and clients with short timeouts."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -17,7 +17,7 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
-    """Make clients with short times, closed before the servers are."""
+    """Make clients with short timeouts, and close them before the servers."""
     with ExitStack() as stack:
 
         def make(url: str, connect: float = 0.5, read: float = 0.5, deadline: float = 3.0) -> PinterestClient:

@@ -1,4 +1,4 @@
-"""A server of bare sockets that answers, drips, cuts, resets and stalls as a test says."""
+"""A socket server that answers, drips, cuts, resets or stalls as a test requires."""
 
 import socket
 import ssl
@@ -22,7 +22,7 @@ def whole(body: bytes = GOOD, status: str = "200 OK", headers: str = "") -> byte
 
 
 class Server:
-    """Accept connections on a free port, keep each request, and answer as the behaviour says."""
+    """Accept connections on a free port, store each request, and answer by the given behaviour."""
 
     def __init__(self, behaviour: Behaviour, context: ssl.SSLContext | None = None) -> None:
         self.behaviour = behaviour
@@ -68,7 +68,7 @@ class Server:
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """Read one request, or nothing when the client has gone."""
+    """Read one request; empty if the client closed the connection."""
     seen = b""
     while b"\r\n\r\n" not in seen:
         part = connection.recv(65536)
@@ -100,7 +100,7 @@ def answers_and_closes(data: bytes) -> Behaviour:
 
 
 def drips(data: bytes) -> Behaviour:
-    """Send a byte every 20 ms: each single read is in time, and the whole is not."""
+    """Send a byte every 20 ms: each single read is in time, but the whole answer is not."""
 
     def behave(connection: socket.socket) -> None:
         for byte in data:
@@ -113,7 +113,7 @@ def drips(data: bytes) -> Behaviour:
 def resets(data: bytes = b"") -> Behaviour:
     def behave(connection: socket.socket) -> None:
         connection.sendall(data)
-        # A linger of no time makes the close an RST.
+        # A linger time of zero makes the close an RST.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
 

@@ -1,4 +1,4 @@
-"""Requests over real sockets that drip, cut, reset, stall and truncate end in time, and say how far they got."""
+"""Requests to servers that drip, cut, reset and stall end within their deadline, and report whether they were sent."""
 
 import datetime
 import ipaddress
@@ -41,7 +41,7 @@ from worker.pinterest.client.client import SendFailure
         (stalls, None, "no answer came in time"),
         (resets(), None, "the connection was reset"),
         (answers_and_closes(b""), None, "the connection was closed without an answer"),
-        # Half a header is no answer, nor are half the headers.
+        # Neither half a header nor half of the headers is a response.
         (answers_and_closes(b"HTTP/1.1 200 OK\r\nContent-Le"), None, "the answer was cut off"),
         (answers_and_closes(b"HTTP/1.1 200 OK\r\nServer: x\r\n"), None, "the answer was cut off"),
         # The status is known, the events' outcomes are not.
@@ -84,7 +84,7 @@ def test_a_request_without_a_whole_answer_is_unknown(
     ],
 )
 def test_a_dripping_answer_is_cut_at_the_deadline(serve: Serve, connect: Connect, data: bytes) -> None:
-    """requests' read timeout is per read: a dripping answer outlives any lease."""
+    """The read timeout of requests applies to each read, so a dripping answer could outlast any lease."""
     server = serve(drips(data))
 
     started = time.monotonic()
@@ -107,8 +107,8 @@ def test_the_deadline_holds_on_a_connection_that_is_used_again(serve: Serve, con
     assert answer.seconds < 2.0
 
 
-def test_a_batch_that_nobody_reads_to_its_end_was_not_sent(connect: Connect) -> None:
-    """A body cut short is no JSON, so that Pinterest cannot have taken it."""
+def test_a_batch_that_the_server_does_not_read_to_its_end_was_not_sent(connect: Connect) -> None:
+    """A body that is cut off is not JSON, so Pinterest cannot have accepted it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = connect(f"http://127.0.0.1:{listener.getsockname()[1]}", deadline=0.3)
 
@@ -126,7 +126,7 @@ def test_a_refused_connection_was_not_sent(connect: Connect) -> None:
     assert (answer.failure, answer.detail) == (SendFailure.NOT_SENT, "the connection was refused")
 
 
-def test_a_host_that_nobody_knows_was_not_sent(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_to_an_unknown_host_was_not_sent(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*args: object, **kwargs: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -160,7 +160,7 @@ def test_every_address_of_a_host_is_tried(
 def test_nothing_is_sent_once_a_slow_resolver_used_up_the_time(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lease ends with the deadline: whoever sends after it sends what another worker holds."""
+    """The lease ends with the deadline: after it, another worker may hold the batch."""
     server = serve(answers(whole()))
     lookup = socket.getaddrinfo
 
@@ -236,7 +236,7 @@ def test_a_connection_that_the_other_side_closed_while_idle_is_not_used(
     assert (answer.status, answer.failure, server.connections) == (200, None, 2)
 
 
-def test_a_connection_that_idled_long_is_given_up_before_the_other_side_does(
+def test_a_connection_that_was_idle_for_long_is_replaced_before_the_server_closes_it(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve(answers(whole()))
@@ -250,7 +250,7 @@ def test_a_connection_that_idled_long_is_given_up_before_the_other_side_does(
 
 
 def test_a_kept_connection_that_dies_under_the_request_is_unknown(serve: Serve, connect: Connect) -> None:
-    """It looks like an idle close, and may as well be a server that took the batch and fell over."""
+    """It looks like an idle close, but the server may have accepted the batch and then crashed."""
     server = serve(answers(whole()))
     client = connect(server.url)
     send(client)
@@ -304,7 +304,7 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
 
 
-def test_a_certificate_that_nobody_signed_is_refused_before_a_byte_is_sent(
+def test_an_untrusted_certificate_is_refused_before_a_byte_is_sent(
     serve: Serve, connect: Connect, tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
@@ -313,10 +313,10 @@ def test_a_certificate_that_nobody_signed_is_refused_before_a_byte_is_sent(
     answer = send(connect(server.url))
 
     assert (answer.failure, server.requests) == (SendFailure.NOT_SENT, [])
-    assert answer.detail == "the certificate of the other side is not to be trusted"
+    assert answer.detail == "the server's certificate is not trusted"
 
 
-def test_a_server_that_speaks_no_tls_is_not_sent_to(connect: Connect) -> None:
+def test_nothing_is_sent_to_a_server_without_tls(connect: Connect) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"https://127.0.0.1:{listener.getsockname()[1]}"
 
@@ -342,7 +342,7 @@ def test_a_handshake_that_stalls_was_not_sent(connect: Connect) -> None:
 
 
 @pytest.mark.usefixtures("trusted")
-def test_a_trusted_server_is_sent_to_and_its_connection_kept(
+def test_a_trusted_server_gets_the_request_and_its_connection_is_kept(
     serve: Serve, connect: Connect, tls: ssl.SSLContext
 ) -> None:
     server = serve(answers(whole()), tls)

@@ -1,4 +1,4 @@
-"""Which addresses an operator's webhook may lead to."""
+"""Which addresses an operator's webhook may use."""
 
 import pytest
 
@@ -30,7 +30,7 @@ from worker.http.ip_ranges import is_public
         ("64:ff9b::5db8:d70e", True),
         ("2002:7f00:1::", False),
         ("2001:0:4136:e378:8000:63bf:3fff:fdd2", False),
-        # IANA's IPv4 registry, both ends of each range and what lies beside it.
+        # IANA's IPv4 registry: both ends of each range, and the addresses next to them.
         ("0.255.255.255", False),
         ("1.0.0.0", True),
         ("9.255.255.255", True),

@@ -1,1 +1,1 @@
-"""Understand an event as the shop sent it: envelope, identity, consent."""
+"""An event as the shop sent it: envelope, identity, consent."""

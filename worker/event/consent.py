@@ -1,4 +1,4 @@
-"""Decide whether an event carries the consent that an integration asks for."""
+"""Decide whether an event carries the consent that an integration requires."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from worker.event.text import fold_key, fold_keys
 
-# One thing under two names: consent tools say marketing where ad platforms say advertising.
-_TWINS = {"advertising": "marketing", "marketing": "advertising"}
+# Two names for the same category: consent tools say marketing, ad platforms say advertising.
+_SYNONYMS = {"advertising": "marketing", "marketing": "advertising"}
 _NESTED = ("categories", "canonical", "categorypreferences")
 _GRANTED = frozenset(("true", "granted", "grant", "yes", "allow", "allowed", "1", "opted_in", "optin"))
 _DENIED = frozenset(("false", "denied", "deny", "no", "0", "opted_out", "optout"))
@@ -16,7 +16,7 @@ _DENIED = frozenset(("false", "denied", "deny", "no", "0", "opted_out", "optout"
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """Say whether consent was given, and why that is the answer."""
+    """Whether consent was given, with the reason."""
 
     granted: bool
     reason: str
@@ -25,26 +25,26 @@ class Consent:
 def check_consent(
     event: Mapping[str, Any], categories: Sequence[str], default: Literal["drop", "allow"]
 ) -> Consent:
-    """Grant only where all categories are granted.
+    """Grant consent only if the event grants all categories.
 
-    The default speaks for an event that says nothing of consent; one that speaks of other categories only has
-    not granted this one.
+    ``default`` applies to an event without consent information. An event that only names other categories has not
+    granted this category.
     """
     if not categories:
-        return Consent(True, "the integration asks for no consent")
+        return Consent(True, "the integration requires no consent")
     context = event.get("context")
     stated = context.get("consent") if isinstance(context, dict) else None
     if stated is None:
         return _BY_DEFAULT[default]
-    # Consent in a form that nobody can read is no consent, and is not silence either.
+    # Consent in an unknown form is not consent, and the default does not apply either.
     answers = _answers(stated) if isinstance(stated, dict) else []
     for category in categories:
         answer = _answer(answers, category)
-        if answer is None and isinstance(stated, dict) and _are_silent(answers):
+        if answer is None and isinstance(stated, dict) and _are_empty(answers):
             return _BY_DEFAULT[default]
         if not answer:
-            what = "was denied" if answer is False else "is not stated"
-            return Consent(False, f"consent to {category} {what}")
+            outcome = "was denied" if answer is False else "is not stated"
+            return Consent(False, f"consent to {category} {outcome}")
     return _granted(tuple(categories))
 
 
@@ -60,13 +60,13 @@ _BY_DEFAULT = {
 
 
 def _answers(stated: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the sets of answers that the event brings, under folded keys."""
-    found = fold_keys(stated)
-    return [_named(found[key]) for key in _NESTED if key in found] or [found]
+    """Return the event's sets of answers, under folded keys."""
+    folded = fold_keys(stated)
+    return [_named(folded[key]) for key in _NESTED if key in folded] or [folded]
 
 
-def _are_silent(answers: list[dict[str, Any]]) -> bool:
-    return all(_truth(value) is None for one in answers for value in one.values())
+def _are_empty(answers: list[dict[str, Any]]) -> bool:
+    return all(_truth(value) is None for answer in answers for value in answer.values())
 
 
 def _named(stated: object) -> dict[str, Any]:
@@ -77,15 +77,15 @@ def _named(stated: object) -> dict[str, Any]:
 
 
 def _answer(answers: list[dict[str, Any]], category: str) -> bool | None:
-    own = _worst(answers, category)
-    twin = _TWINS.get(category)
-    return own if own is not None or twin is None else _worst(answers, twin)
+    stated = _strictest(answers, category)
+    synonym = _SYNONYMS.get(category)
+    return stated if stated is not None or synonym is None else _strictest(answers, synonym)
 
 
-def _worst(answers: list[dict[str, Any]], category: str) -> bool | None:
-    """Return the answer to a category; of two that contradict each other the denial counts."""
-    known = [truth for one in answers if (truth := _truth(one.get(category))) is not None]
-    return all(known) if known else None
+def _strictest(answers: list[dict[str, Any]], category: str) -> bool | None:
+    """Return the answer to a category; if two answers contradict each other, the denial counts."""
+    truths = [truth for answer in answers if (truth := _truth(answer.get(category))) is not None]
+    return all(truths) if truths else None
 
 
 def _truth(value: object) -> bool | None:

@@ -1,42 +1,31 @@
-"""The schema of an incoming event."""
+"""Validate an incoming event."""
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
-
-from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
 from worker.event import json_text
 from worker.event.times import parse_time
 
-_DEEPEST = 32
+MAX_DEPTH = 32
 _LARGEST_INTEGER = 2**63
 
-_DEPTH = f"is nested more than {_DEEPEST} levels deep."
+_DEPTH = f"is nested more than {MAX_DEPTH} levels deep."
 _NUMBER = "must be a finite number."
 _INTEGER = "is a whole number of more than 18 digits: send it as text."
 _CHARACTERS = "has a null byte or half a surrogate pair in it."
 _KEY = "has a key with a null byte or half a surrogate pair in it."
-_TYPE = "is of a type that JSON does not have."
+_TYPE = "is not a JSON type."
 
 
-def _is_storable(root: Any) -> bool:
-    """Say whether a decoded JSON value holds nothing that ``find_flaw`` would name.
-
-    Written as JSON, it shows at a glance that there is nothing to look for, in most cases; in the others,
-    such as a text with thirty brackets in it, ``find_flaw`` has the last word.
-    """
-    return json_text.is_surely_storable(root, _DEEPEST) or _find_flaw(root) is None
-
-
-def _find_flaw(root: Any) -> tuple[str, str] | None:
-    """Return the path of the first value that cannot be kept, and what is wrong with it."""
-    found = _find_flaw_at(root, 0)
-    if found is None:
+def find_flaw(root: Any) -> tuple[str, str] | None:
+    """Return the path of the first value that cannot be stored, and the reason."""
+    steps_and_flaw = _find_flaw_at(root, 0)
+    if steps_and_flaw is None:
         return None
-    # Only the path of a flaw is written: each path of an object with a long key would repeat that key.
-    steps, flaw = found
+    # Build the path only when there is a flaw: a long key would be copied into the path of every value below it.
+    steps, flaw = steps_and_flaw
     path = "".join(reversed(steps)).lstrip(".")
     if flaw is _DEPTH:
         path = path.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0]
@@ -44,7 +33,7 @@ def _find_flaw(root: Any) -> tuple[str, str] | None:
 
 
 def _find_flaw_at(value: Any, depth: int) -> tuple[list[str], str] | None:
-    """Return the steps of a flaw's path, the last one first, and the flaw."""
+    """Return the steps of the path to a flaw, the last step first, and the flaw."""
     kind = type(value)
     flaw = None
     if kind is dict or kind is list:
@@ -61,16 +50,16 @@ def _find_flaw_at(value: Any, depth: int) -> tuple[list[str], str] | None:
 
 
 def _find_below(container: Any, depth: int) -> tuple[list[str], str] | None:
-    if depth > _DEEPEST:
+    if depth > MAX_DEPTH:
         return [], _DEPTH
     is_object = type(container) is dict
     for key, value in container.items() if is_object else enumerate(container):
         if is_object and not (type(key) is str and _are_valid_texts([key])):
             return [], _KEY
-        found = _find_flaw_at(value, depth + 1)
-        if found:
-            found[0].append(f".{key}" if is_object else f"[{key}]")
-            return found
+        steps_and_flaw = _find_flaw_at(value, depth + 1)
+        if steps_and_flaw:
+            steps_and_flaw[0].append(f".{key}" if is_object else f"[{key}]")
+            return steps_and_flaw
     return None
 
 
@@ -106,7 +95,7 @@ _NO_EVENT = f"must be a text of 1 to {_LONGEST_NAME} characters in a track call.
 
 
 class EnvelopeError(Exception):
-    """Say in a sentence what is wrong with an event, and in which field."""
+    """An event is invalid; ``message`` says why, ``field`` says where."""
 
     def __init__(self, field: str, message: str) -> None:
         self.field = field
@@ -115,26 +104,27 @@ class EnvelopeError(Exception):
 
 
 def check_envelope(raw: object) -> None:
-    """Refuse an event that breaks ``EnvelopeSchema``, many times faster than the schema does.
+    """Check the type, the names, the ids and the times of an event, and that it can be stored as JSON.
 
-    Null stands for a field that is left out.
+    A field that is null counts as absent. Unknown fields are accepted.
 
     Raises:
-        EnvelopeError: naming the first field that is wrong.
+        EnvelopeError: names the first invalid field.
     """
     if type(raw) is not dict:
         raise EnvelopeError("event", _NOT_AN_OBJECT)
     kind = raw.get("type")
     if type(kind) is not str or kind not in _EVENT_TYPES:
         raise EnvelopeError("type", _NOT_A_TYPE)
-    for field, holds, message in _OPTIONAL_FIELDS:
+    for field, is_valid, message in OPTIONAL_FIELDS:
         value = raw.get(field)
-        if value is not None and not holds(value):
+        if value is not None and not is_valid(value):
             raise EnvelopeError(field, message)
     if kind == "track" and not (raw.get("event") or "").strip():
         raise EnvelopeError("event", _NO_EVENT)
-    if not _is_storable(raw):
-        raise EnvelopeError(*(_find_flaw(raw) or ("event", "cannot be stored.")))
+    # The fast check reports some storable events as doubtful: the full one decides about those.
+    if not json_text.is_surely_storable(raw, MAX_DEPTH) and (flaw := find_flaw(raw)):
+        raise EnvelopeError(*flaw)
 
 
 def _is_name(value: object) -> bool:
@@ -153,7 +143,7 @@ def _is_time(value: object) -> bool:
     return parse_time(value) is not None
 
 
-_OPTIONAL_FIELDS: tuple[tuple[str, Callable[[object], bool], str], ...] = (
+OPTIONAL_FIELDS: tuple[tuple[str, Callable[[object], bool], str], ...] = (
     ("event", _is_name, _NOT_A_NAME),
     ("name", _is_name, _NOT_A_NAME),
     ("properties", _is_object, _NOT_AN_OBJECT),
@@ -167,60 +157,12 @@ _OPTIONAL_FIELDS: tuple[tuple[str, Callable[[object], bool], str], ...] = (
 )
 
 
-def _must(holds: Callable[[Any], bool], message: str) -> Callable[[object], None]:
-    def check(value: object) -> None:
-        if not holds(value):
-            raise ValidationError(message)
-
-    return check
-
-
-def _optional(holds: Callable[[Any], bool], message: str) -> fields.Raw:
-    return fields.Raw(allow_none=True, validate=_must(holds, message))
-
-
-class EnvelopeSchema(Schema):
-    """Own the shape of an incoming event; fields beyond it are kept and ignored."""
-
-    class Meta:
-        unknown = INCLUDE
-
-    type = fields.String(
-        required=True,
-        validate=validate.OneOf(_EVENT_TYPES, error=_NOT_A_TYPE),
-        error_messages={"invalid": _NOT_A_TYPE, "required": _NOT_A_TYPE, "null": _NOT_A_TYPE},
-    )
-    event = _optional(_is_name, _NOT_A_NAME)
-    name = _optional(_is_name, _NOT_A_NAME)
-    properties = fields.Dict(allow_none=True, error_messages={"invalid": _NOT_AN_OBJECT})
-    traits = fields.Dict(allow_none=True, error_messages={"invalid": _NOT_AN_OBJECT})
-    context = fields.Dict(allow_none=True, error_messages={"invalid": _NOT_AN_OBJECT})
-    userId = _optional(_is_id, _NOT_AN_ID)  # noqa: N815  # the sender's spelling
-    anonymousId = _optional(_is_id, _NOT_AN_ID)  # noqa: N815
-    messageId = _optional(_is_id, _NOT_AN_ID)  # noqa: N815
-    timestamp = _optional(_is_time, _NOT_A_TIME)
-    sentAt = _optional(_is_time, _NOT_A_TIME)  # noqa: N815
-
-    @validates_schema(skip_on_field_errors=True)
-    def _a_track_call_has_a_name(self, data: Mapping[str, Any], **_: Any) -> None:
-        if data["type"] == "track" and not (data.get("event") or "").strip():
-            raise ValidationError(_NO_EVENT, "event")
-
-    @validates_schema(pass_original=True)
-    def _can_be_stored(self, _data: object, original: object, **_: Any) -> None:
-        flaw = _find_flaw(original)
-        if flaw:
-            raise ValidationError(flaw[1], flaw[0])
-
-
 def decode_json(body: bytes) -> object:
-    """Parse a request's body strictly.
-
-    Of a key that an object has twice the last value counts, as JSON parsers commonly do.
+    """Parse a request body strictly. If an object repeats a key, the last value counts.
 
     Raises:
-        EnvelopeError: on anything but one JSON value in UTF-8, on NaN and Infinity, on nesting or numbers that
-            no event needs.
+        EnvelopeError: the body is not one JSON value in UTF-8, has NaN or Infinity, is nested too deeply, or has a
+            number with too many digits.
     """
     try:
         return json_text.parse_json(body)
@@ -229,12 +171,12 @@ def decode_json(body: bytes) -> object:
     except RecursionError:
         raise EnvelopeError("body", "is nested too deeply.") from None
     except json.JSONDecodeError as error:
-        raise EnvelopeError("body", f"is not JSON: {_in_words(error)}.") from None
+        raise EnvelopeError("body", f"is not JSON: {_describe(error)}.") from None
     except ValueError:
         raise EnvelopeError("body", "has a number with too many digits.") from None
 
 
-def _in_words(error: json.JSONDecodeError) -> str:
+def _describe(error: json.JSONDecodeError) -> str:
     if isinstance(error, json_text.NotANumberError):
         return error.msg
     return f"{error.msg.lower()} at line {error.lineno}, column {error.colno}"

@@ -1,4 +1,4 @@
-"""What the collector knows beside the event."""
+"""How an event was received: client address, cookies, click ids and trust."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from worker.event.urls import split_address
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# A call from one of these comes through a proxy that TRUSTED_PROXIES lacks, or from the shop's own machines.
+# A request from these networks comes through a proxy that is not in TRUSTED_PROXIES, or from the shop's own machines.
 _LOCAL = tuple(
     ip_network(network)
     for network in (
@@ -27,9 +27,9 @@ _IPV6_PREFIX_BITS = 64
 def client_ip(remote: str | None, forwarded_for: str, trusted: Sequence[Network]) -> str | None:
     """Return the rightmost address that is not a trusted proxy's.
 
-    ``forwarded_for`` is the whole X-Forwarded-For header. Each proxy appends whom it heard from, so that only
-    what stands to the right of the first stranger is true; the rest is the caller's own tale. None where a
-    trusted proxy wrote something that is no address.
+    ``forwarded_for`` is the whole X-Forwarded-For header. Each proxy appends the address of its client, so the client
+    can forge everything to the left of the first untrusted address. None if a trusted proxy wrote something else than
+    an address.
     """
     current = parse_address(remote or "")
     hops = [hop for hop in forwarded_for.split(",") if hop.strip()]
@@ -39,7 +39,7 @@ def client_ip(remote: str | None, forwarded_for: str, trusted: Sequence[Network]
 
 
 def parse_address(text: str) -> Address | None:
-    """Read an address as proxies write it: with or without a port, IPv4 also in its IPv6 form."""
+    """Parse an address as proxies write it: with or without a port, IPv4 also in its IPv6 form."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -58,9 +58,9 @@ def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
 
 
 def client_network(address: str | None) -> str | None:
-    """Return what a client is counted by: its IPv4 address, or the /64 network that one line has in IPv6.
+    """Return the key for limits per client: the IPv4 address, or the /64 network of an IPv6 address.
 
-    None for local networks, which stand for many clients, and for what is not an address.
+    None for local networks, which many clients share, and for text that is not an address.
     """
     parsed = parse_address(address or "")
     if parsed is None or any(parsed in network for network in _LOCAL):
@@ -72,18 +72,12 @@ def client_network(address: str | None) -> str | None:
 
 MAX_USER_AGENT_CHARACTERS = 1_024
 _LONGEST_CLICK_ID = 512
-_SHORT = {
-    "ip": "ip",
-    "user_agent": "ua",
-    "dfid": "df",
-    "pin_unauth": "pu",
-    "epik": "ep",
-}
+_STORED_KEYS = {"ip": "ip", "user_agent": "ua", "dfid": "df", "pin_unauth": "pu", "epik": "ep"}
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Hold how an event came in; the cookies are those of the request, or those just set by its answer."""
+    """How an event was received; the cookies are from the request, or from the response that just set them."""
 
     channel: Literal["browser", "server"]
     received_at: float
@@ -94,40 +88,40 @@ class Received:
     epik: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for storing as JSON, under short keys, without what is unknown."""
-        kept: dict[str, Any] = {"ch": self.channel[0], "at": self.received_at}
-        for name, short in _SHORT.items():
+        """Return the known fields under short keys, to store as JSON."""
+        stored: dict[str, Any] = {"ch": self.channel[0], "at": self.received_at}
+        for name, key in _STORED_KEYS.items():
             value = getattr(self, name)
             if value is not None:
-                kept[short] = value
-        return kept
+                stored[key] = value
+        return stored
 
     @classmethod
-    def from_dict(cls, kept: Mapping[str, Any]) -> Self:
-        """Read back what ``to_dict`` made."""
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Restore the result of ``to_dict``."""
         return cls(
-            channel="browser" if kept["ch"] == "b" else "server",
-            received_at=kept["at"],
-            **{name: kept.get(short) for name, short in _SHORT.items()},
+            channel="browser" if stored["ch"] == "b" else "server",
+            received_at=stored["at"],
+            **{name: stored.get(key) for name, key in _STORED_KEYS.items()},
         )
 
 
 def received_from_server(event: Mapping[str, Any], received_at: float) -> Received:
-    """Return how a server's event came in: the visitor's address and browser are those that its context names."""
-    context = event.get("context")
-    given = context if isinstance(context, Mapping) else {}
-    ip = given.get("ip")
+    """Describe an event from a server; the visitor's address and user agent come from the event's context."""
+    raw_context = event.get("context")
+    context = raw_context if isinstance(raw_context, Mapping) else {}
+    ip = context.get("ip")
     address = parse_address(ip) if isinstance(ip, str) else None
     return Received(
         channel="server",
         received_at=received_at,
         ip=str(address) if address is not None else None,
-        user_agent=clean_text(given.get("userAgent"), MAX_USER_AGENT_CHARACTERS),
+        user_agent=clean_text(context.get("userAgent"), MAX_USER_AGENT_CHARACTERS),
     )
 
 
 def epik_from_url(url: object) -> str | None:
-    """Return Pinterest's click id from the query of a page's address, if a usable one is there."""
+    """Return Pinterest's click id from the query of a page's URL, or None."""
     if not isinstance(url, str) or "epik=" not in url:
         return None
     try:
@@ -136,15 +130,13 @@ def epik_from_url(url: object) -> str | None:
         return None
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
-        if name == "epik":
-            found = clean_click_id(unquote(value))
-            if found:
-                return found
+        if name == "epik" and (epik := clean_click_id(unquote(value))):
+            return epik
     return None
 
 
 def clean_click_id(value: object) -> str | None:
-    """Return a click id or a browser id as it came, or None where it cannot be one."""
+    """Return a click id or a browser id unchanged, or None if it cannot be valid."""
     if not isinstance(value, str) or not value.isascii() or not value.isprintable():
         return None
     usable = value and " " not in value and len(value) <= _LONGEST_CLICK_ID
@@ -152,12 +144,12 @@ def clean_click_id(value: object) -> str | None:
 
 
 def current_epik(url: str | None, received: Received) -> str | None:
-    """Return the click id of the page's address, which is fresher than the cookie, else the cookie's."""
+    """Return the click id from the page's URL, which is newer than the cookie, else from the cookie."""
     return epik_from_url(url) or clean_click_id(received.epik)
 
 
 def page_url(event: Mapping[str, Any]) -> str | None:
-    """Return the address of the page that an event happened on."""
+    """Return the URL of the page that an event happened on."""
     context = event.get("context")
     page = context.get("page") if isinstance(context, dict) else None
     properties = event.get("properties")
@@ -169,9 +161,9 @@ def page_url(event: Mapping[str, Any]) -> str | None:
 
 
 def visitor_ids(event: Mapping[str, Any], received: Received) -> tuple[str | None, str | None]:
-    """Return the anonymous id and the user id that an event is known by, as text.
+    """Return an event's anonymous id and user id, as text.
 
-    A browser is known by its own cookie; what a page's script claims comes second.
+    For a browser, the cookie takes precedence over the id that a script on the page sends.
     """
     anonymous = clean_text(event.get("anonymousId"))
     if received.channel == "browser":
@@ -180,10 +172,10 @@ def visitor_ids(event: Mapping[str, Any], received: Received) -> tuple[str | Non
 
 
 class Trust(IntEnum):
-    """Say how an event came in.
+    """How an event was authenticated.
 
-    ``PUBLIC`` events carry the pipeline key, which every page of the shop shows to everybody. ``SIGNED`` events
-    carry a signature made with the server secret, or come from a file that the operator imports.
+    ``PUBLIC`` events carry the pipeline key, which is visible on every page of the shop. ``SIGNED`` events carry a
+    signature made with the server secret, or come from a file that the operator imports.
     """
 
     PUBLIC = 0

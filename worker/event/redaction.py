@@ -1,4 +1,4 @@
-"""Cut personal data out of free text and addresses."""
+"""Remove personal data from free text and URLs."""
 
 import re
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from worker.event.urls import split_address
 _LONGEST_CACHED = 2048
 _LONGEST_KEY = 64
 
-# An e-mail address is found by its @ and domain, and its local part backwards from there. A pattern that begins
-# with the local part would try each character of a long word as the first one: quadratic time.
+# The search finds the @ and the domain first, then the local part backwards from there. A pattern that starts with
+# the local part takes quadratic time on a long word.
 _EMAIL_EDGES = r"\s@<>()\[\],;:\"'/?&="
 _AT_DOMAIN = re.compile(rf"@[^{_EMAIL_EDGES}]+\.[^\W\d_]{{2,}}")
 _EMAIL_EDGE = re.compile(f"[{_EMAIL_EDGES}]")
-# A plus or a double zero and 8 to 15 digits; a leading zero and 10 or 11; or groups as people write them.
-# Bare runs of digits are left alone: order numbers, article numbers and click ids look like that.
+# A plus or a double zero and 8 to 15 digits; a leading zero and 10 or 11 digits; or groups as people write them.
+# Plain runs of digits remain: order numbers, article numbers and click ids look like that.
 _PHONE = re.compile(
     r"(?<![\w.,])(?:"
     r"(?:\+|00)[1-9](?:[\s().-]{0,2}\d){7,14}"
@@ -40,7 +40,7 @@ _PERSONAL_PARTS = ("email", "phone", "token", "passw", "secret")
 
 
 def clean_free_text(text: str) -> str:
-    """Return the text without values shaped like an e-mail address or a phone number."""
+    """Remove everything that looks like an e-mail address or a phone number."""
     if not _MAY_HOLD.search(text):
         return text
     cleaned = _PHONE.sub("", _without_emails(text))
@@ -57,11 +57,11 @@ def _without_emails(text: str) -> str:
 
 
 def _find_emails(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where each e-mail address starts and stops, in time linear in the text's length."""
+    """Yield the start and end of each e-mail address, in time linear in the text's length."""
     earliest = 0
-    for found in _AT_DOMAIN.finditer(text):
-        at, stop = found.span()
-        # Each character is looked at for one @ only, so the slices add up to the text at most.
+    for domain in _AT_DOMAIN.finditer(text):
+        at, stop = domain.span()
+        # Each character is read for one @ only, so all slices together are at most as long as the text.
         backwards = text[earliest:at][::-1]
         edge = _EMAIL_EDGE.search(backwards)
         start = at - (edge.start() if edge else len(backwards))
@@ -72,9 +72,9 @@ def _find_emails(text: str) -> Iterator[tuple[int, int]]:
 
 
 def clean_url(url: str) -> str:
-    """Return the address without personal query keys, credentials, and e-mail- or phone-shaped values.
+    """Remove credentials, personal query keys, and values that look like an e-mail address or a phone number.
 
-    What is left stays as it was, byte for byte.
+    The rest of the URL remains byte for byte. A URL that cannot be parsed becomes empty.
     """
     return _cleaned_url(url) if len(url) <= _LONGEST_CACHED else _cleaned_url.__wrapped__(url)
 
@@ -90,11 +90,9 @@ def _cleaned_url(url: str) -> str:
         cleaned = parts._replace(
             netloc=host, path=path, query=_clean_query(parts.query), fragment=_clean_query(parts.fragment)
         )
-        # urlsplit and urlunsplit drop an empty query's mark and the like: an address that was clean stays
-        # itself.
+        # urlunsplit drops an empty query's question mark and the like, so return a clean URL unchanged.
         return url if cleaned == parts else urlunsplit(cleaned)
     except ValueError:
-        # An address that cannot be taken apart cannot be cleaned either.
         return ""
 
 
@@ -105,7 +103,7 @@ def _clean_query(query: str) -> str:
 
 
 def is_personal_key(name: str) -> bool:
-    """Say whether what is called so says something of a person, or lets somebody in."""
+    """Return whether a key's name suggests personal data or a credential."""
     key = fold_key(name[:_LONGEST_KEY])
     return key in _PERSONAL_KEYS or any(part in key for part in _PERSONAL_PARTS)
 
@@ -126,14 +124,14 @@ def _clean_segment(segment: str) -> str:
 
 
 def _leaks(raw: str) -> bool:
-    """Say whether a part of an address holds personal data, seen through up to two layers of escaping."""
+    """Return whether a part of a URL holds personal data, also under up to two layers of percent-encoding."""
     decoded = raw
     for _ in range(3):
         if _MAY_HOLD.search(decoded) and (_holds_email(decoded) or _PHONE.search(decoded)):
             return True
-        # A plus sign opens a phone number as often as it stands for a space, so both readings are looked at.
-        further = unquote(decoded)
-        if further == decoded:
+        next_layer = unquote(decoded)
+        if next_layer == decoded:
             break
-        decoded = further
+        decoded = next_layer
+    # A plus sign may start a phone number or encode a space; the loop checked the first reading.
     return bool(_PHONE.search(decoded.replace("+", " ")))

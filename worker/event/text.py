@@ -1,4 +1,4 @@
-"""Turn what senders write into text that is fit to keep, or into nothing."""
+"""Clean text from senders, and fold names to a common spelling."""
 
 import re
 from functools import lru_cache
@@ -6,21 +6,20 @@ from typing import Any
 
 _LONGEST_TEXT = 1024
 
-# What templates, JavaScript and spreadsheets leave behind where a value is missing.
-JUNK = frozenset(
-    (
-        "null",
-        "undefined",
-        "none",
-        "nan",
-        "n/a",
-        "(null)",
-        "(none)",
-        "(not set)",
-        "[object object]",
-        "infinity",
-    )
+# Placeholders of templates, JavaScript and spreadsheets for a missing value.
+_PLACEHOLDERS = (
+    "null",
+    "undefined",
+    "none",
+    "nan",
+    "n/a",
+    "(null)",
+    "(none)",
+    "(not set)",
+    "[object object]",
+    "infinity",
 )
+JUNK = frozenset(_PLACEHOLDERS)
 _JUNK_BEGINS = frozenset(letter for word in JUNK for letter in word[0] + word[0].upper())
 _LARGEST_ID = 10**19
 _INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff]+")
@@ -28,9 +27,9 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 
 def clean_text(value: object, longest: int = _LONGEST_TEXT) -> str | None:
-    """Return a text or a whole number as trimmed, printable text, or None.
+    """Return a text or a whole number as trimmed, printable text.
 
-    None stands for junk, for more than ``longest`` characters and for every other type.
+    None for a placeholder such as "undefined", for more than ``longest`` characters and for any other type.
     """
     if type(value) is str:
         text = value.strip()
@@ -46,14 +45,14 @@ def clean_text(value: object, longest: int = _LONGEST_TEXT) -> str | None:
     return None
 
 
-# Longer keys are no property that anybody knows, and must not fill the cache below.
+# No known property has a longer key, and longer keys must not fill the cache below.
 _LONGEST_KEY = 64
 _LONGEST_CACHED = 256
 _MOST_KEYS, _MOST_CHARACTERS = 50, 1000
 
 
 def fold_key(name: str) -> str:
-    """Return a name's letters and digits in lower case: Title Case, snake_case and camelCase become one."""
+    """Return a name's letters and digits in lower case, so that Title Case, snake_case and camelCase are equal."""
     return _fold(name) if len(name) <= _LONGEST_CACHED else _fold.__wrapped__(name)
 
 
@@ -63,19 +62,19 @@ def _fold(name: str) -> str:
 
 
 def are_cacheable(keys: tuple[str, ...]) -> bool:
-    """Say whether an object's keys are few and short enough to be remembered; others could fill the memory."""
+    """Return whether an object's keys are few and short enough to be cached without filling the memory."""
     return len(keys) <= _MOST_KEYS and len("".join(keys)) <= _MOST_CHARACTERS
 
 
 def fold_keys(properties: object) -> dict[str, Any]:
-    """Return a mapping's entries under folded keys, without nulls; the first of two spellings stays.
+    """Return a dict's entries under folded keys, without nulls; the first of two spellings counts.
 
-    Anything but a mapping has no entries.
+    Any other type gives an empty dict.
     """
-    found: dict[str, Any] = {}
+    folded: dict[str, Any] = {}
     if not isinstance(properties, dict):
-        return found
+        return folded
     for key, value in properties.items():
         if value is not None and len(key) <= _LONGEST_KEY:
-            found.setdefault(fold_key(key), value)
-    return found
+            folded.setdefault(fold_key(key), value)
+    return folded

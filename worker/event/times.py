@@ -1,4 +1,4 @@
-"""Read the times that senders write, and write times as ISO 8601."""
+"""Parse the time formats of senders, and format times as ISO 8601."""
 
 import re
 from datetime import UTC, datetime
@@ -10,10 +10,10 @@ _EPOCH_DIGITS = re.compile(r"\d{9,19}(\.\d{1,9})?", re.ASCII)
 
 
 def parse_time(value: object) -> float | None:
-    """Return the Unix time in seconds that an ISO 8601 text or an epoch number stands for, else None.
+    """Return the Unix time in seconds of an ISO 8601 text or an epoch number, or None.
 
-    Seconds, milliseconds, microseconds and nanoseconds are told apart by size; a time without an offset is
-    UTC.
+    The size of an epoch number decides between seconds, milliseconds, microseconds and nanoseconds. A time without
+    an offset is UTC.
     """
     if type(value) is str:
         return _from_text(value)
@@ -23,12 +23,12 @@ def parse_time(value: object) -> float | None:
 
 
 def iso(seconds: float) -> str:
-    """Write Unix seconds as ISO 8601 in UTC with milliseconds."""
+    """Format Unix seconds as ISO 8601 in UTC with milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _from_text(text: str) -> float | None:
-    # What JavaScript's toISOString writes needs no look beforehand.
+    # The output of JavaScript's toISOString needs no check by pattern.
     if not (len(text) == 24 and text[10] == "T" and text[23] == "Z"):
         text = text.strip()
         if _EPOCH_DIGITS.fullmatch(text):
@@ -44,7 +44,7 @@ def _from_text(text: str) -> float | None:
 
 
 def _from_epoch(number: float) -> float | None:
-    # Seconds from 1973 to 5138; a smaller number is seconds divided by a thousand, which is nobody's time.
+    # Seconds from 1973 to 5138. A smaller number is most likely seconds divided by 1,000, and never a real time.
     for lowest, divisor in ((1e8, 1), (1e11, 1e3), (1e14, 1e6), (1e17, 1e9)):
         if lowest <= number < lowest * 1e3:
             return float(number / divisor)

@@ -1,1 +1,1 @@
-"""Reach other servers over HTTP: in time, and only where it is allowed."""
+"""Outgoing HTTP requests with a total deadline, and a guard against private addresses."""

@@ -1,6 +1,7 @@
-"""HTTP connections on which no request outlasts its deadline, and which know how far a request got.
+"""HTTP connections with a total deadline per request, which also report whether a request was fully sent.
 
-requests' read timeout starts anew at every byte, so that a dripping answer could take for ever.
+The read timeout of requests starts again at every byte, so a server that sends byte by byte could hold a request
+forever.
 """
 
 import http.client
@@ -21,13 +22,13 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util.connection import create_connection
 
-# Servers and load balancers close what idles, most after a minute. A request that crosses such a close on
-# its way has an unknown outcome, so a connection is given up long before: a handshake costs less.
+# Servers and load balancers close idle connections, most after a minute. A request sent at that moment has an
+# unknown outcome, so connections are replaced much earlier: a new handshake costs less.
 MAX_IDLE_SECONDS = 10.0
 
 
 class RequestDeadline:
-    """Hold one request's time, and whether all of it was handed to the network."""
+    """The time limits of one request, and whether it was fully sent."""
 
     def __init__(self, connect_seconds: float, read_seconds: float, deadline_seconds: float) -> None:
         self.connect_seconds = connect_seconds
@@ -40,7 +41,7 @@ class RequestDeadline:
         return monotonic() - self._started_at
 
     def limit(self, seconds: float) -> float:
-        """Return how long the next step on the socket may take: so many seconds, or what is left."""
+        """Return the timeout for the next socket operation: ``seconds``, or the time left if that is less."""
         left = self.deadline_seconds - self.elapsed_seconds()
         if left <= 0:
             raise TimeoutError
@@ -48,7 +49,7 @@ class RequestDeadline:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Hold the calling thread's requests to this deadline."""
+        """Apply this deadline to the calling thread's requests."""
         token = _DEADLINE.set(self)
         try:
             yield
@@ -56,23 +57,23 @@ class RequestDeadline:
             _DEADLINE.reset(token)
 
     def check_address(self, host: str, address: str) -> None:
-        """Raise where a host's address must not be reached; every one may be, unless a subclass says no."""
+        """Raise if the host's address must not be connected to. The base class allows all addresses."""
 
     def explain(self, error: BaseException) -> str:
-        """Say in plain words what broke; the library's own words may quote the address or the header."""
+        """Describe an error for a person; the library's own message may quote the URL or a header."""
         if self.elapsed_seconds() >= self.deadline_seconds:
             return f"the total deadline of {self.deadline_seconds:g} s passed"
         chain = [error]
         while len(chain) < 20 and (following := chain[-1].__cause__ or chain[-1].__context__):
             chain.append(following)
-        known = _ERRORS_AFTER_SENDING if self.fully_sent else _ERRORS_BEFORE_SENDING
-        for kind, words in known.items():
+        descriptions = _ERRORS_AFTER_SENDING if self.fully_sent else _ERRORS_BEFORE_SENDING
+        for kind, description in descriptions.items():
             if any(isinstance(link, kind) for link in chain):
-                return words
+                return description
         return "the connection broke"
 
 
-# One request is in deadline per thread; its connection finds it here, for urllib3 passes nothing of ours on.
+# The deadline of the calling thread's request. Connections read it here, because urllib3 passes on no arguments.
 _DEADLINE: ContextVar[RequestDeadline] = ContextVar("deadline")
 
 NETWORK_ERRORS = (requests.RequestException, HTTPError, http.client.HTTPException, OSError)
@@ -80,8 +81,8 @@ NETWORK_ERRORS = (requests.RequestException, HTTPError, http.client.HTTPExceptio
 _ERRORS_BEFORE_SENDING: dict[type[BaseException], str] = {
     socket.gaierror: "the host name was not found",
     ConnectionRefusedError: "the connection was refused",
-    ssl.SSLCertVerificationError: "the certificate of the other side is not to be trusted",
-    ssl.SSLError: "TLS could not be agreed on",
+    ssl.SSLCertVerificationError: "the server's certificate is not trusted",
+    ssl.SSLError: "the TLS handshake failed",
     TimeoutError: "connecting or sending took too long",
     ConnectionError: "the connection was closed before the request was sent",
 }
@@ -96,13 +97,13 @@ _ERRORS_AFTER_SENDING: dict[type[BaseException], str] = {
 
 
 class _PacedReader(io.RawIOBase):
-    """Read from a socket, each read no longer than the deadline has left."""
+    """Read from a socket; no read takes longer than the deadline allows."""
 
     def __init__(self, sock: socket.socket, deadline: RequestDeadline) -> None:
         super().__init__()
         self._sock = sock
         self._deadline = deadline
-        # The socket counts its files: it stays open until this one is closed, as http.client expects.
+        # The socket counts its files and remains open until this file is closed, as http.client expects.
         self._file = sock.makefile("rb", buffering=0)
         self.ended = False
 
@@ -121,7 +122,7 @@ class _PacedReader(io.RawIOBase):
 
 
 class _PacedSocket:
-    """Stand in for the socket where http.client makes its file of it."""
+    """Replace the socket where http.client calls ``makefile``."""
 
     def __init__(self, reader: _PacedReader) -> None:
         self._reader = reader
@@ -131,55 +132,55 @@ class _PacedSocket:
 
 
 class _PacedResponse(http.client.HTTPResponse):
-    """Read status, headers and body at our pace: requests' own timeout starts anew at every byte."""
+    """Read status, headers and body within the deadline."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         self._reader = _PacedReader(sock, _DEADLINE.get())
         super().__init__(cast(socket.socket, _PacedSocket(self._reader)), *args, **kwargs)
 
     def begin(self) -> None:
-        """Read status and headers; http.client itself takes headers that break off for whole ones."""
+        """Read status and headers; http.client itself accepts headers that are cut off."""
         super().begin()
         if self._reader.ended:
             raise http.client.IncompleteRead(b"")
 
 
 class _Connection(HTTPConnection):
-    """Connect, send and read within the deadline's time, and note when a whole request was handed over."""
+    """Connect, send and read within the deadline, and record when the whole request was sent."""
 
     response_class = _PacedResponse
     _used_at = 0.0
 
     @property
     def is_connected(self) -> bool:
-        """Say no as well when the other side may be about to close what has idled so long."""
+        """Return False also for a connection that was idle for too long, which the server may be about to close."""
         return monotonic() - self._used_at < MAX_IDLE_SECONDS and super().is_connected
 
     def _new_conn(self) -> socket.socket:
-        """Try the host's addresses in turn, all within the deadline, which urllib3's own loop overruns."""
-        found = socket.getaddrinfo(self.host.strip("[]"), self.port, type=socket.SOCK_STREAM)
-        # An error is raised where it happened: kept for later, it would keep all of this from being freed.
-        for *_, address in found[:-1]:
+        """Try the host's addresses in turn, all within the deadline, which urllib3's own loop exceeds."""
+        addresses = socket.getaddrinfo(self.host.strip("[]"), self.port, type=socket.SOCK_STREAM)
+        # Storing an error to raise it later would keep its frames alive, so the last attempt raises its own error.
+        for *_, address in addresses[:-1]:
             with suppress(OSError):
-                return self._dial(address)
-        return self._dial(found[-1][-1])
+                return self._connect(address)
+        return self._connect(addresses[-1][-1])
 
-    def _dial(self, address: tuple[Any, ...]) -> socket.socket:
+    def _connect(self, address: tuple[Any, ...]) -> socket.socket:
         deadline = _DEADLINE.get()
         deadline.check_address(self.host.strip("[]"), str(address[0]))
-        allowed = deadline.limit(deadline.connect_seconds)
-        sock = create_connection((address[0], address[1]), allowed, socket_options=self.socket_options)
-        # TLS shakes hands under this timeout.
+        timeout = deadline.limit(deadline.connect_seconds)
+        sock = create_connection((address[0], address[1]), timeout, socket_options=self.socket_options)
+        # This timeout applies to the TLS handshake.
         sock.settimeout(deadline.limit(deadline.connect_seconds))
         return sock
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        """Send the request; an error here means that its last byte never left: nobody can act on it."""
+        """Send the request; an error here means that the last byte was not sent, so the server cannot process it."""
         super().request(*args, **kwargs)
         _DEADLINE.get().fully_sent = True
 
     def send(self, data: Any) -> None:
-        """Send a part, unless the deadline has passed: the batch then belongs to another worker."""
+        """Send a part of the request, unless the deadline has passed: then another worker may have the batch."""
         if self.sock is None:
             self.connect()
         deadline = _DEADLINE.get()
@@ -189,7 +190,7 @@ class _Connection(HTTPConnection):
 
 
 class _TLSConnection(_Connection, HTTPSConnection):
-    """The same over TLS."""
+    """``_Connection`` over TLS."""
 
 
 class _Pool(HTTPConnectionPool):
@@ -201,7 +202,7 @@ class _TLSPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """Give requests our connections, and no retries of its own."""
+    """Make requests use these connections."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -209,17 +210,17 @@ class _Adapter(HTTPAdapter):
 
 
 class _Session(requests.Session):
-    """Take a redirect as an answer; requests itself would read all of its body even where it follows none."""
+    """Return redirects as they are; requests would read the whole body even if it does not follow them."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
         return None
 
 
 def new_session() -> requests.Session:
-    """Return a session on such connections, whose requests have to be made while a deadline is under way.
+    """Return a session on these connections. Each request needs an active ``RequestDeadline``.
 
-    Nothing of the environment has a say: a netrc file would replace the Authorization header, and a proxy
-    variable meant for something else would hand what is sent to another machine. Cookies are not kept.
+    The session ignores the environment: a netrc file would replace the Authorization header, and a proxy variable
+    that is meant for another program would send the request to another machine. The session stores no cookies.
     """
     session = _Session()
     session.trust_env = False

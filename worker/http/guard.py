@@ -1,4 +1,4 @@
-"""Post to an address that an operator named, and reach nothing else by it."""
+"""Post to a URL that an operator configured, without reaching private networks."""
 
 from collections.abc import Collection
 
@@ -11,34 +11,34 @@ DEADLINE_SECONDS = 20.0
 
 
 class PostFailedError(Exception):
-    """Say in words why nobody took it; the address stays out, for it may hold a secret."""
+    """The request failed; the message says why, without the URL, which may hold a secret."""
 
 
 class PrivateHostError(Exception):
-    """A host's name leads to an address that is not on the public internet."""
+    """The host resolves to an address that is not on the public internet."""
 
 
 def post(url: str, body: bytes, headers: dict[str, str], private_hosts: Collection[str]) -> int:
-    """Post a body and return the status; redirects are not followed, and the answer is not read.
+    """Post a body and return the status, without following redirects or reading the response.
 
     Raises:
-        NotPostedError: no answer within the time.
-        PrivateHostError: the host is private and not allowed to be.
+        PostFailedError: no response within ``DEADLINE_SECONDS``.
+        PrivateHostError: the host is private and not in ``private_hosts``.
     """
     deadline = _GuardedDeadline(private_hosts)
     try:
         with (
             deadline.active(),
             new_session() as session,
-            session.post(url, data=body, headers=headers, allow_redirects=False, stream=True) as answer,
+            session.post(url, data=body, headers=headers, allow_redirects=False, stream=True) as response,
         ):
-            return answer.status_code
+            return response.status_code
     except NETWORK_ERRORS as error:
         raise PostFailedError(deadline.explain(error)) from None
 
 
 class _GuardedDeadline(RequestDeadline):
-    """Look at each address where it is connected to: a name cannot lead elsewhere meanwhile."""
+    """Check each address when connecting to it, so that the name cannot resolve to another address meanwhile."""
 
     def __init__(self, private_hosts: Collection[str]) -> None:
         super().__init__(_CONNECT_SECONDS, _READ_SECONDS, DEADLINE_SECONDS)

@@ -1,13 +1,13 @@
-"""Tell public internet addresses from special ones, by IANA's special-purpose address registries.
+"""Distinguish public internet addresses from special ones, by IANA's special-purpose address registries.
 
 https://www.iana.org/assignments/iana-ipv4-special-registry and .../iana-ipv6-special-registry. Python's
-``is_global`` knows an older state of them, and not what is deprecated or not allocated.
+``is_global`` uses an older version of them, without deprecated and unallocated ranges.
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-# Each range with whether it is globally reachable; the most specific range decides. Ranges for which the registry
-# says "not applicable" are not: nobody offers a service there.
+# Whether each range is globally reachable; the most specific range decides. Ranges for which the registry says
+# "not applicable" are False: there are no services there.
 _IPV4 = {
     "0.0.0.0/8": False,  # "this network"
     "10.0.0.0/8": False,  # private use
@@ -31,13 +31,13 @@ _IPV4 = {
     "240.0.0.0/4": False,  # reserved, and the limited broadcast address
 }
 _IPV6 = {
-    "::/0": False,  # not allocated, and among it: unspecified, loopback, ::a.b.c.d, ::ffff:0:a.b.c.d, fec0::/10
+    "::/0": False,  # not allocated; includes unspecified, loopback, ::a.b.c.d, ::ffff:0:a.b.c.d, fec0::/10
     "2000::/3": True,  # global unicast
-    "64:ff9b::/96": True,  # translation to IPv4; the address inside decides as well
+    "64:ff9b::/96": True,  # translation to IPv4; the IPv4 address inside decides too
     "64:ff9b:1::/48": False,  # translation to IPv4, for local use
     "100::/64": False,  # discard only
     "100:0:0:1::/64": False,  # dummy prefix
-    "2001::/23": False,  # IETF protocol assignments; among it Teredo, benchmarking and the deprecated ORCHID
+    "2001::/23": False,  # IETF protocol assignments; includes Teredo, benchmarking and the deprecated ORCHID
     "2001:1::1/128": True,  # port control protocol anycast
     "2001:1::2/128": True,  # TURN anycast
     "2001:1::3/128": True,  # DNS-SD service registration anycast
@@ -54,22 +54,22 @@ _IPV6 = {
     "fe80::/10": False,  # link local
     "ff00::/8": False,  # multicast
 }
-# The most specific first.
+# The most specific range first.
 _IPV4_RANGES = sorted(
-    ((IPv4Network(text), reachable) for text, reachable in _IPV4.items()), key=lambda one: -one[0].prefixlen
+    ((IPv4Network(text), ok) for text, ok in _IPV4.items()), key=lambda row: -row[0].prefixlen
 )
 _IPV6_RANGES = sorted(
-    ((IPv6Network(text), reachable) for text, reachable in _IPV6.items()), key=lambda one: -one[0].prefixlen
+    ((IPv6Network(text), ok) for text, ok in _IPV6.items()), key=lambda row: -row[0].prefixlen
 )
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def is_public(address: str) -> bool:
-    """Return whether an address is on the public internet, also where it stands for an IPv4 address."""
+    """Return whether an address is on the public internet; an IPv6 form of an IPv4 address counts as IPv4."""
     parsed = ip_address(address.partition("%")[0])
     if isinstance(parsed, IPv4Address):
         return _is_reachable_ipv4(parsed)
-    # An IPv4-mapped address is the IPv4 address on the wire.
+    # The operating system connects to an IPv4-mapped address over IPv4.
     if parsed.ipv4_mapped is not None:
         return _is_reachable_ipv4(parsed.ipv4_mapped)
     return _is_reachable_ipv6(parsed)

@@ -1,4 +1,4 @@
-"""What the client sends, what it takes for an answer, and what it never does."""
+"""What the client sends, how it reads answers, and what it never does."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_the_test_flag_goes_into_the_query(connect: Connect) -> None:
 @responses.activate
 @pytest.mark.parametrize("status", [400, 401, 429, 500, 503])
 def test_a_refusal_is_an_answer_with_its_body(connect: Connect, status: int) -> None:
-    """``if response:`` is false for every 4xx and 5xx in requests; nothing here may ask that."""
+    """``if response:`` is false for every 4xx and 5xx in requests; the client must not rely on it."""
     url = "https://api.pinterest.com/v5/ad_accounts/1234567890/events"
     responses.post(url, status=status, json={"code": 2, "message": "no"}, headers={"Retry-After": "7"})
 
@@ -61,11 +61,11 @@ def test_a_refusal_is_an_answer_with_its_body(connect: Connect, status: int) -> 
     assert bool(answer)
 
 
-def test_netrc_and_proxies_of_the_environment_have_no_say(
+def test_netrc_and_proxies_of_the_environment_are_ignored(
     serve: Serve, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
-    netrc.write_text("default login somebody password else\n")
+    netrc.write_text("default login other password else\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
