@@ -219,10 +219,10 @@ CATEGORY = "must be one of: analytics, marketing, functional, advertising"
             {"config": {"token_expires_at": "soon"}},
             "config.token_expires_at: must be a time in ISO 8601, like 2030-01-29T14:53:20Z",
         ),
-        ({"config": {"acces_token": "x"}}, "config.acces_token: is no setting of this integration"),
+        ({"config": {"acces_token": "x"}}, "config.acces_token: is not a setting of an integration"),
         (
             {"config": {"event_overrides": {"A": "no_such"}}},
-            "config.event_overrides: for 'A' names 'no_such', which is no event name of Pinterest's or yours",
+            "config.event_overrides: for 'A' names 'no_such', which is neither Pinterest's event name nor yours",
         ),
     ],
 )
@@ -323,7 +323,7 @@ def test_what_is_fixed_cannot_be_changed(api: Api, made: dict[str, Any], field: 
         ({"config": {"ad_account_id": 5}}, f"config.ad_account_id: {ACCOUNT}"),
         ({"config": {"ad_account_id": None}}, "config.ad_account_id: is missing"),
         ({"config": {"access_token": None}}, "config.access_token: is missing"),
-        ({"config": {"no_such": 1}}, "config.no_such: is no setting of this integration"),
+        ({"config": {"no_such": 1}}, "config.no_such: is not a setting of an integration"),
         ({"config": 5}, "config: must be an object"),
         ({"name": ""}, "name: must be 1 to 200 characters"),
         ({"enabled": None}, "enabled: must not be null"),

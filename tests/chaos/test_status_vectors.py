@@ -59,7 +59,7 @@ def _shop(ledger: Ledger) -> Integration:
 
 @_SETTINGS
 @given(statuses=st.lists(STATUSES, min_size=1, max_size=40), http_status=st.sampled_from([200, 422]))
-def test_every_event_is_settled_once_by_its_place(
+def test_every_event_is_settled_once_by_its_position(
     sqlite_ledger: Ledger, statuses: list[object], http_status: int
 ) -> None:
     """A list with at least one status that we know settles all of them; an unknown one waits for a hand."""

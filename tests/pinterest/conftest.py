@@ -1,10 +1,10 @@
-"""What the mapping's tests share: a visitor, a request, and a way to map one call."""
+"""Shared helpers for tests of the mapping: a visitor, a request, and functions that map a call."""
 
 from typing import Any
 
 import pytest
 
-from tests.http.conftest import connect, serve  # noqa: F401 - fixtures of this room as well
+from tests.http.conftest import connect, serve  # noqa: F401 - fixtures of this package too
 from worker.event.received import Received
 from worker.pinterest.mapping.call import Options
 from worker.pinterest.mapping.mapping import Mapped, Outcome, map_event
@@ -18,33 +18,23 @@ EM = "836f82db99121b3481011f16b49dfa5fbc714a0d1b1b9f784a1ebbbf5b39577f"
 
 
 def browser(**changes: Any) -> Received:
-    """Return how a browser's call comes in."""
-    known: dict[str, Any] = {
-        "ip": "203.0.113.50",
-        "user_agent": "Mozilla/5.0 ...",
-        "received_at": RECEIVED_AT,
-    }
-    return Received(channel="browser", **{**known, **changes})
+    """Describe how a call from a browser was received."""
+    defaults = {"ip": "203.0.113.50", "user_agent": "Mozilla/5.0 ...", "received_at": RECEIVED_AT}
+    return Received(channel="browser", **{**defaults, **changes})
 
 
 def server(**changes: Any) -> Received:
-    """Return how a server's call comes in."""
+    """Describe how a call from a server was received."""
     return Received(channel="server", **{"received_at": RECEIVED_AT, **changes})
 
 
 def track(name: str = "Order Completed", properties: Any = None, **fields: Any) -> dict[str, Any]:
     """Return a track call."""
-    made: dict[str, Any] = {
-        "type": "track",
-        "event": name,
-        "messageId": "evt_1",
-        "properties": properties or {},
-    }
-    return made | fields
+    return {"type": "track", "event": name, "messageId": "evt_1", "properties": properties or {}} | fields
 
 
 def run(event: dict[str, Any], **changes: Any) -> list[Outcome]:
-    """Map an event of a browser, with consent asked for nothing unless told so."""
+    """Map an event of a browser, by default without required consent."""
     arguments: dict[str, Any] = {
         "received": browser(),
         "visitor": Visitor.EMPTY,
@@ -56,7 +46,7 @@ def run(event: dict[str, Any], **changes: Any) -> list[Outcome]:
 
 
 def payload(event: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """Map an event that has to become exactly one payload."""
+    """Map an event that must become exactly one payload."""
     (outcome,) = run(event, **changes)
     assert isinstance(outcome, Mapped), outcome
     return outcome.payload
@@ -69,6 +59,6 @@ def custom_data(properties: dict[str, Any], name: str = "Product Added", **chang
 
 @pytest.fixture
 def john() -> Visitor:
-    """Return a visitor who was identified earlier by e-mail."""
+    """Return a visitor who was identified by e-mail earlier."""
     identify = {"type": "identify", "traits": {"email": "john.doe@example.com"}}
     return apply_identify(Visitor.EMPTY, identify, browser(), None)

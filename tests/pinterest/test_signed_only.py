@@ -43,7 +43,7 @@ def word(outcome: Outcome) -> str:
         ("lead", "Order Completed", "checkout"),
     ],
 )
-def test_a_listed_name_covers_what_stands_for_the_same(listed: str, name: str, expected: str) -> None:
+def test_a_listed_name_covers_its_synonyms(listed: str, name: str, expected: str) -> None:
     assert became(track(name, GOODS), [listed], options()) == [expected]
 
 

@@ -1,1 +1,1 @@
-"""Turn an event into what Pinterest accepts, send it, and read the answer."""
+"""Map events to Pinterest's format, send them, and read the answers."""

@@ -1,4 +1,4 @@
-"""What an answer of Pinterest's means."""
+"""Which decision follows from each answer of Pinterest's."""
 
 import json
 import math
@@ -50,51 +50,51 @@ def listing(*events: object, **counts: int) -> dict[str, Any]:
     } | counts
 
 
-def told(code: int, message: str, **more: object) -> dict[str, Any]:
+def error_body(code: int, message: str, **more: object) -> dict[str, Any]:
     return {"code": code, "message": message, **more}
 
 
 # The statuses
 
 
-def again(reason_class: str, reason: str, after: float | None = None, known: bool = False) -> RetryLater:
+def retry(reason_class: str, reason: str, after: float | None = None, known: bool = False) -> RetryLater:
     return RetryLater(reason_class, reason, after, True, known)
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        # No answer at all: whether Pinterest has the events depends on what left this machine.
+        # Without an answer, Pinterest may have the events only if the request was fully sent.
         (
             answer(None, failure=SendFailure.NOT_SENT, detail="the connection was refused"),
-            again("not_reached", "the connection was refused", known=True),
+            retry("not_reached", "the connection was refused", known=True),
         ),
         (
             answer(None, failure=SendFailure.UNKNOWN, detail="no answer came in time"),
-            again("no_answer", "no answer came in time"),
+            retry("no_answer", "no answer came in time"),
         ),
-        # A token that no header can carry is the account's failure, and trying again changes nothing.
+        # A token that is not valid in a header is the account's fault; a retry does not help.
         (
-            answer(None, failure=SendFailure.UNSENDABLE, detail="the access token is none"),
-            PauseAccount("not_sendable", "the access token is none"),
+            answer(None, failure=SendFailure.UNSENDABLE, detail="the access token is invalid"),
+            PauseAccount("not_sendable", "the access token is invalid"),
         ),
-        # Accepted, and the list lost on the way: the events may all be there.
+        # Accepted, but the list was lost on the way: Pinterest may have all events.
         (
             answer(200, failure=SendFailure.UNKNOWN, detail="the answer was cut off"),
-            again("no_answer", "HTTP 200, but the answer was cut off"),
+            retry("no_answer", "HTTP 200, but the answer was cut off"),
         ),
         (
             answer(422, failure=SendFailure.UNKNOWN, detail="the answer was cut off"),
-            again("no_answer", "HTTP 422, but the answer was cut off"),
+            retry("no_answer", "HTTP 422, but the answer was cut off"),
         ),
-        # A refusal is known by its status, whatever became of its body.
+        # The status of a refusal is enough, even without its body.
         (
             answer(401, failure=SendFailure.UNKNOWN, detail="the answer was cut off"),
             PauseAccount("unauthorized", "HTTP 401: the answer was cut off"),
         ),
-        # One malformed event is a 400 for all of them: look for it.
+        # One malformed event is a 400 for all events: find it by halving.
         (
-            answer(400, told(1, "Additional properties are not allowed ('category_name')")),
+            answer(400, error_body(1, "Additional properties are not allowed ('category_name')")),
             Halve(
                 "malformed",
                 "HTTP 400, code 1: Additional properties are not allowed ('category_name')",
@@ -102,78 +102,78 @@ def again(reason_class: str, reason: str, after: float | None = None, known: boo
             ),
         ),
         (answer(400, b"<html>Bad Request</html>"), Halve("malformed", "HTTP 400", True)),
-        # The document's own error body is the account's fault, at any status.
+        # The documented error body is the account's fault.
         (
-            answer(400, told(2, "Invalid ad_account_id", status="failure")),
+            answer(400, error_body(2, "Invalid ad_account_id", status="failure")),
             PauseAccount("no_such_account", "HTTP 400, code 2: Invalid ad_account_id"),
         ),
-        # An event that carries those words, echoed by Pinterest, pauses nobody.
+        # An event with the same words, echoed by Pinterest, does not pause the account.
         (
-            answer(400, told(2, "'Invalid ad_account_id' is not a currency")),
+            answer(400, error_body(2, "'Invalid ad_account_id' is not a currency")),
             Halve("malformed", "HTTP 400, code 2: 'Invalid ad_account_id' is not a currency", True),
         ),
-        # 401, 403 and 404 counted as an attempt until the events are dead: not here.
+        # 401, 403 and 404 must not count as attempts, or the events would fail for good.
         (
-            answer(401, told(2, "Authentication failed.")),
+            answer(401, error_body(2, "Authentication failed.")),
             PauseAccount("unauthorized", "HTTP 401, code 2: Authentication failed."),
         ),
         (
-            answer(403, told(29, "You are not permitted.")),
+            answer(403, error_body(29, "You are not permitted.")),
             PauseAccount("forbidden", "HTTP 403, code 29: You are not permitted."),
         ),
         (
-            answer(404, told(2, "Invalid ad_account_id", status="failure")),
+            answer(404, error_body(2, "Invalid ad_account_id", status="failure")),
             PauseAccount("no_such_account", "HTTP 404, code 2: Invalid ad_account_id"),
         ),
-        # Payment, and legal reasons: a hand decides.
+        # Payment and legal reasons: an operator decides.
         (answer(402), PauseAccount("forbidden", "HTTP 402")),
         (answer(451), PauseAccount("forbidden", "HTTP 451")),
-        # The request as such is not wanted: no other events would be, neither now nor later.
+        # The request itself is refused: other events would be refused too.
         (answer(405), PauseAccount("unexpected", "HTTP 405")),
         (answer(410), PauseAccount("unexpected", "HTTP 410")),
         (answer(415), PauseAccount("unexpected", "HTTP 415")),
         (answer(431), PauseAccount("unexpected", "HTTP 431")),
-        # Too large is cured by halving.
+        # Halving makes a large request small enough.
         (answer(413), Halve("malformed", "HTTP 413", True)),
-        # A machine on the way gave up on a slow request, which may have arrived behind it.
-        (answer(408), again("unexpected", "HTTP 408")),
-        (answer(409), again("unexpected", "HTTP 409")),
+        # A proxy gave up on a slow request, which may have arrived at Pinterest.
+        (answer(408), retry("unexpected", "HTTP 408")),
+        (answer(409), retry("unexpected", "HTTP 409")),
         # Refused before Pinterest saw it.
-        (answer(407), again("unexpected", "HTTP 407", known=True)),
-        (answer(421), again("unexpected", "HTTP 421", known=True)),
-        (answer(425), again("unexpected", "HTTP 425", known=True)),
-        # Nobody knows these: a try in a while harms nothing and needs nobody.
-        (answer(418), again("unexpected", "HTTP 418")),
-        (answer(499), again("unexpected", "HTTP 499")),
-        # Too fast is never the events' fault.
+        (answer(407), retry("unexpected", "HTTP 407", known=True)),
+        (answer(421), retry("unexpected", "HTTP 421", known=True)),
+        (answer(425), retry("unexpected", "HTTP 425", known=True)),
+        # Undocumented statuses: a later retry is harmless and needs no operator.
+        (answer(418), retry("unexpected", "HTTP 418")),
+        (answer(499), retry("unexpected", "HTTP 499")),
+        # A rate limit is never the events' fault.
         (
-            answer(429, told(8, "Slow down."), {"retry-after": "7"}),
+            answer(429, error_body(8, "Slow down."), {"retry-after": "7"}),
             RetryLater("rate_limited", "HTTP 429, code 8: Slow down.", 7.0, False, True),
         ),
-        # Our failure or Pinterest's, it may have got through.
-        (answer(500, told(0, "Oops")), again("unavailable", "HTTP 500, code 0: Oops")),
-        (answer(502, b"<html>Bad Gateway</html>"), again("unavailable", "HTTP 502")),
-        (answer(503, headers={"Retry-After": "30"}), again("unavailable", "HTTP 503", after=30.0)),
-        (answer(504), again("unavailable", "HTTP 504")),
-        # Switched off takes long, and took nothing.
+        # Pinterest may have accepted the events before the server error.
+        (answer(500, error_body(0, "Oops")), retry("unavailable", "HTTP 500, code 0: Oops")),
+        (answer(502, b"<html>Bad Gateway</html>"), retry("unavailable", "HTTP 502")),
+        (answer(503, headers={"Retry-After": "30"}), retry("unavailable", "HTTP 503", after=30.0)),
+        (answer(504), retry("unavailable", "HTTP 504")),
+        # A switched-off endpoint accepted nothing, and needs a long wait.
         (
-            answer(503, told(4197, "This endpoint is off.")),
-            again("switched_off", "HTTP 503, code 4197: This endpoint is off.", after=900.0, known=True),
+            answer(503, error_body(4197, "This endpoint is off.")),
+            retry("switched_off", "HTTP 503, code 4197: This endpoint is off.", after=900.0, known=True),
         ),
         (
-            answer(503, told(4197, "Off."), {"Retry-After": "1800"}),
-            again("switched_off", "HTTP 503, code 4197: Off.", after=1800.0, known=True),
+            answer(503, error_body(4197, "Off."), {"Retry-After": "1800"}),
+            retry("switched_off", "HTTP 503, code 4197: Off.", after=1800.0, known=True),
         ),
-        # The code alone decides nothing.
-        (answer(500, told(4197, "Odd.")), again("unavailable", "HTTP 500, code 4197: Odd.")),
-        (answer(500, told(2, "Odd.")), again("unavailable", "HTTP 500, code 2: Odd.")),
-        # A list in a server's error settles nothing.
-        (answer(500, listing(PROCESSED)), again("unavailable", "HTTP 500")),
-        # To be made elsewhere, where we do not follow; and perhaps made already.
-        (answer(307), again("unexpected", "HTTP 307", known=True)),
-        (answer(303), again("unexpected", "HTTP 303")),
-        (answer(103), again("unexpected", "HTTP 103")),
-        (answer(999), again("unexpected", "HTTP 999")),
+        # The code without the status is not enough.
+        (answer(500, error_body(4197, "Odd.")), retry("unavailable", "HTTP 500, code 4197: Odd.")),
+        (answer(500, error_body(2, "Odd.")), retry("unavailable", "HTTP 500, code 2: Odd.")),
+        # A list in a server error is ignored.
+        (answer(500, listing(PROCESSED)), retry("unavailable", "HTTP 500")),
+        # Redirects are not followed; after some of them the request may have been processed.
+        (answer(307), retry("unexpected", "HTTP 307", known=True)),
+        (answer(303), retry("unexpected", "HTTP 303")),
+        (answer(103), retry("unexpected", "HTTP 103")),
+        (answer(999), retry("unexpected", "HTTP 999")),
     ],
 )
 def test_a_status_decides(given: Answer, expected: BatchDecision) -> None:
@@ -188,7 +188,7 @@ def test_a_status_decides(given: Answer, expected: BatchDecision) -> None:
     st.none() | st.sampled_from(SendFailure),
     st.integers(1, 3),
 )
-def test_no_answer_is_beyond_judgement(
+def test_every_answer_leads_to_a_decision(
     status: int | None, body: bytes | str, headers: dict[str, str], failure: SendFailure | None, events: int
 ) -> None:
     raw = body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
@@ -198,9 +198,7 @@ def test_no_answer_is_beyond_judgement(
 
 
 @pytest.mark.parametrize(("headers", "expected"), [({"Retry-After": "7"}, 7.0), ({}, 5.0)])
-def test_a_refusal_for_speed_waits_as_told_and_counts_no_attempt(
-    headers: dict[str, str], expected: float
-) -> None:
+def test_a_429_waits_as_requested_and_counts_no_attempt(headers: dict[str, str], expected: float) -> None:
     assert decide_batch(answer(429, headers=headers), 1) == RetryLater(
         "rate_limited", "HTTP 429", expected, False, True
     )
@@ -212,7 +210,7 @@ def test_a_refusal_for_speed_waits_as_told_and_counts_no_attempt(
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
-        # The document's own example.
+        # The documented example.
         (
             {
                 "num_events_received": 1,
@@ -221,30 +219,30 @@ def test_a_refusal_for_speed_waits_as_told_and_counts_no_attempt(
             },
             (DELIVERED,),
         ),
-        # A 200 with failed entries is read as plain success by almost everyone.
+        # A 200 with failed entries is not a success of all events.
         (listing(PROCESSED, REFUSED, PROCESSED), (DELIVERED, REFUSED_RESULT, DELIVERED)),
-        # So is one with warnings.
+        # A delivered event may have a warning.
         (
             listing({"status": "processed", "warning_message": "currency is missing"}),
             (EventResult(True, warning="currency is missing"),),
         ),
-        # Absent and null words are no words.
+        # Absent and null messages are ignored.
         (
             listing({"status": "failed", "error_message": None, "warning_message": None}),
             (EventResult(False, "refused", "Pinterest gave no reason"),),
         ),
-        # The status decides, not the error beside it.
+        # The status decides, not the error next to it.
         (
             listing({"status": "processed", "error_message": "late", "warning_message": "odd"}),
             (EventResult(True, warning="odd; late"),),
         ),
-        # Counts that disagree with the list are wrong, not the list.
+        # The list decides if the counts disagree with it.
         (listing(PROCESSED, REFUSED, num_events_processed=2), (DELIVERED, REFUSED_RESULT)),
         (listing(PROCESSED, num_events_received=7), (DELIVERED,)),
         ({"events": [PROCESSED]}, (DELIVERED,)),
-        # An odd case is the same word.
+        # Case does not matter.
         (listing({"status": " Processed"}), (DELIVERED,)),
-        # One entry that makes no sense costs no other its place.
+        # An unreadable entry does not affect the others.
         (
             listing(PROCESSED, {"status": "queued", "error_message": "later"}),
             (
@@ -265,7 +263,7 @@ def test_a_list_settles_event_by_event(document: object, expected: tuple[EventRe
 @pytest.mark.parametrize(
     ("body", "sent", "reason"),
     [
-        # A list of the wrong length says nothing about anyone.
+        # A list of the wrong length settles no event.
         (listing(PROCESSED), 2, "HTTP 200, but the answer lists 1 events where 2 were sent"),
         (listing(PROCESSED, PROCESSED), 1, "HTTP 200, but the answer lists 2 events where 1 were sent"),
         ({"events": []}, 1, "HTTP 200, but the answer lists 0 events where 1 were sent"),
@@ -276,12 +274,12 @@ def test_a_list_settles_event_by_event(document: object, expected: tuple[EventRe
         (b"", 1, "HTTP 200, but the answer is not JSON"),
         (b"\xff\xfe", 1, "HTTP 200, but the answer is not JSON"),
         (b"[" * 100_000, 1, "HTTP 200, but the answer is not JSON"),
-        # Nothing in it is known.
-        (listing({"status": "queued"}), 1, "HTTP 200, but the answer knows only the statuses 'queued'"),
-        (listing("processed"), 1, "HTTP 200, but the answer knows only the statuses ''"),
+        # Only unknown statuses.
+        (listing({"status": "queued"}), 1, "HTTP 200, but the answer has only the statuses 'queued'"),
+        (listing("processed"), 1, "HTTP 200, but the answer has only the statuses ''"),
     ],
 )
-def test_an_acceptance_that_makes_no_sense_is_tried_once_more_and_then_failed(
+def test_an_unreadable_answer_is_tried_once_more_and_then_failed(
     body: object, sent: int, reason: str
 ) -> None:
     given = answer(200, body)
@@ -292,7 +290,7 @@ def test_an_acceptance_that_makes_no_sense_is_tried_once_more_and_then_failed(
     )
 
 
-def test_a_body_that_could_not_be_read_says_why() -> None:
+def test_a_body_that_cannot_be_read_has_a_reason() -> None:
     given = answer(200, detail="the answer is larger than 4194304 bytes")
 
     assert decide_batch(given, 1) == Unreadable("HTTP 200, but the answer is larger than [number] bytes")
@@ -307,33 +305,33 @@ def test_any_success_is_settled_by_its_list_alone(status: int) -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        # The shape of the details is not published: wherever the list is, it decides.
+        # The format of the details is not documented: the list decides, wherever it is.
         {"events": [PROCESSED, REFUSED]},
-        told(1, "Some failed", details=[PROCESSED, REFUSED]),
-        told(1, "Some failed", details={"events": [PROCESSED, REFUSED]}),
-        told(1, "Some failed", details=json.dumps([PROCESSED, REFUSED])),
-        told(1, "Some failed", details=json.dumps({"events": [PROCESSED, REFUSED]})),
-        told(1, "Some failed", details={"details": json.dumps({"events": [PROCESSED, REFUSED]})}),
+        error_body(1, "Some failed", details=[PROCESSED, REFUSED]),
+        error_body(1, "Some failed", details={"events": [PROCESSED, REFUSED]}),
+        error_body(1, "Some failed", details=json.dumps([PROCESSED, REFUSED])),
+        error_body(1, "Some failed", details=json.dumps({"events": [PROCESSED, REFUSED]})),
+        error_body(1, "Some failed", details={"details": json.dumps({"events": [PROCESSED, REFUSED]})}),
         [PROCESSED, REFUSED],
         # A first list of the wrong length does not hide the second.
         {"events": [REFUSED], "details": [PROCESSED, REFUSED]},
     ],
 )
 def test_a_422_with_a_usable_list_settles_by_it(document: object) -> None:
-    """A 422 lists outcomes in request order; giving all jobs one status re-sends what was taken."""
+    """A 422 lists results in request order; one status for all events would send accepted ones again."""
     assert decide_batch(answer(422, document), 2) == Settle((DELIVERED, REFUSED_RESULT))
 
 
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        (told(1, "Some failed"), "HTTP 422, code 1: Some failed"),
-        (told(1, "Some failed", details=[REFUSED]), "HTTP 422, code 1: Some failed"),
-        (told(1, "Some failed", details={"0": REFUSED, "1": REFUSED}), "HTTP 422, code 1: Some failed"),
-        (told(1, "Some failed", details=["em", "ph"]), "HTTP 422, code 1: Some failed"),
+        (error_body(1, "Some failed"), "HTTP 422, code 1: Some failed"),
+        (error_body(1, "Some failed", details=[REFUSED]), "HTTP 422, code 1: Some failed"),
+        (error_body(1, "Some failed", details={"0": REFUSED, "1": REFUSED}), "HTTP 422, code 1: Some failed"),
+        (error_body(1, "Some failed", details=["em", "ph"]), "HTTP 422, code 1: Some failed"),
         ({"code": 1, "details": "em is bad"}, "HTTP 422, code 1: em is bad"),
-        # Nested without an end.
-        (told(1, "Deep", details={"details": {"details": {"details": {"details": [REFUSED]}}}}), None),
+        # Nested too deeply.
+        (error_body(1, "Deep", details={"details": {"details": {"details": {"details": [REFUSED]}}}}), None),
         (b"", "HTTP 422"),
     ],
 )
@@ -343,8 +341,8 @@ def test_a_422_without_a_usable_list_is_halved(document: object, reason: str | N
     assert decision == Halve("malformed", reason or "HTTP 422, code 1: Deep", outcome_known=False)
 
 
-def test_the_last_event_of_a_refused_batch_fails_with_its_words() -> None:
-    decision = decide_batch(answer(400, told(1, "currency is bad")), 1)
+def test_the_last_event_of_a_refused_batch_fails_with_its_message() -> None:
+    decision = decide_batch(answer(400, error_body(1, "currency is bad")), 1)
 
     assert isinstance(decision, Halve)
     expected = EventResult(False, ReasonClass.MALFORMED, "HTTP 400, code 1: currency is bad")
@@ -358,7 +356,7 @@ entries = st.fixed_dictionaries(
 
 
 @given(st.lists(entries | st.none() | st.integers(), min_size=1, max_size=30), st.sampled_from([200, 422]))
-def test_every_event_is_settled_once_by_its_place(events: list[Any], status: int) -> None:
+def test_every_event_is_settled_once_by_its_position(events: list[Any], status: int) -> None:
     decision = decide_batch(answer(status, listing(*events)), len(events))
 
     statuses = [event["status"].lower() if isinstance(event, dict) else "" for event in events]
@@ -392,7 +390,7 @@ def test_a_list_of_the_wrong_length_delivers_nothing(
 
 
 def deliver(batch: range, is_bad: Callable[[int], bool]) -> tuple[int, list[int]]:
-    """Send to a Pinterest that refuses whatever holds a bad event; return requests and failed events."""
+    """Send to a Pinterest that refuses each batch with a bad event; return the requests and the failed events."""
     status = 400 if any(map(is_bad, batch)) else 200
     decision = decide_batch(answer(status, listing(*[PROCESSED] * len(batch))), len(batch))
     if isinstance(decision, Settle):
@@ -410,7 +408,7 @@ def most_requests(events: int, bad: int) -> int:
 
 
 def test_three_bad_events_among_a_thousand_cost_at_most_55_requests() -> None:
-    """One unknown key is a 400 for the request: 999 good events must not go down with it."""
+    """One unknown key is a 400 for the whole request; the 999 good events must still be delivered."""
     worst = {249, 499, 999}
 
     requests, failed = deliver(range(1000), worst.__contains__)
@@ -421,7 +419,7 @@ def test_three_bad_events_among_a_thousand_cost_at_most_55_requests() -> None:
 @given(
     st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1), min_size=1)))
 )
-def test_halving_finds_exactly_the_bad_events_within_its_bound(case: tuple[int, set[int]]) -> None:
+def test_halving_finds_exactly_the_bad_events_within_its_limit(case: tuple[int, set[int]]) -> None:
     events, bad = case
 
     requests, failed = deliver(range(events), bad.__contains__)
@@ -434,18 +432,18 @@ def test_halving_finds_exactly_the_bad_events_within_its_bound(case: tuple[int, 
     ("reasons", "expected"),
     [
         (["HTTP 400, code 2: Not your account", "HTTP 400, code 2: Not your account"], True),
-        # Numbers and case are no words.
+        # Numbers and case do not count.
         (["events 0 to 3 are bad", "Events 4 to 9 are bad"], True),
         (["em is bad", "ph is bad"], False),
         (["em is bad", "em is bad", "ph is bad"], False),
         # One part alone proves nothing about the account.
         (["em is bad"], False),
         ([], False),
-        # Silence is not the same words.
+        # Empty messages do not count as equal.
         (["", ""], False),
     ],
 )
-def test_the_same_words_for_every_part_are_the_accounts_fault(reasons: list[str], expected: bool) -> None:
+def test_the_same_message_for_every_part_is_the_accounts_fault(reasons: list[str], expected: bool) -> None:
     assert have_same_message(reasons) is expected
 
 
@@ -454,18 +452,21 @@ def test_every_reason_is_masked() -> None:
     bad = {"status": "failed", "error_message": secret, "warning_message": secret}
     odd = {"status": secret}
     answers = [
-        *(answer(status, told(1, secret)) for status in (302, 400, 401, 408, 413, 418, 422, 429, 500, 503)),
+        *(
+            answer(status, error_body(1, secret))
+            for status in (302, 400, 401, 408, 413, 418, 422, 429, 500, 503)
+        ),
         *(answer(status, listing(bad, odd)) for status in (200, 422)),
         answer(200, listing(odd, odd)),
-        answer(503, told(4197, secret)),
+        answer(503, error_body(4197, secret)),
         *(answer(None, failure=failure, detail=secret) for failure in SendFailure),
     ]
 
     assert [repr(decide_batch(given, 2)) for given in answers if secret in repr(decide_batch(given, 2))] == []
 
 
-def test_a_full_answer_is_judged_in_little_time() -> None:
-    """A batch of a thousand refusals with a sentence each takes well under the time of its request."""
+def test_a_large_answer_is_decided_quickly() -> None:
+    """A thousand refusals, with a sentence each, take far less time than the request."""
     refused = {"status": "failed", "error_message": "event_time 1706540000 is too old"}
     given = answer(200, listing(*[refused] * 1000))
 

@@ -16,12 +16,12 @@ POLICY = BreakerPolicy(failures_to_open=3, first_seconds=5.0, longest_seconds=30
 @pytest.mark.parametrize(
     ("breaker", "probe", "expected"),
     [
-        # Single troubles are counted, and open nothing.
+        # Single failures are counted, but do not open the breaker.
         (CLOSED_BREAKER, False, Breaker(1)),
         (Breaker(1), False, Breaker(2)),
         # The third in a row opens it.
         (Breaker(2), False, Breaker(3, 1_005.0)),
-        # Tries that were under way when it opened change nothing.
+        # Attempts that were in flight when it opened change nothing.
         (Breaker(3, 1_004.0), False, Breaker(3, 1_004.0)),
         # A failed probe doubles the pause, up to the longest.
         (Breaker(3, 999.0), True, Breaker(4, 1_010.0)),
@@ -30,7 +30,7 @@ POLICY = BreakerPolicy(failures_to_open=3, first_seconds=5.0, longest_seconds=30
         (Breaker(900, 999.0), True, Breaker(901, 1_030.0)),
     ],
 )
-def test_trouble_moves_the_breaker(breaker: Breaker, probe: bool, expected: Breaker) -> None:
+def test_a_failure_moves_the_breaker(breaker: Breaker, probe: bool, expected: Breaker) -> None:
     assert expected == breaker_after_failure(POLICY, breaker, 1_000.0, probe=probe)
 
 
@@ -41,11 +41,11 @@ def test_trouble_moves_the_breaker(breaker: Breaker, probe: bool, expected: Brea
         ("no_answer", True),
         ("not_reached", True),
         ("switched_off", True),
-        # Pinterest answered: it works, whatever it thinks of the batch or of the speed.
+        # Pinterest answered, so it works.
         ("rate_limited", False),
         ("refused", False),
         ("unreadable", False),
     ],
 )
-def test_only_trouble_with_the_connection_counts(reason_class: str, expected: bool) -> None:
+def test_only_failures_of_the_connection_count(reason_class: str, expected: bool) -> None:
     assert expected is is_connection_failure(reason_class)

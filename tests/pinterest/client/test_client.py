@@ -93,12 +93,12 @@ def test_a_cookie_set_for_one_account_is_not_sent_with_the_next(serve: Serve, co
         ("١٢٣", TOKEN, "the ad account id is not a number of at most 18 digits"),
         ("1" * 19, TOKEN, "the ad account id is not a number of at most 18 digits"),
         # requests would raise, and quote the header with the token in it.
-        ("1", f"{TOKEN}\n", "the access token holds characters that no header can carry"),
-        ("1", "tökén", "the access token holds characters that no header can carry"),
-        ("1", "", "the access token holds characters that no header can carry"),
+        ("1", f"{TOKEN}\n", "the access token has characters that are not allowed in a header"),
+        ("1", "tökén", "the access token has characters that are not allowed in a header"),
+        ("1", "", "the access token has characters that are not allowed in a header"),
     ],
 )
-def test_a_token_or_account_that_cannot_stand_in_a_request_is_not_sent(
+def test_an_invalid_token_or_account_is_not_sent(
     connect: Connect, account: str, token: str, detail: str
 ) -> None:
     answer = connect("http://127.0.0.1:1").send(account, token, BODY, False)
@@ -107,15 +107,15 @@ def test_a_token_or_account_that_cannot_stand_in_a_request_is_not_sent(
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "api.pinterest.com", "https://", "https://user:pw@host"])
-def test_a_base_url_that_is_none_is_refused_at_once(url: str) -> None:
+def test_an_invalid_base_url_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="base_url"):
         PinterestClient(url)
 
 
-# What does not follow
+# Redirects and retries
 
 
-def test_a_redirect_is_an_answer_and_its_body_is_not_followed_either(serve: Serve, connect: Connect) -> None:
+def test_a_redirect_is_not_followed_and_its_body_is_not_read(serve: Serve, connect: Connect) -> None:
     elsewhere = serve(answers(whole()))
     server = serve(answers(whole(b"", "307 Temporary Redirect", f"Location: {elsewhere.url}/\r\n")))
 
@@ -124,7 +124,7 @@ def test_a_redirect_is_an_answer_and_its_body_is_not_followed_either(serve: Serv
     assert (answer.status, answer.failure, elsewhere.connections) == (307, None, 0)
 
 
-def test_nothing_is_tried_twice(serve: Serve, connect: Connect) -> None:
+def test_the_client_does_not_retry(serve: Serve, connect: Connect) -> None:
     server = serve(resets())
 
     send(connect(server.url))
@@ -135,7 +135,7 @@ def test_nothing_is_tried_twice(serve: Serve, connect: Connect) -> None:
 # Bodies
 
 
-def test_a_body_beyond_the_bound_is_left_unread(serve: Serve, connect: Connect) -> None:
+def test_a_body_that_is_too_large_is_not_read(serve: Serve, connect: Connect) -> None:
     server = serve(answers(whole(b" " * (MAX_ANSWER_BYTES + 1))))
 
     answer = send(connect(server.url, deadline=5))
@@ -144,7 +144,7 @@ def test_a_body_beyond_the_bound_is_left_unread(serve: Serve, connect: Connect) 
     assert answer.detail == "the answer is larger than 4194304 bytes"
 
 
-def test_a_body_that_claims_to_be_compressed_and_is_not_is_left_empty(serve: Serve, connect: Connect) -> None:
+def test_a_body_with_a_wrong_compression_header_becomes_empty(serve: Serve, connect: Connect) -> None:
     server = serve(answers(whole(headers="Content-Encoding: gzip\r\n")))
 
     answer = send(connect(server.url))
@@ -153,7 +153,7 @@ def test_a_body_that_claims_to_be_compressed_and_is_not_is_left_empty(serve: Ser
     assert answer.detail == "the answer cannot be decompressed"
 
 
-def test_a_token_that_is_echoed_ends_here(serve: Serve, connect: Connect) -> None:
+def test_an_echoed_token_is_removed(serve: Serve, connect: Connect) -> None:
     server = serve(answers(whole(b'{"message":"bad token ' + TOKEN.encode() + b'"}', "401 Unauthorized")))
 
     answer = send(connect(server.url))
@@ -161,7 +161,7 @@ def test_a_token_that_is_echoed_ends_here(serve: Serve, connect: Connect) -> Non
     assert answer.body == b'{"message":"bad token [token]"}'
 
 
-def test_an_answer_does_not_print_what_it_holds(serve: Serve, connect: Connect) -> None:
+def test_the_repr_of_an_answer_has_no_content(serve: Serve, connect: Connect) -> None:
     server = serve(answers(whole(b"john@example.com")))
 
     assert "john" not in repr(send(connect(server.url)))

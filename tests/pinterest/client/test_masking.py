@@ -1,4 +1,4 @@
-"""What is cut out of Pinterest's words before they are kept and shown."""
+"""What is removed from Pinterest's messages before they are stored and shown."""
 
 import pytest
 from hypothesis import given
@@ -10,13 +10,13 @@ from worker.pinterest.client.client import MAX_REASON_CHARACTERS, mask
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        # What helps the reader stays.
+        # The useful part of the message remains.
         (
             "custom_data.contents[3].item_price is not a string",
             "custom_data.contents[3].item_price is not a string",
         ),
         ("'client_user_agent' is required; 129.99 USD", "'client_user_agent' is required; 129.99 USD"),
-        # E-mail addresses, in every dress.
+        # E-mail addresses in all spellings.
         ("'john.doe+x@example.com' is no hash", "'[e-mail]' is no hash"),
         ("em=jörg@exämple.de,ok", "em=[e-mail],ok"),
         ("mailto:a%2Bb%40example.com", "mailto:[e-mail]"),
@@ -33,21 +33,21 @@ from worker.pinterest.client.client import MAX_REASON_CHARACTERS, mask
         ("token pina_AbC is expired", "token [token] is expired"),
         ('{"access_token": "your_access_token"}', '{"access_token": "[token]"}'),
         ("The access token provided is invalid", "The access token provided is invalid"),
-        # Addresses of machines and pages.
+        # IP addresses and URLs.
         ("from 203.0.113.50.", "from [ip]."),
         ("from 2001:db8::8a2e:370:7334", "from [ip]"),
         ("https://shop.test/a?name=Jane&x=1 is odd", "https://shop.test/a?[…] is odd"),
         ("'Mozilla/5.0 (X11; Linux)' is odd", "'[user agent]' is odd"),
-        # One line that any database and terminal takes.
+        # One line of printable characters.
         ("a\x00b\r\n\tc\x1b[31m\ud800d\u202ee", "a b c [31m de"),
         ("", ""),
     ],
 )
-def test_masking_leaves_the_sense_and_takes_the_person(text: str, expected: str) -> None:
+def test_masking_removes_personal_data_and_keeps_the_message(text: str, expected: str) -> None:
     assert mask(text) == expected
 
 
-def test_a_long_text_is_cut_and_no_half_address_survives_the_cut() -> None:
+def test_a_long_text_is_cut_without_leaving_half_an_address() -> None:
     text = "836f82db99121b3481011f16b49dfa5fbc714a0d1b1b9f784a1ebbbf5b39577f " * 30 + "a" * 35
     half = f"{text} john.doe@example.com"
 
@@ -58,7 +58,7 @@ def test_a_long_text_is_cut_and_no_half_address_survives_the_cut() -> None:
 
 
 @given(st.text(max_size=400))
-def test_a_masked_text_is_short_printable_and_stays_as_it_is_when_stored(text: str) -> None:
+def test_a_masked_text_is_short_and_printable_and_can_be_stored(text: str) -> None:
     masked = mask(text)
 
     assert len(masked) <= MAX_REASON_CHARACTERS
@@ -71,5 +71,5 @@ def test_a_masked_text_is_short_printable_and_stays_as_it_is_when_stored(text: s
     st.text(alphabet=" \"'<>(){}[],;:=", min_size=1, max_size=3),
     st.text(alphabet="ab @.", max_size=20),
 )
-def test_no_address_survives_whatever_surrounds_it(address: str, edge: str, rest: str) -> None:
+def test_an_address_is_masked_between_any_characters(address: str, edge: str, rest: str) -> None:
     assert address not in mask(f"{rest}{edge}{address}{edge}{rest}")

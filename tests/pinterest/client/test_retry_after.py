@@ -1,4 +1,4 @@
-"""How long an answer asks to wait."""
+"""How long to wait after an answer."""
 
 import pytest
 
@@ -11,7 +11,7 @@ NOON = 1_706_616_000
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        # Seconds, by either header; Retry-After is the standard's, and goes first.
+        # Seconds, in either header; Retry-After is the standard header and takes precedence.
         ({"Retry-After": "7"}, 7.0),
         ({"retry-after": " 0.5 "}, 0.5),
         ({"X-RateLimit-Reset": "12"}, 12.0),
@@ -21,13 +21,13 @@ NOON = 1_706_616_000
         # A date, by Pinterest's own clock.
         ({"Retry-After": "Tue, 30 Jan 2024 12:00:09 GMT", "Date": AT_NOON}, 9.0),
         ({"Retry-After": "Tue, 30 Jan 2024 11:00:00 GMT", "Date": AT_NOON}, 0.0),
-        # Others send the time of the reset where Pinterest sends seconds.
+        # Some servers send the time of the reset where Pinterest sends seconds.
         ({"X-RateLimit-Reset": str(NOON + 30), "Date": AT_NOON}, 30.0),
-        # An answer that asks for a day gets an hour.
+        # A wait of a day is limited to an hour.
         ({"Retry-After": "86400"}, 3600.0),
         ({"X-RateLimit-Reset": "86400"}, 3600.0),
         ({"Retry-After": "Wed, 31 Jan 2034 12:00:00 GMT", "Date": AT_NOON}, 3600.0),
-        # What is no time is as good as none.
+        # An invalid time is ignored.
         ({}, 5.0),
         ({"Retry-After": "-3"}, 5.0),
         ({"Retry-After": "soon"}, 5.0),
@@ -39,12 +39,10 @@ NOON = 1_706_616_000
         ({"X-RateLimit-Reset": str(NOON + 30)}, 5.0),
     ],
 )
-def test_a_rate_limit_waits_as_long_as_it_is_told_within_bounds(
-    headers: dict[str, str], expected: float
-) -> None:
+def test_a_429_waits_as_requested_within_limits(headers: dict[str, str], expected: float) -> None:
     assert rate_limit_seconds(headers) == expected
 
 
 @pytest.mark.parametrize("headers", [{}, {"Retry-After": "soon"}, {"X-RateLimit-Reset": "12"}])
-def test_without_a_usable_retry_after_none_is_told(headers: dict[str, str]) -> None:
+def test_an_unusable_retry_after_is_ignored(headers: dict[str, str]) -> None:
     assert retry_after_seconds(headers) is None

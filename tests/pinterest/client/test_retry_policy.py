@@ -1,4 +1,4 @@
-"""When a batch is tried again."""
+"""When a batch is retried."""
 
 import math
 
@@ -15,44 +15,44 @@ DAY = 86_400.0
 @pytest.mark.parametrize(
     ("attempt", "elapsed", "after", "drawn", "expected"),
     [
-        # Short failure is Celery's: the draw is over the whole step, which doubles.
+        # The first retries go through Celery: the wait is random over the whole step, which doubles.
         (1, 0, None, 0.0, Wait("celery", 0.0)),
         (1, 0, None, 0.5, Wait("celery", 2.0)),
         (2, 0, None, 0.5, Wait("celery", 4.0)),
         (4, 0, None, 0.5, Wait("celery", 16.0)),
-        # The fifth try was Celery's last: from here the ledger holds the time, in the upper half of the step.
+        # After the fifth attempt, the batch waits in the ledger, in the upper half of the step.
         (5, 0, None, 0.0, Wait("ledger", 32.0)),
         (5, 0, None, 0.5, Wait("ledger", 48.0)),
         (8, 0, None, 0.5, Wait("ledger", 384.0)),
-        # The steps stop growing at a quarter of an hour, however many there were.
+        # The steps grow up to a quarter of an hour.
         (9, 0, None, 0.5, Wait("ledger", 675.0)),
         (100_000, 0, None, 0.5, Wait("ledger", 675.0)),
-        # What the answer asks for is a floor under the draw.
+        # The wait that the answer requests is a minimum.
         (1, 0, 10.0, 0.5, Wait("celery", 12.0)),
         (5, 0, 10.0, 0.5, Wait("ledger", 48.0)),
         (5, 0, 100.0, 0.5, Wait("ledger", 116.0)),
-        # No ETA comes near the broker's visibility timeout: a long floor is the ledger's at once.
+        # An ETA must be well below the broker's visibility timeout: a long minimum waits in the ledger.
         (1, 0, 119.0, 0.9, Wait("celery", 120.0)),
         (1, 0, 121.0, 0.5, Wait("ledger", 122.0)),
-        # An answer that asks for a day gets an hour.
+        # A wait of a day is limited to an hour.
         (1, 0, DAY, 0.0, Wait("ledger", 3600.0)),
-        # What is no time asks for nothing.
+        # An invalid time is ignored.
         (1, 0, -5.0, 0.5, Wait("celery", 2.0)),
         (1, 0, math.nan, 0.5, Wait("celery", 2.0)),
-        # A try that counted none before it (429 only) draws from the first step.
+        # After answers that count no attempt (429), the first step applies.
         (0, 0, None, 0.5, Wait("celery", 2.0)),
-        # The last try comes right behind the window's end.
+        # The last attempt is right after the window's end.
         (20, DAY - 60, None, 0.5, Wait("ledger", 62.0)),
-        # Unless Pinterest asked for more than is left.
+        # Unless Pinterest requested a longer wait.
         (20, DAY - 60, 600.0, 0.0, Wait("ledger", 600.0)),
-        # The window has passed, for the first try too: its worker may have been dead for a day.
+        # The window may have passed before the first retry: the worker may have been down for a day.
         (20, DAY, None, 0.5, Wait("over", 0.0)),
         (1, DAY + 1, 60.0, 0.5, Wait("over", 0.0)),
         # The clock stepped back: nothing gets stuck.
         (20, -2 * DAY, None, 0.5, Wait("ledger", 675.0)),
     ],
 )
-def test_a_wait_follows_from_the_attempt_the_window_and_the_answer(
+def test_a_wait_depends_on_the_attempt_the_window_and_the_answer(
     attempt: int, elapsed: float, after: float | None, drawn: float, expected: Wait
 ) -> None:
     assert next_wait(POLICY, attempt, 1e9, 1e9 + elapsed, after, lambda: drawn) == expected
@@ -81,13 +81,13 @@ policies = st.builds(
     st.none() | st.floats(allow_nan=True, allow_infinity=True),
     st.floats(0, 1, exclude_max=True),
 )
-def test_no_wait_is_negative_too_long_or_below_its_floor(
+def test_no_wait_is_negative_too_long_or_below_its_minimum(
     policy: RetryPolicy, attempt: int, elapsed: float, after: float | None, drawn: float
 ) -> None:
     wait = next_wait(policy, attempt, 1e9, 1e9 + elapsed, after, lambda: drawn)
 
     floor = 0.0 if after is None or math.isnan(after) else min(max(after, 0.0), MAX_RETRY_AFTER_SECONDS)
-    # The clock's own reading: far from zero, a float rounds the times that it adds.
+    # A float of this size rounds the sums of times.
     remaining = policy.window_seconds - max(0.0, (1e9 + elapsed) - 1e9)
     if wait.stage == "over":
         assert wait.seconds == 0.0
@@ -101,7 +101,7 @@ def test_no_wait_is_negative_too_long_or_below_its_floor(
 
 
 @given(st.floats(0, 1, exclude_max=True), st.floats(20, 100))
-def test_a_batch_that_always_fails_comes_to_an_end_within_the_window_and_one_try(
+def test_a_batch_that_always_fails_ends_within_the_window_and_one_attempt(
     drawn: float, request_seconds: float
 ) -> None:
     now, tries = 0.0, 0

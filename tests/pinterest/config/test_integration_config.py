@@ -1,4 +1,4 @@
-"""An integration's configuration: what is refused, naming the field."""
+"""Which configurations of an integration are refused, and for which field."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ FULL = GOOD | {
 }
 
 
-def test_the_documents_configuration_is_enough() -> None:
+def test_the_documented_configuration_is_sufficient() -> None:
     options = Options.from_config(GOOD, ["advertising"])
     assert options == Options(consent_categories=("advertising",))
     assert options.field_mapping == "signal"
@@ -44,11 +44,11 @@ def test_everything_is_read() -> None:
     )
 
 
-def test_null_means_left_out() -> None:
+def test_null_means_absent() -> None:
     assert Options.from_config(GOOD | dict.fromkeys(set(FULL) - set(GOOD)), []) == Options()
 
 
-def test_secrets_pass_through_untouched() -> None:
+def test_secrets_remain_unchanged() -> None:
     token = "pina_" + "A" * 200
     assert load_config(GOOD | {"access_token": token})["access_token"] == token
 
@@ -81,10 +81,10 @@ WRONG: list[tuple[Any, str, str]] = [
     (GOOD | {"default_country": "Germany"}, "default_country", "must be a country's two letters (ISO 3166), like DE."),
     (GOOD | {"default_country": "uk"}, "default_country", "must be a country's two letters (ISO 3166), like DE."),
     (GOOD | {"event_overrides": {"A": "nothing"}}, "event_overrides",
-     "for 'A' names 'nothing', which is no event name of Pinterest's or yours."),
+     "for 'A' names 'nothing', which is neither Pinterest's event name nor yours."),
     (GOOD | {"advertiser_events": ["a b"]}, "advertiser_events",
      "has 'a b': a name is 1 to 100 letters, digits, hyphens and underscores."),
-    (GOOD | {"acess_token": "t"}, "acess_token", "is no setting of this integration."),
+    (GOOD | {"acess_token": "t"}, "acess_token", "is not a setting of an integration."),
 ]  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def test_a_wrong_configuration_is_refused_naming_the_field(config: Any, field: s
     assert str(error.value) == f"{field} {message}"
 
 
-def test_a_refusal_holds_all_that_is_wrong() -> None:
+def test_the_error_has_all_invalid_fields() -> None:
     wrong = {"ad_account_id": "x", "test_mode": 1, "event_overrides": {"Newsletter": "nonsense"}}
     with pytest.raises(ConfigError) as error:
         Options.from_config(GOOD | wrong, ["advertising"])
@@ -105,11 +105,11 @@ def test_a_refusal_holds_all_that_is_wrong() -> None:
 
 
 def test_an_unknown_consent_category_is_refused() -> None:
-    with pytest.raises(ConfigError, match="consent_categories has 'adverts', which is none of analytics"):
+    with pytest.raises(ConfigError, match="consent_categories has 'adverts', which is not one of analytics"):
         Options.from_config(GOOD, ["adverts"])
 
 
-def test_a_refusal_never_repeats_the_token() -> None:
+def test_an_error_never_has_the_token() -> None:
     with pytest.raises(ConfigError) as error:
         Options.from_config(GOOD | {"access_token": "secret token"}, [])
     assert "secret" not in str(error.value)
@@ -124,5 +124,5 @@ def test_a_refusal_never_repeats_the_token() -> None:
         (Options(field_mapping="pinterest", send_user_id=False), False),
     ],
 )
-def test_the_user_id_goes_out_where_the_mapping_or_the_option_says_so(options: Options, sends: bool) -> None:
+def test_the_user_id_is_sent_if_the_mapping_or_the_option_says_so(options: Options, sends: bool) -> None:
     assert options.sends_user_id is sends

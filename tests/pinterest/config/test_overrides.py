@@ -1,4 +1,4 @@
-"""Per-integration rules: one name, several, none, and only where a property says so."""
+"""Rules that send an event under one name, several or none, also depending on a property."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def names(event: dict[str, Any], overrides: Any, advertiser_events: tuple[str, .
     return [one.event_name if isinstance(one, Mapped) else type(one).__name__ for one in outcomes]
 
 
-def test_a_name_is_sent_under_another() -> None:
+def test_an_event_is_sent_under_another_name() -> None:
     assert names(track("Quote Requested"), {"quote_requested": "lead"}) == ["lead"]
 
 
@@ -66,11 +66,11 @@ CONDITIONAL = {
         ({}, ["custom"]),
     ],
 )
-def test_the_first_rule_whose_condition_holds_decides(properties: dict[str, Any], sent: list[str]) -> None:
+def test_the_first_matching_rule_decides(properties: dict[str, Any], sent: list[str]) -> None:
     assert names(track("Form Sent", properties), CONDITIONAL, ("Big_Lead",)) == sent
 
 
-def test_the_advertisers_own_events_go_out_under_their_own_name() -> None:
+def test_the_advertisers_own_events_keep_their_name() -> None:
     (outcome,) = run(track("newsletter opened"), options=Options(advertiser_events=("Newsletter_Opened",)))
     assert isinstance(outcome, Mapped)
     assert (outcome.event_name, outcome.custom_event_name) == ("Newsletter_Opened", None)
@@ -80,19 +80,19 @@ def test_the_advertisers_own_events_go_out_under_their_own_name() -> None:
     ("raw", "sentence"),
     [
         ([], "must be an object of at most 200 event names."),
-        ({"!": "lead"}, "has '!', which is no event name."),
+        ({"!": "lead"}, "has '!', which is not an event name."),
         ({"A b": "lead", "a_b": "lead"}, "names the event 'a_b' twice, in different spellings."),
-        ({"A": "leads"}, "for 'A' names 'leads', which is no event name of Pinterest's or yours."),
+        ({"A": "leads"}, "for 'A' names 'leads', which is neither Pinterest's event name nor yours."),
         ({"A": []}, "for 'A' must be a Pinterest event name, a list of different ones, or drop."),
         (
             {"A": ["lead", "lead"]},
             "for 'A' must be a Pinterest event name, a list of different ones, or drop.",
         ),
-        ({"A": ["lead", "drop"]}, "for 'A' names 'drop', which is no event name of Pinterest's or yours."),
+        ({"A": ["lead", "drop"]}, "for 'A' names 'drop', which is neither Pinterest's event name nor yours."),
         ({"A": 7}, "for 'A' must be a Pinterest event name, a list of different ones, or drop."),
-        ({"A": {"when": {}}}, "for 'A' must have the keys send and, if need be, when."),
-        ({"A": {"send": "lead", "if": {}}}, "for 'A' must have the keys send and, if need be, when."),
-        ({"A": {"send": "lead", "when": []}}, "for 'A' has a condition that is no object."),
+        ({"A": {"when": {}}}, "for 'A' must have the key send, and optionally when."),
+        ({"A": {"send": "lead", "if": {}}}, "for 'A' must have the key send, and optionally when."),
+        ({"A": {"send": "lead", "when": []}}, "for 'A' has a condition that is not an object."),
         (
             {"A": {"send": "lead", "when": {"a": {}}}},
             "for 'A' has a condition that is neither a value nor a list of values.",

@@ -28,7 +28,7 @@ CRAWLER = "Mozilla/5.0 (compatible; Pinterestbot/1.0; +http://www.pinterest.com/
         "Mozilla/5.0 (compatible; YandexImages/3.0; +http://yandex.com/bots)",
     ],
 )
-def test_a_crawler_is_one(agent: str) -> None:
+def test_a_crawler_is_recognised(agent: str) -> None:
     assert is_bot(agent)
 
 

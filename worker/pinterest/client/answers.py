@@ -1,4 +1,4 @@
-"""What an answer of Pinterest's means for each event and for the account."""
+"""Decide from Pinterest's answer what happens to each event, to the batch and to the account."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from typing import Any
 from worker.pinterest.client.client import Answer, SendFailure, mask
 from worker.pinterest.client.retry_policy import rate_limit_seconds, retry_after_seconds
 
-# An endpoint that was switched off does not come back within seconds.
+# Minimum wait when Pinterest has switched the endpoint off.
 _SWITCHED_OFF_SECONDS = 900.0
 _SWITCHED_OFF_CODE = "4197"
 
@@ -18,7 +18,7 @@ _UNREADABLE_ANSWERS = 2
 
 
 class ReasonClass(StrEnum):
-    """Sort reasons for whoever filters, counts and retries them."""
+    """The kind of a failure, for filters, counts and retries."""
 
     REFUSED = "refused"
     MALFORMED = "malformed"
@@ -37,7 +37,7 @@ class ReasonClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EventResult:
-    """Hold one event's end; a delivered one has no reason, and either may have a warning."""
+    """The final result of one event. A delivered event has no reason; both kinds may have a warning."""
 
     delivered: bool
     reason_class: str = ""
@@ -47,20 +47,20 @@ class EventResult:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Every event has its end, in the order of the request."""
+    """Settle every event; the results are in the order of the request."""
 
     results: tuple[EventResult, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Halve:
-    """Something in the request is bad: send both halves by themselves, and fail an event that stands alone.
+    """Send both halves separately, because some event in the request is invalid; fail a single event.
 
-    Of a batch of n events with k bad ones, at most min(2^d, k) parts at depth d hold a bad one; only those
-    are halved, each into two requests; and no depth goes beyond L = ceil(log2 n). With c = ceil(log2 k), all
-    of it costs at most 1 + 2 · (2^c - 1 + k · (L - c)) requests: 55 for 3 among 1,000.
+    In a batch of n events with k invalid ones, at most min(2^d, k) parts at depth d hold an invalid event. Only those
+    are halved, each into two requests, down to depth L = ceil(log2 n). With c = ceil(log2 k), this takes at most
+    1 + 2 · (2^c - 1 + k · (L - c)) requests: 55 for 3 invalid events among 1,000.
 
-    Where ``outcome_known`` is false, Pinterest may have taken some of the events.
+    If ``outcome_known`` is false, Pinterest may have accepted some of the events.
     """
 
     reason_class: str
@@ -70,10 +70,10 @@ class Halve:
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """Send the same bytes later, not before ``after_seconds`` where Pinterest named a time.
+    """Send the same bytes later, not before ``after_seconds`` if Pinterest named a time.
 
-    Where ``outcome_known`` is false, Pinterest may have taken the events, and those that it cannot
-    deduplicate must wait for a hand.
+    If ``outcome_known`` is false, Pinterest may have accepted the events; those that it cannot deduplicate need
+    manual action.
     """
 
     reason_class: str
@@ -85,7 +85,7 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class PauseAccount:
-    """The account or its token is at fault: keep the events, count no attempt, tell somebody."""
+    """Pause the account, because it or its token is at fault: keep the events, count no attempt, raise an alert."""
 
     reason_class: str
     reason: str
@@ -93,7 +93,7 @@ class PauseAccount:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Pinterest took the request, and its answer makes no sense: the outcome is unknown; try once more."""
+    """Try once more: Pinterest accepted the request, but its answer cannot be read, so the outcome is unknown."""
 
     reason: str
 
@@ -104,10 +104,10 @@ _DELIVERED = EventResult(True)
 
 
 def decide_batch(answer: Answer, events_sent: int, *, unreadable_tries: int = 0) -> BatchDecision:
-    """Decide what becomes of a batch of ``events_sent`` events after an answer, or after none.
+    """Decide what happens to a batch of ``events_sent`` events after an answer, or without one.
 
-    The HTTP status decides, and the body only where the status leaves it open. ``unreadable_tries`` counts
-    the answers to this batch that were unreadable before this one; the second one fails its events.
+    The HTTP status decides; the body counts only for a 2xx or 422. ``unreadable_tries`` is the number of earlier
+    unreadable answers to this batch; the second unreadable answer fails its events.
     """
     status = answer.status
     if status is None:
@@ -127,17 +127,17 @@ def decide_batch(answer: Answer, events_sent: int, *, unreadable_tries: int = 0)
 
 
 def fail_single(decision: Halve) -> Settle:
-    """Fail the one event that a refused batch has left."""
+    """Fail the only event of a refused batch."""
     return _fail_all(decision.reason_class, decision.reason, 1)
 
 
 def have_same_message(reasons: Sequence[str]) -> bool:
-    """Say whether all of at least two parts were refused with the same words, numbers aside.
+    """Return whether at least two parts were refused with the same words, numbers aside: the account is at fault.
 
-    Then the fault is the account's. Give it parts that share no event: a part repeats what its half was told.
+    Pass only parts that share no event: the parts of a refused half get the same message.
     """
-    spoken = {tuple(_WORD.findall(reason.casefold())) for reason in reasons}
-    return len(reasons) > 1 and len(spoken) == 1 and () not in spoken
+    messages = {tuple(_WORD.findall(reason.casefold())) for reason in reasons}
+    return len(reasons) > 1 and len(messages) == 1 and () not in messages
 
 
 def _without_status(answer: Answer) -> BatchDecision:
@@ -150,7 +150,7 @@ def _without_status(answer: Answer) -> BatchDecision:
 
 
 def _accepted(answer: Answer, document: object, events_sent: int, unreadable_tries: int) -> BatchDecision:
-    """Settle by the list alone: where the counts beside it disagree, they are the ones that are wrong."""
+    """Settle by the list of events alone; the answer's counts are ignored, even if they disagree."""
     events = document.get("events") if isinstance(document, dict) else None
     results = _results(events, events_sent)
     if results:
@@ -171,26 +171,26 @@ def _partly_accepted(document: object, reason: str, events_sent: int) -> BatchDe
     return Halve(ReasonClass.MALFORMED, reason, outcome_known=False)
 
 
-# The request as such can never be taken, whatever its events and whenever it is sent. Neither halving nor
-# waiting helps, so the events are kept and a person looks.
+# Pinterest can never accept such a request, with any events or at any time. Neither halving nor waiting helps, so the
+# events wait for an operator.
 _PAUSES = {
-    # The token is bad, expired or short of scope; or not this account's; or there is no such account.
+    # The token is invalid or expired, or lacks a scope; or belongs to another account; or the account does not exist.
     401: ReasonClass.UNAUTHORIZED,
     403: ReasonClass.FORBIDDEN,
     404: ReasonClass.NO_SUCH_ACCOUNT,
     # The advertiser owes money.
     402: ReasonClass.FORBIDDEN,
-    # Not for legal reasons: a hand decides whether sending ever goes on.
+    # Refused for legal reasons: an operator decides whether to continue.
     451: ReasonClass.FORBIDDEN,
-    # Method, form, length, media type, protocol or headers of ours are not wanted any more, or all is gone.
+    # Pinterest no longer accepts this method, form, length, media type, protocol or header, or the API is gone.
     **dict.fromkeys((405, 406, 410, 411, 414, 415, 417, 426, 428, 431), ReasonClass.UNEXPECTED),
 }
 
-# Something on the way refused before Pinterest saw the events: a proxy that wants a password, a connection
-# that led to the wrong server, a lock, an early TLS request.
-_AGAIN_AND_KNOWN = frozenset({407, 421, 423, 425})
+# Refused before Pinterest read the events: a proxy that requires a password, a connection to the wrong server, a
+# lock, an early TLS request.
+_REFUSED_UNREAD = frozenset({407, 421, 423, 425})
 
-# The document's own error. Only these words alone: an event may carry them too, and Pinterest may echo it.
+# The message must consist of these words alone: an event may contain them too, and Pinterest may echo it.
 _WORD = re.compile(r"[^\W\d_]+")
 _ACCOUNTS_FAULT = re.compile(r"invalid ad[ _]account([ _]id)?\.?", re.IGNORECASE)
 
@@ -202,12 +202,12 @@ def _refused(answer: Answer, status: int, document: object, reason: str) -> Batc
         return PauseAccount(_PAUSES[status], reason)
     if status == 400 and _ACCOUNTS_FAULT.fullmatch(_text(document, "message").strip()):
         return PauseAccount(ReasonClass.NO_SUCH_ACCOUNT, reason)
-    # 413: two halves may fit where the whole did not.
+    # 413: each half may be small enough.
     if status in (400, 413):
         return Halve(ReasonClass.MALFORMED, reason, outcome_known=True)
-    # 408, 409, 424, 499 and what nobody has written down: most come from machines on the way and pass, so
-    # trying again heals them without a hand. Whether the events arrived, none of them says.
-    return _retry_later(answer, ReasonClass.UNEXPECTED, reason, outcome_known=status in _AGAIN_AND_KNOWN)
+    # 408, 409, 424, 499 and undocumented statuses: most come from proxies on the way and pass, so a retry helps. They
+    # do not say whether the events arrived.
+    return _retry_later(answer, ReasonClass.UNEXPECTED, reason, outcome_known=status in _REFUSED_UNREAD)
 
 
 def _not_done(answer: Answer, status: int, document: object, reason: str) -> BatchDecision:
@@ -216,8 +216,8 @@ def _not_done(answer: Answer, status: int, document: object, reason: str) -> Bat
         return RetryLater(ReasonClass.SWITCHED_OFF, reason, after_seconds, True, True)
     if 500 <= status < 600:
         return _retry_later(answer, ReasonClass.UNAVAILABLE, reason)
-    # A redirect is not followed: the token goes where the settings say, and trying again heals it once the
-    # network is right. 301, 307 and 308 say that the request is still to be made; the others may come after.
+    # A redirect is not followed: the token goes only to the configured server. A retry succeeds once the network is
+    # fixed. After 301, 307 and 308 the request was not processed; after the others it may have been.
     return _retry_later(answer, ReasonClass.UNEXPECTED, reason, outcome_known=status in (301, 307, 308))
 
 
@@ -235,7 +235,7 @@ def _fail_all(reason_class: str, reason: str, events: int) -> Settle:
 
 
 def _parse(body: bytes | str) -> object:
-    """Read JSON of any shape; what is none, or is nested too deep to read, is nothing."""
+    """Parse JSON of any shape; None if it is invalid or nested too deeply."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -255,7 +255,7 @@ def _reason(answer: Answer, document: object) -> str:
 
 
 def _event_lists(value: object, depth: int = 0) -> Iterator[list[Any]]:
-    """Find the lists where a 422 may keep its events: the shape of its details is not published."""
+    """Yield the lists that may hold the events of a 422 answer, whose format is not documented."""
     if depth > 4:
         return
     if isinstance(value, str):
@@ -268,7 +268,7 @@ def _event_lists(value: object, depth: int = 0) -> Iterator[list[Any]]:
 
 
 def _results(events: object, events_sent: int) -> tuple[EventResult, ...] | None:
-    """Settle by position, if the list is as long as the request and knows at least one status that we do."""
+    """Read results by position, if the list is as long as the request and has at least one known status."""
     if not isinstance(events, list) or len(events) != events_sent:
         return None
     statuses = [_text(entry, "status").strip().casefold() for entry in events]
@@ -280,12 +280,13 @@ def _results(events: object, events_sent: int) -> tuple[EventResult, ...] | None
 def _result(entry: object, status: str) -> EventResult:
     words, warning = mask(_text(entry, "error_message")), mask(_text(entry, "warning_message"))
     if status == "processed":
-        # An error on an event that was processed is worth showing, and no reason to send it twice.
+        # Show an error on a processed event, but do not send the event again.
         warning = "; ".join(filter(None, (warning, words)))
         return EventResult(True, warning=warning) if warning else _DELIVERED
     if status == "failed":
         return EventResult(False, ReasonClass.REFUSED, words or "Pinterest gave no reason", warning)
-    # The others' places are right all the same. This one may have been taken, so no machine sends it again.
+    # The other results count all the same. Pinterest may have accepted this event, so it is not sent again
+    # automatically.
     reason = mask(f"Pinterest gave an unknown status, {status!r}: {words}".rstrip(": "))
     return EventResult(False, ReasonClass.UNREADABLE, reason, warning)
 
@@ -297,5 +298,5 @@ def _what_is_unreadable(document: object, events: object, events_sent: int) -> s
         return "the answer has no list of events"
     if len(events) != events_sent:
         return f"the answer lists {len(events)} events where {events_sent} were sent"
-    words = sorted({_text(entry, "status") for entry in events})
-    return f"the answer knows only the statuses {', '.join(map(repr, words[:3]))}"
+    statuses = sorted({_text(entry, "status") for entry in events})
+    return f"the answer has only the statuses {', '.join(map(repr, statuses[:3]))}"

@@ -1,10 +1,10 @@
-"""When an account is left alone after repeated trouble, and how it is tried again."""
+"""Circuit breaker: stop sending to an account after repeated failures, and probe it later."""
 
 from dataclasses import dataclass
 
 from worker.pinterest.client.answers import ReasonClass
 
-# Trouble on the way or at Pinterest, as opposed to an answer that shows that it works.
+# Failures of the connection or of Pinterest; any other answer shows that Pinterest works.
 _CONNECTION_FAILURES = frozenset(
     {
         ReasonClass.UNAVAILABLE,
@@ -18,7 +18,7 @@ _CONNECTION_FAILURES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class BreakerPolicy:
-    """Hold after how many failures in a row a breaker opens, and for how long."""
+    """How many failures in a row open a breaker, and for how long."""
 
     failures_to_open: int = 5
     first_seconds: float = 5.0
@@ -27,7 +27,7 @@ class BreakerPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Hold one breaker: closed without ``open_until``, else open until then, and after that probing."""
+    """A breaker is closed without ``open_until``, else open until that Unix time, and then probing."""
 
     failures: int = 0
     open_until: float | None = None
@@ -37,10 +37,10 @@ CLOSED_BREAKER = Breaker()
 
 
 def breaker_after_failure(policy: BreakerPolicy, breaker: Breaker, now: float, *, probe: bool) -> Breaker:
-    """Return the breaker after a try that met trouble.
+    """Return the breaker after a failed attempt.
 
-    Once it is open only a probe's failure prolongs it, twice as long each time: the tries that were under way
-    when it opened say nothing new.
+    Only a failed probe prolongs an open breaker, each time for twice as long; attempts that were in flight when it
+    opened do not count.
     """
     if breaker.open_until is not None and not probe:
         return breaker
@@ -53,5 +53,5 @@ def breaker_after_failure(policy: BreakerPolicy, breaker: Breaker, now: float, *
 
 
 def is_connection_failure(reason_class: str) -> bool:
-    """Tell whether a reason speaks against the connection rather than against a batch."""
+    """Return whether a reason means that the connection or Pinterest failed, not the batch."""
     return reason_class in _CONNECTION_FAILURES

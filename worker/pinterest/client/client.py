@@ -1,4 +1,4 @@
-"""The only HTTP to Pinterest."""
+"""The HTTP client for Pinterest's Conversions API."""
 
 import os
 import re
@@ -15,11 +15,11 @@ from urllib3.exceptions import DecodeError
 
 from worker.http.deadline import NETWORK_ERRORS, RequestDeadline, new_session
 
-# A thousand events with a sentence each are a quarter of this.
+# The answer to a thousand events, with a sentence for each, is a quarter of this.
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 
-# A shorter token could be a word of the answer's own.
+# A shorter token could be a normal word of the answer.
 _SHORTEST_TOKEN_TO_SCRUB = 16
 
 _ACCOUNT = re.compile(r"[0-9]{1,18}")
@@ -27,23 +27,22 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 class SendFailure(Enum):
-    """Say what Pinterest may have of a request that got no whole answer."""
+    """What Pinterest may have received of a request without a complete answer."""
 
-    # Nothing, or not all of the body: it did not get the batch.
+    # Nothing, or an incomplete body: Pinterest did not get the batch.
     NOT_SENT = "not sent"
-    # All of it: it may have taken the batch.
+    # The whole request: Pinterest may have accepted the batch.
     UNKNOWN = "unknown"
-    # Nothing: this token or account id cannot stand in a request, and trying again changes nothing.
+    # Nothing: the token or account id is not valid in a request, so a retry cannot help.
     UNSENDABLE = "unsendable"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hold what came back for one request.
+    """The result of one request.
 
-    With a status *and* a failure, the status line and headers arrived, and the body did not. ``detail`` says
-    in plain words what went wrong, and holds neither token nor payload. The body may echo user data,
-    so it stays out of ``repr``. An answer is true whatever its status: nothing to trip over in ``if answer``.
+    With a status *and* a failure, the status line and headers arrived, but the body did not. ``detail`` describes
+    the failure, without token or payload. The body may echo user data, so ``repr`` omits it.
     """
 
     status: int | None
@@ -55,14 +54,13 @@ class Answer:
 
 
 class PinterestClient:
-    """Send batches to Pinterest, on one kept-alive session per thread and process.
+    """Send batches to Pinterest, on one persistent session per thread and process.
 
-    No request, from the first byte sent to the last byte read, outlasts ``deadline_seconds``, however slowly
-    the other side drips. Only the resolver cannot be interrupted: after a slow one, nothing is sent any more.
+    No request, from the first byte sent to the last byte read, takes longer than ``deadline_seconds``. The DNS lookup
+    cannot be interrupted: if it takes longer, nothing is sent.
 
-    Nothing of the environment is trusted: a netrc file would replace the Authorization header, and a proxy
-    variable meant for something else would hand the tokens to another machine. Redirects are not followed,
-    cookies are not kept, and certificates are always verified, against the bundle that requests brings.
+    The client ignores netrc and proxies of the environment, follows no redirects and stores no cookies. It always
+    verifies certificates, against the bundle of requests.
     """
 
     def __init__(
@@ -83,17 +81,14 @@ class PinterestClient:
         self._local = threading.local()
 
     def send(self, ad_account_id: str, access_token: str, body: bytes, test: bool) -> Answer:
-        """Post one batch, once, and return what came back.
-
-        Never raises for anything that the network or the other side does.
-        """
+        """Post one batch, once, and return the answer. Network errors are returned, not raised."""
         if not _ACCOUNT.fullmatch(ad_account_id):
             return _failed_answer(
                 SendFailure.UNSENDABLE, "the ad account id is not a number of at most 18 digits"
             )
         if not _TOKEN.fullmatch(access_token):
             return _failed_answer(
-                SendFailure.UNSENDABLE, "the access token holds characters that no header can carry"
+                SendFailure.UNSENDABLE, "the access token has characters that are not allowed in a header"
             )
         deadline = RequestDeadline(self._connect_seconds, self._read_seconds, self._deadline_seconds)
         with deadline.active():
@@ -125,7 +120,7 @@ class PinterestClient:
             return _read_answer(response, deadline, access_token)
 
     def _session(self) -> requests.Session:
-        # A forked child that went on with its parent's connections would mix its bytes with the parent's.
+        # A forked child must not use its parent's connections: their bytes would mix.
         kept: tuple[int, requests.Session] | None = getattr(self._local, "kept", None)
         if kept is None or kept[0] != os.getpid():
             kept = self._local.kept = (os.getpid(), _new_session())
@@ -137,7 +132,7 @@ def _failed_answer(failure: SendFailure, detail: str, seconds: float = 0.0) -> A
 
 
 def _read_answer(response: requests.Response, deadline: RequestDeadline, access_token: str) -> Answer:
-    """Read the body within its bounds; one that cannot be read is left empty, with the reason in words."""
+    """Read the body up to its maximum size; if it cannot be read, return an empty body and the reason."""
     failure, detail, body = None, "", b""
     try:
         body = _read_body(response)
@@ -148,7 +143,7 @@ def _read_answer(response: requests.Response, deadline: RequestDeadline, access_
     if len(body) > MAX_ANSWER_BYTES:
         detail, body = f"the answer is larger than {MAX_ANSWER_BYTES} bytes", b""
     if len(access_token) >= _SHORTEST_TOKEN_TO_SCRUB:
-        # Whatever echoes the token, it ends here: what follows stores and shows Pinterest's words.
+        # Remove an echoed token here: the message is stored and shown later.
         body = body.replace(access_token.encode(), b"[token]")
     return Answer(response.status_code, response.headers, body, failure, deadline.elapsed_seconds(), detail)
 
@@ -156,7 +151,7 @@ def _read_answer(response: requests.Response, deadline: RequestDeadline, access_
 def _read_body(response: requests.Response) -> bytes:
     body = bytearray()
     while len(body) <= MAX_ANSWER_BYTES:
-        # An answer that is compressed although we asked for none is read all the same.
+        # The answer may be compressed although the request does not accept it.
         part = response.raw.read(_READ_BYTES, decode_content=True)
         if not part:
             break
@@ -165,7 +160,7 @@ def _read_body(response: requests.Response) -> bytes:
 
 
 class _Bearer(requests.auth.AuthBase):
-    """Set the Authorization header last, so that nothing else can."""
+    """Set the Authorization header last, so that nothing else replaces it."""
 
     def __init__(self, access_token: str) -> None:
         self._access_token = access_token
@@ -176,14 +171,13 @@ class _Bearer(requests.auth.AuthBase):
 
 
 def _new_session() -> requests.Session:
-    # It keeps no cookies: one set in answer to one account must not travel with another's token.
     session = new_session()
     session.headers = CaseInsensitiveDict(
         {
             "User-Agent": "signal-worker",
             "Content-Type": "application/json",
             "Accept": "application/json",
-            # Answers are small, and an uncompressed one has a length that proves it whole.
+            # Answers are small, and the length of an uncompressed answer proves that it is complete.
             "Accept-Encoding": "identity",
         }
     )
@@ -192,10 +186,10 @@ def _new_session() -> requests.Session:
 
 MAX_REASON_CHARACTERS = 300
 
-# Far more than is kept, and little enough that a hostile text costs no time.
+# Far more than is kept, but short enough to mask a hostile text quickly.
 _MASKED_CHARACTERS = 2000
 
-# Where a word begins and ends in JSON, in prose and in an address.
+# The characters between words in JSON, in prose and in URLs.
 _EDGE = r"\s\"'<>(){}\[\],;:=?&/"
 
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -204,11 +198,11 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?i)\bbearer\s+\S+", "[token]"),
         (r"(?i)((?:token|authorization)[\"']?\s?[:=]\s?[\"']?)[^\s\"',;]+", r"\1[token]"),
         (r"(?i)\bpin[acr]_\S+", "[token]"),
-        # A page's address may carry anything behind its path.
+        # The query of a page's URL may hold anything.
         (r"(https?://[^\s\"'?#]{1,500})[?#][^\s\"']*", r"\1?[…]"),
         (rf"(?<![^{_EDGE}])(?:[^{_EDGE}@%]|%(?!40))+(?:@|%40)[^{_EDGE}@]+", "[e-mail]"),
         (r"Mozilla/[^\"'\]}]*", "[user agent]"),
-        # Hashes, click ids and whatever else is long and has a digit in it.
+        # Hashes, click ids and anything else that is long and has a digit.
         (r"(?<![\w+/=-])(?=[\w+/=-]*\d)[\w+/=-]{20,}", "[id]"),
         (r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d)", "[ip]"),
         (r"(?i)(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])", "[ip]"),
@@ -218,16 +212,16 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 
 def mask(text: str) -> str:
-    """Cut from Pinterest's words what may be a person's, or a secret: they echo what they were sent.
+    """Remove personal data and secrets from a message of Pinterest's, which may echo the request.
 
-    E-mail and IP addresses, phone numbers and other long numbers, hashes and ids, tokens, user agents and the
-    queries of addresses go. One line without control characters stays, of at most 300 characters.
+    This covers e-mail and IP addresses, phone numbers and other long numbers, hashes and ids, tokens, user agents and
+    the queries of URLs. The result is one line of at most 300 characters, without control characters.
     """
     if not text:
         return ""
     words = _words(text[:_MASKED_CHARACTERS])
     if len(text) > _MASKED_CHARACTERS:
-        # What the cut left of the last word could be half an address, which nothing would know for one.
+        # The last word may be half an e-mail address, which the patterns would not find.
         words[-1:] = ["…"]
     text = " ".join(words)
     for pattern, put in _SECRETS:
@@ -236,7 +230,7 @@ def mask(text: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    """Split into words of visible characters, full-width and other look-alikes in their plain form."""
+    """Split into words of visible characters; full-width and similar characters become plain ones."""
     if not (text.isascii() and text.isprintable()):
         text = unicodedata.normalize("NFKC", text)
         text = "".join(map(_visible, text))
@@ -245,7 +239,7 @@ def _words(text: str) -> list[str]:
 
 def _visible(character: str) -> str:
     category = unicodedata.category(character)
-    # An invisible joiner would hide what is to be masked.
+    # An invisible joiner would hide text from the patterns.
     if category == "Cf":
         return ""
     return " " if category[0] in "CZ" else character

@@ -1,4 +1,4 @@
-"""When a batch is tried again: the retry policy as a value."""
+"""When a batch is retried."""
 
 import math
 import re
@@ -10,34 +10,34 @@ from typing import Literal
 
 from requests.structures import CaseInsensitiveDict
 
-# Bounds what an answer's headers may ask for: an hour later events lose their deduplication at Pinterest.
+# Maximum wait that an answer's headers may request: after an hour, Pinterest no longer deduplicates the events.
 MAX_RETRY_AFTER_SECONDS = 3600.0
 
-# Beyond this the doubling is over any bound, and beyond 1,023 it is over any float.
+# More doublings exceed any limit; more than 1,023 overflow a float.
 _MOST_DOUBLINGS = 64
 
-# The last try is aimed behind the window's end: one that starts a little early is then still the last.
+# The last attempt is scheduled after the window's end, so that it is the last even if it starts a little early.
 _BEYOND_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Hold how often, how long and how far apart a batch is tried."""
+    """How often, for how long and at which intervals a batch is tried."""
 
-    # Tries of Celery's stage, the first included; what fails after them waits in the ledger.
+    # Attempts through Celery, including the first; later attempts wait in the ledger.
     max_attempts: int = 5
     base_seconds: float = 4.0
-    # Counted from the first try.
+    # Counted from the first attempt.
     window_seconds: float = 86_400.0
-    # The step at which the ledger's waits stop growing.
+    # Maximum step between attempts.
     longest_seconds: float = 900.0
-    # No Celery ETA may come near the broker's visibility timeout (300 s): the message would run twice.
+    # A Celery ETA must be well below the broker's visibility timeout (300 s), or the message runs twice.
     longest_celery_seconds: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Say who waits, and how long; ``over`` means that the window has passed and nobody does."""
+    """Where a batch waits, and for how long; ``over`` means that the window has passed."""
 
     stage: Literal["celery", "ledger", "over"]
     seconds: float
@@ -51,14 +51,14 @@ def next_wait(
     after_seconds: float | None,
     random: Callable[[], float],
 ) -> Wait:
-    """Decide how long a batch waits after its ``attempt``-th try failed (1: the first one just did).
+    """Decide how long a batch waits after attempt number ``attempt`` failed (1 is the first attempt).
 
-    Celery's stage draws from 0 to base · 2^(attempt - 1), which spreads a herd best ("full jitter"); the
-    ledger's from the upper half of that, up to the longest step. What the answer asked for is a floor
-    under the draw, bounded to an hour; one too long for a Celery ETA waits in the ledger. A wait ends with
-    the window, where one last try is made, unless the floor lies beyond it. ``random`` draws from [0, 1).
+    A wait through Celery is random between 0 and base · 2^(attempt - 1) ("full jitter"); a wait in the ledger is
+    random in the upper half of that range. ``longest_seconds`` limits the range. ``after_seconds``, the wait that the
+    answer requested, is the minimum, limited to an hour; a minimum too long for a Celery ETA waits in the ledger. The
+    last attempt is at the end of the window, or at the minimum if that is later. ``random`` returns [0, 1).
 
-    A clock that stepped back prolongs the window by its step, and does no more.
+    If the clock steps back, the window becomes longer by the step.
     """
     remaining = policy.window_seconds - max(0.0, now - first_tried_at)
     if remaining <= 0:
@@ -80,30 +80,30 @@ def _bounded(after_seconds: float | None) -> float:
     return min(max(after_seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
-# A refusal for speed that names no time: Pinterest's limits are per second and per minute.
+# Wait after a 429 without a time: Pinterest's limits are per second and per minute.
 _RATE_LIMITED_SECONDS = 5.0
 
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
-# No limit is reset in three years: such a number is a time, not a wait.
+# A larger number is a Unix time, not a wait: it would be a wait of three years.
 _LEAST_UNIX_TIME = 1e8
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Return the bounded wait that ``Retry-After`` names, in seconds or as a date; None where it names none."""
+    """Return the wait that ``Retry-After`` requests, in seconds or as a date, limited to an hour; None without one."""
     headers = CaseInsensitiveDict(headers)
-    told = headers.get("Retry-After", "").strip()
-    if _NUMBER.fullmatch(told):
-        return min(float(told), MAX_RETRY_AFTER_SECONDS)
-    # Both times are by Pinterest's clock, so that ours may be wrong.
-    until, now = _time(told), _time(headers.get("Date", ""))
+    retry_after = headers.get("Retry-After", "").strip()
+    if _NUMBER.fullmatch(retry_after):
+        return min(float(retry_after), MAX_RETRY_AFTER_SECONDS)
+    # Both times come from Pinterest's clock, so the local clock does not matter.
+    until, now = _time(retry_after), _time(headers.get("Date", ""))
     return _clamp_wait((until - now).total_seconds()) if until and now else None
 
 
 def rate_limit_seconds(headers: Mapping[str, str]) -> float:
-    """Return how long to wait after a refusal for speed: as told, in any of two headers, else a few seconds."""
-    told = retry_after_seconds(headers)
-    if told is not None:
-        return told
+    """Return the wait after a 429: from ``Retry-After`` or ``X-RateLimit-Reset``, else 5 seconds."""
+    wait = retry_after_seconds(headers)
+    if wait is not None:
+        return wait
     headers = CaseInsensitiveDict(headers)
     reset = headers.get("X-RateLimit-Reset", "").replace(";", ",").partition(",")[0].strip()
     if not _NUMBER.fullmatch(reset):

@@ -1,4 +1,4 @@
-"""The schema of an integration's configuration."""
+"""Validate an integration's configuration."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,10 +26,7 @@ _LONGEST_TOKEN = 4096
 
 
 class ConfigError(Exception):
-    """Say in a sentence what is wrong with an integration's configuration, and in which field.
-
-    ``errors`` has a sentence for each field that is wrong, the first one's among them.
-    """
+    """The configuration is invalid; ``message`` says why, ``field`` says where. ``errors`` has all invalid fields."""
 
     def __init__(self, field: str, message: str, errors: Mapping[str, str] | None = None) -> None:
         self.field = field
@@ -84,7 +81,7 @@ _MISSING: dict[str, Any] = {"required": "is missing.", "null": "is missing."}
 
 
 class IntegrationConfigSchema(Schema):
-    """Own an integration's ``config``; secrets pass through untouched."""
+    """The schema of an integration's ``config``; secrets remain unchanged."""
 
     class Meta:
         unknown = RAISE
@@ -115,7 +112,7 @@ class IntegrationConfigSchema(Schema):
         if isinstance(data, Mapping):
             for key in data:
                 if key not in self.fields:
-                    raise ValidationError("is no setting of this integration.", str(key))
+                    raise ValidationError("is not a setting of an integration.", str(key))
         return data
 
     @validates_schema(skip_on_field_errors=False)
@@ -124,18 +121,16 @@ class IntegrationConfigSchema(Schema):
 
     @post_load
     def _read_rules(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        known = {key: value for key, value in data.items() if value is not None} | _rules(data)
-        if "default_country" in known:
-            known["default_country"] = known["default_country"].upper()
-        return known
+        config = {key: value for key, value in data.items() if value is not None} | _rules(data)
+        if "default_country" in config:
+            config["default_country"] = config["default_country"].upper()
+        return config
 
 
 def _rules(data: Mapping[str, Any]) -> dict[str, Any]:
-    given = {"advertiser_events": [], "event_overrides": {}} | {
-        key: value for key, value in data.items() if value is not None
-    }
-    names = _read("advertiser_events", parse_advertiser_events, given["advertiser_events"])
-    overrides = _read("event_overrides", parse_overrides, given["event_overrides"], names)
+    raw = {key: value for key, value in data.items() if value is not None}
+    names = _read("advertiser_events", parse_advertiser_events, raw.get("advertiser_events", []))
+    overrides = _read("event_overrides", parse_overrides, raw.get("event_overrides", {}), names)
     return {"advertiser_events": names, "event_overrides": overrides}
 
 
@@ -147,10 +142,10 @@ def _read(field: str, parse: Any, *arguments: object) -> Any:
 
 
 def load_config(config: object) -> Mapping[str, Any]:
-    """Check an integration's configuration and return it read: rules parsed, nulls gone.
+    """Validate an integration's configuration, and return it with rules parsed and without nulls.
 
     Raises:
-        ConfigError: naming the first field that is wrong, and holding all of them.
+        ConfigError: names the first invalid field, and holds all of them.
     """
     if not isinstance(config, Mapping):
         raise ConfigError("config", "must be an object.")
@@ -163,13 +158,13 @@ def load_config(config: object) -> Mapping[str, Any]:
 
 
 def check_consent_categories(categories: Sequence[object]) -> tuple[str, ...]:
-    """Return the consent categories, each of them known.
+    """Return the consent categories without duplicates.
 
     Raises:
-        ConfigError: when one is not.
+        ConfigError: a category is unknown.
     """
     for category in categories:
         if category not in CONSENT_CATEGORIES:
-            known = ", ".join(CONSENT_CATEGORIES)
-            raise ConfigError("consent_categories", f"has {category!r}, which is none of {known}.")
+            allowed = ", ".join(CONSENT_CATEGORIES)
+            raise ConfigError("consent_categories", f"has {category!r}, which is not one of {allowed}.")
     return tuple(dict.fromkeys(map(str, categories)))

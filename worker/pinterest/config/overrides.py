@@ -1,4 +1,4 @@
-"""Per-integration rules: under which names an event is sent."""
+"""Pinterest's event names, and an integration's rules for them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,10 @@ PINTEREST_NAMES = frozenset(_NAMES.split())
 
 @dataclass(frozen=True, slots=True)
 class EventKind:
-    """Say what an event name stands for.
+    """What an event name means to Pinterest.
 
-    ``one_product``: its properties describe a single product. ``is_list``: its products were shown, not
-    chosen, so that their prices add up to nothing.
+    ``one_product``: the event's properties describe a single product. ``is_list``: the event's products were shown,
+    not chosen, so their prices must not be added up.
     """
 
     pinterest_name: str
@@ -33,7 +33,7 @@ class EventKind:
 PAGE_KIND = EventKind("page_visit")
 CUSTOM_KIND = EventKind("custom")
 
-# What shops, Segment's and GA4's specifications and other tags call these events.
+# The names of these events in shops, in the specifications of Segment and GA4, and in other tags.
 _SPELLINGS = {
     "add_payment_info": "Payment Info Entered, Payment Info Added, Payment Method Added",
     "add_to_cart": "Product Added, Added to Cart, Product Added to Cart, Add to Basket",
@@ -81,7 +81,7 @@ _TABLES: dict[FieldMapping, dict[str, EventKind]] = {
 
 
 def event_kind(name: str, mapping: FieldMapping) -> EventKind:
-    """Return what a caller's event name stands for; an unknown name is a custom event."""
+    """Return the kind of an event by the sender's name; an unknown name is a custom event."""
     return _TABLES[mapping].get(fold_key(name), CUSTOM_KIND)
 
 
@@ -95,12 +95,12 @@ Scalar = str | int | float | bool
 
 
 class RuleError(Exception):
-    """Say in a sentence what is wrong with a rule."""
+    """A rule is invalid; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Send an event under these names where its properties hold these values; no names: drop it."""
+    """Send an event under these names if its properties have these values; without names, drop it."""
 
     names: tuple[str, ...]
     when: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
@@ -110,45 +110,45 @@ Overrides = Mapping[str, tuple[Rule, ...]]
 
 
 def parse_overrides(raw: object, advertiser_events: Sequence[str]) -> Overrides:
-    """Check and read a table ``event name → Pinterest name | "drop" | list of names or rules``.
+    """Parse a table ``event name → Pinterest name | "drop" | list of names or rules``.
 
-    A rule is ``{"send": name | [names] | "drop", "when": {property: value | [values]}}``; the first one that
-    matches an event decides, and where none does the built-in table does.
+    A rule is ``{"send": name | [names] | "drop", "when": {property: value | [values]}}``. The first matching rule
+    decides; if no rule matches, the built-in table decides.
 
     Raises:
-        RuleError: naming the event whose rule is wrong.
+        RuleError: names the event with the invalid rule.
     """
     if not isinstance(raw, Mapping) or len(raw) > _MOST_OVERRIDES:
         raise RuleError(f"must be an object of at most {_MOST_OVERRIDES} event names.")
-    known = PINTEREST_NAMES.union(advertiser_events)
+    allowed = PINTEREST_NAMES.union(advertiser_events)
     parsed: dict[str, tuple[Rule, ...]] = {}
-    for event, what in raw.items():
+    for event, rules in raw.items():
         folded = fold_key(str(event))
         if not folded or len(str(event)) > 256:
-            raise RuleError(f"has {event!r}, which is no event name.")
+            raise RuleError(f"has {event!r}, which is not an event name.")
         if folded in parsed:
             raise RuleError(f"names the event {event!r} twice, in different spellings.")
-        parsed[folded] = _parse_rules(str(event), what, known)
+        parsed[folded] = _parse_rules(str(event), rules, allowed)
     return parsed
 
 
-def _parse_rules(event: str, what: object, known: frozenset[str]) -> tuple[Rule, ...]:
-    if isinstance(what, list) and what and all(isinstance(one, Mapping) for one in what):
-        return tuple(_parse_rule(event, one, known) for one in what)
-    if isinstance(what, Mapping):
-        return (_parse_rule(event, what, known),)
-    return (Rule(_parse_names(event, what, known)),)
+def _parse_rules(event: str, raw: object, allowed: frozenset[str]) -> tuple[Rule, ...]:
+    if isinstance(raw, list) and raw and all(isinstance(rule, Mapping) for rule in raw):
+        return tuple(_parse_rule(event, rule, allowed) for rule in raw)
+    if isinstance(raw, Mapping):
+        return (_parse_rule(event, raw, allowed),)
+    return (Rule(_parse_names(event, raw, allowed)),)
 
 
-def _parse_rule(event: str, raw: Mapping[Any, Any], known: frozenset[str]) -> Rule:
+def _parse_rule(event: str, raw: Mapping[Any, Any], allowed: frozenset[str]) -> Rule:
     unknown = set(raw) - {"send", "when"}
     if unknown or "send" not in raw:
-        raise RuleError(f"for {event!r} must have the keys send and, if need be, when.")
+        raise RuleError(f"for {event!r} must have the key send, and optionally when.")
     when = raw.get("when", {})
     if not isinstance(when, Mapping):
-        raise RuleError(f"for {event!r} has a condition that is no object.")
+        raise RuleError(f"for {event!r} has a condition that is not an object.")
     return Rule(
-        _parse_names(event, raw["send"], known),
+        _parse_names(event, raw["send"], allowed),
         tuple((fold_key(str(key)), _parse_values(event, value)) for key, value in when.items()),
     )
 
@@ -160,7 +160,7 @@ def _parse_values(event: str, raw: object) -> tuple[Scalar, ...]:
     return tuple(values)
 
 
-def _parse_names(event: str, raw: object, known: frozenset[str]) -> tuple[str, ...]:
+def _parse_names(event: str, raw: object, allowed: frozenset[str]) -> tuple[str, ...]:
     names = [raw] if isinstance(raw, str) else raw
     if names == [_DROP]:
         return ()
@@ -173,16 +173,18 @@ def _parse_names(event: str, raw: object, known: frozenset[str]) -> tuple[str, .
             f"for {event!r} must be a Pinterest event name, a list of different ones, or {_DROP}."
         )
     for name in names:
-        if not isinstance(name, str) or name not in known:
-            raise RuleError(f"for {event!r} names {name!r}, which is no event name of Pinterest's or yours.")
+        if not isinstance(name, str) or name not in allowed:
+            raise RuleError(
+                f"for {event!r} names {name!r}, which is neither Pinterest's event name nor yours."
+            )
     return tuple(names)
 
 
 def parse_advertiser_events(raw: object) -> tuple[str, ...]:
-    """Check and read the list of event names that the advertiser defined at Pinterest.
+    """Parse the list of event names that the advertiser defined at Pinterest.
 
     Raises:
-        RuleError: when it is too long, or a name has characters that Pinterest does not take.
+        RuleError: the list is too long, or a name has characters that Pinterest does not accept.
     """
     if not isinstance(raw, list) or len(raw) > _MOST_ADVERTISER_EVENTS:
         raise RuleError(f"must be a list of at most {_MOST_ADVERTISER_EVENTS} names.")
@@ -195,23 +197,23 @@ def parse_advertiser_events(raw: object) -> tuple[str, ...]:
 
 
 def find_rule(overrides: Overrides, name: str, properties: Mapping[str, Any]) -> Rule | None:
-    """Return the rule that decides about an event; ``properties`` are under folded keys."""
+    """Return the first rule that matches an event; the keys of ``properties`` are folded."""
     for rule in overrides.get(fold_key(name), ()):
         if all(_matches(properties.get(key), values) for key, values in rule.when):
             return rule
     return None
 
 
-def _matches(value: object, wanted: tuple[Scalar, ...]) -> bool:
-    # Folded once: the event's value may be long, and the rule's values many.
+def _matches(value: object, rule_values: tuple[Scalar, ...]) -> bool:
+    # Fold once: the event's value may be long, and the rule may have many values.
     folded = value.strip().casefold() if isinstance(value, str) else value
-    return any(_same(folded, one) for one in wanted)
+    return any(_equal(folded, rule_value) for rule_value in rule_values)
 
 
-def _same(value: object, wanted: Scalar) -> bool:
-    # True equals 1 in Python, and not in anybody's configuration.
-    if isinstance(value, bool) or isinstance(wanted, bool):
-        return value is wanted
-    if isinstance(value, str) and isinstance(wanted, str):
-        return value == wanted.strip().casefold()
-    return isinstance(value, int | float) and value == wanted
+def _equal(value: object, rule_value: Scalar) -> bool:
+    # True equals 1 in Python, but not in a configuration.
+    if isinstance(value, bool) or isinstance(rule_value, bool):
+        return value is rule_value
+    if isinstance(value, str) and isinstance(rule_value, str):
+        return value == rule_value.strip().casefold()
+    return isinstance(value, int | float) and value == rule_value
