@@ -1,7 +1,7 @@
-"""Measure how easy the code base is to find one's way in: ``python -m docs.figures``.
+"""Measure how easy the code is to navigate: ``python -m docs.figures``.
 
-Each figure is defined by the docstring of the function that counts it; ``docs/product.py`` says what the product's
-code is. The targets are in ``FIGURES``.
+The docstring of each function defines its figure; ``FIGURES`` has the targets. ``docs/product.py`` defines the
+product's code.
 """
 
 import ast
@@ -16,14 +16,14 @@ from typing import NamedTuple
 
 from docs import product
 
-# The worker changes accounts by itself there, with its own name as the actor: no surface for people.
+# The worker itself changes accounts there, as its own actor.
 NO_SURFACES = ("worker/pipeline", "worker/ledger")
 
 WAY_HEADING = "## The way of an event\n"
 
 
 class Figure(NamedTuple):
-    """Name a figure and what it should reach; ``measure`` returns the number and what else belongs to it."""
+    """Describe a figure with its target; ``measure`` returns the number and a suffix for the output."""
 
     name: str
     measure: Callable[[], tuple[float, str]]
@@ -31,22 +31,22 @@ class Figure(NamedTuple):
 
 
 def files_in_a_folder() -> tuple[float, str]:
-    """Take the median and the largest number of Python files in a folder, ``__init__.py`` included."""
+    """Measure the median and the largest number of Python files in a folder, including ``__init__.py``."""
     sizes = Counter(path.parent for path in product.files() if path.parent != Path())
     return median(sizes.values()), f" (up to {max(sizes.values())})"
 
 
 def shared_function_names() -> tuple[float, str]:
-    """Take the share of distinct names of public module-level functions that two or more modules define.
+    """Measure the share of names of public module-level functions that two or more modules define.
 
-    Migrations are left out.
+    Migrations do not count.
     """
     holders = function_holders()
     return round(100 * sum(len(paths) > 1 for paths in holders.values()) / len(holders)), " %"
 
 
 def function_holders() -> Mapping[str, list[Path]]:
-    """Return the files that define a public module-level function, by its name."""
+    """Return the files that define each public module-level function, by its name."""
     holders: dict[str, list[Path]] = defaultdict(list)
     for path in product.files():
         if not product.is_migration(path):
@@ -58,7 +58,7 @@ def function_holders() -> Mapping[str, list[Path]]:
 def public_names() -> tuple[float, str]:
     """Count public functions and classes of modules, public methods, and constants (the number in brackets).
 
-    A constant is an UPPER_CASE name that a module assigns a value to by itself. Migrations are left out.
+    A constant is an UPPER_CASE name to which a module assigns a value. Migrations do not count.
     """
     trees = [product.tree(path) for path in product.files() if not product.is_migration(path)]
     constants = sum(1 for tree in trees for _ in _constants(tree))
@@ -66,7 +66,7 @@ def public_names() -> tuple[float, str]:
 
 
 def repeated_file_names() -> tuple[float, str]:
-    """Count the file names, without ``__init__.py``, that stand in two or more folders."""
+    """Count the file names, except ``__init__.py``, that two or more folders contain."""
     return len(file_holders()), ""
 
 
@@ -80,7 +80,7 @@ def file_holders() -> Mapping[str, list[Path]]:
 
 
 def two_way_packages() -> tuple[float, str]:
-    """Count the pairs of packages that import each other; a module right under ``worker`` is its own package."""
+    """Count the pairs of packages that import each other; a module directly in ``worker`` is a package."""
     return len(two_way_pairs()), ""
 
 
@@ -111,7 +111,7 @@ def _way_cells() -> list[str]:
 
 
 def places_of_an_action() -> tuple[float, str]:
-    """Count the folders that write what a person did into the audit log."""
+    """Count the folders that write actions of people into the audit log."""
     return len({path.parent for path in product.files() if _writes_audit(path)}), ""
 
 
@@ -155,14 +155,14 @@ def _constants(tree: ast.Module) -> Iterator[str]:
 
 def _definitions(body: list[ast.stmt]) -> int:
     """Count public functions and classes, and the public methods of all classes."""
-    found = 0
+    total = 0
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found += not node.name.startswith("_")
+            total += not node.name.startswith("_")
         if isinstance(node, ast.ClassDef):
             methods = [inner for inner in node.body if not isinstance(inner, ast.ClassDef)]
-            found += _definitions(methods)
-    return found
+            total += _definitions(methods)
+    return total
 
 
 def _writes_audit(path: Path) -> bool:

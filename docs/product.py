@@ -1,4 +1,4 @@
-"""Read the product's own code: its modules, what they import and what they define.
+"""Read the product's code: modules, imports and definitions.
 
 Product code is every Python file under ``worker/`` and ``tasks/``, and ``celeryconfig.py``, as git lists them:
 committed files and new ones that git does not ignore. Tests, documents, benchmarks and ``setup.py`` are left out.
@@ -47,7 +47,7 @@ def modules() -> Mapping[str, Path]:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Yield the dotted name of everything that a file imports, also in functions and for type checks only.
+    """Yield the dotted name of each import in a file, including those in functions and for type checks.
 
     ``from a import b`` yields ``a.b``.
     """
@@ -71,7 +71,7 @@ def _base(path: Path, node: ast.ImportFrom) -> str:
 def import_graph() -> Mapping[str, frozenset[str]]:
     """Return for each module the product's other modules that it imports.
 
-    A package that is only passed through on the way to its module is not counted.
+    Parent packages of an imported module do not count.
     """
     return {
         name: frozenset(filter(None, map(_module_of, imports(path)))) - {name}
@@ -80,12 +80,12 @@ def import_graph() -> Mapping[str, frozenset[str]]:
 
 
 def _module_of(name: str) -> str | None:
-    """Return the product's module that an imported name is, or is in."""
-    known = modules()
-    return name if name in known else (parent if (parent := name.rpartition(".")[0]) in known else None)
+    """Return the product's module that an imported name is or belongs to."""
+    names = modules()
+    return name if name in names else (parent if (parent := name.rpartition(".")[0]) in names else None)
 
 
-# A subpackage with a row of its own: it stands in for Pinterest, so it shares no code with the rest.
+# Subpackages with their own row: they replace Pinterest in tests, so they share no code with the rest.
 SEPARATE = ("worker.dev.sandbox", "worker.dev.sandbox.shop")
 
 
@@ -99,5 +99,5 @@ def package_of(module: str) -> str:
 
 
 def is_migration(path: Path) -> bool:
-    """Say whether a file is a migration, whose names Alembic prescribes."""
+    """Return whether a file is a migration; Alembic prescribes the names in it."""
     return path.parts[-3:-1] == ("migrations", "versions")

@@ -1,8 +1,8 @@
-"""Write docs/api.md out of the Management API's own description: ``make docs``."""
+"""Generate docs/api.md from the Management API's OpenAPI description: ``make docs``."""
 
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,34 +10,38 @@ TARGET = Path(__file__).parent / "api.md"
 
 Spec = dict[str, Any]
 
+# Fewer common rows than this are repeated in each shape.
+_LEAST_COMMON_ROWS = 10
+
 _HEAD = """\
 # Management API
 
-`make docs` writes this page out of the description that the API serves itself.
-It serves it with Swagger UI under `/v1/admin/docs`, and as OpenAPI under `/v1/admin/docs/openapi.json`.
-The calls that bring events are on a [page of their own](collector.md).
+`make docs` generates this page from the API's OpenAPI description.
+The API serves Swagger UI at `/v1/admin/docs` and the description at `/v1/admin/docs/openapi.json`.
+The [collector](collector.md) receives events.
 
-Every call shows a token: `Authorization: Bearer YOUR_TOKEN`.
-Bodies and answers are JSON.
-An error says which field is wrong and why: `{"error": {"code": "UPPER_SNAKE", "message": "…"}}`.
-A list answers `{"data": […], "next_cursor": …, "has_more": …}`; `cursor` takes the `next_cursor` of the page before.
+Every request needs a token: `Authorization: Bearer YOUR_TOKEN`.
+Requests and answers are JSON.
+An error names the field and the reason: `{"error": {"code": "UPPER_SNAKE", "message": "…"}}`.
+
+Lists are paged: `{"data": […], "next_cursor": …, "has_more": …}`.
+The query parameter `cursor` takes the `next_cursor` of the previous page; on the last page it is null.
+The query parameter `limit` is 1 to 100, by default 50.
 """
 
 
 def reference(spec: Spec) -> str:
-    """Return the page: each call with what it takes and answers, then every shape with its fields."""
+    """Return the page: each call with its request and answers, then every shape with its fields."""
     parts = [_HEAD]
     for tag in spec["tags"]:
         parts.append(f"## {tag['name'].capitalize()}\n\n{tag['description']}.\n")
         parts.extend(_call(*call) for call in _calls(spec) if tag["name"] in call[2]["tags"])
-    parts.append("## Shapes\n\nFields in bold must be given.\n")
-    shapes = spec["components"]["schemas"]
-    parts.extend(_shape(name, shapes[name]) for name in sorted(shapes) if _is_shown(name))
-    return "\n".join(parts)
+    parts.append("## Shapes\n\nFields in bold are required.\n")
+    return "\n".join([*parts, *_shapes(spec["components"]["schemas"])])
 
 
 def description() -> Spec:
-    """Return the OpenAPI description, as the running API serves it."""
+    """Return the OpenAPI description that the API serves."""
     from worker.ledger.database import Ledger
     from worker.ledger.migrate import migrate
     from worker.settings import parse
@@ -62,34 +66,58 @@ def _calls(spec: Spec) -> Iterator[tuple[str, str, Spec]]:
 
 
 def _call(method: str, path: str, call: Spec) -> str:
-    lines = [f"### {method} {path}", "", call["summary"], ""]
-    parameters = [one for one in call.get("parameters", []) if one["in"] == "query"]
+    lines = [f"### {method} {path}", "", call["summary"]]
+    if body := _content(call.get("requestBody", {})):
+        lines.append(f"Takes {_type(body)}.")
+    lines += [_answer(*answer) for answer in sorted(call["responses"].items()) if answer[0][0] == "2"]
+    parameters = [parameter for parameter in call.get("parameters", []) if _is_special(parameter)]
     if parameters:
-        lines += ["| in the address | type | meaning |", "|---|---|---|"]
-        lines += [_row(one["name"], one["schema"], one, one.get("required", False)) for one in parameters]
-        lines.append("")
-    body = _content(call.get("requestBody", {}))
-    answers = [
-        _answer(status, told) for status, told in sorted(call["responses"].items()) if status[0] == "2"
-    ]
-    taken = [f"Takes {_type(body)}."] if body else []
-    return "\n".join([*lines, " ".join([*taken, *answers]), ""])
+        lines += ["", "| query parameter | type | meaning |", "|---|---|---|"]
+        lines += [
+            _row(item["name"], item["schema"], item, item.get("required", False)) for item in parameters
+        ]
+    return "\n".join([*lines, ""])
 
 
-def _answer(status: str, told: Spec) -> str:
-    body = _content(told)
+def _is_special(parameter: Spec) -> bool:
+    """Leave out what is in the path, and the parameters that every list has."""
+    is_page = parameter["name"] == "cursor" and "page before" in parameter.get("description", "")
+    schema = parameter["schema"]
+    is_limit = parameter["name"] == "limit" and (schema.get("maximum"), schema.get("default")) == (100, 50)
+    return parameter["in"] == "query" and not is_page and not is_limit
+
+
+def _answer(status: str, answer: Spec) -> str:
+    body = _content(answer)
     return f"Answers {status} with {_type(body)}." if body else f"Answers {status}."
 
 
 def _content(holder: Spec) -> Spec | None:
-    for told in holder.get("content", {}).values():
-        return dict(told["schema"])
+    for content in holder.get("content", {}).values():
+        return dict(content["schema"])
     return None
 
 
-def _shape(name: str, shape: Spec) -> str:
-    rows = _fields("", shape)
-    return "\n".join([f"### {name}", "", "| field | type | meaning |", "|---|---|---|", *rows, ""])
+def _shapes(schemas: Mapping[str, Spec]) -> Iterator[str]:
+    """Yield each shape with its fields; rows that an earlier shape has too are only named."""
+    written: dict[str, list[str]] = {}
+    for name in sorted(filter(_is_shown, schemas)):
+        rows = list(_fields("", schemas[name]))
+        base = max(written, key=lambda other: _common(rows, written[other]), default="")
+        lines = [f"### {name}", ""]
+        if base and _common(rows, written[base]) >= _LEAST_COMMON_ROWS:
+            common = [row for row in rows if row in written[base]]
+            names = ", ".join(row.split(" | ")[0].removeprefix("| ") for row in common)
+            lines += [f"As in [{base}](#{base.lower()}): {names}.", ""]
+            own = [row for row in rows if row not in common]
+        else:
+            own = rows
+        written[name] = rows
+        yield "\n".join([*lines, "| field | type | meaning |", "|---|---|---|", *own, ""])
+
+
+def _common(rows: Sequence[str], others: Sequence[str]) -> int:
+    return len(set(rows) & set(others))
 
 
 def _fields(within: str, shape: Spec) -> Iterator[str]:
@@ -98,9 +126,9 @@ def _fields(within: str, shape: Spec) -> Iterator[str]:
         yield from _fields(f"{within}{field}.", schema)
 
 
-def _row(name: str, schema: Spec, told: Mapping[str, Any], required: bool) -> str:
+def _row(name: str, schema: Spec, described: Mapping[str, Any], required: bool) -> str:
     shown = f"**`{name}`**" if required else f"`{name}`"
-    meaning = [str(told.get("description", "")), _bounds(schema)]
+    meaning = [str(described.get("description", "")), _bounds(schema)]
     return f"| {shown} | {_type(schema)} | {' '.join(filter(None, meaning)).replace('|', chr(92) + '|')} |"
 
 
@@ -112,7 +140,8 @@ def _type(schema: Spec | None) -> str:
             return " or ".join(_type(way) for way in schema[ways])
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
-        return f"[{name}](#{name.lower()})"
+        shape = name.removesuffix("Page")
+        return f"[{shape}](#{shape.lower()})" if shape == name else f"a page of [{shape}](#{shape.lower()})"
     kinds = schema.get("type", "anything")
     kind = " or ".join(kinds) if isinstance(kinds, list) else str(kinds)
     if kind == "array":
@@ -123,9 +152,11 @@ def _type(schema: Spec | None) -> str:
 
 
 def _bounds(schema: Spec) -> str:
-    said = []
+    bounds = []
     if "enum" in schema:
-        said.append("One of " + ", ".join(f"`{one}`" for one in schema["enum"] if one is not None) + ".")
+        bounds.append(
+            "One of " + ", ".join(f"`{value}`" for value in schema["enum"] if value is not None) + "."
+        )
     for key, words in (
         ("minimum", "at least {}"),
         ("maximum", "at most {}"),
@@ -134,11 +165,11 @@ def _bounds(schema: Spec) -> str:
         ("minItems", "at least {} entries"),
         ("maxItems", "at most {} entries"),
         ("pattern", "like `{}`"),
-        ("default", "`{}` where left out"),
+        ("default", "default `{}`"),
     ):
         if key in schema and schema[key] not in (None, []):
-            said.append(f"{words.format(_plain(schema[key])).capitalize()}.")
-    return " ".join(said)
+            bounds.append(f"{words.format(_plain(schema[key])).capitalize()}.")
+    return " ".join(bounds)
 
 
 def _plain(value: object) -> str:
@@ -146,14 +177,14 @@ def _plain(value: object) -> str:
 
 
 def _is_shown(name: str) -> bool:
-    # flask-smorest declares it, and no answer of ours has it.
-    return name != "PaginationMetadata"
+    # The introduction describes pages; flask-smorest declares PaginationMetadata, which no answer has.
+    return name != "PaginationMetadata" and not name.endswith("Page")
 
 
 def main() -> None:
     """Write the page."""
     TARGET.write_text(reference(description()))
-    sys.stdout.write(f"{TARGET} is written.\n")
+    sys.stdout.write(f"Wrote {TARGET}.\n")
 
 
 if __name__ == "__main__":
