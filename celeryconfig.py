@@ -57,7 +57,7 @@ worker_redirect_stdouts = False
 worker_send_task_events = True
 task_send_sent_event = False
 task_track_started = False
-worker_consumer = "worker.broker.celery_internals:SteadyConsumer"
+worker_consumer = "worker.broker.celery_internals:RateLimitedConsumer"
 
 if _amqp:
     # Without confirms a publish into a full or dying RabbitMQ is lost in silence.

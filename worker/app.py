@@ -14,9 +14,9 @@ app = Celery("worker")
 app.config_from_object(celeryconfig)
 
 if celeryconfig.broker_url.startswith("amqp"):
-    from worker.broker.kombu_internals import bound_waits
+    from worker.broker.kombu_internals import patch_amqp_waits
 
-    bound_waits()
+    patch_amqp_waits()
 
 
 # With a listener Celery sets up nothing by itself. The others come before it, and may have something to say.

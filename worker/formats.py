@@ -3,7 +3,7 @@
 _UNITS = ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"))
 
 
-def span(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Write a span in whole days, hours, minutes or seconds, whichever says it best."""
     for size, unit in _UNITS:
         if seconds >= size:
@@ -12,6 +12,6 @@ def span(seconds: float) -> str:
     return f"{int(seconds)} seconds"
 
 
-def count(n: int, most: int) -> str:
+def capped_count(n: int, most: int) -> str:
     """Write a number that counting stopped at, as such."""
     return f"{n:,}" + " or more" * (n >= most)

@@ -81,7 +81,7 @@ def formatter(kind: str) -> logging.Formatter:
     )
 
 
-def where(error: BaseException) -> str:
+def error_location(error: BaseException) -> str:
     """Name an exception and the places it passed, without its text: that may quote what was being handled."""
     frames = traceback.extract_tb(error.__traceback__)
     places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-6:]))
@@ -145,7 +145,7 @@ def _complete(_logger: object, _method: str, fields: Fields) -> Fields:
         "event": fields["event"],
         "logger": record.name,
         **{name: value for name, value in fields.items() if name not in hidden},
-        **({"error": where(error)} if error is not None else {}),
+        **({"error": error_location(error)} if error is not None else {}),
     }
 
 

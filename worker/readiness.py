@@ -18,10 +18,10 @@ def readiness_of(ledger: Ledger, connect: Callable[[], Connection] | None = None
     why = "Events are kept in the ledger and go on when it is back."
     return Readiness(
         (
-            lambda: checks.database(ledger),
-            lambda: checks.migrations(ledger),
-            lambda: checks.keys(ledger),
-            lambda: checks.bearable(checks.broker(connect or configured_broker), why),
+            lambda: checks.check_database(ledger),
+            lambda: checks.check_migrations(ledger),
+            lambda: checks.check_keys(ledger),
+            lambda: checks.as_degraded(checks.check_broker(connect or configured_broker), why),
         )
     )
 

@@ -11,7 +11,7 @@ from worker.alerts.lifecycle import RESOLVE_AFTER_SECONDS
 from worker.alerts.webhook import Webhook
 from worker.ledger.upkeep.alerts import Change
 from worker.web import watchman
-from worker.web.watchman import MOST_UNTOLD, WAIT_SECONDS, Outage
+from worker.web.watchman import MAX_UNSENT_NOTICES, WAIT_SECONDS, Outage
 
 NOW = 1_750_000_000.0
 
@@ -72,7 +72,7 @@ def test_without_a_webhook_little_is_kept() -> None:
         outage.look(away=n % 2 == 0, now=NOW + n * 1_000)
         outage.look(away=n % 2 == 0, now=NOW + n * 1_000 + 500)
 
-    assert len(outage._untold) == MOST_UNTOLD
+    assert len(outage._untold) == MAX_UNSENT_NOTICES
 
 
 def test_the_watchman_knows_it_by_its_own_look(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_the_watchman_knows_it_by_its_own_look(receiver: Receiver, monkeypatch: 
     def away(*_: object) -> bool:
         raise OperationalError("SELECT 1", {}, ConnectionRefusedError())
 
-    monkeypatch.setattr(watchman, "stand_in", away)
+    monkeypatch.setattr(watchman, "watch_if_overdue", away)
     monkeypatch.setattr(watchman.wiring, "ledger", lambda: None)
     for seconds in (0, 60):
         with pytest.raises(OperationalError):

@@ -41,7 +41,7 @@ app.conf.update(
     task_acks_late=True,
     worker_prefetch_multiplier=1,
     worker_disable_prefetch=NO_ACK,
-    worker_consumer=os.environ.get("SAMPLE_CONSUMER", "worker.broker.celery_internals:SteadyConsumer"),
+    worker_consumer=os.environ.get("SAMPLE_CONSUMER", "worker.broker.celery_internals:RateLimitedConsumer"),
     broker_heartbeat=int(os.environ.get("SAMPLE_HEARTBEAT", "120")),
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,

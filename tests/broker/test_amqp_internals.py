@@ -13,7 +13,7 @@ from tests.broker.harness import Broker
 from tests.chaos.wire import Fault, Wire, broken, wired
 from tests.integration import services
 from worker.broker import kombu_internals
-from worker.broker.kombu_internals import bound_answers, bound_waits
+from worker.broker.kombu_internals import patch_amqp_waits, set_answer_timeout
 
 SILENCE = Fault(silent=True)
 
@@ -34,7 +34,7 @@ def bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up after half a second what is given up after ten."""
     monkeypatch.setattr(kombu_internals, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(AbstractChannel, "wait", AbstractChannel.wait)
-    bound_waits()
+    patch_amqp_waits()
 
 
 @pytest.mark.usefixtures("bounded")
@@ -71,5 +71,5 @@ def test_a_lost_connection_is_closed_without_its_other_end(
     with over_a_wire(rabbitmq) as (connection, wire), broken(wire, SILENCE):
         began = time.monotonic()
         with pytest.raises((TimeoutError, RecoverableConnectionError)):
-            bound_answers(connection).connection.close()
+            set_answer_timeout(connection).connection.close()
         assert time.monotonic() - began < 5

@@ -12,7 +12,7 @@ import pytest
 from celery import Celery
 
 from tests.broker.harness import Broker, Worker, running, wait_until
-from worker.broker.bulk import BulkGatherer, BulkTask, widen_prefetch
+from worker.broker.bulk import BulkBuffer, BulkTask, widen_prefetch
 from worker.broker.publisher import publish_many
 
 BULK_MAX = 100  # As the sample app has it.
@@ -207,7 +207,7 @@ def test_the_prefetch_has_room_for_the_bulks(slots: int, prefetch: int, expected
 
 
 class Consumer:
-    """What a gatherer needs of Celery's consumer: a timer that goes off when the test says so."""
+    """What a buffer needs of Celery's consumer: a timer that goes off when the test says so."""
 
     def __init__(self) -> None:
         self.connection = self.timer = self
@@ -229,50 +229,50 @@ class Consumer:
 
 
 @pytest.fixture
-def gathering() -> tuple[Consumer, BulkGatherer, list[Callable[[], None]]]:
-    """Return a consumer, a gatherer, and for each bulk that runs what ends it."""
+def gathering() -> tuple[Consumer, BulkBuffer, list[Callable[[], None]]]:
+    """Return a consumer, a buffer, and for each bulk that runs what ends it."""
     app, consumer, running = Celery("gathering", set_as_current=False), Consumer(), []
 
     @app.task(shared=False, base=BulkTask, name="gathering.task", bulk_max=100, bulk_interval_seconds=0.05)
     def task(ids: list[int]) -> None: ...
 
-    def hand_over(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> None:
+    def start_run(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> None:
         running.append(lambda: ack(None, ()))
 
-    return consumer, BulkGatherer(app.tasks["gathering.task"], consumer, hand_over), running
+    return consumer, BulkBuffer(app.tasks["gathering.task"], consumer, start_run), running
 
 
 def test_a_bulk_that_is_not_full_waits_for_the_one_that_runs(
-    gathering: tuple[Consumer, BulkGatherer, list[Callable[[], None]]],
+    gathering: tuple[Consumer, BulkBuffer, list[Callable[[], None]]],
 ) -> None:
     """Small bulks beside each other slow down the thread that gathers, and so become smaller still."""
-    consumer, gatherer, running = gathering
-    gatherer.add_ids([1])
+    consumer, buffer, running = gathering
+    buffer.add_ids([1])
     consumer.go_off()
     assert len(running) == 1
-    gatherer.add_ids([2])
+    buffer.add_ids([2])
     consumer.go_off()
-    gatherer.add_ids([3])
+    buffer.add_ids([3])
     assert len(running) == 1
     running[0]()
-    assert (len(running), gatherer.open_bulks, gatherer.room, consumer.due) == (2, 1, 0, [])
+    assert (len(running), buffer.open_bulks, buffer.free_slots, consumer.due) == (2, 1, 0, [])
 
 
 def test_a_bulk_waits_no_longer_than_ten_intervals(
-    gathering: tuple[Consumer, BulkGatherer, list[Callable[[], None]]],
+    gathering: tuple[Consumer, BulkBuffer, list[Callable[[], None]]],
 ) -> None:
-    consumer, gatherer, running = gathering
-    gatherer.add_ids([1])
+    consumer, buffer, running = gathering
+    buffer.add_ids([1])
     consumer.go_off()
-    gatherer.add_ids([2])
+    buffer.add_ids([2])
     assert consumer.go_off() + consumer.go_off() == pytest.approx(0.5)
-    assert (len(running), gatherer.open_bulks) == (2, 2)
+    assert (len(running), buffer.open_bulks) == (2, 2)
 
 
 def test_a_full_bulk_waits_for_none(
-    gathering: tuple[Consumer, BulkGatherer, list[Callable[[], None]]],
+    gathering: tuple[Consumer, BulkBuffer, list[Callable[[], None]]],
 ) -> None:
-    _, gatherer, running = gathering
-    gatherer.add_ids(list(range(100)))
-    gatherer.add_ids(list(range(100, 200)))
-    assert (len(running), gatherer.open_bulks) == (2, 2)
+    _, buffer, running = gathering
+    buffer.add_ids(list(range(100)))
+    buffer.add_ids(list(range(100, 200)))
+    assert (len(running), buffer.open_bulks) == (2, 2)

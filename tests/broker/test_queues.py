@@ -13,7 +13,7 @@ def test_a_queue_tells_what_waits_in_it(broker: Broker) -> None:
         producer = connection.Producer()
         for number in range(3):
             producer.publish(str(number), routing_key=broker.queue)
-        (found,) = queues.states(connection, [broker.queue])
+        (found,) = queues.queue_states(connection, [broker.queue])
 
     assert (found.name, found.messages) == (broker.queue, 3)
     # Redis and Valkey do not know who listens.
@@ -22,7 +22,7 @@ def test_a_queue_tells_what_waits_in_it(broker: Broker) -> None:
 
 def test_a_queue_that_is_not_there_holds_nothing_and_spoils_no_other(broker: Broker) -> None:
     with Connection(broker.url) as connection:
-        found = queues.states(connection, ["no-such-queue", broker.queue])
+        found = queues.queue_states(connection, ["no-such-queue", broker.queue])
 
     assert [(one.name, one.messages) for one in found] == [("no-such-queue", 0), (broker.queue, 0)]
 
@@ -32,4 +32,4 @@ def test_rabbitmq_tells_how_many_listen(rabbitmq: Broker) -> None:
     with app.connection_for_write() as connection, app.connection_for_read() as listening:
         queue = app.amqp.queues[rabbitmq.queue]
         with listening.Consumer([queue], callbacks=[lambda *_: None]):
-            assert queues.states(connection, [rabbitmq.queue]) == [QueueState(rabbitmq.queue, 0, 1)]
+            assert queues.queue_states(connection, [rabbitmq.queue]) == [QueueState(rabbitmq.queue, 0, 1)]

@@ -11,7 +11,7 @@ from kombu.message import Message
 
 from tests.broker.harness import Broker
 from worker.broker.publisher import publish_many
-from worker.broker.unsettled import Unsettled
+from worker.broker.unsettled import UnackedMessages
 
 
 class Channel:
@@ -34,12 +34,12 @@ class Channel:
         del self.held[tag]
 
 
-def handed_over(count: int) -> tuple[Channel, Unsettled, list[Message]]:
-    channel, unsettled = Channel(count), Unsettled()
+def handed_over(count: int) -> tuple[Channel, UnackedMessages, list[Message]]:
+    channel, unacked = Channel(count), UnackedMessages()
     messages = [Message(channel=channel, delivery_tag=tag) for tag in range(1, count + 1)]
     for message in messages:
-        unsettled.note(message)
-    return channel, unsettled, messages
+        unacked.note(message)
+    return channel, unacked, messages
 
 
 @pytest.mark.parametrize(
@@ -53,28 +53,28 @@ def handed_over(count: int) -> tuple[Channel, Unsettled, list[Message]]:
 def test_a_bulk_takes_one_command_where_nothing_before_it_waits(
     bulks: list[tuple[int, int]], commands: int
 ) -> None:
-    channel, unsettled, messages = handed_over(1_000)
+    channel, unacked, messages = handed_over(1_000)
     for first, end in bulks:
-        unsettled.ack(messages[first:end])
+        unacked.ack(messages[first:end])
     assert (channel.held, channel.commands) == ({}, commands)
 
 
 def test_what_another_task_still_works_on_stays_held() -> None:
-    channel, unsettled, messages = handed_over(10)
-    unsettled.ack([one for one in messages if one.delivery_tag != 4])
+    channel, unacked, messages = handed_over(10)
+    unacked.ack([one for one in messages if one.delivery_tag != 4])
     assert list(channel.held) == [4]
     messages[3].reject()
     more = Message(channel=channel, delivery_tag=11)
     channel.held[11] = None
-    unsettled.note(more)
-    unsettled.ack([more])
+    unacked.note(more)
+    unacked.ack([more])
     assert channel.held == {}
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_in_whatever_order_work_ends_only_that_is_acknowledged(seed: int) -> None:
     dice = random.Random(seed)
-    channel, unsettled, messages = handed_over(300)
+    channel, unacked, messages = handed_over(300)
     dice.shuffle(messages)
     waiting = {one.delivery_tag for one in messages}
     while messages:
@@ -84,32 +84,32 @@ def test_in_whatever_order_work_ends_only_that_is_acknowledged(seed: int) -> Non
             for one in bulk:
                 one.reject()
         else:
-            unsettled.ack(sorted(bulk, key=lambda one: one.delivery_tag))
+            unacked.ack(sorted(bulk, key=lambda one: one.delivery_tag))
         waiting -= {one.delivery_tag for one in bulk}
         assert set(channel.held) == waiting
 
 
 def test_a_message_that_waits_for_long_does_not_make_the_others_be_kept() -> None:
-    _, unsettled, messages = handed_over(9_000)
+    _, unacked, messages = handed_over(9_000)
     for start in range(1, 9_000, 100):
-        unsettled.ack(messages[start : start + 100])
+        unacked.ack(messages[start : start + 100])
     channel = messages[0].channel
     for tag in range(9_001, 40_000):
         message = Message(channel=channel, delivery_tag=tag)
         channel.held[tag] = None
-        unsettled.note(message)
-        unsettled.ack([message])
-    (kept,) = unsettled._by_channel.values()
+        unacked.note(message)
+        unacked.ack([message])
+    (kept,) = unacked._by_channel.values()
     assert len(kept) <= 10_000
     assert list(channel.held) == [1]
 
 
 def test_channels_that_were_closed_are_forgotten() -> None:
-    channel, unsettled, messages = handed_over(3)
+    channel, unacked, messages = handed_over(3)
     channel.connection = None
     other = Message(channel=Channel(1), delivery_tag=1)
-    unsettled.note(other)
-    assert list(unsettled._by_channel) == [other.channel]
+    unacked.note(other)
+    assert list(unacked._by_channel) == [other.channel]
     assert messages
 
 
@@ -130,11 +130,11 @@ def delivered(rabbitmq: Broker) -> Iterator[list[Message]]:
 def test_rabbitmq_hands_out_anew_what_was_not_acknowledged(
     rabbitmq: Broker, delivered: list[Message]
 ) -> None:
-    unsettled = Unsettled()
+    unacked = UnackedMessages()
     for message in delivered:
-        unsettled.note(message)
-    unsettled.ack(delivered[:40])
-    unsettled.ack(delivered[60:80])
+        unacked.note(message)
+    unacked.ack(delivered[:40])
+    unacked.ack(delivered[60:80])
     delivered[0].channel.connection.collect()
     left: list[int] = []
     with Connection(rabbitmq.url) as connection:

@@ -12,7 +12,7 @@ from typing import Any
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.server import running
+from worker.dev.sandbox.server import sandbox_in_thread
 from worker.event.received import Received
 from worker.ledger import migrate
 from worker.ledger.database import Ledger
@@ -91,7 +91,7 @@ class _Quiet(WSGIRequestHandler):
 @contextmanager
 def stage(folder: Path) -> Iterator[Stage]:
     """Put up a site over an empty ledger."""
-    with running() as sandbox:
+    with sandbox_in_thread() as sandbox:
         settings = parse(
             {
                 "SIGNAL_VAR": str(folder),

@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 from tests.browser.shop_fixtures import await_true
 from worker.collector.wsgi import create_app
 from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.server import running
+from worker.dev.sandbox.server import sandbox_in_thread
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
 from worker.ledger.migrate import migrate
@@ -51,7 +51,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with running() as sandbox:
+    with sandbox_in_thread() as sandbox:
         yield sandbox
 
 

@@ -29,7 +29,7 @@ class Shell:
     def __init__(self) -> None:
         self.now = time.time()
         migrate.migrate(self.ledger)
-        demo.ensure(self.ledger, settings())
+        demo.create_demo(self.ledger, settings())
 
     @property
     def ledger(self) -> Ledger:

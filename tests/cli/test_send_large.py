@@ -33,7 +33,7 @@ def environment(ledger: Ledger, tmp_path: Path) -> dict[str, str]:
         "DATABASE_URL": ledger.url.render_as_string(hide_password=False),
         "ENCRYPTION_KEY": KEY,
     }
-    demo.ensure(ledger, parse(made))
+    demo.create_demo(ledger, parse(made))
     return dict(os.environ) | made
 
 

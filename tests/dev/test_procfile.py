@@ -96,4 +96,4 @@ def test_trying_things_out_is_refused_in_production(monkeypatch: pytest.MonkeyPa
     for name, value in PRODUCTION.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=r"^PRODUCTION must be 0 for `run`"):
-        stack.run()
+        stack.run_stack()

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from docs import product
 from docs.figures import way_table
 from worker.dev import embedded_broker
-from worker.dev.sandbox.server import spawned
+from worker.dev.sandbox.server import sandbox_process
 from worker.settings import settings
 
 SECONDS = 30.0
@@ -102,7 +102,7 @@ def modules_on_the_way(folder: Path) -> list[str]:
         name: value for name, value in os.environ.items() if name not in ("BROKER_URL", "DATABASE_URL")
     }
     environment["SIGNAL_VAR"] = str(folder)
-    with spawned("--quiet") as sandbox:
+    with sandbox_process("--quiet") as sandbox:
         environment |= {"PINTEREST_API_URL": sandbox.url, "ALLOW_SANDBOX": "1", "BATCH_INTERVAL": "0.05"}
         done = subprocess.run(
             [sys.executable, "-c", "from tests.docs.event_way import trace; trace()"],
@@ -124,7 +124,7 @@ def trace() -> None:
     # Only threads that start later are seen.
     threading.setprofile(followed)
     sys.setprofile(followed)
-    with embedded_broker.running(settings().var):
+    with embedded_broker.run_broker(settings().var):
         _send(followed)
     print(json.dumps(followed.modules), flush=True)
     # The threads of publisher and meter have nothing left to do.

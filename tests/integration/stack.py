@@ -20,7 +20,7 @@ from sqlalchemy import update
 from tests.integration import services
 from tests.integration.waiting import until
 from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.server import spawned
+from worker.dev.sandbox.server import sandbox_process
 from worker.ledger.database import Ledger
 from worker.ledger.schema import BatchStatus, batch
 from worker.settings import parse, socket_path
@@ -214,7 +214,7 @@ def prepared(plan: Plan, folder: Path) -> Iterator[Stack]:
             environment["BROKER_URL"] = held.enter_context(lend())
         if plan.database == "postgresql":
             environment["DATABASE_URL"] = held.enter_context(services.postgresql_url())
-        sandbox = held.enter_context(spawned("--quiet"))
+        sandbox = held.enter_context(sandbox_process("--quiet"))
         environment["PINTEREST_API_URL"] = sandbox.url
         stack = Stack(plan, environment | dict(plan.environment), sandbox)
         held.callback(stack.stop_everything)

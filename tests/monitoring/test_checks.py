@@ -51,7 +51,7 @@ def test_without_a_broker_it_is_degraded_and_still_ready(sqlite_ledger: Ledger) 
 
 def test_a_ledger_without_tables_names_the_command_that_helps(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path}/empty.db", (KEY,))
-    found = checks.migrations(ledger)
+    found = checks.check_migrations(ledger)
     ledger.dispose()
 
     assert found.state is State.FAILED
@@ -89,7 +89,7 @@ def test_a_database_that_is_away_is_not_ready_and_its_address_stays_unsaid() -> 
     ],
 )
 def test_the_worst_finding_counts(states: tuple[State, ...], expected: State) -> None:
-    assert checks.worst([Finding("x", state, "") for state in states]) is expected
+    assert checks.worst_state([Finding("x", state, "") for state in states]) is expected
 
 
 def test_checks_run_again_only_after_some_seconds() -> None:

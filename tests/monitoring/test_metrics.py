@@ -22,7 +22,7 @@ from worker.ledger.reports.measures import Measured
 from worker.ledger.schema import State
 from worker.ledger.setup import ad_accounts
 from worker.monitoring.measured import CLASSES
-from worker.monitoring.metrics import Exporter, Figures, bounded, families
+from worker.monitoring.metrics import Exporter, Figures, all_metrics, group_small_accounts
 from worker.settings import SettingsError, parse
 from worker.web.management import create_app as create_management
 
@@ -43,7 +43,7 @@ def _scraped(text: bytes) -> dict[tuple[str, str], float]:
 
 def _names() -> set[str]:
     nothing = Figures(Counter(), Measured(), None, [QUIET], NOW)
-    return {sample.name for family in families(nothing) for sample in family.samples}
+    return {sample.name for family in all_metrics(nothing) for sample in family.samples}
 
 
 def test_an_empty_ledger_shows_every_outcome_at_zero(ledger: Ledger) -> None:
@@ -131,7 +131,7 @@ def test_every_class_that_the_mapping_gives_is_known_beforehand() -> None:
 
 
 def _sources(folder: str) -> str:
-    return "".join(file.read_text() for file in sorted((ROOT / folder).glob("*.py")))
+    return "".join(file.read_text() for file in sorted((ROOT / folder).rglob("*.py")))
 
 
 def test_counters_keep_what_earlier_hours_brought(ledger: Ledger) -> None:
@@ -173,7 +173,7 @@ def test_scrapes_within_some_seconds_share_one_look(sqlite_ledger: Ledger) -> No
 def test_ad_accounts_beyond_the_bound_are_put_together() -> None:
     quiet = [replace(QUIET, ad_account_id=str(number)) for number in range(4)]
     busy = replace(QUIET, ad_account_id="9", pending=5, pending_since=7.0, breaker_open=True, rate_tokens=1.0)
-    found = bounded([*quiet, busy], most=2)
+    found = group_small_accounts([*quiet, busy], most=2)
 
     assert [one.ad_account_id for one in found] == ["0", "1", "other"]
     assert found[-1] == replace(busy, ad_account_id="other")
@@ -218,7 +218,7 @@ def test_a_token_that_can_be_guessed_is_refused(tmp_path: Path) -> None:
 
 
 def _families() -> set[str]:
-    found = list(families(Figures(Counter(), Measured(), None, [QUIET], NOW)))
+    found = list(all_metrics(Figures(Counter(), Measured(), None, [QUIET], NOW)))
     return {family.name + ("_total" if family.type == "counter" else "") for family in found}
 
 

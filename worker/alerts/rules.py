@@ -11,7 +11,7 @@ from worker.alerts.figures import (
     SourceFigures,
     TokenFigures,
 )
-from worker.formats import count, span
+from worker.formats import capped_count, format_duration
 from worker.ledger.upkeep.alerts import Severity
 
 _HOUR, _DAY = 3_600.0, 86_400.0
@@ -77,9 +77,8 @@ def alert_delay_seconds(rule: str) -> float:
 def _exhausted(figures: Figures, _policy: Thresholds) -> Iterator[Problem]:
     for one in figures.accounts:
         if one.exhausted:
-            events = (
-                f"{count(one.exhausted, MAX_COUNTED_FAILURES)} deliver{'y' if one.exhausted == 1 else 'ies'}"
-            )
+            noun = "delivery" if one.exhausted == 1 else "deliveries"
+            events = f"{capped_count(one.exhausted, MAX_COUNTED_FAILURES)} {noun}"
             words = (
                 f"{events} to ad account {one.ad_account_id} failed after every retry, and wait for a hand."
             )
@@ -105,8 +104,8 @@ def _pending(figures: Figures, policy: Thresholds) -> Iterator[Problem]:
         age = figures.now - one.waiting_since
         if age > policy.pending_seconds:
             words = (
-                f"The oldest of {count(one.waiting, MAX_COUNTED_WAITING)} events for ad account {one.ad_account_id} "
-                f"was accepted {span(age)} ago."
+                f"The oldest of {capped_count(one.waiting, MAX_COUNTED_WAITING)} events for ad account "
+                f"{one.ad_account_id} was accepted {format_duration(age)} ago."
             )
             yield Problem("oldest_pending", one.ad_account_id, Severity.WARNING, words)
 
@@ -128,7 +127,7 @@ def _staleness_words(account: AccountFigures, hours: float) -> str:
     pace = f"{account.delivered_an_hour:,} an hour" if account.delivered_an_hour else "nothing"
     return (
         f"The backlog of ad account {account.ad_account_id} {when}: "
-        f"{count(account.waiting, MAX_COUNTED_WAITING)} wait, and {pace} is delivered."
+        f"{capped_count(account.waiting, MAX_COUNTED_WAITING)} wait, and {pace} is delivered."
     )
 
 
@@ -151,7 +150,7 @@ def _breaker(figures: Figures, _policy: Thresholds) -> Iterator[Problem]:
         if one.breaker_open_until is not None and one.paused_class is None:
             words = (
                 f"Pinterest does not take events for ad account {one.ad_account_id}: "
-                f"{count(one.waiting, MAX_COUNTED_WAITING)} wait, and one batch tries now and then."
+                f"{capped_count(one.waiting, MAX_COUNTED_WAITING)} wait, and one batch tries now and then."
             )
             yield Problem("breaker_open", one.ad_account_id, Severity.WARNING, words)
 
@@ -179,7 +178,7 @@ def _urgency(left: float, policy: Thresholds) -> Severity:
 
 
 def _expiry_words(token: TokenFigures, left: float) -> str:
-    when = f"expires in {span(left)}" if left > 0 else f"expired {span(-left)} ago"
+    when = f"expires in {format_duration(left)}" if left > 0 else f"expired {format_duration(-left)} ago"
     return f"The access token of {token.integration_id} (ad account {token.ad_account_id}) {when}."
 
 
@@ -189,7 +188,9 @@ def _silent(name: str, rule: str, words: str) -> Callable[[Figures, Thresholds],
         if last is None:
             yield Problem(rule, name, Severity.CRITICAL, f"{words} has never run.")
         elif figures.now - last > policy.silent_seconds:
-            yield Problem(rule, name, Severity.CRITICAL, f"{words} last ran {span(figures.now - last)} ago.")
+            yield Problem(
+                rule, name, Severity.CRITICAL, f"{words} last ran {format_duration(figures.now - last)} ago."
+            )
 
     return seen
 
@@ -197,7 +198,9 @@ def _silent(name: str, rule: str, words: str) -> Callable[[Figures, Thresholds],
 def _inbox_waiting(figures: Figures, policy: Thresholds) -> Iterator[Problem]:
     since = figures.inbox_since
     if since is not None and figures.now - since > policy.inbox_seconds:
-        words = f"The oldest accepted event has waited {span(figures.now - since)} to be worked on."
+        words = (
+            f"The oldest accepted event has waited {format_duration(figures.now - since)} to be worked on."
+        )
         yield Problem("inbox_waiting", "inbox", Severity.WARNING, words)
 
 

@@ -148,7 +148,7 @@ def _ledger_trouble(error: Exception) -> Response:
 
 
 def _log_unexpected(exc_info: Any) -> None:
-    log.error("request_failed", error=logs.where(exc_info[1]))
+    log.error("request_failed", error=logs.error_location(exc_info[1]))
 
 
 def _sentences(messages: Any, path: str = "") -> Iterator[str]:

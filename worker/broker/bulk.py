@@ -7,14 +7,14 @@ from math import ceil
 from typing import Any
 
 from celery import Celery, Task
-from celery.worker.strategy import default as one_by_one
+from celery.worker.strategy import default as default_strategy
 from kombu.message import Message
 from kombu.utils.json import loads
 
 from worker import logs
 from worker.broker.kombu_internals import park_unreadable
-from worker.broker.messages import TaskMessages, as_ids, gatherable_ids, stored_ids
-from worker.broker.unsettled import Unsettled
+from worker.broker.messages import TaskMessageBuilder, ids_in_message, ids_in_stored_text, parse_ids
+from worker.broker.unsettled import UnackedMessages
 
 log = logs.of(__name__)
 
@@ -51,7 +51,7 @@ class BulkTask(Task[Any, Any]):
     - On Redis and Valkey acknowledging costs two round trips a message. ``Queue(no_ack=True)`` together with
       ``worker_disable_prefetch`` saves them: a killed worker then loses what it held, a rejection cannot put
       it back, and something else has to send it again.
-    - A warm shutdown works off what is gathered where ``worker_consumer`` is ``SteadyConsumer``.
+    - A warm shutdown works off what is gathered where ``worker_consumer`` is ``RateLimitedConsumer``.
     """
 
     abstract = True
@@ -62,7 +62,7 @@ class BulkTask(Task[Any, Any]):
     bulk_interval_seconds = 0.05
 
     def __call__(self, ids: int | Sequence[int]) -> Any:
-        return self.run(as_ids(ids))
+        return self.run(parse_ids(ids))
 
 
 class Bulk:
@@ -72,14 +72,14 @@ class Bulk:
         self,
         messages: list[Message],
         consumer: Any,
-        unsettled: Unsettled | None,
+        unacked: UnackedMessages | None,
         on_settled: Callable[[], None],
     ) -> None:
         self._messages, self._consumer = messages, consumer
-        self._unsettled, self._on_settled = unsettled, on_settled
+        self._unacked, self._on_settled = unacked, on_settled
 
     def ack(self, _logger: logging.Logger, errors: tuple[type[Exception], ...]) -> None:
-        self._settle_soon(self._ack_all if self._unsettled else partial(self._each, Message.ack), errors)
+        self._settle_soon(self._ack_all if self._unacked else partial(self._each, Message.ack), errors)
 
     def reject(self, _logger: logging.Logger, errors: tuple[type[Exception], ...], requeue: bool) -> None:
         self._settle_soon(partial(self._each, Message.requeue if requeue else Message.reject), errors)
@@ -98,26 +98,26 @@ class Bulk:
             self._on_settled()
 
     def _ack_all(self) -> None:
-        if self._messages and self._unsettled:
-            self._unsettled.ack(self._messages)
+        if self._messages and self._unacked:
+            self._unacked.ack(self._messages)
 
     def _each(self, settle: Callable[[Message], None]) -> None:
         for message in self._messages:
             settle(message)
 
 
-class BulkGatherer:
+class BulkBuffer:
     """Hold messages back, for one connection to the broker, until they are many or the first has waited.
 
     What has waited waits on for a bulk that runs: small bulks beside each other cost more than they bring, slow
     down the thread that gathers, and so become smaller still. Full ones run as many at once as the pool has slots.
     """
 
-    def __init__(self, task: BulkTask, consumer: Any, hand_over: Callable[..., None]) -> None:
-        self._task, self._consumer, self._hand_over = task, consumer, hand_over
+    def __init__(self, task: BulkTask, consumer: Any, start_run: Callable[..., None]) -> None:
+        self._task, self._consumer, self._start_run = task, consumer, start_run
         self._connection = consumer.connection
-        self._unsettled: Unsettled | None = getattr(consumer, "unsettled", None)
-        self._requests = TaskMessages(task.name)
+        self._unacked: UnackedMessages | None = getattr(consumer, "unacked", None)
+        self._requests = TaskMessageBuilder(task.name)
         self._callbacks: Any = ()
         self._delivery_info: Any = None
         self._timer_entry: Any = None
@@ -127,14 +127,14 @@ class BulkGatherer:
         self.open_bulks = 0
 
     @property
-    def room(self) -> int:
+    def free_slots(self) -> int:
         """Say how many ids more the bulk that is being gathered takes; 0 when none is."""
         return self._task.bulk_max - len(self._ids) if self._ids else 0
 
     def add(self, ids: list[int], message: Message, must_ack: bool, callbacks: Any) -> None:
         self._callbacks, self._delivery_info = callbacks, message.delivery_info
         if must_ack:
-            if self._unsettled:
+            if self._unacked:
                 # Thousands wait for their bulks, and RabbitMQ is asked by their tags alone. Of other brokers' some
                 # take what has to go back from here.
                 message.headers = message.properties = _NOTHING
@@ -164,9 +164,9 @@ class BulkGatherer:
         messages, self._messages = self._messages, []
         if not ids:
             return
-        bulk = Bulk(messages, self._consumer, self._unsettled, self._on_settled)
+        bulk = Bulk(messages, self._consumer, self._unacked, self._on_settled)
         self.open_bulks += 1
-        self._hand_over(self._request(ids), None, bulk.ack, bulk.reject, self._callbacks)
+        self._start_run(self._request(ids), None, bulk.ack, bulk.reject, self._callbacks)
 
     def retire(self) -> None:
         """Make way for a successor: hand over what is gathered, unless the broker hands it out anew."""
@@ -199,9 +199,9 @@ class BulkGatherer:
 
 def bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) -> Callable[..., None]:
     """Return what the consumer calls for each message of the task; called anew after each connect."""
-    hand_over = one_by_one(task, app, consumer, **options)
-    gatherer = BulkGatherer(task, consumer, hand_over)
-    getattr(consumer, "gatherers", []).append(gatherer)
+    start_run = default_strategy(task, app, consumer, **options)
+    buffer = BulkBuffer(task, consumer, start_run)
+    getattr(consumer, "buffers", []).append(buffer)
     widen_prefetch(consumer, task.bulk_max)
     revoked = consumer.controller.state.revoked
     # kombu forgets this for Redis and Valkey, where acknowledging such a message costs what it was to save.
@@ -209,34 +209,34 @@ def bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) ->
     is_redis = consumer.connection.transport.driver_type == "redis"
 
     def on_message(message: Message, body: Any, ack: Any, reject: Any, callbacks: Any) -> None:
-        ids = gatherable_ids(message, revoked) if body is None else None
+        ids = ids_in_message(message, revoked) if body is None else None
         if ids is None:
-            hand_over(message, body, ack, reject, callbacks)
+            start_run(message, body, ack, reject, callbacks)
         else:
             queue = message.delivery_info.get("routing_key")
-            gatherer.add(ids, message, queue not in without_ack, callbacks)
+            buffer.add(ids, message, queue not in without_ack, callbacks)
             if queue in without_ack and is_redis:
-                fill_up(gatherer, message.channel, queue, task.name, revoked)
+                fill_from_redis(buffer, message.channel, queue, task.name, revoked)
 
     return on_message
 
 
-def fill_up(gatherer: BulkGatherer, channel: Any, queue: str, task: str, revoked: Container[str]) -> None:
+def fill_from_redis(buffer: BulkBuffer, channel: Any, queue: str, task: str, revoked: Container[str]) -> None:
     """Take what a bulk has room for out of a queue of Redis or Valkey with one command.
 
     kombu asks for one message at a time and builds an object of each: five times the work of what is done with
     it here. Only for queues without acknowledgements: a message that is taken like this is nowhere else.
     """
-    if not (room := gatherer.room):
+    if not (room := buffer.free_slots):
         return
     with channel.conn_or_acquire() as client:
         waiting = client.rpop(queue, room) or ()
     for stored in waiting:
-        ids = stored_ids(stored, task, revoked)
+        ids = ids_in_stored_text(stored, task, revoked)
         if ids is None:
             _deliver(channel, queue, stored)
         else:
-            gatherer.add_ids(ids)
+            buffer.add_ids(ids)
 
 
 def _deliver(channel: Any, queue: str, stored: bytes) -> None:

@@ -19,8 +19,8 @@ from kombu.message import Message
 from kombu.utils.limits import TokenBucket
 
 from worker import logs
-from worker.broker.kombu_internals import bound_answers, guard_redis, keep_refused
-from worker.broker.unsettled import Unsettled
+from worker.broker.kombu_internals import keep_refused_message, patch_redis_transport, set_answer_timeout
+from worker.broker.unsettled import UnackedMessages
 
 log = logs.of(__name__)
 
@@ -29,7 +29,7 @@ _LAST_WORK_SECONDS = 5.0
 LONGEST_RECONNECT_PAUSE_SECONDS = 5
 
 
-class Gatherer(Protocol):
+class MessageBuffer(Protocol):
     """Hold messages back until there are enough of them."""
 
     open_bulks: int  # Handed to the pool and not yet acknowledged or rejected.
@@ -41,7 +41,7 @@ class Gatherer(Protocol):
         """Make way for a successor."""
 
 
-class SteadyBucket(TokenBucket):
+class BurstTokenBucket(TokenBucket):
     """Let ``capacity`` requests through at once, then ``fill_rate`` a second, in order of arrival."""
 
     contents: deque[tuple[Any, int]]
@@ -56,14 +56,14 @@ class SteadyBucket(TokenBucket):
         """Say whether a timer will come for what waits here; a reconnect may have cancelled it."""
         return self.timer_entry is not None and not self.timer_entry.canceled
 
-    def take_over(self, old: "SteadyBucket") -> None:
+    def take_over(self, old: "BurstTokenBucket") -> None:
         """Continue where a bucket of another rate left off: what waits there, and no new burst."""
         self._tokens = min(self.capacity, old._get_tokens())
         self.contents.extend(old.contents)
         old.contents.clear()
 
 
-class SteadyConsumer(Consumer):
+class RateLimitedConsumer(Consumer):
     """Hold rate limits under a backlog, survive a dying broker, report what cannot be run.
 
     A task may set ``rate_limit_burst`` beside ``rate_limit``: so many runs may start at once. The limit holds
@@ -74,7 +74,7 @@ class SteadyConsumer(Consumer):
     conninfo: Connection
     hub: Any
     timer: Any
-    task_buckets: dict[str, SteadyBucket | None]
+    task_buckets: dict[str, BurstTokenBucket | None]
     task_consumer: Any
     event_dispatcher: Any
     connection_errors: tuple[type[Exception], ...]
@@ -83,11 +83,11 @@ class SteadyConsumer(Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # What gathers messages enters itself here anew after each connect, when the strategies are made.
-        self.gatherers: list[Gatherer] = []
-        self.unsettled: Unsettled | None = None
+        self.buffers: list[MessageBuffer] = []
+        self.unacked: UnackedMessages | None = None
         super().__init__(*args, **kwargs)
         if self.conninfo.transport.driver_type == "redis":
-            guard_redis()
+            patch_redis_transport()
 
     def ensure_connected(self, conn: Connection) -> Connection:
         """Try again every few seconds: kombu's pauses grow to half a minute, which an outage would end with."""
@@ -101,9 +101,9 @@ class SteadyConsumer(Consumer):
         RabbitMQ drops what is sent to a queue that it does not know, and Celery's set-up of delayed messages
         fails at the first one. On Redis and Valkey a queue is there as soon as something is in it.
         """
-        connection = bound_answers(super().connect())
+        connection = set_answer_timeout(super().connect())
         if connection.transport.driver_type == "amqp":
-            self.unsettled = self.unsettled or Unsettled()
+            self.unacked = self.unacked or UnackedMessages()
             for queue in self.app.amqp.queues.values():
                 queue(connection.default_channel).declare()
         return connection
@@ -117,7 +117,7 @@ class SteadyConsumer(Consumer):
         connection = self.app.connection_for_write(url=url, heartbeat=heartbeat)
         options = connection.transport_options or {}
         connection.transport_options = {k: v for k, v in options.items() if k != "confirm_publish"}
-        return bound_answers(self.ensure_connected(connection))
+        return set_answer_timeout(self.ensure_connected(connection))
 
     def register_with_event_loop(self, hub: Any) -> None:
         """Leave the connection of the events to whoever sends some, which is a thread at a time.
@@ -129,11 +129,11 @@ class SteadyConsumer(Consumer):
         if self.conninfo.transport.driver_type == "amqp" and self.event_dispatcher:
             hub.remove_reader(self.event_dispatcher.connection.connection.sock)
 
-    def bucket_for_task(self, type: Any) -> SteadyBucket | None:  # noqa: A002 - Celery's name
+    def bucket_for_task(self, type: Any) -> BurstTokenBucket | None:  # noqa: A002 - Celery's name
         per_second = rate(getattr(type, "rate_limit", None) or "")
         if not per_second:
             return None
-        return SteadyBucket(per_second, max(1, getattr(type, "rate_limit_burst", 1)))
+        return BurstTokenBucket(per_second, max(1, getattr(type, "rate_limit_burst", 1)))
 
     def reset_rate_limits(self) -> None:
         """Renew the buckets whose limit changed.
@@ -148,7 +148,7 @@ class SteadyConsumer(Consumer):
             if old:
                 self._move_waiting(old, new)
 
-    def _move_waiting(self, old: SteadyBucket, new: SteadyBucket | None) -> None:
+    def _move_waiting(self, old: BurstTokenBucket, new: BurstTokenBucket | None) -> None:
         if new:
             new.take_over(old)
             self._schedule_bucket_request(new)
@@ -156,7 +156,7 @@ class SteadyConsumer(Consumer):
         while old.contents:
             self._limit_move_to_pool(old.pop()[0])
 
-    def _schedule_bucket_request(self, bucket: SteadyBucket) -> None:
+    def _schedule_bucket_request(self, bucket: BurstTokenBucket) -> None:
         """Start what has a token and arm one timer for the rest.
 
         Celery arms one timer for each waiting message. Its event loop fires ten a round and then may sleep
@@ -170,7 +170,7 @@ class SteadyConsumer(Consumer):
                 wait_seconds = bucket.expected_time(bucket.contents[0][1])
                 bucket.timer_entry = self.timer.call_after(wait_seconds, self._on_bucket_timer, (bucket,))
 
-    def _on_bucket_timer(self, bucket: SteadyBucket) -> None:
+    def _on_bucket_timer(self, bucket: BurstTokenBucket) -> None:
         bucket.timer_entry = None
         self._schedule_bucket_request(bucket)
 
@@ -182,8 +182,8 @@ class SteadyConsumer(Consumer):
         handle = super().create_task_handler(*args, **kwargs)
 
         def on_task_received(message: Message) -> None:
-            if self.unsettled:
-                self.unsettled.note(message)
+            if self.unacked:
+                self.unacked.note(message)
             if is_well_formed(message):
                 handle(message)
             else:
@@ -222,13 +222,13 @@ class SteadyConsumer(Consumer):
             "message_refused", why=why, task=name, task_id=task_id, queue=queue, bytes=size, error=error
         )
         if queue:
-            keep_refused(self.app, queue, message)
+            keep_refused_message(self.app, queue, message)
         message.reject_log_error(log, self.connection_errors)
 
     def update_strategies(self) -> None:
-        for gatherer in self.gatherers:
-            gatherer.retire()
-        self.gatherers.clear()
+        for buffer in self.buffers:
+            buffer.retire()
+        self.buffers.clear()
         super().update_strategies()
 
     def close(self) -> None:
@@ -238,13 +238,13 @@ class SteadyConsumer(Consumer):
         """
         # A cold shutdown sets it to True or to an exit status, which may be 0.
         cold: Any = state.should_terminate
-        if (cold is not None and cold is not False) or not self.gatherers:
+        if (cold is not None and cold is not False) or not self.buffers:
             return
         try:
             self.task_consumer.cancel()
-            for gatherer in self.gatherers:
-                gatherer.flush()
-            self._run_loop_until(lambda: not any(gatherer.open_bulks for gatherer in self.gatherers))
+            for buffer in self.buffers:
+                buffer.flush()
+            self._run_loop_until(lambda: not any(buffer.open_bulks for buffer in self.buffers))
         except self.connection_errors + self.channel_errors as error:
             # What was not acknowledged is handed out again by the broker.
             log.warning("gathered_messages_not_flushed", error=repr(error))

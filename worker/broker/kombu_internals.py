@@ -21,17 +21,17 @@ log = logs.of(__name__)
 UNREADABLE_KEPT = 100
 
 
-def guard_redis() -> None:
+def patch_redis_transport() -> None:
     """Let a worker survive a broker that dies and a queue in which something else lies than messages."""
     # Loaded here alone: its client takes eight megabytes of each process that has RabbitMQ for a broker.
     from kombu.transport.redis import Channel, Transport
 
-    wrap(Channel, "_connparams", _refuse_closed_channels)
-    wrap(Channel, "_brpop_read", _park_what_is_no_json)
-    wrap(Transport, "_deliver", _park_what_is_no_message)
+    patch_method(Channel, "_connparams", _refuse_closed_channels)
+    patch_method(Channel, "_brpop_read", _park_what_is_no_json)
+    patch_method(Transport, "_deliver", _park_what_is_no_message)
 
 
-def wrap(class_: Any, name: str, wrapper: Any) -> None:
+def patch_method(class_: Any, name: str, wrapper: Any) -> None:
     """Put what ``wrapper`` makes of a method in its place, once however often this is called."""
     original = getattr(class_, name)
     if not hasattr(original, "__wrapped__"):
@@ -106,7 +106,7 @@ def _is_message(message: Any) -> bool:
 ANSWER_SECONDS = 10.0
 
 
-def bound_answers(connection: Connection) -> Connection:
+def set_answer_timeout(connection: Connection) -> Connection:
     """Let whoever waits for RabbitMQ on a connection do so for a while, and not for ever.
 
     A worker closes the connections that it has lost, and waits for the other end to agree: over one that is
@@ -117,7 +117,7 @@ def bound_answers(connection: Connection) -> Connection:
     return connection
 
 
-def bound_waits() -> None:
+def patch_amqp_waits() -> None:
     """Let whoever waits for RabbitMQ's answer or confirmation do so for a while, and then connect anew.
 
     As it is in py-amqp it waits for ever: over a connection that is half-open, beat never sends another tick, and
@@ -127,7 +127,7 @@ def bound_waits() -> None:
     # Loaded here alone: other brokers have no use for it.
     from amqp.abstract_channel import AbstractChannel
 
-    wrap(AbstractChannel, "wait", _give_up_what_is_not_answered)
+    patch_method(AbstractChannel, "wait", _give_up_what_is_not_answered)
 
 
 def _give_up_what_is_not_answered(original: Any) -> Any:
@@ -147,7 +147,7 @@ def _give_up_what_is_not_answered(original: Any) -> Any:
     return wait
 
 
-def keep_refused(app: Celery, queue: str, message: Message) -> None:
+def keep_refused_message(app: Celery, queue: str, message: Message) -> None:
     """Put a copy of a message aside, on a list or in a queue of its own beside its queue, the newest of them.
 
     Over a connection of its own, for the worker's is busy delivering. A copy that cannot be kept is given up with

@@ -17,7 +17,7 @@ from kombu.utils.uuid import uuid
 _EMBED = json.dumps({"callbacks": None, "errbacks": None, "chain": None, "chord": None})
 
 
-class TaskMessages:
+class TaskMessageBuilder:
     """Build Celery's messages (protocol 2) for one task, without the ``saferepr`` of ``apply_async``.
 
     Arguments must be numbers and texts that everybody may read: they show in Flower and in logs as they are.
@@ -57,7 +57,7 @@ class TaskMessages:
 _OWN_RUN_HEADERS = ("eta", "expires", "retries", "group", "shadow", "stamped_headers", "compression")
 
 
-def as_ids(argument: object) -> list[int]:
+def parse_ids(argument: object) -> list[int]:
     """Return the ids of a message's argument, each once.
 
     Raises:
@@ -70,13 +70,13 @@ def as_ids(argument: object) -> list[int]:
     return list(dict.fromkeys(ids))
 
 
-def gatherable_ids(message: Message, revoked: Container[str]) -> list[int] | None:
+def ids_in_message(message: Message, revoked: Container[str]) -> list[int] | None:
     """Return the ids that a message carries, or None if it has to go the usual way."""
     headers: Any = message.headers
     return None if _is_more_than_a_hint(headers, revoked) else _ids_of(message.payload)
 
 
-def stored_ids(stored: bytes, task: str, revoked: Container[str]) -> list[int] | None:
+def ids_in_stored_text(stored: bytes, task: str, revoked: Container[str]) -> list[int] | None:
     """Return the ids of a message as it lies in Redis or Valkey, or None if kombu and Celery have to look.
 
     That is whatever is not a hint for this very task: they know how to run it, or how to report it.
@@ -105,7 +105,7 @@ def _ids_of(payload: Any) -> list[int] | None:
     if len(args) != 1 or kwargs or any((embed or {}).values()):
         return None
     try:
-        return as_ids(args[0])
+        return parse_ids(args[0])
     except TypeError:
         return None
 
@@ -125,7 +125,7 @@ class HintFrames:
     it. They are alike but for the task's id and the number, so that each length of number is encoded once.
     """
 
-    def __init__(self, channel: Any, queue: str, messages: TaskMessages) -> None:
+    def __init__(self, channel: Any, queue: str, messages: TaskMessageBuilder) -> None:
         self._channel, self._queue, self.messages = channel, queue, messages
         self._templates: dict[int, bytes] = {}
 

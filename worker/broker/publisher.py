@@ -13,13 +13,13 @@ from kombu import Connection
 
 from worker import logs
 from worker.broker.kombu_internals import ANSWER_SECONDS
-from worker.broker.messages import TaskMessages
+from worker.broker.messages import TaskMessageBuilder
 from worker.broker.wire import (
     MESSAGES_AT_ONCE,
-    Line,
+    PublisherChannel,
     PublishError,
     broker_errors,
-    open_line,
+    open_publisher_channel,
 )
 
 log = logs.of(__name__)
@@ -29,7 +29,9 @@ _LONGEST_PAUSE_SECONDS = 10.0
 
 # By queue, for each connection of a pool: whoever has the connection has its lines. On RabbitMQ one is a channel, and
 # to open and to close that takes longer than to publish a few messages.
-_kept_lines: weakref.WeakKeyDictionary[Connection, dict[str, Line]] = weakref.WeakKeyDictionary()
+_open_channels: weakref.WeakKeyDictionary[Connection, dict[str, PublisherChannel]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def publish_many(app: Celery, task: str, args_list: Sequence[tuple[Any, ...]], queue: str) -> None:
@@ -42,18 +44,20 @@ def publish_many(app: Celery, task: str, args_list: Sequence[tuple[Any, ...]], q
     """
     if not args_list:
         return
-    maker = TaskMessages(task)
+    maker = TaskMessageBuilder(task)
     pool: Any = app.pool  # Its type stubs make it a pool of producers.
     with pool.acquire(block=True) as connection:
-        lines = _kept_lines.setdefault(connection, {})
+        channels = _open_channels.setdefault(connection, {})
         for last_try in (False, True):
             try:
-                line = lines.pop(queue, None) or open_line(connection, app.amqp.queues[queue])
-                line.send(maker.publish_options(tuple(args)) for args in args_list)
+                channel = channels.pop(queue, None) or open_publisher_channel(
+                    connection, app.amqp.queues[queue]
+                )
+                channel.send(maker.publish_options(tuple(args)) for args in args_list)
                 # Only what went well is kept.
-                lines[queue] = line
+                channels[queue] = channel
             except broker_errors(connection) as error:
-                lines.clear()
+                channels.clear()
                 connection.collect(socket_timeout=ANSWER_SECONDS)
                 if last_try:
                     raise PublishError(f"{len(args_list)} messages for {queue}: {error}") from error
@@ -78,7 +82,7 @@ class HintPublisher:
         on_dropped: Callable[[int], None] | None = None,
     ) -> None:
         self._app, self._queue_name, self._max_queued = app, queue, max_queued
-        self._messages = TaskMessages(task)
+        self._messages = TaskMessageBuilder(task)
         # Told how many at once, from whichever thread it happens in.
         self._on_published, self._on_dropped = on_published or _ignore, on_dropped or _ignore
         self._start_empty()
@@ -146,17 +150,17 @@ class HintPublisher:
     def _run(self) -> None:
         connection = self._app.connection_for_write()
         queue = self._app.amqp.queues[self._queue_name]
-        line: Line | None = None
+        channel: PublisherChannel | None = None
         pause_seconds = 0.0
         while self._wait_for_ids():
             try:
-                if line is None:
+                if channel is None:
                     connection.collect(socket_timeout=ANSWER_SECONDS)
-                    line = open_line(connection, queue)
-                self._send_some(line)
+                    channel = open_publisher_channel(connection, queue)
+                self._send_some(channel)
                 pause_seconds = 0.0
             except Exception as error:  # noqa: BLE001 - the thread must outlive whatever a broker's client raises
-                line = None
+                channel = None
                 self._note_trouble(error)
                 pause_seconds = min(2 * pause_seconds or 0.1, _LONGEST_PAUSE_SECONDS)
                 if self._closing.wait(pause_seconds):
@@ -169,11 +173,11 @@ class HintPublisher:
             self._changed.wait_for(lambda: self._queued or self._closing.is_set())
             return bool(self._queued)
 
-    def _send_some(self, line: Line) -> None:
+    def _send_some(self, channel: PublisherChannel) -> None:
         """Publish the oldest; they leave the queue once the broker has them."""
         with self._changed:
             ids = list(islice(self._queued, MESSAGES_AT_ONCE))
-        line.send_ids(self._messages, ids)
+        channel.send_ids(self._messages, ids)
         with self._changed:
             sent = min(len(ids), len(self._queued))
             for _ in range(sent):

@@ -20,7 +20,7 @@ class QueueState:
     consumers: int | None
 
 
-def states(connection: Connection, names: Iterable[str]) -> list[QueueState]:
+def queue_states(connection: Connection, names: Iterable[str]) -> list[QueueState]:
     """Return how each queue stands; one that the broker does not have yet holds nothing.
 
     This needs no management plug-in of RabbitMQ, and a password no broader than a worker's.
@@ -47,7 +47,7 @@ ANSWER_SECONDS = 2
 _by_plug_in = RabbitMQ.queues
 
 
-def show(names: Sequence[str], broker_url: str, broker_api: str = "") -> None:
+def show_queues(names: Sequence[str], broker_url: str, broker_api: str = "") -> None:
     """Show these queues and no others; through the management plug-in where its address is given."""
 
     def queue_names(_handler: BaseHandler) -> list[str]:
@@ -68,6 +68,6 @@ def _ask(broker_url: str, names: Sequence[str]) -> list[dict[str, Any]]:
     with Connection(broker_url, connect_timeout=ANSWER_SECONDS) as connection:
         connection.ensure_connection(max_retries=1, timeout=ANSWER_SECONDS)
         connection.connection.sock.settimeout(ANSWER_SECONDS)
-        found = states(connection, names)
+        found = queue_states(connection, names)
     # AMQP tells what is ready; what workers hold is on Flower's other pages.
     return [asdict(one) | {"messages_ready": one.messages} for one in found]

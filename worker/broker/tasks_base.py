@@ -94,7 +94,7 @@ class LedgerRetryTask(Task[Any, Any]):
         try:
             due_seconds = self.put_off(exc, wanted_seconds)
         except Exception as error:  # noqa: BLE001 - whatever it is, the message must not be let go of
-            where = logs.where(error)
+            where = logs.error_location(error)
             log.error("retry_not_in_ledger", task=self.name, task_id=self.request.id, error=where)
             return False, min(wanted_seconds, self.longest_countdown_seconds)
         return True, inf if due_seconds is None else due_seconds

@@ -10,7 +10,7 @@ from kombu.message import Message
 _MANY = 10_000
 
 
-class Unsettled:
+class UnackedMessages:
     """Know, in order of arrival, what each channel handed over and nobody has settled yet.
 
     RabbitMQ takes "this one and all before it" for an answer, which costs it and the worker a sixth of an answer

@@ -12,7 +12,7 @@ from kombu.common import maybe_declare
 from kombu.exceptions import KombuError, OperationalError
 
 from worker.broker.kombu_internals import ANSWER_SECONDS
-from worker.broker.messages import HintFrames, TaskMessages
+from worker.broker.messages import HintFrames, TaskMessageBuilder
 
 MESSAGES_AT_ONCE = 500
 # Half the size of a socket's usual buffer.
@@ -23,17 +23,17 @@ class PublishError(OperationalError):
     """Say that some or all messages did not reach the broker, or may not have."""
 
 
-class Line(Protocol):
+class PublisherChannel(Protocol):
     """Send messages over one channel."""
 
     def send(self, messages: Iterable[dict[str, Any]]) -> None:
         """Return once the broker has them all; raise when some may be lost."""
 
-    def send_ids(self, messages: TaskMessages, ids: Sequence[int]) -> None:
+    def send_ids(self, messages: TaskMessageBuilder, ids: Sequence[int]) -> None:
         """Send a message for each id, and return or raise like ``send``."""
 
 
-class ConfirmedLine:
+class ConfirmedChannel:
     """Publish to RabbitMQ, and await the confirms of many messages together."""
 
     def __init__(self, connection: Connection, queue: Queue) -> None:
@@ -64,7 +64,7 @@ class ConfirmedLine:
             publish(channel, channel.prepare_message(**message), "", self._queue, mandatory=True)
         self._await_confirms()
 
-    def send_ids(self, messages: TaskMessages, ids: Sequence[int]) -> None:
+    def send_ids(self, messages: TaskMessageBuilder, ids: Sequence[int]) -> None:
         self._refused = 0
         if self._frames is None or self._frames.messages is not messages:
             self._frames = HintFrames(self._channel, self._queue, messages)
@@ -111,7 +111,7 @@ class ConfirmedLine:
         return before - len(self._unconfirmed)
 
 
-class PushedLine:
+class RedisPushChannel:
     """Push to Redis or Valkey: the text that kombu would store, many messages to a command.
 
     A producer's own batches take the way through routing and options, and a command, for each message.
@@ -129,7 +129,7 @@ class PushedLine:
             while some := list(islice(stored, MESSAGES_AT_ONCE)):
                 client.lpush(self._queue, *some)
 
-    def send_ids(self, messages: TaskMessages, ids: Sequence[int]) -> None:
+    def send_ids(self, messages: TaskMessageBuilder, ids: Sequence[int]) -> None:
         self.send(messages.publish_options((id_,)) for id_ in ids)
 
     def _as_stored(self, options: dict[str, Any]) -> bytes:
@@ -138,10 +138,10 @@ class PushedLine:
         return orjson.dumps(message)
 
 
-def open_line(connection: Connection, queue: Queue) -> Line:
+def open_publisher_channel(connection: Connection, queue: Queue) -> PublisherChannel:
     """Connect where need be, declare the queue, and return what suits the broker."""
     connection.ensure_connection(max_retries=1, interval_start=0)
-    kind = ConfirmedLine if connection.transport.driver_type == "amqp" else PushedLine
+    kind = ConfirmedChannel if connection.transport.driver_type == "amqp" else RedisPushChannel
     return kind(connection, queue)
 
 

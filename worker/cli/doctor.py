@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from worker import runtime
-from worker.monitoring.checks import Finding, State, worst
+from worker.monitoring.checks import Finding, State, worst_state
 from worker.settings import settings
 
 _MARKS = {State.OK: "ok  ", State.DEGRADED: "WARN", State.FAILED: "FAIL"}
@@ -30,15 +30,15 @@ def doctor(as_json: bool, tokens: bool) -> None:
     """
     # The Celery app reads its settings when it is imported.
     from worker.app import app
-    from worker.doctor.checkup import Visit
+    from worker.doctor.checkup import Checkup
 
-    visit = Visit(settings(), runtime.ledger(), app, runtime.free_bytes)
+    visit = Checkup(settings(), runtime.ledger(), app, runtime.free_bytes)
     found = (
         list(visit.findings(with_tokens=tokens))
         if as_json
         else list(_told(visit.findings(with_tokens=tokens)))
     )
-    state = worst(found)
+    state = worst_state(found)
     if as_json:
         click.echo(json.dumps({"status": state.value, "checks": [asdict(one) for one in found]}, indent=1))
     else:

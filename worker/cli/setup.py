@@ -36,7 +36,7 @@ def run() -> None:
     """Run the whole stack on this machine, with a broker and a sandbox where none is named."""
     from worker.dev import stack
 
-    sys.exit(stack.run())
+    sys.exit(stack.run_stack())
 
 
 @click.command()
@@ -49,7 +49,7 @@ def start(name: str, worker: str | None) -> None:
     if settings().embedded_broker:
         raise SettingsError("BROKER_URL", "must be given: only `run` brings a broker of its own.")
     try:
-        embedded_broker.become(name, settings(), os.environ, worker)
+        embedded_broker.exec_process(name, settings(), os.environ, worker)
     except ValueError:
         raise click.UsageError(f"Only workers have a name of their own, and {name} is none.") from None
 
@@ -60,7 +60,7 @@ def demo(sandbox_url: str) -> None:
     """Send a visitor's walk through a shop, and print each delivery."""
     from worker.dev import demo as walk
 
-    walk.show(ledger(), settings(), sandbox_url)
+    walk.run_demo(ledger(), settings(), sandbox_url)
 
 
 @click.group()

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from worker import logs
 from worker.event.envelope import EnvelopeError
 from worker.ledger.database import is_ledger_unavailable
-from worker.logs import where
+from worker.logs import error_location
 
 _LEDGER_RETRY_AFTER_SECONDS = 5
 
@@ -103,7 +103,7 @@ def _unexpected(error: Exception) -> Response:
         return _refused(
             RefusedError(503, "UNAVAILABLE", message, retry_after_seconds=_LEDGER_RETRY_AFTER_SECONDS)
         )
-    log.error("request_failed", error=where(error))
+    log.error("request_failed", error=error_location(error))
     return _refused(RefusedError(500, "INTERNAL_ERROR", "The request failed here; nothing of it was taken."))
 
 

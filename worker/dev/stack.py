@@ -21,7 +21,7 @@ SANDBOX_URL = "http://127.0.0.1:8090"
 _STOP_SECONDS = 40
 
 
-def run() -> int:
+def run_stack() -> int:
     """Run the stack until Ctrl-C; return the exit status."""
     environment = _environment()
     settings = parse(environment)
@@ -33,9 +33,9 @@ def run() -> int:
     os.environ.update(environment)
     with ExitStack() as stack:
         if settings.embedded_broker:
-            stack.enter_context(embedded_broker.running(settings.var))
+            stack.enter_context(embedded_broker.run_broker(settings.var))
         migrate.migrate(ledger())
-        demo.ensure(ledger(), settings)
+        demo.create_demo(ledger(), settings)
         ledger().dispose()
         return _run_processes(environment, settings)
 

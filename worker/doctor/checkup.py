@@ -94,7 +94,7 @@ def _is_quorum(connection: Connection, name: str) -> bool | None:
     return True
 
 
-def listening(app: Celery, connection: Connection) -> dict[str, list[str]]:
+def workers_by_queue(app: Celery, connection: Connection) -> dict[str, list[str]]:
     """Return the names of the workers that listen to each queue, of those that answer in time."""
     answers = app.control.inspect(timeout=_BROKER_ANSWER_SECONDS, connection=connection).active_queues() or {}
     found: dict[str, list[str]] = {}
@@ -107,7 +107,7 @@ def listening(app: Celery, connection: Connection) -> dict[str, list[str]]:
 ANSWER_SECONDS = 5.0
 
 
-class Visit:
+class Checkup:
     """Hold what the checks ask; ``findings`` makes them."""
 
     def __init__(
@@ -120,11 +120,11 @@ class Visit:
         """Yield what each check finds, in the order in which an operator would mend it."""
         yield from self._safely("production", self._production)
         yield from self._safely("state folder", self._folder)
-        answers = judgements.database(checks.database(self._ledger))
+        answers = judgements.database_finding(checks.check_database(self._ledger))
         yield answers
         ledger_is_good = answers.state is State.OK
         # What is in a database that is away would be told as three troubles, and is one.
-        for check in (checks.migrations, checks.keys) if ledger_is_good else ():
+        for check in (checks.check_migrations, checks.check_keys) if ledger_is_good else ():
             finding = check(self._ledger)
             ledger_is_good = ledger_is_good and finding.state is State.OK
             yield finding
@@ -143,11 +143,11 @@ class Visit:
         try:
             yield from look()
         except Exception as error:  # noqa: BLE001 - a check that breaks is a finding, and hides none of the others
-            yield judgements.unknown(check, error)
+            yield judgements.broken_check_finding(check, error)
 
     def _production(self) -> Iterator[Finding]:
         given = self._settings
-        yield judgements.production(
+        yield judgements.production_finding(
             is_production=given.production,
             embedded_broker=given.embedded_broker,
             is_sqlite=self._ledger.is_sqlite,
@@ -157,19 +157,21 @@ class Visit:
         var = self._settings.var
         secrets = var / "secrets.json"
         mode = secrets.stat().st_mode & 0o777 if secrets.exists() else None
-        yield judgements.files(FileFacts(os.access(var, os.W_OK | os.X_OK), mode))
-        yield judgements.disk(self._free_bytes())
+        yield judgements.folder_finding(FileFacts(os.access(var, os.W_OK | os.X_OK), mode))
+        yield judgements.disk_finding(self._free_bytes())
 
     def _database_clock(self) -> Iterator[Finding]:
         before = time.time()
         with self._ledger.read() as connection:
             there = alert_figures.server_time(connection)
         if there is not None:
-            yield judgements.clock("database clock", "the database's", there - (before + time.time()) / 2)
+            yield judgements.clock_finding(
+                "database clock", "the database's", there - (before + time.time()) / 2
+            )
 
     def _broker(self) -> Iterator[Finding]:
-        found = checks.broker(self._connect)
-        yield judgements.broker(found, embedded=self._settings.embedded_broker)
+        found = checks.check_broker(self._connect)
+        yield judgements.broker_finding(found, embedded=self._settings.embedded_broker)
         if found.state is not State.OK:
             return
         yield from self._safely("broker settings", self._broker_settings)
@@ -179,14 +181,14 @@ class Visit:
         with self._connect() as connection:
             if self._settings.broker_url.startswith("amqp"):
                 facts = rabbit_facts(connection, self._queues)
-                yield from judgements.rabbit(facts, self._queues)
+                yield from judgements.rabbit_findings(facts, self._queues)
             else:
-                yield from judgements.redis(redis_facts(connection))
+                yield from judgements.redis_findings(redis_facts(connection))
 
     def _workers(self) -> Iterator[Finding]:
         with self._connect() as connection:
-            consumers = listening(self._app, connection)
-        yield from judgements.workers(consumers, self._queues)
+            consumers = workers_by_queue(self._app, connection)
+        yield from judgements.worker_findings(consumers, self._queues)
 
     def _connect(self) -> Connection:
         return self._app.connection_for_write()
@@ -195,7 +197,7 @@ class Visit:
         with self._ledger.read() as connection:
             last = measures.last_heartbeats(connection)
         for name in (measures.BATCHER, measures.SWEEPER):
-            yield judgements.pulse(name, last.get(name), time.time())
+            yield judgements.last_run_finding(name, last.get(name), time.time())
 
     def _sites(self) -> Iterator[Finding]:
         given = self._settings
@@ -204,8 +206,8 @@ class Visit:
             ("management", given.management_url, "/healthz"),
             ("flower", given.flower_url, "/healthcheck"),
         ):
-            yield judgements.site(ask(name, url, path))
-        yield judgements.flower_door(ask("flower", given.flower_url, "/workers"))
+            yield judgements.site_finding(request_site(name, url, path))
+        yield judgements.flower_password_finding(request_site("flower", given.flower_url, "/workers"))
 
     def _tokens(self) -> Iterator[Finding]:
         with self._ledger.read() as connection:
@@ -218,7 +220,7 @@ class Visit:
             token = ad_accounts.access_token(connection, self._ledger.vault, one.credential_id)
             source = sources.load_source(connection, one.source_id)
         if self._settings.pinterest_api_url == PINTEREST_API_URL and token.startswith(DEMO_MARK):
-            yield judgements.demo_token(one.id)
+            yield judgements.demo_token_finding(one.id)
             return
         domain = next(iter(source.domains if source else ()), "example.com")
         report = connection_test.try_out(
@@ -226,7 +228,7 @@ class Visit:
         )
         marks = {finding.mark for finding in report.findings}
         expires_at = parse_time(one.config.get("token_expires_at"))
-        yield judgements.token(
+        yield judgements.token_finding(
             one.id,
             is_good=False if "bad" in marks else None if "unknown" in marks else True,
             sentence=report.sentence,
@@ -235,10 +237,10 @@ class Visit:
 
     def _alerts(self) -> Iterator[Finding]:
         with self._ledger.read() as connection:
-            yield judgements.alerts(alerts.firing_alerts(connection))
+            yield judgements.alerts_finding(alerts.firing_alerts(connection))
 
 
-def ask(name: str, url: str, path: str) -> SiteFacts:
+def request_site(name: str, url: str, path: str) -> SiteFacts:
     """Ask one of our own addresses, as somebody without any password."""
     try:
         answer = requests.get(url + path, timeout=ANSWER_SECONDS, allow_redirects=False)

@@ -66,7 +66,7 @@ _SILENT_SECONDS = 60.0
 _GOOD_MEMORY_SHARE = 0.8
 
 
-def database(found: Finding) -> Finding:
+def database_finding(found: Finding) -> Finding:
     """Add to what was found of the database what to do."""
     if found.state is State.OK:
         return found
@@ -76,7 +76,7 @@ def database(found: Finding) -> Finding:
     return replace(found, message=f"{found.message} {advice}")
 
 
-def broker(found: Finding, *, embedded: bool) -> Finding:
+def broker_finding(found: Finding, *, embedded: bool) -> Finding:
     """Add to what was found of the broker what to do."""
     if found.state is State.OK:
         return found
@@ -88,7 +88,7 @@ def broker(found: Finding, *, embedded: bool) -> Finding:
     return replace(found, message=f"{found.message} {advice}")
 
 
-def redis(facts: RedisFacts) -> Iterator[Finding]:
+def redis_findings(facts: RedisFacts) -> Iterator[Finding]:
     """Judge a Redis or Valkey: a broker must refuse what it cannot hold, and keep what it has."""
     bounded = facts.maxmemory_bytes > 0
     if facts.is_cluster:
@@ -114,7 +114,7 @@ def redis(facts: RedisFacts) -> Iterator[Finding]:
             "the shorter one holds for both. Give each a database of its own.",
         )
     yield _persistence(facts)
-    yield clock("broker clock", "the broker's", facts.time_skew_seconds)
+    yield clock_finding("broker clock", "the broker's", facts.time_skew_seconds)
 
 
 def _persistence(facts: RedisFacts) -> Finding:
@@ -131,7 +131,7 @@ def _persistence(facts: RedisFacts) -> Finding:
     return _ok("broker persistence", "The append-only file is on.")
 
 
-def rabbit(facts: RabbitFacts, queues: Collection[str]) -> Iterator[Finding]:
+def rabbit_findings(facts: RabbitFacts, queues: Collection[str]) -> Iterator[Finding]:
     """Judge a RabbitMQ: queues must be replicated, and publishing confirmed."""
     if not facts.confirms:
         yield _failed(
@@ -153,7 +153,7 @@ def rabbit(facts: RabbitFacts, queues: Collection[str]) -> Iterator[Finding]:
         yield _ok("broker queues", "Every queue is a durable quorum queue.")
 
 
-def clock(check: str, whose: str, skew_seconds: float) -> Finding:
+def clock_finding(check: str, whose: str, skew_seconds: float) -> Finding:
     """Judge by how much another clock is ahead of this machine's, or behind it."""
     off = abs(skew_seconds)
     direction = "ahead of" if skew_seconds > 0 else "behind"
@@ -165,7 +165,7 @@ def clock(check: str, whose: str, skew_seconds: float) -> Finding:
     return _ok(check, f"{whose.capitalize()} clock and this machine's agree.")
 
 
-def disk(free_bytes: int) -> Finding:
+def disk_finding(free_bytes: int) -> Finding:
     """Judge the room on the disk of the state folder."""
     words = f"The disk of the state folder has {free_bytes / 1024**2:,.0f} MB left"
     if free_bytes < _LEAST_FREE_BYTES:
@@ -175,7 +175,7 @@ def disk(free_bytes: int) -> Finding:
     return _ok("disk", f"{words}.")
 
 
-def files(facts: FileFacts) -> Finding:
+def folder_finding(facts: FileFacts) -> Finding:
     """Judge the state folder."""
     if not facts.is_writable:
         return _failed(
@@ -189,7 +189,7 @@ def files(facts: FileFacts) -> Finding:
     return _ok("state folder", "It can be written to, and its secrets are its owner's alone.")
 
 
-def production(*, is_production: bool, embedded_broker: bool, is_sqlite: bool) -> Finding:
+def production_finding(*, is_production: bool, embedded_broker: bool, is_sqlite: bool) -> Finding:
     """Judge whether this is set up to be relied on."""
     if not is_production:
         return _degraded(
@@ -204,7 +204,7 @@ def production(*, is_production: bool, embedded_broker: bool, is_sqlite: bool) -
     return _ok("production", "PRODUCTION is 1.")
 
 
-def workers(listening: Mapping[str, Sequence[str]], queues: Sequence[str]) -> Iterator[Finding]:
+def worker_findings(listening: Mapping[str, Sequence[str]], queues: Sequence[str]) -> Iterator[Finding]:
     """Judge which workers listen to which queue."""
     for queue in queues:
         names = sorted(listening.get(queue, ()))
@@ -215,7 +215,7 @@ def workers(listening: Mapping[str, Sequence[str]], queues: Sequence[str]) -> It
             yield _failed(f"workers on {queue}", f"No worker listens: start the {process} process.")
 
 
-def pulse(name: str, last: float | None, now: float) -> Finding:
+def last_run_finding(name: str, last: float | None, now: float) -> Finding:
     """Judge when a part that beat drives ran last."""
     check = f"the {name} runs"
     if last is None:
@@ -226,7 +226,7 @@ def pulse(name: str, last: float | None, now: float) -> Finding:
     return _ok(check, "It ran within the last minute, so beat and the upkeep worker are alive.")
 
 
-def site(facts: SiteFacts) -> Finding:
+def site_finding(facts: SiteFacts) -> Finding:
     """Judge whether one of our own web processes answers."""
     if facts.status == 200:
         return _ok(facts.name, f"{facts.url} answers.")
@@ -234,19 +234,23 @@ def site(facts: SiteFacts) -> Finding:
     return _failed(facts.name, f"{facts.url} does not answer well ({what}): start the {facts.name} process.")
 
 
-def flower_door(facts: SiteFacts) -> Finding:
+def flower_password_finding(facts: SiteFacts) -> Finding:
     """Judge what Flower answers to somebody without its password."""
     if facts.status == 401:
         return _ok("flower password", "Flower asks strangers for a password.")
     if facts.status is None:
-        return _degraded("flower password", f"Whether Flower asks for one is unknown ({facts.trouble}).")
+        return _degraded(
+            "flower password", f"Whether Flower asks for one is broken_check_finding ({facts.trouble})."
+        )
     return _failed(
         "flower password",
         f"Flower lets strangers in (HTTP {facts.status}): start it with --conf=worker/web/flower_conf.py.",
     )
 
 
-def token(name: str, *, is_good: bool | None, sentence: str, expires_in_seconds: float | None) -> Finding:
+def token_finding(
+    name: str, *, is_good: bool | None, sentence: str, expires_in_seconds: float | None
+) -> Finding:
     """Judge an integration's access token; None means that nothing could be found out."""
     check = f"token of {name}"
     # What Pinterest or the way to it says may lack its full stop.
@@ -261,13 +265,13 @@ def token(name: str, *, is_good: bool | None, sentence: str, expires_in_seconds:
     return _ok(check, sentence)
 
 
-def demo_token(name: str) -> Finding:
+def demo_token_finding(name: str) -> Finding:
     """Say of the demo's token that it is none of Pinterest's, which need not be asked."""
     words = "It is the demo's, for the sandbox, and was not tried. Delete that integration before going live."
     return _degraded(f"token of {name}", words)
 
 
-def alerts(firing: Sequence[Alert]) -> Finding:
+def alerts_finding(firing: Sequence[Alert]) -> Finding:
     """Judge by what was told already."""
     if not firing:
         return _ok("alerts", "Nothing is wrong that would be told.")
@@ -275,7 +279,7 @@ def alerts(firing: Sequence[Alert]) -> Finding:
     return _degraded("alerts", f"{words} `GET /v1/admin/alerts` says what to do.")
 
 
-def unknown(check: str, error: BaseException) -> Finding:
+def broken_check_finding(check: str, error: BaseException) -> Finding:
     """Say that a check could not be made; the error's own words may hold a password."""
     return _failed(check, f"It could not be looked at ({type(error).__name__}).")
 

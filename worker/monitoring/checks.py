@@ -38,7 +38,7 @@ class Finding:
 Check = Callable[[], Finding]
 
 
-def database(ledger: Ledger) -> Finding:
+def check_database(ledger: Ledger) -> Finding:
     """Check that the database answers."""
     try:
         ledger.ping()
@@ -47,7 +47,7 @@ def database(ledger: Ledger) -> Finding:
     return Finding("database", State.OK, "The database answers.")
 
 
-def migrations(ledger: Ledger) -> Finding:
+def check_migrations(ledger: Ledger) -> Finding:
     """Check that the database has the tables that this code needs."""
     try:
         migrate.check_version(ledger)
@@ -58,7 +58,7 @@ def migrations(ledger: Ledger) -> Finding:
     return Finding("migrations", State.OK, "The ledger is at the version that this code needs.")
 
 
-def keys(ledger: Ledger) -> Finding:
+def check_keys(ledger: Ledger) -> Finding:
     """Check that ENCRYPTION_KEY opens everything that the ledger holds."""
     try:
         ledger.vault.check()
@@ -69,7 +69,7 @@ def keys(ledger: Ledger) -> Finding:
     return Finding("keys", State.OK, "ENCRYPTION_KEY opens everything in the ledger.")
 
 
-def broker(connect: Callable[[], Connection]) -> Finding:
+def check_broker(connect: Callable[[], Connection]) -> Finding:
     """Check that the broker answers, on a connection of its own that is closed afterwards."""
     try:
         with connect() as connection:
@@ -79,13 +79,13 @@ def broker(connect: Callable[[], Connection]) -> Finding:
     return Finding("broker", State.OK, "The broker answers.")
 
 
-def worst(findings: Sequence[Finding]) -> State:
+def worst_state(findings: Sequence[Finding]) -> State:
     """Return the worst state among findings."""
     states = {one.state for one in findings}
     return next((state for state in (State.FAILED, State.DEGRADED) if state in states), State.OK)
 
 
-def bearable(finding: Finding, why: str) -> Finding:
+def as_degraded(finding: Finding, why: str) -> Finding:
     """Call a failure degraded, and add why work goes on."""
     if finding.state is not State.FAILED:
         return finding
@@ -119,7 +119,7 @@ class Readiness:
     def answer(self) -> tuple[dict[str, Any], int]:
         """Return the body and the status of an answer to ``/readyz``."""
         found = self.findings()
-        state = worst(found)
+        state = worst_state(found)
         body = {"status": state.value, "checks": [asdict(one) for one in found]}
         return body, 503 if state is State.FAILED else 200
 

@@ -44,7 +44,7 @@ REJECTION_REASONS = {
 }
 
 
-def families(measured: Measured) -> Iterator[Metric]:
+def measured_metrics(measured: Measured) -> Iterator[Metric]:
     """Yield the counters and histograms."""
     yield _counter(
         "signal_events_rejected",

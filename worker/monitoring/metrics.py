@@ -97,7 +97,7 @@ class Exporter:
             )
 
 
-def families(figures: Figures) -> Iterator[Metric]:
+def all_metrics(figures: Figures) -> Iterator[Metric]:
     """Yield every metric, with its name and meaning; an outcome that never happened stands at zero."""
     yield CounterMetricFamily(
         "signal_events_accepted",
@@ -118,11 +118,11 @@ def families(figures: Figures) -> Iterator[Metric]:
         "Age of the oldest accepted event that was not ingested yet; 0 where none waits.",
         value=_age(figures.inbox_since, figures.now),
     )
-    yield from measured.families(figures.measured)
-    yield from _of_accounts(bounded(figures.accounts), figures.now)
+    yield from measured.measured_metrics(figures.measured)
+    yield from _of_accounts(group_small_accounts(figures.accounts), figures.now)
 
 
-def bounded(accounts: list[AccountState], most: int = _MOST_ACCOUNTS) -> list[AccountState]:
+def group_small_accounts(accounts: list[AccountState], most: int = _MOST_ACCOUNTS) -> list[AccountState]:
     """Put all ad accounts but the first so many together, so that labels do not grow with the shops."""
     if len(accounts) <= most:
         return accounts
@@ -206,7 +206,7 @@ class _Families(Collector):
         self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
-        return families(self._figures)
+        return all_metrics(self._figures)
 
 
 REFUSAL = "Metrics are for METRICS_TOKEN (Authorization: Bearer …), or without one for this machine, not by a proxy."

@@ -6,11 +6,11 @@ import sys
 from worker import logs
 
 
-def whole(name: str, default: int, most: int) -> int:
+def _whole_number(name: str, default: int, most: int) -> int:
     """Read a whole number from the environment; a wrong one stops the process with a sentence."""
     value = os.environ.get(name, "").strip() or str(default)
     if not (value.isascii() and value.isdigit() and 1 <= int(value) <= most):
-        sys.exit(f"{name} must be a whole number from 1 to {most}, not {value!r}.")
+        sys.exit(f"{name} must be a _whole_number number from 1 to {most}, not {value!r}.")
     return int(value)
 
 
@@ -18,9 +18,9 @@ bind = os.environ.get("COLLECTOR_BIND", "").strip() or "127.0.0.1:8080"
 
 # SQLite lets one writer in at a time, so that threads of one process do as well as several processes; on
 # PostgreSQL more processes use more cores. Rates per key are counted per process.
-workers = whole("COLLECTOR_WORKERS", 1, most=64)
-threads = whole("COLLECTOR_THREADS", 8, most=64)
-worker_class = "worker.web.threads.QuietWorker"
+workers = _whole_number("COLLECTOR_WORKERS", 1, most=64)
+threads = _whole_number("COLLECTOR_THREADS", 8, most=64)
+worker_class = "worker.web.threads.DeadlineThreadWorker"
 
 # Each worker opens its own database and broker connections: those opened before a fork would be shared.
 preload_app = False

@@ -39,4 +39,4 @@ getLogger("flower.inspector").setLevel("ERROR")
 
 # RabbitMQ's management plug-in tells more about queues than AMQP does, where there is one.
 broker_api = os.environ.get("FLOWER_BROKER_API", "")
-queues.show([queue.name for queue in celeryconfig.task_queues], _settings.broker_url, broker_api)
+queues.show_queues([queue.name for queue in celeryconfig.task_queues], _settings.broker_url, broker_api)

@@ -9,7 +9,7 @@ bind = os.environ.get("MANAGEMENT_BIND", "").strip() or "127.0.0.1:8084"
 # People and their scripts call it, a few at a time; rates per token are counted per process.
 workers = 1
 threads = 8
-worker_class = "worker.web.threads.QuietWorker"
+worker_class = "worker.web.threads.DeadlineThreadWorker"
 preload_app = False
 keepalive = 15
 timeout = 60
@@ -27,4 +27,4 @@ def post_worker_init(_worker: Any) -> None:
     """Watch from here as well, in the process that serves: beat cannot tell of its own silence."""
     from worker.web import watchman
 
-    watchman.start()
+    watchman.start_watchman()

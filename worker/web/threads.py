@@ -31,7 +31,7 @@ _STATUSES: dict[type[Exception], HTTPStatus] = {
 }
 
 
-class QuietWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types.
+class DeadlineThreadWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types.
     """Answer a request that cannot be read by its status alone; gunicorn would quote it, and log who sent it.
 
     A thread that waits for a caller is one that serves nobody else, and gunicorn lets it wait for ever.
@@ -39,8 +39,8 @@ class QuietWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no type
 
     def enqueue_req(self, conn: Any) -> None:
         """Hand a connection to the threads."""
-        if not isinstance(conn.sock, ImpatientSocket):
-            conn.sock = ImpatientSocket(conn.sock)
+        if not isinstance(conn.sock, DeadlineSocket):
+            conn.sock = DeadlineSocket(conn.sock)
         super().enqueue_req(conn)
 
     def handle(self, conn: Any) -> Any:
@@ -128,7 +128,7 @@ class _GuardedBody:
         raise BadRequest("The body could not be read.") from None
 
 
-class ImpatientSocket:
+class DeadlineSocket:
     """Take a caller for gone that has not sent all of a request in time, however steadily it drips."""
 
     def __init__(self, sock: socket.socket) -> None:

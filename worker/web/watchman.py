@@ -16,7 +16,7 @@ from worker.ledger.upkeep.alerts import Alert, Change, Notice, Severity
 # A server that restarts is back by then.
 WAIT_SECONDS = 60.0
 # What there is to tell waits here, in memory, while the webhook is away as well.
-MOST_UNTOLD = 10
+MAX_UNSENT_NOTICES = 10
 
 _AWAY = Problem(
     LEDGER_RULE, "ledger", Severity.CRITICAL, "The database does not answer: nothing is taken or sent."
@@ -38,7 +38,7 @@ class Outage:
         self._alert = then.alert
         if then.change is not None and known is not None:
             watching.log_change(known, then.change)
-            self._untold = [*self._untold, _notice(known, then.change, now)][-MOST_UNTOLD:]
+            self._untold = [*self._untold, _notice(known, then.change, now)][-MAX_UNSENT_NOTICES:]
         self._tell()
         return then.change
 
@@ -75,14 +75,14 @@ LOOK_SECONDS = 30.0
 OVERDUE_SECONDS = 90.0
 
 
-def start() -> threading.Thread:
+def start_watchman() -> threading.Thread:
     """Watch in a thread of this process for as long as it lives."""
     thread = threading.Thread(target=_watch_for_ever, name="watchman", daemon=True)
     thread.start()
     return thread
 
 
-def stand_in(
+def watch_if_overdue(
     ledger: Ledger,
     free_bytes: Callable[[], int],
     webhook: Webhook | None,
@@ -107,12 +107,12 @@ def _watch_for_ever() -> None:
         try:
             _look(outage)
         except Exception as error:  # noqa: BLE001 - the thread must outlive all of it
-            log.error("watchman_failed", error=logs.where(error))
+            log.error("watchman_failed", error=logs.error_location(error))
 
 
 def _look(outage: Outage, clock: Callable[[], float] = time.time) -> None:
     try:
-        stand_in(runtime.ledger(), runtime.free_bytes, runtime.webhook())
+        watch_if_overdue(runtime.ledger(), runtime.free_bytes, runtime.webhook())
     except Exception as error:
         outage.look(away=is_ledger_unavailable(error), now=clock())
         raise

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.server import running
+from worker.dev.sandbox.server import sandbox_in_thread
 
 
 @pytest.fixture(scope="session")
 def running_sandbox() -> Iterator[Sandbox]:
-    with running() as sandbox:
+    with sandbox_in_thread() as sandbox:
         yield sandbox
 
 

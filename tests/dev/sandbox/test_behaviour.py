@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.dev.sandbox.samples import ACCOUNT, event, events
-from worker.dev.sandbox.behaviour import Asked, Behaviour, Plan
+from worker.dev.sandbox.behaviour import Behaviour, EventsRequest, Plan
 from worker.dev.sandbox.script import parse_script
 
 
@@ -13,7 +13,7 @@ def behaviour(*rules: dict[str, Any], seed: int = 1) -> Behaviour:
     return Behaviour(parse_script({"seed": seed, "rules": list(rules)}))
 
 
-def asked(**changes: Any) -> Asked:
+def asked(**changes: Any) -> EventsRequest:
     usual = {
         "account": ACCOUNT,
         "test": False,
@@ -22,10 +22,10 @@ def asked(**changes: Any) -> Asked:
         "well_formed": True,
         "at_seconds": 0.0,
     }
-    return Asked(**{**usual, **changes})
+    return EventsRequest(**{**usual, **changes})
 
 
-def statuses(followed: Behaviour, *requests: Asked) -> list[int | None]:
+def statuses(followed: Behaviour, *requests: EventsRequest) -> list[int | None]:
     plans = [followed.plan(request) for request in requests]
     return [plan.status.status if plan.status else None for plan in plans]
 
@@ -50,7 +50,7 @@ def test_no_rule_means_no_fault() -> None:
     ],
 )
 def test_a_rule_is_for_the_requests_that_it_matches(
-    match: dict[str, Any], request_: Asked, matches: bool
+    match: dict[str, Any], request_: EventsRequest, matches: bool
 ) -> None:
     assert statuses(behaviour({**match, "status": 500}), request_) == [500 if matches else None]
 

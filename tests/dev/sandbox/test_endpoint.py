@@ -8,7 +8,7 @@ import requests
 from tests.dev.sandbox.samples import ACCOUNT, DIGEST, TOKEN, event, events, post, validator
 from worker.dev.sandbox.control import Sandbox
 from worker.dev.sandbox.routes import App
-from worker.dev.sandbox.server import running
+from worker.dev.sandbox.server import sandbox_in_thread
 
 ANSWER = validator("response")
 PROCESSED = {"status": "processed", "error_message": "", "warning_message": ""}
@@ -54,7 +54,7 @@ def test_the_documents_checkout_is_processed() -> None:
             ],
         },
     }
-    with running(App(clock=lambda: 1706540001.0)) as sandbox:
+    with sandbox_in_thread(App(clock=lambda: 1706540001.0)) as sandbox:
         answer = post(sandbox, [checkout]).json()
         kept = sandbox.received(event_id="evt_abc123def456")["last"]
     assert answer == {"num_events_received": 1, "num_events_processed": 1, "events": [PROCESSED]}

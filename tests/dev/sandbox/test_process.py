@@ -15,7 +15,7 @@ import requests
 from tests.dev.sandbox.samples import TOKEN, event, post
 from worker.dev.sandbox.__main__ import main
 from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.server import running, spawned
+from worker.dev.sandbox.server import sandbox_in_thread, sandbox_process
 
 
 @contextmanager
@@ -79,17 +79,17 @@ def test_it_logs_nothing_of_a_malformed_header() -> None:
 def test_a_port_in_use_is_said_in_words(sandbox: Sandbox) -> None:
     with pytest.raises(SystemExit, match=f"cannot listen on 127.0.0.1:{sandbox.port}"):
         main(["--port", str(sandbox.port)])
-    with pytest.raises(OSError, match="in use"), running(port=sandbox.port):
+    with pytest.raises(OSError, match="in use"), sandbox_in_thread(port=sandbox.port):
         pass
 
 
 def test_it_starts_again_on_the_same_port() -> None:
-    with spawned("--quiet") as sandbox:
+    with sandbox_process("--quiet") as sandbox:
         post(sandbox, [event()])
-    with spawned("--quiet", port=sandbox.port) as again:
+    with sandbox_process("--quiet", port=sandbox.port) as again:
         assert again.url == sandbox.url
         assert again.received()["requests"] == 0
-    with running(port=sandbox.port) as again:
+    with sandbox_in_thread(port=sandbox.port) as again:
         assert post(again, [event()]).status_code == 200
 
 
@@ -98,4 +98,4 @@ def test_it_imports_nothing_of_the_rest_of_the_project() -> None:
     code = "import sys, worker.dev.sandbox.__main__; print(*sys.modules)"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     loaded = {name for name in output.split() if name.partition(".")[0] in ("worker", "tasks", "celery")}
-    assert {name for name in loaded if not name.startswith("worker.dev.sandbox")} == {"worker"}
+    assert {name for name in loaded if not name.startswith("worker.dev.sandbox")} == {"worker", "worker.dev"}

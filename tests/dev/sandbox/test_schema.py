@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.dev.sandbox.samples import DIGEST, event, schema, validator
-from worker.dev.sandbox.schema import check_root, read_events
+from worker.dev.sandbox.schema import check_root, parse_body
 
 REQUEST = validator("request")
 USER = {"em": [DIGEST]}
@@ -163,12 +163,12 @@ def test_checks_the_root(root: object, problem: str) -> None:
     ],
 )
 def test_refuses_a_body_that_is_not_json(body: bytes) -> None:
-    assert read_events(body).problem is not None
+    assert parse_body(body).problem is not None
 
 
 def test_reads_events_in_order() -> None:
     data = [event("a"), event("b")]
-    assert read_events(json.dumps({"data": data}).encode()) == (data, None)
+    assert parse_body(json.dumps({"data": data}).encode()) == (data, None)
 
 
 JUNK: st.SearchStrategy[Any] = st.sampled_from(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.dev.sandbox.samples import DIGEST, event
-from worker.dev.sandbox.semantics import EVENT_NAMES, failure
+from worker.dev.sandbox.semantics import EVENT_NAMES, event_problem
 
 NOW = 1_706_540_000.5
 WEEK = 7 * 24 * 3_600
@@ -13,7 +13,7 @@ DIGESTS = "must hold SHA-256 digests of 64 lower-case hexadecimal digits"
 
 
 def judge(**changes: Any) -> str | None:
-    return failure(event(**{"event_time": int(NOW), **changes}), EVENT_NAMES | {"my-event"}, NOW)
+    return event_problem(event(**{"event_time": int(NOW), **changes}), EVENT_NAMES | {"my-event"}, NOW)
 
 
 @pytest.mark.parametrize(

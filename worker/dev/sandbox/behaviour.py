@@ -13,7 +13,7 @@ _TOKEN_ERROR = Status(401)
 
 
 @dataclass(frozen=True)
-class Asked:
+class EventsRequest:
     """A request as the rules see it; `events` is empty where the body breaks the contract."""
 
     account: str
@@ -74,7 +74,7 @@ class ActiveRule:
         self._random = random.Random(f"{seed}:{position}")  # noqa: S311 - a script must repeat itself
         self._buckets: dict[str, Bucket] = {}
 
-    def apply(self, asked: Asked, plan: Plan) -> bool:
+    def apply(self, asked: EventsRequest, plan: Plan) -> bool:
         """Add to the plan what this rule does to a request; false where it leaves the request alone."""
         if not self._is_due(asked):
             return False
@@ -94,7 +94,7 @@ class ActiveRule:
             plan.warnings |= self._mark(rule.warning, asked.events)
         return True
 
-    def _is_due(self, asked: Asked) -> bool:
+    def _is_due(self, asked: EventsRequest) -> bool:
         if not _is_meant(self.rule, asked):
             return False
         match = self.rule.match
@@ -103,7 +103,7 @@ class ActiveRule:
             return False
         return match.probability >= 1 or self._random.random() < match.probability
 
-    def _refusal(self, asked: Asked) -> Status | None:
+    def _refusal(self, asked: EventsRequest) -> Status | None:
         good_tokens, limit = self.rule.require_token, self.rule.rate_limit
         if good_tokens is not None and asked.token not in good_tokens:
             return _TOKEN_ERROR
@@ -125,7 +125,7 @@ class ActiveRule:
         }
 
 
-def _is_meant(rule: Rule, asked: Asked) -> bool:
+def _is_meant(rule: Rule, asked: EventsRequest) -> bool:
     match = rule.match
     if match.accounts is not None and asked.account not in match.accounts:
         return False
@@ -152,7 +152,7 @@ class Behaviour:
             ActiveRule(rule, self.script.seed, position) for position, rule in enumerate(self.script.rules)
         ]
 
-    def plan(self, asked: Asked) -> Plan:
+    def plan(self, asked: EventsRequest) -> Plan:
         """Plan what goes wrong with a request."""
         plan = Plan()
         for position, rule in enumerate(self._rules):

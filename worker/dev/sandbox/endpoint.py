@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.dev.sandbox import replies
-from worker.dev.sandbox.behaviour import Asked, Behaviour, Plan
+from worker.dev.sandbox.behaviour import Behaviour, EventsRequest, Plan
 from worker.dev.sandbox.fault_rules import Status
 from worker.dev.sandbox.http import Request, Response
-from worker.dev.sandbox.memory import LONGEST_KEPT_ID, Arrival, Memory, fingerprint
-from worker.dev.sandbox.schema import Reading, read_events
-from worker.dev.sandbox.semantics import EVENT_NAMES, TEST_MAX_EVENTS, failure
+from worker.dev.sandbox.memory import LONGEST_KEPT_ID, Arrival, Memory, token_fingerprint
+from worker.dev.sandbox.schema import Reading, parse_body
+from worker.dev.sandbox.semantics import EVENT_NAMES, TEST_MAX_EVENTS, event_problem
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def receive(request: Request, account: str, state: State) -> Response:
     now_seconds = state.clock()
     token = _bearer_token(request)
     reading = _read(request, account)
-    asked = Asked(
+    asked = EventsRequest(
         account=account if _is_account(account) else _NO_ACCOUNT,
         test=request.query.get("test") == "true",
         token=token or "",
@@ -67,7 +67,7 @@ def _bearer_token(request: Request) -> str | None:
 
 def _read(request: Request, account: str) -> Reading:
     problem = _problem_around_the_body(request, account)
-    return Reading([], problem) if problem else read_events(request.body)
+    return Reading([], problem) if problem else parse_body(request.body)
 
 
 def _problem_around_the_body(request: Request, account: str) -> str | None:
@@ -83,7 +83,7 @@ def _problem_around_the_body(request: Request, account: str) -> str | None:
     return None
 
 
-def _judge(asked: Asked, plan: Plan, problem: str | None, behaviour: Behaviour) -> Verdict:
+def _judge(asked: EventsRequest, plan: Plan, problem: str | None, behaviour: Behaviour) -> Verdict:
     """Decide on a request that has a token.
 
     Events that are well formed and still wrong fail alone, in a 200 (or a 422 if the script says so) that
@@ -106,14 +106,14 @@ def _judge(asked: Asked, plan: Plan, problem: str | None, behaviour: Behaviour) 
     return Verdict(replace(response, fault=plan.wire.fault) if plan.wire else response, accepted)
 
 
-def _failures(asked: Asked, events: list[dict[str, Any]], behaviour: Behaviour) -> dict[int, str]:
+def _failures(asked: EventsRequest, events: list[dict[str, Any]], behaviour: Behaviour) -> dict[int, str]:
     script = behaviour.script
     names = EVENT_NAMES | script.names.get(asked.account, frozenset())
     now_seconds = asked.at_seconds if script.now_seconds is None else script.now_seconds
     return {
         position: problem
         for position, event in enumerate(events)
-        if (problem := failure(event, names, now_seconds)) is not None
+        if (problem := event_problem(event, names, now_seconds)) is not None
     }
 
 
@@ -128,7 +128,7 @@ def _scripted(status: Status) -> Response:
 
 
 def _answer(
-    asked: Asked, looked_at: int, failures: Mapping[int, str], plan: Plan, usually_failed_as: int
+    asked: EventsRequest, looked_at: int, failures: Mapping[int, str], plan: Plan, usually_failed_as: int
 ) -> Response:
     received = len(asked.events)
     if not failures and not plan.warnings and plan.listing == "full" and received == looked_at:
@@ -146,13 +146,13 @@ def _answer(
     return replies.ok(body)
 
 
-def _remember(asked: Asked, plan: Plan, verdict: Verdict, size_bytes: int, memory: Memory) -> None:
+def _remember(asked: EventsRequest, plan: Plan, verdict: Verdict, size_bytes: int, memory: Memory) -> None:
     unanswered = plan.wire is not None and plan.wire.fault.kind in ("close", "reset")
     arrival = Arrival(
         at=asked.at_seconds,
         account=asked.account,
         test=asked.test,
-        token=fingerprint(asked.token) if asked.token else None,
+        token=token_fingerprint(asked.token) if asked.token else None,
         status=None if unanswered else verdict.response.status,
         fault=plan.wire.name if plan.wire else None,
         events=len(asked.events),

@@ -79,7 +79,7 @@ class Account:
     copies: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
-def fingerprint(token: str) -> str:
+def token_fingerprint(token: str) -> str:
     """Name a token without telling it."""
     return hashlib.sha256(token.encode()).hexdigest()[:12]
 

@@ -38,29 +38,29 @@ class Reader:
             raise ScriptError(f"{self.where} has an unknown key {key[:60]!r}.")
 
 
-def flag(value: object) -> bool:
+def read_flag(value: object) -> bool:
     """Read true or false."""
     if not isinstance(value, bool):
         raise ValueError("must be true or false")
     return value
 
 
-def text(value: object) -> str:
+def read_text(value: object) -> str:
     """Read a string."""
     if not isinstance(value, str):
         raise ValueError("must be a string")
     return value
 
 
-def header_text(value: object) -> str:
+def read_header_text(value: object) -> str:
     """Read a string that can stand in an HTTP header."""
-    string = str(value) if isinstance(value, int) and not isinstance(value, bool) else text(value)
+    string = str(value) if isinstance(value, int) and not isinstance(value, bool) else read_text(value)
     if not (string.isascii() and string.isprintable()):
         raise ValueError("must be printable ASCII")
     return string
 
 
-def texts(value: object) -> frozenset[str]:
+def read_texts(value: object) -> frozenset[str]:
     """Read a string or a list of strings."""
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list) or not values or not all(isinstance(item, str) for item in values):
@@ -68,21 +68,21 @@ def texts(value: object) -> frozenset[str]:
     return frozenset(values)
 
 
-def items(value: object) -> list[Any]:
+def read_list(value: object) -> list[Any]:
     """Read a list."""
     if not isinstance(value, list):
         raise ValueError("must be a list")
     return value
 
 
-def mapping(value: object) -> dict[str, Any]:
+def read_object(value: object) -> dict[str, Any]:
     """Read an object as it is."""
     if not isinstance(value, dict):
         raise ValueError("must be an object")
     return value
 
 
-def number(minimum: float, maximum: float) -> Reads[float]:
+def read_number(minimum: float, maximum: float) -> Reads[float]:
     """Read a number within a range."""
 
     def reads(value: object) -> float:
@@ -93,7 +93,7 @@ def number(minimum: float, maximum: float) -> Reads[float]:
     return reads
 
 
-def whole(minimum: int, maximum: int) -> Reads[int]:
+def read_integer(minimum: int, maximum: int) -> Reads[int]:
     """Read an integer within a range."""
 
     def reads(value: object) -> int:
@@ -104,7 +104,7 @@ def whole(minimum: int, maximum: int) -> Reads[int]:
     return reads
 
 
-def choice(choices: Sequence[T]) -> Reads[T]:
+def read_choice(choices: Sequence[T]) -> Reads[T]:
     """Read one out of a closed list; true is not taken for 1."""
 
     def reads(value: object) -> T:

@@ -11,7 +11,7 @@ from worker.dev.sandbox import replies
 from worker.dev.sandbox.behaviour import Behaviour
 from worker.dev.sandbox.endpoint import State, receive
 from worker.dev.sandbox.http import HTML, JSON_LINES, Request, Response
-from worker.dev.sandbox.memory import Bounds, Memory, fingerprint
+from worker.dev.sandbox.memory import Bounds, Memory, token_fingerprint
 from worker.dev.sandbox.page import render
 from worker.dev.sandbox.reading import ScriptError
 from worker.dev.sandbox.script import parse_script
@@ -129,6 +129,6 @@ def _without_tokens(script: dict[str, Any]) -> dict[str, Any]:
         if "require_token" in rule:
             tokens = rule["require_token"]
             rule["require_token"] = [
-                fingerprint(t) for t in ([tokens] if isinstance(tokens, str) else tokens)
+                token_fingerprint(t) for t in ([tokens] if isinstance(tokens, str) else tokens)
             ]
     return {**script, "rules": rules}

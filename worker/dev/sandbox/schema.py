@@ -12,14 +12,14 @@ from worker.dev.sandbox.shapes import (
     STRING_OR_NULL,
     STRINGS,
     Field,
+    enum_field,
+    integer_field,
     list_of,
     object_,
     object_check,
     objects,
-    one_of,
     strings,
-    text,
-    whole,
+    text_field,
 )
 
 _MAX_EVENTS = 1_000
@@ -72,11 +72,11 @@ _custom_data = object_check(
 
 _app_info = object_check(
     {
-        **_each("app_id app_name app_package_name", text(200)),
-        **_each("app_store app_version", text(100)),
-        "install_time": whole(0),
-        "user_agent": text(16_384),
-        **_each("window_height window_width", whole(0, 30_720)),
+        **_each("app_id app_name app_package_name", text_field(200)),
+        **_each("app_store app_version", text_field(100)),
+        "install_time": integer_field(0),
+        "user_agent": text_field(16_384),
+        **_each("window_height window_width", integer_field(0, 30_720)),
     }
 )
 
@@ -85,20 +85,22 @@ _CELLULAR = ("cellular_2g", "cellular_3g", "cellular_4g", "cellular_5g", "cellul
 
 _device_info = object_check(
     {
-        "battery_level": whole(0, 100),
-        "cpu_cores": whole(0, 1_152),
-        **_each("brand carrier kernel_version model os_name os_release_name os_version type", text(100)),
-        **_each("external_storage_free_space external_storage_size", whole(0, 1_048_576)),
-        **_each("storage_free_space storage_size", whole(0, 1_048_576)),
-        "form_factor": one_of(*_FORM_FACTORS),
+        "battery_level": integer_field(0, 100),
+        "cpu_cores": integer_field(0, 1_152),
+        **_each(
+            "brand carrier kernel_version model os_name os_release_name os_version type", text_field(100)
+        ),
+        **_each("external_storage_free_space external_storage_size", integer_field(0, 1_048_576)),
+        **_each("storage_free_space storage_size", integer_field(0, 1_048_576)),
+        "form_factor": enum_field(*_FORM_FACTORS),
         "languages": strings(100),
-        "locale": text(35),
-        "network_type": one_of("wifi", *_CELLULAR, "ethernet", "unknown"),
-        "os_family": one_of("ios", "android", "macos", "windows", "linux", "bsd", "other"),
-        "screen_density": whole(0, 100_000),
-        **_each("screen_height screen_width", whole(0, 30_720)),
-        "timezone": text(40),
-        "timezone_abbr": text(5),
+        "locale": text_field(35),
+        "network_type": enum_field("wifi", *_CELLULAR, "ethernet", "unknown"),
+        "os_family": enum_field("ios", "android", "macos", "windows", "linux", "bsd", "other"),
+        "screen_density": integer_field(0, 100_000),
+        **_each("screen_height screen_width", integer_field(0, 30_720)),
+        "timezone": text_field(40),
+        "timezone_abbr": text_field(5),
     }
 )
 
@@ -127,7 +129,7 @@ class Reading(NamedTuple):
     problem: str | None = None
 
 
-def read_events(body: bytes) -> Reading:
+def parse_body(body: bytes) -> Reading:
     """Parse and check a body; one thing wrong anywhere and the whole request is refused.
 
     Stricter than the published JSON Schema in one point: 1.0 is no integer.

@@ -41,15 +41,15 @@ def parse_script(value: object) -> Script:
     (`bytes_per_second`), `rate_limit` (`rps`, `burst`), `require_token` (the good ones).
     """
     reader = Reader(value, "script")
-    rules = reader.take("rules", reading.items, [])
+    rules = reader.take("rules", reading.read_list, [])
     if len(rules) > _MAX_RULES:
         raise ScriptError(f"script.rules must have at most {_MAX_RULES} rules.")
     script = Script(
-        seed=reader.take("seed", reading.whole(-(2**53), 2**53), 0),
+        seed=reader.take("seed", reading.read_integer(-(2**53), 2**53), 0),
         rules=tuple(_parse_rule(Reader(rule, f"rules[{n}]")) for n, rule in enumerate(rules)),
-        failed_as=reader.take("failed_as", reading.choice([200, 422]), 200),
-        names=_parse_names(reader.take("names", reading.mapping, {})),
-        now_seconds=reader.take("now_seconds", reading.number(0, 2**40), None),
+        failed_as=reader.take("failed_as", reading.read_choice([200, 422]), 200),
+        names=_parse_names(reader.take("names", reading.read_object, {})),
+        now_seconds=reader.take("now_seconds", reading.read_number(0, 2**40), None),
     )
     reader.finish()
     return script
@@ -57,7 +57,7 @@ def parse_script(value: object) -> Script:
 
 def _parse_names(value: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     reader = Reader(value, "names")
-    names = {account: reader.take(account, reading.texts, frozenset()) for account in value}
+    names = {account: reader.take(account, reading.read_texts, frozenset()) for account in value}
     for account, defined in names.items():
         if len(defined) > _MAX_DEFINED_NAMES or not all(map(_is_event_name, defined)):
             raise ScriptError(
@@ -76,7 +76,7 @@ def _parse_rule(reader: Reader) -> Rule:
         status=_parse_status(reader),
         wire=_parse_wire(reader),
         rate_limit=_nested(reader, "rate_limit", _parse_rate_limit),
-        require_token=reader.take("require_token", reading.texts, None),
+        require_token=reader.take("require_token", reading.read_texts, None),
     )
     reader.finish()
     deciding = [rule.status, rule.wire, rule.rate_limit, rule.require_token]
@@ -89,7 +89,7 @@ def _parse_rule(reader: Reader) -> Rule:
 
 
 def _nested(reader: Reader, key: str, parse: Callable[[Reader], T]) -> T | None:
-    value = reader.take(key, reading.mapping, None)
+    value = reader.take(key, reading.read_object, None)
     if value is None:
         return None
     inner = Reader(value, f"{reader.where}.{key}")
@@ -100,45 +100,45 @@ def _nested(reader: Reader, key: str, parse: Callable[[Reader], T]) -> T | None:
 
 def _parse_match(reader: Reader) -> Match:
     return Match(
-        accounts=reader.take("account", reading.texts, None),
-        test=reader.take("test", reading.flag, None),
-        event_ids=reader.take("event_id", reading.texts, None),
-        event_names=reader.take("event_name", reading.texts, None),
-        probability=reader.take("probability", reading.number(0, 1), 1.0),
-        times=reader.take("times", reading.whole(0, FOREVER), FOREVER),
-        skip_first=reader.take("after", reading.whole(0, FOREVER), 0),
+        accounts=reader.take("account", reading.read_texts, None),
+        test=reader.take("test", reading.read_flag, None),
+        event_ids=reader.take("event_id", reading.read_texts, None),
+        event_names=reader.take("event_name", reading.read_texts, None),
+        probability=reader.take("probability", reading.read_number(0, 1), 1.0),
+        times=reader.take("times", reading.read_integer(0, FOREVER), FOREVER),
+        skip_first=reader.take("after", reading.read_integer(0, FOREVER), 0),
     )
 
 
 def _parse_status(reader: Reader) -> Status | None:
-    status = reader.take("status", reading.whole(200, 599), None)
+    status = reader.take("status", reading.read_integer(200, 599), None)
     if status is None:
         return None
     return Status(
         status=status,
-        code=reader.take("code", reading.whole(-(2**31), 2**31), None),
-        message=reader.take("message", reading.text, None),
-        details=reader.take("details", reading.mapping, None),
+        code=reader.take("code", reading.read_integer(-(2**31), 2**31), None),
+        message=reader.take("message", reading.read_text, None),
+        details=reader.take("details", reading.read_object, None),
         headers=reader.take("headers", _headers, {}),
-        body=reader.take("body", reading.text, None),
-        accepting=reader.take("accepting", reading.flag, False),
+        body=reader.take("body", reading.read_text, None),
+        accepting=reader.take("accepting", reading.read_flag, False),
     )
 
 
 def _parse_wire(reader: Reader) -> WireFault | None:
     """Read the one fault on the wire; a second one is left over, and complained about as unknown."""
-    ends = reading.choice(["close", "reset"])
+    ends = reading.read_choice(["close", "reset"])
     cut = reader.take("cut", ends, None)
     if cut:
         return WireFault("cut", Fault(cut), accepting=False)
     accept_then_cut = reader.take("accept_then_cut", ends, None)
     if accept_then_cut:
         return WireFault("accept_then_cut", Fault(accept_then_cut), accepting=True)
-    body_bytes = reader.take("truncate", reading.whole(0, 2**30), None)
+    body_bytes = reader.take("truncate", reading.read_integer(0, 2**30), None)
     if body_bytes is not None:
         return WireFault("truncate", Fault("truncate", body_bytes), accepting=True)
     bytes_per_second = _nested(
-        reader, "drip", lambda drip: drip.take("bytes_per_second", reading.number(0.1, 1e9), 10.0)
+        reader, "drip", lambda drip: drip.take("bytes_per_second", reading.read_number(0.1, 1e9), 10.0)
     )
     if bytes_per_second is None:
         return None
@@ -148,17 +148,17 @@ def _parse_wire(reader: Reader) -> WireFault | None:
 def _parse_marks(reader: Reader, message_key: str, usual: str) -> Marks:
     return Marks(
         positions=reader.take("positions", _positions, frozenset()),
-        event_ids=reader.take("event_ids", reading.texts, frozenset()),
-        share=reader.take("share", reading.number(0, 1), 0.0),
-        message=reader.take(message_key, reading.text, usual),
+        event_ids=reader.take("event_ids", reading.read_texts, frozenset()),
+        share=reader.take("share", reading.read_number(0, 1), 0.0),
+        message=reader.take(message_key, reading.read_text, usual),
     )
 
 
 def _parse_failing(reader: Reader) -> Failing:
     return Failing(
         marks=_parse_marks(reader, "error_message", "The event could not be processed."),
-        answer_as=reader.take("as", reading.choice([200, 422]), None),
-        listing=reader.take("list", reading.choice(["full", "none", "short", "long"]), "full"),
+        answer_as=reader.take("as", reading.read_choice([200, 422]), None),
+        listing=reader.take("list", reading.read_choice(["full", "none", "short", "long"]), "full"),
     )
 
 
@@ -167,12 +167,12 @@ def _parse_warning(reader: Reader) -> Marks:
 
 
 def _parse_rate_limit(reader: Reader) -> RateLimit:
-    per_second = reader.take("rps", reading.number(0.001, 1e6), 100.0)
-    return RateLimit(per_second, reader.take("burst", reading.whole(1, 10**6), 200))
+    per_second = reader.take("rps", reading.read_number(0.001, 1e6), 100.0)
+    return RateLimit(per_second, reader.take("burst", reading.read_integer(1, 10**6), 200))
 
 
 def _latency(value: object) -> tuple[float, float]:
-    seconds = reading.number(0, _LONGEST_LATENCY_SECONDS)
+    seconds = reading.read_number(0, _LONGEST_LATENCY_SECONDS)
     if not isinstance(value, list):
         return seconds(value), seconds(value)
     if len(value) != 2 or not seconds(value[0]) <= seconds(value[1]):
@@ -181,12 +181,12 @@ def _latency(value: object) -> tuple[float, float]:
 
 
 def _positions(value: object) -> frozenset[int]:
-    position = reading.whole(0, 999)
-    return frozenset(position(item) for item in reading.items(value))
+    position = reading.read_integer(0, 999)
+    return frozenset(position(item) for item in reading.read_list(value))
 
 
 def _headers(value: object) -> dict[str, str]:
-    headers = {name: reading.header_text(held) for name, held in reading.mapping(value).items()}
+    headers = {name: reading.read_header_text(held) for name, held in reading.read_object(value).items()}
     if not all(map(_is_header_name, headers)):
         raise ValueError("must have header names of letters, digits and -")
     return headers

@@ -23,7 +23,7 @@ async def serve(app: App, *, host: str, port: int, ready: Callable[[int], None],
 
 
 @contextmanager
-def running(app: App | None = None, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Sandbox]:
+def sandbox_in_thread(app: App | None = None, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Sandbox]:
     """Run a sandbox in a thread of this process for the time of a `with`."""
     started: threading.Event = threading.Event()
     chosen: list[int] = []
@@ -58,7 +58,7 @@ def running(app: App | None = None, *, host: str = "127.0.0.1", port: int = 0) -
 
 
 @contextmanager
-def spawned(*arguments: str, port: int = 0) -> Iterator[Sandbox]:
+def sandbox_process(*arguments: str, port: int = 0) -> Iterator[Sandbox]:
     """Run a sandbox in a process of its own for the time of a `with`."""
     command = [sys.executable, "-m", "worker.dev.sandbox", "--port", str(port), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own module

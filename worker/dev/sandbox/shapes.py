@@ -58,7 +58,7 @@ def quoted(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
-def text(max_length: int | None = None) -> Field:
+def text_field(max_length: int | None = None) -> Field:
     """Describe a string of at most so many code points."""
 
     def too_long(value: str) -> str | None:
@@ -67,7 +67,7 @@ def text(max_length: int | None = None) -> Field:
     return Field((str,), "a string", too_long if max_length else None)
 
 
-def whole(minimum: int, maximum: int | None = None) -> Field:
+def integer_field(minimum: int, maximum: int | None = None) -> Field:
     """Describe an integer within a range; a boolean is none, nor is 1.0."""
 
     def out_of_range(value: int) -> str | None:
@@ -78,7 +78,7 @@ def whole(minimum: int, maximum: int | None = None) -> Field:
     return Field((int,), "an integer", out_of_range)
 
 
-def one_of(*choices: str) -> Field:
+def enum_field(*choices: str) -> Field:
     """Describe a string out of a closed list."""
     known = frozenset(choices)
 
@@ -127,7 +127,7 @@ def object_(check: Check) -> Field:
     return Field((dict,), "an object", check)
 
 
-STRING = text()
+STRING = text_field()
 STRING_OR_NULL = Field((str, NoneType), "a string or null")
 INTEGER = Field((int,), "an integer")
 INTEGER_OR_NULL = Field((int, NoneType), "an integer or null")

@@ -64,7 +64,7 @@ def publish_ids(offer: PublishIds, ids: Sequence[int]) -> None:
     try:
         offer(ids)
     except Exception as error:  # noqa: BLE001 - the events are stored already
-        log.error("hint_failed", events=len(ids), error=logs.where(error))
+        log.error("hint_failed", events=len(ids), error=logs.error_location(error))
 
 
 def _with_message_id(event: dict[str, Any]) -> dict[str, Any]:

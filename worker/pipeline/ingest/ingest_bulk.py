@@ -222,7 +222,7 @@ def _map_one(
             raise
         # A mistake of ours costs no event: the row stays, sealed and complete, until a version that can
         # map it. Only the kind of the exception is told: its text could hold what the visitor typed.
-        log.error("mapping_error", inbox_id=row.id, error=logs.where(error))
+        log.error("mapping_error", inbox_id=row.id, error=logs.error_location(error))
         if is_own:
             work.parked[row.id] = f"The worker could not map the event ({type(error).__name__})."
     if is_own:

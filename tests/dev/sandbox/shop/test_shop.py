@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.shop.catalogue import PRODUCTS, completed
+from worker.dev.sandbox.shop.catalogue import PRODUCTS, order_event
 from worker.dev.sandbox.shop.entry import EntryError, read_entry
 
 COLLECTOR, KEY = "http://127.0.0.1:8080", "dk_test_abc123"
@@ -110,7 +110,7 @@ def test_a_visitor_walks_from_the_products_to_the_order(sandbox: Sandbox) -> Non
     carried = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', cart.text))
     assert carried | {"order": ""} == ENTRY | {"cart": "SKU-A", "order": ""}
     order = requests.get(sandbox.url + "/shop/order", params=carried, timeout=10)
-    assert event_of(order) == completed(carried["order"], [PRODUCTS["SKU-A"]])
+    assert event_of(order) == order_event(carried["order"], [PRODUCTS["SKU-A"]])
     [received] = links(order, "/received")
     assert parse_qs(urlsplit(received).query) == {"event_id": [f"evt_{carried['order']}"]}
     assert requests.get(sandbox.url + received, timeout=10).json()["last"] == []
@@ -118,7 +118,7 @@ def test_a_visitor_walks_from_the_products_to_the_order(sandbox: Sandbox) -> Non
 
 def test_an_order_is_told_as_in_the_documents_example() -> None:
     cart = [PRODUCTS["SKU-A"], PRODUCTS["SKU-B"], PRODUCTS["SKU-A"]]
-    assert completed("ORD-00000001", cart) == {
+    assert order_event("ORD-00000001", cart) == {
         "name": "Order Completed",
         "properties": {
             "event_id": "evt_ORD-00000001",

@@ -33,12 +33,12 @@ PRODUCTS = {
 }
 
 
-def viewed(product: Product) -> dict[str, Any]:
+def product_event(product: Product) -> dict[str, Any]:
     """Return the event of looking at a product."""
     return {"name": "Product Viewed", "properties": {**product.properties, "currency": CURRENCY}}
 
 
-def added(product: Product) -> dict[str, Any]:
+def cart_event(product: Product) -> dict[str, Any]:
     """Return the event of putting one into the cart."""
     return {
         "name": "Product Added",
@@ -46,7 +46,7 @@ def added(product: Product) -> dict[str, Any]:
     }
 
 
-def completed(order_id: str, cart: Sequence[Product]) -> dict[str, Any]:
+def order_event(order_id: str, cart: Sequence[Product]) -> dict[str, Any]:
     """Return the event of an order; its event id follows from the order's, so that a reload is no other event."""
     products = [{**product.properties, "quantity": count} for product, count in Counter(cart).items()]
     return {

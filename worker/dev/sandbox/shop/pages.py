@@ -15,11 +15,11 @@ from worker.dev.sandbox.http import HTML, Request, Response
 from worker.dev.sandbox.shop.catalogue import (
     CURRENCY,
     PRODUCTS,
-    added,
-    completed,
+    cart_event,
     event_id,
+    order_event,
+    product_event,
     total_cents,
-    viewed,
 )
 from worker.dev.sandbox.shop.entry import Entry, EntryError, read_entry, read_order
 
@@ -87,10 +87,10 @@ def _product(request: Request, entry: Entry) -> Response:
         return replies.error(404)
     full = entry.holding(*entry.cart, product)
     button = _link(
-        full.link(_CART), "Add to cart", {"class": "button", "data-event": json.dumps(added(product))}
+        full.link(_CART), "Add to cart", {"class": "button", "data-event": json.dumps(cart_event(product))}
     )
     body = f"<p>{product.words}</p><p><strong>{_money(product.price_cents)}</strong></p><p>{button}</p>"
-    return _show(entry, product.name, body, viewed(product))
+    return _show(entry, product.name, body, product_event(product))
 
 
 def _cart(_: Request, entry: Entry) -> Response:
@@ -119,7 +119,7 @@ def _order(request: Request, entry: Entry) -> Response:
         "to advertising nothing arrives there. Load this page again: the order is told again under the same "
         "event id, and counts once.</p>"
     )
-    return _show(entry.holding(), "Thank you", body, completed(order_id, entry.cart))
+    return _show(entry.holding(), "Thank you", body, order_event(order_id, entry.cart))
 
 
 def _lines(entry: Entry) -> str:
