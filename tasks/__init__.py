@@ -1,1 +1,1 @@
-"""The Celery tasks: arguments in, one call of a stage, exceptions to retry or park."""
+"""Celery tasks: thin wrappers around `worker.pipeline`."""

@@ -13,7 +13,7 @@ from worker.settings import settings
 
 
 class DeliveryTask(LedgerRetryTask):
-    """Retry a batch through the ledger, which holds when it is due, and through Celery, which is quick."""
+    """Retry a batch through the ledger, which is durable, and through Celery, which is quick."""
 
     abstract = True
     autoretry_for = (PostponedError,)
@@ -28,12 +28,13 @@ class DeliveryTask(LedgerRetryTask):
 
 @shared_task(base=DeliveryTask)
 def deliver_batch(batch_id: int) -> None:
-    """Send one batch; any number of messages may name it, and it is sent once."""
+    """Send one batch. Safe to repeat: it is sent once."""
     deliver(sender(), batch_id)
 
 
 @cache
 def sender() -> Sender:
-    """Return what this process sends with."""
-    made = (ledger(), pinterest(), retry_policy(), lease_seconds(), hints.deliver_batches)
-    return Sender(*made, meter=meter())
+    """Return the sender of this process."""
+    return Sender(
+        ledger(), pinterest(), retry_policy(), lease_seconds(), hints.deliver_batches, meter=meter()
+    )

@@ -1,4 +1,4 @@
-"""Send messages that name work; whatever is lost of them, the sweeper sends again."""
+"""Publish hints: messages that name work. The sweeper replaces lost ones."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -40,7 +40,7 @@ def _queued(queue: str) -> int | None:
     try:
         with current_app.connection_for_write() as connection:
             return queues.queue_states(connection, [queue])[0].messages
-    except Exception as error:  # noqa: BLE001 - each transport has errors of its own, and none may stop a sweep
+    except Exception as error:  # noqa: BLE001 - transports raise different errors; none may stop a sweep
         log.warning("queue_length_unknown", queue=queue, error=type(error).__name__)
         return None
 

@@ -10,16 +10,16 @@ from worker.runtime import ledger
 
 @shared_task(base=BulkTask)
 def process_event(ids: list[int]) -> None:
-    """Map accepted events, named by inbox ids: one message for each, gathered into one run for many.
+    """Map accepted events, named by inbox ids. Messages name one id each and are gathered into one run.
 
-    A second message for an event changes nothing.
+    Safe to repeat.
     """
     ingest(ledger(), ids)
 
 
 @shared_task
 def process_range(first_id: int, last_id: int) -> None:
-    """Map what still waits of a range of inbox ids, which the sweeper found forgotten."""
+    """Map the events of a range of inbox ids that still wait; sent by the sweeper."""
     with ledger().read() as connection:
         ids = inbox.ids_between(connection, first_id, last_id)
     ingest(ledger(), ids)

@@ -53,7 +53,7 @@ def test_every_event_comes_to_one_end_and_every_delivered_one_arrived(ledger: Le
         sent.sweep(ledger, s.now)
         for batch_id in [*s.hinted, *sent.batches]:
             if dice.random() < 0.1:
-                # A worker dies with the batch in its hands.
+                # A worker dies while it has the batch.
                 with ledger.write() as connection:
                     if isinstance(batches.start_batch(connection, batch_id, 60, s.now), batches.Postponed):
                         connection.rollback()

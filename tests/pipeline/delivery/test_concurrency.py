@@ -1,4 +1,4 @@
-"""No credential takes all slots of a delivery process, and few slots wait at once."""
+"""No credential takes all slots of a delivery process, and few batches wait for their rate."""
 
 import threading
 from contextlib import ExitStack
@@ -21,33 +21,33 @@ from worker.pipeline.delivery.sending import (
 )
 
 
-def test_a_lane_is_narrow_until_answers_come_promptly() -> None:
+def test_the_limit_is_low_until_answers_come_promptly() -> None:
     limiter = ConcurrencyLimiter()
     assert [limiter.acquire(1, number) for number in range(4)] == [True] * INITIAL_SLOTS + [False] * 2
-    # Another credential has a lane of its own.
+    # Another credential has slots of its own.
     assert limiter.acquire(2, 99)
-    # A prompt answer makes room for two: the place that is free, and one more.
+    # A prompt answer frees two slots: its own, and one more by the higher limit.
     assert limiter.release(1, 0.2) == [2, 3]
 
 
-def test_a_lane_grows_to_a_bound_and_narrows_at_once_when_answers_are_slow() -> None:
+def test_the_limit_rises_to_a_maximum_and_drops_at_once_when_answers_are_slow() -> None:
     limiter = ConcurrencyLimiter()
     grow(limiter, 1)
     assert sum(limiter.acquire(1, number) for number in range(40)) == MAX_SLOTS
     assert limiter.release(1, SLOW_ANSWER_SECONDS + 0.1) == []
     for _ in range(MAX_SLOTS - 2):
         assert limiter.release(1, SLOW_ANSWER_SECONDS + 0.1) == []
-    # Only as the last one leaves is there room, for one.
+    # The last release frees the only slot.
     assert limiter.release(1, SLOW_ANSWER_SECONDS + 0.1) == [MAX_SLOTS]
 
 
-def test_lanes_share_what_they_have_beyond_their_own_places() -> None:
+def test_credentials_share_the_slots_beyond_their_own() -> None:
     limiter = ConcurrencyLimiter()
     for credential_id in (1, 2):
         grow(limiter, credential_id)
     assert sum(limiter.acquire(1, number) for number in range(40)) == OWN_SLOTS + SHARED_SLOTS == MAX_SLOTS
     assert sum(limiter.acquire(2, number) for number in range(100, 140)) == OWN_SLOTS
-    # The second one's turn comes as the first one needs fewer.
+    # The second credential gets more as the first one needs fewer.
     assert limiter.release(1, 0.1) == [MAX_SLOTS]
     assert limiter.release(2, 0.1) == [100 + OWN_SLOTS, 101 + OWN_SLOTS]
 
@@ -66,7 +66,7 @@ def test_a_batch_that_is_named_twice_waits_once() -> None:
     assert limiter.release(1, 0.1) == []
 
 
-def test_there_are_so_many_chairs_and_they_are_given_back() -> None:
+def test_rate_wait_slots_are_limited_and_given_back() -> None:
     wait_slots = RateWaitSlots()
     with ExitStack() as stack:
         assert [stack.enter_context(wait_slots.acquire()) for _ in range(RATE_WAIT_SLOTS + 1)] == [
@@ -76,7 +76,7 @@ def test_there_are_so_many_chairs_and_they_are_given_back() -> None:
         assert may_wait
 
 
-def test_who_finds_no_chair_has_its_batch_come_back_later(ledger: Ledger) -> None:
+def test_without_a_rate_wait_slot_a_batch_is_scheduled_again(ledger: Ledger) -> None:
     stage = Stage(ledger, FakePinterest())
     pend(ledger, place(ledger, rate=AccountRateLimit(1.0, 1)), 40, test=True)
     first, second = stage.batch()
@@ -85,15 +85,15 @@ def test_who_finds_no_chair_has_its_batch_come_back_later(ledger: Ledger) -> Non
     with ExitStack() as stack:
         for _ in range(RATE_WAIT_SLOTS):
             stack.enter_context(sender.rate_wait_slots.acquire())
-        assert deliver(sender, second) == "left alone"
+        assert deliver(sender, second) == "skipped"
     assert stage.slept == []
     stage.now = NOW + 1.0
     assert deliver(sender, second) == "settled"
     assert stand(ledger) == {"tested": 40}
 
 
-def test_a_batch_that_finds_its_lane_full_is_hinted_at_when_there_is_room(ledger: Ledger) -> None:
-    """The third waits, as a number alone, while two are being sent; nobody else waits for it."""
+def test_a_queued_batch_gets_a_hint_when_a_slot_is_free(ledger: Ledger) -> None:
+    """The third waits as an id while two are being sent; it blocks no other batch."""
     pinterest = _Slow()
     stage = Stage(ledger, pinterest)
     pend(ledger, place(ledger), 60, test=True)
@@ -103,7 +103,7 @@ def test_a_batch_that_finds_its_lane_full_is_hinted_at_when_there_is_room(ledger
     for thread in threads:
         thread.start()
     assert pinterest.both_are_here.wait(10)
-    assert deliver(sender, made[2]) == "left for later"
+    assert deliver(sender, made[2]) == "queued"
     assert stage.hinted == []
     pinterest.go_on.set()
     for thread in threads:

@@ -1,4 +1,4 @@
-"""When every part of a batch is refused with the same words, the fault is the account's."""
+"""When every part of a batch is refused with the same message, the account is at fault."""
 
 import time
 from typing import Any
@@ -25,16 +25,16 @@ def family(events: int, *generations: list[Any]) -> list[RelatedBatch]:
     """Return a family: a first batch that was refused, and below it the tries of each part."""
     parts = [RelatedBatch(1, 0, events, is_live=False, has_delivered=False, tries=SAME)]
     for depth, tries in enumerate(generations, start=1):
-        for told in tries:
-            delivered = told == "delivered"
+        for part_tries in tries:
+            delivered = part_tries == "delivered"
             parts.append(
                 RelatedBatch(
                     len(parts) + 1,
                     depth,
                     max(1, events // len(tries)),
-                    is_live=told in ((), "live"),
+                    is_live=part_tries in ((), "live"),
                     has_delivered=delivered,
-                    tries=() if delivered or told == "live" else told,
+                    tries=() if delivered or part_tries == "live" else part_tries,
                 )
             )
     return parts
@@ -43,15 +43,15 @@ def family(events: int, *generations: list[Any]) -> list[RelatedBatch]:
 @pytest.mark.parametrize(
     ("parts", "expected"),
     [
-        # A single refusal says nothing yet: the parts have not been asked about.
-        (family(1_000, [(), ()]), Culprit.OPEN),
-        (family(1_000, [SAME, ()]), Culprit.OPEN),
-        # All eight parts of the third halving, with the same words: numbers do not count.
+        # A single refusal proves nothing yet: the parts have no answers.
+        (family(1_000, [(), ()]), Culprit.UNDECIDED),
+        (family(1_000, [SAME, ()]), Culprit.UNDECIDED),
+        # All eight parts of the third halving, with the same message: numbers do not count.
         (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + [SAME_BUT_FOR_A_NUMBER]), Culprit.ACCOUNT),
-        # One of the eight is still to be asked about.
-        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + [()]), Culprit.OPEN),
+        # One of the eight has no answer yet.
+        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + [()]), Culprit.UNDECIDED),
         # Four parts are not enough to judge a thousand events by.
-        (family(1_000, [SAME] * 2, [SAME] * 4, [()] * 8), Culprit.OPEN),
+        (family(1_000, [SAME] * 2, [SAME] * 4, [()] * 8), Culprit.UNDECIDED),
         # Of four to seven events all four parts are.
         (family(4, [SAME] * 2, [SAME] * 4), Culprit.ACCOUNT),
         (family(7, [SAME] * 2, [SAME] * 4), Culprit.ACCOUNT),
@@ -62,15 +62,15 @@ def family(events: int, *generations: list[Any]) -> list[RelatedBatch]:
         # Anything that was delivered shows that the account is well.
         (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + ["delivered"]), Culprit.EVENTS),
         (family(4, [SAME, "delivered"], [SAME] * 2), Culprit.EVENTS),
-        # So do other words.
+        # So does another message.
         (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + [OTHER]), Culprit.EVENTS),
         (family(4, [SAME, OTHER], [(), ()]), Culprit.EVENTS),
-        # A hand that resumed said that the account is right.
+        # An operator resumed the account, so the account is right.
         (family(4, [SAME] * 2, [SAME] * 3 + [(*SAME, (ACCOUNT_REFUSED, "…"))]), Culprit.EVENTS),
-        # Nobody is left to be asked about, and there were never parts enough.
+        # All parts have answers, and there were never enough parts.
         (family(4, [SAME] * 2, [SAME] * 2), Culprit.EVENTS),
-        # Trouble that is no refusal leaves a part to be asked about.
-        (family(4, [SAME] * 2, [SAME] * 3 + ["live"]), Culprit.OPEN),
+        # A part without a refusal still needs an answer.
+        (family(4, [SAME] * 2, [SAME] * 3 + ["live"]), Culprit.UNDECIDED),
     ],
 )
 def test_a_family_is_judged_by_its_parts(parts: list[RelatedBatch], expected: Culprit) -> None:
@@ -79,7 +79,7 @@ def test_a_family_is_judged_by_its_parts(parts: list[RelatedBatch], expected: Cu
 
 @pytest.fixture
 def ledger(sqlite_ledger: Ledger) -> Ledger:
-    """Return one on SQLite: the statements are tested on both databases beside the ledger."""
+    """Return one on SQLite: the ledger's own tests run the statements on both databases."""
     return sqlite_ledger
 
 
@@ -127,7 +127,7 @@ def send_the_rest(s: Stage, ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("events", [4, 100])
-def test_once_a_hand_resumes_a_well_account_all_is_delivered(ledger: Ledger, events: int) -> None:
+def test_after_an_operator_resumes_a_working_account_all_is_delivered(ledger: Ledger, events: int) -> None:
     s = stage(ledger, events, refused("The ad account is not allowed to do this"))
     s.run()
     resume(ledger)
@@ -136,7 +136,7 @@ def test_once_a_hand_resumes_a_well_account_all_is_delivered(ledger: Ledger, eve
     assert stand(ledger) == {"delivered": events}
 
 
-def test_once_a_hand_resumes_bad_events_they_are_found_and_the_good_ones_go(ledger: Ledger) -> None:
+def test_after_an_operator_resumes_only_the_bad_events_fail(ledger: Ledger) -> None:
     """One bad event in every eighth looks like an account's fault; it must not pause the account for ever."""
     bad = {f"e{number}" for number in range(0, 96, 6)}
     s = stage(ledger, 96, refusing(*bad))
@@ -158,7 +158,7 @@ def test_few_events_fail_one_by_one(ledger: Ledger, events: int) -> None:
     assert stand(ledger) == {"failed": events}
 
 
-def test_different_words_are_different_events_faults(ledger: Ledger) -> None:
+def test_different_messages_mean_bad_events(ledger: Ledger) -> None:
     def reply(events: list[dict[str, Any]]) -> Answer:
         words = ["currency", "email", "price", "name", "time", "place", "url", "id"]
         return refused(f"{words[int(events[0]['event_id'][1:]) % 8]} is wrong")
@@ -169,8 +169,8 @@ def test_different_words_are_different_events_faults(ledger: Ledger) -> None:
     assert stand(ledger) == {"failed": 16}
 
 
-def test_a_single_that_waits_for_its_siblings_is_sent_again_only_if_they_are_well(ledger: Ledger) -> None:
-    """The bad one is asked about first: it is failed once another part shows that the account is well."""
+def test_a_batch_of_one_fails_only_once_another_part_is_delivered(ledger: Ledger) -> None:
+    """The bad event is sent first. It fails once another part shows that the account works."""
     s = stage(ledger, 4, refusing("e0"))
     (first,) = s.hinted
     s.deliver(first)

@@ -27,7 +27,7 @@ HOUR = 3_600
 
 @pytest.fixture
 def ledger(sqlite_ledger: Ledger) -> Ledger:
-    """Return one on SQLite: the statements are tested on both databases beside the ledger."""
+    """Return one on SQLite: the ledger's own tests run the statements on both databases."""
     return sqlite_ledger
 
 
@@ -68,12 +68,12 @@ def test_a_good_batch_is_delivered_by_one_request(sqlite_ledger: Ledger) -> None
 def test_a_batch_that_two_messages_name_is_sent_once(ledger: Ledger) -> None:
     s = stage(ledger)
     (batch_id,) = s.hinted
-    assert [s.deliver(batch_id) for _ in range(3)] == ["settled", "left alone", "left alone"]
+    assert [s.deliver(batch_id) for _ in range(3)] == ["settled", "skipped", "skipped"]
     assert len(s.pinterest.requests) == 1
 
 
 def test_a_message_for_a_batch_that_is_not_there_is_left_alone(sqlite_ledger: Ledger) -> None:
-    assert Stage(sqlite_ledger, FakePinterest()).deliver(12_345) == "left alone"
+    assert Stage(sqlite_ledger, FakePinterest()).deliver(12_345) == "skipped"
 
 
 def test_of_a_partial_answer_each_event_has_its_own_end(ledger: Ledger) -> None:
@@ -130,7 +130,7 @@ def test_a_refused_token_pauses_the_account_and_costs_no_attempt(
     assert paused_class(ledger) == reason_class
     kept = row(ledger, batch_id)
     assert (kept.status, kept.attempts_spent) == (BatchStatus.READY, 0)
-    assert s.deliver(batch_id) == "left alone"
+    assert s.deliver(batch_id) == "skipped"
     with ledger.write() as connection:
         ad_accounts.resume_credential(connection, kept.credential_id, now=NOW)
     assert s.deliver(batch_id) == "settled"
@@ -160,7 +160,7 @@ def test_a_refusal_for_speed_slows_the_account_and_costs_no_attempt(ledger: Ledg
     s.hinted.clear()
     s.batch()
     (other,) = s.hinted
-    assert s.deliver(other) == "left alone"
+    assert s.deliver(other) == "skipped"
     assert row(ledger, other).not_before == pytest.approx(NOW + 32, abs=0.1)
     s.now = NOW + 32.1
     assert [s.deliver(one) for one in (batch_id, other)] == ["settled", "settled"]
@@ -173,7 +173,7 @@ def test_trouble_is_tried_again_and_delivered_once_it_is_over(ledger: Ledger, re
     s = stage(ledger, reply, reply, accepted)
     (batch_id,) = s.hinted
     assert s.deliver(batch_id) == "postponed"
-    assert s.deliver(batch_id) == "left alone"
+    assert s.deliver(batch_id) == "skipped"
     s.now += 10
     assert s.deliver(batch_id) == "postponed"
     s.now += 20
@@ -304,7 +304,7 @@ def test_a_short_wait_for_the_rate_is_slept_and_a_longer_one_put_off(ledger: Led
     s = Stage(ledger, FakePinterest())
     s.batch()
     ends = [s.deliver(batch_id) for batch_id in s.hinted]
-    assert ends == ["settled", "settled", "settled", "left alone"]
+    assert ends == ["settled", "settled", "settled", "skipped"]
     assert s.slept == pytest.approx([1.0, 2.0], abs=0.01)
     left = s.hinted[-1]
     kept = row(ledger, left)
@@ -360,7 +360,7 @@ def test_a_worker_that_was_overtaken_writes_nothing(ledger: Ledger) -> None:
         return accepted(events)
 
     s.pinterest.replies = [while_the_lease_runs_out, accepted]
-    assert s.deliver(batch_id) == "overtaken"
+    assert s.deliver(batch_id) == "lease lost"
     assert stand(ledger) == {"in_flight": 4}
     assert s.deliver(batch_id) == "settled"
     assert stand(ledger) == {"delivered": 4}
@@ -388,7 +388,7 @@ def test_repeated_trouble_opens_the_breaker_and_one_probe_closes_it(ledger: Ledg
     first, second, third, fourth = s.hinted
     assert [s.deliver(one) for one in (first, second)] == ["postponed", "postponed"]
     # Open: nothing is sent, and no attempt is spent.
-    assert [s.deliver(one) for one in (third, fourth)] == ["left alone", "left alone"]
+    assert [s.deliver(one) for one in (third, fourth)] == ["skipped", "skipped"]
     assert (row(ledger, third).attempt, row(ledger, third).not_before) == (0, NOW + 10)
     beside: list[str] = []
 
@@ -398,15 +398,15 @@ def test_repeated_trouble_opens_the_breaker_and_one_probe_closes_it(ledger: Ledg
 
     s.now = NOW + 10
     s.pinterest.replies = [while_another_tries, accepted]
-    assert (s.deliver(third), beside) == ("settled", ["left alone"])
+    assert (s.deliver(third), beside) == ("settled", ["skipped"])
     s.now = NOW + 11
     assert [s.deliver(one) for one in (fourth, first, second)] == ["settled"] * 3
 
 
-def test_the_log_tells_how_a_batch_ended_and_when_the_breaker_moves(
+def test_the_log_says_how_a_batch_ended_and_when_the_breaker_changes(
     ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever is on call looks for these."""
+    """Operators search for these."""
 
     def one_fails(events: list[dict[str, Any]]) -> Answer:
         return accepted(events, failed=[events[0]["event_id"]])

@@ -15,7 +15,7 @@ PACE = BatchingPolicy(interval_seconds=1.0)
 
 @pytest.fixture
 def ledger(sqlite_ledger: Ledger) -> Ledger:
-    """Return one on SQLite: the statements are tested on both databases beside the ledger."""
+    """Return one on SQLite: the statements are tested on both databases with the ledger."""
     return sqlite_ledger
 
 

@@ -29,7 +29,7 @@ ORDER = {
 
 @pytest.fixture
 def ledger(sqlite_ledger: Ledger) -> Ledger:
-    """Return one on SQLite: the statements are tested on both databases beside the ledger."""
+    """Return one on SQLite: the statements are tested on both databases with the ledger."""
     return sqlite_ledger
 
 

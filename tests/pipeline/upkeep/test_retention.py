@@ -16,7 +16,7 @@ from worker.pipeline.upkeep.purging import VISITOR_DAYS, purge_expired
 
 DAY = 86_400
 LONG_AFTER = NOW + (VISITOR_DAYS + 1) * DAY
-DOCUMENT = Path(__file__).parents[2] / "docs" / "data.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "data.md"
 
 # A purge long after leaves nothing of these.
 ENDS = {
@@ -37,17 +37,17 @@ ENDS = {
 STAYS = {
     "ad_account": "settings: a rate limit for each ad account",
     "alert": "what is wrong now; gone when it is over",
-    "api_token": "settings: until somebody revokes it",
-    "data_key": "one small row a day, without which nothing of that day can be opened",
+    "api_token": "settings: until an operator revokes it",
+    "data_key": "one small row a day, needed to open the data of that day",
     "heartbeat": "one row for each part of the system",
-    "inbox": "what was accepted and not worked on yet; gone in the transaction that works on it",
-    "inbox_lease": "a row for each slow bulk; gone when the bulk is done, or with the sweep after its worker died",
-    "integration": "settings: until somebody deletes it",
+    "inbox": "accepted events that wait; deleted by the transaction that maps them",
+    "inbox_lease": "a row for each slow bulk; deleted at its end, or by the sweeper after its worker died",
+    "integration": "settings: until an operator deletes it",
     "measure": "sums for the metrics, without anybody's data",
     "rollup": "sums for the charts, without anybody's data",
-    "sale": "sums by day, to be compared with the shop's own books",
-    "source": "settings: until somebody deletes it",
-    "tally": "sums for the books, without anybody's data",
+    "sale": "sums by day, to compare with the shop's accounts",
+    "source": "settings: until an operator deletes it",
+    "tally": "sums for the reports, without anybody's data",
     "watermark": "one row for each sweep",
 }
 

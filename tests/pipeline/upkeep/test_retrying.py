@@ -86,7 +86,7 @@ KNOWN, UNKNOWN = {"not_reached", "rate_limited"}, {"not_reached", "unavailable"}
         ({"reason_class": "malformed"}, set(), NOW, False),
         ({"reason_class": "unexpected"}, set(), NOW, False),
         ({"reason_class": "stale"}, set(), NOW, False),
-        # What waits for a hand goes on waiting.
+        # Deliveries that need manual action are left alone.
         ({"reason_class": "unknown_outcome"}, set(), NOW, False),
         # Over an hour old: only where it has not arrived for sure.
         (OLD, KNOWN, NOW, True),

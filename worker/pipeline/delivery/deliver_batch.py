@@ -1,4 +1,4 @@
-"""Send a batch to Pinterest and write down how it ended."""
+"""Send a batch to Pinterest and record the result."""
 
 from collections.abc import Sequence
 
@@ -16,6 +16,7 @@ from worker.pipeline.delivery.sending import (
     MAX_INLINE_WAIT_SECONDS,
     MAY_HAVE_ARRIVED,
     PARTLY_PROCESSED,
+    DeliveryResult,
     PostponedError,
     Sender,
     events_at_risk,
@@ -26,20 +27,20 @@ log = logs.of(__name__)
 _TOKEN_CANNOT_BE_OPENED = "The stored access token cannot be opened: is its key still in ENCRYPTION_KEY?"  # noqa: S105
 
 
-def deliver(sender: Sender, batch_id: int) -> str:
-    """Send one batch; return in a word what became of it.
+def deliver(sender: Sender, batch_id: int) -> DeliveryResult:
+    """Send one batch.
 
-    A batch that is not ready, not due or not running is left alone: any number of messages may name it. One
-    whose credential has its share of this process's slots is hinted at again when there is room.
+    Safe to repeat: a batch that is not ready, not due or paused is skipped. If its credential uses all of its
+    slots in this process, the batch is queued, and gets a new hint when a slot is free.
 
     Raises:
-        PostponedError: it has to be tried again, once `put_off` has given it back.
+        PostponedError: the batch must be tried again; call `postpone_delivery` to give it back.
     """
     credential_id = sender.read(lambda connection: batches.credential_of(connection, batch_id))
     if credential_id is None:
-        return "left alone"
+        return DeliveryResult.SKIPPED
     if not sender.limiter.acquire(credential_id, batch_id):
-        return "left for later"
+        return DeliveryResult.QUEUED
     began = sender.now()
     try:
         return _deliver(sender, batch_id)
@@ -49,27 +50,27 @@ def deliver(sender: Sender, batch_id: int) -> str:
             sender.hint(following)
 
 
-def _deliver(sender: Sender, batch_id: int) -> str:
+def _deliver(sender: Sender, batch_id: int) -> DeliveryResult:
     with sender.rate_wait_slots.acquire() as may_wait:
         started = _start(sender, batch_id, MAX_TOKEN_WAIT_SECONDS if may_wait else MAX_INLINE_WAIT_SECONDS)
         if started is None:
-            return "left alone"
+            return DeliveryResult.SKIPPED
         due = sender.now() + started.wait_seconds
-        everyone, body, broken = _compose(sender, started)
+        members, body, broken = _compose(sender, started)
         token = _token(sender, started)
-        # The rate is one of arrivals: once its turn has come, nothing but sending is left.
+        # The rate limits arrivals at Pinterest, so all preparation comes before the wait.
         wait_seconds = due - sender.now()
         if wait_seconds > 0:
             sender.sleep(wait_seconds)
-    if broken or not everyone:
-        return split_off_unopened(sender, started, everyone, broken)
-    risky = _sent_before(sender, started, everyone)
+    if broken or not members:
+        return split_off_unopened(sender, started, members, broken)
+    risky = _sent_before(sender, started, members)
     if risky:
-        return split_off_risky(sender, started, everyone, risky)
+        return split_off_risky(sender, started, members, risky)
     if token is None:
         return pause_credential(sender, started, ReasonClass.NOT_SENDABLE, _TOKEN_CANNOT_BE_OPENED)
     answer = sender.client.send(started.ad_account_id, token, body, started.test)
-    return Reaction(sender, started, everyone, answer).react()
+    return Reaction(sender, started, members, answer).react()
 
 
 def _token(sender: Sender, started: StartedBatch) -> str | None:
@@ -83,12 +84,12 @@ def _token(sender: Sender, started: StartedBatch) -> str | None:
         return None
 
 
-def _sent_before(sender: Sender, started: StartedBatch, everyone: Sequence[Member]) -> list[Member]:
-    """Return the events that an earlier try may have brought to Pinterest, and that have grown too old since.
+def _sent_before(sender: Sender, started: StartedBatch, members: Sequence[Member]) -> list[Member]:
+    """Return events that an earlier attempt may have delivered, and that are now too old to send twice safely.
 
-    A batch can wait for long after a try with an unknown outcome: for a resumed account, or a breaker.
+    After an attempt with an unknown outcome, a batch can wait long for a paused account or an open breaker.
     """
-    risky = events_at_risk(everyone, sender.now(), offline=started.offline)
+    risky = events_at_risk(members, sender.now(), offline=started.offline)
     if not risky:
         return []
     tried = sender.read(
@@ -100,7 +101,7 @@ def _sent_before(sender: Sender, started: StartedBatch, everyone: Sequence[Membe
 
 
 def postpone_delivery(sender: Sender, postponed: PostponedError) -> float | None:
-    """Give a batch back to the ledger; return in how many seconds a message should come, None for never."""
+    """Give a batch back to the ledger; return the countdown for a Celery retry, None if the ledger schedules it."""
     not_before = sender.now() + postponed.wait.seconds
     held = sender.write(
         lambda connection: batches.requeue_batch(
@@ -141,15 +142,15 @@ def _start(sender: Sender, batch_id: int, longest_wait_seconds: float) -> Starte
 
 
 def _compose(sender: Sender, started: StartedBatch) -> tuple[list[Member], bytes, list[Member]]:
-    """Join the stored texts into a body, never parsed again; return last what cannot be opened."""
-    everyone = sender.read(lambda connection: batches.batch_members(connection, started.id))
+    """Return members, request body and unreadable members; the stored payloads are joined without parsing."""
+    members = sender.read(lambda connection: batches.batch_members(connection, started.id))
     texts: list[bytes] = []
     good: list[Member] = []
     broken: list[Member] = []
-    for one in everyone:
+    for member in members:
         try:
-            texts.append(sender.ledger.vault.open(one.payload, PAYLOAD))
-            good.append(one)
+            texts.append(sender.ledger.vault.open(member.payload, PAYLOAD))
+            good.append(member)
         except SealError:
-            broken.append(one)
+            broken.append(member)
     return good, b'{"data":[' + b",".join(texts) + b"]}", broken

@@ -9,17 +9,17 @@ from worker.ledger.database import Ledger
 from worker.ledger.delivery import claims
 from worker.ledger.delivery.claims import BatchGroup
 
-# Batches of one credential that may be ready or sending at once: enough for 100 requests/s at 200 ms answers,
-# together with as many that wait for the next tick to replace them.
+# Batches of one credential that may be ready or sending: those in flight at 100 requests/s with answers after
+# 200 ms, and as many again that are ready until the next tick.
 _WINDOW_BATCHES = 48
 
-# Others who write wait meanwhile: so long, small batches are claimed together. A full one takes that long alone.
+# Small batches share a transaction for this long, because other writers wait. One full batch takes about as long.
 MAX_TRANSACTION_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class BatchingPolicy:
-    """Hold when a group may be claimed, and how many batches one tick may make."""
+    """Hold when a group may be claimed, and how many batches one tick may create."""
 
     interval_seconds: float
     window: int = _WINDOW_BATCHES
@@ -27,43 +27,43 @@ class BatchingPolicy:
 
 
 def claim_due_batches(
-    ledger: Ledger, pace: BatchingPolicy, now: Callable[[], float], hint: Callable[[Sequence[int]], None]
+    ledger: Ledger, policy: BatchingPolicy, now: Callable[[], float], hint: Callable[[Sequence[int]], None]
 ) -> list[int]:
-    """Claim what is full or has waited long enough; batches are hinted at once they are committed.
+    """Claim full or due batches; send hints for them after the commit; return their ids.
 
-    A tick that runs twice, or beside another one, finds the events claimed and does nothing.
+    Safe to run twice or concurrently: events that are claimed already are skipped.
     """
-    # What need not be claimed is found without keeping others from writing.
+    # Find due groups in a read transaction, which blocks no writer.
     with ledger.read() as connection:
         at = now()
         waiting = deque(
             group
             for group, oldest in claims.pending_groups(connection, at)
-            if claims.is_batch_due(connection, group, oldest, pace.interval_seconds, at)
+            if claims.is_batch_due(connection, group, oldest, policy.interval_seconds, at)
         )
-    made: list[int] = []
-    while waiting and len(made) < pace.most_batches:
-        some = _claim_some(ledger, waiting, pace, now, pace.most_batches - len(made))
-        if some:
-            hint(some)
-        made += some
-    return made
+    batch_ids: list[int] = []
+    while waiting and len(batch_ids) < policy.most_batches:
+        claimed = _claim_some(ledger, waiting, policy, now, policy.most_batches - len(batch_ids))
+        if claimed:
+            hint(claimed)
+        batch_ids += claimed
+    return batch_ids
 
 
 def _claim_some(
-    ledger: Ledger, waiting: deque[BatchGroup], pace: BatchingPolicy, now: Callable[[], float], most: int
+    ledger: Ledger, waiting: deque[BatchGroup], policy: BatchingPolicy, now: Callable[[], float], most: int
 ) -> list[int]:
-    """Claim a batch, and more within the same transaction while that is a short one."""
-    made: list[int] = []
+    """Claim one or more batches in a transaction of about `MAX_TRANSACTION_SECONDS`."""
+    batch_ids: list[int] = []
     with ledger.write() as connection:
         began = time.monotonic()
-        while waiting and len(made) < most:
-            # In turn, a batch each: a group with a backlog is not served to its end while the others wait.
+        while waiting and len(batch_ids) < most:
+            # Round robin: a group with a backlog must not delay the others.
             group = waiting.popleft()
-            batch_id = claims.claim_batch(connection, group, pace.window, now(), pace.interval_seconds)
+            batch_id = claims.claim_batch(connection, group, policy.window, now(), policy.interval_seconds)
             if batch_id is not None:
-                made.append(batch_id)
+                batch_ids.append(batch_id)
                 waiting.append(group)
             if time.monotonic() - began > MAX_TRANSACTION_SECONDS:
                 break
-    return made
+    return batch_ids

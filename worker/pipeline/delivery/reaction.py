@@ -1,4 +1,4 @@
-"""Turn the verdict on an answer into moves of the ledger."""
+"""Apply the verdict on an answer to the ledger."""
 
 import time
 from collections.abc import Sequence
@@ -33,11 +33,12 @@ from worker.pinterest.client.client import Answer
 from worker.pinterest.client.retry_policy import Wait, next_wait
 from worker.pipeline.delivery.culprit import ACCOUNT_REFUSED, Culprit, find_culprit
 from worker.pipeline.delivery.sending import (
+    DeliveryResult,
     PostponedError,
     Sender,
     events_at_risk,
     ids_without,
-    unknown_outcome_endings,
+    unknown_outcomes,
 )
 
 log = logs.of(__name__)
@@ -47,17 +48,17 @@ _ACTOR = "delivery"
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """React to one answer; every method returns in a word what became of the batch."""
+    """Apply one answer to its batch."""
 
     sender: Sender
     started: StartedBatch
-    everyone: Sequence[Member]
+    members: Sequence[Member]
     answer: Answer
 
-    def react(self) -> str:
+    def react(self) -> DeliveryResult:
         self._measure()
         verdict = decide_batch(
-            self.answer, len(self.everyone), unreadable_tries=self.started.unreadable_answers
+            self.answer, len(self.members), unreadable_tries=self.started.unreadable_answers
         )
         self._move_breaker(
             met_trouble=isinstance(verdict, RetryLater) and is_connection_failure(verdict.reason_class)
@@ -81,11 +82,11 @@ class Reaction:
     def _measure(self) -> None:
         meter = self.sender.meter
         meter.observe(measures.REQUEST_SECONDS, self.answer.seconds, _status_class(self.answer.status))
-        meter.observe(measures.BATCH_EVENTS, len(self.everyone))
+        meter.observe(measures.BATCH_EVENTS, len(self.members))
         if (tracer := tracing.tracer()) is not None:
             tracer.record(
                 "delivery.send",
-                [tracing.Request(one.source_id, one.accepted_at) for one in self.everyone],
+                [tracing.Request(member.source_id, member.accepted_at) for member in self.members],
                 time.time() - self.answer.seconds,
                 batch_id=self.started.id,
                 attempt=self.started.attempt,
@@ -105,7 +106,6 @@ class Reaction:
             if after == before:
                 return
         elif started.breaker_failures == 0:
-            # The usual case, which costs nothing.
             return
         self.sender.write(
             lambda connection: ad_accounts.set_breaker(
@@ -117,48 +117,48 @@ class Reaction:
             seconds = round(after.open_until - now) if after.open_until is not None else 0
             log.warning("breaker", ad_account=started.ad_account_id, state=word, seconds=seconds)
 
-    def _settle(self, verdict: Settle) -> str:
-        pairs = zip(self.everyone, verdict.results, strict=True)
-        endings = [_ending(one, result) for one, result in pairs if not result.delivered or result.warning]
+    def _settle(self, verdict: Settle) -> DeliveryResult:
+        pairs = zip(self.members, verdict.results, strict=True)
+        endings = [
+            _ending(member, result) for member, result in pairs if not result.delivered or result.warning
+        ]
         failed = [ending for ending in endings if ending.reason_class]
         if failed:
             first = failed[0]
-            words = f"{len(failed)} of {len(self.everyone)} events failed, the first with: {first.reason}"
-            self._note(first.reason_class or "", words)
+            message = f"{len(failed)} of {len(self.members)} events failed, the first with: {first.reason}"
+            self._note(first.reason_class or "", message)
         return self._finish(endings)
 
-    def _halve(self, verdict: Halve) -> str:
+    def _halve(self, verdict: Halve) -> DeliveryResult:
         self._note(verdict.reason_class, verdict.reason)
         fault = find_culprit(
             self.sender.read(lambda connection: batch_history.related_batches(connection, self.started.id))
         )
         if fault is Culprit.ACCOUNT:
-            words = f"Every part of a batch was refused with the same words: {verdict.reason}"
-            return self._pause(PauseAccount(ACCOUNT_REFUSED, words))
-        if len(self.everyone) == 1:
+            message = f"Every part of a batch was refused with the same message: {verdict.reason}"
+            return self._pause(PauseAccount(ACCOUNT_REFUSED, message))
+        if len(self.members) == 1:
             return self._fail_single(verdict, fault)
         risky = [] if verdict.outcome_known else self._at_risk(self.sender.now())
-        rest = ids_without(self.everyone, risky)
+        rest = ids_without(self.members, risky)
         middle = (len(rest) + 1) // 2
         parts = [part for part in (rest[:middle], rest[middle:]) if part]
-        return self._split(
-            parts, self.sender.now(), unknown_outcome_endings(risky, verdict.reason), self.started
-        )
+        return self._split(parts, self.sender.now(), unknown_outcomes(risky, verdict.reason), self.started)
 
-    def _fail_single(self, verdict: Halve, fault: Culprit) -> str:
-        """Fail the one event that is left, once it is known that the account is not at fault."""
-        if fault is Culprit.OPEN:
+    def _fail_single(self, verdict: Halve, fault: Culprit) -> DeliveryResult:
+        """Fail the event of a batch of one, unless the account may still be at fault."""
+        if fault is Culprit.UNDECIDED:
             policy, dice, now = self.sender.policy, self.sender.dice, self.sender.now()
             wait = next_wait(policy, self.started.attempt, self.started.first_tried_at, now, None, dice)
             if wait.stage != "over":
                 raise PostponedError(self.started, wait, reason_class=verdict.reason_class)
-        return self._finish([_ending(self.everyone[0], fail_single(verdict).results[0])])
+        return self._finish([_ending(self.members[0], fail_single(verdict).results[0])])
 
-    def _pause(self, verdict: PauseAccount) -> str:
+    def _pause(self, verdict: PauseAccount) -> DeliveryResult:
         self._note(verdict.reason_class, verdict.reason)
         return pause_credential(self.sender, self.started, verdict.reason_class, verdict.reason)
 
-    def _again(self, verdict: RetryLater, *, unreadable: bool = False) -> str:
+    def _again(self, verdict: RetryLater, *, unreadable: bool = False) -> DeliveryResult:
         self._note(verdict.reason_class, verdict.reason)
         wait = self._wait(verdict)
         then = self.sender.now() + wait.seconds
@@ -166,29 +166,26 @@ class Reaction:
             account = self.started.ad_account
             self.sender.write(lambda connection: ad_accounts.hold_requests_until(connection, account, then))
         if wait.stage == "over":
-            return self._finish([_failed_ending(one, verdict) for one in self.everyone])
+            return self._finish([_failed_ending(member, verdict) for member in self.members])
         risky = [] if verdict.outcome_known else self._at_risk(then)
         if not risky:
             raise PostponedError(self.started, wait, verdict.counts_attempt, unreadable, verdict.reason_class)
-        rest = ids_without(self.everyone, risky)
+        rest = ids_without(self.members, risky)
         tried = replace(
             self.started,
             attempts_spent=self.started.attempts_spent + int(verdict.counts_attempt),
             unreadable_answers=self.started.unreadable_answers + int(unreadable),
         )
-        return self._split(
-            [rest] if rest else [], then, unknown_outcome_endings(risky, verdict.reason), tried
-        )
+        return self._split([rest] if rest else [], then, unknown_outcomes(risky, verdict.reason), tried)
 
     def _wait(self, verdict: RetryLater) -> Wait:
-        # What is not the events' fault spends no attempt, and waits as long as Pinterest said.
         spent = self.started.attempts_spent + int(verdict.counts_attempt)
         began, now = self.started.first_tried_at, self.sender.now()
         policy, dice = self.sender.policy, self.sender.dice
         return next_wait(policy, max(spent, 1), began, now, verdict.after_seconds, dice)
 
     def _at_risk(self, then: float) -> list[Member]:
-        return events_at_risk(self.everyone, then, offline=self.started.offline)
+        return events_at_risk(self.members, then, offline=self.started.offline)
 
     def _split(
         self,
@@ -196,17 +193,17 @@ class Reaction:
         not_before: float,
         endings: Sequence[MemberResult],
         parent: StartedBatch,
-    ) -> str:
-        return replace_batch(self.sender, parent, self.everyone, parts, endings, not_before)
+    ) -> DeliveryResult:
+        return replace_batch(self.sender, parent, self.members, parts, endings, not_before)
 
-    def _finish(self, endings: Sequence[MemberResult]) -> str:
+    def _finish(self, endings: Sequence[MemberResult]) -> DeliveryResult:
         now = self.sender.now()
         held = self.sender.write(
-            lambda connection: batches.settle_batch(connection, self.started, self.everyone, endings, now)
+            lambda connection: batches.settle_batch(connection, self.started, self.members, endings, now)
         )
         failed = sum(ending.reason_class is not None for ending in endings)
-        _log_settled(self.started, len(self.everyone) - failed, failed, held=held)
-        return "settled" if held else "overtaken"
+        _log_settled(self.started, len(self.members) - failed, failed, held=held)
+        return DeliveryResult.SETTLED if held else DeliveryResult.LEASE_LOST
 
     def _note(self, reason_class: str, reason: str) -> None:
         what = Attempt(self.sender.now(), self.answer.seconds, self.answer.status, reason_class, reason)
@@ -214,14 +211,14 @@ class Reaction:
 
 
 def _status_class(status: int | None) -> str:
-    """Return a status's hundred, a refusal for speed by itself, and what to call it when there was none."""
+    """Return "429", "2xx" to "5xx", or "none" without a status."""
     if status is None:
         return "none"
     return "429" if status == 429 else f"{status // 100}xx"
 
 
-def pause_credential(sender: Sender, started: StartedBatch, reason_class: str, reason: str) -> str:
-    """Stop sending with a batch's credential, and give the batch back with no attempt spent."""
+def pause_credential(sender: Sender, started: StartedBatch, reason_class: str, reason: str) -> DeliveryResult:
+    """Pause the credential of a batch, and give the batch back without spending an attempt."""
     now = sender.now()
 
     def stop(connection: Connection) -> None:
@@ -234,57 +231,57 @@ def pause_credential(sender: Sender, started: StartedBatch, reason_class: str, r
 
     sender.write(stop)
     log.error("account_paused", ad_account=started.ad_account_id, reason_class=str(reason_class))
-    return "paused"
+    return DeliveryResult.PAUSED
 
 
 def split_off_unopened(
     sender: Sender, started: StartedBatch, good: Sequence[Member], broken: Sequence[Member]
-) -> str:
-    """Fail what cannot be opened, and let the others go on in a batch of their own."""
+) -> DeliveryResult:
+    """Fail the events that cannot be opened, and move the others to a new batch."""
     reason = "The stored event cannot be opened: is its key still in ENCRYPTION_KEY?"
-    endings = [MemberResult(one.id, "unopened", reason) for one in broken]
-    parts = [[one.id for one in good]] if good else []
+    endings = [MemberResult(member.id, "unopened", reason) for member in broken]
+    parts = [[member.id for member in good]] if good else []
     return replace_batch(sender, started, [*good, *broken], parts, endings, sender.now())
 
 
 def split_off_risky(
-    sender: Sender, started: StartedBatch, everyone: Sequence[Member], risky: Sequence[Member]
-) -> str:
-    """Leave to a hand what could count twice, and let the others go on in a batch of their own."""
-    rest = ids_without(everyone, risky)
-    endings = unknown_outcome_endings(risky, "An earlier try had no clear answer.")
-    return replace_batch(sender, started, everyone, [rest] if rest else [], endings, sender.now())
+    sender: Sender, started: StartedBatch, members: Sequence[Member], risky: Sequence[Member]
+) -> DeliveryResult:
+    """Fail the events that could count twice until an operator decides, and move the others to a new batch."""
+    rest = ids_without(members, risky)
+    endings = unknown_outcomes(risky, "An earlier try had no clear answer.")
+    return replace_batch(sender, started, members, [rest] if rest else [], endings, sender.now())
 
 
 def replace_batch(
     sender: Sender,
     started: StartedBatch,
-    everyone: Sequence[Member],
+    members: Sequence[Member],
     parts: Sequence[Sequence[int]],
     endings: Sequence[MemberResult],
     not_before: float,
-) -> str:
-    """Replace a batch by smaller ones, failing the members that are in none of them."""
+) -> DeliveryResult:
+    """Replace a batch by smaller ones, and apply the endings of the members that are in none of them."""
     now = sender.now()
     made = sender.write(
-        lambda connection: batches.split_batch(connection, started, everyone, parts, endings, now, not_before)
+        lambda connection: batches.split_batch(connection, started, members, parts, endings, now, not_before)
     )
     if made is None:
-        return "overtaken"
+        return DeliveryResult.LEASE_LOST
     _log_settled(started, 0, len(endings), held=True)
     if not_before <= sender.now():
         sender.hint(made)
-    return "split" if made else "settled"
+    return DeliveryResult.SPLIT if made else DeliveryResult.SETTLED
 
 
-def _ending(one: Member, result: EventResult) -> MemberResult:
+def _ending(member: Member, result: EventResult) -> MemberResult:
     if result.delivered:
-        return MemberResult(one.id, None, None, result.warning or None)
-    return MemberResult(one.id, result.reason_class, result.reason, result.warning or None)
+        return MemberResult(member.id, None, None, result.warning or None)
+    return MemberResult(member.id, result.reason_class, result.reason, result.warning or None)
 
 
-def _failed_ending(one: Member, verdict: RetryLater) -> MemberResult:
-    return MemberResult(one.id, verdict.reason_class, verdict.reason)
+def _failed_ending(member: Member, verdict: RetryLater) -> MemberResult:
+    return MemberResult(member.id, verdict.reason_class, verdict.reason)
 
 
 def _log_settled(started: StartedBatch, delivered: int, failed: int, *, held: bool) -> None:

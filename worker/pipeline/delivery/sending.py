@@ -1,4 +1,4 @@
-"""What the delivery stage works with."""
+"""Clients, limits and policies of batch delivery."""
 
 import random
 import threading
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -19,16 +20,16 @@ from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import PinterestClient
 from worker.pinterest.client.retry_policy import RetryPolicy, Wait
 
-# A new credential has shown nothing yet; each prompt answer makes its slots wider. The widest holds 100 requests/s
-# at answers after 200 ms.
+# Slots of one credential: the first limit, which each prompt answer raises by one, and the highest, enough for
+# 100 requests/s with answers after 200 ms.
 INITIAL_SLOTS, MAX_SLOTS = 2, 32
-# So many places each slots may have for itself; for those beyond it all limiter of a process share a few.
+# Slots that each credential has for itself, and slots that all credentials of a process share beyond those.
 OWN_SLOTS, SHARED_SLOTS = 8, 24
-# A slot that is held for longer than this is missed by the others.
+# A slower answer lowers the limit of its credential to 1.
 SLOW_ANSWER_SECONDS = 5.0
-# So many slots may wait for their ad account's rate at once.
+# Batches of a process that may wait at the same time for their ad account's rate.
 RATE_WAIT_SLOTS = 8
-# Without a chair a slot waits no longer than this: bringing a batch back would take more.
+# A batch without such a slot waits at most this long; scheduling it again would take longer.
 MAX_INLINE_WAIT_SECONDS = 0.1
 
 
@@ -36,17 +37,17 @@ MAX_INLINE_WAIT_SECONDS = 0.1
 class _CredentialSlots:
     limit: int = INITIAL_SLOTS
     in_flight: int = 0
-    # Batches that found the slots full, in their order; a dict, so that none waits twice.
+    # Ids of batches that found no free slot, in order; a dict, so that each waits once.
     waiting: dict[int, None] = field(default_factory=dict)
 
 
 class ConcurrencyLimiter:
-    """Bound how many batches of one credential this process sends at once.
+    """Limit how many batches of one credential this process sends at the same time.
 
-    An account that gets no answers holds each slot until the deadline: with all its batches sent at once, two
-    such accounts stop everybody else for half a minute. So a slots is narrow until answers come promptly, and
-    only a few may be wide at once: two that fall silent hold 40 of the usual 56 slots. What waits here are only
-    numbers: the ledger has the batches, and the sweeper names again what gets lost.
+    A batch without an answer holds its slot until the deadline. Without limits, two unresponsive accounts would
+    block all others for half a minute. So the limit rises only with prompt answers, and few credentials can have
+    a high one: two unresponsive ones hold at most 40 of the usual 56 slots. Only ids wait here: the ledger has
+    the batches, and the sweeper sends hints for lost ones.
     """
 
     def __init__(self) -> None:
@@ -55,7 +56,7 @@ class ConcurrencyLimiter:
         self._free_shared_slots = SHARED_SLOTS
 
     def acquire(self, credential_id: int, batch_id: int) -> bool:
-        """Take a place in a slots, or leave the batch's number for whoever leaves the slots next."""
+        """Take a slot, or queue the batch id until `release` returns it."""
         with self._lock:
             slots = self._slots.setdefault(credential_id, _CredentialSlots())
             if self._free_slots(slots) <= 0:
@@ -67,7 +68,7 @@ class ConcurrencyLimiter:
             return True
 
     def release(self, credential_id: int, seconds: float) -> list[int]:
-        """Give a place back after so many seconds; return the batches for which there is room now."""
+        """Free a slot that was held for `seconds`; return the queued batches that can be sent now."""
         with self._lock:
             slots = self._slots[credential_id]
             if slots.in_flight > OWN_SLOTS:
@@ -85,19 +86,19 @@ class ConcurrencyLimiter:
 
 
 class RateWaitSlots:
-    """Bound how many slots wait at once; who finds no chair has its batch come back later instead."""
+    """Limit how many batches wait for their rate at the same time; the others are scheduled again later."""
 
     def __init__(self, count: int = RATE_WAIT_SLOTS) -> None:
         self._free = threading.BoundedSemaphore(count)
 
     @contextmanager
     def acquire(self) -> Iterator[bool]:
-        """Hold a chair, if there is one, and say whether there was."""
-        got = self._free.acquire(blocking=False)
+        """Hold a slot if one is free; yield whether it was."""
+        acquired = self._free.acquire(blocking=False)
         try:
-            yield got
+            yield acquired
         finally:
-            if got:
+            if acquired:
                 self._free.release()
 
 
@@ -111,7 +112,7 @@ _Transaction = Callable[[], AbstractContextManager[Connection]]
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Hold what sending needs, so that tests bring their own clock, sleep and dice."""
+    """Hold the dependencies of sending; tests replace clock, sleep and random numbers."""
 
     ledger: Ledger
     client: PinterestClient
@@ -124,27 +125,26 @@ class Sender:
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     dice: Callable[[], float] = random.random
-    # Gathers only, unless the process writes it into the ledger.
+    # Counts in memory; the process that made it may write it to the ledger.
     meter: Meter = field(default_factory=Meter)
 
     def read(self, work: Callable[[Connection], _Result]) -> _Result:
-        """Read from the ledger, patiently."""
-        return self._patiently(self.ledger.read, work)
+        """Read from the ledger; retry while the database is away."""
+        return self._with_retries(self.ledger.read, work)
 
     def write(self, work: Callable[[Connection], _Result]) -> _Result:
-        """Do work in one transaction, patiently: what is done twice has to change nothing the second time."""
-        return self._patiently(self.ledger.write, work)
+        """Write in one transaction; retry while the database is away, so `work` must be safe to repeat."""
+        return self._with_retries(self.ledger.write, work)
 
-    def _patiently(self, lend: _Transaction, work: Callable[[Connection], _Result]) -> _Result:
-        """Try again while the database is away for a moment, within a third of the lease.
+    def _with_retries(self, transaction: _Transaction, work: Callable[[Connection], _Result]) -> _Result:
+        """Retry for a third of the lease.
 
-        An answer that could not be written down would be asked for again, and what is late or offline could not
-        even be that: it would wait for a hand.
+        A batch whose answer is lost is sent again, or needs manual action where a second copy could count twice.
         """
         until, pause_seconds = self.now() + self.lease_seconds / 3, _FIRST_PAUSE_SECONDS
         while True:
             try:
-                with lend() as connection:
+                with transaction() as connection:
                     return work(connection)
             except Exception as error:
                 if not is_ledger_unavailable(error) or self.now() + pause_seconds > until:
@@ -154,8 +154,22 @@ class Sender:
             pause_seconds *= 2
 
 
+class DeliveryResult(StrEnum):
+    """Name what happened to a batch."""
+
+    SETTLED = "settled"
+    SPLIT = "split"
+    PAUSED = "paused"
+    # Not ready, not due or paused.
+    SKIPPED = "skipped"
+    # Waits for a slot of its credential.
+    QUEUED = "queued"
+    # Another worker has the batch now; nothing was written.
+    LEASE_LOST = "lease lost"
+
+
 class PostponedError(Exception):
-    """A batch has to be tried again; it stays with this worker until it is put off."""
+    """A batch must be tried again; this worker keeps its lease until `postpone_delivery`."""
 
     def __init__(
         self,
@@ -165,7 +179,7 @@ class PostponedError(Exception):
         unreadable: bool = False,
         reason_class: str | None = None,
     ) -> None:
-        # All of them, in this order: a pool of processes pickles the exception.
+        # A process pool pickles the exception with these arguments.
         super().__init__(started, wait, spent, unreadable, reason_class)
         self.started = started
         self.wait = wait
@@ -177,33 +191,32 @@ class PostponedError(Exception):
         return f"batch {self.started.id} is due again in {self.wait.seconds:.1f} s"
 
 
-# Beyond this age a second copy is counted as offline and may not be deduplicated.
+# Pinterest may not deduplicate a second copy of an older event.
 DEDUP_SECONDS = 3_600
 
-
-# After these Pinterest may have the events, whatever a later try said.
+# After one of these Pinterest may have the events, whatever a later attempt returned.
 MAY_HAVE_ARRIVED = (
     ReasonClass.UNAVAILABLE,
     ReasonClass.NO_ANSWER,
     ReasonClass.UNREADABLE,
     ReasonClass.UNEXPECTED,
 )
-# Some of the events were processed, and the answer did not say which.
+# HTTP status: some of the events were processed, and the answer does not say which.
 PARTLY_PROCESSED = 422
 
 
-def events_at_risk(everyone: Sequence[Member], then: float, *, offline: bool) -> list[Member]:
-    """Return the events of which a second copy, sent at a time, could count twice."""
-    return [one for one in everyone if offline or one.event_time < then - DEDUP_SECONDS]
+def events_at_risk(members: Sequence[Member], then: float, *, offline: bool) -> list[Member]:
+    """Return the events that could count twice if they are sent again at `then`."""
+    return [member for member in members if offline or member.event_time < then - DEDUP_SECONDS]
 
 
-def ids_without(everyone: Sequence[Member], risky: Sequence[Member]) -> list[int]:
-    """Return the ids of the other events."""
-    risky_ids = {one.id for one in risky}
-    return [one.id for one in everyone if one.id not in risky_ids]
+def ids_without(members: Sequence[Member], risky: Sequence[Member]) -> list[int]:
+    """Return the ids of the members that are not at risk."""
+    risky_ids = {member.id for member in risky}
+    return [member.id for member in members if member.id not in risky_ids]
 
 
-def unknown_outcome_endings(risky: Sequence[Member], reason: str) -> list[MemberResult]:
-    """Return endings that leave it to a person whether the events are sent again."""
-    words = f"Pinterest may have it already, and a second copy could count twice. {reason}"
-    return [MemberResult(one.id, UNKNOWN_OUTCOME, words) for one in risky]
+def unknown_outcomes(risky: Sequence[Member], reason: str) -> list[MemberResult]:
+    """Return results for events that an operator has to retry or discard."""
+    message = f"Pinterest may have it already, and a second copy could count twice. {reason}"
+    return [MemberResult(member.id, UNKNOWN_OUTCOME, message) for member in risky]

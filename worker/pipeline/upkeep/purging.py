@@ -1,4 +1,4 @@
-"""Remove what has been kept long enough, in small steps."""
+"""Remove expired rows, in small steps."""
 
 import time
 from collections import Counter
@@ -13,25 +13,25 @@ from worker.ledger.reports import measures, quality, rollups, tallies, usage
 from worker.ledger.upkeep import alerts, retention
 
 ROWS_PER_STEP = 500
-# A purge gives way to the next tick rather than hold up its queue.
+# The next tick continues, so that one run does not block its queue.
 _MAX_PURGE_SECONDS = 20.0
-# Between two steps others get at the write lock.
+# Lets other writers take the lock between two steps.
 _PAUSE_SECONDS = 0.05
 SECONDS_PER_DAY = 86_400
-# A click id is worth something for about a year; so are the traits that go with it.
+# Click ids are useful for about a year; traits are kept as long.
 VISITOR_DAYS = 400
-# What identifiers came with events is a question of today and of a season, not of the books.
+# Match quality is needed for about a season.
 QUALITY_DAYS = 92
-# What happened longer ago than seven days fails as too old, so that a line need not be known for longer.
+# Events older than seven days fail anyway, so older imported lines need not be remembered.
 _MIN_LINE_DAYS = 8
 _GROUPS_A_FOLD = 200
 _MAX_FOLDS = 50
-# Nothing is ever added to an hour that lies further back.
+# Older hours get no new counts.
 _FOLDED_HOURS = 48
 
 
 def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
-    """Remove what is beyond retention; return how many of each."""
+    """Remove rows older than their retention; return how many of each kind."""
     before = now - retention_days * SECONDS_PER_DAY
     lines_before = now - max(retention_days, _MIN_LINE_DAYS) * SECONDS_PER_DAY
     deadline = time.monotonic() + _MAX_PURGE_SECONDS
@@ -68,7 +68,7 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
 
 
 def fold_counts(ledger: Ledger, now: float) -> int:
-    """Sum up the latest tallies and the like of the same kind; return how many rows that saved."""
+    """Merge counter rows of the same key; return how many rows that saved."""
     since_hour = _hour(now) - _FOLDED_HOURS
     since = float(since_hour * tallies.SECONDS_PER_HOUR)
     _in_steps(ledger, lambda connection: rollups.coarsen_rollups(connection, now, _GROUPS_A_FOLD))
@@ -83,13 +83,13 @@ def fold_counts(ledger: Ledger, now: float) -> int:
 
 
 def _in_steps(ledger: Ledger, step: Callable[[Connection], int]) -> int:
-    """Repeat a small write, which gives way to others in between, until it finds too little to do."""
+    """Repeat a small write, with pauses for other writers, until it has little left to do."""
     done = 0
     for _ in range(_MAX_FOLDS):
         with ledger.write() as connection:
             n = step(connection)
         done += n
-        # Each group saves a row or more, so that this one left none over.
+        # Each group saves at least one row, so fewer rows mean that no group is left.
         if n < _GROUPS_A_FOLD:
             break
         time.sleep(_PAUSE_SECONDS)

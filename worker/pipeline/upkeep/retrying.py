@@ -1,4 +1,4 @@
-"""Send failed deliveries again after an outage, in small steps."""
+"""Retry failed deliveries after an outage, in small steps."""
 
 from collections.abc import Iterator, Set
 
@@ -13,10 +13,10 @@ log = logs.of(__name__)
 
 _ACTOR = "auto retry"
 MAX_AUTO_RETRIES = 5_000
-# So many are looked at, at most, to find those: the rest waits for a hand, or for the next run.
+# Failed deliveries that one run reads per reason class; the others wait for the next run or an operator.
 _MAX_READ = 50_000
 
-# After these nothing has arrived for sure, so that no second copy comes of sending again.
+# After these Pinterest certainly has nothing, so sending again creates no second copy.
 _NOT_ARRIVED = frozenset(
     {
         ReasonClass.NOT_REACHED,
@@ -39,7 +39,7 @@ _OUTAGES = (
 def failures_in_steps(
     ledger: Ledger, chosen: FailureFilter, after_id: int = 0, most: int | None = None
 ) -> Iterator[list[Failure]]:
-    """Yield failed deliveries in lists, ordered by id, each delivery once; ``most`` bounds them, None yields all."""
+    """Yield failed deliveries in lists, ordered by id, at most ``most`` in total."""
     looked_at, last_id = 0, after_id
     while most is None or looked_at < most:
         limit = ROWS_PER_STEP if most is None else min(ROWS_PER_STEP, most - looked_at)
@@ -52,17 +52,19 @@ def failures_in_steps(
 
 
 def retry_after_outage(ledger: Ledger, now: float) -> int:
-    """Send again what failed only because Pinterest was away, once it is back; return how many.
+    """Retry deliveries that failed in an outage of Pinterest that is over; return how many.
 
-    Back means that it has taken an event of the same ad account since. What may have arrived already, and
-    could count twice, waits for a hand.
+    It is over when a later event of the same ad account was delivered. Deliveries that could count twice are
+    left to an operator.
     """
     moved = 0
     for step in _after_outages(ledger, now):
-        good = _retryable(ledger, step, now)[: MAX_AUTO_RETRIES - moved]
-        if good:
+        retryable = _retryable(ledger, step, now)[: MAX_AUTO_RETRIES - moved]
+        if retryable:
             with ledger.write() as connection:
-                moved += failures.retry_deliveries(connection, good, now, _ACTOR, how="by itself").retried
+                moved += failures.retry_deliveries(
+                    connection, retryable, now, _ACTOR, how="by itself"
+                ).retried
         if moved >= MAX_AUTO_RETRIES:
             break
     if moved:
@@ -71,9 +73,9 @@ def retry_after_outage(ledger: Ledger, now: float) -> int:
 
 
 def should_retry(failure: Failure, tried: Set[str], delivered_at: float | None, now: float) -> bool:
-    """Decide whether a failed delivery is sent again without being asked for.
+    """Decide whether a failed delivery is retried automatically.
 
-    ``tried`` has the reason classes of all its tries, ``delivered_at`` is when its ad account last delivered.
+    ``tried`` has the reason classes of all attempts; ``delivered_at`` is the last delivery of its ad account.
     """
     if failure.reason_class not in _OUTAGES or failure.event_time <= now - STALE_AFTER_SECONDS:
         return False
@@ -92,19 +94,21 @@ def _after_outages(ledger: Ledger, now: float) -> Iterator[list[Failure]]:
 
 def _retryable(ledger: Ledger, step: list[Failure], now: float) -> list[Failure]:
     first_failed_at: dict[str, float] = {}
-    for one in step:
-        earliest = first_failed_at.get(one.ad_account_id, one.failed_at)
-        first_failed_at[one.ad_account_id] = min(earliest, one.failed_at)
+    for failure in step:
+        earliest = first_failed_at.get(failure.ad_account_id, failure.failed_at)
+        first_failed_at[failure.ad_account_id] = min(earliest, failure.failed_at)
     with ledger.read() as connection:
         tried = outages.attempt_reason_classes(
-            connection, {one.batch_id for one in step if one.batch_id is not None}
+            connection, {failure.batch_id for failure in step if failure.batch_id is not None}
         )
         delivered_at = {
             account: outages.last_delivered_at(connection, account, since)
             for account, since in first_failed_at.items()
         }
     return [
-        one
-        for one in step
-        if should_retry(one, tried.get(one.batch_id or 0, set()), delivered_at[one.ad_account_id], now)
+        failure
+        for failure in step
+        if should_retry(
+            failure, tried.get(failure.batch_id or 0, set()), delivered_at[failure.ad_account_id], now
+        )
     ]

@@ -1,4 +1,4 @@
-"""Find what was forgotten, and let it be worked on again."""
+"""Find forgotten work, and send hints for it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,21 +12,21 @@ from worker.ledger.delivery.batches import Attempt
 from worker.ledger.intake import inbox, leases
 from worker.ledger.upkeep import retention
 from worker.pinterest.client.answers import ReasonClass
-from worker.pipeline.delivery.sending import events_at_risk, ids_without, unknown_outcome_endings
+from worker.pipeline.delivery.sending import events_at_risk, ids_without, unknown_outcomes
 
 log = logs.of(__name__)
 
-# Hints come right after the commit; what still waits after this was forgotten.
+# Rows get a hint right after their commit. Older rows that still wait were forgotten.
 GRACE_SECONDS = 5.0
-# A row is hinted at anew this often, as long as nobody works on it.
+# Interval of hints for an inbox row that no worker takes.
 RANGE_HINT_INTERVAL_SECONDS = 60.0
-# A batch that is due and was hinted at is hinted at anew this often.
+# Interval of hints for a batch that is due.
 BATCH_HINT_INTERVAL_SECONDS = 30.0
-# More than this in the queue, and hints would only make it longer.
+# With more messages in the queue, hints would only make it longer.
 _MAX_EVENT_QUEUE_MESSAGES = 200
 _RANGES_PER_SWEEP = 100
-# The same for batches: so many wait only where nobody delivers. A batch that was put off comes back by these
-# hints alone, so that the bound lies far above what busy workers leave in the queue.
+# The same for batches. Postponed batches depend on these hints, so the limit is far above what busy workers
+# leave in the queue.
 _MAX_DELIVERY_QUEUE_MESSAGES = 5_000
 
 WORKER_LOST = "The worker that was sending it did not come back."
@@ -34,7 +34,7 @@ WORKER_LOST = "The worker that was sending it did not come back."
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """Hold how to send for work again; a queue's length is None where the broker does not say."""
+    """Hold how hints are sent; a queue length is None where the broker is away."""
 
     ranges: Callable[[Sequence[tuple[int, int]]], None]
     batches: Callable[[Sequence[int]], None]
@@ -43,7 +43,7 @@ class Hints:
 
 
 def sweep_ledger(ledger: Ledger, hints: Hints, now: float) -> dict[str, int]:
-    """Take back what dead workers held, and hint again at what is due; return how much of each."""
+    """Take back batches of dead workers, and send hints for all due work; return counts of each."""
     return {
         "taken_back": _take_batches_back(ledger, hints, now),
         "batches": _hint_at_batches(ledger, hints, now),
@@ -67,31 +67,31 @@ def _take_batches_back(ledger: Ledger, hints: Hints, now: float) -> int:
 
 
 def _take_batch_back(connection: Connection, batch_id: int, now: float) -> list[int] | None:
-    """Take a batch from a worker that is gone; the fence keeps that worker from settling it after all.
+    """Take a batch from a worker whose lease expired; its attempt number keeps that worker from settling it.
 
-    Nobody knows whether it was sent, so what Pinterest might count twice waits for a hand. Returns what the
-    rest goes on as, if not as the batch itself; None means that there was nothing to take.
+    Whether it was sent is unknown, so events that could count twice need manual action. Returns the ids of new
+    batches with the other events, an empty list if the batch itself goes on, None if there was nothing to take.
     """
     lost = batches.lock_expired_batch(connection, batch_id, now)
     if lost is None:
         return None
-    everyone = batches.batch_members(connection, batch_id)
-    risky = events_at_risk(everyone, now, offline=lost.offline)
+    members = batches.batch_members(connection, batch_id)
+    risky = events_at_risk(members, now, offline=lost.offline)
     batches.record_attempt(connection, lost, Attempt(now, 0.0, None, ReasonClass.NO_ANSWER, WORKER_LOST))
     if not risky:
         batches.requeue_batch(connection, lost, now, spent=True, reason_class=ReasonClass.NO_ANSWER)
         return []
-    rest = ids_without(everyone, risky)
+    rest = ids_without(members, risky)
     tried = replace(lost, attempts_spent=lost.attempts_spent + 1)
-    endings = unknown_outcome_endings(risky, WORKER_LOST)
-    return batches.split_batch(connection, tried, everyone, [rest] if rest else [], endings, now, now)
+    endings = unknown_outcomes(risky, WORKER_LOST)
+    return batches.split_batch(connection, tried, members, [rest] if rest else [], endings, now, now)
 
 
 def _hint_at_batches(ledger: Ledger, hints: Hints, now: float) -> int:
     with ledger.read() as connection:
         if not batches.any_batch_due(connection, now, now - BATCH_HINT_INTERVAL_SECONDS):
             return 0
-    if _is_longer(hints.queued_batches(), _MAX_DELIVERY_QUEUE_MESSAGES):
+    if _exceeds(hints.queued_batches(), _MAX_DELIVERY_QUEUE_MESSAGES):
         return 0
     with ledger.write() as connection:
         due = batches.take_due_batches(connection, now, now - BATCH_HINT_INTERVAL_SECONDS)
@@ -104,7 +104,7 @@ def _hint_at_inbox(ledger: Ledger, hints: Hints, now: float) -> int:
     with ledger.read() as connection:
         if not retention.any_overdue(connection, now - GRACE_SECONDS):
             return abandoned
-    if _is_longer(hints.queued_events(), _MAX_EVENT_QUEUE_MESSAGES):
+    if _exceeds(hints.queued_events(), _MAX_EVENT_QUEUE_MESSAGES):
         return abandoned
     with ledger.write() as connection:
         ranges = retention.overdue_ranges(
@@ -120,7 +120,7 @@ def _hint_at_inbox(ledger: Ledger, hints: Hints, now: float) -> int:
 
 
 def _hint_at_abandoned(ledger: Ledger, hints: Hints) -> int:
-    """Hint at once at the rows of workers that died or froze, and at what others gave back."""
+    """Send hints for rows of workers that died or hang, and for rows that a worker gave back."""
     with ledger.read() as connection:
         if not leases.any_lease_expired(connection):
             return 0
@@ -131,5 +131,5 @@ def _hint_at_abandoned(ledger: Ledger, hints: Hints) -> int:
     return len(ranges)
 
 
-def _is_longer(queued: int | None, bound: int) -> bool:
-    return queued is not None and queued > bound
+def _exceeds(queued: int | None, limit: int) -> bool:
+    return queued is not None and queued > limit
