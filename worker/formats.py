@@ -1,17 +1,37 @@
-"""Write spans of time and numbers as people read them."""
+"""Durations, counts and times as people read and type them."""
 
-_UNITS = ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"))
+from datetime import UTC, datetime
+
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+_UNIT_SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
 
 
 def format_duration(seconds: float) -> str:
-    """Write a span in whole days, hours, minutes or seconds, whichever says it best."""
-    for size, unit in _UNITS:
-        if seconds >= size:
-            n = int(seconds // size)
+    """Write a duration in its largest whole unit: "3 hours"."""
+    for unit_seconds, unit in _UNITS:
+        if seconds >= unit_seconds:
+            n = int(seconds // unit_seconds)
             return f"{n} {unit}{'s' * (n != 1)}"
-    return f"{int(seconds)} seconds"
+    return "less than a second"
 
 
-def capped_count(n: int, most: int) -> str:
-    """Write a number that counting stopped at, as such."""
-    return f"{n:,}" + " or more" * (n >= most)
+def capped_count(n: int, cap: int) -> str:
+    """Write a count that stopped at a cap: "1,000 or more"."""
+    return f"{n:,}" + " or more" * (n >= cap)
+
+
+def parse_since(text: str, now: float) -> float:
+    """Read 90m, 24h, 7d or an ISO 8601 time (UTC if it names no zone) as Unix seconds, not before 1970.
+
+    Raises:
+        ValueError: with a message for the person who typed it.
+    """
+    number, unit = text[:-1], text[-1:]
+    # More digits could overflow; 99,999 days are 273 years.
+    if unit in _UNIT_SECONDS and number.isascii() and number.isdigit() and len(number) <= 5:
+        return max(0.0, now - int(number) * _UNIT_SECONDS[unit])
+    try:
+        time = datetime.fromisoformat(text)
+        return max(0.0, (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        raise ValueError("must be like 90m, 24h, 7d or 2030-01-29T14:53:20Z") from None

@@ -9,7 +9,7 @@ from worker.api import context
 from worker.api.errors import invalid
 from worker.api.fields import Moment, Text
 from worker.event.times import iso
-from worker.since import parse_since
+from worker.formats import parse_since
 
 SECONDS_A_DAY = 86_400
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import click
 
-from worker import since
+from worker import formats
 from worker.ledger import migrate
 from worker.ledger.database import Ledger
 from worker.operations.caller import Caller
@@ -31,7 +31,7 @@ def parse_since(_context: click.Context, _option: click.Parameter, text: str | N
     if text is None:
         return None
     try:
-        return since.parse_since(text, time.time())
+        return formats.parse_since(text, time.time())
     except ValueError as error:
         raise click.BadParameter(f"{error}.") from None
 

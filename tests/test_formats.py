@@ -1,8 +1,8 @@
-"""Since when, as people write it."""
+"""Durations, counts and times for people."""
 
 import pytest
 
-from worker.since import parse_since
+from worker.formats import capped_count, format_duration, parse_since
 
 NOW = 1_893_456_000.0  # 2030-01-01T00:00:00Z
 
@@ -48,3 +48,22 @@ def test_a_span_or_a_moment_is_read(text: str, expected: float) -> None:
 def test_anything_else_is_refused_in_words(text: str) -> None:
     with pytest.raises(ValueError, match=r"^must be like 90m, 24h, 7d or 2030-01-29T14:53:20Z$"):
         parse_since(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "less than a second"),
+        (1, "1 second"),
+        (59.9, "59 seconds"),
+        (60, "1 minute"),
+        (7_300, "2 hours"),
+        (3 * 86_400, "3 days"),
+    ],
+)
+def test_a_duration_is_written_in_its_largest_whole_unit(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+def test_a_count_says_when_it_stopped_at_its_cap() -> None:
+    assert [capped_count(n, 1_000) for n in (1, 999, 1_000)] == ["1", "999", "1,000 or more"]
