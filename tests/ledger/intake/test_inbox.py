@@ -3,6 +3,7 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from threading import Barrier
 
 import pytest
@@ -100,6 +101,20 @@ def test_earlier_events_that_inform_about_a_visitor_are_found_by_either_key(ledg
         found = inbox.informing_events(connection, {b"a", b"u"}, ids[4])
         assert [row.body for row in found] == [b"device", b"person"]
         assert inbox.informing_events(connection, [], ids[4]) == []
+
+
+def test_of_many_public_events_of_one_visitor_the_newest_inform_and_every_signed_one_does(
+    ledger: Ledger,
+) -> None:
+    """Anybody can send thousands for a user id, and each order of that user would have to read them all."""
+    most = inbox.MOST_PUBLIC_INFORMING
+    events = [replace(plain(b"signed", user=b"u"), trust=Trust.SIGNED), plain(b"other", user=b"v")]
+    events += [plain(b"%d" % number, user=b"u") for number in range(most + 20)]
+    with ledger.write() as connection:
+        ids = inbox.accept_events(connection, events, NOW)
+        found = inbox.informing_events(connection, {b"u", b"v"}, ids[-1] + 1)
+    newest = [b"%d" % number for number in range(20, most + 20)]
+    assert [row.body for row in found] == [b"signed", b"other", *newest]
 
 
 def test_a_parked_event_is_left_alone_until_a_hand_lets_it_go(ledger: Ledger) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Select, delete, func, or_, select, update
 
 from worker.event.received import Trust
 from worker.ledger.reports import tallies
@@ -15,6 +15,8 @@ from worker.ledger.schema import IS_INFORMING, inbox, signed_request
 BODY = b"inbox"
 # Clocks of machines that are looked after differ by less.
 CLOCK_STEP_SECONDS = 60.0
+# Of what public calls say of one visitor while it waits, more would only delay the visitor's events.
+MOST_PUBLIC_INFORMING = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +103,30 @@ def still_waiting(connection: Connection, ids: Sequence[int]) -> list[int]:
 
 
 def informing_events(connection: Connection, keys: Collection[bytes], before_id: int) -> list[Waiting]:
-    """Return the waiting events, accepted before an id, that tell something about these visitors."""
-    found: dict[int, Waiting] = {}
-    # Each column has an index of its own. The ids are compared here: SQLite would go through all of them.
+    """Return the waiting events, accepted before an id, that tell something about these visitors.
+
+    Of public events it returns the newest `MOST_PUBLIC_INFORMING` of each key: anybody can send thousands for a user id
+    that is easy to guess, and each event of that user would have to read them all.
+    """
+    ids: set[int] = set()
+    # Each column has an index of its own.
     for column in (inbox.c.anonymous_key, inbox.c.user_key):
         for some in chunks(list(keys)):
-            rows = connection.execute(_waiting().where(IS_INFORMING, is_among(connection, column, some)))
-            found.update({row.id: Waiting(*row) for row in rows if row.id < before_id})
-    return [found[event_id] for event_id in sorted(found)]
+            ids.update(connection.scalars(_informing_ids(among(connection, column, some), column, before_id)))
+    return load_events(connection, sorted(ids)) if ids else []
+
+
+def _informing_ids(has_key: ColumnElement[bool], column: Column[Any], before_id: int) -> Select[Any]:
+    newest_first = func.row_number().over(partition_by=[column, inbox.c.trust], order_by=inbox.c.id.desc())
+    # By the plain id SQLite would go through all rows before it.
+    is_before = inbox.c.id + 0 < before_id
+    ranked = (
+        select(inbox.c.id, inbox.c.trust, newest_first.label("place"))
+        .where(INFORMS, has_key, inbox.c.parked_reason.is_(None), is_before)
+        .subquery()
+    )
+    is_read = or_(ranked.c.trust == Trust.SIGNED.value, ranked.c.place <= MOST_PUBLIC_INFORMING)
+    return select(ranked.c.id).where(is_read)
 
 
 def take_events(connection: Connection, ids: Sequence[int]) -> set[int]:
