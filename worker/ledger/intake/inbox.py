@@ -112,7 +112,9 @@ def informing_events(connection: Connection, keys: Collection[bytes], before_id:
     # Each column has an index of its own.
     for column in (inbox.c.anonymous_key, inbox.c.user_key):
         for some in chunks(list(keys)):
-            ids.update(connection.scalars(_informing_ids(among(connection, column, some), column, before_id)))
+            ids.update(
+                connection.scalars(_informing_ids(is_among(connection, column, some), column, before_id))
+            )
     return load_events(connection, sorted(ids)) if ids else []
 
 
@@ -122,7 +124,7 @@ def _informing_ids(has_key: ColumnElement[bool], column: Column[Any], before_id:
     is_before = inbox.c.id + 0 < before_id
     ranked = (
         select(inbox.c.id, inbox.c.trust, newest_first.label("place"))
-        .where(INFORMS, has_key, inbox.c.parked_reason.is_(None), is_before)
+        .where(IS_INFORMING, has_key, inbox.c.parked_reason.is_(None), is_before)
         .subquery()
     )
     is_read = or_(ranked.c.trust == Trust.SIGNED.value, ranked.c.place <= MOST_PUBLIC_INFORMING)
