@@ -1,4 +1,4 @@
-# `make run` and `make test` need Python 3.11 or newer and make, nothing else.
+# `make run` and `make test` need only Python 3.11 or newer and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +15,7 @@ test: $(VENV)/.dev
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
 
-# A quarter of an hour, and RabbitMQ and PostgreSQL on this machine for the second half of it.
+# Takes 15 minutes; the second storm needs RabbitMQ and PostgreSQL on this machine.
 chaos: $(VENV)/.dev
 	$(BIN)/python -m tests.chaos.kill_storm --events 100000 --kills 16 --seed 1 --broker valkey --database sqlite
 	$(BIN)/python -m tests.chaos.kill_storm --events 100000 --kills 16 --seed 2 --broker rabbitmq --database postgresql
@@ -36,7 +36,7 @@ bench: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python -m docs.reference
 
-# The same commit gives the same bytes: whole files of git's list, one mode, and the time of the commit.
+# Reproducible: git's files, one file mode and the time of the commit.
 build: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 build: $(VENV)/.dev
 	rm -rf build dist && mkdir -p build/source
@@ -44,14 +44,14 @@ build: $(VENV)/.dev
 	umask 022 && $(BIN)/python -m build --wheel --no-isolation --outdir dist build/source
 	rm -rf build
 
-# Everything that can be made again. The state folder stays: it holds events and keys.
+# Removes generated files, but not the state folder with events and keys.
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find worker tasks tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
-	@echo "Setting up $(VENV): a minute or two, this once."
+	@echo "Setting up $(VENV), which takes one or two minutes."
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: setup.cfg setup.py | $(VENV)/bin/python
