@@ -1,1 +1,1 @@
-"""Keep every event and delivery: the only place with SQL."""
+"""Store every event and delivery. All SQL is in this package."""

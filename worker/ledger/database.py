@@ -1,4 +1,4 @@
-"""Open the ledger's database, and lend connections for reading and for writing."""
+"""Open the ledger's database, and provide connections for reading and for writing."""
 
 import fcntl
 import os
@@ -19,35 +19,34 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from worker.ledger.vault import Vault
 
-# Above the longest wait for the write lock that healthy operation shows, below a caller's patience.
+# Longer than any wait for the write lock in normal operation, shorter than a caller's patience.
 BUSY_TIMEOUT_SECONDS = 10
-# What each connection to SQLite keeps of the file. All of it fills up in time, in every process and for each of its
-# threads; what is not there the kernel has.
+# Each SQLite connection's cache. It fills up in time, in every process and thread; the kernel caches the rest
+# of the file.
 _READER_CACHE_KIB, _WRITER_CACHE_KIB = 2_000, 8_000
 
-# A statement that was prepared is planned for its values all the same: a plan for any values is chosen by statistics
-# that are wrong in an outage.
+# Plan prepared statements for their values: a generic plan follows statistics, which are wrong during an outage.
 _POSTGRESQL_OPTIONS = "-c lock_timeout=10s -c statement_timeout=60s -c plan_cache_mode=force_custom_plan"
-# What was used a moment ago is taken to be there still. Should the server have ended meanwhile, that is found out as
-# it is for whoever is in the middle of something, and every other connection is left as well.
+# A connection used within this time is not tested. If the server has ended, the next statement fails, as it would
+# in the middle of a transaction, and all other connections are replaced, too.
 IDLE_SECONDS = 2.0
 
-# SQLite's BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN and PROTOCOL: they pass.
+# SQLite's BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN and PROTOCOL are temporary.
 _SQLITE_AWAY = frozenset({5, 6, 7, 8, 9, 10, 13, 14, 15})
-# A server that was demoted to a replica takes no writes; the next connection finds the new primary.
+# A server that became a replica accepts no writes; the next connection finds the new primary.
 _POSTGRESQL_READ_ONLY = "25006"
 
 
 class LedgerBusyError(Exception):
-    """The write lock was not to be had in time."""
+    """The write lock was not free in time."""
 
 
 class Ledger:
-    """Lend connections to the book of record.
+    """Provide connections to the ledger's database.
 
-    ``read`` gives a plain connection, ``write`` one inside a transaction that is committed on leaving. On
-    SQLite a write begins with ``BEGIN IMMEDIATE`` behind a file lock: SQLite's own waiting sleeps and polls,
-    which is unfair and slow where several processes write.
+    ``read`` gives a plain connection, ``write`` one inside a transaction that commits on leaving. On SQLite a
+    write starts with ``BEGIN IMMEDIATE`` behind a file lock: SQLite itself polls for its lock, which is unfair and
+    slow if several processes write.
     """
 
     def __init__(self, url: str, encryption_keys: tuple[str, ...]) -> None:
@@ -58,28 +57,28 @@ class Ledger:
             self._gate: _Gate | None = _Gate(Path(f"{self.url.database}.lock"))
         else:
             self._writer = self._server_engine()
-            # A statement each, in no transaction: what begins and ends one would be two more ways there and back,
-            # and psycopg forgets with every rollback what it has prepared.
+            # Autocommit: a transaction's begin and end would be two more round trips, and psycopg drops its prepared
+            # statements at every rollback.
             self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
             self._gate = None
         self._thread = threading.local()
         self.vault = Vault(self, encryption_keys)
 
     def ping(self) -> None:
-        """Ask the database for nothing; what it raises tells why it does not answer."""
+        """Run an empty query. Its exception says why the database does not answer."""
         with self.read() as connection:
             connection.exec_driver_sql("SELECT 1")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Lend a connection that only reads."""
+        """Provide a connection for reading."""
         with self._reader.connect() as connection:
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """Lend a connection whose every statement sees the same moment."""
-        # A reading transaction of SQLite is one already.
+        """Provide a connection on which every statement sees the same snapshot."""
+        # A reading transaction of SQLite is a snapshot already.
         engine = self._reader
         if not self.is_sqlite:
             engine = self._writer.execution_options(isolation_level="REPEATABLE READ")
@@ -88,10 +87,10 @@ class Ledger:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Lend a connection inside one transaction; an exception rolls it back.
+        """Provide a connection inside one transaction. An exception rolls it back.
 
         Raises:
-            LedgerBusyError: others held the write lock for too long.
+            LedgerBusyError: the write lock was not free in time.
         """
         if self.is_writing:
             raise RuntimeError("a write inside a write would wait for itself")
@@ -105,7 +104,7 @@ class Ledger:
 
     @property
     def is_writing(self) -> bool:
-        """Tell whether the calling thread is inside a write."""
+        """Return whether the calling thread is inside a write."""
         return getattr(self._thread, "writing", False)
 
     @property
@@ -119,8 +118,8 @@ class Ledger:
         self._writer.dispose()
 
     def _server_engine(self) -> Engine:
-        # So many of a delivery process's threads are here at once. What more there are open a connection, and close it
-        # again, which costs the server more than what they came for.
+        # This many threads of a delivery process use the database at once. More threads would open and close
+        # connections, which costs the server more than their queries.
         engine = create_engine(
             self.url,
             pool_size=24,
@@ -135,10 +134,10 @@ class Ledger:
     def _sqlite_engines(self) -> tuple[Engine, Engine]:
         Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
         arguments: dict[str, Any] = {"check_same_thread": False, "timeout": BUSY_TIMEOUT_SECONDS}
-        # The parameters hold ids of people, which an error must not write into a log.
+        # The parameters contain ids of people, which an error must not write into a log.
         hidden = {"connect_args": arguments, "hide_parameters": True}
         reader = create_engine(self.url, pool_size=10, max_overflow=30, **hidden)
-        # One writer at a time gets in, so one connection is all that is ever needed.
+        # There is one writer at a time, so one connection is enough.
         writer = create_engine(self.url, pool_size=1, max_overflow=4, **hidden)
         for engine, begin, cache_kib in (
             (reader, "BEGIN", _READER_CACHE_KIB),
@@ -150,14 +149,14 @@ class Ledger:
 
 
 def is_ledger_unavailable(error: BaseException) -> bool:
-    """Tell whether an exception means that the database is away, rather than that the data is wrong."""
+    """Return whether an exception means that the database is unavailable, not that the data is wrong."""
     if isinstance(error, LedgerBusyError | PoolTimeoutError):
         return True
     if not isinstance(error, DBAPIError):
         return False
     sqlite_code = getattr(error.orig, "sqlite_errorcode", None)
     if sqlite_code is not None:
-        # The low byte is the kind; a missing table or a wrong statement is no outage.
+        # The low byte is the kind of error. A missing table or a wrong statement is not an outage.
         return sqlite_code & 0xFF in _SQLITE_AWAY
     if getattr(error.orig, "sqlstate", None) == _POSTGRESQL_READ_ONLY:
         return True
@@ -166,11 +165,11 @@ def is_ledger_unavailable(error: BaseException) -> bool:
 
 def _prepare_sqlite(cache_kib: int) -> Any:
     def prepare(connection: Any, _record: Any) -> None:
-        # Python's driver must not begin transactions by itself: `_begin_with` does.
+        # Python's driver must not start transactions: `_begin_with` does.
         connection.isolation_level = None
         for pragma in (
             "journal_mode=WAL",
-            # Accepted means on the disk, also when the power fails.
+            # Accepted events must be on disk even after a power failure.
             "synchronous=FULL",
             f"busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}",
             f"cache_size=-{cache_kib}",
@@ -182,14 +181,14 @@ def _prepare_sqlite(cache_kib: int) -> Any:
 
 
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
-    # As text, an array of sealed bodies is twice as long, and is written and read digit by digit.
+    # As text, an array of sealed bodies is twice as long and is parsed digit by digit.
     connection.adapters.register_dumper(list, ListBinaryDumper)
 
 
 def _ping_after_a_rest(engine: Engine) -> None:
-    """Find out that the server restarted, or closed what lay idle, before a connection is used again.
+    """Test an idle connection before its use: the server may have restarted or closed it.
 
-    SQLAlchemy's own pre-ping asks each time, which on the way of a batch was every fourth question.
+    SQLAlchemy's own pre-ping tests every time, which was every fourth query of a batch.
     """
 
     def rest(_connection: Any, record: ConnectionPoolEntry) -> None:
@@ -216,7 +215,7 @@ def _begin_with(statement: str) -> Any:
 
 
 class _Gate:
-    """Let one thread of one process write at a time, in about the order of coming."""
+    """Let one thread of one process write at a time, roughly in the order of arrival."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -231,13 +230,13 @@ class _Gate:
             try:
                 _lock_within(descriptor, BUSY_TIMEOUT_SECONDS)
             except BaseException:
-                # A thread that still waits for the lock has a copy of its own.
+                # A thread that still waits for the lock has its own copy.
                 os.close(descriptor)
                 raise
             try:
                 yield
             finally:
-                # Unlocked by name: a child that was forked meanwhile has the file open as well.
+                # Unlocked explicitly: a child that was forked meanwhile has the file open, too.
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
                 os.close(descriptor)
         finally:
@@ -247,8 +246,8 @@ class _Gate:
 def _lock_within(descriptor: int, seconds: float) -> None:
     """Lock a file, or raise `LedgerBusyError`.
 
-    The kernel queues who waits, which is what makes it fair, but knows no time limit: trying again and again
-    made the slowest in a hundred wait ten times as long. So a thread waits, and may be left behind.
+    The kernel queues waiting processes fairly, but has no time limit; polling made the slowest 1 % wait ten times
+    as long. So a thread waits, and may be left behind.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -268,7 +267,7 @@ def _lock_within(descriptor: int, seconds: float) -> None:
 
 
 def _wait_for_lock(descriptor: int, granted: "Future[None]") -> None:
-    # The copy shares its lock with the descriptor that it was made of.
+    # The copy shares its lock with the original descriptor.
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     if granted.set_running_or_notify_cancel():
         granted.set_result(None)

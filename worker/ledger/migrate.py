@@ -1,4 +1,4 @@
-"""Bring the database to the schema that this code needs."""
+"""Migrate the database to the schema that this code needs."""
 
 import logging
 from pathlib import Path
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select
 
 from worker.ledger.database import Ledger
 
-# Its line for each look at the database would be in every process's log.
+# Alembic logs a line for each check, in every process.
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 SCRIPTS = Path(__file__).parent / "migrations"
@@ -20,14 +20,14 @@ _LOCK_NUMBER = 715_517
 
 
 class MigrationsMissingError(Exception):
-    """The database is not at the version that this code needs."""
+    """The database does not have the version that this code needs."""
 
 
 def migrate(ledger: Ledger) -> None:
-    """Apply every migration that is missing; running it again changes nothing."""
+    """Apply every missing migration. Safe to repeat."""
     with ledger.write() as connection:
         if not ledger.is_sqlite:
-            # Of two processes that start at once, the second waits and then finds nothing to do.
+            # If two processes start at once, the second waits and finds nothing to do.
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK_NUMBER)))
         command.upgrade(_config(connection), "head")
 
@@ -38,12 +38,12 @@ def code_version() -> str:
 
 
 def check_version(ledger: Ledger) -> None:
-    """Compare the database's version with the code's; a later one is good, for migrations only add.
+    """Compare the database's version with the code's. A later one is accepted, because migrations only add.
 
-    So a process of the version before may be restarted after a migration, in the middle of an upgrade.
+    So a process of the previous version can be restarted after a migration, during an upgrade.
 
     Raises:
-        MigrationsMissingError: telling which command helps.
+        MigrationsMissingError: names the command that helps.
     """
     wanted = code_version()
     with ledger.read() as connection:
@@ -56,11 +56,11 @@ def check_version(ledger: Ledger) -> None:
 
 
 def check_ledger(ledger: Ledger) -> None:
-    """Make sure that a process may work on a ledger: its tables fit, and its key ring opens everything.
+    """Check that a process may work on a ledger: its version fits, and its keys open everything.
 
     Raises:
         MigrationsMissingError: a migration is missing.
-        SealError: ENCRYPTION_KEY is not, or not all of, what the ledger was written with.
+        SealError: ENCRYPTION_KEY lacks a key that the ledger was written with.
     """
     check_version(ledger)
     ledger.vault.check()

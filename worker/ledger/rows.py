@@ -1,4 +1,4 @@
-"""Helpers that several parts of the ledger share."""
+"""Provide statements on many rows."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
@@ -11,20 +11,20 @@ T = TypeVar("T")
 P = TypeVar("P")
 
 _ROWS_A_PAGE = 1_000
-# SQLite takes 32,766 parameters in a statement, PostgreSQL 65,535.
+# SQLite accepts 32,766 parameters in a statement, PostgreSQL 65,535.
 _IDS_A_STATEMENT = 5_000
 
 
 def upsert(connection: Connection, table: Table) -> Any:
-    """Return an insert that knows ON CONFLICT, in the dialect of the connection."""
+    """Return an insert with ON CONFLICT in the dialect of the connection."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     return dialect.insert(table)
 
 
 def is_among(connection: Connection, column: Column[Any], values: Sequence[Any]) -> ColumnElement[bool]:
-    """Return the condition that a column has one of many values; PostgreSQL gets them as one array.
+    """Return the condition that a column has one of many values. PostgreSQL gets one array.
 
-    As a parameter each they are taken apart by the client, and planned by the server, for each number of them.
+    As single parameters, the client would parse and the server plan them again for each number of values.
     """
     if connection.dialect.name == "sqlite":
         return column.in_(values)
@@ -34,13 +34,13 @@ def is_among(connection: Connection, column: Column[Any], values: Sequence[Any])
 
 
 def chunks(items: Sequence[T], size: int = _IDS_A_STATEMENT) -> Iterator[Sequence[T]]:
-    """Cut a sequence into pieces that fit into one statement."""
+    """Split a sequence into pieces that fit into one statement."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
 def iterate_pages(page: Callable[[int, P], Sequence[T]], position: Callable[[T], P], start: P) -> Iterator[T]:
-    """Yield every row of a list that is read page by page: ``page`` takes a limit and the position to go on after."""
+    """Yield every row of a paged list. ``page`` takes a limit and the last position."""
     after = start
     while True:
         rows = page(_ROWS_A_PAGE, after)
@@ -60,10 +60,10 @@ def insert_all(
     rows: Sequence[Mapping[str, Any]],
     finish: Callable[[Any], Any] = _as_it_is,
 ) -> Sequence[Any]:
-    """Insert many rows by one statement, and return what it returns; no rows at all are no error.
+    """Insert many rows with one statement and return its result. Empty ``rows`` are allowed.
 
-    ``finish`` adds what is to be done about conflicts, and what is to be returned; it is called once, and its
-    statement kept. Rows have the same columns, and are inserted in the order given.
+    ``finish`` adds ON CONFLICT and RETURNING. It is called once per table; the statement is cached. Rows have the
+    same columns and are inserted in the order given.
     """
     if not rows:
         return []
@@ -76,7 +76,7 @@ def insert_all(
     return result.all() if result.returns_rows else []
 
 
-# Making a statement takes longer than PostgreSQL needs to run it.
+# Building a statement takes longer than PostgreSQL needs to run it.
 @cache
 def _of_each(table: Table, finish: Callable[[Any], Any]) -> Any:
     return finish(sqlite.insert(table))
@@ -84,10 +84,10 @@ def _of_each(table: Table, finish: Callable[[Any], Any]) -> Any:
 
 @cache
 def _from_arrays(table: Table, names: tuple[str, ...], finish: Callable[[Any], Any]) -> Any:
-    """Insert from an array for each column.
+    """Insert from one array per column.
 
-    A parameter for each value makes a text of a quarter of a megabyte out of 500 rows, which client and server
-    read anew each time: three times the work.
+    With a parameter per value, 500 rows make a statement of 250 kB, which client and server parse each time: three
+    times the work.
     """
     arrays = [bindparam(_array(name), type_=postgresql.ARRAY(table.c[name].type)) for name in names]
     new = func.unnest(*arrays).table_valued(*names, with_ordinality="place", name="new").render_derived()
@@ -101,7 +101,7 @@ def _array(name: str) -> str:
 
 
 def _alike(column: Column[Any], rows: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """Return a column's values, all of one type, as an array has to have them: a time may be a whole number."""
+    """Return a column's values with one type, as an array requires. A time may be a whole number."""
     kind = column.type.python_type
     values = [row[column.name] for row in rows]
     return [value if value is None or type(value) is kind else kind(value) for value in values]
@@ -115,7 +115,7 @@ def fold_rows(
     which: ColumnElement[bool],
     most_groups: int,
 ) -> int:
-    """Replace rows that are alike in their keys by one with their sums; return how many rows that saved."""
+    """Replace rows with equal keys by one row with their sums. Returns how many rows that saved."""
     crowded = (
         select(*keys, func.max(table.c.id).label("last"))
         .where(which)
@@ -127,7 +127,7 @@ def fold_rows(
     for row in connection.execute(crowded).all():
         these = [key == value for key, value in zip(keys, row, strict=False)] + [table.c.id <= row.last]
         removed = connection.execute(delete(table).where(*these).returning(*sums)).all()
-        # None where another process folded them in the meantime.
+        # Empty if another process folded them meanwhile.
         if removed:
             values = dict(zip((key.name for key in keys), row, strict=False))
             summed = {

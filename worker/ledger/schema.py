@@ -1,4 +1,4 @@
-"""The ledger's tables."""
+"""Define the ledger's tables."""
 
 from enum import IntEnum
 from typing import Any
@@ -31,15 +31,15 @@ metadata = MetaData(
     }
 )
 
-# SQLite only counts up by itself on a column of type INTEGER.
+# SQLite only generates ids in a column of type INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
 
 class State(IntEnum):
-    """Where a delivery stands.
+    """Name the state of a delivery.
 
-    ``OPEN`` follows its batch: pending without one, in flight while that is ready or sending, delivered (or
-    tested) once it is settled. Every other state is an end of its own.
+    ``OPEN`` depends on the batch: pending without one, in flight while it is ready or sending, delivered (or tested)
+    once it is settled. Every other state is final.
     """
 
     OPEN = 0
@@ -52,7 +52,7 @@ class State(IntEnum):
 
 
 class BatchStatus(IntEnum):
-    """Where a batch stands."""
+    """Name the state of a batch."""
 
     READY = 0
     SENDING = 1
@@ -72,7 +72,7 @@ data_key = Table(
     "data_key",
     metadata,
     Column("id", Integer, primary_key=True),
-    # "data" for contents, a new one each day; "hash" for keyed hashes, one for ever.
+    # "data" for contents, a new one each day; "hash" for keyed hashes, never replaced.
     Column("purpose", Text, nullable=False),
     Column("day", Integer, nullable=False),
     Column("wrapped", LargeBinary, nullable=False),
@@ -90,11 +90,11 @@ source = Table(
     Column("options", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
-    # Until then what comes in is kept for the live debugger.
+    # Inputs are kept for the live debugger until then.
     Column("debug_until", Double, nullable=False, server_default=text("0")),
 )
 
-# What came in from a source while it was being debugged: sealed, few, and for a short time.
+# Inputs of a source that is being debugged: sealed, few, and for a short time.
 debug_input = Table(
     "debug_input",
     metadata,
@@ -110,14 +110,14 @@ debug_input = Table(
     # Keyed hashes, for an erasure.
     Column("anonymous_key", LargeBinary),
     Column("user_key", LargeBinary),
-    # A `Trust`: signed and public inputs are kept apart, so that neither pushes the other out.
+    # A `Trust`. Signed and public inputs are kept apart, so that neither displaces the other.
     Column("trust", SmallInteger, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
 )
 Index("ix_debug_input_source", debug_input.c.source_id, debug_input.c.id)
 Index("ix_debug_input_event_id", debug_input.c.event_id)
 
-# What the quotas of a source count, per day. Appended to by transactions, folded by upkeep: no row is hot.
+# Usage of a source's quotas per day. Transactions append, upkeep folds: no row is hot.
 source_usage = Table(
     "source_usage",
     metadata,
@@ -136,7 +136,7 @@ pipeline_key = Table(
     Column("key", Text, primary_key=True),
     Column("source_id", Text, nullable=False, index=True),
     Column("created_at", Double, nullable=False),
-    # A key that was rotated stays good until then, for pages that are still open or cached.
+    # A rotated key stays valid until then, for pages that are still open or cached.
     Column("expires_at", Double),
 )
 
@@ -147,9 +147,9 @@ ad_account = Table(
     Column("ad_account_id", Text, nullable=False, unique=True),
     Column("rate_limit_rps", Double, nullable=False),
     Column("rate_limit_burst", Integer, nullable=False),
-    # The theoretical arrival time of the generic cell rate algorithm: the whole bucket in one number.
+    # Theoretical arrival time of the generic cell rate algorithm: the whole bucket in one number.
     Column("arrival_at", Double, nullable=False, server_default=text("0")),
-    # How many requests went in a minute (counted since 1970) and in the one before, to show beside the limit.
+    # Requests in a minute (counted since 1970) and in the one before, shown with the limit.
     Column("rate_minute", Integer, nullable=False, server_default=text("0")),
     Column("rate_requests", Integer, nullable=False, server_default=text("0")),
     Column("rate_requests_before", Integer, nullable=False, server_default=text("0")),
@@ -166,7 +166,7 @@ credential = Table(
     Column("paused_by", Text),
     Column("paused_class", Text),
     Column("paused_reason", Text),
-    # The breaker: closed without open_until, open until then, after that probing with one batch at a time.
+    # Breaker: closed without open_until, open until then, then probing with one batch at a time.
     Column("breaker_failures", Integer, nullable=False, server_default=text("0")),
     Column("breaker_open_until", Double),
     Column("breaker_probe_until", Double),
@@ -185,7 +185,7 @@ integration = Table(
     Column("enabled", Boolean, nullable=False),
     Column("ad_account", Integer, nullable=False),
     Column("credential_id", Integer, nullable=False, index=True),
-    # Without the access token: that one is sealed in the credential.
+    # Without the access token, which is sealed in the credential.
     Column("config", JSON, nullable=False),
     Column("consent_categories", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
@@ -201,21 +201,21 @@ inbox = Table(
     # Keyed hashes of the anonymous id and of the user id.
     Column("anonymous_key", LargeBinary),
     Column("user_key", LargeBinary),
-    # True where the event tells something about its visitor that later events must know.
+    # True if the event has data about its visitor that later events need.
     Column("informs", Boolean, nullable=False),
     Column("received_at", Double, nullable=False),
     Column("body", LargeBinary, nullable=False),
-    # Why a row cannot be worked on; such a row waits for a hand and is not hinted at again.
+    # Why a row cannot be processed. It needs manual action and gets no more hints.
     Column("parked_reason", Text),
     # A `Trust`: whether the sender signed the event.
     Column("trust", SmallInteger, nullable=False, server_default=text("0")),
-    # An id that is used twice would let a late message work on another event.
+    # Ids must not be reused: a late message would process another event.
     sqlite_autoincrement=True,
 )
 _partial_index("ix_inbox_informs_anonymous", inbox.c.anonymous_key, where=inbox.c.informs)
 _partial_index("ix_inbox_informs_user", inbox.c.user_key, where=inbox.c.informs)
-# The oldest waiting rows of each source, signed and public apart. By the time of receipt, because a planner that may
-# choose goes through the primary key in search of the few rows of one source.
+# The oldest waiting rows of each source and trust. By the time of receipt: by id, the planner may scan the primary
+# key for the few rows of one source.
 _partial_index(
     "ix_inbox_turns",
     inbox.c.source_id,
@@ -223,7 +223,7 @@ _partial_index(
     inbox.c.received_at,
     where=inbox.c.parked_reason.is_(None),
 )
-# In a statement SQLAlchemy says "informs = 1" to SQLite, which then does not see that the indexes are meant.
+# As text: SQLAlchemy would write "informs = 1", and SQLite would not use the partial indexes.
 IS_INFORMING = text("inbox.informs")
 
 # Keyed hashes of the signatures of accepted requests: each signed request is accepted once.
@@ -240,7 +240,7 @@ visitor = Table(
     metadata,
     Column("key", LargeBinary, primary_key=True),
     Column("body", LargeBinary, nullable=False),
-    # Counts up with every write, so that two writers cannot overwrite each other unseen.
+    # Incremented by every write, so that no writer overwrites another one's change.
     Column("version", Integer, nullable=False),
     Column("updated_at", Double, nullable=False, index=True),
 )
@@ -254,13 +254,13 @@ delivery = Table(
     Column("test", Boolean, nullable=False),
     Column("offline", Boolean, nullable=False),
     Column("event_id", Text, nullable=False),
-    # Pinterest's name; empty where the event never got one.
+    # Pinterest's name; empty if the event never got one.
     Column("event_name", Text, nullable=False),
-    # The name that the shop gave.
+    # The shop's name for the event.
     Column("source_name", Text, nullable=False),
     Column("event_time", BigInteger, nullable=False),
     Column("accepted_at", Double, nullable=False),
-    # The sealed JSON text as it will be sent; absent where nothing may be kept.
+    # The sealed JSON text as it will be sent; NULL if it must not be stored.
     Column("payload", LargeBinary),
     Column("size_bytes", Integer, nullable=False),
     Column("state", SmallInteger, nullable=False),
@@ -269,34 +269,34 @@ delivery = Table(
     Column("reason", Text),
     Column("warning", Text),
     Column("ended_at", Double),
-    # Keyed hashes, to find what belongs to an order or to a visitor without keeping either in clear.
+    # Keyed hashes, to find deliveries of an order or a visitor without storing either in clear.
     Column("order_key", LargeBinary),
     Column("anonymous_key", LargeBinary),
-    # Without an index: only an erasure asks for it, and that reads every row anyway.
+    # Without an index: only an erasure needs it, and that reads every row anyway.
     Column("user_key", LargeBinary),
-    # What a sale adds to the books of its day, once it is delivered: days since 1970 where its source is.
+    # The delivery's share of the sales report; days since 1970 in its source's time zone.
     Column("day", Integer),
     Column("currency", Text),
     Column("value_thousandths", BigInteger),
     # A `Trust`: whether the sender signed the event.
     Column("trust", SmallInteger, nullable=False, server_default=text("0")),
-    # Keyed hash of order id, currency and value: tells whether two copies of an event claim the same.
+    # Keyed hash of order id, currency and value: tells whether two copies of an event have the same content.
     Column("content_key", LargeBinary),
     sqlite_autoincrement=True,
 )
 _is_open = delivery.c.state == State.OPEN.value
 IS_PENDING = _is_open & delivery.c.batch_id.is_(None)
-# The order of coming, in words that only the index of what waits has. By the plain id PostgreSQL would go through
-# the whole history, since it takes what waits to be spread over it, where all of it stands at the end.
+# The order of arrival, in an expression that only the index of pending deliveries has. By the plain id PostgreSQL
+# would scan the whole history, because it expects pending rows everywhere, but they are all at its end.
 PENDING_ORDER: ColumnElement[int] = literal_column("delivery.id + 0", BigInteger)
-# `_is_open` and `IS_PENDING` in words that no index has, for statements that find their rows by something else: where
-# a partial index fits, PostgreSQL would, by what it counted before an outage, look for one row among all that wait.
+# The same conditions as `_is_open` and `IS_PENDING`, written so that PostgreSQL cannot use the partial indexes. With
+# statistics from before an outage, it would search all pending rows for one.
 IS_OPEN_UNINDEXED = (delivery.c.state + 0) == State.OPEN.value
 IS_PENDING_UNINDEXED = IS_OPEN_UNINDEXED & delivery.c.batch_id.is_(None)
 _is_failed = delivery.c.state == State.FAILED.value
-# Promise: at most one copy of an event is pending or sent. What failed or was filtered holds no key.
-# The event id comes first, for the same index to find an event: each one more has a random place for every
-# event, which costs a page to read and a page to write once there are many.
+# Guarantee: at most one copy of an event is pending or sent. Failed and filtered deliveries hold no key. The event
+# id comes first, so that the same index finds events: one more index costs a random page read and write per event
+# in a large table.
 _partial_index(
     "uq_delivery_once",
     delivery.c.event_id,
@@ -317,9 +317,9 @@ _partial_index(
     where=IS_PENDING,
 )
 _partial_index("ix_delivery_failed", delivery.c.id, where=_is_failed)
-# What ends with its batch has no time of its own.
+# A delivery that ends with its batch has no time of its own.
 _partial_index("ix_delivery_ended", delivery.c.ended_at, where=delivery.c.ended_at.is_not(None))
-# Only what has a batch: PostgreSQL would else look for what waits among all that never gets one.
+# Only with a batch: PostgreSQL would otherwise search here for pending deliveries, too.
 _partial_index("ix_delivery_batch", delivery.c.batch_id, where=delivery.c.batch_id.is_not(None))
 _partial_index("ix_delivery_order", delivery.c.order_key, where=delivery.c.order_key.is_not(None))
 
@@ -333,9 +333,9 @@ batch = Table(
     Column("offline", Boolean, nullable=False),
     Column("events", Integer, nullable=False),
     Column("status", SmallInteger, nullable=False),
-    # Counts every start. It is the fence: only who holds the current number may settle.
+    # Incremented by every start. It is the fence: only the holder of the current number may settle.
     Column("attempt", Integer, nullable=False),
-    # Counts what went wrong and uses up the retries; a 429 or a refused token does not.
+    # Attempts that count against the retry limit; a 429 or a refused token does not.
     Column("attempts_spent", Integer, nullable=False),
     Column("unreadable_answers", Integer, nullable=False),
     Column("not_before", Double, nullable=False),
@@ -348,16 +348,16 @@ batch = Table(
     sqlite_autoincrement=True,
 )
 _is_live = batch.c.status.in_([BatchStatus.READY.value, BatchStatus.SENDING.value])
-# The same in a statement, with its numbers spelt out: SQLite finds a partial index by the words of its condition.
+# As literal text: SQLite matches a partial index by the text of its condition.
 IS_LIVE = text(f"batch.status IN ({BatchStatus.READY.value}, {BatchStatus.SENDING.value})")
-# And in words that no index has, as above.
+# Without any index, as above.
 IS_READY_UNINDEXED = (batch.c.status + 0) == BatchStatus.READY.value
 IS_SENDING_UNINDEXED = (batch.c.status + 0) == BatchStatus.SENDING.value
 _partial_index("ix_batch_live", batch.c.credential_id, batch.c.status, where=_is_live)
 Index("ix_batch_settled_at", batch.c.settled_at)
 _partial_index("ix_batch_parent", batch.c.parent_id, where=batch.c.parent_id.is_not(None))
 
-# One row for each try that did not simply go well.
+# One row per attempt that was not a plain success.
 attempt = Table(
     "attempt",
     metadata,
@@ -371,7 +371,7 @@ attempt = Table(
     Column("reason", Text, nullable=False),
 )
 
-# Appended to by every transaction that moves events, folded by upkeep: no row is hot.
+# Transactions append, upkeep folds: no row is hot.
 tally = Table(
     "tally",
     metadata,
@@ -384,20 +384,20 @@ tally = Table(
     Column("n", BigInteger, nullable=False),
 )
 
-# What the charts are drawn from: it outlives the events. Minutes for a day, hours after that.
+# Data of the charts, which outlives the events. Minutes for a day, hours after that.
 rollup = Table(
     "rollup",
     metadata,
     Column("id", BigId, primary_key=True),
-    # The first minute that it is about, since 1970.
+    # Its first minute, since 1970.
     Column("minute", Integer, nullable=False, index=True),
     Column("integration_id", Integer, nullable=False),
-    # One of the tallies' outcomes, or a step of time within which deliveries arrived.
+    # A tally's outcome, or a latency step.
     Column("what", Text, nullable=False),
     Column("n", BigInteger, nullable=False),
 )
 
-# What was delivered on each day, to be compared with the shop's own books.
+# Deliveries per day, to be compared with the shop's own books.
 sale = Table(
     "sale",
     metadata,
@@ -405,23 +405,23 @@ sale = Table(
     Column("day", Integer, nullable=False, index=True),
     Column("integration_id", Integer, nullable=False),
     Column("event_name", Text, nullable=False),
-    # Empty where the event names none.
+    # Empty if the event has none.
     Column("currency", Text, nullable=False),
     Column("n", BigInteger, nullable=False),
     Column("value_thousandths", BigInteger, nullable=False),
 )
 
-# The same, for what only the metrics show: counts by a label, and the buckets of histograms.
+# Counts by label and buckets of histograms, for the metrics alone. Appended and folded like tallies.
 measure = Table(
     "measure",
     metadata,
     Column("id", BigId, primary_key=True),
     Column("name", Text, nullable=False),
     Column("label", Text, nullable=False),
-    # A bucket's upper bound, which may be infinite; 0 for what is only counted.
+    # A bucket's upper bound, which may be infinite; 0 for a count.
     Column("bound", Double, nullable=False),
     Column("n", BigInteger, nullable=False),
-    # The sum of what was observed.
+    # Sum of the observed values.
     Column("total", Double, nullable=False),
 )
 
@@ -436,14 +436,14 @@ audit = Table(
     Column("changes", JSON, nullable=False),
 )
 
-# Who may use the Management API and its pages, beside the holder of ADMIN_TOKEN.
+# Users of the Management API and its pages, in addition to the holder of ADMIN_TOKEN.
 api_token = Table(
     "api_token",
     metadata,
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("role", Text, nullable=False),
-    # A keyed hash: the token itself is shown once and kept nowhere.
+    # A keyed hash. The token itself is shown once and not stored.
     Column("hash", LargeBinary, nullable=False, unique=True),
     Column("created_at", Double, nullable=False),
     Column("created_by", Text, nullable=False),
@@ -452,15 +452,15 @@ api_token = Table(
 ui_session = Table(
     "ui_session",
     metadata,
-    # A keyed hash of what the browser's cookie holds.
+    # A keyed hash of the browser's cookie.
     Column("hash", LargeBinary, primary_key=True),
-    # That of the token it was opened with: a session ends with its token.
+    # Hash of the token that opened the session: a session ends with its token.
     Column("token_hash", LargeBinary, nullable=False, index=True),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False, index=True),
 )
 
-# Keyed hashes of the lines that `send` took out of files, so that none is taken twice.
+# Keyed hashes of the lines that `send` imported from files, so that none is imported twice.
 taken_line = Table(
     "taken_line",
     metadata,
@@ -476,7 +476,7 @@ watermark = Table(
     Column("at", Double, nullable=False),
 )
 
-# Rows of the inbox that a worker has been mapping for longer than usual; nobody else works on them until lease_until.
+# Inbox rows that a worker has been mapping for long. No other worker processes them until lease_until.
 inbox_lease = Table(
     "inbox_lease",
     metadata,
@@ -486,7 +486,7 @@ inbox_lease = Table(
     Column("lease_until", Double, nullable=False),
 )
 
-# When each part last showed that it is alive.
+# When each part last reported that it is running.
 heartbeat = Table(
     "heartbeat",
     metadata,
@@ -494,7 +494,7 @@ heartbeat = Table(
     Column("at", Double, nullable=False),
 )
 
-# What is wrong now; it has been told since fired_at.
+# Current problems. They were reported at fired_at.
 alert = Table(
     "alert",
     metadata,
@@ -507,7 +507,7 @@ alert = Table(
     Column("fired_at", Double),
 )
 
-# What there was to tell, once for each change; not_before is when the webhook is to be told (again).
+# One notice per change. not_before is when the webhook is due (again).
 alert_notice = Table(
     "alert_notice",
     metadata,

@@ -1,4 +1,4 @@
-"""Seal what is kept at rest: AES-GCM with daily data keys, wrapped by the key ring."""
+"""Seal stored data: AES-GCM with daily data keys, which the key ring wraps."""
 
 import os
 import threading
@@ -16,7 +16,7 @@ from worker.ledger.schema import data_key
 
 _NONCE_BYTES = 12
 _KEY_ID_BYTES = 4
-# PostgreSQL's integers end there; it refuses to look for a larger one.
+# The largest integer of PostgreSQL, which refuses to search for a larger one.
 _LARGEST_KEY_NUMBER = 2**31 - 1
 MASTER_ID_BYTES = 4
 SECONDS_A_DAY = 86_400
@@ -27,11 +27,11 @@ KEY_MISSING_MESSAGE = (
 
 
 class SealError(Exception):
-    """A text cannot be opened: the key ring lacks its key, or it was changed."""
+    """A text cannot be opened: the key ring lacks its key, or the text was changed."""
 
 
 class ConnectionProvider(Protocol):
-    """Lend connections to where the wrapped keys are kept, as a ledger does."""
+    """Provide connections to the database of the wrapped keys, as a ledger does."""
 
     @property
     def is_writing(self) -> bool: ...
@@ -40,11 +40,11 @@ class ConnectionProvider(Protocol):
 
 
 class Vault:
-    """Seal and open texts, and make keyed hashes.
+    """Seal and open texts, and create keyed hashes.
 
-    A sealed text is the data key's number (4 bytes), a nonce (12 bytes) and the ciphertext with its tag. A
-    wrapped data key begins with 4 bytes that tell which key of the ring wrapped it, so that rotation wraps a
-    few rows anew and touches no content.
+    A sealed text is the data key's number (4 bytes), a nonce (12 bytes) and the ciphertext with its tag. A wrapped
+    data key starts with 4 bytes that identify its key on the ring, so that a rotation wraps a few rows again and
+    touches no content.
     """
 
     def __init__(self, ledger: ConnectionProvider, encryption_keys: tuple[str, ...]) -> None:
@@ -57,7 +57,7 @@ class Vault:
         self._lock = threading.Lock()
 
     def seal(self, text: bytes, purpose: bytes) -> bytes:
-        """Seal a text; it opens only under the same purpose."""
+        """Seal a text. It opens only with the same purpose."""
         number = self._number_of_today()
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._cipher(number).encrypt(nonce, text, purpose)
@@ -84,15 +84,15 @@ class Vault:
         return blake2b(text, key=self._key_for_hashes(), digest_size=16).digest()
 
     def prepare(self) -> None:
-        """Make today's keys where there are none; to be called before a write in which something is sealed.
+        """Create today's keys if they are missing. Call it before a write that seals something.
 
-        Making a key is a write of its own, which on SQLite would wait for the one that it stands in.
+        Creating a key is a write of its own. On SQLite it would wait for the write that it runs in.
         """
         self._number_of_today()
         self._key_for_hashes()
 
     def rewrap(self, connection: Connection) -> int:
-        """Wrap every data key with the first key of the ring; return how many were wrapped again.
+        """Wrap every data key with the first key of the ring. Returns how many were wrapped again.
 
         Raises:
             SealError: the ring lacks a key that data in the ledger needs.
@@ -119,7 +119,7 @@ class Vault:
         day = int(time.time() // SECONDS_A_DAY)
         if self._today is None or self._today[0] != day:
             if self._today is not None and self._ledger.is_writing:
-                # Midnight passed between `prepare` and here; for one transaction yesterday's key is as good.
+                # Midnight passed since `prepare`. Yesterday's key is good enough for one transaction.
                 return self._today[1]
             self._today = (day, self._find_or_make("data", day)[0])
         return self._today[1]
@@ -151,7 +151,7 @@ class Vault:
         return (row.id, self._unwrap(row.wrapped)) if row else None
 
     def _make(self, purpose: str, day: int) -> None:
-        # A process with a strange key must not write anything that the others then cannot open.
+        # A process with a wrong key must not write anything that others cannot open.
         self.check()
         values = {
             "purpose": purpose,
@@ -163,7 +163,7 @@ class Vault:
             with self._ledger.write() as connection:
                 connection.execute(insert(data_key).values(values))
         except IntegrityError:
-            # Another process made today's key first; `_find` reads that one.
+            # Another process created today's key first; `_find` reads that one.
             return
 
     def _cipher(self, number: int) -> AESGCM:
@@ -177,10 +177,10 @@ class Vault:
         return cipher
 
     def _in_force(self) -> bytes:
-        """Return the id of the key that the ledger was last rotated to; the ring's first one in a new ledger.
+        """Return the id of the key that the last rotation used, or of the ring's first one in a new ledger.
 
-        So a key that was only put before the old one wraps nothing yet: processes that have not got it still
-        open everything, until a rotation says that all of them have.
+        So a new first key on the ring wraps nothing yet. Processes without it still open everything, until a
+        rotation confirms that all have it.
         """
         with self._ledger.read() as connection:
             wrapped = connection.scalar(select(data_key.c.wrapped).where(data_key.c.purpose == "hash"))

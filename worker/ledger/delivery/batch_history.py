@@ -1,4 +1,4 @@
-"""See the batches that one batch was halved into as a family."""
+"""Read a batch with all batches that it was split from or into."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,16 +10,16 @@ from sqlalchemy import Connection, select
 from worker.ledger.rows import chunks
 from worker.ledger.schema import IS_OPEN_UNINDEXED, BatchStatus, attempt, batch, delivery
 
-# Ten halvings leave single events of a thousand; splits for other reasons add a few.
+# Ten halvings turn a thousand events into single ones; splits for other reasons add a few.
 _DEEPEST = 40
 
 
 @dataclass(frozen=True, slots=True)
 class RelatedBatch:
-    """Hold one batch of a family.
+    """Hold one batch that comes from the same first batch.
 
-    ``depth`` is 0 for the batch that all the others came from. ``tries`` has the reason class and the reason
-    of each try that did not simply go well, the first one first.
+    ``depth`` is 0 for the first batch. ``tries`` has the reason class and the reason of each failed attempt, the
+    oldest first.
     """
 
     id: int
@@ -31,7 +31,7 @@ class RelatedBatch:
 
 
 def related_batches(connection: Connection, batch_id: int) -> list[RelatedBatch]:
-    """Return the family of a batch, its first batch first."""
+    """Return all batches with the same first batch, that one first."""
     generations = _generations(connection, _first_of(connection, batch_id))
     everyone = [row for rows in generations for row in rows]
     tries = _tries(connection, [row.id for row in everyone])

@@ -1,4 +1,4 @@
-"""Move batches: start, settle, put off, split, take back."""
+"""Start, settle, postpone, split and requeue batches."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,18 +27,18 @@ from worker.ledger.schema import (
 )
 from worker.ledger.setup import ad_accounts
 
-# Two machines' clocks differ a little; a batch that is due in a second is due.
+# Clocks of two machines differ a little: a batch may start this early.
 _CLOCK_TOLERANCE_SECONDS = 1.0
 MAX_TOKEN_WAIT_SECONDS = 2.0
-# The reason class of what Pinterest may have, and what waits for a person's decision.
+# Reason class of events that Pinterest may have received. An operator decides what happens to them.
 UNKNOWN_OUTCOME = "unknown_outcome"
-# While one batch finds out whether Pinterest is back, the others ask again this often.
+# How long the other batches of a credential wait while one batch probes.
 _WAIT_FOR_PROBE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Hold one event of a batch, its payload still sealed."""
+    """Hold one event of a batch. The payload is sealed."""
 
     id: int
     integration_id: int
@@ -52,7 +52,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class StartedBatch:
-    """Hold a batch that this worker sends; only who has the current ``attempt`` may move it on."""
+    """Hold a batch that this worker is sending. Only the holder of the current ``attempt`` may change it."""
 
     id: int
     attempt: int
@@ -71,14 +71,14 @@ class StartedBatch:
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """Say that a batch may not start yet, and when it may."""
+    """Say when a batch may start that may not start yet."""
 
     not_before: float
 
 
 @dataclass(frozen=True, slots=True)
 class MemberResult:
-    """Hold how one member ended, where it did not simply arrive; no ``reason_class`` is a warning alone."""
+    """Hold why one event failed, or its warning. Without a ``reason_class`` the event was delivered with a warning."""
 
     id: int
     reason_class: str | None
@@ -88,7 +88,7 @@ class MemberResult:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Hold what a try came to, for the history of a batch."""
+    """Hold the outcome of one attempt, for the history of a batch."""
 
     at: float
     seconds: float
@@ -97,13 +97,13 @@ class Attempt:
     reason: str
 
 
-# A statement on the way of every batch is made once: to make it takes longer than a database needs to run it.
+# Statements that run for every batch are built once: building one takes longer than running it.
 _OF = batch.c.id == bindparam("of")
 _CREDENTIAL_OF = select(batch.c.credential_id).where(_OF, IS_READY_UNINDEXED)
 
 
 def credential_of(connection: Connection, batch_id: int) -> int | None:
-    """Return the credential that a batch is sent with, while it waits to be sent."""
+    """Return the credential of a batch that is ready, else None."""
     return connection.scalar(_CREDENTIAL_OF, {"of": batch_id})
 
 
@@ -132,12 +132,12 @@ def start_batch(
     now: float,
     longest_wait_seconds: float = MAX_TOKEN_WAIT_SECONDS,
 ) -> StartedBatch | Postponed | None:
-    """Begin to send a batch: fence, lease and one token of the ad account's rate, all or none.
+    """Start sending a batch: set the fence and the lease and take one token of the ad account's rate, or none of these.
 
-    A token that is due within ``longest_wait_seconds`` is taken in advance, and the caller waits for it.
+    A token that is due within ``longest_wait_seconds`` is taken in advance; the caller waits ``wait_seconds``.
 
-    None means that somebody else has it, that it is done, or that its credential is paused. After a `Putoff`
-    the caller has to roll back and to call `put_off`.
+    Returns None if another worker has the batch, if it is done, or if its credential is paused. After `Postponed`
+    the caller must roll back and call `postpone_batch`.
     """
     lease = now + MAX_TOKEN_WAIT_SECONDS + lease_seconds
     values = {"of": batch_id, "at": now, "latest": now + _CLOCK_TOLERANCE_SECONDS, "lease": lease}
@@ -158,7 +158,7 @@ def start_batch(
 
 
 def postpone_batch(connection: Connection, batch_id: int, not_before: float) -> None:
-    """Let a batch that is ready wait for its turn, if it does not wait longer already; no attempt is spent."""
+    """Postpone a ready batch, unless it already waits longer. No attempt is spent."""
     ready = update(batch).where(
         batch.c.id == batch_id,
         IS_READY_UNINDEXED,
@@ -187,7 +187,7 @@ _MEMBERS = (
 
 
 def batch_members(connection: Connection, batch_id: int) -> list[Member]:
-    """Return a batch's events in the order in which they stand in its body."""
+    """Return a batch's events in the order of the request body."""
     found = connection.execute(_MEMBERS, {"of": batch_id})
     return [Member(*row[:7], Sale(row[7], row[8], row[9])) for row in found]
 
@@ -207,7 +207,7 @@ def settle_batch(
     endings: Sequence[MemberResult],
     now: float,
 ) -> bool:
-    """Write down how a batch ended; False means that this worker no longer holds it, and nothing changed."""
+    """Record how a batch ended. Returns False and changes nothing if this worker no longer holds the batch."""
     if not _leave(connection, started, _SETTLE, at=now):
         return False
     _write_endings(connection, endings, now)
@@ -241,9 +241,9 @@ def requeue_batch(
     unreadable: bool = False,
     reason_class: str | None = None,
 ) -> bool:
-    """Give a batch back to be tried later; False means that this worker no longer holds it.
+    """Return a batch to the ready state. Returns False if this worker no longer holds it.
 
-    A ``reason_class`` makes it a retry for the metrics; without one the try was none.
+    A ``reason_class`` is counted as a retry in the metrics; without one nothing was sent.
     """
     held = _leave(connection, started, _AGAIN, then=not_before, spent=int(spent), unreadable=int(unreadable))
     if held and reason_class is not None:
@@ -263,9 +263,9 @@ def split_batch(
     now: float,
     not_before: float,
 ) -> list[int] | None:
-    """Replace a batch by smaller ones, one for each part; who is in none has to have an ending that fails it.
+    """Replace a batch by smaller ones, one per part. Events in no part need a failing result.
 
-    None means that this worker no longer holds the batch, and nothing changed.
+    Returns None and changes nothing if this worker no longer holds the batch.
     """
     if not _leave(connection, started, _SPLIT, at=now):
         return None
@@ -273,7 +273,7 @@ def split_batch(
     tallies.append_tallies(
         connection, _counts(everyone, dict.fromkeys(_failed(endings), tallies.FAILED)), now
     )
-    # A new token may have taken the batch over while it was being sent.
+    # A new token may have taken over the batch while it was being sent.
     credential_id = connection.execute(
         select(batch.c.credential_id).where(batch.c.id == started.id)
     ).scalar_one()
@@ -288,7 +288,7 @@ def split_batch(
 
 
 def record_attempt(connection: Connection, started: StartedBatch, what: Attempt) -> None:
-    """Keep what a try came to."""
+    """Record an attempt."""
     values = {
         "batch_id": started.id,
         "number": started.attempt,
@@ -302,25 +302,25 @@ def record_attempt(connection: Connection, started: StartedBatch, what: Attempt)
 
 
 def expired_batches(connection: Connection, now: float, limit: int = 500) -> list[int]:
-    """Return the batches whose worker has not come back within its lease."""
+    """Return sending batches whose lease has expired."""
     wanted = select(batch.c.id).where(*_is_expired(now)).order_by(batch.c.lease_until).limit(limit)
     return list(connection.scalars(wanted))
 
 
 def lock_expired_batch(connection: Connection, batch_id: int, now: float) -> StartedBatch | None:
-    """Return a batch whose lease is over, locked, as its worker holds it: whoever moves it on now has it."""
+    """Lock and return a batch whose lease has expired, as its worker holds it. The caller may change it."""
     wanted = select(batch).where(batch.c.id == batch_id, *_is_expired(now)).with_for_update()
     row = connection.execute(wanted).one_or_none()
     return _started(row, ad_accounts.find_credential(connection, row.credential_id)) if row else None
 
 
 def any_batch_due(connection: Connection, now: float, hinted_before: float) -> bool:
-    """Tell whether `due` would return anything."""
+    """Return whether `take_due_batches` would return anything."""
     return connection.execute(_due(now, hinted_before).limit(1)).first() is not None
 
 
 def take_due_batches(connection: Connection, now: float, hinted_before: float, limit: int = 500) -> list[int]:
-    """Return the batches that may start now and were not hinted at lately; they count as hinted at."""
+    """Return batches that may start now and had no recent hint, and mark them as hinted."""
     ids = list(connection.scalars(_due(now, hinted_before).order_by(batch.c.not_before).limit(limit)))
     for some in chunks(ids):
         connection.execute(update(batch).where(batch.c.id.in_(some)).values(hinted_at=now))
@@ -357,14 +357,14 @@ def _due(now: float, hinted_before: float) -> Any:
         IS_LIVE,
         batch.c.status == BatchStatus.READY.value,
         batch.c.not_before <= now,
-        # One that was put off and came due since its last hint needs a new one at once.
+        # A postponed batch that came due after its last hint needs a new hint at once.
         or_(batch.c.hinted_at < hinted_before, batch.c.hinted_at < batch.c.not_before),
         batch.c.credential_id.in_(running),
     )
 
 
 def _leave(connection: Connection, started: StartedBatch, leaving: Update, **values: Any) -> bool:
-    """Move a batch on from sending, if this worker still holds it."""
+    """Take a batch out of the sending state if this worker still holds it."""
     held = {"of": started.id, "held": started.attempt}
     return connection.execute(leaving, held | values).rowcount == 1
 
@@ -376,7 +376,7 @@ def _write_endings(connection: Connection, endings: Sequence[MemberResult], now:
     for ending in endings:
         values: dict[str, Any] = {}
         if ending.warning:
-            # Beside what was known when the event came in.
+            # Keeps the warning from ingest, too.
             values["warning"] = func.coalesce(delivery.c.warning + " ", "") + ending.warning
         if ending.reason_class is not None:
             values |= {
@@ -387,7 +387,7 @@ def _write_endings(connection: Connection, endings: Sequence[MemberResult], now:
             }
         if values:
             connection.execute(update(delivery).where(delivery.c.id == ending.id).values(values))
-    # What Pinterest may have all the same is left alone: a second copy could count twice.
+    # Events that Pinterest may have received are left alone: a second copy could count twice.
     surely_failed = [ending.id for ending in endings if ending.reason_class not in (None, UNKNOWN_OUTCOME)]
     if surely_failed:
         precedence.reopen_waiting(connection, surely_failed, now)

@@ -1,4 +1,4 @@
-"""Claim pending events: make batches of what waits longest, and of what is fresh behind a backlog."""
+"""Claim pending events into batches: the oldest first, and the newest as well if there is a backlog."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,21 +35,21 @@ from worker.ledger.schema import (
 )
 
 BATCH_MAX_EVENTS = 1_000
-# Pinterest looks at the first 20 events of a test request only.
+# Pinterest looks only at the first 20 events of a test request.
 _TEST_BATCH_MAX_EVENTS = 20
 BATCH_MAX_BYTES = 2_000_000
-# More batches than a batcher makes in an interval, even of few events each.
+# More than a batcher makes in one interval, even if each batch has few events.
 _LATEST_BATCHES = 256
-# A batch whose next try is due within this is under way.
+# A batch whose next attempt is due within this time counts as in flight.
 _SOON_SECONDS = 1.0
 _MOST_WINDOWS = 10
-# What has waited for longer is a backlog: of an outage, a pause, or a retry of many by hand.
+# Events that have waited longer form a backlog: after an outage, a pause or a manual retry of many.
 BACKLOG_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class BatchGroup:
-    """Name what may share a request: one credential of one ad account, test or not, offline or not."""
+    """Name the events that may share a request: same credential, test flag and offline flag."""
 
     credential_id: int
     ad_account: int
@@ -66,7 +66,7 @@ class BatchGroup:
 
 
 class Parent(Protocol):
-    """Describe the batch that another one is a part of."""
+    """Describe the batch that a new one was split from."""
 
     @property
     def id(self) -> int: ...
@@ -78,12 +78,12 @@ class Parent(Protocol):
     def first_tried_at(self) -> float: ...
 
 
-# A statement on the way of every batch is made once: to make it takes longer than a database needs to run it.
+# Statements that run for every batch are built once: building one takes longer than running it.
 _OF: BindParameter[Any] = bindparam("of")
 
 
 def _oldest_pending(test: bool, offline: bool) -> Select[Any]:
-    # While a breaker is open events wait as pending; once its pause is over a batch is needed to probe with.
+    # While a breaker is open, events stay pending. After its pause one batch is needed as a probe.
     is_closed = or_(
         credential.c.breaker_open_until.is_(None), credential.c.breaker_open_until <= bindparam("at")
     )
@@ -98,12 +98,12 @@ def _oldest_pending(test: bool, offline: bool) -> Select[Any]:
     )
 
 
-# Of each kind one, here and below: an index of what waits is found by words, and not by parameters.
+# One statement per kind, here and below: a partial index is matched by literal text, not by parameters.
 _OLDEST_PENDING = {kind: _oldest_pending(*kind) for kind in KINDS}
 
 
 def pending_groups(connection: Connection, now: float) -> list[tuple[BatchGroup, float]]:
-    """Return the groups that have pending events and may send, with the time their oldest was accepted."""
+    """Return the groups that have pending events and may send, each with the time its oldest event was accepted."""
     found: dict[BatchGroup, float] = {}
     for kind in KINDS:
         for credential_id, account, accepted_at in connection.execute(_OLDEST_PENDING[kind], {"at": now}):
@@ -116,7 +116,7 @@ def pending_groups(connection: Connection, now: float) -> list[tuple[BatchGroup,
 def is_batch_due(
     connection: Connection, group: BatchGroup, oldest: float, interval_seconds: float, now: float
 ) -> bool:
-    """Tell whether a group has a whole batch, or has waited long enough, its oldest event accepted at ``oldest``."""
+    """Return whether a group has a full batch, or its oldest event, accepted at ``oldest``, has waited long enough."""
     return _has_waited(connection, group, oldest, interval_seconds, now) or has_full_batch(connection, group)
 
 
@@ -131,7 +131,7 @@ _COUNT = {
 
 
 def has_full_batch(connection: Connection, group: BatchGroup) -> bool:
-    """Tell whether a group has a whole batch of pending events."""
+    """Return whether a group has enough pending events for a full batch."""
     missing = group.max_events
     for number in _integrations_of(connection, group):
         missing -= connection.scalar(_COUNT[group.kind], {"of": number, "most": missing}) or 0
@@ -151,7 +151,7 @@ def _claimed_between(test: bool, offline: bool) -> Select[Any]:
             batch.c.offline == offline,
             batch.c.created_at > bindparam("after"),
             batch.c.created_at <= bindparam("until"),
-            # The parts of a split batch are no claims.
+            # Parts of a split batch are not claims.
             batch.c.parent_id.is_(None),
         )
         .limit(1)
@@ -162,7 +162,7 @@ _CLAIMED_BETWEEN = {kind: _claimed_between(*kind) for kind in KINDS}
 
 
 def was_claimed_between(connection: Connection, group: BatchGroup, after: float, until: float) -> bool:
-    """Tell whether a group's last batch was made between two times; only the latest batches of all are looked at."""
+    """Return whether a group's last batch was created between two times. Only the latest batches are searched."""
     values = {"of": group.credential_id, "after": after, "until": until}
     return connection.execute(_CLAIMED_BETWEEN[group.kind], values).first() is not None
 
@@ -170,15 +170,15 @@ def was_claimed_between(connection: Connection, group: BatchGroup, after: float,
 def claim_batch(
     connection: Connection, group: BatchGroup, window: int, now: float, interval_seconds: float | None = None
 ) -> int | None:
-    """Make one batch of a group's oldest pending events; return its id.
+    """Create one batch of a group's oldest pending events and return its id.
 
-    With an interval they have to fill a batch, or to have waited so long.
+    With an interval, the events must fill a batch or have waited that long.
 
-    Where there is a backlog, every other place goes to the newest events: an hour's backlog would else make
-    everything behind it an hour late, and what is over an hour old loses its deduplication.
+    If there is a backlog, every second batch takes the newest events. Otherwise an hour of backlog would delay all
+    later events by an hour, and events older than an hour lose their deduplication.
 
-    None means that nothing is due, that ``window`` batches of the credential are under way, or that another
-    batcher is at this credential.
+    Returns None if nothing is due, if ``window`` batches of the credential are in flight, or if another batcher
+    works on this credential.
     """
     if not _lock(connection, group) or not _has_free_slot(connection, group.credential_id, window, now):
         return None
@@ -188,7 +188,7 @@ def claim_batch(
     batch_id = insert_batch(connection, group, len(ids), now)
     claimed = 0
     for some in chunks(ids):
-        # A hand may have discarded some of them since they were read.
+        # An operator may have discarded some of them since they were read.
         pending = update(delivery).where(is_among(connection, delivery.c.id, some), IS_PENDING_UNINDEXED)
         claimed += connection.execute(pending.values(batch_id=batch_id)).rowcount
     if claimed != len(ids):
@@ -208,7 +208,7 @@ def insert_batch(
     parent: Parent | None = None,
     not_before: float | None = None,
 ) -> int:
-    """Add a batch that is ready; a part of a split one goes on with its parent's history."""
+    """Insert a ready batch. A part of a split batch continues its parent's history."""
     values = {
         "ad_account": group.ad_account,
         "credential_id": group.credential_id,
@@ -238,7 +238,7 @@ def _integrations_of(connection: Connection, group: BatchGroup) -> list[int]:
 _LOCK = (
     select(credential.c.id)
     .where(credential.c.id == _OF, credential.c.paused_at.is_(None))
-    # SQLite ignores this: there the immediate transaction has locked everything already.
+    # SQLite ignores this: its immediate transaction has locked everything already.
     .with_for_update(skip_locked=True)
 )
 
@@ -258,10 +258,10 @@ _PLACES = select(func.count(), func.count(case((~_is_put_aside, 1)))).where(
 
 
 def _has_free_slot(connection: Connection, credential_id: int, window: int, now: float) -> bool:
-    """Tell whether fewer than ``window`` batches are under way, or ten times that with those put aside.
+    """Return whether fewer than ``window`` batches are in flight, or ten times as many with the postponed ones.
 
-    What was tried and waits for its next try takes no place: else two dozen batches that wait for a quarter of
-    an hour would hold up everything that is fresh.
+    A batch that waits for its next attempt takes no slot. Otherwise two dozen batches that wait for a quarter of an
+    hour would hold up all new events.
     """
     values = {"of": credential_id, "soon": now + _SOON_SECONDS}
     live, under_way = connection.execute(_PLACES, values).one()
@@ -271,13 +271,13 @@ def _has_free_slot(connection: Connection, credential_id: int, window: int, now:
 def _has_waited(
     connection: Connection, group: BatchGroup, oldest: float, interval_seconds: float, now: float
 ) -> bool:
-    """Tell whether the oldest event of a group has waited an interval, without a batch of the group in that time.
+    """Return whether a group's oldest event waited an interval and no batch of the group was made in that time.
 
-    Behind a backlog everything that arrives is old already: without the second half each look would take the few
-    events that came since the one before. It makes an event wait two intervals at the most.
+    During a backlog every event is old. Without the second condition each check would make a batch of the few
+    events since the last check. An event waits two intervals at most.
     """
     earliest, latest = now - interval_seconds, now + inbox.CLOCK_STEP_SECONDS
-    # What was accepted in the future was accepted before the clock stepped back.
+    # An event accepted in the future was accepted before the clock stepped back.
     is_old = not earliest < oldest <= latest
     return is_old and not was_claimed_between(connection, group, earliest, latest)
 
@@ -285,13 +285,13 @@ def _has_waited(
 def _next_ids(
     connection: Connection, group: BatchGroup, interval_seconds: float | None, now: float
 ) -> list[int]:
-    """Return what the next batch is made of; nothing while it would not be full and may wait for more."""
+    """Return the ids for the next batch, or none if it would not be full and may wait for more."""
     numbers = _integrations_of(connection, group)
     oldest = _rows(connection, group, numbers, newest_first=False)
     if not oldest:
         return []
     ids, first = _fitting(oldest), oldest[0].accepted_at
-    # Fewer than a batch holds are all there are.
+    # Fewer than a full batch means that these are all.
     if len(oldest) < group.max_events:
         may_go = (
             interval_seconds is None
@@ -302,7 +302,7 @@ def _next_ids(
     if first > now - BACKLOG_SECONDS:
         return ids
     newest = _rows(connection, group, numbers, newest_first=True)
-    # PostgreSQL lets others write between the two looks: they need not be of the same length.
+    # PostgreSQL lets others write between the two queries, so that their lengths may differ.
     shared = chain.from_iterable(zip(oldest, newest, strict=False))
     return _fitting(list({row.id: row for row in shared}.values())[: group.max_events])
 
@@ -315,7 +315,7 @@ _NEWEST = {kind: _pending(_ROW, PENDING_ORDER.desc(), kind) for kind in KINDS}
 def _rows(
     connection: Connection, group: BatchGroup, numbers: Iterable[int], *, newest_first: bool
 ) -> list[Any]:
-    """Return a batch's worth of pending events from one end of the line."""
+    """Return up to one batch of pending events, from the oldest or the newest end."""
     wanted = (_NEWEST if newest_first else _OLDEST)[group.kind]
     rows: list[Any] = []
     for number in numbers:
@@ -324,7 +324,7 @@ def _rows(
 
 
 def _fitting(rows: Sequence[Any]) -> list[int]:
-    """Return the leading ids whose texts fit into one request; a single text always does."""
+    """Return the leading ids whose texts fit into one request, at least one."""
     ids: list[int] = []
     total = 0
     for row in rows:

@@ -1,4 +1,4 @@
-"""Write down what became of events: one row for each integration and Pinterest event name."""
+"""Store deliveries, one row per integration and Pinterest event name, and the sales report."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ from worker.ledger.rows import insert_all
 from worker.ledger.schema import State, delivery, integration, sale
 
 PAYLOAD = b"payload"
-# A `Key` as a plain tuple, which is made in a fraction of the time.
+# A `DedupKey` as a plain tuple, which is much faster to create.
 PlainKey = tuple[int, bool, str, str]
 
 _OUTCOMES = {
@@ -37,7 +37,7 @@ _OUTCOMES = {
 
 @dataclass(frozen=True, slots=True)
 class NewDelivery:
-    """Hold a delivery as it is first written; ``payload`` is sealed under `PAYLOAD` already."""
+    """Hold a new delivery. ``payload`` is already sealed under `PAYLOAD`."""
 
     source_id: str
     integration_id: int
@@ -58,14 +58,14 @@ class NewDelivery:
     order_key: bytes | None = None
     anonymous_key: bytes | None = None
     user_key: bytes | None = None
-    # What it adds to the books of a day once it is delivered: see `worker.ledger.delivery.deliveries`.
+    # What the delivery adds to the sales report of its day once it is delivered.
     day: int | None = None
     currency: str | None = None
     value_thousandths: int | None = None
     trust: Trust = Trust.PUBLIC
-    # Tells whether two copies of an event claim the same: see `worker.ledger.delivery.precedence`.
+    # Tells whether two copies of an event have the same content: see `worker.ledger.delivery.precedence`.
     content_key: bytes | None = None
-    # What the event brought with it, for the tallies alone.
+    # Match-quality words, for the tallies only.
     qualities: tuple[str, ...] = ()
 
     @property
@@ -78,16 +78,16 @@ class NewDelivery:
 
 
 def insert_deliveries(connection: Connection, new: Sequence[NewDelivery], now: float) -> Counter[str]:
-    """Write deliveries; a second copy of what is pending or sent becomes a duplicate.
+    """Insert deliveries. A second copy of an event that is pending or sent becomes a duplicate.
 
-    A signed event is no duplicate of a public one, unless that one was delivered with the same content. Returns how
-    many deliveries ended up under each outcome of the tallies. A duplicate's qualities do not count.
+    A signed event is not a duplicate of a public one, unless that one was delivered with the same content. Returns
+    how many deliveries got each outcome of the tallies. Qualities of duplicates are not counted.
 
     Raises:
-        OvertakenError: another process wrote or moved the same events; the transaction has to roll back.
+        VersionConflictError: another process wrote or moved the same events; roll the transaction back.
     """
-    # Sorted by the unique key: unsorted, two bulks that share events deadlock on PostgreSQL. Of two copies in one
-    # bulk the signed one comes first, then the one that came in first.
+    # Sorted by the unique key: otherwise two bulks that share events deadlock on PostgreSQL. Of two copies in one
+    # bulk the signed one comes first, then the one received first.
     wanted = sorted(
         (one for one in new if one.state is State.OPEN), key=lambda one: (one.unique_key, -one.trust)
     )
@@ -115,7 +115,7 @@ def _insert_once(connection: Connection, wanted: Sequence[NewDelivery]) -> set[P
 
 
 def _left_out(wanted: Iterable[NewDelivery], written: set[PlainKey]) -> list[NewDelivery]:
-    """Return the deliveries that were not written: of two with one key the first was."""
+    """Return the deliveries that were not written. Of two with one key, the first was."""
     left: list[NewDelivery] = []
     for one in wanted:
         if one.unique_key in written:
@@ -128,10 +128,10 @@ def _left_out(wanted: Iterable[NewDelivery], written: set[PlainKey]) -> list[New
 def _take_places(
     connection: Connection, blocked: Sequence[NewDelivery], now: float
 ) -> tuple[list[NewDelivery], list[NewDelivery], list[NewDelivery]]:
-    """Write those signed deliveries whose ids are held by public ones that have to give way.
+    """Insert signed deliveries whose ids are held by public ones that must give way.
 
-    Returns the duplicates, the duplicates that are needed if the public copy fails, and those of the written
-    deliveries before which another content was sent under their id.
+    Returns the duplicates, the duplicates that are needed if the public copy fails, and those inserted deliveries
+    whose id was used before for other content.
     """
     first = {DedupKey(*one.unique_key): one for one in reversed(blocked) if one.trust is Trust.SIGNED}
     ways = displace_public(connection, {key: one.content for key, one in first.items()}, now)
@@ -141,7 +141,7 @@ def _take_places(
         _warned(one) if ways[key] is Precedence.CONTRADICTED else one for key, one in sorted(free.items())
     ]
     if len(_insert_once(connection, goes)) < len(goes):
-        # Somebody else wrote one of them at this moment.
+        # Another worker inserted one of them just now.
         raise VersionConflictError
     duplicates: list[NewDelivery] = []
     needed: list[NewDelivery] = []
@@ -166,7 +166,7 @@ def _unless_it_is_there(new: Any) -> Any:
     return new.on_conflict_do_nothing(index_elements=key, index_where=is_open).returning(*key)
 
 
-# A tenth of what `dataclasses.asdict` costs, which walks into every value.
+# Costs a tenth of `dataclasses.asdict`, which walks into every value.
 _PLAIN = tuple(
     field.name
     for field in fields(NewDelivery)
@@ -178,7 +178,7 @@ _read_plain = attrgetter(*_PLAIN)
 def _values(one: NewDelivery, now: float) -> dict[str, Any]:
     values = dict(zip(_PLAIN, _read_plain(one), strict=True))
     values["state"] = one.state.value
-    # A driver takes longer over an enumeration's member.
+    # A driver is slower with an enum member.
     values["trust"] = one.trust.value
     values["ended_at"] = None if one.state is State.OPEN else now
     return values
@@ -195,7 +195,7 @@ def _duplicate(one: NewDelivery, now: float) -> dict[str, Any]:
 
 
 def _kept_duplicate(one: NewDelivery, now: float) -> dict[str, Any]:
-    """Return a signed duplicate that is kept whole: it is sent if the public copy fails."""
+    """Return a signed duplicate with its payload. It is sent if the public copy fails."""
     kept = {"payload": one.payload, "reason": "A public event with the same content is being sent."}
     return _duplicate(one, now) | kept
 
@@ -214,7 +214,7 @@ def _count(
 
 
 def _qualities(some: Iterable[NewDelivery]) -> Counter[tallies.Entry]:
-    # One entry for each combination: there are few of them, and far more identifiers.
+    # One entry per combination: there are few combinations and many more identifiers.
     return Counter(_entry(one, tallies.QUALITY + ",".join(one.qualities)) for one in some if one.qualities)
 
 
@@ -231,16 +231,16 @@ def _entry(one: NewDelivery, outcome: str) -> tallies.Entry:
 
 # No currency has more than three decimals.
 THOUSANDTHS = 1_000
-# An event above that is counted without its value: one mistake must not drown a year's sums, or overflow them.
+# A larger value is not added: one mistake must not distort a year's sums, or overflow them.
 MAX_THOUSANDTHS = 10**13
-# Rows with more are not folded any further, so that no sum outgrows 63 bits.
+# Rows with larger sums are not folded any further, so that no sum exceeds 63 bits.
 _MOST_FOLDED = 10 * MAX_THOUSANDTHS
 _HALF = 10**6
 
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """Hold what one delivery adds to the books: days since 1970 where its source is, and its value."""
+    """Hold a delivery's share of the sales report: days since 1970 in its source's time zone, and the value."""
 
     day: int | None = None
     currency: str | None = None
@@ -248,7 +248,7 @@ class Sale:
 
 
 class SalesLine(NamedTuple):
-    """Hold what was delivered of one name, on one day, in one currency; empty where events name none."""
+    """Sum the deliveries of one event name, day and currency. ``currency`` may be empty."""
 
     day: int
     event_name: str
@@ -272,9 +272,9 @@ def append_sales(connection: Connection, sold: Iterable[tuple[int, str, Sale]]) 
 
 
 def sales_since(connection: Connection, since_day: int, source_id: str | None = None) -> list[SalesLine]:
-    """Return the books since a day, the latest day first."""
+    """Return the sales report since a day, the latest day first."""
     keys = (sale.c.day, sale.c.event_name, sale.c.currency)
-    # In two halves: SQLite refuses a sum that outgrows 63 bits.
+    # In two halves: SQLite refuses a sum that exceeds 63 bits.
     high, low = func.sum(sale.c.value_thousandths // _HALF), func.sum(sale.c.value_thousandths % _HALF)
     wanted = (
         select(*keys, func.sum(sale.c.n), high, low)
@@ -292,7 +292,7 @@ def sales_since(connection: Connection, since_day: int, source_id: str | None = 
 
 
 def fold_sales(connection: Connection, most_groups: int) -> int:
-    """Replace rows of the same kind by their sum, unless that grows too large; return how many rows that saved."""
+    """Sum up rows with the same key, unless the sum grows too large. Returns how many rows that saved."""
     keys = (sale.c.day, sale.c.integration_id, sale.c.event_name, sale.c.currency)
     small = sale.c.value_thousandths < _MOST_FOLDED
     return rows.fold_rows(connection, sale, keys, (sale.c.n, sale.c.value_thousandths), small, most_groups)

@@ -1,4 +1,4 @@
-"""Keep what failed, and let a hand retry or discard it."""
+"""Query failed deliveries; retry or discard them."""
 
 from collections import Counter
 from collections.abc import Sequence, Set
@@ -27,18 +27,18 @@ from worker.ledger.schema import (
 )
 from worker.ledger.setup import audit_log
 
-# Pinterest refuses what is older; see "Dedup" in the contract.
+# Pinterest refuses older events; see "Dedup" in the contract.
 STALE_AFTER_SECONDS = 7 * 86_400
 _LATE_AFTER_SECONDS = 3_600
 ROWS_PER_STEP = 500
 _SENT_MEANWHILE = "not failed any more, or the same event was sent in the meantime"
-# Each lost race is one copy more that is seen at the next look.
+# Each lost race reveals one more copy to the next round.
 MAX_RACES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class FailureFilter:
-    """Choose failed deliveries; what is None or empty chooses all."""
+    """Select failed deliveries. Empty fields and None select all."""
 
     ad_account_id: str | None = None
     integration_number: int | None = None
@@ -51,9 +51,9 @@ class FailureFilter:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Hold one failed delivery, without its payload.
+    """Hold one failed delivery without its payload.
 
-    ``integration_id`` is None where the integration is gone, or delivers to another ad account now.
+    ``integration_id`` is absent if the integration was deleted or delivers to another ad account.
     """
 
     id: int
@@ -73,17 +73,17 @@ class Failure:
     has_payload: bool
 
     def is_late(self, now: float) -> bool:
-        """Tell whether Pinterest may count a second copy: it is over an hour old."""
+        """Return whether the event is over an hour old, so that Pinterest may count a second copy."""
         return self.event_time < now - _LATE_AFTER_SECONDS
 
     def is_stale(self, now: float) -> bool:
-        """Tell whether Pinterest refuses it for its age."""
+        """Return whether the event is too old for Pinterest."""
         return self.event_time < now - STALE_AFTER_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class ReasonGroup:
-    """Count the failed deliveries of one ad account, event name and reason class; times are in Unix seconds.
+    """Count the failed deliveries of one ad account, event name and reason class. Times are in Unix seconds.
 
     ``reason`` is one of the group's reasons.
     """
@@ -99,9 +99,9 @@ class ReasonGroup:
 
 @dataclass(frozen=True, slots=True)
 class RetryResult:
-    """Count what a retry did: sent back to pending, and what could not be, by reason.
+    """Count what a retry did: deliveries returned to pending, and refused ones by reason.
 
-    Of the former ``late`` are over an hour old, and ``offline`` cannot be deduplicated at all.
+    Of those returned, ``late`` are over an hour old, and ``offline`` cannot be deduplicated at all.
     """
 
     retried: int
@@ -111,13 +111,13 @@ class RetryResult:
 
 
 def count_failures(connection: Connection, chosen: FailureFilter, after_id: int = 0) -> int:
-    """Count the failed deliveries that a filter chooses."""
+    """Count the failed deliveries that a filter selects."""
     rows = _chosen(chosen).where(delivery.c.id > after_id).subquery()
     return connection.scalar(select(func.count()).select_from(rows)) or 0
 
 
 def count_failures_by_account(connection: Connection) -> dict[str, int]:
-    """Return how many deliveries are failed, by the ad account's id, with one statement."""
+    """Count failed deliveries by ad account id, with one statement."""
     counted = (
         select(ad_account.c.ad_account_id, func.count())
         .join(delivery, delivery.c.ad_account == ad_account.c.id)
@@ -156,7 +156,7 @@ def failed_after(
 
 
 def attempts_of_batch(connection: Connection, batch_id: int | None) -> list[dict[str, Any]]:
-    """Return the tries of a batch, the first one first."""
+    """Return a batch's attempts, the oldest first."""
     wanted = select(attempt).where(attempt.c.batch_id == batch_id).order_by(attempt.c.id)
     return [dict(row) for row in connection.execute(wanted).mappings()]
 
@@ -169,7 +169,7 @@ def failed_payload(connection: Connection, failure_id: int) -> bytes | None:
 def select_retryable(
     failures: Sequence[Failure], now: float, *, force: bool
 ) -> tuple[list[Failure], Counter[str]]:
-    """Sort out which failures may be sent again; count the others by the reason in words."""
+    """Return the failures that may be retried, and count the others by reason."""
     good: list[Failure] = []
     refused: Counter[str] = Counter()
     for failure in failures:
@@ -187,7 +187,7 @@ def select_retryable(
 def preview_retry(
     connection: Connection, failures: Sequence[Failure], now: float, *, force: bool = False
 ) -> RetryResult:
-    """Say what `retry` would do at this moment."""
+    """Return what `retry_deliveries` would do now."""
     good, refused = select_retryable(failures, now, force=force)
     free = select(delivery.c.id).where(*_may_reopen([failure.id for failure in good]))
     return _retried(good, set(connection.scalars(free)), refused, now)
@@ -202,9 +202,9 @@ def retry_deliveries(
     force: bool = False,
     how: str = "by hand",
 ) -> RetryResult:
-    """Send failed deliveries back to pending; pressing twice changes nothing the second time.
+    """Return failed deliveries to pending. Safe to repeat: nothing is sent twice.
 
-    One whose event is pending or was delivered in the meantime stays failed: sending it would double it.
+    A delivery stays failed if another copy of its event is pending or was delivered meanwhile.
     """
     good, refused = select_retryable(failures, now, force=force)
     moved = _reopen_in_races(connection, [failure.id for failure in good], how, now)
@@ -219,7 +219,7 @@ def retry_deliveries(
 def discard_deliveries(
     connection: Connection, ids: Sequence[int], reason: str, now: float, actor: str
 ) -> int:
-    """Give failed deliveries up for good and drop their payloads; return how many."""
+    """Discard failed deliveries and delete their payloads. Returns how many."""
     failed = update(delivery).where(delivery.c.id.in_(ids), delivery.c.state == State.FAILED)
     moved = _discard(connection, failed, reason, now)
     _count(connection, moved, (tallies.DISCARDED, tallies.LEFT_FAILED), now)
@@ -234,9 +234,9 @@ def discard_deliveries(
 def discard_pending_deliveries(
     connection: Connection, integration_number: int, actor: str, now: float, most: int
 ) -> int:
-    """Give up so many of what an integration still has to batch; return how many deliveries."""
+    """Discard up to ``most`` pending deliveries of an integration. Returns how many."""
     waiting = select(delivery.c.id).where(delivery.c.integration_id == integration_number, IS_PENDING)
-    # In the order of their index, which nothing but them is read in.
+    # In the order of their index, so that only these rows are read.
     some = waiting.order_by(delivery.c.test, delivery.c.offline, PENDING_ORDER).limit(most)
     pending = update(delivery).where(delivery.c.id.in_(some), IS_PENDING_UNINDEXED)
     moved = _discard(connection, pending, "The integration was deleted.", now)
@@ -303,7 +303,7 @@ def _retried(good: Sequence[Failure], moved: Set[int], refused: Counter[str], no
 def _reopen_in_races(
     connection: Connection, ids: Sequence[int], how: str, now: float
 ) -> dict[int, tallies.Entry]:
-    """Reopen failures; a copy that somebody else opens at this very moment is seen at the second look."""
+    """Reopen failed deliveries. If another process opens a copy at the same time, the next round sees it."""
     for _ in range(MAX_RACES):
         try:
             with connection.begin_nested():
@@ -315,7 +315,7 @@ def _reopen_in_races(
 
 def _reopen(connection: Connection, ids: Sequence[int], how: str, now: float) -> dict[int, tallies.Entry]:
     precedence.displace_public_for_failed(connection, ids, now)
-    # The earlier failure stays readable as a warning once the retry has gone well.
+    # The earlier failure stays visible as a warning after a successful retry.
     reopened = (
         update(delivery)
         .where(*_may_reopen(ids))
@@ -332,9 +332,9 @@ def _reopen(connection: Connection, ids: Sequence[int], how: str, now: float) ->
 
 
 def _may_reopen(ids: Sequence[int]) -> tuple[Any, ...]:
-    """Choose those of the failures whose event is not under way or delivered.
+    """Select the failures whose event is neither in flight nor delivered.
 
-    Of two copies it chooses the signed one, then the earlier one.
+    Of two copies it selects the signed one, then the earlier one.
     """
     other = delivery.alias()
     same_event = and_(
@@ -343,7 +343,7 @@ def _may_reopen(ids: Sequence[int]) -> tuple[Any, ...]:
         other.c.event_id == delivery.c.event_id,
         other.c.event_name == delivery.c.event_name,
     )
-    # A public copy that was not sent yet, or that claims something else, gives way to a signed one.
+    # A public copy that was not sent yet, or has other content, gives way to a signed one.
     gives_way = and_(
         delivery.c.trust == Trust.SIGNED.value,
         other.c.trust == Trust.PUBLIC.value,
@@ -354,7 +354,7 @@ def _may_reopen(ids: Sequence[int]) -> tuple[Any, ...]:
         ),
     )
     is_open = exists().where(same_event, other.c.state == State.OPEN.value, ~gives_way)
-    # A public delivery that gave up its id to a signed one: see `worker.ledger.delivery.precedence`.
+    # A public delivery that lost its id to a signed one: see `worker.ledger.delivery.precedence`.
     has_own_id = ~delivery.c.event_id.contains(REPLACED_MARK[0])
     goes_first = or_(
         other.c.trust > delivery.c.trust,

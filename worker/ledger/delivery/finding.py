@@ -1,4 +1,4 @@
-"""Find deliveries, wherever they stand."""
+"""Find deliveries in any state."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from worker.ledger.delivery.precedence import REPLACED_MARK, shown_event_id
 from worker.ledger.reports.books import reported_state
 from worker.ledger.schema import State, ad_account, batch, delivery, integration
 
-# With their numbers spelt out: SQLite finds a partial index by the words of its condition.
+# As literal text: SQLite matches a partial index by the text of its condition.
 _IS_OPEN = text(f"delivery.state = {State.OPEN.value}")
 _IS_NOT_OPEN = text(f"delivery.state != {State.OPEN.value}")
 
 
 @dataclass(frozen=True, slots=True)
 class FoundDelivery:
-    """Hold one delivery and where it stands, in the words of the books."""
+    """Hold one delivery and its state, named as in the books."""
 
     id: int
     stands: str
@@ -33,18 +33,18 @@ class FoundDelivery:
     reason_class: str | None
     reason: str | None
     warning: str | None
-    # Absent where the integration was deleted.
+    # None if the integration was deleted.
     source_id: str | None
     signed: bool = False
 
 
 def find_deliveries_after(connection: Connection, delivery_id: int, limit: int) -> list[FoundDelivery]:
-    """Return the deliveries that were written after one, in order."""
+    """Return the deliveries with higher ids, in order."""
     return _read(connection, _deliveries().where(delivery.c.id > delivery_id).limit(limit))
 
 
 def find_deliveries(connection: Connection, ids: Sequence[int]) -> list[FoundDelivery]:
-    """Return deliveries by their numbers."""
+    """Return deliveries by id."""
     return _read(connection, _deliveries().where(delivery.c.id.in_(ids)))
 
 
@@ -56,7 +56,7 @@ def find_deliveries_of_event(connection: Connection, event_id: str, limit: int) 
 def find_deliveries_of_order(
     connection: Connection, event_id: str, order_keys: Sequence[bytes], limit: int
 ) -> list[FoundDelivery]:
-    """Return the deliveries of an event or an order; both are asked at once, and each has an index."""
+    """Return the deliveries of an event or an order. Each of the two conditions has its index."""
     of_order = select(delivery.c.id).where(delivery.c.order_key.in_(order_keys))
     return _read(connection, _any_of(*_ids_of_event(event_id), of_order).limit(limit))
 
@@ -66,25 +66,25 @@ def find_deliveries_of_visitor(
 ) -> list[FoundDelivery]:
     """Return the deliveries of a visitor.
 
-    This reads all deliveries until it has found enough: an index would cost every event, and few ask.
+    Reads deliveries until it has found enough: an index would cost every event, and the query is rare.
     """
     asked = or_(delivery.c.anonymous_key.in_(anonymous_keys), delivery.c.user_key.in_(user_keys))
     return _read(connection, _deliveries().where(asked).limit(limit))
 
 
 def newest_delivery_id(connection: Connection) -> int:
-    """Return the number of the newest delivery, 0 where there is none."""
+    """Return the id of the newest delivery, or 0."""
     return connection.scalar(select(func.max(delivery.c.id))) or 0
 
 
 def _ids_of_event(event_id: str) -> tuple[Any, Any]:
-    """Ask each of the two indexes of event ids, also for a public event that gave its id up to a signed one."""
+    """Query both indexes of event ids. Includes public events that lost their id to a signed one."""
     one = select(delivery.c.id).where(delivery.c.event_id.in_([event_id, event_id + REPLACED_MARK]))
     return one.where(_IS_OPEN), one.where(_IS_NOT_OPEN)
 
 
 def _any_of(*wanted: Any) -> Any:
-    # Joined by OR, PostgreSQL may rather read all deliveries in their order until it has found enough.
+    # With OR, PostgreSQL may instead read all deliveries in order until it has found enough.
     return _deliveries().where(delivery.c.id.in_(union_all(*wanted)))
 
 

@@ -1,4 +1,4 @@
-"""Know what a retry after an outage has to know: what was tried before, and that sending works again."""
+"""Query what the retry after an outage needs: earlier attempts, and whether sending works again."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from worker.ledger.schema import IS_OPEN_UNINDEXED, BatchStatus, ad_account, att
 
 
 def attempt_reason_classes(connection: Connection, batch_ids: Iterable[int]) -> dict[int, set[str]]:
-    """Return how the tries of batches ended, and those of the batches that they were split from."""
+    """Return the reason classes of all attempts of batches and of the batches that they were split from."""
     line = _line(batch_ids)
     wanted = select(line.c.whose, attempt.c.reason_class).join(line, attempt.c.batch_id == line.c.id)
     found: dict[int, set[str]] = defaultdict(set)
@@ -21,7 +21,7 @@ def attempt_reason_classes(connection: Connection, batch_ids: Iterable[int]) -> 
 def has_attempt_with(
     connection: Connection, batch_id: int, reason_classes: Iterable[str], statuses: Iterable[int]
 ) -> bool:
-    """Tell whether a try of a batch, or of those that it was split from, ended in one of these ways."""
+    """Return whether an attempt of a batch, or of one that it was split from, has one of these outcomes."""
     line = _line([batch_id])
     so = or_(attempt.c.reason_class.in_(list(reason_classes)), attempt.c.http_status.in_(list(statuses)))
     found = select(attempt.c.id).join(line, attempt.c.batch_id == line.c.id).where(so)
@@ -29,7 +29,7 @@ def has_attempt_with(
 
 
 def _line(batch_ids: Iterable[int]) -> CTE:
-    """Return batches with all that they were split from."""
+    """Select batches and all batches that they were split from."""
     first = select(batch.c.id.label("whose"), batch.c.id, batch.c.parent_id)
     line = first.where(batch.c.id.in_(list(batch_ids))).cte("line", recursive=True)
     parents = select(line.c.whose, batch.c.id, batch.c.parent_id).join(line, batch.c.id == line.c.parent_id)
@@ -37,7 +37,7 @@ def _line(batch_ids: Iterable[int]) -> CTE:
 
 
 def last_delivered_at(connection: Connection, ad_account_id: str, since: float) -> float | None:
-    """Return when Pinterest last took an event for an ad account, if that was after a time."""
+    """Return when Pinterest last accepted an event for an ad account, if after ``since``."""
     took_one = exists().where(delivery.c.batch_id == batch.c.id, IS_OPEN_UNINDEXED)
     wanted = (
         select(batch.c.settled_at)

@@ -1,4 +1,4 @@
-"""Let a signed event take the place of a public one that has the same id."""
+"""Let a signed event replace a public one with the same id."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,8 +15,8 @@ from worker.ledger.reports.tallies import Entry
 from worker.ledger.rows import chunks, is_among
 from worker.ledger.schema import IS_OPEN_UNINDEXED, BatchStatus, State, batch, delivery, integration
 
-# A public delivery that is out of reach gives its event id up to the signed one, and keeps it before this mark.
-# An id that comes from outside holds no control character, so that nobody can take the marked one.
+# A public delivery that can no longer be changed loses its event id to the signed one. It keeps the id before this
+# mark. Ids from outside contain no control characters, so that nobody can send a marked one.
 REPLACED_MARK = "\x1fpublic"
 PUBLIC_REPLACED = "A signed event with this id and name took its place."
 MAY_BE_COUNTED_ONCE = (
@@ -26,18 +26,18 @@ MAY_BE_COUNTED_ONCE = (
 FIRST_FAILED = "The public event with this id, which was sent first, failed."
 # A batcher may claim a delivery between two statements.
 _MOST_ROUNDS = 10
-# With their numbers spelt out: SQLite finds a partial index by the words of its condition.
+# As literal text: SQLite matches a partial index by the text of its condition.
 _IS_OPEN = text(f"delivery.state = {State.OPEN.value}")
 _IS_NOT_OPEN = text(f"delivery.state != {State.OPEN.value}")
 
 
 def shown_event_id(event_id: str) -> str:
-    """Return the id that an event came with, without the mark of one that was given up."""
+    """Return the id that an event came with, without the mark of a lost id."""
     return event_id.partition(REPLACED_MARK[0])[0]
 
 
 class DedupKey(NamedTuple):
-    """Name what may be pending or sent once."""
+    """Name what may be pending or sent only once."""
 
     ad_account: int
     test: bool
@@ -46,7 +46,7 @@ class DedupKey(NamedTuple):
 
 
 class Content(NamedTuple):
-    """Hold what two copies of an event are compared by; ``content_key`` is absent on old deliveries."""
+    """Hold the content by which two copies are compared. Old deliveries have no ``content_key``."""
 
     content_key: bytes | None
     order_key: bytes | None
@@ -54,18 +54,18 @@ class Content(NamedTuple):
     value_thousandths: int | None
 
     def is_same(self, other: "Content") -> bool:
-        """Tell whether two copies claim the same order, value and currency."""
+        """Return whether two copies have the same order, value and currency."""
         if self.content_key is not None and other.content_key is not None:
             return self.content_key == other.content_key
         return self[1:] == other[1:]
 
 
 class Precedence(Enum):
-    """Say what a signed event found under its id."""
+    """Say what happens to a signed event because of earlier events with its id."""
 
-    # Nothing holds the id any more: the signed event can be written.
+    # No delivery holds the id any more: the signed event can be written.
     FREE = "free"
-    # The same, and a public event with other content was, or may have been, sent under the id.
+    # As FREE, but a public event with other content was or may have been sent under the id.
     CONTRADICTED = "contradicted"
     # A public event with the same content is being sent: the signed one is needed only if that one fails.
     BEING_SENT = "being_sent"
@@ -86,13 +86,13 @@ class _Holder:
 def displace_public(
     connection: Connection, claims: Mapping[DedupKey, Content], now: float
 ) -> dict[DedupKey, Precedence]:
-    """Take the ids of signed events away from public ones, and say what each signed event found.
+    """Free the ids of signed events from public ones, and return the result for each signed event.
 
-    A public event that waits becomes a duplicate, also in a batch that has not been started. One that is being sent
-    or was delivered stays what it is; where its content differs, it gives up the id.
+    A waiting public event becomes a duplicate, even in a batch that has not started. One that is being sent or was
+    delivered stays; if its content differs, it loses the id.
 
     Raises:
-        OvertakenError: other processes move these deliveries all the time; the transaction has to roll back.
+        VersionConflictError: other processes keep moving these deliveries; roll the transaction back.
     """
     ways: dict[DedupKey, Precedence] = {}
     for _ in range(_MOST_ROUNDS):
@@ -107,7 +107,7 @@ def displace_public(
 
 
 def displace_public_for_failed(connection: Connection, ids: Sequence[int], now: float) -> None:
-    """Take the ids of failed signed deliveries away from public ones, before the failed ones are sent again."""
+    """Free the ids of failed signed deliveries from public ones before the failed ones are sent again."""
     claims: dict[DedupKey, Content] = {}
     for some in chunks(ids):
         wanted = _select_holders().where(
@@ -120,9 +120,9 @@ def displace_public_for_failed(connection: Connection, ids: Sequence[int], now: 
 
 
 def _lock_holders(connection: Connection, keys: Iterable[DedupKey]) -> tuple[list[_Holder], set[DedupKey]]:
-    """Lock and return what holds the ids, batches first, as settling a batch does.
+    """Lock and return the deliveries that hold the ids. Locks batches first, as settling does.
 
-    Returns last the ids whose deliveries were claimed meanwhile: their batches are not locked.
+    The last value has the ids whose deliveries were claimed meanwhile: their batches are not locked.
     """
     wanted = set(keys)
     ids: list[int] = []
@@ -140,7 +140,7 @@ def _lock_holders(connection: Connection, keys: Iterable[DedupKey]) -> tuple[lis
     for some_ids in chunks(sorted(ids)):
         locked = _select_holders().where(is_among(connection, delivery.c.id, some_ids), IS_OPEN_UNINDEXED)
         rows = connection.execute(locked.order_by(delivery.c.id).with_for_update())
-        # Another process may have made one of them give up its id meanwhile.
+        # Another process may have taken an id from one of them meanwhile.
         holders += [_holder(row) for row in rows if _key(row) in wanted]
     moving = {holder.key for holder in holders if holder.batch_id not in batch_ids | {None}}
     return [holder for holder in holders if holder.key not in moving], moving
@@ -198,7 +198,7 @@ def _take_over(
 
 
 def _batches(connection: Connection, holders: Iterable[_Holder]) -> dict[int | None, tuple[int, bool]]:
-    """Return each batch's status, and whether a try of it may have reached Pinterest."""
+    """Return each batch's status, and whether an attempt may have reached Pinterest."""
     found: dict[int | None, tuple[int, bool]] = {}
     for some in chunks(sorted({holder.batch_id for holder in holders if holder.batch_id is not None})):
         wanted = select(batch.c.id, batch.c.status, batch.c.first_tried_at).where(
@@ -227,13 +227,13 @@ def _end_as_duplicates(connection: Connection, waiting: Sequence[_Holder], now: 
 
 
 def _give_up_ids(connection: Connection, renamed: Sequence[_Holder]) -> None:
-    """Mark the ids of deliveries that are out of reach, so that the signed events can have them."""
+    """Mark the ids of deliveries that can no longer be changed, so that signed events can use them."""
     marked = {holder.key._replace(event_id=holder.key.event_id + REPLACED_MARK): holder for holder in renamed}
     if not marked:
         return
     event_ids = sorted({key.event_id for key in marked})
     before = _select_holders().where(is_among(connection, delivery.c.event_id, event_ids), _IS_OPEN)
-    # Rare: the id was taken over before, and the signed delivery that had it then is gone.
+    # Rare: the id was taken over before, and that signed delivery is gone.
     used = {_key(row) for row in connection.execute(before)}
     for key, holder in marked.items():
         event_id = f"{key.event_id}\x1f{holder.id}" if key in used else key.event_id
@@ -241,7 +241,7 @@ def _give_up_ids(connection: Connection, renamed: Sequence[_Holder]) -> None:
 
 
 def reopen_waiting(connection: Connection, failed_ids: Sequence[int], now: float) -> int:
-    """Let signed events that waited for public ones be sent, where the public ones failed; return how many."""
+    """Make signed duplicates pending if the public copies that they waited for failed. Returns how many."""
     moved: list[tuple[int, str]] = []
     for some in chunks(failed_ids):
         public = _select_holders().where(is_among(connection, delivery.c.id, some))
@@ -261,7 +261,7 @@ def reopen_waiting(connection: Connection, failed_ids: Sequence[int], now: float
 
 
 def _first_waiting(connection: Connection, keys: set[DedupKey]) -> dict[DedupKey, _Holder]:
-    """Return the signed duplicates that were kept whole, the first of each id."""
+    """Return the first signed duplicate with a payload for each id."""
     if not keys:
         return {}
     is_kept = and_(

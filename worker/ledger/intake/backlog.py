@@ -1,4 +1,4 @@
-"""Find the oldest waiting events of each source, signed and public apart, by an index of their own."""
+"""Find the oldest waiting events of each source, signed and public ones apart, by an index of their own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from worker.ledger.schema import inbox, source
 
 @dataclass(frozen=True, slots=True)
 class InboxGroup:
-    """Name the events of one source that came in by one way; each group takes its turn."""
+    """Name the events of one source and trust. Groups take turns."""
 
     source_id: str
     trust: int
@@ -20,16 +20,16 @@ class InboxGroup:
 
 @dataclass(frozen=True, slots=True)
 class WaitingGroup:
-    """Hold a group that has events waiting, and when the oldest of them came in."""
+    """Hold a group with waiting events and when the oldest one was received."""
 
     group: InboxGroup
     received_at: float
 
 
 def waiting_groups(connection: Connection, received_before: float) -> list[WaitingGroup]:
-    """Return the groups with an event that was received before a time, the one with the oldest event first.
+    """Return the groups with an event received before a time, the group with the oldest event first.
 
-    Costs one look into an index for each known source and trust, however long the backlog is.
+    Costs one index lookup per source and trust, however long the backlog is.
     """
     oldest = [_oldest_of(trust).label(trust.name) for trust in Trust]
     found = [
@@ -54,7 +54,7 @@ def _oldest_of(trust: Trust) -> Any:
 def oldest_ids(
     connection: Connection, groups: Sequence[InboxGroup], received_before: float, most: int
 ) -> list[list[int]]:
-    """Return for each group the ids of its oldest events that were received before a time, at most so many."""
+    """Return the ids of each group's oldest events received before a time, at most ``most`` per group."""
     if not groups:
         return []
     parts = [_ids_of(number, group, received_before, most) for number, group in enumerate(groups)]

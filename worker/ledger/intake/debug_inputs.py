@@ -1,4 +1,4 @@
-"""Keep what comes in from a source while it is debugged: little, for a short time, and sealed."""
+"""Store the inputs of a source that is being debugged: few, for a short time, and sealed."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -12,17 +12,17 @@ from worker.ledger.rows import insert_all
 from worker.ledger.schema import debug_input, source
 
 INPUT = b"debug input"
-# Somebody who looks has forgotten by then that it is on.
+# Debugging ends after this time if nobody switches it off.
 DEBUG_SECONDS = 3_600
-# What was kept may be looked at for so long after debugging has ended.
+# How long inputs stay visible after debugging has ended.
 RETENTION_SECONDS = 3_600
-# Of each source, signed and public each.
+# Per source and trust.
 MAX_INPUTS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class NewInput:
-    """Hold one event with each decision about it: ``body`` is sealed under `INPUT` already."""
+    """Hold one event with each decision about it. ``body`` is already sealed under `INPUT`."""
 
     source_id: str
     event_id: str
@@ -38,7 +38,7 @@ class NewInput:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """Hold one event as it was kept."""
+    """Hold one stored event."""
 
     id: int
     source_id: str
@@ -51,16 +51,16 @@ class Input:
 
 
 def set_debugging(connection: Connection, source_id: str, until: float) -> None:
-    """Keep what comes in from a source until a time; 0 ends it, and forgets at once what was kept."""
+    """Store the inputs of a source until a time. 0 ends this and deletes its stored inputs at once."""
     connection.execute(update(source).where(source.c.id == source_id).values(debug_until=until))
     if not until:
         connection.execute(delete(debug_input).where(debug_input.c.source_id == source_id))
 
 
 def save_debug_inputs(connection: Connection, new: Iterable[NewInput]) -> Counter[str]:
-    """Store events; of each source, only the newest signed and the newest public ones stay.
+    """Store events. Of each source, only the newest signed and the newest public ones are kept.
 
-    Returns how many older ones gave way, by source.
+    Returns how many older ones were deleted, by source.
     """
     rows = [{name: getattr(one, name) for name in NewInput.__slots__} for one in new]
     insert_all(connection, debug_input, rows)
@@ -76,7 +76,7 @@ def save_debug_inputs(connection: Connection, new: Iterable[NewInput]) -> Counte
 
 
 def newest_debug_inputs(connection: Connection, now: float, most: int, source_id: str = "") -> list[Input]:
-    """Return what was kept, the newest first."""
+    """Return stored events, the newest first."""
     wanted = _kept(now).limit(most)
     if source_id:
         wanted = wanted.where(debug_input.c.source_id == source_id)
@@ -90,14 +90,14 @@ def find_debug_input(connection: Connection, number: int, now: float) -> Input |
 
 
 def debug_input_of_event(connection: Connection, source_id: str, event_id: str, now: float) -> Input | None:
-    """Return the newest event of a source with an id."""
+    """Return a source's newest event with an event id."""
     mine = _kept(now).where(debug_input.c.source_id == source_id, debug_input.c.event_id == event_id)
     row = connection.execute(mine.limit(1)).one_or_none()
     return _input(row) if row else None
 
 
 def purge_debug_inputs(connection: Connection, now: float) -> int:
-    """Remove what has been kept long enough; return how much."""
+    """Delete expired events. Returns how many."""
     return connection.execute(delete(debug_input).where(debug_input.c.forget_at <= now)).rowcount
 
 

@@ -1,4 +1,4 @@
-"""Remember which lines of files were taken, by keyed hashes, so that none is taken twice."""
+"""Remember by keyed hashes which lines of files were imported, so that none is imported twice."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from worker.ledger.schema import taken_line
 
 
 def find_imported_lines(connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
-    """Return those of the lines that were taken before."""
+    """Return the lines that were imported before."""
     found: set[bytes] = set()
     for some in chunks(keys):
         found.update(connection.scalars(select(taken_line.c.key).where(taken_line.c.key.in_(some))))
@@ -18,8 +18,8 @@ def find_imported_lines(connection: Connection, keys: Sequence[bytes]) -> set[by
 
 
 def insert_imported_lines(connection: Connection, keys: Sequence[bytes], now: float) -> set[bytes]:
-    """Note lines as taken; return those that nobody else had taken."""
-    # Sorted, so that two writers wait for each other in the same order.
+    """Mark lines as imported. Returns those that no other process had marked."""
+    # Sorted, so that two writers lock the keys in the same order.
     rows = [{"key": key, "taken_at": now} for key in sorted(keys)]
     return {row.key for row in insert_all(connection, taken_line, rows, _unless_taken)}
 
@@ -29,9 +29,9 @@ def _unless_taken(new: Any) -> Any:
 
 
 def imported_lines_before(connection: Connection, before: float, most: int) -> list[bytes]:
-    """Return some of the lines that were taken before a time.
+    """Return some of the lines imported before a time.
 
-    Where there are few this reads all of them, so that it has no place inside a write.
+    May read the whole table, so do not call it inside a write.
     """
     return list(
         connection.scalars(select(taken_line.c.key).where(taken_line.c.taken_at < before).limit(most))
@@ -39,5 +39,5 @@ def imported_lines_before(connection: Connection, before: float, most: int) -> l
 
 
 def delete_imported_lines(connection: Connection, keys: Sequence[bytes]) -> int:
-    """Forget lines; return how many."""
+    """Delete lines. Returns how many."""
     return connection.execute(delete(taken_line).where(taken_line.c.key.in_(keys))).rowcount

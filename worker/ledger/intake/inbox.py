@@ -1,4 +1,4 @@
-"""Keep accepted events until it is written down what became of them."""
+"""Store accepted events until their deliveries are stored."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -13,15 +13,15 @@ from worker.ledger.rows import chunks, insert_all, is_among
 from worker.ledger.schema import IS_INFORMING, inbox, signed_request
 
 BODY = b"inbox"
-# Clocks of machines that are looked after differ by less.
+# Clocks of machines with time synchronisation differ by less.
 CLOCK_STEP_SECONDS = 60.0
-# Of what public calls say of one visitor while it waits, more would only delay the visitor's events.
-MOST_PUBLIC_INFORMING = 100
+# Limit of waiting public events about one visitor that are read: more would delay the visitor's events.
+MAX_PUBLIC_INFORMING = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Hold an event as it goes into the inbox: its body already sealed under `BODY`."""
+    """Hold a new event. Its body is already sealed under `BODY`."""
 
     source_id: str
     anonymous_key: bytes | None
@@ -34,7 +34,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Hold an event as it waits in the inbox."""
+    """Hold an event that waits in the inbox."""
 
     id: int
     source_id: str
@@ -47,7 +47,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """Hold how many events were set aside for one reason, and when the first of them came in."""
+    """Count the events parked for one reason, with the time when the oldest was received."""
 
     reason: str
     events: int
@@ -55,7 +55,7 @@ class Parked:
 
 
 def accept_events(connection: Connection, events: Sequence[Accepted], now: float) -> list[int]:
-    """Take events in, all or none; return their ids in the order given."""
+    """Insert events, all or none. Returns their ids in the order given."""
     if not events:
         return []
     rows = [
@@ -70,7 +70,7 @@ def accept_events(connection: Connection, events: Sequence[Accepted], now: float
         }
         for event in events
     ]
-    # Ids are given in the order of the rows, whatever the order in which they are told.
+    # Ids are assigned in the order of the rows, but may be returned in another order.
     added = insert_all(connection, inbox, rows, _with_their_ids)
     ids = sorted(row.id for row in added)
     counts = Counter(tallies.Entry(event.source_id, 0, "", tallies.ACCEPTED) for event in events)
@@ -92,7 +92,7 @@ def load_events(connection: Connection, ids: Sequence[int]) -> list[Waiting]:
 
 
 def still_waiting(connection: Connection, ids: Sequence[int]) -> list[int]:
-    """Return those of the ids whose events still wait and are not parked, in order."""
+    """Return those ids, in order, whose events still wait and are not parked."""
     found: list[int] = []
     for some in chunks(sorted(ids)):
         wanted = select(inbox.c.id).where(
@@ -103,13 +103,13 @@ def still_waiting(connection: Connection, ids: Sequence[int]) -> list[int]:
 
 
 def informing_events(connection: Connection, keys: Collection[bytes], before_id: int) -> list[Waiting]:
-    """Return the waiting events, accepted before an id, that tell something about these visitors.
+    """Return waiting events with ids below ``before_id`` that have new data about these visitors.
 
-    Of public events it returns the newest `MOST_PUBLIC_INFORMING` of each key: anybody can send thousands for a user id
-    that is easy to guess, and each event of that user would have to read them all.
+    Includes only the newest `MAX_PUBLIC_INFORMING` public events per key: anybody can send thousands for a user id
+    that is easy to guess, and every event of that user would read them all.
     """
     ids: set[int] = set()
-    # Each column has an index of its own.
+    # Each column has its own index.
     for column in (inbox.c.anonymous_key, inbox.c.user_key):
         for some in chunks(list(keys)):
             ids.update(
@@ -120,19 +120,19 @@ def informing_events(connection: Connection, keys: Collection[bytes], before_id:
 
 def _informing_ids(has_key: ColumnElement[bool], column: Column[Any], before_id: int) -> Select[Any]:
     newest_first = func.row_number().over(partition_by=[column, inbox.c.trust], order_by=inbox.c.id.desc())
-    # By the plain id SQLite would go through all rows before it.
+    # By the plain id SQLite would scan all rows before it.
     is_before = inbox.c.id + 0 < before_id
     ranked = (
         select(inbox.c.id, inbox.c.trust, newest_first.label("place"))
         .where(IS_INFORMING, has_key, inbox.c.parked_reason.is_(None), is_before)
         .subquery()
     )
-    is_read = or_(ranked.c.trust == Trust.SIGNED.value, ranked.c.place <= MOST_PUBLIC_INFORMING)
+    is_read = or_(ranked.c.trust == Trust.SIGNED.value, ranked.c.place <= MAX_PUBLIC_INFORMING)
     return select(ranked.c.id).where(is_read)
 
 
 def take_events(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Take events out; return the ids that were there, which are the caller's alone to settle."""
+    """Delete events. Returns the ids that were there, which only the caller may settle."""
     gone: set[int] = set()
     for some in chunks(sorted(ids)):
         taken = delete(inbox).where(is_among(connection, inbox.c.id, some)).returning(inbox.c.id)
@@ -141,12 +141,12 @@ def take_events(connection: Connection, ids: Sequence[int]) -> set[int]:
 
 
 def park_event(connection: Connection, event_id: int, reason: str) -> None:
-    """Set an event aside that cannot be worked on, with the reason."""
+    """Park an event that cannot be processed."""
     connection.execute(update(inbox).where(inbox.c.id == event_id).values(parked_reason=reason))
 
 
 def unpark_events(connection: Connection, ids: Sequence[int] | None = None) -> int:
-    """Let events that were set aside be worked on again, all or some; return how many."""
+    """Make all or some parked events wait again. Returns how many."""
     which = update(inbox).where(inbox.c.parked_reason.is_not(None))
     if ids is not None:
         which = which.where(inbox.c.id.in_(ids))
@@ -154,7 +154,7 @@ def unpark_events(connection: Connection, ids: Sequence[int] | None = None) -> i
 
 
 def parked_by_reason(connection: Connection) -> list[Parked]:
-    """Return what is set aside, the most frequent reason first."""
+    """Return parked events by reason, the most frequent first."""
     grouped = (
         select(inbox.c.parked_reason, func.count().label("n"), func.min(inbox.c.received_at))
         .where(inbox.c.parked_reason.is_not(None))
@@ -165,13 +165,13 @@ def parked_by_reason(connection: Connection) -> list[Parked]:
 
 
 def newest_waiting_events(connection: Connection, most: int) -> list[tuple[Waiting, str | None]]:
-    """Return the events that came in last and wait, with the reason where they were set aside."""
+    """Return the newest waiting events, with the reason if they are parked."""
     wanted = _kept().add_columns(inbox.c.parked_reason).order_by(inbox.c.id.desc()).limit(most)
     return [(Waiting(*row[:-1]), row[-1]) for row in connection.execute(wanted)]
 
 
 def parked_ids(connection: Connection, after_id: int, limit: int) -> list[int]:
-    """Return the ids after one that are set aside, in order."""
+    """Return parked ids above ``after_id``, in order."""
     wanted = select(inbox.c.id).where(inbox.c.id > after_id, inbox.c.parked_reason.is_not(None))
     return list(connection.scalars(wanted.order_by(inbox.c.id).limit(limit)))
 
@@ -183,8 +183,8 @@ def ids_between(connection: Connection, first: int, last: int) -> list[int]:
 
 
 def overdue_ids(connection: Connection, after_id: int, received_before: float, limit: int) -> list[int]:
-    """Return the ids after one that were received before a time, in order."""
-    # What was received in the future was received before the clock stepped back.
+    """Return ids above ``after_id`` received before a time, in order."""
+    # An event received in the future was received before the clock stepped back.
     is_old = or_(
         inbox.c.received_at < received_before, inbox.c.received_at > received_before + CLOCK_STEP_SECONDS
     )
@@ -198,7 +198,7 @@ def overdue_ids(connection: Connection, after_id: int, received_before: float, l
 
 
 def count_waiting(connection: Connection) -> int:
-    """Count what waits."""
+    """Count waiting events."""
     return connection.scalar(select(func.count()).select_from(inbox)) or 0
 
 

@@ -1,4 +1,4 @@
-"""Keep what is known of a visitor, sealed, under keyed hashes of the visitor's ids."""
+"""Store visitors' data, sealed, under keyed hashes of their ids."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ BODY = b"visitor"
 
 
 class VersionConflictError(Exception):
-    """Somebody else wrote the same visitor in the meantime: read again and start over."""
+    """Another process wrote the same visitor meanwhile: read again and repeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredVisitor:
-    """Hold a visitor's sealed body, and the version that a writer must have seen."""
+    """Hold a visitor's sealed body and the version that a writer must have read."""
 
     body: bytes
     version: int
 
 
 def load_visitors(connection: Connection, keys: Iterable[bytes]) -> dict[bytes, StoredVisitor]:
-    """Return what is known under the keys."""
+    """Return the stored visitors by key."""
     found: dict[bytes, StoredVisitor] = {}
     for some in chunks(list(keys)):
         wanted = select(visitor.c.key, visitor.c.body, visitor.c.version).where(
@@ -36,10 +36,10 @@ def load_visitors(connection: Connection, keys: Iterable[bytes]) -> dict[bytes, 
 
 
 def save_visitors(connection: Connection, changed: Mapping[bytes, StoredVisitor], now: float) -> None:
-    """Write visitors, each with the version that was read (0 where there was none).
+    """Write visitors, each with the version that was read (0 if there was none).
 
     Raises:
-        OvertakenError: a version has moved on; the caller's transaction has to roll back.
+        VersionConflictError: a version has changed; roll the transaction back.
     """
     if not changed:
         return
@@ -49,7 +49,7 @@ def save_visitors(connection: Connection, changed: Mapping[bytes, StoredVisitor]
         {"key": key, "body": known.body, "version": known.version + 1, "updated_at": now}
         for key, known in sorted(changed.items(), key=lambda item: item[0])
     ]
-    # Asked for the rows: a driver does not count what many inserts wrote.
+    # Counts returned rows: a driver does not count what many inserts wrote.
     written = insert_all(connection, visitor, rows, _over_what_was_seen)
     if len(written) != len(rows):
         raise VersionConflictError
@@ -65,7 +65,7 @@ def _over_what_was_seen(new: Any) -> Any:
 
 
 def _hold(connection: Connection, known: Sequence[bytes]) -> None:
-    """Lock visitors that were known; one that was forgotten meanwhile must not come back to life."""
+    """Lock stored visitors. One that was deleted meanwhile must not be written again."""
     for some in chunks(sorted(known)):
         held = select(visitor.c.key).where(is_among(connection, visitor.c.key, some)).order_by(visitor.c.key)
         if len(connection.execute(held.with_for_update()).all()) != len(some):
@@ -73,11 +73,11 @@ def _hold(connection: Connection, known: Sequence[bytes]) -> None:
 
 
 def delete_visitors(connection: Connection, keys: Iterable[bytes]) -> int:
-    """Remove visitors; return how many there were."""
+    """Delete visitors. Returns how many."""
     return connection.execute(delete(visitor).where(visitor.c.key.in_(list(keys)))).rowcount
 
 
 def purge_visitors(connection: Connection, unseen_since: float, most: int) -> int:
-    """Remove visitors that were not heard of for long, a few at a time."""
+    """Delete up to ``most`` visitors not seen since a time."""
     old = select(visitor.c.key).where(visitor.c.updated_at < unseen_since).limit(most)
     return connection.execute(delete(visitor).where(visitor.c.key.in_(old))).rowcount

@@ -1,4 +1,4 @@
-"""Run migrations on the connection that `worker.ledger.migrate` hands over."""
+"""Run migrations on the connection that `worker.ledger.migrate` passes."""
 
 from alembic import context
 

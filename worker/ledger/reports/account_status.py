@@ -1,4 +1,4 @@
-"""Tell how much waits, for each integration and each ad account, and for how long."""
+"""Report how many deliveries wait for each integration and ad account, and since when."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ from worker.ledger.schema import (
     integration,
 )
 
-# What may share a batch is of one kind: a test or not, offline or not.
+# Deliveries that may share a batch have the same kind: (test, offline).
 Kind = tuple[bool, bool]
 KINDS: tuple[Kind, ...] = ((False, False), (False, True), (True, False), (True, True))
 
 
 def is_pending_of(integration_number: Any, test: bool, offline: bool) -> ColumnElement[bool]:
-    """Name what waits, of one kind: in exactly the columns of its index, so that nothing but that is read."""
+    """Return the condition for pending deliveries of one kind, with exactly the columns of their index."""
     return and_(
         delivery.c.integration_id == integration_number,
         delivery.c.test == test,
@@ -37,13 +37,13 @@ def is_pending_of(integration_number: Any, test: bool, offline: bool) -> ColumnE
 
 
 def pending_of_each(column: ColumnElement[Any], test: bool, offline: bool) -> Select[Any]:
-    """Select a column of what waits for the integration that the statement around this one is at, in order."""
+    """Select a column of the pending deliveries of the outer statement's integration, in order."""
     waiting = select(column).where(is_pending_of(integration.c.id, test, offline)).correlate(integration)
     return waiting.order_by(PENDING_ORDER)
 
 
 def first_pending(column: ColumnElement[Any], test: bool, offline: bool) -> ScalarSelect[Any]:
-    """Return a column of the first that waits for that integration, NULL where none does."""
+    """Select a column of that integration's first pending delivery, or NULL."""
     return pending_of_each(column, test, offline).limit(1).scalar_subquery()
 
 
@@ -52,15 +52,15 @@ _PAUSED, _BREAKER = "paused", "breaker"
 
 @dataclass(frozen=True, slots=True)
 class WaitingDeliveries:
-    """Hold how many deliveries wait, and since when the oldest of them does."""
+    """Count waiting deliveries, with the time of the oldest."""
 
     deliveries: int
     since: float
 
 
 def pending_by_integration(connection: Connection) -> dict[int, WaitingDeliveries]:
-    """Return what waits for a batch, by the integration's number; one without anything is left out."""
-    # The oldest is the one that was written first, which the index gives without reading the rows.
+    """Return what waits for a batch, by integration number. Integrations without pending deliveries are left out."""
+    # The oldest is the first in the index, which is read without the rows.
     counted = (
         select(delivery.c.integration_id, func.count().label("n"), func.min(delivery.c.id).label("first"))
         .where(IS_PENDING)
@@ -76,7 +76,7 @@ def pending_by_integration(connection: Connection) -> dict[int, WaitingDeliverie
 
 
 def pending_by_account(connection: Connection) -> dict[str, WaitingDeliveries]:
-    """Return what waits for a batch, by the ad account's id; one without anything is left out."""
+    """Return what waits for a batch, by ad account id. Accounts without pending deliveries are left out."""
     wanted = select(integration.c.id, ad_account.c.ad_account_id).join(
         ad_account, ad_account.c.id == integration.c.ad_account
     )
@@ -92,7 +92,7 @@ def pending_by_account(connection: Connection) -> dict[str, WaitingDeliveries]:
 
 
 def in_flight_by_account(connection: Connection) -> dict[str, WaitingDeliveries]:
-    """Return what stands in batches that are not settled, by the ad account's id."""
+    """Return what is in unsettled batches, by ad account id."""
     wanted = (
         select(
             ad_account.c.ad_account_id,
@@ -109,8 +109,8 @@ def in_flight_by_account(connection: Connection) -> dict[str, WaitingDeliveries]
 
 
 def in_flight_by_integration(connection: Connection) -> dict[int, int]:
-    """Return how many deliveries stand in batches that are not settled, by the integration's number."""
-    # The live batches are few, and each one's deliveries are found by its number.
+    """Count the deliveries in unsettled batches, by integration number."""
+    # There are few live batches, and an index finds the deliveries of each.
     live = select(batch.c.id).where(IS_LIVE)
     counted = (
         select(delivery.c.integration_id, func.count().label("n"))
@@ -122,9 +122,9 @@ def in_flight_by_integration(connection: Connection) -> dict[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """Hold what one ad account has to do and may do; times are in Unix seconds.
+    """Hold an ad account's load and limits. Times are in Unix seconds.
 
-    ``pending`` counts up to a bound for each integration. ``rate_tokens`` is how many requests may go at once.
+    ``pending`` counts up to a limit per integration. ``rate_tokens`` is how many requests may be sent at once.
     """
 
     ad_account_id: str
@@ -138,7 +138,7 @@ class AccountState:
 
 
 def account_statuses(connection: Connection, now: float, most_pending: int) -> list[AccountState]:
-    """Return where each ad account that an integration uses stands, in the order of their ids."""
+    """Return the state of each ad account that an integration uses, in the order of their ids."""
     flying, waiting = in_flight_by_account(connection), _pending_by_account(connection, most_pending)
     troubled = _troubled(connection)
     wanted = select(ad_account).where(ad_account.c.id.in_(select(integration.c.ad_account)))
@@ -149,7 +149,7 @@ def account_statuses(connection: Connection, now: float, most_pending: int) -> l
 
 
 def oldest_waiting_since(connection: Connection) -> float | None:
-    """Return when the oldest event that waits to be ingested came in; one that was parked waits for a hand."""
+    """Return when the oldest event that waits to be ingested was received. Parked events need manual action."""
     waiting = select(inbox.c.received_at).where(inbox.c.parked_reason.is_(None))
     return connection.scalar(waiting.order_by(inbox.c.id).limit(1))
 
@@ -175,7 +175,7 @@ def _standing(
 
 
 def _troubled(connection: Connection) -> dict[int, list[str]]:
-    """Return what troubles ad accounts; a credential that no integration uses any more troubles nobody."""
+    """Return the problems of each ad account. Credentials that no integration uses do not count."""
     found: dict[int, list[str]] = defaultdict(list)
     used = select(credential.c.ad_account, credential.c.paused_at, credential.c.breaker_open_until).where(
         credential.c.id.in_(select(integration.c.credential_id))

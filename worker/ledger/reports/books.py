@@ -1,4 +1,4 @@
-"""Balance the books: what was accepted against what became of it."""
+"""Balance the books: compare accepted events with what became of them."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ _ENDS = {
     State.ERASED: tallies.ERASED,
 }
 _ALL_ENDS = (tallies.DELIVERED, tallies.TESTED, *_ENDS.values())
-# Where the deliveries of integrations that were deleted are summed up.
+# Sums up the deliveries of deleted integrations.
 GONE = "deleted integrations"
 
 
 @dataclass(frozen=True, slots=True)
 class BooksLine:
-    """Hold one comparison: what was counted when it happened, against what is there now."""
+    """Compare what was counted when it happened with what is stored now."""
 
     what: str
     counted: int
@@ -37,10 +37,10 @@ class BooksLine:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """Hold where every event and every delivery stands, and the proof.
+    """Count every event and every delivery by state, with the proof.
 
-    ``removed`` counts what retention took away, which no other number here includes. An ad account is named by
-    its id; what went through an integration that is gone stands under `GONE`.
+    ``removed`` counts what retention deleted; no other number here includes it. Ad accounts are named by their id;
+    deliveries of deleted integrations are under `GONE`.
     """
 
     events: dict[str, int]
@@ -55,10 +55,10 @@ class Books:
 
 
 def balance_books(connection: Connection) -> Books:
-    """Prove, at one moment, that everything is accounted for; the connection has to be a snapshot.
+    """Prove that everything is accounted for at one moment. The connection must be a snapshot.
 
-    Only what still waits is counted row by row; how the rest ended is read from the tallies, which were written
-    in the transactions that ended it. So this costs the same however much was delivered before.
+    Only waiting rows are counted. The rest is read from the tallies, which were written in the transactions that
+    ended the events and deliveries. So the cost does not grow with the history.
     """
     counted = tallies.totals_by_integration(connection)
     found: _Counts = defaultdict(Counter)
@@ -73,7 +73,7 @@ def balance_books(connection: Connection) -> Books:
 
 
 def recount_books(connection: Connection) -> Books:
-    """Count every row as well, and compare: what the tallies say must be there, state by state."""
+    """Count every row, too, and compare each state with the tallies."""
     grouped = (
         select(delivery.c.integration_id, delivery.c.state, batch.c.status, delivery.c.test, func.count())
         .outerjoin(batch, batch.c.id == delivery.c.batch_id)
@@ -120,21 +120,21 @@ def _lines(whose: str, counted: Counter[str], stands: Counter[str]) -> list[Book
 
 
 def _removed(counted: Counter[str]) -> Counter[str]:
-    """Return how many deliveries of each end retention has removed."""
+    """Return how many deliveries in each final state retention has deleted."""
     gone = [(outcome, n) for outcome, n in counted.items() if outcome.startswith(tallies.PURGED)]
     return Counter({outcome.removeprefix(tallies.PURGED): n for outcome, n in gone})
 
 
 def _booked_ends(counted: Counter[str]) -> Counter[str]:
-    """Return how many deliveries have each end, by what was counted when they got it."""
+    """Return how many deliveries got each final state, by the tallies."""
     return Counter({end: counted[end] - counted[tallies.LEFT + end] for end in _ALL_ENDS})
 
 
 def _by_account(counts: _Counts, accounts: dict[int, str]) -> dict[str, Counter[str]]:
-    """Sum up by ad account: of one integration both sides of a comparison end up in the same place."""
+    """Sum up by ad account. Both sides of an integration's comparison go to the same account."""
     summed: dict[str, Counter[str]] = defaultdict(Counter)
     for number, counted in counts.items():
-        # What happened before an event had an integration belongs to no account.
+        # Events that have no integration yet belong to no account.
         if number:
             summed[accounts.get(number, GONE)].update(counted)
     return summed
@@ -148,7 +148,7 @@ def _account_ids(connection: Connection) -> dict[int, str]:
 
 
 def reported_state(state: int, batch_status: int | None, *, test: bool) -> str:
-    """Name the one state that a delivery is in."""
+    """Name the state that the books report for a delivery."""
     if state != State.OPEN:
         return _ENDS[State(state)]
     if batch_status is None:

@@ -1,6 +1,6 @@
-"""Keep what only the metrics ask for: counts beside the tallies, and histograms.
+"""Store counts and histograms for the metrics alone, and heartbeats.
 
-The tallies prove the books and know hours and integrations. These know neither, so that they stay a few
+The tallies prove the books and have hours and integrations. These have neither, so that they remain a few
 hundred rows however long the service runs.
 """
 
@@ -16,18 +16,18 @@ from worker.ledger import rows
 from worker.ledger.rows import upsert
 from worker.ledger.schema import heartbeat, measure
 
-# Counted where it happens to a delivery or a batch, in that transaction, by its reason class.
+# Counted by reason class, in the transaction that changes the delivery or batch.
 FAILED, RETRIED, WARNED = "failed", "retried_batches", "warned"
-# What the quotas of sources refused, by kind.
+# What sources' quotas refused, by kind.
 REFUSED_BY_QUOTA = "refused_by_quota"
-# Gathered in each process, and written every few seconds.
+# Collected in each process and written every few seconds.
 REJECTED, PUBLISHED, UNPUBLISHED = "rejected", "published", "unpublished"
 
 _KEY = (measure.c.name, measure.c.label, measure.c.bound)
 
 
 class Histogram(NamedTuple):
-    """Name a histogram and the upper bounds of its buckets; the last one, without a bound, goes unsaid."""
+    """Name a histogram and the upper bounds of its buckets. The last bucket has no bound."""
 
     name: str
     bounds: tuple[float, ...]
@@ -42,7 +42,7 @@ ANSWER_SECONDS = Histogram("answer_seconds", (0.005, 0.01, 0.025, 0.05, 0.1, 0.2
 
 
 class MeasureKey(NamedTuple):
-    """Name what is counted; a count has no ``bound``, a histogram's bucket its upper one."""
+    """Name a count or a bucket. ``bound`` is a bucket's upper bound; counts have none."""
 
     name: str
     label: str = ""
@@ -51,7 +51,7 @@ class MeasureKey(NamedTuple):
 
 @dataclass(slots=True)
 class Amount:
-    """Hold how often something happened, and the sum of what was observed."""
+    """Hold how often something happened and the sum of the observed values."""
 
     n: int = 0
     total: float = 0.0
@@ -59,7 +59,7 @@ class Amount:
 
 @dataclass(slots=True)
 class Measured:
-    """Gather amounts before they are written."""
+    """Collect amounts before they are written."""
 
     amounts: dict[MeasureKey, Amount] = field(default_factory=dict)
 
@@ -74,7 +74,7 @@ class Measured:
         self._add(MeasureKey(histogram.name, label, bound), 1, value)
 
     def merge(self, other: "Measured") -> None:
-        """Add what another one gathered."""
+        """Add another collection's amounts."""
         for key, amount in other.amounts.items():
             self._add(key, amount.n, amount.total)
 
@@ -83,7 +83,7 @@ class Measured:
         return self.amounts.get(MeasureKey(name, label), Amount()).n
 
     def buckets(self, histogram: Histogram, label: str = "") -> Iterator[tuple[float, Amount]]:
-        """Yield each bucket's upper bound and what fell into it alone, whatever bounds it was counted by."""
+        """Yield each bucket's upper bound and its own amount, whatever bounds were in use when it was counted."""
         found = Measured()
         for key, amount in self.amounts.items():
             if key.name == histogram.name and key.label == label:
@@ -102,7 +102,7 @@ class Measured:
 
 
 def append_measures(connection: Connection, measured: Measured) -> None:
-    """Append what was measured; rows of the same kind are summed up later, so that no row is hot."""
+    """Append amounts. They are summed up later, so that no row is hot."""
     values = [
         {**key._asdict(), "n": amount.n, "total": amount.total}
         for key, amount in measured.amounts.items()
@@ -129,20 +129,20 @@ def measure_totals(connection: Connection) -> Measured:
 
 
 def fold_measures(connection: Connection, most_groups: int = 500) -> int:
-    """Replace single rows of the same kind by their sum; return how many rows that saved."""
+    """Sum up single rows with the same key. Returns how many rows that saved."""
     return rows.fold_rows(connection, measure, _KEY, (measure.c.n, measure.c.total), true(), most_groups)
 
 
-# The batcher and the sweeper run when beat ticks and an upkeep worker is there; the watch looks at alerts.
+# The batcher and the sweeper run if beat and an upkeep worker run; the watch checks the alert rules.
 BATCHER, SWEEPER, WATCH = "batcher", "sweeper", "watch"
 
 
 def record_heartbeat(connection: Connection, name: str, now: float) -> None:
-    """Write down that a part is alive."""
+    """Record that a part is running."""
     statement = upsert(connection, heartbeat).values(name=name, at=now)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"at": now}))
 
 
 def last_heartbeats(connection: Connection) -> dict[str, float]:
-    """Return when each part last showed that it is alive, in Unix seconds."""
+    """Return each part's last heartbeat in Unix seconds."""
     return {row.name: row.at for row in connection.execute(select(heartbeat))}

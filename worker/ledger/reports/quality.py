@@ -1,4 +1,4 @@
-"""Tell which identifiers came with events, and how many events were late, incomplete or wrong."""
+"""Report which identifiers events had, and how many events were late, incomplete or invalid."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,16 +11,16 @@ from worker.ledger.reports.tallies import QUALITY
 from worker.ledger.rows import insert_all
 from worker.ledger.schema import integration, tally
 
-# Words that stand beside the identifiers.
+# Words that are stored with the identifiers.
 LATE, COMPUTED, INVALID = "late", "computed", "invalid="
-# Marks a count of one word alone, where a combination of words is the usual.
+# Marks the count of a single word; other rows count a combination of words.
 _ALONE, _VALID = "=", "valid"
-# Callers choose which identifiers an event has: more combinations an hour than this are kept word by word.
+# Callers choose an event's identifiers. With more combinations per hour than this, words are counted singly.
 _MAX_COMBINATIONS = 64
 
 
 class QualityKey(NamedTuple):
-    """Name what is summed up; ``from_hour`` counts hours since 1970."""
+    """Name a group. ``from_hour`` counts hours since 1970."""
 
     integration_id: str | None
     event_name: str
@@ -29,9 +29,9 @@ class QualityKey(NamedTuple):
 
 @dataclass(slots=True)
 class Quality:
-    """Hold what came with the events of one name, all copies of the same event counted once.
+    """Hold the match quality of one event name. Copies of the same event count once.
 
-    ``identifiers`` counts the valid events that had each; ``invalid`` counts the others by their class.
+    ``identifiers`` counts the valid events that had each; ``invalid`` counts the others by class.
     """
 
     valid: int = 0
@@ -45,7 +45,7 @@ class Quality:
         return self.valid + self.invalid.total()
 
     def share(self, identifier: str) -> float:
-        """Return the part of the valid events that had an identifier, 0 to 1."""
+        """Return the share of valid events that had an identifier, 0 to 1."""
         return self.identifiers[identifier] / self.valid if self.valid else 0.0
 
     def add(self, words: list[str], n: int) -> None:
@@ -76,13 +76,13 @@ def quality_since(
     integration_number: int | None = None,
     step_hours: int | None = None,
 ) -> dict[QualityKey, Quality]:
-    """Return the quality of what was accepted since an hour, by integration and Pinterest's event name.
+    """Return the quality of events accepted since an hour, by integration and Pinterest's event name.
 
-    With ``step_hours`` also by steps of time, of which the first one may be cut off.
+    ``step_hours`` also groups by time; the first step may be partial.
     """
     named = [tally.c.integration_id, integration.c.public_id, tally.c.event_name, tally.c.outcome]
     step = tally.c.hour - tally.c.hour % step_hours if step_hours else func.min(tally.c.hour)
-    # Grouped by the column's label: PostgreSQL takes two bound numbers for two different steps.
+    # Grouped by the column's label: PostgreSQL treats two bound numbers as two different steps.
     groups = [*named, "from_hour"] if step_hours else named
     grouped = (
         select(*named, step.label("from_hour"), func.sum(tally.c.n).label("n"))
@@ -102,9 +102,9 @@ def quality_since(
 
 
 def split_combinations(connection: Connection, since_hour: int, limit: int) -> int:
-    """Keep hours with too many combinations of identifiers word by word; return how many rows that saved.
+    """Count words singly in hours with too many combinations of identifiers. Returns how many rows that saved.
 
-    What `read` returns stays the same. At most ``limit`` groups of an hour, integration and event name change.
+    `quality_since` returns the same as before. Changes at most ``limit`` groups of hour, integration and event name.
     """
     keys = (tally.c.hour, tally.c.source_id, tally.c.integration_id, tally.c.event_name)
     is_combination = (
@@ -140,11 +140,11 @@ def _words_alone(combinations: Iterable[tuple[str, int]]) -> Counter[str]:
 
 
 def quality_ids_before(connection: Connection, before_hour: int, most: int) -> list[int]:
-    """Return counts of before an hour; no proof needs them, and they are many."""
+    """Return ids of quality counts before an hour. The books do not need them, and there are many."""
     wanted = select(tally.c.id).where(tally.c.hour < before_hour, tally.c.outcome.startswith(QUALITY))
     return list(connection.scalars(wanted.limit(most)))
 
 
 def delete_quality(connection: Connection, ids: list[int]) -> int:
-    """Remove counts."""
+    """Delete quality counts. Returns how many."""
     return connection.execute(delete(tally).where(tally.c.id.in_(ids))).rowcount

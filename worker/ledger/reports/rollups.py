@@ -1,4 +1,4 @@
-"""Sum up what moved and how long it took, for charts that outlive the events."""
+"""Sum up outcomes and latencies for charts that outlive the events."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -10,10 +10,10 @@ from worker.ledger import rows
 from worker.ledger.schema import rollup
 
 SECONDS_A_MINUTE, _MINUTES_AN_HOUR = 60, 60
-# Minutes are asked for over the last hour; a day leaves room for clocks and for machines that slept.
+# Charts show minutes for the last hour; a day allows for wrong clocks and sleeping machines.
 _MINUTES_KEPT = 24 * _MINUTES_AN_HOUR
 
-# How long deliveries took, from acceptance to Pinterest's answer: the upper end of each step, in seconds.
+# Latency from acceptance to Pinterest's answer: upper bound of each step in seconds.
 STEPS_SECONDS = (
     0.5,
     1,
@@ -51,7 +51,7 @@ def append_rollups(connection: Connection, moved: Counter[tuple[int, str]], now:
 
 
 def latency_step(seconds: float) -> str:
-    """Name the step of time that a delivery took; what took longer than the last one counts as that."""
+    """Name the step of a delivery's latency. The last step also holds all longer ones."""
     step = min(bisect_left(STEPS_SECONDS, seconds), len(STEPS_SECONDS) - 1)
     return f"{_WITHIN}{STEPS_SECONDS[step]:g}"
 
@@ -59,13 +59,13 @@ def latency_step(seconds: float) -> str:
 def rollups_since(
     connection: Connection, since: float, step_seconds: int, integration_ids: Iterable[int] | None = None
 ) -> dict[float, Counter[str]]:
-    """Return what happened since a time, by the beginnings of steps of whole minutes, in Unix seconds."""
+    """Return counts since a time by the start of each step, in Unix seconds. Steps are whole minutes."""
     step = step_seconds // SECONDS_A_MINUTE
     first = (rollup.c.minute - rollup.c.minute % step).label("first")
     summed = (
         select(first, rollup.c.what, func.sum(rollup.c.n))
         .where(rollup.c.minute >= int(since // SECONDS_A_MINUTE))
-        # By the label: PostgreSQL takes two bound numbers for two different steps.
+        # By the label: PostgreSQL treats two bound numbers as two different steps.
         .group_by("first", rollup.c.what)
     )
     if integration_ids is not None:
@@ -77,7 +77,7 @@ def rollups_since(
 
 
 def rollups_by_integration(connection: Connection, since: float) -> dict[int, Counter[str]]:
-    """Return what happened to each integration since a time."""
+    """Return counts since a time by integration."""
     summed = (
         select(rollup.c.integration_id, rollup.c.what, func.sum(rollup.c.n))
         .where(rollup.c.minute >= int(since // SECONDS_A_MINUTE))
@@ -90,7 +90,7 @@ def rollups_by_integration(connection: Connection, since: float) -> dict[int, Co
 
 
 def coarsen_rollups(connection: Connection, now: float, most: int) -> int:
-    """Let minutes of yesterday count for their hour; return how many rows changed."""
+    """Change minutes older than a day to their hour. Returns how many rows changed."""
     before = int(now // SECONDS_A_MINUTE) - _MINUTES_KEPT
     past_the_hour = rollup.c.minute % _MINUTES_AN_HOUR
     old = select(rollup.c.id).where(rollup.c.minute < before, past_the_hour != 0).limit(most)
@@ -102,7 +102,7 @@ def coarsen_rollups(connection: Connection, now: float, most: int) -> int:
 
 
 def fold_rollups(connection: Connection, most_groups: int, since: float) -> int:
-    """Replace rows of the same kind since a time by their sum; return how many rows that saved."""
+    """Sum up rows with the same key since a time. Returns how many rows that saved."""
     keys = (rollup.c.minute, rollup.c.integration_id, rollup.c.what)
     since_then = rollup.c.minute >= int(since // SECONDS_A_MINUTE)
     return rows.fold_rows(connection, rollup, keys, (rollup.c.n,), since_then, most_groups)

@@ -1,4 +1,4 @@
-"""Count what moved, in the transaction that moved it."""
+"""Count events and deliveries in the transaction that changes them."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -13,27 +13,27 @@ from worker.ledger.schema import tally
 
 SECONDS_PER_HOUR = 3600
 
-# What becomes of an accepted event.
+# Outcomes of an accepted event.
 ACCEPTED, CONSUMED, WITHOUT_DESTINATION, MAPPED = "accepted", "consumed", "without_destination", "mapped"
 EVENT_ERASED = "event_erased"
-# What becomes of a delivery.
+# Outcomes of a delivery.
 CREATED, DELIVERED, TESTED, FAILED = "created", "delivered", "tested", "failed"
 FILTERED, DUPLICATE, DROPPED = "filtered", "duplicate", "dropped"
 RETRIED, DISCARDED, ERASED = "retried", "discarded", "erased"
-# What had come to an end and left it again: retried by hand, discarded, or erased.
+# Prefix of outcomes that were final and ended: by a manual retry, a discard or an erasure.
 LEFT = "left_"
 LEFT_FAILED = LEFT + FAILED
 PURGED = "purged_"
-# A signed event whose id a public one with other content used before; it is no state, and ends like any other.
+# A signed event whose id a public one with other content used before. This is not a state; it has another outcome, too.
 CONTRADICTED = "contradicted"
-# What an event brought with it, behind the colon; no state of anything, so that the books pass it over.
+# Prefix of an event's match-quality words. The books ignore these rows.
 QUALITY = "quality:"
-# What charts show.
+# Shown in charts.
 _CHARTED = frozenset({DELIVERED, TESTED, FAILED, FILTERED})
 
 
 class Entry(NamedTuple):
-    """Name what is counted; an event that has no integration yet has 0."""
+    """Name a counter. ``integration_id`` is 0 for an event that has no integration yet."""
 
     source_id: str
     integration_id: int
@@ -47,9 +47,9 @@ def append_tallies(
     now: float,
     steps: Mapping[tuple[int, str], int] = MappingProxyType({}),
 ) -> None:
-    """Append counts under the current hour, and those that charts show under the current minute.
+    """Append counts under the current hour, and the charted ones under the current minute.
 
-    ``steps`` are more for the charts: how many deliveries of an integration took how long.
+    ``steps`` adds latencies to the charts: deliveries by integration and step.
     """
     hour = int(now // SECONDS_PER_HOUR)
     new = [{"hour": hour, **entry._asdict(), "n": n} for entry, n in counts.items() if n]
@@ -62,7 +62,7 @@ def append_tallies(
 
 
 def tally_totals(connection: Connection, since_hour: int = 0, before_hour: int | None = None) -> Counter[str]:
-    """Sum every outcome over all time, or over some hours."""
+    """Sum every outcome over all time or a range of hours."""
     summed = select(tally.c.outcome, func.sum(tally.c.n)).where(_is_move()).group_by(tally.c.outcome)
     if since_hour:
         summed = summed.where(tally.c.hour >= since_hour)
@@ -72,7 +72,7 @@ def tally_totals(connection: Connection, since_hour: int = 0, before_hour: int |
 
 
 def totals_by_integration(connection: Connection) -> dict[int, Counter[str]]:
-    """Sum every outcome over all time, by the integration's number; 0 is for events without one."""
+    """Sum every outcome over all time by integration number; 0 is for events without one."""
     summed = (
         select(tally.c.integration_id, tally.c.outcome, func.sum(tally.c.n))
         .where(_is_move())
@@ -102,9 +102,9 @@ def tallies_by_hour(
 
 
 def fold_tally_rows(connection: Connection, most_groups: int = 500, since_hour: int = 0) -> int:
-    """Replace single entries of the same kind by their sum; return how many rows that saved.
+    """Sum up single entries with the same key. Returns how many rows that saved.
 
-    Whoever folds often names the hour from which on there can be anything new: all rows from there are read.
+    All rows from ``since_hour`` on are read: a frequent caller gives the first hour that can have new entries.
     """
     keys = (tally.c.hour, tally.c.source_id, tally.c.integration_id, tally.c.event_name, tally.c.outcome)
     return rows.fold_rows(connection, tally, keys, (tally.c.n,), tally.c.hour >= since_hour, most_groups)

@@ -1,4 +1,4 @@
-"""Count per source and day what its quotas limit: appended to by transactions, folded by upkeep."""
+"""Count per source and day what its quotas limit."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -11,15 +11,15 @@ from worker.ledger.schema import source_usage
 
 SECONDS_A_DAY = 86_400
 
-# Visitors that were stored for the first time, by the trust of the event that brought them.
+# New visitors, by the trust of the event that brought them.
 PUBLIC_VISITORS, SIGNED_VISITORS = "public_visitors", "signed_visitors"
-# What a quota refused, or what gave way to newer rows; no event and no delivery is lost by it.
+# Refused by a quota, or replaced by newer rows. No event and no delivery is lost.
 VISITORS_REFUSED, DEBUG_INPUTS_DROPPED = "public_visitors_refused", "debug_inputs_dropped"
 REFUSED = (VISITORS_REFUSED, DEBUG_INPUTS_DROPPED)
 
 
 def append_usage(connection: Connection, counts: Mapping[tuple[str, str], int], now: float) -> None:
-    """Append counts by (source id, what) to the current day, and what was refused to the metrics."""
+    """Append counts by (source id, what) to the current day, and add refusals to the metrics."""
     day = int(now // SECONDS_A_DAY)
     new = [
         {"day": day, "source_id": source_id, "what": what, "n": n}
@@ -37,7 +37,7 @@ def append_usage(connection: Connection, counts: Mapping[tuple[str, str], int], 
 def usage_of_source(
     connection: Connection, source_id: str, from_day: int, whats: Collection[str] = ()
 ) -> Counter[str]:
-    """Sum what one source used since a day (days since 1970), or some of it."""
+    """Sum a source's usage since a day (days since 1970). ``whats`` limits the sum to these."""
     used = (
         select(source_usage.c.what, func.sum(source_usage.c.n))
         .where(source_usage.c.day >= from_day, source_usage.c.source_id == source_id)
@@ -49,11 +49,11 @@ def usage_of_source(
 
 
 def purge_usage(connection: Connection, before_day: int) -> int:
-    """Delete the counts of the days before a day."""
+    """Delete counts before a day. Returns how many."""
     return connection.execute(delete(source_usage).where(source_usage.c.day < before_day)).rowcount
 
 
 def fold_usage(connection: Connection, most_groups: int) -> int:
-    """Replace rows of the same kind by their sum; return how many rows that saved."""
+    """Sum up rows with the same key. Returns how many rows that saved."""
     keys = (source_usage.c.day, source_usage.c.source_id, source_usage.c.what)
     return rows.fold_rows(connection, source_usage, keys, (source_usage.c.n,), true(), most_groups)

@@ -1,4 +1,4 @@
-"""Keep ad accounts with their rate limits, and credentials with their pauses."""
+"""Store ad accounts with their rate limits, and credentials with their pauses."""
 
 import time
 from dataclasses import dataclass
@@ -24,16 +24,16 @@ from worker.ledger.schema import IS_LIVE, BatchStatus, ad_account, batch, creden
 from worker.ledger.vault import Vault
 
 TOKEN = b"access token"
-# An answer that refuses for speed may ask for an hour; the rest is for what waits its turn behind that.
+# A rate-limit answer may ask for an hour; the rest is for requests queued behind that.
 _LONGEST_SLOW_SECONDS = 3_660.0
-# Why a credential is paused where a person stopped it; every other class is the delivery's finding.
+# Pause class of a manual pause. Every other class comes from delivery.
 MANUAL = "by_hand"
 SECONDS_A_MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Hold where a batch goes and whether it may go now."""
+    """Hold a credential and whether batches may be sent with it now."""
 
     id: int
     ad_account: int
@@ -50,14 +50,14 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class AccountRateLimit:
-    """Hold a rate limit: requests a second, and how many may go at once after a rest."""
+    """Hold a rate limit: requests per second, and the burst after an idle time."""
 
     rps: float
     burst: int
 
 
 def get_or_create_ad_account(connection: Connection, ad_account_id: str, rate: AccountRateLimit) -> int:
-    """Return an ad account's number, made on first sight; a rate that differs replaces the old one."""
+    """Return the number of an ad account, inserting it if it is new. A different ``rate`` replaces the old one."""
     found = connection.execute(
         select(ad_account).where(ad_account.c.ad_account_id == ad_account_id)
     ).one_or_none()
@@ -68,7 +68,7 @@ def get_or_create_ad_account(connection: Connection, ad_account_id: str, rate: A
                 made = connection.execute(insert(ad_account).values(values).returning(ad_account.c.id))
                 return int(made.scalar_one())
         except IntegrityError:
-            # Another process enrolled it in the meantime.
+            # Another process inserted it meanwhile.
             return get_or_create_ad_account(connection, ad_account_id, rate)
     if (found.rate_limit_rps, found.rate_limit_burst) != (rate.rps, rate.burst):
         set_rate_limit(connection, found.id, rate)
@@ -78,9 +78,9 @@ def get_or_create_ad_account(connection: Connection, ad_account_id: str, rate: A
 def set_rate_limit(
     connection: Connection, account: int, rate: AccountRateLimit, now: float | None = None
 ) -> None:
-    """Set an ad account's rate limit; it holds from the next request on.
+    """Set an ad account's rate limit. It applies from the next request on.
 
-    What was spent stays spent: the bucket is as full as before, measured in requests.
+    The bucket stays as full as before, measured in requests.
     """
     now = time.time() if now is None else now
     spent = (ad_account.c.arrival_at - now) * ad_account.c.rate_limit_rps
@@ -95,12 +95,12 @@ def set_rate_limit(
 def get_or_create_credential(
     connection: Connection, vault: Vault, account: int, token: str, now: float
 ) -> int:
-    """Return the number of an ad account's credential, kept sealed; the same token gives the same number."""
+    """Return the number of an ad account's credential, inserted if it is new. The token is sealed."""
     fingerprint = vault.keyed_hash("access token", token)
     wanted = select(credential.c.id).where(
         credential.c.ad_account == account, credential.c.fingerprint == fingerprint
     )
-    # Locked, because one that nobody used is removed in the end.
+    # Locked, because unused credentials are purged.
     found = connection.scalar(wanted.with_for_update())
     if found is None:
         values = {
@@ -109,18 +109,18 @@ def get_or_create_credential(
             "token": vault.seal(token.encode(), TOKEN),
             "created_at": now,
         }
-        # Another process may entrust the same token at this moment.
+        # Another process may insert the same token at the same time.
         connection.execute(upsert(connection, credential).values(values).on_conflict_do_nothing())
         found = connection.execute(wanted).scalar_one()
     return int(found)
 
 
-# A statement on the way of every batch is made once: to make it takes longer than a database needs to run it.
+# Statements that run for every batch are built once: building one takes longer than running it.
 _TOKEN = select(credential.c.token).where(credential.c.id == bindparam("of"))
 
 
 def access_token(connection: Connection, vault: Vault, credential_id: int) -> str:
-    """Return a credential's access token, opened."""
+    """Return a credential's access token in clear."""
     sealed = connection.scalar(_TOKEN, {"of": credential_id})
     if sealed is None:
         raise LookupError(f"credential {credential_id} is not in the ledger")
@@ -149,7 +149,7 @@ def find_credential(connection: Connection, credential_id: int) -> Credential:
 
 
 def used_credentials(connection: Connection) -> list[Credential]:
-    """Return the credentials that an integration uses, or that still hold batches."""
+    """Return the credentials that an integration uses or that still have batches."""
     used = select(integration.c.credential_id)
     holding = select(batch.c.credential_id).where(IS_LIVE)
     wanted = _CREDENTIALS.where(credential.c.id.in_(used.union(holding))).order_by(credential.c.id)
@@ -159,9 +159,9 @@ def used_credentials(connection: Connection) -> list[Credential]:
 def pause_credential(
     connection: Connection, credential_id: int, paused_class: str, reason: str, actor: str, now: float
 ) -> bool:
-    """Stop sending with a credential; tell whether that changed anything.
+    """Pause a credential. Returns whether that changed anything.
 
-    A hand's pause takes the place of one that the delivery made, so that a new token does not end it.
+    A manual pause replaces one that delivery made, so that a new token does not end it.
     """
     may: ColumnElement[bool] = credential.c.paused_at.is_(None)
     if paused_class == MANUAL:
@@ -174,10 +174,10 @@ def pause_credential(
 def resume_credential(
     connection: Connection, credential_id: int, *, now: float, by_hand: bool = True
 ) -> bool:
-    """Send again; tell whether that changed anything. What a hand stopped, only a hand lets go on.
+    """Resume a credential. Returns whether that changed anything. Only a manual resume ends a manual pause.
 
-    What waits has its whole window before it: a pause may be longer than that, and costs nothing. A hand also
-    closes the breaker and ends every wait for a next try: it knows better than a backoff that Pinterest is back.
+    All waiting batches get a new retry window: a pause may last longer than that. A manual resume also closes the
+    breaker and ends every wait for a next attempt: the operator knows better than a backoff that Pinterest is back.
     """
     hurried = by_hand and _clear_waits(connection, credential_id, now)
     paused = update(credential).where(credential.c.id == credential_id, credential.c.paused_at.is_not(None))
@@ -192,7 +192,7 @@ def resume_credential(
 
 
 def _clear_waits(connection: Connection, credential_id: int, now: float) -> bool:
-    """Let what waits for its next try go now; tell whether anything did."""
+    """Let batches that wait for their next attempt start now. Returns whether there were any."""
     waiting = update(batch).where(
         batch.c.credential_id == credential_id,
         IS_LIVE,
@@ -208,13 +208,13 @@ def _clear_waits(connection: Connection, credential_id: int, now: float) -> bool
 
 
 def is_credential_used(connection: Connection, credential_id: int) -> bool:
-    """Tell whether an integration sends with a credential."""
+    """Return whether an integration uses a credential."""
     users = select(integration.c.id).where(integration.c.credential_id == credential_id)
     return connection.execute(users.limit(1)).first() is not None
 
 
 def manually_paused_credential(connection: Connection, account: int) -> Credential | None:
-    """Return one of an ad account's credentials, if a hand has paused all those that are used."""
+    """Return one of an ad account's credentials if all used ones are manually paused."""
     used = credential.c.id.in_(select(integration.c.credential_id))
     rows = connection.execute(_CREDENTIALS.where(credential.c.ad_account == account, used)).all()
     stopped = [row for row in rows if row.paused_class == MANUAL]
@@ -222,7 +222,7 @@ def manually_paused_credential(connection: Connection, account: int) -> Credenti
 
 
 def set_breaker(connection: Connection, credential_id: int, failures: int, open_until: float | None) -> None:
-    """Write a credential's breaker down; a probe that was under way is over with it."""
+    """Store a credential's breaker state. This ends a running probe."""
     values = {
         "breaker_failures": failures,
         "breaker_open_until": open_until,
@@ -232,7 +232,7 @@ def set_breaker(connection: Connection, credential_id: int, failures: int, open_
 
 
 def begin_probe(connection: Connection, credential_id: int, probe_seconds: float, now: float) -> bool:
-    """Claim the one probe of a breaker whose pause is over; False means that another batch probes already."""
+    """Claim the single probe of a breaker whose pause is over. Returns False if another batch probes already."""
     mine = update(credential).where(
         credential.c.id == credential_id,
         credential.c.breaker_open_until <= now,
@@ -242,10 +242,10 @@ def begin_probe(connection: Connection, credential_id: int, probe_seconds: float
 
 
 def move_batches(connection: Connection, old: int, new: int, now: float) -> None:
-    """Give the batches of an abandoned credential to its successor, also those that are being sent.
+    """Move the batches of a replaced credential to the new one, even those that are being sent.
 
-    Such a one, refused for the old token, would else come back to a credential that nobody ever resumes.
-    As after a pause, all have their whole window before them.
+    Such a batch, refused for the old token, would otherwise return to a credential that is never resumed.
+    As after a pause, each batch gets a new retry window.
     """
     if old == new:
         return
@@ -256,7 +256,7 @@ def move_batches(connection: Connection, old: int, new: int, now: float) -> None
 
 
 def _later(now: ColumnElement[float]) -> Any:
-    # Nothing fills a bucket for longer than Pinterest may ask for, and a burst: then the clock stepped back.
+    # No wait is longer than Pinterest's longest one plus a burst: otherwise the clock stepped back.
     longest = now + _LONGEST_SLOW_SECONDS + ad_account.c.rate_limit_burst / ad_account.c.rate_limit_rps
     ahead = and_(ad_account.c.arrival_at > now, ad_account.c.arrival_at < longest)
     return case((ahead, ad_account.c.arrival_at), else_=now)
@@ -286,11 +286,11 @@ _TAKE_TOKEN = (
 
 
 def take_token(connection: Connection, account: int, now: float) -> float:
-    """Spend one request of an ad account's rate; return the seconds to wait before it may go.
+    """Take one request of an ad account's rate. Returns the seconds to wait before it may be sent.
 
-    This is the generic cell rate algorithm: over any time t no more than burst + rps x t requests go, however
-    many workers there are, because the bucket is one number in one row. A caller that does not want to wait
-    so long has to roll back, so that nothing was spent.
+    Uses the generic cell rate algorithm: in any time t at most burst + rps x t requests are sent by all workers,
+    because the bucket is one number in one row. A caller that does not want to wait must roll back, so that nothing
+    is spent.
     """
     values = {"of": account, "at": now, "this_minute": int(now // SECONDS_A_MINUTE)}
     row = connection.execute(_TAKE_TOKEN, values).one()
@@ -298,14 +298,14 @@ def take_token(connection: Connection, account: int, now: float) -> float:
 
 
 def hold_requests_until(connection: Connection, account: int, until: float) -> None:
-    """Let nothing go before a time, because Pinterest said so."""
+    """Hold all requests until a time, because Pinterest asked for it."""
     full = until + (ad_account.c.rate_limit_burst - 1) / ad_account.c.rate_limit_rps
     slower = update(ad_account).where(ad_account.c.id == account, ad_account.c.arrival_at < full)
     connection.execute(slower.values(arrival_at=full))
 
 
 def requests_per_minute(connection: Connection, now: float) -> dict[str, float]:
-    """Return how many requests went for each ad account in the last minute, the first part of it estimated."""
+    """Return each ad account's requests in the last minute. The part from the previous minute is estimated."""
     minute, past = divmod(now, SECONDS_A_MINUTE)
     wanted = select(ad_account).where(ad_account.c.rate_minute >= minute - 1)
     found: dict[str, float] = {}
@@ -319,7 +319,7 @@ def requests_per_minute(connection: Connection, now: float) -> dict[str, float]:
 
 
 def _restart_window(now: float) -> Any:
-    # What was never tried has no window yet.
+    # A batch without an attempt has no window yet.
     return case((batch.c.first_tried_at.is_not(None), now))
 
 

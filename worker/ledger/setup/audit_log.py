@@ -1,4 +1,4 @@
-"""Write down who changed what."""
+"""Store who changed what."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from worker.ledger.schema import audit
 def append_audit_entry(
     connection: Connection, now: float, actor: str, action: str, target: str, changes: Mapping[str, Any]
 ) -> None:
-    """Add an entry; ``changes`` maps a field to [from, to], with secrets masked by the caller."""
+    """Append an entry. ``changes`` maps a field to [from, to]; the caller masks secrets."""
     values = {"at": now, "actor": actor, "action": action, "object": target, "changes": dict(changes)}
     connection.execute(insert(audit).values(values))
 

@@ -1,4 +1,4 @@
-"""Keep the integrations: which source delivers to which ad account, and how."""
+"""Store integrations: which source delivers to which ad account, and how."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from worker.ledger.vault import Vault
 
 @dataclass(frozen=True, slots=True)
 class Integration:
-    """Hold one integration; ``config`` has everything but the access token."""
+    """Hold one integration. ``config`` has everything but the access token."""
 
     id: str
     source_id: str
@@ -28,7 +28,7 @@ class Integration:
     consent_categories: tuple[str, ...]
     created_at: float
     updated_at: float
-    # Numbers that the ledger gives.
+    # Set by the ledger.
     number: int = 0
     ad_account: int = 0
     credential_id: int = 0
@@ -37,7 +37,7 @@ class Integration:
 def insert_integration(
     connection: Connection, vault: Vault, new: Integration, token: str, rate: AccountRateLimit
 ) -> Integration:
-    """Add an integration with its ad account and credential.
+    """Insert an integration with its ad account and credential.
 
     Raises:
         sqlalchemy.exc.IntegrityError: the source already delivers to this ad account.
@@ -50,7 +50,7 @@ def insert_integration(
 
 
 def load_integration(connection: Connection, public_id: str, *, locked: bool = False) -> Integration | None:
-    """Return an integration, or None; a locked one stays as it is until the transaction ends."""
+    """Return an integration or None. ``locked`` locks the row until the transaction ends."""
     wanted = _integrations().where(integration.c.public_id == public_id)
     if locked:
         wanted = wanted.with_for_update(of=integration)
@@ -59,18 +59,18 @@ def load_integration(connection: Connection, public_id: str, *, locked: bool = F
 
 
 def integrations_after(connection: Connection, limit: int, after_number: int = 0) -> list[Integration]:
-    """Return integrations in the order of their making."""
+    """Return integrations in the order of creation."""
     wanted = _integrations().where(integration.c.id > after_number).order_by(integration.c.id).limit(limit)
     return [_integration(row) for row in connection.execute(wanted)]
 
 
 def iterate_integrations(connection: Connection) -> Iterator[Integration]:
-    """Yield all integrations in the order of their making, with one statement for each thousand."""
+    """Yield all integrations in the order of creation, with one statement per thousand."""
     return iterate_pages(partial(integrations_after, connection), lambda row: row.number, 0)
 
 
 def public_ids(connection: Connection) -> dict[int, str]:
-    """Return the public id of every integration by its number, with one statement."""
+    """Return every integration's public id by its number, with one statement."""
     wanted = select(integration.c.id, integration.c.public_id)
     return {row.id: row.public_id for row in connection.execute(wanted)}
 
@@ -90,7 +90,7 @@ def update_integration(
     new_token: str | None,
     now: float,
 ) -> Integration:
-    """Write an integration's new values; a new token takes over the batches that wait for the old one."""
+    """Store an integration's new values. A new token takes over the batches that wait for the old one."""
     token = new_token or ad_accounts.access_token(connection, vault, changed.credential_id)
     placed = _with_account(connection, vault, replace(changed, updated_at=now), token, rate, now)
     stays = placed.ad_account == changed.ad_account
@@ -108,15 +108,15 @@ def update_integration(
 
 
 def remove_integration(connection: Connection, number: int) -> None:
-    """Remove an integration; the caller has settled what is to become of its deliveries."""
+    """Delete an integration. The caller has already dealt with its deliveries."""
     connection.execute(delete(integration).where(integration.c.id == number))
 
 
 def lock_targets(connection: Connection, targets: Mapping[int, int]) -> bool:
-    """Tell whether integrations, by number, deliver to these ad accounts still, and keep them until the commit.
+    """Return whether all integrations, by number, still deliver to these ad accounts, and lock them until the commit.
 
-    What is written for one that is gone would be pending for ever, and for one that has moved it would go to
-    somebody else's ad account.
+    Otherwise deliveries of a deleted integration would stay pending for ever, and those of a moved one would be sent
+    to another ad account.
     """
     wanted = select(integration.c.id, integration.c.ad_account).where(integration.c.id.in_(targets))
     found = connection.execute(wanted.order_by(integration.c.id).with_for_update(read=True))
@@ -124,7 +124,7 @@ def lock_targets(connection: Connection, targets: Mapping[int, int]) -> bool:
 
 
 def rate_limits(connection: Connection, ad_account_ids: Iterable[str]) -> dict[str, AccountRateLimit]:
-    """Return the rate limits of those of the ad accounts that are known."""
+    """Return the rate limits of the known ones among these ad accounts."""
     known = select(ad_account).where(ad_account.c.ad_account_id.in_(list(ad_account_ids)))
     return {
         row.ad_account_id: AccountRateLimit(row.rate_limit_rps, row.rate_limit_burst)
@@ -133,7 +133,7 @@ def rate_limits(connection: Connection, ad_account_ids: Iterable[str]) -> dict[s
 
 
 def has_pending_deliveries(connection: Connection, number: int) -> bool:
-    """Tell whether an integration has deliveries that are not in a batch yet."""
+    """Return whether an integration has deliveries that are not in a batch yet."""
     pending = select(delivery.c.id).where(delivery.c.integration_id == number, IS_PENDING)
     return connection.execute(pending.limit(1)).first() is not None
 
@@ -152,14 +152,14 @@ def _with_account(
 def _resume_credential(
     connection: Connection, credential_id: int, stopped: ad_accounts.Credential | None, now: float
 ) -> None:
-    """Let a token that was given send: giving it says that it is good, not that a hand's pause is over."""
+    """Resume a credential whose token was given again. This does not end a manual pause."""
     if stopped is not None and stopped.paused_class == ad_accounts.MANUAL:
         reason, actor = stopped.paused_reason or "", stopped.paused_by or ""
         ad_accounts.pause_credential(
             connection, credential_id, ad_accounts.MANUAL, reason, actor, stopped.paused_at or now
         )
     else:
-        # Others may use the same token, and a hand may have stopped those.
+        # Other integrations may use the same token and may be paused manually.
         by_hand = not ad_accounts.is_credential_used(connection, credential_id)
         ad_accounts.resume_credential(connection, credential_id, by_hand=by_hand, now=now)
 

@@ -1,4 +1,4 @@
-"""Keep who may come in: API tokens with their roles, and the sessions of browsers."""
+"""Store API tokens with their roles, and browser sessions."""
 
 import secrets
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ SESSION_SECONDS = 12 * 3_600
 
 
 class Role(StrEnum):
-    """Say what somebody may do: look, also change, also hand out tokens."""
+    """Name a role. Viewers read, editors also change, owners also create and revoke tokens."""
 
     VIEWER = "viewer"
     EDITOR = "editor"
@@ -23,7 +23,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Hold what is known of an API token; the token itself is kept nowhere."""
+    """Describe an API token. The token itself is not stored."""
 
     id: str
     name: str
@@ -33,19 +33,19 @@ class Token:
 
     @property
     def actor(self) -> str:
-        """Name its holder for the audit log; the id tells two apart that were called the same."""
+        """Return the name for the audit log. The id distinguishes tokens that had the same name."""
         return f"{self.name} ({self.id})"
 
 
 def token_hash(vault: Vault, text: str) -> bytes:
-    """Return what is kept instead of a token."""
+    """Return the hash that is stored instead of a token."""
     return vault.keyed_hash("api token", text)
 
 
 def insert_token(
     connection: Connection, vault: Vault, name: str, role: Role, actor: str, now: float
 ) -> tuple[Token, str]:
-    """Add a token; return what is known of it, and the token itself, which nothing can show again.
+    """Insert a token. Returns its description and the token itself, which cannot be shown again.
 
     Raises:
         sqlalchemy.exc.IntegrityError: the name is taken.
@@ -65,25 +65,25 @@ def insert_token(
 
 
 def valid_tokens(connection: Connection) -> list[Token]:
-    """Return the tokens that are good, the oldest first."""
+    """Return the valid tokens, the oldest first."""
     wanted = select(api_token).order_by(api_token.c.created_at, api_token.c.id)
     return [_token(row) for row in connection.execute(wanted)]
 
 
 def token_by_name(connection: Connection, name: str) -> Token | None:
-    """Return the token of a name."""
+    """Return the token with a name."""
     row = connection.execute(select(api_token).where(api_token.c.name == name)).one_or_none()
     return _token(row) if row else None
 
 
 def token_by_hash(connection: Connection, hashed: bytes) -> Token | None:
-    """Return the token that a hash belongs to, while it is good."""
+    """Return the valid token with a hash."""
     row = connection.execute(select(api_token).where(api_token.c.hash == hashed)).one_or_none()
     return _token(row) if row else None
 
 
 def remove_token(connection: Connection, token_id: str) -> Token | None:
-    """Make a token worthless, and end its sessions; return what it was."""
+    """Revoke a token and end its sessions. Returns its description."""
     gone = connection.execute(delete(api_token).where(api_token.c.id == token_id).returning(api_token))
     row = gone.one_or_none()
     if row is None:
@@ -93,7 +93,7 @@ def remove_token(connection: Connection, token_id: str) -> Token | None:
 
 
 def open_session(connection: Connection, vault: Vault, hashed: bytes, now: float) -> str:
-    """Begin a session for the holder of a token; return what the browser's cookie is to hold."""
+    """Start a session for the holder of a token. Returns the value of the browser's cookie."""
     connection.execute(delete(ui_session).where(ui_session.c.expires_at <= now))
     cookie = secrets.token_urlsafe(32)
     values = {
@@ -107,7 +107,7 @@ def open_session(connection: Connection, vault: Vault, hashed: bytes, now: float
 
 
 def token_of_session(connection: Connection, vault: Vault, cookie: str, now: float) -> bytes | None:
-    """Return the hash of the token that a session was opened with, while the session lasts."""
+    """Return the hash of the token that opened a session, while the session is valid."""
     return connection.scalar(
         select(ui_session.c.token_hash).where(
             ui_session.c.hash == _session_hash(vault, cookie), ui_session.c.expires_at > now

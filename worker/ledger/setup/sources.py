@@ -1,4 +1,4 @@
-"""Keep the sources: the sites and servers that send events, and their keys."""
+"""Store sources, the sites and servers that send events, and their keys."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -14,16 +14,16 @@ from worker.ledger.vault import Vault
 
 DefaultConsent = Literal["drop", "allow"]
 _SECRET = b"server secret"
-# How many signed events and how many public events of a source may wait in the inbox, unless its options say it.
+# Limit of waiting events per source, for signed and for public ones each, unless the source's options set it.
 BACKLOG_EVENTS = 1_000_000
-# How many visitors the public calls of a source may create in a day, unless its options say it. A visitor stays for
-# more than a year, so that this bounds how far strangers can fill the ledger.
+# Limit of visitors that a source's public calls may create per day, unless its options set it. A visitor is kept
+# for more than a year, so that this bounds how far strangers can fill the ledger.
 PUBLIC_VISITORS_PER_DAY = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Hold one source; ``options`` is what `SourceOptions` of the Management API may set."""
+    """Hold one source. ``options`` has the fields of `SourceOptions` in the Management API."""
 
     id: str
     name: str
@@ -31,17 +31,17 @@ class Source:
     created_at: float
     updated_at: float
     options: dict[str, Any] = field(default_factory=dict)
-    # Until then what comes in is kept for the live debugger.
+    # Inputs are kept for the live debugger until then.
     debug_until: float = 0.0
 
     def default_consent(self, channel: str) -> DefaultConsent:
-        """Return what a missing consent means: drop for browsers, allow for servers, unless set otherwise."""
+        """Return what a missing consent means. By default browsers drop and servers allow."""
         usual = "drop" if channel == "browser" else "allow"
         chosen = self.options.get("default_consent", {}).get(channel, usual)
         return "allow" if chosen == "allow" else "drop"
 
     def backlog_limit(self, trust: Trust) -> int:
-        """Return how many events of one trust may wait; each trust has a bound of its own."""
+        """Return how many events of one trust may wait. Each trust has its own limit."""
         public = self.options.get("public_backlog_limit") if trust is Trust.PUBLIC else None
         return int(public or self.options.get("backlog_limit") or BACKLOG_EVENTS)
 
@@ -51,7 +51,7 @@ class Source:
 
 
 def insert_source(connection: Connection, vault: Vault, new: Source, key: str, server_secret: str) -> None:
-    """Add a source with its first pipeline key.
+    """Insert a source with its first pipeline key.
 
     Raises:
         sqlalchemy.exc.IntegrityError: the id or the key is taken.
@@ -62,7 +62,7 @@ def insert_source(connection: Connection, vault: Vault, new: Source, key: str, s
 
 
 def load_source(connection: Connection, source_id: str, *, locked: bool = False) -> Source | None:
-    """Return a source, or None; a locked one stays as it is until the transaction ends."""
+    """Return a source or None. ``locked`` locks the row until the transaction ends."""
     wanted = select(source).where(source.c.id == source_id)
     row = connection.execute(wanted.with_for_update() if locked else wanted).one_or_none()
     return _source(row) if row else None
@@ -75,19 +75,19 @@ def sources_after(connection: Connection, limit: int, after_id: str = "") -> lis
 
 
 def iterate_sources(connection: Connection) -> Iterator[Source]:
-    """Yield all sources in the order of their ids, with one statement for each thousand."""
+    """Yield all sources in the order of their ids, with one statement per thousand."""
     return iterate_pages(partial(sources_after, connection), lambda row: row.id, "")
 
 
 def update_source(connection: Connection, changed: Source, now: float) -> Source:
-    """Write a source's new values."""
+    """Store a source's new values."""
     changed = replace(changed, updated_at=now)
     connection.execute(update(source).where(source.c.id == changed.id).values(_values(changed)))
     return changed
 
 
 def remove_source(connection: Connection, source_id: str) -> bool:
-    """Remove a source that has no integrations; tell whether it went."""
+    """Delete a source that has no integrations. Returns whether it was deleted."""
     used = select(integration.c.id).where(integration.c.source_id == source_id).limit(1)
     if connection.execute(used).first():
         return False
@@ -110,12 +110,12 @@ def set_server_secret(connection: Connection, vault: Vault, source_id: str, secr
 
 
 def add_key(connection: Connection, source_id: str, key: str, now: float) -> None:
-    """Add a pipeline key."""
+    """Insert a pipeline key."""
     connection.execute(insert(pipeline_key).values(key=key, source_id=source_id, created_at=now))
 
 
 def expire_keys(connection: Connection, source_id: str, except_key: str, at: float) -> None:
-    """Let every other key of the source end at a time, unless it ends sooner already."""
+    """Make every other key of the source expire at a time, unless it expires earlier."""
     others = update(pipeline_key).where(
         pipeline_key.c.source_id == source_id,
         pipeline_key.c.key != except_key,
@@ -125,7 +125,7 @@ def expire_keys(connection: Connection, source_id: str, except_key: str, at: flo
 
 
 def valid_pipeline_keys(connection: Connection, source_id: str, now: float) -> list[str]:
-    """Return the pipeline keys that are good now, the newest first."""
+    """Return the valid pipeline keys, the newest first."""
     wanted = (
         select(pipeline_key.c.key)
         .where(pipeline_key.c.source_id == source_id, _is_good(now))
@@ -135,7 +135,7 @@ def valid_pipeline_keys(connection: Connection, source_id: str, now: float) -> l
 
 
 def source_of_key(connection: Connection, key: str, now: float) -> Source | None:
-    """Return the source that a pipeline key belongs to, while the key is good."""
+    """Return the source of a valid pipeline key."""
     wanted = (
         select(source)
         .join(pipeline_key, pipeline_key.c.source_id == source.c.id)

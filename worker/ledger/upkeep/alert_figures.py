@@ -1,4 +1,4 @@
-"""Look at everything that may be wrong, cheaply enough to do it every half a minute."""
+"""Query the figures of the alert rules, cheaply enough for every 30 seconds."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -25,7 +25,7 @@ _MOST_PARKED = 10_000
 
 
 def count_failed_with(connection: Connection, reason_classes: Collection[str], most: int) -> dict[str, int]:
-    """Count what failed in one of these ways, of so many of the latest that wait for a hand, by ad account."""
+    """Count, by ad account, these reason classes among the ``most`` newest failed deliveries."""
     latest = (
         select(delivery.c.ad_account, delivery.c.reason_class)
         .where(delivery.c.state == State.FAILED.value)
@@ -43,22 +43,22 @@ def count_failed_with(connection: Connection, reason_classes: Collection[str], m
 
 
 def delivered_per_hour(connection: Connection, now: float) -> dict[str, int]:
-    """Return how many were delivered in an hour, by the ad account's id, over the last one or two hours."""
+    """Return deliveries per hour by ad account id, averaged over the last one or two hours."""
     hours = 1 + (now % SECONDS_PER_HOUR) / SECONDS_PER_HOUR
     counts = _lately(connection, tallies.DELIVERED, now)
     return {account: int(n / hours) for account, n in counts.items()}
 
 
 def contradicted_by_account(connection: Connection, now: float) -> dict[str, int]:
-    """Count, by the ad account's id, the signed events whose ids public ones with other content had used before.
+    """Count, by ad account id, signed events whose ids public ones with other content had used before.
 
-    It counts those of the last one or two hours.
+    Counts the last one or two hours.
     """
     return _lately(connection, tallies.CONTRADICTED, now)
 
 
 def _lately(connection: Connection, outcome: str, now: float) -> dict[str, int]:
-    """Sum an outcome by the ad account's id, over this hour and the one before."""
+    """Sum an outcome by ad account id over this hour and the one before."""
     hour = int(now // SECONDS_PER_HOUR)
     wanted = (
         select(ad_account.c.ad_account_id, func.sum(tally.c.n))
@@ -71,9 +71,9 @@ def _lately(connection: Connection, outcome: str, now: float) -> dict[str, int]:
 
 
 def oldest_event_times(connection: Connection) -> dict[str, float]:
-    """Return when the oldest event that waits happened, by the ad account's id.
+    """Return, by ad account id, when the oldest waiting event happened.
 
-    It is the one that was written first, of what is pending and of the oldest batch that is not settled.
+    Looks at the first pending event of each kind and at the oldest unsettled batch.
     """
     found: dict[int, list[float]] = defaultdict(list)
     for kind in KINDS:
@@ -81,7 +81,7 @@ def oldest_event_times(connection: Connection) -> dict[str, float]:
         for account, event_time in connection.execute(first):
             if event_time is not None:
                 found[account].append(float(event_time))
-    # In two steps: in one, PostgreSQL may go through the deliveries of all batches.
+    # In two steps: in one, PostgreSQL may scan the deliveries of all batches.
     wanted = select(func.min(batch.c.id)).where(IS_LIVE).group_by(batch.c.ad_account)
     for some in chunks(connection.scalars(wanted).all()):
         in_flight = (
@@ -96,22 +96,22 @@ def oldest_event_times(connection: Connection) -> dict[str, float]:
 
 
 def inbox_span(connection: Connection) -> int:
-    """Return at least as many as wait in the inbox, without counting them."""
-    # Asked for both at once, SQLite would read all ids.
+    """Return an upper bound of the events in the inbox, without counting them."""
+    # In two queries: SQLite would scan all ids for both in one.
     first = connection.scalar(select(func.min(inbox.c.id)))
     last = connection.scalar(select(func.max(inbox.c.id)))
     return last - first + 1 if first is not None and last is not None else 0
 
 
 def count_parked(connection: Connection) -> int:
-    """Count the accepted events that were set aside, among the oldest: what is worked on leaves these behind."""
+    """Count parked events among the oldest rows; other events leave the inbox before them."""
     oldest = select(inbox.c.parked_reason).order_by(inbox.c.id).limit(_MOST_PARKED).subquery()
     wanted = select(func.count()).select_from(oldest).where(oldest.c.parked_reason.is_not(None))
     return connection.scalar(wanted) or 0
 
 
 def created_by_hour(connection: Connection, since_hour: int) -> list[tuple[str, str, int, int]]:
-    """Return (integration, event name, hour, deliveries made) from an hour on, of enabled integrations."""
+    """Return (integration, event name, hour, created deliveries) from an hour on, of enabled integrations."""
     wanted = (
         select(integration.c.public_id, tally.c.event_name, tally.c.hour, func.sum(tally.c.n))
         .join(integration, integration.c.id == tally.c.integration_id)
@@ -127,7 +127,7 @@ def created_by_hour(connection: Connection, since_hour: int) -> list[tuple[str, 
 
 
 def server_time(connection: Connection) -> float | None:
-    """Return the database server's time in Unix seconds; SQLite has none but this machine's."""
+    """Return the database server's time in Unix seconds, or None on SQLite."""
     if connection.dialect.name == "sqlite":
         return None
     return float(connection.scalar(select(extract("epoch", func.clock_timestamp()))) or 0.0)

@@ -1,4 +1,4 @@
-"""Keep what is wrong, and what there is to tell of it."""
+"""Store alerts and the notices about them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ _LOCK_NUMBER = 715_518
 
 
 class Severity(StrEnum):
-    """Say whether it can wait for the morning."""
+    """Say how urgent an alert is. A warning can wait until the morning."""
 
     WARNING = "warning"
     CRITICAL = "critical"
 
 
 class Change(StrEnum):
-    """Say what there is to tell."""
+    """Name a change that a notice reports."""
 
     FIRED = "fired"
     ESCALATED = "escalated"
@@ -30,7 +30,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Hold a thing that is wrong; it has been told since ``fired_at``, and not yet without."""
+    """Hold a problem. It was reported at ``fired_at``; None means not yet."""
 
     rule: str
     subject: str
@@ -43,7 +43,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Hold something that was told; ``told_at`` is when the webhook took it, where one is set."""
+    """Hold a reported change. ``told_at`` is when the webhook accepted it, if there is a webhook."""
 
     id: int
     at: float
@@ -58,27 +58,27 @@ class Notice:
 
 
 def try_lock_alerts(connection: Connection) -> bool:
-    """Tell whether no other process is at the alerts until this transaction ends."""
+    """Lock the alerts until the transaction ends. Returns False if another process has the lock."""
     if connection.dialect.name == "sqlite":
-        # An immediate transaction is alone already.
+        # An immediate transaction has the lock already.
         return True
     return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(_LOCK_NUMBER))))
 
 
 def alerts_of_rules(connection: Connection, rules: Iterable[str]) -> dict[tuple[str, str], Alert]:
-    """Return the alerts of some rules, by rule and subject."""
+    """Return the alerts of some rules by rule and subject."""
     rows = connection.execute(select(alert).where(alert.c.rule.in_(list(rules)))).all()
     return {(row.rule, row.subject): _alert(row) for row in rows}
 
 
 def firing_alerts(connection: Connection) -> list[Alert]:
-    """Return what has been told and is not over, the gravest first."""
+    """Return reported alerts that have not ended, critical ones first."""
     rows = connection.execute(select(alert).where(alert.c.fired_at.is_not(None))).all()
     return sorted(map(_alert, rows), key=lambda one: (one.severity is not Severity.CRITICAL, one.fired_at))
 
 
 def save_alert(connection: Connection, one: Alert) -> None:
-    """Write an alert down as it is now."""
+    """Insert or update an alert."""
     key = {"rule": one.rule, "subject": one.subject}
     values = {
         "severity": one.severity.value,
@@ -92,14 +92,14 @@ def save_alert(connection: Connection, one: Alert) -> None:
 
 
 def delete_alert(connection: Connection, rule: str, subject: str) -> None:
-    """Forget an alert that is over."""
+    """Delete an alert that has ended."""
     connection.execute(delete(alert).where(alert.c.rule == rule, alert.c.subject == subject))
 
 
 def insert_notice(
     connection: Connection, one: Alert, change: Change, now: float, *, to_webhook: bool
 ) -> None:
-    """Note what there is to tell; it is due at once where there is a webhook."""
+    """Insert a notice. It is due at once if there is a webhook."""
     values = {
         "at": now,
         "change": change.value,
@@ -114,9 +114,9 @@ def insert_notice(
 
 
 def take_due_notice(connection: Connection, now: float, lease_seconds: float) -> Notice | None:
-    """Return the oldest notice that was not told, if it is due, and keep others from taking it meanwhile.
+    """Lease and return the oldest unsent notice if it is due.
 
-    They are told in their order, so that none says "fired" after its "resolved".
+    Notices are sent in order, so that no "fired" follows its "resolved".
     """
     oldest = (
         select(alert_notice)
@@ -126,7 +126,7 @@ def take_due_notice(connection: Connection, now: float, lease_seconds: float) ->
         .with_for_update(skip_locked=True)
     )
     row = connection.execute(oldest).one_or_none()
-    # A clock that stepped back must not put it off for long.
+    # A clock that stepped back must not delay it for long.
     if row is None or now < row.not_before <= now + 3_600:
         return None
     leased = update(alert_notice).where(alert_notice.c.id == row.id)
@@ -135,7 +135,7 @@ def take_due_notice(connection: Connection, now: float, lease_seconds: float) ->
 
 
 def record_notice_sent(connection: Connection, notice_id: int, now: float) -> None:
-    """Note that the webhook took a notice."""
+    """Record that the webhook accepted a notice."""
     values = {"told_at": now, "not_before": None}
     connection.execute(update(alert_notice).where(alert_notice.c.id == notice_id).values(values))
 
@@ -143,7 +143,7 @@ def record_notice_sent(connection: Connection, notice_id: int, now: float) -> No
 def record_notice_failure(
     connection: Connection, notice: Notice, now: float, *, again_at: float | None
 ) -> None:
-    """Note a try that failed; without a next one the notice is given up."""
+    """Record a failed attempt. Without ``again_at`` the notice is given up."""
     values = {"attempts": notice.attempts + 1, "not_before": again_at}
     if again_at is None:
         values["given_up_at"] = now
@@ -151,13 +151,13 @@ def record_notice_failure(
 
 
 def recent_notices(connection: Connection, most: int) -> list[Notice]:
-    """Return the latest notices, the latest first."""
+    """Return the newest notices, the newest first."""
     rows = connection.execute(select(alert_notice).order_by(alert_notice.c.id.desc()).limit(most))
     return [_notice(row) for row in rows]
 
 
 def purge_notices(connection: Connection, before: float) -> int:
-    """Remove old notices; return how many."""
+    """Delete old notices. Returns how many."""
     return connection.execute(delete(alert_notice).where(alert_notice.c.at < before)).rowcount
 
 

@@ -1,4 +1,4 @@
-"""Go through what is kept of visitors, and erase rows of it with the books in balance."""
+"""Read all rows about visitors, and erase some with the books in balance."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _UNBOOKED = ("pending", "in_flight")
 
 @dataclass(frozen=True, slots=True)
 class PersonalRow:
-    """Hold one row that may speak of a person; ``body`` is sealed, and absent where nothing was kept."""
+    """Hold a row that may contain personal data. ``body`` is sealed, or None."""
 
     id: Any
     body: bytes | None
@@ -39,38 +39,38 @@ class PersonalRow:
 
 @dataclass(frozen=True, slots=True)
 class ErasedDeliveries:
-    """Count what became of chosen deliveries: erased, by where they stood, and those that stand in a request now."""
+    """Count the erased deliveries by their former state, and name those that are being sent now."""
 
     stood: Counter[str] = field(default_factory=Counter)
     being_sent: frozenset[int] = frozenset()
 
 
 def known_source_ids(connection: Connection) -> list[str]:
-    """Return the id of every source that there is, or was as far as the tallies know."""
+    """Return the id of every source that exists or is named in the tallies or the inbox."""
     known = select(source.c.id).union(select(tally.c.source_id), select(inbox.c.source_id))
     return [one for one in connection.scalars(known) if one]
 
 
 def count_personal_rows(connection: Connection) -> int:
-    """Count the rows to go through."""
+    """Count the rows to search."""
     tables = (inbox, visitor, delivery)
     return sum(connection.scalar(select(func.count()).select_from(table)) or 0 for table in tables)
 
 
 def inbox_rows_after(connection: Connection, after: int, limit: int) -> list[PersonalRow]:
-    """Return events that wait in the inbox, parked ones as well, in the order of their ids."""
+    """Return inbox rows, parked ones too, in the order of their ids."""
     wanted = select(inbox.c.id, inbox.c.body, inbox.c.anonymous_key, inbox.c.user_key)
     return _read(connection, wanted.where(inbox.c.id > after).order_by(inbox.c.id).limit(limit))
 
 
 def visitor_rows_after(connection: Connection, after: bytes, limit: int) -> list[PersonalRow]:
-    """Return what is kept of visitors, in the order of their keys; a key may be a device's or a person's."""
+    """Return visitors in the order of their keys. A key may identify a device or a person."""
     wanted = select(visitor.c.key, visitor.c.body, visitor.c.key, visitor.c.key)
     return _read(connection, wanted.where(visitor.c.key > after).order_by(visitor.c.key).limit(limit))
 
 
 def delivery_rows_after(connection: Connection, after: int, limit: int) -> list[PersonalRow]:
-    """Return deliveries in any state but erased, in the order of their ids."""
+    """Return all deliveries that are not erased, in the order of their ids."""
     wanted = select(delivery.c.id, delivery.c.payload, delivery.c.anonymous_key, delivery.c.user_key).where(
         delivery.c.id > after, delivery.c.state != State.ERASED.value
     )
@@ -78,9 +78,9 @@ def delivery_rows_after(connection: Connection, after: int, limit: int) -> list[
 
 
 def erase_events(connection: Connection, ids: Sequence[int], now: float) -> int:
-    """Take events out of the inbox for good; what a worker holds of them ends with its transaction.
+    """Delete events from the inbox. A worker that is processing them fails in its transaction.
 
-    Returns how many were still there: whoever took the others wrote deliveries of them.
+    Returns how many were still there. Workers have written deliveries of the others.
     """
     gone = connection.execute(delete(inbox).where(inbox.c.id.in_(ids)).returning(inbox.c.source_id))
     counts = Counter(Entry(source_id, 0, "", tallies.EVENT_ERASED) for source_id in gone.scalars())
@@ -89,23 +89,23 @@ def erase_events(connection: Connection, ids: Sequence[int], now: float) -> int:
 
 
 def count_debug_inputs(connection: Connection) -> int:
-    """Count what the live debugger holds."""
+    """Count the stored inputs of the live debugger."""
     return connection.scalar(select(func.count()).select_from(debug_input)) or 0
 
 
 def delete_debug_inputs(connection: Connection) -> int:
-    """Remove all that the live debugger holds, whoever's it is: it is little, and kept for a short time anyway."""
+    """Delete all stored inputs of the live debugger, of all people: there are few, and they expire soon anyway."""
     return connection.execute(delete(debug_input)).rowcount
 
 
 def erase_deliveries(connection: Connection, ids: Sequence[int], now: float) -> ErasedDeliveries:
-    """Empty deliveries of all that belongs to a person, wherever they stand; what is being sent is left alone.
+    """Remove all personal data from deliveries in any state, except those that are being sent.
 
-    Count, time, event name and ad account stay, for the books. A batch that waits goes without them.
+    Count, time, event name and ad account remain for the books. A waiting batch is sent without them.
     """
     statuses = _lock_batches(connection, ids)
     rows = _lock(connection, ids)
-    # One that was claimed between the two statements has a batch that is not locked: the next round has it.
+    # The batch of a delivery that was claimed between the two statements is not locked: the next round takes it.
     busy = {row.id for row in rows if _is_busy(row, statuses)}
     free = [row for row in rows if row.id not in busy]
     stood = {row.id: reported_state(row.state, statuses.get(row.batch_id), test=row.test) for row in free}
@@ -116,7 +116,7 @@ def erase_deliveries(connection: Connection, ids: Sequence[int], now: float) -> 
 
 
 def preview_erasure(connection: Connection, ids: Sequence[int]) -> ErasedDeliveries:
-    """Tell what `erase_deliveries` would do at this moment."""
+    """Return what `erase_deliveries` would do now."""
     wanted = (
         select(delivery.c.id, delivery.c.state, delivery.c.test, delivery.c.batch_id, batch.c.status)
         .outerjoin(batch, batch.c.id == delivery.c.batch_id)
@@ -135,7 +135,7 @@ def _read(connection: Connection, wanted: Any) -> list[PersonalRow]:
 
 
 def _lock_batches(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
-    # Batches before deliveries, as whoever settles does; SQLite has locked everything already.
+    # Batches before deliveries, in the order of settling. SQLite has locked everything already.
     mine = select(delivery.c.batch_id).where(delivery.c.id.in_(ids), delivery.c.batch_id.is_not(None))
     wanted = (
         select(batch.c.id, batch.c.status).where(batch.c.id.in_(mine)).order_by(batch.c.id).with_for_update()
@@ -165,7 +165,7 @@ def _empty(connection: Connection, ids: Sequence[int], now: float) -> None:
     values = {
         "state": State.ERASED.value,
         "batch_id": None,
-        # A shop may put an order's or a person's number into it.
+        # A shop may put the number of an order or a person into it.
         "event_id": "erased:" + cast(delivery.c.id, Text),
         "payload": None,
         "size_bytes": 0,

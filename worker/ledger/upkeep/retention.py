@@ -1,4 +1,4 @@
-"""Find what was forgotten, and remove what has been kept long enough."""
+"""Find overdue inbox rows, and delete what was kept long enough."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -29,7 +29,7 @@ _RANGE_MAX_ROWS = 500
 
 
 def any_overdue(connection: Connection, received_before: float) -> bool:
-    """Tell whether anything in the inbox waits since before a time."""
+    """Return whether any inbox row was received before a time."""
     return bool(inbox.overdue_ids(connection, 0, received_before, 1))
 
 
@@ -41,11 +41,11 @@ def overdue_ranges(
     now: float,
     held: Collection[int] = (),
 ) -> list[tuple[int, int]]:
-    """Return (first id, last id) of inbox rows that nobody worked on in time, at most 500 rows each.
+    """Return (first id, last id) of overdue inbox rows, at most 500 rows each.
 
-    A watermark moves over the inbox, so that a row is named once a round, however long the backlog is. A new
-    round begins ``round_seconds`` after the last one began, once that one has come to the end, whether or not
-    more rows become overdue all the time. Rows that are ``held`` are left out, save between others.
+    A watermark moves over the inbox, so that each round names a row once, however long the backlog is. A new round
+    starts ``round_seconds`` after the last one started, once that one is complete, even if more rows become overdue
+    all the time. ``held`` rows are left out unless they are between others.
     """
     mark = connection.execute(select(watermark).where(watermark.c.name == "inbox")).one_or_none()
     position, began = (mark.position, mark.at) if mark else (0, 0.0)
@@ -59,7 +59,7 @@ def overdue_ranges(
             ranges.append((free[0], free[-1]))
         position = ids[-1] if ids else position
         is_at_end = len(ids) < _RANGE_MAX_ROWS
-    # A clock that stepped back must not hold the next round up until it has caught up.
+    # A clock that stepped back must not delay the next round.
     if is_at_end and abs(now - began) >= round_seconds:
         position = 0
     _set_watermark(connection, position, began)
@@ -67,7 +67,7 @@ def overdue_ranges(
 
 
 def narrow_ranges(ids: Sequence[int]) -> list[tuple[int, int]]:
-    """Return ranges that cover ids, given in order; none spans more than 500 ids, whatever lies between them."""
+    """Return ranges that cover the ids, given in order. No range spans more than 500 ids."""
     ranges: list[tuple[int, int]] = []
     for event_id in ids:
         if ranges and event_id - ranges[-1][0] < _RANGE_MAX_ROWS:
@@ -85,7 +85,7 @@ def ended_delivery_ids(connection: Connection, before: float, most: int) -> list
         .order_by(delivery.c.ended_at)
     )
     found = list(connection.scalars(by_themselves.limit(most)))
-    # In two steps: in one, SQLite goes through the deliveries of all batches and looks each batch up.
+    # In two steps: in one, SQLite scans the deliveries of all batches and looks up each batch.
     batches = list(connection.scalars(_settled_with_deliveries(before).limit(most)))
     with_their_batch = select(delivery.c.id).where(delivery.c.batch_id.in_(batches), IS_OPEN_UNINDEXED)
     found += connection.scalars(with_their_batch.limit(most - len(found)))
@@ -102,10 +102,10 @@ def _settled_with_deliveries(before: float) -> Any:
 
 
 def purge_deliveries(connection: Connection, ids: Sequence[int], ended_before: float, now: float) -> int:
-    """Remove those of the deliveries that ended before a time, and keep the books right."""
+    """Delete those of the deliveries that ended before a time, and update the books."""
     if not ids:
         return 0
-    # Locked, because a hand may retry a failed one at this moment.
+    # Locked, because an operator may retry a failed one now.
     still_ended = _ended(ended_before).where(delivery.c.id.in_(ids)).with_for_update(of=delivery)
     rows = connection.execute(still_ended.order_by(delivery.c.id)).all()
     connection.execute(delete(delivery).where(delivery.c.id.in_([row.id for row in rows])))
@@ -119,7 +119,7 @@ def purge_deliveries(connection: Connection, ids: Sequence[int], ended_before: f
 
 
 def purge_batches(connection: Connection, settled_before: float, most: int) -> int:
-    """Remove batches, with their tries, that no delivery refers to any more."""
+    """Delete batches that no delivery refers to, with their attempts."""
     referred = select(delivery.c.id).where(delivery.c.batch_id == batch.c.id).exists()
     empty = select(batch.c.id).where(
         batch.c.settled_at < settled_before,
@@ -134,7 +134,7 @@ def purge_batches(connection: Connection, settled_before: float, most: int) -> i
 
 
 def purge_audit(connection: Connection, before: float) -> int:
-    """Remove old audit entries."""
+    """Delete old audit entries."""
     return connection.execute(delete(audit).where(audit.c.at < before)).rowcount
 
 
@@ -156,20 +156,20 @@ def _set_watermark(connection: Connection, position: int, at: float) -> None:
 
 
 def purge_sessions(connection: Connection, now: float) -> int:
-    """Remove sessions that are over."""
+    """Delete expired sessions."""
     return connection.execute(delete(ui_session).where(ui_session.c.expires_at <= now)).rowcount
 
 
 def purge_keys(connection: Connection, expired_before: float) -> int:
-    """Remove pipeline keys that have not been good since a time."""
+    """Delete pipeline keys that expired before a time."""
     old = pipeline_key.c.expires_at < expired_before
     return connection.execute(delete(pipeline_key).where(old)).rowcount
 
 
 def purge_credentials(connection: Connection, made_before: float) -> int:
-    """Remove access tokens that no integration sends with any more, and no batch was sent with.
+    """Delete access tokens that no integration and no batch uses.
 
-    Locked first and looked at again: somebody may be giving the same token to an integration at this moment.
+    Locks them first and checks again: an operator may be giving the same token to an integration now.
     """
     unused = _unused(made_before)
     held = list(connection.scalars(select(credential.c.id).where(*unused).with_for_update()))
