@@ -121,7 +121,7 @@ def test_a_retry_is_pending_again_and_remembers_why_it_failed(ledger: Ledger, sh
     assert stand(ledger) == {"pending": 1, "failed": 1}
     with ledger.read() as connection:
         kept = select(delivery.c.warning, delivery.c.reason).where(delivery.c.event_id == "e1")
-        assert tuple(connection.execute(kept).one()) == ("Retried by hand after: missing email", None)
+        assert tuple(connection.execute(kept).one()) == ("Retried manually after: missing email", None)
         (entry,) = audit_log.newest_audit_entries(connection, 10)
     assert (entry["actor"], entry["action"], entry["object"]) == ("kim", "failed.retry", "1 deliveries")
 

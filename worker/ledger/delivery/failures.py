@@ -200,7 +200,7 @@ def retry_deliveries(
     actor: str,
     *,
     force: bool = False,
-    how: str = "by hand",
+    how: str = "manually",
 ) -> RetryResult:
     """Return failed deliveries to pending. Safe to repeat: nothing is sent twice.
 

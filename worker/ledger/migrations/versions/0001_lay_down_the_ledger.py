@@ -1,4 +1,4 @@
-"""Lay down the ledger."""
+"""Create the ledger."""
 
 import sqlalchemy as sa
 from alembic import op

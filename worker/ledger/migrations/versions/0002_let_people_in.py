@@ -1,4 +1,4 @@
-"""Let people in: API tokens with roles, and the sessions of browsers."""
+"""Add API tokens with roles, and browser sessions."""
 
 import sqlalchemy as sa
 from alembic import op

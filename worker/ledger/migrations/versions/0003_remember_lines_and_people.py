@@ -1,4 +1,4 @@
-"""Remember lines of files, and by whose user id a delivery can be found."""
+"""Add imported lines, and index deliveries by user id."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Keep what charts and books of days are drawn from, and what comes in while a source is debugged."""
+"""Add the data of charts and sales reports, and debug inputs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-# SQLite only counts up by itself on a column of type INTEGER.
+# SQLite only generates ids in a column of type INTEGER.
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -58,7 +58,7 @@ def _rollup() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rollup")),
     )
     op.create_index(op.f("ix_rollup_minute"), "rollup", ["minute"])
-    # What was counted by hours so far stays on the charts.
+    # Keep the hourly counts on the charts.
     op.execute(
         "INSERT INTO rollup (minute, integration_id, what, n) "
         "SELECT hour * 60, integration_id, outcome, SUM(n) FROM tally "

@@ -1,4 +1,4 @@
-"""Keep heartbeats and alerts."""
+"""Add heartbeats and alerts."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Keep what only the metrics ask for: counts by a label, and histograms."""
+"""Add counts by label and histograms for the metrics."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Index a delivery's batch only where it has one."""
+"""Index a delivery's batch only if it has one."""
 
 import sqlalchemy as sa
 from alembic import op

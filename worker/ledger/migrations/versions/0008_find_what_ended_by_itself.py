@@ -1,4 +1,4 @@
-"""Index when deliveries ended, for retention to find those whose time is over."""
+"""Index when deliveries ended, so that retention finds expired ones."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Let the index that keeps events unique find them as well; the rest has a small one of its own."""
+"""Find open events by their unique index, and all others by a small one."""
 
 import sqlalchemy as sa
 from alembic import op

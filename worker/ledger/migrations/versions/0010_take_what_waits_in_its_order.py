@@ -1,4 +1,4 @@
-"""Give what waits an order that no other index has, for no planner to go through the whole history for it."""
+"""Order pending deliveries by an expression of their own, so that no planner scans the whole history."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Add how far the sender of an event is known, and what two copies of an event are compared by."""
+"""Add the trust of an event, and the keys by which two copies are compared."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # 0 is public: what the version before accepted counts as such.
+    # 0 is public: events that the previous version accepted count as public.
     op.add_column("inbox", sa.Column("trust", sa.SmallInteger(), server_default=sa.text("0"), nullable=False))
     op.add_column(
         "delivery", sa.Column("trust", sa.SmallInteger(), server_default=sa.text("0"), nullable=False)

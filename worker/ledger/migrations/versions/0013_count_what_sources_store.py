@@ -1,4 +1,4 @@
-"""Add source_usage: what the quotas of sources count; and who sent a debug input."""
+"""Add source_usage for the quotas of sources, and the sender of a debug input."""
 
 import sqlalchemy as sa
 from alembic import op

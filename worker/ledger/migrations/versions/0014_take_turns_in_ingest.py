@@ -1,4 +1,4 @@
-"""Find the oldest waiting events of each source, and note which of them a worker holds for long."""
+"""Index the oldest waiting events of each source, and add leases of inbox rows."""
 
 import sqlalchemy as sa
 from alembic import op
