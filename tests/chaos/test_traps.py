@@ -162,7 +162,7 @@ def test_events_for_flower_are_sent_for_whole_bulks_and_not_for_publishing(
 def test_flower_keeps_its_cookies_good_over_a_restart_and_its_memory_bounded(tmp_path: Path) -> None:
     """Flower's own way is a new secret at each start, and a hundred thousand tasks in memory."""
     tell = (
-        "from worker import flowerconfig as conf; print(conf.cookie_secret, conf.persistent, conf.max_tasks)"
+        "from worker.web import flower_conf as conf; print(conf.cookie_secret, conf.persistent, conf.max_tasks)"
     )
     environment = {**os.environ, "SIGNAL_VAR": str(tmp_path)}
     starts = [

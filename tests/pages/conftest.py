@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.api.conftest import TOKEN, Api
+from tests.api.conftest import TOKEN, Api, api, app, laid_down, ledger, settings, source
 from tests.ledger.shop import new
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import deliveries
@@ -17,6 +17,9 @@ from worker.ledger.schema import State
 from worker.ledger.setup import integrations, people
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.people import Role
+
+# The same Management app as the API's tests: pytest finds fixtures by the names in this module.
+__all__ = ["api", "app", "laid_down", "ledger", "settings", "source"]
 
 ACCOUNT = "549765662491"
 ACCESS_TOKEN = "pina_the_token_of_the_shop"

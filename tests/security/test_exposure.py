@@ -8,7 +8,7 @@ import pytest
 SHOW = {
     "collector": "from worker.web import collector_conf as conf; print(conf.bind)",
     "management": "from worker.web import management_conf as conf; print(conf.bind)",
-    "flower": "from worker import flowerconfig as conf; print(f'{conf.address}:{conf.port}')",
+    "flower": "from worker.web import flower_conf as conf; print(f'{conf.address}:{conf.port}')",
 }
 
 

@@ -22,7 +22,7 @@ NOTICES = {
 }
 
 # The states of a delivery: their name on a page, and what they mean.
-_STATES = {
+STATES = {
     "pending": ("pending", "Waits for its batch."),
     "in_flight": ("in flight", "Its batch is on the way to Pinterest, or waits for its turn."),
     "delivered": ("delivered", "Pinterest has taken it."),
@@ -39,7 +39,7 @@ _STATES = {
 }
 
 # What became of an event that was kept as it came in.
-_INPUTS = {
+INPUTS = {
     "mapped": "became deliveries",
     "consumed": "tells about its visitor",
     "without_destination": "goes nowhere: its source has no integration that is on",
@@ -133,7 +133,7 @@ def brief(seconds: float) -> str:
 
 def state(stands: str) -> str:
     """Name a delivery's state."""
-    return _STATES[stands][0] if stands in _STATES else stands
+    return STATES[stands][0] if stands in STATES else stands
 
 
 def reason(reason_class: str) -> str:
