@@ -168,7 +168,7 @@ def _definitions(body: list[ast.stmt]) -> int:
 def _writes_audit(path: Path) -> bool:
     if path.as_posix().startswith(NO_SURFACES):
         return False
-    return re.search(r"\baudit_log\.write\(", product.text(path)) is not None
+    return re.search(r"\baudit_log\.append_audit_entry\(", product.text(path)) is not None
 
 
 def table() -> str:

@@ -16,7 +16,7 @@ def written() -> set[str]:
     found = set()
     for path in CODE.rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
-            if isinstance(call, ast.Call) and ast.unparse(call.func) == "audit_log.write":
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "audit_log.append_audit_entry":
                 found |= actions(call.args[3])
             if isinstance(call, ast.Call) and ast.unparse(call.func) == "change.record":
                 found |= actions(call.args[0])
