@@ -133,3 +133,18 @@ def _raise(error: Exception) -> object:
         raise error
 
     return fail
+
+
+def test_keys_that_no_schema_knows_are_not_repeated_at_length(api: Api) -> None:
+    body = {"name": "Shop", "jane@example.com": 1, "x" * 5_000: 2}
+    status, message = api.error("POST", "/v1/admin/sources", body)
+    assert (status, message) == (422, "(key): is not a known field; (key): is not a known field")
+    many = {"name": "Shop"} | {f"k{number}": 1 for number in range(500)}
+    _, message = api.error("POST", "/v1/admin/sources", many)
+    assert message.count("is not a known field") == 50
+    assert message.endswith("; and more")
+
+
+def test_a_name_that_does_not_exist_is_not_repeated_at_length(api: Api) -> None:
+    status, message = api.error("GET", f"/v1/admin/sources/{'x' * 2_000}")
+    assert (status, len(message) < 200) == (404, True)

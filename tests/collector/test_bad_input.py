@@ -51,6 +51,19 @@ def test_a_bad_event_is_refused_with_a_sentence_naming_the_field(
         (b'{"a": ' + HALF + b"}", "properties.a has a null byte or half a surrogate pair in it."),
         (b"{" + HALF + b": 1}", "properties has a key with a null byte or half a surrogate pair in it."),
         (b'{"a": ' + b"[" * 40 + b"]" * 40 + b"}", "properties is nested more than 32 levels deep."),
+        # Keys are the caller's: a person's, or as long as a body.
+        (b'{"jane@example.com": 1e999}', "properties.(key) must be a finite number."),
+        (b'{"Jane Doe": {"a": 1e999}}', "properties.(key).a must be a finite number."),
+        (b'{"' + b"x" * 60_000 + b'": 1e999}', "properties.(key) must be a finite number."),
+        (
+            b'{"'
+            + b"abcdefghij" * 2
+            + b'": '
+            + (b'{"' + b"abcdefghij" * 2 + b'": ') * 20
+            + b"1e999"
+            + b"}" * 21,
+            "properties" + ".abcdefghijabcdefghij" * 9 + "… must be a finite number.",
+        ),
     ],
 )
 def test_what_cannot_be_stored_is_refused(collector: Collector, properties: bytes, message: str) -> None:

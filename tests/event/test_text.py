@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.event.text import clean_text, fold_key, fold_keys
+from worker.event.text import clean_text, fold_key, fold_keys, shown_key
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,24 @@ def test_a_name_is_the_same_in_every_spelling(name: str) -> None:
 def test_the_first_spelling_of_a_key_counts_and_nulls_are_skipped() -> None:
     assert fold_keys({"orderId": None, "order_id": 1, "OrderID": 2, "x" * 65: 3}) == {"orderid": 1}
     assert fold_keys(["no", "mapping"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("order_id", "order_id"),
+        ("$value", "$value"),
+        ("config.rate-limit", "config.rate-limit"),
+        (12, "12"),
+        ("jane.doe@example.com", "(key)"),
+        ("Jane Doe", "(key)"),
+        ("Zo\u00eb", "(key)"),
+        ("a491711234567", "(key)"),
+        ("x" * 41, "(key)"),
+        ("<script>", "(key)"),
+        ("a\n", "(key)"),
+        ("", "(key)"),
+    ],
+)
+def test_a_key_is_shown_where_it_looks_like_a_field(key: object, shown: str) -> None:
+    assert shown_key(key) == shown

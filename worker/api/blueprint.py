@@ -12,6 +12,7 @@ import marshmallow
 from webargs.flaskparser import FlaskParser
 
 from worker.api.errors import ApiError, invalid, refused
+from worker.event.text import shown_key
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -110,7 +111,9 @@ def _unstorable(value: Any, path: str) -> Iterator[str]:
         for key, inner in value.items():
             # The key itself is not repeated: it cannot be written into an answer.
             yield from (
-                [path] if _UNSTORABLE.search(key) else _unstorable(inner, f"{path}.{key}".lstrip("."))
+                [path]
+                if _UNSTORABLE.search(key)
+                else _unstorable(inner, f"{path}.{shown_key(key)}".lstrip("."))
             )
     elif isinstance(value, list):
         for index, inner in enumerate(value):

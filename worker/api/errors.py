@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from flask import Flask, Response, jsonify
@@ -12,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from worker import logs
 from worker.api.fields import Part, Shape, Text
+from worker.event.text import shown_key
 from worker.ledger.database import LedgerBusyError, is_ledger_unavailable
 from worker.operations.errors import (
     ConflictError,
@@ -22,6 +24,9 @@ from worker.operations.errors import (
 )
 
 log = logs.of(__name__)
+
+# A body may have thousands of keys that no schema knows.
+MOST_SENTENCES = 50
 
 # Long enough for a database to come back, short enough for a person to wait.
 _RETRY_AFTER_SECONDS = 5
@@ -99,7 +104,10 @@ def not_found(what: str, which: str) -> ApiError:
 def refused(error: ValidationError, path: str = "") -> ApiError:
     """Make the error for what a schema refuses, naming every field and why."""
     wrong: Any = {path: error.messages} if path else error.messages
-    return ApiError(422, "; ".join(_sentences(error.messages, path)), wrong=wrong)
+    sentences = list(islice(_sentences(error.messages, path), MOST_SENTENCES + 1))
+    if len(sentences) > MOST_SENTENCES:
+        sentences[-1] = "and more"
+    return ApiError(422, "; ".join(sentences), wrong=wrong)
 
 
 def of_operation(error: OperationError) -> ApiError:
@@ -154,7 +162,7 @@ def _log_unexpected(exc_info: Any) -> None:
 def _sentences(messages: Any, path: str = "") -> Iterator[str]:
     if isinstance(messages, dict):
         for key, inner in messages.items():
-            here = path if key == "_schema" else f"{path}.{key}".lstrip(".")
+            here = path if key == "_schema" else f"{path}.{shown_key(key)}".lstrip(".")
             yield from _sentences(inner, here)
     elif isinstance(messages, list):
         for message in messages:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from worker.event import json_text
+from worker.event.text import shown_key
 from worker.event.times import parse_time
 
 MAX_DEPTH = 32
 _LARGEST_INTEGER = 2**63
+_LONGEST_PATH = 200
 
 _DEPTH = f"is nested more than {MAX_DEPTH} levels deep."
 _NUMBER = "must be a finite number."
@@ -29,6 +31,8 @@ def find_flaw(root: Any) -> tuple[str, str] | None:
     path = "".join(reversed(steps)).lstrip(".")
     if flaw is _DEPTH:
         path = path.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0]
+    if len(path) > _LONGEST_PATH:
+        path = path[: _LONGEST_PATH - 1] + "…"
     return path or "event", flaw
 
 
@@ -58,7 +62,7 @@ def _find_below(container: Any, depth: int) -> tuple[list[str], str] | None:
             return [], _KEY
         steps_and_flaw = _find_flaw_at(value, depth + 1)
         if steps_and_flaw:
-            steps_and_flaw[0].append(f".{key}" if is_object else f"[{key}]")
+            steps_and_flaw[0].append(f".{shown_key(key)}" if is_object else f"[{key}]")
             return steps_and_flaw
     return None
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Self
 
+LONGEST_NAME = 100
+
 
 class OperationError(Exception):
     """Refuse an operation; the message is a sentence for the person who asked for it."""
@@ -16,7 +18,9 @@ class NotFoundError(OperationError):
     """Refuse an operation on something that does not exist."""
 
     def __init__(self, kind: str, name: str) -> None:
-        super().__init__(f"There is no {kind} {name}.")
+        # The name is the caller's: it may be of any length.
+        shown = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+        super().__init__(f"There is no {kind} {shown}.")
 
 
 class ConflictError(OperationError):

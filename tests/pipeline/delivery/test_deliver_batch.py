@@ -1,5 +1,6 @@
 """A batch is sent, and every answer has its consequence for each event and for the account."""
 
+import json
 import pickle
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.pipeline.sandbox import FakePinterest, Reply, Stage, accepted, answer
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches
 from worker.ledger.delivery.batches import Member
+from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.reports import measures
 from worker.ledger.schema import BatchStatus, attempt, batch, credential, delivery
 from worker.ledger.setup import ad_accounts
@@ -492,3 +494,28 @@ def test_every_request_is_measured_by_its_time_and_its_size(ledger: Ledger) -> N
         assert (status, buckets) == (status, {0.1: 1})
     sizes = {bound: (one.n, one.total) for bound, one in found.buckets(measures.BATCH_EVENTS) if one.n}
     assert sizes == {10.0: (3, 12.0)}
+
+
+def test_a_name_that_pinterest_repeats_is_neither_stored_nor_logged(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the answer about one event, and in the one about a whole request."""
+    shop = place(ledger)
+    payload = {"event_id": "e0", "event_name": "checkout", "custom_data": {"search_string": "Jane Doerner"}}
+    text = json.dumps(payload).encode()
+    write(ledger, [new(ledger, shop, "e0", payload=ledger.vault.seal(text, PAYLOAD), size_bytes=len(text))])
+    said = "search_string Jane Doerner is refused"
+    of_event = answer(200, {"events": [{"status": "failed", "error_message": said}]})
+    s = Stage(ledger, FakePinterest(answer(500, {"message": said}), of_event))
+    (batch_id,) = s.batch()
+    s.deliver(batch_id)
+    s.now += 60
+    s.deliver(batch_id)
+    with ledger.read() as connection:
+        reasons = [
+            *connection.scalars(select(delivery.c.reason)),
+            *connection.scalars(select(attempt.c.reason)),
+        ]
+    assert "search_string [sent] is refused" in reasons
+    assert "HTTP 500: search_string [sent] is refused" in reasons
+    assert [word for word in ("Jane", "Doerner") if word in f"{reasons} {caplog.text}"] == []

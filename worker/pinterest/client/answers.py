@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from worker.pinterest.client.client import Answer, SendFailure, mask
+from worker.pinterest.client.echo import NOTHING_SENT, Echo
 from worker.pinterest.client.retry_policy import rate_limit_seconds, retry_after_seconds
 
 # Minimum wait when Pinterest has switched the endpoint off.
@@ -103,11 +104,14 @@ BatchDecision = Settle | Halve | RetryLater | PauseAccount | Unreadable
 _DELIVERED = EventResult(True)
 
 
-def decide_batch(answer: Answer, events_sent: int, *, unreadable_tries: int = 0) -> BatchDecision:
+def decide_batch(
+    answer: Answer, events_sent: int, *, unreadable_tries: int = 0, sent: Echo = NOTHING_SENT
+) -> BatchDecision:
     """Decide what happens to a batch of ``events_sent`` events after an answer, or without one.
 
     The HTTP status decides; the body counts only for a 2xx or 422. ``unreadable_tries`` is the number of earlier
-    unreadable answers to this batch; the second unreadable answer fails its events.
+    unreadable answers to this batch; the second unreadable answer fails its events. Reasons
+    and warnings repeat nothing of ``sent``.
     """
     status = answer.status
     if status is None:
@@ -117,10 +121,10 @@ def decide_batch(answer: Answer, events_sent: int, *, unreadable_tries: int = 0)
         return _retry_later(answer, ReasonClass.NO_ANSWER, mask(f"HTTP {status}, but {answer.detail}"))
     document = _parse(answer.body)
     if 200 <= status < 300:
-        return _accepted(answer, document, events_sent, unreadable_tries)
-    reason = _reason(answer, document)
+        return _accepted(answer, document, events_sent, unreadable_tries, sent)
+    reason = _reason(answer, document, sent)
     if status == 422:
-        return _partly_accepted(document, reason, events_sent)
+        return _partly_accepted(document, reason, events_sent, sent)
     if 400 <= status < 500:
         return _refused(answer, status, document, reason)
     return _not_done(answer, status, document, reason)
@@ -149,23 +153,24 @@ def _without_status(answer: Answer) -> BatchDecision:
     return _retry_later(answer, ReasonClass.NO_ANSWER, detail)
 
 
-def _accepted(answer: Answer, document: object, events_sent: int, unreadable_tries: int) -> BatchDecision:
+def _accepted(
+    answer: Answer, document: object, events_sent: int, unreadable_tries: int, sent: Echo
+) -> BatchDecision:
     """Settle by the list of events alone; the answer's counts are ignored, even if they disagree."""
     events = document.get("events") if isinstance(document, dict) else None
-    results = _results(events, events_sent)
+    results = _results(events, events_sent, sent)
     if results:
         return Settle(results)
-    reason = mask(
-        f"HTTP {answer.status}, but {answer.detail or _what_is_unreadable(document, events, events_sent)}"
-    )
+    words = answer.detail or sent.mask(_what_is_unreadable(document, events, events_sent))
+    reason = mask(f"HTTP {answer.status}, but {words}")
     if unreadable_tries + 1 >= _UNREADABLE_ANSWERS:
         return _fail_all(ReasonClass.UNREADABLE, reason, events_sent)
     return Unreadable(reason)
 
 
-def _partly_accepted(document: object, reason: str, events_sent: int) -> BatchDecision:
+def _partly_accepted(document: object, reason: str, events_sent: int, sent: Echo) -> BatchDecision:
     for candidate in _event_lists(document):
-        results = _results(candidate, events_sent)
+        results = _results(candidate, events_sent, sent)
         if results:
             return Settle(results)
     return Halve(ReasonClass.MALFORMED, reason, outcome_known=False)
@@ -247,10 +252,10 @@ def _text(document: object, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _reason(answer: Answer, document: object) -> str:
+def _reason(answer: Answer, document: object, sent: Echo) -> str:
     code = document.get("code") if isinstance(document, dict) else None
     start = f"HTTP {answer.status}" + (f", code {code}" if isinstance(code, int) else "")
-    words = _text(document, "message") or _text(document, "details") or answer.detail
+    words = sent.mask(_text(document, "message") or _text(document, "details")) or answer.detail
     return mask(f"{start}: {words}" if words else start)
 
 
@@ -267,18 +272,19 @@ def _event_lists(value: object, depth: int = 0) -> Iterator[list[Any]]:
             yield from _event_lists(value.get(key), depth + 1)
 
 
-def _results(events: object, events_sent: int) -> tuple[EventResult, ...] | None:
+def _results(events: object, events_sent: int, sent: Echo) -> tuple[EventResult, ...] | None:
     """Read results by position, if the list is as long as the request and has at least one known status."""
     if not isinstance(events, list) or len(events) != events_sent:
         return None
     statuses = [_text(entry, "status").strip().casefold() for entry in events]
     if not any(status in ("processed", "failed") for status in statuses):
         return None
-    return tuple(_result(entry, status) for entry, status in zip(events, statuses, strict=True))
+    return tuple(_result(entry, status, sent) for entry, status in zip(events, statuses, strict=True))
 
 
-def _result(entry: object, status: str) -> EventResult:
-    words, warning = mask(_text(entry, "error_message")), mask(_text(entry, "warning_message"))
+def _result(entry: object, status: str, sent: Echo) -> EventResult:
+    words = mask(sent.mask(_text(entry, "error_message")))
+    warning = mask(sent.mask(_text(entry, "warning_message")))
     if status == "processed":
         # Show an error on a processed event, but do not send the event again.
         warning = "; ".join(filter(None, (warning, words)))
@@ -287,7 +293,7 @@ def _result(entry: object, status: str) -> EventResult:
         return EventResult(False, ReasonClass.REFUSED, words or "Pinterest gave no reason", warning)
     # The other results count all the same. Pinterest may have accepted this event, so it is not sent again
     # automatically.
-    reason = mask(f"Pinterest gave an unknown status, {status!r}: {words}".rstrip(": "))
+    reason = mask(f"Pinterest gave an unknown status, {sent.mask(status)!r}: {words}".rstrip(": "))
     return EventResult(False, ReasonClass.UNREADABLE, reason, warning)
 
 

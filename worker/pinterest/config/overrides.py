@@ -94,8 +94,16 @@ _ADVERTISER_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 Scalar = str | int | float | bool
 
 
+# Names of events and rules are quoted, and may be of any length.
+_LONGEST_SENTENCE = 600
+
+
 class RuleError(Exception):
     """A rule is invalid; the message says why."""
+
+    def __init__(self, sentence: str) -> None:
+        fits = len(sentence) <= _LONGEST_SENTENCE
+        super().__init__(sentence if fits else f"{sentence[: _LONGEST_SENTENCE - 1]}…")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.setup import ad_accounts
 from worker.ledger.vault import SealError
 from worker.pinterest.client.answers import ReasonClass
+from worker.pinterest.client.echo import Echo
 from worker.pipeline.delivery.reaction import Reaction, pause_credential, split_off_risky, split_off_unopened
 from worker.pipeline.delivery.sending import (
     MAX_INLINE_WAIT_SECONDS,
@@ -70,7 +71,7 @@ def _deliver(sender: Sender, batch_id: int) -> DeliveryResult:
     if token is None:
         return pause_credential(sender, started, ReasonClass.NOT_SENDABLE, _TOKEN_CANNOT_BE_OPENED)
     answer = sender.client.send(started.ad_account_id, token, body, started.test)
-    return Reaction(sender, started, members, answer).react()
+    return Reaction(sender, started, members, answer, Echo(body)).react()
 
 
 def _token(sender: Sender, started: StartedBatch) -> str | None:

@@ -30,6 +30,7 @@ from worker.pinterest.client.breaker import (
     is_connection_failure,
 )
 from worker.pinterest.client.client import Answer
+from worker.pinterest.client.echo import NOTHING_SENT, Echo
 from worker.pinterest.client.retry_policy import Wait, next_wait
 from worker.pipeline.delivery.culprit import ACCOUNT_REFUSED, Culprit, find_culprit
 from worker.pipeline.delivery.sending import (
@@ -54,11 +55,15 @@ class Reaction:
     started: StartedBatch
     members: Sequence[Member]
     answer: Answer
+    sent: Echo = NOTHING_SENT
 
     def react(self) -> DeliveryResult:
         self._measure()
         verdict = decide_batch(
-            self.answer, len(self.members), unreadable_tries=self.started.unreadable_answers
+            self.answer,
+            len(self.members),
+            unreadable_tries=self.started.unreadable_answers,
+            sent=self.sent,
         )
         self._move_breaker(
             met_trouble=isinstance(verdict, RetryLater) and is_connection_failure(verdict.reason_class)

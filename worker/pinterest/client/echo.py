@@ -1,0 +1,146 @@
+"""Find in Pinterest's words what a request had sent: Pinterest echoes names, ids and search words in its errors."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+from worker.pinterest.config.overrides import PINTEREST_NAMES
+
+ECHOED = "[sent]"
+
+# Vocabularies of Pinterest's own, which identify nobody.
+_OPEN_KEYS = frozenset({"event_name", "action_source", "currency", "partner_name"})
+# Words of error messages and of field names: they are shown, whatever an event holds.
+_ORDINARY = frozenset(
+    """
+    a account action ad ads advertiser after all already an and any api app are array as at attribution be
+    because been before bid body boolean brand but by cannot category characters city click client code content
+    contents could country currency custom data date day days db deduplication delivered did digits do does
+    duplicate em email empty enum error errors event events exceed exceeded exceeds expected external failed
+    field fields fn for format found from future ge hash hashed has have id ids if ignored in incorrect integer
+    internal invalid ip is it item items json key know known last least length less limit list ln longer lower
+    maximum may minimum missing more most must name names no not null num number object of old on one only opt
+    or order our out page parameter parse past payload ph phone please price processed product properties
+    property quantity rate read reason received refused required rejected request schema search sent server
+    sha sha256 should signature source st status string supported text than that the there this time timestamp
+    to token too try type unable unauthorized unexpected unknown unsupported update url user validation value
+    values version view was web were while with within wrong you your zp
+    """.split()  # noqa: SIM905 - a list of them would fill a page
+) | frozenset(part for name in PINTEREST_NAMES for part in name.split("_"))
+_SHORTEST_WORD = 2
+# More than is kept of an answer's words.
+_MOST_CHARACTERS = 4_000
+_SHORTEST_NUMBER = 4
+# Countries, states and genders are shorter.
+_SHORTEST_HASHED = 3
+
+_CHUNK = re.compile(r"[^\s\"'<>(){}\[\],;:=?&/]+")
+_WORD = re.compile(r"[^\W_]+")
+_CUT_WORD = re.compile(r"([^\W_]{2,})(?=…|\.{3})")
+
+
+class Echo:
+    """Mask what the events of one request held; the request is read when there are words to mask."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        # Answers say the same of each event: each word is looked for once.
+        self._possible: dict[str, bool] = {}
+        self._sent: dict[str, bool] = {}
+
+    def mask(self, text: str) -> str:
+        """Return a text with every value of the request, and every word of one, as "[sent]"."""
+        if not text or not self._body:
+            return text
+        text = unicodedata.normalize("NFKC", text[:_MOST_CHARACTERS])
+        if not any(map(self._may_be_sent, _WORD.findall(text))):
+            return text
+        text = _CHUNK.sub(self._put_for_chunk, text)
+        text = _CUT_WORD.sub(self._put_for_cut_word, text)
+        return re.sub(r"\[sent\](?:[ ,;_-]*\[sent\])+", ECHOED, text)
+
+    def _may_be_sent(self, word: str) -> bool:
+        """Rule out words in a hundredth of the time that reading the request takes; most answers echo nothing."""
+        word = word.casefold()
+        if word not in self._possible:
+            self._possible[word] = _is_telling(word) and (
+                # An escape may stand for any character.
+                "\\u" in self._lowered or word in self._lowered or self._is_hashed(word)
+            )
+        return self._possible[word]
+
+    def _is_hashed(self, word: str) -> bool:
+        """Say whether the request has the SHA-256 of a word: names and cities are sent as such."""
+        return len(word) >= _SHORTEST_HASHED and sha256(word.encode()).hexdigest() in self._lowered
+
+    @cached_property
+    def _lowered(self) -> str:
+        text = self._body.decode("utf-8", "replace")
+        return (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
+
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        return frozenset(word for value in self._values() for word in _words(value))
+
+    @cached_property
+    def _chunks(self) -> frozenset[str]:
+        return frozenset(
+            chunk for value in self._values() for chunk in _CHUNK.findall(value) if _is_telling(chunk)
+        )
+
+    def _values(self) -> Iterator[str]:
+        try:
+            root = json.loads(self._body)
+        except (ValueError, RecursionError):
+            return
+        for text in _texts(root):
+            yield unicodedata.normalize("NFKC", text).casefold()
+
+    def _put_for_chunk(self, found: re.Match[str]) -> str:
+        chunk = found[0]
+        bare = chunk.rstrip(".!")
+        if bare.casefold() in self._chunks:
+            return ECHOED + chunk[len(bare) :]
+        return _WORD.sub(self._put_for_word, chunk)
+
+    def _put_for_word(self, found: re.Match[str]) -> str:
+        if not self._may_be_sent(found[0]):
+            return found[0]
+        word = found[0].casefold()
+        if word not in self._sent:
+            self._sent[word] = word in self._words or self._is_hashed(word)
+        return ECHOED if self._sent[word] else found[0]
+
+    def _put_for_cut_word(self, found: re.Match[str]) -> str:
+        start = found[0].casefold()
+        is_part = start not in _ORDINARY and any(word.startswith(start) for word in self._words)
+        return ECHOED if is_part else found[0]
+
+
+NOTHING_SENT = Echo(b"")
+
+
+def _texts(root: Any) -> Iterator[str]:
+    waiting = [root]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            waiting += [inner for key, inner in value.items() if key not in _OPEN_KEYS]
+        elif isinstance(value, list):
+            waiting += value
+
+
+def _words(value: str) -> Iterable[str]:
+    return filter(_is_telling, _WORD.findall(value))
+
+
+def _is_telling(word: str) -> bool:
+    """Say whether a word could tell whom or what an event was about."""
+    least = _SHORTEST_NUMBER if word.isdecimal() else _SHORTEST_WORD
+    return len(word) >= least and word not in _ORDINARY
