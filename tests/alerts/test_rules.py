@@ -1,4 +1,4 @@
-"""Each rule by a table: what is seen, how grave it is, and what stays quiet."""
+"""Each rule as a table: figures, problem and severity."""
 
 import re
 from pathlib import Path
@@ -40,7 +40,7 @@ def pulses(**ages: float) -> Figures:
 
 
 def backlog(age: float, **given: Any) -> Figures:
-    """Return an account that is held up by an open breaker, so that no other rule speaks of its age."""
+    """Return an account that is held up by an open breaker, so that no other rule reports its age."""
     return account(
         waiting=5_000, oldest_event_at=NOW - age, breaker_open_until=NOW, paused_class="by_hand", **given
     )
@@ -55,7 +55,7 @@ def backlog(age: float, **given: Any) -> Figures:
         # Retries.
         (account(contradicted=1), {"event_ids_used_before": WARNING}),
         (account(exhausted=1), {"retries_exhausted": WARNING}),
-        # The oldest that waits: not while a breaker or a token holds it up, which are told by themselves.
+        # The oldest that waits: not while a breaker or a token holds it up, which have alerts of their own.
         (account(waiting=1, waiting_since=NOW - 901), {"oldest_pending": WARNING}),
         (account(waiting=1, waiting_since=NOW - 900), {}),
         (account(waiting=1, waiting_since=NOW - 901, breaker_open_until=NOW + 9), {"breaker_open": WARNING}),
@@ -69,7 +69,7 @@ def backlog(age: float, **given: Any) -> Figures:
         (backlog(7 * DAY - 72 * HOUR, delivered_an_hour=5_000), {"backlog_going_stale": WARNING}),
         (backlog(7 * DAY - 24 * HOUR, delivered_an_hour=5_000), {"backlog_going_stale": CRITICAL}),
         (backlog(8 * DAY, delivered_an_hour=5_000), {"backlog_going_stale": CRITICAL}),
-        # Breaker and token. A pause by hand is nobody's surprise.
+        # Breaker and token. A manual pause raises no alert.
         (account(breaker_open_until=NOW - 1), {"breaker_open": WARNING}),
         (account(breaker_open_until=NOW, paused_class="unauthorized"), {"token_refused": CRITICAL}),
         (account(paused_class="forbidden"), {"token_refused": CRITICAL}),
@@ -80,7 +80,7 @@ def backlog(age: float, **given: Any) -> Figures:
         (token(14 * DAY), {"token_expiring": WARNING}),
         (token(3 * DAY), {"token_expiring": CRITICAL}),
         (token(-DAY), {"token_expiring": CRITICAL}),
-        # Silence: also of what never ran.
+        # Silence, also of parts that never ran.
         (pulses(batcher=120, sweeper=120), {}),
         (pulses(batcher=121, sweeper=5), {"batcher_silent": CRITICAL}),
         (pulses(batcher=5, sweeper=121), {"sweeper_silent": CRITICAL}),
@@ -132,7 +132,7 @@ def test_a_rule_sees_what_is_wrong_and_nothing_else(figures: Figures, expected: 
         (Figures(NOW, free_bytes=300 * 1024**2, pulses=ALIVE), "has 300 MB left."),
     ],
 )
-def test_its_words_name_the_thing_and_the_numbers(figures: Figures, words: str) -> None:
+def test_the_summary_names_the_subject_and_the_numbers(figures: Figures, words: str) -> None:
     assert words in " ".join(seen.summary for seen in find_problems(figures))
 
 

@@ -27,7 +27,7 @@ def receiver() -> Iterator[Receiver]:
 def test_it_is_told_in_json_with_a_signature_over_time_and_body(receiver: Receiver) -> None:
     webhook = Webhook(receiver.url, SECRET, HERE, clock=lambda: 1_750_000_000.5)
 
-    assert webhook.tell(7, {"rule": "breaker_open", "summary": "größer"}) is None
+    assert webhook.send(7, {"rule": "breaker_open", "summary": "größer"}) is None
 
     (body,), (headers,) = receiver.bodies, receiver.headers
     assert json.loads(body) == {"rule": "breaker_open", "summary": "größer"}
@@ -43,12 +43,12 @@ def test_any_other_answer_is_a_failure_and_redirects_are_not_followed(
 ) -> None:
     receiver.statuses = [status]
 
-    assert Webhook(receiver.url, SECRET, HERE).tell(1, {}) == f"HTTP {status}"
+    assert Webhook(receiver.url, SECRET, HERE).send(1, {}) == f"HTTP {status}"
     assert len(receiver.bodies) == 1
 
 
 def test_a_private_address_is_refused_unless_its_host_is_allowed(receiver: Receiver) -> None:
-    refused = Webhook(receiver.url, SECRET).tell(1, {})
+    refused = Webhook(receiver.url, SECRET).send(1, {})
 
     assert refused is not None
     assert "not public" in refused
@@ -70,7 +70,7 @@ def test_a_name_that_leads_to_a_private_address_is_refused_where_it_connects(
     monkeypatch.setattr("socket.getaddrinfo", rebinding)
     url = receiver.url.replace("127.0.0.1", "hooks.example.com")
 
-    assert "not public" in str(Webhook(url, SECRET).tell(1, {}))
+    assert "not public" in str(Webhook(url, SECRET).send(1, {}))
     assert asked == ["hooks.example.com"]
     assert receiver.bodies == []
 
@@ -85,7 +85,7 @@ def test_of_several_addresses_a_private_one_is_never_tried(monkeypatch: pytest.M
         raise ConnectionRefusedError
 
     monkeypatch.setattr("worker.http.deadline.create_connection", refuse)
-    assert "not public" in str(Webhook("https://hooks.example.com/x", SECRET).tell(1, {}))
+    assert "not public" in str(Webhook("https://hooks.example.com/x", SECRET).send(1, {}))
     assert dialled == ["93.184.215.14"]
 
 
@@ -93,7 +93,7 @@ def test_nobody_who_listens_is_a_failure_in_a_word_and_without_the_address() -> 
     with closing(socket.socket()) as held:
         held.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{held.getsockname()[1]}/T00SECRET"
-        trouble = Webhook(url, SECRET, HERE).tell(1, {})
+        trouble = Webhook(url, SECRET, HERE).send(1, {})
 
     assert trouble == "the connection was refused"
 
@@ -105,7 +105,7 @@ def test_a_receiver_that_drips_its_answer_is_cut_off(monkeypatch: pytest.MonkeyP
         thread = threading.Thread(target=_drip, args=(server, over), daemon=True)
         thread.start()
         began = time.monotonic()
-        trouble = Webhook(f"http://127.0.0.1:{server.getsockname()[1]}/", SECRET, HERE).tell(1, {})
+        trouble = Webhook(f"http://127.0.0.1:{server.getsockname()[1]}/", SECRET, HERE).send(1, {})
         took = time.monotonic() - began
         over.set()
         thread.join(5)
@@ -127,7 +127,7 @@ def _drip(server: socket.socket, over: threading.Event) -> None:
 def test_no_proxy_of_the_environment_is_used(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
 
-    assert Webhook(receiver.url, SECRET, HERE).tell(1, {}) is None
+    assert Webhook(receiver.url, SECRET, HERE).send(1, {}) is None
 
 
 def test_waits_grow_and_stay_bounded() -> None:

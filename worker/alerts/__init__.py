@@ -1,1 +1,1 @@
-"""Decide what the person on call has to know, and tell it."""
+"""Alert rules, and notices about alerts."""

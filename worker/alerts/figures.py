@@ -1,20 +1,20 @@
-"""What the rules look at."""
+"""The figures that the rules check."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# Nobody counts further, every half a minute: from here on it is "or more".
+# Counting stops here, because it runs every 30 seconds; alerts then say "or more".
 MAX_COUNTED_WAITING = 2_000_000
 MAX_COUNTED_FAILURES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class AccountFigures:
-    """Hold how one ad account does; times are in Unix seconds.
+    """Hold the state of one ad account; times are in Unix seconds.
 
-    ``waiting`` counts what is pending or in flight, up to `MOST_WAITING`. ``oldest_event_at`` is when the oldest of
-    it happened, ``waiting_since`` when it was accepted. ``exhausted`` failed after every retry and waits for
-    a hand, of the latest `MOST_FAILURES`. ``paused_class`` is None while events may go.
+    ``waiting`` counts pending and in-flight events, up to `MAX_COUNTED_WAITING`. ``oldest_event_at`` is when the
+    oldest of them happened, ``waiting_since`` when it was accepted. ``exhausted`` counts deliveries among the
+    newest `MAX_COUNTED_FAILURES` that failed after every retry. Without a pause ``paused_class`` is None.
     """
 
     ad_account_id: str
@@ -23,7 +23,7 @@ class AccountFigures:
     oldest_event_at: float | None = None
     delivered_an_hour: int = 0
     exhausted: int = 0
-    # Signed events of the last one or two hours whose ids public events with other content had used before.
+    # Signed events of the last two hours whose ids public events with other content had used before.
     contradicted: int = 0
     breaker_open_until: float | None = None
     paused_class: str | None = None
@@ -32,7 +32,7 @@ class AccountFigures:
 
 @dataclass(frozen=True, slots=True)
 class TokenFigures:
-    """Hold when the access token of an enabled integration ends."""
+    """Hold when the access token of an enabled integration expires."""
 
     integration_id: str
     ad_account_id: str
@@ -41,18 +41,18 @@ class TokenFigures:
 
 @dataclass(frozen=True, slots=True)
 class SourceFigures:
-    """Hold how much of what one source may have in the inbox is used."""
+    """Hold how much of its backlog limit a source uses."""
 
     source_id: str
     events: int
     limit: int
-    # Signed and public events have a bound each.
+    # Signed and public events have separate limits.
     trust: str = "signed"
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Hold one look at everything; ``pulses`` is when each part last showed that it is alive."""
+    """Hold all figures at one time; ``pulses`` has the last heartbeat of each part."""
 
     now: float
     accounts: tuple[AccountFigures, ...] = ()

@@ -1,4 +1,4 @@
-"""Say what is wrong, from one look at the figures."""
+"""The alert rules: find problems in the figures."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from worker.formats import capped_count, format_duration
 from worker.ledger.upkeep.alerts import Severity
 
 _HOUR, _DAY = 3_600.0, 86_400.0
-# Pinterest refuses what happened longer ago.
+# Pinterest refuses older events.
 _STALE_SECONDS = 7 * _DAY
-# Refusals that only a person can mend, with a new token or with another ad account.
+# Refusals that need a new token or another ad account.
 REFUSED_CLASSES = ("unauthorized", "forbidden", "no_such_account", "not_sendable")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Hold one thing that is wrong; rule and subject name it for as long as it lasts."""
+    """Hold a problem, identified by rule and subject."""
 
     rule: str
     subject: str
@@ -33,7 +33,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Hold from when on something is wrong."""
+    """Hold the limits beyond which the rules report a problem."""
 
     pending_seconds: float = 900.0
     inbox_seconds: float = 300.0
@@ -48,78 +48,79 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Hold how long a thing must last before it is told, what to do about it, and how it is seen.
-
-    ``wait_seconds`` spares whoever is on call what mends itself.
-    """
+    """Hold a rule; a problem must last ``delay_seconds`` before its alert fires."""
 
     delay_seconds: float
     advice: str
     find_problems: Callable[[Figures, Thresholds], Iterator[Problem]]
 
 
-def find_problems(figures: Figures, policy: Thresholds | None = None) -> list[Problem]:
-    """Return everything that is wrong."""
-    chosen = policy or Thresholds()
-    return [seen for rule in RULES.values() for seen in rule.find_problems(figures, chosen)]
+def find_problems(figures: Figures) -> list[Problem]:
+    """Return the problems of all rules."""
+    limits = Thresholds()
+    return [problem for rule in RULES.values() for problem in rule.find_problems(figures, limits)]
 
 
 def advice(rule: str) -> str:
-    """Return what to do about a rule's alerts; nothing for a rule that a later version made."""
+    """Return what to do about a rule's alerts; empty for an unknown rule."""
     return ADVICE.get(rule, "")
 
 
 def alert_delay_seconds(rule: str) -> float:
-    """Return how long a thing must last before it is told."""
+    """Return how long a problem must last before its alert fires."""
     return RULES[rule].delay_seconds if rule in RULES else 0.0
 
 
-def _exhausted(figures: Figures, _policy: Thresholds) -> Iterator[Problem]:
-    for one in figures.accounts:
-        if one.exhausted:
-            noun = "delivery" if one.exhausted == 1 else "deliveries"
-            events = f"{capped_count(one.exhausted, MAX_COUNTED_FAILURES)} {noun}"
-            words = (
-                f"{events} to ad account {one.ad_account_id} failed after every retry, and wait for a hand."
-            )
-            yield Problem("retries_exhausted", one.ad_account_id, Severity.WARNING, words)
+def _exhausted(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
+    for account in figures.accounts:
+        if account.exhausted:
+            noun = "delivery" if account.exhausted == 1 else "deliveries"
+            events = f"{capped_count(account.exhausted, MAX_COUNTED_FAILURES)} {noun}"
+            summary = f"{events} to ad account {account.ad_account_id} failed after every retry and need manual action."
+            yield Problem("retries_exhausted", account.ad_account_id, Severity.WARNING, summary)
 
 
-def _contradicted(figures: Figures, _policy: Thresholds) -> Iterator[Problem]:
+def _contradicted(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
     for account in figures.accounts:
         if account.contradicted:
             have = "event has an id" if account.contradicted == 1 else "events have ids"
-            words = (
+            summary = (
                 f"{account.contradicted:,} signed {have} for ad account {account.ad_account_id} that public events "
                 f"with another order id, value or currency used before, within the last two hours."
             )
-            yield Problem("event_ids_used_before", account.ad_account_id, Severity.WARNING, words)
+            yield Problem("event_ids_used_before", account.ad_account_id, Severity.WARNING, summary)
 
 
-def _pending(figures: Figures, policy: Thresholds) -> Iterator[Problem]:
-    for one in figures.accounts:
-        # What waits for an open breaker or for a token has an alert of its own.
-        if one.waiting_since is None or one.paused_class is not None or one.breaker_open_until is not None:
+def _pending(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
+    for account in figures.accounts:
+        # An open breaker and a paused account have alerts of their own.
+        if (
+            account.waiting_since is None
+            or account.paused_class is not None
+            or account.breaker_open_until is not None
+        ):
             continue
-        age = figures.now - one.waiting_since
-        if age > policy.pending_seconds:
-            words = (
-                f"The oldest of {capped_count(one.waiting, MAX_COUNTED_WAITING)} events for ad account "
-                f"{one.ad_account_id} was accepted {format_duration(age)} ago."
+        age = figures.now - account.waiting_since
+        if age > limits.pending_seconds:
+            summary = (
+                f"The oldest of {capped_count(account.waiting, MAX_COUNTED_WAITING)} events for ad account "
+                f"{account.ad_account_id} was accepted {format_duration(age)} ago."
             )
-            yield Problem("oldest_pending", one.ad_account_id, Severity.WARNING, words)
+            yield Problem("oldest_pending", account.ad_account_id, Severity.WARNING, summary)
 
 
-def _going_stale(figures: Figures, policy: Thresholds) -> Iterator[Problem]:
-    for one in figures.accounts:
-        hours = hours_until_stale(one, figures.now)
-        if hours is None or one.oldest_event_at is None or figures.now - one.oldest_event_at < _HOUR:
+def _going_stale(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
+    for account in figures.accounts:
+        hours = hours_until_stale(account, figures.now)
+        if hours is None or account.oldest_event_at is None or figures.now - account.oldest_event_at < _HOUR:
             continue
-        drained = hours_until_drained(one)
-        if hours > policy.stale_warning_hours and drained <= hours:
+        drained = hours_until_drained(account)
+        if hours > limits.stale_warning_hours and drained <= hours:
             continue
-        severity = Severity.CRITICAL if hours <= policy.stale_critical_hours else Severity.WARNING
-        yield Problem("backlog_going_stale", one.ad_account_id, severity, _staleness_words(one, hours))
+        severity = Severity.CRITICAL if hours <= limits.stale_critical_hours else Severity.WARNING
+        yield Problem(
+            "backlog_going_stale", account.ad_account_id, severity, _staleness_words(account, hours)
+        )
 
 
 def _staleness_words(account: AccountFigures, hours: float) -> str:
@@ -132,49 +133,47 @@ def _staleness_words(account: AccountFigures, hours: float) -> str:
 
 
 def hours_until_stale(account: AccountFigures, now: float) -> float | None:
-    """Return in how many hours Pinterest will refuse the oldest that waits; None where nothing waits."""
+    """Return in how many hours Pinterest will refuse the oldest waiting event; None without waiting events."""
     if account.oldest_event_at is None:
         return None
     return max(0.0, (account.oldest_event_at + _STALE_SECONDS - now) / _HOUR)
 
 
 def hours_until_drained(account: AccountFigures) -> float:
-    """Return how many hours the backlog takes at the present pace; infinite where nothing moves, or too much waits."""
+    """Return how many hours the backlog takes at the current rate; infinite if it does not shrink or is too large."""
     if not account.delivered_an_hour or account.waiting >= MAX_COUNTED_WAITING:
         return float("inf")
     return account.waiting / account.delivered_an_hour
 
 
-def _breaker(figures: Figures, _policy: Thresholds) -> Iterator[Problem]:
-    for one in figures.accounts:
-        if one.breaker_open_until is not None and one.paused_class is None:
-            words = (
-                f"Pinterest does not take events for ad account {one.ad_account_id}: "
-                f"{capped_count(one.waiting, MAX_COUNTED_WAITING)} wait, and one batch tries now and then."
+def _breaker(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
+    for account in figures.accounts:
+        if account.breaker_open_until is not None and account.paused_class is None:
+            summary = (
+                f"Pinterest does not take events for ad account {account.ad_account_id}: "
+                f"{capped_count(account.waiting, MAX_COUNTED_WAITING)} wait, and single batches test the connection."
             )
-            yield Problem("breaker_open", one.ad_account_id, Severity.WARNING, words)
+            yield Problem("breaker_open", account.ad_account_id, Severity.WARNING, summary)
 
 
-def _refused(figures: Figures, _policy: Thresholds) -> Iterator[Problem]:
-    for one in figures.accounts:
-        if one.paused_class in REFUSED_CLASSES:
-            words = (
-                f"Pinterest refuses ad account {one.ad_account_id} ({one.paused_class}): {one.paused_reason}"
-            )
-            yield Problem("token_refused", one.ad_account_id, Severity.CRITICAL, words)
+def _refused(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
+    for account in figures.accounts:
+        if account.paused_class in REFUSED_CLASSES:
+            summary = f"Pinterest refuses ad account {account.ad_account_id} ({account.paused_class}): {account.paused_reason}"
+            yield Problem("token_refused", account.ad_account_id, Severity.CRITICAL, summary)
 
 
-def _expiring(figures: Figures, policy: Thresholds) -> Iterator[Problem]:
-    for one in figures.tokens:
-        left = one.expires_at - figures.now
-        if left <= policy.expiry_warning_seconds:
+def _expiring(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
+    for token in figures.tokens:
+        left = token.expires_at - figures.now
+        if left <= limits.expiry_warning_seconds:
             yield Problem(
-                "token_expiring", one.integration_id, _urgency(left, policy), _expiry_words(one, left)
+                "token_expiring", token.integration_id, _urgency(left, limits), _expiry_words(token, left)
             )
 
 
-def _urgency(left: float, policy: Thresholds) -> Severity:
-    return Severity.CRITICAL if left <= policy.expiry_critical_seconds else Severity.WARNING
+def _urgency(left: float, limits: Thresholds) -> Severity:
+    return Severity.CRITICAL if left <= limits.expiry_critical_seconds else Severity.WARNING
 
 
 def _expiry_words(token: TokenFigures, left: float) -> str:
@@ -182,36 +181,39 @@ def _expiry_words(token: TokenFigures, left: float) -> str:
     return f"The access token of {token.integration_id} (ad account {token.ad_account_id}) {when}."
 
 
-def _silent(name: str, rule: str, words: str) -> Callable[[Figures, Thresholds], Iterator[Problem]]:
-    def seen(figures: Figures, policy: Thresholds) -> Iterator[Problem]:
+def _silent(name: str, rule: str, summary: str) -> Callable[[Figures, Thresholds], Iterator[Problem]]:
+    def find(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
         last = figures.pulses.get(name)
         if last is None:
-            yield Problem(rule, name, Severity.CRITICAL, f"{words} has never run.")
-        elif figures.now - last > policy.silent_seconds:
+            yield Problem(rule, name, Severity.CRITICAL, f"{summary} has never run.")
+        elif figures.now - last > limits.silent_seconds:
             yield Problem(
-                rule, name, Severity.CRITICAL, f"{words} last ran {format_duration(figures.now - last)} ago."
+                rule,
+                name,
+                Severity.CRITICAL,
+                f"{summary} last ran {format_duration(figures.now - last)} ago.",
             )
 
-    return seen
+    return find
 
 
-def _inbox_waiting(figures: Figures, policy: Thresholds) -> Iterator[Problem]:
+def _inbox_waiting(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
     since = figures.inbox_since
-    if since is not None and figures.now - since > policy.inbox_seconds:
-        words = (
+    if since is not None and figures.now - since > limits.inbox_seconds:
+        summary = (
             f"The oldest accepted event has waited {format_duration(figures.now - since)} to be worked on."
         )
-        yield Problem("inbox_waiting", "inbox", Severity.WARNING, words)
+        yield Problem("inbox_waiting", "inbox", Severity.WARNING, summary)
 
 
-def _inbox_full(figures: Figures, policy: Thresholds) -> Iterator[Problem]:
-    near = [one for one in figures.full_sources if one.events >= policy.backlog_share * one.limit]
+def _inbox_full(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
+    near = [source for source in figures.full_sources if source.events >= limits.backlog_share * source.limit]
     fullest: dict[str, SourceFigures] = {}
-    for one in sorted(near, key=lambda one: one.events / one.limit):
-        fullest[one.source_id] = one
-    # One alert per source, about the bound that is used up the most.
-    for one in fullest.values():
-        yield Problem("inbox_near_bound", one.source_id, _fullness(one), _fullness_words(one))
+    for source in sorted(near, key=lambda source: source.events / source.limit):
+        fullest[source.source_id] = source
+    # One alert per source, about its fuller limit.
+    for source in fullest.values():
+        yield Problem("inbox_near_bound", source.source_id, _fullness(source), _fullness_words(source))
 
 
 def _fullness(source: SourceFigures) -> Severity:
@@ -227,28 +229,28 @@ def _fullness_words(source: SourceFigures) -> str:
     )
 
 
-def _parked(figures: Figures, _policy: Thresholds) -> Iterator[Problem]:
+def _parked(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
     if figures.parked:
         plural = "s" * (figures.parked != 1)
-        words = f"{figures.parked:,} accepted event{plural} could not be worked on and wait for a hand."
-        yield Problem("events_parked", "inbox", Severity.WARNING, words)
+        summary = f"{figures.parked:,} accepted event{plural} could not be processed and need manual action."
+        yield Problem("events_parked", "inbox", Severity.WARNING, summary)
 
 
-def _disk(figures: Figures, policy: Thresholds) -> Iterator[Problem]:
-    if figures.free_bytes is not None and figures.free_bytes < policy.least_free_bytes:
-        words = f"The disk of the state folder has {figures.free_bytes / 1024**2:,.0f} MB left."
-        yield Problem("disk_nearly_full", "disk", Severity.CRITICAL, words)
+def _disk(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
+    if figures.free_bytes is not None and figures.free_bytes < limits.least_free_bytes:
+        summary = f"The disk of the state folder has {figures.free_bytes / 1024**2:,.0f} MB left."
+        yield Problem("disk_nearly_full", "disk", Severity.CRITICAL, summary)
 
 
 RULES = {
     "retries_exhausted": Rule(
         0.0,
-        "See why with `failed list`; once Pinterest is well again, `failed retry --all` sends them.",
+        "See why with `failed list`; once Pinterest works again, send them with `failed retry --all`.",
         _exhausted,
     ),
     "event_ids_used_before": Rule(
         0.0,
-        "Find out who sends them: the pipeline key stands in every page. List the event in the source's "
+        "Find out who sends them: the pipeline key is public in every page. List the event in the source's "
         "signed_only_events where the server sends it, and use event ids that cannot be guessed.",
         _contradicted,
     ),
@@ -259,31 +261,33 @@ RULES = {
     ),
     "backlog_going_stale": Rule(
         300.0,
-        "Mend what holds the account up before these hours are over: Pinterest refuses events older than seven days.",
+        "Fix what delays the account within these hours: Pinterest refuses events older than seven days.",
         _going_stale,
     ),
     "breaker_open": Rule(
         300.0,
-        "Look at Pinterest's status page and at this machine's way out; nothing is lost, and it goes on by itself.",
+        "Check Pinterest's status page and this machine's network; nothing is lost, and sending resumes by itself.",
         _breaker,
     ),
     "token_refused": Rule(
         0.0,
-        "Make a new access token in Ads Manager and give it to the integration: that resumes it by itself.",
+        "Create an access token in Ads Manager and enter it in the integration: sending resumes by itself.",
         _refused,
     ),
     "token_expiring": Rule(
-        0.0, "Make a new access token in Ads Manager and give it to the integration, with its end.", _expiring
+        0.0,
+        "Create an access token in Ads Manager and enter it in the integration, with its expiry.",
+        _expiring,
     ),
-    # A whole service that was just started needs a moment for its first run.
+    # A service that has just started needs time for its first run.
     "batcher_silent": Rule(
         60.0,
-        "Restart beat and the upkeep worker: nothing is batched meanwhile, and nothing is lost.",
+        "Restart beat and the upkeep worker: no events are sent until then, and nothing is lost.",
         _silent("batcher", "batcher_silent", "The batcher"),
     ),
     "sweeper_silent": Rule(
         60.0,
-        "Restart beat and the upkeep worker: what was forgotten is not taken up meanwhile, and nothing is lost.",
+        "Restart beat and the upkeep worker: forgotten work waits until then, and nothing is lost.",
         _silent("sweeper", "sweeper_silent", "The sweeper"),
     ),
     "inbox_waiting": Rule(
@@ -293,29 +297,27 @@ RULES = {
     ),
     "inbox_near_bound": Rule(
         0.0,
-        "Start more ingest workers, or raise the source's backlog_limit or public_backlog_limit if the disk has room.",
+        "Start more ingest workers, or raise the source's backlog_limit or public_backlog_limit if the disk has space.",
         _inbox_full,
     ),
     "events_parked": Rule(
         0.0,
-        "Read the reasons (GET /v1/admin/parked), mend them, then let the events go (POST /v1/admin/parked/retry).",
+        "Read the reasons (GET /v1/admin/parked), fix them, then retry the events (POST /v1/admin/parked/retry).",
         _parked,
     ),
     "disk_nearly_full": Rule(
         60.0,
-        "Make room: below 512 MB the collector refuses public events with 503, and below 256 MB all events, "
+        "Free disk space: below 512 MB the collector refuses public events with 503, and below 256 MB all events, "
         "so that the ledger can still be written.",
         _disk,
     ),
 }
 
 VOLUME_RULE = "volume_dropped"
-_VOLUME_ADVICE = (
-    "See whether the shop still sends the event: after a change of its pages the call often is what was lost."
-)
+_VOLUME_ADVICE = "Check whether the shop still sends the event: changes of its pages often remove the call."
 LEDGER_RULE = "ledger_away"
 _LEDGER_ADVICE = (
-    "Bring the database back: the collector answers 503 meanwhile, and its callers keep their events."
+    "Restore the database: the collector answers 503 until then, and its callers keep their events."
 )
 ADVICE = {name: rule.advice for name, rule in RULES.items()} | {
     VOLUME_RULE: _VOLUME_ADVICE,

@@ -1,4 +1,4 @@
-"""Notice that events of one name have stopped coming."""
+"""Find event names that stopped coming."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from worker.ledger.upkeep.alerts import Severity
 
 HOURS_PER_DAY = 24
 LOOK_BACK_DAYS = 7
-# Where so many were to be expected and come independently of each other, none at all is no chance (e^-20).
+# With 20 independent events expected, none at all has a probability of e^-20.
 _MIN_EXPECTED = 20
-# The busier a name, the sooner its silence is noticed.
+# Frequent names are noticed in shorter windows.
 _WINDOWS_HOURS = (1, 2, 3, 6, 12, 24)
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Hold how many events of one name an integration got in each hour, by the hour's number."""
+    """Hold the number of events of one name and integration, by hour since 1970."""
 
     integration_id: str
     event_name: str
@@ -25,16 +25,17 @@ class Series:
 
 
 def find_dropped(series: Iterable[Series], hour: int) -> list[Problem]:
-    """Return the names that stopped, as of an hour that has only begun."""
-    found = ((one, hours_of_silence(one.by_hour, hour)) for one in series)
-    return [_problem(one, hours, expected_events(one.by_hour, hour, hours)) for one, hours in found if hours]
+    """Return a problem for each name that stopped; ``hour`` is the current hour."""
+    silences = ((name, hours_of_silence(name.by_hour, hour)) for name in series)
+    return [
+        _problem(name, hours, expected_events(name.by_hour, hour, hours)) for name, hours in silences if hours
+    ]
 
 
 def hours_of_silence(by_hour: Mapping[int, int], hour: int) -> int | None:
-    """Return the shortest window of silence that is no chance; None where there is none."""
+    """Return the shortest window whose silence is significant; None without one."""
     for hours in _WINDOWS_HOURS:
         if _total(by_hour, hour - hours, hour + 1):
-            # A longer window holds this one.
             return None
         if expected_events(by_hour, hour, hours) >= _MIN_EXPECTED:
             return hours
@@ -42,10 +43,9 @@ def hours_of_silence(by_hour: Mapping[int, int], hour: int) -> int | None:
 
 
 def expected_events(by_hour: Mapping[int, int], hour: int, hours: int) -> float:
-    """Return how many came in the same hours of the last seven days: their median, or last week's if less.
+    """Return the lower of the median of the same hours in the last seven days and the count of a week ago.
 
-    So neither one day's peak nor a shop that rests on Sundays raises an alarm, and a name that is not known
-    for a week raises none yet.
+    So neither a peak on one day nor a shop that closes on Sundays raises an alert, nor a name that is new.
     """
     days = [
         _total(by_hour, hour - hours - day * HOURS_PER_DAY, hour - day * HOURS_PER_DAY)
@@ -58,9 +58,7 @@ def _total(by_hour: Mapping[int, int], first: int, end: int) -> int:
     return sum(by_hour.get(hour, 0) for hour in range(first, end))
 
 
-def _problem(one: Series, hours: int, usual: float) -> Problem:
+def _problem(series: Series, hours: int, usual: float) -> Problem:
     span = "hour" if hours == 1 else f"{hours} hours"
-    words = (
-        f"No {one.event_name} came for {one.integration_id} in the last {span}, where {usual:,.0f} are usual."
-    )
-    return Problem(VOLUME_RULE, f"{one.integration_id}:{one.event_name}", Severity.WARNING, words)
+    summary = f"No {series.event_name} came for {series.integration_id} in the last {span}, where {usual:,.0f} are usual."
+    return Problem(VOLUME_RULE, f"{series.integration_id}:{series.event_name}", Severity.WARNING, summary)

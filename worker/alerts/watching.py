@@ -1,4 +1,4 @@
-"""Look at what may be wrong, and tell of each thing once when it begins and once when it is over."""
+"""Check the alert rules; notify once when a problem begins and once when it is over."""
 
 import threading
 from collections import defaultdict
@@ -35,7 +35,7 @@ from worker.ledger.upkeep import alerts
 from worker.ledger.upkeep.alerts import Alert, Change, Notice
 from worker.pinterest.client.answers import ReasonClass
 
-# Failing with one of these means that every retry was used up: the event itself was never at fault.
+# Reason classes of deliveries that used up their retries; the event itself is valid.
 _EXHAUSTED = (
     ReasonClass.RATE_LIMITED,
     ReasonClass.UNAVAILABLE,
@@ -48,7 +48,7 @@ _EXHAUSTED = (
 
 
 def gather_figures(connection: Connection, free_bytes: int, now: float) -> Figures:
-    """Return one look at everything but the volume of the events."""
+    """Return the figures of all rules but `volume_dropped`."""
     return Figures(
         now=now,
         accounts=tuple(_accounts(connection, now)),
@@ -63,7 +63,7 @@ def gather_figures(connection: Connection, free_bytes: int, now: float) -> Figur
 
 @dataclass(frozen=True, slots=True)
 class _AccountContext:
-    """Hold what is known of all ad accounts, each by its id."""
+    """Hold figures of all ad accounts, by account id."""
 
     oldest: dict[str, float]
     delivered: dict[str, int]
@@ -74,37 +74,38 @@ class _AccountContext:
 
 def _accounts(connection: Connection, now: float) -> Iterator[AccountFigures]:
     credentials: dict[str, list[Credential]] = defaultdict(list)
-    for one in ad_accounts.used_credentials(connection):
-        credentials[one.ad_account_id].append(one)
-    beside = _AccountContext(
+    for credential in ad_accounts.used_credentials(connection):
+        credentials[credential.ad_account_id].append(credential)
+    context = _AccountContext(
         watching.oldest_event_times(connection),
         watching.delivered_per_hour(connection, now),
         watching.count_failed_with(connection, _EXHAUSTED, MAX_COUNTED_FAILURES),
         watching.contradicted_by_account(connection, now),
         credentials,
     )
-    for stands in account_status.account_statuses(connection, now, MAX_COUNTED_WAITING):
-        yield _account(stands, beside)
+    for standing in account_status.account_statuses(connection, now, MAX_COUNTED_WAITING):
+        yield _account(standing, context)
 
 
-def _account(stands: AccountState, beside: _AccountContext) -> AccountFigures:
-    name = stands.ad_account_id
-    mine = beside.credentials.get(name, [])
-    since = [at for at in (stands.pending_since, stands.in_flight_since) if at is not None]
+def _account(standing: AccountState, context: _AccountContext) -> AccountFigures:
+    name = standing.ad_account_id
+    own = context.credentials.get(name, [])
+    since = [at for at in (standing.pending_since, standing.in_flight_since) if at is not None]
     paused = sorted(
-        (one for one in mine if one.paused_class is not None),
-        key=lambda one: one.paused_class not in REFUSED_CLASSES,
+        (credential for credential in own if credential.paused_class is not None),
+        key=lambda credential: credential.paused_class not in REFUSED_CLASSES,
     )
     return AccountFigures(
         ad_account_id=name,
-        waiting=stands.pending + stands.in_flight,
+        waiting=standing.pending + standing.in_flight,
         waiting_since=min(since, default=None),
-        oldest_event_at=beside.oldest.get(name),
-        delivered_an_hour=beside.delivered.get(name, 0),
-        exhausted=beside.exhausted.get(name, 0),
-        contradicted=beside.contradicted.get(name, 0),
+        oldest_event_at=context.oldest.get(name),
+        delivered_an_hour=context.delivered.get(name, 0),
+        exhausted=context.exhausted.get(name, 0),
+        contradicted=context.contradicted.get(name, 0),
         breaker_open_until=max(
-            (one.breaker_open_until for one in mine if one.breaker_open_until), default=None
+            (credential.breaker_open_until for credential in own if credential.breaker_open_until),
+            default=None,
         ),
         paused_class=paused[0].paused_class if paused else None,
         paused_reason=(paused[0].paused_reason or "") if paused else "",
@@ -112,14 +113,14 @@ def _account(stands: AccountState, beside: _AccountContext) -> AccountFigures:
 
 
 def _tokens(connection: Connection) -> Iterator[TokenFigures]:
-    for one in integrations.iterate_integrations(connection):
-        expires_at = parse_time(one.config.get("token_expires_at"))
-        if one.enabled and expires_at is not None:
-            yield TokenFigures(one.id, one.ad_account_id, expires_at)
+    for integration in integrations.iterate_integrations(connection):
+        expires_at = parse_time(integration.config.get("token_expires_at"))
+        if integration.enabled and expires_at is not None:
+            yield TokenFigures(integration.id, integration.ad_account_id, expires_at)
 
 
 def _sources(connection: Connection) -> Iterator[SourceFigures]:
-    # Counting is dear where there is much to count, and pointless where all of it together is not near a bound.
+    # Counting a large inbox is slow, so only sources whose limit the whole inbox comes near are counted.
     span = watching.inbox_span(connection)
     limits = {
         (source.id, trust): source.backlog_limit(trust)
@@ -134,7 +135,7 @@ def _sources(connection: Connection) -> Iterator[SourceFigures]:
 
 
 def _gather_volumes(connection: Connection, hour: int) -> list[Series]:
-    """Return how many events of each name came, over the days that a silence is measured by."""
+    """Return the hourly number of events of each name, for the days that `volume` compares."""
     counted: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
     for row in watching.created_by_hour(connection, hour - (LOOK_BACK_DAYS + 1) * HOURS_PER_DAY):
         counted[row[0], row[1]][row[2]] = row[3]
@@ -143,14 +144,14 @@ def _gather_volumes(connection: Connection, hour: int) -> list[Series]:
 
 log = logs.of(__name__)
 
-# Above the webhook's deadline, so that no second process tells the same meanwhile.
+# Longer than the webhook's deadline, so that no second process sends the same notice.
 _LEASE_SECONDS = 60.0
 _MAX_NOTICES_PER_RUN = 20
 _HEARTBEAT_SECONDS = 10.0
 
 
 class Heartbeat:
-    """Write down that a part is alive, no more often than every ten seconds."""
+    """Record that a part is alive, at most every ten seconds."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -158,9 +159,9 @@ class Heartbeat:
         self._written_at = float("-inf")
 
     def beat(self, ledger: Ledger, now: float) -> None:
-        """Note that the part runs at this moment."""
+        """Record that the part runs now."""
         with self._lock:
-            # A clock that stepped back is no reason for silence.
+            # After a clock step back the heartbeat is written again.
             if 0 <= now - self._written_at < _HEARTBEAT_SECONDS:
                 return
             self._written_at = now
@@ -171,7 +172,7 @@ class Heartbeat:
 def check_figures(
     ledger: Ledger, free_bytes: Callable[[], int], now: float, *, to_webhook: bool
 ) -> list[Change]:
-    """Look at everything but the events' volume, and note what there is to tell."""
+    """Check all rules but `volume_dropped`, and queue notices; return the changes."""
     with ledger.snapshot() as connection:
         figures = gather_figures(connection, free_bytes(), now)
     return _update_alerts(
@@ -180,22 +181,22 @@ def check_figures(
 
 
 def check_volume(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change]:
-    """Look for events that stopped coming; this reads more, and changes by the hour."""
+    """Check for event names that stopped; this reads more, and its result changes hourly."""
     hour = int(now // SECONDS_PER_HOUR)
     with ledger.read() as connection:
         series = _gather_volumes(connection, hour)
-    seen = volume.find_dropped(series, hour)
-    return _update_alerts(ledger, (rules.VOLUME_RULE,), seen, now, to_webhook=to_webhook)
+    problems = volume.find_dropped(series, hour)
+    return _update_alerts(ledger, (rules.VOLUME_RULE,), problems, now, to_webhook=to_webhook)
 
 
 def send_notices(ledger: Ledger, webhook: Webhook, clock: Callable[[], float]) -> int:
-    """Tell the webhook what it was not told yet, in order; return how many notices it took."""
+    """Send queued notices to the webhook, in order; return how many it accepted."""
     for done in range(_MAX_NOTICES_PER_RUN):
         with ledger.write() as connection:
             notice = alerts.take_due_notice(connection, clock(), _LEASE_SECONDS)
         if notice is None:
             return done
-        trouble = webhook.tell(notice.id, notice_content(notice))
+        trouble = webhook.send(notice.id, notice_content(notice))
         with ledger.write() as connection:
             if trouble is None:
                 alerts.record_notice_sent(connection, notice.id, clock())
@@ -206,7 +207,7 @@ def send_notices(ledger: Ledger, webhook: Webhook, clock: Callable[[], float]) -
 
 
 def notice_content(notice: Notice) -> dict[str, object]:
-    """Return what the webhook is told; ``text`` is what chat services show."""
+    """Return the body of a notice; ``text`` is for chat services."""
     what_to_do = rules.advice(notice.rule) if notice.change != Change.RESOLVED else ""
     head = f"[{notice.change}] {notice.rule}: {notice.summary}"
     return {
@@ -222,15 +223,15 @@ def notice_content(notice: Notice) -> dict[str, object]:
     }
 
 
-def log_change(one: Alert, change: Change) -> None:
-    """Write a change into the log."""
+def log_change(alert: Alert, change: Change) -> None:
+    """Log a change."""
     log.warning(
         "alert",
-        rule=one.rule,
-        subject=one.subject,
+        rule=alert.rule,
+        subject=alert.subject,
         change=str(change),
-        severity=str(one.severity),
-        summary=one.summary,
+        severity=str(alert.severity),
+        summary=alert.summary,
     )
 
 
@@ -243,31 +244,31 @@ def _postpone_notice(connection: Connection, notice: Notice, trouble: str, now: 
 
 
 def _update_alerts(
-    ledger: Ledger, names: Sequence[str], seen: Iterable[Problem], now: float, *, to_webhook: bool
+    ledger: Ledger, names: Sequence[str], problems: Iterable[Problem], now: float, *, to_webhook: bool
 ) -> list[Change]:
-    """Take every alert of some rules one look further, in one transaction."""
-    by_key = {(one.rule, one.subject): one for one in seen}
-    told: list[tuple[Alert, Change]] = []
+    """Update the alerts of some rules in one transaction."""
+    by_key = {(problem.rule, problem.subject): problem for problem in problems}
+    changes: list[tuple[Alert, Change]] = []
     with ledger.write() as connection:
         if not alerts.try_lock_alerts(connection):
-            # Another process looks at this moment, at the same.
+            # Another process checks at this moment.
             return []
         measures.record_heartbeat(connection, measures.WATCH, now)
         known = alerts.alerts_of_rules(connection, names)
         for key in sorted(known.keys() | by_key.keys()):
-            told += _update_alert(connection, known.get(key), by_key.get(key), now)
-        for one, change in told:
-            alerts.insert_notice(connection, one, change, now, to_webhook=to_webhook)
-    for one, change in told:
-        log_change(one, change)
-    return [change for _, change in told]
+            changes += _update_alert(connection, known.get(key), by_key.get(key), now)
+        for alert, change in changes:
+            alerts.insert_notice(connection, alert, change, now, to_webhook=to_webhook)
+    for alert, change in changes:
+        log_change(alert, change)
+    return [change for _, change in changes]
 
 
 def _update_alert(
-    connection: Connection, known: Alert | None, seen: Problem | None, now: float
+    connection: Connection, known: Alert | None, problem: Problem | None, now: float
 ) -> Iterator[tuple[Alert, Change]]:
-    rule = known.rule if known else seen.rule if seen else ""
-    then = next_step(known, seen, now, rules.alert_delay_seconds(rule))
+    rule = known.rule if known else problem.rule if problem else ""
+    then = next_step(known, problem, now, rules.alert_delay_seconds(rule))
     if then.alert is not None:
         alerts.save_alert(connection, then.alert)
     elif known is not None:

@@ -1,4 +1,4 @@
-"""Tell a webhook what changed, signed."""
+"""Send signed notices to a webhook."""
 
 import json
 import time
@@ -9,26 +9,26 @@ from typing import Any
 from worker.http import guard
 from worker.http.signature import sign
 
-# Between two tries; a receiver that was away is found again within the longest.
+# Between two attempts.
 _FIRST_RETRY_SECONDS = 15.0
 MAX_RETRY_SECONDS = 900.0
-# What is older than that is no news.
+# Older notices are dropped.
 GIVE_UP_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Hold where to tell, with which secret, and which hosts may be on a private network."""
+    """Hold the URL and secret, and the hosts that may be on a private network."""
 
     url: str
     secret: str
     private_hosts: tuple[str, ...] = ()
     clock: Callable[[], float] = time.time
 
-    def tell(self, notice_id: int, content: dict[str, Any]) -> str | None:
-        """Post a notice; return None when it was taken, else what went wrong.
+    def send(self, notice_id: int, content: dict[str, Any]) -> str | None:
+        """Post a notice; return None on success, else the error.
 
-        The receiver may get one twice, under the same X-Alert-Id.
+        The receiver may get a notice twice, with the same X-Alert-Id.
         """
         body = json.dumps(content, ensure_ascii=False).encode()
         stamp = str(int(self.clock() * 1000))
@@ -49,5 +49,5 @@ class Webhook:
 
 
 def retry_delay_seconds(attempts: int) -> float:
-    """Return how long to wait after so many tries that failed."""
+    """Return how long to wait after this number of failed attempts."""
     return min(MAX_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(attempts - 1, 16))

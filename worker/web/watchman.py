@@ -46,7 +46,7 @@ class Outage:
         webhook = self._webhook()
         while webhook is not None and self._untold:
             first = self._untold[0]
-            if webhook.tell(first.id, watching.notice_content(first)) is not None:
+            if webhook.send(first.id, watching.notice_content(first)) is not None:
                 # It is tried again at the next look.
                 return
             self._untold = self._untold[1:]
