@@ -1,4 +1,4 @@
-"""A receiver of webhooks on this machine, which answers as it is told."""
+"""A receiver of webhooks on this machine, with answers that a test sets."""
 
 import threading
 from collections.abc import Iterator

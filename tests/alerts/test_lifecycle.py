@@ -1,4 +1,4 @@
-"""A thing that is wrong is told once when it begins, once if it gets worse, and once when it is over."""
+"""A problem is reported once when it begins, once if it gets worse, and once when it is over."""
 
 from worker.alerts.lifecycle import RESOLVE_AFTER_SECONDS, next_step
 from worker.alerts.rules import Problem
@@ -9,15 +9,15 @@ BAD = Problem("breaker_open", "1", Severity.WARNING, "It is open.")
 WORSE = Problem("breaker_open", "1", Severity.CRITICAL, "It is open, and how.")
 
 
-def walk(looks: list[tuple[float, Problem | None]], wait_seconds: float = 0.0) -> list[Change | None]:
-    """Look several times, each some seconds after the beginning; return what was told each time."""
+def walk(checks: list[tuple[float, Problem | None]], wait_seconds: float = 0.0) -> list[Change | None]:
+    """Check several times, each some seconds after the beginning; return the change of each check."""
     alert: Alert | None = None
-    told = []
-    for seconds, seen in looks:
-        then = next_step(alert, seen, NOW + seconds, wait_seconds)
+    changes = []
+    for seconds, problem in checks:
+        then = next_step(alert, problem, NOW + seconds, wait_seconds)
         alert = then.alert
-        told.append(then.change)
-    return told
+        changes.append(then.change)
+    return changes
 
 
 def test_it_is_told_once_and_not_at_every_look() -> None:
@@ -25,13 +25,13 @@ def test_it_is_told_once_and_not_at_every_look() -> None:
 
 
 def test_it_is_told_again_when_it_is_over_and_when_it_begins_anew() -> None:
-    looks = [(0, BAD), (30, None), (30 + RESOLVE_AFTER_SECONDS, None), (400, BAD)]
-    assert walk(looks) == [Change.FIRED, None, Change.RESOLVED, Change.FIRED]
+    checks = [(0, BAD), (30, None), (30 + RESOLVE_AFTER_SECONDS, None), (400, BAD)]
+    assert walk(checks) == [Change.FIRED, None, Change.RESOLVED, Change.FIRED]
 
 
 def test_what_comes_and_goes_is_told_once() -> None:
-    looks: list[tuple[float, Problem | None]] = [(n * 30.0, BAD if n % 3 == 0 else None) for n in range(20)]
-    assert walk(looks) == [Change.FIRED, *[None] * 19]
+    checks: list[tuple[float, Problem | None]] = [(n * 30.0, BAD if n % 3 == 0 else None) for n in range(20)]
+    assert walk(checks) == [Change.FIRED, *[None] * 19]
 
 
 def test_what_mends_itself_within_its_time_is_never_told() -> None:
@@ -43,8 +43,8 @@ def test_what_lasts_is_told_after_its_time() -> None:
 
 
 def test_what_gets_worse_is_told_once_more() -> None:
-    looks: list[tuple[float, Problem | None]] = [(0, BAD), (30, WORSE), (60, BAD), (90, WORSE)]
-    assert walk(looks) == [Change.FIRED, Change.ESCALATED, None, None]
+    checks: list[tuple[float, Problem | None]] = [(0, BAD), (30, WORSE), (60, BAD), (90, WORSE)]
+    assert walk(checks) == [Change.FIRED, Change.ESCALATED, None, None]
 
 
 def test_its_words_are_the_latest() -> None:

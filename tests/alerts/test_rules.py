@@ -128,7 +128,7 @@ def test_a_rule_sees_what_is_wrong_and_nothing_else(figures: Figures, expected: 
             "900 of at most 1,000 signed events of src_1 wait in the inbox: beyond that the collector refuses",
         ),
         (source(1_000), "wait in the inbox: the collector refuses more."),
-        (Figures(NOW, parked=2, pulses=ALIVE), "2 accepted events could not be worked on"),
+        (Figures(NOW, parked=2, pulses=ALIVE), "2 accepted events could not be processed"),
         (Figures(NOW, free_bytes=300 * 1024**2, pulses=ALIVE), "has 300 MB left."),
     ],
 )

@@ -1,4 +1,4 @@
-"""What is wrong is told once, to the log and to the webhook, from whichever process looks first."""
+"""Each change of an alert is reported once, in the log and to the webhook, by the first process that checks."""
 
 import json
 import logging
@@ -247,7 +247,7 @@ def test_the_webhook_gets_every_change_once_and_in_order(ledger: Ledger) -> None
     first, second = map(json.loads, receiver.bodies)
     assert (first["change"], second["change"]) == ("fired", "resolved")
     assert first["rule"] == "token_refused"
-    assert "new access token" in first["what_to_do"]
+    assert "access token" in first["what_to_do"]
     assert first["text"].startswith("[fired] token_refused: Pinterest refuses ad account")
     assert [row.told_at for row in notices(ledger)] == [NOW, NOW + 151]
 

@@ -1,4 +1,4 @@
-"""The webhook is told with a signature, and nothing but a public address is reached by it."""
+"""Notices are signed, and go to public addresses only."""
 
 import json
 import socket
@@ -59,7 +59,7 @@ def test_a_private_address_is_refused_unless_its_host_is_allowed(receiver: Recei
 def test_a_name_that_leads_to_a_private_address_is_refused_where_it_connects(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name may lead to a public address when somebody checks it, and elsewhere a moment later."""
+    """A name may lead to a public address when it is checked, and elsewhere a moment later."""
     asked = []
 
     def rebinding(host: str, port: int, **_: object) -> list[object]:

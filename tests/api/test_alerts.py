@@ -35,8 +35,8 @@ def test_what_is_wrong_is_shown_with_what_to_do(api: Api) -> None:
             "subject": "549765662491",
             "severity": "critical",
             "summary": "Pinterest refuses ad account 549765662491 (unauthorized): <b>Token</b> gone.",
-            "what_to_do": "Make a new access token in Ads Manager and give it to the integration: "
-            "that resumes it by itself.",
+            "what_to_do": "Create an access token in Ads Manager and enter it in the integration: "
+            "sending resumes by itself.",
             "since": "2025-06-15T15:06:40.000Z",
             "fired_at": "2025-06-15T15:06:40.000Z",
         }
@@ -56,7 +56,7 @@ def test_the_overview_shows_it_first(app: object, api: Api) -> None:
     page = pages.get("/")
 
     assert "Needs attention" in page
-    assert "Make a new access token in Ads Manager" in page
+    assert "Create an access token in Ads Manager" in page
     assert "&lt;b&gt;Token&lt;/b&gt; gone." in page
     assert "Needs attention" in pages.get("/overview/figures")
 

@@ -35,7 +35,7 @@ def test_it_is_told_after_a_minute_and_when_it_is_over(receiver: Receiver) -> No
     assert told == [None, None, Change.FIRED, None, None, Change.RESOLVED]
     first, second = map(json.loads, receiver.bodies)
     assert (first["rule"], first["change"], first["severity"]) == ("ledger_away", "fired", "critical")
-    assert "Bring the database back" in first["what_to_do"]
+    assert "Restore the database" in first["what_to_do"]
     assert second["change"] == "resolved"
     assert len({headers["x-alert-id"] for headers in receiver.headers}) == 2
 

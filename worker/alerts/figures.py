@@ -14,7 +14,7 @@ class AccountFigures:
 
     ``waiting`` counts pending and in-flight events, up to `MAX_COUNTED_WAITING`. ``oldest_event_at`` is when the
     oldest of them happened, ``waiting_since`` when it was accepted. ``exhausted`` counts deliveries among the
-    newest `MAX_COUNTED_FAILURES` that failed after every retry. Without a pause ``paused_class`` is None.
+    newest `MAX_COUNTED_FAILURES` that failed after every retry. ``paused_class`` is empty without a pause.
     """
 
     ad_account_id: str

@@ -159,7 +159,8 @@ def _breaker(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
 def _refused(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
     for account in figures.accounts:
         if account.paused_class in REFUSED_CLASSES:
-            summary = f"Pinterest refuses ad account {account.ad_account_id} ({account.paused_class}): {account.paused_reason}"
+            refused = f"{account.ad_account_id} ({account.paused_class})"
+            summary = f"Pinterest refuses ad account {refused}: {account.paused_reason}"
             yield Problem("token_refused", account.ad_account_id, Severity.CRITICAL, summary)
 
 

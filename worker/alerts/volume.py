@@ -60,5 +60,8 @@ def _total(by_hour: Mapping[int, int], first: int, end: int) -> int:
 
 def _problem(series: Series, hours: int, usual: float) -> Problem:
     span = "hour" if hours == 1 else f"{hours} hours"
-    summary = f"No {series.event_name} came for {series.integration_id} in the last {span}, where {usual:,.0f} are usual."
+    summary = (
+        f"No {series.event_name} came for {series.integration_id} in the last {span}, "
+        f"where {usual:,.0f} are usual."
+    )
     return Problem(VOLUME_RULE, f"{series.integration_id}:{series.event_name}", Severity.WARNING, summary)

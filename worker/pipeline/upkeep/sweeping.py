@@ -34,7 +34,7 @@ WORKER_LOST = "The worker that was sending it did not come back."
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """Hold how hints are sent; a queue length is None where the broker is away."""
+    """Hold how hints are sent; None for a queue length means that the broker is away."""
 
     ranges: Callable[[Sequence[tuple[int, int]]], None]
     batches: Callable[[Sequence[int]], None]
