@@ -46,7 +46,7 @@ def test_what_failed_has_its_reason_in_words(stack: Stack) -> None:
     _send(shop, {"type": "page", "timestamp": "2020-01-01T00:00:00Z"})
     until("both failed", lambda: shop.standing()["failed"] == 2)
     words = " ".join(one.reason or "" for one in shop.deliveries())
-    assert "A checkout needs a value, and none is given or follows from the products." in words
+    assert "A checkout needs a value; it is missing, and cannot be computed from the products." in words
     assert "The event is more than seven days old, and Pinterest refuses such events." in words
 
 

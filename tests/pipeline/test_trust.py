@@ -332,7 +332,7 @@ def test_a_public_event_of_a_listed_name_is_dropped_with_its_reason_and_a_signed
     assert [one["custom_data"]["order_id"] for one in sent(ledger)] == ["1"]
     with ledger.read() as connection:
         dropped = connection.execute(select(delivery).where(delivery.c.state == State.DROPPED.value)).all()
-    reason = "Events of this name count only when they are signed; this one came with the pipeline key"
+    reason = "Events of this name count only when they are signed; this event came with the pipeline key"
     assert {(one.reason_class, one.reason, one.payload) for one in dropped} == {("unsigned", reason, None)}
     assert close(ledger).deliveries["dropped"] == 2
 

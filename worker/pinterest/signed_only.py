@@ -11,19 +11,19 @@ _REASON_CLASS = "unsigned"
 
 
 def drop_signed_only(outcomes: Sequence[Outcome], listed: Sequence[str], options: Options) -> list[Outcome]:
-    """Return the outcomes of a public event, dropped where a listed name covers them.
+    """Return the outcomes of a public event, and drop those that a listed name covers.
 
-    A listed name covers the events of that name, and all that go out under the Pinterest name that it stands for:
-    else a sender could choose another spelling of the same. What consent or a rule stopped stays as it is.
+    A listed name covers the events of that name, and all events that are sent under the same Pinterest name: a sender
+    could otherwise use another spelling. Outcomes that consent or a rule stopped remain unchanged.
     """
-    covered = {name for one in listed for name in _covered(one, options)}
+    covered = {covered_name for name in listed for covered_name in _covered(name, options)}
     return [_drop(outcome) if _is_covered(outcome, covered, options) else outcome for outcome in outcomes]
 
 
 def _covered(listed: str, options: Options) -> frozenset[str]:
     rules = options.overrides.get(fold_key(listed), ())
     sent_as = {name for rule in rules for name in rule.names}
-    # A rule without a condition decides alone; else the built-in table may.
+    # Without an unconditional rule, the built-in table may decide.
     if all(rule.when for rule in rules):
         sent_as.add(_builtin_name(listed, options))
     return frozenset(map(fold_key, sent_as - {CUSTOM_KIND.pinterest_name} | {listed}))
@@ -36,11 +36,11 @@ def _builtin_name(name: str, options: Options) -> str:
 def _is_covered(outcome: Outcome, covered: set[str], options: Options) -> bool:
     if not isinstance(outcome, Mapped | Failed):
         return False
-    # An event without a readable time fails before it gets a name of Pinterest's.
+    # An event without a readable time fails before it gets a Pinterest name.
     event_name = outcome.event_name or _builtin_name(outcome.source_name, options)
     return fold_key(outcome.source_name) in covered or fold_key(event_name) in covered
 
 
 def _drop(outcome: Outcome) -> Dropped:
-    reason = "Events of this name count only when they are signed; this one came with the pipeline key"
+    reason = "Events of this name count only when they are signed; this event came with the pipeline key"
     return Dropped(outcome.event_id, outcome.source_name, reason, _REASON_CLASS)

@@ -65,7 +65,7 @@ def test_a_quantity_is_a_whole_number_or_stays_out(quantity: Any, whole: int | N
 def test_an_unreadable_quantity_counts_as_one_with_a_warning(quantity: Any) -> None:
     (item,), warnings = read({"products": [{"id": "A", "quantity": quantity}]})
     assert item.quantity == 1
-    assert warnings[0].startswith("a product's quantity is taken for one: it ")
+    assert warnings[0].startswith("a product's quantity is read as 1: it ")
 
 
 def test_a_single_product_needs_an_id_unless_the_event_is_about_one() -> None:

@@ -54,7 +54,7 @@ def test_what_is_not_sent_is_said(john: Visitor) -> None:
     said = explain(
         track("Product Added", {"product_id": "A", "colour": "red", "lead_type": "x"}), visitor=john
     )
-    assert "dropped   properties without a place at Pinterest: colour, lead_type" in said
+    assert "dropped   properties without a field at Pinterest: colour, lead_type" in said
 
 
 def test_raw_personal_data_is_shown_only_when_asked() -> None:

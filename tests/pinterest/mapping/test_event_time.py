@@ -51,8 +51,8 @@ def test_an_event_becomes_late_after_an_hour_and_stale_after_a_week(
 @pytest.mark.parametrize(
     ("event", "reason_class", "reason"),
     [
-        ({"timestamp": "yesterday"}, "bad_timestamp", "timestamp is no time"),
-        ({"timestamp": ISO, "sentAt": {}}, "bad_timestamp", "sentAt is no time"),
+        ({"timestamp": "yesterday"}, "bad_timestamp", "timestamp is not a time"),
+        ({"timestamp": ISO, "sentAt": {}}, "bad_timestamp", "sentAt is not a time"),
         ({"timestamp": 1706543600}, "future", "the event is dated 3599 seconds after it was received"),
     ],
 )

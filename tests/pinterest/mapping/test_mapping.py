@@ -59,7 +59,7 @@ def test_an_event_without_any_id_has_the_same_one_at_each_attempt() -> None:
             track("Lead", timestamp="yesterday"),
             {},
             "bad_timestamp",
-            "timestamp is no time.",
+            "timestamp is not a time.",
         ),
         (
             track("Lead"),
@@ -72,13 +72,13 @@ def test_an_event_without_any_id_has_the_same_one_at_each_attempt() -> None:
             track("Order Completed", {"order_id": 1}),
             {},
             "missing_value",
-            "A checkout needs a value, and none is given or follows from the products.",
+            "A checkout needs a value; it is missing, and cannot be computed from the products.",
         ),
         (
             track("Order Completed", {"total": 5}),
             {},
             "missing_num_items",
-            "A checkout needs a number of items, and none is given or follows from the products.",
+            "A checkout needs a number of items; it is missing, and cannot be computed from the products.",
         ),
         (
             track("Lead"),

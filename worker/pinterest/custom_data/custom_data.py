@@ -1,4 +1,4 @@
-"""Build what an event says of money, products and searches."""
+"""Build an event's custom data: money, products and searches."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -11,7 +11,7 @@ from worker.pinterest.custom_data.items import Item, read_count, read_items, rea
 from worker.pinterest.custom_data.money import MAX_AMOUNT, Amount, currency_code, format_decimal
 from worker.pinterest.mapping.call import Notes, Options
 
-# The callers' folded spellings of each field, the best one first.
+# The senders' folded spellings of each field, the best spelling first.
 PROPERTY_KEYS: Mapping[str, tuple[str, ...]] = {
     "value": ("total", "revenue", "value", "ordertotal", "totalprice", "ordervalue"),
     "currency": ("currency", "currencycode"),
@@ -29,9 +29,9 @@ PROPERTY_KEYS: Mapping[str, tuple[str, ...]] = {
 def build_custom_data(
     properties: Mapping[str, Any], kind: EventKind, options: Options, notes: Notes
 ) -> dict[str, Any]:
-    """Return an event's ``custom_data``, empty where it has none; ``properties`` are under folded keys.
+    """Return an event's ``custom_data``, which may be empty; the keys of ``properties`` are folded.
 
-    What the caller gave is never overwritten; what follows from the products is added, and noted as computed.
+    Values from the sender are never overwritten. Missing values are computed from the products, and noted as computed.
     """
     if not properties and not options.limited_data_processing:
         return {}
@@ -67,7 +67,7 @@ def _read_currency(properties: Mapping[str, Any], notes: Notes) -> str | None:
     raw = _first(properties, "currency")
     code = currency_code(raw)
     if raw is not None and code is None:
-        notes.warn("the currency is left out: it is no ISO 4217 code")
+        notes.warn("the currency is left out: it is not an ISO 4217 code")
     return code
 
 
@@ -81,11 +81,11 @@ def _read_value(properties: Mapping[str, Any], currency: str | None, notes: Note
 
 
 def _sign_currency(value: Amount | None, items: list[Item], notes: Notes) -> str | None:
-    """Return the currency that the amounts themselves name, where they all name one."""
-    named = {value.currency} if value else {item.currency for item in items}
-    if len(named) != 1 or None in named:
+    """Return the currency that all amounts are written with, if there is exactly one."""
+    currencies = {value.currency} if value else {item.currency for item in items}
+    if len(currencies) != 1 or None in currencies:
         return None
-    code = named.pop()
+    code = currencies.pop()
     notes.compute("currency", f"{code}, as the amounts are written")
     return code
 
@@ -125,7 +125,7 @@ def _add_contents(
         data["content_ids"] = ids
     detailed = options.field_mapping == "pinterest"
     contents = [_content(item, detailed, options.clean_free_text) for item in items]
-    # A quantity of nothing is no product.
+    # A quantity alone does not describe a product.
     contents = [content for content in contents if len(content) > ("quantity" in content)]
     if contents:
         data["contents"] = contents
@@ -135,21 +135,21 @@ def _count(
     data: Mapping[str, Any], properties: Mapping[str, Any], items: list[Item], notes: Notes
 ) -> int | None:
     raw = _first(properties, "num_items")
-    given = read_count(raw) if raw is not None else None
-    if raw is not None and given is None:
-        notes.warn("the number of items is no whole number above zero")
+    stated = read_count(raw) if raw is not None else None
+    if raw is not None and stated is None:
+        notes.warn("the number of items is not a whole number above zero")
     if not items:
-        return given or (read_count(properties.get("quantity")) if "value" in data else None)
-    # What is sold by weight or length is one item each.
+        return stated or (read_count(properties.get("quantity")) if "value" in data else None)
+    # A product sold by weight or length counts as one item.
     summed = sum(item.quantity or 1 for item in items)
-    if given is None:
+    if stated is None:
         notes.compute("num_items", f"{summed}, the products' quantities added up")
         return summed
-    if given != summed:
+    if stated != summed:
         notes.warn(
-            f"the number of items is given as {given}, but the products' quantities add up to {summed}"
+            f"the number of items is given as {stated}, but the products' quantities add up to {summed}"
         )
-    return given
+    return stated
 
 
 def _given_ids(properties: Mapping[str, Any]) -> list[str]:
@@ -195,7 +195,7 @@ def _add_texts(
             data[field] = text
 
 
-# On other events than searches a query may be anything.
+# Only on searches does ``query`` hold a search term.
 _TEXT_KEYS = (
     ("search_string", "searchstring"),
     ("content_name", "contentname"),
@@ -206,9 +206,9 @@ _TEXT_KEYS = (
 
 def _add_privacy(data: dict[str, Any], properties: Mapping[str, Any], options: Options, notes: Notes) -> None:
     raw = properties.get("optouttype")
-    asked = isinstance(raw, str) and "LDP" in [part.strip().upper() for part in raw.split(",")]
-    if asked or properties.get("limiteddataprocessing") is True or options.limited_data_processing:
+    requested = isinstance(raw, str) and "LDP" in [part.strip().upper() for part in raw.split(",")]
+    if requested or properties.get("limiteddataprocessing") is True or options.limited_data_processing:
         data["opt_out_type"] = "LDP"
         if notes.explain is not None:
-            whose = "the event" if not options.limited_data_processing else "the integration"
-            notes.explain.add("privacy", f"opt_out_type LDP: {whose} asks for limited data processing")
+            by = "the integration" if options.limited_data_processing else "the event"
+            notes.explain.add("privacy", f"opt_out_type LDP: {by} requests limited data processing")

@@ -23,7 +23,7 @@ _LONGEST_KEY = 64
 _MOST_PIECES = 1_000_000
 
 PRODUCT_LIST_KEYS = ("products", "items", "contents", "lineitems", "cartitems")
-# The spellings of each part, the best one first.
+# The folded spellings of each part, the best spelling first.
 _SPELLINGS = {
     "id": ("productid", "id", "sku", "itemid", "contentid"),
     "price": ("price", "itemprice", "unitprice"),
@@ -38,15 +38,15 @@ _RANK = {
     for part, spellings in _SPELLINGS.items()
     for rank, spelling in enumerate(spellings)
 }
-# At the top of an event these words say too little: a custom event's id or name need not be a product's.
+# At the top level of an event these keys are ambiguous: a custom event's id or name need not be a product's.
 _VAGUE = frozenset(("id", "title", "name", "category", "brand", "contentid"))
 
 
 @dataclass(slots=True)
 class Item:
-    """Hold one product: an id, a price or a name at least; ``quantity`` is None where it is not whole.
+    """A product with at least an id, a price or a name; ``quantity`` is None if it is not a whole number.
 
-    ``parts`` has the caller's name, category and brand as they came.
+    ``parts`` has the sender's name, category and brand, unchanged.
     """
 
     id: str | None
@@ -60,9 +60,9 @@ class Item:
 def read_items(
     properties: Mapping[str, Any], one_product: bool, currency: str | None, notes: Notes
 ) -> list[Item]:
-    """Return an event's real products; ``properties`` are under folded keys.
+    """Return an event's valid products; the keys of ``properties`` are folded.
 
-    Where there is no list of them, the event's own properties describe one, on events that are about one.
+    Without a list, the event's own properties describe the product, if the event is about a single product.
     """
     for key in PRODUCT_LIST_KEYS:
         raw = properties.get(key)
@@ -87,8 +87,9 @@ def _read_list(raw: list[Any], currency: str | None, notes: Notes) -> list[Item]
     if len(raw) > _MOST_ITEMS:
         notes.warn(f"only the first {_MOST_ITEMS} products are sent")
     items = []
-    for number, one in enumerate(raw[:_MOST_ITEMS], 1):
-        item = _read_item(_as_parts(one), currency, notes)
+    for number, entry in enumerate(raw[:_MOST_ITEMS], 1):
+        parts = _parts(entry, vague=True) if isinstance(entry, dict) else {"id": entry}
+        item = _read_item(parts, currency, notes)
         if item is None:
             notes.warn(f"product {number} has no id, no price and no name, or a quantity below one: left out")
         else:
@@ -96,31 +97,27 @@ def _read_list(raw: list[Any], currency: str | None, notes: Notes) -> list[Item]
     return items
 
 
-def _as_parts(one: object) -> dict[str, Any]:
-    return _parts(one, vague=True) if isinstance(one, dict) else {"id": one}
-
-
 def is_product_key(key: str) -> bool:
-    """Say whether a folded key is one that a product has."""
+    """Return whether a folded key describes a product."""
     return key in _RANK
 
 
 def _parts(raw: Mapping[str, Any], vague: bool) -> dict[str, Any]:
-    """Return a product's values by their part; the best spelling of each wins."""
+    """Return a product's values by part; the best spelling of each part counts."""
     keys = tuple(raw)
     layout = _layout(keys, vague) if are_cacheable(keys) else _layout.__wrapped__(keys, vague)
-    found: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     for part, key in layout:
         value = raw[key]
         if value is not None and value != "":
-            found[part] = value
-    return found
+            parts[part] = value
+    return parts
 
 
-# A shop's products all have the same keys.
+# Cached, because all products of a shop have the same keys.
 @lru_cache(maxsize=512)
 def _layout(keys: tuple[str, ...], vague: bool) -> list[tuple[str, str]]:
-    """Return which keys hold which part, the best spellings last; vague ones only where they are wanted."""
+    """Return each known key with its part, the best spellings last; ambiguous keys only if ``vague``."""
     ranked = []
     for key in keys:
         folded = fold_key(key) if len(key) <= _LONGEST_KEY else ""
@@ -155,7 +152,7 @@ def _as_whole_number(pieces: Decimal | int) -> int | None:
 
 
 def read_price(value: object, currency: str | None, what: str, notes: Notes) -> Amount | None:
-    """Return an amount, or None with a warning where there is one that cannot be read."""
+    """Return an amount, or None; warn if there is a value that cannot be read."""
     if value is None or (type(value) is str and is_blank(value)):
         return None
     try:
@@ -166,7 +163,7 @@ def read_price(value: object, currency: str | None, what: str, notes: Notes) -> 
 
 
 def _read_pieces(value: object, notes: Notes) -> Decimal | int:
-    """Return how many pieces there are; a product without a quantity is there once."""
+    """Return the quantity of a product; 1 if it is missing or unreadable."""
     if type(value) is int and value < _MOST_PIECES:
         return max(value, 0)
     if is_blank(value):
@@ -176,16 +173,16 @@ def _read_pieces(value: object, notes: Notes) -> Decimal | int:
     except NegativeAmountError:
         return 0
     except AmountError as error:
-        notes.warn(f"a product's quantity is taken for one: it {error}")
+        notes.warn(f"a product's quantity is read as 1: it {error}")
         return 1
     if pieces < _MOST_PIECES:
         return pieces
-    notes.warn("a product's quantity is taken for one: it is too large")
+    notes.warn("a product's quantity is read as 1: it is too large")
     return 1
 
 
 def read_count(value: object) -> int | None:
-    """Return a whole number of at least one, from a number or its text."""
+    """Return a whole number of at least 1, from a number or a text, or None."""
     try:
         number = read_amount(value, None).number
     except AmountError:

@@ -1,4 +1,4 @@
-"""Read amounts exactly, however they are written."""
+"""Parse amounts of money exactly, in all common formats."""
 
 import re
 from decimal import Decimal
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from worker.event.text import JUNK, clean_text
 
-# ISO 4217, with those that are in a shop's use; funds, metals and test codes are left out.
+# ISO 4217 without funds, metals and test codes.
 _CODES = """
 AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF
 CLF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD
@@ -18,14 +18,14 @@ TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF 
 """
 _CURRENCY_CODES = frozenset(_CODES.split())
 
-# Signs that belong to one currency alone. A dollar, a pound or a crown could be many.
+# Signs of a single currency. A plain dollar or crown sign is ambiguous.
 _SIGNS = """
 € EUR; ₹ INR; ₩ KRW; ₫ VND; ₪ ILS; ₺ TRY; ₽ RUB; ₴ UAH; ₦ NGN; ₱ PHP; ฿ THB; zł PLN; Kč CZK; R$ BRL;
 US$ USD; C$ CAD; CA$ CAD; A$ AUD; AU$ AUD; NZ$ NZD; HK$ HKD; S$ SGD; MX$ MXN; £ GBP
 """
 _SIGN_CURRENCIES: dict[str, str] = dict(pair.split() for pair in _SIGNS.split(";"))
 
-# Where a point parts the thousands and a comma the cents. Elsewhere it is unknown, or the other way round.
+# Currencies whose amounts are written with a point between thousands and a comma before the decimals.
 _POINT_GROUPS = """
 EUR BRL ARS CLP COP IDR TRY DKK VND UYU PYG RON RSD ISK BAM MKD CRC VES AOA MZN STN
 """
@@ -35,12 +35,12 @@ USD GBP AUD CAD NZD HKD SGD JPY CNY KRW INR MXN ILS THB TWD PHP MYR PKR BDT LKR 
 BHD KWD OMR JOD TTD JMD BSD BBD DOP GTQ HNL PEN PAB NIO
 """
 _COMMA_GROUP_CURRENCIES = frozenset(_COMMA_GROUPS.split())
-# Three decimals are usual here, so that a single group of three digits could be either.
+# These currencies have three decimals, so three digits after a mark are ambiguous.
 _THREE_DECIMALS = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
 
 
 def currency_code(value: object) -> str | None:
-    """Return the ISO 4217 code in upper case that a code or an unmistakable sign stands for."""
+    """Return the ISO 4217 code, in upper case, of a code or an unambiguous sign, or None."""
     text = clean_text(value, 8)
     if text is None:
         return None
@@ -62,15 +62,15 @@ _GROUPED = {
 
 
 class AmountError(Exception):
-    """Say why an amount cannot be read; the amount itself is not in the text."""
+    """The amount cannot be read; the message says why, without the amount."""
 
 
 class NegativeAmountError(AmountError):
-    """Say that an amount is below zero."""
+    """The amount is below zero."""
 
 
 class Amount(NamedTuple):
-    """Hold an exact amount, the currency that its sign settles, and the text that is sent."""
+    """An exact amount, the currency of its sign, and the text that is sent."""
 
     number: Decimal
     currency: str | None
@@ -78,10 +78,10 @@ class Amount(NamedTuple):
 
 
 def read_amount(value: object, currency: str | None) -> Amount:
-    """Return the amount that a number or a text stands for; ``currency`` settles how a text is meant.
+    """Parse a number or a text as an amount; ``currency`` decides how to read ambiguous separators.
 
     Raises:
-        AmountError: when it is no amount, is below zero or too large, or could be read in two ways.
+        AmountError: not an amount, below zero, too large, or ambiguous.
     """
     if type(value) is float or type(value) is int:
         return _read(value, currency)
@@ -93,38 +93,38 @@ def read_amount(value: object, currency: str | None) -> Amount:
 
 
 def is_blank(value: object) -> bool:
-    """Say whether a value only stands where an amount is missing."""
+    """Return whether a value is empty or a placeholder for a missing amount."""
     return value is None or (isinstance(value, str) and (not value.strip() or value.strip().lower() in JUNK))
 
 
 def format_decimal(number: Decimal) -> str:
-    """Return a number as digits, without exponent, and without zeros that say nothing."""
+    """Return a number as digits, without exponent or trailing zeros."""
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-# Prices repeat: a catalogue has few. ``typed`` keeps 1, 1.0 and True apart.
+# Cached, because prices repeat. ``typed`` distinguishes 1, 1.0 and True.
 @lru_cache(maxsize=16_384, typed=True)
 def _read(value: str | float, currency: str | None) -> Amount:
     if isinstance(value, str):
-        number, signed = _from_text(value, currency)
+        number, sign = _from_text(value, currency)
     else:
-        number, signed = _from_number(value), None
+        number, sign = _from_number(value), None
     if not number.is_finite():
-        raise AmountError("is no finite number")
+        raise AmountError("is not a finite number")
     if number < 0:
         raise NegativeAmountError("is below zero")
     if number >= MAX_AMOUNT:
         raise AmountError("is too large to be an amount of money")
     number = round(number, _MOST_DECIMALS)
-    return Amount(number, signed, format_decimal(number))
+    return Amount(number, sign, format_decimal(number))
 
 
 def _from_number(value: float) -> Decimal:
     if isinstance(value, int):
-        # Turning thousands of digits into a Decimal is refused by Python, and no amount anyway.
+        # Python refuses to convert thousands of digits, so clamp first.
         return Decimal(max(min(value, 10**13), -(10**13)))
-    # Fifteen digits are what a double holds exactly: beyond them is noise.
+    # A double holds fifteen digits exactly.
     return Decimal(format(value, ".15g"))
 
 
@@ -132,11 +132,11 @@ def _from_text(text: str, currency: str | None) -> tuple[Decimal, str | None]:
     text = text.strip()
     if _PLAIN.fullmatch(text):
         return Decimal(text), None
-    found = _NUMBER.search(text)
-    if not found:
-        raise AmountError("is no amount")
-    digits = found[0].rstrip()
-    before, after = text[: found.start()], text[found.start() + len(digits) :]
+    match = _NUMBER.search(text)
+    if not match:
+        raise AmountError("is not an amount")
+    digits = match[0].rstrip()
+    before, after = text[: match.start()], text[match.start() + len(digits) :]
     sign = _sign(before, after)
     if currency and sign and sign != currency:
         raise AmountError(f"is written with a sign of {sign}, but the currency is {currency}")
@@ -147,7 +147,11 @@ def _from_text(text: str, currency: str | None) -> tuple[Decimal, str | None]:
 
 
 def _sign(before: str, after: str) -> str | None:
-    """Return the currency whose sign or code stands beside the digits; other words make it no amount."""
+    """Return the currency of the sign or code next to the digits.
+
+    Raises:
+        AmountError: there are other words, or two currencies.
+    """
     around = [part.strip(" \u00a0\u202f-\u2212\u2013()+") for part in (before, after)]
     signs: set[str | None] = set()
     for part in filter(None, around):
@@ -158,15 +162,15 @@ def _sign(before: str, after: str) -> str | None:
         elif part in ("$", "¥", "kr", "kr.", "Fr.", "Rs", "Rs."):
             signs.add(None)
         else:
-            raise AmountError("has words in it that are no currency")
-    known = signs - {None}
-    if len(known) > 1:
+            raise AmountError("has words in it that are not a currency")
+    currencies = signs - {None}
+    if len(currencies) > 1:
         raise AmountError("names two currencies")
-    return next(iter(known), None)
+    return next(iter(currencies), None)
 
 
 def _normalise_separators(digits: str, currency: str | None) -> str:
-    """Return the digits with a point before the decimals and nothing else."""
+    """Return the digits with a point before the decimals, and no other separators."""
     if any(c.isspace() or c in "'\u2019" for c in digits):
         raise AmountError("has gaps in odd places")
     points, commas = digits.count("."), digits.count(",")
@@ -196,9 +200,9 @@ def _normalise_both_separators(digits: str) -> str:
 
 
 def _demand_grouping(mark: str, currency: str | None) -> None:
-    """Refuse one mark before three digits, unless it is what parts thousands in this currency."""
-    habit = (
+    """Refuse a single mark before three digits, unless it separates thousands in this currency."""
+    group_mark = (
         "." if currency in _POINT_GROUP_CURRENCIES else "," if currency in _COMMA_GROUP_CURRENCIES else None
     )
-    if habit != mark or currency in _THREE_DECIMALS:
+    if group_mark != mark or currency in _THREE_DECIMALS:
         raise AmountError("could mean thousands or decimals: send a number, or two decimals")

@@ -1,4 +1,4 @@
-"""Say what became of each of an event's properties."""
+"""Explain how each property of an event was used."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from worker.pinterest.custom_data.custom_data import PROPERTY_KEYS
 from worker.pinterest.custom_data.items import PRODUCT_LIST_KEYS, is_product_key
 from worker.pinterest.mapping.call import Call, Explanation, Notes
 
-# Properties that are understood, but not as custom data.
+# Properties that are used elsewhere than in custom data.
 _ELSEWHERE = """
 eventid email phone userdata optout optouttype limiteddataprocessing actionsource channel offline url path title
 referrer search
@@ -17,7 +17,7 @@ _SHOWN = ("value", "currency", "order_id", "num_items", "predicted_ltv")
 
 
 def explain_properties(call: Call, data: Mapping[str, Any], notes: Notes) -> None:
-    """Add a line for each property that was taken over, and one for those that have no place."""
+    """Add a line for each property that was sent, and a line for the properties that Pinterest has no field for."""
     explain, raw = notes.explain, call.event.get("properties")
     if explain is None or not isinstance(raw, dict):
         return
@@ -25,21 +25,21 @@ def explain_properties(call: Call, data: Mapping[str, Any], notes: Notes) -> Non
     spellings = {fold_key(key): key for key in reversed(raw)}
     used = set(_ELSEWHERE.split())
     for target, keys in PROPERTY_KEYS.items():
-        found = [key for key in keys if key in properties and target in data]
-        used.update(found)
-        if found and target not in notes.computed:
-            shown = f": {data[target]}" if target in _SHOWN else ""
-            explain.add("renamed", f"{spellings[found[0]]} → {target}{shown}")
+        present = [key for key in keys if key in properties and target in data]
+        used.update(present)
+        if present and target not in notes.computed:
+            value = f": {data[target]}" if target in _SHOWN else ""
+            explain.add("renamed", f"{spellings[present[0]]} → {target}{value}")
     used.update(_explain_products(properties, data, spellings, explain))
     dropped = [spellings[key] for key in properties if key not in used]
     if dropped:
-        explain.add("dropped", f"properties without a place at Pinterest: {', '.join(dropped)}")
+        explain.add("dropped", f"properties without a field at Pinterest: {', '.join(dropped)}")
 
 
 def _explain_products(
     properties: Mapping[str, Any], data: Mapping[str, Any], spellings: Mapping[str, str], explain: Explanation
 ) -> list[str]:
-    """Say which properties describe products, and return their keys."""
+    """Explain which properties describe products, and return their keys."""
     lists = [key for key in PRODUCT_LIST_KEYS if key in properties]
     single = [key for key in properties if is_product_key(key)]
     count = len(data.get("contents", ()))

@@ -1,4 +1,4 @@
-"""One event as the steps of its mapping see it."""
+"""The input of the mapping: an event, the options of an integration, and notes on what was decided."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,9 @@ _NO_OVERRIDES: Overrides = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Hold one integration's choices; the defaults are those of an integration that makes none.
+    """The mapping options of an integration.
 
-    ``send_user_id`` sends the hashed user id as ``external_id``; None leaves it to ``field_mapping``, whose
-    ``signal`` sends what the connector's documentation lists, and no user id.
+    ``send_user_id`` sends the hashed user id as ``external_id``. None means: only with ``field_mapping`` ``pinterest``.
     """
 
     field_mapping: FieldMapping = "signal"
@@ -40,10 +39,10 @@ class Options:
 
     @classmethod
     def from_config(cls, config: Mapping[str, object], consent_categories: Sequence[str]) -> Self:
-        """Check an integration's whole configuration, and keep what the mapping needs of it.
+        """Validate an integration's whole configuration, and keep the options of the mapping.
 
         Raises:
-            ConfigError: naming the first field that is wrong.
+            ConfigError: names the first invalid field.
         """
         loaded: Mapping[str, Any] = load_config(config)
         return cls(
@@ -54,7 +53,7 @@ class Options:
 
     @property
     def sends_user_id(self) -> bool:
-        """Say whether the user id goes out, hashed, as ``external_id``."""
+        """Return whether the hashed user id is sent as ``external_id``."""
         return self.field_mapping == "pinterest" if self.send_user_id is None else self.send_user_id
 
 
@@ -77,7 +76,7 @@ _NOTHING: Mapping[str, Any] = {}
 
 @dataclass(slots=True)
 class Call:
-    """Hold an event beside what follows from it; ``properties`` are under folded keys, without nulls."""
+    """An event with derived values; the keys of ``properties`` are folded, and nulls removed."""
 
     event: Mapping[str, Any]
     received: Received
@@ -90,7 +89,7 @@ class Call:
 
 
 def read_call(event: Mapping[str, Any], received: Received, options: Options) -> Call:
-    """Return a ``track`` or ``page`` call, whatever its fields hold."""
+    """Read a ``track`` or ``page`` event; its fields may hold any JSON."""
     context = event.get("context")
     properties = fold_keys(event.get("properties"))
     return Call(
@@ -121,26 +120,26 @@ def _clean_name(raw: str, clean: bool) -> str:
 
 
 def _event_id(event: Mapping[str, Any], properties: Mapping[str, Any], received: Received) -> str:
-    """Return the id that Pinterest deduplicates by: the caller's, else the message's.
+    """Return the id that Pinterest deduplicates by: the event id, else the message id.
 
-    An event without either has one made of its content and its receipt, the same at each attempt.
+    Without either, it is a hash of the content and the time of receipt, so it is the same at each attempt.
     """
-    given = clean_text(properties.get("eventid"), _LONGEST_NAME)
-    return given or clean_text(event.get("messageId"), _LONGEST_NAME) or _made_up_id(event, received)
+    event_id = clean_text(properties.get("eventid"), _LONGEST_NAME)
+    return event_id or clean_text(event.get("messageId"), _LONGEST_NAME) or _computed_id(event, received)
 
 
-def _made_up_id(event: Mapping[str, Any], received: Received) -> str:
+def _computed_id(event: Mapping[str, Any], received: Received) -> str:
     try:
         content = json.dumps(event, sort_keys=True, default=str)
     except (ValueError, RecursionError):
-        # Numbers and depths that no accepted event has.
+        # The envelope check refuses such numbers and depths.
         content = str(len(event))
     return f"evt_{sha256(f'{received.received_at} {content}'.encode()).hexdigest()[:32]}"
 
 
 @dataclass(frozen=True, slots=True)
 class ExplanationLine:
-    """Hold one decision: the step it belongs to, and a sentence."""
+    """One decision of the mapping: the step, and a sentence."""
 
     step: str
     text: str
@@ -148,26 +147,23 @@ class ExplanationLine:
 
 @dataclass(slots=True)
 class Explanation:
-    """Gather the decisions of one ``map_event`` call, in order.
-
-    Raw personal data is left out unless ``show_personal`` asks for it.
-    """
+    """Collect the decisions of one ``map_event`` call, in order; raw personal data only if ``show_personal``."""
 
     show_personal: bool = False
     lines: list[ExplanationLine] = field(default_factory=list)
 
     def add(self, step: str, text: str) -> None:
-        """Note a decision."""
+        """Add a decision."""
         self.lines.append(ExplanationLine(step, text))
 
     def raw(self, value: object) -> str:
-        """Return a personal value for a sentence, or a stand-in."""
+        """Format a personal value for a sentence, or describe it without its content."""
         if isinstance(value, str):
             return repr(value) if self.show_personal else f"a text of {len(value)} characters"
         return f"a value of type {type(value).__name__}"
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """Return the lines as JSON has them."""
+        """Return the lines as JSON objects."""
         return [{"step": line.step, "text": line.text} for line in self.lines]
 
     def __str__(self) -> str:
@@ -177,20 +173,20 @@ class Explanation:
 
 @dataclass(slots=True)
 class Notes:
-    """Carry what one mapping has to say beside its payload: what was computed, what looks wrong, and why."""
+    """Collect the computed fields and the warnings of one mapping, and optionally its explanation."""
 
     explain: Explanation | None = None
     computed: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def warn(self, text: str) -> None:
-        """Note what a sender should mend."""
+        """Add a problem that the sender should fix."""
         self.warnings.append(text)
         if self.explain is not None:
             self.explain.add("warning", text)
 
     def compute(self, name: str, how: str) -> None:
-        """Note a value that the caller did not give."""
+        """Note a field that was computed, because the sender did not send it."""
         self.computed.append(name)
         if self.explain is not None:
             self.explain.add("computed", f"{name}: {how}")

@@ -1,4 +1,4 @@
-"""Pinterest's closed contract, checked strictly before an event may join a batch."""
+"""Check a payload against Pinterest's contract before it joins a batch."""
 
 import re
 from collections.abc import Mapping
@@ -61,15 +61,15 @@ _USER_DATA: Mapping[str, type] = dict.fromkeys(_HASHED, list) | {
 }
 _HEX_DIGITS = b"0123456789abcdef"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
-# One more than an amount may have, so that what is longer is none.
+# One more character than an amount may have, so that a longer text does not match.
 _LONGEST_AMOUNT = 20
 _AMOUNT = re.compile(r"\d{1,12}(\.\d{1,6})?", re.ASCII)
 
 
 def contract_error(payload: Mapping[str, Any]) -> str | None:
-    """Return a sentence that says what Pinterest would refuse about an event, or None.
+    """Return a sentence that says why Pinterest would refuse a payload, or None.
 
-    Stricter than Pinterest in what it may hold: nothing empty, nothing null, no key that is never sent here.
+    The check is stricter than Pinterest: no value may be empty or null, and unknown keys are refused.
     """
     if not payload.keys() >= _REQUIRED:
         return f"{min(_REQUIRED - payload.keys())} is missing."
@@ -77,32 +77,32 @@ def contract_error(payload: Mapping[str, Any]) -> str | None:
     if wrong:
         return wrong
     if payload["action_source"] not in ACTION_SOURCES:
-        return "action_source is none of Pinterest's."
+        return "action_source is not one of Pinterest's."
     if not _NAME.fullmatch(payload["event_name"]):
-        return "event_name has characters that Pinterest does not take."
+        return "event_name has characters that Pinterest does not accept."
     if payload["event_time"] <= 0:
-        return "event_time is no Unix time in seconds."
+        return "event_time is not a Unix time in seconds."
     return _check_user_data(payload["user_data"]) or _check_custom_data(payload.get("custom_data", _NOTHING))
 
 
 def has_identity(user_data: Mapping[str, Any]) -> bool:
-    """Say whether Pinterest can tell whose event it is."""
+    """Return whether the identifiers are sufficient for Pinterest to match a person."""
     if "em" in user_data or "hashed_maids" in user_data:
         return True
     return "client_ip_address" in user_data and "client_user_agent" in user_data
 
 
-def _check_object(found: Mapping[str, Any], types: Mapping[str, type], where: str) -> str | None:
-    for key, value in found.items():
-        wanted = types.get(key)
-        if type(value) is wanted:
-            # Nothing that is sent may be empty; false and zero are values.
-            if value or wanted is bool or wanted is int:
+def _check_object(raw: Mapping[str, Any], types: Mapping[str, type], where: str) -> str | None:
+    for key, value in raw.items():
+        expected = types.get(key)
+        if type(value) is expected:
+            # No value may be empty, but false and zero are values.
+            if value or expected is bool or expected is int:
                 continue
             return f"{key} is empty."
-        if wanted is None:
+        if expected is None:
             return f"{where} has a key that Pinterest does not know."
-        return f"{key} must be of type {wanted.__name__}."
+        return f"{key} must be of type {expected.__name__}."
     return None
 
 
@@ -116,7 +116,7 @@ def _check_user_data(user_data: Mapping[str, Any]) -> str | None:
     for value in user_data.values():
         if type(value) is list:
             digests += value
-    return None if _are_hashes(digests) else "user_data has a value that must be a SHA-256 hash and is none."
+    return None if _are_hashes(digests) else "user_data has a value that is not a SHA-256 hash."
 
 
 def _are_hashes(digests: list[Any]) -> bool:
@@ -124,7 +124,7 @@ def _are_hashes(digests: list[Any]) -> bool:
         joined = "".join(digests)
         if set(map(len, digests)) - {64}:
             return False
-        # A tenth of what a regular expression takes: nothing may be left but what digits are taken out of.
+        # Ten times faster than a regular expression: without the hex digits, nothing may remain.
         return not joined.encode().translate(None, _HEX_DIGITS)
     except (TypeError, ValueError):
         return False
@@ -137,7 +137,7 @@ def _check_custom_data(custom_data: Mapping[str, Any]) -> str | None:
     if not _all_texts(custom_data.get("content_ids", ())):
         return "content_ids must be a list of texts."
     if not _are_numbers(custom_data, "value", "num_items"):
-        return "value or num_items is no number above zero, plainly written."
+        return "value or num_items is not a plain number above zero."
     for content in custom_data.get("contents", ()):
         wrong = _check_content(content)
         if wrong:
@@ -150,7 +150,7 @@ def _check_content(content: Any) -> str | None:
         return "contents must be a list of objects."
     wrong = _check_object(content, _CONTENT, "contents")
     if not wrong and not _are_numbers(content, "item_price", "quantity"):
-        wrong = "item_price or quantity is no number above zero, plainly written."
+        wrong = "item_price or quantity is not a plain number above zero."
     return wrong
 
 
@@ -158,7 +158,7 @@ def _are_numbers(holder: Mapping[str, Any], amount: str, count: str) -> bool:
     return _is_amount(holder.get(amount, "0")[:_LONGEST_AMOUNT]) and holder.get(count, 1) >= 1
 
 
-# Prices repeat: a catalogue has few.
+# Cached, because prices repeat.
 @lru_cache(maxsize=4096)
 def _is_amount(text: str) -> bool:
     return _AMOUNT.fullmatch(text) is not None

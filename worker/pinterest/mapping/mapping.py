@@ -1,4 +1,4 @@
-"""Map one event to what Pinterest accepts, for one integration."""
+"""Map an event to Pinterest's format, for one integration."""
 
 import re
 from collections.abc import Mapping
@@ -35,31 +35,30 @@ _OFFLINE_CHANNELS = frozenset(("offline", "instore", "store", "pos", "retail", "
 
 
 def action_source(call: Call, notes: Notes) -> str:
-    """Return Pinterest's word for where an event took place.
+    """Return where an event took place, as one of Pinterest's action sources.
 
-    What comes from a browser is always ``web``. A server may name one of Pinterest's words; a channel of its
-    own (``server``, ``mobile``) is none of them, so that app and offline events are told by their library,
-    system and channel, and everything else is ``web``.
+    A browser's event is always ``web``. A server may send one of Pinterest's action sources; without one, app and
+    offline events are recognised by library, operating system and channel, and everything else is ``web``.
     """
     context, properties = call.context, call.properties
     if call.received.channel == "browser":
         if notes.explain is not None:
             notes.explain.add("source", "action_source web, as for all browser events")
         return "web"
-    named = properties.get("actionsource", context.get("action_source"))
-    if isinstance(named, str) and named.strip().lower() in ACTION_SOURCES:
-        return named.strip().lower()
-    if named is not None:
-        notes.warn("the action source that the event names is none of Pinterest's")
-    found = _app_system(context) or ("offline" if _is_offline(context, properties) else "web")
+    stated = properties.get("actionsource", context.get("action_source"))
+    if isinstance(stated, str) and stated.strip().lower() in ACTION_SOURCES:
+        return stated.strip().lower()
+    if stated is not None:
+        notes.warn("the event's action source is not one of Pinterest's")
+    source = _app_system(context) or ("offline" if _is_offline(context, properties) else "web")
     if notes.explain is not None:
-        notes.explain.add("source", f"action_source {found}, as the event's library, system and channel tell")
-    return found
+        notes.explain.add("source", f"action_source {source}, from the event's library, system and channel")
+    return source
 
 
 def _app_system(context: Mapping[str, Any]) -> str | None:
     library, system = _word(context.get("library"), "name"), _word(context.get("os"), "name")
-    # A web page on a telephone has a system too: only an app, or a library for apps, makes it an app's event.
+    # A web page on a phone also names an operating system: only an app or an app library makes it an app event.
     if not context.get("app"):
         system = ""
     return _system_of(library, system or (_word(context.get("device"), "type") if context.get("app") else ""))
@@ -87,7 +86,7 @@ def _word(holder: object, key: str) -> str:
 
 
 def app_fields(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an event says of the app, the device and its network, each under Pinterest's name."""
+    """Return an event's data on the app, the device and the network, under Pinterest's names."""
     app, device = fold_keys(context.get("app")), fold_keys(context.get("device"))
     system, network = fold_keys(context.get("os")), fold_keys(context.get("network"))
     raw = {
@@ -116,22 +115,20 @@ def _language(locale: object) -> str | None:
 
 
 def _opted_out(context: Mapping[str, Any], properties: Mapping[str, Any]) -> bool | None:
-    """Return what the event says of opting out of tracking, or None where it says nothing."""
+    """Return whether the visitor opted out of tracking, or None if the event does not say so."""
     for stated in (properties.get("optout"), context.get("opt_out"), context.get("optOut")):
         if isinstance(stated, bool):
             return stated
     if "device" not in context:
         return None
     device = fold_keys(context["device"])
-    if device.get("adtrackingenabled") is False or device.get("limitadtracking") is True:
-        return True
-    return None
+    return True if device.get("adtrackingenabled") is False or device.get("limitadtracking") is True else None
 
 
 _LONGEST = 1024
 
-# What the kept list of crawlers leaves out: Pinterest's own old name, words that only programs use, and libraries.
-# Cubot makes telephones.
+# Crawlers that are missing in the list of crawleruseragents: Pinterest's old name, words that only programs use, and
+# HTTP libraries. Cubot is a brand of phones.
 _PROGRAM = re.compile(
     r"pinterest/0\.|(?<!cu)bot\b|crawl|spider|headless|lighthouse|monitor(ing)?\b|uptime"
     r"|^(curl|wget|python|java|go-http|okhttp|axios|node|php|ruby|perl|libwww|apache-httpclient|postman)\b"
@@ -140,14 +137,14 @@ _PROGRAM = re.compile(
 
 
 def is_bot(user_agent: str | None) -> bool:
-    """Say whether a user agent is a known crawler's or program's; a missing one says nothing."""
+    """Return whether a user agent is a known crawler's or program's; False without a user agent."""
     return bool(user_agent) and _is_bot(str(user_agent)[:_LONGEST])
 
 
-# A look at the list takes about 0.1 ms, and a shop's visitors share few user agents.
+# Cached, because a search of the list takes about 0.1 ms, and a shop's visitors share few user agents.
 @lru_cache(maxsize=4096)
 def _is_bot(user_agent: str) -> bool:
-    # Loaded here: the list takes three megabytes of every process, and most shops filter nothing.
+    # Imported here: the list takes 3 MB in each process, and most shops do not filter.
     from crawleruseragents import is_crawler
 
     return bool(_PROGRAM.search(user_agent.strip().lower())) or is_crawler(user_agent)
@@ -156,7 +153,7 @@ def _is_bot(user_agent: str) -> bool:
 def _filter_reason(
     call: Call, default_consent: Literal["drop", "allow"], explain: Explanation | None
 ) -> str | None:
-    """Return why an event must not be sent: consent, or a crawler where those are filtered; None when it may."""
+    """Return why an event is filtered (no consent, or a crawler), or None."""
     decision = consent.check_consent(call.event, call.options.consent_categories, default_consent)
     if explain is not None:
         explain.add("consent", f"{'given' if decision.granted else 'not given'}: {decision.reason}")
@@ -171,9 +168,9 @@ def _filter_reason(
 
 
 def _event_kinds(call: Call, explain: Explanation | None) -> list[EventKind]:
-    """Return under which names an event goes out: the integration's rule decides, then the built-in table.
+    """Return the kinds that an event is sent as: by the integration's rule, else by the built-in table.
 
-    No name means that a rule drops it.
+    The list is empty if a rule drops the event.
     """
     is_page = call.event["type"] == "page"
     options = call.options
@@ -184,11 +181,11 @@ def _event_kinds(call: Call, explain: Explanation | None) -> list[EventKind]:
         sends = [EventKind(name, builtin.one_product, builtin.is_list) for name in rule.names]
         by = "the integration's rule"
     elif options.advertiser_events and not is_page:
-        own = [name for name in options.advertiser_events if fold_key(name) == fold_key(call.name)]
-        if own:
-            sends, by = [EventKind(own[0])], "the advertiser's own events"
+        own_names = [name for name in options.advertiser_events if fold_key(name) == fold_key(call.name)]
+        if own_names:
+            sends, by = [EventKind(own_names[0])], "the advertiser's own events"
     if explain is not None:
-        names = ", ".join(one.pinterest_name for one in sends) or "nothing"
+        names = ", ".join(kind.pinterest_name for kind in sends) or "nothing"
         explain.add("event", f"{call.name!r} is sent as {names}, by {by}")
     return sends
 
@@ -219,17 +216,17 @@ def map_event(
 ) -> list[Outcome]:
     """Return an event's outcomes: one for each Pinterest event, none for ``identify`` and ``group``.
 
-    Never raises over an event, whatever JSON it holds. The same arguments give the same outcomes, and ``now``
-    (Unix seconds) decides only whether an event is late or stale.
+    The event may hold any JSON; the function raises no error for it. The same arguments give the same outcomes. ``now``
+    (Unix seconds) only decides whether an event is late or stale.
     """
     if event.get("type") not in ("track", "page"):
         return []
     call = read_call(event, received, options)
     if explain is not None:
         explain.add("event", f"{event['type']} call {call.name!r}, event id {call.event_id!r}")
-    stopped = _filter_reason(call, default_consent, explain)
-    if stopped:
-        return [Filtered(call.event_id, call.name, stopped)]
+    filter_reason = _filter_reason(call, default_consent, explain)
+    if filter_reason:
+        return [Filtered(call.event_id, call.name, filter_reason)]
     try:
         timing = time_event(event, received, now, explain)
     except TimeError as error:
@@ -243,12 +240,12 @@ def map_event(
 
 
 def encode_payload(payload: Mapping[str, Any]) -> bytes:
-    """Return a payload as the compact UTF-8 JSON that is joined into a request's body."""
+    """Return a payload as compact JSON in UTF-8, to be joined into a request body."""
     return json_text.format_json(payload)
 
 
 def _base(call: Call, visitor: Visitor, timing: Timing, notes: Notes) -> dict[str, Any]:
-    """Return what all payloads of one event share."""
+    """Return the fields that all payloads of one event share."""
     source = action_source(call, notes)
     base: dict[str, Any] = {
         "action_source": source,
@@ -273,12 +270,12 @@ def _source_url(call: Call, notes: Notes) -> str | None:
         return url
     cleaned = clean_url(url)
     if cleaned != url and notes.explain is not None:
-        notes.explain.add("privacy", "event_source_url: personal data cut out")
+        notes.explain.add("privacy", "event_source_url: personal data removed")
     return cleaned or None
 
 
 def _finish(base: Mapping[str, Any], kind: EventKind, call: Call, timing: Timing, shared: Notes) -> Outcome:
-    """Return the outcome under one of Pinterest's names."""
+    """Return the outcome for one of Pinterest's event names."""
     notes = Notes(shared.explain, [], [*shared.warnings])
     payload: dict[str, Any] = {"event_name": kind.pinterest_name, **base}
     data = build_custom_data(call.properties, kind, call.options, notes)

@@ -1,4 +1,4 @@
-"""Judge whether a finished payload may be sent."""
+"""Determine the event time, and decide whether a payload may be sent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from worker.pinterest.mapping.contract import contract_error, has_identity
 
 _LATE_SECONDS = 3600
 _STALE_SECONDS = 7 * 86_400
-# Below this a difference between two clocks is a slow line rather than a wrong clock.
+# A smaller difference between two clocks is network delay, not a wrong clock.
 _CLOCK_TOLERANCE_SECONDS = 60
 _FUTURE_TOLERANCE_SECONDS = 600
 
 
 class TimeError(Exception):
-    """Say why an event's time cannot be sent; ``reason_class`` is the short name of the reason."""
+    """The event's time cannot be sent; ``reason_class`` is the short name of the reason."""
 
     def __init__(self, reason_class: str, reason: str) -> None:
         self.reason_class = reason_class
@@ -28,7 +28,7 @@ class TimeError(Exception):
 
 
 class Timing(NamedTuple):
-    """Hold when an event happened, in Unix seconds, and how that looks from now."""
+    """When an event happened, in Unix seconds, and whether that is long ago."""
 
     event_time: int
     late: bool
@@ -38,13 +38,13 @@ class Timing(NamedTuple):
 def time_event(
     event: Mapping[str, Any], received: Received, now: float, explain: Explanation | None = None
 ) -> Timing:
-    """Return when an event happened, by the receiver's clock; it does not depend on ``now``.
+    """Return when an event happened, by the receiver's clock; the event time does not depend on ``now``.
 
-    A sender whose ``sentAt`` differs from the time of receipt has a wrong clock, and its ``timestamp`` is
-    moved by the difference. A little ahead of the receipt counts as the receipt.
+    If ``sentAt`` differs from the time of receipt, the sender's clock is wrong, and ``timestamp`` is corrected by the
+    difference. A time slightly after the receipt becomes the time of receipt.
 
     Raises:
-        TimeError: ``bad_timestamp`` when there is no reading it, ``future`` when it is too far ahead.
+        TimeError: ``bad_timestamp`` if a time cannot be parsed, ``future`` if it is too far in the future.
     """
     happened = _read_time(event, "timestamp")
     if happened is None:
@@ -73,10 +73,10 @@ def _read_time(event: Mapping[str, Any], field: str) -> float | None:
     raw = event.get(field)
     if raw is None or raw == "":
         return None
-    moment = parse_time(raw)
-    if moment is None:
-        raise TimeError("bad_timestamp", f"{field} is no time")
-    return moment
+    seconds = parse_time(raw)
+    if seconds is None:
+        raise TimeError("bad_timestamp", f"{field} is not a time")
+    return seconds
 
 
 def _skew(event: Mapping[str, Any], received: Received, explain: Explanation | None) -> float:
@@ -96,13 +96,13 @@ def _explain_time(explain: Explanation | None, text: str) -> None:
         explain.add("time", text)
 
 
-# Freezing it would cost as much as hashing four values.
+# Not frozen: that would take as long as hashing four values.
 @dataclass(slots=True)
 class Mapped:
-    """Hold an event as Pinterest accepts it.
+    """An event in Pinterest's format.
 
-    ``offline`` events cannot be deduplicated; ``late`` ones are over an hour old. ``identifiers`` names those
-    that were present, with ``ip_ua`` for the pair of address and user agent.
+    Pinterest cannot deduplicate ``offline`` events; ``late`` events are over an hour old. ``identifiers`` has the names
+    of those that are present, with ``ip_ua`` for IP address and user agent together.
     """
 
     event_name: str
@@ -121,7 +121,7 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Hold an event that may not be sent, and why; with its payload if that would pass by force."""
+    """An event that may not be sent, and why. It has its payload if an operator may force sending it."""
 
     event_name: str | None
     event_id: str
@@ -136,7 +136,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Filtered:
-    """Hold an event that consent or the bot filter stopped."""
+    """An event that was not sent because of consent or the bot filter."""
 
     event_id: str
     source_name: str
@@ -145,7 +145,7 @@ class Filtered:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Hold an event that an override dropped, or that counts only when it is signed."""
+    """An event that a rule of the integration dropped, or that counts only when it is signed."""
 
     event_id: str
     source_name: str
@@ -156,11 +156,9 @@ class Dropped:
 Outcome = Mapped | Failed | Filtered | Dropped
 
 
-# Pinterest's schema takes these; whether it takes the event is for the person who sends it by hand to try.
+# Such payloads match Pinterest's schema, so an operator may force sending them; Pinterest may still refuse them.
 _SENDABLE_BY_FORCE = frozenset(("stale", "missing_value", "missing_num_items"))
 _NEEDED = "an e-mail address, a mobile advertising id, or both an IP address and a user agent"
-
-
 _PAIR = {"client_ip_address", "client_user_agent"}
 
 
@@ -170,7 +168,7 @@ class _Refusal(NamedTuple):
 
 
 def check_payload(payload: dict[str, Any], call: Call, timing: Timing, notes: Notes) -> Mapped | Failed:
-    """Return a payload as mapped, or as failed with the reason."""
+    """Return the mapped event, or the failed event with the reason."""
     refusal = _refuse(payload, call, timing, notes)
     if refusal:
         return _failed(refusal, payload, call, notes)
@@ -223,13 +221,13 @@ def _refuse(payload: Mapping[str, Any], call: Call, timing: Timing, notes: Notes
 
 
 def _refuse_checkout(data: Mapping[str, Any], call: Call, notes: Notes) -> _Refusal | None:
-    for key, what in (("value", "value"), ("num_items", "number of items")):
+    for key, name in (("value", "value"), ("num_items", "number of items")):
         if key in data:
             continue
         if call.options.field_mapping == "signal":
-            needs = f"A checkout needs a {what}, and none is given or follows from the products."
-            return _Refusal(f"missing_{key}", needs)
-        notes.warn(f"checkout without a {what}")
+            reason = f"A checkout needs a {name}; it is missing, and cannot be computed from the products."
+            return _Refusal(f"missing_{key}", reason)
+        notes.warn(f"checkout without a {name}")
     return None
 
 
@@ -237,7 +235,7 @@ def _custom_name(payload: Mapping[str, Any], call: Call) -> str | None:
     return call.name if payload["event_name"] == CUSTOM_KIND.pinterest_name else None
 
 
-# Events of one kind have the same identifiers.
+# Cached, because most events have the same identifiers.
 @lru_cache(maxsize=512)
 def _identifiers(present: tuple[str, ...]) -> tuple[str, ...]:
     names = set(present) - _PAIR
