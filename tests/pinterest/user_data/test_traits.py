@@ -76,8 +76,8 @@ def test_the_explanation_says_how_and_hides_what() -> None:
     assert [line.text for line in explain.lines] == [
         "em: trimmed and lower-cased, then SHA-256 → 836f82db9912…",
         "em: already a hash, not hashed again → 836f82db9912…",
-        "em: one of several values dropped as unusable",
-        "ph: dropped, a text of 4 characters is no international number, and no country is known: "
+        "em: one of several values dropped as invalid",
+        "ph: dropped, a text of 4 characters is not an international number, and no country is known: "
         "send +, give the country, or set a default",
     ]
 
@@ -87,6 +87,6 @@ def test_the_explanation_shows_personal_data_when_asked() -> None:
     hash_traits({"email": "John.Doe@example.com", "phone": "0151"}, None, explain)
     assert str(explain) == (
         "identity  em: 'john.doe@example.com' trimmed and lower-cased, then SHA-256 → 836f82db9912…\n"
-        "identity  ph: dropped, '0151' is no international number, and no country is known: "
+        "identity  ph: dropped, '0151' is not an international number, and no country is known: "
         "send +, give the country, or set a default"
     )

@@ -1,4 +1,4 @@
-"""Read a country out of a code or a name."""
+"""Find the code of a country or a state by code or name."""
 
 import re
 import unicodedata
@@ -56,7 +56,7 @@ wf wlf Wallis and Futuna; ws wsm Samoa; xk xkx Kosovo; ye yem Yemen; yt myt Mayo
 zm zmb Zambia; zw zwe Zimbabwe
 """
 
-# Names that people use beside those: native, former, long and short ones.
+# Other names in use: native, former, long and short ones.
 _OTHER_NAMES = """
 ae UAE; at Österreich; ba Bosnia; be België; be Belgique; br Brasil; cd Congo Kinshasa;
 cd DR Congo; cg Congo Brazzaville; cg Republic of the Congo; ch Schweiz; ch Suisse;
@@ -76,20 +76,20 @@ va Holy See; vn Viet Nam; gb United Kingdom of Great Britain and Northern Irelan
 
 
 def _fold_place(name: str) -> str:
-    """Return a place's name without case, accents, spaces, punctuation and a leading ``the``."""
+    """Return a place's name in lower case, without accents, spaces, punctuation and a leading ``the``."""
     letters = (c for c in unicodedata.normalize("NFKD", name).casefold() if c.isalnum())
     return "".join(letters).removeprefix("the")
 
 
 def _read_tables() -> dict[str, str]:
-    found: dict[str, str] = {}
+    codes: dict[str, str] = {}
     for row in _COUNTRIES.replace("\n", " ").split(";"):
         alpha2, alpha3, name = row.strip().split(" ", 2)
-        found |= {alpha2: alpha2, alpha3: alpha2, _fold_place(name): alpha2}
+        codes |= {alpha2: alpha2, alpha3: alpha2, _fold_place(name): alpha2}
     for row in _OTHER_NAMES.replace("\n", " ").split(";"):
         alpha2, name = row.strip().split(" ", 1)
-        found[_fold_place(name)] = alpha2
-    return found
+        codes[_fold_place(name)] = alpha2
+    return codes
 
 
 _BY_NAME = _read_tables()
@@ -97,11 +97,11 @@ _BY_NAME = _read_tables()
 
 @lru_cache(maxsize=4096)
 def country_code(text: str) -> str | None:
-    """Return the ISO 3166 alpha-2 code, in lower case, of a code or a name of a country."""
+    """Return the ISO 3166 alpha-2 code, in lower case, of a country's code or name, or None."""
     return _BY_NAME.get(_fold_place(text))
 
 
-# Countries whose states are called by two letters in everyday use.
+# Countries whose states have two-letter codes in everyday use.
 _STATES = {
     "us": """al Alabama; ak Alaska; az Arizona; ar Arkansas; ca California; co Colorado; ct Connecticut;
         de Delaware; fl Florida; ga Georgia; hi Hawaii; id Idaho; il Illinois; in Indiana; ia Iowa; ks Kansas;
@@ -148,9 +148,9 @@ _BY_COUNTRY, _ANYWHERE = _read_state_tables()
 
 @lru_cache(maxsize=4096)
 def state_code(text: str, country: str | None) -> str | None:
-    """Return a state's two letters in lower case, from its code or its name, where that is unambiguous.
+    """Return a state's two-letter code, in lower case, by code or name; None if it is unknown or ambiguous.
 
-    ``country`` is an alpha-2 code in lower case, if the country is known.
+    ``country`` is an alpha-2 code in lower case, or None if the country is unknown.
     """
     lower = text.strip().lower()
     if len(lower) == 2 and lower.isascii() and lower.isalpha():
@@ -162,5 +162,5 @@ def state_code(text: str, country: str | None) -> str | None:
     if country in _BY_COUNTRY:
         return _BY_COUNTRY[country].get(folded)
     codes = _ANYWHERE.get(folded, set())
-    # A name that a known country outside the tables uses too says nothing here.
+    # The name may also be a state of a country that is not in the tables.
     return next(iter(codes)) if len(codes) == 1 and country is None else None

@@ -1,4 +1,4 @@
-"""Bring each identifier into the one form that Pinterest hashes, and hash it."""
+"""Normalise and hash identifiers as Pinterest requires."""
 
 import re
 import unicodedata
@@ -17,13 +17,13 @@ _DIALLED = re.compile(r"\+?[\d\s().\-/\u2010-\u2015]{5,40}", re.ASCII)
 _NOT_A_DIGIT = re.compile(r"\D", re.ASCII)
 
 
-# A number costs the library 50 to 100 µs, and a visitor's number comes again with each event.
+# Cached, because the library takes 50 to 100 µs per number, and a visitor's number repeats with each event.
 @lru_cache(maxsize=32_768)
 def phone_digits(text: str, region: str | None) -> str | None:
-    """Return country code and number as digits, without a plus, or None for what is no phone number.
+    """Return country code and number as digits, without a plus, or None if it is not a phone number.
 
-    ``region`` is the alpha-2 code, in upper case, of the country that a national number belongs to; without
-    it only numbers that are surely international are read.
+    ``region`` is the alpha-2 code, in upper case, of the country of national numbers; without it, only international
+    numbers are accepted.
     """
     dialled = _EXTENSION.sub("", text.strip().lower())
     if not _DIALLED.fullmatch(dialled):
@@ -40,7 +40,7 @@ def _parse(dialled: str, region: str | None) -> str | None:
         number = phonenumbers.parse(dialled, region)
     except phonenumbers.NumberParseException:
         return None
-    # Possible, not valid: the ranges that are in use change faster than any list of them.
+    # Check for a possible number, not for a valid one: the number ranges in use change faster than the library.
     if not phonenumbers.is_possible_number(number):
         return None
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:]
@@ -55,13 +55,13 @@ def _parse_without_region(digits: str) -> str | None:
         number = phonenumbers.parse("+" + digits, None)
     except phonenumbers.NumberParseException:
         return None
-    # Without a plus the first digits are taken for a country's code only where the whole is a number in use.
+    # Without a plus, the first digits count as a country code only if the whole number is valid.
     return digits if len(digits) > 10 and phonenumbers.is_valid_number(number) else None
 
 
 _LONGEST = 256
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
-# What hashing a blank field gives: a hash, but nobody's.
+# The hash of a blank field, which identifies no one.
 _HASH_OF_NOTHING = sha256(b"").hexdigest()
 _EMAIL = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+\.[^@\s<>,;.]+")
 _MOBILE_ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
@@ -79,10 +79,10 @@ _Normaliser = Callable[[str, str | None], str | None]
 
 
 def hash_value(field: str, value: object, country: str | None = None) -> str | None:
-    """Return the SHA-256, in lower-case hex, of one value of an identifier, or None for junk.
+    """Return the SHA-256 of one identifier's normalised value, in lower-case hex, or None if the value is invalid.
 
-    What already is a hash stays one. ``country`` (alpha-2, lower case) helps to read phone numbers and
-    states.
+    A value that is already a hash is not hashed again. ``country`` (alpha-2, lower case) helps to read phone numbers
+    and states.
     """
     if type(value) is str and len(value) <= _LONGEST:
         return _HASHERS[field](value, country)
@@ -91,7 +91,7 @@ def hash_value(field: str, value: object, country: str | None = None) -> str | N
 
 
 def normalise(field: str, value: object, country: str | None = None) -> str | None:
-    """Return what would be hashed; a value that already is a hash has none."""
+    """Return the normalised value that would be hashed; None if it is invalid or already a hash."""
     text = clean_text(value, _LONGEST)
     return None if text is None or _HASH.fullmatch(text) else _NORMALISERS[field](_composed(text), country)
 
@@ -101,7 +101,7 @@ def _composed(text: str) -> str:
 
 
 def _hasher(normaliser: _Normaliser) -> _Normaliser:
-    """Return a function that turns one raw text into its hash."""
+    """Return a function that hashes a raw text."""
 
     def hash_text(raw: str, country: str | None) -> str | None:
         text = clean_text(raw, _LONGEST)
@@ -118,7 +118,7 @@ def _hasher(normaliser: _Normaliser) -> _Normaliser:
 
 def _lower(text: str) -> str:
     lower = text.lower()
-    # Lower-casing can take a composed letter apart.
+    # Lower-casing can decompose a letter.
     return lower if lower.isascii() else unicodedata.normalize("NFKC", lower)
 
 
@@ -136,15 +136,15 @@ def _gender(text: str, _country: str | None) -> str | None:
 
 
 def _birthday(text: str, _country: str | None) -> str | None:
-    if found := _YEAR_FIRST.fullmatch(text):
-        return _date(found[1], found[3], found[4])
-    if found := _YEAR_LAST.fullmatch(text):
-        first, second = int(found[1]), int(found[3])
-        # Dots put the day first; with slashes and dashes only a number over twelve tells day from month.
-        if found[2] == "." or first > 12 or first == second:
-            return _date(found[4], found[3], found[1])
+    if match := _YEAR_FIRST.fullmatch(text):
+        return _date(match[1], match[3], match[4])
+    if match := _YEAR_LAST.fullmatch(text):
+        first, second = int(match[1]), int(match[3])
+        # With dots the day is first; with slashes and dashes, only a number over 12 distinguishes day and month.
+        if match[2] == "." or first > 12 or first == second:
+            return _date(match[4], match[3], match[1])
         if second > 12:
-            return _date(found[4], found[1], found[3])
+            return _date(match[4], match[1], match[3])
     return None
 
 
@@ -175,7 +175,7 @@ def _postcode(text: str, _country: str | None) -> str | None:
     return joined if joined.isalnum() and len(joined) <= 12 else None
 
 
-def _country(text: str, _known: str | None) -> str | None:
+def _country(text: str, _unused: str | None) -> str | None:
     return country_code(text)
 
 
@@ -205,12 +205,12 @@ _NORMALISERS: dict[str, _Normaliser] = {
 
 HASHED_FIELDS = tuple(_NORMALISERS)
 
-# These hold few different values, or cost much: remembering their hashes is worth it.
-_REPEATING = ("ph", "ge", "db", "fn", "ln", "ct", "st", "zp", "country")
+# Cached, because they have few different values or take long to hash.
+_CACHED = ("ph", "ge", "db", "fn", "ln", "ct", "st", "zp", "country")
 _HASHERS: dict[str, _Normaliser] = {field: _hasher(normaliser) for field, normaliser in _NORMALISERS.items()}
-_HASHERS |= {field: lru_cache(maxsize=16_384)(_HASHERS[field]) for field in _REPEATING}
+_HASHERS |= {field: lru_cache(maxsize=16_384)(_HASHERS[field]) for field in _CACHED}
 
-# What a reader of an explanation is told about each field.
+# How each field is normalised, for explanations.
 NORMALISATIONS = {
     "em": "trimmed and lower-cased",
     "ph": "digits with the country code",

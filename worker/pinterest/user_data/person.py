@@ -1,4 +1,4 @@
-"""Tell whether a text speaks of a person who asked to be forgotten."""
+"""Find out whether a stored text names a person whose data must be erased."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,22 +10,22 @@ from worker.event import json_text
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pinterest.user_data.visitor import collect_traits
 
-# Where a string of JSON ends, and where a word of free text or a part of an address does: an e-mail address may
-# hold what the second takes for an end, so both are tried.
+# The ends of a JSON string, and of a word in free text or a URL. An e-mail address may contain characters of the second
+# set, so both are tried.
 _ENDS = (re.compile(r'[\s"\\<>,;]+'), re.compile(r'[\s"\\<>,;:/?&=()\[\]{}|#]+'))
 _AROUND = ".!'`*_-"
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Hold what a person is found by: SHA-256 hashes as Pinterest gets them, and keyed hashes of visitor ids."""
+    """The identifiers of a person: SHA-256 hashes as sent to Pinterest, and keyed hashes of visitor ids."""
 
     emails: frozenset[str] = frozenset()
     external_ids: frozenset[str] = frozenset()
     keys: frozenset[bytes] = frozenset()
 
     def appears_in(self, text: bytes) -> bool:
-        """Tell whether a stored text, raw or mapped, holds one of the person's identifiers in any form."""
+        """Return whether a stored text, raw or mapped, has one of the person's identifiers in any form."""
         lower = text.lower()
         if any(digest.encode() in lower for digest in self.emails | self.external_ids):
             return True
@@ -35,12 +35,10 @@ class Person:
 
 
 def email_hashes_in(text: bytes) -> Iterator[str]:
-    """Yield the hash of everything in a text that reads as an e-mail address, also percent-encoded."""
-    readable = text.decode("utf-8", "replace")
-    written = [readable]
-    if "%40" in readable:
-        written.append(unquote(readable))
-    for form in written:
+    """Yield the hash of every e-mail address in a text, also of percent-encoded ones."""
+    decoded = text.decode("utf-8", "replace")
+    forms = [decoded, unquote(decoded)] if "%40" in decoded else [decoded]
+    for form in forms:
         if "@" not in form:
             continue
         for ends in _ENDS:
@@ -50,33 +48,33 @@ def email_hashes_in(text: bytes) -> Iterator[str]:
 
 
 def all_email_hashes_in(text: bytes) -> set[str]:
-    """Return the hashes of all e-mail addresses that a stored text names, raw or hashed already."""
+    """Return the hashes of all e-mail addresses in a stored text, raw or already hashed."""
     return {*email_hashes_in(text), *mapped_email_hashes(text)}
 
 
 def mapped_email_hashes(text: bytes) -> list[str]:
-    """Return the hashed e-mails of a payload or of a kept visitor."""
+    """Return the e-mail hashes of a payload or of a stored visitor."""
     body = _object(text)
     places = (_part(body, "user_data"), _part(body, "traits"), _part(_part(body, "signed"), "traits"))
-    found = [place.get("em") for place in places]
+    values = [place.get("em") for place in places]
     return [
-        email for emails in found if isinstance(emails, list) for email in emails if isinstance(email, str)
+        digest for value in values if isinstance(value, list) for digest in value if isinstance(digest, str)
     ]
 
 
 def _user_id_hashes_in(text: bytes) -> set[str]:
-    """Return the hashes of the user ids that an event of the inbox names, in the places that the mapping reads."""
+    """Return the hashes of the user ids of an event in the inbox, from the places that the mapping reads."""
     event = _part(_object(text), "event")
     places = (
         event.get("traits"),
         _part(event, "context").get("traits"),
         _part(event, "properties").get("userdata"),
     )
-    named: list[object] = [event.get("userId")]
+    user_ids: list[object] = [event.get("userId")]
     for place in places:
-        given = collect_traits(place).get("external_id")
-        named += given if isinstance(given, list) else [given]
-    return {digest for one in named if (digest := hash_value("external_id", one))}
+        value = collect_traits(place).get("external_id")
+        user_ids += value if isinstance(value, list) else [value]
+    return {digest for user_id in user_ids if (digest := hash_value("external_id", user_id))}
 
 
 def _object(text: bytes) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Build what tells Pinterest whose event it is."""
+"""Build an event's user data: the identifiers by which Pinterest matches a person."""
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -11,16 +11,13 @@ from worker.pinterest.mapping.call import Call, Notes, Options
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pinterest.user_data.visitor import Visitor, hash_traits, identifies_person, is_same_person
 
-# As long as the cookie that holds the click id in the browser lives.
+# The lifetime of the cookie that holds the click id in the browser.
 _EPIK_LIFETIME_SECONDS = 365 * 86_400
 _LONGEST_USER_AGENT = 2048
 
 
 def build_user_data(call: Call, visitor: Visitor, notes: Notes) -> dict[str, Any]:
-    """Return an event's ``user_data``.
-
-    What the event says of its visitor replaces, field by field, what earlier ``identify`` calls said.
-    """
+    """Return an event's ``user_data``; the event's own identifiers replace, field by field, earlier ones."""
     data = _device(call, notes)
     data |= _person(call, visitor, notes)
     _add_click_ids(data, call, visitor, notes)
@@ -28,7 +25,7 @@ def build_user_data(call: Call, visitor: Visitor, notes: Notes) -> dict[str, Any
 
 
 def _device(call: Call, notes: Notes) -> dict[str, Any]:
-    """Return address and user agent: the request's own in a browser, else those that the server passes on."""
+    """Return IP address and user agent: of the request for a browser, else from the event's context."""
     in_browser = call.received.channel == "browser"
     raw_ip = call.received.ip if in_browser else call.context.get("ip")
     raw_agent = call.received.user_agent if in_browser else _passed_agent(call.context)
@@ -38,7 +35,7 @@ def _device(call: Call, notes: Notes) -> dict[str, Any]:
         if address:
             data["client_ip_address"] = address
         elif raw_ip.strip():
-            notes.warn("the IP address is left out: it is none")
+            notes.warn("the IP address is left out: it is invalid")
     agent = clean_text(raw_agent[:_LONGEST_USER_AGENT], _LONGEST_USER_AGENT) if raw_agent else None
     if agent:
         data["client_user_agent"] = agent
@@ -55,7 +52,7 @@ def _passed_agent(context: Mapping[str, Any]) -> str | None:
 
 @lru_cache(maxsize=8192)
 def clean_ip_address(text: str, truncate: bool) -> str | None:
-    """Return an IP address in its usual form; truncated, its last byte (IPv4) or 80 bits (IPv6) are zero."""
+    """Return an IP address in its usual form, or None; ``truncate`` clears the last byte (IPv4) or 80 bits (IPv6)."""
     try:
         address = ip_address(text.strip().partition("%")[0])
     except ValueError:
@@ -77,7 +74,7 @@ def _person(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
         if data and notes.explain is not None:
             notes.explain.add("identity", f"{', '.join(data)}: hashed at an earlier identify call")
     elif notes.explain is not None:
-        notes.explain.add("identity", "another user id than the visitor's: the earlier identity is not used")
+        notes.explain.add("identity", "the user id is not the visitor's: the earlier identity is not used")
     own: dict[str, list[str]] = {}
     for source in _sources(call):
         own.update(hash_traits(source, call.options.default_country, notes.explain))
@@ -94,7 +91,7 @@ def _person(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
 
 
 def _user_id(call: Call, visitor: Visitor) -> str | None:
-    """Return the event's user id, hashed, where somebody asks for it."""
+    """Return the event's hashed user id, if it is sent or compared with the visitor's."""
     raw = call.event.get("userId")
     if raw is None or (visitor.user_id is None and not call.options.sends_user_id):
         return None
@@ -102,9 +99,9 @@ def _user_id(call: Call, visitor: Visitor) -> str | None:
 
 
 def _sources(call: Call) -> Iterator[object]:
-    """Yield where an event speaks of its visitor; later places win.
+    """Yield the parts of an event that identify its visitor; later parts take precedence.
 
-    Of the properties themselves only e-mail and phone do: a city there may be a shop's, an id anything's.
+    At the top level of the properties, only e-mail and phone do: a city may be a shop's, an id a product's.
     """
     context, properties = call.context, call.properties
     if "device" in context:
@@ -132,18 +129,18 @@ def _add_user_id(data: dict[str, list[str]], user_id: str, options: Options, not
             notes.explain.add("identity", f"userId: trimmed, then SHA-256 → external_id {user_id[:12]}…")
     elif notes.explain is not None:
         notes.explain.add(
-            "identity", "userId: not sent, unless send_user_id or field_mapping pinterest ask for it"
+            "identity", "userId: not sent, because it needs send_user_id or field_mapping pinterest"
         )
 
 
 def _add_external_id(data: dict[str, Any], digest: str) -> None:
-    known = data.get("external_id", [])
-    if digest not in known:
-        data["external_id"] = [*known, digest]
+    digests = data.get("external_id", [])
+    if digest not in digests:
+        data["external_id"] = [*digests, digest]
 
 
 def _add_click_ids(data: dict[str, Any], call: Call, visitor: Visitor, notes: Notes) -> None:
-    """Add Pinterest's two ids under the names that ``field_mapping`` asks for."""
+    """Add Pinterest's click id and browser id under the names of ``field_mapping``."""
     epik = current_epik(call.page_url, call.received) or _remembered_epik(visitor, call.received)
     pin_unauth = clean_click_id(call.received.pin_unauth) or visitor.pin_unauth
     as_pinterest = call.options.field_mapping == "pinterest"

@@ -1,4 +1,4 @@
-"""What is kept of a visitor from one event to the next."""
+"""A visitor's hashed traits and click ids, kept from one event to the next."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from worker.pinterest.user_data.hashing import NORMALISATIONS, hash_value, norma
 
 _MOST_VALUES = 10
 _LONGEST_KEY = 64
-_LONGEST_REMEMBERED = 1024
+_LONGEST_CACHED = 1024
 
 _SPELLINGS = {
     "em": "em email emails emailaddress mail useremail customeremail hashedemail emailhash emailsha256 "
@@ -40,7 +40,7 @@ _FIELD_OF |= dict.fromkeys(_ADDRESSES, _ADDRESS)
 
 
 def is_trait(key: str) -> bool:
-    """Say whether a key is a spelling of one of a person's traits."""
+    """Return whether a key is a spelling of one of a person's traits."""
     return _field_of(key[:_LONGEST_KEY]) is not None
 
 
@@ -54,89 +54,86 @@ def hash_traits(
 ) -> dict[str, list[str]]:
     """Return the hashes of the identifiers among the traits, by Pinterest's field names.
 
-    Spellings are told by ``_SPELLINGS``; a nested address counts too. Junk has no hash, a field without any
-    value no entry. ``default_country`` (alpha-2) is where national phone numbers belong when no country is
-    given.
+    Traits in a nested address count too; fields without a valid value are absent. ``default_country`` (alpha-2) is the
+    country of national phone numbers if the traits have no country.
     """
-    found = collect_traits(traits)
-    values = found.values()
-    if explain is not None or set(map(type, values)) != {str} or sum(map(len, values)) > _LONGEST_REMEMBERED:
-        return _hash_found(found, default_country, explain)
-    return dict(_hash_remembered(tuple(found.items()), default_country))
+    values = collect_traits(traits)
+    texts = values.values()
+    if explain is not None or set(map(type, texts)) != {str} or sum(map(len, texts)) > _LONGEST_CACHED:
+        return _hash_values(values, default_country, explain)
+    return dict(_hash_cached(tuple(values.items()), default_country))
 
 
-# A visitor's events come close together, and a server sends the same traits with each.
+# Cached, because a visitor's events are close together, and a server sends the same traits with each.
 @lru_cache(maxsize=4096)
-def _hash_remembered(found: tuple[tuple[str, str], ...], default_country: str | None) -> dict[str, list[str]]:
-    return _hash_found(dict(found), default_country, None)
+def _hash_cached(values: tuple[tuple[str, str], ...], default_country: str | None) -> dict[str, list[str]]:
+    return _hash_values(dict(values), default_country, None)
 
 
-def _hash_found(
-    found: Mapping[str, Any], default_country: str | None, explain: Explanation | None
+def _hash_values(
+    values: Mapping[str, Any], default_country: str | None, explain: Explanation | None
 ) -> dict[str, list[str]]:
-    country = _known_country(found["country"]) if "country" in found else None
-    phone_country = country or (default_country and default_country.lower())
+    own_country = _read_country(values["country"]) if "country" in values else None
+    phone_country = own_country or (default_country and default_country.lower())
     hashes: dict[str, list[str]] = {}
-    for field, value in found.items():
-        near = phone_country if field == "ph" else country
+    for field, value in values.items():
+        country = phone_country if field == "ph" else own_country
         if type(value) is str:
-            # By far the most frequent kind.
-            digest = hash_value(field, value, near)
+            # By far the most frequent type.
+            digest = hash_value(field, value, country)
             digests = [digest] if digest else []
         else:
-            digests = _hash_all(field, value if type(value) is list else [value], near)
+            digests = _hash_all(field, value if type(value) is list else [value], country)
         if digests:
             hashes[field] = digests
         if explain is not None:
-            _explain(explain, field, value, near, digests)
+            _explain(explain, field, value, country, digests)
     return hashes
 
 
 def collect_traits(traits: object) -> dict[str, Any]:
-    """Return the raw values under Pinterest's field names; the first spelling of a field stays."""
-    found: dict[str, Any] = {}
+    """Return the raw values by Pinterest's field names; the first spelling of a field counts."""
+    values: dict[str, Any] = {}
     if isinstance(traits, dict):
-        _gather(traits, found)
-    return found
+        _collect(traits, values)
+    return values
 
 
-def _gather(traits: Mapping[str, Any], found: dict[str, Any]) -> None:
+def _collect(traits: Mapping[str, Any], values: dict[str, Any]) -> None:
     keys = tuple(traits)
     layout = _layout(keys) if are_cacheable(keys) else _layout.__wrapped__(keys)
     for field, key in layout:
         value = traits[key]
-        if value is None or field in found:
+        if value is None or field in values:
             continue
         if field is not _ADDRESS:
-            found[field] = value
+            values[field] = value
         elif isinstance(value, dict):
-            _gather(value, found)
+            _collect(value, values)
 
 
-# A sender's traits all have the same keys.
+# Cached, because all traits of a sender have the same keys.
 @lru_cache(maxsize=512)
 def _layout(keys: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Return which keys hold which field, in their order."""
+    """Return each known key with its field, in the order of the keys."""
     fields = ((_field_of(key), key) for key in keys if len(key) <= _LONGEST_KEY)
     return [(field, key) for field, key in fields if field is not None]
 
 
 def _hash_all(field: str, values: list[Any], country: str | None) -> list[str]:
-    digests = (hash_value(field, one, country) for one in values[:_MOST_VALUES])
+    digests = (hash_value(field, value, country) for value in values[:_MOST_VALUES])
     return list(dict.fromkeys(digest for digest in digests if digest))
 
 
-def _known_country(value: object) -> str | None:
+def _read_country(value: object) -> str | None:
     first = value[0] if isinstance(value, list) and value else value
     return country_code(first) if isinstance(first, str) and len(first) <= _LONGEST_KEY else None
 
 
 def _why_not(field: str, country: str | None) -> str:
     if field == "ph" and country is None:
-        return (
-            "is no international number, and no country is known: send +, give the country, or set a default"
-        )
-    return "is no usable value"
+        return "is not an international number, and no country is known: send +, a country, or set a default"
+    return "is not a valid value"
 
 
 def _explain(
@@ -146,11 +143,11 @@ def _explain(
     if not digests:
         explain.add("identity", f"{field}: dropped, {explain.raw(value)} {_why_not(field, country)}")
         return
-    for one in values[:_MOST_VALUES]:
-        digest = hash_value(field, one, country)
-        normal = normalise(field, one, country)
+    for raw in values[:_MOST_VALUES]:
+        digest = hash_value(field, raw, country)
+        normal = normalise(field, raw, country)
         if digest is None:
-            explain.add("identity", f"{field}: one of several values dropped as unusable")
+            explain.add("identity", f"{field}: one of several values dropped as invalid")
         elif normal is None:
             explain.add("identity", f"{field}: already a hash, not hashed again → {digest[:12]}…")
         else:
@@ -159,14 +156,15 @@ def _explain(
 
 
 _NO_TRAITS: Mapping[str, list[str]] = MappingProxyType({})
+_STORED_FIELDS = ("user_id", "epik", "epik_at", "pin_unauth")
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Hold a visitor's identity: hashed traits by Pinterest's field names, the hashed user id, click ids.
+    """A visitor's identity: hashed traits by Pinterest's field names, the hashed user id, and click ids.
 
-    ``epik_at`` is when the click id came in, in Unix seconds. ``unconfirmed`` has traits that only public calls
-    gave, for a signed event: they count where no signed call named an e-mail address or a phone number.
+    ``epik_at`` is when the click id was received, in Unix seconds. ``unconfirmed`` has traits from public calls only,
+    for a signed event: they count if no signed call had an e-mail address or a phone number.
     """
 
     traits: Mapping[str, list[str]] = dataclass_field(default_factory=lambda: _NO_TRAITS)
@@ -179,24 +177,19 @@ class Visitor:
     EMPTY: ClassVar["Visitor"]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for storing as JSON, without what is unknown."""
-        kept: dict[str, Any] = {"traits": dict(self.traits)} if self.traits else {}
-        for name in ("user_id", "epik", "epik_at", "pin_unauth"):
+        """Return the known fields, to store as JSON."""
+        stored: dict[str, Any] = {"traits": dict(self.traits)} if self.traits else {}
+        for name in _STORED_FIELDS:
             value = getattr(self, name)
             if value is not None:
-                kept[name] = value
-        return kept
+                stored[name] = value
+        return stored
 
     @classmethod
-    def from_dict(cls, kept: Mapping[str, Any]) -> Self:
-        """Read back what ``to_dict`` made."""
-        return cls(
-            traits=kept.get("traits") or _NO_TRAITS,
-            user_id=kept.get("user_id"),
-            epik=kept.get("epik"),
-            epik_at=kept.get("epik_at"),
-            pin_unauth=kept.get("pin_unauth"),
-        )
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Restore the result of ``to_dict``."""
+        fields: dict[str, Any] = {name: stored.get(name) for name in _STORED_FIELDS}
+        return cls(traits=stored.get("traits") or _NO_TRAITS, **fields)
 
 
 Visitor.EMPTY = Visitor()
@@ -205,42 +198,42 @@ Visitor.EMPTY = Visitor()
 def apply_identify(
     visitor: Visitor, event: Mapping[str, Any], received: Received, default_country: str | None
 ) -> Visitor:
-    """Return the visitor with what an ``identify`` call says, hashed: a newer value replaces the older one.
+    """Return the visitor with the hashed traits of an ``identify`` call; a newer value replaces the older one.
 
-    Another user id is another person on the same device: nothing of the former one's traits is kept.
+    A different user id is another person on the same device: the earlier person's traits are dropped.
     """
     visitor = with_click_ids(visitor, event, received)
     new = hash_traits(event.get("traits"), default_country)
     user_id = hash_value("external_id", event.get("userId")) or visitor.user_id
-    known = visitor.traits if is_same_person(visitor, user_id) else _NO_TRAITS
-    traits = {**known, **new}
+    earlier = visitor.traits if is_same_person(visitor, user_id) else _NO_TRAITS
+    traits = {**earlier, **new}
     if traits == visitor.traits and user_id == visitor.user_id:
         return visitor
     return replace(visitor, traits=traits, user_id=user_id)
 
 
 def is_same_person(visitor: Visitor, user_id: str | None) -> bool:
-    """Say whether a hashed user id does not contradict the visitor's."""
+    """Return whether a hashed user id may be the visitor's: it is equal, or one of the two is unknown."""
     return user_id is None or visitor.user_id is None or user_id == visitor.user_id
 
 
 def _are_different_people(visitor: Visitor, other: Visitor) -> bool:
-    """Say whether two records are of different persons: by their user ids, else by their e-mail addresses."""
+    """Return whether two records are of different people: by their user ids, else by their e-mail addresses."""
     if visitor.user_id is not None and other.user_id is not None:
         return visitor.user_id != other.user_id
-    mine, theirs = visitor.traits.get("em"), other.traits.get("em")
-    return bool(mine and theirs) and set(mine or ()).isdisjoint(theirs or ())
+    emails, other_emails = visitor.traits.get("em", []), other.traits.get("em", [])
+    return bool(emails and other_emails) and set(emails).isdisjoint(other_emails)
 
 
 def identifies_person(traits: Mapping[str, list[str]]) -> bool:
-    """Say whether traits are enough to find a person by: an e-mail address or a phone number."""
+    """Return whether traits have an e-mail address or a phone number, which identify a person."""
     return "em" in traits or "ph" in traits
 
 
 def visitor_for_signed_event(signed: Visitor, public: Visitor) -> Visitor:
-    """Return the visitor of a signed event from what signed calls said and from what all calls said.
+    """Return the visitor of a signed event, from the records of signed calls and of all calls.
 
-    Once a signed call has named the person, nothing that a public call said counts any more.
+    Once a signed call has identified the person, the traits of public calls no longer count.
     """
     if identifies_person(signed.traits):
         return signed
@@ -253,7 +246,7 @@ def visitor_for_signed_event(signed: Visitor, public: Visitor) -> Visitor:
 
 
 def visitor_for_public_event(signed: Visitor, public: Visitor) -> Visitor:
-    """Return the visitor of a public event: what a signed call said of the same person replaces the rest."""
+    """Return the visitor of a public event; a signed call's traits of the same person replace the others."""
     if _are_different_people(signed, public) or not signed.traits:
         return public
     return replace(
@@ -262,12 +255,12 @@ def visitor_for_public_event(signed: Visitor, public: Visitor) -> Visitor:
 
 
 def only_click_ids(visitor: Visitor) -> Visitor:
-    """Return the click ids of a visitor alone."""
+    """Return a visitor with the click ids alone."""
     return Visitor(epik=visitor.epik, epik_at=visitor.epik_at, pin_unauth=visitor.pin_unauth)
 
 
 def with_click_ids(visitor: Visitor, event: Mapping[str, Any], received: Received) -> Visitor:
-    """Return the visitor with the click ids that an event brings; the same object when none is new."""
+    """Return the visitor with an event's click ids; the same object if none is new."""
     epik = current_epik(page_url(event), received) or visitor.epik
     pin_unauth = clean_click_id(received.pin_unauth) or visitor.pin_unauth
     if epik == visitor.epik and pin_unauth == visitor.pin_unauth:
