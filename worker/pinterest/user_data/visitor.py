@@ -132,7 +132,7 @@ def _read_country(value: object) -> str | None:
 
 def _why_not(field: str, country: str | None) -> str:
     if field == "ph" and country is None:
-        return "is not an international number, and no country is known: send +, a country, or set a default"
+        return "is not an international number, and no country is known: send +, give the country, or set a default"
     return "is not a valid value"
 
 
