@@ -9,10 +9,10 @@ def main() -> None:
         # To load all this takes a second, in which whoever typed it may think better of it.
         from worker import logs
         from worker.cli import cli
-        from worker.cli.errors import in_plain_words
+        from worker.cli.errors import exit_with_message
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None
-    with in_plain_words():
+    with exit_with_message():
         logs.set_up()
         cli(prog_name="signal-worker")
 

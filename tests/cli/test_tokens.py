@@ -17,7 +17,7 @@ Run = Callable[..., Result]
 @pytest.fixture
 def run(sqlite_ledger: Ledger) -> Run:
     def run(*arguments: str) -> Result:
-        with patch.object(opening, "opened", lambda: sqlite_ledger):
+        with patch.object(opening, "checked_ledger", lambda: sqlite_ledger):
             return CliRunner().invoke(cli, ["tokens", *arguments])
 
     return run

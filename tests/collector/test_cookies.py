@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.collector.conftest import CONSENT, Collector
-from worker.collector.request_context import CookieRules, Cookies, follow
+from worker.collector.request_context import CookieRules, Cookies, next_cookies
 
 DFID = "0b0f2a8e-5a3c-4c7e-9d1f-1c2d3e4f5a6b"
 PIN = "a1b2c3d4-e5f6-4890-abcd-ef1234567890"
@@ -45,7 +45,7 @@ def test_what_a_browser_keeps_follows_from_the_event_and_the_consent(
     known: Cookies, event: dict[str, Any], rules: CookieRules, may_advertise: bool, expected: Cookies
 ) -> None:
     ids = numbered()
-    kept = follow(known, event, rules, may_advertise=may_advertise, make_id=lambda: next(ids))
+    kept = next_cookies(known, event, rules, may_advertise=may_advertise, make_id=lambda: next(ids))
     assert kept == expected
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, select
 from sqlalchemy.exc import IntegrityError
 
-from worker.collector.intake import Together
+from worker.collector.intake import GroupCommit
 from worker.ledger.database import Ledger, LedgerBusyError
 from worker.ledger.intake.inbox import Accepted
 from worker.ledger.schema import inbox
@@ -27,7 +27,9 @@ def bodies(ledger: Ledger) -> dict[int, bytes]:
         return {row.id: row.body for row in connection.execute(select(inbox.c.id, inbox.c.body))}
 
 
-def all_at_once(ledger: Ledger, together: Together, requests: Sequence[Sequence[bytes | None]]) -> list[Any]:
+def all_at_once(
+    ledger: Ledger, together: GroupCommit, requests: Sequence[Sequence[bytes | None]]
+) -> list[Any]:
     """Bring requests while somebody else writes, so that all of them wait; return ids or exceptions."""
 
     def bring(request: Sequence[bytes | None]) -> Any:
@@ -47,7 +49,7 @@ def test_requests_that_wait_share_a_commit_and_each_is_told_its_own_ids(sqlite_l
     commits: list[object] = []
     event.listen(sqlite_ledger.write_engine, "commit", commits.append)
     requests = [[b"%d-%d" % (number, place) for place in range(number + 1)] for number in range(THREADS)]
-    told = all_at_once(sqlite_ledger, Together(sqlite_ledger), requests)
+    told = all_at_once(sqlite_ledger, GroupCommit(sqlite_ledger), requests)
     kept = bodies(sqlite_ledger)
     assert [[kept[id_] for id_ in ids] for ids in told] == requests
     # One of the test's own, one of the first that had the turn, and one of all others.
@@ -56,7 +58,7 @@ def test_requests_that_wait_share_a_commit_and_each_is_told_its_own_ids(sqlite_l
 
 def test_a_request_that_the_ledger_refuses_costs_no_other(sqlite_ledger: Ledger) -> None:
     requests = [[b"0"], [b"1"], [b"2", None], [b"3"], [b"4"]]
-    told = all_at_once(sqlite_ledger, Together(sqlite_ledger), requests)
+    told = all_at_once(sqlite_ledger, GroupCommit(sqlite_ledger), requests)
     assert isinstance(told.pop(2), IntegrityError)
     assert [[bodies(sqlite_ledger)[id_] for id_ in ids] for ids in told] == [[b"0"], [b"1"], [b"3"], [b"4"]]
     assert len(bodies(sqlite_ledger)) == 4
@@ -73,22 +75,22 @@ def test_while_the_ledger_is_away_nobody_waits_for_more_than_one_try(
         raise LedgerBusyError("held for too long")
 
     monkeypatch.setattr("worker.ledger.intake.inbox.accept_events", busy)
-    told = all_at_once(sqlite_ledger, Together(sqlite_ledger), [[b"a"]] * THREADS)
+    told = all_at_once(sqlite_ledger, GroupCommit(sqlite_ledger), [[b"a"]] * THREADS)
     assert [type(one) for one in told] == [LedgerBusyError] * THREADS
     assert len(tries) <= 2
     monkeypatch.undo()
-    assert Together(sqlite_ledger).accept([accepted(b"later")], 1.0)
+    assert GroupCommit(sqlite_ledger).accept([accepted(b"later")], 1.0)
 
 
 def test_no_transaction_grows_beyond_its_bound(
     sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.collector.intake.MAX_COMMIT_EVENTS", 10)
-    told = all_at_once(sqlite_ledger, Together(sqlite_ledger), [[b"x"] * 12, [b"y"] * 6, [b"z"] * 6])
+    told = all_at_once(sqlite_ledger, GroupCommit(sqlite_ledger), [[b"x"] * 12, [b"y"] * 6, [b"z"] * 6])
     assert [len(ids) for ids in told] == [12, 6, 6]
     assert len(bodies(sqlite_ledger)) == 24
 
 
 def test_each_database_takes_events_and_tells_their_ids(ledger: Ledger) -> None:
-    ids = Together(ledger).accept([accepted(b"a"), accepted(b"b")], 1.0)
+    ids = GroupCommit(ledger).accept([accepted(b"a"), accepted(b"b")], 1.0)
     assert [bodies(ledger)[id_] for id_ in ids] == [b"a", b"b"]

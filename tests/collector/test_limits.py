@@ -5,7 +5,7 @@ import pytest
 
 from tests.collector.conftest import NOW, SOURCE, Clock, Collector, Hints
 from worker.collector.errors import RefusedError
-from worker.collector.limits import LEAST_FREE_BYTES, Backlog, RateLimit, Room
+from worker.collector.limits import LEAST_FREE_BYTES, AdmissionControl, Backlog, RateLimit
 from worker.collector.wsgi import create_app
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
@@ -134,7 +134,7 @@ def test_a_clock_that_was_set_back_puts_no_count_off() -> None:
 def test_a_nearly_full_disk_refuses_public_events_before_signed_ones(
     ledger: Ledger, tmp_path: Path, free_bytes: int, trust: Trust, is_refused: bool
 ) -> None:
-    room = Room(ledger, tmp_path, Clock(), free_bytes=lambda _: free_bytes)
+    room = AdmissionControl(ledger, tmp_path, Clock(), free_bytes=lambda _: free_bytes)
     if not is_refused:
         room.check(SOURCE, trust)
         return
@@ -150,7 +150,7 @@ def test_a_nearly_full_disk_refuses_public_events_before_signed_ones(
 def test_the_disk_is_not_looked_at_for_each_request(ledger: Ledger, tmp_path: Path) -> None:
     looks: list[Path] = []
     clock = Clock()
-    room = Room(ledger, tmp_path, clock, free_bytes=lambda path: looks.append(path) or 2**40)
+    room = AdmissionControl(ledger, tmp_path, clock, free_bytes=lambda path: looks.append(path) or 2**40)
     for moment in (0, 1.9, 2.0):
         clock.at = NOW + moment
         room.check(SOURCE)

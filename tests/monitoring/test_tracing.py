@@ -17,7 +17,7 @@ from tests.ledger.shop import NOW, place
 from tests.pipeline.ingest.test_ingest_bulk import order
 from tests.pipeline.sandbox import FakePinterest, Stage
 from worker.collector import intake
-from worker.collector.intake import Together
+from worker.collector.intake import GroupCommit
 from worker.event.received import Received
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
@@ -63,7 +63,7 @@ def test_collector_ingest_and_delivery_speak_of_the_same_traces(
     ids: list[int] = []
     for at, names in ((now - 2.000001, ("a", "b")), (now - 1.25, ("c",))):
         events = [_accepted(ledger, at, name) for name in names]
-        intake.store(Together(ledger).accept, lambda some: ids.extend(some) or len(some), events, at)
+        intake.store(GroupCommit(ledger).accept, lambda some: ids.extend(some) or len(some), events, at)
     ingest(ledger, ids)
     stage = Stage(ledger, FakePinterest(), now=now)
     stage.batch()

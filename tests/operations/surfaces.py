@@ -67,7 +67,7 @@ class World:
 
     def shell(self, *arguments: str, stdin: str = "") -> str:
         """Run a command; return what it printed to standard output."""
-        with patch.object(opening, "opened", lambda: self.ledger):
+        with patch.object(opening, "checked_ledger", lambda: self.ledger):
             done = CliRunner().invoke(cli, arguments, input=stdin)
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         self.refused = done.exit_code != 0

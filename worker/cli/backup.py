@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from worker.cli.opening import caller, opened
+from worker.cli.opening import checked_ledger, cli_caller
 from worker.ledger.database import Ledger
 from worker.ledger.reports.books import Books
 from worker.operations.reports.reports import close_books
@@ -19,14 +19,14 @@ _WITH_POSTGRESQL = (
 )
 
 
-@click.command()
+@click.command("backup")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def backup(file: Path) -> None:
+def backup_command(file: Path) -> None:
     """Copy a ledger on SQLite into FILE, as it stands at one moment; the processes may run meanwhile.
 
     The copy is as secret as the ledger, and of no use without ENCRYPTION_KEY: keep that one somewhere else.
     """
-    ledger = opened()
+    ledger = checked_ledger()
     if not ledger.is_sqlite:
         raise click.ClickException(_WITH_POSTGRESQL)
     try:
@@ -54,14 +54,14 @@ def _copy(ledger: Ledger, file: Path) -> None:
         os.fsync(written.fileno())
 
 
-@click.command()
+@click.command("books")
 @click.option("--audit", is_flag=True, help="Count every row as well, and compare it with the books.")
-def books(audit: bool) -> None:
+def books_command(audit: bool) -> None:
     """Prove that every accepted event is accounted for; status 1 where it is not.
 
     Without --audit only what still waits is counted row by row, which takes a moment however much was delivered.
     """
-    closed = close_books(caller(), audit=audit)
+    closed = close_books(cli_caller(), audit=audit)
     click.echo("Events accepted")
     for what, n in closed.events.items():
         click.echo(f"  {what:<22}{n:>12,}")

@@ -14,7 +14,7 @@ from worker.settings import settings
 _MARKS = {State.OK: "ok  ", State.DEGRADED: "WARN", State.FAILED: "FAIL"}
 
 
-@click.command()
+@click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines for people.")
 @click.option(
     "--tokens/--no-tokens",
@@ -22,7 +22,7 @@ _MARKS = {State.OK: "ok  ", State.DEGRADED: "WARN", State.FAILED: "FAIL"}
     show_default=True,
     help="Try each integration's access token with one test event, which Pinterest checks and does not record.",
 )
-def doctor(as_json: bool, tokens: bool) -> None:
+def doctor_command(as_json: bool, tokens: bool) -> None:
     """Check everything that this host needs; status 1 where something has failed.
 
     Broker settings, database, migrations, keys, clocks, disk, workers on each queue, beat, the web processes,

@@ -5,7 +5,7 @@ import sys
 import click
 from tqdm import tqdm
 
-from worker.cli.opening import caller
+from worker.cli.opening import cli_caller
 from worker.operations.erasure import erasures
 from worker.operations.erasure.erasing import Report
 from worker.operations.errors import InvalidError
@@ -20,7 +20,7 @@ _OPTIONS = {
 }
 
 
-@click.command()
+@click.command("erase")
 @click.option(
     "--email", "emails", multiple=True, help="An e-mail address; it is hashed before anything else happens."
 )
@@ -51,13 +51,13 @@ _OPTIONS = {
     type=click.IntRange(0, _LONGEST_WAIT_SECONDS),
     help="Seconds to wait for what is being sent at this moment.",
 )
-def erase(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[str, ...]) -> None:
+def erase_command(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[str, ...]) -> None:
     """Erase what is kept of one person, in every state, while everything runs.
 
     Give all that you know of the person; each option may be given several times. It cannot be undone. Status 1 where
     something was being sent to Pinterest all the time: run it again then.
     """
-    who = caller()
+    who = cli_caller()
     try:
         request = erasures.read_request(**given)
     except InvalidError as error:

@@ -12,7 +12,7 @@ from worker.settings import SettingsError
 
 
 @contextmanager
-def in_plain_words() -> Iterator[None]:
+def exit_with_message() -> Iterator[None]:
     """Turn what an operator can mend into one sentence and status 1; our own mistakes keep their traceback."""
     try:
         yield

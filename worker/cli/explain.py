@@ -5,7 +5,7 @@ from typing import IO, Any, Literal
 
 import click
 
-from worker.cli.opening import caller, moment
+from worker.cli.opening import cli_caller, utc_time
 from worker.event.received import Received
 from worker.operations.deliveries import explain as explaining
 from worker.operations.deliveries.explain import IP, USER_AGENT
@@ -20,7 +20,7 @@ def _country(_context: click.Context, _option: click.Parameter, given: str | Non
     return code.upper() if code else None
 
 
-@click.command()
+@click.command("explain")
 @click.argument("file", type=click.File("rb"), default="-")
 @click.option(
     "--source", help="Explain for this source's integrations; without it, for one with every default."
@@ -36,7 +36,7 @@ def _country(_context: click.Context, _option: click.Parameter, given: str | Non
 @click.option("--pin-unauth", help="The visitor's _pin_unauth cookie.")
 @click.option("--epik", help="The visitor's _epik cookie.")
 @click.option("--show-personal", is_flag=True, help="Print personal data as it came, not only hashed.")
-def explain(
+def explain_command(
     file: IO[bytes],
     source: str | None,
     country: str | None,
@@ -54,7 +54,7 @@ def explain(
     """
     events = explaining.read_events(file.read())
     # Without a source the explanation needs no ledger, unless it has to record who read personal data.
-    who = caller(checked=bool(source) or show_personal)
+    who = cli_caller(checked=bool(source) or show_personal)
     received = Received(channel, who.now, ip, user_agent, None, pin_unauth, epik)
     explained = explaining.explain(
         who, events, received, source_id=source, country=country, show_personal=show_personal
@@ -79,20 +79,20 @@ def _print(result: dict[str, Any]) -> None:
             click.echo("      " + json.dumps(payload, indent=2, ensure_ascii=False).replace("\n", "\n      "))
 
 
-@click.command()
+@click.command("find")
 @click.argument("what")
-def find(what: str) -> None:
+def find_command(what: str) -> None:
     """Say where WHAT is: the id of an order, an event or a visitor."""
-    who = caller()
+    who = cli_caller()
     found = search(who, what)
     for row in found.waiting:
         why = row.parked_reason or "not mapped yet"
-        click.echo(f"   inbox  {row.name}  event {row.event_id}  accepted {moment(row.received_at)}  {why}")
+        click.echo(f"   inbox  {row.name}  event {row.event_id}  accepted {utc_time(row.received_at)}  {why}")
     for one in found.deliveries:
-        waited = moment(one.ended_at) if one.ended_at else f"waiting for {who.now - one.accepted_at:.0f} s"
+        waited = utc_time(one.ended_at) if one.ended_at else f"waiting for {who.now - one.accepted_at:.0f} s"
         click.echo(
             f"{one.id:>8}  {one.stands:<10} {one.source_name} → {one.event_name or '-'}  event {one.event_id}  "
-            f"ad account {one.ad_account_id}  accepted {moment(one.accepted_at)}  {waited}"
+            f"ad account {one.ad_account_id}  accepted {utc_time(one.accepted_at)}  {waited}"
         )
         for words in filter(None, (one.reason, one.warning)):
             click.echo(f"          {words}")

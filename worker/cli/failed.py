@@ -8,7 +8,7 @@ from typing import Any, TextIO, TypeVar
 import click
 from tqdm import tqdm
 
-from worker.cli.opening import caller, moment, parse_since
+from worker.cli.opening import cli_caller, since_option, utc_time
 from worker.ledger.delivery.failures import Failure, FailureFilter
 from worker.operations.caller import Caller
 from worker.operations.deliveries import failed as operations
@@ -26,25 +26,27 @@ def _filters(command: Command) -> Command:
         click.option("--integration", "integration_id", help="Only of this int_… ."),
         click.option("--event-name", help="Only of this Pinterest event name."),
         click.option("--event-id", help="Only of this event id."),
-        click.option("--since", callback=parse_since, help="Only what failed since: 90m, 24h, 7d or a time."),
+        click.option(
+            "--since", callback=since_option, help="Only what failed since: 90m, 24h, 7d or a time."
+        ),
     )
     for option in options:
         command = option(command)
     return command
 
 
-@click.group()
-def failed() -> None:
+@click.group("failed")
+def failed_group() -> None:
     """List, show, retry and discard failed deliveries."""
 
 
-@failed.command(name="list")
+@failed_group.command(name="list")
 @_filters
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @click.option("--json-lines", is_flag=True, help="One JSON object a line, for other programs.")
-def list_failed(limit: int, json_lines: bool, **chosen: Any) -> None:
+def list_failed_command(limit: int, json_lines: bool, **chosen: Any) -> None:
     """List failed deliveries, grouped by reason first."""
-    who = caller()
+    who = cli_caller()
     wanted = _filter(who, **chosen)
     if json_lines:
         for line in operations.export_failed(who, wanted, limit):
@@ -54,11 +56,11 @@ def list_failed(limit: int, json_lines: bool, **chosen: Any) -> None:
     for group in groups:
         click.echo(
             f"{group.n:>8,}  {group.reason_class:<18} {group.event_name or '-':<14} "
-            f"ad account {group.ad_account_id}  {moment(group.first_at)} to {moment(group.last_at)}"
+            f"ad account {group.ad_account_id}  {utc_time(group.first_at)} to {utc_time(group.last_at)}"
         )
     for one in found:
         click.echo(
-            f"{one.id:>8}  {moment(one.failed_at)}  {one.event_name or '-':<14} {one.event_id}  "
+            f"{one.id:>8}  {utc_time(one.failed_at)}  {one.event_name or '-':<14} {one.event_id}  "
             f"{one.reason}{_flags(one, who.now)}"
         )
     if not found:
@@ -72,53 +74,55 @@ def _flags(one: Failure, now: float) -> str:
     return "  [late: over an hour old]" if one.is_late(now) else ""
 
 
-@failed.command()
+@failed_group.command("export")
 @_filters
 @click.option(
     "--output", default="-", type=click.File("w", "utf-8", atomic=True), help="A file; usual: here."
 )
-def export(output: TextIO, **chosen: Any) -> None:
+def export_command(output: TextIO, **chosen: Any) -> None:
     """Write out all failed deliveries that the filters choose, one JSON object a line.
 
     What would be sent is left out: it holds hashes, IP address and user agent.
     """
-    who, written = caller(), 0
+    who, written = cli_caller(), 0
     for line in operations.export_failed(who, _filter(who, **chosen)):
         output.write(line)
         written += 1
     click.echo(f"{written:,} failed deliveries.", err=True)
 
 
-@failed.command()
+@failed_group.command("show")
 @click.argument("number", type=int)
 @click.option(
     "--payload", is_flag=True, help="Print also what would be sent: hashes, IP address and user agent."
 )
-def show(number: int, payload: bool) -> None:
+def show_command(number: int, payload: bool) -> None:
     """Show one failed delivery with its history."""
-    who = caller()
+    who = cli_caller()
     failure, tries = operations.get_failed(who, number)
     for name, value in asdict(failure).items():
-        click.echo(f"{name:<16}{moment(value) if name in ('failed_at', 'event_time') else value}")
+        click.echo(f"{name:<16}{utc_time(value) if name in ('failed_at', 'event_time') else value}")
     for one in tries:
         status = one["http_status"] or "no status"
         click.echo(
-            f"try {one['number']:<4} {moment(one['at'])}  {status}  {one['reason_class']}: {one['reason']}"
+            f"try {one['number']:<4} {utc_time(one['at'])}  {status}  {one['reason_class']}: {one['reason']}"
         )
     text = operations.show_payload(who, number) if payload else None
     if text is not None:
         click.echo(text)
 
 
-@failed.command()
+@failed_group.command("retry")
 @click.argument("numbers", nargs=-1, type=click.IntRange(1, LARGEST_ID))
 @_filters
 @click.option("--all", "everything", is_flag=True, help="All that the filters choose.")
 @click.option("--dry-run", is_flag=True, help="Only say what would happen.")
 @click.option("--force", is_flag=True, help="Also what is older than 7 days, though Pinterest refuses it.")
-def retry(numbers: tuple[int, ...], everything: bool, dry_run: bool, force: bool, **chosen: Any) -> None:
+def retry_command(
+    numbers: tuple[int, ...], everything: bool, dry_run: bool, force: bool, **chosen: Any
+) -> None:
     """Send failed deliveries again: the NUMBERS given, or --all of a filter. Doing it twice sends once."""
-    who = caller()
+    who = cli_caller()
     wanted = _wanted(who, numbers, everything, chosen)
     with _extent(who, wanted, "retry", dry_run) as extent:
         done = operations.retry_failed(who, wanted, force=force, extent=extent)
@@ -126,15 +130,17 @@ def retry(numbers: tuple[int, ...], everything: bool, dry_run: bool, force: bool
     _show_rest(done)
 
 
-@failed.command()
+@failed_group.command("discard")
 @click.argument("numbers", nargs=-1, type=click.IntRange(1, LARGEST_ID))
 @_filters
 @click.option("--all", "everything", is_flag=True, help="All that the filters choose.")
 @click.option("--reason", required=True, help="Why they are given up; kept in the audit log.")
 @click.option("--dry-run", is_flag=True, help="Only say what would happen.")
-def discard(numbers: tuple[int, ...], everything: bool, reason: str, dry_run: bool, **chosen: Any) -> None:
+def discard_command(
+    numbers: tuple[int, ...], everything: bool, reason: str, dry_run: bool, **chosen: Any
+) -> None:
     """Give failed deliveries up for good: the NUMBERS given, or --all of a filter."""
-    who = caller()
+    who = cli_caller()
     wanted = _wanted(who, numbers, everything, chosen)
     with _extent(who, wanted, "discard", dry_run) as extent:
         done = operations.discard_failed(who, wanted, reason, extent=extent)
@@ -149,20 +155,20 @@ def _show_rest(done: BulkResult) -> None:
         click.echo(f"{n:,} left alone: {why}.")
 
 
-@failed.command()
-def parked() -> None:
+@failed_group.command("parked")
+def parked_command() -> None:
     """List accepted events that could not be worked on, by reason; they wait, complete, for `unpark`."""
-    groups = parked_events.list_parked(caller())
+    groups = parked_events.list_parked(cli_caller())
     for group in groups:
-        click.echo(f"{group.events:>8,}  since {moment(group.oldest_at)}  {group.reason}")
+        click.echo(f"{group.events:>8,}  since {utc_time(group.oldest_at)}  {group.reason}")
     if not groups:
         click.echo("No parked events.")
 
 
-@failed.command()
-def unpark() -> None:
+@failed_group.command("unpark")
+def unpark_command() -> None:
     """Let every parked event be worked on again, once what was wrong is mended."""
-    done = parked_events.unpark(caller(), most=None)
+    done = parked_events.unpark(cli_caller(), most=None)
     click.echo(f"{done.unparked:,} events are worked on again within a minute or two.")
 
 

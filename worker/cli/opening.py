@@ -15,18 +15,18 @@ from worker.runtime import ledger
 ACTOR = "command line"
 
 
-def opened() -> Ledger:
+def checked_ledger() -> Ledger:
     """Return the ledger, once it is sure that its tables and keys fit."""
     migrate.check_ledger(ledger())
     return ledger()
 
 
-def caller(*, checked: bool = True) -> Caller:
+def cli_caller(*, checked: bool = True) -> Caller:
     """Return the command line as the caller of an operation; unchecked, the ledger may have no tables yet."""
-    return Caller(opened() if checked else ledger(), ACTOR, time.time())
+    return Caller(checked_ledger() if checked else ledger(), ACTOR, time.time())
 
 
-def parse_since(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+def since_option(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
     """Read 90m, 24h, 7d or an ISO 8601 time as Unix seconds."""
     if text is None:
         return None
@@ -36,7 +36,7 @@ def parse_since(_context: click.Context, _option: click.Parameter, text: str | N
         raise click.BadParameter(f"{error}.") from None
 
 
-def moment(seconds: float | None) -> str:
+def utc_time(seconds: float | None) -> str:
     """Write Unix seconds as a person reads them, in UTC."""
     if seconds is None:
         return "-"

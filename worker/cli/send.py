@@ -14,9 +14,9 @@ import click
 from tqdm import tqdm
 
 from worker import runtime
-from worker.cli.opening import caller
+from worker.cli.opening import cli_caller
 from worker.collector.errors import RefusedError
-from worker.collector.limits import Room, state_folder
+from worker.collector.limits import AdmissionControl, state_folder
 from worker.files.columns import TimeFormat, TimeFormatError
 from worker.files.lines import FileError, Format, Line, ReadOptions
 from worker.files.taking import ImportCounts, ImportOptions
@@ -57,7 +57,7 @@ def _zone(_context: click.Context, _option: click.Parameter, name: str | None) -
         raise click.BadParameter(f"there is no time zone {name!r}; one is like Europe/Berlin.") from None
 
 
-@click.command()
+@click.command("send")
 @click.argument("files", nargs=-1, required=True, type=click.File("rb"), metavar="FILE...")
 @click.option(
     "--source", "source_id", help="The source that the events belong to; not needed where there is one."
@@ -91,7 +91,7 @@ def _zone(_context: click.Context, _option: click.Parameter, name: str | None) -
     help="Where a CSV file's times without an offset are meant, like Europe/Berlin.  [default: UTC]",
 )
 @click.option("--dry-run", is_flag=True, help="Check every line and take none.")
-def send(
+def send_command(
     files: tuple[IO[bytes], ...],
     source_id: str | None,
     event: str | None,
@@ -117,9 +117,9 @@ def send(
         reading = ReadOptions(form, encoding, renamed, TimeFormat(date_format, zone))
     except TimeFormatError as error:
         raise click.BadParameter(str(error), param_hint="'--date-format'") from None
-    who, options, total = caller(), ImportOptions(event, action_source), ImportCounts()
+    who, options, total = cli_caller(), ImportOptions(event, action_source), ImportCounts()
     source = choose_source(who, source_id)
-    room = Room(who.ledger, state_folder(who.ledger, settings()), time.time)
+    admission = AdmissionControl(who.ledger, state_folder(who.ledger, settings()), time.time)
     with _offering(dry_run) as offer:
         take = partial(
             import_events,
@@ -128,7 +128,7 @@ def send(
             reading=reading,
             options=options,
             offer=offer,
-            wait_for_room=partial(_await_room, room, source),
+            wait_for_room=partial(_await_admission, admission, source),
             dry_run=dry_run,
         )
         for file in files:
@@ -184,11 +184,11 @@ def _offering(dry_run: bool) -> Iterator[PublishIds]:
         writer.close()
 
 
-def _await_room(room: Room, source: Source) -> None:
+def _await_admission(admission: AdmissionControl, source: Source) -> None:
     told = False
     while True:
         try:
-            return room.check(source)
+            return admission.check(source)
         except RefusedError as full:
             if not told:
                 tqdm.write(f"Waiting: {full.message}", file=sys.stderr)

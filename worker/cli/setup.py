@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from worker.cli.opening import caller
+from worker.cli.opening import cli_caller
 from worker.dev import embedded_broker
 from worker.operations.setup.keys import rotate_keys
 from worker.runtime import ledger
@@ -22,8 +22,8 @@ def _worker(_context: click.Context, _option: click.Parameter, given: str | None
     return given
 
 
-@click.command()
-def migrate() -> None:
+@click.command("migrate")
+def migrate_command() -> None:
     """Bring the ledger's tables to what this version needs."""
     from worker.ledger import migrate as migrations
 
@@ -31,20 +31,20 @@ def migrate() -> None:
     click.echo("The ledger is up to date.")
 
 
-@click.command()
-def run() -> None:
+@click.command("run")
+def run_command() -> None:
     """Run the whole stack on this machine, with a broker and a sandbox where none is named."""
     from worker.dev import stack
 
     sys.exit(stack.run_stack())
 
 
-@click.command()
+@click.command("start")
 @click.argument("name", type=click.Choice(list(embedded_broker.commands())))
 @click.option(
     "--name", "worker", callback=_worker, help="A worker's own name, where several of a kind run: ingest2."
 )
-def start(name: str, worker: str | None) -> None:
+def start_command(name: str, worker: str | None) -> None:
     """Become one process of the service, for a supervisor or a container to look after."""
     if settings().embedded_broker:
         raise SettingsError("BROKER_URL", "must be given: only `run` brings a broker of its own.")
@@ -54,25 +54,25 @@ def start(name: str, worker: str | None) -> None:
         raise click.UsageError(f"Only workers have a name of their own, and {name} is none.") from None
 
 
-@click.command(hidden=True)
+@click.command("demo", hidden=True)
 @click.option("--sandbox-url", required=True)
-def demo(sandbox_url: str) -> None:
+def demo_command(sandbox_url: str) -> None:
     """Send a visitor's walk through a shop, and print each delivery."""
     from worker.dev import demo as walk
 
     walk.run_demo(ledger(), settings(), sandbox_url)
 
 
-@click.group()
-def keys() -> None:
+@click.group("keys")
+def keys_group() -> None:
     """Rotate the keys of what is kept at rest."""
 
 
-@keys.command()
-def rotate() -> None:
+@keys_group.command("rotate")
+def rotate_command() -> None:
     """Wrap every data key with the first key of ENCRYPTION_KEY.
 
     Put the new key before the old one (ENCRYPTION_KEY=new,old), restart every process, run this, then take the old one
     out. Events may flow meanwhile; docs/backup.md has the steps.
     """
-    click.echo(f"Wrapped {rotate_keys(caller())} data keys anew. The old key is no longer needed.")
+    click.echo(f"Wrapped {rotate_keys(cli_caller())} data keys anew. The old key is no longer needed.")

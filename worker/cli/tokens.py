@@ -2,17 +2,17 @@
 
 import click
 
-from worker.cli.opening import caller, moment
+from worker.cli.opening import cli_caller, utc_time
 from worker.ledger.setup.people import Role
 from worker.operations.setup import tokens as operations
 
 
-@click.group()
-def tokens() -> None:
+@click.group("tokens")
+def tokens_group() -> None:
     """Hand out access to the Management API and its pages, and take it away."""
 
 
-@tokens.command()
+@tokens_group.command("create")
 @click.argument("name")
 @click.option(
     "--role",
@@ -21,27 +21,27 @@ def tokens() -> None:
     show_default=True,
     help="A viewer looks, an editor also changes, an owner also hands out tokens.",
 )
-def create(name: str, role: str) -> None:
+def create_command(name: str, role: str) -> None:
     """Make a token for NAME and print it: it is shown this once."""
-    made, text = operations.create_token(caller(), name, role)
+    made, text = operations.create_token(cli_caller(), name, role)
     click.echo(text)
     click.echo(f"This is the {role} token of {made.actor}. It cannot be shown again.", err=True)
 
 
-@tokens.command(name="list")
-def list_tokens() -> None:
+@tokens_group.command(name="list")
+def list_tokens_command() -> None:
     """List the tokens that are good; ADMIN_TOKEN is an owner's beside them."""
-    known = operations.list_tokens(caller())
+    known = operations.list_tokens(cli_caller())
     for one in known:
         click.echo(
-            f"{one.id:<18}{one.role.value:<8}{moment(one.created_at)}  {one.name}, by {one.created_by}"
+            f"{one.id:<18}{one.role.value:<8}{utc_time(one.created_at)}  {one.name}, by {one.created_by}"
         )
     if not known:
         click.echo("No tokens beside ADMIN_TOKEN.")
 
 
-@tokens.command()
+@tokens_group.command("revoke")
 @click.argument("which")
-def revoke(which: str) -> None:
+def revoke_command(which: str) -> None:
     """Make a token worthless at once, and sign its holder out. WHICH is its id or its name."""
-    click.echo(f"Revoked {operations.revoke_token(caller(), which).actor}.")
+    click.echo(f"Revoked {operations.revoke_token(cli_caller(), which).actor}.")

@@ -22,7 +22,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Remembered(Generic[K, V]):
+class TTLCache(Generic[K, V]):
     """Look something up, at most once in so many seconds for each key.
 
     A change shows after at most that time. The oldest entry goes when there are too many. None is not
@@ -67,8 +67,8 @@ class Remembered(Generic[K, V]):
 
 
 # How long a revoked key, an old secret or a changed source may still be in force.
-REMEMBERED_SECONDS = 5.0
-MOST_REMEMBERED = 10_000
+CACHE_SECONDS = 5.0
+MAX_CACHED_KEYS = 10_000
 SIGNATURE_WINDOW_SECONDS = 300
 # Signatures are remembered longer than they are valid, because the clocks of several hosts differ.
 CLOCK_MARGIN_SECONDS = 900
@@ -100,13 +100,13 @@ class _Signer:
 
 
 class Callers:
-    """Know callers; one look into the ledger holds for `REMEMBERED_SECONDS`."""
+    """Know callers; one look into the ledger holds for `CACHE_SECONDS`."""
 
     def __init__(self, ledger: Ledger, now: Callable[[], float]) -> None:
         self._ledger = ledger
         self._now = now
-        self._keys = Remembered(self._source, REMEMBERED_SECONDS, MOST_REMEMBERED, now)
-        self._signers = Remembered(self._signer, REMEMBERED_SECONDS, MOST_REMEMBERED, now)
+        self._keys = TTLCache(self._source, CACHE_SECONDS, MAX_CACHED_KEYS, now)
+        self._signers = TTLCache(self._signer, CACHE_SECONDS, MAX_CACHED_KEYS, now)
 
     def by_key(self, key: str | None) -> Caller:
         """Return who holds a pipeline key.

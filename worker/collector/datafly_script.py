@@ -17,12 +17,12 @@ _SHORT = "public, max-age=300, stale-while-revalidate=86400"
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
-def without_comments(source: str) -> str:
+def strip_comments(source: str) -> str:
     """Drop comment lines and indentation; the source keeps both out of texts that span lines."""
     return _INDENTATION.sub("", _COMMENT_LINE.sub("", source))
 
 
-SCRIPT = without_comments((_STATIC / "datafly.js").read_text("utf-8")).encode()
+SCRIPT = strip_comments((_STATIC / "datafly.js").read_text("utf-8")).encode()
 # Without a time in its header the compressed form is the same in every process.
 COMPRESSED = gzip.compress(SCRIPT, 9, mtime=0)
 TYPES = (_STATIC / "datafly.d.ts").read_bytes()
@@ -32,7 +32,7 @@ PATH = "/d.js"
 _TYPES_PATH = "/d.d.ts"
 
 
-def register(app: Flask) -> None:
+def add_script_routes(app: Flask) -> None:
     """Add the script's addresses to an app."""
     app.add_url_rule(PATH, "script", _current, provide_automatic_options=False)
     app.add_url_rule("/d.<string(length=12):digest>.js", "script_by_hash", _hashed)

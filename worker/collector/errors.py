@@ -46,13 +46,13 @@ class RefusedError(Exception):
         super().__init__(message)
 
 
-def answer(body: Mapping[str, Any], status: int = 200) -> Response:
+def json_response(body: Mapping[str, Any], status: int = 200) -> Response:
     """Return a JSON answer."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
     return Response(text, status, content_type="application/json")
 
 
-def register(app: Flask) -> None:
+def add_error_handlers(app: Flask) -> None:
     """Give every error of an app the one form."""
     app.register_error_handler(RefusedError, _refused)
     app.register_error_handler(EnvelopeError, _invalid)
@@ -60,7 +60,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
-def note_rejected(code: str, events: int = 1) -> None:
+def count_rejected(code: str, events: int = 1) -> None:
     """Remember for the metrics why events of this request were not taken."""
     g.setdefault("rejected", Counter())[code] += events
 
@@ -72,8 +72,8 @@ def _refused(refusal: RefusedError) -> Response:
     }
     if refusal.errors:
         body["errors"] = refusal.errors
-    note_rejected(refusal.code, max(1, len(refusal.errors)))
-    response = answer(body, refusal.status)
+    count_rejected(refusal.code, max(1, len(refusal.errors)))
+    response = json_response(body, refusal.status)
     if refusal.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(refusal.retry_after_seconds)
     if refusal.status == 401:

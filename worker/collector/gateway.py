@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 from flask import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from worker.collector.callers import Caller, Callers, Remembered, key_of
-from worker.collector.errors import RefusedError, answer, note_rejected
-from worker.collector.intake import Prepared, Together, events_of, of_type, prepare_batch, store
-from worker.collector.limits import CallRates, Room
-from worker.collector.request_context import Origin, Visit
+from worker.collector.callers import Caller, Callers, TTLCache, key_of
+from worker.collector.errors import RefusedError, count_rejected, json_response
+from worker.collector.intake import GroupCommit, PreparedBatch, batch_events, prepare_batch, store, with_type
+from worker.collector.limits import AdmissionControl, CallRates
+from worker.collector.request_context import ClientInfo, RequestContext
 from worker.event.envelope import decode_json
 from worker.event.received import Network, client_ip, client_network
 from worker.ledger.database import Ledger
@@ -19,12 +19,12 @@ from worker.ledger.setup import sources
 from worker.pipeline.ingest.accepting import PublishIds, TooLargeError, prepare_event
 from worker.settings import IntakeRates
 
-_REMEMBERED_SECONDS = 5.0
+_CACHE_SECONDS = 5.0
 _PREFLIGHT_SECONDS = 7_200
 _SOURCES_A_PAGE = 500
 
 
-def is_own(origin: str, domains: Iterable[str]) -> bool:
+def is_allowed_origin(origin: str, domains: Iterable[str]) -> bool:
     """Say whether an Origin header names one of these domains, or a subdomain of one; the port is free."""
     try:
         parts = urlsplit(origin)
@@ -38,7 +38,7 @@ def is_own(origin: str, domains: Iterable[str]) -> bool:
     return any(".".join(labels[start:]) in own for start in range(len(labels)))
 
 
-def headers(origin: str) -> dict[str, str]:
+def cors_headers(origin: str) -> dict[str, str]:
     """Return what lets a page of this origin read an answer, cookies included."""
     return {
         "Access-Control-Allow-Origin": origin,
@@ -49,14 +49,14 @@ def headers(origin: str) -> dict[str, str]:
 
 def preflight_headers(origin: str) -> dict[str, str]:
     """Return what lets a page of this origin send events."""
-    return headers(origin) | {
+    return cors_headers(origin) | {
         "Access-Control-Allow-Methods": "POST",
         "Access-Control-Allow-Headers": "Authorization, Content-Type",
         "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
     }
 
 
-class KnownDomains:
+class AllDomains:
     """Know every source's domains.
 
     A browser asks beforehand without its Authorization header, so that nobody can tell then which source it
@@ -65,10 +65,10 @@ class KnownDomains:
 
     def __init__(self, ledger: Ledger, now: Callable[[], float]) -> None:
         self._ledger = ledger
-        self._all = Remembered(self._load, _REMEMBERED_SECONDS, 1, now)
+        self._all = TTLCache(self._load, _CACHE_SECONDS, 1, now)
 
     def get(self) -> frozenset[str]:
-        """Return the domains of all sources, at most `REMEMBERED_SECONDS` old."""
+        """Return the domains of all sources, at most `CACHE_SECONDS` old."""
         return self._all.get("") or frozenset()
 
     def _load(self, last_id: str) -> frozenset[str]:
@@ -100,19 +100,19 @@ class Gateway:
         now: Callable[[], float],
     ) -> None:
         self._ledger = ledger
-        self._accept = Together(ledger).accept
+        self._accept = GroupCommit(ledger).accept
         self._offer = offer
         self._trusted_proxies = trusted_proxies
         self._now = now
         self._callers = Callers(ledger, now)
         self._rates = CallRates(rates, now)
-        self._room = Room(ledger, folder, now)
-        self._domains = KnownDomains(ledger, now)
+        self._admission = AdmissionControl(ledger, folder, now)
+        self._domains = AllDomains(ledger, now)
 
     def single(self, call: str) -> Response:
         """Take one event of the type that the address implies."""
         caller = self._by_key()
-        return self._take_one(caller, of_type(decode_json(_body()), TYPES[call]))
+        return self._take_one(caller, with_type(decode_json(_body()), TYPES[call]))
 
     def signed(self) -> Response:
         """Take one event that a server signed."""
@@ -128,16 +128,16 @@ class Gateway:
         else:
             caller = self._by_key()
             body = _body()
-        raws = events_of(decode_json(body))
+        raws = batch_events(decode_json(body))
         self._rates.spend_events(caller, self._client_network(), len(raws))
         now = self._now()
-        visit = self._visit(caller, now)
-        prepared = prepare_batch(raws, visit, caller.source.id, self._ledger.vault)
+        context = self._context(caller, now)
+        prepared = prepare_batch(raws, context, caller.source.id, self._ledger.vault)
         if not prepared.events:
             message = "None of the batch's events can be taken; errors lists why."
             raise RefusedError(400, "INVALID_EVENTS", message, errors=prepared.errors)
         store(self._accept, self._offer, prepared.events, now, caller.request)
-        return _answer_batch(prepared, visit)
+        return _answer_batch(prepared, context)
 
     def preflight(self, call: str) -> Response:  # noqa: ARG002  # all of them are asked for alike
         """Tell a browser whether a page of its origin may send events here."""
@@ -147,7 +147,7 @@ class Gateway:
         source = self._callers.find(key) if key else None
         domains = source.domains if source is not None else () if key else self._domains.get()
         response = Response(status=204)
-        if is_own(origin, domains):
+        if is_allowed_origin(origin, domains):
             response.headers.update(preflight_headers(origin))
         return response
 
@@ -156,25 +156,25 @@ class Gateway:
         response.vary.add("Origin")
         caller: Caller | None = g.get("caller")
         origin = request.headers.get("Origin", "")
-        if caller is not None and not caller.signed and is_own(origin, caller.source.domains):
-            response.headers.update(headers(origin))
+        if caller is not None and not caller.signed and is_allowed_origin(origin, caller.source.domains):
+            response.headers.update(cors_headers(origin))
         return response
 
     def _take_one(self, caller: Caller, raw: object) -> Response:
         self._rates.spend_events(caller, self._client_network(), 1)
         now = self._now()
-        visit = self._visit(caller, now)
+        context = self._context(caller, now)
         try:
-            event = prepare_event(raw, visit.receive, caller.source.id, self._ledger.vault, visit.trust)
+            event = prepare_event(raw, context.receive, caller.source.id, self._ledger.vault, context.trust)
         except TooLargeError as error:
             raise RefusedError(413, "EVENT_TOO_LARGE", str(error)) from None
         store(self._accept, self._offer, [event], now, caller.request)
-        response = answer({"success": True})
-        visit.set_cookies(response)
+        response = json_response({"success": True})
+        context.set_cookies(response)
         return response
 
-    def _visit(self, caller: Caller, now: float) -> Visit:
-        return Visit(caller, Origin.of(request, self._trusted_proxies), now)
+    def _context(self, caller: Caller, now: float) -> RequestContext:
+        return RequestContext(caller, ClientInfo.of(request, self._trusted_proxies), now)
 
     def _by_key(self) -> Caller:
         self._rates.spend_public_request(self._client_network())
@@ -193,7 +193,7 @@ class Gateway:
     def _admit(self, caller: Caller) -> Caller:
         g.caller = caller
         self._rates.spend_request(caller)
-        self._room.check(caller.source, caller.trust)
+        self._admission.check(caller.source, caller.trust)
         return caller
 
     def _client_network(self) -> str | None:
@@ -215,11 +215,11 @@ def _body() -> bytes:
     return body
 
 
-def _answer_batch(prepared: Prepared, visit: Visit) -> Response:
+def _answer_batch(prepared: PreparedBatch, context: RequestContext) -> Response:
     body: dict[str, object] = {"success": True, "accepted": len(prepared.events)}
     if prepared.errors:
         body["errors"] = prepared.errors
-        note_rejected("INVALID_EVENT", len(prepared.errors))
-    response = answer(body)
-    visit.set_cookies(response)
+        count_rejected("INVALID_EVENT", len(prepared.errors))
+    response = json_response(body)
+    context.set_cookies(response)
     return response

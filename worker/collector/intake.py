@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from worker.collector.errors import RefusedError
-from worker.collector.request_context import Visit
+from worker.collector.request_context import RequestContext
 from worker.event.envelope import EnvelopeError
 from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.intake import inbox
@@ -34,7 +34,7 @@ class _Request:
     done: bool = False
 
 
-class Together:
+class GroupCommit:
     """Write the events of requests that wait for their turn all at once; each is told its own ids.
 
     A commit takes as long for one event as for five hundred: where requests are small and many, the threads would
@@ -118,19 +118,21 @@ _MOST_EVENTS = 500
 
 
 @dataclass(slots=True)
-class Prepared:
+class PreparedBatch:
     """Hold what of a batch may go in, and what is wrong with the rest, by its place in the batch."""
 
     events: list[Accepted] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
 
 
-def prepare_batch(raws: Sequence[object], visit: Visit, source_id: str, vault: Vault) -> Prepared:
+def prepare_batch(
+    raws: Sequence[object], context: RequestContext, source_id: str, vault: Vault
+) -> PreparedBatch:
     """Check and seal a batch's events, each on its own."""
-    prepared = Prepared()
+    prepared = PreparedBatch()
     for index, raw in enumerate(raws):
         try:
-            prepared.events.append(prepare_event(raw, visit.receive, source_id, vault, visit.trust))
+            prepared.events.append(prepare_event(raw, context.receive, source_id, vault, context.trust))
         except EnvelopeError as error:
             prepared.errors.append({"index": index, "field": error.field, "message": str(error)})
         except TooLargeError as error:
@@ -158,7 +160,7 @@ def store(
         tracer.record("collector.accept", requests, now)
 
 
-def events_of(body: object) -> list[object]:
+def batch_events(body: object) -> list[object]:
     """Return the events of a batch's body.
 
     Raises:
@@ -174,7 +176,7 @@ def events_of(body: object) -> list[object]:
     return events
 
 
-def of_type(raw: object, kind: str) -> object:
+def with_type(raw: object, kind: str) -> object:
     """Return an event with the type that its address implies.
 
     Raises:

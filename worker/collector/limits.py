@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from worker.collector.callers import Caller, Remembered
+from worker.collector.callers import Caller, TTLCache
 from worker.collector.errors import RefusedError
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
@@ -154,7 +154,7 @@ class Backlog:
             self._counts.popitem(last=False)
 
 
-class Room:
+class AdmissionControl:
     """Know whether the inbox and the disk have room for more; public events never use up the signed ones' room.
 
     Neither is looked at for each request, so that a source may pass its bound by what it sends meanwhile.
@@ -169,7 +169,7 @@ class Room:
     ) -> None:
         self._ledger = ledger
         self._backlog = Backlog(self._count, now)
-        self._free = Remembered(free_bytes or _free_bytes, _CHECK_SECONDS, 1, now)
+        self._free = TTLCache(free_bytes or _free_bytes, _CHECK_SECONDS, 1, now)
         self._folder = folder
 
     def check(self, source: Source, trust: Trust = Trust.SIGNED) -> None:

@@ -73,18 +73,18 @@ class Cookies:
         )
 
 
-def new_id() -> str:
+def new_uuid() -> str:
     """Make a UUID v4."""
     return str(uuid.uuid4())
 
 
-def follow(
+def next_cookies(
     known: Cookies,
     event: Mapping[str, Any],
     rules: CookieRules,
     *,
     may_advertise: bool,
-    make_id: Callable[[], str] = new_id,
+    make_id: Callable[[], str] = new_uuid,
 ) -> Cookies:
     """Return what the browser will keep once it has sent this event."""
     if known.dfid is None and rules.dfid:
@@ -97,7 +97,7 @@ def follow(
     return replace(known, epik=brought) if brought else known
 
 
-def known_by(event: Mapping[str, Any], sent: Cookies, kept: Cookies) -> str | None:
+def visitor_id_of(event: Mapping[str, Any], sent: Cookies, kept: Cookies) -> str | None:
     """Return the first-party id that an event counts under.
 
     A browser that sent none and names its visitor itself is known by that name: it may never bring back the
@@ -142,7 +142,7 @@ Channel = Literal["browser", "server"]
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ClientInfo:
     """Hold what a request tells of the machine that made it."""
 
     ip: str | None
@@ -151,7 +151,7 @@ class Origin:
     cookies: Cookies
 
     @classmethod
-    def of(cls, request: Request, trusted: Sequence[Network]) -> "Origin":
+    def of(cls, request: Request, trusted: Sequence[Network]) -> Self:
         """Read it from a request's headers."""
         headers = request.headers
         return cls(
@@ -177,15 +177,15 @@ def channel_of(event: Mapping[str, Any], *, signed: bool, is_browser: bool) -> C
     return "server" if says_server and not is_browser else "browser"
 
 
-class Visit:
+class RequestContext:
     """Tell for each event of a request how it was received, and which cookies the answer sets in the end."""
 
-    def __init__(self, caller: Caller, origin: Origin, received_at: float) -> None:
+    def __init__(self, caller: Caller, client: ClientInfo, received_at: float) -> None:
         self._caller = caller
-        self._origin = origin
+        self._client = client
         self._received_at = received_at
         self._rules = CookieRules.of(caller.source.options)
-        self._cookies = origin.cookies
+        self._cookies = client.cookies
         self._in_browser = False
 
     @property
@@ -195,19 +195,19 @@ class Visit:
 
     def receive(self, event: Mapping[str, Any]) -> Received:
         """Return how an event came in, with the cookies that it and those before it lead to."""
-        origin = self._origin
-        if channel_of(event, signed=self._caller.signed, is_browser=origin.is_browser) == "server":
+        client = self._client
+        if channel_of(event, signed=self._caller.signed, is_browser=client.is_browser) == "server":
             return received_from_server(event, self._received_at)
         default = self._caller.source.default_consent("browser")
         may_advertise = check_consent(event, ("advertising",), default).granted
         self._in_browser = True
-        self._cookies = follow(self._cookies, event, self._rules, may_advertise=may_advertise)
+        self._cookies = next_cookies(self._cookies, event, self._rules, may_advertise=may_advertise)
         return Received(
             channel="browser",
             received_at=self._received_at,
-            ip=origin.ip,
-            user_agent=origin.user_agent,
-            dfid=known_by(event, origin.cookies, self._cookies),
+            ip=client.ip,
+            user_agent=client.user_agent,
+            dfid=visitor_id_of(event, client.cookies, self._cookies),
             pin_unauth=self._cookies.pin_unauth,
             epik=self._cookies.epik,
         )
@@ -215,7 +215,7 @@ class Visit:
     def set_cookies(self, response: Response) -> None:
         """Write the cookies; a server gets none."""
         if self._in_browser:
-            set_cookies(response, self._origin.cookies, self._cookies, self._rules)
+            set_cookies(response, self._client.cookies, self._cookies, self._rules)
 
 
 def _context(event: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -28,7 +28,7 @@ from worker.readiness import readiness_of
 from worker.settings import Settings, SettingsError
 
 
-def register(app: Flask, meter: Meter) -> None:
+def measure_responses(app: Flask, meter: Meter) -> None:
     """Let an app measure its answers to events; one costs a few microseconds."""
 
     def start() -> None:
@@ -76,11 +76,11 @@ def create_app(
         rates=settings.intake_rates,
         now=now,
     )
-    errors.register(app)
+    errors.add_error_handlers(app)
     _add_routes(app, gateway, readiness_of(ledger))
     _add_metrics(app, Exporter(ledger), settings.metrics_token)
-    register(app, meter or Meter())
-    datafly_script.register(app)
+    measure_responses(app, meter or Meter())
+    datafly_script.add_script_routes(app)
     app.after_request(gateway.add_cors_headers)
     app.after_request(_add_security_headers)
     return app
@@ -130,7 +130,7 @@ def _add_routes(app: Flask, gateway: Gateway, readiness: Readiness) -> None:
     add("/v1/events", "POST", gateway.signed)
     add("/v1/<any(t, p, i, g, batch):call>", "OPTIONS", gateway.preflight)
     add("/healthz", "GET", _healthz)
-    add("/readyz", "GET", lambda: errors.answer(*readiness.answer()))
+    add("/readyz", "GET", lambda: errors.json_response(*readiness.answer()))
 
 
 def _add_metrics(app: Flask, exporter: Exporter, token: str) -> None:
@@ -143,7 +143,7 @@ def _add_metrics(app: Flask, exporter: Exporter, token: str) -> None:
 
 
 def _healthz() -> Response:
-    return errors.answer({"success": True})
+    return errors.json_response({"success": True})
 
 
 def _add_security_headers(response: Response) -> Response:
