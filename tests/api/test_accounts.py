@@ -20,7 +20,7 @@ NOW = 1_750_000_600.0  # Ten minutes after the shop's events.
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "clock", lambda: NOW)
+    monkeypatch.setattr(context, "now", lambda: NOW)
 
 
 def post(api: Api, path: str, body: Any = None) -> Any:

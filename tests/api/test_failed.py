@@ -23,7 +23,7 @@ HOUR, DAY = 3_600, 86_400
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "clock", lambda: NOW)
+    monkeypatch.setattr(context, "now", lambda: NOW)
 
 
 def fail(ledger: Ledger, shop: Integration, *event_ids: str, at: float = NOW, **changes: Any) -> None:

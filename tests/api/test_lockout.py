@@ -1,11 +1,11 @@
 """Failed attempts are limited by address; what succeeds is not asked about."""
 
-from worker.api.auth import MOST_ADDRESSES, WINDOW_SECONDS, FailureLimit
+from worker.api.auth import MOST_ADDRESSES, WINDOW_SECONDS, FailureCounter
 
 
 def test_who_failed_too_often_has_to_wait_and_then_may_fail_again() -> None:
     now = [0.0]
-    failures = FailureLimit(2, lambda: now[0])
+    failures = FailureCounter(2, lambda: now[0])
     assert failures.failed("192.0.2.1") == 0.0
     now[0] = 10.0
     assert failures.failed("192.0.2.1") == 0.0
@@ -19,7 +19,7 @@ def test_who_failed_too_often_has_to_wait_and_then_may_fail_again() -> None:
 
 
 def test_failures_from_many_addresses_are_no_other_s() -> None:
-    failures = FailureLimit(1, lambda: 0.0)
+    failures = FailureCounter(1, lambda: 0.0)
     for last in range(250):
         failures.failed(f"192.0.2.{last}")
 
@@ -27,7 +27,7 @@ def test_failures_from_many_addresses_are_no_other_s() -> None:
 
 
 def test_the_addresses_of_one_ipv6_line_are_one() -> None:
-    failures = FailureLimit(1, lambda: 0.0)
+    failures = FailureCounter(1, lambda: 0.0)
     failures.failed("2001:db8:0:1::1")
 
     assert failures.failed("2001:db8:0:1:ffff::2") == WINDOW_SECONDS
@@ -35,7 +35,7 @@ def test_the_addresses_of_one_ipv6_line_are_one() -> None:
 
 
 def test_what_is_remembered_stays_bounded() -> None:
-    failures = FailureLimit(1, lambda: 0.0)
+    failures = FailureCounter(1, lambda: 0.0)
     for number in range(MOST_ADDRESSES + 1):
         failures.failed(f"no address {number}")
 

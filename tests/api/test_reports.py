@@ -18,7 +18,7 @@ HOUR, DAY = 3_600, 86_400
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "clock", lambda: NOW)
+    monkeypatch.setattr(context, "now", lambda: NOW)
 
 
 def test_the_books_show_where_everything_is(api: Api, ledger: Ledger, shop: Integration) -> None:

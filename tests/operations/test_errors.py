@@ -42,7 +42,7 @@ def test_an_error_of_an_operation_has_one_status_and_one_sentence_on_each_surfac
         raise error
 
     app = Flask("test")
-    errors.register(app)
+    errors.add_api_error_handlers(app)
     app.add_url_rule("/", view_func=fail)
     answer = app.test_client().get("/")
     assert answer.status_code == status

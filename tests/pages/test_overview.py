@@ -18,7 +18,7 @@ from worker.ledger.setup import ad_accounts
 from worker.ledger.setup.integrations import Integration
 from worker.operations.reports import overview
 from worker.operations.reports.overview import Bar, Span
-from worker.pages.charts import SPANS, highest, share, stacked
+from worker.pages.charts import SPANS, draw_outcomes, draw_share, highest_total
 
 
 def figure(page: str, name: str) -> str:
@@ -177,7 +177,7 @@ def test_steps_end_now_and_begin_at_round_times() -> None:
 
 
 def test_bars_stand_on_each_other_and_the_highest_fills_the_height() -> None:
-    drawn = stacked([Bar(0, 3, 1, 0), Bar(1, 0, 0, 0)])
+    drawn = draw_outcomes([Bar(0, 3, 1, 0), Bar(1, 0, 0, 0)])
 
     assert drawn.count("<rect") == 2
     assert '<rect class="delivered" x="45.00" y="50.00" width="410.00" height="150.00"/>' in drawn
@@ -185,9 +185,9 @@ def test_bars_stand_on_each_other_and_the_highest_fills_the_height() -> None:
 
 
 def test_nothing_is_a_chart_too() -> None:
-    assert "<rect" not in stacked([Bar(0, 0, 0, 0)])
-    assert highest([]) == 1
-    assert 'width="0.00"' in share(0, 0)
+    assert "<rect" not in draw_outcomes([Bar(0, 0, 0, 0)])
+    assert highest_total([]) == 1
+    assert 'width="0.00"' in draw_share(0, 0)
 
 
 def test_an_order_an_event_and_a_visitor_are_found_in_every_state(

@@ -85,7 +85,9 @@ def test_every_page_opens_for_who_may_look(
 ) -> None:
     visitor: Pages = request.getfixturevalue(who)
     not_theirs = OWNERS_PAGES | (EDITORS_PAGES if who == "viewer" else frozenset())
-    for endpoint, path in rules(app, "GET", OPEN_ENDPOINTS | not_theirs | {"ui.event", "ui.event_input"}):
+    for endpoint, path in rules(
+        app, "GET", OPEN_ENDPOINTS | not_theirs | {"ui.event_page", "ui.event_input_page"}
+    ):
         wanted = path.replace("/integrations/src_x", f"/integrations/{shop.id}")
         assert visitor.client.get(wanted.replace("src_x", "src_shop")).status_code == 200, endpoint
 

@@ -36,16 +36,16 @@ def test_every_action_of_the_audit_log_has_words() -> None:
     found = written()
 
     assert {"session.open", "integration.create", "failed.retry"} <= found
-    unknown = {name for name in found if not any(known.startswith(name) for known in words.ACTIONS)}
+    unknown = {name for name in found if not any(known.startswith(name) for known in words.ACTION_NAMES)}
     assert unknown == set()
     assert {
         f"{what}.{how}" for what in ("source", "integration") for how in ("create", "change", "delete")
-    } <= set(words.ACTIONS)
+    } <= set(words.ACTION_NAMES)
 
 
 def test_an_action_without_words_is_called_by_its_name() -> None:
-    assert words.action("source.create") == "added a source"
-    assert words.action("source.paint") == "source.paint"
+    assert words.action_name("source.create") == "added a source"
+    assert words.action_name("source.paint") == "source.paint"
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,12 @@ def test_an_action_without_words_is_called_by_its_name() -> None:
     ],
 )
 def test_why_sending_is_paused_is_said_once(told: str, said: str) -> None:
-    assert words.why_paused("by_hand", told) == said
+    assert words.pause_reason("by_hand", told) == said
 
 
 def test_a_long_list_in_the_audit_log_is_cut_short() -> None:
-    assert words.change(list(range(3))) == "[0, 1, 2]"
-    assert words.change(list(range(500))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 488 more"
+    assert words.change_text(list(range(3))) == "[0, 1, 2]"
+    assert words.change_text(list(range(500))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 488 more"
 
 
 @pytest.mark.parametrize(
@@ -78,4 +78,4 @@ def test_a_long_list_in_the_audit_log_is_cut_short() -> None:
     ],
 )
 def test_a_length_of_time_is_said_in_its_largest_unit(seconds: float, said: str) -> None:
-    assert words.ago(seconds) == said
+    assert words.age_text(seconds) == said

@@ -6,9 +6,9 @@ from marshmallow import ValidationError, fields, validates_schema
 
 from worker.api import context, lists
 from worker.api.blueprint import Blueprint
-from worker.api.fields import Items, Number, Part, Shape, Text, Whole, between, length, one_of
+from worker.api.fields import Integer, ListOf, Nested, Number, Shape, Text, between, length, one_of_words
 from worker.api.lists import PageQuery, page_of
-from worker.api.queries import MomentOrNull
+from worker.api.queries import TimestampOrNull
 from worker.operations.setup import accounts
 from worker.operations.setup.accounts import (
     BREAKER_OPEN,
@@ -29,35 +29,37 @@ class CredentialAnswer(Shape):
     """Show one access token's standing, and never the token."""
 
     id = fields.Integer()
-    state = Text(validate=one_of(RUNNING, BREAKER_OPEN, PAUSED))
-    paused_at = MomentOrNull()
+    state = Text(validate=one_of_words(RUNNING, BREAKER_OPEN, PAUSED))
+    paused_at = TimestampOrNull()
     paused_by = Text(allow_none=True)
     paused_class = Text(allow_none=True)
     paused_reason = Text(allow_none=True)
     breaker_failures = fields.Integer()
-    breaker_open_until = MomentOrNull(metadata={"description": "When one batch probes again."})
-    token_expires_at = MomentOrNull(metadata={"description": "As its integration says; null: nobody said."})
+    breaker_open_until = TimestampOrNull(metadata={"description": "When one batch probes again."})
+    token_expires_at = TimestampOrNull(
+        metadata={"description": "As its integration says; null: nobody said."}
+    )
 
 
 class AccountAnswer(Shape):
     """Show an ad account: whether it is sent to, how fast, and what waits."""
 
     ad_account_id = Text()
-    state = Text(validate=one_of(RUNNING, BREAKER_OPEN, PARTLY_PAUSED, PAUSED))
+    state = Text(validate=one_of_words(RUNNING, BREAKER_OPEN, PARTLY_PAUSED, PAUSED))
     reason = Text(allow_none=True, metadata={"description": "Why it does not run."})
     rate_limit_rps = fields.Float(metadata={"description": "Requests a second."})
     rate_limit_burst = fields.Integer(metadata={"description": "Requests at once after a rest."})
     pending = fields.Integer(metadata={"description": "Deliveries that wait for a batch."})
     in_flight = fields.Integer(metadata={"description": "Deliveries in batches that are not settled."})
     oldest_waiting_seconds = fields.Float(allow_none=True)
-    credentials = Items(Part(CredentialAnswer))
+    credentials = ListOf(Nested(CredentialAnswer))
 
 
 class AccountChange(Shape):
     """Describe what is to change; it holds from the next request to Pinterest on."""
 
     rate_limit_rps = Number(validate=between(LOWEST_RATE, HIGHEST_RATE))
-    rate_limit_burst = Whole(validate=between(SMALLEST_BURST, LARGEST_BURST))
+    rate_limit_burst = Integer(validate=between(SMALLEST_BURST, LARGEST_BURST))
 
     @validates_schema
     def _says_something(self, data: dict[str, Any], **_: Any) -> None:
@@ -82,15 +84,15 @@ blueprint = Blueprint(
 def get_accounts(query: dict[str, Any]) -> dict[str, Any]:
     """List ad accounts in the order of their ids."""
     after, limit = lists.text_after(query.get("cursor")), query["limit"]
-    found = [one for one in accounts.list_accounts(context.caller()) if one.ad_account_id > after]
-    return lists.answer(found[: limit + 1], limit, lambda one: one, lambda one: one.ad_account_id)
+    found = [one for one in accounts.list_accounts(context.request_caller()) if one.ad_account_id > after]
+    return lists.page_answer(found[: limit + 1], limit, lambda one: one, lambda one: one.ad_account_id)
 
 
 @blueprint.route("/accounts/<ad_account_id>")
 @blueprint.response(200, AccountAnswer)
-def get_account(ad_account_id: str) -> AccountStatus:
+def get_account_view(ad_account_id: str) -> AccountStatus:
     """Show an ad account."""
-    return accounts.get_account(context.caller(), ad_account_id)
+    return accounts.get_account(context.request_caller(), ad_account_id)
 
 
 @blueprint.route("/accounts/<ad_account_id>", methods=["PATCH"])
@@ -99,8 +101,8 @@ def get_account(ad_account_id: str) -> AccountStatus:
 def patch_account(body: dict[str, Any], ad_account_id: str) -> AccountStatus:
     """Set an ad account's rate; what was spent of it stays spent."""
     rps, burst = body.get("rate_limit_rps"), body.get("rate_limit_burst")
-    accounts.set_account_rate(context.caller(), ad_account_id, rps=rps, burst=burst)
-    return accounts.get_account(context.caller(), ad_account_id)
+    accounts.set_account_rate(context.request_caller(), ad_account_id, rps=rps, burst=burst)
+    return accounts.get_account(context.request_caller(), ad_account_id)
 
 
 @blueprint.route("/accounts/<ad_account_id>/pause", methods=["POST"])
@@ -108,13 +110,13 @@ def patch_account(body: dict[str, Any], ad_account_id: str) -> AccountStatus:
 @blueprint.response(200, AccountAnswer)
 def post_pause(body: dict[str, Any], ad_account_id: str) -> AccountStatus:
     """Stop sending to an ad account; its events are kept and wait."""
-    accounts.pause_account(context.caller(), ad_account_id, body["reason"])
-    return accounts.get_account(context.caller(), ad_account_id)
+    accounts.pause_account(context.request_caller(), ad_account_id, body["reason"])
+    return accounts.get_account(context.request_caller(), ad_account_id)
 
 
 @blueprint.route("/accounts/<ad_account_id>/resume", methods=["POST"])
 @blueprint.response(200, AccountAnswer)
 def post_resume(ad_account_id: str) -> AccountStatus:
     """Send to an ad account again; what waits goes out within seconds."""
-    accounts.resume_account(context.caller(), ad_account_id)
-    return accounts.get_account(context.caller(), ad_account_id)
+    accounts.resume_account(context.request_caller(), ad_account_id)
+    return accounts.get_account(context.request_caller(), ad_account_id)

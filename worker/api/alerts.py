@@ -2,8 +2,8 @@
 
 from worker.api import context
 from worker.api.blueprint import Blueprint
-from worker.api.fields import Items, Moment, Part, Shape, Text, Whole
-from worker.api.queries import MomentOrNull
+from worker.api.fields import Integer, ListOf, Nested, Shape, Text, Timestamp
+from worker.api.queries import TimestampOrNull
 from worker.operations.reports.alerts import Alerts, list_alerts
 
 blueprint = Blueprint(
@@ -19,34 +19,34 @@ class AlertAnswer(Shape):
     severity = Text()
     summary = Text()
     what_to_do = Text()
-    since = Moment()
-    fired_at = Moment()
+    since = Timestamp()
+    fired_at = Timestamp()
 
 
 class NoticeAnswer(Shape):
     """Show one change that was told; ``told_at`` is when the webhook took it."""
 
-    id = Whole()
-    at = Moment()
+    id = Integer()
+    at = Timestamp()
     change = Text()
     rule = Text()
     subject = Text()
     severity = Text()
     summary = Text()
-    attempts = Whole()
-    told_at = MomentOrNull()
-    given_up_at = MomentOrNull()
+    attempts = Integer()
+    told_at = TimestampOrNull()
+    given_up_at = TimestampOrNull()
 
 
 class AlertsAnswer(Shape):
     """Show what is wrong now, the gravest first, and the latest changes, the latest first."""
 
-    firing = Items(Part(AlertAnswer))
-    recent = Items(Part(NoticeAnswer))
+    firing = ListOf(Nested(AlertAnswer))
+    recent = ListOf(Nested(NoticeAnswer))
 
 
 @blueprint.route("/alerts")
 @blueprint.response(200, AlertsAnswer)
-def show() -> Alerts:
+def get_alerts() -> Alerts:
     """Show what is wrong now, and what was told lately."""
-    return list_alerts(context.caller())
+    return list_alerts(context.request_caller())

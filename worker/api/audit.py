@@ -6,18 +6,18 @@ from marshmallow import fields
 
 from worker.api import context, lists
 from worker.api.blueprint import Blueprint
-from worker.api.fields import Moment, Shape, Text
+from worker.api.fields import Shape, Text, Timestamp
 from worker.api.lists import PageQuery, page_of
 from worker.ledger.setup import audit_log as log
 
 blueprint = Blueprint("audit", __name__, url_prefix="/v1/admin", description="Who changed what, and when")
 
 
-class Entry(Shape):
+class AuditEntry(Shape):
     """Show one change."""
 
     id = fields.Integer()
-    at = Moment()
+    at = Timestamp()
     actor = Text()
     action = Text(metadata={"example": "integration.change"})
     object = Text(metadata={"description": "The id of what was changed."})
@@ -26,10 +26,10 @@ class Entry(Shape):
 
 @blueprint.route("/audit")
 @blueprint.arguments(PageQuery, location="query")
-@blueprint.response(200, page_of(Entry))
-def page(query: dict[str, Any]) -> dict[str, Any]:
+@blueprint.response(200, page_of(AuditEntry))
+def get_audit_log(query: dict[str, Any]) -> dict[str, Any]:
     """List changes, the newest first."""
     before = lists.number_after(query.get("cursor"))
-    with context.ledger().read() as connection:
+    with context.app_ledger().read() as connection:
         found = log.newest_audit_entries(connection, query["limit"] + 1, before)
-    return lists.answer(found, query["limit"], dict, lambda entry: int(entry["id"]))
+    return lists.page_answer(found, query["limit"], dict, lambda entry: int(entry["id"]))

@@ -23,7 +23,7 @@ WINDOW_SECONDS = 900.0
 MOST_ADDRESSES = 10_000
 
 
-class FailureLimit:
+class FailureCounter:
     """Count failed attempts within the last quarter of an hour, by address.
 
     Ask only after an attempt has failed: a token has too many bits to be guessed, and checking one costs a
@@ -94,7 +94,7 @@ class SlidingWindow:
 _REQUESTS_A_MINUTE = 100
 # A script with an old token asks often and harms nobody.
 MOST_WRONG_TOKENS = 1_000
-_OPEN_ENDPOINTS = frozenset({"health.healthz", "health.readyz", "metrics.show"})
+_OPEN_ENDPOINTS = frozenset({"health.get_healthz", "health.get_readyz", "metrics.get_metrics"})
 # The pages for people look after themselves: they know sessions, and show a page where this says 401.
 UI = "ui"
 SESSION_COOKIE = "signal_session"
@@ -123,10 +123,10 @@ class Person:
 _ADMIN = Person("admin", Role.OWNER)
 
 
-def guard(app: Flask) -> None:
+def add_guard(app: Flask) -> None:
     """Ask every request for a token, whatever it is for, and hold each token to its rate and role."""
     window = SlidingWindow(_REQUESTS_A_MINUTE)
-    failures = FailureLimit(MOST_WRONG_TOKENS)
+    failures = FailureCounter(MOST_WRONG_TOKENS)
 
     def let_in() -> None:
         if request.endpoint in _OPEN_ENDPOINTS or request.blueprint == UI:
@@ -144,38 +144,38 @@ def guard(app: Flask) -> None:
 
 def person_of_token(token: str) -> Person | None:
     """Return whom a token belongs to."""
-    if compare_digest(token.encode(), context.settings().admin_token.encode()):
+    if compare_digest(token.encode(), context.app_settings().admin_token.encode()):
         return _ADMIN
-    return _holder(people.token_hash(context.ledger().vault, token))
+    return _holder(people.token_hash(context.app_ledger().vault, token))
 
 
 def person_of_session(cookie: str | None) -> Person | None:
     """Return whose session a cookie opens; it ends with the token that it was opened with."""
     if not cookie:
         return None
-    vault = context.ledger().vault
-    with context.ledger().read() as connection:
-        hashed = people.token_of_session(connection, vault, cookie, context.clock())
+    vault = context.app_ledger().vault
+    with context.app_ledger().read() as connection:
+        hashed = people.token_of_session(connection, vault, cookie, context.now())
     if hashed is None:
         return None
-    admin = people.token_hash(vault, context.settings().admin_token)
+    admin = people.token_hash(vault, context.app_settings().admin_token)
     return _ADMIN if compare_digest(hashed, admin) else _holder(hashed)
 
 
-def address() -> str:
+def client_address() -> str:
     """Return the address that a request came from, through the proxies that are trusted."""
-    trusted = [ip_network(network) for network in context.settings().trusted_proxies]
+    trusted = [ip_network(network) for network in context.app_settings().trusted_proxies]
     found = client_ip(request.remote_addr, request.headers.get("X-Forwarded-For", ""), trusted)
     return found or request.remote_addr or ""
 
 
 def _holder(hashed: bytes) -> Person | None:
-    with context.ledger().read() as connection:
+    with context.app_ledger().read() as connection:
         token = people.token_by_hash(connection, hashed)
     return Person(token.actor, token.role) if token else None
 
 
-def _person(failures: FailureLimit) -> Person:
+def _person(failures: FailureCounter) -> Person:
     is_docs = docs.is_docs(request.path)
     if is_docs and request.method in _READING:
         signed_in = person_of_session(request.cookies.get(SESSION_COOKIE))
@@ -184,7 +184,7 @@ def _person(failures: FailureLimit) -> Person:
     token = _token(request.authorization, basic=is_docs)
     person = person_of_token(token) if token is not None else None
     if person is None:
-        wait_seconds = failures.failed(address()) if token is not None else 0.0
+        wait_seconds = failures.failed(client_address()) if token is not None else 0.0
         if wait_seconds:
             raise _wait(
                 "Too many wrong tokens came from your address; a right one is accepted.", wait_seconds

@@ -11,7 +11,7 @@ import flask_smorest
 import marshmallow
 from webargs.flaskparser import FlaskParser
 
-from worker.api.errors import ApiError, invalid, refused
+from worker.api.errors import ApiError, invalid_field_error, validation_error
 from worker.event.text import shown_key
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -48,7 +48,7 @@ class Parser(FlaskParser):
     ) -> NoReturn:
         """End the request; webargs puts the messages under the place that they are about."""
         (messages,) = error.messages_dict.values()
-        raise refused(marshmallow.ValidationError(messages))
+        raise validation_error(marshmallow.ValidationError(messages))
 
 
 def read_json(body: bytes) -> Any:
@@ -60,7 +60,7 @@ def read_json(body: bytes) -> Any:
     try:
         parsed = json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
         for path in _unstorable(parsed, ""):
-            raise invalid(path or "body", "must not hold null bytes or lone surrogates")
+            raise invalid_field_error(path or "body", "must not hold null bytes or lone surrogates")
     except RecursionError:
         raise ApiError(400, "The body is nested too deeply.") from None
     except json.JSONDecodeError as error:

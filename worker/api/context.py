@@ -29,19 +29,19 @@ def provide(app: Flask, ledger: Ledger, settings: Settings) -> None:
     app.extensions[_NAME] = _Made(ledger, settings, readiness_of(ledger), Exporter(ledger))
 
 
-def ledger() -> Ledger:
+def app_ledger() -> Ledger:
     """Return the app's ledger."""
     return _made().ledger
 
 
-def settings() -> Settings:
+def app_settings() -> Settings:
     """Return the app's settings."""
     return _made().settings
 
 
 def usual_rate() -> AccountRateLimit:
     """Return the rate of an ad account that has none of its own."""
-    return AccountRateLimit(settings().rate_limit_rps, settings().rate_limit_burst)
+    return AccountRateLimit(app_settings().rate_limit_rps, app_settings().rate_limit_burst)
 
 
 def readiness() -> Readiness:
@@ -54,14 +54,14 @@ def exporter() -> Exporter:
     return _made().exporter
 
 
-def clock() -> float:
+def now() -> float:
     """Return the time in Unix seconds."""
     return time.time()
 
 
-def caller() -> Caller:
+def request_caller() -> Caller:
     """Return who makes the request, for the operations."""
-    return Caller(ledger(), g.actor, clock())
+    return Caller(app_ledger(), g.actor, now())
 
 
 def _made() -> _Made:

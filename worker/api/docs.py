@@ -35,7 +35,7 @@ def is_docs(path: str) -> bool:
 
 
 @blueprint.get(f"{_ASSETS}<path:name>")
-def asset(name: str) -> Response:
+def get_docs_file(name: str) -> Response:
     """Serve a file of Swagger UI."""
     return send_from_directory(str(files("flask_swagger_ui") / "dist"), name)
 

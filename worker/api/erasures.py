@@ -8,7 +8,7 @@ from marshmallow import fields
 from worker.api import context
 from worker.api.blueprint import Blueprint
 from worker.api.errors import ApiError
-from worker.api.fields import Flag, Items, Shape, Text, at_most
+from worker.api.fields import Boolean, ListOf, Shape, Text, at_most
 from worker.operations.erasure import erasures
 
 _MOST_IDENTIFIERS = 20
@@ -18,8 +18,8 @@ blueprint = Blueprint(
 )
 
 
-def _identifiers(description: str) -> Items:
-    return Items(
+def _identifiers(description: str) -> ListOf:
+    return ListOf(
         Text(),
         load_default=list,
         validate=at_most(_MOST_IDENTIFIERS, "of one kind"),
@@ -35,13 +35,13 @@ class ErasureBody(Shape):
     external_ids = _identifiers("The shop's own ids of the person (`userId`).")
     external_id_hashes = _identifiers("SHA-256 of such ids.")
     anonymous_ids = _identifiers("Ids of browsers and devices (`anonymousId`).")
-    dry_run = Flag(load_default=False, metadata={"description": "True: only count what would be erased."})
+    dry_run = Boolean(load_default=False, metadata={"description": "True: only count what would be erased."})
 
 
 class ErasureAnswer(Shape):
     """Count what was erased; `being_sent` was on its way to Pinterest: ask again in a minute where it is not 0."""
 
-    dry_run = Flag()
+    dry_run = Boolean()
     events = fields.Integer(metadata={"description": "Accepted events that were not worked on yet."})
     visitors = fields.Integer(
         metadata={"description": "What was remembered of the person's devices and accounts."}
@@ -55,13 +55,13 @@ class ErasureAnswer(Shape):
 @blueprint.route("/erasures", methods=["POST"])
 @blueprint.arguments(ErasureBody)
 @blueprint.response(200, ErasureAnswer)
-def erase(body: dict[str, Any]) -> dict[str, Any]:
+def post_erasure(body: dict[str, Any]) -> dict[str, Any]:
     """Erase what is kept of one person, in every state; for owners. It reads all that is kept, which takes a while."""
     if not g.person.is_owner:
         raise ApiError(403, "This token is not an owner's: only owners may erase a person.")
     dry_run = body.pop("dry_run")
     request = erasures.read_request(**body)
-    report = erasures.erase_person(context.caller(), request, dry_run=dry_run)
+    report = erasures.erase_person(context.request_caller(), request, dry_run=dry_run)
     return {
         "dry_run": dry_run,
         "events": report.events,

@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
 from worker import logs
-from worker.api.fields import Part, Shape, Text
+from worker.api.fields import Nested, Shape, Text
 from worker.event.text import shown_key
 from worker.ledger.database import LedgerBusyError, is_ledger_unavailable
 from worker.operations.errors import (
@@ -68,7 +68,7 @@ class Error(Shape):
 class ErrorAnswer(Shape):
     """Hold the answer to a request that failed."""
 
-    error = Part(Error)
+    error = Nested(Error)
 
 
 class ApiError(Exception):
@@ -91,17 +91,17 @@ class ApiError(Exception):
         super().__init__(message)
 
 
-def invalid(field: str, why: str) -> ApiError:
+def invalid_field_error(field: str, why: str) -> ApiError:
     """Make the error for one wrong field."""
     return ApiError(422, next(_sentences(why, field)), wrong={field: why})
 
 
-def not_found(what: str, which: str) -> ApiError:
+def not_found_error(what: str, which: str) -> ApiError:
     """Make the error for a thing that is not there."""
     return ApiError(404, f"There is no {what} {which}.")
 
 
-def refused(error: ValidationError, path: str = "") -> ApiError:
+def validation_error(error: ValidationError, path: str = "") -> ApiError:
     """Make the error for what a schema refuses, naming every field and why."""
     wrong: Any = {path: error.messages} if path else error.messages
     sentences = list(islice(_sentences(error.messages, path), MOST_SENTENCES + 1))
@@ -110,7 +110,7 @@ def refused(error: ValidationError, path: str = "") -> ApiError:
     return ApiError(422, "; ".join(sentences), wrong=wrong)
 
 
-def of_operation(error: OperationError) -> ApiError:
+def operation_error(error: OperationError) -> ApiError:
     """Turn what an operation refuses into its HTTP error."""
     wrong = dict(error.errors) if isinstance(error, InvalidError) else None
     code = "DUPLICATE" if isinstance(error, DuplicateError) else None
@@ -118,10 +118,10 @@ def of_operation(error: OperationError) -> ApiError:
     return ApiError(status, error.message, code, wrong=wrong)
 
 
-def register(app: Flask) -> None:
+def add_api_error_handlers(app: Flask) -> None:
     """Let an app answer every error in the format."""
     app.register_error_handler(ApiError, _answer)
-    app.register_error_handler(OperationError, lambda error: _answer(of_operation(error)))
+    app.register_error_handler(OperationError, lambda error: _answer(operation_error(error)))
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(IntegrityError, _lost_race)
     # Flask's own line would quote the address that was asked for, and the exception's text.

@@ -6,7 +6,7 @@ from marshmallow import ValidationError, fields, validates_schema
 
 from worker.api import context
 from worker.api.blueprint import Blueprint
-from worker.api.fields import Flag, Items, Object, Part, Shape, Text, at_most, length, one_of
+from worker.api.fields import Boolean, ListOf, Nested, Object, Shape, Text, at_most, length, one_of_words
 from worker.event.received import Received
 from worker.operations.deliveries import explain as explaining
 from worker.operations.deliveries.explain import IP, MOST_EVENTS, USER_AGENT
@@ -16,14 +16,14 @@ class ExplainBody(Shape):
     """Hold events of one visitor, in order, and how they would come in."""
 
     event = Object(metadata={"description": "As the collector takes it. Either this or events."})
-    events = Items(Object(), validate=at_most(MOST_EVENTS, "events"))
+    events = ListOf(Object(), validate=at_most(MOST_EVENTS, "events"))
     source_id = Text(metadata={"description": "Without it, for an integration with every default."})
-    channel = Text(load_default="browser", validate=one_of("browser", "server"))
+    channel = Text(load_default="browser", validate=one_of_words("browser", "server"))
     ip = Text(load_default=IP, allow_none=True, validate=length(0, 64))
     user_agent = Text(load_default=USER_AGENT, allow_none=True, validate=length(0, 2048))
     pin_unauth = Text(load_default=None, validate=length(0, 512))
     epik = Text(load_default=None, validate=length(0, 512))
-    show_personal = Flag(
+    show_personal = Boolean(
         load_default=False, metadata={"description": "Show values as they came, which the log tells."}
     )
 
@@ -43,7 +43,7 @@ class Decision(Shape):
 class Outcome(Shape):
     """Show what would become of an event; what does not apply is left out."""
 
-    outcome = Text(validate=one_of("sent", "failed", "filtered", "dropped"))
+    outcome = Text(validate=one_of_words("sent", "failed", "filtered", "dropped"))
     event_name = Text(allow_none=True)
     event_id = Text()
     event_time = fields.Integer(allow_none=True)
@@ -52,11 +52,11 @@ class Outcome(Shape):
     custom_event_name = Text(allow_none=True)
     reason_class = Text()
     reason = Text()
-    late = Flag()
-    offline = Flag()
-    computed = Items(Text())
-    warnings = Items(Text())
-    identifiers = Items(Text())
+    late = Boolean()
+    offline = Boolean()
+    computed = ListOf(Text())
+    warnings = ListOf(Text())
+    identifiers = ListOf(Text())
     payload = Object(allow_none=True, metadata={"description": "What Pinterest would get."})
 
 
@@ -64,9 +64,9 @@ class Result(Shape):
     """Show what one integration would make of an event."""
 
     integration = Text()
-    lines = Items(Part(Decision), metadata={"description": "Every decision, in order."})
-    outcomes = Items(
-        Part(Outcome), metadata={"description": "None where the event only tells about its visitor."}
+    lines = ListOf(Nested(Decision), metadata={"description": "Every decision, in order."})
+    outcomes = ListOf(
+        Nested(Outcome), metadata={"description": "None where the event only tells about its visitor."}
     )
 
 
@@ -75,13 +75,13 @@ class Explained(Shape):
 
     type = Text()
     name = Text(allow_none=True)
-    results = Items(Part(Result))
+    results = ListOf(Nested(Result))
 
 
 class ExplainAnswer(Shape):
     """Show what would become of each event."""
 
-    data = Items(Part(Explained))
+    data = ListOf(Nested(Explained))
 
 
 blueprint = Blueprint("explain", __name__, url_prefix="/v1/admin", description="What would be sent, and why")
@@ -90,18 +90,18 @@ blueprint = Blueprint("explain", __name__, url_prefix="/v1/admin", description="
 @blueprint.route("/explain", methods=["POST"])
 @blueprint.arguments(ExplainBody)
 @blueprint.response(200, ExplainAnswer)
-def explain(body: dict[str, Any]) -> dict[str, Any]:
+def post_explain(body: dict[str, Any]) -> dict[str, Any]:
     """Show step by step what delivery would make of events; nothing is stored and nothing is sent."""
     received = Received(
         channel=body["channel"],
-        received_at=context.clock(),
+        received_at=context.now(),
         ip=body["ip"],
         user_agent=body["user_agent"],
         pin_unauth=body["pin_unauth"],
         epik=body["epik"],
     )
     explained = explaining.explain(
-        context.caller(),
+        context.request_caller(),
         [body["event"]] if "event" in body else body["events"],
         received,
         source_id=body.get("source_id"),

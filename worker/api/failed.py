@@ -8,7 +8,7 @@ from flask import Response, g, stream_with_context
 
 from worker.api import context, lists
 from worker.api.blueprint import Blueprint
-from worker.api.errors import ApiError, not_found
+from worker.api.errors import ApiError, not_found_error
 from worker.api.lists import page_of
 from worker.api.schemas.failed import (
     DetailQuery,
@@ -39,33 +39,33 @@ blueprint = Blueprint(
 @blueprint.route("/failed")
 @blueprint.arguments(FailedQuery, location="query")
 @blueprint.response(200, page_of(FailedAnswer))
-def page(query: dict[str, Any]) -> dict[str, Any]:
+def get_failed_list(query: dict[str, Any]) -> dict[str, Any]:
     """List failed deliveries in the order of their ids."""
     after = lists.number_after(query.get("cursor")) or 0
-    found = failed.list_failed(context.caller(), _filter(query), query["limit"] + 1, after)
-    return lists.answer(found, query["limit"], _show, lambda failure: failure.id)
+    found = failed.list_failed(context.request_caller(), _filter(query), query["limit"] + 1, after)
+    return lists.page_answer(found, query["limit"], _show, lambda failure: failure.id)
 
 
 @blueprint.route("/failed/summary")
 @blueprint.arguments(FailedFilter, location="query")
 @blueprint.response(200, Summary)
-def summary(query: dict[str, Any]) -> dict[str, Any]:
+def get_failed_summary(query: dict[str, Any]) -> dict[str, Any]:
     """Group failed deliveries by reason, with their number and the first and last time."""
-    groups = failed.group_failed(context.caller(), _filter(query))
+    groups = failed.group_failed(context.request_caller(), _filter(query))
     return {"total": sum(group.n for group in groups), "groups": groups}
 
 
 @blueprint.route("/failed/export")
 @blueprint.arguments(FailedFilter, location="query")
 @blueprint.response(200, FailedAnswer, content_type=_JSON_LINES, description="One to a line")
-def export(query: dict[str, Any]) -> Response:
+def get_failed_export(query: dict[str, Any]) -> Response:
     """Give all that is chosen as JSON lines, without what would be sent."""
-    return exported(_filter(query))
+    return export_response(_filter(query))
 
 
-def exported(chosen: FailureFilter) -> Response:
+def export_response(chosen: FailureFilter) -> Response:
     """Answer with failed deliveries as a file of JSON lines."""
-    lines = failed.export_failed(context.caller(), chosen)
+    lines = failed.export_failed(context.request_caller(), chosen)
     answer = Response(stream_with_context(lines), mimetype=_JSON_LINES)
     answer.headers["Content-Disposition"] = 'attachment; filename="failed-deliveries.jsonl"'
     return answer
@@ -74,11 +74,11 @@ def exported(chosen: FailureFilter) -> Response:
 @blueprint.route("/failed/<failed_id>")
 @blueprint.arguments(DetailQuery, location="query")
 @blueprint.response(200, FailedDetail)
-def show(query: dict[str, Any], failed_id: str) -> dict[str, Any]:
+def get_failed_detail(query: dict[str, Any], failed_id: str) -> dict[str, Any]:
     """Show a failed delivery with the tries of its batch."""
     if not (failed_id.isascii() and failed_id.isdigit() and len(failed_id) <= 19):
-        raise not_found("failed delivery", failed_id)
-    failure, tries = failed.get_failed(context.caller(), int(failed_id))
+        raise not_found_error("failed delivery", failed_id)
+    failure, tries = failed.get_failed(context.request_caller(), int(failed_id))
     shown = _show(failure) | {"tries": tries}
     return shown | {"payload": _payload(failure.id)} if query["payload"] else shown
 
@@ -86,10 +86,10 @@ def show(query: dict[str, Any], failed_id: str) -> dict[str, Any]:
 @blueprint.route("/failed/retry", methods=["POST"])
 @blueprint.arguments(RetryBody)
 @blueprint.response(200, RetryAnswer)
-def retry(body: dict[str, Any]) -> dict[str, Any]:
+def post_failed_retry(body: dict[str, Any]) -> dict[str, Any]:
     """Send failed deliveries again; each is sent once, however often this is called."""
     chosen, extent = _choice(body)
-    result = failed.retry_failed(context.caller(), chosen, force=body["force"], extent=extent)
+    result = failed.retry_failed(context.request_caller(), chosen, force=body["force"], extent=extent)
     counts = {"retried": result.moved, "late": result.late, "offline": result.offline}
     return counts | {"warnings": result.warnings()} | _ended(body, result)
 
@@ -97,15 +97,17 @@ def retry(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/failed/discard", methods=["POST"])
 @blueprint.arguments(DiscardBody)
 @blueprint.response(200, DiscardAnswer)
-def discard(body: dict[str, Any]) -> dict[str, Any]:
+def post_failed_discard(body: dict[str, Any]) -> dict[str, Any]:
     """Give failed deliveries up for good; what would have been sent is removed."""
     chosen, extent = _choice(body)
-    result = failed.discard_failed(context.caller(), chosen, body["reason"], extent=extent)
+    result = failed.discard_failed(context.request_caller(), chosen, body["reason"], extent=extent)
     return {"discarded": result.moved} | _ended(body, result)
 
 
 def _filter(given: Mapping[str, Any], path: str = "") -> FailureFilter:
-    number = integration_number(context.caller(), given.get("integration_id"), f"{path}integration_id")
+    number = integration_number(
+        context.request_caller(), given.get("integration_id"), f"{path}integration_id"
+    )
     chosen: dict[str, Any] = {name: given.get(name) for name in _CHOICES}
     return FailureFilter(integration_number=number, **chosen)
 
@@ -126,11 +128,11 @@ def _ended(body: Mapping[str, Any], result: BulkResult) -> dict[str, Any]:
 
 
 def _show(failure: Failure) -> dict[str, Any]:
-    return failed.as_json(failure, context.clock())
+    return failed.as_json(failure, context.now())
 
 
 def _payload(number: int) -> Any:
     if not g.person.may_change:
         raise ApiError(403, "This token is a viewer's: it may not look at what is sent of a visitor.")
-    text = failed.show_payload(context.caller(), number)
+    text = failed.show_payload(context.request_caller(), number)
     return None if text is None else json.loads(text)

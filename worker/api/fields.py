@@ -38,7 +38,7 @@ class Text(_Plain, fields.String):
         return str(super()._deserialize(value, attr, data, **kwargs)).strip()
 
 
-class Flag(_Plain, fields.Boolean):
+class Boolean(_Plain, fields.Boolean):
     """Take true or false, and neither 1 nor "yes"."""
 
     default_error_messages: ErrorMessages = {"invalid": "must be true or false"}
@@ -64,7 +64,7 @@ class Number(_Plain, fields.Float):
         return float(super()._validated(value))
 
 
-class Whole(_Plain, fields.Integer):
+class Integer(_Plain, fields.Integer):
     """Take a whole number, and no string of one."""
 
     default_error_messages: ErrorMessages = {
@@ -78,13 +78,13 @@ class Whole(_Plain, fields.Integer):
         return value
 
 
-class Items(_Plain, fields.List[Any]):
+class ListOf(_Plain, fields.List[Any]):
     """Take a list."""
 
     default_error_messages: ErrorMessages = {"invalid": "must be a list"}
 
 
-class Part(_Plain, fields.Nested):
+class Nested(_Plain, fields.Nested):
     """Take an object of another shape."""
 
     default_error_messages: ErrorMessages = {"type": "must be an object"}
@@ -96,7 +96,7 @@ class Object(_Plain, fields.Dict):
     default_error_messages: ErrorMessages = {"invalid": "must be an object"}
 
 
-class Moment(fields.String):
+class Timestamp(fields.String):
     """Show Unix seconds as ISO 8601 in UTC."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
@@ -113,7 +113,7 @@ class Host(Text):
         return host
 
 
-def one_of(*words: str) -> validate.OneOf:
+def one_of_words(*words: str) -> validate.OneOf:
     """Allow only these words."""
     return validate.OneOf(words, error=f"must be one of: {', '.join(words)}")
 

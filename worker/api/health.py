@@ -8,13 +8,13 @@ blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/healthz")
-def healthz() -> dict[str, str]:
+def get_healthz() -> dict[str, str]:
     """Answer; nothing else is asked, so that trouble elsewhere does not restart this process."""
     return {"status": "ok"}
 
 
 @blueprint.get("/readyz")
-def readyz() -> tuple[Response, int]:
+def get_readyz() -> tuple[Response, int]:
     """Say which check failed, if any."""
     body, status = context.readiness().answer()
     return jsonify(body), status

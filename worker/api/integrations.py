@@ -5,7 +5,7 @@ from typing import Any
 from worker.api import context, lists
 from worker.api.blueprint import Blueprint
 from worker.api.lists import PageQuery, page_of
-from worker.api.queries import without_fixed
+from worker.api.queries import without_fixed_fields
 from worker.api.schemas.integrations import (
     FIXED,
     DeleteQuery,
@@ -26,7 +26,7 @@ blueprint = Blueprint(
 @blueprint.response(201, IntegrationAnswer)
 def post_integration(body: dict[str, Any]) -> IntegrationRecord:
     """Make an integration."""
-    return integrations.create_integration(context.caller(), context.usual_rate(), **body)
+    return integrations.create_integration(context.request_caller(), context.usual_rate(), **body)
 
 
 @blueprint.route("/integrations")
@@ -35,15 +35,15 @@ def post_integration(body: dict[str, Any]) -> IntegrationRecord:
 def get_integrations(query: dict[str, Any]) -> dict[str, Any]:
     """List integrations in the order of their making."""
     after, limit = lists.number_after(query.get("cursor")) or 0, query["limit"]
-    found = integrations.list_integrations(context.caller(), limit + 1, after)
-    return lists.answer(found, limit, lambda one: one, lambda one: one["number"])
+    found = integrations.list_integrations(context.request_caller(), limit + 1, after)
+    return lists.page_answer(found, limit, lambda one: one, lambda one: one["number"])
 
 
 @blueprint.route("/integrations/<integration_id>")
 @blueprint.response(200, IntegrationAnswer)
-def get_integration(integration_id: str) -> IntegrationRecord:
+def get_integration_view(integration_id: str) -> IntegrationRecord:
     """Show an integration; its access token never comes back."""
-    return integrations.get_integration(context.caller(), integration_id)
+    return integrations.get_integration(context.request_caller(), integration_id)
 
 
 @blueprint.route("/integrations/<integration_id>", methods=["PATCH"])
@@ -51,14 +51,16 @@ def get_integration(integration_id: str) -> IntegrationRecord:
 @blueprint.response(200, IntegrationAnswer)
 def patch_integration(body: dict[str, Any], integration_id: str) -> IntegrationRecord:
     """Change what is given of an integration; a new access token also resumes a paused account."""
-    current = integrations.get_integration(context.caller(), integration_id)
-    changes = without_fixed(body, IntegrationAnswer().dump(current), FIXED)
-    return integrations.change_integration(context.caller(), integration_id, context.usual_rate(), **changes)
+    current = integrations.get_integration(context.request_caller(), integration_id)
+    changes = without_fixed_fields(body, IntegrationAnswer().dump(current), FIXED)
+    return integrations.change_integration(
+        context.request_caller(), integration_id, context.usual_rate(), **changes
+    )
 
 
 @blueprint.route("/integrations/<integration_id>", methods=["DELETE"])
 @blueprint.arguments(DeleteQuery, location="query")
 @blueprint.response(204)
-def delete_integration(query: dict[str, Any], integration_id: str) -> None:
+def delete_integration_view(query: dict[str, Any], integration_id: str) -> None:
     """Delete an integration; what is on its way to Pinterest already still arrives."""
-    integrations.delete_integration(context.caller(), integration_id, discard_waiting=query["force"])
+    integrations.delete_integration(context.request_caller(), integration_id, discard_waiting=query["force"])

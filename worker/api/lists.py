@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from marshmallow import fields
 
-from worker.api.errors import invalid
-from worker.api.fields import Flag, Items, Part, Shape, Text, between
+from worker.api.errors import invalid_field_error
+from worker.api.fields import Boolean, ListOf, Nested, Shape, Text, between
 
 _MOST_ON_A_PAGE = 100
 _LARGEST_NUMBER = 2**63 - 1
@@ -30,16 +30,16 @@ def page_of(item: type[Shape]) -> type[Shape]:
     """Make the shape of a page of a list."""
     shape: type[Shape] = Shape.from_dict(
         {
-            "data": Items(Part(item)),
+            "data": ListOf(Nested(item)),
             "next_cursor": Text(allow_none=True, metadata={"description": "Null on the last page."}),
-            "has_more": Flag(),
+            "has_more": Boolean(),
         },
         name=f"{item.__name__}Page",
     )  # type: ignore[assignment]  # It is made from the class that it is called on.
     return shape
 
 
-def answer(
+def page_answer(
     found: Sequence[T], limit: int, show: Callable[[T], Any], position: Callable[[T], str | int]
 ) -> dict[str, Any]:
     """Make a page of what was found; one more than ``limit`` tells that there is another page."""
@@ -65,7 +65,7 @@ def text_after(cursor: str | None) -> str:
     except ValueError:
         position = ""
     if not position.isprintable() or cursor_at(position) != cursor:
-        raise invalid("cursor", "is not one that a list gave")
+        raise invalid_field_error("cursor", "is not one that a list gave")
     return position
 
 
@@ -79,7 +79,7 @@ def number_after(cursor: str | None) -> int | None:
         return None
     position = text_after(cursor)
     if not position.isdecimal() or len(position) > 19 or int(position) > _LARGEST_NUMBER:
-        raise invalid("cursor", "is not one that a list gave")
+        raise invalid_field_error("cursor", "is not one that a list gave")
     return int(position)
 
 

@@ -15,14 +15,14 @@ blueprint = Blueprint(
 
 @blueprint.route("/parked")
 @blueprint.response(200, ParkedAnswer)
-def show() -> dict[str, Any]:
+def get_parked() -> dict[str, Any]:
     """Count what was set aside, by reason."""
-    groups = parked.list_parked(context.caller())
+    groups = parked.list_parked(context.request_caller())
     return {"events": sum(group.events for group in groups), "reasons": [asdict(group) for group in groups]}
 
 
 @blueprint.route("/parked/retry", methods=["POST"])
 @blueprint.response(200, UnparkedAnswer)
-def retry() -> dict[str, Any]:
+def post_parked_retry() -> dict[str, Any]:
     """Let what was set aside be worked on again, once what was wrong is mended."""
-    return asdict(parked.unpark(context.caller()))
+    return asdict(parked.unpark(context.request_caller()))

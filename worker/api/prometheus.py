@@ -11,8 +11,8 @@ blueprint = Blueprint("metrics", __name__)
 
 
 @blueprint.get("/metrics")
-def show() -> Response:
+def get_metrics() -> Response:
     """Answer with every metric."""
-    if not metrics.may_read(request.headers, request.remote_addr, context.settings().metrics_token):
+    if not metrics.may_read(request.headers, request.remote_addr, context.app_settings().metrics_token):
         raise ApiError(403, metrics.REFUSAL)
     return Response(context.exporter().text(), content_type=CONTENT_TYPE)

@@ -6,8 +6,8 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from worker.api import context
-from worker.api.errors import invalid
-from worker.api.fields import Moment, Text
+from worker.api.errors import invalid_field_error
+from worker.api.fields import Text, Timestamp
 from worker.event.times import iso
 from worker.formats import parse_since
 
@@ -20,12 +20,12 @@ class Since(Text):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
         try:
-            return parse_since(text, context.clock())
+            return parse_since(text, context.now())
         except ValueError as error:
             raise ValidationError(str(error)) from None
 
 
-class MomentOrNull(Moment):
+class TimestampOrNull(Timestamp):
     """Show Unix seconds as ISO 8601 in UTC, or null."""
 
     def __init__(self, **options: Any) -> None:
@@ -35,7 +35,7 @@ class MomentOrNull(Moment):
         return None if value is None else iso(value)
 
 
-def word_flag(**options: Any) -> fields.Boolean:
+def query_flag(**options: Any) -> fields.Boolean:
     """Make a field that takes the words true and false, as a query has them."""
     return fields.Boolean(
         load_default=False,
@@ -46,7 +46,7 @@ def word_flag(**options: Any) -> fields.Boolean:
     )
 
 
-def without_fixed(
+def without_fixed_fields(
     given: Mapping[str, Any], current: Mapping[str, Any], fixed: Sequence[str]
 ) -> dict[str, Any]:
     """Return what a request may change; fixed fields may be sent back as they were read.
@@ -56,5 +56,5 @@ def without_fixed(
     """
     for field in fixed:
         if field in given and given[field] != current[field]:
-            raise invalid(field, "cannot be changed")
+            raise invalid_field_error(field, "cannot be changed")
     return {name: value for name, value in given.items() if name not in fixed}

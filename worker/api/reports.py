@@ -28,17 +28,17 @@ blueprint = Blueprint(
 @blueprint.route("/books")
 @blueprint.arguments(BooksQuery, location="query")
 @blueprint.response(200, BooksAnswer)
-def show_books(query: dict[str, Any]) -> Books:
+def get_books(query: dict[str, Any]) -> Books:
     """Account for every accepted event and every delivery, at one moment."""
-    return reports.close_books(context.caller(), audit=query["audit"])
+    return reports.close_books(context.request_caller(), audit=query["audit"])
 
 
 @blueprint.route("/deliveries")
 @blueprint.arguments(FindQuery, location="query")
 @blueprint.response(200, FoundAnswer)
-def find(query: dict[str, Any]) -> dict[str, Any]:
+def get_deliveries(query: dict[str, Any]) -> dict[str, Any]:
     """Find the deliveries of an order, an event or a visitor, and the newest events that wait to be mapped."""
-    found = search.search(context.caller(), query["find"])
+    found = search.search(context.request_caller(), query["find"])
     return {
         "data": [asdict(delivery) for delivery in found.deliveries],
         "has_more": found.has_more,
@@ -49,33 +49,33 @@ def find(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/stats")
 @blueprint.arguments(StatsQuery, location="query")
 @blueprint.response(200, StatsAnswer)
-def stats(query: dict[str, Any]) -> HourlyReport:
+def get_stats(query: dict[str, Any]) -> HourlyReport:
     """Count what moved, by hour and integration."""
-    return reports.count_by_hour(context.caller(), query["since"], query.get("integration_id"))
+    return reports.count_by_hour(context.request_caller(), query["since"], query.get("integration_id"))
 
 
 @blueprint.route("/quality")
 @blueprint.arguments(QualityQuery, location="query")
 @blueprint.response(200, QualityAnswer)
-def quality(query: dict[str, Any]) -> dict[str, Any]:
+def get_quality(query: dict[str, Any]) -> dict[str, Any]:
     """Show which identifiers came with events, and say what to improve."""
     report = reports.report_quality(
-        context.caller(), query["since"], query.get("integration_id"), query.get("step_hours")
+        context.request_caller(), query["since"], query.get("integration_id"), query.get("step_hours")
     )
     return {"since": report.since, "data": [_quality(row) for row in report.rows]}
 
 
 def _quality(row: QualityRow) -> dict[str, Any]:
-    quality = row.quality
+    match = row.quality
     return {
         "integration_id": row.integration.id if row.integration else None,
         "event_name": row.event_name,
         "since": row.since,
-        "events": quality.events,
-        "valid": quality.valid,
-        "late": quality.late,
-        "computed": quality.computed,
-        "invalid": quality.invalid,
-        "shares": {name: round(quality.share(name), 4) for name, _ in quality.identifiers.most_common()},
+        "events": match.events,
+        "valid": match.valid,
+        "late": match.late,
+        "computed": match.computed,
+        "invalid": match.invalid,
+        "shares": {name: round(match.share(name), 4) for name, _ in match.identifiers.most_common()},
         "advice": row.advice,
     }

@@ -5,7 +5,7 @@ from typing import Any
 from worker.api import context, lists
 from worker.api.blueprint import Blueprint
 from worker.api.lists import PageQuery, page_of
-from worker.api.queries import without_fixed
+from worker.api.queries import without_fixed_fields
 from worker.api.schemas.sources import FIXED, KeyRotation, SourceAnswer, SourceBody, SourceChange
 from worker.operations.setup import sources
 from worker.operations.setup.sources import SourceRecord
@@ -20,7 +20,7 @@ blueprint = Blueprint(
 @blueprint.response(201, SourceAnswer)
 def post_source(body: dict[str, Any]) -> SourceRecord:
     """Make a source; its server secret is shown now and never again."""
-    return sources.create_source(context.caller(), **body)
+    return sources.create_source(context.request_caller(), **body)
 
 
 @blueprint.route("/sources")
@@ -29,15 +29,15 @@ def post_source(body: dict[str, Any]) -> SourceRecord:
 def get_sources(query: dict[str, Any]) -> dict[str, Any]:
     """List sources in the order of their ids."""
     after, limit = lists.text_after(query.get("cursor")), query["limit"]
-    found = sources.list_sources(context.caller(), limit + 1, after)
-    return lists.answer(found, limit, lambda one: one, lambda one: str(one["id"]))
+    found = sources.list_sources(context.request_caller(), limit + 1, after)
+    return lists.page_answer(found, limit, lambda one: one, lambda one: str(one["id"]))
 
 
 @blueprint.route("/sources/<source_id>")
 @blueprint.response(200, SourceAnswer)
-def get_source(source_id: str) -> SourceRecord:
+def get_source_view(source_id: str) -> SourceRecord:
     """Show a source."""
-    return sources.get_source(context.caller(), source_id)
+    return sources.get_source(context.request_caller(), source_id)
 
 
 @blueprint.route("/sources/<source_id>", methods=["PATCH"])
@@ -45,16 +45,16 @@ def get_source(source_id: str) -> SourceRecord:
 @blueprint.response(200, SourceAnswer)
 def patch_source(body: dict[str, Any], source_id: str) -> SourceRecord:
     """Change what is given of a source; objects are merged."""
-    current = sources.get_source(context.caller(), source_id)
-    changes = without_fixed(body, SourceAnswer().dump(current), FIXED)
-    return sources.change_source(context.caller(), source_id, **changes)
+    current = sources.get_source(context.request_caller(), source_id)
+    changes = without_fixed_fields(body, SourceAnswer().dump(current), FIXED)
+    return sources.change_source(context.request_caller(), source_id, **changes)
 
 
 @blueprint.route("/sources/<source_id>", methods=["DELETE"])
 @blueprint.response(204)
-def delete_source(source_id: str) -> None:
+def delete_source_view(source_id: str) -> None:
     """Delete a source that has no integrations; its keys stop being good at once."""
-    sources.delete_source(context.caller(), source_id)
+    sources.delete_source(context.request_caller(), source_id)
 
 
 @blueprint.route("/sources/<source_id>/pipeline-key", methods=["POST"])
@@ -62,11 +62,11 @@ def delete_source(source_id: str) -> None:
 @blueprint.response(200, SourceAnswer)
 def post_pipeline_key(body: dict[str, Any], source_id: str) -> SourceRecord:
     """Make a new pipeline key; the ones of before stay good for the overlap."""
-    return sources.rotate_pipeline_key(context.caller(), source_id, **body)
+    return sources.rotate_pipeline_key(context.request_caller(), source_id, **body)
 
 
 @blueprint.route("/sources/<source_id>/server-secret", methods=["POST"])
 @blueprint.response(200, SourceAnswer)
 def post_server_secret(source_id: str) -> SourceRecord:
     """Make a new server secret; the one of before stops being good at once."""
-    return sources.rotate_server_secret(context.caller(), source_id)
+    return sources.rotate_server_secret(context.request_caller(), source_id)

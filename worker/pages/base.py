@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import auth, context
-from worker.api.errors import ApiError, of_operation
+from worker.api.errors import ApiError, operation_error
 from worker.ledger.database import LedgerBusyError, is_ledger_unavailable
 from worker.operations.errors import OperationError
 from worker.pages import words
@@ -34,21 +34,21 @@ _POLICY = (
 )
 _LONGEST_KEPT_SECONDS = 365 * 86_400
 # Strangers see these; everything else asks for a session.
-OPEN_ENDPOINTS = frozenset({"ui.sign_in_form", "ui.sign_in", "ui.static"})
+OPEN_ENDPOINTS = frozenset({"ui.sign_in_page", "ui.post_sign_in", "ui.static"})
 # These change nothing of anybody else's, so a viewer may send them.
-VIEWERS_FORMS = frozenset({"ui.sign_out", "ui.explain_event"})
+VIEWERS_FORMS = frozenset({"ui.post_sign_out", "ui.post_explain_form"})
 # These do nothing but offer a change, so a viewer has no use for them.
 EDITORS_PAGES = frozenset(
     {
-        "ui.add_source",
-        "ui.edit_source",
-        "ui.choose_vendor",
-        "ui.add_integration",
-        "ui.edit_integration",
-        "ui.ask_before_delete",
+        "ui.new_source_page",
+        "ui.edit_source_page",
+        "ui.vendors_page",
+        "ui.new_integration_page",
+        "ui.edit_integration_page",
+        "ui.delete_integration_page",
     }
 )
-OWNERS_PAGES = frozenset({"ui.tokens", "ui.create_token", "ui.revoke_token"})
+OWNERS_PAGES = frozenset({"ui.tokens_page", "ui.post_new_token", "ui.post_token_revoke"})
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -58,7 +58,7 @@ blueprint = Blueprint(
 
 
 @blueprint.before_request
-def let_in() -> AnyResponse | None:
+def require_session() -> AnyResponse | None:
     """Ask for a session, for the form's secret, and for the role that a page needs."""
     if request.endpoint in OPEN_ENDPOINTS:
         return None
@@ -76,7 +76,7 @@ def let_in() -> AnyResponse | None:
 
 
 @blueprint.after_request
-def allow_our_own_files(response: Response) -> Response:
+def add_headers(response: Response) -> Response:
     """Let a page load this site's style sheet, script and pictures, and nothing else from anywhere."""
     response.headers["Content-Security-Policy"] = _POLICY
     if request.endpoint == "ui.static" and "v" in request.args:
@@ -85,45 +85,45 @@ def allow_our_own_files(response: Response) -> Response:
     return response
 
 
-blueprint.add_app_template_filter(words.moment)
-blueprint.add_app_template_filter(words.pretty)
+blueprint.add_app_template_filter(words.utc_text)
+blueprint.add_app_template_filter(words.json_text)
 
 
 @blueprint.context_processor
-def shared() -> dict[str, Any]:
+def template_context() -> dict[str, Any]:
     """Return what every template may use."""
     return {
         "person": g.get("person"),
-        "csrf": csrf(),
-        "flower_url": context.settings().flower_url,
+        "csrf": form_secret(),
+        "flower_url": context.app_settings().flower_url,
         "words": words,
-        "now": context.clock(),
-        "asset": asset,
+        "now": context.now(),
+        "asset": asset_url,
         "notice": words.NOTICES.get(request.args.get("done", "")),
     }
 
 
 @blueprint.errorhandler(ApiError)
-def say_what_is_wrong(error: ApiError) -> Response:
+def api_error_page(error: ApiError) -> Response:
     """Show a refusal as a page."""
     return error_page(error.status, error.message)
 
 
 @blueprint.errorhandler(OperationError)
-def refuse_operation(error: OperationError) -> Response:
+def operation_error_page(error: OperationError) -> Response:
     """Show what an operation refuses as a page."""
-    return say_what_is_wrong(of_operation(error))
+    return api_error_page(operation_error(error))
 
 
 @blueprint.errorhandler(HTTPException)
-def say_it_too(error: HTTPException) -> Response:
+def http_error_page(error: HTTPException) -> Response:
     """Show what Flask itself refuses as a page."""
     status = error.code or 500
     return error_page(status, error.description or HTTPStatus(status).phrase)
 
 
 @blueprint.errorhandler(IntegrityError)
-def lost_race(_error: IntegrityError) -> Response:
+def conflict_page(_error: IntegrityError) -> Response:
     """Say that somebody else was faster."""
     return error_page(409, "Somebody else changed this at the same moment: go back and try again.")
 
@@ -131,7 +131,7 @@ def lost_race(_error: IntegrityError) -> Response:
 @blueprint.errorhandler(LedgerBusyError)
 @blueprint.errorhandler(PoolTimeoutError)
 @blueprint.errorhandler(DBAPIError)
-def ledger_trouble(error: Exception) -> Response:
+def ledger_error_page(error: Exception) -> Response:
     """Say that the ledger is away; events are still taken and kept as far as the collector can."""
     if not is_ledger_unavailable(error):
         raise error
@@ -145,13 +145,13 @@ def error_page(status: int, sentence: str) -> Response:
     return page
 
 
-def csrf() -> str:
+def form_secret() -> str:
     """Return the secret that the forms of this session carry; another site cannot know it."""
     cookie = request.cookies.get(auth.SESSION_COOKIE, "")
-    return context.ledger().vault.keyed_hash("form", cookie).hex() if cookie else ""
+    return context.app_ledger().vault.keyed_hash("form", cookie).hex() if cookie else ""
 
 
-def asset(name: str) -> str:
+def asset_url(name: str) -> str:
     """Return the address of one of our files; it changes with the file, so that browsers may keep it."""
     known: dict[str, str] = current_app.extensions.setdefault("signal-assets", {})
     if name not in known:
@@ -159,7 +159,7 @@ def asset(name: str) -> str:
     return url_for("ui.static", filename=name, v=known[name])
 
 
-def done(endpoint: str, notice: str, **values: Any) -> AnyResponse:
+def redirect_to(endpoint: str, notice: str, **values: Any) -> AnyResponse:
     """Go on to a page that says in a sentence what was done."""
     return redirect(url_for(endpoint, done=notice, **values), 303)
 
@@ -170,13 +170,13 @@ def _changes_something() -> bool:
 
 
 def _check_form() -> None:
-    if not compare_digest(request.form.get("csrf", "").encode(), csrf().encode()):
+    if not compare_digest(request.form.get("csrf", "").encode(), form_secret().encode()):
         raise ApiError(403, "This form did not come from your session. Open the page again and send it anew.")
 
 
 def _sign_in_first() -> AnyResponse:
     if request.method in ("GET", "HEAD"):
         here = request.full_path.rstrip("?")
-        return redirect(url_for("ui.sign_in_form", next=here if here != "/" else None), 303)
+        return redirect(url_for("ui.sign_in_page", next=here if here != "/" else None), 303)
     sentence = "Your session has ended, and nothing was changed. Sign in and send the form again."
     return error_page(401, sentence)

@@ -23,29 +23,29 @@ SPANS = {
 }
 
 
-def stacked(bars: Sequence[Bar]) -> Markup:
+def draw_outcomes(bars: Sequence[Bar]) -> Markup:
     """Draw bars as wide as there is room, on a scale from nothing to the highest one."""
-    top = highest(bars)
+    top = highest_total(bars)
     return _drawn([[(name, getattr(bar, name) / top) for name in _OUTCOMES] for bar in bars])
 
 
-def paced(paces: Sequence[Pace]) -> Markup:
+def draw_latencies(paces: Sequence[Pace]) -> Markup:
     """Draw how long the fast half took, and on top of it what the slower ones took longer."""
-    top = slowest(paces)
+    top = highest_latency(paces)
     return _drawn([[("half", pace.half / top), ("most", (pace.most - pace.half) / top)] for pace in paces])
 
 
-def highest(bars: Sequence[Bar]) -> int:
+def highest_total(bars: Sequence[Bar]) -> int:
     """Return what the top of a chart stands for, at least 1."""
     return max([1, *(bar.total for bar in bars)])
 
 
-def slowest(paces: Sequence[Pace]) -> float:
+def highest_latency(paces: Sequence[Pace]) -> float:
     """Return the seconds that the top of a chart stands for, at least 1."""
     return max([1.0, *(pace.most for pace in paces)])
 
 
-def share(part: float, whole: float, kind: str = "") -> Markup:
+def draw_share(part: float, whole: float, kind: str = "") -> Markup:
     """Draw how much of a whole a part is; less than half is marked, unless the kind of bar means no such thing."""
     width = min(100.0, 100 * part / whole) if whole else 0.0
     named = kind or ("low" if width < 50 else "")

@@ -10,49 +10,49 @@ from worker.ledger.intake.debug_inputs import DEBUG_SECONDS, MAX_INPUTS
 from worker.operations.deliveries import events as operations
 from worker.operations.deliveries.events import EventFilter
 from worker.operations.setup.sources import switch_debugging
-from worker.pages.base import blueprint, done
+from worker.pages.base import blueprint, redirect_to
 
 _REFRESH_SECONDS = 3
 
 
 @blueprint.get("/events")
-def events() -> str:
+def events_page() -> str:
     """Show the newest deliveries; the list refreshes by itself."""
     return render_template("events.html", every=_REFRESH_SECONDS, **_newest())
 
 
 @blueprint.get("/events/newest")
-def newest_events() -> str:
+def events_part() -> str:
     """Give the part of the page that changes."""
     return render_template("_events.html", **_newest())
 
 
 @blueprint.get("/events/<int:number>")
-def event(number: int) -> str:
+def event_page(number: int) -> str:
     """Show one delivery in its stages; what is sent is opened on request, personal data masked."""
     is_open = request.args.get("payload") == "open"
-    detail = operations.get_event(context.caller(), number, with_payload=is_open)
+    detail = operations.get_event(context.request_caller(), number, with_payload=is_open)
     return render_template("event.html", detail=detail, one=detail.delivery, came=detail.came)
 
 
 @blueprint.get("/events/inputs/<int:number>")
-def event_input(number: int) -> str:
+def event_input_page(number: int) -> str:
     """Show one event as it came in, what was decided, and where its deliveries stand."""
-    kept, source, found = operations.get_kept_event(context.caller(), number)
+    kept, source, found = operations.get_kept_event(context.request_caller(), number)
     return render_template("event_input.html", one=kept, source=source, found=found)
 
 
 @blueprint.post("/sources/<source_id>/debugging")
-def debug_source(source_id: str) -> AnyResponse:
+def post_debugging(source_id: str) -> AnyResponse:
     """Keep what comes in from a source for a while, or no longer."""
     on = request.form.get("on") == "yes"
-    switch_debugging(context.caller(), source_id, on=on)
-    return done("ui.events", "debugging" if on else "debugging-ended", source_id=source_id)
+    switch_debugging(context.request_caller(), source_id, on=on)
+    return redirect_to("ui.events_page", "debugging" if on else "debugging-ended", source_id=source_id)
 
 
 def _newest() -> dict[str, Any]:
     given = {name: request.args.get(name, "").strip()[:256] for name in EventFilter.__slots__}
-    newest = operations.list_newest(context.caller(), EventFilter(**given))
+    newest = operations.list_newest(context.request_caller(), EventFilter(**given))
     return {
         "given": given,
         "sources": newest.sources,

@@ -11,8 +11,8 @@ from worker.operations.deliveries.explain import IP, MOST_EVENTS, USER_AGENT
 from worker.operations.deliveries.selection import all_sources
 from worker.operations.errors import InvalidError, OperationError
 from worker.pages.base import blueprint
-from worker.pages.forms import Form, texts
-from worker.pages.words import sentence
+from worker.pages.forms import Form, form_texts
+from worker.pages.words import as_sentence
 
 EXAMPLE = """{
   "type": "track",
@@ -31,31 +31,33 @@ EXAMPLE = """{
 
 
 @blueprint.get("/explain")
-def explain() -> str:
+def explain_page() -> str:
     """Show the form with an example."""
     return _page(Form({"event": EXAMPLE, "channel": "browser"}), [])
 
 
 @blueprint.post("/explain")
-def explain_event() -> Response:
+def post_explain_form() -> Response:
     """Explain what was pasted."""
-    form = Form(texts(request.form, ("event", "source_id", "channel")))
+    form = Form(form_texts(request.form, ("event", "source_id", "channel")))
     try:
         return make_response(_page(form, _explained(form.values)))
     except OperationError as error:
-        form.problem = sentence(error.message)
+        form.problem = as_sentence(error.message)
         return make_response(_page(form, []), 422)
 
 
 def _explained(given: dict[str, Any]) -> list[dict[str, Any]]:
     channel: Literal["browser", "server"] = "server" if given["channel"] == "server" else "browser"
-    received = Received(channel, context.clock(), IP, USER_AGENT)
+    received = Received(channel, context.now(), IP, USER_AGENT)
     events = explaining.read_events(given["event"].encode())
     if len(events) > MOST_EVENTS:
         raise InvalidError("event", f"must be at most {MOST_EVENTS} events")
-    return explaining.explain(context.caller(), events, received, source_id=given["source_id"] or None)
+    return explaining.explain(
+        context.request_caller(), events, received, source_id=given["source_id"] or None
+    )
 
 
 def _page(form: Form, explained: list[dict[str, Any]]) -> str:
-    known = all_sources(context.caller())
+    known = all_sources(context.request_caller())
     return render_template("explain.html", form=form, sources=known, explained=explained)

@@ -8,12 +8,12 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import context
 from worker.api.errors import ApiError
-from worker.api.failed import exported
+from worker.api.failed import export_response
 from worker.ledger.delivery.failures import FailureFilter
 from worker.operations.deliveries import failed as operations
 from worker.operations.deliveries import parked
 from worker.operations.deliveries.failed import Extent
-from worker.pages.base import blueprint, done
+from worker.pages.base import blueprint, redirect_to
 
 _ROWS_A_PAGE = 100
 # A request ends long before gunicorn's timeout; the page then goes on with the next one.
@@ -25,7 +25,7 @@ ACTIONS = ("retry", "discard")
 
 
 @dataclass(slots=True)
-class Work:
+class Progress:
     """Hold how far a long piece of work has come; the page carries it from request to request."""
 
     done: int
@@ -35,11 +35,11 @@ class Work:
 
 
 @blueprint.get("/failed")
-def failed() -> str:
+def failed_page() -> str:
     """Group failed deliveries by reason; with a group chosen, list it."""
     choice = _choice(request.args)
     after = request.args.get("after", 0, type=int)
-    caller, chosen = context.caller(), FailureFilter(**choice)
+    caller, chosen = context.request_caller(), FailureFilter(**choice)
     groups = operations.group_failed(caller, chosen)
     found = operations.list_failed(caller, chosen, _ROWS_A_PAGE + 1, after) if choice else []
     shown = found[:_ROWS_A_PAGE]
@@ -55,22 +55,22 @@ def failed() -> str:
 
 
 @blueprint.get("/failed/export")
-def export_failed() -> Response:
+def failed_export() -> Response:
     """Give failed deliveries as JSON lines, without their payloads."""
-    return exported(FailureFilter(**_choice(request.args)))
+    return export_response(FailureFilter(**_choice(request.args)))
 
 
 @blueprint.post("/failed/parked")
-def unpark() -> AnyResponse:
+def post_unpark() -> AnyResponse:
     """Let the events that were set aside go on, so many in one request."""
-    parked.unpark(context.caller())
-    return done("ui.failed", "unparked")
+    parked.unpark(context.request_caller())
+    return redirect_to("ui.failed_page", "unparked")
 
 
 @blueprint.post("/failed/review")
-def review_failed() -> str:
+def review_page() -> str:
     """Say what a button would do, before it does it."""
-    action, wanted, force, caller = _action(), _wanted(), _force(), context.caller()
+    action, wanted, force, caller = _action(), _wanted(), _force(), context.request_caller()
     total = operations.count_failed(caller, wanted)
     extent = Extent(most=_MOST_LOOKED_AT, dry_run=True)
     would = operations.retry_failed(caller, wanted, force=force, extent=extent)
@@ -86,10 +86,10 @@ def review_failed() -> str:
 
 
 @blueprint.post("/failed/<any(retry, discard):action>")
-def work_on_failed(action: str) -> str:
+def progress_page(action: str) -> str:
     """Retry or discard, so many in one request; the page says how far it has come, and goes on."""
-    work = Work(**{name: request.form.get(name, 0, type=int) for name in Work.__slots__})
-    wanted, caller = _wanted(), context.caller()
+    work = Progress(**{name: request.form.get(name, 0, type=int) for name in Progress.__slots__})
+    wanted, caller = _wanted(), context.request_caller()
     extent = Extent(after_id=work.after, most=MOST_A_REQUEST)
     if action == "retry":
         did = operations.retry_failed(caller, wanted, force=_force(), extent=extent)

@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError
 
 from worker.operations.errors import InvalidError, OperationError
-from worker.pages.words import sentence
+from worker.pages.words import as_sentence
 
 
 @dataclass(slots=True)
@@ -52,17 +52,17 @@ class Form:
     def _put(self, path: str, words: str) -> None:
         name = self.names.get(path, path.rpartition(".")[2])
         if name in self.values:
-            self.errors[name] = sentence(words)
+            self.errors[name] = as_sentence(words)
         else:
-            self.problem = sentence(f"{name}: {words}".removeprefix(": "))
+            self.problem = as_sentence(f"{name}: {words}".removeprefix(": "))
 
 
-def lines(text: str) -> list[str]:
+def split_lines(text: str) -> list[str]:
     """Return what stands on the lines of a text."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def number(text: str) -> float | int | str | None:
+def parse_number(text: str) -> float | int | str | None:
     """Read a number; what is none stays as it is, for the schema to refuse."""
     text = text.strip()
     if not text:
@@ -73,6 +73,6 @@ def number(text: str) -> float | int | str | None:
         return text
 
 
-def texts(form: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+def form_texts(form: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
     """Return the fields of a form, without the blanks around them; what was not sent is empty."""
     return {name: form.get(name, "").strip() for name in names}

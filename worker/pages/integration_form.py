@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from worker.pages.forms import lines, number, texts
+from worker.pages.forms import form_texts, parse_number, split_lines
 
 CONSENT = (
     ("advertising", "Advertising", "Ads and measuring them; what Pinterest is for."),
@@ -48,7 +48,7 @@ class OverridesError(ValueError):
     """Say which line of the overrides cannot be read."""
 
 
-def values_of(shown: Mapping[str, Any]) -> dict[str, Any]:
+def integration_values(shown: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the form of an integration holds; the access token stays where it is."""
     config = shown["config"]
     values = {name: str(config[name]) for name in _TEXTS if name in config and config[name] is not None}
@@ -63,34 +63,34 @@ def values_of(shown: Mapping[str, Any]) -> dict[str, Any]:
         "consent_categories": list(shown["consent_categories"]),
         "token_expires_at": config.get("token_expires_at", "")[:10],
         "advertiser_events": "\n".join(config.get("advertiser_events", [])),
-        "event_overrides": write_overrides(config.get("event_overrides", {})),
+        "event_overrides": format_overrides(config.get("event_overrides", {})),
         "send_user_id": "" if send_user_id is None else "yes" if send_user_id else "no",
     }
 
 
-def values_sent(form: Any) -> dict[str, Any]:
+def sent_integration_values(form: Any) -> dict[str, Any]:
     """Return what came back, to be shown again; the access token is typed anew."""
     ticked = {name: form.get(name, "") for name in _FLAGS}
     categories = form.getlist("consent_categories")
-    return texts(form, _TEXTS) | ticked | {"consent_categories": categories, "access_token": ""}
+    return form_texts(form, _TEXTS) | ticked | {"consent_categories": categories, "access_token": ""}
 
 
-def body_of(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
+def integration_body(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the Management API takes for what came back, the overrides already read.
 
     Null stands for what is to be as usual; a token that was not typed is left out.
     """
-    given = texts(form, _TEXTS)
+    given = form_texts(form, _TEXTS)
     ticked = {name: form.get(name) == "yes" for name in _FLAGS}
     expires = given["token_expires_at"]
     config: dict[str, Any] = {
         "ad_account_id": given["ad_account_id"],
-        "rate_limit_rps": number(given["rate_limit_rps"]),
-        "rate_limit_burst": number(given["rate_limit_burst"]),
+        "rate_limit_rps": parse_number(given["rate_limit_rps"]),
+        "rate_limit_burst": parse_number(given["rate_limit_burst"]),
         "field_mapping": given["field_mapping"] or None,
         "token_expires_at": f"{expires}T00:00:00Z" if expires else None,
         "event_overrides": overrides or None,
-        "advertiser_events": lines(given["advertiser_events"]) or None,
+        "advertiser_events": split_lines(given["advertiser_events"]) or None,
         "default_country": given["default_country"] or None,
         "send_user_id": _YES_NO.get(given["send_user_id"]),
     }
@@ -104,7 +104,7 @@ def body_of(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_overrides(text: str) -> dict[str, Any]:
+def parse_overrides(text: str) -> dict[str, Any]:
     """Read lines of "event name = Pinterest's name, another", or the whole table as JSON."""
     if text.startswith("{"):
         try:
@@ -113,7 +113,7 @@ def read_overrides(text: str) -> dict[str, Any]:
             raise OverridesError(f"This is not JSON: {error}.") from None
         return read
     table: dict[str, Any] = {}
-    for line in lines(text):
+    for line in split_lines(text):
         event, equals, names = line.rpartition("=")
         wanted = [name.strip() for name in names.split(",") if name.strip()]
         if not equals or not event.strip() or not wanted:
@@ -122,7 +122,7 @@ def read_overrides(text: str) -> dict[str, Any]:
     return table
 
 
-def write_overrides(table: Mapping[str, Any]) -> str:
+def format_overrides(table: Mapping[str, Any]) -> str:
     """Write overrides as lines where that says all, else as JSON."""
     if all(_is_plain(event, names) for event, names in table.items()):
         return "\n".join(f"{event} = {_joined(names)}" for event, names in table.items())

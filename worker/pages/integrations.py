@@ -20,23 +20,23 @@ from worker.operations.setup import integrations as operations
 from worker.operations.setup.accounts import LONGEST_REASON, USUAL_REASON, pause_account, resume_account
 from worker.operations.setup.integration_status import get_integration_status, try_connection
 from worker.operations.setup.integrations import IntegrationRecord
-from worker.pages.base import blueprint, done
+from worker.pages.base import blueprint, redirect_to
 from worker.pages.forms import Form
 from worker.pages.integration_form import (
     CONSENT,
     NEW,
     OverridesError,
-    body_of,
-    read_overrides,
-    values_of,
-    values_sent,
+    integration_body,
+    integration_values,
+    parse_overrides,
+    sent_integration_values,
 )
 
 
 @blueprint.get("/integrations")
-def integrations() -> str:
+def integrations_page() -> str:
     """List the integrations."""
-    with context.ledger().read() as connection:
+    with context.app_ledger().read() as connection:
         found = list(store.iterate_integrations(connection))
         states = {one.id: one for one in ad_accounts.used_credentials(connection)}
         names = {one.id: one.name for one in source_store.iterate_sources(connection)}
@@ -47,52 +47,52 @@ def integrations() -> str:
 
 
 @blueprint.get("/integrations/add")
-def choose_vendor() -> str:
+def vendors_page() -> str:
     """Offer the kinds of integrations."""
     return render_template("integration_add.html")
 
 
 @blueprint.get("/integrations/add/pinterest")
-def add_integration() -> str:
+def new_integration_page() -> str:
     """Show an empty form."""
     chosen = request.args.get("source_id", "")
     return _form(Form(NEW | {"source_id": chosen}))
 
 
 @blueprint.post("/integrations/add/pinterest")
-def create_integration() -> AnyResponse:
+def post_new_integration() -> AnyResponse:
     """Make an integration of what the form holds."""
-    form = Form(values_sent(request.form))
+    form = Form(sent_integration_values(request.form))
     given = _given(form) | {"vendor": "pinterest", "source_id": form.values["source_id"]}
     body = form.load(IntegrationBody(), given)
     if body is not None and not form.errors:
         try:
-            made = operations.create_integration(context.caller(), context.usual_rate(), **body)
+            made = operations.create_integration(context.request_caller(), context.usual_rate(), **body)
         except OperationError as error:
             _refuse(form, error)
         else:
-            return done("ui.integration", "integration-added", integration_id=made["id"])
+            return redirect_to("ui.integration_page", "integration-added", integration_id=made["id"])
     return make_response(_form(form), 422)
 
 
 @blueprint.get("/integrations/<integration_id>")
-def integration(integration_id: str) -> str:
+def integration_page(integration_id: str) -> str:
     """Show an integration and how it does."""
     return _page(integration_id)
 
 
 @blueprint.get("/integrations/<integration_id>/change")
-def edit_integration(integration_id: str) -> str:
+def edit_integration_page(integration_id: str) -> str:
     """Show the form with what is set."""
-    shown = operations.get_integration(context.caller(), integration_id)
-    return _form(Form(values_of(shown)), shown)
+    shown = operations.get_integration(context.request_caller(), integration_id)
+    return _form(Form(integration_values(shown)), shown)
 
 
 @blueprint.post("/integrations/<integration_id>/change")
-def change_integration(integration_id: str) -> AnyResponse:
+def post_integration_change(integration_id: str) -> AnyResponse:
     """Change an integration to what the form holds."""
-    shown = operations.get_integration(context.caller(), integration_id)
-    form = Form(values_sent(request.form) | {"source_id": shown["source_id"]})
+    shown = operations.get_integration(context.request_caller(), integration_id)
+    form = Form(sent_integration_values(request.form) | {"source_id": shown["source_id"]})
     body = form.load(IntegrationChange(), _given(form))
     if body is not None and not form.errors:
         try:
@@ -100,70 +100,74 @@ def change_integration(integration_id: str) -> AnyResponse:
         except OperationError as error:
             _refuse(form, error)
         else:
-            return done("ui.integration", "saved", integration_id=integration_id)
+            return redirect_to("ui.integration_page", "saved", integration_id=integration_id)
     return make_response(_form(form, shown), 422)
 
 
 @blueprint.post("/integrations/<integration_id>/enabled")
-def enable_integration(integration_id: str) -> AnyResponse:
+def post_integration_enabled(integration_id: str) -> AnyResponse:
     """Switch an integration on or off."""
     enabled = request.form.get("enabled") == "yes"
     _change(integration_id, enabled=enabled)
-    return done("ui.integration", "enabled" if enabled else "disabled", integration_id=integration_id)
+    return redirect_to(
+        "ui.integration_page", "enabled" if enabled else "disabled", integration_id=integration_id
+    )
 
 
 @blueprint.post("/integrations/<integration_id>/paused")
-def pause_integration(integration_id: str) -> AnyResponse:
+def post_integration_paused(integration_id: str) -> AnyResponse:
     """Pause or resume the ad account of an integration, with all its access tokens."""
-    current = operations.get_integration(context.caller(), integration_id)
+    current = operations.get_integration(context.request_caller(), integration_id)
     account_id = current["config"]["ad_account_id"]
     pausing = request.form.get("paused") == "yes"
     if pausing:
         reason = request.form.get("reason", "").strip()[:LONGEST_REASON] or USUAL_REASON
-        pause_account(context.caller(), account_id, reason)
+        pause_account(context.request_caller(), account_id, reason)
     else:
-        resume_account(context.caller(), account_id)
-    return done("ui.integration", "paused" if pausing else "resumed", integration_id=integration_id)
+        resume_account(context.request_caller(), account_id)
+    return redirect_to(
+        "ui.integration_page", "paused" if pausing else "resumed", integration_id=integration_id
+    )
 
 
 @blueprint.post("/integrations/<integration_id>/test")
-def try_integration(integration_id: str) -> Response:
+def post_connection_test(integration_id: str) -> Response:
     """Send one test event, and say what came back."""
-    url = context.settings().pinterest_api_url
-    report = try_connection(context.caller(), integration_id, url)
+    url = context.app_settings().pinterest_api_url
+    report = try_connection(context.request_caller(), integration_id, url)
     return make_response(_page(integration_id, report))
 
 
 @blueprint.get("/integrations/<integration_id>/delete")
-def ask_before_delete(integration_id: str) -> str:
+def delete_integration_page(integration_id: str) -> str:
     """Say what deleting an integration does."""
-    status = get_integration_status(context.caller(), integration_id)
+    status = get_integration_status(context.request_caller(), integration_id)
     return render_template("integration_delete.html", status=status, integration=status.integration)
 
 
 @blueprint.post("/integrations/<integration_id>/delete")
-def delete_integration(integration_id: str) -> AnyResponse:
+def post_integration_delete(integration_id: str) -> AnyResponse:
     """Delete an integration; what came in since it was asked about keeps it."""
     try:
         discard = request.form.get("discard") == "yes"
-        operations.delete_integration(context.caller(), integration_id, discard_waiting=discard)
+        operations.delete_integration(context.request_caller(), integration_id, discard_waiting=discard)
     except ConflictError:
-        return redirect(url_for("ui.ask_before_delete", integration_id=integration_id), 303)
-    return done("ui.integrations", "integration-deleted")
+        return redirect(url_for("ui.delete_integration_page", integration_id=integration_id), 303)
+    return redirect_to("ui.integrations_page", "integration-deleted")
 
 
 def _change(integration_id: str, **changes: Any) -> None:
-    operations.change_integration(context.caller(), integration_id, context.usual_rate(), **changes)
+    operations.change_integration(context.request_caller(), integration_id, context.usual_rate(), **changes)
 
 
 def _given(form: Form) -> dict[str, Any]:
     """Return what came back; overrides that cannot be read are noted, and the rest is looked at all the same."""
     try:
-        overrides = read_overrides(form.values["event_overrides"])
+        overrides = parse_overrides(form.values["event_overrides"])
     except OverridesError as error:
         form.errors["event_overrides"] = str(error)
         overrides = {}
-    return body_of(request.form, overrides)
+    return integration_body(request.form, overrides)
 
 
 def _refuse(form: Form, error: OperationError) -> None:
@@ -174,7 +178,7 @@ def _refuse(form: Form, error: OperationError) -> None:
 
 
 def _form(form: Form, shown: IntegrationRecord | None = None) -> str:
-    with context.ledger().read() as connection:
+    with context.app_ledger().read() as connection:
         sources = list(source_store.iterate_sources(connection))
     return render_template(
         "integration_form.html", form=form, integration=shown, sources=sources, consent=CONSENT
@@ -192,10 +196,10 @@ def _token_end(one: Integration, now: float) -> str | None:
 
 
 def _page(integration_id: str, report: connection_test.Report | None = None) -> str:
-    status = get_integration_status(context.caller(), integration_id)
+    status = get_integration_status(context.request_caller(), integration_id)
     return render_template(
         "integration.html",
-        token_end=_token_end(status.integration, context.clock()),
+        token_end=_token_end(status.integration, context.now()),
         integration=status.integration,
         credential=status.credential,
         source=status.source,

@@ -39,18 +39,18 @@ _ALWAYS_SHOWN = frozenset({"em", "ip_ua", "click_id", "partner_id", "external_id
 
 
 @blueprint.get("/quality")
-def quality() -> str:
+def quality_page() -> str:
     """Show the match quality by integration and event name."""
     key = request.args.get("span", "")
     key = key if key in SPANS else "7d"
     label, hours = SPANS[key]
-    caller = context.caller()
+    caller = context.request_caller()
     # The current hour is one of them.
     report = report_quality(caller, caller.now - (hours - 1) * SECONDS_PER_HOUR)
     return render_template(
         "quality.html",
         rows=report.rows,
-        names=names,
+        names=identifier_names,
         span=key,
         spans=SPANS,
         label=label,
@@ -58,7 +58,7 @@ def quality() -> str:
     )
 
 
-def names(row: QualityRow) -> dict[str, str]:
+def identifier_names(row: QualityRow) -> dict[str, str]:
     """Say what each identifier is that came, or that would help."""
     pinterests = row.integration is not None and row.integration.config.get("field_mapping") == "pinterest"
     known = _IDENTIFIERS | _OF_PINTEREST if pinterests else _IDENTIFIERS

@@ -14,28 +14,28 @@ _REFRESH_SECONDS = 5
 
 
 @blueprint.get("/")
-def overview() -> str:
+def overview_page() -> str:
     """Show the overview; it refreshes by itself."""
     return render_template("overview.html", every=_REFRESH_SECONDS, **_figures())
 
 
 @blueprint.get("/overview/figures")
-def overview_figures() -> str:
+def overview_part() -> str:
     """Give the part of the overview that changes."""
     return render_template("_figures.html", **_figures())
 
 
 @blueprint.get("/search")
-def search() -> str:
+def search_page() -> str:
     """Find an order, an event or a visitor, in whatever state."""
     asked = request.args.get("q", "").strip()[:256]
-    result = search_ledger(context.caller(), asked) if asked else SearchResult()
+    result = search_ledger(context.request_caller(), asked) if asked else SearchResult()
     return render_template("search.html", asked=asked, result=result, found=result.deliveries)
 
 
 def _figures() -> dict[str, object]:
     span = charts.SPANS.get(request.args.get("span", ""), charts.SPANS["24h"])
-    shown = show_overview(context.caller(), span, request.args.get("account"))
+    shown = show_overview(context.request_caller(), span, request.args.get("account"))
     return {
         **{name: getattr(shown, name) for name in Overview.__slots__},
         "span": span,

@@ -19,7 +19,7 @@ from worker.pages import (
 from worker.pages.base import blueprint
 
 __all__ = [
-    "audit",
+    "audit_page",
     "blueprint",
     "events",
     "explain",
@@ -38,10 +38,10 @@ ENTRIES_A_PAGE = 50
 
 
 @blueprint.get("/audit")
-def audit() -> str:
+def audit_page() -> str:
     """Show the audit log, the newest first."""
     before = request.args.get("before", type=int)
-    with context.ledger().read() as connection:
+    with context.app_ledger().read() as connection:
         found = log.newest_audit_entries(connection, ENTRIES_A_PAGE + 1, before)
     shown = found[:ENTRIES_A_PAGE]
     older = shown[-1]["id"] if len(found) > len(shown) else None

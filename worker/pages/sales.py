@@ -17,31 +17,31 @@ SPANS = {"7d": ("7 days", 7), "30d": ("30 days", 30), "92d": ("92 days", 92), "1
 
 
 @blueprint.get("/sales")
-def sales() -> str:
+def sales_page() -> str:
     """Show delivered counts and values by day, event name and currency."""
     return render_template("sales.html", spans=SPANS, **_chosen())
 
 
 @blueprint.get("/sales/export")
-def export_sales() -> Response:
+def sales_export() -> Response:
     """Give the same as a table that spreadsheets read."""
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(["day", "event_name", "currency", "delivered", "value"])
     for line in _chosen()["lines"]:
-        value = amount(line) if line.currency else ""
-        table.writerow([day(line.day), line.event_name, line.currency, line.n, value])
+        value = amount_text(line) if line.currency else ""
+        table.writerow([day_text(line.day), line.event_name, line.currency, line.n, value])
     answer = Response(text.getvalue(), mimetype="text/csv")
     answer.headers["Content-Disposition"] = 'attachment; filename="delivered-by-day.csv"'
     return answer
 
 
-def day(number: int) -> str:
+def day_text(number: int) -> str:
     """Write a day as its date."""
     return (FIRST_DAY + timedelta(days=number)).isoformat()
 
 
-def amount(line: SalesLine, thousands: str = "") -> str:
+def amount_text(line: SalesLine, thousands: str = "") -> str:
     """Write a value with two decimals, and with the third where it says something."""
     text = f"{line.value:,.3f}".replace(",", thousands)
     return text[:-1] if text.endswith("0") else text
@@ -52,7 +52,7 @@ def _chosen() -> dict[str, Any]:
     key = key if key in SPANS else "30d"
     label, days = SPANS[key]
     source_id, event_name = request.args.get("source_id", ""), request.args.get("event_name", "")
-    caller = context.caller()
+    caller = context.request_caller()
     known, found = all_sources(caller), report_sales(caller, days, source_id or None)
     return {
         "lines": [line for line in found if event_name in ("", line.event_name)],
@@ -61,6 +61,6 @@ def _chosen() -> dict[str, Any]:
         "zones": sorted({one.options.get("time_zone") or "UTC" for one in known}) or ["UTC"],
         "given": {"span": key, "source_id": source_id, "event_name": event_name},
         "label": label,
-        "day": day,
-        "amount": amount,
+        "day": day_text,
+        "amount": amount_text,
     }

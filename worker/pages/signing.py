@@ -9,9 +9,9 @@ from flask import Response, current_app, g, make_response, redirect, render_temp
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import auth, context
-from worker.api.auth import FailureLimit
+from worker.api.auth import FailureCounter
 from worker.ledger.setup import audit_log, people
-from worker.pages.base import blueprint, done
+from worker.pages.base import blueprint, redirect_to
 
 MOST_WRONG_BY_ADDRESS = 5
 # Before there is a session, form and cookie carry the same secret: another site can set neither.
@@ -23,7 +23,7 @@ _PATH_HERE = re.compile(r"/(?![/\\])[^\\\x00-\x20]*")
 
 
 @blueprint.get("/sign-in")
-def sign_in_form() -> AnyResponse:
+def sign_in_page() -> AnyResponse:
     """Show the form."""
     if auth.person_of_session(request.cookies.get(auth.SESSION_COOKIE)) is not None:
         return redirect(_next(), 303)
@@ -31,7 +31,7 @@ def sign_in_form() -> AnyResponse:
 
 
 @blueprint.post("/sign-in")
-def sign_in() -> AnyResponse:
+def post_sign_in() -> AnyResponse:
     """Open a session for the holder of a token."""
     expected = request.cookies.get(_FORM_COOKIE, "")
     if not expected or not compare_digest(request.form.get("csrf", "").encode(), expected.encode()):
@@ -39,29 +39,29 @@ def sign_in() -> AnyResponse:
     token = request.form.get("token", "").strip()[:_LONGEST_TOKEN]
     person = auth.person_of_token(token) if token else None
     if person is None:
-        return _refused(_failures().failed(auth.address()))
+        return _refused(_failures().failed(auth.client_address()))
     return _open_session(token, person)
 
 
 @blueprint.post("/sign-out")
-def sign_out() -> AnyResponse:
+def post_sign_out() -> AnyResponse:
     """Close the session."""
-    with context.ledger().write() as connection:
+    with context.app_ledger().write() as connection:
         cookie = request.cookies.get(auth.SESSION_COOKIE, "")
-        people.close_session(connection, context.ledger().vault, cookie)
-        audit_log.append_audit_entry(connection, context.clock(), g.actor, "session.close", g.actor, {})
-    response = done("ui.sign_in_form", "signed-out")
+        people.close_session(connection, context.app_ledger().vault, cookie)
+        audit_log.append_audit_entry(connection, context.now(), g.actor, "session.close", g.actor, {})
+    response = redirect_to("ui.sign_in_page", "signed-out")
     response.delete_cookie(auth.SESSION_COOKIE, secure=_is_secure(), httponly=True, samesite="Strict")
     return response
 
 
 def _open_session(token: str, person: auth.Person) -> AnyResponse:
-    vault = context.ledger().vault
+    vault = context.app_ledger().vault
     hashed = people.token_hash(vault, token)
-    with context.ledger().write() as connection:
-        cookie = people.open_session(connection, vault, hashed, context.clock())
+    with context.app_ledger().write() as connection:
+        cookie = people.open_session(connection, vault, hashed, context.now())
         audit_log.append_audit_entry(
-            connection, context.clock(), person.actor, "session.open", person.actor, {}
+            connection, context.now(), person.actor, "session.open", person.actor, {}
         )
     response = redirect(_next(), 303)
     _set_cookie(response, auth.SESSION_COOKIE, cookie)
@@ -94,17 +94,17 @@ def _set_cookie(response: AnyResponse, name: str, value: str) -> None:
 
 def _is_secure() -> bool:
     """Tell whether browsers reach this site by https; a proxy may speak plain HTTP to it."""
-    return request.is_secure or context.settings().management_url.startswith("https://")
+    return request.is_secure or context.app_settings().management_url.startswith("https://")
 
 
 def _next() -> str:
     wanted = request.values.get("next", "")
-    return wanted if _PATH_HERE.fullmatch(wanted) else url_for("ui.overview")
+    return wanted if _PATH_HERE.fullmatch(wanted) else url_for("ui.overview_page")
 
 
-def _failures() -> FailureLimit:
+def _failures() -> FailureCounter:
     """Return the app's count of failed sign-ins."""
-    made: FailureLimit = current_app.extensions.setdefault(
-        "signal-failed-sign-ins", FailureLimit(MOST_WRONG_BY_ADDRESS)
+    made: FailureCounter = current_app.extensions.setdefault(
+        "signal-failed-sign-ins", FailureCounter(MOST_WRONG_BY_ADDRESS)
     )
     return made

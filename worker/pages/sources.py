@@ -15,8 +15,8 @@ from worker.ledger.setup import integrations as integration_store
 from worker.ledger.setup import sources as store
 from worker.operations.errors import OperationError
 from worker.operations.setup import sources as operations
-from worker.pages.base import blueprint, done
-from worker.pages.forms import Form, lines, number, texts
+from worker.pages.base import blueprint, redirect_to
+from worker.pages.forms import Form, form_texts, parse_number, split_lines
 from worker.settings import PINTEREST_API_URL
 
 _DAYS_SHOWN = 30
@@ -44,27 +44,27 @@ _NEW = {"consent_browser": "drop", "consent_server": "allow"} | dict.fromkeys(_F
 
 
 @blueprint.get("/sources")
-def sources() -> str:
+def sources_page() -> str:
     """List the sources."""
-    with context.ledger().read() as connection:
+    with context.app_ledger().read() as connection:
         found = list(store.iterate_sources(connection))
     return render_template("sources.html", sources=found)
 
 
 @blueprint.get("/sources/add")
-def add_source() -> str:
+def new_source_page() -> str:
     """Show an empty form."""
     return render_template("source_form.html", form=Form(dict(_NEW)), source=None)
 
 
 @blueprint.post("/sources/add")
-def create_source() -> Response:
+def post_new_source() -> Response:
     """Make a source; its server secret stands on this one page."""
-    form = Form(values_sent(request.form), names=_NAMES)
-    body = form.load(SourceBody(), body_of(request.form))
+    form = Form(sent_source_values(request.form), names=_NAMES)
+    body = form.load(SourceBody(), source_body(request.form))
     if body is not None:
         try:
-            made = operations.create_source(context.caller(), **body)
+            made = operations.create_source(context.request_caller(), **body)
         except OperationError as error:
             form.refuse(error)
         else:
@@ -73,60 +73,60 @@ def create_source() -> Response:
 
 
 @blueprint.get("/sources/<source_id>")
-def source(source_id: str) -> str:
+def source_page(source_id: str) -> str:
     """Show a source with its snippet."""
     return _page(source_id)
 
 
 @blueprint.get("/sources/<source_id>/change")
-def edit_source(source_id: str) -> str:
+def edit_source_page(source_id: str) -> str:
     """Show the form with what is set."""
-    shown = operations.get_source(context.caller(), source_id)
-    return render_template("source_form.html", form=Form(values_of(shown)), source=shown)
+    shown = operations.get_source(context.request_caller(), source_id)
+    return render_template("source_form.html", form=Form(source_values(shown)), source=shown)
 
 
 @blueprint.post("/sources/<source_id>/change")
-def change_source(source_id: str) -> AnyResponse:
+def post_source_change(source_id: str) -> AnyResponse:
     """Change a source to what the form holds."""
-    shown = operations.get_source(context.caller(), source_id)
-    form = Form(values_sent(request.form), names=_NAMES)
-    body = form.load(SourceChange(), body_of(request.form))
+    shown = operations.get_source(context.request_caller(), source_id)
+    form = Form(sent_source_values(request.form), names=_NAMES)
+    body = form.load(SourceChange(), source_body(request.form))
     if body is not None:
         try:
-            operations.change_source(context.caller(), source_id, **body)
+            operations.change_source(context.request_caller(), source_id, **body)
         except OperationError as error:
             form.refuse(error)
         else:
-            return done("ui.source", "saved", source_id=source_id)
+            return redirect_to("ui.source_page", "saved", source_id=source_id)
     return make_response(render_template("source_form.html", form=form, source=shown), 422)
 
 
 @blueprint.post("/sources/<source_id>/pipeline-key")
-def rotate_key(source_id: str) -> AnyResponse:
+def post_new_key(source_id: str) -> AnyResponse:
     """Make a new pipeline key; the ones of before stay good as long as the form says."""
     form = Form({"overlap_hours": request.form.get("overlap_hours", "")})
-    body = form.load(KeyRotation(), {"overlap_hours": number(form.values["overlap_hours"])})
+    body = form.load(KeyRotation(), {"overlap_hours": parse_number(form.values["overlap_hours"])})
     if body is None:
         return make_response(_page(source_id, form=form), 422)
-    operations.rotate_pipeline_key(context.caller(), source_id, **body)
-    return done("ui.source", "rotated", source_id=source_id)
+    operations.rotate_pipeline_key(context.request_caller(), source_id, **body)
+    return redirect_to("ui.source_page", "rotated", source_id=source_id)
 
 
 @blueprint.post("/sources/<source_id>/server-secret")
-def renew_secret(source_id: str) -> str:
+def post_new_secret(source_id: str) -> str:
     """Make a new server secret; it stands on this one page."""
-    renewed = operations.rotate_server_secret(context.caller(), source_id)
+    renewed = operations.rotate_server_secret(context.request_caller(), source_id)
     return _page(source_id, secret=renewed["server_secret"])
 
 
 @blueprint.post("/sources/<source_id>/delete")
-def delete_source(source_id: str) -> AnyResponse:
+def post_source_delete(source_id: str) -> AnyResponse:
     """Delete a source that has no integrations."""
-    operations.delete_source(context.caller(), source_id)
-    return done("ui.sources", "source-deleted")
+    operations.delete_source(context.request_caller(), source_id)
+    return redirect_to("ui.sources_page", "source-deleted")
 
 
-def values_of(shown: Mapping[str, Any]) -> dict[str, Any]:
+def source_values(shown: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the form of a source holds."""
     cookies = shown["cookies"]
     flags = {name: cookies[name] for name in _FLAGS[:3]} | {"secure_cookies": shown["secure_cookies"]}
@@ -145,46 +145,46 @@ def values_of(shown: Mapping[str, Any]) -> dict[str, Any]:
     } | {name: "yes" if flag else "" for name, flag in flags.items()}
 
 
-def values_sent(form: Any) -> dict[str, Any]:
+def sent_source_values(form: Any) -> dict[str, Any]:
     """Return what came back, to be shown again."""
-    return texts(form, _TEXTS) | {name: form.get(name, "") for name in _FLAGS}
+    return form_texts(form, _TEXTS) | {name: form.get(name, "") for name in _FLAGS}
 
 
-def body_of(form: Any) -> dict[str, Any]:
+def source_body(form: Any) -> dict[str, Any]:
     """Return what the Management API takes for what came back."""
-    given = texts(form, _TEXTS)
+    given = form_texts(form, _TEXTS)
     ticked = {name: form.get(name) == "yes" for name in _FLAGS}
     secure = ticked.pop("secure_cookies")
     return {
         "name": given["name"],
-        "domains": lines(given["domains"]),
+        "domains": split_lines(given["domains"]),
         "default_consent": {"browser": given["consent_browser"], "server": given["consent_server"]},
         "cookies": {"domain": given["cookie_domain"] or None, **ticked},
         "secure_cookies": secure,
         "default_country": given["default_country"] or None,
         "time_zone": given["time_zone"] or None,
-        "backlog_limit": number(given["backlog_limit"]),
-        "public_backlog_limit": number(given["public_backlog_limit"]),
-        "public_visitors_per_day": number(given["public_visitors_per_day"]),
-        "signed_only_events": lines(given["signed_only_events"]),
+        "backlog_limit": parse_number(given["backlog_limit"]),
+        "public_backlog_limit": parse_number(given["public_backlog_limit"]),
+        "public_visitors_per_day": parse_number(given["public_visitors_per_day"]),
+        "signed_only_events": split_lines(given["signed_only_events"]),
     }
 
 
 def quota_use(connection: Connection, source_id: str) -> dict[str, int]:
     """Return how many visitors public calls created today, and what the quotas refused in the last 30 days."""
-    today = int(context.clock() // usage.SECONDS_A_DAY)
+    today = int(context.now() // usage.SECONDS_A_DAY)
     created = usage.usage_of_source(connection, source_id, today)[usage.PUBLIC_VISITORS]
     lately = usage.usage_of_source(connection, source_id, today - _DAYS_SHOWN + 1, usage.REFUSED)
     return {"created": created} | {what: lately[what] for what in usage.REFUSED}
 
 
 def _page(source_id: str, *, secret: str = "", is_new: bool = False, form: Form | None = None) -> str:
-    shown = operations.get_source(context.caller(), source_id)
-    with context.ledger().read() as connection:
+    shown = operations.get_source(context.request_caller(), source_id)
+    with context.app_ledger().read() as connection:
         served = integration_store.integrations_of_source(connection, source_id)
         kept = store.load_source(connection, source_id)
         used = quota_use(connection, source_id)
-    settings = context.settings()
+    settings = context.app_settings()
     collector = settings.collector_url.rstrip("/")
     # Where a stand-in answers for Pinterest, its shop is at hand.
     entry = urlencode({"collector": collector, "key": shown["pipeline_key"] or ""})

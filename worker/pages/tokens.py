@@ -7,22 +7,22 @@ from worker.api import context
 from worker.ledger.setup.people import Role, Token
 from worker.operations.errors import DuplicateError, InvalidError
 from worker.operations.setup import tokens as operations
-from worker.pages.base import blueprint, done
+from worker.pages.base import blueprint, redirect_to
 from worker.pages.forms import Form
 
 
 @blueprint.get("/access")
-def tokens() -> str:
+def tokens_page() -> str:
     """List the tokens, never the texts of them."""
     return _page(Form({"role": Role.VIEWER.value}))
 
 
 @blueprint.post("/access")
-def create_token() -> Response:
+def post_new_token() -> Response:
     """Make a token; its text stands on this one page."""
     form = Form({"name": request.form.get("name", "").strip(), "role": request.form.get("role", "")})
     try:
-        made, text = operations.create_token(context.caller(), **form.values)
+        made, text = operations.create_token(context.request_caller(), **form.values)
     except DuplicateError as error:
         form.errors["name"] = error.message
         return make_response(_page(form), 422)
@@ -33,12 +33,12 @@ def create_token() -> Response:
 
 
 @blueprint.post("/access/<token_id>/revoke")
-def revoke_token(token_id: str) -> AnyResponse:
+def post_token_revoke(token_id: str) -> AnyResponse:
     """Revoke a token."""
-    operations.revoke_token(context.caller(), token_id)
-    return done("ui.tokens", "revoked")
+    operations.revoke_token(context.request_caller(), token_id)
+    return redirect_to("ui.tokens_page", "revoked")
 
 
 def _page(form: Form, *, made: Token | None = None, token: str = "") -> str:
-    known = operations.list_tokens(context.caller())
+    known = operations.list_tokens(context.request_caller())
     return render_template("tokens.html", tokens=known, form=form, made=made, token=token)

@@ -65,7 +65,7 @@ _REASONS = {
 }
 
 # What the audit log's actions mean.
-ACTIONS = {
+ACTION_NAMES = {
     "account.pause": "paused sending",
     "account.rate": "changed the rate",
     "account.resume": "resumed sending",
@@ -101,29 +101,24 @@ _NOTHING = "none"
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 
-def moment(seconds: float | None) -> str:
+def utc_text(seconds: float | None) -> str:
     """Write Unix seconds for a person, in UTC."""
     if seconds is None:
         return _NOTHING
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def iso(seconds: float) -> str:
-    """Write Unix seconds for a machine."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def ago(seconds: float) -> str:
+def age_text(seconds: float) -> str:
     """Write a length of time in its largest unit."""
     for unit_seconds, unit in _UNITS:
         if seconds >= unit_seconds:
             n = int(seconds // unit_seconds)
             return f"{n} {unit}{'s' if n > 1 else ''}"
     n = int(seconds)
-    return "less than a second" if n < 1 else count(n, "second")
+    return "less than a second" if n < 1 else count_text(n, "second")
 
 
-def brief(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """Write a length of time in a few letters."""
     for unit_seconds, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= unit_seconds:
@@ -131,45 +126,45 @@ def brief(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
-def state(stands: str) -> str:
+def state_name(stands: str) -> str:
     """Name a delivery's state."""
     return STATES[stands][0] if stands in STATES else stands
 
 
-def reason(reason_class: str) -> str:
+def reason_name(reason_class: str) -> str:
     """Name a class of reasons."""
     return _REASONS.get(reason_class, reason_class.replace("_", " ").capitalize())
 
 
-def sentence(text: str) -> str:
+def as_sentence(text: str) -> str:
     """Write what stands in the ledger as a sentence."""
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
-def why_paused(reason_class: str, told: str) -> str:
+def pause_reason(reason_class: str, told: str) -> str:
     """Say why sending is paused, once."""
-    name = f"{reason(reason_class)}."
+    name = f"{reason_name(reason_class)}."
     return name if told in ("", name) else f"{name} {told}"
 
 
-def action(name: str) -> str:
+def action_name(name: str) -> str:
     """Say what the audit log calls otherwise."""
-    return ACTIONS.get(name, name)
+    return ACTION_NAMES.get(name, name)
 
 
-def count(n: int, one: str, many: str | None = None) -> str:
+def count_text(n: int, one: str, many: str | None = None) -> str:
     """Write a number with its noun."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
-def change(told: object) -> str:
+def change_text(told: object) -> str:
     """Write what the audit log has of one field."""
     if isinstance(told, list) and len(told) == 2:
         return f"{_plain(told[0])} → {_plain(told[1])}"
     return _plain(told)
 
 
-def pretty(document: object) -> str:
+def json_text(document: object) -> str:
     """Write JSON for people."""
     return json.dumps(document, indent=2, ensure_ascii=False)
 

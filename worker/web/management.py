@@ -50,13 +50,13 @@ def create_app(ledger: Ledger, settings: Settings) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own provider has it.
     context.provide(app, ledger, settings)
     protect(app)
-    auth.guard(app)
+    auth.add_guard(app)
     api = _Api(app)
     for room in (sources, integrations, accounts, failed, parked, alerts, reports, explain, erasures, audit):
         api.register_blueprint(room.blueprint)
     for plain in (health.blueprint, prometheus.blueprint, docs.blueprint, registry.blueprint):
         app.register_blueprint(plain)
-    errors.register(app)
+    errors.add_api_error_handlers(app)
     return app
 
 

@@ -5,19 +5,19 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from worker.api.fields import (
-    Flag,
-    Items,
-    Moment,
+    Boolean,
+    Integer,
+    ListOf,
+    Nested,
     Object,
-    Part,
     Shape,
     Text,
-    Whole,
+    Timestamp,
     between,
     length,
 )
 from worker.api.lists import PageQuery
-from worker.api.queries import Since, word_flag
+from worker.api.queries import Since, query_flag
 from worker.operations.deliveries.failed import LARGEST_ID, LONGEST_REASON, MOST_A_CALL
 
 
@@ -55,21 +55,21 @@ class FailedAnswer(Shape):
     reason_class = Text()
     reason = Text()
     warning = Text(allow_none=True)
-    test = Flag()
-    offline = Flag(metadata={"description": "Pinterest cannot deduplicate offline events."})
+    test = Boolean()
+    offline = Boolean(metadata={"description": "Pinterest cannot deduplicate offline events."})
     batch_id = fields.Integer(
         allow_none=True, metadata={"description": "Null where it failed before it was batched."}
     )
-    late = Flag(metadata={"description": "Over an hour old: Pinterest may not deduplicate it."})
-    stale = Flag(metadata={"description": "Over seven days old: Pinterest refuses it."})
-    has_payload = Flag(metadata={"description": "Without one it cannot be sent again."})
+    late = Boolean(metadata={"description": "Over an hour old: Pinterest may not deduplicate it."})
+    stale = Boolean(metadata={"description": "Over seven days old: Pinterest refuses it."})
+    has_payload = Boolean(metadata={"description": "Without one it cannot be sent again."})
 
 
 class Try(Shape):
     """Show one try of the batch that a delivery was in."""
 
     number = fields.Integer()
-    at = Moment()
+    at = Timestamp()
     seconds = fields.Float()
     http_status = fields.Integer(allow_none=True)
     reason_class = Text()
@@ -79,7 +79,7 @@ class Try(Shape):
 class FailedDetail(FailedAnswer):
     """Show a failed delivery with its history."""
 
-    tries = Items(Part(Try))
+    tries = ListOf(Nested(Try))
     payload = Object(
         allow_none=True,
         metadata={"description": "What would be sent; only where it is asked for, which the log tells."},
@@ -89,7 +89,7 @@ class FailedDetail(FailedAnswer):
 class DetailQuery(Shape):
     """Say whether to show what would be sent, with IP address and user agent."""
 
-    payload = word_flag(metadata={"description": "Takes more than a viewer's token."})
+    payload = query_flag(metadata={"description": "Takes more than a viewer's token."})
 
 
 class Group(Shape):
@@ -100,25 +100,25 @@ class Group(Shape):
     reason_class = Text()
     reason = Text(metadata={"description": "One of the group's reasons in full."})
     count = fields.Integer(attribute="n")
-    first_failed_at = Moment(attribute="first_at")
-    last_failed_at = Moment(attribute="last_at")
+    first_failed_at = Timestamp(attribute="first_at")
+    last_failed_at = Timestamp(attribute="last_at")
 
 
 class Summary(Shape):
     """Group failed deliveries, the largest group first."""
 
     total = fields.Integer()
-    groups = Items(Part(Group))
+    groups = ListOf(Nested(Group))
 
 
 class _Choice(Shape):
-    ids = Items(
-        Whole(validate=between(1, LARGEST_ID)),
+    ids = ListOf(
+        Integer(validate=between(1, LARGEST_ID)),
         validate=validate.Length(1, MOST_A_CALL, error=f"must be 1 to {MOST_A_CALL:,} ids"),
         metadata={"description": "Either these or a filter."},
     )
-    filter = Part(FailedFilter, metadata={"description": "An empty one chooses all."})
-    dry_run = Flag(load_default=False, metadata={"description": "Only say what would happen."})
+    filter = Nested(FailedFilter, metadata={"description": "An empty one chooses all."})
+    dry_run = Boolean(load_default=False, metadata={"description": "Only say what would happen."})
     cursor = Text(metadata={"description": "`next_cursor` of the call before, with the same filter."})
 
     @validates_schema
@@ -132,7 +132,7 @@ class _Choice(Shape):
 class RetryBody(_Choice):
     """Say what to send again."""
 
-    force = Flag(
+    force = Boolean(
         load_default=False,
         metadata={"description": "Also what is over seven days old, though Pinterest refuses it."},
     )
@@ -152,8 +152,8 @@ class LeftAlone(Shape):
 
 
 class _Done(Shape):
-    dry_run = Flag()
-    left_alone = Items(Part(LeftAlone))
+    dry_run = Boolean()
+    left_alone = ListOf(Nested(LeftAlone))
     left = fields.Integer(
         metadata={"description": f"Not looked at yet: one call looks at {MOST_A_CALL:,}, at most."}
     )
@@ -166,7 +166,7 @@ class RetryAnswer(_Done):
     retried = fields.Integer()
     late = fields.Integer()
     offline = fields.Integer()
-    warnings = Items(Text())
+    warnings = ListOf(Text())
 
 
 class DiscardAnswer(_Done):
@@ -180,14 +180,14 @@ class ParkedReason(Shape):
 
     reason = Text()
     events = fields.Integer()
-    oldest_at = Moment()
+    oldest_at = Timestamp()
 
 
 class ParkedAnswer(Shape):
     """Tell which accepted events could not be worked on; they are kept whole."""
 
     events = fields.Integer()
-    reasons = Items(Part(ParkedReason))
+    reasons = ListOf(Nested(ParkedReason))
 
 
 class UnparkedAnswer(Shape):

@@ -5,7 +5,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validates_schema
 
-from worker.api.fields import Flag, Items, Moment, Object, Shape, Text, length, one_of
+from worker.api.fields import Boolean, ListOf, Object, Shape, Text, Timestamp, length, one_of_words
 from worker.api.schemas.sources import FIXED_HERE
 from worker.pinterest.config.integration_config import CONSENT_CATEGORIES, ConfigError, load_config
 
@@ -92,9 +92,9 @@ _CONFIG = {"properties": CONFIG_PROPERTIES, "additionalProperties": False}
 
 class _Settings(Shape):
     name = Text(required=True, validate=length(1, 200))
-    enabled = Flag(load_default=True)
-    consent_categories = Items(
-        Text(validate=one_of(*CONSENT_CATEGORIES)),
+    enabled = Boolean(load_default=True)
+    consent_categories = ListOf(
+        Text(validate=one_of_words(*CONSENT_CATEGORIES)),
         load_default=lambda: ["advertising"],
         metadata={"description": "An event goes out only when all of them are granted."},
     )
@@ -111,8 +111,8 @@ class IntegrationBody(_Settings):
 
     config = Object(required=True, validate=_check_config, metadata=_CONFIG)
     source_id = Text(required=True, metadata={"example": "src_abc123"})
-    vendor = Text(validate=one_of(*_VENDORS), metadata={"example": "pinterest"})
-    type = Text(validate=one_of(*_VENDORS), metadata={"description": "Another name for `vendor`."})
+    vendor = Text(validate=one_of_words(*_VENDORS), metadata={"example": "pinterest"})
+    type = Text(validate=one_of_words(*_VENDORS), metadata={"description": "Another name for `vendor`."})
 
     @validates_schema
     def _vendor_is_named(self, data: dict[str, Any], **_: Any) -> None:
@@ -146,11 +146,11 @@ class IntegrationAnswer(Shape):
     source_id = Text()
     vendor = Text()
     name = Text()
-    enabled = Flag()
+    enabled = Boolean()
     config = Object(metadata=_CONFIG)
-    consent_categories = Items(Text())
-    created_at = Moment()
-    updated_at = Moment()
+    consent_categories = ListOf(Text())
+    created_at = Timestamp()
+    updated_at = Timestamp()
 
 
 class DeleteQuery(Shape):

@@ -3,8 +3,8 @@
 from marshmallow import fields
 
 from worker.api import context
-from worker.api.fields import Flag, Items, Moment, Part, Shape, Text, between, length
-from worker.api.queries import SECONDS_A_DAY, MomentOrNull, Since, word_flag
+from worker.api.fields import Boolean, ListOf, Nested, Shape, Text, Timestamp, between, length
+from worker.api.queries import SECONDS_A_DAY, Since, TimestampOrNull, query_flag
 from worker.pipeline.upkeep.purging import QUALITY_DAYS
 
 _HOURS_A_WEEK = 168
@@ -22,19 +22,19 @@ class BookLine(Shape):
     what = Text()
     counted = fields.Integer()
     found = fields.Integer()
-    balances = Flag()
+    balances = Boolean()
 
 
 class BooksQuery(Shape):
     """Say whether to count every row, which takes seconds for each million of them."""
 
-    audit = word_flag(metadata={"description": "Count every row as well, and compare."})
+    audit = query_flag(metadata={"description": "Count every row as well, and compare."})
 
 
 class BooksAnswer(Shape):
     """Prove that every accepted event is accounted for."""
 
-    balance = Flag()
+    balance = Boolean()
     events = counts("Where the accepted events are.")
     deliveries = counts("Where the deliveries stand, those left out that retention has removed.")
     accounts = fields.Dict(
@@ -44,7 +44,7 @@ class BooksAnswer(Shape):
         metadata={"description": "The same for each ad account."},
     )
     removed = fields.Integer(metadata={"description": "Deliveries that retention has removed."})
-    lines = Items(Part(BookLine))
+    lines = ListOf(Nested(BookLine))
 
 
 class FindQuery(Shape):
@@ -68,13 +68,13 @@ class DeliveryAnswer(Shape):
     event_name = Text()
     source_name = Text()
     event_id = Text()
-    event_time = Moment()
-    accepted_at = Moment()
-    ended_at = MomentOrNull()
+    event_time = Timestamp()
+    accepted_at = Timestamp()
+    ended_at = TimestampOrNull()
     reason_class = Text(allow_none=True)
     reason = Text(allow_none=True)
     warning = Text(allow_none=True)
-    signed = Flag(
+    signed = Boolean(
         metadata={"description": "Whether the sender signed it; else it came with the pipeline key."}
     )
 
@@ -82,7 +82,7 @@ class DeliveryAnswer(Shape):
 class WaitingAnswer(Shape):
     """Show one accepted event that waits to be mapped."""
 
-    received_at = Moment()
+    received_at = Timestamp()
     name = Text()
     event_id = Text()
     parked_reason = Text(allow_none=True, metadata={"description": "Why it was set aside, where it was."})
@@ -91,16 +91,16 @@ class WaitingAnswer(Shape):
 class FoundAnswer(Shape):
     """Show what was found."""
 
-    data = Items(Part(DeliveryAnswer))
-    has_more = Flag(metadata={"description": "There are more deliveries than these."})
-    waiting = Items(Part(WaitingAnswer))
+    data = ListOf(Nested(DeliveryAnswer))
+    has_more = Boolean(metadata={"description": "There are more deliveries than these."})
+    waiting = ListOf(Nested(WaitingAnswer))
 
 
 class StatsQuery(Shape):
     """Choose a stretch of time, and an integration."""
 
     since = Since(
-        load_default=lambda: context.clock() - SECONDS_A_DAY,
+        load_default=lambda: context.now() - SECONDS_A_DAY,
         metadata={"description": f"{_HOW} 24h if left out."},
     )
     integration_id = Text(validate=length(1, 128))
@@ -109,14 +109,14 @@ class StatsQuery(Shape):
 class EventHour(Shape):
     """Count what became of accepted events in one hour."""
 
-    hour = Moment()
+    hour = Timestamp()
     outcomes = counts("accepted, consumed, without_destination, mapped, event_erased.")
 
 
 class DeliveryHour(Shape):
     """Count what became of an integration's deliveries in one hour."""
 
-    hour = Moment()
+    hour = Timestamp()
     integration_id = Text(allow_none=True, metadata={"description": "Null: it was deleted."})
     outcomes = counts("created, delivered, tested, failed, filtered, duplicate and so on.")
 
@@ -124,16 +124,16 @@ class DeliveryHour(Shape):
 class StatsAnswer(Shape):
     """Show what moved, hour by hour; hours in which nothing did are left out."""
 
-    since = Moment()
-    events = Items(Part(EventHour))
-    deliveries = Items(Part(DeliveryHour))
+    since = Timestamp()
+    events = ListOf(Nested(EventHour))
+    deliveries = ListOf(Nested(DeliveryHour))
 
 
 class QualityQuery(StatsQuery):
     """Choose a stretch of time, an integration, and steps of time."""
 
     since = Since(
-        load_default=lambda: context.clock() - 7 * SECONDS_A_DAY,
+        load_default=lambda: context.now() - 7 * SECONDS_A_DAY,
         metadata={"description": f"{_HOW} 7d if left out."},
     )
     step_hours = fields.Integer(
@@ -148,7 +148,7 @@ class QualityRow(Shape):
 
     integration_id = Text(allow_none=True, metadata={"description": "Null: it was deleted."})
     event_name = Text(metadata={"description": "Pinterest's name; empty where there never was one."})
-    since = Moment(metadata={"description": "Where the step of time begins."})
+    since = Timestamp(metadata={"description": "Where the step of time begins."})
     events = fields.Integer(metadata={"description": "Valid and invalid ones, duplicates left out."})
     valid = fields.Integer()
     late = fields.Integer(metadata={"description": "Accepted over an hour after they happened."})
@@ -162,11 +162,11 @@ class QualityRow(Shape):
             "example": {"em": 0.62, "ip_ua": 1.0},
         },
     )
-    advice = Items(Text(), metadata={"description": "What to improve, the most useful first; not by steps."})
+    advice = ListOf(Text(), metadata={"description": "What to improve, the most useful first; not by steps."})
 
 
 class QualityAnswer(Shape):
     """Show the match quality by integration and event name."""
 
-    since = Moment()
-    data = Items(Part(QualityRow))
+    since = Timestamp()
+    data = ListOf(Nested(QualityRow))

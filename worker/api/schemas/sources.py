@@ -7,20 +7,20 @@ import phonenumbers
 from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from worker.api.fields import (
-    Flag,
+    Boolean,
     Host,
-    Items,
-    Moment,
+    Integer,
+    ListOf,
+    Nested,
     Number,
-    Part,
     Shape,
     Text,
-    Whole,
+    Timestamp,
     at_most,
     between,
     length,
     matching,
-    one_of,
+    one_of_words,
 )
 from worker.operations.setup.sources import SOURCE_ID
 
@@ -62,8 +62,8 @@ class TimeZone(Text):
 class DefaultConsent(Shape):
     """Decide what becomes of events that say nothing about consent."""
 
-    browser = Text(load_default="drop", validate=one_of("drop", "allow"))
-    server = Text(load_default="allow", validate=one_of("drop", "allow"))
+    browser = Text(load_default="drop", validate=one_of_words("drop", "allow"))
+    server = Text(load_default="allow", validate=one_of_words("drop", "allow"))
 
 
 class Cookies(Shape):
@@ -72,17 +72,17 @@ class Cookies(Shape):
     domain = CookieDomain(
         load_default=None, metadata={"description": "Null: only the collector's own host gets them back."}
     )
-    dfid = Flag(load_default=True)
-    pin_unauth = Flag(load_default=True)
-    epik = Flag(load_default=True)
+    dfid = Boolean(load_default=True)
+    pin_unauth = Boolean(load_default=True)
+    epik = Boolean(load_default=True)
 
 
 class SourceOptions(Shape):
     """Own what a source's ``options`` may hold; the collector and the ingest worker read them."""
 
-    default_consent = Part(DefaultConsent, load_default=lambda: DefaultConsent().load({}))
-    cookies = Part(Cookies, load_default=lambda: Cookies().load({}))
-    secure_cookies = Flag(
+    default_consent = Nested(DefaultConsent, load_default=lambda: DefaultConsent().load({}))
+    cookies = Nested(Cookies, load_default=lambda: Cookies().load({}))
+    secure_cookies = Boolean(
         load_default=True, metadata={"description": "False only where the shop is tried without TLS."}
     )
     default_country = Country(
@@ -96,7 +96,7 @@ class SourceOptions(Shape):
             "example": "Europe/Berlin",
         },
     )
-    backlog_limit = Whole(
+    backlog_limit = Integer(
         load_default=None,
         validate=between(1, 100_000_000),
         metadata={
@@ -104,12 +104,12 @@ class SourceOptions(Shape):
             "Null: 1,000,000 of each."
         },
     )
-    public_backlog_limit = Whole(
+    public_backlog_limit = Integer(
         load_default=None,
         validate=between(1, 100_000_000),
         metadata={"description": "Another bound for public events. Null: as backlog_limit."},
     )
-    public_visitors_per_day = Whole(
+    public_visitors_per_day = Integer(
         load_default=None,
         validate=between(1, 100_000_000),
         metadata={
@@ -117,7 +117,7 @@ class SourceOptions(Shape):
             "but nothing is remembered of their visitors. Null: 200,000."
         },
     )
-    signed_only_events = Items(
+    signed_only_events = ListOf(
         Text(validate=length(1, 256)),
         load_default=list,
         validate=at_most(_MOST_SIGNED_ONLY, "names"),
@@ -132,7 +132,7 @@ class SourceOptions(Shape):
 class _Settings(SourceOptions):
     name = Text(required=True, validate=length(1, 200))
     domain = Host(allow_none=True, metadata={"example": "shop.example.com"})
-    domains = Items(Host(), validate=at_most(_MOST_DOMAINS, "domains"))
+    domains = ListOf(Host(), validate=at_most(_MOST_DOMAINS, "domains"))
 
     @validates_schema
     def _domains_agree(self, data: dict[str, Any], **_: Any) -> None:
@@ -153,7 +153,7 @@ class SourceBody(_Settings):
     """Describe a new source."""
 
     id = Text(validate=matching(SOURCE_ID, "must be src_ and 1 to 64 letters, digits, _ or -"))
-    test = Flag(load_default=False, metadata={"description": "Make the pipeline key a dk_test_ one."})
+    test = Boolean(load_default=False, metadata={"description": "Make the pipeline key a dk_test_ one."})
 
 
 class SourceChange(_Settings):
@@ -175,12 +175,12 @@ class SourceAnswer(SourceOptions):
     id = Text(metadata={"example": "src_abc123"})
     name = Text()
     domain = Text(allow_none=True)
-    domains = Items(Text())
+    domains = ListOf(Text())
     pipeline_key = Text(allow_none=True, metadata={"example": "dk_live_0123456789abcdef"})
-    pipeline_keys = Items(Text(), metadata={"description": "All that are good now, the newest first."})
+    pipeline_keys = ListOf(Text(), metadata={"description": "All that are good now, the newest first."})
     server_secret = Text(metadata={"description": "Only in the answer that made it."})
-    created_at = Moment()
-    updated_at = Moment()
+    created_at = Timestamp()
+    updated_at = Timestamp()
 
     class Meta:
         # The options that are inherited come after what names the source.
@@ -199,4 +199,4 @@ class KeyRotation(Shape):
         validate=between(0, _HOURS_A_YEAR),
         metadata={"description": "How long the keys of before stay good."},
     )
-    test = Flag(load_default=False, metadata={"description": "Make it a dk_test_ key."})
+    test = Boolean(load_default=False, metadata={"description": "Make it a dk_test_ key."})
