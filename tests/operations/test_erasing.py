@@ -23,8 +23,8 @@ from worker.ledger.setup import audit_log
 from worker.ledger.upkeep import erasure
 from worker.operations.caller import Caller
 from worker.operations.erasure import erasing as stage
-from worker.operations.erasure.erasing import ErasureOptions, Report
-from worker.operations.erasure.erasures import person_of, read_request
+from worker.operations.erasure.erasing import ErasureOptions, ErasureReport
+from worker.operations.erasure.erasures import find_person, read_request
 from worker.operations.errors import InvalidError
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pipeline.ingest.ingest_bulk import ingest
@@ -56,16 +56,16 @@ def identify(anonymous_id: str, email: str, **more: Any) -> dict[str, Any]:
 
 def erase(
     ledger: Ledger, asked: Mapping[str, Sequence[str]], *, actor: str = "kim", **options: Any
-) -> Report:
+) -> ErasureReport:
     request = read_request(**asked)
-    person = person_of(Caller(ledger, actor, NOW), request)
+    person = find_person(Caller(ledger, actor, NOW), request)
     given = {"wait_seconds": 0.0, "sleep": lambda _: None} | options
-    return stage.erase(ledger, person, ErasureOptions(actor, request.kinds, **given))
+    return stage.erase_rows(ledger, person, ErasureOptions(actor, request.kinds, **given))
 
 
 def run(
     ledger: Ledger, *, dry_run: bool = False, wait_seconds: float = 0.0, **asked: Sequence[str]
-) -> Report:
+) -> ErasureReport:
     report = erase(ledger, asked, actor="kim of legal", dry_run=dry_run, wait_seconds=wait_seconds)
     close(ledger)
     return report

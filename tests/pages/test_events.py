@@ -14,7 +14,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.delivery import finding
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.setup.integrations import Integration
-from worker.operations.deliveries.masking import masked, masked_event
+from worker.operations.deliveries.masking import masked_event, masked_payload
 from worker.pipeline.ingest.ingest_bulk import ingest
 
 SENT = {
@@ -98,7 +98,7 @@ def test_a_payload_that_cannot_be_opened_is_no_crash(pages: Pages, ledger: Ledge
 
 
 def test_masking_tells_what_is_there_and_not_whose() -> None:
-    assert masked(SENT) == {
+    assert masked_payload(SENT) == {
         "event_name": "checkout",
         "event_source_url": "https://shop.example.com/",
         "user_data": {
@@ -111,7 +111,7 @@ def test_masking_tells_what_is_there_and_not_whose() -> None:
 
 
 def test_the_click_id_in_a_payloads_address_is_cut_short() -> None:
-    assert masked({"event_source_url": "https://shop.example.com/?epik=dj0yJnU9&p=1"}) == {
+    assert masked_payload({"event_source_url": "https://shop.example.com/?epik=dj0yJnU9&p=1"}) == {
         "event_source_url": "https://shop.example.com/?epik=dj0y…&p=1"
     }
 

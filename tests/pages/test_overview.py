@@ -161,7 +161,7 @@ def test_an_inbox_that_nobody_works_on_is_told(pages: Pages, ledger: Ledger, sho
     ],
 )
 def test_half_and_most_are_upper_bounds(counts: dict[str, int], half: float, most: float) -> None:
-    found = overview.pace(0.0, Counter(counts))
+    found = overview.latency_of(0.0, Counter(counts))
 
     assert (found.half, found.most) == (half, most)
 

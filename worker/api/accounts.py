@@ -12,6 +12,7 @@ from worker.api.queries import TimestampOrNull
 from worker.operations.setup import accounts
 from worker.operations.setup.accounts import (
     BREAKER_OPEN,
+    DEFAULT_REASON,
     HIGHEST_RATE,
     LARGEST_BURST,
     LONGEST_REASON,
@@ -20,7 +21,6 @@ from worker.operations.setup.accounts import (
     PAUSED,
     RUNNING,
     SMALLEST_BURST,
-    USUAL_REASON,
     AccountStatus,
 )
 
@@ -70,7 +70,7 @@ class AccountChange(Shape):
 class PauseBody(Shape):
     """Say why an ad account is paused."""
 
-    reason = Text(load_default=USUAL_REASON, validate=length(1, LONGEST_REASON))
+    reason = Text(load_default=DEFAULT_REASON, validate=length(1, LONGEST_REASON))
 
 
 blueprint = Blueprint(

@@ -9,7 +9,7 @@ from worker.api.blueprint import Blueprint
 from worker.api.fields import Boolean, ListOf, Nested, Object, Shape, Text, at_most, length, one_of_words
 from worker.event.received import Received
 from worker.operations.deliveries import explain as explaining
-from worker.operations.deliveries.explain import IP, MOST_EVENTS, USER_AGENT
+from worker.operations.deliveries.explain import EXAMPLE_IP, EXAMPLE_USER_AGENT, MOST_EVENTS
 
 
 class ExplainBody(Shape):
@@ -19,8 +19,8 @@ class ExplainBody(Shape):
     events = ListOf(Object(), validate=at_most(MOST_EVENTS, "events"))
     source_id = Text(metadata={"description": "Without it, for an integration with every default."})
     channel = Text(load_default="browser", validate=one_of_words("browser", "server"))
-    ip = Text(load_default=IP, allow_none=True, validate=length(0, 64))
-    user_agent = Text(load_default=USER_AGENT, allow_none=True, validate=length(0, 2048))
+    ip = Text(load_default=EXAMPLE_IP, allow_none=True, validate=length(0, 64))
+    user_agent = Text(load_default=EXAMPLE_USER_AGENT, allow_none=True, validate=length(0, 2048))
     pin_unauth = Text(load_default=None, validate=length(0, 512))
     epik = Text(load_default=None, validate=length(0, 512))
     show_personal = Boolean(

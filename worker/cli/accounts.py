@@ -9,12 +9,12 @@ from worker.cli.opening import cli_caller, utc_time
 from worker.operations.setup import accounts as operations
 from worker.operations.setup.accounts import (
     BREAKER_OPEN,
+    DEFAULT_REASON,
     HIGHEST_RATE,
     LARGEST_BURST,
     LOWEST_RATE,
     PAUSED,
     SMALLEST_BURST,
-    USUAL_REASON,
     CredentialStatus,
 )
 
@@ -57,7 +57,7 @@ def _state(credential: CredentialStatus) -> str:
 @click.option(
     "--all", "everything", is_flag=True, help="Every ad account: nothing goes to Pinterest any more."
 )
-@click.option("--reason", default=USUAL_REASON, show_default=True)
+@click.option("--reason", default=DEFAULT_REASON, show_default=True)
 def pause_command(ad_account_id: str | None, everything: bool, reason: str) -> None:
     """Stop sending to an ad account, or to --all of them; events are taken as ever, and wait.
 

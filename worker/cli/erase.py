@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from worker.cli.opening import cli_caller
 from worker.operations.erasure import erasures
-from worker.operations.erasure.erasing import Report
+from worker.operations.erasure.erasing import ErasureReport
 from worker.operations.errors import InvalidError
 
 _LONGEST_WAIT_SECONDS = 3_600
@@ -73,7 +73,7 @@ def erase_command(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[st
     sys.exit(1 if report.being_sent and not dry_run else 0)
 
 
-def _show(report: Report, dry_run: bool) -> None:
+def _show(report: ErasureReport, dry_run: bool) -> None:
     word = "Would erase" if dry_run else "Erased"
     click.echo(
         f"{word} {report.events:,} waiting events, {report.visitors:,} visitors, {report.deliveries:,} deliveries."

@@ -8,7 +8,7 @@ import click
 from worker.cli.opening import cli_caller, utc_time
 from worker.event.received import Received
 from worker.operations.deliveries import explain as explaining
-from worker.operations.deliveries.explain import IP, USER_AGENT
+from worker.operations.deliveries.explain import EXAMPLE_IP, EXAMPLE_USER_AGENT
 from worker.operations.deliveries.search import MOST_FOUND, MOST_OPENED, search
 from worker.pinterest.user_data.countries import country_code
 
@@ -31,8 +31,8 @@ def _country(_context: click.Context, _option: click.Parameter, given: str | Non
     help="Where national phone numbers belong, without --source: two letters, like US.",
 )
 @click.option("--channel", type=click.Choice(["browser", "server"]), default="browser", show_default=True)
-@click.option("--ip", default=IP, show_default=True, help="The visitor's address.")
-@click.option("--user-agent", default=USER_AGENT, show_default=True)
+@click.option("--ip", default=EXAMPLE_IP, show_default=True, help="The visitor's address.")
+@click.option("--user-agent", default=EXAMPLE_USER_AGENT, show_default=True)
 @click.option("--pin-unauth", help="The visitor's _pin_unauth cookie.")
 @click.option("--epik", help="The visitor's _epik cookie.")
 @click.option("--show-personal", is_flag=True, help="Print personal data as it came, not only hashed.")
@@ -52,7 +52,7 @@ def explain_command(
     FILE has one event as the collector takes it, or {"batch": [events]} of one visitor in order; an event without a
     type is a track call. Nothing is stored and nothing is sent.
     """
-    events = explaining.read_events(file.read())
+    events = explaining.parse_events(file.read())
     # Without a source the explanation needs no ledger, unless it has to record who read personal data.
     who = cli_caller(checked=bool(source) or show_personal)
     received = Received(channel, who.now, ip, user_agent, None, pin_unauth, epik)

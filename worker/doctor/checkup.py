@@ -223,7 +223,7 @@ class Checkup:
             yield judgements.demo_token_finding(one.id)
             return
         domain = next(iter(source.domains if source else ()), "example.com")
-        report = connection_test.try_out(
+        report = connection_test.send_test_event(
             self._settings.pinterest_api_url, one.ad_account_id, token, domain, time.time()
         )
         marks = {finding.mark for finding in report.findings}

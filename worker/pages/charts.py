@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from worker.operations.reports.overview import Bar, Pace, Span
+from worker.operations.reports.overview import Bar, Latency, Span
 
 _OUTCOMES = ("delivered", "failed", "filtered")
 
@@ -29,10 +29,15 @@ def draw_outcomes(bars: Sequence[Bar]) -> Markup:
     return _drawn([[(name, getattr(bar, name) / top) for name in _OUTCOMES] for bar in bars])
 
 
-def draw_latencies(paces: Sequence[Pace]) -> Markup:
+def draw_latencies(latencies: Sequence[Latency]) -> Markup:
     """Draw how long the fast half took, and on top of it what the slower ones took longer."""
-    top = highest_latency(paces)
-    return _drawn([[("half", pace.half / top), ("most", (pace.most - pace.half) / top)] for pace in paces])
+    top = highest_latency(latencies)
+    return _drawn(
+        [
+            [("half", latency.median / top), ("most", (latency.p95 - latency.median) / top)]
+            for latency in latencies
+        ]
+    )
 
 
 def highest_total(bars: Sequence[Bar]) -> int:
@@ -40,9 +45,9 @@ def highest_total(bars: Sequence[Bar]) -> int:
     return max([1, *(bar.total for bar in bars)])
 
 
-def highest_latency(paces: Sequence[Pace]) -> float:
+def highest_latency(latencies: Sequence[Latency]) -> float:
     """Return the seconds that the top of a chart stands for, at least 1."""
-    return max([1.0, *(pace.most for pace in paces)])
+    return max([1.0, *(latency.p95 for latency in latencies)])
 
 
 def draw_share(part: float, whole: float, kind: str = "") -> Markup:

@@ -7,7 +7,7 @@ from flask import Response, make_response, render_template, request
 from worker.api import context
 from worker.event.received import Received
 from worker.operations.deliveries import explain as explaining
-from worker.operations.deliveries.explain import IP, MOST_EVENTS, USER_AGENT
+from worker.operations.deliveries.explain import EXAMPLE_IP, EXAMPLE_USER_AGENT, MOST_EVENTS
 from worker.operations.deliveries.selection import all_sources
 from worker.operations.errors import InvalidError, OperationError
 from worker.pages.base import blueprint
@@ -49,8 +49,8 @@ def post_explain_form() -> Response:
 
 def _explained(given: dict[str, Any]) -> list[dict[str, Any]]:
     channel: Literal["browser", "server"] = "server" if given["channel"] == "server" else "browser"
-    received = Received(channel, context.now(), IP, USER_AGENT)
-    events = explaining.read_events(given["event"].encode())
+    received = Received(channel, context.now(), EXAMPLE_IP, EXAMPLE_USER_AGENT)
+    events = explaining.parse_events(given["event"].encode())
     if len(events) > MOST_EVENTS:
         raise InvalidError("event", f"must be at most {MOST_EVENTS} events")
     return explaining.explain(

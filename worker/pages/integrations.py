@@ -17,8 +17,8 @@ from worker.ledger.setup.integrations import Integration
 from worker.operations.errors import ConflictError, DuplicateError, OperationError
 from worker.operations.setup import connection_test
 from worker.operations.setup import integrations as operations
-from worker.operations.setup.accounts import LONGEST_REASON, USUAL_REASON, pause_account, resume_account
-from worker.operations.setup.integration_status import get_integration_status, try_connection
+from worker.operations.setup.accounts import DEFAULT_REASON, LONGEST_REASON, pause_account, resume_account
+from worker.operations.setup.integration_status import check_connection, get_integration_status
 from worker.operations.setup.integrations import IntegrationRecord
 from worker.pages.base import blueprint, redirect_to
 from worker.pages.forms import Form
@@ -121,7 +121,7 @@ def post_integration_paused(integration_id: str) -> AnyResponse:
     account_id = current["config"]["ad_account_id"]
     pausing = request.form.get("paused") == "yes"
     if pausing:
-        reason = request.form.get("reason", "").strip()[:LONGEST_REASON] or USUAL_REASON
+        reason = request.form.get("reason", "").strip()[:LONGEST_REASON] or DEFAULT_REASON
         pause_account(context.request_caller(), account_id, reason)
     else:
         resume_account(context.request_caller(), account_id)
@@ -134,7 +134,7 @@ def post_integration_paused(integration_id: str) -> AnyResponse:
 def post_connection_test(integration_id: str) -> Response:
     """Send one test event, and say what came back."""
     url = context.app_settings().pinterest_api_url
-    report = try_connection(context.request_caller(), integration_id, url)
+    report = check_connection(context.request_caller(), integration_id, url)
     return make_response(_page(integration_id, report))
 
 
@@ -195,7 +195,7 @@ def _token_end(one: Integration, now: float) -> str | None:
     )
 
 
-def _page(integration_id: str, report: connection_test.Report | None = None) -> str:
+def _page(integration_id: str, report: connection_test.ConnectionReport | None = None) -> str:
     status = get_integration_status(context.request_caller(), integration_id)
     return render_template(
         "integration.html",

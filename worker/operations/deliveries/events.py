@@ -18,7 +18,7 @@ from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.sources import Source
 from worker.ledger.vault import SealError
 from worker.operations.caller import Caller
-from worker.operations.deliveries.masking import masked, masked_event
+from worker.operations.deliveries.masking import masked_event, masked_payload
 from worker.operations.deliveries.selection import all_sources
 from worker.operations.errors import NotFoundError
 from worker.pipeline.ingest.debugging import Decision, open_debug_input
@@ -57,7 +57,7 @@ class EventFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Newest:
+class NewestEvents:
     """Hold the newest deliveries and kept events, newest first, and the sources, with those that are debugged."""
 
     found: Sequence[FoundDelivery]
@@ -93,14 +93,14 @@ class EventDetail:
     payload: str | None
 
 
-def list_newest(caller: Caller, wanted: EventFilter) -> Newest:
+def list_newest(caller: Caller, wanted: EventFilter) -> NewestEvents:
     """Return the newest deliveries that a filter chooses, and the events kept while their source is debugged."""
     known = all_sources(caller)
     with caller.ledger.read() as connection:
         newest = finding.newest_delivery_id(connection)
         found = finding.find_deliveries_after(connection, newest - _MOST_LOOKED_AT, _MOST_LOOKED_AT)
         kept = debug_inputs.newest_debug_inputs(connection, caller.now, MAX_INPUTS, wanted.source_id)
-    return Newest(
+    return NewestEvents(
         [one for one in reversed(found) if wanted.fits(one)][:_MOST_SHOWN],
         [one for one in kept if wanted.takes(one)][:_MOST_SHOWN],
         known,
@@ -204,4 +204,4 @@ def _payload(caller: Caller, number: int) -> str:
         text = caller.ledger.vault.open(sealed, PAYLOAD)
     except SealError as error:
         return f"The payload cannot be opened: {error}."
-    return json.dumps(masked(json.loads(text)), indent=2, ensure_ascii=False)
+    return json.dumps(masked_payload(json.loads(text)), indent=2, ensure_ascii=False)

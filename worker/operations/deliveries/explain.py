@@ -17,7 +17,7 @@ from worker.pipeline.ingest.outcomes import Destination, Destinations
 
 MOST_EVENTS = 100
 # Used where no visitor's are given; documentation may use this address.
-IP, USER_AGENT = "203.0.113.50", "Mozilla/5.0 ..."
+EXAMPLE_IP, EXAMPLE_USER_AGENT = "203.0.113.50", "Mozilla/5.0 ..."
 # Pinterest wants these in clear, and they say something of a person all the same.
 _IN_CLEAR = ("client_ip_address", "client_user_agent")
 _HIDDEN = "(hidden)"
@@ -34,7 +34,7 @@ class _Place:
     default_country: str | None = None
 
 
-def read_events(text: bytes) -> list[Any]:
+def parse_events(text: bytes) -> list[Any]:
     """Read an event, or ``{"batch": [events]}``, from JSON; an event without a type is a track call.
 
     Raises:

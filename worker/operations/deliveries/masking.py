@@ -20,7 +20,7 @@ _OF_A_PERSON = frozenset(
 _EPIK = re.compile(rf"([?&]epik=[^&#]{{0,{_SHOWN}}})[^&#]*", re.IGNORECASE)
 
 
-def masked(payload: Mapping[str, Any]) -> dict[str, Any]:
+def masked_payload(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Return a Pinterest event whose ``user_data`` still tells what is there, and not whose."""
     shown = {key: _cleaned(value) for key, value in payload.items()}
     if isinstance(payload.get("user_data"), Mapping):

@@ -50,7 +50,7 @@ class ErasureOptions:
 
 
 @dataclass(slots=True)
-class Report:
+class ErasureReport:
     """Tell what was erased, or would be.
 
     ``stood`` counts deliveries by where they stood. ``being_sent`` were on their way to Pinterest all the time.
@@ -88,13 +88,13 @@ class _Search:
     unreadable: set[tuple[str, Any]] = field(default_factory=set)
 
 
-def erase(ledger: Ledger, person: Person, options: ErasureOptions) -> Report:
+def erase_rows(ledger: Ledger, person: Person, options: ErasureOptions) -> ErasureReport:
     """Erase a person everywhere, or count what would be; doing it again finds nothing more.
 
     Rounds go over everything until one finds nothing new: a worker may just have turned an event of the inbox
     into a delivery, and a row that names the person tells the device whose other rows belong to the person too.
     """
-    search, report = _Search(person, set(person.keys), set(person.emails)), Report()
+    search, report = _Search(person, set(person.keys), set(person.emails)), ErasureReport()
     give_up_at = time.monotonic() + options.wait_seconds
     while report.rounds < _MOST_ROUNDS:
         keys_before = len(search.keys)
@@ -115,7 +115,7 @@ def erase(ledger: Ledger, person: Person, options: ErasureOptions) -> Report:
     return report
 
 
-def _round(ledger: Ledger, search: _Search, options: ErasureOptions, report: Report) -> int:
+def _round(ledger: Ledger, search: _Search, options: ErasureOptions, report: ErasureReport) -> int:
     """Go over everything once; return how many rows were found that were not found before."""
     found, busy = 0, 0
     for part in _PARTS:
@@ -176,7 +176,9 @@ def _open(ledger: Ledger, search: _Search, part: str, row: PersonalRow) -> bytes
         return None
 
 
-def _take(ledger: Ledger, part: str, ids: Sequence[Any], options: ErasureOptions, report: Report) -> int:
+def _take(
+    ledger: Ledger, part: str, ids: Sequence[Any], options: ErasureOptions, report: ErasureReport
+) -> int:
     """Erase rows of one part, or count them; return how many were being sent."""
     if options.dry_run:
         return _look(ledger, part, ids, report)
@@ -192,7 +194,7 @@ def _take(ledger: Ledger, part: str, ids: Sequence[Any], options: ErasureOptions
     return 0
 
 
-def _look(ledger: Ledger, part: str, ids: Sequence[Any], report: Report) -> int:
+def _look(ledger: Ledger, part: str, ids: Sequence[Any], report: ErasureReport) -> int:
     if part == _INBOX:
         report.events += len(ids)
     elif part == _VISITORS:
@@ -218,7 +220,7 @@ def _write(ledger: Ledger, change: Callable[[Connection], Any]) -> Any:
         return change(connection)
 
 
-def _finish(connection: Connection, options: ErasureOptions, report: Report) -> None:
+def _finish(connection: Connection, options: ErasureOptions, report: ErasureReport) -> None:
     """Empty the live debugger and record the erasure: the kinds of identifiers and the counts, not the person."""
     report.debugged = erasure.delete_debug_inputs(connection)
     changes = {name: [None, n] for name, n in report.counts().items()}

@@ -9,7 +9,7 @@ from worker.event.text import clean_text
 from worker.ledger.upkeep import erasure as store
 from worker.operations.caller import Caller
 from worker.operations.erasure import erasing
-from worker.operations.erasure.erasing import ErasureOptions, Report
+from worker.operations.erasure.erasing import ErasureOptions, ErasureReport
 from worker.operations.errors import ConflictError, InvalidError
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pinterest.user_data.person import Person
@@ -66,7 +66,7 @@ def erase_person(
     dry_run: bool = False,
     wait_seconds: float = _WAIT_SECONDS,
     progress: Callable[[int], object] = lambda _rows: None,
-) -> Report:
+) -> ErasureReport:
     """Erase what is kept of a person, in every state, and record it. Safe to repeat: it finds nothing more.
 
     It reads everything that is kept. ``wait_seconds`` bounds the wait for batches that are being sent; ``progress``
@@ -79,7 +79,7 @@ def erase_person(
         raise ConflictError("Another erasure is running; wait for it to end, then ask again.")
     try:
         options = ErasureOptions(caller.actor, request.kinds, dry_run, wait_seconds, progress=progress)
-        return erasing.erase(caller.ledger, person_of(caller, request), options)
+        return erasing.erase_rows(caller.ledger, find_person(caller, request), options)
     finally:
         _RUNNING.release()
 
@@ -90,7 +90,7 @@ def count_rows(caller: Caller) -> int:
         return store.count_personal_rows(connection)
 
 
-def person_of(caller: Caller, request: ErasureRequest) -> Person:
+def find_person(caller: Caller, request: ErasureRequest) -> Person:
     """Return whom an erasure looks for, with the keys that the ledger has for their ids."""
     with caller.ledger.read() as connection:
         sources = store.known_source_ids(connection)

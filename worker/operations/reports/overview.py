@@ -18,8 +18,6 @@ from worker.ledger.upkeep import alerts
 from worker.ledger.upkeep.alerts import Alert
 from worker.operations.caller import Caller
 
-_HALF, _MOST = 0.5, 0.95
-
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -55,13 +53,13 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Latency:
     """Hold in how many seconds the ``n`` deliveries of one step arrived: the median and the 95th percentile."""
 
     start: float
     n: int
-    half: float
-    most: float
+    median: float
+    p95: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +87,13 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Hold everything at one moment; bars and paces are of ``ad_account_id``, of all ad accounts where it is None."""
+    """Hold everything at one moment; bars and latencies are of ``ad_account_id``, of all ad accounts where it is None."""
 
     accounts: Sequence[Account]
     ad_account_id: str | None
     bars: Sequence[Bar]
-    paces: Sequence[Pace]
-    total_pace: Pace
+    latencies: Sequence[Latency]
+    total_latency: Latency
     inbox_since: float | None
     alerts: Sequence[Alert]
 
@@ -115,18 +113,18 @@ def show_overview(caller: Caller, span: Span, ad_account_id: str | None = None) 
         accounts=found,
         ad_account_id=chosen[0].ad_account_id if chosen else None,
         bars=[_bar(start, counts) for start, counts in by_step.items()],
-        paces=[pace(start, counts) for start, counts in by_step.items()],
-        total_pace=pace(0.0, sum(by_step.values(), Counter())),
+        latencies=[latency_of(start, counts) for start, counts in by_step.items()],
+        total_latency=latency_of(0.0, sum(by_step.values(), Counter())),
         inbox_since=inbox_since,
         alerts=firing,
     )
 
 
-def pace(start: float, counts: Counter[str]) -> Pace:
+def latency_of(start: float, counts: Counter[str]) -> Latency:
     """Return how long deliveries took."""
     taken = [(seconds, counts[rollups.latency_step(seconds)]) for seconds in rollups.STEPS_SECONDS]
     n = sum(count for _, count in taken)
-    return Pace(start, n, _within(taken, ceil(n * _HALF)), _within(taken, ceil(n * _MOST)))
+    return Latency(start, n, _within(taken, ceil(n * 0.5)), _within(taken, ceil(n * 0.95)))
 
 
 def _within(taken: Sequence[tuple[float, int]], wanted: int) -> float:

@@ -18,7 +18,7 @@ from worker.operations.caller import Caller
 from worker.operations.errors import NotFoundError
 
 RUNNING, BREAKER_OPEN, PARTLY_PAUSED, PAUSED = "running", "breaker_open", "partly_paused", "paused"
-USUAL_REASON = "Paused by hand."
+DEFAULT_REASON = "Paused by hand."
 LONGEST_REASON = 300
 # Requests a second, and requests at once.
 LOWEST_RATE, HIGHEST_RATE = 0.01, 100_000
@@ -70,7 +70,7 @@ def get_account(caller: Caller, ad_account_id: str) -> AccountStatus:
     raise NotFoundError("ad account", ad_account_id)
 
 
-def pause_account(caller: Caller, ad_account_id: str, reason: str = USUAL_REASON) -> bool:
+def pause_account(caller: Caller, ad_account_id: str, reason: str = DEFAULT_REASON) -> bool:
     """Stop sending with every access token of an ad account; return whether that changed anything.
 
     Its events are accepted and wait. A new access token does not end the pause.
@@ -102,7 +102,7 @@ def resume_account(caller: Caller, ad_account_id: str, *, only_by_hand: bool = F
         return any(resumed)
 
 
-def pause_all_accounts(caller: Caller, reason: str = USUAL_REASON) -> int:
+def pause_all_accounts(caller: Caller, reason: str = DEFAULT_REASON) -> int:
     """Pause every ad account; return how many that changed."""
     return sum(pause_account(caller, ad_account_id, reason) for ad_account_id in _account_ids(caller))
 
@@ -135,7 +135,7 @@ def set_account_rate(
         return bool(changes)
 
 
-def state_of(states: Sequence[str]) -> str:
+def account_state(states: Sequence[str]) -> str:
     """Return the state of an ad account: the worst one of its credentials."""
     if PAUSED in states:
         return PAUSED if set(states) == {PAUSED} else PARTLY_PAUSED
@@ -171,7 +171,7 @@ def _status(
     shown = [_credential_status(one, ends.get(one.id)) for one in credentials]
     return AccountStatus(
         ad_account_id=credentials[0].ad_account_id,
-        state=state_of([one.state for one in shown]),
+        state=account_state([one.state for one in shown]),
         reason=_reason(credentials),
         rate_limit_rps=credentials[0].rate_limit_rps,
         rate_limit_burst=credentials[0].rate_limit_burst,

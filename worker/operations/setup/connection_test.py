@@ -22,7 +22,7 @@ Mark = Literal["good", "bad", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PartResult:
     """Say of the token, the ad account or the payload whether it is good."""
 
     what: str
@@ -31,11 +31,11 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ConnectionReport:
     """Hold what one try found out: a sentence for all of it, and one for each part."""
 
     sentence: str
-    findings: tuple[Finding, ...]
+    findings: tuple[PartResult, ...]
     answer: str
 
     @property
@@ -43,16 +43,18 @@ class Report:
         return all(finding.mark == "good" for finding in self.findings)
 
 
-def try_out(base_url: str, ad_account_id: str, access_token: str, domain: str, now: float) -> Report:
+def send_test_event(
+    base_url: str, ad_account_id: str, access_token: str, domain: str, now: float
+) -> ConnectionReport:
     """Send one event that Pinterest checks and does not record."""
     client = PinterestClient(
         base_url, deadline_seconds=DEADLINE_SECONDS, read_timeout_seconds=DEADLINE_SECONDS
     )
-    body = json.dumps({"data": [sample(domain, now)]}).encode()
-    return report(client.send(ad_account_id, access_token, body, test=True), ad_account_id)
+    body = json.dumps({"data": [sample_event(domain, now)]}).encode()
+    return interpret_answer(client.send(ad_account_id, access_token, body, test=True), ad_account_id)
 
 
-def sample(domain: str, now: float) -> Mapping[str, Any]:
+def sample_event(domain: str, now: float) -> Mapping[str, Any]:
     """Make an event of nobody: its address is one that documentation may use."""
     return {
         "event_name": "page_visit",
@@ -67,17 +69,17 @@ def sample(domain: str, now: float) -> Mapping[str, Any]:
     }
 
 
-def report(answer: Answer, ad_account_id: str) -> Report:
+def interpret_answer(answer: Answer, ad_account_id: str) -> ConnectionReport:
     """Say what an answer to the one event means."""
     verdict = decide_batch(answer, 1)
     sentence, marks = _read(verdict)
     words = _WORDS | {"account": tuple(text.format(ad_account_id) for text in _WORDS["account"])}
     findings = tuple(
-        Finding(what.capitalize(), mark, words[what][_ORDER[mark]])
+        PartResult(what.capitalize(), mark, words[what][_ORDER[mark]])
         for what, mark in zip(("token", "account", "payload"), marks, strict=True)
     )
     status = f"HTTP {answer.status}" if answer.status else "No answer"
-    return Report(sentence, findings, f"{status} after {answer.seconds:.1f} s")
+    return ConnectionReport(sentence, findings, f"{status} after {answer.seconds:.1f} s")
 
 
 _ORDER: dict[Mark, int] = {"good": 0, "bad": 1, "unknown": 2}

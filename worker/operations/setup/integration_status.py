@@ -13,7 +13,7 @@ from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import Source
 from worker.operations.caller import Caller
 from worker.operations.setup import connection_test
-from worker.operations.setup.connection_test import Report
+from worker.operations.setup.connection_test import ConnectionReport
 from worker.operations.setup.integrations import find_integration
 
 
@@ -42,11 +42,11 @@ def get_integration_status(caller: Caller, integration_id: str) -> IntegrationSt
         )
 
 
-def try_connection(caller: Caller, integration_id: str, api_url: str) -> Report:
+def check_connection(caller: Caller, integration_id: str, api_url: str) -> ConnectionReport:
     """Send one test event, which Pinterest checks and does not record; takes up to 10 seconds."""
     with caller.ledger.read() as connection:
         found = find_integration(connection, integration_id)
         token = ad_accounts.access_token(connection, caller.ledger.vault, found.credential_id)
         source = sources.load_source(connection, found.source_id)
     domain = next(iter(source.domains), "example.com") if source else "example.com"
-    return connection_test.try_out(api_url, found.ad_account_id, token, domain, caller.now)
+    return connection_test.send_test_event(api_url, found.ad_account_id, token, domain, caller.now)
