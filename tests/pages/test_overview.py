@@ -152,7 +152,7 @@ def test_an_inbox_that_nobody_works_on_is_told(pages: Pages, ledger: Ledger, sho
 
 
 @pytest.mark.parametrize(
-    ("counts", "half", "most"),
+    ("counts", "median", "p95"),
     [
         ({}, 0.0, 0.0),
         ({"within:2": 1}, 2, 2),
@@ -160,10 +160,10 @@ def test_an_inbox_that_nobody_works_on_is_told(pages: Pages, ledger: Ledger, sho
         ({"within:0.5": 49, "within:2": 45, "within:30": 6}, 2, 30),
     ],
 )
-def test_half_and_most_are_upper_bounds(counts: dict[str, int], half: float, most: float) -> None:
-    found = overview.latency_of(0.0, Counter(counts))
+def test_median_and_p95_are_upper_bounds(counts: dict[str, int], median: float, p95: float) -> None:
+    latency = overview.latency_of(0.0, Counter(counts))
 
-    assert (found.half, found.most) == (half, most)
+    assert (latency.median, latency.p95) == (median, p95)
 
 
 def test_steps_end_now_and_begin_at_round_times() -> None:

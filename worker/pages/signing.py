@@ -5,12 +5,13 @@ import re
 import secrets
 from hmac import compare_digest
 
-from flask import Response, current_app, g, make_response, redirect, render_template, request, url_for
+from flask import Response, current_app, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import auth, context
 from worker.api.auth import FailureCounter
-from worker.ledger.setup import audit_log, people
+from worker.operations.caller import Caller
+from worker.operations.setup import sessions
 from worker.pages.base import blueprint, redirect_to
 
 MOST_WRONG_BY_ADDRESS = 5
@@ -46,23 +47,15 @@ def post_sign_in() -> AnyResponse:
 @blueprint.post("/sign-out")
 def post_sign_out() -> AnyResponse:
     """Close the session."""
-    with context.app_ledger().write() as connection:
-        cookie = request.cookies.get(auth.SESSION_COOKIE, "")
-        people.close_session(connection, context.app_ledger().vault, cookie)
-        audit_log.append_audit_entry(connection, context.now(), g.actor, "session.close", g.actor, {})
+    sessions.close_session(context.request_caller(), request.cookies.get(auth.SESSION_COOKIE, ""))
     response = redirect_to("ui.sign_in_page", "signed-out")
     response.delete_cookie(auth.SESSION_COOKIE, secure=_is_secure(), httponly=True, samesite="Strict")
     return response
 
 
 def _open_session(token: str, person: auth.Person) -> AnyResponse:
-    vault = context.app_ledger().vault
-    hashed = people.token_hash(vault, token)
-    with context.app_ledger().write() as connection:
-        cookie = people.open_session(connection, vault, hashed, context.now())
-        audit_log.append_audit_entry(
-            connection, context.now(), person.actor, "session.open", person.actor, {}
-        )
+    caller = Caller(context.app_ledger(), person.actor, context.now())
+    cookie = sessions.open_session(caller, token)
     response = redirect(_next(), 303)
     _set_cookie(response, auth.SESSION_COOKIE, cookie)
     return response

@@ -87,7 +87,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Hold everything at one moment; bars and latencies are of ``ad_account_id``, of all ad accounts where it is None."""
+    """Hold the overview of one moment; bars and latencies cover ``ad_account_id``, or all ad accounts if None."""
 
     accounts: Sequence[Account]
     ad_account_id: str | None
