@@ -1,4 +1,4 @@
-"""A folder that looks like a checkout, with a state folder of its own."""
+"""A folder that looks like a checkout, with its own state folder."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ PARTS = ("worker", "tasks", "celeryconfig.py", "Procfile")
 
 
 def lay(folder: Path) -> Path:
-    """Lay a checkout out; `deploy` is a real folder, because its files find everything from where they lie."""
+    """Create a checkout; `deploy` is a real folder, because its files use paths relative to themselves."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in PARTS:
         if (ROOT / name).exists():

@@ -1,4 +1,4 @@
-"""Procfile, supervisor and systemd run the same processes, and give them time to stop."""
+"""Procfile, supervisor and systemd run the same processes and give them time to stop."""
 
 import configparser
 import shlex
@@ -17,7 +17,7 @@ from worker.runtime import LEASE_DEADLINES
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 NAMES = ("beat", "collector", "delivery", "flower", "ingest", "management", "upkeep")
-# settings.py bounds REQUEST_DEADLINE by it.
+# The upper limit of REQUEST_DEADLINE in settings.py.
 LONGEST_REQUEST_SECONDS = 25
 
 
@@ -32,17 +32,17 @@ def supervisor() -> configparser.RawConfigParser:
 
 
 def units() -> dict[str, configparser.RawConfigParser]:
-    found = {}
+    parsers = {}
     for path in UNITS:
         unit = configparser.RawConfigParser()
         unit.optionxform = str  # type: ignore[assignment, method-assign]
         unit.read(path)
-        found[path.stem.removeprefix("signal-")] = unit
-    return found
+        parsers[path.stem.removeprefix("signal-")] = unit
+    return parsers
 
 
-def test_the_three_run_the_same_processes_with_the_same_commands() -> None:
-    """Supervisor and systemd name a process, and the Procfile alone has its command and its settings."""
+def test_procfile_supervisor_and_systemd_run_the_same_processes() -> None:
+    """Supervisor and systemd name a process; only the Procfile has its command and settings."""
     conf, named = supervisor(), sorted(procfile())
     supervised = {name: conf[f"program:{name}"]["command"].partition(" --name ")[0] for name in NAMES}
     assert tuple(named) == NAMES
@@ -53,7 +53,7 @@ def test_the_three_run_the_same_processes_with_the_same_commands() -> None:
     }
 
 
-def test_several_processes_of_a_program_have_names_of_their_own() -> None:
+def test_each_process_of_a_program_has_its_own_name() -> None:
     ingest = supervisor()["program:ingest"]
     assert ingest["process_name"] == "%(program_name)s-%(process_num)s"
     assert ingest["command"].endswith(" --name ingest-%(process_num)s")
@@ -71,8 +71,8 @@ def test_every_queue_has_a_worker() -> None:
 
 
 @pytest.mark.parametrize("name", ["delivery", "ingest", "upkeep"])
-def test_a_worker_has_time_to_end_its_longest_request_and_less_than_its_lease(name: str) -> None:
-    """A KILL in the middle of an answer would send the batch again."""
+def test_a_worker_may_finish_its_longest_request_before_its_lease_ends(name: str) -> None:
+    """A KILL during a request would send the batch again."""
     waits = (
         int(supervisor()[f"program:{name}"]["stopwaitsecs"]),
         int(units()[name]["Service"]["TimeoutStopSec"]),
@@ -82,7 +82,7 @@ def test_a_worker_has_time_to_end_its_longest_request_and_less_than_its_lease(na
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_comes_back_whatever_it_ended_with_and_is_stopped_warmly(name: str) -> None:
+def test_each_process_restarts_after_any_exit_and_stops_with_term(name: str) -> None:
     program, unit = supervisor()[f"program:{name}"], units()[name]
     assert program["autorestart"] == "true"
     assert int(program["startretries"]) >= 100
@@ -93,7 +93,7 @@ def test_each_comes_back_whatever_it_ended_with_and_is_stopped_warmly(name: str)
     assert unit["Unit"]["PartOf"] == "signal.target"
 
 
-def test_what_brings_work_stops_first_and_what_does_it_later() -> None:
+def test_the_collector_stops_first_then_beat_then_the_workers() -> None:
     conf = supervisor()
     sections = {name.partition(":")[2]: conf[name] for name in conf.sections() if name.startswith("group:")}
     groups = {name: int(section["priority"]) for name, section in sections.items()}
@@ -102,11 +102,11 @@ def test_what_brings_work_stops_first_and_what_does_it_later() -> None:
     assert tuple(sorted(members)) == NAMES
 
 
-def test_systemd_takes_the_units(tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         missing("systemd-analyze is not installed")
     for path in (DEPLOY / "systemd").iterdir():
-        # It looks whether the programs are there.
+        # systemd-analyze checks that the programs exist.
         text = (
             path.read_text().replace("/opt/signal/.venv/bin", str(BIN)).replace("/opt/signal", str(tmp_path))
         )

@@ -1,4 +1,4 @@
-"""Supervisor and honcho run the real thing: an event arrives, and all of it stops in order."""
+"""Supervisor and honcho run the whole stack: an event arrives, and everything stops in order."""
 
 import os
 import re
@@ -21,13 +21,13 @@ from worker.settings import socket_path
 pytestmark = pytest.mark.slow
 
 STOP_SECONDS = 60.0
-# What a warm stop is not; the second is honcho's.
+# Signs of a stop that was not clean; the second is honcho's.
 UNCLEAN = ("Traceback", "sending SIGKILL", "WorkerLostError")
 
 
 @contextmanager
 def checkout(tmp_path: Path) -> Iterator[tuple[Stack, Path]]:
-    """Lend what a stack stands on, and the folder that it is started in."""
+    """Provide a prepared stack and the folder to start it in."""
     folder = lay(tmp_path / "c")
     with stacks.prepared(Plan(), folder / "var") as stack:
         yield stack, folder
@@ -63,13 +63,13 @@ def assert_nothing_is_left(stack: Stack) -> None:
         return [
             line
             for line in living(stack.var).values()
-            if "embedded.broker" not in line and "valkey" not in line
+            if "embedded_broker" not in line and "valkey" not in line
         ]
 
     until("no process is left", lambda: not left(), 20)
 
 
-# Each process starts Python, which on a busy machine takes seconds.
+# Each process starts Python, which takes seconds on a busy machine.
 @pytest.mark.timeout(400)
 def test_supervisor_runs_restarts_and_stops_everything_in_order(tmp_path: Path) -> None:
     with checkout(tmp_path) as (stack, folder):
@@ -108,7 +108,7 @@ def test_supervisor_runs_restarts_and_stops_everything_in_order(tmp_path: Path) 
             assert "workers:delivery" in control("restart", "workers:delivery")
             delivery = Path("/proc", control("pid", "workers:delivery").strip())
             until(
-                "the restart has taken up what was changed in the file of the settings",
+                "the restarted process uses the changed settings",
                 lambda: b"\0--concurrency\x003\0" in (delivery / "cmdline").read_bytes(),
                 20,
             )
@@ -152,7 +152,7 @@ def assert_clean(folder: Path) -> None:
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """Kill what a test that failed left behind."""
+    """Kill the processes that a failed test left."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)

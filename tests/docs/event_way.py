@@ -1,9 +1,8 @@
-"""Follow an event from the collector to its end, and list the product's modules in the order in which it enters them.
+"""Trace an event from the collector to its end, and list the product's modules in the order in which it enters them.
 
-``python -m tests.docs.event_way`` prints the table of docs/architecture.md, and with ``--write`` puts it there. The
-event goes through the collector's app, a real Valkey, a Celery worker, SQLite and the sandbox. App, publisher and
-worker run in one process, in which each function call is seen. What happens before the request (building the apps,
-connecting, migrating) does not count, and neither does what the sandbox does.
+``python -m tests.docs.event_way`` prints the table for docs/architecture.md; ``--write`` updates it there. The event
+passes the collector's app, a real Valkey, a Celery worker, SQLite and the sandbox. App, publisher and worker run in
+one process, which traces every function call. Setup before the request and the sandbox do not count.
 """
 
 import json
@@ -38,7 +37,7 @@ EVENT = {
 
 
 class Step(NamedTuple):
-    """Name a step, the module that it starts in (none for the first step), and what happens in it."""
+    """A step with its first module (none for the first step) and a description."""
 
     name: str
     first: str
@@ -50,38 +49,38 @@ STEPS = (
     Step(
         "accept",
         "worker.pipeline.ingest.accepting",
-        "the event is checked and sealed; all events of a request are committed in one transaction, then answered "
-        "with 200",
+        "the event is checked and sealed; all events of a request are committed in one transaction, then the collector "
+        "answers 200",
     ),
-    Step("hint", "worker.broker.publisher", "a thread publishes the ids, while the request is answered"),
-    Step("consume", "worker.broker.celery_internals", "a worker gathers ids into one run of the task"),
+    Step("hint", "worker.broker.publisher", "a thread publishes the ids while the collector answers"),
+    Step("consume", "worker.broker.celery_internals", "a worker collects ids for one run of the task"),
     Step(
         "ingest",
         "tasks.ingest",
-        "inbox rows are opened, the visitor's identity joined, consent checked per integration, the event mapped, "
-        "hashed and checked; one transaction replaces the inbox rows by deliveries",
+        "inbox rows are decrypted, the visitor's identity is added, consent is checked per integration, the event is "
+        "mapped, hashed and checked; one transaction replaces the inbox rows with deliveries",
     ),
     Step(
         "batch",
         "tasks.batching",
-        "up to 1,000 events and 2 MB per ad account, credential and test flag become a batch, when it is full or "
-        "its oldest event has waited `BATCH_INTERVAL`",
+        "up to 1,000 events and 2 MB per ad account, credential and test flag become a batch when it is full or "
+        "when the oldest event has waited `BATCH_INTERVAL`",
     ),
     Step(
         "deliver",
         "tasks.delivery",
-        "the batch is leased, one token of the account's rate is spent, the stored texts are joined and posted",
+        "the batch is leased, one token of the account's rate is used, the stored payloads are joined and posted",
     ),
     Step(
         "settle",
         "worker.pipeline.delivery.reaction",
-        "the verdict on the answer is written: settle, postpone, halve or pause",
+        "the answer's verdict is recorded: settle, postpone, halve or pause",
     ),
 )
 
 
 class Trace:
-    """Note the product's modules as their functions are called, each once and in order."""
+    """Record the product's modules as their functions are called, each once and in order."""
 
     def __init__(self) -> None:
         self.modules: list[str] = []
@@ -89,7 +88,7 @@ class Trace:
         self._left = {str(product.ROOT / path): name for name, path in product.modules().items()}
 
     def __call__(self, frame: FrameType, event: str, _argument: object) -> None:
-        """Note a call, and no module that is only imported."""
+        """Record a call; importing a module does not count."""
         if not self.recording or event != "call" or frame.f_code.co_name == "<module>":
             return
         if module := self._left.pop(frame.f_code.co_filename, None):
@@ -97,7 +96,7 @@ class Trace:
 
 
 def modules_on_the_way(folder: Path) -> list[str]:
-    """Return the modules that an event enters, traced in a process of its own."""
+    """Return the modules that an event enters, traced in a new process."""
     environment = {
         name: value for name, value in os.environ.items() if name not in ("BROKER_URL", "DATABASE_URL")
     }
@@ -119,15 +118,15 @@ def modules_on_the_way(folder: Path) -> list[str]:
 
 
 def trace() -> None:
-    """Send an event the whole way, and print the modules as a list in JSON."""
+    """Send an event through all steps, and print the modules as a JSON list."""
     followed = Trace()
-    # Only threads that start later are seen.
+    # Only threads that start later are traced.
     threading.setprofile(followed)
     sys.setprofile(followed)
     with embedded_broker.run_broker(settings().var):
         _send(followed)
     print(json.dumps(followed.modules), flush=True)
-    # The threads of publisher and meter have nothing left to do.
+    # Do not wait for the threads of publisher and meter.
     os._exit(0)
 
 
@@ -148,23 +147,23 @@ def _send(followed: Trace) -> None:
     place(ledger)
     ended = {name: threading.Event() for name in ("process_event", "group_pending", "deliver_batch")}
     signals.task_postrun.connect(lambda sender, **_: ended[sender.name.rpartition(".")[2]].set(), weak=False)
-    # Nothing writes it: a writer's thread would enter modules at any time.
+    # Without a writer: its thread would enter modules at random times.
     meter = Meter()
     publisher = runtime.hint_publisher(app, meter)
     accepted: list[int] = []
     client = create_app(ledger, settings(), _collecting(accepted), meter=meter).test_client()
     _start_worker(app)
-    # The first task makes its own.
+    # The first task opens its own ledger.
     runtime.ledger.cache_clear()
     followed.recording = True
     answer = client.post(
         "/v1/batch", json={"batch": [EVENT]}, headers={"Authorization": "Bearer dk_live_src_shop"}
     )
     assert answer.status_code == 200, answer.text
-    # Not before the answer: two threads would enter their modules in any order.
+    # After the answer, so that the order of modules is stable.
     publisher.offer(accepted)
     assert ended["process_event"].wait(SECONDS)
-    # As beat does, until the event has waited long enough.
+    # Repeated like beat's ticks, until the event has waited long enough.
     for _ in range(int(SECONDS / TICK_SECONDS)):
         app.send_task("tasks.batching.group_pending")
         if ended["deliver_batch"].wait(TICK_SECONDS):
@@ -189,13 +188,13 @@ def _start_worker(app: Any) -> None:
     worker = app.Worker(
         queues=QUEUES, pool="threads", concurrency=2, without_mingle=True, without_gossip=True
     )
-    # It ends with the process.
+    # The thread ends with the process.
     threading.Thread(target=worker.start, name="worker", daemon=True).start()
     assert ready.wait(SECONDS)
 
 
 def table(modules: Sequence[str]) -> str:
-    """Return the table of the document: each step with the modules that the event enters first in it."""
+    """Return the document's table: each step with the modules that the event enters in it."""
     rows = [f"| {step.name} | {step.text} | {_grouped(some)} |" for step, some in _by_step(modules)]
     head = "| step | what happens | modules, in the order in which the event first enters them |"
     return "\n".join([head, "|---|---|---|", *rows])

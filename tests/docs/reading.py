@@ -15,7 +15,7 @@ _NO_PART_OF_AN_ANCHOR = re.compile(r"[^\w\- ]")
 
 @dataclass
 class Document:
-    """Hold what of a document can be right or wrong."""
+    """The parts of a document that tests check."""
 
     path: Path
     headings: list[str] = field(default_factory=list)
@@ -31,21 +31,21 @@ class Document:
     @property
     def anchors(self) -> set[str]:
         """Return the anchors of the headings, made as GitHub makes them."""
-        found: set[str] = set()
+        anchors: set[str] = set()
         for heading in self.headings:
             anchor = _NO_PART_OF_AN_ANCHOR.sub("", heading.lower()).replace(" ", "-")
-            found.add(f"{anchor}-1" if anchor in found else anchor)
-        return found
+            anchors.add(f"{anchor}-1" if anchor in anchors else anchor)
+        return anchors
 
     @property
     def commands(self) -> list[str]:
-        """Return what a reader would type: the lines behind a prompt, with those that they go on in."""
-        return [one[2:] for one in self._typed() if one.startswith("$ ")]
+        """Return the commands after a prompt, with their continuation lines."""
+        return [line[2:] for line in self._typed() if line.startswith("$ ")]
 
     @property
     def root_commands(self) -> list[str]:
-        """Return what is typed as root."""
-        return [one[2:] for one in self._typed() if one.startswith("# ")]
+        """Return the commands for root."""
+        return [line[2:] for line in self._typed() if line.startswith("# ")]
 
     def _typed(self) -> Iterator[str]:
         for kind, text in self.blocks:
@@ -54,13 +54,13 @@ class Document:
 
 
 def paths() -> list[Path]:
-    """Return every document for readers."""
+    """Return every document."""
     return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @cache
 def read(path: Path) -> Document:
-    """Read one."""
+    """Read a document."""
     document = Document(path)
     tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(path.read_text())
     for index, token in enumerate(tokens):

@@ -1,6 +1,6 @@
-"""What the documents tell a reader to type works as printed, or stands on a short list with the reason.
+"""The commands in the documents work as printed; exceptions have a reason.
 
-What is typed as root (behind ``#``) changes the machine, and is not run here.
+Commands for root (after ``#``) change the machine and are not run.
 """
 
 import re
@@ -21,10 +21,10 @@ OPERATING = ROOT / "docs" / "operating.md"
 
 NOT_RUN = {
     r"make run\b": "tests/dev runs it",
-    r"make (test|test-slow|lint|format|chaos|bench|stress)\b": "it would run this test, or for a quarter of an hour",
-    r"(make build && )?docker ": "there is no Docker where this runs; tests/package/test_container.py checks the files",
-    r"\.venv/bin/python -m pytest\b": "what it runs is run anyway",
-    r"make (build|docs|clean)\b": "tests of their own run the first two; the last removes what runs this",
+    r"make (test|test-slow|lint|format|chaos|bench|stress)\b": "it would run this test, or take 15 minutes",
+    r"(make build && )?docker ": "Docker may be missing; tests/package/test_container.py checks the files",
+    r"\.venv/bin/python -m pytest\b": "these tests run anyway",
+    r"make (build|docs|clean)\b": "other tests cover the first two; the last removes this environment",
 }
 FILES = {
     "event.json": '{"type": "track", "event": "Order Completed", "timestamp": "2030-01-29T14:53:20Z"}',
@@ -37,7 +37,7 @@ FILES = {
 
 @dataclass(frozen=True)
 class Typed:
-    """Hold a command and where it stands."""
+    """A command and its document."""
 
     document: str
     command: str
@@ -62,7 +62,7 @@ def test_nearly_all_commands_are_run() -> None:
 
 
 def test_the_settings_that_an_operator_pastes_are_complete() -> None:
-    """With PRODUCTION=1 nothing is made up: one that is missing would stop every process."""
+    """With PRODUCTION=1 a missing setting stops every process."""
     (block,) = re.findall(r"cat > /etc/signal.env <<END\n(.*?)END\n", OPERATING.read_text(), re.DOTALL)
     pasted = f"PASSWORD=secret; cat <<END\n{block}END\n"
     done = subprocess.run(["bash", "-eu", "-c", pasted], capture_output=True, text=True, check=True)
@@ -74,15 +74,15 @@ def test_the_settings_that_an_operator_pastes_are_complete() -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    with lent(Run(tmp_path_factory.mktemp("r"))) as one:
-        one.start()
-        one.await_delivered(DELIVERIES)
-        yield one
+    with lent(Run(tmp_path_factory.mktemp("r"))) as stack:
+        stack.start()
+        stack.await_delivered(DELIVERIES)
+        yield stack
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the files that the commands name."""
+    """Return a folder with the files that the commands use."""
     folder = tmp_path_factory.mktemp("reader")
     for name, text in FILES.items():
         (folder / name).write_text(text)
@@ -90,16 +90,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# Each command starts Python, which on a busy machine takes seconds.
+# Each command starts Python, which takes seconds on a busy machine.
 @pytest.mark.timeout(400)
 @pytest.mark.slow
 def test_every_command_does_what_its_document_says(run: Run, folder: Path) -> None:
-    """In the order in which a reader comes to them: later ones need what earlier ones made."""
-    failed = [told for typed in RUN if (told := _trouble(typed, run, folder))]
+    """They run in the order of the documents, because later commands need the results of earlier ones."""
+    failed = [problem for typed in RUN if (problem := _problem(typed, run, folder))]
     assert not failed, "\n".join(failed)
 
 
-def _trouble(typed: Typed, run: Run, folder: Path) -> str | None:
+def _problem(typed: Typed, run: Run, folder: Path) -> str | None:
     command = _filled_in(typed.command, run)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
@@ -110,20 +110,20 @@ def _trouble(typed: Typed, run: Run, folder: Path) -> str | None:
         timeout=90,
         check=False,
     )
-    said = done.stdout + done.stderr
-    refused = '"error":' in said or '"success":false' in said
-    if done.returncode == 0 and not refused and "Traceback" not in said:
+    output = done.stdout + done.stderr
+    refused = '"error":' in output or '"success":false' in output
+    if done.returncode == 0 and not refused and "Traceback" not in output:
         return None
-    return f"{typed.document}: {typed.command}\n{said}"
+    return f"{typed.document}: {typed.command}\n{output}"
 
 
 def _filled_in(command: str, run: Run) -> str:
-    """Put in what a reader would: the token, the key, and the addresses of this run."""
-    told = {name: re.search(rf"{name} +(\S+)", run.log) for name in ("Your token", "Your pipeline key")}
-    assert all(told.values()), run.log
+    """Fill in the token, the key and the addresses of this run."""
+    matches = {name: re.search(rf"{name} +(\S+)", run.log) for name in ("Your token", "Your pipeline key")}
+    assert all(matches.values()), run.log
     changes = {
-        "YOUR_TOKEN": str(told["Your token"] and told["Your token"][1]),
-        "YOUR_PIPELINE_KEY": str(told["Your pipeline key"] and told["Your pipeline key"][1]),
+        "YOUR_TOKEN": str(matches["Your token"] and matches["Your token"][1]),
+        "YOUR_PIPELINE_KEY": str(matches["Your pipeline key"] and matches["Your pipeline key"][1]),
         "python -m worker": f"{sys.executable} -m worker",
     }
     for name, port in (("COLLECTOR", 8080), ("MANAGEMENT", 8084), ("FLOWER", 5555)):
@@ -131,6 +131,6 @@ def _filled_in(command: str, run: Run) -> str:
             f"http://{host}:{port}": run.environment[f"{name}_URL"] for host in ("localhost", "127.0.0.1")
         }
     changes["curl "] = "curl --silent --show-error "
-    for what, instead in changes.items():
-        command = command.replace(what, instead)
+    for old, new in changes.items():
+        command = command.replace(old, new)
     return command

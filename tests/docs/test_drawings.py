@@ -1,4 +1,4 @@
-"""The drawing of the architecture can be read in the light and in the dark."""
+"""The architecture drawing is readable in light and dark mode."""
 
 import re
 from xml.etree import ElementTree as ET
@@ -14,11 +14,11 @@ READABLE = 4.5
 
 
 def _fills(css: str) -> dict[str, str]:
-    found = {}
+    fills = {}
     for names, rules in re.findall(r"([.\w, -]+)\{([^}]*)\}", css):
         fill = re.search(r"fill: (#[0-9a-f]{6})", rules)
-        found.update({name.strip(" ."): fill[1] for name in names.split(",") if fill})
-    return found
+        fills.update({name.strip(" ."): fill[1] for name in names.split(",") if fill})
+    return fills
 
 
 def _schemes() -> dict[str, dict[str, str]]:
@@ -37,20 +37,20 @@ def _luminance(color: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("words", ["text", "small", "label"])
-def test_words_stand_out_from_whatever_they_stand_on(scheme: str, words: str) -> None:
+def test_text_contrasts_with_every_background(scheme: str, words: str) -> None:
     fills = _schemes()[scheme]
     for ground in GROUNDS:
         dim, bright = sorted((_luminance(fills[words]), _luminance(fills[ground])))
         assert (bright + 0.05) / (dim + 0.05) >= READABLE, (ground, fills[words], fills[ground])
 
 
-def test_the_dark_has_colours_of_its_own() -> None:
+def test_dark_mode_has_its_own_colours() -> None:
     schemes = _schemes()
     assert [name for name in GROUNDS if schemes["light"][name] == schemes["dark"][name]] == []
 
 
-def test_it_says_what_it_shows_to_those_who_cannot_see_it() -> None:
+def test_the_drawing_has_a_title_and_a_description() -> None:
     root = ET.parse(DRAWING).getroot()  # noqa: S314 - our own file
-    told = [root.find(f"{SVG}{name}").text for name in ("title", "desc")]  # type: ignore[union-attr]
-    assert min(len(text or "") for text in told) > 10
+    texts = [root.find(f"{SVG}{name}").text for name in ("title", "desc")]  # type: ignore[union-attr]
+    assert min(len(text or "") for text in texts) > 10
     assert root.get("aria-labelledby") == "title desc"

@@ -1,4 +1,4 @@
-"""The way of an event in docs/architecture.md is the way that an event takes."""
+"""docs/architecture.md lists the modules that an event passes."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_the_document_lists_the_modules_that_an_event_enters_in_their_order(modules: list[str]) -> None:
-    assert way_table() == table(modules), "`python -m tests.docs.event_way --write` writes it"
+    assert way_table() == table(modules), "run `python -m tests.docs.event_way --write`"
 
 
 def test_the_steps_follow_each_other(modules: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Imports go one way: each package imports what its row in docs/architecture.md allows, and nothing else."""
+"""Each package imports only what its row in docs/architecture.md allows."""
 
 import re
 from graphlib import TopologicalSorter
@@ -14,12 +14,12 @@ LIBRARIES = {
     "requests": ("requests", "urllib3"),
     "SQL": ("sqlalchemy", "alembic", "psycopg"),
 }
-# A transaction that is passed on, and the errors of a database, are no SQL.
+# Passing on a connection and catching database errors is not SQL.
 NO_SQL = re.compile(r"sqlalchemy\.(Connection|exc\b.*)")
 
 
 class Row(NamedTuple):
-    """Hold a row of the table: the packages it is about, and what they may import."""
+    """A row of the table: packages, and what they may import."""
 
     packages: frozenset[str]
     imports: frozenset[str]
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 
 def _package(path: str) -> str:
-    """Return the dotted name of a package or of a module right under ``worker``."""
+    """Return the dotted name of a package or of a module directly in ``worker``."""
     return path.strip("/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
@@ -56,7 +56,7 @@ ROW_OF = {package: row for row in ROWS for package in row.packages}
 
 
 def _package_imports() -> set[tuple[str, str]]:
-    """Return each module with each other package that it imports from."""
+    """Return pairs of a module and another package that it imports."""
     return {
         (module, product.package_of(other))
         for module, others in product.import_graph().items()
@@ -104,6 +104,6 @@ def test_the_table_names_only_libraries_that_are_known() -> None:
 
 
 def test_no_module_imports_a_module_that_imports_it() -> None:
-    """Also not through others, inside a function or for type checks only."""
+    """Imports in functions, for type checks and through other modules count too."""
     graph = product.import_graph()
     assert len(list(TopologicalSorter(graph).static_order())) == len(graph)

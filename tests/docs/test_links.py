@@ -1,4 +1,4 @@
-"""Whatever a document points to is there."""
+"""Links, files, commands and variables in the documents exist."""
 
 import ast
 import re
@@ -21,29 +21,29 @@ _OF_OURS = re.compile(r"(?:worker|tasks|tests|deploy|docs|benchmarks|\.ci)/[\w./
 _COMMAND = re.compile(r"(?:python -m worker|\bsignal-worker) ([a-z][\w -]*)")
 _TARGET = re.compile(r"(?:^|&& )make ([a-z][\w-]*)")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
-# What a reader puts something of his own in for, and an error code's shape.
+# Placeholders, and the shape of an error code.
 _NO_VARIABLE = re.compile(r"YOUR_\w+|ORDER_ID|UPPER_SNAKE")
 
 
 @every_document
-def test_links_and_pictures_lead_somewhere(document: Document) -> None:
+def test_links_and_pictures_exist(document: Document) -> None:
     targets = [*document.links, *(src for src, _ in document.pictures)]
     assert [target for target in targets if not _leads_somewhere(document, target)] == []
 
 
 @every_document
-def test_every_picture_says_what_it_shows(document: Document) -> None:
+def test_every_picture_has_a_description(document: Document) -> None:
     assert [src for src, words in document.pictures if len(words) < 15] == []
 
 
 @every_document
-def test_every_file_and_test_in_backticks_is_there(document: Document) -> None:
+def test_every_file_and_test_in_backticks_exists(document: Document) -> None:
     named = [name for name in document.names if _OF_OURS.fullmatch(name)]
     assert [name for name in named if not _is_there(name)] == []
 
 
 @every_document
-def test_every_command_in_backticks_can_be_called(document: Document) -> None:
+def test_every_command_in_backticks_exists(document: Document) -> None:
     texts = [*document.names, *document.commands, *document.root_commands]
     called = [words for text in texts for words in _COMMAND.findall(text)]
     assert [words for words in called if not _is_command(words.split())] == []
@@ -58,7 +58,6 @@ def test_every_variable_in_backticks_is_read_somewhere(document: Document) -> No
 
 
 def test_every_setting_is_in_a_document() -> None:
-    """What the environment may say is found by whoever reads."""
     texts = "".join(path.read_text() for path in paths())
     read_by_settings = set(
         re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', (ROOT / "worker" / "settings.py").read_text())
@@ -67,8 +66,7 @@ def test_every_setting_is_in_a_document() -> None:
     assert {name for name in read_by_settings | binds if f"`{name}`" not in texts} == set()
 
 
-def test_the_tour_names_every_page_as_it_names_itself() -> None:
-    """The index of pages is the navigation's own."""
+def test_the_document_about_pages_has_every_page_of_the_navigation() -> None:
     listed = " ".join(read(ROOT / "docs" / "pages.md").headings).lower()
     base = (ROOT / "worker" / "pages" / "templates" / "base.html").read_text()
     named = re.findall(r"\('\w+', '([^']+)'\)", base)
@@ -117,12 +115,12 @@ def _is_well_formed(address: str) -> bool:
 
 
 def _is_there(name: str) -> bool:
-    # What the reader makes is kept out of git.
+    # Files that the reader creates are not in git.
     if name in (ROOT / ".gitignore").read_text().splitlines():
         return True
     path, _, test = name.partition("::")
     found = list(ROOT.glob(path.rstrip("/"))) if "*" in path else [ROOT / path]
-    return bool(found) and all(one.exists() for one in found) and (not test or test in _functions(found[0]))
+    return bool(found) and all(path.exists() for path in found) and (not test or test in _functions(found[0]))
 
 
 @cache
@@ -142,7 +140,7 @@ def _is_command(words: list[str]) -> bool:
 
 @cache
 def _code() -> str:
-    """Return all of the code in one text."""
+    """Return all code as one text."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     kinds = (".py", ".sh", ".conf", ".service", ".yml", ".yaml", "Procfile", "Makefile", ".ci/run")
     return "\n".join(

@@ -1,4 +1,4 @@
-"""The pages about the two APIs say what these take and answer."""
+"""The documents about the two APIs are complete."""
 
 import re
 from functools import cache
@@ -13,7 +13,7 @@ from worker.ledger.database import Ledger
 from worker.settings import parse
 
 COLLECTOR = ROOT / "docs" / "collector.md"
-# One is on a page of its own, the other is the script's own name for itself.
+# Described on the metrics page, and the script's address with its hash.
 NOT_FOR_CALLERS = {"GET /metrics", "GET /d.<string(length=12):digest>.js"}
 
 
@@ -23,7 +23,7 @@ def page() -> str:
 
 
 def test_the_reference_is_current() -> None:
-    assert TARGET.read_text() == page(), "`make docs` writes it anew"
+    assert TARGET.read_text() == page(), "run `make docs`"
 
 
 def test_every_setting_of_an_integration_is_explained() -> None:
@@ -33,17 +33,17 @@ def test_every_setting_of_an_integration_is_explained() -> None:
 
 
 def test_every_call_of_the_collector_has_its_row(sqlite_ledger: Ledger) -> None:
-    app = create_app(sqlite_ledger, parse({"SIGNAL_VAR": "var"} | _made_up()), offer=len)
-    told = set(re.findall(r"^\| `((?:GET|POST) /[\w./]+)`", COLLECTOR.read_text(), re.MULTILINE))
-    assert told == _calls(app) - NOT_FOR_CALLERS
+    app = create_app(sqlite_ledger, parse({"SIGNAL_VAR": "var"} | _secrets()), offer=len)
+    listed = set(re.findall(r"^\| `((?:GET|POST) /[\w./]+)`", COLLECTOR.read_text(), re.MULTILINE))
+    assert listed == _calls(app) - NOT_FOR_CALLERS
 
 
 def test_every_code_of_an_error_has_its_row() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "worker" / "collector").glob("*.py"))
     codes = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+|UNAUTHORIZED|UNAVAILABLE)"', sources))
-    told = set(re.findall(r"^\| \d{3} \| `([A-Z_]+)`", COLLECTOR.read_text(), re.MULTILINE))
-    assert told >= {code for code in codes if re.search(rf'[45]\d\d[:,] \(?"{code}"', sources)}
-    assert told <= codes | {"FORBIDDEN"}
+    listed = set(re.findall(r"^\| \d{3} \| `([A-Z_]+)`", COLLECTOR.read_text(), re.MULTILINE))
+    assert listed >= {code for code in codes if re.search(rf'[45]\d\d[:,] \(?"{code}"', sources)}
+    assert listed <= codes | {"FORBIDDEN"}
 
 
 def test_every_field_of_an_event_is_explained() -> None:
@@ -51,15 +51,15 @@ def test_every_field_of_an_event_is_explained() -> None:
 
 
 def _calls(app: Flask) -> set[str]:
-    found = set()
+    calls = set()
     for rule in app.url_map.iter_rules():
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             letters = re.search(r"<any\((.*)\):call>", rule.rule)
             for letter in letters[1].split(", ") if letters else [""]:
-                found.add(f"{method} {re.sub('<any.*>', letter, rule.rule)}")
-    return found
+                calls.add(f"{method} {re.sub('<any.*>', letter, rule.rule)}")
+    return calls
 
 
-def _made_up() -> dict[str, str]:
+def _secrets() -> dict[str, str]:
     names = ("ADMIN_TOKEN", "FLOWER_COOKIE_SECRET")
     return {"ENCRYPTION_KEY": "ab" * 32, "FLOWER_BASIC_AUTH": "a:b"} | dict.fromkeys(names, "t" * 20)

@@ -1,4 +1,4 @@
-"""A wheel, and an environment that holds nothing else."""
+"""A wheel, and an environment with only this wheel."""
 
 import os
 import shutil
@@ -16,9 +16,9 @@ COMMITTED_AT = "2030-01-29T14:53:20Z"
 
 
 def built(folder: Path, umask: int = 0o022) -> Path:
-    """Run ``make build`` in a copy of this tree that is a repository of its own; return the wheel."""
+    """Run ``make build`` in a copy of this tree with its own repository; return the wheel."""
     tree = _copied(folder / "tree", umask)
-    # The environment is lent, and is not to be installed anew because the copy's setup.cfg is younger.
+    # Use this environment as it is, although the copy's setup.cfg is newer.
     lent = f"{VENV}/.dev"
     _run("make", "--silent", f"--old-file={lent}", "build", f"VENV={VENV}", cwd=tree, umask=umask)
     (wheel,) = (tree / "dist").iterdir()
@@ -26,7 +26,7 @@ def built(folder: Path, umask: int = 0o022) -> Path:
 
 
 def tracked() -> list[str]:
-    """Return the files that git knows and that are there."""
+    """Return the files that git tracks and that exist."""
     listed = _run("git", "ls-files", "-z", cwd=ROOT).split("\0")
     return [name for name in listed if name and (ROOT / name).exists()]
 
@@ -72,7 +72,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the wheel and what it asks for into a fresh environment; return the folder of its commands."""
+    """Install the wheel with its dependencies into a new environment; return the folder of its commands."""
     folder = tmp_path_factory.mktemp("installed")
     venv.create(folder, with_pip=True)
     _run(str(folder / "bin" / "pip"), "install", "--quiet", str(wheel), cwd=folder)

@@ -1,4 +1,4 @@
-"""The container's files fit the processes and settings that there are; two linters look at the rest."""
+"""The container files match the processes and settings; two linters check the rest."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ from worker.dev import embedded_broker
 BIN = Path(sys.executable).parent
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 COMPOSE = ROOT / "deploy" / "compose.yaml"
-# A built image has no digest before it is built, and two servers write where they like.
+# The image has no digest before it is built, and the two servers need a writable root.
 ACCEPTED = {"CL-0004", "CL-0007", "CL-0019"}
 
 
@@ -46,37 +46,39 @@ def test_the_compose_file_passes_its_linter() -> None:
 
 
 def test_every_process_of_the_procfile_is_a_service_of_its_own() -> None:
-    started = {name: told["command"] for name, told in services().items() if "command" in told}
+    started = {name: service["command"] for name, service in services().items() if "command" in service}
     assert started.pop("migrate") == ["migrate"]
     assert started == {name: ["start", name] for name in embedded_broker.commands()}
 
 
 def test_nothing_is_open_to_other_machines() -> None:
-    ports = [port for told in services().values() for port in told.get("ports", [])]
+    ports = [port for service in services().values() for port in service.get("ports", [])]
     assert len(ports) == 3
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
 
 
 def test_a_stop_waits_longer_than_the_longest_request() -> None:
-    assert {told["stop_grace_period"] for told in services().values()} == {"60s"}
+    assert {service["stop_grace_period"] for service in services().values()} == {"60s"}
 
 
-def test_every_setting_in_it_is_one() -> None:
+def test_every_variable_in_the_files_is_a_setting() -> None:
     code = "".join(path.read_text() for path in (ROOT / "worker").rglob("*.py"))
-    ours = [told for told in services().values() if told["image"].startswith("signal-worker:")]
-    named = {name for told in ours for name in told.get("environment", {})}
+    ours = [service for service in services().values() if service["image"].startswith("signal-worker:")]
+    named = {name for service in ours for name in service.get("environment", {})}
     named |= set(re.findall(r"([A-Z_]+)=", DOCKERFILE.read_text())) - {"PYTHONUNBUFFERED"}
     assert {name for name in named if f'"{name}"' not in code} == set()
     assert named >= {"PRODUCTION", "SIGNAL_VAR", "COLLECTOR_BIND"}
 
 
-def test_image_and_tag_are_of_this_version() -> None:
-    tags = {told["image"] for told in services().values() if told["image"].startswith("signal-worker")}
+def test_image_and_tag_have_this_version() -> None:
+    tags = {
+        service["image"] for service in services().values() if service["image"].startswith("signal-worker")
+    }
     assert tags == {f"signal-worker:{version()}"}
     assert f"-t signal-worker:{version()} ." in DOCKERFILE.read_text()
 
 
-def test_the_build_sees_the_wheel_and_nothing_besides(wheel: Path) -> None:
+def test_the_build_context_contains_only_the_wheel(wheel: Path) -> None:
     """State and keys under var/ must not get into an image."""
     assert (ROOT / ".dockerignore").read_text().split() == ["*", "!dist/*.whl"]
     copied = re.findall(r"^COPY (\S+) ", DOCKERFILE.read_text(), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""An installed copy runs for real, far from any checkout."""
+"""An installed copy runs without a checkout."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ TASKS = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with modules that must not be taken for ours."""
+    """Return a folder with other modules of the same names."""
     folder = tmp_path_factory.mktemp("shop")
     for name in ("worker.py", "tasks.py", "celeryconfig.py"):
         (folder / name).write_text("raise SystemExit('This module is the shop\\'s.')\n")
@@ -37,11 +37,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(installed: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Run the stack from the installed copy until it has delivered the demo."""
     command = (str(installed / "signal-worker"), "run")
-    with lent(Run(tmp_path_factory.mktemp("r"), command, started_in=folder)) as one:
-        one.environment["PATH"] = "/usr/bin:/bin"
-        one.start()
-        one.await_delivered(DELIVERIES)
-        yield one
+    with lent(Run(tmp_path_factory.mktemp("r"), command, started_in=folder)) as stack:
+        stack.environment["PATH"] = "/usr/bin:/bin"
+        stack.start()
+        stack.await_delivered(DELIVERIES)
+        yield stack
 
 
 def _called(
@@ -58,18 +58,18 @@ def _called(
     )
 
 
-def test_what_is_installed_fits_together(installed: Path, folder: Path) -> None:
+def test_the_installed_packages_are_compatible(installed: Path, folder: Path) -> None:
     done = _called(installed, folder, "pip", "check")
     assert done.returncode == 0, done.stdout
 
 
-def test_the_command_is_there_with_its_help(installed: Path, folder: Path) -> None:
+def test_the_command_prints_its_help(installed: Path, folder: Path) -> None:
     done = _called(installed, folder, "signal-worker", "--help")
     assert done.returncode == 0, done.stderr
     assert "Deliver a shop's events to the Pinterest Conversions API." in done.stdout
 
 
-def test_migrations_come_along(installed: Path, folder: Path) -> None:
+def test_the_migrations_are_installed(installed: Path, folder: Path) -> None:
     first = _called(installed, folder, "signal-worker", "migrate")
     assert first.stdout == "The ledger is up to date.\n", first.stderr
     books = _called(installed, folder, "signal-worker", "books")
@@ -93,7 +93,7 @@ def test_it_delivers_and_serves_scripts_and_pages(run: Run) -> None:
         assert answer.status_code == 200, (name, answer.text)
 
 
-def test_it_stops_on_a_terminal_s_ctrl_c(run: Run) -> None:
+def test_ctrl_c_stops_it(run: Run) -> None:
     os.killpg(run.pid, signal.SIGINT)
     assert run.ended() == 0
     assert run.living() == {}
@@ -101,7 +101,7 @@ def test_it_stops_on_a_terminal_s_ctrl_c(run: Run) -> None:
 
 
 def test_each_process_is_started_by_its_name(installed: Path, folder: Path, run: Run) -> None:
-    """A supervisor's TERM must reach the process itself, and no shell around it."""
+    """A supervisor's TERM must reach the process itself, not a shell around it."""
     address = run.environment["COLLECTOR_BIND"]
     environment = {"PATH": "/usr/bin:/bin", "SIGNAL_VAR": str(folder / "state"), "COLLECTOR_BIND": address}
     command = [str(installed / "signal-worker"), "start", "collector"]
@@ -122,15 +122,15 @@ def test_a_process_without_a_broker_is_not_started(installed: Path, folder: Path
 
 
 def test_every_process_of_the_procfile_can_be_started(installed: Path, folder: Path) -> None:
-    told = _called(installed, folder, "signal-worker", "start", "--help").stdout
-    assert "{" + "|".join(embedded_broker.commands()) + "}" in told.replace("\n", "").replace(" ", "")
+    text = _called(installed, folder, "signal-worker", "start", "--help").stdout
+    assert "{" + "|".join(embedded_broker.commands()) + "}" in text.replace("\n", "").replace(" ", "")
 
 
 def _answers(url: str) -> bool:
     try:
         return requests.get(url, timeout=2).status_code == 200
     except (requests.ConnectionError, requests.Timeout):
-        # Nobody listens yet, or gunicorn does and its worker still loads.
+        # Nothing listens yet, or gunicorn's worker is still loading.
         return False
 
 

@@ -1,15 +1,15 @@
-"""Texts that make a pattern try as much as it can, made from the pattern itself."""
+"""Generate texts from a pattern that make it backtrack as much as possible."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-# The parser that the standard library compiles patterns with; it has no public name.
+# The standard library's parser of patterns, which has no public name.
 from re import _constants as codes  # type: ignore[attr-defined]  # isort: skip
 from re import _parser as parser  # type: ignore[attr-defined]  # isort: skip
 
 _CANDIDATES = "a1 .-@%Zé_,/:;\"'()<>&=?+#\t\n\x00\u00df"
-# What follows a run so that it matches nothing after all.
+# Appended to a run so that the whole text does not match.
 _ENDINGS = ("", "\n\x00", "@")
 _LARGE = 4
 
@@ -32,7 +32,7 @@ def _text(before: str, pump: str, ending: str) -> Callable[[int], str]:
 
 
 def _pumps(nodes: Sequence[Any], flags: int, before: str) -> Iterator[tuple[str, str]]:
-    """Yield each part that may repeat often, with a text that leads to it."""
+    """Yield each part that may repeat often, with a text that precedes it."""
     for code, argument in nodes:
         for below, is_loop in _below(code, argument):
             sample = _shortest(below, flags)
@@ -57,7 +57,7 @@ def _below(code: Any, argument: Any) -> Iterator[tuple[Sequence[Any], bool]]:
 
 
 def _shortest(nodes: Sequence[Any], flags: int) -> str:
-    """Return a short text that the nodes match, as far as characters decide about it."""
+    """Return a short text that the nodes match, ignoring assertions."""
     text = ""
     for code, argument in nodes:
         if code in (codes.LITERAL, codes.NOT_LITERAL, codes.IN, codes.ANY):
@@ -90,7 +90,7 @@ def _characters(code: Any, argument: Any, flags: int) -> list[str]:
     matches = _compiled(single, flags)
     own = [chr(value) for kind, value in argument if kind is codes.LITERAL] if code is codes.IN else []
     own += [chr(value[0]) for kind, value in argument if kind is codes.RANGE] if code is codes.IN else []
-    return [one for one in dict.fromkeys([*_CANDIDATES, *own]) if matches(one)][:3]
+    return [character for character in dict.fromkeys([*_CANDIDATES, *own]) if matches(character)][:3]
 
 
 def _compiled(tree: Any, flags: int) -> Callable[[str], Any]:

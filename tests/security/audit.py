@@ -1,7 +1,7 @@
-"""Look every installed package up among the known vulnerabilities: part of ``make lint``.
+"""Check every installed package for known vulnerabilities: part of ``make lint``.
 
-pip-audit does the work. Where the advisory service cannot be reached it says "No known vulnerabilities found" of
-packages that nobody looked up; so its answer is read here, and a lint without the service says so in plain words.
+pip-audit does the work. If the advisory service is unreachable, it prints "No known vulnerabilities found" for
+packages that it did not check. So this module reads its JSON output and says if the check was not possible.
 """
 
 import json
@@ -14,24 +14,24 @@ from hashlib import sha256
 from importlib.metadata import distributions
 from pathlib import Path
 
-# What is known and does no harm here: the advisory's id, and why.
+# Known vulnerabilities that do not affect this project: the advisory's id, and the reason.
 HARMLESS: Mapping[str, str] = {}
 
-# One of these is asked for first: where it is not known, nothing is, and eighty questions are saved.
+# Checked first: if the service does not know it, the other eighty queries are skipped.
 PROBE = "requests"
 STAMP = Path(sys.prefix) / ".audited"
 GOOD_FOR_SECONDS = 86_400
 LONGEST_SECONDS = 180
 
 NOT_DONE = (
-    "audit: NOT DONE. The advisory service cannot be reached from here ({why}). Nothing is known to be wrong, and "
-    "nothing was looked up: run `make lint` where it can be."
+    "audit: NOT DONE. The advisory service is unreachable ({why}). No package was checked: run `make lint` where the "
+    "service is reachable."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Hold what an audit found: vulnerabilities in words, and what could not be looked up."""
+    """Result of an audit: vulnerabilities as text, and packages that could not be checked."""
 
     bad: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
@@ -43,17 +43,17 @@ Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
 def installed() -> dict[str, str]:
-    """Return what is installed here besides this project, with versions."""
-    found = {one.metadata["Name"].lower(): one.version for one in distributions()}
-    return {name: version for name, version in sorted(found.items()) if name != "signal-worker"}
+    """Return the installed packages except this project, with versions."""
+    versions = {package.metadata["Name"].lower(): package.version for package in distributions()}
+    return {name: version for name, version in sorted(versions.items()) if name != "signal-worker"}
 
 
 def audit(packages: Mapping[str, str], run: Run) -> Verdict:
-    """Ask pip-audit about some packages."""
+    """Run pip-audit for some packages."""
     lines = "".join(f"{name}=={version}\n" for name, version in packages.items())
     requirements = STAMP.with_name(".audit-requirements.txt")
     requirements.write_text(lines)
-    ignored = [word for one in HARMLESS for word in ("--ignore-vuln", one)]
+    ignored = [word for advisory in HARMLESS for word in ("--ignore-vuln", advisory)]
     options = [
         "--no-deps",
         "--disable-pip",
@@ -71,24 +71,24 @@ def audit(packages: Mapping[str, str], run: Run) -> Verdict:
     return read(done.stdout, done.stderr)
 
 
-def read(said: str, complained: str) -> Verdict:
-    """Read pip-audit's answer."""
+def read(output: str, errors: str) -> Verdict:
+    """Read pip-audit's output."""
     try:
-        dependencies = json.loads(said)["dependencies"]
+        dependencies = json.loads(output)["dependencies"]
     except (ValueError, KeyError, TypeError):
-        last = (complained.strip().splitlines() or ["it said nothing"])[-1]
+        last = (errors.strip().splitlines() or ["no output"])[-1]
         return Verdict(trouble=last[-200:])
-    looked_up = [one for one in dependencies if "skip_reason" not in one]
-    bad = [_words(one, flaw) for one in looked_up for flaw in one["vulns"]]
-    unknown = [one["name"] for one in dependencies if "skip_reason" in one]
+    looked_up = [package for package in dependencies if "skip_reason" not in package]
+    bad = [_words(package, flaw) for package in looked_up for flaw in package["vulns"]]
+    unknown = [package["name"] for package in dependencies if "skip_reason" in package]
     return Verdict(bad, unknown, len(looked_up))
 
 
 def main(packages: Mapping[str, str], run: Run, stamp: Path = STAMP) -> int:
-    """Audit, say what was found, and return the exit status: 1 for a known vulnerability."""
+    """Audit, print the result and return the exit status: 1 for a known vulnerability."""
     mark = sha256(json.dumps([packages, dict(HARMLESS)]).encode()).hexdigest()
     if _is_fresh(stamp, mark):
-        print("audit: nothing known; the same packages were looked up within the last day.")
+        print("audit: no known vulnerabilities; the same packages were checked within the last day.")
         return 0
     first = audit({PROBE: packages[PROBE]}, run)
     if not first.looked_up:
@@ -101,8 +101,8 @@ def main(packages: Mapping[str, str], run: Run, stamp: Path = STAMP) -> int:
     for words in found.bad:
         print(f"audit: {words}")
     if found.unknown:
-        print(f"audit: not looked up, because the service does not know them: {', '.join(found.unknown)}.")
-    print(f"audit: {found.looked_up} packages looked up, {len(found.bad)} known vulnerabilities.")
+        print(f"audit: not checked, because the service does not know them: {', '.join(found.unknown)}.")
+    print(f"audit: {found.looked_up} packages checked, {len(found.bad)} known vulnerabilities.")
     if found.bad:
         return 1
     stamp.write_text(mark)
@@ -115,9 +115,9 @@ def _is_fresh(stamp: Path, mark: str) -> bool:
     return stamp.read_text() == mark
 
 
-def _words(one: Mapping[str, str], flaw: Mapping[str, Sequence[str]]) -> str:
-    mended = ", ".join(flaw["fix_versions"]) or "no version yet"
-    return f"{one['name']} {one['version']} has {flaw['id']}, mended in {mended}."
+def _words(package: Mapping[str, str], flaw: Mapping[str, Sequence[str]]) -> str:
+    fixed = ", ".join(flaw["fix_versions"]) or "no version yet"
+    return f"{package['name']} {package['version']} has {flaw['id']}, fixed in {fixed}."
 
 
 def _run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":

@@ -1,11 +1,11 @@
-"""Texts and events that are built to cost as much time as possible."""
+"""Texts and events that cost as much time as possible."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 MOST_BYTES = 64 << 10
 
-# What a text repeats. Each is a run that some pattern begins to match, and that then fails to end well.
+# What a text repeats: some pattern begins to match each run and then fails.
 _RUNS = (
     *(
         "a",
@@ -125,7 +125,7 @@ _RUNS = (
     ),
     *("\u0301\u0316", "a\u0301\u0316", "sep=", "null", "\n", "\r\n", "a\n", "a: ", "; ", "\u2013 ", "\u00a8"),
 )
-# What may stand before and after the run.
+# Before and after the run.
 _AROUND = (
     ("", ""),
     ("a", "@"),
@@ -143,7 +143,7 @@ _AROUND = (
 
 
 def texts(step: int = 1) -> Iterator[tuple[str, Callable[[int], str]]]:
-    """Yield hostile texts as functions of their length, under a name; only each ``step``-th of them."""
+    """Yield the name of every ``step``-th hostile text, and the text as a function of its length."""
     every = [(run, before, after) for run in _RUNS for before, after in _AROUND]
     for run, before, after in every[::step]:
         yield f"{before!r} {run!r}… {after!r}", _repeated(before, run, after)
@@ -153,7 +153,7 @@ def _repeated(before: str, run: str, after: str) -> Callable[[int], str]:
     return lambda length: before + (run * (length // len(run) + 1))[:length] + after
 
 
-# The fields that some part of the mapping reads.
+# The fields that the mapping reads.
 _PROPERTIES = """
 total revenue currency order_id num_items content_ids query search_string predicted_ltv content_name
 content_category content_brand category event_id email phone product_id price quantity name brand
@@ -168,7 +168,7 @@ _CONTEXT = "ip locale action_source channel library os device app network"
 
 
 def event(**fields: Any) -> dict[str, Any]:
-    """Return an order that can be delivered, with some fields put in another's place."""
+    """Return an order that can be delivered, with some fields replaced."""
     known = {
         "type": "track",
         "event": "Order Completed",
@@ -181,7 +181,7 @@ def event(**fields: Any) -> dict[str, Any]:
 
 
 def full_events(text: str) -> Iterator[dict[str, Any]]:
-    """Yield events that have a text in every field that the mapping goes on after."""
+    """Yield events with a text in every field that the mapping reads."""
     properties = dict.fromkeys(_PROPERTIES.split(), text)
     traits = dict.fromkeys(_TRAITS.split(), text)
     context = event()["context"] | {"page": {"url": text}, "traits": traits, "locale": text}
@@ -197,7 +197,7 @@ def full_events(text: str) -> Iterator[dict[str, Any]]:
 
 
 def shapes(size: int = MOST_BYTES) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield events of about ``size`` bytes that have very many parts, or nest them deeply."""
+    """Yield events of about ``size`` bytes with many or deeply nested parts."""
     context = event()["context"]
     for name, values in _lists(size):
         yield f"{name} as products", event(properties={"products": values})

@@ -1,4 +1,4 @@
-"""Every regular expression of the product, found in its modules."""
+"""Find every regular expression in the product's modules."""
 
 import ast
 import importlib
@@ -23,7 +23,7 @@ METHODS = SEARCHING | {"match", "fullmatch"}
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Hold a pattern, the module and the name under which it was found, and the methods that are called."""
+    """A pattern, its module and name, and the methods that the code calls on it."""
 
     where: str
     pattern: re.Pattern[Any]
@@ -32,7 +32,7 @@ class Found:
 
 @cache
 def modules() -> tuple[types.ModuleType, ...]:
-    """Import every module but those that start a program."""
+    """Import every module except those that start a program."""
     names = [
         module.name
         for package in (worker, tasks)
@@ -58,7 +58,7 @@ def trees() -> tuple[tuple[str, ast.Module], ...]:
 
 @cache
 def patterns() -> tuple[Found, ...]:
-    """Return every pattern that a module can reach: through its globals, classes, tables and functions."""
+    """Return every pattern in the globals, classes, tables and functions of a module."""
     called = _methods_by_name()
     found: dict[tuple[str, int, frozenset[str]], Found] = {}
     seen: set[int] = set()
@@ -72,7 +72,7 @@ def patterns() -> tuple[Found, ...]:
 
 
 def _methods_by_name() -> Mapping[str, frozenset[str]]:
-    """Return which methods of a pattern the code calls on each name; a name that is passed on has none."""
+    """Return the methods that the code calls on each name; names that are passed on are left out."""
     called: dict[str, set[str]] = {}
     for _, tree in trees():
         for node in ast.walk(tree):
@@ -90,7 +90,7 @@ def _methods_by_name() -> Mapping[str, frozenset[str]]:
 
 
 def _reached(value: Any, seen: set[int]) -> Iterator[tuple[re.Pattern[Any], str | None]]:
-    """Yield the patterns behind a value, with the method where the value is a pattern's method."""
+    """Yield the patterns in a value, with the method if the value is a pattern's method."""
     if isinstance(value, LocalProxy):
         return
     if isinstance(value, re.Pattern):
@@ -136,7 +136,7 @@ def _is_ours(value: Any) -> bool:
 
 
 def uses_of_re() -> Iterator[tuple[str, ast.Call, bool]]:
-    """Yield each call of the module ``re``: where it is, the call, and whether a function makes it."""
+    """Yield each call of the module ``re``: its place, the call, and whether it is inside a function."""
     for where, tree in trees():
         inside = {
             id(below)

@@ -1,4 +1,4 @@
-"""Nothing but JSON is read from the broker."""
+"""Only JSON is read from the broker."""
 
 import pickle
 from pathlib import Path
@@ -11,12 +11,12 @@ from kombu.serialization import prepare_accept_content
 
 from worker.app import app
 
-# Celery says of one of its settings that it will have another name in a later version.
+# Celery warns that a later version renames one of its settings.
 pytestmark = pytest.mark.filterwarnings("ignore::celery.exceptions.CPendingDeprecationWarning")
 
 
 class Burglar:
-    """Leave a mark where it is unpickled."""
+    """Write a file when unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -44,9 +44,9 @@ def test_json_is_read() -> None:
     assert message("application/json", b"[1]").decode() == [1]
 
 
-def test_every_setting_says_json_and_nothing_else() -> None:
+def test_every_setting_allows_only_json() -> None:
     assert app.conf.accept_content == ["json"]
     assert app.conf.task_serializer == "json"
-    # None: results and events are read by the same rule.
+    # None means that results and events follow accept_content.
     assert app.conf.result_accept_content is None
     assert app.conf.event_serializer == "json"

@@ -1,4 +1,4 @@
-"""Secrets are compared in constant time, and by nothing else."""
+"""Secrets are compared only in constant time."""
 
 import ast
 import re
@@ -7,12 +7,10 @@ from pathlib import Path
 
 WORKER = Path(__file__).parents[2] / "worker"
 _SECRET = re.compile(r"token|secret|signature|password|csrf|hmac|cookie|_key$", re.IGNORECASE)
-# Compared with something that is no secret, in one line each.
+# Ends of comparisons that are harmless, with the reason.
 HARMLESS = {
-    'checked["access_token"] == MASK': "tells the mask from a token",
-    'merged["access_token"] == MASK': "tells the mask from a token",
-    "self.content_key == other.content_key": "two keyed hashes out of the ledger, which no caller sends",
-    'config["access_token"] == MASK': "tells the mask from a token",
+    '["access_token"] == MASK': "distinguishes the mask from a token",
+    "self.content_key == other.content_key": "keyed hashes of two stored events",
 }
 
 
@@ -24,7 +22,7 @@ def _comparisons() -> Iterator[tuple[str, ast.Compare]]:
 
 
 def _names(side: ast.expr) -> str | None:
-    """Return the last name of what is compared, as far as it is a value and no constant."""
+    """Return the last name of a compared value; None for a constant."""
     if isinstance(side, ast.Name):
         return side.id
     if isinstance(side, ast.Attribute):
@@ -35,31 +33,31 @@ def _names(side: ast.expr) -> str | None:
 
 
 def _is_of_the_ledger(side: ast.expr) -> bool:
-    """Tell a column of a table: the database compares there, by an index over keyed hashes or public keys."""
+    """Return whether this is a column: the database compares keyed hashes or public keys with an index."""
     return (
         isinstance(side, ast.Attribute) and isinstance(side.value, ast.Attribute) and side.value.attr == "c"
     )
 
 
 def _suspicious() -> list[str]:
-    found = []
+    texts = []
     for where, node in _comparisons():
         sides = (node.left, *node.comparators)
         if any(_is_of_the_ledger(side) or isinstance(side, ast.Constant) for side in sides):
             continue
         if any(_SECRET.search(name) for side in sides if (name := _names(side)) and not name.isupper()):
             text = ast.unparse(node).replace("'", '"')
-            if text not in HARMLESS:
-                found.append(f"{where}: {text}")
-    return found
+            if not text.endswith(tuple(HARMLESS)):
+                texts.append(f"{where}: {text}")
+    return texts
 
 
 def test_no_secret_is_compared_with_an_equals_sign() -> None:
     assert _suspicious() == []
 
 
-def test_the_search_would_find_one() -> None:
-    node = ast.parse("given == settings.admin_token").body[0]
+def test_a_comparison_of_a_secret_would_be_found() -> None:
+    node = ast.parse("token == settings.admin_token").body[0]
     assert isinstance(node, ast.Expr)
     assert isinstance(node.value, ast.Compare)
     assert _SECRET.search(_names(node.value.comparators[0]) or "")

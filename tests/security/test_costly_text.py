@@ -1,4 +1,4 @@
-"""No text from outside costs more time than in proportion to its length."""
+"""Processing time is proportional to the length of any text from outside."""
 
 import ast
 import re
@@ -25,14 +25,14 @@ from worker.pinterest.mapping.mapping import map_event
 from worker.pinterest.user_data.person import email_hashes_in
 from worker.pinterest.user_data.visitor import Visitor, apply_identify
 
-# The first steps are small: with an exponential pattern the next larger one would never end.
+# The first steps are small, because an exponential pattern would never end with larger ones.
 LENGTHS = (16, 20, 24, 32, 128, 1024, 4096)
 # Eight times the length may cost three times as much as in proportion. A quadratic pattern costs 64 times as much.
 GROWTH = 24
-# Below this a measurement says little, and 4 KB in quadratic time cost a good deal more.
+# Shorter times are noise; 4 KB in quadratic time cost much more.
 FLOOR_SECONDS = 0.005
 
-# Patterns that may take longer, because their input has at most so many characters: by module and name.
+# Patterns that may take longer, with the maximum length of their input, by module and name.
 BOUNDED = {"worker.pinterest.custom_data.money:_GROUPED": money._LONGEST}
 
 
@@ -58,7 +58,7 @@ def _grows_too_fast(
 
 
 def _uses(found: Found) -> Iterator[Callable[[str], object]]:
-    """Yield how the code applies a pattern: a search goes through the whole text, as a replacement does."""
+    """Yield how the code applies a pattern; a search scans the whole text, like a replacement."""
     raw = isinstance(found.pattern.pattern, bytes)
     for method in sorted(found.methods - SEARCHING | ({"findall"} if found.methods & SEARCHING else set())):
         apply = getattr(found.pattern, method)
@@ -66,7 +66,7 @@ def _uses(found: Found) -> Iterator[Callable[[str], object]]:
 
 
 def _costly(found: Found) -> str | None:
-    """Describe a text that costs a pattern too much."""
+    """Return a description of a text that is too costly for a pattern; None if there is no such text."""
     bound = BOUNDED.get(found.where)
     lengths = LENGTHS if bound is None else (bound,)
     for use in _uses(found):
@@ -80,7 +80,7 @@ def test_every_pattern_takes_time_in_proportion_to_its_text() -> None:
     assert list(filter(None, map(_costly, patterns()))) == []
 
 
-def test_every_bounded_pattern_is_there() -> None:
+def test_every_bounded_pattern_exists() -> None:
     assert BOUNDED.keys() <= {found.where for found in patterns()}
 
 
@@ -94,7 +94,7 @@ def test_a_slow_match_of_a_whole_text_would_be_found() -> None:
     assert not _costly(Found("here", re.compile(r"\s*x"), frozenset(("fullmatch",))))
 
 
-def test_patterns_are_compiled_where_the_walk_sees_them() -> None:
+def test_patterns_are_compiled_once_in_their_module() -> None:
     """A function could otherwise use a pattern that no test measures."""
     wrong = []
     known = {found.pattern.pattern for found in patterns()}
@@ -121,7 +121,7 @@ CACHES = [
 
 
 def _forget() -> None:
-    """Empty the caches: what they hold costs nothing at one length and its full price at another."""
+    """Empty the caches, which would distort the comparison of lengths."""
     for cache in CACHES:
         cache.cache_clear()
 
@@ -132,7 +132,7 @@ def _clean_url(url: str) -> None:
 
 
 def _map(event: Any) -> None:
-    """Do what the worker does with an event, and explain it as for a debugged source."""
+    """Process an event as the worker does, and explain it as for a source in debug mode."""
     _forget()
     with suppress(EnvelopeError):
         check_envelope(event)
@@ -180,7 +180,7 @@ def test_mapping_takes_time_in_proportion_to_the_text_in_every_field() -> None:
 
 
 @pytest.mark.parametrize(("work", "size"), [(_map, hostile.MOST_BYTES), (_show_event, 16_384)])
-def test_an_event_takes_time_in_proportion_to_its_size_whatever_its_shape(
+def test_an_event_takes_time_in_proportion_to_its_size_and_any_shape(
     work: Callable[[Any], object], size: int
 ) -> None:
     small = dict(hostile.shapes(size // 8))

@@ -1,4 +1,4 @@
-"""By itself nothing is open to the network."""
+"""By default nothing is open to the network."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Every answer of every route has the headers that keep it out of frames, caches and guesses."""
+"""Every answer of every route has headers against framing, caching and content sniffing."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from worker.ledger.database import Ledger
 from worker.settings import Settings, parse
 from worker.web.management import create_app as create_management
 
-# What browsers may keep: files that are the same for everybody.
+# Browsers may cache files that are the same for everyone.
 CACHEABLE = re.compile(r"/(d[.\w]*\.js|d\.d\.ts|static/.*|v1/admin/docs/assets/.*)$")
 
 
@@ -42,27 +42,27 @@ def routes(app: Flask) -> Iterator[tuple[str, str]]:
         path = re.sub(r"<[^>]+>", "x", path)
         for method in sorted(rule.methods or ()):
             yield method, path
-    # Nobody's address, and a method that is not served.
+    # An unknown address, and a method that is not allowed.
     yield "GET", "/nothing/here"
     yield "DELETE", "/healthz"
 
 
 def missing(method: str, path: str, headers: dict[str, str]) -> list[str]:
     wanted = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-    found = [name for name, value in wanted.items() if headers.get(name) != value]
+    absent = [name for name, value in wanted.items() if headers.get(name) != value]
     policy = headers.get("Content-Security-Policy", "")
     if "default-src 'none'" not in policy or "frame-ancestors 'none'" not in policy:
-        found.append("Content-Security-Policy")
+        absent.append("Content-Security-Policy")
     if headers.get("Cache-Control") != "no-store" and not CACHEABLE.search(path):
-        found.append("Cache-Control")
-    return [f"{method} {path}: {name}" for name in found]
+        absent.append("Cache-Control")
+    return [f"{method} {path}: {name}" for name in absent]
 
 
-@pytest.mark.parametrize("given", [{}, {"Authorization": f"Bearer {TOKEN}"}], ids=["stranger", "owner"])
-def test_every_answer_of_every_route_is_protected(app: Flask, given: dict[str, str]) -> None:
+@pytest.mark.parametrize("credentials", [{}, {"Authorization": f"Bearer {TOKEN}"}], ids=["stranger", "owner"])
+def test_every_answer_of_every_route_is_protected(app: Flask, credentials: dict[str, str]) -> None:
     client, wrong, seen = app.test_client(), list[str](), 0
     for method, path in routes(app):
-        with client.open(path, method=method, headers=given) as answer:
+        with client.open(path, method=method, headers=credentials) as answer:
             wrong += missing(method, path, dict(answer.headers))
         seen += 1
     assert seen > 10
