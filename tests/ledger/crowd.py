@@ -1,4 +1,4 @@
-"""More integrations than a page of the ledger holds."""
+"""Create more integrations than fit on a page of the ledger."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +12,12 @@ from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import Source
 
-# A page of the ledger and a good tenth of the next.
+# One page of the ledger and a tenth of the next.
 MANY = 1_101
 
 
 def many(ledger: Ledger, count: int = MANY, mark: str = "pina_", **config: Any) -> list[Integration]:
-    """Add integrations with a source and an ad account each; tokens begin with ``mark``, the last gets ``config``."""
+    """Add integrations with a source and ad account each. Tokens start with ``mark``; the last gets ``config``."""
     ledger.vault.prepare()
     with ledger.write() as connection:
         made = []
@@ -45,7 +45,7 @@ def many(ledger: Ledger, count: int = MANY, mark: str = "pina_", **config: Any) 
 
 @contextmanager
 def statements(ledger: Ledger) -> Iterator[list[str]]:
-    """Collect the statements that are executed meanwhile."""
+    """Collect the statements that run meanwhile."""
     seen: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:

@@ -1,4 +1,4 @@
-"""A shop's place in the ledger, and events to put into it."""
+"""Create a shop's integration in the ledger, and events for it."""
 
 import json
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def place(
     rate: AccountRateLimit = RATE,
     **config: Any,
 ) -> Integration:
-    """Add an integration, and its source where there is none."""
+    """Add an integration, and its source if that is missing."""
     with ledger.write() as connection:
         if sources.load_source(connection, source_id) is None:
             source = Source(source_id, "Shop", ("example.com",), NOW, NOW)
@@ -53,7 +53,7 @@ def place(
 
 
 def new(ledger: Ledger, where: Integration, event_id: str, **changes: Any) -> NewDelivery:
-    """Return a delivery as ingest makes it."""
+    """Return a delivery as ingest creates it."""
     text = json.dumps({"event_id": event_id, "event_name": "checkout"}).encode()
     given: dict[str, Any] = {
         "source_id": where.source_id,
@@ -74,13 +74,13 @@ def new(ledger: Ledger, where: Integration, event_id: str, **changes: Any) -> Ne
 
 
 def write(ledger: Ledger, wanted: Sequence[NewDelivery], now: float = NOW) -> dict[str, int]:
-    """Write deliveries, and return how many ended up where."""
+    """Insert deliveries. Returns how many got each outcome."""
     with ledger.write() as connection:
         return dict(deliveries.insert_deliveries(connection, wanted, now))
 
 
 def pend(ledger: Ledger, where: Integration, count: int, prefix: str = "e", **changes: Any) -> None:
-    """Let some deliveries wait."""
+    """Add pending deliveries."""
     write(ledger, [new(ledger, where, f"{prefix}{number}", **changes) for number in range(count)])
 
 
@@ -94,7 +94,7 @@ def accept(
     trust: Trust = Trust.PUBLIC,
     **received: Any,
 ) -> list[int]:
-    """Take events in as the collector does, and return their ids."""
+    """Accept events as the collector does. Returns their ids."""
     came = Received(channel=channel, received_at=received_at, **received)
     with_epik = received.get("epik") is not None
     accepted = [
@@ -120,12 +120,12 @@ def _key(ledger: Ledger, kind: str, source_id: str, visitor_id: str | None) -> b
 
 
 def close(ledger: Ledger) -> Books:
-    """Close the books, which have to balance at any moment."""
+    """Close the books, which must always balance."""
     with ledger.snapshot() as connection:
         closed, audited = books.balance_books(connection), books.recount_books(connection)
     for one in (closed, audited):
         assert [line for line in one.lines if not line.balances] == []
-    # What the rows say is what the books say without counting them.
+    # Counting the rows gives the same.
     assert (closed.events, closed.deliveries, closed.by_account, closed.removed) == (
         audited.events,
         audited.deliveries,
@@ -136,5 +136,5 @@ def close(ledger: Ledger) -> Books:
 
 
 def stand(ledger: Ledger) -> dict[str, int]:
-    """Return how many deliveries stand where, by balanced books."""
+    """Return how many deliveries have each state, after the books were checked."""
     return {state: n for state, n in close(ledger).deliveries.items() if n}

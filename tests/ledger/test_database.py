@@ -1,4 +1,4 @@
-"""The ledger lends connections: fairly, for a bounded time, and knows when the database is away."""
+"""The ledger provides connections fairly and within a bounded time, and detects an unavailable database."""
 
 import fcntl
 import os
@@ -64,7 +64,7 @@ def test_a_write_inside_a_write_is_refused_at_once(ledger: Ledger) -> None:
         pass
 
 
-def test_reading_goes_on_inside_a_write(ledger: Ledger) -> None:
+def test_reading_works_inside_a_write(ledger: Ledger) -> None:
     with ledger.write(), ledger.read() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
 
@@ -104,11 +104,11 @@ def test_processes_take_turns_and_none_starves(on_sqlite: Ledger) -> None:
     assert other.returncode == 0
     assert mine is not None
     assert mine >= 40
-    # Waiting by asking again and again takes hundreds of milliseconds at worst; a queue takes one turn.
+    # Polling takes hundreds of milliseconds at worst; a queue takes one turn.
     assert slowest < 2.0
 
 
-def test_a_process_that_keeps_the_write_lock_makes_others_busy_and_not_stuck(
+def test_a_process_that_keeps_the_write_lock_makes_others_busy_but_not_stuck(
     on_sqlite: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.2)
@@ -119,7 +119,7 @@ def test_a_process_that_keeps_the_write_lock_makes_others_busy_and_not_stuck(
         pass
     assert 0.15 < time.monotonic() - began < 2.0
     os.close(holder)
-    # Who gave up took nothing with it.
+    # A waiter that gave up holds nothing.
     with on_sqlite.write():
         pass
 
@@ -155,15 +155,15 @@ def sqlite_error(kind: type[sqlite3.Error], code: int) -> sqlite3.Error:
     [
         (LedgerBusyError("busy"), True),
         (PoolTimeoutError("no connection is free"), True),
-        # SQLite: busy, disk full, input or output error; extended codes count as their kind.
+        # SQLite: busy, disk full, input or output error. Extended codes count as their kind.
         (OperationalError("", {}, sqlite_error(sqlite3.OperationalError, 5)), True),
         (OperationalError("", {}, sqlite_error(sqlite3.OperationalError, 261)), True),
         (OperationalError("", {}, sqlite_error(sqlite3.OperationalError, 13)), True),
         (OperationalError("", {}, sqlite_error(sqlite3.OperationalError, 10)), True),
-        # A table that is missing, or a statement that is wrong, does not come back by waiting.
+        # Waiting does not fix a missing table or a wrong statement.
         (OperationalError("", {}, sqlite_error(sqlite3.OperationalError, 1)), False),
         (IntegrityError("", {}, sqlite_error(sqlite3.IntegrityError, 2067)), False),
-        # PostgreSQL: not reachable, shut down, out of connections, a deadlock's victim.
+        # PostgreSQL: unreachable, shut down, out of connections, victim of a deadlock.
         (OperationalError("", {}, psycopg.OperationalError("refused")), True),
         (OperationalError("", {}, psycopg.errors.AdminShutdown("words")), True),
         (OperationalError("", {}, psycopg.errors.DeadlockDetected("words")), True),
@@ -178,11 +178,11 @@ def sqlite_error(kind: type[sqlite3.Error], code: int) -> sqlite3.Error:
         (ValueError("words"), False),
     ],
 )
-def test_an_outage_is_told_from_wrong_data(error: Exception, expected: bool) -> None:
+def test_an_outage_is_distinguished_from_wrong_data(error: Exception, expected: bool) -> None:
     assert expected is is_ledger_unavailable(error)
 
 
-def test_a_server_that_is_not_there_is_away() -> None:
+def test_a_missing_server_is_unavailable() -> None:
     ledger = Ledger("postgresql+psycopg://nobody@127.0.0.1:1/none", (KEY,))
     with pytest.raises(OperationalError) as caught, ledger.read():
         pass
@@ -191,7 +191,7 @@ def test_a_server_that_is_not_there_is_away() -> None:
 
 
 @pytest.mark.services
-def test_a_connection_that_the_server_closed_is_away_once_and_then_replaced(postgresql_url: str) -> None:
+def test_a_closed_connection_fails_once_and_is_replaced(postgresql_url: str) -> None:
     ledger = Ledger(postgresql_url, (KEY,))
     with ledger.read() as connection:
         pid = connection.scalar(text("SELECT pg_backend_pid()"))
@@ -205,8 +205,8 @@ def test_a_connection_that_the_server_closed_is_away_once_and_then_replaced(post
 
 
 @pytest.mark.services
-def test_reading_from_postgresql_begins_no_transaction(postgresql_url: str) -> None:
-    """One would be two more questions, and its end makes psycopg forget what it has prepared."""
+def test_reading_from_postgresql_starts_no_transaction(postgresql_url: str) -> None:
+    """A transaction would be two more round trips, and its end makes psycopg forget its prepared statements."""
     ledger = Ledger(postgresql_url, (KEY,))
     with ledger.read() as connection:
         connection.execute(text("SELECT 1"))
@@ -224,10 +224,10 @@ def status_of(connection: Connection) -> TransactionStatus:
 
 @pytest.mark.services
 @pytest.mark.parametrize(("rest_seconds", "failures"), [(60.0, 1), (0.0, 0)])
-def test_a_connection_is_tried_before_it_is_used_again_after_a_rest(
+def test_an_idle_connection_is_tested_before_use(
     postgresql_url: str, monkeypatch: pytest.MonkeyPatch, rest_seconds: float, failures: int
 ) -> None:
-    """To try it each time was every fourth question that PostgreSQL was asked."""
+    """Testing it every time was every fourth query."""
     ledger = Ledger(postgresql_url, (KEY,))
     with ledger.read() as connection:
         lost = connection.scalar(text("SELECT pg_backend_pid()"))

@@ -1,4 +1,4 @@
-"""A forked child makes connections of its own, and leaves its parent's alone."""
+"""A forked child opens its own connections and leaves its parent's alone."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from worker.ledger.database import Ledger
 
 @pytest.fixture
 def wired(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    """Let this process's wiring lend a ledger of the test's."""
+    """Make this process use the test's ledger."""
     url = ledger.url.render_as_string(hide_password=False)
     monkeypatch.setattr(runtime, "Ledger", lambda *_: Ledger(url, ("ab" * 32,)))
     runtime.ledger.cache_clear()
@@ -22,7 +22,7 @@ def wired(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_child_takes_another_ledger_and_the_parents_connection_lives_on(wired: Ledger) -> None:
+def test_a_child_opens_its_own_ledger_and_the_parents_connection_survives(wired: Ledger) -> None:
     with wired.read() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
         child = os.fork()
@@ -30,7 +30,7 @@ def test_a_child_takes_another_ledger_and_the_parents_connection_lives_on(wired:
             own = runtime.ledger()
             with own.write() as other:
                 fine = own is not wired and other.scalar(text("SELECT count(*) FROM batch")) == 0
-            # Straight out: what the parent registered for its end is the parent's.
+            # Exit at once: the exit handlers belong to the parent.
             os._exit(0 if fine else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert connection.scalar(text("SELECT 2")) == 2

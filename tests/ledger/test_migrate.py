@@ -1,4 +1,4 @@
-"""The migrations lead to the tables that the code declares."""
+"""The migrations create the tables that the code declares."""
 
 import warnings
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ KEY = "00" * 32
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
 def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    """Lend a database without tables."""
+    """Provide a database without tables."""
     if request.param == "sqlite":
         ledger = Ledger(f"sqlite:///{tmp_path / 'bare.db'}", (KEY,))
     else:
@@ -31,7 +31,7 @@ def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
 
 def differences(ledger: Ledger) -> list[Any]:
     with ledger.read() as connection, warnings.catch_warnings():
-        # Their texts are compared below.
+        # Their SQL is compared below.
         warnings.filterwarnings("ignore", "(Skipped|autogenerate skipping) .*expression-based index")
         return compare_metadata(MigrationContext.configure(connection), metadata)
 
@@ -42,7 +42,7 @@ def test_the_migrations_make_what_the_code_declares(bare: Ledger) -> None:
 
 
 def test_partial_indexes_are_what_the_code_declares(bare: Ledger) -> None:
-    """Alembic compares the columns of an index, and not its condition."""
+    """Alembic compares an index's columns but not its condition."""
     migrate(bare)
     with bare.read() as connection:
         migrated = conditions(connection)
@@ -93,14 +93,14 @@ def test_two_processes_may_migrate_at_once(bare: Ledger) -> None:
     assert differences(bare) == []
 
 
-def test_a_database_without_tables_is_told_which_command_helps(bare: Ledger) -> None:
+def test_a_missing_migration_names_the_command_that_helps(bare: Ledger) -> None:
     with pytest.raises(MigrationsMissingError, match=r"has no tables yet.*`python -m worker migrate`"):
         check_version(bare)
     migrate(bare)
     check_version(bare)
 
 
-def test_a_database_of_another_version_is_told_so(bare: Ledger) -> None:
+def test_another_version_of_the_database_is_refused(bare: Ledger) -> None:
     migrate(bare)
     with bare.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))

@@ -1,4 +1,4 @@
-"""Statements that run many times a second find their rows by an index, however much is kept."""
+"""Frequent statements find their rows by an index, however large the tables are."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from worker.ledger.upkeep import alert_figures, retention
 
 GROUP = BatchGroup(1, 1, False, False)
 TURNS = [backlog.InboxGroup("src_shop", 1), backlog.InboxGroup("src_other", 0)]
-# Indexes that may be read from end to end: they hold what is live, or waits for a hand.
+# Indexes that may be read from end to end: their rows are live or need manual action.
 OF_FEW = (
     "ix_delivery_pending",
     "ix_delivery_failed",
@@ -63,14 +63,14 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
 }
 
 HISTORY = 20_000
-# What nobody gave consent to, and what waits in the inbox.
+# Events without consent, and events that wait in the inbox.
 FILTERED = """
 INSERT INTO delivery (integration_id, ad_account, test, offline, event_id, event_name, source_name, event_time,
     accepted_at, size_bytes, state, ended_at)
 SELECT integration_id, ad_account, test, offline, event_id || '-', event_name, source_name, event_time,
     accepted_at, 0, 2, accepted_at FROM delivery LIMIT :count
 """
-# Batches of few events each, every other one with something to tell.
+# Batches of few events each; every second one has an attempt to report.
 SMALL_BATCHES = """
 INSERT INTO batch (ad_account, credential_id, test, offline, events, status, attempt, attempts_spent,
     unreadable_answers, not_before, hinted_at, created_at, first_tried_at, settled_at)
@@ -89,13 +89,13 @@ SELECT 'src_shop', false, accepted_at, '' FROM delivery LIMIT :count
 
 @contextmanager
 def explained(ledger: Ledger, how: str) -> Iterator[list[Any]]:
-    """Collect the plans of whatever is asked."""
+    """Collect the plans of all queries."""
     plans: list[Any] = []
 
     def explain(_c: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         if statement.startswith(("SELECT", "UPDATE", "DELETE")):
             other = cursor.connection.cursor()
-            # To analyze is to do it as well.
+            # ANALYZE also runs the statement.
             other.execute("SAVEPOINT explained")
             other.execute(f"{how} {statement}", parameters)
             plans.extend(other.fetchall())
@@ -118,7 +118,7 @@ def test_a_frequent_statement_reads_no_large_table_from_end_to_end(sqlite_ledger
 
 @pytest.fixture(scope="module")
 def large_postgresql(shared_postgresql: Ledger) -> Iterator[Ledger]:
-    """Lend a ledger in which the planner sees a long history, since it reads small tables from end to end."""
+    """Provide a ledger with a long history in the planner's statistics, because small tables are always scanned."""
     with shared_postgresql.write() as connection:
         connection.execute(text("; ".join(str(delete(table)) for table in metadata.tables.values())))
     ledger = Ledger(shared_postgresql.url.render_as_string(hide_password=False), (KEY,))
@@ -149,7 +149,7 @@ def test_postgresql_reads_no_large_table_from_end_to_end_either(large_postgresql
     assert [node for node in nodes if node.get("Relation Name") in LARGE and _reads_all(node)] == []
 
 
-# An outage, and what its end leaves behind.
+# An outage, and the backlog after it.
 WAITING_EVENTS = """
 INSERT INTO delivery (integration_id, ad_account, test, offline, event_id, event_name, source_name, event_time,
     accepted_at, size_bytes, state)
@@ -170,7 +170,7 @@ UNCOUNTED = (
     "DELETE FROM pg_statistic WHERE starelid IN ('delivery'::regclass, 'batch'::regclass)",
     "UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relnamespace = 'public'::regnamespace",
 )
-# What happens before PostgreSQL counts what the tables hold, if it does, and what happens after that.
+# The state before PostgreSQL updates its statistics, if it does, and the state after that.
 COUNTED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "before the outage": ((), OUTAGE),
     "in the middle of it": (OUTAGE, ()),
@@ -178,14 +178,14 @@ COUNTED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "never, in an outage": ((), (*OUTAGE, *UNCOUNTED)),
     "never, in a quiet time": ((), UNCOUNTED),
 }
-# A batch's worth from either end of the line; with nothing else to go by, a full group is looked at once more.
+# One batch from each end. Without other statistics, a full group is read once more.
 FEW = 3 * BATCH_MAX_EVENTS
 ON_THE_WAY = ("groups that wait", "a full group", "a group's last batch", "claim", "start", "members")
 
 
 @pytest.fixture(scope="module", params=COUNTED)
 def stale_postgresql(request: pytest.FixtureRequest) -> Iterator[Ledger]:
-    """Lend a ledger whose planner knows what stood there at another time: it counts after a tenth has changed."""
+    """Provide a ledger with outdated statistics: PostgreSQL updates them only after a tenth of a table has changed."""
     before, after = COUNTED[request.param]
     with postgresql_database() as url:
         ledger = Ledger(url, (KEY,))
@@ -210,10 +210,8 @@ def _run(ledger: Ledger, statements: Sequence[str]) -> None:
 
 @pytest.mark.services
 @pytest.mark.parametrize("name", ON_THE_WAY)
-def test_however_old_its_statistics_are_postgresql_looks_at_few_rows(
-    stale_postgresql: Ledger, name: str
-) -> None:
-    """By those of a quiet time it looked for the rows of each batch among all that waited."""
+def test_postgresql_reads_few_rows_even_with_old_statistics(stale_postgresql: Ledger, name: str) -> None:
+    """With statistics of a quiet time it searched all pending rows for the rows of each batch."""
     with (
         explained(stale_postgresql, "EXPLAIN (ANALYZE, FORMAT JSON)") as plans,
         stale_postgresql.write() as connection,

@@ -1,4 +1,4 @@
-"""Many rows go in by one statement, alike on both databases."""
+"""One statement inserts many rows, with the same result on both databases."""
 
 from enum import StrEnum
 from typing import Any
@@ -20,7 +20,7 @@ def counted(outcome: str, **changes: Any) -> dict[str, Any]:
     return base | changes
 
 
-def test_values_that_are_alike_in_meaning_may_differ_in_type(ledger: Ledger) -> None:
+def test_values_of_a_column_may_differ_in_type(ledger: Ledger) -> None:
     rows: list[dict[str, Any]] = [counted("a", n=2**40), counted(Word.FAILED, n=True), counted("größer 🐘")]
     with ledger.write() as connection:
         assert insert_all(connection, tally, rows) == []
@@ -41,7 +41,7 @@ def test_whole_numbers_and_fractions_share_a_column_and_bytes_stay_as_they_are(l
     assert found == list(zip(bodies, map(float, times), strict=True))
 
 
-def test_what_was_inserted_is_told_and_what_was_there_is_not(ledger: Ledger) -> None:
+def test_only_inserted_rows_are_returned(ledger: Ledger) -> None:
     def row(key: bytes) -> dict[str, Any]:
         return {"key": key, "body": b"", "version": 1, "updated_at": 0.0}
 
@@ -54,13 +54,13 @@ def test_what_was_inserted_is_told_and_what_was_there_is_not(ledger: Ledger) -> 
     assert [one.key for one in told] == [b"new"]
 
 
-def test_no_rows_at_all_ask_the_database_for_nothing(ledger: Ledger) -> None:
+def test_no_rows_make_no_query(ledger: Ledger) -> None:
     with ledger.write() as connection:
         assert insert_all(connection, tally, []) == []
 
 
-def test_on_a_server_a_thousand_rows_are_said_with_no_more_words_than_one(ledger: Ledger) -> None:
-    """A parameter for each value would be read anew, by client and server, for every bulk."""
+def test_on_a_server_the_statement_for_a_thousand_rows_is_as_short_as_for_one(ledger: Ledger) -> None:
+    """With a parameter per value, client and server would parse the statement for every bulk."""
     said: list[str] = []
     event.listen(
         ledger.write_engine,
@@ -75,8 +75,8 @@ def test_on_a_server_a_thousand_rows_are_said_with_no_more_words_than_one(ledger
 
 
 @pytest.mark.services
-def test_postgresql_sees_the_same_question_for_however_many_values(shared_postgresql: Ledger) -> None:
-    """It keeps the plan of a statement that it knows, and the client has nothing to take apart."""
+def test_postgresql_gets_the_same_statement_for_any_number_of_values(shared_postgresql: Ledger) -> None:
+    """The server keeps the plan of a known statement, and the client has nothing to parse."""
     seen: list[str] = []
 
     def note(_c: object, _cursor: object, statement: str, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""The vault seals, opens only what it may, and outlives a rotation of its keys."""
+"""The vault seals, opens only what it may, and survives a rotation of its keys."""
 
 import multiprocessing
 import os
@@ -36,7 +36,7 @@ def flip_last_bit(sealed: bytes) -> bytes:
     return sealed[:-1] + bytes([sealed[-1] ^ 1])
 
 
-def test_what_was_sealed_opens_again(ledger: Ledger) -> None:
+def test_a_sealed_text_opens_again(ledger: Ledger) -> None:
     assert ledger.vault.open(ledger.vault.seal(b"an order", b"inbox"), b"inbox") == b"an order"
 
 
@@ -44,7 +44,7 @@ def test_two_seals_of_one_text_differ(ledger: Ledger) -> None:
     assert ledger.vault.seal(b"same", b"inbox") != ledger.vault.seal(b"same", b"inbox")
 
 
-def test_a_text_opens_for_no_other_purpose(ledger: Ledger) -> None:
+def test_a_text_does_not_open_for_another_purpose(ledger: Ledger) -> None:
     with pytest.raises(SealError, match="belongs elsewhere"):
         ledger.vault.open(ledger.vault.seal(b"an order", b"inbox"), b"payload")
 
@@ -52,7 +52,7 @@ def test_a_text_opens_for_no_other_purpose(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     "broken", [b"", b"\0" * 3, b"\xff" * 60, b"\0\0\0\1" + b"x" * 3, b"\0\0\0\1" + b"x" * 40]
 )
-def test_a_text_that_was_changed_is_refused_and_nothing_worse(ledger: Ledger, broken: bytes) -> None:
+def test_a_changed_text_is_refused(ledger: Ledger, broken: bytes) -> None:
     with pytest.raises(SealError):
         ledger.vault.open(broken, b"inbox")
 
@@ -62,7 +62,7 @@ def rewrap(ledger: Ledger) -> int:
         return ledger.vault.rewrap(connection)
 
 
-def test_a_missing_key_is_told_and_nothing_is_discarded(
+def test_a_missing_key_is_reported_and_nothing_is_discarded(
     ledger: Ledger, reopen: Callable[..., Ledger]
 ) -> None:
     sealed = ledger.vault.seal(b"an order", b"inbox")
@@ -83,7 +83,7 @@ def test_a_missing_key_is_told_and_nothing_is_discarded(
     [lambda wrapped: wrapped[:4], lambda wrapped: wrapped[:-1], flip_last_bit],
     ids=["its beginning alone", "its end is missing", "one bit"],
 )
-def test_a_key_that_was_changed_is_told(ledger: Ledger, change: Callable[[bytes], bytes]) -> None:
+def test_a_changed_key_is_reported(ledger: Ledger, change: Callable[[bytes], bytes]) -> None:
     with ledger.write() as connection:
         wrapped = connection.scalars(select(data_key.c.wrapped)).first() or b""
         connection.execute(update(data_key).values(wrapped=change(wrapped)))
@@ -91,13 +91,13 @@ def test_a_key_that_was_changed_is_told(ledger: Ledger, change: Callable[[bytes]
         ledger.vault.check()
 
 
-def test_a_rotation_keeps_what_was_sealed_and_the_keyed_hashes(
+def test_a_rotation_keeps_sealed_texts_and_keyed_hashes(
     ledger: Ledger, reopen: Callable[..., Ledger]
 ) -> None:
     sealed, hashed = ledger.vault.seal(b"an order", b"inbox"), ledger.vault.keyed_hash("visitor", "v1")
     both = reopen(OTHER_KEY, KEY)
     assert both.vault.open(sealed, b"inbox") == b"an order"
-    # Today's key and the one for hashes.
+    # Today's key and the key for hashes.
     assert rewrap(both) == 2
     assert rewrap(both) == 0
     both.dispose()
@@ -108,10 +108,8 @@ def test_a_rotation_keeps_what_was_sealed_and_the_keyed_hashes(
     rotated.dispose()
 
 
-def test_a_new_key_wraps_nothing_before_a_rotation_puts_it_in_force(
-    ledger: Ledger, reopen: Callable[..., Ledger]
-) -> None:
-    """Of processes that are restarted one after another, some have the old key alone for a while."""
+def test_a_new_key_wraps_nothing_before_a_rotation(ledger: Ledger, reopen: Callable[..., Ledger]) -> None:
+    """While processes restart one after another, some have only the old key."""
     both = reopen(OTHER_KEY, KEY)
     with freeze_time(DAY_ONE):
         sealed = both.vault.seal(b"an order", b"inbox")
@@ -127,7 +125,7 @@ def test_a_new_key_wraps_nothing_before_a_rotation_puts_it_in_force(
         one.dispose()
 
 
-def test_keyed_hashes_tell_their_parts_apart(ledger: Ledger) -> None:
+def test_keyed_hashes_separate_their_parts(ledger: Ledger) -> None:
     hashes = {ledger.vault.keyed_hash(*parts) for parts in (("a", "bc"), ("ab", "c"), ("a", "b", "c"))}
     assert len(hashes) == 3
     assert {16} == {len(one) for one in hashes}
@@ -171,7 +169,7 @@ def test_processes_that_need_todays_key_at_once_get_one(ledger_url: str) -> None
     assert len(seals) == 1
 
 
-def test_sealing_inside_a_write_just_after_midnight_waits_for_nothing(ledger: Ledger) -> None:
+def test_sealing_inside_a_write_just_after_midnight_does_not_wait(ledger: Ledger) -> None:
     with freeze_time(DAY_ONE):
         ledger.vault.prepare()
     with freeze_time(DAY_TWO), ledger.write():
@@ -179,7 +177,7 @@ def test_sealing_inside_a_write_just_after_midnight_waits_for_nothing(ledger: Le
     assert ledger.vault.open(sealed, b"inbox") == b"an order"
 
 
-def test_sealing_inside_a_write_without_any_key_says_so_at_once(ledger_url: str) -> None:
+def test_sealing_inside_a_write_without_a_key_fails_at_once(ledger_url: str) -> None:
     ledger = Ledger(ledger_url, (KEY,))
     with ledger.write(), pytest.raises(RuntimeError, match="a write inside a write"):
         ledger.vault.seal(b"an order", b"inbox")

@@ -1,4 +1,4 @@
-"""A batch moves by guarded statements: who does not hold it any more changes nothing."""
+"""Guarded statements move a batch: a worker that no longer holds it changes nothing."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +22,9 @@ from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
 
 LEASE = 60.0
-# A worker's lease begins once it has waited for its token.
+# A worker's lease starts after its wait for a token.
 AFTER_LEASE = NOW + LEASE + batches.MAX_TOKEN_WAIT_SECONDS + 0.1
-# How a member fails.
+# The result of a failed member.
 REFUSED = ("refused", "missing email")
 
 
@@ -43,7 +43,7 @@ class Sending:
         )
         with ledger.write() as connection:
             self.id = claims.claim_batch(connection, group, 24, NOW) or 0
-        # What a worker has read stays with it, whatever happens to the batch.
+        # The worker keeps what it has read, whatever happens to the batch.
         self.everyone = self.members()
 
     def start(self, now: float = NOW) -> StartedBatch:
@@ -85,7 +85,7 @@ class Sending:
             return connection.execute(select(batch).where(batch.c.id == (batch_id or self.id))).one()
 
     def everything(self) -> Any:
-        """Return all that a stale worker could touch."""
+        """Return everything that a stale worker could change."""
         with self.ledger.read() as connection:
             rows = [
                 connection.execute(select(table).order_by(table.c.id)).all() for table in (batch, delivery)
@@ -111,7 +111,7 @@ def test_starting_takes_the_batch_its_lease_and_one_token(ledger: Ledger) -> Non
     assert sending.try_to_start() is None
 
 
-def test_of_workers_that_start_a_batch_at_once_one_does(ledger: Ledger) -> None:
+def test_only_one_of_several_workers_starts_a_batch(ledger: Ledger) -> None:
     sending = Sending(ledger)
     with ThreadPoolExecutor(4) as pool:
         started = list(pool.map(lambda _: sending.try_to_start(), range(4)))
@@ -141,7 +141,7 @@ def test_a_batch_of_a_paused_credential_does_not_start(ledger: Ledger) -> None:
     sending.start()
 
 
-def test_a_hand_that_resumes_ends_the_wait_for_a_next_try_and_the_breaker(ledger: Ledger) -> None:
+def test_a_manual_resume_ends_the_wait_for_a_next_attempt_and_the_breaker(ledger: Ledger) -> None:
     sending = Sending(ledger)
     sending.again(sending.start(), NOW + 900)
     number = sending.shop.credential_id
@@ -156,7 +156,7 @@ def test_a_hand_that_resumes_ends_the_wait_for_a_next_try_and_the_breaker(ledger
     assert not sending.start(NOW + 1).is_probe
 
 
-def test_without_a_token_nothing_changes_and_the_wait_is_told(ledger: Ledger) -> None:
+def test_without_a_token_nothing_changes_and_the_wait_is_returned(ledger: Ledger) -> None:
     sending = Sending(ledger)
     with ledger.write() as connection:
         ad_accounts.set_rate_limit(connection, sending.shop.ad_account, AccountRateLimit(0.1, 1), NOW)
@@ -170,7 +170,7 @@ def test_without_a_token_nothing_changes_and_the_wait_is_told(ledger: Ledger) ->
     assert sending.everything() == before
 
 
-def test_a_short_wait_for_a_token_is_the_workers_to_sleep(ledger: Ledger) -> None:
+def test_a_worker_sleeps_through_a_short_wait_for_a_token(ledger: Ledger) -> None:
     sending = Sending(ledger)
     with ledger.write() as connection:
         ad_accounts.set_rate_limit(connection, sending.shop.ad_account, AccountRateLimit(1.0, 1), NOW)
@@ -178,7 +178,7 @@ def test_a_short_wait_for_a_token_is_the_workers_to_sleep(ledger: Ledger) -> Non
     assert sending.start().wait_seconds == pytest.approx(1.0, abs=0.01)
 
 
-def test_putting_off_never_brings_a_batch_forward(ledger: Ledger) -> None:
+def test_postponing_never_brings_a_batch_forward(ledger: Ledger) -> None:
     sending = Sending(ledger)
     for not_before in (NOW + 100, NOW + 5):
         with ledger.write() as connection:
@@ -222,7 +222,7 @@ def test_settling_writes_exceptions_and_counts_every_member(ledger: Ledger, test
         ({"spent": True, "unreadable": True}, (1, 1)),
     ],
 )
-def test_a_batch_that_is_tried_again_counts_what_was_spent(
+def test_a_requeued_batch_counts_spent_attempts(
     ledger: Ledger, how: dict[str, bool], expected: tuple[int, int]
 ) -> None:
     sending = Sending(ledger)
@@ -235,7 +235,7 @@ def test_a_batch_that_is_tried_again_counts_what_was_spent(
     assert (started.attempt, started.first_tried_at) == (2, NOW)
 
 
-def test_a_split_batch_goes_on_as_its_parts_with_what_was_counted(ledger: Ledger) -> None:
+def test_the_parts_of_a_split_batch_keep_its_counts(ledger: Ledger) -> None:
     sending = Sending(ledger)
     sending.again(sending.start(), unreadable=True)
     made = sending.split(sending.start(NOW + 1), NOW + 2)
@@ -266,9 +266,7 @@ MOVES = {
     "after", ["settled", "put off", "split", "taken back", "taken back and sent by another"]
 )
 @pytest.mark.parametrize("move", MOVES)
-def test_a_worker_that_comes_back_from_the_dead_changes_nothing(
-    ledger: Ledger, move: str, after: str
-) -> None:
+def test_a_worker_whose_lease_expired_changes_nothing(ledger: Ledger, move: str, after: str) -> None:
     sending = Sending(ledger)
     started = sending.start()
     if after == "settled":
@@ -286,7 +284,7 @@ def test_a_worker_that_comes_back_from_the_dead_changes_nothing(
     assert sending.everything() == before
 
 
-def test_a_lease_that_runs_is_respected(ledger: Ledger) -> None:
+def test_a_valid_lease_is_respected(ledger: Ledger) -> None:
     sending = Sending(ledger)
     started = sending.start()
     with ledger.read() as connection:
@@ -314,9 +312,9 @@ def due(ledger: Ledger, now: float) -> list[int]:
     return found
 
 
-def test_hints_come_when_a_batch_is_due_and_not_again_for_a_while(ledger: Ledger) -> None:
+def test_a_due_batch_gets_a_hint_and_no_second_one_for_a_while(ledger: Ledger) -> None:
     sending = Sending(ledger)
-    # The claim's own hint is under way; if it is lost, another follows.
+    # The claim sends its own hint. If that is lost, another one follows.
     assert due(ledger, NOW + 29) == []
     assert due(ledger, NOW + 31) == [sending.id]
     assert due(ledger, NOW + 32) == []
@@ -324,7 +322,7 @@ def test_hints_come_when_a_batch_is_due_and_not_again_for_a_while(ledger: Ledger
     assert due(ledger, NOW + 90) == []
     sending.again(started, NOW + 100)
     assert due(ledger, NOW + 99) == []
-    # One that came due since its last hint gets a new one at once.
+    # A batch that came due since its last hint gets a new one at once.
     assert due(ledger, NOW + 100) == [sending.id]
     with ledger.write() as connection:
         ad_accounts.pause_credential(
@@ -383,7 +381,7 @@ DAY = int(NOW // 86_400)
 SALE = {"day": DAY, "currency": "USD", "value_thousandths": 1_500, "accepted_at": NOW - 4}
 
 
-def test_what_arrived_stands_in_its_days_books_and_in_the_chart_of_how_long_it_took(ledger: Ledger) -> None:
+def test_a_delivered_event_is_in_the_sales_report_and_the_latency_chart(ledger: Ledger) -> None:
     sending = Sending(ledger, **SALE)
     sending.settle(sending.start(), [MemberResult(sending.everyone[0].id, *REFUSED)])
     with ledger.read() as connection:
@@ -393,14 +391,14 @@ def test_what_arrived_stands_in_its_days_books_and_in_the_chart_of_how_long_it_t
     assert charted == {sending.shop.number: {"delivered": 3, "failed": 1, "within:5": 3}}
 
 
-def test_a_test_is_no_sale(ledger: Ledger) -> None:
+def test_a_test_event_is_no_sale(ledger: Ledger) -> None:
     sending = Sending(ledger, test=True, **SALE)
     assert sending.settle(sending.start())
 
     assert sold(ledger) == []
 
 
-def test_a_worker_that_lost_its_batch_sells_nothing(ledger: Ledger) -> None:
+def test_a_worker_that_lost_its_batch_adds_no_sale(ledger: Ledger) -> None:
     sending = Sending(ledger, **SALE)
     stale = sending.start()
     sending.take_back()

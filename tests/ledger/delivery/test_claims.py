@@ -1,4 +1,4 @@
-"""Claiming makes batches of what waits longest, each event in one batch only."""
+"""A batch takes the oldest pending events, and each event is in one batch only."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -80,15 +80,15 @@ def test_several_integrations_of_one_credential_are_merged_oldest_first(ledger: 
 
 
 def queue_up(ledger: Ledger, shop: Integration, names: list[str], accepted_at: float) -> None:
-    """Let test events wait, whose ids follow the order of their names."""
+    """Add pending test events whose ids follow the order of their names."""
     wanted = [
         new(ledger, shop, name, test=True, payload=b"x", accepted_at=accepted_at) for name in sorted(names)
     ]
     write(ledger, wanted)
 
 
-def test_behind_a_backlog_every_other_place_is_for_the_newest(ledger: Ledger) -> None:
-    """After an outage fresh events share with what waited, and neither end of the line waits for the other."""
+def test_with_a_backlog_every_second_batch_takes_the_newest(ledger: Ledger) -> None:
+    """After an outage new events share batches with the backlog; neither waits for the other."""
     shop = place(ledger)
     old, fresh = [f"old{n:02}" for n in range(60)], [f"fresh{n:02}" for n in range(15)]
     queue_up(ledger, shop, old, NOW - 3_600)
@@ -143,10 +143,10 @@ def test_the_window_is_kept_until_a_batch_settles(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     ("values", "takes_a_place"),
     [
-        # Tried in vain, and put aside for a quarter of an hour: what is fresh does not wait for that.
+        # Tried without success and postponed for a quarter of an hour: new events do not wait for these.
         ({"first_tried_at": NOW, "not_before": NOW + 900}, False),
         ({"first_tried_at": NOW, "not_before": NOW}, True),
-        # Never tried: it waits for its ad account's rate, and others would only wait behind it.
+        # Never tried: these wait for the ad account's rate, and others would only wait behind them.
         ({"first_tried_at": None, "not_before": NOW + 900}, True),
         ({"first_tried_at": NOW, "not_before": NOW + 900, "status": BatchStatus.SENDING}, True),
     ],
@@ -206,7 +206,7 @@ def test_a_paused_credential_waits(ledger: Ledger) -> None:
     assert [group_of(shop)] == list(groups(ledger))
 
 
-def test_behind_an_open_breaker_events_wait_until_a_probe_is_due(ledger: Ledger) -> None:
+def test_events_wait_for_an_open_breaker_until_a_probe_is_due(ledger: Ledger) -> None:
     shop = place(ledger)
     pend(ledger, shop, 1)
     with ledger.write() as connection:
@@ -234,20 +234,20 @@ def test_batchers_at_once_never_claim_one_event_twice(ledger: Ledger) -> None:
     assert sorted(f"e{number}" for number in range(200)) == sorted(found)
 
 
-def test_what_is_discarded_while_it_is_claimed_is_in_no_batch(
+def test_an_event_discarded_during_a_claim_is_in_no_batch(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On PostgreSQL a hand may come between reading and claiming."""
+    """On PostgreSQL an operator may discard events between reading and claiming."""
     shop = place(ledger)
     pend(ledger, shop, 3)
     read = claims._next_ids
 
-    def and_then_a_hand_comes(connection: Any, *where: Any) -> list[int]:
+    def read_then_discard(connection: Any, *where: Any) -> list[int]:
         ids = read(connection, *where)
-        failures._discard(connection, update(delivery).where(delivery.c.id == ids[0]), "By hand.", NOW)
+        failures._discard(connection, update(delivery).where(delivery.c.id == ids[0]), "Manually.", NOW)
         return ids
 
-    monkeypatch.setattr(claims, "_next_ids", and_then_a_hand_comes)
+    monkeypatch.setattr(claims, "_next_ids", read_then_discard)
     made = claim(ledger, group_of(shop))
     assert members(ledger, made) == ["e1", "e2"]
     with ledger.read() as connection:
@@ -256,7 +256,7 @@ def test_what_is_discarded_while_it_is_claimed_is_in_no_batch(
 
 def test_a_batcher_at_the_same_credential_is_not_waited_for(ledger: Ledger) -> None:
     if ledger.is_sqlite:
-        # There one writes at a time.
+        # SQLite has a single writer.
         return
     shop = place(ledger)
     pend(ledger, shop, 1)

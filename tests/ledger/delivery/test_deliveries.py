@@ -43,7 +43,7 @@ def test_a_second_copy_in_a_later_bulk_is_a_duplicate(ledger: Ledger) -> None:
     [{"event_name": "signup"}, {"test": True}, {"event_id": "e2"}],
     ids=lambda changed: next(iter(changed)),
 )
-def test_what_differs_in_the_key_is_another_event(ledger: Ledger, changed: dict[str, Any]) -> None:
+def test_another_key_is_another_event(ledger: Ledger, changed: dict[str, Any]) -> None:
     shop = place(ledger)
     write(ledger, [new(ledger, shop, "e1")])
     write(ledger, [new(ledger, shop, **({"event_id": "e1"} | changed))])
@@ -58,9 +58,7 @@ def test_two_integrations_of_one_ad_account_send_an_event_once(ledger: Ledger) -
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.FILTERED, State.DROPPED])
-def test_what_was_not_sent_holds_no_key_so_that_a_corrected_copy_is_no_duplicate(
-    ledger: Ledger, state: State
-) -> None:
+def test_a_corrected_copy_of_an_unsent_event_is_no_duplicate(ledger: Ledger, state: State) -> None:
     shop = place(ledger)
     write(ledger, [new(ledger, shop, "e1", state=state, reason_class="r", reason="r")] * 2)
     write(ledger, [new(ledger, shop, "e1")])
@@ -68,7 +66,7 @@ def test_what_was_not_sent_holds_no_key_so_that_a_corrected_copy_is_no_duplicate
 
 
 def test_bulks_that_share_events_in_any_order_do_not_deadlock(ledger: Ledger) -> None:
-    """Each worker writes what the others write too; every event is pending once, and nothing is lost."""
+    """Workers write the same events; each event is pending once, and none is lost."""
     shop = place(ledger)
     dice = random.Random(7)
     together = Barrier(4)
@@ -91,7 +89,7 @@ def test_bulks_that_share_events_in_any_order_do_not_deadlock(ledger: Ledger) ->
     assert stand(ledger) == {"pending": 120, "duplicate": 360}
 
 
-def test_a_thousand_and_more_go_in_at_once(ledger: Ledger) -> None:
+def test_more_than_a_thousand_are_inserted_at_once(ledger: Ledger) -> None:
     shop = place(ledger)
     write(ledger, [new(ledger, shop, f"e{number}", payload=b"x") for number in range(2_500)])
     assert stand(ledger) == {"pending": 2_500}

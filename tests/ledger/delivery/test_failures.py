@@ -1,4 +1,4 @@
-"""What failed is kept, and a hand retries or discards it: once, however often it presses."""
+"""Failed deliveries are kept. An operator retries or discards them; repeating it sends nothing twice."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -126,7 +126,7 @@ def test_a_retry_is_pending_again_and_remembers_why_it_failed(ledger: Ledger, sh
     assert (entry["actor"], entry["action"], entry["object"]) == ("kim", "failed.retry", "1 deliveries")
 
 
-def test_pressing_twice_changes_nothing_the_second_time(ledger: Ledger, shop: Integration) -> None:
+def test_retrying_twice_changes_nothing_the_second_time(ledger: Ledger, shop: Integration) -> None:
     fail(ledger, shop, "e1", "e2")
     chosen = failed(ledger)
     assert retry(ledger, chosen).retried == 2
@@ -138,7 +138,7 @@ def test_pressing_twice_changes_nothing_the_second_time(ledger: Ledger, shop: In
         assert len(audit_log.newest_audit_entries(connection, 10)) == 1
 
 
-def test_two_hands_at_once_send_once(ledger: Ledger, shop: Integration) -> None:
+def test_two_concurrent_retries_send_once(ledger: Ledger, shop: Integration) -> None:
     fail(ledger, shop, *(f"e{number}" for number in range(20)))
     chosen, together = failed(ledger), Barrier(3)
 
@@ -168,9 +168,7 @@ def test_of_two_failed_copies_one_is_retried(ledger: Ledger, shop: Integration) 
     assert stand(ledger) == {"pending": 1, "failed": 1}
 
 
-def test_of_two_failed_copies_that_two_hands_retry_at_once_one_is_sent(
-    ledger: Ledger, shop: Integration
-) -> None:
+def test_two_concurrent_retries_of_two_failed_copies_send_one(ledger: Ledger, shop: Integration) -> None:
     for _ in range(2):
         fail(ledger, shop, *(f"e{number}" for number in range(10)))
     chosen, together = failed(ledger), Barrier(2)
@@ -186,7 +184,7 @@ def test_of_two_failed_copies_that_two_hands_retry_at_once_one_is_sent(
 
 def test_a_copy_that_comes_in_during_a_retry_is_seen(ledger: Ledger, shop: Integration) -> None:
     if ledger.is_sqlite:
-        # There one writes at a time.
+        # SQLite has a single writer.
         return
     fail(ledger, shop, "e1")
     chosen = failed(ledger)
@@ -194,7 +192,7 @@ def test_a_copy_that_comes_in_during_a_retry_is_seen(ledger: Ledger, shop: Integ
         with ledger.write() as connection:
             deliveries.insert_deliveries(connection, [new(ledger, shop, "e1")], NOW)
             pressed = pool.submit(retry, ledger, chosen)
-            # Long enough for the other to come up against the copy that is not committed yet.
+            # Long enough for the other thread to meet the uncommitted copy.
             time.sleep(0.3)
         assert pressed.result(5).retried == 0
     assert stand(ledger) == {"pending": 1, "failed": 1}
@@ -204,7 +202,7 @@ def test_a_copy_that_comes_in_during_a_retry_is_seen(ledger: Ledger, shop: Integ
     ("age", "force", "retried", "late"),
     [(0, False, 1, 0), (3_601, False, 1, 1), (7 * DAY + 1, False, 0, 0), (7 * DAY + 1, True, 1, 1)],
 )
-def test_late_events_are_told_and_stale_ones_refused_unless_forced(
+def test_late_events_are_counted_and_stale_ones_refused_unless_forced(
     ledger: Ledger, shop: Integration, age: int, force: bool, retried: int, late: int
 ) -> None:
     fail(ledger, shop, "e1", event_time=int(NOW) - age)
@@ -213,14 +211,12 @@ def test_late_events_are_told_and_stale_ones_refused_unless_forced(
     assert any("older than 7 days" in why for why in result.refused) is (retried == 0)
 
 
-def test_what_failed_before_it_was_mapped_has_nothing_to_send(ledger: Ledger, shop: Integration) -> None:
+def test_a_failure_before_mapping_has_nothing_to_send(ledger: Ledger, shop: Integration) -> None:
     fail(ledger, shop, "e1", payload=None)
     assert next(iter(retry(ledger, failed(ledger), force=True).refused)).startswith("nothing to send")
 
 
-def test_a_failure_whose_integration_is_gone_is_not_retried_into_nowhere(
-    ledger: Ledger, shop: Integration
-) -> None:
+def test_a_failure_without_integration_is_not_retried(ledger: Ledger, shop: Integration) -> None:
     fail(ledger, shop, "e1")
     with ledger.write() as connection:
         integrations.remove_integration(connection, shop.number)
@@ -255,7 +251,7 @@ def test_discarding_drops_the_payload_and_is_audited_once(ledger: Ledger, shop: 
     )
 
 
-def test_what_an_integration_has_pending_is_discarded_with_it(ledger: Ledger, shop: Integration) -> None:
+def test_pending_deliveries_are_discarded_with_their_integration(ledger: Ledger, shop: Integration) -> None:
     write(ledger, [new(ledger, shop, "e1"), new(ledger, shop, "e2")])
     fail(ledger, shop, "e3")
     with ledger.write() as connection:
@@ -265,7 +261,7 @@ def test_what_an_integration_has_pending_is_discarded_with_it(ledger: Ledger, sh
     assert stand(ledger) == {"discarded": 2, "failed": 1}
 
 
-def test_what_an_integration_has_pending_is_discarded_in_steps_of_all_kinds(ledger: Ledger) -> None:
+def test_pending_deliveries_of_all_kinds_are_discarded_in_steps(ledger: Ledger) -> None:
     shop, other = place(ledger), place(ledger, "src_other", ad_account_id="222")
     for number, (test, offline) in enumerate([(False, False), (True, False), (False, True)]):
         pend(ledger, shop, 2, prefix=f"k{number}", test=test, offline=offline)

@@ -1,4 +1,4 @@
-"""A public event never cancels or replaces a signed one, wherever the two copies meet."""
+"""A public event never cancels or replaces a signed one, whatever the state of the two copies."""
 
 import random
 from collections import Counter
@@ -38,14 +38,14 @@ WORDS = {(Trust, 0): "public", (Trust, 1): "signed", (bool, 1): "same", (bool, 0
 
 @dataclass(frozen=True)
 class Sent:
-    """A batch on its way."""
+    """A batch in any state."""
 
     id: int
     started: StartedBatch | None
 
 
 def copy(ledger: Ledger, shop: Integration, trust: Trust, value: int, **changes: Any) -> NewDelivery:
-    """Return the order ORD-1 as somebody claims it; its source name says who."""
+    """Return a copy of order ORD-1; its source name says who sent it."""
     name = f"{trust.name.lower()} {value}"
     content = {"content_key": b"%d" % value, "currency": "EUR", "value_thousandths": value * 1000}
     return new(
@@ -54,7 +54,7 @@ def copy(ledger: Ledger, shop: Integration, trust: Trust, value: int, **changes:
 
 
 def bring_to(ledger: Ledger, shop: Integration, state: str) -> Sent | None:
-    """Move everything that waits on to a state."""
+    """Move all pending deliveries to a state."""
     if state == PENDING:
         return None
     group = BatchGroup(shop.credential_id, shop.ad_account, test=False, offline=False)
@@ -86,7 +86,7 @@ def settle(ledger: Ledger, sent: Sent, reason_class: str | None = None) -> None:
 
 
 def stands(ledger: Ledger) -> dict[str, str]:
-    """Return where each copy stands, by balanced books."""
+    """Return the state of each copy after the books were checked."""
     close(ledger)
     with ledger.read() as connection:
         return {
@@ -105,9 +105,9 @@ def event_counts(ledger: Ledger) -> list[int]:
 
 
 IN_FLIGHT = "in_flight"
-# (earlier trust, its state, later trust, same content) → where the earlier and the later copy end up.
+# (earlier trust, its state, later trust, same content) → final state of the earlier and the later copy.
 TABLE = {
-    # The first wins among equals.
+    # Of two with the same trust the first wins.
     **{
         (trust, state, trust, same): (IN_FLIGHT if state in (READY, TRIED, SENDING) else state, "duplicate")
         for trust in (P, S)
@@ -120,18 +120,18 @@ TABLE = {
         for state in (PENDING, READY, TRIED, SENDING, DELIVERED)
         for same in (True, False)
     },
-    # A signed copy takes the place of a public one that is not being sent.
+    # A signed copy replaces a public one that is not being sent.
     **{
         (P, state, S, same): ("duplicate", "pending")
         for state in (PENDING, READY, TRIED)
         for same in (True, False)
     },
-    # What is being sent or was delivered counts where it says the same; else both are delivered.
+    # One that is being sent or was delivered counts if its content is the same; otherwise both are delivered.
     (P, SENDING, S, True): (IN_FLIGHT, "duplicate"),
     (P, SENDING, S, False): (IN_FLIGHT, "pending"),
     (P, DELIVERED, S, True): ("delivered", "duplicate"),
     (P, DELIVERED, S, False): ("delivered", "pending"),
-    # What failed holds no id.
+    # A failed delivery holds no id.
     **{
         (earlier, FAILED, later, same): ("failed", "pending")
         for earlier in (P, S)
@@ -204,7 +204,7 @@ def test_a_signed_event_whose_id_was_sent_with_other_content_has_a_warning(
     assert row(ledger, "signed 2").warning == f"No size is given. {MAY_BE_COUNTED_ONCE}"
 
 
-def test_both_are_found_by_the_id_after_a_public_event_gave_it_up(ledger: Ledger) -> None:
+def test_both_are_found_by_the_id_after_a_public_event_lost_it(ledger: Ledger) -> None:
     shop = place(ledger)
     write(ledger, [copy(ledger, shop, P, 1)])
     bring_to(ledger, shop, DELIVERED)
@@ -217,7 +217,7 @@ def test_both_are_found_by_the_id_after_a_public_event_gave_it_up(ledger: Ledger
     ]
 
 
-def test_an_id_can_be_given_up_again_and_again(ledger: Ledger) -> None:
+def test_an_id_can_be_lost_repeatedly(ledger: Ledger) -> None:
     """The signed copy fails at Pinterest each time, and the next public one is delivered in between."""
     shop = place(ledger)
     for value in (10, 20, 30):
@@ -260,8 +260,8 @@ def test_a_signed_copy_stays_a_duplicate_of_what_was_or_may_have_been_delivered(
     assert stands(ledger)["signed 499"] == "duplicate"
 
 
-def test_old_deliveries_are_compared_by_what_they_have(ledger: Ledger) -> None:
-    """Deliveries of the version before have no content key."""
+def test_old_deliveries_are_compared_without_a_content_key(ledger: Ledger) -> None:
+    """Deliveries of the previous version have no content key."""
     shop = place(ledger)
     write(ledger, [copy(ledger, shop, P, 499, content_key=None)])
     bring_to(ledger, shop, DELIVERED)
@@ -270,7 +270,7 @@ def test_old_deliveries_are_compared_by_what_they_have(ledger: Ledger) -> None:
     assert stands(ledger) == {"public 499": "delivered", "signed 499": "duplicate", "signed 1": "pending"}
 
 
-# Retries by hand
+# Manual retries
 
 
 def retry(ledger: Ledger, *names: str) -> int:
@@ -305,7 +305,7 @@ def test_of_two_failed_copies_the_signed_one_is_sent_again(ledger: Ledger) -> No
     assert stands(ledger) == {"public 1": "failed", "signed 1": "pending"}
 
 
-def test_a_public_event_that_gave_its_id_up_is_not_sent_again(ledger: Ledger) -> None:
+def test_a_public_event_that_lost_its_id_is_not_sent_again(ledger: Ledger) -> None:
     shop = place(ledger)
     write(ledger, [copy(ledger, shop, P, 1)])
     sent = bring_to(ledger, shop, SENDING)
@@ -316,7 +316,7 @@ def test_a_public_event_that_gave_its_id_up_is_not_sent_again(ledger: Ledger) ->
     assert stands(ledger) == {"public 1": "failed", "signed 2": "pending"}
 
 
-# Many at once
+# Concurrent writers
 
 
 def test_five_hundred_forged_orders_cancel_none(ledger: Ledger) -> None:
@@ -334,7 +334,7 @@ def test_five_hundred_forged_orders_cancel_none(ledger: Ledger) -> None:
 def test_workers_that_write_batch_and_send_at_once_keep_the_books_and_every_signed_event(
     ledger: Ledger, seed: int
 ) -> None:
-    """Signed and forged copies in any order, while others claim and settle: no signed event is cancelled."""
+    """Signed and forged copies come in any order while others claim and settle: no signed event is cancelled."""
     shop = place(ledger)
     dice = random.Random(seed)
     ids = [f"ORD-{number}" for number in range(60)]
@@ -370,7 +370,7 @@ def test_workers_that_write_batch_and_send_at_once_keep_the_books_and_every_sign
 
 
 def patiently(work: Any) -> None:
-    """Try again what ingest tries again: a lost race, and a deadlock that PostgreSQL ended."""
+    """Retry what ingest retries: a lost race, and a deadlock that PostgreSQL ended."""
     for _ in range(50):
         try:
             return work()

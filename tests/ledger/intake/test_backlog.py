@@ -1,4 +1,4 @@
-"""The oldest waiting events of each source are found, signed and public apart."""
+"""The oldest waiting events of each source are found, signed and public ones apart."""
 
 from tests.ledger.shop import NOW, place
 from worker.event.received import Trust
@@ -32,7 +32,7 @@ def test_each_group_is_found_by_its_oldest_event_the_longest_waiting_first(ledge
     ]
 
 
-def test_parked_events_wait_for_nobody(ledger: Ledger) -> None:
+def test_parked_events_are_in_no_group(ledger: Ledger) -> None:
     place(ledger, "src_a")
     first, second = wait(ledger, "src_a", SIGNED, NOW - 9, NOW - 8)
     with ledger.write() as connection:
@@ -41,7 +41,7 @@ def test_parked_events_wait_for_nobody(ledger: Ledger) -> None:
         assert backlog.oldest_ids(connection, [InboxGroup("src_a", SIGNED)], NOW, 5) == [[second]]
 
 
-def test_the_oldest_ids_of_several_groups_come_in_one_answer(ledger: Ledger) -> None:
+def test_one_query_returns_the_oldest_ids_of_several_groups(ledger: Ledger) -> None:
     a = wait(ledger, "src_a", PUBLIC, NOW - 7, NOW - 9, NOW - 8)
     b = wait(ledger, "src_b", SIGNED, NOW - 5, NOW)
     groups = [InboxGroup("src_b", SIGNED), InboxGroup("src_none", SIGNED), InboxGroup("src_a", PUBLIC)]

@@ -1,4 +1,4 @@
-"""What is kept for debugging is bounded by number and by time, and belongs to one source."""
+"""Debug inputs are limited by number and time and belong to one source."""
 
 from unittest.mock import patch
 
@@ -34,7 +34,7 @@ def test_the_newest_of_each_source_are_kept(ledger: Ledger) -> None:
     assert ids(ledger, "src_other") == ["b1"]
 
 
-def test_what_has_been_kept_long_enough_is_not_shown_and_then_removed(ledger: Ledger) -> None:
+def test_expired_inputs_are_hidden_and_then_deleted(ledger: Ledger) -> None:
     keep(ledger, kept("old", forget_at=NOW), kept("new"))
     assert ids(ledger) == ["new"]
     with ledger.write() as connection:
@@ -43,7 +43,7 @@ def test_what_has_been_kept_long_enough_is_not_shown_and_then_removed(ledger: Le
     assert ids(ledger, now=0.0) == ["new"]
 
 
-def test_switching_off_forgets_what_was_kept_of_this_source(ledger: Ledger) -> None:
+def test_switching_off_deletes_the_inputs_of_this_source(ledger: Ledger) -> None:
     place(ledger)
     keep(ledger, kept("a"), kept("b", "src_other"))
     with ledger.write() as connection:

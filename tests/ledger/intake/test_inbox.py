@@ -1,4 +1,4 @@
-"""The inbox keeps an event until exactly one worker has written what became of it."""
+"""The inbox keeps an event until exactly one worker has written its deliveries."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +49,7 @@ def test_an_id_is_never_used_again(ledger: Ledger) -> None:
     assert second > max(first)
 
 
-def test_loading_and_removing_again_finds_nothing_and_harms_nothing(ledger: Ledger) -> None:
+def test_loading_and_taking_events_twice_is_harmless(ledger: Ledger) -> None:
     ids = some(ledger, 3)
     with ledger.write() as connection:
         assert set(ids) == inbox.take_events(connection, [*ids, 999_999])
@@ -57,7 +57,7 @@ def test_loading_and_removing_again_finds_nothing_and_harms_nothing(ledger: Ledg
         assert inbox.load_events(connection, ids) == []
 
 
-def test_of_two_workers_each_event_is_one_workers_alone(ledger: Ledger) -> None:
+def test_each_event_is_taken_by_one_of_two_workers(ledger: Ledger) -> None:
     ids = some(ledger, 300)
     together = Barrier(4)
 
@@ -75,7 +75,7 @@ def test_of_two_workers_each_event_is_one_workers_alone(ledger: Ledger) -> None:
     assert dict.fromkeys(ids, 1) == dict(taken)
 
 
-def test_whoever_rolls_back_leaves_the_event_to_others(ledger: Ledger) -> None:
+def test_a_rollback_leaves_the_event_to_others(ledger: Ledger) -> None:
     ids = some(ledger, 2)
     with suppress(KeyError), ledger.write() as connection:
         inbox.take_events(connection, ids)
@@ -117,7 +117,7 @@ def test_of_many_public_events_of_one_visitor_the_newest_inform_and_every_signed
     assert [row.body for row in found] == [b"signed", b"other", *newest]
 
 
-def test_a_parked_event_is_left_alone_until_a_hand_lets_it_go(ledger: Ledger) -> None:
+def test_a_parked_event_is_left_alone_until_it_is_unparked(ledger: Ledger) -> None:
     ids = some(ledger, 3)
     with ledger.write() as connection:
         inbox.park_event(connection, ids[1], "It cannot be opened.")
@@ -140,13 +140,13 @@ def test_a_parked_event_is_left_alone_until_a_hand_lets_it_go(ledger: Ledger) ->
         (NOW + 3_600, True),
     ],
 )
-def test_what_was_received_long_ago_is_overdue(ledger: Ledger, received_at: float, expected: bool) -> None:
+def test_an_event_received_long_ago_is_overdue(ledger: Ledger, received_at: float, expected: bool) -> None:
     ids = accept(ledger, [{"type": "track"}], received_at=received_at)
     with ledger.read() as connection:
         assert (ids if expected else []) == inbox.overdue_ids(connection, 0, NOW - 5, 10)
 
 
-def test_the_books_know_what_was_accepted(ledger: Ledger) -> None:
+def test_the_books_count_accepted_events(ledger: Ledger) -> None:
     some(ledger, 5)
     assert {state: n for state, n in close(ledger).events.items() if n} == {"inbox": 5}
     with ledger.read() as connection:

@@ -1,4 +1,4 @@
-"""A lease says that a living worker is busy with rows, by the database's own clock."""
+"""A lease says that a live worker processes rows, by the database's own clock."""
 
 import pytest
 
@@ -27,14 +27,14 @@ def test_rows_are_held_until_their_lease_ends(ledger: Ledger) -> None:
     assert held(ledger) == {3}
 
 
-def test_a_renewed_lease_holds_what_is_left(ledger: Ledger) -> None:
+def test_a_renewed_lease_holds_the_remaining_rows(ledger: Ledger) -> None:
     put(ledger, "a", [1, 2], seconds=0.0)
     assert held(ledger) == set()
     put(ledger, "a", [2])
     assert held(ledger) == {2}
 
 
-def test_what_expired_is_taken_once_and_what_lives_stays(ledger: Ledger) -> None:
+def test_an_expired_lease_is_taken_once_and_a_valid_one_stays(ledger: Ledger) -> None:
     put(ledger, "dead", [7, 5], seconds=-1.0)
     put(ledger, "frozen", [6, 5], seconds=-1.0)
     put(ledger, "alive", [8])

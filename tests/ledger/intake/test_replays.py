@@ -1,4 +1,4 @@
-"""A signed request is stored once, and forgotten when its signature is void."""
+"""A signed request is stored once, and deleted when its signature is void."""
 
 from contextlib import suppress
 from threading import Thread

@@ -1,4 +1,4 @@
-"""What is known of a visitor is written by one worker at a time, and nothing is overwritten unseen."""
+"""One worker at a time writes a visitor, and no write overwrites a change that it has not read."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -31,14 +31,14 @@ def test_a_visitor_is_kept_and_counts_its_versions(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("seen", [0, 2, 7])
-def test_a_version_that_moved_on_rolls_everything_back(ledger: Ledger, seen: int) -> None:
+def test_a_changed_version_rolls_everything_back(ledger: Ledger, seen: int) -> None:
     save(ledger, b=(b"first", 0))
     with pytest.raises(VersionConflictError):
         save(ledger, a=(b"new", 0), b=(b"second", seen))
     assert {b"b": StoredVisitor(b"first", 1)} == load(ledger, b"a", b"b")
 
 
-def test_a_visitor_that_was_forgotten_meanwhile_does_not_come_back(ledger: Ledger) -> None:
+def test_a_visitor_deleted_meanwhile_is_not_written_again(ledger: Ledger) -> None:
     save(ledger, a=(b"first", 0))
     with ledger.write() as connection:
         visitors.delete_visitors(connection, [b"a"])
@@ -47,7 +47,7 @@ def test_a_visitor_that_was_forgotten_meanwhile_does_not_come_back(ledger: Ledge
     assert load(ledger, b"a") == {}
 
 
-def test_writers_at_once_lose_nothing(ledger: Ledger) -> None:
+def test_concurrent_writers_lose_nothing(ledger: Ledger) -> None:
     together = Barrier(4)
 
     def add(number: int) -> None:
@@ -68,7 +68,7 @@ def test_writers_at_once_lose_nothing(ledger: Ledger) -> None:
     assert {f"{number}{step}" for number in range(4) for step in range(5)} == set(known.body.decode().split())
 
 
-def test_visitors_are_forgotten_on_demand_and_by_age(ledger: Ledger) -> None:
+def test_visitors_are_deleted_on_demand_and_by_age(ledger: Ledger) -> None:
     save(ledger, a=(b"", 0), b=(b"", 0), c=(b"", 0))
     with ledger.write() as connection:
         assert visitors.delete_visitors(connection, [b"a", b"nobody"]) == 1

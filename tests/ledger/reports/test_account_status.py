@@ -1,4 +1,4 @@
-"""How much waits, and for how long."""
+"""How many deliveries wait, and since when."""
 
 from tests.ledger.shop import NOW, new, pend, place, write
 from worker.ledger.database import Ledger
@@ -15,7 +15,7 @@ def test_nothing_waits_in_an_empty_ledger(ledger: Ledger) -> None:
         assert account_status.in_flight_by_account(connection) == {}
 
 
-def test_what_is_pending_is_counted_with_its_oldest(ledger: Ledger) -> None:
+def test_pending_deliveries_are_counted_with_the_oldest(ledger: Ledger) -> None:
     one, other = place(ledger), place(ledger, "src_other", "1234567890")
     pend(ledger, one, 3, accepted_at=NOW - 60)
     pend(ledger, one, 2, prefix="late", accepted_at=NOW)
@@ -27,7 +27,7 @@ def test_what_is_pending_is_counted_with_its_oldest(ledger: Ledger) -> None:
     assert found == {one.number: WaitingDeliveries(5, NOW - 60), other.number: WaitingDeliveries(1, NOW - 5)}
 
 
-def test_what_is_claimed_is_in_flight_and_pending_no_more(ledger: Ledger) -> None:
+def test_claimed_deliveries_are_in_flight_and_not_pending(ledger: Ledger) -> None:
     where = place(ledger)
     pend(ledger, where, 4)
     with ledger.write() as connection:

@@ -1,4 +1,4 @@
-"""The books balance at any moment, whatever happens in whatever order."""
+"""The books balance at any moment, in any order of events."""
 
 import random
 import time
@@ -25,7 +25,7 @@ STATES = (State.OPEN, State.OPEN, State.OPEN, State.FAILED, State.FILTERED, Stat
 
 
 class Operations:
-    """Do at random what the stages, sweepers and hands do, each in its transactions."""
+    """Run at random the actions of stages, sweepers and operators, each in its own transactions."""
 
     def __init__(self, ledger: Ledger, seed: int) -> None:
         self.ledger, self.dice, self.now = ledger, random.Random(seed), NOW
@@ -121,7 +121,7 @@ class Operations:
                 parts = [part for part in (ids[1:middle], ids[max(1, middle) :]) if part]
                 batches.split_batch(connection, started, everyone, parts, failed, self.now, self.now)
         if self.dice.random() < 0.2:
-            # It comes back from the dead with what it held.
+            # A stopped worker continues with the batch it held.
             self.held.append(started)
 
     def take_back(self) -> None:
@@ -149,7 +149,7 @@ class Operations:
     def erase(self) -> None:
         with self.ledger.write() as connection:
             kept = erasure.delivery_rows_after(connection, 0, 10_000)
-            # Most are copies or filtered, and have no payload.
+            # Most are duplicates or filtered, and have no payload.
             sendable = [row for row in kept if row.body is not None]
             chosen = [self.dice.choice(some).id for some in (kept, sendable) if some]
             erasure.erase_deliveries(connection, chosen, self.now)
@@ -175,7 +175,7 @@ def test_the_books_balance_after_any_sequence_of_operations(ledger: Ledger, seed
         operations.step()
         if number % 10 == 0:
             close(ledger)
-            # The sequence goes through every kind of outcome, or it would prove little.
+            # The sequence must produce every kind of outcome, or it would prove little.
             if number >= 200 and not missing(ledger):
                 break
     assert missing(ledger) == set()
@@ -193,7 +193,7 @@ def wrong(closed: books.Books) -> list[tuple[str, int, int]]:
     return [(line.what, line.counted, line.found) for line in closed.lines if not line.balances]
 
 
-def test_books_that_do_not_balance_say_where(ledger: Ledger) -> None:
+def test_unbalanced_books_say_where(ledger: Ledger) -> None:
     shop, other = place(ledger), place(ledger, "src_b", ad_account_id="222")
     write(ledger, [new(ledger, shop, "e1"), new(ledger, shop, "e2", state=State.FAILED)])
     write(ledger, [new(ledger, other, "e3")])
@@ -208,11 +208,11 @@ def test_books_that_do_not_balance_say_where(ledger: Ledger) -> None:
         (f"{shop.ad_account_id}: created", 2, 1),
         (f"{shop.ad_account_id}: failed", 1, 0),
     ]
-    # Only counting the rows shows that one which had ended is gone.
+    # Only counting the rows shows that a finished delivery is missing.
     assert closed.balance
 
 
-def test_what_vanishes_before_its_end_shows_without_counting_the_rest(ledger: Ledger) -> None:
+def test_an_unfinished_delivery_that_vanishes_shows_without_counting_the_rest(ledger: Ledger) -> None:
     shop = place(ledger)
     write(ledger, [new(ledger, shop, "e1"), new(ledger, shop, "e2")])
     accept(ledger, [{"type": "track"}])
@@ -228,7 +228,7 @@ def test_what_vanishes_before_its_end_shows_without_counting_the_rest(ledger: Le
     ]
 
 
-def test_an_account_is_accounted_for_when_its_integration_is_gone(ledger: Ledger) -> None:
+def test_deliveries_of_a_deleted_integration_are_accounted_for(ledger: Ledger) -> None:
     shop, other = place(ledger), place(ledger, "src_b", ad_account_id="222")
     write(ledger, [new(ledger, shop, "e1", state=State.FAILED), new(ledger, other, "e2")])
     with ledger.write() as connection:
@@ -237,7 +237,7 @@ def test_an_account_is_accounted_for_when_its_integration_is_gone(ledger: Ledger
 
 
 def test_the_books_read_no_delivery_that_has_ended(sqlite_ledger: Ledger) -> None:
-    """So they cost the same however much was delivered: SQLite says which indexes it goes by."""
+    """So the cost does not grow with the history: SQLite reports which indexes it uses."""
     plans: list[str] = []
 
     def explain(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -259,7 +259,7 @@ def test_the_books_read_no_delivery_that_has_ended(sqlite_ledger: Ledger) -> Non
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_books_of_a_million_deliveries_are_closed_in_a_moment(ledger: Ledger) -> None:
-    """Each with a hundred thousand more on their way; what it takes is printed."""
+    """With a hundred thousand more deliveries in flight. Prints the time."""
     shop = place(ledger)
     fill(ledger, shop, settled=1_000_000, pending=100_000)
     took: dict[str, float] = {}
@@ -287,7 +287,7 @@ DELIVERIES = f"""
 
 
 def fill(ledger: Ledger, shop: Integration, *, settled: int, pending: int) -> None:
-    """Write deliveries that were sent, a thousand to a batch, and some that wait, in a few statements."""
+    """Insert sent deliveries, a thousand per batch, and some pending ones, in a few statements."""
     given = {"account": shop.ad_account, "credential": shop.credential_id, "integration": shop.number}
     counts = {tallies.CREATED: settled + pending, tallies.DELIVERED: settled}
     with ledger.write() as connection:

@@ -1,4 +1,4 @@
-"""What only the metrics ask for is summed over all time, in a bounded number of rows."""
+"""Metrics are summed over all time, in a bounded number of rows."""
 
 import math
 
@@ -47,7 +47,7 @@ def test_folding_keeps_every_sum_in_one_row_for_each_kind(ledger: Ledger) -> Non
     assert after[:2] == before[:2] == ([(0.1, 3, 0.15), (1.0, 3, 1.5), (math.inf, 3, 21.0)], 30)
 
 
-def test_what_never_happened_makes_no_row(ledger: Ledger) -> None:
+def test_zero_makes_no_row(ledger: Ledger) -> None:
     _append(ledger)
     with ledger.write() as connection:
         measures.append_counts(connection, measures.WARNED, {"": 0})
@@ -55,7 +55,7 @@ def test_what_never_happened_makes_no_row(ledger: Ledger) -> None:
     assert _found(ledger)[2] == 0
 
 
-def test_values_counted_by_other_bounds_keep_their_place_and_their_sum() -> None:
+def test_values_counted_with_other_bounds_keep_their_bucket_and_sum() -> None:
     measured = Measured()
     for value in (0.15, 0.6, 20.0):
         measured.observe(Histogram("seconds", (0.2, 5.0)), value)

@@ -1,4 +1,4 @@
-"""Which identifiers came with events, counted where the events are written down."""
+"""Identifiers of events are counted when their deliveries are written."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def read(ledger: Ledger, since_hour: int = HOUR, **options: Any) -> dict[Quality
 
 
 def test_identifiers_are_counted_for_each_event_name(ledger: Ledger, shop: Integration) -> None:
-    """Late and computed ones count as such and with their identifiers; invalid ones by their class alone."""
+    """Late and computed ones count as such and with their identifiers; invalid ones only by their class."""
     invalid = {"state": State.FAILED, "reason_class": "no_identity", "qualities": ("invalid=no_identity",)}
     events = [
         new(ledger, shop, "1", qualities=("em", "ip_ua")),
@@ -67,14 +67,14 @@ def test_a_duplicate_counts_once(ledger: Ledger, shop: Integration) -> None:
     assert read(ledger)[QualityKey(shop.id, "checkout", HOUR)].identifiers == {"em": 1}
 
 
-def test_what_was_filtered_has_no_quality(ledger: Ledger, shop: Integration) -> None:
+def test_a_filtered_event_has_no_quality(ledger: Ledger, shop: Integration) -> None:
     write(ledger, [new(ledger, shop, "1", state=State.FILTERED, payload=None)])
 
     assert read(ledger) == {}
 
 
-def test_the_books_pass_over_it(ledger: Ledger, shop: Integration) -> None:
-    """So do the outcomes that a write returns, and the charts."""
+def test_the_books_ignore_quality(ledger: Ledger, shop: Integration) -> None:
+    """The outcomes that a write returns and the charts pass them over, too."""
     outcomes = write(ledger, [new(ledger, shop, "1", qualities=("em",))])
 
     close(ledger)
@@ -84,8 +84,8 @@ def test_the_books_pass_over_it(ledger: Ledger, shop: Integration) -> None:
         assert [(HOUR, shop.number, "created", 1)] == tallies.tallies_by_hour(connection, HOUR)
 
 
-def test_steps_of_time_are_told_apart(ledger: Ledger, shop: Integration) -> None:
-    """The first step begins where the question begins."""
+def test_quality_is_split_by_steps_of_time(ledger: Ledger, shop: Integration) -> None:
+    """The first step starts at the start of the query."""
     first = HOUR - HOUR % 6
     for hour in (first, first + 1, first + 5, first + 6):
         write(ledger, [new(ledger, shop, str(hour), qualities=("em",))], now=hour * 3600.0)
@@ -94,7 +94,7 @@ def test_steps_of_time_are_told_apart(ledger: Ledger, shop: Integration) -> None
     assert {first + 1: 2, first + 6: 1} == steps
 
 
-def test_one_integration_can_be_asked_for(ledger: Ledger, shop: Integration) -> None:
+def test_quality_may_be_of_one_integration(ledger: Ledger, shop: Integration) -> None:
     other = place(ledger, ad_account_id="2")
     write(ledger, [new(ledger, shop, "1", qualities=("em",)), new(ledger, other, "1", qualities=("em",))])
 
@@ -113,7 +113,7 @@ def test_folding_changes_no_count(ledger: Ledger, shop: Integration) -> None:
 
 
 def test_only_old_counts_are_removed(ledger: Ledger, shop: Integration) -> None:
-    """Those that the books need stay for ever."""
+    """Counts that the books need are kept for ever."""
     write(ledger, [new(ledger, shop, "1", qualities=("em",))], now=NOW - 3600)
     write(ledger, [new(ledger, shop, "2", qualities=("em",))])
     with ledger.write() as connection:
@@ -123,10 +123,10 @@ def test_only_old_counts_are_removed(ledger: Ledger, shop: Integration) -> None:
     close(ledger)
 
 
-def test_many_combinations_in_an_hour_are_kept_word_by_word_and_read_the_same(
+def test_many_combinations_in_an_hour_are_counted_by_word_and_read_the_same(
     ledger: Ledger, shop: Integration
 ) -> None:
-    """Callers choose which identifiers an event has: each combination would be a row for every hour."""
+    """Callers choose an event's identifiers: each combination would be one row per hour."""
     names = [f"id{number}" for number in range(8)]
     every = [tuple(name for place, name in enumerate(names) if kind >> place & 1) for kind in range(1, 256)]
     events = [new(ledger, shop, str(number), qualities=words) for number, words in enumerate(every)]
@@ -139,7 +139,7 @@ def test_many_combinations_in_an_hour_are_kept_word_by_word_and_read_the_same(
     assert saved == 255 - 9
     assert read(ledger) == before
     assert before[QualityKey(shop.id, "checkout", HOUR)].identifiers["id3"] == 128
-    # What comes later in the hour adds to it.
+    # Later events of the hour are added.
     write(ledger, [new(ledger, shop, "one more", qualities=("id3",))])
     assert read(ledger)[QualityKey(shop.id, "checkout", HOUR)].identifiers["id3"] == 129
     close(ledger)

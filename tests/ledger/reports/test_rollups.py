@@ -1,4 +1,4 @@
-"""Charts are drawn from sums that outlive the events."""
+"""Charts use sums that outlive the events."""
 
 from collections import Counter
 
@@ -25,7 +25,7 @@ def rows(ledger: Ledger) -> int:
         return connection.execute(select(func.count()).select_from(rollup)).scalar_one()
 
 
-def test_what_charts_show_is_counted_by_the_minute_and_nothing_else_is(ledger: Ledger) -> None:
+def test_only_charted_outcomes_are_counted_by_the_minute(ledger: Ledger) -> None:
     count(ledger, NOW, created=5, delivered=3, duplicate=1)
     count(ledger, NOW + MINUTE, delivered=2, failed=1)
     with ledger.read() as connection:
@@ -35,7 +35,7 @@ def test_what_charts_show_is_counted_by_the_minute_and_nothing_else_is(ledger: L
     assert found == {first: {"delivered": 3}, first + MINUTE: {"delivered": 2, "failed": 1}}
 
 
-def test_a_chart_may_be_of_some_integrations_and_begins_where_it_is_asked_to(ledger: Ledger) -> None:
+def test_a_chart_may_have_some_integrations_and_a_start(ledger: Ledger) -> None:
     count(ledger, NOW, 1, delivered=3)
     count(ledger, NOW, 2, delivered=5)
     count(ledger, NOW - DAY, 2, delivered=7)
@@ -47,7 +47,7 @@ def test_a_chart_may_be_of_some_integrations_and_begins_where_it_is_asked_to(led
     assert by_integration == {1: {"delivered": 3}, 2: {"delivered": 5}}
 
 
-def test_minutes_of_yesterday_become_hours_and_their_sums_stay(ledger: Ledger) -> None:
+def test_minutes_of_yesterday_become_hours_with_the_same_sums(ledger: Ledger) -> None:
     for minute in range(0, 3 * 60, 7):
         count(ledger, NOW - 2 * DAY + minute * MINUTE, delivered=1)
     count(ledger, NOW, delivered=1)

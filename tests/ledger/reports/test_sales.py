@@ -1,4 +1,4 @@
-"""The books of each day say what was delivered, to be compared with the shop's own."""
+"""The sales report of each day has what was delivered, to be compared with the shop's own books."""
 
 from decimal import Decimal
 
@@ -37,13 +37,13 @@ def test_days_names_and_currencies_are_summed_exactly(ledger: Ledger) -> None:
     assert [line.day for line in books(ledger)] == [TODAY] * 3
 
 
-def test_an_event_that_was_mapped_by_an_older_version_is_in_no_book(ledger: Ledger) -> None:
+def test_an_event_mapped_by_an_older_version_is_in_no_sales_report(ledger: Ledger) -> None:
     add(ledger, Sale())
 
     assert books(ledger, 0) == []
 
 
-def test_the_books_may_be_of_one_source(ledger: Ledger) -> None:
+def test_the_sales_report_may_be_of_one_source(ledger: Ledger) -> None:
     mine = place(ledger)
     add(ledger, USD, integration=mine.number)
     add(ledger, USD, integration=mine.number + 1)

@@ -1,4 +1,4 @@
-"""Ad accounts have a rate that holds across workers; credentials have pauses and breakers."""
+"""Ad accounts have a rate that all workers share; credentials have pauses and breakers."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -27,22 +27,22 @@ def take(ledger: Ledger, account: int, now: float) -> float:
 
 
 def assert_within(rate: AccountRateLimit, departures: list[float]) -> None:
-    """Over any stretch of time no more than burst + rps times its length depart."""
+    """In any period at most burst + rps x its length requests are sent."""
     times = sorted(departures)
     for first, begins in enumerate(times):
         for last in range(first, len(times)):
             most = rate.burst + rate.rps * (times[last] - begins)
-            # Times are floats of today's size: a millionth of a second is below their grain.
+            # Times are floats of today's size: a microsecond is below their precision.
             assert last - first + 1 <= most + 1e-3 * rate.rps + 1e-6
 
 
-def test_a_rested_bucket_gives_its_burst_at_once_and_then_its_rate(ledger: Ledger) -> None:
+def test_an_idle_bucket_allows_its_burst_and_then_its_rate(ledger: Ledger) -> None:
     account = enrol(ledger, AccountRateLimit(2.0, 3))
     waits = [take(ledger, account, NOW) for _ in range(6)]
     assert waits == pytest.approx([0, 0, 0, 0.5, 1.0, 1.5], abs=1e-5)
 
 
-def test_a_rest_refills_no_more_than_the_burst(ledger: Ledger) -> None:
+def test_an_idle_time_refills_no_more_than_the_burst(ledger: Ledger) -> None:
     account = enrol(ledger, AccountRateLimit(2.0, 3))
     for _ in range(3):
         take(ledger, account, NOW)
@@ -83,7 +83,7 @@ def test_no_pattern_of_requests_beats_the_rate(
 
 
 def test_many_workers_together_keep_the_rate(ledger: Ledger) -> None:
-    """Each has a clock that is a little off, as machines have, and departs when it was told to."""
+    """Each worker has a clock that is slightly wrong and sends at the time it was given."""
     rate = AccountRateLimit(50.0, 10)
     account = enrol(ledger, rate)
     departures: list[float] = []
@@ -103,7 +103,7 @@ def test_many_workers_together_keep_the_rate(ledger: Ledger) -> None:
         list(pool.map(work, range(4)))
     assert len(departures) == 100
     assert_within(rate, departures)
-    # And it is the rate that they get, not less: the last one departs when the bucket says.
+    # The full rate is used: the last request is sent when the bucket allows it.
     assert max(departures) == pytest.approx(NOW + 0.004 + (100 - 10) / 50.0, abs=0.15)
 
 
@@ -112,35 +112,35 @@ def test_a_clock_that_stepped_back_by_hours_stops_no_account_until_it_has_caught
     for _ in range(3):
         take(ledger, account, NOW)
     assert take(ledger, account, NOW - 7_200) == 0.0
-    # From there on the rate holds as ever.
+    # From there on the rate holds as usual.
     assert take(ledger, account, NOW - 7_200) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_refusal_for_speed_may_last_an_hour(ledger: Ledger) -> None:
+def test_a_rate_limit_answer_may_last_an_hour(ledger: Ledger) -> None:
     account = enrol(ledger, AccountRateLimit(10.0, 5))
     with ledger.write() as connection:
         ad_accounts.hold_requests_until(connection, account, NOW + 3_600)
     assert take(ledger, account, NOW) == pytest.approx(3_600, abs=1e-3)
 
 
-def test_a_refusal_for_speed_holds_everything_until_then(ledger: Ledger) -> None:
+def test_a_rate_limit_answer_holds_all_requests_until_then(ledger: Ledger) -> None:
     account = enrol(ledger, AccountRateLimit(10.0, 5))
     with ledger.write() as connection:
         ad_accounts.hold_requests_until(connection, account, NOW + 30)
         # A shorter one changes nothing.
         ad_accounts.hold_requests_until(connection, account, NOW + 5)
     assert [take(ledger, account, NOW) for _ in range(2)] == pytest.approx([30.0, 30.1], abs=1e-4)
-    # It recovers: afterwards the usual rate, with no burst saved up.
+    # Afterwards the usual rate applies, without a saved-up burst.
     assert take(ledger, account, NOW + 30.2) == pytest.approx(0.0, abs=1e-4)
 
 
 @pytest.mark.parametrize(
     ("spent", "rate", "expected"),
     [
-        # All of the burst of 10 is spent: at the new rate the next one waits for one interval.
+        # The burst of 10 is spent: at the new rate the next request waits one interval.
         (10, AccountRateLimit(1.0, 10), 1.0),
         (10, AccountRateLimit(100.0, 10), 0.01),
-        # A larger burst leaves some, a smaller one has to be earned back.
+        # A larger burst leaves some requests; a smaller one must be earned back.
         (10, AccountRateLimit(1.0, 12), 0.0),
         (10, AccountRateLimit(1.0, 8), 3.0),
         (0, AccountRateLimit(1.0, 1), 0.0),
@@ -157,7 +157,7 @@ def test_a_new_rate_holds_from_the_next_request_on_and_forgets_nothing(
     assert take(ledger, account, NOW) == pytest.approx(expected, abs=1e-4)
 
 
-def test_an_account_is_enrolled_once_and_takes_a_rate_that_differs(ledger: Ledger) -> None:
+def test_an_account_is_created_once_and_takes_a_new_rate(ledger: Ledger) -> None:
     together = Barrier(4)
 
     def run(number: int) -> int:
@@ -172,7 +172,7 @@ def test_an_account_is_enrolled_once_and_takes_a_rate_that_differs(ledger: Ledge
         assert [tuple(row) for row in connection.execute(kept)] == [(3.0, 4)]
 
 
-def test_one_token_is_entrusted_once_also_by_two_at_once(ledger: Ledger) -> None:
+def test_two_concurrent_calls_create_one_credential(ledger: Ledger) -> None:
     account = enrol(ledger, AccountRateLimit(1.0, 1))
     together = Barrier(4)
 
@@ -191,7 +191,7 @@ def test_one_token_is_entrusted_once_also_by_two_at_once(ledger: Ledger) -> None
     assert b"pina_same" not in sealed
 
 
-def test_a_pause_is_the_first_ones_and_a_resume_clears_it(ledger: Ledger) -> None:
+def test_the_first_pause_counts_and_a_resume_clears_it(ledger: Ledger) -> None:
     number = place(ledger).credential_id
     with ledger.write() as connection:
         assert ad_accounts.pause_credential(connection, number, "unauthorized", "HTTP 401", "delivery", NOW)
@@ -213,19 +213,19 @@ def test_one_batch_at_a_time_probes_an_open_breaker(ledger: Ledger) -> None:
         assert not ad_accounts.begin_probe(connection, number, 60, NOW + 9)
         assert ad_accounts.begin_probe(connection, number, 60, NOW + 10)
         assert not ad_accounts.begin_probe(connection, number, 60, NOW + 11)
-        # A probe whose worker died is over with its lease.
+        # A probe ends with its lease if its worker died.
         assert ad_accounts.begin_probe(connection, number, 60, NOW + 70)
         ad_accounts.set_breaker(connection, number, 0, None)
         assert ad_accounts.find_credential(connection, number).breaker_open_until is None
 
 
-def test_a_credential_that_is_not_there_is_named(ledger: Ledger) -> None:
+def test_a_missing_credential_is_named(ledger: Ledger) -> None:
     with ledger.read() as connection, pytest.raises(LookupError, match="credential 99"):
         ad_accounts.access_token(connection, ledger.vault, 99)
 
 
-def test_the_stretch_that_is_checked_is_every_stretch() -> None:
-    """The check itself finds a bucket that gives twice its burst around an edge."""
+def test_the_rate_check_covers_every_period() -> None:
+    """The check detects a bucket that allows twice its burst around an edge."""
     with pytest.raises(AssertionError):
         assert_within(AccountRateLimit(1.0, 2), [0.9, 0.9, 1.0, 1.0])
 
@@ -234,9 +234,7 @@ def test_the_stretch_that_is_checked_is_every_stretch() -> None:
     ("later", "requests"),
     [(0.0, 30.0), (30.0, 15.0 + 1), (59.9, 1.05), (60.0, 1.0), (90.0, 0.5), (121.0, 0.0), (-60.0, 30.0)],
 )
-def test_the_requests_of_the_last_minute_are_shown_beside_the_limit(
-    ledger: Ledger, later: float, requests: float
-) -> None:
+def test_the_requests_of_the_last_minute_are_shown(ledger: Ledger, later: float, requests: float) -> None:
     shop = place(ledger)
     minute = NOW // 60 * 60
     with ledger.write() as connection:
@@ -249,8 +247,8 @@ def test_the_requests_of_the_last_minute_are_shown_beside_the_limit(
     assert found.get(ACCOUNT, 0.0) == pytest.approx(requests, abs=0.01)
 
 
-def test_what_one_account_or_token_meets_touches_no_other(ledger: Ledger) -> None:
-    """Rate, refusal for speed, breaker and probe are each its own."""
+def test_accounts_and_tokens_do_not_affect_each_other(ledger: Ledger) -> None:
+    """Rate, rate-limit answer, breaker and probe are independent."""
     one = place(ledger)
     others = [place(ledger, "src_token", token="pina_other"), place(ledger, "src_far", "549765662499")]
     with ledger.write() as connection:

@@ -1,4 +1,4 @@
-"""Integrations keep their token sealed, follow a new one, and wait for nothing at midnight."""
+"""Integrations keep their token sealed, accept a new one, and do not hang at midnight."""
 
 import time
 from dataclasses import replace
@@ -45,7 +45,7 @@ def test_a_second_one_for_the_same_ad_account_is_refused(ledger: Ledger) -> None
         place(ledger)
 
 
-def test_no_token_stands_in_the_database_in_clear(ledger: Ledger) -> None:
+def test_no_token_is_in_the_database_in_clear(ledger: Ledger) -> None:
     place(ledger)
     with ledger.read() as connection:
         for table in (integration, credential, source):
@@ -71,28 +71,28 @@ def set_paused(ledger: Ledger, where: Integration, paused: str | None) -> None:
             )
 
 
-def test_no_new_token_ends_what_a_hand_has_stopped(ledger: Ledger) -> None:
+def test_a_new_token_does_not_end_a_manual_pause(ledger: Ledger) -> None:
     shop = place(ledger)
     set_paused(ledger, shop, "unauthorized")
-    # A hand's pause takes the place of the delivery's own, which a new token would end.
+    # A manual pause replaces delivery's own, which a new token would end.
     set_paused(ledger, shop, MANUAL)
     new = change(ledger, shop, "pina_the_next_token")
     assert new.credential_id != shop.credential_id
     assert paused_class(ledger, new) == MANUAL
     assert paused_class(ledger, change(ledger, new, "pina_the_next_token")) == MANUAL
-    # Nor does a token that another shop brings for the same ad account.
+    # A token that another shop uses for the same ad account does not end it either.
     assert paused_class(ledger, place(ledger, "src_other", token="pina_of_the_other")) == MANUAL
     set_paused(ledger, new, None)
-    # The old token has been stopped with the rest, and is good again now that its time has come back.
+    # The old token was paused with the rest. It is used again, so its pause has ended.
     assert paused_class(ledger, change(ledger, new, TOKEN)) is None
 
 
-def test_a_hand_that_stops_one_token_leaves_the_others_of_its_ad_account_alone(ledger: Ledger) -> None:
+def test_a_manual_pause_of_one_token_leaves_the_others_of_its_ad_account_alone(ledger: Ledger) -> None:
     stopped, running = place(ledger), place(ledger, "src_other", token="pina_of_the_other")
     set_paused(ledger, stopped, MANUAL)
     assert paused_class(ledger, change(ledger, running, "pina_the_next_token")) is None
     assert paused_class(ledger, stopped) == MANUAL
-    # The stopped token itself is no way around, whoever gives it.
+    # Giving the paused token to another integration does not end its pause.
     assert paused_class(ledger, change(ledger, running, TOKEN)) == MANUAL
 
 
@@ -110,7 +110,7 @@ def test_a_new_token_resumes_its_account_and_the_old_one_stays_paused(ledger: Le
         assert ad_accounts.find_credential(connection, new.credential_id).paused_at is None
         assert ad_accounts.access_token(connection, ledger.vault, new.credential_id) == "pina_the_next_token"
         assert [one.id for one in ad_accounts.used_credentials(connection)] == [new.credential_id]
-    # The same token given again says that it is good now.
+    # Giving the same token again resumes it.
     with ledger.write() as connection:
         ad_accounts.pause_credential(
             connection, new.credential_id, "unauthorized", "HTTP 401", "delivery", NOW
@@ -130,7 +130,7 @@ def test_a_change_writes_the_new_values_and_the_new_rate(ledger: Ledger) -> None
     assert (kept.rate_limit_rps, kept.rate_limit_burst) == (7.0, 8)
 
 
-def test_a_source_with_integrations_stays_and_one_without_goes(ledger: Ledger) -> None:
+def test_only_a_source_without_integrations_is_deleted(ledger: Ledger) -> None:
     shop = place(ledger)
     pend(ledger, shop, 1)
     with ledger.write() as connection:
@@ -141,8 +141,8 @@ def test_a_source_with_integrations_stays_and_one_without_goes(ledger: Ledger) -
         assert sources.source_of_key(connection, "dk_live_src_shop", NOW) is None
 
 
-def test_making_and_changing_at_midnight_wait_for_nothing(sqlite_ledger: Ledger) -> None:
-    """Both seal a token inside a write, and a new day's key is a write of its own."""
+def test_creating_and_changing_at_midnight_do_not_wait(sqlite_ledger: Ledger) -> None:
+    """Both seal a token inside a write, and a new day's key needs a write of its own."""
     with freeze_time("2026-01-01 23:59:59"):
         sqlite_ledger.vault.prepare()
     began = time.monotonic()

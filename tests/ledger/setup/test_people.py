@@ -1,4 +1,4 @@
-"""Tokens with roles, and the sessions that are opened with them."""
+"""Tokens have roles and open sessions."""
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -35,14 +35,14 @@ def test_every_token_is_another_one_and_the_list_is_in_order(ledger: Ledger) -> 
     assert len(texts) == 3
 
 
-def test_a_name_is_given_once(ledger: Ledger) -> None:
+def test_a_name_is_unique(ledger: Ledger) -> None:
     made(ledger)
 
     with pytest.raises(IntegrityError):
         made(ledger)
 
 
-def test_a_session_lasts_as_long_as_it_is_meant_to(ledger: Ledger) -> None:
+def test_a_session_expires(ledger: Ledger) -> None:
     hashed = people.token_hash(ledger.vault, made(ledger)[1])
     with ledger.write() as connection:
         cookie = people.open_session(connection, ledger.vault, hashed, NOW)
@@ -78,7 +78,7 @@ def test_revoking_ends_the_sessions_too(ledger: Ledger) -> None:
         assert people.valid_tokens(connection) == []
 
 
-def test_sessions_that_are_over_are_cleared_away(ledger: Ledger) -> None:
+def test_expired_sessions_are_deleted(ledger: Ledger) -> None:
     with ledger.write() as connection:
         for day in range(3):
             people.open_session(connection, ledger.vault, b"hash", NOW + day * 86_400)
