@@ -33,9 +33,9 @@ class RelatedBatch:
 def related_batches(connection: Connection, batch_id: int) -> list[RelatedBatch]:
     """Return all batches with the same first batch, that one first."""
     generations = _generations(connection, _first_of(connection, batch_id))
-    everyone = [row for rows in generations for row in rows]
-    tries = _tries(connection, [row.id for row in everyone])
-    delivered = _with_deliveries(connection, [row.id for row in everyone])
+    batches = [row for rows in generations for row in rows]
+    tries = _tries(connection, [row.id for row in batches])
+    delivered = _with_deliveries(connection, [row.id for row in batches])
     return [
         RelatedBatch(
             id=row.id,

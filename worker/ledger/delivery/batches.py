@@ -203,7 +203,7 @@ _SETTLE = _leaving.values(status=BatchStatus.SETTLED.value, settled_at=bindparam
 def settle_batch(
     connection: Connection,
     started: StartedBatch,
-    everyone: Sequence[Member],
+    all_members: Sequence[Member],
     endings: Sequence[MemberResult],
     now: float,
 ) -> bool:
@@ -213,13 +213,15 @@ def settle_batch(
     _write_endings(connection, endings, now)
     failed = _failed(endings)
     good = tallies.TESTED if started.test else tallies.DELIVERED
-    outcomes = {one.id: tallies.FAILED if one.id in failed else good for one in everyone}
-    arrived = [one for one in everyone if one.id not in failed]
-    steps = Counter((one.integration_id, rollups.latency_step(now - one.accepted_at)) for one in arrived)
-    tallies.append_tallies(connection, _counts(everyone, outcomes), now, steps)
+    outcomes = {member.id: tallies.FAILED if member.id in failed else good for member in all_members}
+    arrived = [member for member in all_members if member.id not in failed]
+    steps = Counter(
+        (member.integration_id, rollups.latency_step(now - member.accepted_at)) for member in arrived
+    )
+    tallies.append_tallies(connection, _counts(all_members, outcomes), now, steps)
     if not started.test:
         deliveries.append_sales(
-            connection, ((one.integration_id, one.event_name, one.sale) for one in arrived)
+            connection, ((member.integration_id, member.event_name, member.sale) for member in arrived)
         )
     return True
 
@@ -257,7 +259,7 @@ _SPLIT = _leaving.values(status=BatchStatus.SPLIT.value, settled_at=bindparam("a
 def split_batch(
     connection: Connection,
     started: StartedBatch,
-    everyone: Sequence[Member],
+    all_members: Sequence[Member],
     parts: Sequence[Sequence[int]],
     endings: Sequence[MemberResult],
     now: float,
@@ -271,7 +273,7 @@ def split_batch(
         return None
     _write_endings(connection, endings, now)
     tallies.append_tallies(
-        connection, _counts(everyone, dict.fromkeys(_failed(endings), tallies.FAILED)), now
+        connection, _counts(all_members, dict.fromkeys(_failed(endings), tallies.FAILED)), now
     )
     # A new token may have taken over the batch while it was being sent.
     credential_id = connection.execute(
@@ -397,9 +399,9 @@ def _failed(endings: Iterable[MemberResult]) -> set[int]:
     return {ending.id for ending in endings if ending.reason_class is not None}
 
 
-def _counts(everyone: Iterable[Member], outcomes: Mapping[int, str]) -> Counter[tallies.Entry]:
+def _counts(all_members: Iterable[Member], outcomes: Mapping[int, str]) -> Counter[tallies.Entry]:
     return Counter(
-        tallies.Entry(one.source_id, one.integration_id, one.event_name, outcomes[one.id])
-        for one in everyone
-        if one.id in outcomes
+        tallies.Entry(member.source_id, member.integration_id, member.event_name, outcomes[member.id])
+        for member in all_members
+        if member.id in outcomes
     )

@@ -89,39 +89,39 @@ def insert_deliveries(connection: Connection, new: Sequence[NewDelivery], now: f
     # Sorted by the unique key: otherwise two bulks that share events deadlock on PostgreSQL. Of two copies in one
     # bulk the signed one comes first, then the one received first.
     wanted = sorted(
-        (one for one in new if one.state is State.OPEN), key=lambda one: (one.unique_key, -one.trust)
+        (item for item in new if item.state is State.OPEN), key=lambda item: (item.unique_key, -item.trust)
     )
-    rest = [one for one in new if one.state is not State.OPEN]
+    rest = [item for item in new if item.state is not State.OPEN]
     duplicates = _left_out(wanted, _insert_once(connection, wanted))
     contradicted: list[NewDelivery] = []
     being_sent: list[NewDelivery] = []
-    if any(one.trust is Trust.SIGNED for one in duplicates):
+    if any(item.trust is Trust.SIGNED for item in duplicates):
         duplicates, being_sent, contradicted = _take_places(connection, duplicates, now)
-    insert_all(connection, delivery, [_values(one, now) for one in rest])
-    insert_all(connection, delivery, [_duplicate(one, now) for one in duplicates])
-    insert_all(connection, delivery, [_kept_duplicate(one, now) for one in being_sent])
+    insert_all(connection, delivery, [_values(item, now) for item in rest])
+    insert_all(connection, delivery, [_duplicate(item, now) for item in duplicates])
+    insert_all(connection, delivery, [_kept_duplicate(item, now) for item in being_sent])
     duplicates += being_sent
     counts = _count(wanted, rest, duplicates)
-    counts += Counter(_entry(one, tallies.CONTRADICTED) for one in contradicted)
+    counts += Counter(_entry(item, tallies.CONTRADICTED) for item in contradicted)
     tallies.append_tallies(connection, counts + (_qualities((*wanted, *rest)) - _qualities(duplicates)), now)
-    failed = Counter(one.reason_class or "" for one in rest if one.state is State.FAILED)
+    failed = Counter(item.reason_class or "" for item in rest if item.state is State.FAILED)
     measures.append_counts(connection, measures.FAILED, failed)
     return _by_outcome(counts)
 
 
 def _insert_once(connection: Connection, wanted: Sequence[NewDelivery]) -> set[PlainKey]:
-    rows = insert_all(connection, delivery, [_values(one, 0.0) for one in wanted], _unless_it_is_there)
+    rows = insert_all(connection, delivery, [_values(item, 0.0) for item in wanted], _unless_it_is_there)
     return {(row[0], bool(row[1]), row[2], row[3]) for row in rows}
 
 
 def _left_out(wanted: Iterable[NewDelivery], written: set[PlainKey]) -> list[NewDelivery]:
     """Return the deliveries that were not written. Of two with one key, the first was."""
     left: list[NewDelivery] = []
-    for one in wanted:
-        if one.unique_key in written:
-            written.discard(one.unique_key)
+    for item in wanted:
+        if item.unique_key in written:
+            written.discard(item.unique_key)
         else:
-            left.append(one)
+            left.append(item)
     return left
 
 
@@ -133,30 +133,32 @@ def _take_places(
     Returns the duplicates, the duplicates that are needed if the public copy fails, and those inserted deliveries
     whose id was used before for other content.
     """
-    first = {DedupKey(*one.unique_key): one for one in reversed(blocked) if one.trust is Trust.SIGNED}
-    ways = displace_public(connection, {key: one.content for key, one in first.items()}, now)
-    free = {key: one for key, one in first.items() if ways[key] in (Precedence.FREE, Precedence.CONTRADICTED)}
-    contradicted = [one for key, one in free.items() if ways[key] is Precedence.CONTRADICTED]
+    first = {DedupKey(*item.unique_key): item for item in reversed(blocked) if item.trust is Trust.SIGNED}
+    ways = displace_public(connection, {key: item.content for key, item in first.items()}, now)
+    free = {
+        key: item for key, item in first.items() if ways[key] in (Precedence.FREE, Precedence.CONTRADICTED)
+    }
+    contradicted = [item for key, item in free.items() if ways[key] is Precedence.CONTRADICTED]
     goes = [
-        _warned(one) if ways[key] is Precedence.CONTRADICTED else one for key, one in sorted(free.items())
+        _warned(item) if ways[key] is Precedence.CONTRADICTED else item for key, item in sorted(free.items())
     ]
     if len(_insert_once(connection, goes)) < len(goes):
         # Another worker inserted one of them just now.
         raise VersionConflictError
     duplicates: list[NewDelivery] = []
     needed: list[NewDelivery] = []
-    for one in blocked:
-        key = DedupKey(*one.unique_key)
-        if one.trust is Trust.SIGNED and ways[key] is Precedence.BEING_SENT:
-            needed.append(one)
-        elif one is not free.get(key):
-            duplicates.append(one)
+    for item in blocked:
+        key = DedupKey(*item.unique_key)
+        if item.trust is Trust.SIGNED and ways[key] is Precedence.BEING_SENT:
+            needed.append(item)
+        elif item is not free.get(key):
+            duplicates.append(item)
     return duplicates, needed, contradicted
 
 
-def _warned(one: NewDelivery) -> NewDelivery:
+def _warned(item: NewDelivery) -> NewDelivery:
     return replace(
-        one, warning=f"{one.warning} {MAY_BE_COUNTED_ONCE}" if one.warning else MAY_BE_COUNTED_ONCE
+        item, warning=f"{item.warning} {MAY_BE_COUNTED_ONCE}" if item.warning else MAY_BE_COUNTED_ONCE
     )
 
 
@@ -175,17 +177,17 @@ _PLAIN = tuple(
 _read_plain = attrgetter(*_PLAIN)
 
 
-def _values(one: NewDelivery, now: float) -> dict[str, Any]:
-    values = dict(zip(_PLAIN, _read_plain(one), strict=True))
-    values["state"] = one.state.value
+def _values(item: NewDelivery, now: float) -> dict[str, Any]:
+    values = dict(zip(_PLAIN, _read_plain(item), strict=True))
+    values["state"] = item.state.value
     # A driver is slower with an enum member.
-    values["trust"] = one.trust.value
-    values["ended_at"] = None if one.state is State.OPEN else now
+    values["trust"] = item.trust.value
+    values["ended_at"] = None if item.state is State.OPEN else now
     return values
 
 
-def _duplicate(one: NewDelivery, now: float) -> dict[str, Any]:
-    return _values(one, now) | {
+def _duplicate(item: NewDelivery, now: float) -> dict[str, Any]:
+    return _values(item, now) | {
         "state": State.DUPLICATE.value,
         "ended_at": now,
         "payload": None,
@@ -194,28 +196,30 @@ def _duplicate(one: NewDelivery, now: float) -> dict[str, Any]:
     }
 
 
-def _kept_duplicate(one: NewDelivery, now: float) -> dict[str, Any]:
+def _kept_duplicate(item: NewDelivery, now: float) -> dict[str, Any]:
     """Return a signed duplicate with its payload. It is sent if the public copy fails."""
-    kept = {"payload": one.payload, "reason": "A public event with the same content is being sent."}
-    return _duplicate(one, now) | kept
+    kept = {"payload": item.payload, "reason": "A public event with the same content is being sent."}
+    return _duplicate(item, now) | kept
 
 
 def _count(
     wanted: Iterable[NewDelivery], rest: Iterable[NewDelivery], duplicates: Iterable[NewDelivery]
 ) -> Counter[tallies.Entry]:
     counts: Counter[tallies.Entry] = Counter()
-    for one in (*wanted, *rest):
-        counts[_entry(one, tallies.CREATED)] += 1
-    for one in rest:
-        counts[_entry(one, _OUTCOMES[one.state])] += 1
-    for one in duplicates:
-        counts[_entry(one, tallies.DUPLICATE)] += 1
+    for item in (*wanted, *rest):
+        counts[_entry(item, tallies.CREATED)] += 1
+    for item in rest:
+        counts[_entry(item, _OUTCOMES[item.state])] += 1
+    for item in duplicates:
+        counts[_entry(item, tallies.DUPLICATE)] += 1
     return counts
 
 
-def _qualities(some: Iterable[NewDelivery]) -> Counter[tallies.Entry]:
+def _qualities(deliveries: Iterable[NewDelivery]) -> Counter[tallies.Entry]:
     # One entry per combination: there are few combinations and many more identifiers.
-    return Counter(_entry(one, tallies.QUALITY + ",".join(one.qualities)) for one in some if one.qualities)
+    return Counter(
+        _entry(item, tallies.QUALITY + ",".join(item.qualities)) for item in deliveries if item.qualities
+    )
 
 
 def _by_outcome(counts: Counter[tallies.Entry]) -> Counter[str]:
@@ -225,8 +229,8 @@ def _by_outcome(counts: Counter[tallies.Entry]) -> Counter[str]:
     return summed
 
 
-def _entry(one: NewDelivery, outcome: str) -> tallies.Entry:
-    return tallies.Entry(one.source_id, one.integration_id, one.event_name, outcome)
+def _entry(item: NewDelivery, outcome: str) -> tallies.Entry:
+    return tallies.Entry(item.source_id, item.integration_id, item.event_name, outcome)
 
 
 # No currency has more than three decimals.
@@ -261,11 +265,11 @@ def append_sales(connection: Connection, sold: Iterable[tuple[int, str, Sale]]) 
     """Add deliveries, each with its integration's number and Pinterest's event name."""
     n: Counter[tuple[int, int, str, str]] = Counter()
     value: Counter[tuple[int, int, str, str]] = Counter()
-    for integration_id, event_name, one in sold:
-        if one.day is not None:
-            key = (one.day, integration_id, event_name, one.currency or "")
+    for integration_id, event_name, item in sold:
+        if item.day is not None:
+            key = (item.day, integration_id, event_name, item.currency or "")
             n[key] += 1
-            value[key] += one.value_thousandths or 0
+            value[key] += item.value_thousandths or 0
     names = ("day", "integration_id", "event_name", "currency")
     new = [dict(zip(names, key, strict=True)) | {"n": n[key], "value_thousandths": value[key]} for key in n]
     rows.insert_all(connection, sale, new)
@@ -283,8 +287,8 @@ def sales_since(connection: Connection, since_day: int, source_id: str | None = 
         .order_by(sale.c.day.desc(), sale.c.event_name, sale.c.currency)
     )
     if source_id is not None:
-        mine = select(integration.c.id).where(integration.c.source_id == source_id)
-        wanted = wanted.where(sale.c.integration_id.in_(mine))
+        own_integrations = select(integration.c.id).where(integration.c.source_id == source_id)
+        wanted = wanted.where(sale.c.integration_id.in_(own_integrations))
     return [
         SalesLine(day, name, currency, int(n), Decimal(int(high) * _HALF + int(low)) / THOUSANDTHS)
         for day, name, currency, n, high, low in connection.execute(wanted)

@@ -79,8 +79,8 @@ def newest_delivery_id(connection: Connection) -> int:
 
 def _ids_of_event(event_id: str) -> tuple[Any, Any]:
     """Query both indexes of event ids. Includes public events that lost their id to a signed one."""
-    one = select(delivery.c.id).where(delivery.c.event_id.in_([event_id, event_id + REPLACED_MARK]))
-    return one.where(_IS_OPEN), one.where(_IS_NOT_OPEN)
+    with_id = select(delivery.c.id).where(delivery.c.event_id.in_([event_id, event_id + REPLACED_MARK]))
+    return with_id.where(_IS_OPEN), with_id.where(_IS_NOT_OPEN)
 
 
 def _any_of(*wanted: Any) -> Any:

@@ -139,11 +139,17 @@ class AccountState:
 
 def account_statuses(connection: Connection, now: float, most_pending: int) -> list[AccountState]:
     """Return the state of each ad account that an integration uses, in the order of their ids."""
-    flying, waiting = in_flight_by_account(connection), _pending_by_account(connection, most_pending)
-    troubled = _troubled(connection)
+    in_flight, waiting = in_flight_by_account(connection), _pending_by_account(connection, most_pending)
+    problems_by_account = _problems(connection)
     wanted = select(ad_account).where(ad_account.c.id.in_(select(integration.c.ad_account)))
     return [
-        _standing(row, waiting.get(row.id), flying.get(row.ad_account_id), troubled.get(row.id, ()), now)
+        _account_state(
+            row,
+            waiting.get(row.id),
+            in_flight.get(row.ad_account_id),
+            problems_by_account.get(row.id, ()),
+            now,
+        )
         for row in connection.execute(wanted.order_by(ad_account.c.ad_account_id))
     ]
 
@@ -154,11 +160,11 @@ def oldest_waiting_since(connection: Connection) -> float | None:
     return connection.scalar(waiting.order_by(inbox.c.id).limit(1))
 
 
-def _standing(
+def _account_state(
     row: Any,
     pending: WaitingDeliveries | None,
-    flying: WaitingDeliveries | None,
-    troubles: Sequence[str],
+    in_flight: WaitingDeliveries | None,
+    problems: Sequence[str],
     now: float,
 ) -> AccountState:
     spent = max(0.0, row.arrival_at - now) * row.rate_limit_rps
@@ -166,15 +172,15 @@ def _standing(
         ad_account_id=row.ad_account_id,
         pending=pending.deliveries if pending else 0,
         pending_since=pending.since if pending else None,
-        in_flight=flying.deliveries if flying else 0,
-        in_flight_since=flying.since if flying else None,
-        paused=_PAUSED in troubles,
-        breaker_open=_BREAKER in troubles,
+        in_flight=in_flight.deliveries if in_flight else 0,
+        in_flight_since=in_flight.since if in_flight else None,
+        paused=_PAUSED in problems,
+        breaker_open=_BREAKER in problems,
         rate_tokens=max(0.0, row.rate_limit_burst - spent),
     )
 
 
-def _troubled(connection: Connection) -> dict[int, list[str]]:
+def _problems(connection: Connection) -> dict[int, list[str]]:
     """Return the problems of each ad account. Credentials that no integration uses do not count."""
     found: dict[int, list[str]] = defaultdict(list)
     used = select(credential.c.ad_account, credential.c.paused_at, credential.c.breaker_open_until).where(

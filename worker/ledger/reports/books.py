@@ -98,24 +98,24 @@ def _close(connection: Connection, counted: _Counts, found: _Counts) -> Books:
         tallies.ERASED: total[tallies.EVENT_ERASED],
     }
     accounts = _account_ids(connection)
-    booked, stands = _by_account(counted, accounts), _by_account(found, accounts)
-    everything: Counter[str] = sum(stands.values(), Counter())
+    booked, stored = _by_account(counted, accounts), _by_account(found, accounts)
+    everything: Counter[str] = sum(stored.values(), Counter())
     lines = [
         BooksLine("events accepted", total[tallies.ACCEPTED], sum(events.values())),
         *_lines("deliveries", total, everything),
     ]
-    for account in sorted(booked.keys() | stands.keys()):
-        lines += _lines(f"{account}:", booked[account], stands[account])
-    by_account = {account: dict(+states) for account, states in sorted(stands.items())}
+    for account in sorted(booked.keys() | stored.keys()):
+        lines += _lines(f"{account}:", booked[account], stored[account])
+    by_account = {account: dict(+states) for account, states in sorted(stored.items())}
     return Books(events, dict(+everything), by_account, _removed(total).total(), tuple(lines))
 
 
-def _lines(whose: str, counted: Counter[str], stands: Counter[str]) -> list[BooksLine]:
+def _lines(whose: str, counted: Counter[str], stored: Counter[str]) -> list[BooksLine]:
     booked, removed = _booked_ends(counted), _removed(counted)
-    created = BooksLine(f"{whose} created", counted[tallies.CREATED], stands.total() + removed.total())
+    created = BooksLine(f"{whose} created", counted[tallies.CREATED], stored.total() + removed.total())
     return [
         created,
-        *(BooksLine(f"{whose} {end}", booked[end], stands[end] + removed[end]) for end in _ALL_ENDS),
+        *(BooksLine(f"{whose} {end}", booked[end], stored[end] + removed[end]) for end in _ALL_ENDS),
     ]
 
 

@@ -179,13 +179,13 @@ def resume_credential(
     All waiting batches get a new retry window: a pause may last longer than that. A manual resume also closes the
     breaker and ends every wait for a next attempt: the operator knows better than a backoff that Pinterest is back.
     """
-    hurried = by_hand and _clear_waits(connection, credential_id, now)
+    changed_waits = by_hand and _clear_waits(connection, credential_id, now)
     paused = update(credential).where(credential.c.id == credential_id, credential.c.paused_at.is_not(None))
     if not by_hand:
         paused = paused.where(credential.c.paused_class != MANUAL)
     values = {"paused_at": None, "paused_by": None, "paused_class": None, "paused_reason": None}
     if connection.execute(paused.values(values)).rowcount == 0:
-        return hurried
+        return changed_waits
     held = update(batch).where(batch.c.credential_id == credential_id, IS_LIVE)
     connection.execute(held.values(first_tried_at=_restart_window(now)))
     return True
@@ -217,8 +217,8 @@ def manually_paused_credential(connection: Connection, account: int) -> Credenti
     """Return one of an ad account's credentials if all used ones are manually paused."""
     used = credential.c.id.in_(select(integration.c.credential_id))
     rows = connection.execute(_CREDENTIALS.where(credential.c.ad_account == account, used)).all()
-    stopped = [row for row in rows if row.paused_class == MANUAL]
-    return _credential(stopped[0]) if stopped and len(stopped) == len(rows) else None
+    paused = [row for row in rows if row.paused_class == MANUAL]
+    return _credential(paused[0]) if paused and len(paused) == len(rows) else None
 
 
 def set_breaker(connection: Connection, credential_id: int, failures: int, open_until: float | None) -> None:
@@ -233,12 +233,12 @@ def set_breaker(connection: Connection, credential_id: int, failures: int, open_
 
 def begin_probe(connection: Connection, credential_id: int, probe_seconds: float, now: float) -> bool:
     """Claim the single probe of a breaker whose pause is over. Returns False if another batch probes already."""
-    mine = update(credential).where(
+    no_probe = update(credential).where(
         credential.c.id == credential_id,
         credential.c.breaker_open_until <= now,
         or_(credential.c.breaker_probe_until.is_(None), credential.c.breaker_probe_until <= now),
     )
-    return connection.execute(mine.values(breaker_probe_until=now + probe_seconds)).rowcount == 1
+    return connection.execute(no_probe.values(breaker_probe_until=now + probe_seconds)).rowcount == 1
 
 
 def move_batches(connection: Connection, old: int, new: int, now: float) -> None:
@@ -263,13 +263,15 @@ def _later(now: ColumnElement[float]) -> Any:
 
 
 def _one_more(minute: ColumnElement[int]) -> dict[str, Any]:
-    known, so_far = ad_account.c.rate_minute, ad_account.c.rate_requests
+    last_minute, requests = ad_account.c.rate_minute, ad_account.c.rate_requests
     before = case(
-        (known == minute, ad_account.c.rate_requests_before), (known == minute - 1, so_far), else_=0
+        (last_minute == minute, ad_account.c.rate_requests_before),
+        (last_minute == minute - 1, requests),
+        else_=0,
     )
     return {
         "rate_minute": minute,
-        "rate_requests": case((known == minute, so_far + 1), else_=1),
+        "rate_requests": case((last_minute == minute, requests + 1), else_=1),
         "rate_requests_before": before,
     }
 

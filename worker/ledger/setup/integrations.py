@@ -43,8 +43,8 @@ def insert_integration(
         sqlalchemy.exc.IntegrityError: the source already delivers to this ad account.
     """
     placed = _with_account(connection, vault, new, token, rate, new.created_at)
-    stopped = ad_accounts.manually_paused_credential(connection, placed.ad_account)
-    _resume_credential(connection, placed.credential_id, stopped, new.created_at)
+    manual_pause = ad_accounts.manually_paused_credential(connection, placed.ad_account)
+    _resume_credential(connection, placed.credential_id, manual_pause, new.created_at)
     made = connection.execute(insert(integration).values(_values(placed)).returning(integration.c.id))
     return replace(placed, number=int(made.scalar_one()))
 
@@ -95,12 +95,12 @@ def update_integration(
     placed = _with_account(connection, vault, replace(changed, updated_at=now), token, rate, now)
     stays = placed.ad_account == changed.ad_account
     if new_token is not None or not stays:
-        stopped = (
+        manual_pause = (
             ad_accounts.find_credential(connection, changed.credential_id)
             if stays
             else ad_accounts.manually_paused_credential(connection, placed.ad_account)
         )
-        _resume_credential(connection, placed.credential_id, stopped, now)
+        _resume_credential(connection, placed.credential_id, manual_pause, now)
     connection.execute(update(integration).where(integration.c.id == changed.number).values(_values(placed)))
     if stays:
         ad_accounts.move_batches(connection, changed.credential_id, placed.credential_id, now)
@@ -125,10 +125,10 @@ def lock_targets(connection: Connection, targets: Mapping[int, int]) -> bool:
 
 def rate_limits(connection: Connection, ad_account_ids: Iterable[str]) -> dict[str, AccountRateLimit]:
     """Return the rate limits of the known ones among these ad accounts."""
-    known = select(ad_account).where(ad_account.c.ad_account_id.in_(list(ad_account_ids)))
+    wanted = select(ad_account).where(ad_account.c.ad_account_id.in_(list(ad_account_ids)))
     return {
         row.ad_account_id: AccountRateLimit(row.rate_limit_rps, row.rate_limit_burst)
-        for row in connection.execute(known)
+        for row in connection.execute(wanted)
     }
 
 
@@ -150,13 +150,13 @@ def _with_account(
 
 
 def _resume_credential(
-    connection: Connection, credential_id: int, stopped: ad_accounts.Credential | None, now: float
+    connection: Connection, credential_id: int, manual_pause: ad_accounts.Credential | None, now: float
 ) -> None:
     """Resume a credential whose token was given again. This does not end a manual pause."""
-    if stopped is not None and stopped.paused_class == ad_accounts.MANUAL:
-        reason, actor = stopped.paused_reason or "", stopped.paused_by or ""
+    if manual_pause is not None and manual_pause.paused_class == ad_accounts.MANUAL:
+        reason, actor = manual_pause.paused_reason or "", manual_pause.paused_by or ""
         ad_accounts.pause_credential(
-            connection, credential_id, ad_accounts.MANUAL, reason, actor, stopped.paused_at or now
+            connection, credential_id, ad_accounts.MANUAL, reason, actor, manual_pause.paused_at or now
         )
     else:
         # Other integrations may use the same token and may be paused manually.
@@ -164,19 +164,19 @@ def _resume_credential(
         ad_accounts.resume_credential(connection, credential_id, by_hand=by_hand, now=now)
 
 
-def _values(given: Integration) -> dict[str, Any]:
+def _values(new: Integration) -> dict[str, Any]:
     return {
-        "public_id": given.id,
-        "source_id": given.source_id,
-        "vendor": given.vendor,
-        "name": given.name,
-        "enabled": given.enabled,
-        "ad_account": given.ad_account,
-        "credential_id": given.credential_id,
-        "config": given.config,
-        "consent_categories": list(given.consent_categories),
-        "created_at": given.created_at,
-        "updated_at": given.updated_at,
+        "public_id": new.id,
+        "source_id": new.source_id,
+        "vendor": new.vendor,
+        "name": new.name,
+        "enabled": new.enabled,
+        "ad_account": new.ad_account,
+        "credential_id": new.credential_id,
+        "config": new.config,
+        "consent_categories": list(new.consent_categories),
+        "created_at": new.created_at,
+        "updated_at": new.updated_at,
     }
 
 

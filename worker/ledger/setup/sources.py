@@ -149,14 +149,14 @@ def _is_good(now: float) -> Any:
     return or_(pipeline_key.c.expires_at.is_(None), pipeline_key.c.expires_at > now)
 
 
-def _values(given: Source) -> dict[str, Any]:
+def _values(new_source: Source) -> dict[str, Any]:
     return {
-        "id": given.id,
-        "name": given.name,
-        "domains": list(given.domains),
-        "options": given.options,
-        "created_at": given.created_at,
-        "updated_at": given.updated_at,
+        "id": new_source.id,
+        "name": new_source.name,
+        "domains": list(new_source.domains),
+        "options": new_source.options,
+        "created_at": new_source.created_at,
+        "updated_at": new_source.updated_at,
     }
 
 

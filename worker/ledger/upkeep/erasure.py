@@ -41,14 +41,14 @@ class PersonalRow:
 class ErasedDeliveries:
     """Count the erased deliveries by their former state, and name those that are being sent now."""
 
-    stood: Counter[str] = field(default_factory=Counter)
+    by_state: Counter[str] = field(default_factory=Counter)
     being_sent: frozenset[int] = frozenset()
 
 
 def known_source_ids(connection: Connection) -> list[str]:
     """Return the id of every source that exists or is named in the tallies or the inbox."""
-    known = select(source.c.id).union(select(tally.c.source_id), select(inbox.c.source_id))
-    return [one for one in connection.scalars(known) if one]
+    wanted = select(source.c.id).union(select(tally.c.source_id), select(inbox.c.source_id))
+    return [source_id for source_id in connection.scalars(wanted) if source_id]
 
 
 def count_personal_rows(connection: Connection) -> int:
@@ -108,11 +108,11 @@ def erase_deliveries(connection: Connection, ids: Sequence[int], now: float) -> 
     # The batch of a delivery that was claimed between the two statements is not locked: the next round takes it.
     busy = {row.id for row in rows if _is_busy(row, statuses)}
     free = [row for row in rows if row.id not in busy]
-    stood = {row.id: reported_state(row.state, statuses.get(row.batch_id), test=row.test) for row in free}
+    by_state = {row.id: reported_state(row.state, statuses.get(row.batch_id), test=row.test) for row in free}
     _empty(connection, [row.id for row in free], now)
-    _shrink(connection, Counter(row.batch_id for row in free if stood[row.id] == "in_flight"))
-    _count(connection, free, stood, now)
-    return ErasedDeliveries(Counter(stood.values()), frozenset(busy))
+    _shrink(connection, Counter(row.batch_id for row in free if by_state[row.id] == "in_flight"))
+    _count(connection, free, by_state, now)
+    return ErasedDeliveries(Counter(by_state.values()), frozenset(busy))
 
 
 def preview_erasure(connection: Connection, ids: Sequence[int]) -> ErasedDeliveries:
@@ -124,10 +124,10 @@ def preview_erasure(connection: Connection, ids: Sequence[int]) -> ErasedDeliver
     )
     rows = connection.execute(wanted).all()
     busy = frozenset(row.id for row in rows if _is_busy(row, {row.batch_id: row.status}))
-    stood = Counter(
+    by_state = Counter(
         reported_state(row.state, row.status, test=row.test) for row in rows if row.id not in busy
     )
-    return ErasedDeliveries(stood, busy)
+    return ErasedDeliveries(by_state, busy)
 
 
 def _read(connection: Connection, wanted: Any) -> list[PersonalRow]:
@@ -136,9 +136,12 @@ def _read(connection: Connection, wanted: Any) -> list[PersonalRow]:
 
 def _lock_batches(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
     # Batches before deliveries, in the order of settling. SQLite has locked everything already.
-    mine = select(delivery.c.batch_id).where(delivery.c.id.in_(ids), delivery.c.batch_id.is_not(None))
+    batch_ids = select(delivery.c.batch_id).where(delivery.c.id.in_(ids), delivery.c.batch_id.is_not(None))
     wanted = (
-        select(batch.c.id, batch.c.status).where(batch.c.id.in_(mine)).order_by(batch.c.id).with_for_update()
+        select(batch.c.id, batch.c.status)
+        .where(batch.c.id.in_(batch_ids))
+        .order_by(batch.c.id)
+        .with_for_update()
     )
     return {row.id: row.status for row in connection.execute(wanted)}
 
@@ -188,7 +191,7 @@ def _shrink(connection: Connection, gone: Counter[int]) -> None:
         connection.execute(update(batch).where(batch.c.id == batch_id).values(events=batch.c.events - n))
 
 
-def _count(connection: Connection, rows: Sequence[Any], stood: dict[int, str], now: float) -> None:
+def _count(connection: Connection, rows: Sequence[Any], by_state: dict[int, str], now: float) -> None:
     numbers = {row.integration_id for row in rows}
     found = select(integration.c.id, integration.c.source_id).where(integration.c.id.in_(numbers))
     sources = {row.id: row.source_id for row in connection.execute(found)}
@@ -196,6 +199,6 @@ def _count(connection: Connection, rows: Sequence[Any], stood: dict[int, str], n
     for row in rows:
         entry = Entry(sources.get(row.integration_id, ""), row.integration_id, row.event_name, tallies.ERASED)
         counts[entry] += 1
-        if stood[row.id] not in _UNBOOKED:
-            counts[entry._replace(outcome=tallies.LEFT + stood[row.id])] += 1
+        if by_state[row.id] not in _UNBOOKED:
+            counts[entry._replace(outcome=tallies.LEFT + by_state[row.id])] += 1
     tallies.append_tallies(connection, counts, now)

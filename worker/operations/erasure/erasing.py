@@ -189,7 +189,7 @@ def _take(
         report.visitors += _write(ledger, lambda connection: visitors.delete_visitors(connection, ids))
     else:
         erased = _write(ledger, lambda connection: erasure.erase_deliveries(connection, ids, now))
-        report.stood += erased.stood
+        report.stood += erased.by_state
         return len(erased.being_sent)
     return 0
 
@@ -202,7 +202,7 @@ def _look(ledger: Ledger, part: str, ids: Sequence[Any], report: ErasureReport) 
     else:
         with ledger.read() as connection:
             would = erasure.preview_erasure(connection, ids)
-        report.stood += would.stood
+        report.stood += would.by_state
         return len(would.being_sent)
     return 0
 
