@@ -1,10 +1,10 @@
-"""Arbitrary events: any JSON at all, with the words that the mapping looks for strewn in."""
+"""Strategies for arbitrary events: any JSON, mixed with the words that the mapping looks for."""
 
 from typing import Any
 
 from hypothesis import strategies as st
 
-# Texts that bite: blanks, stand-ins for nothing, amounts, contacts, hashes, times, half a surrogate pair.
+# Difficult texts: blanks, placeholders, amounts, contact data, hashes, times, half a surrogate pair.
 BITING = st.sampled_from(
     [
         "", " ", "null", "undefined", "NaN", "Infinity", "-Infinity", "[object Object]", "0", "-1", "1e21", "1,299",

@@ -1,4 +1,4 @@
-"""The document's event table and its two payloads, as they leave."""
+"""The documented event table and the two documented payloads."""
 
 import json
 from typing import Any
@@ -78,7 +78,7 @@ def call(kind: str, name: str | None, properties: dict[str, Any] | None, **field
     return {key: value for key, value in (made | fields).items() if value is not None}
 
 
-def test_the_documents_checkout_is_equal_field_for_field(john: Visitor) -> None:
+def test_the_documented_checkout_is_equal_field_by_field(john: Visitor) -> None:
     event = call(
         "track",
         "Order Completed",
@@ -96,7 +96,7 @@ def test_the_documents_checkout_is_equal_field_for_field(john: Visitor) -> None:
     assert (outcome.late, outcome.offline, outcome.warnings) == (False, False, ())
 
 
-def test_the_documents_page_visit_is_equal_field_for_field() -> None:
+def test_the_documented_page_visit_is_equal_field_by_field() -> None:
     event = call(
         "page",
         None,
@@ -153,7 +153,7 @@ ROWS: list[tuple[dict[str, Any], str, dict[str, Any] | None, str | None]] = [
     ROWS,
     ids=[str(row[0].get("event", "page")) for row in ROWS],
 )
-def test_every_row_of_the_event_table_leaves_as_printed(
+def test_every_row_of_the_event_table_is_sent_as_documented(
     john: Visitor,
     event: dict[str, Any],
     event_name: str,

@@ -1,4 +1,4 @@
-"""What holds for every event: Pinterest's own schema accepts it, or there is a reason that has a name."""
+"""Properties of every event: it matches Pinterest's published schema, or has a named reason."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from worker.pinterest.mapping.call import Explanation, Options
 from worker.pinterest.mapping.mapping import Failed, Mapped, encode_payload, map_event
 from worker.pinterest.user_data.visitor import Visitor, apply_identify, with_click_ids
 
-# Pinterest's published request, written by them and independent of the mapping.
+# Pinterest's published schema, which is independent of the mapping.
 PUBLISHED = json.loads(
     (Path(__file__).parents[1] / "dev" / "sandbox" / "pinterest-events-request.schema.json").read_text()
 )
@@ -48,7 +48,7 @@ OPTIONS = st.builds(
 )
 DEFAULTS: st.SearchStrategy[Literal["drop", "allow"]] = st.sampled_from(["drop", "allow"])
 
-# Generating arbitrary JSON is what takes the time here, not the mapping.
+# Generating arbitrary JSON takes the time here, not the mapping.
 UNHURRIED = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -65,7 +65,7 @@ def texts(value: Any) -> Iterator[str]:
 
 @UNHURRIED
 @given(EVENTS, RECEIVED, OPTIONS, DEFAULTS)
-def test_every_event_becomes_what_the_published_schema_accepts_or_a_named_reason(
+def test_every_event_matches_the_published_schema_or_fails_with_a_reason(
     event: dict[str, Any], received: Any, options: Options, default: Literal["drop", "allow"]
 ) -> None:
     for outcome in map_event(event, received, Visitor.EMPTY, options, NOW, default):
@@ -84,7 +84,7 @@ def test_every_event_becomes_what_the_published_schema_accepts_or_a_named_reason
 
 @UNHURRIED
 @given(EVENTS, RECEIVED, OPTIONS, DEFAULTS)
-def test_mapping_twice_gives_the_same_and_leaves_its_arguments_alone(
+def test_mapping_twice_gives_the_same_result_and_changes_no_argument(
     event: dict[str, Any], received: Any, options: Options, default: Literal["drop", "allow"]
 ) -> None:
     before = deepcopy(event)
@@ -100,7 +100,7 @@ def test_mapping_twice_gives_the_same_and_leaves_its_arguments_alone(
 
 @UNHURRIED
 @given(EVENTS, RECEIVED)
-def test_whatever_an_identify_call_holds_only_hashes_are_kept(event: dict[str, Any], received: Any) -> None:
+def test_only_hashes_of_an_identify_call_are_kept(event: dict[str, Any], received: Any) -> None:
     visitor = apply_identify(Visitor.EMPTY, event, received, "US")
     assert Visitor.from_dict(json.loads(json.dumps(visitor.to_dict()))) == visitor
     assert apply_identify(visitor, event, received, "US") is visitor
@@ -113,7 +113,7 @@ def test_whatever_an_identify_call_holds_only_hashes_are_kept(event: dict[str, A
 @pytest.mark.parametrize("mapping", ["signal", "pinterest"])
 @UNHURRIED
 @given(JSON)
-def test_any_products_at_all_are_taken(mapping: Literal["signal", "pinterest"], products: Any) -> None:
+def test_any_products_can_be_mapped(mapping: Literal["signal", "pinterest"], products: Any) -> None:
     event = {
         "type": "track",
         "event": "Order Completed",
@@ -123,7 +123,7 @@ def test_any_products_at_all_are_taken(mapping: Literal["signal", "pinterest"], 
     (outcome,) = map_event(event, browser(), Visitor.EMPTY, Options(field_mapping=mapping), NOW, "allow")
     if isinstance(outcome, Mapped):
         data = outcome.payload.get("custom_data", {})
-        # Ids, contents and their number say the same.
+        # Ids, contents and their number agree.
         ids = {content["id"] for content in data.get("contents", ()) if "id" in content}
         assert ids == set(data.get("content_ids", ()))
         assert ("num_items" in data) == bool(data) or mapping == "pinterest"

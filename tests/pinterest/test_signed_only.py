@@ -1,4 +1,4 @@
-"""A source's list of events that count only when signed covers every spelling of them, and nothing else."""
+"""A source's list of events that count only when signed covers all their spellings, and no other events."""
 
 from typing import Any
 
@@ -29,11 +29,11 @@ def word(outcome: Outcome) -> str:
 @pytest.mark.parametrize(
     ("listed", "name", "expected"),
     [
-        # By the shop's name, in any spelling.
+        # By the shop's name, in all spellings.
         ("Order Completed", "Order Completed", "unsigned"),
         ("order_completed", "ORDER  completed", "unsigned"),
         ("Gift Sent", "gift-sent", "unsigned"),
-        # By Pinterest's name, and by every other name that stands for the same.
+        # By Pinterest's name, and by every other name with the same meaning.
         ("checkout", "Order Completed", "unsigned"),
         ("Order Completed", "purchase", "unsigned"),
         ("Order Completed", "checkout", "unsigned"),
@@ -56,26 +56,26 @@ def test_page_views_can_be_listed() -> None:
     assert became(page, ["Page View"], options()) == ["unsigned"]
 
 
-def test_a_rule_of_the_integration_says_what_a_listed_name_stands_for() -> None:
+def test_a_rule_of_the_integration_decides_what_a_listed_name_means() -> None:
     chosen = options(event_overrides={"Deal Closed": "lead", "Order Completed": ["checkout", "subscribe"]})
     assert became(track("generate_lead"), ["Deal Closed"], chosen) == ["unsigned"]
     assert became(track("Order Completed", GOODS), ["Deal Closed"], chosen) == ["checkout", "subscribe"]
     assert became(track("Order Completed", GOODS), ["subscribe"], chosen) == ["checkout", "unsigned"]
 
 
-def test_a_rule_with_a_condition_leaves_the_built_in_meaning_beside_its_own() -> None:
+def test_a_rule_with_a_condition_keeps_the_built_in_meaning_too() -> None:
     rule = [{"send": "subscribe", "when": {"plan": "yearly"}}]
     chosen = options(event_overrides={"Order Completed": rule})
     assert became(track("purchase", GOODS), ["Order Completed"], chosen) == ["unsigned"]
     assert became(track("Subscribed"), ["Order Completed"], chosen) == ["unsigned"]
 
 
-def test_what_cannot_be_sent_anyway_is_dropped_as_well_so_that_nobody_fills_the_list_of_failures() -> None:
+def test_an_invalid_event_is_dropped_too_so_that_the_list_of_failures_cannot_be_flooded() -> None:
     assert became(track("Order Completed"), ["checkout"], options()) == ["unsigned"]
     assert became(track("Order Completed", GOODS, timestamp=-1e30), ["checkout"], options()) == ["unsigned"]
 
 
-def test_what_consent_or_a_rule_stopped_keeps_its_reason() -> None:
+def test_an_event_stopped_by_consent_or_a_rule_keeps_its_reason() -> None:
     chosen = options(event_overrides={"Order Completed": "drop"})
     assert became(track("Order Completed", GOODS), ["Order Completed"], chosen) == ["override"]
     refusing = track("Order Completed", GOODS, context={"consent": {"advertising": False}})

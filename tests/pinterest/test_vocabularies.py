@@ -1,4 +1,4 @@
-"""One event in three vocabularies is one payload."""
+"""An event in three vocabularies gives the same payload."""
 
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ ORDERS = st.fixed_dictionaries(
         "products": PRODUCTS,
     }
 )
-# What the three vocabularies call an order, and the parts of a product.
+# The names of an order and of the parts of a product in the three vocabularies.
 Vocabulary = tuple[str, tuple[str, str, str], tuple[str, str, str]]
 VOCABULARIES: list[Vocabulary] = [
     ("Order Completed", ("order_id", "total", "products"), ("product_id", "price", "quantity")),

@@ -1,4 +1,4 @@
-"""Money, products and searches of an event."""
+"""Custom data: money, products and searches."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ PINTEREST = Options(field_mapping="pinterest")
 
 
 @pytest.mark.parametrize("key", ["total", "revenue", "value", "orderTotal"])
-def test_the_orders_value_is_understood_in_every_spelling(key: str) -> None:
+def test_the_orders_value_is_read_in_every_spelling(key: str) -> None:
     data = custom_data({key: 129.99, "currency": "usd", "num_items": 1}, "Order Completed")
     assert data == {"currency": "USD", "value": "129.99", "num_items": 1}
 
@@ -23,7 +23,7 @@ def test_the_first_usable_spelling_wins() -> None:
     assert data["value"] == "7"
 
 
-def test_what_follows_from_the_products_is_added_and_noted_as_computed() -> None:
+def test_missing_values_are_computed_from_the_products_and_noted() -> None:
     (outcome,) = run(track("Order Completed", {"products": TWO, "currency": "USD"}))
     assert isinstance(outcome, Mapped)
     assert outcome.payload["custom_data"] == {
@@ -40,7 +40,7 @@ def test_what_follows_from_the_products_is_added_and_noted_as_computed() -> None
     assert outcome.warnings == ()
 
 
-def test_what_the_caller_gave_is_never_overwritten() -> None:
+def test_values_from_the_sender_are_never_overwritten() -> None:
     given = {"products": TWO, "value": 20, "num_items": 9, "content_ids": ["X"], "currency": "USD"}
     (outcome,) = run(track("Order Completed", given))
     assert isinstance(outcome, Mapped)
@@ -65,7 +65,7 @@ def test_no_value_is_computed_from_half_the_prices_or_from_two_currencies() -> N
     assert "value" not in custom_data({"products": mixed})
 
 
-def test_weighed_goods_count_once_and_are_priced_by_weight() -> None:
+def test_a_product_sold_by_weight_counts_once_and_is_priced_by_weight() -> None:
     data = custom_data({"products": [{"id": "A", "price": 2, "quantity": 0.75}], "currency": "EUR"})
     assert data == {
         "currency": "EUR",
@@ -85,7 +85,7 @@ def test_weighed_goods_count_once_and_are_priced_by_weight() -> None:
         ({"products": [{"id": "A", "price": "€1.50"}]}, "EUR"),
         ({"products": [{"id": "A", "price": 1, "currency": "gbp"}]}, "GBP"),
         ({"value": 1, "currency": "EURO"}, None),
-        ({"value": "$1.50"}, None),  # whose dollar?
+        ({"value": "$1.50"}, None),  # ambiguous dollar sign
         ({"value": 1}, None),
     ],
 )
@@ -99,7 +99,7 @@ def test_value_without_currency_is_sent_with_a_warning() -> None:
     assert outcome.warnings == ("value without a currency: Pinterest takes the ad account's",)
 
 
-def test_names_join_the_contents_under_pinterest_only() -> None:
+def test_contents_have_names_only_with_the_pinterest_mapping() -> None:
     product = {"product_id": "A", "name": "Widget", "category": "Tools", "brand": "ACME", "price": 5}
     assert custom_data(product)["contents"] == [{"id": "A", "item_price": "5", "quantity": 1}]
     assert custom_data(product, options=PINTEREST)["contents"] == [
@@ -114,7 +114,7 @@ def test_names_join_the_contents_under_pinterest_only() -> None:
     ]
 
 
-def test_contacts_are_cut_out_of_names_and_searches_unless_switched_off() -> None:
+def test_contact_data_is_removed_from_names_and_searches_unless_switched_off() -> None:
     searched = {"query": "lamp for a@b.example"}
     assert custom_data(searched, "search") == {"search_string": "lamp for"}
     assert custom_data(searched, "search", options=Options(clean_free_text=False)) == {
@@ -126,11 +126,11 @@ def test_contacts_are_cut_out_of_names_and_searches_unless_switched_off() -> Non
 
 
 @pytest.mark.parametrize("key", ["query", "search_query", "searchTerm", "search_string"])
-def test_a_search_is_understood_in_every_spelling(key: str) -> None:
+def test_a_search_is_read_in_every_spelling(key: str) -> None:
     assert custom_data({key: "lamp"}, "Products Searched") == {"search_string": "lamp"}
 
 
-def test_a_query_of_another_event_is_no_search() -> None:
+def test_the_query_of_another_event_is_not_a_search() -> None:
     assert custom_data({"query": "SELECT 1"}, "Report Run") == {}
 
 
@@ -139,7 +139,7 @@ def test_an_order_id_is_text(key: str) -> None:
     assert custom_data({key: 1001}) == {"order_id": "1001"}
 
 
-def test_limited_data_processing_is_asked_for_and_never_made_up() -> None:
+def test_limited_data_processing_is_set_only_on_request() -> None:
     assert custom_data({"opt_out_type": "ldp"}) == {"opt_out_type": "LDP"}
     assert custom_data({"limited_data_processing": True}) == {"opt_out_type": "LDP"}
     assert custom_data({}, options=Options(limited_data_processing=True)) == {"opt_out_type": "LDP"}

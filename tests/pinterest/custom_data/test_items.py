@@ -1,4 +1,4 @@
-"""Products, however they are listed."""
+"""Products in all formats of lists."""
 
 from decimal import Decimal
 from typing import Any
@@ -27,7 +27,7 @@ def test_products_are_found_in_every_spelling(key: str, id_key: str) -> None:
     assert warnings == []
 
 
-def test_the_best_spelling_wins_whatever_the_order() -> None:
+def test_the_best_spelling_counts_in_any_order() -> None:
     items, _ = read({"products": [{"sku": "S", "id": "I", "product_id": "P", "item_price": 2, "price": 1}]})
     assert brief(items) == [("P", "1", 1)]
 
@@ -46,7 +46,7 @@ def test_the_best_spelling_wins_whatever_the_order() -> None:
         {"id": "A", "quantity": -1},
     ],
 )
-def test_a_junk_product_is_left_out_with_a_warning(junk: Any) -> None:
+def test_an_invalid_product_is_left_out_with_a_warning(junk: Any) -> None:
     items, warnings = read({"products": [{"id": "A"}, junk]})
     assert brief(items) == [("A", None, 1)]
     assert warnings == ["product 2 has no id, no price and no name, or a quantity below one: left out"]
@@ -56,7 +56,7 @@ def test_a_junk_product_is_left_out_with_a_warning(junk: Any) -> None:
     ("quantity", "whole", "pieces"),
     [(2, 2, "2"), ("2", 2, "2"), (2.0, 2, "2"), (None, 1, "1"), ("", 1, "1"), (0.75, None, "0.75")],
 )
-def test_a_quantity_is_a_whole_number_or_stays_out(quantity: Any, whole: int | None, pieces: str) -> None:
+def test_a_quantity_is_a_whole_number_or_absent(quantity: Any, whole: int | None, pieces: str) -> None:
     (item,), _ = read({"products": [{"id": "A", "quantity": quantity}]})
     assert (item.quantity, item.pieces) == (whole, Decimal(pieces))
 

@@ -1,4 +1,4 @@
-"""Amounts, exact and typed."""
+"""Amounts of money in all formats."""
 
 from decimal import Decimal
 
@@ -30,7 +30,7 @@ from worker.pinterest.custom_data.money import (
         ("1299.00", None, "1299"),
         ("$1,299.00", "USD", "1299"),
         ("1.299,00 €", "EUR", "1299"),
-        ("1.299,00 €", None, "1299"),  # both marks are there: nothing is left to settle
+        ("1.299,00 €", None, "1299"),  # both marks are present: not ambiguous
         ("€ 49,9", None, "49.9"),
         ("49,90", None, "49.9"),
         ("1,299", "USD", "1299"),
@@ -85,7 +85,7 @@ def test_an_amount_is_read_exactly(value: object, currency: str | None, text: st
         ([1], None, "is neither a number nor a text"),
     ],
 )
-def test_what_is_no_amount_or_two_is_refused_with_the_reason(
+def test_an_invalid_or_ambiguous_amount_is_refused_with_the_reason(
     value: object, currency: str | None, why: str
 ) -> None:
     with pytest.raises(AmountError) as error:
@@ -94,7 +94,7 @@ def test_what_is_no_amount_or_two_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize("value", [-1, -0.01, "-1.00", "\u22121,00 €", "$-5", "(12.00)"])
-def test_less_than_nothing_is_refused(value: object) -> None:
+def test_a_negative_amount_is_refused(value: object) -> None:
     with pytest.raises(NegativeAmountError):
         read_amount(value, None)
 
@@ -102,18 +102,18 @@ def test_less_than_nothing_is_refused(value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "code"), [("€5", "EUR"), ("5 PLN", "PLN"), ("5 zł", "PLN"), ("$5", None), ("5", None)]
 )
-def test_a_sign_that_only_one_currency_has_settles_it(text: str, code: str | None) -> None:
+def test_an_unambiguous_sign_gives_the_currency(text: str, code: str | None) -> None:
     assert read_amount(text, None).currency == code
 
 
 @given(st.decimals(min_value=0, max_value=10**11, places=2))
-def test_what_two_decimals_say_is_kept_whether_number_or_text(amount: Decimal) -> None:
+def test_two_decimals_are_exact_as_number_and_as_text(amount: Decimal) -> None:
     assert Decimal(read_amount(str(amount), None).text) == amount
     assert Decimal(read_amount(float(amount), None).text) == amount
 
 
 @given(st.floats() | st.integers() | st.text(max_size=45))
-def test_an_amount_is_plain_digits_or_refused(value: object) -> None:
+def test_an_amount_becomes_plain_digits_or_is_refused(value: object) -> None:
     try:
         amount = read_amount(value, "USD")
     except AmountError:
@@ -123,13 +123,13 @@ def test_an_amount_is_plain_digits_or_refused(value: object) -> None:
     assert Decimal(amount.text) == amount.number
 
 
-def test_plain_numbers_have_no_exponent_and_no_idle_zeros() -> None:
+def test_a_formatted_number_has_no_exponent_and_no_trailing_zeros() -> None:
     assert format_decimal(Decimal("1E+3")) == "1000"
     assert format_decimal(Decimal("1.500")) == "1.5"
     assert format_decimal(Decimal("100")) == "100"
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "null", "NaN", "undefined"])
-def test_a_stand_in_for_nothing_is_blank(value: object) -> None:
+def test_a_placeholder_is_blank(value: object) -> None:
     assert is_blank(value)
     assert not is_blank(0)

@@ -1,4 +1,4 @@
-"""What was decided, for people to read."""
+"""The explanation of the mapping's decisions."""
 
 import re
 
@@ -14,7 +14,7 @@ def explain(event: dict[str, object], show_personal: bool = False, **changes: ob
     return str(explanation)
 
 
-def test_the_documents_checkout_reads_well(john: Visitor) -> None:
+def test_the_documented_checkout_is_explained(john: Visitor) -> None:
     event = track(
         "Order Completed",
         ORDER,
@@ -50,14 +50,14 @@ payload   accepted by Pinterest's contract
 """
 
 
-def test_what_is_not_sent_is_said(john: Visitor) -> None:
+def test_the_explanation_names_what_is_not_sent(john: Visitor) -> None:
     said = explain(
         track("Product Added", {"product_id": "A", "colour": "red", "lead_type": "x"}), visitor=john
     )
     assert "dropped   properties without a field at Pinterest: colour, lead_type" in said
 
 
-def test_raw_personal_data_is_shown_only_when_asked() -> None:
+def test_raw_personal_data_is_shown_only_on_request() -> None:
     event = track("Lead", traits={"email": "john.doe@example.com", "phone": "not a phone"}, userId="john-7")
     assert not re.search("john|not a phone", explain(event, received=server()))
     shown = explain(event, show_personal=True, received=server())

@@ -1,4 +1,4 @@
-"""Where an event took place, and what is said of apps and devices."""
+"""The action source, and the fields of apps and devices."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def source(context: dict[str, Any], properties: dict[str, Any] | None = None, **
         ({"library": {"name": "datafly-swift"}}, {}, "app_ios"),
         ({"app": {"name": "Shop"}, "os": {"name": "iOS"}}, {}, "app_ios"),
         ({"app": {"name": "Shop"}, "device": {"type": "android"}}, {}, "app_android"),
-        ({"os": {"name": "iOS"}}, {}, "web"),  # a web page on a telephone
+        ({"os": {"name": "iOS"}}, {}, "web"),  # a web page on a phone
         ({"channel": "in_store"}, {}, "offline"),
         ({}, {"channel": "POS"}, "offline"),
         ({}, {"offline": True}, "offline"),
@@ -33,13 +33,13 @@ def source(context: dict[str, Any], properties: dict[str, Any] | None = None, **
         ({"channel": "mobile"}, {}, "web"),
     ],
 )
-def test_a_servers_event_took_place_here(
+def test_the_action_source_of_a_servers_event(
     context: dict[str, Any], properties: dict[str, Any], expected: str
 ) -> None:
     assert source(context, properties) == expected
 
 
-def test_what_comes_from_a_browser_is_always_web() -> None:
+def test_a_browsers_event_is_always_web() -> None:
     event = track("Lead", {"action_source": "offline"}, context={"library": {"name": "ios"}})
     assert payload(event, received=browser())["action_source"] == "web"
 
@@ -79,7 +79,7 @@ def test_a_language_is_two_letters(locale: Any, language: str | None) -> None:
     assert app_fields({"locale": locale}).get("language") == language
 
 
-def test_a_web_event_says_nothing_of_the_device() -> None:
+def test_a_web_event_has_no_device_fields() -> None:
     event = track("Lead", context={"locale": "de-DE", "device": {"model": "iPhone"}, "app": {"name": "x"}})
     assert set(payload(event)) == {"event_name", "action_source", "event_time", "event_id", "user_data"}
 
@@ -87,7 +87,7 @@ def test_a_web_event_says_nothing_of_the_device() -> None:
 @pytest.mark.parametrize(
     ("properties", "context", "expected"),
     [
-        ({}, {}, None),  # never made up
+        ({}, {}, None),  # never invented
         ({"opt_out": True}, {}, True),
         ({"optOut": False}, {}, False),
         ({"opt_out": "false"}, {}, None),
@@ -96,7 +96,7 @@ def test_a_web_event_says_nothing_of_the_device() -> None:
         ({}, {"device": {"adTrackingEnabled": True}}, None),
     ],
 )
-def test_opting_out_is_passed_on_and_never_made_up(
+def test_the_opt_out_is_passed_on_and_never_invented(
     properties: dict[str, Any], context: dict[str, Any], expected: bool | None
 ) -> None:
     assert payload(track("Lead", properties, context=context)).get("opt_out") is expected

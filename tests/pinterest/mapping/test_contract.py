@@ -10,7 +10,7 @@ from worker.pinterest.mapping.contract import contract_error
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """Return the document's checkout with one value changed, or taken away where the value is ``...``."""
+    """Return the documented checkout with one value changed, or removed if the value is ``...``."""
     event: Any = deepcopy(CHECKOUT)
     *above, last = path.split(".")
     holder = event
@@ -24,7 +24,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("event", [CHECKOUT, PAGE_VISIT])
-def test_the_documents_payloads_pass(event: dict[str, Any]) -> None:
+def test_the_documented_payloads_pass(event: dict[str, Any]) -> None:
     assert contract_error(event) is None
 
 
@@ -84,5 +84,5 @@ def test_the_documents_payloads_pass(event: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_what_pinterest_would_refuse_is_said_in_a_sentence(path: str, value: Any, sentence: str) -> None:
+def test_a_payload_that_pinterest_would_refuse_has_a_reason(path: str, value: Any, sentence: str) -> None:
     assert contract_error(changed(path, value)) == sentence

@@ -1,4 +1,4 @@
-"""When an event happened, and when that is too long ago."""
+"""The time of an event, and late and stale events."""
 
 from typing import Any
 
@@ -18,16 +18,16 @@ ISO = "2024-01-29T14:53:20.000Z"  # 1706540000
         ({"timestamp": 1706539000123}, 1706539000),
         ({}, 1706540000),  # the time of receipt
         ({"timestamp": None}, 1706540000),
-        # The sender's clock is an hour behind, or ahead: its own sentAt tells.
+        # The sender's clock is an hour behind, or ahead: its sentAt shows it.
         ({"timestamp": 1706536390, "sentAt": 1706536400}, 1706539990),
         ({"timestamp": 1706543590, "sentAt": 1706543600}, 1706539990),
-        # A slow line is no wrong clock.
+        # A network delay is not a wrong clock.
         ({"timestamp": 1706539940, "sentAt": 1706539945}, 1706539940),
-        # A little ahead counts as the receipt.
+        # A time slightly after the receipt becomes the time of receipt.
         ({"timestamp": 1706540300}, 1706540000),
     ],
 )
-def test_an_event_is_dated(event: dict[str, Any], event_time: int) -> None:
+def test_the_time_of_an_event(event: dict[str, Any], event_time: int) -> None:
     assert time_event(event, browser(received_at=RECEIVED), RECEIVED + 1).event_time == event_time
 
 
@@ -56,7 +56,7 @@ def test_an_event_becomes_late_after_an_hour_and_stale_after_a_week(
         ({"timestamp": 1706543600}, "future", "the event is dated 3599 seconds after it was received"),
     ],
 )
-def test_a_time_that_cannot_be_is_refused(event: dict[str, Any], reason_class: str, reason: str) -> None:
+def test_an_invalid_time_is_refused(event: dict[str, Any], reason_class: str, reason: str) -> None:
     with pytest.raises(TimeError) as error:
         time_event(event, browser(received_at=RECEIVED), RECEIVED)
     assert (error.value.reason_class, str(error.value)) == (reason_class, reason)

@@ -40,7 +40,7 @@ def test_without_consent_information_the_default_decides() -> None:
         (track("Lead", messageId=7), "7"),
     ],
 )
-def test_the_event_id_is_the_callers_else_the_messages(event: dict[str, Any], event_id: str) -> None:
+def test_the_event_id_is_the_senders_else_the_message_id(event: dict[str, Any], event_id: str) -> None:
     assert payload(event)["event_id"] == event_id
 
 
@@ -97,7 +97,7 @@ def test_an_event_that_may_not_be_sent_fails_with_the_reason(
     assert (outcome.event_id, outcome.source_name) == ("evt_1", event["event"])
 
 
-def test_a_failed_event_keeps_the_payload_that_would_pass_by_force() -> None:
+def test_a_failed_event_keeps_a_payload_that_may_be_forced() -> None:
     (stale,) = run(track("Order Completed", ORDER), now=NOW + 8 * 86_400)
     (nobody,) = run(track("Lead"), received=server())
     assert isinstance(stale, Failed)
@@ -119,20 +119,20 @@ def test_a_late_event_is_marked_and_keeps_its_time() -> None:
     assert (outcome.late, outcome.event_time) == (True, 1706540000)
 
 
-def test_the_identifiers_that_were_present_are_named() -> None:
+def test_the_names_of_present_identifiers_are_recorded() -> None:
     event = track("Lead", {"email": "john.doe@example.com"})
     (outcome,) = run(event, received=browser(pin_unauth="p", epik="e"))
     assert isinstance(outcome, Mapped)
     assert outcome.identifiers == ("click_id", "em", "ip_ua", "partner_id")
 
 
-def test_one_of_the_pair_of_address_and_agent_is_no_identifier() -> None:
+def test_an_address_without_a_user_agent_is_not_an_identifier() -> None:
     (outcome,) = run(track("Lead", {"email": "john.doe@example.com"}), received=browser(user_agent=None))
     assert isinstance(outcome, Mapped)
     assert outcome.identifiers == ("em",)
 
 
-def test_contacts_are_cut_out_of_the_pages_address() -> None:
+def test_contact_data_is_removed_from_the_url_of_the_page() -> None:
     event = {
         "type": "page",
         "messageId": "m",
@@ -143,7 +143,7 @@ def test_contacts_are_cut_out_of_the_pages_address() -> None:
     assert raw == "https://a.example/?email=b@c.example&d=1"
 
 
-def test_contacts_are_cut_out_of_custom_names() -> None:
+def test_contact_data_is_removed_from_custom_names() -> None:
     (outcome,) = run(track("Invited a@b.example"))
     assert isinstance(outcome, Mapped)
     assert outcome.custom_event_name == "Invited"
@@ -153,12 +153,12 @@ def test_the_payload_is_compact_utf8() -> None:
     assert encode_payload({"a": "ü", "b": [1, True]}) == '{"a":"ü","b":[1,true]}'.encode()
 
 
-def test_explaining_changes_nothing_and_costs_nothing_else() -> None:
+def test_an_explanation_does_not_change_the_outcome() -> None:
     event = track("Order Completed", ORDER)
     assert run(event, explain=Explanation()) == run(event)
 
 
-def test_an_unexpected_key_of_the_contract_is_a_named_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_payload_against_the_contract_fails_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "worker.pinterest.mapping.payload_checks.contract_error",
         lambda _payload: "value must be of type str.",

@@ -35,7 +35,7 @@ def test_all_of_pinterests_names_are_reachable_under_both_mappings() -> None:
         ("!!!", "custom", "custom"),
     ],
 )
-def test_a_name_means_this(name: str, signal: str, pinterest: str) -> None:
+def test_each_name_has_its_pinterest_names(name: str, signal: str, pinterest: str) -> None:
     assert event_kind(name, "signal").pinterest_name == signal
     assert event_kind(name, "pinterest").pinterest_name == pinterest
 

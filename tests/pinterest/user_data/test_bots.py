@@ -1,4 +1,4 @@
-"""Crawlers are told by their user agent, where an integration filters them."""
+"""The bot filter recognises crawlers by their user agent."""
 
 import pytest
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
@@ -46,11 +46,11 @@ def test_a_crawler_is_recognised(agent: str) -> None:
         "Mozilla/5.0 (Linux; Android 10; CUBOT X30) AppleWebKit/537.36 Chrome/120.0 Mobile Safari/537.36",
     ],
 )
-def test_a_visitor_is_none(agent: str | None) -> None:
+def test_a_visitors_browser_is_not_a_crawler(agent: str | None) -> None:
     assert not is_bot(agent)
 
 
-def test_every_crawler_of_the_kept_list_is_one() -> None:
+def test_every_crawler_of_the_list_is_recognised() -> None:
     agents = [agent for crawler in CRAWLER_USER_AGENTS_DATA for agent in crawler["instances"]]
     assert len(agents) > 1000
     assert [agent for agent in agents if not is_bot(agent)] == []

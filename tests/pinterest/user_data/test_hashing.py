@@ -1,4 +1,4 @@
-"""Identifiers in the one form that is hashed."""
+"""Normalised and hashed identifiers."""
 
 import unicodedata
 from hashlib import sha256
@@ -79,7 +79,7 @@ def test_a_value_is_normalised_then_hashed_as_utf8(
     assert hash_value(field, value, country) == sha(normal)
 
 
-def test_the_documents_hash_is_met() -> None:
+def test_the_documented_hash_is_reproduced() -> None:
     assert hash_value("em", "john.doe@example.com") == EM
 
 
@@ -114,25 +114,25 @@ JUNK = [
 
 
 @pytest.mark.parametrize(("field", "value"), JUNK)
-def test_junk_is_never_hashed(field: str, value: object) -> None:
+def test_invalid_values_are_never_hashed(field: str, value: object) -> None:
     assert hash_value(field, value) is None
 
 
 @pytest.mark.parametrize("field", HASHED_FIELDS)
-def test_a_hash_in_either_case_is_a_hash_already(field: str) -> None:
+def test_a_hash_in_upper_or_lower_case_is_recognised(field: str) -> None:
     assert hash_value(field, EM.upper()) == EM
     assert hash_value(field, f" {EM} ") == EM
     assert normalise(field, EM) is None
 
 
 @pytest.mark.parametrize("field", HASHED_FIELDS)
-def test_hashing_what_was_hashed_changes_nothing(field: str) -> None:
+def test_a_hash_is_not_hashed_again(field: str) -> None:
     good = next(value for name, value, _, _ in TABLE if name == field)
     once = hash_value(field, good, "us")
     assert hash_value(field, once, "us") == once
 
 
-def test_every_hashed_field_says_how() -> None:
+def test_every_hashed_field_has_a_description() -> None:
     assert tuple(NORMALISATIONS) == HASHED_FIELDS
 
 
@@ -144,7 +144,7 @@ NAMES = st.text(st.characters(categories=("Ll", "Lu", "Mn", "Nd")), min_size=1, 
 @given(NAMES, st.sampled_from(["fn", "ln", "ct", "em"]), st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
 def test_hashing_is_stable_under_case_spacing_and_unicode_form(name: str, field: str, form: str) -> None:
     value = f"{name}@b.example" if field == "em" else name
-    # Some letters have no way back from their capital: the German sharp s, the final sigma.
+    # Some letters do not survive upper-casing: the German sharp s, the final sigma.
     assume(
         unicodedata.normalize("NFKC", value).upper().lower() == unicodedata.normalize("NFKC", value).lower()
     )

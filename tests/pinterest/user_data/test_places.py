@@ -29,7 +29,7 @@ def test_a_country_is_found(text: str, code: str | None) -> None:
     assert country_code(text) == code
 
 
-def test_every_country_is_there_once() -> None:
+def test_every_country_is_listed_once() -> None:
     codes = {
         country_code(f"{a}{b}") for a in "abcdefghijklmnopqrstuvwxyz" for b in "abcdefghijklmnopqrstuvwxyz"
     }

@@ -51,7 +51,7 @@ def test_all_twelve_identifiers_are_found_in_every_spelling(traits: dict[str, An
     assert hash_traits(traits, None) == HASHED
 
 
-def test_several_values_are_hashed_each_once() -> None:
+def test_each_of_several_values_is_hashed_once() -> None:
     assert hash_traits({"email": ["john.doe@example.com", "J@D.example", "j@d.example", "", None]}, None) == {
         "em": [EM, sha("j@d.example")]
     }
@@ -70,7 +70,7 @@ def test_no_traits_have_no_hashes(traits: object) -> None:
     assert hash_traits(traits, None) == {}
 
 
-def test_the_explanation_says_how_and_hides_what() -> None:
+def test_the_explanation_describes_the_steps_without_the_values() -> None:
     explain = Explanation()
     hash_traits({"email": [" John.Doe@example.com", EM, "junk"], "phone": "0151"}, None, explain)
     assert [line.text for line in explain.lines] == [
@@ -82,7 +82,7 @@ def test_the_explanation_says_how_and_hides_what() -> None:
     ]
 
 
-def test_the_explanation_shows_personal_data_when_asked() -> None:
+def test_the_explanation_shows_personal_data_on_request() -> None:
     explain = Explanation(show_personal=True)
     hash_traits({"email": "John.Doe@example.com", "phone": "0151"}, None, explain)
     assert str(explain) == (

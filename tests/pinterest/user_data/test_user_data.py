@@ -1,4 +1,4 @@
-"""What tells Pinterest whose event it is."""
+"""User data: identifiers, click ids, IP address and user agent."""
 
 from hashlib import sha256
 from typing import Any
@@ -24,7 +24,7 @@ def user_data(event: dict[str, Any] | None = None, **changes: Any) -> dict[str, 
     return found
 
 
-def test_click_ids_go_where_the_field_mapping_says() -> None:
+def test_the_field_mapping_decides_the_fields_of_click_ids() -> None:
     received = browser(pin_unauth=PIN_UNAUTH, epik="e-1")
     assert user_data(received=received) == {**IP_UA, "click_id": PIN_UNAUTH, "partner_id": "e-1"}
     assert user_data(received=received, options=PINTEREST) == {
@@ -43,7 +43,7 @@ def test_click_ids_go_where_the_field_mapping_says() -> None:
         ("https://example.com/", None, None, None),
     ],
 )
-def test_the_click_id_is_the_pages_else_the_cookies_else_the_visitors(
+def test_the_click_id_comes_from_the_page_else_the_cookie_else_the_visitor(
     url: str, cookie: str | None, kept: str | None, epik: str | None
 ) -> None:
     visitor = Visitor(epik=kept, epik_at=1706530000.0)
@@ -51,17 +51,17 @@ def test_the_click_id_is_the_pages_else_the_cookies_else_the_visitors(
     assert user_data(event, received=browser(epik=cookie), visitor=visitor).get("partner_id") == epik
 
 
-def test_a_remembered_click_id_ends_with_its_cookies_lifetime() -> None:
+def test_a_stored_click_id_expires_with_its_cookie() -> None:
     old = Visitor(epik="e", epik_at=1706540000.0 - 366 * 86_400)
     assert "partner_id" not in user_data(visitor=old)
 
 
-def test_a_browsers_address_and_agent_are_the_requests_own() -> None:
+def test_a_browsers_address_and_user_agent_come_from_the_request() -> None:
     event = track("Lead", context={"ip": "198.51.100.1", "userAgent": "claimed"})
     assert user_data(event) == IP_UA
 
 
-def test_a_servers_address_and_agent_are_those_it_passes_on() -> None:
+def test_a_servers_address_and_user_agent_come_from_the_context() -> None:
     event = track("Lead", context={"ip": "198.51.100.1", "userAgent": "Visitor/1"})
     received = server(ip="192.0.2.1", user_agent="python-requests")
     assert user_data(event, received=received) == {
@@ -83,7 +83,9 @@ def test_a_servers_address_and_agent_are_those_it_passes_on() -> None:
         ("", None, None),
     ],
 )
-def test_an_address_is_sent_whole_or_truncated(text: str, whole: str | None, truncated: str | None) -> None:
+def test_an_address_is_sent_complete_or_truncated(
+    text: str, whole: str | None, truncated: str | None
+) -> None:
     assert (clean_ip_address(text, False), clean_ip_address(text, True)) == (whole, truncated)
 
 
@@ -100,11 +102,11 @@ def test_the_integration_may_truncate_addresses() -> None:
         track("Lead", traits={"email": "John.Doe@example.com"}),
     ],
 )
-def test_an_event_may_bring_its_visitors_identifiers_itself(event: dict[str, Any]) -> None:
+def test_an_event_may_have_identifiers_of_its_visitor(event: dict[str, Any]) -> None:
     assert user_data(event) == {**IP_UA, "em": [EM]}
 
 
-def test_what_the_event_says_replaces_what_was_known_field_by_field(john: Visitor) -> None:
+def test_the_events_identifiers_replace_earlier_ones_field_by_field(john: Visitor) -> None:
     known = apply_identify(john, {"traits": {"firstName": "John"}}, browser(), None)
     event = track("Lead", traits={"email": "new@example.com"})
     assert user_data(event, visitor=known) == {**IP_UA, "em": [sha("new@example.com")], "fn": [sha("john")]}
@@ -119,7 +121,7 @@ def identified(user_id: str) -> Visitor:
     return apply_identify(Visitor.EMPTY, event, browser(), None)
 
 
-def test_the_user_id_goes_out_hashed_where_the_integration_sends_it() -> None:
+def test_the_user_id_is_sent_hashed_if_the_integration_sends_it() -> None:
     visitor = identified("john-7")
     assert user_data(visitor=visitor) == {**IP_UA, "em": [EM]}
     sent = {**IP_UA, "em": [EM], "external_id": [sha("john-7")]}
@@ -127,7 +129,7 @@ def test_the_user_id_goes_out_hashed_where_the_integration_sends_it() -> None:
     assert user_data(visitor=visitor, options=PINTEREST) == sent
 
 
-def test_several_external_ids_are_sent_side_by_side() -> None:
+def test_several_external_ids_are_sent_together() -> None:
     visitor = Visitor(traits={"external_id": [sha("loyalty")]}, user_id=sha("john-7"), pin_unauth="pin")
     assert user_data(visitor=visitor, options=PINTEREST)["external_id"] == [
         sha("loyalty"),
@@ -137,12 +139,12 @@ def test_several_external_ids_are_sent_side_by_side() -> None:
     assert visitor.traits == {"external_id": [sha("loyalty")]}
 
 
-def test_another_user_does_not_borrow_the_visitors_identity() -> None:
+def test_another_user_does_not_get_the_visitors_identity() -> None:
     event = track("Lead", userId="jane-8")
     assert user_data(event, visitor=identified("john-7")) == IP_UA
 
 
-def test_a_device_id_is_hashed_and_an_empty_one_is_none() -> None:
+def test_a_device_id_is_hashed_and_an_empty_id_is_ignored() -> None:
     device = {"advertisingId": "CDDA802E-FB9C-47AD-9866-0794D394C912"}
     assert user_data(
         track("Lead", context={"device": device}), received=Received("server", 1706540000.0)

@@ -1,4 +1,4 @@
-"""What is kept of a visitor."""
+"""The stored record of a visitor."""
 
 from hashlib import sha256
 from typing import Any
@@ -15,7 +15,7 @@ def sha(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def test_an_identify_call_leaves_hashes_and_nothing_raw() -> None:
+def test_an_identify_call_stores_hashes_only() -> None:
     visitor = apply_identify(Visitor.EMPTY, identify({"email": " John.Doe@example.com", "phone": "0151 12345678"}),
                              browser(), "DE")  # fmt: skip
     assert visitor == Visitor(traits={"em": [EM], "ph": [sha("4915112345678")]})
@@ -29,7 +29,7 @@ def test_a_newer_value_replaces_the_older_one_field_by_field() -> None:
     assert newer.traits == {"em": [EM], "fn": [sha("john")]}
 
 
-def test_a_blank_value_does_not_erase_what_is_known() -> None:
+def test_a_blank_value_does_not_delete_an_earlier_value() -> None:
     known = apply_identify(Visitor.EMPTY, identify({"email": "john.doe@example.com"}), browser(), None)
     assert apply_identify(known, identify({"email": ""}), browser(), None) is known
 
@@ -48,13 +48,13 @@ def test_the_same_user_id_later_is_the_same_person() -> None:
     assert known == Visitor(traits={"em": [EM]}, user_id=sha("42"))
 
 
-def test_click_ids_are_remembered_and_the_pages_address_beats_the_cookie() -> None:
+def test_click_ids_are_stored_and_the_page_takes_precedence_over_the_cookie() -> None:
     page = {"type": "page", "context": {"page": {"url": "https://example.com/?epik=fresh"}}}
     visitor = with_click_ids(Visitor.EMPTY, page, browser(epik="stale", pin_unauth="pin-1"))
     assert visitor == Visitor(epik="fresh", epik_at=1706540000.25, pin_unauth="pin-1")
 
 
-def test_nothing_new_is_the_same_object() -> None:
+def test_a_visitor_without_changes_is_the_same_object() -> None:
     visitor = Visitor(epik="e", epik_at=1.0, pin_unauth="p")
     assert with_click_ids(visitor, {"type": "page"}, browser()) is visitor
     assert with_click_ids(visitor, {"type": "page"}, browser(epik="e", pin_unauth="p")) is visitor
