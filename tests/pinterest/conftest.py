@@ -1,5 +1,6 @@
 """Shared helpers for tests of the mapping: a visitor, a request, and functions that map a call."""
 
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -15,6 +16,11 @@ RECEIVED_AT = 1706540000.25
 PIN_UNAUTH = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 EPIK = "epik_abc123def456"
 EM = "836f82db99121b3481011f16b49dfa5fbc714a0d1b1b9f784a1ebbbf5b39577f"
+
+
+def sha(text: str) -> str:
+    """Return the SHA-256 of a text, in hex."""
+    return sha256(text.encode()).hexdigest()
 
 
 def browser(**changes: Any) -> Received:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.pinterest.conftest import EM, EPIK, browser, custom_data, payload, run, server, track
+from tests.pinterest.conftest import EM, EPIK, browser, custom_data, payload, run, server, sha, track
 from worker.pinterest.mapping.call import Options
 from worker.pinterest.mapping.mapping import Failed, Filtered, Mapped
 from worker.pinterest.user_data.visitor import Visitor
@@ -13,10 +13,6 @@ from worker.pinterest.user_data.visitor import Visitor
 IP_UA = {"client_ip_address": "203.0.113.50", "client_user_agent": "Mozilla/5.0 ..."}
 ADVERTISING = Options(consent_categories=("advertising",))
 PINTEREST = Options(field_mapping="pinterest")
-
-
-def sha(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
 
 
 def known(**traits: Any) -> dict[str, Any]:

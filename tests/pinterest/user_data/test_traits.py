@@ -1,18 +1,12 @@
 """Identifiers among traits."""
 
-from hashlib import sha256
 from typing import Any
 
 import pytest
 
-from tests.pinterest.conftest import EM
+from tests.pinterest.conftest import EM, sha
 from worker.pinterest.mapping.call import Explanation
 from worker.pinterest.user_data.visitor import hash_traits
-
-
-def sha(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
-
 
 FULL = {
     "email": "john.doe@example.com",

@@ -1,11 +1,10 @@
 """User data: identifiers, click ids, IP address and user agent."""
 
-from hashlib import sha256
 from typing import Any
 
 import pytest
 
-from tests.pinterest.conftest import EM, PIN_UNAUTH, browser, payload, server, track
+from tests.pinterest.conftest import EM, PIN_UNAUTH, browser, payload, server, sha, track
 from worker.event.received import Received
 from worker.pinterest.mapping.call import Options
 from worker.pinterest.user_data.user_data import clean_ip_address
@@ -13,10 +12,6 @@ from worker.pinterest.user_data.visitor import Visitor, apply_identify
 
 PINTEREST = Options(field_mapping="pinterest")
 IP_UA = {"client_ip_address": "203.0.113.50", "client_user_agent": "Mozilla/5.0 ..."}
-
-
-def sha(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
 
 
 def user_data(event: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:

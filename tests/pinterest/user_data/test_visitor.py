@@ -1,18 +1,13 @@
 """The stored record of a visitor."""
 
-from hashlib import sha256
 from typing import Any
 
-from tests.pinterest.conftest import EM, browser
+from tests.pinterest.conftest import EM, browser, sha
 from worker.pinterest.user_data.visitor import Visitor, apply_identify, with_click_ids
 
 
 def identify(traits: Any = None, **fields: Any) -> dict[str, Any]:
     return {"type": "identify", "traits": traits, **fields}
-
-
-def sha(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
 
 
 def test_an_identify_call_stores_hashes_only() -> None:

@@ -75,9 +75,7 @@ def next_wait(
 
 
 def _bounded(after_seconds: float | None) -> float:
-    if after_seconds is None or math.isnan(after_seconds):
-        return 0.0
-    return min(max(after_seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
+    return 0.0 if after_seconds is None or math.isnan(after_seconds) else _clamp_wait(after_seconds)
 
 
 # Wait after a 429 without a time: Pinterest's limits are per second and per minute.

@@ -48,25 +48,13 @@ class Options:
         return cls(
             consent_categories=check_consent_categories(consent_categories),
             overrides=loaded.get("event_overrides", _NO_OVERRIDES),
-            **{name: loaded[name] for name in _PLAIN if loaded.get(name) is not None},
+            **{name: loaded[name] for name in cls.__dataclass_fields__ if loaded.get(name) is not None},
         )
 
     @property
     def sends_user_id(self) -> bool:
         """Return whether the hashed user id is sent as ``external_id``."""
         return self.field_mapping == "pinterest" if self.send_user_id is None else self.send_user_id
-
-
-_PLAIN = (
-    "field_mapping",
-    "advertiser_events",
-    "default_country",
-    "truncate_ip",
-    "limited_data_processing",
-    "bot_filter",
-    "clean_free_text",
-    "send_user_id",
-)
 
 
 _PAGE_NAME = "page"

@@ -93,7 +93,7 @@ def hash_value(field: str, value: object, country: str | None = None) -> str | N
 def normalise(field: str, value: object, country: str | None = None) -> str | None:
     """Return the normalised value that would be hashed; None if it is invalid or already a hash."""
     text = clean_text(value, _LONGEST)
-    return None if text is None or _HASH.fullmatch(text) else _NORMALISERS[field](_composed(text), country)
+    return None if text is None or _HASH.fullmatch(text) else _FIELDS[field][0](_composed(text), country)
 
 
 def _composed(text: str) -> str:
@@ -166,21 +166,9 @@ def _city(text: str, _country: str | None) -> str | None:
     return "".join(c for c in lower if unicodedata.category(c)[0] in "LMN") or None
 
 
-def _state(text: str, country: str | None) -> str | None:
-    return state_code(text, country)
-
-
 def _postcode(text: str, _country: str | None) -> str | None:
     joined = _POSTCODE_GAPS.sub("", _lower(text))
     return joined if joined.isalnum() and len(joined) <= 12 else None
-
-
-def _country(text: str, _unused: str | None) -> str | None:
-    return country_code(text)
-
-
-def _external_id(text: str, _country: str | None) -> str | None:
-    return text
 
 
 def _mobile_id(text: str, _country: str | None) -> str | None:
@@ -188,40 +176,26 @@ def _mobile_id(text: str, _country: str | None) -> str | None:
     return lower if _MOBILE_ID.fullmatch(lower) and lower.strip("0-") else None
 
 
-_NORMALISERS: dict[str, _Normaliser] = {
-    "em": _email,
-    "ph": _phone,
-    "ge": _gender,
-    "db": _birthday,
-    "fn": _name,
-    "ln": _name,
-    "ct": _city,
-    "st": _state,
-    "zp": _postcode,
-    "country": _country,
-    "external_id": _external_id,
-    "hashed_maids": _mobile_id,
+# Each field's normaliser, and its description for explanations.
+_FIELDS: dict[str, tuple[_Normaliser, str]] = {
+    "em": (_email, "trimmed and lower-cased"),
+    "ph": (_phone, "digits with the country code"),
+    "ge": (_gender, "as f, m or n"),
+    "db": (_birthday, "as YYYYMMDD"),
+    "fn": (_name, "trimmed and lower-cased"),
+    "ln": (_name, "trimmed and lower-cased"),
+    "ct": (_city, "lower-cased, without spaces and punctuation"),
+    "st": (state_code, "as a two-letter code, lower-cased"),
+    "zp": (_postcode, "lower-cased, without spaces and hyphens"),
+    "country": (lambda text, _: country_code(text), "as an ISO 3166 two-letter code, lower-cased"),
+    "external_id": (lambda text, _: text, "trimmed"),
+    "hashed_maids": (_mobile_id, "trimmed and lower-cased"),
 }
+NORMALISATIONS = {field: description for field, (_, description) in _FIELDS.items()}
 
-HASHED_FIELDS = tuple(_NORMALISERS)
-
-# Cached, because they have few different values or take long to hash.
-_CACHED = ("ph", "ge", "db", "fn", "ln", "ct", "st", "zp", "country")
-_HASHERS: dict[str, _Normaliser] = {field: _hasher(normaliser) for field, normaliser in _NORMALISERS.items()}
-_HASHERS |= {field: lru_cache(maxsize=16_384)(_HASHERS[field]) for field in _CACHED}
-
-# How each field is normalised, for explanations.
-NORMALISATIONS = {
-    "em": "trimmed and lower-cased",
-    "ph": "digits with the country code",
-    "ge": "as f, m or n",
-    "db": "as YYYYMMDD",
-    "fn": "trimmed and lower-cased",
-    "ln": "trimmed and lower-cased",
-    "ct": "lower-cased, without spaces and punctuation",
-    "st": "as a two-letter code, lower-cased",
-    "zp": "lower-cased, without spaces and hyphens",
-    "country": "as an ISO 3166 two-letter code, lower-cased",
-    "external_id": "trimmed",
-    "hashed_maids": "trimmed and lower-cased",
+_HASHERS: dict[str, _Normaliser] = {field: _hasher(normaliser) for field, (normaliser, _) in _FIELDS.items()}
+# Cached, because these have few different values or take long to hash.
+_HASHERS |= {
+    field: lru_cache(maxsize=16_384)(_HASHERS[field])
+    for field in ("ph", "ge", "db", "fn", "ln", "ct", "st", "zp", "country")
 }
