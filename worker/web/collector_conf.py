@@ -10,7 +10,7 @@ def _whole_number(name: str, default: int, most: int) -> int:
     """Read a whole number from the environment; a wrong one stops the process with a sentence."""
     value = os.environ.get(name, "").strip() or str(default)
     if not (value.isascii() and value.isdigit() and 1 <= int(value) <= most):
-        sys.exit(f"{name} must be a _whole_number number from 1 to {most}, not {value!r}.")
+        sys.exit(f"{name} must be a whole number from 1 to {most}, not {value!r}.")
     return int(value)
 
 
