@@ -11,7 +11,7 @@ import pytest
 from benchmarks import report, results
 from benchmarks.results import Result
 
-# A row is a module with ``run(quick: bool) -> list[Result]``. ``quick`` measures too little to be told to anybody.
+# A row is a module with ``run(quick: bool) -> list[Result]``. ``quick`` measures too little to be published.
 ROWS = {
     "build": "benchmarks.build",
     "publish": "benchmarks.publish",
@@ -28,7 +28,7 @@ ROWS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run rows by name, none given means all; print what they found and write it into the documentation."""
+    """Run the named rows, or all; print the results and write them into the documentation."""
     options = _parser().parse_args(arguments)
     unknown = [name for name in options.rows if name not in ROWS]
     if unknown:
@@ -59,7 +59,7 @@ def _run(name: str, quick: bool) -> list[Result]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"one of {', '.join(ROWS)}")
-    parser.add_argument("--quick", action="store_true", help="see whether the rows run; write nothing down")
+    parser.add_argument("--quick", action="store_true", help="check that the rows run; write no results")
     return parser
 
 

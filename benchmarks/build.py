@@ -1,4 +1,4 @@
-"""Row "build": JSON bytes in, payload bytes out, on one core, beside Pinterest's own SDK."""
+"""Row "build": JSON bytes in, payload bytes out, on one core, compared with Pinterest's SDK."""
 
 import gc
 import json
@@ -41,7 +41,7 @@ def run(quick: bool = False) -> list[Result]:
     rounds: dict[str, list[float]] = defaultdict(list)
     hashes: list[float] = []
     with _the_sdk(bodies) as seconds_of_the_sdk:
-        # In turn, within a second: a machine that others use as well is twice as fast from one minute to the next.
+        # Alternately, within a second: the speed of a shared machine may double from one minute to the next.
         for _ in range(3 if quick else ROUNDS):
             rounds["ours"].append(1 / _seconds_per_event(bodies))
             hashes.append(_seconds_per_hash())
@@ -146,7 +146,7 @@ def _seconds_per_phone() -> float:
 
 
 def _timed(work: Callable[[], object]) -> float:
-    # Processor seconds: they stay what they are on a machine that others use as well.
+    # Processor seconds do not depend on other programs on the machine.
     gc.collect()
     start = time.process_time()
     work()
@@ -155,9 +155,9 @@ def _timed(work: Callable[[], object]) -> float:
 
 @contextmanager
 def _the_sdk(bodies: list[bytes]) -> Iterator[Callable[[], float] | None]:
-    """Run Pinterest's SDK beside us, and lend a function that returns what an event costs it just now.
+    """Run Pinterest's SDK, and yield a function that returns its seconds per event.
 
-    It has built the same payloads by then. None is lent where it does not run.
+    The SDK has built the same payloads before. Yields None if the SDK does not run.
     """
     python = _sdk_python(Path("var") / "bench" / SDK)
     if python is None:

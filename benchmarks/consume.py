@@ -1,4 +1,4 @@
-"""Row "consume": hints out of a real broker's queue into a table, beside Celery's own way and bare kombu."""
+"""Row "consume": hints from a real broker's queue into a table, compared with Celery tasks and bare kombu."""
 
 import os
 import signal
@@ -27,14 +27,14 @@ TASK_EACH, FLOOR = "a task for each", "bare kombu, 500 a row set"
 DEADLINE_SECONDS = 120
 BULK = "bench.bulk"
 STOCK = "bench.stock"
-# What both kinds of worker run with: threads, as SQLite wants it, and room for what is to come next.
+# Options of both kinds of worker: threads, as SQLite requires.
 OPTIONS = ("-P", "threads", "-c", "2", "--without-gossip", "--without-mingle", "-l", "error")
 
 _local = threading.local()
 
 
 class Size(NamedTuple):
-    """Say how much is measured; ours empties a short queue before its rate can be told."""
+    """Say how much is measured; our worker empties a short queue too fast to measure."""
 
     rounds: int
     events: int

@@ -1,4 +1,4 @@
-"""Bring a shop's traffic to a collector, and time it until the sandbox has it all."""
+"""Send a shop's traffic to a collector, and measure the time until the sandbox has all of it."""
 
 import time
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from benchmarks.traffic import Senders, Traffic, payload
 from tests.integration.waiting import until
 from worker.dev.sandbox.control import Sandbox
 
-# The sandbox keeps that many of the last events in full; each of them is compared with what had to arrive.
+# The sandbox stores this many of the last events in full; each is compared with the expected one.
 SAMPLE_EVENTS = 500
 DEADLINE_SECONDS = 240.0
 WARM_UP_EVENTS = 1_000
@@ -49,7 +49,7 @@ def measure(sandbox: Sandbox, url: str, headers: dict[str, str], rounds: int, ev
 
 
 def deliver(sandbox: Sandbox, url: str, headers: dict[str, str], events: int) -> Run:
-    """Deliver so many events, see that all of them arrived as they should, and say how long it took."""
+    """Deliver events, check that all arrived as expected, and return how long it took."""
     traffic = Traffic(uuid4().hex[:8], events)
     senders = Senders(url, {"Content-Type": "application/json"} | headers, traffic.bodies())
     sandbox.forget()

@@ -1,4 +1,4 @@
-"""Row "embedded": ``/v1/batch`` in, delivered out, on what ``make run`` brings along, beside the usual way."""
+"""Row "embedded": ``/v1/batch`` in, delivered out, on the stack of ``make run``, compared with the usual way."""
 
 from benchmarks.delivering import Size
 from benchmarks.end_to_end import compare

@@ -1,4 +1,4 @@
-"""Row "end-to-end": ``/v1/batch`` in, delivered out, on RabbitMQ and PostgreSQL, beside the usual way."""
+"""Row "end-to-end": ``/v1/batch`` in, delivered out, on RabbitMQ and PostgreSQL, compared with the usual way."""
 
 from typing import Any
 

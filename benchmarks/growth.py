@@ -48,8 +48,8 @@ class Site:
         history.lay_down(ledger, self._shop, size)
         # Its history has a batch a second, and so has what is added to it.
         self._oldest, self._now = history.BEGAN, history.BEGAN + size / history.EVENTS_A_BATCH
-        self._asked_at = self._now
-        self._exporter = Exporter(ledger, lambda: self._asked_at)
+        self._clock = self._now
+        self._exporter = Exporter(ledger, lambda: self._clock)
         self._seconds: dict[str, list[float]] = defaultdict(list)
 
     @property
@@ -122,8 +122,8 @@ class Site:
             assert batches.settle_batch(connection, started, everyone, [], self._now)
 
     def _count(self) -> None:
-        """Ask what Prometheus asks for, each time as if what was told last is too old."""
-        self._asked_at += REMEMBERED_SECONDS
+        """Read what Prometheus reads, each time with an expired cache."""
+        self._clock += REMEMBERED_SECONDS
         assert b"signal_deliveries" in self._exporter.text()
 
     def _remove(self) -> int:

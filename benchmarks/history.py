@@ -1,4 +1,4 @@
-"""Lay a ledger down with as much history as asked for: delivered long ago, in settled batches."""
+"""Create a ledger with a history of events delivered long ago, in settled batches."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,7 +94,7 @@ def shop(ledger: Ledger) -> Integration:
 
 
 def lay_down(ledger: Ledger, place: Integration, count: int) -> None:
-    """Add so many delivered events, with their batches and tallies, and leave the database at rest."""
+    """Add ``count`` delivered events with their batches and tallies, and leave the database idle."""
     values = {
         "began": BEGAN,
         "account": place.ad_account,
@@ -131,7 +131,7 @@ SELECT :integration, :account, false, false, %(name)s, 'page_visit', 'Page Viewe
     CAST(:began AS integer), :began + i / {EVENTS_A_BATCH}, %(payload)s, {PAYLOAD_BYTES}, :open,
     1 + i / {EVENTS_A_BATCH}, CASE WHEN i %% 10 = 0 THEN %(key)s END, %(key)s, %(key)s FROM series
 """  # noqa: S608
-# As many rows as stand there once they are folded: a few kinds an hour, for the month before at most.
+# As many rows as remain after folding: a few kinds per hour, for one month at most.
 _TALLIES = """
 %(numbers)s, kinds(k) AS (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11))
 INSERT INTO tally (hour, source_id, integration_id, event_name, outcome, n)
@@ -141,7 +141,7 @@ FROM series, kinds
 
 
 def come_to_rest(ledger: Ledger) -> None:
-    """Let the database do now what it would else do beside the measuring."""
+    """Let the database finish its background work before the measurement."""
     # Neither works inside a transaction, which is what the ledger's own connections are in.
     connection: Any = ledger.write_engine.raw_connection()
     try:

@@ -48,7 +48,7 @@ def resident_megabytes(stack: Stack) -> dict[str, float]:
 
 @contextmanager
 def watched(stack: Stack, every_seconds: float = 0.5) -> Iterator[list[Mapping[str, float]]]:
-    """Take down what each part holds in memory, again and again for the time of a `with`."""
+    """Record the memory of each part repeatedly during a `with`."""
     seen: list[Mapping[str, float]] = []
     ended = threading.Event()
 
@@ -75,7 +75,7 @@ def _all() -> Iterator[Process]:
 
 
 def _parsed(stat: str) -> Process:
-    """Read a line of ``/proc/…/stat``; the name stands in brackets and may hold anything."""
+    """Read a line of ``/proc/…/stat``; the name is in brackets and may contain anything."""
     number, _, rest = stat.partition(" (")
     name, _, after = rest.rpartition(") ")
     fields = after.split()

@@ -1,4 +1,4 @@
-"""Row "publish": hints into a real broker, beside ``apply_async`` and beside the bare client library."""
+"""Row "publish": hints into a real broker, compared with ``apply_async`` and the bare client library."""
 
 import os
 import socket
@@ -170,7 +170,7 @@ def _amqp_floor(url: str, queue: str) -> Publish:
 
 
 def answers(url: str) -> bool:
-    """Say whether somebody listens there."""
+    """Return whether a server listens there."""
     parts = urlsplit(url)
     try:
         socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 5672), timeout=1).close()

@@ -21,7 +21,7 @@ EVENTS_A_REQUEST = 20
 # Long enough for a whole minute at the limit.
 SECONDS = 70
 
-# What an integration has unless somebody says otherwise, and about what Pinterest takes to answer.
+# An integration's default rate, and about the time of an answer from Pinterest.
 DEFAULT_RPS, ANSWER_SECONDS = 100, 0.2
 SLOW_SECONDS = 10
 # Of a process's first requests each opens connections, and makes each statement known to PostgreSQL.

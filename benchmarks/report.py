@@ -27,7 +27,7 @@ def kept(figures: Path = FIGURES) -> list[Result]:
 
 
 def write(new: Sequence[Result], order: Sequence[str]) -> None:
-    """Put new results in place of what their rows had before, and render everything anew."""
+    """Put new results in place of what their rows had before, and render everything again."""
     results = merged(kept(), new, order)
     FIGURES.write_text(json.dumps([one.to_dict() for one in results], indent=1, ensure_ascii=False) + "\n")
     PAGE.write_text(with_table(PAGE.read_text(), results))
@@ -36,7 +36,7 @@ def write(new: Sequence[Result], order: Sequence[str]) -> None:
 
 
 def merged(old: Iterable[Result], new: Sequence[Result], order: Sequence[str]) -> list[Result]:
-    """Return old and new in the rows' order; a row that was run anew has its new results alone."""
+    """Return old and new in the rows' order; a row that ran again has only its new results."""
     rerun = {one.row for one in new}
     results = [one for one in old if one.row not in rerun and one.row in order] + list(new)
     return sorted(results, key=lambda one: order.index(one.row))

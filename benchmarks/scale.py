@@ -36,7 +36,7 @@ def run(quick: bool = False) -> list[Result]:
 
 
 def _have(stack: Stack, workers: int) -> None:
-    """Let so many delivery workers run."""
+    """Run this many delivery workers."""
     wanted = ["delivery", *(f"delivery{number}" for number in range(2, workers + 1))]
     every = [name for name in stack.commands if name.startswith("delivery")]
     stack.stop(*(name for name in every if name not in wanted and name in stack.running))

@@ -55,7 +55,8 @@ def _blank(found: re.Match[str]) -> str:
     return re.sub(r"[^\n]", " ", found.group())
 
 
-def _in_document(path: Path) -> Iterator[str]:
+def complaints_in_document(path: Path) -> Iterator[str]:
+    """Yield the words to avoid in a document or page, outside code and markup."""
     text = path.read_text()
     if path.suffix == ".md":
         text = _CODE.sub(_blank, text)
@@ -64,8 +65,8 @@ def _in_document(path: Path) -> Iterator[str]:
     yield from _complaints(text, str(path.relative_to(ROOT)))
 
 
-def _in_code(path: Path) -> Iterator[str]:
-    """Read comments, docstrings and every text that looks like a sentence."""
+def complaints_in_code(path: Path) -> Iterator[str]:
+    """Yield the words to avoid in comments, docstrings and every text that looks like a sentence."""
     source, where = path.read_text(), str(path.relative_to(ROOT))
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
@@ -92,7 +93,9 @@ def main(folders: list[str]) -> None:
     chosen = [(ROOT / folder).resolve() for folder in folders or ["."]]
     for path in [*documents(), *modules()]:
         if any(path == one_of or one_of in path.parents for one_of in chosen):
-            for complaint in _in_code(path) if path.suffix == ".py" else _in_document(path):
+            for complaint in (
+                complaints_in_code(path) if path.suffix == ".py" else complaints_in_document(path)
+            ):
                 sys.stdout.write(f"{complaint}\n")
 
 
