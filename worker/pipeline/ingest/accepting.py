@@ -15,7 +15,7 @@ from worker.ledger.vault import SealError, Vault
 
 _LARGEST_EVENT_BYTES = 64 * 1024
 
-# Publishes the ids of accepted events; returns how many it took.
+# Publishes ids of accepted events; returns how many were accepted for publishing.
 PublishIds = Callable[[Sequence[int]], int]
 # Returns how an event came in; called once for each event that is not too large, in order.
 _Receive = Callable[[Mapping[str, Any]], Received]
@@ -24,7 +24,7 @@ log = logs.of(__name__)
 
 
 class TooLargeError(Exception):
-    """Refuse an event that is larger than `LARGEST_EVENT_BYTES`."""
+    """The event is larger than 64 KB."""
 
     def __init__(self, size_bytes: int) -> None:
         self.message = (
@@ -68,7 +68,7 @@ def publish_ids(offer: PublishIds, ids: Sequence[int]) -> None:
 
 
 def _with_message_id(event: dict[str, Any]) -> dict[str, Any]:
-    # Made once and stored, so that every retry is the same event.
+    # Stored with the event, so that every retry has the same id.
     return event if event.get("messageId") not in (None, "") else event | {"messageId": str(uuid.uuid4())}
 
 
@@ -100,14 +100,14 @@ class OpenedEvent:
 
 
 class UnreadableError(Exception):
-    """The row cannot be opened; the text is the reason, without anything of its content."""
+    """The row cannot be opened; the message has the reason without content of the event."""
 
 
 def open_row(vault: Vault, row: Waiting) -> OpenedEvent:
     """Open a row.
 
     Raises:
-        UnreadableError: its body is not what was once sealed, or not an event.
+        UnreadableError: the body cannot be decrypted or is not an event.
     """
     try:
         body = json_text.parse_json(vault.open(row.body, inbox.BODY))

@@ -1,4 +1,4 @@
-"""Bound the processor time that one event may take."""
+"""Limit the processor time of one event."""
 
 import time
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from typing import TypeVar
 
 _Result = TypeVar("_Result")
 
-# The slowest event of 64 KB that the tests know takes less than 20 ms.
+# The slowest known event of 64 KB takes less than 20 ms.
 MAX_CPU_SECONDS = 0.5
-# Loading a module or collecting the garbage of other events may slow down the first try, but not by so much.
+# Imports and garbage collection may slow down the first try, but not by more than this.
 _FIRST_TRY_FACTOR = 10
 
 
 class CostlyEventError(Exception):
-    """Say in a sentence that an event costs too much; ``seconds`` is the processor time of the last try."""
+    """Mapping an event takes too long; ``seconds`` is the processor time of the last try."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -21,20 +21,20 @@ class CostlyEventError(Exception):
 
 
 def within_budget(work: Callable[[], _Result], deliveries: Callable[[_Result], int]) -> _Result:
-    """Return what an event was mapped to; the work must be safe to repeat.
+    """Run ``work``, which must be safe to repeat, within the budget of one event.
 
-    The budget is ``MOST_CPU_SECONDS`` for each of the deliveries that the event became.
+    The budget is ``MAX_CPU_SECONDS`` for each of the deliveries that the event became.
 
     Raises:
         CostlyEventError: the work exceeded the budget by far, or twice.
     """
-    for most in (_FIRST_TRY_FACTOR, 1):
+    for factor in (_FIRST_TRY_FACTOR, 1):
         began = time.thread_time()
         result = work()
         spent = time.thread_time() - began
         budget = MAX_CPU_SECONDS * max(1, deliveries(result))
         if spent <= budget:
             return result
-        if spent > most * budget:
+        if spent > factor * budget:
             break
     raise CostlyEventError(spent)

@@ -1,4 +1,4 @@
-"""Keep an event whole, with each decision about it, while its source is debugged."""
+"""Store events and the decisions about them while their source is debugged."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +25,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class DebuggedEvent:
-    """Hold an event as it came in, and what was decided."""
+    """Hold an event as received, and the decisions about it."""
 
     event: Mapping[str, Any]
     received: Received
@@ -33,46 +33,46 @@ class DebuggedEvent:
 
 
 def decision_of(target: Destination, explanation: Explanation) -> Decision:
-    """Note what one integration decided."""
+    """Return the decision of one integration."""
     return Decision(target.integration.id, target.integration.name, explanation.to_dict())
 
 
 def seal_debug_input(
-    one: OpenedEvent,
+    opened: OpenedEvent,
     outcome: str,
     decisions: Sequence[Decision],
     made: Sequence[NewDelivery],
     vault: Vault,
     debug_until: float,
 ) -> NewInput:
-    """Seal an event with what was decided about it."""
-    event = one.event
+    """Seal an event with the decisions about it."""
+    event = opened.event
     body = {
         "event": event,
-        "received": one.received.to_dict(),
-        "decisions": [asdict(decided) for decided in decisions],
+        "received": opened.received.to_dict(),
+        "decisions": [asdict(decision) for decision in decisions],
     }
     name = event.get("event") if event.get("type") == "track" else event.get("type")
     return NewInput(
-        source_id=one.row.source_id,
+        source_id=opened.row.source_id,
         event_id=made[0].event_id if made else str(event.get("messageId") or ""),
         name=str(name),
         outcome=outcome,
-        received_at=one.row.received_at,
+        received_at=opened.row.received_at,
         forget_at=debug_until + RETENTION_SECONDS,
         body=vault.seal(json_text.format_json(body), INPUT),
-        anonymous_key=one.row.anonymous_key,
-        user_key=one.row.user_key,
-        trust=one.row.trust,
+        anonymous_key=opened.row.anonymous_key,
+        user_key=opened.row.user_key,
+        trust=opened.row.trust,
     )
 
 
 def open_debug_input(vault: Vault, kept: Input) -> DebuggedEvent:
-    """Open what was kept.
+    """Open a stored event.
 
     Raises:
-        SealError: the key is not in the ring any more.
+        SealError: its key is no longer in the key ring.
     """
     body = json_text.parse_json(vault.open(kept.body, INPUT))
-    decisions = [Decision(**decided) for decided in body["decisions"]]
+    decisions = [Decision(**decision) for decision in body["decisions"]]
     return DebuggedEvent(body["event"], Received.from_dict(body["received"]), decisions)

@@ -36,21 +36,21 @@ from worker.pipeline.ingest.turns import Chunk, ChunkResult, FairScheduler, mapp
 
 log = logs.of(__name__)
 
-# Each lost race means that another worker got its event through, so this bounds trouble, not work.
+# Each lost race means that another worker made progress.
 MAX_RACES = 50
 
-# Rows are safe while the database is away: what is not done after these pauses is hinted at again later.
+# Rows are safe while the database is away; after these pauses the sweeper sends new hints.
 LEDGER_RETRY_PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0)
 
-# A transaction writes what was mapped within this time; the rest follows, after a look at what else waits.
+# A transaction writes the events mapped within this time; the rest follows after a check of the backlog.
 SLICE_SECONDS = 1.0
-# Where the events that came before a visitor's event take longer than this, they have to be settled first.
+# When earlier events of the visitors take longer than this, they have to be settled first.
 STALL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class MappedEvent:
-    """Hold what becomes of one event."""
+    """Hold the result of mapping one event."""
 
     source_id: str
     outcome: str
@@ -58,118 +58,116 @@ class MappedEvent:
     keys: tuple[bytes, ...]
     trust: int = Trust.PUBLIC
     # The event itself, while its source is debugged.
-    seen: NewInput | None = None
+    debug_input: NewInput | None = None
 
 
 @dataclass(slots=True)
 class BulkResult:
-    """Gather what one bulk will write, by inbox id."""
+    """Collect the writes of one bulk, by inbox id."""
 
-    fates: dict[int, MappedEvent] = field(default_factory=dict)
+    mapped: dict[int, MappedEvent] = field(default_factory=dict)
     parked: dict[int, str] = field(default_factory=dict)
     costly: dict[int, str] = field(default_factory=dict)
-    # What the slice of time was too short for, and the source of the last row that it was long enough for.
+    # Rows beyond the time slice, and the source of the last row within it.
     left: list[Waiting] = field(default_factory=list)
     last_source: str | None = None
     visitors: dict[bytes, dict[str, Any]] = field(default_factory=dict)
 
 
 def ingest(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
-    """Map the events of these inbox rows and write down what became of them, as a rule in one transaction.
+    """Map the events of these inbox rows and write the results, normally in one transaction.
 
-    Where mapping takes long or the queue is backed up, the run takes turns between sources (`turns`), and so
-    may also work on rows that nobody named. Rows that are gone were worked on by somebody else: working twice
-    changes nothing. Returns how many events and deliveries ended up under each outcome of the tallies.
+    When mapping takes long or the queue is backed up, the run takes turns between sources (`turns`) and may also
+    process other rows. Safe to repeat: rows that another worker finished are skipped. Returns the number of
+    events and deliveries per outcome of the tallies.
     """
     outcomes: Counter[str] = Counter()
-    holdings = lease_holder.process_leases(ledger)
-    with holdings.hold(ledger, ids) as held:
-        turns = FairScheduler(ledger, holdings, held)
-        for piece in turns.pieces():
+    process_leases = lease_holder.process_leases(ledger)
+    with process_leases.hold(ledger, ids) as lease:
+        turns = FairScheduler(ledger, process_leases, lease)
+        for chunk in turns.chunks():
             try:
-                done = _ingest_piece(ledger, piece, turns)
+                done = _ingest_chunk(ledger, chunk, turns)
             except VersionConflictError:
-                # What belongs to others comes back by its own hints.
-                if piece.is_own:
+                # Rows of other runs have hints of their own.
+                if chunk.is_own:
                     raise
                 done = ChunkResult()
             outcomes += done.outcomes
-            turns.note(piece, done)
+            turns.note(chunk, done)
     return outcomes
 
 
-def _ingest_piece(ledger: Ledger, piece: Chunk, turns: FairScheduler) -> ChunkResult:
-    """Work on a piece; what the database refuses is found by halves, and parked."""
+def _ingest_chunk(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkResult:
+    """Process a chunk; find an event that the database refuses by halving, and park it."""
     try:
-        return _ingest_in_time(ledger, piece, turns)
+        return _ingest_in_time(ledger, chunk, turns)
     except (IntegrityError, DataError, OverflowError, UnicodeEncodeError) as error:
-        # One of them is what the database refuses: find it, and let the others through.
-        if len(piece.ids) > 1:
-            middle = len(piece.ids) // 2
-            halves = [replace(piece, ids=ids) for ids in (piece.ids[:middle], piece.ids[middle:])]
-            first, second = [_ingest_piece(ledger, half, turns) for half in halves]
+        if len(chunk.ids) > 1:
+            middle = len(chunk.ids) // 2
+            halves = [replace(chunk, ids=ids) for ids in (chunk.ids[:middle], chunk.ids[middle:])]
+            first, second = [_ingest_chunk(ledger, half, turns) for half in halves]
             left = [*first.left, *second.left]
             return ChunkResult(
                 first.outcomes + second.outcomes, left, second.last_source or first.last_source
             )
         reason = f"The ledger refused the event ({type(error).__name__})."
-        log.error("event_refused_by_ledger", inbox_id=piece.ids[0], error=type(error).__name__)
+        log.error("event_refused_by_ledger", inbox_id=chunk.ids[0], error=type(error).__name__)
         with ledger.write() as connection:
-            inbox.park_event(connection, piece.ids[0], reason)
+            inbox.park_event(connection, chunk.ids[0], reason)
         return ChunkResult()
 
 
-def _ingest_in_time(ledger: Ledger, piece: Chunk, turns: FairScheduler) -> ChunkResult:
-    """Try again what a race or a database that is away prevented; give up for the sweeper to come back to."""
+def _ingest_in_time(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkResult:
+    """Retry after races and outages of the database, then leave the rows to the sweeper."""
     for pause_seconds in LEDGER_RETRY_PAUSES_SECONDS:
         try:
-            return _ingest_in_races(ledger, piece, turns)
+            return _ingest_in_races(ledger, chunk, turns)
         except Exception as error:
             if not is_ledger_unavailable(error):
                 raise
-            log.warning("ledger_away", events=len(piece.ids), error=type(error).__name__)
+            log.warning("ledger_away", events=len(chunk.ids), error=type(error).__name__)
             time.sleep(pause_seconds)
-    return _ingest_in_races(ledger, piece, turns)
+    return _ingest_in_races(ledger, chunk, turns)
 
 
-def _ingest_in_races(ledger: Ledger, piece: Chunk, turns: FairScheduler) -> ChunkResult:
+def _ingest_in_races(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkResult:
     for _ in range(MAX_RACES):
         try:
-            return _ingest_once(ledger, piece, turns)
+            return _ingest_once(ledger, chunk, turns)
         except VersionConflictError:
-            # Another worker wrote one of these visitors in the meantime, or a hand changed an integration: see
-            # what was written, and map again.
+            # Another worker wrote one of these visitors, or an operator changed an integration: read again.
             time.sleep(random.uniform(0.0, 0.02))  # noqa: S311 - no secret depends on it
     raise VersionConflictError
 
 
-def _ingest_once(ledger: Ledger, piece: Chunk, turns: FairScheduler) -> ChunkResult:
+def _ingest_once(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkResult:
     began = time.time()
     with ledger.read() as connection:
-        rows = inbox.load_events(connection, piece.ids)
-        if piece.is_own:
+        rows = inbox.load_events(connection, chunk.ids)
+        if chunk.is_own:
             rows = turns.admit(connection, rows)
         if not rows:
             return ChunkResult()
-        # The inbox is read before the visitors: what leaves the one in between is in the other.
+        # Read the inbox before the visitors: what leaves the inbox in between is in the visitors.
         earlier = inbox.informing_events(connection, _keys_of(rows), rows[-1].id)
     with ledger.read() as connection:
         known = visitors.load_visitors(connection, _keys_of([*rows, *earlier]))
         destinations = Destinations(connection, {row.source_id for row in rows})
-    # What the key ring lacks is missing for every event alike, and so is nobody's fault below.
+    # A missing key affects all events, so fail here instead of parking them.
     ledger.vault.prepare()
-    work = _map_all(ledger.vault, mapping_order(rows, earlier, piece.served), known, destinations)
-    if work.costly:
+    bulk = _map_all(ledger.vault, mapping_order(rows, earlier, chunk.served), known, destinations)
+    if bulk.costly:
         # In a transaction of its own: a lost race would otherwise map these events again.
         with ledger.write() as connection:
-            for event_id, reason in sorted(work.costly.items()):
+            for event_id, reason in sorted(bulk.costly.items()):
                 inbox.park_event(connection, event_id, reason)
-    outcomes = _write(ledger, work, known, _new_visitors(ledger, work, known, destinations))
+    outcomes = _write(ledger, bulk, known, _new_visitors(ledger, bulk, known, destinations))
     if (tracer := tracing.tracer()) is not None:
-        left = {row.id for row in work.left}
+        left = {row.id for row in bulk.left}
         requests = [tracing.Request(row.source_id, row.received_at) for row in rows if row.id not in left]
         tracer.record("ingest.map", requests, began)
-    return ChunkResult(outcomes, work.left, work.last_source)
+    return ChunkResult(outcomes, bulk.left, bulk.last_source)
 
 
 def _keys_of(rows: Iterable[Waiting]) -> set[bytes]:
@@ -182,121 +180,125 @@ def _map_all(
     known: Mapping[bytes, StoredVisitor],
     destinations: Destinations,
 ) -> BulkResult:
-    """Go through the events and learn about visitors on the way, for as long as a slice of time lasts."""
-    work = BulkResult()
-    learnt = BulkVisitors(read_visitors(vault, known))
+    """Map events and update their visitors for the length of a time slice."""
+    bulk = BulkResult()
+    bulk_visitors = BulkVisitors(read_visitors(vault, known))
     now, began = time.time(), time.monotonic()
     for place, (row, is_own) in enumerate(rows):
         spent_seconds = time.monotonic() - began
-        if spent_seconds > SLICE_SECONDS and (work.last_source or spent_seconds > STALL_SECONDS):
-            work.left = rows_left(rows[place:], stalled=None if work.last_source else row.source_id)
+        if spent_seconds > SLICE_SECONDS and (bulk.last_source or spent_seconds > STALL_SECONDS):
+            bulk.left = rows_left(rows[place:], stalled=None if bulk.last_source else row.source_id)
             break
-        _map_one(vault, row, is_own, work, learnt, destinations, now)
-    work.visitors = {key: record.to_dict() for key, record in learnt.changed().items()}
-    return work
+        _map_one(vault, row, is_own, bulk, bulk_visitors, destinations, now)
+    bulk.visitors = {key: record.to_dict() for key, record in bulk_visitors.changed().items()}
+    return bulk
 
 
 def _map_one(
     vault: Vault,
     row: Waiting,
     is_own: bool,
-    work: BulkResult,
-    learnt: BulkVisitors,
+    bulk: BulkResult,
+    bulk_visitors: BulkVisitors,
     destinations: Destinations,
     now: float,
 ) -> None:
     try:
-        one = open_row(vault, row)
-        visitor = learnt.learn(one, destinations.default_country(row.source_id), keep=is_own)
+        opened = open_row(vault, row)
+        visitor = bulk_visitors.learn(opened, destinations.default_country(row.source_id), keep=is_own)
         if is_own:
-            map_event = partial(_map_event, one, visitor, destinations, vault, now)
-            work.fates[row.id] = within_budget(map_event, lambda fate: len(fate.deliveries))
+            map_event = partial(_map_event, opened, visitor, destinations, vault, now)
+            bulk.mapped[row.id] = within_budget(map_event, lambda event: len(event.deliveries))
     except CostlyEventError as error:
         log.error("event_too_costly", inbox_id=row.id, seconds=round(error.seconds, 3))
-        work.costly[row.id] = str(error)
+        bulk.costly[row.id] = str(error)
     except UnreadableError as error:
         if is_own:
-            work.parked[row.id] = str(error)
+            bulk.parked[row.id] = str(error)
     except Exception as error:
         if is_ledger_unavailable(error) or isinstance(error, SealError):
             raise
-        # A mistake of ours costs no event: the row stays, sealed and complete, until a version that can
-        # map it. Only the kind of the exception is told: its text could hold what the visitor typed.
+        # A bug must not lose the event: the row is parked until a fixed version can map it. Only the exception
+        # type is logged, because its text could contain personal data.
         log.error("mapping_error", inbox_id=row.id, error=logs.error_location(error))
         if is_own:
-            work.parked[row.id] = f"The worker could not map the event ({type(error).__name__})."
+            bulk.parked[row.id] = f"The worker could not map the event ({type(error).__name__})."
     if is_own:
-        work.last_source = row.source_id
+        bulk.last_source = row.source_id
 
 
 def _map_event(
-    one: OpenedEvent, visitor: Visitor, destinations: Destinations, vault: Vault, now: float
+    opened: OpenedEvent, visitor: Visitor, destinations: Destinations, vault: Vault, now: float
 ) -> MappedEvent:
-    source_id = one.row.source_id
+    source_id = opened.row.source_id
     debug_until = destinations.debug_until(source_id)
     debugged = debug_until > now
     made: list[NewDelivery] = []
     decisions: list[Decision] = []
     outcome = tallies.CONSUMED
-    if one.event.get("type") not in ("identify", "group"):
+    if opened.event.get("type") not in ("identify", "group"):
         for target in destinations.of(source_id):
             explanation = Explanation() if debugged else None
-            mapped = to_deliveries(target, one, visitor, vault, now, explanation)
+            mapped = to_deliveries(target, opened, visitor, vault, now, explanation)
             made += mapped
             if explanation is not None:
                 decisions.append(decision_of(target, explanation))
         outcome = tallies.MAPPED if made else tallies.WITHOUT_DESTINATION
-    seen = seal_debug_input(one, outcome, decisions, made, vault, debug_until) if debugged else None
-    return MappedEvent(source_id, outcome, made, one.keys, one.row.trust, seen)
+    debug_input = seal_debug_input(opened, outcome, decisions, made, vault, debug_until) if debugged else None
+    return MappedEvent(source_id, outcome, made, opened.keys, opened.row.trust, debug_input)
 
 
 def _new_visitors(
-    ledger: Ledger, work: BulkResult, known: Mapping[bytes, StoredVisitor], destinations: Destinations
+    ledger: Ledger, bulk: BulkResult, known: Mapping[bytes, StoredVisitor], destinations: Destinations
 ) -> NewVisitors | None:
-    """Return the visitors that this bulk creates, with those that a quota refuses; None where there are none."""
-    new_keys = work.visitors.keys() - known.keys()
+    """Return the visitors that this bulk creates or its quota refuses; None without new visitors."""
+    new_keys = bulk.visitors.keys() - known.keys()
     if not new_keys:
         return None
-    created = NewVisitors.of(work.fates, new_keys)
+    created = NewVisitors.of(bulk.mapped, new_keys)
     created.refuse_beyond_quota(visitor_quotas(ledger), destinations.public_visitors_per_day)
     return created
 
 
 def _write(
-    ledger: Ledger, work: BulkResult, known: Mapping[bytes, StoredVisitor], created: NewVisitors | None
+    ledger: Ledger, bulk: BulkResult, known: Mapping[bytes, StoredVisitor], created: NewVisitors | None
 ) -> Counter[str]:
-    # Sealed before the write begins: the vault may have to write a new day's key first.
+    # Seal before the write transaction: the vault may have to write the key of a new day.
     sealed = {
         key: StoredVisitor(
             ledger.vault.seal(json_text.format_json(body), visitors.BODY),
             known[key].version if key in known else 0,
         )
-        for key, body in work.visitors.items()
+        for key, body in bulk.visitors.items()
         if created is None or key not in created.refused
     }
-    targets = {new.integration_id: new.ad_account for fate in work.fates.values() for new in fate.deliveries}
+    targets = {
+        new.integration_id: new.ad_account for event in bulk.mapped.values() for new in event.deliveries
+    }
     now = time.time()
     with ledger.write() as connection:
         if not integrations.lock_targets(connection, targets):
             raise VersionConflictError
-        gone = sorted(inbox.take_events(connection, list(work.fates)))
-        for event_id, reason in sorted(work.parked.items()):
+        gone = sorted(inbox.take_events(connection, list(bulk.mapped)))
+        for event_id, reason in sorted(bulk.parked.items()):
             inbox.park_event(connection, event_id, reason)
-        mine = {key for event_id in gone for key in work.fates[event_id].keys}
-        visitors.save_visitors(connection, {key: one for key, one in sealed.items() if key in mine}, now)
-        fates = [work.fates[event_id] for event_id in gone]
-        events = Counter(tallies.Entry(fate.source_id, 0, "", fate.outcome) for fate in fates)
+        written = {key for event_id in gone for key in bulk.mapped[event_id].keys}
+        visitors.save_visitors(
+            connection, {key: visitor for key, visitor in sealed.items() if key in written}, now
+        )
+        mapped_events = [bulk.mapped[event_id] for event_id in gone]
+        events = Counter(tallies.Entry(event.source_id, 0, "", event.outcome) for event in mapped_events)
         tallies.append_tallies(connection, events, now)
         dropped = debug_inputs.save_debug_inputs(
-            connection, [fate.seen for fate in fates if fate.seen is not None]
+            connection, [event.debug_input for event in mapped_events if event.debug_input is not None]
         )
-        used = created.usage(mine) if created is not None else Counter()
+        used = created.usage(written) if created is not None else Counter()
         used.update({(source_id, usage.DEBUG_INPUTS_DROPPED): n for source_id, n in dropped.items()})
         if used:
             usage.append_usage(connection, used, now)
         outcomes = deliveries.insert_deliveries(
-            connection, [new for fate in fates for new in fate.deliveries], now
+            connection, [new for event in mapped_events for new in event.deliveries], now
         )
     if outcomes[tallies.CONTRADICTED]:
         log.warning("event_ids_used_before", events=outcomes[tallies.CONTRADICTED])
-    return outcomes + Counter(fate.outcome for fate in fates)
+    return outcomes + Counter(event.outcome for event in mapped_events)

@@ -1,4 +1,4 @@
-"""Note which inbox rows this process works on, and lease them in the ledger once that takes long."""
+"""Track the inbox rows that this process works on, and lease them in the ledger when that takes long."""
 
 import threading
 import time
@@ -13,20 +13,20 @@ from worker.ledger.intake import leases
 
 log = logs.of(__name__)
 
-# An ordinary bulk takes a quarter of a second, and is never leased.
+# A normal bulk takes 0.25 s and is never leased.
 LEASE_AFTER_SECONDS = 2.0
-# A dead or frozen worker keeps its rows for at most this long.
+# A dead or hanging worker keeps its rows for at most this long.
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 5.0
-# A thread that finishes nothing for this long is taken for dead, though its process lives.
+# A thread without progress for this long counts as dead.
 STUCK_SECONDS = 60.0
 WATCH_INTERVAL_SECONDS = 0.5
-# An idle process stops looking.
+# The watching thread of an idle process ends after this.
 _IDLE_SECONDS = 5.0
 
 
 class RunLease:
-    """Hold the ids that one run works on."""
+    """Hold the ids that one run works on, and their lease."""
 
     def __init__(self, ledger: Ledger, ids: Sequence[int]) -> None:
         self.holder = uuid4().hex
@@ -42,7 +42,7 @@ class RunLease:
         return self._ids
 
     def set_ids(self, ids: Sequence[int]) -> None:
-        """Say what is left to work on, which also shows that the run gets on."""
+        """Set the ids that are left, which also records progress."""
         self._ids = list(ids)
         self._progressed = time.monotonic()
 
@@ -56,7 +56,7 @@ class RunLease:
         return now - self._leased_at > RENEW_SECONDS
 
     def lease(self) -> None:
-        """Write the lease, unless the run has ended meanwhile; where the ledger is away, try again later."""
+        """Write the lease unless the run has ended; if the ledger is away, the next check tries again."""
         with self._lock:
             if self._ended:
                 return
@@ -64,16 +64,16 @@ class RunLease:
                 with self._ledger.write() as connection:
                     leases.save_lease(connection, self.holder, self._ids, LEASE_SECONDS)
                 self._leased_at = time.monotonic()
-            except Exception as error:  # noqa: BLE001 - a lease saves work; nothing may depend on it
+            except Exception as error:  # noqa: BLE001 - leases only save work
                 log.warning("lease_not_written", error=type(error).__name__)
 
     def was_leased(self, ids: Sequence[int]) -> None:
-        """Take note that the caller has just leased these rows by a transaction of its own."""
+        """Record that the caller leased these rows in its own transaction."""
         self.set_ids(ids)
         self._leased_at = time.monotonic()
 
     def end(self) -> None:
-        """End the lease, if one was written; where the ledger is away, it expires."""
+        """End a written lease; if the ledger is away, it expires."""
         with self._lock:
             self._ended = True
             if self._leased_at is None:
@@ -81,25 +81,25 @@ class RunLease:
             try:
                 with self._ledger.write() as connection:
                     leases.end_lease(connection, self.holder)
-            except Exception as error:  # noqa: BLE001 - what the run itself raises matters more
+            except Exception as error:  # noqa: BLE001 - must not hide an error of the run
                 log.warning("lease_not_written", error=type(error).__name__)
 
 
 class ProcessLeases:
-    """Hold what all threads of a process work on, and watch it from a thread of its own.
+    """Hold the runs of all threads of a process; a thread of its own writes their leases.
 
-    A run that ends soon costs an entry in a dictionary, and no write.
+    A short run costs a dictionary entry and no write.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: dict[str, RunLease] = {}
         self._thread: threading.Thread | None = None
-        self._looked_at = 0.0
+        self._checked_at = 0.0
 
     @contextmanager
     def hold(self, ledger: Ledger, ids: Sequence[int]) -> Iterator[RunLease]:
-        """Hold ids while the body runs."""
+        """Track ids while the body runs."""
         holding = RunLease(ledger, ids)
         with self._lock:
             self._held[holding.holder] = holding
@@ -113,19 +113,19 @@ class ProcessLeases:
                 del self._held[holding.holder]
             holding.end()
 
-    def ids_but(self, holder: str) -> set[int]:
-        """Return what the other threads of this process hold."""
+    def ids_of_others(self, holder: str) -> set[int]:
+        """Return the ids of the other runs of this process."""
         with self._lock:
             others = [holding for holding in self._held.values() if holding.holder != holder]
         return {event_id for holding in others for event_id in holding.ids}
 
-    def may_look(self, seconds: float) -> bool:
-        """Return True to one caller in so many seconds."""
+    def may_check(self, seconds: float) -> bool:
+        """Return True to one caller per ``seconds``."""
         now = time.monotonic()
         with self._lock:
-            if now - self._looked_at < seconds:
+            if now - self._checked_at < seconds:
                 return False
-            self._looked_at = now
+            self._checked_at = now
         return True
 
     def _watch(self) -> None:
@@ -150,9 +150,6 @@ _LOCK = threading.Lock()
 
 
 def process_leases(ledger: Ledger) -> ProcessLeases:
-    """Return the holdings of this process in a ledger."""
+    """Return the leases of this process in a ledger."""
     with _LOCK:
-        found = _BY_LEDGER.get(ledger)
-        if found is None:
-            found = _BY_LEDGER[ledger] = ProcessLeases()
-        return found
+        return _BY_LEDGER.setdefault(ledger, ProcessLeases())

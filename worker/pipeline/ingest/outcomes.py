@@ -1,4 +1,4 @@
-"""Translate what the mapping decided into rows of the ledger."""
+"""Turn mapping outcomes into rows of the ledger, and track visitors."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -61,7 +61,7 @@ class Destination:
 
     @property
     def time_zone(self) -> tzinfo:
-        """Return where the source's days begin; UTC unless set, or where this machine knows no such zone."""
+        """Return the time zone of the source's days; UTC if unset or unknown on this machine."""
         return _zone(self.source.options.get("time_zone") or "UTC")
 
 
@@ -82,30 +82,30 @@ class Destinations:
                 self._integrations[source_id] = enabled
 
     def of(self, source_id: str) -> list[Destination]:
-        """Return where a source's events go; a source that was removed goes nowhere.
+        """Return the destinations of a source; none if it was deleted.
 
         Raises:
-            ConfigError: this version cannot read an integration's config, which costs other sources nothing.
+            ConfigError: this version cannot read an integration's config; other sources are not affected.
         """
         if source_id not in self._targets:
             enabled = self._integrations.get(source_id, [])
             self._targets[source_id] = [
-                Destination(one, self._sources[source_id], _options(one)) for one in enabled
+                Destination(row, self._sources[source_id], _options(row)) for row in enabled
             ]
         return self._targets[source_id]
 
     def debug_until(self, source_id: str) -> float:
-        """Return until when what comes in from a source is kept for the live debugger."""
+        """Return until when events of a source are stored for the live debugger."""
         source = self._sources.get(source_id)
         return source.debug_until if source else 0.0
 
     def public_visitors_per_day(self, source_id: str) -> int:
-        """Return how many visitors the public calls of a source may create in a day."""
+        """Return the daily limit of visitors that public calls of a source create."""
         source = self._sources.get(source_id)
         return source.public_visitors_per_day if source else PUBLIC_VISITORS_PER_DAY
 
     def default_country(self, source_id: str) -> str | None:
-        """Return the country that a source's phone numbers are read in."""
+        """Return the default country of a source's phone numbers."""
         source = self._sources.get(source_id)
         return source.options.get("default_country") if source else None
 
@@ -119,14 +119,14 @@ def _zone(name: str) -> tzinfo:
 
 
 def _options(integration: Integration) -> Options:
-    # The mapping has no use for the token, and the credential has it sealed.
+    # The mapping does not need the token.
     config = integration.config | {"access_token": "***"}
     return _read_options(json.dumps(config, sort_keys=True), integration.consent_categories)
 
 
 @lru_cache(maxsize=1024)
 def _read_options(config: str, consent_categories: tuple[str, ...]) -> Options:
-    # Reading options checks and compiles them; a bulk comes every few milliseconds, a change every few weeks.
+    # Cached, because reading checks and compiles the options, and they rarely change.
     return Options.from_config(json.loads(config), consent_categories)
 
 
@@ -136,23 +136,25 @@ _LATEST = 2**32
 
 def to_deliveries(
     target: Destination,
-    one: OpenedEvent,
+    opened: OpenedEvent,
     visitor: Visitor,
     vault: Vault,
     now: float,
     explain: Explanation | None = None,
 ) -> list[NewDelivery]:
     """Map one event for one integration; payloads come back sealed."""
-    default_consent = target.source.default_consent(one.received.channel)
-    outcomes = map_event(one.event, one.received, visitor, target.options, now, default_consent, explain)
+    default_consent = target.source.default_consent(opened.received.channel)
+    outcomes = map_event(
+        opened.event, opened.received, visitor, target.options, now, default_consent, explain
+    )
     listed = target.source.options.get("signed_only_events")
-    if listed and one.trust is Trust.PUBLIC:
+    if listed and opened.trust is Trust.PUBLIC:
         outcomes = drop_signed_only(outcomes, listed, target.options)
-    return [_to_delivery(outcome, target, one, vault) for outcome in outcomes]
+    return [_to_delivery(outcome, target, opened, vault) for outcome in outcomes]
 
 
-def _to_delivery(outcome: Outcome, target: Destination, one: OpenedEvent, vault: Vault) -> NewDelivery:
-    row, text = one.row, _text(outcome)
+def _to_delivery(outcome: Outcome, target: Destination, opened: OpenedEvent, vault: Vault) -> NewDelivery:
+    row, text = opened.row, _text(outcome)
     return NewDelivery(
         source_id=row.source_id,
         integration_id=target.integration.number,
@@ -161,7 +163,7 @@ def _to_delivery(outcome: Outcome, target: Destination, one: OpenedEvent, vault:
         accepted_at=row.received_at,
         anonymous_key=row.anonymous_key,
         user_key=row.user_key,
-        trust=one.trust,
+        trust=opened.trust,
         event_id=outcome.event_id,
         source_name=outcome.source_name,
         payload=vault.seal(text, PAYLOAD) if text is not None else None,
@@ -212,10 +214,10 @@ def _of_kind(outcome: Outcome, row: Waiting, vault: Vault) -> dict[str, Any]:
 
 
 def _sale(outcome: Outcome, zone: tzinfo) -> dict[str, Any]:
-    """Return what the event adds to the books of its day once it is delivered."""
+    """Return the sales columns: what the event adds to its day once it is delivered."""
     payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
     happened = payload.get("event_time") if payload else None
-    # What fails as too old may be of any time.
+    # An event that fails as too old may have any time.
     if payload is None or happened is None or not 0 <= happened <= _LATEST:
         return {}
     data = payload.get("custom_data") or {}
@@ -228,7 +230,7 @@ def _sale(outcome: Outcome, zone: tzinfo) -> dict[str, Any]:
 
 
 def _thousandths(value: object) -> int | None:
-    # The mapping writes amounts as plain digits.
+    # The mapping writes amounts as digits.
     if not isinstance(value, str):
         return None
     thousandths = round(Decimal(value) * THOUSANDTHS)
@@ -236,7 +238,7 @@ def _thousandths(value: object) -> int | None:
 
 
 def qualities(outcome: Mapped | Failed) -> tuple[str, ...]:
-    """Say in a few words, always in the same order, what an event brought with it."""
+    """Return the match-quality marks of an event, in a fixed order."""
     if isinstance(outcome, Failed):
         return (INVALID + outcome.reason_class,)
     marks = ((COMPUTED, outcome.computed), (LATE, outcome.late))
@@ -249,9 +251,9 @@ def _order_key(payload: Mapping[str, Any] | None, row: Waiting, vault: Vault) ->
 
 
 def _content_key(payload: Mapping[str, Any] | None, vault: Vault) -> bytes | None:
-    """Return a keyed hash of what two copies of an event are compared by; None where there is nothing of it.
+    """Return a keyed hash of order id, currency and value, to compare two copies of an event; None without them.
 
-    The source has no part in it: a shop may send the browser's copy and the server's through two sources.
+    The source is not included: a shop may send the browser's and the server's copy through two sources.
     """
     data = (payload or {}).get("custom_data") or {}
     order_id, currency, value = (data.get(name) or "" for name in ("order_id", "currency", "value"))
@@ -267,64 +269,64 @@ log = logs.of(__name__)
 
 @dataclass(frozen=True, slots=True)
 class VisitorRecord:
-    """Hold what is known under one key: what all calls said, and what signed calls alone said.
+    """Hold the visitor of one key in two layers: from all calls, and from signed calls only.
 
-    The click ids of ``signed`` also come from public events of the device itself: no server knows them first. Each
-    layer has the newest inbox id that informed it: workers take events in any order, and an earlier event must not
-    undo what a later one said.
+    The click ids of ``signed`` also come from public events of the device, because servers do not have them first.
+    Each layer has the last inbox id that informed it: workers take events in any order, and an earlier event must
+    not overwrite a later one.
     """
 
     everything: Visitor
-    informed_by: int
+    last_inbox_id: int
     signed: Visitor
-    signed_informed_by: int
+    signed_last_inbox_id: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for storing as JSON; the signed layer only where it says something of its own."""
-        kept = self.everything.to_dict() | {"told_up_to": self.informed_by}
-        if self.signed_informed_by or self.signed != only_click_ids(self.everything):
-            kept["signed"] = self.signed.to_dict() | {"told_up_to": self.signed_informed_by}
+        """Return the JSON to store; the signed layer only where it differs."""
+        kept = self.everything.to_dict() | {"told_up_to": self.last_inbox_id}
+        if self.signed_last_inbox_id or self.signed != only_click_ids(self.everything):
+            kept["signed"] = self.signed.to_dict() | {"told_up_to": self.signed_last_inbox_id}
         return kept
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Self:
-        """Read back what ``to_dict`` made; what the version before kept counts as said by public calls."""
-        everything, informed_by = Visitor.from_dict(kept), kept["told_up_to"]
+        """Read what ``to_dict`` returned; records of the version before have the public layer only."""
+        everything, last_inbox_id = Visitor.from_dict(kept), kept["told_up_to"]
         signed = kept.get("signed")
         if signed is None:
-            return cls(everything, informed_by, only_click_ids(everything), 0)
-        return cls(everything, informed_by, Visitor.from_dict(signed), signed["told_up_to"])
+            return cls(everything, last_inbox_id, only_click_ids(everything), 0)
+        return cls(everything, last_inbox_id, Visitor.from_dict(signed), signed["told_up_to"])
 
 
 class BulkVisitors:
-    """Hold the visitors of one bulk while its events are gone through in order."""
+    """Track the visitors of one bulk while its events are mapped in order."""
 
     def __init__(self, known: Mapping[bytes, VisitorRecord]) -> None:
         self._everything = _Layer(
             {key: record.everything for key, record in known.items()},
-            {key: record.informed_by for key, record in known.items()},
+            {key: record.last_inbox_id for key, record in known.items()},
         )
         self._signed = _Layer(
             {key: record.signed for key, record in known.items()},
-            {key: record.signed_informed_by for key, record in known.items()},
+            {key: record.signed_last_inbox_id for key, record in known.items()},
         )
 
-    def learn(self, one: OpenedEvent, default_country: str | None, *, keep: bool) -> Visitor:
-        """Return what is known of an event's visitor, with what the event itself says.
+    def learn(self, opened: OpenedEvent, default_country: str | None, *, keep: bool) -> Visitor:
+        """Return the visitor of an event, updated by the event.
 
         With ``keep`` the visitor is written later; without, the event only informs this bulk.
         """
-        everything = self._everything.learn(one, one.keys, default_country, keep=keep)
-        if one.trust is Trust.SIGNED:
-            signed = self._signed.learn(one, one.keys, default_country, keep=keep)
+        everything = self._everything.learn(opened, opened.keys, default_country, keep=keep)
+        if opened.trust is Trust.SIGNED:
+            signed = self._signed.learn(opened, opened.keys, default_country, keep=keep)
             return visitor_for_signed_event(signed, everything)
-        # Whoever has the pipeline key can claim any user id, but hardly the random id of another browser.
-        if one.row.anonymous_key is not None:
-            self._signed.learn_clicks(one, one.row.anonymous_key, keep=keep)
-        return visitor_for_public_event(self._signed.known(one.keys), everything)
+        # Anyone with the pipeline key can send any user id, but not guess the random id of another browser.
+        if opened.row.anonymous_key is not None:
+            self._signed.learn_clicks(opened, opened.row.anonymous_key, keep=keep)
+        return visitor_for_public_event(self._signed.known(opened.keys), everything)
 
     def changed(self) -> dict[bytes, VisitorRecord]:
-        """Return what is to be written."""
+        """Return the records to write."""
         return {key: self._record(key) for key in self._everything.changed | self._signed.changed}
 
     def _record(self, key: bytes) -> VisitorRecord:
@@ -332,41 +334,41 @@ class BulkVisitors:
 
 
 class _Layer:
-    """Hold what some of the calls said.
+    """Hold visitors from all calls or from signed calls.
 
-    What an ``identify`` says goes under the person's and the device's key, a click id under the device's alone.
+    Traits of an ``identify`` are stored under the person's and the device's key, click ids under the device's key.
     """
 
-    def __init__(self, known: Mapping[bytes, Visitor], informed_by: Mapping[bytes, int]) -> None:
+    def __init__(self, known: Mapping[bytes, Visitor], last_inbox_id: Mapping[bytes, int]) -> None:
         self._current = dict(known)
-        self._informed_by = dict(informed_by)
-        # An event that only informs this bulk must leave no trace: its row may be erased meanwhile.
-        self._kept = {key: (visitor, informed_by[key]) for key, visitor in known.items()}
+        self._last_inbox_ids = dict(last_inbox_id)
+        # Events that only inform this bulk must not be stored: their rows may be erased meanwhile.
+        self._kept = {key: (visitor, last_inbox_id[key]) for key, visitor in known.items()}
         self.changed: set[bytes] = set()
 
     def learn(
-        self, one: OpenedEvent, keys: Sequence[bytes], default_country: str | None, *, keep: bool
+        self, opened: OpenedEvent, keys: Sequence[bytes], default_country: str | None, *, keep: bool
     ) -> Visitor:
-        """Return the visitor with what the event says, and note it."""
+        """Return the visitor updated by the event, and remember it."""
         before = self.known(keys)
-        identifies = one.event.get("type") == "identify"
+        identifies = opened.event.get("type") == "identify"
         known = [key for key in keys if key in self._current]
-        if known and self._is_older(one, known[0]):
-            said = _apply(Visitor.EMPTY, one, default_country)
-            # `join` lets the first visitor's word count: the newer one's, unless that is somebody else.
+        if known and self._is_older(opened, known[0]):
+            said = _apply(Visitor.EMPTY, opened, default_country)
+            # The first argument takes precedence: the newer visitor, unless that is another person.
             is_same = is_same_person(before, said.user_id)
             visitor = join_visitors(before, said) if is_same else join_visitors(said, before)
         else:
-            visitor = _apply(before, one, default_country)
+            visitor = _apply(before, opened, default_country)
         if identifies or visitor != before:
             for key in keys if identifies else keys[-1:]:
-                self._note(key, one, visitor, keep=keep)
+                self._note(key, opened, visitor, keep=keep)
         return visitor
 
-    def learn_clicks(self, one: OpenedEvent, key: bytes, *, keep: bool) -> None:
-        """Note the click ids that an event of a device brings, and nothing else."""
+    def learn_clicks(self, opened: OpenedEvent, key: bytes, *, keep: bool) -> None:
+        """Remember only the click ids of an event of a device."""
         before = self._current.get(key, Visitor.EMPTY)
-        said = with_click_ids(Visitor.EMPTY, one.event, one.received)
+        said = with_click_ids(Visitor.EMPTY, opened.event, opened.received)
         visitor = replace(before, pin_unauth=said.pin_unauth or before.pin_unauth)
         if said.epik not in (None, before.epik) and (said.epik_at or 0.0) >= (before.epik_at or 0.0):
             visitor = replace(visitor, epik=said.epik, epik_at=said.epik_at)
@@ -374,47 +376,47 @@ class _Layer:
             self._set(key, visitor, keep=keep)
 
     def known(self, keys: Iterable[bytes]) -> Visitor:
-        """Return what is known under some keys: the person's first, then the device's."""
+        """Return the visitor of these keys: the person's first, then the device's."""
         found = [self._current[key] for key in keys if key in self._current]
         if not found:
             return Visitor.EMPTY
         return found[0] if len(found) == 1 else join_visitors(*found)
 
     def state(self, key: bytes) -> tuple[Visitor, int]:
-        """Return what is to be kept under a key, and the newest inbox id that informed it."""
+        """Return the visitor to store under a key, and the last inbox id that informed it."""
         return self._kept.get(key, (Visitor.EMPTY, 0))
 
-    def _is_older(self, one: OpenedEvent, key: bytes) -> bool:
-        return one.row.id < self._informed_by.get(key, 0)
+    def _is_older(self, opened: OpenedEvent, key: bytes) -> bool:
+        return opened.row.id < self._last_inbox_ids.get(key, 0)
 
-    def _note(self, key: bytes, one: OpenedEvent, visitor: Visitor, *, keep: bool) -> None:
-        if self._is_older(one, key):
+    def _note(self, key: bytes, opened: OpenedEvent, visitor: Visitor, *, keep: bool) -> None:
+        if self._is_older(opened, key):
             visitor = join_visitors(self._current[key], visitor)
         else:
-            self._informed_by[key] = one.row.id
+            self._last_inbox_ids[key] = opened.row.id
         self._set(key, visitor, keep=keep)
 
     def _set(self, key: bytes, visitor: Visitor, *, keep: bool) -> None:
         self._current[key] = visitor
         if keep:
-            self._kept[key] = (visitor, self._informed_by.get(key, 0))
+            self._kept[key] = (visitor, self._last_inbox_ids.get(key, 0))
             self.changed.add(key)
 
 
-def _apply(visitor: Visitor, one: OpenedEvent, default_country: str | None) -> Visitor:
-    if one.event.get("type") == "identify":
-        return apply_identify(visitor, one.event, one.received, default_country)
-    return with_click_ids(visitor, one.event, one.received)
+def _apply(visitor: Visitor, opened: OpenedEvent, default_country: str | None) -> Visitor:
+    if opened.event.get("type") == "identify":
+        return apply_identify(visitor, opened.event, opened.received, default_country)
+    return with_click_ids(visitor, opened.event, opened.received)
 
 
 def join_visitors(person: Visitor, device: Visitor) -> Visitor:
-    """Join what is known of a person with what is known of the device.
+    """Merge the visitor of a person with that of the device.
 
-    The person's word counts first. Traits that the device learnt from somebody else stay out; a click on an
-    ad happened on the device, whoever uses it.
+    The person takes precedence. Traits of another person on the device are left out; click ids of the device
+    apply to every person who uses it.
     """
     same = is_same_person(device, person.user_id)
-    newest = max((device, person), key=lambda one: one.epik_at or 0.0)
+    newest = max((device, person), key=lambda visitor: visitor.epik_at or 0.0)
     return replace(
         person,
         traits={**device.traits, **person.traits} if same else person.traits,
@@ -426,12 +428,14 @@ def join_visitors(person: Visitor, device: Visitor) -> Visitor:
 
 
 def read_visitors(vault: Vault, known: Mapping[bytes, StoredVisitor]) -> dict[bytes, VisitorRecord]:
-    """Return what is known of visitors, by their keys."""
-    found: dict[bytes, VisitorRecord] = {}
-    for key, one in known.items():
+    """Open stored visitors, by key."""
+    records: dict[bytes, VisitorRecord] = {}
+    for key, stored in known.items():
         try:
-            found[key] = VisitorRecord.from_dict(json_text.parse_json(vault.open(one.body, visitors.BODY)))
+            records[key] = VisitorRecord.from_dict(
+                json_text.parse_json(vault.open(stored.body, visitors.BODY))
+            )
         except (SealError, ValueError, KeyError, TypeError, AttributeError) as error:
-            # What a visitor told earlier is out of reach, the event is not.
+            # The event is still mapped, without the stored data of its visitor.
             log.error("visitor_unreadable", error=type(error).__name__)
-    return found
+    return records

@@ -18,10 +18,10 @@ _MAX_SOURCES = 10_000
 
 
 class VisitorQuotas:
-    """Know about how many visitors the public calls of each source created today (UTC).
+    """Limit the visitors that public calls of each source create per day (UTC).
 
-    The count is read from the ledger at most every `READ_AGAIN_SECONDS` per source, and this process adds its
-    own in between. Several processes may exceed a limit by what they create in that time.
+    The count is read from the ledger every `REFRESH_SECONDS` per source; in between this process adds its own.
+    Several processes may exceed a limit by the visitors of that time.
     """
 
     def __init__(self, ledger: Ledger, now: Callable[[], float] = time.time) -> None:
@@ -33,7 +33,7 @@ class VisitorQuotas:
     def admit(self, source_id: str, limit: int, wanted: int) -> int:
         """Return how many of ``wanted`` new visitors may be stored, and count them."""
         now = self._now()
-        # Held while the ledger is read, so that no other thread counts from the same number.
+        # Held during the read, so that no other thread counts from the same number.
         with self._lock:
             read_at, created = self._created.get(source_id, (0.0, 0))
             same_day = int(read_at // SECONDS_A_DAY) == int(now // SECONDS_A_DAY)
@@ -62,7 +62,7 @@ def visitor_quotas(ledger: Ledger) -> VisitorQuotas:
 
 
 class _VisitorEvent(Protocol):
-    """Say who sent an event, and under which keys its visitor is known."""
+    """The source, visitor keys and trust of an event."""
 
     @property
     def source_id(self) -> str: ...
@@ -81,7 +81,7 @@ class NewVisitors:
 
     @classmethod
     def of(cls, senders: Mapping[int, _VisitorEvent], new_keys: Set[bytes]) -> "NewVisitors":
-        """Find who brings each new visitor; one that a signed event names is the signed event's."""
+        """Assign each new visitor to the event that creates it, with preference for signed events."""
         found: dict[bytes, tuple[str, int]] = {}
         for _, sender in sorted(senders.items()):
             for key in sender.keys:
@@ -90,7 +90,7 @@ class NewVisitors:
         return cls(found)
 
     def refuse_beyond_quota(self, quotas: VisitorQuotas, limit_of: Callable[[str], int]) -> None:
-        """Refuse the public visitors beyond their source's quota, the last ones first."""
+        """Refuse the newest public visitors beyond the quota of their source."""
         public: dict[str, list[bytes]] = {}
         for key, (source_id, trust) in self.senders.items():
             if trust == Trust.PUBLIC:
@@ -100,7 +100,7 @@ class NewVisitors:
             self.refused.update(keys[admitted:])
 
     def usage(self, written: Set[bytes]) -> Counter[tuple[str, str]]:
-        """Count what is stored and refused, by (source id, what), of the keys that this bulk writes."""
+        """Count the stored and refused visitors of the written keys, by source id and kind."""
         counts: Counter[tuple[str, str]] = Counter()
         for key, (source_id, trust) in self.senders.items():
             if key in written:

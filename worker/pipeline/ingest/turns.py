@@ -1,8 +1,8 @@
-"""Decide what an ingest run works on next, so that no source waits for another one's flood.
+"""Decide what an ingest run works on next, so that a flood from one source does not delay the others.
 
-A run works on the ids of its own hints. Two things make it look at what else waits: its rows have waited, so
-that the queue is backed up, or mapping takes longer than a slice of time. It then takes the oldest events of
-the other sources between its own slices, signed before public. Their hints find them gone later.
+A run works on the ids of its own hints. When its rows have waited (the queue is backed up), or mapping takes
+longer than a time slice, it also takes the oldest events of other sources between its own slices, signed before
+public. Hints for those events arrive later and do nothing.
 """
 
 import time
@@ -24,23 +24,23 @@ from worker.pipeline.ingest.lease_holder import LEASE_AFTER_SECONDS, LEASE_SECON
 
 log = logs.of(__name__)
 
-# Where even the newest row of a run has waited for this long, the queue is backed up.
+# The queue is backed up when even the newest row of a run has waited this long.
 _WAITED_SECONDS = 1.0
-# What others have waited for less may be in another worker's hands at this moment.
+# Newer rows may be at another worker right now.
 OVERDUE_SECONDS = 0.5
-# All threads of a process together look this often at most.
+# At most one backlog check of all threads of a process in this time.
 CHECK_INTERVAL_SECONDS = 0.25
 MAX_GROUPS = 20
 MAX_ROWS = 200
-# What others hold is left out after the fact; a group of which so many are held has its worker already.
+# Held rows are filtered after the query; a group with this many held rows has its worker.
 _MAX_HELD = 500
-# A slow run reads few rows at a time: their bodies may be large, and most would be left.
+# Slow runs read few rows at a time, because bodies may be large and most would be left.
 _MIN_ROWS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Name the rows to work on in one transaction, and the sources that have had their turn already."""
+    """Hold the rows of one transaction, and when each source had its last turn."""
 
     ids: Sequence[int]
     is_own: bool
@@ -49,7 +49,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class ChunkResult:
-    """Hold what came of a piece of work: counts, the rows that are left, and the source that was mapped last."""
+    """Hold the result of a chunk: counts, rows that are left, the source mapped last."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     left: Sequence[Waiting] = ()
@@ -62,7 +62,7 @@ def _count_by_group(rows: Sequence[Waiting]) -> Counter[InboxGroup]:
 
 
 def flooding_groups(rows: Sequence[Waiting]) -> set[InboxGroup]:
-    """Return the groups that have at least an even share of the rows."""
+    """Return the groups with at least an equal share of the rows."""
     counts = _count_by_group(rows)
     return {group for group, n in counts.items() if n * len(counts) >= len(rows)}
 
@@ -70,16 +70,16 @@ def flooding_groups(rows: Sequence[Waiting]) -> set[InboxGroup]:
 def groups_to_serve(
     heads: Sequence[WaitingGroup], flooding: Collection[InboxGroup], trust: Trust, most_rows: int
 ) -> tuple[list[InboxGroup], int]:
-    """Return the groups to take rows of, the longest waiting first, and how many rows of each."""
+    """Return the groups to take rows from, oldest first, and the number of rows for each."""
     waiting = [head.group for head in heads if head.group.trust == trust and head.group not in flooding]
     chosen = waiting[: min(MAX_GROUPS, most_rows)]
     return chosen, most_rows // max(1, len(chosen))
 
 
 def source_order(rows: Sequence[Waiting], served: Mapping[str, int]) -> dict[str, int]:
-    """Return the place of each source: those that were served least lately first, then those with few rows.
+    """Return the rank of each source: least recently served first, then fewest rows.
 
-    Within a source events go by id, because a visitor belongs to one source, and its events have an order.
+    Within a source events keep the order of their ids, because visitors belong to one source.
     """
     counts = Counter(row.source_id for row in rows)
     order = sorted(counts, key=lambda source_id: (served.get(source_id, 0), counts[source_id], source_id))
@@ -89,10 +89,10 @@ def source_order(rows: Sequence[Waiting], served: Mapping[str, int]) -> dict[str
 def mapping_order(
     rows: Sequence[Waiting], earlier: Sequence[Waiting], served: Mapping[str, int]
 ) -> list[tuple[Waiting, bool]]:
-    """Return the rows in the order in which to map them, each with whether it is ours to settle.
+    """Return the rows in the order of mapping, each with whether this run settles it.
 
-    Sources take turns, and the events of each go in the order of their acceptance. Somebody else's rows only
-    inform: whoever works on them writes what they tell, and parks what is broken.
+    Sources take turns; the events of each keep the order of acceptance. Earlier rows of other runs only inform
+    about visitors: their own run writes visitors and parks broken rows.
     """
     own = {row.id for row in rows}
     last_ids = {row.source_id: row.id for row in rows}
@@ -103,9 +103,9 @@ def mapping_order(
 
 
 def rows_left(rows: Sequence[tuple[Waiting, bool]], stalled: str | None) -> list[Waiting]:
-    """Return our rows that are left, without those of a source whose earlier events alone took too long.
+    """Return the own rows that are left, without those of a source whose earlier events took too long.
 
-    Those come first by their own hints, and the sweeper names the rest again.
+    Hints settle those earlier events first; the sweeper sends hints for the rest.
     """
     own = [row for row, is_own in rows if is_own]
     left = [row for row in own if row.source_id != stalled]
@@ -115,14 +115,14 @@ def rows_left(rows: Sequence[tuple[Waiting, bool]], stalled: str | None) -> list
 
 
 class FairScheduler:
-    """Lead one run through its own rows and, where there is need, through those of others."""
+    """Choose the chunks of one run: its own rows and, when needed, rows of other runs."""
 
-    def __init__(self, ledger: Ledger, holdings: ProcessLeases, holding: RunLease) -> None:
-        self._ledger, self._holdings, self._holding = ledger, holdings, holding
+    def __init__(self, ledger: Ledger, process_leases: ProcessLeases, lease: RunLease) -> None:
+        self._ledger, self._leases, self._lease = ledger, process_leases, lease
         # What is left of the run's own rows once they have been read, without bodies and in the order of ids.
         self._left: list[Waiting] = []
         # Rows that another worker holds.
-        self._elsewhere: set[int] = set()
+        self._held_elsewhere: set[int] = set()
         self._flooding: set[InboxGroup] = set()
         self._heads: list[WaitingGroup] = []
         self._served: dict[str, int] = {}
@@ -131,43 +131,45 @@ class FairScheduler:
         self._most_own, self._most_others = _MIN_ROWS, MAX_ROWS
         self._last_trust: int = Trust.PUBLIC
 
-    def pieces(self) -> Iterator[Chunk]:
-        """Yield what to work on; `note` has to be called after each piece."""
-        yield Chunk(self._holding.ids, is_own=True)
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield chunks; call `note` after each."""
+        yield Chunk(self._lease.ids, is_own=True)
         for step in cycle((self._public_others, self._own)):
             if not self._left:
                 return
-            self._look_again()
+            self._check_backlog()
             yield from self._others(Trust.SIGNED)
             yield from step()
 
     def admit(self, connection: Connection, rows: list[Waiting]) -> list[Waiting]:
-        """Return which of the rows just read are to be mapped now; none where others have waited, too."""
+        """Return the rows to map now; none when other sources have waited as well."""
         if not self._was_admitted and rows:
             self._was_admitted = True
             self._flooding = flooding_groups(rows)
             now = time.time()
             if now - min(row.received_at for row in rows) > LEASE_AFTER_SECONDS:
-                holder = self._holding.holder
-                self._elsewhere = leases.leased_ids(connection, but=holder) | self._holdings.ids_but(holder)
-            rows = [row for row in rows if row.id not in self._elsewhere]
+                holder = self._lease.holder
+                self._held_elsewhere = leases.leased_ids(connection, but=holder) | self._leases.ids_of_others(
+                    holder
+                )
+            rows = [row for row in rows if row.id not in self._held_elsewhere]
             is_backlog = now - max((row.received_at for row in rows), default=now) > _WAITED_SECONDS
-            if is_backlog and self._holdings.may_look(CHECK_INTERVAL_SECONDS):
-                self._look(connection)
+            if is_backlog and self._leases.may_check(CHECK_INTERVAL_SECONDS):
+                self._read_heads(connection)
                 self._gives_way = any(head.group not in self._flooding for head in self._heads)
                 if self._gives_way:
                     self._left = _without_bodies(rows)
                     return []
-        return [row for row in rows if row.id not in self._elsewhere]
+        return [row for row in rows if row.id not in self._held_elsewhere]
 
-    def note(self, piece: Chunk, done: ChunkResult) -> None:
-        """Take note of what came of a piece of work."""
+    def note(self, chunk: Chunk, done: ChunkResult) -> None:
+        """Record the result of a chunk."""
         if self._gives_way:
             self._gives_way = False
             return
-        rows_done = len(piece.ids) - len(done.left)
-        if piece.is_own:
-            named = set(piece.ids)
+        rows_done = len(chunk.ids) - len(done.left)
+        if chunk.is_own:
+            named = set(chunk.ids)
             rest = [row for row in self._left if row.id not in named]
             self._left = sorted(rest + _without_bodies(done.left), key=lambda row: row.id)
             self._is_slow = self._is_slow or bool(done.left)
@@ -177,16 +179,18 @@ class FairScheduler:
             self._give_back(done.left)
         if done.last_source is not None:
             self._served[done.last_source] = next(self._turns)
-        self._holding.set_ids([row.id for row in self._left])
+        self._lease.set_ids([row.id for row in self._left])
 
     def _own(self) -> Iterator[Chunk]:
         rows = self._left
         if self._is_slow:
-            # Signed and public take turns. In one piece an event would not see what an earlier one tells of its
-            # visitor, unless both were mapped in the order of their ids.
-            ways = sorted({row.trust for row in rows}, key=lambda trust: (trust == self._last_trust, -trust))
-            self._last_trust = ways[0]
-            rows = [row for row in rows if row.trust == ways[0]]
+            # Signed and public rows take turns: in one chunk an event sees the visitor data of earlier events only
+            # in the order of ids.
+            trusts = sorted(
+                {row.trust for row in rows}, key=lambda trust: (trust == self._last_trust, -trust)
+            )
+            self._last_trust = trusts[0]
+            rows = [row for row in rows if row.trust == trusts[0]]
             places = source_order(rows, self._served)
             rows = sorted(rows, key=lambda row: (places[row.source_id], row.id))[: self._most_own]
         yield Chunk([row.id for row in rows], is_own=True, served=self._served)
@@ -201,41 +205,43 @@ class FairScheduler:
             yield Chunk(ids, is_own=False)
 
     def _claim(self, groups: Sequence[InboxGroup], most: int) -> list[int]:
-        """Lease the oldest rows of these groups, beside the run's own; return their ids."""
+        """Lease the oldest rows of these groups in addition to the own rows; return their ids."""
         own = [row.id for row in self._left]
         try:
             with self._ledger.write() as connection:
                 if not leases.try_claim_lock(connection):
                     return []
-                holder = self._holding.holder
-                held = leases.leased_ids(connection, but=holder) | self._holdings.ids_but(holder) | set(own)
+                holder = self._lease.holder
+                held = (
+                    leases.leased_ids(connection, but=holder) | self._leases.ids_of_others(holder) | set(own)
+                )
                 ids = _oldest_free(connection, groups, most, held)
                 if ids:
-                    self._holding.was_leased([*own, *ids])
+                    self._lease.was_leased([*own, *ids])
                     leases.save_lease(connection, holder, [*own, *ids], LEASE_SECONDS)
                 return ids
         except Exception as error:
-            # The run's own rows come next, and meet the same trouble where it is handled.
+            # The own rows come next; their chunk handles the outage.
             if not is_ledger_unavailable(error):
                 raise
             log.warning("ledger_away", events=0, error=type(error).__name__)
             return []
 
     def _give_back(self, left: Sequence[Waiting]) -> None:
-        """Let the sweeper send hints for rows of others that were claimed and not worked on.
+        """Let the sweeper send hints for claimed rows that were not processed.
 
-        Their own hints may have come meanwhile, to a worker that left the rows to this one.
+        Their own hints may have reached a worker that skipped them because of this lease.
         """
         if left:
             with self._ledger.write() as connection:
                 leases.save_lease(connection, uuid4().hex, [row.id for row in left], 0.0)
 
-    def _look_again(self) -> None:
-        if self._holdings.may_look(CHECK_INTERVAL_SECONDS):
+    def _check_backlog(self) -> None:
+        if self._leases.may_check(CHECK_INTERVAL_SECONDS):
             with self._ledger.read() as connection:
-                self._look(connection)
+                self._read_heads(connection)
 
-    def _look(self, connection: Connection) -> None:
+    def _read_heads(self, connection: Connection) -> None:
         self._heads = backlog.waiting_groups(connection, time.time() - OVERDUE_SECONDS)
 
 
