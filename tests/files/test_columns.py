@@ -16,7 +16,7 @@ from worker.files.columns import Columns, ColumnsError, column_path
         ("anonymousId", ("anonymousId",)),
         ("ip", ("context", "ip")),
         ("action_source", ("context", "action_source")),
-        # What tells who somebody is goes by the spellings that the mapping knows.
+        # Identifiers of a visitor, in the spellings that the mapping accepts.
         ("E-Mail", ("context", "traits", "E-Mail")),
         ("first name", ("context", "traits", "first name")),
         ("postal_code", ("context", "traits", "postal_code")),
@@ -65,12 +65,12 @@ def test_a_column_can_stand_for_another_name() -> None:
         (["a", "a"], {}, "the header names 'a' twice."),
         (["a", " ", "b"], {}, "the header has a column without a name."),
         (["a"], {"b": "email"}, "the header has no column 'b'; it has a."),
-        (["time", "date"], {}, "the columns 'time' and 'date' both stand for timestamp."),
-        (["properties.a", "properties.a.b"], {}, "both stand for properties.a.b."),
-        (["properties.a.b", "properties.a"], {}, "stands for properties.a, which others are a part of."),
+        (["time", "date"], {}, "the columns 'time' and 'date' both mean timestamp."),
+        (["properties.a", "properties.a.b"], {}, "both mean properties.a.b."),
+        (["properties.a.b", "properties.a"], {}, "means properties.a, which other columns are part of."),
     ],
 )
-def test_a_header_that_cannot_be_meant_is_refused(
+def test_an_ambiguous_header_is_refused(
     header: list[str], renamed: dict[str, str], sentence: str
 ) -> None:
     with pytest.raises(ColumnsError) as refused:
@@ -83,7 +83,7 @@ def test_a_header_that_cannot_be_meant_is_refused(
     [
         (["1"], "the row has 1 cells, and the header 2."),
         (["1", "2", "3"], "the row has 3 cells, and the header 2."),
-        (["1", "[2"], "properties.b begins like JSON, and is none."),
+        (["1", "[2"], "properties.b begins like JSON, but is invalid."),
     ],
 )
 def test_a_row_that_does_not_fit_is_refused(cells: list[str], sentence: str) -> None:

@@ -1,1 +1,1 @@
-"""Events from files: JSON lines and CSV, each line taken once."""
+"""Import events from files: JSON lines and CSV, each line once."""

@@ -1,4 +1,4 @@
-"""Make an event of a row, by the names of its columns."""
+"""Build events from CSV rows, by column name."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,30 +11,30 @@ from worker.event.text import fold_key
 from worker.pinterest.user_data.visitor import collect_traits
 
 _EXCEL = "excel"
-# Excel counts days from here; it holds 1900 for a leap year, which the day before the first makes good.
+# Day 0 of Excel, which wrongly counts 1900 as a leap year, so it is one day earlier.
 _EXCEL_BEGAN = datetime(1899, 12, 30)  # noqa: DTZ001 - the zone is the file's own
 _EXAMPLE = datetime(2030, 1, 29, 14, 53, 20, tzinfo=UTC)
 
 
 class TimeFormatError(Exception):
-    """Say in a sentence why a text is no time of the form that was told."""
+    """A time or its format is invalid; the message is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeFormat:
-    """Know how a file writes its times, and in which zone where a time does not say.
+    """Hold the time format of a file, and the zone of times without one.
 
-    ``form`` is one of ``strptime``, or ``excel`` for Excel's bare number of days; None stands for ISO 8601.
+    ``form`` is a format of ``strptime``, ``excel`` for Excel's number of days, or None for ISO 8601.
     """
 
     form: str | None = None
     zone: ZoneInfo | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a form that no time can be written in.
+        """Check the format.
 
         Raises:
-            MomentError: saying what a form looks like.
+            TimeFormatError: the format cannot hold a date.
         """
         if self.form in (None, _EXCEL):
             return
@@ -46,15 +46,15 @@ class TimeFormat:
             raise TimeFormatError("must be like '%d.%m.%Y %H:%M', with day, month and year, or excel.")
 
     def read(self, text: str) -> str:
-        """Return the time in ISO 8601; one that is in ISO 8601 already may say its zone itself.
+        """Return the time in ISO 8601; a time that has a zone keeps it.
 
         Raises:
-            MomentError: naming the form.
+            TimeFormatError: the text does not match the format.
         """
         if self.form is None:
             return text if self.zone is None else self._iso(text)
         try:
-            return self._placed(self._parsed(text, self.form))
+            return self._with_zone(self._parsed(text, self.form))
         except (ValueError, OverflowError):
             raise TimeFormatError(f"must be a time like {self.form}.") from None
 
@@ -65,19 +65,19 @@ class TimeFormat:
 
     def _iso(self, text: str) -> str:
         try:
-            return self._placed(datetime.fromisoformat(text))
+            return self._with_zone(datetime.fromisoformat(text))
         except ValueError:
-            # Seconds since 1970 name no zone; what is no time at all is told of by whoever checks the event.
+            # Seconds since 1970 need no zone; the envelope check reports invalid times.
             return text
 
-    def _placed(self, moment: datetime) -> str:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=self.zone or UTC)).isoformat()
+    def _with_zone(self, time: datetime) -> str:
+        return (time if time.tzinfo else time.replace(tzinfo=self.zone or UTC)).isoformat()
 
 
 _Path = tuple[str, ...]
 
-# Folded spellings: case, spaces and underscores make no difference.
-_PLACES: dict[str, _Path] = {
+# Case, spaces and underscores in names are ignored.
+_PATHS: dict[str, _Path] = {
     "type": ("type",),
     "event": ("event",),
     "eventname": ("event",),
@@ -100,24 +100,24 @@ _PREFIXES: dict[str, _Path] = {
     "traits": ("context", "traits"),
     "consent": ("context", "consent"),
 }
-# A cell of these columns may hold a list or an object in JSON.
+# A cell that begins like this holds JSON.
 _NESTED = ("[", "{")
 _TRUTHS = {"true": True, "false": False}
 
 
 class ColumnsError(Exception):
-    """Say in a sentence what is wrong with a header or a row."""
+    """A header or row is invalid; the message is a sentence."""
 
 
 class Columns:
-    """Know where each cell of a row belongs in an event.
+    """Map the cells of a row to paths in an event.
 
-    ``renamed`` maps a column's name in the file to the name that it stands for. Blank names at the end of a header
-    are none: spreadsheets write them.
+    ``renamed`` maps column names of the file to the names to use. Blank names at the end of a header, which
+    spreadsheets write, are ignored.
     """
 
     def __init__(
-        self, header: Sequence[str], renamed: Mapping[str, str], moments: TimeFormat | None = None
+        self, header: Sequence[str], renamed: Mapping[str, str], time_format: TimeFormat | None = None
     ) -> None:
         names = [name.strip() for name in header]
         while names and not names[-1]:
@@ -130,7 +130,7 @@ class Columns:
         if unknown:
             raise ColumnsError(f"the header has no column {unknown[0]!r}; it has {', '.join(names)}.")
         self._paths = [column_path(renamed.get(name, name)) for name in names]
-        self._moments = moments or TimeFormat()
+        self._time_format = time_format or TimeFormat()
         _refuse_clashes(names, self._paths)
 
     @property
@@ -139,10 +139,10 @@ class Columns:
         return len(self._paths)
 
     def event(self, cells: Sequence[str]) -> dict[str, Any]:
-        """Return the event of a row; an empty cell says nothing.
+        """Return the event of a row; empty cells are left out.
 
         Raises:
-            ColumnsError: the row has another number of cells than the header, or JSON in it is broken.
+            ColumnsError: the number of cells differs from the header, or a cell has invalid JSON.
         """
         if len(cells) != len(self._paths):
             raise ColumnsError(f"the row has {len(cells)} cells, and the header {len(self._paths)}.")
@@ -154,25 +154,25 @@ class Columns:
         return event
 
     def _value(self, path: _Path, text: str) -> Any:
-        if path != _PLACES["timestamp"]:
+        if path != _PATHS["timestamp"]:
             return _value(path, text)
         try:
-            return self._moments.read(text)
+            return self._time_format.read(text)
         except TimeFormatError as error:
             raise ColumnsError(f"timestamp {error}") from None
 
 
 def column_path(name: str) -> _Path:
-    """Return where a column of this name belongs in an event.
+    """Return the path of a column in an event.
 
-    ``properties.…``, ``context.…``, ``traits.…`` and ``consent.…`` say so themselves. A name that a visitor's
-    identifier goes by is a trait, and every other name is a property.
+    ``properties.…``, ``context.…``, ``traits.…`` and ``consent.…`` name their path. The name of a visitor's
+    identifier is a trait; any other name is a property.
     """
     first, dot, rest = name.partition(".")
     prefix = _PREFIXES.get(fold_key(first))
     if dot and prefix and rest:
         return (*prefix, *rest.split("."))
-    known = _PLACES.get(fold_key(name))
+    known = _PATHS.get(fold_key(name))
     if known:
         return known
     return ("context", "traits", name) if collect_traits({name: name}) else ("properties", name)
@@ -184,10 +184,10 @@ def _refuse_clashes(names: Iterable[str], paths: Sequence[_Path]) -> None:
         for length in range(1, len(path) + 1):
             other = taken.get(path[:length])
             if other is not None:
-                raise ColumnsError(f"the columns {other!r} and {name!r} both stand for {'.'.join(path)}.")
-        if any(one[: len(path)] == path for one in taken):
+                raise ColumnsError(f"the columns {other!r} and {name!r} both mean {'.'.join(path)}.")
+        if any(other[: len(path)] == path for other in taken):
             raise ColumnsError(
-                f"the column {name!r} stands for {'.'.join(path)}, which others are a part of."
+                f"the column {name!r} means {'.'.join(path)}, which other columns are part of."
             )
         taken[path] = name
 
@@ -203,5 +203,5 @@ def _value(path: _Path, text: str) -> Any:
         try:
             return json.loads(text)
         except ValueError:
-            raise ColumnsError(f"{'.'.join(path)} begins like JSON, and is none.") from None
+            raise ColumnsError(f"{'.'.join(path)} begins like JSON, but is invalid.") from None
     return _TRUTHS.get(text.lower(), text)

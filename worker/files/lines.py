@@ -1,4 +1,4 @@
-"""Read a file's events line by line, so that one bad line costs no good one."""
+"""Read events from a file line by line; a bad line does not affect the others."""
 
 import codecs
 import csv
@@ -16,14 +16,14 @@ _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class _EncodingError(Exception):
-    """Say from where on the bytes are not in the encoding that they should be in."""
+    """The bytes are not in the encoding."""
 
 
 def _decode_lines(raw: Iterator[bytes], encoding: str | None) -> Iterator[str]:
-    """Yield lines with their ends; without an encoding given it is UTF-8, or UTF-16 behind its mark.
+    """Yield lines with their ends; the default encoding is UTF-8, or UTF-16 after its byte order mark.
 
-    A byte that the encoding does not know comes through as half a surrogate pair, so that it costs its own line
-    alone. In UTF-16 and UTF-32, whose lines cannot be told apart behind such a byte, it ends the file.
+    An invalid byte becomes a lone surrogate and affects only its own line. In UTF-16 and UTF-32 it ends the file,
+    because later line ends cannot be found.
 
     Raises:
         NotInEncodingError: a file in UTF-16 or UTF-32 breaks off, or is none.
@@ -32,7 +32,7 @@ def _decode_lines(raw: Iterator[bytes], encoding: str | None) -> Iterator[str]:
     if encoding is None:
         encoding = "utf-16" if first.startswith(_UTF_16_MARKS) else "utf-8"
     name = codecs.lookup(encoding).name
-    # A mark at the beginning is no part of the first column's name.
+    # The byte order mark is not part of the first column's name.
     name = "utf-8-sig" if name == "utf-8" else name
     errors = "strict" if name.startswith(("utf-16", "utf-32")) else "surrogateescape"
     try:
@@ -42,7 +42,7 @@ def _decode_lines(raw: Iterator[bytes], encoding: str | None) -> Iterator[str]:
 
 
 def _is_decodable(text: str) -> bool:
-    """Say whether every byte of a decoded text was one of its encoding."""
+    """Say whether every byte of a decoded text was valid."""
     return text.isascii() or not any("\udc80" <= character <= "\udcff" for character in text)
 
 
@@ -61,7 +61,7 @@ _QUOTED = re.compile(r'"[^"]*"')
 
 
 class _Row(NamedTuple):
-    """Hold the cells of a row that begins in line ``number``, or why it is none."""
+    """Hold the cells of a row that begins in line ``number``, or its error."""
 
     number: int
     cells: list[str]
@@ -69,15 +69,15 @@ class _Row(NamedTuple):
 
 
 def _find_delimiter(header: str) -> str:
-    """Return what divides the cells of a header; what stands in quotes divides nothing."""
+    """Return the delimiter of a header; quoted text is ignored."""
     return max(_DELIMITERS, key=_QUOTED.sub("", header).count)
 
 
 class _Rows:
-    """Yield rows, and say where each began; ``width`` is how many cells the header has.
+    """Yield rows with the number of their first line; ``width`` is the number of cells of the header.
 
-    A cell in quotes may go over several lines. One whose closing quote is missing would swallow the lines behind
-    it: such a row is told of as one wrong line, and what follows its first line is read again.
+    A quoted cell may have several lines. Without its closing quote it would swallow the following lines: then
+    only the first line is an error, and the others are read again.
     """
 
     def __init__(self, lines: Iterator[str], delimiter: str, number: int, width: int) -> None:
@@ -89,7 +89,7 @@ class _Rows:
         self._again: deque[str] = deque()
 
     def __iter__(self) -> Iterator[_Row]:
-        """Yield rows to the end of the file; one without anything in it is none."""
+        """Yield rows to the end of the file, without blank ones."""
         reader = self._reader()
         while True:
             try:
@@ -120,14 +120,14 @@ class _Rows:
         return self._again.popleft() if self._again else next(self._lines, None)
 
     def _begin_again(self) -> Iterator[list[str]]:
-        """Go on behind the first line of a row."""
+        """Continue after the first line of a row."""
         self._again.extendleft(reversed(self._taken[1:]))
         self._number += 1
         self._taken.clear()
         return self._reader()
 
     def _trimmed(self, cells: list[str]) -> list[str]:
-        """Leave out blank cells beyond the header's: spreadsheets write them."""
+        """Remove blank cells beyond the header, which spreadsheets write."""
         while len(cells) > self._width and not cells[-1].strip():
             cells = cells[:-1]
         return cells
@@ -135,27 +135,27 @@ class _Rows:
 
 Format = Literal["auto", "jsonl", "csv"]
 
-# Excel reads, and some programs write, a line before the header that names the delimiter.
+# Excel accepts a line before the header that names the delimiter.
 _SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """Say how a file is to be read; ``renamed`` maps a column's name to the name that it stands for."""
+    """Hold how to read a file; ``renamed`` maps column names of the file to the names to use."""
 
     form: Format = "auto"
     encoding: str | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
-    moments: TimeFormat = field(default_factory=TimeFormat)
+    time_format: TimeFormat = field(default_factory=TimeFormat)
 
-    def of_csv_alone(self) -> bool:
-        """Say whether something is told that JSON lines have no use for."""
-        return bool(self.renamed) or self.moments != TimeFormat()
+    def has_csv_options(self) -> bool:
+        """Say whether an option is set that JSON lines do not have."""
+        return bool(self.renamed) or self.time_format != TimeFormat()
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Hold one line's event, or what is wrong with it; ``number`` counts from 1."""
+    """Hold the event of a line, or its error; ``number`` counts from 1."""
 
     number: int
     event: Any = None
@@ -163,35 +163,35 @@ class Line:
 
 
 class FileError(Exception):
-    """Say in a sentence why nothing of a file, or nothing more of it, can be read."""
+    """The file, or its rest, cannot be read; the message is a sentence."""
 
 
-def read_lines(file: IO[bytes], reading: ReadOptions, count: Callable[[int], object]) -> Iterator[Line]:
-    """Yield a file's events in order; ``count`` is told how many bytes were read.
+def read_lines(file: IO[bytes], options: ReadOptions, count: Callable[[int], object]) -> Iterator[Line]:
+    """Yield the events of a file in order; ``count`` is called with the number of bytes read.
 
-    Without a form given, a file whose first line begins with ``{`` holds JSON lines, and any other is CSV.
+    By default a file whose first line begins with ``{`` has JSON lines; any other file is CSV.
 
     Raises:
-        FileError: the header cannot be read, the file is of another kind, or it breaks off.
+        FileError: the header cannot be read, the file has another format, or it is incomplete.
     """
     try:
-        yield from _read(_decode_lines(_counted(file, count), reading.encoding), reading)
+        yield from _read(_decode_lines(_counted(file, count), options.encoding), options)
     except _EncodingError as error:
         raise FileError(str(error)) from None
 
 
-def _read(texts: Iterator[str], reading: ReadOptions) -> Iterator[Line]:
+def _read(texts: Iterator[str], options: ReadOptions) -> Iterator[Line]:
     number, first = next(((number, line) for number, line in enumerate(texts, 1) if line.strip()), (0, ""))
     if not first:
         return
     if first.lstrip().startswith("["):
         raise FileError("holds a list in JSON: write one event a line, without brackets and commas around.")
-    if reading.form == "csv" or (reading.form == "auto" and not first.lstrip().startswith("{")):
-        yield from _rows(first, texts, number, reading)
-    elif reading.of_csv_alone():
+    if options.form == "csv" or (options.form == "auto" and not first.lstrip().startswith("{")):
+        yield from _rows(first, texts, number, options)
+    elif options.has_csv_options():
         raise FileError("holds JSON lines: columns can only be renamed, and times read, in CSV.")
     else:
-        yield from _objects(first, texts, number, reading.encoding)
+        yield from _objects(first, texts, number, options.encoding)
 
 
 def _counted(file: IO[bytes], count: Callable[[int], object]) -> Iterator[bytes]:
@@ -213,24 +213,24 @@ def _object(number: int, text: str, encoding: str | None) -> Line:
     try:
         return Line(number, decode_json(text.strip().encode()))
     except EnvelopeError as error:
-        # A reader's place in its text says nothing here: each line is a text of its own.
+        # Each line is parsed alone, so its position within the text is always line 1.
         return Line(number, error=f"the line {error.message}".replace(" at line 1,", " at"))
 
 
-def _rows(first: str, rest: Iterator[str], number: int, reading: ReadOptions) -> Iterator[Line]:
-    told = _SEPARATOR.fullmatch(first)
-    if told:
+def _rows(first: str, rest: Iterator[str], number: int, options: ReadOptions) -> Iterator[Line]:
+    separator = _SEPARATOR.fullmatch(first)
+    if separator:
         number, first = number + 1, next(rest, "")
-    delimiter = told[1] if told else _find_delimiter(first)
+    delimiter = separator[1] if separator else _find_delimiter(first)
     if not _is_decodable(first):
-        raise FileError(_not_in("header", reading.encoding))
+        raise FileError(_not_in("header", options.encoding))
     try:
         header = next(csv.reader([first], delimiter=delimiter, strict=True), [])
-        columns = Columns(header, reading.renamed, reading.moments)
+        columns = Columns(header, options.renamed, options.time_format)
     except (ColumnsError, csv.Error) as error:
         raise FileError(str(error)) from None
     for row in _Rows(rest, delimiter, number, columns.width):
-        yield _line(row, columns, reading.encoding)
+        yield _line(row, columns, options.encoding)
 
 
 def _line(row: _Row, columns: Columns, encoding: str | None) -> Line:

@@ -1,4 +1,4 @@
-"""Take a file's events into the inbox by the collector's own way, each line once."""
+"""Import events into the inbox as the collector does, each line once."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ _NO_TIME = "timestamp must be given: when it happened, not when the file was sen
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """Hold the defaults of all events of a file, for lines that say nothing else."""
+    """Hold the defaults for the events of a file."""
 
     event: str | None = None
     action_source: str = "offline"
@@ -32,7 +32,7 @@ class ImportOptions:
 
 @dataclass(slots=True)
 class ImportCounts:
-    """Count lines: taken now, known from before, and wrong ones; ``errors`` has those of one step."""
+    """Count lines: imported, imported before, invalid; ``errors`` has the invalid lines of one step."""
 
     taken: int = 0
     known: int = 0
@@ -42,7 +42,7 @@ class ImportCounts:
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """Take events for one source; ``offer`` hints at them, and ``room`` waits where too many wait already."""
+    """Import events for one source; ``offer`` publishes ids, ``wait_for_space`` waits while the backlog is full."""
 
     ledger: Ledger
     source: Source
@@ -52,10 +52,10 @@ class Importer:
     dry_run: bool = False
     now: Callable[[], float] = time.time
 
-    def take(self, found: Iterable[Line]) -> Iterator[ImportCounts]:
-        """Take lines step by step; after each step what it counted is on the disk."""
-        found = iter(found)
-        while step := list(islice(found, _LINES_A_STEP)):
+    def take(self, lines: Iterable[Line]) -> Iterator[ImportCounts]:
+        """Import lines step by step; yield the counts of each step after its commit."""
+        remaining = iter(lines)
+        while step := list(islice(remaining, _LINES_A_STEP)):
             yield self._step(step)
 
     def _step(self, step: Sequence[Line]) -> ImportCounts:
@@ -67,15 +67,15 @@ class Importer:
             except EnvelopeError as error:
                 done.errors.append(Line(line.number, error=str(error)))
                 continue
-            # Two lines alike are one event: what tells two sales apart has to stand in them.
+            # Equal lines are one event.
             done.known += key in wanted
             wanted.setdefault(key, Line(line.number, event))
         with self.ledger.read() as connection:
             known = imported_lines.find_imported_lines(connection, list(wanted))
-        fresh = self._prepare({key: line for key, line in wanted.items() if key not in known}, done)
-        taken = len(fresh) if self.dry_run else self._store(fresh)
+        accepted = self._prepare({key: line for key, line in wanted.items() if key not in known}, done)
+        taken = len(accepted) if self.dry_run else self._store(accepted)
         done.taken = taken
-        done.known += len(known) + len(fresh) - taken
+        done.known += len(known) + len(accepted) - taken
         done.wrong = len(done.errors)
         done.errors.sort(key=lambda line: line.number)
         return done
@@ -92,34 +92,36 @@ class Importer:
 
     def _prepare(self, wanted: dict[bytes, Line], done: ImportCounts) -> dict[bytes, Accepted]:
         receive = partial(received_from_server, received_at=self.now())
-        fresh: dict[bytes, Accepted] = {}
+        accepted: dict[bytes, Accepted] = {}
         for key, line in wanted.items():
             try:
-                fresh[key] = prepare_event(
+                accepted[key] = prepare_event(
                     line.event, receive, self.source.id, self.ledger.vault, Trust.SIGNED
                 )
             except (EnvelopeError, TooLargeError) as error:
                 done.errors.append(Line(line.number, error=str(error)))
-        return fresh
+        return accepted
 
-    def _store(self, fresh: dict[bytes, Accepted]) -> int:
-        """Note lines and take their events in one transaction: a kill leaves both or neither behind."""
-        if not fresh:
+    def _store(self, accepted: dict[bytes, Accepted]) -> int:
+        """Store lines and events in one transaction."""
+        if not accepted:
             return 0
         self.wait_for_space()
         now = self.now()
         with self.ledger.write() as connection:
-            mine = imported_lines.insert_imported_lines(connection, list(fresh), now)
-            ids = inbox.accept_events(connection, [one for key, one in fresh.items() if key in mine], now)
+            new_keys = imported_lines.insert_imported_lines(connection, list(accepted), now)
+            ids = inbox.accept_events(
+                connection, [event for key, event in accepted.items() if key in new_keys], now
+            )
         publish_ids(self.offer, ids)
         return len(ids)
 
 
 def _complete_event(raw: Any, options: ImportOptions) -> dict[str, Any]:
-    """Return a line's event with the type and the name that all lines share.
+    """Return the event of a line with the default type and name.
 
     Raises:
-        EnvelopeError: it is no event, or says not when it happened.
+        EnvelopeError: it is not a valid event, or has no timestamp.
     """
     if isinstance(raw, dict):
         raw = {"type": "track"} | {name: value for name, value in raw.items() if name != "sentAt"}
@@ -127,14 +129,14 @@ def _complete_event(raw: Any, options: ImportOptions) -> dict[str, Any]:
             raw["event"] = options.event
     check_envelope(raw)
     event: dict[str, Any] = raw
-    # A time of receipt would differ from run to run, and with it the event.
+    # The time of receipt would make the event differ in each run.
     if event.get("timestamp") in (None, "") and event["type"] in ("track", "page"):
         raise EnvelopeError(*_NO_TIME.split(" ", 1))
     return event
 
 
 def _with_action_source(event: dict[str, Any], options: ImportOptions) -> dict[str, Any]:
-    """Return an event that says where it took place."""
+    """Return the event with an action source."""
     context = event.get("context") or {}
     properties = event.get("properties") or {}
     if any(holder.get("action_source") for holder in (context, properties)):
@@ -143,11 +145,11 @@ def _with_action_source(event: dict[str, Any], options: ImportOptions) -> dict[s
 
 
 def _fingerprint(event: dict[str, Any]) -> str:
-    """Return the same text for the same content, in whatever order it is written down."""
+    """Return a hash of the content, independent of the order of keys."""
     return sha256(json_text.format_json(_sorted(event))).hexdigest()
 
 
 def _sorted(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _sorted(value[name]) for name in sorted(value)}
-    return [_sorted(one) for one in value] if isinstance(value, list) else value
+    return [_sorted(item) for item in value] if isinstance(value, list) else value

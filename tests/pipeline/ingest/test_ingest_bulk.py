@@ -62,7 +62,7 @@ def take_in(ledger: Ledger, *events: dict[str, Any], **how: Any) -> list[int]:
 
 
 def outcomes(ledger: Ledger) -> dict[str, str]:
-    """Return where each event stands, or why it does not."""
+    """Return the state of each event: pending, or its reason class."""
     with ledger.read() as connection:
         kept = connection.execute(select(delivery).order_by(delivery.c.id)).all()
     return {row.event_id: row.reason_class or "pending" for row in kept}

@@ -1,4 +1,4 @@
-"""A source's flood costs another source a moment, and no bulk is worked on by two workers for long."""
+"""A flood from one source delays others briefly, and no two workers process the same rows for long."""
 
 import threading
 import time
@@ -155,8 +155,8 @@ def test_of_another_flood_a_run_takes_a_share(shops: Ledger, monkeypatch: pytest
         assert inbox.backlogs(connection, ["src_quiet"])["src_quiet", PUBLIC] == 30
 
 
-def test_an_event_taken_out_of_order_knows_what_its_visitor_told_before(shops: Ledger) -> None:
-    """The identify waits in another worker's hands; both go to the run of somebody else's flood later."""
+def test_an_event_mapped_out_of_order_has_its_visitors_earlier_data(shops: Ledger) -> None:
+    """Another worker has the identify; a run of another source's flood takes both later."""
     wait(shops, "src_quiet", [identify("jane@example.com")], trust=PUBLIC)
     wait(shops, "src_quiet", [order("1")], trust=SIGNED)
     ingest(shops, flood(shops, 5))
@@ -206,7 +206,7 @@ def held(ledger: Ledger) -> set[int]:
         return leases.leased_ids(connection)
 
 
-def test_rows_under_a_lease_of_somebody_else_are_left_to_them(shops: Ledger) -> None:
+def test_rows_that_another_worker_leased_are_skipped(shops: Ledger) -> None:
     ids = flood(shops, 10)
     quiet = wait(shops, "src_quiet", [order("1"), order("2")], trust=SIGNED)
     with shops.write() as connection:
@@ -445,10 +445,10 @@ def test_what_was_claimed_of_others_and_took_too_long_is_hinted_at_by_the_next_s
     assert sent.ranges == [(left[0], left[-1])]
 
 
-def test_a_visitor_with_endless_earlier_events_holds_nobody_up(
+def test_a_visitor_with_many_earlier_events_does_not_delay_others(
     shops: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What its earlier events tell takes too long; they are settled first, by hints of their own."""
+    """Its earlier events take too long, so their own hints settle them first."""
     monkeypatch.setattr(stage, "SLICE_SECONDS", 0.05)
     monkeypatch.setattr(stage, "STALL_SECONDS", 0.1)
     learn = stage.BulkVisitors.learn
