@@ -1,7 +1,7 @@
 """Read a batch with all batches that it was split from or into."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,13 +82,9 @@ def _tries(connection: Connection, ids: Sequence[int]) -> dict[int, list[tuple[s
     return found
 
 
-def _with_deliveries(connection: Connection, ids: Sequence[int]) -> set[int]:
-    found: set[int] = set()
+def _with_deliveries(connection: Connection, ids: Sequence[int]) -> set[int | None]:
+    found: set[int | None] = set()
     for some in chunks(ids):
         wanted = select(delivery.c.batch_id).where(delivery.c.batch_id.in_(some), IS_OPEN_UNINDEXED)
-        found.update(_numbers(connection.scalars(wanted.distinct())))
+        found.update(connection.scalars(wanted.distinct()))
     return found
-
-
-def _numbers(found: Iterable[int | None]) -> set[int]:
-    return {number for number in found if number is not None}

@@ -65,7 +65,7 @@ class BatchGroup:
         return _TEST_BATCH_MAX_EVENTS if self.test else BATCH_MAX_EVENTS
 
 
-class Parent(Protocol):
+class _Parent(Protocol):
     """Describe the batch that a new one was split from."""
 
     @property
@@ -205,7 +205,7 @@ def insert_batch(
     events: int,
     now: float,
     *,
-    parent: Parent | None = None,
+    parent: _Parent | None = None,
     not_before: float | None = None,
 ) -> int:
     """Insert a ready batch. A part of a split batch continues its parent's history."""

@@ -25,7 +25,7 @@ from worker.ledger.schema import State, delivery, integration, sale
 
 PAYLOAD = b"payload"
 # A `DedupKey` as a plain tuple, which is much faster to create.
-PlainKey = tuple[int, bool, str, str]
+_PlainKey = tuple[int, bool, str, str]
 
 _OUTCOMES = {
     State.FAILED: tallies.FAILED,
@@ -69,7 +69,7 @@ class NewDelivery:
     qualities: tuple[str, ...] = ()
 
     @property
-    def unique_key(self) -> PlainKey:
+    def unique_key(self) -> _PlainKey:
         return (self.ad_account, self.test, self.event_id, self.event_name)
 
     @property
@@ -109,12 +109,12 @@ def insert_deliveries(connection: Connection, new: Sequence[NewDelivery], now: f
     return _by_outcome(counts)
 
 
-def _insert_once(connection: Connection, wanted: Sequence[NewDelivery]) -> set[PlainKey]:
+def _insert_once(connection: Connection, wanted: Sequence[NewDelivery]) -> set[_PlainKey]:
     rows = insert_all(connection, delivery, [_values(item, 0.0) for item in wanted], _unless_it_is_there)
     return {(row[0], bool(row[1]), row[2], row[3]) for row in rows}
 
 
-def _left_out(wanted: Iterable[NewDelivery], written: set[PlainKey]) -> list[NewDelivery]:
+def _left_out(wanted: Iterable[NewDelivery], written: set[_PlainKey]) -> list[NewDelivery]:
     """Return the deliveries that were not written. Of two with one key, the first was."""
     left: list[NewDelivery] = []
     for item in wanted:

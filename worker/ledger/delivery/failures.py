@@ -166,7 +166,7 @@ def failed_payload(connection: Connection, failure_id: int) -> bytes | None:
     return connection.scalar(select(delivery.c.payload).where(delivery.c.id == failure_id))
 
 
-def select_retryable(
+def _select_retryable(
     failures: Sequence[Failure], now: float, *, force: bool
 ) -> tuple[list[Failure], Counter[str]]:
     """Return the failures that may be retried, and count the others by reason."""
@@ -188,7 +188,7 @@ def preview_retry(
     connection: Connection, failures: Sequence[Failure], now: float, *, force: bool = False
 ) -> RetryResult:
     """Return what `retry_deliveries` would do now."""
-    good, refused = select_retryable(failures, now, force=force)
+    good, refused = _select_retryable(failures, now, force=force)
     free = select(delivery.c.id).where(*_may_reopen([failure.id for failure in good]))
     return _retried(good, set(connection.scalars(free)), refused, now)
 
@@ -206,7 +206,7 @@ def retry_deliveries(
 
     A delivery stays failed if another copy of its event is pending or was delivered meanwhile.
     """
-    good, refused = select_retryable(failures, now, force=force)
+    good, refused = _select_retryable(failures, now, force=force)
     moved = _reopen_in_races(connection, [failure.id for failure in good], how, now)
     _count(connection, moved, (tallies.RETRIED, tallies.LEFT_FAILED), now)
     if moved:

@@ -36,7 +36,7 @@ def is_pending_of(integration_number: Any, test: bool, offline: bool) -> ColumnE
     )
 
 
-def pending_of_each(column: ColumnElement[Any], test: bool, offline: bool) -> Select[Any]:
+def _pending_of_each(column: ColumnElement[Any], test: bool, offline: bool) -> Select[Any]:
     """Select a column of the pending deliveries of the outer statement's integration, in order."""
     waiting = select(column).where(is_pending_of(integration.c.id, test, offline)).correlate(integration)
     return waiting.order_by(PENDING_ORDER)
@@ -44,7 +44,7 @@ def pending_of_each(column: ColumnElement[Any], test: bool, offline: bool) -> Se
 
 def first_pending(column: ColumnElement[Any], test: bool, offline: bool) -> ScalarSelect[Any]:
     """Select a column of that integration's first pending delivery, or NULL."""
-    return pending_of_each(column, test, offline).limit(1).scalar_subquery()
+    return _pending_of_each(column, test, offline).limit(1).scalar_subquery()
 
 
 _PAUSED, _BREAKER = "paused", "breaker"
@@ -205,7 +205,7 @@ def _pending_by_account(connection: Connection, most: int) -> dict[int, WaitingD
 
 
 def _pending_of_kind(most: int, test: bool, offline: bool) -> Select[Any]:
-    some = pending_of_each(delivery.c.accepted_at, test, offline).limit(most).subquery()
+    some = _pending_of_each(delivery.c.accepted_at, test, offline).limit(most).subquery()
     counted = select(func.count()).select_from(some).scalar_subquery()
     first = first_pending(delivery.c.accepted_at, test, offline)
     return select(integration.c.ad_account, counted, first)
