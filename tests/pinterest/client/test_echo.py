@@ -1,4 +1,4 @@
-"""What Pinterest repeats of a request stands in no reason, and its own words stay."""
+"""Values of the request that Pinterest echoes are masked; Pinterest's own words remain."""
 
 import json
 import time

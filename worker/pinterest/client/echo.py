@@ -1,4 +1,4 @@
-"""Find in Pinterest's words what a request had sent: Pinterest echoes names, ids and search words in its errors."""
+"""Mask values of a request in Pinterest's error messages, which echo names, ids and search terms."""
 
 import json
 import re
@@ -12,9 +12,9 @@ from worker.pinterest.config.overrides import PINTEREST_NAMES
 
 ECHOED = "[sent]"
 
-# Vocabularies of Pinterest's own, which identify nobody.
+# Fields with Pinterest's own vocabulary, which identify no one.
 _OPEN_KEYS = frozenset({"event_name", "action_source", "currency", "partner_name"})
-# Words of error messages and of field names: they are shown, whatever an event holds.
+# Words of error messages and of field names are always shown, even if an event has them.
 _ORDINARY = frozenset(
     """
     a account action ad ads advertiser after all already an and any api app are array as at attribution be
@@ -44,16 +44,16 @@ _CUT_WORD = re.compile(r"([^\W_]{2,})(?=…|\.{3})")
 
 
 class Echo:
-    """Mask what the events of one request held; the request is read when there are words to mask."""
+    """Mask the values of one request's events; the request is parsed only when there are words to mask."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
-        # Answers say the same of each event: each word is looked for once.
+        # Cached, because answers repeat the same words for each event.
         self._possible: dict[str, bool] = {}
         self._sent: dict[str, bool] = {}
 
     def mask(self, text: str) -> str:
-        """Return a text with every value of the request, and every word of one, as "[sent]"."""
+        """Replace every value of the request, and every word of a value, by "[sent]"."""
         if not text or not self._body:
             return text
         text = unicodedata.normalize("NFKC", text[:_MOST_CHARACTERS])
@@ -64,17 +64,17 @@ class Echo:
         return re.sub(r"\[sent\](?:[ ,;_-]*\[sent\])+", ECHOED, text)
 
     def _may_be_sent(self, word: str) -> bool:
-        """Rule out words in a hundredth of the time that reading the request takes; most answers echo nothing."""
+        """Rule out words 100 times faster than by parsing the request; most answers echo nothing."""
         word = word.casefold()
         if word not in self._possible:
-            self._possible[word] = _is_telling(word) and (
-                # An escape may stand for any character.
+            self._possible[word] = _is_identifying(word) and (
+                # An escape sequence may encode any character.
                 "\\u" in self._lowered or word in self._lowered or self._is_hashed(word)
             )
         return self._possible[word]
 
     def _is_hashed(self, word: str) -> bool:
-        """Say whether the request has the SHA-256 of a word: names and cities are sent as such."""
+        """Return whether the request has the SHA-256 of a word; names and cities are sent as hashes."""
         return len(word) >= _SHORTEST_HASHED and sha256(word.encode()).hexdigest() in self._lowered
 
     @cached_property
@@ -89,7 +89,7 @@ class Echo:
     @cached_property
     def _chunks(self) -> frozenset[str]:
         return frozenset(
-            chunk for value in self._values() for chunk in _CHUNK.findall(value) if _is_telling(chunk)
+            chunk for value in self._values() for chunk in _CHUNK.findall(value) if _is_identifying(chunk)
         )
 
     def _values(self) -> Iterator[str]:
@@ -100,25 +100,25 @@ class Echo:
         for text in _texts(root):
             yield unicodedata.normalize("NFKC", text).casefold()
 
-    def _put_for_chunk(self, found: re.Match[str]) -> str:
-        chunk = found[0]
+    def _put_for_chunk(self, match: re.Match[str]) -> str:
+        chunk = match[0]
         bare = chunk.rstrip(".!")
         if bare.casefold() in self._chunks:
             return ECHOED + chunk[len(bare) :]
         return _WORD.sub(self._put_for_word, chunk)
 
-    def _put_for_word(self, found: re.Match[str]) -> str:
-        if not self._may_be_sent(found[0]):
-            return found[0]
-        word = found[0].casefold()
+    def _put_for_word(self, match: re.Match[str]) -> str:
+        if not self._may_be_sent(match[0]):
+            return match[0]
+        word = match[0].casefold()
         if word not in self._sent:
             self._sent[word] = word in self._words or self._is_hashed(word)
-        return ECHOED if self._sent[word] else found[0]
+        return ECHOED if self._sent[word] else match[0]
 
-    def _put_for_cut_word(self, found: re.Match[str]) -> str:
-        start = found[0].casefold()
+    def _put_for_cut_word(self, match: re.Match[str]) -> str:
+        start = match[0].casefold()
         is_part = start not in _ORDINARY and any(word.startswith(start) for word in self._words)
-        return ECHOED if is_part else found[0]
+        return ECHOED if is_part else match[0]
 
 
 NOTHING_SENT = Echo(b"")
@@ -137,10 +137,10 @@ def _texts(root: Any) -> Iterator[str]:
 
 
 def _words(value: str) -> Iterable[str]:
-    return filter(_is_telling, _WORD.findall(value))
+    return filter(_is_identifying, _WORD.findall(value))
 
 
-def _is_telling(word: str) -> bool:
-    """Say whether a word could tell whom or what an event was about."""
+def _is_identifying(word: str) -> bool:
+    """Return whether a word could identify the person or the products of an event."""
     least = _SHORTEST_NUMBER if word.isdecimal() else _SHORTEST_WORD
     return len(word) >= least and word not in _ORDINARY
