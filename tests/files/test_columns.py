@@ -70,9 +70,7 @@ def test_a_column_can_stand_for_another_name() -> None:
         (["properties.a.b", "properties.a"], {}, "means properties.a, which other columns are part of."),
     ],
 )
-def test_an_ambiguous_header_is_refused(
-    header: list[str], renamed: dict[str, str], sentence: str
-) -> None:
+def test_an_ambiguous_header_is_refused(header: list[str], renamed: dict[str, str], sentence: str) -> None:
     with pytest.raises(ColumnsError) as refused:
         Columns(header, renamed)
     assert sentence in str(refused.value)

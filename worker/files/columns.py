@@ -61,7 +61,7 @@ class TimeFormat:
     def _parsed(self, text: str, form: str) -> datetime:
         if form == _EXCEL:
             return _EXCEL_BEGAN + timedelta(seconds=round(float(text.replace(",", ".")) * 86_400))
-        return datetime.strptime(text, form)  # noqa: DTZ007 - the zone is added where there is none
+        return datetime.strptime(text, form)  # noqa: DTZ007 - the zone is added later
 
     def _iso(self, text: str) -> str:
         try:

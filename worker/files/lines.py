@@ -26,7 +26,7 @@ def _decode_lines(raw: Iterator[bytes], encoding: str | None) -> Iterator[str]:
     because later line ends cannot be found.
 
     Raises:
-        NotInEncodingError: a file in UTF-16 or UTF-32 breaks off, or is none.
+        _EncodingError: a file in UTF-16 or UTF-32 is incomplete or has another encoding.
     """
     first = next(raw, b"")
     if encoding is None:

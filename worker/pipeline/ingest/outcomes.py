@@ -77,7 +77,7 @@ class Destinations:
             if source is not None:
                 self._sources[source_id] = source
                 enabled = [
-                    one for one in integrations.integrations_of_source(connection, source_id) if one.enabled
+                    row for row in integrations.integrations_of_source(connection, source_id) if row.enabled
                 ]
                 self._integrations[source_id] = enabled
 
@@ -377,10 +377,10 @@ class _Layer:
 
     def known(self, keys: Iterable[bytes]) -> Visitor:
         """Return the visitor of these keys: the person's first, then the device's."""
-        found = [self._current[key] for key in keys if key in self._current]
-        if not found:
+        layers = [self._current[key] for key in keys if key in self._current]
+        if not layers:
             return Visitor.EMPTY
-        return found[0] if len(found) == 1 else join_visitors(*found)
+        return layers[0] if len(layers) == 1 else join_visitors(*layers)
 
     def state(self, key: bytes) -> tuple[Visitor, int]:
         """Return the visitor to store under a key, and the last inbox id that informed it."""

@@ -74,7 +74,7 @@ class _VisitorEvent(Protocol):
 
 @dataclass(slots=True)
 class NewVisitors:
-    """Hold the visitors that one bulk creates, by key: source and trust; and those that a quota refused."""
+    """Hold the source and trust of each visitor that a bulk creates, and the keys that a quota refused."""
 
     senders: dict[bytes, tuple[str, int]]
     refused: set[bytes] = field(default_factory=set)
@@ -82,12 +82,12 @@ class NewVisitors:
     @classmethod
     def of(cls, senders: Mapping[int, _VisitorEvent], new_keys: Set[bytes]) -> "NewVisitors":
         """Assign each new visitor to the event that creates it, with preference for signed events."""
-        found: dict[bytes, tuple[str, int]] = {}
+        creators: dict[bytes, tuple[str, int]] = {}
         for _, sender in sorted(senders.items()):
             for key in sender.keys:
-                if key in new_keys and (key not in found or sender.trust > found[key][1]):
-                    found[key] = sender.source_id, sender.trust
-        return cls(found)
+                if key in new_keys and (key not in creators or sender.trust > creators[key][1]):
+                    creators[key] = sender.source_id, sender.trust
+        return cls(creators)
 
     def refuse_beyond_quota(self, quotas: VisitorQuotas, limit_of: Callable[[str], int]) -> None:
         """Refuse the newest public visitors beyond the quota of their source."""
