@@ -1,1 +1,1 @@
-"""What Celery and kombu do differently here: bulk tasks, steady consumers, publishing many at once."""
+"""Changes to Celery and kombu: bulk tasks, a rate-limited consumer, publishing in bulk."""

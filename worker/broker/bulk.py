@@ -18,40 +18,40 @@ from worker.broker.unsettled import UnackedMessages
 
 log = logs.of(__name__)
 
-# A bulk that is not full waits for those that run, but no longer than so many times its interval.
+# A bulk that is not full waits for running bulks, at most this many intervals.
 _MOST_INTERVALS = 10
 
 _NOTHING: dict[str, Any] = {}
 
 
 class BulkTask(Task[Any, Any]):
-    """Run once for many messages, each of which names an item by its id.
+    """Run once for many messages, each of which carries the id of an item.
 
-    A message per item makes a queue easy to feed, to watch and to scale; a run per item makes it slow::
+    One message per item keeps a queue easy to fill, monitor and scale. One run per item would be slow::
 
         @app.task(base=BulkTask)
         def index(ids: list[int]) -> None:
             ...  # All of them at once: one statement, one commit.
 
-        index.apply_async((order_id,))  # By whomever, as ever.
+        index.apply_async((order_id,))  # Callers publish as usual.
 
-    The worker gathers ``bulk_max`` ids, or what came within ``bulk_interval_seconds`` and until the bulk before
-    is done (ten intervals at the most), and hands them on as one Celery request with an id of its own. Pools
-    (prefork, threads, solo), time limits, signals, rate limits, ``inspect active`` and Flower's events are
-    Celery's own and speak of the bulk; acknowledged, rejected or put back is every message of it. ``run`` gets
-    each id once, in order of arrival.
+    The worker collects ids until there are ``bulk_max``, or until ``bulk_interval_seconds`` have passed and the
+    previous bulk is done (ten intervals at most). It starts them as one Celery request with its own id. Pools
+    (prefork, threads, solo), time limits, signals, rate limits, ``inspect active`` and Flower's events work as
+    usual and see the bulk as one task. All its messages are acknowledged, rejected or requeued together.
+    ``run`` gets each id once, in order of arrival.
 
-    - Brokers hand out anew what a dead worker held: work on an id twice must do no harm.
-    - A run that raises costs its whole bulk, by Celery's usual rules (``acks_on_failure``,
+    - Brokers redeliver what a dead worker held: processing an id twice must be safe.
+    - A run that raises fails its whole bulk, by Celery's usual rules (``acks_on_failure``,
       ``Reject(requeue=True)``). Find the culprit inside the task, where the transaction is.
-    - Messages with a countdown, an expiry, a time limit, callbacks, keyword arguments, or anything but an id
-      or a list of ids, and those that are retried or revoked, go the usual way, one run each. ``run`` gets a
-      list all the same, and so it does in a worker whose strategy is Celery's default.
-    - The prefetch is raised to one bulk per pool slot and one to gather: give such tasks their own worker.
-    - On Redis and Valkey acknowledging costs two round trips a message. ``Queue(no_ack=True)`` together with
-      ``worker_disable_prefetch`` saves them: a killed worker then loses what it held, a rejection cannot put
-      it back, and something else has to send it again.
-    - A warm shutdown works off what is gathered where ``worker_consumer`` is ``RateLimitedConsumer``.
+    - These messages get their own run: with a countdown, an expiry, a time limit, callbacks or keyword arguments;
+      with an argument that is neither an id nor a list of ids; retried or revoked. ``run`` still gets a list,
+      also in a worker that uses Celery's default strategy.
+    - The prefetch count is raised to one bulk per pool slot plus one: give such tasks their own worker.
+    - On Redis and Valkey an acknowledgement costs two round trips per message. ``Queue(no_ack=True)`` with
+      ``worker_disable_prefetch`` avoids them. Then a killed worker loses its messages, a rejected message cannot
+      be requeued, and something else has to publish them again.
+    - A warm shutdown processes collected messages if ``worker_consumer`` is ``RateLimitedConsumer``.
     """
 
     abstract = True
@@ -66,7 +66,7 @@ class BulkTask(Task[Any, Any]):
 
 
 class Bulk:
-    """Settle the messages of one bulk together; Celery's request calls this in place of a message's own."""
+    """Acknowledge or reject the messages of one bulk together; Celery's request calls it like one message."""
 
     def __init__(
         self,
@@ -85,14 +85,14 @@ class Bulk:
         self._settle_soon(partial(self._each, Message.requeue if requeue else Message.reject), errors)
 
     def _settle_soon(self, settle: Callable[[], None], errors: tuple[type[Exception], ...]) -> None:
-        # The channel belongs to the worker's main thread, and a pool of threads calls from others.
+        # The channel belongs to the worker's main thread; a thread pool calls this from other threads.
         self._consumer.call_soon_ack(partial(self._settle, settle, errors))
 
     def _settle(self, settle: Callable[[], None], errors: tuple[type[Exception], ...]) -> None:
         try:
             settle()
         except errors as error:
-            # The rest would fail alike, and the broker hands all of them out anew.
+            # The rest would fail too. The broker redelivers all of them.
             log.warning("bulk_not_settled", messages=len(self._messages), error=repr(error))
         finally:
             self._on_settled()
@@ -107,10 +107,10 @@ class Bulk:
 
 
 class BulkBuffer:
-    """Hold messages back, for one connection to the broker, until they are many or the first has waited.
+    """Collect the messages of one broker connection until a bulk is full or its oldest message has waited.
 
-    What has waited waits on for a bulk that runs: small bulks beside each other cost more than they bring, slow
-    down the thread that gathers, and so become smaller still. Full ones run as many at once as the pool has slots.
+    A bulk that is not full also waits for running bulks. Small parallel bulks cost more than they gain: they slow
+    down the collecting thread and so become even smaller. Full bulks run in parallel, one per pool slot.
     """
 
     def __init__(self, task: BulkTask, consumer: Any, start_run: Callable[..., None]) -> None:
@@ -128,22 +128,22 @@ class BulkBuffer:
 
     @property
     def free_slots(self) -> int:
-        """Say how many ids more the bulk that is being gathered takes; 0 when none is."""
+        """Return how many more ids fit into the started bulk; 0 if none is started."""
         return self._task.bulk_max - len(self._ids) if self._ids else 0
 
     def add(self, ids: list[int], message: Message, must_ack: bool, callbacks: Any) -> None:
         self._callbacks, self._delivery_info = callbacks, message.delivery_info
         if must_ack:
             if self._unacked:
-                # Thousands wait for their bulks, and RabbitMQ is asked by their tags alone. Of other brokers' some
-                # take what has to go back from here.
+                # Thousands of messages wait, and RabbitMQ needs only their tags: free the rest. Other brokers may
+                # need it to requeue a message.
                 message.headers = message.properties = _NOTHING
                 message.body = None
             self._messages.append(message)
         self.add_ids(ids)
 
     def add_ids(self, ids: list[int]) -> None:
-        """Take ids of a message that nobody has to acknowledge and that came as the last one did."""
+        """Add ids of a message without acknowledgement from the same queue as the last one."""
         self._ids.extend(ids)
         if len(self._ids) >= self._task.bulk_max:
             self.flush()
@@ -169,7 +169,7 @@ class BulkBuffer:
         self._start_run(self._request(ids), None, bulk.ack, bulk.reject, self._callbacks)
 
     def retire(self) -> None:
-        """Make way for a successor: hand over what is gathered, unless the broker hands it out anew."""
+        """Flush before a new buffer replaces this one; drop what the broker will redeliver."""
         if self._consumer.connection is not self._connection and self._messages:
             self._stop_timer()
             self._ids, self._messages = [], []
@@ -190,7 +190,7 @@ class BulkBuffer:
             self.flush()
 
     def _request(self, ids: list[int]) -> Message:
-        """Return a message that Celery's own strategy takes for one that came from the broker."""
+        """Build a message that Celery's default strategy accepts as one from the broker."""
         unique = list(dict.fromkeys(ids))
         argsrepr = f"({len(unique)} ids: {unique[0]} to {unique[-1]},)"
         options = self._requests.publish_options((unique,), argsrepr)
@@ -198,13 +198,13 @@ class BulkBuffer:
 
 
 def bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) -> Callable[..., None]:
-    """Return what the consumer calls for each message of the task; called anew after each connect."""
+    """Return the handler for each message of the task; the consumer calls this after each connect."""
     start_run = default_strategy(task, app, consumer, **options)
     buffer = BulkBuffer(task, consumer, start_run)
     getattr(consumer, "buffers", []).append(buffer)
     widen_prefetch(consumer, task.bulk_max)
     revoked = consumer.controller.state.revoked
-    # kombu forgets this for Redis and Valkey, where acknowledging such a message costs what it was to save.
+    # On Redis and Valkey kombu ignores no_ack and would still pay for the acknowledgement.
     without_ack = {queue.name for queue in app.amqp.queues.consume_from.values() if queue.no_ack}
     is_redis = consumer.connection.transport.driver_type == "redis"
 
@@ -222,15 +222,15 @@ def bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) ->
 
 
 def fill_from_redis(buffer: BulkBuffer, channel: Any, queue: str, task: str, revoked: Container[str]) -> None:
-    """Take what a bulk has room for out of a queue of Redis or Valkey with one command.
+    """Fill a bulk from a queue of Redis or Valkey with one command.
 
-    kombu asks for one message at a time and builds an object of each: five times the work of what is done with
-    it here. Only for queues without acknowledgements: a message that is taken like this is nowhere else.
+    kombu fetches one message at a time and builds an object for each, which takes five times as long.
+    Only for queues without acknowledgements: a fetched message exists nowhere else.
     """
-    if not (room := buffer.free_slots):
+    if not (free_slots := buffer.free_slots):
         return
     with channel.conn_or_acquire() as client:
-        waiting = client.rpop(queue, room) or ()
+        waiting = client.rpop(queue, free_slots) or ()
     for stored in waiting:
         ids = ids_in_stored_text(stored, task, revoked)
         if ids is None:
@@ -240,7 +240,7 @@ def fill_from_redis(buffer: BulkBuffer, channel: Any, queue: str, task: str, rev
 
 
 def _deliver(channel: Any, queue: str, stored: bytes) -> None:
-    """Do with a message what kombu does with one that it took itself."""
+    """Deliver a message as kombu does after fetching it itself."""
     try:
         message = loads(stored.decode())
     except ValueError:
@@ -250,9 +250,9 @@ def _deliver(channel: Any, queue: str, stored: bytes) -> None:
 
 
 def widen_prefetch(consumer: Any, bulk_max: int) -> None:
-    """Make room for a bulk per pool slot and one to gather; with less, a bulk would never fill up."""
+    """Raise the prefetch count to one bulk per pool slot plus one; with less, a bulk would never fill up."""
     slots = consumer.pool.num_processes
     needed = bulk_max * (slots + 1)
-    if consumer.initial_prefetch_count:  # 0 is without bound already.
+    if consumer.initial_prefetch_count:  # 0 means unlimited.
         consumer.initial_prefetch_count = max(consumer.initial_prefetch_count, needed)
         consumer.prefetch_multiplier = max(consumer.prefetch_multiplier, ceil(needed / slots))

@@ -1,4 +1,4 @@
-"""Build the messages that Celery's workers take for tasks."""
+"""Build and read Celery's task messages."""
 
 import json
 from base64 import b64decode
@@ -18,9 +18,9 @@ _EMBED = json.dumps({"callbacks": None, "errbacks": None, "chain": None, "chord"
 
 
 class TaskMessageBuilder:
-    """Build Celery's messages (protocol 2) for one task, without the ``saferepr`` of ``apply_async``.
+    """Build Celery messages (protocol 2) for one task, without the ``saferepr`` of ``apply_async``.
 
-    Arguments must be numbers and texts that everybody may read: they show in Flower and in logs as they are.
+    Arguments must be numbers and public texts: Flower and logs show them.
     """
 
     def __init__(self, task: str) -> None:
@@ -37,7 +37,7 @@ class TaskMessageBuilder:
     def publish_options(
         self, args: tuple[Any, ...], argsrepr: str | None = None, task_id: str | None = None
     ) -> dict[str, Any]:
-        """Return body, headers and properties as ``prepare_message`` takes them."""
+        """Return body, headers and properties for ``prepare_message``."""
         task_id = task_id or uuid()
         return {
             "body": f"[{json.dumps(args)}, {{}}, {_EMBED}]".encode(),
@@ -53,15 +53,15 @@ class TaskMessageBuilder:
         }
 
 
-# Each of these makes a message more than a hint, so that it is run for itself.
+# A message with one of these is not a plain hint and gets its own run.
 _OWN_RUN_HEADERS = ("eta", "expires", "retries", "group", "shadow", "stamped_headers", "compression")
 
 
 def parse_ids(argument: object) -> list[int]:
-    """Return the ids of a message's argument, each once.
+    """Return the ids in a message's argument without duplicates.
 
     Raises:
-        TypeError: it is neither a whole number nor a list of them.
+        TypeError: the argument is neither an integer nor a list of integers.
     """
     ids = argument if isinstance(argument, list | tuple) else [argument]
     for id_ in ids:
@@ -71,15 +71,15 @@ def parse_ids(argument: object) -> list[int]:
 
 
 def ids_in_message(message: Message, revoked: Container[str]) -> list[int] | None:
-    """Return the ids that a message carries, or None if it has to go the usual way."""
+    """Return the ids in a message, or None if it needs its own run."""
     headers: Any = message.headers
     return None if _is_more_than_a_hint(headers, revoked) else _ids_of(message.payload)
 
 
 def ids_in_stored_text(stored: bytes, task: str, revoked: Container[str]) -> list[int] | None:
-    """Return the ids of a message as it lies in Redis or Valkey, or None if kombu and Celery have to look.
+    """Return the ids in a message as stored in Redis or Valkey; None if it is not a plain hint for this task.
 
-    That is whatever is not a hint for this very task: they know how to run it, or how to report it.
+    kombu and Celery then run the message, or report it.
     """
     try:
         message = orjson.loads(stored)
@@ -110,19 +110,19 @@ def _ids_of(payload: Any) -> list[int] | None:
         return None
 
 
-# Stand in a template where each message has its own: neither occurs in a task's or a host's name.
+# Placeholders in a template; neither occurs in a task's or host's name.
 _TASK_ID = b"?" * 36
 _DIGIT = b"~"
 _TIMES_TASK_ID, _TIMES_NUMBER = 3, 2
-# What ``basic_publish`` sends: a reserved number, exchange, queue, mandatory, immediate.
+# The arguments of ``basic_publish``: reserved, exchange, queue, mandatory, immediate.
 _PUBLISH_ARGUMENTS = "Bssbb"
 
 
 class HintFrames:
-    """Make the bytes that publish one message per id, mandatory and to the default exchange.
+    """Encode the AMQP frames that publish one message per id, mandatory, to the default exchange.
 
-    A message's headers and properties take py-amqp five times as long to encode as all the rest of publishing
-    it. They are alike but for the task's id and the number, so that each length of number is encoded once.
+    Encoding headers and properties takes py-amqp five times as long as the rest of publishing. They differ only
+    in the task's id and the number, so one template per number of digits is encoded once.
     """
 
     def __init__(self, channel: Any, queue: str, messages: TaskMessageBuilder) -> None:
@@ -130,7 +130,7 @@ class HintFrames:
         self._templates: dict[int, bytes] = {}
 
     def of(self, id_: int) -> bytes:
-        """Return the frames of one message: method, header and body."""
+        """Return the method, header and body frames of one message."""
         number = b"%d" % id_
         digits = len(number)
         template = self._templates.get(digits)

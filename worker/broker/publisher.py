@@ -1,4 +1,4 @@
-"""Publish hints: many at once, and never in a caller's way."""
+"""Publish messages in bulk, and hints without blocking the caller."""
 
 import os
 import threading
@@ -27,8 +27,8 @@ log = logs.of(__name__)
 _LONGEST_PAUSE_SECONDS = 10.0
 
 
-# By queue, for each connection of a pool: whoever has the connection has its lines. On RabbitMQ one is a channel, and
-# to open and to close that takes longer than to publish a few messages.
+# By queue for each pooled connection; the thread that holds the connection owns its channels. On RabbitMQ opening and
+# closing a channel takes longer than publishing a few messages.
 _open_channels: weakref.WeakKeyDictionary[Connection, dict[str, PublisherChannel]] = (
     weakref.WeakKeyDictionary()
 )
@@ -37,15 +37,15 @@ _open_channels: weakref.WeakKeyDictionary[Connection, dict[str, PublisherChannel
 def publish_many(app: Celery, task: str, args_list: Sequence[tuple[Any, ...]], queue: str) -> None:
     """Publish one message per entry and wait until the broker has them; for tasks, not for web requests.
 
-    A connection that broke while it was idle is renewed once, so that messages may arrive twice.
+    If the connection broke while idle, it is opened again once, and messages may arrive twice.
 
     Raises:
-        PublishError: the broker is away, or did not confirm them all.
+        PublishError: the broker does not answer, or did not confirm all messages.
     """
     if not args_list:
         return
     maker = TaskMessageBuilder(task)
-    pool: Any = app.pool  # Its type stubs make it a pool of producers.
+    pool: Any = app.pool  # The type stubs declare a pool of producers.
     with pool.acquire(block=True) as connection:
         channels = _open_channels.setdefault(connection, {})
         for last_try in (False, True):
@@ -54,7 +54,7 @@ def publish_many(app: Celery, task: str, args_list: Sequence[tuple[Any, ...]], q
                     connection, app.amqp.queues[queue]
                 )
                 channel.send(maker.publish_options(tuple(args)) for args in args_list)
-                # Only what went well is kept.
+                # Keep the channel only after a success.
                 channels[queue] = channel
             except broker_errors(connection) as error:
                 channels.clear()
@@ -66,10 +66,10 @@ def publish_many(app: Celery, task: str, args_list: Sequence[tuple[Any, ...]], q
 
 
 class HintPublisher:
-    """Publish one message per id from a thread of its own, so that no broker can hold a caller up.
+    """Publish one message per id from a background thread, so that no broker can block a caller.
 
-    Ids are hints: what they stand for is kept elsewhere, and a sweeper makes good for every id dropped here.
-    An id may be published twice. Safe to use from many threads and after a fork: a child starts empty.
+    Ids are hints: the work is in the ledger, and the sweeper publishes every id dropped here again.
+    An id may be published twice. Safe for many threads and after a fork: a child starts empty.
     """
 
     def __init__(
@@ -83,10 +83,10 @@ class HintPublisher:
     ) -> None:
         self._app, self._queue_name, self._max_queued = app, queue, max_queued
         self._messages = TaskMessageBuilder(task)
-        # Told how many at once, from whichever thread it happens in.
+        # Called with a number of ids, from any thread.
         self._on_published, self._on_dropped = on_published or _ignore, on_dropped or _ignore
         self._start_empty()
-        # The parent's thread does not exist in the child, and its lock may be held for ever.
+        # The parent's thread does not exist in the child, where its lock may stay locked.
         forget = weakref.WeakMethod(self._start_empty)
         os.register_at_fork(after_in_child=lambda: (reset := forget()) and reset())
 
@@ -95,15 +95,15 @@ class HintPublisher:
         self._queued: deque[int] = deque()
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
-        # From the first failure, or the first id dropped, until nothing waits any more: one log line each.
+        # True from the first failure or dropped id until the queue is empty: one log line each.
         self._failing = self._dropping = False
         self._offered = self._published = self._dropped = 0
 
     def offer(self, ids: Sequence[int]) -> int:
-        """Take what there is room for and return how many that is; never wait."""
+        """Queue as many ids as fit, and return how many; never block."""
         with self._changed:
-            room = 0 if self._closing.is_set() else self._max_queued - len(self._queued)
-            taken = max(0, min(room, len(ids)))
+            free_slots = 0 if self._closing.is_set() else self._max_queued - len(self._queued)
+            taken = max(0, min(free_slots, len(ids)))
             self._queued.extend(islice(ids, taken))
             self._offered += len(ids)
             self._dropped += len(ids) - taken
@@ -118,7 +118,7 @@ class HintPublisher:
         return taken
 
     def stats(self) -> dict[str, int]:
-        """Return how many ids were offered, published, dropped, and how many still wait here."""
+        """Return how many ids were offered, published and dropped, and how many are queued."""
         with self._changed:
             return {
                 "offered": self._offered,
@@ -128,7 +128,7 @@ class HintPublisher:
             }
 
     def close(self, timeout_seconds: float = 5.0) -> None:
-        """Take nothing more, publish what the time allows and drop the rest."""
+        """Accept no more ids, publish until the timeout, and drop the rest."""
         with self._changed:
             self._closing.set()
             self._changed.notify()
@@ -159,7 +159,7 @@ class HintPublisher:
                     channel = open_publisher_channel(connection, queue)
                 self._send_some(channel)
                 pause_seconds = 0.0
-            except Exception as error:  # noqa: BLE001 - the thread must outlive whatever a broker's client raises
+            except Exception as error:  # noqa: BLE001 - the thread must survive every error of a broker's client
                 channel = None
                 self._note_trouble(error)
                 pause_seconds = min(2 * pause_seconds or 0.1, _LONGEST_PAUSE_SECONDS)
@@ -168,13 +168,13 @@ class HintPublisher:
         connection.release()
 
     def _wait_for_ids(self) -> bool:
-        """Return True when there is something to publish, False when there never will be."""
+        """Wait until an id is queued; return False once the publisher is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._queued or self._closing.is_set())
             return bool(self._queued)
 
     def _send_some(self, channel: PublisherChannel) -> None:
-        """Publish the oldest; they leave the queue once the broker has them."""
+        """Publish the oldest ids; remove them once the broker has them."""
         with self._changed:
             ids = list(islice(self._queued, MESSAGES_AT_ONCE))
         channel.send_ids(self._messages, ids)

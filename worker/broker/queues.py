@@ -1,4 +1,4 @@
-"""Look at the broker's queues."""
+"""Read the state of the broker's queues, also for Flower."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from kombu import Connection
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """Hold what waits in a queue; ``consumers`` is None where the broker does not know them."""
+    """Number of messages in a queue; ``consumers`` is None if the broker does not count them."""
 
     name: str
     messages: int
@@ -21,53 +21,53 @@ class QueueState:
 
 
 def queue_states(connection: Connection, names: Iterable[str]) -> list[QueueState]:
-    """Return how each queue stands; one that the broker does not have yet holds nothing.
+    """Return the state of each queue; a queue that does not exist is empty.
 
-    This needs no management plug-in of RabbitMQ, and a password no broader than a worker's.
+    Works without RabbitMQ's management plug-in and with a worker's permissions.
     """
     return [_state(connection, name) for name in names]
 
 
 def _state(connection: Connection, name: str) -> QueueState:
     knows_consumers = connection.transport.driver_type == "amqp"
-    # RabbitMQ closes a channel on which a queue was asked for that is not there.
+    # RabbitMQ closes the channel if the queue does not exist.
     channel: Any = connection.channel()
     try:
         found = channel.queue_declare(queue=name, passive=True)
     except ChannelError:
-        # Redis and Valkey have no queue where there is no message.
+        # On Redis and Valkey a queue without messages does not exist.
         return QueueState(name, 0, 0 if knows_consumers else None)
     channel.close()
     return QueueState(name, int(found.message_count), int(found.consumer_count) if knows_consumers else None)
 
 
-# A page waits for it.
+# A page waits for the answer.
 ANSWER_SECONDS = 2
 
 _by_plug_in = RabbitMQ.queues
 
 
 def show_queues(names: Sequence[str], broker_url: str, broker_api: str = "") -> None:
-    """Show these queues and no others; through the management plug-in where its address is given."""
+    """Let Flower show exactly these queues, with the management plug-in if ``broker_api`` is set."""
 
     def queue_names(_handler: BaseHandler) -> list[str]:
         return sorted(names)
 
-    # By itself Flower shows the queues of those workers alone that were up when it started, or when somebody
-    # refreshed it; a queue that nobody consumes is the one to see.
+    # Flower itself shows only queues of workers that ran at its start or last refresh. A queue without consumers
+    # is the one that matters.
     BaseHandler.get_active_queue_names = queue_names
 
-    async def asked_over_amqp(_broker: RabbitMQ, wanted: Sequence[str]) -> list[dict[str, Any]]:
-        # Flower has one thread for all of its pages.
-        return await asyncio.to_thread(_ask, broker_url, wanted)
+    async def query_over_amqp(_broker: RabbitMQ, wanted: Sequence[str]) -> list[dict[str, Any]]:
+        # Flower serves all pages from one thread.
+        return await asyncio.to_thread(_query, broker_url, wanted)
 
-    RabbitMQ.queues = _by_plug_in if broker_api else asked_over_amqp
+    RabbitMQ.queues = _by_plug_in if broker_api else query_over_amqp
 
 
-def _ask(broker_url: str, names: Sequence[str]) -> list[dict[str, Any]]:
+def _query(broker_url: str, names: Sequence[str]) -> list[dict[str, Any]]:
     with Connection(broker_url, connect_timeout=ANSWER_SECONDS) as connection:
         connection.ensure_connection(max_retries=1, timeout=ANSWER_SECONDS)
         connection.connection.sock.settimeout(ANSWER_SECONDS)
-        found = queue_states(connection, names)
-    # AMQP tells what is ready; what workers hold is on Flower's other pages.
-    return [asdict(one) | {"messages_ready": one.messages} for one in found]
+        queues = queue_states(connection, names)
+    # AMQP counts ready messages only; Flower's other pages show what workers hold.
+    return [asdict(queue) | {"messages_ready": queue.messages} for queue in queues]

@@ -1,4 +1,4 @@
-"""The base of tasks whose retries the ledger holds."""
+"""Base class of tasks whose retries are stored in the ledger."""
 
 from math import ceil, inf
 from typing import Any
@@ -11,14 +11,14 @@ from worker.settings import settings
 
 log = logs.of(__name__)
 
-# For brokers without a visibility timeout; RabbitMQ waits for 30 minutes before it hands out anew.
+# For brokers without a visibility timeout; RabbitMQ waits 30 minutes before it redelivers.
 _DEFAULT_VISIBILITY_TIMEOUT_SECONDS = 300.0
 
 
 class TryAgain(Exception):  # noqa: N818 - it is a request, not an error
-    """Ask for another try: nobody's fault, and likely to pass.
+    """Request a retry: a temporary failure.
 
-    ``after_seconds`` is what the other side asked for (``Retry-After``); None leaves it to the backoff.
+    ``after_seconds`` is the wait that the server requested (``Retry-After``); None means the usual backoff.
     """
 
     def __init__(self, why: str = "", after_seconds: float | None = None) -> None:
@@ -27,12 +27,12 @@ class TryAgain(Exception):  # noqa: N818 - it is a request, not an error
 
 
 class LedgerRetryTask(Task[Any, Any]):
-    """Retry through the ledger first and the broker second, so that neither one alone can lose the work.
+    """Store a retry in the ledger, then publish it, so that neither ledger nor broker alone can lose the work.
 
-    The ledger's due time is the truth and Celery's message a hint that it has come. Retries beyond
-    ``max_retries``, and waits beyond ``longest_countdown_seconds``, are the ledger's alone. Attempts are
-    counted where ``put_off`` writes: ``request.retries`` starts at 0 again with each new message.
-    Celery rounds ``retry_backoff`` and its jitter to whole seconds.
+    The ledger's due time is authoritative; Celery's message is a hint. Retries beyond ``max_retries`` and waits
+    beyond ``longest_countdown_seconds`` are only in the ledger. ``put_off`` counts the attempts, because
+    ``request.retries`` starts at 0 with each new message. Celery rounds ``retry_backoff`` and its jitter to
+    whole seconds.
     """
 
     abstract = True
@@ -43,16 +43,16 @@ class LedgerRetryTask(Task[Any, Any]):
     max_retries = settings().retry_max_attempts
 
     def put_off(self, exc: BaseException | None, countdown_seconds: float) -> float | None:
-        """Write when this request's work is due again, fenced, and return in how many seconds that is.
+        """Store when this request's work is due again, fenced, and return the wait in seconds.
 
-        None says that the ledger alone holds it: no message is published and the task ends quietly. An
-        exception says that nothing could be written, and leaves the retry to Celery's message.
+        None means that no message is needed: the task ends and the ledger keeps the work. An exception means
+        that nothing was stored; then only Celery's message holds the retry.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not say how its work is put off")
+        raise NotImplementedError(f"{type(self).__name__} does not implement put_off")
 
     @property
     def longest_countdown_seconds(self) -> float:
-        """Half the visibility timeout: what waits unacknowledged beyond that, Redis hands out anew."""
+        """Half the visibility timeout; Redis redelivers what stays unacknowledged for longer."""
         options = self.app.conf.broker_transport_options or {}
         return float(options.get("visibility_timeout", _DEFAULT_VISIBILITY_TIMEOUT_SECONDS)) / 2
 
@@ -64,20 +64,20 @@ class LedgerRetryTask(Task[Any, Any]):
         max_retries: int | None = None,
         **options: Any,
     ) -> Retry:
-        """Put the work off in the ledger, then let Celery publish its retry; raise what ends this run.
+        """Store the retry in the ledger, then let Celery publish it; always raises.
 
-        ``max_retries`` can only lower the task's own.
+        ``max_retries`` can only lower the task's own limit.
 
         Raises:
-            Retry: the work will be tried again, by a message or by the ledger alone.
-            Reject: nothing but this message holds the work, so it goes back to its queue.
+            Retry: the ledger or a message holds the retry.
+            Reject: only this message holds the work, so it returns to its queue.
         """
         request = self.request
         if request.called_directly:
             return super().retry(exc=exc, countdown=countdown, max_retries=max_retries, **options)
         wanted_seconds = self._wanted_seconds(exc, countdown)
         held, due_seconds = self._try_to_put_off(exc, wanted_seconds)
-        # Celery's own retry() keeps the limit of a single call on the task, which all threads share.
+        # Celery's retry() stores the limit of one call on the task object, which all threads share.
         limit = min((most for most in (self.max_retries, max_retries) if most is not None), default=inf)
         too_long = due_seconds > self.longest_countdown_seconds
         if held and (too_long or request.retries >= limit or request.is_eager):
@@ -90,10 +90,10 @@ class LedgerRetryTask(Task[Any, Any]):
         return float(self.default_retry_delay if countdown is None else countdown)
 
     def _try_to_put_off(self, exc: Exception | None, wanted_seconds: float) -> tuple[bool, float]:
-        """Return whether the ledger holds the work, and in how many seconds a message should come."""
+        """Return whether the ledger holds the work, and the wait in seconds before a message."""
         try:
             due_seconds = self.put_off(exc, wanted_seconds)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the message must not be let go of
+        except Exception as error:  # noqa: BLE001 - after any error the message must survive
             where = logs.error_location(error)
             log.error("retry_not_in_ledger", task=self.name, task_id=self.request.id, error=where)
             return False, min(wanted_seconds, self.longest_countdown_seconds)
@@ -101,15 +101,15 @@ class LedgerRetryTask(Task[Any, Any]):
 
     def _publish_retry(self, *, held: bool, countdown: float, **options: Any) -> Retry:
         if (self.request.delivery_info or {}).get("exchange"):
-            # A message that RabbitMQ delayed carries the delay in place of its queue's name.
+            # A message delayed by RabbitMQ carries the delay instead of its queue's name.
             options.setdefault("queue", self.app.amqp.router.route({}, self.name)["queue"].name)
         if self.app.producer_pool.connections.connection.transport.driver_type == "amqp":
-            # Celery cuts a delay of RabbitMQ's down to whole seconds, and refuses one that comes to none.
+            # Celery truncates RabbitMQ's delays to whole seconds and rejects a delay of 0.
             countdown = ceil(countdown)
         try:
             return super().retry(countdown=countdown, **options)
         except Reject as error:
-            # Publishing failed, and Celery would let go of the message as well.
+            # Publishing failed. Celery would drop the message too.
             reason, _ = error.args
             log.warning("retry_not_published", task=self.name, task_id=self.request.id, error=repr(reason))
             if held:

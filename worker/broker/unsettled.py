@@ -6,16 +6,16 @@ from typing import Any
 
 from kombu.message import Message
 
-# Beyond this many those that were settled meanwhile are left out; a message that waits for its time holds all up.
+# Beyond this many, acknowledged messages are removed; a message with a countdown holds up all after it.
 _MANY = 10_000
 
 
 class UnackedMessages:
-    """Know, in order of arrival, what each channel handed over and nobody has settled yet.
+    """Track the unacknowledged messages of each channel in order of arrival.
 
-    RabbitMQ takes "this one and all before it" for an answer, which costs it and the worker a sixth of an answer
-    each. It may be said only when all before it are to be acknowledged, whatever task they are for: every
-    message of a channel has to be noted as it comes in. Not for Redis and Valkey, which know no such answer.
+    RabbitMQ accepts an acknowledgement of "this message and all before it", at a sixth of the cost of single ones.
+    It is allowed only if all earlier messages, of any task, are to be acknowledged too. So every message of a
+    channel must be noted on arrival. Redis and Valkey have no such acknowledgement.
     """
 
     def __init__(self) -> None:
@@ -23,20 +23,20 @@ class UnackedMessages:
         self._bound = _MANY
 
     def note(self, message: Message) -> None:
-        """Take down a message that came in just now."""
+        """Add a message that has just arrived."""
         waiting = self._by_channel.get(message.channel)
         if waiting is None:
             self._forget_closed_channels()
             waiting = self._by_channel[message.channel] = deque()
         waiting.append(message)
         if len(waiting) > self._bound:
-            left = [one for one in waiting if not one.acknowledged]
+            left = [message for message in waiting if not message.acknowledged]
             waiting.clear()
             waiting.extend(left)
             self._bound = max(_MANY, 2 * len(left))
 
     def ack(self, messages: Sequence[Message]) -> None:
-        """Acknowledge messages of one channel: together those before which nothing else waits, the rest one by one."""
+        """Acknowledge messages of one channel: the oldest without gaps together, the rest one by one."""
         left = {message.delivery_tag for message in messages}
         waiting = self._by_channel.get(messages[0].channel) or deque()
         last: Message | None = None

@@ -15,32 +15,32 @@ from worker.broker.kombu_internals import ANSWER_SECONDS
 from worker.broker.messages import HintFrames, TaskMessageBuilder
 
 MESSAGES_AT_ONCE = 500
-# Half the size of a socket's usual buffer.
+# Half the usual size of a socket's buffer.
 _MESSAGES_A_WRITE = 100
 
 
 class PublishError(OperationalError):
-    """Say that some or all messages did not reach the broker, or may not have."""
+    """Some or all messages may not have reached the broker."""
 
 
 class PublisherChannel(Protocol):
-    """Send messages over one channel."""
+    """Publish messages over one channel."""
 
     def send(self, messages: Iterable[dict[str, Any]]) -> None:
-        """Return once the broker has them all; raise when some may be lost."""
+        """Return when the broker has all messages; raise if some may be lost."""
 
     def send_ids(self, messages: TaskMessageBuilder, ids: Sequence[int]) -> None:
-        """Send a message for each id, and return or raise like ``send``."""
+        """Publish a message for each id; return or raise like ``send``."""
 
 
 class ConfirmedChannel:
-    """Publish to RabbitMQ, and await the confirms of many messages together."""
+    """Publish to RabbitMQ, and wait for the confirms of many messages together."""
 
     def __init__(self, connection: Connection, queue: Queue) -> None:
-        # Bounds each read and write from here on, also those that declare and close.
+        # Limits each later read and write, also those that declare and close.
         connection.connection.sock.settimeout(ANSWER_SECONDS)
         self._connection, self._queue = connection, queue.name
-        channel: Any = connection.channel()  # Its type stubs know nothing of confirms.
+        channel: Any = connection.channel()  # The type stubs lack confirms.
         self._channel = channel
         maybe_declare(queue, self._channel)
         self._channel.confirm_select()
@@ -56,7 +56,7 @@ class ConfirmedChannel:
 
     def send(self, messages: Iterable[dict[str, Any]]) -> None:
         self._refused = 0
-        # The class's own, since ``confirm_publish`` puts one on the instance that waits for each confirm.
+        # The class's method: ``confirm_publish`` replaces the instance's by one that waits for each confirm.
         publish, channel = type(self._channel).basic_publish, self._channel
         for message in messages:
             self._last_tag += 1
@@ -80,7 +80,7 @@ class ConfirmedChannel:
         if connection is None:
             raise OperationalError("the connection to the broker was closed")
         with suppress(TimeoutError):
-            # Whether the broker has closed the channel, or is short of memory, is told here.
+            # Learn here if the broker closed the channel or is short of memory.
             self._connection.drain_events(timeout=0)
         connection.transport.write(frames)
         connection.bytes_sent += 1
@@ -99,7 +99,7 @@ class ConfirmedChannel:
         self._refused += self._settle(tag, multiple)
 
     def _on_return(self, *_: Any) -> None:
-        # The queue is gone; an ack follows all the same.
+        # The queue does not exist; an ack follows nevertheless.
         self._refused += 1
 
     def _settle(self, tag: int, multiple: bool) -> int:
@@ -112,14 +112,14 @@ class ConfirmedChannel:
 
 
 class RedisPushChannel:
-    """Push to Redis or Valkey: the text that kombu would store, many messages to a command.
+    """Push the text that kombu would store to Redis or Valkey, many messages per command.
 
-    A producer's own batches take the way through routing and options, and a command, for each message.
-    Only for the default exchange, priority 0 and queues that do not expire: there the queue's name is the key.
+    A kombu producer routes each message and sends a command for each.
+    Only for the default exchange, priority 0 and queues without expiry: there the key is the queue's name.
     """
 
     def __init__(self, connection: Connection, queue: Queue) -> None:
-        channel: Any = connection.default_channel  # Its type stubs know nothing of Redis.
+        channel: Any = connection.default_channel  # The type stubs lack Redis.
         maybe_declare(queue, channel)
         self._channel, self._queue = channel, queue.name
 
@@ -139,7 +139,7 @@ class RedisPushChannel:
 
 
 def open_publisher_channel(connection: Connection, queue: Queue) -> PublisherChannel:
-    """Connect where need be, declare the queue, and return what suits the broker."""
+    """Connect if necessary, declare the queue, and return a channel for this kind of broker."""
     connection.ensure_connection(max_retries=1, interval_start=0)
     kind = ConfirmedChannel if connection.transport.driver_type == "amqp" else RedisPushChannel
     return kind(connection, queue)
