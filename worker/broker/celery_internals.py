@@ -1,7 +1,7 @@
-"""What Celery's worker does differently here, all in one place.
+"""Overrides of Celery's worker.
 
-Everything below overrides something that Celery does not document. It is pinned to 5.7, and
-``tests/broker/test_drift.py`` says so when the source of one of the methods changes.
+They replace undocumented parts of Celery 5.7. ``tests/broker/test_drift.py`` fails when the source of one of these
+methods changes.
 """
 
 from collections import deque
@@ -24,25 +24,25 @@ from worker.broker.unsettled import UnackedMessages
 
 log = logs.of(__name__)
 
-# A warm shutdown waits this long for what it hands over last; what is not done by then returns to the broker.
+# A warm shutdown waits this long for its last bulks; what is not done by then returns to the broker.
 _LAST_WORK_SECONDS = 5.0
 LONGEST_RECONNECT_PAUSE_SECONDS = 5
 
 
 class MessageBuffer(Protocol):
-    """Hold messages back until there are enough of them."""
+    """Collect messages for a bulk."""
 
-    open_bulks: int  # Handed to the pool and not yet acknowledged or rejected.
+    open_bulks: int  # Bulks in the pool, not yet acknowledged or rejected.
 
     def flush(self) -> None:
-        """Hand everything over now."""
+        """Start a run with all collected messages."""
 
     def retire(self) -> None:
-        """Make way for a successor."""
+        """Flush before a new buffer replaces this one."""
 
 
 class BurstTokenBucket(TokenBucket):
-    """Let ``capacity`` requests through at once, then ``fill_rate`` a second, in order of arrival."""
+    """Token bucket with a burst of ``capacity``, then ``fill_rate`` per second, in order of arrival."""
 
     contents: deque[tuple[Any, int]]
     _get_tokens: Callable[[], float]
@@ -53,24 +53,24 @@ class BurstTokenBucket(TokenBucket):
 
     @property
     def armed(self) -> bool:
-        """Say whether a timer will come for what waits here; a reconnect may have cancelled it."""
+        """Return whether a timer is set for the waiting requests; a reconnect may have cancelled it."""
         return self.timer_entry is not None and not self.timer_entry.canceled
 
     def take_over(self, old: "BurstTokenBucket") -> None:
-        """Continue where a bucket of another rate left off: what waits there, and no new burst."""
+        """Take the waiting requests of a bucket with another rate, without a new burst."""
         self._tokens = min(self.capacity, old._get_tokens())
         self.contents.extend(old.contents)
         old.contents.clear()
 
 
 class RateLimitedConsumer(Consumer):
-    """Hold rate limits under a backlog, survive a dying broker, report what cannot be run.
+    """Keep rate limits under a backlog, survive the loss of the broker, report messages that cannot run.
 
-    A task may set ``rate_limit_burst`` beside ``rate_limit``: so many runs may start at once. The limit holds
-    for this worker alone, as always with Celery.
+    A task may set ``rate_limit_burst`` in addition to ``rate_limit``: the number of runs that may start at once.
+    As always with Celery, the limit applies to each worker separately.
     """
 
-    # Celery's own attributes, which its type stubs leave out.
+    # Attributes of Celery that its type stubs lack.
     conninfo: Connection
     hub: Any
     timer: Any
@@ -82,7 +82,7 @@ class RateLimitedConsumer(Consumer):
     _limit_move_to_pool: Callable[[Any], None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # What gathers messages enters itself here anew after each connect, when the strategies are made.
+        # Task strategies add their buffers after each connect.
         self.buffers: list[MessageBuffer] = []
         self.unacked: UnackedMessages | None = None
         super().__init__(*args, **kwargs)
@@ -90,7 +90,7 @@ class RateLimitedConsumer(Consumer):
             patch_redis_transport()
 
     def ensure_connected(self, conn: Connection) -> Connection:
-        """Try again every few seconds: kombu's pauses grow to half a minute, which an outage would end with."""
+        """Reconnect every few seconds; kombu's pauses would grow to half a minute."""
         patient = partial(conn.ensure_connection, interval_max=LONGEST_RECONNECT_PAUSE_SECONDS)
         conn.ensure_connection = patient  # type: ignore[method-assign]
         return super().ensure_connected(conn)
@@ -98,8 +98,8 @@ class RateLimitedConsumer(Consumer):
     def connect(self) -> Connection:
         """Connect, and declare every queue, not only those consumed from.
 
-        RabbitMQ drops what is sent to a queue that it does not know, and Celery's set-up of delayed messages
-        fails at the first one. On Redis and Valkey a queue is there as soon as something is in it.
+        RabbitMQ drops messages for unknown queues, and Celery's set-up of delayed messages fails at the first
+        unknown queue. Redis and Valkey create queues with the first message.
         """
         connection = set_answer_timeout(super().connect())
         if connection.transport.driver_type == "amqp":
@@ -109,10 +109,10 @@ class RateLimitedConsumer(Consumer):
         return connection
 
     def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Connection:
-        """Connect what tells Flower of each task, and wait for no confirmation of what it says.
+        """Open the connection for task events without publisher confirms.
 
-        A thread that waits for one reads from the connection while the event loop does so as well. Whoever gets
-        the answer, the other one may wait for it for ever, and with it every thread that has something to say.
+        A thread that waits for a confirm reads from the connection at the same time as the event loop. Only one
+        of them gets the answer; the other could wait for ever, and block every thread that sends an event.
         """
         connection = self.app.connection_for_write(url=url, heartbeat=heartbeat)
         options = connection.transport_options or {}
@@ -120,10 +120,10 @@ class RateLimitedConsumer(Consumer):
         return set_answer_timeout(self.ensure_connected(connection))
 
     def register_with_event_loop(self, hub: Any) -> None:
-        """Leave the connection of the events to whoever sends some, which is a thread at a time.
+        """Let only the sending thread read from the connection for events.
 
-        Celery lets its event loop read from it as well, for RabbitMQ's heartbeats. Sending reads them too, and a
-        worker tells every two seconds that it is alive.
+        Celery's event loop would also read from it, for RabbitMQ's heartbeats. Sending reads them too, and a
+        worker sends its own heartbeat event every two seconds.
         """
         super().register_with_event_loop(hub)
         if self.conninfo.transport.driver_type == "amqp" and self.event_dispatcher:
@@ -136,9 +136,9 @@ class RateLimitedConsumer(Consumer):
         return BurstTokenBucket(per_second, max(1, getattr(type, "rate_limit_burst", 1)))
 
     def reset_rate_limits(self) -> None:
-        """Renew the buckets whose limit changed.
+        """Replace the buckets whose limit changed.
 
-        Celery gives every task a new, full bucket, and lets what waits in an old one go at the old rate.
+        Celery would give every task a new, full bucket, and leave waiting requests in the old one.
         """
         for name, task in self.app.tasks.items():
             old, new = self.task_buckets.get(name), self.bucket_for_task(task)
@@ -157,10 +157,10 @@ class RateLimitedConsumer(Consumer):
             self._limit_move_to_pool(old.pop()[0])
 
     def _schedule_bucket_request(self, bucket: BurstTokenBucket) -> None:
-        """Start what has a token and arm one timer for the rest.
+        """Start the requests that have a token, and set one timer for the rest.
 
-        Celery arms one timer for each waiting message. Its event loop fires ten a round and then may sleep
-        for a second, so that a backlog falls to about one task a second (celery issue 5927).
+        Celery sets one timer for each waiting message. Its event loop fires ten per round and may then sleep for
+        a second, so that a backlog falls to about one task per second (celery issue 5927).
         """
         try:
             while bucket.contents and bucket.can_consume(bucket.contents[0][1]):
@@ -175,9 +175,9 @@ class RateLimitedConsumer(Consumer):
         self._schedule_bucket_request(bucket)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
-        """Refuse messages of a wrong shape, which would otherwise end the worker with a ``ValueError``.
+        """Refuse malformed messages, which would end the worker with a ``ValueError``.
 
-        It also sees every message that the channel hands over, which those that settle many at once have to know.
+        Also note every message of the channel for `UnackedMessages`.
         """
         handle = super().create_task_handler(*args, **kwargs)
 
@@ -211,9 +211,9 @@ class RateLimitedConsumer(Consumer):
         signals.task_rejected.send(sender=self, message=message, exc=exc)
 
     def _refuse(self, why: str, message: Message, exc: Exception | None = None) -> None:
-        """Report a message by name and id, keep a copy of it beside its queue, and reject it.
+        """Log a message's name and id, keep a copy next to its queue, and reject it.
 
-        Celery logs the whole body and headers, and acknowledges what it cannot decode.
+        Celery would log the whole body and headers, and acknowledge messages that it cannot decode.
         """
         name, task_id = _name_and_id(message)
         queue = (message.delivery_info or {}).get("routing_key")
@@ -232,9 +232,9 @@ class RateLimitedConsumer(Consumer):
         super().update_strategies()
 
     def close(self) -> None:
-        """Hand over what is gathered, and wait for it within bounds, before a warm shutdown closes the pool.
+        """Flush the buffers and wait a few seconds for their runs, before a warm shutdown closes the pool.
 
-        ``WorkController.stop`` calls this before all else; Celery's own consumer has no such method.
+        ``WorkController.stop`` calls this first; Celery's own consumer has no such method.
         """
         # A cold shutdown sets it to True or to an exit status, which may be 0.
         cold: Any = state.should_terminate
@@ -246,11 +246,11 @@ class RateLimitedConsumer(Consumer):
                 buffer.flush()
             self._run_loop_until(lambda: not any(buffer.open_bulks for buffer in self.buffers))
         except self.connection_errors + self.channel_errors as error:
-            # What was not acknowledged is handed out again by the broker.
+            # The broker redelivers unacknowledged messages.
             log.warning("gathered_messages_not_flushed", error=repr(error))
 
     def shutdown(self) -> None:
-        """End well also while the broker is away: Celery would ask a connection that is gone for its errors."""
+        """Shut down without error even if there is no connection, whose error classes Celery would read."""
         if self.connection is not None:
             super().shutdown()
 
@@ -261,16 +261,16 @@ class RateLimitedConsumer(Consumer):
 
 
 def is_well_formed(message: Message) -> bool:
-    """Say whether Celery can make a request of a message.
+    """Return whether Celery can build a request from a message.
 
-    What cannot be decoded, and anything without a task's name, is left to Celery: it has answers for these.
+    Messages that cannot be decoded or have no task name count as well-formed: Celery reports those itself.
     """
     headers = message.headers
     if not isinstance(headers, dict) or "task" not in headers:
         return True
     try:
         payload = message.payload
-    except Exception:  # noqa: BLE001 - the handler meets it again and reports it by its class
+    except Exception:  # noqa: BLE001 - the handler raises it again and reports its class
         return True
     if isinstance(payload, dict):
         return "args" in payload

@@ -1,7 +1,7 @@
-"""What kombu's Redis transport does differently here.
+"""Patches of kombu's Redis transport and of py-amqp.
 
-Everything below overrides something that kombu does not document. It is pinned to 5.7, and
-``tests/broker/test_drift.py`` says so when the source of one of the methods changes.
+They replace undocumented parts of kombu 5.7. ``tests/broker/test_drift.py`` fails when the source of one of these
+methods changes.
 """
 
 import json
@@ -17,13 +17,13 @@ from worker import logs
 
 log = logs.of(__name__)
 
-# What is no message is kept on a list beside its queue, the newest of it, for whoever wants to know what it was.
+# The newest unreadable messages of a queue are kept on a list next to it, for inspection.
 UNREADABLE_KEPT = 100
 
 
 def patch_redis_transport() -> None:
-    """Let a worker survive a broker that dies and a queue in which something else lies than messages."""
-    # Loaded here alone: its client takes eight megabytes of each process that has RabbitMQ for a broker.
+    """Let a worker survive the loss of Redis or Valkey, and queue entries that are not messages."""
+    # Imported here because its client takes eight megabytes, which processes with RabbitMQ do not need.
     from kombu.transport.redis import Channel, Transport
 
     patch_method(Channel, "_connparams", _refuse_closed_channels)
@@ -32,35 +32,35 @@ def patch_redis_transport() -> None:
 
 
 def patch_method(class_: Any, name: str, wrapper: Any) -> None:
-    """Put what ``wrapper`` makes of a method in its place, once however often this is called."""
+    """Replace a method by ``wrapper(method)``; repeated calls change nothing."""
     original = getattr(class_, name)
     if not hasattr(original, "__wrapped__"):
         setattr(class_, name, wraps(original)(wrapper(original)))
 
 
 def unreadable_key(queue: str) -> str:
-    """Return the name of the list on which is kept what lay in a queue and was no message."""
+    """Return the name of the list or queue that keeps a queue's unreadable messages."""
     return f"{queue}.unreadable"
 
 
 def park_unreadable(channel: Any, queue: str, text: str) -> None:
-    """Keep what no worker can read, and say so; it is in the queue no more."""
+    """Log and keep an entry that is not a message and has already left its queue."""
     log.error("message_unreadable", queue=queue, characters=len(text), kept=unreadable_key(queue))
     keep_unreadable(channel, queue, text)
 
 
 def keep_unreadable(channel: Any, queue: str, text: str) -> None:
-    """Put a text on the list beside its queue."""
+    """Put a text on the list of its queue's unreadable messages."""
     with channel.conn_or_acquire() as client:
         client.lpush(unreadable_key(queue), text)
         client.ltrim(unreadable_key(queue), 0, UNREADABLE_KEPT - 1)
 
 
 def _refuse_closed_channels(original: Any) -> Any:
-    """Make the use of a channel whose connection is gone a connection error, which a worker survives.
+    """Raise a connection error, which a worker survives, if the channel's connection is closed.
 
-    As it is in kombu, acknowledging on such a channel ends in an ``AttributeError``, which nobody expects: a
-    busy worker exits when its Redis or Valkey dies.
+    Without the patch, acknowledging on such a channel raises an ``AttributeError``, and a busy worker exits when
+    its Redis or Valkey dies.
     """
     from kombu.transport.redis import get_redis_ConnectionError
 
@@ -73,13 +73,13 @@ def _refuse_closed_channels(original: Any) -> Any:
 
 
 def _park_what_is_no_json(original: Any) -> Any:
-    """Put aside what is no JSON: in kombu it ends the worker, after it was taken out of the queue."""
+    """Keep an entry that is not JSON; in kombu it ends the worker after it has left the queue."""
 
     def _brpop_read(self: Any, **options: Any) -> Any:
         try:
             return original(self, **options)
         except JSONDecodeError as error:
-            # kombu has not said from which of its queues it came, where it takes from several.
+            # With several queues, kombu does not say which one it came from.
             park_unreadable(self, next(iter(self.active_queues), ""), error.doc)
             return True
 
@@ -87,7 +87,7 @@ def _park_what_is_no_json(original: Any) -> Any:
 
 
 def _park_what_is_no_message(original: Any) -> Any:
-    """Put aside JSON that lacks what kombu asks of a message without looking whether it is there."""
+    """Keep a JSON entry without the fields that kombu reads unchecked."""
 
     def _deliver(self: Any, message: Any, queue: str) -> Any:
         if _is_message(message):
@@ -102,15 +102,15 @@ def _is_message(message: Any) -> bool:
     return isinstance(properties, dict) and isinstance(properties.get("delivery_tag"), str)
 
 
-# A broker that takes longer than this to answer counts as away.
+# A broker that takes longer than this to answer counts as unavailable.
 ANSWER_SECONDS = 10.0
 
 
 def set_answer_timeout(connection: Connection) -> Connection:
-    """Let whoever waits for RabbitMQ on a connection do so for a while, and not for ever.
+    """Limit the time that a blocking read from RabbitMQ takes on a connection.
 
-    A worker closes the connections that it has lost, and waits for the other end to agree: over one that is
-    half-open that was its end. The event loop reads without waiting, and is not concerned.
+    A worker closes lost connections and waits for the other end to confirm: on a half-open one it would hang.
+    The event loop reads without blocking and is not affected.
     """
     if connection.transport.driver_type == "amqp":
         connection.connection.sock.settimeout(ANSWER_SECONDS)
@@ -118,13 +118,13 @@ def set_answer_timeout(connection: Connection) -> Connection:
 
 
 def patch_amqp_waits() -> None:
-    """Let whoever waits for RabbitMQ's answer or confirmation do so for a while, and then connect anew.
+    """Limit the time that py-amqp waits for RabbitMQ's answer or confirm, then reconnect.
 
-    As it is in py-amqp it waits for ever: over a connection that is half-open, beat never sends another tick, and
-    each retry holds a thread of a worker. A message waits to be confirmed, and what comes before the first one on
-    a new connection, such as to declare its queue, to be answered.
+    Unpatched, it waits for ever: on a half-open connection beat never sends another tick, and each retry blocks a
+    thread of a worker. This covers confirms of messages and answers to what precedes the first message, such as
+    declaring its queue.
     """
-    # Loaded here alone: other brokers have no use for it.
+    # Imported here because other brokers do not need it.
     from amqp.abstract_channel import AbstractChannel
 
     patch_method(AbstractChannel, "wait", _give_up_what_is_not_answered)
@@ -140,7 +140,7 @@ def _give_up_what_is_not_answered(original: Any) -> Any:
         try:
             return original(self, method, callback, timeout or ANSWER_SECONDS, **options)
         except TimeoutError as error:
-            # The answer may come later, and would be taken for that to something else.
+            # A late answer would be taken for the answer to another request.
             connection.collect()
             raise RecoverableConnectionError("RabbitMQ did not answer in time") from error
 
@@ -148,20 +148,20 @@ def _give_up_what_is_not_answered(original: Any) -> Any:
 
 
 def keep_refused_message(app: Celery, queue: str, message: Message) -> None:
-    """Put a copy of a message aside, on a list or in a queue of its own beside its queue, the newest of them.
+    """Keep a copy of a refused message on a list or in a queue next to its own; older copies are dropped.
 
-    Over a connection of its own, for the worker's is busy delivering. A copy that cannot be kept is given up with
-    a word in the log: the message itself was only a hint.
+    Uses a separate connection, because the worker's is busy delivering. A failure is only logged: the message
+    itself was a hint.
     """
     try:
-        pool: Any = app.pool  # Its type stubs make it a pool of producers.
+        pool: Any = app.pool  # The type stubs declare a pool of producers.
         with pool.acquire(block=True) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0)
             if connection.transport.driver_type == "amqp":
                 _keep_in_queue(connection, queue, message)
             else:
                 keep_unreadable(connection.default_channel, queue, _text(message))
-    except Exception as error:  # noqa: BLE001 - each transport has errors of its own, and none may end the worker
+    except Exception as error:  # noqa: BLE001 - no error of any transport may end the worker
         log.warning("refused_message_not_kept", queue=queue, error=repr(error))
 
 

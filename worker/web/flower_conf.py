@@ -1,4 +1,4 @@
-"""How Flower is served: behind a password, on this machine alone, with a memory that is bounded."""
+"""Flower's configuration: password, loopback address, bounded memory."""
 
 import os
 from logging import getLogger
@@ -12,14 +12,14 @@ _settings = settings()
 logs.set_up()
 
 address, _, _port = (os.environ.get("FLOWER_BIND", "").strip() or "127.0.0.1:5555").rpartition(":")
-# An IPv6 address stands in brackets before a port, and without them by itself.
+# An IPv6 address has brackets only before a port.
 address, port = address.strip("[]"), int(_port)
 
-# The pages and the API ask for it; without it Flower would serve both to anybody.
+# Without it Flower would serve its pages and API to anyone.
 basic_auth = _settings.flower_basic_auth.split(",")
 cookie_secret = _settings.flower_cookie_secret
 
-# Restarting keeps what was seen.
+# Keep tasks and workers over a restart.
 persistent = True
 db = str(_settings.var / "flower")
 state_save_interval = 60_000
@@ -27,16 +27,16 @@ state_save_interval = 60_000
 # 100,000 tasks, the default, are several hundred megabytes.
 max_tasks = 5_000
 max_workers = 200
-# Workers that are gone for a day are not shown.
+# Hide workers after a day of absence.
 purge_offline_workers = 86_400
 natural_time = False
 inspect_timeout = 2_000.0
 
-# The list of registered tasks is on its pages; the log is for trouble.
+# Its pages list the registered tasks; the log is for problems.
 logging = "warning"
-# It asks the workers while they are still starting; that one of them does not answer is on its pages as well.
+# It queries workers that are still starting; its pages show too which do not answer.
 getLogger("flower.inspector").setLevel("ERROR")
 
-# RabbitMQ's management plug-in tells more about queues than AMQP does, where there is one.
+# RabbitMQ's management plug-in, if enabled, knows more about queues than AMQP.
 broker_api = os.environ.get("FLOWER_BROKER_API", "")
 queues.show_queues([queue.name for queue in celeryconfig.task_queues], _settings.broker_url, broker_api)

@@ -34,8 +34,8 @@ from worker.settings import Settings, SettingsError, settings
 
 _LARGEST_BODY_BYTES = 256 * 1024
 
-# What gunicorn takes for "the app does not load": it stops, where any other status makes it try again.
-_STATUS_OF_NO_APP = 4
+# gunicorn's status for an app that does not load: it stops. After any other status it retries.
+_APP_LOAD_ERROR = 4
 
 
 class _Api(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest ships no types.
@@ -43,17 +43,28 @@ class _Api(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest ships no t
 
 
 def create_app(ledger: Ledger, settings: Settings) -> Flask:
-    """Make the app; the ledger must be migrated."""
+    """Create the app; the ledger must be migrated."""
     app = Flask("worker.api", static_folder=None)
     app.config.update(docs.CONFIG, MAX_CONTENT_LENGTH=_LARGEST_BODY_BYTES)
-    # Fields come in the order in which the shapes declare them.
+    # Keep fields in the order in which the schemas declare them.
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own provider has it.
     context.provide(app, ledger, settings)
     protect(app)
     auth.add_guard(app)
     api = _Api(app)
-    for room in (sources, integrations, accounts, failed, parked, alerts, reports, explain, erasures, audit):
-        api.register_blueprint(room.blueprint)
+    for resource in (
+        sources,
+        integrations,
+        accounts,
+        failed,
+        parked,
+        alerts,
+        reports,
+        explain,
+        erasures,
+        audit,
+    ):
+        api.register_blueprint(resource.blueprint)
     for plain in (health.blueprint, prometheus.blueprint, docs.blueprint, registry.blueprint):
         app.register_blueprint(plain)
     errors.add_api_error_handlers(app)
@@ -61,7 +72,7 @@ def create_app(ledger: Ledger, settings: Settings) -> Flask:
 
 
 def application() -> Flask:
-    """Make the app that the environment asks for; what is wrong stops the process with one sentence."""
+    """Create the app from the environment; exit with one message if a setting or the ledger is wrong."""
     logs.set_up()
     try:
         wanted = settings()
@@ -71,21 +82,21 @@ def application() -> Flask:
         _stop(str(error))
     except (SQLAlchemyError, OSError) as error:
         _stop(f"The ledger cannot be opened: {type(error).__name__}. DATABASE_URL names it.")
-    # What the checks opened must not be shared by processes that are forked later.
+    # Later forks must not share the connections of the checks.
     ledger.dispose()
     return create_app(ledger, wanted)
 
 
 def _stop(sentence: str) -> NoReturn:
     sys.stderr.write(f"{sentence}\n")
-    raise SystemExit(_STATUS_OF_NO_APP)
+    raise SystemExit(_APP_LOAD_ERROR)
 
 
 _NOTHING = "default-src 'none'; frame-ancestors 'none'"
 
 
 def protect(app: Flask) -> None:
-    """Set them on every answer; a page that needs more than nothing says so in its own policy."""
+    """Set security headers on every response; a page may set its own content policy."""
 
     def add(response: Response) -> Response:
         response.headers.setdefault("Content-Security-Policy", _NOTHING)

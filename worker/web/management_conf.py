@@ -6,7 +6,7 @@ from typing import Any
 from worker import logs
 
 bind = os.environ.get("MANAGEMENT_BIND", "").strip() or "127.0.0.1:8084"
-# People and their scripts call it, a few at a time; rates per token are counted per process.
+# A few people and scripts call it at a time; rates per token are counted per process.
 workers = 1
 threads = 8
 worker_class = "worker.web.threads.DeadlineThreadWorker"
@@ -19,12 +19,12 @@ errorlog = "-"
 loglevel = "warning"
 logconfig_dict = logs.config()
 forwarded_allow_ips = ""
-# Two gunicorns on one machine would fight for the one default path.
+# Two gunicorns on one machine would share the default path.
 control_socket_disable = True
 
 
 def post_worker_init(_worker: Any) -> None:
-    """Watch from here as well, in the process that serves: beat cannot tell of its own silence."""
+    """Start the watchman in the serving process: beat cannot report that it is silent."""
     from worker.web import watchman
 
     watchman.start_watchman()

@@ -21,7 +21,7 @@ from worker import logs
 
 log = logs.of(__name__)
 
-# All of a request, headers and body, from its first byte: half a megabyte over a slow telephone line.
+# For a whole request, headers and body: half a megabyte over a slow mobile connection.
 LONGEST_REQUEST_SECONDS = 10.0
 
 _STATUSES: dict[type[Exception], HTTPStatus] = {
@@ -32,49 +32,50 @@ _STATUSES: dict[type[Exception], HTTPStatus] = {
 
 
 class DeadlineThreadWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types.
-    """Answer a request that cannot be read by its status alone; gunicorn would quote it, and log who sent it.
+    """Limit the time for reading a request; answer malformed requests with a status only.
 
-    A thread that waits for a caller is one that serves nobody else, and gunicorn lets it wait for ever.
+    gunicorn would quote a malformed request and log its sender. It would also let a thread wait for a slow client
+    without limit.
     """
 
     def enqueue_req(self, conn: Any) -> None:
-        """Hand a connection to the threads."""
+        """Pass a connection to the threads."""
         if not isinstance(conn.sock, DeadlineSocket):
             conn.sock = DeadlineSocket(conn.sock)
         super().enqueue_req(conn)
 
     def handle(self, conn: Any) -> Any:
-        """Give a caller so long to send a request, from when a thread has time for it."""
-        conn.sock.give(LONGEST_REQUEST_SECONDS)
+        """Start the deadline for a request when a thread begins to read it."""
+        conn.sock.set_deadline(LONGEST_REQUEST_SECONDS)
         return super().handle(conn)
 
     wsgi: Any
 
     def load_wsgi(self) -> None:
-        """Load the app, and let it read bodies through a guard."""
+        """Load the app, wrapped in `BodyGuard`."""
         super().load_wsgi()
         self.wsgi = BodyGuard(self.wsgi)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        """Answer a malformed request by its status; where it was answered before, only close."""
+        """Answer a malformed request with its status; if it was already answered, only close."""
         if not isinstance(exc, ParseException):
             super().handle_error(req, client, addr, exc)
             return
         status = _STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)
         log.warning("request_unreadable", status=status.value, error=type(exc).__name__)
         if req is not None:
-            # What the app left unread of the body is malformed. A second answer would be taken for that of the
-            # client's next request.
+            # The unread rest of the body is malformed. The client would take a second answer for that of its next
+            # request.
             return
-        # Whoever hangs up meanwhile wants no answer.
+        # The client may have hung up.
         with suppress(OSError):
             util.write_error(client, status.value, status.phrase, "")
 
 
 class BodyGuard:
-    """WSGI middleware: what is wrong with a body is the client's fault, so that the app answers 400.
+    """WSGI middleware that turns errors in a request's body into `BadRequest`, status 400.
 
-    Gunicorn parses a body while the app reads it. Its exceptions would be the app's own, and so a 500.
+    gunicorn parses a body while the app reads it. Its exceptions would become a 500.
     """
 
     def __init__(self, app: Any) -> None:
@@ -129,18 +130,18 @@ class _GuardedBody:
 
 
 class DeadlineSocket:
-    """Take a caller for gone that has not sent all of a request in time, however steadily it drips."""
+    """Socket that ends like a closed one if a request is not complete by its deadline."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._until = monotonic()
 
-    def give(self, seconds: float) -> None:
-        """Start the time anew."""
+    def set_deadline(self, seconds: float) -> None:
+        """Set the deadline this many seconds from now."""
         self._until = monotonic() + seconds
 
     def recv(self, size: int) -> bytes:
-        """Read as a socket does; once the time is over, as from one whose other end has closed."""
+        """Read like a socket; after the deadline return nothing, as if the other end had closed."""
         left = self._until - monotonic()
         if left <= 0:
             return b""
