@@ -35,10 +35,10 @@ def test_without_a_word_retries_go_on_for_a_day_as_the_policy_says(tmp_path: Pat
     [
         ("BROKER_URL", "http://broker", "must start with amqp://, redis:// or rediss://, not 'http'."),
         ("BROKER_URL", "localhost:6379", "must start with amqp://, redis:// or rediss://"),
-        ("BROKER_URL", "redis://:hidden@host:port/0", "is no address: a port is a number"),
+        ("BROKER_URL", "redis://:hidden@host:port/0", "is not a valid address: the port must be a number"),
         ("DATABASE_URL", "mysql://host/db", "must start with postgresql:// or sqlite:///, not 'mysql'."),
-        ("DATABASE_URL", "postgresql://kim:hidden/word@host/db", "is no address: a port is a number"),
-        ("DATABASE_URL", "postgresql+psycopg://host:x/db", "is no address"),
+        ("DATABASE_URL", "postgresql://kim:hidden/word@host/db", "is not a valid address: the port must be a number"),
+        ("DATABASE_URL", "postgresql+psycopg://host:x/db", "is not a valid address"),
         ("DATABASE_URL", "sqlite://", "must name a file"),
         ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
         (
@@ -47,7 +47,7 @@ def test_without_a_word_retries_go_on_for_a_day_as_the_policy_says(tmp_path: Pat
             "must be an http or https address, not 'api.pinterest.com'.",
         ),
         ("PINTEREST_API_URL", "ftp://api.pinterest.com", "must be an http or https address"),
-        ("PINTEREST_API_URL", "https://[broken", "is no address"),
+        ("PINTEREST_API_URL", "https://[broken", "is not a valid address"),
         ("PINTEREST_API_URL", "https://kim:hidden@api.pinterest.com", "must be an address without a user."),
         ("PINTEREST_API_URL", "http://127.0.0.1:8090", "unless ALLOW_SANDBOX=1 is set as well."),
         ("ALLOW_SANDBOX", "yes", "must be 0 or 1, not 'yes'."),
@@ -82,7 +82,7 @@ def test_without_a_word_retries_go_on_for_a_day_as_the_policy_says(tmp_path: Pat
         ("TRUSTED_PROXIES", "10.0.0.0/8,proxy.local", "must list addresses or networks, not 'proxy.local'."),
         ("COLLECTOR_URL", "localhost:8080", "must be an http or https address"),
         ("MANAGEMENT_URL", "http://", "must be an http or https address"),
-        ("FLOWER_URL", "https://host:port", "is no address"),
+        ("FLOWER_URL", "https://host:port", "is not a valid address"),
         ("COLLECTOR_BIND", "8080", "must be an address and a port, like 127.0.0.1:8080, not '8080'."),
         ("FLOWER_BIND", "127.0.0.1:70000", "must be an address and a port, like 127.0.0.1:5555"),
     ],
@@ -146,7 +146,7 @@ def test_settings_are_read_with_their_defaults(
 @pytest.mark.parametrize(
     "missing", ["ENCRYPTION_KEY", "ADMIN_TOKEN", "FLOWER_BASIC_AUTH", "FLOWER_COOKIE_SECRET"]
 )
-def test_in_production_nothing_is_made_up(tmp_path: Path, missing: str) -> None:
+def test_in_production_nothing_is_generated(tmp_path: Path, missing: str) -> None:
     given = {name: value for name, value in GIVEN.items() if name != missing}
     with pytest.raises(SettingsError, match=f"{missing} must be given when PRODUCTION=1"):
         parse({"SIGNAL_VAR": str(tmp_path), **given})

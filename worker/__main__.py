@@ -4,9 +4,9 @@ import signal
 
 
 def main() -> None:
-    """Run the command that the arguments name; what is wrong is said in a sentence, with status 1."""
+    """Run the command in the arguments; an error ends it with one message and status 1."""
     try:
-        # To load all this takes a second, in which whoever typed it may think better of it.
+        # Importing takes a second, in which Ctrl-C must end quietly.
         from worker import logs
         from worker.cli import cli
         from worker.cli.errors import exit_with_message

@@ -10,7 +10,7 @@ import celeryconfig
 from worker import logs
 
 app = Celery("worker")
-# The module and not its name: by that Celery would first look into the folder that a command was called in.
+# The module, not its name: Celery would look for that in the current folder first.
 app.config_from_object(celeryconfig)
 
 if celeryconfig.broker_url.startswith("amqp"):
@@ -19,19 +19,19 @@ if celeryconfig.broker_url.startswith("amqp"):
     patch_amqp_waits()
 
 
-# With a listener Celery sets up nothing by itself. The others come before it, and may have something to say.
+# With a listener Celery sets up no logging of its own. The other two signals are sent earlier and may log.
 @signals.setup_logging.connect
 @signals.celeryd_init.connect
 @signals.beat_init.connect
 def set_up_logs(**_: Any) -> None:
-    """Let workers and beat write their logs, and Celery's own messages, in our form."""
+    """Write the logs of workers, beat and Celery as structured logs."""
     logs.set_up()
 
 
 @signals.worker_init.connect
 @signals.beat_init.connect
-def refuse_a_strange_ledger(**_: Any) -> None:
-    """Stop before the first task where the keys or the tables do not fit; see `await_ledger`."""
+def check_ledger_at_start(**_: Any) -> None:
+    """Exit before the first task if keys or tables do not match; see `await_ledger`."""
     from worker.monitoring import tracing
     from worker.runtime import ledger
     from worker.settings import SettingsError
@@ -46,11 +46,10 @@ def refuse_a_strange_ledger(**_: Any) -> None:
 
 @signals.beat_init.connect
 def stop_between_ticks(sender: Any, **_: Any) -> None:
-    """Let beat finish the tick that is under way when it is told to stop; told again, it ends at once.
+    """Let beat finish the current tick after a stop signal; a second signal ends it at once.
 
-    Celery's own handler closes the schedule and raises wherever the signal finds beat. In the middle of an
-    exchange with the broker the client replaces what was raised by an error of its own, and beat goes on, to
-    fail over the closed schedule and to end with status 1.
+    Celery's own handler closes the schedule and raises at any point. During an exchange with the broker the client
+    replaces that exception by its own; beat goes on, fails over the closed schedule and exits with status 1.
     """
 
     def stop(*_: Any) -> None:
@@ -63,24 +62,24 @@ def stop_between_ticks(sender: Any, **_: Any) -> None:
     platforms.signals.update(SIGTERM=stop, SIGINT=stop)
 
 
-# A bulk makes some hundred thousand objects and lets go of all of them at its end; by its usual measure the
-# garbage collector walks over them, and over all of the program, dozens of times in between: a tenth of the time.
+# A bulk creates about a hundred thousand objects and frees all of them at its end. With default thresholds the garbage
+# collector would walk over them and the whole program dozens of times, which takes a tenth of the time.
 @signals.worker_init.connect
 @signals.worker_process_init.connect
 def collect_rarely(**_: Any) -> None:
-    """Leave what was there at the start alone, and look at the rest less often."""
+    """Exclude the objects of the start from garbage collection, and collect less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 
 
-# By that measure alone statements that refer to themselves, each with the values of its bulk, pile up to 50 MB.
+# With those thresholds alone, cyclic SQL statements with the values of their bulks would grow to 50 MB.
 RUNS_A_COLLECTION = 32
 _runs = count(1)
 
 
 @signals.task_postrun.connect
 def collect_between_runs(**_: Any) -> None:
-    """Look at everything once in a while when there is little to look at."""
+    """Collect everything after every 32nd run, when few objects exist."""
     if next(_runs) % RUNS_A_COLLECTION == 0:
         gc.collect()

@@ -1,7 +1,7 @@
-"""Write logs: one event a line with its fields, as JSON for machines or readable on a terminal.
+"""Structured logs: one event per line with its fields, as JSON or readable on a terminal.
 
-``log = logs.of(__name__)`` and ``log.info("batch_settled", batch_id=7)``: the event's name never changes, ids
-are fields, and a value is never a person's. ``docs/logs.md`` lists them all.
+``log = logs.of(__name__)`` and ``log.info("batch_settled", batch_id=7)``: event names are fixed, ids are fields,
+and no value is personal data. ``docs/logs.md`` lists all events.
 """
 
 import logging
@@ -22,11 +22,11 @@ from worker.settings import SettingsError, log_format
 
 Fields = MutableMapping[str, Any]
 
-# What Celery, gunicorn and other libraries say in words of their own.
+# Event names for messages of Celery, gunicorn and other libraries.
 LIBRARY_MESSAGE = "library_message"
 TASK_FAILED = "task_failed"
 
-# Behind these words gunicorn and Flask quote the address that was asked for, or who asked.
+# After these words gunicorn and Flask quote the requested address or the client.
 _QUOTING = ("Invalid request", "Error handling request", "Exception on")
 
 structlog.configure(
@@ -47,16 +47,16 @@ def of(name: str) -> structlog.stdlib.BoundLogger:
 
 
 def set_up() -> None:
-    """Let this process write its logs, those of its libraries too, to its standard error."""
+    """Write the logs of this process and its libraries to standard error."""
     logging.config.dictConfig(config())
     logging.captureWarnings(True)
 
 
 def config() -> dict[str, Any]:
-    """Return what the standard library's logging is to be set up with.
+    """Return the configuration for `logging.config.dictConfig`.
 
     Raises:
-        SystemExit: with a sentence, where LOG_FORMAT is wrong.
+        SystemExit: LOG_FORMAT is wrong.
     """
     return {
         "version": 1,
@@ -67,14 +67,14 @@ def config() -> dict[str, Any]:
         "loggers": {
             "worker": {"level": "INFO"},
             "tasks": {"level": "INFO"},
-            # gunicorn brings a handler of its own, which this takes away.
+            # Removes gunicorn's own handler.
             "gunicorn.error": {"level": "WARNING", "handlers": [], "propagate": True},
         },
     }
 
 
 def formatter(kind: str) -> logging.Formatter:
-    """Return what turns records, our own and those of libraries, into lines of a kind."""
+    """Return the formatter of records, also of libraries: `json`, `text` or `colours`."""
     lines: list[Processor] = [_as_json] if kind == "json" else [_short, _console(kind)]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[_of_a_library], processors=[_complete, *lines], keep_exc_info=False
@@ -82,7 +82,7 @@ def formatter(kind: str) -> logging.Formatter:
 
 
 def error_location(error: BaseException) -> str:
-    """Name an exception and the places it passed, without its text: that may quote what was being handled."""
+    """Return an exception's class and code locations, without its text, which may quote personal data."""
     frames = traceback.extract_tb(error.__traceback__)
     places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-6:]))
     return f"{type(error).__name__} at {places}" if places else type(error).__name__
@@ -90,11 +90,11 @@ def error_location(error: BaseException) -> str:
 
 def _kind(environ: Mapping[str, str]) -> str:
     try:
-        asked = log_format(environ)
+        chosen = log_format(environ)
     except SettingsError as error:
         raise SystemExit(str(error)) from None
     is_terminal = sys.stderr.isatty()
-    if asked == "json" or not (asked or is_terminal):
+    if chosen == "json" or not (chosen or is_terminal):
         return "json"
     return "colours" if is_terminal else "text"
 
@@ -104,7 +104,7 @@ def _console(kind: str) -> Processor:
 
 
 def _of_a_library(_logger: object, _method: str, fields: Fields) -> Fields:
-    """Give what a library says a fixed name, and keep out of it what it quotes."""
+    """Give a library's message a fixed event name, and remove quoted data."""
     record: logging.LogRecord = fields["_record"]
     error = _error_of(fields)
     data = getattr(record, "data", None)
@@ -118,7 +118,7 @@ def _without_quotes(text: str, error: BaseException | None) -> str:
     for words in _QUOTING:
         if text.startswith(words):
             return words
-    # Its name and place are told anyway; its text may hold what was being handled.
+    # Its class and location are logged anyway; its text may hold personal data.
     for quoted in (repr(error), str(error)) if error is not None else ():
         text = text.replace(quoted, type(error).__name__) if quoted else text
     lines = text.strip().splitlines()
@@ -126,15 +126,15 @@ def _without_quotes(text: str, error: BaseException | None) -> str:
 
 
 def _error_of(fields: Fields) -> BaseException | None:
-    given = fields.get("exc_info")
-    if given is True:
-        given = sys.exc_info()
-    error = given[1] if isinstance(given, tuple) else given
+    exc_info = fields.get("exc_info")
+    if exc_info is True:
+        exc_info = sys.exc_info()
+    error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
     return error if isinstance(error, BaseException) else None
 
 
 def _complete(_logger: object, _method: str, fields: Fields) -> Fields:
-    """Put time, level, event and logger before the fields, and an exception's place for its text."""
+    """Put time, level, event and logger first, and replace an exception by its location."""
     record: logging.LogRecord = fields["_record"]
     at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
     error = _error_of(fields)
@@ -150,7 +150,7 @@ def _complete(_logger: object, _method: str, fields: Fields) -> Fields:
 
 
 def _short(_logger: object, _method: str, fields: Fields) -> Fields:
-    # On a terminal the event says where it comes from.
+    # On a terminal the event name is enough.
     return {name: value for name, value in fields.items() if name != "logger"}
 
 

@@ -1,4 +1,4 @@
-"""Say whether a web process is ready."""
+"""Readiness checks of a web process."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,12 @@ from worker.monitoring.checks import Readiness
 
 
 def readiness_of(ledger: Ledger, connect: Callable[[], Connection] | None = None) -> Readiness:
-    """Return the checks of the collector and the Management API; the broker is the configured one by default.
+    """Return the checks of the collector and the Management API.
 
-    Without a broker both still work: events are accepted and kept, pages are shown. If that counted as a
-    failure, a load balancer would take the whole shop offline in an outage that loses nothing.
+    A missing broker is only degraded: events are still accepted and kept, and pages are shown. As a failure, it
+    would make a load balancer stop all traffic in an outage that loses nothing.
     """
-    why = "Events are kept in the ledger and go on when it is back."
+    why = "Events are kept in the ledger and continue when it is back."
     return Readiness(
         (
             lambda: checks.check_database(ledger),

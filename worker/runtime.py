@@ -1,4 +1,4 @@
-"""Make what a process needs once, when it is first asked for."""
+"""The objects that a process creates once, on first use."""
 
 import atexit
 import os
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _CONNECT_TIMEOUT_SECONDS = 5.0
 _READ_TIMEOUT_SECONDS = 20.0
-# Beyond the deadline a lease leaves time to read the batch before, and to write down the outcome after.
+# A lease lasts this many request deadlines, with time to read the batch before and to store the outcome after.
 LEASE_DEADLINES = 2.4
 
 
@@ -34,7 +34,7 @@ def ledger() -> Ledger:
 
 @cache
 def pinterest() -> PinterestClient:
-    """Return this process's client."""
+    """Return this process's client of the Pinterest API."""
     return PinterestClient(
         settings().pinterest_api_url,
         connect_timeout_seconds=_CONNECT_TIMEOUT_SECONDS,
@@ -44,22 +44,22 @@ def pinterest() -> PinterestClient:
 
 
 def webhook() -> Webhook | None:
-    """Return where alerts are told, if anywhere."""
-    given = settings()
-    if not given.alert_webhook_url:
+    """Return the webhook for alerts, if one is set."""
+    config = settings()
+    if not config.alert_webhook_url:
         return None
-    return Webhook(given.alert_webhook_url, given.alert_webhook_secret, given.alert_webhook_private_hosts)
+    return Webhook(config.alert_webhook_url, config.alert_webhook_secret, config.alert_webhook_private_hosts)
 
 
 def free_bytes() -> int:
-    """Return how much room the disk of the state folder has; the current folder's where there is none."""
+    """Return the free bytes on the disk of the state folder; of the current folder if there is none."""
     folder = settings().var
     return shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
 
 
 @cache
 def meter() -> Meter:
-    """Return this process's meter, which a thread writes into the ledger from now on."""
+    """Return this process's meter; a thread writes it into the ledger every few seconds."""
     made = Meter()
     writer = MeterWriter(made, ledger)
     writer.start()
@@ -68,7 +68,7 @@ def meter() -> Meter:
 
 
 def hint_publisher(app: "Celery", meter: Meter) -> "HintPublisher":
-    """Return a new publisher of hints at events, which counts on a meter."""
+    """Return a new publisher of event hints that counts on a meter."""
     from celeryconfig import EVENTS
     from worker.broker.publisher import HintPublisher
 
@@ -77,12 +77,12 @@ def hint_publisher(app: "Celery", meter: Meter) -> "HintPublisher":
 
 
 def lease_seconds() -> float:
-    """Return how long a worker may keep a batch without word: a minute, unless the deadline is shorter."""
+    """Return how long a worker may hold a batch: a minute with the default request deadline."""
     return LEASE_DEADLINES * settings().request_deadline_seconds
 
 
 def retry_policy() -> RetryPolicy:
-    """Return the retry policy that the settings ask for."""
+    """Return the retry policy of the settings."""
     return RetryPolicy(
         max_attempts=settings().retry_max_attempts,
         base_seconds=settings().retry_backoff_base_seconds,
@@ -90,8 +90,8 @@ def retry_policy() -> RetryPolicy:
     )
 
 
-# What a forked child found of its parent's. It must not use it, and not close it either, as forgetting it
-# would: SQLite's locks would break, and a server's connection would end for the parent as well.
+# The parent's ledger in a forked child. The child must neither use nor close it, and dropping the last reference would
+# close it: SQLite's locks would break, and the parent's server connection would end.
 _INHERITED: list[Ledger] = []
 
 
@@ -99,9 +99,9 @@ def _forget_parents_connections() -> None:
     if ledger.cache_info().currsize:
         _INHERITED.append(ledger())
     ledger.cache_clear()
-    # Its sessions belong to a thread and a process already.
+    # Its sessions already belong to one thread of one process.
     pinterest.cache_clear()
-    # Threads do not outlive a fork, and the parent writes what it counted.
+    # Threads do not survive a fork, and the parent writes its own counts.
     meter.cache_clear()
 
 

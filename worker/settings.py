@@ -1,4 +1,4 @@
-"""Read every setting, once, from the environment."""
+"""Every setting, read once from the environment."""
 
 import json
 import math
@@ -15,12 +15,12 @@ from urllib.parse import SplitResult, urlsplit
 
 PINTEREST_API_URL = "https://api.pinterest.com"
 
-# sun_path holds 108 bytes with its closing zero; Valkey and redis-py refuse anything longer.
+# sun_path holds 108 bytes with the terminating zero; Valkey and redis-py refuse longer paths.
 LONGEST_SOCKET_PATH_BYTES = 107
 
 
 class SettingsError(Exception):
-    """Say in one sentence which setting is wrong, and why."""
+    """A setting is wrong; the message names it and says why."""
 
     def __init__(self, name: str, why: str) -> None:
         self.name = name
@@ -29,9 +29,9 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class IntakeRates:
-    """Hold what each collector process lets in per second; 0 for an address means no limit.
+    """Limits of each collector process per second; 0 for an address means no limit.
 
-    ``public`` counts per pipeline key, ``signed`` per source, ``address`` per client address of public calls.
+    ``public`` is per pipeline key, ``signed`` per source, ``address`` per client address of public calls.
     """
 
     public_requests: float
@@ -44,7 +44,7 @@ class IntakeRates:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Hold what the environment asks for, checked."""
+    """The checked settings."""
 
     var: Path
     broker_url: str
@@ -80,16 +80,16 @@ class Settings:
 def parse(environ: Mapping[str, str]) -> Settings:
     """Check the environment and fill in the defaults.
 
-    Where ``PRODUCTION`` is not set, keys and passwords that are missing are made up on first use and kept in
-    ``secrets.json`` under the state folder, mode 0600.
+    Unless ``PRODUCTION`` is set, missing keys and passwords are generated on first use and kept in
+    ``secrets.json`` in the state folder, mode 0600.
 
     Raises:
-        SettingsError: naming the first wrong variable.
+        SettingsError: names the first wrong variable.
     """
     read = _Reader(environ)
     production = read.flag("PRODUCTION")
     var = Path(read.text("SIGNAL_VAR", "var")).resolve()
-    made_up = {} if production else _Lazy(var / "secrets.json")
+    generated = {} if production else _GeneratedSecrets(var / "secrets.json")
     broker_url = read.text("BROKER_URL", "")
     return Settings(
         var=var,
@@ -99,10 +99,10 @@ def parse(environ: Mapping[str, str]) -> Settings:
         embedded_broker=not broker_url,
         database_url=_database_url(read.text("DATABASE_URL", f"sqlite:///{var / 'signal.db'}")),
         pinterest_api_url=_pinterest_url(read),
-        encryption_keys=_encryption_keys(read.secret("ENCRYPTION_KEY", made_up)),
-        admin_token=_admin_token(read.secret("ADMIN_TOKEN", made_up)),
-        flower_basic_auth=_basic_auth(read.secret("FLOWER_BASIC_AUTH", made_up)),
-        flower_cookie_secret=read.secret("FLOWER_COOKIE_SECRET", made_up),
+        encryption_keys=_encryption_keys(read.secret("ENCRYPTION_KEY", generated)),
+        admin_token=_admin_token(read.secret("ADMIN_TOKEN", generated)),
+        flower_basic_auth=_basic_auth(read.secret("FLOWER_BASIC_AUTH", generated)),
+        flower_cookie_secret=read.secret("FLOWER_COOKIE_SECRET", generated),
         metrics_token=_metrics_token(read.text("METRICS_TOKEN", "")),
         alert_webhook_url=_webhook_url(read),
         alert_webhook_secret=_webhook_secret(read),
@@ -114,7 +114,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         retry_backoff_base_seconds=read.number("RETRY_BACKOFF_BASE", 4.0, least=0.01, most=3600),
         auto_retry=read.flag("AUTO_RETRY"),
         retry_window_seconds=read.number("RETRY_WINDOW", 86_400.0, least=1, most=6 * 86_400),
-        # Below the supervisor's stop wait, so that a warm stop loses no answer.
+        # Shorter than the supervisor waits for a stop, so that a warm stop loses no answer.
         request_deadline_seconds=read.number("REQUEST_DEADLINE", 25.0, least=0.5, most=25),
         delivery_rate_limit=_rate(read.text("DELIVERY_RATE_LIMIT", "100/s")),
         batch_interval_seconds=read.number("BATCH_INTERVAL", 1.0, least=0.05, most=3600),
@@ -128,10 +128,10 @@ def parse(environ: Mapping[str, str]) -> Settings:
 
 
 def log_format(environ: Mapping[str, str]) -> str:
-    """Return how logs are to be written: json, text, or nothing for what fits where they go.
+    """Return the log format: json, text, or "" to choose by the output.
 
     Raises:
-        SettingsError: it is none of these.
+        SettingsError: LOG_FORMAT has another value.
     """
     value = environ.get("LOG_FORMAT", "").strip().lower()
     if value not in ("", "json", "text"):
@@ -146,8 +146,8 @@ def settings() -> Settings:
 
 
 def socket_path(var: Path) -> Path:
-    """Return where the embedded broker listens: under ``var``, or in a short folder if that is too long."""
-    # The name follows from the folder, so that every process of one installation finds the same socket.
+    """Return the embedded broker's socket path: in ``var``, or in a temporary folder if that is too long."""
+    # Derived from the folder, so that every process of one installation finds the same socket.
     label = f"signal-{os.getuid()}-{_fingerprint(str(var))}"
     short = [Path(folder) / label for folder in (tempfile.gettempdir(), "/tmp")]  # noqa: S108 - made with mode 0700
     fitting = (folder / "valkey.sock" for folder in (var, *short) if _fits_a_socket(folder / "valkey.sock"))
@@ -163,7 +163,7 @@ def _fingerprint(text: str) -> str:
 
 
 class _Reader:
-    """Read single variables, naming the one that is wrong."""
+    """Read single variables; an error names the variable."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -190,22 +190,22 @@ class _Reader:
             raise SettingsError(name, f"must be between {least:g} and {most:g}, not {value}.")
         return number
 
-    def secret(self, name: str, made_up: Mapping[str, str]) -> str:
-        value = self.text(name, "") or made_up.get(name, "")
+    def secret(self, name: str, generated: Mapping[str, str]) -> str:
+        value = self.text(name, "") or generated.get(name, "")
         if not value:
-            why = "must be given when PRODUCTION=1: nothing is made up there."
-            if made_up:
-                why = "is neither given nor in the secrets.json of the state folder."
+            why = "must be set when PRODUCTION=1: nothing is generated there."
+            if generated:
+                why = "is neither set nor in the secrets.json of the state folder."
             raise SettingsError(name, why)
         return value
 
     def bound(self, name: str, port: int) -> str:
-        """Return where this machine finds what listens as the variable says: `host:port`, by default at ``port``."""
+        """Return the local URL of a server that listens at the variable's `host:port`, by default at ``port``."""
         value = self.text(name, f"127.0.0.1:{port}")
         host, _, number = value.rpartition(":")
         if not (host and number.isascii() and number.isdigit() and 0 < int(number) < 65_536):
             raise SettingsError(name, f"must be an address and a port, like 127.0.0.1:{port}, not {value!r}.")
-        # What listens on every address listens on this machine's own too.
+        # A server on all addresses also listens on the loopback address.
         return f"http://{'127.0.0.1' if host in ('0.0.0.0', '[::]') else host}:{number}"
 
     def address(self, name: str, default: str) -> str:
@@ -219,8 +219,8 @@ class _Reader:
         return url
 
 
-class _Lazy(Mapping[str, str]):
-    """Make secrets up on first use and keep them in a file that only its owner reads."""
+class _GeneratedSecrets(Mapping[str, str]):
+    """Generate secrets on first use and keep them in a file that only its owner can read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -241,13 +241,13 @@ class _Lazy(Mapping[str, str]):
         try:
             return dict(json.loads(self._path.read_text()))
         except FileNotFoundError:
-            return self._make()
+            return self._generate()
         except (ValueError, TypeError, OSError) as error:
             raise SettingsError(
                 "SIGNAL_VAR", f"holds a {self._path.name} that cannot be read: {error}."
             ) from None
 
-    def _make(self) -> dict[str, str]:
+    def _generate(self) -> dict[str, str]:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -264,7 +264,7 @@ class _Lazy(Mapping[str, str]):
             file.flush()
             os.fsync(file.fileno())
         try:
-            # link() refuses to replace a file: of two processes that start at once, the first one's keys win.
+            # link() never replaces a file: if two processes start at once, the first one's keys win.
             os.link(temporary, self._path)
         except FileExistsError:
             return self._load()
@@ -274,12 +274,12 @@ class _Lazy(Mapping[str, str]):
 
 
 def _split(name: str, url: str) -> SplitResult:
-    """Take an address apart; the sentence about a wrong one leaves it out, for it may hold a password."""
+    """Parse an address; the error message omits it, because it may hold a password."""
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - it is read for its error
     except ValueError:
-        why = "is no address: a port is a number, and what is special in a password is percent-encoded."
+        why = "is not a valid address: the port must be a number, special characters in a password percent-encoded."
         raise SettingsError(name, why) from None
     return parts
 
@@ -307,7 +307,7 @@ def _database_url(url: str) -> str:
 
 
 def _from_the_root(url: str) -> str:
-    """Spell a SQLite file's path out: processes may work in another folder than the one that it was named in."""
+    """Make a SQLite file's path absolute: processes may run in other folders."""
     path, mark, options = url.removeprefix("sqlite:///").partition("?")
     return f"sqlite:///{Path(path).resolve()}{mark}{options}"
 
@@ -322,7 +322,7 @@ def _pinterest_url(read: _Reader) -> str:
 
 
 def _encryption_keys(text: str) -> tuple[str, ...]:
-    """Split the key ring: the first key wraps, all of them unwrap."""
+    """Split the key ring: the first key encrypts, all keys decrypt."""
     keys = tuple(key.strip() for key in text.split(",") if key.strip())
     for key in keys or ("",):
         try:
@@ -347,7 +347,7 @@ def _metrics_token(token: str) -> str:
 
 
 def _private_hosts(read: _Reader) -> tuple[str, ...]:
-    """Return the hosts of webhooks that may have an address on a private network."""
+    """Return the webhook hosts that may have a private address."""
     text = read.text("ALERT_WEBHOOK_PRIVATE_HOSTS", "")
     return tuple(host.strip().lower() for host in text.split(",") if host.strip())
 

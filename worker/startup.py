@@ -1,4 +1,4 @@
-"""Let no worker start on a ledger that it cannot read."""
+"""Check the ledger before a worker starts."""
 
 import time
 from collections.abc import Callable
@@ -15,13 +15,10 @@ _PAUSE_SECONDS = 2.0
 
 
 def await_ledger(ledger: Ledger, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Wait until the ledger answers, and make sure that this process may work on it.
-
-    A database that is away comes back. A missing migration or a wrong key needs a hand: the process stops with a
-    sentence before it has touched a single row.
+    """Wait until the ledger answers, and check its tables and keys.
 
     Raises:
-        SystemExit: with that sentence.
+        SystemExit: a migration is missing or a key is wrong, which needs an operator; no row was touched.
     """
     while True:
         try:

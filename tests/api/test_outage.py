@@ -30,7 +30,7 @@ def test_it_is_told_after_a_minute_and_when_it_is_over(receiver: Receiver) -> No
     outage = outage_to(receiver)
     looks = [(0.0, True), (30.0, True), (WAIT_SECONDS, True), (90.0, True), (100.0, False)]
     looks.append((90.0 + RESOLVE_AFTER_SECONDS, False))
-    told = [outage.look(away=away, now=NOW + seconds) for seconds, away in looks]
+    told = [outage.update(away=away, now=NOW + seconds) for seconds, away in looks]
 
     assert told == [None, None, Change.FIRED, None, None, Change.RESOLVED]
     first, second = map(json.loads, receiver.bodies)
@@ -43,7 +43,7 @@ def test_it_is_told_after_a_minute_and_when_it_is_over(receiver: Receiver) -> No
 def test_a_short_restart_is_not_told(receiver: Receiver) -> None:
     outage = outage_to(receiver)
     told = [
-        outage.look(away=away, now=NOW + n * 30) for n, away in enumerate([True, True, False, True, False])
+        outage.update(away=away, now=NOW + n * 30) for n, away in enumerate([True, True, False, True, False])
     ]
 
     assert told == [None] * 5
@@ -60,7 +60,7 @@ def test_a_webhook_that_is_away_too_is_told_later_and_in_order(receiver: Receive
         (60 + RESOLVE_AFTER_SECONDS + 60, False),
         (300, False),
     ):
-        outage.look(away=away, now=NOW + seconds)
+        outage.update(away=away, now=NOW + seconds)
 
     changes = [json.loads(body)["change"] for body in receiver.bodies]
     assert changes == ["fired"] * 4 + ["resolved"]
@@ -69,10 +69,10 @@ def test_a_webhook_that_is_away_too_is_told_later_and_in_order(receiver: Receive
 def test_without_a_webhook_little_is_kept() -> None:
     outage = Outage(lambda: None)
     for n in range(100):
-        outage.look(away=n % 2 == 0, now=NOW + n * 1_000)
-        outage.look(away=n % 2 == 0, now=NOW + n * 1_000 + 500)
+        outage.update(away=n % 2 == 0, now=NOW + n * 1_000)
+        outage.update(away=n % 2 == 0, now=NOW + n * 1_000 + 500)
 
-    assert len(outage._untold) == MAX_UNSENT_NOTICES
+    assert len(outage._unsent) == MAX_UNSENT_NOTICES
 
 
 def test_the_watchman_knows_it_by_its_own_look(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def test_stops_at_once_and_names_the_setting(name: str, tmp_path: Path) -> None:
             "mysql://x",
             "DATABASE_URL must start with postgresql:// or sqlite:///, not 'mysql'.",
         ),
-        ("PRODUCTION", "1", "ENCRYPTION_KEY must be given when PRODUCTION=1: nothing is made up there."),
+        ("PRODUCTION", "1", "ENCRYPTION_KEY must be set when PRODUCTION=1: nothing is generated there."),
         ("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none", "The ledger cannot be reached"),
     ],
 )

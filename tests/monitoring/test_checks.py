@@ -45,7 +45,7 @@ def test_without_a_broker_it_is_degraded_and_still_ready(sqlite_ledger: Ledger) 
         "check": "broker",
         "state": "degraded",
         "message": "The broker does not answer (ConnectionError). "
-        "Events are kept in the ledger and go on when it is back.",
+        "Events are kept in the ledger and continue when it is back.",
     }
 
 

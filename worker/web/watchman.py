@@ -1,4 +1,4 @@
-"""Watch where beat or the upkeep worker do not: nobody else could tell that these are silent."""
+"""Check the alert rules if beat or the upkeep worker do not: no other process would notice their silence."""
 
 import threading
 import time
@@ -13,48 +13,48 @@ from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.reports import measures
 from worker.ledger.upkeep.alerts import Alert, Change, Notice, Severity
 
-# A server that restarts is back by then.
+# Longer than the restart of a database server.
 WAIT_SECONDS = 60.0
-# What there is to tell waits here, in memory, while the webhook is away as well.
+# Notices wait in memory while the webhook fails too.
 MAX_UNSENT_NOTICES = 10
 
 _AWAY = Problem(
-    LEDGER_RULE, "ledger", Severity.CRITICAL, "The database does not answer: nothing is taken or sent."
+    LEDGER_RULE, "ledger", Severity.CRITICAL, "The database does not answer: no event is accepted or sent."
 )
 
 
 class Outage:
-    """Follow whether the ledger answers, in this process alone; a restart forgets it."""
+    """Alert about a database that does not answer, kept in this process's memory."""
 
     def __init__(self, webhook: Callable[[], Webhook | None]) -> None:
         self._webhook = webhook
         self._alert: Alert | None = None
-        self._untold: list[Notice] = []
+        self._unsent: list[Notice] = []
 
-    def look(self, *, away: bool, now: float) -> Change | None:
-        """Take one look further, and tell what there is to tell."""
+    def update(self, *, away: bool, now: float) -> Change | None:
+        """Record whether the database is away, and send the notices that wait."""
         then = next_step(self._alert, _AWAY if away else None, now, WAIT_SECONDS)
         known = then.alert or self._alert
         self._alert = then.alert
         if then.change is not None and known is not None:
             watching.log_change(known, then.change)
-            self._untold = [*self._untold, _notice(known, then.change, now)][-MAX_UNSENT_NOTICES:]
-        self._tell()
+            self._unsent = [*self._unsent, _notice(known, then.change, now)][-MAX_UNSENT_NOTICES:]
+        self._send()
         return then.change
 
-    def _tell(self) -> None:
+    def _send(self) -> None:
         webhook = self._webhook()
-        while webhook is not None and self._untold:
-            first = self._untold[0]
+        while webhook is not None and self._unsent:
+            first = self._unsent[0]
             if webhook.send(first.id, watching.notice_content(first)) is not None:
-                # It is tried again at the next look.
+                # The next check tries again.
                 return
-            self._untold = self._untold[1:]
+            self._unsent = self._unsent[1:]
 
 
 def _notice(alert: Alert, change: Change, now: float) -> Notice:
     return Notice(
-        # The ledger's own count up from 1 and never get there.
+        # The ledger's own ids count up from 1 and stay below.
         id=int(now * 1000),
         at=now,
         change=change.value,
@@ -71,12 +71,12 @@ def _notice(alert: Alert, change: Change, now: float) -> Notice:
 log = logs.of(__name__)
 
 LOOK_SECONDS = 30.0
-# The upkeep worker watches every half a minute; later than this nobody does.
+# The upkeep worker checks every 30 seconds; after this long it counts as silent.
 OVERDUE_SECONDS = 90.0
 
 
 def start_watchman() -> threading.Thread:
-    """Watch in a thread of this process for as long as it lives."""
+    """Check in a background thread until the process ends."""
     thread = threading.Thread(target=_watch_for_ever, name="watchman", daemon=True)
     thread.start()
     return thread
@@ -88,7 +88,7 @@ def watch_if_overdue(
     webhook: Webhook | None,
     clock: Callable[[], float] = time.time,
 ) -> bool:
-    """Watch once, and tell, where nobody has watched for long; tell whether that was so."""
+    """Check the rules and send notices if the last check is overdue; return whether it was."""
     now = clock()
     with ledger.read() as connection:
         last = measures.last_heartbeats(connection).get(measures.WATCH)
@@ -106,7 +106,7 @@ def _watch_for_ever() -> None:
         time.sleep(LOOK_SECONDS)
         try:
             _look(outage)
-        except Exception as error:  # noqa: BLE001 - the thread must outlive all of it
+        except Exception as error:  # noqa: BLE001 - the thread must survive every error
             log.error("watchman_failed", error=logs.error_location(error))
 
 
@@ -114,6 +114,6 @@ def _look(outage: Outage, clock: Callable[[], float] = time.time) -> None:
     try:
         watch_if_overdue(runtime.ledger(), runtime.free_bytes, runtime.webhook())
     except Exception as error:
-        outage.look(away=is_ledger_unavailable(error), now=clock())
+        outage.update(away=is_ledger_unavailable(error), now=clock())
         raise
-    outage.look(away=False, now=clock())
+    outage.update(away=False, now=clock())
