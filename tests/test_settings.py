@@ -148,7 +148,7 @@ def test_settings_are_read_with_their_defaults(
 )
 def test_in_production_nothing_is_generated(tmp_path: Path, missing: str) -> None:
     given = {name: value for name, value in GIVEN.items() if name != missing}
-    with pytest.raises(SettingsError, match=f"{missing} must be given when PRODUCTION=1"):
+    with pytest.raises(SettingsError, match=f"{missing} must be set when PRODUCTION=1"):
         parse({"SIGNAL_VAR": str(tmp_path), **given})
     assert list(tmp_path.iterdir()) == []
     parse({"SIGNAL_VAR": str(tmp_path), **GIVEN})
@@ -194,7 +194,7 @@ def test_secrets_that_cannot_be_read_are_told_and_not_replaced(tmp_path: Path, c
 
 def test_a_secret_that_is_missing_from_the_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "secrets.json").write_text(json.dumps({"ENCRYPTION_KEY": KEY}))
-    with pytest.raises(SettingsError, match=r"ADMIN_TOKEN is neither given nor in the secrets\.json"):
+    with pytest.raises(SettingsError, match=r"ADMIN_TOKEN is neither set nor in the secrets\.json"):
         parse({"SIGNAL_VAR": str(tmp_path)})
 
 
