@@ -95,7 +95,7 @@ def test_a_pause_is_told_once_and_ends(api: Api, shop: Integration) -> None:
 
 
 def test_a_pause_needs_no_reason(api: Api, shop: Integration) -> None:
-    assert post(api, f"{shop.ad_account_id}/pause")["reason"] == "Paused by hand."
+    assert post(api, f"{shop.ad_account_id}/pause")["reason"] == "Paused manually."
 
 
 def test_an_account_whose_one_token_is_bad_is_paused_in_part(

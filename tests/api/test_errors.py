@@ -15,23 +15,35 @@ SOURCES = "/v1/admin/sources"
 @pytest.mark.parametrize(
     ("method", "path", "status", "code", "message"),
     [
-        ("GET", "/nothing", 404, "NOT_FOUND", "There is nothing at this address."),
+        ("GET", "/nothing", 404, "NOT_FOUND", "Not found."),
         ("GET", f"{SOURCES}/src_no", 404, "NOT_FOUND", "There is no source src_no."),
         ("GET", f"{SOURCES}/src%00", 404, "NOT_FOUND", "There is no source src\0."),
         ("GET", "/v1/admin/integrations/int_no", 404, "NOT_FOUND", "There is no integration int_no."),
-        ("PUT", SOURCES, 405, "METHOD_NOT_ALLOWED", "This address does not take this method."),
+        ("PUT", SOURCES, 405, "METHOD_NOT_ALLOWED", "Method not allowed."),
         ("GET", f"{SOURCES}?limit=0", 422, "VALIDATION_FAILED", "limit: must be between 1 and 100"),
         ("GET", f"{SOURCES}?limit=101", 422, "VALIDATION_FAILED", "limit: must be between 1 and 100"),
         ("GET", f"{SOURCES}?limit=all", 422, "VALIDATION_FAILED", "limit: must be a whole number"),
         ("GET", f"{SOURCES}?limt=5", 422, "VALIDATION_FAILED", "limt: is not a known field"),
-        ("GET", f"{SOURCES}?cursor=!", 422, "VALIDATION_FAILED", "cursor: is not one that a list gave"),
-        ("GET", "/v1/admin/audit?cursor=eA", 422, "VALIDATION_FAILED", "cursor: is not one that a list gave"),
+        (
+            "GET",
+            f"{SOURCES}?cursor=!",
+            422,
+            "VALIDATION_FAILED",
+            "cursor: must be a next_cursor from this list",
+        ),
+        (
+            "GET",
+            "/v1/admin/audit?cursor=eA",
+            422,
+            "VALIDATION_FAILED",
+            "cursor: must be a next_cursor from this list",
+        ),
         (
             "GET",
             "/v1/admin/audit?cursor=OTk5OTk5OTk5OTk5OTk5OTk5OTk5",
             422,
             "VALIDATION_FAILED",
-            "cursor: is not one that a list gave",
+            "cursor: must be a next_cursor from this list",
         ),
     ],
 )
@@ -103,13 +115,13 @@ def test_a_ledger_that_is_busy_asks_the_caller_to_come_back(
 
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
         assert answer.json["error"]["code"] == "LEDGER_UNAVAILABLE"
-        assert answer.json["error"]["message"] == "The ledger does not answer just now: try again."
+        assert answer.json["error"]["message"] == "The database does not respond. Try again."
 
 
 def test_a_lost_race_is_a_conflict(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "insert_source", _raise(IntegrityError("insert", {}, Exception("unique"))))
 
-    expected = (409, "Somebody else changed this at the same moment: try again.")
+    expected = (409, "Another request changed this at the same time. Try again.")
     assert expected == api.error("POST", SOURCES, {"name": "Shop"})
 
 
@@ -119,7 +131,10 @@ def test_a_mistake_of_ours_tells_nothing_of_what_is_inside(
     monkeypatch.setattr(sources, "sources_after", _raise(RuntimeError("a secret")))
     answer = api.call("GET", SOURCES)
 
-    error = {"code": "INTERNAL_SERVER_ERROR", "message": "Something went wrong here; the log tells more."}
+    error = {
+        "code": "INTERNAL_SERVER_ERROR",
+        "message": "Internal error. The log of the process has the details.",
+    }
     assert (500, {"error": error}) == (answer.status_code, answer.json)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     [told] = logged(caplog)

@@ -41,7 +41,7 @@ def test_an_event_is_explained_for_an_integration_with_every_default(api: Api) -
     (outcome,) = result["outcomes"]
 
     assert (order["type"], order["name"]) == ("track", "Order Completed")
-    assert result["integration"] == "an integration with every default"
+    assert result["integration"] == "an integration with default settings"
     assert (outcome["event_name"], outcome["event_id"]) == ("checkout", "m1")
     assert {"step", "text"} == set(result["lines"][0])
 

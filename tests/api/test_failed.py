@@ -189,7 +189,7 @@ def test_a_retry_sends_once_however_often_it_is_pressed(api: Api, ledger: Ledger
     }
     again = post(api, "retry", {"ids": [1, 2]})
     assert again["retried"] == 0
-    assert again["left_alone"] == [{"reason": "not failed, or not failed any more", "count": 2}]
+    assert again["left_alone"] == [{"reason": "not failed, or no longer failed", "count": 2}]
     assert stand(ledger) == {"pending": 2, "failed": 1}
     assert actions(api) == [("admin", "failed.retry")]
 
@@ -276,7 +276,7 @@ def test_the_export_streams_without_payloads(api: Api, ledger: Ledger, shop: Int
     [
         ("limit=0", "limit: must be between 1 and 100"),
         ("limit=x", "limit: must be a whole number"),
-        ("cursor=x", "cursor: is not one that a list gave"),
+        ("cursor=x", "cursor: must be a next_cursor from this list"),
         ("since=yesterday", "since: must be like 90m, 24h, 7d or 2030-01-29T14:53:20Z"),
         ("since=999999d", "since: must be like 90m, 24h, 7d or 2030-01-29T14:53:20Z"),
         ("since=", "since: must be like 90m, 24h, 7d or 2030-01-29T14:53:20Z"),

@@ -94,7 +94,7 @@ def test_from_an_empty_site_to_a_delivered_order(context: BrowserContext, site: 
     page.get_by_role("button", name="Find").click()
     page.get_by_role("row").nth(1).get_by_role("link").click()
     expect(page.get_by_text("Pinterest took it")).to_be_visible()
-    page.get_by_role("link", name="Open what is sent").click()
+    page.get_by_role("link", name="Show payload").click()
     expect(page.get_by_label("Payload, personal data masked")).to_contain_text('"value": "129.99"')
 
 
@@ -108,7 +108,7 @@ def test_a_failed_delivery_is_retried_by_a_click(context: BrowserContext, site: 
 
     go(page, "Failed deliveries")
     page.get_by_role("link", name="Pinterest refused the event").click()
-    page.get_by_role("button", name="Tick all").click()
+    page.get_by_role("button", name="Select all").click()
     page.get_by_role("button", name="Retry ticked").click()
     expect(page.get_by_text("2 would be sent again")).to_be_visible()
     page.get_by_role("button", name="Retry 2").click()
@@ -138,7 +138,7 @@ def test_without_javascript_everything_essential_works(plain: BrowserContext, si
 
     assert figure(page, "Delivered") == "1"
     assert figure(page, "Still failed") == "0"
-    page.get_by_text("The same as numbers").click()
+    page.get_by_text("As numbers").click()
     expect(page.get_by_role("table")).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_text("You are signed out.")).to_be_visible()
@@ -175,7 +175,7 @@ def test_a_wrong_token_opens_nothing_and_the_right_one_is_accepted_after_many(
     for _ in range(MOST_WRONG_BY_ADDRESS):
         page.get_by_label("Token").fill("a-guess")
         page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("alert")).to_have_text("This token is not good.")
+        expect(page.get_by_role("alert")).to_have_text("Invalid token.")
     page.get_by_label("Token").fill("a-guess")
     page.get_by_role("button", name="Sign in").click()
 
@@ -269,7 +269,7 @@ def test_a_refused_form_is_gone_back_to_with_what_stood_in_it(context: BrowserCo
     have_an_order_refused(page, site)
     page.goto("/failed?reason_class=refused")
     page.get_by_role("button", name="Retry ticked").click()
-    expect(page.get_by_role("alert")).to_have_text("Tick at least one delivery first.")
+    expect(page.get_by_role("alert")).to_have_text("Select at least one delivery.")
     page.get_by_role("button", name="Back").click()
 
     expect(page.get_by_role("heading", name="One by one")).to_be_visible()

@@ -32,7 +32,7 @@ def test_nothing_is_written_over(shell: Shell, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     copy.write_text("an older copy")
     done = shell.run("backup", str(copy))
-    assert (done.exit_code, "is there already, and is not written over." in done.output) == (1, True)
+    assert (done.exit_code, "already exists and is not overwritten." in done.output) == (1, True)
     assert copy.read_text() == "an older copy"
 
 

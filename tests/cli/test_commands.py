@@ -23,9 +23,9 @@ def test_accounts_are_paused_and_resumed_once(shell: Shell) -> None:
     assert f"{AD_ACCOUNT_ID}" in shell.good("accounts", "list")
     assert shell.good("accounts", "pause", AD_ACCOUNT_ID, "--reason", "A test.") == "Paused.\n"
     assert "by command line: A test." in shell.good("accounts", "list")
-    assert shell.good("accounts", "pause", AD_ACCOUNT_ID) == "It was paused already.\n"
+    assert shell.good("accounts", "pause", AD_ACCOUNT_ID) == "Already paused.\n"
     assert shell.good("accounts", "resume", AD_ACCOUNT_ID).startswith("Resumed")
-    assert shell.good("accounts", "resume", AD_ACCOUNT_ID) == "It was running already.\n"
+    assert shell.good("accounts", "resume", AD_ACCOUNT_ID) == "Already running.\n"
 
 
 def test_one_command_stops_everything_and_one_lets_it_go_on(shell: Shell) -> None:

@@ -38,7 +38,7 @@ def test_a_dry_run_counts_and_changes_nothing(known: Shell) -> None:
 def test_it_asks_before_and_a_no_changes_nothing(known: Shell) -> None:
     done = known.run("erase", "--email", KIM, stdin="n\n")
     assert done.exit_code == 1
-    assert "Erase this person for good? [y/N]" in done.output
+    assert "Erase this person's data? This cannot be undone. [y/N]" in done.output
     assert "Would erase 2" in known.good("erase", "--email", KIM, "--dry-run")
 
 

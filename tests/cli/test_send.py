@@ -90,7 +90,7 @@ def test_what_comes_out_of_a_file_counts_as_signed(shell: Shell) -> None:
 def test_running_it_again_takes_nothing_and_a_longer_file_only_what_is_new(shell: Shell) -> None:
     shell.good("send", "-", stdin=text_of([sale(1), sale(2)]))
     again = shell.good("send", "-", stdin=text_of([sale(3), sale(2), sale(1)]))
-    assert again == "Took 1 events.\n2 lines were left alone: taken before, or like another line.\n"
+    assert again == "Took 1 events.\n2 lines were skipped: imported before, or equal to another line.\n"
     assert len(waiting(shell)) == 3
     assert shell.good("books").endswith("The books balance.\n")
 
@@ -223,7 +223,7 @@ def test_a_dry_run_takes_nothing_and_tells_the_same(shell: Shell) -> None:
     shell.good("send", "-", stdin=text_of([sale(1)]))
     done = shell.run("send", "--dry-run", "-", stdin=text_of([sale(1), sale(2), 5]))
     assert done.stdout.endswith(
-        "Would take 1 events.\n1 lines were left alone: taken before, or like another line.\n"
+        "Would take 1 events.\n1 lines were skipped: imported before, or equal to another line.\n"
         "1 lines are wrong.\n"
     )
     assert len(waiting(shell)) == 1

@@ -38,7 +38,7 @@ def test_a_token_is_printed_alone_so_that_a_script_can_take_it(run: Run, sqlite_
 
 
 def test_the_list_shows_who_may_what_and_no_token(run: Run) -> None:
-    assert run("list").stdout == "No tokens beside ADMIN_TOKEN.\n"
+    assert run("list").stdout == "No tokens except ADMIN_TOKEN.\n"
     text = run("create", "Anna").stdout.strip()
     listed = run("list").stdout
 
@@ -52,7 +52,7 @@ def test_a_token_is_revoked_by_its_name_or_id(run: Run, by_name: bool) -> None:
     which = "Anna" if by_name else run("list").stdout.split()[0]
 
     assert run("revoke", which).exit_code == 0
-    assert run("list").stdout == "No tokens beside ADMIN_TOKEN.\n"
+    assert run("list").stdout == "No tokens except ADMIN_TOKEN.\n"
     assert "There is no token" in run("revoke", which).stderr
 
 

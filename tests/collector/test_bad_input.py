@@ -145,12 +145,12 @@ def test_compressed_bodies_are_refused(collector: Collector) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/x", "/v1/t/", f"/v1/tt?key={KEY}"])
 def test_an_unknown_address_is_refused_in_the_same_form(collector: Collector, path: str) -> None:
-    check_refused(collector.send(path, {}), 404, "NOT_FOUND", "There is nothing at this address.")
+    check_refused(collector.send(path, {}), 404, "NOT_FOUND", "Not found.")
 
 
 @pytest.mark.parametrize("path", ["/v1/t", "/v1/batch", "/v1/events"])
 def test_another_method_is_refused_in_the_same_form(collector: Collector, path: str) -> None:
     response = collector.client.get(path)
-    message = "This address does not take this method; events are sent with POST."
+    message = "Method not allowed. Send events with POST."
     check_refused(response, 405, "METHOD_NOT_ALLOWED", message)
     assert "POST" in response.headers["Allow"]

@@ -8,8 +8,8 @@ from worker.http.signature import sign
 from worker.ledger.setup import sources
 
 PAGE = {"type": "page"}
-UNFIT = "X-Signature does not fit the body, X-Timestamp and the secret of X-Source-Id."
-LATE = "X-Timestamp must be within 5 minutes of the present."
+UNFIT = "X-Signature does not match the body, X-Timestamp and the secret of X-Source-Id."
+LATE = "X-Timestamp must be within 5 minutes of the current time."
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,11 @@ def test_a_beacon_brings_its_key_in_the_address_and_plain_text(collector: Collec
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        (None, "A pipeline key is missing: send it as `Authorization: Bearer …` or as `?key=…`."),
-        ("dk_live_unknown", "The pipeline key is not known, or no longer good."),
-        ("whatever", "The pipeline key is not known, or no longer good."),
-        ("dk_live_" + "x" * 500, "The pipeline key is not known, or no longer good."),
-        ("dk_live_a\tb", "The pipeline key is not known, or no longer good."),
+        (None, "The pipeline key is missing. Send it as `Authorization: Bearer …` or as `?key=…`."),
+        ("dk_live_unknown", "The pipeline key is unknown or expired."),
+        ("whatever", "The pipeline key is unknown or expired."),
+        ("dk_live_" + "x" * 500, "The pipeline key is unknown or expired."),
+        ("dk_live_a\tb", "The pipeline key is unknown or expired."),
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/t", "/v1/p", "/v1/i", "/v1/g", "/v1/batch"])

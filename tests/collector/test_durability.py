@@ -19,12 +19,12 @@ AWAY = {
     "success": False,
     "error": {
         "code": "UNAVAILABLE",
-        "message": "The event could not be stored just now; send it again later.",
+        "message": "The event could not be stored. Send it again later.",
     },
 }
 BROKEN = {
     "success": False,
-    "error": {"code": "INTERNAL_ERROR", "message": "The request failed here; nothing of it was taken."},
+    "error": {"code": "INTERNAL_ERROR", "message": "Internal error. Nothing of the request was accepted."},
 }
 
 

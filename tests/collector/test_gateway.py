@@ -94,7 +94,7 @@ def test_a_batch_of_bad_events_is_refused_with_the_list(collector: Collector) ->
         "success": False,
         "error": {
             "code": "INVALID_EVENTS",
-            "message": "None of the batch's events can be taken; errors lists why.",
+            "message": "No event of the batch is valid; errors lists why.",
         },
         "errors": [
             {

@@ -79,7 +79,7 @@ def test_a_source_may_pile_up_only_so_much(collector: Collector) -> None:
     response = collector.send("/v1/p", {})
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "30"
-    message = "Too many events of this source wait to be worked on; send this later."
+    message = "Too many events of this source wait to be processed. Send this again later."
     assert response.json == {"success": False, "error": {"code": "BACKLOG_FULL", "message": message}}
     assert len(collector.kept()) == 5
 

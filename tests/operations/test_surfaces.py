@@ -104,7 +104,7 @@ ACTIONS = [
     Action("pause what is paused", NO_ROWS, PAUSE, PAUSED),
     Action(
         "pause without a reason",
-        [("account.pause", ACCOUNT, {"reason": [None, "Paused by hand."]})],
+        [("account.pause", ACCOUNT, {"reason": [None, "Paused manually."]})],
         {
             API: on_accounts("/pause"),
             PAGES: integration_page("/paused", paused="yes"),

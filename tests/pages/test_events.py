@@ -190,7 +190,7 @@ def test_what_becomes_no_delivery_is_seen_while_its_source_is_debugged(
     happen(ledger, type="identify", messageId="i1")
     live = pages.get("/events")
 
-    assert "tells about its visitor" in live
+    assert "describes its visitor" in live
     assert "Nothing was to be decided" in pages.get(first_link(live, "/events/inputs/"))
 
 

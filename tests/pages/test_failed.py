@@ -112,7 +112,7 @@ def test_without_a_tick_nothing_happens(pages: Pages, ledger: Ledger, shop: Inte
     answer = pages.send("/failed/retry")
 
     assert answer.status_code == 422
-    assert "Tick at least one delivery first." in answer.text
+    assert "Select at least one delivery." in answer.text
     assert left(ledger) == ["e1"]
 
 

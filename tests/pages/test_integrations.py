@@ -227,13 +227,13 @@ def test_deleting_says_beforehand_what_becomes_of_what_waits(
     address = f"/integrations/{shop.id}/delete"
     assert "No event waits for delivery" in pages.get(address)
     write(ledger, shop, "e1", "e2")
-    assert "2 events wait for delivery and would be discarded for good." in pages.get(address)
+    assert "2 events wait for delivery and would be discarded." in pages.get(address)
 
     # What came in after the page was opened is not discarded unseen.
     assert pages.send(address).location == address
     page = pages.follow(pages.send(address, {"discard": "yes"}))
 
-    assert "The integration was deleted." in page
+    assert "Integration deleted." in page
     assert api.get("/v1/admin/integrations")["data"] == []
 
 
@@ -282,12 +282,12 @@ REFUSED = b'{"events": [{"status": "failed", "error_message": "event_time is wro
         (
             answer(429),
             ["unknown", "unknown", "unknown"],
-            "Nothing could be found out just now: HTTP 429",
+            "The connection could not be tested: HTTP 429",
         ),
         (
             answer(None, b"", SendFailure.NOT_SENT),
             ["unknown", "unknown", "unknown"],
-            "Nothing could be found out just now: the host name was not found",
+            "The connection could not be tested: the host name was not found",
         ),
     ],
     ids=["taken", "event refused", "malformed", "token", "not allowed", "no account", "rate", "away"],

@@ -227,7 +227,7 @@ def test_what_waits_to_be_mapped_is_found_too(
     accept(ledger, [event, {"type": "page", "messageId": "m2"}])
     page = pages.get(f"/search?q={what}")
 
-    assert "Accepted, and not mapped yet" in page
+    assert "Accepted, not mapped yet" in page
     assert "<code>m1</code>" in page
     assert "<code>m2</code>" not in page
 

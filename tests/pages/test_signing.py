@@ -46,7 +46,7 @@ def test_a_wrong_token_is_refused_and_not_shown_again(stranger: Pages) -> None:
     answer = stranger.sign_in("a wrong token")
 
     assert answer.status_code == 401
-    assert "This token is not good." in answer.text
+    assert "Invalid token." in answer.text
     assert "a wrong token" not in answer.text
 
 

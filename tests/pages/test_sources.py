@@ -103,7 +103,7 @@ def test_a_new_secret_is_shown_once(pages: Pages, source: dict[str, Any]) -> Non
 def test_only_a_source_without_integrations_is_deleted(
     pages: Pages, api: Api, source: dict[str, Any], shop: Integration
 ) -> None:
-    assert "The source was deleted." in pages.follow(pages.send("/sources/src_abc123/delete"))
+    assert "Source deleted." in pages.follow(pages.send("/sources/src_abc123/delete"))
     answer = pages.send("/sources/src_shop/delete")
     assert answer.status_code == 409
     assert "still has integrations" in answer.text
@@ -152,4 +152,4 @@ def test_the_page_shows_what_the_quotas_refused(pages: Pages, source: dict[str, 
     page = pages.get(f"/sources/{source['id']}")
     assert "1,234 from public calls today, of at most 200,000." in page
     assert "56 not kept in the last 30 days" in page
-    assert "7 debug inputs gave way to newer ones." in page
+    assert "7 debug inputs were replaced by newer ones." in page

@@ -51,9 +51,9 @@ def test_an_action_without_words_is_called_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ("Paused by hand.", "Paused by hand."),
-        ("", "Paused by hand."),
-        ("Christmas", "Paused by hand. Christmas"),
+        ("Paused manually.", "Paused manually."),
+        ("", "Paused manually."),
+        ("Christmas", "Paused manually. Christmas"),
     ],
 )
 def test_why_sending_is_paused_is_said_once(told: str, said: str) -> None:

@@ -55,7 +55,7 @@ def test_an_unknown_address_is_no_secret_way_in(app: Flask) -> None:
 def test_the_refusal_has_the_format_of_errors_and_says_how_to_sign_in(app: Flask) -> None:
     answer = app.test_client().get("/v1/admin/sources")
 
-    message = "A good token is needed: Authorization: Bearer YOUR_TOKEN."
+    message = "A valid token is required: Authorization: Bearer YOUR_TOKEN."
     assert answer.json == {"error": {"code": "UNAUTHORIZED", "message": message}}
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="Signal Management API"'
 

@@ -26,7 +26,7 @@ from worker.operations.setup.accounts import (
 
 
 class CredentialAnswer(Shape):
-    """Show one access token's standing, and never the token."""
+    """Show the state of one access token, never the token itself."""
 
     id = fields.Integer()
     state = Text(validate=one_of_words(RUNNING, BREAKER_OPEN, PAUSED))
@@ -37,18 +37,20 @@ class CredentialAnswer(Shape):
     breaker_failures = fields.Integer()
     breaker_open_until = TimestampOrNull(metadata={"description": "When one batch probes again."})
     token_expires_at = TimestampOrNull(
-        metadata={"description": "As its integration says; null: nobody said."}
+        metadata={"description": "From the integration's settings; null if not set."}
     )
 
 
 class AccountAnswer(Shape):
-    """Show an ad account: whether it is sent to, how fast, and what waits."""
+    """Show an ad account: its state, its rate and what waits."""
 
     ad_account_id = Text()
     state = Text(validate=one_of_words(RUNNING, BREAKER_OPEN, PARTLY_PAUSED, PAUSED))
     reason = Text(allow_none=True, metadata={"description": "Why it does not run."})
     rate_limit_rps = fields.Float(metadata={"description": "Requests a second."})
-    rate_limit_burst = fields.Integer(metadata={"description": "Requests at once after a rest."})
+    rate_limit_burst = fields.Integer(
+        metadata={"description": "Burst: requests that may be sent at once after idle time."}
+    )
     pending = fields.Integer(metadata={"description": "Deliveries that wait for a batch."})
     in_flight = fields.Integer(metadata={"description": "Deliveries in batches that are not settled."})
     oldest_waiting_seconds = fields.Float(allow_none=True)
@@ -56,7 +58,7 @@ class AccountAnswer(Shape):
 
 
 class AccountChange(Shape):
-    """Describe what is to change; it holds from the next request to Pinterest on."""
+    """The values to change. They apply from the next request to Pinterest."""
 
     rate_limit_rps = Number(validate=between(LOWEST_RATE, HIGHEST_RATE))
     rate_limit_burst = Integer(validate=between(SMALLEST_BURST, LARGEST_BURST))
@@ -99,7 +101,7 @@ def get_account_view(ad_account_id: str) -> AccountStatus:
 @blueprint.arguments(AccountChange)
 @blueprint.response(200, AccountAnswer)
 def patch_account(body: dict[str, Any], ad_account_id: str) -> AccountStatus:
-    """Set an ad account's rate; what was spent of it stays spent."""
+    """Set the rate of an ad account. Tokens that were used stay used."""
     rps, burst = body.get("rate_limit_rps"), body.get("rate_limit_burst")
     accounts.set_account_rate(context.request_caller(), ad_account_id, rps=rps, burst=burst)
     return accounts.get_account(context.request_caller(), ad_account_id)
@@ -117,6 +119,6 @@ def post_pause(body: dict[str, Any], ad_account_id: str) -> AccountStatus:
 @blueprint.route("/accounts/<ad_account_id>/resume", methods=["POST"])
 @blueprint.response(200, AccountAnswer)
 def post_resume(ad_account_id: str) -> AccountStatus:
-    """Send to an ad account again; what waits goes out within seconds."""
+    """Send to an ad account again. Waiting events are sent within seconds."""
     accounts.resume_account(context.request_caller(), ad_account_id)
     return accounts.get_account(context.request_caller(), ad_account_id)

@@ -1,4 +1,4 @@
-"""Show what is wrong now, and what was told lately."""
+"""List the firing alerts and the newest notices."""
 
 from worker.api import context
 from worker.api.blueprint import Blueprint
@@ -6,13 +6,11 @@ from worker.api.fields import Integer, ListOf, Nested, Shape, Text, Timestamp
 from worker.api.queries import TimestampOrNull
 from worker.operations.reports.alerts import Alerts, list_alerts
 
-blueprint = Blueprint(
-    "alerts", __name__, url_prefix="/v1/admin", description="What the person on call has to know"
-)
+blueprint = Blueprint("alerts", __name__, url_prefix="/v1/admin", description="Alerts and notices")
 
 
 class AlertAnswer(Shape):
-    """Show one thing that is wrong now."""
+    """One firing alert."""
 
     rule = Text()
     subject = Text()
@@ -24,7 +22,7 @@ class AlertAnswer(Shape):
 
 
 class NoticeAnswer(Shape):
-    """Show one change that was told; ``told_at`` is when the webhook took it."""
+    """A notice of one change. ``told_at`` is when the webhook accepted it."""
 
     id = Integer()
     at = Timestamp()
@@ -39,7 +37,7 @@ class NoticeAnswer(Shape):
 
 
 class AlertsAnswer(Shape):
-    """Show what is wrong now, the gravest first, and the latest changes, the latest first."""
+    """Firing alerts, critical first, and notices, newest first."""
 
     firing = ListOf(Nested(AlertAnswer))
     recent = ListOf(Nested(NoticeAnswer))
@@ -48,5 +46,5 @@ class AlertsAnswer(Shape):
 @blueprint.route("/alerts")
 @blueprint.response(200, AlertsAnswer)
 def get_alerts() -> Alerts:
-    """Show what is wrong now, and what was told lately."""
+    """List the firing alerts and the newest notices."""
     return list_alerts(context.request_caller())

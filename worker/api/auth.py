@@ -135,9 +135,9 @@ def add_guard(app: Flask) -> None:
         g.person, g.actor = person, person.actor
         wait_seconds = window.take(g.actor)
         if wait_seconds:
-            raise _wait(f"More than {_REQUESTS_A_MINUTE} requests in a minute.", wait_seconds)
+            raise _wait(f"Limit of {_REQUESTS_A_MINUTE} requests a minute exceeded.", wait_seconds)
         if not person.may_change and request.method not in _READING:
-            raise ApiError(403, "This token is a viewer's: it may look, and change nothing.")
+            raise ApiError(403, "This token has the role viewer: it can read but not change anything.")
 
     app.before_request(let_in)
 
@@ -187,10 +187,11 @@ def _person(failures: FailureCounter) -> Person:
         wait_seconds = failures.failed(client_address()) if token is not None else 0.0
         if wait_seconds:
             raise _wait(
-                "Too many wrong tokens came from your address; a right one is accepted.", wait_seconds
+                "Too many invalid tokens from your address. A valid token is accepted at any time.",
+                wait_seconds,
             )
         challenge = _BASIC if is_docs else _BEARER
-        message = "A good token is needed: Authorization: Bearer YOUR_TOKEN."
+        message = "A valid token is required: Authorization: Bearer YOUR_TOKEN."
         raise ApiError(401, message, headers={"WWW-Authenticate": challenge})
     return person
 

@@ -51,10 +51,10 @@ _STATUSES: dict[type[OperationError], int] = {
     OperationError: 400,
 }
 _SENTENCES = {
-    404: "There is nothing at this address.",
-    405: "This address does not take this method.",
+    404: "Not found.",
+    405: "Method not allowed.",
     413: "The body is too large.",
-    500: "Something went wrong here; the log tells more.",
+    500: "Internal error. The log of the process has the details.",
 }
 
 
@@ -145,14 +145,14 @@ def _http(error: HTTPException) -> Response:
 
 
 def _lost_race(_error: IntegrityError) -> Response:
-    return _answer(ApiError(409, "Somebody else changed this at the same moment: try again."))
+    return _answer(ApiError(409, "Another request changed this at the same time. Try again."))
 
 
 def _ledger_trouble(error: Exception) -> Response:
     if not is_ledger_unavailable(error):
         raise error
     headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
-    return _answer(ApiError(503, "The ledger does not answer just now: try again.", headers=headers))
+    return _answer(ApiError(503, "The database does not respond. Try again.", headers=headers))
 
 
 def _log_unexpected(exc_info: Any) -> None:

@@ -17,7 +17,7 @@ class ExplainBody(Shape):
 
     event = Object(metadata={"description": "As the collector takes it. Either this or events."})
     events = ListOf(Object(), validate=at_most(MOST_EVENTS, "events"))
-    source_id = Text(metadata={"description": "Without it, for an integration with every default."})
+    source_id = Text(metadata={"description": "Without it, for an integration with default settings."})
     channel = Text(load_default="browser", validate=one_of_words("browser", "server"))
     ip = Text(load_default=EXAMPLE_IP, allow_none=True, validate=length(0, 64))
     user_agent = Text(load_default=EXAMPLE_USER_AGENT, allow_none=True, validate=length(0, 2048))
@@ -66,7 +66,7 @@ class Result(Shape):
     integration = Text()
     lines = ListOf(Nested(Decision), metadata={"description": "Every decision, in order."})
     outcomes = ListOf(
-        Nested(Outcome), metadata={"description": "None where the event only tells about its visitor."}
+        Nested(Outcome), metadata={"description": "Empty if the event only describes its visitor."}
     )
 
 
@@ -91,7 +91,7 @@ blueprint = Blueprint("explain", __name__, url_prefix="/v1/admin", description="
 @blueprint.arguments(ExplainBody)
 @blueprint.response(200, ExplainAnswer)
 def post_explain(body: dict[str, Any]) -> dict[str, Any]:
-    """Show step by step what delivery would make of events; nothing is stored and nothing is sent."""
+    """Explain step by step what would be sent for events. Nothing is stored or sent."""
     received = Received(
         channel=body["channel"],
         received_at=context.now(),

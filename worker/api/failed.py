@@ -32,7 +32,7 @@ _JSON_LINES = "application/x-ndjson"
 _CHOICES = ("ad_account_id", "reason_class", "event_name", "event_id", "since")
 
 blueprint = Blueprint(
-    "failed", __name__, url_prefix="/v1/admin", description="What did not arrive, kept with its reason"
+    "failed", __name__, url_prefix="/v1/admin", description="Failed deliveries, kept with their reason"
 )
 
 
@@ -59,7 +59,7 @@ def get_failed_summary(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.arguments(FailedFilter, location="query")
 @blueprint.response(200, FailedAnswer, content_type=_JSON_LINES, description="One to a line")
 def get_failed_export(query: dict[str, Any]) -> Response:
-    """Give all that is chosen as JSON lines, without what would be sent."""
+    """Export the selected failed deliveries as JSON lines, without payloads."""
     return export_response(_filter(query))
 
 
@@ -87,7 +87,7 @@ def get_failed_detail(query: dict[str, Any], failed_id: str) -> dict[str, Any]:
 @blueprint.arguments(RetryBody)
 @blueprint.response(200, RetryAnswer)
 def post_failed_retry(body: dict[str, Any]) -> dict[str, Any]:
-    """Send failed deliveries again; each is sent once, however often this is called."""
+    """Send failed deliveries again. Safe to repeat: nothing is sent twice."""
     chosen, extent = _choice(body)
     result = failed.retry_failed(context.request_caller(), chosen, force=body["force"], extent=extent)
     counts = {"retried": result.moved, "late": result.late, "offline": result.offline}
@@ -98,7 +98,7 @@ def post_failed_retry(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.arguments(DiscardBody)
 @blueprint.response(200, DiscardAnswer)
 def post_failed_discard(body: dict[str, Any]) -> dict[str, Any]:
-    """Give failed deliveries up for good; what would have been sent is removed."""
+    """Discard failed deliveries and delete their payloads."""
     chosen, extent = _choice(body)
     result = failed.discard_failed(context.request_caller(), chosen, body["reason"], extent=extent)
     return {"discarded": result.moved} | _ended(body, result)
@@ -133,6 +133,6 @@ def _show(failure: Failure) -> dict[str, Any]:
 
 def _payload(number: int) -> Any:
     if not g.person.may_change:
-        raise ApiError(403, "This token is a viewer's: it may not look at what is sent of a visitor.")
+        raise ApiError(403, "This token has the role viewer: it cannot read payloads.")
     text = failed.show_payload(context.request_caller(), number)
     return None if text is None else json.loads(text)

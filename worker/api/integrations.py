@@ -25,7 +25,7 @@ blueprint = Blueprint(
 @blueprint.arguments(IntegrationBody)
 @blueprint.response(201, IntegrationAnswer)
 def post_integration(body: dict[str, Any]) -> IntegrationRecord:
-    """Make an integration."""
+    """Create an integration."""
     return integrations.create_integration(context.request_caller(), context.usual_rate(), **body)
 
 
@@ -33,7 +33,7 @@ def post_integration(body: dict[str, Any]) -> IntegrationRecord:
 @blueprint.arguments(PageQuery, location="query")
 @blueprint.response(200, page_of(IntegrationAnswer))
 def get_integrations(query: dict[str, Any]) -> dict[str, Any]:
-    """List integrations in the order of their making."""
+    """List integrations in the order of creation."""
     after, limit = lists.number_after(query.get("cursor")) or 0, query["limit"]
     found = integrations.list_integrations(context.request_caller(), limit + 1, after)
     return lists.page_answer(found, limit, lambda one: one, lambda one: one["number"])
@@ -42,7 +42,7 @@ def get_integrations(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/integrations/<integration_id>")
 @blueprint.response(200, IntegrationAnswer)
 def get_integration_view(integration_id: str) -> IntegrationRecord:
-    """Show an integration; its access token never comes back."""
+    """Show an integration, without its access token."""
     return integrations.get_integration(context.request_caller(), integration_id)
 
 
@@ -50,7 +50,7 @@ def get_integration_view(integration_id: str) -> IntegrationRecord:
 @blueprint.arguments(IntegrationChange)
 @blueprint.response(200, IntegrationAnswer)
 def patch_integration(body: dict[str, Any], integration_id: str) -> IntegrationRecord:
-    """Change what is given of an integration; a new access token also resumes a paused account."""
+    """Change the given fields of an integration. A new access token also resumes a paused ad account."""
     current = integrations.get_integration(context.request_caller(), integration_id)
     changes = without_fixed_fields(body, IntegrationAnswer().dump(current), FIXED)
     return integrations.change_integration(
@@ -62,5 +62,5 @@ def patch_integration(body: dict[str, Any], integration_id: str) -> IntegrationR
 @blueprint.arguments(DeleteQuery, location="query")
 @blueprint.response(204)
 def delete_integration_view(query: dict[str, Any], integration_id: str) -> None:
-    """Delete an integration; what is on its way to Pinterest already still arrives."""
+    """Delete an integration. Batches that are being sent still arrive."""
     integrations.delete_integration(context.request_caller(), integration_id, discard_waiting=query["force"])

@@ -65,7 +65,7 @@ def text_after(cursor: str | None) -> str:
     except ValueError:
         position = ""
     if not position.isprintable() or cursor_at(position) != cursor:
-        raise invalid_field_error("cursor", "is not one that a list gave")
+        raise invalid_field_error("cursor", "must be a next_cursor from this list")
     return position
 
 
@@ -79,7 +79,7 @@ def number_after(cursor: str | None) -> int | None:
         return None
     position = text_after(cursor)
     if not position.isdecimal() or len(position) > 19 or int(position) > _LARGEST_NUMBER:
-        raise invalid_field_error("cursor", "is not one that a list gave")
+        raise invalid_field_error("cursor", "must be a next_cursor from this list")
     return int(position)
 
 

@@ -16,7 +16,7 @@ blueprint = Blueprint(
 @blueprint.route("/parked")
 @blueprint.response(200, ParkedAnswer)
 def get_parked() -> dict[str, Any]:
-    """Count what was set aside, by reason."""
+    """Count the events that were set aside, by reason."""
     groups = parked.list_parked(context.request_caller())
     return {"events": sum(group.events for group in groups), "reasons": [asdict(group) for group in groups]}
 
@@ -24,5 +24,5 @@ def get_parked() -> dict[str, Any]:
 @blueprint.route("/parked/retry", methods=["POST"])
 @blueprint.response(200, UnparkedAnswer)
 def post_parked_retry() -> dict[str, Any]:
-    """Let what was set aside be worked on again, once what was wrong is mended."""
+    """Process events again that were set aside, once the cause is fixed."""
     return asdict(parked.unpark(context.request_caller()))

@@ -19,7 +19,7 @@ blueprint = Blueprint(
 @blueprint.arguments(SourceBody)
 @blueprint.response(201, SourceAnswer)
 def post_source(body: dict[str, Any]) -> SourceRecord:
-    """Make a source; its server secret is shown now and never again."""
+    """Create a source. The answer is the only one that shows its server secret."""
     return sources.create_source(context.request_caller(), **body)
 
 
@@ -44,7 +44,7 @@ def get_source_view(source_id: str) -> SourceRecord:
 @blueprint.arguments(SourceChange)
 @blueprint.response(200, SourceAnswer)
 def patch_source(body: dict[str, Any], source_id: str) -> SourceRecord:
-    """Change what is given of a source; objects are merged."""
+    """Change the given fields of a source. Objects are merged."""
     current = sources.get_source(context.request_caller(), source_id)
     changes = without_fixed_fields(body, SourceAnswer().dump(current), FIXED)
     return sources.change_source(context.request_caller(), source_id, **changes)
@@ -53,7 +53,7 @@ def patch_source(body: dict[str, Any], source_id: str) -> SourceRecord:
 @blueprint.route("/sources/<source_id>", methods=["DELETE"])
 @blueprint.response(204)
 def delete_source_view(source_id: str) -> None:
-    """Delete a source that has no integrations; its keys stop being good at once."""
+    """Delete a source without integrations. Its keys become invalid at once."""
     sources.delete_source(context.request_caller(), source_id)
 
 
@@ -61,12 +61,12 @@ def delete_source_view(source_id: str) -> None:
 @blueprint.arguments(KeyRotation)
 @blueprint.response(200, SourceAnswer)
 def post_pipeline_key(body: dict[str, Any], source_id: str) -> SourceRecord:
-    """Make a new pipeline key; the ones of before stay good for the overlap."""
+    """Create a pipeline key. The previous keys stay valid for the overlap."""
     return sources.rotate_pipeline_key(context.request_caller(), source_id, **body)
 
 
 @blueprint.route("/sources/<source_id>/server-secret", methods=["POST"])
 @blueprint.response(200, SourceAnswer)
 def post_server_secret(source_id: str) -> SourceRecord:
-    """Make a new server secret; the one of before stops being good at once."""
+    """Create a server secret. The previous one becomes invalid at once."""
     return sources.rotate_server_secret(context.request_caller(), source_id)

@@ -1,4 +1,4 @@
-"""See, pause, resume and slow down ad accounts."""
+"""List ad accounts, pause and resume them, set their rates."""
 
 import time
 
@@ -21,7 +21,7 @@ from worker.operations.setup.accounts import (
 
 @click.group("accounts")
 def accounts_group() -> None:
-    """See, pause, resume and slow down ad accounts."""
+    """List ad accounts, pause and resume them, set their rates."""
 
 
 @accounts_group.command(name="list")
@@ -39,7 +39,7 @@ def list_accounts_command() -> None:
                     f"{'':<20} {token_ends.describe_token_end(credential.token_expires_at, time.time())}"
                 )
     if not found:
-        click.echo("No integration delivers anywhere yet.")
+        click.echo("There are no integrations yet.")
 
 
 def _state(credential: CredentialStatus) -> str:
@@ -54,36 +54,34 @@ def _state(credential: CredentialStatus) -> str:
 
 @accounts_group.command("pause")
 @click.argument("ad_account_id", required=False)
-@click.option(
-    "--all", "everything", is_flag=True, help="Every ad account: nothing goes to Pinterest any more."
-)
+@click.option("--all", "everything", is_flag=True, help="Every ad account: nothing is sent to Pinterest.")
 @click.option("--reason", default=DEFAULT_REASON, show_default=True)
 def pause_command(ad_account_id: str | None, everything: bool, reason: str) -> None:
-    """Stop sending to an ad account, or to --all of them; events are taken as ever, and wait.
+    """Stop sending to an ad account, or to --all. Its events are accepted and wait.
 
-    A new token does not end it.
+    A new access token does not end the pause.
     """
     _check_choice(ad_account_id, everything)
     if ad_account_id is None:
         click.echo(f"Paused {operations.pause_all_accounts(cli_caller(), reason):,} ad accounts.")
     else:
         paused = operations.pause_account(cli_caller(), ad_account_id, reason)
-        click.echo("Paused." if paused else "It was paused already.")
+        click.echo("Paused." if paused else "Already paused.")
 
 
 @accounts_group.command("resume")
 @click.argument("ad_account_id", required=False)
-@click.option("--all", "everything", is_flag=True, help="Every ad account that was paused by hand.")
+@click.option("--all", "everything", is_flag=True, help="Every ad account that was paused manually.")
 def resume_command(ad_account_id: str | None, everything: bool) -> None:
-    """Send to an ad account again, or to --all that were paused by hand."""
+    """Send to an ad account again, or to --all that were paused manually."""
     _check_choice(ad_account_id, everything)
     if ad_account_id is None:
         resumed = operations.resume_all_accounts(cli_caller())
-        click.echo(f"Resumed {resumed:,} ad accounts; what waits goes out within seconds.")
+        click.echo(f"Resumed {resumed:,} ad accounts; waiting events are sent within seconds.")
     elif operations.resume_account(cli_caller(), ad_account_id):
-        click.echo("Resumed; what waits goes out within seconds.")
+        click.echo("Resumed; waiting events are sent within seconds.")
     else:
-        click.echo("It was running already.")
+        click.echo("Already running.")
 
 
 @accounts_group.command("rate")
@@ -91,11 +89,11 @@ def resume_command(ad_account_id: str | None, everything: bool) -> None:
 @click.argument("rps", type=click.FloatRange(LOWEST_RATE, HIGHEST_RATE))
 @click.argument("burst", type=click.IntRange(SMALLEST_BURST, LARGEST_BURST))
 def rate_command(ad_account_id: str, rps: float, burst: int) -> None:
-    """Set an ad account's rate: RPS requests a second, BURST at once after a rest."""
+    """Set an ad account's rate: RPS requests a second, with a burst of BURST requests."""
     operations.set_account_rate(cli_caller(), ad_account_id, rps=rps, burst=burst)
-    click.echo("Set; it holds from the next request on.")
+    click.echo("Rate set. It applies from the next request.")
 
 
 def _check_choice(ad_account_id: str | None, everything: bool) -> None:
     if (ad_account_id is None) != everything:
-        raise click.UsageError("Name an ad account, or say --all.")
+        raise click.UsageError("Give an ad account, or --all.")

@@ -22,7 +22,7 @@ _WITH_POSTGRESQL = (
 @click.command("backup")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def backup_command(file: Path) -> None:
-    """Copy a ledger on SQLite into FILE, as it stands at one moment; the processes may run meanwhile.
+    """Copy an SQLite ledger into FILE, consistent as of one moment. The service may keep running.
 
     The copy is as secret as the ledger, and of no use without ENCRYPTION_KEY: keep that one somewhere else.
     """
@@ -33,7 +33,7 @@ def backup_command(file: Path) -> None:
         # Exclusively, and readable by its owner alone from the first byte on.
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
-        raise click.ClickException(f"{file} is there already, and is not written over.") from None
+        raise click.ClickException(f"{file} already exists and is not overwritten.") from None
     except OSError as error:
         raise click.ClickException(f"{file} cannot be written: {error.strerror}.") from None
     _copy(ledger, file)
@@ -49,7 +49,7 @@ def _copy(ledger: Ledger, file: Path) -> None:
         (verdict,) = copy.execute("PRAGMA quick_check").fetchone()
     if verdict != "ok":
         file.unlink()
-        raise click.ClickException(f"The copy is not sound: {verdict}.")
+        raise click.ClickException(f"The copy is corrupt: {verdict}.")
     with file.open("rb") as written:
         os.fsync(written.fileno())
 
@@ -57,7 +57,7 @@ def _copy(ledger: Ledger, file: Path) -> None:
 @click.command("books")
 @click.option("--audit", is_flag=True, help="Count every row as well, and compare it with the books.")
 def books_command(audit: bool) -> None:
-    """Prove that every accepted event is accounted for; status 1 where it is not.
+    """Prove that every accepted event is accounted for. Exits with status 1 if not.
 
     Without --audit only what still waits is counted row by row, which takes a moment however much was delivered.
     """

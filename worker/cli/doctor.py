@@ -23,7 +23,7 @@ _MARKS = {State.OK: "ok  ", State.DEGRADED: "WARN", State.FAILED: "FAIL"}
     help="Try each integration's access token with one test event, which Pinterest checks and does not record.",
 )
 def doctor_command(as_json: bool, tokens: bool) -> None:
-    """Check everything that this host needs; status 1 where something has failed.
+    """Check everything that this host needs. Exits with status 1 if a check fails.
 
     Broker settings, database, migrations, keys, clocks, disk, workers on each queue, beat, the web processes,
     Flower and the access tokens are looked at; each line says what is wrong and what to do.

@@ -21,9 +21,7 @@ _OPTIONS = {
 
 
 @click.command("erase")
-@click.option(
-    "--email", "emails", multiple=True, help="An e-mail address; it is hashed before anything else happens."
-)
+@click.option("--email", "emails", multiple=True, help="An e-mail address. It is hashed first.")
 @click.option(
     "--email-sha256",
     "email_hashes",
@@ -41,18 +39,18 @@ _OPTIONS = {
 @click.option(
     "--anonymous-id", "anonymous_ids", multiple=True, help="The id of a browser or device (anonymousId)."
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would be erased.")
-@click.option("--yes", is_flag=True, help="Do not ask before.")
+@click.option("--dry-run", is_flag=True, help="Only report what would be erased.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option(
     "--wait",
     "wait_seconds",
     default=60,
     show_default=True,
     type=click.IntRange(0, _LONGEST_WAIT_SECONDS),
-    help="Seconds to wait for what is being sent at this moment.",
+    help="Seconds to wait for batches that are being sent.",
 )
 def erase_command(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[str, ...]) -> None:
-    """Erase what is kept of one person, in every state, while everything runs.
+    """Erase the stored data of one person, in every state, while the service runs.
 
     Give all that you know of the person; each option may be given several times. It cannot be undone. Status 1 where
     something was being sent to Pinterest all the time: run it again then.
@@ -64,7 +62,7 @@ def erase_command(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[st
         ((field, why),) = error.errors.items()
         raise click.UsageError(f"{_OPTIONS[field]} {why}") from None
     if not (dry_run or yes):
-        click.confirm("Erase this person for good?", abort=True)
+        click.confirm("Erase this person's data? This cannot be undone.", abort=True)
     with tqdm(total=erasures.count_rows(who), desc="erase", unit=" rows", disable=None) as bar:
         report = erasures.erase_person(
             who, request, dry_run=dry_run, wait_seconds=float(wait_seconds), progress=bar.update
@@ -81,11 +79,11 @@ def _show(report: ErasureReport, dry_run: bool) -> None:
     for stood, n in sorted(report.stood.items()):
         click.echo(f"  {n:>8,} {stood}")
     if report.debugged:
-        click.echo(f"  {report.debugged:>8,} entries of the live debugger, whoever's they are")
+        click.echo(f"  {report.debugged:>8,} entries of the live debugger, of all persons")
     if report.being_sent:
         click.echo(
-            f"{report.being_sent:,} are being sent to Pinterest at this moment, and nothing can call them back: "
+            f"{report.being_sent:,} are being sent to Pinterest and cannot be recalled: "
             "run this again in a minute."
         )
     if report.unreadable:
-        click.echo(f"{report.unreadable:,} rows cannot be opened, so that nobody can tell whose they are.")
+        click.echo(f"{report.unreadable:,} rows cannot be decrypted, so it is unknown whose they are.")

@@ -16,7 +16,7 @@ from worker.pinterest.user_data.countries import country_code
 def _country(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
     code = country_code(given) if given else None
     if given and code is None:
-        raise click.BadParameter(f"{given} is no country: two letters, like US.")
+        raise click.BadParameter(f"{given} is not a country. Use two letters, like US.")
     return code.upper() if code else None
 
 
@@ -35,7 +35,7 @@ def _country(_context: click.Context, _option: click.Parameter, given: str | Non
 @click.option("--user-agent", default=EXAMPLE_USER_AGENT, show_default=True)
 @click.option("--pin-unauth", help="The visitor's _pin_unauth cookie.")
 @click.option("--epik", help="The visitor's _epik cookie.")
-@click.option("--show-personal", is_flag=True, help="Print personal data as it came, not only hashed.")
+@click.option("--show-personal", is_flag=True, help="Print personal data in clear, not only hashed.")
 def explain_command(
     file: IO[bytes],
     source: str | None,
@@ -47,7 +47,7 @@ def explain_command(
     epik: str | None,
     show_personal: bool,
 ) -> None:
-    """Show step by step what delivery would make of the events in FILE (or of standard input).
+    """Explain step by step what would be sent for the events in FILE (default: standard input).
 
     FILE has one event as the collector takes it, or {"batch": [events]} of one visitor in order; an event without a
     type is a track call. Nothing is stored and nothing is sent.
@@ -70,7 +70,7 @@ def _print(result: dict[str, Any]) -> None:
     for line in result["lines"]:
         click.echo(f"    {line['step']:<12} {line['text']}")
     if not result["outcomes"]:
-        click.echo("    nothing is sent: the event only tells about its visitor")
+        click.echo("    nothing is sent: the event only describes its visitor")
     for outcome in result["outcomes"]:
         word = outcome.pop("outcome")
         payload = outcome.pop("payload", None)
@@ -82,7 +82,7 @@ def _print(result: dict[str, Any]) -> None:
 @click.command("find")
 @click.argument("what")
 def find_command(what: str) -> None:
-    """Say where WHAT is: the id of an order, an event or a visitor."""
+    """Find the deliveries and waiting events of WHAT: an order, event or visitor id."""
     who = cli_caller()
     found = search(who, what)
     for row in found.waiting:
@@ -101,4 +101,4 @@ def find_command(what: str) -> None:
     if found.waits_more:
         click.echo(f"Of the events that wait to be mapped only the newest {MOST_OPENED:,} were looked at.")
     if not found.deliveries and not found.waiting:
-        click.echo("Nothing is known of it: it never came in, nobody wants it, or it is beyond retention.")
+        click.echo("Not found: it was never received, no integration uses it, or its retention has ended.")

@@ -77,12 +77,15 @@ def _flags(one: Failure, now: float) -> str:
 @failed_group.command("export")
 @_filters
 @click.option(
-    "--output", default="-", type=click.File("w", "utf-8", atomic=True), help="A file; usual: here."
+    "--output",
+    default="-",
+    type=click.File("w", "utf-8", atomic=True),
+    help="A file. [default: standard output]",
 )
 def export_command(output: TextIO, **chosen: Any) -> None:
-    """Write out all failed deliveries that the filters choose, one JSON object a line.
+    """Write all failed deliveries that the filters select, one JSON object a line.
 
-    What would be sent is left out: it holds hashes, IP address and user agent.
+    Payloads are left out: they hold hashes, IP addresses and user agents.
     """
     who, written = cli_caller(), 0
     for line in operations.export_failed(who, _filter(who, **chosen)):
@@ -93,9 +96,7 @@ def export_command(output: TextIO, **chosen: Any) -> None:
 
 @failed_group.command("show")
 @click.argument("number", type=int)
-@click.option(
-    "--payload", is_flag=True, help="Print also what would be sent: hashes, IP address and user agent."
-)
+@click.option("--payload", is_flag=True, help="Also print the payload: hashes, IP address and user agent.")
 def show_command(number: int, payload: bool) -> None:
     """Show one failed delivery with its history."""
     who = cli_caller()
@@ -115,13 +116,15 @@ def show_command(number: int, payload: bool) -> None:
 @failed_group.command("retry")
 @click.argument("numbers", nargs=-1, type=click.IntRange(1, LARGEST_ID))
 @_filters
-@click.option("--all", "everything", is_flag=True, help="All that the filters choose.")
-@click.option("--dry-run", is_flag=True, help="Only say what would happen.")
-@click.option("--force", is_flag=True, help="Also what is older than 7 days, though Pinterest refuses it.")
+@click.option("--all", "everything", is_flag=True, help="All that the filters select.")
+@click.option("--dry-run", is_flag=True, help="Only report what would happen.")
+@click.option(
+    "--force", is_flag=True, help="Include events older than 7 days, though Pinterest refuses them."
+)
 def retry_command(
     numbers: tuple[int, ...], everything: bool, dry_run: bool, force: bool, **chosen: Any
 ) -> None:
-    """Send failed deliveries again: the NUMBERS given, or --all of a filter. Doing it twice sends once."""
+    """Send failed deliveries again: the given NUMBERS, or --all of a filter. Safe to repeat: nothing is sent twice."""
     who = cli_caller()
     wanted = _wanted(who, numbers, everything, chosen)
     with _extent(who, wanted, "retry", dry_run) as extent:
@@ -133,13 +136,13 @@ def retry_command(
 @failed_group.command("discard")
 @click.argument("numbers", nargs=-1, type=click.IntRange(1, LARGEST_ID))
 @_filters
-@click.option("--all", "everything", is_flag=True, help="All that the filters choose.")
-@click.option("--reason", required=True, help="Why they are given up; kept in the audit log.")
-@click.option("--dry-run", is_flag=True, help="Only say what would happen.")
+@click.option("--all", "everything", is_flag=True, help="All that the filters select.")
+@click.option("--reason", required=True, help="Why they are discarded; written to the audit log.")
+@click.option("--dry-run", is_flag=True, help="Only report what would happen.")
 def discard_command(
     numbers: tuple[int, ...], everything: bool, reason: str, dry_run: bool, **chosen: Any
 ) -> None:
-    """Give failed deliveries up for good: the NUMBERS given, or --all of a filter."""
+    """Discard failed deliveries for good: the given NUMBERS, or --all of a filter."""
     who = cli_caller()
     wanted = _wanted(who, numbers, everything, chosen)
     with _extent(who, wanted, "discard", dry_run) as extent:
@@ -157,7 +160,7 @@ def _show_rest(done: BulkResult) -> None:
 
 @failed_group.command("parked")
 def parked_command() -> None:
-    """List accepted events that could not be worked on, by reason; they wait, complete, for `unpark`."""
+    """Count accepted events that could not be processed, by reason. They are kept complete; `unpark` retries them."""
     groups = parked_events.list_parked(cli_caller())
     for group in groups:
         click.echo(f"{group.events:>8,}  since {utc_time(group.oldest_at)}  {group.reason}")
@@ -167,14 +170,14 @@ def parked_command() -> None:
 
 @failed_group.command("unpark")
 def unpark_command() -> None:
-    """Let every parked event be worked on again, once what was wrong is mended."""
+    """Process every parked event again, once the cause is fixed."""
     done = parked_events.unpark(cli_caller(), most=None)
-    click.echo(f"{done.unparked:,} events are worked on again within a minute or two.")
+    click.echo(f"{done.unparked:,} events are processed again within two minutes.")
 
 
 def _wanted(who: Caller, numbers: tuple[int, ...], everything: bool, chosen: dict[str, Any]) -> FailureFilter:
     if bool(numbers) == everything:
-        raise click.UsageError("Name the deliveries by their numbers, or say --all, with filters or without.")
+        raise click.UsageError("Give the numbers of deliveries, or --all with or without filters.")
     return _filter(who, ids=numbers, **chosen)
 
 

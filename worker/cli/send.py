@@ -59,9 +59,7 @@ def _zone(_context: click.Context, _option: click.Parameter, name: str | None) -
 
 @click.command("send")
 @click.argument("files", nargs=-1, required=True, type=click.File("rb"), metavar="FILE...")
-@click.option(
-    "--source", "source_id", help="The source that the events belong to; not needed where there is one."
-)
+@click.option("--source", "source_id", help="The source of the events. Not needed if there is only one.")
 @click.option("--event", help="The event name where a line has none, like 'Order Completed'.")
 @click.option("--action-source", type=click.Choice(_ACTION_SOURCES), default="offline", show_default=True)
 @click.option(
@@ -90,7 +88,7 @@ def _zone(_context: click.Context, _option: click.Parameter, name: str | None) -
     callback=_zone,
     help="Where a CSV file's times without an offset are meant, like Europe/Berlin.  [default: UTC]",
 )
-@click.option("--dry-run", is_flag=True, help="Check every line and take none.")
+@click.option("--dry-run", is_flag=True, help="Check every line, import none.")
 def send_command(
     files: tuple[IO[bytes], ...],
     source_id: str | None,
@@ -159,7 +157,7 @@ def _show_errors(name: str, errors: list[Line], before: int, bar: "tqdm[Any]") -
 def _sum_up(total: ImportCounts, dry_run: bool) -> None:
     click.echo(f"{'Would take' if dry_run else 'Took'} {total.taken:,} events.")
     if total.known:
-        click.echo(f"{total.known:,} lines were left alone: taken before, or like another line.")
+        click.echo(f"{total.known:,} lines were skipped: imported before, or equal to another line.")
     if total.wrong:
         unseen = max(0, total.wrong - _MOST_ERRORS_SHOWN)
         click.echo(f"{total.wrong:,} lines are wrong{f', {unseen:,} of them not shown' if unseen else ''}.")

@@ -24,7 +24,7 @@ def _worker(_context: click.Context, _option: click.Parameter, given: str | None
 
 @click.command("migrate")
 def migrate_command() -> None:
-    """Bring the ledger's tables to what this version needs."""
+    """Migrate the ledger's tables to this version."""
     from worker.ledger import migrate as migrations
 
     migrations.migrate(ledger())
@@ -33,7 +33,7 @@ def migrate_command() -> None:
 
 @click.command("run")
 def run_command() -> None:
-    """Run the whole stack on this machine, with a broker and a sandbox where none is named."""
+    """Run the whole stack on this machine, with an embedded broker and sandbox unless configured."""
     from worker.dev import stack
 
     sys.exit(stack.run_stack())
@@ -42,16 +42,16 @@ def run_command() -> None:
 @click.command("start")
 @click.argument("name", type=click.Choice(list(embedded_broker.commands())))
 @click.option(
-    "--name", "worker", callback=_worker, help="A worker's own name, where several of a kind run: ingest2."
+    "--name", "worker", callback=_worker, help="A worker's own name if several of a kind run, like ingest2."
 )
 def start_command(name: str, worker: str | None) -> None:
-    """Become one process of the service, for a supervisor or a container to look after."""
+    """Start one process of the service, for a supervisor or a container."""
     if settings().embedded_broker:
         raise SettingsError("BROKER_URL", "must be given: only `run` brings a broker of its own.")
     try:
         embedded_broker.exec_process(name, settings(), os.environ, worker)
     except ValueError:
-        raise click.UsageError(f"Only workers have a name of their own, and {name} is none.") from None
+        raise click.UsageError(f"Only workers have a name of their own; {name} is not a worker.") from None
 
 
 @click.command("demo", hidden=True)
@@ -65,7 +65,7 @@ def demo_command(sandbox_url: str) -> None:
 
 @click.group("keys")
 def keys_group() -> None:
-    """Rotate the keys of what is kept at rest."""
+    """Rotate the encryption keys."""
 
 
 @keys_group.command("rotate")
@@ -75,4 +75,4 @@ def rotate_command() -> None:
     Put the new key before the old one (ENCRYPTION_KEY=new,old), restart every process, run this, then take the old one
     out. Events may flow meanwhile; docs/backup.md has the steps.
     """
-    click.echo(f"Wrapped {rotate_keys(cli_caller())} data keys anew. The old key is no longer needed.")
+    click.echo(f"Wrapped {rotate_keys(cli_caller())} data keys again. The old key is no longer needed.")

@@ -1,4 +1,4 @@
-"""Hand out access to the Management API and its pages, and take it away."""
+"""Create, list and revoke tokens for the Management API and UI."""
 
 import click
 
@@ -9,7 +9,7 @@ from worker.operations.setup import tokens as operations
 
 @click.group("tokens")
 def tokens_group() -> None:
-    """Hand out access to the Management API and its pages, and take it away."""
+    """Create, list and revoke tokens for the Management API and UI."""
 
 
 @tokens_group.command("create")
@@ -19,10 +19,10 @@ def tokens_group() -> None:
     type=click.Choice([role.value for role in Role]),
     default=Role.VIEWER.value,
     show_default=True,
-    help="A viewer looks, an editor also changes, an owner also hands out tokens.",
+    help="viewer: reads; editor: also changes; owner: also manages tokens.",
 )
 def create_command(name: str, role: str) -> None:
-    """Make a token for NAME and print it: it is shown this once."""
+    """Create a token for NAME and print it. It cannot be shown again."""
     made, text = operations.create_token(cli_caller(), name, role)
     click.echo(text)
     click.echo(f"This is the {role} token of {made.actor}. It cannot be shown again.", err=True)
@@ -30,18 +30,18 @@ def create_command(name: str, role: str) -> None:
 
 @tokens_group.command(name="list")
 def list_tokens_command() -> None:
-    """List the tokens that are good; ADMIN_TOKEN is an owner's beside them."""
+    """List the valid tokens. ADMIN_TOKEN also works and is not listed."""
     known = operations.list_tokens(cli_caller())
     for one in known:
         click.echo(
             f"{one.id:<18}{one.role.value:<8}{utc_time(one.created_at)}  {one.name}, by {one.created_by}"
         )
     if not known:
-        click.echo("No tokens beside ADMIN_TOKEN.")
+        click.echo("No tokens except ADMIN_TOKEN.")
 
 
 @tokens_group.command("revoke")
 @click.argument("which")
 def revoke_command(which: str) -> None:
-    """Make a token worthless at once, and sign its holder out. WHICH is its id or its name."""
+    """Revoke a token at once and end its sessions. WHICH is its id or name."""
     click.echo(f"Revoked {operations.revoke_token(cli_caller(), which).actor}.")

@@ -115,11 +115,11 @@ class Callers:
             RefusedError: 401, where there is none or nobody holds it.
         """
         if key is None:
-            message = "A pipeline key is missing: send it as `Authorization: Bearer …` or as `?key=…`."
+            message = "The pipeline key is missing. Send it as `Authorization: Bearer …` or as `?key=…`."
             raise RefusedError(401, "UNAUTHORIZED", message)
         source = self.find(key)
         if source is None:
-            raise RefusedError(401, "UNAUTHORIZED", "The pipeline key is not known, or no longer good.")
+            raise RefusedError(401, "UNAUTHORIZED", "The pipeline key is unknown or expired.")
         return Caller(source, key, signed=False)
 
     def find(self, key: str) -> Source | None:
@@ -136,11 +136,11 @@ class Callers:
         given = _header(headers, "X-Signature", _SIGNATURE, "sha256= and 64 hex digits")
         source_id = _header(headers, "X-Source-Id", _SOURCE_ID, "the id of a source")
         if abs(self._now() - int(stamp) / 1000) > SIGNATURE_WINDOW_SECONDS:
-            raise _unsigned("X-Timestamp must be within 5 minutes of the present.")
+            raise _unsigned("X-Timestamp must be within 5 minutes of the current time.")
         signer = self._signers.get(source_id)
         # An unknown source and a wrong signature look alike.
         if signer is None or not hmac.compare_digest(sign(signer.secret, stamp, body), given.lower()):
-            raise _unsigned("X-Signature does not fit the body, X-Timestamp and the secret of X-Source-Id.")
+            raise _unsigned("X-Signature does not match the body, X-Timestamp and the secret of X-Source-Id.")
         request = self._request(source_id, stamp, given.lower())
         return Caller(signer.source, f"signed:{source_id}", signed=True, request=request)
 

@@ -20,8 +20,8 @@ log = logs.of(__name__)
 
 _HTTP_ERRORS = {
     400: ("BAD_REQUEST", "The request could not be read."),
-    404: ("NOT_FOUND", "There is nothing at this address."),
-    405: ("METHOD_NOT_ALLOWED", "This address does not take this method; events are sent with POST."),
+    404: ("NOT_FOUND", "Not found."),
+    405: ("METHOD_NOT_ALLOWED", "Method not allowed. Send events with POST."),
     413: ("BODY_TOO_LARGE", "body must be at most 512 KB (524288 bytes)."),
 }
 
@@ -99,12 +99,14 @@ def _http_error(error: HTTPException) -> Response:
 def _unexpected(error: Exception) -> Response:
     if is_ledger_unavailable(error):
         log.warning("ledger_away", error=_cause(error))
-        message = "The event could not be stored just now; send it again later."
+        message = "The event could not be stored. Send it again later."
         return _refused(
             RefusedError(503, "UNAVAILABLE", message, retry_after_seconds=_LEDGER_RETRY_AFTER_SECONDS)
         )
     log.error("request_failed", error=error_location(error))
-    return _refused(RefusedError(500, "INTERNAL_ERROR", "The request failed here; nothing of it was taken."))
+    return _refused(
+        RefusedError(500, "INTERNAL_ERROR", "Internal error. Nothing of the request was accepted.")
+    )
 
 
 def _cause(error: Exception) -> str:

@@ -134,7 +134,7 @@ class Gateway:
         context = self._context(caller, now)
         prepared = prepare_batch(raws, context, caller.source.id, self._ledger.vault)
         if not prepared.events:
-            message = "None of the batch's events can be taken; errors lists why."
+            message = "No event of the batch is valid; errors lists why."
             raise RefusedError(400, "INVALID_EVENTS", message, errors=prepared.errors)
         store(self._accept, self._offer, prepared.events, now, caller.request)
         return _answer_batch(prepared, context)

@@ -179,10 +179,10 @@ class AdmissionControl:
             RefusedError: 503, with the time to wait.
         """
         if (self._free.get(self._folder) or 0) < LEAST_FREE_BYTES[trust]:
-            message = "The disk is nearly full; send this later."
+            message = "The disk is nearly full. Send this again later."
             raise RefusedError(503, "DISK_FULL", message, retry_after_seconds=60)
         if self._backlog.of(source.id, trust) >= source.backlog_limit(trust):
-            message = "Too many events of this source wait to be worked on; send this later."
+            message = "Too many events of this source wait to be processed. Send this again later."
             raise RefusedError(503, "BACKLOG_FULL", message, retry_after_seconds=30)
 
     def _count(self, source_id: str) -> Mapping[Trust, int]:

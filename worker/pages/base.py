@@ -69,9 +69,9 @@ def require_session() -> AnyResponse | None:
     if request.method not in ("GET", "HEAD", "OPTIONS"):
         _check_form()
     if not person.may_change and _changes_something():
-        raise ApiError(403, "You may look at everything here, and change nothing: your role is viewer.")
+        raise ApiError(403, "Your role is viewer: you can see everything but change nothing.")
     if request.endpoint in OWNERS_PAGES and not person.is_owner:
-        raise ApiError(403, "Only owners hand out and revoke access.")
+        raise ApiError(403, "Only owners can create and revoke tokens.")
     return None
 
 
@@ -125,7 +125,7 @@ def http_error_page(error: HTTPException) -> Response:
 @blueprint.errorhandler(IntegrityError)
 def conflict_page(_error: IntegrityError) -> Response:
     """Say that somebody else was faster."""
-    return error_page(409, "Somebody else changed this at the same moment: go back and try again.")
+    return error_page(409, "Another request changed this at the same time. Go back and try again.")
 
 
 @blueprint.errorhandler(LedgerBusyError)
@@ -135,7 +135,7 @@ def ledger_error_page(error: Exception) -> Response:
     """Say that the ledger is away; events are still taken and kept as far as the collector can."""
     if not is_ledger_unavailable(error):
         raise error
-    return error_page(503, "The ledger does not answer just now. Try again in a few seconds.")
+    return error_page(503, "The database does not respond. Try again in a few seconds.")
 
 
 def error_page(status: int, sentence: str) -> Response:
@@ -171,12 +171,12 @@ def _changes_something() -> bool:
 
 def _check_form() -> None:
     if not compare_digest(request.form.get("csrf", "").encode(), form_secret().encode()):
-        raise ApiError(403, "This form did not come from your session. Open the page again and send it anew.")
+        raise ApiError(403, "This form does not belong to your session. Reload the page and send it again.")
 
 
 def _sign_in_first() -> AnyResponse:
     if request.method in ("GET", "HEAD"):
         here = request.full_path.rstrip("?")
         return redirect(url_for("ui.sign_in_page", next=here if here != "/" else None), 303)
-    sentence = "Your session has ended, and nothing was changed. Sign in and send the form again."
+    sentence = "Your session has ended. Nothing was changed. Sign in and send the form again."
     return error_page(401, sentence)

@@ -116,7 +116,7 @@ def _wanted() -> FailureFilter:
     if request.form.get("everything") == "yes":
         return FailureFilter(**choice)
     if not ids:
-        raise ApiError(422, "Tick at least one delivery first.")
+        raise ApiError(422, "Select at least one delivery.")
     return FailureFilter(**choice, ids=ids)
 
 
@@ -141,5 +141,5 @@ def _reason() -> str:
 def _action() -> str:
     action = request.form.get("action", "")
     if action not in ACTIONS:
-        raise ApiError(422, "There is no such button.")
+        raise ApiError(422, "Unknown action.")
     return action

@@ -36,7 +36,7 @@ def post_sign_in() -> AnyResponse:
     """Open a session for the holder of a token."""
     expected = request.cookies.get(_FORM_COOKIE, "")
     if not expected or not compare_digest(request.form.get("csrf", "").encode(), expected.encode()):
-        return _form(403, "The form was too old, or your browser keeps no cookies. Try once more.")
+        return _form(403, "The form has expired, or your browser blocks cookies. Try again.")
     token = request.form.get("token", "").strip()[:_LONGEST_TOKEN]
     person = auth.person_of_token(token) if token else None
     if person is None:
@@ -63,11 +63,11 @@ def _open_session(token: str, person: auth.Person) -> AnyResponse:
 
 def _refused(wait_seconds: float) -> Response:
     if not wait_seconds:
-        return _form(401, "This token is not good.")
+        return _form(401, "Invalid token.")
     minutes = math.ceil(wait_seconds / 60)
     wait = f"{minutes} minute{'s' * (minutes > 1)}"
     page = _form(
-        429, f"Too many wrong tokens. Wait {wait}, or enter the right one: it is accepted at any time."
+        429, f"Too many wrong tokens. Wait {wait}, or enter a valid token: it is accepted at any time."
     )
     page.headers["Retry-After"] = str(math.ceil(wait_seconds))
     return page

@@ -114,7 +114,7 @@ def post_new_key(source_id: str) -> AnyResponse:
 
 @blueprint.post("/sources/<source_id>/server-secret")
 def post_new_secret(source_id: str) -> str:
-    """Make a new server secret; it stands on this one page."""
+    """Create a server secret; it stands on this one page."""
     renewed = operations.rotate_server_secret(context.request_caller(), source_id)
     return _page(source_id, secret=renewed["server_secret"])
 

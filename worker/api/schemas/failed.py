@@ -89,7 +89,7 @@ class FailedDetail(FailedAnswer):
 class DetailQuery(Shape):
     """Say whether to show what would be sent, with IP address and user agent."""
 
-    payload = query_flag(metadata={"description": "Takes more than a viewer's token."})
+    payload = query_flag(metadata={"description": "Not for the role viewer."})
 
 
 class Group(Shape):
@@ -118,7 +118,7 @@ class _Choice(Shape):
         metadata={"description": "Either these or a filter."},
     )
     filter = Nested(FailedFilter, metadata={"description": "An empty one chooses all."})
-    dry_run = Boolean(load_default=False, metadata={"description": "Only say what would happen."})
+    dry_run = Boolean(load_default=False, metadata={"description": "Only report what would happen."})
     cursor = Text(metadata={"description": "`next_cursor` of the call before, with the same filter."})
 
     @validates_schema

@@ -177,7 +177,7 @@ class SourceAnswer(SourceOptions):
     domain = Text(allow_none=True)
     domains = ListOf(Text())
     pipeline_key = Text(allow_none=True, metadata={"example": "dk_live_0123456789abcdef"})
-    pipeline_keys = ListOf(Text(), metadata={"description": "All that are good now, the newest first."})
+    pipeline_keys = ListOf(Text(), metadata={"description": "All valid keys, newest first."})
     server_secret = Text(metadata={"description": "Only in the answer that made it."})
     created_at = Timestamp()
     updated_at = Timestamp()

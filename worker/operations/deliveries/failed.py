@@ -19,7 +19,7 @@ from worker.pipeline.upkeep import retrying
 MOST_A_CALL = 10_000
 LARGEST_ID = 2**63 - 1
 LONGEST_REASON = 300
-NOT_FAILED = "not failed, or not failed any more"
+NOT_FAILED = "not failed, or no longer failed"
 _TIMES = ("event_time", "failed_at")
 
 

@@ -18,7 +18,7 @@ from worker.operations.caller import Caller
 from worker.operations.errors import NotFoundError
 
 RUNNING, BREAKER_OPEN, PARTLY_PAUSED, PAUSED = "running", "breaker_open", "partly_paused", "paused"
-DEFAULT_REASON = "Paused by hand."
+DEFAULT_REASON = "Paused manually."
 LONGEST_REASON = 300
 # Requests a second, and requests at once.
 LOWEST_RATE, HIGHEST_RATE = 0.01, 100_000

@@ -85,19 +85,19 @@ def interpret_answer(answer: Answer, ad_account_id: str) -> ConnectionReport:
 _ORDER: dict[Mark, int] = {"good": 0, "bad": 1, "unknown": 2}
 _WORDS = {
     "token": (
-        "Pinterest knows the access token, and it may send events.",
-        "Pinterest does not take the access token: it is wrong, has expired, or lacks the scope ads:write.",
-        "Whether the access token is good could not be found out.",
+        "Valid, and allowed to send events.",
+        "Invalid, expired, or without the scope ads:write.",
+        "Not checked.",
     ),
     "account": (
         "Ad account {} exists, and the token may use it.",
-        "The token may not use ad account {}, or there is none of that number.",
-        "Whether ad account {} is right could not be found out.",
+        "Ad account {} does not exist, or the token may not use it.",
+        "Ad account {} was not checked.",
     ),
     "payload": (
-        "Pinterest understood the test event and recorded nothing.",
-        "Pinterest did not like the test event.",
-        "The test event was not looked at.",
+        "Pinterest accepted the test event and recorded nothing.",
+        "Pinterest rejected the test event.",
+        "The test event was not checked.",
     ),
 }
 
@@ -123,4 +123,4 @@ def _read(verdict: BatchDecision) -> tuple[str, tuple[Mark, Mark, Mark]]:
         return f"Pinterest refused the test event: {verdict.reason}", _NOT_TAKEN
     if isinstance(verdict, PauseAccount):
         return f"Pinterest refused: {verdict.reason}", _PAUSES.get(verdict.reason_class, _UNKNOWN)
-    return f"Nothing could be found out just now: {verdict.reason}", _UNKNOWN
+    return f"The connection could not be tested: {verdict.reason}", _UNKNOWN

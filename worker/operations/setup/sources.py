@@ -144,7 +144,7 @@ def rotate_pipeline_key(
 
 
 def rotate_server_secret(caller: Caller, source_id: str) -> SourceRecord:
-    """Make a new server secret; the former one becomes invalid at once."""
+    """Create a server secret; the former one becomes invalid at once."""
     secret = _new_server_secret()
     with caller.changing() as change:
         source = _find(change.connection, source_id, locked=True)

@@ -15,9 +15,9 @@ for (const part of document.querySelectorAll("[data-refresh]")) {
       const open = [...part.querySelectorAll("details[open]")].map((one) => one.id);
       part.innerHTML = await answer.text();
       for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-      if (note) note.textContent = "Refreshes by itself.";
+      if (note) note.textContent = "Refreshes automatically.";
     } catch {
-      if (note) note.textContent = "Not refreshed just now: reload the page to see whether you are still signed in.";
+      if (note) note.textContent = "Refresh failed. Reload the page; you may have to sign in again.";
     }
   };
   setInterval(refresh, Number(part.dataset.every) * 1000);
