@@ -48,9 +48,7 @@ class AccountAnswer(Shape):
     state = Text(validate=one_of_words(RUNNING, BREAKER_OPEN, PARTLY_PAUSED, PAUSED))
     reason = Text(allow_none=True, metadata={"description": "Why it does not run."})
     rate_limit_rps = fields.Float(metadata={"description": "Requests a second."})
-    rate_limit_burst = fields.Integer(
-        metadata={"description": "Burst: requests that may be sent at once after idle time."}
-    )
+    rate_limit_burst = fields.Integer(metadata={"description": "Burst: requests at once after idle time."})
     pending = fields.Integer(metadata={"description": "Deliveries that wait for a batch."})
     in_flight = fields.Integer(metadata={"description": "Deliveries in batches that are not settled."})
     oldest_waiting_seconds = fields.Float(allow_none=True)

@@ -56,7 +56,7 @@ class ErasureAnswer(Shape):
 @blueprint.arguments(ErasureBody)
 @blueprint.response(200, ErasureAnswer)
 def post_erasure(body: dict[str, Any]) -> dict[str, Any]:
-    """Erase the stored data of one person, in every state. Owners only. It reads all stored rows, which takes a while."""
+    """Erase the stored data of one person, in every state. Owners only. Slow: it reads all rows."""
     if not g.person.is_owner:
         raise ApiError(403, "This token is not an owner's: only owners may erase a person.")
     dry_run = body.pop("dry_run")

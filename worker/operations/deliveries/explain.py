@@ -61,7 +61,7 @@ def explain(
 ) -> list[dict[str, Any]]:
     """Return for each event of one visitor, in order, what each integration of a source would get, and why.
 
-    Without a source it is an integration with default settings, and ``country`` is that of its phone numbers. Nothing is
+    Without a source it is an integration with default settings; ``country`` is that of its phone numbers. Nothing is
     stored or sent. Personal data is hidden; ``show_personal`` shows it and records who read it. ``path`` names an
     event by its index in an error.
 
