@@ -1,4 +1,4 @@
-"""Let only holders of a token in, each as far as their role goes."""
+"""Authenticate requests by token or session, and check roles and rates."""
 
 import math
 import threading
@@ -19,7 +19,7 @@ from worker.ledger.setup import people
 from worker.ledger.setup.people import Role
 
 WINDOW_SECONDS = 900.0
-# More addresses than this are forgotten, the one that was quiet for longest first: memory stays bounded.
+# Bounds the memory: the address that was idle longest is evicted first.
 MOST_ADDRESSES = 10_000
 
 
@@ -66,7 +66,7 @@ SECONDS_A_MINUTE = 60.0
 
 
 class SlidingWindow:
-    """Count the requests of the last minute, exactly, for each who asks.
+    """Count the requests of the last minute, exactly, per actor.
 
     The count is this process's own: with several processes behind one port, each lets as many through. It
     keeps one number for each request let through, so only known tokens may be counted here.
@@ -92,10 +92,10 @@ class SlidingWindow:
 
 
 _REQUESTS_A_MINUTE = 100
-# A script with an old token asks often and harms nobody.
+# High, because a script with an old token retries often and does no harm.
 MOST_WRONG_TOKENS = 1_000
 _OPEN_ENDPOINTS = frozenset({"health.get_healthz", "health.get_readyz", "metrics.get_metrics"})
-# The pages for people look after themselves: they know sessions, and show a page where this says 401.
+# The pages check sessions themselves, and show a page instead of a 401.
 UI = "ui"
 SESSION_COOKIE = "signal_session"
 
@@ -106,7 +106,7 @@ _BASIC = 'Basic realm="Signal Management API", charset="UTF-8"'
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Hold who asks, as the audit log names them, and what they may do."""
+    """Hold the actor of a request and their role."""
 
     actor: str
     role: Role
@@ -124,7 +124,7 @@ _ADMIN = Person("admin", Role.OWNER)
 
 
 def add_guard(app: Flask) -> None:
-    """Ask every request for a token, whatever it is for, and hold each token to its rate and role."""
+    """Require a token for every request, and check its rate and role."""
     window = SlidingWindow(_REQUESTS_A_MINUTE)
     failures = FailureCounter(MOST_WRONG_TOKENS)
 
@@ -143,14 +143,14 @@ def add_guard(app: Flask) -> None:
 
 
 def person_of_token(token: str) -> Person | None:
-    """Return whom a token belongs to."""
+    """Return the person of a token, or None."""
     if compare_digest(token.encode(), context.app_settings().admin_token.encode()):
         return _ADMIN
     return _holder(people.token_hash(context.app_ledger().vault, token))
 
 
 def person_of_session(cookie: str | None) -> Person | None:
-    """Return whose session a cookie opens; it ends with the token that it was opened with."""
+    """Return the person of a session, or None. A session ends with its token."""
     if not cookie:
         return None
     vault = context.app_ledger().vault
@@ -163,7 +163,7 @@ def person_of_session(cookie: str | None) -> Person | None:
 
 
 def client_address() -> str:
-    """Return the address that a request came from, through the proxies that are trusted."""
+    """Return the client address of a request, behind trusted proxies."""
     trusted = [ip_network(network) for network in context.app_settings().trusted_proxies]
     found = client_ip(request.remote_addr, request.headers.get("X-Forwarded-For", ""), trusted)
     return found or request.remote_addr or ""

@@ -1,4 +1,4 @@
-"""Reach what the app was made with, from within a request."""
+"""The ledger, settings and caller of the current request."""
 
 import time
 from dataclasses import dataclass
@@ -45,12 +45,12 @@ def usual_rate() -> AccountRateLimit:
 
 
 def readiness() -> Readiness:
-    """Return what the app knows of whether it is ready."""
+    """Return the readiness checks of the app."""
     return _made().readiness
 
 
 def exporter() -> Exporter:
-    """Return what writes the app's metrics."""
+    """Return the metrics exporter of the app."""
     return _made().exporter
 
 
@@ -60,7 +60,7 @@ def now() -> float:
 
 
 def request_caller() -> Caller:
-    """Return who makes the request, for the operations."""
+    """Return the caller of the request, for the operations."""
     return Caller(app_ledger(), g.actor, now())
 
 

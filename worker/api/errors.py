@@ -92,17 +92,17 @@ class ApiError(Exception):
 
 
 def invalid_field_error(field: str, why: str) -> ApiError:
-    """Make the error for one wrong field."""
+    """Return the error for one invalid field."""
     return ApiError(422, next(_sentences(why, field)), wrong={field: why})
 
 
 def not_found_error(what: str, which: str) -> ApiError:
-    """Make the error for a thing that is not there."""
+    """Return the error for an object that does not exist."""
     return ApiError(404, f"There is no {what} {which}.")
 
 
 def validation_error(error: ValidationError, path: str = "") -> ApiError:
-    """Make the error for what a schema refuses, naming every field and why."""
+    """Return the error for a failed validation, with every field."""
     wrong: Any = {path: error.messages} if path else error.messages
     sentences = list(islice(_sentences(error.messages, path), MOST_SENTENCES + 1))
     if len(sentences) > MOST_SENTENCES:
@@ -111,7 +111,7 @@ def validation_error(error: ValidationError, path: str = "") -> ApiError:
 
 
 def operation_error(error: OperationError) -> ApiError:
-    """Turn what an operation refuses into its HTTP error."""
+    """Return the HTTP error for an operation's error."""
     wrong = dict(error.errors) if isinstance(error, InvalidError) else None
     code = "DUPLICATE" if isinstance(error, DuplicateError) else None
     status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
@@ -119,12 +119,12 @@ def operation_error(error: OperationError) -> ApiError:
 
 
 def add_api_error_handlers(app: Flask) -> None:
-    """Let an app answer every error in the format."""
+    """Register the handlers that answer every error in one format."""
     app.register_error_handler(ApiError, _answer)
     app.register_error_handler(OperationError, lambda error: _answer(operation_error(error)))
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(IntegrityError, _lost_race)
-    # Flask's own line would quote the address that was asked for, and the exception's text.
+    # Flask's own log line would quote the URL and the exception's text.
     app.log_exception = _log_unexpected  # type: ignore[method-assign]
     for kind in (LedgerBusyError, PoolTimeoutError, DBAPIError):
         app.register_error_handler(kind, _ledger_trouble)

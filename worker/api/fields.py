@@ -1,4 +1,4 @@
-"""Fields that take no other type for theirs, and say in plain words what is wrong."""
+"""Strict marshmallow fields with readable messages."""
 
 # marshmallow keeps its messages in plain class attributes, and calls its hooks with more than each one needs.
 # ruff: noqa: ARG002, RUF012
@@ -30,7 +30,7 @@ class _Plain:
 
 
 class Text(_Plain, fields.String):
-    """Take a string, without the blanks around it."""
+    """Accept a string and strip it."""
 
     default_error_messages: ErrorMessages = {"invalid": "must be a string"}
 
@@ -39,7 +39,7 @@ class Text(_Plain, fields.String):
 
 
 class Boolean(_Plain, fields.Boolean):
-    """Take true or false, and neither 1 nor "yes"."""
+    """Accept true or false only, not 1 or "yes"."""
 
     default_error_messages: ErrorMessages = {"invalid": "must be true or false"}
 
@@ -50,7 +50,7 @@ class Boolean(_Plain, fields.Boolean):
 
 
 class Number(_Plain, fields.Float):
-    """Take a number, and no string of one."""
+    """Accept a number, not a string."""
 
     default_error_messages: ErrorMessages = {
         "invalid": "must be a number",
@@ -65,7 +65,7 @@ class Number(_Plain, fields.Float):
 
 
 class Integer(_Plain, fields.Integer):
-    """Take a whole number, and no string of one."""
+    """Accept an integer, not a string."""
 
     default_error_messages: ErrorMessages = {
         "invalid": "must be a whole number",
@@ -119,17 +119,17 @@ def one_of_words(*words: str) -> validate.OneOf:
 
 
 def between(least: float, most: float) -> validate.Range:
-    """Allow only numbers from one to another."""
+    """Allow only numbers in a range."""
     return validate.Range(least, most, error=f"must be between {least:,} and {most:,}")
 
 
 def length(least: int, most: int) -> validate.Length:
-    """Allow only texts of so many characters."""
+    """Allow only texts with a number of characters in a range."""
     return validate.Length(least, most, error=f"must be {least} to {most} characters")
 
 
 def at_most(most: int, what: str) -> validate.Length:
-    """Allow only lists of so many items."""
+    """Allow only lists with at most ``most`` items."""
     return validate.Length(max=most, error=f"must be at most {most} {what}")
 
 

@@ -9,12 +9,12 @@ blueprint = Blueprint("health", __name__)
 
 @blueprint.get("/healthz")
 def get_healthz() -> dict[str, str]:
-    """Answer; nothing else is asked, so that trouble elsewhere does not restart this process."""
+    """Answer without any check, so that other failures do not restart this process."""
     return {"status": "ok"}
 
 
 @blueprint.get("/readyz")
 def get_readyz() -> tuple[Response, int]:
-    """Say which check failed, if any."""
+    """Report whether the process is ready, and which check failed."""
     body, status = context.readiness().answer()
     return jsonify(body), status

@@ -42,7 +42,7 @@ def page_of(item: type[Shape]) -> type[Shape]:
 def page_answer(
     found: Sequence[T], limit: int, show: Callable[[T], Any], position: Callable[[T], str | int]
 ) -> dict[str, Any]:
-    """Make a page of what was found; one more than ``limit`` tells that there is another page."""
+    """Return a page of rows. One row more than ``limit`` means that there is another page."""
     shown = found[:limit]
     has_more = len(found) > limit
     return {

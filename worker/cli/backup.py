@@ -80,7 +80,7 @@ def books_command(audit: bool) -> None:
 
 
 def _prove(closed: Books) -> None:
-    """Print each comparison, those where there is nothing on either side left out."""
+    """Print each comparison, except those that are 0 on both sides."""
     lines = [line for line in closed.lines if line.counted or line.found]
     width = max([24, *(len(line.what) + 4 for line in lines)])
     click.echo(f"{'Proof':<{width}}{'counted':>12}{'found':>12}")

@@ -1,4 +1,4 @@
-"""Say whether this host has all that it needs."""
+"""Check that this host has everything it needs."""
 
 import json
 import sys
@@ -47,7 +47,7 @@ def doctor_command(as_json: bool, tokens: bool) -> None:
 
 
 def _told(findings: Iterator[Finding]) -> Iterator[Finding]:
-    """Print each finding as soon as it is there: some take seconds."""
+    """Print each finding at once: some checks take seconds."""
     for one in findings:
         click.echo(f"{_MARKS[one.state]}  {one.check}: {one.message}")
         yield one

@@ -1,4 +1,4 @@
-"""Say what is wrong in plain words."""
+"""Show errors as sentences."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from worker.settings import SettingsError
 
 @contextmanager
 def exit_with_message() -> Iterator[None]:
-    """Turn what an operator can mend into one sentence and status 1; our own mistakes keep their traceback."""
+    """Turn errors that an operator can fix into one sentence and status 1. Others keep their traceback."""
     try:
         yield
     except (SettingsError, MigrationsMissingError, SealError) as error:

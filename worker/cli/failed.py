@@ -1,4 +1,4 @@
-"""Look after failed deliveries."""
+"""List, retry and discard failed deliveries."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,7 +68,7 @@ def list_failed_command(limit: int, json_lines: bool, **chosen: Any) -> None:
 
 
 def _flags(one: Failure, now: float) -> str:
-    """Say what is to be thought of before it is sent again."""
+    """Return a warning about an old event."""
     if one.is_stale(now):
         return "  [stale: over 7 days old]"
     return "  [late: over an hour old]" if one.is_late(now) else ""
@@ -187,7 +187,7 @@ def _filter(who: Caller, integration_id: str | None, **chosen: Any) -> FailureFi
 
 @contextmanager
 def _extent(who: Caller, wanted: FailureFilter, word: str, dry_run: bool) -> Iterator[Extent]:
-    """Let a call go through all that is chosen, with a progress bar where there is a terminal."""
+    """Yield an extent without a limit, with a progress bar on a terminal."""
     total = operations.count_failed(who, wanted)
     with tqdm(total=total, desc=word, unit=" deliveries", disable=None) as bar:
         yield Extent(most=None, dry_run=dry_run, progress=bar.update)

@@ -1,4 +1,4 @@
-"""What several commands share."""
+"""Helpers that several commands share."""
 
 import time
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ ACTOR = "command line"
 
 
 def checked_ledger() -> Ledger:
-    """Return the ledger, once it is sure that its tables and keys fit."""
+    """Return the ledger after checking its tables and keys."""
     migrate.check_ledger(ledger())
     return ledger()
 

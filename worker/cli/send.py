@@ -70,7 +70,7 @@ def _zone(_context: click.Context, _option: click.Parameter, name: str | None) -
     "renamed",
     multiple=True,
     callback=_renamed,
-    help="What a CSV column stands for: 'Customer e-mail=email'. May be given several times.",
+    help="The meaning of a CSV column, like 'Customer e-mail=email'. May be given several times.",
 )
 @click.option(
     "--encoding",
@@ -166,7 +166,7 @@ def _sum_up(total: ImportCounts, dry_run: bool) -> None:
 
 @contextmanager
 def _offering(dry_run: bool) -> Iterator[PublishIds]:
-    """Lend what hints at taken events; a broker that is away costs a delay, for the sweeper finds them."""
+    """Provide the publisher of hints. Without a broker the sweeper finds the events later."""
     if dry_run:
         yield len
         return

@@ -1,1 +1,1 @@
-"""Take events over HTTP."""
+"""Accept events over HTTP."""

@@ -1,4 +1,4 @@
-"""Know a caller by its pipeline key or by its signature."""
+"""Identify a caller by its pipeline key or its signature."""
 
 import hmac
 import re
@@ -23,10 +23,10 @@ V = TypeVar("V")
 
 
 class TTLCache(Generic[K, V]):
-    """Look something up, at most once in so many seconds for each key.
+    """Cache look-ups for ``seconds`` per key, with at most ``at_most`` keys.
 
-    A change shows after at most that time. The oldest entry goes when there are too many. None is not
-    remembered, so that a flood of unknown keys cannot push the known ones out.
+    The oldest entry is evicted first. None is not cached, so that a flood of unknown keys cannot evict
+    valid ones.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class TTLCache(Generic[K, V]):
         self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:
-        """Return what belongs to a key; what the look-up raises passes through."""
+        """Return the value of a key. Errors of the look-up are raised."""
         now = self._now()
         with self._lock:
             kept = self._kept.get(key)
@@ -66,11 +66,11 @@ class TTLCache(Generic[K, V]):
             self._kept.pop(key, None)
 
 
-# How long a revoked key, an old secret or a changed source may still be in force.
+# A revoked key, an old secret or a changed source may stay in force this long.
 CACHE_SECONDS = 5.0
 MAX_CACHED_KEYS = 10_000
 SIGNATURE_WINDOW_SECONDS = 300
-# Signatures are remembered longer than they are valid, because the clocks of several hosts differ.
+# Signatures are stored longer than they are valid, because the clocks of hosts differ.
 CLOCK_MARGIN_SECONDS = 900
 
 _KEY = re.compile(r"dk_(live|test)_[A-Za-z0-9_-]{1,128}", re.ASCII)
@@ -81,7 +81,7 @@ _SIGNATURE = re.compile(r"sha256=[0-9a-fA-F]{64}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Identify a caller; ``name`` is the key of its request rate, ``request`` what a signed request is known by."""
+    """Identify a caller. ``name`` is the key of its rate limit, ``request`` identifies a signed request."""
 
     source: Source
     name: str
@@ -100,7 +100,7 @@ class _Signer:
 
 
 class Callers:
-    """Know callers; one look into the ledger holds for `CACHE_SECONDS`."""
+    """Identify callers by key or signature, cached for `CACHE_SECONDS`."""
 
     def __init__(self, ledger: Ledger, now: Callable[[], float]) -> None:
         self._ledger = ledger
@@ -109,10 +109,10 @@ class Callers:
         self._signers = TTLCache(self._signer, CACHE_SECONDS, MAX_CACHED_KEYS, now)
 
     def by_key(self, key: str | None) -> Caller:
-        """Return who holds a pipeline key.
+        """Return the caller of a pipeline key.
 
         Raises:
-            RefusedError: 401, where there is none or nobody holds it.
+            RefusedError: 401, the key is missing or unknown.
         """
         if key is None:
             message = "The pipeline key is missing. Send it as `Authorization: Bearer …` or as `?key=…`."
@@ -160,7 +160,7 @@ class Callers:
 
 
 def key_of(authorization: str | None, query_key: str | None) -> str | None:
-    """Return the pipeline key of a request: the bearer's, else the address's."""
+    """Return the pipeline key of a request: the bearer token, else the query parameter."""
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()

@@ -18,12 +18,12 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 
 def strip_comments(source: str) -> str:
-    """Drop comment lines and indentation; the source keeps both out of texts that span lines."""
+    """Remove comment lines and indentation. The source has no strings that span lines."""
     return _INDENTATION.sub("", _COMMENT_LINE.sub("", source))
 
 
 SCRIPT = strip_comments((_STATIC / "datafly.js").read_text("utf-8")).encode()
-# Without a time in its header the compressed form is the same in every process.
+# Without a time in its header the compressed script is the same in every process.
 COMPRESSED = gzip.compress(SCRIPT, 9, mtime=0)
 TYPES = (_STATIC / "datafly.d.ts").read_bytes()
 
@@ -33,7 +33,7 @@ _TYPES_PATH = "/d.d.ts"
 
 
 def add_script_routes(app: Flask) -> None:
-    """Add the script's addresses to an app."""
+    """Add the routes of the script to an app."""
     app.add_url_rule(PATH, "script", _current, provide_automatic_options=False)
     app.add_url_rule("/d.<string(length=12):digest>.js", "script_by_hash", _hashed)
     app.add_url_rule(_TYPES_PATH, "script_types", _types, provide_automatic_options=False)
@@ -44,7 +44,7 @@ def _current() -> AnyResponse:
 
 
 def _hashed(digest: str) -> AnyResponse:
-    """Answer under the script's own hash; a page that names an older one is led to what there is now."""
+    """Serve the script by its hash. An older hash redirects to the current script."""
     if digest != HASH:
         response = redirect(PATH.lstrip("/"))
         response.headers["Cache-Control"] = "no-store"

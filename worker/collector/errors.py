@@ -1,4 +1,4 @@
-"""Refuse in one form, with a sentence, and tell nothing else."""
+"""Answer every error in one JSON format."""
 
 import json
 from collections import Counter
@@ -27,7 +27,7 @@ _HTTP_ERRORS = {
 
 
 class RefusedError(Exception):
-    """Answer the caller with a status, a code and a sentence; ``errors`` lists a batch's bad events."""
+    """Refuse a request with a status, a code and a message; ``errors`` lists the invalid events of a batch."""
 
     def __init__(
         self,
@@ -47,13 +47,13 @@ class RefusedError(Exception):
 
 
 def json_response(body: Mapping[str, Any], status: int = 200) -> Response:
-    """Return a JSON answer."""
+    """Return a JSON response."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
     return Response(text, status, content_type="application/json")
 
 
 def add_error_handlers(app: Flask) -> None:
-    """Give every error of an app the one form."""
+    """Register the handlers that answer every error in the JSON format."""
     app.register_error_handler(RefusedError, _refused)
     app.register_error_handler(EnvelopeError, _invalid)
     app.register_error_handler(HTTPException, _http_error)
@@ -61,7 +61,7 @@ def add_error_handlers(app: Flask) -> None:
 
 
 def count_rejected(code: str, events: int = 1) -> None:
-    """Remember for the metrics why events of this request were not taken."""
+    """Count the rejected events of this request by code, for the metrics."""
     g.setdefault("rejected", Counter())[code] += events
 
 
@@ -110,7 +110,7 @@ def _unexpected(error: Exception) -> Response:
 
 
 def _cause(error: Exception) -> str:
-    """Return the driver's own words, which hold no values, where SQLAlchemy's text would quote parameters."""
+    """Return the driver's message without values; SQLAlchemy's text would quote parameters."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     lines = str(cause).splitlines()
     return f"{type(cause).__name__} {lines[0] if lines else ''}".strip()

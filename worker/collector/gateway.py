@@ -1,4 +1,4 @@
-"""Answer the calls that bring events."""
+"""The routes that accept events."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ _SOURCES_A_PAGE = 500
 
 
 def is_allowed_origin(origin: str, domains: Iterable[str]) -> bool:
-    """Say whether an Origin header names one of these domains, or a subdomain of one; the port is free."""
+    """Return whether an Origin header is one of these domains or a subdomain, with any port."""
     try:
         parts = urlsplit(origin)
         host = parts.hostname
@@ -39,7 +39,7 @@ def is_allowed_origin(origin: str, domains: Iterable[str]) -> bool:
 
 
 def cors_headers(origin: str) -> dict[str, str]:
-    """Return what lets a page of this origin read an answer, cookies included."""
+    """Return the headers that let a page of this origin read the answer, with cookies."""
     return {
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Allow-Credentials": "true",
@@ -48,7 +48,7 @@ def cors_headers(origin: str) -> dict[str, str]:
 
 
 def preflight_headers(origin: str) -> dict[str, str]:
-    """Return what lets a page of this origin send events."""
+    """Return the headers that let a page of this origin send events."""
     return cors_headers(origin) | {
         "Access-Control-Allow-Methods": "POST",
         "Access-Control-Allow-Headers": "Authorization, Content-Type",
@@ -57,10 +57,10 @@ def preflight_headers(origin: str) -> dict[str, str]:
 
 
 class AllDomains:
-    """Know every source's domains.
+    """Cache the domains of all sources.
 
-    A browser asks beforehand without its Authorization header, so that nobody can tell then which source it
-    is about; the event's own answer is readable for that source's domains only.
+    A preflight request has no Authorization header, so its source is unknown. The answer to the event itself
+    is readable only for the domains of its source.
     """
 
     def __init__(self, ledger: Ledger, now: Callable[[], float]) -> None:
@@ -83,12 +83,12 @@ class AllDomains:
 LARGEST_BODY_BYTES = 512 * 1024
 TYPES = {"t": "track", "p": "page", "i": "identify", "g": "group"}
 
-# text/plain is what a page may send without asking beforehand, and all that sendBeacon can.
+# A page may send text/plain without a preflight request; sendBeacon can send nothing else.
 _MEDIA_TYPES = ("", "application/json", "text/plain")
 
 
 class Gateway:
-    """Answer single calls, batches and signed events; one request is one transaction."""
+    """Accept single events, batches and signed events; one request is one transaction."""
 
     def __init__(
         self,
@@ -110,18 +110,18 @@ class Gateway:
         self._domains = AllDomains(ledger, now)
 
     def single(self, call: str) -> Response:
-        """Take one event of the type that the address implies."""
+        """Accept one event of the type in the URL."""
         caller = self._by_key()
         return self._take_one(caller, with_type(decode_json(_body()), TYPES[call]))
 
     def signed(self) -> Response:
-        """Take one event that a server signed."""
+        """Accept one signed event of a server."""
         body = _body()
         caller = self._by_signature(body)
         return self._take_one(caller, decode_json(body))
 
     def batch(self) -> Response:
-        """Take the good events of a batch, and list the bad ones."""
+        """Accept the valid events of a batch, and list the invalid ones."""
         if "X-Signature" in request.headers:
             body = _body()
             caller = self._by_signature(body)
@@ -139,8 +139,8 @@ class Gateway:
         store(self._accept, self._offer, prepared.events, now, caller.request)
         return _answer_batch(prepared, context)
 
-    def preflight(self, call: str) -> Response:  # noqa: ARG002  # all of them are asked for alike
-        """Tell a browser whether a page of its origin may send events here."""
+    def preflight(self, call: str) -> Response:  # noqa: ARG002  # the answer is the same for all calls
+        """Answer a preflight request."""
         self._rates.spend_public_request(self._client_network())
         origin = request.headers.get("Origin", "")
         key = request.args.get("key")
@@ -152,7 +152,7 @@ class Gateway:
         return response
 
     def add_cors_headers(self, response: Response) -> Response:
-        """Let a page read the answer, an error's too, when it is on the caller's own domain."""
+        """Let a page on the caller's domains read the answer, also that of an error."""
         response.vary.add("Origin")
         caller: Caller | None = g.get("caller")
         origin = request.headers.get("Origin", "")
@@ -185,7 +185,7 @@ class Gateway:
         try:
             caller = self._callers.by_signature(request.headers, body)
         except RefusedError:
-            # A wrong signature costs as much as a right one, and its sender is a stranger.
+            # Checking an invalid signature costs as much, and its sender is unknown: it counts as public.
             self._rates.spend_public_request(self._client_network())
             raise
         return self._admit(caller)

@@ -20,7 +20,7 @@ from worker.pipeline.ingest.accepting import PublishIds, TooLargeError, prepare_
 
 Accept = Callable[[Sequence[Accepted], float, SignedRequest | None], list[int]]
 
-# A transaction of more would hold up whoever comes next.
+# A larger transaction would delay the next requests.
 MAX_COMMIT_EVENTS = 1_000
 
 
@@ -35,11 +35,10 @@ class _Request:
 
 
 class GroupCommit:
-    """Write the events of requests that wait for their turn all at once; each is told its own ids.
+    """Commit the events of concurrent requests in one transaction.
 
-    A commit takes as long for one event as for five hundred: where requests are small and many, the threads would
-    wait for one after the other on SQLite, and PostgreSQL would be asked eight times. Whoever has the turn writes
-    for all that wait.
+    A commit takes as long for one event as for 500. The thread that holds the lock writes the events of all waiting
+    requests, so small requests do not wait for one commit each.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -65,7 +64,7 @@ class GroupCommit:
         return request.ids
 
     def _next(self) -> list[_Request]:
-        """Take those that wait the longest, at least one."""
+        """Take the requests that wait longest, at least one."""
         taken = [self._waiting.popleft()]
         size = len(taken[0].events)
         while self._waiting and size + len(self._waiting[0].events) <= MAX_COMMIT_EVENTS:
@@ -89,10 +88,10 @@ class GroupCommit:
 
     def _blame(self, requests: Sequence[_Request], error: BaseException) -> None:
         if is_ledger_unavailable(error):
-            # Nor will it be there for those that have waited meanwhile: each of them waits once, not in turn.
+            # It is unavailable for the waiting requests as well: they all fail now, not one after the other.
             requests = [*requests, *(self._waiting.popleft() for _ in range(len(self._waiting)))]
         elif len(requests) > 1:
-            # One of them is at fault, and must not cost the others.
+            # One request caused the error. Each is tried alone, so that the others succeed.
             for request in requests:
                 self._write([request])
             return
@@ -119,7 +118,7 @@ _MOST_EVENTS = 500
 
 @dataclass(slots=True)
 class PreparedBatch:
-    """Hold what of a batch may go in, and what is wrong with the rest, by its place in the batch."""
+    """Hold the valid events of a batch, and the errors of the others with their index."""
 
     events: list[Accepted] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
@@ -161,10 +160,10 @@ def store(
 
 
 def batch_events(body: object) -> list[object]:
-    """Return the events of a batch's body.
+    """Return the events of a batch.
 
     Raises:
-        EnvelopeError: there is no list of events in it.
+        EnvelopeError: it has no list of events.
         RefusedError: 413, there are too many.
     """
     events = body.get("batch") if isinstance(body, dict) else None
@@ -177,10 +176,10 @@ def batch_events(body: object) -> list[object]:
 
 
 def with_type(raw: object, kind: str) -> object:
-    """Return an event with the type that its address implies.
+    """Return an event with the type of its URL.
 
     Raises:
-        EnvelopeError: the event says that it is of another type.
+        EnvelopeError: the event has another type.
     """
     if not isinstance(raw, dict):
         return raw

@@ -1,4 +1,4 @@
-"""Bound what callers may send, and what may pile up behind them."""
+"""Limit the rates of callers and the backlog of their events."""
 
 import math
 import shutil
@@ -18,20 +18,20 @@ from worker.settings import IntakeRates, Settings
 
 _MOST_CALLERS = 10_000
 _MOST_ADDRESSES = 50_000
-# Public calls are refused first: what is left then is for the signed ones.
+# Public calls are refused first: the rest of the disk is for signed ones.
 LEAST_FREE_BYTES = {Trust.PUBLIC: 512 * 1024 * 1024, Trust.SIGNED: 256 * 1024 * 1024}
 _CHECK_SECONDS = 2.0
 _LONGEST_CHECK_SECONDS = 60.0
 
 
 class RateLimit:
-    """Give each caller so many tokens a second, with a burst of one second's worth.
+    """Limit each caller to a rate a second, with a burst of one second.
 
     A caller with at least one token may take any number: the balance goes below zero, and the next call waits
     until it is paid back. So a batch larger than the burst is possible, and the average rate holds.
 
-    The count is this process's own: N worker processes let in up to N times as many. Beyond `MOST_CALLERS`
-    the callers that were quiet the longest are forgotten, which gives them a full bucket again.
+    The count is this process's own: N worker processes let in up to N times as many. Beyond
+    ``most_callers`` the caller that was idle longest is evicted, which refills its bucket.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ def _optional(now: Callable[[], float], per_second: float, limited: str) -> Rate
 
 
 class Backlog:
-    """Know about how many signed and public events of a source wait.
+    """Estimate how many signed and public events of a source wait.
 
     Counting a million rows takes a good part of a second: one request counts while the others go by the last
     number, no more often than every two seconds, and no more than a twentieth of the time.
@@ -136,7 +136,7 @@ class Backlog:
         now = self._now()
         with self._lock:
             waiting, due = self._counts.get(source_id, ({}, now))
-            # A clock that was set back must not put the next count off for long.
+            # A clock that was set back must not delay the next count for long.
             if 0 < due - now <= _LONGEST_CHECK_SECONDS:
                 return waiting.get(trust, 0)
             self._keep(source_id, waiting, now + _CHECK_SECONDS)
@@ -155,9 +155,9 @@ class Backlog:
 
 
 class AdmissionControl:
-    """Know whether the inbox and the disk have room for more; public events never use up the signed ones' room.
+    """Refuse events when the backlog or the disk is full. Public events never use up the limits of signed ones.
 
-    Neither is looked at for each request, so that a source may pass its bound by what it sends meanwhile.
+    The checks are cached, so a source may exceed its limit by the events of a few seconds.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class AdmissionControl:
 
 
 def state_folder(ledger: Ledger, settings: Settings) -> Path:
-    """Return the folder whose volume must keep some room; a database server watches over its own disk."""
+    """Return the folder whose volume is checked for free space. A database server checks its own disk."""
     if ledger.is_sqlite and ledger.url.database:
         return Path(ledger.url.database).parent
     return settings.var if settings.var.exists() else Path.cwd()

@@ -1,4 +1,4 @@
-"""Follow one request's visitor through its events."""
+"""The context of a request: its client, its cookies, its visitor."""
 
 import re
 import uuid
@@ -33,7 +33,7 @@ _UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-
 
 @dataclass(frozen=True, slots=True)
 class CookieRules:
-    """Say which cookies a source wants set, and for which domain; None means the collector's own host."""
+    """Hold which cookies a source sets, and for which domain; None is the collector's host."""
 
     domain: str | None = None
     dfid: bool = True
@@ -56,7 +56,7 @@ class CookieRules:
 
 @dataclass(frozen=True, slots=True)
 class Cookies:
-    """Hold the values that a browser keeps, or will keep after the answer."""
+    """Hold the cookies of a browser, before or after the answer."""
 
     dfid: str | None = None
     pin_unauth: str | None = None
@@ -86,7 +86,7 @@ def next_cookies(
     may_advertise: bool,
     make_id: Callable[[], str] = new_uuid,
 ) -> Cookies:
-    """Return what the browser will keep once it has sent this event."""
+    """Return the cookies of the browser after this event."""
     if known.dfid is None and rules.dfid:
         known = replace(known, dfid=_claimed_id(event) or make_id())
     if not may_advertise:
@@ -100,8 +100,8 @@ def next_cookies(
 def visitor_id_of(event: Mapping[str, Any], sent: Cookies, kept: Cookies) -> str | None:
     """Return the first-party id that an event counts under.
 
-    A browser that sent none and names its visitor itself is known by that name: it may never bring back the
-    cookie that it is about to get, as a command line does not.
+    A client without the cookie that sends its own anonymousId keeps it: it may never return the cookie, like a
+    command line.
     """
     if sent.dfid is None and event.get("anonymousId"):
         return _claimed_id(event)
@@ -109,7 +109,7 @@ def visitor_id_of(event: Mapping[str, Any], sent: Cookies, kept: Cookies) -> str
 
 
 def set_cookies(response: Response, before: Cookies, after: Cookies, rules: CookieRules) -> None:
-    """Write the cookies that are new, and `_dfid` always: that starts its 400 days anew.
+    """Set the new cookies, and `_dfid` always, which restarts its 400 days.
 
     Pinterest's own tag reads `_pin_unauth` and `_epik`, so that these two are not HttpOnly.
     """
@@ -143,7 +143,7 @@ Channel = Literal["browser", "server"]
 
 @dataclass(frozen=True, slots=True)
 class ClientInfo:
-    """Hold what a request tells of the machine that made it."""
+    """Hold the address, user agent and cookies of the client."""
 
     ip: str | None
     user_agent: str | None
@@ -163,9 +163,9 @@ class ClientInfo:
 
 
 def channel_of(event: Mapping[str, Any], *, signed: bool, is_browser: bool) -> Channel:
-    """Tell a server's event from a browser's.
+    """Return whether an event comes from a server or a browser.
 
-    A signature is a server's. A pipeline key stands in every page, so that its events are a browser's unless
+    Signed events come from servers. The pipeline key is public, so its events count as a browser's unless
     ``context.library.name`` is ``server`` or ends in ``-server``; a script in a page cannot claim that, since
     browsers add Origin or Sec-Fetch-Site to what it sends.
     """
@@ -178,7 +178,7 @@ def channel_of(event: Mapping[str, Any], *, signed: bool, is_browser: bool) -> C
 
 
 class RequestContext:
-    """Tell for each event of a request how it was received, and which cookies the answer sets in the end."""
+    """Hold how the events of a request were received, and the cookies that the answer sets."""
 
     def __init__(self, caller: Caller, client: ClientInfo, received_at: float) -> None:
         self._caller = caller
@@ -194,7 +194,7 @@ class RequestContext:
         return self._caller.trust
 
     def receive(self, event: Mapping[str, Any]) -> Received:
-        """Return how an event came in, with the cookies that it and those before it lead to."""
+        """Return how an event was received, with the cookies after it and the events before it."""
         client = self._client
         if channel_of(event, signed=self._caller.signed, is_browser=client.is_browser) == "server":
             return received_from_server(event, self._received_at)
@@ -213,7 +213,7 @@ class RequestContext:
         )
 
     def set_cookies(self, response: Response) -> None:
-        """Write the cookies; a server gets none."""
+        """Set the cookies of a browser; a server gets none."""
         if self._in_browser:
             set_cookies(response, self._client.cookies, self._cookies, self._rules)
 

@@ -29,7 +29,7 @@ from worker.settings import Settings, SettingsError
 
 
 def measure_responses(app: Flask, meter: Meter) -> None:
-    """Let an app measure its answers to events; one costs a few microseconds."""
+    """Measure the answers of an app to events; this costs a few microseconds each."""
 
     def start() -> None:
         g.started = perf_counter()
@@ -46,7 +46,7 @@ def measure_responses(app: Flask, meter: Meter) -> None:
     app.after_request(measure)
 
 
-# gunicorn takes this status for a worker that cannot start, and stops instead of trying for ever.
+# gunicorn stops at this status instead of restarting the worker forever.
 _CANNOT_START = 3
 
 _SECURITY_HEADERS = {
@@ -64,9 +64,9 @@ def create_app(
     now: Callable[[], float] = time.time,
     meter: Meter | None = None,
 ) -> Flask:
-    """Build the app; ``offer`` is told the ids of accepted events after their commit."""
+    """Build the app; ``offer`` gets the ids of accepted events after their commit."""
     app = Flask("worker.collector", static_folder=None)
-    # One byte more: a body without a length is cut off here in silence, and must still be seen as too large.
+    # One byte more: a body without a length is truncated here, and must still count as too large.
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES + 1
     gateway = Gateway(
         ledger=ledger,
@@ -87,7 +87,7 @@ def create_app(
 
 
 def application() -> Flask:
-    """Build the app from the environment, for gunicorn; what is missing stops the process with a sentence."""
+    """Build the app from the environment, for gunicorn; a configuration error stops the process with a message."""
     logs.set_up()
     try:
         return _from_environment()

@@ -1,4 +1,4 @@
-"""What every page has in common: sessions, roles, forms that only our own pages may send, and errors."""
+"""What all pages share: sessions, roles, form secrets and errors."""
 
 from hashlib import sha256
 from hmac import compare_digest
@@ -33,11 +33,11 @@ _POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _LONGEST_KEPT_SECONDS = 365 * 86_400
-# Strangers see these; everything else asks for a session.
+# Open without a session.
 OPEN_ENDPOINTS = frozenset({"ui.sign_in_page", "ui.post_sign_in", "ui.static"})
-# These change nothing of anybody else's, so a viewer may send them.
+# Forms that change nothing for others, so viewers may send them.
 VIEWERS_FORMS = frozenset({"ui.post_sign_out", "ui.post_explain_form"})
-# These do nothing but offer a change, so a viewer has no use for them.
+# Pages that only offer a change.
 EDITORS_PAGES = frozenset(
     {
         "ui.new_source_page",
@@ -59,7 +59,7 @@ blueprint = Blueprint(
 
 @blueprint.before_request
 def require_session() -> AnyResponse | None:
-    """Ask for a session, for the form's secret, and for the role that a page needs."""
+    """Require a session, the secret of a form, and the role for the page."""
     if request.endpoint in OPEN_ENDPOINTS:
         return None
     person = auth.person_of_session(request.cookies.get(auth.SESSION_COOKIE))
@@ -77,10 +77,10 @@ def require_session() -> AnyResponse | None:
 
 @blueprint.after_request
 def add_headers(response: Response) -> Response:
-    """Let a page load this site's style sheet, script and pictures, and nothing else from anywhere."""
+    """Add the content security policy and caching headers."""
     response.headers["Content-Security-Policy"] = _POLICY
     if request.endpoint == "ui.static" and "v" in request.args:
-        # The address changes with the file.
+        # The URL has a hash of the content.
         response.headers["Cache-Control"] = f"public, max-age={_LONGEST_KEPT_SECONDS}, immutable"
     return response
 
@@ -91,7 +91,7 @@ blueprint.add_app_template_filter(words.json_text)
 
 @blueprint.context_processor
 def template_context() -> dict[str, Any]:
-    """Return what every template may use."""
+    """Return the variables of every template."""
     return {
         "person": g.get("person"),
         "csrf": form_secret(),
@@ -105,26 +105,26 @@ def template_context() -> dict[str, Any]:
 
 @blueprint.errorhandler(ApiError)
 def api_error_page(error: ApiError) -> Response:
-    """Show a refusal as a page."""
+    """Show an API error as a page."""
     return error_page(error.status, error.message)
 
 
 @blueprint.errorhandler(OperationError)
 def operation_error_page(error: OperationError) -> Response:
-    """Show what an operation refuses as a page."""
+    """Show an operation's error as a page."""
     return api_error_page(operation_error(error))
 
 
 @blueprint.errorhandler(HTTPException)
 def http_error_page(error: HTTPException) -> Response:
-    """Show what Flask itself refuses as a page."""
+    """Show an HTTP error of Flask as a page."""
     status = error.code or 500
     return error_page(status, error.description or HTTPStatus(status).phrase)
 
 
 @blueprint.errorhandler(IntegrityError)
 def conflict_page(_error: IntegrityError) -> Response:
-    """Say that somebody else was faster."""
+    """Report a conflict with a concurrent change."""
     return error_page(409, "Another request changed this at the same time. Go back and try again.")
 
 
@@ -132,27 +132,27 @@ def conflict_page(_error: IntegrityError) -> Response:
 @blueprint.errorhandler(PoolTimeoutError)
 @blueprint.errorhandler(DBAPIError)
 def ledger_error_page(error: Exception) -> Response:
-    """Say that the ledger is away; events are still taken and kept as far as the collector can."""
+    """Report that the database is unavailable."""
     if not is_ledger_unavailable(error):
         raise error
     return error_page(503, "The database does not respond. Try again in a few seconds.")
 
 
 def error_page(status: int, sentence: str) -> Response:
-    """Make a page for what did not work."""
+    """Render an error page."""
     page = make_response(render_template("error.html", status=status, sentence=sentence))
     page.status_code = status
     return page
 
 
 def form_secret() -> str:
-    """Return the secret that the forms of this session carry; another site cannot know it."""
+    """Return the secret of this session's forms, which protects them from other sites."""
     cookie = request.cookies.get(auth.SESSION_COOKIE, "")
     return context.app_ledger().vault.keyed_hash("form", cookie).hex() if cookie else ""
 
 
 def asset_url(name: str) -> str:
-    """Return the address of one of our files; it changes with the file, so that browsers may keep it."""
+    """Return the URL of a static file, with a hash of its content so that browsers may cache it."""
     known: dict[str, str] = current_app.extensions.setdefault("signal-assets", {})
     if name not in known:
         known[name] = sha256((_STATIC / name).read_bytes()).hexdigest()[:12]
@@ -160,7 +160,7 @@ def asset_url(name: str) -> str:
 
 
 def redirect_to(endpoint: str, notice: str, **values: Any) -> AnyResponse:
-    """Go on to a page that says in a sentence what was done."""
+    """Redirect to a page that shows a notice."""
     return redirect(url_for(endpoint, done=notice, **values), 303)
 
 

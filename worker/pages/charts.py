@@ -1,4 +1,4 @@
-"""Draw charts as SVG, without styles of their own: the page's style sheet colours them."""
+"""Draw charts as SVG. The style sheet of the pages colours them."""
 
 from collections.abc import Sequence
 
@@ -24,13 +24,13 @@ SPANS = {
 
 
 def draw_outcomes(bars: Sequence[Bar]) -> Markup:
-    """Draw bars as wide as there is room, on a scale from nothing to the highest one."""
+    """Draw stacked bars, scaled from 0 to the highest total."""
     top = highest_total(bars)
     return _drawn([[(name, getattr(bar, name) / top) for name in _OUTCOMES] for bar in bars])
 
 
 def draw_latencies(latencies: Sequence[Latency]) -> Markup:
-    """Draw how long the fast half took, and on top of it what the slower ones took longer."""
+    """Draw the median latency, with the rest of the 95th percentile on top."""
     top = highest_latency(latencies)
     return _drawn(
         [
@@ -41,17 +41,17 @@ def draw_latencies(latencies: Sequence[Latency]) -> Markup:
 
 
 def highest_total(bars: Sequence[Bar]) -> int:
-    """Return what the top of a chart stands for, at least 1."""
+    """Return the highest total, at least 1: the top of the chart."""
     return max([1, *(bar.total for bar in bars)])
 
 
 def highest_latency(latencies: Sequence[Latency]) -> float:
-    """Return the seconds that the top of a chart stands for, at least 1."""
+    """Return the highest 95th percentile in seconds, at least 1: the top of the chart."""
     return max([1.0, *(latency.p95 for latency in latencies)])
 
 
 def draw_share(part: float, whole: float, kind: str = "") -> Markup:
-    """Draw how much of a whole a part is; less than half is marked, unless the kind of bar means no such thing."""
+    """Draw a share as a bar. Less than half is marked as low, unless ``kind`` names another class."""
     width = min(100.0, 100 * part / whole) if whole else 0.0
     named = kind or ("low" if width < 50 else "")
     return Markup(
@@ -61,7 +61,7 @@ def draw_share(part: float, whole: float, kind: str = "") -> Markup:
 
 
 def _drawn(columns: Sequence[Sequence[tuple[str, float]]]) -> Markup:
-    """Draw columns of named parts on top of each other, each part in shares of the height."""
+    """Draw columns of stacked parts, each part as a share of the height."""
     step = _WIDTH / max(1, len(columns))
     drawn = []
     for index, parts in enumerate(columns):

@@ -1,4 +1,4 @@
-"""Watch deliveries as they come, and look at one of them closely."""
+"""List the newest deliveries and show one in detail."""
 
 from typing import Any
 
@@ -17,19 +17,19 @@ _REFRESH_SECONDS = 3
 
 @blueprint.get("/events")
 def events_page() -> str:
-    """Show the newest deliveries; the list refreshes by itself."""
+    """List the newest deliveries. The list refreshes automatically."""
     return render_template("events.html", every=_REFRESH_SECONDS, **_newest())
 
 
 @blueprint.get("/events/newest")
 def events_part() -> str:
-    """Give the part of the page that changes."""
+    """Render the part of the page that refreshes."""
     return render_template("_events.html", **_newest())
 
 
 @blueprint.get("/events/<int:number>")
 def event_page(number: int) -> str:
-    """Show one delivery in its stages; what is sent is opened on request, personal data masked."""
+    """Show one delivery in its stages. The payload is shown on request, with personal data masked."""
     is_open = request.args.get("payload") == "open"
     detail = operations.get_event(context.request_caller(), number, with_payload=is_open)
     return render_template("event.html", detail=detail, one=detail.delivery, came=detail.came)
@@ -37,14 +37,14 @@ def event_page(number: int) -> str:
 
 @blueprint.get("/events/inputs/<int:number>")
 def event_input_page(number: int) -> str:
-    """Show one event as it came in, what was decided, and where its deliveries stand."""
+    """Show one event as received, its decisions and its deliveries."""
     kept, source, found = operations.get_kept_event(context.request_caller(), number)
     return render_template("event_input.html", one=kept, source=source, found=found)
 
 
 @blueprint.post("/sources/<source_id>/debugging")
 def post_debugging(source_id: str) -> AnyResponse:
-    """Keep what comes in from a source for a while, or no longer."""
+    """Turn debugging of a source on or off."""
     on = request.form.get("on") == "yes"
     switch_debugging(context.request_caller(), source_id, on=on)
     return redirect_to("ui.events_page", "debugging" if on else "debugging-ended", source_id=source_id)

@@ -38,7 +38,7 @@ def explain_page() -> str:
 
 @blueprint.post("/explain")
 def post_explain_form() -> Response:
-    """Explain what was pasted."""
+    """Explain the pasted event."""
     form = Form(form_texts(request.form, ("event", "source_id", "channel")))
     try:
         return make_response(_page(form, _explained(form.values)))

@@ -1,4 +1,4 @@
-"""Look at what failed, and retry or discard it."""
+"""List failed deliveries, and retry or discard them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from worker.pages.base import blueprint, redirect_to
 _ROWS_A_PAGE = 100
 # A request ends long before gunicorn's timeout; the page then goes on with the next one.
 MOST_A_REQUEST = 5_000
-# Looking at each one before anything is done takes time as well: numbers are of the first so many.
+# The preview checks each delivery, so it stops at this number.
 _MOST_LOOKED_AT = 20_000
 _CHOICES = ("ad_account_id", "reason_class", "event_name")
 ACTIONS = ("retry", "discard")
@@ -26,7 +26,7 @@ ACTIONS = ("retry", "discard")
 
 @dataclass(slots=True)
 class Progress:
-    """Hold how far a long piece of work has come; the page carries it from request to request."""
+    """Hold the progress of a retry or discard, which the page carries from request to request."""
 
     done: int
     alone: int
@@ -62,14 +62,14 @@ def failed_export() -> Response:
 
 @blueprint.post("/failed/parked")
 def post_unpark() -> AnyResponse:
-    """Let the events that were set aside go on, so many in one request."""
+    """Process events again that were set aside, a bounded number in a request."""
     parked.unpark(context.request_caller())
     return redirect_to("ui.failed_page", "unparked")
 
 
 @blueprint.post("/failed/review")
 def review_page() -> str:
-    """Say what a button would do, before it does it."""
+    """Preview a retry or a discard."""
     action, wanted, force, caller = _action(), _wanted(), _force(), context.request_caller()
     total = operations.count_failed(caller, wanted)
     extent = Extent(most=_MOST_LOOKED_AT, dry_run=True)
@@ -87,7 +87,7 @@ def review_page() -> str:
 
 @blueprint.post("/failed/<any(retry, discard):action>")
 def progress_page(action: str) -> str:
-    """Retry or discard, so many in one request; the page says how far it has come, and goes on."""
+    """Retry or discard a bounded number in a request. The page shows the progress and sends the next request."""
     work = Progress(**{name: request.form.get(name, 0, type=int) for name in Progress.__slots__})
     wanted, caller = _wanted(), context.request_caller()
     extent = Extent(after_id=work.after, most=MOST_A_REQUEST)
@@ -102,7 +102,7 @@ def progress_page(action: str) -> str:
 
 
 def _choice(given: Any) -> dict[str, Any]:
-    """Return what narrows the list; an event that never got a name has an empty one."""
+    """Return the filters of the list. An event without a name has an empty one."""
     return {name: given[name] for name in _CHOICES if name in given and (given[name] or name == "event_name")}
 
 
@@ -111,7 +111,7 @@ def _ids() -> tuple[int, ...]:
 
 
 def _wanted() -> FailureFilter:
-    """Return the rows that were ticked, or the whole group where the form says so."""
+    """Return the selected rows, or the whole group if the form says so."""
     choice, ids = _choice(request.form), _ids()
     if request.form.get("everything") == "yes":
         return FailureFilter(**choice)
@@ -121,7 +121,7 @@ def _wanted() -> FailureFilter:
 
 
 def _hidden() -> dict[str, Any]:
-    """Return what the next form carries on, so that it means the same deliveries."""
+    """Return the hidden fields with which the next form selects the same deliveries."""
     hidden: dict[str, Any] = dict(_choice(request.form))
     if request.form.get("everything") == "yes":
         hidden["everything"] = "yes"

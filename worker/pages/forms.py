@@ -1,4 +1,4 @@
-"""Read forms, and show them again with what is wrong beside each field."""
+"""Read forms, and show them again with an error next to each field."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ from worker.pages.words import as_sentence
 
 @dataclass(slots=True)
 class Form:
-    """Hold what stands in a form's fields, as texts, and what is wrong with it.
+    """Hold the values of a form as texts, and its errors by field.
 
-    ``names`` says how the form calls what the Management API calls otherwise, like ``cookies.domain``.
+    ``names`` maps names of the Management API, like ``cookies.domain``, to names of fields.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -23,14 +23,14 @@ class Form:
     names: Mapping[str, str] = field(default_factory=dict)
 
     def refuse(self, error: OperationError) -> None:
-        """Show a refusal beside each field that it names, or above the form."""
+        """Show an error next to each field that it names, or above the form."""
         if isinstance(error, InvalidError):
             self._note(error.errors)
         else:
             self.problem = error.message
 
     def load(self, schema: Schema, body: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Check a body; None means that the form now says what is wrong."""
+        """Validate a body. None means that the form now has errors."""
         try:
             loaded: dict[str, Any] = schema.load(body)
         except ValidationError as error:
@@ -41,7 +41,7 @@ class Form:
     def _note(self, messages: Any, path: str = "") -> None:
         if isinstance(messages, Mapping):
             for key, inner in messages.items():
-                # An item's number is of no use beside a field that holds all of them.
+                # The field holds the whole list, so the index of an item is left out.
                 is_name = isinstance(key, str) and key != "_schema"
                 self._note(inner, f"{path}.{key}".lstrip(".") if is_name else path)
         elif isinstance(messages, list):
@@ -58,12 +58,12 @@ class Form:
 
 
 def split_lines(text: str) -> list[str]:
-    """Return what stands on the lines of a text."""
+    """Return the lines of a text, stripped, without empty ones."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def parse_number(text: str) -> float | int | str | None:
-    """Read a number; what is none stays as it is, for the schema to refuse."""
+    """Read a number. Other text is returned as it is, and the schema refuses it."""
     text = text.strip()
     if not text:
         return None
@@ -74,5 +74,5 @@ def parse_number(text: str) -> float | int | str | None:
 
 
 def form_texts(form: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    """Return the fields of a form, without the blanks around them; what was not sent is empty."""
+    """Return fields of a form, stripped; a missing field is empty."""
     return {name: form.get(name, "").strip() for name in names}

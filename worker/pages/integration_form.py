@@ -1,4 +1,4 @@
-"""Turn an integration into the fields of its form, and back."""
+"""Convert an integration into the fields of its form, and back."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ CONSENT = (
     ("analytics", "Analytics", "Statistics."),
     ("functional", "Functional", "Remembering choices."),
 )
-# Switches of an integration: what stands on the page, and how they are unless somebody chooses.
+# The checkboxes of an integration and their defaults.
 _FLAGS: dict[str, bool] = {
     "test_mode": False,
     "truncate_ip": False,
@@ -45,11 +45,11 @@ _YES_NO = {"yes": True, "no": False}
 
 
 class OverridesError(ValueError):
-    """Say which line of the overrides cannot be read."""
+    """Raised for overrides that cannot be read; the message names the line."""
 
 
 def integration_values(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the form of an integration holds; the access token stays where it is."""
+    """Return the values of an integration's form, without the access token."""
     config = shown["config"]
     values = {name: str(config[name]) for name in _TEXTS if name in config and config[name] is not None}
     for name, usual in _FLAGS.items():
@@ -69,16 +69,16 @@ def integration_values(shown: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sent_integration_values(form: Any) -> dict[str, Any]:
-    """Return what came back, to be shown again; the access token is typed anew."""
+    """Return the sent values, to show them again. The access token is left out."""
     ticked = {name: form.get(name, "") for name in _FLAGS}
     categories = form.getlist("consent_categories")
     return form_texts(form, _TEXTS) | ticked | {"consent_categories": categories, "access_token": ""}
 
 
 def integration_body(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the Management API takes for what came back, the overrides already read.
+    """Return the sent form as a body of the Management API, with parsed overrides.
 
-    Null stands for what is to be as usual; a token that was not typed is left out.
+    Null resets a value to its default. An empty token is left out.
     """
     given = form_texts(form, _TEXTS)
     ticked = {name: form.get(name) == "yes" for name in _FLAGS}
@@ -105,7 +105,7 @@ def integration_body(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_overrides(text: str) -> dict[str, Any]:
-    """Read lines of "event name = Pinterest's name, another", or the whole table as JSON."""
+    """Read lines like "event name = pinterest_name, another", or the whole table as JSON."""
     if text.startswith("{"):
         try:
             read: dict[str, Any] = json.loads(text)
@@ -123,7 +123,7 @@ def parse_overrides(text: str) -> dict[str, Any]:
 
 
 def format_overrides(table: Mapping[str, Any]) -> str:
-    """Write overrides as lines where that says all, else as JSON."""
+    """Write overrides as lines if possible, else as JSON."""
     if all(_is_plain(event, names) for event, names in table.items()):
         return "\n".join(f"{event} = {_joined(names)}" for event, names in table.items())
     return json.dumps(table, indent=2, ensure_ascii=False)

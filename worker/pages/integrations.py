@@ -1,4 +1,4 @@
-"""Set up where a source's events are delivered."""
+"""List, create, change and delete integrations."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ def integrations_page() -> str:
 
 @blueprint.get("/integrations/add")
 def vendors_page() -> str:
-    """Offer the kinds of integrations."""
+    """List the kinds of integrations."""
     return render_template("integration_add.html")
 
 
@@ -61,7 +61,7 @@ def new_integration_page() -> str:
 
 @blueprint.post("/integrations/add/pinterest")
 def post_new_integration() -> AnyResponse:
-    """Make an integration of what the form holds."""
+    """Create an integration from the form."""
     form = Form(sent_integration_values(request.form))
     given = _given(form) | {"vendor": "pinterest", "source_id": form.values["source_id"]}
     body = form.load(IntegrationBody(), given)
@@ -77,20 +77,20 @@ def post_new_integration() -> AnyResponse:
 
 @blueprint.get("/integrations/<integration_id>")
 def integration_page(integration_id: str) -> str:
-    """Show an integration and how it does."""
+    """Show an integration and its state."""
     return _page(integration_id)
 
 
 @blueprint.get("/integrations/<integration_id>/change")
 def edit_integration_page(integration_id: str) -> str:
-    """Show the form with what is set."""
+    """Show the form with the current values."""
     shown = operations.get_integration(context.request_caller(), integration_id)
     return _form(Form(integration_values(shown)), shown)
 
 
 @blueprint.post("/integrations/<integration_id>/change")
 def post_integration_change(integration_id: str) -> AnyResponse:
-    """Change an integration to what the form holds."""
+    """Change an integration to the values of the form."""
     shown = operations.get_integration(context.request_caller(), integration_id)
     form = Form(sent_integration_values(request.form) | {"source_id": shown["source_id"]})
     body = form.load(IntegrationChange(), _given(form))
@@ -106,7 +106,7 @@ def post_integration_change(integration_id: str) -> AnyResponse:
 
 @blueprint.post("/integrations/<integration_id>/enabled")
 def post_integration_enabled(integration_id: str) -> AnyResponse:
-    """Switch an integration on or off."""
+    """Turn an integration on or off."""
     enabled = request.form.get("enabled") == "yes"
     _change(integration_id, enabled=enabled)
     return redirect_to(
@@ -132,7 +132,7 @@ def post_integration_paused(integration_id: str) -> AnyResponse:
 
 @blueprint.post("/integrations/<integration_id>/test")
 def post_connection_test(integration_id: str) -> Response:
-    """Send one test event, and say what came back."""
+    """Send one test event and show the result."""
     url = context.app_settings().pinterest_api_url
     report = check_connection(context.request_caller(), integration_id, url)
     return make_response(_page(integration_id, report))
@@ -140,14 +140,14 @@ def post_connection_test(integration_id: str) -> Response:
 
 @blueprint.get("/integrations/<integration_id>/delete")
 def delete_integration_page(integration_id: str) -> str:
-    """Say what deleting an integration does."""
+    """Preview the deletion of an integration."""
     status = get_integration_status(context.request_caller(), integration_id)
     return render_template("integration_delete.html", status=status, integration=status.integration)
 
 
 @blueprint.post("/integrations/<integration_id>/delete")
 def post_integration_delete(integration_id: str) -> AnyResponse:
-    """Delete an integration; what came in since it was asked about keeps it."""
+    """Delete an integration, or show the preview again if events arrived since."""
     try:
         discard = request.form.get("discard") == "yes"
         operations.delete_integration(context.request_caller(), integration_id, discard_waiting=discard)

@@ -10,7 +10,7 @@ from worker.pages.base import blueprint
 
 SPANS = {"24h": ("24 hours", 24), "7d": ("7 days", 7 * 24), "30d": ("30 days", 30 * 24)}
 
-# What an identifier's name in the payload stands for.
+# The identifiers of the payload, as people know them.
 _IDENTIFIERS = {
     "em": "E-mail, hashed",
     "ip_ua": "IP address and user agent",
@@ -59,7 +59,7 @@ def quality_page() -> str:
 
 
 def identifier_names(row: QualityRow) -> dict[str, str]:
-    """Say what each identifier is that came, or that would help."""
+    """Return the identifiers to show: those that events had, and those that would help."""
     pinterests = row.integration is not None and row.integration.config.get("field_mapping") == "pinterest"
     known = _IDENTIFIERS | _OF_PINTEREST if pinterests else _IDENTIFIERS
     always = _ALWAYS_SHOWN - {"partner_id"} if pinterests else _ALWAYS_SHOWN

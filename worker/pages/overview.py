@@ -1,4 +1,4 @@
-"""Show at a glance how everything does, and find what somebody asks for."""
+"""Show the overview and the search."""
 
 from flask import render_template, request
 
@@ -15,13 +15,13 @@ _REFRESH_SECONDS = 5
 
 @blueprint.get("/")
 def overview_page() -> str:
-    """Show the overview; it refreshes by itself."""
+    """Show the overview. It refreshes automatically."""
     return render_template("overview.html", every=_REFRESH_SECONDS, **_figures())
 
 
 @blueprint.get("/overview/figures")
 def overview_part() -> str:
-    """Give the part of the overview that changes."""
+    """Render the part of the overview that refreshes."""
     return render_template("_figures.html", **_figures())
 
 

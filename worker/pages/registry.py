@@ -1,4 +1,4 @@
-"""Gather the pages on their blueprint."""
+"""Register all pages on their blueprint."""
 
 from flask import render_template, request
 

@@ -1,4 +1,4 @@
-"""Show what was delivered on each day, to be compared with the shop's own books."""
+"""Show delivered counts and values by day, to compare with the shop's records."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ def sales_page() -> str:
 
 @blueprint.get("/sales/export")
 def sales_export() -> Response:
-    """Give the same as a table that spreadsheets read."""
+    """Export the same as CSV."""
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(["day", "event_name", "currency", "delivered", "value"])
@@ -42,7 +42,7 @@ def day_text(number: int) -> str:
 
 
 def amount_text(line: SalesLine, thousands: str = "") -> str:
-    """Write a value with two decimals, and with the third where it says something."""
+    """Write a value with two decimals, or three if the third is not 0."""
     text = f"{line.value:,.3f}".replace(",", thousands)
     return text[:-1] if text.endswith("0") else text
 

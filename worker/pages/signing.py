@@ -1,4 +1,4 @@
-"""Sign in with a token, and out."""
+"""Sign in with a token, and sign out."""
 
 import math
 import re
@@ -15,7 +15,7 @@ from worker.operations.setup import sessions
 from worker.pages.base import blueprint, redirect_to
 
 MOST_WRONG_BY_ADDRESS = 5
-# Before there is a session, form and cookie carry the same secret: another site can set neither.
+# Without a session, form and cookie carry the same secret: another site can set neither.
 _FORM_COOKIE = "signal_form"
 
 _LONGEST_TOKEN = 512
@@ -86,7 +86,7 @@ def _set_cookie(response: AnyResponse, name: str, value: str) -> None:
 
 
 def _is_secure() -> bool:
-    """Tell whether browsers reach this site by https; a proxy may speak plain HTTP to it."""
+    """Return whether browsers reach this site by HTTPS; a proxy may use plain HTTP."""
     return request.is_secure or context.app_settings().management_url.startswith("https://")
 
 

@@ -1,4 +1,4 @@
-"""Set up the sites and servers that send events."""
+"""List, create, change and delete sources."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,7 +33,7 @@ _TEXTS = (
     "public_visitors_per_day",
     "signed_only_events",
 )
-# What the Management API calls otherwise than the form.
+# Fields that have another name in the Management API.
 _NAMES = {
     "cookies.domain": "cookie_domain",
     "default_consent.browser": "consent_browser",
@@ -59,7 +59,7 @@ def new_source_page() -> str:
 
 @blueprint.post("/sources/add")
 def post_new_source() -> Response:
-    """Make a source; its server secret stands on this one page."""
+    """Create a source. Only this page shows its server secret."""
     form = Form(sent_source_values(request.form), names=_NAMES)
     body = form.load(SourceBody(), source_body(request.form))
     if body is not None:
@@ -80,14 +80,14 @@ def source_page(source_id: str) -> str:
 
 @blueprint.get("/sources/<source_id>/change")
 def edit_source_page(source_id: str) -> str:
-    """Show the form with what is set."""
+    """Show the form with the current values."""
     shown = operations.get_source(context.request_caller(), source_id)
     return render_template("source_form.html", form=Form(source_values(shown)), source=shown)
 
 
 @blueprint.post("/sources/<source_id>/change")
 def post_source_change(source_id: str) -> AnyResponse:
-    """Change a source to what the form holds."""
+    """Change a source to the values of the form."""
     shown = operations.get_source(context.request_caller(), source_id)
     form = Form(sent_source_values(request.form), names=_NAMES)
     body = form.load(SourceChange(), source_body(request.form))
@@ -103,7 +103,7 @@ def post_source_change(source_id: str) -> AnyResponse:
 
 @blueprint.post("/sources/<source_id>/pipeline-key")
 def post_new_key(source_id: str) -> AnyResponse:
-    """Make a new pipeline key; the ones of before stay good as long as the form says."""
+    """Create a pipeline key. The previous ones stay valid for the overlap in the form."""
     form = Form({"overlap_hours": request.form.get("overlap_hours", "")})
     body = form.load(KeyRotation(), {"overlap_hours": parse_number(form.values["overlap_hours"])})
     if body is None:
@@ -127,7 +127,7 @@ def post_source_delete(source_id: str) -> AnyResponse:
 
 
 def source_values(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the form of a source holds."""
+    """Return the values of a source's form."""
     cookies = shown["cookies"]
     flags = {name: cookies[name] for name in _FLAGS[:3]} | {"secure_cookies": shown["secure_cookies"]}
     return {
@@ -146,12 +146,12 @@ def source_values(shown: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sent_source_values(form: Any) -> dict[str, Any]:
-    """Return what came back, to be shown again."""
+    """Return the sent values, to show them again."""
     return form_texts(form, _TEXTS) | {name: form.get(name, "") for name in _FLAGS}
 
 
 def source_body(form: Any) -> dict[str, Any]:
-    """Return what the Management API takes for what came back."""
+    """Return the sent form as a body of the Management API."""
     given = form_texts(form, _TEXTS)
     ticked = {name: form.get(name) == "yes" for name in _FLAGS}
     secure = ticked.pop("secure_cookies")
@@ -186,7 +186,7 @@ def _page(source_id: str, *, secret: str = "", is_new: bool = False, form: Form 
         used = quota_use(connection, source_id)
     settings = context.app_settings()
     collector = settings.collector_url.rstrip("/")
-    # Where a stand-in answers for Pinterest, its shop is at hand.
+    # The sandbox brings a sample shop.
     entry = urlencode({"collector": collector, "key": shown["pipeline_key"] or ""})
     shop = (
         f"{settings.pinterest_api_url}/shop?{entry}"

@@ -1,4 +1,4 @@
-"""Hand out access, and take it away."""
+"""Create and revoke tokens."""
 
 from flask import Response, make_response, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
@@ -13,13 +13,13 @@ from worker.pages.forms import Form
 
 @blueprint.get("/access")
 def tokens_page() -> str:
-    """List the tokens, never the texts of them."""
+    """List the tokens, without their values."""
     return _page(Form({"role": Role.VIEWER.value}))
 
 
 @blueprint.post("/access")
 def post_new_token() -> Response:
-    """Make a token; its text stands on this one page."""
+    """Create a token. Only this page shows it."""
     form = Form({"name": request.form.get("name", "").strip(), "role": request.form.get("role", "")})
     try:
         made, text = operations.create_token(context.request_caller(), **form.values)

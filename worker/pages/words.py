@@ -1,9 +1,9 @@
-"""Say things in words that people outside the code understand."""
+"""Texts of the pages: names of states, reasons and actions."""
 
 import json
 from datetime import UTC, datetime
 
-# What a page says after something was done; the address carries only the key.
+# Notices after an action. The URL carries only the key.
 NOTICES = {
     "saved": "Saved.",
     "integration-added": "Integration saved. Test the connection to check it with Pinterest.",
@@ -21,7 +21,7 @@ NOTICES = {
     "signed-out": "You are signed out.",
 }
 
-# The states of a delivery: their name on a page, and what they mean.
+# The name and the meaning of each state of a delivery.
 STATES = {
     "pending": ("pending", "Waits for its batch."),
     "in_flight": ("in flight", "Its batch is being sent, or waits to be sent."),
@@ -38,7 +38,7 @@ STATES = {
     "erased": ("erased", "Erased at the visitor's request."),
 }
 
-# What became of an event that was kept as it came in.
+# Outcomes of events that are kept for debugging.
 INPUTS = {
     "mapped": "became deliveries",
     "consumed": "describes its visitor",
@@ -64,7 +64,7 @@ _REASONS = {
     "unsigned": "Not signed",
 }
 
-# What the audit log's actions mean.
+# The actions of the audit log.
 ACTION_NAMES = {
     "account.pause": "paused sending",
     "account.rate": "changed the rate",
@@ -92,24 +92,24 @@ ACTION_NAMES = {
     "token.revoke": "revoked a token",
 }
 
-# Of a long list the audit log's page shows so many.
+# The audit log's page shows this many items of a list.
 _MOST_ITEMS = 12
 
-# What stands where there is no value.
+# Shown for a missing value.
 _NOTHING = "none"
 
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 
 def utc_text(seconds: float | None) -> str:
-    """Write Unix seconds for a person, in UTC."""
+    """Write Unix seconds as UTC time."""
     if seconds is None:
         return _NOTHING
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def age_text(seconds: float) -> str:
-    """Write a length of time in its largest unit."""
+    """Write a duration in its largest whole unit."""
     for unit_seconds, unit in _UNITS:
         if seconds >= unit_seconds:
             n = int(seconds // unit_seconds)
@@ -119,7 +119,7 @@ def age_text(seconds: float) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Write a length of time in a few letters."""
+    """Write a duration with a short unit, like "2 h"."""
     for unit_seconds, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= unit_seconds:
             return f"{seconds / unit_seconds:g} {unit}"
@@ -137,18 +137,18 @@ def reason_name(reason_class: str) -> str:
 
 
 def as_sentence(text: str) -> str:
-    """Write what stands in the ledger as a sentence."""
+    """Write a text of the ledger as a sentence."""
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
 def pause_reason(reason_class: str, told: str) -> str:
-    """Say why sending is paused, once."""
+    """Return why sending is paused, without repeating the reason class."""
     name = f"{reason_name(reason_class)}."
     return name if told in ("", name) else f"{name} {told}"
 
 
 def action_name(name: str) -> str:
-    """Say what the audit log calls otherwise."""
+    """Name an action of the audit log."""
     return ACTION_NAMES.get(name, name)
 
 
@@ -158,7 +158,7 @@ def count_text(n: int, one: str, many: str | None = None) -> str:
 
 
 def change_text(told: object) -> str:
-    """Write what the audit log has of one field."""
+    """Write one changed field of the audit log."""
     if isinstance(told, list) and len(told) == 2:
         return f"{_plain(told[0])} → {_plain(told[1])}"
     return _plain(told)

@@ -24,7 +24,7 @@ from worker.operations.errors import NotFoundError
 from worker.pipeline.ingest.debugging import Decision, open_debug_input
 
 _MOST_SHOWN = 50
-# Ids are handed out in order, so that the newest are the ones just below the highest; a filter looks deeper.
+# Ids ascend, so the newest deliveries have the highest ids. A filter searches this many.
 _MOST_LOOKED_AT = 1_000
 _LARGEST_ID = 2**63 - 1
 _MOVING = ("pending", "in_flight")
@@ -83,7 +83,7 @@ class KeptEvent:
 
 @dataclass(frozen=True, slots=True)
 class EventDetail:
-    """Hold one delivery in its stages; ``payload`` is masked JSON, empty where there is none, None where not opened."""
+    """Hold one delivery in its stages; ``payload`` is masked JSON, empty if there is no payload, None if not opened."""
 
     delivery: FoundDelivery
     integration_name: str
@@ -109,7 +109,7 @@ def list_newest(caller: Caller, wanted: EventFilter) -> NewestEvents:
 
 
 def get_event(caller: Caller, number: int, *, with_payload: bool = False) -> EventDetail:
-    """Return one delivery; its payload where it is asked for, or where its source was debugged.
+    """Return one delivery, with its payload if ``with_payload`` is set or its source was debugged.
 
     Raises:
         NotFoundError: there is no such delivery.

@@ -1,4 +1,4 @@
-"""Hide personal data where people look at what is sent."""
+"""Mask personal data in payloads and events that people see."""
 
 import re
 from collections.abc import Mapping
@@ -9,19 +9,19 @@ from worker.event.text import fold_key
 from worker.pinterest.user_data.visitor import is_trait
 
 _SHOWN = 4
-# Of an event as it came in, beside what the mapping reads as a person's traits.
+# Personal keys of an event, in addition to the traits that the mapping reads.
 _OF_A_PERSON = frozenset(
     [
         *("traits", "user", "customer", "userid", "anonymousid", "previousid", "ip", "useragent", "deviceid"),
         *("epik", "pinunauth", "clickid", "partnerid", "dfid"),
     ]
 )
-# The click id in the address of a landing page, but for its first characters.
+# The click id in a URL, after its first characters.
 _EPIK = re.compile(rf"([?&]epik=[^&#]{{0,{_SHOWN}}})[^&#]*", re.IGNORECASE)
 
 
 def masked_payload(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a Pinterest event whose ``user_data`` still tells what is there, and not whose."""
+    """Return a payload with the values of ``user_data`` shortened."""
     shown = {key: _cleaned(value) for key, value in payload.items()}
     if isinstance(payload.get("user_data"), Mapping):
         shown["user_data"] = {key: _short(value) for key, value in payload["user_data"].items()}
@@ -29,7 +29,7 @@ def masked_payload(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def masked_event(event: Any) -> Any:
-    """Return an event as it came in, with whatever says something of a person cut short."""
+    """Return an event with personal values shortened."""
     if isinstance(event, Mapping):
         return {key: _short(one) if _is_personal(key) else masked_event(one) for key, one in event.items()}
     if isinstance(event, list):

@@ -31,7 +31,7 @@ class WaitingEvent:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Hold what an id stands for; ``has_more`` says that there are more deliveries than these.
+    """Hold the matches of an id. ``has_more`` says that there are more deliveries than these.
 
     ``waiting`` comes from the newest `MOST_OPENED` events of the inbox; ``waits_more`` says that there are older ones.
     """

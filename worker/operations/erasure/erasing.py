@@ -29,7 +29,7 @@ _PAUSE_SECONDS = 0.5
 _INBOX, _VISITORS, _DELIVERIES = "inbox", "visitors", "deliveries"
 _Page = Callable[[Connection, Any, int], list[PersonalRow]]
 _PARTS: dict[str, tuple[_Page, Any, bytes]] = {
-    # What leaves the inbox is among the deliveries afterwards, and what it told among the visitors.
+    # An event that leaves the inbox becomes deliveries, and its identity a visitor.
     _INBOX: (erasure.inbox_rows_after, 0, inbox.BODY),
     _VISITORS: (erasure.visitor_rows_after, b"", visitors.BODY),
     _DELIVERIES: (erasure.delivery_rows_after, 0, PAYLOAD),
@@ -45,16 +45,16 @@ class ErasureOptions:
     dry_run: bool = False
     wait_seconds: float = 60.0
     sleep: Callable[[float], None] = time.sleep
-    # Told after each step of the first round how many rows were gone through.
+    # Called with the number of rows after each step of the first round.
     progress: Callable[[int], object] = lambda _rows: None
 
 
 @dataclass(slots=True)
 class ErasureReport:
-    """Tell what was erased, or would be.
+    """Count what was erased, or would be.
 
-    ``stood`` counts deliveries by where they stood. ``being_sent`` were on their way to Pinterest all the time.
-    ``unreadable`` rows could not be opened, so that nobody knows whose they are.
+    ``stood`` counts deliveries by their former state. ``being_sent`` were being sent to Pinterest all the time.
+    ``unreadable`` rows could not be decrypted, so it is unknown whose they are.
     """
 
     events: int = 0
@@ -62,7 +62,7 @@ class ErasureReport:
     stood: Counter[str] = field(default_factory=Counter)
     being_sent: int = 0
     unreadable: int = 0
-    # Of the live debugger, whoever's they were.
+    # Entries of the live debugger, of all persons.
     debugged: int = 0
     rounds: int = 0
 
@@ -89,7 +89,7 @@ class _Search:
 
 
 def erase_rows(ledger: Ledger, person: Person, options: ErasureOptions) -> ErasureReport:
-    """Erase a person everywhere, or count what would be; doing it again finds nothing more.
+    """Erase a person everywhere, or count what would be erased. Safe to repeat.
 
     Rounds go over everything until one finds nothing new: a worker may just have turned an event of the inbox
     into a delivery, and a row that names the person tells the device whose other rows belong to the person too.
@@ -146,7 +146,7 @@ def _steps(ledger: Ledger, part: str) -> Iterator[list[PersonalRow]]:
 
 
 def _is_persons(ledger: Ledger, search: _Search, part: str, row: PersonalRow) -> bool:
-    """Decide whether a row is the person's, and learn from it by what else the person is known."""
+    """Return whether a row is the person's, and collect its other identifiers."""
     text = _open(ledger, search, part, row)
     says_so = row.user_key in search.person.keys or (text is not None and search.person.appears_in(text))
     if says_so:
@@ -157,7 +157,7 @@ def _is_persons(ledger: Ledger, search: _Search, part: str, row: PersonalRow) ->
         return True
     if row.user_key in search.keys:
         return _names_nobody_else(search, text)
-    # The device is the person's. Whoever else says on it who they are keeps what is theirs.
+    # The device is the person's. Rows of other identified persons on it stay.
     return row.anonymous_key in search.keys and row.user_key is None and _names_nobody_else(search, text)
 
 

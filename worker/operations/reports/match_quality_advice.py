@@ -87,7 +87,7 @@ def advise(quality: Quality) -> list[str]:
 
 
 def percent(share: float) -> str:
-    """Write a share so that what is little does not look like nothing, nor most like all."""
+    """Write a share in percent, never rounded to 0 % or 100 %."""
     if 0 < share < 0.01:
         return "Less than 1 %"
     if 0.99 < share < 1:
@@ -98,7 +98,7 @@ def percent(share: float) -> str:
 def _for_matching(quality: Quality) -> list[str]:
     found = []
     for rule in _RULES:
-        # Whoever has one of them may have the other as well: the larger share is a lower bound for either.
+        # A visitor may have both, so the larger share is a lower bound for either.
         share = max(quality.share(name) for name in rule.identifiers)
         if share < rule.least_share:
             found.append(f"{_only(share)} of these events {rule.words}")

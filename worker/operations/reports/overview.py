@@ -128,7 +128,7 @@ def latency_of(start: float, counts: Counter[str]) -> Latency:
 
 
 def _within(taken: Sequence[tuple[float, int]], wanted: int) -> float:
-    """Return the step of time in which the ``wanted``-th delivery arrived, 0 where there is none."""
+    """Return the upper bound of the ``wanted``-th latency in seconds, 0 without deliveries."""
     so_far = 0
     for seconds, count in taken:
         so_far += count

@@ -85,16 +85,16 @@ def pause_account(caller: Caller, ad_account_id: str, reason: str = DEFAULT_REAS
         return any(paused)
 
 
-def resume_account(caller: Caller, ad_account_id: str, *, only_by_hand: bool = False) -> bool:
+def resume_account(caller: Caller, ad_account_id: str, *, only_manual: bool = False) -> bool:
     """Send with every access token of an ad account again; return whether that changed anything.
 
-    ``only_by_hand`` leaves out the tokens that the delivery paused for a reason of its own.
+    ``only_manual`` leaves out the tokens that the delivery paused for a reason of its own.
     """
     with caller.changing() as change:
         credentials = [
             one
             for one in _credentials(change.connection, ad_account_id)
-            if not only_by_hand or one.paused_class == store.MANUAL
+            if not only_manual or one.paused_class == store.MANUAL
         ]
         resumed = [store.resume_credential(change.connection, one.id, now=change.now) for one in credentials]
         if any(resumed):
@@ -108,9 +108,9 @@ def pause_all_accounts(caller: Caller, reason: str = DEFAULT_REASON) -> int:
 
 
 def resume_all_accounts(caller: Caller) -> int:
-    """Resume every ad account that was paused by hand; return how many that changed."""
+    """Resume every ad account that was paused manually; return how many that changed."""
     return sum(
-        resume_account(caller, ad_account_id, only_by_hand=True) for ad_account_id in _account_ids(caller)
+        resume_account(caller, ad_account_id, only_manual=True) for ad_account_id in _account_ids(caller)
     )
 
 

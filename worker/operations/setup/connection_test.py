@@ -1,4 +1,4 @@
-"""Try a connection to Pinterest, and say in words what came of it."""
+"""Test a connection to Pinterest with one event."""
 
 import json
 import secrets
@@ -23,7 +23,7 @@ Mark = Literal["good", "bad", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class PartResult:
-    """Say of the token, the ad account or the payload whether it is good."""
+    """Hold the result for the token, the ad account or the payload."""
 
     what: str
     mark: Mark
@@ -32,7 +32,7 @@ class PartResult:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionReport:
-    """Hold what one try found out: a sentence for all of it, and one for each part."""
+    """Hold the result of a test: one sentence for the whole, and one for each part."""
 
     sentence: str
     findings: tuple[PartResult, ...]
@@ -55,7 +55,7 @@ def send_test_event(
 
 
 def sample_event(domain: str, now: float) -> Mapping[str, Any]:
-    """Make an event of nobody: its address is one that documentation may use."""
+    """Return an event of no real person, with an IP address reserved for documentation."""
     return {
         "event_name": "page_visit",
         "action_source": "web",
@@ -70,7 +70,7 @@ def sample_event(domain: str, now: float) -> Mapping[str, Any]:
 
 
 def interpret_answer(answer: Answer, ad_account_id: str) -> ConnectionReport:
-    """Say what an answer to the one event means."""
+    """Interpret Pinterest's answer to the test event."""
     verdict = decide_batch(answer, 1)
     sentence, marks = _read(verdict)
     words = _WORDS | {"account": tuple(text.format(ad_account_id) for text in _WORDS["account"])}

@@ -23,7 +23,7 @@ from worker.operations.setup.differences import MASK, changed_fields
 SOURCE_ID = "src_[A-Za-z0-9_-]{1,64}"
 is_source_id = re.compile(SOURCE_ID).fullmatch
 SECONDS_AN_HOUR = 3_600
-# What holds for a source whose options do not say otherwise; the collector and the ingest worker know the same.
+# The defaults of a source's options. The collector and the ingest worker use the same.
 DEFAULT_OPTIONS: Mapping[str, Any] = {
     "default_consent": {"browser": "drop", "server": "allow"},
     "cookies": {"domain": None, "dfid": True, "pin_unauth": True, "epik": True},
@@ -189,7 +189,7 @@ def _record(connection: Connection, source: Source, now: float) -> SourceRecord:
 
 
 def _without_nulls(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is null: who reads the options knows the defaults."""
+    """Return the options without nulls; readers of the options know the defaults."""
     return {name: value for name, value in options.items() if value is not None}
 
 
