@@ -27,4 +27,4 @@ def add_integration(page: Page) -> None:
     page.get_by_label("access_token").fill("your_access_token")
     expect(page.get_by_label("Advertising")).to_be_checked()
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("The integration is saved.")).to_be_visible()
+    expect(page.get_by_text("Integration saved.")).to_be_visible()

@@ -70,7 +70,7 @@ def _set_up(page: Page) -> None:
         page.goto("/access")
         page.get_by_label("Name").fill(name)
         page.get_by_label("Role").select_option(role)
-        page.get_by_role("button", name="Make token").click()
+        page.get_by_role("button", name="Create token").click()
 
 
 def _live(site: Stage) -> None:

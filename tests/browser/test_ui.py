@@ -70,7 +70,7 @@ def add_source(page: Page) -> None:
     page.get_by_label("Name", exact=True).fill("Demo shop")
     page.get_by_label("Domains").fill("shop.example.com")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("it is shown this once")).to_be_visible()
+    expect(page.get_by_text("it is not shown again")).to_be_visible()
 
 
 def figure(page: Page, name: str) -> str:
@@ -93,7 +93,7 @@ def test_from_an_empty_site_to_a_delivered_order(context: BrowserContext, site: 
     page.get_by_label("Find an order").fill("ORD-001")
     page.get_by_role("button", name="Find").click()
     page.get_by_role("row").nth(1).get_by_role("link").click()
-    expect(page.get_by_text("Pinterest took it")).to_be_visible()
+    expect(page.get_by_text("Accepted by Pinterest")).to_be_visible()
     page.get_by_role("link", name="Show payload").click()
     expect(page.get_by_label("Payload, personal data masked")).to_contain_text('"value": "129.99"')
 
@@ -109,7 +109,7 @@ def test_a_failed_delivery_is_retried_by_a_click(context: BrowserContext, site: 
     go(page, "Failed deliveries")
     page.get_by_role("link", name="Pinterest refused the event").click()
     page.get_by_role("button", name="Select all").click()
-    page.get_by_role("button", name="Retry ticked").click()
+    page.get_by_role("button", name="Retry selected").click()
     expect(page.get_by_text("2 would be sent again")).to_be_visible()
     page.get_by_role("button", name="Retry 2").click()
     expect(page.get_by_text("2 deliveries went back to pending")).to_be_visible()
@@ -161,7 +161,7 @@ def test_a_page_whose_session_ended_says_so_and_shows_nothing_new(
     page = sign_in(context)
     context.clear_cookies(name=auth.SESSION_COOKIE)
 
-    expect(page.get_by_text("Not refreshed just now")).to_be_visible(timeout=8_000)
+    expect(page.get_by_text("Refresh failed")).to_be_visible(timeout=8_000)
     go(page, "Sources")
     expect(page.get_by_role("heading", name="Sources")).not_to_be_visible()
     expect(page.get_by_label("Token")).to_be_visible()
@@ -225,7 +225,7 @@ def test_a_viewer_looks_at_everything_and_changes_nothing(
     have_an_order_refused(page, site)
     go(page, "Access")
     page.get_by_label("Name").fill("Anna")
-    page.get_by_role("button", name="Make token").click()
+    page.get_by_role("button", name="Create token").click()
     token = page.locator("#token-text").inner_text()
 
     others = browser.new_context(base_url=site.url)
@@ -236,7 +236,7 @@ def test_a_viewer_looks_at_everything_and_changes_nothing(
         expect(guest.get_by_role("heading", level=1)).to_be_visible()
         expect(guest.locator("main").get_by_role("button")).to_have_count(1 if path == "/events" else 0)
     guest.goto("/sources/add")
-    expect(guest.get_by_role("alert")).to_contain_text("your role is viewer")
+    expect(guest.get_by_role("alert")).to_contain_text("Your role is viewer")
     others.close()
 
 
@@ -260,7 +260,7 @@ def test_loading_a_page_anew_repeats_neither_what_was_done_nor_a_secret(
     page.reload()
     expect(page.get_by_role("heading", name="Pinterest Conversions")).to_be_visible()
     expect(page.get_by_text("The connection works.")).not_to_be_visible()
-    expect(page.get_by_text("The integration is saved.")).not_to_be_visible()
+    expect(page.get_by_text("Integration saved.")).not_to_be_visible()
     assert site.sandbox.received(account=ACCOUNT)["tested"] == 1
 
 
@@ -268,11 +268,11 @@ def test_a_refused_form_is_gone_back_to_with_what_stood_in_it(context: BrowserCo
     page = sign_in(context)
     have_an_order_refused(page, site)
     page.goto("/failed?reason_class=refused")
-    page.get_by_role("button", name="Retry ticked").click()
+    page.get_by_role("button", name="Retry selected").click()
     expect(page.get_by_role("alert")).to_have_text("Select at least one delivery.")
     page.get_by_role("button", name="Back").click()
 
-    expect(page.get_by_role("heading", name="One by one")).to_be_visible()
+    expect(page.get_by_role("heading", name="Deliveries")).to_be_visible()
 
 
 def test_a_wrong_field_is_said_to_everybody(context: BrowserContext) -> None:
@@ -294,7 +294,7 @@ def test_the_keyboard_reaches_the_content_at_once(context: BrowserContext) -> No
     page.goto("/sources")
     page.keyboard.press("Tab")
 
-    expect(page.get_by_role("link", name="To the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Add source").first).to_be_focused()

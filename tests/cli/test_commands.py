@@ -89,7 +89,7 @@ def test_finds_an_event_and_an_order(shell: Shell) -> None:
         assert "failed" in printed
         assert "event evt_1" in printed
         assert "Pinterest refused it." in printed
-    assert shell.good("find", "evt_2").startswith("Nothing is known of it")
+    assert shell.good("find", "evt_2").startswith("Not found")
 
 
 def test_finds_what_still_waits_to_be_mapped(shell: Shell) -> None:

@@ -135,7 +135,7 @@ def test_retries_the_numbers_given_alone(failures: Shell) -> None:
 def test_wants_numbers_or_all_and_not_both(failures: Shell, command: tuple[str, ...]) -> None:
     done = failures.run("failed", *command)
     assert done.exit_code == 2
-    assert "Name the deliveries by their numbers, or say --all" in done.output
+    assert "Give the numbers of deliveries, or --all" in done.output
 
 
 def test_discards_by_filter_for_good(failures: Shell) -> None:

@@ -180,5 +180,5 @@ def test_what_was_set_aside_before_it_was_mapped_goes_on_by_a_click(pages: Pages
     assert "1 event since" in pages.get("/failed")
     page = pages.follow(pages.send("/failed/parked"))
 
-    assert "What was set aside is worked on again" in page
+    assert "Events that were set aside are processed again" in page
     assert "its key is missing" not in page

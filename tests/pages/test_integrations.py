@@ -109,7 +109,7 @@ def test_all_that_is_wrong_is_said_at_once(pages: Pages, source: dict[str, Any])
         "event_overrides",
         "default_country",
     ]
-    assert "6 fields need another look." in answer.text
+    assert "6 fields are invalid." in answer.text
 
 
 def test_a_change_says_all_that_is_wrong_at_once(pages: Pages, shop: Integration) -> None:
@@ -225,7 +225,7 @@ def test_deleting_says_beforehand_what_becomes_of_what_waits(
     pages: Pages, api: Api, ledger: Ledger, shop: Integration
 ) -> None:
     address = f"/integrations/{shop.id}/delete"
-    assert "No event waits for delivery" in pages.get(address)
+    assert "No event waits" in pages.get(address)
     write(ledger, shop, "e1", "e2")
     assert "2 events wait for delivery and would be discarded." in pages.get(address)
 

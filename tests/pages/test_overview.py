@@ -114,8 +114,8 @@ def test_latency_is_drawn_and_said_in_words(pages: Pages, ledger: Ledger, shop: 
         )
     page = pages.get("/?span=1h")
 
-    assert "half arrived within 2 s" in page
-    assert "95 in 100 within 5 min" in page
+    assert "median</abbr> 2 s" in page
+    assert "p95</abbr> 5 min" in page
     assert '<rect class="half"' in page
     assert '<rect class="most"' in page
 
@@ -139,10 +139,10 @@ def test_the_rate_stands_beside_its_limit_and_the_breaker_says_how_it_is(
     page = pages.get("/")
 
     assert "0.50 of 70 requests a second in the last minute" in page
-    assert "closed: sending goes on" in page
+    assert "closed: sending continues" in page
     with ledger.write() as connection:
         ad_accounts.set_breaker(connection, shop.credential_id, 5, time.time() + 60)
-    assert "open: sending rests" in pages.get("/")
+    assert "open: sending is paused" in pages.get("/")
 
 
 def test_an_inbox_that_nobody_works_on_is_told(pages: Pages, ledger: Ledger, shop: Integration) -> None:
@@ -201,7 +201,7 @@ def test_an_order_an_event_and_a_visitor_are_found_in_every_state(
     assert "pending</span>" in pages.get("/search?q=ORD-001")
     assert "failed</span>" in pages.get("/search?q=visitor-1")
     assert "A checkout needs a value." in pages.get("/search?q=e2")
-    assert "Nothing is known of it." in pages.get("/search?q=ORD-002")
+    assert "Not found." in pages.get("/search?q=ORD-002")
 
 
 def test_a_visitor_is_found_by_the_shops_own_id_of_them(

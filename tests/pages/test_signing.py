@@ -123,7 +123,7 @@ def test_a_form_sent_after_the_end_changes_nothing_and_says_so(pages: Pages, led
     answer = pages.client.post("/sources/add", data={"name": "Shop"})
 
     assert answer.status_code == 401
-    assert "Your session has ended, and nothing was changed." in answer.text
+    assert "Your session has ended. Nothing was changed." in answer.text
 
 
 def test_a_session_ends_with_its_token(app: Flask, ledger: Ledger) -> None:

@@ -49,14 +49,14 @@ def test_a_form_without_the_sessions_secret_is_refused_everywhere(app: Flask, pa
         for data in ({}, {"csrf": ""}, {"csrf": "00" * 16}):
             answer = pages.client.post(path, data=data)
             assert answer.status_code == 403, path
-            assert "did not come from your session" in answer.text
+            assert "does not belong to your session" in answer.text
 
 
 def test_viewers_change_nothing(app: Flask, viewer: Pages) -> None:
     for endpoint, path in rules(app, "POST", OPEN_ENDPOINTS | VIEWERS_FORMS):
         answer = viewer.send(path)
         assert answer.status_code == 403, endpoint
-        assert "your role is viewer" in answer.text
+        assert "Your role is viewer" in answer.text
 
 
 def test_viewers_are_shown_no_form_that_they_could_not_send(app: Flask, viewer: Pages) -> None:
@@ -66,7 +66,7 @@ def test_viewers_are_shown_no_form_that_they_could_not_send(app: Flask, viewer: 
     for path in paths:
         answer = viewer.client.get(path)
         assert answer.status_code == 403, path
-        assert "your role is viewer" in answer.text
+        assert "Your role is viewer" in answer.text
 
 
 def test_only_owners_see_who_has_access(app: Flask, editor: Pages, viewer: Pages, pages: Pages) -> None:
@@ -102,7 +102,7 @@ def test_what_is_not_there_is_a_page_too(pages: Pages) -> None:
     ):
         answer = pages.client.get(path)
         assert answer.status_code == 404, path
-        assert "That did not work" in answer.text
+        assert "<h1>Error</h1>" in answer.text
 
 
 def test_pages_load_nothing_from_elsewhere_and_stay_out_of_caches(
