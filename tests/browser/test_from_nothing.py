@@ -48,7 +48,7 @@ def add_source(page: Page) -> None:
     page.get_by_text("Cookies and more").click()
     page.get_by_label("Only over https").uncheck()
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("it is not shown again")).to_be_visible()
+    expect(page.get_by_text("Copy its server secret now")).to_be_visible()
 
 
 def order(context: BrowserContext, page: Page) -> str:
@@ -112,7 +112,7 @@ def test_from_the_empty_pages_to_a_delivered_order_and_a_failed_one_that_is_retr
     page.get_by_role("button", name="Retry…").click()
     expect(page.get_by_text("1 would be sent again")).to_be_visible()
     page.get_by_role("button", name="Retry 1").click()
-    expect(page.get_by_text("1 delivery went back to pending")).to_be_visible()
+    expect(page.get_by_text("1 delivery are pending again")).to_be_visible()
     await_delivery(page, second, "delivered")
 
     found = stack.sandbox.received(account=ACCOUNT)

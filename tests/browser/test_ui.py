@@ -70,7 +70,7 @@ def add_source(page: Page) -> None:
     page.get_by_label("Name", exact=True).fill("Demo shop")
     page.get_by_label("Domains").fill("shop.example.com")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("it is not shown again")).to_be_visible()
+    expect(page.get_by_text("Copy its server secret now")).to_be_visible()
 
 
 def figure(page: Page, name: str) -> str:
@@ -112,7 +112,7 @@ def test_a_failed_delivery_is_retried_by_a_click(context: BrowserContext, site: 
     page.get_by_role("button", name="Retry selected").click()
     expect(page.get_by_text("2 would be sent again")).to_be_visible()
     page.get_by_role("button", name="Retry 2").click()
-    expect(page.get_by_text("2 deliveries went back to pending")).to_be_visible()
+    expect(page.get_by_text("2 deliveries are pending again")).to_be_visible()
     site.work()
 
     go(page, "Live debugger")
@@ -132,7 +132,7 @@ def test_without_javascript_everything_essential_works(plain: BrowserContext, si
     go(page, "Failed deliveries")
     page.get_by_role("button", name="Retry all 1").click()
     page.get_by_role("button", name="Retry 1").click()
-    expect(page.get_by_text("1 delivery went back to pending")).to_be_visible()
+    expect(page.get_by_text("1 delivery are pending again")).to_be_visible()
     site.work()
     go(page, "Overview")
 
@@ -272,7 +272,7 @@ def test_a_refused_form_is_gone_back_to_with_what_stood_in_it(context: BrowserCo
     expect(page.get_by_role("alert")).to_have_text("Select at least one delivery.")
     page.get_by_role("button", name="Back").click()
 
-    expect(page.get_by_role("heading", name="Deliveries")).to_be_visible()
+    expect(page.get_by_role("heading", name="Deliveries", exact=True)).to_be_visible()
 
 
 def test_a_wrong_field_is_said_to_everybody(context: BrowserContext) -> None:

@@ -137,7 +137,7 @@ def test_a_national_phone_number_is_read_in_the_country_that_is_given(shell: She
     assert said in shell.good("explain", "--country", "USA", stdin=json.dumps(event))
     refused = shell.run("explain", "--country", "Mars", stdin=json.dumps(event))
     assert refused.exit_code == 2
-    assert "Mars is no country" in refused.output
+    assert "Mars is not a country" in refused.output
 
 
 def test_what_was_sent_to_an_address_of_its_own_is_explained_as_it_stands(shell: Shell) -> None:

@@ -88,8 +88,8 @@ def test_ticked_ones_are_retried_and_pressing_twice_sends_once(
     first = editor.send("/failed/retry", data).text
     second = editor.send("/failed/retry", data).text
 
-    assert "<b>2 deliveries</b> went back to pending" in first
-    assert "<b>0 deliveries</b> went back to pending" in second
+    assert "<b>2 deliveries</b> are pending again" in first
+    assert "<b>0 deliveries</b> are pending again" in second
     assert left(ledger) == ["e2"]
     with ledger.read() as connection:
         (entry,) = audit_log.newest_audit_entries(connection, 1)
@@ -123,14 +123,14 @@ def test_an_event_that_was_sent_meanwhile_is_not_sent_twice(
     write(ledger, shop, "e1")
     page = pages.send("/failed/retry", {"everything": "yes"}).text
 
-    assert "<b>0 deliveries</b> went back to pending" in page
+    assert "<b>0 deliveries</b> are pending again" in page
     assert "1 left alone." in page
 
 
 def test_discarding_asks_why_and_keeps_the_answer(pages: Pages, ledger: Ledger, shop: Integration) -> None:
     fail(ledger, shop, "e1", "e2")
     asked = pages.send("/failed/review", {"action": "discard", "ids": ids(ledger, "e1")}).text
-    assert "1 delivery is given up for good." in asked
+    assert "1 delivery will be discarded for good." in asked
     pages.send("/failed/discard", {"ids": ids(ledger, "e1"), "reason": "A test order"})
 
     assert stands(ledger) == {"e1": "discarded", "e2": "failed"}
@@ -146,7 +146,7 @@ def test_a_long_piece_of_work_goes_on_page_by_page(pages: Pages, ledger: Ledger,
         fields = {"everything": "yes", "done": "2", "after": ids_of(page)}
         page = pages.send("/failed/retry", fields).text
 
-    assert "<b>3 deliveries</b> went back to pending" in page
+    assert "<b>3 deliveries</b> are pending again" in page
     assert left(ledger) == []
 
 
