@@ -33,7 +33,7 @@ def test_the_hundred_and_first_request_of_a_minute_is_refused(api: Api) -> None:
     assert {404} == statuses
     assert refused.status_code == 429
     assert refused.headers["Retry-After"] == "60"
-    error = {"code": "RATE_LIMITED", "message": "More than 100 requests in a minute."}
+    error = {"code": "RATE_LIMITED", "message": "Limit of 100 requests a minute exceeded."}
     assert {"error": error} == refused.json
 
 

@@ -186,7 +186,7 @@ def test_what_becomes_no_delivery_is_seen_while_its_source_is_debugged(
     pages: Pages, ledger: Ledger, shop: Integration
 ) -> None:
     pages.send("/sources/src_shop/debugging", {"on": "yes"})
-    assert "Nothing has come in since debugging was switched on." in pages.get("/events")
+    assert "No events since debugging was turned on." in pages.get("/events")
     happen(ledger, type="identify", messageId="i1")
     live = pages.get("/events")
 

@@ -57,7 +57,7 @@ def test_too_many_wrong_tokens_are_slowed_down_and_the_right_one_is_accepted(str
     answer = stranger.sign_in("wrong")
     assert answer.status_code == 429
     assert 0 < int(answer.headers["Retry-After"]) <= 900
-    assert "Wait 15 minutes, or enter the right one" in answer.text
+    assert "Wait 15 minutes, or enter a valid token" in answer.text
     assert stranger.sign_in().status_code == 303
 
 
