@@ -315,4 +315,8 @@ def test_a_token_that_ends_soon_or_has_ended_is_told_with_what_to_do(
     shown = api.get("/v1/admin/accounts")["data"][0]["credentials"][0]["token_expires_at"]
     assert (shown is None) == (end is None)
     text = pages.get(f"/integrations/{shop.id}")
-    assert ("The access token ended" in text and "give its integration a new one" in text) == says
+    assert (
+        "The access token ended" in text
+        and "give its integration a new integration, on its page or by PATCH; nothing is lost until then"
+        in text
+    ) == says
