@@ -124,7 +124,7 @@ def test_an_event_that_was_sent_meanwhile_is_not_sent_twice(
     page = pages.send("/failed/retry", {"everything": "yes"}).text
 
     assert "<b>0 deliveries</b> are pending again" in page
-    assert "1 left alone." in page
+    assert "1 skipped." in page
 
 
 def test_discarding_asks_why_and_keeps_the_answer(pages: Pages, ledger: Ledger, shop: Integration) -> None:

@@ -8,7 +8,7 @@ from worker.ledger.setup import integrations
 _SECONDS_PER_DAY = 86_400
 # Long enough to reach the person who has the rights at Pinterest.
 _SOON_SECONDS = 14 * _SECONDS_PER_DAY
-WHAT_TO_DO = "give its integration a new integration, on its page or by PATCH; nothing is lost until then"
+WHAT_TO_DO = "give its integration a new token, on its page or by PATCH; nothing is lost until then"
 
 
 def ends_by_credential(connection: Connection) -> dict[int, float]:
