@@ -197,7 +197,7 @@ def test_flower_must_ask_strangers_for_a_password(status: int | None, expected: 
         (True, 14 * 86_400, OK, "It works."),
         (True, 13.5 * 86_400, DEGRADED, "It ends in 13 days"),
         (True, -5, DEGRADED, "It ends in 0 days"),
-        (None, None, DEGRADED, "It works. Look at this machine's way out to Pinterest."),
+        (None, None, DEGRADED, "It works. Check this machine's connection to Pinterest."),
         (False, 99 * 86_400, FAILED, "Give the integration a good token"),
     ],
 )

@@ -13,7 +13,7 @@ from kombu import Connection
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """Number of messages in a queue; ``consumers`` is None if the broker does not count them."""
+    """Number of messages in a queue; without ``consumers`` if the broker does not count them."""
 
     name: str
     messages: int

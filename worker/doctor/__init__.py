@@ -1,1 +1,1 @@
-"""Look at everything that a host needs, and say in words what to do."""
+"""Check everything that an installation needs, and say what to do about problems."""

@@ -1,4 +1,4 @@
-"""Look at everything that a host needs, one check after the other; none stops those after it."""
+"""Run all checks of an installation in turn. A check that breaks does not stop the others."""
 
 import os
 import re
@@ -26,13 +26,14 @@ from worker.operations.setup import connection_test
 from worker.settings import PINTEREST_API_URL, Settings
 
 _BROKER_ANSWER_SECONDS = 3.0
-# Where kombu notes what is bound to an exchange. Ours have no name; these are Celery's own, in every application.
+# Prefix of the keys in which kombu stores the bindings of an exchange. Our exchange has no name. Celery's own exchanges
+# exist for every application.
 _BINDING = "_kombu.binding."
 _EVERYBODYS = re.compile(r"|celeryev|(reply\.)?celery\.pidbox")
 
 
 def redis_facts(connection: Connection) -> RedisFacts:
-    """Ask a Redis or Valkey; INFO is open also where CONFIG is not, as on hosted ones."""
+    """Query a Redis or Valkey server. Hosted servers often forbid CONFIG, so this uses INFO."""
     channel: Any = connection.default_channel
     client = channel.client
     info: dict[str, Any] = {}
@@ -62,7 +63,7 @@ def _strange_exchanges(client: Any) -> tuple[str, ...]:
 
 
 def rabbit_facts(connection: Connection, queues: Iterable[str]) -> RabbitFacts:
-    """Ask a RabbitMQ, without its management plug-in and without making anything."""
+    """Query a RabbitMQ server. Needs no management plug-in, and creates nothing."""
     connection.connect()
     told = cast(dict[str, Any], connection.connection.server_properties)
     found = {name: _is_quorum(connection, name) for name in queues}
@@ -74,9 +75,9 @@ def rabbit_facts(connection: Connection, queues: Iterable[str]) -> RabbitFacts:
 
 
 def _is_quorum(connection: Connection, name: str) -> bool | None:
-    """Tell whether a queue is a durable quorum queue; None where there is none.
+    """Return whether a queue is a durable quorum queue, or None if it does not exist.
 
-    RabbitMQ closes the channel over each refusal, so that each question has one of its own.
+    RabbitMQ closes the channel when it refuses a command, so each command gets its own channel.
     """
     try:
         cast(Any, connection.channel()).queue_declare(queue=name, passive=True)
@@ -84,7 +85,7 @@ def _is_quorum(connection: Connection, name: str) -> bool | None:
         return None
     channel = cast(Any, connection.channel())
     try:
-        # It is there, so that this only compares.
+        # The queue exists, so this only compares its arguments.
         channel.queue_declare(
             queue=name, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"}
         )
@@ -95,7 +96,7 @@ def _is_quorum(connection: Connection, name: str) -> bool | None:
 
 
 def workers_by_queue(app: Celery, connection: Connection) -> dict[str, list[str]]:
-    """Return the names of the workers that listen to each queue, of those that answer in time."""
+    """Return the names of the workers that consume from each queue. Workers that do not answer in time are missing."""
     answers = app.control.inspect(timeout=_BROKER_ANSWER_SECONDS, connection=connection).active_queues() or {}
     found: dict[str, list[str]] = {}
     for worker, queues in answers.items():
@@ -108,7 +109,7 @@ ANSWER_SECONDS = 5.0
 
 
 class Checkup:
-    """Hold what the checks ask; ``findings`` makes them."""
+    """All checks of an installation, and what they need."""
 
     def __init__(
         self, settings: Settings, ledger: Ledger, app: Celery, free_bytes: Callable[[], int]
@@ -117,13 +118,13 @@ class Checkup:
         self._queues = [queue.name for queue in app.conf.task_queues]
 
     def findings(self, *, with_tokens: bool) -> Iterator[Finding]:
-        """Yield what each check finds, in the order in which an operator would mend it."""
+        """Yield the findings, in the order in which an operator would fix them."""
         yield from self._safely("production", self._production)
         yield from self._safely("state folder", self._folder)
         answers = judgements.database_finding(checks.check_database(self._ledger))
         yield answers
         ledger_is_good = answers.state is State.OK
-        # What is in a database that is away would be told as three troubles, and is one.
+        # Without the database these checks would only report the same problem again.
         for check in (checks.check_migrations, checks.check_keys) if ledger_is_good else ():
             finding = check(self._ledger)
             ledger_is_good = ledger_is_good and finding.state is State.OK
@@ -142,7 +143,7 @@ class Checkup:
     def _safely(self, check: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
         try:
             yield from look()
-        except Exception as error:  # noqa: BLE001 - a check that breaks is a finding, and hides none of the others
+        except Exception as error:  # noqa: BLE001 - a check that breaks is a finding, and the others still run
             yield judgements.broken_check_finding(check, error)
 
     def _production(self) -> Iterator[Finding]:
@@ -241,7 +242,7 @@ class Checkup:
 
 
 def request_site(name: str, url: str, path: str) -> SiteFacts:
-    """Ask one of our own addresses, as somebody without any password."""
+    """Request one of our own addresses, without a password."""
     try:
         answer = requests.get(url + path, timeout=ANSWER_SECONDS, allow_redirects=False)
     except requests.RequestException as error:

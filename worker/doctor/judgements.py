@@ -1,4 +1,4 @@
-"""Judge what was found out: each finding says what it is, and where something is wrong, what to do."""
+"""Turn facts into findings. A finding about a problem also says what to do."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,9 +9,9 @@ from worker.monitoring.checks import Finding, State
 
 @dataclass(frozen=True, slots=True)
 class RedisFacts:
-    """Hold what a Redis or Valkey tells of itself; ``maxmemory_bytes`` is 0 where there is no bound.
+    """What a Redis or Valkey server reports; ``maxmemory_bytes`` is 0 without a limit.
 
-    ``strange_exchanges`` are those of other applications in the same database.
+    ``strange_exchanges`` belong to other applications in the same database.
     """
 
     version: str
@@ -28,9 +28,9 @@ class RedisFacts:
 
 @dataclass(frozen=True, slots=True)
 class RabbitFacts:
-    """Hold what a RabbitMQ tells: the version, whether it confirms, and the type of our queues.
+    """What a RabbitMQ server reports: its version, publisher confirms, and our queues.
 
-    ``queues`` names each that is there, and whether it is a durable quorum queue.
+    ``queues`` maps each queue that exists to whether it is a durable quorum queue.
     """
 
     version: str
@@ -40,7 +40,7 @@ class RabbitFacts:
 
 @dataclass(frozen=True, slots=True)
 class SiteFacts:
-    """Hold what an address answered; no status means no answer, for a reason in words."""
+    """The response of an address; without one, ``status`` is None and ``trouble`` names the error."""
 
     name: str
     url: str
@@ -50,16 +50,16 @@ class SiteFacts:
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """Hold who may read the file of the made-up secrets, and whether the state folder can be written to."""
+    """Whether the state folder is writable, and the file mode of the generated secrets."""
 
     is_writable: bool
     secrets_mode: int | None
 
 
-# Signatures allow five minutes and Pinterest ten; ticks of beat expire after one.
+# Signatures tolerate a skew of five minutes, Pinterest of ten. Beat's ticks expire after one.
 _SKEW_WARNING_SECONDS = 2.0
 _SKEW_SECONDS = 30.0
-# The collector answers 503 below the lesser.
+# Below the smaller value the collector answers 503.
 _LEAST_FREE_BYTES = 256 * 1024**2
 _GOOD_FREE_BYTES = 2 * 1024**3
 _SILENT_SECONDS = 60.0
@@ -67,51 +67,53 @@ _GOOD_MEMORY_SHARE = 0.8
 
 
 def database_finding(found: Finding) -> Finding:
-    """Add to what was found of the database what to do."""
+    """Add advice to a finding about the database."""
     if found.state is State.OK:
         return found
-    advice = (
-        "See whether the server that DATABASE_URL names runs, has this database, and lets this machine in."
-    )
+    advice = "Check that the server in DATABASE_URL runs, has this database, and accepts connections from this machine."
     return replace(found, message=f"{found.message} {advice}")
 
 
 def broker_finding(found: Finding, *, embedded: bool) -> Finding:
-    """Add to what was found of the broker what to do."""
+    """Add advice to a finding about the broker."""
     if found.state is State.OK:
         return found
     advice = (
-        "It is the embedded one, which `python -m worker run` starts: run that, or name another in BROKER_URL."
+        "It is the embedded broker, which `python -m worker run` starts: run that, or set BROKER_URL to another broker."
         if embedded
-        else "See whether the server that BROKER_URL names runs, and whether this machine may reach it."
+        else "Check that the server in BROKER_URL runs, and that this machine can reach it."
     )
     return replace(found, message=f"{found.message} {advice}")
 
 
 def redis_findings(facts: RedisFacts) -> Iterator[Finding]:
-    """Judge a Redis or Valkey: a broker must refuse what it cannot hold, and keep what it has."""
+    """Judge a Redis or Valkey server: it must never evict keys, and must be persistent."""
     bounded = facts.maxmemory_bytes > 0
     if facts.is_cluster:
-        yield _failed("broker", "It is a Redis Cluster, which Celery cannot use: name a single server.")
+        yield _failed(
+            "broker", "It is a Redis Cluster, which Celery cannot use: set BROKER_URL to a single server."
+        )
     if facts.is_replica:
-        yield _failed("broker", "It is a replica, which takes no writes: name its primary.")
+        yield _failed("broker", "It is a replica, which takes no writes: set BROKER_URL to its primary.")
     if facts.eviction_policy != "noeviction":
         yield _failed(
             "broker eviction",
-            f"maxmemory-policy is {facts.eviction_policy}: a full memory would throw queues away. "
+            f"maxmemory-policy is {facts.eviction_policy}: the server would delete queues when its memory is full. "
             "Set maxmemory-policy noeviction.",
         )
     else:
-        yield _ok("broker eviction", "maxmemory-policy is noeviction: nothing is thrown away.")
+        yield _ok("broker eviction", "maxmemory-policy is noeviction: the server deletes nothing.")
     if bounded and facts.used_bytes > _GOOD_MEMORY_SHARE * facts.maxmemory_bytes:
         share = facts.used_bytes / facts.maxmemory_bytes
-        yield _degraded("broker memory", f"{share:.0%} of maxmemory is used: raise it, or see what fills it.")
+        yield _degraded(
+            "broker memory", f"{share:.0%} of maxmemory is used: raise it, or find out what fills it."
+        )
     if facts.strange_exchanges:
         names = ", ".join(facts.strange_exchanges[:3])
         yield _degraded(
             "broker neighbours",
-            f"Another application keeps its queues in the same database ({names}): of two visibility timeouts "
-            "the shorter one holds for both. Give each a database of its own.",
+            f"Another application has its queues in the same database ({names}): the shorter of the two visibility "
+            "timeouts applies to both. Use a separate database for each application.",
         )
     yield _persistence(facts)
     yield clock_finding("broker clock", "the broker's", facts.time_skew_seconds)
@@ -121,40 +123,42 @@ def _persistence(facts: RedisFacts) -> Finding:
     if not facts.append_only:
         return _degraded(
             "broker persistence",
-            "The append-only file is off: a restart forgets every message, and each event then waits for the "
-            "sweeper. Set appendonly yes.",
+            "The append-only file is off: a restart loses every message, and their events are delayed until the "
+            "sweeper publishes them again. Set appendonly yes.",
         )
     if facts.append_only_failing:
         return _failed(
-            "broker persistence", "The append-only file cannot be written: look at the broker's disk."
+            "broker persistence", "The append-only file cannot be written: check the broker's disk."
         )
     return _ok("broker persistence", "The append-only file is on.")
 
 
 def rabbit_findings(facts: RabbitFacts, queues: Collection[str]) -> Iterator[Finding]:
-    """Judge a RabbitMQ: queues must be replicated, and publishing confirmed."""
+    """Judge a RabbitMQ server: it must replicate queues and confirm publishing."""
     if not facts.confirms:
         yield _failed(
-            "broker confirms", "It does not confirm what is published: RabbitMQ 3.10 or newer does."
+            "broker confirms", "The server does not confirm published messages: use RabbitMQ 3.10 or newer."
         )
     else:
-        yield _ok("broker confirms", f"RabbitMQ {facts.version} confirms what is published.")
+        yield _ok("broker confirms", f"RabbitMQ {facts.version} confirms published messages.")
     wrong = sorted(name for name, is_quorum in facts.queues.items() if not is_quorum)
     missing = sorted(set(queues) - facts.queues.keys())
     if wrong:
         yield _failed(
             "broker queues",
-            f"Not a durable quorum queue: {', '.join(wrong)}. Stop the workers, delete it (no event is lost: "
-            "the ledger has them all), and start them again.",
+            f"Not a durable quorum queue: {', '.join(wrong)}. Stop the workers, delete the queue (no event is lost: "
+            "the ledger has all of them), and start the workers again.",
         )
     elif missing:
-        yield _degraded("broker queues", f"Not there yet: {', '.join(missing)}. The first worker makes them.")
+        yield _degraded(
+            "broker queues", f"Not there yet: {', '.join(missing)}. The first worker creates them."
+        )
     else:
         yield _ok("broker queues", "Every queue is a durable quorum queue.")
 
 
 def clock_finding(check: str, whose: str, skew_seconds: float) -> Finding:
-    """Judge by how much another clock is ahead of this machine's, or behind it."""
+    """Judge the difference between another clock and this machine's; positive if the other is ahead."""
     off = abs(skew_seconds)
     direction = "ahead of" if skew_seconds > 0 else "behind"
     words = f"{whose.capitalize()} clock is {off:.1f} s {direction} this machine's"
@@ -166,46 +170,44 @@ def clock_finding(check: str, whose: str, skew_seconds: float) -> Finding:
 
 
 def disk_finding(free_bytes: int) -> Finding:
-    """Judge the room on the disk of the state folder."""
+    """Judge the free space on the disk of the state folder."""
     words = f"The disk of the state folder has {free_bytes / 1024**2:,.0f} MB left"
     if free_bytes < _LEAST_FREE_BYTES:
-        return _failed("disk", f"{words}: the collector answers 503. Make room.")
+        return _failed("disk", f"{words}: the collector answers 503. Free disk space.")
     if free_bytes < _GOOD_FREE_BYTES:
-        return _degraded("disk", f"{words}. Make room before the collector has to refuse events at 256 MB.")
+        return _degraded("disk", f"{words}. Free disk space: below 256 MB the collector refuses events.")
     return _ok("disk", f"{words}.")
 
 
 def folder_finding(facts: FileFacts) -> Finding:
     """Judge the state folder."""
     if not facts.is_writable:
-        return _failed(
-            "state folder", "It cannot be written to: give it to the user that the workers run as."
-        )
+        return _failed("state folder", "It is not writable: make the user that runs the workers its owner.")
     if facts.secrets_mode is not None and facts.secrets_mode & 0o077:
         return _failed(
             "state folder",
-            f"secrets.json can be read by others (mode {facts.secrets_mode:04o}): chmod 600 it.",
+            f"Other users can read secrets.json (mode {facts.secrets_mode:04o}): set it to 600 with chmod.",
         )
-    return _ok("state folder", "It can be written to, and its secrets are its owner's alone.")
+    return _ok("state folder", "It is writable, and only its owner can read its secrets.")
 
 
 def production_finding(*, is_production: bool, embedded_broker: bool, is_sqlite: bool) -> Finding:
-    """Judge whether this is set up to be relied on."""
+    """Judge whether the settings are those of a production system."""
     if not is_production:
         return _degraded(
             "production",
-            "PRODUCTION is not 1: keys and tokens are made up where none is given, and lost with the state folder.",
+            "PRODUCTION is not 1: missing keys and tokens are generated, and lost with the state folder.",
         )
     if embedded_broker or is_sqlite:
         what = " and ".join(
             words for words, here in (("the embedded broker", embedded_broker), ("SQLite", is_sqlite)) if here
         )
-        return _ok("production", f"PRODUCTION is 1. With {what}, everything has to run on this one machine.")
+        return _ok("production", f"PRODUCTION is 1. With {what}, all processes must run on this machine.")
     return _ok("production", "PRODUCTION is 1.")
 
 
 def worker_findings(listening: Mapping[str, Sequence[str]], queues: Sequence[str]) -> Iterator[Finding]:
-    """Judge which workers listen to which queue."""
+    """Judge whether each queue has a worker."""
     for queue in queues:
         names = sorted(listening.get(queue, ()))
         if names:
@@ -216,7 +218,7 @@ def worker_findings(listening: Mapping[str, Sequence[str]], queues: Sequence[str
 
 
 def last_run_finding(name: str, last: float | None, now: float) -> Finding:
-    """Judge when a part that beat drives ran last."""
+    """Judge the time of a scheduled task's last run (Unix seconds)."""
     check = f"the {name} runs"
     if last is None:
         return _failed(check, "It has never run: start beat and the upkeep worker.")
@@ -231,57 +233,59 @@ def site_finding(facts: SiteFacts) -> Finding:
     if facts.status == 200:
         return _ok(facts.name, f"{facts.url} answers.")
     what = f"HTTP {facts.status}" if facts.status else facts.trouble
-    return _failed(facts.name, f"{facts.url} does not answer well ({what}): start the {facts.name} process.")
+    return _failed(
+        facts.name, f"{facts.url} does not answer as expected ({what}): start the {facts.name} process."
+    )
 
 
 def flower_password_finding(facts: SiteFacts) -> Finding:
-    """Judge what Flower answers to somebody without its password."""
+    """Judge Flower's response to a request without a password."""
     if facts.status == 401:
-        return _ok("flower password", "Flower asks strangers for a password.")
+        return _ok("flower password", "Flower requires a password.")
     if facts.status is None:
         return _degraded(
-            "flower password", f"Whether Flower asks for one is broken_check_finding ({facts.trouble})."
+            "flower password", f"Flower did not answer, so this was not checked ({facts.trouble})."
         )
     return _failed(
         "flower password",
-        f"Flower lets strangers in (HTTP {facts.status}): start it with --conf=worker/web/flower_conf.py.",
+        f"Flower requires no password (HTTP {facts.status}): start it with --conf=worker/web/flower_conf.py.",
     )
 
 
 def token_finding(
     name: str, *, is_good: bool | None, sentence: str, expires_in_seconds: float | None
 ) -> Finding:
-    """Judge an integration's access token; None means that nothing could be found out."""
+    """Judge an integration's access token; ``is_good`` is None if the test gave no result."""
     check = f"token of {name}"
-    # What Pinterest or the way to it says may lack its full stop.
+    # Messages of Pinterest or of the network may lack the full stop.
     sentence = f"{sentence.rstrip('. ')}."
     if is_good is False:
-        return _failed(check, f"{sentence} Give the integration a good token, from Ads Manager.")
+        return _failed(check, f"{sentence} Create a token in Ads Manager, and set it in the integration.")
     if is_good is None:
-        return _degraded(check, f"{sentence} Look at this machine's way out to Pinterest.")
+        return _degraded(check, f"{sentence} Check this machine's connection to Pinterest.")
     if expires_in_seconds is not None and expires_in_seconds < 14 * 86_400:
         days = max(0, int(expires_in_seconds // 86_400))
-        return _degraded(check, f"{sentence} It ends in {days} days: make a new one in Ads Manager.")
+        return _degraded(check, f"{sentence} It expires in {days} days: create a new token in Ads Manager.")
     return _ok(check, sentence)
 
 
 def demo_token_finding(name: str) -> Finding:
-    """Say of the demo's token that it is none of Pinterest's, which need not be asked."""
-    words = "It is the demo's, for the sandbox, and was not tried. Delete that integration before going live."
+    """Report the demo's token, which is not a Pinterest token and is not tested."""
+    words = "It is the demo's token for the sandbox, so it was not tested. Delete that integration before going live."
     return _degraded(f"token of {name}", words)
 
 
 def alerts_finding(firing: Sequence[Alert]) -> Finding:
-    """Judge by what was told already."""
+    """Judge by the alerts that are firing."""
     if not firing:
-        return _ok("alerts", "Nothing is wrong that would be told.")
+        return _ok("alerts", "No alert is firing.")
     words = " ".join(one.summary for one in firing[:5])
     return _degraded("alerts", f"{words} `GET /v1/admin/alerts` says what to do.")
 
 
 def broken_check_finding(check: str, error: BaseException) -> Finding:
-    """Say that a check could not be made; the error's own words may hold a password."""
-    return _failed(check, f"It could not be looked at ({type(error).__name__}).")
+    """Report a check that raised an error; the error's message is left out, as it may contain a password."""
+    return _failed(check, f"The check failed ({type(error).__name__}).")
 
 
 def _ok(check: str, message: str) -> Finding:

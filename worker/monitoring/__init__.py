@@ -1,1 +1,1 @@
-"""What the service tells of itself: whether it is ready, and how much went through it."""
+"""Readiness checks, metrics and traces of the service."""

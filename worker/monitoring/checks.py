@@ -1,4 +1,4 @@
-"""Check what a process stands on, and say in words what is wrong."""
+"""Check what a process needs, and describe what is wrong."""
 
 import threading
 import time
@@ -14,12 +14,12 @@ from worker.ledger import migrate
 from worker.ledger.database import Ledger, LedgerBusyError
 from worker.ledger.vault import SealError
 
-# Anybody may ask, so that the answer is made once for all who ask within this time.
+# The endpoint needs no password. All requests within this time share the result of the same checks.
 _REMEMBERED_SECONDS = 3.0
 
 
 class State(StrEnum):
-    """Say how bad it is: degraded still does its work, failed does not."""
+    """How severe a finding is: a degraded process still does its work, a failed one does not."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -28,7 +28,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Hold what one check found, with a sentence for the person on call."""
+    """The result of a check, with a sentence for the person on call."""
 
     check: str
     state: State
@@ -86,17 +86,17 @@ def worst_state(findings: Sequence[Finding]) -> State:
 
 
 def as_degraded(finding: Finding, why: str) -> Finding:
-    """Call a failure degraded, and add why work goes on."""
+    """Change a failure to degraded, and append why work continues."""
     if finding.state is not State.FAILED:
         return finding
     return replace(finding, state=State.DEGRADED, message=f"{finding.message} {why}")
 
 
 class Readiness:
-    """Run checks, and remember what they found for some seconds.
+    """Run checks, and cache their findings for a few seconds.
 
-    Checks run in one thread at a time; who asks meanwhile gets the answer before. So a server that hangs
-    cannot be used to occupy every thread of a process from outside.
+    Only one thread at a time runs the checks; other threads get the previous findings meanwhile. So clients cannot
+    occupy every thread of a process while a server hangs.
     """
 
     def __init__(self, checks: Sequence[Check], clock: Callable[[], float] = time.monotonic) -> None:
@@ -106,7 +106,7 @@ class Readiness:
         self._looked_at = float("-inf")
 
     def findings(self) -> list[Finding]:
-        """Return what each check found, at most some seconds ago."""
+        """Return the findings, at most a few seconds old."""
         if self._looking.acquire(blocking=not self._found):
             try:
                 if self._clock() - self._looked_at >= _REMEMBERED_SECONDS:
@@ -117,7 +117,7 @@ class Readiness:
         return self._found
 
     def answer(self) -> tuple[dict[str, Any], int]:
-        """Return the body and the status of an answer to ``/readyz``."""
+        """Return body and status of the response of ``/readyz``."""
         found = self.findings()
         state = worst_state(found)
         body = {"status": state.value, "checks": [asdict(one) for one in found]}

@@ -1,4 +1,4 @@
-"""Turn what the ledger measured into families for Prometheus; what never happened stands at zero."""
+"""Convert the ledger's measurements to Prometheus metrics. A label value that was never counted is 0."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,7 +10,7 @@ from worker.pinterest.client.answers import ReasonClass
 
 _QUEUES = ("events", "delivery")
 _STATUSES = ("2xx", "3xx", "4xx", "429", "5xx", "none")
-# Of the mapping, and of what was not even sent.
+# Reasons of the mapping, and reasons why a delivery was not sent.
 UNSENDABLE = (
     "no_identity",
     "missing_value",
@@ -23,8 +23,8 @@ UNSENDABLE = (
     "unknown_outcome",
 )
 CLASSES = (*ReasonClass, *UNSENDABLE)
-# Why the collector refused an event, by the error code of its answer. Codes that are missing, such as that of a
-# wrong address, answer no event.
+# Why the collector refused an event, by the error code of its response. Missing codes, such as that of an unknown
+# path, do not concern events.
 REJECTION_REASONS = {
     "BAD_REQUEST": "bad_request",
     "INVALID_BODY": "invalid_body",
@@ -110,7 +110,7 @@ def _histograms(measured: Measured) -> Iterator[Metric]:
 
 
 def _known(declared: Iterable[str], name: str, measured: Measured) -> list[str]:
-    """Return the classes of this version, and those that an earlier one counted."""
+    """Return the classes of this version, and those that an earlier version counted."""
     counted = {key.label for key in measured.amounts if key.name == name}
     return sorted({str(one) for one in declared} | counted)
 

@@ -1,8 +1,8 @@
-"""Gather what a process measures, and write it into the ledger every few seconds.
+"""Aggregate the measurements of a process, and write them to the ledger every few seconds.
 
-Counting costs a lock and an addition, and never a write: whoever is refused a million times makes one row
-of it. A process that is killed loses what it counted since the last write; what must be exact is counted in
-the transaction that it belongs to.
+Counting costs a lock and an addition, and never a write: a client that is refused a million times causes one row.
+A process that is killed loses its counts since the last write. Numbers that must be exact are counted in the
+transaction that they belong to.
 """
 
 import threading
@@ -19,24 +19,24 @@ _WRITE_SECONDS = 5.0
 
 
 class Meter:
-    """Gather counts and observations; safe to use from many threads."""
+    """Aggregate counts and observations. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._measured = Measured()
 
     def count(self, name: str, label: str = "", n: int = 1) -> None:
-        """Count something that happened."""
+        """Add ``n`` to a counter."""
         with self._lock:
             self._measured.count(name, label, n)
 
     def observe(self, histogram: Histogram, value: float, label: str = "") -> None:
-        """Count a value in its bucket."""
+        """Add a value to a histogram."""
         with self._lock:
             self._measured.observe(histogram, value, label)
 
     def write(self, ledger: Ledger) -> None:
-        """Write what was gathered; where the ledger does not take it, it is kept for the next time."""
+        """Write the measurements to the ledger; if that fails, keep them for the next write and raise the error."""
         with self._lock:
             taken, self._measured = self._measured, Measured()
         if not taken.amounts:
@@ -51,7 +51,7 @@ class Meter:
 
 
 class MeterWriter:
-    """Write a meter every few seconds from a thread of its own, and once more when it is closed."""
+    """Write a meter every few seconds in its own thread, and once more on close."""
 
     def __init__(self, meter: Meter, ledger: Callable[[], Ledger], seconds: float = _WRITE_SECONDS) -> None:
         self._meter, self._ledger, self._seconds = meter, ledger, seconds
@@ -60,11 +60,11 @@ class MeterWriter:
         self._thread = threading.Thread(target=self._run, name="meter-writer", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self, timeout_seconds: float = 2.0) -> None:
-        """Write what is left, unless the ledger takes longer than the time given."""
+        """Write the rest; wait for it for ``timeout_seconds`` at most."""
         self._closing.set()
         self._thread.join(timeout_seconds)
 
@@ -77,7 +77,7 @@ class MeterWriter:
         try:
             self._meter.write(self._ledger())
             self._failing = False
-        except Exception as error:  # noqa: BLE001 - the thread must outlive a database that is away
+        except Exception as error:  # noqa: BLE001 - the thread must survive an outage of the database
             if not self._failing:
                 log.warning("measures_not_written", error=type(error).__name__)
             self._failing = True

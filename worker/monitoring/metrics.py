@@ -1,9 +1,9 @@
-"""Write the metrics for Prometheus, out of the ledger.
+"""Export metrics for Prometheus from the ledger.
 
-Whatever moves an event writes its tally in the same transaction, in whichever process that happens. So these
-numbers are exact, survive every restart, are the same whichever worker answers a scrape, and cost the way of
-an event nothing; counters that each process kept for itself would be none of that. What moves no event, such
-as a refusal or the time that a request took, each process gathers and adds to the ledger every few seconds.
+Every process that changes the state of an event writes its tally in the same transaction. So these numbers are exact,
+survive restarts, and are the same in whichever process answers a scrape. Counters in each process would not be.
+Other measurements, such as refusals and the durations of requests, are aggregated by each process, which adds them to
+the ledger every few seconds.
 """
 
 import threading
@@ -27,12 +27,12 @@ from worker.ledger.reports.tallies import SECONDS_PER_HOUR
 from worker.monitoring import measured
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# Several scrapers, and several scrapes of an impatient one, share one look at the ledger.
+# All scrapes within this time share one query of the ledger.
 REMEMBERED_SECONDS = 5.0
-# Each ad account is seven series; from this number on they are put together.
+# Each ad account has seven series. Accounts beyond this number are summed up in one.
 _MOST_ACCOUNTS = 100
 _OTHER_ACCOUNTS = "other"
-# Counting further would read an index of millions of rows at each scrape.
+# Counting more would read an index of millions of rows on each scrape.
 _MOST_PENDING = 100_000
 
 _INGESTED = (tallies.MAPPED, tallies.WITHOUT_DESTINATION, tallies.CONSUMED, tallies.EVENT_ERASED)
@@ -52,7 +52,7 @@ _DELIVERIES = (
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Hold what one look at the ledger found."""
+    """The numbers from the ledger for one export."""
 
     moved: Counter[str]
     measured: Measured
@@ -62,7 +62,7 @@ class Figures:
 
 
 class Exporter:
-    """Write every metric of a ledger; safe to use from many threads."""
+    """Export every metric of a ledger. Thread-safe."""
 
     def __init__(self, ledger: Ledger, now: Callable[[], float] = time.time) -> None:
         self._ledger, self._now = ledger, now
@@ -71,10 +71,10 @@ class Exporter:
         self._text, self._written_at = b"", float("-inf")
 
     def text(self) -> bytes:
-        """Return the metrics as Prometheus reads them, at most some seconds old."""
+        """Return the metrics in Prometheus' text format, at most a few seconds old."""
         with self._looking:
             now = self._now()
-            # A clock that stepped back must not freeze them.
+            # After the clock was set back, the cached text must not stay in use.
             if not 0 <= now - self._written_at < REMEMBERED_SECONDS:
                 registry = CollectorRegistry(auto_describe=False)
                 registry.register(_Families(self._look(now)))
@@ -83,8 +83,8 @@ class Exporter:
 
     def _look(self, now: float) -> Figures:
         with self._ledger.snapshot() as connection:
-            # The last hour may still get rows from a worker whose clock is behind; those before are summed
-            # once an hour, all over again.
+            # A worker whose clock is behind may still add rows to the last hour. The sum of the hours before it is
+            # computed once an hour.
             open_since = int(now // SECONDS_PER_HOUR) - 1
             if self._closed_hours[0] != open_since:
                 self._closed_hours = (open_since, tallies.tally_totals(connection, before_hour=open_since))
@@ -98,24 +98,22 @@ class Exporter:
 
 
 def all_metrics(figures: Figures) -> Iterator[Metric]:
-    """Yield every metric, with its name and meaning; an outcome that never happened stands at zero."""
+    """Yield every metric, with its name and meaning; an outcome that never happened is 0."""
     yield CounterMetricFamily(
         "signal_events_accepted",
         "Events that the collector took and keeps.",
         value=figures.moved[tallies.ACCEPTED],
     )
-    yield _by_outcome(
-        "signal_events_ingested", "Events worked on, by what became of them.", _INGESTED, figures.moved
-    )
+    yield _by_outcome("signal_events_ingested", "Events processed, by outcome.", _INGESTED, figures.moved)
     yield _by_outcome(
         "signal_deliveries",
-        "Moves of deliveries, by where to: one event for one integration is one delivery.",
+        "State changes of deliveries, by new state. A delivery is one event for one integration.",
         _DELIVERIES,
         figures.moved,
     )
     yield GaugeMetricFamily(
         "signal_inbox_oldest_age_seconds",
-        "Age of the oldest accepted event that was not ingested yet; 0 where none waits.",
+        "Age of the oldest accepted event that was not ingested yet; 0 if there is none.",
         value=_age(figures.inbox_since, figures.now),
     )
     yield from measured.measured_metrics(figures.measured)
@@ -123,7 +121,7 @@ def all_metrics(figures: Figures) -> Iterator[Metric]:
 
 
 def group_small_accounts(accounts: list[AccountState], most: int = _MOST_ACCOUNTS) -> list[AccountState]:
-    """Put all ad accounts but the first so many together, so that labels do not grow with the shops."""
+    """Sum up all ad accounts after the first ``most``, so that the number of series has an upper limit."""
     if len(accounts) <= most:
         return accounts
     kept, rest = accounts[:most], accounts[most:]
@@ -135,7 +133,7 @@ def group_small_accounts(accounts: list[AccountState], most: int = _MOST_ACCOUNT
         in_flight_since=_first(one.in_flight_since for one in rest),
         paused=any(one.paused for one in rest),
         breaker_open=any(one.breaker_open for one in rest),
-        # The one that has the least left is the one to know of.
+        # The account that is closest to its limit matters.
         rate_tokens=min(one.rate_tokens for one in rest),
     )
     return [*kept, together]
@@ -149,7 +147,7 @@ def _of_accounts(accounts: list[AccountState], now: float) -> Iterator[Metric]:
     )
     yield _by_account(
         "signal_pending_oldest_age_seconds",
-        "Time since the oldest pending delivery was accepted; 0 where none waits.",
+        "Time since the oldest pending delivery was accepted; 0 if there is none.",
         ((one, _age(one.pending_since, now)) for one in accounts),
     )
     yield _by_account(
@@ -159,22 +157,22 @@ def _of_accounts(accounts: list[AccountState], now: float) -> Iterator[Metric]:
     )
     yield _by_account(
         "signal_in_flight_oldest_age_seconds",
-        "Time since the oldest batch that is not settled was made; 0 where there is none.",
+        "Time since the oldest unsettled batch was created; 0 if there is none.",
         ((one, _age(one.in_flight_since, now)) for one in accounts),
     )
     yield _by_account(
         "signal_breaker_open",
-        "1 while Pinterest is given a pause after failures in a row.",
+        "1 while sending is suspended after consecutive failures.",
         ((one, float(one.breaker_open)) for one in accounts),
     )
     yield _by_account(
         "signal_account_paused",
-        "1 while nothing is sent, by hand or because the token was refused.",
+        "1 while nothing is sent, because an operator paused the account or Pinterest refused the token.",
         ((one, float(one.paused)) for one in accounts),
     )
     yield _by_account(
         "signal_rate_tokens",
-        "Requests that may go at once before the rate limit makes them wait.",
+        "Requests that can be sent at once before the rate limit delays them.",
         ((one, one.rate_tokens) for one in accounts),
     )
 
@@ -209,16 +207,19 @@ class _Families(Collector):
         return all_metrics(self._figures)
 
 
-REFUSAL = "Metrics are for METRICS_TOKEN (Authorization: Bearer …), or without one for this machine, not by a proxy."
-# What a proxy adds: with any of them, a loopback peer is only the messenger.
+REFUSAL = (
+    "Metrics need METRICS_TOKEN (Authorization: Bearer …). If it is not set, only this machine may read them, "
+    "without a proxy."
+)
+# Headers that proxies add. With any of them, a loopback peer is a proxy and not the client.
 _FORWARDING = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
 
 
 def may_read(headers: Headers, peer: str | None, token: str) -> bool:
-    """Tell whether a request may read the metrics.
+    """Return whether a request may read the metrics.
 
-    With a token, only who shows it. Without one, only a peer on this machine that no proxy speaks for; a
-    proxy that adds none of the usual headers is not recognised, and needs the token to be set.
+    If ``token`` is set, the request must present it. Otherwise it must come from this machine and not through a proxy.
+    A proxy that adds none of the usual headers is not recognised: set the token there.
     """
     if token:
         shown = headers.get("Authorization", "")

@@ -1,10 +1,10 @@
-"""Trace events from the collector to Pinterest with OpenTelemetry, where an operator asks for it.
+"""Trace events from the collector to Pinterest with OpenTelemetry, if an operator enables it.
 
-Nothing is carried from process to process. Each of them knows when an event was accepted and from which
-source, and the ids of its trace follow from that alone: so messages stay bare ids, the ledger needs no column,
-and no context can hold anything of a person. One request to the collector is one trace.
+Processes pass no trace context to each other. Each process knows when an event was accepted and from which source, and
+computes the ids of its trace from that alone. So messages contain only ids, the ledger needs no column, and no context
+can contain personal data. One request to the collector is one trace.
 
-Off, which it is by default, this costs one look at a remembered None for a request, a bulk or a batch.
+Tracing is off by default, and then costs one cached lookup for each request, bulk or batch.
 """
 
 import os
@@ -24,20 +24,20 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 class Request(NamedTuple):
-    """Name a request that the collector accepted: all that is known of it everywhere."""
+    """A request that the collector accepted, identified by what every process knows about it."""
 
     source_id: str
     accepted_at: float
 
 
 class Tracer:
-    """Record spans under the traces that requests belong to."""
+    """Record spans in the traces of requests."""
 
     def __init__(self, provider: "TracerProvider") -> None:
         self._tracer = provider.get_tracer("signal")
 
     def record(self, name: str, requests: Iterable[Request], began: float, **attributes: Any) -> None:
-        """Record what began at a time and ends now, once for each request that had a part in it."""
+        """Record a span from ``began`` (Unix seconds) until now for each of the requests."""
         ended = time.time()
         for request, events in Counter(requests).items():
             span = self._tracer.start_span(
@@ -51,10 +51,10 @@ class Tracer:
 
 @cache
 def tracer() -> Tracer | None:
-    """Return this process's tracer; None where nobody asked for traces.
+    """Return the tracer of this process, or None if tracing is off.
 
     Raises:
-        SettingsError: traces are asked for, and the libraries are not installed.
+        SettingsError: tracing is on, and the libraries are not installed.
     """
     if not os.environ.get(ENDPOINT, "").strip():
         return None
@@ -69,9 +69,9 @@ def tracer() -> Tracer | None:
 
 
 def provider() -> "TracerProvider":
-    """Return a provider that keeps the share of traces that OTEL_TRACES_SAMPLER_ARG asks for, all by default.
+    """Return a provider that samples the share of traces in OTEL_TRACES_SAMPLER_ARG, all by default.
 
-    Which ones follows from their ids, so that every process keeps the same.
+    Sampling depends on trace ids only, so every process keeps the same traces.
     """
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -89,7 +89,7 @@ def provider() -> "TracerProvider":
 
 
 def _context_of(request: Request) -> Any:
-    """Return a context whose trace, and whose parent's span, follow from a request."""
+    """Return a context with the trace id and the parent span id that belong to a request."""
     from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
     digest = blake2s(f"{request.source_id} {request.accepted_at!r}".encode(), digest_size=24).digest()
