@@ -76,5 +76,5 @@ def test_the_doctor_tells_of_a_database_that_is_away_once_and_what_to_do(tmp_pat
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     (told,) = [line for line in lines if line.startswith("FAIL  database:")]
-    assert "See whether the server that DATABASE_URL names runs" in told
+    assert "Check that the server in DATABASE_URL runs" in told
     assert [line for line in lines if "migrations:" in line or "keys:" in line] == []

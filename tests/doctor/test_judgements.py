@@ -1,4 +1,4 @@
-"""Each thing that is found out is judged by a table, and what is wrong says what to do."""
+"""Tables of facts and findings; a finding about a problem says what to do."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -39,11 +39,11 @@ def states(findings: Iterable[Finding]) -> dict[str, State]:
         ({"eviction_policy": "allkeys-lru"}, {"broker eviction": FAILED}, "Set maxmemory-policy noeviction."),
         ({"eviction_policy": "volatile-lru"}, {"broker eviction": FAILED}, "volatile-lru"),
         ({"append_only": False}, {"broker persistence": DEGRADED}, "Set appendonly yes."),
-        ({"append_only_failing": True}, {"broker persistence": FAILED}, "look at the broker's disk"),
+        ({"append_only_failing": True}, {"broker persistence": FAILED}, "check the broker's disk"),
         ({"maxmemory_bytes": 1_250}, {}, "noeviction"),
         ({"maxmemory_bytes": 1_200}, {"broker memory": DEGRADED}, "83% of maxmemory is used"),
-        ({"is_cluster": True}, {"broker": FAILED}, "name a single server"),
-        ({"is_replica": True}, {"broker": FAILED}, "name its primary"),
+        ({"is_cluster": True}, {"broker": FAILED}, "to a single server"),
+        ({"is_replica": True}, {"broker": FAILED}, "to its primary"),
         ({"strange_exchanges": ("celery",)}, {"broker neighbours": DEGRADED}, "same database (celery)"),
         ({"time_skew_seconds": -31.0}, {"broker clock": FAILED}, "31.0 s behind this machine's"),
     ],
@@ -65,7 +65,7 @@ def test_a_redis_must_refuse_what_it_cannot_hold(
         (
             {"queues": {"events": True, "delivery": False}},
             {"broker queues": FAILED},
-            "Not a durable quorum queue: delivery. Stop the workers, delete it",
+            "Not a durable quorum queue: delivery. Stop the workers, delete the queue",
         ),
         ({"queues": {"delivery": False}}, {"broker queues": FAILED}, "Not a durable quorum queue: delivery."),
     ],
@@ -106,10 +106,10 @@ def test_the_disk_must_have_room(megabytes: int, expected: State) -> None:
 @pytest.mark.parametrize(
     ("facts", "expected", "words"),
     [
-        (FileFacts(True, None), OK, "can be written to"),
-        (FileFacts(True, 0o600), OK, "owner's alone"),
-        (FileFacts(True, 0o640), FAILED, "mode 0640): chmod 600 it."),
-        (FileFacts(False, 0o600), FAILED, "give it to the user that the workers run as"),
+        (FileFacts(True, None), OK, "is writable"),
+        (FileFacts(True, 0o600), OK, "only its owner can read"),
+        (FileFacts(True, 0o640), FAILED, "mode 0640): set it to 600 with chmod."),
+        (FileFacts(False, 0o600), FAILED, "make the user that runs the workers its owner"),
     ],
 )
 def test_the_state_folder_must_be_ours_alone(facts: FileFacts, expected: State, words: str) -> None:
@@ -127,9 +127,9 @@ def test_the_state_folder_must_be_ours_alone(facts: FileFacts, expected: State, 
             True,
             True,
             OK,
-            "With the embedded broker and SQLite, everything has to run on this one machine.",
+            "With the embedded broker and SQLite, all processes must run on this machine.",
         ),
-        (True, False, True, OK, "With SQLite, everything"),
+        (True, False, True, OK, "With SQLite, all processes"),
     ],
 )
 def test_it_says_whether_it_is_set_up_to_be_relied_on(
@@ -195,10 +195,10 @@ def test_flower_must_ask_strangers_for_a_password(status: int | None, expected: 
     [
         (True, None, OK, "It works."),
         (True, 14 * 86_400, OK, "It works."),
-        (True, 13.5 * 86_400, DEGRADED, "It ends in 13 days"),
-        (True, -5, DEGRADED, "It ends in 0 days"),
+        (True, 13.5 * 86_400, DEGRADED, "It expires in 13 days"),
+        (True, -5, DEGRADED, "It expires in 0 days"),
         (None, None, DEGRADED, "It works. Check this machine's connection to Pinterest."),
-        (False, 99 * 86_400, FAILED, "Give the integration a good token"),
+        (False, 99 * 86_400, FAILED, "Create a token in Ads Manager"),
     ],
 )
 def test_a_token_must_be_taken_and_last(
@@ -208,7 +208,12 @@ def test_a_token_must_be_taken_and_last(
     assert (finding.check, finding.state, words in finding.message) == ("token of int_1", expected, True)
 
 
-def test_what_was_told_already_is_a_warning() -> None:
+def test_an_unreachable_flower_is_reported_with_its_error() -> None:
+    finding = judgements.flower_password_finding(SiteFacts("flower", "http://x", None, "ConnectionError"))
+    assert finding.message == "Flower did not answer, so this was not checked (ConnectionError)."
+
+
+def test_a_firing_alert_is_a_warning() -> None:
     alert = Alert("breaker_open", "1", Severity.WARNING, "It is open.", NOW, NOW, NOW)
 
     assert judgements.alerts_finding([]).state is OK
@@ -218,18 +223,18 @@ def test_what_was_told_already_is_a_warning() -> None:
 
 def test_a_check_that_breaks_is_a_finding_without_the_errors_own_words() -> None:
     finding = judgements.broken_check_finding("broker", ValueError("amqp://user:password@host"))
-    assert finding == Finding("broker", FAILED, "It could not be looked at (ValueError).")
+    assert finding == Finding("broker", FAILED, "The check failed (ValueError).")
 
 
 def test_a_database_that_is_away_says_what_to_do() -> None:
     away = Finding("database", FAILED, "The database does not answer (OperationalError).")
-    assert "DATABASE_URL names" in judgements.database_finding(away).message
+    assert "server in DATABASE_URL" in judgements.database_finding(away).message
     there = Finding("database", OK, "The database answers.")
     assert judgements.database_finding(there) is there
 
 
 @pytest.mark.parametrize(
-    ("embedded", "words"), [(True, "`python -m worker run`"), (False, "BROKER_URL names")]
+    ("embedded", "words"), [(True, "`python -m worker run`"), (False, "server in BROKER_URL")]
 )
 def test_a_broker_that_is_away_says_what_to_do(embedded: bool, words: str) -> None:
     away = Finding("broker", FAILED, "The broker does not answer (ConnectionError).")

@@ -199,9 +199,8 @@ def production_finding(*, is_production: bool, embedded_broker: bool, is_sqlite:
             "PRODUCTION is not 1: missing keys and tokens are generated, and lost with the state folder.",
         )
     if embedded_broker or is_sqlite:
-        what = " and ".join(
-            words for words, here in (("the embedded broker", embedded_broker), ("SQLite", is_sqlite)) if here
-        )
+        local = (("the embedded broker", embedded_broker), ("SQLite", is_sqlite))
+        what = " and ".join(words for words, here in local if here)
         return _ok("production", f"PRODUCTION is 1. With {what}, all processes must run on this machine.")
     return _ok("production", "PRODUCTION is 1.")
 
