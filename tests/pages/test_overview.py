@@ -70,7 +70,7 @@ def test_an_ad_account_shows_what_waits_and_what_moved(
     assert figure(page, "Delivered") == "1,234"
     assert figure(page, "Filtered") == "5"
     assert "<dt>Oldest waiting</dt><dd>2 minutes</dd>" in page
-    assert "0.00 of 70 requests a second in the last minute; 140 at once" in page
+    assert "0.00 of 70 requests a second in the last minute; burst of 140" in page
     assert f'<a href="/failed?ad_account_id={ACCOUNT}">1</a>' in page
 
 
