@@ -1,1 +1,1 @@
-"""Run the whole stack on one machine with nothing installed: broker, sandbox, first source, first events."""
+"""Run the whole stack on one machine without other servers: broker, sandbox, first source, first events."""

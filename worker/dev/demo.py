@@ -1,4 +1,4 @@
-"""Walk through a shop as one visitor, and print what becomes of it."""
+"""Send the events of one shop visitor, and print the deliveries."""
 
 import secrets
 import sys
@@ -19,9 +19,9 @@ from worker.operations.deliveries.events import follow_deliveries
 from worker.settings import Settings
 
 SOURCE_ID = "src_abc123"
-# Pinterest knows no such token.
+# No Pinterest token starts like this.
 DEMO_MARK = "sandbox_"
-# Another account than the documentation's, so that its own example can still be created beside it.
+# Not the account of the documentation's examples, so that those can still be created.
 AD_ACCOUNT_ID = "549755885175"
 
 
@@ -46,7 +46,7 @@ def _source(now: float) -> Source:
         domains=("example.com", "localhost", "127.0.0.1"),
         created_at=now,
         updated_at=now,
-        # The demo talks plain HTTP to this machine, over which browsers send no secure cookie.
+        # The demo uses plain HTTP, over which browsers send no secure cookies.
         options={"secure_cookies": False, "default_country": "US"},
     )
 
@@ -80,7 +80,7 @@ _ORDER = {
 }
 _WIDGET = {"product_id": "SKU-A", "name": "Widget", "price": 49.99, "currency": "USD"}
 
-# One row for each row of the documentation's event table, in the order in which a visitor comes to them.
+# One call for each row of the documentation's event table, in the order of a visit.
 WALK: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/v1/p", {}),
     ("/v1/i", {"traits": {"email": "john.doe@example.com"}}),
@@ -102,7 +102,7 @@ _VISITOR_HEADERS = {
 
 
 def run_demo(ledger: Ledger, settings: Settings, sandbox_url: str) -> None:
-    """Send the walk once everything answers, then print a line for each delivery for as long as this runs."""
+    """Send the walk once all services answer, then print a line for each delivery until a signal stops this."""
     _wait_until_ready(settings)
     with ledger.read() as connection:
         key = sources.valid_pipeline_keys(connection, SOURCE_ID, time.time())[0]
@@ -114,7 +114,7 @@ def run_demo(ledger: Ledger, settings: Settings, sandbox_url: str) -> None:
 
 
 def walk(collector_url: str, key: str) -> None:
-    """Send every call of the walk, with consent to advertising given."""
+    """Send every call of the walk, with consent to advertising."""
     with requests.Session() as session:
         session.headers.update(_VISITOR_HEADERS | {"Authorization": f"Bearer {key}"})
         for path, call in WALK:

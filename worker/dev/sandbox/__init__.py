@@ -1,1 +1,1 @@
-"""Stand in for Pinterest on this machine: strict about the contract, able to fail on command."""
+"""A local replacement for Pinterest: checks the contract strictly, and fails on command."""

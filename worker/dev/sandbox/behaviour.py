@@ -1,4 +1,4 @@
-"""Decide, by the script, what goes wrong with a request."""
+"""Choose the faults of a request by the script."""
 
 import math
 import random
@@ -14,7 +14,7 @@ _TOKEN_ERROR = Status(401)
 
 @dataclass(frozen=True)
 class EventsRequest:
-    """A request as the rules see it; `events` is empty where the body breaks the contract."""
+    """A request as the rules see it; `events` is empty if the body breaks the contract."""
 
     account: str
     test: bool
@@ -26,7 +26,7 @@ class EventsRequest:
 
 @dataclass
 class Plan:
-    """What shall go wrong: messages by the event's position, and at most one of `status` and `wire`."""
+    """The planned faults: messages by the event's position, and at most one of `status` and `wire`."""
 
     latency_seconds: float = 0.0
     failures: dict[int, str] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Bucket:
         self._at_seconds = at_seconds
 
     def refusal(self, at_seconds: float) -> Status | None:
-        """Take a token, or say when there will be one."""
+        """Take a token, or return a 429 that names the time to wait."""
         elapsed = max(0.0, at_seconds - self._at_seconds)
         self._tokens = min(float(self._limit.burst), self._tokens + elapsed * self._limit.per_second)
         self._at_seconds = at_seconds
@@ -71,7 +71,7 @@ class ActiveRule:
         self.rule = rule
         self.seen = 0
         self.applied = 0
-        self._random = random.Random(f"{seed}:{position}")  # noqa: S311 - a script must repeat itself
+        self._random = random.Random(f"{seed}:{position}")  # noqa: S311 - a script must give the same results each time
         self._buckets: dict[str, Bucket] = {}
 
     def apply(self, asked: EventsRequest, plan: Plan) -> bool:
@@ -110,7 +110,7 @@ class ActiveRule:
         if limit is None:
             return None
         if asked.account not in self._buckets and len(self._buckets) >= _MAX_BUCKETS:
-            # Forgetting the oldest bucket gives its account a full one: a bound for a stand-in, no more.
+            # Forgetting the oldest bucket gives its account a full one: good enough for a sandbox.
             del self._buckets[next(iter(self._buckets))]
         bucket = self._buckets.setdefault(asked.account, Bucket(limit, asked.at_seconds))
         return bucket.refusal(asked.at_seconds)
@@ -141,7 +141,7 @@ def _is_meant(rule: Rule, asked: EventsRequest) -> bool:
 
 
 class Behaviour:
-    """Follow a script: rules are asked in order, up to the first that decides the answer.
+    """Follow a script: rules apply in order, up to the first that decides the response.
 
     The same script and the same requests in the same order give the same faults.
     """
@@ -153,7 +153,7 @@ class Behaviour:
         ]
 
     def plan(self, asked: EventsRequest) -> Plan:
-        """Plan what goes wrong with a request."""
+        """Plan the faults of a request."""
         plan = Plan()
         for position, rule in enumerate(self._rules):
             if rule.apply(asked, plan):
@@ -163,5 +163,5 @@ class Behaviour:
         return plan
 
     def tallies(self) -> list[dict[str, int]]:
-        """Say how often each rule matched, and how often it applied."""
+        """Return how often each rule matched, and how often it applied."""
         return [{"matched": rule.seen, "applied": rule.applied} for rule in self._rules]

@@ -1,4 +1,4 @@
-"""Ask a running sandbox what it received, and tell it how to behave."""
+"""Query and control a running sandbox."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""Take the requests that bring events."""
+"""Serve the events endpoint."""
 
 import logging
 import re
@@ -32,7 +32,7 @@ class State:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a request: the answer, and the events that Pinterest would now have."""
+    """The outcome of a request: the response, and the events that Pinterest would accept."""
 
     response: Response
     accepted: list[dict[str, Any]]
@@ -122,7 +122,7 @@ def _scripted(status: Status) -> Response:
         status.status, status.message, code=status.code, details=status.details, headers=status.headers
     )
     if status.status in (204, 304):
-        # These have no body by definition; one that came all the same would be read as the next answer.
+        # These responses have no body by definition. A client would read a body as the next response.
         return replace(response, body=b"")
     return response if status.body is None else replace(response, body=status.body.encode(errors="replace"))
 

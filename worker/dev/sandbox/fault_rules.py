@@ -1,4 +1,4 @@
-"""Describe how to misbehave."""
+"""The rules of a script: which requests fail, and how."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -64,7 +64,7 @@ class RateLimit:
 
 @dataclass(frozen=True)
 class WireFault:
-    """A fault on the wire, after the events were recorded or in place of it; `name` is the script's word."""
+    """A network fault, after the events were recorded or instead of that; `name` is the key in the script."""
 
     name: str
     fault: Fault
@@ -73,7 +73,7 @@ class WireFault:
 
 @dataclass(frozen=True)
 class Rule:
-    """When, and then what: any of the milder actions, and at most one that decides the answer."""
+    """A condition and its actions, of which at most one decides the response."""
 
     match: Match
     latency_seconds: tuple[float, float] = (0.0, 0.0)

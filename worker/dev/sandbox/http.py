@@ -1,4 +1,4 @@
-"""Say what a request and an answer are."""
+"""Requests and responses."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ JSON_LINES = "application/x-ndjson"
 
 @dataclass(frozen=True)
 class Request:
-    """One request, read whole; header names are found in any case."""
+    """A complete request; header names are case-insensitive."""
 
     method: str
     path: str
@@ -21,7 +21,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong on the wire.
+    """A fault on the network.
 
     `close` and `reset` send nothing, and end the connection in order or with a TCP reset. `truncate`
     announces the whole body and closes after `amount` bytes of it, always short of the end. `drip` sends

@@ -1,4 +1,4 @@
-"""Serve an app over HTTP with Tornado, and break answers on command."""
+"""Serve an app over HTTP with Tornado, with network faults on command."""
 
 import asyncio
 import socket
@@ -93,7 +93,7 @@ async def _answer(received: HTTPServerRequest, response: Response) -> None:
             await _send_pieces(response.body, connection)
             connection.finish()
     except StreamClosedError:
-        # The client left; there is nobody to answer.
+        # The client closed the connection.
         return
 
 
@@ -111,7 +111,7 @@ def _headers(response: Response, length: int | None = None) -> HTTPHeaders:
 async def _send_pieces(pieces: Iterable[bytes], connection: HTTP1Connection) -> None:
     for piece in pieces:
         await connection.write(piece)
-        # A write that finds room does not wait, and other requests need a turn.
+        # A write into a buffer with free space does not wait. Let other requests run.
         await asyncio.sleep(0)
 
 

@@ -1,4 +1,4 @@
-"""Remember, within bounds, what was received."""
+"""Store what was received, up to limits."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ _OTHER_ACCOUNTS = "others"
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much is remembered; what is beyond it is still counted."""
+    """How much is stored. Everything beyond these limits is still counted."""
 
     events: int = 1_000
     event_bytes: int = 64 << 20
@@ -27,7 +27,7 @@ class Bounds:
 class Arrival(NamedTuple):
     """One request to the events endpoint.
 
-    `at` is when it was read whole, in Unix seconds; `status` is None where no answer was sent.
+    `at` is when its last byte was read, in Unix seconds. `status` is missing (None) if no response was sent.
     """
 
     at: float
@@ -58,7 +58,7 @@ class Window:
         self.most = 0
 
     def add(self, at: float) -> None:
-        """Note an arrival; times come in order."""
+        """Count an arrival; times must not decrease."""
         times = self._times
         times.append(at)
         while at - times[0] >= self._seconds:
@@ -80,12 +80,12 @@ class Account:
 
 
 def token_fingerprint(token: str) -> str:
-    """Name a token without telling it."""
+    """Return a fingerprint that identifies a token without revealing it."""
     return hashlib.sha256(token.encode()).hexdigest()[:12]
 
 
 class Memory:
-    """Counts for ever; ids, requests and whole events within bounds."""
+    """Counts without a limit; ids, requests and whole events within limits."""
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self._bounds = bounds or Bounds()
@@ -104,7 +104,7 @@ class Memory:
         self._ids_not_kept = 0
 
     def note(self, arrival: Arrival) -> None:
-        """Note a request, whatever became of it."""
+        """Store a request, with any outcome."""
         account = self._account(arrival.account)
         account.requests += 1
         account.per_second.add(arrival.at)
@@ -227,7 +227,7 @@ class Memory:
 
 
 def _digest(event_id: str) -> str:
-    # A lone surrogate, which JSON can smuggle in, must not stop the counting.
+    # JSON can contain lone surrogates, which must not break counting.
     return "sha256:" + hashlib.sha256(event_id.encode(errors="surrogatepass")).hexdigest()
 
 

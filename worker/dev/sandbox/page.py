@@ -1,4 +1,4 @@
-"""Show what the sandbox received, as one small page."""
+"""Render the page that shows what the sandbox received."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime

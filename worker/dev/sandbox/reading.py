@@ -1,4 +1,4 @@
-"""Take known keys out of a stranger's JSON, and name what does not belong."""
+"""Read the known keys of untrusted JSON, and report the others."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 D = TypeVar("D")
 Reads = Callable[[Any], T]
-"""Turns a JSON value into what is wanted, or raises a ValueError that says what it must be."""
+"""Converts a JSON value, or raises a ValueError that says what the value must be."""
 
 
 class ScriptError(Exception):
@@ -33,7 +33,7 @@ class Reader:
             raise ScriptError(f"{self.where}.{key} {wrong}.") from None
 
     def finish(self) -> None:
-        """Complain about the first key that nobody took."""
+        """Raise an error about the first key that was not taken."""
         for key in self._rest:
             raise ScriptError(f"{self.where} has an unknown key {key[:60]!r}.")
 
@@ -53,7 +53,7 @@ def read_text(value: object) -> str:
 
 
 def read_header_text(value: object) -> str:
-    """Read a string that can stand in an HTTP header."""
+    """Read a string that is valid in an HTTP header."""
     string = str(value) if isinstance(value, int) and not isinstance(value, bool) else read_text(value)
     if not (string.isascii() and string.isprintable()):
         raise ValueError("must be printable ASCII")
@@ -105,7 +105,7 @@ def read_integer(minimum: int, maximum: int) -> Reads[int]:
 
 
 def read_choice(choices: Sequence[T]) -> Reads[T]:
-    """Read one out of a closed list; true is not taken for 1."""
+    """Read one of the given values; true does not count as 1."""
 
     def reads(value: object) -> T:
         for known in choices:

@@ -1,4 +1,4 @@
-"""Word the answers as Pinterest does."""
+"""Build responses with Pinterest's format and wording."""
 
 import json
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ def error(
     details: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Answer with Pinterest's error body; what is not given is what Pinterest says to that status."""
+    """Answer with Pinterest's error body; the defaults are what Pinterest sends with that status."""
     usual_code, usual_message = _ERRORS.get(status, _ERRORS[500])
     body: dict[str, Any] = {"code": usual_code if code is None else code, "message": message or usual_message}
     if details is not None or status == 422:
@@ -78,7 +78,7 @@ def _entry(failure: str | None, warning: str | None) -> dict[str, str]:
 
 
 def all_processed(count: int) -> Response:
-    """Answer that every event was processed; the same as through `event_list`, a good deal cheaper."""
+    """Answer that every event was processed: the same response as from `event_list`, but faster."""
     entries = ", ".join([_PROCESSED] * count)
     body = f'{{"num_events_received": {count}, "num_events_processed": {count}, "events": [{entries}]}}'
     return Response(200, body.encode())

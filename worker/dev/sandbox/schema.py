@@ -1,4 +1,4 @@
-"""Hold a request's body against Pinterest's published contract (v5.23.0)."""
+"""Check a request's body against Pinterest's published contract (v5.23.0)."""
 
 import json
 from collections.abc import Collection
@@ -123,7 +123,7 @@ _check_events = list_of(_event)
 
 
 class Reading(NamedTuple):
-    """A body that was read: its events, or what is wrong with it."""
+    """A parsed body: its events, or what is wrong with it."""
 
     events: list[dict[str, Any]]
     problem: str | None = None

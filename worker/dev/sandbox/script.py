@@ -33,7 +33,7 @@ def parse_script(value: object) -> Script:
 
     A script is `{"seed": 1, "failed_as": 200 | 422, "names": {account: [event name]}, "now_seconds": time,
     "rules": [rule]}`, every key of it optional. A rule matches by `account`, `test`, `event_id`, `event_name`
-    (one or a list), then by `after` (skip so many), `times` (apply so often) and `probability`. It does
+    (one or a list), then by `after` (how many to skip), `times` (how often to apply) and `probability`. It does
     `latency_seconds` (a number, or [least, most]), `fail_events` (`positions`, `event_ids`, `share`,
     `error_message`, `as`: 200 | 422, `list`: full | none | short | long), `warn_events` (the same marks,
     `warning_message`), and one of: `status` (with `code`, `message`, `details`, `headers`, raw `body`,
@@ -126,7 +126,7 @@ def _parse_status(reader: Reader) -> Status | None:
 
 
 def _parse_wire(reader: Reader) -> WireFault | None:
-    """Read the one fault on the wire; a second one is left over, and complained about as unknown."""
+    """Read the network fault; a second one stays in the object, which reports it as an unknown key."""
     ends = reading.read_choice(["close", "reset"])
     cut = reader.take("cut", ends, None)
     if cut:

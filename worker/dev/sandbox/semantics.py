@@ -1,4 +1,4 @@
-"""Judge whether Pinterest would take events that are well formed."""
+"""Decide whether Pinterest would accept well-formed events."""
 
 import re
 from collections.abc import Collection

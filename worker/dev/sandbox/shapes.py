@@ -5,7 +5,7 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 Check = Callable[[Any], str | None]
-"""Looks into a value of the right type; returns what is wrong, beginning with the way to it, or None."""
+"""Checks a value of the right type; returns the problem, starting with its path, or None."""
 
 
 class Field(NamedTuple):
@@ -54,12 +54,12 @@ def object_check(
 
 
 def quoted(text: str) -> str:
-    """Quote a stranger's text for a message, cut to a length that fits one."""
+    """Quote untrusted text for a message, cut to a suitable length."""
     return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def text_field(max_length: int | None = None) -> Field:
-    """Describe a string of at most so many code points."""
+    """Describe a string of at most ``max_length`` code points."""
 
     def too_long(value: str) -> str | None:
         return f" must have at most {max_length} characters" if len(value) > (max_length or 0) else None
@@ -68,7 +68,7 @@ def text_field(max_length: int | None = None) -> Field:
 
 
 def integer_field(minimum: int, maximum: int | None = None) -> Field:
-    """Describe an integer within a range; a boolean is none, nor is 1.0."""
+    """Describe an integer within a range. Booleans and 1.0 are not integers."""
 
     def out_of_range(value: int) -> str | None:
         if value < minimum:

@@ -1,1 +1,1 @@
-"""A sample shop, whose pages send events as a real one's would."""
+"""A sample shop, whose pages send events as those of a real shop do."""

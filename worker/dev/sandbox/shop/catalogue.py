@@ -1,4 +1,4 @@
-"""What the shop sells, and the events that tell of it."""
+"""The products of the shop, and the events about them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ CURRENCY = "USD"
 
 @dataclass(frozen=True)
 class Product:
-    """One thing to buy."""
+    """A product."""
 
     sku: str
     name: str
@@ -19,7 +19,7 @@ class Product:
 
     @property
     def properties(self) -> dict[str, Any]:
-        """Return it as the product of an event."""
+        """Return the product's properties in an event."""
         return {"product_id": self.sku, "name": self.name, "price": self.price_cents / 100}
 
 
@@ -39,7 +39,7 @@ def product_event(product: Product) -> dict[str, Any]:
 
 
 def cart_event(product: Product) -> dict[str, Any]:
-    """Return the event of putting one into the cart."""
+    """Return the event of adding a product to the cart."""
     return {
         "name": "Product Added",
         "properties": {**product.properties, "quantity": 1, "currency": CURRENCY},
@@ -47,7 +47,7 @@ def cart_event(product: Product) -> dict[str, Any]:
 
 
 def order_event(order_id: str, cart: Sequence[Product]) -> dict[str, Any]:
-    """Return the event of an order; its event id follows from the order's, so that a reload is no other event."""
+    """Return the event of an order; its id is derived from the order id, so a reload sends the same event."""
     products = [{**product.properties, "quantity": count} for product, count in Counter(cart).items()]
     return {
         "name": "Order Completed",

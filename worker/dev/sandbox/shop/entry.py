@@ -1,4 +1,4 @@
-"""Read what a link into the shop says."""
+"""Read the parameters of a link to the shop."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _origin = re.compile(r"(https?)://(\[::1\]|[a-z0-9.-]{1,253})(:[0-9]{1,5})?/?").
 
 
 class EntryError(Exception):
-    """Say in a sentence what is missing or wrong in a link into the shop."""
+    """A link to the shop is incomplete or wrong; the message is a sentence."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Entry:
 def read_entry(query: Mapping[str, str], host: str) -> Entry:
     """Read and check an entry; ``host`` is the name under which the shop was called.
 
-    A link could otherwise make the shop run anybody's script: a collector stands on this machine, or on the
-    shop's own.
+    The collector must be on this machine or on the shop's own host. Otherwise a link could make the shop run any
+    script.
 
     Raises:
         EntryError: the collector or the key is missing or wrong.
@@ -65,6 +65,6 @@ def read_entry(query: Mapping[str, str], host: str) -> Entry:
 
 
 def read_order(query: Mapping[str, str]) -> str | None:
-    """Return the order id that the cart's page gave, or None where it is no such id."""
+    """Return the order id from the cart's page, or None if it is not valid."""
     order_id = query.get("order", "")
     return order_id if _is_order(order_id) else None

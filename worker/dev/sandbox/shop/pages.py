@@ -50,7 +50,7 @@ def routes() -> dict[str, Callable[[Request], Response]]:
 
 
 def _within(show: Callable[[Request, Entry], Response]) -> Callable[[Request], Response]:
-    """Let a page be shown to who comes in by a good link; others are asked for what is missing."""
+    """Show a page if the link is valid; otherwise show a form for the missing parameters."""
 
     def answer(request: Request) -> Response:
         try:
@@ -96,7 +96,7 @@ def _product(request: Request, entry: Entry) -> Response:
 def _cart(_: Request, entry: Entry) -> Response:
     if not entry.cart:
         return _show(entry, "Your cart", "<p>There is nothing in it yet.</p>")
-    # What names a field goes into the address; the e-mail address has no name, and stays out of it.
+    # Fields with a name become part of the URL. The field for the e-mail address has no name, so it does not.
     carried = {"collector": entry.collector, "key": entry.key, "order": f"ORD-{secrets.token_hex(4).upper()}"}
     carried["cart"] = ",".join(product.sku for product in entry.cart)
     hidden = "".join(f'<input type="hidden" name="{name}" value="{text}">' for name, text in carried.items())
@@ -116,8 +116,8 @@ def _order(request: Request, entry: Entry) -> Response:
     body = (
         f'<p>Your order is <strong id="order">{order_id}</strong>.</p>{_lines(entry)}'
         f"<p>See {_link(received, 'what the sandbox received of it')}, a second or two from now. Without consent "
-        "to advertising nothing arrives there. Load this page again: the order is told again under the same "
-        "event id, and counts once.</p>"
+        "to advertising nothing arrives there. Load this page again: it sends the order again with the same "
+        "event id, which counts once.</p>"
     )
     return _show(entry.holding(), "Thank you", body, order_event(order_id, entry.cart))
 
