@@ -263,7 +263,7 @@ def test_too_long_a_backlog_is_waited_out(shell: Shell, monkeypatch: pytest.Monk
     monkeypatch.setattr("worker.cli.send.time.sleep", sleep)
     done = shell.good("send", "-", stdin=text_of([sale(1)]))
     assert 5 in slept
-    assert "Waiting: Too many events of this source wait to be worked on" in done
+    assert "Waiting: Too many events of this source wait to be processed" in done
     assert "Took 1 events.\n" in done
 
 

@@ -29,7 +29,7 @@ CONFIG_PROPERTIES: dict[str, dict[str, Any]] = {
         "type": "number",
         "description": "Requests a second. One ad account has one rate, whichever integration sets it.",
     },
-    "rate_limit_burst": {"type": "integer", "description": "How many requests may go at once after a rest."},
+    "rate_limit_burst": {"type": "integer", "description": "Burst: requests at once after idle time."},
     "field_mapping": {
         "type": "string",
         "enum": ["signal", "pinterest"],
