@@ -1,4 +1,4 @@
-"""What every room's tests share: a ledger on SQLite and on PostgreSQL."""
+"""Fixtures of all packages: a ledger on SQLite and on PostgreSQL."""
 
 import os
 import shutil
@@ -88,7 +88,7 @@ def bare_postgresql_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def shared_postgresql() -> Iterator[Ledger]:
-    """Lend a ledger that all tests of a session share; whoever takes it empties it first."""
+    """Lend a ledger that all tests of a session share; each test empties it first."""
     with postgresql_database() as url:
         ledger = Ledger(url, (KEY,))
         migrate(ledger)

@@ -62,7 +62,7 @@ class Broker:
             return int(queue.queue_declare(passive=False).message_count)
 
     def take_refused(self) -> list[str]:
-        """Return what lies beside the queue because no worker could run it, and remove it."""
+        """Return and remove the messages that no worker could run, which are kept next to the queue."""
         name = unreadable_key(self.queue)
         with self.app().connection_for_write() as connection:
             channel: Any = connection.default_channel

@@ -66,7 +66,7 @@ def test_a_queue_whose_declaration_nobody_answers_is_declared_over_a_new_connect
 def test_a_lost_connection_is_closed_without_its_other_end(
     rabbitmq: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker closes what it has lost before it connects anew."""
+    """A worker closes a lost connection before it connects again."""
     monkeypatch.setattr(kombu_internals, "ANSWER_SECONDS", 0.5)
     with over_a_wire(rabbitmq) as (connection, wire), broken(wire, SILENCE):
         began = time.monotonic()

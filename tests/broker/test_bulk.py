@@ -95,7 +95,7 @@ def test_a_warm_shutdown_loses_nothing(broker: Broker, pool: str, tmp_path: Path
 
 @pytest.mark.parametrize("pool", ["solo", "threads", "prefork"])
 def test_a_warm_shutdown_works_off_what_is_gathered(valkey: Broker, pool: str, tmp_path: Path) -> None:
-    """Without acknowledgements nobody else has them any more."""
+    """Without acknowledgements the broker no longer has these messages."""
     publish_ids(valkey, range(650))
     options = {"SAMPLE_NO_ACK": "1", "SAMPLE_TASK_SECONDS": "0.05"}
     with running(Worker(valkey, tmp_path, "-P", pool, "-c", "2", **options)) as worker:
@@ -245,7 +245,7 @@ def gathering() -> tuple[Consumer, BulkBuffer, list[Callable[[], None]]]:
 def test_a_bulk_that_is_not_full_waits_for_the_one_that_runs(
     gathering: tuple[Consumer, BulkBuffer, list[Callable[[], None]]],
 ) -> None:
-    """Small bulks beside each other slow down the thread that gathers, and so become smaller still."""
+    """Small bulks that run at the same time slow down the gathering thread, so that bulks become even smaller."""
     consumer, buffer, running = gathering
     buffer.add_ids([1])
     consumer.go_off()

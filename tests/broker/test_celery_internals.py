@@ -51,7 +51,7 @@ def test_a_rate_limit_holds_under_a_backlog(valkey: Broker, pool: str, tmp_path:
         assert wait_until(lambda: len(worker.notes()) == 300), worker.log()
     starts = sorted(note["at"] for note in worker.notes())
     assert (300 - BURST) / RATE - 0.35 < starts[-1] - starts[0] < SLOW_MACHINE_SECONDS
-    # What is in a thread's or a process's hands when it is noted blurs the picture: by a stall of 0.3 s at most.
+    # Starts are recorded a little later than they happen. Allow for a delay of 0.3 s.
     assert most_ahead(starts, RATE) <= BURST + 0.3 * RATE
 
 

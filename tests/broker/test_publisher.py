@@ -1,4 +1,4 @@
-"""Publishing beside an answer: fast, complete when the broker is well, and never in the way."""
+"""Publishing in the background: fast, complete while the broker works, and never delaying a response."""
 
 import copy
 import json
@@ -89,7 +89,7 @@ def silent_port() -> Iterator[int]:
 def test_a_broker_that_is_away_or_hangs_holds_nobody_up(
     url: str, silent_port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What finds no room is dropped and counted, with one line in the log."""
+    """Messages that do not fit into the buffer are dropped and counted, with one log line."""
     dropped: list[int] = []
     away = Broker("away", url.format(silent_port), "q")
     publisher = publisher_of(away, max_queued=100, on_dropped=dropped.append)

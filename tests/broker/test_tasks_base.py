@@ -19,7 +19,7 @@ NOBODY_LISTENS = "amqp://guest:guest@127.0.0.1:1//"
 
 
 class Ledger:
-    """Stand in for the ledger: remember what was put off, and answer as told."""
+    """A substitute for the ledger: records postponed work, and answers with the given function."""
 
     def __init__(self, answer: Callable[[float], float | None] = lambda seconds: seconds) -> None:
         self.answer = answer

@@ -15,7 +15,7 @@ from worker.broker.unsettled import UnackedMessages
 
 
 class Channel:
-    """A broker's side of acknowledging: what it still holds, and in how many commands it was told otherwise."""
+    """The broker's side: the messages that it still holds, and the number of acknowledging commands."""
 
     no_ack_consumers = None
 
@@ -46,7 +46,7 @@ def handed_over(count: int) -> tuple[Channel, UnackedMessages, list[Message]]:
     ("bulks", "commands"),
     [
         ([(0, 500), (500, 1_000)], 2),
-        # What ends before an earlier one is told one by one, which the earlier one's answer must not repeat.
+        # Messages that end before an earlier one are acknowledged singly. The earlier one must not repeat that.
         ([(500, 510), (0, 500), (510, 1_000)], 12),
     ],
 )

@@ -98,7 +98,7 @@ class RedisServer:
 
 
 class RabbitNode:
-    """A RabbitMQ node of the test's own, beside the machine's usual one."""
+    """A separate RabbitMQ node for a test."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -17,7 +17,7 @@ _MOVING = ("pending", "in_flight")
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Hold every delivery's event id by ad account, and where it stands."""
+    """The event ids of all deliveries by state, with their ad accounts."""
 
     by_state: dict[str, set[tuple[str, str]]]
     # Reason class by (ad account, event id), of the failed ones.
@@ -25,12 +25,12 @@ class Standing:
     duplicates: int
 
     def of(self, state: str) -> set[tuple[str, str]]:
-        """Return (ad account, event id) of what stands there."""
+        """Return (ad account, event id) of the deliveries in a state."""
         return self.by_state.get(state, set())
 
 
 def standing(stack: Stack) -> Standing:
-    """Read where every delivery stands."""
+    """Read the state of every delivery."""
     by_state: dict[str, set[tuple[str, str]]] = {}
     reasons: dict[tuple[str, str], str] = {}
     duplicates = last = 0

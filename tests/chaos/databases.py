@@ -15,7 +15,7 @@ _ITS_USER = "postgres"
 
 
 class Cluster:
-    """A PostgreSQL server of the test's own, beside the machine's usual one."""
+    """A separate PostgreSQL server for a test."""
 
     def __init__(self, binaries: Path, folder: Path) -> None:
         self._binaries, self._data, self._folder = binaries, folder / "data", folder
@@ -24,7 +24,7 @@ class Cluster:
         self._options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
 
     def create(self) -> None:
-        """Lay down the files, and start."""
+        """Create the data folder, and start the server."""
         self._run("initdb", "-D", str(self._data), "-U", "signal", "-A", "trust", "--no-sync")
         self.start()
 

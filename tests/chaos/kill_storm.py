@@ -89,14 +89,14 @@ class Result:
             ("requests to the sandbox", f"{self.sandbox['requests']:,}"),
             ("its answers and faults", _listed(answers)),
             ("batches taken back from killed workers", str(self.taken_back)),
-            ("failed for good by the sandbox, so held for a hand", f"{reasons['refused']:,}"),
+            ("refused by the sandbox, so they need manual action", f"{reasons['refused']:,}"),
             ("failed because no answer could be read", f"{reasons.total() - reasons['refused']:,}"),
             ("delivered after one `failed retry --all`", f"{len(self.last.of('delivered')):,}"),
             ("missing", f"{len(self.expected - set(self.copies)):,}"),
             ("received more than once, same event id", f"{self.repeated:,} ({self.repeated / n:.2%})"),
             ("slowest answer of the collector", f"{self.slowest_answer_seconds:.2f} s"),
             ("everything settled after", f"{self.settled_after_seconds:.0f} s"),
-            ("books, before and after the retry by hand", " and ".join(map(_balance, self.books))),
+            ("books, before and after the manual retry", " and ".join(map(_balance, self.books))),
         ]
 
     def table(self) -> str:
@@ -191,7 +191,12 @@ def _retry_by_hand(stack: Stack, result: Result) -> None:
     assert result.first is not None
     done = stack.command("failed", "retry", "--all")
     assert done.returncode == 0, done.stderr
-    until("what was retried by hand arrives", lambda: counting.is_settled(stack), DRAIN_SECONDS, every=0.5)
+    until(
+        "the deliveries retried by an operator arrive",
+        lambda: counting.is_settled(stack),
+        DRAIN_SECONDS,
+        every=0.5,
+    )
 
 
 def _books_balance(stack: Stack) -> bool:

@@ -11,7 +11,7 @@ TOO_LATE_SECONDS = 5.0
 def script(seed: int, bad_ids: Sequence[str]) -> dict[str, Any]:
     """Return a script that fails ``bad_ids`` for good, and spoils about every fifth answer.
 
-    The rules are asked in order, and the first that decides an answer ends the asking.
+    The rules apply in order, up to the first that decides the response.
     """
     marks = {"event_ids": list(bad_ids), "error_message": WORDS}
     return {

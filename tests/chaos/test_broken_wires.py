@@ -93,7 +93,7 @@ def _break_the_wire_to_the_broker(on_wires: Wired, name: str, fault: Fault, seco
         # Pinterest took the batch, and the answer is cut in its headers, or in its body.
         pytest.param("cut_headers", Fault(answer_bytes=20), {"no_answer"}, "", 2, marks=pytest.mark.slow),
         ("cut_body", Fault(answer_bytes=150), {"no_answer"}, "", 2),
-        # requests' own timeout would start anew at each byte.
+        # The timeout of requests would start again at each byte.
         pytest.param(
             "drip", Fault(answer_bytes_per_second=20), {"no_answer"}, "deadline", 2, marks=pytest.mark.slow
         ),

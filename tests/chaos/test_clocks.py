@@ -110,7 +110,7 @@ def test_a_batch_that_waits_for_its_retry_survives_a_step_of_the_clock(
 ) -> None:
     """Its Celery message counts by the monotonic clock and comes on time; the ledger's due time is a date."""
     line = Timeline(ledger, FakePinterest(answer(500), accepted))
-    # Never late by any of these clocks: a second copy of a late event would wait for a hand.
+    # Never late by any of these clocks: a second copy of a late event would need manual action.
     pend(ledger, shop, 10, event_time=int(NOW + 12 * HOUR))
     line.live(2.0)
     assert len(line.tries) == 1

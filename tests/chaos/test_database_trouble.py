@@ -1,4 +1,4 @@
-"""The database goes while work is under way: tasks wait for it, and nothing is asked for twice."""
+"""The database fails during work: tasks wait for it, and no request is sent twice."""
 
 import shutil
 import tempfile
@@ -100,7 +100,7 @@ def _deliver(sender: Sender, batch_id: int) -> None:
 
 
 class Disk:
-    """A disk with no room for one page more, until there is: SQLite answers as on a real one."""
+    """A full disk that is later freed; SQLite reports the same error as on a real one."""
 
     def __init__(self, engine: Engine) -> None:
         self._bound: int | None = None

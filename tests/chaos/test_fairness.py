@@ -20,7 +20,7 @@ from worker.pinterest.client.client import Answer, SendFailure
 
 OTHERS = 98
 FAILING, NOISY = "600000000998", "600000000999"
-# Each of the others sends an event every so many seconds; the noisy one a hundred in the same time.
+# Each of the other accounts sends one event in this time, the noisy one a hundred.
 EVERY_SECONDS = 4
 SECONDS = 12
 DOWN = replace(answer(500, {"code": 1, "message": "An unexpected error occurred."}), seconds=0.1)

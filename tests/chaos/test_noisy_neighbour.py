@@ -19,7 +19,7 @@ from worker.ledger.setup import ad_accounts
 OTHERS = [str(600_000_000_000 + number) for number in range(98)]
 FAILING, NOISY = "600000000998", "600000000999"
 SECONDS = 30
-# Each of the others sends an event every so many seconds; the noisy one a hundred in the same time.
+# Each of the other accounts sends one event in this time, the noisy one a hundred.
 EVERY_SECONDS = 4
 BACKGROUND = dict.fromkeys([FAILING, NOISY], 1) | {NOISY: 100}
 

@@ -62,7 +62,7 @@ def _shop(ledger: Ledger) -> Integration:
 def test_every_event_is_settled_once_by_its_position(
     sqlite_ledger: Ledger, statuses: list[object], http_status: int
 ) -> None:
-    """A list with at least one status that we know settles all of them; an unknown one waits for a hand."""
+    """A list with at least one known status settles all events; those with an unknown status need manual action."""
     if not any(_word(status) in KNOWN for status in statuses):
         statuses = [*statuses[1:], "processed"]
     before = stand(sqlite_ledger)

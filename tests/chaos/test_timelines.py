@@ -1,4 +1,4 @@
-"""What happens over hours: retries, the breaker, pauses and hands that come in between."""
+"""What happens over hours: retries, the breaker, pauses and manual actions."""
 
 import time
 from collections.abc import Sequence
@@ -45,14 +45,14 @@ def _pend(ledger: Ledger, shop: Integration, count: int, prefix: str = "e") -> N
 def _retry(ledger: Ledger, now: float) -> int:
     with ledger.write() as connection:
         found = failures.failed_after(connection, FailureFilter(), 1_000)
-        return failures.retry_deliveries(connection, found, now, "a hand").retried
+        return failures.retry_deliveries(connection, found, now, "an operator").retried
 
 
 def _set_paused(ledger: Ledger, shop: Integration, now: float, *, paused: bool) -> None:
     with ledger.write() as connection:
         if paused:
             assert ad_accounts.pause_credential(
-                connection, shop.credential_id, "by_hand", "Legal asked.", "a hand", now
+                connection, shop.credential_id, "by_hand", "Legal asked.", "an operator", now
             )
         else:
             assert ad_accounts.resume_credential(connection, shop.credential_id, now=NOW)
@@ -160,7 +160,9 @@ def test_a_pause_holds_a_batch_that_was_to_be_tried_again(ledger: Ledger, shop: 
 
 
 @pytest.mark.parametrize("trouble", [answer(429, Retry_After="5"), DOWN], ids=["too fast", "down"])
-@pytest.mark.parametrize("token", [None, "pina_the_next"], ids=["resumed by hand", "given a new token"])
+@pytest.mark.parametrize(
+    "token", [None, "pina_the_next"], ids=["resumed by an operator", "given a new token"]
+)
 def test_a_pause_that_outlasts_the_window_leaves_a_whole_window_after_it(
     ledger: Ledger, shop: Integration, trouble: Answer, token: str | None
 ) -> None:
@@ -201,7 +203,7 @@ def test_a_retry_by_hand_goes_on_automatically_and_has_a_window_of_its_own(
     assert _retry(ledger, line.clock()) == 1
     line.live(10.0)
     assert stand(ledger) == {"in_flight": 1}
-    # While it is tried again by itself, a hand finds nothing to do.
+    # While it is retried automatically, an operator finds nothing to retry.
     assert _retry(ledger, line.clock()) == 0
     line.pinterest.replies = [accepted]
     line.live(60.0)

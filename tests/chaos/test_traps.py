@@ -1,4 +1,4 @@
-"""Ways in which brokers, Celery and their settings lose events, that no other room's tests name."""
+"""Ways in which brokers, Celery and their settings can lose events, as far as no other tests cover them."""
 
 import configparser
 import json
@@ -26,10 +26,10 @@ BROKERS = {"redis": "redis://127.0.0.1:1/0", "rabbitmq": "amqp://127.0.0.1:1//"}
 
 _TELL = """
 import json, celeryconfig
-told = {name: value for name, value in vars(celeryconfig).items() if not name.startswith("_")}
-told["queues"] = {queue.name: [queue.no_ack, queue.exchange.name, queue.exchange.type, queue.queue_arguments]
+shown = {name: value for name, value in vars(celeryconfig).items() if not name.startswith("_")}
+shown["queues"] = {queue.name: [queue.no_ack, queue.exchange.name, queue.exchange.type, queue.queue_arguments]
                   for queue in celeryconfig.task_queues}
-print(json.dumps(told, default=str))
+print(json.dumps(shown, default=str))
 """
 
 
@@ -161,9 +161,7 @@ def test_events_for_flower_are_sent_for_whole_bulks_and_not_for_publishing(
 
 def test_flower_keeps_its_cookies_good_over_a_restart_and_its_memory_bounded(tmp_path: Path) -> None:
     """Flower's own way is a new secret at each start, and a hundred thousand tasks in memory."""
-    tell = (
-        "from worker.web import flower_conf as conf; print(conf.cookie_secret, conf.persistent, conf.max_tasks)"
-    )
+    tell = "from worker.web import flower_conf as conf; print(conf.cookie_secret, conf.persistent, conf.max_tasks)"
     environment = {**os.environ, "SIGNAL_VAR": str(tmp_path)}
     starts = [
         subprocess.run(
@@ -204,7 +202,7 @@ def test_a_full_embedded_broker_refuses_messages_and_forgets_no_queue(stack_on_w
 
 
 def test_a_refusal_for_speed_is_not_retried_for_ever(sqlite_ledger: Ledger) -> None:
-    """It spends no attempt, and ends with the window all the same: failed, kept, to be retried by hand."""
+    """It uses no attempt, but ends with the window: the delivery fails, and an operator can retry it."""
     slow = answer(429, {"code": 8, "message": "This request exceeded a rate limit."}, Retry_After="60")
     line = Timeline(sqlite_ledger, FakePinterest(slow), RetryPolicy(window_seconds=HOUR))
     pend(sqlite_ledger, place(sqlite_ledger), 3, event_time=int(NOW + HOUR))

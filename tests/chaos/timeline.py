@@ -29,7 +29,7 @@ class Clock:
 
 @dataclass
 class Timeline:
-    """Celery's part played by hand: beat's ticks, hints that arrive at once, and retries with a countdown.
+    """A simulation of Celery: beat's ticks, messages that arrive at once, and retries with a countdown.
 
     ``tries`` holds when each request was made.
     """

@@ -49,7 +49,7 @@ class World:
         self.pause(mine)
 
     def pause(self, mine: threading.Semaphore) -> None:
-        """Give the turn away until somebody hands it to this thread."""
+        """Release the turn, and wait until another thread gives it to this one."""
         self._turn.release()
         mine.acquire()
 

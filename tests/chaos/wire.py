@@ -19,9 +19,9 @@ class Fault:
     latency_seconds: float = 0.0
     # Nothing passes and nothing is closed: a connection that meets this is half-open for ever.
     silent: bool = False
-    # A connection ends with a reset at its next byte, whoever sends it.
+    # A connection ends with a reset at its next byte from either side.
     reset: bool = False
-    # So many bytes of the next answer pass, and then the connection is closed.
+    # This many bytes of the next response pass, and then the connection is closed.
     answer_bytes: int | None = None
     answer_bytes_per_second: float | None = None
 
@@ -114,7 +114,7 @@ class Wire:
         with suppress(ConnectionError):
             while chunk := await reader.read(_CHUNK_BYTES):
                 await self._pass_on(link, chunk, writer, is_answer=is_answer)
-        # Whoever is behind a dead link does not see the other side go either.
+        # Behind a dead link a side does not see either that the other side has closed the connection.
         if not link.dead and not writer.transport.is_closing():
             writer.close()
 

@@ -1,4 +1,4 @@
-"""What brokers tell of themselves, asked for real."""
+"""Facts from real brokers."""
 
 from collections.abc import Iterator
 from pathlib import Path

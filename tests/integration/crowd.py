@@ -81,7 +81,7 @@ class Crowd:
 
 
 def crowd(n: int, seed: int, duplicates: float = 0.1) -> Crowd:
-    """Make so many events; some are second copies of one before them."""
+    """Create ``n`` events; some of them are copies of an earlier one."""
     chance = random.Random(seed)
     made = Crowd()
     good: list[dict[str, Any]] = []

@@ -9,7 +9,7 @@ from tests.integration.waiting import until
 
 
 def shuffle(broker_url: str, queue: str, n: int, order: random.Random) -> None:
-    """Wait until a queue holds so many messages, and put the same messages back in another order."""
+    """Wait until a queue holds ``n`` messages, and put them back in another order."""
     with Connection(broker_url, connect_timeout=5) as connection:
         channel: Any = connection.channel()
         taken: list[Any] = []

@@ -1,4 +1,4 @@
-"""Lend a part of a broker or a database that nobody else uses."""
+"""Lend a separate part of a broker or a database."""
 
 import os
 import secrets

@@ -206,7 +206,7 @@ def running(plan: Plan, folder: Path, *, without: tuple[str, ...] = ()) -> Itera
 
 @contextmanager
 def prepared(plan: Plan, folder: Path) -> Iterator[Stack]:
-    """Lend a stack with all that it stands on, its ledger migrated; of its own processes none runs."""
+    """Lend a stack with its servers and a migrated ledger, without any of its own processes."""
     with ExitStack() as held:
         environment = _environment(folder)
         if plan.broker != "valkey" and "BROKER_URL" not in plan.environment:

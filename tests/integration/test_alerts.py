@@ -1,4 +1,4 @@
-"""A refused token and a beat that died are told by the running service, signed, and once."""
+"""The running service reports a refused token and a dead beat, signed, and once."""
 
 import json
 import time
@@ -41,12 +41,12 @@ def _told(receiver: Receiver) -> list[tuple[str, str]]:
 
 
 def test_a_refused_token_is_told_once_by_the_upkeep_worker(stack: Stack, receiver: Receiver) -> None:
-    # Until somebody has looked once, the Management API and the upkeep worker may both be the first.
-    until("somebody looks", lambda: _ran_since(stack, measures.WATCH, 0), seconds=60)
+    # Before the first check, both the Management API and the upkeep worker may run it.
+    until("the first check", lambda: _ran_since(stack, measures.WATCH, 0), seconds=60)
     shop = Shop(stack)
     stack.sandbox.behave({"rules": [{"account": shop.account, "status": 401}]})
     shop.send("/v1/t", {"event": "Signed Up", "messageId": "refused"}, Visitor())
-    until("it is told", lambda: ("fired", "token_refused") in _told(receiver), seconds=90)
+    until("the alert is reported", lambda: ("fired", "token_refused") in _told(receiver), seconds=90)
 
     index = _told(receiver).index(("fired", "token_refused"))
     body, headers = receiver.bodies[index], receiver.headers[index]
@@ -55,8 +55,8 @@ def test_a_refused_token_is_told_once_by_the_upkeep_worker(stack: Stack, receive
     assert "token_refused" in stack.log("upkeep")
     (firing,) = stack.admin("GET", "/alerts")["firing"]
     assert (firing["rule"], firing["subject"]) == ("token_refused", shop.account)
-    # The next look sees it as well, and says nothing.
-    until("somebody looked again", lambda: _ran_since(stack, measures.WATCH, time.time() - 5), seconds=60)
+    # The next check finds it again, and reports nothing.
+    until("the next check", lambda: _ran_since(stack, measures.WATCH, time.time() - 5), seconds=60)
     assert _told(receiver) == [("fired", "token_refused")]
 
 
@@ -68,7 +68,7 @@ def test_a_beat_that_died_is_told_by_the_management_process(stack: Stack, receiv
         for name in (measures.BATCHER, measures.SWEEPER, measures.WATCH):
             measures.record_heartbeat(connection, name, time.time() - 600)
     try:
-        until("it is told", lambda: ("fired", "batcher_silent") in _told(receiver), seconds=200)
+        until("the alert is reported", lambda: ("fired", "batcher_silent") in _told(receiver), seconds=200)
     finally:
         stack.start("beat")
         # It ticks again, and has got as far as to know what TERM means.

@@ -1,4 +1,4 @@
-"""Whoever has the pipeline key can forge events, and cancels or changes none that the shop's server signed."""
+"""With the pipeline key one can forge events, but not cancel or change those that the shop's server signed."""
 
 from typing import Any
 

@@ -15,7 +15,7 @@ pytestmark = EMBEDDED
 ROOT = Path(__file__).parents[2]
 
 
-# What Celery writes past every logger when it is told to stop: in a handler of signals a log might wait for itself.
+# Celery writes this without a logger when it gets a stop signal: in a signal handler a logger could deadlock.
 SAID_IN_A_SIGNAL = ("", "worker: Warm shutdown (MainProcess)")
 
 

@@ -1,4 +1,4 @@
-"""What people told goes to Pinterest hashed, and shows nowhere else."""
+"""Personal data goes to Pinterest hashed, and appears nowhere else."""
 
 import json
 import re
@@ -55,7 +55,7 @@ def _send_everything(shop: Shop) -> None:
 def test_personal_data_shows_in_no_log_in_no_page_of_flower_and_in_no_file(stack: Stack) -> None:
     shop = Shop(stack, access_token=TOKEN, default_country="DE")
     # Pinterest's own words may quote what was sent.
-    quoting = {"error_message": f"user {EMAIL} ({VISITOR.ip}) is not good", "positions": [0]}
+    quoting = {"error_message": f"user {EMAIL} ({VISITOR.ip}) is wrong", "positions": [0]}
     stack.sandbox.behave({"rules": [{"account": shop.account, "times": 1, "fail_events": quoting}]})
     _send_everything(shop)
     until("all of it has an end", lambda: _ended(shop))
@@ -99,7 +99,7 @@ def test_explaining_prints_no_personal_data_unless_asked(stack: Stack) -> None:
 
 @EMBEDDED
 def test_no_refusal_repeats_what_was_sent_nor_writes_it_into_a_log(stack: Stack) -> None:
-    # A field that nobody knows is named in the sentence, to whoever sent it; values never are.
+    # The message may name an unknown field to its sender, but never a value.
     shop = Shop(stack)
     key = {"Authorization": f"Bearer {shop.key}"}
     admin = {"Authorization": f"Bearer {stack.settings.admin_token}"}

@@ -155,6 +155,6 @@ def test_commands_name_the_line_and_the_field_and_not_the_value(stack: Stack, tm
         said = (done.stdout + done.stderr).encode()
         if arguments[0] in ("send", "erase"):
             assert (arguments[0], []) == (arguments[0], found_in(said)), said
-        # What was typed may be repeated to whoever typed it, but never beside a traceback.
+        # Input may be repeated to the person who typed it, but never with a traceback.
         assert b"Traceback" not in said, said
     assert_nothing_is_kept(stack)

@@ -16,7 +16,7 @@ NEW = "7e" * 32
 
 
 class Feed:
-    """Let a shop's visitor go on sending until it is told to stop."""
+    """Let a shop's visitor send events until the `with` block ends."""
 
     def __init__(self, shop: Shop) -> None:
         self._shop, self._enough = shop, threading.Event()

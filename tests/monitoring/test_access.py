@@ -14,12 +14,12 @@ TOKEN = "a-token-of-the-scraper"
         ({}, "127.0.0.1", "", True),
         ({}, "::1", "", True),
         ({}, "::ffff:127.0.0.1", "", True),
-        # Whoever comes over the network is a stranger.
+        # Clients on the network are not trusted.
         ({}, "203.0.113.9", "", False),
         ({}, "10.0.0.7", "", False),
         ({}, None, "", False),
         ({}, "no address", "", False),
-        # A proxy on this machine speaks for somebody else, whatever it says of him.
+        # A proxy on this machine forwards other clients, whatever address its headers name.
         ({"X-Forwarded-For": "127.0.0.1"}, "127.0.0.1", "", False),
         ({"x-forwarded-for": ""}, "127.0.0.1", "", False),
         ({"Forwarded": "for=127.0.0.1"}, "127.0.0.1", "", False),

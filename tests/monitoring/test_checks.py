@@ -1,4 +1,4 @@
-"""What a process stands on is checked, and said in words."""
+"""Checks of what a process needs, and their messages."""
 
 import threading
 from pathlib import Path

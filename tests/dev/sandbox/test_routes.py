@@ -1,4 +1,4 @@
-"""The sandbox tells what it received and is told how to behave, over real HTTP."""
+"""The sandbox reports what it received, and accepts scripts, over real HTTP."""
 
 import pytest
 import requests
