@@ -117,7 +117,7 @@ def _product(rng: random.Random) -> dict[str, Any]:
 
 
 def build(body: bytes) -> tuple[Mapped, bytes]:
-    """Do what the way of one event costs the processor: decode, check, map, hash, check, encode."""
+    """Run all steps of one event that use the processor: decode, check, map, hash, check, encode."""
     event = cast("dict[str, Any]", decode_json(body))
     check_envelope(event)
     received = Received("server", NOW - 1)

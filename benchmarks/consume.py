@@ -34,7 +34,7 @@ _local = threading.local()
 
 
 class Size(NamedTuple):
-    """Say how much is measured; our worker empties a short queue too fast to measure."""
+    """The amount of work to measure; our worker empties a short queue too fast to measure."""
 
     rounds: int
     events: int

@@ -17,7 +17,7 @@ WARM_UP_EVENTS = 1_000
 
 
 class Size(NamedTuple):
-    """Say how much is measured."""
+    """The amount of work to measure."""
 
     rounds: int
     events: int
@@ -26,7 +26,7 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Hold what one round came to; the time runs from the first request to the arrival of the last event."""
+    """The result of a round; the time runs from the first request to the arrival of the last event."""
 
     events: int
     seconds: float
@@ -71,7 +71,7 @@ def deliver(sandbox: Sandbox, url: str, headers: dict[str, str], events: int) ->
 
 
 def check(sandbox: Sandbox, traffic: Traffic) -> None:
-    """Fail unless every id arrived, once, and the last of them as they had to."""
+    """Fail unless every id arrived, once, and the last events with the expected payloads."""
     copies = {one["event_id"]: one["copies"] for one in sandbox.ids()}
     assert set(copies) == traffic.ids(), "other events arrived than were sent"
     repeated = sum(number > 1 for number in copies.values())

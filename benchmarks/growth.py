@@ -27,7 +27,7 @@ from worker.monitoring.metrics import REMEMBERED_SECONDS, Exporter
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 ROUNDS = 25
-# As many as a request may hold, and as the ingest worker takes at once.
+# The maximum of a request, and of the ingest worker's bulk.
 EVENTS_AT_ONCE = 500
 EVENTS_A_ROUND = claims.BATCH_MAX_EVENTS
 GOAL = 1.15
@@ -37,7 +37,7 @@ _BODY = os.urandom(history.PAYLOAD_BYTES)
 
 
 class Site:
-    """A ledger with history, and what an event goes through in it.
+    """A ledger with history, and the steps of an event in it.
 
     Each round adds as many events as it removes of the oldest, so that the history keeps its size.
     """
@@ -127,7 +127,7 @@ class Site:
         assert b"signal_deliveries" in self._exporter.text()
 
     def _remove(self) -> int:
-        """Take the oldest out in the steps of retention."""
+        """Delete the oldest events in the steps of retention."""
         removed = 0
         for _ in range(0, EVENTS_A_ROUND, EVENTS_AT_ONCE):
             with self._ledger.read() as connection:

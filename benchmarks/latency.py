@@ -29,12 +29,12 @@ ADDRESSES = {"page": "p", "track": "t"}
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Hold how long things took, in milliseconds."""
+    """Durations in milliseconds."""
 
     sorted_ms: list[float]
 
     def at(self, share: float) -> float:
-        """Return what this share of them did not exceed."""
+        """Return the quantile of a share between 0 and 1."""
         return self.sorted_ms[min(len(self.sorted_ms) - 1, int(share * len(self.sorted_ms)))]
 
 

@@ -12,7 +12,7 @@ from tests.integration.stack import BROKER
 # The first rounds warm up: caches fill, and so does what Flower keeps, at its own bound of tasks.
 WARM_UP, ROUNDS, EVENTS = 3, 10, 10_000
 MOST_MEGABYTES = 150
-# What an allocator holds back for its next need is no leak; this much more is.
+# Memory that the allocator keeps for reuse is not a leak. More growth than this is one.
 MOST_GROWTH = 1.05
 
 Seen = Sequence[Mapping[str, float]]
@@ -35,7 +35,7 @@ def _measure(case: str, broker: str, database: str, quick: bool) -> Result:
             with watched(stack) as seen:
                 deliver(stack.sandbox, stack.collector_url, headers, 2_000 if quick else EVENTS)
             rounds.append(seen)
-    # The broker is not ours, and holds what waits.
+    # The broker's memory is not counted: it grows with the queues.
     names = sorted(rounds[-1][-1].keys() - {BROKER})
     largest = {name: max(one[name] for seen in rounds for one in seen) for name in names}
     warm = rounds[min(WARM_UP, len(rounds) - 1) - 1]

@@ -1,4 +1,4 @@
-"""What the processes of a stack hold of memory and use of the processors, as the kernel counts it."""
+"""Memory and processor time of a stack's processes, from the kernel."""
 
 import os
 import threading
@@ -34,7 +34,7 @@ def of_stack(stack: Stack) -> dict[str, list[Process]]:
 
 
 def cpu_seconds(stack: Stack) -> dict[str, float]:
-    """Return the processor time that each part used so far, and that of the servers it leans on."""
+    """Return the processor time that each part used so far, and that of its servers."""
     used = {name: sum(one.cpu_seconds for one in parts) for name, parts in of_stack(stack).items()}
     for name, program in (("PostgreSQL", "postgres"), ("RabbitMQ", "beam.smp")):
         used[name] = sum(one.cpu_seconds for one in _all() if one.name == program)
@@ -42,7 +42,7 @@ def cpu_seconds(stack: Stack) -> dict[str, float]:
 
 
 def resident_megabytes(stack: Stack) -> dict[str, float]:
-    """Return what each process holds in memory; of a part with several processes the largest."""
+    """Return the memory of each part; the largest process if it has several."""
     return {name: max(_resident(one.id) for one in parts) for name, parts in of_stack(stack).items()}
 
 

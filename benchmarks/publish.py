@@ -29,7 +29,7 @@ Publish = Callable[[int], None]
 
 
 class Size(NamedTuple):
-    """Say how much is measured."""
+    """The amount of work to measure."""
 
     rounds: int
     events: int
@@ -131,7 +131,7 @@ def _stock(app: Celery) -> Publish:
 
 
 def _redis_floor(url: str, queue: str) -> Publish:
-    """Push one ready-made message, byte for byte as kombu stores it, again and again."""
+    """Push a prepared message repeatedly, byte for byte as kombu stores it."""
     client: Any = redis.Redis(unix_socket_path=urlsplit(url).path)
     publish_many(an_app(url, queue), TASK, [(1,)], queue)
     message = client.lpop(queue)
@@ -147,7 +147,7 @@ def _redis_floor(url: str, queue: str) -> Publish:
 
 
 def _amqp_floor(url: str, queue: str) -> Publish:
-    """Send one ready-made message again and again; py-amqp encodes its headers each time."""
+    """Send a prepared message repeatedly; py-amqp encodes its headers each time."""
     parts = urlsplit(url)
     host, vhost = f"{parts.hostname}:{parts.port or 5672}", parts.path[1:] or "/"
     connection = amqp.Connection(host, parts.username, parts.password, virtual_host=vhost)

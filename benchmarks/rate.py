@@ -52,7 +52,7 @@ def _never_above(quick: bool) -> list[Result]:
 
 
 def _with_slow_answers(seconds: int) -> Result:
-    """Let one delivery worker work off what waits, while every answer takes its time."""
+    """Let one delivery worker process a backlog with slow responses."""
     with running("rabbitmq", "postgresql") as stack:
         target = Shop(stack, rate_limit_rps=DEFAULT_RPS, rate_limit_burst=BURST, test_mode=True)
         stack.sandbox.behave({"rules": [{"latency_seconds": ANSWER_SECONDS}]})
@@ -98,7 +98,7 @@ def _tested(sandbox: Sandbox) -> int:
 
 
 def _requests(sandbox: Sandbox) -> int:
-    # To list them takes the sandbox so long that it would be what is measured.
+    # Listing them takes the sandbox so long that it would distort the measurement.
     return int(sandbox.received(limit=0)["requests"])
 
 

@@ -1,4 +1,4 @@
-"""What a row of the benchmarks found out, held against its goals."""
+"""The results of a benchmark row, compared with its targets."""
 
 import os
 import platform
@@ -97,14 +97,14 @@ def of_rounds(row: str, case: str, unit: str, rounds: Mapping[str, Sequence[floa
 
 
 def number(value: float) -> str:
-    """Write a number with as many digits as say something."""
+    """Format a number with its significant digits only."""
     if abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def setting() -> dict[str, str]:
-    """Say on what all this was measured, and when."""
+    """Return the machine and the date of the measurements."""
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": f"{os.cpu_count()} cores of {_processor()}, {_memory_gb()} GB, {platform.system()}",

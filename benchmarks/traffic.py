@@ -1,4 +1,4 @@
-"""A shop's traffic: what its servers send, in bodies that are made before anything is measured."""
+"""A shop's traffic: request bodies of its servers, built before the measurement."""
 
 import http.client
 import json
@@ -63,7 +63,7 @@ _NAMES = {
 
 
 def payload(one: dict[str, Any]) -> dict[str, Any]:
-    """Return what has to arrive of an event, the obvious way and without the product's own mapping."""
+    """Return the expected payload of an event, computed without the product's own mapping."""
     context = one["context"]
     made: dict[str, Any] = {
         "event_name": _NAMES[one.get("event")],
@@ -117,7 +117,7 @@ class Traffic:
         return {f"{self.prefix}-{number:07d}" for number in range(self.events)}
 
     def event(self, event_id: str) -> dict[str, Any]:
-        """Return the event of an id once more."""
+        """Return the event with an id again."""
         return event(self.prefix, int(event_id.rpartition("-")[2]), self.at)
 
     def bodies(self) -> list[bytes]:
@@ -133,7 +133,7 @@ def _slices(count: int, size: int) -> Iterator[range]:
 
 
 class Senders:
-    """Post bodies over a few kept-alive connections, as fast as they are taken."""
+    """Post bodies over a few kept-alive connections, as fast as the collector answers."""
 
     def __init__(
         self, url: str, headers: dict[str, str], bodies: Sequence[bytes], connections: int = 4
@@ -149,7 +149,7 @@ class Senders:
             thread.start()
 
     def join(self) -> None:
-        """Wait until everything was taken; raise what ended a connection early."""
+        """Wait for the last response; raise the error of a connection that failed."""
         for thread in self._threads:
             thread.join()
         if self._failures:

@@ -29,7 +29,7 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True, slots=True)
 class UsualStack:
-    """Hold where the running usual way is reached."""
+    """The addresses of the running stack."""
 
     sandbox: Sandbox
     collector_url: str

@@ -32,7 +32,7 @@ def wait_until(done: Callable[[], Any], seconds: float = 45.0, every: float = 0.
 
 @dataclass(frozen=True)
 class Broker:
-    """A real broker and a queue of one's own on it."""
+    """A real broker with a separate queue."""
 
     name: str
     url: str

@@ -1,4 +1,4 @@
-"""A Celery app for workers that the tests start: it notes what ran, line by line, in a file."""
+"""A Celery app for workers that the tests start: it records each run as a line in a file."""
 
 import json
 import os
@@ -58,7 +58,7 @@ app.conf.update(
 
 
 def note(**fields: Any) -> None:
-    """Append one line; a single write is not torn apart by other processes."""
+    """Append one line; a single write is not mixed with those of other processes."""
     line = json.dumps({**fields, "at": time.monotonic(), "pid": os.getpid(), "thread": threading.get_ident()})
     descriptor = os.open(NOTES, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
@@ -116,9 +116,9 @@ class _Remembered(LedgerRetryTask):
 
 @app.task(base=_Remembered, name="sample.stubborn", bind=True)
 def stubborn(self: LedgerRetryTask, number: int) -> None:
-    """Ask twice for another try."""
+    """Request two retries."""
     done = int(self.request.retries == 2)
     note(task="stubborn", number=number, retries=self.request.retries, done=done)
     if not done:
-        # RabbitMQ knows no delay below a second.
+        # RabbitMQ's shortest delay is a second.
         raise TryAgain(after_seconds=0.4 if self.request.retries == 0 else 1.2)

@@ -1,4 +1,4 @@
-"""What is changed in Celery and kombu, against real workers and on the parts themselves."""
+"""The changes of Celery and kombu, with real workers and as units."""
 
 import inspect
 import logging
@@ -35,7 +35,7 @@ def publish_limited(broker: Broker, count: int) -> None:
 
 
 def most_ahead(starts: list[float], rate: float) -> float:
-    """Return by how many runs the starts are ahead of an even rate, at the worst moment since any other."""
+    """Return the largest excess of starts over an even rate, in any interval."""
     lead = worst = 0.0
     for before, now in pairwise(starts):
         lead = max(0.0, lead - (now - before) * rate) + 1
@@ -140,7 +140,7 @@ def test_a_worker_looks_for_its_broker_every_few_seconds_however_long_it_was_awa
 
 
 def test_a_shutdown_asks_nothing_of_a_connection_that_is_gone(app: Celery) -> None:
-    """Celery's steps do, now and then: the worker ends with status 1, which a supervisor takes for a crash."""
+    """Celery's own steps sometimes raise: the worker ends with status 1, which a supervisor treats as a crash."""
     consumer = a_consumer(app)
     consumer.blueprint = Mock()
     consumer.connection = None
@@ -295,7 +295,7 @@ def test_threads_that_all_tell_of_their_tasks_do_not_stop_a_worker(rabbitmq: Bro
 def test_an_idle_worker_reads_the_heartbeats_of_rabbitmq_as_it_tells_that_it_is_alive(
     rabbitmq: Broker, tmp_path: Path
 ) -> None:
-    """Who reads none for two intervals takes the broker for dead, and RabbitMQ a client that sends none."""
+    """A side that reads no heartbeat for two intervals considers the other side dead."""
     with running(Worker(rabbitmq, tmp_path, "-P", "threads", "-c", "2", SAMPLE_HEARTBEAT="3")) as worker:
         time.sleep(15)
         publish_many(rabbitmq.app(), "sample.slow", [(0.0,)], rabbitmq.queue)

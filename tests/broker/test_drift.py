@@ -1,4 +1,4 @@
-"""Say so when upstream changes what is overridden or relied upon here."""
+"""Report upstream changes of code that is overridden or relied on here."""
 
 import hashlib
 import inspect
@@ -71,7 +71,7 @@ DIGESTS: dict[Any, str] = {
 
 @pytest.mark.parametrize("upstream", DIGESTS, ids=lambda upstream: upstream.__qualname__)
 def test_the_source_upstream_is_the_one_that_was_read(upstream: Any) -> None:
-    """If this fails: read the new source, see whether what is built on it still holds, note the new digest."""
+    """If this fails, read the new source, check the code that depends on it, and record the new digest."""
     source = inspect.getsource(inspect.unwrap(upstream))
     assert DIGESTS[upstream] == hashlib.sha256(source.encode()).hexdigest()[:12]
 

@@ -1,4 +1,4 @@
-"""Frames made from a template are those that py-amqp writes, and the broker takes them as such."""
+"""Frames from a template are the same as py-amqp's, and the broker accepts them."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which messages are hints, and which go the usual way."""
+"""Which messages are hints, and which ones Celery handles as usual."""
 
 import json
 from base64 import b64encode
@@ -74,7 +74,7 @@ def as_stored(a_message: Message) -> bytes:
     ],
 )
 def test_only_plain_hints_are_gathered(a_message: Message, ids: list[int] | None) -> None:
-    """It makes no difference whether kombu has read the message or it lies in Redis still."""
+    """The result is the same whether kombu has read the message or Redis still has it."""
     assert ids == ids_in_message(a_message, {"revoked"})
     assert ids == ids_in_stored_text(as_stored(a_message), "t", {"revoked"})
 

@@ -1,4 +1,4 @@
-"""What kombu's Redis transport does differently, against real brokers."""
+"""The patches of kombu's Redis transport, with real brokers."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ NO_MESSAGES = ["no message", "", b"\xff", "7", "[]", "{}", '{"properties": {}}',
 
 def test_a_channel_of_a_closed_connection_says_so() -> None:
     patch_redis_transport()
-    patch_redis_transport()  # Twice is as good as once.
+    patch_redis_transport()  # A second call changes nothing.
     channel: Any = Channel.__new__(Channel)
     for connection in (None, SimpleNamespace(client=None)):
         channel.connection = connection

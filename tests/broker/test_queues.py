@@ -1,4 +1,4 @@
-"""How the queues of each broker stand."""
+"""The state of each broker's queues."""
 
 from kombu import Connection
 
@@ -16,7 +16,7 @@ def test_a_queue_tells_what_waits_in_it(broker: Broker) -> None:
         (found,) = queues.queue_states(connection, [broker.queue])
 
     assert (found.name, found.messages) == (broker.queue, 3)
-    # Redis and Valkey do not know who listens.
+    # Redis and Valkey do not know the consumers.
     assert found.consumers == (0 if broker.name == "rabbitmq" else None)
 
 

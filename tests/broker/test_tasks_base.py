@@ -31,7 +31,7 @@ class Ledger:
 
 
 def a_task(ledger: Ledger, broker_url: str = "memory://", **options: Any) -> LedgerRetryTask:
-    """Make a task that always asks for another try, in an app that publishes to ``broker_url``."""
+    """Create a task that always requests a retry, in an app that publishes to ``broker_url``."""
     app = Celery("retries", broker=broker_url, set_as_current=False)
     app.conf.update(
         task_publish_retry_policy={"max_retries": 0},
@@ -80,7 +80,7 @@ def waiting(task: LedgerRetryTask) -> int:
     [
         (lambda seconds: seconds, 0, 7, True),
         (lambda _: 20.0, 0, 7, True),  # The ledger knows better.
-        (lambda _: None, 0, 7, False),  # The ledger alone holds it.
+        (lambda _: None, 0, 7, False),  # Only the ledger holds it.
         (lambda seconds: seconds, 0, 151, False),  # Beyond half the visibility timeout.
         (lambda seconds: seconds, 5, 7, False),  # Celery's own tries are used up.
     ],
@@ -186,7 +186,7 @@ def test_a_task_that_does_not_say_how_is_still_retried(caplog: pytest.LogCapture
 
 
 def test_retries_come_back_through_the_broker(broker: Broker, tmp_path: Path) -> None:
-    """Twice, a little later each time, without a waiting one standing in the way of others."""
+    """Twice, a little later each time, and a waiting task does not block others."""
     publish_many(broker.app(), "sample.stubborn", [(number,) for number in range(4)], broker.queue)
     publish_many(broker.app(), "sample.limited", [(0,)], broker.queue)
     with running(Worker(broker, tmp_path, "-P", "threads", "-c", "2")) as worker:

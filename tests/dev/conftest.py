@@ -75,7 +75,7 @@ class Run:
         return living(self.var)
 
     def kill_everything(self) -> None:
-        """Kill whatever is left of it."""
+        """Kill the remaining processes."""
         for pid in self.living():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -98,7 +98,7 @@ def _environment(var: Path) -> dict[str, str]:
 
 @contextmanager
 def lent(run: Run) -> Iterator[Run]:
-    """Lend a run that is not started yet, and leave nothing of it behind."""
+    """Lend a run that is not started yet; kill its processes afterwards."""
     try:
         yield run
     finally:

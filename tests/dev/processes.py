@@ -12,7 +12,7 @@ def living(var: Path) -> dict[int, str]:
         with suppress(OSError):
             if folder.name.isdigit() and (
                 marker in (folder / "environ").read_bytes().split(b"\0")
-                # Valkey writes its title over its environment; it works in a folder of the state's own.
+                # Valkey overwrites its environment with its title, so look at its working folder.
                 or (folder / "cwd").readlink().is_relative_to(var)
             ):
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")

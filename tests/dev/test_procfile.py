@@ -1,4 +1,4 @@
-"""A process of the Procfile is started by its name, from whatever folder."""
+"""A process of the Procfile can be started by its name from any folder."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ PRODUCTION = {
 
 @pytest.fixture
 def became(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, list[str], dict[str, str]]]:
-    """Note what a process would become, in a folder that is not the checkout."""
+    """Record the command of `exec`, in a folder that is not the checkout."""
     noted: list[tuple[str, list[str], dict[str, str]]] = []
     monkeypatch.setattr(os, "execve", lambda *arguments: noted.append(arguments))
     monkeypatch.chdir(tmp_path)
@@ -38,14 +38,14 @@ def became(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, l
 def test_a_process_takes_the_place_of_the_command(
     name: str, became: list[tuple[str, list[str], dict[str, str]]], tmp_path: Path
 ) -> None:
-    """No shell stays around it, for a supervisor's TERM would reach the shell alone."""
+    """No shell remains as its parent: a supervisor's TERM would reach only the shell."""
     done = CliRunner().invoke(cli, ["start", name])
     settings.cache_clear()
     assert (done.exit_code, done.output) == (0, "")
     ((program, (_, _, line), environment),) = became
     assert (program, line) == ("/bin/sh", f"exec {embedded_broker.commands()[name]}")
     assert Path.cwd() == embedded_broker.HOME
-    # What was named from the caller's folder still means the same.
+    # Paths relative to the caller's folder still mean the same.
     assert environment["SIGNAL_VAR"] == str(tmp_path / "var")
     assert environment["DATABASE_URL"] == f"sqlite:///{tmp_path / 'var' / 'signal.db'}"
 
@@ -92,7 +92,7 @@ def test_a_name_that_is_no_process_is_refused_with_those_that_are() -> None:
 
 
 def test_trying_things_out_is_refused_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would send the shop's events to the stand-in for Pinterest, which answers well."""
+    """It would send the shop's events to the sandbox, which accepts them."""
     for name, value in PRODUCTION.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=r"^PRODUCTION must be 0 for `run`"):

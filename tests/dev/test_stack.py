@@ -15,7 +15,7 @@ from tests.integration.waiting import until
 from worker.dev.demo import WALK
 from worker.settings import socket_path
 
-# Every call of the walk is delivered but `identify`, which tells about the visitor only.
+# Every call of the walk is delivered except `identify`, which is not an event.
 DELIVERIES = sum(path != "/v1/i" for path, _ in WALK)
 STOP_SECONDS = 45.0
 
@@ -32,7 +32,7 @@ def test_a_run_prints_a_line_for_each_delivery_and_ends_with_its_terminal(run: R
     received = requests.get(f"{run.environment['SANDBOX_URL']}/received", timeout=5).json()
     assert received["accepted"] == DELIVERIES
     assert (run.var / "secrets.json").stat().st_mode & 0o777 == 0o600
-    # What a terminal sends that is closed.
+    # A terminal sends this when it is closed.
     os.kill(run.pid, signal.SIGHUP)
     assert run.ended(STOP_SECONDS) == 0
     _assert_all_gone(run)
@@ -50,7 +50,7 @@ def test_the_next_run_goes_on_with_what_a_killed_one_left_behind_and_stops_on_ct
     run.await_delivered(DELIVERIES)
     assert (run.var / "secrets.json").read_bytes() == secrets
     assert valkey_process_id(str(socket_path(run.var))) == broker
-    # A terminal sends Ctrl-C to the whole group in its foreground, and the broker still has to be last.
+    # A terminal sends Ctrl-C to the whole foreground group, and the broker must still stop last.
     os.killpg(run.pid, signal.SIGINT)
     assert run.ended(STOP_SECONDS) == 0
     assert "The embedded broker was gone already" not in run.log

@@ -51,7 +51,7 @@ def test_another_application_in_the_same_database_is_found_out(tmp_path: Path) -
         Connection(url) as connection,
     ):
         channel = connection.default_channel
-        # As our own workers leave it behind, with what Celery needs to be watched and asked.
+        # Like the keys of our own workers, with Celery's exchanges for events and remote control.
         for queue in celeryconfig.task_queues:
             queue(channel).declare()
         for exchange in ("celeryev", "celery.pidbox", "reply.celery.pidbox"):

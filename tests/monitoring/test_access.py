@@ -1,4 +1,4 @@
-"""Metrics are no stranger's business."""
+"""Only authorised clients can read metrics."""
 
 import pytest
 from werkzeug.datastructures import Headers
@@ -25,7 +25,7 @@ TOKEN = "a-token-of-the-scraper"
         ({"Forwarded": "for=127.0.0.1"}, "127.0.0.1", "", False),
         ({"X-Real-IP": "127.0.0.1"}, "127.0.0.1", "", False),
         ({"Via": "1.1 proxy"}, "127.0.0.1", "", False),
-        # With a token it is the token alone that counts, from everywhere.
+        # If a token is set, only the token counts, for all addresses.
         ({"Authorization": f"Bearer {TOKEN}"}, "203.0.113.9", TOKEN, True),
         ({"Authorization": f"Bearer {TOKEN}", "Via": "1.1 proxy"}, "127.0.0.1", TOKEN, True),
         ({"Authorization": f"Bearer {TOKEN}x"}, "127.0.0.1", TOKEN, False),

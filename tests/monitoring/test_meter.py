@@ -1,4 +1,4 @@
-"""What a process counts reaches the ledger every few seconds, and is not lost while that is away."""
+"""The counts of a process reach the ledger every few seconds, and survive an outage of the ledger."""
 
 import threading
 

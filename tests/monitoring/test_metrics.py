@@ -1,4 +1,4 @@
-"""What the ledger knows reaches Prometheus, under documented names."""
+"""The ledger's numbers reach Prometheus under documented names."""
 
 import json
 import re

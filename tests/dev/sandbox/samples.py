@@ -1,4 +1,4 @@
-"""Make requests to post to a sandbox, and the published schemas to hold them against."""
+"""Sample requests for a sandbox, and the published schemas to validate them."""
 
 import json
 import time
@@ -58,7 +58,7 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def validator(name: str) -> Draft202012Validator:
-    """Build a validator to which 1.0 is no integer."""
+    """Build a validator that does not accept 1.0 as an integer."""
     strict = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
     made: Draft202012Validator = extend(Draft202012Validator, type_checker=strict)(schema(name))
     return made

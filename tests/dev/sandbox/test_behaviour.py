@@ -1,4 +1,4 @@
-"""A script's rules decide in order, and repeat themselves."""
+"""A script's rules apply in order, and give the same results each time."""
 
 from typing import Any
 

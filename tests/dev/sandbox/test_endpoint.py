@@ -20,7 +20,7 @@ def failed(words: str) -> dict[str, str]:
 
 
 def send(sandbox: Sandbox, path: str = "", *, body: bytes = b"", **headers: str) -> requests.Response:
-    """Post raw bytes; a header that is empty is left out."""
+    """Post raw bytes; empty headers are left out."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     merged = {name: value for name, value in {**STANDARD_HEADERS, **named}.items() if value}
     url = sandbox.url + (path or f"/v5/ad_accounts/{ACCOUNT}/events")
@@ -28,7 +28,7 @@ def send(sandbox: Sandbox, path: str = "", *, body: bytes = b"", **headers: str)
 
 
 def test_the_documents_checkout_is_processed() -> None:
-    """The payload that the product's description prints, on the day that it names."""
+    """The payload in the product's description, on the date that it names."""
     checkout = {
         "event_name": "checkout",
         "action_source": "web",

@@ -1,4 +1,4 @@
-"""Every fault of a script shows on the wire, over real HTTP."""
+"""Every fault of a script occurs over real HTTP."""
 
 import http.client
 import json

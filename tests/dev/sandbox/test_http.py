@@ -1,4 +1,4 @@
-"""Tornado reads HTTP strictly and within the bounds that the sandbox gives it, byte by byte on a socket."""
+"""Tornado parses HTTP strictly and within the sandbox's limits, tested byte by byte on a socket."""
 
 import re
 import socket

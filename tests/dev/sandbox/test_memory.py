@@ -1,4 +1,4 @@
-"""What was received is counted for ever and kept within bounds."""
+"""Everything received is counted without a limit, and stored up to limits."""
 
 import json
 from typing import Any

@@ -94,7 +94,7 @@ def test_it_starts_again_on_the_same_port() -> None:
 
 
 def test_it_imports_nothing_of_the_rest_of_the_project() -> None:
-    """One side can check the other only as long as they share no code."""
+    """The sandbox can check the client only if they share no code."""
     code = "import sys, worker.dev.sandbox.__main__; print(*sys.modules)"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     loaded = {name for name in output.split() if name.partition(".")[0] in ("worker", "tasks", "celery")}

@@ -1,4 +1,4 @@
-"""A script is closed: what it does not know it names."""
+"""A script with unknown keys is refused with their names."""
 
 import pytest
 

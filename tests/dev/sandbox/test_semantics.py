@@ -1,4 +1,4 @@
-"""Events that are well formed are judged one by one."""
+"""Each well-formed event is judged separately."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The sample shop carries its visitor from the products to the order, and runs no foreign script."""
+"""The sample shop leads its visitor from the products to the order, and runs no foreign script."""
 
 import json
 import re
