@@ -28,13 +28,13 @@ class Broker(Protocol):
     """Describe a broker that can be killed and started again."""
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it, like a power failure."""
 
     def start(self) -> None:
-        """Start it again with what it kept on the disk; return once it answers."""
+        """Start it again with its files; return once it answers."""
 
     def wipe(self) -> None:
-        """Remove all that it kept on the disk, while it is down."""
+        """Delete its files while it is down."""
 
 
 class EmbeddedValkey:
@@ -54,7 +54,7 @@ class EmbeddedValkey:
 
 
 class RedisServer:
-    """A Redis of the test's own, which writes down every command."""
+    """A separate Redis, which writes every command to disk."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -61,7 +61,7 @@ def rabbitmq_on_wires(tmp_path: Path) -> Iterator[Wired]:
 
 @pytest.fixture
 def stack_on_wires(shared_wired: Wired) -> Iterator[Wired]:
-    """Lend the wired stack; it is whole before and after, and no process of it died in between."""
+    """Lend the wired stack; it works before and after, and no process of it has died."""
     yield shared_wired
     shared_wired.to_broker.fault = shared_wired.to_pinterest.fault = WHOLE
     shared_wired.stack.sandbox.behave_well()

@@ -1,4 +1,4 @@
-"""Compare what was accepted, what the ledger says and what the sandbox has."""
+"""Compare accepted events with the ledger and the sandbox."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -47,7 +47,7 @@ def standing(stack: Stack) -> Standing:
 
 
 def is_settled(stack: Stack) -> bool:
-    """Tell whether nothing waits and nothing moves."""
+    """Return whether no delivery is pending or in flight."""
     with stack.ledger() as ledger, ledger.snapshot() as connection:
         closed = books.balance_books(connection)
     return not closed.events["inbox"] and not any(closed.deliveries.get(state) for state in _MOVING)

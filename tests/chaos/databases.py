@@ -1,4 +1,4 @@
-"""A PostgreSQL that a test may stop and kill, because it started it."""
+"""A PostgreSQL server that a test starts, stops and kills."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ class Cluster:
         self._run("pg_ctl", "-D", str(self._data), "-w", "-l", log, "-o", self._options, "start")
 
     def kill(self) -> None:
-        """End every process of it at once, as a power cut would; what was committed is in its log."""
+        """Kill all its processes at once, like a power failure; its log has the committed data."""
         self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop")
 
     def _run(self, program: str, *arguments: str) -> None:

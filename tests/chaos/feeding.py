@@ -12,7 +12,7 @@ import requests
 from tests.integration.shop import Shop
 
 EVENTS_A_REQUEST = 10
-# A caller who gets no answer sends again; a collector that is away longer than this is a failure of the test.
+# A client without a response sends again. The test fails if the collector is unavailable for longer than this.
 MOST_TRIES = 60
 
 
@@ -36,7 +36,7 @@ def event(event_id: str, number: int) -> dict[str, Any]:
 
 
 class Feeder:
-    """A thread that brings events to shops in turn; ``accepted`` has the ad account of each event id."""
+    """A thread that sends events of the shops in turn; ``accepted`` has the ad account of each event id."""
 
     def __init__(self, shops: Sequence[Shop], event_ids: Sequence[str], seconds: float) -> None:
         self._shops, self._event_ids, self._seconds = shops, event_ids, seconds
@@ -94,7 +94,7 @@ class Feeder:
 
 
 def event_ids(prefix: str, count: int) -> list[str]:
-    """Return ids that tell a test's events from those of another."""
+    """Return ids that distinguish a test's events from those of another."""
     return [f"{prefix}-{number:06d}" for number in range(count)]
 
 

@@ -22,9 +22,9 @@ from tests.integration.waiting import until
 
 SHOPS = 5
 BAD_SHARE = 0.01
-# What a killed worker of the events queue held is found by the sweeper's next round, a minute on.
+# The sweeper's next round, a minute later, finds the events that a killed ingest worker held.
 DRAIN_SECONDS = 600.0
-# Nobody could read the answer; the sandbox did not fail these.
+# The response was unreadable; the sandbox did not fail these.
 UNUSABLE_ANSWERS = {"unreadable", "malformed"}
 
 ENVIRONMENT = {
@@ -36,7 +36,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """Say how hard it blows."""
+    """The size of a storm."""
 
     events: int = 100_000
     kills: int = 16
@@ -44,13 +44,13 @@ class Storm:
     broker: str = "valkey"
     database: str = "sqlite"
     seed: int = 1
-    # Over how long the events are sent.
+    # Duration of sending.
     seconds: float = 250.0
 
 
 @dataclass(slots=True)
 class Result:
-    """Hold what a storm came to; ``rows`` is the table."""
+    """The result of a storm; ``rows`` is the table."""
 
     storm: Storm
     killed: Counter[str] = field(default_factory=Counter)
@@ -109,7 +109,7 @@ class Result:
         assert self.first is not None
         assert self.last is not None
         unread = {key for key, reason in self.first.reasons.items() if reason in UNUSABLE_ANSWERS}
-        # An answer that nobody could read may have been about a bad event, too.
+        # An unreadable response may also concern a bad event.
         assert self.first.of("failed") - unread == self.bad - unread
         assert self.bad <= self.first.of("failed")
         assert self.first.of("delivered") == self.expected - self.first.of("failed")
@@ -120,7 +120,7 @@ class Result:
 
 
 def blow(storm: Storm, folder: Path) -> Result:
-    """Run a storm in a folder, and return what came of it once nothing moves any more."""
+    """Run a storm in a folder, and return its result once everything is settled."""
     with _stack(storm, folder) as (stack, broker):
         shops = [Shop(stack) for _ in range(SHOPS)]
         result = _rage(storm, stack, broker, shops)
@@ -138,7 +138,7 @@ def blow(storm: Storm, folder: Path) -> Result:
 @contextmanager
 def _stack(storm: Storm, folder: Path) -> Iterator[tuple[Stack, Broker]]:
     environment = dict(ENVIRONMENT)
-    # SQLite lets one writer in at a time; a second process would only wait.
+    # SQLite allows one writer at a time; a second process would only wait.
     ingest_workers = 1 if storm.database == "sqlite" else 2
     if storm.broker == "valkey":
         plan = Plan("valkey", storm.database, ingest_workers, environment)

@@ -1,15 +1,15 @@
-"""A sandbox that answers in every way that Pinterest may."""
+"""A script with every kind of response that Pinterest may send."""
 
 from collections.abc import Sequence
 from typing import Any
 
 WORDS = "The event could not be processed."
-# Longer than the stack's REQUEST_DEADLINE: the worker hangs up on what was accepted.
+# Longer than the stack's REQUEST_DEADLINE: the worker closes the connection although the events were accepted.
 TOO_LATE_SECONDS = 5.0
 
 
 def script(seed: int, bad_ids: Sequence[str]) -> dict[str, Any]:
-    """Return a script that fails ``bad_ids`` for good, and spoils about every fifth answer.
+    """Return a script that fails ``bad_ids`` for good, and breaks about every fifth response.
 
     The rules apply in order, up to the first that decides the response.
     """
@@ -18,7 +18,7 @@ def script(seed: int, bad_ids: Sequence[str]) -> dict[str, Any]:
         "seed": seed,
         "rules": [
             {"latency_seconds": [0.0, 0.15]},
-            # Answered after the worker has hung up.
+            # Answered after the worker has closed the connection.
             {"probability": 0.01, "latency_seconds": TOO_LATE_SECONDS},
             {"fail_events": {**marks, "as": 200}},
             {"probability": 0.5, "fail_events": {**marks, "as": 422}},

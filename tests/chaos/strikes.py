@@ -1,17 +1,17 @@
-"""When what is killed, drawn from a seed."""
+"""Which process is killed at which time, drawn from a seed."""
 
 import random
 from dataclasses import dataclass
 
 BROKER = "broker"
 KINDS = ("ingest", "delivery", "upkeep", "beat")
-# Work is lost, if at all, where it is held: those two are killed more often.
+# Work is lost, if at all, in the processes that hold it: those two are killed more often.
 _WEIGHTS = (3, 3, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """Hold what is killed, when, counted from the first event, and how long it stays away."""
+    """What is killed, when (seconds from the first event), and for how long."""
 
     at_seconds: float
     kind: str

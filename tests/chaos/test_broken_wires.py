@@ -1,4 +1,4 @@
-"""What a broken wire between worker, broker and Pinterest does: a delay, and nothing worse."""
+"""Broken connections between worker, broker and Pinterest only cause delays."""
 
 import time
 
@@ -12,7 +12,7 @@ from tests.integration.stack import Stack
 from tests.integration.waiting import until
 from worker.ledger.schema import ad_account, attempt, batch
 
-# What a caller waits at most for an answer, whatever the broker does.
+# The longest time to a response, independent of the broker.
 PATIENCE_SECONDS = 4.0
 # Workers are to go on within 30 s of the broker's return; the rest is for what was forgotten meanwhile.
 BACK_SECONDS = 90.0
@@ -70,7 +70,7 @@ def test_a_broken_wire_to_the_broker_holds_up_no_caller_and_costs_no_event(
 def test_half_open_connections_to_rabbitmq_hold_up_no_caller_and_cost_no_event(
     rabbitmq_on_wires: Wired,
 ) -> None:
-    """Beat waited for ever for a confirmation then, and workers for the end of a connection that they had lost."""
+    """Without patches beat waits for a confirmation without end, and workers for the end of a lost connection."""
     _break_the_wire_to_the_broker(rabbitmq_on_wires, "half_open", Fault(silent=True), 12.0)
 
 
@@ -88,7 +88,7 @@ def _break_the_wire_to_the_broker(on_wires: Wired, name: str, fault: Fault, seco
 @pytest.mark.parametrize(
     ("name", "fault", "classes", "words", "copies"),
     [
-        # The bytes left, nothing came back: cut by the deadline of the whole request.
+        # The request was sent without a response: stopped by the deadline of the whole request.
         ("half_open", Fault(silent=True), {"no_answer"}, "deadline", 1),
         # Pinterest took the batch, and the answer is cut in its headers, or in its body.
         pytest.param("cut_headers", Fault(answer_bytes=20), {"no_answer"}, "", 2, marks=pytest.mark.slow),
@@ -104,7 +104,7 @@ def _break_the_wire_to_the_broker(on_wires: Wired, name: str, fault: Fault, seco
 def test_a_broken_wire_to_pinterest_sends_the_batch_again(
     stack_on_wires: Wired, name: str, fault: Fault, classes: set[str], words: str, copies: int
 ) -> None:
-    """The outcome is unknown, so the same events go again, with the same ids; the ledger counts them once."""
+    """The outcome is unknown, so the same events are sent again with the same ids; the ledger counts them once."""
     shop = Shop(stack_on_wires.stack)
     events = [
         {"type": "track", "event": "Signed Up", "messageId": f"{name}_{number}", "context": _CONTEXT}

@@ -1,4 +1,4 @@
-"""Each of the three brokers is killed in mid-flight, and loses all that it knew: nothing is lost, and all goes on."""
+"""Each of the three brokers is killed during work, and loses all its data: no event is lost, and work continues."""
 
 import time
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ from tests.integration.waiting import until
 from worker.settings import socket_path
 
 EVENTS = 400
-# Workers go on within this after the broker's return.
+# Workers continue within this time after the broker's return.
 BACK_SECONDS = 30.0
-# What was forgotten is found by a sweep: events after a minute at most, batches after half of that.
+# A sweep finds lost messages: those of events after a minute at most, of batches after half of that.
 FOUND_SECONDS = 120.0
 CONTEXT = {"page": {"url": "https://example.com/"}, "consent": {"advertising": True}}
 
@@ -57,7 +57,7 @@ def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mortal]:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_broker_that_is_killed_or_loses_everything_costs_no_event(mortal: Mortal) -> None:
-    """Killed while events and batches are under way; then once more, and its files are gone, too."""
+    """Killed during work; then again, with its files deleted."""
     stack, shop = mortal.stack, Shop(mortal.stack)
     stack.sandbox.behave({"rules": [{"account": shop.account, "latency_seconds": 1.0}]})
     for round_, wipes in enumerate((False, True)):
@@ -85,7 +85,7 @@ def test_a_broker_that_is_killed_or_loses_everything_costs_no_event(mortal: Mort
 
 @pytest.mark.slow
 def test_a_broker_without_room_ends_no_worker_and_costs_no_event(stack_on_wires: Wired) -> None:
-    """Valkey refuses every message while its memory is full; callers have their answers all the same."""
+    """Valkey refuses every message while its memory is full; clients still get their responses."""
     stack, shop = stack_on_wires.stack, Shop(stack_on_wires.stack)
     with redis.Redis(unix_socket_path=str(socket_path(stack.var)), socket_timeout=5) as client:
         _post(shop, "before")
@@ -113,5 +113,5 @@ def _post(shop: Shop, name: str) -> None:
 def _await_all(shop: Shop, count: int) -> None:
     until("all are delivered", lambda: shop.standing() == {"delivered": count}, FOUND_SECONDS, every=0.5)
     assert len(shop.copies()) == count
-    # A batch that was being sent was settled, broker or no broker: none was sent again for it.
+    # Batches that were being sent were settled without the broker, so none was sent again.
     assert set(shop.copies().values()) == {1}

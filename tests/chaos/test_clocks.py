@@ -52,7 +52,7 @@ def _await_each_once(shop: Shop) -> None:
 def test_while_beat_is_dead_events_wait_and_go_on_once_it_is_back(stack_on_wires: Wired) -> None:
     stack, shop = stack_on_wires.stack, Shop(stack_on_wires.stack)
     stack.kill("beat")
-    # Ticks that wait in the queue are still worked on.
+    # Workers still process the ticks in the queue.
     time.sleep(2.0)
     _post(shop, "beat_dead")
     until("they wait to be batched", lambda: shop.standing() == {"pending": EVENTS})
@@ -64,7 +64,7 @@ def test_while_beat_is_dead_events_wait_and_go_on_once_it_is_back(stack_on_wires
 
 @contextmanager
 def _second_beat(stack: Stack) -> Iterator[None]:
-    # On another machine it would have a schedule file of its own.
+    # On another machine it would have its own schedule file.
     stack.commands["beat2"] = f"{stack.commands['beat']} --schedule {stack.var / 'beat2'}"
     stack.start("beat2")
     try:
@@ -108,7 +108,7 @@ def test_pending_events_survive_a_step_of_the_clock(
 def test_a_batch_that_waits_for_its_retry_survives_a_step_of_the_clock(
     ledger: Ledger, shop: Integration, step_seconds: float
 ) -> None:
-    """Its Celery message counts by the monotonic clock and comes on time; the ledger's due time is a date."""
+    """Celery's countdown uses the monotonic clock and ends on time; the ledger's due time is a date."""
     line = Timeline(ledger, FakePinterest(answer(500), accepted))
     # Never late by any of these clocks: a second copy of a late event would need manual action.
     pend(ledger, shop, 10, event_time=int(NOW + 12 * HOUR))
@@ -142,7 +142,7 @@ def test_a_batch_that_is_being_sent_during_a_step_is_not_sent_twice_at_once(
     line.live(120.0, step_seconds=5.0)
     assert stand(ledger) == {"delivered": 10}
     sends = len(line.pinterest.requests)
-    # Only a step beyond the lease makes a second copy, and that one carries the same ids.
+    # Only a step beyond the lease causes a second copy, which has the same ids.
     assert sends == (2 if step_seconds > 62.0 else 1)
     assert len(set(map(tuple, line.pinterest.requests))) == 1
 
@@ -151,7 +151,7 @@ def test_a_batch_that_is_being_sent_during_a_step_is_not_sent_twice_at_once(
 def test_the_inbox_survives_a_step_of_the_clock(
     ledger: Ledger, shop: Integration, step_seconds: float
 ) -> None:
-    """What was accepted before the step, and forgotten, is hinted at and mapped after it."""
+    """Events that were accepted before the step, and whose message was lost, are mapped after it."""
     context = CONTEXT | {"ip": "203.0.113.5", "userAgent": "Mozilla/5.0 ..."}
     accept(ledger, [{"type": "track", "event": "Signed Up", "messageId": "m1", "context": context}])
     ranges: list[tuple[int, int]] = []

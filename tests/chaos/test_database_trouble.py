@@ -48,7 +48,7 @@ def on_cluster(cluster: Cluster) -> Iterator[Ledger]:
 
 
 def while_it_is_away(go: Callable[[], None], reply: Reply) -> Reply:
-    """Answer once the database is gone: it was there when the request went out."""
+    """Answer after the database has failed: it worked when the request was sent."""
 
     def after_it_went(events: list[dict[str, Any]]) -> Answer:
         go()
@@ -67,7 +67,7 @@ def test_an_answer_that_comes_while_postgresql_is_away_is_written_down_once_it_i
     stage = Stage(on_cluster, FakePinterest(while_it_is_away(cluster.kill, reply)))
     (batch_id,) = stage.batch()
     starts = iter([lambda: None, cluster.start])
-    # The first look finds it away still, the second one back.
+    # The first attempt still fails, the second one works.
     sender = replace(stage.sender, sleep=lambda _: next(starts)())
     _deliver(sender, batch_id)
     assert len(stage.pinterest.requests) == 1
@@ -86,7 +86,7 @@ def test_what_was_accepted_and_pending_survives_a_kill_of_postgresql(
     with pytest.raises(OperationalError):
         stand(on_cluster)
     cluster.start()
-    # Its pool throws the dead connections away by itself.
+    # Its pool discards dead connections automatically.
     assert stand(on_cluster) == {"pending": 10}
     assert ingest(on_cluster, ids)["mapped"] == 20
     assert stand(on_cluster)["pending"] == 10
@@ -161,7 +161,7 @@ def test_events_that_find_the_disk_full_stay_in_the_inbox_and_none_is_parked(
 
 
 def test_patience_ends_well_within_the_lease(sqlite_ledger: Ledger) -> None:
-    """A database that stays away is left to the sweeper, while the batch is still this worker's."""
+    """If the database stays unavailable, the task ends while it has the lease, and the sweeper takes over."""
     waits: list[float] = []
 
     def fail(_: Connection) -> None:

@@ -1,4 +1,4 @@
-"""What neighbours cost the others, in virtual time: the order of work alone decides, and never the machine."""
+"""How neighbours delay the others, in virtual time: the result depends on the order of work, not on the machine."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,13 +24,13 @@ FAILING, NOISY = "600000000998", "600000000999"
 EVERY_SECONDS = 4
 SECONDS = 12
 DOWN = replace(answer(500, {"code": 1, "message": "An unexpected error occurred."}), seconds=0.1)
-# As long as the deadline of a whole request lets it.
+# As long as the deadline of a request allows.
 SILENT = replace(trouble(SendFailure.UNKNOWN), seconds=25.0)
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Say how a neighbour behaves: what it sends, at what rate it may, and how Pinterest answers it."""
+    """A neighbour: what it sends, its rate limit, and how Pinterest answers."""
 
     account: str
     every_turn: int = 0

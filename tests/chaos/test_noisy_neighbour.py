@@ -1,4 +1,4 @@
-"""A hundred ad accounts, one that always fails and one with a hundred times the traffic: the others go on."""
+"""A hundred ad accounts, one failing and one with a hundred times the traffic: the others are not affected."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -103,7 +103,7 @@ def _percentile(sorted_seconds: Latencies, share: float) -> float:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_failing_and_a_noisy_neighbour_cost_the_others_nothing(tmp_path: Path) -> None:
-    """All of the others' events are delivered; the failing account is left alone, and its events are kept."""
+    """All of the others' events are delivered; the failing account's events are kept and not sent."""
     plan = Plan(environment={"BATCH_INTERVAL": "1"})
     with stacks.running(plan, tmp_path, without=("flower",)) as stack:
         _open_shops(stack)

@@ -1,4 +1,4 @@
-"""Whatever statuses an answer lists, every event is settled exactly once, by its place, or not at all."""
+"""For any statuses in a response, every event is settled exactly once, by its position, or not at all."""
 
 import itertools
 from typing import Any
@@ -52,7 +52,7 @@ def _states(ledger: Ledger, prefix: str) -> dict[str, State]:
 
 
 def _shop(ledger: Ledger) -> Integration:
-    """Return a shop of an example's own."""
+    """Return a separate shop for an example."""
     number = next(_numbers)
     return place(ledger, f"src_{number}", str(800_000_000_000 + number))
 
@@ -91,7 +91,7 @@ def test_every_event_is_settled_once_by_its_position(
 def test_a_list_of_another_length_settles_none(
     sqlite_ledger: Ledger, n: int, statuses: list[object], http_status: int
 ) -> None:
-    """Whose status is whose nobody can tell: all of them go again, and each is settled once by then."""
+    """The statuses cannot be assigned to events: all of them are sent again, and each is settled once."""
     if len(statuses) == n:
         statuses.append("processed")
     before = stand(sqlite_ledger)

@@ -26,7 +26,7 @@ from worker.pipeline.ingest.ingest_bulk import ingest
 
 HOUR = 3_600.0
 DOWN = answer(500, {"code": 1, "message": "An unexpected error occurred."})
-# How far apart a timeline's sweeps are; what the ledger holds is found by one of them.
+# Interval of a timeline's sweeps, which find the work in the ledger.
 STEP = 20.0
 # The highest draw, so that each wait is the longest that the policy allows.
 HIGHEST = 1.0 - 1e-9
@@ -34,7 +34,7 @@ HIGHEST = 1.0 - 1e-9
 
 @pytest.fixture
 def shop(ledger: Ledger) -> Integration:
-    """Return where a shop's events go; those of these tests never turn late, whatever the hour."""
+    """Return a shop's integration; the events of these tests never become late."""
     return place(ledger)
 
 
@@ -97,7 +97,7 @@ def test_what_failed_in_an_outage_is_delivered_after_one_retry_by_hand(
     assert stand(ledger) == {"failed": 5}
     line.pinterest.replies = [accepted]
     assert _retry(ledger, line.clock()) == 5
-    # Pressed twice.
+    # Requested twice.
     assert _retry(ledger, line.clock()) == 0
     line.live(10.0)
     assert stand(ledger) == {"delivered": 5}
@@ -105,7 +105,7 @@ def test_what_failed_in_an_outage_is_delivered_after_one_retry_by_hand(
 
 
 def test_a_breaker_opens_probes_closes_and_drains(ledger: Ledger, shop: Integration) -> None:
-    """While it is open nothing is sent, and what waits spends no attempt; one batch finds out, all follow."""
+    """While it is open nothing is sent, and waiting batches use no attempt; after one probe succeeds, all follow."""
     breaker = BreakerPolicy(failures_to_open=5, first_seconds=60.0, longest_seconds=300.0)
     line = Timeline(ledger, FakePinterest(DOWN), breaker=breaker)
     _pend(ledger, shop, 2)
@@ -123,7 +123,7 @@ def test_a_breaker_opens_probes_closes_and_drains(ledger: Ledger, shop: Integrat
     line.live(600.0, step_seconds=60.0)
     assert stand(ledger) == {"delivered": 2_502}
     assert len(line.pinterest.received) == len(set(line.pinterest.received))
-    # Those behind it were never tried in vain.
+    # The batches behind it had no failed attempt.
     assert sum(spent == 0 for spent in _spent(ledger)) >= 2
     with ledger.read() as connection:
         account = ad_accounts.find_credential(connection, shop.credential_id)
@@ -145,7 +145,7 @@ def test_a_paused_account_sends_nothing_and_goes_on_where_it_was(ledger: Ledger,
 
 
 def test_a_pause_holds_a_batch_that_was_to_be_tried_again(ledger: Ledger, shop: Integration) -> None:
-    """The message of its retry comes and finds it paused; the sweeper hints again after the resume."""
+    """The message of its retry arrives while it is paused; the sweeper publishes a new one after the resume."""
     line = Timeline(ledger, FakePinterest(DOWN, accepted), dice=HIGHEST)
     _pend(ledger, shop, 2)
     line.live(3.0)
@@ -242,7 +242,7 @@ class _DownForAllBut(FakePinterest):
 
 
 def test_an_hour_without_a_broker_is_caught_up_with_few_messages(ledger: Ledger) -> None:
-    """Nobody hints at what the collector takes in the meantime; the ledger alone brings all of it back."""
+    """There are no messages for events accepted meanwhile; the ledger alone brings all of them back."""
     place(ledger)
     # Ingest goes by the real clock, and that hour has to lie before it.
     t = Timeline(ledger, FakePinterest(accepted), clock=Clock(time.time() - 2 * HOUR), broker_is_up=False)

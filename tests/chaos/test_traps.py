@@ -63,7 +63,7 @@ def on_rabbitmq(configured: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def test_what_a_dead_worker_held_is_not_kept_back_for_an_hour(on_redis: dict[str, Any]) -> None:
-    """A stale mutex of a killed sweep would block the restoring for five minutes more."""
+    """A stale mutex of a killed sweep would block restoring for five more minutes."""
     options = on_redis["broker_transport_options"]
     assert options["visibility_timeout"] <= 300
     assert options["unacked_restore_interval"] <= 10
@@ -71,7 +71,7 @@ def test_what_a_dead_worker_held_is_not_kept_back_for_an_hour(on_redis: dict[str
 
 
 def test_no_countdown_outlives_the_visibility_timeout(on_redis: dict[str, Any]) -> None:
-    """A message that waits unacknowledged for longer is handed out again, and again."""
+    """A message that stays unacknowledged for longer is delivered repeatedly."""
     longest = RetryPolicy().longest_celery_seconds
     assert longest <= on_redis["broker_transport_options"]["visibility_timeout"] / 2
 
@@ -85,12 +85,12 @@ def test_a_half_open_connection_ends_in_an_error(on_redis: dict[str, Any]) -> No
     assert 0 < options["socket_timeout"] <= 10
     assert 0 < options["socket_connect_timeout"] <= 10
     assert options["health_check_interval"] > 0
-    # This one would switch batched publishing off in silence.
+    # This would silently disable batched publishing.
     assert "retry_on_timeout" not in options
 
 
 def test_a_long_outage_of_the_broker_ends_no_worker(configured: dict[str, dict[str, Any]]) -> None:
-    """By default a worker gives up after a hundred tries, and dies of a Redis that became a replica."""
+    """By default a worker gives up after a hundred tries, and exits if Redis becomes a replica."""
     for told in configured.values():
         assert told["broker_connection_max_retries"] is None
         assert told["broker_connection_retry_on_startup"] is True
@@ -98,7 +98,7 @@ def test_a_long_outage_of_the_broker_ends_no_worker(configured: dict[str, dict[s
 
 
 def test_rabbitmq_confirms_what_it_takes_and_keeps_it_in_quorum_queues(on_rabbitmq: dict[str, Any]) -> None:
-    """A countdown waits in RabbitMQ itself, which takes a topic exchange."""
+    """A countdown waits in RabbitMQ itself, which needs a topic exchange."""
     assert on_rabbitmq["broker_transport_options"]["confirm_publish"] is True
     for no_ack, _, kind, arguments in on_rabbitmq["queues"].values():
         assert (no_ack, kind, arguments) == (False, "topic", {"x-queue-type": "quorum"})
@@ -120,7 +120,7 @@ def test_a_task_that_kills_its_process_is_not_handed_out_for_ever(
 
 
 def test_ticks_expire_late_and_all_of_them_do(configured: dict[str, dict[str, Any]]) -> None:
-    """Without an expiry they pile up behind an outage; a short one compares two machines' clocks."""
+    """Without an expiry they accumulate during an outage; a short one depends on two machines' clocks."""
     for told in configured.values():
         assert {tick["options"]["expires"] for tick in told["beat_schedule"].values()} == {60}
 
@@ -208,6 +208,6 @@ def test_a_refusal_for_speed_is_not_retried_for_ever(sqlite_ledger: Ledger) -> N
     pend(sqlite_ledger, place(sqlite_ledger), 3, event_time=int(NOW + HOUR))
     line.live(2 * HOUR, step_seconds=30.0)
     assert stand(sqlite_ledger) == {"failed": 3}
-    # Not asked more often than Pinterest allowed, and not after the window.
+    # No more requests than Pinterest allows, and none after the window.
     assert len(line.tries) <= 61
     assert line.tries[-1] - line.tries[0] <= HOUR + 90.0

@@ -20,7 +20,7 @@ from tests.ledger.shop import place
 from worker.http.signature import sign
 from worker.ledger.intake import inbox, leases
 
-# Python imports this by itself in every process of the stack: what maps is not the product's own there.
+# Python imports this automatically in every process of the stack. It replaces the product's mapping.
 SITE = """
 import os, sys, time
 from importlib.abc import MetaPathFinder
@@ -65,7 +65,7 @@ PLANS = [
 
 @pytest.fixture(params=PLANS)
 def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stack]:
-    """Run a stack in which an event of the flood takes a tenth of a second, and is noted when it is mapped."""
+    """Run a stack in which an event of the flood takes a tenth of a second, and is recorded when it is mapped."""
     site = tmp_path / "site"
     site.mkdir()
     journal = tmp_path / "var" / "mapped.txt"
@@ -139,7 +139,7 @@ def test_a_bulk_that_takes_half_a_minute_is_worked_on_once_and_again_once_its_wo
     holder, _ = until("the only worker begins", lambda: mapped(stack))[0]
     time.sleep(1.0)
     stack.start("ingest2")
-    # Time enough for sweeps that would name the rows to the other worker.
+    # Enough time for sweeps that would pass the rows to the other worker.
     time.sleep(13)
     before = mapped(stack)
     assert {pid for pid, _ in before} == {holder}
@@ -151,7 +151,7 @@ def test_a_bulk_that_takes_half_a_minute_is_worked_on_once_and_again_once_its_wo
     until("all are mapped", lambda: _is_empty(stack), 90)
     counts = Counter(event_id for _, event_id in mapped(stack))
     assert len(counts) == 300
-    # What the killed one had mapped and not written: a second's worth in each of its threads.
+    # Events that the killed worker had mapped and not written: a second's work in each of its threads.
     assert sum(counts.values()) - 300 <= 30
     stack.start("ingest1")
     stack.await_ready("ingest1")

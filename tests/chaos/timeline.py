@@ -1,4 +1,4 @@
-"""Hours of batching, delivery and sweeping in a moment, by a clock of the test's own."""
+"""Hours of batching, delivery and sweeping within a moment, with a simulated clock."""
 
 import heapq
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ NEVER_OPENS = BreakerPolicy(failures_to_open=1_000_000)
 
 @dataclass(slots=True)
 class Clock:
-    """Time as the test tells it; it may be set back."""
+    """Time that the test sets, also backwards."""
 
     now: float = NOW
 
@@ -43,7 +43,7 @@ class Timeline:
     tries: list[float] = field(default_factory=list)
     # (due at, batch id): what waits at the broker, or as a countdown in a worker.
     messages: list[tuple[float, int]] = field(default_factory=list)
-    # What the sweeper sends for the inbox; nobody takes it unless a test does.
+    # The sweeper's messages about the inbox; only tests consume them.
     ranges: list[tuple[int, int]] = field(default_factory=list)
     broker_is_up: bool = True
     beats: int = 1
@@ -73,7 +73,7 @@ class Timeline:
             heapq.heappush(self.messages, (self.clock.now, batch_id))
 
     def live(self, seconds: float, step_seconds: float = 1.0) -> None:
-        """Let so much time pass, with a tick of each beat and a sweep at every step."""
+        """Let time pass, with a tick of each beat and a sweep at every step."""
         passed = 0.0
         while passed < seconds:
             for _ in range(self.beats):
@@ -81,14 +81,14 @@ class Timeline:
             self.work()
             moment = self.clock.now + min(step_seconds, seconds - passed)
             if self.messages:
-                # A countdown ends on time, however coarse the steps.
+                # A countdown ends on time, even with large steps.
                 moment = min(moment, self.messages[0][0])
             passed += moment - self.clock.now
             self.clock.now = moment
         self.work()
 
     def tick(self) -> None:
-        """Do what one beat sends for."""
+        """Run the tasks of one beat."""
         claim_due_batches(self.ledger, BatchingPolicy(1.0), self.clock, self._hint)
         hints = Hints(self._hint_at_ranges, self._hint, self._queued, self._queued)
         sweep_ledger(self.ledger, hints, self.clock.now)
@@ -97,7 +97,7 @@ class Timeline:
         return 0 if self.broker_is_up else None
 
     def work(self) -> None:
-        """Take the messages that are due, in their order."""
+        """Process the due messages in order."""
         while self.messages and self.messages[0][0] <= self.clock.now:
             _, batch_id = heapq.heappop(self.messages)
             self._deliver(batch_id)

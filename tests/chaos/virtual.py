@@ -1,4 +1,4 @@
-"""A delivery process with all its slots, in time that passes only when nothing is left to do."""
+"""A delivery process with all its slots, in virtual time, which passes only when all threads wait."""
 
 import heapq
 import random
@@ -39,7 +39,7 @@ class World:
         return self.now
 
     def at(self, moment: float, action: Callable[[], None]) -> None:
-        """Let something be done at a time."""
+        """Schedule a call at a time."""
         heapq.heappush(self._due, (moment, next(self._order), action))
 
     def sleep(self, seconds: float) -> None:
@@ -54,7 +54,7 @@ class World:
         mine.acquire()
 
     def wake(self, mine: threading.Semaphore) -> None:
-        """Hand a waiting thread the turn, once it is its turn."""
+        """Give the turn to a waiting thread when it is due."""
         self.at(self.now, lambda: self._let_run(mine))
 
     def start(self, work: Callable[[], None]) -> None:
@@ -87,7 +87,7 @@ class World:
 
 
 class VirtualPinterest(FakePinterest):
-    """Answer each ad account in its own way, after as long as it takes."""
+    """Answer each ad account in its own way, after a delay."""
 
     def __init__(self, world: World, answers: Callable[[str, int], Answer | None], seed: int = 1) -> None:
         super().__init__()

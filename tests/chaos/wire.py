@@ -13,7 +13,7 @@ _CHUNK_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Say how a wire breaks; the usual one is whole."""
+    """The faults of a wire; none by default."""
 
     # Before every chunk, each way.
     latency_seconds: float = 0.0

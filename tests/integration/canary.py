@@ -1,4 +1,4 @@
-"""A person and a token that must show nowhere but at Pinterest."""
+"""Personal data and a token that must appear only at Pinterest."""
 
 import json
 from typing import Any
@@ -47,7 +47,7 @@ def found_in(text: bytes) -> list[str]:
 
 
 def flower_pages(stack: Stack) -> dict[str, bytes]:
-    """Fetch all that Flower shows of workers, tasks and broker."""
+    """Fetch everything that Flower shows of workers, tasks and broker."""
     with requests.Session() as session:
         session.auth = tuple(stack.settings.flower_basic_auth.split(":", 1))  # type: ignore[assignment]
 
@@ -69,7 +69,7 @@ def flower_pages(stack: Stack) -> dict[str, bytes]:
 
 
 def assert_nothing_is_kept(stack: Stack) -> None:
-    """Look into logs, every file (SQLite's among them), PostgreSQL's tables and the metrics."""
+    """Search logs, all files (also SQLite's), PostgreSQL's tables and the metrics."""
     for file in sorted(stack.var.rglob("*")):
         if file.is_file():
             assert (file.name, []) == (file.name, found_in(file.read_bytes()))
@@ -83,7 +83,7 @@ def assert_nothing_is_kept(stack: Stack) -> None:
 
 def _assert_tables_are_sealed(stack: Stack) -> None:
     if stack.plan.database != "postgresql":
-        # That is one of the files.
+        # SQLite's database is one of the files.
         return
     from worker.ledger.schema import metadata
 

@@ -24,7 +24,7 @@ PLANS = [
         Plan("valkey", "postgresql"), id="valkey+postgresql", marks=[pytest.mark.services, pytest.mark.slow]
     ),
 ]
-# For what is the same on each of them, or what only the embedded broker lets a test do.
+# For tests that give the same result on all of them, or that need the embedded broker.
 EMBEDDED = pytest.mark.parametrize("shared_stack", PLANS[:1], indirect=True)
 
 

@@ -1,4 +1,4 @@
-"""Many visitors' events, good and bad, and what must become of each."""
+"""Events of many visitors, valid and invalid, with the expected outcome of each."""
 
 import random
 from collections import Counter
@@ -107,7 +107,7 @@ def crowd(n: int, seed: int, duplicates: float = 0.1) -> Crowd:
 def _base(chance: random.Random, message_id: str) -> dict[str, Any]:
     return {
         "messageId": message_id,
-        # Few enough that visitors come back while their events before are still worked on.
+        # So few visitors that they return while their earlier events are still being processed.
         "anonymousId": str(UUID(int=chance.randrange(200), version=4)),
         "context": {"page": {"url": "https://example.com/p"}, "consent": {"advertising": True}},
     }

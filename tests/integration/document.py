@@ -1,4 +1,4 @@
-"""Read the user's document: its request, its call and its payloads, as printed."""
+"""Read the request, the call and the payloads that the product's description prints."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Look into a broker's queues, and mix what waits in them."""
+"""Read a broker's queues, and shuffle their messages."""
 
 import random
 from typing import Any

@@ -19,7 +19,7 @@ PORTS = {"rabbitmq": 5672, "redis": 6379, "postgresql": 5432}
 ANSWER_SECONDS = 10.0
 
 _REDIS_DATABASES = range(5, 11)
-# Below the range that connections get theirs from.
+# Below the range of ephemeral ports.
 _PORTS = range(10_000, 32_000)
 _OCCUPIED = "signal-worker-tests"
 
@@ -33,7 +33,7 @@ def require(name: str) -> None:
 
 
 def missing(what: str) -> None:
-    """Skip with these words, or fail where everything is required."""
+    """Skip with this reason, or fail if all services are required."""
     if os.environ.get("REQUIRE_SERVICES") == "1":
         pytest.fail(f"{what}, and REQUIRE_SERVICES=1 asks for it")
     pytest.skip(what)
@@ -41,7 +41,7 @@ def missing(what: str) -> None:
 
 @contextmanager
 def redis_url() -> Iterator[str]:
-    """Lend a database of the Redis server that was empty, and leave it so."""
+    """Lend an empty database of the Redis server; empty it afterwards."""
     require("redis")
     for number in _REDIS_DATABASES:
         url = f"redis://{HOST}:{PORTS['redis']}/{number}"
@@ -93,7 +93,7 @@ def postgresql_url() -> Iterator[str]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now, and that the system lends to nobody who connects somewhere."""
+    """Return a free port outside the range of ephemeral ports."""
     while True:
         port = secrets.choice(_PORTS)
         with closing(socket.socket()) as held, suppress(OSError):

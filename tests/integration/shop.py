@@ -27,7 +27,7 @@ _accounts = itertools.count(700_000_000_001)
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who sends; each has a browser of their own."""
+    """A visitor, with a separate browser."""
 
     ip: str = "203.0.113.50"
     user_agent: str = "Mozilla/5.0 ..."
@@ -44,7 +44,7 @@ class Visitor:
 
 
 class Shop:
-    """A source with one integration, to an ad account of its own unless one is given."""
+    """A source with one integration, to a new ad account unless one is given."""
 
     def __init__(
         self, stack: Stack, access_token: str = ACCESS_TOKEN, account: str | None = None, **config: Any
@@ -83,7 +83,7 @@ class Shop:
         assert answer.json() == {"success": True, "accepted": len(events)}, answer.text
 
     def send(self, path: str, call: dict[str, Any], visitor: Visitor, url: str = LANDING_URL) -> None:
-        """Send one call from a page, with consent to advertising given."""
+        """Send one call from a page, with consent to advertising."""
         answer = self.post(
             path, {"context": {"page": {"url": url}, "consent": CONSENT}} | call, visitor=visitor
         )
@@ -124,5 +124,5 @@ class Shop:
             ]
 
     def standing(self) -> Counter[str]:
-        """Count the shop's deliveries by where they stand."""
+        """Count the shop's deliveries by state."""
         return Counter(one.stands for one in self.deliveries())

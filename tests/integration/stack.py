@@ -1,4 +1,4 @@
-"""Run the Procfile's processes on ports, a broker and a database of their own."""
+"""Run the Procfile's processes with separate ports, broker and database."""
 
 import os
 import signal
@@ -28,10 +28,10 @@ from worker.settings import parse, socket_path
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
-# A warm stop may wait for a request's whole deadline, and for no longer.
+# A warm shutdown waits for a request's whole deadline at most.
 WARM_STOP_SECONDS = 35.0
 BROKER = "broker"
-# What brings work stops first, then what does it, then what carries it.
+# First the processes that create work stop, then those that do it, then the broker.
 STOPPING = (("collector", "management", "flower", "beat"), ("ingest", "delivery", "upkeep"), (BROKER,))
 WORKERS = ("ingest", "delivery", "upkeep")
 QUEUES = ("events", "batching", "delivery", "upkeep")
@@ -39,7 +39,7 @@ QUEUES = ("events", "batching", "delivery", "upkeep")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Say what a stack is made of."""
+    """The parts of a stack."""
 
     broker: str = "valkey"
     database: str = "sqlite"
@@ -112,7 +112,7 @@ class Stack:
         return {node.partition("@")[0] for answer in answers for node in answer}
 
     def answers(self, url: str) -> bool:
-        """Tell whether an address answers well."""
+        """Return whether an address answers as expected."""
         self.assert_alive()
         try:
             return requests.get(url, timeout=2).status_code == 200
@@ -142,13 +142,13 @@ class Stack:
         assert not ends, f"exit statuses {ends}: {told}"
 
     def kill(self, *names: str) -> None:
-        """Kill processes and their children as a power cut would."""
+        """Kill processes and their children, like a power failure."""
         for process in (self.running.pop(name) for name in names):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
 
     def stop_everything(self) -> None:
-        """Stop everything in order, the broker last; kill what is left, whatever went wrong."""
+        """Stop everything in order, the broker last; then kill all remaining processes."""
         try:
             for group in STOPPING:
                 self.stop(*(name for name in self.running if name.rstrip("0123456789") in group))
@@ -178,7 +178,7 @@ class Stack:
             ledger.dispose()
 
     def end_leases(self) -> None:
-        """Let the leases of killed workers be over, which takes a minute otherwise."""
+        """End the leases of killed workers, which otherwise takes a minute."""
         with self.ledger() as ledger, ledger.write() as connection:
             lost = update(batch).where(batch.c.status == BatchStatus.SENDING.value)
             connection.execute(lost.values(lease_until=time.time() - 1))
@@ -235,7 +235,7 @@ def start_broker(stack: Stack) -> int:
 
 @contextmanager
 def frozen_broker(stack: Stack) -> Iterator[None]:
-    """Stop the embedded broker in its tracks: it keeps its connections and answers nothing."""
+    """Freeze the embedded broker: it keeps its connections and answers nothing."""
     process_id = services.valkey_process_id(str(socket_path(stack.var)))
     os.kill(process_id, signal.SIGSTOP)
     try:
@@ -270,7 +270,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "FLOWER_BASIC_AUTH": "operator:a-password-of-the-tests",
         "FLOWER_COOKIE_SECRET": "a-cookie-secret-of-the-tests",
         "TRUSTED_PROXIES": "127.0.0.1",
-        # Quick enough for a test, and long enough to gather more than one event.
+        # Short enough for a test, and long enough to gather more than one event.
         "BATCH_INTERVAL": "0.2",
         "RETRY_BACKOFF_BASE": "0.2",
     }

@@ -1,4 +1,4 @@
-"""Every event that was accepted is accounted for, whatever was in it."""
+"""Every accepted event is accounted for, with any content."""
 
 from collections import Counter
 from typing import Any

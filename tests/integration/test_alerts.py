@@ -62,7 +62,7 @@ def test_a_refused_token_is_told_once_by_the_upkeep_worker(stack: Stack, receive
 
 def test_a_beat_that_died_is_told_by_the_management_process(stack: Stack, receiver: Receiver) -> None:
     stack.stop("beat")
-    # What the upkeep worker has queued still runs; from here on nobody has looked, or ticked, for long.
+    # Tasks in the queue still run. Afterwards there are no more checks and ticks.
     time.sleep(2)
     with stack.ledger() as ledger, ledger.write() as connection:
         for name in (measures.BATCHER, measures.SWEEPER, measures.WATCH):
@@ -71,7 +71,7 @@ def test_a_beat_that_died_is_told_by_the_management_process(stack: Stack, receiv
         until("the alert is reported", lambda: ("fired", "batcher_silent") in _told(receiver), seconds=200)
     finally:
         stack.start("beat")
-        # It ticks again, and has got as far as to know what TERM means.
+        # It ticks again, so it now handles TERM.
         until("the batcher runs", lambda: _ran_since(stack, measures.BATCHER, time.time() - 5), seconds=60)
     assert "batcher_silent" in stack.log("management")
 

@@ -27,7 +27,7 @@ BIN = Path(sys.executable).parent
 
 
 def block(headline: str, database: str) -> str:
-    """Return the commands below a headline for a database, as they stand in the document."""
+    """Return the commands below a headline for a database, as the document prints them."""
     section = DOCUMENT.read_text().partition(f"\n## {headline}\n")[2].partition("\n## ")[0]
     below = section.partition(f"\nOn {database}")[2]
     found = re.search(r"```sh\n(.*?)```", below, re.DOTALL)
@@ -44,7 +44,7 @@ def rows(ledger: Ledger) -> dict[str, list[Any]]:
 
 
 class Operator:
-    """Type the document's commands in a folder, with the settings of a service."""
+    """Run the document's commands in a folder, with the settings of a service."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
@@ -131,6 +131,6 @@ def test_a_ledger_on_postgresql_comes_back(postgresql: Ledger, tmp_path: Path, l
     assert operator.type(block("Restore", "PostgreSQL")).endswith("The books balance.\n")
 
     assert (rows(postgresql), opened(postgresql)) == (before, payloads)
-    # Numbers go on where they were, and are not used twice.
+    # Ids continue after the last one, and are not reused.
     accept(postgresql, [{"type": "track", "event": "x"}], received_at=time.time())
     close(postgresql)

@@ -1,4 +1,4 @@
-"""With the pipeline key one can forge events, but not cancel or change those that the shop's server signed."""
+"""The pipeline key allows forging events, but not cancelling or changing those that the shop's server signed."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def order(order_id: str, total: float, **fields: Any) -> dict[str, Any]:
 
 
 def forge(shop: Shop, *events: dict[str, Any]) -> None:
-    """Send events as anybody can who has looked at a page of the shop."""
+    """Send events with what a page of the shop reveals."""
     answer = shop.post("/v1/batch", {"batch": events}, Visitor())
     assert answer.json() == {"success": True, "accepted": len(events)}, answer.text
 

@@ -1,4 +1,4 @@
-"""What Celery's workers delivered shows on both /metrics."""
+"""Both /metrics show the deliveries of Celery's workers."""
 
 import pytest
 import requests
@@ -42,7 +42,7 @@ def test_a_delivery_by_live_processes_reaches_the_metrics_of_collector_and_manag
     assert shop.post("/v1/t", {"event": ""}).status_code == 400
     duration = "signal_pinterest_request_duration_seconds_count"
     for url in urls:
-        # What each process gathers reaches the ledger within some seconds.
+        # Measurements of processes reach the ledger within a few seconds.
         for name, labels in (
             (duration, {"status": "2xx"}),
             ("signal_batch_events_count", {}),

@@ -24,7 +24,7 @@ from tests.integration.waiting import until
 
 
 def _send_everything(shop: Shop) -> None:
-    """Tell personal data on every way in, in good events and bad ones."""
+    """Send personal data on every path, in valid and invalid events."""
     identify = {"userId": "customer-of-the-canary", "traits": TRAITS}
     leaking = context_of(f"https://example.com/account?email={quote(EMAIL)}&phone={quote(PHONE)}")
     order = {"order_id": "ORD-canary-4711", "total": 10, "currency": "EUR", "email": EMAIL}
@@ -54,13 +54,13 @@ def _send_everything(shop: Shop) -> None:
 
 def test_personal_data_shows_in_no_log_in_no_page_of_flower_and_in_no_file(stack: Stack) -> None:
     shop = Shop(stack, access_token=TOKEN, default_country="DE")
-    # Pinterest's own words may quote what was sent.
+    # Pinterest's messages may quote the request.
     quoting = {"error_message": f"user {EMAIL} ({VISITOR.ip}) is wrong", "positions": [0]}
     stack.sandbox.behave({"rules": [{"account": shop.account, "times": 1, "fail_events": quoting}]})
     _send_everything(shop)
     until("all of it has an end", lambda: _ended(shop))
     received = json.dumps([one["event"] for one in stack.sandbox.received(account=shop.account)["last"]])
-    # The address and the browser go out as they are, by contract: the canary reached Pinterest.
+    # By contract IP address and user agent are sent unhashed, so the canary reached Pinterest.
     assert VISITOR.ip in received
     assert EMAIL not in received
     assert re.search(r'"em": \["[0-9a-f]{64}"\]', received)
@@ -79,7 +79,7 @@ def _ended(shop: Shop) -> bool:
     return standing.total() >= 5 and not standing["pending"] + standing["in_flight"]
 
 
-# Neither this nor what comes next reaches a broker.
+# Neither this test nor the next one uses a broker.
 @EMBEDDED
 def test_explaining_prints_no_personal_data_unless_asked(stack: Stack) -> None:
     events = [

@@ -1,4 +1,4 @@
-"""Forms, commands, broken requests and Pinterest's own words tell nobody about people or tokens."""
+"""Forms, commands, malformed requests and Pinterest's messages reveal no personal data and no tokens."""
 
 import json
 import re
@@ -31,7 +31,7 @@ TOLD = f"user {EMAIL}, phone {PHONE}, at {VISITOR.ip} with Bearer {TOKEN}"
 
 
 def _raw(url: str, text: str) -> bytes:
-    """Send what is no HTTP; return what comes back."""
+    """Send bytes that are not HTTP; return the response."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=10) as wire:
         wire.sendall(text.encode())
@@ -61,7 +61,7 @@ def test_requests_that_are_no_http_are_refused_and_quoted_nowhere(stack: Stack) 
     assert_nothing_is_kept(stack)
 
 
-# What Pinterest says, and where it leaves the event.
+# Pinterest's response, and the resulting state of the event.
 SAID: tuple[tuple[dict[str, object], str], ...] = (
     ({"status": 401, "code": 2, "message": TOLD}, "in_flight"),
     ({"status": 200, "body": TOLD}, "failed"),

@@ -33,7 +33,7 @@ class Feed:
         self._thread.join(60)
 
     def await_more(self) -> None:
-        """Wait until more has been accepted."""
+        """Wait until more events have been accepted."""
         before = len(self.statuses)
         until("more events are accepted", lambda: len(self.statuses) > before + 5, 60)
 
@@ -45,7 +45,7 @@ class Feed:
             try:
                 status = self._shop.post("/v1/p", call, visitor).status_code
             except OSError as error:
-                # The collector restarts: a sender that got no answer sends again.
+                # The collector restarts: a sender without a response sends again.
                 self.failed.append(type(error).__name__)
                 number -= 1
                 continue
@@ -64,7 +64,7 @@ def restart(stack: Stack, name: str) -> None:
 
 
 def one_after_another(stack: Stack, keys: str, feed: Feed) -> None:
-    """Give every process other keys, one process at a time."""
+    """Restart every process with other keys, one at a time."""
     stack.environment["ENCRYPTION_KEY"] = keys
     for name in ("ingest1", "delivery", "upkeep", "beat", "management", "collector"):
         restart(stack, name)

@@ -1,4 +1,4 @@
-"""A delivery worker is stopped while it sends: warmly, coldly, or as a power cut would."""
+"""A delivery worker is stopped while it sends: warm, cold, or like a power failure."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from tests.integration.waiting import until
 from worker.ledger.schema import BatchStatus, batch
 
 EVENTS = 50
-# A warm stop ends once the request under way has its answer, which its deadline of 25 s bounds.
+# A warm shutdown ends after the response of the current request, whose deadline is 25 s.
 GRACE_SECONDS = 30.0
 CONTEXT = {"page": {"url": "https://example.com/"}, "consent": {"advertising": True}}
 
@@ -31,7 +31,7 @@ CONTEXT = {"page": {"url": "https://example.com/"}, "consent": {"advertising": T
 def test_a_delivery_worker_that_is_stopped_while_it_sends_loses_nothing(
     stack: Stack, number: signal.Signals, finishes: bool | None
 ) -> None:
-    """TERM finishes what is held; else it comes back when the lease is over, under the same ids."""
+    """TERM finishes the batches in progress; otherwise they are sent again after the lease, with the same ids."""
     shop = Shop(stack)
     stack.sandbox.behave({"rules": [{"account": shop.account, "latency_seconds": 3.0}]})
     _post(shop, number.name)

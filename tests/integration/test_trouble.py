@@ -1,4 +1,4 @@
-"""The broker goes, hangs or comes back, workers are killed: what was accepted arrives."""
+"""The broker stops, hangs or returns, workers are killed: all accepted events arrive."""
 
 import time
 
@@ -7,7 +7,7 @@ from tests.integration.shop import Shop, Visitor
 from tests.integration.stack import BROKER, Stack, frozen_broker, start_broker
 from tests.integration.waiting import until
 
-# What a caller waits at most for an answer, with or without a broker.
+# The longest time to a response, with or without a broker.
 PATIENCE_SECONDS = 4.0
 EVENTS = 10
 

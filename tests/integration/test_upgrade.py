@@ -1,4 +1,4 @@
-"""An upgrade, as docs/backup.md has it, loses no event: old and new processes work side by side on the new tables."""
+"""The upgrade of docs/backup.md loses no event: old and new processes work together on the new tables."""
 
 import subprocess
 from pathlib import Path
@@ -86,7 +86,7 @@ def test_an_upgrade_under_load_loses_no_event(tmp_path: Path, before: Path) -> N
             done = stack.command("migrate")
             assert (done.returncode, version(stack)) == (0, migrate.code_version()), done.stderr
             feed.await_more()
-            # A process of the version before that starts once more does so on the new tables.
+            # A process of the version before can restart on the new tables.
             restart(stack, "ingest1")
             feed.await_more()
             for name in PROCESSES:

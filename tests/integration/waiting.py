@@ -1,4 +1,4 @@
-"""Wait for something, within bounds."""
+"""Wait for a condition, up to a time limit."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def until(what: str, done: Callable[[], T], seconds: float = 60.0, every: float = 0.1) -> T:
-    """Return what ``done()`` returns once that is true; fail, naming what was waited for, when time is up."""
+    """Return the first true result of ``done()``; fail with ``what`` after the time limit."""
     deadline = time.monotonic() + seconds
     while True:
         result = done()
