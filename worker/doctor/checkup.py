@@ -65,11 +65,11 @@ def _strange_exchanges(client: Any) -> tuple[str, ...]:
 def rabbit_facts(connection: Connection, queues: Iterable[str]) -> RabbitFacts:
     """Query a RabbitMQ server. Needs no management plug-in, and creates nothing."""
     connection.connect()
-    told = cast(dict[str, Any], connection.connection.server_properties)
+    properties = cast(dict[str, Any], connection.connection.server_properties)
     found = {name: _is_quorum(connection, name) for name in queues}
     return RabbitFacts(
-        version=str(told.get("version", "unknown")),
-        confirms=bool(told.get("capabilities", {}).get("publisher_confirms")),
+        version=str(properties.get("version", "unknown")),
+        confirms=bool(properties.get("capabilities", {}).get("publisher_confirms")),
         queues={name: is_quorum for name, is_quorum in found.items() if is_quorum is not None},
     )
 

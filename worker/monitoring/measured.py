@@ -54,31 +54,31 @@ def measured_metrics(measured: Measured) -> Iterator[Metric]:
     )
     yield _counter(
         "signal_messages_published",
-        "Messages that say where work is and reached the broker, by queue.",
+        "Messages that reached the broker, by queue.",
         ("queue", _QUEUES, measures.PUBLISHED),
         measured,
     )
     yield _counter(
         "signal_messages_dropped",
-        "Messages that did not reach the broker; the sweeper sends for their work again.",
+        "Messages that did not reach the broker, by queue; the sweeper publishes them again.",
         ("queue", _QUEUES, measures.UNPUBLISHED),
         measured,
     )
     yield _counter(
         "signal_deliveries_failed",
-        "Deliveries that failed, by the class of the reason.",
+        "Failed deliveries, by reason class.",
         ("class", _known(CLASSES, measures.FAILED, measured), measures.FAILED),
         measured,
     )
     yield _counter(
         "signal_batches_retried",
-        "Batches put back to be sent again, by the class of the reason.",
+        "Batches scheduled for another attempt, by reason class.",
         ("class", _known(ReasonClass, measures.RETRIED, measured), measures.RETRIED),
         measured,
     )
     yield _counter(
         "signal_quota_refused",
-        "Rows beyond a source's quota that were not kept, by kind; no event and no delivery is lost by it.",
+        "Rows beyond a source's quota that were not stored, by kind; no event and no delivery is lost.",
         ("what", usage.REFUSED, measures.REFUSED_BY_QUOTA),
         measured,
     )
@@ -93,7 +93,7 @@ def measured_metrics(measured: Measured) -> Iterator[Metric]:
 def _histograms(measured: Measured) -> Iterator[Metric]:
     yield _histogram(
         "signal_pinterest_request_duration_seconds",
-        "Time from sending a request to Pinterest to the end of its answer, by the answer's status.",
+        "Duration of requests to Pinterest until the end of the response, by status.",
         measures.REQUEST_SECONDS,
         measured,
         ("status", _STATUSES),
@@ -103,7 +103,7 @@ def _histograms(measured: Measured) -> Iterator[Metric]:
     )
     yield _histogram(
         "signal_collector_request_duration_seconds",
-        "Time that the collector took to answer a request that brought events.",
+        "Duration of the collector's requests with events.",
         measures.ANSWER_SECONDS,
         measured,
     )

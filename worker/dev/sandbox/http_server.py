@@ -15,7 +15,7 @@ from worker.dev.sandbox.http import Fault, Request, Response
 from worker.dev.sandbox.replies import error
 
 MAX_BODY_BYTES = 8 << 20
-# A longer body is read to its end and answered, up to this: a client that is still sending would miss the answer.
+# Longer bodies are read up to this size before the response: a client that still sends would miss it.
 MAX_READ_BYTES = 4 * MAX_BODY_BYTES
 MAX_HEAD_BYTES = 32 << 10
 _READ_TIMEOUT_SECONDS = 75.0
@@ -116,7 +116,7 @@ async def _send_pieces(pieces: Iterable[bytes], connection: HTTP1Connection) -> 
 
 
 async def _send_broken(response: Response, fault: Fault, stream: IOStream) -> None:
-    """Send what the fault lets through; the caller closes the connection."""
+    """Send the part that the fault allows; the caller closes the connection."""
     if not isinstance(response.body, bytes):
         raise TypeError("only a body of known length can be broken")
     if fault.kind == "reset":

@@ -26,7 +26,7 @@ _is_decimal = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?").fullmatch
 
 
 def event_problem(event: dict[str, Any], names: Collection[str], now_seconds: float) -> str | None:
-    """Say why Pinterest would fail a well-formed event, or None.
+    """Return why Pinterest would fail a well-formed event, or None.
 
     Pinterest publishes the shape of an event only. What it refuses beyond that is what connectors report
     (the times) and what its documentation demands (names, sources, digests, currency, decimal strings); such
