@@ -1,4 +1,4 @@
-"""Beat is told to stop, and comes to its end; workers let go of what they need no more."""
+"""Beat stops after a signal, and workers free unused memory."""
 
 import gc
 import os
@@ -33,7 +33,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service
 
 
 class _Interrupted(Scheduler):
-    """Be told to stop in the middle of a tick, as often as ``signals`` says."""
+    """Get ``signals`` stop signals during a tick."""
 
     signals = 1
     ended = 0

@@ -1,4 +1,4 @@
-"""The command line ends quietly when it is told to while it starts."""
+"""The command line ends quietly after a signal during its start."""
 
 import signal
 import subprocess

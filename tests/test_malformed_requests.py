@@ -23,7 +23,7 @@ from worker.ledger.setup.sources import Source, insert_source
 
 ROOT = Path(__file__).parents[1]
 KEY, PIPELINE_KEY, TOKEN = "00" * 32, "dk_live_abc123", "adm_token_of_the_test"
-# Stands in each request where its content could be echoed.
+# In each request, where its content could be echoed.
 PERSON = "jane.doe"
 SERVERS = {
     "collector": ("collector", f"POST /v1/p?key={PIPELINE_KEY} HTTP/1.1", PIPELINE_KEY),

@@ -24,7 +24,7 @@ GIVEN = {
 
 
 def test_without_a_word_retries_go_on_for_a_day_as_the_policy_says(tmp_path: Path) -> None:
-    """Trouble of half a day must not end in failures for a hand."""
+    """An outage of half a day must not cause failures that need manual action."""
     made, policy = parse({"SIGNAL_VAR": str(tmp_path)}), RetryPolicy()
     given = (made.retry_max_attempts, made.retry_backoff_base_seconds, made.retry_window_seconds)
     assert given == (policy.max_attempts, policy.base_seconds, policy.window_seconds) == (5, 4.0, 86_400.0)
@@ -110,7 +110,7 @@ def test_a_wrong_variable_is_named_with_the_reason(
         ({}, "retention_days", 30.0),
         ({}, "pinterest_api_url", "https://api.pinterest.com"),
         ({}, "collector_url", "http://127.0.0.1:8080"),
-        # Else `doctor` would ask whoever listens on the port that is usual.
+        # Otherwise `doctor` would query another service on the default port.
         ({"COLLECTOR_BIND": "10.0.0.5:9080"}, "collector_url", "http://10.0.0.5:9080"),
         ({"MANAGEMENT_BIND": "0.0.0.0:9084"}, "management_url", "http://127.0.0.1:9084"),
         ({"FLOWER_BIND": "[::]:6666"}, "flower_url", "http://127.0.0.1:6666"),
