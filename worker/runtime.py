@@ -52,7 +52,7 @@ def webhook() -> Webhook | None:
 
 
 def free_bytes() -> int:
-    """Return the free bytes on the disk of the state folder; of the current folder if there is none."""
+    """Return the free bytes on the disk of the state folder; of the current folder if it does not exist."""
     folder = settings().var
     return shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
 

@@ -13,7 +13,7 @@ from worker.ledger.setup import ad_accounts
 
 @pytest.fixture
 def refused(ledger: Ledger) -> None:
-    """Have a token that Pinterest refuses, and somebody who looked."""
+    """Have a token that Pinterest refuses, and a watch that found it."""
     ledger.vault.prepare()
     shop = place(ledger)
     with ledger.write() as connection:

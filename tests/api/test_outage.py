@@ -1,4 +1,4 @@
-"""A ledger that is away is told by the one process that can know it without a ledger."""
+"""The process that works without a ledger reports a ledger that is away."""
 
 import json
 from collections.abc import Iterator

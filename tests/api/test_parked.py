@@ -1,4 +1,4 @@
-"""Parked events over HTTP: counted by reason, and let go."""
+"""Parked events over HTTP: counted by reason, and retried."""
 
 import pytest
 

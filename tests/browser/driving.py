@@ -13,7 +13,7 @@ GRANT = "<script>_df.consent({advertising: true, analytics: false})</script>"
 KEPT = "() => JSON.parse(localStorage.getItem('_df_queue') || '[]').map(event => event.event || event.type)"
 STORAGE = "() => [...Object.keys(localStorage), ...Object.keys(sessionStorage)].sort()"
 
-# The script's time stands still until a test lets its next timer run, so that a busy machine changes nothing.
+# The script's time does not advance until a test lets its next timer run, so that a busy machine changes nothing.
 # What gives up on an answer is no timer that a test waits for.
 CLOCK = """(() => {
     const wait = setTimeout, timers = new Map();
@@ -84,7 +84,7 @@ def tick(page: Page) -> float:
 
 
 def told(page: Page, server: Server, count: int) -> list[dict[str, Any]]:
-    """Return what the page told, without waiting for the batch to fill or its second to end."""
+    """Return the page's report, without waiting for the batch to fill or its second to end."""
     hide(page)
     return server.await_events(count)
 

@@ -37,7 +37,7 @@ window._df = window._df || {q: []};
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Run a browser; where there is none the test is skipped, or fails if everything is required."""
+    """Run a browser; without one the test is skipped, or fails if everything is required."""
     path = shutil.which("chromium")
     if path is None:
         if os.environ.get("REQUIRE_SERVICES") == "1":
@@ -112,12 +112,12 @@ class Server:
         return self.site + path
 
     def await_events(self, count: int) -> list[dict[str, Any]]:
-        """Wait until so many events were taken, and return them."""
+        """Wait until ``count`` events were accepted, and return them."""
         await_true(lambda: len(self.events) >= count, lambda: f"{count} events; there are {self.names}")
         return self.events
 
     def await_posts(self, count: int) -> None:
-        """Wait until there were so many requests with events, well answered or not."""
+        """Wait until ``count`` requests with events came in, whatever their answers."""
         await_true(
             lambda: len(self.posts) >= count, lambda: f"{count} requests; there were {len(self.posts)}"
         )

@@ -1,4 +1,4 @@
-"""The management pages on a real server, with everything behind them in this process and a sandbox beside."""
+"""The management pages on a real server, with their ledger in this process and a sandbox."""
 
 import json
 import threading
@@ -35,7 +35,7 @@ USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64)"
 
 @dataclass(frozen=True)
 class Stage:
-    """A management site, and what stands behind it."""
+    """A management site, with its ledger and sandbox."""
 
     url: str
     ledger: Ledger

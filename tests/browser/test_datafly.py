@@ -206,7 +206,7 @@ def test_no_request_is_larger_than_browsers_let_a_leaving_page_send(page: Page, 
 
 
 def test_what_waits_leaves_with_the_page_as_a_beacon(page: Page, server: Server) -> None:
-    """A beacon has no header: the key stands in the address, and the body is text to avoid asking first."""
+    """A beacon has no header: the key is in the address, and the body is text to avoid asking first."""
     other = server.page("/other", "")
     visit(page, shop(server))
     track(page, "Clicked")

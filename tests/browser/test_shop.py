@@ -69,7 +69,7 @@ class Collector:
         return [json.loads(self.ledger.vault.open(body, inbox.BODY)) for body in bodies]
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the events, each once: one whose answer a left page did not see is told again as itself."""
+        """Return the events, each once: a page that left before the answer sends the same event again."""
         return list({row["event"]["messageId"]: row["event"] for row in self.kept()}.values())
 
     def names(self) -> list[str]:

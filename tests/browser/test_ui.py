@@ -1,4 +1,4 @@
-"""The pages in a real browser: set up, watch, mend, without JavaScript too."""
+"""The pages in a real browser: set up, watch, repair, without JavaScript too."""
 
 import re
 from collections.abc import Iterator

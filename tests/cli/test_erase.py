@@ -14,7 +14,7 @@ KIM = "kim@example.com"
 
 @pytest.fixture
 def known(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    """Let two events of Kim and one of somebody else wait."""
+    """Let two events of Kim and one of another person wait."""
     monkeypatch.setattr(erasing, "SETTLING_SECONDS", 0.0)
     events = [
         {

@@ -1,4 +1,4 @@
-"""Failed deliveries are listed, shown, sent again and given up by hand."""
+"""Failed deliveries are listed, shown, retried and discarded."""
 
 import json
 from pathlib import Path

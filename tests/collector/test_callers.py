@@ -66,7 +66,7 @@ def test_without_a_good_key_nothing_is_taken(
 
 
 def test_no_route_takes_anything_from_a_stranger(collector: Collector) -> None:
-    """A walk over all of them: whoever adds one has to think of who may call it."""
+    """Walk over all routes: a new route needs a decision about who may call it."""
     takes = {
         (rule.rule, method)
         for rule in collector.app.url_map.iter_rules()
@@ -128,7 +128,7 @@ def test_a_signature_holds_for_five_minutes(collector: Collector, offset_seconds
     [
         ({"stamp": stamp(-300.001)}, LATE),
         ({"stamp": stamp(300.001)}, LATE),
-        # Seconds where milliseconds are asked for.
+        # Seconds instead of milliseconds.
         ({"stamp": "1706540000"}, LATE),
         ({"stamp": "yesterday"}, "X-Timestamp must be a time in Unix milliseconds."),
         ({"stamp": "9" * 30}, "X-Timestamp must be a time in Unix milliseconds."),

@@ -18,7 +18,7 @@ HASHED_PATH = f"/d.{datafly_script.HASH}.js"
 
 def test_it_is_under_8_kb_compressed() -> None:
     assert len(datafly_script.COMPRESSED) < BUDGET_BYTES
-    # The source stays within it too, for whoever serves that.
+    # The source stays within it too, for those who serve the source.
     assert len(gzip.compress(SOURCE.encode(), 9)) < BUDGET_BYTES
 
 

@@ -1,4 +1,4 @@
-"""Requests that come at once share a commit, and nobody else's trouble."""
+"""Requests that come at once share a commit, but not each other's errors."""
 
 import threading
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def bodies(ledger: Ledger) -> dict[int, bytes]:
 def all_at_once(
     ledger: Ledger, together: GroupCommit, requests: Sequence[Sequence[bytes | None]]
 ) -> list[Any]:
-    """Bring requests while somebody else writes, so that all of them wait; return ids or exceptions."""
+    """Bring requests while another transaction writes, so that all of them wait; return ids or exceptions."""
 
     def bring(request: Sequence[bytes | None]) -> Any:
         try:

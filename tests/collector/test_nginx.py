@@ -1,4 +1,4 @@
-"""The example of a subdomain of the shop's own works as it stands, with a real nginx in front of the collector."""
+"""The example of a subdomain of the shop's own works unchanged, with a real nginx in front of the collector."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Only a signature makes an event trusted: the pipeline key stands in every page."""
+"""Only a signature makes an event trusted: the pipeline key is in every page."""
 
 from typing import Any
 

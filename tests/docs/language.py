@@ -39,7 +39,10 @@ def _word_list() -> dict[str, str]:
 
 WORDS = _word_list()
 _AVOIDED = re.compile(
-    "|".join(rf"(?<![\w-]){re.escape(words)}(?![\w-])" for words in sorted(WORDS, key=len, reverse=True)),
+    "|".join(
+        rf"(?<![\w-])(?!is (?-i:None)){re.escape(words)}(?![\w-])"
+        for words in sorted(WORDS, key=len, reverse=True)
+    ),
     re.IGNORECASE,
 )
 

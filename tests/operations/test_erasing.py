@@ -1,4 +1,4 @@
-"""A person is erased wherever something of them is kept, and nobody else is."""
+"""A person is erased wherever something of them is kept, and no other person is."""
 
 import json
 import threading

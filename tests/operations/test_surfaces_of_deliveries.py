@@ -299,7 +299,7 @@ def fail(world: World) -> None:
 
 
 def state(world: World) -> Any:
-    """Return where everything stands."""
+    """Return the state of every delivery and event."""
     with world.ledger.read() as connection:
         deliveries = {row.event_id: row.stands for row in finding.find_deliveries_after(connection, 0, 100)}
         reasons = [(group.events, group.reason) for group in inbox.parked_by_reason(connection)]

@@ -1,4 +1,4 @@
-"""The books of each day, to lay beside the shop's own."""
+"""The sales of each day, to compare with the shop's own books."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The Management API's process watches where nobody else does."""
+"""The Management API's process watches while the upkeep worker does not."""
 
 import logging
 import time

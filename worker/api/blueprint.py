@@ -35,7 +35,7 @@ class Parser(FlaskParser):
             return {}
         if not req.is_json:
             raise ApiError(415, "The body must be JSON, with Content-Type: application/json.")
-        return read_json(req.get_data())
+        return _read_json(req.get_data())
 
     def handle_error(
         self,
@@ -51,7 +51,7 @@ class Parser(FlaskParser):
         raise validation_error(marshmallow.ValidationError(messages))
 
 
-def read_json(body: bytes) -> Any:
+def _read_json(body: bytes) -> Any:
     """Parse JSON as its standard has it.
 
     Raises:

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request, send_from_directory
 _PREFIX = "/v1/admin/docs"
 _ASSETS = f"{_PREFIX}/assets/"
 
-# What flask-smorest is told.
+# The configuration of flask-smorest.
 CONFIG = {
     "API_TITLE": "Signal Management API",
     "API_VERSION": "v1",

@@ -46,9 +46,9 @@ class ErasureAnswer(Shape):
     visitors = fields.Integer(
         metadata={"description": "What was remembered of the person's devices and accounts."}
     )
-    deliveries = fields.Dict(metadata={"description": "Deliveries, by where they stood."})
+    deliveries = fields.Dict(metadata={"description": "Deliveries, by their former state."})
     being_sent = fields.Integer()
-    debugged = fields.Integer(metadata={"description": "Entries of the live debugger, whoever's they are."})
+    debugged = fields.Integer(metadata={"description": "Entries of the live debugger, of every visitor."})
     unreadable = fields.Integer(metadata={"description": "Rows that cannot be opened: nobody knows whose."})
 
 

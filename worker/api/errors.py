@@ -26,7 +26,7 @@ from worker.operations.errors import (
 log = logs.of(__name__)
 
 # A body may have thousands of keys that no schema knows.
-MOST_SENTENCES = 50
+_MOST_SENTENCES = 50
 
 # Long enough for a database to come back, short enough for a person to wait.
 _RETRY_AFTER_SECONDS = 5
@@ -104,8 +104,8 @@ def not_found_error(what: str, which: str) -> ApiError:
 def validation_error(error: ValidationError, path: str = "") -> ApiError:
     """Return the error for a failed validation, with every field."""
     wrong: Any = {path: error.messages} if path else error.messages
-    sentences = list(islice(_sentences(error.messages, path), MOST_SENTENCES + 1))
-    if len(sentences) > MOST_SENTENCES:
+    sentences = list(islice(_sentences(error.messages, path), _MOST_SENTENCES + 1))
+    if len(sentences) > _MOST_SENTENCES:
         sentences[-1] = "and more"
     return ApiError(422, "; ".join(sentences), wrong=wrong)
 

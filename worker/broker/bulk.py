@@ -216,12 +216,14 @@ def bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) ->
             queue = message.delivery_info.get("routing_key")
             buffer.add(ids, message, queue not in without_ack, callbacks)
             if queue in without_ack and is_redis:
-                fill_from_redis(buffer, message.channel, queue, task.name, revoked)
+                _fill_from_redis(buffer, message.channel, queue, task.name, revoked)
 
     return on_message
 
 
-def fill_from_redis(buffer: BulkBuffer, channel: Any, queue: str, task: str, revoked: Container[str]) -> None:
+def _fill_from_redis(
+    buffer: BulkBuffer, channel: Any, queue: str, task: str, revoked: Container[str]
+) -> None:
     """Fill a bulk from a queue of Redis or Valkey with one command.
 
     kombu fetches one message at a time and builds an object for each, which takes five times as long.

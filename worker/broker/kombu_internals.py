@@ -26,12 +26,12 @@ def patch_redis_transport() -> None:
     # Imported here because its client takes eight megabytes, which processes with RabbitMQ do not need.
     from kombu.transport.redis import Channel, Transport
 
-    patch_method(Channel, "_connparams", _refuse_closed_channels)
-    patch_method(Channel, "_brpop_read", _park_what_is_no_json)
-    patch_method(Transport, "_deliver", _park_what_is_no_message)
+    _patch_method(Channel, "_connparams", _refuse_closed_channels)
+    _patch_method(Channel, "_brpop_read", _park_what_is_no_json)
+    _patch_method(Transport, "_deliver", _park_what_is_no_message)
 
 
-def patch_method(class_: Any, name: str, wrapper: Any) -> None:
+def _patch_method(class_: Any, name: str, wrapper: Any) -> None:
     """Replace a method by ``wrapper(method)``; repeated calls change nothing."""
     original = getattr(class_, name)
     if not hasattr(original, "__wrapped__"):
@@ -46,10 +46,10 @@ def unreadable_key(queue: str) -> str:
 def park_unreadable(channel: Any, queue: str, text: str) -> None:
     """Log and keep an entry that is not a message and has already left its queue."""
     log.error("message_unreadable", queue=queue, characters=len(text), kept=unreadable_key(queue))
-    keep_unreadable(channel, queue, text)
+    _keep_unreadable(channel, queue, text)
 
 
-def keep_unreadable(channel: Any, queue: str, text: str) -> None:
+def _keep_unreadable(channel: Any, queue: str, text: str) -> None:
     """Put a text on the list of its queue's unreadable messages."""
     with channel.conn_or_acquire() as client:
         client.lpush(unreadable_key(queue), text)
@@ -127,7 +127,7 @@ def patch_amqp_waits() -> None:
     # Imported here because other brokers do not need it.
     from amqp.abstract_channel import AbstractChannel
 
-    patch_method(AbstractChannel, "wait", _give_up_what_is_not_answered)
+    _patch_method(AbstractChannel, "wait", _give_up_what_is_not_answered)
 
 
 def _give_up_what_is_not_answered(original: Any) -> Any:
@@ -160,7 +160,7 @@ def keep_refused_message(app: Celery, queue: str, message: Message) -> None:
             if connection.transport.driver_type == "amqp":
                 _keep_in_queue(connection, queue, message)
             else:
-                keep_unreadable(connection.default_channel, queue, _text(message))
+                _keep_unreadable(connection.default_channel, queue, _text(message))
     except Exception as error:  # noqa: BLE001 - no error of any transport may end the worker
         log.warning("refused_message_not_kept", queue=queue, error=repr(error))
 

@@ -104,7 +104,7 @@ def send_command(
     """Send the events of each FILE (- for standard input), as offline events unless they say otherwise.
 
     JSON lines: one event a line, as the collector takes it. CSV: the header says what a column is. event, timestamp,
-    userId and anonymousId are the event's own; email, phone, first name and what else tells who somebody is are
+    userId and anonymousId are the event's own; email, phone, first name and other personal fields are
     traits; properties.X, context.X, traits.X and consent.X say so themselves; every other column is a property. A
     cell may hold a list in JSON (products). Case, spaces and underscores in names make no difference.
 

@@ -68,10 +68,10 @@ class TTLCache(Generic[K, V]):
 
 # A revoked key, an old secret or a changed source may stay in force this long.
 CACHE_SECONDS = 5.0
-MAX_CACHED_KEYS = 10_000
-SIGNATURE_WINDOW_SECONDS = 300
+_MAX_CACHED_KEYS = 10_000
+_SIGNATURE_WINDOW_SECONDS = 300
 # Signatures are stored longer than they are valid, because the clocks of hosts differ.
-CLOCK_MARGIN_SECONDS = 900
+_CLOCK_MARGIN_SECONDS = 900
 
 _KEY = re.compile(r"dk_(live|test)_[A-Za-z0-9_-]{1,128}", re.ASCII)
 _SOURCE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
@@ -105,8 +105,8 @@ class Callers:
     def __init__(self, ledger: Ledger, now: Callable[[], float]) -> None:
         self._ledger = ledger
         self._now = now
-        self._keys = TTLCache(self._source, CACHE_SECONDS, MAX_CACHED_KEYS, now)
-        self._signers = TTLCache(self._signer, CACHE_SECONDS, MAX_CACHED_KEYS, now)
+        self._keys = TTLCache(self._source, CACHE_SECONDS, _MAX_CACHED_KEYS, now)
+        self._signers = TTLCache(self._signer, CACHE_SECONDS, _MAX_CACHED_KEYS, now)
 
     def by_key(self, key: str | None) -> Caller:
         """Return the caller of a pipeline key.
@@ -135,7 +135,7 @@ class Callers:
         stamp = _header(headers, "X-Timestamp", _UNIX_MS, "a time in Unix milliseconds")
         given = _header(headers, "X-Signature", _SIGNATURE, "sha256= and 64 hex digits")
         source_id = _header(headers, "X-Source-Id", _SOURCE_ID, "the id of a source")
-        if abs(self._now() - int(stamp) / 1000) > SIGNATURE_WINDOW_SECONDS:
+        if abs(self._now() - int(stamp) / 1000) > _SIGNATURE_WINDOW_SECONDS:
             raise _unsigned("X-Timestamp must be within 5 minutes of the current time.")
         signer = self._signers.get(source_id)
         # An unknown source and a wrong signature look alike.
@@ -146,7 +146,7 @@ class Callers:
 
     def _request(self, source_id: str, stamp: str, signature: str) -> SignedRequest:
         key = self._ledger.vault.keyed_hash("signed request", source_id, signature)
-        return SignedRequest(key, int(stamp) / 1000 + SIGNATURE_WINDOW_SECONDS + CLOCK_MARGIN_SECONDS)
+        return SignedRequest(key, int(stamp) / 1000 + _SIGNATURE_WINDOW_SECONDS + _CLOCK_MARGIN_SECONDS)
 
     def _source(self, key: str) -> Source | None:
         with self._ledger.read() as connection:

@@ -17,12 +17,12 @@ _SHORT = "public, max-age=300, stale-while-revalidate=86400"
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
-def strip_comments(source: str) -> str:
+def _strip_comments(source: str) -> str:
     """Remove comment lines and indentation. The source has no strings that span lines."""
     return _INDENTATION.sub("", _COMMENT_LINE.sub("", source))
 
 
-SCRIPT = strip_comments((_STATIC / "datafly.js").read_text("utf-8")).encode()
+SCRIPT = _strip_comments((_STATIC / "datafly.js").read_text("utf-8")).encode()
 # Without a time in its header the compressed script is the same in every process.
 COMPRESSED = gzip.compress(SCRIPT, 9, mtime=0)
 TYPES = (_STATIC / "datafly.d.ts").read_bytes()

@@ -38,7 +38,7 @@ def is_allowed_origin(origin: str, domains: Iterable[str]) -> bool:
     return any(".".join(labels[start:]) in own for start in range(len(labels)))
 
 
-def cors_headers(origin: str) -> dict[str, str]:
+def _cors_headers(origin: str) -> dict[str, str]:
     """Return the headers that let a page of this origin read the answer, with cookies."""
     return {
         "Access-Control-Allow-Origin": origin,
@@ -47,9 +47,9 @@ def cors_headers(origin: str) -> dict[str, str]:
     }
 
 
-def preflight_headers(origin: str) -> dict[str, str]:
+def _preflight_headers(origin: str) -> dict[str, str]:
     """Return the headers that let a page of this origin send events."""
-    return cors_headers(origin) | {
+    return _cors_headers(origin) | {
         "Access-Control-Allow-Methods": "POST",
         "Access-Control-Allow-Headers": "Authorization, Content-Type",
         "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
@@ -148,7 +148,7 @@ class Gateway:
         domains = source.domains if source is not None else () if key else self._domains.get()
         response = Response(status=204)
         if is_allowed_origin(origin, domains):
-            response.headers.update(preflight_headers(origin))
+            response.headers.update(_preflight_headers(origin))
         return response
 
     def add_cors_headers(self, response: Response) -> Response:
@@ -157,7 +157,7 @@ class Gateway:
         caller: Caller | None = g.get("caller")
         origin = request.headers.get("Origin", "")
         if caller is not None and not caller.signed and is_allowed_origin(origin, caller.source.domains):
-            response.headers.update(cors_headers(origin))
+            response.headers.update(_cors_headers(origin))
         return response
 
     def _take_one(self, caller: Caller, raw: object) -> Response:

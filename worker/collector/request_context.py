@@ -73,7 +73,7 @@ class Cookies:
         )
 
 
-def new_uuid() -> str:
+def _new_uuid() -> str:
     """Make a UUID v4."""
     return str(uuid.uuid4())
 
@@ -84,7 +84,7 @@ def next_cookies(
     rules: CookieRules,
     *,
     may_advertise: bool,
-    make_id: Callable[[], str] = new_uuid,
+    make_id: Callable[[], str] = _new_uuid,
 ) -> Cookies:
     """Return the cookies of the browser after this event."""
     if known.dfid is None and rules.dfid:
@@ -97,7 +97,7 @@ def next_cookies(
     return replace(known, epik=brought) if brought else known
 
 
-def visitor_id_of(event: Mapping[str, Any], sent: Cookies, kept: Cookies) -> str | None:
+def _visitor_id_of(event: Mapping[str, Any], sent: Cookies, kept: Cookies) -> str | None:
     """Return the first-party id that an event counts under.
 
     A client without the cookie that sends its own anonymousId keeps it: it may never return the cookie, like a
@@ -207,7 +207,7 @@ class RequestContext:
             received_at=self._received_at,
             ip=client.ip,
             user_agent=client.user_agent,
-            dfid=visitor_id_of(event, client.cookies, self._cookies),
+            dfid=_visitor_id_of(event, client.cookies, self._cookies),
             pin_unauth=self._cookies.pin_unauth,
             epik=self._cookies.epik,
         )

@@ -28,7 +28,7 @@ from worker.readiness import readiness_of
 from worker.settings import Settings, SettingsError
 
 
-def measure_responses(app: Flask, meter: Meter) -> None:
+def _measure_responses(app: Flask, meter: Meter) -> None:
     """Measure the answers of an app to events; this costs a few microseconds each."""
 
     def start() -> None:
@@ -79,7 +79,7 @@ def create_app(
     errors.add_error_handlers(app)
     _add_routes(app, gateway, readiness_of(ledger))
     _add_metrics(app, Exporter(ledger), settings.metrics_token)
-    measure_responses(app, meter or Meter())
+    _measure_responses(app, meter or Meter())
     datafly_script.add_script_routes(app)
     app.after_request(gateway.add_cors_headers)
     app.after_request(_add_security_headers)

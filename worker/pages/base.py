@@ -94,11 +94,11 @@ def template_context() -> dict[str, Any]:
     """Return the variables of every template."""
     return {
         "person": g.get("person"),
-        "csrf": form_secret(),
+        "csrf": _form_secret(),
         "flower_url": context.app_settings().flower_url,
         "words": words,
         "now": context.now(),
-        "asset": asset_url,
+        "asset": _asset_url,
         "notice": words.NOTICES.get(request.args.get("done", "")),
     }
 
@@ -106,7 +106,7 @@ def template_context() -> dict[str, Any]:
 @blueprint.errorhandler(ApiError)
 def api_error_page(error: ApiError) -> Response:
     """Show an API error as a page."""
-    return error_page(error.status, error.message)
+    return _error_page(error.status, error.message)
 
 
 @blueprint.errorhandler(OperationError)
@@ -119,13 +119,13 @@ def operation_error_page(error: OperationError) -> Response:
 def http_error_page(error: HTTPException) -> Response:
     """Show an HTTP error of Flask as a page."""
     status = error.code or 500
-    return error_page(status, error.description or HTTPStatus(status).phrase)
+    return _error_page(status, error.description or HTTPStatus(status).phrase)
 
 
 @blueprint.errorhandler(IntegrityError)
 def conflict_page(_error: IntegrityError) -> Response:
     """Report a conflict with a concurrent change."""
-    return error_page(409, "Another request changed this at the same time. Go back and try again.")
+    return _error_page(409, "Another request changed this at the same time. Go back and try again.")
 
 
 @blueprint.errorhandler(LedgerBusyError)
@@ -135,23 +135,23 @@ def ledger_error_page(error: Exception) -> Response:
     """Report that the database is unavailable."""
     if not is_ledger_unavailable(error):
         raise error
-    return error_page(503, "The database does not respond. Try again in a few seconds.")
+    return _error_page(503, "The database does not respond. Try again in a few seconds.")
 
 
-def error_page(status: int, sentence: str) -> Response:
+def _error_page(status: int, sentence: str) -> Response:
     """Render an error page."""
     page = make_response(render_template("error.html", status=status, sentence=sentence))
     page.status_code = status
     return page
 
 
-def form_secret() -> str:
+def _form_secret() -> str:
     """Return the secret of this session's forms, which protects them from other sites."""
     cookie = request.cookies.get(auth.SESSION_COOKIE, "")
     return context.app_ledger().vault.keyed_hash("form", cookie).hex() if cookie else ""
 
 
-def asset_url(name: str) -> str:
+def _asset_url(name: str) -> str:
     """Return the URL of a static file, with a hash of its content so that browsers may cache it."""
     known: dict[str, str] = current_app.extensions.setdefault("signal-assets", {})
     if name not in known:
@@ -170,7 +170,7 @@ def _changes_something() -> bool:
 
 
 def _check_form() -> None:
-    if not compare_digest(request.form.get("csrf", "").encode(), form_secret().encode()):
+    if not compare_digest(request.form.get("csrf", "").encode(), _form_secret().encode()):
         raise ApiError(403, "This form does not belong to your session. Reload the page and send it again.")
 
 
@@ -179,4 +179,4 @@ def _sign_in_first() -> AnyResponse:
         here = request.full_path.rstrip("?")
         return redirect(url_for("ui.sign_in_page", next=here if here != "/" else None), 303)
     sentence = "Your session has ended. Nothing was changed. Sign in and send the form again."
-    return error_page(401, sentence)
+    return _error_page(401, sentence)

@@ -21,7 +21,7 @@ MOST_A_REQUEST = 5_000
 # The preview checks each delivery, so it stops at this number.
 _MOST_LOOKED_AT = 20_000
 _CHOICES = ("ad_account_id", "reason_class", "event_name")
-ACTIONS = ("retry", "discard")
+_ACTIONS = ("retry", "discard")
 
 
 @dataclass(slots=True)
@@ -140,6 +140,6 @@ def _reason() -> str:
 
 def _action() -> str:
     action = request.form.get("action", "")
-    if action not in ACTIONS:
+    if action not in _ACTIONS:
         raise ApiError(422, "Unknown action.")
     return action

@@ -50,7 +50,7 @@ def quality_page() -> str:
     return render_template(
         "quality.html",
         rows=report.rows,
-        names=identifier_names,
+        names=_identifier_names,
         span=key,
         spans=SPANS,
         label=label,
@@ -58,7 +58,7 @@ def quality_page() -> str:
     )
 
 
-def identifier_names(row: QualityRow) -> dict[str, str]:
+def _identifier_names(row: QualityRow) -> dict[str, str]:
     """Return the identifiers to show: those that events had, and those that would help."""
     pinterests = row.integration is not None and row.integration.config.get("field_mapping") == "pinterest"
     known = _IDENTIFIERS | _OF_PINTEREST if pinterests else _IDENTIFIERS

@@ -29,19 +29,19 @@ def sales_export() -> Response:
     table = csv.writer(text)
     table.writerow(["day", "event_name", "currency", "delivered", "value"])
     for line in _chosen()["lines"]:
-        value = amount_text(line) if line.currency else ""
-        table.writerow([day_text(line.day), line.event_name, line.currency, line.n, value])
+        value = _amount_text(line) if line.currency else ""
+        table.writerow([_day_text(line.day), line.event_name, line.currency, line.n, value])
     answer = Response(text.getvalue(), mimetype="text/csv")
     answer.headers["Content-Disposition"] = 'attachment; filename="delivered-by-day.csv"'
     return answer
 
 
-def day_text(number: int) -> str:
+def _day_text(number: int) -> str:
     """Write a day as its date."""
     return (FIRST_DAY + timedelta(days=number)).isoformat()
 
 
-def amount_text(line: SalesLine, thousands: str = "") -> str:
+def _amount_text(line: SalesLine, thousands: str = "") -> str:
     """Write a value with two decimals, or three if the third is not 0."""
     text = f"{line.value:,.3f}".replace(",", thousands)
     return text[:-1] if text.endswith("0") else text
@@ -61,6 +61,6 @@ def _chosen() -> dict[str, Any]:
         "zones": sorted({one.options.get("time_zone") or "UTC" for one in known}) or ["UTC"],
         "given": {"span": key, "source_id": source_id, "event_name": event_name},
         "label": label,
-        "day": day_text,
-        "amount": amount_text,
+        "day": _day_text,
+        "amount": _amount_text,
     }

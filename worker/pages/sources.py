@@ -60,8 +60,8 @@ def new_source_page() -> str:
 @blueprint.post("/sources/add")
 def post_new_source() -> Response:
     """Create a source. Only this page shows its server secret."""
-    form = Form(sent_source_values(request.form), names=_NAMES)
-    body = form.load(SourceBody(), source_body(request.form))
+    form = Form(_sent_source_values(request.form), names=_NAMES)
+    body = form.load(SourceBody(), _source_body(request.form))
     if body is not None:
         try:
             made = operations.create_source(context.request_caller(), **body)
@@ -82,15 +82,15 @@ def source_page(source_id: str) -> str:
 def edit_source_page(source_id: str) -> str:
     """Show the form with the current values."""
     shown = operations.get_source(context.request_caller(), source_id)
-    return render_template("source_form.html", form=Form(source_values(shown)), source=shown)
+    return render_template("source_form.html", form=Form(_source_values(shown)), source=shown)
 
 
 @blueprint.post("/sources/<source_id>/change")
 def post_source_change(source_id: str) -> AnyResponse:
     """Change a source to the values of the form."""
     shown = operations.get_source(context.request_caller(), source_id)
-    form = Form(sent_source_values(request.form), names=_NAMES)
-    body = form.load(SourceChange(), source_body(request.form))
+    form = Form(_sent_source_values(request.form), names=_NAMES)
+    body = form.load(SourceChange(), _source_body(request.form))
     if body is not None:
         try:
             operations.change_source(context.request_caller(), source_id, **body)
@@ -114,7 +114,7 @@ def post_new_key(source_id: str) -> AnyResponse:
 
 @blueprint.post("/sources/<source_id>/server-secret")
 def post_new_secret(source_id: str) -> str:
-    """Create a server secret; it stands on this one page."""
+    """Create a server secret; it is shown on this page only."""
     renewed = operations.rotate_server_secret(context.request_caller(), source_id)
     return _page(source_id, secret=renewed["server_secret"])
 
@@ -126,7 +126,7 @@ def post_source_delete(source_id: str) -> AnyResponse:
     return redirect_to("ui.sources_page", "source-deleted")
 
 
-def source_values(shown: Mapping[str, Any]) -> dict[str, Any]:
+def _source_values(shown: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a source's form."""
     cookies = shown["cookies"]
     flags = {name: cookies[name] for name in _FLAGS[:3]} | {"secure_cookies": shown["secure_cookies"]}
@@ -145,12 +145,12 @@ def source_values(shown: Mapping[str, Any]) -> dict[str, Any]:
     } | {name: "yes" if flag else "" for name, flag in flags.items()}
 
 
-def sent_source_values(form: Any) -> dict[str, Any]:
+def _sent_source_values(form: Any) -> dict[str, Any]:
     """Return the sent values, to show them again."""
     return form_texts(form, _TEXTS) | {name: form.get(name, "") for name in _FLAGS}
 
 
-def source_body(form: Any) -> dict[str, Any]:
+def _source_body(form: Any) -> dict[str, Any]:
     """Return the sent form as a body of the Management API."""
     given = form_texts(form, _TEXTS)
     ticked = {name: form.get(name) == "yes" for name in _FLAGS}
@@ -170,7 +170,7 @@ def source_body(form: Any) -> dict[str, Any]:
     }
 
 
-def quota_use(connection: Connection, source_id: str) -> dict[str, int]:
+def _quota_use(connection: Connection, source_id: str) -> dict[str, int]:
     """Return how many visitors public calls created today, and what the quotas refused in the last 30 days."""
     today = int(context.now() // usage.SECONDS_A_DAY)
     created = usage.usage_of_source(connection, source_id, today)[usage.PUBLIC_VISITORS]
@@ -183,7 +183,7 @@ def _page(source_id: str, *, secret: str = "", is_new: bool = False, form: Form 
     with context.app_ledger().read() as connection:
         served = integration_store.integrations_of_source(connection, source_id)
         kept = store.load_source(connection, source_id)
-        used = quota_use(connection, source_id)
+        used = _quota_use(connection, source_id)
     settings = context.app_settings()
     collector = settings.collector_url.rstrip("/")
     # The sandbox brings a sample shop.

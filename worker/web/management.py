@@ -49,7 +49,7 @@ def create_app(ledger: Ledger, settings: Settings) -> Flask:
     # Keep fields in the order in which the schemas declare them.
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own provider has it.
     context.provide(app, ledger, settings)
-    protect(app)
+    _protect(app)
     auth.add_guard(app)
     api = _Api(app)
     for resource in (
@@ -95,7 +95,7 @@ def _stop(sentence: str) -> NoReturn:
 _NOTHING = "default-src 'none'; frame-ancestors 'none'"
 
 
-def protect(app: Flask) -> None:
+def _protect(app: Flask) -> None:
     """Set security headers on every response; a page may set its own content policy."""
 
     def add(response: Response) -> Response:

@@ -82,7 +82,7 @@ class FailedDetail(FailedAnswer):
     tries = ListOf(Nested(Try))
     payload = Object(
         allow_none=True,
-        metadata={"description": "What would be sent; only where it is asked for, which the log tells."},
+        metadata={"description": "The payload; only on request, which the audit log records."},
     )
 
 

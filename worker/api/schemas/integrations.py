@@ -12,7 +12,7 @@ from worker.pinterest.config.integration_config import CONSENT_CATEGORIES, Confi
 _VENDORS = ("pinterest",)
 FIXED = ("id", "source_id", "vendor", "created_at", "updated_at")
 
-# What `worker.pinterest.config.integration_config` takes, for whoever reads the API's description.
+# What `worker.pinterest.config.integration_config` takes, for readers of the API's description.
 CONFIG_PROPERTIES: dict[str, dict[str, Any]] = {
     "ad_account_id": {
         "type": "string",

@@ -58,7 +58,7 @@ class FindQuery(Shape):
 
 
 class DeliveryAnswer(Shape):
-    """Show one delivery and where it stands."""
+    """Show one delivery and its state."""
 
     id = fields.Integer()
     state = Text(attribute="stands", metadata={"description": "As the books call it.", "example": "pending"})
@@ -139,7 +139,7 @@ class QualityQuery(StatsQuery):
     step_hours = fields.Integer(
         validate=between(1, _HOURS_A_WEEK),
         error_messages={"invalid": "must be a whole number"},
-        metadata={"description": "Also by steps of so many hours; without it one row a name."},
+        metadata={"description": "Also by steps of this many hours; without it one row per name."},
     )
 
 

@@ -53,7 +53,7 @@ class ErasureOptions:
 class ErasureReport:
     """Count what was erased, or would be.
 
-    ``stood`` counts deliveries by their former state. ``being_sent`` were being sent to Pinterest all the time.
+    The counts of deliveries are by their former state. ``being_sent`` were being sent to Pinterest all the time.
     ``unreadable`` rows could not be decrypted, so it is unknown whose they are.
     """
 

@@ -1,4 +1,4 @@
-"""Say in words what would let Pinterest match more events, and what else is amiss with them."""
+"""Say in words what would let Pinterest match more events, and what else is wrong with them."""
 
 from dataclasses import dataclass
 

@@ -50,11 +50,11 @@ def send_test_event(
     client = PinterestClient(
         base_url, deadline_seconds=DEADLINE_SECONDS, read_timeout_seconds=DEADLINE_SECONDS
     )
-    body = json.dumps({"data": [sample_event(domain, now)]}).encode()
+    body = json.dumps({"data": [_sample_event(domain, now)]}).encode()
     return interpret_answer(client.send(ad_account_id, access_token, body, test=True), ad_account_id)
 
 
-def sample_event(domain: str, now: float) -> Mapping[str, Any]:
+def _sample_event(domain: str, now: float) -> Mapping[str, Any]:
     """Return an event of no real person, with an IP address reserved for documentation."""
     return {
         "event_name": "page_visit",

@@ -22,7 +22,7 @@ from worker.operations.setup.differences import MASK, changed_fields
 
 SOURCE_ID = "src_[A-Za-z0-9_-]{1,64}"
 is_source_id = re.compile(SOURCE_ID).fullmatch
-SECONDS_AN_HOUR = 3_600
+_SECONDS_AN_HOUR = 3_600
 # The defaults of a source's options. The collector and the ingest worker use the same.
 DEFAULT_OPTIONS: Mapping[str, Any] = {
     "default_consent": {"browser": "drop", "server": "allow"},
@@ -135,7 +135,7 @@ def rotate_pipeline_key(
     with caller.changing() as change:
         source = _find(change.connection, source_id, locked=True)
         old = store.valid_pipeline_keys(change.connection, source_id, change.now)
-        key, ends_at = _new_key(test=test), change.now + overlap_hours * SECONDS_AN_HOUR
+        key, ends_at = _new_key(test=test), change.now + overlap_hours * _SECONDS_AN_HOUR
         store.add_key(change.connection, source_id, key, change.now)
         store.expire_keys(change.connection, source_id, key, ends_at)
         changes = {"pipeline_key": [old[0] if old else None, key], "old_keys_end_at": [None, iso(ends_at)]}

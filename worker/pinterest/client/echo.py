@@ -10,7 +10,7 @@ from typing import Any
 
 from worker.pinterest.config.overrides import PINTEREST_NAMES
 
-ECHOED = "[sent]"
+_ECHOED = "[sent]"
 
 # Fields with Pinterest's own vocabulary, which identify no one.
 _OPEN_KEYS = frozenset({"event_name", "action_source", "currency", "partner_name"})
@@ -61,7 +61,7 @@ class Echo:
             return text
         text = _CHUNK.sub(self._put_for_chunk, text)
         text = _CUT_WORD.sub(self._put_for_cut_word, text)
-        return re.sub(r"\[sent\](?:[ ,;_-]*\[sent\])+", ECHOED, text)
+        return re.sub(r"\[sent\](?:[ ,;_-]*\[sent\])+", _ECHOED, text)
 
     def _may_be_sent(self, word: str) -> bool:
         """Rule out words 100 times faster than by parsing the request; most answers echo nothing."""
@@ -104,7 +104,7 @@ class Echo:
         chunk = match[0]
         bare = chunk.rstrip(".!")
         if bare.casefold() in self._chunks:
-            return ECHOED + chunk[len(bare) :]
+            return _ECHOED + chunk[len(bare) :]
         return _WORD.sub(self._put_for_word, chunk)
 
     def _put_for_word(self, match: re.Match[str]) -> str:
@@ -113,12 +113,12 @@ class Echo:
         word = match[0].casefold()
         if word not in self._sent:
             self._sent[word] = word in self._words or self._is_hashed(word)
-        return ECHOED if self._sent[word] else match[0]
+        return _ECHOED if self._sent[word] else match[0]
 
     def _put_for_cut_word(self, match: re.Match[str]) -> str:
         start = match[0].casefold()
         is_part = start not in _ORDINARY and any(word.startswith(start) for word in self._words)
-        return ECHOED if is_part else match[0]
+        return _ECHOED if is_part else match[0]
 
 
 NOTHING_SENT = Echo(b"")

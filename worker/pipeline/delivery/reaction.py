@@ -199,7 +199,7 @@ class Reaction:
         endings: Sequence[MemberResult],
         parent: StartedBatch,
     ) -> DeliveryResult:
-        return replace_batch(self.sender, parent, self.members, parts, endings, not_before)
+        return _replace_batch(self.sender, parent, self.members, parts, endings, not_before)
 
     def _finish(self, endings: Sequence[MemberResult]) -> DeliveryResult:
         now = self.sender.now()
@@ -246,7 +246,7 @@ def split_off_unopened(
     reason = "The stored event cannot be opened: is its key still in ENCRYPTION_KEY?"
     endings = [MemberResult(member.id, "unopened", reason) for member in broken]
     parts = [[member.id for member in good]] if good else []
-    return replace_batch(sender, started, [*good, *broken], parts, endings, sender.now())
+    return _replace_batch(sender, started, [*good, *broken], parts, endings, sender.now())
 
 
 def split_off_risky(
@@ -255,10 +255,10 @@ def split_off_risky(
     """Fail the events that could count twice until an operator decides, and move the others to a new batch."""
     rest = ids_without(members, risky)
     endings = unknown_outcomes(risky, "An earlier try had no clear answer.")
-    return replace_batch(sender, started, members, [rest] if rest else [], endings, sender.now())
+    return _replace_batch(sender, started, members, [rest] if rest else [], endings, sender.now())
 
 
-def replace_batch(
+def _replace_batch(
     sender: Sender,
     started: StartedBatch,
     members: Sequence[Member],

@@ -357,7 +357,7 @@ class _Layer:
             said = _apply(Visitor.EMPTY, opened, default_country)
             # The first argument takes precedence: the newer visitor, unless that is another person.
             is_same = is_same_person(before, said.user_id)
-            visitor = join_visitors(before, said) if is_same else join_visitors(said, before)
+            visitor = _join_visitors(before, said) if is_same else _join_visitors(said, before)
         else:
             visitor = _apply(before, opened, default_country)
         if identifies or visitor != before:
@@ -380,7 +380,7 @@ class _Layer:
         layers = [self._current[key] for key in keys if key in self._current]
         if not layers:
             return Visitor.EMPTY
-        return layers[0] if len(layers) == 1 else join_visitors(*layers)
+        return layers[0] if len(layers) == 1 else _join_visitors(*layers)
 
     def state(self, key: bytes) -> tuple[Visitor, int]:
         """Return the visitor to store under a key, and the last inbox id that informed it."""
@@ -391,7 +391,7 @@ class _Layer:
 
     def _note(self, key: bytes, opened: OpenedEvent, visitor: Visitor, *, keep: bool) -> None:
         if self._is_older(opened, key):
-            visitor = join_visitors(self._current[key], visitor)
+            visitor = _join_visitors(self._current[key], visitor)
         else:
             self._last_inbox_ids[key] = opened.row.id
         self._set(key, visitor, keep=keep)
@@ -409,7 +409,7 @@ def _apply(visitor: Visitor, opened: OpenedEvent, default_country: str | None) -
     return with_click_ids(visitor, opened.event, opened.received)
 
 
-def join_visitors(person: Visitor, device: Visitor) -> Visitor:
+def _join_visitors(person: Visitor, device: Visitor) -> Visitor:
     """Merge the visitor of a person with that of the device.
 
     The person takes precedence. Traits of another person on the device are left out; click ids of the device

@@ -17,7 +17,7 @@ ROWS_PER_STEP = 500
 _MAX_PURGE_SECONDS = 20.0
 # Lets other writers take the lock between two steps.
 _PAUSE_SECONDS = 0.05
-SECONDS_PER_DAY = 86_400
+_SECONDS_PER_DAY = 86_400
 # Click ids are useful for about a year; traits are kept as long.
 VISITOR_DAYS = 400
 # Match quality is needed for about a season.
@@ -32,8 +32,8 @@ _FOLDED_HOURS = 48
 
 def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
     """Remove rows older than their retention; return how many of each kind."""
-    before = now - retention_days * SECONDS_PER_DAY
-    lines_before = now - max(retention_days, _MIN_LINE_DAYS) * SECONDS_PER_DAY
+    before = now - retention_days * _SECONDS_PER_DAY
+    lines_before = now - max(retention_days, _MIN_LINE_DAYS) * _SECONDS_PER_DAY
     deadline = time.monotonic() + _MAX_PURGE_SECONDS
     counts: Counter[str] = Counter()
     while time.monotonic() < deadline:
@@ -46,9 +46,9 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
                 "deliveries": retention.purge_deliveries(connection, ended, before, now),
                 "batches": retention.purge_batches(connection, before, ROWS_PER_STEP),
                 "visitors": visitors.purge_visitors(
-                    connection, now - VISITOR_DAYS * SECONDS_PER_DAY, ROWS_PER_STEP
+                    connection, now - VISITOR_DAYS * _SECONDS_PER_DAY, ROWS_PER_STEP
                 ),
-                "audit": retention.purge_audit(connection, now - VISITOR_DAYS * SECONDS_PER_DAY),
+                "audit": retention.purge_audit(connection, now - VISITOR_DAYS * _SECONDS_PER_DAY),
             }
             step["quality"] = quality.delete_quality(connection, old)
             step["sessions"] = retention.purge_sessions(connection, now)
