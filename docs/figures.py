@@ -111,8 +111,10 @@ def _way_cells() -> list[str]:
 
 
 def places_of_an_action() -> tuple[float, str]:
-    """Count the folders that write actions of people into the audit log."""
-    return len({path.parent for path in product.files() if _writes_audit(path)}), ""
+    """Count the packages that write actions of people into the audit log."""
+    return len(
+        {product.package_of(product.module_name(path)) for path in product.files() if _writes_audit(path)}
+    ), ""
 
 
 def product_lines() -> tuple[float, str]:

@@ -11,7 +11,12 @@ from docs.product import ROOT
 # Lower a bound when its figure falls. The other figures have not reached their targets.
 BOUNDS = {
     "packages that import each other": 0,
-    "modules on the way of an event": 96,
+    "files in a folder, median": 8,
+    "public function names that two modules have": 6,
+    "public names to learn": 1_670,
+    "file names used twice or more": 15,
+    "modules on the way of an event": 69,
+    "places that implement an operator's action": 1,
 }
 
 
