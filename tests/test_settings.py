@@ -37,7 +37,11 @@ def test_without_a_word_retries_go_on_for_a_day_as_the_policy_says(tmp_path: Pat
         ("BROKER_URL", "localhost:6379", "must start with amqp://, redis:// or rediss://"),
         ("BROKER_URL", "redis://:hidden@host:port/0", "is not a valid address: the port must be a number"),
         ("DATABASE_URL", "mysql://host/db", "must start with postgresql:// or sqlite:///, not 'mysql'."),
-        ("DATABASE_URL", "postgresql://kim:hidden/word@host/db", "is not a valid address: the port must be a number"),
+        (
+            "DATABASE_URL",
+            "postgresql://kim:hidden/word@host/db",
+            "is not a valid address: the port must be a number",
+        ),
         ("DATABASE_URL", "postgresql+psycopg://host:x/db", "is not a valid address"),
         ("DATABASE_URL", "sqlite://", "must name a file"),
         ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),

@@ -163,7 +163,7 @@ def a_consumer(app: Celery, **options: Any) -> RateLimitedConsumer:
     consumer = RateLimitedConsumer(
         options.pop("on_task_request", Mock()),
         app=app,
-        pool=Mock(),
+        pool=Mock(num_processes=1),
         timer=Timer(),
         controller=Mock(),
         **options,
@@ -182,6 +182,9 @@ def app() -> Celery:
     @app.task(shared=False, name="free")
     def free() -> None: ...
 
+    # Shared tasks join every app as soon as a test has imported them.
+    for name in [name for name in app.tasks if name.startswith("tasks.")]:
+        del app.tasks[name]
     return app
 
 

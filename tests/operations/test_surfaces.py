@@ -187,6 +187,7 @@ ACTIONS = [
                     "cookies.pin_unauth": [None, True],
                     "cookies.epik": [None, True],
                     "secure_cookies": [None, True],
+                    "signed_only_events": [None, []],
                     "server_secret": [None, "***"],
                 },
             )

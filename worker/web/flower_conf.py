@@ -5,8 +5,8 @@ from logging import getLogger
 
 import celeryconfig
 from worker import logs
-from worker.broker import queues
 from worker.settings import settings
+from worker.web import flower_queues
 
 _settings = settings()
 logs.set_up()
@@ -39,4 +39,6 @@ getLogger("flower.inspector").setLevel("ERROR")
 
 # RabbitMQ's management plug-in, if enabled, knows more about queues than AMQP.
 broker_api = os.environ.get("FLOWER_BROKER_API", "")
-queues.show_queues([queue.name for queue in celeryconfig.task_queues], _settings.broker_url, broker_api)
+flower_queues.show_queues(
+    [queue.name for queue in celeryconfig.task_queues], _settings.broker_url, broker_api
+)

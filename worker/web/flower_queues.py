@@ -1,0 +1,43 @@
+"""Show Flower the queues of RabbitMQ without its management plug-in, and queues that have no consumer."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from flower.utils.broker import RabbitMQ
+from flower.views import BaseHandler
+from kombu import Connection
+
+from worker.broker.queues import queue_states
+
+# A page waits for the answer.
+_ANSWER_SECONDS = 2
+
+_by_plug_in = RabbitMQ.queues
+
+
+def show_queues(names: Sequence[str], broker_url: str, broker_api: str = "") -> None:
+    """Let Flower show exactly these queues, with the management plug-in if ``broker_api`` is set."""
+
+    def queue_names(_handler: BaseHandler) -> list[str]:
+        return sorted(names)
+
+    # Flower itself shows only queues of workers that ran at its start or last refresh. A queue without consumers
+    # is the one that matters.
+    BaseHandler.get_active_queue_names = queue_names
+
+    async def query_over_amqp(_broker: RabbitMQ, wanted: Sequence[str]) -> list[dict[str, Any]]:
+        # Flower serves all pages from one thread.
+        return await asyncio.to_thread(_query, broker_url, wanted)
+
+    RabbitMQ.queues = _by_plug_in if broker_api else query_over_amqp
+
+
+def _query(broker_url: str, names: Sequence[str]) -> list[dict[str, Any]]:
+    with Connection(broker_url, connect_timeout=_ANSWER_SECONDS) as connection:
+        connection.ensure_connection(max_retries=1, timeout=_ANSWER_SECONDS)
+        connection.connection.sock.settimeout(_ANSWER_SECONDS)
+        queues = queue_states(connection, names)
+    # AMQP counts ready messages only; Flower's other pages show what workers hold.
+    return [asdict(queue) | {"messages_ready": queue.messages} for queue in queues]
