@@ -1,6 +1,7 @@
 """Values of the request that Pinterest echoes are masked; Pinterest's own words remain."""
 
 import json
+import re
 import time
 from hashlib import sha256
 from typing import Any
@@ -98,6 +99,17 @@ def test_no_verdict_repeats_what_was_sent() -> None:
     paused = decide_batch(answer(403, {"code": 29, "message": "Kim has no access"}), 2, sent=sent)
     assert isinstance(paused, PauseAccount)
     assert paused.reason == "HTTP 403, code 29: [sent] has no access"
+
+
+@pytest.mark.parametrize(
+    "address", ["kim.vogel@example.com", "kim.vogel@mail.example.com", "example.kim@vogel.net"]
+)
+def test_an_address_is_masked_whole_where_the_request_has_a_part_of_it(address: str) -> None:
+    sent = Echo(body({"event_source_url": "https://shop.example.com/mail"}))
+    document = {"events": [{"status": "failed", "error_message": f"user {address} is unknown"}]}
+    decision = decide_batch(answer(200, document), 1, sent=sent)
+    assert isinstance(decision, Settle)
+    assert not {"kim", "vogel"} & set(re.findall(r"\w+", repr(decision)))
 
 
 def test_an_event_cannot_blind_the_status_of_others() -> None:

@@ -161,7 +161,7 @@ def _accepted(
     results = _results(events, events_sent, sent)
     if results:
         return Settle(results)
-    words = answer.detail or sent.mask(_what_is_unreadable(document, events, events_sent))
+    words = answer.detail or _masked(sent, _what_is_unreadable(document, events, events_sent))
     reason = mask(f"HTTP {answer.status}, but {words}")
     if unreadable_tries + 1 >= _UNREADABLE_ANSWERS:
         return _fail_all(ReasonClass.UNREADABLE, reason, events_sent)
@@ -255,7 +255,7 @@ def _text(document: object, key: str) -> str:
 def _reason(answer: Answer, document: object, sent: Echo) -> str:
     code = document.get("code") if isinstance(document, dict) else None
     start = f"HTTP {answer.status}" + (f", code {code}" if isinstance(code, int) else "")
-    words = sent.mask(_text(document, "message") or _text(document, "details")) or answer.detail
+    words = _masked(sent, _text(document, "message") or _text(document, "details")) or answer.detail
     return mask(f"{start}: {words}" if words else start)
 
 
@@ -283,8 +283,8 @@ def _results(events: object, events_sent: int, sent: Echo) -> tuple[EventResult,
 
 
 def _result(entry: object, status: str, sent: Echo) -> EventResult:
-    words = mask(sent.mask(_text(entry, "error_message")))
-    warning = mask(sent.mask(_text(entry, "warning_message")))
+    words = _masked(sent, _text(entry, "error_message"))
+    warning = _masked(sent, _text(entry, "warning_message"))
     if status == "processed":
         # Show an error on a processed event, but do not send the event again.
         warning = "; ".join(filter(None, (warning, words)))
@@ -293,7 +293,7 @@ def _result(entry: object, status: str, sent: Echo) -> EventResult:
         return EventResult(False, ReasonClass.REFUSED, words or "Pinterest gave no reason", warning)
     # The other results count all the same. Pinterest may have accepted this event, so it is not sent again
     # automatically.
-    reason = mask(f"Pinterest gave an unknown status, {sent.mask(status)!r}: {words}".rstrip(": "))
+    reason = mask(f"Pinterest gave an unknown status, {_masked(sent, status)!r}: {words}".rstrip(": "))
     return EventResult(False, ReasonClass.UNREADABLE, reason, warning)
 
 
@@ -306,3 +306,11 @@ def _what_is_unreadable(document: object, events: object, events_sent: int) -> s
         return f"the answer lists {len(events)} events where {events_sent} were sent"
     statuses = sorted({_text(entry, "status") for entry in events})
     return f"the answer has only the statuses {', '.join(map(repr, statuses[:3]))}"
+
+
+def _masked(sent: Echo, text: str) -> str:
+    """Mask what looks personal, then what the request sent.
+
+    In the other order "[sent]" could replace a part of an e-mail address, and the rest would no longer look like one.
+    """
+    return sent.mask(mask(text))
