@@ -375,7 +375,7 @@ def patiently(work: Any) -> None:
         try:
             return work()
         except Exception as error:
-            if type(error).__name__ not in ("OvertakenError", "OperationalError"):
+            if type(error).__name__ not in ("VersionConflictError", "OperationalError"):
                 raise
     raise AssertionError("too many races")
 
