@@ -122,6 +122,21 @@ def test_a_signed_order_is_delivered_within_seconds_behind_a_flood_that_takes_mi
     stack.await_ready(*stack.ingest_workers)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_hundred_and_twenty_costly_addresses_delay_no_signed_order(stack: Stack) -> None:
+    address = f"https://a.example.com/?x={'a' * 4_050}@b%252525"
+    context = {"page": {"url": address}, "consent": {"advertising": True}}
+    for start in range(0, 480, 120):
+        send(stack, [{"type": "page", "messageId": f"c{start + n}", "context": context} for n in range(120)])
+    began = time.monotonic()
+    send_signed(stack, "order_behind_costly")
+    until("the order arrives", partial(has_arrived, stack, "order_behind_costly"), 60, every=0.05)
+    waited = time.monotonic() - began
+    print(f"\nseconds from acceptance to Pinterest: {waited:.2f}")
+    assert waited < 5.0
+
+
 def mapped(stack: Stack) -> list[tuple[int, str]]:
     """Return each mapping of an event of the flood, with the process that did it."""
     journal = stack.var / "mapped.txt"
