@@ -34,7 +34,7 @@ def test_the_demos_token_is_not_tried_at_pinterest(shell: Shell) -> None:
     (token,) = [one for one in report["checks"] if one["check"].startswith("token of ")]
 
     assert token["state"] == "degraded"
-    assert "was not tried" in token["message"]
+    assert "was not tested" in token["message"]
 
 
 def test_every_integrations_token_is_looked_at(shell: Shell) -> None:

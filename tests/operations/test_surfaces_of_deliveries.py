@@ -71,7 +71,7 @@ def moved_by_json(world: World, path: str, body: dict[str, Any], count: str) -> 
 def moved_by_text(world: World, text: str) -> tuple[int, int] | None:
     """Return the same as a page or a command says it."""
     done = re.search(r"(?:Retried|Discarded|<b>) ?([\d,]+) deliver", text)
-    alone = re.findall(r"([\d,]+) left alone", text)
+    alone = re.findall(r"([\d,]+) skipped", text)
     return None if world.refused or not done else (int(done[1]), sum(map(int, alone)))
 
 

@@ -155,7 +155,7 @@ def _show_rest(done: BulkResult) -> None:
     for sentence in done.warnings():
         click.echo(sentence)
     for why, n in done.left_alone.items():
-        click.echo(f"{n:,} left alone: {why}.")
+        click.echo(f"{n:,} skipped: {why}.")
 
 
 @failed_group.command("parked")
