@@ -132,7 +132,7 @@ def test_without_javascript_everything_essential_works(plain: BrowserContext, si
     go(page, "Failed deliveries")
     page.get_by_role("button", name="Retry all 1").click()
     page.get_by_role("button", name="Retry 1").click()
-    expect(page.get_by_text("1 delivery are pending again")).to_be_visible()
+    expect(page.get_by_text("1 delivery is pending again")).to_be_visible()
     site.work()
     go(page, "Overview")
 
