@@ -41,7 +41,9 @@ def test_choices_narrow_the_books(pages: Pages) -> None:
     assert pages.get("/sales?span=7d").count('<th scope="row"') == 3
     assert pages.get("/sales?event_name=checkout").count('<th scope="row"') == 2
     assert pages.get("/sales?source_id=src_shop").count('<th scope="row"') == 4
-    assert "Nothing was delivered in the last 30 days for this selection." in pages.get("/sales?source_id=src_x")
+    assert "Nothing was delivered in the last 30 days for this selection." in pages.get(
+        "/sales?source_id=src_x"
+    )
 
 
 @pytest.mark.usefixtures("sold")
