@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from worker.event.problems import Problem
 from worker.event.redaction import clean_free_text
 from worker.event.text import clean_text
 from worker.pinterest.config.overrides import EventKind
@@ -47,7 +48,7 @@ def build_custom_data(
     if value is not None:
         data["value"] = value.text
         if not currency:
-            notes.warn("value without a currency: Pinterest takes the ad account's")
+            notes.warn(Problem.CURRENCY_MISSING, "value without a currency: Pinterest takes the ad account's")
     _add_order(data, properties, notes)
     _add_contents(data, properties, items, options, notes)
     _add_texts(data, properties, kind, bool(items), options)
@@ -67,7 +68,7 @@ def _read_currency(properties: Mapping[str, Any], notes: Notes) -> str | None:
     raw = _first(properties, "currency")
     code = currency_code(raw)
     if raw is not None and code is None:
-        notes.warn("the currency is left out: it is not an ISO 4217 code")
+        notes.warn(Problem.CURRENCY_UNREADABLE, "the currency is left out: it is not an ISO 4217 code")
     return code
 
 
@@ -94,11 +95,15 @@ def _add_up(items: list[Item], currency: str | None, notes: Notes) -> Amount | N
     if any(item.price is None for item in items):
         return None
     if len({item.currency or currency for item in items}) > 1:
-        notes.warn("no value is computed: the products are priced in several currencies")
+        notes.warn(
+            Problem.VALUE_NOT_COMPUTED, "no value is computed: the products are priced in several currencies"
+        )
         return None
     total = sum((item.price.number * item.pieces for item in items if item.price), Decimal(0))
     if total >= MAX_AMOUNT:
-        notes.warn("no value is computed: the products' prices add up to too much")
+        notes.warn(
+            Problem.VALUE_NOT_COMPUTED, "no value is computed: the products' prices add up to too much"
+        )
         return None
     text = format_decimal(round(total, 6))
     notes.compute("value", f"{text}, the products' prices times their quantities")
@@ -137,7 +142,7 @@ def _count(
     raw = _first(properties, "num_items")
     stated = read_count(raw) if raw is not None else None
     if raw is not None and stated is None:
-        notes.warn("the number of items is not a whole number above zero")
+        notes.warn(Problem.ITEM_COUNT_UNREADABLE, "the number of items is not a whole number above zero")
     if not items:
         return stated or (read_count(properties.get("quantity")) if "value" in data else None)
     # A product sold by weight or length counts as one item.
@@ -147,7 +152,8 @@ def _count(
         return summed
     if stated != summed:
         notes.warn(
-            f"the number of items is given as {stated}, but the products' quantities add up to {summed}"
+            Problem.ITEM_COUNT_CONTRADICTS_PRODUCTS,
+            f"the number of items is given as {stated}, but the products' quantities add up to {summed}",
         )
     return stated
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
+from worker.event.problems import Problem
 from worker.event.text import are_cacheable, clean_text, fold_key
 from worker.pinterest.custom_data.money import (
     Amount,
@@ -85,13 +86,16 @@ def _single_product(properties: Mapping[str, Any], one_product: bool) -> dict[st
 
 def _read_list(raw: list[Any], currency: str | None, notes: Notes) -> list[Item]:
     if len(raw) > _MOST_ITEMS:
-        notes.warn(f"only the first {_MOST_ITEMS} products are sent")
+        notes.warn(Problem.LIST_CUT, f"only the first {_MOST_ITEMS} products are sent")
     items = []
     for number, entry in enumerate(raw[:_MOST_ITEMS], 1):
         parts = _parts(entry, vague=True) if isinstance(entry, dict) else {"id": entry}
         item = _read_item(parts, currency, notes)
         if item is None:
-            notes.warn(f"product {number} has no id, no price and no name, or a quantity below one: left out")
+            notes.warn(
+                Problem.PRODUCTS_LEFT_OUT,
+                f"product {number} has no id, no price and no name, or a quantity below one: left out",
+            )
         else:
             items.append(item)
     return items
@@ -158,7 +162,7 @@ def read_price(value: object, currency: str | None, what: str, notes: Notes) -> 
     try:
         return read_amount(value, currency)
     except AmountError as error:
-        notes.warn(f"{what} is left out: it {error}")
+        notes.warn(Problem.VALUE_UNREADABLE, f"{what} is left out: it {error}")
         return None
 
 
@@ -173,11 +177,11 @@ def _read_pieces(value: object, notes: Notes) -> Decimal | int:
     except NegativeAmountError:
         return 0
     except AmountError as error:
-        notes.warn(f"a product's quantity is read as 1: it {error}")
+        notes.warn(Problem.QUANTITY_UNREADABLE, f"a product's quantity is read as 1: it {error}")
         return 1
     if pieces < _MOST_PIECES:
         return pieces
-    notes.warn("a product's quantity is read as 1: it is too large")
+    notes.warn(Problem.QUANTITY_UNREADABLE, "a product's quantity is read as 1: it is too large")
     return 1
 
 

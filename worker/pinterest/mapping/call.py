@@ -8,6 +8,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Self
 
+from worker.event.problems import Problem
 from worker.event.received import Received, page_url
 from worker.event.redaction import clean_free_text
 from worker.event.text import clean_text, fold_keys
@@ -166,9 +167,15 @@ class Notes:
     explain: Explanation | None = None
     computed: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
-    def warn(self, text: str) -> None:
-        """Add a problem that the sender should fix."""
+    def copy(self) -> Self:
+        """Return notes for one of several payloads, with the warnings that all of them share."""
+        return type(self)(self.explain, [], [*self.warnings], [*self.problems])
+
+    def warn(self, problem: Problem, text: str) -> None:
+        """Add a problem that the sender should fix: its kind, and a sentence about this event."""
+        self.problems.append(problem)
         self.warnings.append(text)
         if self.explain is not None:
             self.explain.add("warning", text)

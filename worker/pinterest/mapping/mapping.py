@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from worker.event import consent, json_text
+from worker.event.problems import Problem
 from worker.event.received import Received
 from worker.event.redaction import clean_url
 from worker.event.text import clean_text, fold_key, fold_keys
@@ -49,7 +50,7 @@ def action_source(call: Call, notes: Notes) -> str:
     if isinstance(stated, str) and stated.strip().lower() in ACTION_SOURCES:
         return stated.strip().lower()
     if stated is not None:
-        notes.warn("the event's action source is not one of Pinterest's")
+        notes.warn(Problem.ACTION_SOURCE_UNKNOWN, "the event's action source is not one of Pinterest's")
     source = _app_system(context) or ("offline" if _is_offline(context, properties) else "web")
     if notes.explain is not None:
         notes.explain.add("source", f"action_source {source}, from the event's library, system and channel")
@@ -276,7 +277,7 @@ def _source_url(call: Call, notes: Notes) -> str | None:
 
 def _finish(base: Mapping[str, Any], kind: EventKind, call: Call, timing: Timing, shared: Notes) -> Outcome:
     """Return the outcome for one of Pinterest's event names."""
-    notes = Notes(shared.explain, [], [*shared.warnings])
+    notes = shared.copy()
     payload: dict[str, Any] = {"event_name": kind.pinterest_name, **base}
     data = build_custom_data(call.properties, kind, call.options, notes)
     if data:

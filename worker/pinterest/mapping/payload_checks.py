@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from worker.event.problems import Problem
 from worker.event.received import Received
 from worker.event.times import parse_time
 from worker.pinterest.config.overrides import CUSTOM_KIND
@@ -116,6 +117,7 @@ class Mapped:
     offline: bool
     computed: tuple[str, ...]
     warnings: tuple[str, ...]
+    problems: tuple[Problem, ...]
     identifiers: tuple[str, ...]
 
 
@@ -132,6 +134,7 @@ class Failed:
     custom_event_name: str | None = None
     event_time: int | None = None
     warnings: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,7 @@ class Filtered:
     event_id: str
     source_name: str
     reason: str
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,7 @@ class Dropped:
     source_name: str
     reason: str
     reason_class: str = "override"
+    problems: tuple[Problem, ...] = ()
 
 
 Outcome = Mapped | Failed | Filtered | Dropped
@@ -186,6 +191,7 @@ def check_payload(payload: dict[str, Any], call: Call, timing: Timing, notes: No
         offline=payload["action_source"] == "offline",
         computed=tuple(notes.computed),
         warnings=tuple(notes.warnings),
+        problems=tuple(notes.problems),
         identifiers=_identifiers(tuple(payload["user_data"])),
     )
 
@@ -204,6 +210,7 @@ def _failed(refusal: _Refusal, payload: dict[str, Any], call: Call, notes: Notes
         custom_event_name=_custom_name(payload, call),
         event_time=payload["event_time"],
         warnings=tuple(notes.warnings),
+        problems=tuple(notes.problems),
     )
 
 
@@ -227,7 +234,7 @@ def _refuse_checkout(data: Mapping[str, Any], call: Call, notes: Notes) -> _Refu
         if call.options.field_mapping == "signal":
             reason = f"A checkout needs a {name}; it is missing, and cannot be computed from the products."
             return _Refusal(f"missing_{key}", reason)
-        notes.warn(f"checkout without a {name}")
+        notes.warn(Problem.CHECKOUT_INCOMPLETE, f"checkout without a {name}")
     return None
 
 

@@ -5,6 +5,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
+from worker.event.problems import Problem
 from worker.event.received import Received, clean_click_id, current_epik
 from worker.event.text import clean_text
 from worker.pinterest.mapping.call import Call, Notes, Options
@@ -35,7 +36,7 @@ def _device(call: Call, notes: Notes) -> dict[str, Any]:
         if address:
             data["client_ip_address"] = address
         elif raw_ip.strip():
-            notes.warn("the IP address is left out: it is invalid")
+            notes.warn(Problem.ADDRESS_INVALID, "the IP address is left out: it is invalid")
     agent = clean_text(raw_agent[:_LONGEST_USER_AGENT], _LONGEST_USER_AGENT) if raw_agent else None
     if agent:
         data["client_user_agent"] = agent
