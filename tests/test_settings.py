@@ -10,17 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests.test_production import GOOD
 from worker.pinterest.client.retry_policy import RetryPolicy
 from worker.settings import LONGEST_SOCKET_PATH_BYTES, SettingsError, parse, socket_path
 
 KEY = "ab" * 32
-GIVEN = {
-    "PRODUCTION": "1",
-    "ENCRYPTION_KEY": KEY,
-    "ADMIN_TOKEN": "adm_0123456789abcdef",
-    "FLOWER_BASIC_AUTH": "kim:secret",
-    "FLOWER_COOKIE_SECRET": "cookie",
-}
+GIVEN = GOOD
 
 
 def test_without_a_word_retries_go_on_for_a_day_as_the_policy_says(tmp_path: Path) -> None:
@@ -236,7 +231,7 @@ def test_a_webhook_needs_a_secret_and_may_be_private_where_its_host_is_named() -
     hosts = {"ALERT_WEBHOOK_PRIVATE_HOSTS": "Hooks.internal, 10.0.0.7"}
     with pytest.raises(SettingsError, match=r"^ALERT_WEBHOOK_SECRET must be at least 16 characters"):
         parse(GIVEN | url | hosts)
-    given = parse(GIVEN | url | hosts | {"ALERT_WEBHOOK_SECRET": "a-secret-of-the-tests"})
+    given = parse(GIVEN | url | hosts | {"ALERT_WEBHOOK_SECRET": "vY3kQz81mWpR7tLx"})
     assert given.alert_webhook_url == "http://hooks.internal:9000/x"
     assert given.alert_webhook_private_hosts == ("hooks.internal", "10.0.0.7")
     assert parse(GIVEN).alert_webhook_url == ""

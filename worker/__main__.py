@@ -1,10 +1,13 @@
 """Run the command line: ``python -m worker``, or ``signal-worker``."""
 
+import os
 import signal
 
 
 def main() -> None:
     """Run the command in the arguments; an error ends it with one message and status 1."""
+    # Files of this process and of those that it starts are for its user only.
+    os.umask(0o077)
     try:
         # Importing takes a second, in which Ctrl-C must end quietly.
         from worker import logs

@@ -4,8 +4,10 @@ import json
 import math
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2s
@@ -13,10 +15,15 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from worker import production as production_rules
+
 PINTEREST_API_URL = "https://api.pinterest.com"
 
 # sun_path holds 108 bytes with the terminating zero; Valkey and redis-py refuse longer paths.
 LONGEST_SOCKET_PATH_BYTES = 107
+
+# What the processes keep in the state folder.
+_STATE_FILES = ("secrets.json", "signal.db*", "beat*", "flower*", "valkey", "valkey/*", "valkey/*/*")
 
 
 class SettingsError(Exception):
@@ -91,7 +98,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
     var = Path(read.text("SIGNAL_VAR", "var")).resolve()
     generated = {} if production else _GeneratedSecrets(var / "secrets.json")
     broker_url = read.text("BROKER_URL", "")
-    return Settings(
+    made = Settings(
         var=var,
         broker_url=_broker_url(broker_url)
         if broker_url
@@ -125,6 +132,9 @@ def parse(environ: Mapping[str, str]) -> Settings:
         management_url=read.address("MANAGEMENT_URL", read.bound("MANAGEMENT_BIND", 8084)),
         flower_url=read.address("FLOWER_URL", read.bound("FLOWER_BIND", 5555)),
     )
+    for refused in production_rules.find_refusals(environ) if production else ():
+        raise SettingsError(*refused)
+    return made
 
 
 def log_format(environ: Mapping[str, str]) -> str:
@@ -141,8 +151,36 @@ def log_format(environ: Mapping[str, str]) -> str:
 
 @cache
 def settings() -> Settings:
-    """Return this process's settings; the environment is read on the first call."""
-    return parse(os.environ)
+    """Return this process's settings; the environment is read on the first call.
+
+    From then on the process makes files that only its user can read.
+    """
+    os.umask(0o077)
+    made = parse(os.environ)
+    _close_to_others(made)
+    return made
+
+
+def _close_to_others(made: Settings) -> None:
+    """Take other users' rights from the state of earlier releases: the folder and its files, the SQLite file."""
+    database = Path(made.database_url.removeprefix("sqlite:///").partition("?")[0])
+    ours = [path for name in _STATE_FILES for path in made.var.glob(name)]
+    ours += database.parent.glob(f"{database.name}*") if made.database_url.startswith("sqlite:///") else []
+    # A folder without our files may be anyone's, like /tmp.
+    if any(path.parent == made.var for path in ours):
+        ours.append(made.var)
+    for path in ours:
+        _make_private(path)
+
+
+def _make_private(path: Path) -> None:
+    """Take other users' rights from a file or folder of this process's user; a link stays as it is."""
+    with suppress(FileNotFoundError):
+        status = path.lstat()
+        mode = stat.S_IMODE(status.st_mode)
+        movable = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+        if movable and status.st_uid == os.geteuid() and mode & 0o077 and not mode & stat.S_ISVTX:
+            path.chmod(mode & 0o700)
 
 
 def socket_path(var: Path) -> Path:
@@ -249,7 +287,7 @@ class _GeneratedSecrets(Mapping[str, str]):
 
     def _generate(self) -> dict[str, str]:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError("SIGNAL_VAR", f"must be a folder that can be written to: {error}.") from None
         made = {

@@ -1,9 +1,12 @@
 """Procfile, supervisor and systemd run the same processes and give them time to stop."""
 
 import configparser
+import os
 import shlex
 import shutil
 import subprocess
+import sys
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
@@ -120,3 +123,50 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr.strip()) == (0, "")
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.stem)
+def test_systemd_rates_each_unit_as_well_protected(unit: Path) -> None:
+    """0 is the best, 10 the worst; without protection the units have 8.5."""
+    if shutil.which("systemd-analyze") is None:
+        missing("systemd-analyze is not installed")
+    command = ["systemd-analyze", "security", "--offline=yes", "--threshold=30", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout.splitlines()[-1]
+
+
+def test_no_file_of_the_processes_is_readable_for_other_users() -> None:
+    assert {unit["Service"]["UMask"] for unit in units().values()} == {"0077"}
+    assert supervisor()["supervisord"]["umask"] == "077"
+    assert "umask 077" in (DEPLOY / "start").read_text().splitlines()
+
+
+@pytest.mark.timeout(60)
+def test_a_process_starts_with_the_system_calls_that_the_units_allow(tmp_path: Path) -> None:
+    """Import everything that the collector, the pages and the workers use, and write to a ledger."""
+    if shutil.which("systemd-analyze") is None or find_library("seccomp") is None:
+        missing("systemd-analyze or libseccomp is not installed")
+    code = "import tasks, worker.collector.wsgi, worker.web.management; from worker.cli import cli; cli(['migrate'])"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.deploy.confined", str(UNITS[0]), sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "SIGNAL_VAR": str(tmp_path / "var")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "var" / "signal.db").exists()
+
+
+def test_a_confined_process_gains_no_privilege_and_no_code_in_its_memory() -> None:
+    if shutil.which("systemd-analyze") is None or find_library("seccomp") is None:
+        missing("systemd-analyze or libseccomp is not installed")
+    for code in (
+        "import mmap; mmap.mmap(-1, 4096, prot=7)",
+        "import os; os.chroot('/')",
+    ):
+        command = [sys.executable, "-m", "tests.deploy.confined", str(UNITS[0]), sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert "PermissionError" in done.stderr

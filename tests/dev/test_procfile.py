@@ -6,18 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.test_production import GOOD
 from worker.cli import cli
 from worker.dev import embedded_broker, stack
 from worker.settings import SettingsError, parse, settings
 
-PRODUCTION = {
-    "PRODUCTION": "1",
-    "BROKER_URL": "redis://127.0.0.1:1/0",
-    "ENCRYPTION_KEY": "ab" * 32,
-    "ADMIN_TOKEN": "a-token-of-the-tests",
-    "FLOWER_BASIC_AUTH": "a:b",
-    "FLOWER_COOKIE_SECRET": "c",
-}
+PRODUCTION = GOOD | {"BROKER_URL": "redis://127.0.0.1:1/0"}
 
 
 @pytest.fixture

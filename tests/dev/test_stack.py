@@ -31,7 +31,9 @@ def test_a_run_prints_a_line_for_each_delivery_and_ends_with_its_terminal(run: R
     assert "→ checkout" in run.log
     received = requests.get(f"{run.environment['SANDBOX_URL']}/received", timeout=5).json()
     assert received["accepted"] == DELIVERIES
-    assert (run.var / "secrets.json").stat().st_mode & 0o777 == 0o600
+    open_to_others = [path for path in (run.var, *run.var.rglob("*")) if path.stat().st_mode & 0o077]
+    assert open_to_others == []
+    assert {"secrets.json", "signal.db", "valkey", "flower.dat"} <= {path.name for path in run.var.iterdir()}
     # A terminal sends this when it is closed.
     os.kill(run.pid, signal.SIGHUP)
     assert run.ended(STOP_SECONDS) == 0
