@@ -27,6 +27,7 @@ ACCEPTED = [
     {"type": "identify", "userId": 42, "traits": {"email": "a@b.example"}},
     {"type": "group", "groupId": {"anything": "else"}},
     GOOD | {"timestamp": "2024-01-29T14:53:20.000Z", "sentAt": 1706540000},
+    GOOD | {"timestamp": "", "sentAt": " "},
     GOOD | {"messageId": "0", "anonymousId": 0},
     GOOD | {"properties": nested(31)},
     GOOD | {"properties": {"emoji": "😀", "": ""}},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.files.columns import Columns, ColumnsError, column_path
+from worker.files.columns import Columns, ColumnsError, column_path, settle_cells
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,17 @@ def test_a_row_that_does_not_fit_is_refused(cells: list[str], sentence: str) -> 
     with pytest.raises(ColumnsError) as refused:
         Columns(["a", "b"], {}).event(cells)
     assert str(refused.value) == sentence
+
+
+def test_a_point_between_thousands_is_removed_from_the_amounts_of_a_row() -> None:
+    row = {"Total": "1.299", "price": "1.050", "Currency": "EUR", "order_id": "1.234", "quantity": "1.500"}
+    assert settle_cells({"event": "x", "properties": row}) == {
+        "event": "x",
+        "properties": row | {"Total": "1299", "price": "1050"},
+    }
+    assert settle_cells({"event": "x"}) == {"event": "x"}
+
+
+def test_a_row_with_an_amount_that_could_mean_two_is_refused() -> None:
+    with pytest.raises(ColumnsError, match=r"properties.total could mean thousands or decimals"):
+        settle_cells({"properties": {"total": "1.299", "currency": "USD"}})

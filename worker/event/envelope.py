@@ -144,7 +144,8 @@ def _is_id(value: object) -> bool:
 
 
 def _is_time(value: object) -> bool:
-    return parse_time(value) is not None
+    # An empty text is a missing time.
+    return parse_time(value) is not None or (type(value) is str and not value.strip())
 
 
 OPTIONAL_FIELDS: tuple[tuple[str, Callable[[object], bool], str], ...] = (

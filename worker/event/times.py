@@ -1,16 +1,25 @@
 """Parse the time formats of senders, and format times as ISO 8601."""
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 _ISO = re.compile(
-    r"\d{4}-?\d\d-?\d\d([Tt ]\d\d(:?\d\d(:?\d\d([.,]\d{1,9})?)?)?([Zz]|[+-]\d\d(:?\d\d)?)?)?", re.ASCII
+    r"\d{4}-?\d\d-?\d\d([Tt ]\d\d(:?\d\d(:?\d\d([.,]\d{1,9})?)?)?( ?([Zz]|UTC|GMT|[+-]\d\d(:?\d\d)?))?)?",
+    re.ASCII,
+)
+_ZONE_NAME = re.compile("z|UTC|GMT")
+# The form of HTTP and e-mail: Mon, 29 Jan 2024 14:53:20 GMT.
+_RFC_2822 = re.compile(
+    r"([A-Z][a-z]{2}, ?)?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d(:\d\d)?( ([A-Z]{1,4}|[+-]\d{4})( \([A-Z]{1,5}\))?)?",
+    re.ASCII,
 )
 _EPOCH_DIGITS = re.compile(r"\d{9,19}(\.\d{1,9})?", re.ASCII)
 
 
 def parse_time(value: object) -> float | None:
-    """Return the Unix time in seconds of an ISO 8601 text or an epoch number, or None.
+    """Return the Unix time in seconds of an ISO 8601 or RFC 2822 text or an epoch number, or None.
 
     The size of an epoch number decides between seconds, milliseconds, microseconds and nanoseconds. A time without
     an offset is UTC.
@@ -34,13 +43,23 @@ def _from_text(text: str) -> float | None:
         if _EPOCH_DIGITS.fullmatch(text):
             return _from_epoch(float(text))
         if not _ISO.fullmatch(text):
-            return None
-        text = text.replace("z", "Z")
+            return _from_mail_form(text)
+        if len(text) > 10:
+            text = text[:11] + _ZONE_NAME.sub("Z", text[11:].replace(" ", ""))
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def _from_mail_form(text: str) -> float | None:
+    if not _RFC_2822.fullmatch(text):
+        return None
+    with suppress(ValueError, OverflowError):
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return None
 
 
 def _from_epoch(number: float) -> float | None:

@@ -8,6 +8,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from worker.event.text import fold_key
+from worker.pinterest.custom_data.custom_data import PROPERTY_KEYS
+from worker.pinterest.custom_data.money import AmountError, settle_cell
 from worker.pinterest.user_data.visitor import collect_traits
 
 _EXCEL = "excel"
@@ -205,3 +207,25 @@ def _value(path: _Path, text: str) -> Any:
         except ValueError:
             raise ColumnsError(f"{'.'.join(path)} begins like JSON, but is invalid.") from None
     return _TRUTHS.get(text.lower(), text)
+
+
+_CURRENCY_KEYS = frozenset(PROPERTY_KEYS["currency"])
+_AMOUNT_KEYS = frozenset((*PROPERTY_KEYS["value"], "price", "itemprice", "unitprice"))
+
+
+def settle_cells(event: dict[str, Any]) -> dict[str, Any]:
+    """Return the event of a row with points that separate thousands removed from its amounts.
+
+    Raises:
+        ColumnsError: a point in an amount could separate thousands or decimals.
+    """
+    properties = event.get("properties") or {}
+    currency = next((value for name, value in properties.items() if fold_key(name) in _CURRENCY_KEYS), None)
+    settled = dict(properties)
+    for name, value in properties.items():
+        if type(value) is str and fold_key(name) in _AMOUNT_KEYS:
+            try:
+                settled[name] = settle_cell(value, currency)
+            except AmountError as error:
+                raise ColumnsError(f"properties.{name} {error}.") from None
+    return event | {"properties": settled} if settled != properties else event

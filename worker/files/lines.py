@@ -155,11 +155,12 @@ class ReadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Hold the event of a line, or its error; ``number`` counts from 1."""
+    """Hold the event of a line, or its error; ``number`` counts from 1. ``cells``: its texts are cells of a table."""
 
     number: int
     event: Any = None
     error: str | None = None
+    cells: bool = False
 
 
 class FileError(Exception):
@@ -239,7 +240,7 @@ def _line(row: _Row, columns: Columns, encoding: str | None) -> Line:
     if not all(map(_is_decodable, row.cells)):
         return Line(row.number, error=_not_in("row", encoding))
     try:
-        return Line(row.number, columns.event(row.cells))
+        return Line(row.number, columns.event(row.cells), cells=True)
     except ColumnsError as error:
         return Line(row.number, error=str(error))
 

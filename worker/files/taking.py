@@ -11,6 +11,7 @@ from typing import Any
 from worker.event import json_text
 from worker.event.envelope import EnvelopeError, check_envelope
 from worker.event.received import Trust, received_from_server
+from worker.files.columns import ColumnsError, settle_cells
 from worker.files.lines import Line
 from worker.ledger.database import Ledger
 from worker.ledger.intake import imported_lines, inbox
@@ -88,6 +89,12 @@ class Importer:
         if event.get("messageId") in (None, ""):
             event["messageId"] = f"line_{sha256(f'{self.source.id} {digest}'.encode()).hexdigest()[:32]}"
         key = self.ledger.vault.keyed_hash("line", self.source.id, digest)
+        # After the fingerprint, which earlier versions took of the cells.
+        if line.cells:
+            try:
+                event = settle_cells(event)
+            except ColumnsError as error:
+                raise EnvelopeError(*str(error).split(" ", 1)) from None
         return key, _with_action_source(event, self.options)
 
     def _prepare(self, wanted: dict[bytes, Line], done: ImportCounts) -> dict[bytes, Accepted]:
@@ -130,7 +137,7 @@ def _complete_event(raw: Any, options: ImportOptions) -> dict[str, Any]:
     check_envelope(raw)
     event: dict[str, Any] = raw
     # The time of receipt would make the event differ in each run.
-    if event.get("timestamp") in (None, "") and event["type"] in ("track", "page"):
+    if not str(event.get("timestamp") or "").strip() and event["type"] in ("track", "page"):
         raise EnvelopeError(*_NO_TIME.split(" ", 1))
     return event
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tests.pinterest.conftest import custom_data, run, track
+from worker.event.problems import Problem
 from worker.pinterest.mapping.call import Options
-from worker.pinterest.mapping.mapping import Mapped
+from worker.pinterest.mapping.mapping import Failed, Mapped
 
 TWO = [{"id": "A", "price": 10, "quantity": 2}, {"id": "B", "price": "5.50"}]
 PINTEREST = Options(field_mapping="pinterest")
@@ -84,7 +85,9 @@ def test_a_product_sold_by_weight_counts_once_and_is_priced_by_weight() -> None:
         ({"value": "1,50 €"}, "EUR"),
         ({"products": [{"id": "A", "price": "€1.50"}]}, "EUR"),
         ({"products": [{"id": "A", "price": 1, "currency": "gbp"}]}, "GBP"),
-        ({"value": 1, "currency": "EURO"}, None),
+        ({"value": 1, "currency": "EURO"}, "EUR"),
+        ({"value": {"amount": 1, "currencyCode": "CAD"}}, "CAD"),
+        ({"value": 1, "currency": "undefined"}, None),
         ({"value": "$1.50"}, None),  # ambiguous dollar sign
         ({"value": 1}, None),
     ],
@@ -97,6 +100,57 @@ def test_value_without_currency_is_sent_with_a_warning() -> None:
     (outcome,) = run(track("Order Completed", {"value": 5, "num_items": 1}))
     assert isinstance(outcome, Mapped)
     assert outcome.warnings == ("value without a currency: Pinterest takes the ad account's",)
+
+
+@pytest.mark.parametrize(
+    "currency", ["Taler", "$", "EUR/USD", "XXX", "FR", {"a": 1}, ["EUR"], True, 999, "¥"]
+)
+def test_a_currency_that_is_given_and_not_known_stops_value_and_prices(currency: Any) -> None:
+    order = {"value": "5 €", "currency": currency, "products": TWO, "num_items": 3}
+    (outcome,) = run(track("Order Completed", order), options=PINTEREST)
+    assert isinstance(outcome, Mapped)
+    data = outcome.payload["custom_data"]
+    assert "value" not in data
+    assert "currency" not in data
+    assert data["contents"] == [{"id": "A", "quantity": 2}, {"id": "B", "quantity": 1}]
+    assert Problem.CURRENCY_UNREADABLE in outcome.problems
+
+
+def test_a_checkout_in_an_unknown_currency_fails_and_is_kept() -> None:
+    (outcome,) = run(track("Order Completed", {"value": 5, "currency": "Taler", "num_items": 1}))
+    assert isinstance(outcome, Failed)
+    assert outcome.reason_class == "missing_value"
+    assert outcome.reason == "A checkout needs a value; it is left out, because its currency is not known."
+    assert outcome.payload is not None
+    assert Problem.CURRENCY_UNREADABLE in outcome.problems
+
+
+def test_a_product_in_an_unknown_currency_is_sent_without_its_price() -> None:
+    products = [{"id": "A", "price": 1, "currency": "Taler"}, {"id": "B", "price": 1, "currency": "Euro"}]
+    data = custom_data({"products": products})
+    assert data["contents"] == [{"id": "A", "quantity": 1}, {"id": "B", "item_price": "1", "quantity": 1}]
+    assert "value" not in data
+
+
+@pytest.mark.parametrize(
+    ("value", "warned"),
+    [
+        (2550, True),  # cents
+        (2990, True),  # cents, with shipping
+        (0.255, True),
+        (400_000, True),  # another currency
+        (25.5, False),
+        (49.9, False),  # with shipping and taxes
+        (5, False),  # with a discount
+        (0, False),  # paid with a gift card
+        (500, False),
+    ],
+)
+def test_a_value_that_contradicts_the_products_is_sent_with_a_warning(value: float, warned: bool) -> None:
+    (outcome,) = run(track("Order Completed", {"products": TWO, "value": value, "currency": "USD"}))
+    assert isinstance(outcome, Mapped)
+    assert outcome.problems == ((Problem.VALUE_CONTRADICTS_PRODUCTS,) if warned else ())
+    assert float(outcome.payload["custom_data"]["value"]) == value
 
 
 def test_contents_have_names_only_with_the_pinterest_mapping() -> None:

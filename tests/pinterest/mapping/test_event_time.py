@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.pinterest.conftest import browser
 from worker.pinterest.mapping.payload_checks import TimeError, Timing, time_event
@@ -21,6 +23,19 @@ ISO = "2024-01-29T14:53:20.000Z"  # 1706540000
         # The sender's clock is an hour behind, or ahead: its sentAt shows it.
         ({"timestamp": 1706536390, "sentAt": 1706536400}, 1706539990),
         ({"timestamp": 1706543590, "sentAt": 1706543600}, 1706539990),
+        # A request that waited for hours is no clock that is behind.
+        ({"timestamp": 1706522000, "sentAt": 1706522400}, 1706522000),
+        ({"timestamp": ISO, "sentAt": "2024-01-29T03:00:00Z"}, 1706540000),
+        ({"timestamp": 1706280000, "sentAt": 1706280800}, 1706280000),
+        # A clock that is hours ahead: nothing arrives before it is sent.
+        ({"timestamp": 1706575990, "sentAt": 1706576000}, 1706539990),
+        # The correction does not move an event beyond its receipt.
+        ({"timestamp": 1706539000, "sentAt": 1706536400}, 1706540000),
+        # An empty text is a missing time.
+        ({"timestamp": "", "sentAt": ""}, 1706540000),
+        ({"timestamp": " \t", "sentAt": "  "}, 1706540000),
+        ({"timestamp": 1706539000, "sentAt": ""}, 1706539000),
+        ({"timestamp": "Mon, 29 Jan 2024 14:53:20 GMT"}, 1706540000),
         # A network delay is not a wrong clock.
         ({"timestamp": 1706539940, "sentAt": 1706539945}, 1706539940),
         # A time slightly after the receipt becomes the time of receipt.
@@ -60,6 +75,13 @@ def test_an_invalid_time_is_refused(event: dict[str, Any], reason_class: str, re
     with pytest.raises(TimeError) as error:
         time_event(event, browser(received_at=RECEIVED), RECEIVED)
     assert (error.value.reason_class, str(error.value)) == (reason_class, reason)
+
+
+@given(st.integers(-700_000, 500), st.none() | st.integers(-700_000, 700_000))
+def test_an_event_never_happens_after_its_receipt(timestamp: int, sent: int | None) -> None:
+    event = {"timestamp": 1706540000 + timestamp} | ({} if sent is None else {"sentAt": 1706540000 + sent})
+    timing = time_event(event, browser(received_at=RECEIVED), RECEIVED)
+    assert timing.event_time <= RECEIVED
 
 
 def test_a_later_attempt_has_the_same_event_time() -> None:

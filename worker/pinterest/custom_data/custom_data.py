@@ -1,6 +1,7 @@
 """Build an event's custom data: money, products and searches."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -8,8 +9,15 @@ from worker.event.problems import Problem
 from worker.event.redaction import clean_free_text
 from worker.event.text import clean_text
 from worker.pinterest.config.overrides import EventKind
-from worker.pinterest.custom_data.items import Item, read_count, read_items, read_price
-from worker.pinterest.custom_data.money import MAX_AMOUNT, Amount, currency_code, format_decimal
+from worker.pinterest.custom_data.items import (
+    UNREADABLE,
+    Item,
+    read_count,
+    read_currency,
+    read_items,
+    read_price,
+)
+from worker.pinterest.custom_data.money import MAX_AMOUNT, Amount, format_decimal
 from worker.pinterest.mapping.call import Notes, Options
 
 # The senders' folded spellings of each field, the best spelling first.
@@ -36,10 +44,16 @@ def build_custom_data(
     """
     if not properties and not options.limited_data_processing:
         return {}
-    currency = _read_currency(properties, notes)
+    currency = read_currency(_first(properties, "currency"), "the value", notes)
     items = read_items(properties, kind.one_product, currency, notes)
-    value = _read_value(properties, currency, notes)
-    currency = currency or _sign_currency(value, items, notes)
+    value = None
+    if currency is UNREADABLE:
+        currency, items = None, [replace(item, price=None) for item in items]
+    else:
+        value = _read_value(properties, currency, notes)
+        currency = currency or _sign_currency(value, items, notes)
+        if value is not None and items and not kind.is_list:
+            _compare(value, items, notes)
     data: dict[str, Any] = {}
     if currency and (value or items):
         data["currency"] = currency
@@ -64,14 +78,6 @@ def _first(properties: Mapping[str, Any], field: str) -> Any:
     return None
 
 
-def _read_currency(properties: Mapping[str, Any], notes: Notes) -> str | None:
-    raw = _first(properties, "currency")
-    code = currency_code(raw)
-    if raw is not None and code is None:
-        notes.warn(Problem.CURRENCY_UNREADABLE, "the currency is left out: it is not an ISO 4217 code")
-    return code
-
-
 def _read_value(properties: Mapping[str, Any], currency: str | None, notes: Notes) -> Amount | None:
     for key in PROPERTY_KEYS["value"]:
         if key in properties:
@@ -79,6 +85,25 @@ def _read_value(properties: Mapping[str, Any], currency: str | None, notes: Note
             if value is not None:
                 return value
     return None
+
+
+# Fewer and more than taxes, shipping and discounts explain: cents for euros, or another currency.
+_CONTRADICTING_FACTOR = 40
+
+
+def _compare(value: Amount, items: list[Item], notes: Notes) -> None:
+    """Warn of a value that is far from what the products cost."""
+    total = 0.0
+    for item in items:
+        if item.price is None:
+            return
+        total += float(item.price.number) * float(item.pieces)
+    stated = float(value.number)
+    if min(stated, total) > 0 and max(stated, total) >= _CONTRADICTING_FACTOR * min(stated, total):
+        notes.warn(
+            Problem.VALUE_CONTRADICTS_PRODUCTS,
+            f"the value is {value.text}, but the products' prices add up to {total:.2f}",
+        )
 
 
 def _sign_currency(value: Amount | None, items: list[Item], notes: Notes) -> str | None:

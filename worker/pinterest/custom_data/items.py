@@ -9,11 +9,11 @@ from typing import Any
 
 from worker.event.problems import Problem
 from worker.event.text import are_cacheable, clean_text, fold_key
+from worker.pinterest.custom_data.currencies import currency_code
 from worker.pinterest.custom_data.money import (
     Amount,
     AmountError,
     NegativeAmountError,
-    currency_code,
     is_blank,
     read_amount,
 )
@@ -133,8 +133,11 @@ def _layout(keys: tuple[str, ...], vague: bool) -> list[tuple[str, str]]:
 
 def _read_item(parts: Mapping[str, Any], currency: str | None, notes: Notes) -> Item | None:
     get = parts.get
-    own_currency = currency_code(get("currency")) if "currency" in parts else None
-    price = read_price(get("price"), own_currency or currency, "a product's price", notes)
+    own_currency = read_currency(get("currency"), "a product's price", notes) if "currency" in parts else None
+    # A price in an unknown currency would count in the account's.
+    price = None
+    if own_currency is not UNREADABLE:
+        price = read_price(get("price"), own_currency or currency, "a product's price", notes)
     item_id = clean_text(get("id"))
     if item_id is None and price is None and clean_text(get("name")) is None:
         return None
@@ -146,9 +149,24 @@ def _read_item(parts: Mapping[str, Any], currency: str | None, notes: Notes) -> 
         price=price,
         quantity=_as_whole_number(pieces),
         pieces=pieces,
-        currency=own_currency or (price.currency if price else None),
+        currency=(own_currency or price.currency) if price else None,
         parts=parts,
     )
+
+
+# The code of a currency that is given and unknown: no amount is read in it.
+UNREADABLE = "?"
+
+
+def read_currency(value: object, what: str, notes: Notes) -> str | None:
+    """Return a currency's code, None if there is no currency, or ``UNREADABLE``, with a warning."""
+    if value is None or (type(value) is str and is_blank(value)):
+        return None
+    code = currency_code(value)
+    if code is None:
+        notes.warn(Problem.CURRENCY_UNREADABLE, f"{what} is left out: its currency is not known")
+        return UNREADABLE
+    return code
 
 
 def _as_whole_number(pieces: Decimal | int) -> int | None:

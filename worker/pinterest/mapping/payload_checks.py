@@ -17,6 +17,8 @@ _LATE_SECONDS = 3600
 _STALE_SECONDS = 7 * 86_400
 # A smaller difference between two clocks is network delay, not a wrong clock.
 _CLOCK_TOLERANCE_SECONDS = 60
+# A larger delay is a request that waited in a queue, and no clock that is behind.
+_LONGEST_DELAY_SECONDS = 5_400
 _FUTURE_TOLERANCE_SECONDS = 600
 
 
@@ -42,7 +44,8 @@ def time_event(
     """Return when an event happened, by the receiver's clock; the event time does not depend on ``now``.
 
     If ``sentAt`` differs from the time of receipt, the sender's clock is wrong, and ``timestamp`` is corrected by the
-    difference. A time slightly after the receipt becomes the time of receipt.
+    difference. A ``sentAt`` long before the receipt is a request that waited, and corrects nothing. A time slightly
+    after the receipt becomes the time of receipt.
 
     Raises:
         TimeError: ``bad_timestamp`` if a time cannot be parsed, ``future`` if it is too far in the future.
@@ -52,7 +55,9 @@ def time_event(
         happened = received.received_at
         _explain_time(explain, "no timestamp: the time of receipt")
     else:
-        happened += _skew(event, received, explain)
+        skew = _skew(event, received, explain)
+        # A clock that is behind does not move an event beyond its receipt.
+        happened = happened + skew if skew <= 0 else max(happened, min(happened + skew, received.received_at))
     ahead = happened - received.received_at
     if ahead > _FUTURE_TOLERANCE_SECONDS:
         raise TimeError("future", f"the event is dated {int(ahead)} seconds after it was received")
@@ -72,7 +77,7 @@ def time_event(
 
 def _read_time(event: Mapping[str, Any], field: str) -> float | None:
     raw = event.get(field)
-    if raw is None or raw == "":
+    if raw is None or (type(raw) is str and not raw.strip()):
         return None
     seconds = parse_time(raw)
     if seconds is None:
@@ -84,6 +89,9 @@ def _skew(event: Mapping[str, Any], received: Received, explain: Explanation | N
     sent = _read_time(event, "sentAt")
     skew = 0.0 if sent is None else received.received_at - sent
     if abs(skew) <= _CLOCK_TOLERANCE_SECONDS:
+        return 0.0
+    if skew > _LONGEST_DELAY_SECONDS:
+        _explain_time(explain, f"sent {int(skew)} seconds before its receipt: it waited, no correction")
         return 0.0
     _explain_time(
         explain,
@@ -232,7 +240,10 @@ def _refuse_checkout(data: Mapping[str, Any], call: Call, notes: Notes) -> _Refu
         if key in data:
             continue
         if call.options.field_mapping == "signal":
-            reason = f"A checkout needs a {name}; it is missing, and cannot be computed from the products."
+            why = "it is missing, and cannot be computed from the products"
+            if key == "value" and Problem.CURRENCY_UNREADABLE in notes.problems:
+                why = "it is left out, because its currency is not known"
+            reason = f"A checkout needs a {name}; {why}."
             return _Refusal(f"missing_{key}", reason)
         notes.warn(Problem.CHECKOUT_INCOMPLETE, f"checkout without a {name}")
     return None
