@@ -111,6 +111,33 @@ def test_cookies_that_the_browser_has_are_left_alone_but_for_a_longer_life(colle
     assert (received["df"], received["pu"], received["ep"]) == (DFID, PIN, "dj0")
 
 
+NO = {"consent": {"advertising": False}}
+
+
+@pytest.mark.parametrize(
+    ("context", "headers", "expired"),
+    [
+        (NO, {}, ["_pin_unauth", "_epik"]),
+        ({"consent": {"ad_storage": "denied"}}, {}, ["_pin_unauth", "_epik"]),
+        (CONSENT, {"Sec-GPC": "1"}, ["_pin_unauth", "_epik"]),
+        ({"gpc": True}, {}, ["_pin_unauth", "_epik"]),
+        (CONSENT, {"Sec-GPC": "0"}, []),
+        # Neither says no.
+        ({}, {}, []),
+        ({"consent": {"analytics": True}}, {}, []),
+    ],
+)
+def test_withdrawn_consent_expires_the_advertising_cookies(
+    collector: Collector, context: dict[str, Any], headers: dict[str, str], expired: list[str]
+) -> None:
+    cookies = {"_dfid": DFID, "_pin_unauth": PIN, "_epik": "dj0"}
+    lines = set_by(collector, {"context": context}, cookies=cookies, headers=headers)
+    assert [line.split("=")[0] for line in lines if "Max-Age=0" in line] == expired
+    received = collector.kept()[0].received
+    assert ("pu" in received) is ("ep" in received) is not expired
+    assert received.get("gp", False) is (headers.get("Sec-GPC") == "1")
+
+
 def test_the_source_chooses_domain_and_security(collector: Collector) -> None:
     collector.change_source(cookies={"domain": "example.com", "pin_unauth": False}, secure_cookies=False)
     lines = set_by(collector, {"context": CONSENT}, cookies={"_dfid": DFID})

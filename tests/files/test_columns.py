@@ -23,6 +23,8 @@ from worker.files.columns import Columns, ColumnsError, column_path, settle_cell
         ("external_id", ("context", "traits", "external_id")),
         ("traits.email", ("context", "traits", "email")),
         ("consent.advertising", ("context", "consent", "advertising")),
+        ("Consent", ("context", "consent")),
+        ("marketing_consent", ("context", "consent", "marketing")),
         ("context.page.url", ("context", "page", "url")),
         ("properties.total", ("properties", "total")),
         ("order_id", ("properties", "order_id")),

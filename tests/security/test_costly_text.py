@@ -13,7 +13,7 @@ from tests.security import hostile
 from tests.security.attacks import attacks
 from tests.security.patterns import METHODS, SEARCHING, Found, modules, patterns, uses_of_re
 from worker.event import redaction
-from worker.event.consent import check_consent
+from worker.event.consent.consent import check_consent
 from worker.event.envelope import EnvelopeError, check_envelope
 from worker.event.received import Received, epik_from_url
 from worker.event.times import parse_time

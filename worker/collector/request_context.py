@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from flask import Request, Response
 
 from worker.collector.callers import Caller
-from worker.event.consent import check_consent
+from worker.event.consent.consent import check_consent
 from worker.event.received import (
     MAX_USER_AGENT_CHARACTERS,
     Network,
@@ -109,7 +109,7 @@ def _visitor_id_of(event: Mapping[str, Any], sent: Cookies, kept: Cookies) -> st
 
 
 def set_cookies(response: Response, before: Cookies, after: Cookies, rules: CookieRules) -> None:
-    """Set the new cookies, and `_dfid` always, which restarts its 400 days.
+    """Set the new cookies, and `_dfid` always, which restarts its 400 days; expire those that were withdrawn.
 
     Pinterest's own tag reads `_pin_unauth` and `_epik`, so that these two are not HttpOnly.
     """
@@ -131,6 +131,12 @@ def set_cookies(response: Response, before: Cookies, after: Cookies, rules: Cook
         write(_PIN_UNAUTH, after.pin_unauth, _PIN_UNAUTH_SECONDS, httponly=False)
     if after.epik is not None and after.epik != before.epik:
         write(_EPIK, after.epik, _EPIK_SECONDS, httponly=False)
+    for name, was, remains in (
+        (_PIN_UNAUTH, before.pin_unauth, after.pin_unauth),
+        (_EPIK, before.epik, after.epik),
+    ):
+        if was is not None and remains is None:
+            response.delete_cookie(name, domain=rules.domain, secure=rules.secure, samesite="Lax")
 
 
 def _claimed_id(event: Mapping[str, Any]) -> str | None:
@@ -149,6 +155,7 @@ class ClientInfo:
     user_agent: str | None
     is_browser: bool
     cookies: Cookies
+    gpc: bool = False
 
     @classmethod
     def of(cls, request: Request, trusted: Sequence[Network]) -> Self:
@@ -159,6 +166,7 @@ class ClientInfo:
             user_agent=clean_text(headers.get("User-Agent"), MAX_USER_AGENT_CHARACTERS),
             is_browser="Origin" in headers or "Sec-Fetch-Site" in headers,
             cookies=Cookies.of(request.cookies),
+            gpc=headers.get("Sec-GPC", "").strip() == "1",
         )
 
 
@@ -199,9 +207,11 @@ class RequestContext:
         if channel_of(event, signed=self._caller.signed, is_browser=client.is_browser) == "server":
             return received_from_server(event, self._received_at)
         default = self._caller.source.default_consent("browser")
-        may_advertise = check_consent(event, ("advertising",), default).granted
+        consent = check_consent(event, ("advertising",), default, gpc=client.gpc)
         self._in_browser = True
-        self._cookies = next_cookies(self._cookies, event, self._rules, may_advertise=may_advertise)
+        self._cookies = next_cookies(self._cookies, event, self._rules, may_advertise=consent.granted)
+        if consent.is_denied:
+            self._cookies = replace(self._cookies, pin_unauth=None, epik=None)
         return Received(
             channel="browser",
             received_at=self._received_at,
@@ -210,6 +220,7 @@ class RequestContext:
             dfid=_visitor_id_of(event, client.cookies, self._cookies),
             pin_unauth=self._cookies.pin_unauth,
             epik=self._cookies.epik,
+            gpc=client.gpc,
         )
 
     def set_cookies(self, response: Response) -> None:

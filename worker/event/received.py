@@ -73,11 +73,15 @@ def client_network(address: str | None) -> str | None:
 MAX_USER_AGENT_CHARACTERS = 1_024
 _LONGEST_CLICK_ID = 512
 _STORED_KEYS = {"ip": "ip", "user_agent": "ua", "dfid": "df", "pin_unauth": "pu", "epik": "ep"}
+_GPC_KEY = "gp"
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """How an event was received; the cookies are from the request, or from the response that just set them."""
+    """How an event was received; the cookies are from the request, or from the response that just set them.
+
+    ``gpc`` is the browser's Global Privacy Control.
+    """
 
     channel: Literal["browser", "server"]
     received_at: float
@@ -86,6 +90,7 @@ class Received:
     dfid: str | None = None
     pin_unauth: str | None = None
     epik: str | None = None
+    gpc: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the known fields under short keys, to store as JSON."""
@@ -94,6 +99,8 @@ class Received:
             value = getattr(self, name)
             if value is not None:
                 stored[key] = value
+        if self.gpc:
+            stored[_GPC_KEY] = True
         return stored
 
     @classmethod
@@ -102,6 +109,7 @@ class Received:
         return cls(
             channel="browser" if stored["ch"] == "b" else "server",
             received_at=stored["at"],
+            gpc=stored.get(_GPC_KEY, False),
             **{name: stored.get(key) for name, key in _STORED_KEYS.items()},
         )
 

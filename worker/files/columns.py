@@ -95,6 +95,9 @@ _PATHS: dict[str, _Path] = {
     "ip": ("context", "ip"),
     "useragent": ("context", "userAgent"),
     "actionsource": ("context", "action_source"),
+    "consent": ("context", "consent"),
+    "marketingconsent": ("context", "consent", "marketing"),
+    "advertisingconsent": ("context", "consent", "advertising"),
 }
 _PREFIXES: dict[str, _Path] = {
     "properties": ("properties",),

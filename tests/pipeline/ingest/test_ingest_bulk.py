@@ -390,6 +390,24 @@ def test_the_fresher_click_id_counts_whatever_is_worked_on_first(
     assert payloads(ledger)["m1"]["user_data"]["partner_id"] == "dj0yAFresherOneThanThat"
 
 
+@pytest.mark.parametrize("withdrawal", [{"advertising": False}, {"ad_storage": "denied"}, "nein"])
+def test_withdrawn_consent_forgets_the_click_ids_on_the_device_and_of_the_person(
+    ledger: Ledger, withdrawal: Any
+) -> None:
+    place(ledger)
+    landing = identify("jane@example.com", userId="jane")
+    ingest(ledger, take_in(ledger, landing, channel="browser", epik="dj0yLong", pin_unauth="pin", **HERE))
+    refusal = order("0", userId="jane", context={"consent": withdrawal})
+    ingest(ledger, take_in(ledger, refusal, channel="browser", **HERE))
+    orders = order("1"), order("2", userId="jane"), order("3", userId="jane", anonymousId="other")
+    ingest(ledger, take_in(ledger, *orders))
+    sent = payloads(ledger)
+    assert [{"click_id", "partner_id"} & sent[f"m{number}"]["user_data"].keys() for number in "123"] == [
+        set()
+    ] * 3
+    assert emails(ledger)["m2"] == [JANE]
+
+
 def test_traits_of_several_identifies_add_up_in_any_order(ledger: Ledger) -> None:
     place(ledger)
     ids = take_in(

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
-from worker.event import consent, json_text
+from worker.event import json_text
+from worker.event.consent.consent import check_consent
 from worker.event.problems import Problem
 from worker.event.received import Received
 from worker.event.redaction import clean_url
@@ -151,20 +152,23 @@ def _is_bot(user_agent: str) -> bool:
     return bool(_PROGRAM.search(user_agent.strip().lower())) or is_crawler(user_agent)
 
 
-def _filter_reason(
+def _filtered(
     call: Call, default_consent: Literal["drop", "allow"], explain: Explanation | None
-) -> str | None:
-    """Return why an event is filtered (no consent, or a crawler), or None."""
-    decision = consent.check_consent(call.event, call.options.consent_categories, default_consent)
+) -> Filtered | None:
+    """Return the outcome of an event without consent or from a crawler, or None."""
+    decision = check_consent(
+        call.event, call.options.consent_categories, default_consent, gpc=call.received.gpc
+    )
     if explain is not None:
         explain.add("consent", f"{'given' if decision.granted else 'not given'}: {decision.reason}")
     if not decision.granted:
-        return decision.reason
+        problems = (Problem.CONSENT_UNREADABLE,) if decision.is_unreadable else ()
+        return Filtered(call.event_id, call.name, decision.reason, problems)
     if call.options.bot_filter:
         in_browser = call.received.channel == "browser"
         agent = call.received.user_agent if in_browser else call.context.get("userAgent")
         if isinstance(agent, str) and is_bot(agent):
-            return "the user agent is a crawler's"
+            return Filtered(call.event_id, call.name, "the user agent is a crawler's")
     return None
 
 
@@ -225,9 +229,8 @@ def map_event(
     call = read_call(event, received, options)
     if explain is not None:
         explain.add("event", f"{event['type']} call {call.name!r}, event id {call.event_id!r}")
-    filter_reason = _filter_reason(call, default_consent, explain)
-    if filter_reason:
-        return [Filtered(call.event_id, call.name, filter_reason)]
+    if filtered := _filtered(call, default_consent, explain):
+        return [filtered]
     try:
         timing = time_event(event, received, now, explain)
     except TimeError as error:

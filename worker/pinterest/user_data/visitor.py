@@ -7,6 +7,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
+from worker.event.consent.consent import withdraws_advertising
 from worker.event.received import Received, clean_click_id, current_epik, page_url
 from worker.event.text import are_cacheable, fold_key
 from worker.pinterest.mapping.call import Explanation
@@ -259,10 +260,22 @@ def only_click_ids(visitor: Visitor) -> Visitor:
     return Visitor(epik=visitor.epik, epik_at=visitor.epik_at, pin_unauth=visitor.pin_unauth)
 
 
+def without_click_ids(visitor: Visitor) -> Visitor:
+    """Return a visitor without click ids; the same object if it has none."""
+    if visitor.epik is None and visitor.pin_unauth is None:
+        return visitor
+    return replace(visitor, epik=None, epik_at=None, pin_unauth=None)
+
+
 def with_click_ids(visitor: Visitor, event: Mapping[str, Any], received: Received) -> Visitor:
-    """Return the visitor with an event's click ids; the same object if none is new."""
+    """Return the visitor with an event's click ids; the same object if none is new.
+
+    An event that says no to advertising brings none, and the visitor's are forgotten.
+    """
     epik = current_epik(page_url(event), received) or visitor.epik
     pin_unauth = clean_click_id(received.pin_unauth) or visitor.pin_unauth
+    if (epik or pin_unauth) and withdraws_advertising(event, gpc=received.gpc):
+        return without_click_ids(visitor)
     if epik == visitor.epik and pin_unauth == visitor.pin_unauth:
         return visitor
     since = visitor.epik_at if epik == visitor.epik else received.received_at

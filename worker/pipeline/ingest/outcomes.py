@@ -43,6 +43,7 @@ from worker.pinterest.user_data.visitor import (
     visitor_for_public_event,
     visitor_for_signed_event,
     with_click_ids,
+    without_click_ids,
 )
 from worker.pipeline.ingest.accepting import OpenedEvent
 
@@ -360,6 +361,8 @@ class _Layer:
             visitor = _join_visitors(before, said) if is_same else _join_visitors(said, before)
         else:
             visitor = _apply(before, opened, default_country)
+        if without_click_ids(before) is not before and without_click_ids(visitor) is visitor:
+            self._forget_clicks(keys, keep=keep)
         if identifies or visitor != before:
             for key in keys if identifies else keys[-1:]:
                 self._note(key, opened, visitor, keep=keep)
@@ -368,12 +371,22 @@ class _Layer:
     def learn_clicks(self, opened: OpenedEvent, key: bytes, *, keep: bool) -> None:
         """Remember only the click ids of an event of a device."""
         before = self._current.get(key, Visitor.EMPTY)
+        after = with_click_ids(before, opened.event, opened.received)
+        if after != before and without_click_ids(after) is after:
+            self._set(key, after, keep=keep)
+            return
         said = with_click_ids(Visitor.EMPTY, opened.event, opened.received)
         visitor = replace(before, pin_unauth=said.pin_unauth or before.pin_unauth)
         if said.epik not in (None, before.epik) and (said.epik_at or 0.0) >= (before.epik_at or 0.0):
             visitor = replace(visitor, epik=said.epik, epik_at=said.epik_at)
         if visitor != before:
             self._set(key, visitor, keep=keep)
+
+    def _forget_clicks(self, keys: Iterable[bytes], *, keep: bool) -> None:
+        """Forget the click ids of a person who withdrew consent, on the device and elsewhere."""
+        for key in keys:
+            if key in self._current:
+                self._set(key, without_click_ids(self._current[key]), keep=keep)
 
     def known(self, keys: Iterable[bytes]) -> Visitor:
         """Return the visitor of these keys: the person's first, then the device's."""

@@ -1,0 +1,1 @@
+"""What an event says about consent, in the forms of consent tools."""

@@ -1,0 +1,177 @@
+"""Decide whether an event carries the consent that an integration requires."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from worker.event.consent.statements import PLAIN, Statements
+from worker.event.consent.vocabulary import ADVERTISING
+from worker.event.text import are_cacheable
+
+_MOST_CACHED_ENTRIES = 8
+_NONE = "no statement"
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """Whether consent was given, and why.
+
+    ``form`` names the form in which the event states consent. ``is_unreadable`` means that something was said
+    that is not understood, which counts as a no; ``is_denied``, that the event itself says no.
+    """
+
+    granted: bool
+    reason: str
+    form: str = PLAIN
+    is_unreadable: bool = False
+    is_denied: bool = False
+
+
+def check_consent(
+    event: Mapping[str, Any],
+    categories: Sequence[str],
+    default: Literal["drop", "allow"],
+    *,
+    gpc: bool = False,
+    groups: Mapping[str, str] | None = None,
+) -> Consent:
+    """Grant consent only if the event grants all categories.
+
+    ``default`` applies only to an event that says nothing about consent. Everything that is not a known yes is a no.
+    ``gpc`` is a browser's Global Privacy Control; ``groups`` are the source's own names of a consent tool's groups.
+    """
+    if not categories:
+        return _NOT_REQUIRED
+    context = event.get("context")
+    context = context if type(context) is dict else {}
+    stated = context.get("consent")
+    others = _other_statements(event, context)
+    if not (others or gpc or groups):
+        if stated is None or stated in ("", {}, []):
+            return _BY_DEFAULT[default]
+        if type(stated) is dict and _is_plain(stated):
+            return _check_plain(tuple(stated.items()), tuple(categories))
+    return _check_all(stated, others, tuple(categories), default, gpc, groups)
+
+
+def withdraws_advertising(event: Mapping[str, Any], *, gpc: bool = False) -> bool:
+    """Return whether an event says no to advertising, so that what was kept for advertising is to be forgotten."""
+    return check_consent(event, ADVERTISING[:1], "allow", gpc=gpc).is_denied
+
+
+def _is_plain(stated: dict[str, Any]) -> bool:
+    """Return whether an object only has booleans, so that a tuple of its entries can be cached."""
+    return (
+        len(stated) <= _MOST_CACHED_ENTRIES
+        and all(type(value) is bool for value in stated.values())
+        and are_cacheable(tuple(stated))
+    )
+
+
+@lru_cache(maxsize=1024)
+def _check_plain(entries: tuple[tuple[str, bool], ...], categories: tuple[str, ...]) -> Consent:
+    return _check_all(dict(entries), [], categories, "drop", False, None)
+
+
+def _check_all(
+    stated: Any,
+    others: Sequence[tuple[str, Any]],
+    categories: tuple[str, ...],
+    default: Literal["drop", "allow"],
+    gpc: bool,
+    groups: Mapping[str, str] | None,
+) -> Consent:
+    statements = Statements(groups)
+    if gpc:
+        statements.deny_advertising()
+    is_silent = stated is None or stated in ({}, []) or (type(stated) is str and not stated.strip())
+    if not is_silent:
+        statements.read(stated)
+    for kind, value in others:
+        if kind == _DENIAL:
+            statements.read_denials(value)
+        elif kind == _GPC:
+            statements.read_gpc(value)
+        else:
+            statements.read(value)
+            is_silent = is_silent and kind == _TENTATIVE and not statements.holds_something
+    return _verdict(statements, categories, _BY_DEFAULT[default] if is_silent else None)
+
+
+def _verdict(statements: Statements, categories: tuple[str, ...], silent: Consent | None) -> Consent:
+    """Return the decision; ``silent`` is the one for a category about which a silent event says nothing."""
+    forms = []
+    for category in categories:
+        answer, form, is_named = statements.answer(category)
+        by = "" if form == PLAIN else f", by {form}"
+        if answer is False:
+            return Consent(False, f"consent to {category} was denied{by}", form, is_denied=True)
+        if answer is None and silent is not None and not is_named:
+            if not silent.granted:
+                return silent
+            form = silent.form
+        elif answer is None and (is_named or not statements.holds_something):
+            return Consent(False, f"consent to {category} is not understood{by}", form, is_unreadable=True)
+        elif answer is None:
+            return Consent(False, f"consent to {category} is not stated", form)
+        forms.append(form)
+    if silent is not None and forms.count(silent.form) == len(forms):
+        return silent
+    form = next((one for one in forms if one != PLAIN), PLAIN)
+    return _granted(categories, form)
+
+
+@lru_cache(maxsize=64)
+def _granted(categories: tuple[str, ...], form: str) -> Consent:
+    by = "" if form == PLAIN else f", by {form}"
+    return Consent(True, f"consent to {' and '.join(categories)} was granted{by}", form)
+
+
+_BY_DEFAULT = {
+    "allow": Consent(True, "no consent information, and the source allows such events", _NONE),
+    "drop": Consent(False, "no consent information, and the source drops such events", _NONE),
+}
+_NOT_REQUIRED = Consent(True, "the integration requires no consent", _NONE)
+
+_STATEMENT, _TENTATIVE, _DENIAL, _GPC = "statement", "tentative", "denial", "gpc"
+_GPC_NAMES = "gpc secGpc sec_gpc Sec-GPC globalPrivacyControl global_privacy_control"
+_NAMES = """
+consentManagement consent_management consentState consent_state consentMode consent_mode googleConsentMode
+google_consent_mode customerPrivacy customer_privacy tcf tcData tcString tc_string gcs gcd x-ga-gcs x-ga-gcd
+OnetrustActiveGroups OptanonActiveGroups OptanonConsent usPrivacy us_privacy uspString Consent
+"""
+_GPC_PLACES = frozenset(_GPC_NAMES.split())
+# Where statements are in the context and in the properties, in addition to ``context.consent``.
+_PLACES = _GPC_PLACES | frozenset(_NAMES.split())
+_PLACES_IN_PROPERTIES = _PLACES | {"consent"}
+
+
+def _other_statements(event: Mapping[str, Any], context: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the statements outside ``context.consent``, each with how far it counts."""
+    found: list[tuple[str, Any]] = []
+    if not _PLACES.isdisjoint(context):
+        found += [
+            (_GPC, context[key]) if key in _GPC_PLACES else (_STATEMENT, {key: context[key]})
+            for key in context
+            if key in _PLACES and context[key]
+        ]
+    properties = event.get("properties")
+    if type(properties) is dict and not _PLACES_IN_PROPERTIES.isdisjoint(properties):
+        found += [
+            _in_properties(key, properties[key])
+            for key in properties
+            if key in _PLACES_IN_PROPERTIES and properties[key] not in (None, "")
+        ]
+    if event.get("consent") not in (None, "", {}, []):
+        found.append((_STATEMENT, event["consent"]))
+    return found
+
+
+def _in_properties(key: str, value: Any) -> tuple[str, Any]:
+    if key in _GPC_PLACES:
+        return _GPC, value
+    # A single word may be about a newsletter: only its refusal counts. An object counts if its form is known.
+    if key in ("consent", "Consent"):
+        return (_TENTATIVE if type(value) is dict else _DENIAL), value
+    return _TENTATIVE, {key: value}
