@@ -1,6 +1,6 @@
 """Failed attempts are limited by address; what succeeds is not asked about."""
 
-from worker.api.auth import MOST_ADDRESSES, WINDOW_SECONDS, FailureCounter
+from worker.api.throttle import MOST_ADDRESSES, WINDOW_SECONDS, FailureCounter
 
 
 def test_who_failed_too_often_has_to_wait_and_then_may_fail_again() -> None:

@@ -3,7 +3,7 @@
 from freezegun import freeze_time
 
 from tests.api.conftest import Api
-from worker.api.auth import SlidingWindow
+from worker.api.throttle import SlidingWindow
 
 
 def test_so_many_go_and_the_next_is_told_how_long_to_wait() -> None:

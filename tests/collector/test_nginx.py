@@ -3,10 +3,11 @@
 import json
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,8 @@ class Proxy:
         )
         self.file = self.folder / "nginx.conf"
         self.file.write_text(
-            f"pid {self.folder}/pid;\ndaemon off;\nerror_log {self.folder}/error.log;\n"
-            f"events {{}}\nhttp {{\n{paths}{text}\n}}\n"
+            f"pid {self.folder}/pid;\ndaemon off;\nerror_log {self.folder}/error.log info;\n"
+            f"events {{}}\nhttp {{\n{paths}access_log {self.folder}/access.log;\n{text}\n}}\n"
         )
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[HTTPResponse, bytes]:
@@ -135,3 +136,64 @@ def test_plain_http_leads_to_tls(proxy: tuple[Proxy, Ledger]) -> None:
         connection.request("GET", "/d.js", headers={"Host": HOST})
         answer = connection.getresponse()
     assert (answer.status, answer.headers["Location"]) == (308, f"https://{HOST}/d.js")
+
+
+def test_no_log_of_nginx_has_an_address_a_key_or_a_click_id(proxy: tuple[Proxy, Ledger]) -> None:
+    nginx, marks = proxy[0], (VISITOR, "pk_canary_4711", "dj0yJnU9canary")
+    query = f"key={marks[1]}&_epik={marks[2]}"
+    statuses = [
+        nginx.ask(method, f"{path}?{query}", body, **HEADERS)[0].status
+        for method, path, body in (
+            ("POST", "/v1/p", b" " * 600_000),
+            ("GET", "/metrics", None),
+            ("GET", "/nothing/here", None),
+            ("POST", "/v1/p", b"{"),
+        )
+    ]
+    assert statuses[0] == 413
+    raw = [
+        f"GET /{query}{'x' * 40_000} HTTP/1.1\r\nHost: {HOST}\r\n\r\n",
+        f"GET /?{query} HTTP/9.9\r\nHost: {HOST}\r\n\r\n",
+        f"GET /?{query} HTTP/1.1\r\nHost: a b\r\n\r\n",
+        f"POST /v1/p?{query} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 99999999\r\n\r\n",
+        f"POST /v1/p?{query} HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        f"POST /v1/p?{query} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 500\r\n\r\n",
+        "\x16\x03 no TLS",
+    ]
+    for text in raw:
+        _send_raw(nginx.plain_port, text)
+        _send_raw(nginx.port, text, nginx.folder / "cert.pem")
+    _send_raw(nginx.port, raw[0])
+    logged = "".join(path.read_text(errors="replace") for path in nginx.folder.glob("*.log"))
+    assert [mark for mark in marks if mark in logged] == []
+
+
+def test_nothing_of_a_request_is_logged_while_the_collector_is_away(tmp_path: Path) -> None:
+    if NGINX is None:
+        missing("nginx is not installed")
+    nginx = Proxy(tmp_path, free_port())
+    process = subprocess.Popen(
+        [str(NGINX), "-c", str(nginx.file), "-p", str(tmp_path)], stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_until_up(nginx.port)
+        assert nginx.ask("POST", "/v1/p?key=pk_canary_4711", PAGE, **HEADERS)[0].status == 502
+    finally:
+        process.terminate()
+        process.wait(30)
+    logged = "".join(path.read_text(errors="replace") for path in tmp_path.glob("*.log"))
+    assert (VISITOR in logged, "pk_canary" in logged) == (False, False)
+
+
+def _send_raw(port: int, text: str, certificate: Path | None = None) -> None:
+    """Send bytes that no client library would, from the visitor's address, and hang up."""
+    with closing(socket.create_connection(("127.0.0.1", port), 5, (VISITOR, 0))) as plain:
+        wire = plain
+        if certificate is not None:
+            context = ssl.create_default_context(cafile=str(certificate))
+            wire = context.wrap_socket(plain, server_hostname=HOST)
+        wire.sendall(text.encode("latin-1"))
+        wire.settimeout(0.3)
+        with suppress(OSError):
+            wire.recv(4_096)
+        wire.close()

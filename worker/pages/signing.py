@@ -9,7 +9,7 @@ from flask import Response, current_app, make_response, redirect, render_templat
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import auth, context
-from worker.api.auth import FailureCounter
+from worker.api.throttle import FailureCounter
 from worker.operations.caller import Caller
 from worker.operations.setup import sessions
 from worker.pages.base import blueprint, redirect_to

@@ -6,7 +6,7 @@ from logging import getLogger
 import celeryconfig
 from worker import logs
 from worker.settings import settings
-from worker.web import flower_queues
+from worker.web import flower_guard, flower_queues
 
 _settings = settings()
 logs.set_up()
@@ -17,6 +17,7 @@ address, port = address.strip("[]"), int(_port)
 
 # Without it Flower would serve its pages and API to anyone.
 basic_auth = _settings.flower_basic_auth.split(",")
+flower_guard.guard_flower(basic_auth)
 cookie_secret = _settings.flower_cookie_secret
 
 # Keep tasks and workers over a restart.
