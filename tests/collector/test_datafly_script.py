@@ -12,7 +12,7 @@ from worker.collector import datafly_script
 STATIC = Path(datafly_script.__file__).parent / "static"
 SOURCE = (STATIC / "datafly.js").read_text("utf-8")
 BUDGET_BYTES = 8 * 1024
-CALLS = {"track", "page", "identify", "group", "consent"}
+CALLS = {"track", "page", "identify", "group", "consent", "reset"}
 HASHED_PATH = f"/d.{datafly_script.HASH}.js"
 
 

@@ -117,6 +117,33 @@ def test_of_many_public_events_of_one_visitor_the_newest_inform_and_every_signed
     assert [row.body for row in found] == [b"signed", b"other", *newest]
 
 
+def test_events_inform_about_keys_that_other_waiting_events_link(ledger: Ledger) -> None:
+    """A person's e-mail address came from one device, and the order comes from another."""
+    chain = [plain(b"%d" % n, user=b"u%d" % (n // 2), anonymous=b"d%d" % ((n + 1) // 2)) for n in range(20)]
+    with ledger.write() as connection:
+        ids = inbox.accept_events(connection, chain, NOW)
+        found = inbox.informing_events(connection, {b"d10"}, ids[-1] + 1)
+        assert [row.body for row in found] == [b"%d" % n for n in range(19 - inbox._MAX_LINKS, 20)]
+
+
+def test_public_events_that_link_many_keys_do_not_hide_a_signed_link(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "_MAX_LINKED_KEYS", 3)
+    flood = [plain(b"%d" % n, user=b"u", anonymous=b"x%d" % n) for n in range(9)]
+    signed = [plain(b"far", user=b"v"), plain(b"link", anonymous=b"d", user=b"v")]
+    events = [
+        *signed[:1],
+        *flood,
+        replace(signed[1], trust=Trust.SIGNED),
+        plain(b"d", anonymous=b"d", user=b"u"),
+    ]
+    with ledger.write() as connection:
+        ids = inbox.accept_events(connection, events, NOW)
+        found = inbox.informing_events(connection, {b"d"}, ids[-1] + 1)
+    assert {b"far", b"link"} <= {row.body for row in found}
+
+
 def test_a_parked_event_is_left_alone_until_it_is_unparked(ledger: Ledger) -> None:
     ids = some(ledger, 3)
     with ledger.write() as connection:

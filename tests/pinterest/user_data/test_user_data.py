@@ -102,9 +102,47 @@ def test_an_event_may_have_identifiers_of_its_visitor(event: dict[str, Any]) -> 
 
 
 def test_the_events_identifiers_replace_earlier_ones_field_by_field(john: Visitor) -> None:
+    known = apply_identify(john, {"traits": {"firstName": "John", "city": "Bonn"}}, browser(), None)
+    event = track("Lead", traits={"email": "john.doe@example.com", "city": "Rom"})
+    assert user_data(event, visitor=known) == {
+        **IP_UA,
+        "em": [EM],
+        "fn": [sha("john")],
+        "ct": [sha("rom")],
+    }
+
+
+JOHN = {"email": "john.doe@example.com", "phone": "+4915112345678", "firstName": "John", "zip": "53111"}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        track("Lead", {"email": "jane@example.com"}),
+        track("Lead", {"userData": {"em": sha("jane@example.com")}}),
+        track("Lead", {"userData": {"email": ["jane@example.com"]}}),
+        track("Lead", context={"traits": {"email": "Jane@example.com "}}),
+        track("Lead", traits={"email": "jane@example.com"}),
+        track("Lead", traits={"email": "jane@example.com"}, userId="john"),
+        track("Lead", {"email": "jane@example.com", "userData": {"hashedEmail": sha("jane@example.com")}}),
+        track("Lead", {"email": "john.doe@example.com"}, traits={"email": "jane@example.com"}),
+        track("Lead", context={"traits": JOHN}, traits={"email": "jane@example.com"}),
+        track("Lead", {"userData": JOHN}, traits={"customerEmail": "jane@example.com"}),
+    ],
+)
+@pytest.mark.parametrize("user_id", [None, "john"])
+def test_an_event_with_its_own_email_takes_no_trait_of_another_person(
+    event: dict[str, Any], user_id: str | None
+) -> None:
+    known = apply_identify(Visitor.EMPTY, {"traits": JOHN, "userId": user_id}, browser(), "DE")
+    data = user_data(event, visitor=known, options=Options(send_user_id=False))
+    assert data == {**IP_UA, "em": [sha("jane@example.com")]}
+
+
+def test_one_common_email_makes_two_people_one(john: Visitor) -> None:
     known = apply_identify(john, {"traits": {"firstName": "John"}}, browser(), None)
-    event = track("Lead", traits={"email": "new@example.com"})
-    assert user_data(event, visitor=known) == {**IP_UA, "em": [sha("new@example.com")], "fn": [sha("john")]}
+    event = track("Lead", traits={"emails": ["new@example.com", "john.doe@example.com"]})
+    assert user_data(event, visitor=known)["fn"] == [sha("john")]
 
 
 def test_a_city_among_the_properties_is_not_the_visitors() -> None:

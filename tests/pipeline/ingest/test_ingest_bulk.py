@@ -16,6 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import DataError, OperationalError
 
 from tests.ledger.shop import accept, close, place
+from worker.event.received import Trust
 from worker.ledger.database import Ledger, LedgerBusyError
 from worker.ledger.delivery import deliveries, finding
 from worker.ledger.delivery.deliveries import PAYLOAD
@@ -337,6 +338,56 @@ def test_a_person_is_known_on_another_device_by_the_user_id(ledger: Ledger) -> N
     )
     ingest(ledger, ids)
     assert emails(ledger) == {"m1": [JANE], "m2": None}
+
+
+def test_identifies_that_link_devices_through_a_user_are_known_while_all_of_them_wait(ledger: Ledger) -> None:
+    place(ledger)
+    ids = take_in(
+        ledger,
+        identify("jane@example.com", userId="u1", anonymousId="phone"),
+        identify(None, messageId="i2", userId="u1", anonymousId="laptop"),
+        order("1", anonymousId="laptop"),
+    )
+    ingest(ledger, ids[2:])
+    assert emails(ledger) == {"m1": [JANE]}
+
+
+# Several people on one device
+
+
+@pytest.mark.parametrize("worked_on", [[0, 1, 2], [1, 0, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]])
+def test_a_person_who_signed_out_is_unknown_whatever_is_worked_on_first(
+    sqlite_ledger: Ledger, worked_on: list[int]
+) -> None:
+    ledger = sqlite_ledger
+    place(ledger)
+    leave = {"type": "identify", "messageId": "out", "anonymousId": "device", "userId": None}
+    ids = take_in(ledger, identify("jane@example.com", userId="u1"), leave, order("1"))
+    for number in worked_on:
+        ingest(ledger, [ids[number]])
+    ingest(ledger, take_in(ledger, order("2"), order("3", userId="u1")))
+    assert emails(ledger) == {"m1": None, "m2": None, "m3": [JANE]}
+
+
+def test_a_sign_out_on_the_device_also_ends_what_signed_calls_said_about_it(sqlite_ledger: Ledger) -> None:
+    ledger = sqlite_ledger
+    place(ledger)
+    ingest(ledger, take_in(ledger, identify("jane@example.com", userId="u1"), trust=Trust.SIGNED))
+    leave = {"type": "identify", "messageId": "out", "anonymousId": "device", "userId": None}
+    ingest(ledger, take_in(ledger, leave))
+    ingest(ledger, take_in(ledger, order("1")))
+    ingest(ledger, take_in(ledger, order("2"), trust=Trust.SIGNED))
+    assert emails(ledger) == {"m1": None, "m2": None}
+
+
+def test_the_next_person_on_a_tablet_gets_nothing_of_the_one_before(ledger: Ledger) -> None:
+    place(ledger)
+    jane = identify("jane@example.com", traits={"email": "jane@example.com", "phone": "+4915112345678"})
+    ids = take_in(ledger, jane, order("1"), identify("john@example.com"), order("2"))
+    ingest(ledger, ids)
+    data = {event_id: one["user_data"] for event_id, one in payloads(ledger).items()}
+    assert data["m1"].keys() - data["m2"].keys() == {"ph"}
+    assert emails(ledger) == {"m1": [JANE], "m2": [JOHN]}
 
 
 @pytest.mark.parametrize("worked_on", [[0, 1, 2], [1, 0, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]])

@@ -24,6 +24,8 @@ export interface Datafly {
    * denied.
    */
   consent(categories: DataflyConsent): void;
+  /** Signs the visitor out: later events are not about the person who was identified before. */
+  reset(): void;
 
   /** Calls made before the script has loaded, each as `[name, ...arguments]`; pushing works ever after. */
   readonly q: { push(call: DataflyCall): void };
@@ -42,7 +44,7 @@ export type DataflyConsent =
   | { categories: DataflyCategories; canonical?: DataflyCategories }
   | { canonical: DataflyCategories };
 
-export type DataflyCall = readonly ["track" | "page" | "identify" | "group" | "consent", ...unknown[]];
+export type DataflyCall = readonly ["track" | "page" | "identify" | "group" | "consent" | "reset", ...unknown[]];
 
 declare global {
   interface Window {

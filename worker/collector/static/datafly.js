@@ -7,7 +7,7 @@
 //
 //   <script>
 //     window._df = window._df || {q: []};
-//     ["track", "page", "identify", "group", "consent"].forEach(function (name) {
+//     ["track", "page", "identify", "group", "consent", "reset"].forEach(function (name) {
 //       _df[name] = _df[name] || function () { _df.q.push([name].concat([].slice.call(arguments))); };
 //     });
 //   </script>
@@ -110,6 +110,12 @@
     if (!known) return debug("identify needs a user id or traits");
     userId = known.id || userId;
     enqueue("identify", { traits: known.traits });
+  }
+
+  // Later events are not about the person who was identified before.
+  function reset() {
+    userId = undefined;
+    enqueue("identify", { userId: null });
   }
 
   function group(id, traits) {
@@ -439,7 +445,7 @@
 
   // ---- Start
 
-  const calls = { track: track, page: page, identify: identify, group: group, consent: setConsent };
+  const calls = { track: track, page: page, identify: identify, group: group, consent: setConsent, reset: reset };
 
   function install() {
     const df = (window._df = window._df || {});

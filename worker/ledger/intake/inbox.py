@@ -17,6 +17,10 @@ BODY = b"inbox"
 CLOCK_STEP_SECONDS = 60.0
 # Limit of waiting public events about one visitor that are read: more would delay the visitor's events.
 MAX_PUBLIC_INFORMING = 100
+_MAX_PUBLIC_INFORMING_OF_LINKED = 5
+# A person's devices and user ids, linked by waiting events: limits of one bulk.
+_MAX_LINKS = 5
+_MAX_LINKED_KEYS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +109,45 @@ def still_waiting(connection: Connection, ids: Sequence[int]) -> list[int]:
 def informing_events(connection: Connection, keys: Collection[bytes], before_id: int) -> list[Waiting]:
     """Return waiting events with ids below ``before_id`` that have new data about these visitors.
 
+    An event that links a visitor to another key, as when a person signs in on a second device, makes that key a key
+    of the visitor, too: up to `_MAX_LINKS` links away, and up to `_MAX_LINKED_KEYS` further keys in all.
+
     Includes only the newest `MAX_PUBLIC_INFORMING` public events per key: anybody can send thousands for a user id
-    that is easy to guess, and every event of that user would read them all.
+    that is easy to guess, and every event of that user would read them all. Of a further key it includes fewer.
     """
+    new, most = set(keys), MAX_PUBLIC_INFORMING
+    seen, most_seen = set(new), len(new) + _MAX_LINKED_KEYS
+    found: dict[int, Waiting] = {}
+    for _ in range(_MAX_LINKS + 1):
+        linked: list[bytes | None] = []
+        # Signed events first, because public ones must not crowd out their links.
+        for event in sorted(_informing_about(connection, new, before_id, most), key=lambda row: -row.trust):
+            found[event.id] = event
+            linked += (event.user_key, event.anonymous_key)
+        further = [key for key in dict.fromkeys(linked) if key is not None and key not in seen]
+        new = set(further[: most_seen - len(seen)])
+        if not new:
+            break
+        seen |= new
+        most = _MAX_PUBLIC_INFORMING_OF_LINKED
+    return [found[event_id] for event_id in sorted(found)]
+
+
+def _informing_about(
+    connection: Connection, keys: Collection[bytes], before_id: int, most_public: int
+) -> list[Waiting]:
     ids: set[int] = set()
     # Each column has its own index.
     for column in (inbox.c.anonymous_key, inbox.c.user_key):
         for some in chunks(list(keys)):
-            ids.update(
-                connection.scalars(_informing_ids(is_among(connection, column, some), column, before_id))
-            )
+            has_key = is_among(connection, column, some)
+            ids.update(connection.scalars(_informing_ids(has_key, column, before_id, most_public)))
     return load_events(connection, sorted(ids)) if ids else []
 
 
-def _informing_ids(has_key: ColumnElement[bool], column: Column[Any], before_id: int) -> Select[Any]:
+def _informing_ids(
+    has_key: ColumnElement[bool], column: Column[Any], before_id: int, most_public: int
+) -> Select[Any]:
     newest_first = func.row_number().over(partition_by=[column, inbox.c.trust], order_by=inbox.c.id.desc())
     # By the plain id SQLite would scan all rows before it.
     is_before = inbox.c.id + 0 < before_id
@@ -127,7 +156,7 @@ def _informing_ids(has_key: ColumnElement[bool], column: Column[Any], before_id:
         .where(IS_INFORMING, has_key, inbox.c.parked_reason.is_(None), is_before)
         .subquery()
     )
-    is_read = or_(ranked.c.trust == Trust.SIGNED.value, ranked.c.place <= MAX_PUBLIC_INFORMING)
+    is_read = or_(ranked.c.trust == Trust.SIGNED.value, ranked.c.place <= most_public)
     return select(ranked.c.id).where(is_read)
 
 

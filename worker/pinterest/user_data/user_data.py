@@ -10,7 +10,13 @@ from worker.event.received import Received, clean_click_id, current_epik
 from worker.event.text import clean_text
 from worker.pinterest.mapping.call import Call, Notes, Options
 from worker.pinterest.user_data.hashing import hash_value
-from worker.pinterest.user_data.visitor import Visitor, hash_traits, identifies_person, is_same_person
+from worker.pinterest.user_data.visitor import (
+    Visitor,
+    hash_traits,
+    have_different_emails,
+    identifies_person,
+    is_same_person,
+)
 
 # The lifetime of the cookie that holds the click id in the browser.
 _EPIK_LIFETIME_SECONDS = 365 * 86_400
@@ -67,19 +73,19 @@ def clean_ip_address(text: str, truncate: bool) -> str | None:
 
 
 def _person(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
-    user_id = _user_id(call, visitor)
+    user_id, own = _user_id(call, visitor), _own_traits(call, notes)
     data: dict[str, list[str]] = {}
-    if is_same_person(visitor, user_id):
+    # An order may be another person's even while the visitor is signed in.
+    is_same = is_same_person(visitor, user_id) and not have_different_emails(visitor.traits, own)
+    if is_same:
         data.update(visitor.traits)
         user_id = user_id or visitor.user_id
         if data and notes.explain is not None:
             notes.explain.add("identity", f"{', '.join(data)}: hashed at an earlier identify call")
     elif notes.explain is not None:
-        notes.explain.add("identity", "the user id is not the visitor's: the earlier identity is not used")
-    own: dict[str, list[str]] = {}
-    for source in _sources(call):
-        own.update(hash_traits(source, call.options.default_country, notes.explain))
-    if visitor.unconfirmed and is_same_person(visitor, user_id) and not identifies_person(own):
+        what = "user id" if own.get("em") is None else "user id or e-mail address"
+        notes.explain.add("identity", f"the {what} is not the visitor's: the earlier identity is not used")
+    if visitor.unconfirmed and is_same and not identifies_person(own):
         data = {**visitor.unconfirmed, **data}
         if notes.explain is not None:
             notes.explain.add(
@@ -89,6 +95,17 @@ def _person(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
     if user_id:
         _add_user_id(data, user_id, call.options, notes)
     return data
+
+
+def _own_traits(call: Call, notes: Notes) -> dict[str, list[str]]:
+    """Return the hashed traits that the event itself has, of one person."""
+    own: dict[str, list[str]] = {}
+    for source in _sources(call):
+        said = hash_traits(source, call.options.default_country, notes.explain)
+        if have_different_emails(own, said):
+            own = {field: own[field] for field in ("hashed_maids",) if field in own}
+        own.update(said)
+    return own
 
 
 def _user_id(call: Call, visitor: Visitor) -> str | None:

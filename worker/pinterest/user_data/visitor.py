@@ -157,7 +157,7 @@ def _explain(
 
 
 _NO_TRAITS: Mapping[str, list[str]] = MappingProxyType({})
-_STORED_FIELDS = ("user_id", "epik", "epik_at", "pin_unauth")
+_STORED_FIELDS = ("user_id", "epik", "epik_at", "pin_unauth", "signed_out_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,8 @@ class Visitor:
     """A visitor's identity: hashed traits by Pinterest's field names, the hashed user id, and click ids.
 
     ``epik_at`` is when the click id was received, in Unix seconds. ``unconfirmed`` has traits from public calls only,
-    for a signed event: they count if no signed call had an e-mail address or a phone number.
+    for a signed event: they count if no signed call had an e-mail address or a phone number. ``signed_out_id`` is the
+    inbox id of the last call that signed a device's person out: traits of earlier calls no longer count there.
     """
 
     traits: Mapping[str, list[str]] = dataclass_field(default_factory=lambda: _NO_TRAITS)
@@ -174,6 +175,7 @@ class Visitor:
     epik_at: float | None = None
     pin_unauth: str | None = None
     unconfirmed: Mapping[str, list[str]] = dataclass_field(default_factory=lambda: _NO_TRAITS)
+    signed_out_id: int | None = None
 
     EMPTY: ClassVar["Visitor"]
 
@@ -201,16 +203,24 @@ def apply_identify(
 ) -> Visitor:
     """Return the visitor with the hashed traits of an ``identify`` call; a newer value replaces the older one.
 
-    A different user id is another person on the same device: the earlier person's traits are dropped.
+    A different user id, or a different e-mail address without a common user id, is another person on the same device:
+    nothing of the earlier person stays. A null user id signs the earlier person out.
     """
     visitor = with_click_ids(visitor, event, received)
     new = hash_traits(event.get("traits"), default_country)
-    user_id = hash_value("external_id", event.get("userId")) or visitor.user_id
-    earlier = visitor.traits if is_same_person(visitor, user_id) else _NO_TRAITS
-    traits = {**earlier, **new}
+    said = Visitor(traits=new, user_id=hash_value("external_id", event.get("userId")))
+    has_left = signs_out(event) and not _have_common_email(visitor.traits, new)
+    if has_left or are_different_people(visitor, said):
+        return replace(visitor, traits=new, user_id=said.user_id)
+    traits, user_id = {**visitor.traits, **new}, said.user_id or visitor.user_id
     if traits == visitor.traits and user_id == visitor.user_id:
         return visitor
     return replace(visitor, traits=traits, user_id=user_id)
+
+
+def signs_out(event: Mapping[str, Any]) -> bool:
+    """Return whether an event is an ``identify`` call with an empty user id, which signs the visitor out."""
+    return event.get("type") == "identify" and "userId" in event and event["userId"] in (None, "")
 
 
 def is_same_person(visitor: Visitor, user_id: str | None) -> bool:
@@ -218,12 +228,20 @@ def is_same_person(visitor: Visitor, user_id: str | None) -> bool:
     return user_id is None or visitor.user_id is None or user_id == visitor.user_id
 
 
-def _are_different_people(visitor: Visitor, other: Visitor) -> bool:
+def are_different_people(visitor: Visitor, other: Visitor) -> bool:
     """Return whether two records are of different people: by their user ids, else by their e-mail addresses."""
     if visitor.user_id is not None and other.user_id is not None:
         return visitor.user_id != other.user_id
-    emails, other_emails = visitor.traits.get("em", []), other.traits.get("em", [])
-    return bool(emails and other_emails) and set(emails).isdisjoint(other_emails)
+    return have_different_emails(visitor.traits, other.traits)
+
+
+def have_different_emails(traits: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> bool:
+    """Return whether both have e-mail addresses, and none of them is the same."""
+    return "em" in traits and "em" in other and not _have_common_email(traits, other)
+
+
+def _have_common_email(traits: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> bool:
+    return not set(traits.get("em", ())).isdisjoint(other.get("em", ()))
 
 
 def identifies_person(traits: Mapping[str, list[str]]) -> bool:
@@ -242,13 +260,13 @@ def visitor_for_signed_event(signed: Visitor, public: Visitor) -> Visitor:
         public,
         traits=signed.traits,
         user_id=signed.user_id or public.user_id,
-        unconfirmed=_NO_TRAITS if _are_different_people(signed, public) else public.traits,
+        unconfirmed=_NO_TRAITS if are_different_people(signed, public) else public.traits,
     )
 
 
 def visitor_for_public_event(signed: Visitor, public: Visitor) -> Visitor:
     """Return the visitor of a public event; a signed call's traits of the same person replace the others."""
-    if _are_different_people(signed, public) or not signed.traits:
+    if are_different_people(signed, public) or not signed.traits:
         return public
     return replace(
         public, traits={**public.traits, **signed.traits}, user_id=public.user_id or signed.user_id

@@ -38,8 +38,9 @@ from worker.pinterest.signed_only import drop_signed_only
 from worker.pinterest.user_data.visitor import (
     Visitor,
     apply_identify,
-    is_same_person,
+    are_different_people,
     only_click_ids,
+    signs_out,
     visitor_for_public_event,
     visitor_for_signed_event,
     with_click_ids,
@@ -323,7 +324,7 @@ class BulkVisitors:
             return visitor_for_signed_event(signed, everything)
         # Anyone with the pipeline key can send any user id, but not guess the random id of another browser.
         if opened.row.anonymous_key is not None:
-            self._signed.learn_clicks(opened, opened.row.anonymous_key, keep=keep)
+            self._signed.learn_from_device(opened, opened.row.anonymous_key, keep=keep)
         return visitor_for_public_event(self._signed.known(opened.keys), everything)
 
     def changed(self) -> dict[bytes, VisitorRecord]:
@@ -357,8 +358,8 @@ class _Layer:
         if known and self._is_older(opened, known[0]):
             said = _apply(Visitor.EMPTY, opened, default_country)
             # The first argument takes precedence: the newer visitor, unless that is another person.
-            is_same = is_same_person(before, said.user_id)
-            visitor = _join_visitors(before, said) if is_same else _join_visitors(said, before)
+            is_other = are_different_people(before, said)
+            visitor = _join_visitors(said, before) if is_other else _join_visitors(before, said)
         else:
             visitor = _apply(before, opened, default_country)
         if without_click_ids(before) is not before and without_click_ids(visitor) is visitor:
@@ -368,9 +369,12 @@ class _Layer:
                 self._note(key, opened, visitor, keep=keep)
         return visitor
 
-    def learn_clicks(self, opened: OpenedEvent, key: bytes, *, keep: bool) -> None:
-        """Remember only the click ids of an event of a device."""
+    def learn_from_device(self, opened: OpenedEvent, key: bytes, *, keep: bool) -> None:
+        """Remember only the click ids of a public event of a device, and whether it signs the person out."""
         before = self._current.get(key, Visitor.EMPTY)
+        if signs_out(opened.event) and before != Visitor.EMPTY and not self._is_older(opened, key):
+            before = self._signed_out(key, opened, only_click_ids(before))
+            self._set(key, before, keep=keep)
         after = with_click_ids(before, opened.event, opened.received)
         if after != before and without_click_ids(after) is after:
             self._set(key, after, keep=keep)
@@ -403,11 +407,21 @@ class _Layer:
         return opened.row.id < self._last_inbox_ids.get(key, 0)
 
     def _note(self, key: bytes, opened: OpenedEvent, visitor: Visitor, *, keep: bool) -> None:
+        signed_out_id = self._current.get(key, Visitor.EMPTY).signed_out_id
+        if signed_out_id is not None and opened.row.id < signed_out_id:
+            visitor = only_click_ids(visitor)
         if self._is_older(opened, key):
             visitor = _join_visitors(self._current[key], visitor)
         else:
             self._last_inbox_ids[key] = opened.row.id
-        self._set(key, visitor, keep=keep)
+        self._set(key, self._signed_out(key, opened, visitor), keep=keep)
+
+    def _signed_out(self, key: bytes, opened: OpenedEvent, visitor: Visitor) -> Visitor:
+        """Return the visitor with the last sign-out of its key."""
+        last = self._current.get(key, Visitor.EMPTY).signed_out_id
+        if signs_out(opened.event):
+            last = max(last or 0, opened.row.id)
+        return visitor if visitor.signed_out_id == last else replace(visitor, signed_out_id=last)
 
     def _set(self, key: bytes, visitor: Visitor, *, keep: bool) -> None:
         self._current[key] = visitor
@@ -428,12 +442,12 @@ def _join_visitors(person: Visitor, device: Visitor) -> Visitor:
     The person takes precedence. Traits of another person on the device are left out; click ids of the device
     apply to every person who uses it.
     """
-    same = is_same_person(device, person.user_id)
+    is_same = not are_different_people(device, person)
     newest = max((device, person), key=lambda visitor: visitor.epik_at or 0.0)
     return replace(
         person,
-        traits={**device.traits, **person.traits} if same else person.traits,
-        user_id=person.user_id or device.user_id,
+        traits={**device.traits, **person.traits} if is_same else person.traits,
+        user_id=person.user_id or (device.user_id if is_same else None),
         epik=newest.epik,
         epik_at=newest.epik_at,
         pin_unauth=device.pin_unauth or person.pin_unauth,
