@@ -52,8 +52,11 @@ def watch() -> None:
 
 @shared_task
 def watch_volume() -> None:
-    """Check for event names that stopped coming."""
-    watching.check_volume(ledger(), time.time(), to_webhook=webhook() is not None)
+    """Check for event names that stopped coming, and for problems in the sources' data."""
+    to_webhook = webhook() is not None
+    watching.check_volume(ledger(), time.time(), to_webhook=to_webhook)
+    most = settings().alert_data_quality_percent
+    watching.check_data_quality(ledger(), time.time(), most, to_webhook=to_webhook)
 
 
 @shared_task

@@ -66,6 +66,7 @@ class Settings:
     alert_webhook_url: str
     alert_webhook_secret: str
     alert_webhook_private_hosts: tuple[str, ...]
+    alert_data_quality_percent: float
     production: bool
     rate_limit_rps: float
     rate_limit_burst: int
@@ -114,6 +115,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         alert_webhook_url=_webhook_url(read),
         alert_webhook_secret=_webhook_secret(read),
         alert_webhook_private_hosts=_private_hosts(read),
+        alert_data_quality_percent=read.number("ALERT_DATA_QUALITY_PERCENT", 20, least=0, most=100),
         production=production,
         rate_limit_rps=read.number("RATE_LIMIT_RPS", 100.0, least=0.01, most=100_000),
         rate_limit_burst=int(read.number("RATE_LIMIT_BURST", 200, least=1, most=100_000, kind=int)),

@@ -28,6 +28,7 @@ PAGES = (
     "/sales",
     "/failed",
     "/quality",
+    "/data-quality",
     "/explain",
     "/audit",
     "/access",

@@ -9,6 +9,8 @@ from docs.reference import TARGET, description, reference
 from tests.docs.reading import ROOT, read
 from worker.collector.wsgi import create_app
 from worker.event.envelope import OPTIONAL_FIELDS
+from worker.event.problem_texts import problem_text
+from worker.event.problems import Problem
 from worker.ledger.database import Ledger
 from worker.settings import parse
 
@@ -48,6 +50,13 @@ def test_every_code_of_an_error_has_its_row() -> None:
 
 def test_every_field_of_an_event_is_explained() -> None:
     assert {"type", *(name for name, _, _ in OPTIONAL_FIELDS)} <= set(read(COLLECTOR).names)
+
+
+def test_every_kind_of_problem_has_its_row() -> None:
+    _, _, table = (ROOT / "docs" / "data-quality.md").read_text().partition("## Kinds")
+    rows = [f"| `{kind}` | {' | '.join(problem_text(kind)[1:])} |" for kind in Problem]
+    assert [row for row in rows if row not in table] == [], "add these rows to docs/data-quality.md"
+    assert table.count("| `") == len(rows)
 
 
 def _calls(app: Flask) -> set[str]:

@@ -316,11 +316,14 @@ RULES = {
 
 VOLUME_RULE = "volume_dropped"
 _VOLUME_ADVICE = "Check whether the shop still sends the event: changes of its pages often remove the call."
+DATA_RULE = "data_quality"
+_DATA_ADVICE = "Open the source's page on data quality: it has the newest example and says what to do."
 LEDGER_RULE = "ledger_away"
 _LEDGER_ADVICE = (
     "Restore the database: the collector answers 503 until then, and its callers keep their events."
 )
 ADVICE = {name: rule.advice for name, rule in RULES.items()} | {
     VOLUME_RULE: _VOLUME_ADVICE,
+    DATA_RULE: _DATA_ADVICE,
     LEDGER_RULE: _LEDGER_ADVICE,
 }

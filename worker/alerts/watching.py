@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from worker import logs
-from worker.alerts import rules, volume
+from worker.alerts import frequent_problems, rules, volume
 from worker.alerts.figures import (
     MAX_COUNTED_FAILURES,
     MAX_COUNTED_WAITING,
@@ -27,6 +27,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
 from worker.ledger.reports import account_status, measures
 from worker.ledger.reports.account_status import AccountState
+from worker.ledger.reports.data_problems import count_problems
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR
 from worker.ledger.setup import ad_accounts, integrations, sources
 from worker.ledger.setup.ad_accounts import Credential
@@ -48,7 +49,7 @@ _EXHAUSTED = (
 
 
 def gather_figures(connection: Connection, free_bytes: int, now: float) -> Figures:
-    """Return the figures of all rules but `volume_dropped`."""
+    """Return the figures of all rules that are checked often."""
     return Figures(
         now=now,
         accounts=tuple(_accounts(connection, now)),
@@ -172,7 +173,7 @@ class Heartbeat:
 def check_figures(
     ledger: Ledger, free_bytes: Callable[[], int], now: float, *, to_webhook: bool
 ) -> list[Change]:
-    """Check all rules but `volume_dropped`, and queue notices; return the changes."""
+    """Check all rules that are checked often, and queue notices; return the changes."""
     with ledger.snapshot() as connection:
         figures = gather_figures(connection, free_bytes(), now)
     return _update_alerts(
@@ -187,6 +188,15 @@ def check_volume(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change
         series = _gather_volumes(connection, hour)
     problems = volume.find_dropped(series, hour)
     return _update_alerts(ledger, (rules.VOLUME_RULE,), problems, now, to_webhook=to_webhook)
+
+
+def check_data_quality(ledger: Ledger, now: float, most_percent: float, *, to_webhook: bool) -> list[Change]:
+    """Check for problems that more than a percentage of a source's events have."""
+    hour = int(now // SECONDS_PER_HOUR)
+    with ledger.read() as connection:
+        counts = count_problems(connection, [hour - hours for hours in frequent_problems.WINDOWS_HOURS])
+    problems = frequent_problems.find_frequent(counts, most_percent)
+    return _update_alerts(ledger, (rules.DATA_RULE,), problems, now, to_webhook=to_webhook)
 
 
 def send_notices(ledger: Ledger, webhook: Webhook, clock: Callable[[], float]) -> int:

@@ -6,7 +6,9 @@ from worker.api import context, lists
 from worker.api.blueprint import Blueprint
 from worker.api.lists import PageQuery, page_of
 from worker.api.queries import without_fixed_fields
+from worker.api.schemas.reports import DataQualityAnswer
 from worker.api.schemas.sources import FIXED, KeyRotation, SourceAnswer, SourceBody, SourceChange
+from worker.operations.reports.problem_report import data_quality
 from worker.operations.setup import sources
 from worker.operations.setup.sources import SourceRecord
 
@@ -38,6 +40,23 @@ def get_sources(query: dict[str, Any]) -> dict[str, Any]:
 def get_source_view(source_id: str) -> SourceRecord:
     """Show a source."""
     return sources.get_source(context.request_caller(), source_id)
+
+
+@blueprint.route("/sources/<source_id>/data-quality")
+@blueprint.response(200, DataQualityAnswer)
+def get_data_quality(source_id: str) -> dict[str, Any]:
+    """Count the problems in a source's data, each with an example and what to do."""
+    report = data_quality(context.request_caller(), source_id)
+    return {
+        "source_id": source_id,
+        "events": report.events,
+        "data": [
+            {name: getattr(row, name) for name in row.__dataclass_fields__}
+            | row.text._asdict()
+            | {"what_to_do": row.what_to_do}
+            for row in report.rows
+        ],
+    }
 
 
 @blueprint.route("/sources/<source_id>", methods=["PATCH"])

@@ -32,6 +32,7 @@ for command in (
     failed.failed_group,
     accounts.accounts_group,
     backup.books_command,
+    explain.data_quality_command,
     explain.find_command,
     explain.explain_command,
     setup.keys_group,

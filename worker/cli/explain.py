@@ -1,4 +1,4 @@
-"""Explain what would be sent for an event, and why."""
+"""Explain what would be sent for an event, find events, and show what is wrong with them."""
 
 import json
 from typing import IO, Any, Literal
@@ -10,6 +10,8 @@ from worker.event.received import Received
 from worker.operations.deliveries import explain as explaining
 from worker.operations.deliveries.explain import EXAMPLE_IP, EXAMPLE_USER_AGENT
 from worker.operations.deliveries.search import MOST_FOUND, MOST_OPENED, search
+from worker.operations.reports.match_quality_advice import percent
+from worker.operations.reports.problem_report import data_quality
 from worker.pinterest.user_data.countries import country_code
 
 
@@ -102,3 +104,24 @@ def find_command(what: str) -> None:
         click.echo(f"Of the events that wait to be mapped only the newest {MOST_OPENED:,} were looked at.")
     if not found.deliveries and not found.waiting:
         click.echo("Not found: it was never received, no integration uses it, or its retention has ended.")
+
+
+@click.command("data-quality")
+@click.argument("source_id")
+def data_quality_command(source_id: str) -> None:
+    """Show the problems in the data of SOURCE_ID, the most frequent first, with an example and what to do."""
+    report = data_quality(cli_caller(), source_id)
+    for row in report.rows:
+        click.echo(click.style(f"{row.problem}: {row.text.title}", bold=True))
+        for span, share in row.spans.items():
+            most = row.most_affected.get(span)
+            worst = f", most affected {most.event_name}: {percent(most.share)}" if most else ""
+            click.echo(f"  {span:>4}  {share.n:,} of {share.events:,} events ({percent(share.share)}){worst}")
+        if row.examples:
+            newest = row.examples[0]
+            which = f"delivery {newest.delivery_id}" if newest.delivery_id else "delivery gone"
+            click.echo(f"  example  {newest.event_name}, {which}, {utc_time(newest.at)}  {newest.sentence}")
+        click.echo(f"  do       {row.what_to_do}")
+    if not report.rows:
+        n = report.events["30d"]
+        click.echo(f"No problems in {n:,} event{'s' * (n != 1)} of the last 30 days.")

@@ -1,6 +1,7 @@
 """The kinds of problems in a shop's data that are counted per source."""
 
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Problem(StrEnum):
@@ -28,3 +29,11 @@ class Problem(StrEnum):
     LOOKS_LIKE_CHECKOUT = "looks_like_checkout"
     CHECKOUT_INCOMPLETE = "checkout_incomplete"
     EVENT_ID_OF_OTHER_SOURCE = "event_id_of_other_source"
+
+
+class FoundProblem(NamedTuple):
+    """Hold a problem in an event's data: its kind, the sentence about this event, and the proxy's private address."""
+
+    kind: Problem
+    sentence: str = ""
+    address: str | None = None

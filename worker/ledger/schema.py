@@ -383,6 +383,34 @@ tally = Table(
     Column("outcome", Text, nullable=False),
     Column("n", BigInteger, nullable=False),
 )
+# Counts of events that have no integration yet, and of their problems. As literal text, as above.
+COUNTS_EVENTS = text("tally.integration_id = 0")
+_partial_index(
+    "ix_tally_events", tally.c.source_id, tally.c.hour, where=tally.c.integration_id == literal_column("0")
+)
+
+# The newest events with each kind of problem. Transactions append, upkeep removes the older ones: no row is hot.
+problem_example = Table(
+    "problem_example",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("source_id", Text, nullable=False),
+    Column("problem", Text, nullable=False),
+    # The shop's name for the event.
+    Column("event_name", Text, nullable=False),
+    Column("delivery_id", BigInteger),
+    Column("at", Double, nullable=False),
+    Column("sentence", Text, nullable=False),
+    # The address that the event came from, only if it is private: then it is a proxy's.
+    Column("address", Text),
+)
+Index(
+    "ix_problem_example_source",
+    problem_example.c.source_id,
+    problem_example.c.problem,
+    problem_example.c.event_name,
+)
+Index("ix_problem_example_delivery", problem_example.c.delivery_id)
 
 # Data of the charts, which outlives the events. Minutes for a day, hours after that.
 rollup = Table(

@@ -5,6 +5,7 @@ from flask import render_template, request
 from worker.api import context
 from worker.ledger.setup import audit_log as log
 from worker.pages import (
+    data_quality,
     events,
     explain,
     failed,
@@ -21,6 +22,7 @@ from worker.pages.base import blueprint
 __all__ = [
     "audit_page",
     "blueprint",
+    "data_quality",
     "events",
     "explain",
     "failed",

@@ -17,6 +17,7 @@ NOTICES = {
     "debugging": "Debugging on: new events are kept below, complete and encrypted.",
     "debugging-ended": "Debugging off. The kept events are deleted.",
     "revoked": "Token revoked. Its sessions are signed out.",
+    "mapped": "Saved: new events of this name are sent as checkout.",
     "unparked": "Events that were set aside are processed again within two minutes.",
     "signed-out": "You are signed out.",
 }

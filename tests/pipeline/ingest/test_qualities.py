@@ -39,6 +39,7 @@ def mapped(**changes: Any) -> Mapped:
         "offline": False,
         "computed": (),
         "warnings": (),
+        "problems": (),
         "identifiers": ("em", "ip_ua"),
     }
     return Mapped(**(given | changes))

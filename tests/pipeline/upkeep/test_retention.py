@@ -28,6 +28,7 @@ ENDS = {
     "debug_input",
     "delivery",
     "pipeline_key",
+    "problem_example",
     "signed_request",
     "source_usage",
     "taken_line",

@@ -170,3 +170,55 @@ class QualityAnswer(Shape):
 
     since = Timestamp()
     data = ListOf(Nested(QualityRow))
+
+
+class _ShareAnswer(Shape):
+    """Count events with a problem among all events."""
+
+    n = fields.Integer()
+    events = fields.Integer()
+    share = fields.Float(metadata={"description": "0 to 1."})
+
+
+class _NamedShareAnswer(_ShareAnswer):
+    """Count events of one of Pinterest's names."""
+
+    event_name = Text()
+
+
+class _ExampleAnswer(Shape):
+    """Show the newest event of one of the shop's names with a problem."""
+
+    event_name = Text()
+    delivery_id = fields.Integer(allow_none=True)
+    at = Timestamp()
+    sentence = Text()
+    address = Text(allow_none=True, metadata={"description": "The address it came from, only if private."})
+
+
+class _DataProblemAnswer(Shape):
+    """Show one kind of problem."""
+
+    problem = Text(metadata={"example": "currency_unreadable"})
+    title = Text()
+    meaning = Text()
+    what_to_do = Text()
+    spans = fields.Dict(
+        keys=fields.String(),
+        values=Nested(_ShareAnswer),
+        metadata={"description": "24h, 7d and 30d → the share of all events."},
+    )
+    most_affected = fields.Dict(
+        keys=fields.String(),
+        values=Nested(_NamedShareAnswer),
+        metadata={"description": "By span: the event name with the largest share."},
+    )
+    examples = ListOf(Nested(_ExampleAnswer), metadata={"description": "The newest first."})
+
+
+class DataQualityAnswer(Shape):
+    """Show the problems in a source's data, the most frequent first."""
+
+    source_id = Text()
+    events = counts("Mapped events by span.")
+    data = ListOf(Nested(_DataProblemAnswer))

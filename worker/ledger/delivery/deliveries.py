@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select, text
 
+from worker.event.problems import FoundProblem
 from worker.event.received import Trust
 from worker.ledger import rows
 from worker.ledger.delivery.precedence import (
@@ -67,6 +68,8 @@ class NewDelivery:
     content_key: bytes | None = None
     # Match-quality words, for the tallies only.
     qualities: tuple[str, ...] = ()
+    # Counted per source: see `worker.ledger.reports.data_problems`.
+    problems: tuple[FoundProblem, ...] = ()
 
     @property
     def unique_key(self) -> _PlainKey:
@@ -172,7 +175,7 @@ def _unless_it_is_there(new: Any) -> Any:
 _PLAIN = tuple(
     field.name
     for field in fields(NewDelivery)
-    if field.name not in ("source_id", "qualities", "state", "trust")
+    if field.name not in ("source_id", "qualities", "problems", "state", "trust")
 )
 _read_plain = attrgetter(*_PLAIN)
 

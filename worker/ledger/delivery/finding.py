@@ -1,6 +1,6 @@
 """Find deliveries in any state."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,15 @@ def find_deliveries_of_visitor(
 def newest_delivery_id(connection: Connection) -> int:
     """Return the id of the newest delivery, or 0."""
     return connection.scalar(select(func.max(delivery.c.id))) or 0
+
+
+def newest_delivery_ids(connection: Connection, event_ids: Collection[str]) -> dict[tuple[str, int], int]:
+    """Return the newest delivery of each of a few events, by event id and integration number."""
+    with_id = select(delivery.c.event_id, delivery.c.integration_id, delivery.c.id).where(
+        delivery.c.event_id.in_(event_ids)
+    )
+    rows = connection.execute(union_all(with_id.where(_IS_OPEN), with_id.where(_IS_NOT_OPEN)))
+    return {(event_id, number): delivery_id for event_id, number, delivery_id in sorted(rows)}
 
 
 def _ids_of_event(event_id: str) -> tuple[Any, Any]:

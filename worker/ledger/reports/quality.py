@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, or_, select
 
-from worker.ledger.reports.tallies import QUALITY
+from worker.ledger.reports.tallies import PROBLEM, QUALITY
 from worker.ledger.rows import insert_all
 from worker.ledger.schema import integration, tally
 
@@ -140,8 +140,9 @@ def _words_alone(combinations: Iterable[tuple[str, int]]) -> Counter[str]:
 
 
 def quality_ids_before(connection: Connection, before_hour: int, most: int) -> list[int]:
-    """Return ids of quality counts before an hour. The books do not need them, and there are many."""
-    wanted = select(tally.c.id).where(tally.c.hour < before_hour, tally.c.outcome.startswith(QUALITY))
+    """Return ids of counts of qualities and problems before an hour. The books do not need them."""
+    is_old = or_(tally.c.outcome.startswith(QUALITY), tally.c.outcome.startswith(PROBLEM))
+    wanted = select(tally.c.id).where(tally.c.hour < before_hour, is_old)
     return list(connection.scalars(wanted.limit(most)))
 
 

@@ -26,14 +26,14 @@ LEFT_FAILED = LEFT + FAILED
 PURGED = "purged_"
 # A signed event whose id a public one with other content used before. This is not a state; it has another outcome, too.
 CONTRADICTED = "contradicted"
-# Prefix of an event's match-quality words. The books ignore these rows.
-QUALITY = "quality:"
+# Prefixes of an event's match-quality words, and of the problems in its data. The books ignore these rows.
+QUALITY, PROBLEM = "quality:", "problem:"
 # Shown in charts.
 _CHARTED = frozenset({DELIVERED, TESTED, FAILED, FILTERED})
 
 
 class Entry(NamedTuple):
-    """Name a counter. ``integration_id`` is 0 for an event that has no integration yet."""
+    """Name a counter. ``integration_id`` is 0 for an event as a whole; ``event_name`` is Pinterest's, or empty."""
 
     source_id: str
     integration_id: int
@@ -111,4 +111,4 @@ def fold_tally_rows(connection: Connection, most_groups: int = 500, since_hour: 
 
 
 def _is_move() -> ColumnElement[bool]:
-    return ~tally.c.outcome.startswith(QUALITY)
+    return ~tally.c.outcome.startswith(QUALITY) & ~tally.c.outcome.startswith(PROBLEM)

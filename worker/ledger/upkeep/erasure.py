@@ -18,6 +18,7 @@ from worker.ledger.schema import (
     delivery,
     inbox,
     integration,
+    problem_example,
     source,
     tally,
     visitor,
@@ -184,6 +185,7 @@ def _empty(connection: Connection, ids: Sequence[int], now: float) -> None:
         "value_thousandths": None,
     }
     connection.execute(update(delivery).where(delivery.c.id.in_(ids)).values(values))
+    connection.execute(delete(problem_example).where(problem_example.c.delivery_id.in_(ids)))
 
 
 def _shrink(connection: Connection, gone: Counter[int]) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 
 from sqlalchemy import Connection
 
+from worker.event.text import fold_key
 from worker.ledger.delivery import failures
 from worker.ledger.setup import integrations as store
 from worker.ledger.setup import sources
@@ -140,6 +141,21 @@ def change_integration(
         token = None if merged["access_token"] == MASK else merged["access_token"]
         rate = _wanted_rate(change.connection, wanted.ad_account_id, config or {}, usual_rate)
         return _apply(change, before, wanted, rate, token)
+
+
+def map_event_name(
+    caller: Caller, integration_id: str, event_name: str, pinterest_name: str, usual_rate: AccountRateLimit
+) -> IntegrationRecord:
+    """Send the shop's events of a name as one of Pinterest's, by a new override.
+
+    Raises:
+        InvalidError: the name has a rule already, or is no name.
+    """
+    overrides = get_integration(caller, integration_id)["config"].get("event_overrides") or {}
+    if fold_key(event_name) in map(fold_key, overrides):
+        raise InvalidError("event_name", f"{integration_id} has a rule for it already; change it there")
+    config = {"event_overrides": {**overrides, event_name: pinterest_name}}
+    return change_integration(caller, integration_id, usual_rate, config=config)
 
 
 def delete_integration(caller: Caller, integration_id: str, *, discard_waiting: bool) -> None:

@@ -20,7 +20,7 @@ from worker.ledger.intake import debug_inputs, inbox, visitors
 from worker.ledger.intake.debug_inputs import NewInput
 from worker.ledger.intake.inbox import Waiting
 from worker.ledger.intake.visitors import StoredVisitor, VersionConflictError
-from worker.ledger.reports import tallies, usage
+from worker.ledger.reports import data_problems, tallies, usage
 from worker.ledger.setup import integrations
 from worker.ledger.vault import SealError, Vault
 from worker.monitoring import tracing
@@ -59,6 +59,11 @@ class MappedEvent:
     trust: int = Trust.PUBLIC
     # The event itself, while its source is debugged.
     debug_input: NewInput | None = None
+
+    @property
+    def event_name(self) -> str:
+        """Return Pinterest's name for the event, or "" without one."""
+        return self.deliveries[0].event_name if self.deliveries else ""
 
 
 @dataclass(slots=True)
@@ -287,7 +292,9 @@ def _write(
             connection, {key: visitor for key, visitor in sealed.items() if key in written}, now
         )
         mapped_events = [bulk.mapped[event_id] for event_id in gone]
-        events = Counter(tallies.Entry(event.source_id, 0, "", event.outcome) for event in mapped_events)
+        events = Counter(
+            tallies.Entry(event.source_id, 0, event.event_name, event.outcome) for event in mapped_events
+        )
         tallies.append_tallies(connection, events, now)
         dropped = debug_inputs.save_debug_inputs(
             connection, [event.debug_input for event in mapped_events if event.debug_input is not None]
@@ -299,6 +306,10 @@ def _write(
         outcomes = deliveries.insert_deliveries(
             connection, [new for event in mapped_events for new in event.deliveries], now
         )
+        # By event: most have no problem, and this is the cheapest way to find those that have.
+        troubled = {id(event): event for event in mapped_events for new in event.deliveries if new.problems}
+        if troubled:
+            data_problems.append_problems(connection, [event.deliveries for event in troubled.values()], now)
     if outcomes[tallies.CONTRADICTED]:
         log.warning("event_ids_used_before", events=outcomes[tallies.CONTRADICTED])
     return outcomes + Counter(event.outcome for event in mapped_events)

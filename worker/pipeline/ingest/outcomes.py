@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from functools import lru_cache
+from ipaddress import ip_address
+from itertools import chain, repeat
 from typing import Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -13,7 +15,8 @@ from sqlalchemy import Connection
 
 from worker import logs
 from worker.event import json_text
-from worker.event.received import Trust
+from worker.event.problems import FoundProblem, Problem
+from worker.event.received import Received, Trust
 from worker.ledger.delivery.deliveries import MAX_THOUSANDTHS, PAYLOAD, THOUSANDTHS, NewDelivery
 from worker.ledger.intake import visitors
 from worker.ledger.intake.inbox import Waiting
@@ -170,9 +173,30 @@ def _to_delivery(outcome: Outcome, target: Destination, opened: OpenedEvent, vau
         source_name=outcome.source_name,
         payload=vault.seal(text, PAYLOAD) if text is not None else None,
         size_bytes=len(text) if text is not None else 0,
+        problems=_found_problems(outcome, opened.received) if outcome.problems else (),
         **_of_kind(outcome, row, vault),
         **_sale(outcome, target.time_zone),
     )
+
+
+def _found_problems(outcome: Outcome, received: Received) -> tuple[FoundProblem, ...]:
+    """Return the problems of an outcome, each kind once, with the sentences that the mapping wrote."""
+    sentences = chain(outcome.warnings if isinstance(outcome, Mapped | Failed) else (), repeat(""))
+    found = {
+        kind: FoundProblem(kind, sentence, _proxy_address(kind, received))
+        for kind, sentence in zip(outcome.problems, sentences, strict=False)
+    }
+    return tuple(found.values())
+
+
+def _proxy_address(kind: Problem, received: Received) -> str | None:
+    """Return the private address that a browser's event came from: it is a proxy's, and no visitor's."""
+    if kind is not Problem.ADDRESS_NOT_PUBLIC or received.channel != "browser" or received.ip is None:
+        return None
+    try:
+        return received.ip if ip_address(received.ip).is_private else None
+    except ValueError:
+        return None
 
 
 def _text(outcome: Outcome) -> bytes | None:

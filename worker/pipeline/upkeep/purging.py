@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import deliveries
 from worker.ledger.intake import debug_inputs, imported_lines, inbox, visitors
-from worker.ledger.reports import measures, quality, rollups, tallies, usage
+from worker.ledger.reports import data_problems, measures, quality, rollups, tallies, usage
 from worker.ledger.upkeep import alerts, retention
 
 ROWS_PER_STEP = 500
@@ -20,7 +20,7 @@ _PAUSE_SECONDS = 0.05
 _SECONDS_PER_DAY = 86_400
 # Click ids are useful for about a year; traits are kept as long.
 VISITOR_DAYS = 400
-# Match quality is needed for about a season.
+# Match quality and data quality are needed for about a season.
 QUALITY_DAYS = 92
 # Events older than seven days fail anyway, so older imported lines need not be remembered.
 _MIN_LINE_DAYS = 8
@@ -57,6 +57,7 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
             step["alerts"] = alerts.purge_notices(connection, before)
             step["debug inputs"] = debug_inputs.purge_debug_inputs(connection, now)
             step["usage"] = usage.purge_usage(connection, _hour(now) // 24 - VISITOR_DAYS)
+            step["problem examples"] = data_problems.purge_examples(connection, before)
             step["signed requests"] = inbox.purge_signed_requests(connection, now, ROWS_PER_STEP)
             step["lines"] = imported_lines.delete_imported_lines(connection, old_lines)
         for name, n in step.items():
@@ -73,6 +74,7 @@ def fold_counts(ledger: Ledger, now: float) -> int:
     since = float(since_hour * tallies.SECONDS_PER_HOUR)
     _in_steps(ledger, lambda connection: rollups.coarsen_rollups(connection, now, _GROUPS_A_FOLD))
     _in_steps(ledger, lambda connection: quality.split_combinations(connection, since_hour, _GROUPS_A_FOLD))
+    _in_steps(ledger, lambda connection: data_problems.drop_older_examples(connection, _GROUPS_A_FOLD))
     return (
         _in_steps(ledger, lambda connection: tallies.fold_tally_rows(connection, _GROUPS_A_FOLD, since_hour))
         + _in_steps(ledger, lambda connection: rollups.fold_rollups(connection, _GROUPS_A_FOLD, since))

@@ -1,0 +1,25 @@
+"""Each kind of problem says what it means and what to do."""
+
+import re
+
+import pytest
+
+from worker.event.problem_texts import problem_text
+from worker.event.problems import Problem
+
+
+@pytest.mark.parametrize("kind", Problem)
+def test_a_kind_has_a_title_and_two_explanations_in_whole_sentences(kind: Problem) -> None:
+    title, meaning, what_to_do = problem_text(kind)
+    assert title[0].isupper()
+    assert not title.endswith(".")
+    for text in (meaning, what_to_do):
+        assert re.fullmatch(r"[A-Z].*\.", text)
+
+
+def test_titles_are_different() -> None:
+    assert len({problem_text(kind).title for kind in Problem}) == len(Problem)
+
+
+def test_a_kind_of_a_newer_version_is_shown_by_its_name() -> None:
+    assert problem_text("colour_unreadable").title == "Colour unreadable"
