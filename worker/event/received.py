@@ -31,22 +31,22 @@ def client_ip(remote: str | None, forwarded_for: str, trusted: Sequence[Network]
     can forge everything to the left of the first untrusted address. None if a trusted proxy wrote something else than
     an address.
     """
-    current = _parse_address(remote or "")
+    current = parse_address(remote or "")
     hops = [hop for hop in forwarded_for.split(",") if hop.strip()]
     while current is not None and hops and _is_trusted(current, trusted):
-        current = _parse_address(hops.pop())
+        current = parse_address(hops.pop())
     return str(current) if current is not None else None
 
 
-def _parse_address(text: str) -> Address | None:
-    """Parse an address as proxies write it: with or without a port, IPv4 also in its IPv6 form."""
-    text = text.strip()
+def parse_address(text: str) -> Address | None:
+    """Parse an address as proxies write it: with or without a port and a zone, IPv4 also in its IPv6 form."""
+    text = text.strip().strip('"').removeprefix("for=").strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        address = ip_address(text)
+        address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
@@ -62,7 +62,7 @@ def client_network(address: str | None) -> str | None:
 
     None for local networks, which many clients share, and for text that is not an address.
     """
-    parsed = _parse_address(address or "")
+    parsed = parse_address(address or "")
     if parsed is None or any(parsed in network for network in _LOCAL):
         return None
     if isinstance(parsed, IPv4Address):
@@ -119,7 +119,7 @@ def received_from_server(event: Mapping[str, Any], received_at: float) -> Receiv
     raw_context = event.get("context")
     context = raw_context if isinstance(raw_context, Mapping) else {}
     ip = context.get("ip")
-    address = _parse_address(ip) if isinstance(ip, str) else None
+    address = parse_address(ip) if isinstance(ip, str) else None
     return Received(
         channel="server",
         received_at=received_at,

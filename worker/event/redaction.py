@@ -1,9 +1,13 @@
 """Remove personal data from free text and URLs."""
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
+from hashlib import sha256
 from urllib.parse import unquote, unquote_plus, urlunsplit
+
+import phonenumbers
 
 from worker.event.text import fold_key
 from worker.event.urls import split_address
@@ -44,6 +48,64 @@ def clean_free_text(text: str) -> str:
     if not _MAY_HOLD.search(text):
         return text
     cleaned = _PHONE.sub("", _without_emails(text))
+    return text if cleaned == text else " ".join(cleaned.split())
+
+
+# Only ids with one of these signs can be an e-mail address or a phone number: plain digits are an id.
+_MAY_BE_PERSONAL_ID = re.compile(r"[@+%()]|^00|[^\x00-\x7f]|\d[\s./-]\d{3}", re.ASCII)
+# A phone number as people write it: with a plus, a double zero or brackets, or in groups.
+_WRITTEN_PHONE = re.compile(
+    r"(?:tel:)?(?:(?:\+|00)[1-9](?:[\s().-]{0,2}\d){7,14}|\(\d{2,5}\)[\s.-]?\d(?:[\s.-]?\d){4,9}"
+    r"|0\d{1,4}[\s/]\d(?:[\s.-]?\d){4,9}|\d{3}[\s.-]\d{3}[\s.-]\d{4})",
+    re.ASCII,
+)
+_PLUS_NUMBER = re.compile(r"(?<![\w+])\+[1-9](?:[\s().-]{0,2}\d){7,14}(?!\d)", re.ASCII)
+
+
+def clean_id(text: str) -> str:
+    """Return an id unchanged, or its SHA-256 if it holds an e-mail address or a phone number.
+
+    The same id always gives the same result, so that copies of an event are still recognised.
+    """
+    return _cleaned_id(text) if len(text) <= _LONGEST_CACHED_ID else _cleaned_id.__wrapped__(text)
+
+
+_LONGEST_CACHED_ID = 64
+
+
+@lru_cache(maxsize=16_384)
+def _cleaned_id(text: str) -> str:
+    if not _MAY_BE_PERSONAL_ID.search(text):
+        return text
+    plain = unicodedata.normalize("NFKC", unquote(unquote(text))).strip()
+    phone = _WRITTEN_PHONE.fullmatch(plain)
+    if (
+        _holds_email(plain)
+        or (phone and _is_dialled(plain))
+        or any(map(_is_dialled, _PLUS_NUMBER.findall(plain)))
+    ):
+        return sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return text
+
+
+def _is_dialled(text: str) -> bool:
+    """Return whether a number that begins like an international one exists; national ones have a written form."""
+    number = text.removeprefix("tel:")
+    if number.startswith("00"):
+        number = "+" + number[2:]
+    if not number.startswith("+"):
+        return True
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse(number, None))
+    except phonenumbers.NumberParseException:
+        return False
+
+
+def clean_device_text(text: str) -> str:
+    """Remove e-mail addresses and international phone numbers from a user agent or the name of a device or app."""
+    if "@" not in text and "+" not in text:
+        return text
+    cleaned = _PLUS_NUMBER.sub(lambda found: "" if _is_dialled(found[0]) else found[0], _without_emails(text))
     return text if cleaned == text else " ".join(cleaned.split())
 
 

@@ -198,7 +198,7 @@ def test_limited_data_processing_is_set_only_on_request() -> None:
     assert custom_data({"limited_data_processing": True}) == {"opt_out_type": "LDP"}
     assert custom_data({}, options=Options(limited_data_processing=True)) == {"opt_out_type": "LDP"}
     assert custom_data({"opt_out_type": "other"}) == {}
-    assert custom_data({"limited_data_processing": "yes"}) == {}
+    assert custom_data({"limited_data_processing": "no"}) == {}
 
 
 def test_a_predicted_lifetime_value_is_text() -> None:

@@ -90,7 +90,7 @@ def test_a_web_event_has_no_device_fields() -> None:
         ({}, {}, None),  # never invented
         ({"opt_out": True}, {}, True),
         ({"optOut": False}, {}, False),
-        ({"opt_out": "false"}, {}, None),
+        ({"opt_out": "false"}, {}, False),
         ({}, {"opt_out": True}, True),
         ({}, {"device": {"adTrackingEnabled": False}}, True),
         ({}, {"device": {"adTrackingEnabled": True}}, None),

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from tests.pinterest.conftest import EM, PIN_UNAUTH, browser, payload, server, sha, track
+from tests.pinterest.conftest import EM, PIN_UNAUTH, browser, payload, run, server, sha, track
+from worker.event.problems import Problem
 from worker.event.received import Received
 from worker.pinterest.mapping.call import Options
-from worker.pinterest.user_data.user_data import clean_ip_address
+from worker.pinterest.mapping.payload_checks import Failed
+from worker.pinterest.user_data.user_data import client_address
 from worker.pinterest.user_data.visitor import Visitor, apply_identify
 
 PINTEREST = Options(field_mapping="pinterest")
@@ -71,17 +73,63 @@ def test_a_servers_address_and_user_agent_come_from_the_context() -> None:
         ("203.0.113.50", "203.0.113.50", "203.0.113.0"),
         (" 203.0.113.50 ", "203.0.113.50", "203.0.113.0"),
         ("2001:DB8:1:2:3:4:5:6", "2001:db8:1:2:3:4:5:6", "2001:db8:1::"),
-        ("fe80::1%eth0", "fe80::1", "fe80::"),
         ("::ffff:203.0.113.50", "203.0.113.50", "203.0.113.0"),
-        ("localhost", None, None),
-        ("203.0.113", None, None),
-        ("", None, None),
+        # Lists: the first public address counts.
+        ("203.0.113.9, 10.0.0.1", "203.0.113.9", "203.0.113.0"),
+        ("10.0.0.1, 192.168.1.4,8.8.4.4", "8.8.4.4", "8.8.4.0"),
+        ("unknown, 8.8.8.8", "8.8.8.8", "8.8.8.0"),
+        # Ports, brackets and zones.
+        ("198.51.100.7:51820", "198.51.100.7", "198.51.100.0"),
+        ("[2a00:1450:4001:80b::200e]:443", "2a00:1450:4001:80b::200e", "2a00:1450:4001::"),
+        ("2a00:1450:4001:80b::200e%eth0", "2a00:1450:4001:80b::200e", "2a00:1450:4001::"),
+        ('for="[2a00:1450:4001:80b::200e]:443"', "2a00:1450:4001:80b::200e", "2a00:1450:4001::"),
     ],
 )
-def test_an_address_is_sent_complete_or_truncated(
-    text: str, whole: str | None, truncated: str | None
-) -> None:
-    assert (clean_ip_address(text, False), clean_ip_address(text, True)) == (whole, truncated)
+def test_an_address_is_sent_complete_or_truncated(text: str, whole: str, truncated: str) -> None:
+    assert client_address(text, False) == (whole, None)
+    assert client_address(text, True) == (truncated, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "10.0.0.7",
+            "127.0.0.1",
+            "192.168.0.12:8080",
+            "172.16.5.4",
+            "100.64.0.1",
+            "169.254.1.1",
+            "0.0.0.0",
+            "::1",
+        ),
+        *("[::1]:80", "fe80::1%eth0", "fd00::1", "::ffff:10.0.0.1", "10.0.0.1,192.168.0.1", "224.0.0.1"),
+    ],
+)
+def test_an_address_that_is_not_public_is_not_sent(text: str) -> None:
+    assert client_address(text, False) == (None, Problem.ADDRESS_NOT_PUBLIC)
+
+
+@pytest.mark.parametrize(
+    "text", ["localhost", "203.0.113", "unknown", "?", "1.2.3.4.5", "256.1.1.1", "x" * 600]
+)
+def test_an_invalid_address_is_not_sent(text: str) -> None:
+    assert client_address(text, True) == (None, Problem.ADDRESS_INVALID)
+
+
+@pytest.mark.parametrize(
+    ("ip", "problem"),
+    [
+        ("10.0.0.7", Problem.ADDRESS_NOT_PUBLIC),
+        (["127.0.0.1"], Problem.ADDRESS_NOT_PUBLIC),
+        (7, Problem.ADDRESS_INVALID),
+    ],
+)
+def test_an_address_that_is_left_out_does_not_identify_anyone(ip: object, problem: Problem) -> None:
+    (outcome,) = run(track("Lead", context={"ip": ip, "userAgent": "Visitor/1"}), received=server())
+    assert isinstance(outcome, Failed)
+    assert outcome.reason_class == "no_identity"
+    assert problem in outcome.problems
 
 
 def test_the_integration_may_truncate_addresses() -> None:

@@ -5,8 +5,9 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from worker.event.consent.vocabulary import read_flag
 from worker.event.problems import Problem
-from worker.event.redaction import clean_free_text
+from worker.event.redaction import clean_free_text, clean_id
 from worker.event.text import clean_text
 from worker.pinterest.config.overrides import EventKind
 from worker.pinterest.custom_data.items import (
@@ -67,7 +68,23 @@ def build_custom_data(
     _add_contents(data, properties, items, options, notes)
     _add_texts(data, properties, kind, bool(items), options)
     _add_privacy(data, properties, options, notes)
+    _clean_ids(data, notes)
     return data
+
+
+def _clean_ids(data: dict[str, Any], notes: Notes) -> None:
+    """Replace ids that hold personal data by their hashes."""
+    if (raw := data.get("order_id")) and (cleaned := clean_id(raw)) != raw:
+        data["order_id"] = cleaned
+        notes.warn_of_cleaned_id("order id")
+    ids = data.get("content_ids", [])
+    cleaned_ids = list(map(clean_id, ids))
+    if cleaned_ids != ids:
+        data["content_ids"] = cleaned_ids
+        notes.warn_of_cleaned_id("product id")
+    for content in data.get("contents", ()):
+        if "id" in content:
+            content["id"] = clean_id(content["id"])
 
 
 def _first(properties: Mapping[str, Any], field: str) -> Any:
@@ -238,8 +255,13 @@ _TEXT_KEYS = (
 def _add_privacy(data: dict[str, Any], properties: Mapping[str, Any], options: Options, notes: Notes) -> None:
     raw = properties.get("optouttype")
     requested = isinstance(raw, str) and "LDP" in [part.strip().upper() for part in raw.split(",")]
-    if requested or properties.get("limiteddataprocessing") is True or options.limited_data_processing:
+    if requested or _limits(properties.get("limiteddataprocessing")) or options.limited_data_processing:
         data["opt_out_type"] = "LDP"
         if notes.explain is not None:
             by = "the integration" if options.limited_data_processing else "the event"
             notes.explain.add("privacy", f"opt_out_type LDP: {by} requests limited data processing")
+
+
+def _limits(stated: object) -> bool:
+    """Return whether data processing is to be limited; what is not understood limits it."""
+    return stated is not None and stated != "" and read_flag(stated) is not False

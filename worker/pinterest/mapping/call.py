@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from worker.event.problems import Problem
 from worker.event.received import Received, page_url
-from worker.event.redaction import clean_free_text
+from worker.event.redaction import clean_free_text, clean_id
 from worker.event.text import clean_text, fold_keys
 from worker.pinterest.config.integration_config import ConfigError, check_consent_categories, load_config
 from worker.pinterest.config.overrides import FieldMapping, Overrides
@@ -75,12 +75,16 @@ class Call:
     name: str
     event_id: str
     page_url: str | None
+    # Whether the event's id held an e-mail address or a phone number, and is sent as a hash.
+    is_id_cleaned: bool = False
 
 
 def read_call(event: Mapping[str, Any], received: Received, options: Options) -> Call:
     """Read a ``track`` or ``page`` event; its fields may hold any JSON."""
     context = event.get("context")
     properties = fold_keys(event.get("properties"))
+    raw_id = _event_id(event, properties, received)
+    event_id = clean_id(raw_id)
     return Call(
         event=event,
         received=received,
@@ -88,8 +92,9 @@ def read_call(event: Mapping[str, Any], received: Received, options: Options) ->
         context=context if isinstance(context, dict) else _NOTHING,
         properties=properties,
         name=_name(event, options),
-        event_id=_event_id(event, properties, received),
+        event_id=event_id,
         page_url=page_url(event),
+        is_id_cleaned=event_id != raw_id,
     )
 
 
@@ -179,6 +184,13 @@ class Notes:
         self.warnings.append(text)
         if self.explain is not None:
             self.explain.add("warning", text)
+
+    def warn_of_cleaned_id(self, what: str) -> None:
+        """Add the problem that an id holds personal data."""
+        self.warn(
+            Problem.ID_CLEANED,
+            f"the {what} holds an e-mail address or a phone number: it is sent as its SHA-256",
+        )
 
     def compute(self, name: str, how: str) -> None:
         """Note a field that was computed, because the sender did not send it."""

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from worker.event import json_text
 from worker.event.consent.consent import check_consent
+from worker.event.consent.vocabulary import read_flag
 from worker.event.problems import Problem
 from worker.event.received import Received
-from worker.event.redaction import clean_url
+from worker.event.redaction import clean_device_text, clean_url
 from worker.event.text import clean_text, fold_key, fold_keys
 from worker.pinterest.config.overrides import PAGE_KIND, EventKind, event_kind, find_rule
 from worker.pinterest.custom_data.custom_data import build_custom_data
@@ -116,15 +117,26 @@ def _language(locale: object) -> str | None:
     return language if len(language) == 2 and language.isascii() and language.isalpha() else None
 
 
-def _opted_out(context: Mapping[str, Any], properties: Mapping[str, Any]) -> bool | None:
+def _opted_out(context: Mapping[str, Any], properties: Mapping[str, Any], notes: Notes) -> bool | None:
     """Return whether the visitor opted out of tracking, or None if the event does not say so."""
-    for stated in (properties.get("optout"), context.get("opt_out"), context.get("optOut")):
-        if isinstance(stated, bool):
-            return stated
-    if "device" not in context:
-        return None
-    device = fold_keys(context["device"])
-    return True if device.get("adtrackingenabled") is False or device.get("limitadtracking") is True else None
+    stated = (properties.get("optout"), context.get("opt_out"), context.get("optOut"))
+    answers = [_is_set(one, True, notes) for one in stated if one is not None and one != ""]
+    if "device" in context:
+        device = fold_keys(context["device"])
+        for key, otherwise in (("limitadtracking", True), ("adtrackingenabled", False)):
+            if device.get(key, "") != "" and _is_set(device[key], otherwise, notes) is otherwise:
+                answers.append(True)
+    return any(answers) if answers else None
+
+
+def _is_set(stated: object, otherwise: bool, notes: Notes) -> bool:
+    """Return whether a flag is set; one that is not understood counts as ``otherwise``, so that it opts out."""
+    flag = read_flag(stated)
+    if flag is not None:
+        return flag
+    if type(stated) is not str or fold_key(stated[:_LONGEST_WORD]) not in ("optout", "optedout"):
+        notes.warn(Problem.FIELD_UNREADABLE, "the opt-out is not understood, and counts as one")
+    return otherwise
 
 
 _LONGEST = 1024
@@ -251,6 +263,8 @@ def encode_payload(payload: Mapping[str, Any]) -> bytes:
 def _base(call: Call, visitor: Visitor, timing: Timing, notes: Notes) -> dict[str, Any]:
     """Return the fields that all payloads of one event share."""
     source = action_source(call, notes)
+    if call.is_id_cleaned:
+        notes.warn_of_cleaned_id("event id")
     base: dict[str, Any] = {
         "action_source": source,
         "event_time": timing.event_time,
@@ -260,8 +274,12 @@ def _base(call: Call, visitor: Visitor, timing: Timing, notes: Notes) -> dict[st
     if url:
         base["event_source_url"] = url
     if source != "web":
-        base |= app_fields(call.context)
-    opt_out = _opted_out(call.context, call.properties)
+        base |= {
+            key: clean_device_text(value) if type(value) is str else value
+            for key, value in app_fields(call.context).items()
+            if type(value) is not str or clean_device_text(value)
+        }
+    opt_out = _opted_out(call.context, call.properties, notes)
     if opt_out is not None:
         base["opt_out"] = opt_out
     base["user_data"] = build_user_data(call, visitor, notes)

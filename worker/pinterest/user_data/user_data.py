@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any
 
 from worker.event.problems import Problem
-from worker.event.received import Received, clean_click_id, current_epik
+from worker.event.received import Received, clean_click_id, current_epik, parse_address
+from worker.event.redaction import clean_device_text
 from worker.event.text import clean_text
+from worker.http.ip_ranges import is_public
 from worker.pinterest.mapping.call import Call, Notes, Options
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pinterest.user_data.visitor import (
@@ -37,14 +39,14 @@ def _device(call: Call, notes: Notes) -> dict[str, Any]:
     raw_ip = call.received.ip if in_browser else call.context.get("ip")
     raw_agent = call.received.user_agent if in_browser else _passed_agent(call.context)
     data: dict[str, Any] = {}
-    if isinstance(raw_ip, str):
-        address = clean_ip_address(raw_ip[:64], call.options.truncate_ip)
+    if raw_ip:
+        address, problem = client_address(_as_list(raw_ip), call.options.truncate_ip)
         if address:
             data["client_ip_address"] = address
-        elif raw_ip.strip():
-            notes.warn(Problem.ADDRESS_INVALID, "the IP address is left out: it is invalid")
+        if problem is not None:
+            notes.warn(problem, _ADDRESS_PROBLEMS[problem])
     agent = clean_text(raw_agent[:_LONGEST_USER_AGENT], _LONGEST_USER_AGENT) if raw_agent else None
-    if agent:
+    if agent and (agent := clean_device_text(agent)):
         data["client_user_agent"] = agent
     if notes.explain is not None:
         whose = "the browser's own" if in_browser else "as the server passes them on"
@@ -57,19 +59,41 @@ def _passed_agent(context: Mapping[str, Any]) -> str | None:
     return agent if isinstance(agent, str) else None
 
 
+# Reserved for documentation and tests. Nobody has them, so that they may stand for public addresses.
+_FOR_DOCUMENTATION = tuple(
+    map(ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"))
+)
+_ADDRESS_PROBLEMS = {
+    Problem.ADDRESS_INVALID: "the IP address is left out: it is invalid",
+    Problem.ADDRESS_NOT_PUBLIC: "the IP address is left out: it is not a public one",
+}
+_LONGEST_ADDRESSES, _MOST_ADDRESSES = 512, 16
+
+
+def _as_list(raw: object) -> str:
+    """Return an address, or a list of addresses, as a text."""
+    parts = raw[:_MOST_ADDRESSES] if isinstance(raw, list) else [raw]
+    return ",".join(part if isinstance(part, str) else "?" for part in parts)[:_LONGEST_ADDRESSES]
+
+
 @lru_cache(maxsize=8192)
-def clean_ip_address(text: str, truncate: bool) -> str | None:
-    """Return an IP address in its usual form, or None; ``truncate`` clears the last byte (IPv4) or 80 bits (IPv6)."""
-    try:
-        address = ip_address(text.strip().partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    if not truncate:
-        return str(address)
-    network = ip_network((address, 48 if address.version == 6 else 24), strict=False)
-    return str(network.network_address)
+def client_address(text: str, truncate: bool) -> tuple[str | None, Problem | None]:
+    """Return the first public address of a list in its usual form, or the problem if it has no such address.
+
+    ``truncate`` clears the last byte (IPv4) or 80 bits (IPv6).
+    """
+    parts = [part for part in text.replace(";", ",").split(",") if part.strip()]
+    addresses = [address for part in parts if (address := parse_address(part)) is not None]
+    for address in addresses:
+        if not is_public(str(address)) and not any(address in network for network in _FOR_DOCUMENTATION):
+            continue
+        if not truncate:
+            return str(address), None
+        network = ip_network((address, 48 if address.version == 6 else 24), strict=False)
+        return str(network.network_address), None
+    if not parts:
+        return None, None
+    return None, Problem.ADDRESS_NOT_PUBLIC if addresses else Problem.ADDRESS_INVALID
 
 
 def _person(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
