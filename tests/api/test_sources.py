@@ -22,6 +22,7 @@ OPTIONS = {
     "public_backlog_limit": None,
     "public_visitors_per_day": None,
     "signed_only_events": [],
+    "allow_null_origin": False,
 }
 
 
@@ -71,6 +72,7 @@ def test_the_collector_finds_in_the_ledger_what_was_set(api: Api, ledger: Ledger
         "public_backlog_limit": 50,
         "public_visitors_per_day": 7,
         "signed_only_events": ["Order Completed", "lead"],
+        "allow_null_origin": True,
     }
     given = options | {"default_country": "de", "cookies": options["cookies"] | {"domain": ".Example.com"}}
     domains = ["a.example.com", "b.example.com"]
@@ -95,7 +97,8 @@ def test_an_option_that_is_null_is_left_to_whoever_reads_it(
     with ledger.read() as connection:
         kept = sources.load_source(connection, "src_abc123")
     assert kept is not None
-    assert {"default_consent", "cookies", "secure_cookies", "signed_only_events"} == set(kept.options)
+    always = {"default_consent", "cookies", "secure_cookies", "signed_only_events", "allow_null_origin"}
+    assert set(kept.options) == always
 
 
 def test_a_source_that_was_written_with_few_options_shows_all_of_them(api: Api, ledger: Ledger) -> None:

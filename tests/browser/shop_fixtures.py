@@ -29,7 +29,7 @@ ARGUMENTS = [
 ]
 STUB = """<script>
 window._df = window._df || {q: []};
-["track", "page", "identify", "group", "consent"].forEach(function (name) {
+["track", "page", "identify", "group", "consent", "reset"].forEach(function (name) {
   _df[name] = _df[name] || function () { _df.q.push([name].concat([].slice.call(arguments))); };
 });
 </script>"""
@@ -99,8 +99,9 @@ class Server:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What was taken, in the order of coming."""
-        return [event for post in list(self.posts) if post.status == 200 for event in post.events]
+        """Return the accepted events in the order of their receipt; a messageId that comes again is the same event."""
+        accepted = [event for post in list(self.posts) if post.status == 200 for event in post.events]
+        return list({event["messageId"]: event for event in reversed(accepted)}.values())[::-1]
 
     @property
     def names(self) -> list[str]:

@@ -19,8 +19,11 @@ from tests.browser.driving import (
     visit,
 )
 from tests.browser.shop_fixtures import KEY, STUB, Answer, Server
+from worker.collector import datafly_script
 
 pytestmark = pytest.mark.browser
+
+VERSION = re.findall(r"Datafly\.js ([\d.]+)", datafly_script.SCRIPT.decode())[0]
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -49,7 +52,7 @@ def test_a_load_is_a_page_view_and_says_where(page: Page, server: Server) -> Non
             },
             "locale": "de-DE",
             "timezone": "Europe/Berlin",
-            "library": {"name": "datafly.js", "version": "1.0.0"},
+            "library": {"name": "datafly.js", "version": VERSION},
         },
     }
     [post] = server.posts
@@ -192,7 +195,6 @@ def test_no_request_is_larger_than_browsers_let_a_leaving_page_send(page: Page, 
     visit(page, shop(server))
     page.evaluate("""() => {
         for (let n = 0; n < 4; n++) _df.track('Large', {text: 'é'.repeat(12000)});
-        _df.track('Too large', {text: 'x'.repeat(61000)});
     }""")
     tick(page)
     server.await_events(3)
@@ -226,13 +228,29 @@ def test_a_page_that_is_hidden_sends_at_once(page: Page, server: Server) -> None
     assert server.posts[0].is_beacon
 
 
-def test_what_no_beacon_takes_waits_on(page: Page, server: Server) -> None:
+def test_a_refused_last_request_waits_for_the_next_one(page: Page, server: Server) -> None:
+    """The browser refuses a keepalive request when others already hold 64 KB."""
     visit(page, shop(server))
-    page.evaluate("() => { navigator.sendBeacon = () => false; }")
+    page.evaluate(
+        "() => { const real = fetch; fetch = () => { fetch = real; return Promise.reject('full'); }; }"
+    )
     hide(page)
     tick(page)
     server.await_events(1)
     assert [post.is_beacon for post in server.posts] == [False]
+
+
+def test_a_browser_without_keepalive_sends_a_beacon_and_repeats_it_when_the_page_is_back(
+    page: Page, server: Server
+) -> None:
+    visit(page, shop(server, head="<script>delete Request.prototype.keepalive;</script>"))
+    hide(page)
+    server.await_events(1)
+    assert server.posts[0].is_beacon
+    page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    tick(page)
+    server.await_posts(2)
+    assert server.names == ["page"]
 
 
 def test_what_is_on_its_way_when_the_page_goes_is_sent_again_as_the_same_event(
@@ -366,5 +384,5 @@ def test_a_collector_that_is_away_leaves_the_page_alone(page: Page, server: Serv
 def test_the_calls_are_those_of_the_documents(page: Page, server: Server) -> None:
     visit(page, shop(server))
     calls: list[Any] = page.evaluate("() => Object.keys(_df).filter(name => typeof _df[name] === 'function')")
-    assert sorted(calls) == ["consent", "group", "identify", "page", "track"]
+    assert sorted(calls) == ["consent", "group", "identify", "page", "reset", "track"]
     assert page.evaluate(STORAGE) == []

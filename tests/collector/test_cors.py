@@ -71,3 +71,32 @@ def test_a_strange_page_may_not_send(collector: Collector, path: str, origin: st
 
 def test_signed_calls_are_not_for_pages(collector: Collector) -> None:
     assert collector.client.options("/v1/events").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "status"),
+    [("/v1/t", "dk_live_revoked", 401), ("/v1/t", "", 401), ("/v1/nothing", "", 404)],
+)
+def test_a_page_of_any_source_may_read_why_it_was_refused(
+    collector: Collector, path: str, key: str, status: int
+) -> None:
+    """Otherwise a page cannot tell a revoked key from an outage, and retries for ever."""
+    headers = {"Origin": "https://example.com", "Authorization": f"Bearer {key}"}
+    response = collector.client.post(path, json={}, headers=headers)
+    assert response.status_code == status
+    assert response.headers["Access-Control-Allow-Origin"] == "https://example.com"
+    response = collector.client.post(path, json={}, headers=headers | {"Origin": "https://evil.net"})
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+def test_a_sandboxed_frame_may_send_if_its_source_says_so(collector: Collector) -> None:
+    headers = {"Origin": "null"}
+    assert "Access-Control-Allow-Origin" not in collector.send("/v1/p", PAGE, headers=headers).headers
+    collector.change_source(allow_null_origin=True)
+    for response in (
+        collector.send("/v1/p", PAGE, headers=headers),
+        collector.client.options(f"/v1/p?key={KEY}", headers=headers),
+        collector.client.options("/v1/batch", headers=headers),
+    ):
+        assert response.headers["Access-Control-Allow-Origin"] == "null"
+        assert "Access-Control-Allow-Credentials" not in response.headers

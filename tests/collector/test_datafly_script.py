@@ -9,8 +9,7 @@ import pytest
 from tests.collector.conftest import Collector
 from worker.collector import datafly_script
 
-STATIC = Path(datafly_script.__file__).parent / "static"
-SOURCE = (STATIC / "datafly.js").read_text("utf-8")
+SOURCE = (Path(__file__).parents[2] / "packages/datafly-js/src/tag.js").read_text("utf-8")
 BUDGET_BYTES = 8 * 1024
 CALLS = {"track", "page", "identify", "group", "consent", "reset"}
 HASHED_PATH = f"/d.{datafly_script.HASH}.js"
@@ -18,36 +17,19 @@ HASHED_PATH = f"/d.{datafly_script.HASH}.js"
 
 def test_it_is_under_8_kb_compressed() -> None:
     assert len(datafly_script.COMPRESSED) < BUDGET_BYTES
-    # The source stays within it too, for those who serve the source.
-    assert len(gzip.compress(SOURCE.encode(), 9)) < BUDGET_BYTES
-
-
-def test_it_is_served_without_comments_and_otherwise_as_it_stands() -> None:
-    served = datafly_script.SCRIPT.decode()
-    assert served.startswith("/*! Datafly.js ")
-    assert not re.search(r"^\s*//", served, re.MULTILINE)
-    kept = [line.strip() for line in SOURCE.splitlines() if not line.strip().startswith("//")]
-    assert served.splitlines() == kept
-
-
-def test_no_text_spans_lines_so_that_comments_can_be_told_by_their_line() -> None:
-    assert "`" not in SOURCE
-    assert SOURCE.count("/*") == 1
-    assert "\\\n" not in SOURCE
 
 
 def test_it_needs_nothing_else() -> None:
-    assert not re.search(
-        r"\b(import|require|eval|document\.cookie|XMLHttpRequest)\b", datafly_script.SCRIPT.decode()
-    )
+    forbidden = r"\b(import|require|eval|document\.cookie|XMLHttpRequest)\b|new Function|innerHTML"
+    assert not re.search(forbidden, datafly_script.SCRIPT.decode())
 
 
 def test_the_types_name_every_call_and_no_other() -> None:
     declared = set(re.findall(r"^  (\w+)\(", datafly_script.TYPES.decode(), re.MULTILINE))
     assert declared == CALLS
-    made = re.search(r"const calls = {(.+?)}", SOURCE)
+    made = re.search(r"const NAMES = \[(.+?)\]", SOURCE)
     assert made is not None
-    assert set(re.findall(r"(\w+):", made[1])) == CALLS
+    assert set(re.findall(r'"(\w+)"', made[1])) == CALLS
 
 
 def test_its_own_address_is_kept_for_minutes(collector: Collector) -> None:

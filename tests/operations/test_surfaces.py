@@ -188,6 +188,7 @@ ACTIONS = [
                     "cookies.epik": [None, True],
                     "secure_cookies": [None, True],
                     "signed_only_events": [None, []],
+                    "allow_null_origin": [None, False],
                     "server_secret": [None, "***"],
                 },
             )

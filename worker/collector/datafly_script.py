@@ -1,7 +1,6 @@
 """Serve Datafly.js."""
 
 import gzip
-import re
 from hashlib import sha256
 from pathlib import Path
 
@@ -9,20 +8,13 @@ from flask import Flask, Response, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
 _STATIC = Path(__file__).parent / "static"
-_COMMENT_LINE = re.compile(r"^[ \t]*//.*\n", re.MULTILINE)
-_INDENTATION = re.compile(r"^[ \t]+", re.MULTILINE)
-
 _JAVASCRIPT = "text/javascript; charset=utf-8"
 _SHORT = "public, max-age=300, stale-while-revalidate=86400"
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
-def _strip_comments(source: str) -> str:
-    """Remove comment lines and indentation. The source has no strings that span lines."""
-    return _INDENTATION.sub("", _COMMENT_LINE.sub("", source))
-
-
-SCRIPT = _strip_comments((_STATIC / "datafly.js").read_text("utf-8")).encode()
+# Built from packages/datafly-js; the built file is part of the package, so that nobody needs Node to serve it.
+SCRIPT = (_STATIC / "datafly.js").read_bytes()
 # Without a time in its header the compressed script is the same in every process.
 COMPRESSED = gzip.compress(SCRIPT, 9, mtime=0)
 TYPES = (_STATIC / "datafly.d.ts").read_bytes()

@@ -14,7 +14,7 @@ from worker.collector.limits import AdmissionControl, CallRates
 from worker.collector.request_context import ClientInfo, RequestContext
 from worker.event.envelope import decode_json
 from worker.event.received import Network, client_ip, client_network
-from worker.ledger.database import Ledger
+from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.setup import sources
 from worker.pipeline.ingest.accepting import PublishIds, TooLargeError, prepare_event
 from worker.settings import IntakeRates
@@ -24,8 +24,17 @@ _PREFLIGHT_SECONDS = 7_200
 _SOURCES_A_PAGE = 500
 
 
+# What browsers send as the origin of a sandboxed frame.
+_SANDBOXED = "null"
+
+
 def is_allowed_origin(origin: str, domains: Iterable[str]) -> bool:
-    """Return whether an Origin header is one of these domains or a subdomain, with any port."""
+    """Return whether an Origin header is one of these domains or a subdomain, with any port.
+
+    The origin ``null`` of a sandboxed frame is allowed if it is listed like a domain.
+    """
+    if origin == _SANDBOXED:
+        return _SANDBOXED in domains
     try:
         parts = urlsplit(origin)
         host = parts.hostname
@@ -39,12 +48,9 @@ def is_allowed_origin(origin: str, domains: Iterable[str]) -> bool:
 
 
 def _cors_headers(origin: str) -> dict[str, str]:
-    """Return the headers that let a page of this origin read the answer, with cookies."""
-    return {
-        "Access-Control-Allow-Origin": origin,
-        "Access-Control-Allow-Credentials": "true",
-        "Access-Control-Expose-Headers": "Retry-After",
-    }
+    """Return the headers that let a page of this origin read the answer, with cookies unless it is in a sandbox."""
+    headers = {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "Retry-After"}
+    return headers if origin == _SANDBOXED else headers | {"Access-Control-Allow-Credentials": "true"}
 
 
 def _preflight_headers(origin: str) -> dict[str, str]:
@@ -60,22 +66,34 @@ class AllDomains:
     """Cache the domains of all sources.
 
     A preflight request has no Authorization header, so its source is unknown. The answer to the event itself
-    is readable only for the domains of its source.
+    is readable only for the domains of its source. Errors without a source are readable for the domains of all
+    sources, so that a page can tell an invalid key from an outage.
     """
 
     def __init__(self, ledger: Ledger, now: Callable[[], float]) -> None:
         self._ledger = ledger
         self._all = TTLCache(self._load, _CACHE_SECONDS, 1, now)
+        self._latest: frozenset[str] = frozenset()
 
     def get(self) -> frozenset[str]:
         """Return the domains of all sources, at most `CACHE_SECONDS` old."""
-        return self._all.get("") or frozenset()
+        self._latest = self._all.get("") or frozenset()
+        return self._latest
+
+    def latest(self) -> frozenset[str]:
+        """Return the domains, or the last known ones while the database is unreachable."""
+        try:
+            return self.get()
+        except Exception as error:
+            if not is_ledger_unavailable(error):
+                raise
+            return self._latest
 
     def _load(self, last_id: str) -> frozenset[str]:
         found: set[str] = set()
         with self._ledger.read() as connection:
             while page := sources.sources_after(connection, _SOURCES_A_PAGE, last_id):
-                found.update(domain for source in page for domain in source.domains)
+                found.update(domain for source in page for domain in source.page_origins)
                 last_id = page[-1].id
         return frozenset(found)
 
@@ -145,18 +163,27 @@ class Gateway:
         origin = request.headers.get("Origin", "")
         key = request.args.get("key")
         source = self._callers.find(key) if key else None
-        domains = source.domains if source is not None else () if key else self._domains.get()
+        domains = source.page_origins if source is not None else () if key else self._domains.get()
         response = Response(status=204)
         if is_allowed_origin(origin, domains):
             response.headers.update(_preflight_headers(origin))
         return response
 
     def add_cors_headers(self, response: Response) -> Response:
-        """Let a page on the caller's domains read the answer, also that of an error."""
+        """Let a page on the caller's domains read the answer, also that of an error.
+
+        Without a known caller, the domains of all sources may read the error.
+        """
         response.vary.add("Origin")
+        origin = request.headers.get("Origin")
+        if not origin or response.status_code == 204:
+            return response
         caller: Caller | None = g.get("caller")
-        origin = request.headers.get("Origin", "")
-        if caller is not None and not caller.signed and is_allowed_origin(origin, caller.source.domains):
+        if caller is None:
+            is_allowed = response.status_code >= 400 and is_allowed_origin(origin, self._domains.latest())
+        else:
+            is_allowed = not caller.signed and is_allowed_origin(origin, caller.source.page_origins)
+        if is_allowed:
             response.headers.update(_cors_headers(origin))
         return response
 

@@ -39,8 +39,8 @@ _NAMES = {
     "default_consent.browser": "consent_browser",
     "default_consent.server": "consent_server",
 }
-_FLAGS = ("dfid", "pin_unauth", "epik", "secure_cookies")
-_NEW = {"consent_browser": "drop", "consent_server": "allow"} | dict.fromkeys(_FLAGS, "yes")
+_FLAGS = ("dfid", "pin_unauth", "epik", "secure_cookies", "allow_null_origin")
+_NEW = {"consent_browser": "drop", "consent_server": "allow"} | dict.fromkeys(_FLAGS[:4], "yes")
 
 
 @blueprint.get("/sources")
@@ -129,7 +129,7 @@ def post_source_delete(source_id: str) -> AnyResponse:
 def _source_values(shown: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a source's form."""
     cookies = shown["cookies"]
-    flags = {name: cookies[name] for name in _FLAGS[:3]} | {"secure_cookies": shown["secure_cookies"]}
+    flags = {name: cookies[name] for name in _FLAGS[:3]} | {name: shown[name] for name in _FLAGS[3:]}
     return {
         "name": shown["name"],
         "domains": "\n".join(shown["domains"]),
@@ -154,13 +154,14 @@ def _source_body(form: Any) -> dict[str, Any]:
     """Return the sent form as a body of the Management API."""
     given = form_texts(form, _TEXTS)
     ticked = {name: form.get(name) == "yes" for name in _FLAGS}
-    secure = ticked.pop("secure_cookies")
+    secure, sandboxed = ticked.pop("secure_cookies"), ticked.pop("allow_null_origin")
     return {
         "name": given["name"],
         "domains": split_lines(given["domains"]),
         "default_consent": {"browser": given["consent_browser"], "server": given["consent_server"]},
         "cookies": {"domain": given["cookie_domain"] or None, **ticked},
         "secure_cookies": secure,
+        "allow_null_origin": sandboxed,
         "default_country": given["default_country"] or None,
         "time_zone": given["time_zone"] or None,
         "backlog_limit": parse_number(given["backlog_limit"]),

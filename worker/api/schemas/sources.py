@@ -117,6 +117,13 @@ class SourceOptions(Shape):
             "but nothing is remembered of their visitors. Null: 200,000."
         },
     )
+    allow_null_origin = Boolean(
+        load_default=False,
+        metadata={
+            "description": "Pages in sandboxed frames, such as Shopify's custom pixels, may send events and read the "
+            "answers. They have no cookies."
+        },
+    )
     signed_only_events = ListOf(
         Text(validate=length(1, 256)),
         load_default=list,

@@ -34,6 +34,11 @@ class Source:
     # Inputs are kept for the live debugger until then.
     debug_until: float = 0.0
 
+    @property
+    def page_origins(self) -> tuple[str, ...]:
+        """Return the domains whose pages may send events, and ``null`` if pages in sandboxed frames may, too."""
+        return (*self.domains, "null") if self.options.get("allow_null_origin") else self.domains
+
     def default_consent(self, channel: str) -> DefaultConsent:
         """Return what a missing consent means. By default browsers drop and servers allow."""
         usual = "drop" if channel == "browser" else "allow"

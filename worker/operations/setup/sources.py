@@ -34,6 +34,7 @@ DEFAULT_OPTIONS: Mapping[str, Any] = {
     "public_backlog_limit": None,
     "public_visitors_per_day": None,
     "signed_only_events": [],
+    "allow_null_origin": False,
 }
 # Has the fields of a source, its options among them, and its valid pipeline keys, the newest first.
 # ``server_secret`` is there only where it was just made.

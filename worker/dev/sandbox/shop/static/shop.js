@@ -3,7 +3,7 @@
 
 // Calls made before Datafly.js has loaded are kept.
 window._df = window._df || { q: [] };
-["track", "page", "identify", "group", "consent"].forEach(function (name) {
+["track", "page", "identify", "group", "consent", "reset"].forEach(function (name) {
   _df[name] = _df[name] || function () { _df.q.push([name].concat([].slice.call(arguments))); };
 });
 
