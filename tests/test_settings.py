@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from tests.test_production import GOOD
 from worker.pinterest.client.retry_policy import RetryPolicy
@@ -38,6 +39,16 @@ def test_without_a_word_retries_go_on_for_a_day_as_the_policy_says(tmp_path: Pat
             "is not a valid address: the port must be a number",
         ),
         ("DATABASE_URL", "postgresql+psycopg://host:x/db", "is not a valid address"),
+        ("DATABASE_URL", "postgresql://kim@one:x,two/db", "is not a valid address"),
+        ("DATABASE_URL", "postgresql://kim@one,,two/db", "is not a valid address"),
+        ("DATABASE_URL", "postgresql://kim@one,two/db?host=a", "not both"),
+        (
+            "DATABASE_URL",
+            "postgresql://kim@/db?host=a,b,c&port=1,2",
+            "one port, or one for each of its hosts",
+        ),
+        ("DATABASE_URL", "postgresql://kim@/db?host=a,b&port=x", "one port, or one for each of its hosts"),
+        ("DATABASE_POOLER", "session", "must be transaction or unset, not 'session'."),
         ("DATABASE_URL", "sqlite://", "must name a file"),
         ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
         (
@@ -235,3 +246,42 @@ def test_a_webhook_needs_a_secret_and_may_be_private_where_its_host_is_named() -
     assert given.alert_webhook_url == "http://hooks.internal:9000/x"
     assert given.alert_webhook_private_hosts == ("hooks.internal", "10.0.0.7")
     assert parse(GIVEN).alert_webhook_url == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "hosts", "ports"),
+    [
+        ("postgresql://kim:a%40b@one:5432,two:5433/db", "one,two", "5432,5433"),
+        ("postgres://kim:a%40b@one,two/db", "one,two", None),
+        ("postgresql://kim:a%40b@one,two:5433,three/db", "one,two,three", ",5433,"),
+        ("postgresql+psycopg://kim:a%40b@one,two/db", "one,two", None),
+        (
+            "postgresql://kim:a%40b@[fd00::1]:5432,[fd00::2]:5433/db",
+            "fd00::1,fd00::2",
+            "5432,5433",
+        ),
+        (
+            "postgresql://kim:a%40b@10.0.0.1:6432,10.0.0.2:6432/db?sslmode=require",
+            "10.0.0.1,10.0.0.2",
+            "6432,6432",
+        ),
+        ("postgresql://kim:a%40b@/db?host=one,two", "one,two", None),
+        ("postgresql://kim:a%40b@/db?host=one,two&port=5433", "one,two", "5433,5433"),
+        ("postgresql://kim:a%40b@/db?host=one,two&port=5432,5433&sslmode=require", "one,two", "5432,5433"),
+        ("postgresql://kim:a%40b@/db?host=one:5432,two:5433", "one,two", "5432,5433"),
+        ("postgresql://kim:a%40b@/db?host=/run/one,/run/two", "/run/one,/run/two", None),
+        ("postgresql://kim:a%40b@one,two/db?target_session_attrs=any", "one,two", None),
+    ],
+)
+def test_several_hosts_reach_the_driver_in_either_form(
+    tmp_path: Path, given: str, hosts: str, ports: str | None
+) -> None:
+    url = make_url(parse(GIVEN | {"SIGNAL_VAR": str(tmp_path), "DATABASE_URL": given}).database_url)
+    _, arguments = url.get_dialect()().create_connect_args(url)
+    assert (arguments["user"], arguments["password"], arguments["dbname"]) == ("kim", "a@b", "db")
+    assert (arguments["host"], arguments.get("port", "").strip(",") or None) == (
+        hosts,
+        ports and ports.strip(","),
+    )
+    for name in ("sslmode", "target_session_attrs"):
+        assert arguments.get(name) == url.query.get(name)

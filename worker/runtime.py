@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from worker.alerts.webhook import Webhook
 from worker.ledger.database import Ledger
+from worker.ledger.postgresql import PATIENCE_SECONDS
 from worker.ledger.reports.measures import PUBLISHED, UNPUBLISHED
 from worker.monitoring.meter import Meter, MeterWriter
 from worker.pinterest.client.client import PinterestClient
 from worker.pinterest.client.retry_policy import RetryPolicy
-from worker.settings import settings
+from worker.settings import Settings, settings
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -29,7 +30,17 @@ LEASE_DEADLINES = 2.4
 @cache
 def ledger() -> Ledger:
     """Return this process's ledger."""
-    return Ledger(settings().database_url, settings().encryption_keys)
+    return open_ledger(settings())
+
+
+def open_ledger(chosen: Settings, patience_seconds: float = PATIENCE_SECONDS) -> Ledger:
+    """Return a new ledger; ``patience_seconds`` limits a statement on PostgreSQL."""
+    return Ledger(
+        chosen.database_url,
+        chosen.encryption_keys,
+        transaction_pooler=chosen.transaction_pooler,
+        patience_seconds=patience_seconds,
+    )
 
 
 @cache

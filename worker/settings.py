@@ -13,7 +13,7 @@ from functools import cache
 from hashlib import blake2s
 from ipaddress import ip_network
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from worker import production as production_rules
 
@@ -57,6 +57,7 @@ class Settings:
     broker_url: str
     embedded_broker: bool
     database_url: str
+    transaction_pooler: bool
     pinterest_api_url: str
     encryption_keys: tuple[str, ...]
     admin_token: str
@@ -106,6 +107,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         else f"redis+socket://{socket_path(var)}?virtual_host=0",
         embedded_broker=not broker_url,
         database_url=_database_url(read.text("DATABASE_URL", f"sqlite:///{var / 'signal.db'}")),
+        transaction_pooler=_is_transaction_pooler(read.text("DATABASE_POOLER", "")),
         pinterest_api_url=_pinterest_url(read),
         encryption_keys=_encryption_keys(read.secret("ENCRYPTION_KEY", generated)),
         admin_token=_admin_token(read.secret("ADMIN_TOKEN", generated)),
@@ -333,17 +335,63 @@ def _broker_url(url: str) -> str:
 
 
 def _database_url(url: str) -> str:
-    scheme = url.partition("://")[0]
-    if scheme in ("postgres", "postgresql"):
-        _split("DATABASE_URL", url)
-        return "postgresql+psycopg://" + url.partition("://")[2]
-    if scheme not in ("sqlite", "postgresql+psycopg"):
+    scheme, _, rest = url.partition("://")
+    if scheme in ("postgres", "postgresql", "postgresql+psycopg"):
+        return f"postgresql+psycopg://{_with_hosts_as_options(rest)}"
+    if scheme != "sqlite":
         raise SettingsError("DATABASE_URL", f"must start with postgresql:// or sqlite:///, not {scheme!r}.")
-    path = url.partition("sqlite://")[2].partition("?")[0].lstrip("/")
-    if scheme == "sqlite" and path in ("", ":memory:"):
+    path = rest.partition("?")[0].lstrip("/")
+    if path in ("", ":memory:"):
         raise SettingsError("DATABASE_URL", "must name a file (sqlite:///…): all processes share it.")
     _split("DATABASE_URL", url)
-    return _from_the_root(url) if scheme == "sqlite" else url
+    return _from_the_root(url)
+
+
+def _with_hosts_as_options(rest: str) -> str:
+    """Move several hosts of a PostgreSQL address, `host1:5432,host2`, to its options: `?host=host1,host2&port=5432,`.
+
+    One port in the options is for all hosts, as libpq reads it.
+    """
+    authority, mark, path = rest.partition("/")
+    if not mark:
+        authority, mark, path = rest.partition("?")
+        mark, path = "/", f"?{path}"
+    path, _, query = path.partition("?")
+    user, at, hosts = authority.rpartition("@")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if "," not in hosts and "," not in options.get("host", ""):
+        _split("DATABASE_URL", f"postgresql://{rest}")
+        return rest
+    if "," in hosts and "host" in options:
+        raise SettingsError("DATABASE_URL", "must name its hosts before the database or as host=…, not both.")
+    names, ports = zip(
+        *(_host_and_port(one) for one in (options.get("host") or hosts).split(",")), strict=True
+    )
+    given = options.get("port", "").split(",")
+    if given != [""]:
+        ports = tuple(given if len(given) == len(names) else given * len(names))
+    if len(ports) != len(names) or not all(port.isdecimal() or not port for port in ports):
+        raise SettingsError("DATABASE_URL", "must have one port, or one for each of its hosts.")
+    options |= {"host": ",".join(names)} | ({"port": ",".join(ports)} if any(ports) else {})
+    return f"{user}{at}/{path}?{urlencode(options, safe=',/:')}"
+
+
+def _host_and_port(text: str) -> tuple[str, str]:
+    host, colon, port = text.rpartition(":")
+    # An address of IPv6 with a port is in brackets.
+    if not colon or text.endswith("]") or (":" in host and not host.endswith("]")):
+        host, port = text, ""
+    host = unquote(host).strip("[]")
+    if not host or not (port.isdecimal() or not port):
+        why = "is not a valid address: the port must be a number, special characters in a password percent-encoded."
+        raise SettingsError("DATABASE_URL", why)
+    return host, port
+
+
+def _is_transaction_pooler(text: str) -> bool:
+    if text not in ("", "transaction"):
+        raise SettingsError("DATABASE_POOLER", f"must be transaction or unset, not {text!r}.")
+    return text == "transaction"
 
 
 def _from_the_root(url: str) -> str:

@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 from worker import logs
 from worker.ledger import migrate
-from worker.ledger.database import Ledger, is_ledger_unavailable
-from worker.ledger.migrate import MigrationsMissingError
+from worker.ledger.database import Ledger, LedgerRefusedError, is_ledger_unavailable
 from worker.ledger.vault import SealError
 
 log = logs.of(__name__)
@@ -18,12 +17,12 @@ def await_ledger(ledger: Ledger, sleep: Callable[[float], None] = time.sleep) ->
     """Wait until the ledger answers, and check its tables and keys.
 
     Raises:
-        SystemExit: a migration is missing or a key is wrong, which needs an operator; no row was touched.
+        SystemExit: a migration is missing, or a setting or key is wrong, which needs an operator; no row was touched.
     """
     while True:
         try:
             return migrate.check_ledger(ledger)
-        except (MigrationsMissingError, SealError) as error:
+        except (LedgerRefusedError, SealError) as error:
             raise SystemExit(str(error)) from None
         except Exception as error:
             if not is_ledger_unavailable(error):

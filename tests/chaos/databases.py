@@ -4,8 +4,10 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psycopg
 
 from tests.integration.services import free_port, missing
 
@@ -37,6 +39,43 @@ class Cluster:
         """Kill all its processes at once, like a power failure; its log has the committed data."""
         self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop")
 
+    def turn_read_only(self) -> None:
+        """Keep every session, and refuse its writes, as a demoted primary does behind some proxies."""
+        with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+            connection.execute("SELECT pg_reload_conf()")
+
+    @contextmanager
+    def standby(self, folder: Path) -> Iterator["Cluster"]:
+        """Run a standby; from then on each commit waits for it."""
+        _make_folder(folder)
+        copy = Cluster(self._binaries, folder)
+        copy._run(
+            "pg_basebackup",
+            "-d",
+            self.url.replace("+psycopg", ""),
+            "-D",
+            str(copy._data),
+            "-R",
+            "--no-sync",
+            "-c",
+            "fast",
+        )
+        copy.start()
+        with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            connection.execute("SELECT pg_reload_conf()")
+        try:
+            yield copy
+        finally:
+            copy.kill()
+
+    def promote(self) -> None:
+        """Make a standby the primary, and return when it takes writes."""
+        with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
+        self._run("pg_ctl", "-D", str(self._data), "-w", "promote")
+
     def _run(self, program: str, *arguments: str) -> None:
         user = {"user": _ITS_USER, "group": _ITS_USER, "extra_groups": []} if os.geteuid() == 0 else {}
         done = subprocess.run(
@@ -58,12 +97,18 @@ def postgresql_cluster(folder: Path) -> Iterator[Cluster]:
     on_path = shutil.which("initdb")
     if not found and on_path is None:
         missing("PostgreSQL's initdb is not there")
-    folder.mkdir(parents=True)
-    if os.geteuid() == 0:
-        shutil.chown(folder, _ITS_USER)
+    _make_folder(folder)
     cluster = Cluster(found[-1] if found else Path(str(on_path)).parent, folder)
     cluster.create()
     try:
         yield cluster
     finally:
-        cluster.kill()
+        with suppress(AssertionError):
+            # The test may have killed it.
+            cluster.kill()
+
+
+def _make_folder(folder: Path) -> None:
+    folder.mkdir(parents=True, mode=0o700)
+    if os.geteuid() == 0:
+        shutil.chown(folder, _ITS_USER)

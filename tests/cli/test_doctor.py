@@ -12,7 +12,7 @@ def test_every_check_is_made_though_those_before_it_fail(shell: Shell) -> None:
 
     assert done.exit_code == 1
     lines = done.output.splitlines()
-    assert "ok    database: The database answers." in lines
+    assert "ok    database: The database answers and takes writes." in lines
     assert "ok    keys: ENCRYPTION_KEY opens everything in the ledger." in lines
     assert any(line.startswith("FAIL  the batcher runs: It has never run: start beat") for line in lines)
     assert any(line.startswith("WARN  production: PRODUCTION is not 1") for line in lines)

@@ -229,7 +229,7 @@ def test_a_check_that_breaks_is_a_finding_without_the_errors_own_words() -> None
 def test_a_database_that_is_away_says_what_to_do() -> None:
     away = Finding("database", FAILED, "The database does not answer (OperationalError).")
     assert "server in DATABASE_URL" in judgements.database_finding(away).message
-    there = Finding("database", OK, "The database answers.")
+    there = Finding("database", OK, "The database answers and takes writes.")
     assert judgements.database_finding(there) is there
 
 

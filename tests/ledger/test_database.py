@@ -19,7 +19,7 @@ from sqlalchemy.exc import DataError, IntegrityError, InternalError, Operational
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tests.conftest import KEY
-from worker.ledger import database
+from worker.ledger import database, postgresql
 from worker.ledger.database import Ledger, LedgerBusyError, is_ledger_unavailable
 from worker.ledger.migrate import migrate
 
@@ -235,7 +235,7 @@ def test_an_idle_connection_is_tested_before_use(
     with other.read() as connection:
         connection.execute(text("SELECT pg_terminate_backend(:lost, 5000)"), {"lost": lost})
     other.dispose()
-    monkeypatch.setattr(database, "IDLE_SECONDS", rest_seconds)
+    monkeypatch.setattr(postgresql, "IDLE_SECONDS", rest_seconds)
     caught: list[Exception] = []
     for _ in range(2):
         try:

@@ -5,8 +5,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from worker.ledger.database import LedgerBusyError, is_ledger_unavailable
-from worker.ledger.migrate import MigrationsMissingError
+from worker.ledger.database import LedgerBusyError, LedgerRefusedError, is_ledger_unavailable
 from worker.ledger.vault import SealError
 from worker.settings import SettingsError
 
@@ -16,7 +15,7 @@ def exit_with_message() -> Iterator[None]:
     """Turn errors that an operator can fix into one sentence and status 1. Others keep their traceback."""
     try:
         yield
-    except (SettingsError, MigrationsMissingError, SealError) as error:
+    except (SettingsError, LedgerRefusedError, SealError) as error:
         raise SystemExit(str(error)) from None
     except (SQLAlchemyError, LedgerBusyError) as error:
         if not is_ledger_unavailable(error):

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from worker.collector.errors import RefusedError
 from worker.collector.request_context import RequestContext
 from worker.event.envelope import EnvelopeError
-from worker.ledger.database import Ledger, is_ledger_unavailable
+from worker.ledger.database import Ledger, LedgerBusyError, is_ledger_unavailable
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted, SignedRequest
 from worker.ledger.vault import Vault
@@ -22,6 +22,8 @@ Accept = Callable[[Sequence[Accepted], float, SignedRequest | None], list[int]]
 
 # A larger transaction would delay the next requests.
 MAX_COMMIT_EVENTS = 1_000
+# The database's host may have vanished. A caller then gets its answer within ten seconds.
+_TURN_SECONDS = 8.0
 
 
 @dataclass(slots=True)
@@ -32,6 +34,8 @@ class _Request:
     ids: list[int] = field(default_factory=list)
     error: BaseException | None = None
     done: bool = False
+    # Its caller no longer waits.
+    left: bool = False
 
 
 class GroupCommit:
@@ -53,12 +57,20 @@ class GroupCommit:
 
         A signed request that was accepted before stores nothing and returns no ids. The signature is stored in
         the transaction of its events: after an error the same request is accepted when it is repeated.
+
+        Raises:
+            LedgerBusyError: earlier requests took too long. The events may be stored nevertheless.
         """
         request = _Request(events, now, signed)
         self._waiting.append(request)
-        with self._turn:
+        if not self._turn.acquire(timeout=_TURN_SECONDS):
+            request.left = True
+            raise LedgerBusyError("the ledger did not take the events of earlier requests in time")
+        try:
             while not request.done:
                 self._write(self._next())
+        finally:
+            self._turn.release()
         if request.error is not None:
             raise request.error
         return request.ids
@@ -73,6 +85,9 @@ class GroupCommit:
         return taken
 
     def _write(self, requests: Sequence[_Request]) -> None:
+        requests = [request for request in requests if not request.left]
+        if not requests:
+            return
         try:
             with self._ledger.write() as connection:
                 new = _without_repeats(connection, requests)

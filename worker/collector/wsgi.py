@@ -15,7 +15,7 @@ from worker.collector import datafly_script, errors
 from worker.collector.gateway import LARGEST_BODY_BYTES, Gateway
 from worker.collector.limits import state_folder
 from worker.ledger import migrate
-from worker.ledger.database import Ledger
+from worker.ledger.database import Ledger, LedgerRefusedError
 from worker.ledger.reports import measures
 from worker.ledger.vault import SealError
 from worker.monitoring import metrics, tracing
@@ -48,6 +48,9 @@ def _measure_responses(app: Flask, meter: Meter) -> None:
 
 # gunicorn stops at this status instead of restarting the worker forever.
 _CANNOT_START = 3
+
+# Callers get an answer within ten seconds, also if the database's host has vanished.
+_PATIENCE_SECONDS = 6.0
 
 _SECURITY_HEADERS = {
     "Cache-Control": "no-store",
@@ -91,7 +94,7 @@ def application() -> Flask:
     logs.set_up()
     try:
         return _from_environment()
-    except (SettingsError, migrate.MigrationsMissingError, SealError) as error:
+    except (SettingsError, LedgerRefusedError, SealError) as error:
         sentence = str(error)
     except (SQLAlchemyError, OSError) as error:
         sentence = f"The ledger cannot be opened ({type(error).__name__}): is DATABASE_URL right?"
@@ -100,12 +103,12 @@ def application() -> Flask:
 
 
 def _from_environment() -> Flask:
-    from worker.runtime import hint_publisher
+    from worker.runtime import hint_publisher, open_ledger
     from worker.settings import settings
 
     # Before Celery's settings are loaded: wrong ones end a process with a status that gunicorn takes for a crash.
     chosen = settings()
-    ledger = Ledger(chosen.database_url, chosen.encryption_keys)
+    ledger = open_ledger(chosen, _PATIENCE_SECONDS)
     migrate.check_ledger(ledger)
     tracing.tracer()
     meter = Meter()

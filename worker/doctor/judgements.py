@@ -70,7 +70,10 @@ def database_finding(found: Finding) -> Finding:
     """Add advice to a finding about the database."""
     if found.state is State.OK:
         return found
-    advice = "Check that the server in DATABASE_URL runs, has this database, and accepts connections from this machine."
+    advice = (
+        "Check that the server in DATABASE_URL runs, has this database, takes writes, and accepts connections from "
+        "this machine."
+    )
     return replace(found, message=f"{found.message} {advice}")
 
 

@@ -3,20 +3,18 @@
 import fcntl
 import os
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from psycopg.types.array import ListBinaryDumper
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import ConnectionPoolEntry
 
+from worker.ledger import postgresql
 from worker.ledger.vault import Vault
 
 # Longer than any wait for the write lock in normal operation, shorter than a caller's patience.
@@ -25,20 +23,20 @@ BUSY_TIMEOUT_SECONDS = 10
 # of the file.
 _READER_CACHE_KIB, _WRITER_CACHE_KIB = 2_000, 8_000
 
-# Plan prepared statements for their values: a generic plan follows statistics, which are wrong during an outage.
-_POSTGRESQL_OPTIONS = "-c lock_timeout=10s -c statement_timeout=60s -c plan_cache_mode=force_custom_plan"
-# A connection used within this time is not tested. If the server has ended, the next statement fails, as it would
-# in the middle of a transaction, and all other connections are replaced, too.
-IDLE_SECONDS = 2.0
-
 # SQLite's BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN and PROTOCOL are temporary.
 _SQLITE_AWAY = frozenset({5, 6, 7, 8, 9, 10, 13, 14, 15})
-# A server that became a replica accepts no writes; the next connection finds the new primary.
-_POSTGRESQL_READ_ONLY = "25006"
 
 
 class LedgerBusyError(Exception):
     """The write lock was not free in time."""
+
+
+class LedgerReadOnlyError(Exception):
+    """The database answers and takes no writes."""
+
+
+class LedgerRefusedError(Exception):
+    """An operator must change the database or a setting; the message says what."""
 
 
 class Ledger:
@@ -49,14 +47,32 @@ class Ledger:
     slow if several processes write.
     """
 
-    def __init__(self, url: str, encryption_keys: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        url: str,
+        encryption_keys: tuple[str, ...],
+        *,
+        transaction_pooler: bool = False,
+        patience_seconds: float = postgresql.PATIENCE_SECONDS,
+    ) -> None:
+        """Open nothing yet; ``patience_seconds`` limits a statement on PostgreSQL.
+
+        With ``transaction_pooler`` nothing is left in a session: a pooler gives the next transaction another one.
+        """
         self.url = make_url(url)
+        self.transaction_pooler = transaction_pooler
+        self._local_settings: dict[str, str] = {}
+        self._pooler_is_known = transaction_pooler
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
             self._reader, self._writer = self._sqlite_engines()
             self._gate: _Gate | None = _Gate(Path(f"{self.url.database}.lock"))
         else:
-            self._writer = self._server_engine()
+            self._writer = postgresql.open_engine(
+                self.url, patience_seconds, transaction_pooler=transaction_pooler
+            )
+            if transaction_pooler:
+                self._local_settings = postgresql.limits(patience_seconds)
             # Autocommit: a transaction's begin and end would be two more round trips, and psycopg drops its prepared
             # statements at every rollback.
             self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
@@ -65,9 +81,33 @@ class Ledger:
         self.vault = Vault(self, encryption_keys)
 
     def ping(self) -> None:
-        """Run an empty query. Its exception says why the database does not answer."""
+        """Check that the database answers and takes writes. The exception says why not."""
         with self.read() as connection:
-            connection.exec_driver_sql("SELECT 1")
+            if self.is_sqlite:
+                connection.exec_driver_sql("SELECT 1")
+            elif postgresql.refuses_writes(connection):
+                raise LedgerReadOnlyError("the database takes no writes")
+
+    def refuse_transaction_pooler(self) -> None:
+        """Check once that each connection keeps its session.
+
+        Raises:
+            LedgerRefusedError: a pooler is between this process and the server, and no setting says so.
+        """
+        if self.is_sqlite or self._pooler_is_known:
+            return
+        try:
+            found = postgresql.changes_sessions(self._reader)
+        except DBAPIError as error:
+            if not postgresql.refuses_options(error):
+                raise
+            found = True
+        if found:
+            raise LedgerRefusedError(
+                "DATABASE_URL leads to a connection pooler that shares sessions of the server, like PgBouncer: "
+                "set DATABASE_POOLER=transaction, or connect to the server itself."
+            )
+        self._pooler_is_known = True
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -83,6 +123,9 @@ class Ledger:
         if not self.is_sqlite:
             engine = self._writer.execution_options(isolation_level="REPEATABLE READ")
         with engine.connect() as connection:
+            if not self.is_sqlite:
+                # It holds no locks, and a report may work for long between two queries.
+                connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '600s'")
             yield connection
 
     @contextmanager
@@ -98,6 +141,7 @@ class Ledger:
         with gate, self._writer.begin() as connection:
             self._thread.writing = True
             try:
+                self._set_locally(connection)
                 yield connection
             finally:
                 self._thread.writing = False
@@ -117,19 +161,10 @@ class Ledger:
         self._reader.dispose()
         self._writer.dispose()
 
-    def _server_engine(self) -> Engine:
-        # This many threads of a delivery process use the database at once. More threads would open and close
-        # connections, which costs the server more than their queries.
-        engine = create_engine(
-            self.url,
-            pool_size=24,
-            max_overflow=16,
-            hide_parameters=True,
-            connect_args={"connect_timeout": 4, "options": _POSTGRESQL_OPTIONS},
-        )
-        event.listen(engine, "connect", _prepare_postgresql)
-        _ping_after_a_rest(engine)
-        return engine
+    def _set_locally(self, connection: Connection) -> None:
+        if self._local_settings:
+            calls = (func.set_config(name, value, True) for name, value in self._local_settings.items())
+            connection.execute(select(*calls))
 
     def _sqlite_engines(self) -> tuple[Engine, Engine]:
         Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +185,7 @@ class Ledger:
 
 def is_ledger_unavailable(error: BaseException) -> bool:
     """Return whether an exception means that the database is unavailable, not that the data is wrong."""
-    if isinstance(error, LedgerBusyError | PoolTimeoutError):
+    if isinstance(error, LedgerBusyError | LedgerReadOnlyError | PoolTimeoutError):
         return True
     if not isinstance(error, DBAPIError):
         return False
@@ -158,7 +193,7 @@ def is_ledger_unavailable(error: BaseException) -> bool:
     if sqlite_code is not None:
         # The low byte is the kind of error. A missing table or a wrong statement is not an outage.
         return sqlite_code & 0xFF in _SQLITE_AWAY
-    if getattr(error.orig, "sqlstate", None) == _POSTGRESQL_READ_ONLY:
+    if postgresql.is_read_only(error):
         return True
     return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
 
@@ -178,33 +213,6 @@ def _prepare_sqlite(cache_kib: int) -> Any:
             connection.execute(f"PRAGMA {pragma}")
 
     return prepare
-
-
-def _prepare_postgresql(connection: Any, _record: Any) -> None:
-    # As text, an array of sealed bodies is twice as long and is parsed digit by digit.
-    connection.adapters.register_dumper(list, ListBinaryDumper)
-
-
-def _ping_after_a_rest(engine: Engine) -> None:
-    """Test an idle connection before its use: the server may have restarted or closed it.
-
-    SQLAlchemy's own pre-ping tests every time, which was every fourth query of a batch.
-    """
-
-    def rest(_connection: Any, record: ConnectionPoolEntry) -> None:
-        record.info["resting_since"] = time.monotonic()
-
-    def ping(connection: Any, record: ConnectionPoolEntry, _fairy: Any) -> None:
-        since = record.info.get("resting_since")
-        if since is None or time.monotonic() - since < IDLE_SECONDS:
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise InvalidatePoolError("the server ended a connection") from error
-
-    event.listen(engine, "checkin", rest)
-    event.listen(engine, "checkout", ping)
 
 
 def _begin_with(statement: str) -> Any:

@@ -1,15 +1,19 @@
 """Migrate the database to the schema that this code needs."""
 
 import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
-from worker.ledger.database import Ledger
+from worker.ledger import postgresql
+from worker.ledger.database import Ledger, LedgerRefusedError
 
 # Alembic logs a line for each check, in every process.
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -17,19 +21,65 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 SCRIPTS = Path(__file__).parent / "migrations"
 # Any number that nothing else in the database locks.
 _LOCK_NUMBER = 715_517
+_LOCK_LOOK_SECONDS = 0.25
 
 
-class MigrationsMissingError(Exception):
+class MigrationsMissingError(LedgerRefusedError):
     """The database does not have the version that this code needs."""
 
 
 def migrate(ledger: Ledger) -> None:
-    """Apply every missing migration. Safe to repeat."""
-    with ledger.write() as connection:
-        if not ledger.is_sqlite:
-            # If two processes start at once, the second waits and finds nothing to do.
-            connection.execute(select(func.pg_advisory_xact_lock(_LOCK_NUMBER)))
-        command.upgrade(_config(connection), "head")
+    """Apply every missing migration. Safe to repeat, also after a kill at any moment.
+
+    Raises:
+        LedgerRefusedError: the database cannot hold a ledger.
+    """
+    _upgrade(ledger, "head")
+
+
+def _upgrade(ledger: Ledger, version: str) -> None:
+    if ledger.is_sqlite:
+        with ledger.write() as connection:
+            command.upgrade(_config(connection), version)
+        return
+    ledger.refuse_transaction_pooler()
+    with _lone_migration(ledger), _unhurried(ledger) as connection:
+        _refuse_encoding(connection)
+        command.upgrade(_config(connection), version)
+
+
+@contextmanager
+def _unhurried(ledger: Ledger) -> Iterator[Connection]:
+    with postgresql.unhurried_connection(
+        ledger.url, transaction_pooler=ledger.transaction_pooler
+    ) as connection:
+        yield connection
+
+
+@contextmanager
+def _lone_migration(ledger: Ledger) -> Iterator[None]:
+    """Wait until no other process migrates. The second finds nothing to do."""
+    with _unhurried(ledger) as connection:
+        while True:
+            connection.exec_driver_sql("BEGIN")
+            if connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({_LOCK_NUMBER})").scalar_one():
+                break
+            # A statement that waits for the lock has a snapshot, for which a concurrent index would wait in turn.
+            connection.exec_driver_sql("ROLLBACK")
+            time.sleep(_LOCK_LOOK_SECONDS)
+        try:
+            yield
+        finally:
+            connection.exec_driver_sql("ROLLBACK")
+
+
+def _refuse_encoding(connection: Connection) -> None:
+    found = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+    if found != "UTF8":
+        raise LedgerRefusedError(
+            f"The database in DATABASE_URL has the encoding {found}, which cannot hold every text: create another "
+            "one with ENCODING 'UTF8' TEMPLATE template0."
+        )
 
 
 def code_version() -> str:
@@ -44,7 +94,9 @@ def check_version(ledger: Ledger) -> None:
 
     Raises:
         MigrationsMissingError: names the command that helps.
+        LedgerRefusedError: a pooler shares sessions, and no setting says so.
     """
+    ledger.refuse_transaction_pooler()
     wanted = code_version()
     with ledger.read() as connection:
         found = MigrationContext.configure(connection).get_current_revision()

@@ -11,7 +11,8 @@ from kombu import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.ledger import migrate
-from worker.ledger.database import Ledger, LedgerBusyError
+from worker.ledger.database import Ledger, LedgerBusyError, LedgerReadOnlyError, LedgerRefusedError
+from worker.ledger.postgresql import is_read_only
 from worker.ledger.vault import SealError
 
 # The endpoint needs no password. All requests within this time share the result of the same checks.
@@ -39,19 +40,24 @@ Check = Callable[[], Finding]
 
 
 def check_database(ledger: Ledger) -> Finding:
-    """Check that the database answers."""
+    """Check that the database answers and takes writes."""
     try:
+        ledger.refuse_transaction_pooler()
         ledger.ping()
-    except (SQLAlchemyError, LedgerBusyError, OSError) as error:
+    except LedgerRefusedError as error:
+        return _failed("database", str(error))
+    except (SQLAlchemyError, LedgerBusyError, LedgerReadOnlyError, OSError) as error:
+        if isinstance(error, LedgerReadOnlyError) or is_read_only(error):
+            return _failed("database", "The database takes no writes: it is a standby, or was set read-only.")
         return _failed("database", f"The database does not answer ({type(error).__name__}).")
-    return Finding("database", State.OK, "The database answers.")
+    return Finding("database", State.OK, "The database answers and takes writes.")
 
 
 def check_migrations(ledger: Ledger) -> Finding:
     """Check that the database has the tables that this code needs."""
     try:
         migrate.check_version(ledger)
-    except migrate.MigrationsMissingError as error:
+    except LedgerRefusedError as error:
         return _failed("migrations", str(error))
     except (SQLAlchemyError, OSError) as error:
         return _failed("migrations", f"They cannot be looked up ({type(error).__name__}).")

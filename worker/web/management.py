@@ -7,7 +7,7 @@ import flask_smorest
 from flask import Flask, Response
 from sqlalchemy.exc import SQLAlchemyError
 
-from worker import logs
+from worker import logs, runtime
 from worker.api import (
     accounts,
     alerts,
@@ -27,7 +27,7 @@ from worker.api import (
     sources,
 )
 from worker.ledger import migrate
-from worker.ledger.database import Ledger
+from worker.ledger.database import Ledger, LedgerRefusedError
 from worker.ledger.vault import SealError
 from worker.pages import registry
 from worker.settings import Settings, SettingsError, settings
@@ -76,9 +76,9 @@ def application() -> Flask:
     logs.set_up()
     try:
         wanted = settings()
-        ledger = Ledger(wanted.database_url, wanted.encryption_keys)
+        ledger = runtime.open_ledger(wanted)
         migrate.check_ledger(ledger)
-    except (SettingsError, migrate.MigrationsMissingError, SealError) as error:
+    except (SettingsError, LedgerRefusedError, SealError) as error:
         _stop(str(error))
     except (SQLAlchemyError, OSError) as error:
         _stop(f"The ledger cannot be opened: {type(error).__name__}. DATABASE_URL names it.")

@@ -19,7 +19,10 @@ WAIT_SECONDS = 60.0
 MAX_UNSENT_NOTICES = 10
 
 _AWAY = Problem(
-    LEDGER_RULE, "ledger", Severity.CRITICAL, "The database does not answer: no event is accepted or sent."
+    LEDGER_RULE,
+    "ledger",
+    Severity.CRITICAL,
+    "The database does not answer, or takes no writes: no event is accepted or sent.",
 )
 
 
@@ -112,6 +115,8 @@ def _watch_for_ever() -> None:
 
 def _look(outage: Outage, clock: Callable[[], float] = time.time) -> None:
     try:
+        # Reading works on a database that takes no writes.
+        runtime.ledger().ping()
         watch_if_overdue(runtime.ledger(), runtime.free_bytes, runtime.webhook())
     except Exception as error:
         outage.update(away=is_ledger_unavailable(error), now=clock())

@@ -62,7 +62,8 @@ def _rollup() -> None:
     op.execute(
         "INSERT INTO rollup (minute, integration_id, what, n) "
         "SELECT hour * 60, integration_id, outcome, SUM(n) FROM tally "
-        "WHERE outcome IN ('delivered', 'tested', 'failed', 'filtered') GROUP BY hour, integration_id, outcome"
+        "WHERE outcome IN ('delivered', 'tested', 'failed', 'filtered') AND NOT EXISTS (SELECT 1 FROM rollup) "
+        "GROUP BY hour, integration_id, outcome"
     )
 
 
