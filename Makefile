@@ -4,13 +4,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := worker tasks tests docs celeryconfig.py setup.py $(wildcard benchmarks)
 
-.PHONY: run test test-slow chaos lint format bench docs build clean
+.PHONY: run test test-pythons test-slow chaos lint format bench docs lock build clean
 
 run: $(VENV)/.run
 	@$(BIN)/python -m worker run
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not slow" -n 2
+
+# The quick tests with each supported Python on this machine, in an environment for each.
+test-pythons:
+	@for version in 3.11 3.12 3.13; do \
+		if python$$version -c "" 2>/dev/null; then \
+			echo "Python $$version" && $(MAKE) VENV=.venv-$$version PYTHON=python$$version test || exit 1; \
+		else echo "Python $$version is not on this machine."; fi; \
+	done
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
@@ -36,6 +44,13 @@ bench: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python -m docs.reference
 
+# Versions and hashes of what is installed, for every supported Python and platform. UPGRADE=--upgrade takes new releases.
+LOCK = $(BIN)/uv pip compile --quiet --no-config --universal --generate-hashes --python-version 3.11 $(UPGRADE) \
+	--custom-compile-command 'make lock' --extra install setup.cfg
+lock: $(VENV)/.dev
+	$(LOCK) --output-file requirements/run.lock
+	$(LOCK) --extra dev --constraints requirements/run.lock --output-file requirements/dev.lock
+
 # Reproducible: git's files, one file mode and the time of the commit.
 build: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 build: $(VENV)/.dev
@@ -43,6 +58,8 @@ build: $(VENV)/.dev
 	git ls-files -z | tar --null --files-from=- --mode=u=rwX,go=rX -c | tar -x -C build/source
 	umask 022 && $(BIN)/python -m build --wheel --no-isolation --outdir dist build/source
 	rm -rf build
+	$(BIN)/python -m cyclonedx_py requirements --output-reproducible --pyproject requirements/sbom.toml \
+		--output-file dist/signal-worker.cdx.json requirements/run.lock
 
 # Removes generated files, but not the state folder with events and keys.
 clean:
@@ -54,10 +71,16 @@ $(VENV)/bin/python:
 	@echo "Setting up $(VENV), which takes one or two minutes."
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: setup.cfg setup.py | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The checkout itself has no hash. Its build needs only setuptools, which the lock files contain.
+CHECKOUT := $(INSTALL) --no-deps --no-build-isolation --editable .
+
+$(VENV)/.run: requirements/run.lock setup.cfg setup.py | $(VENV)/bin/python
+	$(INSTALL) --require-hashes --requirement requirements/run.lock
+	$(CHECKOUT)
 	@touch $@
 
-$(VENV)/.dev: setup.cfg setup.py | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(VENV)/.dev: requirements/dev.lock setup.cfg setup.py | $(VENV)/bin/python
+	$(INSTALL) --require-hashes --requirement requirements/dev.lock
+	$(CHECKOUT)
 	@touch $@ $(VENV)/.run

@@ -21,7 +21,7 @@ def built(folder: Path, umask: int = 0o022) -> Path:
     # Use this environment as it is, although the copy's setup.cfg is newer.
     lent = f"{VENV}/.dev"
     _run("make", "--silent", f"--old-file={lent}", "build", f"VENV={VENV}", cwd=tree, umask=umask)
-    (wheel,) = (tree / "dist").iterdir()
+    (wheel,) = (tree / "dist").glob("*.whl")
     return wheel
 
 

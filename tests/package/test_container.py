@@ -78,9 +78,9 @@ def test_image_and_tag_have_this_version() -> None:
     assert f"-t signal-worker:{version()} ." in DOCKERFILE.read_text()
 
 
-def test_the_build_context_contains_only_the_wheel(wheel: Path) -> None:
+def test_the_build_context_contains_only_the_wheel_and_the_lock(wheel: Path) -> None:
     """State and keys under var/ must not get into an image."""
-    assert (ROOT / ".dockerignore").read_text().split() == ["*", "!dist/*.whl"]
-    copied = re.findall(r"^COPY (\S+) ", DOCKERFILE.read_text(), re.MULTILINE)
-    assert copied == ["dist/signal_worker-*.whl"]
-    assert fnmatch(f"dist/{wheel.name}", copied[0])
+    assert (ROOT / ".dockerignore").read_text().split() == ["*", "!dist/*.whl", "!requirements/run.lock"]
+    copied = re.findall(r"^COPY (\S+) (\S+) ", DOCKERFILE.read_text(), re.MULTILINE)
+    assert copied == [("requirements/run.lock", "dist/signal_worker-*.whl")]
+    assert fnmatch(f"dist/{wheel.name}", copied[0][1])
