@@ -33,6 +33,17 @@ _PLAIN_EMAIL = re.compile(r"[^\s@<>()\[\],;:\"'/?&=]+@[^\s@<>()\[\],;:\"'/?&=]+\
         ("2024-01-29", "2024-01-29"),
         ("1,299.00 - 1,500.00", "1,299.00 - 1,500.00"),
         ("@home  lamp", "@home  lamp"),
+        # Full-width, spaced and spelled out.
+        ("for john\uff20example.com now", "for now"),
+        ("for anna @ example . com now", "for now"),
+        ("for anna (at) example.com now", "for now"),
+        ("for anna[at]example[dot]com now", "for now"),
+        ("call 0171\u00a01234567", "call"),
+        ("call +49\u2011171\u20111234567", "call"),
+        ("call 555\u2011123\u20114567", "call"),
+        ("call \uff0b4915112345678", "call"),
+        ("lamp @ home", "lamp @ home"),
+        ("Größe\u00a042 \u2013 weiß", "Größe\u00a042 \u2013 weiß"),
     ],
 )
 def test_contact_data_is_removed_from_free_text(text: str, cleaned: str) -> None:
@@ -57,6 +68,15 @@ def test_contact_data_is_removed_from_free_text(text: str, cleaned: str) -> None
         ("https://example.com/p?password", "https://example.com/p?password"),
         ("https://example.com/u/john@example.com/edit", "https://example.com/u/-/edit"),
         ("https://user:secret@example.com/", "https://example.com/"),
+        ("https://example.com/p?q=%2B49+171+1234567&r=1", "https://example.com/p?r=1"),
+        ("https://example.com/p?q=%252B49%2B171%2B1234567&r=1", "https://example.com/p?r=1"),
+        ("https://example.com/p?q=john%EF%BC%A0example.com&r=1", "https://example.com/p?r=1"),
+        ("https://example.com/p?q=anna+%40+example+.+com&r=1", "https://example.com/p?r=1"),
+        ("https://example.com/p?fname=Anna&vorname=Anna&nom=D&r=1", "https://example.com/p?r=1"),
+        ("https://example.com/p?sku=0123456789", None),
+        ("https://example.com/p?sku=john@example.com", "https://example.com/p"),
+        ("https://example.com/p?gtin=012345678905&ean=4006381333931", None),
+        ("https://example.com/p?q=a+b+c", None),
         ("http://[::1?email=a@b.example", ""),
     ],
 )

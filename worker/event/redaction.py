@@ -36,19 +36,44 @@ _MAY_HOLD_IN_URL = re.compile(r"[?#@%]|\d[\d\s().+/-]{6}", re.ASCII)
 _PERSONAL_WORDS = """
 em mail tel telephone mobile mobilenumber msisdn cell auth authorization authcode jwt pwd pass secret
 session sessionid sid phpsessid jsessionid apikey accesskey otp pin ssn iban cardnumber creditcard cvv
-firstname lastname fullname surname givenname familyname username login dob birthday dateofbirth address
+firstname lastname fullname surname givenname familyname middlename fname lname nom prenom prénom vorname nachname
+nombre apellido apellidos cognome voornaam achternaam imie imię nazwisko username login dob birthday dateofbirth address
 street signature sig magiclink resetcode
 """
 _PERSONAL_KEYS = frozenset(_PERSONAL_WORDS.split())
+_ID_KEYS = frozenset(
+    ("id", "sku", "ean", "gtin", "upc", "isbn", "mpn", "pid", "productid", "variant", "orderid", "itemid")
+)
 _PERSONAL_PARTS = ("email", "phone", "token", "passw", "secret")
+
+
+# Signs that look like others: spaces that do not break, and hyphens and dashes.
+_SIGNS = dict.fromkeys(map(ord, "\u00a0\u2007\u202f\u2009"), " ") | dict.fromkeys(range(0x2010, 0x2016), "-")
+_SPACED_EMAIL = re.compile(
+    r"[^\s@<>()\[\],;:\"'/?&=]{1,64}\s{0,2}(?:@|\(at\)|\[at\])\s{0,2}[\w-]{1,63}"
+    r"(?:\s{0,2}(?:\.|\(dot\)|\[dot\])\s{0,2}[\w-]{2,63}){1,4}",
+    re.IGNORECASE,
+)
+_PLUS_FOR_SPACE = re.compile(r"(?<=\d)\+(?=\d)")
+_SPACED_AT = re.compile(r"\s@|@\s|\(at\)|\[at\]", re.IGNORECASE)
 
 
 def clean_free_text(text: str) -> str:
     """Remove everything that looks like an e-mail address or a phone number."""
-    if not _MAY_HOLD.search(text):
+    plain = _plain(text)
+    if not _MAY_HOLD.search(plain) and not _SPACED_AT.search(plain):
         return text
-    cleaned = _PHONE.sub("", _without_emails(text))
-    return text if cleaned == text else " ".join(cleaned.split())
+    cleaned = _PHONE.sub("", _without_spaced_emails(_without_emails(plain)))
+    return text if cleaned == plain else " ".join(cleaned.split())
+
+
+def _plain(text: str) -> str:
+    """Return a text with full-width letters and unusual spaces and hyphens in their usual form."""
+    return text if text.isascii() else unicodedata.normalize("NFKC", text.translate(_SIGNS))
+
+
+def _without_spaced_emails(text: str) -> str:
+    return _SPACED_EMAIL.sub("", text) if _SPACED_AT.search(text) else text
 
 
 # Only ids with one of these signs can be an e-mail address or a phone number: plain digits are an id.
@@ -143,7 +168,7 @@ def clean_url(url: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _cleaned_url(url: str) -> str:
-    if not _MAY_HOLD_IN_URL.search(url):
+    if url.isascii() and not _MAY_HOLD_IN_URL.search(url):
         return url
     try:
         parts = split_address(url)
@@ -174,6 +199,9 @@ def _is_personal(pair: str) -> bool:
     name, equals, value = pair.partition("=")
     if equals and is_personal_key(unquote_plus(name)):
         return True
+    # Ids of products and orders may be digits that begin with a zero.
+    if value.isdecimal() and fold_key(name[:_LONGEST_KEY]) in _ID_KEYS:
+        return False
     return _leaks(name) or _leaks(value)
 
 
@@ -187,13 +215,21 @@ def _clean_segment(segment: str) -> str:
 
 def _leaks(raw: str) -> bool:
     """Return whether a part of a URL holds personal data, also under up to two layers of percent-encoding."""
+    # A plus sign may start a phone number or encode a space.
+    return _leaks_in(raw) or ("+" in raw and _leaks_in(raw.replace("+", " ")))
+
+
+def _leaks_in(raw: str) -> bool:
     decoded = raw
     for _ in range(3):
-        if _MAY_HOLD.search(decoded) and (_holds_email(decoded) or _PHONE.search(decoded)):
+        # Form encoding has a plus for each space.
+        plain = _PLUS_FOR_SPACE.sub(" ", _plain(decoded))
+        if _MAY_HOLD.search(plain) and (_holds_email(plain) or _PHONE.search(plain)):
+            return True
+        if _SPACED_AT.search(plain) and _SPACED_EMAIL.search(plain):
             return True
         next_layer = unquote(decoded)
         if next_layer == decoded:
-            break
+            return False
         decoded = next_layer
-    # A plus sign may start a phone number or encode a space; the loop checked the first reading.
-    return bool(_PHONE.search(decoded.replace("+", " ")))
+    return False
