@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from worker.event.text import fold_key
 from worker.pinterest.custom_data.custom_data import PROPERTY_KEYS
 from worker.pinterest.custom_data.money import AmountError, settle_cell
-from worker.pinterest.user_data.visitor import collect_traits
+from worker.pinterest.user_data.traits import collect_traits
 
 _EXCEL = "excel"
 # Day 0 of Excel, which wrongly counts 1900 as a leap year, so it is one day earlier.

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from worker.event import json_text
+from worker.event.embedded import with_opened_fields
 from worker.event.envelope import EnvelopeError, check_envelope
 from worker.event.received import Trust, received_from_server
 from worker.files.columns import ColumnsError, settle_cells
@@ -130,6 +131,7 @@ def _complete_event(raw: Any, options: ImportOptions) -> dict[str, Any]:
     Raises:
         EnvelopeError: it is not a valid event, or has no timestamp.
     """
+    raw = with_opened_fields(raw)
     if isinstance(raw, dict):
         raw = {"type": "track"} | {name: value for name, value in raw.items() if name != "sentAt"}
         if raw["type"] == "track" and options.event and not raw.get("event"):

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from worker.event.embedded import with_opened_fields
 from worker.event.envelope import EnvelopeError, check_envelope, decode_json
 from worker.event.received import Received
 from worker.ledger.setup import sources
@@ -69,6 +70,7 @@ def explain(
         InvalidError: something is not an event, or there is no such source.
         ConflictError: the config of an integration cannot be read.
     """
+    events = [with_opened_fields(event) for event in events]
     for index, event in enumerate(events):
         try:
             check_envelope(event)

@@ -6,7 +6,7 @@ from typing import Any
 
 from worker.event.redaction import clean_free_text, clean_url, is_personal_key
 from worker.event.text import fold_key
-from worker.pinterest.user_data.visitor import is_trait
+from worker.pinterest.user_data.traits import is_trait
 
 _SHOWN = 4
 # Personal keys of an event, in addition to the traits that the mapping reads.

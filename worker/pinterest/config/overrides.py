@@ -1,89 +1,12 @@
-"""Pinterest's event names, and an integration's rules for them."""
+"""An integration's rules for event names."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from worker.event.text import fold_key
-
-FieldMapping = Literal["signal", "pinterest"]
-
-_NAMES = """
-add_payment_info add_to_cart add_to_wishlist app_install app_open checkout contact custom customize_product
-find_location initiate_checkout lead page_visit schedule search signup start_trial submit_application
-subscribe view_category view_content watch_video
-"""
-PINTEREST_NAMES = frozenset(_NAMES.split())
-
-
-@dataclass(frozen=True, slots=True)
-class EventKind:
-    """What an event name means to Pinterest.
-
-    ``one_product``: the event's properties describe a single product. ``is_list``: the event's products were shown,
-    not chosen, so their prices must not be added up.
-    """
-
-    pinterest_name: str
-    one_product: bool = False
-    is_list: bool = False
-
-
-PAGE_KIND = EventKind("page_visit")
-CUSTOM_KIND = EventKind("custom")
-
-# The names of these events in shops, in the specifications of Segment and GA4, and in other tags.
-_SPELLINGS = {
-    "add_payment_info": "Payment Info Entered, Payment Info Added, Payment Method Added",
-    "add_to_cart": "Product Added, Added to Cart, Product Added to Cart, Add to Basket",
-    "add_to_wishlist": "Product Added to Wishlist, Added to Wishlist, Wishlist Product Added, Wishlist Added",
-    "app_install": "Application Installed, App Installed, First Open",
-    "app_open": "Application Opened, App Opened, Session Start App",
-    "checkout": "Order Completed, Product Purchased, Purchase, Purchased, Order Placed, Order Created, "
-    "Checkout Completed, Purchase Completed, Transaction",
-    "contact": "Contacted, Contact Us, Contact Form Submitted, Contact Requested",
-    "customize_product": "Product Customized, Customized Product",
-    "find_location": "Location Found, Store Located, Store Locator Used, Location Searched",
-    "initiate_checkout": "Checkout Started, Begin Checkout, Checkout Initiated, Started Checkout",
-    "lead": "Lead Generated, Lead Generation, Generate Lead, Lead Submitted, Lead Created",
-    "page_visit": "Page Viewed, Page View, Viewed Page, Page Visited, Page, Screen View, Screen Viewed",
-    "schedule": "Scheduled, Appointment Scheduled, Appointment Booked, Booking Scheduled",
-    "search": "Products Searched, Searched, Product Searched, Site Searched, View Search Results",
-    "signup": "Signed Up, Account Created, Complete Registration, Registration Completed, User Registered, "
-    "User Signed Up",
-    "start_trial": "Trial Started, Started Trial",
-    "submit_application": "Application Submitted, Submitted Application",
-    "subscribe": "Subscribed, Subscription Started, Subscription Created",
-    "view_category": "Product List Viewed, View Item List, Category Viewed, Viewed Category, "
-    "Collection Viewed",
-    "view_content": "Content Viewed, Viewed Content",
-    "watch_video": "Video Watched, Video Started, Video Start, Video Playback Started",
-}
-_PRODUCT_VIEWS = "Product Viewed, View Item, Viewed Product, Product Detail Viewed"
-_ONE_PRODUCT = frozenset(("add_to_cart", "add_to_wishlist", "customize_product"))
-_LISTS = frozenset(("search", "view_category"))
-
-
-def _table(mapping: FieldMapping) -> dict[str, EventKind]:
-    kinds = {name: EventKind(name, name in _ONE_PRODUCT, name in _LISTS) for name in PINTEREST_NAMES}
-    table = {fold_key(name): kinds[name] for name in PINTEREST_NAMES}
-    for name, spellings in _SPELLINGS.items():
-        table |= dict.fromkeys(map(fold_key, spellings.split(", ")), kinds[name])
-    view = EventKind("view_category" if mapping == "signal" else "view_content", one_product=True)
-    return table | dict.fromkeys(map(fold_key, _PRODUCT_VIEWS.split(", ")), view)
-
-
-_TABLES: dict[FieldMapping, dict[str, EventKind]] = {
-    "signal": _table("signal"),
-    "pinterest": _table("pinterest"),
-}
-
-
-def event_kind(name: str, mapping: FieldMapping) -> EventKind:
-    """Return the kind of an event by the sender's name; an unknown name is a custom event."""
-    return _TABLES[mapping].get(fold_key(name), CUSTOM_KIND)
-
+from worker.pinterest.config.event_names import PINTEREST_NAMES
 
 _DROP = "drop"
 _MOST_OVERRIDES = 200

@@ -6,15 +6,17 @@ from decimal import Decimal
 from typing import Any
 
 from worker.event.consent.vocabulary import read_flag
+from worker.event.embedded import looks_like_json, open_text
 from worker.event.problems import Problem
 from worker.event.redaction import clean_free_text, clean_id
-from worker.event.text import clean_text
-from worker.pinterest.config.overrides import EventKind
+from worker.event.text import clean_text, fold_keys
+from worker.pinterest.config.event_names import EventKind
 from worker.pinterest.custom_data.items import (
     UNREADABLE,
     Item,
     read_count,
     read_currency,
+    read_id,
     read_items,
     read_price,
 )
@@ -23,17 +25,88 @@ from worker.pinterest.mapping.call import Notes, Options
 
 # The senders' folded spellings of each field, the best spelling first.
 PROPERTY_KEYS: Mapping[str, tuple[str, ...]] = {
-    "value": ("total", "revenue", "value", "ordertotal", "totalprice", "ordervalue"),
-    "currency": ("currency", "currencycode"),
-    "order_id": ("orderid", "transactionid", "ordernumber"),
-    "num_items": ("numitems", "orderquantity", "itemcount", "totalquantity"),
-    "content_ids": ("contentids", "productids"),
-    "search_string": ("query", "searchquery", "searchterm", "searchstring", "keyword", "q"),
+    "value": (
+        *(
+            "total",
+            "revenue",
+            "value",
+            "ordertotal",
+            "totalprice",
+            "ordervalue",
+            "grandtotal",
+            "ordergrandtotal",
+        ),
+        *("totalamount", "ordertotalamount", "orderamount", "totalvalue", "currenttotalprice", "totalpaid"),
+        *("totalincltax", "totalinctax", "amounttotal", "totalrevenue", "orderrevenue", "transactiontotal"),
+        *(
+            "transactionrevenue",
+            "transactionvalue",
+            "purchasevalue",
+            "carttotal",
+            "cartvalue",
+            "checkouttotal",
+        ),
+        *("ecommtotalvalue", "revenuevalue", "conversionvalue", "pricetotal"),
+    ),
+    "currency": (
+        *("currency", "currencycode", "ordercurrency", "ordercurrencycode", "currencyiso", "isocurrencycode"),
+        *("transactioncurrency", "cartcurrency", "checkoutcurrency", "valuecurrency", "presentmentcurrency"),
+        *("pricecurrency", "basecurrencycode"),
+    ),
+    "order_id": (
+        *(
+            "orderid",
+            "transactionid",
+            "ordernumber",
+            "incrementid",
+            "ordername",
+            "orderno",
+            "ordernum",
+            "ordercode",
+        ),
+        *(
+            "orderreference",
+            "orderref",
+            "reference",
+            "purchaseid",
+            "receiptid",
+            "salesorderid",
+            "confirmationnumber",
+        ),
+    ),
+    "num_items": (
+        *(
+            "numitems",
+            "orderquantity",
+            "itemcount",
+            "totalquantity",
+            "numberitems",
+            "numberofitems",
+            "itemscount",
+        ),
+        *(
+            "totalitems",
+            "itemsqty",
+            "totalqty",
+            "totalqtyordered",
+            "totalitemquantity",
+            "productcount",
+            "cartquantity",
+        ),
+    ),
+    "content_ids": (
+        *("contentids", "productids", "itemids", "skus", "productskus", "ecommprodid", "variantids"),
+    ),
+    "search_string": (
+        *("query", "searchquery", "searchterm", "searchstring", "keyword", "q", "search", "term", "keywords"),
+        *("searchterms", "searchkeyword", "searchkeywords", "searchtext", "searchphrase", "querytext"),
+    ),
     "predicted_ltv": ("predictedltv",),
     "content_name": ("contentname",),
     "content_category": ("contentcategory",),
     "content_brand": ("contentbrand",),
 }
+_KEY_SETS = {field: frozenset(keys) for field, keys in PROPERTY_KEYS.items()}
 
 
 def build_custom_data(
@@ -88,6 +161,8 @@ def _clean_ids(data: dict[str, Any], notes: Notes) -> None:
 
 
 def _first(properties: Mapping[str, Any], field: str) -> Any:
+    if _KEY_SETS[field].isdisjoint(properties):
+        return None
     for key in PROPERTY_KEYS[field]:
         value = properties.get(key)
         if value is not None and value != "":
@@ -96,6 +171,8 @@ def _first(properties: Mapping[str, Any], field: str) -> Any:
 
 
 def _read_value(properties: Mapping[str, Any], currency: str | None, notes: Notes) -> Amount | None:
+    if _KEY_SETS["value"].isdisjoint(properties):
+        return None
     for key in PROPERTY_KEYS["value"]:
         if key in properties:
             value = read_price(properties[key], currency, f"the order's value ({key})", notes)
@@ -153,9 +230,14 @@ def _add_up(items: list[Item], currency: str | None, notes: Notes) -> Amount | N
 
 
 def _add_order(data: dict[str, Any], properties: Mapping[str, Any], notes: Notes) -> None:
-    order_id = clean_text(_first(properties, "order_id"))
+    raw = _first(properties, "order_id")
+    order_id = clean_text(raw) if raw is not None else None
     if order_id:
         data["order_id"] = order_id
+    elif raw is not None and type(raw) is not str:
+        notes.warn(
+            Problem.FIELD_UNREADABLE, "the order id is left out: it is neither a text nor a whole number"
+        )
     ltv = _first(properties, "predicted_ltv")
     if ltv is not None and (amount := read_price(ltv, None, "predicted_ltv", notes)):
         data["predicted_ltv"] = amount.text
@@ -167,7 +249,7 @@ def _add_contents(
     count = _count(data, properties, items, notes)
     if count:
         data["num_items"] = count
-    ids = _given_ids(properties) or list(dict.fromkeys(item.id for item in items if item.id))
+    ids = _given_ids(properties, notes) or list(dict.fromkeys(item.id for item in items if item.id))
     if ids:
         data["content_ids"] = ids
     detailed = options.field_mapping == "pinterest"
@@ -200,15 +282,15 @@ def _count(
     return stated
 
 
-def _given_ids(properties: Mapping[str, Any]) -> list[str]:
-    raw = _first(properties, "content_ids")
+def _given_ids(properties: Mapping[str, Any], notes: Notes) -> list[str]:
+    raw = open_text(_first(properties, "content_ids"))
     if raw is None:
         return []
     if isinstance(raw, str):
-        raw = raw.split(",")
+        raw = [raw] if looks_like_json(raw) else raw.split(",")
     elif not isinstance(raw, list):
         raw = [raw]
-    return list(dict.fromkeys(text for text in map(clean_text, raw) if text))
+    return list(dict.fromkeys(text for one in raw if (text := read_id(one, notes))))
 
 
 def _content(item: Item, detailed: bool, clean: bool) -> dict[str, Any]:
@@ -236,11 +318,21 @@ def _add_texts(
             raw = _first(properties, field)
         elif field == "content_category" and raw is None and kind.is_list and not has_items:
             raw = properties.get("category")
-        text = clean_text(raw) if raw is not None else None
+        text = clean_text(_search_text(raw) if field == "search_string" else raw) if raw is not None else None
         if text and options.clean_free_text:
             text = clean_free_text(text)
         if text:
             data[field] = text
+
+
+def _search_text(raw: Any) -> Any:
+    """Return the text of a search that is an object or a list of words."""
+    if isinstance(raw, dict):
+        folded = fold_keys(raw)
+        return next((folded[key] for key in ("text", "query", "term", "value", "q") if key in folded), None)
+    if isinstance(raw, list):
+        return " ".join(word for word in raw if isinstance(word, str))
+    return raw
 
 
 # Only on searches does ``query`` hold a search term.

@@ -7,6 +7,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
+from worker.event.embedded import looks_like_json, open_text
 from worker.event.problems import Problem
 from worker.event.text import are_cacheable, clean_text, fold_key
 from worker.pinterest.custom_data.currencies import currency_code
@@ -23,24 +24,67 @@ _MOST_ITEMS = 500
 _LONGEST_KEY = 64
 _MOST_PIECES = 1_000_000
 
-PRODUCT_LIST_KEYS = ("products", "items", "contents", "lineitems", "cartitems")
+PRODUCT_LIST_KEYS = (
+    *("products", "items", "contents", "lineitems", "cartitems", "orderitems", "orderlines", "cartproducts"),
+    *("productlist", "orderproducts", "purchasedproducts", "cartlines", "lines", "basket", "product", "item"),
+)
+_LIST_KEYS = frozenset(PRODUCT_LIST_KEYS)
+# These may also be the name of a product, or how many there are.
+_SINGULAR = frozenset(("product", "item", "basket", "lines"))
 # The folded spellings of each part, the best spelling first.
 _SPELLINGS = {
-    "id": ("productid", "id", "sku", "itemid", "contentid"),
-    "price": ("price", "itemprice", "unitprice"),
-    "quantity": ("quantity", "qty", "itemquantity"),
-    "name": ("name", "itemname", "productname", "title"),
-    "category": ("category", "itemcategory", "productcategory"),
-    "brand": ("brand", "itembrand", "productbrand"),
+    "id": (
+        "productid",
+        "id",
+        "sku",
+        "itemid",
+        "contentid",
+        "productsku",
+        "itemsku",
+        "skuid",
+        "prodid",
+        "productcode",
+    ),
+    "price": (
+        *(
+            "price",
+            "itemprice",
+            "unitprice",
+            "productprice",
+            "saleprice",
+            "finalprice",
+            "priceincltax",
+            "pricewithtax",
+        ),
+        *("unitpricewithtax", "priceperunit", "unitamount"),
+    ),
+    "quantity": (
+        "quantity",
+        "qty",
+        "itemquantity",
+        "productquantity",
+        "qtyordered",
+        "productqty",
+        "itemqty",
+        "units",
+    ),
+    "name": ("name", "itemname", "productname", "title", "producttitle", "itemtitle", "contentname"),
+    "category": ("category", "itemcategory", "productcategory", "contentcategory", "producttype"),
+    "brand": ("brand", "itembrand", "productbrand", "contentbrand", "vendor", "manufacturer"),
     "currency": ("currency", "currencycode"),
 }
+# A line of an order may hold its product as an object.
+_PRODUCT_INSIDE = "product"
+_INSIDE = ("product", "item", "merchandise", "variant")
 _RANK = {
     spelling: (part, rank)
     for part, spellings in _SPELLINGS.items()
     for rank, spelling in enumerate(spellings)
 }
 # At the top level of an event these keys are ambiguous: a custom event's id or name need not be a product's.
-_VAGUE = frozenset(("id", "title", "name", "category", "brand", "contentid"))
+_VAGUE = frozenset(("id", "title", "name", "category", "brand", "contentid", "vendor"))
+# In a list these are a product's; at the top level they have fields of their own at Pinterest.
+_TEXTS_OF_EVENT = frozenset(("contentname", "contentcategory", "contentbrand"))
 
 
 @dataclass(slots=True)
@@ -65,16 +109,36 @@ def read_items(
 
     Without a list, the event's own properties describe the product, if the event is about a single product.
     """
-    for key in PRODUCT_LIST_KEYS:
+    for key in () if _LIST_KEYS.isdisjoint(properties) else PRODUCT_LIST_KEYS:
         raw = properties.get(key)
+        if type(raw) is str and key not in _SINGULAR:
+            raw = _open_products(key, raw, notes)
         if type(raw) in (list, dict) and raw:
-            return _read_list([raw] if isinstance(raw, dict) else raw, currency, notes)
+            return _read_list(_entries(raw) if isinstance(raw, dict) else raw, currency, notes)
     single = _single_product(properties, one_product)
     item = _read_item(single, currency, notes) if single else None
     return [item] if item else []
 
 
+def _open_products(key: str, text: str, notes: Notes) -> Any:
+    opened = open_text(text)
+    # A number is how many products there are.
+    if opened is text and clean_text(text) and not text.strip().isdigit():
+        notes.warn(
+            Problem.PRODUCTS_UNREADABLE, f"the products ({key}) are not read: they are a text, but not JSON"
+        )
+    return opened
+
+
+def _entries(raw: dict[str, Any]) -> list[Any]:
+    """Return the products of an object: itself, or, as PHP writes some lists, all of its values."""
+    values = list(raw.values())
+    return values if all(isinstance(value, dict) for value in values) and len(values) > 1 else [raw]
+
+
 def _single_product(properties: Mapping[str, Any], one_product: bool) -> dict[str, Any]:
+    if not _TEXTS_OF_EVENT.isdisjoint(properties):
+        properties = {key: value for key, value in properties.items() if key not in _TEXTS_OF_EVENT}
     parts = _parts(properties, vague=one_product)
     if one_product or "id" in parts:
         for part, key in (("name", "name"), ("category", "category"), ("brand", "brand")):
@@ -89,7 +153,11 @@ def _read_list(raw: list[Any], currency: str | None, notes: Notes) -> list[Item]
         notes.warn(Problem.LIST_CUT, f"only the first {_MOST_ITEMS} products are sent")
     items = []
     for number, entry in enumerate(raw[:_MOST_ITEMS], 1):
+        if type(entry) is str:
+            entry = open_text(entry)  # noqa: PLW2901
         parts = _parts(entry, vague=True) if isinstance(entry, dict) else {"id": entry}
+        if _PRODUCT_INSIDE in parts:
+            parts = _with_product_inside(parts)
         item = _read_item(parts, currency, notes)
         if item is None:
             notes.warn(
@@ -118,6 +186,14 @@ def _parts(raw: Mapping[str, Any], vague: bool) -> dict[str, Any]:
     return parts
 
 
+def _with_product_inside(parts: dict[str, Any]) -> dict[str, Any]:
+    """Return a line's values; those of the product inside take precedence, since the line has an id of its own."""
+    inside = parts.pop(_PRODUCT_INSIDE)
+    product = _parts(inside, vague=True) if isinstance(inside, dict) else {}
+    product.pop(_PRODUCT_INSIDE, None)
+    return parts | product
+
+
 # Cached, because all products of a shop have the same keys.
 @lru_cache(maxsize=512)
 def _layout(keys: tuple[str, ...], vague: bool) -> list[tuple[str, str]]:
@@ -128,6 +204,8 @@ def _layout(keys: tuple[str, ...], vague: bool) -> list[tuple[str, str]]:
         if folded in _RANK and (vague or folded not in _VAGUE):
             part, rank = _RANK[folded]
             ranked.append((-rank, part, key))
+        elif vague and folded in _INSIDE:
+            ranked.append((-_INSIDE.index(folded), _PRODUCT_INSIDE, key))
     return [(part, key) for _, part, key in sorted(ranked, key=itemgetter(0))]
 
 
@@ -138,7 +216,7 @@ def _read_item(parts: Mapping[str, Any], currency: str | None, notes: Notes) -> 
     price = None
     if own_currency is not UNREADABLE:
         price = read_price(get("price"), own_currency or currency, "a product's price", notes)
-    item_id = clean_text(get("id"))
+    item_id = read_id(get("id"), notes)
     if item_id is None and price is None and clean_text(get("name")) is None:
         return None
     pieces = _read_pieces(get("quantity", 1), notes)
@@ -167,6 +245,15 @@ def read_currency(value: object, what: str, notes: Notes) -> str | None:
         notes.warn(Problem.CURRENCY_UNREADABLE, f"{what} is left out: its currency is not known")
         return UNREADABLE
     return code
+
+
+def read_id(value: object, notes: Notes) -> str | None:
+    """Return a product's id, or None; warn if it is a list or an object in text that could not be read."""
+    text = clean_text(value)
+    if text is None or text[0] not in "[{\"'" or not looks_like_json(text.replace("'", '"')):
+        return text
+    notes.warn(Problem.ID_LOOKS_LIKE_JSON, "a product id is left out: it looks like JSON")
+    return None
 
 
 def _as_whole_number(pieces: Decimal | int) -> int | None:

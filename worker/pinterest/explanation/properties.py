@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from worker.event.dialects.translate import DIALECT_KEYS
 from worker.event.text import fold_key
 from worker.pinterest.custom_data.custom_data import PROPERTY_KEYS
 from worker.pinterest.custom_data.items import PRODUCT_LIST_KEYS, is_product_key
 from worker.pinterest.mapping.call import Call, Explanation, Notes
+from worker.pinterest.user_data.traits import PEOPLE_PROPERTIES, PERSONAL_PROPERTIES
 
 # Properties that are used elsewhere than in custom data.
 _ELSEWHERE = """
@@ -29,9 +31,10 @@ def explain_properties(call: Call, data: Mapping[str, Any], notes: Notes) -> Non
         used.update(present)
         if present and target not in notes.computed:
             value = f": {data[target]}" if target in _SHOWN else ""
-            explain.add("renamed", f"{spellings[present[0]]} → {target}{value}")
+            explain.add("renamed", f"{spellings.get(present[0], present[0])} → {target}{value}")
     used.update(_explain_products(properties, data, spellings, explain))
-    dropped = [spellings[key] for key in properties if key not in used]
+    used |= PERSONAL_PROPERTIES | PEOPLE_PROPERTIES | (DIALECT_KEYS if call.dialects else set())
+    dropped = [spellings[key] for key in properties if key in spellings and key not in used]
     if dropped:
         explain.add("dropped", f"properties without a field at Pinterest: {', '.join(dropped)}")
 
@@ -45,9 +48,10 @@ def _explain_products(
     count = len(data.get("contents", ()))
     if lists and count:
         explain.add(
-            "renamed", f"{spellings[lists[0]]} → contents, content_ids: {count} product{'s'[: count > 1]}"
+            "renamed",
+            f"{spellings.get(lists[0], lists[0])} → contents, content_ids: {count} product{'s'[: count > 1]}",
         )
     elif single and count:
-        names = ", ".join(spellings[key] for key in single)
+        names = ", ".join(spellings.get(key, key) for key in single)
         explain.add("renamed", f"{names} → contents, content_ids: one product")
     return lists + (single if count else [])

@@ -8,12 +8,15 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Self
 
+from worker.event.dialects.translate import translate
+from worker.event.embedded import open_text
 from worker.event.problems import Problem
 from worker.event.received import Received, page_url
 from worker.event.redaction import clean_free_text, clean_id
 from worker.event.text import clean_text, fold_keys
+from worker.pinterest.config.event_names import FieldMapping
 from worker.pinterest.config.integration_config import ConfigError, check_consent_categories, load_config
-from worker.pinterest.config.overrides import FieldMapping, Overrides
+from worker.pinterest.config.overrides import Overrides
 
 __all__ = ["ConfigError", "Options"]
 
@@ -65,7 +68,11 @@ _NOTHING: Mapping[str, Any] = {}
 
 @dataclass(slots=True)
 class Call:
-    """An event with derived values; the keys of ``properties`` are folded, and nulls removed."""
+    """An event with derived values; the keys of ``properties`` are folded, and nulls removed.
+
+    ``properties`` and ``context`` are in our shape; ``dialects`` names the shapes that the event had, and ``flaws``
+    says what of them could not be read.
+    """
 
     event: Mapping[str, Any]
     received: Received
@@ -77,24 +84,32 @@ class Call:
     page_url: str | None
     # Whether the event's id held an e-mail address or a phone number, and is sent as a hash.
     is_id_cleaned: bool = False
+    dialects: tuple[str, ...] = ()
+    flaws: tuple[tuple[Problem, str], ...] = ()
 
 
 def read_call(event: Mapping[str, Any], received: Received, options: Options) -> Call:
     """Read a ``track`` or ``page`` event; its fields may hold any JSON."""
-    context = event.get("context")
-    properties = fold_keys(event.get("properties"))
+    stated = event.get("context")
+    context = stated if isinstance(stated, dict) else _NOTHING
+    if type(context.get("consent")) is str:
+        context = {**context, "consent": open_text(context["consent"])}
+        event = {**event, "context": context}
+    properties, context, dialects, flaws = translate(fold_keys(event.get("properties")), context)
     raw_id = _event_id(event, properties, received)
     event_id = clean_id(raw_id)
     return Call(
         event=event,
         received=received,
         options=options,
-        context=context if isinstance(context, dict) else _NOTHING,
+        context=context,
         properties=properties,
         name=_name(event, options),
         event_id=event_id,
-        page_url=page_url(event),
         is_id_cleaned=event_id != raw_id,
+        page_url=page_url(event) or (page_url({"context": context}) if dialects else None),
+        dialects=dialects,
+        flaws=flaws,
     )
 
 

@@ -8,11 +8,13 @@ from typing import Any, Literal
 from worker.event import json_text
 from worker.event.consent.consent import check_consent
 from worker.event.consent.vocabulary import read_flag
+from worker.event.dialects.translate import dialect_of_name
 from worker.event.problems import Problem
 from worker.event.received import Received
 from worker.event.redaction import clean_device_text, clean_url
 from worker.event.text import clean_text, fold_key, fold_keys
-from worker.pinterest.config.overrides import PAGE_KIND, EventKind, event_kind, find_rule
+from worker.pinterest.config.event_names import CUSTOM_KIND, PAGE_KIND, EventKind, event_kind, may_be_an_order
+from worker.pinterest.config.overrides import find_rule
 from worker.pinterest.custom_data.custom_data import build_custom_data
 from worker.pinterest.explanation.properties import explain_properties
 from worker.pinterest.mapping.call import Call, Explanation, Notes, Options, read_call
@@ -241,6 +243,7 @@ def map_event(
     call = read_call(event, received, options)
     if explain is not None:
         explain.add("event", f"{event['type']} call {call.name!r}, event id {call.event_id!r}")
+        _explain_dialect(call, explain)
     if filtered := _filtered(call, default_consent, explain):
         return [filtered]
     try:
@@ -251,6 +254,8 @@ def map_event(
     if not kinds:
         return [Dropped(call.event_id, call.name, "an override drops this event")]
     shared = Notes(explain)
+    for problem, text in call.flaws:
+        shared.warn(problem, text)
     base = _base(call, visitor, timing, shared)
     return [_finish(base, kind, call, timing, shared) for kind in kinds]
 
@@ -258,6 +263,13 @@ def map_event(
 def encode_payload(payload: Mapping[str, Any]) -> bytes:
     """Return a payload as compact JSON in UTF-8, to be joined into a request body."""
     return json_text.format_json(payload)
+
+
+def _explain_dialect(call: Call, explain: Explanation) -> None:
+    named = dialect_of_name(call.name)
+    names = [*call.dialects, named] if named and named not in call.dialects else call.dialects
+    if names:
+        explain.add("dialect", f"read as {', '.join(names)}")
 
 
 def _base(call: Call, visitor: Visitor, timing: Timing, notes: Notes) -> dict[str, Any]:
@@ -303,6 +315,12 @@ def _finish(base: Mapping[str, Any], kind: EventKind, call: Call, timing: Timing
     data = build_custom_data(call.properties, kind, call.options, notes)
     if data:
         payload["custom_data"] = data
+        if kind is CUSTOM_KIND and "order_id" in data and "value" in data and may_be_an_order(call.name):
+            notes.warn(
+                Problem.LOOKS_LIKE_CHECKOUT,
+                f"{call.name!r} is sent as custom, but has a value and an order id: "
+                "if it is an order, map the name to checkout",
+            )
     if notes.explain is not None:
         explain_properties(call, data, notes)
     return check_payload(payload, call, timing, notes)

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from worker.event import json_text
 from worker.pinterest.user_data.hashing import hash_value
-from worker.pinterest.user_data.visitor import collect_traits
+from worker.pinterest.user_data.traits import collect_traits
 
 # The ends of a JSON string, and of a word in free text or a URL. An e-mail address may contain characters of the second
 # set, so both are tried.

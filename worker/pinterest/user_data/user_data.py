@@ -12,6 +12,12 @@ from worker.event.text import clean_text
 from worker.http.ip_ranges import is_public
 from worker.pinterest.mapping.call import Call, Notes, Options
 from worker.pinterest.user_data.hashing import hash_value
+from worker.pinterest.user_data.traits import (
+    PEOPLE_PROPERTIES,
+    PERSONAL_PROPERTIES,
+    collect_traits,
+    people_in,
+)
 from worker.pinterest.user_data.visitor import (
     Visitor,
     hash_traits,
@@ -141,27 +147,32 @@ def _user_id(call: Call, visitor: Visitor) -> str | None:
 
 
 def _sources(call: Call) -> Iterator[object]:
-    """Yield the parts of an event that identify its visitor; later parts take precedence.
-
-    At the top level of the properties, only e-mail and phone do: a city may be a shop's, an id a product's.
-    """
+    """Yield the parts of an event that identify its visitor; later parts take precedence."""
     context, properties = call.context, call.properties
     if "device" in context:
         yield _mobile_ids(context["device"])
-    if "email" in properties or "phone" in properties:
-        yield {key: properties[key] for key in ("email", "phone") if key in properties}
-    if "traits" in context:
-        yield context["traits"]
+    if not _MOBILE_IDS.isdisjoint(context):
+        yield _mobile_ids(context)
+    if not (PERSONAL_PROPERTIES.isdisjoint(properties) and PEOPLE_PROPERTIES.isdisjoint(properties)):
+        yield from people_in(properties)
+    for key in ("user", "customer", "traits"):
+        if key in context:
+            yield context[key]
     if "userdata" in properties:
         yield properties["userdata"]
     if "traits" in call.event:
         yield call.event["traits"]
 
 
-def _mobile_ids(device: object) -> dict[str, Any]:
-    if not isinstance(device, dict):
-        return {}
-    return {key: device[key] for key in ("advertisingId", "idfa", "gaid") if device.get(key)}
+# Common spellings of a mobile advertising id next to the device; inside it, every spelling is known.
+_MOBILE_IDS = frozenset(
+    ("idfa", "IDFA", "gaid", "GAID", "aaid", "AAID", "gps_adid", "gpsAdid", "advertisingId", "advertising_id")
+)
+
+
+def _mobile_ids(holder: object) -> dict[str, Any]:
+    found = collect_traits(holder).get("hashed_maids")
+    return {"hashed_maids": found} if found else {}
 
 
 def _add_user_id(data: dict[str, list[str]], user_id: str, options: Options, notes: Notes) -> None:

@@ -9,45 +9,14 @@ from typing import Any, ClassVar, Self
 
 from worker.event.consent.consent import withdraws_advertising
 from worker.event.received import Received, clean_click_id, current_epik, page_url
-from worker.event.text import are_cacheable, fold_key
 from worker.pinterest.mapping.call import Explanation
 from worker.pinterest.user_data.countries import country_code
 from worker.pinterest.user_data.hashing import NORMALISATIONS, hash_value, normalise
+from worker.pinterest.user_data.traits import collect_traits
 
 _MOST_VALUES = 10
 _LONGEST_KEY = 64
 _LONGEST_CACHED = 1024
-
-_SPELLINGS = {
-    "em": "em email emails emailaddress mail useremail customeremail hashedemail emailhash emailsha256 "
-    "sha256email sha256emailaddress hashedem",
-    "ph": "ph phone phones phonenumber telephone tel mobile mobilenumber mobilephone cellphone userphone "
-    "customerphone hashedphone phonehash phonesha256 sha256phone sha256phonenumber",
-    "ge": "ge gender sex",
-    "db": "db birthday birthdate dateofbirth dob birth",
-    "fn": "fn firstname givenname forename sha256firstname",
-    "ln": "ln lastname familyname surname sha256lastname",
-    "ct": "ct city town locality",
-    "st": "st state region province statecode regioncode provincecode",
-    "zp": "zp zip zipcode postalcode postcode postal",
-    "country": "country countrycode countryname",
-    "external_id": "externalid externalids",
-    "hashed_maids": "hashedmaids maid maids madid madids idfa gaid aaid advertisingid mobileadvertisingid",
-}
-_ADDRESS = "address"
-_ADDRESSES = ("address", "billingaddress", "defaultaddress")
-_FIELD_OF = {spelling: field for field, spellings in _SPELLINGS.items() for spelling in spellings.split()}
-_FIELD_OF |= dict.fromkeys(_ADDRESSES, _ADDRESS)
-
-
-def is_trait(key: str) -> bool:
-    """Return whether a key is a spelling of one of a person's traits."""
-    return _field_of(key[:_LONGEST_KEY]) is not None
-
-
-@lru_cache(maxsize=4096)
-def _field_of(key: str) -> str | None:
-    return _FIELD_OF.get(fold_key(key))
 
 
 def hash_traits(
@@ -90,35 +59,6 @@ def _hash_values(
         if explain is not None:
             _explain(explain, field, value, country, digests)
     return hashes
-
-
-def collect_traits(traits: object) -> dict[str, Any]:
-    """Return the raw values by Pinterest's field names; the first spelling of a field counts."""
-    values: dict[str, Any] = {}
-    if isinstance(traits, dict):
-        _collect(traits, values)
-    return values
-
-
-def _collect(traits: Mapping[str, Any], values: dict[str, Any]) -> None:
-    keys = tuple(traits)
-    layout = _layout(keys) if are_cacheable(keys) else _layout.__wrapped__(keys)
-    for field, key in layout:
-        value = traits[key]
-        if value is None or field in values:
-            continue
-        if field is not _ADDRESS:
-            values[field] = value
-        elif isinstance(value, dict):
-            _collect(value, values)
-
-
-# Cached, because all traits of a sender have the same keys.
-@lru_cache(maxsize=512)
-def _layout(keys: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Return each known key with its field, in the order of the keys."""
-    fields = ((_field_of(key), key) for key in keys if len(key) <= _LONGEST_KEY)
-    return [(field, key) for field, key in fields if field is not None]
 
 
 def _hash_all(field: str, values: list[Any], country: str | None) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from worker import logs
 from worker.event import json_text
+from worker.event.embedded import with_opened_fields
 from worker.event.envelope import check_envelope
 from worker.event.received import Received, Trust, current_epik, page_url, visitor_ids
 from worker.ledger.intake import inbox
@@ -40,6 +41,7 @@ def prepare_event(raw: object, receive: _Receive, source_id: str, vault: Vault, 
         EnvelopeError: the event is invalid.
         TooLargeError: the event is larger than allowed.
     """
+    raw = with_opened_fields(raw)
     check_envelope(raw)
     event = _with_message_id(cast("dict[str, Any]", raw))
     text = json_text.format_json(event)

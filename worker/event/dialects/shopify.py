@@ -1,0 +1,189 @@
+"""Shopify: the standard events of web pixels, and the orders of webhooks and of the REST API.
+
+https://shopify.dev/docs/api/web-pixels-api/standard-events
+https://shopify.dev/docs/api/admin-rest/latest/resources/order
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from worker.event.dialects.rewriting import Dialect, Shape, first_of, objects, own_id, part_of, present, words
+from worker.event.text import fold_keys
+
+_PIXEL_PARTS = words("checkout productvariant cartline cart collection searchresult")
+
+
+def _rewrite_pixel(shape: Shape) -> bool:
+    data = shape.part("data") or shape.properties
+    if _PIXEL_PARTS.isdisjoint(data):
+        return False
+    found = [
+        _rewrite_checkout(shape, part_of(data, "checkout")),
+        _rewrite_line(shape, part_of(data, "cartline")),
+        _rewrite_variant(shape, part_of(data, "productvariant")),
+        _rewrite_cart(shape, part_of(data, "cart")),
+        _rewrite_collection(shape, part_of(data, "collection")),
+        _rewrite_search(shape, part_of(data, "searchresult")),
+    ]
+    if not any(found):
+        return False
+    navigator, document = part_of(shape.context, "navigator"), part_of(shape.context, "document")
+    shape.put_device(None, navigator.get("useragent"), part_of(document, "location").get("href"))
+    return True
+
+
+def _rewrite_checkout(shape: Shape, checkout: Mapping[str, Any]) -> bool:
+    lines = objects(checkout.get("lineitems"))
+    if not lines and "totalprice" not in checkout and "order" not in checkout:
+        return False
+    order = part_of(checkout, "order")
+    shape.put(
+        total=_amount(first_of(checkout, ("totalprice", "subtotalprice"))),
+        currency=checkout.get("currencycode"),
+        orderid=own_id(first_of(order, ("id", "name"))),
+        tax=_amount(checkout.get("totaltax")),
+        shipping=_amount(part_of(checkout, "shippingline").get("price")),
+        products=[_line(line) for line in lines],
+        email=checkout.get("email"),
+        phone=first_of(checkout, ("phone", "smsmarketingphone")),
+        billingaddress=checkout.get("billingaddress"),
+        shippingaddress=checkout.get("shippingaddress"),
+    )
+    return True
+
+
+def _line(line: Mapping[str, Any]) -> dict[str, Any]:
+    variant = part_of(line, "variant") or part_of(line, "merchandise")
+    product = _variant(variant) | present(quantity=line.get("quantity"))
+    # The id of a line is not the product's.
+    return present(name=line.get("title")) | product
+
+
+def _variant(variant: Mapping[str, Any]) -> dict[str, Any]:
+    product = part_of(variant, "product")
+    return present(
+        product_id=own_id(product.get("id")) or variant.get("sku") or own_id(variant.get("id")),
+        variant_id=own_id(variant.get("id")),
+        sku=variant.get("sku"),
+        name=first_of(product, ("title", "untranslatedtitle")) or variant.get("title"),
+        brand=product.get("vendor"),
+        category=product.get("type"),
+        price=_amount(variant.get("price")),
+    )
+
+
+def _amount(price: object) -> Any:
+    """Return the number of an amount with its currency; any other value unchanged."""
+    return fold_keys(price).get("amount") if isinstance(price, dict) else price
+
+
+def _currency(price: object) -> Any:
+    return fold_keys(price).get("currencycode")
+
+
+def _rewrite_variant(shape: Shape, variant: Mapping[str, Any]) -> bool:
+    if variant:
+        shape.put(products=[_variant(variant)], currency=_currency(variant.get("price")))
+    return bool(variant)
+
+
+def _rewrite_line(shape: Shape, line: Mapping[str, Any]) -> bool:
+    if not line:
+        return False
+    product = _line(line)
+    total = part_of(line, "cost").get("totalamount")
+    shape.put(products=[product], value=_amount(total), currency=_currency(total))
+    return True
+
+
+def _rewrite_cart(shape: Shape, cart: Mapping[str, Any]) -> bool:
+    lines = objects(cart.get("lines"))
+    if not lines:
+        return False
+    total = part_of(cart, "cost").get("totalamount")
+    shape.put(products=[_line(line) for line in lines], value=_amount(total), currency=_currency(total))
+    return True
+
+
+def _rewrite_collection(shape: Shape, collection: Mapping[str, Any]) -> bool:
+    if not collection:
+        return False
+    variants = objects(collection.get("productvariants"))
+    shape.put(
+        contentcategory=collection.get("title"),
+        products=[_variant(variant) for variant in variants],
+        currency=_currency(variants[0].get("price")) if variants else None,
+    )
+    return True
+
+
+def _rewrite_search(shape: Shape, result: Mapping[str, Any]) -> bool:
+    if not result:
+        return False
+    variants = objects(result.get("productvariants"))
+    shape.put(query=result.get("query"), products=[_variant(variant) for variant in variants])
+    return True
+
+
+_SHOPIFY_PIXEL = Dialect(
+    "Shopify web pixel",
+    _PIXEL_PARTS | {"data"},
+    _rewrite_pixel,
+    words(
+        "checkout_completed checkout_started checkout_address_info_submitted checkout_contact_info_submitted "
+        "checkout_shipping_info_submitted payment_info_submitted product_viewed product_added_to_cart "
+        "product_removed_from_cart cart_viewed collection_viewed search_submitted page_viewed"
+    ),
+)
+
+_ORDER_KEYS = words(
+    "admingraphqlapiid currenttotalprice financialstatus totalpriceset clientdetails browserip landingsite"
+)
+# What a shop's theme keeps in the attributes of a cart so that the order's webhook brings it.
+_KEPT = words("epik clickid pinunauth eventid")
+
+
+def _rewrite_order(shape: Shape) -> bool:
+    order = shape.properties
+    if "lineitems" not in order or not (_ORDER_KEYS & order.keys() or "totalprice" in order):
+        return False
+    client = shape.part("clientdetails")
+    # A checkout's name and number are not an order's, but they are its only ones.
+    order_id = first_of(order, ("ordernumber", "name", "id"))
+    shape.replace(
+        orderid=order.get("orderid") or own_id(order_id),
+        total=order.get("total") or first_of(order, ("totalprice", "currenttotalprice")),
+        products=[_order_line(line) for line in objects(order["lineitems"])],
+        lineitems=None,
+    )
+    shape.put(
+        tax=order.get("totaltax"),
+        shipping=part_of(part_of(order, "totalshippingpriceset"), "shopmoney").get("amount"),
+        email=order.get("contactemail"),
+    )
+    shape.put_device(first_of(client, ("browserip",)) or order.get("browserip"), client.get("useragent"))
+    for note in objects(order.get("noteattributes")):
+        name = "".join(filter(str.isalnum, str(note.get("name", "")).casefold()))
+        if name in _KEPT:
+            shape.put(**{name: note.get("value")})
+    return True
+
+
+def _order_line(line: Mapping[str, Any]) -> dict[str, Any]:
+    return present(
+        product_id=own_id(line.get("productid")) or line.get("sku") or own_id(line.get("variantid")),
+        variant_id=own_id(line.get("variantid")),
+        sku=line.get("sku"),
+        name=first_of(line, ("title", "name")),
+        brand=line.get("vendor"),
+        price=line.get("price"),
+        quantity=line.get("quantity"),
+    )
+
+
+_SHOPIFY_ORDER = Dialect("Shopify order", _ORDER_KEYS | {"totalprice"}, _rewrite_order)
+
+DIALECTS = (
+    _SHOPIFY_PIXEL,
+    _SHOPIFY_ORDER,
+)

@@ -1,0 +1,49 @@
+"""Recognise the dialect of an event, and turn it into the shape that the mapping knows."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from worker.event.dialects import ad_platforms, customer_platforms, data_layer, magento, shopify, woocommerce
+from worker.event.dialects.rewriting import Dialect, Shape
+from worker.event.problems import Problem
+
+# In this order: what is wrapped in other objects is lifted out first.
+_DIALECTS: tuple[Dialect, ...] = (
+    *data_layer.DIALECTS,
+    *ad_platforms.DIALECTS,
+    *shopify.DIALECTS,
+    *woocommerce.DIALECTS,
+    *magento.DIALECTS,
+    *customer_platforms.DIALECTS,
+)
+_REWRITING = tuple((dialect, dialect.rewrite) for dialect in _DIALECTS if dialect.rewrite)
+DIALECT_KEYS = frozenset[str]().union(*(dialect.keys for dialect in _DIALECTS))
+
+
+class Translation(NamedTuple):
+    """An event in our shape: properties under folded keys, context, the dialects' names, and what is not readable."""
+
+    properties: Mapping[str, Any]
+    context: Mapping[str, Any]
+    dialects: tuple[str, ...]
+    flaws: tuple[tuple[Problem, str], ...]
+
+
+def translate(properties: Mapping[str, Any], context: Mapping[str, Any]) -> Translation:
+    """Return an event's properties, whose keys are folded, and its context, in the shape that the mapping knows.
+
+    An event in this shape is returned unchanged, and costs one look at its keys.
+    """
+    if DIALECT_KEYS.isdisjoint(properties):
+        return Translation(properties, context, (), ())
+    shape = Shape(dict(properties), dict(context))
+    found = []
+    for dialect, rewrite in _REWRITING:
+        if not dialect.keys.isdisjoint(shape.properties) and rewrite(shape):
+            found.append(dialect.name)
+    return Translation(shape.properties, shape.context, tuple(found), tuple(shape.flaws))
+
+
+def dialect_of_name(name: str) -> str | None:
+    """Return the name of the first dialect that has an event of this name, in its own spelling."""
+    return next((dialect.name for dialect in _DIALECTS if dialect.has_name(name)), None)

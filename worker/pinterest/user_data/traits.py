@@ -1,0 +1,171 @@
+"""Find a person's identifiers in the traits, customers and addresses of senders, in their spellings."""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from worker.event.embedded import open_text
+from worker.event.text import are_cacheable, fold_key, fold_keys
+
+_LONGEST_KEY = 64
+_MOST_ADDRESSES = 5
+
+# Where a place has a code and a name, the code comes first.
+_SPELLINGS = {
+    "em": "em email emails emailaddress emailaddresses mail mailaddress",
+    "ph": "ph phone phones phonenumber phonenumbers telephone telephonenumber tel mobile mobilenumber mobilephone "
+    "mobilephonenumber cellphone cell msisdn",
+    "ge": "ge gender sex",
+    "db": "db birthday birthdate dateofbirth dob birth",
+    "fn": "fn firstname givenname forename fname",
+    "ln": "ln lastname familyname surname lname secondname",
+    "ct": "ct city town locality cityname addresslocality",
+    "st": "statecode regioncode provincecode regionisocode st state region province stateprovince stateorprovince "
+    "statename regionname provincename administrativearea addressregion",
+    "zp": "zp zip zipcode postalcode postcode postal zippostalcode",
+    "country": "countrycode countrycodev2 countryiso countryiso2 countryisocode isocountrycode country countryid "
+    "countryname addresscountry",
+    "external_id": "externalid externalids",
+    "hashed_maids": "hashedmaids maid maids madid madids idfa gaid aaid advertisingid mobileadvertisingid gpsadid "
+    "advertisingids adid rdid iosidfa iosadvertisingid iosadid androidadvertisingid androidadid androidgaid "
+    "googleadvertisingid googleadid googleaid appleadvertisingid mobileadid mobileadids deviceadvertisingid "
+    "advertiserid advertisementid",
+}
+_FULL_NAME, _ADDRESS = "full_name", "address"
+_NAMES = "name fullname displayname"
+# The first address that has a field counts for it.
+_ADDRESSES = (
+    "address addresses location defaultaddress primaryaddress homeaddress billingaddress billing billingdetails "
+    "billinginfo invoiceaddress shippingaddress shipping shippingdetails deliveryaddress"
+)
+_OF_A_PERSON = ("user", "customer", "buyer", "client", "contact", "guest", "member", "profile", "payer")
+_OF_BILLING, _OF_SHIPPING = ("billing", "invoice"), ("shipping", "delivery")
+_HASH_FORMS = ("sha256{}", "hashed{}", "{}sha256", "{}hash", "{}hashed")
+
+
+def _spellings() -> dict[str, tuple[int, str]]:
+    """Return the rank and the field of each folded spelling; of two that an object has, the lower rank counts."""
+    table: dict[str, tuple[int, str]] = {}
+    for field, text in [*_SPELLINGS.items(), (_FULL_NAME, _NAMES)]:
+        for rank, base in enumerate(text.split()):
+            forms = (base, *(form.format(base) for form in _HASH_FORMS))
+            for spelling in forms:
+                table.setdefault(spelling, (rank, field))
+            for extra, prefix in enumerate((*_OF_A_PERSON, *_OF_BILLING, *_OF_SHIPPING), 1):
+                # A shipping method has a name too.
+                if field != _FULL_NAME or prefix not in _OF_SHIPPING:
+                    for spelling in forms[:3] if prefix in ("user", "customer") else (base,):
+                        table.setdefault(f"{prefix}{spelling}", (100 * extra + rank, field))
+    for rank, address in enumerate(_ADDRESSES.split()):
+        table[address] = (10_000 + rank, _ADDRESS)
+    return table
+
+
+_FIELD_OF = _spellings()
+_EMAIL_AND_PHONE = ("em", "ph", "hashed_maids")
+# In an event's properties, a city may be a shop's and a name a product's.
+PERSONAL_PROPERTIES = frozenset(
+    spelling
+    for spelling, (rank, field) in _FIELD_OF.items()
+    if field != _ADDRESS and (rank >= 100 or field in _EMAIL_AND_PHONE)
+)
+
+
+def is_trait(key: str) -> bool:
+    """Return whether a key is a spelling of one of a person's traits, and of nothing else."""
+    _, field = _FIELD_OF.get(fold_key(key[:_LONGEST_KEY]), (0, None))
+    return field is not None and (field != _FULL_NAME or fold_key(key) != "name")
+
+
+def collect_traits(traits: object) -> dict[str, Any]:
+    """Return the raw values by Pinterest's field names; the best spelling of a field counts."""
+    if type(traits) is str:
+        traits = open_text(traits)
+    values: dict[str, Any] = {}
+    if isinstance(traits, dict):
+        _collect(traits, values)
+        if (full_name := values.pop(_FULL_NAME, None)) is not None:
+            values |= {field: name for field, name in _split_name(full_name).items() if field not in values}
+    return values
+
+
+def _collect(traits: Mapping[str, Any], values: dict[str, Any]) -> None:
+    keys = tuple(traits)
+    layout = _layout(keys) if are_cacheable(keys) else _layout.__wrapped__(keys)
+    for field, key in layout:
+        value = traits[key]
+        if value is None or value == "" or field in values:
+            continue
+        if field is not _ADDRESS:
+            values[field] = _code_of(value) if isinstance(value, dict) else value
+            continue
+        for address in _addresses(value):
+            _collect(address, values)
+
+
+def _addresses(value: object) -> Iterator[dict[str, Any]]:
+    opened = open_text(value)
+    for address in opened[:_MOST_ADDRESSES] if isinstance(opened, list) else [opened]:
+        if isinstance(address, dict):
+            yield address
+
+
+def _code_of(value: dict[str, Any]) -> Any:
+    """Return the code or the name of a place that is an object."""
+    folded = fold_keys(value)
+    keys = ("regioncode", "code", "isocode", "iso2", "value", "region", "name")
+    return next((folded[key] for key in keys if key in folded), None)
+
+
+# Cached, because all traits of a sender have the same keys.
+@lru_cache(maxsize=512)
+def _layout(keys: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return each known key with its field, the best spellings first, and addresses last."""
+    ranked = []
+    for place, key in enumerate(keys):
+        if len(key) <= _LONGEST_KEY and (known := _FIELD_OF.get(fold_key(key))):
+            ranked.append((*known, place, key))
+    ranked.sort(key=lambda known: (known[0], known[2]))
+    return [(field, key) for _, field, _, key in ranked]
+
+
+_TITLES = frozenset(("mr", "mrs", "ms", "miss", "dr", "prof", "sir", "mx", "herr", "frau", "mme", "m"))
+
+
+def _split_name(value: object) -> dict[str, str]:
+    """Return the first and the last name of a full name; nothing if it is a single word."""
+    if not isinstance(value, str) or len(value) > 4 * _LONGEST_KEY or "@" in value:
+        return {}
+    family, comma, given = value.partition(",")
+    words = [*given.split(), *family.split()] if comma else value.split()
+    while words and words[0].strip(".").casefold() in _TITLES:
+        words.pop(0)
+    if len(words) < 2:
+        return {}
+    first = len(given.split()) if comma else 1
+    return {"fn": " ".join(words[:first]), "ln": " ".join(words[first:])}
+
+
+_BILLING = ("billing", "billingaddress", "billingdetails", "invoiceaddress")
+_SHIPPING = ("shipping", "shippingaddress", "shippingdetails", "deliveryaddress")
+_PEOPLE = ("profile", "customerproperties", "userproperties", "buyer", "client", "user", "customer")
+PEOPLE_PROPERTIES = frozenset((*_BILLING, *_SHIPPING, *_PEOPLE))
+
+
+def people_in(properties: Mapping[str, Any]) -> Iterator[object]:
+    """Yield the parts of an event's properties that name its person, under folded keys; later parts take precedence.
+
+    The person to whom an order is sent counts only if it has no other.
+    """
+    flat: dict[tuple[str, ...], dict[str, Any]] = {}
+    for key in PERSONAL_PROPERTIES.intersection(properties):
+        groups = (group for group in (_OF_BILLING, _OF_SHIPPING) if key.startswith(group))
+        flat.setdefault(next(groups, ()), {})[key] = properties[key]
+    billing = [properties[key] for key in _BILLING if key in properties] + [flat.get(_OF_BILLING)]
+    people = [properties[key] for key in _PEOPLE if key in properties]
+    if not any(isinstance(open_text(part), dict) for part in billing):
+        yield from (properties[key] for key in _SHIPPING if key in properties)
+        yield flat.get(_OF_SHIPPING)
+    yield from billing
+    yield from people
+    yield flat.get(())
