@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.pinterest.conftest import browser, payload, run, server, track
+from worker.pinterest.mapping.call import Options
 from worker.pinterest.mapping.mapping import Mapped, app_fields
 
 CONTEXT = {"ip": "203.0.113.50", "userAgent": "app/1"}
@@ -37,6 +38,38 @@ def test_the_action_source_of_a_servers_event(
     context: dict[str, Any], properties: dict[str, Any], expected: str
 ) -> None:
     assert source(context, properties) == expected
+
+
+IOS_APP = {"app": {"name": "Shop"}, "os": {"name": "iOS"}, "library": {"name": "analytics-ios"}}
+ANDROID_APP = {"app": {"name": "Shop"}, "os": {"name": "Android"}}
+
+
+@pytest.mark.parametrize(
+    ("context", "agent", "expected"),
+    [
+        (IOS_APP, "Shop/7.1 CFNetwork/1410.0.3 Darwin/22.6.0", "app_ios"),
+        (IOS_APP, None, "app_ios"),
+        (ANDROID_APP, "okhttp/4.9.2", "app_android"),
+        (ANDROID_APP, "Dalvik/2.1.0 (Linux; U; Android 13)", "app_android"),
+        (ANDROID_APP | {"library": {"name": "analytics-kotlin"}}, "ktor-client", "app_android"),
+        (IOS_APP, "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X)", "web"),
+        (ANDROID_APP, "Opera/9.80 (Android; Opera Mini)", "web"),
+        ({"os": {"name": "iOS"}}, "Shop/7.1 CFNetwork", "web"),
+        ({"app": {"name": "Shop"}}, "okhttp/4.9.2", "web"),
+        ({}, "okhttp/4.9.2", "web"),
+    ],
+)
+def test_an_app_with_the_public_key_is_an_app(
+    context: dict[str, Any], agent: str | None, expected: str
+) -> None:
+    event = track("Lead", {"email": "a@b.example"}, context=context)
+    assert payload(event, received=browser(user_agent=agent))["action_source"] == expected
+
+
+def test_the_bot_filter_lets_an_apps_http_library_pass() -> None:
+    event = track("Lead", context=ANDROID_APP)
+    sent = payload(event, received=browser(user_agent="okhttp/4.9.2"), options=Options(bot_filter=True))
+    assert sent["action_source"] == "app_android"
 
 
 def test_a_browsers_event_is_always_web() -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.pinterest.conftest import payload, run, server, sha, track
 from worker.event.dialects.translate import DIALECT_KEYS, translate
 from worker.event.problems import Problem
-from worker.pinterest.mapping.call import Explanation
-from worker.pinterest.mapping.mapping import Mapped
+from worker.pinterest.mapping.call import Explanation, Options
+from worker.pinterest.mapping.mapping import Filtered, Mapped
 
 DEVICE = {"ip": "203.0.113.5", "userAgent": "Mozilla/5.0 (shop)"}
 BUYER = {"em": [sha("jane@shop.example")], "fn": [sha("jane")], "ln": [sha("doe")], "ct": [sha("ottawa")]}
@@ -353,3 +353,75 @@ def test_any_json_in_the_vendors_keys_maps_without_an_error(properties: dict[str
 @given(st.dictionaries(st.sampled_from(["orderid", "total", "currency", "products", "query", "email"]), JSON))
 def test_an_event_in_our_shape_is_not_touched(properties: dict[str, Any]) -> None:
     assert translate(properties, {}).properties is properties
+
+
+LIST = '[{"product_id": "A", "price": 5, "quantity": 2}]'
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"products": LIST},
+        {"items": LIST},
+        {"contents": LIST},
+        {"line_items": LIST},
+        {"products": LIST[1:-1]},
+        {"products": [LIST[1:-1]]},
+        {"products": f'"{LIST}"'.replace('"', '\\"')[1:-2] + '"'},
+        {"products": {"0": {"product_id": "A", "price": 5}, "1": {"product_id": "A", "price": 5}}},
+        {"products": [{"id": "line-1", "product": {"id": "A", "price": 5}, "quantity": 2}]},
+        {"product": {"id": "A", "price": 5}, "quantity": 2, "num_items": 2, "value": 10},
+    ],
+)
+def test_products_are_read_in_text_and_in_objects(properties: dict[str, Any]) -> None:
+    data = mapped("Order Completed", {"order_id": "1", "currency": "EUR"} | properties)["custom_data"]
+    assert (data["value"], data["num_items"], data["content_ids"]) == ("10", 2, ["A"])
+
+
+@pytest.mark.parametrize(
+    ("properties", "problem"),
+    [
+        ({"products": "[{'product_id': 'A'}]"}, Problem.PRODUCTS_UNREADABLE),
+        ({"products": "[object Object],[object Object]"}, Problem.PRODUCTS_UNREADABLE),
+        ({"content_ids": "['A', 'B']"}, Problem.ID_LOOKS_LIKE_JSON),
+        ({"products": [{"id": "['A']"}]}, Problem.ID_LOOKS_LIKE_JSON),
+        ({"products": [{"id": '["A","B"]', "name": "x"}]}, Problem.ID_LOOKS_LIKE_JSON),
+        ({"order_id": {"id": 7}}, Problem.FIELD_UNREADABLE),
+        ({"order_id": [7]}, Problem.FIELD_UNREADABLE),
+        ({"ecommerce": "{'items': []}"}, Problem.FIELD_UNREADABLE),
+        ({"custom_data": "{value: 1}"}, Problem.FIELD_UNREADABLE),
+        ({"data": "{checkout}"}, Problem.FIELD_UNREADABLE),
+    ],
+)
+def test_what_is_there_and_cannot_be_read_is_a_warning(properties: dict[str, Any], problem: Problem) -> None:
+    (outcome,) = run(track("Lead", properties))
+    assert problem in outcome.problems
+
+
+@pytest.mark.parametrize(
+    ("ids", "sent"),
+    [
+        ('["A","B"]', ["A", "B"]),
+        ("[1, 2]", ["1", "2"]),
+        ('"[\\"A\\"]"', ["A"]),
+        ("A,B", ["A", "B"]),
+        (["A", "A", 7], ["A", "7"]),
+        ("[Sale] Lamp", ["[Sale] Lamp"]),
+        (12, ["12"]),
+    ],
+)
+def test_ids_are_read_in_text(ids: object, sent: list[str]) -> None:
+    assert mapped("Lead", {"content_ids": ids})["custom_data"]["content_ids"] == sent
+
+
+@pytest.mark.parametrize("key", ["search", "term", "keywords", "q", "search_term", "searchText", "query"])
+@pytest.mark.parametrize("value", ["red lamp", {"text": "red lamp"}, ["red", "lamp"]])
+def test_a_search_is_read_in_every_spelling(key: str, value: object) -> None:
+    assert mapped("search", {key: value})["custom_data"]["search_string"] == "red lamp"
+
+
+def test_consent_in_a_text_counts() -> None:
+    options = Options(consent_categories=("advertising",))
+    for said, outcome in (('{"advertising": true}', Mapped), ('{"advertising": false}', Filtered)):
+        (made,) = run(track("Lead", context={"consent": said}), options=options)
+        assert isinstance(made, outcome)

@@ -36,17 +36,19 @@ from worker.pinterest.user_data.visitor import Visitor
 _ANDROID = ("android", "kotlin")
 _IOS = ("ios", "iphone", "ipad", "ipados", "swift")
 _LONGEST_WORD = 64
+_BROWSERS = ("Mozilla/", "Opera/")
 _OFFLINE_CHANNELS = frozenset(("offline", "instore", "store", "pos", "retail", "callcenter", "phonecall"))
 
 
 def action_source(call: Call, notes: Notes) -> str:
     """Return where an event took place, as one of Pinterest's action sources.
 
-    A browser's event is always ``web``. A server may send one of Pinterest's action sources; without one, app and
-    offline events are recognised by library, operating system and channel, and everything else is ``web``.
+    A browser's event is always ``web``; an app may use the public key too. A server may send one of Pinterest's action
+    sources; without one, app and offline events are recognised by library, operating system and channel, and everything
+    else is ``web``.
     """
     context, properties = call.context, call.properties
-    if call.received.channel == "browser":
+    if call.received.channel == "browser" and not _is_app(call):
         if notes.explain is not None:
             notes.explain.add("source", "action_source web, as for all browser events")
         return "web"
@@ -59,6 +61,14 @@ def action_source(call: Call, notes: Notes) -> str:
     if notes.explain is not None:
         notes.explain.add("source", f"action_source {source}, from the event's library, system and channel")
     return source
+
+
+def _is_app(call: Call) -> bool:
+    """Return whether an app sent an event with the public key: it names itself, and its user agent is no browser's."""
+    context = call.context
+    if not context.get("app") or (call.received.user_agent or "").startswith(_BROWSERS):
+        return False
+    return _app_system(context) is not None
 
 
 def _app_system(context: Mapping[str, Any]) -> str | None:
@@ -178,7 +188,8 @@ def _filtered(
     if not decision.granted:
         problems = (Problem.CONSENT_UNREADABLE,) if decision.is_unreadable else ()
         return Filtered(call.event_id, call.name, decision.reason, problems)
-    if call.options.bot_filter:
+    # The user agent of an app is that of its HTTP library, which programs use too.
+    if call.options.bot_filter and not _is_app(call):
         in_browser = call.received.channel == "browser"
         agent = call.received.user_agent if in_browser else call.context.get("userAgent")
         if isinstance(agent, str) and is_bot(agent):

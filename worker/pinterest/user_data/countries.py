@@ -71,7 +71,16 @@ nl Holland; nl Nederland; no Norge; nz Aotearoa; ph The Philippines; pl Polska;
 ps State of Palestine; ro România; rs Srbija; ru Russian Federation; ru Россия; se Sverige;
 si Slovenija; sk Slovensko; sz Swaziland; tl East Timor; tr Türkiye; tw Republic of China;
 ua Україна; us America; us United States of America; us Estados Unidos; us US of A;
-va Holy See; vn Viet Nam; gb United Kingdom of Great Britain and Northern Ireland
+va Holy See; vn Viet Nam; gb United Kingdom of Great Britain and Northern Ireland;
+bn Brunei Darussalam; bo Plurinational State of Bolivia; bq Bonaire, Sint Eustatius and Saba;
+cd Congo, Democratic Republic of the; fk Falkland Islands (Malvinas); fm Federated States of Micronesia;
+kp Democratic People's Republic of Korea; la Lao People's Democratic Republic; la Lao PDR; lk Democratic
+Socialist Republic of Sri Lanka; md Republic of Moldova; mf Saint Martin (French part); mk Republic of North
+Macedonia; mk Former Yugoslav Republic of Macedonia; nl Kingdom of the Netherlands; nl The Netherlands;
+ps Palestinian Territory; ps Occupied Palestinian Territory; sh Saint Helena, Ascension and Tristan da Cunha;
+sx Sint Maarten (Dutch part); sy Syrian Arab Republic; tr Turkiye; tr Republic of Turkiye; tw Taiwan, Province of
+China; tz United Republic of Tanzania; ve Bolivarian Republic of Venezuela; vg Virgin Islands, British; vi Virgin
+Islands, US; vi United States Virgin Islands; gm The Gambia; bs The Bahamas; cn Peoples Republic of China; us USA
 """
 
 
@@ -92,13 +101,30 @@ def _read_tables() -> dict[str, str]:
     return codes
 
 
+def _place_words(name: str) -> frozenset[str]:
+    """Return the words of a name in no order: ISO writes ``Korea, Republic of`` and ``Korea (the Republic of)``."""
+    folded = unicodedata.normalize("NFKD", name).casefold()
+    letters = "".join(
+        c if c.isalnum() else "" if unicodedata.combining(c) or c in "'.\u2019" else " " for c in folded
+    )
+    return frozenset(letters.split()) - {"the", "of", "and"}
+
+
+def _read_words() -> dict[frozenset[str], str]:
+    rows = [row.split(None, 2) for row in _COUNTRIES.split(";")]
+    others = [row.split(None, 1) for row in _OTHER_NAMES.split(";")]
+    names = [(row[2], row[0]) for row in rows] + [(row[1], row[0]) for row in others]
+    return {_place_words(name): alpha2 for name, alpha2 in names if len(_place_words(name)) > 1}
+
+
 _BY_NAME = _read_tables()
+_BY_WORDS = _read_words()
 
 
 @lru_cache(maxsize=4096)
 def country_code(text: str) -> str | None:
     """Return the ISO 3166 alpha-2 code, in lower case, of a country's code or name, or None."""
-    return _BY_NAME.get(_fold_place(text))
+    return _BY_NAME.get(_fold_place(text)) or _BY_WORDS.get(_place_words(text))
 
 
 # Countries whose states have two-letter codes in everyday use.
@@ -158,6 +184,8 @@ def state_code(text: str, country: str | None) -> str | None:
     coded = _ISO_3166_2.fullmatch(lower)
     if coded:
         return coded[1]
+    if len(dotted := lower.replace(".", "").replace(" ", "")) == 2 and dotted.isascii() and dotted.isalpha():
+        return dotted
     folded = _fold_place(text)
     if country in _BY_COUNTRY:
         return _BY_COUNTRY[country].get(folded)

@@ -2,10 +2,11 @@
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from functools import lru_cache
 from hashlib import sha256
+from urllib.parse import unquote
 
 import phonenumbers
 
@@ -63,6 +64,7 @@ _LONGEST = 256
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 # The hash of a blank field, which identifies no one.
 _HASH_OF_NOTHING = sha256(b"").hexdigest()
+_MAIL_SEPARATORS = str.maketrans(";|\n", ",,,")
 _EMAIL = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+\.[^@\s<>,;.]+")
 _MOBILE_ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 _POSTCODE_GAPS = re.compile(r"[\s\-\u2010-\u2015]+")
@@ -123,12 +125,40 @@ def _lower(text: str) -> str:
 
 
 def _email(text: str, _country: str | None) -> str | None:
-    lower = _lower(text)
-    return lower if _EMAIL.fullmatch(lower) else None
+    lower = _lower(text).removeprefix("mailto:")
+    return lower if _EMAIL.fullmatch(lower) else next(_emails_in(lower), None)
+
+
+def _emails_in(text: str) -> Iterator[str]:
+    """Yield the addresses of a mail link, of a name with an address, or of a list.
+
+    Words between spaces count only if all of them are addresses: one space may be a typing error.
+    """
+    parts = text.translate(_MAIL_SEPARATORS).split(",")
+    words = text.split()
+    for part in words if len(words) > 1 and all(map(_EMAIL.fullmatch, words)) else parts:
+        _, bracket, inside = part.rpartition("<")
+        address = (inside.partition(">")[0] if bracket else part).strip().removeprefix("mailto:")
+        address = unquote(address.partition("?")[0]).strip()
+        if _EMAIL.fullmatch(address):
+            yield address
 
 
 def _phone(text: str, country: str | None) -> str | None:
-    return phone_digits(text, country.upper() if country else None)
+    number = text
+    if text[:4].lower() == "tel:":
+        number, _, extra = text[4:].lstrip("/").partition(";")
+        context = extra.partition("phone-context=")[2].partition(";")[0]
+        number = f"{context}{number}" if context.startswith("+") and not number.startswith("+") else number
+        number = unquote(number)
+    return phone_digits(_with_ascii_digits(number), country.upper() if country else None)
+
+
+def _with_ascii_digits(text: str) -> str:
+    """Return a text with the digits of every script, such as Arabic or Devanagari, as 0 to 9."""
+    if text.isascii():
+        return text
+    return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
 
 
 def _gender(text: str, _country: str | None) -> str | None:
@@ -136,6 +166,7 @@ def _gender(text: str, _country: str | None) -> str | None:
 
 
 def _birthday(text: str, _country: str | None) -> str | None:
+    text = _with_ascii_digits(text)
     if match := _YEAR_FIRST.fullmatch(text):
         return _date(match[1], match[3], match[4])
     if match := _YEAR_LAST.fullmatch(text):
@@ -167,7 +198,7 @@ def _city(text: str, _country: str | None) -> str | None:
 
 
 def _postcode(text: str, _country: str | None) -> str | None:
-    joined = _POSTCODE_GAPS.sub("", _lower(text))
+    joined = _POSTCODE_GAPS.sub("", _lower(_with_ascii_digits(text)))
     return joined if joined.isalnum() and len(joined) <= 12 else None
 
 
