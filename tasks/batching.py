@@ -1,7 +1,5 @@
 """Group pending events into batches."""
 
-import time
-
 from celery import shared_task
 
 from tasks import hints
@@ -17,7 +15,7 @@ _heartbeat = Heartbeat(measures.BATCHER)
 @shared_task
 def group_pending() -> None:
     """Claim full or due batches per ad account, and publish one delivery task for each."""
-    _heartbeat.beat(ledger(), time.time())
+    _heartbeat.beat(ledger(), ledger().now())
     claim_due_batches(
-        ledger(), BatchingPolicy(settings().batch_interval_seconds), time.time, hints.deliver_batches
+        ledger(), BatchingPolicy(settings().batch_interval_seconds), ledger().now, hints.deliver_batches
     )

@@ -36,5 +36,11 @@ def deliver_batch(batch_id: int) -> None:
 def sender() -> Sender:
     """Return the sender of this process."""
     return Sender(
-        ledger(), pinterest(), retry_policy(), lease_seconds(), hints.deliver_batches, meter=meter()
+        ledger(),
+        pinterest(),
+        retry_policy(),
+        lease_seconds(),
+        hints.deliver_batches,
+        meter=meter(),
+        now=ledger().now,
     )

@@ -1,7 +1,5 @@
 """Run the periodic upkeep: sweeping, purging, alerts."""
 
-import time
-
 from celery import shared_task
 
 from tasks import hints
@@ -20,43 +18,43 @@ _heartbeat = Heartbeat(measures.SWEEPER)
 @shared_task
 def sweep() -> None:
     """Take back batches of dead workers, and send hints for due work."""
-    _heartbeat.beat(ledger(), time.time())
+    _heartbeat.beat(ledger(), ledger().now())
     all_hints = Hints(hints.process_ranges, hints.deliver_batches, hints.queued_events, hints.queued_batches)
-    sweep_once(ledger(), all_hints, time.time())
+    sweep_once(ledger(), all_hints, ledger().now())
 
 
 @shared_task
 def fold_tallies() -> None:
     """Merge counter rows of the same key."""
-    purging.fold_counts(ledger(), time.time())
+    purging.fold_counts(ledger(), ledger().now())
 
 
 @shared_task
 def retry_outages() -> None:
     """Retry deliveries that failed in an outage of Pinterest, if AUTO_RETRY is set."""
     if settings().auto_retry:
-        retrying.retry_after_outage(ledger(), time.time())
+        retrying.retry_after_outage(ledger(), ledger().now())
 
 
 @shared_task
 def purge() -> None:
     """Remove rows older than RETENTION_DAYS."""
-    purging.purge_expired(ledger(), settings().retention_days, time.time())
+    purging.purge_expired(ledger(), settings().retention_days, ledger().now())
 
 
 @shared_task
 def watch() -> None:
     """Check the alert rules, and queue notices."""
-    watching.check_figures(ledger(), free_bytes, time.time(), to_webhook=webhook() is not None)
+    watching.check_figures(ledger(), free_bytes, ledger().now(), to_webhook=webhook() is not None)
 
 
 @shared_task
 def watch_volume() -> None:
     """Check for event names that stopped coming, and for problems in the sources' data."""
     to_webhook = webhook() is not None
-    watching.check_volume(ledger(), time.time(), to_webhook=to_webhook)
+    watching.check_volume(ledger(), ledger().now(), to_webhook=to_webhook)
     most = settings().alert_data_quality_percent
-    watching.check_data_quality(ledger(), time.time(), most, to_webhook=to_webhook)
+    watching.check_data_quality(ledger(), ledger().now(), most, to_webhook=to_webhook)
 
 
 @shared_task
@@ -64,4 +62,4 @@ def tell_alerts() -> None:
     """Send the queued notices to the webhook."""
     target = webhook()
     if target is not None:
-        watching.send_notices(ledger(), target, time.time)
+        watching.send_notices(ledger(), target, ledger().now)

@@ -120,7 +120,7 @@ def _from_environment() -> Flask:
     # gunicorn's workers end by sys.exit, so that this runs in each of them after its last request.
     for last_deed in (ledger.dispose, writer.close, publisher.close):
         atexit.register(last_deed)
-    return create_app(ledger, chosen, publisher.offer, meter=meter)
+    return create_app(ledger, chosen, publisher.offer, ledger.now, meter)
 
 
 def _add_routes(app: Flask, gateway: Gateway, readiness: Readiness) -> None:

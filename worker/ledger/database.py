@@ -3,18 +3,20 @@
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, create_engine, event, extract, func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from worker.ledger import postgresql
+from worker.ledger.clock import SharedClock
 from worker.ledger.vault import Vault
 
 # Longer than any wait for the write lock in normal operation, shorter than a caller's patience.
@@ -77,6 +79,7 @@ class Ledger:
             # statements at every rollback.
             self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
             self._gate = None
+        self._clock = None if self.is_sqlite else SharedClock(self._server_time)
         self._thread = threading.local()
         self.vault = Vault(self, encryption_keys)
 
@@ -87,6 +90,24 @@ class Ledger:
                 connection.exec_driver_sql("SELECT 1")
             elif postgresql.refuses_writes(connection):
                 raise LedgerReadOnlyError("the database takes no writes")
+
+    def now(self) -> float:
+        """Return the time that decides leases, due times and rates: the server's, on SQLite this host's."""
+        return time.time() if self._clock is None else self._clock.now()
+
+    def measure_clock(self) -> None:
+        """Look at the server's clock now; `now` then does not begin with this machine's."""
+        if self._clock is not None:
+            self._clock.measure()
+
+    def _server_time(self) -> float | None:
+        try:
+            with self.read() as connection:
+                return float(connection.scalar(select(extract("epoch", func.clock_timestamp()))) or 0.0)
+        except Exception as error:
+            if not is_ledger_unavailable(error):
+                raise
+            return None
 
     def refuse_transaction_pooler(self) -> None:
         """Check once that each connection keeps its session.

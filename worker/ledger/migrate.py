@@ -116,6 +116,7 @@ def check_ledger(ledger: Ledger) -> None:
     """
     check_version(ledger)
     ledger.vault.check()
+    ledger.measure_clock()
 
 
 def _config(connection: Connection | None) -> Config:

@@ -4,7 +4,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, any_, bindparam, delete, func, insert, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Table,
+    any_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 T = TypeVar("T")
@@ -31,6 +43,15 @@ def is_among(connection: Connection, column: Column[Any], values: Sequence[Any])
     array = bindparam(None, list(values), type_=postgresql.ARRAY(column.type))
     one_of: ColumnElement[bool] = column == any_(array)
     return one_of
+
+
+# No wait, not even one that Pinterest wants, and no lease lasts longer, not even if the clock steps back by two hours.
+LONGEST_WAIT_SECONDS = 14_400.0
+
+
+def has_passed(until: ColumnElement[Any], now: Any) -> ColumnElement[bool]:
+    """Return the condition that a time is over, or was written by a clock that was far ahead."""
+    return or_(until <= now, until > now + LONGEST_WAIT_SECONDS)
 
 
 def chunks(items: Sequence[T], size: int = _IDS_A_STATEMENT) -> Iterator[Sequence[T]]:

@@ -410,3 +410,51 @@ def test_a_worker_that_lost_its_batch_adds_no_sale(ledger: Ledger) -> None:
 def sold(ledger: Ledger) -> list[SalesLine]:
     with ledger.read() as connection:
         return deliveries.sales_since(connection, 0)
+
+
+@pytest.mark.parametrize("column", ["not_before", "lease_until"])
+@pytest.mark.parametrize("ahead_seconds", [5 * 3_600.0, 30 * 86_400.0, 3_650 * 86_400.0])
+def test_a_time_of_a_clock_that_was_far_ahead_holds_no_batch(
+    ledger: Ledger, column: str, ahead_seconds: float
+) -> None:
+    one = Sending(ledger)
+    if column == "lease_until":
+        one.start()
+    with ledger.write() as connection:
+        connection.execute(update(batch).values({column: NOW + ahead_seconds}))
+    with ledger.write() as connection:
+        if column == "lease_until":
+            assert batches.expired_batches(connection, NOW) == [one.id]
+        else:
+            assert batches.take_due_batches(connection, NOW, NOW + 1) == [one.id]
+            # The next hint comes after the usual time.
+            assert batches.take_due_batches(connection, NOW + 1, NOW - 60) == []
+    if column == "not_before":
+        assert one.start().id == one.id
+
+
+def test_a_breaker_of_a_clock_that_was_far_ahead_lets_one_batch_probe(ledger: Ledger) -> None:
+    one = Sending(ledger)
+    with ledger.write() as connection:
+        ad_accounts.set_breaker(connection, one.shop.credential_id, 5, NOW + 30 * 86_400.0)
+    assert one.start().is_probe
+
+
+def test_behind_such_a_breaker_events_are_claimed(ledger: Ledger) -> None:
+    shop = place(ledger)
+    pend(ledger, shop, 1)
+    with ledger.write() as connection:
+        ad_accounts.set_breaker(connection, shop.credential_id, 5, NOW + 30 * 86_400.0)
+        assert [group.credential_id for group, _ in claims.pending_groups(connection, NOW)] == [
+            shop.credential_id
+        ]
+        ad_accounts.set_breaker(connection, shop.credential_id, 5, NOW + 300.0)
+        assert claims.pending_groups(connection, NOW) == []
+
+
+def test_the_longest_real_wait_is_kept(ledger: Ledger) -> None:
+    one = Sending(ledger)
+    with ledger.write() as connection:
+        batches.postpone_batch(connection, one.id, NOW + 3_660.0)
+        assert batches.take_due_batches(connection, NOW + 3_000, NOW) == []
+    assert one.try_to_start(NOW + 3_000) is None

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Double, Update, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Double, Update, and_, bindparam, func, insert, or_, select, update
 
 from worker.ledger.delivery import deliveries, precedence
 from worker.ledger.delivery.claims import BatchGroup, insert_batch
 from worker.ledger.delivery.deliveries import Sale
 from worker.ledger.reports import measures, rollups, tallies
-from worker.ledger.rows import chunks
+from worker.ledger.rows import LONGEST_WAIT_SECONDS, chunks, has_passed
 from worker.ledger.schema import (
     IS_LIVE,
     IS_OPEN_UNINDEXED,
@@ -112,7 +112,7 @@ _START = (
     .where(
         _OF,
         IS_READY_UNINDEXED,
-        batch.c.not_before <= bindparam("latest"),
+        has_passed(batch.c.not_before, bindparam("latest", type_=Double)),
         batch.c.credential_id.in_(select(credential.c.id).where(credential.c.paused_at.is_(None))),
     )
     .values(
@@ -147,7 +147,7 @@ def start_batch(
     account = ad_accounts.find_credential(connection, row.credential_id)
     open_until = account.breaker_open_until
     if open_until is not None:
-        if open_until > now:
+        if now < open_until <= now + LONGEST_WAIT_SECONDS:
             return Postponed(open_until)
         if not ad_accounts.begin_probe(connection, row.credential_id, lease_seconds, now):
             return Postponed(now + _WAIT_FOR_PROBE_SECONDS)
@@ -162,7 +162,7 @@ def postpone_batch(connection: Connection, batch_id: int, not_before: float) -> 
     ready = update(batch).where(
         batch.c.id == batch_id,
         IS_READY_UNINDEXED,
-        batch.c.not_before < not_before,
+        or_(batch.c.not_before < not_before, batch.c.not_before > not_before + LONGEST_WAIT_SECONDS),
     )
     connection.execute(ready.values(not_before=not_before))
 
@@ -350,7 +350,7 @@ def _started(
 
 
 def _is_expired(now: float) -> tuple[Any, ...]:
-    return (IS_LIVE, batch.c.status == BatchStatus.SENDING.value, batch.c.lease_until < now)
+    return (IS_LIVE, batch.c.status == BatchStatus.SENDING.value, has_passed(batch.c.lease_until, now))
 
 
 def _due(now: float, hinted_before: float) -> Any:
@@ -358,9 +358,13 @@ def _due(now: float, hinted_before: float) -> Any:
     return select(batch.c.id).where(
         IS_LIVE,
         batch.c.status == BatchStatus.READY.value,
-        batch.c.not_before <= now,
+        has_passed(batch.c.not_before, now),
         # A postponed batch that came due after its last hint needs a new hint at once.
-        or_(batch.c.hinted_at < hinted_before, batch.c.hinted_at < batch.c.not_before),
+        or_(
+            batch.c.hinted_at < hinted_before,
+            and_(batch.c.hinted_at < batch.c.not_before, batch.c.not_before <= now),
+            batch.c.hinted_at > now + LONGEST_WAIT_SECONDS,
+        ),
         batch.c.credential_id.in_(running),
     )
 

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
+    Double,
     Select,
     and_,
     bindparam,
@@ -22,7 +23,7 @@ from sqlalchemy import (
 
 from worker.ledger.intake import inbox
 from worker.ledger.reports.account_status import KINDS, Kind, first_pending, is_pending_of
-from worker.ledger.rows import chunks, is_among
+from worker.ledger.rows import chunks, has_passed, is_among
 from worker.ledger.schema import (
     IS_LIVE,
     IS_PENDING_UNINDEXED,
@@ -85,7 +86,8 @@ _OF: BindParameter[Any] = bindparam("of")
 def _oldest_pending(test: bool, offline: bool) -> Select[Any]:
     # While a breaker is open, events stay pending. After its pause one batch is needed as a probe.
     is_closed = or_(
-        credential.c.breaker_open_until.is_(None), credential.c.breaker_open_until <= bindparam("at")
+        credential.c.breaker_open_until.is_(None),
+        has_passed(credential.c.breaker_open_until, bindparam("at", type_=Double)),
     )
     return (
         select(

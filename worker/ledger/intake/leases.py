@@ -6,9 +6,9 @@ A lease saves work but is not a fence: `inbox.take_events` decides who settles a
 import time
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, Double, cast, delete, extract, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Double, cast, delete, extract, func, literal, not_, select
 
-from worker.ledger.rows import upsert
+from worker.ledger.rows import has_passed, upsert
 from worker.ledger.schema import inbox_lease
 
 # Any number that no other advisory lock has.
@@ -30,20 +30,20 @@ def end_lease(connection: Connection, holder: str) -> None:
 def leased_ids(connection: Connection, but: str = "") -> set[int]:
     """Return the ids of all rows with a valid lease, except those of one holder."""
     live = select(inbox_lease.c.inbox_ids).where(
-        inbox_lease.c.holder != but, inbox_lease.c.lease_until > _now(connection)
+        inbox_lease.c.holder != but, not_(has_passed(inbox_lease.c.lease_until, _now(connection)))
     )
     return {event_id for ids in connection.scalars(live) for event_id in ids}
 
 
 def any_lease_expired(connection: Connection) -> bool:
     """Return whether any lease has expired."""
-    expired = select(inbox_lease.c.holder).where(inbox_lease.c.lease_until <= _now(connection))
+    expired = select(inbox_lease.c.holder).where(has_passed(inbox_lease.c.lease_until, _now(connection)))
     return connection.scalar(expired.limit(1)) is not None
 
 
 def take_expired_leases(connection: Connection) -> list[int]:
     """Delete expired leases. Returns the ids, in order, that no valid lease holds."""
-    expired = delete(inbox_lease).where(inbox_lease.c.lease_until <= _now(connection))
+    expired = delete(inbox_lease).where(has_passed(inbox_lease.c.lease_until, _now(connection)))
     gone = connection.scalars(expired.returning(inbox_lease.c.inbox_ids))
     return sorted({event_id for ids in gone for event_id in ids})
 

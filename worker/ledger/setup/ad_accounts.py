@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from worker.ledger.rows import upsert
+from worker.ledger.rows import has_passed, upsert
 from worker.ledger.schema import IS_LIVE, BatchStatus, ad_account, batch, credential, integration
 from worker.ledger.vault import Vault
 
@@ -235,8 +235,8 @@ def begin_probe(connection: Connection, credential_id: int, probe_seconds: float
     """Claim the single probe of a breaker whose pause is over. Returns False if another batch probes already."""
     no_probe = update(credential).where(
         credential.c.id == credential_id,
-        credential.c.breaker_open_until <= now,
-        or_(credential.c.breaker_probe_until.is_(None), credential.c.breaker_probe_until <= now),
+        has_passed(credential.c.breaker_open_until, now),
+        or_(credential.c.breaker_probe_until.is_(None), has_passed(credential.c.breaker_probe_until, now)),
     )
     return connection.execute(no_probe.values(breaker_probe_until=now + probe_seconds)).rowcount == 1
 
