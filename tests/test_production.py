@@ -213,6 +213,7 @@ REFUSED = [
     ("DATABASE_URL", "postgresql://signal:Xq3vT9pLm2Kd@203.0.113.9/s", "must be encrypted"),
     ("DATABASE_URL", "postgresql://signal:Xq3vT9pLm2Kd@203.0.113.9/s?sslmode=disable", "must be encrypted"),
     ("ALERT_WEBHOOK_PRIVATE_HOSTS", "hooks.internal, 169.254.169.254", "a cloud's metadata"),
+    ("LOCAL_CLIENT_IP", "203.0.113.50", "trials on one machine"),
     ("FLASK_DEBUG", "1", "must not be set when PRODUCTION=1"),
     ("FLOWER_DEBUG", "True", "must not be set"),
     ("FLOWER_UNAUTHENTICATED_API", "yes", "opens Flower's API"),

@@ -149,6 +149,8 @@ def _pinterest(values: Mapping[str, str]) -> Iterator[Refusal]:
 
 
 def _proxies(values: Mapping[str, str]) -> Iterator[Refusal]:
+    if values.get("LOCAL_CLIENT_IP"):
+        yield "LOCAL_CLIENT_IP", "is for trials on one machine: it sends an address that no visitor has."
     texts = [text.strip() for text in values.get("TRUSTED_PROXIES", "").split(",") if text.strip()]
     networks = [_without_mapping(ip_network(text)) for text in texts]
     # Together, because two halves of the internet are the whole of it.

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2s
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
@@ -80,6 +80,7 @@ class Settings:
     batch_interval_seconds: float
     retention_days: float
     trusted_proxies: tuple[str, ...]
+    local_client_ip: str
     intake_rates: IntakeRates
     collector_url: str
     management_url: str
@@ -131,6 +132,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         batch_interval_seconds=read.number("BATCH_INTERVAL", 1.0, least=0.05, most=3600),
         retention_days=read.number("RETENTION_DAYS", 30.0, least=1, most=3650),
         trusted_proxies=_networks(read.text("TRUSTED_PROXIES", "")),
+        local_client_ip=_address(read.text("LOCAL_CLIENT_IP", "")),
         intake_rates=_intake_rates(read),
         collector_url=read.address("COLLECTOR_URL", read.bound("COLLECTOR_BIND", 8080)),
         management_url=read.address("MANAGEMENT_URL", read.bound("MANAGEMENT_BIND", 8084)),
@@ -398,6 +400,13 @@ def _from_the_root(url: str) -> str:
     """Make a SQLite file's path absolute: processes may run in other folders."""
     path, mark, options = url.removeprefix("sqlite:///").partition("?")
     return f"sqlite:///{Path(path).resolve()}{mark}{options}"
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text)) if text else ""
+    except ValueError:
+        raise SettingsError("LOCAL_CLIENT_IP", "must be an IP address.") from None
 
 
 def _pinterest_url(read: _Reader) -> str:

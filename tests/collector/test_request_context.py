@@ -1,9 +1,12 @@
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from flask import Request
+from werkzeug.test import EnvironBuilder
 
 from tests.collector.conftest import Collector
-from worker.collector.request_context import channel_of
+from worker.collector.request_context import ClientInfo, channel_of
 
 
 def library(name: Any) -> dict[str, Any]:
@@ -69,3 +72,24 @@ def test_a_server_may_use_the_pipeline_key(collector: Collector) -> None:
     received = collector.kept()[0].received
     assert (received["ch"], received["ip"]) == ("s", "198.51.100.7")
     assert response.headers.getlist("Set-Cookie") == []
+
+
+@pytest.mark.parametrize(
+    ("remote", "forwarded", "expected"),
+    [
+        ("127.0.0.1", "", "203.0.113.50"),
+        ("::1", "", "203.0.113.50"),
+        ("127.0.0.1", "198.51.100.7", "198.51.100.7"),
+        ("192.168.1.9", "", "192.168.1.9"),
+    ],
+)
+def test_a_trials_address_stands_for_clients_on_this_machine(
+    remote: str, forwarded: str, expected: str
+) -> None:
+    request = Request(
+        EnvironBuilder(
+            headers={"X-Forwarded-For": forwarded} if forwarded else {}, environ_base={"REMOTE_ADDR": remote}
+        ).get_environ()
+    )
+    trusted = (ip_network("127.0.0.1"),)
+    assert ClientInfo.of(request, trusted, "203.0.113.50").ip == expected

@@ -116,11 +116,13 @@ class Gateway:
         folder: Path,
         rates: IntakeRates,
         now: Callable[[], float],
+        local_client_ip: str = "",
     ) -> None:
         self._ledger = ledger
         self._accept = GroupCommit(ledger).accept
         self._offer = offer
         self._trusted_proxies = trusted_proxies
+        self._local_client_ip = local_client_ip
         self._now = now
         self._callers = Callers(ledger, now)
         self._rates = CallRates(rates, now)
@@ -201,7 +203,9 @@ class Gateway:
         return response
 
     def _context(self, caller: Caller, now: float) -> RequestContext:
-        return RequestContext(caller, ClientInfo.of(request, self._trusted_proxies), now)
+        return RequestContext(
+            caller, ClientInfo.of(request, self._trusted_proxies, self._local_client_ip), now
+        )
 
     def _by_key(self) -> Caller:
         self._rates.spend_public_request(self._client_network())

@@ -147,6 +147,9 @@ def _claimed_id(event: Mapping[str, Any]) -> str | None:
 Channel = Literal["browser", "server"]
 
 
+_THIS_MACHINE = ("127.0.0.1", "::1")
+
+
 @dataclass(frozen=True, slots=True)
 class ClientInfo:
     """Hold the address, user agent and cookies of the client."""
@@ -158,11 +161,12 @@ class ClientInfo:
     gpc: bool = False
 
     @classmethod
-    def of(cls, request: Request, trusted: Sequence[Network]) -> Self:
-        """Read it from a request's headers."""
+    def of(cls, request: Request, trusted: Sequence[Network], local_client_ip: str = "") -> Self:
+        """Read it from a request's headers; ``local_client_ip`` replaces the address of clients on this machine."""
         headers = request.headers
+        ip = client_ip(request.remote_addr, headers.get("X-Forwarded-For", ""), trusted)
         return cls(
-            ip=client_ip(request.remote_addr, headers.get("X-Forwarded-For", ""), trusted),
+            ip=local_client_ip if local_client_ip and ip in _THIS_MACHINE else ip,
             user_agent=clean_text(headers.get("User-Agent"), MAX_USER_AGENT_CHARACTERS),
             is_browser="Origin" in headers or "Sec-Fetch-Site" in headers,
             cookies=Cookies.of(request.cookies),

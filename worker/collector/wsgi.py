@@ -78,6 +78,7 @@ def create_app(
         folder=state_folder(ledger, settings),
         rates=settings.intake_rates,
         now=now,
+        local_client_ip=settings.local_client_ip,
     )
     errors.add_error_handlers(app)
     _add_routes(app, gateway, readiness_of(ledger))
