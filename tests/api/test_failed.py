@@ -69,6 +69,7 @@ def test_a_failed_delivery_is_shown_with_its_reason(api: Api, ledger: Ledger, sh
                 "late": True,
                 "stale": False,
                 "has_payload": True,
+                "may_have_arrived": False,
                 "batch_id": None,
             }
         ],

@@ -343,13 +343,29 @@ def test_a_mistyped_ad_account_can_be_mended(api: Api, made: dict[str, Any]) -> 
     assert made["config"] | {"ad_account_id": "42"} == changed["config"]
 
 
+WAITS = (
+    "still has 1 events to deliver to ad account 1234567890, 0 of them in requests that wait and 0 in requests that "
+    "are being sent: ?waiting=discard (or ?force=true) discards them, and ?waiting=hand_over gives them to another "
+    "integration of the ad account."
+)
+
+
 def test_another_ad_account_waits_until_nothing_is_left_for_the_old_one(
     api: Api, made: dict[str, Any], ledger: Ledger
 ) -> None:
     waits(ledger, made["id"])
 
-    expected = (409, f"{made['id']} still has events to deliver to ad account 1234567890.")
-    assert expected == api.error("PATCH", f"{PATH}/{made['id']}", {"config": {"ad_account_id": "42"}})
+    path, moved = f"{PATH}/{made['id']}", {"config": {"ad_account_id": "42"}}
+    status, message = api.error("PATCH", path, moved)
+    assert (status, message) == (409, f"{made['id']} {WAITS}")
+    # A wrong configuration discards nothing.
+    assert api.error("PATCH", f"{path}?waiting=discard", {"config": {"ad_account_id": "x"}})[0] == 422
+    assert api.error("PATCH", path, moved)[0] == 409
+    assert api.error("PATCH", f"{path}?waiting=now", moved) == (
+        422,
+        "waiting: must be refuse, discard or hand_over",
+    )
+    assert api.call("PATCH", f"{path}?waiting=discard", moved).status_code == 200
 
 
 def test_two_integrations_of_a_source_cannot_end_up_on_one_ad_account(api: Api, made: dict[str, Any]) -> None:
@@ -374,8 +390,7 @@ def test_an_integration_with_waiting_events_goes_only_by_force(
     waits(ledger, made["id"])
     path = f"{PATH}/{made['id']}"
 
-    refused = (409, f"{made['id']} still has events to deliver: ?force=true discards them.")
-    assert refused == api.error("DELETE", path)
+    assert api.error("DELETE", path) == (409, f"{made['id']} {WAITS}")
     assert api.error("DELETE", f"{path}?force=yes") == (422, "force: must be true or false")
     assert api.call("DELETE", f"{path}?force=true").status_code == 204
     told = [entry["action"] for entry in api.get("/v1/admin/audit")["data"][:2]]

@@ -10,7 +10,7 @@ from worker.ledger.migrate import SCRIPTS
 
 VERSIONS = sorted((SCRIPTS / "versions").glob("*.py"))
 # Dropping an index is allowed: queries get the same answers without it.
-ADDING = {"create_table", "create_index", "drop_index", "add_column", "f"}
+ADDING = {"create_table", "create_index", "drop_index", "add_column", "f", "execute"}
 
 
 @cache
@@ -56,6 +56,23 @@ def test_a_new_index_allows_everything_that_the_previous_version_writes(path: Pa
         is_unique = any(word.arg == "unique" and ast.unparse(word.value) == "True" for word in call.keywords)
         if _name(call) == "create_index" and is_unique:
             assert ast.unparse(call.args[1]) in new, ast.unparse(call)
+
+
+@pytest.mark.parametrize("path", VERSIONS, ids=lambda path: path.stem)
+def test_a_statement_of_a_migration_only_fills_a_new_column(path: Path) -> None:
+    added = {ast.unparse(call.args[1].args[0]) for call in _calls(path, "op") if _name(call) == "add_column"}
+    texts = {
+        ast.unparse(node.targets[0]): node.value.value
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+    }
+    for call in _calls(path, "op"):
+        if _name(call) == "execute":
+            words = texts[ast.unparse(call.args[0])].split()
+            changed = words[words.index("UPDATE") :]
+            assert changed[2] == "SET"
+            assert repr(changed[3]) in added
+            assert not {"DELETE", "DROP", "ALTER", "INSERT"} & set(words)
 
 
 def _name(call: ast.Call) -> str:

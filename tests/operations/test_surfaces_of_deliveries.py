@@ -21,7 +21,17 @@ HOUR, DAY = 3_600, 86_400
 AGES = {"evt_fresh": 60, "evt_late": 2 * HOUR, "evt_stale": 8 * DAY, "evt_offline": 60, "evt_unmapped": 60}
 FIELDS = [
     *("id", "integration_id", "ad_account_id", "event_name", "source_name", "event_id", "event_time"),
-    *("failed_at", "reason_class", "reason", "warning", "test", "offline", "batch_id", "has_payload"),
+    *(
+        "failed_at",
+        "reason_class",
+        "reason",
+        "warning",
+        "test",
+        "offline",
+        "batch_id",
+        "has_payload",
+        "may_have_arrived",
+    ),
     *("late", "stale"),
 ]
 TIMES = ("event_time", "failed_at")

@@ -12,6 +12,7 @@ from worker.alerts.figures import (
     TokenFigures,
 )
 from worker.formats import capped_count, format_duration
+from worker.ledger.reports.measures import KEY_MISSING
 from worker.ledger.upkeep.alerts import Severity
 
 _HOUR, _DAY = 3_600.0, 86_400.0
@@ -38,6 +39,7 @@ class Thresholds:
     pending_seconds: float = 900.0
     inbox_seconds: float = 300.0
     silent_seconds: float = 120.0
+    key_seconds: float = 300.0
     stale_warning_hours: float = 72.0
     stale_critical_hours: float = 24.0
     expiry_warning_seconds: float = 14 * _DAY
@@ -237,6 +239,15 @@ def _parked(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
         yield Problem("events_parked", "inbox", Severity.WARNING, summary)
 
 
+def _key_missing(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
+    last = figures.pulses.get(KEY_MISSING)
+    if last is not None and figures.now - last < limits.key_seconds:
+        summary = (
+            "A process lacks a key of ENCRYPTION_KEY that the ledger needs. Its work waits; nothing is lost."
+        )
+        yield Problem("key_missing", "keys", Severity.CRITICAL, summary)
+
+
 def _disk(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
     if figures.free_bytes is not None and figures.free_bytes < limits.least_free_bytes:
         summary = f"The disk of the state folder has {figures.free_bytes / 1024**2:,.0f} MB left."
@@ -305,6 +316,11 @@ RULES = {
         0.0,
         "Read the reasons (GET /v1/admin/parked), fix them, then retry the events (POST /v1/admin/parked/retry).",
         _parked,
+    ),
+    "key_missing": Rule(
+        0.0,
+        "Restart every process with the same ENCRYPTION_KEY; while rotating, with both keys: new,old.",
+        _key_missing,
     ),
     "disk_nearly_full": Rule(
         60.0,

@@ -12,9 +12,10 @@ from worker.api.schemas.integrations import (
     IntegrationAnswer,
     IntegrationBody,
     IntegrationChange,
+    WaitingQuery,
 )
 from worker.operations.setup import integrations
-from worker.operations.setup.integrations import IntegrationRecord
+from worker.operations.setup.integrations import IntegrationRecord, Unsent
 
 blueprint = Blueprint(
     "integrations", __name__, url_prefix="/v1/admin", description="Where a source's events are delivered"
@@ -48,13 +49,14 @@ def get_integration_view(integration_id: str) -> IntegrationRecord:
 
 @blueprint.route("/integrations/<integration_id>", methods=["PATCH"])
 @blueprint.arguments(IntegrationChange)
+@blueprint.arguments(WaitingQuery, location="query")
 @blueprint.response(200, IntegrationAnswer)
-def patch_integration(body: dict[str, Any], integration_id: str) -> IntegrationRecord:
+def patch_integration(body: dict[str, Any], query: dict[str, Any], integration_id: str) -> IntegrationRecord:
     """Change the given fields of an integration. A new access token also resumes a paused ad account."""
     current = integrations.get_integration(context.request_caller(), integration_id)
     changes = without_fixed_fields(body, IntegrationAnswer().dump(current), FIXED)
     return integrations.change_integration(
-        context.request_caller(), integration_id, context.usual_rate(), **changes
+        context.request_caller(), integration_id, context.usual_rate(), **query, **changes
     )
 
 
@@ -63,4 +65,5 @@ def patch_integration(body: dict[str, Any], integration_id: str) -> IntegrationR
 @blueprint.response(204)
 def delete_integration_view(query: dict[str, Any], integration_id: str) -> None:
     """Delete an integration. Batches that are being sent still arrive."""
-    integrations.delete_integration(context.request_caller(), integration_id, discard_waiting=query["force"])
+    waiting = Unsent.DISCARD if query["force"] else query["waiting"]
+    integrations.delete_integration(context.request_caller(), integration_id, waiting=waiting)

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from worker.cli import accounts, backup, doctor, erase, explain, failed, send, setup, tokens
+from worker.cli import accounts, backup, doctor, erase, explain, failed, integrations, send, setup, tokens
 from worker.operations.errors import InvalidError, OperationError
 
 
@@ -31,6 +31,7 @@ for command in (
     setup.demo_command,
     failed.failed_group,
     accounts.accounts_group,
+    integrations.integrations_group,
     backup.books_command,
     explain.data_quality_command,
     explain.find_command,

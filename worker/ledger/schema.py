@@ -60,6 +60,16 @@ class BatchStatus(IntEnum):
     SPLIT = 3
 
 
+class Arrival(IntEnum):
+    """Say whether Pinterest may have received a delivery that has not ended as delivered."""
+
+    NO = 0
+    # An attempt had no clear answer.
+    POSSIBLE = 1
+    # As before, and a person has decided to send it again.
+    SENT_AGAIN = 2
+
+
 def _partial_index(
     name: str, *columns: Column[Any] | TextClause, where: ColumnElement[bool], unique: bool = False
 ) -> None:
@@ -207,6 +217,8 @@ inbox = Table(
     Column("body", LargeBinary, nullable=False),
     # Why a row cannot be processed. It needs manual action and gets no more hints.
     Column("parked_reason", Text),
+    # Numbers of the integrations that a row is parked for, if the others have it already.
+    Column("parked_for", JSON),
     # A `Trust`: whether the sender signed the event.
     Column("trust", SmallInteger, nullable=False, server_default=text("0")),
     # Ids must not be reused: a late message would process another event.
@@ -282,6 +294,8 @@ delivery = Table(
     Column("trust", SmallInteger, nullable=False, server_default=text("0")),
     # Keyed hash of order id, currency and value: tells whether two copies of an event have the same content.
     Column("content_key", LargeBinary),
+    # An `Arrival`: never forgotten, whatever becomes of its batches.
+    Column("may_have_arrived", SmallInteger, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
 )
 _is_open = delivery.c.state == State.OPEN.value

@@ -30,6 +30,10 @@ class SealError(Exception):
     """A text cannot be opened: the key ring lacks its key, or the text was changed."""
 
 
+class MissingKeyError(SealError):
+    """The key ring lacks a key. Nothing is wrong with the data: a process that has the key can open it."""
+
+
 class ConnectionProvider(Protocol):
     """Provide connections to the database of the wrapped keys, as a ledger does."""
 
@@ -193,7 +197,7 @@ class Vault:
     def _unwrap(self, wrapped: bytes) -> bytes:
         master = self._ring.get(wrapped[:MASTER_ID_BYTES])
         if master is None:
-            raise SealError(KEY_MISSING_MESSAGE)
+            raise MissingKeyError(KEY_MISSING_MESSAGE)
         nonce = wrapped[MASTER_ID_BYTES : MASTER_ID_BYTES + _NONCE_BYTES]
         try:
             return master.decrypt(nonce, wrapped[MASTER_ID_BYTES + _NONCE_BYTES :], b"data key")

@@ -19,7 +19,7 @@ from worker.operations.setup import connection_test
 from worker.operations.setup import integrations as operations
 from worker.operations.setup.accounts import DEFAULT_REASON, LONGEST_REASON, pause_account, resume_account
 from worker.operations.setup.integration_status import check_connection, get_integration_status
-from worker.operations.setup.integrations import IntegrationRecord
+from worker.operations.setup.integrations import IntegrationRecord, Unsent
 from worker.pages.base import blueprint, redirect_to
 from worker.pages.forms import Form
 from worker.pages.integration_form import (
@@ -149,8 +149,9 @@ def delete_integration_page(integration_id: str) -> str:
 def post_integration_delete(integration_id: str) -> AnyResponse:
     """Delete an integration, or show the preview again if events arrived since."""
     try:
-        discard = request.form.get("discard") == "yes"
-        operations.delete_integration(context.request_caller(), integration_id, discard_waiting=discard)
+        choices = {name: Unsent(name) for name in tuple(Unsent) if request.form.get(name) == "yes"}
+        waiting = next(iter(choices.values()), Unsent.REFUSE)
+        operations.delete_integration(context.request_caller(), integration_id, waiting=waiting)
     except ConflictError:
         return redirect(url_for("ui.delete_integration_page", integration_id=integration_id), 303)
     return redirect_to("ui.integrations_page", "integration-deleted")

@@ -244,7 +244,7 @@ def test_an_event_discarded_during_a_claim_is_in_no_batch(
 
     def read_then_discard(connection: Any, *where: Any) -> list[int]:
         ids = read(connection, *where)
-        failures._discard(connection, update(delivery).where(delivery.c.id == ids[0]), "Manually.", NOW)
+        failures.end_discarded(connection, update(delivery).where(delivery.c.id == ids[0]), "Manually.", NOW)
         return ids
 
     monkeypatch.setattr(claims, "_next_ids", read_then_discard)

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from tests.ledger.shop import NOW, RATE, TOKEN, new, pend, place, stand, write
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import deliveries, failures
+from worker.ledger.delivery import deliveries, failures, ownership
 from worker.ledger.delivery.failures import Failure, FailureFilter, RetryResult
 from worker.ledger.schema import State, delivery
 from worker.ledger.setup import audit_log, integrations
@@ -255,9 +255,9 @@ def test_pending_deliveries_are_discarded_with_their_integration(ledger: Ledger,
     write(ledger, [new(ledger, shop, "e1"), new(ledger, shop, "e2")])
     fail(ledger, shop, "e3")
     with ledger.write() as connection:
-        assert integrations.has_pending_deliveries(connection, shop.number)
+        assert ownership.count_unsent(connection, shop.number).pending
         assert failures.discard_pending_deliveries(connection, shop.number, "kim", NOW, 10) == 2
-        assert not integrations.has_pending_deliveries(connection, shop.number)
+        assert not ownership.count_unsent(connection, shop.number).pending
     assert stand(ledger) == {"discarded": 2, "failed": 1}
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.ledger.shop import NOW, RATE, TOKEN, pend, place
 from worker.ledger.database import Ledger
+from worker.ledger.delivery import ownership
 from worker.ledger.schema import ad_account, credential, integration, source
 from worker.ledger.setup import ad_accounts, integrations, sources
 from worker.ledger.setup.ad_accounts import MANUAL, AccountRateLimit
@@ -135,7 +136,7 @@ def test_only_a_source_without_integrations_is_deleted(ledger: Ledger) -> None:
     pend(ledger, shop, 1)
     with ledger.write() as connection:
         assert not sources.remove_source(connection, "src_shop")
-        assert integrations.has_pending_deliveries(connection, shop.number)
+        assert ownership.count_unsent(connection, shop.number).pending
         integrations.remove_integration(connection, shop.number)
         assert sources.remove_source(connection, "src_shop")
         assert sources.source_of_key(connection, "dk_live_src_shop", NOW) is None

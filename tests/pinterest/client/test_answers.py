@@ -164,6 +164,11 @@ def retry(reason_class: str, reason: str, after: float | None = None, known: boo
             answer(503, error_body(4197, "Off."), {"Retry-After": "1800"}),
             retry("switched_off", "HTTP 503, code 4197: Off.", after=1800.0, known=True),
         ),
+        # Pinterest knows when it is back.
+        (
+            answer(503, error_body(4197, "Off."), {"Retry-After": "8"}),
+            retry("switched_off", "HTTP 503, code 4197: Off.", after=8.0, known=True),
+        ),
         # The code without the status is not enough.
         (answer(500, error_body(4197, "Odd.")), retry("unavailable", "HTTP 500, code 4197: Odd.")),
         (answer(500, error_body(2, "Odd.")), retry("unavailable", "HTTP 500, code 2: Odd.")),

@@ -1,6 +1,7 @@
 """What is full, or has waited long enough, becomes batches; ticks may come twice."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from sqlalchemy import func, select
@@ -102,6 +103,22 @@ def test_a_large_account_takes_its_window_and_leaves_the_others_theirs(ledger: L
 def test_a_tick_makes_a_bounded_number_of_batches(ledger: Ledger) -> None:
     pend(ledger, place(ledger), 100, test=True, payload=b"x")
     assert tick(ledger, NOW + 2, BatchingPolicy(1.0, most_batches=3)) == [20, 20, 20]
+
+
+def test_more_full_groups_than_a_tick_serves_take_turns(ledger: Ledger) -> None:
+    """Each has a backlog; without turns the first three would get every batch."""
+    for number in range(8):
+        pend(ledger, place(ledger, f"src_{number}", str(100 + number)), 100, test=True, payload=b"x")
+    served = []
+    for second in range(3):
+        now = NOW + 2 + second / 10
+        claimed = claim_due_batches(
+            ledger, BatchingPolicy(1.0, most_batches=3), partial(float, now), lambda _: None
+        )
+        with ledger.read() as connection:
+            served.append(set(connection.scalars(select(batch.c.ad_account).where(batch.c.id.in_(claimed)))))
+    assert [len(accounts) for accounts in served] == [3, 3, 3]
+    assert len(set.union(*served)) == 8
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(60.0, [[20, 20, 20]]), (0.0, [[20], [20], [20]])])

@@ -24,6 +24,7 @@ from worker.ledger.intake import inbox, visitors
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.schema import delivery, visitor
 from worker.ledger.schema import inbox as inbox_table
+from worker.ledger.schema import integration as integration_table
 from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.vault import SealError
@@ -246,6 +247,47 @@ def test_an_outage_while_mapping_parks_nothing(
     with pytest.raises(type(error)):
         ingest(ledger, ids)
     assert parked(ledger) == {ids[0]: None}
+
+
+@pytest.mark.parametrize("how", ["config", "mapping"])
+def test_an_integration_that_cannot_take_an_event_parks_its_own_delivery_alone(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    good, bad = place(ledger), place(ledger, ad_account_id="22", token="pina_2")
+    broken = {"event_overrides": {"Order Completed": {"event_name": 7}}}
+    mapping = stage.to_deliveries
+
+    def fail(target: Any, *given: Any) -> Any:
+        if target.integration.number == bad.number:
+            raise KeyError("of jane@example.com")
+        return mapping(target, *given)
+
+    if how == "mapping":
+        monkeypatch.setattr(stage, "to_deliveries", fail)
+    else:
+        with ledger.write() as connection:
+            of_bad = update(integration_table).where(integration_table.c.id == bad.number)
+            connection.execute(of_bad.values(config=bad.config | broken))
+    ids = take_in(ledger, identify("jane@example.com"), order("1"), order("2"))
+    done = ingest(ledger, ids)
+    assert (done["created"], done["mapped"], done["consumed"]) == (2, 0, 1)
+    assert outcomes(ledger) == {"m1": "pending", "m2": "pending"}
+    name = "KeyError" if how == "mapping" else "ConfigError"
+    assert set(parked(ledger).values()) == {f"The worker could not map the event ({name})."}
+    close(ledger)
+
+    # A version that can read it takes what is missing, and nothing twice.
+    monkeypatch.setattr(stage, "to_deliveries", mapping)
+    with ledger.write() as connection:
+        connection.execute(update(integration_table).values(config=good.config))
+        inbox.unpark_events(connection)
+    assert ingest(ledger, ids)["created"] == 2
+    with ledger.read() as connection:
+        rows = connection.execute(select(delivery.c.integration_id, delivery.c.state)).all()
+    assert sorted(map(tuple, rows)) == [(good.number, 0)] * 2 + [(bad.number, 0)] * 2
+    assert emails(ledger) == {"m1": [JANE], "m2": [JANE]}
+    assert parked(ledger) == {}
+    close(ledger)
 
 
 def test_a_missing_key_parks_nothing(ledger: Ledger, ledger_url: str) -> None:

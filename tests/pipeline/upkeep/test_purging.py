@@ -1,5 +1,8 @@
 """What has been kept long enough goes, in small steps, and the books go on balancing."""
 
+from collections import Counter
+
+import pytest
 from sqlalchemy import func, select
 
 from tests.ledger.shop import NOW, new, pend, place, stand, write
@@ -7,14 +10,15 @@ from tests.pipeline.sandbox import FakePinterest, Stage, accepted
 from worker.ledger.database import Ledger
 from worker.ledger.intake import imported_lines, visitors
 from worker.ledger.intake.visitors import StoredVisitor
-from worker.ledger.reports import tallies
-from worker.ledger.schema import State, attempt, batch, delivery
+from worker.ledger.reports import rollups, tallies
+from worker.ledger.schema import State, attempt, batch, delivery, rollup
 from worker.ledger.schema import audit as audit_table
 from worker.ledger.schema import visitor as visitor_table
 from worker.ledger.setup import audit_log
-from worker.pipeline.upkeep.purging import purge_expired
+from worker.pipeline.upkeep import purging
+from worker.pipeline.upkeep.purging import fold_counts, purge_expired
 
-DAY = 86_400
+HOUR, DAY = 3_600, 86_400
 
 
 def rows(ledger: Ledger) -> dict[str, int]:
@@ -92,3 +96,31 @@ def test_lines_of_files_are_known_for_as_long_as_their_events_could_still_be_sen
     purge_expired(ledger, 30, NOW + 34 * DAY)
     with ledger.read() as connection:
         assert imported_lines.find_imported_lines(connection, [b"new"]) == {b"new"}
+
+
+def test_minutes_are_folded_however_long_the_upkeep_was_away(ledger: Ledger) -> None:
+    fold_counts(ledger, NOW)
+    for minute in range(300):
+        with ledger.write() as connection:
+            rollups.append_rollups(connection, Counter({(1, "delivered"): 1}), NOW + minute * 60)
+    fold_counts(ledger, NOW + 9 * DAY)
+    with ledger.read() as connection:
+        kept = connection.execute(select(rollup.c.minute, rollup.c.n)).all()
+    assert sum(row.n for row in kept) == 300
+    # One row an hour, in place of one a minute.
+    assert len(kept) == len({row.minute for row in kept}) <= 6
+
+
+def test_a_fold_that_was_not_finished_goes_on_where_it_was(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purging, "_MAX_FOLDS", 1)
+    monkeypatch.setattr(purging, "_GROUPS_A_FOLD", 2)
+    for hour in range(6):
+        with ledger.write() as connection:
+            for _ in range(2):
+                rollups.append_rollups(connection, Counter({(1, "delivered"): 1}), NOW + hour * HOUR)
+    for run in range(4):
+        fold_counts(ledger, NOW + (5 + run) * DAY)
+    with ledger.read() as connection:
+        assert [row.n for row in connection.execute(select(rollup.c.n))] == [2] * 6

@@ -11,11 +11,10 @@ from worker.ledger.delivery import batches, claims, failures, outages
 from worker.ledger.delivery.batches import Attempt, Member, MemberResult, StartedBatch
 from worker.ledger.delivery.claims import BatchGroup
 from worker.ledger.delivery.failures import Failure, FailureFilter
-from worker.ledger.schema import State, ad_account, delivery
+from worker.ledger.schema import Arrival, State, ad_account, delivery
 from worker.ledger.setup import audit_log
 from worker.ledger.setup.integrations import Integration
 from worker.pipeline.upkeep import retrying
-from worker.pipeline.upkeep.retrying import should_retry
 
 HOUR, DAY = 3_600.0, 86_400.0
 
@@ -47,68 +46,58 @@ def test_a_walk_sees_each_failure_once_in_steps(
     assert [[one.event_id for one in step] for step in steps] == [["b", "c"], ["d"]]
 
 
-FAILURE = Failure(
-    id=1,
-    integration_id="int_1",
-    ad_account_id="1",
-    event_name="checkout",
-    source_name="Order Completed",
-    event_id="e1",
-    event_time=int(NOW - 600),
-    failed_at=NOW - 300,
-    reason_class="not_reached",
-    reason="refused",
-    warning=None,
-    test=False,
-    offline=False,
-    batch_id=1,
-    has_payload=True,
-)
 OLD = {"event_time": int(NOW - 2 * HOUR)}
-KNOWN, UNKNOWN = {"not_reached", "rate_limited"}, {"not_reached", "unavailable"}
+# After a try that reached nobody; after one whose outcome is unknown.
+KNOWN, UNKNOWN = Arrival.NO, Arrival.POSSIBLE
 
 
 @pytest.mark.parametrize(
-    ("changes", "tried", "delivered_at", "expected"),
+    ("changes", "arrival", "delivered_at", "expected"),
     [
-        ({}, set(), NOW, True),
+        ({}, KNOWN, NOW - 1, 1),
         # Pinterest is not known to be back.
-        ({}, set(), None, False),
-        ({}, set(), NOW - 300, False),
-        ({}, set(), NOW - 299, True),
+        ({}, KNOWN, None, 0),
+        ({}, KNOWN, NOW - 300, 0),
+        ({}, KNOWN, NOW - 299, 1),
         # Each kind of outage; young events can be deduplicated, whether they arrived or not.
-        ({"reason_class": "switched_off"}, set(), NOW, True),
-        ({"reason_class": "unavailable"}, set(), NOW, True),
-        ({"reason_class": "no_answer"}, set(), NOW, True),
-        ({}, UNKNOWN, NOW, True),
+        ({"reason_class": "switched_off"}, KNOWN, NOW - 1, 1),
+        ({"reason_class": "unavailable"}, UNKNOWN, NOW - 1, 1),
+        ({"reason_class": "no_answer"}, UNKNOWN, NOW - 1, 1),
+        ({}, UNKNOWN, NOW - 1, 1),
         # What is no outage.
-        ({"reason_class": "refused"}, set(), NOW, False),
-        ({"reason_class": "malformed"}, set(), NOW, False),
-        ({"reason_class": "unexpected"}, set(), NOW, False),
-        ({"reason_class": "stale"}, set(), NOW, False),
+        ({"reason_class": "refused"}, KNOWN, NOW - 1, 0),
+        ({"reason_class": "malformed"}, KNOWN, NOW - 1, 0),
+        ({"reason_class": "unexpected"}, KNOWN, NOW - 1, 0),
+        ({"reason_class": "stale"}, KNOWN, NOW - 1, 0),
         # Deliveries that need manual action are left alone.
-        ({"reason_class": "unknown_outcome"}, set(), NOW, False),
+        ({"reason_class": "unknown_outcome"}, UNKNOWN, NOW - 1, 0),
         # Over an hour old: only where it has not arrived for sure.
-        (OLD, KNOWN, NOW, True),
-        (OLD, UNKNOWN, NOW, False),
-        (OLD | {"reason_class": "switched_off"}, KNOWN, NOW, True),
-        (OLD | {"reason_class": "unavailable"}, KNOWN, NOW, False),
-        (OLD | {"reason_class": "no_answer"}, set(), NOW, False),
+        (OLD, KNOWN, NOW - 1, 1),
+        (OLD, UNKNOWN, NOW - 1, 0),
+        (OLD, Arrival.SENT_AGAIN, NOW - 1, 0),
+        (OLD | {"reason_class": "switched_off"}, KNOWN, NOW - 1, 1),
+        (OLD | {"reason_class": "unavailable"}, UNKNOWN, NOW - 1, 0),
         # Offline events cannot be deduplicated at any age.
-        ({"offline": True}, KNOWN, NOW, True),
-        ({"offline": True}, UNKNOWN, NOW, False),
-        ({"offline": True, "reason_class": "no_answer"}, set(), NOW, False),
+        ({"offline": True}, KNOWN, NOW - 1, 1),
+        ({"offline": True}, UNKNOWN, NOW - 1, 0),
         # Pinterest refuses what is over seven days old.
-        ({"event_time": int(NOW - 7 * DAY)}, set(), NOW, False),
-        ({"event_time": int(NOW - 7 * DAY) + 1}, KNOWN, NOW, True),
+        ({"event_time": int(NOW - 7 * DAY) - 1}, KNOWN, NOW - 1, 0),
+        ({"event_time": int(NOW - 7 * DAY) + 1}, KNOWN, NOW - 1, 1),
     ],
 )
 def test_a_failure_goes_again_only_when_that_is_safe(
-    changes: dict[str, Any], tried: set[str], delivered_at: float | None, expected: bool
+    sqlite_ledger: Ledger, changes: dict[str, Any], arrival: int, delivered_at: float | None, expected: int
 ) -> None:
-    values = {name: getattr(FAILURE, name) for name in FAILURE.__dataclass_fields__} | changes
+    ledger = sqlite_ledger
+    shop = place(ledger)
+    given = {"reason_class": "not_reached", "event_time": int(NOW - 600)} | changes
+    fail(ledger, shop, "e1", at=NOW - 300, **given)
+    with ledger.write() as connection:
+        connection.execute(update(delivery).values(may_have_arrived=arrival.value))
+    if delivered_at is not None:
+        send(ledger, shop, "up", None, delivered_at)
 
-    assert should_retry(Failure(**values), tried, delivered_at, NOW) is expected
+    assert retrying.retry_after_outage(ledger, NOW) == expected
 
 
 def start(ledger: Ledger, shop: Integration, at: float) -> tuple[StartedBatch, list[Member]]:
@@ -129,7 +118,9 @@ def send(ledger: Ledger, shop: Integration, event_id: str, reason_class: str | N
     endings = [MemberResult(one.id, reason_class, "HTTP 503") for one in members] if reason_class else []
     with ledger.write() as connection:
         if reason_class:
-            batches.record_attempt(connection, started, Attempt(at, 0.1, None, reason_class, "HTTP 503"))
+            unclear = members if reason_class in ("unavailable", "unknown_outcome") else ()
+            what = Attempt(at, 0.1, None, reason_class, "HTTP 503")
+            batches.record_attempt(connection, started, what, unclear)
         assert batches.settle_batch(connection, started, members, endings, at)
 
 
@@ -170,7 +161,7 @@ def test_the_tries_of_the_batches_that_one_was_split_from_count(ledger: Ledger, 
     write(ledger, [new(ledger, shop, event_id, event_time=int(at)) for event_id in ("a", "b")], at)
     whole, members = start(ledger, shop, at)
     with ledger.write() as connection:
-        batches.record_attempt(connection, whole, Attempt(at, 0.1, 503, "unavailable", "HTTP 503"))
+        batches.record_attempt(connection, whole, Attempt(at, 0.1, 503, "unavailable", "HTTP 503"), members)
         ids = [one.id for one in members]
         (part_id,) = batches.split_batch(connection, whole, members, [ids], [], at, at) or []
     with ledger.write() as connection:
@@ -182,11 +173,30 @@ def test_the_tries_of_the_batches_that_one_was_split_from_count(ledger: Ledger, 
         )
     send(ledger, shop, "up", None, NOW - 60)
 
-    with ledger.read() as connection:
-        assert outages.attempt_reason_classes(connection, [part_id]) == {
-            part_id: {"unavailable", "not_reached"}
-        }
     assert retrying.retry_after_outage(ledger, NOW) == 0
+
+
+def test_what_waits_for_a_person_or_for_pinterest_holds_nothing_up_behind_it(
+    ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much it is: neither kind is read at all."""
+    other = place(ledger, ad_account_id="2")
+    fail(ledger, shop, *[f"person{n}" for n in range(50)], at=NOW - 2 * HOUR, reason_class="not_reached")
+    with ledger.write() as connection:
+        connection.execute(update(delivery).values(may_have_arrived=Arrival.POSSIBLE.value))
+    fail(ledger, other, *[f"down{n}" for n in range(50)], at=NOW - 900, reason_class="not_reached")
+    fail(ledger, shop, "behind", at=NOW - 600, reason_class="no_answer")
+    send(ledger, shop, "up", None, NOW - 60)
+    looked_at: list[Failure] = []
+    retry = failures.retry_deliveries
+
+    def note(connection: Any, step: list[Failure], *more: Any, **named: Any) -> Any:
+        looked_at.extend(step)
+        return retry(connection, step, *more, **named)
+
+    monkeypatch.setattr(failures, "retry_deliveries", note)
+    assert retrying.retry_after_outage(ledger, NOW) == 1
+    assert [one.event_id for one in looked_at] == ["behind"]
 
 
 def test_a_run_is_bounded(ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch) -> None:

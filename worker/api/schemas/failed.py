@@ -63,6 +63,9 @@ class FailedAnswer(Shape):
     late = Boolean(metadata={"description": "Over an hour old: Pinterest may not deduplicate it."})
     stale = Boolean(metadata={"description": "Over seven days old: Pinterest refuses it."})
     has_payload = Boolean(metadata={"description": "Without one it cannot be sent again."})
+    may_have_arrived = Boolean(
+        metadata={"description": "An attempt had no clear answer: Pinterest may have received it."}
+    )
 
 
 class Try(Shape):

@@ -7,6 +7,7 @@ from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from worker.api.fields import Boolean, ListOf, Object, Shape, Text, Timestamp, length, one_of_words
 from worker.api.schemas.sources import FIXED_HERE
+from worker.operations.setup.integrations import Unsent
 from worker.pinterest.config.integration_config import CONSENT_CATEGORIES, ConfigError, load_config
 
 _VENDORS = ("pinterest",)
@@ -153,7 +154,22 @@ class IntegrationAnswer(Shape):
     updated_at = Timestamp()
 
 
-class DeleteQuery(Shape):
+class WaitingQuery(Shape):
+    """Say what happens to the events that an integration has not delivered yet."""
+
+    waiting = fields.Enum(
+        Unsent,
+        by_value=True,
+        load_default=Unsent.REFUSE,
+        error_messages={"unknown": "must be refuse, discard or hand_over"},
+        metadata={
+            "description": "What happens to the events that wait for delivery: refuse answers 409 with their number, "
+            "discard discards them, hand_over gives them to another integration of the same ad account."
+        },
+    )
+
+
+class DeleteQuery(WaitingQuery):
     """Say whether to delete an integration that still has events to deliver."""
 
     force = fields.Boolean(
@@ -161,5 +177,5 @@ class DeleteQuery(Shape):
         truthy={"true"},
         falsy={"false"},
         error_messages={"invalid": "must be true or false"},
-        metadata={"description": "True: the events that still wait for delivery are discarded."},
+        metadata={"description": "True: as waiting=discard."},
     )

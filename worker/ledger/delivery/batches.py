@@ -1,22 +1,24 @@
 """Start, settle, postpone, split and requeue batches."""
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Double, Update, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Double, Update, and_, bindparam, exists, func, insert, or_, select, update
 
-from worker.ledger.delivery import deliveries, precedence
+from worker.ledger.delivery import deliveries, ownership, precedence
 from worker.ledger.delivery.claims import BatchGroup, insert_batch
 from worker.ledger.delivery.deliveries import Sale
 from worker.ledger.reports import measures, rollups, tallies
-from worker.ledger.rows import LONGEST_WAIT_SECONDS, chunks, has_passed
+from worker.ledger.rows import LONGEST_WAIT_SECONDS, chunks, has_passed, is_among
 from worker.ledger.schema import (
     IS_LIVE,
     IS_OPEN_UNINDEXED,
     IS_READY_UNINDEXED,
     IS_SENDING_UNINDEXED,
+    Arrival,
     BatchStatus,
     State,
     attempt,
@@ -48,6 +50,10 @@ class Member:
     payload: bytes
     accepted_at: float
     sale: Sale
+    # Whether its integration is there, enabled, and delivers to the same ad account.
+    can_send: bool = True
+    # An `Arrival`.
+    may_have_arrived: int = Arrival.NO
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +113,20 @@ def credential_of(connection: Connection, batch_id: int) -> int | None:
     return connection.scalar(_CREDENTIAL_OF, {"of": batch_id})
 
 
+_LATEST = has_passed(batch.c.not_before, bindparam("latest", type_=Double))
+_CREDENTIAL_OF_DUE = _CREDENTIAL_OF.where(_LATEST)
 _START = (
     update(batch)
     .where(
         _OF,
         IS_READY_UNINDEXED,
-        has_passed(batch.c.not_before, bindparam("latest", type_=Double)),
-        batch.c.credential_id.in_(select(credential.c.id).where(credential.c.paused_at.is_(None))),
+        _LATEST,
+        batch.c.credential_id == bindparam("with_credential"),
+        exists().where(
+            credential.c.id == batch.c.credential_id,
+            credential.c.ad_account == batch.c.ad_account,
+            credential.c.paused_at.is_(None),
+        ),
     )
     .values(
         status=BatchStatus.SENDING.value,
@@ -136,25 +149,30 @@ def start_batch(
 
     A token that is due within ``longest_wait_seconds`` is taken in advance; the caller waits ``wait_seconds``.
 
-    Returns None if another worker has the batch, if it is done, or if its credential is paused. After `Postponed`
-    the caller must roll back and call `postpone_batch`.
+    Returns None if another worker has the batch, if it is done, or if its credential is paused or belongs to another
+    ad account. Without a started batch the caller must roll back, and after `Postponed` call `postpone_batch`.
     """
-    lease = now + MAX_TOKEN_WAIT_SECONDS + lease_seconds
-    values = {"of": batch_id, "at": now, "latest": now + _CLOCK_TOLERANCE_SECONDS, "lease": lease}
-    row = connection.execute(_START, values).one_or_none()
-    if row is None:
+    latest = now + _CLOCK_TOLERANCE_SECONDS
+    credential_id = connection.scalar(_CREDENTIAL_OF_DUE, {"of": batch_id, "latest": latest})
+    if credential_id is None:
         return None
-    account = ad_accounts.find_credential(connection, row.credential_id)
+    account = ad_accounts.find_credential(connection, credential_id)
     open_until = account.breaker_open_until
-    if open_until is not None:
-        if now < open_until <= now + LONGEST_WAIT_SECONDS:
-            return Postponed(open_until)
-        if not ad_accounts.begin_probe(connection, row.credential_id, lease_seconds, now):
-            return Postponed(now + _WAIT_FOR_PROBE_SECONDS)
-    wait = ad_accounts.take_token(connection, row.ad_account, now)
+    if account.paused_at is not None:
+        return None
+    if open_until is not None and now < open_until <= now + LONGEST_WAIT_SECONDS:
+        return Postponed(open_until)
+    # Rows are locked in the order of a change to an integration: ad account, credential, batch. Any other order
+    # deadlocks with it on PostgreSQL.
+    wait = ad_accounts.take_token(connection, account.ad_account, now)
     if wait > longest_wait_seconds:
         return Postponed(now + wait)
-    return _started(row, account, wait_seconds=wait, is_probe=open_until is not None)
+    if open_until is not None and not ad_accounts.begin_probe(connection, credential_id, lease_seconds, now):
+        return Postponed(now + _WAIT_FOR_PROBE_SECONDS)
+    lease = now + MAX_TOKEN_WAIT_SECONDS + lease_seconds
+    values = {"of": batch_id, "at": now, "latest": latest, "lease": lease}
+    row = connection.execute(_START, values | {"with_credential": credential_id}).one_or_none()
+    return _started(row, account, wait_seconds=wait, is_probe=open_until is not None) if row else None
 
 
 def postpone_batch(connection: Connection, batch_id: int, not_before: float) -> None:
@@ -179,6 +197,8 @@ _MEMBERS = (
         delivery.c.day,
         delivery.c.currency,
         delivery.c.value_thousandths,
+        ownership.CAN_SEND,
+        delivery.c.may_have_arrived,
     )
     .outerjoin(integration, integration.c.id == delivery.c.integration_id)
     .where(delivery.c.batch_id == bindparam("of"), IS_OPEN_UNINDEXED)
@@ -189,7 +209,7 @@ _MEMBERS = (
 def batch_members(connection: Connection, batch_id: int) -> list[Member]:
     """Return a batch's events in the order of the request body."""
     found = connection.execute(_MEMBERS, {"of": batch_id})
-    return [Member(*row[:7], Sale(row[7], row[8], row[9])) for row in found]
+    return [Member(*row[:7], Sale(row[7], row[8], row[9]), bool(row[10]), row[11]) for row in found]
 
 
 _leaving = (
@@ -245,11 +265,14 @@ def requeue_batch(
 ) -> bool:
     """Return a batch to the ready state. Returns False if this worker no longer holds it.
 
-    A ``reason_class`` is counted as a retry in the metrics; without one nothing was sent.
+    Events whose integration was disabled or deleted meanwhile leave the batch. A ``reason_class`` is counted as a
+    retry in the metrics; without one nothing was sent.
     """
     held = _leave(connection, started, _AGAIN, then=not_before, spent=int(spent), unreadable=int(unreadable))
     if held and reason_class is not None:
         measures.append_counts(connection, measures.RETRIED, {reason_class: 1})
+    if held:
+        ownership.release_orphans(connection, [started.id], time.time())
     return held
 
 
@@ -286,11 +309,19 @@ def split_batch(
         for some in chunks(part):
             connection.execute(update(delivery).where(delivery.c.id.in_(some)).values(batch_id=part_id))
         ids.append(part_id)
+    ownership.release_orphans(connection, ids, now)
     return ids
 
 
-def record_attempt(connection: Connection, started: StartedBatch, what: Attempt) -> None:
-    """Record an attempt."""
+def record_attempt(
+    connection: Connection, started: StartedBatch, what: Attempt, may_have_arrived: Iterable[Member] = ()
+) -> None:
+    """Record an attempt, and which events Pinterest may have received by it, even if another worker has them now."""
+    for some in chunks([member.id for member in may_have_arrived]):
+        new = update(delivery).where(
+            is_among(connection, delivery.c.id, some), delivery.c.may_have_arrived != Arrival.POSSIBLE.value
+        )
+        connection.execute(new.values(may_have_arrived=Arrival.POSSIBLE.value))
     values = {
         "batch_id": started.id,
         "number": started.attempt,

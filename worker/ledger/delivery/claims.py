@@ -41,6 +41,8 @@ _TEST_BATCH_MAX_EVENTS = 20
 BATCH_MAX_BYTES = 2_000_000
 # More than a batcher makes in one interval, even if each batch has few events.
 _LATEST_BATCHES = 256
+# Enough to tell thousands of groups apart that take turns.
+_CLAIMS_LOOKED_AT = 20_000
 # A batch whose next attempt is due within this time counts as in flight.
 _SOON_SECONDS = 1.0
 _MOST_WINDOWS = 10
@@ -95,7 +97,13 @@ def _oldest_pending(test: bool, offline: bool) -> Select[Any]:
             integration.c.ad_account,
             first_pending(delivery.c.accepted_at, test, offline),
         )
-        .join(credential, credential.c.id == integration.c.credential_id)
+        .join(
+            credential,
+            and_(
+                credential.c.id == integration.c.credential_id,
+                credential.c.ad_account == integration.c.ad_account,
+            ),
+        )
         .where(integration.c.enabled, credential.c.paused_at.is_(None), is_closed)
     )
 
@@ -169,6 +177,16 @@ def was_claimed_between(connection: Connection, group: BatchGroup, after: float,
     return connection.execute(_CLAIMED_BETWEEN[group.kind], values).first() is not None
 
 
+def latest_claims(connection: Connection) -> dict[BatchGroup, int]:
+    """Return the latest batch of each group that has one among the latest thousands."""
+    newest = select(func.max(batch.c.id)).scalar_subquery()
+    keys = (batch.c.credential_id, batch.c.ad_account, batch.c.test, batch.c.offline)
+    latest = select(*keys, func.max(batch.c.id)).where(
+        batch.c.id > newest - _CLAIMS_LOOKED_AT, batch.c.parent_id.is_(None)
+    )
+    return {BatchGroup(*row[:4]): row[4] for row in connection.execute(latest.group_by(*keys))}
+
+
 def claim_batch(
     connection: Connection, group: BatchGroup, window: int, now: float, interval_seconds: float | None = None
 ) -> int | None:
@@ -230,11 +248,16 @@ def insert_batch(
     return int(connection.execute(_INSERT_BATCH, values).scalar_one())
 
 
-_INTEGRATIONS = select(integration.c.id).where(integration.c.credential_id == _OF, integration.c.enabled)
+_INTEGRATIONS = select(integration.c.id).where(
+    integration.c.credential_id == _OF,
+    integration.c.ad_account == bindparam("account"),
+    integration.c.enabled,
+)
 
 
 def _integrations_of(connection: Connection, group: BatchGroup) -> list[int]:
-    return list(connection.scalars(_INTEGRATIONS, {"of": group.credential_id}))
+    values = {"of": group.credential_id, "account": group.ad_account}
+    return list(connection.scalars(_INTEGRATIONS, values))
 
 
 _LOCK = (
@@ -310,8 +333,10 @@ def _next_ids(
 
 
 _ROW = (delivery.c.id, delivery.c.size_bytes, delivery.c.accepted_at)
-_OLDEST = {kind: _pending(_ROW, PENDING_ORDER, kind) for kind in KINDS}
-_NEWEST = {kind: _pending(_ROW, PENDING_ORDER.desc(), kind) for kind in KINDS}
+# An event never goes to another ad account than the one that it was mapped for.
+_IS_OF_ACCOUNT = delivery.c.ad_account + 0 == bindparam("account")
+_OLDEST = {kind: _pending(_ROW, PENDING_ORDER, kind).where(_IS_OF_ACCOUNT) for kind in KINDS}
+_NEWEST = {kind: _pending(_ROW, PENDING_ORDER.desc(), kind).where(_IS_OF_ACCOUNT) for kind in KINDS}
 
 
 def _rows(
@@ -321,7 +346,8 @@ def _rows(
     wanted = (_NEWEST if newest_first else _OLDEST)[group.kind]
     rows: list[Any] = []
     for number in numbers:
-        rows += connection.execute(wanted, {"of": number, "most": group.max_events}).all()
+        values = {"of": number, "most": group.max_events, "account": group.ad_account}
+        rows += connection.execute(wanted, values).all()
     return sorted(rows, key=lambda row: row.id, reverse=newest_first)[: group.max_events]
 
 

@@ -1,11 +1,11 @@
 """Query failed deliveries; retry or discard them."""
 
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, case, exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from worker.event.received import Trust
@@ -17,6 +17,7 @@ from worker.ledger.schema import (
     IS_PENDING,
     IS_PENDING_UNINDEXED,
     PENDING_ORDER,
+    Arrival,
     BatchStatus,
     State,
     ad_account,
@@ -31,7 +32,12 @@ from worker.ledger.setup import audit_log
 STALE_AFTER_SECONDS = 7 * 86_400
 _LATE_AFTER_SECONDS = 3_600
 ROWS_PER_STEP = 500
+_SENT_AGAIN = case(
+    (delivery.c.may_have_arrived == Arrival.NO.value, Arrival.NO.value), else_=Arrival.SENT_AGAIN.value
+)
 _SENT_MEANWHILE = "not failed any more, or the same event was sent in the meantime"
+MANUALLY = "manually"
+INTEGRATION_GONE = "Its integration was deleted, or delivers to another ad account now."
 # Each lost race reveals one more copy to the next round.
 MAX_RACES = 20
 
@@ -46,6 +52,9 @@ class FailureFilter:
     event_name: str | None = None
     event_id: str | None = None
     since: float | None = None
+    until: float | None = None
+    # Only those that cannot count twice if they are sent again at that time.
+    safe_at: float | None = None
     ids: tuple[int, ...] = ()
 
 
@@ -71,6 +80,10 @@ class Failure:
     offline: bool
     batch_id: int | None
     has_payload: bool
+    # An `Arrival`.
+    may_have_arrived: int = Arrival.NO
+    integration_number: int = 0
+    ad_account: int = 0
 
     def is_late(self, now: float) -> bool:
         """Return whether the event is over an hour old, so that Pinterest may count a second copy."""
@@ -166,8 +179,17 @@ def failed_payload(connection: Connection, failure_id: int) -> bytes | None:
     return connection.scalar(select(delivery.c.payload).where(delivery.c.id == failure_id))
 
 
+def _owners(connection: Connection, failures: Sequence[Failure], *, locked: bool) -> dict[int, Any]:
+    """Return the integrations of failures by number. ``locked`` keeps them as they are until the commit."""
+    wanted = select(integration.c.id, integration.c.ad_account, integration.c.enabled, integration.c.config)
+    wanted = wanted.where(integration.c.id.in_({failure.integration_number for failure in failures}))
+    wanted = wanted.order_by(integration.c.id)
+    found = connection.execute(wanted.with_for_update(read=True) if locked else wanted)
+    return {row.id: row for row in found}
+
+
 def _select_retryable(
-    failures: Sequence[Failure], now: float, *, force: bool
+    failures: Sequence[Failure], owners: Mapping[int, Any], now: float, *, force: bool
 ) -> tuple[list[Failure], Counter[str]]:
     """Return the failures that may be retried, and count the others by reason."""
     good: list[Failure] = []
@@ -175,8 +197,14 @@ def _select_retryable(
     for failure in failures:
         if not failure.has_payload:
             refused["nothing to send: it failed before it was mapped"] += 1
-        elif failure.integration_id is None:
+        elif (owner := owners.get(failure.integration_number)) is None or (
+            owner.ad_account != failure.ad_account
+        ):
             refused["its integration is gone, or delivers to another ad account now"] += 1
+        elif not owner.enabled:
+            refused["its integration is disabled"] += 1
+        elif bool(owner.config.get("test_mode")) != failure.test:
+            refused["its integration has changed its test mode since"] += 1
         elif failure.is_stale(now) and not force:
             refused["older than 7 days: Pinterest refuses it, unless forced"] += 1
         else:
@@ -188,7 +216,8 @@ def preview_retry(
     connection: Connection, failures: Sequence[Failure], now: float, *, force: bool = False
 ) -> RetryResult:
     """Return what `retry_deliveries` would do now."""
-    good, refused = _select_retryable(failures, now, force=force)
+    owners = _owners(connection, failures, locked=False)
+    good, refused = _select_retryable(failures, owners, now, force=force)
     free = select(delivery.c.id).where(*_may_reopen([failure.id for failure in good]))
     return _retried(good, set(connection.scalars(free)), refused, now)
 
@@ -200,13 +229,14 @@ def retry_deliveries(
     actor: str,
     *,
     force: bool = False,
-    how: str = "manually",
+    how: str = MANUALLY,
 ) -> RetryResult:
     """Return failed deliveries to pending. Safe to repeat: nothing is sent twice.
 
     A delivery stays failed if another copy of its event is pending or was delivered meanwhile.
     """
-    good, refused = _select_retryable(failures, now, force=force)
+    owners = _owners(connection, failures, locked=True)
+    good, refused = _select_retryable(failures, owners, now, force=force)
     moved = _reopen_in_races(connection, [failure.id for failure in good], how, now)
     _count(connection, moved, (tallies.RETRIED, tallies.LEFT_FAILED), now)
     if moved:
@@ -221,8 +251,7 @@ def discard_deliveries(
 ) -> int:
     """Discard failed deliveries and delete their payloads. Returns how many."""
     failed = update(delivery).where(delivery.c.id.in_(ids), delivery.c.state == State.FAILED)
-    moved = _discard(connection, failed, reason, now)
-    _count(connection, moved, (tallies.DISCARDED, tallies.LEFT_FAILED), now)
+    moved = end_discarded(connection, failed, reason, now, (tallies.DISCARDED, tallies.LEFT_FAILED))
     if moved:
         changes = {"ids": sorted(moved), "reason": reason}
         audit_log.append_audit_entry(
@@ -239,8 +268,7 @@ def discard_pending_deliveries(
     # In the order of their index, so that only these rows are read.
     some = waiting.order_by(delivery.c.test, delivery.c.offline, PENDING_ORDER).limit(most)
     pending = update(delivery).where(delivery.c.id.in_(some), IS_PENDING_UNINDEXED)
-    moved = _discard(connection, pending, "The integration was deleted.", now)
-    _count(connection, moved, (tallies.DISCARDED,), now)
+    moved = end_discarded(connection, pending, INTEGRATION_GONE, now)
     if moved:
         audit_log.append_audit_entry(
             connection, now, actor, "pending.discard", f"{len(moved)} deliveries", {}
@@ -266,6 +294,9 @@ def _chosen(chosen: FailureFilter) -> Any:
             delivery.c.offline,
             delivery.c.batch_id,
             delivery.c.payload.is_not(None).label("has_payload"),
+            delivery.c.may_have_arrived,
+            delivery.c.integration_id.label("integration_number"),
+            delivery.c.ad_account,
         )
         .join(ad_account, ad_account.c.id == delivery.c.ad_account)
         .outerjoin(
@@ -287,6 +318,13 @@ def _chosen(chosen: FailureFilter) -> Any:
     wanted = wanted.where(*(column == value for column, value in equal.items() if value is not None))
     if chosen.since is not None:
         wanted = wanted.where(delivery.c.ended_at >= chosen.since)
+    if chosen.until is not None:
+        wanted = wanted.where(delivery.c.ended_at < chosen.until)
+    if chosen.safe_at is not None:
+        is_deduplicated = ~delivery.c.offline & (
+            delivery.c.event_time >= chosen.safe_at - _LATE_AFTER_SECONDS
+        )
+        wanted = wanted.where((delivery.c.may_have_arrived == Arrival.NO.value) | is_deduplicated)
     if chosen.ids:
         wanted = wanted.where(delivery.c.id.in_(chosen.ids))
     return wanted
@@ -315,6 +353,8 @@ def _reopen_in_races(
 
 def _reopen(connection: Connection, ids: Sequence[int], how: str, now: float) -> dict[int, tallies.Entry]:
     precedence.displace_public_for_failed(connection, ids, now)
+    # A person decides for this delivery, whatever Pinterest may have.
+    decided = {} if how != MANUALLY else {"may_have_arrived": _SENT_AGAIN}
     # The earlier failure stays visible as a warning after a successful retry.
     reopened = (
         update(delivery)
@@ -326,6 +366,7 @@ def _reopen(connection: Connection, ids: Sequence[int], how: str, now: float) ->
             warning=f"Retried {how} after: " + func.coalesce(delivery.c.reason, ""),
             reason_class=None,
             reason=None,
+            **decided,
         )
     )
     return _moved(connection, reopened)
@@ -366,7 +407,14 @@ def _may_reopen(ids: Sequence[int]) -> tuple[Any, ...]:
     return (delivery.c.id.in_(ids), delivery.c.state == State.FAILED, has_own_id, ~is_open, ~earlier_twin)
 
 
-def _discard(connection: Connection, which: Any, reason: str, now: float) -> dict[int, tallies.Entry]:
+def end_discarded(
+    connection: Connection,
+    which: Any,
+    reason: str,
+    now: float,
+    outcomes: Sequence[str] = (tallies.DISCARDED,),
+) -> dict[int, tallies.Entry]:
+    """Discard what an update selects, delete its payloads, and count it. Returns the deliveries by id."""
     values = {
         "state": State.DISCARDED.value,
         "ended_at": now,
@@ -374,7 +422,9 @@ def _discard(connection: Connection, which: Any, reason: str, now: float) -> dic
         "reason_class": "discarded",
         "reason": reason,
     }
-    return _moved(connection, which.values(values))
+    moved = _moved(connection, which.values(values))
+    _count(connection, moved, outcomes, now)
+    return moved
 
 
 def _moved(connection: Connection, statement: Any) -> dict[int, tallies.Entry]:

@@ -1,39 +1,25 @@
-"""Query what the retry after an outage needs: earlier attempts, and whether sending works again."""
+"""Query what the retry after an outage needs: which ad accounts failed, and whether sending works again."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 
-from sqlalchemy import CTE, Connection, exists, or_, select
+from sqlalchemy import Connection, exists, func, select
 
-from worker.ledger.schema import IS_OPEN_UNINDEXED, BatchStatus, ad_account, attempt, batch, delivery
-
-
-def attempt_reason_classes(connection: Connection, batch_ids: Iterable[int]) -> dict[int, set[str]]:
-    """Return the reason classes of all attempts of batches and of the batches that they were split from."""
-    line = _line(batch_ids)
-    wanted = select(line.c.whose, attempt.c.reason_class).join(line, attempt.c.batch_id == line.c.id)
-    found: dict[int, set[str]] = defaultdict(set)
-    for whose, reason_class in connection.execute(wanted.distinct()):
-        found[whose].add(reason_class)
-    return dict(found)
+from worker.ledger.schema import IS_OPEN_UNINDEXED, BatchStatus, State, ad_account, batch, delivery
 
 
-def has_attempt_with(
-    connection: Connection, batch_id: int, reason_classes: Iterable[str], statuses: Iterable[int]
-) -> bool:
-    """Return whether an attempt of a batch, or of one that it was split from, has one of these outcomes."""
-    line = _line([batch_id])
-    so = or_(attempt.c.reason_class.in_(list(reason_classes)), attempt.c.http_status.in_(list(statuses)))
-    found = select(attempt.c.id).join(line, attempt.c.batch_id == line.c.id).where(so)
-    return connection.execute(found.limit(1)).first() is not None
-
-
-def _line(batch_ids: Iterable[int]) -> CTE:
-    """Select batches and all batches that they were split from."""
-    first = select(batch.c.id.label("whose"), batch.c.id, batch.c.parent_id)
-    line = first.where(batch.c.id.in_(list(batch_ids))).cte("line", recursive=True)
-    parents = select(line.c.whose, batch.c.id, batch.c.parent_id).join(line, batch.c.id == line.c.parent_id)
-    return line.union_all(parents)
+def first_failures(connection: Connection, reason_classes: Iterable[str], since: float) -> dict[str, float]:
+    """Return when each ad account first failed with one of these reason classes, after ``since``."""
+    wanted = (
+        select(ad_account.c.ad_account_id, func.min(delivery.c.ended_at))
+        .join(delivery, delivery.c.ad_account == ad_account.c.id)
+        .where(
+            delivery.c.state == State.FAILED.value,
+            delivery.c.reason_class.in_(list(reason_classes)),
+            delivery.c.ended_at >= since,
+        )
+        .group_by(ad_account.c.ad_account_id)
+    )
+    return {row[0]: row[1] for row in connection.execute(wanted)}
 
 
 def last_delivered_at(connection: Connection, ad_account_id: str, since: float) -> float | None:

@@ -47,6 +47,8 @@ class Waiting:
     received_at: float
     body: bytes
     trust: int = Trust.PUBLIC
+    # The integrations that still need the event, if it was parked for some.
+    parked_for: list[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +171,16 @@ def take_events(connection: Connection, ids: Sequence[int]) -> set[int]:
     return gone
 
 
-def park_event(connection: Connection, event_id: int, reason: str) -> None:
-    """Park an event that cannot be processed."""
-    connection.execute(update(inbox).where(inbox.c.id == event_id).values(parked_reason=reason))
+def park_event(connection: Connection, event_id: int, reason: str, integrations: Sequence[int] = ()) -> bool:
+    """Park a waiting event that cannot be processed, or not for some integrations, by number.
+
+    Returns False if it does not wait any more.
+    """
+    values: dict[str, Any] = {"parked_reason": reason}
+    if integrations:
+        values["parked_for"] = list(integrations)
+    waiting = update(inbox).where(inbox.c.id == event_id, inbox.c.parked_reason.is_(None))
+    return connection.execute(waiting.values(values)).rowcount == 1
 
 
 def unpark_events(connection: Connection, ids: Sequence[int] | None = None) -> int:
@@ -258,6 +267,7 @@ def _kept() -> Any:
         inbox.c.received_at,
         inbox.c.body,
         inbox.c.trust,
+        inbox.c.parked_for,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from worker.ledger.delivery import ownership
 from worker.ledger.intake import inbox
 from worker.ledger.reports import account_status, tallies
 from worker.ledger.schema import BatchStatus, State, ad_account, batch, delivery, integration
@@ -69,7 +70,7 @@ def balance_books(connection: Connection) -> Books:
         found[number]["pending"] = waiting.deliveries
     for number, n in account_status.in_flight_by_integration(connection).items():
         found[number]["in_flight"] = n
-    return _close(connection, counted, found)
+    return _close(connection, counted, found, ())
 
 
 def recount_books(connection: Connection) -> Books:
@@ -82,13 +83,16 @@ def recount_books(connection: Connection) -> Books:
     found: _Counts = defaultdict(Counter)
     for number, state, status, test, n in connection.execute(grouped):
         found[number][reported_state(state, status, test=test)] += n
-    return _close(connection, tallies.totals_by_integration(connection), found)
+    owned = BooksLine("waiting deliveries with an integration", *ownership.count_owned(connection))
+    return _close(connection, tallies.totals_by_integration(connection), found, (owned,))
 
 
 _Counts = dict[int, Counter[str]]
 
 
-def _close(connection: Connection, counted: _Counts, found: _Counts) -> Books:
+def _close(
+    connection: Connection, counted: _Counts, found: _Counts, more_lines: tuple[BooksLine, ...]
+) -> Books:
     total: Counter[str] = sum(counted.values(), Counter())
     events = {
         "inbox": inbox.count_waiting(connection),
@@ -103,6 +107,11 @@ def _close(connection: Connection, counted: _Counts, found: _Counts) -> Books:
     lines = [
         BooksLine("events accepted", total[tallies.ACCEPTED], sum(events.values())),
         *_lines("deliveries", total, everything),
+        BooksLine(
+            "waiting batches with an integration that can send them",
+            *ownership.count_waiting_batches(connection),
+        ),
+        *more_lines,
     ]
     for account in sorted(booked.keys() | stored.keys()):
         lines += _lines(f"{account}:", booked[account], stored[account])

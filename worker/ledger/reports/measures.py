@@ -20,6 +20,8 @@ from worker.ledger.schema import heartbeat, measure
 FAILED, RETRIED, WARNED = "failed", "retried_batches", "warned"
 # What sources' quotas refused, by kind.
 REFUSED_BY_QUOTA = "refused_by_quota"
+# "Heartbeat" of processes whose key ring lacks a key.
+KEY_MISSING = "key_missing"
 # Collected in each process and written every few seconds.
 REJECTED, PUBLISHED, UNPUBLISHED = "rejected", "published", "unpublished"
 

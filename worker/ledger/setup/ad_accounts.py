@@ -143,9 +143,12 @@ _CREDENTIALS = select(
 _FIND = _CREDENTIALS.where(credential.c.id == bindparam("of"))
 
 
-def find_credential(connection: Connection, credential_id: int) -> Credential:
-    """Return a credential."""
-    return _credential(connection.execute(_FIND, {"of": credential_id}).one())
+_FIND_LOCKED = _FIND.with_for_update(of=credential)
+
+
+def find_credential(connection: Connection, credential_id: int, *, locked: bool = False) -> Credential:
+    """Return a credential. ``locked`` locks it until the transaction ends."""
+    return _credential(connection.execute(_FIND_LOCKED if locked else _FIND, {"of": credential_id}).one())
 
 
 def used_credentials(connection: Connection) -> list[Credential]:
@@ -179,6 +182,8 @@ def resume_credential(
     All waiting batches get a new retry window: a pause may last longer than that. A manual resume also closes the
     breaker and ends every wait for a next attempt: the operator knows better than a backoff that Pinterest is back.
     """
+    # Locked before its batches, as a worker does that starts one: otherwise both deadlock on PostgreSQL.
+    connection.execute(select(credential.c.id).where(credential.c.id == credential_id).with_for_update())
     changed_waits = by_hand and _clear_waits(connection, credential_id, now)
     paused = update(credential).where(credential.c.id == credential_id, credential.c.paused_at.is_not(None))
     if not by_hand:
@@ -241,18 +246,26 @@ def begin_probe(connection: Connection, credential_id: int, probe_seconds: float
     return connection.execute(no_probe.values(breaker_probe_until=now + probe_seconds)).rowcount == 1
 
 
-def move_batches(connection: Connection, old: int, new: int, now: float) -> None:
+def end_probe(connection: Connection, credential_id: int) -> None:
+    """End a probe that sent nothing, so that another batch can probe at once."""
+    connection.execute(
+        update(credential).where(credential.c.id == credential_id).values(breaker_probe_until=None)
+    )
+
+
+def move_batches(connection: Connection, old: int, new: int, now: float) -> bool:
     """Move the batches of a replaced credential to the new one, even those that are being sent.
 
     Such a batch, refused for the old token, would otherwise return to a credential that is never resumed.
-    As after a pause, each batch gets a new retry window.
+    As after a pause, each batch gets a new retry window. Returns False if an enabled integration still uses the old
+    credential, whose batches then stay.
     """
-    if old == new:
-        return
-    still_used = select(integration.c.id).where(integration.c.credential_id == old).limit(1)
-    if connection.execute(still_used).first() is None:
-        abandoned = update(batch).where(batch.c.credential_id == old, IS_LIVE)
-        connection.execute(abandoned.values(credential_id=new, first_tried_at=_restart_window(now)))
+    users = select(integration.c.id).where(integration.c.credential_id == old, integration.c.enabled)
+    if connection.execute(users.limit(1)).first() is not None:
+        return False
+    abandoned = update(batch).where(batch.c.credential_id == old, IS_LIVE)
+    connection.execute(abandoned.values(credential_id=new, first_tried_at=_restart_window(now)))
+    return True
 
 
 def _later(now: ColumnElement[float]) -> Any:

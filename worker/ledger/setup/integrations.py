@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from worker.ledger.delivery import ownership
 from worker.ledger.rows import iterate_pages
-from worker.ledger.schema import IS_PENDING, ad_account, delivery, integration
+from worker.ledger.schema import ad_account, integration
 from worker.ledger.setup import ad_accounts
 from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.vault import Vault
@@ -37,7 +38,7 @@ class Integration:
 def insert_integration(
     connection: Connection, vault: Vault, new: Integration, token: str, rate: AccountRateLimit
 ) -> Integration:
-    """Insert an integration with its ad account and credential.
+    """Insert an integration with its ad account and credential. It takes over what lost its integration there.
 
     Raises:
         sqlalchemy.exc.IntegrityError: the source already delivers to this ad account.
@@ -46,7 +47,9 @@ def insert_integration(
     manual_pause = ad_accounts.manually_paused_credential(connection, placed.ad_account)
     _resume_credential(connection, placed.credential_id, manual_pause, new.created_at)
     made = connection.execute(insert(integration).values(_values(placed)).returning(integration.c.id))
-    return replace(placed, number=int(made.scalar_one()))
+    number = int(made.scalar_one())
+    ownership.adopt_orphans(connection, number, placed.ad_account, new.created_at)
+    return replace(placed, number=number)
 
 
 def load_integration(connection: Connection, public_id: str, *, locked: bool = False) -> Integration | None:
@@ -90,7 +93,10 @@ def update_integration(
     new_token: str | None,
     now: float,
 ) -> Integration:
-    """Store an integration's new values. A new token takes over the batches that wait for the old one."""
+    """Store an integration's new values. A new token takes over the batches that wait for the old one.
+
+    What a disabled integration has in waiting batches becomes pending.
+    """
     token = new_token or ad_accounts.access_token(connection, vault, changed.credential_id)
     placed = _with_account(connection, vault, replace(changed, updated_at=now), token, rate, now)
     stays = placed.ad_account == changed.ad_account
@@ -102,8 +108,11 @@ def update_integration(
         )
         _resume_credential(connection, placed.credential_id, manual_pause, now)
     connection.execute(update(integration).where(integration.c.id == changed.number).values(_values(placed)))
-    if stays:
-        ad_accounts.move_batches(connection, changed.credential_id, placed.credential_id, now)
+    old, new = changed.credential_id, placed.credential_id
+    has_moved = stays and old != new and ad_accounts.move_batches(connection, old, new, now)
+    # Others send with the old token, or nothing may be sent any more.
+    if not has_moved and (old != new or not placed.enabled):
+        ownership.take_back(connection, placed.number, now)
     return placed
 
 
@@ -132,10 +141,13 @@ def rate_limits(connection: Connection, ad_account_ids: Iterable[str]) -> dict[s
     }
 
 
-def has_pending_deliveries(connection: Connection, number: int) -> bool:
-    """Return whether an integration has deliveries that are not in a batch yet."""
-    pending = select(delivery.c.id).where(delivery.c.integration_id == number, IS_PENDING)
-    return connection.execute(pending.limit(1)).first() is not None
+def other_integration(connection: Connection, one: Integration) -> Integration | None:
+    """Return another enabled integration of the same ad account."""
+    wanted = _integrations().where(
+        integration.c.ad_account == one.ad_account, integration.c.id != one.number, integration.c.enabled
+    )
+    row = connection.execute(wanted.order_by(integration.c.id).limit(1)).first()
+    return _integration(row) if row else None
 
 
 def _with_account(

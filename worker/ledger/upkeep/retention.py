@@ -24,8 +24,10 @@ from worker.ledger.schema import (
     ui_session,
     watermark,
 )
+from worker.ledger.schema import inbox as inbox_table
 
 _RANGE_MAX_ROWS = 500
+_FRONT, _ROUND, _ROUND_END = "inbox", "inbox_round", "inbox_round_end"
 
 
 def any_overdue(connection: Connection, received_before: float) -> bool:
@@ -40,30 +42,58 @@ def overdue_ranges(
     round_seconds: float,
     now: float,
     held: Collection[int] = (),
+    *,
+    is_queue_long: bool = False,
 ) -> list[tuple[int, int]]:
     """Return (first id, last id) of overdue inbox rows, at most 500 rows each.
 
-    A watermark moves over the inbox, so that each round names a row once, however long the backlog is. A new round
-    starts ``round_seconds`` after the last one started, once that one is complete, even if more rows become overdue
-    all the time. ``held`` rows are left out unless they are between others.
+    Two watermarks move over the inbox. The front names rows when they become overdue, unless the queue is long. A
+    round names all rows behind it again, with half of the ranges; it starts ``round_seconds`` after the last one
+    started, once that one is complete. Its end is fixed when it starts: however many rows become overdue meanwhile,
+    each row is named again within two rounds. ``held`` rows are left out unless they are between others.
     """
-    mark = connection.execute(select(watermark).where(watermark.c.name == "inbox")).one_or_none()
-    position, began = (mark.position, mark.at) if mark else (0, 0.0)
+    front, _ = read_watermark(connection, _FRONT)
+    position, began = read_watermark(connection, _ROUND)
+    end, _ = read_watermark(connection, _ROUND_END)
+    # A clock that stepped back must not delay the next round.
+    if position >= end and abs(now - began) >= round_seconds:
+        position, began = 0, now
+        end = (connection.scalar(select(func.max(inbox_table.c.id))) or 0) if is_queue_long else front
     ranges: list[tuple[int, int]] = []
-    is_at_end = False
-    while len(ranges) < most_ranges and not is_at_end:
+    if position < end:
+        position = _read_on(connection, position, end, received_before, (most_ranges + 1) // 2, held, ranges)
+    if position >= end:
+        front = max(front, end)
+    if not is_queue_long:
+        front = _read_on(connection, front, None, received_before, most_ranges, held, ranges)
+    set_watermark(connection, _FRONT, front, now)
+    set_watermark(connection, _ROUND, position, began)
+    set_watermark(connection, _ROUND_END, end, began)
+    return ranges
+
+
+def _read_on(
+    connection: Connection,
+    position: int,
+    end: int | None,
+    received_before: float,
+    most_ranges: int,
+    held: Collection[int],
+    ranges: list[tuple[int, int]],
+) -> int:
+    """Add ranges of overdue rows behind a position up to ``end``; return the last row, or ``end``."""
+    while len(ranges) < most_ranges:
         ids = inbox.overdue_ids(connection, position, received_before, _RANGE_MAX_ROWS)
-        if position == 0 and ids:
-            began = now
+        is_last = len(ids) < _RANGE_MAX_ROWS
+        if end is not None:
+            is_last = is_last or ids[-1] >= end
+            ids = [event_id for event_id in ids if event_id <= end]
         if free := [event_id for event_id in ids if event_id not in held]:
             ranges.append((free[0], free[-1]))
-        position = ids[-1] if ids else position
-        is_at_end = len(ids) < _RANGE_MAX_ROWS
-    # A clock that stepped back must not delay the next round.
-    if is_at_end and abs(now - began) >= round_seconds:
-        position = 0
-    _set_watermark(connection, position, began)
-    return ranges
+        if is_last:
+            return end if end is not None else ids[-1] if ids else position
+        position = ids[-1]
+    return position
 
 
 def narrow_ranges(ids: Sequence[int]) -> list[tuple[int, int]]:
@@ -149,9 +179,17 @@ def _ended(before: float) -> Any:
     )
 
 
-def _set_watermark(connection: Connection, position: int, at: float) -> None:
+def read_watermark(connection: Connection, name: str) -> tuple[int, float]:
+    """Return how far something got, and when; zeros if it never ran."""
+    wanted = select(watermark.c.position, watermark.c.at).where(watermark.c.name == name)
+    found = connection.execute(wanted).one_or_none()
+    return (found.position, found.at) if found else (0, 0.0)
+
+
+def set_watermark(connection: Connection, name: str, position: int, at: float) -> None:
+    """Store how far something got, and when."""
     values = {"position": position, "at": at}
-    statement = upsert(connection, watermark).values(name="inbox", **values)
+    statement = upsert(connection, watermark).values(name=name, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
 
 

@@ -11,7 +11,7 @@ from worker.event.received import Received
 from worker.ledger.setup import sources
 from worker.operations.caller import Caller
 from worker.operations.errors import ConflictError, InvalidError
-from worker.pinterest.mapping.call import ConfigError, Options
+from worker.pinterest.mapping.call import Options
 from worker.pinterest.mapping.mapping import Explanation, Mapped, map_event
 from worker.pinterest.user_data.visitor import Visitor, apply_identify, with_click_ids
 from worker.pipeline.ingest.outcomes import Destination, Destinations
@@ -95,10 +95,9 @@ def _places(caller: Caller, source_id: str, channel: str) -> list[_Place]:
             raise InvalidError("source_id", f"there is no source {source_id}")
         destinations = Destinations(connection, [source_id])
     country = destinations.default_country(source_id)
-    try:
-        return [_place(target, channel, country) for target in destinations.of(source_id)]
-    except ConfigError as error:
-        raise ConflictError(f"An integration of {source_id} cannot be read: {error}") from None
+    for error in destinations.unreadable(source_id).values():
+        raise ConflictError(f"An integration of {source_id} cannot be read: {error}")
+    return [_place(target, channel, country) for target in destinations.of(source_id)]
 
 
 def _place(target: Destination, channel: str, country: str | None) -> _Place:

@@ -10,6 +10,7 @@ from worker.event.times import iso
 from worker.ledger.delivery import failures
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.delivery.failures import Failure, FailureFilter, ReasonGroup, RetryResult
+from worker.ledger.schema import Arrival
 from worker.ledger.vault import SealError
 from worker.operations.caller import Caller
 from worker.operations.errors import ConflictError, InvalidError, NotFoundError
@@ -21,6 +22,7 @@ LARGEST_ID = 2**63 - 1
 LONGEST_REASON = 300
 NOT_FAILED = "not failed, or no longer failed"
 _TIMES = ("event_time", "failed_at")
+_INTERNAL = ("integration_number", "ad_account")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +124,10 @@ def show_payload(caller: Caller, number: int) -> str | None:
 
 def as_json(failure: Failure, now: float) -> dict[str, Any]:
     """Return a failed delivery as every surface exports it: all fields but the payload, times in ISO 8601."""
+    fields = {name: value for name, value in asdict(failure).items() if name not in _INTERNAL}
     times = {name: iso(getattr(failure, name)) for name in _TIMES}
-    return asdict(failure) | times | {"late": failure.is_late(now), "stale": failure.is_stale(now)}
+    arrival = {"may_have_arrived": failure.may_have_arrived != Arrival.NO}
+    return fields | times | arrival | {"late": failure.is_late(now), "stale": failure.is_stale(now)}
 
 
 def export_failed(caller: Caller, chosen: FailureFilter, limit: int | None = None) -> Iterator[str]:

@@ -5,9 +5,12 @@ NotFoundError is raised for an object that does not exist.
 
 from dataclasses import dataclass
 
+from worker.ledger.delivery import ownership
+from worker.ledger.delivery.ownership import UnsentDeliveries
 from worker.ledger.reports import account_status
 from worker.ledger.reports.account_status import WaitingDeliveries
 from worker.ledger.setup import ad_accounts, sources
+from worker.ledger.setup import integrations as store
 from worker.ledger.setup.ad_accounts import Credential
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import Source
@@ -25,8 +28,9 @@ class IntegrationStatus:
     credential: Credential
     source: Source | None
     waiting: WaitingDeliveries | None
-    # Of the whole ad account.
-    in_flight: WaitingDeliveries | None
+    unsent: UnsentDeliveries
+    # Another integration that can send what this one has not delivered yet.
+    heir: Integration | None
 
 
 def get_integration_status(caller: Caller, integration_id: str) -> IntegrationStatus:
@@ -38,7 +42,8 @@ def get_integration_status(caller: Caller, integration_id: str) -> IntegrationSt
             ad_accounts.find_credential(connection, found.credential_id),
             sources.load_source(connection, found.source_id),
             account_status.pending_by_integration(connection).get(found.number),
-            account_status.in_flight_by_account(connection).get(found.ad_account_id),
+            ownership.count_unsent(connection, found.number),
+            store.other_integration(connection, found),
         )
 
 

@@ -7,12 +7,14 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from enum import StrEnum
 from typing import Any, TypedDict
 
 from sqlalchemy import Connection
 
 from worker.event.text import fold_key
-from worker.ledger.delivery import failures
+from worker.ledger.delivery import failures, ownership
+from worker.ledger.delivery.ownership import UnsentDeliveries
 from worker.ledger.setup import integrations as store
 from worker.ledger.setup import sources
 from worker.ledger.setup.ad_accounts import AccountRateLimit
@@ -30,6 +32,16 @@ DISCARDED_AT_ONCE = 5_000
 # Kept elsewhere in the ledger: the token with the credential, the rate with the ad account.
 _KEPT_ELSEWHERE = ("access_token", "rate_limit_rps", "rate_limit_burst")
 _DEFAULTS = {"field_mapping": "signal", "test_mode": False}
+
+
+class Unsent(StrEnum):
+    """Say what happens to the events that an integration has not delivered yet, when it goes or moves."""
+
+    # They stay, and so does the integration.
+    REFUSE = "refuse"
+    DISCARD = "discard"
+    # Another enabled integration of the same ad account sends them.
+    HAND_OVER = "hand_over"
 
 
 class IntegrationRecord(TypedDict):
@@ -113,34 +125,33 @@ def change_integration(
     enabled: bool | None = None,
     config: Mapping[str, Any] | None = None,
     consent_categories: Sequence[str] | None = None,
+    waiting: Unsent = Unsent.REFUSE,
 ) -> IntegrationRecord:
     """Change the values given; None leaves one as it is, and None inside ``config`` resets a setting.
 
-    A new access token also resumes an ad account that the delivery paused.
+    A new access token also resumes an ad account that the delivery paused. Of a disabled integration nothing more is
+    sent, not even a retry: its events wait until it is enabled. ``waiting`` says what happens to the events that wait
+    for the present ad account if the integration moves to another one.
 
     Raises:
         InvalidError: the configuration is invalid.
         DuplicateError: the source already delivers to the new ad account.
         ConflictError: events wait for the present ad account.
     """
-    with caller.changing() as change:
-        current = find_integration(change.connection, integration_id, locked=True)
-        before = _record(current, _rate_of(change.connection, current))
-        merged = _checked({**before["config"], **(config or {})})
-        _refuse_move(change.connection, current, merged["ad_account_id"])
-        wanted = replace(
-            current,
-            name=current.name if name is None else name,
-            enabled=current.enabled if enabled is None else enabled,
-            ad_account_id=merged["ad_account_id"],
-            config=_kept(merged),
-            consent_categories=current.consent_categories
-            if consent_categories is None
-            else tuple(consent_categories),
-        )
-        token = None if merged["access_token"] == MASK else merged["access_token"]
-        rate = _wanted_rate(change.connection, wanted.ad_account_id, config or {}, usual_rate)
-        return _apply(change, before, wanted, rate, token)
+    changed = None
+    while changed is None:
+        with caller.changing() as change:
+            changed = _change_step(
+                change,
+                find_integration(change.connection, integration_id, locked=True),
+                usual_rate,
+                waiting,
+                name=name,
+                enabled=enabled,
+                config=config or {},
+                consent_categories=consent_categories,
+            )
+    return changed
 
 
 def map_event_name(
@@ -158,17 +169,24 @@ def map_event_name(
     return change_integration(caller, integration_id, usual_rate, config=config)
 
 
-def delete_integration(caller: Caller, integration_id: str, *, discard_waiting: bool) -> None:
-    """Delete an integration, and discard the deliveries that wait for it if ``discard_waiting`` says so.
+def delete_integration(caller: Caller, integration_id: str, *, waiting: Unsent = Unsent.REFUSE) -> None:
+    """Delete an integration; ``waiting`` says what happens to the events that it has not delivered yet.
 
-    What is in a batch already still goes to Pinterest.
+    A request that is being sent still arrives. If it fails, its events are discarded.
 
     Raises:
-        ConflictError: deliveries wait, and are not to be discarded.
+        ConflictError: deliveries wait, and are to be neither discarded nor handed over, or nothing can take them.
     """
     # A million rows in one transaction would keep everybody else from writing, the collector first of all.
-    while not _delete_step(caller, integration_id, discard_waiting=discard_waiting):
-        pass
+    is_gone = False
+    while not is_gone:
+        with caller.changing() as change:
+            current = find_integration(change.connection, integration_id, locked=True)
+            is_gone = _clear_step(change, current, waiting)
+            if is_gone:
+                before = _record(current, _rate_of(change.connection, current))
+                store.remove_integration(change.connection, current.number)
+                change.record("integration.delete", integration_id, changed_fields(before, {}))
 
 
 def find_integration(connection: Connection, integration_id: str, *, locked: bool = False) -> Integration:
@@ -180,25 +198,83 @@ def find_integration(connection: Connection, integration_id: str, *, locked: boo
     return found
 
 
-def _delete_step(caller: Caller, integration_id: str, *, discard_waiting: bool) -> bool:
-    """Delete an integration that nothing waits for, or discard some of what waits; return whether it is gone."""
-    with caller.changing() as change:
-        current = find_integration(change.connection, integration_id, locked=True)
-        if store.has_pending_deliveries(change.connection, current.number):
-            if not discard_waiting:
-                raise ConflictError(
-                    f"{integration_id} still has events to deliver: ?force=true discards them."
-                )
-            discarded = failures.discard_pending_deliveries(
-                change.connection, current.number, change.actor, change.now, DISCARDED_AT_ONCE
-            )
-            # After an incomplete step nothing is left, and the lock lets nothing new in.
-            if discarded == DISCARDED_AT_ONCE:
-                return False
-        before = _record(current, _rate_of(change.connection, current))
-        store.remove_integration(change.connection, current.number)
-        change.record("integration.delete", integration_id, changed_fields(before, {}))
+def _change_step(
+    change: Change,
+    current: Integration,
+    usual_rate: AccountRateLimit,
+    waiting: Unsent,
+    *,
+    name: str | None,
+    enabled: bool | None,
+    config: Mapping[str, Any],
+    consent_categories: Sequence[str] | None,
+) -> IntegrationRecord | None:
+    """Change an integration, or only clear some of what waits for the ad account that it leaves, and return None."""
+    before = _record(current, _rate_of(change.connection, current))
+    merged = _checked({**before["config"], **config})
+    if merged["ad_account_id"] != current.ad_account_id:
+        _refuse_second(change.connection, current.source_id, merged["ad_account_id"])
+        if not _clear_step(change, current, waiting):
+            return None
+    wanted = replace(
+        current,
+        name=current.name if name is None else name,
+        enabled=current.enabled if enabled is None else enabled,
+        ad_account_id=merged["ad_account_id"],
+        config=_kept(merged),
+        consent_categories=current.consent_categories
+        if consent_categories is None
+        else tuple(consent_categories),
+    )
+    token = None if merged["access_token"] == MASK else merged["access_token"]
+    rate = _wanted_rate(change.connection, wanted.ad_account_id, config, usual_rate)
+    return _apply(change, before, wanted, rate, token)
+
+
+def _clear_step(change: Change, current: Integration, waiting: Unsent) -> bool:
+    """Discard or hand over some of what waits for an integration; return whether nothing waits any more.
+
+    The lock on the integration lets nothing new in.
+    """
+    unsent = ownership.count_unsent(change.connection, current.number)
+    if not unsent.total:
         return True
+    if waiting is Unsent.REFUSE:
+        raise ConflictError(
+            f"{current.id} still has {unsent.total:,} events to deliver to ad account {current.ad_account_id}, "
+            f"{unsent.in_batches:,} of them in requests that wait and {unsent.being_sent:,} in requests that are being "
+            "sent: ?waiting=discard (or ?force=true) discards them, and ?waiting=hand_over gives them to another "
+            "integration of the ad account."
+        )
+    heir = _heir(change, current, unsent) if waiting is Unsent.HAND_OVER else None
+    ownership.take_back(change.connection, current.number, change.now)
+    if heir is None:
+        moved = failures.discard_pending_deliveries(
+            change.connection, current.number, change.actor, change.now, DISCARDED_AT_ONCE
+        )
+    else:
+        moved = ownership.hand_over_pending(
+            change.connection, current.number, heir.number, change.now, DISCARDED_AT_ONCE
+        )
+        change.record("pending.hand_over", heir.id, {"from": [current.id, None], "deliveries": [None, moved]})
+    return moved < DISCARDED_AT_ONCE
+
+
+def _heir(change: Change, current: Integration, unsent: UnsentDeliveries) -> Integration:
+    """Return another integration of the same ad account that can send."""
+    if unsent.being_sent:
+        raise ConflictError(
+            f"{unsent.being_sent:,} events of {current.id} are being sent and cannot be handed over: "
+            "try again in a minute."
+        )
+    other = store.other_integration(change.connection, current)
+    heir = store.load_integration(change.connection, other.id, locked=True) if other else None
+    if heir is None or not heir.enabled or heir.ad_account != current.ad_account:
+        raise ConflictError(
+            f"No other enabled integration delivers to ad account {current.ad_account_id}: "
+            "nothing can take the events over."
+        )
+    return heir
 
 
 def _apply(
@@ -262,17 +338,6 @@ def _refuse_second(connection: Connection, source_id: str, ad_account_id: str) -
             raise DuplicateError(
                 f"{source_id} delivers to ad account {ad_account_id} already, by {other.id}."
             )
-
-
-def _refuse_move(connection: Connection, current: Integration, ad_account_id: str) -> None:
-    """Refuse another ad account where the waiting events would go to the wrong one."""
-    if ad_account_id == current.ad_account_id:
-        return
-    _refuse_second(connection, current.source_id, ad_account_id)
-    if store.has_pending_deliveries(connection, current.number):
-        raise ConflictError(
-            f"{current.id} still has events to deliver to ad account {current.ad_account_id}."
-        )
 
 
 def _record(given: Integration, rate: AccountRateLimit) -> IntegrationRecord:

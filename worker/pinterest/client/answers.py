@@ -11,7 +11,7 @@ from worker.pinterest.client.client import Answer, SendFailure, mask
 from worker.pinterest.client.echo import NOTHING_SENT, Echo
 from worker.pinterest.client.retry_policy import rate_limit_seconds, retry_after_seconds
 
-# Minimum wait when Pinterest has switched the endpoint off.
+# Wait when Pinterest has switched the endpoint off and names no time.
 _SWITCHED_OFF_SECONDS = 900.0
 _SWITCHED_OFF_CODE = "4197"
 
@@ -217,7 +217,8 @@ def _refused(answer: Answer, status: int, document: object, reason: str) -> Batc
 
 def _not_done(answer: Answer, status: int, document: object, reason: str) -> BatchDecision:
     if status == 503 and isinstance(document, dict) and str(document.get("code")) == _SWITCHED_OFF_CODE:
-        after_seconds = max(_SWITCHED_OFF_SECONDS, retry_after_seconds(answer.headers) or 0.0)
+        named = retry_after_seconds(answer.headers)
+        after_seconds = _SWITCHED_OFF_SECONDS if named is None else named
         return RetryLater(ReasonClass.SWITCHED_OFF, reason, after_seconds, True, True)
     if 500 <= status < 600:
         return _retry_later(answer, ReasonClass.UNAVAILABLE, reason)

@@ -5,27 +5,29 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from worker import logs
-from worker.ledger.delivery import batches, outages
+from worker.ledger.delivery import batches
 from worker.ledger.delivery.batches import MAX_TOKEN_WAIT_SECONDS, Member, Postponed, StartedBatch
 from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.schema import Arrival
 from worker.ledger.setup import ad_accounts
-from worker.ledger.vault import SealError
+from worker.ledger.vault import MissingKeyError, SealError
 from worker.pinterest.client.answers import ReasonClass
 from worker.pinterest.client.echo import Echo
 from worker.pipeline.delivery.reaction import Reaction, pause_credential, split_off_risky, split_off_unopened
 from worker.pipeline.delivery.sending import (
     MAX_INLINE_WAIT_SECONDS,
-    MAY_HAVE_ARRIVED,
-    PARTLY_PROCESSED,
     DeliveryResult,
     PostponedError,
     Sender,
     events_at_risk,
 )
+from worker.pipeline.missing_key import report_missing_key
 
 log = logs.of(__name__)
 
-_TOKEN_CANNOT_BE_OPENED = "The stored access token cannot be opened: is its key still in ENCRYPTION_KEY?"  # noqa: S105
+_TOKEN_CANNOT_BE_OPENED = "The stored access token cannot be opened: it was changed."  # noqa: S105
+# Another process, or this one after its restart, has the key.
+_KEY_WAIT_SECONDS = 30.0
 
 
 def deliver(sender: Sender, batch_id: int) -> DeliveryResult:
@@ -57,21 +59,37 @@ def _deliver(sender: Sender, batch_id: int) -> DeliveryResult:
         if started is None:
             return DeliveryResult.SKIPPED
         due = sender.now() + started.wait_seconds
-        members, body, broken = _compose(sender, started)
-        token = _token(sender, started)
+        try:
+            members, body, broken = _compose(sender, started)
+            token = _token(sender, started)
+        except MissingKeyError:
+            return _leave_to_others(sender, started)
         # The rate limits arrivals at Pinterest, so all preparation comes before the wait.
         wait_seconds = due - sender.now()
         if wait_seconds > 0:
             sender.sleep(wait_seconds)
+    set_apart = _set_apart(sender, started, members, broken)
+    if set_apart is not None or token is None:
+        if started.is_probe:
+            # Nothing was sent: another batch may probe at once.
+            sender.write(lambda connection: ad_accounts.end_probe(connection, started.credential_id))
+        return set_apart or pause_credential(
+            sender, started, ReasonClass.NOT_SENDABLE, _TOKEN_CANNOT_BE_OPENED
+        )
+    answer = sender.client.send(started.ad_account_id, token, body, started.test)
+    return Reaction(sender, started, members, answer, Echo(body)).react()
+
+
+def _set_apart(
+    sender: Sender, started: StartedBatch, members: Sequence[Member], broken: Sequence[Member]
+) -> DeliveryResult | None:
+    """Set events apart that must not be sent now, and give the others back; None if all may be sent."""
+    if not all(member.can_send for member in (*members, *broken)):
+        return _release_orphans(sender, started)
     if broken or not members:
         return split_off_unopened(sender, started, members, broken)
     risky = _sent_before(sender, started, members)
-    if risky:
-        return split_off_risky(sender, started, members, risky)
-    if token is None:
-        return pause_credential(sender, started, ReasonClass.NOT_SENDABLE, _TOKEN_CANNOT_BE_OPENED)
-    answer = sender.client.send(started.ad_account_id, token, body, started.test)
-    return Reaction(sender, started, members, answer, Echo(body)).react()
+    return split_off_risky(sender, started, members, risky) if risky else None
 
 
 def _token(sender: Sender, started: StartedBatch) -> str | None:
@@ -81,24 +99,41 @@ def _token(sender: Sender, started: StartedBatch) -> str | None:
         return sender.read(
             lambda connection: ad_accounts.access_token(connection, vault, started.credential_id)
         )
+    except MissingKeyError:
+        raise
     except SealError:
         return None
+
+
+def _leave_to_others(sender: Sender, started: StartedBatch) -> DeliveryResult:
+    """Give a batch back that this process lacks the key for. No attempt is spent, and no event fails."""
+    report_missing_key(sender.ledger)
+    then = sender.now() + _KEY_WAIT_SECONDS
+
+    def give_back(connection: Connection) -> None:
+        batches.requeue_batch(connection, started, then, spent=False)
+        if started.is_probe:
+            ad_accounts.end_probe(connection, started.credential_id)
+
+    sender.write(give_back)
+    return DeliveryResult.RELEASED
+
+
+def _release_orphans(sender: Sender, started: StartedBatch) -> DeliveryResult:
+    """Give a batch back unsent: some of its events can no longer be sent, because their integration is off or gone."""
+    now = sender.now()
+    sender.write(lambda connection: batches.requeue_batch(connection, started, now, spent=False))
+    sender.hint([started.id])
+    return DeliveryResult.RELEASED
 
 
 def _sent_before(sender: Sender, started: StartedBatch, members: Sequence[Member]) -> list[Member]:
     """Return events that an earlier attempt may have delivered, and that are now too old to send twice safely.
 
-    After an attempt with an unknown outcome, a batch can wait long for a paused account or an open breaker.
+    After an attempt with an unknown outcome, an event can wait long for a paused account, an open breaker or a retry.
     """
     risky = events_at_risk(members, sender.now(), offline=started.offline)
-    if not risky:
-        return []
-    tried = sender.read(
-        lambda connection: outages.has_attempt_with(
-            connection, started.id, MAY_HAVE_ARRIVED, [PARTLY_PROCESSED]
-        )
-    )
-    return risky if tried else []
+    return [member for member in risky if member.may_have_arrived == Arrival.POSSIBLE]
 
 
 def postpone_delivery(sender: Sender, postponed: PostponedError) -> float | None:
@@ -130,7 +165,7 @@ def _start(sender: Sender, batch_id: int, longest_wait_seconds: float) -> Starte
     def start(connection: Connection) -> StartedBatch | Postponed | None:
         now, lease = sender.now(), sender.lease_seconds
         started = batches.start_batch(connection, batch_id, lease, now, longest_wait_seconds)
-        if isinstance(started, Postponed):
+        if not isinstance(started, StartedBatch):
             connection.rollback()
         return started
 
@@ -152,6 +187,8 @@ def _compose(sender: Sender, started: StartedBatch) -> tuple[list[Member], bytes
         try:
             texts.append(sender.ledger.vault.open(member.payload, PAYLOAD))
             good.append(member)
+        except MissingKeyError:
+            raise
         except SealError:
             broken.append(member)
     return good, b'{"data":[' + b",".join(texts) + b"]}", broken

@@ -36,11 +36,16 @@ def claim_due_batches(
     # Find due groups in a read transaction, which blocks no writer.
     with ledger.read() as connection:
         at = now()
-        waiting = deque(
+        due = [
             group
             for group, oldest in claims.pending_groups(connection, at)
             if claims.is_batch_due(connection, group, oldest, policy.interval_seconds, at)
-        )
+        ]
+        if len(due) > policy.most_batches:
+            # Not all get a batch in this tick: those that have waited longest for one come first.
+            latest = claims.latest_claims(connection)
+            due.sort(key=lambda group: latest.get(group, 0))
+        waiting = deque(due)
     batch_ids: list[int] = []
     while waiting and len(batch_ids) < policy.most_batches:
         claimed = _claim_some(ledger, waiting, policy, now, policy.most_batches - len(batch_ids))

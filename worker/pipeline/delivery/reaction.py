@@ -100,23 +100,24 @@ class Reaction:
 
     def _move_breaker(self, *, met_trouble: bool) -> None:
         started, now = self.started, self.sender.now()
-        after = CLOSED_BREAKER
-        if met_trouble:
-            policy = self.sender.breaker_policy
-            account = self.sender.read(
-                lambda connection: ad_accounts.find_credential(connection, started.credential_id)
-            )
-            before = Breaker(account.breaker_failures, account.breaker_open_until)
-            after = breaker_after_failure(policy, before, now, probe=started.is_probe)
-            if after == before:
-                return
-        elif started.breaker_failures == 0:
+        if not met_trouble and started.breaker_failures == 0:
             return
-        self.sender.write(
-            lambda connection: ad_accounts.set_breaker(
-                connection, started.credential_id, after.failures, after.open_until
-            )
-        )
+
+        def move(connection: Connection) -> Breaker | None:
+            # Locked: of failures that are counted at the same time, none may be lost.
+            account = ad_accounts.find_credential(connection, started.credential_id, locked=True)
+            before, after = Breaker(account.breaker_failures, account.breaker_open_until), CLOSED_BREAKER
+            if met_trouble:
+                policy = self.sender.breaker_policy
+                after = breaker_after_failure(policy, before, now, probe=started.is_probe)
+            if after == before:
+                return None
+            ad_accounts.set_breaker(connection, started.credential_id, after.failures, after.open_until)
+            return after
+
+        after = self.sender.write(move)
+        if after is None:
+            return
         if after.open_until is not None or started.is_probe:
             word = "closed" if after.open_until is None else "open"
             seconds = round(after.open_until - now) if after.open_until is not None else 0
@@ -131,11 +132,12 @@ class Reaction:
         if failed:
             first = failed[0]
             message = f"{len(failed)} of {len(self.members)} events failed, the first with: {first.reason}"
-            self._note(first.reason_class or "", message)
+            unclear = {ending.id for ending in failed if ending.reason_class == ReasonClass.UNREADABLE}
+            self._note(first.reason_class or "", message, [one for one in self.members if one.id in unclear])
         return self._finish(endings)
 
     def _halve(self, verdict: Halve) -> DeliveryResult:
-        self._note(verdict.reason_class, verdict.reason)
+        self._note(verdict.reason_class, verdict.reason, () if verdict.outcome_known else self.members)
         fault = find_culprit(
             self.sender.read(lambda connection: batch_history.related_batches(connection, self.started.id))
         )
@@ -164,7 +166,7 @@ class Reaction:
         return pause_credential(self.sender, self.started, verdict.reason_class, verdict.reason)
 
     def _again(self, verdict: RetryLater, *, unreadable: bool = False) -> DeliveryResult:
-        self._note(verdict.reason_class, verdict.reason)
+        self._note(verdict.reason_class, verdict.reason, () if verdict.outcome_known else self.members)
         wait = self._wait(verdict)
         then = self.sender.now() + wait.seconds
         if verdict.reason_class == ReasonClass.RATE_LIMITED:
@@ -210,9 +212,11 @@ class Reaction:
         _log_settled(self.started, len(self.members) - failed, failed, held=held)
         return DeliveryResult.SETTLED if held else DeliveryResult.LEASE_LOST
 
-    def _note(self, reason_class: str, reason: str) -> None:
+    def _note(self, reason_class: str, reason: str, may_have_arrived: Sequence[Member] = ()) -> None:
         what = Attempt(self.sender.now(), self.answer.seconds, self.answer.status, reason_class, reason)
-        self.sender.write(lambda connection: batches.record_attempt(connection, self.started, what))
+        self.sender.write(
+            lambda connection: batches.record_attempt(connection, self.started, what, may_have_arrived)
+        )
 
 
 def _status_class(status: int | None) -> str:
@@ -243,7 +247,7 @@ def split_off_unopened(
     sender: Sender, started: StartedBatch, good: Sequence[Member], broken: Sequence[Member]
 ) -> DeliveryResult:
     """Fail the events that cannot be opened, and move the others to a new batch."""
-    reason = "The stored event cannot be opened: is its key still in ENCRYPTION_KEY?"
+    reason = "The stored event cannot be opened: it was changed."
     endings = [MemberResult(member.id, "unopened", reason) for member in broken]
     parts = [[member.id for member in good]] if good else []
     return _replace_batch(sender, started, [*good, *broken], parts, endings, sender.now())

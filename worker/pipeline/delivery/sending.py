@@ -15,7 +15,6 @@ from worker import logs
 from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.delivery.batches import UNKNOWN_OUTCOME, Member, MemberResult, StartedBatch
 from worker.monitoring.meter import Meter
-from worker.pinterest.client.answers import ReasonClass
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import PinterestClient
 from worker.pinterest.client.retry_policy import RetryPolicy, Wait
@@ -162,6 +161,8 @@ class DeliveryResult(StrEnum):
     PAUSED = "paused"
     # Not ready, not due or paused.
     SKIPPED = "skipped"
+    # Given back unsent: this process lacks its key, or some events lost the integration that can send them.
+    RELEASED = "released"
     # Waits for a slot of its credential.
     QUEUED = "queued"
     # Another worker has the batch now; nothing was written.
@@ -193,16 +194,6 @@ class PostponedError(Exception):
 
 # Pinterest may not deduplicate a second copy of an older event.
 DEDUP_SECONDS = 3_600
-
-# After one of these Pinterest may have the events, whatever a later attempt returned.
-MAY_HAVE_ARRIVED = (
-    ReasonClass.UNAVAILABLE,
-    ReasonClass.NO_ANSWER,
-    ReasonClass.UNREADABLE,
-    ReasonClass.UNEXPECTED,
-)
-# HTTP status: some of the events were processed, and the answer does not say which.
-PARTLY_PROCESSED = 422
 
 
 def events_at_risk(members: Sequence[Member], then: float, *, offline: bool) -> list[Member]:

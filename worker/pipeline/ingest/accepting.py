@@ -12,7 +12,7 @@ from worker.event.envelope import check_envelope
 from worker.event.received import Received, Trust, current_epik, page_url, visitor_ids
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted, Waiting
-from worker.ledger.vault import SealError, Vault
+from worker.ledger.vault import MissingKeyError, SealError, Vault
 
 _LARGEST_EVENT_BYTES = 64 * 1024
 
@@ -110,10 +110,13 @@ def open_row(vault: Vault, row: Waiting) -> OpenedEvent:
 
     Raises:
         UnreadableError: the body cannot be decrypted or is not an event.
+        MissingKeyError: this process lacks the key.
     """
     try:
         body = json_text.parse_json(vault.open(row.body, inbox.BODY))
         return OpenedEvent(row, body["event"], Received.from_dict(body["received"]))
+    except MissingKeyError:
+        raise
     except (SealError, ValueError, KeyError, TypeError) as error:
         raise UnreadableError(f"The event cannot be opened ({type(error).__name__}).") from error
 
@@ -125,6 +128,6 @@ def open_rows(vault: Vault, rows: Iterable[Waiting]) -> tuple[list[OpenedEvent],
     for row in rows:
         try:
             opened.append(open_row(vault, row))
-        except UnreadableError as error:
+        except (UnreadableError, MissingKeyError) as error:
             broken[row.id] = str(error)
     return opened, broken

@@ -22,7 +22,7 @@ from worker.ledger.intake.inbox import Waiting
 from worker.ledger.intake.visitors import StoredVisitor, VersionConflictError
 from worker.ledger.reports import data_problems, tallies, usage
 from worker.ledger.setup import integrations
-from worker.ledger.vault import SealError, Vault
+from worker.ledger.vault import MissingKeyError, SealError, Vault
 from worker.monitoring import tracing
 from worker.pinterest.mapping.call import Explanation
 from worker.pinterest.user_data.visitor import Visitor
@@ -33,6 +33,7 @@ from worker.pipeline.ingest.debugging import Decision, decision_of, seal_debug_i
 from worker.pipeline.ingest.outcomes import BulkVisitors, Destinations, read_visitors, to_deliveries
 from worker.pipeline.ingest.quotas import NewVisitors, visitor_quotas
 from worker.pipeline.ingest.turns import Chunk, ChunkResult, FairScheduler, mapping_order, rows_left
+from worker.pipeline.missing_key import report_missing_key
 
 log = logs.of(__name__)
 
@@ -59,6 +60,8 @@ class MappedEvent:
     trust: int = Trust.PUBLIC
     # The event itself, while its source is debugged.
     debug_input: NewInput | None = None
+    # Integrations that could not map it, with the reasons. The event is parked for these alone.
+    parked_for: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def event_name(self) -> str:
@@ -93,6 +96,9 @@ def ingest(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
         for chunk in turns.chunks():
             try:
                 done = _ingest_chunk(ledger, chunk, turns)
+            except MissingKeyError:
+                report_missing_key(ledger)
+                raise
             except VersionConflictError:
                 # Rows of other runs have hints of their own.
                 if chunk.is_own:
@@ -221,13 +227,13 @@ def _map_one(
         if is_own:
             bulk.parked[row.id] = str(error)
     except Exception as error:
-        if is_ledger_unavailable(error) or isinstance(error, SealError):
+        if _concerns_all(error):
             raise
         # A bug must not lose the event: the row is parked until a fixed version can map it. Only the exception
         # type is logged, because its text could contain personal data.
         log.error("mapping_error", inbox_id=row.id, error=logs.error_location(error))
         if is_own:
-            bulk.parked[row.id] = f"The worker could not map the event ({type(error).__name__})."
+            bulk.parked[row.id] = _could_not_map(error)
     if is_own:
         bulk.last_source = row.source_id
 
@@ -240,17 +246,45 @@ def _map_event(
     debugged = debug_until > now
     made: list[NewDelivery] = []
     decisions: list[Decision] = []
-    outcome = tallies.CONSUMED
+    broken: dict[int, Exception] = {}
+    outcome, wanted = tallies.CONSUMED, opened.row.parked_for
     if opened.event.get("type") not in ("identify", "group"):
+        broken |= destinations.unreadable(source_id)
         for target in destinations.of(source_id):
+            if wanted is not None and target.integration.number not in wanted:
+                continue
             explanation = Explanation() if debugged else None
-            mapped = to_deliveries(target, opened, visitor, vault, now, explanation)
-            made += mapped
+            try:
+                made += to_deliveries(target, opened, visitor, vault, now, explanation)
+            except Exception as error:
+                if _concerns_all(error):
+                    raise
+                broken[target.integration.number] = error
             if explanation is not None:
                 decisions.append(decision_of(target, explanation))
-        outcome = tallies.MAPPED if made else tallies.WITHOUT_DESTINATION
+        outcome = tallies.MAPPED if made or wanted is not None else tallies.WITHOUT_DESTINATION
+    if wanted is not None:
+        broken = {number: broken[number] for number in broken if number in wanted}
+    if broken and not made:
+        # Nothing is written: the whole event is parked.
+        raise next(iter(broken.values()))
     debug_input = seal_debug_input(opened, outcome, decisions, made, vault, debug_until) if debugged else None
-    return MappedEvent(source_id, outcome, made, opened.keys, opened.row.trust, debug_input)
+    for number, cause in broken.items():
+        log.error(
+            "mapping_error", inbox_id=opened.row.id, integration=number, error=logs.error_location(cause)
+        )
+    reasons = {number: _could_not_map(broken[number]) for number in broken}
+    return MappedEvent(source_id, outcome, made, opened.keys, opened.row.trust, debug_input, reasons)
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Return whether an error has other causes than one integration."""
+    return is_ledger_unavailable(error) or isinstance(error, SealError | CostlyEventError)
+
+
+def _could_not_map(error: Exception) -> str:
+    # Only the exception type, because its text could contain personal data.
+    return f"The worker could not map the event ({type(error).__name__})."
 
 
 def _new_visitors(
@@ -263,6 +297,11 @@ def _new_visitors(
     created = NewVisitors.of(bulk.mapped, new_keys)
     created.refuse_beyond_quota(visitor_quotas(ledger), destinations.public_visitors_per_day)
     return created
+
+
+def _parked(event: MappedEvent) -> tuple[str, list[int]]:
+    reasons = " ".join(dict.fromkeys(event.parked_for.values()))
+    return reasons, sorted(event.parked_for)
 
 
 def _write(
@@ -284,30 +323,37 @@ def _write(
     with ledger.write() as connection:
         if not integrations.lock_targets(connection, targets):
             raise VersionConflictError
-        gone = sorted(inbox.take_events(connection, list(bulk.mapped)))
+        whole = [event_id for event_id, event in bulk.mapped.items() if not event.parked_for]
+        gone = sorted(inbox.take_events(connection, whole))
+        kept = [
+            event_id
+            for event_id, event in sorted(bulk.mapped.items())
+            if event.parked_for and inbox.park_event(connection, event_id, *_parked(event))
+        ]
         for event_id, reason in sorted(bulk.parked.items()):
             inbox.park_event(connection, event_id, reason)
-        written = {key for event_id in gone for key in bulk.mapped[event_id].keys}
+        written = {key for event_id in (*gone, *kept) for key in bulk.mapped[event_id].keys}
         visitors.save_visitors(
             connection, {key: visitor for key, visitor in sealed.items() if key in written}, now
         )
         mapped_events = [bulk.mapped[event_id] for event_id in gone]
+        all_events = [*mapped_events, *(bulk.mapped[event_id] for event_id in kept)]
         events = Counter(
             tallies.Entry(event.source_id, 0, event.event_name, event.outcome) for event in mapped_events
         )
         tallies.append_tallies(connection, events, now)
         dropped = debug_inputs.save_debug_inputs(
-            connection, [event.debug_input for event in mapped_events if event.debug_input is not None]
+            connection, [event.debug_input for event in all_events if event.debug_input is not None]
         )
         used = created.usage(written) if created is not None else Counter()
         used.update({(source_id, usage.DEBUG_INPUTS_DROPPED): n for source_id, n in dropped.items()})
         if used:
             usage.append_usage(connection, used, now)
         outcomes = deliveries.insert_deliveries(
-            connection, [new for event in mapped_events for new in event.deliveries], now
+            connection, [new for event in all_events for new in event.deliveries], now
         )
         # By event: most have no problem, and this is the cheapest way to find those that have.
-        troubled = {id(event): event for event in mapped_events for new in event.deliveries if new.problems}
+        troubled = {id(event): event for event in all_events for new in event.deliveries if new.problems}
         if troubled:
             data_problems.append_problems(connection, [event.deliveries for event in troubled.values()], now)
     if outcomes[tallies.CONTRADICTED]:

@@ -26,8 +26,8 @@ from worker.ledger.schema import State
 from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import PUBLIC_VISITORS_PER_DAY, Source
-from worker.ledger.vault import SealError, Vault
-from worker.pinterest.mapping.call import Options
+from worker.ledger.vault import MissingKeyError, SealError, Vault
+from worker.pinterest.mapping.call import ConfigError, Options
 from worker.pinterest.mapping.mapping import (
     Explanation,
     Failed,
@@ -77,6 +77,7 @@ class Destinations:
         self._sources: dict[str, Source] = {}
         self._integrations: dict[str, list[Integration]] = {}
         self._targets: dict[str, list[Destination]] = {}
+        self._unreadable: dict[str, dict[int, ConfigError]] = {}
         for source_id in source_ids:
             source = sources.load_source(connection, source_id)
             if source is not None:
@@ -87,17 +88,22 @@ class Destinations:
                 self._integrations[source_id] = enabled
 
     def of(self, source_id: str) -> list[Destination]:
-        """Return the destinations of a source; none if it was deleted.
-
-        Raises:
-            ConfigError: this version cannot read an integration's config; other sources are not affected.
-        """
+        """Return the destinations of a source that this version can read; none if it was deleted."""
         if source_id not in self._targets:
-            enabled = self._integrations.get(source_id, [])
-            self._targets[source_id] = [
-                Destination(row, self._sources[source_id], _options(row)) for row in enabled
-            ]
+            targets: list[Destination] = []
+            unreadable = self._unreadable[source_id] = {}
+            for row in self._integrations.get(source_id, []):
+                try:
+                    targets.append(Destination(row, self._sources[source_id], _options(row)))
+                except ConfigError as error:
+                    unreadable[row.number] = error
+            self._targets[source_id] = targets
         return self._targets[source_id]
+
+    def unreadable(self, source_id: str) -> Mapping[int, ConfigError]:
+        """Return the integrations of a source that this version cannot read, by number; others are not affected."""
+        self.of(source_id)
+        return self._unreadable[source_id]
 
     def debug_until(self, source_id: str) -> float:
         """Return until when events of a source are stored for the live debugger."""
@@ -486,6 +492,9 @@ def read_visitors(vault: Vault, known: Mapping[bytes, StoredVisitor]) -> dict[by
             records[key] = VisitorRecord.from_dict(
                 json_text.parse_json(vault.open(stored.body, visitors.BODY))
             )
+        except MissingKeyError:
+            # Another process can read the visitor; without the visitor the event would lose its identifiers.
+            raise
         except (SealError, ValueError, KeyError, TypeError, AttributeError) as error:
             # The event is still mapped, without the stored data of its visitor.
             log.error("visitor_unreadable", error=type(error).__name__)

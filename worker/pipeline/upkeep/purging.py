@@ -26,8 +26,9 @@ QUALITY_DAYS = 92
 _MIN_LINE_DAYS = 8
 _GROUPS_A_FOLD = 200
 _MAX_FOLDS = 50
-# Older hours get no new counts.
+# Minutes become hours after a day; clocks of other hosts differ.
 _FOLDED_HOURS = 48
+_FOLDED = "folded"
 
 
 def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
@@ -69,23 +70,33 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
 
 
 def fold_counts(ledger: Ledger, now: float) -> int:
-    """Merge counter rows of the same key; return how many rows that saved."""
-    since_hour = _hour(now) - _FOLDED_HOURS
+    """Merge counter rows of the same key; return how many rows that saved.
+
+    Rows are read from 48 hours before the last complete run on, so that an interruption of any length leaves none.
+    """
+    with ledger.read() as connection:
+        _, last_at = retention.read_watermark(connection, _FOLDED)
+    since_hour = max(0, _hour(min(last_at, now)) - _FOLDED_HOURS)
     since = float(since_hour * tallies.SECONDS_PER_HOUR)
-    _in_steps(ledger, lambda connection: rollups.coarsen_rollups(connection, now, _GROUPS_A_FOLD))
-    _in_steps(ledger, lambda connection: quality.split_combinations(connection, since_hour, _GROUPS_A_FOLD))
-    _in_steps(ledger, lambda connection: data_problems.drop_older_examples(connection, _GROUPS_A_FOLD))
-    return (
-        _in_steps(ledger, lambda connection: tallies.fold_tally_rows(connection, _GROUPS_A_FOLD, since_hour))
-        + _in_steps(ledger, lambda connection: rollups.fold_rollups(connection, _GROUPS_A_FOLD, since))
-        + _in_steps(ledger, lambda connection: deliveries.fold_sales(connection, _GROUPS_A_FOLD))
-        + _in_steps(ledger, lambda connection: measures.fold_measures(connection, _GROUPS_A_FOLD))
-        + _in_steps(ledger, lambda connection: usage.fold_usage(connection, _GROUPS_A_FOLD))
-    )
+    steps: list[Callable[[Connection], int]] = [
+        lambda connection: rollups.coarsen_rollups(connection, now, _GROUPS_A_FOLD),
+        lambda connection: quality.split_combinations(connection, since_hour, _GROUPS_A_FOLD),
+        lambda connection: data_problems.drop_older_examples(connection, _GROUPS_A_FOLD),
+        lambda connection: tallies.fold_tally_rows(connection, _GROUPS_A_FOLD, since_hour),
+        lambda connection: rollups.fold_rollups(connection, _GROUPS_A_FOLD, since),
+        lambda connection: deliveries.fold_sales(connection, _GROUPS_A_FOLD),
+        lambda connection: measures.fold_measures(connection, _GROUPS_A_FOLD),
+        lambda connection: usage.fold_usage(connection, _GROUPS_A_FOLD),
+    ]
+    done = [_in_steps(ledger, step) for step in steps]
+    if all(is_complete for _, is_complete in done):
+        with ledger.write() as connection:
+            retention.set_watermark(connection, _FOLDED, 0, now)
+    return sum(saved for saved, _ in done[3:])
 
 
-def _in_steps(ledger: Ledger, step: Callable[[Connection], int]) -> int:
-    """Repeat a small write, with pauses for other writers, until it has little left to do."""
+def _in_steps(ledger: Ledger, step: Callable[[Connection], int]) -> tuple[int, bool]:
+    """Repeat a small write, with pauses for other writers; return how much it did, and whether little is left."""
     done = 0
     for _ in range(_MAX_FOLDS):
         with ledger.write() as connection:
@@ -93,9 +104,9 @@ def _in_steps(ledger: Ledger, step: Callable[[Connection], int]) -> int:
         done += n
         # Each group saves at least one row, so fewer rows mean that no group is left.
         if n < _GROUPS_A_FOLD:
-            break
+            return done, True
         time.sleep(_PAUSE_SECONDS)
-    return done
+    return done, False
 
 
 def _hour(now: float) -> int:

@@ -22,12 +22,16 @@ GRACE_SECONDS = 5.0
 RANGE_HINT_INTERVAL_SECONDS = 60.0
 # Interval of hints for a batch that is due.
 BATCH_HINT_INTERVAL_SECONDS = 30.0
-# With more messages in the queue, hints would only make it longer.
+# With more messages in the queue, few hints are sent: most rows have one in the queue, but a lost one must not wait
+# until the queue is short.
 _MAX_EVENT_QUEUE_MESSAGES = 200
 _RANGES_PER_SWEEP = 100
+_FEW_RANGES_PER_SWEEP = 10
 # The same for batches. Postponed batches depend on these hints, so the limit is far above what busy workers
 # leave in the queue.
 _MAX_DELIVERY_QUEUE_MESSAGES = 5_000
+_BATCHES_PER_SWEEP = 500
+_FEW_BATCHES_PER_SWEEP = 10
 
 WORKER_LOST = "The worker that was sending it did not come back."
 
@@ -77,7 +81,8 @@ def _take_batch_back(connection: Connection, batch_id: int, now: float) -> list[
         return None
     members = batches.batch_members(connection, batch_id)
     risky = events_at_risk(members, now, offline=lost.offline)
-    batches.record_attempt(connection, lost, Attempt(now, 0.0, None, ReasonClass.NO_ANSWER, WORKER_LOST))
+    what = Attempt(now, 0.0, None, ReasonClass.NO_ANSWER, WORKER_LOST)
+    batches.record_attempt(connection, lost, what, members)
     if not risky:
         batches.requeue_batch(connection, lost, now, spent=True, reason_class=ReasonClass.NO_ANSWER)
         return []
@@ -91,10 +96,10 @@ def _hint_at_batches(ledger: Ledger, hints: Hints, now: float) -> int:
     with ledger.read() as connection:
         if not batches.any_batch_due(connection, now, now - BATCH_HINT_INTERVAL_SECONDS):
             return 0
-    if _exceeds(hints.queued_batches(), _MAX_DELIVERY_QUEUE_MESSAGES):
-        return 0
+    is_queue_long = _exceeds(hints.queued_batches(), _MAX_DELIVERY_QUEUE_MESSAGES)
+    most = _FEW_BATCHES_PER_SWEEP if is_queue_long else _BATCHES_PER_SWEEP
     with ledger.write() as connection:
-        due = batches.take_due_batches(connection, now, now - BATCH_HINT_INTERVAL_SECONDS)
+        due = batches.take_due_batches(connection, now, now - BATCH_HINT_INTERVAL_SECONDS, most)
     hints.batches(due)
     return len(due)
 
@@ -104,16 +109,16 @@ def _hint_at_inbox(ledger: Ledger, hints: Hints, now: float) -> int:
     with ledger.read() as connection:
         if not retention.any_overdue(connection, now - GRACE_SECONDS):
             return abandoned
-    if _exceeds(hints.queued_events(), _MAX_EVENT_QUEUE_MESSAGES):
-        return abandoned
+    is_queue_long = _exceeds(hints.queued_events(), _MAX_EVENT_QUEUE_MESSAGES)
     with ledger.write() as connection:
         ranges = retention.overdue_ranges(
             connection,
             now - GRACE_SECONDS,
-            _RANGES_PER_SWEEP,
+            _FEW_RANGES_PER_SWEEP if is_queue_long else _RANGES_PER_SWEEP,
             RANGE_HINT_INTERVAL_SECONDS,
             now,
             leases.leased_ids(connection),
+            is_queue_long=is_queue_long,
         )
     hints.ranges(ranges)
     return abandoned + len(ranges)

@@ -1,0 +1,43 @@
+"""List and delete integrations."""
+
+import click
+
+from worker.cli.opening import cli_caller
+from worker.operations.setup import integrations as operations
+from worker.operations.setup.integrations import Unsent
+
+_LISTED_AT_ONCE = 500
+
+
+@click.group("integrations")
+def integrations_group() -> None:
+    """List and delete integrations."""
+
+
+@integrations_group.command(name="list")
+def list_integrations_command() -> None:
+    """List integrations with their source and ad account."""
+    after = 0
+    while found := operations.list_integrations(cli_caller(), _LISTED_AT_ONCE, after):
+        for one in found:
+            state = "" if one["enabled"] else ", disabled"
+            click.echo(
+                f"{one['id']:<22}{one['source_id']} to {one['config']['ad_account_id']}, {one['name']}{state}"
+            )
+        after = found[-1]["number"]
+
+
+@integrations_group.command("delete")
+@click.argument("integration_id")
+@click.option(
+    "--waiting",
+    type=click.Choice([choice.value for choice in Unsent]),
+    default=Unsent.REFUSE.value,
+    show_default=True,
+    help="What happens to the events that wait: the command is refused, they are discarded, or another integration of "
+    "the same ad account sends them.",
+)
+def delete_integration_command(integration_id: str, waiting: str) -> None:
+    """Delete an integration."""
+    operations.delete_integration(cli_caller(), integration_id, waiting=Unsent(waiting))
+    click.echo("Deleted.")
