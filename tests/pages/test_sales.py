@@ -73,3 +73,24 @@ def test_the_page_says_where_its_days_begin(pages: Pages, api: Api, shop: Integr
     api.change("/v1/admin/sources/src_shop", {"time_zone": "Europe/Berlin"})
 
     assert "(Europe/Berlin)" in pages.get("/sales")
+
+
+def test_refunds_are_shown_with_a_minus_and_the_net_next_to_them(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    with ledger.write() as connection:
+        sold = [
+            ("checkout", Sale(TODAY, "USD", 100_000)),
+            ("refund", Sale(TODAY, "USD", 30_500)),
+            ("refund", Sale(TODAY, "EUR", 5_000)),
+        ]
+        deliveries.append_sales(connection, [(shop.number, *one) for one in sold])
+    lines = [line.split(",", 1)[1] for line in pages.get("/sales/export").splitlines()[1:]]
+    assert lines == [
+        "checkout,USD,1,100.00",
+        "refund,EUR,1,-5.00",
+        "net,EUR,0,-5.00",
+        "refund,USD,1,-30.50",
+        "net,USD,1,69.50",
+    ]
+    assert ">69.50</td>" in pages.get("/sales")

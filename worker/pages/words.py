@@ -63,6 +63,7 @@ _REASONS = {
     "by_hand": "Paused manually",
     "consent": "Consent was missing",
     "unsigned": "Not signed",
+    "refund": "Refund or cancellation",
 }
 
 # The actions of the audit log.

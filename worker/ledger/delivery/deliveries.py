@@ -100,6 +100,7 @@ def insert_deliveries(connection: Connection, new: Sequence[NewDelivery], now: f
     being_sent: list[NewDelivery] = []
     if any(item.trust is Trust.SIGNED for item in duplicates):
         duplicates, being_sent, contradicted = _take_places(connection, duplicates, now)
+    _subtract_refunds(connection, rest)
     insert_all(connection, delivery, [_values(item, now) for item in rest])
     insert_all(connection, delivery, [_duplicate(item, now) for item in duplicates])
     insert_all(connection, delivery, [_kept_duplicate(item, now) for item in being_sent])
@@ -262,6 +263,35 @@ class SalesLine(NamedTuple):
     currency: str
     n: int
     value: Decimal
+
+
+# The name of refunds in the sales report.
+REFUND = "refund"
+
+
+def _subtract_refunds(connection: Connection, new: Sequence[NewDelivery]) -> None:
+    """Add refunds to the sales report; a repeated event id counts once."""
+    refunds = {
+        (item.integration_id, item.event_id): item
+        for item in new
+        if item.reason_class == REFUND and item.day is not None and not item.test
+    }
+    if not refunds:
+        return
+    known = select(delivery.c.integration_id, delivery.c.event_id).where(
+        delivery.c.event_id.in_([event_id for _, event_id in refunds]),
+        delivery.c.state == State.DROPPED.value,
+        delivery.c.reason_class == REFUND,
+    )
+    for integration_id, event_id in connection.execute(known):
+        refunds.pop((integration_id, event_id), None)
+    append_sales(
+        connection,
+        (
+            (item.integration_id, REFUND, Sale(item.day, item.currency, item.value_thousandths))
+            for item in refunds.values()
+        ),
+    )
 
 
 def append_sales(connection: Connection, sold: Iterable[tuple[int, str, Sale]]) -> None:

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 from worker.ledger.delivery import deliveries as sales_store
 from worker.ledger.delivery.deliveries import SalesLine
@@ -115,11 +116,28 @@ def report_quality(
 
 
 def report_sales(caller: Caller, days: int, source_id: str | None = None) -> list[SalesLine]:
-    """Return what was delivered on each of the last days, the latest first, by event name and currency."""
+    """Return what was delivered on each of the last days, the latest first, by event name and currency.
+
+    Where something was refunded, a line ``refund`` has it with a minus, and a line ``net`` the checkouts without it.
+    """
     # A day may have begun already in the time zone of the source.
     today = (datetime.fromtimestamp(caller.now, UTC).date() - FIRST_DAY).days
     with caller.ledger.read() as connection:
-        return sales_store.sales_since(connection, today - days + 1, source_id)
+        lines = sales_store.sales_since(connection, today - days + 1, source_id)
+    return sorted(_with_net(lines), key=lambda line: -line.day)
+
+
+def _with_net(lines: Sequence[SalesLine]) -> list[SalesLine]:
+    sold = {(line.day, line.currency): line for line in lines if line.event_name == "checkout"}
+    shown: list[SalesLine] = []
+    for line in lines:
+        if line.event_name != sales_store.REFUND:
+            shown.append(line)
+            continue
+        checkouts = sold.get((line.day, line.currency), line._replace(n=0, value=Decimal(0)))
+        net = checkouts.value - line.value
+        shown += [line._replace(value=-line.value), checkouts._replace(event_name="net", value=net)]
+    return shown
 
 
 def _since_hour(caller: Caller, since: float) -> int:

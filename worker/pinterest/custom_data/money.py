@@ -45,7 +45,11 @@ class AmountError(Exception):
 
 
 class NegativeAmountError(AmountError):
-    """The amount is below zero."""
+    """The amount is below zero; ``size`` is the amount without its minus."""
+
+    def __init__(self, size: "Amount") -> None:
+        super().__init__("is below zero")
+        self.size = size
 
 
 class Amount(NamedTuple):
@@ -99,7 +103,7 @@ def _checked(number: Decimal, currency: str | None) -> Amount:
     if not number.is_finite():
         raise AmountError("is not a finite number")
     if number < 0:
-        raise NegativeAmountError("is below zero")
+        raise NegativeAmountError(_checked(-number, currency))
     if number >= MAX_AMOUNT:
         raise AmountError("is too large to be an amount of money")
     # Adding zero removes the sign of -0.0.

@@ -1,7 +1,7 @@
 """Map an event to Pinterest's format, for one integration."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from worker.event.text import clean_text, fold_key, fold_keys
 from worker.pinterest.config.event_names import CUSTOM_KIND, PAGE_KIND, EventKind, event_kind, may_be_an_order
 from worker.pinterest.config.overrides import find_rule
 from worker.pinterest.custom_data.custom_data import build_custom_data
+from worker.pinterest.custom_data.refunds import Refund, find_refund
 from worker.pinterest.explanation.properties import explain_properties
 from worker.pinterest.mapping.call import Call, Explanation, Notes, Options, read_call
 from worker.pinterest.mapping.contract import ACTION_SOURCES
@@ -264,11 +265,30 @@ def map_event(
     kinds = _event_kinds(call, explain)
     if not kinds:
         return [Dropped(call.event_id, call.name, "an override drops this event")]
+    refund = _find_refund(call, kinds)
+    if refund is not None:
+        if explain is not None:
+            explain.add("refund", refund.reason)
+        return [_refunded(call, refund, timing)]
     shared = Notes(explain)
     for problem, text in call.flaws:
         shared.warn(problem, text)
     base = _base(call, visitor, timing, shared)
     return [_finish(base, kind, call, timing, shared) for kind in kinds]
+
+
+def _find_refund(call: Call, kinds: Sequence[EventKind]) -> Refund | None:
+    """Return what an event takes back; a rule of the integration for its name decides itself."""
+    overrides = call.options.overrides
+    by_name = not (overrides and find_rule(overrides, call.name, call.properties))
+    is_checkout = any(kind.pinterest_name == "checkout" for kind in kinds)
+    return find_refund(call.name, call.properties, by_name=by_name, is_checkout=is_checkout)
+
+
+def _refunded(call: Call, refund: Refund, timing: Timing) -> Dropped:
+    return Dropped(
+        call.event_id, call.name, refund.reason, "refund", event_time=timing.event_time, refund=refund
+    )
 
 
 def encode_payload(payload: Mapping[str, Any]) -> bytes:

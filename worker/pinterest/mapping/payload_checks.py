@@ -10,6 +10,7 @@ from worker.event.problems import Problem
 from worker.event.received import Received
 from worker.event.times import parse_time
 from worker.pinterest.config.event_names import CUSTOM_KIND
+from worker.pinterest.custom_data.refunds import Refund
 from worker.pinterest.mapping.call import Call, Explanation, Notes
 from worker.pinterest.mapping.contract import contract_error, has_identity
 
@@ -157,13 +158,15 @@ class Filtered:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """An event that a rule of the integration dropped, or that counts only when it is signed."""
+    """An event that a rule of the integration dropped, that counts only when it is signed, or that is a refund."""
 
     event_id: str
     source_name: str
     reason: str
     reason_class: str = "override"
     problems: tuple[Problem, ...] = ()
+    event_time: int | None = None
+    refund: Refund | None = None
 
 
 Outcome = Mapped | Failed | Filtered | Dropped

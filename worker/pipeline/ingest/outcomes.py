@@ -29,6 +29,7 @@ from worker.ledger.setup.sources import PUBLIC_VISITORS_PER_DAY, Source
 from worker.ledger.vault import MissingKeyError, SealError, Vault
 from worker.pinterest.mapping.call import ConfigError, Options
 from worker.pinterest.mapping.mapping import (
+    Dropped,
     Explanation,
     Failed,
     Filtered,
@@ -161,6 +162,8 @@ def to_deliveries(
     listed = target.source.options.get("signed_only_events")
     if listed and opened.trust is Trust.PUBLIC:
         outcomes = drop_signed_only(outcomes, listed, target.options)
+        # Anyone can send an unsigned refund; where unsigned sales do not count, it does not either.
+        outcomes = [replace(one, refund=None) if isinstance(one, Dropped) else one for one in outcomes]
     return [_to_delivery(outcome, target, opened, vault) for outcome in outcomes]
 
 
@@ -246,13 +249,16 @@ def _of_kind(outcome: Outcome, row: Waiting, vault: Vault) -> dict[str, Any]:
 
 
 def _sale(outcome: Outcome, zone: tzinfo) -> dict[str, Any]:
-    """Return the sales columns: what the event adds to its day once it is delivered."""
-    payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
-    happened = payload.get("event_time") if payload else None
+    """Return the sales columns: what the event adds to its day once it is delivered, or what it takes back."""
+    if isinstance(outcome, Dropped) and outcome.refund is not None:
+        happened, amount = outcome.event_time, outcome.refund.amount
+        data = {"currency": outcome.refund.currency, "value": amount.text if amount is not None else None}
+    else:
+        payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
+        happened, data = (payload or {}).get("event_time"), (payload or {}).get("custom_data") or {}
     # An event that fails as too old may have any time.
-    if payload is None or happened is None or not 0 <= happened <= _LATEST:
+    if happened is None or not 0 <= happened <= _LATEST:
         return {}
-    data = payload.get("custom_data") or {}
     day = datetime.fromtimestamp(happened, zone).toordinal() - _FIRST_DAY
     return {
         "day": day,
