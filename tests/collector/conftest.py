@@ -91,7 +91,7 @@ class Collector:
 
     def send_signed(self, path: str, body: Any, **changed: str) -> TestResponse:
         """Post a body as the shop's server does."""
-        raw = json.dumps(body).encode()
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         stamp = changed.get("stamp", str(int(self.clock() * 1000)))
         headers = {
             "X-Source-Id": changed.get("source_id", SOURCE.id),

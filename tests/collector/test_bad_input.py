@@ -1,3 +1,4 @@
+import gzip
 from typing import Any
 
 import pytest
@@ -109,7 +110,10 @@ def test_too_many_events_are_refused_together(collector: Collector) -> None:
     assert collector.kept() == []
 
 
-def padded(bytes_of_json: int) -> dict[str, Any]:
+def padded(bytes_of_json: int, field: str = "x") -> dict[str, Any]:
+    if field == "context":
+        frame = len('{"messageId":"m","context":{"page":""},"type":"page"}')
+        return {"messageId": "m", "context": {"page": "x" * (bytes_of_json - frame)}}
     frame = len('{"messageId":"m","x":"","type":"page"}')
     return {"messageId": "m", "x": "x" * (bytes_of_json - frame)}
 
@@ -117,7 +121,13 @@ def padded(bytes_of_json: int) -> dict[str, Any]:
 def test_an_event_may_have_64_kb_and_no_byte_more(collector: Collector) -> None:
     assert collector.send("/v1/p", padded(65_536)).status_code == 200
     message = "event must be at most 64 KB (65536 bytes) of JSON, not 65537 bytes."
-    check_refused(collector.send("/v1/p", padded(65_537)), 413, "EVENT_TOO_LARGE", message)
+    check_refused(collector.send("/v1/p", padded(65_537, "context")), 413, "EVENT_TOO_LARGE", message)
+
+
+def test_a_larger_event_is_kept_without_what_is_not_sent(collector: Collector) -> None:
+    assert collector.send("/v1/p", padded(65_537)).status_code == 200
+    (kept,) = collector.kept()
+    assert kept.event == {"messageId": "m", "type": "page"}
 
 
 def test_a_body_may_have_512_kb_and_no_byte_more(collector: Collector) -> None:
@@ -125,7 +135,15 @@ def test_a_body_may_have_512_kb_and_no_byte_more(collector: Collector) -> None:
     room = 524_288 - len(start) - len(end)
     assert collector.send("/v1/batch", start + b" " * room + end).status_code == 200
     response = collector.send("/v1/batch", start + b" " * (room + 1) + end)
-    check_refused(response, 413, "BODY_TOO_LARGE", "body must be at most 512 KB (524288 bytes).")
+    message = "body must be at most 512 KB (524288 bytes), or 4 MB if it is signed."
+    check_refused(response, 413, "BODY_TOO_LARGE", message)
+
+
+def test_a_signed_body_may_have_4_mb_and_no_byte_more(collector: Collector) -> None:
+    start, end = b'{"batch": [{"type": "page"}]', b"}"
+    room = 4 * 1024 * 1024 - len(start) - len(end)
+    assert collector.send_signed("/v1/batch", start + b" " * room + end).status_code == 200
+    assert collector.send_signed("/v1/batch", start + b" " * (room + 1) + end).status_code == 413
 
 
 @pytest.mark.parametrize(
@@ -137,10 +155,31 @@ def test_other_types_of_content_are_refused(collector: Collector, content_type: 
     check_refused(response, 415, "UNSUPPORTED_MEDIA_TYPE", message)
 
 
-def test_compressed_bodies_are_refused(collector: Collector) -> None:
-    response = collector.send("/v1/p", {}, headers={"Content-Encoding": "gzip"})
-    message = "Content-Encoding must be left out: send plain JSON."
+GZIP = {"Content-Encoding": "gzip"}
+
+
+def test_a_body_may_be_compressed(collector: Collector) -> None:
+    response = collector.send("/v1/p", gzip.compress(b'{"messageId": "m"}'), headers=GZIP)
+    assert response.status_code == 200
+    assert collector.kept()[0].event == {"messageId": "m", "type": "page"}
+
+
+def test_other_encodings_are_refused(collector: Collector) -> None:
+    response = collector.send("/v1/p", {}, headers={"Content-Encoding": "br"})
+    message = "Content-Encoding must be gzip, or be left out."
     check_refused(response, 415, "UNSUPPORTED_MEDIA_TYPE", message)
+
+
+@pytest.mark.parametrize("body", [b"{}", b"", gzip.compress(b"{}")[:-3]])
+def test_a_body_that_only_claims_to_be_compressed_is_refused(collector: Collector, body: bytes) -> None:
+    response = collector.send("/v1/p", body, headers=GZIP)
+    check_refused(response, 400, "INVALID_BODY", "body is not gzip, as Content-Encoding says.")
+
+
+def test_a_body_that_unpacks_to_too_much_is_refused(collector: Collector) -> None:
+    bomb = gzip.compress(b" " * 50_000_000)
+    assert len(bomb) < 100_000
+    assert collector.send("/v1/p", bomb, headers=GZIP).status_code == 413
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/x", "/v1/t/", f"/v1/tt?key={KEY}"])

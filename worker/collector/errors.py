@@ -22,7 +22,7 @@ _HTTP_ERRORS = {
     400: ("BAD_REQUEST", "The request could not be read."),
     404: ("NOT_FOUND", "Not found."),
     405: ("METHOD_NOT_ALLOWED", "Method not allowed. Send events with POST."),
-    413: ("BODY_TOO_LARGE", "body must be at most 512 KB (524288 bytes)."),
+    413: ("BODY_TOO_LARGE", "body must be at most 512 KB (524288 bytes), or 4 MB if it is signed."),
 }
 
 

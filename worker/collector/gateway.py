@@ -1,5 +1,6 @@
 """The routes that accept events."""
 
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from worker.collector.errors import RefusedError, count_rejected, json_response
 from worker.collector.intake import GroupCommit, PreparedBatch, batch_events, prepare_batch, store, with_type
 from worker.collector.limits import AdmissionControl, CallRates
 from worker.collector.request_context import ClientInfo, RequestContext
-from worker.event.envelope import decode_json
+from worker.event.envelope import EnvelopeError, decode_json
 from worker.event.received import Network, client_ip, client_network
 from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.setup import sources
@@ -98,7 +99,10 @@ class AllDomains:
         return frozenset(found)
 
 
-LARGEST_BODY_BYTES = 512 * 1024
+LARGEST_BODY_BYTES = 4 * 1024 * 1024
+# Of public and of signed requests.
+_LARGEST_BYTES = (512 * 1024, LARGEST_BODY_BYTES)
+_NOT_GZIP = "is not gzip, as Content-Encoding says."
 TYPES = {"t": "track", "p": "page", "i": "identify", "g": "group"}
 
 # A page may send text/plain without a preflight request; sendBeacon can send nothing else.
@@ -132,23 +136,24 @@ class Gateway:
     def single(self, call: str) -> Response:
         """Accept one event of the type in the URL."""
         caller = self._by_key()
-        return self._take_one(caller, with_type(decode_json(_body()), TYPES[call]))
+        return self._take_one(caller, with_type(_read_json(_body()), TYPES[call]))
 
     def signed(self) -> Response:
         """Accept one signed event of a server."""
-        body = _body()
+        body = _body(signed=True)
         caller = self._by_signature(body)
-        return self._take_one(caller, decode_json(body))
+        return self._take_one(caller, _read_json(body, signed=True))
 
     def batch(self) -> Response:
         """Accept the valid events of a batch, and list the invalid ones."""
-        if "X-Signature" in request.headers:
-            body = _body()
+        signed = "X-Signature" in request.headers
+        if signed:
+            body = _body(signed=True)
             caller = self._by_signature(body)
         else:
             caller = self._by_key()
             body = _body()
-        raws = batch_events(decode_json(body))
+        raws = batch_events(_read_json(body, signed=signed))
         self._rates.spend_events(caller, self._client_network(), len(raws))
         now = self._now()
         context = self._context(caller, now)
@@ -232,18 +237,37 @@ class Gateway:
         return client_network(client_ip(request.remote_addr, forwarded, self._trusted_proxies))
 
 
-def _body() -> bytes:
+def _body(*, signed: bool = False) -> bytes:
     if request.mimetype not in _MEDIA_TYPES:
         message = "Content-Type must be application/json or text/plain."
         raise RefusedError(415, "UNSUPPORTED_MEDIA_TYPE", message)
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise RefusedError(
-            415, "UNSUPPORTED_MEDIA_TYPE", "Content-Encoding must be left out: send plain JSON."
-        )
+    if _encoding() not in ("identity", "gzip"):
+        raise RefusedError(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Encoding must be gzip, or be left out.")
+    most = _LARGEST_BYTES[signed]
+    request.max_content_length = most + 1
     body = request.get_data(cache=False)
-    if len(body) > LARGEST_BODY_BYTES:
+    if len(body) > most:
         raise RequestEntityTooLarge
     return body
+
+
+def _encoding() -> str:
+    return request.headers.get("Content-Encoding", "identity").strip().lower()
+
+
+def _read_json(body: bytes, *, signed: bool = False) -> object:
+    """Parse a body, which may be compressed; unpacked it has the same limit."""
+    if _encoding() == "gzip":
+        most, unpacker = _LARGEST_BYTES[signed], zlib.decompressobj(wbits=31)
+        try:
+            body = unpacker.decompress(body, most + 1)
+        except zlib.error:
+            raise EnvelopeError("body", _NOT_GZIP) from None
+        if len(body) > most:
+            raise RequestEntityTooLarge
+        if not unpacker.eof:
+            raise EnvelopeError("body", _NOT_GZIP)
+    return decode_json(body)
 
 
 def _answer_batch(prepared: PreparedBatch, context: RequestContext) -> Response:

@@ -81,9 +81,9 @@ def test_a_list_may_hold_one_object_or_bare_ids() -> None:
 
 
 def test_very_long_lists_are_cut_with_a_warning() -> None:
-    items, warnings = read({"products": [{"id": str(n)} for n in range(501)]})
-    assert len(items) == 500
-    assert warnings == ["only the first 500 products are sent"]
+    items, warnings = read({"products": [{"id": str(n)} for n in range(4_001)]})
+    assert len(items) == 4_000
+    assert warnings == ["only the first 4000 products are read"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from worker.event.consent.vocabulary import read_flag
 from worker.event.embedded import looks_like_json, open_text
 from worker.event.problems import Problem
 from worker.event.redaction import clean_free_text, clean_id
-from worker.event.text import clean_text, fold_keys
+from worker.event.text import clean_text, fold_key, fold_keys
 from worker.pinterest.config.event_names import EventKind
 from worker.pinterest.custom_data.items import (
     UNREADABLE,
@@ -120,25 +120,26 @@ def build_custom_data(
         return {}
     currency = read_currency(_first(properties, "currency"), "the value", notes)
     items = read_items(properties, kind.one_product, currency, notes)
+    cut = _cut(properties, items, notes)
     value = None
     if currency is UNREADABLE:
         currency, items = None, [replace(item, price=None) for item in items]
     else:
         value = _read_value(properties, currency, notes)
         currency = currency or _sign_currency(value, items, notes)
-        if value is not None and items and not kind.is_list:
+        if value is not None and items and not kind.is_list and not cut:
             _compare(value, items, notes)
     data: dict[str, Any] = {}
     if currency and (value or items):
         data["currency"] = currency
-    if value is None and items and not kind.is_list:
+    if value is None and items and not kind.is_list and not cut:
         value = _add_up(items, currency, notes)
     if value is not None:
         data["value"] = value.text
         if not currency:
             notes.warn(Problem.CURRENCY_MISSING, "value without a currency: Pinterest takes the ad account's")
     _add_order(data, properties, notes)
-    _add_contents(data, properties, items, options, notes)
+    _add_contents(data, properties, items, options, notes, cut=cut)
     _add_texts(data, properties, kind, bool(items), options)
     _add_privacy(data, properties, options, notes)
     _clean_ids(data, notes)
@@ -158,6 +159,23 @@ def _clean_ids(data: dict[str, Any], notes: Notes) -> None:
     for content in data.get("contents", ()):
         if "id" in content:
             content["id"] = clean_id(content["id"])
+
+
+# The property of an event that was cut at intake: how many products were left out.
+CUT_KEY = "products_cut"
+_FOLDED_CUT_KEY = fold_key(CUT_KEY)
+_MOST_SENT = 500
+
+
+def _cut(properties: Mapping[str, Any], items: list[Item], notes: Notes) -> bool:
+    """Return whether products were left out at intake, so that nothing may be computed from the others."""
+    if len(items) > _MOST_SENT:
+        notes.warn(Problem.LIST_CUT, f"only the first {_MOST_SENT} products are sent")
+    cut = properties.get(_FOLDED_CUT_KEY)
+    if not isinstance(cut, int) or cut < 1:
+        return False
+    notes.warn(Problem.LIST_CUT, f"the event was larger than 64 KB: its last {cut} products are not sent")
+    return True
 
 
 def _first(properties: Mapping[str, Any], field: str) -> Any:
@@ -244,11 +262,18 @@ def _add_order(data: dict[str, Any], properties: Mapping[str, Any], notes: Notes
 
 
 def _add_contents(
-    data: dict[str, Any], properties: Mapping[str, Any], items: list[Item], options: Options, notes: Notes
+    data: dict[str, Any],
+    properties: Mapping[str, Any],
+    items: list[Item],
+    options: Options,
+    notes: Notes,
+    *,
+    cut: bool,
 ) -> None:
-    count = _count(data, properties, items, notes)
+    count = read_count(_first(properties, "num_items")) if cut else _count(data, properties, items, notes)
     if count:
         data["num_items"] = count
+    items = items[:_MOST_SENT]
     ids = _given_ids(properties, notes) or list(dict.fromkeys(item.id for item in items if item.id))
     if ids:
         data["content_ids"] = ids

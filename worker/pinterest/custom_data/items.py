@@ -20,7 +20,8 @@ from worker.pinterest.custom_data.money import (
 )
 from worker.pinterest.mapping.call import Notes
 
-_MOST_ITEMS = 500
+# More than are sent: all of them count in the value and the number of items.
+_MOST_READ = 4_000
 _LONGEST_KEY = 64
 _MOST_PIECES = 1_000_000
 
@@ -160,10 +161,10 @@ def _single_product(properties: Mapping[str, Any], one_product: bool) -> dict[st
 
 
 def _read_list(raw: list[Any], currency: str | None, notes: Notes) -> list[Item]:
-    if len(raw) > _MOST_ITEMS:
-        notes.warn(Problem.LIST_CUT, f"only the first {_MOST_ITEMS} products are sent")
+    if len(raw) > _MOST_READ:
+        notes.warn(Problem.LIST_CUT, f"only the first {_MOST_READ} products are read")
     items = []
-    for number, entry in enumerate(raw[:_MOST_ITEMS], 1):
+    for number, entry in enumerate(raw[:_MOST_READ], 1):
         if type(entry) is str:
             entry = open_text(entry)  # noqa: PLW2901
         parts = _parts(entry, vague=True) if isinstance(entry, dict) else {"id": entry}

@@ -39,14 +39,20 @@ def prepare_event(raw: object, receive: _Receive, source_id: str, vault: Vault, 
 
     Raises:
         EnvelopeError: the event is invalid.
-        TooLargeError: the event is larger than allowed.
+        TooLargeError: the event is larger than allowed, also without what is not sent.
     """
     raw = with_opened_fields(raw)
     check_envelope(raw)
     event = _with_message_id(cast("dict[str, Any]", raw))
     text = json_text.format_json(event)
     if len(text) > _LARGEST_EVENT_BYTES:
-        raise TooLargeError(len(text))
+        # Imported here: most collectors never need it.
+        from worker.pinterest.custom_data.trimming import trim_event
+
+        event = trim_event(event, _LARGEST_EVENT_BYTES)
+        text = json_text.format_json(event)
+        if len(text) > _LARGEST_EVENT_BYTES:
+            raise TooLargeError(len(text))
     received = receive(event)
     body = b'{"event":%b,"received":%b}' % (text, json_text.format_json(received.to_dict()))
     anonymous_id, user_id = visitor_ids(event, received)

@@ -1,0 +1,152 @@
+"""Cut an event that is too large to be kept down to what is sent."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from worker.event import json_text
+from worker.event.text import clean_text, fold_key
+from worker.pinterest.config.event_names import event_kind
+from worker.pinterest.custom_data.custom_data import CUT_KEY, PROPERTY_KEYS
+from worker.pinterest.custom_data.items import PRODUCT_LIST_KEYS, is_product_key, read_items
+from worker.pinterest.custom_data.money import MAX_AMOUNT, AmountError, format_decimal, is_blank, read_amount
+from worker.pinterest.mapping.call import Notes
+
+_LIST_KEYS = frozenset(
+    (*PRODUCT_LIST_KEYS, "orderitems", "orderlines", "lines", "lineitem", "cart", "basket")
+)
+_DEEPEST = 3
+# Products beyond this number are counted, but their prices are not read: that would take too long.
+_MOST_MEASURED = 20_000
+_LONGEST_PART = 256
+_LONGEST_OTHER = 2_048
+# Read by the mapping, whatever their size.
+_KEPT = frozenset(
+    ("consent", "userdata", "traits", "user", "customer", "billing", "shipping", "page", "context")
+)
+
+
+def trim_event(event: Mapping[str, Any], most_bytes: int) -> dict[str, Any]:
+    """Return the event with its value and number of items computed, and without what is not sent.
+
+    The list of products is cut until the event fits. The result may still be larger than ``most_bytes``, if something
+    else is.
+    """
+    properties = event.get("properties")
+    trimmed = dict(event)
+    if not isinstance(properties, dict) or (found := _find_list(properties, 0)) is None:
+        if isinstance(properties, dict):
+            trimmed["properties"] = _without_large(properties)
+        return _without_large(trimmed)
+    holder, key = found
+    products = holder[key]
+    whole = _with_sums(properties, holder, products, str(event.get("event") or ""))
+    kept = [_product(product) for product in products]
+    while True:
+        cut = len(products) - len(kept)
+        trimmed["properties"] = _without_large(_replaced(whole, holder, key, kept))
+        if cut:
+            trimmed["properties"][CUT_KEY] = cut
+        text = json_text.format_json(_without_large(trimmed))
+        if len(text) <= most_bytes or not kept:
+            return _without_large(trimmed)
+        kept = kept[: min(500, len(kept) // 2)]
+
+
+def _find_list(holder: Mapping[str, Any], depth: int) -> tuple[Mapping[str, Any], str] | None:
+    """Return the object with the longest list of products, and its key."""
+    found: list[tuple[int, Mapping[str, Any], str]] = []
+    for key, value in holder.items():
+        if type(value) is list and len(key) <= 64 and fold_key(key) in _LIST_KEYS:
+            found.append((len(value), holder, key))
+        elif type(value) is dict and depth < _DEEPEST and (below := _find_list(value, depth + 1)):
+            found.append((len(below[0][below[1]]), *below))
+    return max(found, key=lambda one: one[0])[1:] if found else None
+
+
+def _replaced(
+    value: Mapping[str, Any], holder: Mapping[str, Any], key: str, products: list[Any]
+) -> dict[str, Any]:
+    """Return an object with a list of products replaced, wherever it is."""
+    if value is holder or (key in value and value[key] is holder[key]):
+        return {**value, key: products}
+    return {
+        name: _replaced(part, holder, key, products) if type(part) is dict else part
+        for name, part in value.items()
+    }
+
+
+def _with_sums(
+    properties: Mapping[str, Any], holder: Mapping[str, Any], products: list[Any], name: str
+) -> dict[str, Any]:
+    """Return the properties with the value and the number of items of the whole order, where they are missing."""
+    stated = {
+        fold_key(key): value for part in (properties, holder) for key, value in part.items() if len(key) <= 64
+    }
+    summed = dict(properties)
+    if len(products) > _MOST_MEASURED:
+        return summed
+    currency = clean_text(next((stated[key] for key in PROPERTY_KEYS["currency"] if key in stated), None))
+    unheard = Notes()
+    items = [
+        item for product in products for item in read_items({"items": [product]}, False, currency, unheard)
+    ]
+    if not _is_stated(stated, "num_items") and items:
+        summed["num_items"] = sum(item.quantity or 1 for item in items)
+    priced = len(items) == len(products) and all(item.price is not None for item in items)
+    currencies = {item.currency for item in items}
+    is_list = event_kind(name, "signal").is_list
+    if not _is_stated(stated, "value") and priced and len(currencies) == 1 and not is_list:
+        total = sum((item.price.number * item.pieces for item in items if item.price), Decimal(0))
+        if 0 <= total < MAX_AMOUNT:
+            summed["value"] = format_decimal(round(total, 6))
+            if not currency and (own := currencies.pop()):
+                summed["currency"] = own
+    return summed
+
+
+def _is_stated(stated: Mapping[str, Any], field: str) -> bool:
+    for key in PROPERTY_KEYS[field]:
+        value = stated.get(key)
+        if not is_blank(value):
+            try:
+                read_amount(value, None)
+            except AmountError:
+                continue
+            return True
+    return False
+
+
+def _product(product: Any) -> Any:
+    """Return a product with the parts that may be sent."""
+    if type(product) is not dict:
+        return product if type(product) is not str else product[:_LONGEST_PART]
+    small = {key: value for key, value in product.items() if len(key) <= 64 and _is_small(value)}
+    known = {key: value for key, value in small.items() if is_product_key(fold_key(key))}
+    # Without a known key the product is of another shape, which the mapping may read.
+    return known or small
+
+
+def _is_small(value: Any) -> bool:
+    if type(value) is str:
+        return len(value) <= _LONGEST_PART
+    return type(value) not in (list, dict) or len(json_text.format_json(value)) <= _LONGEST_PART
+
+
+def _without_large(holder: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object without large values that the mapping does not read: descriptions, pictures, copies of pages."""
+    kept: dict[str, Any] = {}
+    for key, value in holder.items():
+        folded = fold_key(key) if len(key) <= 64 else ""
+        known = (
+            folded in _KEPT
+            or folded in _LIST_KEYS
+            or folded in ("properties", "ecommerce", "checkout", "order")
+        )
+        if (
+            known
+            or type(value) not in (str, list, dict)
+            or len(json_text.format_json(value)) <= _LONGEST_OTHER
+        ):
+            kept[key] = value
+    return kept
