@@ -33,6 +33,10 @@ _TEXTS = (
     "advertiser_events",
     "default_country",
     "send_user_id",
+    "product_id_source",
+    "product_id_prefix",
+    "product_id_suffix",
+    "value_basis",
 )
 NEW = {
     "name": "Pinterest Conversions",
@@ -93,6 +97,10 @@ def integration_body(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
         "advertiser_events": split_lines(given["advertiser_events"]) or None,
         "default_country": given["default_country"] or None,
         "send_user_id": _YES_NO.get(given["send_user_id"]),
+        "product_id_source": given["product_id_source"] or None,
+        "product_id_prefix": given["product_id_prefix"] or None,
+        "product_id_suffix": given["product_id_suffix"] or None,
+        "value_basis": given["value_basis"] or None,
     }
     config |= {name: None if ticked[name] == usual else ticked[name] for name, usual in _FLAGS.items()}
     if given["access_token"]:

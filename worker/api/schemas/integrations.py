@@ -78,6 +78,23 @@ CONFIG_PROPERTIES: dict[str, dict[str, Any]] = {
         "type": "boolean",
         "description": "Send the hashed user id as `external_id`; left out, `pinterest` in `field_mapping` does.",
     },
+    "product_id_source": {
+        "type": "string",
+        "enum": ["product", "variant", "sku", "parent"],
+        "description": "Which id of a product is sent, as in the catalogue. Left out: the first that is there.",
+    },
+    "product_id_prefix": {
+        "type": "string",
+        "maxLength": 64,
+        "description": "Is put before each product id, as in the catalogue, like `shopify_US_`.",
+    },
+    "product_id_suffix": {"type": "string", "maxLength": 64, "description": "Is put after each product id."},
+    "value_basis": {
+        "type": "string",
+        "enum": ["total", "without_tax_and_shipping"],
+        "default": "total",
+        "description": "Whether the value of an order includes tax and shipping, as far as the event states them.",
+    },
 }
 
 

@@ -8,6 +8,8 @@ from typing import Literal
 from worker.event.text import fold_key
 
 FieldMapping = Literal["signal", "pinterest"]
+ProductIdSource = Literal["product", "variant", "sku", "parent"]
+ValueBasis = Literal["total", "without_tax_and_shipping"]
 
 _NAMES = """
 add_payment_info add_to_cart add_to_wishlist app_install app_open checkout contact custom customize_product

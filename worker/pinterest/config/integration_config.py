@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from marshmallow import (
     RAISE,
@@ -16,13 +16,19 @@ from marshmallow import (
 )
 
 from worker.event.times import parse_time
-from worker.pinterest.config.overrides import RuleError, parse_advertiser_events, parse_overrides
+from worker.pinterest.config.event_names import ProductIdSource, ValueBasis
+from worker.pinterest.config.overrides import (
+    RuleError,
+    parse_advertiser_events,
+    parse_overrides,
+)
 from worker.pinterest.user_data.countries import country_code
 
 CONSENT_CATEGORIES = ("analytics", "marketing", "functional", "advertising")
 
 _AD_ACCOUNT_ID = re.compile(r"\d{1,18}", re.ASCII)
 _LONGEST_TOKEN = 4096
+_LONGEST_AFFIX = 64
 
 
 class ConfigError(Exception):
@@ -68,6 +74,11 @@ def _check_flag(value: object) -> None:
         raise ValidationError("must be true or false.")
 
 
+def _check_affix(value: object) -> None:
+    if not isinstance(value, str) or len(value) > _LONGEST_AFFIX or not value.isprintable():
+        raise ValidationError(f"must be a text of at most {_LONGEST_AFFIX} characters.")
+
+
 def _check_country(value: object) -> None:
     if not isinstance(value, str) or len(value) != 2 or country_code(value) != value.lower():
         raise ValidationError("must be a country's two letters (ISO 3166), like DE.")
@@ -75,6 +86,11 @@ def _check_country(value: object) -> None:
 
 def _flag() -> fields.Raw:
     return fields.Raw(allow_none=True, validate=_check_flag)
+
+
+def _choice(*words: str) -> fields.Raw:
+    sentence = f"must be {', '.join(words[:-1])} or {words[-1]}."
+    return fields.Raw(allow_none=True, validate=validate.OneOf(words, error=sentence))
 
 
 _MISSING: dict[str, Any] = {"required": "is missing.", "null": "is missing."}
@@ -92,10 +108,7 @@ class IntegrationConfigSchema(Schema):
     )
     rate_limit_rps = fields.Raw(allow_none=True, validate=_check_number)
     rate_limit_burst = fields.Raw(allow_none=True, validate=_check_burst)
-    field_mapping = fields.Raw(
-        allow_none=True,
-        validate=validate.OneOf(("signal", "pinterest"), error="must be signal or pinterest."),
-    )
+    field_mapping = _choice("signal", "pinterest")
     test_mode = _flag()
     token_expires_at = fields.Raw(allow_none=True, validate=_check_time)
     event_overrides = fields.Raw(allow_none=True)
@@ -106,6 +119,10 @@ class IntegrationConfigSchema(Schema):
     bot_filter = _flag()
     clean_free_text = _flag()
     send_user_id = _flag()
+    product_id_source = _choice(*get_args(ProductIdSource))
+    product_id_prefix = fields.Raw(allow_none=True, validate=_check_affix)
+    product_id_suffix = fields.Raw(allow_none=True, validate=_check_affix)
+    value_basis = _choice(*get_args(ValueBasis))
 
     @pre_load
     def _keys_are_known(self, data: Any, **_: Any) -> Any:

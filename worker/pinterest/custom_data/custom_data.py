@@ -20,7 +20,7 @@ from worker.pinterest.custom_data.items import (
     read_items,
     read_price,
 )
-from worker.pinterest.custom_data.money import MAX_AMOUNT, Amount, format_decimal
+from worker.pinterest.custom_data.money import MAX_AMOUNT, Amount, AmountError, format_decimal, read_amount
 from worker.pinterest.mapping.call import Notes, Options
 
 # The senders' folded spellings of each field, the best spelling first.
@@ -119,13 +119,13 @@ def build_custom_data(
     if not properties and not options.limited_data_processing:
         return {}
     currency = read_currency(_first(properties, "currency"), "the value", notes)
-    items = read_items(properties, kind.one_product, currency, notes)
+    items = read_items(properties, kind.one_product, currency, notes, options.product_id_source)
     cut = _cut(properties, items, notes)
     value = None
     if currency is UNREADABLE:
         currency, items = None, [replace(item, price=None) for item in items]
     else:
-        value = _read_value(properties, currency, notes)
+        value = _read_value(properties, currency, options, notes)
         currency = currency or _sign_currency(value, items, notes)
         if value is not None and items and not kind.is_list and not cut:
             _compare(value, items, notes)
@@ -188,15 +188,60 @@ def _first(properties: Mapping[str, Any], field: str) -> Any:
     return None
 
 
-def _read_value(properties: Mapping[str, Any], currency: str | None, notes: Notes) -> Amount | None:
+def _read_value(
+    properties: Mapping[str, Any], currency: str | None, options: Options, notes: Notes
+) -> Amount | None:
     if _KEY_SETS["value"].isdisjoint(properties):
         return None
     for key in PROPERTY_KEYS["value"]:
         if key in properties:
             value = read_price(properties[key], currency, f"the order's value ({key})", notes)
             if value is not None:
-                return value
+                # Revenue is without tax and shipping in Segment's specification.
+                if options.value_basis == "total" or key == "revenue":
+                    return value
+                return _without_tax_and_shipping(value, properties, currency, notes)
     return None
+
+
+_TAX_KEYS = ("tax", "totaltax", "taxtotal", "taxamount", "taxes", "taxlines")
+_SHIPPING_KEYS = (
+    *("shipping", "shippingcost", "shippingtotal", "totalshipping", "shippingamount", "shippingprice"),
+    *("shippinglines", "totalshippingpriceset"),
+)
+
+
+def _without_tax_and_shipping(
+    value: Amount, properties: Mapping[str, Any], currency: str | None, notes: Notes
+) -> Amount:
+    parts = [_stated_sum(properties, keys, currency) for keys in (_TAX_KEYS, _SHIPPING_KEYS)]
+    if not any(parts):
+        return value
+    number = max(value.number - sum(parts), Decimal(0))
+    text = format_decimal(number)
+    notes.compute("value", f"{text}, the total of {value.text} without tax and shipping")
+    return value._replace(number=number, text=text)
+
+
+def _stated_sum(properties: Mapping[str, Any], keys: tuple[str, ...], currency: str | None) -> Decimal:
+    """Return the first amount under these keys, or the sum of a list of them; 0 without one."""
+    for key in keys:
+        raw = properties.get(key)
+        found = [_amount_of(part, currency) for part in (raw if type(raw) is list else [raw])]
+        if raw and None not in found:
+            return sum((number for number in found if number is not None), Decimal(0))
+    return Decimal(0)
+
+
+def _amount_of(raw: object, currency: str | None) -> Decimal | None:
+    if isinstance(raw, dict):
+        folded = fold_keys(raw)
+        # A line of tax or shipping; the price comes first.
+        raw = next((folded[key] for key in ("price", "total", "amount", "cost") if key in folded), raw)
+    try:
+        return read_amount(raw, currency).number
+    except AmountError:
+        return None
 
 
 # Fewer and more than taxes, shipping and discounts explain: cents for euros, or another currency.
@@ -274,11 +319,13 @@ def _add_contents(
     if count:
         data["num_items"] = count
     items = items[:_MOST_SENT]
-    ids = _given_ids(properties, notes) or list(dict.fromkeys(item.id for item in items if item.id))
+    own_ids = list(dict.fromkeys(item.id for item in items if item.id))
+    given = _given_ids(properties, notes) if options.product_id_source is None or not own_ids else []
+    ids = [_with_affixes(one, options) for one in given or own_ids]
     if ids:
         data["content_ids"] = ids
     detailed = options.field_mapping == "pinterest"
-    contents = [_content(item, detailed, options.clean_free_text) for item in items]
+    contents = [_content(item, detailed, options) for item in items]
     # A quantity alone does not describe a product.
     contents = [content for content in contents if len(content) > ("quantity" in content)]
     if contents:
@@ -318,10 +365,18 @@ def _given_ids(properties: Mapping[str, Any], notes: Notes) -> list[str]:
     return list(dict.fromkeys(text for one in raw if (text := read_id(one, notes))))
 
 
-def _content(item: Item, detailed: bool, clean: bool) -> dict[str, Any]:
+def _with_affixes(item_id: str, options: Options) -> str:
+    """Return a product id as it is in the catalogue; a prefix or suffix that it has already is not repeated."""
+    prefix, suffix = options.product_id_prefix, options.product_id_suffix
+    if prefix and not item_id.startswith(prefix):
+        item_id = prefix + item_id
+    return item_id + suffix if suffix and not item_id.endswith(suffix) else item_id
+
+
+def _content(item: Item, detailed: bool, options: Options) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if item.id is not None:
-        content["id"] = item.id
+        content["id"] = _with_affixes(item.id, options)
     if item.price is not None:
         content["item_price"] = item.price.text
     if item.quantity is not None:
@@ -329,7 +384,7 @@ def _content(item: Item, detailed: bool, clean: bool) -> dict[str, Any]:
     if detailed:
         for part in ("name", "category", "brand"):
             text = clean_text(item.parts.get(part))
-            if text and (cleaned := clean_free_text(text) if clean else text):
+            if text and (cleaned := clean_free_text(text) if options.clean_free_text else text):
                 content[f"item_{part}"] = cleaned
     return content
 

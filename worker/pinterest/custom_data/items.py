@@ -9,7 +9,8 @@ from typing import Any
 
 from worker.event.embedded import looks_like_json, open_text
 from worker.event.problems import Problem
-from worker.event.text import are_cacheable, clean_text, fold_key
+from worker.event.text import are_cacheable, clean_text, fold_key, fold_keys
+from worker.pinterest.config.event_names import ProductIdSource
 from worker.pinterest.custom_data.currencies import currency_code
 from worker.pinterest.custom_data.money import (
     Amount,
@@ -84,6 +85,22 @@ _RANK = {
     for part, spellings in _SPELLINGS.items()
     for rank, spelling in enumerate(spellings)
 }
+# Which keys of a product, its own or those of an object in it, hold each id, the best first.
+_ID_KEYS: Mapping[str, tuple[str, ...]] = {
+    "product": ("productid", "product.id", "itemid", "contentid"),
+    "variant": ("variantid", "variationid", "variant.id", "variation.id", "productvariantid", "itemvariant"),
+    "sku": ("sku", "variant.sku", "productsku", "itemsku"),
+    "parent": (
+        "itemgroupid",
+        "parentid",
+        "parentproductid",
+        "groupid",
+        "productgroupid",
+        "variant.product.id",
+        "product.id",
+    ),
+}
+_ID_HEADS = frozenset(key.partition(".")[0] for keys in _ID_KEYS.values() for key in keys)
 # At the top level of an event these keys are ambiguous: a custom event's id or name need not be a product's.
 _VAGUE = frozenset(("id", "title", "name", "category", "brand", "contentid", "vendor"))
 # In a list these are a product's; at the top level they have fields of their own at Pinterest.
@@ -106,10 +123,15 @@ class Item:
 
 
 def read_items(
-    properties: Mapping[str, Any], one_product: bool, currency: str | None, notes: Notes
+    properties: Mapping[str, Any],
+    one_product: bool,
+    currency: str | None,
+    notes: Notes,
+    id_source: ProductIdSource | None = None,
 ) -> list[Item]:
     """Return an event's valid products; the keys of ``properties`` are folded.
 
+    ``id_source`` chooses the id of a product; where it is missing, the first id that is there counts.
     Without a list, the event's own properties describe the product, if the event is about a single product.
     """
     for key in () if _LIST_KEYS.isdisjoint(properties) else PRODUCT_LIST_KEYS:
@@ -119,8 +141,10 @@ def read_items(
         if key == _LINES and type(raw) is list:
             raw = list(map(_without_line_id, raw))
         if type(raw) in (list, dict) and raw:
-            return _read_list(_entries(raw) if isinstance(raw, dict) else raw, currency, notes)
+            return _read_list(_entries(raw) if isinstance(raw, dict) else raw, currency, notes, id_source)
     single = _single_product(properties, one_product)
+    if single and id_source is not None:
+        _choose_id(single, properties, id_source, notes)
     item = _read_item(single, currency, notes) if single else None
     return [item] if item else []
 
@@ -160,7 +184,25 @@ def _single_product(properties: Mapping[str, Any], one_product: bool) -> dict[st
     return {}
 
 
-def _read_list(raw: list[Any], currency: str | None, notes: Notes) -> list[Item]:
+def _choose_id(parts: dict[str, Any], raw: object, id_source: ProductIdSource, notes: Notes) -> None:
+    """Set a product's id to the one that the integration asks for."""
+    folded = fold_keys(raw)
+    for key in _ID_KEYS[id_source]:
+        value: Any = folded
+        for step in key.split("."):
+            value = fold_keys(value).get(step)
+        if (text := clean_text(value)) is not None:
+            parts["id"] = text
+            return
+    if id_source != "product" and Problem.FIELD_UNREADABLE not in notes.problems:
+        notes.warn(
+            Problem.FIELD_UNREADABLE, f"a product has no {id_source} id: the first id that is there is sent"
+        )
+
+
+def _read_list(
+    raw: list[Any], currency: str | None, notes: Notes, id_source: ProductIdSource | None
+) -> list[Item]:
     if len(raw) > _MOST_READ:
         notes.warn(Problem.LIST_CUT, f"only the first {_MOST_READ} products are read")
     items = []
@@ -170,6 +212,8 @@ def _read_list(raw: list[Any], currency: str | None, notes: Notes) -> list[Item]
         parts = _parts(entry, vague=True) if isinstance(entry, dict) else {"id": entry}
         if _PRODUCT_INSIDE in parts:
             parts = _with_product_inside(parts)
+        if id_source is not None:
+            _choose_id(parts, entry, id_source, notes)
         item = _read_item(parts, currency, notes)
         if item is None:
             notes.warn(
@@ -183,7 +227,7 @@ def _read_list(raw: list[Any], currency: str | None, notes: Notes) -> list[Item]
 
 def is_product_key(key: str) -> bool:
     """Return whether a folded key describes a product."""
-    return key in _RANK
+    return key in _RANK or key in _ID_HEADS
 
 
 def _parts(raw: Mapping[str, Any], vague: bool) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from worker.event.problems import Problem
 from worker.event.received import Received, page_url
 from worker.event.redaction import clean_free_text, clean_id
 from worker.event.text import clean_text, fold_keys
-from worker.pinterest.config.event_names import FieldMapping
+from worker.pinterest.config.event_names import FieldMapping, ProductIdSource, ValueBasis
 from worker.pinterest.config.integration_config import ConfigError, check_consent_categories, load_config
 from worker.pinterest.config.overrides import Overrides
 
@@ -28,6 +28,8 @@ class Options:
     """The mapping options of an integration.
 
     ``send_user_id`` sends the hashed user id as ``external_id``. None means: only with ``field_mapping`` ``pinterest``.
+    ``product_id_source`` says which id of a product is sent; None: the first that is there. ``value_basis`` says
+    whether the value of an order includes tax and shipping.
     """
 
     field_mapping: FieldMapping = "signal"
@@ -40,6 +42,10 @@ class Options:
     bot_filter: bool = False
     clean_free_text: bool = True
     send_user_id: bool | None = None
+    product_id_source: ProductIdSource | None = None
+    product_id_prefix: str = ""
+    product_id_suffix: str = ""
+    value_basis: ValueBasis = "total"
 
     @classmethod
     def from_config(cls, config: Mapping[str, object], consent_categories: Sequence[str]) -> Self:
