@@ -319,9 +319,7 @@ def test_other_events_of_the_vendors_keep_what_they_say(
     assert {key: sent["custom_data"].get(key) for key in expected} == expected
 
 
-@pytest.mark.parametrize(
-    "name", ["Ordered Product", "orders/updated", "Order Refunded", "Fulfilled Order", "refunds/create"]
-)
+@pytest.mark.parametrize("name", ["Ordered Product", "orders/updated", "Fulfilled Order"])
 def test_what_is_reported_after_or_of_a_part_of_an_order_is_no_checkout_and_does_not_look_like_one(
     name: str,
 ) -> None:
