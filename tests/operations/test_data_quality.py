@@ -33,10 +33,12 @@ class Shop:
         self.client = app.test_client(use_cookies=False)
         self.key = world.api.get("/v1/admin/sources/src_shop")["pipeline_key"]
 
-    def track(self, name: str, properties: dict[str, Any], **fields: Any) -> None:
+    def track(self, name: str, properties: dict[str, Any], ip: str = "8.8.8.8", **fields: Any) -> None:
         event = {"event": name, "properties": properties, "context": {"consent": {"advertising": True}}}
         headers = {"Authorization": f"Bearer {self.key}", "User-Agent": "Mozilla/5.0"}
-        answer = self.client.post("/v1/t", json=event | fields, headers=headers)
+        answer = self.client.post(
+            "/v1/t", json=event | fields, headers=headers, environ_base={"REMOTE_ADDR": ip}
+        )
         assert answer.status_code == 200, answer.text
         with self.world.ledger.read() as connection:
             ids = list(connection.scalars(select(inbox.c.id)))
@@ -121,6 +123,13 @@ def test_a_source_without_problems_says_so(shop: Shop) -> None:
     assert shop.world.api.error("GET", "/v1/admin/sources/src_none/data-quality")[0] == 404
     shop.world.shell("data-quality", "src_none")
     assert shop.world.refused
+
+
+def test_a_proxy_that_is_not_trusted_is_named(shop: Shop) -> None:
+    shop.track("Order Completed", ORDER, ip="10.0.0.7")
+    shop.track("Order Completed", ORDER | {"order_id": "2"}, ip="10.0.0.7")
+    expected = "100 % of the events come from private addresses, like 10.0.0.7: set TRUSTED_PROXIES."
+    assert problems(shop.world)["address_not_public"]["what_to_do"] == expected
 
 
 def test_without_a_choice_the_page_shows_the_first_source(make_world: Callable[[], World]) -> None:
