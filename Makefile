@@ -4,10 +4,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := worker tasks tests docs celeryconfig.py setup.py $(wildcard benchmarks)
 
-.PHONY: run test test-pythons test-slow chaos lint format bench docs lock build clean
+.PHONY: help run test test-pythons test-slow chaos lint format bench docs lock build clean
 
 run: $(VENV)/.run
 	@$(BIN)/python -m worker run
+
+help:
+	@echo "make run        start everything on this machine, with a sandbox in place of Pinterest"
+	@echo "make test       run all quick tests"
+	@echo "make test-pythons  run the tests on each supported Python"
+	@echo "make test-slow  run the tests that take long or need RabbitMQ, PostgreSQL and Redis"
+	@echo "make chaos      kill processes for 15 minutes, and check that nothing is lost"
+	@echo "make lint       check style, types and known vulnerabilities"
+	@echo "make format     format the code"
+	@echo "make bench      measure the speed of each step; ROW=name for one row"
+	@echo "make docs       write docs/api.md"
+	@echo "make lock       lock the versions of all dependencies"
+	@echo "make build      build a wheel under dist/"
+	@echo "make clean      remove generated files, but not the state folder"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not slow" -n 2

@@ -1,9 +1,13 @@
 """The other commands, on a small ledger."""
 
 import json
+import re
+import subprocess
+from importlib.metadata import version
 
 from sqlalchemy import delete
 
+from docs.product import ROOT
 from tests.cli.conftest import Shell
 from tests.integration import document
 from tests.ledger.shop import NOW, accept, place
@@ -89,7 +93,23 @@ def test_finds_an_event_and_an_order(shell: Shell) -> None:
         assert "failed" in printed
         assert "event evt_1" in printed
         assert "Pinterest refused it." in printed
-    assert shell.good("find", "evt_2").startswith("Not found")
+    missing = shell.run("find", "evt_2")
+    assert (missing.exit_code, missing.output.partition(":")[0]) == (1, "Not found")
+
+
+def test_the_version_is_that_of_the_package(shell: Shell) -> None:
+    assert shell.good("--version") == f"signal-worker {version('signal-worker')}\n"
+
+
+def test_make_help_names_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    printed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {line.split()[1] for line in printed.splitlines()} == set(targets.split()) - {"help"}
+
+
+def test_the_readmes_event_is_explained(shell: Shell) -> None:
+    assert "Event 1: Order Completed" in shell.good("explain", str(ROOT / "event.json"))
 
 
 def test_finds_what_still_waits_to_be_mapped(shell: Shell) -> None:

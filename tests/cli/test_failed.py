@@ -149,3 +149,17 @@ def test_the_books_balance_whatever_was_done_by_hand(failures: Shell) -> None:
     failures.good("failed", "retry", "1")
     failures.good("failed", "discard", "2", "--reason", "A test.")
     assert failures.good("books").endswith("The books balance.\n")
+
+
+@pytest.mark.parametrize("command", ["list", "export", "retry", "discard"])
+def test_an_unknown_class_is_refused_with_the_valid_ones(failures: Shell, command: str) -> None:
+    done = failures.run("failed", command, "--class", "bogus")
+    assert done.exit_code == 2
+    assert "bogus is not a class" in done.output
+    assert "no_identity" in done.output
+    # A class that only an older version wrote.
+    assert "rejected" in done.output
+
+
+def test_a_known_class_without_failures_is_no_error(failures: Shell) -> None:
+    assert failures.good("failed", "list", "--class", "no_identity") == "No failed deliveries.\n"

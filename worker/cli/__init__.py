@@ -20,6 +20,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="signal-worker", prog_name="signal-worker", message="%(prog)s %(version)s")
 def cli() -> None:
     """Deliver a shop's events to the Pinterest Conversions API."""
 

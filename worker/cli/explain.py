@@ -1,6 +1,7 @@
 """Explain what would be sent for an event, find events, and show what is wrong with them."""
 
 import json
+import sys
 from typing import IO, Any, Literal
 
 import click
@@ -84,7 +85,10 @@ def _print(result: dict[str, Any]) -> None:
 @click.command("find")
 @click.argument("what")
 def find_command(what: str) -> None:
-    """Find the deliveries and waiting events of WHAT: an order, event or visitor id."""
+    """Find the deliveries and waiting events of WHAT: an order, event or visitor id.
+
+    Ends with status 1 if there are none.
+    """
     who = cli_caller()
     found = search(who, what)
     for row in found.waiting:
@@ -104,6 +108,7 @@ def find_command(what: str) -> None:
         click.echo(f"Of the events that wait to be mapped only the newest {MOST_OPENED:,} were looked at.")
     if not found.deliveries and not found.waiting:
         click.echo("Not found: it was never received, no integration uses it, or its retention has ended.")
+        sys.exit(1)
 
 
 @click.command("data-quality")

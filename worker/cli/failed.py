@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from worker.cli.opening import cli_caller, since_option, utc_time
 from worker.ledger.delivery.failures import Failure, FailureFilter
+from worker.monitoring.measured import CLASSES
 from worker.operations.caller import Caller
 from worker.operations.deliveries import failed as operations
 from worker.operations.deliveries import parked as parked_events
@@ -19,10 +20,27 @@ from worker.operations.deliveries.selection import integration_number
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+def _known_class(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    """Refuse a class that no delivery can have failed with, unless one has in another version."""
+    if given is None or given in CLASSES:
+        return given
+    known = {group.reason_class for group in operations.group_failed(cli_caller(), FailureFilter())}
+    if given not in known:
+        raise click.BadParameter(
+            f"{given} is not a class. Use one of {', '.join(sorted({*CLASSES, *known}))}."
+        )
+    return given
+
+
 def _filters(command: Command) -> Command:
     options = (
         click.option("--ad-account", "ad_account_id", help="Only of this ad account."),
-        click.option("--class", "reason_class", help="Only of this class, as `failed list` shows it."),
+        click.option(
+            "--class",
+            "reason_class",
+            callback=_known_class,
+            help="Only of this class, as `failed list` shows it.",
+        ),
         click.option("--integration", "integration_id", help="Only of this int_… ."),
         click.option("--event-name", help="Only of this Pinterest event name."),
         click.option("--event-id", help="Only of this event id."),

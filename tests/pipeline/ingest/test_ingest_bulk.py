@@ -20,6 +20,7 @@ from worker.event.received import Trust
 from worker.ledger.database import Ledger, LedgerBusyError
 from worker.ledger.delivery import deliveries, finding
 from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.delivery.finding import FoundDelivery
 from worker.ledger.intake import inbox, visitors
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.schema import delivery, visitor
@@ -132,6 +133,38 @@ def test_what_consent_stops_is_filtered_and_no_payload_is_kept(sqlite_ledger: Le
     refused = order("1", context={"consent": {"advertising": False}} | HERE)
     assert ingest(ledger, take_in(ledger, refused, order("2")))["filtered"] == 1
     assert list(payloads(ledger)) == ["m2"]
+
+
+def test_an_order_that_is_not_sent_is_found_by_its_id(sqlite_ledger: Ledger) -> None:
+    ledger = sqlite_ledger
+    shop = place(ledger, event_overrides={"Refunded": "drop"})
+    with ledger.write() as connection:
+        asking = replace(shop, consent_categories=("advertising",))
+        integrations.update_integration(
+            connection, ledger.vault, asking, rate=AccountRateLimit(1, 1), new_token=None, now=1.0
+        )
+    consent = {"consent": {"advertising": True}}
+    ingest(
+        ledger,
+        take_in(
+            ledger,
+            order("filtered", context={"consent": {"advertising": False}} | HERE),
+            order("dropped", event="Refunded", context=consent | HERE),
+            order("untimely", timestamp="tomorrow", context=consent | HERE),
+            order("nobody", anonymousId="stranger", context=consent),
+        ),
+    )
+    for wanted, state in {"filtered": "filtered", "dropped": "dropped"}.items():
+        assert [one.stands for one in _of_order(ledger, wanted)] == [state]
+    assert [one.reason_class for one in _of_order(ledger, "untimely")] == ["bad_timestamp"]
+    assert [one.reason_class for one in _of_order(ledger, "nobody")] == ["no_identity"]
+    assert _of_order(ledger, "never") == []
+
+
+def _of_order(ledger: Ledger, order_id: str) -> list[FoundDelivery]:
+    key = ledger.vault.keyed_hash("order", "src_shop", order_id)
+    with ledger.read() as connection:
+        return finding.find_deliveries_of_order(connection, order_id, [key], 9)
 
 
 def test_nothing_goes_to_a_disabled_integration(sqlite_ledger: Ledger) -> None:

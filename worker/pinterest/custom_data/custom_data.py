@@ -292,6 +292,11 @@ def _add_up(items: list[Item], currency: str | None, notes: Notes) -> Amount | N
     return Amount(total, currency, text)
 
 
+def read_order_id(properties: Mapping[str, Any]) -> str | None:
+    """Return the order id of an event's properties, whose keys are folded."""
+    return clean_text(_first(properties, "order_id"))
+
+
 def _add_order(data: dict[str, Any], properties: Mapping[str, Any], notes: Notes) -> None:
     raw = _first(properties, "order_id")
     order_id = clean_text(raw) if raw is not None else None

@@ -27,7 +27,8 @@ from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import PUBLIC_VISITORS_PER_DAY, Source
 from worker.ledger.vault import MissingKeyError, SealError, Vault
-from worker.pinterest.mapping.call import ConfigError, Options
+from worker.pinterest.custom_data.custom_data import read_order_id
+from worker.pinterest.mapping.call import ConfigError, Options, read_call
 from worker.pinterest.mapping.mapping import (
     Dropped,
     Explanation,
@@ -183,6 +184,7 @@ def _to_delivery(outcome: Outcome, target: Destination, opened: OpenedEvent, vau
         payload=vault.seal(text, PAYLOAD) if text is not None else None,
         size_bytes=len(text) if text is not None else 0,
         problems=_found_problems(outcome, opened.received) if outcome.problems else (),
+        order_key=_order_key(outcome, opened, target.options, vault),
         **_of_kind(outcome, row, vault),
         **_sale(outcome, target.time_zone),
     )
@@ -221,7 +223,6 @@ def _of_kind(outcome: Outcome, row: Waiting, vault: Vault) -> dict[str, Any]:
             "event_time": outcome.event_time,
             "offline": outcome.offline,
             "warning": " ".join(outcome.warnings) or None,
-            "order_key": _order_key(outcome.payload, row, vault),
             "content_key": _content_key(outcome.payload, vault),
             "qualities": qualities(outcome),
         }
@@ -234,7 +235,6 @@ def _of_kind(outcome: Outcome, row: Waiting, vault: Vault) -> dict[str, Any]:
             "offline": payload.get("action_source") == "offline",
             "reason_class": outcome.reason_class,
             "reason": outcome.reason,
-            "order_key": _order_key(outcome.payload, row, vault),
             "content_key": _content_key(outcome.payload, vault),
             "qualities": qualities(outcome),
         }
@@ -283,9 +283,16 @@ def qualities(outcome: Mapped | Failed) -> tuple[str, ...]:
     return (*outcome.identifiers, *(word for word, holds in marks if holds))
 
 
-def _order_key(payload: Mapping[str, Any] | None, row: Waiting, vault: Vault) -> bytes | None:
-    order_id = ((payload or {}).get("custom_data") or {}).get("order_id")
-    return vault.keyed_hash("order", row.source_id, order_id) if order_id else None
+def _order_key(outcome: Outcome, opened: OpenedEvent, options: Options, vault: Vault) -> bytes | None:
+    """Return a keyed hash of the order id, so that a search finds an order that is not sent, too."""
+    payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
+    if payload is not None:
+        order_id = (payload.get("custom_data") or {}).get("order_id")
+    elif opened.event.get("properties"):
+        order_id = read_order_id(read_call(opened.event, opened.received, options).properties)
+    else:
+        order_id = None
+    return vault.keyed_hash("order", opened.row.source_id, order_id) if order_id else None
 
 
 def _content_key(payload: Mapping[str, Any] | None, vault: Vault) -> bytes | None:
