@@ -55,7 +55,7 @@ def test_a_page_of_a_source_may_send(collector: Collector, path: str) -> None:
     assert response.status_code == 204
     assert response.headers["Access-Control-Allow-Origin"] == "https://example.com"
     assert response.headers["Access-Control-Allow-Methods"] == "POST"
-    assert response.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
+    assert response.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type, AnonymousId"
     assert response.headers["Access-Control-Max-Age"] == "7200"
 
 

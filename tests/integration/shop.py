@@ -53,7 +53,7 @@ class Shop:
         self.account = account or str(next(_accounts))
         source = stack.admin("POST", "/sources", {"name": f"Shop {self.account}", "domain": "example.com"})
         self.source_id, self.key = source["id"], source["pipeline_key"]
-        self._secret: str = source["server_secret"]
+        self.secret: str = source["server_secret"]
         body = {
             "source_id": self.source_id,
             "vendor": "pinterest",
@@ -76,7 +76,7 @@ class Shop:
             "Content-Type": "application/json",
             "X-Source-Id": self.source_id,
             "X-Timestamp": stamp,
-            "X-Signature": sign(self._secret, stamp, body),
+            "X-Signature": sign(self.secret, stamp, body),
         }
         url = f"{self.stack.collector_url}/v1/batch"
         answer = requests.post(url, data=body, headers=headers, timeout=15)

@@ -64,7 +64,7 @@ ROWS: tuple[tuple[str, dict[str, Any], str, dict[str, Any] | None], ...] = (
 )
 
 
-def _expected(row: int, event_id: str, event_time: int) -> dict[str, Any]:
+def expected_payload(row: int, event_id: str, event_time: int) -> dict[str, Any]:
     _, _, event_name, custom_data = ROWS[row]
     event = {
         "event_name": event_name,
@@ -94,7 +94,7 @@ def _assert_rows_arrived(shop: Shop, prefix: str, spans: list[tuple[int, int]]) 
         event_id = f"{prefix}_{number}"
         (event,) = shop.received(event_id)
         assert earliest <= event["event_time"] <= latest
-        assert _expected(number, event_id, event["event_time"]) == event
+        assert expected_payload(number, event_id, event["event_time"]) == event
     names = {one.event_id: one.source_name for one in shop.deliveries()}
     assert names[f"{prefix}_{len(ROWS) - 1}"] == "Newsletter Opened"
 

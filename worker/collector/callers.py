@@ -12,7 +12,7 @@ from werkzeug.datastructures import Headers
 
 from worker.collector.errors import RefusedError
 from worker.event.received import Trust
-from worker.http.signature import sign
+from worker.http.signature import WRITE_KEY_PREFIX, sign, write_key
 from worker.ledger.database import Ledger
 from worker.ledger.intake.inbox import SignedRequest
 from worker.ledger.setup import sources
@@ -121,6 +121,22 @@ class Callers:
         if source is None:
             raise RefusedError(401, "UNAUTHORIZED", "The pipeline key is unknown or expired.")
         return Caller(source, key, signed=False)
+
+    def by_write_key(self, key: str | None) -> Caller:
+        """Return the caller of a secret write key, whose events count as signed, or of a pipeline key.
+
+        Raises:
+            RefusedError: 401, the key is missing or unknown.
+        """
+        if key is None or not key.startswith(WRITE_KEY_PREFIX):
+            return self.by_key(key)
+        source_id = key.removeprefix(WRITE_KEY_PREFIX).rpartition("_")[0]
+        signer = self._signers.get(source_id) if _SOURCE_ID.fullmatch(source_id) else None
+        if signer is None or not hmac.compare_digest(
+            write_key(source_id, signer.secret).encode(), key.encode()
+        ):
+            raise RefusedError(401, "UNAUTHORIZED", "The write key is unknown.")
+        return Caller(signer.source, f"signed:{source_id}", signed=True)
 
     def find(self, key: str) -> Source | None:
         """Return the source of a pipeline key, or None."""

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from flask import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from worker.collector import segment
 from worker.collector.callers import Caller, Callers, TTLCache, key_of
 from worker.collector.errors import RefusedError, count_rejected, json_response
 from worker.collector.intake import GroupCommit, PreparedBatch, batch_events, prepare_batch, store, with_type
@@ -58,7 +59,7 @@ def _preflight_headers(origin: str) -> dict[str, str]:
     """Return the headers that let a page of this origin send events."""
     return _cors_headers(origin) | {
         "Access-Control-Allow-Methods": "POST",
-        "Access-Control-Allow-Headers": "Authorization, Content-Type",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, AnonymousId",
         "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
     }
 
@@ -135,6 +136,8 @@ class Gateway:
 
     def single(self, call: str) -> Response:
         """Accept one event of the type in the URL."""
+        if not self._has_key():
+            return self.segment(call)
         caller = self._by_key()
         return self._take_one(caller, with_type(_read_json(_body()), TYPES[call]))
 
@@ -150,10 +153,44 @@ class Gateway:
         if signed:
             body = _body(signed=True)
             caller = self._by_signature(body)
+        elif not self._has_key():
+            return self.segment("b")
         else:
             caller = self._by_key()
             body = _body()
-        raws = batch_events(_read_json(body, signed=signed))
+        return self._take_batch(caller, batch_events(_read_json(body, signed=signed)))
+
+    def segment(self, call: str) -> Response:
+        """Accept a request of Segment's or RudderStack's libraries, with a write key or a pipeline key.
+
+        The key is in the Basic authentication, in the query or in the body.
+        """
+        header, query = request.headers.get("Authorization"), request.args.get("writeKey")
+        body = None
+        if not segment.is_basic(header) and not query:
+            # The key is in the body, which is read like that of a public request.
+            self._rates.spend_public_request(self._client_network())
+            body = _read_json(_body())
+        caller = self._callers.by_write_key(segment.read_write_key(header, query, body))
+        if not caller.signed and body is None:
+            self._rates.spend_public_request(self._client_network())
+        self._admit(caller)
+        if body is None:
+            body = _read_json(_body(signed=caller.signed), signed=caller.signed)
+        raws = segment.to_events(body, segment.CALLS.get(call, TYPES.get(call)))
+        if isinstance(body, dict) and "batch" in body:
+            return self._take_batch(caller, batch_events({"batch": raws}, segment.MAX_BATCH_EVENTS))
+        return self._take_one(caller, raws[0])
+
+    def source_config(self) -> Response:
+        """Answer RudderStack's browser library, which asks for its source before it sends anything."""
+        self._rates.spend_public_request(self._client_network())
+        header, query = request.headers.get("Authorization"), request.args.get("writeKey")
+        caller = self._callers.by_key(segment.read_write_key(header, query, None))
+        g.caller = caller
+        return json_response(segment.source_config(caller.source.id, caller.source.name, caller.name))
+
+    def _take_batch(self, caller: Caller, raws: Sequence[object]) -> Response:
         self._rates.spend_events(caller, self._client_network(), len(raws))
         now = self._now()
         context = self._context(caller, now)
@@ -206,6 +243,10 @@ class Gateway:
         response = json_response({"success": True})
         context.set_cookies(response)
         return response
+
+    def _has_key(self) -> bool:
+        header = request.headers.get("Authorization")
+        return not segment.is_basic(header) and bool(key_of(header, request.args.get("key")))
 
     def _context(self, caller: Caller, now: float) -> RequestContext:
         return RequestContext(

@@ -174,7 +174,7 @@ def store(
         tracer.record("collector.accept", requests, now)
 
 
-def batch_events(body: object) -> list[object]:
+def batch_events(body: object, most: int = _MOST_EVENTS) -> list[object]:
     """Return the events of a batch.
 
     Raises:
@@ -184,8 +184,8 @@ def batch_events(body: object) -> list[object]:
     events = body.get("batch") if isinstance(body, dict) else None
     if not isinstance(events, list) or not events:
         raise EnvelopeError("batch", 'must be a list of events: {"batch": [event, …]}.')
-    if len(events) > _MOST_EVENTS:
-        message = f"batch must hold at most {_MOST_EVENTS} events, not {len(events)}."
+    if len(events) > most:
+        message = f"batch must hold at most {most} events, not {len(events)}."
         raise RefusedError(413, "TOO_MANY_EVENTS", message)
     return events
 

@@ -11,7 +11,7 @@ from flask import Flask, Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker import logs
-from worker.collector import datafly_script, errors
+from worker.collector import datafly_script, errors, segment
 from worker.collector.gateway import LARGEST_BODY_BYTES, Gateway
 from worker.collector.limits import state_folder
 from worker.ledger import migrate
@@ -132,7 +132,13 @@ def _add_routes(app: Flask, gateway: Gateway, readiness: Readiness) -> None:
     add("/v1/<any(t, p, i, g):call>", "POST", gateway.single)
     add("/v1/batch", "POST", gateway.batch)
     add("/v1/events", "POST", gateway.signed)
-    add("/v1/<any(t, p, i, g, batch):call>", "OPTIONS", gateway.preflight)
+    calls = ", ".join(segment.CALLS)
+    add(f"/v1/<any({calls}):call>", "POST", gateway.segment)
+    add("/beacon/v1/batch", "POST", lambda: gateway.segment("b"))
+    add("/sourceConfig/", "GET", gateway.source_config)
+    add(f"/v1/<any(t, p, i, g, batch, {calls}):call>", "OPTIONS", gateway.preflight)
+    for path in ("/beacon/v1/batch", "/sourceConfig/"):
+        add(path, "OPTIONS", lambda: gateway.preflight(""))
     add("/healthz", "GET", _healthz)
     add("/readyz", "GET", lambda: errors.json_response(*readiness.answer()))
 

@@ -68,7 +68,7 @@ def post_new_source() -> Response:
         except OperationError as error:
             form.refuse(error)
         else:
-            return make_response(_page(made["id"], secret=made["server_secret"], is_new=True))
+            return make_response(_page(made["id"], secrets=made, is_new=True))
     return make_response(render_template("source_form.html", form=form, source=None), 422)
 
 
@@ -116,7 +116,7 @@ def post_new_key(source_id: str) -> AnyResponse:
 def post_new_secret(source_id: str) -> str:
     """Create a server secret; it is shown on this page only."""
     renewed = operations.rotate_server_secret(context.request_caller(), source_id)
-    return _page(source_id, secret=renewed["server_secret"])
+    return _page(source_id, secrets=renewed)
 
 
 @blueprint.post("/sources/<source_id>/delete")
@@ -179,7 +179,13 @@ def _quota_use(connection: Connection, source_id: str) -> dict[str, int]:
     return {"created": created} | {what: lately[what] for what in usage.REFUSED}
 
 
-def _page(source_id: str, *, secret: str = "", is_new: bool = False, form: Form | None = None) -> str:
+def _page(
+    source_id: str,
+    *,
+    secrets: operations.SourceRecord | None = None,
+    is_new: bool = False,
+    form: Form | None = None,
+) -> str:
     shown = operations.get_source(context.request_caller(), source_id)
     with context.app_ledger().read() as connection:
         served = integration_store.integrations_of_source(connection, source_id)
@@ -203,7 +209,7 @@ def _page(source_id: str, *, secret: str = "", is_new: bool = False, form: Form 
         source=shown,
         integrations=served,
         collector_url=collector,
-        secret=secret,
+        secrets=secrets,
         is_new=is_new,
         form=form or Form({"overlap_hours": "24"}),
     )

@@ -186,13 +186,28 @@ class SourceAnswer(SourceOptions):
     pipeline_key = Text(allow_none=True, metadata={"example": "dk_live_0123456789abcdef"})
     pipeline_keys = ListOf(Text(), metadata={"description": "All valid keys, newest first."})
     server_secret = Text(metadata={"description": "Only in the answer that made it."})
+    write_key = Text(
+        metadata={
+            "description": "For the server libraries of Segment and RudderStack; as secret as server_secret, and "
+            "made with it. Only in the answer that made it."
+        }
+    )
     created_at = Timestamp()
     updated_at = Timestamp()
 
     class Meta:
         # The options that are inherited come after what names the source.
         fields = (
-            *("id", "name", "domain", "domains", "pipeline_key", "pipeline_keys", "server_secret"),
+            *(
+                "id",
+                "name",
+                "domain",
+                "domains",
+                "pipeline_key",
+                "pipeline_keys",
+                "server_secret",
+                "write_key",
+            ),
             *SourceOptions().fields,
             *("created_at", "updated_at"),
         )

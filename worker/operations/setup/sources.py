@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from worker.event.times import iso
+from worker.http.signature import write_key
 from worker.ledger.intake import debug_inputs
 from worker.ledger.setup import sources as store
 from worker.ledger.setup.sources import Source
@@ -37,7 +38,7 @@ DEFAULT_OPTIONS: Mapping[str, Any] = {
     "allow_null_origin": False,
 }
 # Has the fields of a source, its options among them, and its valid pipeline keys, the newest first.
-# ``server_secret`` is there only where it was just made.
+# ``server_secret`` and ``write_key`` are there only where they were just made.
 SourceRecord = dict[str, Any]
 
 
@@ -84,7 +85,7 @@ def create_source(
         store.insert_source(change.connection, change.vault, new, _new_key(test=test), secret)
         created = _record(change.connection, new, change.now) | {"server_secret": secret}
         change.record("source.create", new.id, changed_fields({}, created))
-    return created
+    return created | {"write_key": write_key(new.id, secret)}
 
 
 def change_source(
@@ -152,7 +153,8 @@ def rotate_server_secret(caller: Caller, source_id: str) -> SourceRecord:
         store.set_server_secret(change.connection, change.vault, source_id, secret, change.now)
         change.record("source.rotate_secret", source_id, {"server_secret": [MASK, MASK]})
         changed = replace(source, updated_at=change.now)
-        return _record(change.connection, changed, change.now) | {"server_secret": secret}
+        record = _record(change.connection, changed, change.now)
+    return record | {"server_secret": secret, "write_key": write_key(source_id, secret)}
 
 
 def switch_debugging(caller: Caller, source_id: str, *, on: bool) -> None:

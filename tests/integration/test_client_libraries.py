@@ -1,0 +1,94 @@
+"""The document's rows, sent with the libraries of Segment and RudderStack, arrive as printed."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.integration import services
+from tests.integration.conftest import EMBEDDED
+from tests.integration.shop import CONSENT, EPIK, LANDING_URL, PIN_UNAUTH, Shop
+from tests.integration.stack import Stack
+from tests.integration.test_golden import EM, ROWS, expected_payload
+from worker.http.signature import write_key
+
+pytestmark = [pytest.mark.slow, EMBEDDED]
+
+CLIENTS = Path(__file__).parent / "clients"
+PYTHON_LIBRARIES = ("segment-analytics-python==2.4.0", "rudder-sdk-python==2.1.9")
+CONTEXT = {
+    "ip": "203.0.113.50",
+    "userAgent": "Mozilla/5.0 ...",
+    "page": {"url": LANDING_URL},
+    "consent": CONSENT,
+    "pin_unauth": PIN_UNAUTH,
+}
+
+
+def run(command: list[str], folder: Path, **environment: str) -> None:
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the libraries into a folder that also has the programs that use them."""
+    if shutil.which("npm") is None:
+        services.missing("npm is not installed")
+    folder = tmp_path_factory.mktemp("clients") / "clients"
+    shutil.copytree(CLIENTS, folder)
+    run(["npm", "ci", "--no-audit", "--no-fund"], folder)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", "python", *PYTHON_LIBRARIES]
+    run(pip, folder)
+    return folder
+
+
+def calls(prefix: str) -> list[dict[str, Any]]:
+    """Return the document's rows as calls of a library, after an identify call."""
+    shared = {"userId": f"user-{prefix}", "context": CONTEXT}
+    identified = shared | {
+        "type": "identify",
+        "traits": {"email": "john.doe@example.com"},
+        "messageId": f"{prefix}_identify",
+    }
+    rows = [
+        shared
+        | {"messageId": f"{prefix}_{number}", "type": "page" if path == "/v1/p" else "track"}
+        | ({} if path == "/v1/p" else {"event": call["event"], "properties": call.get("properties", {})})
+        for number, (path, call, _, _) in enumerate(ROWS)
+    ]
+    return [identified, *rows]
+
+
+@pytest.mark.parametrize(
+    "program", ["segment_python.py", "rudder_python.py", "segment_node.mjs", "rudder_node.mjs"]
+)
+def test_every_row_arrives_as_printed_from_a_server_library(
+    stack: Stack, libraries: Path, program: str
+) -> None:
+    shop, prefix = Shop(stack), uuid4().hex
+    key = write_key(shop.source_id, shop.secret)
+    interpreter = sys.executable if program.endswith(".py") else str(shutil.which("node"))
+    command = [interpreter, program, stack.collector_url, key, json.dumps(calls(prefix))]
+    run(command, libraries, PYTHONPATH=str(libraries / "python"))
+    shop.await_delivered(len(ROWS))
+    for number in range(len(ROWS)):
+        event_id = f"{prefix}_{number}"
+        (event,) = shop.received(event_id)
+        assert event["user_data"]["em"] == [EM]
+        assert (event["user_data"]["click_id"], event["user_data"]["partner_id"]) == (PIN_UNAUTH, EPIK)
+        assert expected_payload(number, event_id, event["event_time"]) == event
