@@ -159,8 +159,8 @@ def test_an_index_is_built_while_events_are_written_and_built_again_after_a_kill
     fill(bare_postgresql)
     errors: list[BaseException] = []
     insert_one = text(
-        "INSERT INTO inbox (source_id, informs, received_at, body, hinted_at, trust) "
-        "SELECT source_id, informs, received_at, body, hinted_at, trust FROM inbox LIMIT 1"
+        "INSERT INTO inbox (id, source_id, informs, received_at, body, trust) "
+        "SELECT 100, source_id, informs, received_at, body, trust FROM inbox LIMIT 1"
     )
 
     def run() -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url, text
@@ -163,27 +164,18 @@ def test_a_process_that_is_frozen_in_a_transaction_loses_its_locks(lent: Ledger,
 
 
 @pytest.mark.parametrize("form", ["127.0.0.1:1,127.0.0.1:{port}", "?host=127.0.0.1,127.0.0.1&port=1,{port}"])
-def test_of_several_hosts_the_one_that_takes_writes_is_used(lent: Ledger, form: str) -> None:
+def test_of_several_hosts_the_one_that_takes_writes_is_used(lent: Ledger, form: str, tmp_path: Path) -> None:
     hosts = form.format(port=lent.url.port)
     mark = "&" if "?" in hosts else "?"
     place_, options = ("", hosts) if hosts.startswith("?") else (hosts, "")
     given = (
         f"postgresql://{lent.url.username}@{place_}/{lent.url.database}{options}{mark}application_name=two"
     )
-    settings = {"DATABASE_URL": given, "SIGNAL_VAR": "/nonexistent", "PRODUCTION": "1", **_SECRETS}
-    ledger = Ledger(parse(settings).database_url, (KEY,))
+    ledger = Ledger(parse({"DATABASE_URL": given, "SIGNAL_VAR": str(tmp_path)}).database_url, (KEY,))
     ledger.ping()
     with ledger.read() as connection:
         assert connection.scalar(text("SHOW application_name")) == "two"
     ledger.dispose()
-
-
-_SECRETS = {
-    "ENCRYPTION_KEY": KEY,
-    "ADMIN_TOKEN": "adm_0123456789abcdef",
-    "FLOWER_BASIC_AUTH": "kim:secret",
-    "FLOWER_COOKIE_SECRET": "cookie",
-}
 
 
 @pytest.mark.parametrize("ignored", ["", "options"])
