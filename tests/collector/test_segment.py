@@ -9,7 +9,7 @@ import pytest
 
 from tests.collector.conftest import KEY, SECRET, SOURCE, Collector
 from worker.collector import segment
-from worker.http.signature import write_key
+from worker.ledger.setup.sources import write_key
 
 WRITE_KEY = write_key(SOURCE.id, SECRET)
 TRACK = {"userId": "u_1", "event": "Order Completed", "properties": {"order_id": "A-1"}, "messageId": "m-1"}

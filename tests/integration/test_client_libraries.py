@@ -16,7 +16,7 @@ from tests.integration.conftest import EMBEDDED
 from tests.integration.shop import CONSENT, EPIK, LANDING_URL, PIN_UNAUTH, Shop
 from tests.integration.stack import Stack
 from tests.integration.test_golden import EM, ROWS, expected_payload
-from worker.http.signature import write_key
+from worker.ledger.setup.sources import write_key
 
 pytestmark = [pytest.mark.slow, EMBEDDED]
 

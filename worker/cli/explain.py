@@ -87,7 +87,7 @@ def _print(result: dict[str, Any]) -> None:
 def find_command(what: str) -> None:
     """Find the deliveries and waiting events of WHAT: an order, event or visitor id.
 
-    Ends with status 1 if there are none.
+    Ends with status 1 if nothing is found.
     """
     who = cli_caller()
     found = search(who, what)

@@ -12,11 +12,11 @@ from werkzeug.datastructures import Headers
 
 from worker.collector.errors import RefusedError
 from worker.event.received import Trust
-from worker.http.signature import WRITE_KEY_PREFIX, sign, write_key
+from worker.http.signature import sign
 from worker.ledger.database import Ledger
 from worker.ledger.intake.inbox import SignedRequest
 from worker.ledger.setup import sources
-from worker.ledger.setup.sources import Source
+from worker.ledger.setup.sources import WRITE_KEY_PREFIX, Source, write_key
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -1,8 +1,10 @@
 """Store sources, the sites and servers that send events, and their keys."""
 
+import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from hashlib import sha256
 from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
@@ -53,6 +55,18 @@ class Source:
     @property
     def public_visitors_per_day(self) -> int:
         return int(self.options.get("public_visitors_per_day") or PUBLIC_VISITORS_PER_DAY)
+
+
+WRITE_KEY_PREFIX = "sk_"
+
+
+def write_key(source_id: str, secret: str) -> str:
+    """Return a source's write key for libraries that cannot sign.
+
+    It is derived from the server secret, so it is as secret, and ends with it.
+    """
+    code = hmac.new(secret.encode(), b"write key." + source_id.encode(), sha256).hexdigest()
+    return f"{WRITE_KEY_PREFIX}{source_id}_{code}"
 
 
 def insert_source(connection: Connection, vault: Vault, new: Source, key: str, server_secret: str) -> None:

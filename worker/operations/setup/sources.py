@@ -13,10 +13,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from worker.event.times import iso
-from worker.http.signature import write_key
 from worker.ledger.intake import debug_inputs
 from worker.ledger.setup import sources as store
-from worker.ledger.setup.sources import Source
+from worker.ledger.setup.sources import Source, write_key
 from worker.operations.caller import Caller
 from worker.operations.errors import ConflictError, DuplicateError, NotFoundError
 from worker.operations.setup.differences import MASK, changed_fields
