@@ -131,6 +131,11 @@ def _clean_url(url: str) -> None:
     redaction.clean_url(url)
 
 
+def _clean_text(text: str) -> None:
+    _forget()
+    redaction.clean_free_text(text)
+
+
 def _map(event: Any) -> None:
     """Process an event as the worker does, and explain it as for a source in debug mode."""
     _forget()
@@ -156,7 +161,7 @@ def _show_event(event: Any) -> None:
 
 FUNCTIONS: dict[str, Callable[[str], object]] = {
     "the cleaning of an address": _clean_url,
-    "the cleaning of free text": redaction.clean_free_text,
+    "the cleaning of free text": _clean_text,
     "the click id": epik_from_url,
     "the debugged event": _show,
     "Pinterest's words": mask,

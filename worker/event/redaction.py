@@ -2,35 +2,31 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import unquote, unquote_plus, urlunsplit
 
 import phonenumbers
 
+from worker.event.phones import find_phones
 from worker.event.text import fold_key
 from worker.event.urls import split_address
 
 _LONGEST_CACHED = 2048
 _LONGEST_KEY = 64
+_PIECE = 128
 
 # The search finds the @ and the domain first, then the local part backwards from there. A pattern that starts with
 # the local part takes quadratic time on a long word.
 _EMAIL_EDGES = r"\s@<>()\[\],;:\"'/?&="
 _AT_DOMAIN = re.compile(rf"@[^{_EMAIL_EDGES}]+\.[^\W\d_]{{2,}}")
 _EMAIL_EDGE = re.compile(f"[{_EMAIL_EDGES}]")
-# A plus or a double zero and 8 to 15 digits; a leading zero and 10 or 11 digits; or groups as people write them.
-# Plain runs of digits remain: order numbers, article numbers and click ids look like that.
-_PHONE = re.compile(
-    r"(?<![\w.,])(?:"
-    r"(?:\+|00)[1-9](?:[\s().-]{0,2}\d){7,14}"
-    r"|0(?:\d{9,10}|\d{2,4}[\s/.-]\s?\d(?:[\s.-]?\d){4,8})"
-    r"|(?:1[\s.-]?)?(?:\(\d{3}\)\s?|\d{3}[\s.-])\d{3}[\s.-]\d{4}"
-    r")(?!\w)",
-    re.ASCII,
-)
+# A plus or a double zero and 8 to 15 digits, in groups or not. `worker.event.phones` finds national numbers.
+_INTERNATIONAL = re.compile(r"(?<![\w.,])(?:\+|(?<!\d\s)00)[1-9](?:[\s().-]{0,2}\d){7,14}(?!\w)", re.ASCII)
+_MAY_HOLD_PHONE = re.compile(r"\d[\d\s().+/-]{6}", re.ASCII)
 _MAY_HOLD = re.compile(r"@|\d[\d\s().+/-]{6}", re.ASCII)
+_MAY_HOLD_PHONE_IN_URL = re.compile(r"\d(?:[\d\s().+/-]|%[0-9A-Fa-f]{2}){6}", re.ASCII)
 _MAY_HOLD_IN_URL = re.compile(r"[?#@%]|\d[\d\s().+/-]{6}", re.ASCII)
 
 _PERSONAL_WORDS = """
@@ -58,18 +54,34 @@ _PLUS_FOR_SPACE = re.compile(r"(?<=\d)\+(?=\d)")
 _SPACED_AT = re.compile(r"\s@|@\s|\(at\)|\[at\]", re.IGNORECASE)
 
 
-def clean_free_text(text: str) -> str:
-    """Remove everything that looks like an e-mail address or a phone number."""
+Regions = Callable[[], Sequence[str]]
+
+
+def clean_free_text(text: str, regions: Regions = tuple) -> str:
+    """Remove everything that looks like an e-mail address or a phone number.
+
+    ``regions`` returns the person's likely countries (alpha-2), and is called only for a text that may hold a number.
+    """
     plain = _plain(text)
     if not _MAY_HOLD.search(plain) and not _SPACED_AT.search(plain):
         return text
-    cleaned = _PHONE.sub("", _without_spaced_emails(_without_emails(plain)))
+    cleaned = _without_phones(_without_spaced_emails(_without_emails(plain)), regions)
     return text if cleaned == plain else " ".join(cleaned.split())
+
+
+def _without_phones(text: str, regions: Regions) -> str:
+    text = _INTERNATIONAL.sub("", text)
+    return _without(text, find_phones(text, tuple(regions()))) if _MAY_HOLD_PHONE.search(text) else text
 
 
 def _plain(text: str) -> str:
     """Return a text with full-width letters and unusual spaces and hyphens in their usual form."""
-    return text if text.isascii() else unicodedata.normalize("NFKC", text.translate(_SIGNS))
+    if text.isascii():
+        return text
+    text = text.translate(_SIGNS)
+    # In pieces, because thousands of combining marks after each other take quadratic time.
+    pieces = (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
+    return "".join(unicodedata.normalize("NFKC", piece) for piece in pieces)
 
 
 def _without_spaced_emails(text: str) -> str:
@@ -135,9 +147,13 @@ def clean_device_text(text: str) -> str:
 
 
 def _without_emails(text: str) -> str:
+    return _without(text, _find_emails(text))
+
+
+def _without(text: str, spans: Iterable[tuple[int, int]]) -> str:
     kept = []
     end = 0
-    for start, stop in _find_emails(text):
+    for start, stop in spans:
         kept.append(text[end:start])
         end = stop
     return "".join([*kept, text[end:]])
@@ -158,35 +174,37 @@ def _find_emails(text: str) -> Iterator[tuple[int, int]]:
             earliest = stop
 
 
-def clean_url(url: str) -> str:
+def clean_url(url: str, regions: Regions = tuple) -> str:
     """Remove credentials, personal query keys, and values that look like an e-mail address or a phone number.
 
     The rest of the URL remains byte for byte. A URL that cannot be parsed becomes empty.
     """
-    return _cleaned_url(url) if len(url) <= _LONGEST_CACHED else _cleaned_url.__wrapped__(url)
+    known = tuple(regions()) if _MAY_HOLD_PHONE_IN_URL.search(url) else ()
+    if len(url) <= _LONGEST_CACHED:
+        return _cleaned_url(url, known)
+    return _cleaned_url.__wrapped__(url, known)
 
 
 @lru_cache(maxsize=4096)
-def _cleaned_url(url: str) -> str:
+def _cleaned_url(url: str, regions: tuple[str, ...]) -> str:
     if url.isascii() and not _MAY_HOLD_IN_URL.search(url):
         return url
     try:
         parts = split_address(url)
         host = parts.netloc.rpartition("@")[2]
-        path = "/".join(map(_clean_segment, parts.path.split("/")))
-        cleaned = parts._replace(
-            netloc=host, path=path, query=_clean_query(parts.query), fragment=_clean_query(parts.fragment)
-        )
+        path = "/".join(_clean_segment(one, regions) for one in parts.path.split("/"))
+        query, fragment = _clean_query(parts.query, regions), _clean_query(parts.fragment, regions)
+        cleaned = parts._replace(netloc=host, path=path, query=query, fragment=fragment)
         # urlunsplit drops an empty query's question mark and the like, so return a clean URL unchanged.
         return url if cleaned == parts else urlunsplit(cleaned)
     except ValueError:
         return ""
 
 
-def _clean_query(query: str) -> str:
+def _clean_query(query: str, regions: tuple[str, ...]) -> str:
     if not query:
         return query
-    return "&".join(pair for pair in query.split("&") if not _is_personal(pair))
+    return "&".join(pair for pair in query.split("&") if not _is_personal(pair, regions))
 
 
 def is_personal_key(name: str) -> bool:
@@ -195,36 +213,36 @@ def is_personal_key(name: str) -> bool:
     return key in _PERSONAL_KEYS or any(part in key for part in _PERSONAL_PARTS)
 
 
-def _is_personal(pair: str) -> bool:
+def _is_personal(pair: str, regions: tuple[str, ...]) -> bool:
     name, equals, value = pair.partition("=")
     if equals and is_personal_key(unquote_plus(name)):
         return True
     # Ids of products and orders may be digits that begin with a zero.
     if value.isdecimal() and fold_key(name[:_LONGEST_KEY]) in _ID_KEYS:
         return False
-    return _leaks(name) or _leaks(value)
+    return _leaks(name, regions) or _leaks(value, regions)
 
 
 def _holds_email(text: str) -> bool:
     return next(_find_emails(text), None) is not None
 
 
-def _clean_segment(segment: str) -> str:
-    return "-" if _leaks(segment) else segment
+def _clean_segment(segment: str, regions: tuple[str, ...]) -> str:
+    return "-" if _leaks(segment, regions) else segment
 
 
-def _leaks(raw: str) -> bool:
+def _leaks(raw: str, regions: tuple[str, ...]) -> bool:
     """Return whether a part of a URL holds personal data, also under up to two layers of percent-encoding."""
     # A plus sign may start a phone number or encode a space.
-    return _leaks_in(raw) or ("+" in raw and _leaks_in(raw.replace("+", " ")))
+    return _leaks_in(raw, regions) or ("+" in raw and _leaks_in(raw.replace("+", " "), regions))
 
 
-def _leaks_in(raw: str) -> bool:
+def _leaks_in(raw: str, regions: tuple[str, ...]) -> bool:
     decoded = raw
     for _ in range(3):
         # Form encoding has a plus for each space.
         plain = _PLUS_FOR_SPACE.sub(" ", _plain(decoded))
-        if _MAY_HOLD.search(plain) and (_holds_email(plain) or _PHONE.search(plain)):
+        if _MAY_HOLD.search(plain) and (_holds_email(plain) or _holds_phone(plain, regions)):
             return True
         if _SPACED_AT.search(plain) and _SPACED_EMAIL.search(plain):
             return True
@@ -233,3 +251,7 @@ def _leaks_in(raw: str) -> bool:
             return False
         decoded = next_layer
     return False
+
+
+def _holds_phone(text: str, regions: tuple[str, ...]) -> bool:
+    return bool(_INTERNATIONAL.search(text) or (_MAY_HOLD_PHONE.search(text) and find_phones(text, regions)))

@@ -143,6 +143,28 @@ def test_contact_data_is_removed_from_the_url_of_the_page() -> None:
     assert raw == "https://a.example/?email=b@c.example&d=1"
 
 
+@pytest.mark.parametrize(
+    ("hint", "options"),
+    [
+        ({"currency": "EUR"}, Options()),
+        ({}, Options(default_country="ES")),
+        ({"locale": "es-ES"}, Options(default_country="US")),
+        ({"locale": "ca_ES"}, Options(default_country="DE")),
+    ],
+)
+def test_phone_numbers_are_those_of_the_country_of_the_integration_the_currency_or_the_locale(
+    hint: dict[str, str], options: Options
+) -> None:
+    searched = track("Products Searched", {"query": "regalo 612 34 56 78", "currency": hint.get("currency")})
+    searched["context"] = {
+        "locale": hint.get("locale"),
+        "page": {"url": "https://a.example/?q=612+34+56+78&r=1"},
+    }
+    sent = payload(searched, options=options)
+    assert sent["custom_data"]["search_string"] == "regalo"
+    assert sent["event_source_url"] == "https://a.example/?r=1"
+
+
 def test_contact_data_is_removed_from_custom_names() -> None:
     (outcome,) = run(track("Invited a@b.example"))
     assert isinstance(outcome, Mapped)

@@ -1,14 +1,15 @@
 """Build an event's custom data: money, products and searches."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from worker.event.consent.vocabulary import read_flag
 from worker.event.embedded import looks_like_json, open_text
 from worker.event.problems import Problem
-from worker.event.redaction import clean_free_text, clean_id
+from worker.event.redaction import Regions, clean_free_text, clean_id
 from worker.event.text import clean_text, fold_key, fold_keys
 from worker.pinterest.config.event_names import EventKind
 from worker.pinterest.custom_data.items import (
@@ -22,6 +23,8 @@ from worker.pinterest.custom_data.items import (
 )
 from worker.pinterest.custom_data.money import MAX_AMOUNT, Amount, AmountError, format_decimal, read_amount
 from worker.pinterest.mapping.call import Notes, Options
+
+_Clean = Callable[[str], str]
 
 # The senders' folded spellings of each field, the best spelling first.
 PROPERTY_KEYS: Mapping[str, tuple[str, ...]] = {
@@ -110,7 +113,11 @@ _KEY_SETS = {field: frozenset(keys) for field, keys in PROPERTY_KEYS.items()}
 
 
 def build_custom_data(
-    properties: Mapping[str, Any], kind: EventKind, options: Options, notes: Notes
+    properties: Mapping[str, Any],
+    kind: EventKind,
+    options: Options,
+    notes: Notes,
+    regions: Regions = tuple,
 ) -> dict[str, Any]:
     """Return an event's ``custom_data``, which may be empty; the keys of ``properties`` are folded.
 
@@ -139,8 +146,9 @@ def build_custom_data(
         if not currency:
             notes.warn(Problem.CURRENCY_MISSING, "value without a currency: Pinterest takes the ad account's")
     _add_order(data, properties, notes)
-    _add_contents(data, properties, items, options, notes, cut=cut)
-    _add_texts(data, properties, kind, bool(items), options)
+    clean = partial(clean_free_text, regions=regions) if options.clean_free_text else str
+    _add_contents(data, properties, items, options, notes, clean, cut=cut)
+    _add_texts(data, properties, kind, bool(items), clean)
     _add_privacy(data, properties, options, notes)
     _clean_ids(data, notes)
     return data
@@ -317,6 +325,7 @@ def _add_contents(
     items: list[Item],
     options: Options,
     notes: Notes,
+    clean: _Clean,
     *,
     cut: bool,
 ) -> None:
@@ -329,8 +338,7 @@ def _add_contents(
     ids = [_with_affixes(one, options) for one in given or own_ids]
     if ids:
         data["content_ids"] = ids
-    detailed = options.field_mapping == "pinterest"
-    contents = [_content(item, detailed, options) for item in items]
+    contents = [_content(item, options, clean) for item in items]
     # A quantity alone does not describe a product.
     contents = [content for content in contents if len(content) > ("quantity" in content)]
     if contents:
@@ -378,7 +386,7 @@ def _with_affixes(item_id: str, options: Options) -> str:
     return item_id + suffix if suffix and not item_id.endswith(suffix) else item_id
 
 
-def _content(item: Item, detailed: bool, options: Options) -> dict[str, Any]:
+def _content(item: Item, options: Options, clean: _Clean) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if item.id is not None:
         content["id"] = _with_affixes(item.id, options)
@@ -386,16 +394,16 @@ def _content(item: Item, detailed: bool, options: Options) -> dict[str, Any]:
         content["item_price"] = item.price.text
     if item.quantity is not None:
         content["quantity"] = item.quantity
-    if detailed:
+    if options.field_mapping == "pinterest":
         for part in ("name", "category", "brand"):
             text = clean_text(item.parts.get(part))
-            if text and (cleaned := clean_free_text(text) if options.clean_free_text else text):
+            if text and (cleaned := clean(text)):
                 content[f"item_{part}"] = cleaned
     return content
 
 
 def _add_texts(
-    data: dict[str, Any], properties: Mapping[str, Any], kind: EventKind, has_items: bool, options: Options
+    data: dict[str, Any], properties: Mapping[str, Any], kind: EventKind, has_items: bool, clean: _Clean
 ) -> None:
     for field, key in _TEXT_KEYS:
         raw = properties.get(key)
@@ -404,10 +412,8 @@ def _add_texts(
         elif field == "content_category" and raw is None and kind.is_list and not has_items:
             raw = properties.get("category")
         text = clean_text(_search_text(raw) if field == "search_string" else raw) if raw is not None else None
-        if text and options.clean_free_text:
-            text = clean_free_text(text)
-        if text:
-            data[field] = text
+        if text and (cleaned := clean(text)):
+            data[field] = cleaned
 
 
 def _search_text(raw: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 from worker.event import json_text
@@ -11,7 +11,7 @@ from worker.event.consent.vocabulary import read_flag
 from worker.event.dialects.translate import dialect_of_name
 from worker.event.problems import Problem
 from worker.event.received import Received
-from worker.event.redaction import clean_device_text, clean_url
+from worker.event.redaction import Regions, clean_device_text, clean_url
 from worker.event.text import clean_text, fold_key, fold_keys
 from worker.pinterest.config.event_names import CUSTOM_KIND, PAGE_KIND, EventKind, event_kind, may_be_an_order
 from worker.pinterest.config.overrides import find_rule
@@ -273,8 +273,9 @@ def map_event(
     shared = Notes(explain)
     for problem, text in call.flaws:
         shared.warn(problem, text)
-    base = _base(call, visitor, timing, shared)
-    return [_finish(base, kind, call, timing, shared) for kind in kinds]
+    regions = partial(_regions, call)
+    base = _base(call, visitor, timing, regions, shared)
+    return [_finish(base, kind, call, timing, regions, shared) for kind in kinds]
 
 
 def _find_refund(call: Call, kinds: Sequence[EventKind]) -> Refund | None:
@@ -303,7 +304,19 @@ def _explain_dialect(call: Call, explain: Explanation) -> None:
         explain.add("dialect", f"read as {', '.join(names)}")
 
 
-def _base(call: Call, visitor: Visitor, timing: Timing, notes: Notes) -> dict[str, Any]:
+def _regions(call: Call) -> list[str]:
+    """Return the person's likely countries, as far as the integration, the currency and the locale say."""
+    # The first letters of a currency are its country, and the region of a locale follows its language.
+    currency, locale = call.properties.get("currency"), call.context.get("locale")
+    stated = [
+        call.options.default_country,
+        currency[:2] if type(currency) is str else None,
+        locale[3:5] if type(locale) is str and locale[2:3] in ("-", "_") else None,
+    ]
+    return [one.upper() for one in stated if one]
+
+
+def _base(call: Call, visitor: Visitor, timing: Timing, regions: Regions, notes: Notes) -> dict[str, Any]:
     """Return the fields that all payloads of one event share."""
     source = action_source(call, notes)
     if call.is_id_cleaned:
@@ -313,7 +326,7 @@ def _base(call: Call, visitor: Visitor, timing: Timing, notes: Notes) -> dict[st
         "event_time": timing.event_time,
         "event_id": call.event_id,
     }
-    url = _source_url(call, notes)
+    url = _source_url(call, regions, notes)
     if url:
         base["event_source_url"] = url
     if source != "web":
@@ -329,21 +342,23 @@ def _base(call: Call, visitor: Visitor, timing: Timing, notes: Notes) -> dict[st
     return base
 
 
-def _source_url(call: Call, notes: Notes) -> str | None:
+def _source_url(call: Call, regions: Regions, notes: Notes) -> str | None:
     url = clean_text(call.page_url, _LONGEST_URL)
     if url is None or not call.options.clean_free_text:
         return url
-    cleaned = clean_url(url)
+    cleaned = clean_url(url, regions)
     if cleaned != url and notes.explain is not None:
         notes.explain.add("privacy", "event_source_url: personal data removed")
     return cleaned or None
 
 
-def _finish(base: Mapping[str, Any], kind: EventKind, call: Call, timing: Timing, shared: Notes) -> Outcome:
+def _finish(
+    base: Mapping[str, Any], kind: EventKind, call: Call, timing: Timing, regions: Regions, shared: Notes
+) -> Outcome:
     """Return the outcome for one of Pinterest's event names."""
     notes = shared.copy()
     payload: dict[str, Any] = {"event_name": kind.pinterest_name, **base}
-    data = build_custom_data(call.properties, kind, call.options, notes)
+    data = build_custom_data(call.properties, kind, call.options, notes, regions)
     if data:
         payload["custom_data"] = data
         if kind is CUSTOM_KIND and "order_id" in data and "value" in data and may_be_an_order(call.name):
