@@ -90,7 +90,7 @@ class Site:
         new = [self._new(number, now) for number in range(EVENTS_AT_ONCE)]
         with self._ledger.write() as connection:
             inbox.take_events(connection, ids)
-            deliveries.insert_deliveries(connection, new, now)
+            deliveries.insert_deliveries(connection, self._ledger.vault, new, now)
 
     def _new(self, number: int, now: float) -> NewDelivery:
         return NewDelivery(
@@ -133,7 +133,9 @@ class Site:
             with self._ledger.read() as connection:
                 ids = retention.ended_delivery_ids(connection, self._oldest, EVENTS_AT_ONCE)
             with self._ledger.write() as connection:
-                removed += retention.purge_deliveries(connection, ids, self._oldest, self._now)
+                removed += retention.purge_deliveries(
+                    connection, self._ledger.vault, ids, self._oldest, self._now
+                )
                 retention.purge_batches(connection, self._oldest, EVENTS_AT_ONCE)
         return removed
 

@@ -68,7 +68,7 @@ def waits(ledger: Ledger, integration_id: str, event_id: str = "event") -> None:
             accepted_at=1_706_540_000.0,
             state=State.OPEN,
         )
-        deliveries.insert_deliveries(connection, [new], 1_706_540_000.0)
+        deliveries.insert_deliveries(connection, ledger.vault, [new], 1_706_540_000.0)
 
 
 def test_the_documents_request_works_as_printed(api: Api, source: dict[str, Any]) -> None:

@@ -70,7 +70,7 @@ class Shell:
             order_key=key,
         )
         with self.ledger.write() as connection:
-            deliveries.insert_deliveries(connection, [new], self.now)
+            deliveries.insert_deliveries(connection, self.ledger.vault, [new], self.now)
 
 
 @pytest.fixture

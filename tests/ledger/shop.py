@@ -76,7 +76,7 @@ def new(ledger: Ledger, where: Integration, event_id: str, **changes: Any) -> Ne
 def write(ledger: Ledger, wanted: Sequence[NewDelivery], now: float = NOW) -> dict[str, int]:
     """Insert deliveries. Returns how many got each outcome."""
     with ledger.write() as connection:
-        return dict(deliveries.insert_deliveries(connection, wanted, now))
+        return dict(deliveries.insert_deliveries(connection, ledger.vault, wanted, now))
 
 
 def pend(ledger: Ledger, where: Integration, count: int, prefix: str = "e", **changes: Any) -> None:

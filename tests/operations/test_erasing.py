@@ -406,7 +406,7 @@ def test_a_batch_that_was_taken_by_a_worker_meanwhile_is_left_to_the_next_round(
         batches.start_batch(connection, batch_id, 60, NOW)
     with ledger.write() as connection:
         (row,) = erasure.delivery_rows_after(connection, 0, 10)
-        assert erasure.erase_deliveries(connection, [row.id], NOW).being_sent == {row.id}
+        assert erasure.erase_deliveries(connection, ledger.vault, [row.id], NOW).being_sent == {row.id}
     assert stand(ledger) == {"in_flight": 1}
 
 

@@ -30,6 +30,7 @@ INTEGRATION = {
     "rate_limit_burst": "200",
     "field_mapping": "signal",
     "clean_free_text": "yes",
+    "dedupe_by_business_id": "yes",
 }
 NEW_CONFIG = {"ad_account_id": "42", "access_token": "pina_new"}
 

@@ -109,7 +109,9 @@ def write(ledger: Ledger, where: Integration, *event_ids: str, **changes: Any) -
     now = time.time()
     given = {"event_time": int(now), "accepted_at": now} | changes
     with ledger.write() as connection:
-        deliveries.insert_deliveries(connection, [new(ledger, where, one, **given) for one in event_ids], now)
+        deliveries.insert_deliveries(
+            connection, ledger.vault, [new(ledger, where, one, **given) for one in event_ids], now
+        )
 
 
 def fail(ledger: Ledger, where: Integration, *event_ids: str, **changes: Any) -> None:

@@ -24,6 +24,7 @@ FILLED = {
     "name": "Pinterest Conversions",
     "field_mapping": "signal",
     "clean_free_text": "yes",
+    "dedupe_by_business_id": "yes",
 }
 
 
@@ -142,6 +143,7 @@ def test_a_change_keeps_what_was_not_touched(pages: Pages, api: Api, shop: Integ
         "rate_limit_rps": "12.5",
         "rate_limit_burst": "20",
         "clean_free_text": "yes",
+        "dedupe_by_business_id": "yes",
         "test_mode": "yes",
     }
     page = pages.follow(pages.send(f"/integrations/{shop.id}/change", fields))
@@ -175,6 +177,7 @@ def test_saving_a_form_as_it_came_changes_nothing(
         "rate_limit_rps": "70",
         "rate_limit_burst": "140",
         "clean_free_text": "yes",
+        "dedupe_by_business_id": "yes",
     }
     pages.send(f"/integrations/{shop.id}/change", fields)
 

@@ -45,6 +45,7 @@ OPTIONS = st.builds(
     bot_filter=st.booleans(),
     clean_free_text=st.booleans(),
     send_user_id=st.sampled_from([None, True, False]),
+    dedupe_by_business_id=st.booleans(),
 )
 DEFAULTS: st.SearchStrategy[Literal["drop", "allow"]] = st.sampled_from(["drop", "allow"])
 

@@ -151,11 +151,6 @@ def clean_click_id(value: object) -> str | None:
     return value if usable and value.lower() not in ("null", "undefined", "none") else None
 
 
-def current_epik(url: str | None, received: Received) -> str | None:
-    """Return the click id from the page's URL, which is newer than the cookie, else from the cookie."""
-    return epik_from_url(url) or clean_click_id(received.epik)
-
-
 def page_url(event: Mapping[str, Any]) -> str | None:
     """Return the URL of the page that an event happened on."""
     context = event.get("context")

@@ -296,6 +296,8 @@ delivery = Table(
     Column("content_key", LargeBinary),
     # An `Arrival`: never forgotten, whatever becomes of its batches.
     Column("may_have_arrived", SmallInteger, nullable=False, server_default=text("0")),
+    # Keyed hash of source and order id (or user id, lead id, subscription id): what counts once in its ad account.
+    Column("business_key", LargeBinary),
     sqlite_autoincrement=True,
 )
 _is_open = delivery.c.state == State.OPEN.value
@@ -320,6 +322,20 @@ _partial_index(
     where=_is_open,
     unique=True,
 )
+# The same for orders and the like, whatever their event ids.
+_partial_index(
+    "uq_delivery_business",
+    delivery.c.business_key,
+    delivery.c.ad_account,
+    delivery.c.test,
+    where=_is_open & delivery.c.business_key.is_not(None),
+    unique=True,
+)
+_partial_index(
+    "ix_delivery_other_business",
+    delivery.c.business_key,
+    where=(delivery.c.state != State.OPEN.value) & delivery.c.business_key.is_not(None),
+)
 _partial_index("ix_delivery_other_event_id", delivery.c.event_id, where=delivery.c.state != State.OPEN.value)
 _partial_index(
     "ix_delivery_pending",
@@ -336,6 +352,20 @@ _partial_index("ix_delivery_ended", delivery.c.ended_at, where=delivery.c.ended_
 # Only with a batch: PostgreSQL would otherwise search here for pending deliveries, too.
 _partial_index("ix_delivery_batch", delivery.c.batch_id, where=delivery.c.batch_id.is_not(None))
 _partial_index("ix_delivery_order", delivery.c.order_key, where=delivery.c.order_key.is_not(None))
+
+# Ids of deliveries that are gone from `delivery`, or have lost their ids there. Only keyed hashes.
+remembered_id = Table(
+    "remembered_id",
+    metadata,
+    # Of ad account, test flag, event name and event id, or of a business key.
+    Column("key", LargeBinary, primary_key=True),
+    Column("accepted_at", Double, nullable=False),
+    Column("trust", SmallInteger, nullable=False),
+    Column("may_have_arrived", Boolean, nullable=False),
+    Column("content_key", LargeBinary),
+    # Days since 1970, UTC: the row is deleted after that day.
+    Column("last_day", Integer, nullable=False, index=True),
+)
 
 batch = Table(
     "batch",

@@ -19,6 +19,7 @@ _FLAGS: dict[str, bool] = {
     "limited_data_processing": False,
     "bot_filter": False,
     "clean_free_text": True,
+    "dedupe_by_business_id": True,
 }
 _TEXTS = (
     "name",
@@ -43,6 +44,7 @@ NEW = {
     "consent_categories": ["advertising"],
     "field_mapping": "signal",
     "clean_free_text": "yes",
+    "dedupe_by_business_id": "yes",
 }
 
 _YES_NO = {"yes": True, "no": False}

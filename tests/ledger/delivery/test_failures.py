@@ -190,7 +190,7 @@ def test_a_copy_that_comes_in_during_a_retry_is_seen(ledger: Ledger, shop: Integ
     chosen = failed(ledger)
     with ThreadPoolExecutor(1) as pool:
         with ledger.write() as connection:
-            deliveries.insert_deliveries(connection, [new(ledger, shop, "e1")], NOW)
+            deliveries.insert_deliveries(connection, ledger.vault, [new(ledger, shop, "e1")], NOW)
             pressed = pool.submit(retry, ledger, chosen)
             # Long enough for the other thread to meet the uncommitted copy.
             time.sleep(0.3)

@@ -163,6 +163,67 @@ def test_of_two_copies_of_an_event(
     assert tuple(stands(ledger).values()) == TABLE[earlier, state, later, same]
 
 
+@pytest.mark.parametrize(
+    ("earlier", "state", "later", "same"),
+    TABLE,
+    ids=lambda value: value if isinstance(value, str) else WORDS[type(value), int(value)],
+)
+def test_of_two_events_of_one_order(
+    sqlite_ledger: Ledger, earlier: Trust, state: str, later: Trust, same: bool
+) -> None:
+    """The same holds whatever their event ids are."""
+    shop = place(sqlite_ledger)
+    of_order = {"business_key": b"order 1"}
+    write(sqlite_ledger, [copy(sqlite_ledger, shop, earlier, 499, source_name="earlier", **of_order)])
+    bring_to(sqlite_ledger, shop, state)
+    value = 499 if same else 1
+    write(
+        sqlite_ledger,
+        [copy(sqlite_ledger, shop, later, value, source_name="later", event_id="other", **of_order)],
+    )
+    assert tuple(stands(sqlite_ledger).values()) == TABLE[earlier, state, later, same]
+
+
+def of_order(ledger: Ledger, shop: Integration, trust: Trust, event_id: str, order: str) -> NewDelivery:
+    return copy(ledger, shop, trust, 1, event_id=event_id, source_name=event_id, business_key=order.encode())
+
+
+def test_an_event_whose_id_and_order_two_others_hold_replaces_both_if_they_are_public(ledger: Ledger) -> None:
+    shop = place(ledger)
+    write(ledger, [of_order(ledger, shop, P, "a", "1"), of_order(ledger, shop, P, "b", "2")])
+    write(ledger, [of_order(ledger, shop, S, "a", "2") for _ in range(2)])
+    assert sorted(stand(ledger).items()) == [("duplicate", 3), ("pending", 1)]
+
+
+def test_a_signed_holder_of_the_order_protects_a_public_holder_of_the_id(ledger: Ledger) -> None:
+    shop = place(ledger)
+    write(ledger, [of_order(ledger, shop, P, "a", "1"), of_order(ledger, shop, S, "b", "2")])
+    write(ledger, [of_order(ledger, shop, S, "a", "2")])
+    assert sorted(stand(ledger).items()) == [("duplicate", 1), ("pending", 2)]
+
+
+def test_the_signed_event_of_an_order_is_sent_if_the_public_one_fails(ledger: Ledger) -> None:
+    shop = place(ledger)
+    write(ledger, [of_order(ledger, shop, P, "a", "1")])
+    sent = bring_to(ledger, shop, SENDING)
+    write(ledger, [of_order(ledger, shop, S, "b", "1"), of_order(ledger, shop, S, "c", "1")])
+    assert sent is not None
+    settle(ledger, sent, "refused")
+    assert stands(ledger) == {"a": "failed", "b": "pending", "c": "duplicate"}
+
+
+def test_a_failed_delivery_is_not_retried_while_another_event_of_its_order_is_sent(ledger: Ledger) -> None:
+    shop = place(ledger)
+    write(ledger, [of_order(ledger, shop, S, "a", "1"), of_order(ledger, shop, S, "z", "9")])
+    bring_to(ledger, shop, FAILED)
+    write(ledger, [of_order(ledger, shop, S, "b", "1")])
+    with ledger.write() as connection:
+        failed = failures.failed_after(connection, FailureFilter(), 9)
+        assert failures.preview_retry(connection, failed, NOW).retried == 1
+        assert failures.retry_deliveries(connection, failed, NOW, "kim").retried == 1
+    assert stands(ledger) == {"a": "failed", "z": "pending", "b": "pending"}
+
+
 @pytest.mark.parametrize(("first", "second"), [(P, S), (S, P)])
 def test_of_two_copies_in_one_bulk_the_signed_one_counts(ledger: Ledger, first: Trust, second: Trust) -> None:
     shop = place(ledger)

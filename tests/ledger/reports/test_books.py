@@ -152,7 +152,7 @@ class Operations:
             # Most are duplicates or filtered, and have no payload.
             sendable = [row for row in kept if row.body is not None]
             chosen = [self.dice.choice(some).id for some in (kept, sendable) if some]
-            erasure.erase_deliveries(connection, chosen, self.now)
+            erasure.erase_deliveries(connection, self.ledger.vault, chosen, self.now)
             erasure.erase_events(connection, inbox.overdue_ids(connection, 0, self.now + 1, 1), self.now)
 
     def fold(self) -> None:
@@ -365,5 +365,5 @@ def test_a_failure_that_is_retried_while_it_is_purged_stays(ledger: Ledger) -> N
         failures.retry_deliveries(
             connection, failures.failed_after(connection, FailureFilter(), 5), NOW, "kim"
         )
-        assert retention.purge_deliveries(connection, ids, NOW, NOW) == 0
+        assert retention.purge_deliveries(connection, ledger.vault, ids, NOW, NOW) == 0
     assert stand(ledger) == {"pending": 1}

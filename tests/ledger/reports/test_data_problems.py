@@ -101,7 +101,7 @@ def test_an_erased_delivery_is_no_example(ledger: Ledger) -> None:
         (example,) = data_problems.newest_examples(connection, "src_shop")
     assert example.delivery_id is not None
     with ledger.write() as connection:
-        erasure.erase_deliveries(connection, [example.delivery_id], NOW)
+        erasure.erase_deliveries(connection, ledger.vault, [example.delivery_id], NOW)
     assert examples(ledger) == []
     assert counted(ledger)[0].counts == (1, 1)
 

@@ -22,6 +22,7 @@ FULL = GOOD | {
     "bot_filter": True,
     "clean_free_text": False,
     "send_user_id": True,
+    "dedupe_by_business_id": False,
 }
 
 

@@ -39,8 +39,8 @@ event     'Order Completed' is sent as checkout, by the built-in table
 source    action_source web, as for all browser events
 identity  client_ip_address and client_user_agent: the browser's own
 identity  em: hashed at an earlier identify call
-identity  _pin_unauth → click_id
-identity  epik → partner_id
+identity  _pin_unauth → click_id, from the cookie _pin_unauth
+identity  epik → partner_id, from the cookie _epik
 computed  num_items: 3, the products' quantities added up
 renamed   total → value: 129.99
 renamed   currency → currency: USD

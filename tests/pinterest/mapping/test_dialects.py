@@ -197,18 +197,6 @@ TIKTOK_PAYMENT = {
 ORDERS: list[tuple[str, dict[str, Any], str, tuple[Any, ...]]] = [
     ("checkout_completed", PIXEL_CHECKOUT, "Shopify web pixel", ("25.5", "USD", "77", 2, ["9"])),
     ("checkout_completed", {"data": PIXEL_CHECKOUT}, "Shopify web pixel", ("25.5", "USD", "77", 2, ["9"])),
-    (
-        "checkout_completed",
-        {
-            "checkout": {
-                "order": {"id": "7"},
-                "totalPrice": usd(5),
-                "lineItems": [{"quantity": 1, "variant": VARIANT}],
-            }
-        },
-        "Shopify web pixel",
-        ("5", "USD", "7", 1, ["9"]),
-    ),
     ("orders/create", SHOPIFY_ORDER, "Shopify order", ("209", "USD", "1234", 2, ["632910392"])),
     ("order.created", WOO_ORDER, "WooCommerce order", ("29.35", "EUR", "727", 3, ["93", "22"])),
     ("sales_order_place_after", MAGENTO_ORDER, "Magento order", ("129.5", "EUR", "000000001", 2, ["11"])),
@@ -380,8 +368,6 @@ LIST = '[{"product_id": "A", "price": 5, "quantity": 2}]'
         {"products": f'"{LIST}"'.replace('"', '\\"')[1:-2] + '"'},
         {"products": {"0": {"product_id": "A", "price": 5}, "1": {"product_id": "A", "price": 5}}},
         {"products": [{"id": "line-1", "product": {"id": "A", "price": 5}, "quantity": 2}]},
-        {"lineItems": [{"id": "line-1", "sku": "A", "price": 5, "quantity": 2}]},
-        {"line_items": [{"id": "line-1", "product_id": "A", "sku": "a-1", "price": 5, "quantity": 2}]},
         {"product": {"id": "A", "price": 5}, "quantity": 2, "num_items": 2, "value": 10},
     ],
 )

@@ -427,6 +427,29 @@ def test_identifies_that_link_devices_through_a_user_are_known_while_all_of_them
     assert emails(ledger) == {"m1": [JANE]}
 
 
+def visit(epik: str, **fields: Any) -> dict[str, Any]:
+    page = {"page": {"url": f"https://s.example/?epik={epik}"}} | HERE
+    return {"type": "page", "messageId": f"v{epik}", "context": page, "anonymousId": "device"} | fields
+
+
+def test_a_users_order_from_the_server_has_the_click_id_of_the_users_visit(sqlite_ledger: Ledger) -> None:
+    ledger = sqlite_ledger
+    place(ledger)
+    ingest(ledger, take_in(ledger, visit("first"), visit("second", userId="u1"), trust=Trust.PUBLIC))
+    sent = order("1", userId="u1", context={"traits": {"email": "jane@example.com"}})
+    del sent["anonymousId"]
+    ingest(ledger, take_in(ledger, sent, trust=Trust.SIGNED))
+    assert payloads(ledger)["m1"]["user_data"]["partner_id"] == "second"
+
+
+def test_a_visit_brings_no_traits_of_the_device_to_its_user(sqlite_ledger: Ledger) -> None:
+    ledger = sqlite_ledger
+    place(ledger)
+    ingest(ledger, take_in(ledger, identify("jane@example.com"), visit("e", userId="u2")))
+    ingest(ledger, take_in(ledger, order("1", userId="u2", anonymousId="other")))
+    assert emails(ledger) == {"ve": [JANE], "m1": None}
+
+
 # Several people on one device
 
 

@@ -29,6 +29,7 @@ ENDS = {
     "delivery",
     "pipeline_key",
     "problem_example",
+    "remembered_id",
     "signed_request",
     "source_usage",
     "taken_line",
@@ -82,6 +83,7 @@ def filled(ledger: Ledger) -> Ledger:
     """Put one old row into every table."""
     ends = {"delivery": {"state": State.FAILED, "batch_id": None}, "batch": {"status": BatchStatus.SETTLED}}
     ends["source_usage"] = {"day": int(NOW // DAY)}
+    ends["remembered_id"] = {"last_day": int(NOW // DAY)}
     with ledger.write() as connection:
         for name, table in metadata.tables.items():
             if name not in ("data_key", "attempt"):

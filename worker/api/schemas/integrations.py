@@ -95,6 +95,12 @@ CONFIG_PROPERTIES: dict[str, dict[str, Any]] = {
         "default": "total",
         "description": "Whether the value of an order includes tax and shipping, as far as the event states them.",
     },
+    "dedupe_by_business_id": {
+        "type": "boolean",
+        "default": True,
+        "description": "Count a checkout of one order id once in 30 days, whatever its event ids; likewise a signup of "
+        "a user id, a lead of a lead id, a subscription or trial of a subscription id.",
+    },
 }
 
 

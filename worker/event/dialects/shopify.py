@@ -39,7 +39,7 @@ def _rewrite_checkout(shape: Shape, checkout: Mapping[str, Any]) -> bool:
     order = part_of(checkout, "order")
     shape.put(
         total=_amount(first_of(checkout, ("totalprice", "subtotalprice"))),
-        currency=checkout.get("currencycode") or _currency(checkout.get("totalprice")),
+        currency=checkout.get("currencycode"),
         orderid=own_id(first_of(order, ("id", "name"))),
         tax=_amount(checkout.get("totaltax")),
         shipping=_amount(part_of(checkout, "shippingline").get("price")),

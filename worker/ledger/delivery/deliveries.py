@@ -3,26 +3,33 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, func, select, text, update
 
-from worker.event.problems import FoundProblem
+from worker.event.problems import FoundProblem, Problem
 from worker.event.received import Trust
 from worker.ledger import rows
 from worker.ledger.delivery.precedence import (
     MAY_BE_COUNTED_ONCE,
+    Claim,
     Content,
     DedupKey,
     Precedence,
+    dedup_key,
     displace_public,
+    open_holders,
+    shown_event_id,
 )
+from worker.ledger.delivery.remembered_ids import BUSINESS_DAYS, recall_ids
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.reports import measures, tallies
-from worker.ledger.rows import insert_all
+from worker.ledger.rows import chunks, insert_all, is_among
 from worker.ledger.schema import State, delivery, integration, sale
+from worker.ledger.vault import SECONDS_A_DAY, Vault
 
 PAYLOAD = b"payload"
 # A `DedupKey` as a plain tuple, which is much faster to create.
@@ -66,6 +73,8 @@ class NewDelivery:
     trust: Trust = Trust.PUBLIC
     # Tells whether two copies of an event have the same content: see `worker.ledger.delivery.precedence`.
     content_key: bytes | None = None
+    # A second event with this key is a duplicate, whatever its event id.
+    business_key: bytes | None = None
     # Match-quality words, for the tallies only.
     qualities: tuple[str, ...] = ()
     # Counted per source: see `worker.ledger.reports.data_problems`.
@@ -76,15 +85,22 @@ class NewDelivery:
         return (self.ad_account, self.test, self.event_id, self.event_name)
 
     @property
+    def business_scope(self) -> tuple[bytes, int, bool] | None:
+        return None if self.business_key is None else (self.business_key, self.ad_account, self.test)
+
+    @property
     def content(self) -> Content:
         return Content(self.content_key, self.order_key, self.currency, self.value_thousandths)
 
 
-def insert_deliveries(connection: Connection, new: Sequence[NewDelivery], now: float) -> Counter[str]:
+def insert_deliveries(
+    connection: Connection, vault: Vault, new: Sequence[NewDelivery], now: float
+) -> Counter[str]:
     """Insert deliveries. A second copy of an event that is pending or sent becomes a duplicate.
 
-    A signed event is not a duplicate of a public one, unless that one was delivered with the same content. Returns
-    how many deliveries got each outcome of the tallies. Qualities of duplicates are not counted.
+    A signed event is not a duplicate of a public one, unless that one was delivered with the same content. The same
+    holds for a second event of an order, or of what else its ``business_key`` names. Returns how many deliveries got
+    each outcome of the tallies. Qualities of duplicates are not counted.
 
     Raises:
         VersionConflictError: another process wrote or moved the same events; roll the transaction back.
@@ -95,22 +111,81 @@ def insert_deliveries(connection: Connection, new: Sequence[NewDelivery], now: f
         (item for item in new if item.state is State.OPEN), key=lambda item: (item.unique_key, -item.trust)
     )
     rest = [item for item in new if item.state is not State.OPEN]
-    duplicates = _left_out(wanted, _insert_once(connection, wanted))
-    contradicted: list[NewDelivery] = []
+    fresh, remembered, contradicted = _without_remembered(connection, vault, wanted)
+    duplicates = _insert_fresh(connection, fresh, now)
     being_sent: list[NewDelivery] = []
     if any(item.trust is Trust.SIGNED for item in duplicates):
-        duplicates, being_sent, contradicted = _take_places(connection, duplicates, now)
+        duplicates, being_sent, others = _take_places(connection, duplicates, now)
+        contradicted += others
     _subtract_refunds(connection, rest)
     insert_all(connection, delivery, [_values(item, now) for item in rest])
-    insert_all(connection, delivery, [_duplicate(item, now) for item in duplicates])
+    explained = _explain_duplicates(connection, duplicates) + remembered
+    insert_all(connection, delivery, [_duplicate(item, now) for item in explained])
     insert_all(connection, delivery, [_kept_duplicate(item, now) for item in being_sent])
-    duplicates += being_sent
+    duplicates = explained + being_sent
     counts = _count(wanted, rest, duplicates)
     counts += Counter(_entry(item, tallies.CONTRADICTED) for item in contradicted)
-    tallies.append_tallies(connection, counts + (_qualities((*wanted, *rest)) - _qualities(duplicates)), now)
+    problems = Counter(
+        tallies.Entry(item.source_id, 0, item.event_name, tallies.PROBLEM + Problem.EVENT_ID_OF_OTHER_SOURCE)
+        for item in explained
+        if item.warning and item.warning.endswith(_OTHER_SOURCE)
+    )
+    found = problems + (_qualities((*wanted, *rest)) - _qualities(duplicates))
+    tallies.append_tallies(connection, counts + found, now)
     failed = Counter(item.reason_class or "" for item in rest if item.state is State.FAILED)
     measures.append_counts(connection, measures.FAILED, failed)
     return _by_outcome(counts)
+
+
+def _without_remembered(
+    connection: Connection, vault: Vault, wanted: Sequence[NewDelivery]
+) -> tuple[list[NewDelivery], list[NewDelivery], list[NewDelivery]]:
+    """Separate the deliveries whose first copy is gone from the ledger.
+
+    Returns the others, the duplicates with their reason, and those of the others whose id was used for other content.
+    """
+    recall = recall_ids(
+        connection, vault, [(DedupKey(*item.unique_key), item.business_key) for item in wanted]
+    )
+    fresh: list[NewDelivery] = []
+    duplicates: list[NewDelivery] = []
+    contradicted: list[NewDelivery] = []
+    for item in wanted:
+        known = recall(DedupKey(*item.unique_key), item.business_key)
+        if known is None:
+            fresh.append(item)
+        elif item.trust <= known.trust or item.content_key == known.content_key:
+            at = _shown(known.accepted_at)
+            reason = f"A copy of this event was accepted before, at {at}. It is no longer stored."
+            duplicates.append(replace(item, reason=reason))
+        elif known.may_have_arrived:
+            fresh.append(_warned(item))
+            contradicted.append(item)
+        else:
+            fresh.append(item)
+    return fresh, duplicates, contradicted
+
+
+def _insert_fresh(connection: Connection, fresh: Sequence[NewDelivery], now: float) -> list[NewDelivery]:
+    """Insert deliveries; return those whose event id or business key another delivery holds."""
+    left = _left_out(fresh, _insert_once(connection, fresh))
+    keys = {item.business_key for item in left if item.business_key is not None}
+    # After some time a shop may use an order id again.
+    if keys and _release_business_keys(connection, keys, now - BUSINESS_DAYS * SECONDS_A_DAY):
+        left = _left_out(left, _insert_once(connection, left))
+    return left
+
+
+def _release_business_keys(connection: Connection, keys: Iterable[bytes], before: float) -> int:
+    released = 0
+    for some in chunks(sorted(keys)):
+        old = update(delivery).where(
+            is_among(connection, delivery.c.business_key, some),
+            text(f"delivery.state = {State.OPEN.value} AND delivery.business_key IS NOT NULL"),
+            delivery.c.accepted_at < before,
+        )
+        released += connection.execute(old.values(business_key=None)).rowcount
+    return released
 
 
 def _insert_once(connection: Connection, wanted: Sequence[NewDelivery]) -> set[_PlainKey]:
@@ -137,27 +212,46 @@ def _take_places(
     Returns the duplicates, the duplicates that are needed if the public copy fails, and those inserted deliveries
     whose id was used before for other content.
     """
-    first = {DedupKey(*item.unique_key): item for item in reversed(blocked) if item.trust is Trust.SIGNED}
-    ways = displace_public(connection, {key: item.content for key, item in first.items()}, now)
-    free = {
-        key: item for key, item in first.items() if ways[key] in (Precedence.FREE, Precedence.CONTRADICTED)
-    }
-    contradicted = [item for key, item in free.items() if ways[key] is Precedence.CONTRADICTED]
-    goes = [
-        _warned(item) if ways[key] is Precedence.CONTRADICTED else item for key, item in sorted(free.items())
-    ]
-    if len(_insert_once(connection, goes)) < len(goes):
-        # Another worker inserted one of them just now.
-        raise VersionConflictError
-    duplicates: list[NewDelivery] = []
+    duplicates = [item for item in blocked if item.trust is not Trust.SIGNED]
     needed: list[NewDelivery] = []
-    for item in blocked:
-        key = DedupKey(*item.unique_key)
-        if item.trust is Trust.SIGNED and ways[key] is Precedence.BEING_SENT:
-            needed.append(item)
-        elif item is not free.get(key):
-            duplicates.append(item)
+    contradicted: list[NewDelivery] = []
+    waiting = [item for item in blocked if item.trust is Trust.SIGNED]
+    while waiting:
+        claims, waiting = _claim_each_key_once(waiting)
+        ways = displace_public(connection, [claim for claim, _ in claims], now)
+        goes: list[NewDelivery] = []
+        for claim, item in claims:
+            way = ways[claim.key]
+            if way is Precedence.TAKEN:
+                duplicates.append(item)
+            elif way is Precedence.BEING_SENT:
+                needed.append(item)
+            elif way is Precedence.CONTRADICTED:
+                goes.append(_warned(item))
+                contradicted.append(item)
+            else:
+                goes.append(item)
+        if len(_insert_once(connection, goes)) < len(goes):
+            # Another worker inserted one of them just now.
+            raise VersionConflictError
     return duplicates, needed, contradicted
+
+
+def _claim_each_key_once(
+    blocked: Sequence[NewDelivery],
+) -> tuple[list[tuple[Claim, NewDelivery]], list[NewDelivery]]:
+    """Return the first delivery of each id and business key with its claim, and the others."""
+    claims: list[tuple[Claim, NewDelivery]] = []
+    others: list[NewDelivery] = []
+    taken: set[Any] = set()
+    for item in blocked:
+        own = {item.unique_key} | ({item.business_scope} - {None})
+        if taken.isdisjoint(own):
+            claims.append((Claim(DedupKey(*item.unique_key), item.content, item.business_key), item))
+            taken |= own
+        else:
+            others.append(item)
+    return claims, others
 
 
 def _warned(item: NewDelivery) -> NewDelivery:
@@ -167,9 +261,9 @@ def _warned(item: NewDelivery) -> NewDelivery:
 
 
 def _unless_it_is_there(new: Any) -> Any:
+    # Without an index, because two of them decide: by event id, and by business key.
     key = (delivery.c.ad_account, delivery.c.test, delivery.c.event_id, delivery.c.event_name)
-    is_open = text(f"state = {State.OPEN.value}")
-    return new.on_conflict_do_nothing(index_elements=key, index_where=is_open).returning(*key)
+    return new.on_conflict_do_nothing().returning(*key)
 
 
 # Costs a tenth of `dataclasses.asdict`, which walks into every value.
@@ -196,7 +290,7 @@ def _duplicate(item: NewDelivery, now: float) -> dict[str, Any]:
         "ended_at": now,
         "payload": None,
         "reason_class": "duplicate",
-        "reason": "An event with this id and name was accepted before.",
+        "reason": item.reason or "An event with this id and name was accepted before.",
     }
 
 
@@ -204,6 +298,53 @@ def _kept_duplicate(item: NewDelivery, now: float) -> dict[str, Any]:
     """Return a signed duplicate with its payload. It is sent if the public copy fails."""
     kept = {"payload": item.payload, "reason": "A public event with the same content is being sent."}
     return _duplicate(item, now) | kept
+
+
+_OTHER_SOURCE = (
+    "Another source of this ad account sent an event with this id before. "
+    "Pinterest keeps one event of each id, so this one was not sent."
+)
+_BUSINESS_WORDS = {
+    "checkout": "order id",
+    "signup": "user id",
+    "lead": "lead id",
+    "subscribe": "subscription id",
+    "start_trial": "subscription id",
+}
+
+
+def _explain_duplicates(connection: Connection, duplicates: Sequence[NewDelivery]) -> list[NewDelivery]:
+    """Add to each duplicate which earlier event it repeats."""
+    if not duplicates:
+        return []
+    rows = open_holders(
+        connection, [item.event_id for item in duplicates], [item.business_key for item in duplicates]
+    )
+    by_id = {tuple(dedup_key(row)): row for row in rows}
+    by_business = {(row.business_key, row.ad_account, bool(row.test)): row for row in rows}
+    explained: list[NewDelivery] = []
+    for item in duplicates:
+        same_id, same_business = by_id.get(item.unique_key), None
+        if item.business_scope is not None:
+            same_business = by_business.get(item.business_scope)
+        changes: dict[str, Any] = {}
+        if same_id is not None:
+            at = _shown(same_id.accepted_at)
+            changes["reason"] = f"An event with this id and name was accepted before, at {at}."
+            if same_id.integration_id != item.integration_id:
+                changes["warning"] = f"{item.warning} {_OTHER_SOURCE}" if item.warning else _OTHER_SOURCE
+        elif same_business is not None:
+            what = _BUSINESS_WORDS.get(item.event_name, "id")
+            at, event_id = _shown(same_business.accepted_at), shown_event_id(same_business.event_id)
+            changes["reason"] = (
+                f"A {item.event_name} event with this {what} was accepted before, at {at}, with event id {event_id}."
+            )
+        explained.append(replace(item, **changes) if changes else item)
+    return explained
+
+
+def _shown(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _count(

@@ -378,11 +378,11 @@ def _may_reopen(ids: Sequence[int]) -> tuple[Any, ...]:
     Of two copies it selects the signed one, then the earlier one.
     """
     other = delivery.alias()
-    same_event = and_(
-        other.c.ad_account == delivery.c.ad_account,
-        other.c.test == delivery.c.test,
-        other.c.event_id == delivery.c.event_id,
-        other.c.event_name == delivery.c.event_name,
+    is_there = and_(other.c.ad_account == delivery.c.ad_account, other.c.test == delivery.c.test)
+    # In two conditions, because each has its own index.
+    same = (
+        and_(is_there, other.c.event_id == delivery.c.event_id, other.c.event_name == delivery.c.event_name),
+        and_(is_there, other.c.business_key == delivery.c.business_key),
     )
     # A public copy that was not sent yet, or has other content, gives way to a signed one.
     gives_way = and_(
@@ -394,16 +394,15 @@ def _may_reopen(ids: Sequence[int]) -> tuple[Any, ...]:
             other.c.content_key.is_distinct_from(delivery.c.content_key),
         ),
     )
-    is_open = exists().where(same_event, other.c.state == State.OPEN.value, ~gives_way)
+    is_open = or_(*(exists().where(one, other.c.state == State.OPEN.value, ~gives_way) for one in same))
     # A public delivery that lost its id to a signed one: see `worker.ledger.delivery.precedence`.
     has_own_id = ~delivery.c.event_id.contains(REPLACED_MARK[0])
     goes_first = or_(
         other.c.trust > delivery.c.trust,
         and_(other.c.trust == delivery.c.trust, other.c.id < delivery.c.id),
     )
-    earlier_twin = exists().where(
-        same_event, other.c.state == State.FAILED.value, goes_first, other.c.id.in_(ids)
-    )
+    is_twin = (other.c.state == State.FAILED.value, goes_first, other.c.id.in_(ids))
+    earlier_twin = or_(*(exists().where(one, *is_twin) for one in same))
     return (delivery.c.id.in_(ids), delivery.c.state == State.FAILED, has_own_id, ~is_open, ~earlier_twin)
 
 

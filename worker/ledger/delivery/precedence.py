@@ -1,7 +1,7 @@
-"""Let a signed event replace a public one with the same id."""
+"""Let a signed event replace a public one with the same id, or of the same order."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -20,8 +20,8 @@ from worker.ledger.schema import IS_OPEN_UNINDEXED, BatchStatus, State, batch, d
 REPLACED_MARK = "\x1fpublic"
 PUBLIC_REPLACED = "A signed event with this id and name took its place."
 MAY_BE_COUNTED_ONCE = (
-    "A public event with this id and name, and with another order id, value or currency, was sent before. "
-    "Pinterest keeps one event of each id and may have kept that one."
+    "A public event with this event id or order id, and with another order id, value or currency, was sent before. "
+    "Pinterest keeps one event of each event id and may have kept that one."
 )
 FIRST_FAILED = "The public event with this id, which was sent first, failed."
 # A batcher may claim a delivery between two statements.
@@ -29,6 +29,8 @@ _MOST_ROUNDS = 10
 # As literal text: SQLite matches a partial index by the text of its condition.
 _IS_OPEN = text(f"delivery.state = {State.OPEN.value}")
 _IS_NOT_OPEN = text(f"delivery.state != {State.OPEN.value}")
+_IS_OPEN_BUSINESS = text(f"delivery.state = {State.OPEN.value} AND delivery.business_key IS NOT NULL")
+_IS_OTHER_BUSINESS = text(f"delivery.state != {State.OPEN.value} AND delivery.business_key IS NOT NULL")
 
 
 def shown_event_id(event_id: str) -> str:
@@ -81,69 +83,109 @@ class _Holder:
     content: Content
     batch_id: int | None
     integration_id: int
+    business_key: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Name what a signed event must hold alone: its id, and with a ``business_key`` also the order or the like."""
+
+    key: DedupKey
+    content: Content
+    business_key: bytes | None = None
+
+    def is_held_by(self, holder: _Holder) -> bool:
+        """Return whether a delivery holds the id or the business key."""
+        return self.key == holder.key or self.has_business_key_of(holder)
+
+    def has_business_key_of(self, holder: _Holder) -> bool:
+        """Return whether a delivery holds the business key."""
+        return self.business_key is not None and (self.business_key, self.key[:2]) == (
+            holder.business_key,
+            holder.key[:2],
+        )
 
 
 def displace_public(
-    connection: Connection, claims: Mapping[DedupKey, Content], now: float
+    connection: Connection, claims: Sequence[Claim], now: float
 ) -> dict[DedupKey, Precedence]:
     """Free the ids of signed events from public ones, and return the result for each signed event.
 
     A waiting public event becomes a duplicate, even in a batch that has not started. One that is being sent or was
-    delivered stays; if its content differs, it loses the id.
+    delivered stays; if its content differs, it loses the id. No two claims may have the same id or business key.
 
     Raises:
         VersionConflictError: other processes keep moving these deliveries; roll the transaction back.
     """
     ways: dict[DedupKey, Precedence] = {}
     for _ in range(_MOST_ROUNDS):
-        left = [key for key in claims if key not in ways]
+        left = [claim for claim in claims if claim.key not in ways]
         if not left:
             return ways
         holders, moving = _lock_holders(connection, left)
-        held = moving | {holder.key for holder in holders}
-        ways |= {key: Precedence.FREE for key in left if key not in held}
-        ways |= _take_over(connection, claims, holders, now)
+        ready = [claim for claim in left if not any(claim.is_held_by(holder) for holder in moving)]
+        ways |= _take_over(connection, ready, holders, now)
     raise VersionConflictError
 
 
 def displace_public_for_failed(connection: Connection, ids: Sequence[int], now: float) -> None:
     """Free the ids of failed signed deliveries from public ones before the failed ones are sent again."""
-    claims: dict[DedupKey, Content] = {}
+    claims: list[Claim] = []
+    taken: set[Any] = set()
     for some in chunks(ids):
         wanted = _select_holders().where(
             is_among(connection, delivery.c.id, some),
             delivery.c.state == State.FAILED.value,
             delivery.c.trust == Trust.SIGNED.value,
         )
-        claims |= {holder.key: holder.content for holder in map(_holder, connection.execute(wanted))}
+        for holder in map(_holder, connection.execute(wanted.order_by(delivery.c.id))):
+            # Of two failed copies only the first is sent again.
+            keys = {holder.key, (holder.business_key or holder.key, *holder.key[:2])}
+            if taken.isdisjoint(keys):
+                claims.append(Claim(holder.key, holder.content, holder.business_key))
+                taken |= keys
     displace_public(connection, claims, now)
 
 
-def _lock_holders(connection: Connection, keys: Iterable[DedupKey]) -> tuple[list[_Holder], set[DedupKey]]:
+def _lock_holders(connection: Connection, claims: Sequence[Claim]) -> tuple[list[_Holder], list[_Holder]]:
     """Lock and return the deliveries that hold the ids. Locks batches first, as settling does.
 
-    The last value has the ids whose deliveries were claimed meanwhile: their batches are not locked.
+    The last value has the deliveries that were claimed meanwhile: their batches are not locked.
     """
-    wanted = set(keys)
     ids: list[int] = []
     batch_ids: set[int] = set()
-    for some in chunks(sorted({key.event_id for key in wanted})):
-        found = _select_holders().where(is_among(connection, delivery.c.event_id, some), _IS_OPEN)
-        for row in connection.execute(found):
-            if _key(row) in wanted:
-                ids.append(row.id)
-                batch_ids |= {row.batch_id} - {None}
+    for found in open_holders(connection, [claim.key.event_id for claim in claims],
+                              [claim.business_key for claim in claims]):  # fmt: skip
+        holder = _holder(found)
+        if any(claim.is_held_by(holder) for claim in claims):
+            ids.append(holder.id)
+            batch_ids |= {holder.batch_id} - {None}  # type: ignore[arg-type]
     for some_batches in chunks(sorted(batch_ids)):
         held = select(batch.c.id).where(is_among(connection, batch.c.id, some_batches)).order_by(batch.c.id)
         connection.execute(held.with_for_update()).all()
     holders: list[_Holder] = []
-    for some_ids in chunks(sorted(ids)):
+    for some_ids in chunks(sorted(set(ids))):
         locked = _select_holders().where(is_among(connection, delivery.c.id, some_ids), IS_OPEN_UNINDEXED)
         rows = connection.execute(locked.order_by(delivery.c.id).with_for_update())
-        # Another process may have taken an id from one of them meanwhile.
-        holders += [_holder(row) for row in rows if _key(row) in wanted]
-    moving = {holder.key for holder in holders if holder.batch_id not in batch_ids | {None}}
-    return [holder for holder in holders if holder.key not in moving], moving
+        holders += map(_holder, rows)
+    moving = [holder for holder in holders if holder.batch_id not in batch_ids | {None}]
+    return [holder for holder in holders if holder not in moving], moving
+
+
+def open_holders(
+    connection: Connection, event_ids: Iterable[str], business_keys: Iterable[bytes | None]
+) -> list[Any]:
+    """Return the deliveries that are pending or sent and have one of the ids or business keys. Some twice."""
+    found: list[Any] = []
+    # Each has its own index.
+    for column, values, condition in (
+        (delivery.c.event_id, set(event_ids), _IS_OPEN),
+        (delivery.c.business_key, set(business_keys) - {None}, _IS_OPEN_BUSINESS),
+    ):
+        for some in chunks(sorted(values)):  # type: ignore[type-var]
+            wanted = _select_holders().where(is_among(connection, column, some), condition)
+            found += connection.execute(wanted)
+    return found
 
 
 def _select_holders() -> Any:
@@ -160,41 +202,67 @@ def _select_holders() -> Any:
         delivery.c.value_thousandths,
         delivery.c.batch_id,
         delivery.c.integration_id,
+        delivery.c.business_key,
+        delivery.c.accepted_at,
     )
 
 
-def _key(row: Any) -> DedupKey:
+def dedup_key(row: Any) -> DedupKey:
+    """Return the key of a delivery's row."""
     return DedupKey(row.ad_account, bool(row.test), row.event_id, row.event_name)
 
 
 def _holder(row: Any) -> _Holder:
     content = Content(row.content_key, row.order_key, row.currency, row.value_thousandths)
-    return _Holder(row.id, _key(row), row.trust, content, row.batch_id, row.integration_id)
+    return _Holder(
+        row.id, dedup_key(row), row.trust, content, row.batch_id, row.integration_id, row.business_key
+    )
+
+
+# The strongest reason decides if an event's id and its business key are held by two deliveries.
+_STRONGEST_FIRST = (Precedence.TAKEN, Precedence.BEING_SENT, Precedence.CONTRADICTED)
 
 
 def _take_over(
-    connection: Connection, claims: Mapping[DedupKey, Content], holders: Sequence[_Holder], now: float
+    connection: Connection, claims: Sequence[Claim], holders: Sequence[_Holder], now: float
 ) -> dict[DedupKey, Precedence]:
     ways: dict[DedupKey, Precedence] = {}
-    waiting: list[_Holder] = []
-    renamed: list[_Holder] = []
+    waiting: dict[int, _Holder] = {}
     batches = _batches(connection, holders)
-    for holder in holders:
-        is_same = claims[holder.key].is_same(holder.content)
-        status, was_tried = batches.get(holder.batch_id, (None, False))
-        if holder.trust == Trust.SIGNED:
-            ways[holder.key] = Precedence.TAKEN
-        elif status in (None, BatchStatus.READY):
-            waiting.append(holder)
-            ways[holder.key] = Precedence.CONTRADICTED if was_tried and not is_same else Precedence.FREE
-        elif is_same:
-            ways[holder.key] = Precedence.TAKEN if status == BatchStatus.SETTLED else Precedence.BEING_SENT
-        else:
-            renamed.append(holder)
-            ways[holder.key] = Precedence.CONTRADICTED
-    _end_as_duplicates(connection, waiting, now)
-    _give_up_ids(connection, renamed)
+    for claim in claims:
+        own = [holder for holder in holders if claim.is_held_by(holder)]
+        verdicts = {
+            holder.id: _verdict(claim, holder, *batches.get(holder.batch_id, _NO_BATCH)) for holder in own
+        }
+        way = next((one for one in _STRONGEST_FIRST if one in verdicts.values()), Precedence.FREE)
+        ways[claim.key] = way
+        if way in (Precedence.TAKEN, Precedence.BEING_SENT):
+            continue
+        for holder in own:
+            if _is_waiting(batches.get(holder.batch_id, _NO_BATCH)[0]):
+                waiting[holder.id] = holder
+            else:
+                _give_up(connection, claim, holder)
+    _end_as_duplicates(connection, list(waiting.values()), now)
     return ways
+
+
+_NO_BATCH: tuple[int | None, bool] = (None, False)
+
+
+def _is_waiting(status: int | None) -> bool:
+    return status in (None, BatchStatus.READY)
+
+
+def _verdict(claim: Claim, holder: _Holder, status: int | None, was_tried: bool) -> Precedence:
+    is_same = claim.content.is_same(holder.content)
+    if holder.trust == Trust.SIGNED:
+        return Precedence.TAKEN
+    if _is_waiting(status):
+        return Precedence.CONTRADICTED if was_tried and not is_same else Precedence.FREE
+    if is_same:
+        return Precedence.TAKEN if status == BatchStatus.SETTLED else Precedence.BEING_SENT
+    return Precedence.CONTRADICTED
 
 
 def _batches(connection: Connection, holders: Iterable[_Holder]) -> dict[int | None, tuple[int, bool]]:
@@ -226,27 +294,27 @@ def _end_as_duplicates(connection: Connection, waiting: Sequence[_Holder], now: 
     tallies.append_tallies(connection, _count(connection, moved, tallies.DUPLICATE), now)
 
 
-def _give_up_ids(connection: Connection, renamed: Sequence[_Holder]) -> None:
-    """Mark the ids of deliveries that can no longer be changed, so that signed events can use them."""
-    marked = {holder.key._replace(event_id=holder.key.event_id + REPLACED_MARK): holder for holder in renamed}
-    if not marked:
-        return
-    event_ids = sorted({key.event_id for key in marked})
-    before = _select_holders().where(is_among(connection, delivery.c.event_id, event_ids), _IS_OPEN)
-    # Rare: the id was taken over before, and that signed delivery is gone.
-    used = {_key(row) for row in connection.execute(before)}
-    for key, holder in marked.items():
-        event_id = f"{key.event_id}\x1f{holder.id}" if key in used else key.event_id
-        connection.execute(update(delivery).where(delivery.c.id == holder.id).values(event_id=event_id))
+def _give_up(connection: Connection, claim: Claim, holder: _Holder) -> None:
+    """Take the id and the business key from a delivery that can no longer be changed."""
+    values: dict[str, Any] = {"business_key": None} if claim.has_business_key_of(holder) else {}
+    if claim.key == holder.key:
+        marked = holder.key._replace(event_id=holder.key.event_id + REPLACED_MARK)
+        before = open_holders(connection, [marked.event_id], [])
+        # Rare: the id was taken over before, and that signed delivery is gone.
+        is_used = marked in map(dedup_key, before)
+        values["event_id"] = f"{marked.event_id}\x1f{holder.id}" if is_used else marked.event_id
+    connection.execute(update(delivery).where(delivery.c.id == holder.id).values(values))
 
 
 def reopen_waiting(connection: Connection, failed_ids: Sequence[int], now: float) -> int:
     """Make signed duplicates pending if the public copies that they waited for failed. Returns how many."""
     moved: list[tuple[int, str]] = []
     for some in chunks(failed_ids):
-        public = _select_holders().where(is_among(connection, delivery.c.id, some))
-        keys = {_key(row) for row in connection.execute(public.where(delivery.c.trust == Trust.PUBLIC.value))}
-        for holder in _first_waiting(connection, keys).values():
+        public = _select_holders().where(
+            is_among(connection, delivery.c.id, some), delivery.c.trust == Trust.PUBLIC.value
+        )
+        failed = [_holder(row) for row in connection.execute(public)]
+        for holder in _first_waiting(connection, failed):
             values = {
                 "state": State.OPEN.value,
                 "ended_at": None,
@@ -260,10 +328,8 @@ def reopen_waiting(connection: Connection, failed_ids: Sequence[int], now: float
     return len(moved)
 
 
-def _first_waiting(connection: Connection, keys: set[DedupKey]) -> dict[DedupKey, _Holder]:
-    """Return the first signed duplicate with a payload for each id."""
-    if not keys:
-        return {}
+def _first_waiting(connection: Connection, failed: Sequence[_Holder]) -> list[_Holder]:
+    """Return the first signed duplicate with a payload for each id and business key of the failed deliveries."""
     is_kept = and_(
         delivery.c.state == State.DUPLICATE.value,
         delivery.c.trust == Trust.SIGNED.value,
@@ -273,15 +339,38 @@ def _first_waiting(connection: Connection, keys: set[DedupKey]) -> dict[DedupKey
     has_owner = exists().where(
         integration.c.id == delivery.c.integration_id, integration.c.ad_account == delivery.c.ad_account
     )
-    event_ids = sorted({key.event_id for key in keys})
-    wanted = _select_holders().where(
-        is_among(connection, delivery.c.event_id, event_ids), _IS_NOT_OPEN, is_kept, has_owner
-    )
-    found: dict[DedupKey, _Holder] = {}
-    for row in connection.execute(wanted.order_by(delivery.c.id)):
-        if _key(row) in keys:
-            found.setdefault(_key(row), _holder(row))
-    return found
+    waiting: dict[int, _Holder] = {}
+    for column, values, condition in (
+        (delivery.c.event_id, {holder.key.event_id for holder in failed}, _IS_NOT_OPEN),
+        (delivery.c.business_key, {holder.business_key for holder in failed} - {None}, _IS_OTHER_BUSINESS),
+    ):
+        if values:
+            wanted = _select_holders().where(
+                is_among(connection, column, sorted(values)),
+                condition,
+                is_kept,
+                has_owner,
+            )
+            waiting |= {row.id: _holder(row) for row in connection.execute(wanted)}
+    claims = [Claim(holder.key, holder.content, holder.business_key) for holder in failed]
+    chosen: list[_Holder] = []
+    for _, one in sorted(waiting.items()):
+        own = Claim(one.key, one.content, one.business_key)
+        waits = any(claim.is_held_by(one) for claim in claims)
+        if waits and not any(own.is_held_by(other) for other in chosen):
+            chosen.append(one)
+    # Another copy may have got one of their keys meanwhile.
+    used = [
+        _holder(row)
+        for row in open_holders(
+            connection, [one.key.event_id for one in chosen], [one.business_key for one in chosen]
+        )
+    ]
+    return [
+        one
+        for one in chosen
+        if not any(Claim(one.key, one.content, one.business_key).is_held_by(holder) for holder in used)
+    ]
 
 
 def _count(connection: Connection, moved: Sequence[tuple[int, str]], outcome: str) -> Counter[Entry]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Text, cast, delete, func, select, update
 
+from worker.ledger.delivery.remembered_ids import DEPARTING_COLUMNS, departing_of, remember_ids
 from worker.ledger.reports import tallies
 from worker.ledger.reports.books import reported_state
 from worker.ledger.reports.tallies import Entry
@@ -23,6 +24,7 @@ from worker.ledger.schema import (
     tally,
     visitor,
 )
+from worker.ledger.vault import Vault
 
 REASON = "Erased at the person's request."
 _UNBOOKED = ("pending", "in_flight")
@@ -99,17 +101,26 @@ def delete_debug_inputs(connection: Connection) -> int:
     return connection.execute(delete(debug_input)).rowcount
 
 
-def erase_deliveries(connection: Connection, ids: Sequence[int], now: float) -> ErasedDeliveries:
+def erase_deliveries(
+    connection: Connection, vault: Vault, ids: Sequence[int], now: float
+) -> ErasedDeliveries:
     """Remove all personal data from deliveries in any state, except those that are being sent.
 
-    Count, time, event name and ad account remain for the books. A waiting batch is sent without them.
+    Count, time, event name and ad account remain for the books. A waiting batch is sent without them. A later copy of
+    an erased event is a duplicate.
     """
-    statuses = _lock_batches(connection, ids)
+    batches = _lock_batches(connection, ids)
+    statuses = {batch_id: status for batch_id, (status, _) in batches.items()}
     rows = _lock(connection, ids)
     # The batch of a delivery that was claimed between the two statements is not locked: the next round takes it.
     busy = {row.id for row in rows if _is_busy(row, statuses)}
     free = [row for row in rows if row.id not in busy]
     by_state = {row.id: reported_state(row.state, statuses.get(row.batch_id), test=row.test) for row in free}
+    tried = {batch_id for batch_id, (_, was_tried) in batches.items() if was_tried}
+    departing = [
+        departing_of(row, now, may_have_arrived=row.batch_id in tried) for row in free if row.event_name
+    ]
+    remember_ids(connection, vault, departing, now)
     _empty(connection, [row.id for row in free], now)
     _shrink(connection, Counter(row.batch_id for row in free if by_state[row.id] == "in_flight"))
     _count(connection, free, by_state, now)
@@ -135,16 +146,18 @@ def _read(connection: Connection, wanted: Any) -> list[PersonalRow]:
     return [PersonalRow(*row) for row in connection.execute(wanted)]
 
 
-def _lock_batches(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+def _lock_batches(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[int, bool]]:
+    """Return each batch's status, and whether an attempt may have reached Pinterest."""
     # Batches before deliveries, in the order of settling. SQLite has locked everything already.
     batch_ids = select(delivery.c.batch_id).where(delivery.c.id.in_(ids), delivery.c.batch_id.is_not(None))
     wanted = (
-        select(batch.c.id, batch.c.status)
+        select(batch.c.id, batch.c.status, batch.c.first_tried_at)
         .where(batch.c.id.in_(batch_ids))
         .order_by(batch.c.id)
         .with_for_update()
     )
-    return {row.id: row.status for row in connection.execute(wanted)}
+    rows = connection.execute(wanted)
+    return {row.id: (row.status, row.first_tried_at is not None) for row in rows}
 
 
 def _lock(connection: Connection, ids: Sequence[int]) -> Sequence[Any]:
@@ -155,6 +168,7 @@ def _lock(connection: Connection, ids: Sequence[int]) -> Sequence[Any]:
         delivery.c.batch_id,
         delivery.c.integration_id,
         delivery.c.event_name,
+        *DEPARTING_COLUMNS,
     ).where(delivery.c.id.in_(ids), delivery.c.state != State.ERASED.value)
     return connection.execute(wanted.order_by(delivery.c.id).with_for_update()).all()
 
@@ -179,6 +193,7 @@ def _empty(connection: Connection, ids: Sequence[int], now: float) -> None:
         "ended_at": now,
         "order_key": None,
         "content_key": None,
+        "business_key": None,
         "anonymous_key": None,
         "user_key": None,
         "currency": None,

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, or_, select
 
+from worker.ledger.delivery.remembered_ids import DEPARTING_COLUMNS, departing_of, remember_ids
 from worker.ledger.intake import inbox
 from worker.ledger.reports import tallies
 from worker.ledger.reports.books import reported_state
@@ -25,6 +26,7 @@ from worker.ledger.schema import (
     watermark,
 )
 from worker.ledger.schema import inbox as inbox_table
+from worker.ledger.vault import Vault
 
 _RANGE_MAX_ROWS = 500
 _FRONT, _ROUND, _ROUND_END = "inbox", "inbox_round", "inbox_round_end"
@@ -131,13 +133,22 @@ def _settled_with_deliveries(before: float) -> Any:
     )
 
 
-def purge_deliveries(connection: Connection, ids: Sequence[int], ended_before: float, now: float) -> int:
-    """Delete those of the deliveries that ended before a time, and update the books."""
+def purge_deliveries(
+    connection: Connection, vault: Vault, ids: Sequence[int], ended_before: float, now: float
+) -> int:
+    """Delete those of the deliveries that ended before a time, and update the books.
+
+    The ids of those that were delivered are remembered for as long as a second copy may come.
+    """
     if not ids:
         return 0
     # Locked, because an operator may retry a failed one now.
     still_ended = _ended(ended_before).where(delivery.c.id.in_(ids)).with_for_update(of=delivery)
     rows = connection.execute(still_ended.order_by(delivery.c.id)).all()
+    delivered = [row for row in rows if row.state == State.OPEN.value]
+    remember_ids(
+        connection, vault, [departing_of(row, row.ended, may_have_arrived=True) for row in delivered], now
+    )
     connection.execute(delete(delivery).where(delivery.c.id.in_([row.id for row in rows])))
     stood = [reported_state(row.state, row.status, test=row.test) for row in rows]
     counts = Counter(
@@ -170,7 +181,16 @@ def purge_audit(connection: Connection, before: float) -> int:
 
 def _ended(before: float) -> Any:
     return (
-        select(delivery.c.id, delivery.c.state, batch.c.status, delivery.c.test, delivery.c.integration_id)
+        select(
+            delivery.c.id,
+            delivery.c.state,
+            batch.c.status,
+            delivery.c.test,
+            delivery.c.integration_id,
+            delivery.c.event_name,
+            func.coalesce(delivery.c.ended_at, batch.c.settled_at).label("ended"),
+            *DEPARTING_COLUMNS,
+        )
         .outerjoin(batch, batch.c.id == delivery.c.batch_id)
         .where(
             func.coalesce(delivery.c.ended_at, batch.c.settled_at) < before,

@@ -188,7 +188,9 @@ def _take(
     elif part == _VISITORS:
         report.visitors += _write(ledger, lambda connection: visitors.delete_visitors(connection, ids))
     else:
-        erased = _write(ledger, lambda connection: erasure.erase_deliveries(connection, ids, now))
+        erased = _write(
+            ledger, lambda connection: erasure.erase_deliveries(connection, ledger.vault, ids, now)
+        )
         report.stood += erased.by_state
         return len(erased.being_sent)
     return 0

@@ -123,6 +123,7 @@ class IntegrationConfigSchema(Schema):
     product_id_prefix = fields.Raw(allow_none=True, validate=_check_affix)
     product_id_suffix = fields.Raw(allow_none=True, validate=_check_affix)
     value_basis = _choice(*get_args(ValueBasis))
+    dedupe_by_business_id = _flag()
 
     @pre_load
     def _keys_are_known(self, data: Any, **_: Any) -> Any:

@@ -31,8 +31,6 @@ PRODUCT_LIST_KEYS = (
     *("productlist", "orderproducts", "purchasedproducts", "cartlines", "lines", "basket", "product", "item"),
 )
 _LIST_KEYS = frozenset(PRODUCT_LIST_KEYS)
-_LINES = "lineitems"
-_OTHER_IDS = frozenset(("sku", "itemid", "contentid", "productsku", "itemsku"))
 # These may also be the name of a product, or how many there are.
 _SINGULAR = frozenset(("product", "item", "basket", "lines"))
 # The folded spellings of each part, the best spelling first.
@@ -138,8 +136,6 @@ def read_items(
         raw = properties.get(key)
         if type(raw) is str and key not in _SINGULAR:
             raw = _open_products(key, raw, notes)
-        if key == _LINES and type(raw) is list:
-            raw = list(map(_without_line_id, raw))
         if type(raw) in (list, dict) and raw:
             return _read_list(_entries(raw) if isinstance(raw, dict) else raw, currency, notes, id_source)
     single = _single_product(properties, one_product)
@@ -147,13 +143,6 @@ def read_items(
         _choose_id(single, properties, id_source, notes)
     item = _read_item(single, currency, notes) if single else None
     return [item] if item else []
-
-
-def _without_line_id(entry: Any) -> Any:
-    """Return a line of an order without its own id, if it has an id of its product."""
-    if isinstance(entry, dict) and "id" in entry and not _OTHER_IDS.isdisjoint(map(fold_key, entry)):
-        return {key: value for key, value in entry.items() if key != "id"}
-    return entry
 
 
 def _open_products(key: str, text: str, notes: Notes) -> Any:

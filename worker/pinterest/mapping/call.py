@@ -46,6 +46,7 @@ class Options:
     product_id_prefix: str = ""
     product_id_suffix: str = ""
     value_basis: ValueBasis = "total"
+    dedupe_by_business_id: bool = True
 
     @classmethod
     def from_config(cls, config: Mapping[str, object], consent_categories: Sequence[str]) -> Self:

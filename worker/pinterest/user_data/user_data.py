@@ -1,17 +1,19 @@
 """Build an event's user data: the identifiers by which Pinterest matches a person."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any
 
+from worker.event.click_ids import ClickIds, find_click_ids
 from worker.event.problems import Problem
-from worker.event.received import Received, clean_click_id, current_epik, parse_address
+from worker.event.received import Received, parse_address
 from worker.event.redaction import clean_device_text
 from worker.event.text import clean_text
 from worker.http.ip_ranges import is_public
 from worker.pinterest.mapping.call import Call, Notes, Options
 from worker.pinterest.user_data.hashing import hash_value
+from worker.pinterest.user_data.regions import person_regions
 from worker.pinterest.user_data.traits import (
     PEOPLE_PROPERTIES,
     PERSONAL_PROPERTIES,
@@ -103,7 +105,7 @@ def client_address(text: str, truncate: bool) -> tuple[str | None, Problem | Non
 
 
 def _person(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
-    user_id, own = _user_id(call, visitor), _own_traits(call, notes)
+    user_id, own = _user_id(call, visitor), _own_traits(call, visitor, notes)
     data: dict[str, list[str]] = {}
     # An order may be another person's even while the visitor is signed in.
     is_same = is_same_person(visitor, user_id) and not have_different_emails(visitor.traits, own)
@@ -127,11 +129,22 @@ def _person(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
     return data
 
 
-def _own_traits(call: Call, notes: Notes) -> dict[str, list[str]]:
+def _regions(call: Call, visitor: Visitor, sources: Sequence[object]) -> Iterator[str]:
+    """Yield the likely countries of an event's person, the most certain first."""
+    # The last source takes precedence.
+    stated = [collect_traits(source).get("country") for source in reversed(sources)]
+    return person_regions(
+        stated, visitor.country, call.options.default_country, call.properties, call.context
+    )
+
+
+def _own_traits(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
     """Return the hashed traits that the event itself has, of one person."""
     own: dict[str, list[str]] = {}
-    for source in _sources(call):
-        said = hash_traits(source, call.options.default_country, notes.explain)
+    sources = tuple(_sources(call))
+    country = next(_regions(call, visitor, sources), None) if sources else None
+    for source in sources:
+        said = hash_traits(source, country, notes.explain)
         if have_different_emails(own, said):
             own = {field: own[field] for field in ("hashed_maids",) if field in own}
         own.update(said)
@@ -194,8 +207,9 @@ def _add_external_id(data: dict[str, Any], digest: str) -> None:
 
 def _add_click_ids(data: dict[str, Any], call: Call, visitor: Visitor, notes: Notes) -> None:
     """Add Pinterest's click id and browser id under the names of ``field_mapping``."""
-    epik = current_epik(call.page_url, call.received) or _remembered_epik(visitor, call.received)
-    pin_unauth = clean_click_id(call.received.pin_unauth) or visitor.pin_unauth
+    found = find_click_ids(call.event, call.received)
+    epik = found.epik or _remembered_epik(visitor, call.received)
+    pin_unauth = found.pin_unauth or visitor.pin_unauth
     as_pinterest = call.options.field_mapping == "pinterest"
     if pin_unauth and as_pinterest:
         _add_external_id(data, hash_value("external_id", pin_unauth) or "")
@@ -204,7 +218,7 @@ def _add_click_ids(data: dict[str, Any], call: Call, visitor: Visitor, notes: No
     if epik:
         data["click_id" if as_pinterest else "partner_id"] = epik
     if notes.explain is not None:
-        _explain_click_ids(epik, pin_unauth, as_pinterest, notes)
+        _explain_click_ids(found, epik, pin_unauth, as_pinterest, notes)
 
 
 def _remembered_epik(visitor: Visitor, received: Received) -> str | None:
@@ -212,11 +226,17 @@ def _remembered_epik(visitor: Visitor, received: Received) -> str | None:
     return visitor.epik if age <= _EPIK_LIFETIME_SECONDS else None
 
 
-def _explain_click_ids(epik: str | None, pin_unauth: str | None, as_pinterest: bool, notes: Notes) -> None:
+def _explain_click_ids(
+    found: ClickIds, epik: str | None, pin_unauth: str | None, as_pinterest: bool, notes: Notes
+) -> None:
     if notes.explain is None:
         return
+    earlier = "an earlier event of the visitor"
     if pin_unauth:
         where = "external_id, hashed" if as_pinterest else "click_id"
-        notes.explain.add("identity", f"_pin_unauth → {where}")
+        place = found.pin_unauth_place if found.pin_unauth else earlier
+        notes.explain.add("identity", f"_pin_unauth → {where}, from {place}")
     if epik:
-        notes.explain.add("identity", f"epik → {'click_id' if as_pinterest else 'partner_id'}")
+        place = found.epik_place if found.epik else earlier
+        where = "click_id" if as_pinterest else "partner_id"
+        notes.explain.add("identity", f"epik → {where}, from {place}")

@@ -7,11 +7,13 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
+from worker.event.click_ids import find_click_ids
 from worker.event.consent.consent import withdraws_advertising
-from worker.event.received import Received, clean_click_id, current_epik, page_url
+from worker.event.received import Received
 from worker.pinterest.mapping.call import Explanation
 from worker.pinterest.user_data.countries import country_code
 from worker.pinterest.user_data.hashing import NORMALISATIONS, hash_value, normalise
+from worker.pinterest.user_data.regions import person_regions
 from worker.pinterest.user_data.traits import collect_traits
 
 _MOST_VALUES = 10
@@ -48,6 +50,9 @@ def _hash_values(
     hashes: dict[str, list[str]] = {}
     for field, value in values.items():
         country = phone_country if field == "ph" else own_country
+        # A state that the likely country does not have is searched for in all countries.
+        if field == "st" and own_country is None and hash_value("st", value, phone_country):
+            country = phone_country
         if type(value) is str:
             # By far the most frequent type.
             digest = hash_value(field, value, country)
@@ -97,7 +102,7 @@ def _explain(
 
 
 _NO_TRAITS: Mapping[str, list[str]] = MappingProxyType({})
-_STORED_FIELDS = ("user_id", "epik", "epik_at", "pin_unauth", "signed_out_id")
+_STORED_FIELDS = ("user_id", "epik", "epik_at", "pin_unauth", "signed_out_id", "country")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,7 @@ class Visitor:
     ``epik_at`` is when the click id was received, in Unix seconds. ``unconfirmed`` has traits from public calls only,
     for a signed event: they count if no signed call had an e-mail address or a phone number. ``signed_out_id`` is the
     inbox id of the last call that signed a device's person out: traits of earlier calls no longer count there.
+    ``country`` (alpha-2, lower case) helps to read national phone numbers.
     """
 
     traits: Mapping[str, list[str]] = dataclass_field(default_factory=lambda: _NO_TRAITS)
@@ -116,6 +122,7 @@ class Visitor:
     pin_unauth: str | None = None
     unconfirmed: Mapping[str, list[str]] = dataclass_field(default_factory=lambda: _NO_TRAITS)
     signed_out_id: int | None = None
+    country: str | None = None
 
     EMPTY: ClassVar["Visitor"]
 
@@ -147,15 +154,28 @@ def apply_identify(
     nothing of the earlier person stays. A null user id signs the earlier person out.
     """
     visitor = with_click_ids(visitor, event, received)
-    new = hash_traits(event.get("traits"), default_country)
+    country, new = _identified(visitor, event, default_country)
     said = Visitor(traits=new, user_id=hash_value("external_id", event.get("userId")))
     has_left = signs_out(event) and not _have_common_email(visitor.traits, new)
     if has_left or are_different_people(visitor, said):
-        return replace(visitor, traits=new, user_id=said.user_id)
+        return replace(visitor, traits=new, user_id=said.user_id, country=country)
     traits, user_id = {**visitor.traits, **new}, said.user_id or visitor.user_id
-    if traits == visitor.traits and user_id == visitor.user_id:
+    country = country or visitor.country
+    if (traits, user_id, country) == (visitor.traits, visitor.user_id, visitor.country):
         return visitor
-    return replace(visitor, traits=traits, user_id=user_id)
+    return replace(visitor, traits=traits, user_id=user_id, country=country)
+
+
+def _identified(
+    visitor: Visitor, event: Mapping[str, Any], default_country: str | None
+) -> tuple[str | None, dict[str, list[str]]]:
+    """Return the country that an ``identify`` call states, and its hashed traits."""
+    context = event.get("context")
+    traits = event.get("traits")
+    country = _read_country(collect_traits(traits).get("country"))
+    known = context if isinstance(context, dict) else {}
+    regions = person_regions((), country or visitor.country, default_country, {}, known)
+    return country, hash_traits(traits, next(regions, None))
 
 
 def signs_out(event: Mapping[str, Any]) -> bool:
@@ -230,8 +250,8 @@ def with_click_ids(visitor: Visitor, event: Mapping[str, Any], received: Receive
 
     An event that says no to advertising brings none, and the visitor's are forgotten.
     """
-    epik = current_epik(page_url(event), received) or visitor.epik
-    pin_unauth = clean_click_id(received.pin_unauth) or visitor.pin_unauth
+    found = find_click_ids(event, received)
+    epik, pin_unauth = found.epik or visitor.epik, found.pin_unauth or visitor.pin_unauth
     if (epik or pin_unauth) and withdraws_advertising(event, gpc=received.gpc):
         return without_click_ids(visitor)
     if epik == visitor.epik and pin_unauth == visitor.pin_unauth:

@@ -7,9 +7,10 @@ from typing import Any, cast
 
 from worker import logs
 from worker.event import json_text
+from worker.event.click_ids import find_click_ids
 from worker.event.embedded import with_opened_fields
 from worker.event.envelope import check_envelope
-from worker.event.received import Received, Trust, current_epik, page_url, visitor_ids
+from worker.event.received import Received, Trust, visitor_ids
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted, Waiting
 from worker.ledger.vault import MissingKeyError, SealError, Vault
@@ -81,7 +82,7 @@ def _with_message_id(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _informs(event: dict[str, Any], received: Received) -> bool:
-    return event["type"] == "identify" or current_epik(page_url(event), received) is not None
+    return event["type"] == "identify" or find_click_ids(event, received).epik is not None
 
 
 def _key(vault: Vault, kind: str, source_id: str, visitor_id: str | None) -> bytes | None:

@@ -350,7 +350,7 @@ def _write(
         if used:
             usage.append_usage(connection, used, now)
         outcomes = deliveries.insert_deliveries(
-            connection, [new for event in all_events for new in event.deliveries], now
+            connection, ledger.vault, [new for event in all_events for new in event.deliveries], now
         )
         # By event: most have no problem, and this is the cheapest way to find those that have.
         troubled = {id(event): event for event in all_events for new in event.deliveries if new.problems}

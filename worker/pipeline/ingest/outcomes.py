@@ -27,6 +27,7 @@ from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import PUBLIC_VISITORS_PER_DAY, Source
 from worker.ledger.vault import MissingKeyError, SealError, Vault
+from worker.pinterest.business_id import business_id
 from worker.pinterest.custom_data.custom_data import read_order_id
 from worker.pinterest.mapping.call import ConfigError, Options, read_call
 from worker.pinterest.mapping.mapping import (
@@ -96,7 +97,7 @@ class Destinations:
             unreadable = self._unreadable[source_id] = {}
             for row in self._integrations.get(source_id, []):
                 try:
-                    targets.append(Destination(row, self._sources[source_id], _options(row)))
+                    targets.append(Destination(row, self._sources[source_id], self._options(row)))
                 except ConfigError as error:
                     unreadable[row.number] = error
             self._targets[source_id] = targets
@@ -106,6 +107,11 @@ class Destinations:
         """Return the integrations of a source that this version cannot read, by number; others are not affected."""
         self.of(source_id)
         return self._unreadable[source_id]
+
+    def _options(self, row: Integration) -> Options:
+        options = _options(row)
+        country = options.default_country or self.default_country(row.source_id)
+        return options if country == options.default_country else replace(options, default_country=country)
 
     def debug_until(self, source_id: str) -> float:
         """Return until when events of a source are stored for the live debugger."""
@@ -185,6 +191,7 @@ def _to_delivery(outcome: Outcome, target: Destination, opened: OpenedEvent, vau
         size_bytes=len(text) if text is not None else 0,
         problems=_found_problems(outcome, opened.received) if outcome.problems else (),
         order_key=_order_key(outcome, opened, target.options, vault),
+        business_key=_business_key(outcome, target, opened, vault),
         **_of_kind(outcome, row, vault),
         **_sale(outcome, target.time_zone),
     )
@@ -293,6 +300,20 @@ def _order_key(outcome: Outcome, opened: OpenedEvent, options: Options, vault: V
     else:
         order_id = None
     return vault.keyed_hash("order", opened.row.source_id, order_id) if order_id else None
+
+
+def _business_key(outcome: Outcome, target: Destination, opened: OpenedEvent, vault: Vault) -> bytes | None:
+    """Return a keyed hash of what counts once, whatever its event ids; None if the integration counts event ids."""
+    if not isinstance(outcome, Mapped | Failed) or not target.options.dedupe_by_business_id:
+        return None
+    name, payload = outcome.event_name, outcome.payload
+    one = business_id(name, payload, opened.event) if name and payload else None
+    if one is None:
+        return None
+    # The source belongs to it: two shops that share an ad account may both have an order 1001.
+    if name == "checkout":
+        return _order_key(outcome, opened, target.options, vault)
+    return vault.keyed_hash("business", name or "", opened.row.source_id, one)
 
 
 def _content_key(payload: Mapping[str, Any] | None, vault: Vault) -> bytes | None:
@@ -410,6 +431,13 @@ class _Layer:
         if identifies or visitor != before:
             for key in keys if identifies else keys[-1:]:
                 self._note(key, opened, visitor, keep=keep)
+            for key in () if identifies else keys[:-1]:
+                # A later order of the user finds the click ids of the visit, but no traits of the device.
+                person = self._current.get(key, Visitor.EMPTY)
+                person = replace(
+                    person, epik=visitor.epik, epik_at=visitor.epik_at, pin_unauth=visitor.pin_unauth
+                )
+                self._note(key, opened, person, keep=keep)
         return visitor
 
     def learn_from_device(self, opened: OpenedEvent, key: bytes, *, keep: bool) -> None:
@@ -491,6 +519,7 @@ def _join_visitors(person: Visitor, device: Visitor) -> Visitor:
         person,
         traits={**device.traits, **person.traits} if is_same else person.traits,
         user_id=person.user_id or (device.user_id if is_same else None),
+        country=person.country or (device.country if is_same else None),
         epik=newest.epik,
         epik_at=newest.epik_at,
         pin_unauth=device.pin_unauth or person.pin_unauth,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import deliveries
+from worker.ledger.delivery import deliveries, remembered_ids
 from worker.ledger.intake import debug_inputs, imported_lines, inbox, visitors
 from worker.ledger.reports import data_problems, measures, quality, rollups, tallies, usage
 from worker.ledger.upkeep import alerts, retention
@@ -37,6 +37,7 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
     lines_before = now - max(retention_days, _MIN_LINE_DAYS) * _SECONDS_PER_DAY
     deadline = time.monotonic() + _MAX_PURGE_SECONDS
     counts: Counter[str] = Counter()
+    ledger.vault.prepare()
     while time.monotonic() < deadline:
         with ledger.read() as connection:
             ended = retention.ended_delivery_ids(connection, before, ROWS_PER_STEP)
@@ -44,7 +45,7 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
             old_lines = imported_lines.imported_lines_before(connection, lines_before, ROWS_PER_STEP)
         with ledger.write() as connection:
             step = {
-                "deliveries": retention.purge_deliveries(connection, ended, before, now),
+                "deliveries": retention.purge_deliveries(connection, ledger.vault, ended, before, now),
                 "batches": retention.purge_batches(connection, before, ROWS_PER_STEP),
                 "visitors": visitors.purge_visitors(
                     connection, now - VISITOR_DAYS * _SECONDS_PER_DAY, ROWS_PER_STEP
@@ -60,6 +61,7 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
             step["usage"] = usage.purge_usage(connection, _hour(now) // 24 - VISITOR_DAYS)
             step["problem examples"] = data_problems.purge_examples(connection, before)
             step["signed requests"] = inbox.purge_signed_requests(connection, now, ROWS_PER_STEP)
+            step["ids"] = remembered_ids.forget_ids(connection, now, ROWS_PER_STEP)
             step["lines"] = imported_lines.delete_imported_lines(connection, old_lines)
         for name, n in step.items():
             counts[name] += n

@@ -1,0 +1,129 @@
+"""One order is one checkout, however often a shop reports it."""
+
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import select
+
+from tests.ledger.shop import place
+from tests.pipeline.ingest.test_ingest_bulk import HERE, order, take_in
+from worker.event.received import Trust
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import finding
+from worker.ledger.schema import delivery
+from worker.ledger.setup import integrations
+from worker.ledger.setup.ad_accounts import AccountRateLimit
+from worker.pipeline.ingest.ingest_bulk import ingest
+
+
+def track(name: str, properties: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    context = {"ip": HERE["ip"], "userAgent": HERE["user_agent"], "traits": {"email": "jane@example.com"}}
+    said = {"type": "track", "event": name, "properties": properties or {}, "messageId": str(uuid4())}
+    return said | {"context": context} | fields
+
+
+def again(event: dict[str, Any], name: str = "again") -> dict[str, Any]:
+    return event | {"messageId": name}
+
+
+def states(ledger: Ledger) -> list[str]:
+    with ledger.read() as connection:
+        return [found.stands for found in finding.find_deliveries_after(connection, 0, 100)]
+
+
+CAME_TWICE = [
+    (order("1"), again(order("1"))),
+    (order("1"), again(order("1")) | {"event": "purchase"}),
+    (order("1"), again(order("1", anonymousId="mail program"))),
+    (order("17"), track("checkout", order("17")["properties"] | {"order_id": 17})),
+    (track("Signed Up", userId="u1"), track("sign_up", userId="u1", messageId="again")),
+    (track("Signed Up", {"user_id": 7}), track("Signed Up", {"userId": "7"}, messageId="again")),
+    (track("Lead", {"lead_id": "l1"}), track("generate_lead", {"leadId": "l1"}, messageId="again")),
+    (track("subscribe", {"subscription_id": "s1"}), track("subscribe", {"subscriptionId": "s1"})),
+    (track("start_trial", {"subscription_id": 9}), track("start_trial", {"subscription_id": "9"})),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), CAME_TWICE)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_happened_once_is_sent_once(
+    sqlite_ledger: Ledger, first: dict[str, Any], second: dict[str, Any], at_once: bool
+) -> None:
+    place(sqlite_ledger)
+    ids = take_in(sqlite_ledger, first, second)
+    for some in [ids] if at_once else [ids[:1], ids[1:]]:
+        ingest(sqlite_ledger, some)
+    assert sorted(states(sqlite_ledger)) == ["duplicate", "pending"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (order("1"), order("2")),
+        (order("1"), again(order("1")) | {"event": "Order Shipped"}),
+        (track("Product Added", {"order_id": "1"}), track("Product Added", {"order_id": "1"})),
+        (track("Signed Up", userId="u1"), track("Signed Up", userId="u2")),
+        (track("Signed Up"), track("Signed Up")),
+        (track("Lead", {"lead_id": "1"}), track("Lead", {"lead_id": "2"})),
+        (track("Lead", userId="u1"), track("Lead", userId="u1")),
+        (track("subscribe", {"subscription_id": "1"}), track("start_trial", {"subscription_id": "1"})),
+        (track("Page Viewed", {"order_id": "1"}), again(order("1"))),
+    ],
+)
+def test_what_happened_twice_is_sent_twice(
+    sqlite_ledger: Ledger, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    place(sqlite_ledger)
+    ingest(sqlite_ledger, take_in(sqlite_ledger, first, second))
+    assert states(sqlite_ledger) == ["pending", "pending"]
+
+
+def test_an_integration_may_count_event_ids_only(ledger: Ledger) -> None:
+    place(ledger, dedupe_by_business_id=False)
+    ingest(ledger, take_in(ledger, order("1"), again(order("1"))))
+    assert states(ledger) == ["pending", "pending"]
+
+
+def test_two_sources_of_one_account_may_both_have_an_order_1001(ledger: Ledger) -> None:
+    place(ledger)
+    place(ledger, "src_other")
+    ingest(ledger, take_in(ledger, order("1001")))
+    ingest(ledger, take_in(ledger, again(order("1001")), source_id="src_other"))
+    assert states(ledger) == ["pending", "pending"]
+
+
+def test_the_page_the_mail_and_the_server_report_one_order(ledger: Ledger) -> None:
+    """The thank-you page is loaded twice and opened from the mail, and the shop's server sends the order too."""
+    place(ledger)
+    page = [again(order("1"), f"page {n}") for n in range(3)]
+    ingest(ledger, take_in(ledger, *page, trust=Trust.PUBLIC))
+    ingest(ledger, take_in(ledger, again(order("1"), "server"), trust=Trust.SIGNED))
+    with ledger.read() as connection:
+        rows = connection.execute(select(delivery.c.event_id, delivery.c.reason_class)).all()
+    assert dict(map(tuple, rows)) == dict.fromkeys(["page 0", "page 1", "page 2"], "duplicate") | {
+        "server": None
+    }
+
+
+@pytest.mark.parametrize(
+    ("first", "fate"),
+    [
+        (order("1", context={"consent": {"advertising": False}} | HERE), "filtered"),
+        (order("1", context={}, anonymousId="nobody"), "failed"),
+    ],
+)
+def test_a_first_copy_that_was_not_sent_does_not_stop_the_second(
+    sqlite_ledger: Ledger, first: dict[str, Any], fate: str
+) -> None:
+    shop = place(sqlite_ledger)
+    with sqlite_ledger.write() as connection:
+        asking = replace(shop, consent_categories=("advertising",))
+        rate = AccountRateLimit(1, 1)
+        integrations.update_integration(
+            connection, sqlite_ledger.vault, asking, rate=rate, new_token=None, now=1.0
+        )
+    for event in (first, again(order("1")), again(order("1"), "third")):
+        ingest(sqlite_ledger, take_in(sqlite_ledger, event))
+    assert states(sqlite_ledger) == [fate, "pending", "duplicate"]

@@ -1,0 +1,126 @@
+"""Find Pinterest's click id and browser id in an event, wherever browsers, servers and connectors put them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from worker.event.received import Received, clean_click_id, epik_from_url, page_url
+
+# As connectors write them. Each key is looked up as it is: folding every key of every event would cost more.
+_EPIK_NAMES = (
+    *("epik", "_epik", "epikClickId", "epik_click_id", "click_id", "clickId", "clickid", "click_ID"),
+    *(
+        "pinterest_click_id",
+        "pinterestClickId",
+        "pinterest_epik",
+        "pin_click_id",
+        "pinClickId",
+        "Epik",
+        "EPIK",
+    ),
+)
+_BROWSER_NAMES = ("_pin_unauth", "pin_unauth", "pinUnauth", "_pinUnauth", "pinunauth", "pinterest_pin_unauth")
+_NAMES = frozenset((*_EPIK_NAMES, *_BROWSER_NAMES))
+_URL_NAMES = (
+    "landing_site",
+    "landingSite",
+    "landing_page",
+    "landingPage",
+    "page_url",
+    "pageUrl",
+    "page_location",
+)
+_LONGEST_COOKIES = 16_384
+# Starts of the browser id: "uid=" in base64.
+_BROWSER_ID_START = "dWlkP"
+
+
+class ClickIds(NamedTuple):
+    """Hold an event's click id and browser id, each with the place where it was found."""
+
+    epik: str | None
+    epik_place: str
+    pin_unauth: str | None
+    pin_unauth_place: str
+
+
+def find_click_ids(event: Mapping[str, Any], received: Received) -> ClickIds:
+    """Return an event's own ids, the freshest first: a URL, then a field, then a cookie, then the referrer."""
+    raw_context, raw_properties = event.get("context"), event.get("properties")
+    context = raw_context if type(raw_context) is dict else {}
+    properties = raw_properties if type(raw_properties) is dict else {}
+    epik, epik_place = epik_from_url(page_url(event)), "the page's URL"
+    pin_unauth, pin_unauth_place = clean_click_id(received.pin_unauth), "the cookie _pin_unauth"
+    for place, holder in _holders(event, context, properties):
+        if not _NAMES.isdisjoint(holder):
+            found_epik, found_browser = _read(holder)
+            if epik is None and found_epik:
+                epik, epik_place = found_epik, place
+            if pin_unauth is None and found_browser:
+                pin_unauth, pin_unauth_place = found_browser, place
+    if epik is None:
+        epik, epik_place = _last_places(context, properties, received)
+    return ClickIds(epik, epik_place, pin_unauth, pin_unauth_place)
+
+
+def _holders(
+    event: Mapping[str, Any], context: Mapping[str, Any], properties: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    yield "properties", properties
+    yield "context", context
+    for place, parent, names in (
+        ("user_data", properties, ("user_data", "userData")),
+        ("user_data", context, ("user_data", "userData")),
+        ("traits", context, ("traits",)),
+        ("traits", event, ("traits",)),
+        ("user_data", event, ("user_data", "userData")),
+        ("integrations", context, ("pinterest", "Pinterest")),
+    ):
+        for name in names:
+            if name in parent and type(parent[name]) is dict:
+                yield place, parent[name]
+    for parent in (context, properties):
+        for name in ("cookies", "cookie"):
+            if name in parent:
+                yield "cookies", _cookies(parent[name])
+
+
+def _cookies(raw: object) -> Mapping[str, Any]:
+    """Return cookies by name, also from the text of a Cookie header."""
+    if type(raw) is dict:
+        return raw
+    found: dict[str, Any] = {}
+    if type(raw) is str and len(raw) <= _LONGEST_COOKIES:
+        for pair in raw.split(";"):
+            name, _, value = pair.partition("=")
+            found.setdefault(name.strip(), unquote(value.strip()))
+    return found
+
+
+def _read(holder: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the click id and the browser id of a holder. A browser id may come under the name of the click id."""
+    epik = next((value for name in _EPIK_NAMES if (value := clean_click_id(holder.get(name)))), None)
+    browser = next((value for name in _BROWSER_NAMES if (value := clean_click_id(holder.get(name)))), None)
+    if epik is not None and (epik == browser or epik.startswith(_BROWSER_ID_START)):
+        return None, browser or epik
+    return epik, browser
+
+
+def _last_places(
+    context: Mapping[str, Any], properties: Mapping[str, Any], received: Received
+) -> tuple[str | None, str]:
+    page = context.get("page")
+    page = page if type(page) is dict else {}
+    for name in _URL_NAMES:
+        if name in properties and (epik := epik_from_url(properties[name])):
+            return epik, name
+    for place, url in (("context.url", context.get("url")), ("the page's query", _query(page.get("search")))):
+        if url is not None and (epik := epik_from_url(url)):
+            return epik, place
+    if epik := clean_click_id(received.epik):
+        return epik, "the cookie _epik"
+    return epik_from_url(page.get("referrer", context.get("referrer"))), "the referrer"
+
+
+def _query(search: object) -> str | None:
+    return f"https://page/?{search.lstrip('?')}" if type(search) is str and search else None
