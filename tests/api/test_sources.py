@@ -14,6 +14,7 @@ from worker.ledger.setup import sources
 PATH = "/v1/admin/sources"
 OPTIONS = {
     "default_consent": {"browser": "drop", "server": "allow"},
+    "consent_groups": {"advertising": [], "marketing": [], "analytics": [], "functional": []},
     "cookies": {"domain": None, "dfid": True, "pin_unauth": True, "epik": True},
     "secure_cookies": True,
     "default_country": None,
@@ -65,6 +66,7 @@ def test_a_test_source_gets_a_test_key(api: Api) -> None:
 def test_the_collector_finds_in_the_ledger_what_was_set(api: Api, ledger: Ledger) -> None:
     options = {
         "default_consent": {"browser": "allow", "server": "drop"},
+        "consent_groups": {"advertising": ["C0007"], "marketing": [], "analytics": ["7"], "functional": []},
         "cookies": {"domain": "example.com", "dfid": False, "pin_unauth": False, "epik": False},
         "secure_cookies": False,
         "default_country": "DE",
@@ -85,6 +87,7 @@ def test_the_collector_finds_in_the_ledger_what_was_set(api: Api, ledger: Ledger
     assert kept is not None
     assert (options, tuple(domains)) == (kept.options, kept.domains)
     assert (kept.default_consent("browser"), kept.default_consent("server")) == ("allow", "drop")
+    assert kept.consent_groups == {"C0007": "advertising", "7": "analytics"}
     assert made["server_secret"] == secret
 
 
@@ -97,8 +100,8 @@ def test_an_option_that_is_null_is_left_to_whoever_reads_it(
     with ledger.read() as connection:
         kept = sources.load_source(connection, "src_abc123")
     assert kept is not None
-    always = {"default_consent", "cookies", "secure_cookies", "signed_only_events", "allow_null_origin"}
-    assert set(kept.options) == always
+    always = {"default_consent", "consent_groups", "cookies", "secure_cookies", "signed_only_events"}
+    assert set(kept.options) == always | {"allow_null_origin"}
 
 
 def test_a_source_that_was_written_with_few_options_shows_all_of_them(api: Api, ledger: Ledger) -> None:

@@ -56,6 +56,7 @@ def test_a_new_source_shows_its_secret_once_and_its_snippet_always(
         ("default_country", "XX", "Must be a country"),
         ("backlog_limit", "many", "Must be a whole number."),
         ("cookie_domain", "https://example.com", "Must be a host name like shop.example.com"),
+        ("consent_groups", f"advertising: C0007, {'x' * 65}", "Must be 1 to 64 characters."),
     ],
 )
 def test_what_is_wrong_stands_beside_its_field(pages: Pages, field: str, wrong: str, sentence: str) -> None:
@@ -69,6 +70,7 @@ def test_a_change_shows_what_is_set_and_keeps_the_rest(
     pages: Pages, api: Api, source: dict[str, Any]
 ) -> None:
     fields = FILLED | {"consent_browser": "allow", "cookie_domain": "example.com", "default_country": "de"}
+    fields["consent_groups"] = "advertising: C0007, ads\n Analytics : C0008"
     del fields["epik"]
     pages.follow(pages.send("/sources/src_abc123/change", fields))
     after = api.get("/v1/admin/sources/src_abc123")
@@ -76,8 +78,12 @@ def test_a_change_shows_what_is_set_and_keeps_the_rest(
     assert after["default_consent"] == {"browser": "allow", "server": "allow"}
     assert after["cookies"] == {"domain": "example.com", "dfid": True, "pin_unauth": True, "epik": False}
     assert after["default_country"] == "DE"
+    groups = {"advertising": ["C0007", "ads"], "marketing": [], "analytics": ["C0008"], "functional": []}
+    assert after["consent_groups"] == groups
+    assert "C0007, ads" in pages.get("/sources/src_abc123")
     form = pages.get("/sources/src_abc123/change")
     assert "shop.example.com\nwww.example.com</textarea>" in form
+    assert "advertising: C0007, ads\nanalytics: C0008</textarea>" in form
     assert re.search(r'id="pin_unauth"[^>]* checked', form)
     assert not re.search(r'id="epik"[^>]* checked', form)
 

@@ -210,8 +210,14 @@ class RequestContext:
         client = self._client
         if channel_of(event, signed=self._caller.signed, is_browser=client.is_browser) == "server":
             return received_from_server(event, self._received_at)
-        default = self._caller.source.default_consent("browser")
-        consent = check_consent(event, ("advertising",), default, gpc=client.gpc)
+        source = self._caller.source
+        consent = check_consent(
+            event,
+            ("advertising",),
+            source.default_consent("browser"),
+            gpc=client.gpc,
+            groups=source.consent_groups,
+        )
         self._in_browser = True
         self._cookies = next_cookies(self._cookies, event, self._rules, may_advertise=consent.granted)
         if consent.is_denied:

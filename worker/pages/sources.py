@@ -32,6 +32,7 @@ _TEXTS = (
     "public_backlog_limit",
     "public_visitors_per_day",
     "signed_only_events",
+    "consent_groups",
 )
 # Fields that have another name in the Management API.
 _NAMES = {
@@ -39,6 +40,8 @@ _NAMES = {
     "default_consent.browser": "consent_browser",
     "default_consent.server": "consent_server",
 }
+_CATEGORIES = ("advertising", "marketing", "analytics", "functional")
+_NAMES |= {f"consent_groups.{category}": "consent_groups" for category in _CATEGORIES}
 _FLAGS = ("dfid", "pin_unauth", "epik", "secure_cookies", "allow_null_origin")
 _NEW = {"consent_browser": "drop", "consent_server": "allow"} | dict.fromkeys(_FLAGS[:4], "yes")
 
@@ -142,6 +145,7 @@ def _source_values(shown: Mapping[str, Any]) -> dict[str, Any]:
         "public_backlog_limit": str(shown["public_backlog_limit"] or ""),
         "public_visitors_per_day": str(shown["public_visitors_per_day"] or ""),
         "signed_only_events": "\n".join(shown["signed_only_events"]),
+        "consent_groups": "\n".join(_group_lines(shown["consent_groups"])),
     } | {name: "yes" if flag else "" for name, flag in flags.items()}
 
 
@@ -168,7 +172,21 @@ def _source_body(form: Any) -> dict[str, Any]:
         "public_backlog_limit": parse_number(given["public_backlog_limit"]),
         "public_visitors_per_day": parse_number(given["public_visitors_per_day"]),
         "signed_only_events": split_lines(given["signed_only_events"]),
+        "consent_groups": _groups_in(given["consent_groups"]),
     }
+
+
+def _group_lines(groups: Mapping[str, list[str]]) -> list[str]:
+    return [f"{category}: {', '.join(names)}" for category, names in groups.items() if names]
+
+
+def _groups_in(text: str) -> dict[str, list[str]]:
+    """Read lines such as ``advertising: C0004, C0005``; a category without a line has no groups."""
+    groups: dict[str, list[str]] = {category: [] for category in _CATEGORIES}
+    for line in split_lines(text):
+        category, _, names = line.partition(":")
+        groups[category.strip().lower()] = [name.strip() for name in names.split(",") if name.strip()]
+    return groups
 
 
 def _quota_use(connection: Connection, source_id: str) -> dict[str, int]:

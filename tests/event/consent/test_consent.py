@@ -272,3 +272,42 @@ def test_global_privacy_control_refuses_advertising_and_nothing_else() -> None:
         assert decision.reason == f"consent to {category} was denied, by Global Privacy Control"
     assert check_consent({}, ["analytics"], "allow", gpc=True).granted
     assert not check_consent({}, ["analytics"], "drop", gpc=True).granted
+
+
+OWN_GROUPS = {
+    "C0007": "advertising",
+    "Ads-1": "marketing",
+    "3": "advertising",
+    "stats": "analytics",
+    "C0004": "analytics",
+}
+
+
+@pytest.mark.parametrize(
+    ("stated", "granted"),
+    [
+        (",C0001,C0007,", True),
+        (",C0001,C0002,", False),
+        ("C0001:1,C0007:1", True),
+        ("C0001:1,C0007:0", False),
+        ("1:1,3:1", True),
+        ("1:1,3:0,4:1", False),
+        ("groups=C0001%3A1%2CC0007%3A1", True),
+        ({"C0007": True}, True),
+        ({"c0007": 0}, False),
+        ({"Ads-1": "granted"}, True),
+        ({"ads-1": "denied", "C0007": True}, False),
+        ({"categories": {"Ads-1": True}}, True),
+        ({"allowedConsentIds": ["Ads-1"]}, True),
+        ({"deniedConsentIds": ["C0007"]}, False),
+        (["Ads-1"], True),
+        # The shop's table replaces the tool's own meaning.
+        ({"C0004": True}, False),
+        ({"stats": True}, False),
+        ({"advertising": True}, True),
+    ],
+)
+def test_a_sources_own_names_of_groups_mean_their_categories(stated: Any, granted: bool) -> None:
+    event = {"context": {"consent": stated}}
+    assert check_consent(event, ["advertising"], "allow", groups=OWN_GROUPS).granted is granted
+    assert not check_consent({"context": {"consent": {"Ads-1": True}}}, ["advertising"], "allow").granted

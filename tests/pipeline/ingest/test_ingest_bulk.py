@@ -135,6 +135,24 @@ def test_what_consent_stops_is_filtered_and_no_payload_is_kept(sqlite_ledger: Le
     assert list(payloads(ledger)) == ["m2"]
 
 
+def test_consent_is_read_with_the_groups_of_the_source(sqlite_ledger: Ledger) -> None:
+    ledger = sqlite_ledger
+    shop = place(ledger)
+    with ledger.write() as connection:
+        asking = replace(shop, consent_categories=("advertising",))
+        integrations.update_integration(
+            connection, ledger.vault, asking, rate=AccountRateLimit(1, 1), new_token=None, now=1.0
+        )
+        source = sources.load_source(connection, shop.source_id)
+        assert source is not None
+        options = {"consent_groups": {"advertising": ["C0007"]}}
+        sources.update_source(connection, replace(source, options=options), 1.0)
+    given = order("1", context={"consent": ",C0001,C0007,"} | HERE)
+    refused = order("2", context={"consent": "C0001:1,C0007:0"} | HERE)
+    assert ingest(ledger, take_in(ledger, given, refused))["filtered"] == 1
+    assert list(payloads(ledger)) == ["m1"]
+
+
 def test_an_order_that_is_not_sent_is_found_by_its_id(sqlite_ledger: Ledger) -> None:
     ledger = sqlite_ledger
     shop = place(ledger, event_overrides={"Refunded": "drop"})

@@ -26,6 +26,7 @@ from worker.operations.setup.sources import SOURCE_ID
 
 _MOST_DOMAINS = 50
 _MOST_SIGNED_ONLY = 50
+_MOST_GROUPS = 50
 _HOURS_A_YEAR = 8_784
 FIXED_HERE = {"description": "May be sent back as it was read."}
 FIXED = ("id", "pipeline_key", "pipeline_keys", "created_at", "updated_at")
@@ -66,6 +67,24 @@ class DefaultConsent(Shape):
     server = Text(load_default="allow", validate=one_of_words("drop", "allow"))
 
 
+def _groups(example: list[str]) -> ListOf:
+    return ListOf(
+        Text(validate=length(1, 64)),
+        load_default=list,
+        validate=at_most(_MOST_GROUPS, "groups"),
+        metadata={"example": example},
+    )
+
+
+class ConsentGroups(Shape):
+    """Name the groups of the shop's consent tool that mean each category, in addition to OneTrust's own ids."""
+
+    advertising = _groups(["C0004"])
+    marketing = _groups([])
+    analytics = _groups(["C0002"])
+    functional = _groups(["C0003"])
+
+
 class Cookies(Shape):
     """Choose which cookies the collector sets, and for which domain."""
 
@@ -81,6 +100,7 @@ class SourceOptions(Shape):
     """Own what a source's ``options`` may hold; the collector and the ingest worker read them."""
 
     default_consent = Nested(DefaultConsent, load_default=lambda: DefaultConsent().load({}))
+    consent_groups = Nested(ConsentGroups, load_default=lambda: ConsentGroups().load({}))
     cookies = Nested(Cookies, load_default=lambda: Cookies().load({}))
     secure_cookies = Boolean(
         load_default=True, metadata={"description": "False only where the shop is tried without TLS."}

@@ -84,7 +84,8 @@ class Statements:
     def __init__(self, groups: Mapping[str, str] | None = None) -> None:
         self._groups: dict[str, tuple[str, ...]] = {**_ONETRUST_GROUPS}
         for name, category in (groups or {}).items():
-            self._groups[name.casefold()] = ADVERTISING if category in ADVERTISING else (category,)
+            meant = ADVERTISING if category in ADVERTISING else (category,)
+            self._groups[name.casefold()] = self._groups[fold_name(name) or name.casefold()] = meant
         self._answers: dict[str, list[tuple[bool | None, str]]] = {}
         self._purposes: dict[int, bool] = {}
         self._has_purposes = False
@@ -304,7 +305,8 @@ class Statements:
 
     def _pair(self, name: str, value: str, depth: int) -> None:
         # OneTrust's older groups have numbers.
-        folded = f"c000{name}" if name in ("1", "2", "3", "4") else fold_name(name[:_LONGEST_KEY])
+        is_old = name in ("1", "2", "3", "4") and name not in self._groups
+        folded = f"c000{name}" if is_old else fold_name(name[:_LONGEST_KEY])
         self._entry(folded, value, depth + 1)
 
     def _signals(self, signals: Iterable[tuple[tuple[str, ...], bool | None]]) -> None:

@@ -47,6 +47,12 @@ class Source:
         chosen = self.options.get("default_consent", {}).get(channel, usual)
         return "allow" if chosen == "allow" else "drop"
 
+    @property
+    def consent_groups(self) -> dict[str, str]:
+        """Return the category of each group of the shop's consent tool, as far as the source names them."""
+        chosen = self.options.get("consent_groups", {})
+        return {group: category for category in sorted(chosen, reverse=True) for group in chosen[category]}
+
     def backlog_limit(self, trust: Trust) -> int:
         """Return how many events of one trust may wait. Each trust has its own limit."""
         public = self.options.get("public_backlog_limit") if trust is Trust.PUBLIC else None

@@ -26,6 +26,7 @@ _SECONDS_AN_HOUR = 3_600
 # The defaults of a source's options. The collector and the ingest worker use the same.
 DEFAULT_OPTIONS: Mapping[str, Any] = {
     "default_consent": {"browser": "drop", "server": "allow"},
+    "consent_groups": {"advertising": [], "marketing": [], "analytics": [], "functional": []},
     "cookies": {"domain": None, "dfid": True, "pin_unauth": True, "epik": True},
     "secure_cookies": True,
     "default_country": None,

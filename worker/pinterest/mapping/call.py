@@ -34,6 +34,7 @@ class Options:
 
     field_mapping: FieldMapping = "signal"
     consent_categories: tuple[str, ...] = ()
+    consent_groups: Mapping[str, str] | None = None
     overrides: Overrides = field(default_factory=lambda: _NO_OVERRIDES)
     advertiser_events: tuple[str, ...] = ()
     default_country: str | None = None

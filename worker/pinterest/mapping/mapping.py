@@ -182,7 +182,11 @@ def _filtered(
 ) -> Filtered | None:
     """Return the outcome of an event without consent or from a crawler, or None."""
     decision = check_consent(
-        call.event, call.options.consent_categories, default_consent, gpc=call.received.gpc
+        call.event,
+        call.options.consent_categories,
+        default_consent,
+        gpc=call.received.gpc,
+        groups=call.options.consent_groups,
     )
     if explain is not None:
         explain.add("consent", f"{'given' if decision.granted else 'not given'}: {decision.reason}")

@@ -111,7 +111,8 @@ class Destinations:
     def _options(self, row: Integration) -> Options:
         options = _options(row)
         country = options.default_country or self.default_country(row.source_id)
-        return options if country == options.default_country else replace(options, default_country=country)
+        groups = self._sources[row.source_id].consent_groups
+        return replace(options, default_country=country, consent_groups=groups)
 
     def debug_until(self, source_id: str) -> float:
         """Return until when events of a source are stored for the live debugger."""
