@@ -31,7 +31,7 @@ from worker.pinterest.mapping.payload_checks import (
     check_payload,
     time_event,
 )
-from worker.pinterest.user_data.user_data import build_user_data
+from worker.pinterest.user_data.user_data import build_user_data, likely_countries
 from worker.pinterest.user_data.visitor import Visitor
 
 _ANDROID = ("android", "kotlin")
@@ -277,7 +277,7 @@ def map_event(
     shared = Notes(explain)
     for problem, text in call.flaws:
         shared.warn(problem, text)
-    regions = partial(_regions, call)
+    regions = partial(_regions, call, visitor)
     base = _base(call, visitor, timing, regions, shared)
     return [_finish(base, kind, call, timing, regions, shared) for kind in kinds]
 
@@ -308,16 +308,10 @@ def _explain_dialect(call: Call, explain: Explanation) -> None:
         explain.add("dialect", f"read as {', '.join(names)}")
 
 
-def _regions(call: Call) -> list[str]:
-    """Return the person's likely countries, as far as the integration, the currency and the locale say."""
-    # The first letters of a currency are its country, and the region of a locale follows its language.
-    currency, locale = call.properties.get("currency"), call.context.get("locale")
-    stated = [
-        call.options.default_country,
-        currency[:2] if type(currency) is str else None,
-        locale[3:5] if type(locale) is str and locale[2:3] in ("-", "_") else None,
-    ]
-    return [one.upper() for one in stated if one]
+def _regions(call: Call, visitor: Visitor) -> tuple[str, ...]:
+    """Return the likely countries of an event's person, for phone numbers in texts; ``EU`` for a price in euros."""
+    countries, currency = likely_countries(call, visitor), call.properties.get("currency")
+    return (*countries, "EU") if type(currency) is str and currency.strip().upper() == "EUR" else countries
 
 
 def _base(call: Call, visitor: Visitor, timing: Timing, regions: Regions, notes: Notes) -> dict[str, Any]:

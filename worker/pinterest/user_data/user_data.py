@@ -129,8 +129,12 @@ def _person(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
     return data
 
 
+def likely_countries(call: Call, visitor: Visitor) -> tuple[str, ...]:
+    """Return the likely countries of an event's person, alpha-2 in lower case, the most certain first."""
+    return tuple(dict.fromkeys(_regions(call, visitor, tuple(_sources(call)))))
+
+
 def _regions(call: Call, visitor: Visitor, sources: Sequence[object]) -> Iterator[str]:
-    """Yield the likely countries of an event's person, the most certain first."""
     # The last source takes precedence.
     stated = [collect_traits(source).get("country") for source in reversed(sources)]
     return person_regions(
