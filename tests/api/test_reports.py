@@ -71,6 +71,7 @@ def test_a_found_delivery_shows_where_it_stands(api: Api, ledger: Ledger, shop: 
                 "reason_class": None,
                 "reason": None,
                 "warning": None,
+                "consent": None,
                 "signed": False,
             }
         ],

@@ -241,3 +241,13 @@ def test_viewers_see_whether_a_source_is_debugged_and_switch_nothing(
 )
 def test_an_event_as_it_came_in_is_masked_wherever_it_speaks_of_a_person(came: Any, shown: Any) -> None:
     assert masked_event(came) == shown
+
+
+def test_the_decision_about_consent_is_shown_with_the_delivery(
+    pages: Pages, api: Api, ledger: Ledger, shop: Integration
+) -> None:
+    decision = "consent to advertising was granted, by OneTrust"
+    write(ledger, shop, "evt_asked", consent=decision)
+    (found,) = api.get("/v1/admin/deliveries?find=evt_asked")["data"]
+    assert found["consent"] == decision
+    assert "Consent to advertising was granted, by OneTrust." in pages.get(f"/events/{found['id']}")

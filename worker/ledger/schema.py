@@ -294,6 +294,8 @@ delivery = Table(
     Column("trust", SmallInteger, nullable=False, server_default=text("0")),
     # Keyed hash of order id, currency and value: tells whether two copies of an event have the same content.
     Column("content_key", LargeBinary),
+    # The decision about the person's consent: its form, the categories and the answer; NULL where none was required.
+    Column("consent", Text),
     # An `Arrival`: never forgotten, whatever becomes of its batches.
     Column("may_have_arrived", SmallInteger, nullable=False, server_default=text("0")),
     # Keyed hash of source and order id (or user id, lead id, subscription id): what counts once in its ad account.

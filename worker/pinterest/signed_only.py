@@ -43,4 +43,4 @@ def _is_covered(outcome: Outcome, covered: set[str], options: Options) -> bool:
 
 def _drop(outcome: Outcome) -> Dropped:
     reason = "Events of this name count only when they are signed; this event came with the pipeline key"
-    return Dropped(outcome.event_id, outcome.source_name, reason, _REASON_CLASS)
+    return Dropped(outcome.event_id, outcome.source_name, reason, _REASON_CLASS, consent=outcome.consent)

@@ -20,7 +20,7 @@ from worker.event.received import Trust
 from worker.ledger.database import Ledger, LedgerBusyError
 from worker.ledger.delivery import deliveries, finding
 from worker.ledger.delivery.deliveries import PAYLOAD
-from worker.ledger.delivery.finding import FoundDelivery
+from worker.ledger.delivery.finding import FoundDelivery, find_deliveries_after
 from worker.ledger.intake import inbox, visitors
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.schema import delivery, visitor
@@ -151,6 +151,74 @@ def test_consent_is_read_with_the_groups_of_the_source(sqlite_ledger: Ledger) ->
     refused = order("2", context={"consent": "C0001:1,C0007:0"} | HERE)
     assert ingest(ledger, take_in(ledger, given, refused))["filtered"] == 1
     assert list(payloads(ledger)) == ["m1"]
+    assert decisions_about_consent(ledger) == {
+        "m1": "consent to advertising was granted, by OneTrust",
+        "m2": "consent to advertising was denied, by OneTrust",
+    }
+
+
+def test_no_decision_about_consent_is_kept_where_none_is_required(sqlite_ledger: Ledger) -> None:
+    ledger = sqlite_ledger
+    place(ledger)
+    ingest(ledger, take_in(ledger, order("1", context={"consent": {"advertising": True}} | HERE)))
+    assert decisions_about_consent(ledger) == {"m1": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "decision"),
+    [
+        ({}, "pending", "no consent information, and the source allows such events"),
+        (
+            {"context": {"consent": {"advertising": True}} | HERE},
+            "pending",
+            "consent to advertising was granted",
+        ),
+        (
+            {"context": {"consent": {"marketing": "ja"}} | HERE},
+            "pending",
+            "consent to advertising was granted",
+        ),
+        ({"context": {"consent": "G111"} | HERE}, "pending", "was granted, by Google consent mode"),
+        ({"context": {"consent": "maybe"} | HERE}, "consent", "consent to advertising is not understood"),
+        (
+            {"context": {"consent": {"analytics": True}} | HERE},
+            "consent",
+            "consent to advertising is not stated",
+        ),
+        ({"context": {"gpc": True} | HERE}, "consent", "was denied, by Global Privacy Control"),
+        (
+            {"context": {"consent": {"advertising": True}}},
+            "no_identity",
+            "consent to advertising was granted",
+        ),
+        ({"event": "Refunded"}, "override", "no consent information, and the source allows such events"),
+        (
+            {"timestamp": "2001-01-01T00:00:00Z"},
+            "stale",
+            "no consent information, and the source allows such",
+        ),
+    ],
+)
+def test_each_delivery_keeps_the_decision_about_consent(
+    sqlite_ledger: Ledger, changes: dict[str, Any], state: str, decision: str
+) -> None:
+    ledger = sqlite_ledger
+    shop = place(ledger, event_overrides={"Refunded": "drop"})
+    with ledger.write() as connection:
+        asking = replace(shop, consent_categories=("advertising",))
+        integrations.update_integration(
+            connection, ledger.vault, asking, rate=AccountRateLimit(1, 1), new_token=None, now=1.0
+        )
+    ingest(ledger, take_in(ledger, order("1", **changes)))
+    kept = decisions_about_consent(ledger)["m1"]
+    assert outcomes(ledger) == {"m1": state}
+    assert kept is not None
+    assert decision in kept
+
+
+def decisions_about_consent(ledger: Ledger) -> dict[str, str | None]:
+    with ledger.read() as connection:
+        return {one.event_id: one.consent for one in find_deliveries_after(connection, 0, 10)}
 
 
 def test_an_order_that_is_not_sent_is_found_by_its_id(sqlite_ledger: Ledger) -> None:

@@ -74,6 +74,10 @@ class DeliveryAnswer(Shape):
     reason_class = Text(allow_none=True)
     reason = Text(allow_none=True)
     warning = Text(allow_none=True)
+    consent = Text(
+        allow_none=True,
+        metadata={"description": "The decision about consent. Null: the integration required none."},
+    )
     signed = Boolean(
         metadata={"description": "Whether the sender signed it; else it came with the pipeline key."}
     )

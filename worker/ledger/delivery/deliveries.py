@@ -63,6 +63,7 @@ class NewDelivery:
     reason_class: str | None = None
     reason: str | None = None
     warning: str | None = None
+    consent: str | None = None
     order_key: bytes | None = None
     anonymous_key: bytes | None = None
     user_key: bytes | None = None

@@ -36,6 +36,7 @@ class FoundDelivery:
     # None if the integration was deleted.
     source_id: str | None
     signed: bool = False
+    consent: str | None = None
 
 
 def find_deliveries_after(connection: Connection, delivery_id: int, limit: int) -> list[FoundDelivery]:
@@ -117,6 +118,7 @@ def _deliveries() -> Any:
             delivery.c.warning,
             integration.c.source_id,
             delivery.c.trust,
+            delivery.c.consent,
         )
         .join(ad_account, ad_account.c.id == delivery.c.ad_account)
         .outerjoin(batch, batch.c.id == delivery.c.batch_id)
@@ -143,6 +145,7 @@ def _read(connection: Connection, wanted: Any) -> list[FoundDelivery]:
             warning=row.warning,
             source_id=row.source_id,
             signed=row.trust == Trust.SIGNED,
+            consent=row.consent,
         )
         for row in connection.execute(wanted)
     ]

@@ -190,6 +190,7 @@ def _empty(connection: Connection, ids: Sequence[int], now: float) -> None:
         "reason_class": "erased",
         "reason": REASON,
         "warning": None,
+        "consent": None,
         "ended_at": now,
         "order_key": None,
         "content_key": None,

@@ -94,6 +94,8 @@ class Call:
     is_id_cleaned: bool = False
     dialects: tuple[str, ...] = ()
     flaws: tuple[tuple[Problem, str], ...] = ()
+    # The decision about consent, once it is made; None where the integration requires none.
+    consent: str | None = None
 
 
 def read_call(event: Mapping[str, Any], received: Received, options: Options) -> Call:

@@ -190,15 +190,17 @@ def _filtered(
     )
     if explain is not None:
         explain.add("consent", f"{'given' if decision.granted else 'not given'}: {decision.reason}")
+    if call.options.consent_categories:
+        call.consent = decision.reason[:_LONGEST_CONSENT]
     if not decision.granted:
         problems = (Problem.CONSENT_UNREADABLE,) if decision.is_unreadable else ()
-        return Filtered(call.event_id, call.name, decision.reason, problems)
+        return Filtered(call.event_id, call.name, decision.reason, problems, call.consent)
     # The user agent of an app is that of its HTTP library, which programs use too.
     if call.options.bot_filter and not _is_app(call):
         in_browser = call.received.channel == "browser"
         agent = call.received.user_agent if in_browser else call.context.get("userAgent")
         if isinstance(agent, str) and is_bot(agent):
-            return Filtered(call.event_id, call.name, "the user agent is a crawler's")
+            return Filtered(call.event_id, call.name, "the user agent is a crawler's", consent=call.consent)
     return None
 
 
@@ -238,6 +240,7 @@ __all__ = [
 ]
 
 _LONGEST_URL = 4096
+_LONGEST_CONSENT = 200
 
 
 def map_event(
@@ -265,10 +268,10 @@ def map_event(
     try:
         timing = time_event(event, received, now, explain)
     except TimeError as error:
-        return [Failed(None, call.event_id, call.name, error.reason_class, f"{error}.")]
+        return [Failed(None, call.event_id, call.name, error.reason_class, f"{error}.", consent=call.consent)]
     kinds = _event_kinds(call, explain)
     if not kinds:
-        return [Dropped(call.event_id, call.name, "an override drops this event")]
+        return [Dropped(call.event_id, call.name, "an override drops this event", consent=call.consent)]
     refund = _find_refund(call, kinds)
     if refund is not None:
         if explain is not None:
@@ -292,7 +295,13 @@ def _find_refund(call: Call, kinds: Sequence[EventKind]) -> Refund | None:
 
 def _refunded(call: Call, refund: Refund, timing: Timing) -> Dropped:
     return Dropped(
-        call.event_id, call.name, refund.reason, "refund", event_time=timing.event_time, refund=refund
+        call.event_id,
+        call.name,
+        refund.reason,
+        "refund",
+        event_time=timing.event_time,
+        refund=refund,
+        consent=call.consent,
     )
 
 

@@ -128,6 +128,7 @@ class Mapped:
     warnings: tuple[str, ...]
     problems: tuple[Problem, ...]
     identifiers: tuple[str, ...]
+    consent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,7 @@ class Failed:
     event_time: int | None = None
     warnings: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    consent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,7 @@ class Filtered:
     source_name: str
     reason: str
     problems: tuple[Problem, ...] = ()
+    consent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,7 @@ class Dropped:
     problems: tuple[Problem, ...] = ()
     event_time: int | None = None
     refund: Refund | None = None
+    consent: str | None = None
 
 
 Outcome = Mapped | Failed | Filtered | Dropped
@@ -204,6 +208,7 @@ def check_payload(payload: dict[str, Any], call: Call, timing: Timing, notes: No
         warnings=tuple(notes.warnings),
         problems=tuple(notes.problems),
         identifiers=_identifiers(tuple(payload["user_data"])),
+        consent=call.consent,
     )
 
 
@@ -222,6 +227,7 @@ def _failed(refusal: _Refusal, payload: dict[str, Any], call: Call, notes: Notes
         event_time=payload["event_time"],
         warnings=tuple(notes.warnings),
         problems=tuple(notes.problems),
+        consent=call.consent,
     )
 
 

@@ -187,6 +187,7 @@ def _to_delivery(outcome: Outcome, target: Destination, opened: OpenedEvent, vau
         user_key=row.user_key,
         trust=opened.trust,
         event_id=outcome.event_id,
+        consent=outcome.consent,
         source_name=outcome.source_name,
         payload=vault.seal(text, PAYLOAD) if text is not None else None,
         size_bytes=len(text) if text is not None else 0,
