@@ -176,7 +176,8 @@ class Gateway:
             self._rates.spend_public_request(self._client_network())
         self._admit(caller)
         if body is None:
-            body = _read_json(_body(signed=caller.signed), signed=caller.signed)
+            # RudderStack's Node library declares another media type.
+            body = _read_json(_body(signed=caller.signed, is_any_type=True), signed=caller.signed)
         raws = segment.to_events(body, segment.CALLS.get(call, TYPES.get(call)))
         if isinstance(body, dict) and "batch" in body:
             return self._take_batch(caller, batch_events({"batch": raws}, segment.MAX_BATCH_EVENTS))
@@ -278,8 +279,8 @@ class Gateway:
         return client_network(client_ip(request.remote_addr, forwarded, self._trusted_proxies))
 
 
-def _body(*, signed: bool = False) -> bytes:
-    if request.mimetype not in _MEDIA_TYPES:
+def _body(*, signed: bool = False, is_any_type: bool = False) -> bytes:
+    if request.mimetype not in _MEDIA_TYPES and not is_any_type:
         message = "Content-Type must be application/json or text/plain."
         raise RefusedError(415, "UNSUPPORTED_MEDIA_TYPE", message)
     if _encoding() not in ("identity", "gzip"):
