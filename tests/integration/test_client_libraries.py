@@ -15,7 +15,7 @@ from tests.integration import services
 from tests.integration.conftest import EMBEDDED
 from tests.integration.shop import CONSENT, EPIK, LANDING_URL, PIN_UNAUTH, Shop
 from tests.integration.stack import Stack
-from tests.integration.test_golden import EM, ROWS, expected_payload
+from tests.integration.test_golden import BY_EVENT_ID, EM, ROWS, expected_payload
 from worker.ledger.setup.sources import write_key
 
 pytestmark = [pytest.mark.slow, EMBEDDED]
@@ -80,7 +80,7 @@ def calls(prefix: str) -> list[dict[str, Any]]:
 def test_every_row_arrives_as_printed_from_a_server_library(
     stack: Stack, libraries: Path, program: str
 ) -> None:
-    shop, prefix = Shop(stack), uuid4().hex
+    shop, prefix = Shop(stack, **BY_EVENT_ID), uuid4().hex
     key = write_key(shop.source_id, shop.secret)
     interpreter = sys.executable if program.endswith(".py") else str(shutil.which("node"))
     command = [interpreter, program, stack.collector_url, key, json.dumps(calls(prefix))]

@@ -89,7 +89,7 @@ WALK: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/v1/t", {"event": "Product Viewed", "properties": _WIDGET}),
     ("/v1/t", {"event": "Product Added", "properties": _WIDGET | {"quantity": 2}}),
     ("/v1/t", {"event": "Order Completed", "properties": _ORDER}),
-    ("/v1/t", {"event": "Product Purchased", "properties": _ORDER}),
+    ("/v1/t", {"event": "Product Purchased", "properties": _ORDER | {"order_id": "ORD-002"}}),
     ("/v1/t", {"event": "Lead Generation", "properties": {"lead_type": "newsletter"}}),
     ("/v1/t", {"event": "Newsletter Opened", "properties": {"edition": 7}}),
 )
