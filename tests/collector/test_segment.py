@@ -30,6 +30,16 @@ def basic(key: str) -> dict[str, str]:
         ),
         ("screen", {"userId": "u", "name": "Cart"}, {"type": "page", "userId": "u", "name": "Cart"}),
         ("identify", {"userId": "u", "traits": {}}, {"type": "identify", "userId": "u", "traits": {}}),
+        (
+            "identify",
+            {"userId": "u", "context": {"traits": {"email": "a@b.example"}}},
+            {
+                "type": "identify",
+                "userId": "u",
+                "traits": {"email": "a@b.example"},
+                "context": {"traits": {"email": "a@b.example"}},
+            },
+        ),
         ("group", {"userId": "u", "groupId": "g"}, {"type": "group", "userId": "u", "groupId": "g"}),
         (
             "alias",

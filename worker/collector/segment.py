@@ -74,6 +74,9 @@ def to_event(message: object, kind: str | None, shared: Mapping[str, Any] | None
     if not event.get("sentAt"):
         event["sentAt"] = shared.get("sentAt")
     context = event.get("context")
+    if own_kind in ("identify", "group") and event.get("traits") is None and isinstance(context, dict):
+        # RudderStack's libraries put them there.
+        event["traits"] = context.get("traits")
     if isinstance(shared.get("context"), dict) and (context is None or isinstance(context, dict)):
         event["context"] = shared["context"] | (context or {})
     return {name: value for name, value in event.items() if value is not None}
