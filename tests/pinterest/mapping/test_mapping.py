@@ -20,7 +20,8 @@ def test_only_track_and_page_calls_are_sent(kind: str | None) -> None:
 
 def test_without_consent_an_event_is_filtered_with_the_reason() -> None:
     event = track("Lead", context={"consent": {"advertising": False}})
-    assert run(event, options=ADVERTISING) == [Filtered("evt_1", "Lead", "consent to advertising was denied")]
+    reason = "consent to advertising was denied"
+    assert run(event, options=ADVERTISING) == [Filtered("evt_1", "Lead", reason, consent=reason)]
 
 
 def test_without_consent_information_the_default_decides() -> None:
