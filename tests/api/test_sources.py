@@ -42,6 +42,7 @@ def test_a_source_is_made_with_its_keys_and_the_usual_options(api: Api) -> None:
         "pipeline_key": key,
         "pipeline_keys": [key],
         "server_secret": secret,
+        "write_key": sources.write_key("src_abc123", secret),
         **OPTIONS,
         "created_at": "2026-01-29T14:53:20.500Z",
         "updated_at": "2026-01-29T14:53:20.500Z",
@@ -49,7 +50,7 @@ def test_a_source_is_made_with_its_keys_and_the_usual_options(api: Api) -> None:
 
 
 def test_a_source_reads_back_as_it_was_made_but_for_the_secret(api: Api, source: dict[str, Any]) -> None:
-    del source["server_secret"]
+    del source["server_secret"], source["write_key"]
 
     assert source == api.get(f"{PATH}/src_abc123")
     assert {"data": [source], "next_cursor": None, "has_more": False} == api.get(PATH)
@@ -185,7 +186,7 @@ def test_every_wrong_field_is_named_at_once(api: Api) -> None:
 
 
 def test_a_change_touches_what_is_given_and_nothing_else(api: Api, source: dict[str, Any]) -> None:
-    del source["server_secret"]
+    del source["server_secret"], source["write_key"]
     given = {"cookies": {"epik": False}, "default_consent": {"browser": "allow"}, "default_country": "US"}
     with freeze_time("2030-01-01T00:00:00Z"):
         changed = api.change(f"{PATH}/src_abc123", given)

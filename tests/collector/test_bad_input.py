@@ -170,7 +170,9 @@ def test_other_encodings_are_refused(collector: Collector) -> None:
     check_refused(response, 415, "UNSUPPORTED_MEDIA_TYPE", message)
 
 
-@pytest.mark.parametrize("body", [b"{}", b"", gzip.compress(b"{}", mtime=0)[:-3]], ids=["plain", "empty", "cut"])
+@pytest.mark.parametrize(
+    "body", [b"{}", b"", gzip.compress(b"{}", mtime=0)[:-3]], ids=["plain", "empty", "cut"]
+)
 def test_a_body_that_only_claims_to_be_compressed_is_refused(collector: Collector, body: bytes) -> None:
     response = collector.send("/v1/p", body, headers=GZIP)
     check_refused(response, 400, "INVALID_BODY", "body is not gzip, as Content-Encoding says.")
