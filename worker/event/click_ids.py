@@ -21,15 +21,10 @@ _EPIK_NAMES = (
 )
 _BROWSER_NAMES = ("_pin_unauth", "pin_unauth", "pinUnauth", "_pinUnauth", "pinunauth", "pinterest_pin_unauth")
 _NAMES = frozenset((*_EPIK_NAMES, *_BROWSER_NAMES))
-_URL_NAMES = (
-    "landing_site",
-    "landingSite",
-    "landing_page",
-    "landingPage",
-    "page_url",
-    "pageUrl",
-    "page_location",
+_URL_NAMES = frozenset(
+    ("landing_site", "landingSite", "landing_page", "landingPage", "page_url", "pageUrl", "page_location")
 )
+_PARTS = frozenset(("user_data", "userData", "traits", "pinterest", "Pinterest", "cookies", "cookie"))
 _LONGEST_COOKIES = 16_384
 # Starts of the browser id: "uid=" in base64.
 _BROWSER_ID_START = "dWlkP"
@@ -68,6 +63,9 @@ def _holders(
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield "properties", properties
     yield "context", context
+    # Most events have none of these parts.
+    if _PARTS.isdisjoint(context) and _PARTS.isdisjoint(properties) and _PARTS.isdisjoint(event):
+        return
     for place, parent, names in (
         ("user_data", properties, ("user_data", "userData")),
         ("user_data", context, ("user_data", "userData")),
@@ -111,7 +109,7 @@ def _last_places(
 ) -> tuple[str | None, str]:
     page = context.get("page")
     page = page if type(page) is dict else {}
-    for name in _URL_NAMES:
+    for name in () if _URL_NAMES.isdisjoint(properties) else sorted(_URL_NAMES):
         if name in properties and (epik := epik_from_url(properties[name])):
             return epik, name
     for place, url in (("context.url", context.get("url")), ("the page's query", _query(page.get("search")))):
