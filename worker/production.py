@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 from itertools import pairwise
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 Refusal = tuple[str, str]
 
@@ -202,15 +202,27 @@ def _broker(values: Mapping[str, str]) -> Iterator[Refusal]:
 
 def _database(values: Mapping[str, str]) -> Iterator[Refusal]:
     parts = urlsplit(values.get("DATABASE_URL", ""))
-    host = parts.hostname or ""
-    if not parts.scheme.startswith("postgres") or _is_loopback(host):
+    hosts = list(_database_hosts(parts))
+    if not parts.scheme.startswith("postgres") or all(_is_loopback(host) for host in hosts):
         return
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     if password and _is_known_password(user, password):
         yield "DATABASE_URL", "has a password that can be guessed."
     modes = parse_qs(parts.query).get("sslmode", ["prefer"])
-    if _is_public_address(host) and modes[-1] in ("disable", "allow", "prefer"):
+    if any(_is_public_address(host) for host in hosts) and modes[-1] in ("disable", "allow", "prefer"):
         yield "DATABASE_URL", "must be encrypted at a public address: add ?sslmode=verify-full."
+
+
+def _database_hosts(parts: SplitResult) -> Iterator[str]:
+    """Yield the hosts of a database's URL: ``host:port,host:port`` or ``?host=a,b``, as libpq reads them."""
+    authority = parts.netloc.rpartition("@")[2]
+    for listed in (
+        authority,
+        *parse_qs(parts.query).get("host", []),
+        *parse_qs(parts.query).get("hostaddr", []),
+    ):
+        for entry in listed.split(","):
+            yield urlsplit(f"//{entry}").hostname or ""
 
 
 def _webhooks(values: Mapping[str, str]) -> Iterator[Refusal]:
