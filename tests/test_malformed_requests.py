@@ -229,10 +229,10 @@ def test_a_request_hidden_behind_a_broken_body_is_not_answered(server: Server) -
 
 
 def test_a_refused_request_with_a_broken_body_is_answered_once(server: Server) -> None:
-    """Nobody has read the body when the answer goes out."""
+    """Only the collector has read the body when the answer goes out: the key may be in it."""
     head = server.head.replace("Authorization: Bearer", "X-Nothing:").replace(f"?key={PIPELINE_KEY}", "")
     answer = server.answer(f"{head}{CHUNKED}\r\n{PERSON}\r\n\r\n".encode())
-    assert statuses(answer) == [401]
+    assert statuses(answer) == [400 if head.startswith("POST /v1/p ") else 401]
 
 
 def test_nothing_of_it_is_logged(server: Server) -> None:

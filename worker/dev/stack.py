@@ -49,7 +49,7 @@ def _environment() -> dict[str, str]:
     # The demo sends a visitor's address in X-Forwarded-For, as a proxy on this machine would.
     environment.setdefault("TRUSTED_PROXIES", "127.0.0.1")
     # A browser on this machine has no public address, and Pinterest takes no event without one or an e-mail address.
-    if environment.get("ALLOW_SANDBOX") == "1":
+    if environment.get("ALLOW_SANDBOX") == "1" and environment.get("PRODUCTION", "0") in ("", "0"):
         environment.setdefault("LOCAL_CLIENT_IP", "203.0.113.50")
     # The processes write to a pipe, so they cannot see whether their output ends in a terminal.
     environment.setdefault("LOG_FORMAT", "text" if sys.stdout.isatty() else "json")

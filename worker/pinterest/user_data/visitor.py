@@ -158,9 +158,10 @@ def apply_identify(
     said = Visitor(traits=new, user_id=hash_value("external_id", event.get("userId")))
     has_left = signs_out(event) and not _have_common_email(visitor.traits, new)
     if has_left or are_different_people(visitor, said):
-        return replace(visitor, traits=new, user_id=said.user_id, country=country)
-    traits, user_id = {**visitor.traits, **new}, said.user_id or visitor.user_id
-    country = country or visitor.country
+        traits, user_id = new, said.user_id
+    else:
+        traits, user_id = {**visitor.traits, **new}, said.user_id or visitor.user_id
+        country = country or visitor.country
     if (traits, user_id, country) == (visitor.traits, visitor.user_id, visitor.country):
         return visitor
     return replace(visitor, traits=traits, user_id=user_id, country=country)
