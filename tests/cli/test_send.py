@@ -215,7 +215,7 @@ def test_a_mended_line_is_taken_beside_those_that_were(shell: Shell) -> None:
 
 
 def test_an_event_that_is_too_large_is_named(shell: Shell) -> None:
-    done = shell.run("send", "-", stdin=text_of([sale(1, properties={"note": "x" * 70_000})]))
+    done = shell.run("send", "-", stdin=text_of([sale(1, context={"page": "x" * 70_000})]))
     assert "line 1: event must be at most 64 KB" in done.output
 
 

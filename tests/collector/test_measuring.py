@@ -53,7 +53,7 @@ def test_every_refusal_counts_under_its_reason(counting: Counting) -> None:
         ("/v1/t", GOOD, "dk_live_wrong"),
         ("/v1/t", "no json", KEY),
         ("/v1/t", {"event": ""}, KEY),
-        ("/v1/t", GOOD | {"properties": {"text": "x" * 70_000}}, KEY),
+        ("/v1/t", GOOD | {"context": {"page": "x" * 70_000}}, KEY),
         ("/v1/t", "x" * 600_000, KEY),
         ("/v1/batch", {"batch": [GOOD] * 501}, KEY),
         ("/v1/events", GOOD, None),
