@@ -35,7 +35,12 @@ def test_the_books_show_where_everything_is(api: Api, ledger: Ledger, shop: Inte
         {"what": "deliveries created", "counted": 3, "found": 3, "balances": True},
     ]
     assert shown["accounts"] == {shop.ad_account_id: {"pending": 2, "failed": 1}}
-    assert api.get("/v1/admin/books?audit=true") == shown
+
+    audited = api.get("/v1/admin/books?audit=true")
+    owned = {"what": "waiting deliveries with an integration", "counted": 2, "found": 2, "balances": True}
+    assert [line for line in audited["lines"] if line not in shown["lines"]] == [owned]
+    audited["lines"].remove(owned)
+    assert audited == shown
 
 
 def test_an_order_an_event_and_a_visitor_are_found(api: Api, ledger: Ledger, shop: Integration) -> None:
