@@ -81,6 +81,7 @@ ACTION_NAMES = {
     "keys.rotate": "rotated the encryption keys",
     "parked.retry": "retried events that were set aside",
     "pending.discard": "discarded waiting deliveries",
+    "pending.hand_over": "gave waiting deliveries to another integration",
     "person.erase": "erased a visitor",
     "session.close": "signed out",
     "session.open": "signed in",
