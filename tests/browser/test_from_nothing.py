@@ -48,7 +48,7 @@ def add_source(page: Page) -> None:
     page.get_by_text("Cookies and more").click()
     page.get_by_label("Only over https").uncheck()
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("Copy its server secret now")).to_be_visible()
+    expect(page.get_by_text("Copy its server secret and its write key now")).to_be_visible()
 
 
 def order(context: BrowserContext, page: Page) -> str:

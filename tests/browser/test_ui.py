@@ -71,7 +71,7 @@ def add_source(page: Page) -> None:
     page.get_by_label("Name", exact=True).fill("Demo shop")
     page.get_by_label("Domains").fill("shop.example.com")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("Copy its server secret now")).to_be_visible()
+    expect(page.get_by_text("Copy its server secret and its write key now")).to_be_visible()
 
 
 def figure(page: Page, name: str) -> str:
