@@ -1,6 +1,7 @@
 """Send the events of one shop visitor, and print the deliveries."""
 
 import secrets
+import string
 import sys
 import time
 from typing import Any
@@ -68,9 +69,11 @@ def _integration(now: float) -> Integration:
 
 _READY_SECONDS = 60.0
 
+# The state folder remembers the orders of earlier runs, and an order counts once.
+_ORDER_NUMBER = "".join(secrets.choice(string.ascii_uppercase) for _ in range(8))
 _PAGE = "https://example.com/p?epik=epik_abc123def456"
 _ORDER = {
-    "order_id": "ORD-001",
+    "order_id": f"{_ORDER_NUMBER}-1",
     "total": 129.99,
     "currency": "USD",
     "products": [
@@ -89,7 +92,7 @@ WALK: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/v1/t", {"event": "Product Viewed", "properties": _WIDGET}),
     ("/v1/t", {"event": "Product Added", "properties": _WIDGET | {"quantity": 2}}),
     ("/v1/t", {"event": "Order Completed", "properties": _ORDER}),
-    ("/v1/t", {"event": "Product Purchased", "properties": _ORDER | {"order_id": "ORD-002"}}),
+    ("/v1/t", {"event": "Product Purchased", "properties": _ORDER | {"order_id": f"{_ORDER_NUMBER}-2"}}),
     ("/v1/t", {"event": "Lead Generation", "properties": {"lead_type": "newsletter"}}),
     ("/v1/t", {"event": "Newsletter Opened", "properties": {"edition": 7}}),
 )
