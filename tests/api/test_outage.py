@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -82,7 +83,7 @@ def test_the_watchman_knows_it_by_its_own_look(receiver: Receiver, monkeypatch: 
         raise OperationalError("SELECT 1", {}, ConnectionRefusedError())
 
     monkeypatch.setattr(watchman, "watch_if_overdue", away)
-    monkeypatch.setattr(watchman.runtime, "ledger", lambda: None)
+    monkeypatch.setattr(watchman.runtime, "ledger", lambda: SimpleNamespace(ping=lambda: None))
     for seconds in (0, 60):
         with pytest.raises(OperationalError):
             watchman._look(outage, lambda seconds=seconds: NOW + seconds)

@@ -25,15 +25,17 @@ def pgbouncer(server_url: str, mode: str, connections: int, ignored: str) -> Ite
     folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
     folder.chmod(0o755)
     login = f"user={server.username} " + (f"password={server.password}" if server.password else "")
-    (folder / "settings.ini").write_text(
+    settings = folder / "settings.ini"
+    settings.write_text(
         f"[databases]\n{server.database} = host={server.host} port={server.port} {login}\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
         f"pool_mode = {mode}\ndefault_pool_size = {connections}\nignore_startup_parameters = {ignored}\n"
     )
-    # It refuses to be run by root.
+    # It refuses to be run by root. Another user must read its settings, whatever umask an earlier test has set.
+    settings.chmod(0o644)
     user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
     running = subprocess.Popen(  # type: ignore[call-overload]
-        [program, "-q", str(folder / "settings.ini")],
+        [program, "-q", str(settings)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         **user,

@@ -14,7 +14,7 @@ from worker.ledger.database import Ledger
 def wired(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """Make this process use the test's ledger."""
     url = ledger.url.render_as_string(hide_password=False)
-    monkeypatch.setattr(runtime, "Ledger", lambda *_: Ledger(url, ("ab" * 32,)))
+    monkeypatch.setattr(runtime, "Ledger", lambda *_, **__: Ledger(url, ("ab" * 32,)))
     runtime.ledger.cache_clear()
     yield runtime.ledger()
     runtime.ledger().dispose()
