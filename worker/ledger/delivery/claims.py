@@ -14,6 +14,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    false,
     func,
     insert,
     or_,
@@ -333,8 +334,9 @@ def _next_ids(
 
 
 _ROW = (delivery.c.id, delivery.c.size_bytes, delivery.c.accepted_at)
-# An event never goes to another ad account than the one that it was mapped for.
-_IS_OF_ACCOUNT = delivery.c.ad_account + 0 == bindparam("account")
+# An event never goes to another ad account than the one that it was mapped for. In this form PostgreSQL expects that
+# most rows meet the condition, as they do. If it expected few, it would scan the whole history for them.
+_IS_OF_ACCOUNT = func.coalesce(delivery.c.ad_account == bindparam("account"), false())
 _OLDEST = {kind: _pending(_ROW, PENDING_ORDER, kind).where(_IS_OF_ACCOUNT) for kind in KINDS}
 _NEWEST = {kind: _pending(_ROW, PENDING_ORDER.desc(), kind).where(_IS_OF_ACCOUNT) for kind in KINDS}
 
