@@ -68,6 +68,8 @@ def _second_beat(stack: Stack) -> Iterator[None]:
     stack.commands["beat2"] = f"{stack.commands['beat']} --schedule {stack.var / 'beat2'}"
     stack.start("beat2")
     try:
+        # The kind of database decides what is added to the file's name.
+        until("the second beat keeps its schedule", lambda: list(stack.var.glob("beat2*")))
         yield
     finally:
         stack.stop("beat2")
