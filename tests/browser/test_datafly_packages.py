@@ -33,18 +33,20 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run(folder: Path, *command: str) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_the_built_tag_is_that_of_its_source(package: Path) -> None:
     _run(package, "node", "build.mjs", str(package / "tag.js"))
     assert (package / "tag.js").read_bytes() == datafly_script.SCRIPT
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.browser
 def test_the_npm_package_works_in_a_page_that_vite_builds(package: Path, page: Page, server: Server) -> None:
     [packed] = json.loads(_run(package, "npm", "pack", "--json"))

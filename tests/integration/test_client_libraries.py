@@ -18,7 +18,8 @@ from tests.integration.stack import Stack
 from tests.integration.test_golden import BY_EVENT_ID, EM, ROWS, expected_payload
 from worker.ledger.setup.sources import write_key
 
-pytestmark = [pytest.mark.slow, EMBEDDED]
+# The libraries are installed first.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), EMBEDDED]
 
 CLIENTS = Path(__file__).parent / "clients"
 PYTHON_LIBRARIES = ("segment-analytics-python==2.4.0", "rudder-sdk-python==2.1.9")
@@ -38,7 +39,7 @@ def run(command: list[str], folder: Path, **environment: str) -> None:
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -14,7 +14,8 @@ from tests.dev.test_stack import DELIVERIES
 from tests.integration.waiting import until
 from worker.dev import embedded_broker
 
-pytestmark = pytest.mark.slow
+# Installing everything takes minutes on a busy machine.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 TASKS = (
     "tasks.ingest.process_event",
@@ -53,7 +54,7 @@ def _called(
         env={"PATH": "/usr/bin:/bin", "SIGNAL_VAR": str(folder / "state"), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
 
