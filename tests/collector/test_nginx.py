@@ -192,8 +192,8 @@ def _send_raw(port: int, text: str, certificate: Path | None = None) -> None:
         if certificate is not None:
             context = ssl.create_default_context(cafile=str(certificate))
             wire = context.wrap_socket(plain, server_hostname=HOST)
-        wire.sendall(text.encode("latin-1"))
-        wire.settimeout(0.3)
-        with suppress(OSError):
+        # nginx may hang up before it has read everything.
+        with closing(wire), suppress(OSError):
+            wire.sendall(text.encode("latin-1"))
+            wire.settimeout(0.3)
             wire.recv(4_096)
-        wire.close()
