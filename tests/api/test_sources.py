@@ -24,6 +24,7 @@ OPTIONS = {
     "public_visitors_per_day": None,
     "signed_only_events": [],
     "allow_null_origin": False,
+    "query_views": False,
 }
 
 
@@ -76,6 +77,7 @@ def test_the_collector_finds_in_the_ledger_what_was_set(api: Api, ledger: Ledger
         "public_visitors_per_day": 7,
         "signed_only_events": ["Order Completed", "lead"],
         "allow_null_origin": True,
+        "query_views": True,
     }
     given = options | {"default_country": "de", "cookies": options["cookies"] | {"domain": ".Example.com"}}
     domains = ["a.example.com", "b.example.com"]
@@ -102,7 +104,7 @@ def test_an_option_that_is_null_is_left_to_whoever_reads_it(
         kept = sources.load_source(connection, "src_abc123")
     assert kept is not None
     always = {"default_consent", "consent_groups", "cookies", "secure_cookies", "signed_only_events"}
-    assert set(kept.options) == always | {"allow_null_origin"}
+    assert set(kept.options) == always | {"allow_null_origin", "query_views"}
 
 
 def test_a_source_that_was_written_with_few_options_shows_all_of_them(api: Api, ledger: Ledger) -> None:

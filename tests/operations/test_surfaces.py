@@ -194,6 +194,7 @@ ACTIONS = [
                     "secure_cookies": [None, True],
                     "signed_only_events": [None, []],
                     "allow_null_origin": [None, False],
+                    "query_views": [None, False],
                     "server_secret": [None, "***"],
                 },
             )

@@ -48,6 +48,19 @@ def test_a_new_source_shows_its_secret_once_and_its_snippet_always(
     assert made["domains"] == ["shop.example.com", "www.example.com"]
 
 
+def test_the_snippet_tells_the_tag_how_to_count_page_views(
+    pages: Pages, api: Api, source: dict[str, Any]
+) -> None:
+    mark = 'data-query-views="on"'
+    assert mark not in unescape(pages.get("/sources/src_abc123"))
+
+    pages.follow(pages.send("/sources/src_abc123/change", FILLED | {"query_views": "yes"}))
+
+    assert f'data-pipeline-key="{source["pipeline_key"]}" {mark}>' in unescape(
+        pages.get("/sources/src_abc123")
+    )
+
+
 @pytest.mark.parametrize(
     ("field", "wrong", "sentence"),
     [

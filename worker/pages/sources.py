@@ -42,7 +42,7 @@ _NAMES = {
 }
 _CATEGORIES = ("advertising", "marketing", "analytics", "functional")
 _NAMES |= {f"consent_groups.{category}": "consent_groups" for category in _CATEGORIES}
-_FLAGS = ("dfid", "pin_unauth", "epik", "secure_cookies", "allow_null_origin")
+_FLAGS = ("dfid", "pin_unauth", "epik", "secure_cookies", "allow_null_origin", "query_views")
 _NEW = {"consent_browser": "drop", "consent_server": "allow"} | dict.fromkeys(_FLAGS[:4], "yes")
 
 
@@ -158,14 +158,13 @@ def _source_body(form: Any) -> dict[str, Any]:
     """Return the sent form as a body of the Management API."""
     given = form_texts(form, _TEXTS)
     ticked = {name: form.get(name) == "yes" for name in _FLAGS}
-    secure, sandboxed = ticked.pop("secure_cookies"), ticked.pop("allow_null_origin")
+    own = {name: ticked.pop(name) for name in ("secure_cookies", "allow_null_origin", "query_views")}
     return {
         "name": given["name"],
         "domains": split_lines(given["domains"]),
         "default_consent": {"browser": given["consent_browser"], "server": given["consent_server"]},
         "cookies": {"domain": given["cookie_domain"] or None, **ticked},
-        "secure_cookies": secure,
-        "allow_null_origin": sandboxed,
+        **own,
         "default_country": given["default_country"] or None,
         "time_zone": given["time_zone"] or None,
         "backlog_limit": parse_number(given["backlog_limit"]),

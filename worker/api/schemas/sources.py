@@ -144,6 +144,13 @@ class SourceOptions(Shape):
             "answers. They have no cookies."
         },
     )
+    query_views = Boolean(
+        load_default=False,
+        metadata={
+            "description": "A page that only replaces the query of its address is a new page view. "
+            "The source's snippet tells the tag, so pages need the new snippet."
+        },
+    )
     signed_only_events = ListOf(
         Text(validate=length(1, 256)),
         load_default=list,
