@@ -38,6 +38,7 @@ _TEXTS = (
     "product_id_prefix",
     "product_id_suffix",
     "value_basis",
+    "schema_version",
 )
 NEW = {
     "name": "Pinterest Conversions",
@@ -103,6 +104,7 @@ def integration_body(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
         "product_id_prefix": given["product_id_prefix"] or None,
         "product_id_suffix": given["product_id_suffix"] or None,
         "value_basis": given["value_basis"] or None,
+        "schema_version": given["schema_version"] or None,
     }
     config |= {name: None if ticked[name] == usual else ticked[name] for name, usual in _FLAGS.items()}
     if given["access_token"]:

@@ -31,7 +31,15 @@ GOOD = {
             "value": "129.99",
             "num_items": 3,
             "content_ids": ["SKU-A"],
-            "contents": [{"id": "SKU-A", "item_price": "49.99", "quantity": 2, "item_name": "Widget"}],
+            "contents": [
+                {
+                    "id": "SKU-A",
+                    "item_price": "49.99",
+                    "quantity": 2,
+                    "item_name": "Widget",
+                    "item_brand_id": "B1",
+                }
+            ],
         }
     ),
     "null where a string may be null": event(custom_data={"value": None, "order_id": None}),
@@ -53,7 +61,10 @@ GOOD = {
 BAD = {
     "no event_id": (event(event_id=None), "data[0].event_id is required"),
     "no user_data": (event(user_data=None), "data[0].user_data is required"),
-    "an unknown key": (event(order_quantity=1), "data[0] has an unknown field 'order_quantity'"),
+    "an unknown key": (
+        event(order_quantity=1),
+        "data[0] has an unknown field 'order_quantity' (version 5.28)",
+    ),
     "event_time as a string": (event(event_time="1706540000"), "data[0].event_time must be an integer"),
     "event_time as a boolean": (event(event_time=True), "data[0].event_time must be an integer"),
     "event_time as a float": (event(event_time=1.0), "data[0].event_time must be an integer"),
@@ -78,7 +89,7 @@ BAD = {
     ),
     "an unknown key of custom_data": (
         event(custom_data={"category_name": "x"}),
-        "data[0].custom_data has an unknown field 'category_name'",
+        "data[0].custom_data has an unknown field 'category_name' (version 5.28)",
     ),
     "contents as an object": (
         event(custom_data={"contents": {"id": "a"}}),
@@ -128,7 +139,10 @@ def test_names_what_the_contract_forbids(sample: dict[str, Any], problem: str) -
 
 
 def test_names_the_position_of_the_one_bad_event() -> None:
-    assert check_root({"data": [event(), event(), event(x=1)]}) == "data[2] has an unknown field 'x'"
+    assert (
+        check_root({"data": [event(), event(), event(x=1)]})
+        == "data[2] has an unknown field 'x' (version 5.28)"
+    )
 
 
 @pytest.mark.parametrize(

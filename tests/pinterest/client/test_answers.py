@@ -452,6 +452,17 @@ def test_the_same_message_for_every_part_is_the_accounts_fault(reasons: list[str
     assert have_same_message(reasons) is expected
 
 
+@pytest.mark.parametrize("field", ["app_info", "device_info", "item_brand_id"])
+def test_a_refused_newer_field_is_named_with_its_version_and_the_setting(field: str) -> None:
+    refusal = answer(400, error_body(4196, f"data[0] has an unknown field '{field}' (version 5.23)"))
+
+    reason = repr(decide_batch(refusal, 1))
+
+    assert (
+        f"{field} is part of Pinterest's API since 5.28: set schema_version to 5.23 to leave it out" in reason
+    )
+
+
 def test_every_reason_is_masked() -> None:
     secret = "john@example.com"
     bad = {"status": "failed", "error_message": secret, "warning_message": secret}

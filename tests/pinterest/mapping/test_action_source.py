@@ -6,7 +6,7 @@ import pytest
 
 from tests.pinterest.conftest import browser, payload, run, server, track
 from worker.pinterest.mapping.call import Options
-from worker.pinterest.mapping.mapping import Mapped, app_fields
+from worker.pinterest.mapping.mapping import Mapped
 
 CONTEXT = {"ip": "203.0.113.50", "userAgent": "app/1"}
 
@@ -57,6 +57,10 @@ ANDROID_APP = {"app": {"name": "Shop"}, "os": {"name": "Android"}}
         ({"os": {"name": "iOS"}}, "Shop/7.1 CFNetwork", "web"),
         ({"app": {"name": "Shop"}}, "okhttp/4.9.2", "web"),
         ({}, "okhttp/4.9.2", "web"),
+        ({"library": {"name": "analytics-kotlin"}}, "okhttp/4.9.2", "app_android"),
+        ({"action_source": "app_ios"}, "Shop/7.1 CFNetwork", "app_ios"),
+        ({"action_source": "app_ios"}, "Mozilla/5.0 (iPhone)", "web"),
+        ({"action_source": "offline"}, "Shop/7.1 CFNetwork", "web"),
     ],
 )
 def test_an_app_with_the_public_key_is_an_app(
@@ -81,35 +85,6 @@ def test_an_offline_event_is_marked_because_it_cannot_be_deduplicated() -> None:
     (outcome,) = run(track("Lead", {"offline": True}, context=CONTEXT), received=server())
     assert isinstance(outcome, Mapped)
     assert (outcome.offline, outcome.action_source) == (True, "offline")
-
-
-def test_app_and_device_have_pinterests_names() -> None:
-    context = {
-        "app": {"name": "Shop", "version": "1.2", "namespace": "com.example.shop"},
-        "device": {"manufacturer": "Apple", "model": "iPhone15,2", "type": "ios"},
-        "os": {"name": "iOS", "version": "17.1"},
-        "network": {"carrier": "T-Mobile", "wifi": True},
-        "locale": "de-DE",
-    }
-    assert app_fields(context) == {
-        "app_id": "com.example.shop",
-        "app_name": "Shop",
-        "app_version": "1.2",
-        "device_brand": "Apple",
-        "device_carrier": "T-Mobile",
-        "device_model": "iPhone15,2",
-        "device_type": "ios",
-        "os_version": "17.1",
-        "language": "de",
-        "wifi": True,
-    }
-
-
-@pytest.mark.parametrize(
-    ("locale", "language"), [("en", "en"), ("pt_BR", "pt"), ("german", None), ("", None), (7, None)]
-)
-def test_a_language_is_two_letters(locale: Any, language: str | None) -> None:
-    assert app_fields({"locale": locale}).get("language") == language
 
 
 def test_a_web_event_has_no_device_fields() -> None:

@@ -9,6 +9,7 @@ from worker.api.fields import Boolean, ListOf, Object, Shape, Text, Timestamp, l
 from worker.api.schemas.sources import FIXED_HERE
 from worker.operations.setup.integrations import Unsent
 from worker.pinterest.config.integration_config import CONSENT_CATEGORIES, ConfigError, load_config
+from worker.pinterest.mapping.contract import NEWER_FIELDS, SCHEMA_VERSIONS
 
 _VENDORS = ("pinterest",)
 FIXED = ("id", "source_id", "vendor", "created_at", "updated_at")
@@ -100,6 +101,13 @@ CONFIG_PROPERTIES: dict[str, dict[str, Any]] = {
         "default": True,
         "description": "Count a checkout of one order id once in 30 days, whatever its event ids; likewise a signup of "
         "a user id, a lead of a lead id, a subscription or trial of a subscription id.",
+    },
+    "schema_version": {
+        "type": "string",
+        "enum": list(SCHEMA_VERSIONS),
+        "default": SCHEMA_VERSIONS[-1],
+        "description": "The version of Pinterest's API whose fields are sent. Choose an older one if Pinterest "
+        f"refuses one of {', '.join(NEWER_FIELDS)}.",
     },
 }
 

@@ -1,4 +1,4 @@
-"""Check a request's body against Pinterest's published contract (v5.23.0)."""
+"""Check a request's body against Pinterest's published contract."""
 
 import json
 from collections.abc import Collection
@@ -56,7 +56,7 @@ _user_data = object_check(
 )
 
 _content = object_check(
-    {**_each("id item_brand item_category item_name item_price", STRING), "quantity": INTEGER}
+    {**_each("id item_brand item_brand_id item_category item_name item_price", STRING), "quantity": INTEGER}
 )
 
 _custom_data = object_check(

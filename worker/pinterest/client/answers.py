@@ -10,6 +10,7 @@ from typing import Any
 from worker.pinterest.client.client import Answer, SendFailure, mask
 from worker.pinterest.client.echo import NOTHING_SENT, Echo
 from worker.pinterest.client.retry_policy import rate_limit_seconds, retry_after_seconds
+from worker.pinterest.mapping.contract import NEWER_FIELDS, SCHEMA_VERSIONS
 
 # Wait when Pinterest has switched the endpoint off and names no time.
 _SWITCHED_OFF_SECONDS = 900.0
@@ -257,6 +258,12 @@ def _reason(answer: Answer, document: object, sent: Echo) -> str:
     code = document.get("code") if isinstance(document, dict) else None
     start = f"HTTP {answer.status}" + (f", code {code}" if isinstance(code, int) else "")
     words = _masked(sent, _text(document, "message") or _text(document, "details")) or answer.detail
+    for field in NEWER_FIELDS:
+        if answer.status == 400 and field in words:
+            words += (
+                f" ({field} is part of Pinterest's API since {NEWER_FIELDS[field]}: "
+                f"set schema_version to {SCHEMA_VERSIONS[0]} to leave it out)"
+            )
     return mask(f"{start}: {words}" if words else start)
 
 

@@ -22,6 +22,7 @@ from worker.pinterest.config.overrides import (
     parse_advertiser_events,
     parse_overrides,
 )
+from worker.pinterest.mapping.contract import SCHEMA_VERSIONS
 from worker.pinterest.user_data.countries import country_code
 
 CONSENT_CATEGORIES = ("analytics", "marketing", "functional", "advertising")
@@ -124,6 +125,7 @@ class IntegrationConfigSchema(Schema):
     product_id_suffix = fields.Raw(allow_none=True, validate=_check_affix)
     value_basis = _choice(*get_args(ValueBasis))
     dedupe_by_business_id = _flag()
+    schema_version = _choice(*SCHEMA_VERSIONS)
 
     @pre_load
     def _keys_are_known(self, data: Any, **_: Any) -> Any:

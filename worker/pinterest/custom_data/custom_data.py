@@ -386,6 +386,9 @@ def _with_affixes(item_id: str, options: Options) -> str:
     return item_id + suffix if suffix and not item_id.endswith(suffix) else item_id
 
 
+_ITEM_TEXTS = ("name", "category", "brand", "brand_id")
+
+
 def _content(item: Item, options: Options, clean: _Clean) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if item.id is not None:
@@ -395,7 +398,7 @@ def _content(item: Item, options: Options, clean: _Clean) -> dict[str, Any]:
     if item.quantity is not None:
         content["quantity"] = item.quantity
     if options.field_mapping == "pinterest":
-        for part in ("name", "category", "brand"):
+        for part in _ITEM_TEXTS if options.sends_newest else _ITEM_TEXTS[:-1]:
             text = clean_text(item.parts.get(part))
             if text and (cleaned := clean(text)):
                 content[f"item_{part}"] = cleaned

@@ -73,6 +73,7 @@ _SPELLINGS = {
     "name": ("name", "itemname", "productname", "title", "producttitle", "itemtitle", "contentname"),
     "category": ("category", "itemcategory", "productcategory", "contentcategory", "producttype"),
     "brand": ("brand", "itembrand", "productbrand", "contentbrand", "vendor", "manufacturer"),
+    "brand_id": ("brandid", "itembrandid", "manufacturerid"),
     "currency": ("currency", "currencycode"),
 }
 # A line of an order may hold its product as an object.

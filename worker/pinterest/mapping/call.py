@@ -17,6 +17,7 @@ from worker.event.text import clean_text, fold_keys
 from worker.pinterest.config.event_names import FieldMapping, ProductIdSource, ValueBasis
 from worker.pinterest.config.integration_config import ConfigError, check_consent_categories, load_config
 from worker.pinterest.config.overrides import Overrides
+from worker.pinterest.mapping.contract import SCHEMA_VERSIONS
 
 __all__ = ["ConfigError", "Options"]
 
@@ -29,7 +30,8 @@ class Options:
 
     ``send_user_id`` sends the hashed user id as ``external_id``. None means: only with ``field_mapping`` ``pinterest``.
     ``product_id_source`` says which id of a product is sent; None: the first that is there. ``value_basis`` says
-    whether the value of an order includes tax and shipping.
+    whether the value of an order includes tax and shipping. ``schema_version`` is the version of Pinterest's API whose
+    fields are sent.
     """
 
     field_mapping: FieldMapping = "signal"
@@ -48,6 +50,7 @@ class Options:
     product_id_suffix: str = ""
     value_basis: ValueBasis = "total"
     dedupe_by_business_id: bool = True
+    schema_version: str = SCHEMA_VERSIONS[-1]
 
     @classmethod
     def from_config(cls, config: Mapping[str, object], consent_categories: Sequence[str]) -> Self:
@@ -62,6 +65,11 @@ class Options:
             overrides=loaded.get("event_overrides", _NO_OVERRIDES),
             **{name: loaded[name] for name in cls.__dataclass_fields__ if loaded.get(name) is not None},
         )
+
+    @property
+    def sends_newest(self) -> bool:
+        """Return whether fields that only the newest version of Pinterest's API knows are sent."""
+        return self.schema_version == SCHEMA_VERSIONS[-1]
 
     @property
     def sends_user_id(self) -> bool:

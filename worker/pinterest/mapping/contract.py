@@ -7,6 +7,54 @@ from typing import Any
 
 ACTION_SOURCES = ("web", "app_android", "app_ios", "offline")
 
+# What a field may hold: a text of at most this many characters, a whole number, a word of a list, or a list of texts.
+LANGUAGES: tuple[()] = ()
+Limit = int | range | frozenset[str] | tuple[()]
+_PIXELS, _MEGABYTES = range(30_721), range(1_048_577)
+APP_INFO: Mapping[str, Limit] = {
+    **dict.fromkeys(("app_id", "app_name", "app_package_name"), 200),
+    **dict.fromkeys(("app_store", "app_version"), 100),
+    "install_time": range(2**53),
+    "user_agent": 16_384,
+    **dict.fromkeys(("window_height", "window_width"), _PIXELS),
+}
+DEVICE_INFO: Mapping[str, Limit] = {
+    "battery_level": range(101),
+    **dict.fromkeys(("brand", "carrier", "kernel_version", "model", "os_name"), 100),
+    **dict.fromkeys(("os_release_name", "os_version", "type"), 100),
+    "cpu_cores": range(1_153),
+    **dict.fromkeys(("external_storage_free_space", "external_storage_size"), _MEGABYTES),
+    **dict.fromkeys(("storage_free_space", "storage_size"), _MEGABYTES),
+    "form_factor": frozenset(
+        ["desktop", "laptop", "cellphone", "tablet", "smartwatch", "tv", "vr", "console", "other"]
+    ),
+    "languages": LANGUAGES,
+    "locale": 35,
+    "network_type": frozenset(
+        [
+            "wifi",
+            "cellular_2g",
+            "cellular_3g",
+            "cellular_4g",
+            "cellular_5g",
+            "cellular_6g",
+            "ethernet",
+            "unknown",
+        ]
+    ),
+    "os_family": frozenset(["ios", "android", "macos", "windows", "linux", "bsd", "other"]),
+    "screen_density": range(100_001),
+    **dict.fromkeys(("screen_height", "screen_width"), _PIXELS),
+    "timezone": 40,
+    "timezone_abbr": 5,
+}
+_OBJECTS = {"app_info": APP_INFO, "device_info": DEVICE_INFO}
+_MOST_LANGUAGES = 100
+
+# The versions of Pinterest's API, the oldest first, and the fields that are newer than the oldest.
+SCHEMA_VERSIONS = ("5.23", "5.28")
+NEWER_FIELDS = {"app_info": "5.28", "device_info": "5.28", "item_brand_id": "5.28"}
+
 _EVENT: Mapping[str, type] = {
     "event_name": str,
     "action_source": str,
@@ -27,6 +75,8 @@ _EVENT: Mapping[str, type] = {
     "os_version": str,
     "language": str,
     "wifi": bool,
+    "app_info": dict,
+    "device_info": dict,
 }
 _REQUIRED = {"event_name", "action_source", "event_time", "event_id", "user_data"}
 _NOTHING: Mapping[str, Any] = {}
@@ -51,6 +101,7 @@ _CONTENT: Mapping[str, type] = {
     "item_name": str,
     "item_category": str,
     "item_brand": str,
+    "item_brand_id": str,
 }
 _HASHED = ["em", "ph", "ge", "db", "ln", "fn", "ct", "st", "zp", "country", "external_id", "hashed_maids"]
 _USER_DATA: Mapping[str, type] = dict.fromkeys(_HASHED, list) | {
@@ -82,7 +133,29 @@ def contract_error(payload: Mapping[str, Any]) -> str | None:
         return "event_name has characters that Pinterest does not accept."
     if payload["event_time"] <= 0:
         return "event_time is not a Unix time in seconds."
-    return _check_user_data(payload["user_data"]) or _check_custom_data(payload.get("custom_data", _NOTHING))
+    wrong = _check_user_data(payload["user_data"]) or _check_custom_data(payload.get("custom_data", _NOTHING))
+    return wrong or (None if _OBJECTS.keys().isdisjoint(payload) else _check_objects(payload))
+
+
+def _check_objects(payload: Mapping[str, Any]) -> str | None:
+    for name, limits in _OBJECTS.items():
+        for key, value in payload.get(name, _NOTHING).items():
+            if key not in limits:
+                return f"{name} has a key that Pinterest does not know."
+            if not fits(value, limits[key]):
+                return f"{key} of {name} is not a value that Pinterest accepts."
+    return None
+
+
+def fits(value: object, limit: Limit) -> bool:
+    """Return whether a value of ``app_info`` or ``device_info`` is within its limit."""
+    if isinstance(limit, int):
+        return type(value) is str and 0 < len(value) <= limit
+    if isinstance(limit, range):
+        return type(value) is int and value in limit
+    if isinstance(limit, frozenset):
+        return value in limit
+    return type(value) is list and 0 < len(value) <= _MOST_LANGUAGES and _all_texts(value)
 
 
 def has_identity(user_data: Mapping[str, Any]) -> bool:

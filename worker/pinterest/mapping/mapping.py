@@ -11,13 +11,14 @@ from worker.event.consent.vocabulary import read_flag
 from worker.event.dialects.translate import dialect_of_name
 from worker.event.problems import Problem
 from worker.event.received import Received
-from worker.event.redaction import Regions, clean_device_text, clean_url
+from worker.event.redaction import Regions, clean_url
 from worker.event.text import clean_text, fold_key, fold_keys
 from worker.pinterest.config.event_names import CUSTOM_KIND, PAGE_KIND, EventKind, event_kind, may_be_an_order
 from worker.pinterest.config.overrides import find_rule
 from worker.pinterest.custom_data.custom_data import build_custom_data
 from worker.pinterest.custom_data.refunds import Refund, find_refund
 from worker.pinterest.explanation.properties import explain_properties
+from worker.pinterest.mapping.apps import app_fields, app_objects
 from worker.pinterest.mapping.call import Call, Explanation, Notes, Options, read_call
 from worker.pinterest.mapping.contract import ACTION_SOURCES
 from worker.pinterest.mapping.payload_checks import (
@@ -38,6 +39,7 @@ _ANDROID = ("android", "kotlin")
 _IOS = ("ios", "iphone", "ipad", "ipados", "swift")
 _LONGEST_WORD = 64
 _BROWSERS = ("Mozilla/", "Opera/")
+_APP_SOURCES = ("app_android", "app_ios")
 _OFFLINE_CHANNELS = frozenset(("offline", "instore", "store", "pos", "retail", "callcenter", "phonecall"))
 
 
@@ -53,9 +55,9 @@ def action_source(call: Call, notes: Notes) -> str:
         if notes.explain is not None:
             notes.explain.add("source", "action_source web, as for all browser events")
         return "web"
-    stated = properties.get("actionsource", context.get("action_source"))
-    if isinstance(stated, str) and stated.strip().lower() in ACTION_SOURCES:
-        return stated.strip().lower()
+    stated = _stated_source(call)
+    if isinstance(stated, str) and stated in ACTION_SOURCES:
+        return stated
     if stated is not None:
         notes.warn(Problem.ACTION_SOURCE_UNKNOWN, "the event's action source is not one of Pinterest's")
     source = _app_system(context) or ("offline" if _is_offline(context, properties) else "web")
@@ -66,10 +68,14 @@ def action_source(call: Call, notes: Notes) -> str:
 
 def _is_app(call: Call) -> bool:
     """Return whether an app sent an event with the public key: it names itself, and its user agent is no browser's."""
-    context = call.context
-    if not context.get("app") or (call.received.user_agent or "").startswith(_BROWSERS):
+    if (call.received.user_agent or "").startswith(_BROWSERS):
         return False
-    return _app_system(context) is not None
+    return _app_system(call.context) is not None or _stated_source(call) in _APP_SOURCES
+
+
+def _stated_source(call: Call) -> object:
+    stated = call.properties.get("actionsource", call.context.get("action_source"))
+    return stated.strip().lower() if isinstance(stated, str) else stated
 
 
 def _app_system(context: Mapping[str, Any]) -> str | None:
@@ -99,35 +105,6 @@ def _is_offline(context: Mapping[str, Any], properties: Mapping[str, Any]) -> bo
 def _word(holder: object, key: str) -> str:
     word = holder.get(key) if isinstance(holder, dict) else holder
     return word if isinstance(word, str) and len(word) <= _LONGEST_WORD else ""
-
-
-def app_fields(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an event's data on the app, the device and the network, under Pinterest's names."""
-    app, device = fold_keys(context.get("app")), fold_keys(context.get("device"))
-    system, network = fold_keys(context.get("os")), fold_keys(context.get("network"))
-    raw = {
-        "app_id": app.get("id", app.get("namespace")),
-        "app_name": app.get("name"),
-        "app_version": app.get("version"),
-        "device_brand": device.get("brand", device.get("manufacturer")),
-        "device_carrier": network.get("carrier", device.get("carrier")),
-        "device_model": device.get("model"),
-        "device_type": device.get("type"),
-        "os_version": system.get("version", device.get("osversion")),
-        "language": _language(context.get("locale")),
-    }
-    fields: dict[str, Any] = {key: text for key, value in raw.items() if (text := clean_text(value, 200))}
-    wifi = network.get("wifi")
-    if isinstance(wifi, bool):
-        fields["wifi"] = wifi
-    return fields
-
-
-def _language(locale: object) -> str | None:
-    if not isinstance(locale, str):
-        return None
-    language = locale.strip().replace("_", "-").partition("-")[0].lower()
-    return language if len(language) == 2 and language.isascii() and language.isalpha() else None
 
 
 def _opted_out(context: Mapping[str, Any], properties: Mapping[str, Any], notes: Notes) -> bool | None:
@@ -337,11 +314,9 @@ def _base(call: Call, visitor: Visitor, timing: Timing, regions: Regions, notes:
     if url:
         base["event_source_url"] = url
     if source != "web":
-        base |= {
-            key: clean_device_text(value) if type(value) is str else value
-            for key, value in app_fields(call.context).items()
-            if type(value) is not str or clean_device_text(value)
-        }
+        base |= app_fields(call.context)
+        if source != "offline" and call.options.sends_newest:
+            base |= app_objects(call.properties, call.context)
     opt_out = _opted_out(call.context, call.properties, notes)
     if opt_out is not None:
         base["opt_out"] = opt_out
