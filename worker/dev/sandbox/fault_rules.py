@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker.dev.sandbox.http import Fault
+from worker.dev.sandbox.oauth import AccountScript
 
 FOREVER = 2**53
 
@@ -90,7 +91,8 @@ class Script:
     """A whole script.
 
     `failed_as` is the status of an answer with failed events. `names` are the events that advertisers
-    defined, by ad account. `now_seconds` stops the clock by which the age of events is judged.
+    defined, by ad account. `now_seconds` stops the clock by which the age of events is judged. `account_api` is
+    the rest of Pinterest.
     """
 
     seed: int = 0
@@ -98,3 +100,4 @@ class Script:
     failed_as: int = 200
     names: Mapping[str, frozenset[str]] = field(default_factory=dict)
     now_seconds: float | None = None
+    account_api: AccountScript = field(default_factory=AccountScript)

@@ -12,6 +12,7 @@ from worker.dev.sandbox.behaviour import Behaviour
 from worker.dev.sandbox.endpoint import State, receive
 from worker.dev.sandbox.http import HTML, JSON_LINES, Request, Response
 from worker.dev.sandbox.memory import Bounds, Memory, token_fingerprint
+from worker.dev.sandbox.oauth import AccountApi
 from worker.dev.sandbox.page import render
 from worker.dev.sandbox.reading import ScriptError
 from worker.dev.sandbox.script import parse_script
@@ -29,6 +30,7 @@ class App:
     def __init__(self, bounds: Bounds | None = None, clock: Callable[[], float] = time.time) -> None:
         self._bounds = bounds or Bounds()
         self._state = State(Memory(self._bounds), Behaviour(), clock)
+        self._account = AccountApi(clock)
         self._shown_script: object = {}
         self._routes: dict[str, dict[str, Callable[[Request], Response]]] = {
             "/": {"GET": self._page},
@@ -53,6 +55,9 @@ class App:
             if request.method != "POST":
                 return replies.error(405, headers={"Allow": "POST"})
             return receive(request, events[1], self._state)
+        read = self._account.answer(request)
+        if read:
+            return read
         methods = self._routes.get(request.path)
         if methods is None:
             return replies.error(404)
@@ -108,11 +113,13 @@ class App:
         except ScriptError as wrong:
             return replies.error(400, str(wrong))
         self._state.behaviour = Behaviour(script)
+        self._account.follow(script.account_api)
         self._shown_script = _without_tokens(value)
         return self._script(request)
 
     def _behave_well(self, _: Request) -> Response:
         self._state.behaviour = Behaviour()
+        self._account.follow(self._state.behaviour.script.account_api)
         self._shown_script = {}
         return replies.ok({"status": "ok"})
 

@@ -17,6 +17,7 @@ from worker.dev.sandbox.fault_rules import (
     WireFault,
 )
 from worker.dev.sandbox.http import Fault
+from worker.dev.sandbox.oauth import AccountScript
 from worker.dev.sandbox.reading import Reader, ScriptError
 
 _MAX_RULES = 100
@@ -32,8 +33,10 @@ def parse_script(value: object) -> Script:
     """Read a script; raises ScriptError with a sentence naming the key that is wrong.
 
     A script is `{"seed": 1, "failed_as": 200 | 422, "names": {account: [event name]}, "now_seconds": time,
-    "rules": [rule]}`, every key of it optional. A rule matches by `account`, `test`, `event_id`, `event_name`
-    (one or a list), then by `after` (how many to skip), `times` (how often to apply) and `probability`. It does
+    "account_api": {…}, "rules": [rule]}`, every key of it optional;
+    `AccountScript` has the keys of `account_api`. A rule matches by `account`, `test`, `event_id`,
+    `event_name` (one or a list), then by `after` (how many to skip), `times` (how often to apply) and `probability`.
+    It does
     `latency_seconds` (a number, or [least, most]), `fail_events` (`positions`, `event_ids`, `share`,
     `error_message`, `as`: 200 | 422, `list`: full | none | short | long), `warn_events` (the same marks,
     `warning_message`), and one of: `status` (with `code`, `message`, `details`, `headers`, raw `body`,
@@ -50,6 +53,7 @@ def parse_script(value: object) -> Script:
         failed_as=reader.take("failed_as", reading.read_choice([200, 422]), 200),
         names=_parse_names(reader.take("names", reading.read_object, {})),
         now_seconds=reader.take("now_seconds", reading.read_number(0, 2**40), None),
+        account_api=_nested(reader, "account_api", _parse_account_api) or AccountScript(),
     )
     reader.finish()
     return script
@@ -65,6 +69,20 @@ def _parse_names(value: Mapping[str, Any]) -> dict[str, frozenset[str]]:
                 " of 1 to 100 letters, digits, _ and -."
             )
     return names
+
+
+def _parse_account_api(reader: Reader) -> AccountScript:
+    usual = AccountScript()
+    kinds: dict[type, Callable[[object], Any]] = {
+        str: reading.read_text,
+        bool: reading.read_flag,
+        int: reading.read_number(0, 2**40),
+        list: reading.read_list,
+        dict: reading.read_object,
+    }
+    return AccountScript(
+        **{name: reader.take(name, kinds[type(value)], value) for name, value in vars(usual).items()}
+    )
 
 
 def _parse_rule(reader: Reader) -> Rule:
