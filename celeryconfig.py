@@ -21,6 +21,8 @@ _amqp = _settings.broker_url.startswith("amqp")
 EVENTS, BATCHING, DELIVERY, UPKEEP = "events", "batching", "delivery", "upkeep"
 
 broker_url = _settings.broker_url
+# With rediss:// alone kombu would check nothing. The host name is added in worker/broker/kombu_internals.py.
+broker_use_ssl = dict(_settings.broker.tls) if _settings.broker.tls else None
 imports = ("tasks.ingest", "tasks.batching", "tasks.delivery", "tasks.upkeep")
 
 # Only JSON is read from the broker: a pickled message could run foreign code.
@@ -82,6 +84,7 @@ else:
         "socket_connect_timeout": 4,
         "socket_keepalive": True,
         "health_check_interval": 20,
+        **_settings.broker.options,
     }
     _arguments = {}
     # The default exchange: a named one costs a lookup per published message.

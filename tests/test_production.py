@@ -208,6 +208,8 @@ REFUSED = [
         "rediss://:Xq3vT9pLm2Kd@redis.shop.example/0?ssl_cert_reqs=CERT_NONE",
         "check of certificates",
     ),
+    ("BROKER_URL", "amqps://a:Xq3vT9pLm2Kd@one/v;amqps://a:a@two/v", "can be guessed"),
+    ("BROKER_URL", "sentinel://:Xq3vT9pLm2Kd@redis,203.0.113.9/0?master=m", "must be encrypted"),
     ("DATABASE_URL", "postgresql://postgres:postgres@db.shop.example/s", "can be guessed"),
     ("DATABASE_URL", "postgresql://signal:secret@db/s", "can be guessed"),
     ("DATABASE_URL", "postgresql://signal:Xq3vT9pLm2Kd@203.0.113.9/s", "must be encrypted"),

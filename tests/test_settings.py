@@ -1,6 +1,7 @@
 """Settings are checked at once, and a wrong one says which and why."""
 
 import json
+import ssl
 import stat
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.test_production import GOOD
+from worker.addresses import BrokerAddress
 from worker.pinterest.client.retry_policy import RetryPolicy
 from worker.settings import LONGEST_SOCKET_PATH_BYTES, SettingsError, parse, socket_path
 
@@ -29,9 +31,19 @@ def test_without_a_word_retries_go_on_for_a_day_as_the_policy_says(tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("BROKER_URL", "http://broker", "must start with amqp://, redis:// or rediss://, not 'http'."),
-        ("BROKER_URL", "localhost:6379", "must start with amqp://, redis:// or rediss://"),
+        (
+            "BROKER_URL",
+            "http://broker",
+            "must start with amqp://, redis://, rediss:// or sentinel://, not 'http'.",
+        ),
+        ("BROKER_URL", "localhost:6379", "must start with amqp://"),
         ("BROKER_URL", "redis://:hidden@host:port/0", "is not a valid address: the port must be a number"),
+        ("BROKER_URL", "amqp://one;redis://two", "must have addresses of one kind."),
+        ("BROKER_URL", "sentinel://one,two/0", "must name the primary that the sentinels watch"),
+        ("BROKER_URL", "sentinel://one,,two/0?master=m", "must name the sentinels"),
+        ("BROKER_URL", "sentinel://one:x/0?master=m", "is not a valid address"),
+        ("BROKER_URL", "sentinel://one?master=m&ssl_cert_reqs=none", "must not have options of TLS"),
+        ("BROKER_URL", "amqps://one?ssl_cert_reqs=none", "must not have options of TLS"),
         ("DATABASE_URL", "mysql://host/db", "must start with postgresql:// or sqlite:///, not 'mysql'."),
         (
             "DATABASE_URL",
@@ -110,6 +122,29 @@ def test_a_wrong_variable_is_named_with_the_reason(
 @pytest.mark.parametrize(
     ("environ", "field", "expected"),
     [
+        (
+            {"BROKER_URL": "amqps://kim:pw@one;amqps://kim:pw@two/v"},
+            "broker_url",
+            "amqps://kim:pw@one;amqps://kim:pw@two/v",
+        ),
+        (
+            {"BROKER_URL": "sentinels://:pw@one:26379,two/3?master=m&sentinel_password=s"},
+            "broker",
+            BrokerAddress(
+                "sentinel://:pw@one:26379/3;sentinel://:pw@two/3",
+                {"ssl_cert_reqs": ssl.CERT_REQUIRED},
+                {
+                    "master_name": "m",
+                    "sentinel_kwargs": {
+                        "socket_timeout": 4,
+                        "socket_connect_timeout": 4,
+                        "password": "s",
+                        "ssl": True,
+                        "ssl_cert_reqs": ssl.CERT_REQUIRED,
+                    },
+                },
+            ),
+        ),
         ({}, "retry_max_attempts", 5),
         ({}, "retry_backoff_base_seconds", 4.0),
         ({}, "retry_window_seconds", 86_400.0),

@@ -14,9 +14,10 @@ app = Celery("worker")
 app.config_from_object(celeryconfig)
 
 if celeryconfig.broker_url.startswith("amqp"):
-    from worker.broker.kombu_internals import patch_amqp_waits
+    from worker.broker.kombu_internals import patch_amqp_host_name_check, patch_amqp_waits
 
     patch_amqp_waits()
+    patch_amqp_host_name_check()
 
 
 # With a listener Celery sets up no logging of its own. The other two signals are sent earlier and may log.

@@ -180,8 +180,14 @@ def _is_known_password(user: str, password: str) -> bool:
 
 
 def _broker(values: Mapping[str, str]) -> Iterator[Refusal]:
-    parts = urlsplit(values.get("BROKER_URL", ""))
-    host, query = parts.hostname or "", parse_qs(parts.query)
+    for url in values.get("BROKER_URL", "").split(";"):
+        parts = urlsplit(url)
+        for host in _hosts(parts):
+            yield from _remote_broker(parts, host)
+
+
+def _remote_broker(parts: SplitResult, host: str) -> Iterator[Refusal]:
+    query = parse_qs(parts.query)
     if _is_loopback(host):
         return
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
@@ -194,15 +200,15 @@ def _broker(values: Mapping[str, str]) -> Iterator[Refusal]:
         yield "BROKER_URL", "has a password that can be guessed."
     if not parts.scheme.startswith("amqp") and not password and _is_public_address(host):
         yield "BROKER_URL", "needs a password at a public address."
-    if parts.scheme in ("amqp", "redis", "valkey") and _is_public_address(host):
-        yield "BROKER_URL", "must be encrypted at a public address: use amqps:// or rediss://."
+    if parts.scheme in ("amqp", "redis", "valkey", "sentinel") and _is_public_address(host):
+        yield "BROKER_URL", "must be encrypted at a public address: use amqps://, rediss:// or sentinels://."
     if any("none" in value.lower() for value in query.get("ssl_cert_reqs", [])):
         yield "BROKER_URL", "must not switch off the check of certificates."
 
 
 def _database(values: Mapping[str, str]) -> Iterator[Refusal]:
     parts = urlsplit(values.get("DATABASE_URL", ""))
-    hosts = list(_database_hosts(parts))
+    hosts = list(_hosts(parts))
     if not parts.scheme.startswith("postgres") or all(_is_loopback(host) for host in hosts):
         return
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
@@ -213,8 +219,8 @@ def _database(values: Mapping[str, str]) -> Iterator[Refusal]:
         yield "DATABASE_URL", "must be encrypted at a public address: add ?sslmode=verify-full."
 
 
-def _database_hosts(parts: SplitResult) -> Iterator[str]:
-    """Yield the hosts of a database's URL: ``host:port,host:port`` or ``?host=a,b``, as libpq reads them."""
+def _hosts(parts: SplitResult) -> Iterator[str]:
+    """Yield the hosts of a URL: ``host:port,host:port`` or ``?host=a,b``, as libpq reads them."""
     authority = parts.netloc.rpartition("@")[2]
     for listed in (
         authority,

@@ -13,9 +13,19 @@ from functools import cache
 from hashlib import blake2s
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from worker import production as production_rules
+from worker.addresses import (
+    BrokerAddress,
+    TLSFiles,
+    broker_address,
+    database_url,
+    split_address,
+)
+from worker.addresses import (
+    SettingsError as SettingsError,  # noqa: PLC0414 - every reader of settings catches it
+)
 
 PINTEREST_API_URL = "https://api.pinterest.com"
 
@@ -24,14 +34,6 @@ LONGEST_SOCKET_PATH_BYTES = 107
 
 # What the processes keep in the state folder.
 _STATE_FILES = ("secrets.json", "signal.db*", "beat*", "flower*", "valkey", "valkey/*", "valkey/*/*")
-
-
-class SettingsError(Exception):
-    """A setting is wrong; the message names it and says why."""
-
-    def __init__(self, name: str, why: str) -> None:
-        self.name = name
-        super().__init__(f"{name} {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Settings:
     """The checked settings."""
 
     var: Path
-    broker_url: str
+    broker: BrokerAddress
     embedded_broker: bool
     database_url: str
     transaction_pooler: bool
@@ -86,6 +88,11 @@ class Settings:
     management_url: str
     flower_url: str
 
+    @property
+    def broker_url(self) -> str:
+        """Return the broker's address as kombu reads it."""
+        return self.broker.url
+
 
 def parse(environ: Mapping[str, str]) -> Settings:
     """Check the environment and fill in the defaults.
@@ -103,11 +110,12 @@ def parse(environ: Mapping[str, str]) -> Settings:
     broker_url = read.text("BROKER_URL", "")
     made = Settings(
         var=var,
-        broker_url=_broker_url(broker_url)
-        if broker_url
-        else f"redis+socket://{socket_path(var)}?virtual_host=0",
+        broker=broker_address(
+            broker_url or f"redis+socket://{socket_path(var)}?virtual_host=0",
+            TLSFiles(*(read.text(f"BROKER_{name}", "") for name in ("CA", "CERT", "KEY"))),
+        ),
         embedded_broker=not broker_url,
-        database_url=_database_url(read.text("DATABASE_URL", f"sqlite:///{var / 'signal.db'}")),
+        database_url=database_url(read.text("DATABASE_URL", f"sqlite:///{var / 'signal.db'}")),
         transaction_pooler=_is_transaction_pooler(read.text("DATABASE_POOLER", "")),
         pinterest_api_url=_pinterest_url(read),
         encryption_keys=_encryption_keys(read.secret("ENCRYPTION_KEY", generated)),
@@ -255,7 +263,7 @@ class _Reader:
     def address(self, name: str, default: str) -> str:
         """Return an http or https address without a user."""
         url = self.text(name, default).rstrip("/")
-        parts = _split(name, url)
+        parts = split_address(name, url)
         if parts.username is not None:
             raise SettingsError(name, "must be an address without a user.")
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -317,89 +325,10 @@ class _GeneratedSecrets(Mapping[str, str]):
         return made
 
 
-def _split(name: str, url: str) -> SplitResult:
-    """Parse an address; the error message omits it, because it may hold a password."""
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - it is read for its error
-    except ValueError:
-        why = "is not a valid address: the port must be a number, special characters in a password percent-encoded."
-        raise SettingsError(name, why) from None
-    return parts
-
-
-def _broker_url(url: str) -> str:
-    scheme = url.partition("://")[0]
-    if scheme not in ("amqp", "amqps", "redis", "rediss", "redis+socket", "valkey"):
-        raise SettingsError("BROKER_URL", f"must start with amqp://, redis:// or rediss://, not {scheme!r}.")
-    _split("BROKER_URL", url)
-    return url.replace("valkey://", "redis://", 1)
-
-
-def _database_url(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    if scheme in ("postgres", "postgresql", "postgresql+psycopg"):
-        return f"postgresql+psycopg://{_with_hosts_as_options(rest)}"
-    if scheme != "sqlite":
-        raise SettingsError("DATABASE_URL", f"must start with postgresql:// or sqlite:///, not {scheme!r}.")
-    path = rest.partition("?")[0].lstrip("/")
-    if path in ("", ":memory:"):
-        raise SettingsError("DATABASE_URL", "must name a file (sqlite:///…): all processes share it.")
-    _split("DATABASE_URL", url)
-    return _from_the_root(url)
-
-
-def _with_hosts_as_options(rest: str) -> str:
-    """Move several hosts of a PostgreSQL address, `host1:5432,host2`, to its options: `?host=host1,host2&port=5432,`.
-
-    One port in the options is for all hosts, as libpq reads it.
-    """
-    authority, mark, path = rest.partition("/")
-    if not mark:
-        authority, mark, path = rest.partition("?")
-        mark, path = "/", f"?{path}"
-    path, _, query = path.partition("?")
-    user, at, hosts = authority.rpartition("@")
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    if "," not in hosts and "," not in options.get("host", ""):
-        _split("DATABASE_URL", f"postgresql://{rest}")
-        return rest
-    if "," in hosts and "host" in options:
-        raise SettingsError("DATABASE_URL", "must name its hosts before the database or as host=…, not both.")
-    names, ports = zip(
-        *(_host_and_port(one) for one in (options.get("host") or hosts).split(",")), strict=True
-    )
-    given = options.get("port", "").split(",")
-    if given != [""]:
-        ports = tuple(given if len(given) == len(names) else given * len(names))
-    if len(ports) != len(names) or not all(port.isdecimal() or not port for port in ports):
-        raise SettingsError("DATABASE_URL", "must have one port, or one for each of its hosts.")
-    options |= {"host": ",".join(names)} | ({"port": ",".join(ports)} if any(ports) else {})
-    return f"{user}{at}/{path}?{urlencode(options, safe=',/:')}"
-
-
-def _host_and_port(text: str) -> tuple[str, str]:
-    host, colon, port = text.rpartition(":")
-    # An address of IPv6 with a port is in brackets.
-    if not colon or text.endswith("]") or (":" in host and not host.endswith("]")):
-        host, port = text, ""
-    host = unquote(host).strip("[]")
-    if not host or not (port.isdecimal() or not port):
-        why = "is not a valid address: the port must be a number, special characters in a password percent-encoded."
-        raise SettingsError("DATABASE_URL", why)
-    return host, port
-
-
 def _is_transaction_pooler(text: str) -> bool:
     if text not in ("", "transaction"):
         raise SettingsError("DATABASE_POOLER", f"must be transaction or unset, not {text!r}.")
     return text == "transaction"
-
-
-def _from_the_root(url: str) -> str:
-    """Make a SQLite file's path absolute: processes may run in other folders."""
-    path, mark, options = url.removeprefix("sqlite:///").partition("?")
-    return f"sqlite:///{Path(path).resolve()}{mark}{options}"
 
 
 def _address(text: str) -> str:

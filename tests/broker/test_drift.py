@@ -10,6 +10,7 @@ import kombu
 import pytest
 from amqp.abstract_channel import AbstractChannel
 from amqp.method_framing import frame_writer
+from amqp.transport import SSLTransport
 from celery.app.task import Task
 from celery.events import EventDispatcher
 from celery.worker import loops, strategy
@@ -19,6 +20,7 @@ from celery.worker.consumer.tasks import Tasks
 from celery.worker.request import Request
 from celery.worker.worker import WorkController
 from kombu.message import Message
+from kombu.transport import pyamqp
 from kombu.transport.redis import Channel, Transport
 from kombu.utils.limits import TokenBucket
 
@@ -66,6 +68,8 @@ DIGESTS: dict[Any, str] = {
     frame_writer: "aeb6ed1af363",
     amqp.Channel._basic_publish: "435fd18a6c88",
     AbstractChannel.wait: "12a080a10e7c",
+    pyamqp.Transport.establish_connection: "cb508d5533b9",
+    SSLTransport._wrap_socket_sni: "47780e408c38",
 }
 
 

@@ -5,8 +5,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -56,20 +56,21 @@ class EmbeddedValkey:
 class RedisServer:
     """A separate Redis, which writes every command to disk."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, further: Mapping[str, object] | None = None) -> None:
+        self._folder, self._further = folder, further or {}
         folder.mkdir(parents=True, exist_ok=True)
-        self._port = free_port()
-        self.url = f"redis://127.0.0.1:{self._port}/0"
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         options = {
-            "port": self._port,
+            "port": self.port,
             "bind": "127.0.0.1",
             "dir": self._folder,
             "appendonly": "yes",
             "save": "",
+            **self._further,
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         with (self._folder / "output").open("ab") as output:
@@ -83,6 +84,11 @@ class RedisServer:
             self._process.kill()
             self._process.wait(10)
             self._process = None
+
+    @property
+    def runs(self) -> bool:
+        """Return whether it was started, and not killed since."""
+        return self._process is not None
 
     def wipe(self) -> None:
         shutil.rmtree(self._folder / "appendonlydir")
@@ -160,16 +166,82 @@ class RabbitNode:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[RedisServer]:
-    """Run a Redis for the time of a `with`; without the program the test is skipped."""
+def redis_server(folder: Path, further: Mapping[str, object] | None = None) -> Iterator[RedisServer]:
+    """Run a Redis, with further options, for the time of a `with`; without the program the test is skipped."""
     if shutil.which("redis-server") is None:
         missing("redis-server is not there")
-    server = RedisServer(folder)
+    server = RedisServer(folder, further)
     try:
         server.start()
         yield server
     finally:
         server.kill()
+
+
+class WatchedRedis:
+    """A Redis and its replica; three sentinels make the replica the primary when the Redis does not answer."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        primary = RedisServer(folder / "primary")
+        replica = RedisServer(folder / "replica", {"replicaof": f"127.0.0.1 {primary.port}"})
+        self._nodes, self._folder = [primary, replica], folder
+        self._ports = [free_port() for _ in range(3)]
+        hosts = ",".join(f"127.0.0.1:{port}" for port in self._ports)
+        self.url = f"sentinel://{hosts}/0?master=shop"
+        self._sentinels: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        """Start what does not run; the node that was killed comes back as the replica."""
+        for node in self._nodes:
+            if not node.runs:
+                node.start()
+        primary = self._nodes[0].port
+        for port in self._ports if not self._sentinels else ():
+            file = self._folder / f"{port}.conf"
+            file.write_text(
+                f"port {port}\nbind 127.0.0.1\ndir {self._folder}\n"
+                f"sentinel monitor shop 127.0.0.1 {primary} 2\n"
+                "sentinel down-after-milliseconds shop 1000\nsentinel failover-timeout shop 5000\n"
+            )
+            command = ["redis-server", str(file), "--sentinel"]
+            self._sentinels.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+        until("the sentinels know each other", self._all_know_all, 30, every=0.1)
+
+    def _all_know_all(self) -> bool:
+        states = []
+        for port in self._ports:
+            with redis.Redis(port=port, socket_timeout=2) as client, suppress(redis.RedisError):
+                states.append(client.sentinel_master("shop"))
+        return len(states) == 3 and all(
+            (state["num-other-sentinels"], state["num-slaves"]) == (2, 1) for state in states
+        )
+
+    def kill(self) -> None:
+        """Kill the primary."""
+        with redis.Redis(port=self._ports[0], socket_timeout=2) as client:
+            _, port = client.sentinel_get_master_addr_by_name("shop")
+        next(node for node in self._nodes if node.port == int(port)).kill()
+
+    def stop(self) -> None:
+        for process in self._sentinels:
+            process.kill()
+            process.wait(10)
+        for node in self._nodes:
+            node.kill()
+
+
+@contextmanager
+def watched_redis(folder: Path) -> Iterator[WatchedRedis]:
+    """Run two Redis and three sentinels for the time of a `with`; without the program the test is skipped."""
+    if shutil.which("redis-server") is None:
+        missing("redis-server is not there")
+    watched = WatchedRedis(folder)
+    try:
+        watched.start()
+        yield watched
+    finally:
+        watched.stop()
 
 
 @contextmanager

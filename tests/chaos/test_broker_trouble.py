@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 import redis
+from kombu.exceptions import KombuError
 
-from tests.chaos.brokers import Broker, EmbeddedValkey, rabbitmq_node, redis_server
+from tests.chaos.brokers import Broker, EmbeddedValkey, rabbitmq_node, redis_server, watched_redis
 from tests.chaos.conftest import Wired
 from tests.chaos.kill_storm import ENVIRONMENT
 from tests.integration import stack as stacks
@@ -81,6 +83,40 @@ def test_a_broker_that_is_killed_or_loses_everything_costs_no_event(mortal: Mort
         times = f"workers answer after {back_seconds:.0f} s, all is delivered after {done_seconds:.0f} s"
         print(f"\n{stack.plan.broker} {what}: {times}")
     assert stack.command("books", "--audit").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.services
+@pytest.mark.timeout(300)
+def test_a_primary_that_dies_costs_no_event_under_sentinels(tmp_path: Path) -> None:
+    """The primary dies while batches are being sent; the replica takes over, and the old primary follows it."""
+    with watched_redis(tmp_path / "b") as watched:
+        plan = Plan(broker="sentinel", environment=ENVIRONMENT | {"BROKER_URL": watched.url})
+        with stacks.running(plan, tmp_path / "v", without=("flower",)) as stack:
+            shop = Shop(stack)
+            stack.sandbox.behave({"rules": [{"account": shop.account, "latency_seconds": 1.0}]})
+            for round_ in range(2):
+                _post(shop, f"before{round_}")
+                until("something is being sent", lambda: shop.standing()["in_flight"], 30)
+                watched.kill()
+                began = time.monotonic()
+                _post(shop, f"meanwhile{round_}")
+                until("the workers answer", partial(_all_answer, stack), BACK_SECONDS)
+                back_seconds = time.monotonic() - began
+                _post(shop, f"after{round_}")
+                _await_all(shop, 3 * EVENTS * (round_ + 1))
+                done_seconds = time.monotonic() - began
+                print(
+                    f"\nworkers answer {back_seconds:.0f} s after the death, all is delivered {done_seconds:.0f} s"
+                )
+                watched.start()
+            assert stack.command("books", "--audit").returncode == 0
+
+
+def _all_answer(stack: Stack) -> bool:
+    with suppress(redis.RedisError, KombuError):
+        return set(stack.workers) <= stack.ping(len(stack.workers))
+    return False
 
 
 @pytest.mark.slow

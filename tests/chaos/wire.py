@@ -1,6 +1,7 @@
 """A wire that breaks on demand: a TCP proxy between a client and a server."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
@@ -48,8 +49,10 @@ class Wire:
     The target is (host, port) or the path of a Unix socket, and may be set after the start.
     """
 
-    def __init__(self, target: tuple[str, int] | Path | None = None) -> None:
-        self.target, self.fault = target, WHOLE
+    def __init__(
+        self, target: tuple[str, int] | Path | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.target, self.fault, self._tls = target, WHOLE, tls
         self.port = 0
         self.connections = 0
         self._loop = asyncio.new_event_loop()
@@ -71,7 +74,7 @@ class Wire:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(5)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
@@ -150,9 +153,9 @@ async def _drip(writer: asyncio.StreamWriter, chunk: bytes, bytes_per_second: fl
 
 
 @contextmanager
-def wired(target: tuple[str, int] | Path | None = None) -> Iterator[Wire]:
-    """Run a wire for the time of a `with`."""
-    wire = Wire(target)
+def wired(target: tuple[str, int] | Path | None = None, tls: ssl.SSLContext | None = None) -> Iterator[Wire]:
+    """Run a wire for the time of a `with`; with ``tls`` its clients speak TLS."""
+    wire = Wire(target, tls)
     wire.start()
     try:
         yield wire

@@ -106,7 +106,10 @@ class Stack:
     def ping(self, limit: int | None = None) -> set[str]:
         """Return the names of the workers that answer Celery's ping within a second."""
         app = Celery("tests", broker=self.settings.broker_url, set_as_current=False)
-        app.conf.broker_transport_options = {"socket_timeout": 5} if "redis" in app.conf.broker_url else {}
+        broker = self.settings.broker
+        limits = {} if broker.url.startswith("amqp") else {"socket_timeout": 5}
+        app.conf.broker_transport_options = limits | dict(broker.options)
+        app.conf.broker_use_ssl = broker.tls and dict(broker.tls)
         with closing(app), app.connection_for_write() as connection:
             answers = app.control.broadcast("ping", reply=True, timeout=1, limit=limit, connection=connection)
         return {node.partition("@")[0] for answer in answers for node in answer}

@@ -130,6 +130,31 @@ def patch_amqp_waits() -> None:
     _patch_method(AbstractChannel, "wait", _give_up_what_is_not_answered)
 
 
+def patch_amqp_host_name_check() -> None:
+    """Check that RabbitMQ's certificate is for the host in its address.
+
+    py-amqp checks a name only if it is given one. kombu gives it the name of the first host that was reached, also
+    for the others of a cluster, and 127.0.0.1 in place of localhost.
+    """
+    from kombu.transport.pyamqp import Transport
+
+    _patch_method(Transport, "establish_connection", _expect_the_host_in_the_address)
+
+
+def _expect_the_host_in_the_address(original: Any) -> Any:
+    def establish_connection(self: Any) -> Any:
+        client = self.client
+        host = client.hostname
+        if isinstance(client.ssl, dict):
+            client.ssl = client.ssl | {"server_hostname": host or "localhost"}
+        try:
+            return original(self)
+        finally:
+            client.hostname = host
+
+    return establish_connection
+
+
 def _give_up_what_is_not_answered(original: Any) -> Any:
     from amqp.exceptions import RecoverableConnectionError
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
@@ -95,6 +96,26 @@ def _is_quorum(connection: Connection, name: str) -> bool | None:
     return True
 
 
+def certificate_days_left(connection: Connection) -> float | None:
+    """Return for how many days the certificate of an encrypted connection is valid; None if it was not checked."""
+    connection.connect()
+    if connection.transport.driver_type == "amqp":
+        return _days_left(cast(Any, connection.connection).sock)
+    pool = cast(Any, connection.default_channel).client.connection_pool
+    held = pool.get_connection()
+    try:
+        return _days_left(held._sock)
+    finally:
+        pool.release(held)
+
+
+def _days_left(sock: ssl.SSLSocket) -> float | None:
+    certificate = sock.getpeercert()
+    if not certificate:
+        return None
+    return (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()) / 86_400
+
+
 def _workers_by_queue(app: Celery, connection: Connection) -> dict[str, list[str]]:
     """Return the names of the workers that consume from each queue. Workers that do not answer in time are missing."""
     answers = app.control.inspect(timeout=_BROKER_ANSWER_SECONDS, connection=connection).active_queues() or {}
@@ -180,6 +201,8 @@ class Checkup:
 
     def _broker_settings(self) -> Iterator[Finding]:
         with self._connect() as connection:
+            if self._settings.broker.tls is not None:
+                yield judgements.encryption_finding(certificate_days_left(connection))
             if self._settings.broker_url.startswith("amqp"):
                 facts = rabbit_facts(connection, self._queues)
                 yield from judgements.rabbit_findings(facts, self._queues)

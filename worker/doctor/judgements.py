@@ -64,6 +64,7 @@ _LEAST_FREE_BYTES = 256 * 1024**2
 _GOOD_FREE_BYTES = 2 * 1024**3
 _SILENT_SECONDS = 60.0
 _GOOD_MEMORY_SHARE = 0.8
+_GOOD_CERTIFICATE_DAYS = 14
 
 
 def database_finding(found: Finding) -> Finding:
@@ -84,9 +85,24 @@ def broker_finding(found: Finding, *, embedded: bool) -> Finding:
     advice = (
         "It is the embedded broker, which `python -m worker run` starts: run that, or set BROKER_URL to another broker."
         if embedded
-        else "Check that the server in BROKER_URL runs, and that this machine can reach it."
+        else "Check that the server in BROKER_URL runs, that this machine can reach it, and that BROKER_CA signed its "
+        "certificate if it has one."
     )
     return replace(found, message=f"{found.message} {advice}")
+
+
+def encryption_finding(days_left: float | None) -> Finding:
+    """Judge an encrypted connection to a broker; without ``days_left`` its certificate was not checked."""
+    check = "broker encryption"
+    if days_left is None:
+        return _failed(
+            check,
+            "The broker's certificate is not checked, so anyone can pose as it. Remove ssl_cert_reqs from BROKER_URL, "
+            "and set BROKER_CA to the authority that signed the certificate.",
+        )
+    if days_left < _GOOD_CERTIFICATE_DAYS:
+        return _degraded(check, f"The broker's certificate expires in {days_left:.0f} days: renew it.")
+    return _ok(check, "The broker's certificate and host name are checked.")
 
 
 def redis_findings(facts: RedisFacts) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """Check what a process needs, and describe what is wrong."""
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -81,8 +82,19 @@ def check_broker(connect: Callable[[], Connection]) -> Finding:
         with connect() as connection:
             connection.connect()
     except Exception as error:  # noqa: BLE001 - each broker's client raises errors of its own, OSError among them
+        if why := _refused_certificate(error):
+            return _failed("broker", f"The broker's certificate is refused: {why}.")
         return _failed("broker", f"The broker does not answer ({type(error).__name__}).")
     return Finding("broker", State.OK, "The broker answers.")
+
+
+def _refused_certificate(error: BaseException | None) -> str:
+    """Return why TLS refused a certificate, or "" if an error has another cause."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message.strip(".")
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def worst_state(findings: Sequence[Finding]) -> State:

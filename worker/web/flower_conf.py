@@ -41,5 +41,5 @@ getLogger("flower.inspector").setLevel("ERROR")
 # RabbitMQ's management plug-in, if enabled, knows more about queues than AMQP.
 broker_api = os.environ.get("FLOWER_BROKER_API", "")
 flower_queues.show_queues(
-    [queue.name for queue in celeryconfig.task_queues], _settings.broker_url, broker_api
+    [queue.name for queue in celeryconfig.task_queues], _settings.broker_url, broker_api, _settings.broker.tls
 )

@@ -1,7 +1,7 @@
 """Show Flower the queues of RabbitMQ without its management plug-in, and queues that have no consumer."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +17,9 @@ _ANSWER_SECONDS = 2
 _by_plug_in = RabbitMQ.queues
 
 
-def show_queues(names: Sequence[str], broker_url: str, broker_api: str = "") -> None:
+def show_queues(
+    names: Sequence[str], broker_url: str, broker_api: str = "", tls: Mapping[str, Any] | None = None
+) -> None:
     """Let Flower show exactly these queues, with the management plug-in if ``broker_api`` is set."""
 
     def queue_names(_handler: BaseHandler) -> list[str]:
@@ -29,13 +31,13 @@ def show_queues(names: Sequence[str], broker_url: str, broker_api: str = "") -> 
 
     async def query_over_amqp(_broker: RabbitMQ, wanted: Sequence[str]) -> list[dict[str, Any]]:
         # Flower serves all pages from one thread.
-        return await asyncio.to_thread(_query, broker_url, wanted)
+        return await asyncio.to_thread(_query, broker_url, tls, wanted)
 
     RabbitMQ.queues = _by_plug_in if broker_api else query_over_amqp
 
 
-def _query(broker_url: str, names: Sequence[str]) -> list[dict[str, Any]]:
-    with Connection(broker_url, connect_timeout=_ANSWER_SECONDS) as connection:
+def _query(broker_url: str, tls: Mapping[str, Any] | None, names: Sequence[str]) -> list[dict[str, Any]]:
+    with Connection(broker_url, ssl=dict(tls or {}), connect_timeout=_ANSWER_SECONDS) as connection:
         connection.ensure_connection(max_retries=1, timeout=_ANSWER_SECONDS)
         connection.connection.sock.settimeout(_ANSWER_SECONDS)
         queues = queue_states(connection, names)
