@@ -86,6 +86,9 @@ def test_onetrust_groups_of_a_source_have_their_own_meaning() -> None:
     assert not decide({"C0004": True}, groups=groups).granted
     assert decide(",S1,ADS1,", groups=groups).reason == "consent to advertising was granted, by OneTrust"
     assert not decide(",S1,", groups=groups).granted
+    # OneTrust's own group for advertising means something else in this shop.
+    assert not decide(",S1,C0004,", groups={"ADS1": "advertising"}).granted
+    assert decide(",S1,C0004,", groups={"S1": "analytics"}).granted
 
 
 _COOKIEBOT = (

@@ -7,6 +7,7 @@ import pytest
 from tests.pinterest.conftest import run, track
 from worker.event import json_text
 from worker.event.problems import Problem
+from worker.pinterest.business_id import shop_order_id
 from worker.pinterest.custom_data.trimming import trim_event
 from worker.pinterest.mapping.mapping import Mapped
 
@@ -49,8 +50,8 @@ def test_products_that_were_only_shown_have_no_value() -> None:
 
 
 def test_a_list_further_down_is_cut_too() -> None:
-    event = trimmed({"checkout": {"currency": "EUR", "lineItems": lines(3_000)}})
-    assert len(event["properties"]["checkout"]["lineItems"]) == 500
+    event = trimmed({"order": {"currency": "EUR", "lineItems": lines(3_000)}})
+    assert len(event["properties"]["order"]["lineItems"]) == 500
     assert event["properties"]["products_cut"] == 2_500
     assert (event["properties"]["value"], event["properties"]["num_items"]) == ("15000", 6_000)
 
@@ -86,3 +87,101 @@ def test_an_order_with_more_lines_than_are_sent_but_less_than_64_kb_has_its_whol
 )
 def test_any_shape_can_be_trimmed(event: dict[str, Any]) -> None:
     trim_event({"type": "track", "event": "x", "pad": HTML * 100} | event, MOST)
+
+
+LONG = "x" * 400
+PIXEL_LINES = [
+    {
+        "id": f"line{i}",
+        "quantity": 2,
+        "variant": {
+            "id": f"V{i}",
+            "image": LONG,
+            "price": {"amount": 2.5},
+            "product": {"id": f"P{i}", "url": LONG},
+        },
+    }
+    for i in range(400)
+]
+N = range(400)
+BIG = {
+    "Shopify pixel": {"checkout": {"currencyCode": "EUR", "order": {"id": "1"}, "lineItems": PIXEL_LINES}},
+    "Shopify order": {
+        "admin_graphql_api_id": "gid://shopify/Order/77",
+        "order_number": 5,
+        "total_price": "2000.00",
+        "currency": "EUR",
+        "line_items": [{"product_id": i + 1, "price": "2.50", "quantity": 2, "body": LONG} for i in N],
+    },
+    "WooCommerce": {
+        "number": "5",
+        "order_key": "k",
+        "total": "2000.00",
+        "currency": "EUR",
+        "billing": {"city": "Berlin"},
+        "line_items": [{"product_id": i + 1, "price": 2.5, "quantity": 2, "image": {"src": LONG}} for i in N],
+    },
+    "GA4": {
+        "ecommerce": {
+            "transaction_id": "5",
+            "currency": "EUR",
+            "items": [{"item_id": f"G{i}", "price": 2.5, "quantity": 2, "item_list_name": LONG} for i in N],
+        }
+    },
+    "Enhanced Ecommerce": {
+        "ecommerce": {
+            "currencyCode": "EUR",
+            "purchase": {
+                "actionField": {"id": "5", "revenue": "2000.00"},
+                "products": [{"id": f"E{i}", "price": "2.5", "quantity": 2, "dimension1": LONG} for i in N],
+            },
+        }
+    },
+    "Magento": {
+        "increment_id": "5",
+        "grand_total": 2000,
+        "order_currency_code": "EUR",
+        "items": [
+            {"sku": f"M{i}", "price": 2.5, "qty_ordered": 2, "product_options": {"x": LONG}} for i in N
+        ],
+    },
+    "parallel lists": {
+        "order_id": "5",
+        "value": 2000,
+        "currency": "EUR",
+        "note": LONG * 200,
+        "product_id": [f"A{i}" for i in N],
+        "product_price": [2.5 for i in N],
+        "product_quantity": [2 for i in N],
+    },
+    "TikTok": {
+        "currency": "EUR",
+        "value": 2000,
+        "order_id": "5",
+        "query": LONG * 200,
+        "contents": [{"content_id": f"T{i}", "price": 2.5, "quantity": 2} for i in N],
+    },
+    "Snap": {
+        "currency": "EUR",
+        "price": 2000,
+        "transaction_id": "5",
+        "number_items": 800,
+        "note": LONG * 200,
+        "item_ids": [f"S{i:03}" for i in N],
+    },
+}
+
+
+@pytest.mark.parametrize("name", BIG)
+def test_a_large_order_in_another_systems_shape_keeps_value_count_and_ids(name: str) -> None:
+    event = trim_event(track("Order Completed", BIG[name], consent={"x": 1}), MOST)
+    assert len(json_text.format_json(event)) <= MOST
+    whole, sent = (run(one)[0] for one in (track("Order Completed", BIG[name]), event))
+    assert isinstance(whole, Mapped)
+    assert isinstance(sent, Mapped)
+    assert sent.payload["custom_data"] == whole.payload["custom_data"]
+    assert (sent.payload["custom_data"]["value"], sent.payload["custom_data"]["num_items"]) in (
+        *(("2000.00", 800), ("2000", 800)),
+    )
+    assert len(sent.payload["custom_data"]["content_ids"]) == 400
+    assert shop_order_id(event) == ("77" if name == "Shopify order" else None)

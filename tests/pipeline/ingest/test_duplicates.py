@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.ledger.shop import place
-from tests.pipeline.ingest.test_ingest_bulk import HERE, order, take_in
+from tests.pipeline.ingest.test_ingest_bulk import HERE, order, payloads, take_in
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import finding
@@ -33,7 +33,45 @@ def states(ledger: Ledger) -> list[str]:
         return [found.stands for found in finding.find_deliveries_after(connection, 0, 100)]
 
 
+LINE = {
+    "id": 9,
+    "variant_id": 2,
+    "product_id": 1,
+    "sku": "A",
+    "title": "Lamp",
+    "price": "10.00",
+    "quantity": 2,
+}
+SHOPIFY_ORDER = {
+    "id": 820982911946154508,
+    "admin_graphql_api_id": "gid://shopify/Order/820982911946154508",
+    "order_number": 1001,
+    "name": "#1001",
+    "total_price": "20.00",
+    "currency": "USD",
+    "line_items": [LINE],
+}
+PIXEL_CHECKOUT = {
+    "order": {"id": "820982911946154508"},
+    "totalPrice": {"amount": 20.0, "currencyCode": "USD"},
+    "currencyCode": "USD",
+    "lineItems": [{"quantity": 2, "title": "Lamp", "variant": {"id": "2", "product": {"id": "1"}}}],
+}
+
+
+def pixel_event(**context: Any) -> dict[str, Any]:
+    return track("checkout_completed", {"checkout": PIXEL_CHECKOUT}, anonymousId="browser") | {
+        "context": {"ip": HERE["ip"], "userAgent": HERE["user_agent"], **context}
+    }
+
+
 CAME_TWICE = [
+    (pixel_event(), track("orders/create", SHOPIFY_ORDER)),
+    (track("orders/paid", SHOPIFY_ORDER), pixel_event()),
+    (
+        track("orders/create", SHOPIFY_ORDER),
+        track("orders/paid", SHOPIFY_ORDER | {"financial_status": "paid"}),
+    ),
     (order("1"), again(order("1"))),
     (order("1"), again(order("1")) | {"event": "purchase"}),
     (order("1"), again(order("1", anonymousId="mail program"))),
@@ -127,3 +165,50 @@ def test_a_first_copy_that_was_not_sent_does_not_stop_the_second(
     for event in (first, again(order("1")), again(order("1"), "third")):
         ingest(sqlite_ledger, take_in(sqlite_ledger, event))
     assert states(sqlite_ledger) == [fate, "pending", "duplicate"]
+
+
+CLICKED = {"page": {"url": "https://example.com/thanks?epik=dj0click"}}
+
+
+def clicks_of(ledger: Ledger, event_id: str) -> tuple[Any, Any]:
+    user_data = payloads(ledger)[event_id]["user_data"]
+    return user_data.get("partner_id"), user_data.get("click_id")
+
+
+@pytest.mark.parametrize("field_mapping", ["signal", "pinterest"])
+@pytest.mark.parametrize(
+    ("browser", "server"),
+    [
+        (order("7", context=CLICKED | {"ip": HERE["ip"], "userAgent": "M"}), order("7", anonymousId=None)),
+        (pixel_event(**CLICKED), track("orders/create", SHOPIFY_ORDER)),
+    ],
+)
+def test_a_servers_order_has_the_click_id_of_the_browsers(
+    sqlite_ledger: Ledger, browser: dict[str, Any], server: dict[str, Any], field_mapping: str
+) -> None:
+    place(sqlite_ledger, field_mapping=field_mapping)
+    ingest(sqlite_ledger, take_in(sqlite_ledger, browser, trust=Trust.PUBLIC))
+    ingest(sqlite_ledger, take_in(sqlite_ledger, again(server, "server"), trust=Trust.SIGNED))
+    ids = clicks_of(sqlite_ledger, "server")
+    assert ids == ((None, "dj0click") if field_mapping == "pinterest" else ("dj0click", None))
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        order("8", anonymousId=None),
+        order(
+            "7",
+            anonymousId=None,
+            context={"consent": {"advertising": False}, "ip": "203.0.113.50", "userAgent": "M"},
+        ),
+    ],
+)
+def test_another_order_or_one_without_consent_has_no_click_id(
+    sqlite_ledger: Ledger, server: dict[str, Any]
+) -> None:
+    place(sqlite_ledger)
+    browser = order("7", context=CLICKED | {"ip": HERE["ip"], "userAgent": "M"})
+    ingest(sqlite_ledger, take_in(sqlite_ledger, browser, trust=Trust.PUBLIC))
+    ingest(sqlite_ledger, take_in(sqlite_ledger, again(server, "server"), trust=Trust.SIGNED))
+    assert clicks_of(sqlite_ledger, "server") == (None, None)

@@ -625,11 +625,21 @@ def test_the_fresher_click_id_counts_whatever_is_worked_on_first(
     assert payloads(ledger)["m1"]["user_data"]["partner_id"] == "dj0yAFresherOneThanThat"
 
 
-@pytest.mark.parametrize("withdrawal", [{"advertising": False}, {"ad_storage": "denied"}, "nein"])
+# C0007 is the shop's own group for advertising.
+OWN_GROUP = "C0001:1,C0004:1,C0007:0"
+
+
+@pytest.mark.parametrize("withdrawal", [{"advertising": False}, {"ad_storage": "denied"}, "nein", OWN_GROUP])
 def test_withdrawn_consent_forgets_the_click_ids_on_the_device_and_of_the_person(
     ledger: Ledger, withdrawal: Any
 ) -> None:
     place(ledger)
+    if withdrawal is OWN_GROUP:
+        with ledger.write() as connection:
+            source = sources.load_source(connection, "src_shop")
+            assert source is not None
+            options = {"consent_groups": {"advertising": ["C0007"]}}
+            sources.update_source(connection, replace(source, options=options), 1.0)
     landing = identify("jane@example.com", userId="jane")
     ingest(ledger, take_in(ledger, landing, channel="browser", epik="dj0yLong", pin_unauth="pin", **HERE))
     refusal = order("0", userId="jane", context={"consent": withdrawal})

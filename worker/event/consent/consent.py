@@ -55,9 +55,11 @@ def check_consent(
     return _check_all(stated, others, tuple(categories), default, gpc, groups)
 
 
-def withdraws_advertising(event: Mapping[str, Any], *, gpc: bool = False) -> bool:
+def withdraws_advertising(
+    event: Mapping[str, Any], *, gpc: bool = False, groups: Mapping[str, str] | None = None
+) -> bool:
     """Return whether an event says no to advertising, so that what was kept for advertising is to be forgotten."""
-    return check_consent(event, ADVERTISING[:1], "allow", gpc=gpc).is_denied
+    return check_consent(event, ADVERTISING[:1], "allow", gpc=gpc, groups=groups).is_denied
 
 
 def _is_plain(stated: dict[str, Any]) -> bool:

@@ -82,7 +82,13 @@ class Statements:
     """
 
     def __init__(self, groups: Mapping[str, str] | None = None) -> None:
-        self._groups: dict[str, tuple[str, ...]] = {**_ONETRUST_GROUPS}
+        chosen = set((groups or {}).values())
+        if not chosen.isdisjoint(ADVERTISING):
+            chosen.update(ADVERTISING)
+        # OneTrust's own group for a category says nothing where the source names another.
+        self._groups: dict[str, tuple[str, ...]] = {
+            name: tuple(one for one in meant if one not in chosen) for name, meant in _ONETRUST_GROUPS.items()
+        }
         for name, category in (groups or {}).items():
             meant = ADVERTISING if category in ADVERTISING else (category,)
             self._groups[name.casefold()] = self._groups[fold_name(name) or name.casefold()] = meant

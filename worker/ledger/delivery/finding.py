@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, or_, select, text, union_all
 
@@ -60,6 +60,40 @@ def find_deliveries_of_order(
     """Return the deliveries of an event or an order. Each of the two conditions has its index."""
     of_order = select(delivery.c.id).where(delivery.c.order_key.in_(order_keys))
     return _read(connection, _any_of(*_ids_of_event(event_id), of_order).limit(limit))
+
+
+class OrderPayload(NamedTuple):
+    """The sealed payload of an earlier delivery of an order, with its integration's number and field mapping."""
+
+    order_key: bytes
+    integration: int
+    field_mapping: str
+    payload: bytes
+    accepted_at: float
+
+
+_MOST_PAYLOADS = 1_000
+
+
+def payloads_of_orders(connection: Connection, order_keys: Collection[bytes]) -> list[OrderPayload]:
+    """Return what was sent, or waits to be sent, of these orders, the oldest first."""
+    wanted = (
+        select(
+            delivery.c.order_key,
+            delivery.c.integration_id,
+            integration.c.config,
+            delivery.c.payload,
+            delivery.c.accepted_at,
+        )
+        .join(integration, integration.c.id == delivery.c.integration_id)
+        .where(delivery.c.order_key.in_(list(order_keys)), delivery.c.payload.is_not(None))
+        .order_by(delivery.c.id)
+        .limit(_MOST_PAYLOADS)
+    )
+    return [
+        OrderPayload(key, number, config.get("field_mapping") or "signal", payload, accepted_at)
+        for key, number, config, payload, accepted_at in connection.execute(wanted)
+    ]
 
 
 def find_deliveries_of_visitor(

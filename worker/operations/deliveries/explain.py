@@ -111,11 +111,12 @@ def _explained(
     visitor = Visitor.EMPTY
     # All places belong to one source.
     country = places[0].default_country if places else None
+    groups = places[0].options.consent_groups if places else None
     explained = []
     for event in events:
         if event["type"] == "identify":
-            visitor = apply_identify(visitor, event, received, country)
-        visitor = with_click_ids(visitor, event, received)
+            visitor = apply_identify(visitor, event, received, country, groups)
+        visitor = with_click_ids(visitor, event, received, groups)
         results = [_at(place, event, received, visitor, show_personal=show_personal) for place in places]
         explained.append({"type": event["type"], "name": event.get("event"), "results": results})
     return explained

@@ -5,7 +5,9 @@ from decimal import Decimal
 from typing import Any
 
 from worker.event import json_text
-from worker.event.text import clean_text, fold_key
+from worker.event.dialects.translate import DIALECT_KEYS, translate
+from worker.event.embedded import open_text
+from worker.event.text import clean_text, fold_key, fold_keys
 from worker.pinterest.config.event_names import event_kind
 from worker.pinterest.custom_data.custom_data import CUT_KEY, PROPERTY_KEYS
 from worker.pinterest.custom_data.items import PRODUCT_LIST_KEYS, is_product_key, read_items
@@ -15,6 +17,8 @@ from worker.pinterest.mapping.call import Notes
 _LIST_KEYS = frozenset(
     (*PRODUCT_LIST_KEYS, "orderitems", "orderlines", "lines", "lineitem", "cart", "basket")
 )
+_ID_LISTS = frozenset(PROPERTY_KEYS["content_ids"])
+_MOST_IDS = 500
 _DEEPEST = 3
 # Products beyond this number are counted, but their prices are not read: that would take too long.
 _MOST_MEASURED = 20_000
@@ -32,8 +36,8 @@ def trim_event(event: Mapping[str, Any], most_bytes: int) -> dict[str, Any]:
     The list of products is cut until the event fits. The result may still be larger than ``most_bytes``, if something
     else is.
     """
-    properties = event.get("properties")
-    trimmed = dict(event)
+    trimmed = _in_our_shape(event)
+    properties = trimmed.get("properties")
     if not isinstance(properties, dict) or (found := _find_list(properties, 0)) is None:
         if isinstance(properties, dict):
             trimmed["properties"] = _without_large(properties)
@@ -51,6 +55,25 @@ def trim_event(event: Mapping[str, Any], most_bytes: int) -> dict[str, Any]:
         if len(text) <= most_bytes or not kept:
             return _without_large(trimmed)
         kept = kept[: min(500, len(kept) // 2)]
+
+
+def _in_our_shape(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an event of another system in our shape; what its dialect does not read keeps its key."""
+    properties, context = event.get("properties"), event.get("context")
+    if not isinstance(properties, dict):
+        return dict(event)
+    folded = fold_keys(properties)
+    read = translate(folded, context if isinstance(context, dict) else {})
+    if not read.dialects:
+        return dict(event)
+    kept = {
+        key: value
+        for key, value in properties.items()
+        if read.properties.get(folded_key := fold_key(key[:_LONGEST_PART])) is folded.get(folded_key)
+        and not (folded_key in DIALECT_KEYS and type(open_text(value)) in (list, dict))
+    }
+    changed = {key: value for key, value in read.properties.items() if folded.get(key) is not value}
+    return {**event, "properties": kept | changed, "context": dict(read.context)}
 
 
 def _find_list(holder: Mapping[str, Any], depth: int) -> tuple[Mapping[str, Any], str] | None:
@@ -143,6 +166,9 @@ def _without_large(holder: Mapping[str, Any]) -> dict[str, Any]:
             or folded in _LIST_KEYS
             or folded in ("properties", "ecommerce", "checkout", "order")
         )
+        if folded in _ID_LISTS and type(value) is list:
+            kept[key] = [one for one in value[:_MOST_IDS] if _is_small(one)]
+            continue
         if (
             known
             or type(value) not in (str, list, dict)

@@ -146,14 +146,18 @@ Visitor.EMPTY = Visitor()
 
 
 def apply_identify(
-    visitor: Visitor, event: Mapping[str, Any], received: Received, default_country: str | None
+    visitor: Visitor,
+    event: Mapping[str, Any],
+    received: Received,
+    default_country: str | None,
+    groups: Mapping[str, str] | None = None,
 ) -> Visitor:
     """Return the visitor with the hashed traits of an ``identify`` call; a newer value replaces the older one.
 
     A different user id, or a different e-mail address without a common user id, is another person on the same device:
     nothing of the earlier person stays. A null user id signs the earlier person out.
     """
-    visitor = with_click_ids(visitor, event, received)
+    visitor = with_click_ids(visitor, event, received, groups)
     country, new = _identified(visitor, event, default_country)
     said = Visitor(traits=new, user_id=hash_value("external_id", event.get("userId")))
     has_left = signs_out(event) and not _have_common_email(visitor.traits, new)
@@ -246,14 +250,17 @@ def without_click_ids(visitor: Visitor) -> Visitor:
     return replace(visitor, epik=None, epik_at=None, pin_unauth=None)
 
 
-def with_click_ids(visitor: Visitor, event: Mapping[str, Any], received: Received) -> Visitor:
+def with_click_ids(
+    visitor: Visitor, event: Mapping[str, Any], received: Received, groups: Mapping[str, str] | None = None
+) -> Visitor:
     """Return the visitor with an event's click ids; the same object if none is new.
 
-    An event that says no to advertising brings none, and the visitor's are forgotten.
+    An event that says no to advertising brings none, and the visitor's are forgotten. ``groups`` are the source's
+    names of a consent tool's groups.
     """
     found = find_click_ids(event, received)
     epik, pin_unauth = found.epik or visitor.epik, found.pin_unauth or visitor.pin_unauth
-    if (epik or pin_unauth) and withdraws_advertising(event, gpc=received.gpc):
+    if (epik or pin_unauth) and withdraws_advertising(event, gpc=received.gpc, groups=groups):
         return without_click_ids(visitor)
     if epik == visitor.epik and pin_unauth == visitor.pin_unauth:
         return visitor

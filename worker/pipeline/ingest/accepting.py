@@ -96,6 +96,8 @@ class OpenedEvent:
     row: Waiting
     event: Mapping[str, Any]
     received: Received
+    # The source's names of its consent tool's groups.
+    consent_groups: Mapping[str, str] | None = None
 
     @property
     def trust(self) -> Trust:

@@ -26,10 +26,11 @@ from worker.ledger.vault import MissingKeyError, SealError, Vault
 from worker.monitoring import tracing
 from worker.pinterest.mapping.call import Explanation
 from worker.pinterest.user_data.visitor import Visitor
-from worker.pipeline.ingest import lease_holder
+from worker.pipeline.ingest import lease_holder, order_clicks
 from worker.pipeline.ingest.accepting import OpenedEvent, UnreadableError, open_row
 from worker.pipeline.ingest.cost import CostlyEventError, within_budget
 from worker.pipeline.ingest.debugging import Decision, decision_of, seal_debug_input
+from worker.pipeline.ingest.order_clicks import ClickIdsOfOrders
 from worker.pipeline.ingest.outcomes import BulkVisitors, Destinations, read_visitors, to_deliveries
 from worker.pipeline.ingest.quotas import NewVisitors, visitor_quotas
 from worker.pipeline.ingest.turns import Chunk, ChunkResult, FairScheduler, mapping_order, rows_left
@@ -162,12 +163,14 @@ def _ingest_once(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkRes
             return ChunkResult()
         # Read the inbox before the visitors: what leaves the inbox in between is in the visitors.
         earlier = inbox.informing_events(connection, _keys_of(rows), rows[-1].id)
+    # A missing key affects all events, so fail here instead of parking them.
+    ledger.vault.prepare()
+    orders = order_clicks.order_keys(ledger.vault, rows)
     with ledger.read() as connection:
         known = visitors.load_visitors(connection, _keys_of([*rows, *earlier]))
         destinations = Destinations(connection, {row.source_id for row in rows})
-    # A missing key affects all events, so fail here instead of parking them.
-    ledger.vault.prepare()
-    bulk = _map_all(ledger.vault, mapping_order(rows, earlier, chunk.served), known, destinations)
+        clicks = order_clicks.click_ids_of_orders(connection, ledger.vault, orders)
+    bulk = _map_all(ledger.vault, mapping_order(rows, earlier, chunk.served), known, destinations, clicks)
     if bulk.costly:
         # In a transaction of its own: a lost race would otherwise map these events again.
         with ledger.write() as connection:
@@ -190,6 +193,7 @@ def _map_all(
     rows: Sequence[tuple[Waiting, bool]],
     known: Mapping[bytes, StoredVisitor],
     destinations: Destinations,
+    clicks: ClickIdsOfOrders,
 ) -> BulkResult:
     """Map events and update their visitors for the length of a time slice."""
     bulk = BulkResult()
@@ -200,7 +204,7 @@ def _map_all(
         if spent_seconds > SLICE_SECONDS and (bulk.last_source or spent_seconds > STALL_SECONDS):
             bulk.left = rows_left(rows[place:], stalled=None if bulk.last_source else row.source_id)
             break
-        _map_one(vault, row, is_own, bulk, bulk_visitors, destinations, now)
+        _map_one(vault, row, is_own, bulk, bulk_visitors, destinations, clicks.get(row.id, {}), now)
     bulk.visitors = {key: record.to_dict() for key, record in bulk_visitors.changed().items()}
     return bulk
 
@@ -212,13 +216,15 @@ def _map_one(
     bulk: BulkResult,
     bulk_visitors: BulkVisitors,
     destinations: Destinations,
+    clicks: Mapping[int, Visitor],
     now: float,
 ) -> None:
     try:
-        opened = open_row(vault, row)
+        groups = destinations.consent_groups(row.source_id)
+        opened = replace(open_row(vault, row), consent_groups=groups)
         visitor = bulk_visitors.learn(opened, destinations.default_country(row.source_id), keep=is_own)
         if is_own:
-            map_event = partial(_map_event, opened, visitor, destinations, vault, now)
+            map_event = partial(_map_event, opened, visitor, destinations, clicks, vault, now)
             bulk.mapped[row.id] = within_budget(map_event, lambda event: len(event.deliveries))
     except CostlyEventError as error:
         log.error("event_too_costly", inbox_id=row.id, seconds=round(error.seconds, 3))
@@ -239,7 +245,12 @@ def _map_one(
 
 
 def _map_event(
-    opened: OpenedEvent, visitor: Visitor, destinations: Destinations, vault: Vault, now: float
+    opened: OpenedEvent,
+    visitor: Visitor,
+    destinations: Destinations,
+    clicks: Mapping[int, Visitor],
+    vault: Vault,
+    now: float,
 ) -> MappedEvent:
     source_id = opened.row.source_id
     debug_until = destinations.debug_until(source_id)
@@ -255,7 +266,9 @@ def _map_event(
                 continue
             explanation = Explanation() if debugged else None
             try:
-                made += to_deliveries(target, opened, visitor, vault, now, explanation)
+                of_order = clicks.get(target.integration.number)
+                known = order_clicks.with_click_ids_of_order(visitor, opened, of_order)
+                made += to_deliveries(target, opened, known, vault, now, explanation)
             except Exception as error:
                 if _concerns_all(error):
                     raise

@@ -111,7 +111,7 @@ class Destinations:
     def _options(self, row: Integration) -> Options:
         options = _options(row)
         country = options.default_country or self.default_country(row.source_id)
-        groups = self._sources[row.source_id].consent_groups
+        groups = self.consent_groups(row.source_id)
         return replace(options, default_country=country, consent_groups=groups)
 
     def debug_until(self, source_id: str) -> float:
@@ -123,6 +123,11 @@ class Destinations:
         """Return the daily limit of visitors that public calls of a source create."""
         source = self._sources.get(source_id)
         return source.public_visitors_per_day if source else PUBLIC_VISITORS_PER_DAY
+
+    def consent_groups(self, source_id: str) -> Mapping[str, str]:
+        """Return a source's own names of a consent tool's groups."""
+        source = self._sources.get(source_id)
+        return source.consent_groups if source else {}
 
     def default_country(self, source_id: str) -> str | None:
         """Return the default country of a source's phone numbers."""
@@ -314,7 +319,7 @@ def _business_key(outcome: Outcome, target: Destination, opened: OpenedEvent, va
         return None
     # The source belongs to it: two shops that share an ad account may both have an order 1001.
     if name == "checkout":
-        return _order_key(outcome, opened, target.options, vault)
+        return vault.keyed_hash("order", opened.row.source_id, one)
     return vault.keyed_hash("business", name or "", opened.row.source_id, one)
 
 
@@ -448,11 +453,11 @@ class _Layer:
         if signs_out(opened.event) and before != Visitor.EMPTY and not self._is_older(opened, key):
             before = self._signed_out(key, opened, only_click_ids(before))
             self._set(key, before, keep=keep)
-        after = with_click_ids(before, opened.event, opened.received)
+        after = with_click_ids(before, opened.event, opened.received, opened.consent_groups)
         if after != before and without_click_ids(after) is after:
             self._set(key, after, keep=keep)
             return
-        said = with_click_ids(Visitor.EMPTY, opened.event, opened.received)
+        said = with_click_ids(Visitor.EMPTY, opened.event, opened.received, opened.consent_groups)
         visitor = replace(before, pin_unauth=said.pin_unauth or before.pin_unauth)
         if said.epik not in (None, before.epik) and (said.epik_at or 0.0) >= (before.epik_at or 0.0):
             visitor = replace(visitor, epik=said.epik, epik_at=said.epik_at)
@@ -505,8 +510,8 @@ class _Layer:
 
 def _apply(visitor: Visitor, opened: OpenedEvent, default_country: str | None) -> Visitor:
     if opened.event.get("type") == "identify":
-        return apply_identify(visitor, opened.event, opened.received, default_country)
-    return with_click_ids(visitor, opened.event, opened.received)
+        return apply_identify(visitor, opened.event, opened.received, default_country, opened.consent_groups)
+    return with_click_ids(visitor, opened.event, opened.received, opened.consent_groups)
 
 
 def _join_visitors(person: Visitor, device: Visitor) -> Visitor:

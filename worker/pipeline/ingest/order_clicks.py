@@ -1,0 +1,90 @@
+"""Give a server's order the click ids that the browser sent with the same order."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from worker.event import json_text
+from worker.event.click_ids import find_click_ids
+from worker.event.consent.consent import withdraws_advertising
+from worker.event.received import Trust
+from worker.ledger.delivery import finding
+from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.intake.inbox import Waiting
+from worker.ledger.vault import MissingKeyError, SealError, Vault
+from worker.pinterest.business_id import shop_order_id
+from worker.pinterest.custom_data.custom_data import read_order_id
+from worker.pinterest.mapping.call import Options, read_call
+from worker.pinterest.user_data.visitor import Visitor
+from worker.pipeline.ingest.accepting import OpenedEvent, UnreadableError, open_row
+
+# By inbox id, the keys of the order of an event.
+OrderKeys = Mapping[int, tuple[bytes, ...]]
+# By inbox id and integration, the click ids of an event's order.
+ClickIdsOfOrders = Mapping[int, Mapping[int, Visitor]]
+
+
+def order_keys(vault: Vault, rows: Sequence[Waiting]) -> OrderKeys:
+    """Return the keys of the orders that servers report without a click id."""
+    found: dict[int, tuple[bytes, ...]] = {}
+    for row in rows:
+        if row.trust == Trust.SIGNED and (keys := _keys_of(vault, row)):
+            found[row.id] = keys
+    return found
+
+
+def _keys_of(vault: Vault, row: Waiting) -> tuple[bytes, ...]:
+    try:
+        opened = open_row(vault, row)
+    except (UnreadableError, MissingKeyError):
+        # The row is opened again when it is mapped, and parked there.
+        return ()
+    if opened.event.get("type") != "track" or find_click_ids(opened.event, opened.received).epik:
+        return ()
+    properties = read_call(opened.event, opened.received, Options()).properties
+    ids = dict.fromkeys((shop_order_id(opened.event), read_order_id(properties)))
+    return tuple(vault.keyed_hash("order", row.source_id, one) for one in ids if one)
+
+
+def click_ids_of_orders(connection: Connection, vault: Vault, keys: OrderKeys) -> ClickIdsOfOrders:
+    """Return, by inbox id and integration, the click ids of earlier deliveries of the same order."""
+    wanted = {key for some in keys.values() for key in some}
+    by_key: dict[bytes, dict[int, Visitor]] = {}
+    for found in finding.payloads_of_orders(connection, wanted) if wanted else ():
+        ids = _read(vault, found.payload, found.field_mapping)
+        if ids is not None:
+            by_key.setdefault(found.order_key, {})[found.integration] = replace(
+                ids, epik_at=found.accepted_at
+            )
+    return {
+        inbox_id: {number: ids for key in some for number, ids in by_key.get(key, {}).items()}
+        for inbox_id, some in keys.items()
+    }
+
+
+def _read(vault: Vault, payload: bytes, field_mapping: str) -> Visitor | None:
+    try:
+        user_data = json_text.parse_json(vault.open(payload, PAYLOAD))["user_data"]
+    except (MissingKeyError, SealError, ValueError, KeyError, TypeError):
+        return None
+    if field_mapping == "pinterest":
+        return Visitor(epik=user_data.get("click_id")) if "click_id" in user_data else None
+    epik, pin_unauth = user_data.get("partner_id"), user_data.get("click_id")
+    return Visitor(epik=epik, pin_unauth=pin_unauth) if epik or pin_unauth else None
+
+
+def with_click_ids_of_order(visitor: Visitor, opened: OpenedEvent, ids: Visitor | None) -> Visitor:
+    """Return the visitor with the click ids of the order, where it has none of its own."""
+    if ids is None or withdraws_advertising(
+        opened.event, gpc=opened.received.gpc, groups=opened.consent_groups
+    ):
+        return visitor
+    own = find_click_ids(opened.event, opened.received)
+    epik = own.epik or visitor.epik
+    return replace(
+        visitor,
+        epik=epik or ids.epik,
+        epik_at=visitor.epik_at if epik else ids.epik_at,
+        pin_unauth=visitor.pin_unauth or ids.pin_unauth,
+    )
