@@ -18,9 +18,15 @@ FROZEN_SECONDS = 1.6
 
 
 @pytest.fixture
-def holder(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    socket_path(tmp_path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    environment = os.environ | {"SIGNAL_VAR": str(tmp_path)}
+def var(tmp_path: Path) -> Path:
+    """Return a state folder as in a clone whose path has a space."""
+    return tmp_path / "my clone"
+
+
+@pytest.fixture
+def holder(var: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    socket_path(var).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    environment = os.environ | {"SIGNAL_VAR": str(var)}
     command = [sys.executable, "-m", "worker.dev.embedded_broker"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
         # From now on it monitors the server; before, it waits for the server's first answer.
@@ -32,17 +38,17 @@ def holder(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def test_a_broker_that_does_not_answer_for_a_while_is_kept(
-    holder: "subprocess.Popen[bytes]", tmp_path: Path
+    holder: "subprocess.Popen[bytes]", var: Path
 ) -> None:
-    server = valkey_process_id(str(socket_path(tmp_path)))
+    server = valkey_process_id(str(socket_path(var)))
     os.kill(server, signal.SIGSTOP)
     time.sleep(FROZEN_SECONDS)
     os.kill(server, signal.SIGCONT)
     with pytest.raises(subprocess.TimeoutExpired):
         holder.wait(1)
-    assert valkey_process_id(str(socket_path(tmp_path))) == server
+    assert valkey_process_id(str(socket_path(var))) == server
 
 
-def test_a_broker_that_died_takes_its_holder_along(holder: "subprocess.Popen[bytes]", tmp_path: Path) -> None:
-    os.kill(valkey_process_id(str(socket_path(tmp_path))), signal.SIGKILL)
+def test_a_broker_that_died_takes_its_holder_along(holder: "subprocess.Popen[bytes]", var: Path) -> None:
+    os.kill(valkey_process_id(str(socket_path(var))), signal.SIGKILL)
     assert holder.wait(10) == 0

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -34,23 +35,41 @@ def test_a_run_prints_a_line_for_each_delivery_and_ends_with_its_terminal(run: R
     open_to_others = [path for path in (run.var, *run.var.rglob("*")) if path.stat().st_mode & 0o077]
     assert open_to_others == []
     assert {"secrets.json", "signal.db", "valkey", "flower.dat"} <= {path.name for path in run.var.iterdir()}
+    _assert_a_second_run_touches_nothing(run)
     # A terminal sends this when it is closed.
     os.kill(run.pid, signal.SIGHUP)
     assert run.ended(STOP_SECONDS) == 0
     _assert_all_gone(run)
 
 
+def _assert_a_second_run_touches_nothing(run: Run) -> None:
+    broker, others = valkey_process_id(str(socket_path(run.var))), set(run.living())
+    second = subprocess.run(
+        run.command, cwd=run.started_in, env=run.environment, capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 1
+    assert f"already running (pid {run.pid})" in second.stderr
+    assert valkey_process_id(str(socket_path(run.var))) == broker
+    assert set(run.living()) == others
+
+
 def test_the_next_run_goes_on_with_what_a_killed_one_left_behind_and_stops_on_ctrl_c(run: Run) -> None:
+    # The walk was sent in the first run.
     run.start()
-    run.await_delivered(DELIVERIES)
+    until("all services answer", lambda: "The stack is running." in run.log, seconds=60)
+    _send_order(run, "K-1")
+    run.await_delivered(1)
     secrets = (run.var / "secrets.json").read_bytes()
     broker = valkey_process_id(str(socket_path(run.var)))
     until("only the broker is left", lambda: _killed_all_but_the_broker(run), seconds=30)
     run.ended(5)
 
     run.start()
-    run.await_delivered(DELIVERIES)
+    until("all services answer", lambda: "The stack is running." in run.log, seconds=60)
+    _send_order(run, "K-2")
+    run.await_delivered(1)
     assert (run.var / "secrets.json").read_bytes() == secrets
+    assert run.delivered() < DELIVERIES
     assert valkey_process_id(str(socket_path(run.var))) == broker
     # A terminal sends Ctrl-C to the whole foreground group, and the broker must still stop last.
     os.killpg(run.pid, signal.SIGINT)
@@ -59,6 +78,17 @@ def test_the_next_run_goes_on_with_what_a_killed_one_left_behind_and_stops_on_ct
     assert "hints_held_up" not in run.log
     _assert_all_gone(run)
     assert not Path(f"/proc/{broker}").exists()
+
+
+def _send_order(run: Run, order_id: str) -> None:
+    key = run.log.partition("Your pipeline key")[2].split()[0]
+    call = {
+        "event": "Order Completed",
+        "properties": {"order_id": order_id, "total": 5, "currency": "USD", "num_items": 1},
+        "context": {"traits": {"email": "a@example.com"}, "consent": {"advertising": True}},
+    }
+    url = f"{run.environment['COLLECTOR_URL']}/v1/t"
+    requests.post(url, json=call, headers={"Authorization": f"Bearer {key}", "User-Agent": "Mozilla/5.0"}, timeout=10).raise_for_status()
 
 
 def _killed_all_but_the_broker(run: Run) -> bool:
@@ -70,13 +100,14 @@ def _killed_all_but_the_broker(run: Run) -> bool:
     return not left
 
 
-@pytest.mark.slow
-def test_a_port_that_is_taken_ends_everything_with_a_status(run: Run) -> None:
-    host, _, port = run.environment["COLLECTOR_BIND"].partition(":")
+@pytest.mark.parametrize("name", ["COLLECTOR_BIND", "SANDBOX_URL"])
+def test_a_port_that_is_taken_is_named_before_anything_starts(run: Run, name: str) -> None:
+    host, _, port = run.environment[name].removeprefix("http://").partition(":")
     with closing(socket.create_server((host, int(port)))):
         run.start()
-        assert run.ended(STOP_SECONDS) != 0
-    assert "Address already in use" in run.log
+        assert run.ended(STOP_SECONDS) == 1
+    assert run.log.startswith(f"{name} is {host}:{port}, where this cannot listen")
+    assert "Traceback" not in run.log
     _assert_all_gone(run)
 
 

