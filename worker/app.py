@@ -9,6 +9,8 @@ from celery import Celery, platforms, signals
 import celeryconfig
 from worker import logs
 
+log = logs.of(__name__)
+
 app = Celery("worker")
 # The module, not its name: Celery would look for that in the current folder first.
 app.config_from_object(celeryconfig)
@@ -43,6 +45,12 @@ def check_ledger_at_start(**_: Any) -> None:
     except SettingsError as error:
         raise SystemExit(str(error)) from None
     await_ledger(ledger())
+
+
+@signals.worker_ready.connect
+def log_ready(sender: Any, **_: Any) -> None:
+    """Say in the log that a worker takes tasks now."""
+    log.info("ready", process=sender.hostname)
 
 
 @signals.beat_init.connect

@@ -23,6 +23,14 @@ def test_migrating_twice_changes_nothing(shell: Shell) -> None:
     assert shell.good("migrate") == "The ledger is up to date.\n"
 
 
+def test_helps_are_whole_sentences(shell: Shell) -> None:
+    for group in ([], ["failed"], ["accounts"]):
+        listed = shell.good(*group, "--help").partition("Commands:")[2]
+        assert "..." not in listed
+        assert len(re.findall(r"[.!]$", listed, re.M)) >= 3
+    assert "Show the problems in the data of SOURCE_ID" in shell.good("--help")
+
+
 def test_accounts_are_paused_and_resumed_once(shell: Shell) -> None:
     assert f"{AD_ACCOUNT_ID}" in shell.good("accounts", "list")
     assert shell.good("accounts", "pause", AD_ACCOUNT_ID, "--reason", "A test.") == "Paused.\n"

@@ -1,6 +1,7 @@
 """One command runs everything, and Ctrl-C ends all of it."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -88,7 +89,9 @@ def _send_order(run: Run, order_id: str) -> None:
         "context": {"traits": {"email": "a@example.com"}, "consent": {"advertising": True}},
     }
     url = f"{run.environment['COLLECTOR_URL']}/v1/t"
-    requests.post(url, json=call, headers={"Authorization": f"Bearer {key}", "User-Agent": "Mozilla/5.0"}, timeout=10).raise_for_status()
+    requests.post(
+        url, json=call, headers={"Authorization": f"Bearer {key}", "User-Agent": "Mozilla/5.0"}, timeout=10
+    ).raise_for_status()
 
 
 def _killed_all_but_the_broker(run: Run) -> bool:
@@ -108,6 +111,15 @@ def test_a_port_that_is_taken_is_named_before_anything_starts(run: Run, name: st
         assert run.ended(STOP_SECONDS) == 1
     assert run.log.startswith(f"{name} is {host}:{port}, where this cannot listen")
     assert "Traceback" not in run.log
+    _assert_all_gone(run)
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_ends_everything_with_a_status(run: Run) -> None:
+    run.start()
+    started = until("the sandbox runs", lambda: re.search(r"sandbox started \(pid=(\d+)\)", run.log))
+    os.kill(int(started[1]), signal.SIGKILL)
+    assert run.ended(STOP_SECONDS) not in (0, None)
     _assert_all_gone(run)
 
 

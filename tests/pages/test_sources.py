@@ -65,11 +65,11 @@ def test_the_snippet_tells_the_tag_how_to_count_page_views(
     ("field", "wrong", "sentence"),
     [
         ("name", "", "Must be 1 to 200 characters."),
-        ("domains", "https://shop.example.com/", "Must be a host name like shop.example.com"),
+        ("domains", "shop.example.com\nshop example", "Item 2 must be a host name like shop.example.com"),
         ("default_country", "XX", "Must be a country"),
         ("backlog_limit", "many", "Must be a whole number."),
         ("cookie_domain", "https://example.com", "Must be a host name like shop.example.com"),
-        ("consent_groups", f"advertising: C0007, {'x' * 65}", "Must be 1 to 64 characters."),
+        ("consent_groups", f"advertising: C0007, {'x' * 65}", "Item 2 must be 1 to 64 characters."),
     ],
 )
 def test_what_is_wrong_stands_beside_its_field(pages: Pages, field: str, wrong: str, sentence: str) -> None:
@@ -77,6 +77,22 @@ def test_what_is_wrong_stands_beside_its_field(pages: Pages, field: str, wrong: 
 
     assert answer.status_code == 422
     assert answer.text.partition(f'id="{field}-error">')[2].startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "a.example.com, b.example.com",
+        "https://a.example.com/cart?x=1\nb.example.com",
+        "http://a.example.com:8443\r\n\r\n b.example.com ,",
+    ],
+)
+def test_domains_are_taken_as_the_list_shows_them_and_as_pasted_addresses(
+    pages: Pages, api: Api, given: str
+) -> None:
+    assert pages.send("/sources/add", FILLED | {"domains": given}).status_code == 200
+    (made,) = api.get("/v1/admin/sources")["data"]
+    assert made["domains"] == ["a.example.com", "b.example.com"]
 
 
 def test_a_change_shows_what_is_set_and_keeps_the_rest(

@@ -36,6 +36,17 @@ def test_strangers_see_the_sign_in_page_and_nothing_else(app: Flask) -> None:
     }
 
 
+def test_an_unknown_address_is_a_page_for_browsers(app: Flask, pages: Pages) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for client, way_on in ((pages.client, "Back to the overview"), (app.test_client(), "Sign in")):
+        answer = client.get("/no-such-page", headers=browser)
+        assert (answer.status_code, answer.mimetype) == (404, "text/html")
+        assert "There is no page at this address." in answer.text
+        assert way_on in answer.text
+        assert "style-src 'self'" in answer.headers["Content-Security-Policy"]
+    assert app.test_client().get("/v1/admin/nothing", headers=browser).status_code == 401
+
+
 def test_strangers_forms_are_refused(app: Flask) -> None:
     client = app.test_client()
     asked = rules(app, "POST", OPEN_ENDPOINTS)

@@ -53,7 +53,7 @@ def add_guard(app: Flask) -> None:
     failures = FailureCounter(MOST_WRONG_TOKENS)
 
     def let_in() -> None:
-        if request.endpoint in _OPEN_ENDPOINTS or request.blueprint == UI:
+        if request.endpoint in _OPEN_ENDPOINTS or request.blueprint == UI or is_unknown_page():
             return
         person = _person(failures)
         g.person, g.actor = person, person.actor
@@ -64,6 +64,12 @@ def add_guard(app: Flask) -> None:
             raise ApiError(403, "This token has the role viewer: it can read but not change anything.")
 
     app.before_request(let_in)
+
+
+def is_unknown_page() -> bool:
+    """Return whether a browser looks for a page that does not exist."""
+    accepts_pages = "text/html" in request.headers.get("Accept", "")
+    return request.endpoint is None and accepts_pages and not request.path.startswith("/v1/")
 
 
 def person_of_token(token: str) -> Person | None:

@@ -122,7 +122,7 @@ def add_api_error_handlers(app: Flask) -> None:
     """Register the handlers that answer every error in one format."""
     app.register_error_handler(ApiError, _answer)
     app.register_error_handler(OperationError, lambda error: _answer(operation_error(error)))
-    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(HTTPException, http_answer)
     app.register_error_handler(IntegrityError, _lost_race)
     # Flask's own log line would quote the URL and the exception's text.
     app.log_exception = _log_unexpected  # type: ignore[method-assign]
@@ -137,7 +137,8 @@ def _answer(error: ApiError) -> Response:
     return response
 
 
-def _http(error: HTTPException) -> Response:
+def http_answer(error: HTTPException) -> Response:
+    """Answer an HTTP error of Flask."""
     status = error.code or 500
     kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
     message = _SENTENCES.get(status) or error.description or HTTPStatus(status).phrase

@@ -5,10 +5,11 @@ from typing import Any
 import click
 
 from worker.cli import accounts, backup, doctor, erase, explain, failed, integrations, send, setup, tokens
+from worker.cli.opening import CommandGroup
 from worker.operations.errors import InvalidError, OperationError
 
 
-class _Commands(click.Group):
+class _Commands(CommandGroup):
     def invoke(self, ctx: click.Context) -> Any:
         """Turn what an operation refuses into its sentence and exit status."""
         try:
@@ -22,7 +23,10 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="signal-worker", prog_name="signal-worker", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Deliver a shop's events to the Pinterest Conversions API."""
+    """Deliver a shop's events to the Pinterest Conversions API.
+
+    Exits with status 0 if a command did its work, 1 if it found nothing or failed, and 2 if it was not understood.
+    """
 
 
 for command in (

@@ -5,7 +5,7 @@ import time
 import click
 
 from worker.alerts import token_ends
-from worker.cli.opening import cli_caller, utc_time
+from worker.cli.opening import CommandGroup, cli_caller, utc_time
 from worker.operations.setup import accounts as operations
 from worker.operations.setup.accounts import (
     BREAKER_OPEN,
@@ -19,7 +19,7 @@ from worker.operations.setup.accounts import (
 )
 
 
-@click.group("accounts")
+@click.group("accounts", cls=CommandGroup)
 def accounts_group() -> None:
     """List ad accounts, pause and resume them, set their rates."""
 

@@ -8,7 +8,7 @@ from typing import Any, TextIO, TypeVar
 import click
 from tqdm import tqdm
 
-from worker.cli.opening import cli_caller, since_option, utc_time
+from worker.cli.opening import CommandGroup, cli_caller, since_option, utc_time
 from worker.ledger.delivery.failures import Failure, FailureFilter
 from worker.monitoring.measured import CLASSES
 from worker.operations.caller import Caller
@@ -53,7 +53,7 @@ def _filters(command: Command) -> Command:
     return command
 
 
-@click.group("failed")
+@click.group("failed", cls=CommandGroup)
 def failed_group() -> None:
     """List, show, retry and discard failed deliveries."""
 

@@ -2,14 +2,14 @@
 
 import click
 
-from worker.cli.opening import cli_caller
+from worker.cli.opening import CommandGroup, cli_caller
 from worker.operations.setup import integrations as operations
 from worker.operations.setup.integrations import Unsent
 
 _LISTED_AT_ONCE = 500
 
 
-@click.group("integrations")
+@click.group("integrations", cls=CommandGroup)
 def integrations_group() -> None:
     """List and delete integrations."""
 

@@ -15,6 +15,16 @@ from worker.runtime import ledger
 ACTOR = "command line"
 
 
+class CommandGroup(click.Group):
+    """List commands with whole sentences, which click would cut."""
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands with the first sentence of each."""
+        shown = [command for command in self.commands.values() if not command.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl([(one.name or "", one.get_short_help_str(limit=500)) for one in shown])
+
+
 def checked_ledger() -> Ledger:
     """Return the ledger after checking its tables and keys."""
     migrate.check_ledger(ledger())

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from worker.cli.opening import cli_caller
+from worker.cli.opening import CommandGroup, cli_caller
 from worker.dev import embedded_broker
 from worker.operations.setup.keys import rotate_keys
 from worker.runtime import ledger
@@ -63,7 +63,7 @@ def demo_command(sandbox_url: str) -> None:
     walk.run_demo(ledger(), settings(), sandbox_url)
 
 
-@click.group("keys")
+@click.group("keys", cls=CommandGroup)
 def keys_group() -> None:
     """Rotate the encryption keys."""
 

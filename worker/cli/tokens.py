@@ -2,12 +2,12 @@
 
 import click
 
-from worker.cli.opening import cli_caller, utc_time
+from worker.cli.opening import CommandGroup, cli_caller, utc_time
 from worker.ledger.setup.people import Role
 from worker.operations.setup import tokens as operations
 
 
-@click.group("tokens")
+@click.group("tokens", cls=CommandGroup)
 def tokens_group() -> None:
     """Create, list and revoke tokens for the Management API and UI."""
 

@@ -90,7 +90,8 @@ def _check_ports(environment: Mapping[str, str], settings: Settings) -> None:
             ).close()
         except OSError as error:
             raise SettingsError(
-                name, f"is {address}, where this cannot listen ({error.strerror}). Set {name} to another port."
+                name,
+                f"is {address}, where this cannot listen ({error.strerror}). Set {name} to another port.",
             ) from None
 
 

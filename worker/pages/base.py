@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import auth, context
-from worker.api.errors import ApiError, operation_error
+from worker.api.errors import ApiError, http_answer, operation_error
 from worker.ledger.database import LedgerBusyError, is_ledger_unavailable
 from worker.operations.errors import OperationError
 from worker.pages import words
@@ -89,7 +89,7 @@ blueprint.add_app_template_filter(words.utc_text)
 blueprint.add_app_template_filter(words.json_text)
 
 
-@blueprint.context_processor
+@blueprint.app_context_processor
 def template_context() -> dict[str, Any]:
     """Return the variables of every template."""
     return {
@@ -120,6 +120,15 @@ def http_error_page(error: HTTPException) -> Response:
     """Show an HTTP error of Flask as a page."""
     status = error.code or 500
     return _error_page(status, error.description or HTTPStatus(status).phrase)
+
+
+@blueprint.app_errorhandler(404)
+def unknown_page(error: HTTPException) -> Response:
+    """Show a page for an address that does not exist, except to programs."""
+    if not auth.is_unknown_page():
+        return http_answer(error)
+    g.person = auth.person_of_session(request.cookies.get(auth.SESSION_COOKIE))
+    return add_headers(_error_page(404, "There is no page at this address."))
 
 
 @blueprint.errorhandler(IntegrityError)

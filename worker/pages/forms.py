@@ -38,16 +38,17 @@ class Form:
             return None
         return loaded
 
-    def _note(self, messages: Any, path: str = "") -> None:
+    def _note(self, messages: Any, path: str = "", which: str = "") -> None:
         if isinstance(messages, Mapping):
             for key, inner in messages.items():
-                # The field holds the whole list, so the index of an item is left out.
+                # The field holds the whole list, so the number of an item goes into the sentence.
                 is_name = isinstance(key, str) and key != "_schema"
-                self._note(inner, f"{path}.{key}".lstrip(".") if is_name else path)
+                item = f"item {key + 1}" if isinstance(key, int) else which
+                self._note(inner, f"{path}.{key}".lstrip(".") if is_name else path, item)
         elif isinstance(messages, list):
-            self._note(messages[0], path)
+            self._note(messages[0], path, which)
         else:
-            self._put(path, str(messages))
+            self._put(path, f"{which} {messages}".strip())
 
     def _put(self, path: str, words: str) -> None:
         name = self.names.get(path, path.rpartition(".")[2])

@@ -1,5 +1,6 @@
 """List, create, change and delete sources."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -161,7 +162,7 @@ def _source_body(form: Any) -> dict[str, Any]:
     own = {name: ticked.pop(name) for name in ("secure_cookies", "allow_null_origin", "query_views")}
     return {
         "name": given["name"],
-        "domains": split_lines(given["domains"]),
+        "domains": _domains_in(given["domains"]),
         "default_consent": {"browser": given["consent_browser"], "server": given["consent_server"]},
         "cookies": {"domain": given["cookie_domain"] or None, **ticked},
         **own,
@@ -173,6 +174,12 @@ def _source_body(form: Any) -> dict[str, Any]:
         "signed_only_events": split_lines(given["signed_only_events"]),
         "consent_groups": _groups_in(given["consent_groups"]),
     }
+
+
+def _domains_in(text: str) -> list[str]:
+    """Read domains from lines or a list with commas; of a pasted address, the host counts."""
+    given = [one.strip() for line in split_lines(text) for one in line.split(",") if one.strip()]
+    return [re.sub(r"^https?://([^/?#:]+)(:[0-9]+)?([/?#].*)?$", r"\1", one) for one in given]
 
 
 def _group_lines(groups: Mapping[str, list[str]]) -> list[str]:

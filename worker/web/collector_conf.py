@@ -2,8 +2,11 @@
 
 import os
 import sys
+from typing import Any
 
 from worker import logs
+
+log = logs.of(__name__)
 
 
 def _whole_number(name: str, default: int, most: int) -> int:
@@ -45,3 +48,8 @@ logconfig_dict = logs.config()
 forwarded_allow_ips = ""
 # Two gunicorns on one machine would share the default path.
 control_socket_disable = True
+
+
+def post_worker_init(_worker: Any) -> None:
+    """Say in the log that a process answers requests now."""
+    log.info("ready", process="collector")

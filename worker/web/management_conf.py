@@ -5,6 +5,8 @@ from typing import Any
 
 from worker import logs
 
+log = logs.of(__name__)
+
 bind = os.environ.get("MANAGEMENT_BIND", "").strip() or "127.0.0.1:8084"
 # A few people and scripts call it at a time; rates per token are counted per process.
 workers = 1
@@ -24,7 +26,8 @@ control_socket_disable = True
 
 
 def post_worker_init(_worker: Any) -> None:
-    """Start the watchman in the serving process: beat cannot report that it is silent."""
+    """Start the watchman in the serving process, because beat cannot report that it is silent, and log the start."""
     from worker.web import watchman
 
     watchman.start_watchman()
+    log.info("ready", process="management")
