@@ -22,10 +22,10 @@ from worker.ledger.schema import visitor as visitor_table
 from worker.ledger.setup import audit_log
 from worker.ledger.upkeep import erasure
 from worker.operations.caller import Caller
-from worker.operations.erasure import erasing as stage
-from worker.operations.erasure.erasing import ErasureOptions, ErasureReport
-from worker.operations.erasure.erasures import find_person, read_request
 from worker.operations.errors import InvalidError
+from worker.operations.person import erasing as stage
+from worker.operations.person.erasing import ErasureOptions, ErasureReport
+from worker.operations.person.rights import find_person, read_request
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.pipeline.upkeep.purging import purge_expired

@@ -15,7 +15,7 @@ from worker.ledger.delivery import finding
 from worker.ledger.intake import inbox
 from worker.ledger.schema import State
 from worker.ledger.setup import integrations
-from worker.operations.erasure import erasing
+from worker.operations.person import erasing
 
 HOUR, DAY = 3_600, 86_400
 AGES = {"evt_fresh": 60, "evt_late": 2 * HOUR, "evt_stale": 8 * DAY, "evt_offline": 60, "evt_unmapped": 60}
@@ -51,12 +51,12 @@ Act = Callable[[World], Any]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Hold one action: how each surface does it, its result, and its audit row, made before the action."""
+    """Hold one action: how each surface does it, its result, and its audit row or rows, made before the action."""
 
     name: str
     by: dict[str, Act]
     result: Any
-    audited: Callable[[World], tuple[str, str, Any]] | None = None
+    audited: Callable[[World], Any] | None = None
     refused: bool = False
 
 
@@ -173,18 +173,63 @@ def explain_personal() -> dict[str, Act]:
     return {API: by_api, SHELL: by_shell}
 
 
-def erase(email: str) -> dict[str, Act]:
+def erased_by_text(world: World, text: str) -> Any:
+    counts = re.findall(r"([\d,]+) (?:waiting events|visitors|deliveries)", text)
+    return None if world.refused else tuple(map(int, counts[:3]))
+
+
+def erase(email: str, action: str = "erase") -> dict[str, Act]:
+    path = {"erase": "erasures", "suppress": "person/suppressions"}[action]
+
     def by_api(world: World) -> Any:
-        answer = world.call("POST", "erasures", {"emails": [email]}).json
-        return None if world.refused else (answer["events"], answer["visitors"], answer["deliveries"])
+        answer = world.call("POST", path, {"emails": [email]}).json
+        if world.refused:
+            return None
+        return answer["events"], answer["visitors"], sum(answer["deliveries"].values())
+
+    def by_pages(world: World) -> Any:
+        page = world.send("/people", emails=email, action=action, confirmed="yes")
+        return erased_by_text(world, page.partition("Requests")[0])
 
     def by_shell(world: World) -> Any:
-        counts = re.findall(
-            r"(\d+) (?:waiting events|visitors)", world.shell("erase", "--email", email, "--yes")
-        )
-        return None if world.refused else (*map(int, counts), {})
+        return erased_by_text(world, world.shell("person", action, "--email", email, "--yes"))
 
-    return {API: by_api, SHELL: by_shell}
+    return {API: by_api, PAGES: by_pages, SHELL: by_shell}
+
+
+def export_person(email: str) -> dict[str, Act]:
+    """Return the ids of the waiting events that an export has."""
+
+    def ids_in(world: World, text: str) -> Any:
+        if world.refused:
+            return None
+        kept = json.loads(text)
+        return [one["data"]["event"]["messageId"] for one in kept["events"]], kept["deliveries"]
+
+    return {
+        API: lambda world: ids_in(world, world.call("POST", "person/exports", {"emails": [email]}).text),
+        PAGES: lambda world: ids_in(world, world.send("/people", emails=email, action="export")),
+        SHELL: lambda world: ids_in(world, world.shell("person", "export", "--email", email)),
+    }
+
+
+def allow(email: str) -> dict[str, Act]:
+    """Suppress a person and allow them again; return whether they were suppressed."""
+    path, kept = "person/suppressions", "New events of this person are kept again."
+
+    def by_api(world: World) -> Any:
+        world.call("POST", path, {"emails": [KIM]})
+        return bool(world.call("POST", f"{path}/lift", {"emails": [email]}).json["suppressed_keys"])
+
+    def by_pages(world: World) -> Any:
+        world.send("/people", emails=KIM, action="suppress", confirmed="yes")
+        return kept in world.send("/people", emails=email, action="allow")
+
+    def by_shell(world: World) -> Any:
+        world.shell("person", "suppress", "--email", KIM, "--yes")
+        return kept in world.shell("person", "allow", "--email", email)
+
+    return {API: by_api, PAGES: by_pages, SHELL: by_shell}
 
 
 def show_payload(event_id: str) -> dict[str, Act]:
@@ -207,6 +252,9 @@ UNPARK = {
     SHELL: lambda world: int(world.shell("failed", "unpark").split()[0]),
 }
 DISCARDED = {"reason": "A test order"}
+EXPORTED = {name: [None, 0] for name in ("visitors", "deliveries", "debugged", "unreadable")} | {
+    "events": [None, 1]
+}
 ERASED = {"events": [None, 1], "visitors": [None, 0], "being_sent": [None, 0], "debugged": [None, 0]}
 
 ACTIONS = [
@@ -272,10 +320,39 @@ ACTIONS = [
     Action(
         "erase a person",
         erase(KIM),
-        (1, 0, {}),
-        lambda _: ("person.erase", "emails", ERASED),
+        (1, 0, 0),
+        lambda _: [("person.erase", "emails", ERASED)],
     ),
     Action("erase nobody", erase("kim"), None, refused=True),
+    Action(
+        "export a person",
+        export_person(KIM),
+        (["evt_waiting"], []),
+        lambda _: [("person.export", "emails", EXPORTED)],
+    ),
+    Action("export nobody", export_person("kim"), None, refused=True),
+    Action(
+        "suppress a person",
+        erase(KIM, "suppress"),
+        (1, 0, 0),
+        lambda _: [("person.suppress", "emails", ERASED)],
+    ),
+    Action("suppress nobody", erase("kim", "suppress"), None, refused=True),
+    Action(
+        "allow a suppressed person",
+        allow(KIM),
+        True,
+        lambda _: [
+            ("person.suppress", "emails", ERASED),
+            ("person.allow", "emails", {"suppressed_keys": [1, 0]}),
+        ],
+    ),
+    Action(
+        "allow another person",
+        allow("lee@example.com"),
+        False,
+        lambda _: [("person.suppress", "emails", ERASED)],
+    ),
 ]
 
 
@@ -330,7 +407,8 @@ def test_an_action_has_one_result_and_one_audit_row_from_every_surface(
     states = []
     for surface, act in action.by.items():
         world = make_shop()
-        rows = [(ACTORS[surface], *action.audited(world))] if action.audited else []
+        audited = action.audited(world) if action.audited else []
+        rows = [(ACTORS[surface], *row) for row in ([audited] if isinstance(audited, tuple) else audited)]
         before = len(world.audited())
         assert (surface, act(world), world.refused) == (surface, action.result, action.refused)
         assert (surface, world.audited()[before:]) == (surface, rows)

@@ -4,7 +4,18 @@ from typing import Any
 
 import click
 
-from worker.cli import accounts, backup, doctor, erase, explain, failed, integrations, send, setup, tokens
+from worker.cli import (
+    accounts,
+    backup,
+    doctor,
+    explain,
+    failed,
+    integrations,
+    person_data,
+    send,
+    setup,
+    tokens,
+)
 from worker.cli.opening import CommandGroup
 from worker.operations.errors import InvalidError, OperationError
 
@@ -44,7 +55,9 @@ for command in (
     setup.keys_group,
     tokens.tokens_group,
     send.send_command,
-    erase.erase_command,
+    person_data.person_group,
+    # The former name of `person erase`.
+    person_data.erase_command,
     doctor.doctor_command,
     backup.backup_command,
 ):

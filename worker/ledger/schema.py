@@ -247,6 +247,29 @@ signed_request = Table(
     Column("forget_at", Double, nullable=False, index=True),
 )
 
+# Requests of persons about their data, as proof and to repeat them on a restored copy.
+person_request = Table(
+    "person_request",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("actor", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    # Keyed hashes of the person's identifiers, in hex.
+    Column("keys", JSON, nullable=False),
+    Column("counts", JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Persons whose new events are not kept: keyed hashes of their identifiers and of their visitor ids.
+suppression = Table(
+    "suppression",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("since", Double, nullable=False),
+    Column("request_id", BigInteger, nullable=False, index=True),
+)
+
 visitor = Table(
     "visitor",
     metadata,

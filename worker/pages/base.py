@@ -48,7 +48,9 @@ EDITORS_PAGES = frozenset(
         "ui.delete_integration_page",
     }
 )
-OWNERS_PAGES = frozenset({"ui.tokens_page", "ui.post_new_token", "ui.post_token_revoke"})
+OWNERS_PAGES = frozenset(
+    {"ui.tokens_page", "ui.post_new_token", "ui.post_token_revoke", "ui.people_page", "ui.post_people"}
+)
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -71,7 +73,7 @@ def require_session() -> AnyResponse | None:
     if not person.may_change and _changes_something():
         raise ApiError(403, "Your role is viewer: you can see everything but change nothing.")
     if request.endpoint in OWNERS_PAGES and not person.is_owner:
-        raise ApiError(403, "Only owners can create and revoke tokens.")
+        raise ApiError(403, "Only owners may open this page.")
     return None
 
 

@@ -15,13 +15,13 @@ from worker.api import (
     auth,
     context,
     docs,
-    erasures,
     errors,
     explain,
     failed,
     health,
     integrations,
     parked,
+    personal_data,
     prometheus,
     reports,
     sources,
@@ -61,7 +61,7 @@ def create_app(ledger: Ledger, settings: Settings) -> Flask:
         alerts,
         reports,
         explain,
-        erasures,
+        personal_data,
         audit,
     ):
         api.register_blueprint(resource.blueprint)

@@ -12,10 +12,11 @@ from worker.ledger.database import Ledger
 from worker.ledger.reports import tallies
 from worker.ledger.schema import BatchStatus, State, credential, integration, metadata
 from worker.ledger.setup import ad_accounts
-from worker.pipeline.upkeep.purging import VISITOR_DAYS, purge_expired
+from worker.pipeline.upkeep.purging import purge_expired
 
 DAY = 86_400
-LONG_AFTER = NOW + (VISITOR_DAYS + 1) * DAY
+# Recorded requests of persons are kept the longest: three years.
+LONG_AFTER = NOW + 1_096 * DAY
 DOCUMENT = Path(__file__).parents[3] / "docs" / "data.md"
 
 # A purge long after leaves nothing of these.
@@ -27,6 +28,7 @@ ENDS = {
     "credential",
     "debug_input",
     "delivery",
+    "person_request",
     "pipeline_key",
     "problem_example",
     "remembered_id",
@@ -49,6 +51,7 @@ STAYS = {
     "rollup": "sums for the charts, without anybody's data",
     "sale": "sums by day, to compare with the shop's accounts",
     "source": "settings: until an operator deletes it",
+    "suppression": "keyed hashes, until the person consents again",
     "tally": "sums for the reports, without anybody's data",
     "watermark": "one row for each sweep",
 }

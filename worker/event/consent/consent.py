@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from worker.event.consent.statements import PLAIN, Statements
 from worker.event.consent.vocabulary import ADVERTISING
-from worker.event.text import are_cacheable
+from worker.event.text import are_cacheable, fold_key
 
 _MOST_CACHED_ENTRIES = 8
 _NONE = "no statement"
@@ -60,6 +60,20 @@ def withdraws_advertising(
 ) -> bool:
     """Return whether an event says no to advertising, so that what was kept for advertising is to be forgotten."""
     return check_consent(event, ADVERTISING[:1], "allow", gpc=gpc, groups=groups).is_denied
+
+
+# Segment's name is the first. Other events repeat an earlier choice.
+_NEW_CHOICES = frozenset(
+    ("segmentconsentpreferenceupdated", "consentpreferenceupdated", "consentupdated", "consentgranted")
+)
+
+
+def renews_consent(event: Mapping[str, Any]) -> bool:
+    """Return whether an event is a new choice about consent, with an explicit yes to advertising."""
+    name = event.get("event")
+    if not isinstance(name, str) or fold_key(name) not in _NEW_CHOICES:
+        return False
+    return check_consent(event, ADVERTISING[:1], "drop").granted
 
 
 def _is_plain(stated: dict[str, Any]) -> bool:

@@ -80,6 +80,8 @@ class NewDelivery:
     qualities: tuple[str, ...] = ()
     # Counted per source: see `worker.ledger.reports.data_problems`.
     problems: tuple[FoundProblem, ...] = ()
+    # The hashes of e-mail addresses and user ids in the payload, to find suppressed persons.
+    identifiers: tuple[str, ...] = ()
 
     @property
     def unique_key(self) -> _PlainKey:
@@ -271,7 +273,7 @@ def _unless_it_is_there(new: Any) -> Any:
 _PLAIN = tuple(
     field.name
     for field in fields(NewDelivery)
-    if field.name not in ("source_id", "qualities", "problems", "state", "trust")
+    if field.name not in ("source_id", "qualities", "problems", "identifiers", "state", "trust")
 )
 _read_plain = attrgetter(*_PLAIN)
 

@@ -1,7 +1,7 @@
 """Read all rows about visitors, and erase some with the books in balance."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +80,30 @@ def delivery_rows_after(connection: Connection, after: int, limit: int) -> list[
     return _read(connection, wanted.order_by(delivery.c.id).limit(limit))
 
 
+def waiting_events(connection: Connection, ids: Sequence[int]) -> list[Mapping[str, Any]]:
+    """Return events of the inbox by id, with their sealed bodies."""
+    wanted = select(inbox.c.id, inbox.c.source_id, inbox.c.received_at, inbox.c.parked_reason, inbox.c.body)
+    return _mappings(connection, wanted.where(inbox.c.id.in_(ids)).order_by(inbox.c.id))
+
+
+def visitor_bodies(connection: Connection, keys: Sequence[bytes]) -> list[Mapping[str, Any]]:
+    """Return sealed visitors by key, without the key."""
+    wanted = select(visitor.c.updated_at, visitor.c.body).where(visitor.c.key.in_(keys))
+    return _mappings(connection, wanted.order_by(visitor.c.key))
+
+
+def payloads(connection: Connection, ids: Sequence[int]) -> dict[int, bytes | None]:
+    """Return the sealed payloads of deliveries by id."""
+    wanted = select(delivery.c.id, delivery.c.payload).where(delivery.c.id.in_(ids))
+    return {row.id: row.payload for row in connection.execute(wanted)}
+
+
+def debugged_events(connection: Connection) -> list[Mapping[str, Any]]:
+    """Return all stored inputs of the live debugger, sealed."""
+    names = ("id", "source_id", "received_at", "body", "anonymous_key", "user_key")
+    return _mappings(connection, select(*(debug_input.c[name] for name in names)).order_by(debug_input.c.id))
+
+
 def erase_events(connection: Connection, ids: Sequence[int], now: float) -> int:
     """Delete events from the inbox. A worker that is processing them fails in its transaction.
 
@@ -140,6 +164,10 @@ def preview_erasure(connection: Connection, ids: Sequence[int]) -> ErasedDeliver
         reported_state(row.state, row.status, test=row.test) for row in rows if row.id not in busy
     )
     return ErasedDeliveries(by_state, busy)
+
+
+def _mappings(connection: Connection, wanted: Any) -> list[Mapping[str, Any]]:
+    return [dict(row) for row in connection.execute(wanted).mappings()]
 
 
 def _read(connection: Connection, wanted: Any) -> list[PersonalRow]:

@@ -1,7 +1,7 @@
 """Find out whether a stored text names a person whose data must be erased."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -14,6 +14,7 @@ from worker.pinterest.user_data.traits import collect_traits
 # set, so both are tried.
 _ENDS = (re.compile(r'[\s"\\<>,;]+'), re.compile(r'[\s"\\<>,;:/?&=()\[\]{}|#]+'))
 _AROUND = ".!'`*_-"
+_DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,21 @@ class Person:
         if self.emails and not self.emails.isdisjoint(email_hashes_in(text)):
             return True
         return bool(self.external_ids) and not self.external_ids.isdisjoint(_user_id_hashes_in(text))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedPerson:
+    """Persons of whom only keyed hashes are known; ``key_of`` makes the keyed hash of a SHA-256."""
+
+    keys: frozenset[bytes]
+    key_of: Callable[[str], bytes]
+    emails: frozenset[str] = frozenset()
+
+    def appears_in(self, text: bytes) -> bool:
+        """Return whether a stored text, raw or mapped, has an identifier of these persons in any form."""
+        digests = {*email_hashes_in(text), *_user_id_hashes_in(text)}
+        digests.update(found.decode() for found in _DIGEST.findall(text.lower()))
+        return any(self.key_of(digest) in self.keys for digest in digests)
 
 
 def email_hashes_in(text: bytes) -> Iterator[str]:

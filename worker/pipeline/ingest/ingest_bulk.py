@@ -33,6 +33,7 @@ from worker.pipeline.ingest.debugging import Decision, decision_of, seal_debug_i
 from worker.pipeline.ingest.order_clicks import ClickIdsOfOrders
 from worker.pipeline.ingest.outcomes import BulkVisitors, Destinations, read_visitors, to_deliveries
 from worker.pipeline.ingest.quotas import NewVisitors, visitor_quotas
+from worker.pipeline.ingest.suppression import Lift, Named, Screening, lift, named_by, screen
 from worker.pipeline.ingest.turns import Chunk, ChunkResult, FairScheduler, mapping_order, rows_left
 from worker.pipeline.missing_key import report_missing_key
 
@@ -63,6 +64,8 @@ class MappedEvent:
     debug_input: NewInput | None = None
     # Integrations that could not map it, with the reasons. The event is parked for these alone.
     parked_for: Mapping[int, str] = field(default_factory=dict)
+    # Whom the event is about, if someone is suppressed.
+    named: Named | None = None
 
     @property
     def event_name(self) -> str:
@@ -81,6 +84,14 @@ class BulkResult:
     left: list[Waiting] = field(default_factory=list)
     last_source: str | None = None
     visitors: dict[bytes, dict[str, Any]] = field(default_factory=dict)
+
+    def leave_out(self, screening: Screening) -> None:
+        """Keep nothing of the events and visitors of suppressed persons."""
+        for event_id in screening.events:
+            event = self.mapped[event_id]
+            self.mapped[event_id] = MappedEvent(event.source_id, tallies.EVENT_ERASED, [], ())
+        for key in screening.visitors:
+            del self.visitors[key]
 
 
 def ingest(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
@@ -176,7 +187,10 @@ def _ingest_once(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkRes
         with ledger.write() as connection:
             for event_id, reason in sorted(bulk.costly.items()):
                 inbox.park_event(connection, event_id, reason)
-    outcomes = _write(ledger, bulk, known, _new_visitors(ledger, bulk, known, destinations))
+    screening = screen(ledger, bulk.mapped, bulk.visitors) if destinations.screens else Screening()
+    bulk.leave_out(screening)
+    created = _new_visitors(ledger, bulk, known, destinations)
+    outcomes = _write(ledger, bulk, known, created, screening.lifted)
     if (tracer := tracing.tracer()) is not None:
         left = {row.id for row in bulk.left}
         requests = [tracing.Request(row.source_id, row.received_at) for row in rows if row.id not in left]
@@ -287,7 +301,8 @@ def _map_event(
             "mapping_error", inbox_id=opened.row.id, integration=number, error=logs.error_location(cause)
         )
     reasons = {number: _could_not_map(broken[number]) for number in broken}
-    return MappedEvent(source_id, outcome, made, opened.keys, opened.row.trust, debug_input, reasons)
+    named = named_by(opened, visitor, made) if destinations.screens else None
+    return MappedEvent(source_id, outcome, made, opened.keys, opened.row.trust, debug_input, reasons, named)
 
 
 def _concerns_all(error: Exception) -> bool:
@@ -318,7 +333,11 @@ def _parked(event: MappedEvent) -> tuple[str, list[int]]:
 
 
 def _write(
-    ledger: Ledger, bulk: BulkResult, known: Mapping[bytes, StoredVisitor], created: NewVisitors | None
+    ledger: Ledger,
+    bulk: BulkResult,
+    known: Mapping[bytes, StoredVisitor],
+    created: NewVisitors | None,
+    lifted: Mapping[int, Lift],
 ) -> Counter[str]:
     # Seal before the write transaction: the vault may have to write the key of a new day.
     sealed = {
@@ -336,6 +355,7 @@ def _write(
     with ledger.write() as connection:
         if not integrations.lock_targets(connection, targets):
             raise VersionConflictError
+        lift(connection, lifted, now)
         whole = [event_id for event_id, event in bulk.mapped.items() if not event.parked_for]
         gone = sorted(inbox.take_events(connection, whole))
         kept = [

@@ -26,6 +26,7 @@ from worker.ledger.schema import State
 from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import PUBLIC_VISITORS_PER_DAY, Source
+from worker.ledger.upkeep import suppressions
 from worker.ledger.vault import MissingKeyError, SealError, Vault
 from worker.pinterest.business_id import business_id
 from worker.pinterest.custom_data.custom_data import read_order_id
@@ -57,11 +58,12 @@ from worker.pipeline.ingest.accepting import OpenedEvent
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Hold one integration with its mapping options read."""
+    """Hold one integration with its mapping options read. ``screens`` means that someone is suppressed."""
 
     integration: Integration
     source: Source
     options: Options
+    screens: bool = False
 
     @property
     def test(self) -> bool:
@@ -81,6 +83,8 @@ class Destinations:
         self._integrations: dict[str, list[Integration]] = {}
         self._targets: dict[str, list[Destination]] = {}
         self._unreadable: dict[str, dict[int, ConfigError]] = {}
+        # Whether anyone is suppressed: then events are compared with these persons.
+        self.screens = suppressions.any_suppressed(connection)
         for source_id in source_ids:
             source = sources.load_source(connection, source_id)
             if source is not None:
@@ -97,7 +101,8 @@ class Destinations:
             unreadable = self._unreadable[source_id] = {}
             for row in self._integrations.get(source_id, []):
                 try:
-                    targets.append(Destination(row, self._sources[source_id], self._options(row)))
+                    options = self._options(row)
+                    targets.append(Destination(row, self._sources[source_id], options, self.screens))
                 except ConfigError as error:
                     unreadable[row.number] = error
             self._targets[source_id] = targets
@@ -197,6 +202,7 @@ def _to_delivery(outcome: Outcome, target: Destination, opened: OpenedEvent, vau
         payload=vault.seal(text, PAYLOAD) if text is not None else None,
         size_bytes=len(text) if text is not None else 0,
         problems=_found_problems(outcome, opened.received) if outcome.problems else (),
+        identifiers=_identifiers(outcome) if target.screens else (),
         order_key=_order_key(outcome, opened, target.options, vault),
         business_key=_business_key(outcome, target, opened, vault),
         **_of_kind(outcome, row, vault),
@@ -222,6 +228,12 @@ def _proxy_address(kind: Problem, received: Received) -> str | None:
         return received.ip if ip_address(received.ip).is_private else None
     except ValueError:
         return None
+
+
+def _identifiers(outcome: Outcome) -> tuple[str, ...]:
+    payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
+    data = (payload or {}).get("user_data") or {}
+    return (*data.get("em", ()), *data.get("external_id", ()))
 
 
 def _text(outcome: Outcome) -> bytes | None:

@@ -10,7 +10,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.delivery import deliveries, remembered_ids
 from worker.ledger.intake import debug_inputs, imported_lines, inbox, visitors
 from worker.ledger.reports import data_problems, measures, quality, rollups, tallies, usage
-from worker.ledger.upkeep import alerts, retention
+from worker.ledger.upkeep import alerts, retention, suppressions
 
 ROWS_PER_STEP = 500
 # The next tick continues, so that one run does not block its queue.
@@ -20,6 +20,8 @@ _PAUSE_SECONDS = 0.05
 _SECONDS_PER_DAY = 86_400
 # Click ids are useful for about a year; traits are kept as long.
 VISITOR_DAYS = 400
+# Three years, in which a request may have to be proved.
+_REQUEST_DAYS = 1_095
 # Match quality and data quality are needed for about a season.
 QUALITY_DAYS = 92
 # Events older than seven days fail anyway, so older imported lines need not be remembered.
@@ -52,6 +54,9 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
                 ),
                 "audit": retention.purge_audit(connection, now - VISITOR_DAYS * _SECONDS_PER_DAY),
             }
+            step["person requests"] = suppressions.purge_requests(
+                connection, now - _REQUEST_DAYS * _SECONDS_PER_DAY
+            )
             step["quality"] = quality.delete_quality(connection, old)
             step["sessions"] = retention.purge_sessions(connection, now)
             step["keys"] = retention.purge_keys(connection, before)

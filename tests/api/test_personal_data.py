@@ -13,7 +13,7 @@ from tests.ledger import shop
 from worker.ledger.database import Ledger
 from worker.ledger.setup import audit_log
 from worker.ledger.setup.people import Role
-from worker.operations.erasure import erasing, erasures
+from worker.operations.person import erasing, rights
 
 PATH = "/v1/admin/erasures"
 KIM = "kim@example.com"
@@ -92,11 +92,11 @@ def test_what_is_no_identifier_is_refused_by_its_field_and_not_repeated(
 
 @pytest.fixture
 def running() -> Iterator[None]:
-    with erasures._RUNNING:
+    with rights._RUNNING:
         yield
 
 
 @pytest.mark.usefixtures("running")
 def test_one_runs_at_a_time(api: Api) -> None:
-    message = "Another erasure is running; wait for it to end, then ask again."
+    message = "Another request about a person is running; wait for it to end, then try again."
     assert api.error("POST", PATH, {"emails": [KIM]}) == (409, message)

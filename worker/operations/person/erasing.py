@@ -1,4 +1,4 @@
-"""Erase a person: in the inbox, among visitors and among deliveries, while everything else goes on."""
+"""Find and erase a person: in the inbox, among visitors and among deliveries, while everything else goes on."""
 
 import time
 from collections import Counter
@@ -12,10 +12,10 @@ from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.intake import inbox, visitors
 from worker.ledger.setup import audit_log
-from worker.ledger.upkeep import erasure
+from worker.ledger.upkeep import erasure, suppressions
 from worker.ledger.upkeep.erasure import PersonalRow
 from worker.ledger.vault import SealError
-from worker.pinterest.user_data.person import Person, all_email_hashes_in
+from worker.pinterest.user_data.person import KeyedPerson, Person, all_email_hashes_in
 
 ROWS_A_STEP = 500
 # What a worker held before a round began is written down by then, and the next round finds it.
@@ -38,10 +38,16 @@ _PARTS: dict[str, tuple[_Page, Any, bytes]] = {
 
 @dataclass(frozen=True, slots=True)
 class ErasureOptions:
-    """Hold who asks, the kinds of identifiers, whether it only counts, and how long to wait for batches being sent."""
+    """Hold who asks, the kinds of identifiers, whether it only counts, and how long to wait for batches being sent.
+
+    ``proof`` has the keyed hashes of the identifiers, for the record of the request. ``suppression_id`` is the id of
+    the record if the person is suppressed too.
+    """
 
     actor: str
     asked_by: tuple[str, ...]
+    proof: tuple[str, ...] = ()
+    suppression_id: int | None = None
     dry_run: bool = False
     wait_seconds: float = 60.0
     sleep: Callable[[float], None] = time.sleep
@@ -65,6 +71,9 @@ class ErasureReport:
     # Entries of the live debugger, of all persons.
     debugged: int = 0
     rounds: int = 0
+    # The ids of the rows by their part, and keyed hashes of the visitors and e-mails found to be theirs.
+    found: dict[str, set[Any]] = field(default_factory=dict)
+    keys: set[bytes] = field(default_factory=set)
 
     @property
     def deliveries(self) -> int:
@@ -81,14 +90,14 @@ class ErasureReport:
 class _Search:
     """Hold what is known so far: the person, the keys and e-mails that turned out to be theirs, the rows found."""
 
-    person: Person
+    person: Person | KeyedPerson
     keys: set[bytes]
     emails: set[str]
     found: dict[str, set[Any]] = field(default_factory=lambda: {part: set() for part in _PARTS})
     unreadable: set[tuple[str, Any]] = field(default_factory=set)
 
 
-def erase_rows(ledger: Ledger, person: Person, options: ErasureOptions) -> ErasureReport:
+def erase_rows(ledger: Ledger, person: Person | KeyedPerson, options: ErasureOptions) -> ErasureReport:
     """Erase a person everywhere, or count what would be erased. Safe to repeat.
 
     Rounds go over everything until one finds nothing new: a worker may just have turned an event of the inbox
@@ -106,7 +115,9 @@ def erase_rows(ledger: Ledger, person: Person, options: ErasureOptions) -> Erasu
             break
         if not options.dry_run:
             options.sleep(SETTLING_SECONDS)
-    report.unreadable = len(search.unreadable)
+    report.unreadable, report.found = len(search.unreadable), search.found
+    of_emails = {suppressions.identifier_key(ledger.vault, digest) for digest in search.emails}
+    report.keys = search.keys | of_emails
     if options.dry_run:
         with ledger.read() as connection:
             report.debugged = erasure.count_debug_inputs(connection)
@@ -223,8 +234,16 @@ def _write(ledger: Ledger, change: Callable[[Connection], Any]) -> Any:
 
 
 def _finish(connection: Connection, options: ErasureOptions, report: ErasureReport) -> None:
-    """Empty the live debugger and record the erasure: the kinds of identifiers and the counts, not the person."""
+    """Empty the live debugger, and record the request and its figures; the audit log does not name the person."""
     report.debugged = erasure.delete_debug_inputs(connection)
-    changes = {name: [None, n] for name, n in report.counts().items()}
-    target = ", ".join(options.asked_by)
-    audit_log.append_audit_entry(connection, time.time(), options.actor, "person.erase", target, changes)
+    now, counts = time.time(), report.counts()
+    action = "erase" if options.suppression_id is None else "suppress"
+    if options.suppression_id is None:
+        suppressions.add_request(connection, now, options.actor, action, options.proof, counts)
+    else:
+        suppressions.add_suppressions(connection, report.keys, now, options.suppression_id)
+        suppressions.complete_request(connection, options.suppression_id, counts)
+    changes = {name: [None, n] for name, n in counts.items()}
+    audit_log.append_audit_entry(
+        connection, now, options.actor, f"person.{action}", ", ".join(options.asked_by), changes
+    )

@@ -7,7 +7,7 @@ import pytest
 from tests.cli.conftest import Shell
 from tests.ledger import shop
 from worker.dev.demo import SOURCE_ID
-from worker.operations.erasure import erasing
+from worker.operations.person import erasing
 
 KIM = "kim@example.com"
 

@@ -1,0 +1,190 @@
+"""A suppressed person stays out, until a signed event says that they consented again."""
+
+import time
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from tests.ledger import shop as shops
+from tests.ledger.shop import close, place
+from worker.event.received import Trust
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import finding
+from worker.ledger.intake import debug_inputs
+from worker.ledger.schema import debug_input, suppression
+from worker.ledger.schema import visitor as visitor_table
+from worker.operations.caller import Caller
+from worker.operations.person import erasing, rights
+from worker.pinterest.user_data.hashing import hash_value
+from worker.pipeline.ingest.ingest_bulk import ingest
+from worker.pipeline.ingest.suppression import Named, is_suppressed
+
+KIM, LEE = "kim@example.com", "lee@example.com"
+YES = {"consent": {"advertising": True}}
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasing, "SETTLING_SECONDS", 0.0)
+
+
+def track(
+    event_id: str, email: str | None = None, name: str = "Order Completed", **more: Any
+) -> dict[str, Any]:
+    traits = {"traits": {"email": email}} if email else {}
+    context = YES | {"userAgent": "Mozilla/5.0", "ip": "203.0.113.7"} | traits
+    properties = {"order_id": event_id, "total": 1.5, "currency": "EUR", "num_items": 1}
+    return {"type": "track", "event": name, "messageId": event_id, "properties": properties} | {
+        "context": context,
+        **more,
+    }
+
+
+def run(ledger: Ledger, *events: dict[str, Any], trust: Trust = Trust.PUBLIC) -> set[str]:
+    """Ingest events in one bulk; return the ids of the events that became deliveries until now."""
+    ingest(ledger, shops.accept(ledger, events, received_at=time.time(), trust=trust))
+    close(ledger)
+    with ledger.read() as connection:
+        return {row.event_id for row in finding.find_deliveries_after(connection, 0, 100)}
+
+
+def suppress(ledger: Ledger, **asked: list[str]) -> None:
+    caller = Caller(ledger, "legal", time.time())
+    rights.suppress_person(caller, rights.read_request(**asked), wait_seconds=0.0)
+
+
+CHOICE = "Segment Consent Preference Updated"
+# Each event, who sends it, and whether it ends the suppression of Kim.
+RENEWALS = [
+    (track("c", KIM, CHOICE), Trust.SIGNED, True),
+    (track("c", None, CHOICE, userId="kim"), Trust.SIGNED, True),
+    # Anyone can send it with the pipeline key.
+    (track("c", KIM, CHOICE), Trust.PUBLIC, False),
+    # Repeats a choice that may be older.
+    (track("c", KIM), Trust.SIGNED, False),
+    (track("c", KIM, CHOICE, context={"traits": {"email": KIM}}), Trust.SIGNED, False),
+    (
+        track("c", KIM, CHOICE, context={"traits": {"email": KIM}, "consent": {"advertising": False}}),
+        Trust.SIGNED,
+        False,
+    ),
+    (track("c", KIM, CHOICE, timestamp="2020-01-01T00:00:00Z"), Trust.SIGNED, False),
+    (track("c", LEE, CHOICE), Trust.SIGNED, False),
+]
+
+
+@pytest.mark.parametrize(("event", "trust", "ends"), RENEWALS)
+def test_only_a_new_signed_yes_to_advertising_ends_a_suppression(
+    ledger: Ledger, event: dict[str, Any], trust: Trust, ends: bool
+) -> None:
+    place(ledger)
+    suppress(ledger, emails=[KIM], external_ids=["kim"])
+    assert run(ledger, track("before", KIM)) == set()
+    run(ledger, event, trust=trust)
+    assert ("after" in run(ledger, track("after", KIM))) is ends
+    kinds = [one.kind for one in rights.list_requests(Caller(ledger, "legal", 0.0), 10)]
+    assert kinds == (["consent"] if ends else []) + ["suppress"]
+    with ledger.read() as connection:
+        assert (connection.execute(select(suppression)).all() == []) is ends
+
+
+def test_events_before_the_new_consent_in_the_same_bulk_stay_out(ledger: Ledger) -> None:
+    place(ledger)
+    suppress(ledger, emails=[KIM])
+    events = track("before", KIM), track("c", KIM, CHOICE), track("after", KIM)
+    assert run(ledger, *events, trust=Trust.SIGNED) >= {"after"}
+    assert "before" not in run(ledger)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"emails": [KIM]},
+        {"email_hashes": [hash_value("em", KIM) or ""]},
+        {"external_ids": ["kim"]},
+        {"external_id_hashes": [hash_value("external_id", "kim") or ""]},
+        {"anonymous_ids": ["kims"]},
+    ],
+    ids=lambda asked: next(iter(asked)),
+)
+def test_a_suppressed_person_leaves_nothing_and_others_are_untouched(
+    ledger: Ledger, asked: dict[str, list[str]]
+) -> None:
+    place(ledger)
+    with ledger.write() as connection:
+        debug_inputs.set_debugging(connection, "src_shop", time.time() + 60)
+    # The ledger knows all that identifies Kim when the request comes.
+    identify = {"type": "identify", "messageId": "i", "userId": "kim", "anonymousId": "kims"}
+    identify |= {"traits": {"email": KIM}}
+    run(ledger, identify, track("known", KIM, userId="kim", anonymousId="kims"))
+    suppress(ledger, **asked)
+    run(
+        ledger,
+        identify,
+        track("kim1", userId="kim", anonymousId="kims"),
+        track("kim2", anonymousId="kims"),
+        track("lee1", LEE, anonymousId="lees"),
+        # Another person on the same device.
+        track("lee2", LEE, anonymousId="kims"),
+    )
+    found = {one for one in run(ledger) if not one.startswith("erased:")}
+    assert found == {"lee1", "lee2"}
+    assert close(ledger).events["erased"] == 3
+    with ledger.read() as connection:
+        assert {row.event_id for row in connection.execute(select(debug_input))} == {"lee1", "lee2"}
+        # A device alone does not lead to its account.
+        kept = connection.execute(select(visitor_table)).all()
+        assert len(kept) == int("anonymous_ids" in asked)
+
+
+def test_a_visitor_record_from_an_older_copy_brings_no_one_back(ledger: Ledger) -> None:
+    place(ledger)
+    run(ledger, {"type": "identify", "messageId": "i", "anonymousId": "kims", "traits": {"email": KIM}})
+    with ledger.read() as connection:
+        older = [dict(row) for row in connection.execute(select(visitor_table)).mappings()]
+    suppress(ledger, emails=[KIM])
+    with ledger.write() as connection:
+        connection.execute(visitor_table.insert(), older)
+        connection.execute(suppression.delete().where(suppression.c.key.in_([row["key"] for row in older])))
+    assert run(ledger, track("order", anonymousId="kims")) == set()
+
+
+def test_a_suppression_costs_one_query_for_a_bulk_and_none_without_one(
+    sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    real = rights.store.find_suppressions
+    monkeypatch.setattr(
+        rights.store, "find_suppressions", lambda at, keys: asked.append(len(keys)) or real(at, keys)
+    )
+    place(sqlite_ledger)
+    run(sqlite_ledger, *(track(f"a{n}", LEE) for n in range(20)))
+    assert asked == []
+    suppress(sqlite_ledger, emails=[KIM])
+    run(sqlite_ledger, *(track(f"b{n}", LEE) for n in range(20)))
+    assert asked == [1]
+
+
+K, L, USER, DEVICE = b"k", b"l", b"user", b"device"
+
+
+@pytest.mark.parametrize(
+    ("digests", "user", "device", "active", "expected"),
+    [
+        ((), None, None, {K}, False),
+        (("kim",), None, None, {K}, True),
+        (("lee",), None, None, {K}, False),
+        (("lee", "kim"), None, None, {K}, True),
+        ((), USER, None, {USER}, True),
+        (("lee",), USER, None, {USER}, True),
+        ((), None, DEVICE, {DEVICE}, True),
+        (("lee",), None, DEVICE, {DEVICE}, False),
+        ((), USER, DEVICE, {DEVICE}, False),
+    ],
+)
+def test_who_is_suppressed(
+    digests: tuple[str, ...], user: bytes | None, device: bytes | None, active: set[bytes], expected: bool
+) -> None:
+    named = Named(frozenset(digests), user, device)
+    assert is_suppressed(named, {"kim": K, "lee": L}, active) is expected

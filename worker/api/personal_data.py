@@ -1,0 +1,155 @@
+"""Export, erase or suppress what is kept of a person."""
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import g
+from marshmallow import fields
+
+from worker.api import context, lists
+from worker.api.blueprint import Blueprint
+from worker.api.errors import ApiError
+from worker.api.fields import Boolean, ListOf, Shape, Text, Timestamp, at_most
+from worker.api.lists import PageQuery, page_of
+from worker.operations.person import rights
+from worker.operations.person.erasing import ErasureReport
+
+_MOST_IDENTIFIERS = 20
+
+blueprint = Blueprint("person", __name__, url_prefix="/v1/admin", description="What is kept of a person")
+
+
+def _identifiers(description: str) -> ListOf:
+    return ListOf(
+        Text(),
+        load_default=list,
+        validate=at_most(_MOST_IDENTIFIERS, "of one kind"),
+        metadata={"description": description},
+    )
+
+
+class PersonBody(Shape):
+    """Say by what a person is known; give all that you know of this one person."""
+
+    emails = _identifiers("E-mail addresses; hashed on the way in, and kept nowhere.")
+    email_hashes = _identifiers("SHA-256 of trimmed, lower-cased e-mail addresses.")
+    external_ids = _identifiers("The shop's own ids of the person (`userId`).")
+    external_id_hashes = _identifiers("SHA-256 of such ids.")
+    anonymous_ids = _identifiers("Ids of browsers and devices (`anonymousId`).")
+
+
+class ErasureBody(PersonBody):
+    """Say by what a person is known, and whether to erase or only to count."""
+
+    dry_run = Boolean(load_default=False, metadata={"description": "True: only count what would be erased."})
+
+
+class SuppressionAnswer(Shape):
+    """Count what was erased; `being_sent` was on its way to Pinterest: ask again in a minute where it is not 0."""
+
+    events = fields.Integer(metadata={"description": "Accepted events that were not worked on yet."})
+    visitors = fields.Integer(
+        metadata={"description": "What was remembered of the person's devices and accounts."}
+    )
+    deliveries = fields.Dict(metadata={"description": "Deliveries, by their former state."})
+    being_sent = fields.Integer()
+    debugged = fields.Integer(metadata={"description": "Entries of the live debugger, of every visitor."})
+    unreadable = fields.Integer(metadata={"description": "Rows that cannot be opened: nobody knows whose."})
+
+
+class ErasureAnswer(SuppressionAnswer):
+    """Count what was erased, or would be."""
+
+    dry_run = Boolean()
+
+
+class LiftedAnswer(Shape):
+    """Count what was suppressed."""
+
+    suppressed_keys = fields.Integer(metadata={"description": "0: the person was not suppressed."})
+
+
+class ExportAnswer(Shape):
+    """Show what is kept of a person."""
+
+    exported_at = Text()
+    suppressed = Boolean(metadata={"description": "New events of the person are not kept."})
+    events = fields.List(fields.Dict(), metadata={"description": "Events that were not worked on yet."})
+    visitors = fields.List(
+        fields.Dict(), metadata={"description": "What is remembered of devices and accounts."}
+    )
+    deliveries = fields.List(fields.Dict(), metadata={"description": "Deliveries, with their payload."})
+    debugged = fields.List(fields.Dict(), metadata={"description": "Inputs of the live debugger."})
+    unreadable = fields.Integer(metadata={"description": "Rows that cannot be opened: nobody knows whose."})
+
+
+class RecordedRequest(Shape):
+    """Show a request as proof."""
+
+    id = fields.Integer()
+    at = Timestamp()
+    actor = Text()
+    kind = Text(metadata={"description": "export, erase, suppress, allow or consent."})
+    keys = fields.List(Text(), metadata={"description": "Keyed hashes of the person's identifiers."})
+    counts = fields.Dict(metadata={"description": "How many rows it was about."})
+
+
+def _require_owner() -> None:
+    if not g.person.is_owner:
+        raise ApiError(403, "This token is not an owner's: only owners may handle a person's data.")
+
+
+def _counts(report: ErasureReport) -> dict[str, Any]:
+    names = ("events", "visitors", "being_sent", "debugged", "unreadable")
+    return {name: getattr(report, name) for name in names} | {"deliveries": dict(report.stood)}
+
+
+@blueprint.route("/erasures", methods=["POST"])
+@blueprint.arguments(ErasureBody)
+@blueprint.response(200, ErasureAnswer)
+def post_erasure(body: dict[str, Any]) -> dict[str, Any]:
+    """Erase the stored data of one person, in every state. Owners only. Slow: it reads all rows."""
+    _require_owner()
+    dry_run = body.pop("dry_run")
+    request = rights.read_request(**body)
+    report = rights.erase_person(context.request_caller(), request, dry_run=dry_run)
+    return {"dry_run": dry_run} | _counts(report)
+
+
+@blueprint.route("/person/exports", methods=["POST"])
+@blueprint.arguments(PersonBody)
+@blueprint.response(200, ExportAnswer)
+def post_person_export(body: dict[str, Any]) -> dict[str, Any]:
+    """Show what is kept of one person. Owners only. Slow: it reads all rows."""
+    _require_owner()
+    return rights.export_person(context.request_caller(), rights.read_request(**body))
+
+
+@blueprint.route("/person/suppressions", methods=["POST"])
+@blueprint.arguments(PersonBody)
+@blueprint.response(200, SuppressionAnswer)
+def post_suppression(body: dict[str, Any]) -> dict[str, Any]:
+    """Erase one person, and keep new events of them out until they consent again. Owners only. Slow."""
+    _require_owner()
+    return _counts(rights.suppress_person(context.request_caller(), rights.read_request(**body)))
+
+
+@blueprint.route("/person/suppressions/lift", methods=["POST"])
+@blueprint.arguments(PersonBody)
+@blueprint.response(200, LiftedAnswer)
+def post_lifted_suppression(body: dict[str, Any]) -> dict[str, Any]:
+    """Keep new events of one person again, because they consented to it. Owners only."""
+    _require_owner()
+    lifted = rights.allow_person(context.request_caller(), rights.read_request(**body))
+    return {"suppressed_keys": lifted}
+
+
+@blueprint.route("/person/requests")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, page_of(RecordedRequest))
+def get_person_requests(query: dict[str, Any]) -> dict[str, Any]:
+    """List the requests of persons about their data, the newest first. Owners only."""
+    _require_owner()
+    before = lists.number_after(query.get("cursor"))
+    found = rights.list_requests(context.request_caller(), query["limit"] + 1, before)
+    return lists.page_answer(found, query["limit"], asdict, lambda one: one.id)

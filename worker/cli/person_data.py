@@ -1,0 +1,154 @@
+"""Export, erase or suppress what is kept of a person."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from worker.cli.opening import CommandGroup, cli_caller
+from worker.operations.errors import InvalidError
+from worker.operations.person import rights
+from worker.operations.person.erasing import ErasureReport
+from worker.operations.person.rights import PersonIdentifiers
+
+_LONGEST_WAIT_SECONDS = 3_600
+_OPTIONS = {
+    "emails": ("--email", "An e-mail address. It is hashed first."),
+    "email_hashes": ("--email-sha256", "The SHA-256 of a trimmed, lower-cased e-mail address."),
+    "external_ids": ("--external-id", "The shop's own id of the person (userId)."),
+    "external_id_hashes": ("--external-id-sha256", "The SHA-256 of that id."),
+    "anonymous_ids": ("--anonymous-id", "The id of a browser or device (anonymousId)."),
+}
+_MOST_SHOWN = 1_000_000
+
+_wait = click.option(
+    "--wait",
+    "wait_seconds",
+    default=60,
+    show_default=True,
+    type=click.IntRange(0, _LONGEST_WAIT_SECONDS),
+    help="Seconds to wait for batches that are being sent.",
+)
+_yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+
+
+def _identified(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each kind of identifier."""
+    for kind, (option, text) in reversed(_OPTIONS.items()):
+        names = (option, "--user-id") if kind == "external_ids" else (option,)
+        command = click.option(*names, kind, multiple=True, help=text)(command)
+    return command
+
+
+def _request(given: dict[str, tuple[str, ...]]) -> PersonIdentifiers:
+    try:
+        return rights.read_request(**given)
+    except InvalidError as error:
+        ((field, why),) = error.errors.items()
+        raise click.UsageError(f"{_OPTIONS[field][0]} {why}") from None
+
+
+@click.group("person", cls=CommandGroup)
+def person_group() -> None:
+    """Export, erase or suppress the stored data of one person.
+
+    Give all that you know of the person; each option may be given several times.
+    """
+
+
+@person_group.command("export")
+@_identified
+def export_command(**given: tuple[str, ...]) -> None:
+    """Print what is kept of a person as JSON."""
+    kept = rights.export_person(cli_caller(), _request(given))
+    click.echo(json.dumps(kept, indent=2, ensure_ascii=False))
+
+
+@person_group.command("erase")
+@_identified
+@click.option("--dry-run", is_flag=True, help="Only report what would be erased.")
+@_yes
+@_wait
+def erase_command(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[str, ...]) -> None:
+    """Erase the stored data of one person, in every state, while the service runs.
+
+    Give all that you know of the person; each option may be given several times. It cannot be undone. Status 1 where
+    something was being sent to Pinterest all the time: run it again then.
+    """
+    who, request = cli_caller(), _request(given)
+    if not (dry_run or yes):
+        click.confirm("Erase this person's data? This cannot be undone.", abort=True)
+    with tqdm(total=rights.count_rows(who), desc="erase", unit=" rows", disable=None) as bar:
+        report = rights.erase_person(
+            who, request, dry_run=dry_run, wait_seconds=float(wait_seconds), progress=bar.update
+        )
+    _show(report, dry_run)
+    sys.exit(1 if report.being_sent and not dry_run else 0)
+
+
+@person_group.command("suppress")
+@_identified
+@_yes
+@_wait
+def suppress_command(yes: bool, wait_seconds: int, **given: tuple[str, ...]) -> None:
+    """Erase a person, and keep new events of them out until they consent again.
+
+    Status 1 where something was being sent to Pinterest all the time: run it again then.
+    """
+    who, request = cli_caller(), _request(given)
+    if not yes:
+        click.confirm("Erase and suppress this person's data? This cannot be undone.", abort=True)
+    report = rights.suppress_person(who, request, wait_seconds=float(wait_seconds))
+    _show(report)
+    sys.exit(1 if report.being_sent else 0)
+
+
+@person_group.command("allow")
+@_identified
+def allow_command(**given: tuple[str, ...]) -> None:
+    """Keep new events of a suppressed person again, because they consented to it."""
+    lifted = rights.allow_person(cli_caller(), _request(given))
+    click.echo("New events of this person are kept again." if lifted else "This person was not suppressed.")
+
+
+@person_group.command("requests")
+@_identified
+def requests_command(**given: tuple[str, ...]) -> None:
+    """Print the recorded requests as JSON lines, the oldest first; with identifiers, only this person's."""
+    identifiers = _request(given) if any(given.values()) else None
+    for request in reversed(rights.list_requests(cli_caller(), _MOST_SHOWN, None, identifiers)):
+        click.echo(json.dumps(asdict(request)))
+
+
+@person_group.command("repeat")
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+def repeat_command(file: Any) -> None:
+    """Carry out the recorded requests in FILE that a restored copy of the ledger lacks."""
+    try:
+        recorded = [json.loads(line) for line in file if line.strip()]
+    except ValueError:
+        raise click.UsageError("FILE must have the lines that `person requests` prints.") from None
+    done = rights.repeat_requests(cli_caller(), recorded)
+    click.echo(", ".join(f"{n:,} {kind}" for kind, n in sorted(done.items())) or "Nothing was missing.")
+
+
+def _show(report: ErasureReport, dry_run: bool = False) -> None:
+    word = "Would erase" if dry_run else "Erased"
+    click.echo(
+        f"{word} {report.events:,} waiting events, {report.visitors:,} visitors, {report.deliveries:,} deliveries."
+    )
+    for stood, n in sorted(report.stood.items()):
+        click.echo(f"  {n:>8,} {stood}")
+    if report.debugged:
+        click.echo(f"  {report.debugged:>8,} entries of the live debugger, of all persons")
+    if report.being_sent:
+        click.echo(
+            f"{report.being_sent:,} are being sent to Pinterest and cannot be recalled: "
+            "run this again in a minute."
+        )
+    if report.unreadable:
+        click.echo(f"{report.unreadable:,} rows cannot be decrypted, so it is unknown whose they are.")

@@ -1,0 +1,88 @@
+"""Store persons' requests about their data, and whose events are suppressed, by keyed hashes."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, literal, select, update
+
+from worker.ledger.rows import chunks, insert_all, is_among
+from worker.ledger.schema import person_request, suppression
+from worker.ledger.vault import Vault
+
+CONSENT = "consent"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRequest:
+    """Hold one request as proof: who did what and when, for whom by keyed hashes, and the figures."""
+
+    id: int
+    at: float
+    actor: str
+    kind: str
+    keys: list[str]
+    counts: dict[str, int]
+
+
+def identifier_key(vault: Vault, digest: str) -> bytes:
+    """Return the keyed hash of an identifier, given as the SHA-256 that Pinterest would receive."""
+    return vault.keyed_hash("identifier", digest)
+
+
+def any_suppressed(connection: Connection) -> bool:
+    """Return whether anyone is suppressed."""
+    return connection.scalar(select(literal(1)).select_from(suppression).limit(1)) is not None
+
+
+def find_suppressions(connection: Connection, keys: Collection[bytes]) -> dict[bytes, tuple[float, int]]:
+    """Return which keys are suppressed: since when, and the id of the request."""
+    found: dict[bytes, tuple[float, int]] = {}
+    for some in chunks(sorted(keys)):
+        wanted = select(suppression).where(is_among(connection, suppression.c.key, some))
+        found.update({row.key: (row.since, row.request_id) for row in connection.execute(wanted)})
+    return found
+
+
+def add_suppressions(connection: Connection, keys: Iterable[bytes], since: float, request_id: int) -> None:
+    """Suppress keys. A key that is suppressed already belongs to the new request."""
+    rows = [{"key": key, "since": since, "request_id": request_id} for key in sorted(keys)]
+    insert_all(connection, suppression, rows, _instead)
+
+
+def _instead(new: Any) -> Any:
+    values = {name: new.excluded[name] for name in ("since", "request_id")}
+    return new.on_conflict_do_update(index_elements=["key"], set_=values)
+
+
+def lift_suppressions(connection: Connection, request_ids: Collection[int]) -> int:
+    """End the suppressions of some requests. Returns how many keys they had."""
+    return connection.execute(delete(suppression).where(suppression.c.request_id.in_(request_ids))).rowcount
+
+
+def add_request(
+    connection: Connection, at: float, actor: str, kind: str, keys: Iterable[str], counts: Mapping[str, int]
+) -> int:
+    """Store a request; return its id."""
+    values = {"at": at, "actor": actor, "kind": kind, "keys": sorted(keys), "counts": dict(counts)}
+    added = connection.execute(insert(person_request).values(values).returning(person_request.c.id))
+    return int(added.scalar_one())
+
+
+def complete_request(connection: Connection, request_id: int, counts: Mapping[str, int]) -> None:
+    """Add the figures of a request to its row."""
+    wanted = update(person_request).where(person_request.c.id == request_id)
+    connection.execute(wanted.values(counts=dict(counts)))
+
+
+def newest_requests(connection: Connection, limit: int, before_id: int | None = None) -> list[PersonRequest]:
+    """Return requests, the newest first."""
+    wanted = select(person_request).order_by(person_request.c.id.desc()).limit(limit)
+    if before_id is not None:
+        wanted = wanted.where(person_request.c.id < before_id)
+    return [PersonRequest(*row) for row in connection.execute(wanted)]
+
+
+def purge_requests(connection: Connection, before: float) -> int:
+    """Delete old requests. Suppressions remain."""
+    return connection.execute(delete(person_request).where(person_request.c.at < before)).rowcount

@@ -1,0 +1,66 @@
+"""Read a person's rows as JSON."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from worker.event import json_text
+from worker.event.times import iso
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import finding
+from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.intake import inbox, visitors
+from worker.ledger.intake.debug_inputs import INPUT
+from worker.ledger.rows import chunks
+from worker.ledger.upkeep import erasure
+from worker.ledger.vault import SealError
+from worker.pinterest.user_data.person import Person
+
+_TIMES = ("received_at", "updated_at", "event_time", "accepted_at", "ended_at")
+
+
+def read_rows(ledger: Ledger, person: Person, found: Mapping[str, Iterable[Any]]) -> dict[str, list[Any]]:
+    """Return the person's waiting events, visitor records, deliveries and inputs of the live debugger.
+
+    ``found`` has the ids of the rows, by their part.
+    """
+    ids = {part: sorted(of_part) for part, of_part in found.items()}
+    with ledger.read() as connection:
+        events = [row for some in chunks(ids["inbox"]) for row in erasure.waiting_events(connection, some)]
+        known = [row for some in chunks(ids["visitors"]) for row in erasure.visitor_bodies(connection, some)]
+        deliveries = []
+        for some in chunks(ids["deliveries"]):
+            payloads = erasure.payloads(connection, some)
+            deliveries += [
+                asdict(row) | {"body": payloads.get(row.id)}
+                for row in finding.find_deliveries(connection, some)
+            ]
+        debugged = erasure.debugged_events(connection)
+    return {
+        "events": _opened(ledger, events, inbox.BODY),
+        "visitors": _opened(ledger, known, visitors.BODY),
+        "deliveries": _opened(ledger, deliveries, PAYLOAD),
+        "debugged": _opened(ledger, debugged, INPUT, person),
+    }
+
+
+def _opened(
+    ledger: Ledger, rows: Sequence[Mapping[str, Any]], purpose: bytes, person: Person | None = None
+) -> list[dict[str, Any]]:
+    """Return rows with their bodies as JSON; with a person, only the rows that name them."""
+    opened: list[dict[str, Any]] = []
+    for row in rows:
+        try:
+            text = ledger.vault.open(row["body"], purpose) if row["body"] is not None else b"null"
+        except SealError:
+            continue
+        keys = {row.get("anonymous_key"), row.get("user_key")}
+        if person is not None and person.keys.isdisjoint(keys) and not person.appears_in(text):
+            continue
+        shown = {
+            name: iso(value) if name in _TIMES and value is not None else value
+            for name, value in row.items()
+            if name not in ("body", "anonymous_key", "user_key")
+        }
+        opened.append(shown | {"data": json_text.parse_json(text)})
+    return opened

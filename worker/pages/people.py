@@ -1,0 +1,69 @@
+"""Export, erase or suppress what is kept of a person, and list such requests."""
+
+import json
+
+from flask import Response, make_response, render_template, request
+
+from worker.api import context
+from worker.operations.errors import InvalidError, OperationError
+from worker.operations.person import rights
+from worker.pages.base import blueprint
+from worker.pages.forms import Form, form_texts, split_lines
+
+_KINDS = ("emails", "email_hashes", "external_ids", "external_id_hashes", "anonymous_ids")
+_MOST_SHOWN = 50
+
+
+@blueprint.get("/people")
+def people_page() -> str:
+    """Show the form and the newest requests."""
+    return _page(Form())
+
+
+@blueprint.post("/people")
+def post_people() -> Response:
+    """Do what the form says with one person's data."""
+    form = Form(form_texts(request.form, (*_KINDS, "action", "confirmed")))
+    try:
+        person = rights.read_request(**{kind: split_lines(form.values[kind]) for kind in _KINDS})
+        if form.values["action"] == "export":
+            return _download(person)
+        return make_response(_page(form, done=_carry_out(form.values, person)))
+    except OperationError as error:
+        form.refuse(error)
+        return make_response(_page(form), 422 if isinstance(error, InvalidError) else 409)
+
+
+def _carry_out(given: dict[str, str], person: rights.PersonIdentifiers) -> str:
+    """Return a sentence about what was done."""
+    caller, action = context.request_caller(), given["action"]
+    if action == "allow":
+        lifted = rights.allow_person(caller, person)
+        return "New events of this person are kept again." if lifted else "This person was not suppressed."
+    if action not in ("count", "erase", "suppress"):
+        raise InvalidError("action", "must be one of the list.")
+    if action != "count" and given["confirmed"] != "yes":
+        raise InvalidError("confirmed", "must be ticked to erase: it cannot be undone.")
+    if action == "suppress":
+        report = rights.suppress_person(caller, person)
+    else:
+        report = rights.erase_person(caller, person, dry_run=action == "count")
+    counted = (
+        f"{report.events:,} waiting events, {report.visitors:,} visitors, {report.deliveries:,} deliveries"
+    )
+    if action == "count":
+        return f"Kept of this person: {counted}."
+    busy = f" {report.being_sent:,} are being sent now: do it again in a minute." if report.being_sent else ""
+    return f"Erased {counted}.{busy}"
+
+
+def _download(person: rights.PersonIdentifiers) -> Response:
+    kept = rights.export_person(context.request_caller(), person)
+    answer = Response(json.dumps(kept, indent=2, ensure_ascii=False), mimetype="application/json")
+    answer.headers["Content-Disposition"] = 'attachment; filename="person.json"'
+    return answer
+
+
+def _page(form: Form, done: str = "") -> str:
+    recorded = rights.list_requests(context.request_caller(), _MOST_SHOWN)
+    return render_template("people.html", form=form, done=done, requests=recorded)

@@ -1,0 +1,143 @@
+"""Keep the events of suppressed persons out, until they consent again."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
+
+from worker.event.consent.consent import renews_consent
+from worker.event.received import Trust
+from worker.event.times import parse_time
+from worker.ledger.database import Ledger
+from worker.ledger.delivery.deliveries import NewDelivery
+from worker.ledger.upkeep import suppressions
+from worker.pinterest.user_data.hashing import hash_value
+from worker.pinterest.user_data.visitor import Visitor
+from worker.pipeline.ingest.accepting import OpenedEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Hold whom an event is about, by SHA-256 hashes and keys, and when a consent that it states was given."""
+
+    digests: frozenset[str]
+    user_key: bytes | None
+    device_key: bytes | None
+    consented_at: float | None = None
+
+
+class _Mapped(Protocol):
+    @property
+    def named(self) -> Named | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """Hold from which event on a suppression has ended, and the keys that named the person."""
+
+    event_id: int
+    keys: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """Hold which events and visitors not to keep, and which suppressions end, by the id of their request."""
+
+    events: frozenset[int] = frozenset()
+    visitors: frozenset[bytes] = frozenset()
+    lifted: Mapping[int, Lift] = field(default_factory=dict)
+
+
+def named_by(opened: OpenedEvent, visitor: Visitor, made: Iterable[NewDelivery]) -> Named:
+    """Return whom an event is about: who is sent to Pinterest, or the visitor of an event that is not sent."""
+    payloads = [delivery.identifiers for delivery in made if delivery.payload is not None]
+    digests = {digest for identifiers in payloads for digest in identifiers}
+    if not payloads:
+        digests = {*visitor.traits.get("em", ()), *filter(None, (visitor.user_id,))}
+    if user_id := hash_value("external_id", opened.event.get("userId")):
+        digests.add(user_id)
+    return Named(frozenset(digests), opened.row.user_key, opened.row.anonymous_key, _consented_at(opened))
+
+
+def _consented_at(opened: OpenedEvent) -> float | None:
+    """Return when a new consent was given; None without one, or if anyone could have sent it."""
+    if opened.trust is not Trust.SIGNED or not renews_consent(opened.event):
+        return None
+    stated = (parse_time(opened.event.get(name)) for name in ("originalTimestamp", "timestamp"))
+    return min([opened.row.received_at, *(at for at in stated if at is not None)])
+
+
+def screen(
+    ledger: Ledger, mapped: Mapping[int, _Mapped], visitors: Mapping[bytes, Mapping[str, Any]]
+) -> Screening:
+    """Compare the events and visitors of a bulk with the suppressed persons, by one query."""
+    events = {event_id: event.named for event_id, event in mapped.items() if event.named is not None}
+    digests = {digest for named in events.values() for digest in named.digests}
+    in_records = {key: _digests_in(record) for key, record in visitors.items()}
+    key_of = {
+        digest: suppressions.identifier_key(ledger.vault, digest)
+        for digest in digests.union(*in_records.values())
+    }
+    user_keys = {named.user_key for named in events.values() if named.user_key is not None}
+    device_keys = {named.device_key for named in events.values() if named.device_key is not None}
+    with ledger.read() as connection:
+        found = suppressions.find_suppressions(
+            connection, {*key_of.values(), *user_keys, *device_keys, *visitors}
+        )
+    lifted = _lifted(events, key_of, found)
+    ends = {key: lifted[number].event_id for key, (_, number) in found.items() if number in lifted}
+    active = found.keys() - ends.keys()
+    held = {
+        event_id
+        for event_id, named in events.items()
+        if is_suppressed(named, key_of, active | {key for key, end in ends.items() if event_id < end})
+    }
+    refused = {
+        key
+        for key, record in in_records.items()
+        if is_suppressed(Named(frozenset(record), key if key in user_keys else None, key), key_of, active)
+    }
+    return Screening(frozenset(held), frozenset(refused), lifted)
+
+
+def is_suppressed(named: Named, key_of: Mapping[str, bytes], active: Collection[bytes]) -> bool:
+    """Return whether an event is about a suppressed person.
+
+    Another person on a suppressed device is not: an event of theirs names them.
+    """
+    if named.user_key in active or any(key_of[digest] in active for digest in named.digests):
+        return True
+    return named.device_key in active and named.user_key is None and not named.digests
+
+
+def _lifted(
+    events: Mapping[int, Named], key_of: Mapping[str, bytes], found: Mapping[bytes, tuple[float, int]]
+) -> dict[int, Lift]:
+    """Return the requests of persons who consented after them."""
+    lifted: dict[int, Lift] = {}
+    for event_id, named in sorted(events.items()):
+        if named.consented_at is None:
+            continue
+        keys = {key for key in (named.user_key, *(key_of[one] for one in named.digests)) if key is not None}
+        for key in keys & found.keys():
+            since, number = found[key]
+            if named.consented_at > since and number not in lifted:
+                lifted[number] = Lift(event_id, frozenset(one.hex() for one in keys))
+    return lifted
+
+
+def _digests_in(record: Mapping[str, Any]) -> set[str]:
+    layers = (record, record.get("signed") or {})
+    named = {digest for layer in layers for digest in (layer.get("traits") or {}).get("em", ())}
+    return named | {layer["user_id"] for layer in layers if layer.get("user_id")}
+
+
+def lift(connection: Connection, lifted: Mapping[int, Lift], now: float) -> None:
+    """End the suppressions of persons who consented again, and record why."""
+    for number, end in sorted(lifted.items()):
+        if n := suppressions.lift_suppressions(connection, [number]):
+            counts = {"suppressed_keys": n}
+            suppressions.add_request(
+                connection, now, "a signed event", suppressions.CONSENT, end.keys, counts
+            )
