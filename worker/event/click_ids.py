@@ -25,6 +25,9 @@ _URL_NAMES = frozenset(
     ("landing_site", "landingSite", "landing_page", "landingPage", "page_url", "pageUrl", "page_location")
 )
 _PARTS = frozenset(("user_data", "userData", "traits", "pinterest", "Pinterest", "cookies", "cookie"))
+# Of an order: a list of names and values that the shop's theme keeps with it.
+_ATTRIBUTES = ("note_attributes", "noteAttributes", "meta_data", "custom_attributes", "customAttributes")
+_MOST_ATTRIBUTES = 200
 _LONGEST_COOKIES = 16_384
 # Starts of the browser id: "uid=" in base64.
 _BROWSER_ID_START = "dWlkP"
@@ -63,6 +66,9 @@ def _holders(
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield "properties", properties
     yield "context", context
+    for name in () if properties.keys().isdisjoint(_ATTRIBUTES) else _ATTRIBUTES:
+        if type(properties.get(name)) is list:
+            yield "the order's attributes", attributes_of(properties[name])
     # Most events have none of these parts.
     if _PARTS.isdisjoint(context) and _PARTS.isdisjoint(properties) and _PARTS.isdisjoint(event):
         return
@@ -81,6 +87,15 @@ def _holders(
         for name in ("cookies", "cookie"):
             if name in parent:
                 yield "cookies", _cookies(parent[name])
+
+
+def attributes_of(entries: list[Any]) -> dict[str, Any]:
+    """Return the attributes of an order by their name, which Shopify calls ``name`` and others ``key``."""
+    return {
+        str(entry.get("name") or entry.get("key")): entry.get("value")
+        for entry in entries[:_MOST_ATTRIBUTES]
+        if type(entry) is dict
+    }
 
 
 def _cookies(raw: object) -> Mapping[str, Any]:

@@ -423,3 +423,80 @@ def test_consent_in_a_text_counts() -> None:
     for said, outcome in (('{"advertising": true}', Mapped), ('{"advertising": false}', Filtered)):
         (made,) = run(track("Lead", context={"consent": said}), options=options)
         assert isinstance(made, outcome)
+
+
+@pytest.mark.parametrize(
+    ("name", "properties", "expected"),
+    [
+        ("AddToCart", {"product_id": '["11","12"]', "value": 5}, {"content_ids": ["11", "12"]}),
+        ("Lead", {"sku": ["a", "b"]}, {"content_ids": ["a", "b"]}),
+        (
+            "transaction",
+            {
+                "transactionId": "1234",
+                "transactionTotal": 38.26,
+                "transactionProducts": [{"sku": "DD44", "price": 11.99}, {"sku": "AA12", "quantity": 2}],
+            },
+            {"order_id": "1234", "value": "38.26", "content_ids": ["DD44", "AA12"], "num_items": 3},
+        ),
+        ("ViewContent", {"content_id": "12", "content_type": "product"}, {"content_ids": ["12"]}),
+        ("Read", {"content_id": "12", "content_type": "article"}, {}),
+        (
+            "fb_mobile_purchase",
+            {"_valueToSum": 12.5, "fb_currency": "USD", "fb_content_id": "77", "fb_order_id": "f1"},
+            {"value": "12.5", "currency": "USD", "content_ids": ["77"], "num_items": 1, "order_id": "f1"},
+        ),
+        (
+            "fb_mobile_add_to_cart",
+            {"fb_content": '[{"id": "7", "quantity": 2}]', "_valueToSum": 3, "fb_currency": "EUR"},
+            {"value": "3", "content_ids": ["7"], "num_items": 2},
+        ),
+        (
+            "PURCHASE",
+            {"price": "15.00", "item_ids": ["11", "12"], "number_items": ["1", "2"]},
+            {"value": "15", "content_ids": ["11", "12"], "num_items": 3},
+        ),
+        ("START_CHECKOUT", {"price": 5, "item_ids": "11;12"}, {"content_ids": ["11", "12"]}),
+    ],
+)
+def test_shapes_from_the_vendors_documentation(
+    name: str, properties: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    sent = mapped(name, properties).get("custom_data", {})
+    assert {field: sent.get(field) for field in expected} == expected
+    assert expected or "content_ids" not in sent
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Wishlist Product Added to Cart", "add_to_cart"),
+        ("checkout_onepage_controller_success_action", "checkout"),
+    ],
+)
+def test_names_from_the_vendors_documentation(name: str, expected: str) -> None:
+    products = [{"id": "1", "price": 1, "quantity": 1}]
+    assert mapped(name, {"products": products})["event_name"] == expected
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {
+            "note_attributes": [
+                {"name": "epik", "value": "dj0abc"},
+                {"name": "_pin_unauth", "value": "dWlkP1"},
+            ]
+        },
+        {
+            "meta_data": [
+                {"id": 1, "key": "_epik", "value": "dj0abc"},
+                {"key": "pin_unauth", "value": "dWlkP1"},
+            ]
+        },
+        {"customAttributes": [{"key": "epik", "value": "dj0abc"}, {"key": "_pin_unauth", "value": "dWlkP1"}]},
+    ],
+)
+def test_click_ids_among_an_orders_attributes_are_sent(attributes: dict[str, Any]) -> None:
+    user_data = mapped("Lead", attributes)["user_data"]
+    assert (user_data["partner_id"], user_data["click_id"]) == ("dj0abc", "dWlkP1")

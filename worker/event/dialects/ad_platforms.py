@@ -8,7 +8,8 @@ https://help.pinterest.com/en/business/article/add-event-codes
 
 from typing import Any
 
-from worker.event.dialects.rewriting import Dialect, Shape, first_of, words
+from worker.event.dialects.rewriting import Dialect, Shape, first_of, objects, words
+from worker.event.embedded import open_text
 
 _ACTION_SOURCES = {"website": "web", "physicalstore": "offline", "physical_store": "offline"}
 # Meta's other sources of an action; Pinterest has no word for them, and an app is recognised by what it says.
@@ -34,8 +35,29 @@ _CONVERSIONS_API = Dialect(
     "Conversions API of Meta or Pinterest", words("customdata eventsourceurl"), _rewrite_conversion
 )
 
+
+def _rewrite_app_event(shape: Shape) -> bool:
+    """Read the parameters of an app's events; https://developers.facebook.com/docs/app-events/reference."""
+    event = shape.properties
+    ids = open_text(event.get("fbcontentid"))
+    products = objects(event.get("fbcontent")) or [
+        {"id": one} for one in (ids if isinstance(ids, list) else [ids]) if one
+    ]
+    shape.put(
+        value=event.get("valuetosum"),
+        currency=event.get("fbcurrency"),
+        products=products,
+        numitems=event.get("fbnumitems"),
+        orderid=event.get("fborderid"),
+        query=event.get("fbsearchstring"),
+    )
+    return True
+
+
 _META = Dialect(
     "Meta",
+    words("fbcurrency fbcontentid fbcontent fbsearchstring"),
+    _rewrite_app_event,
     names=words(
         "AddPaymentInfo AddToCart AddToWishlist CompleteRegistration Contact CustomizeProduct Donate FindLocation "
         "InitiateCheckout Lead Purchase Schedule Search StartTrial SubmitApplication Subscribe ViewContent PageView "
@@ -52,7 +74,15 @@ def _rewrite_snap(shape: Shape) -> bool:
     if ids is None and "numberitems" not in shape.properties:
         return False
     given = first_of(shape.properties, ("value", "total", "revenue"))
-    shape.put(contentids=ids, numitems=shape.properties.get("numberitems"))
+    if isinstance(ids, str):
+        ids = ids.replace(";", ",")
+    shape.put(contentids=ids)
+    pieces = shape.properties.get("numberitems")
+    if isinstance(pieces, list):
+        counts = [int(one) for one in pieces if str(one).isdecimal() and len(str(one)) < 7]
+        shape.replace(numberitems=None, numitems=sum(counts) if len(counts) == len(pieces) else None)
+    else:
+        shape.put(numitems=pieces)
     if given is None and "itemids" in shape.properties:
         # With a list of items, the price is that of all of them.
         shape.replace(value=shape.properties.get("price"), price=None)

@@ -80,8 +80,9 @@ _PRODUCT_VIEWS = (
 )
 # Names whose words alone say less, or something else: of Adobe, Enhanced Ecommerce, TikTok, Matomo and webhooks.
 _EXACT = {
-    "add_to_cart": "scAdd, eec.add, cartlines/add",
-    "checkout": "eec.purchase, trackEcommerceOrder, ecommerceOrder, woocommerce_thankyou, PlaceAnOrder",
+    "add_to_cart": "scAdd, eec.add, cartlines/add, Wishlist Product Added to Cart",
+    "checkout": "eec.purchase, trackEcommerceOrder, ecommerceOrder, woocommerce_thankyou, PlaceAnOrder, "
+    "checkout_onepage_controller_success_action",
     "initiate_checkout": "commerce.checkouts, scCheckout, eec.checkout",
     "lead": "SubmitForm",
     "view_category": "eec.impressionView, eec.impression",

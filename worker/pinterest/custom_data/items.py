@@ -28,7 +28,17 @@ _MOST_PIECES = 1_000_000
 
 PRODUCT_LIST_KEYS = (
     *("products", "items", "contents", "lineitems", "cartitems", "orderitems", "orderlines", "cartproducts"),
-    *("productlist", "orderproducts", "purchasedproducts", "cartlines", "lines", "basket", "product", "item"),
+    *(
+        "productlist",
+        "transactionproducts",
+        "orderproducts",
+        "purchasedproducts",
+        "cartlines",
+        "lines",
+        "basket",
+        "product",
+        "item",
+    ),
 )
 _LIST_KEYS = frozenset(PRODUCT_LIST_KEYS)
 # These may also be the name of a product, or how many there are.
@@ -140,6 +150,10 @@ def read_items(
         if type(raw) in (list, dict) and raw:
             return _read_list(_entries(raw) if isinstance(raw, dict) else raw, currency, notes, id_source)
     single = _single_product(properties, one_product)
+    ids = open_text(single.get("id"))
+    if type(ids) is list:
+        # A price is that of all of them.
+        return _read_list([{"id": one} for one in ids], currency, notes, None)
     if single and id_source is not None:
         _choose_id(single, properties, id_source, notes)
     item = _read_item(single, currency, notes) if single else None
@@ -162,10 +176,16 @@ def _entries(raw: dict[str, Any]) -> list[Any]:
     return values if all(isinstance(value, dict) for value in values) and len(values) > 1 else [raw]
 
 
+# Meta's and TikTok's words for what a content id is of.
+_PRODUCT_TYPES = ("product", "product_group")
+
+
 def _single_product(properties: Mapping[str, Any], one_product: bool) -> dict[str, Any]:
     if not _TEXTS_OF_EVENT.isdisjoint(properties):
         properties = {key: value for key, value in properties.items() if key not in _TEXTS_OF_EVENT}
     parts = _parts(properties, vague=one_product)
+    if properties.get("contenttype") in _PRODUCT_TYPES and "contentid" in properties:
+        parts.setdefault("id", properties["contentid"])
     if one_product or "id" in parts:
         for part, key in (("name", "name"), ("category", "category"), ("brand", "brand")):
             if part not in parts and key in properties:
