@@ -5,7 +5,8 @@ import time
 import pytest
 
 from tests.api.conftest import Api
-from tests.pages.conftest import Pages
+from tests.ledger.shop import place
+from tests.pages.conftest import ACCOUNT, Pages
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import deliveries
 from worker.ledger.delivery.deliveries import Sale
@@ -52,9 +53,9 @@ def test_a_spreadsheet_gets_the_same(pages: Pages) -> None:
 
     date = time.strftime("%Y-%m-%d", time.gmtime(TODAY * 86_400))
     assert lines == [
-        "day,event_name,currency,delivered,value",
-        f"{date},checkout,KWD,2,2.468",
-        f"{date},checkout,USD,2,259.98",
+        "day,event_name,currency,delivered,value,ad_account_id",
+        f"{date},checkout,KWD,2,2.468,{ACCOUNT}",
+        f"{date},checkout,USD,2,259.98,{ACCOUNT}",
     ]
 
 
@@ -85,7 +86,10 @@ def test_refunds_are_shown_with_a_minus_and_the_net_next_to_them(
             ("refund", Sale(TODAY, "EUR", 5_000)),
         ]
         deliveries.append_sales(connection, [(shop.number, *one) for one in sold])
-    lines = [line.split(",", 1)[1] for line in pages.get("/sales/export").splitlines()[1:]]
+    lines = [
+        line.split(",", 1)[1].removesuffix(f",{ACCOUNT}")
+        for line in pages.get("/sales/export").splitlines()[1:]
+    ]
     assert lines == [
         "checkout,USD,1,100.00",
         "refund,EUR,1,-5.00",
@@ -94,3 +98,26 @@ def test_refunds_are_shown_with_a_minus_and_the_net_next_to_them(
         "net,USD,1,69.50",
     ]
     assert ">69.50</td>" in pages.get("/sales")
+
+
+def test_an_order_of_two_ad_accounts_is_shown_for_each_and_added_up_for_neither(
+    pages: Pages, ledger: Ledger, api: Api, shop: Integration
+) -> None:
+    other = place(ledger, "src_shop", "42")
+    with ledger.write() as connection:
+        orders = [Sale(TODAY, "USD", 10_000), Sale(TODAY - 1, "USD", 5_000)]
+        deliveries.append_sales(
+            connection,
+            [(number, "checkout", one) for number in (shop.number, other.number) for one in orders],
+        )
+    page = " ".join(pages.get("/sales").split())
+    total = (
+        '<b>All days</b></td> <td data-of="Event">checkout</td> <td data-of="Delivered" class="number">2</td>'
+    )
+    assert page.count(total) == 2
+    assert page.count(">15.00</td>") == 2
+    assert "30.00" not in page
+    assert "Orders a day, in the ad account that has most" in page
+    own = pages.get("/sales?ad_account_id=42")
+    assert own.count("<b>All days</b>") == 1
+    assert f"<code>{ACCOUNT}</code>" not in own

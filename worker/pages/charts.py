@@ -40,6 +40,12 @@ def draw_latencies(latencies: Sequence[Latency]) -> Markup:
     )
 
 
+def draw_counts(counts: Sequence[tuple[str, int]]) -> Markup:
+    """Draw one bar a count, scaled from 0 to the highest."""
+    top = max([1, *(n for _, n in counts)])
+    return _drawn([[("delivered", n / top)] for _, n in counts])
+
+
 def highest_total(bars: Sequence[Bar]) -> int:
     """Return the highest total, at least 1: the top of the chart."""
     return max([1, *(bar.total for bar in bars)])

@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +12,11 @@ from flask import Response, render_template, request
 from worker.api import context
 from worker.ledger.delivery.deliveries import SalesLine
 from worker.operations.deliveries.selection import all_sources
-from worker.operations.reports.reports import FIRST_DAY, report_sales
+from worker.operations.reports.reports import FIRST_DAY, SECONDS_A_DAY, report_sales
 from worker.pages.base import blueprint
+from worker.pages.charts import draw_counts
 
+_MOST_BARS = 92
 SPANS = {"7d": ("7 days", 7), "30d": ("30 days", 30), "92d": ("92 days", 92), "1y": ("a year", 366)}
 
 
@@ -27,10 +31,12 @@ def sales_export() -> Response:
     """Export the same as CSV."""
     text = io.StringIO()
     table = csv.writer(text)
-    table.writerow(["day", "event_name", "currency", "delivered", "value"])
+    table.writerow(["day", "event_name", "currency", "delivered", "value", "ad_account_id"])
     for line in _chosen()["lines"]:
         value = _amount_text(line) if line.currency else ""
-        table.writerow([_day_text(line.day), line.event_name, line.currency, line.n, value])
+        table.writerow(
+            [_day_text(line.day), line.event_name, line.currency, line.n, value, line.ad_account_id]
+        )
     answer = Response(text.getvalue(), mimetype="text/csv")
     answer.headers["Content-Disposition"] = 'attachment; filename="delivered-by-day.csv"'
     return answer
@@ -47,20 +53,50 @@ def _amount_text(line: SalesLine, thousands: str = "") -> str:
     return text[:-1] if text.endswith("0") else text
 
 
+def _totals(lines: Sequence[SalesLine]) -> list[SalesLine]:
+    """Sum the lines of all days, separately for each ad account: it would count an order of two accounts twice."""
+    summed: dict[tuple[str, str, str], SalesLine] = {}
+    for line in lines:
+        key = (line.ad_account_id, line.event_name, line.currency)
+        before = summed.get(key)
+        summed[key] = line._replace(n=line.n + before.n, value=line.value + before.value) if before else line
+    return [summed[key] for key in sorted(summed)]
+
+
+def _orders_a_day(lines: Sequence[SalesLine], now: float, days: int) -> list[tuple[str, int]]:
+    """Return the orders of each day, of the ad account that has most: the others repeat its orders."""
+    today, counted = int(now // SECONDS_A_DAY), Counter[tuple[int, str]]()
+    for line in lines:
+        if line.event_name == "checkout":
+            counted[line.day, line.ad_account_id] += line.n
+    accounts = {account for _, account in counted}
+    return [
+        (_day_text(day), max((counted[day, account] for account in accounts), default=0))
+        for day in range(today - days + 1, today + 1)
+    ]
+
+
 def _chosen() -> dict[str, Any]:
     key = request.args.get("span", "")
     key = key if key in SPANS else "30d"
     label, days = SPANS[key]
-    source_id, event_name = request.args.get("source_id", ""), request.args.get("event_name", "")
+    given = {name: request.args.get(name, "") for name in ("source_id", "event_name", "ad_account_id")}
+    source_id, event_name, account = given.values()
     caller = context.request_caller()
     known, found = all_sources(caller), report_sales(caller, days, source_id or None)
+    of_account = [line for line in found if account in ("", line.ad_account_id)]
+    lines = [line for line in of_account if event_name in ("", line.event_name)]
     return {
-        "lines": [line for line in found if event_name in ("", line.event_name)],
+        "lines": lines,
+        "totals": _totals(lines),
+        "accounts": sorted({line.ad_account_id for line in found} | ({account} - {""})),
+        "orders": _orders_a_day(of_account, caller.now, days) if days <= _MOST_BARS else [],
         "names": sorted({line.event_name for line in found} | ({event_name} - {""})),
         "sources": known,
         "zones": sorted({one.options.get("time_zone") or "UTC" for one in known}) or ["UTC"],
-        "given": {"span": key, "source_id": source_id, "event_name": event_name},
+        "given": {"span": key} | given,
         "label": label,
         "day": _day_text,
         "amount": _amount_text,
+        "draw_counts": draw_counts,
     }

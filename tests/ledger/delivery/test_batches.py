@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from tests.ledger.shop import NOW, pend, place, stand
+from tests.ledger.shop import ACCOUNT, NOW, pend, place, stand
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches, claims, deliveries
 from worker.ledger.delivery.batches import Attempt, Member, MemberResult, Postponed, StartedBatch
@@ -387,7 +387,7 @@ def test_a_delivered_event_is_in_the_sales_report_and_the_latency_chart(ledger: 
     with ledger.read() as connection:
         charted = rollups.rollups_by_integration(connection, 0.0)
 
-    assert sold(ledger) == [SalesLine(DAY, "checkout", "USD", 3, Decimal("4.5"))]
+    assert sold(ledger) == [SalesLine(DAY, "checkout", "USD", 3, Decimal("4.5"), ACCOUNT)]
     assert charted == {sending.shop.number: {"delivered": 3, "failed": 1, "within:5": 3}}
 
 

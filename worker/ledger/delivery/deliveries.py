@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -23,12 +22,13 @@ from worker.ledger.delivery.precedence import (
     displace_public,
     open_holders,
     shown_event_id,
+    shown_time,
 )
 from worker.ledger.delivery.remembered_ids import BUSINESS_DAYS, recall_ids
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.reports import measures, tallies
 from worker.ledger.rows import chunks, insert_all, is_among
-from worker.ledger.schema import State, delivery, integration, sale
+from worker.ledger.schema import State, ad_account, delivery, integration, sale
 from worker.ledger.vault import SECONDS_A_DAY, Vault
 
 PAYLOAD = b"payload"
@@ -158,7 +158,7 @@ def _without_remembered(
         if known is None:
             fresh.append(item)
         elif item.trust <= known.trust or item.content_key == known.content_key:
-            at = _shown(known.accepted_at)
+            at = shown_time(known.accepted_at)
             reason = f"A copy of this event was accepted before, at {at}. It is no longer stored."
             duplicates.append(replace(item, reason=reason))
         elif known.may_have_arrived:
@@ -332,22 +332,18 @@ def _explain_duplicates(connection: Connection, duplicates: Sequence[NewDelivery
             same_business = by_business.get(item.business_scope)
         changes: dict[str, Any] = {}
         if same_id is not None:
-            at = _shown(same_id.accepted_at)
+            at = shown_time(same_id.accepted_at)
             changes["reason"] = f"An event with this id and name was accepted before, at {at}."
             if same_id.integration_id != item.integration_id:
                 changes["warning"] = f"{item.warning} {_OTHER_SOURCE}" if item.warning else _OTHER_SOURCE
         elif same_business is not None:
             what = _BUSINESS_WORDS.get(item.event_name, "id")
-            at, event_id = _shown(same_business.accepted_at), shown_event_id(same_business.event_id)
+            at, event_id = shown_time(same_business.accepted_at), shown_event_id(same_business.event_id)
             changes["reason"] = (
                 f"A {item.event_name} event with this {what} was accepted before, at {at}, with event id {event_id}."
             )
         explained.append(replace(item, **changes) if changes else item)
     return explained
-
-
-def _shown(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _count(
@@ -400,13 +396,17 @@ class Sale:
 
 
 class SalesLine(NamedTuple):
-    """Sum the deliveries of one event name, day and currency. ``currency`` may be empty."""
+    """Sum the deliveries of one event name, day and currency to one ad account, in which an order counts once.
+
+    ``currency`` may be empty, and so is ``ad_account_id`` where the integration was deleted.
+    """
 
     day: int
     event_name: str
     currency: str
     n: int
     value: Decimal
+    ad_account_id: str = ""
 
 
 # The name of refunds in the sales report.
@@ -454,21 +454,23 @@ def append_sales(connection: Connection, sold: Iterable[tuple[int, str, Sale]]) 
 
 def sales_since(connection: Connection, since_day: int, source_id: str | None = None) -> list[SalesLine]:
     """Return the sales report since a day, the latest day first."""
-    keys = (sale.c.day, sale.c.event_name, sale.c.currency)
+    account = func.coalesce(ad_account.c.ad_account_id, "").label("account")
+    keys = (sale.c.day, sale.c.event_name, sale.c.currency, account)
     # In two halves: SQLite refuses a sum that exceeds 63 bits.
     high, low = func.sum(sale.c.value_thousandths // _HALF), func.sum(sale.c.value_thousandths % _HALF)
     wanted = (
         select(*keys, func.sum(sale.c.n), high, low)
+        .outerjoin(integration, integration.c.id == sale.c.integration_id)
+        .outerjoin(ad_account, ad_account.c.id == integration.c.ad_account)
         .where(sale.c.day >= since_day)
-        .group_by(*keys)
-        .order_by(sale.c.day.desc(), sale.c.event_name, sale.c.currency)
+        .group_by(sale.c.day, sale.c.event_name, sale.c.currency, text("account"))
+        .order_by(sale.c.day.desc(), sale.c.event_name, sale.c.currency, text("account"))
     )
     if source_id is not None:
-        own_integrations = select(integration.c.id).where(integration.c.source_id == source_id)
-        wanted = wanted.where(sale.c.integration_id.in_(own_integrations))
+        wanted = wanted.where(integration.c.source_id == source_id)
     return [
-        SalesLine(day, name, currency, int(n), Decimal(int(high) * _HALF + int(low)) / THOUSANDTHS)
-        for day, name, currency, n, high, low in connection.execute(wanted)
+        SalesLine(day, name, currency, int(n), Decimal(int(high) * _HALF + int(low)) / THOUSANDTHS, account)
+        for day, name, currency, account, n, high, low in connection.execute(wanted)
     ]
 
 

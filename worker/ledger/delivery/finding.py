@@ -7,9 +7,18 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, or_, select, text, union_all
 
 from worker.event.received import Trust
-from worker.ledger.delivery.precedence import REPLACED_MARK, shown_event_id
+from worker.ledger.delivery.precedence import REPLACED_MARK, shown_event_id, shown_time
 from worker.ledger.reports.books import reported_state
-from worker.ledger.schema import State, ad_account, batch, delivery, integration
+from worker.ledger.schema import (
+    BatchStatus,
+    State,
+    ad_account,
+    attempt,
+    batch,
+    credential,
+    delivery,
+    integration,
+)
 
 # As literal text: SQLite matches a partial index by the text of its condition.
 _IS_OPEN = text(f"delivery.state = {State.OPEN.value}")
@@ -133,6 +142,11 @@ def _any_of(*wanted: Any) -> Any:
 
 
 def _deliveries() -> Any:
+    tries = select(attempt.c.reason).where(
+        attempt.c.batch_id == batch.c.id, batch.c.status == BatchStatus.READY.value
+    )
+    last_try = tries.order_by(attempt.c.id.desc()).limit(1).correlate(batch).scalar_subquery()
+    used = func.coalesce(batch.c.credential_id, integration.c.credential_id)
     return (
         select(
             delivery.c.id,
@@ -153,12 +167,32 @@ def _deliveries() -> Any:
             integration.c.source_id,
             delivery.c.trust,
             delivery.c.consent,
+            batch.c.not_before,
+            credential.c.paused_at,
+            credential.c.paused_reason,
+            credential.c.breaker_open_until,
+            last_try.label("last_try"),
         )
         .join(ad_account, ad_account.c.id == delivery.c.ad_account)
         .outerjoin(batch, batch.c.id == delivery.c.batch_id)
         .outerjoin(integration, integration.c.id == delivery.c.integration_id)
+        .outerjoin(credential, credential.c.id == used)
         .order_by(delivery.c.id)
     )
+
+
+def _waits_for(row: Any) -> str | None:
+    """Say what a delivery that is not sent yet waits for."""
+    if row.state != State.OPEN.value or row.status not in (None, BatchStatus.READY.value):
+        return None
+    if row.paused_at is not None:
+        return f"Waits: sending to this ad account is paused. {row.paused_reason or ''}".strip()
+    if row.breaker_open_until is not None:
+        until = shown_time(row.breaker_open_until)
+        return f"Waits: Pinterest did not take the last events of this ad account. The next try is after {until}."
+    if row.last_try:
+        return f"Waits for its next try at {shown_time(row.not_before)}. The last one: {row.last_try}"
+    return None
 
 
 def _read(connection: Connection, wanted: Any) -> list[FoundDelivery]:
@@ -175,7 +209,7 @@ def _read(connection: Connection, wanted: Any) -> list[FoundDelivery]:
             accepted_at=row.accepted_at,
             ended_at=row.ended_at,
             reason_class=row.reason_class,
-            reason=row.reason,
+            reason=row.reason or _waits_for(row),
             warning=row.warning,
             source_id=row.source_id,
             signed=row.trust == Trust.SIGNED,

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -31,6 +32,11 @@ _IS_OPEN = text(f"delivery.state = {State.OPEN.value}")
 _IS_NOT_OPEN = text(f"delivery.state != {State.OPEN.value}")
 _IS_OPEN_BUSINESS = text(f"delivery.state = {State.OPEN.value} AND delivery.business_key IS NOT NULL")
 _IS_OTHER_BUSINESS = text(f"delivery.state != {State.OPEN.value} AND delivery.business_key IS NOT NULL")
+
+
+def shown_time(at: float) -> str:
+    """Write Unix seconds for people."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def shown_event_id(event_id: str) -> str:

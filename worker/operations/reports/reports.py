@@ -128,13 +128,16 @@ def report_sales(caller: Caller, days: int, source_id: str | None = None) -> lis
 
 
 def _with_net(lines: Sequence[SalesLine]) -> list[SalesLine]:
-    sold = {(line.day, line.currency): line for line in lines if line.event_name == "checkout"}
+    def place(line: SalesLine) -> tuple[int, str, str]:
+        return line.day, line.currency, line.ad_account_id
+
+    sold = {place(line): line for line in lines if line.event_name == "checkout"}
     shown: list[SalesLine] = []
     for line in lines:
         if line.event_name != sales_store.REFUND:
             shown.append(line)
             continue
-        checkouts = sold.get((line.day, line.currency), line._replace(n=0, value=Decimal(0)))
+        checkouts = sold.get(place(line), line._replace(n=0, value=Decimal(0)))
         net = checkouts.value - line.value
         shown += [line._replace(value=-line.value), checkouts._replace(event_name="net", value=net)]
     return shown

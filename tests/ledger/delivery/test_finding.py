@@ -1,0 +1,35 @@
+"""Whatever is found says what it waits for."""
+
+from tests.ledger.delivery.test_batches import Sending
+from tests.ledger.shop import NOW
+from worker.ledger.database import Ledger
+from worker.ledger.delivery import batches, finding
+from worker.ledger.delivery.batches import Attempt
+from worker.ledger.setup import ad_accounts
+
+
+def reasons(ledger: Ledger) -> set[str | None]:
+    with ledger.read() as connection:
+        return {one.reason for one in finding.find_deliveries_after(connection, 0, 10)}
+
+
+def test_a_waiting_delivery_says_why_and_until_when(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    credential_id = sending.shop.credential_id
+    assert reasons(ledger) == {None}
+    started = sending.start()
+    with ledger.write() as connection:
+        batches.record_attempt(
+            connection, started, Attempt(NOW, 0.5, 503, "unavailable", "HTTP 503 from Pinterest")
+        )
+    assert reasons(ledger) == {None}
+    sending.again(started, NOW + 60)
+    at = "2025-06-15 15:07:40 UTC"
+    assert reasons(ledger) == {f"Waits for its next try at {at}. The last one: HTTP 503 from Pinterest"}
+    with ledger.write() as connection:
+        ad_accounts.set_breaker(connection, credential_id, 5, NOW + 60)
+    taken = "Waits: Pinterest did not take the last events of this ad account."
+    assert reasons(ledger) == {f"{taken} The next try is after {at}."}
+    with ledger.write() as connection:
+        ad_accounts.pause_credential(connection, credential_id, "by_hand", "Legal asked.", "Anna", NOW)
+    assert reasons(ledger) == {"Waits: sending to this ad account is paused. Legal asked."}
