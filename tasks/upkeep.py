@@ -9,7 +9,7 @@ from worker.ledger.reports import measures
 from worker.pipeline.upkeep import purging, retrying
 from worker.pipeline.upkeep.sweeping import Hints
 from worker.pipeline.upkeep.sweeping import sweep_ledger as sweep_once
-from worker.runtime import free_bytes, ledger, webhook
+from worker.runtime import alert_channels, free_bytes, ledger, webhook
 from worker.settings import settings
 
 _heartbeat = Heartbeat(measures.SWEEPER)
@@ -50,8 +50,9 @@ def watch() -> None:
 
 @shared_task
 def watch_volume() -> None:
-    """Check for event names that stopped coming, and for problems in the sources' data."""
+    """Check the sources: rates, silence, event names that stopped coming, and problems in the data."""
     to_webhook = webhook() is not None
+    watching.check_rates(ledger(), ledger().now(), to_webhook=to_webhook)
     watching.check_volume(ledger(), ledger().now(), to_webhook=to_webhook)
     most = settings().alert_data_quality_percent
     watching.check_data_quality(ledger(), ledger().now(), most, to_webhook=to_webhook)
@@ -59,7 +60,9 @@ def watch_volume() -> None:
 
 @shared_task
 def tell_alerts() -> None:
-    """Send the queued notices to the webhook."""
+    """Send new notices to the webhook and to people."""
     target = webhook()
     if target is not None:
         watching.send_notices(ledger(), target, ledger().now)
+    for channel in alert_channels():
+        watching.send_to_channel(ledger(), channel, ledger().now)

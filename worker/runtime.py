@@ -7,6 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from worker.alerts.channels import Channel, Chat, Mail
 from worker.alerts.webhook import Webhook
 from worker.ledger.database import Ledger
 from worker.ledger.postgresql import PATIENCE_SECONDS
@@ -60,6 +61,17 @@ def webhook() -> Webhook | None:
     if not config.alert_webhook_url:
         return None
     return Webhook(config.alert_webhook_url, config.alert_webhook_secret, config.alert_webhook_private_hosts)
+
+
+def alert_channels() -> list[Channel]:
+    """Return the channels for alerts to people that are set."""
+    config = settings()
+    channels: list[Channel] = []
+    if config.alert_chat_url:
+        channels.append(Chat(config.alert_chat_url, config.alert_webhook_private_hosts))
+    if config.alert_mail_to:
+        channels.append(Mail(config.smtp_url, config.alert_mail_from, config.alert_mail_to))
+    return channels
 
 
 def free_bytes() -> int:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import secrets
 import stat
 import tempfile
@@ -69,6 +70,10 @@ class Settings:
     alert_webhook_url: str
     alert_webhook_secret: str
     alert_webhook_private_hosts: tuple[str, ...]
+    alert_chat_url: str
+    alert_mail_to: tuple[str, ...]
+    alert_mail_from: str
+    smtp_url: str
     alert_data_quality_percent: float
     production: bool
     rate_limit_rps: float
@@ -123,9 +128,13 @@ def parse(environ: Mapping[str, str]) -> Settings:
         flower_basic_auth=_basic_auth(read.secret("FLOWER_BASIC_AUTH", generated)),
         flower_cookie_secret=read.secret("FLOWER_COOKIE_SECRET", generated),
         metrics_token=_metrics_token(read.text("METRICS_TOKEN", "")),
-        alert_webhook_url=_webhook_url(read),
+        alert_webhook_url=_webhook_url(read, "ALERT_WEBHOOK_URL"),
         alert_webhook_secret=_webhook_secret(read),
         alert_webhook_private_hosts=_private_hosts(read),
+        alert_chat_url=_webhook_url(read, "ALERT_SLACK_URL"),
+        alert_mail_to=_mail_addresses(read, "ALERT_EMAIL_TO"),
+        alert_mail_from=next(iter(_mail_addresses(read, "ALERT_EMAIL_FROM")), ""),
+        smtp_url=_smtp_url(read),
         alert_data_quality_percent=read.number("ALERT_DATA_QUALITY_PERCENT", 20, least=0, most=100),
         production=production,
         rate_limit_rps=read.number("RATE_LIMIT_RPS", 100.0, least=0.01, most=100_000),
@@ -378,14 +387,34 @@ def _private_hosts(read: _Reader) -> tuple[str, ...]:
     return tuple(host.strip().lower() for host in text.split(",") if host.strip())
 
 
-def _webhook_url(read: _Reader) -> str:
-    if not read.text("ALERT_WEBHOOK_URL", ""):
+def _webhook_url(read: _Reader, name: str) -> str:
+    if not read.text(name, ""):
         return ""
-    url = read.address("ALERT_WEBHOOK_URL", "")
+    url = read.address(name, "")
     parts = urlsplit(url)
     if parts.scheme != "https" and (parts.hostname or "") not in _private_hosts(read):
-        why = "must be an https address, unless ALERT_WEBHOOK_PRIVATE_HOSTS names its host."
-        raise SettingsError("ALERT_WEBHOOK_URL", why)
+        raise SettingsError(
+            name, "must be an https address, unless ALERT_WEBHOOK_PRIVATE_HOSTS names its host."
+        )
+    return url
+
+
+def _mail_addresses(read: _Reader, name: str) -> tuple[str, ...]:
+    addresses = tuple(part.strip() for part in read.text(name, "").split(",") if part.strip())
+    for address in addresses:
+        if not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", address):
+            raise SettingsError(name, f"must be e-mail addresses, separated by commas, not {address!r}.")
+    return addresses
+
+
+def _smtp_url(read: _Reader) -> str:
+    url = read.text("SMTP_URL", "")
+    if url:
+        parts = split_address("SMTP_URL", url)
+        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+            raise SettingsError("SMTP_URL", "must be like smtps://user:password@mail.example.com.")
+    if read.text("ALERT_EMAIL_TO", "") and not (url and read.text("ALERT_EMAIL_FROM", "")):
+        raise SettingsError("ALERT_EMAIL_TO", "needs SMTP_URL and ALERT_EMAIL_FROM.")
     return url
 
 

@@ -25,6 +25,7 @@ OPTIONS = {
     "signed_only_events": [],
     "allow_null_origin": False,
     "query_views": False,
+    "alert_thresholds": sources.ALERT_THRESHOLDS,
 }
 
 
@@ -78,6 +79,7 @@ def test_the_collector_finds_in_the_ledger_what_was_set(api: Api, ledger: Ledger
         "signed_only_events": ["Order Completed", "lead"],
         "allow_null_origin": True,
         "query_views": True,
+        "alert_thresholds": sources.ALERT_THRESHOLDS | {"failure_percent": 5, "silent_hours": 0},
     }
     given = options | {"default_country": "de", "cookies": options["cookies"] | {"domain": ".Example.com"}}
     domains = ["a.example.com", "b.example.com"]
@@ -103,7 +105,14 @@ def test_an_option_that_is_null_is_left_to_whoever_reads_it(
     with ledger.read() as connection:
         kept = sources.load_source(connection, "src_abc123")
     assert kept is not None
-    always = {"default_consent", "consent_groups", "cookies", "secure_cookies", "signed_only_events"}
+    always = {
+        "default_consent",
+        "consent_groups",
+        "cookies",
+        "secure_cookies",
+        "signed_only_events",
+        "alert_thresholds",
+    }
     assert set(kept.options) == always | {"allow_null_origin", "query_views"}
 
 

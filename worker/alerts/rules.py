@@ -334,6 +334,14 @@ VOLUME_RULE = "volume_dropped"
 _VOLUME_ADVICE = "Check whether the shop still sends the event: changes of its pages often remove the call."
 DATA_RULE = "data_quality"
 _DATA_ADVICE = "Open the source's page on data quality: it has the newest example and says what to do."
+# Checked by `worker.alerts.rates`, with the thresholds of each source.
+RATE_RULES = {
+    "failure_rate": "Open Failed deliveries: it groups them by reason. Fix the reason, then send them again.",
+    "success_rate": "Open the debugger: it shows what became of each event.",
+    "filtered_rate": "Check whether the consent tool still works in the pages, or change the source's rule.",
+    "source_silent": "Check whether the shop still sends events: open a page, and look for it in the debugger.",
+    "new_failure_reason": "Open Failed deliveries and read the reason. Changes of the shop or of Pinterest cause it.",
+}
 LEDGER_RULE = "ledger_away"
 _LEDGER_ADVICE = (
     "Restore the database: the collector answers 503 until then, and its callers keep their events."
@@ -341,5 +349,6 @@ _LEDGER_ADVICE = (
 ADVICE = {name: rule.advice for name, rule in RULES.items()} | {
     VOLUME_RULE: _VOLUME_ADVICE,
     DATA_RULE: _DATA_ADVICE,
+    **RATE_RULES,
     LEDGER_RULE: _LEDGER_ADVICE,
 }

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from worker import logs
-from worker.alerts import frequent_problems, rules, volume
+from worker.alerts import frequent_problems, rates, rules, volume
+from worker.alerts.channels import Channel
 from worker.alerts.figures import (
     MAX_COUNTED_FAILURES,
     MAX_COUNTED_WAITING,
@@ -32,7 +33,7 @@ from worker.ledger.reports.tallies import SECONDS_PER_HOUR
 from worker.ledger.setup import ad_accounts, integrations, sources
 from worker.ledger.setup.ad_accounts import Credential
 from worker.ledger.upkeep import alert_figures as watching
-from worker.ledger.upkeep import alerts
+from worker.ledger.upkeep import alerts, retention
 from worker.ledger.upkeep.alerts import Alert, Change, Notice
 from worker.pinterest.client.answers import ReasonClass
 
@@ -148,6 +149,7 @@ log = logs.of(__name__)
 # Longer than the webhook's deadline, so that no second process sends the same notice.
 _LEASE_SECONDS = 60.0
 _MAX_NOTICES_PER_RUN = 20
+_NEW_CHANNEL_SECONDS = 600.0
 _HEARTBEAT_SECONDS = 10.0
 
 
@@ -197,6 +199,57 @@ def check_data_quality(ledger: Ledger, now: float, most_percent: float, *, to_we
         counts = count_problems(connection, [hour - hours for hours in frequent_problems.WINDOWS_HOURS])
     problems = frequent_problems.find_frequent(counts, most_percent)
     return _update_alerts(ledger, (rules.DATA_RULE,), problems, now, to_webhook=to_webhook)
+
+
+def check_rates(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change]:
+    """Check each source's rates and silence against its thresholds, and look for new reasons of failures."""
+    hour = int(now // SECONDS_PER_HOUR)
+    with ledger.write() as connection:
+        all_sources = list(sources.iterate_sources(connection))
+        ended = watching.ended_by_name(connection, hour - rates.WINDOW_HOURS + 1)
+        last = watching.last_accepted_hours(connection, hour - rates.SILENCE_DAYS * HOURS_PER_DAY)
+        kinds = watching.failure_kinds(connection, MAX_COUNTED_FAILURES)
+        first_seen = {kind: _first_seen(connection, kind, at) for kind, at in kinds.items()}
+    problems = rates.find_rates(ended, all_sources, hour)
+    problems += rates.find_silent(last, all_sources, hour)
+    problems += rates.find_new_reasons(kinds, first_seen, now)
+    return _update_alerts(ledger, tuple(rules.RATE_RULES), problems, now, to_webhook=to_webhook)
+
+
+def _first_seen(connection: Connection, kind: watching.FailureKind, at: float) -> float:
+    """Return when a kind of failure was first seen, whatever became of that delivery."""
+    name = ":".join(("reason", *kind))
+    _, known = retention.read_watermark(connection, name)
+    if not known:
+        retention.set_watermark(connection, name, 0, at)
+    return known or at
+
+
+def send_to_channel(ledger: Ledger, channel: Channel, clock: Callable[[], float]) -> int:
+    """Send new notices to a channel of people, in order; return how many it accepted.
+
+    A failed one is tried again with the next run, for a day.
+    """
+    name = f"alerts_to_{channel.name}"
+    for done in range(_MAX_NOTICES_PER_RUN):
+        now = clock()
+        with ledger.write() as connection:
+            position, leased_until = retention.read_watermark(connection, name)
+            if now < leased_until <= now + _LEASE_SECONDS:
+                return done
+            # A channel that is new hears of what is new.
+            since = now - (GIVE_UP_SECONDS if position or leased_until else _NEW_CHANNEL_SECONDS)
+            notice = alerts.next_notice(connection, position, since)
+            if notice is None:
+                return done
+            retention.set_watermark(connection, name, notice.id - 1, now + _LEASE_SECONDS)
+        trouble = channel.send(notice.id, notice_content(notice))
+        if trouble is not None:
+            log.error("alert_channel", channel=channel.name, notice=notice.id, error=trouble)
+            return done
+        with ledger.write() as connection:
+            retention.set_watermark(connection, name, notice.id, 0.0)
+    return _MAX_NOTICES_PER_RUN
 
 
 def send_notices(ledger: Ledger, webhook: Webhook, clock: Callable[[], float]) -> int:

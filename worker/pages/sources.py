@@ -14,6 +14,7 @@ from worker.api.schemas.sources import KeyRotation, SourceBody, SourceChange
 from worker.ledger.reports import usage
 from worker.ledger.setup import integrations as integration_store
 from worker.ledger.setup import sources as store
+from worker.ledger.setup.sources import ALERT_THRESHOLDS
 from worker.operations.errors import OperationError
 from worker.operations.setup import sources as operations
 from worker.pages.base import blueprint, redirect_to
@@ -34,6 +35,7 @@ _TEXTS = (
     "public_visitors_per_day",
     "signed_only_events",
     "consent_groups",
+    *ALERT_THRESHOLDS,
 )
 # Fields that have another name in the Management API.
 _NAMES = {
@@ -42,9 +44,11 @@ _NAMES = {
     "default_consent.server": "consent_server",
 }
 _CATEGORIES = ("advertising", "marketing", "analytics", "functional")
+_NAMES |= {f"alert_thresholds.{name}": name for name in ALERT_THRESHOLDS}
 _NAMES |= {f"consent_groups.{category}": "consent_groups" for category in _CATEGORIES}
 _FLAGS = ("dfid", "pin_unauth", "epik", "secure_cookies", "allow_null_origin", "query_views")
 _NEW = {"consent_browser": "drop", "consent_server": "allow"} | dict.fromkeys(_FLAGS[:4], "yes")
+_NEW |= {name: f"{limit:g}" for name, limit in ALERT_THRESHOLDS.items()}
 
 
 @blueprint.get("/sources")
@@ -147,6 +151,7 @@ def _source_values(shown: Mapping[str, Any]) -> dict[str, Any]:
         "public_visitors_per_day": str(shown["public_visitors_per_day"] or ""),
         "signed_only_events": "\n".join(shown["signed_only_events"]),
         "consent_groups": "\n".join(_group_lines(shown["consent_groups"])),
+        **{name: f"{shown['alert_thresholds'][name]:g}" for name in ALERT_THRESHOLDS},
     } | {name: "yes" if flag else "" for name, flag in flags.items()}
 
 
@@ -173,6 +178,7 @@ def _source_body(form: Any) -> dict[str, Any]:
         "public_visitors_per_day": parse_number(given["public_visitors_per_day"]),
         "signed_only_events": split_lines(given["signed_only_events"]),
         "consent_groups": _groups_in(given["consent_groups"]),
+        "alert_thresholds": {name: parse_number(given[name]) for name in ALERT_THRESHOLDS if given[name]},
     }
 
 

@@ -2,16 +2,19 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from worker import logs, runtime
 from worker.alerts import watching
+from worker.alerts.channels import Channel
 from worker.alerts.lifecycle import next_step
 from worker.alerts.rules import LEDGER_RULE, Problem
 from worker.alerts.webhook import Webhook
 from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.reports import measures
 from worker.ledger.upkeep.alerts import Alert, Change, Notice, Severity
+
+log = logs.of(__name__)
 
 # Longer than the restart of a database server.
 WAIT_SECONDS = 60.0
@@ -29,8 +32,13 @@ _AWAY = Problem(
 class Outage:
     """Alert about a database that does not answer, kept in this process's memory."""
 
-    def __init__(self, webhook: Callable[[], Webhook | None]) -> None:
+    def __init__(
+        self,
+        webhook: Callable[[], Webhook | None],
+        channels: Callable[[], Sequence[Channel]] = lambda: (),
+    ) -> None:
         self._webhook = webhook
+        self._channels = channels
         self._alert: Alert | None = None
         self._unsent: list[Notice] = []
 
@@ -41,7 +49,12 @@ class Outage:
         self._alert = then.alert
         if then.change is not None and known is not None:
             watching.log_change(known, then.change)
-            self._unsent = [*self._unsent, _notice(known, then.change, now)][-MAX_UNSENT_NOTICES:]
+            notice = _notice(known, then.change, now)
+            self._unsent = [*self._unsent, notice][-MAX_UNSENT_NOTICES:]
+            for channel in self._channels():
+                trouble = channel.send(notice.id, watching.notice_content(notice))
+                if trouble is not None:
+                    log.error("alert_channel", channel=channel.name, notice=notice.id, error=trouble)
         self._send()
         return then.change
 
@@ -71,8 +84,6 @@ def _notice(alert: Alert, change: Change, now: float) -> Notice:
     )
 
 
-log = logs.of(__name__)
-
 LOOK_SECONDS = 30.0
 # The upkeep worker checks every 30 seconds; after this long it counts as silent.
 OVERDUE_SECONDS = 90.0
@@ -90,6 +101,7 @@ def watch_if_overdue(
     free_bytes: Callable[[], int],
     webhook: Webhook | None,
     clock: Callable[[], float] = time.time,
+    channels: Sequence[Channel] = (),
 ) -> bool:
     """Check the rules and send notices if the last check is overdue; return whether it was."""
     now = clock()
@@ -100,11 +112,13 @@ def watch_if_overdue(
     watching.check_figures(ledger, free_bytes, now, to_webhook=webhook is not None)
     if webhook is not None:
         watching.send_notices(ledger, webhook, clock)
+    for channel in channels:
+        watching.send_to_channel(ledger, channel, clock)
     return True
 
 
 def _watch_for_ever() -> None:
-    outage = Outage(runtime.webhook)
+    outage = Outage(runtime.webhook, runtime.alert_channels)
     while True:
         time.sleep(LOOK_SECONDS)
         try:
@@ -117,7 +131,9 @@ def _look(outage: Outage, clock: Callable[[], float] = time.time) -> None:
     try:
         # Reading works on a database that takes no writes.
         runtime.ledger().ping()
-        watch_if_overdue(runtime.ledger(), runtime.free_bytes, runtime.webhook())
+        watch_if_overdue(
+            runtime.ledger(), runtime.free_bytes, runtime.webhook(), clock, runtime.alert_channels()
+        )
     except Exception as error:
         outage.update(away=is_ledger_unavailable(error), now=clock())
         raise

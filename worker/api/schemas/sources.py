@@ -96,12 +96,31 @@ class Cookies(Shape):
     epik = Boolean(load_default=True)
 
 
+def _percent(default: float, description: str) -> Number:
+    return Number(load_default=default, validate=between(0, 100), metadata={"description": description})
+
+
+class AlertThresholds(Shape):
+    """Limit what is normal for a source; beyond it an alert fires."""
+
+    failure_percent = _percent(20, "Most events of one name that may fail; 100: no alert.")
+    success_percent = _percent(0, "Fewest events of one name that must be delivered; 0: no alert.")
+    filtered_percent = _percent(95, "Most events of one name that may lack consent; 100: no alert.")
+    silent_hours = Integer(
+        load_default=24,
+        validate=between(0, _HOURS_A_YEAR),
+        metadata={"description": "Longest time without an event, once there were some; 0: no alert."},
+    )
+    accuracy_percent = _percent(90, "Fewest of the shop's orders that must be delivered; 0: no alert.")
+
+
 class SourceOptions(Shape):
     """Own what a source's ``options`` may hold; the collector and the ingest worker read them."""
 
     default_consent = Nested(DefaultConsent, load_default=lambda: DefaultConsent().load({}))
     consent_groups = Nested(ConsentGroups, load_default=lambda: ConsentGroups().load({}))
     cookies = Nested(Cookies, load_default=lambda: Cookies().load({}))
+    alert_thresholds = Nested(AlertThresholds, load_default=lambda: AlertThresholds().load({}))
     secure_cookies = Boolean(
         load_default=True, metadata={"description": "False only where the shop is tried without TLS."}
     )

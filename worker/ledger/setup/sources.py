@@ -21,6 +21,14 @@ BACKLOG_EVENTS = 1_000_000
 # Limit of visitors that a source's public calls may create per day, unless its options set it. A visitor is kept
 # for more than a year, so that this bounds how far strangers can fill the ledger.
 PUBLIC_VISITORS_PER_DAY = 200_000
+# The limits of the alerts about a source, unless its options set them.
+ALERT_THRESHOLDS: dict[str, float] = {
+    "failure_percent": 20,
+    "success_percent": 0,
+    "filtered_percent": 95,
+    "silent_hours": 24,
+    "accuracy_percent": 90,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,11 @@ class Source:
         """Return how many events of one trust may wait. Each trust has its own limit."""
         public = self.options.get("public_backlog_limit") if trust is Trust.PUBLIC else None
         return int(public or self.options.get("backlog_limit") or BACKLOG_EVENTS)
+
+    @property
+    def alert_thresholds(self) -> dict[str, float]:
+        """Return the limits of the alerts about this source."""
+        return ALERT_THRESHOLDS | (self.options.get("alert_thresholds") or {})
 
     @property
     def public_visitors_per_day(self) -> int:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection
+from typing import NamedTuple
 
 from sqlalchemy import Connection, extract, func, select
 
@@ -10,6 +11,7 @@ from worker.ledger.reports.account_status import KINDS, first_pending
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR
 from worker.ledger.rows import chunks
 from worker.ledger.schema import (
+    COUNTS_EVENTS,
     IS_LIVE,
     IS_OPEN_UNINDEXED,
     State,
@@ -124,6 +126,69 @@ def created_by_hour(connection: Connection, since_hour: int) -> list[tuple[str, 
         .group_by(integration.c.public_id, tally.c.event_name, tally.c.hour)
     )
     return [(who, name, hour, int(n)) for who, name, hour, n in connection.execute(wanted)]
+
+
+class EndedCount(NamedTuple):
+    """Count the deliveries of one event name that ended in an hour with an outcome of the tallies."""
+
+    source_id: str
+    event_name: str
+    hour: int
+    outcome: str
+    n: int
+
+
+class FailureKind(NamedTuple):
+    """Name a kind of failure of a source's events."""
+
+    source_id: str
+    event_name: str
+    reason_class: str
+
+
+def ended_by_name(connection: Connection, since_hour: int) -> list[EndedCount]:
+    """Count delivered, failed and filtered deliveries from an hour on."""
+    keys = (tally.c.source_id, tally.c.event_name, tally.c.hour, tally.c.outcome)
+    ended = (tallies.DELIVERED, tallies.FAILED, tallies.FILTERED)
+    wanted = select(*keys, func.sum(tally.c.n)).where(
+        tally.c.hour >= since_hour, tally.c.outcome.in_(ended), tally.c.integration_id != 0
+    )
+    return [EndedCount(*row[:4], int(row[4])) for row in connection.execute(wanted.group_by(*keys))]
+
+
+def last_accepted_hours(connection: Connection, since_hour: int) -> dict[str, int]:
+    """Return the last hour since 1970 in which each source sent an event, from an hour on."""
+    wanted = select(tally.c.source_id, func.max(tally.c.hour)).where(
+        COUNTS_EVENTS, tally.c.hour >= since_hour, tally.c.outcome == tallies.ACCEPTED
+    )
+    return {row[0]: row[1] for row in connection.execute(wanted.group_by(tally.c.source_id))}
+
+
+def failure_kinds(connection: Connection, most: int) -> dict[FailureKind, float]:
+    """Return the kinds of the ``most`` newest failed deliveries, with the time when the first was accepted."""
+    columns = (
+        delivery.c.integration_id,
+        delivery.c.event_name,
+        delivery.c.reason_class,
+        delivery.c.accepted_at,
+    )
+    latest = (
+        select(*columns)
+        .where(delivery.c.state == State.FAILED.value)
+        .order_by(delivery.c.id.desc())
+        .limit(most)
+        .subquery()
+    )
+    keys = (integration.c.source_id, latest.c.event_name, latest.c.reason_class)
+    wanted = (
+        select(*keys, func.min(latest.c.accepted_at))
+        .join(integration, integration.c.id == latest.c.integration_id)
+        .group_by(*keys)
+    )
+    return {
+        FailureKind(source_id, name, kind or ""): float(at)
+        for source_id, name, kind, at in connection.execute(wanted)
+    }
 
 
 def server_time(connection: Connection) -> float | None:

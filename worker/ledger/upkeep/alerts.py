@@ -134,6 +134,13 @@ def take_due_notice(connection: Connection, now: float, lease_seconds: float) ->
     return _notice(row)
 
 
+def next_notice(connection: Connection, after_id: int, since: float) -> Notice | None:
+    """Return the first notice with a higher id that is not older than a time."""
+    newer = select(alert_notice).where(alert_notice.c.id > after_id, alert_notice.c.at >= since)
+    row = connection.execute(newer.order_by(alert_notice.c.id).limit(1)).one_or_none()
+    return _notice(row) if row else None
+
+
 def record_notice_sent(connection: Connection, notice_id: int, now: float) -> None:
     """Record that the webhook accepted a notice."""
     values = {"told_at": now, "not_before": None}

@@ -37,6 +37,7 @@ DEFAULT_OPTIONS: Mapping[str, Any] = {
     "signed_only_events": [],
     "allow_null_origin": False,
     "query_views": False,
+    "alert_thresholds": store.ALERT_THRESHOLDS,
 }
 # Has the fields of a source, its options among them, and its valid pipeline keys, the newest first.
 # ``server_secret`` and ``write_key`` are there only where they were just made.

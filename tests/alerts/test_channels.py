@@ -1,0 +1,132 @@
+"""Alerts reach people by e-mail and chat, in order, once, and again after a failure."""
+
+import json
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.alerts.receiver import receiving
+from tests.alerts.test_watching import HERE, refuse_token, watch
+from tests.ledger.shop import NOW
+from worker.alerts import watching
+from worker.alerts.channels import Chat, Mail
+from worker.ledger.database import Ledger
+
+CONTENT = {
+    "change": "fired",
+    "rule": "token_refused",
+    "subject": "42",
+    "summary": "Pinterest refuses ad account 42.",
+    "what_to_do": "Create an access token.",
+    "text": "[fired] token_refused: Pinterest refuses ad account 42.",
+}
+
+
+@contextmanager
+def mail_server(refused: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Run an SMTP server that keeps each message, and refuses one command."""
+    kept: list[str] = []
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.say("220 here")
+            while line := self.rfile.readline().decode().strip():
+                word = line.split(" ")[0].upper()
+                if word == refused:
+                    self.say("554 no")
+                elif word == "DATA":
+                    self.say("354 go on")
+                    kept.append("".join(iter(lambda: self.rfile.readline().decode(), ".\r\n")))
+                    self.say("250 kept")
+                else:
+                    self.say("221 bye" if word == "QUIT" else "250 fine")
+
+        def say(self, text: str) -> None:
+            self.wfile.write(f"{text}\r\n".encode())
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        yield f"smtp://127.0.0.1:{server.server_address[1]}", kept
+        server.shutdown()
+        thread.join(5)
+
+
+def test_an_email_has_the_summary_and_what_to_do() -> None:
+    with mail_server() as (url, kept):
+        assert (
+            Mail(url, "alerts@shop.example.com", ("a@example.com", "b@example.com")).send(1, CONTENT) is None
+        )
+    (message,) = kept
+    assert "Subject: [fired] Pinterest refuses ad account 42." in message
+    assert "To: a@example.com, b@example.com" in message
+    assert "Create an access token." in message
+    assert "Rule token_refused, 42." in message
+
+
+@pytest.mark.parametrize("refused", ["MAIL", "RCPT", "DATA"])
+def test_an_email_that_is_refused_is_an_error_without_addresses(refused: str) -> None:
+    with mail_server(refused) as (url, kept):
+        trouble = Mail(url, "alerts@shop.example.com", ("a@example.com",)).send(1, CONTENT)
+    assert trouble is not None
+    assert "@" not in trouble
+    assert kept == []
+
+
+def test_a_server_elsewhere_gets_no_email_without_encryption(monkeypatch: pytest.MonkeyPatch) -> None:
+    with mail_server() as (url, kept):
+        port = int(url.rpartition(":")[2])
+        monkeypatch.setattr("socket.getaddrinfo", _always(port))
+        trouble = Mail(f"smtp://user:secret@mail.example.com:{port}", "a@example.com", ("b@example.com",))
+        assert trouble.send(1, CONTENT) == "SMTPNotSupportedError"
+    assert kept == []
+
+
+def _always(port: int) -> Any:
+    import socket
+
+    return lambda *_args, **_named: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+
+def test_a_chat_gets_the_text_alone() -> None:
+    with receiving() as receiver:
+        assert Chat(receiver.url, HERE).send(1, CONTENT) is None
+        receiver.statuses.append(403)
+        assert Chat(receiver.url, HERE).send(1, CONTENT) == "HTTP 403"
+        assert "not public" in str(Chat(receiver.url).send(1, CONTENT))
+    assert [json.loads(body) for body in receiver.bodies] == [{"text": CONTENT["text"]}] * 2
+
+
+def test_a_channel_gets_each_notice_once_in_order_and_again_after_a_failure(ledger: Ledger) -> None:
+    refuse_token(ledger)
+    watch(ledger)
+    with receiving() as receiver:
+        chat = Chat(receiver.url, HERE)
+
+        def send(at: float) -> int:
+            return watching.send_to_channel(ledger, chat, lambda: at)
+
+        receiver.statuses.append(500)
+        assert send(NOW) == 0
+        # Not at once, and not for ever.
+        assert send(NOW + 30) == 0
+        assert len(receiver.bodies) == 1
+        assert send(NOW + 90) == 1
+        assert send(NOW + 180) == 0
+        watch(ledger, NOW + 10_000)
+        sent = send(NOW + 10_001)
+    texts = [json.loads(body)["text"] for body in receiver.bodies]
+    assert texts[0] == texts[1]
+    assert texts[0].startswith("[fired] token_refused")
+    assert sent == len(texts) - 2
+
+
+def test_a_new_channel_is_not_sent_what_is_old(ledger: Ledger) -> None:
+    refuse_token(ledger)
+    watch(ledger)
+    with receiving() as receiver:
+        assert watching.send_to_channel(ledger, Chat(receiver.url, HERE), lambda: NOW + 3_600) == 0

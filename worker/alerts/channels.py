@@ -1,0 +1,86 @@
+"""Send notices to people: by e-mail, and to a chat service's incoming webhook."""
+
+import json
+import smtplib
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from worker.http import guard
+
+_SMTP_SECONDS = 20.0
+_LONGEST_SUBJECT = 150
+
+
+class Channel(Protocol):
+    """Send a notice; return None on success, else the error. A notice may be sent twice."""
+
+    @property
+    def name(self) -> str: ...
+    def send(self, notice_id: int, content: Mapping[str, Any]) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """Post to an incoming webhook of Slack, or of a service that takes the same body."""
+
+    url: str
+    private_hosts: tuple[str, ...] = ()
+    name: str = "chat"
+
+    def send(self, _notice_id: int, content: Mapping[str, Any]) -> str | None:
+        """Post a notice as text."""
+        body = json.dumps({"text": content["text"]}, ensure_ascii=False).encode()
+        headers = {"Content-Type": "application/json", "User-Agent": "signal-worker"}
+        try:
+            status = guard.post(self.url, body, headers, self.private_hosts)
+        except guard.PrivateHostError:
+            return "its host's address is not public, and ALERT_WEBHOOK_PRIVATE_HOSTS does not name the host"
+        except guard.PostFailedError as error:
+            return str(error)
+        return None if 200 <= status < 300 else f"HTTP {status}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """Send by SMTP. ``smtps`` is encrypted from the start, ``smtp`` by STARTTLS unless the server is on this host."""
+
+    url: str
+    sender: str
+    recipients: tuple[str, ...]
+    name: str = "mail"
+
+    def send(self, _notice_id: int, content: Mapping[str, Any]) -> str | None:
+        """Send a notice to all recipients."""
+        message = EmailMessage()
+        message["From"], message["To"] = self.sender, ", ".join(self.recipients)
+        message["Subject"] = f"[{content['change']}] {content['summary']}"[:_LONGEST_SUBJECT]
+        message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain="signal-worker.invalid")
+        parts = (content["summary"], content["what_to_do"], f"Rule {content['rule']}, {content['subject']}.")
+        message.set_content("\n\n".join(part for part in parts if part))
+        try:
+            self._deliver(message)
+        except (OSError, smtplib.SMTPException) as error:
+            # An SMTP error may quote addresses.
+            return type(error).__name__
+        return None
+
+    def _deliver(self, message: EmailMessage) -> None:
+        parts, context = urlsplit(self.url), ssl.create_default_context()
+        host, is_local = parts.hostname or "", parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if parts.scheme == "smtps":
+            server: smtplib.SMTP = smtplib.SMTP_SSL(
+                host, parts.port or 465, timeout=_SMTP_SECONDS, context=context
+            )
+        else:
+            server = smtplib.SMTP(host, parts.port or (25 if is_local else 587), timeout=_SMTP_SECONDS)
+        with server:
+            if parts.scheme == "smtp" and not is_local:
+                server.starttls(context=context)
+            if parts.username:
+                server.login(unquote(parts.username), unquote(parts.password or ""))
+            server.send_message(message)
