@@ -118,6 +118,7 @@ beat_schedule = {
     "sweep": {"task": "tasks.upkeep.sweep", "schedule": 2.0, "options": _TICK},
     "fold-tallies": {"task": "tasks.upkeep.fold_tallies", "schedule": 60.0, "options": _TICK},
     "retry-outages": {"task": "tasks.upkeep.retry_outages", "schedule": 300.0, "options": _TICK},
+    "read-pinterest": {"task": "tasks.upkeep.read_pinterest", "schedule": 60.0, "options": _TICK},
     "watch": {"task": "tasks.upkeep.watch", "schedule": 30.0, "options": _TICK},
     "watch-volume": {"task": "tasks.upkeep.watch_volume", "schedule": 600.0, "options": _TICK},
     "tell-alerts": {"task": "tasks.upkeep.tell_alerts", "schedule": 10.0, "options": _TICK},

@@ -6,7 +6,8 @@ from tasks import hints
 from worker.alerts import watching
 from worker.alerts.watching import Heartbeat
 from worker.ledger.reports import measures
-from worker.pipeline.upkeep import purging, retrying
+from worker.pinterest.client.account import AccountClient
+from worker.pipeline.upkeep import account_reading, purging, retrying
 from worker.pipeline.upkeep.sweeping import Hints
 from worker.pipeline.upkeep.sweeping import sweep_ledger as sweep_once
 from worker.runtime import alert_channels, free_bytes, ledger, webhook
@@ -40,6 +41,15 @@ def retry_outages() -> None:
 def purge() -> None:
     """Remove rows older than RETENTION_DAYS."""
     purging.purge_expired(ledger(), settings().retention_days, ledger().now())
+
+
+@shared_task
+def read_pinterest() -> None:
+    """Refresh the sign-ins with Pinterest, and read the Event Quality Scores."""
+    chosen = settings()
+    app = chosen.pinterest_app_id, chosen.pinterest_app_secret
+    client = AccountClient(chosen.pinterest_api_url, *app) if chosen.pinterest_app_id else None
+    account_reading.read_pinterest(ledger(), client, ledger().now)
 
 
 @shared_task

@@ -62,6 +62,9 @@ class Settings:
     database_url: str
     transaction_pooler: bool
     pinterest_api_url: str
+    # Of the operator's own Pinterest app, for signing in; both are empty without one.
+    pinterest_app_id: str
+    pinterest_app_secret: str
     encryption_keys: tuple[str, ...]
     admin_token: str
     flower_basic_auth: str
@@ -98,6 +101,11 @@ class Settings:
         """Return the broker's address as kombu reads it."""
         return self.broker.url
 
+    @property
+    def sandbox_url(self) -> str:
+        """Return where events go instead of to Pinterest; empty if they go to Pinterest."""
+        return "" if self.pinterest_api_url == PINTEREST_API_URL else self.pinterest_api_url
+
 
 def parse(environ: Mapping[str, str]) -> Settings:
     """Check the environment and fill in the defaults.
@@ -123,6 +131,8 @@ def parse(environ: Mapping[str, str]) -> Settings:
         database_url=database_url(read.text("DATABASE_URL", f"sqlite:///{var / 'signal.db'}")),
         transaction_pooler=_is_transaction_pooler(read.text("DATABASE_POOLER", "")),
         pinterest_api_url=_pinterest_url(read),
+        pinterest_app_id=_pinterest_app(read)[0],
+        pinterest_app_secret=_pinterest_app(read)[1],
         encryption_keys=_encryption_keys(read.secret("ENCRYPTION_KEY", generated)),
         admin_token=_admin_token(read.secret("ADMIN_TOKEN", generated)),
         flower_basic_auth=_basic_auth(read.secret("FLOWER_BASIC_AUTH", generated)),
@@ -354,6 +364,18 @@ def _pinterest_url(read: _Reader) -> str:
             "PINTEREST_API_URL", f"may only be {PINTEREST_API_URL}, unless ALLOW_SANDBOX=1 is set as well."
         )
     return url
+
+
+def _pinterest_app(read: _Reader) -> tuple[str, str]:
+    """Return the id and the secret of the Pinterest app, or two empty texts."""
+    app = read.text("PINTEREST_APP_ID", ""), read.text("PINTEREST_APP_SECRET", "")
+    if all(app) != any(app):
+        raise SettingsError("PINTEREST_APP_SECRET", "and PINTEREST_APP_ID must be set together.")
+    if not all(one.isascii() and one.isprintable() and ":" not in app[0] for one in app):
+        raise SettingsError(
+            "PINTEREST_APP_ID", "and PINTEREST_APP_SECRET must be printable ASCII characters."
+        )
+    return app
 
 
 def _encryption_keys(text: str) -> tuple[str, ...]:

@@ -35,6 +35,10 @@ def source(events: int) -> Figures:
     return Figures(NOW, full_sources=(SourceFigures("src_1", events, 1_000),), pulses=ALIVE)
 
 
+def scores(by_day: dict[int, str]) -> Figures:
+    return Figures(NOW, statuses={("549765662491", "WEB", "TAG"): by_day}, pulses=ALIVE)
+
+
 def pulses(**ages: float) -> Figures:
     return Figures(NOW, pulses={name: NOW - age for name, age in ages.items()})
 
@@ -94,6 +98,13 @@ def backlog(age: float, **given: Any) -> Figures:
         (Figures(NOW, parked=1, pulses=ALIVE), {"events_parked": WARNING}),
         # The disk.
         (Figures(NOW, free_bytes=1024**3, pulses=ALIVE), {}),
+        # Pinterest's account.
+        (Figures(NOW, sign_ins={"1": "HTTP 400."}, pulses=ALIVE), {"sign_in_failing": WARNING}),
+        (scores({1: "GOOD", 2: "GOOD", 3: "FAIR"}), {"quality_score_fell": WARNING}),
+        (scores({1: "FAIR", 3: "NEEDS_IMPROVEMENT"}), {"quality_score_fell": WARNING}),
+        (scores({1: "NEEDS_IMPROVEMENT", 2: "FAIR", 3: "GOOD"}), {}),
+        (scores({1: "GOOD", 2: "FAIR", 3: "GOOD"}), {}),
+        (scores({1: "GOOD", 2: "new word"}), {}),
         (Figures(NOW, free_bytes=1024**3 - 1, pulses=ALIVE), {"disk_nearly_full": CRITICAL}),
     ],
 )

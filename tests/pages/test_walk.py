@@ -10,9 +10,12 @@ from tests.pages.conftest import Pages
 from worker.ledger.setup.integrations import Integration
 from worker.pages.base import EDITORS_PAGES, OPEN_ENDPOINTS, OWNERS_PAGES, VIEWERS_FORMS
 
+# They lead to Pinterest and back: tests/pages/test_pinterest_sign_in.py goes there.
+CONNECTING = {"ui.connect_page", "ui.connect_finish_page", "ui.choose_account_page"}
+
 
 def address(rule: Rule) -> str:
-    values = {"number": "1", "action": "retry", "filename": "ui.css"}
+    values = {"number": "1", "login_id": "1", "action": "retry", "filename": "ui.css"}
     return re.sub(r"<(?:[^:>]+:)?([^>]+)>", lambda found: values.get(found[1], "src_x"), rule.rule)
 
 
@@ -97,7 +100,7 @@ def test_every_page_opens_for_who_may_look(
     visitor: Pages = request.getfixturevalue(who)
     not_theirs = OWNERS_PAGES | (EDITORS_PAGES if who == "viewer" else frozenset())
     for endpoint, path in rules(
-        app, "GET", OPEN_ENDPOINTS | not_theirs | {"ui.event_page", "ui.event_input_page"}
+        app, "GET", OPEN_ENDPOINTS | not_theirs | CONNECTING | {"ui.event_page", "ui.event_input_page"}
     ):
         wanted = path.replace("/integrations/src_x", f"/integrations/{shop.id}")
         assert visitor.client.get(wanted.replace("src_x", "src_shop")).status_code == 200, endpoint

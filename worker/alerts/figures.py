@@ -52,7 +52,11 @@ class SourceFigures:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Hold all figures at one time; ``pulses`` has the last heartbeat of each part."""
+    """Hold all figures at one time; ``pulses`` has the last heartbeat of each part.
+
+    ``sign_ins`` has why the sign-in of an ad account cannot be refreshed. ``statuses`` has Pinterest's Event Quality
+    Score by ad account, platform and ingestion source, then by day.
+    """
 
     now: float
     accounts: tuple[AccountFigures, ...] = ()
@@ -62,3 +66,5 @@ class Figures:
     parked: int = 0
     free_bytes: int | None = None
     pulses: Mapping[str, float] = field(default_factory=dict)
+    sign_ins: Mapping[str, str] = field(default_factory=dict)
+    statuses: Mapping[tuple[str, str, str], Mapping[int, str]] = field(default_factory=dict)

@@ -18,6 +18,9 @@ from worker.ledger.upkeep.alerts import Severity
 _HOUR, _DAY = 3_600.0, 86_400.0
 # Pinterest refuses older events.
 _STALE_SECONDS = 7 * _DAY
+# A status of the Event Quality Score is compared with those of this many days before.
+COMPARED_DAYS = 7
+_STATUSES = ("NEEDS_IMPROVEMENT", "FAIR", "GOOD")
 # Refusals that need a new token or another ad account.
 REFUSED_CLASSES = ("unauthorized", "forbidden", "no_such_account", "not_sendable")
 
@@ -254,6 +257,29 @@ def _disk(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
         yield Problem("disk_nearly_full", "disk", Severity.CRITICAL, summary)
 
 
+def _sign_in(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
+    for ad_account_id, why in figures.sign_ins.items():
+        summary = (
+            f"The sign-in with Pinterest for ad account {ad_account_id} cannot be refreshed: {why} "
+            "Events are sent all the same."
+        )
+        yield Problem("sign_in_failing", ad_account_id, Severity.WARNING, summary)
+
+
+def _score_fell(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
+    for (ad_account_id, platform, source), by_day in figures.statuses.items():
+        ranks = {day: _STATUSES.index(status) for day, status in by_day.items() if status in _STATUSES}
+        if ranks and max(ranks.values()) > ranks[max(ranks)]:
+            before, now = _STATUSES[max(ranks.values())], _STATUSES[ranks[max(ranks)]]
+            summary = (
+                f"Pinterest's Event Quality Score of ad account {ad_account_id} for {source} on {platform} "
+                f"fell from {before} to {now} within {COMPARED_DAYS} days."
+            )
+            yield Problem(
+                "quality_score_fell", f"{ad_account_id}:{platform}:{source}", Severity.WARNING, summary
+            )
+
+
 RULES = {
     "retries_exhausted": Rule(
         0.0,
@@ -321,6 +347,17 @@ RULES = {
         0.0,
         "Restart every process with the same ENCRYPTION_KEY; while rotating, with both keys: new,old.",
         _key_missing,
+    ),
+    "sign_in_failing": Rule(
+        # Failures of the network pass; tries are 15 minutes apart.
+        3_600.0,
+        "Open the integration and choose “Connect again”: settings, events and the token for events stay.",
+        _sign_in,
+    ),
+    "quality_score_fell": Rule(
+        0.0,
+        "Open Match quality: it has Pinterest's issues and what to change.",
+        _score_fell,
     ),
     "disk_nearly_full": Rule(
         60.0,

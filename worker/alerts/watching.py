@@ -19,7 +19,7 @@ from worker.alerts.figures import (
     TokenFigures,
 )
 from worker.alerts.lifecycle import next_step
-from worker.alerts.rules import REFUSED_CLASSES, Problem, Thresholds
+from worker.alerts.rules import COMPARED_DAYS, REFUSED_CLASSES, Problem, Thresholds
 from worker.alerts.volume import HOURS_PER_DAY, LOOK_BACK_DAYS, Series
 from worker.alerts.webhook import GIVE_UP_SECONDS, Webhook, retry_delay_seconds
 from worker.event.received import Trust
@@ -30,7 +30,7 @@ from worker.ledger.reports import account_status, measures
 from worker.ledger.reports.account_status import AccountState
 from worker.ledger.reports.data_problems import count_problems
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR
-from worker.ledger.setup import ad_accounts, integrations, sources
+from worker.ledger.setup import ad_accounts, integrations, logins, sources
 from worker.ledger.setup.ad_accounts import Credential
 from worker.ledger.upkeep import alert_figures as watching
 from worker.ledger.upkeep import alerts, retention
@@ -60,6 +60,10 @@ def gather_figures(connection: Connection, free_bytes: int, now: float) -> Figur
         parked=watching.count_parked(connection),
         free_bytes=free_bytes,
         pulses=measures.last_heartbeats(connection),
+        sign_ins={
+            one.ad_account_id: one.login_problem for one in logins.readings(connection) if one.login_problem
+        },
+        statuses=logins.statuses_since(connection, int(now // _SECONDS_A_DAY) - COMPARED_DAYS),
     )
 
 
@@ -148,6 +152,7 @@ log = logs.of(__name__)
 
 # Longer than the webhook's deadline, so that no second process sends the same notice.
 _LEASE_SECONDS = 60.0
+_SECONDS_A_DAY = 86_400
 _MAX_NOTICES_PER_RUN = 20
 _NEW_CHANNEL_SECONDS = 600.0
 _HEARTBEAT_SECONDS = 10.0

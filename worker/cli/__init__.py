@@ -48,6 +48,7 @@ for command in (
     failed.failed_group,
     accounts.accounts_group,
     integrations.integrations_group,
+    integrations.connect_command,
     backup.books_command,
     explain.data_quality_command,
     explain.find_command,

@@ -1,7 +1,9 @@
 """Helpers that several commands share."""
 
+import sys
 import time
 from datetime import UTC, datetime
+from functools import cache
 
 import click
 
@@ -10,6 +12,7 @@ from worker.ledger import migrate
 from worker.ledger.database import Ledger
 from worker.operations.caller import Caller
 from worker.runtime import ledger
+from worker.settings import settings
 
 # Written into the audit log.
 ACTOR = "command line"
@@ -28,7 +31,15 @@ class CommandGroup(click.Group):
 def checked_ledger() -> Ledger:
     """Return the ledger after checking its tables and keys."""
     migrate.check_ledger(ledger())
+    _name_sandbox()
     return ledger()
+
+
+@cache
+def _name_sandbox() -> None:
+    """Say once, to a person at a terminal, that events go to a sandbox."""
+    if settings().sandbox_url and sys.stderr.isatty():
+        click.echo(f"Sandbox: events go to {settings().sandbox_url}, not to Pinterest.", err=True)
 
 
 def cli_caller(*, checked: bool = True) -> Caller:

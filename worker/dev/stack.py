@@ -100,6 +100,8 @@ def _environment() -> dict[str, str]:
     environment = {"SANDBOX_URL": SANDBOX_URL} | os.environ
     if "PINTEREST_API_URL" not in environment:
         environment |= {"PINTEREST_API_URL": environment["SANDBOX_URL"], "ALLOW_SANDBOX": "1"}
+        # The sandbox accepts any app.
+        environment |= {"PINTEREST_APP_ID": "sandbox", "PINTEREST_APP_SECRET": "sandbox"}
     # The demo sends a visitor's address in X-Forwarded-For, as a proxy on this machine would.
     environment.setdefault("TRUSTED_PROXIES", "127.0.0.1")
     # A browser on this machine has no public address, and Pinterest takes no event without one or an e-mail address.

@@ -174,6 +174,8 @@ class Checkup:
             embedded_broker=given.embedded_broker,
             is_sqlite=self._ledger.is_sqlite,
         )
+        if given.sandbox_url:
+            yield judgements.sandbox_finding(given.sandbox_url)
 
     def _folder(self) -> Iterator[Finding]:
         var = self._settings.var

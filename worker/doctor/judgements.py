@@ -224,6 +224,14 @@ def production_finding(*, is_production: bool, embedded_broker: bool, is_sqlite:
     return _ok("production", "PRODUCTION is 1.")
 
 
+def sandbox_finding(url: str) -> Finding:
+    """Report that events go to a sandbox."""
+    return _degraded(
+        "pinterest",
+        f"Events go to the sandbox at {url}, not to Pinterest: unset PINTEREST_API_URL and ALLOW_SANDBOX to go live.",
+    )
+
+
 def worker_findings(listening: Mapping[str, Sequence[str]], queues: Sequence[str]) -> Iterator[Finding]:
     """Judge whether each queue has a worker."""
     for queue in queues:

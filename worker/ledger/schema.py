@@ -557,6 +557,69 @@ ui_session = Table(
     Column("expires_at", Double, nullable=False, index=True),
 )
 
+# A sign-in with Pinterest. Its tokens are sealed, and only read: events have credentials of their own.
+pinterest_login = Table(
+    "pinterest_login",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("access_token", LargeBinary, nullable=False),
+    Column("refresh_token", LargeBinary, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("access_ends_at", Double, nullable=False),
+    Column("refresh_ends_at", Double, nullable=False),
+    # Incremented by every replacement of the tokens. It is the fence: only the holder of the current number stores.
+    Column("version", Integer, nullable=False),
+    # When the tokens are to be refreshed; a worker that refreshes them moves it ahead of the others.
+    Column("refresh_at", Double, nullable=False),
+    # Why the last refresh failed, as a sentence.
+    Column("problem", Text),
+    Column("connected_at", Double, nullable=False),
+    Column("connected_by", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Sign-ins that a person has begun. The key is a keyed hash of the state and of the person's session.
+login_state = Table(
+    "login_state",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    # An integration or a source; empty if neither was chosen yet.
+    Column("target", Text, nullable=False),
+    Column("ends_at", Double, nullable=False),
+)
+
+# By which sign-in an ad account is read, and what Pinterest says about it.
+account_reading = Table(
+    "account_reading",
+    metadata,
+    Column("ad_account", Integer, primary_key=True, autoincrement=False),
+    Column("login_id", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("country", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("time_zone", Text, nullable=False),
+    # When its scores are to be read next.
+    Column("due_at", Double, nullable=False),
+    Column("read_at", Double),
+    Column("problem", Text),
+)
+
+# Pinterest's Event Quality Score: the newest of each day.
+quality_score = Table(
+    "quality_score",
+    metadata,
+    Column("ad_account", Integer, primary_key=True, autoincrement=False),
+    # Days since 1970, UTC.
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("lookback", Text, primary_key=True),
+    Column("source_platform", Text, primary_key=True),
+    Column("ingestion_source", Text, primary_key=True),
+    Column("overall_status", Text, nullable=False),
+    # Component, event name, then coverage, overlap and issues.
+    Column("components", JSON, nullable=False),
+    Column("read_at", Double, nullable=False),
+)
+
 # Keyed hashes of the lines that `send` imported from files, so that none is imported twice.
 taken_line = Table(
     "taken_line",

@@ -34,7 +34,7 @@ _POLICY = (
 )
 _LONGEST_KEPT_SECONDS = 365 * 86_400
 # Open without a session.
-OPEN_ENDPOINTS = frozenset({"ui.sign_in_page", "ui.post_sign_in", "ui.static"})
+OPEN_ENDPOINTS = frozenset({"ui.sign_in_page", "ui.post_sign_in", "ui.static", "ui.connect_back_page"})
 # Forms that change nothing for others, so viewers may send them.
 VIEWERS_FORMS = frozenset({"ui.post_sign_out", "ui.post_explain_form"})
 # Pages that only offer a change.
@@ -46,6 +46,9 @@ EDITORS_PAGES = frozenset(
         "ui.new_integration_page",
         "ui.edit_integration_page",
         "ui.delete_integration_page",
+        "ui.connect_page",
+        "ui.connect_finish_page",
+        "ui.choose_account_page",
     }
 )
 OWNERS_PAGES = frozenset(
@@ -98,6 +101,7 @@ def template_context() -> dict[str, Any]:
         "person": g.get("person"),
         "csrf": _form_secret(),
         "flower_url": context.app_settings().flower_url,
+        "sandbox_url": context.app_settings().sandbox_url,
         "words": words,
         "now": context.now(),
         "asset": _asset_url,

@@ -1,6 +1,6 @@
 """Draw charts as SVG. The style sheet of the pages colours them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -64,6 +64,18 @@ def draw_share(part: float, whole: float, kind: str = "") -> Markup:
         '<svg class="bar{}" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
         '<rect class="back" width="100" height="8"/><rect class="fill" width="{:.2f}" height="8"/></svg>'
     ).format(f" {named}" if named else "", width)
+
+
+def draw_statuses(by_day: Mapping[int, str], today: int) -> Markup:
+    """Draw a status of 30 days: the better it was, the higher."""
+    heights = {
+        "NEEDS_IMPROVEMENT": ("failed", 1 / 3),
+        "FAIR": ("filtered", 2 / 3),
+        "GOOD": ("delivered", 1.0),
+    }
+    return _drawn(
+        [[heights[by_day[day]]] if by_day.get(day) in heights else [] for day in range(today - 29, today + 1)]
+    )
 
 
 def _drawn(columns: Sequence[Sequence[tuple[str, float]]]) -> Markup:

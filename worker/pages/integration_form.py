@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from worker.operations.setup.connecting import TO_BE_MADE
 from worker.pages.forms import form_texts, parse_number, split_lines
 
 CONSENT = (
@@ -39,6 +40,7 @@ _TEXTS = (
     "product_id_suffix",
     "value_basis",
     "schema_version",
+    "login",
 )
 NEW = {
     "name": "Pinterest Conversions",
@@ -97,7 +99,10 @@ def integration_body(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
         "field_mapping": given["field_mapping"] or None,
         "token_expires_at": f"{expires}T00:00:00Z" if expires else None,
         "event_overrides": overrides or None,
-        "advertiser_events": split_lines(given["advertiser_events"]) or None,
+        "advertiser_events": list(
+            dict.fromkeys([*split_lines(given["advertiser_events"]), *form.getlist("defined")])
+        )
+        or None,
         "default_country": given["default_country"] or None,
         "send_user_id": _YES_NO.get(given["send_user_id"]),
         "product_id_source": given["product_id_source"] or None,
@@ -107,8 +112,8 @@ def integration_body(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
         "schema_version": given["schema_version"] or None,
     }
     config |= {name: None if ticked[name] == usual else ticked[name] for name, usual in _FLAGS.items()}
-    if given["access_token"]:
-        config["access_token"] = given["access_token"]
+    if given["access_token"] or given["login"]:
+        config["access_token"] = given["access_token"] or TO_BE_MADE
     return {
         "name": given["name"],
         "config": config,

@@ -15,13 +15,13 @@ from worker.ledger.setup import integrations as store
 from worker.ledger.setup import sources as source_store
 from worker.ledger.setup.integrations import Integration
 from worker.operations.errors import ConflictError, DuplicateError, OperationError
-from worker.operations.setup import connection_test
+from worker.operations.setup import connecting, connection_test
 from worker.operations.setup import integrations as operations
 from worker.operations.setup.accounts import DEFAULT_REASON, LONGEST_REASON, pause_account, resume_account
 from worker.operations.setup.integration_status import check_connection, get_integration_status
 from worker.operations.setup.integrations import IntegrationRecord, Unsent
 from worker.pages.base import blueprint, redirect_to
-from worker.pages.forms import Form
+from worker.pages.forms import Form, split_lines
 from worker.pages.integration_form import (
     CONSENT,
     NEW,
@@ -31,6 +31,7 @@ from worker.pages.integration_form import (
     parse_overrides,
     sent_integration_values,
 )
+from worker.pages.pinterest_sign_in import pinterest_app
 
 
 @blueprint.get("/integrations")
@@ -55,8 +56,14 @@ def vendors_page() -> str:
 @blueprint.get("/integrations/add/pinterest")
 def new_integration_page() -> str:
     """Show an empty form."""
-    chosen = request.args.get("source_id", "")
-    return _form(Form(NEW | {"source_id": chosen}))
+    values: dict[str, Any] = NEW | {"source_id": request.args.get("source_id", "")}
+    if "login" in request.args:
+        values |= {name: request.args.get(name, "") for name in ("login", "ad_account_id")}
+        account, country = connecting.ad_account_defaults(
+            context.request_caller(), pinterest_app(), _login(values), values["ad_account_id"]
+        )
+        values |= {"name": f"Pinterest: {account.name}"[:200], "default_country": country}
+    return _form(Form(values))
 
 
 @blueprint.post("/integrations/add/pinterest")
@@ -67,7 +74,7 @@ def post_new_integration() -> AnyResponse:
     body = form.load(IntegrationBody(), given)
     if body is not None and not form.errors:
         try:
-            made = operations.create_integration(context.request_caller(), context.usual_rate(), **body)
+            made = _create(form.values, body)
         except OperationError as error:
             _refuse(form, error)
         else:
@@ -161,6 +168,17 @@ def _change(integration_id: str, **changes: Any) -> None:
     operations.change_integration(context.request_caller(), integration_id, context.usual_rate(), **changes)
 
 
+def _create(values: dict[str, Any], body: dict[str, Any]) -> IntegrationRecord:
+    caller, rate = context.request_caller(), context.usual_rate()
+    if not values["login"]:
+        return operations.create_integration(caller, rate, **body)
+    return connecting.create_connected_integration(caller, pinterest_app(), rate, _login(values), **body)
+
+
+def _login(values: dict[str, Any]) -> int:
+    return int(values["login"]) if values["login"].isdecimal() and len(values["login"]) < 10 else 0
+
+
 def _given(form: Form) -> dict[str, Any]:
     """Return what came back; overrides that cannot be read are noted, and the rest is looked at all the same."""
     try:
@@ -181,9 +199,33 @@ def _refuse(form: Form, error: OperationError) -> None:
 def _form(form: Form, shown: IntegrationRecord | None = None) -> str:
     with context.app_ledger().read() as connection:
         sources = list(source_store.iterate_sources(connection))
+    app, login_id = pinterest_app(), _login(form.values) if form.values.get("login") else 0
+    account_id = form.values.get("ad_account_id", "")
+    reading = connecting.reading_of(context.request_caller(), account_id) if shown else None
+    names, trouble = _defined(reading.login_id if reading else login_id, account_id)
     return render_template(
-        "integration_form.html", form=form, integration=shown, sources=sources, consent=CONSENT
+        "integration_form.html",
+        form=form,
+        integration=shown,
+        sources=sources,
+        consent=CONSENT,
+        has_app=bool(app.id),
+        redirect_uri=app.redirect_uri,
+        defined=[name for name in names if name not in split_lines(form.values.get("advertiser_events", ""))],
+        trouble=trouble,
     )
+
+
+def _defined(login_id: int, ad_account_id: str) -> tuple[list[str], str]:
+    """Return the events that the advertiser defined, and why they could not be read."""
+    if not login_id:
+        return [], ""
+    try:
+        return connecting.defined_events(
+            context.request_caller(), pinterest_app(), login_id, ad_account_id
+        ), ""
+    except OperationError as error:
+        return [], error.message
 
 
 def _token_end(one: Integration, now: float) -> str | None:
@@ -206,4 +248,7 @@ def _page(integration_id: str, report: connection_test.ConnectionReport | None =
         source=status.source,
         waiting=status.waiting,
         report=report,
+        reading=connecting.reading_of(context.request_caller(), status.integration.ad_account_id),
+        has_app=bool(pinterest_app().id),
+        redirect_uri=pinterest_app().redirect_uri,
     )

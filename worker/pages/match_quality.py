@@ -1,10 +1,21 @@
 """Show which identifiers came with events, and what would improve the match."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import pairwise
+
 from flask import render_template, request
 
 from worker.api import context
+from worker.ledger.reports.quality import Quality
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR
-from worker.operations.reports.reports import QualityRow, report_quality
+from worker.ledger.setup.integrations import Integration
+from worker.operations.reports.reports import (
+    SECONDS_A_DAY,
+    report_quality,
+    report_scores,
+    summarise_checkouts,
+)
 from worker.pages import charts
 from worker.pages.base import blueprint
 
@@ -46,11 +57,17 @@ def quality_page() -> str:
     label, hours = SPANS[key]
     caller = context.request_caller()
     # The current hour is one of them.
-    report = report_quality(caller, caller.now - (hours - 1) * SECONDS_PER_HOUR)
+    since = caller.now - (hours - 1) * SECONDS_PER_HOUR
+    rows = report_quality(caller, since).rows
     return render_template(
         "quality.html",
-        rows=report.rows,
+        checkouts=summarise_checkouts(caller, since, rows),
+        accounts=report_scores(caller),
+        # What a shop has most of matters most, and its orders above all.
+        rows=sorted(rows, key=lambda row: (row.event_name != "checkout", -row.quality.events)),
         names=_identifier_names,
+        trend=_trend,
+        today=int(caller.now // SECONDS_A_DAY),
         span=key,
         spans=SPANS,
         label=label,
@@ -58,9 +75,19 @@ def quality_page() -> str:
     )
 
 
-def _identifier_names(row: QualityRow) -> dict[str, str]:
+def _identifier_names(integration: Integration | None, quality: Quality) -> dict[str, str]:
     """Return the identifiers to show: those that events had, and those that would help."""
-    pinterests = row.integration is not None and row.integration.config.get("field_mapping") == "pinterest"
+    pinterests = integration is not None and integration.config.get("field_mapping") == "pinterest"
     known = _IDENTIFIERS | _OF_PINTEREST if pinterests else _IDENTIFIERS
     always = _ALWAYS_SHOWN - {"partner_id"} if pinterests else _ALWAYS_SHOWN
-    return {key: name for key, name in known.items() if key in always or row.quality.identifiers[key]}
+    return {key: name for key, name in known.items() if key in always or quality.identifiers[key]}
+
+
+def _trend(by_day: Mapping[int, str]) -> str:
+    """Say when a status changed last."""
+    days = sorted(by_day)
+    for before, after in reversed(list(pairwise(days))):
+        if by_day[before] != by_day[after]:
+            on = datetime.fromtimestamp(after * SECONDS_A_DAY, UTC).strftime("%Y-%m-%d")
+            return f"{by_day[before]} until {by_day[after]} on {on}"
+    return f"{by_day[days[-1]]} on all {len(days)} days that were read"

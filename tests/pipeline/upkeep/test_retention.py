@@ -29,8 +29,11 @@ ENDS = {
     "debug_input",
     "delivery",
     "person_request",
+    "login_state",
+    "pinterest_login",
     "pipeline_key",
     "problem_example",
+    "quality_score",
     "remembered_id",
     "signed_request",
     "source_usage",
@@ -39,6 +42,7 @@ ENDS = {
     "visitor",
 }
 STAYS = {
+    "account_reading": "settings: until no integration uses the ad account",
     "ad_account": "settings: a rate limit for each ad account",
     "alert": "what is wrong now; gone when it is over",
     "api_token": "settings: until an operator revokes it",
@@ -85,6 +89,9 @@ def counts(ledger: Ledger) -> dict[str, int]:
 def filled(ledger: Ledger) -> Ledger:
     """Put one old row into every table."""
     ends = {"delivery": {"state": State.FAILED, "batch_id": None}, "batch": {"status": BatchStatus.SETTLED}}
+    ends["quality_score"] = {"day": int(NOW // DAY)}
+    # No ad account is read by the old sign-in.
+    ends["account_reading"] = {"login_id": 0}
     ends["source_usage"] = {"day": int(NOW // DAY)}
     ends["remembered_id"] = {"last_day": int(NOW // DAY)}
     with ledger.write() as connection:

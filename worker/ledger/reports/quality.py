@@ -48,6 +48,16 @@ class Quality:
         """Return the share of valid events that had an identifier, 0 to 1."""
         return self.identifiers[identifier] / self.valid if self.valid else 0.0
 
+    def __add__(self, other: "Quality") -> "Quality":
+        """Return both together."""
+        return Quality(
+            self.valid + other.valid,
+            self.late + other.late,
+            self.computed + other.computed,
+            self.identifiers + other.identifiers,
+            self.invalid + other.invalid,
+        )
+
     def add(self, words: list[str], n: int) -> None:
         """Count events that have all of these words."""
         if words[0].startswith(INVALID):

@@ -51,6 +51,21 @@ _RULES = (
     ),
 )
 
+# What to change here for each component of Pinterest's Event Quality Score.
+_OF_COMPONENT = {
+    "hashed_email": "Call identify with the email trait when a visitor signs in, subscribes or orders.",
+    "hashed_maid": "Send the app's advertising id as context.device.advertisingId.",
+    "click_id_epik": "Load Datafly.js on the landing pages, and keep the epik parameter when an address redirects.",
+    "advertiser_external_id": "Send userId with every event of a visitor who is signed in, and switch send_user_id on.",
+    "ip_address": "Calls from a server have to pass on the visitor's address, as context.ip.",
+    "user_agent": "Calls from a server have to pass on the visitor's user agent, as context.userAgent.",
+    "external_event_id": "Give the Pinterest tag and this event the same id: event_id in both.",
+    "order_id": "Send order_id with every order.",
+    "order_value": "Send total and currency with every order.",
+    "product_id": "Send products with their product_id, as in the catalogue.",
+    "source_url": "Send the page's address as context.page.url.",
+}
+
 _INVALID = {
     "no_identity": "have nothing to match them by: neither an e-mail address nor both IP address and user agent.",
     "missing_value": "are orders without a value: send total, or price and quantity with every product.",
@@ -69,6 +84,11 @@ _COMPUTED = (
     "discounts and shipping."
 )
 _LEAST_INVALID, _LEAST_LATE, _LEAST_COMPUTED = 0.01, 0.05, 0.05
+
+
+def component_advice(component: str) -> str:
+    """Return what to change here for a component of Pinterest's score; empty for an unknown one."""
+    return _OF_COMPONENT.get(component, "")
 
 
 def advise(quality: Quality) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import groupby
 
 from worker.ledger.delivery import deliveries as sales_store
 from worker.ledger.delivery.deliveries import SalesLine
@@ -13,17 +14,28 @@ from worker.ledger.reports import quality as quality_store
 from worker.ledger.reports.books import Books
 from worker.ledger.reports.quality import Quality
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR
-from worker.ledger.setup import integrations
+from worker.ledger.setup import integrations, logins
 from worker.ledger.setup.integrations import Integration
+from worker.ledger.setup.logins import Reading, Score
 from worker.operations.caller import Caller
 from worker.operations.deliveries.selection import integration_number
 from worker.operations.errors import InvalidError
-from worker.operations.reports.match_quality_advice import advise
+from worker.operations.reports.match_quality_advice import advise, component_advice
 from worker.pipeline.upkeep.purging import QUALITY_DAYS
 
 SECONDS_A_DAY = 86_400
 # The tallies' number for no integration: what happened to an event before it had one.
 _NO_INTEGRATION = 0
+_TREND_DAYS = 30
+# The ingestion source that has our events, in Pinterest's words, and which identifiers of ours its components are.
+_OURS = "CONVERSIONS_API"
+_COMPONENTS = {
+    "hashed_email": "em",
+    "hashed_maid": "hashed_maids",
+    "advertiser_external_id": "external_id",
+    "ip_address": "ip_ua",
+    "user_agent": "ip_ua",
+}
 FIRST_DAY = date(1970, 1, 1)
 
 
@@ -113,6 +125,136 @@ def report_quality(
         for key, quality in found.items()
     ]
     return QualityReport(since_hour * SECONDS_PER_HOUR, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkouts:
+    """Hold the match quality of an integration's checkouts, that of the same time before, and the next thing to do."""
+
+    integration: Integration | None
+    quality: Quality
+    before: Quality
+    advice: str
+
+    def change(self, identifier: str) -> float | None:
+        """Return by how much a share has changed, from -1 to 1; None without checkouts before."""
+        return self.quality.share(identifier) - self.before.share(identifier) if self.before.valid else None
+
+
+def summarise_checkouts(caller: Caller, since: float, rows: Sequence[QualityRow]) -> list[Checkouts]:
+    """Summarise a quality report since a time in Unix seconds, by integration."""
+    hours = int(caller.now // SECONDS_PER_HOUR) - _since_hour(caller, since) + 1
+    with caller.ledger.read() as connection:
+        both = quality_store.quality_since(connection, _since_hour(caller, since) - hours)
+    found = []
+    for integration_id, group in groupby(rows, key=lambda row: row.integration and row.integration.id):
+        of_one = list(group)
+        now = sum((row.quality for row in of_one if row.event_name == "checkout"), Quality())
+        total = sum(
+            (
+                quality
+                for key, quality in both.items()
+                if (key.integration_id, key.event_name) == (integration_id, "checkout")
+            ),
+            Quality(),
+        )
+        before = Quality(total.valid - now.valid, identifiers=total.identifiers - now.identifiers)
+        ordered = sorted(of_one, key=lambda row: (row.event_name != "checkout", -row.quality.events))
+        advice = next((f"{row.event_name}: {row.advice[0]}" for row in ordered if row.advice), "")
+        found.append(Checkouts(of_one[0].integration, now, before, advice))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreDetail:
+    """Hold a component of Pinterest's score for one event, next to our own share and what to change here."""
+
+    component: str
+    event_name: str
+    coverage: float | None
+    overlap: float | None
+    issues: Sequence[Sequence[str]]
+    own: float | None
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformScore:
+    """Hold the newest score of a platform and ingestion source, and its status by day since 1970."""
+
+    platform: str
+    source: str
+    # Of the last day and of 14 days.
+    statuses: Mapping[str, str]
+    by_day: Mapping[int, str]
+    read_at: float
+    details: Sequence[ScoreDetail]
+
+
+def report_scores(caller: Caller) -> list[tuple[Reading, list[PlatformScore]]]:
+    """Return Pinterest's Event Quality Scores of each connected ad account, with those of the last 30 days."""
+    today = int(caller.now // SECONDS_A_DAY)
+    with caller.ledger.read() as connection:
+        readings, scores = (
+            logins.readings(connection),
+            logins.scores_since(connection, today - _TREND_DAYS + 1),
+        )
+        known = {row.id: row for row in integrations.iterate_integrations(connection)} if readings else {}
+        shares = quality_store.quality_since(connection, _since_hour(caller, caller.now - 14 * SECONDS_A_DAY))
+    found = []
+    for reading in readings:
+        own: dict[str, Quality] = defaultdict(Quality)
+        of_account = [one for one in known.values() if one.ad_account == reading.ad_account]
+        for key, quality in shares.items():
+            if key.integration_id in {one.id for one in of_account}:
+                own[key.event_name] += quality
+        is_pinterests = any(one.config.get("field_mapping") == "pinterest" for one in of_account)
+        names = _COMPONENTS | {"click_id_epik": "click_id" if is_pinterests else "partner_id"}
+        kept = [one for one in scores if one.ad_account == reading.ad_account]
+        found.append((reading, _platforms(kept, own, names)))
+    return found
+
+
+def _platforms(
+    scores: Sequence[Score], own: Mapping[str, Quality], names: Mapping[str, str]
+) -> list[PlatformScore]:
+    by_platform: dict[tuple[str, str], list[Score]] = defaultdict(list)
+    for score in scores:
+        by_platform[score.source_platform, score.ingestion_source].append(score)
+    found = []
+    for (platform, source), kept in sorted(by_platform.items()):
+        newest = [score for score in kept if score.day == kept[-1].day]
+        # The longer time says more.
+        chosen = max(newest, key=lambda score: score.lookback == "14d")
+        found.append(
+            PlatformScore(
+                platform,
+                source,
+                {score.lookback: score.overall_status for score in newest},
+                {score.day: score.overall_status for score in kept if score.lookback == chosen.lookback},
+                chosen.read_at,
+                _details(chosen, own if source == _OURS else {}, names),
+            )
+        )
+    return found
+
+
+def _details(score: Score, own: Mapping[str, Quality], names: Mapping[str, str]) -> list[ScoreDetail]:
+    return [
+        ScoreDetail(
+            component,
+            event_name,
+            given["coverage"],
+            given["overlap"],
+            given["issues"],
+            own[event_name].share(names[component])
+            if component in names and event_name in own and own[event_name].valid
+            else None,
+            component_advice(component),
+        )
+        for component, events in sorted(score.components.items())
+        for event_name, given in sorted(events.items())
+    ]
 
 
 def report_sales(caller: Caller, days: int, source_id: str | None = None) -> list[SalesLine]:

@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from worker.pinterest.client.answers import (
@@ -14,7 +14,7 @@ from worker.pinterest.client.answers import (
     Settle,
     decide_batch,
 )
-from worker.pinterest.client.client import Answer, PinterestClient
+from worker.pinterest.client.client import Answer, PinterestClient, is_pinterest
 
 DEADLINE_SECONDS = 10.0
 
@@ -51,7 +51,10 @@ def send_test_event(
         base_url, deadline_seconds=DEADLINE_SECONDS, read_timeout_seconds=DEADLINE_SECONDS
     )
     body = json.dumps({"data": [_sample_event(domain, now)]}).encode()
-    return interpret_answer(client.send(ad_account_id, access_token, body, test=True), ad_account_id)
+    report = interpret_answer(client.send(ad_account_id, access_token, body, test=True), ad_account_id)
+    if is_pinterest(base_url):
+        return report
+    return replace(report, answer=f"{report.answer}, from the sandbox at {base_url}, not from Pinterest")
 
 
 def _sample_event(domain: str, now: float) -> Mapping[str, Any]:

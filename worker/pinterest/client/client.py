@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -24,6 +25,11 @@ _SHORTEST_TOKEN_TO_SCRUB = 16
 
 _ACCOUNT = re.compile(r"[0-9]{1,18}")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+def is_pinterest(base_url: str) -> bool:
+    """Return whether an address is Pinterest's own, and not a sandbox's."""
+    return urlsplit(base_url).hostname == "api.pinterest.com"
 
 
 class SendFailure(Enum):
@@ -90,9 +96,14 @@ class PinterestClient:
             return _failed_answer(
                 SendFailure.UNSENDABLE, "the access token has characters that are not allowed in a header"
             )
-        deadline = RequestDeadline(self._connect_seconds, self._read_seconds, self._deadline_seconds)
-        with deadline.active():
-            return self._post(deadline, ad_account_id, access_token, body, test)
+        return self._request(
+            "POST",
+            f"/v5/ad_accounts/{ad_account_id}/events",
+            auth=Bearer(access_token),
+            secret=access_token,
+            params={"test": "true"} if test else None,
+            data=body,
+        )
 
     def close(self) -> None:
         """Close the calling thread's session; the next request opens a new one."""
@@ -100,24 +111,24 @@ class PinterestClient:
         if kept:
             kept[1].close()
 
-    def _post(
-        self, deadline: RequestDeadline, ad_account_id: str, access_token: str, body: bytes, test: bool
-    ) -> Answer:
-        try:
-            response = self._session().post(
-                f"{self._base_url}/v5/ad_accounts/{ad_account_id}/events",
-                params={"test": "true"} if test else None,
-                data=body,
-                auth=_Bearer(access_token),
-                stream=True,
-                allow_redirects=False,
-                timeout=(self._connect_seconds, self._read_seconds),
-            )
-        except NETWORK_ERRORS as error:
-            failure = SendFailure.UNKNOWN if deadline.fully_sent else SendFailure.NOT_SENT
-            return _failed_answer(failure, deadline.explain(error), deadline.elapsed_seconds())
-        with response:
-            return _read_answer(response, deadline, access_token)
+    def _request(self, method: str, path: str, *, secret: str = "", **options: Any) -> Answer:
+        """Send one request within the deadline; ``secret`` is removed from the answer."""
+        deadline = RequestDeadline(self._connect_seconds, self._read_seconds, self._deadline_seconds)
+        with deadline.active():
+            try:
+                response = self._session().request(
+                    method,
+                    self._base_url + path,
+                    stream=True,
+                    allow_redirects=False,
+                    timeout=(self._connect_seconds, self._read_seconds),
+                    **options,
+                )
+            except NETWORK_ERRORS as error:
+                failure = SendFailure.UNKNOWN if deadline.fully_sent else SendFailure.NOT_SENT
+                return _failed_answer(failure, deadline.explain(error), deadline.elapsed_seconds())
+            with response:
+                return _read_answer(response, deadline, secret)
 
     def _session(self) -> requests.Session:
         # A forked child must not use its parent's connections: their bytes would mix.
@@ -159,7 +170,7 @@ def _read_body(response: requests.Response) -> bytes:
     return bytes(body)
 
 
-class _Bearer(requests.auth.AuthBase):
+class Bearer(requests.auth.AuthBase):
     """Set the Authorization header last, so that nothing else replaces it."""
 
     def __init__(self, access_token: str) -> None:

@@ -1,0 +1,70 @@
+"""Connect with Pinterest: to its sign-in page, back from it, and to the ad account."""
+
+from urllib.parse import urlencode
+
+from flask import redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from worker.api import auth, context
+from worker.operations.setup import connecting
+from worker.operations.setup.connecting import PinterestApp
+from worker.pages.base import blueprint, redirect_to
+
+_MOST_SHOWN = 50
+
+
+def pinterest_app() -> PinterestApp:
+    """Return the operator's app at Pinterest, as the settings have it."""
+    given = context.app_settings()
+    return PinterestApp(
+        given.pinterest_api_url, given.pinterest_app_id, given.pinterest_app_secret, given.management_url
+    )
+
+
+@blueprint.get("/integrations/connect")
+def connect_page() -> AnyResponse:
+    """Lead to Pinterest's page that asks for access."""
+    target = request.args.get("for", "")
+    return redirect(
+        connecting.begin_connecting(context.request_caller(), pinterest_app(), _session(), target), 303
+    )
+
+
+@blueprint.get("/integrations/connect/back")
+def connect_back_page() -> str:
+    """Go on at once. Browsers send no session cookie to a page that another site leads to."""
+    answer = {name: request.args.get(name) for name in ("code", "state", "error")}
+    query = urlencode({name: value for name, value in answer.items() if value is not None})
+    return render_template("connect_back.html", onward=f"{url_for('ui.connect_finish_page')}?{query}")
+
+
+@blueprint.get("/integrations/connect/finish")
+def connect_finish_page() -> AnyResponse:
+    """Take Pinterest's answer, then show the ad accounts, or the integration that was connected."""
+    done = connecting.finish_connecting(
+        context.request_caller(), pinterest_app(), _session(), request.args.to_dict()
+    )
+    if done.target.startswith("int_"):
+        notice = "connected-with-token" if done.has_new_token else "connected"
+        return redirect_to("ui.integration_page", notice, integration_id=done.target)
+    notice = "connected-partly" if done.missing else "signed-in"
+    return redirect_to("ui.choose_account_page", notice, login_id=done.login_id, source_id=done.target)
+
+
+@blueprint.get("/integrations/connect/<int:login_id>")
+def choose_account_page(login_id: int) -> str:
+    """List the ad accounts of a sign-in, to pick one."""
+    wanted = request.args.get("wanted", "").strip()
+    found = connecting.ad_account_choices(context.request_caller(), pinterest_app(), login_id, wanted)
+    return render_template(
+        "connect_accounts.html",
+        accounts=found[:_MOST_SHOWN],
+        more=len(found) - _MOST_SHOWN,
+        wanted=wanted,
+        login_id=login_id,
+        source_id=request.args.get("source_id", ""),
+    )
+
+
+def _session() -> str:
+    return request.cookies.get(auth.SESSION_COOKIE, "")
