@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from ipaddress import ip_network
+from pathlib import Path
 from time import perf_counter
 
 from flask import Flask, Response, g, request
@@ -52,6 +53,7 @@ _CANNOT_START = 3
 # Callers get an answer within ten seconds, also if the database's host has vanished.
 _PATIENCE_SECONDS = 6.0
 
+_OPENAPI = Path(__file__).with_name("openapi.yaml")
 _SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -139,6 +141,7 @@ def _add_routes(app: Flask, gateway: Gateway, readiness: Readiness) -> None:
     add(f"/v1/<any(t, p, i, g, batch, {calls}):call>", "OPTIONS", gateway.preflight)
     for path in ("/beacon/v1/batch", "/sourceConfig/"):
         add(path, "OPTIONS", lambda: gateway.preflight(""))
+    add("/openapi.yaml", "GET", _openapi)
     add("/healthz", "GET", _healthz)
     add("/readyz", "GET", lambda: errors.json_response(*readiness.answer()))
 
@@ -150,6 +153,10 @@ def _add_metrics(app: Flask, exporter: Exporter, token: str) -> None:
         return Response(exporter.text(), content_type=CONTENT_TYPE)
 
     app.add_url_rule("/metrics", "metrics", show, methods=["GET"], provide_automatic_options=False)
+
+
+def _openapi() -> Response:
+    return Response(_OPENAPI.read_bytes(), content_type="application/yaml")
 
 
 def _healthz() -> Response:
