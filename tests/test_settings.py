@@ -72,6 +72,7 @@ def test_without_a_word_retries_go_on_for_a_day_as_the_policy_says(tmp_path: Pat
         ("PINTEREST_API_URL", "https://[broken", "is not a valid address"),
         ("PINTEREST_API_URL", "https://kim:hidden@api.pinterest.com", "must be an address without a user."),
         ("PINTEREST_API_URL", "http://127.0.0.1:8090", "unless ALLOW_SANDBOX=1 is set as well."),
+        ("PINTEREST_APP_SECRET", "hidden", "and PINTEREST_APP_ID must be set together"),
         ("ALLOW_SANDBOX", "yes", "must be 0 or 1, not 'yes'."),
         ("PRODUCTION", "true", "must be 0 or 1, not 'true'."),
         ("ENCRYPTION_KEY", "short", "must be 64 hex digits (openssl rand -hex 32)."),

@@ -8,11 +8,14 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page
 
 from tests.browser.shop_fixtures import chromium
-from tests.browser.stage import ACCOUNT, TOKEN, Stage, order, stage, track
+from tests.browser.stage import TOKEN, Stage, order, stage, track
 from worker.ledger.delivery import deliveries
 from worker.ledger.delivery.deliveries import Sale
 from worker.ledger.reports import rollups, tallies
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR, Entry
+from worker.ledger.setup import logins
+from worker.pinterest.client.account import AccountClient
+from worker.pipeline.upkeep.account_reading import read_pinterest
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
 DESK, PHONE = {"width": 1180, "height": 800}, {"width": 390, "height": 844}
@@ -60,9 +63,9 @@ def _set_up(page: Page) -> None:
     page.get_by_label("Name", exact=True).fill("Demo shop")
     page.get_by_label("Domains").fill("shop.example.com")
     page.get_by_role("button", name="Save").click()
-    page.goto("/integrations/add/pinterest")
-    page.get_by_label("ad_account_id").fill(ACCOUNT)
-    page.get_by_label("access_token").fill("pina_example_token_of_the_shop")
+    _sign_in_at_pinterest(page)
+    page.get_by_role("link", name="Demo shop").click()
+    page.get_by_label("Name", exact=True).fill("Pinterest Conversions")
     page.get_by_role("button", name="Save").click()
     page.goto("/events")
     page.get_by_role("button", name="Debug Demo shop").click()
@@ -71,6 +74,13 @@ def _set_up(page: Page) -> None:
         page.get_by_label("Name").fill(name)
         page.get_by_label("Role").select_option(role)
         page.get_by_role("button", name="Create token").click()
+
+
+def _sign_in_at_pinterest(page: Page) -> None:
+    page.goto("/integrations/add/pinterest")
+    page.get_by_role("link", name="Connect with Pinterest").click()
+    page.get_by_role("link", name="Give access").click()
+    page.get_by_text("Pick the ad account whose").wait_for()
 
 
 def _live(site: Stage) -> None:
@@ -116,6 +126,7 @@ def _past(site: Stage) -> None:
         quality = {Entry("", 1, "checkout", f"{tallies.QUALITY}{words}"): n for words, n in came.items()}
         tallies.append_tallies(connection, tallies.Counter(quality), now - SECONDS_A_DAY)
     today = int(now // SECONDS_A_DAY)
+    _scores(site, today)
     with site.ledger.write() as connection:
         for days in range(1, 6):
             for name, n, value in (
@@ -124,6 +135,28 @@ def _past(site: Stage) -> None:
             ):
                 sold = Sale(today - days, "USD", value) if value else Sale(today - days)
                 deliveries.append_sales(connection, [(1, name, sold)] * n)
+
+
+def _scores(site: Stage, today: int) -> None:
+    """Read Pinterest's score of today, and write down those of the days before."""
+    app = site.settings.pinterest_app_id, site.settings.pinterest_app_secret
+    read_pinterest(site.ledger, AccountClient(site.settings.pinterest_api_url, *app), time.time)
+    with site.ledger.write() as connection:
+        kept = logins.scores_since(connection, today)
+        for days in range(1, 25):
+            before = [
+                {
+                    "source_platform": one.source_platform,
+                    "ingestion_source": one.ingestion_source,
+                    "overall_status": "NEEDS_IMPROVEMENT" if days > 9 else one.overall_status,
+                    "components": one.components,
+                }
+                for one in kept
+                if one.lookback == "14d"
+            ]
+            logins.store_scores(
+                connection, kept[0].ad_account, {"14d": before}, today - days, kept[0].read_at
+            )
 
 
 def _take(page: Page, folder: Path) -> None:
@@ -142,6 +175,9 @@ def _take(page: Page, folder: Path) -> None:
     page.get_by_role("link", name="Pinterest Conversions").click()
     page.get_by_role("button", name="Test connection").click()
     picture("test-connection")
+    _sign_in_at_pinterest(page)
+    page.goto(f"{page.url}&wanted=client+1")
+    picture("pick-account")
     page.goto("/sources")
     page.get_by_role("link", name="Demo shop").click()
     picture("source")

@@ -11,6 +11,7 @@ from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from tests.integration.services import free_port
 from worker.dev.sandbox.control import Sandbox
 from worker.dev.sandbox.server import sandbox_in_thread
 from worker.event.received import Received
@@ -91,6 +92,7 @@ class _Quiet(WSGIRequestHandler):
 @contextmanager
 def stage(folder: Path) -> Iterator[Stage]:
     """Put up a site over an empty ledger."""
+    port = free_port()
     with sandbox_in_thread() as sandbox:
         settings = parse(
             {
@@ -101,13 +103,16 @@ def stage(folder: Path) -> Iterator[Stage]:
                 "FLOWER_COOKIE_SECRET": "cookie",
                 "PINTEREST_API_URL": sandbox.url,
                 "ALLOW_SANDBOX": "1",
+                "PINTEREST_APP_ID": "sandbox",
+                "PINTEREST_APP_SECRET": "sandbox",
+                "MANAGEMENT_URL": f"http://127.0.0.1:{port}",
             }
         )
         ledger = Ledger(settings.database_url, settings.encryption_keys)
         migrate.migrate(ledger)
         ledger.vault.prepare()
         app = create_app(ledger, settings)
-        server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+        server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_Quiet)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:

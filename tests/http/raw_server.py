@@ -76,9 +76,8 @@ def read_request(connection: socket.socket) -> bytes:
             return b""
         seen += part
     head, _, body = seen.partition(b"\r\n\r\n")
-    length = next(
-        int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
-    )
+    lengths = [line[15:] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")]
+    length = int(lengths[0]) if lengths else 0
     while len(body) < length:
         part = connection.recv(65536)
         if not part:

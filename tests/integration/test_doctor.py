@@ -30,6 +30,9 @@ def test_a_running_service_is_found_well_on_each_broker(stack: Stack) -> None:
         wanted += ["database clock"]
     assert {check: found[check]["state"] for check in wanted} == dict.fromkeys(wanted, "ok")
     assert found["production"]["state"] == "degraded"
+    assert (
+        f"Events go to the sandbox at {stack.sandbox.url}, not to Pinterest" in found["pinterest"]["message"]
+    )
     failed = [check for check, one in found.items() if one["state"] == "failed"]
     # Other tests' integrations may have tokens that are refused.
     assert [check for check in failed if not check.startswith("token of ")] == []

@@ -12,6 +12,8 @@ import pytest
 from sqlalchemy import select
 
 from tests.ledger.shop import place
+from worker.alerts.rules import find_problems
+from worker.alerts.watching import gather_figures
 from worker.dev.sandbox.control import Sandbox
 from worker.dev.sandbox.http import Request, Response
 from worker.dev.sandbox.routes import App
@@ -193,6 +195,9 @@ def test_a_revoked_sign_in_asks_to_connect_again_and_that_keeps_the_accounts(
     run(ledger, pinterest, seconds=1)
     problem = load(ledger, login_id).problem or ""
     assert problem.startswith("Pinterest answered HTTP 400: The code or refresh token is invalid")
+    with ledger.read() as connection:
+        figures = gather_figures(connection, 0, pinterest.now)
+    assert figures.sign_ins == {ACCOUNT: problem, OTHER: problem}
     pinterest.behave()
     tokens = pinterest.sign_in()
     with ledger.write() as connection:
@@ -246,11 +251,14 @@ def test_scores_are_a_history_with_the_newest_of_each_day(
     for status, seconds in (("GOOD", 0), ("FAIR", DAY), ("NEEDS_IMPROVEMENT", 6 * 3_600)):
         pinterest.behave(scores={ACCOUNT: [score | {"overall_status": status}], OTHER: []})
         run(ledger, pinterest, seconds=seconds)
-    today = int(pinterest.now // DAY)
+    today, key = int(pinterest.now // DAY), (ACCOUNT, "WEB", "CONVERSIONS_API")
     with ledger.read() as connection:
         statuses = logins.statuses_since(connection, today - 30)
         newest = logins.scores_since(connection, today)
-    key = (ACCOUNT, "WEB", "CONVERSIONS_API")
+        figures = gather_figures(connection, 0, pinterest.now)
+    assert [one.subject for one in find_problems(figures) if one.rule == "quality_score_fell"] == [
+        ":".join(key)
+    ]
     assert statuses == {key: {today - 1: "GOOD", today: "NEEDS_IMPROVEMENT"}}
     details = {"coverage": 41.5, "overlap": None, "issues": []}
     assert [one.components for one in newest] == [{"hashed_email": {"checkout": details}}]

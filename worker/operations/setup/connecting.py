@@ -31,8 +31,8 @@ from worker.pinterest.user_data.countries import country_code
 TO_BE_MADE = "made-by-Pinterest"
 _BACK, _FINISH = "/integrations/connect/back", "/integrations/connect/finish"
 _EXPIRED = (
-    "This sign-in has expired, was used already, or began elsewhere. Nothing was changed. Begin again; if it began "
-    "on the command line, paste this page's address there."
+    "This sign-in has expired, was used already, or began in another session. Nothing was changed. Open these pages "
+    "at {} and begin again; if it began on the command line, paste this page's address there."
 )
 _NO_APP = "Set PINTEREST_APP_ID and PINTEREST_APP_SECRET to those of your own Pinterest app, then restart this process."
 
@@ -103,7 +103,7 @@ def finish_connecting(
         state = answer.get("state", "")
         target = logins.end_sign_in(change.connection, change.vault, session, state, change.now)
     if target is None:
-        raise ConflictError(_EXPIRED)
+        raise ConflictError(_EXPIRED.format(app.management_url))
     with _in_words("Pinterest did not accept the sign-in"):
         tokens = app.client.tokens(code=_code(answer), redirect_uri=app.redirect_uri)
     missing = missing_scopes(tokens.scope)
