@@ -6,6 +6,7 @@ import sys
 from configparser import ConfigParser
 from fnmatch import fnmatch
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,17 @@ def test_every_process_of_the_procfile_is_a_service_of_its_own() -> None:
     started = {name: service["command"] for name, service in services().items() if "command" in service}
     assert started.pop("migrate") == ["migrate"]
     assert started == {name: ["start", name] for name in embedded_broker.commands()}
+
+
+def test_every_image_of_others_has_a_digest_or_says_why_not() -> None:
+    lines = [line.strip() for path in (DOCKERFILE, COMPOSE) for line in path.read_text().splitlines()]
+    named = [
+        (before, line)
+        for before, line in pairwise(lines)
+        if re.match(r"(FROM|image:) (?!signal-worker)", line)
+    ]
+    assert len(named) == 3
+    assert [line for before, line in named if "@sha256:" not in line and "# No digest: " not in before] == []
 
 
 def test_nothing_is_open_to_other_machines() -> None:
