@@ -26,6 +26,7 @@ OPTIONS = {
     "allow_null_origin": False,
     "query_views": False,
     "alert_thresholds": sources.ALERT_THRESHOLDS,
+    "webhook_mapping": {},
 }
 
 
@@ -45,6 +46,7 @@ def test_a_source_is_made_with_its_keys_and_the_usual_options(api: Api) -> None:
         "pipeline_keys": [key],
         "server_secret": secret,
         "write_key": sources.write_key("src_abc123", secret),
+        "webhook_secret": None,
         **OPTIONS,
         "created_at": "2026-01-29T14:53:20.500Z",
         "updated_at": "2026-01-29T14:53:20.500Z",
@@ -80,6 +82,7 @@ def test_the_collector_finds_in_the_ledger_what_was_set(api: Api, ledger: Ledger
         "allow_null_origin": True,
         "query_views": True,
         "alert_thresholds": sources.ALERT_THRESHOLDS | {"failure_percent": 5, "silent_hours": 0},
+        "webhook_mapping": {"event": "=Lead", "properties.id": "data.id"},
     }
     given = options | {"default_country": "de", "cookies": options["cookies"] | {"domain": ".Example.com"}}
     domains = ["a.example.com", "b.example.com"]
@@ -113,7 +116,34 @@ def test_an_option_that_is_null_is_left_to_whoever_reads_it(
         "signed_only_events",
         "alert_thresholds",
     }
-    assert set(kept.options) == always | {"allow_null_origin", "query_views"}
+    assert set(kept.options) == always | {"allow_null_origin", "query_views", "webhook_mapping"}
+
+
+def test_the_secret_of_webhooks_is_stored_sealed_and_shown_masked(
+    api: Api, source: dict[str, Any], ledger: Ledger
+) -> None:
+    path = f"{PATH}/src_abc123"
+
+    def kept() -> str | None:
+        with ledger.read() as connection:
+            return sources.read_webhook_secret(connection, ledger.vault, "src_abc123")
+
+    assert (source["webhook_secret"], kept()) == (None, None)
+    shown = api.change(path, {"webhook_secret": "hush"})
+    assert (shown["webhook_secret"], kept()) == ("***", "hush")
+    api.change(path, shown | {"name": "Other"})
+    assert kept() == "hush"
+    with ledger.read() as connection:
+        assert b"hush" not in connection.exec_driver_sql("SELECT webhook_secret FROM source").scalar_one()
+    assert "hush" not in str(api.get("/v1/admin/audit"))
+    assert api.change(path, {"webhook_secret": None})["webhook_secret"] is None
+    assert kept() is None
+
+
+def test_a_new_mapping_of_webhooks_replaces_the_former_one(api: Api, source: dict[str, Any]) -> None:
+    api.change(f"{PATH}/src_abc123", {"webhook_mapping": {"event": "a", "messageId": "b"}})
+    shown = api.change(f"{PATH}/src_abc123", {"webhook_mapping": {"event": "c"}})
+    assert shown["webhook_mapping"] == {"event": "c"}
 
 
 def test_a_source_that_was_written_with_few_options_shows_all_of_them(api: Api, ledger: Ledger) -> None:

@@ -55,7 +55,7 @@ class Document:
 
 def paths() -> list[Path]:
     """Return every document."""
-    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @cache

@@ -36,7 +36,7 @@ def test_every_setting_of_an_integration_is_explained() -> None:
 
 def test_every_call_of_the_collector_has_its_row(sqlite_ledger: Ledger) -> None:
     app = create_app(sqlite_ledger, parse({"SIGNAL_VAR": "var"} | _secrets()), offer=len)
-    listed = set(re.findall(r"^\| `((?:GET|POST) /[\w./]+)`", COLLECTOR.read_text(), re.MULTILINE))
+    listed = set(re.findall(r"^\| `((?:GET|POST) /[\w./<>]+)`", COLLECTOR.read_text(), re.MULTILINE))
     assert listed == _calls(app) - NOT_FOR_CALLERS
 
 

@@ -6,10 +6,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Generic, TypeVar
 
 from werkzeug.datastructures import Headers
 
+from worker.collector import webhooks
 from worker.collector.errors import RefusedError
 from worker.event.received import Trust
 from worker.http.signature import sign
@@ -97,6 +99,7 @@ class Caller:
 class _Signer:
     source: Source
     secret: str
+    webhook_secret: str | None
 
 
 class Callers:
@@ -160,6 +163,25 @@ class Callers:
         request = self._request(source_id, stamp, given.lower())
         return Caller(signer.source, f"signed:{source_id}", signed=True, request=request)
 
+    def by_webhook(self, source_id: str, system: str, headers: Headers, body: bytes) -> Caller:
+        """Return the source whose webhook secret signed a body.
+
+        Raises:
+            RefusedError: 401, the signature is missing or wrong.
+        """
+        signer = self._signers.get(source_id) if _SOURCE_ID.fullmatch(source_id) else None
+        secret = signer.webhook_secret if signer else None
+        if signer is None or secret is None or not webhooks.is_signed(system, headers, body, secret):
+            raise _unsigned("The signature does not match the body and the webhook secret of the source.")
+        return Caller(signer.source, f"signed:{source_id}", signed=True)
+
+    def webhook_request(self, caller: Caller, system: str, once: str, body: bytes) -> SignedRequest:
+        """Return what identifies a webhook, so that a repeated one counts once."""
+        key = self._ledger.vault.keyed_hash(
+            "webhook", caller.source.id, f"{system} {once or sha256(body).hexdigest()}"
+        )
+        return SignedRequest(key, self._now() + webhooks.REMEMBERED_SECONDS)
+
     def _request(self, source_id: str, stamp: str, signature: str) -> SignedRequest:
         key = self._ledger.vault.keyed_hash("signed request", source_id, signature)
         return SignedRequest(key, int(stamp) / 1000 + _SIGNATURE_WINDOW_SECONDS + _CLOCK_MARGIN_SECONDS)
@@ -172,7 +194,8 @@ class Callers:
         with self._ledger.read() as connection:
             source = sources.load_source(connection, source_id)
             secret = sources.read_server_secret(connection, self._ledger.vault, source_id)
-        return _Signer(source, secret) if source is not None and secret is not None else None
+            of_webhooks = sources.read_webhook_secret(connection, self._ledger.vault, source_id)
+        return _Signer(source, secret, of_webhooks) if source is not None and secret is not None else None
 
 
 def key_of(authorization: str | None, query_key: str | None) -> str | None:

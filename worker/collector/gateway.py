@@ -2,13 +2,14 @@
 
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from flask import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from worker.collector import segment
+from worker.collector import segment, webhooks
 from worker.collector.callers import Caller, Callers, TTLCache, key_of
 from worker.collector.errors import RefusedError, count_rejected, json_response
 from worker.collector.intake import GroupCommit, PreparedBatch, batch_events, prepare_batch, store, with_type
@@ -182,6 +183,25 @@ class Gateway:
         if isinstance(body, dict) and "batch" in body:
             return self._take_batch(caller, batch_events({"batch": raws}, segment.MAX_BATCH_EVENTS))
         return self._take_one(caller, raws[0])
+
+    def webhook(self, source_id: str, call: str) -> Response:
+        """Accept a webhook of a shop; what reports nothing to deliver is answered all the same."""
+        body, system = _body(signed=True, is_any_type=True), call
+        if webhooks.is_ping(system, request.headers, body):
+            self._rates.spend_public_request(self._client_network())
+            return json_response({"success": True})
+        try:
+            caller = self._callers.by_webhook(source_id, system, request.headers, body)
+        except RefusedError:
+            self._rates.spend_public_request(self._client_network())
+            raise
+        self._admit(caller)
+        mapping = caller.source.options.get("webhook_mapping") or {}
+        found = webhooks.read_webhook(system, request.headers, _read_json(body, signed=True), mapping)
+        if found.event is None:
+            return json_response({"success": True})
+        once = self._callers.webhook_request(caller, system, found.once, body)
+        return self._take_one(replace(caller, request=once), found.event)
 
     def source_config(self) -> Response:
         """Answer RudderStack's browser library, which asks for its source before it sends anything."""

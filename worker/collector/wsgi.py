@@ -12,7 +12,7 @@ from flask import Flask, Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker import logs
-from worker.collector import datafly_script, errors, segment
+from worker.collector import datafly_script, errors, segment, webhooks
 from worker.collector.gateway import LARGEST_BODY_BYTES, Gateway
 from worker.collector.limits import state_folder
 from worker.ledger import migrate
@@ -142,6 +142,8 @@ def _add_routes(app: Flask, gateway: Gateway, readiness: Readiness) -> None:
     for path in ("/beacon/v1/batch", "/sourceConfig/"):
         add(path, "OPTIONS", lambda: gateway.preflight(""))
     add("/openapi.yaml", "GET", _openapi)
+    systems = ", ".join(webhooks.SYSTEMS)
+    add(f"/v1/webhooks/<source_id>/<any({systems}):call>", "POST", gateway.webhook)
     add("/healthz", "GET", _healthz)
     add("/readyz", "GET", lambda: errors.json_response(*readiness.answer()))
 

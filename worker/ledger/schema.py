@@ -102,6 +102,7 @@ source = Table(
     Column("updated_at", Double, nullable=False),
     # Inputs are kept for the live debugger until then.
     Column("debug_until", Double, nullable=False, server_default=text("0")),
+    Column("webhook_secret", LargeBinary),
 )
 
 # Inputs of a source that is being debugged: sealed, few, and for a short time.

@@ -36,6 +36,8 @@ _TEXTS = (
     "signed_only_events",
     "consent_groups",
     *ALERT_THRESHOLDS,
+    "webhook_secret",
+    "webhook_mapping",
 )
 # Fields that have another name in the Management API.
 _NAMES = {
@@ -152,6 +154,7 @@ def _source_values(shown: Mapping[str, Any]) -> dict[str, Any]:
         "signed_only_events": "\n".join(shown["signed_only_events"]),
         "consent_groups": "\n".join(_group_lines(shown["consent_groups"])),
         **{name: f"{shown['alert_thresholds'][name]:g}" for name in ALERT_THRESHOLDS},
+        "webhook_mapping": "\n".join(f"{key} = {path}" for key, path in shown["webhook_mapping"].items()),
     } | {name: "yes" if flag else "" for name, flag in flags.items()}
 
 
@@ -179,6 +182,9 @@ def _source_body(form: Any) -> dict[str, Any]:
         "signed_only_events": split_lines(given["signed_only_events"]),
         "consent_groups": _groups_in(given["consent_groups"]),
         "alert_thresholds": {name: parse_number(given[name]) for name in ALERT_THRESHOLDS if given[name]},
+        "webhook_mapping": _mapping_in(given["webhook_mapping"]),
+        # An empty field keeps the secret.
+        **({"webhook_secret": given["webhook_secret"]} if given["webhook_secret"] else {}),
     }
 
 
@@ -199,6 +205,12 @@ def _groups_in(text: str) -> dict[str, list[str]]:
         category, _, names = line.partition(":")
         groups[category.strip().lower()] = [name.strip() for name in names.split(",") if name.strip()]
     return groups
+
+
+def _mapping_in(text: str) -> dict[str, str]:
+    """Read lines such as ``properties.order_id = data.number``."""
+    pairs = (line.partition("=") for line in split_lines(text))
+    return {name.strip(): path.strip() for name, _, path in pairs}
 
 
 def _quota_use(connection: Connection, source_id: str) -> dict[str, int]:

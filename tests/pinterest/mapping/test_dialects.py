@@ -10,7 +10,7 @@ from tests.pinterest.conftest import payload, run, server, sha, track
 from worker.event.dialects.translate import DIALECT_KEYS, translate
 from worker.event.problems import Problem
 from worker.pinterest.mapping.call import Explanation, Options
-from worker.pinterest.mapping.mapping import Filtered, Mapped
+from worker.pinterest.mapping.mapping import Dropped, Filtered, Mapped
 
 DEVICE = {"ip": "203.0.113.5", "userAgent": "Mozilla/5.0 (shop)"}
 BUYER = {"em": [sha("jane@shop.example")], "fn": [sha("jane")], "ln": [sha("doe")], "ct": [sha("ottawa")]}
@@ -477,6 +477,24 @@ def test_shapes_from_the_vendors_documentation(
 def test_names_from_the_vendors_documentation(name: str, expected: str) -> None:
     products = [{"id": "1", "price": 1, "quantity": 1}]
     assert mapped(name, {"products": products})["event_name"] == expected
+
+
+def test_a_refund_of_shopify_takes_back_what_was_paid_back() -> None:
+    transactions = [
+        {"kind": "refund", "amount": "41.94", "currency": "USD"},
+        {"kind": "refund", "amount": "8.06", "currency": "USD"},
+        {"kind": "void", "amount": "7.00", "currency": "USD"},
+    ]
+    refund = {
+        "order_id": 450789469,
+        "refund_line_items": [{"subtotal": 195.67}],
+        "transactions": transactions,
+    }
+    (outcome,) = run(track("refunds/create", refund), received=server())
+    assert isinstance(outcome, Dropped)
+    assert outcome.refund is not None
+    assert outcome.refund.amount is not None
+    assert (outcome.refund.amount.text, outcome.refund.currency) == ("50", "USD")
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,17 @@ class SourceOptions(Shape):
             "The source's snippet tells the tag, so pages need the new snippet."
         },
     )
+    webhook_mapping = fields.Dict(
+        keys=Text(validate=length(1, 128)),
+        values=Text(validate=length(1, 256)),
+        load_default=dict,
+        validate=at_most(_MOST_GROUPS, "fields"),
+        metadata={
+            "description": "For webhooks of other systems: the path of each field of the event in the webhook's "
+            "body; a text after = is the value itself. Empty: the body is an event.",
+            "example": {"event": "=Order Completed", "properties.order_id": "data.number"},
+        },
+    )
     signed_only_events = ListOf(
         Text(validate=length(1, 256)),
         load_default=list,
@@ -182,7 +193,15 @@ class SourceOptions(Shape):
     )
 
 
+_WEBHOOK_SECRET = {
+    "description": "The secret that Shopify shows for its webhooks, or that WooCommerce's webhooks were made with. Is "
+    "stored encrypted and shown as ***; null or empty removes it.",
+    "format": "password",
+}
+
+
 class _Settings(SourceOptions):
+    webhook_secret = Text(allow_none=True, validate=length(0, 256), metadata=_WEBHOOK_SECRET)
     name = Text(required=True, validate=length(1, 200))
     domain = Host(allow_none=True, metadata={"example": "shop.example.com"})
     domains = ListOf(Host(), validate=at_most(_MOST_DOMAINS, "domains"))
@@ -196,6 +215,8 @@ class _Settings(SourceOptions):
     def _group(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Put the options together, and take the one domain for all of them."""
         options = {name: data.pop(name) for name in SourceOptions().fields if name in data}
+        if "webhook_secret" in data:
+            data["webhook_secret"] = data["webhook_secret"] or ""
         if "domain" in data:
             domain = data.pop("domain")
             data.setdefault("domains", [domain] if domain else [])
@@ -238,6 +259,7 @@ class SourceAnswer(SourceOptions):
             "made with it. Only in the answer that made it."
         }
     )
+    webhook_secret = Text(allow_none=True, metadata={"description": "*** if there is one."})
     created_at = Timestamp()
     updated_at = Timestamp()
 
@@ -253,6 +275,7 @@ class SourceAnswer(SourceOptions):
                 "pipeline_keys",
                 "server_secret",
                 "write_key",
+                "webhook_secret",
             ),
             *SourceOptions().fields,
             *("created_at", "updated_at"),

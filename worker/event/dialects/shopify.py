@@ -4,7 +4,9 @@ https://shopify.dev/docs/api/web-pixels-api/standard-events
 https://shopify.dev/docs/api/admin-rest/latest/resources/order
 """
 
+import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from worker.event.dialects.rewriting import Dialect, Shape, first_of, objects, own_id, part_of, present, words
@@ -181,9 +183,22 @@ def _order_line(line: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
+def _rewrite_refund(shape: Shape) -> bool:
+    refund = shape.properties
+    paid_back = [one for one in objects(refund.get("transactions")) if one.get("kind") == "refund"]
+    amounts = [Decimal(text) for one in paid_back if _AMOUNT.fullmatch(text := str(one.get("amount")))]
+    if "refundlineitems" not in refund or not amounts:
+        return False
+    shape.put(refundamount=str(sum(amounts)), currency=paid_back[0].get("currency"))
+    return True
+
+
+_AMOUNT = re.compile(r"\d{1,12}(\.\d{1,6})?", re.ASCII)
+_SHOPIFY_REFUND = Dialect("Shopify refund", words("refundlineitems"), _rewrite_refund)
 _SHOPIFY_ORDER = Dialect("Shopify order", _ORDER_KEYS | {"totalprice"}, _rewrite_order)
 
 DIALECTS = (
     _SHOPIFY_PIXEL,
     _SHOPIFY_ORDER,
+    _SHOPIFY_REFUND,
 )

@@ -15,7 +15,7 @@ from worker.ledger.schema import debug_input, integration, pipeline_key, source
 from worker.ledger.vault import Vault
 
 DefaultConsent = Literal["drop", "allow"]
-_SECRET = b"server secret"
+_SECRET, _WEBHOOK_SECRET = b"server secret", b"webhook secret"
 # Limit of waiting events per source, for signed and for public ones each, unless the source's options set it.
 BACKLOG_EVENTS = 1_000_000
 # Limit of visitors that a source's public calls may create per day, unless its options set it. A visitor is kept
@@ -43,6 +43,7 @@ class Source:
     options: dict[str, Any] = field(default_factory=dict)
     # Inputs are kept for the live debugger until then.
     debug_until: float = 0.0
+    has_webhook_secret: bool = False
 
     @property
     def page_origins(self) -> tuple[str, ...]:
@@ -147,6 +148,18 @@ def set_server_secret(connection: Connection, vault: Vault, source_id: str, secr
     connection.execute(update(source).where(source.c.id == source_id).values(values))
 
 
+def read_webhook_secret(connection: Connection, vault: Vault, source_id: str) -> str | None:
+    """Return the secret that a source's webhooks are signed with."""
+    sealed = connection.scalar(select(source.c.webhook_secret).where(source.c.id == source_id))
+    return vault.open(sealed, _WEBHOOK_SECRET).decode() if sealed is not None else None
+
+
+def set_webhook_secret(connection: Connection, vault: Vault, source_id: str, secret: str | None) -> None:
+    """Replace or remove the secret that a source's webhooks are signed with."""
+    sealed = vault.seal(secret.encode(), _WEBHOOK_SECRET) if secret else None
+    connection.execute(update(source).where(source.c.id == source_id).values(webhook_secret=sealed))
+
+
 def add_key(connection: Connection, source_id: str, key: str, now: float) -> None:
     """Insert a pipeline key."""
     connection.execute(insert(pipeline_key).values(key=key, source_id=source_id, created_at=now))
@@ -207,4 +220,5 @@ def _source(row: Any) -> Source:
         updated_at=row.updated_at,
         options=dict(row.options),
         debug_until=row.debug_until,
+        has_webhook_secret=row.webhook_secret is not None,
     )

@@ -38,6 +38,7 @@ DEFAULT_OPTIONS: Mapping[str, Any] = {
     "allow_null_origin": False,
     "query_views": False,
     "alert_thresholds": store.ALERT_THRESHOLDS,
+    "webhook_mapping": {},
 }
 # Has the fields of a source, its options among them, and its valid pipeline keys, the newest first.
 # ``server_secret`` and ``write_key`` are there only where they were just made.
@@ -65,6 +66,7 @@ def create_source(
     id: str | None = None,  # noqa: A002 - as the API calls it.
     domains: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
+    webhook_secret: str | None = None,
     test: bool = False,
 ) -> SourceRecord:
     """Create a source with a pipeline key and a server secret.
@@ -81,10 +83,12 @@ def create_source(
             created_at=change.now,
             updated_at=change.now,
             options=_without_nulls(options or {}),
+            has_webhook_secret=bool(webhook_secret),
         )
         if store.load_source(change.connection, new.id):
             raise DuplicateError(f"There is a source {new.id} already.")
         store.insert_source(change.connection, change.vault, new, _new_key(test=test), secret)
+        store.set_webhook_secret(change.connection, change.vault, new.id, webhook_secret)
         created = _record(change.connection, new, change.now) | {"server_secret": secret}
         change.record("source.create", new.id, changed_fields({}, created))
     return created | {"write_key": write_key(new.id, secret)}
@@ -97,8 +101,13 @@ def change_source(
     name: str | None = None,
     domains: Sequence[str] | None = None,
     options: Mapping[str, Any] | None = None,
+    webhook_secret: str | None = None,
 ) -> SourceRecord:
-    """Change the values given; None leaves one as it is, None inside ``options`` resets it, objects are merged."""
+    """Change the values given; None leaves one as it is, None inside ``options`` resets it, objects are merged.
+
+    An empty ``webhook_secret`` removes it; the mask that is shown instead of it keeps it. A new ``webhook_mapping``
+    replaces the former one.
+    """
     with caller.changing() as change:
         source = _find(change.connection, source_id, locked=True)
         before = _record(change.connection, source, change.now)
@@ -109,8 +118,15 @@ def change_source(
             options=_without_nulls(_merged(source.options, options or {})),
             updated_at=change.now,
         )
+        if "webhook_mapping" in (options or {}):
+            wanted.options["webhook_mapping"] = (options or {})["webhook_mapping"] or {}
+        secret_changes = {}
+        if webhook_secret not in (None, MASK) and (webhook_secret or source.has_webhook_secret):
+            store.set_webhook_secret(change.connection, change.vault, source_id, webhook_secret)
+            wanted = replace(wanted, has_webhook_secret=bool(webhook_secret))
+            secret_changes = {"webhook_secret": [before["webhook_secret"], MASK if webhook_secret else None]}
         after = _record(change.connection, wanted, change.now)
-        changes = changed_fields(before, after)
+        changes = changed_fields(before, after) | secret_changes
         if not changes:
             return before
         store.update_source(change.connection, wanted, change.now)
@@ -187,6 +203,7 @@ def _record(connection: Connection, source: Source, now: float) -> SourceRecord:
         "domains": list(source.domains),
         "pipeline_key": next(iter(keys), None),
         "pipeline_keys": keys,
+        "webhook_secret": MASK if source.has_webhook_secret else None,
         **_merged(deepcopy(DEFAULT_OPTIONS), source.options),
         "created_at": source.created_at,
         "updated_at": source.updated_at,
