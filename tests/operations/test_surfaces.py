@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from tests.operations.surfaces import ACCOUNT, ACTORS, API, PAGES, SHELL, World
 from worker.ledger.setup import people
+from worker.ledger.setup.sources import ALERT_THRESHOLDS
 
 Act = Callable[[World], None]
 Audited = list[tuple[str, str, Any]]
@@ -195,6 +196,7 @@ ACTIONS = [
                     "signed_only_events": [None, []],
                     "allow_null_origin": [None, False],
                     "query_views": [None, False],
+                    **{f"alert_thresholds.{name}": [None, n] for name, n in ALERT_THRESHOLDS.items()},
                     "server_secret": [None, "***"],
                 },
             )
