@@ -7,9 +7,11 @@ from tests.ledger.shop import NOW, accept, new, place, write
 from worker.alerts import rates, watching
 from worker.ledger.database import Ledger
 from worker.ledger.reports import tallies
+from worker.ledger.reports.shop_orders import Fate, ShopOrder, store_orders
 from worker.ledger.schema import State
 from worker.ledger.setup import sources
 from worker.ledger.setup.sources import Source
+from worker.ledger.upkeep import alerts
 from worker.ledger.upkeep.alert_figures import EndedCount
 from worker.ledger.upkeep.alerts import Change
 
@@ -119,3 +121,37 @@ def test_the_limits_are_read_from_the_source(ledger: Ledger) -> None:
         sources.update_source(connection, known, NOW)
     accept(ledger, [{"type": "page"}])
     assert check(ledger, NOW + 2 * 3_600) == [Change.FIRED]
+
+
+@pytest.mark.parametrize(
+    ("fates", "limits", "is_reported"),
+    [
+        ({Fate.DELIVERED: 9, Fate.FAILED: 1, Fate.FILTERED: 90}, {}, False),
+        ({Fate.DELIVERED: 8, Fate.NEVER_ARRIVED: 2}, {}, True),
+        ({Fate.DELIVERED: 8, Fate.NEVER_ARRIVED: 2}, {"accuracy_percent": 80}, False),
+        ({Fate.NEVER_ARRIVED: 50}, {"accuracy_percent": 0}, False),
+        ({Fate.NEVER_ARRIVED: 4}, {}, False),
+        ({}, {}, False),
+    ],
+    ids=range(6),
+)
+def test_orders_that_do_not_arrive_are_reported(
+    fates: dict[Fate, int], limits: dict[str, float], is_reported: bool
+) -> None:
+    found = rates.find_inaccurate({"src_shop": fates}, [source(**limits)])
+    assert bool(found) is is_reported
+
+
+def test_the_orders_of_a_day_are_compared_but_not_those_of_the_last_hour(ledger: Ledger) -> None:
+    place(ledger)
+    orders = [
+        ShopOrder("src_shop", f"{ago}-{n}", NOW - ago, int((NOW - ago) // 86_400))
+        for ago, count in ((7_200, 5), (600, 40), (100_000, 40))
+        for n in range(count)
+    ]
+    with ledger.write() as connection:
+        store_orders(connection, ledger.vault, orders, NOW)
+    assert check(ledger, NOW) == [Change.FIRED]
+    with ledger.read() as connection:
+        (alert,) = alerts.firing_alerts(connection)
+    assert alert.summary.startswith("0 of 5 orders of src_shop")

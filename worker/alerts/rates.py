@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from worker.alerts.rules import Problem
 from worker.ledger.reports import tallies
+from worker.ledger.reports.shop_orders import Fate
 from worker.ledger.setup.sources import Source
 from worker.ledger.upkeep.alert_figures import EndedCount, FailureKind
 from worker.ledger.upkeep.alerts import Severity
@@ -16,6 +17,9 @@ WINDOW_HOURS = 24
 # A source is silent only if it sent something within this time.
 SILENCE_DAYS = 31
 _NEW_SECONDS = 86_400.0
+# Orders of a day are compared, but not those of the last hour, which may be on their way.
+ORDER_SECONDS = (90_000.0, 3_600.0)
+_LEAST_ORDERS = 5
 
 
 class _Rate(NamedTuple):
@@ -112,3 +116,22 @@ def find_new_reasons(
         for kind in kinds
         if now - first_seen[kind] < _NEW_SECONDS
     ]
+
+
+def find_inaccurate(counts: Mapping[str, Mapping[Fate, int]], sources: Iterable[Source]) -> list[Problem]:
+    """Return a problem for each source whose orders with consent are delivered too rarely."""
+    problems = []
+    for source in sources:
+        fates = counts.get(source.id, {})
+        expected = sum(fates.values()) - fates.get(Fate.FILTERED, 0)
+        delivered = fates.get(Fate.DELIVERED, 0)
+        if (
+            expected >= _LEAST_ORDERS
+            and 100 * delivered < source.alert_thresholds["accuracy_percent"] * expected
+        ):
+            summary = (
+                f"{delivered:,} of {expected:,} orders of {source.id} that consent allows were delivered in a day "
+                f"({100 * delivered / expected:.0f} %)."
+            )
+            problems.append(Problem("order_accuracy", source.id, Severity.WARNING, summary))
+    return problems

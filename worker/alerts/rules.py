@@ -376,6 +376,7 @@ RATE_RULES = {
     "failure_rate": "Open Failed deliveries: it groups them by reason. Fix the reason, then send them again.",
     "success_rate": "Open the debugger: it shows what became of each event.",
     "filtered_rate": "Check whether the consent tool still works in the pages, or change the source's rule.",
+    "order_accuracy": "Open Orders: it lists each order that is missing, with its reason.",
     "source_silent": "Check whether the shop still sends events: open a page, and look for it in the debugger.",
     "new_failure_reason": "Open Failed deliveries and read the reason. Changes of the shop or of Pinterest cause it.",
 }

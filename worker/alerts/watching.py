@@ -29,6 +29,7 @@ from worker.ledger.intake import inbox
 from worker.ledger.reports import account_status, measures
 from worker.ledger.reports.account_status import AccountState
 from worker.ledger.reports.data_problems import count_problems
+from worker.ledger.reports.shop_orders import count_fates_by_source
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR
 from worker.ledger.setup import ad_accounts, integrations, logins, sources
 from worker.ledger.setup.ad_accounts import Credential
@@ -215,7 +216,10 @@ def check_rates(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change]
         last = watching.last_accepted_hours(connection, hour - rates.SILENCE_DAYS * HOURS_PER_DAY)
         kinds = watching.failure_kinds(connection, MAX_COUNTED_FAILURES)
         first_seen = {kind: _first_seen(connection, kind, at) for kind, at in kinds.items()}
-    problems = rates.find_rates(ended, all_sources, hour)
+        since, until = (now - seconds for seconds in rates.ORDER_SECONDS)
+        fates = count_fates_by_source(connection, since, until)
+    problems = rates.find_inaccurate(fates, all_sources)
+    problems += rates.find_rates(ended, all_sources, hour)
     problems += rates.find_silent(last, all_sources, hour)
     problems += rates.find_new_reasons(kinds, first_seen, now)
     return _update_alerts(ledger, tuple(rules.RATE_RULES), problems, now, to_webhook=to_webhook)

@@ -7,6 +7,7 @@ import click
 from worker.cli import (
     accounts,
     backup,
+    compare_orders,
     doctor,
     explain,
     failed,
@@ -49,6 +50,7 @@ for command in (
     accounts.accounts_group,
     integrations.integrations_group,
     integrations.connect_command,
+    compare_orders.orders_group,
     backup.books_command,
     explain.data_quality_command,
     explain.find_command,

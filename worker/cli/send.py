@@ -6,8 +6,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import IO, Any
+from functools import partial, wraps
+from typing import IO, Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 import click
@@ -25,6 +25,8 @@ from worker.monitoring.meter import Meter, MeterWriter
 from worker.operations.deliveries.imports import choose_source, import_events
 from worker.pipeline.ingest.accepting import PublishIds
 from worker.settings import settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 _MOST_ERRORS_SHOWN = 100
 _STDIN = "<stdin>"
@@ -57,49 +59,74 @@ def _zone(_context: click.Context, _option: click.Parameter, name: str | None) -
         raise click.BadParameter(f"there is no time zone {name!r}; one is like Europe/Berlin.") from None
 
 
+def reading_options(command: Command) -> Command:
+    """Add the options that say how a file is read; the command gets a `ReadOptions` as ``reading``."""
+
+    @wraps(command)
+    def read(
+        *arguments: Any,
+        form: Format,
+        renamed: dict[str, str],
+        encoding: str | None,
+        date_format: str | None,
+        zone: ZoneInfo | None,
+        **options: Any,
+    ) -> Any:
+        try:
+            reading = ReadOptions(form, encoding, renamed, TimeFormat(date_format, zone))
+        except TimeFormatError as error:
+            raise click.BadParameter(str(error), param_hint="'--date-format'") from None
+        return command(*arguments, reading=reading, **options)
+
+    for option in reversed(_READING):
+        read = option(read)
+    return cast("Command", read)
+
+
+_READING = (
+    click.option(
+        "--format", "form", type=click.Choice(["auto", "jsonl", "csv"]), default="auto", show_default=True
+    ),
+    click.option(
+        "--column",
+        "renamed",
+        multiple=True,
+        callback=_renamed,
+        help="The meaning of a CSV column, like 'Customer e-mail=email'. May be given several times.",
+    ),
+    click.option(
+        "--encoding",
+        callback=_encoding,
+        help="What the file is written in, like cp1252.  [default: UTF-8, or UTF-16 behind its mark]",
+    ),
+    click.option(
+        "--date-format",
+        help="How a CSV file writes times, like '%d.%m.%Y %H:%M', or excel for Excel's number of days.  "
+        "[default: ISO 8601]",
+    ),
+    click.option(
+        "--timezone",
+        "zone",
+        callback=_zone,
+        help="Where a CSV file's times without an offset are meant, like Europe/Berlin.  [default: UTC]",
+    ),
+)
+
+
 @click.command("send")
 @click.argument("files", nargs=-1, required=True, type=click.File("rb"), metavar="FILE...")
 @click.option("--source", "source_id", help="The source of the events. Not needed if there is only one.")
 @click.option("--event", help="The event name where a line has none, like 'Order Completed'.")
 @click.option("--action-source", type=click.Choice(_ACTION_SOURCES), default="offline", show_default=True)
-@click.option(
-    "--format", "form", type=click.Choice(["auto", "jsonl", "csv"]), default="auto", show_default=True
-)
-@click.option(
-    "--column",
-    "renamed",
-    multiple=True,
-    callback=_renamed,
-    help="The meaning of a CSV column, like 'Customer e-mail=email'. May be given several times.",
-)
-@click.option(
-    "--encoding",
-    callback=_encoding,
-    help="What the file is written in, like cp1252.  [default: UTF-8, or UTF-16 behind its mark]",
-)
-@click.option(
-    "--date-format",
-    help="How a CSV file writes times, like '%d.%m.%Y %H:%M', or excel for Excel's number of days.  "
-    "[default: ISO 8601]",
-)
-@click.option(
-    "--timezone",
-    "zone",
-    callback=_zone,
-    help="Where a CSV file's times without an offset are meant, like Europe/Berlin.  [default: UTC]",
-)
+@reading_options
 @click.option("--dry-run", is_flag=True, help="Check every line, import none.")
 def send_command(
     files: tuple[IO[bytes], ...],
     source_id: str | None,
     event: str | None,
     action_source: str,
-    form: Format,
-    renamed: dict[str, str],
-    encoding: str | None,
-    date_format: str | None,
-    zone: ZoneInfo | None,
     dry_run: bool,
+    reading: ReadOptions,
 ) -> None:
     """Send the events of each FILE (- for standard input), as offline events unless they say otherwise.
 
@@ -111,14 +138,10 @@ def send_command(
     Every track or page line must say when it happened (timestamp). A line that is wrong is named, and costs no other
     one. Run it again after a break or with a longer file: a line that was taken before is not taken again.
     """
-    try:
-        reading = ReadOptions(form, encoding, renamed, TimeFormat(date_format, zone))
-    except TimeFormatError as error:
-        raise click.BadParameter(str(error), param_hint="'--date-format'") from None
     who, options, total = cli_caller(), ImportOptions(event, action_source), ImportCounts()
     source = choose_source(who, source_id)
     admission = AdmissionControl(who.ledger, state_folder(who.ledger, settings()), time.time)
-    with _offering(dry_run) as offer:
+    with offering(dry_run) as offer:
         take = partial(
             import_events,
             who,
@@ -165,7 +188,7 @@ def _sum_up(total: ImportCounts, dry_run: bool) -> None:
 
 
 @contextmanager
-def _offering(dry_run: bool) -> Iterator[PublishIds]:
+def offering(dry_run: bool) -> Iterator[PublishIds]:
     """Provide the publisher of hints. Without a broker the sweeper finds the events later."""
     if dry_run:
         yield len

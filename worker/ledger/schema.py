@@ -509,6 +509,25 @@ sale = Table(
     Column("value_thousandths", BigInteger, nullable=False),
 )
 
+# The shop's own orders, to compare them with the deliveries.
+shop_order = Table(
+    "shop_order",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("source_id", Text, nullable=False),
+    # The keyed hash that the order's deliveries have.
+    Column("order_key", LargeBinary, nullable=False, unique=True),
+    # The order id, to be shown.
+    Column("sealed_id", LargeBinary, nullable=False),
+    Column("ordered_at", Double, nullable=False, index=True),
+    # Days since 1970 in the time zone of the source.
+    Column("day", Integer, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("value_thousandths", BigInteger, nullable=False),
+    Column("recorded_at", Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 # Counts by label and buckets of histograms, for the metrics alone. Appended and folded like tallies.
 measure = Table(
     "measure",

@@ -40,9 +40,9 @@ def draw_latencies(latencies: Sequence[Latency]) -> Markup:
     )
 
 
-def draw_counts(counts: Sequence[tuple[str, int]]) -> Markup:
-    """Draw one bar a count, scaled from 0 to the highest."""
-    top = max([1, *(n for _, n in counts)])
+def draw_counts(counts: Sequence[tuple[str, float]], top: float = 0) -> Markup:
+    """Draw one bar a count, scaled from 0 to ``top``, or to the highest."""
+    top = top or max([1, *(n for _, n in counts)])
     return _drawn([[("delivered", n / top)] for _, n in counts])
 
 

@@ -85,6 +85,7 @@ ACTION_NAMES = {
     "integration.create": "added an integration",
     "integration.delete": "deleted an integration",
     "keys.rotate": "rotated the encryption keys",
+    "orders.record": "recorded the shop's orders",
     "parked.retry": "retried events that were set aside",
     "pending.discard": "discarded waiting deliveries",
     "pending.hand_over": "gave waiting deliveries to another integration",

@@ -35,6 +35,7 @@ ENDS = {
     "problem_example",
     "quality_score",
     "remembered_id",
+    "shop_order",
     "signed_request",
     "source_usage",
     "taken_line",

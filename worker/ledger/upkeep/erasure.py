@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Text, cast, delete, func, select, update
 from worker.ledger.delivery.remembered_ids import DEPARTING_COLUMNS, departing_of, remember_ids
 from worker.ledger.reports import tallies
 from worker.ledger.reports.books import reported_state
+from worker.ledger.reports.shop_orders import erase_orders_of
 from worker.ledger.reports.tallies import Entry
 from worker.ledger.schema import (
     BatchStatus,
@@ -145,6 +146,7 @@ def erase_deliveries(
         departing_of(row, now, may_have_arrived=row.batch_id in tried) for row in free if row.event_name
     ]
     remember_ids(connection, vault, departing, now)
+    erase_orders_of(connection, [row.id for row in free])
     _empty(connection, [row.id for row in free], now)
     _shrink(connection, Counter(row.batch_id for row in free if by_state[row.id] == "in_flight"))
     _count(connection, free, by_state, now)

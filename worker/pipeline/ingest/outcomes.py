@@ -285,15 +285,21 @@ def _sale(outcome: Outcome, zone: tzinfo) -> dict[str, Any]:
     # An event that fails as too old may have any time.
     if happened is None or not 0 <= happened <= _LATEST:
         return {}
-    day = datetime.fromtimestamp(happened, zone).toordinal() - _FIRST_DAY
+    day = day_of(datetime.fromtimestamp(happened, zone))
     return {
         "day": day,
         "currency": data.get("currency"),
-        "value_thousandths": _thousandths(data.get("value")),
+        "value_thousandths": thousandths_of(data.get("value")),
     }
 
 
-def _thousandths(value: object) -> int | None:
+def day_of(moment: datetime) -> int:
+    """Return the days since 1970 of a moment in its own time zone."""
+    return moment.toordinal() - _FIRST_DAY
+
+
+def thousandths_of(value: object) -> int | None:
+    """Return an amount of a payload in thousandths; None without one, or if it is too large to be added up."""
     # The mapping writes amounts as digits.
     if not isinstance(value, str):
         return None

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import deliveries, remembered_ids
 from worker.ledger.intake import debug_inputs, imported_lines, inbox, visitors
-from worker.ledger.reports import data_problems, measures, quality, rollups, tallies, usage
+from worker.ledger.reports import data_problems, measures, quality, rollups, shop_orders, tallies, usage
 from worker.ledger.setup import logins
 from worker.ledger.upkeep import alerts, retention, suppressions
 
@@ -49,6 +49,7 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
         with ledger.write() as connection:
             step = {
                 "deliveries": retention.purge_deliveries(connection, ledger.vault, ended, before, now),
+                "orders": shop_orders.purge_orders(connection, before, ROWS_PER_STEP),
                 "batches": retention.purge_batches(connection, before, ROWS_PER_STEP),
                 "visitors": visitors.purge_visitors(
                     connection, now - VISITOR_DAYS * _SECONDS_PER_DAY, ROWS_PER_STEP

@@ -1,0 +1,48 @@
+"""The shop's orders on the command line."""
+
+import json
+
+from tests.cli.conftest import Shell
+from worker.dev.demo import AD_ACCOUNT_ID
+from worker.event.times import iso
+from worker.ledger.schema import State
+
+
+def test_orders_are_imported_compared_and_listed(shell: Shell) -> None:
+    assert shell.run("orders", "report").exit_code == 1
+    shell.add("evt_1", "checkout", State.FAILED, reason="A checkout needs a value.")
+    lines = [
+        "Order;timestamp;total;currency",
+        f"order of evt_1;{iso(shell.now - 60)};10;EUR",
+        f"ORD-2;{iso(shell.now - 60)};7.5;EUR",
+    ]
+    table = "\n".join(lines)
+    imported = shell.good("orders", "import", "-", "--column", "Order=order_id", stdin=table)
+    assert imported == "Recorded 2 new orders; 0 were known.\n"
+    assert "0 new orders; 2 were" in shell.good(
+        "orders", "import", "-", "--column", "Order=order_id", stdin=table
+    )
+    report = shell.good("orders", "report")
+    assert "2 ordered: 1 failed, 1 never arrived  17.50 EUR" in report
+    assert report.endswith("Accuracy: 0.0 % of 2 orders with consent.\n")
+    missing = shell.good("orders", "missing")
+    assert (
+        f"order of evt_1  ad account {AD_ACCOUNT_ID}  failed  delivery 1: A checkout needs a value."
+        in missing
+    )
+    assert "ORD-2" in missing
+    listed = [json.loads(line) for line in shell.good("orders", "missing", "--json-lines").splitlines()]
+    assert {one["order_id"]: one["delivery_id"] for one in listed} == {"order of evt_1": 1, "ORD-2": None}
+
+
+def test_wrong_lines_are_named_and_missing_orders_are_sent(shell: Shell) -> None:
+    given = {
+        "timestamp": iso(shell.now - 60),
+        "properties": {"order_id": "ORD-3", "total": 5, "currency": "EUR"},
+    }
+    text = "\n".join(map(json.dumps, [given, {"timestamp": iso(shell.now)}]))
+    done = shell.run("orders", "import", "-", "--send-missing", stdin=text)
+    assert done.exit_code == 1
+    assert "line 2: order_id must be given." in done.output
+    assert "Sent 1 orders that had not arrived; 0 are older than 7 days." in done.output
+    assert "inbox  Order Completed" in shell.good("find", "ORD-3")

@@ -1,0 +1,185 @@
+"""Record the shop's own orders, and show what became of them."""
+
+from typing import Any
+
+from marshmallow import fields
+
+from worker.api import context, lists
+from worker.api.blueprint import Blueprint
+from worker.api.fields import Integer, ListOf, Nested, Number, Shape, Text, at_most, between
+from worker.api.lists import PageQuery, cursor_at, page_of
+from worker.ledger.reports.shop_orders import Fate
+from worker.operations.reports import reconciliation
+from worker.operations.reports.reconciliation import Accuracy, OrderLine
+
+_MOST_ORDERS = 1_000
+
+blueprint = Blueprint(
+    "orders",
+    __name__,
+    url_prefix="/v1/admin",
+    description="The shop's own orders, compared with the deliveries",
+)
+
+
+class OrdersBody(Shape):
+    """The shop's own orders: each an event, or an order alone as the shop exports it."""
+
+    source_id = Text(required=True)
+    orders = ListOf(
+        fields.Dict(),
+        required=True,
+        validate=at_most(_MOST_ORDERS, "orders"),
+        metadata={
+            "example": [
+                {"order_id": "ORD-1", "timestamp": "2026-01-29T14:53:20Z", "total": 129.99, "currency": "USD"}
+            ],
+        },
+    )
+
+
+class WrongOrder(Shape):
+    """An order that was not recorded; the first has the number 1."""
+
+    number = Integer()
+    message = Text()
+
+
+class OrdersAnswer(Shape):
+    """What was recorded."""
+
+    new = Integer()
+    known = Integer()
+    wrong = ListOf(Nested(WrongOrder))
+
+
+class DaysQuery(Shape):
+    """Choose the orders."""
+
+    days = fields.Integer(
+        load_default=7,
+        validate=between(1, reconciliation.MAX_DAYS),
+        error_messages={"invalid": "must be a whole number"},
+    )
+    source_id = Text(load_default=None)
+
+
+class _Counted(Shape):
+    n = Integer()
+    value = Text()
+
+
+class OrderLineAnswer(Shape):
+    """The orders of one day, source, ad account and currency, by what became of them."""
+
+    day = Text()
+    source_id = Text()
+    ad_account_id = Text(allow_none=True)
+    currency = Text()
+    ordered = Nested(_Counted)
+    delivered = Nested(_Counted)
+    waiting = Nested(_Counted)
+    failed = Nested(_Counted)
+    filtered = Nested(_Counted)
+    not_sent = Nested(_Counted)
+    never_arrived = Nested(_Counted)
+
+
+class AccuracyAnswer(Shape):
+    """How many orders with consent are delivered."""
+
+    delivered = Integer()
+    expected = Integer()
+    percent = Number(allow_none=True)
+
+
+class ReconciliationAnswer(Shape):
+    """What became of the shop's orders; ``before`` is as many days earlier."""
+
+    accuracy = Nested(AccuracyAnswer)
+    before = Nested(AccuracyAnswer)
+    data = ListOf(Nested(OrderLineAnswer))
+
+
+class UndeliveredQuery(PageQuery, DaysQuery):
+    """Choose a page of the orders that are missing."""
+
+
+class UndeliveredAnswer(Shape):
+    """An order that an ad account does not have."""
+
+    order_id = Text()
+    source_id = Text()
+    ordered_at = Text()
+    value = Text()
+    currency = Text(allow_none=True)
+    ad_account_id = Text(allow_none=True)
+    fate = Text()
+    reason = Text()
+    delivery_id = Integer(allow_none=True)
+
+
+@blueprint.route("/orders", methods=["POST"])
+@blueprint.arguments(OrdersBody)
+@blueprint.response(200, OrdersAnswer)
+def post_orders(body: dict[str, Any]) -> dict[str, Any]:
+    """Record the shop's own orders. Safe to repeat: an order counts once. Nothing is sent."""
+    done = reconciliation.record(
+        context.request_caller(), body["source_id"], body["orders"], context.app_settings().retention_days
+    )
+    wrong = [{"number": number, "message": message} for number, message in sorted(done.wrong.items())]
+    return {"new": done.new, "known": done.known, "wrong": wrong}
+
+
+@blueprint.route("/orders")
+@blueprint.arguments(DaysQuery, location="query")
+@blueprint.response(200, ReconciliationAnswer)
+def get_orders(query: dict[str, Any]) -> dict[str, Any]:
+    """Show what became of the orders of the last days: each is in exactly one of the counts of its line."""
+    found = reconciliation.reconcile(context.request_caller(), query["days"], query["source_id"])
+    return {
+        "accuracy": _accuracy(found.accuracy),
+        "before": _accuracy(found.before),
+        "data": [_line(line) for line in reconciliation.lines_of(found.sums)],
+    }
+
+
+@blueprint.route("/orders/undelivered")
+@blueprint.arguments(UndeliveredQuery, location="query")
+@blueprint.response(200, page_of(UndeliveredAnswer))
+def get_orders_undelivered(query: dict[str, Any]) -> dict[str, Any]:
+    """List the orders that an ad account does not have, the last recorded first, each with its reason."""
+    before, limit = lists.number_after(query.get("cursor")), query["limit"]
+    found = reconciliation.list_undelivered(
+        context.request_caller(), query["days"], limit, source_id=query["source_id"], before=before
+    )
+    numbers = {one.row.number for one in found}
+    has_more = len(numbers) == limit
+    return {
+        "data": [reconciliation.plain_of(one) for one in found],
+        "next_cursor": cursor_at(min(numbers)) if has_more else None,
+        "has_more": has_more,
+    }
+
+
+def _accuracy(found: Accuracy) -> dict[str, Any]:
+    percent = found.percent
+    return {
+        "delivered": found.delivered,
+        "expected": found.expected,
+        "percent": None if percent is None else round(percent, 2),
+    }
+
+
+def _line(line: OrderLine) -> dict[str, Any]:
+    fates = {
+        fate.name.lower(): {"n": line.n[fate], "value": line.value(fate).replace(",", "")} for fate in Fate
+    }
+    return {
+        "day": line.day,
+        "source_id": line.source_id,
+        "ad_account_id": line.ad_account_id or None,
+        "currency": line.currency,
+        "ordered": {"n": line.ordered, "value": line.value(None).replace(",", "")},
+        **fates,
+    }

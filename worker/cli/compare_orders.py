@@ -1,0 +1,113 @@
+"""Compare the shop's own orders with the deliveries."""
+
+import json
+import sys
+from typing import IO
+
+import click
+
+from worker.cli.opening import CommandGroup, cli_caller, utc_time
+from worker.cli.send import offering, reading_options
+from worker.files.lines import ReadOptions
+from worker.ledger.reports.shop_orders import Fate
+from worker.operations.deliveries.imports import choose_source
+from worker.operations.reports import reconciliation
+from worker.settings import settings
+
+_MOST_ERRORS_SHOWN = 100
+_days = click.option(
+    "--days",
+    default=7,
+    show_default=True,
+    type=click.IntRange(1, reconciliation.MAX_DAYS),
+    help="Of the last days.",
+)
+_source = click.option("--source", "source_id", help="Only of this source.")
+
+
+@click.group("orders", cls=CommandGroup)
+def orders_group() -> None:
+    """Record the shop's own orders, and show which of them Pinterest does not have, and why."""
+
+
+@orders_group.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option("--source", "source_id", help="The source of the orders. Not needed if there is only one.")
+@reading_options
+@click.option(
+    "--send-missing", is_flag=True, help="Also send the orders of the last 7 days that never arrived."
+)
+def import_command(file: IO[bytes], source_id: str | None, send_missing: bool, reading: ReadOptions) -> None:
+    """Record the orders of FILE (- for standard input), the export of the shop.
+
+    It is read as by `send`: each line has order_id, timestamp, total and currency. Nothing of a customer is kept. With
+    --send-missing an order without a delivery is sent as an event: the line needs what Pinterest needs (email), and an
+    order without a word about consent is sent only if the source's rule for servers allows it.
+    """
+    who = cli_caller()
+    source = choose_source(who, source_id)
+    with offering(not send_missing) as offer:
+        done = reconciliation.import_orders(
+            who,
+            source,
+            file,
+            settings().retention_days,
+            reading=reading,
+            send_missing=offer if send_missing else None,
+        )
+    for number, sentence in sorted(done.wrong.items())[:_MOST_ERRORS_SHOWN]:
+        click.echo(f"line {number}: {sentence}", err=True)
+    click.echo(f"Recorded {done.new:,} new orders; {done.known:,} were known.")
+    if send_missing:
+        click.echo(f"Sent {done.sent:,} orders that had not arrived; {done.too_old:,} are older than 7 days.")
+    if done.wrong:
+        click.echo(f"{len(done.wrong):,} lines are wrong.")
+        sys.exit(1)
+
+
+@orders_group.command("report")
+@_days
+@_source
+def report_command(days: int, source_id: str | None) -> None:
+    """Show what became of the orders, by day, source and ad account, and how accurate that is."""
+    found = reconciliation.reconcile(cli_caller(), days, source_id)
+    for line in reconciliation.lines_of(found.sums):
+        fates = ", ".join(
+            f"{n:,} {fate.name.lower().replace('_', ' ')}" for fate, n in sorted(line.n.items())
+        )
+        click.echo(
+            f"{line.day}  {line.source_id}  ad account {line.ad_account_id or '-'}  "
+            f"{line.ordered:,} ordered: {fates}  {line.value(None)} {line.currency}".rstrip()
+        )
+    percent, before = found.accuracy.percent, found.before.percent
+    if percent is None:
+        click.echo("No orders are recorded. Record them with `orders import`.")
+        sys.exit(1)
+    compared = f" ({before:.1f} % in the {days} days before)" if before is not None else ""
+    click.echo(f"Accuracy: {percent:.1f} % of {found.accuracy.expected:,} orders with consent{compared}.")
+
+
+@orders_group.command("missing")
+@_days
+@_source
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--json-lines", is_flag=True, help="One JSON object a line, for other programs.")
+def missing_command(days: int, source_id: str | None, limit: int, json_lines: bool) -> None:
+    """List the orders that an ad account does not have, each with its reason.
+
+    Ends with status 1 if no order is missing.
+    """
+    found = reconciliation.list_undelivered(cli_caller(), days, limit, source_id=source_id)
+    for one in found:
+        if json_lines:
+            click.echo(json.dumps(reconciliation.plain_of(one)))
+            continue
+        which = f"delivery {one.delivery.id}: " if one.delivery else ""
+        fate = Fate(one.row.fate).name.lower().replace("_", " ")
+        order, account = one.row.order, one.row.ad_account_id or "-"
+        click.echo(
+            f"{utc_time(order.ordered_at)}  {order.order_id}  ad account {account}  {fate}  {which}{one.reason}"
+        )
+    if not found:
+        click.echo("No order is missing.", err=json_lines)
+        sys.exit(1)

@@ -1,0 +1,244 @@
+"""Store the shop's own orders, and compare them with the deliveries."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, and_, case, delete, func, or_, select
+
+from worker.ledger import rows
+from worker.ledger.schema import BatchStatus, State, ad_account, batch, delivery, integration, shop_order
+from worker.ledger.vault import SECONDS_A_DAY, Vault
+
+_ORDER = b"shop order"
+# Pinterest's name of an order, or none yet: an event that failed or was filtered may not have got one.
+_ORDER_NAMES = ("checkout", "")
+_REFUND = "refund"
+
+
+class Fate(IntEnum):
+    """Say what became of an order in one ad account; the best of its deliveries counts, in this order."""
+
+    DELIVERED = 0
+    WAITING = 1
+    FAILED = 2
+    # Consent was missing.
+    FILTERED = 3
+    # By a rule, as a duplicate, or by a person.
+    NOT_SENT = 4
+    NEVER_ARRIVED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ShopOrder:
+    """Hold an order as the shop has it; ``day`` counts since 1970 in the time zone of its source."""
+
+    source_id: str
+    order_id: str
+    ordered_at: float
+    day: int
+    currency: str | None = None
+    value_thousandths: int | None = None
+
+
+class OrderSum(NamedTuple):
+    """Sum the orders of one day, source, ad account and currency that have one fate.
+
+    ``ad_account_id`` is empty if the source has no enabled integration.
+    """
+
+    day: int
+    source_id: str
+    ad_account_id: str
+    currency: str
+    fate: Fate
+    n: int
+    value_thousandths: int
+
+
+@dataclass(frozen=True, slots=True)
+class UndeliveredOrder:
+    """Hold an order that an ad account does not have."""
+
+    number: int
+    order: ShopOrder
+    ad_account_id: str
+    fate: Fate
+    order_key: bytes
+
+
+def store_orders(connection: Connection, vault: Vault, orders: Sequence[ShopOrder], now: float) -> int:
+    """Store orders; one that is known gets the new time, value and currency. Returns how many were new."""
+    wanted = {vault.keyed_hash("order", one.source_id, one.order_id): one for one in orders}
+    known: set[bytes] = set()
+    for some in rows.chunks(list(wanted)):
+        stored = select(shop_order.c.order_key).where(rows.is_among(connection, shop_order.c.order_key, some))
+        known.update(connection.scalars(stored))
+    values = [
+        {
+            "source_id": one.source_id,
+            "order_key": key,
+            "sealed_id": vault.seal(one.order_id.encode(), _ORDER),
+            "ordered_at": one.ordered_at,
+            "day": one.day,
+            "currency": one.currency or "",
+            "value_thousandths": one.value_thousandths or 0,
+            "recorded_at": now,
+        }
+        for key, one in wanted.items()
+    ]
+    rows.insert_all(connection, shop_order, values, _replace_known)
+    return len(wanted) - len(known)
+
+
+def _replace_known(new: Any) -> Any:
+    names = ("ordered_at", "day", "currency", "value_thousandths")
+    return new.on_conflict_do_update(
+        index_elements=["order_key"], set_={name: new.excluded[name] for name in names}
+    )
+
+
+def sum_orders(
+    connection: Connection, first_day: int, last_day: int, source_id: str | None = None
+) -> list[OrderSum]:
+    """Return what became of the orders of some days, the latest day first."""
+    fates = _fates(first_day, last_day, source_id).subquery()
+    keys = (fates.c.day, fates.c.source_id, ad_account.c.ad_account_id, fates.c.currency, fates.c.fate)
+    wanted = (
+        select(*keys, func.count(), func.sum(fates.c.value_thousandths))
+        .outerjoin(ad_account, ad_account.c.id == fates.c.ad_account)
+        .group_by(*keys)
+        .order_by(fates.c.day.desc(), *keys[1:])
+    )
+    return [
+        OrderSum(row[0], row[1], row[2] or "", row[3], Fate(row[4]), int(row[5]), int(row[6]))
+        for row in connection.execute(wanted)
+    ]
+
+
+def undelivered_orders(
+    connection: Connection,
+    vault: Vault,
+    days: tuple[int, int],
+    fates: Collection[Fate],
+    limit: int,
+    source_id: str | None = None,
+    before: int | None = None,
+) -> list[UndeliveredOrder]:
+    """Return orders of some days with one of the fates, in each ad account, the last recorded first.
+
+    ``before`` is the number of the last order of the page before. An order in several ad accounts is never cut apart.
+    """
+    found = _fates(*days, source_id)
+    if before is not None:
+        found = found.where(shop_order.c.id < before)
+    having = found.having(_best().in_([fate.value for fate in fates])).subquery()
+    chosen = select(having.c.id).distinct().order_by(having.c.id.desc()).limit(limit).subquery()
+    wanted = (
+        select(shop_order, ad_account.c.ad_account_id, having.c.fate)
+        .join(chosen, chosen.c.id == shop_order.c.id)
+        .join(having, having.c.id == shop_order.c.id)
+        .outerjoin(ad_account, ad_account.c.id == having.c.ad_account)
+        .order_by(shop_order.c.id.desc(), ad_account.c.ad_account_id)
+    )
+    return [
+        UndeliveredOrder(
+            row.id,
+            ShopOrder(
+                row.source_id,
+                vault.open(row.sealed_id, _ORDER).decode(),
+                row.ordered_at,
+                row.day,
+                row.currency or None,
+                row.value_thousandths,
+            ),
+            row.ad_account_id or "",
+            Fate(row.fate),
+            row.order_key,
+        )
+        for row in connection.execute(wanted)
+    ]
+
+
+def keys_with_deliveries(connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
+    """Return which orders have a delivery in any state."""
+    found: set[bytes] = set()
+    for some in rows.chunks(keys):
+        among = rows.is_among(connection, delivery.c.order_key, some)
+        found.update(connection.scalars(select(delivery.c.order_key).where(among)))
+    return found
+
+
+def count_fates_by_source(connection: Connection, since: float, until: float) -> dict[str, dict[Fate, int]]:
+    """Count the orders of each source between two times, in each ad account, by what became of them."""
+    found = _fates(int(since // SECONDS_A_DAY) - 1, int(until // SECONDS_A_DAY) + 1, None)
+    fates = found.where(shop_order.c.ordered_at.between(since, until)).subquery()
+    counted: dict[str, dict[Fate, int]] = {}
+    wanted = select(fates.c.source_id, fates.c.fate, func.count()).group_by(fates.c.source_id, fates.c.fate)
+    for source_id, fate, n in connection.execute(wanted):
+        counted.setdefault(source_id, {})[Fate(fate)] = int(n)
+    return counted
+
+
+def _best() -> Any:
+    settled = and_(
+        delivery.c.state == State.OPEN.value, func.coalesce(batch.c.status, -1) == BatchStatus.SETTLED.value
+    )
+    rank = case(
+        (delivery.c.id.is_(None), Fate.NEVER_ARRIVED.value),
+        (settled, Fate.DELIVERED.value),
+        (delivery.c.state == State.OPEN.value, Fate.WAITING.value),
+        (delivery.c.state == State.FAILED.value, Fate.FAILED.value),
+        (delivery.c.state == State.FILTERED.value, Fate.FILTERED.value),
+        else_=Fate.NOT_SENT.value,
+    )
+    return func.min(rank)
+
+
+def _fates(first_day: int, last_day: int, source_id: str | None) -> Any:
+    """Select each order with each ad account of its source, and the best fate of its deliveries there."""
+    columns = (
+        shop_order.c.id,
+        shop_order.c.source_id,
+        shop_order.c.day,
+        shop_order.c.currency,
+        shop_order.c.value_thousandths,
+        integration.c.ad_account,
+    )
+    sends = and_(integration.c.source_id == shop_order.c.source_id, integration.c.enabled)
+    is_its = and_(
+        delivery.c.order_key == shop_order.c.order_key,
+        delivery.c.ad_account == integration.c.ad_account,
+        ~delivery.c.test,
+        delivery.c.event_name.in_(_ORDER_NAMES),
+        or_(delivery.c.reason_class.is_(None), delivery.c.reason_class != _REFUND),
+    )
+    wanted = (
+        select(*columns, _best().label("fate"))
+        .outerjoin(integration, sends)
+        .outerjoin(delivery, is_its)
+        .outerjoin(batch, batch.c.id == delivery.c.batch_id)
+        # Days of all time zones are within a day of UTC's. The index is on the time.
+        .where(shop_order.c.day.between(first_day, last_day))
+        .where(
+            shop_order.c.ordered_at.between((first_day - 1) * SECONDS_A_DAY, (last_day + 2) * SECONDS_A_DAY)
+        )
+        .group_by(*columns)
+    )
+    return wanted if source_id is None else wanted.where(shop_order.c.source_id == source_id)
+
+
+def purge_orders(connection: Connection, before: float, most: int) -> int:
+    """Delete orders that are older than their deliveries are kept. Returns how many."""
+    old = select(shop_order.c.id).where(shop_order.c.ordered_at < before)
+    ids = list(connection.scalars(old.order_by(shop_order.c.ordered_at).limit(most)))
+    return connection.execute(delete(shop_order).where(shop_order.c.id.in_(ids))).rowcount if ids else 0
+
+
+def erase_orders_of(connection: Connection, delivery_ids: Sequence[int]) -> int:
+    """Delete the orders that some deliveries are of. Returns how many."""
+    keys = select(delivery.c.order_key).where(
+        delivery.c.id.in_(delivery_ids), delivery.c.order_key.is_not(None)
+    )
+    return connection.execute(delete(shop_order).where(shop_order.c.order_key.in_(keys))).rowcount

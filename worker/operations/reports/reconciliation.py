@@ -1,0 +1,337 @@
+"""Record the shop's own orders, and say which of them Pinterest has, and why not the others."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from itertools import islice
+from typing import IO, Any
+
+from worker.event.times import iso
+from worker.files.columns import ColumnsError, settle_cells
+from worker.files.lines import FileError, Line, ReadOptions, read_lines
+from worker.files.taking import Importer, ImportOptions
+from worker.ledger.delivery import finding
+from worker.ledger.delivery.finding import FoundDelivery
+from worker.ledger.reports import shop_orders
+from worker.ledger.reports.shop_orders import Fate, OrderSum, UndeliveredOrder
+from worker.ledger.setup import sources
+from worker.ledger.setup.sources import Source
+from worker.ledger.upkeep import alert_figures
+from worker.ledger.vault import SECONDS_A_DAY
+from worker.operations.caller import Caller
+from worker.operations.errors import InvalidError, NotFoundError
+from worker.operations.reports.reports import FIRST_DAY
+from worker.pipeline.ingest.accepting import PublishIds
+from worker.pipeline.ingest.record_orders import OrderError, read_order, record_orders
+
+MAX_DAYS = 92
+UNDELIVERED = tuple(fate for fate in Fate if fate is not Fate.DELIVERED)
+_LINES_A_STEP = 500
+# Pinterest refuses older events.
+_OLDEST_SECONDS = 7 * SECONDS_A_DAY
+_MOST_DELIVERIES = 20
+_STANDS = {
+    Fate.WAITING: ("pending", "in_flight"),
+    Fate.FAILED: ("failed",),
+    Fate.FILTERED: ("filtered",),
+    Fate.NOT_SENT: ("dropped", "duplicate", "discarded", "erased"),
+}
+
+
+@dataclass(slots=True)
+class OrderCounts:
+    """Count orders that were recorded, by line where some are wrong, and those that were sent as events."""
+
+    new: int = 0
+    known: int = 0
+    sent: int = 0
+    too_old: int = 0
+    wrong: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Hold how many orders should be delivered, which are those with consent, and how many are."""
+
+    delivered: int = 0
+    expected: int = 0
+
+    @property
+    def percent(self) -> float | None:
+        """Return the share that is delivered; None without orders."""
+        return 100 * self.delivered / self.expected if self.expected else None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """Hold what became of the orders of some days, and the accuracy by day and before.
+
+    ``unmapped`` accepted events are not read yet: the orders in them count as never arrived until then.
+    """
+
+    first_day: int
+    last_day: int
+    sums: Sequence[OrderSum]
+    accuracy: Accuracy
+    before: Accuracy
+    by_day: Sequence[tuple[int, Accuracy]]
+    unmapped: int
+
+
+@dataclass(frozen=True, slots=True)
+class MissingOrder:
+    """Hold an order that an ad account does not have, why, and the delivery that says so, if there is one."""
+
+    row: UndeliveredOrder
+    reason: str
+    delivery: FoundDelivery | None
+
+
+def record(
+    caller: Caller, source_id: str, given: Sequence[Mapping[str, Any]], retention_days: float
+) -> OrderCounts:
+    """Record orders of a source.
+
+    Raises:
+        NotFoundError: there is no such source.
+    """
+    with caller.ledger.read() as connection:
+        source = sources.load_source(connection, source_id)
+    if source is None:
+        raise NotFoundError("source", source_id)
+    done = record_orders(caller.ledger, source, given, caller.now, retention_days)
+    counts = OrderCounts(done.new, done.known, wrong=done.wrong)
+    _audit(caller, source_id, counts)
+    return counts
+
+
+def import_orders(
+    caller: Caller,
+    source: Source,
+    file: IO[bytes],
+    retention_days: float,
+    *,
+    reading: ReadOptions | None = None,
+    send_missing: PublishIds | None = None,
+) -> OrderCounts:
+    """Record the orders of a file, which is read as `send` reads it.
+
+    With ``send_missing`` those that never arrived are accepted as events, which the source's rule about consent and
+    Pinterest's limit of seven days apply to; it announces them. Safe to repeat.
+
+    Raises:
+        InvalidError: the file cannot be read.
+    """
+    total = OrderCounts()
+    try:
+        _import(
+            caller,
+            source,
+            read_lines(file, reading or ReadOptions(), int),
+            retention_days,
+            send_missing,
+            total,
+        )
+    except FileError as error:
+        raise InvalidError("file", str(error)) from None
+    _audit(caller, source.id, total)
+    return total
+
+
+def _import(
+    caller: Caller,
+    source: Source,
+    lines: Iterator[Line],
+    retention_days: float,
+    send_missing: PublishIds | None,
+    total: OrderCounts,
+) -> None:
+    while step := list(islice(lines, _LINES_A_STEP)):
+        orders = {line.number: _order_of(line, total) for line in step}
+        good = [line for line in step if orders[line.number] is not None]
+        done = record_orders(
+            caller.ledger, source, (orders[line.number] or {} for line in good), caller.now, retention_days
+        )
+        total.new, total.known = total.new + done.new, total.known + done.known
+        total.wrong |= {good[place - 1].number: sentence for place, sentence in done.wrong.items()}
+        if send_missing is not None:
+            recorded = [line for line in good if line.number not in total.wrong]
+            _send(
+                caller, source, list(_missing(caller, source, recorded, orders, total)), send_missing, total
+            )
+
+
+def _order_of(line: Line, total: OrderCounts) -> Mapping[str, Any] | None:
+    """Return the order of a line; a wrong line is noted."""
+    problem = line.error or ("" if isinstance(line.event, Mapping) else "must be an object.")
+    if not problem:
+        try:
+            event: Mapping[str, Any] = settle_cells(dict(line.event)) if line.cells else line.event
+        except ColumnsError as error:
+            problem = str(error)
+        else:
+            return event
+    total.wrong[line.number] = problem
+    return None
+
+
+def _missing(
+    caller: Caller,
+    source: Source,
+    lines: Sequence[Line],
+    orders: Mapping[int, Mapping[str, Any] | None],
+    total: OrderCounts,
+) -> Iterator[Line]:
+    """Yield the lines whose orders no delivery is of, and that are young enough."""
+    keys: dict[bytes, Line] = {}
+    for line in lines:
+        try:
+            order = read_order(source, orders[line.number] or {}, caller.now)
+        except OrderError:
+            continue
+        if order.ordered_at < caller.now - _OLDEST_SECONDS:
+            total.too_old += 1
+        else:
+            keys[caller.ledger.vault.keyed_hash("order", source.id, order.order_id)] = line
+    with caller.ledger.read() as connection:
+        arrived = shop_orders.keys_with_deliveries(connection, list(keys))
+    yield from (line for key, line in keys.items() if key not in arrived)
+
+
+def _send(
+    caller: Caller, source: Source, lines: Sequence[Line], offer: PublishIds, total: OrderCounts
+) -> None:
+    taker = Importer(caller.ledger, source, ImportOptions("Order Completed", "web"), offer, lambda: None)
+    for counts in taker.take(lines):
+        total.sent += counts.taken
+        total.wrong |= {line.number: f"was recorded, but not sent: {line.error}" for line in counts.errors}
+
+
+def _audit(caller: Caller, source_id: str, counts: OrderCounts) -> None:
+    if counts.new or counts.known or counts.sent:
+        with caller.changing() as change:
+            shown = {"new": counts.new, "known": counts.known, "sent": counts.sent}
+            change.record("orders.record", source_id, shown)
+
+
+def reconcile(caller: Caller, days: int, source_id: str | None = None) -> Reconciliation:
+    """Say what became of the orders of the last days, and of the days before for comparison."""
+    # Some time zones have begun the next day already.
+    last_day = int(caller.now // SECONDS_A_DAY) + 1
+    first_day = last_day - days
+    with caller.ledger.snapshot() as connection:
+        sums = shop_orders.sum_orders(connection, first_day, last_day, source_id)
+        before = shop_orders.sum_orders(connection, first_day - days, first_day - 1, source_id)
+        unmapped = alert_figures.inbox_span(connection)
+    found = sorted({one.day for one in sums})
+    return Reconciliation(
+        first_day=first_day,
+        last_day=last_day,
+        sums=sums,
+        accuracy=accuracy_of(sums),
+        before=accuracy_of(before),
+        by_day=[(day, accuracy_of(one for one in sums if one.day == day)) for day in found],
+        unmapped=unmapped,
+    )
+
+
+def accuracy_of(sums: Iterable[OrderSum]) -> Accuracy:
+    """Return the share of orders that are delivered, of those that consent does not forbid."""
+    counted: Counter[Fate] = Counter()
+    for one in sums:
+        counted[one.fate] += one.n
+    return Accuracy(counted[Fate.DELIVERED], counted.total() - counted[Fate.FILTERED])
+
+
+@dataclass(slots=True)
+class OrderLine:
+    """Hold the orders of one day, source, ad account and currency by their fate; ``day`` is a date."""
+
+    day: str
+    source_id: str
+    ad_account_id: str
+    currency: str
+    n: Counter[Fate] = field(default_factory=Counter)
+    thousandths: Counter[Fate] = field(default_factory=Counter)
+
+    @property
+    def ordered(self) -> int:
+        """Return how many orders there are: each has one fate."""
+        return self.n.total()
+
+    def value(self, fate: Fate | None) -> str:
+        """Return the value of the orders with a fate, or of all."""
+        total = self.thousandths.total() if fate is None else self.thousandths[fate]
+        return amount_text(total)
+
+
+def amount_text(thousandths: int) -> str:
+    """Write an amount with two decimals, or three if the third is not 0."""
+    text = f"{Decimal(thousandths) / 1_000:,.3f}"
+    return text[:-1] if text.endswith("0") else text
+
+
+def day_text(day: int) -> str:
+    """Write a day as its date."""
+    return (FIRST_DAY + timedelta(days=day)).isoformat()
+
+
+def lines_of(sums: Iterable[OrderSum]) -> list[OrderLine]:
+    """Return a line for each day, source, ad account and currency."""
+    found: dict[tuple[int, str, str, str], OrderLine] = {}
+    for one in sums:
+        line = found.setdefault(one[:4], OrderLine(day_text(one.day), *one[1:4]))
+        line.n[one.fate] += one.n
+        line.thousandths[one.fate] += one.value_thousandths
+    return list(found.values())
+
+
+def plain_of(one: MissingOrder) -> dict[str, Any]:
+    """Return an order that is missing as the API, the export and the command line show it."""
+    order = one.row.order
+    return {
+        "order_id": order.order_id,
+        "source_id": order.source_id,
+        "ordered_at": iso(order.ordered_at),
+        "value": amount_text(order.value_thousandths or 0).replace(",", ""),
+        "currency": order.currency,
+        "ad_account_id": one.row.ad_account_id or None,
+        "fate": one.row.fate.name.lower(),
+        "reason": one.reason,
+        "delivery_id": one.delivery.id if one.delivery else None,
+    }
+
+
+def list_undelivered(
+    caller: Caller,
+    days: int,
+    limit: int,
+    *,
+    fates: Sequence[Fate] = UNDELIVERED,
+    source_id: str | None = None,
+    before: int | None = None,
+) -> list[MissingOrder]:
+    """Return the orders of the last days that an ad account does not have, the last recorded first."""
+    last_day = int(caller.now // SECONDS_A_DAY) + 1
+    with caller.ledger.snapshot() as connection:
+        found = shop_orders.undelivered_orders(
+            connection, caller.ledger.vault, (last_day - days, last_day), fates, limit, source_id, before
+        )
+        return [
+            _explained(
+                row, finding.find_deliveries_of_order(connection, "", [row.order_key], _MOST_DELIVERIES)
+            )
+            for row in found
+        ]
+
+
+def _explained(row: UndeliveredOrder, deliveries: Sequence[FoundDelivery]) -> MissingOrder:
+    own = [one for one in deliveries if one.ad_account_id == row.ad_account_id]
+    found = next((one for one in reversed(own) if one.stands in _STANDS.get(row.fate, ())), None)
+    if found is not None:
+        return MissingOrder(row, found.reason or "Waits for its batch.", found)
+    if not row.ad_account_id:
+        return MissingOrder(row, "The source has no enabled integration.", None)
+    return MissingOrder(row, "No event of this order came in.", None)

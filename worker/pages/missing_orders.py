@@ -1,0 +1,122 @@
+"""Compare the shop's own orders with what Pinterest has."""
+
+import csv
+import io
+from typing import Any
+
+from flask import Response, make_response, render_template, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from worker.api import context
+from worker.ledger.reports.shop_orders import Fate
+from worker.operations.deliveries.imports import choose_source
+from worker.operations.deliveries.selection import all_sources
+from worker.operations.errors import OperationError
+from worker.operations.reports import reconciliation
+from worker.pages.base import blueprint
+from worker.pages.charts import draw_counts
+from worker.pages.forms import Form
+from worker.pages.words import as_sentence
+
+_DAYS = {"1": "today", "7": "7 days", "30": "30 days", "92": "92 days"}
+_SHOWN, _MOST_EXPORTED, _MOST_WRONG = 50, 10_000, 20
+# The name of each fate, and what it means.
+_FATES = {
+    Fate.DELIVERED: ("delivered", "Pinterest accepted it."),
+    Fate.WAITING: ("waiting", "It is being sent, or waits for its next try."),
+    Fate.FAILED: ("failed", "Not delivered. It can be sent again."),
+    Fate.FILTERED: ("no consent", "Not sent, because consent is missing. It must not be sent."),
+    Fate.NOT_SENT: ("not sent", "Not sent: a duplicate, or dropped by a rule or a person."),
+    Fate.NEVER_ARRIVED: ("never arrived", "No event of this order came in."),
+}
+
+
+@blueprint.get("/orders")
+def orders_page() -> str:
+    """Show the accuracy, the orders by day and account, and those that are missing."""
+    return _page(Form({"source_id": "", "send_missing": ""}))
+
+
+@blueprint.post("/orders")
+def post_orders_file() -> AnyResponse:
+    """Record the orders of a file; on request send those that never arrived."""
+    form = Form(
+        {"source_id": request.form.get("source_id", ""), "send_missing": request.form.get("send_missing", "")}
+    )
+    file = request.files.get("file")
+    if file is None or not file.filename:
+        form.problem = "Choose a file."
+        return make_response(_page(form), 422)
+    caller = context.request_caller()
+    try:
+        done = reconciliation.import_orders(
+            caller,
+            choose_source(caller, form.values["source_id"] or None),
+            file.stream,
+            context.app_settings().retention_days,
+            # The sweeper finds them within two minutes.
+            send_missing=len if form.values["send_missing"] == "yes" else None,
+        )
+    except OperationError as error:
+        form.problem = as_sentence(error.message)
+        return make_response(_page(form), 422)
+    return make_response(_page(form, done=done), 422 if done.wrong else 200)
+
+
+@blueprint.get("/orders/export")
+def orders_export() -> Response:
+    """Export the orders that are missing as CSV."""
+    days, source_id, fates = _chosen()
+    found = reconciliation.list_undelivered(
+        context.request_caller(), days, _MOST_EXPORTED, source_id=source_id or None, fates=fates
+    )
+    rows = [reconciliation.plain_of(one) for one in found]
+    text = io.StringIO()
+    table = csv.DictWriter(text, rows[0] if rows else ["order_id"])
+    table.writeheader()
+    table.writerows(rows)
+    answer = Response(text.getvalue(), mimetype="text/csv")
+    answer.headers["Content-Disposition"] = 'attachment; filename="missing-orders.csv"'
+    return answer
+
+
+def _chosen() -> tuple[int, str, tuple[Fate, ...]]:
+    days, name = request.args.get("days", ""), request.args.get("fate", "").upper()
+    fates = (Fate[name],) if name in Fate.__members__ and name != "DELIVERED" else reconciliation.UNDELIVERED
+    return int(days) if days in _DAYS else 7, request.args.get("source_id", ""), fates
+
+
+def _page(form: Form, done: reconciliation.OrderCounts | None = None) -> str:
+    days, source_id, fates = _chosen()
+    caller, before = context.request_caller(), request.args.get("before", type=int)
+    found = reconciliation.reconcile(caller, days, source_id or None)
+    missing = reconciliation.list_undelivered(
+        caller, days, _SHOWN, source_id=source_id or None, fates=fates, before=before
+    )
+    known = all_sources(caller)
+    numbers = {one.row.number for one in missing}
+    given: dict[str, Any] = {"days": str(days), "source_id": source_id}
+    given["fate"] = fates[0].name.lower() if len(fates) == 1 else ""
+    trend = [
+        (reconciliation.day_text(day), accuracy.percent or 0.0) for day, accuracy in reversed(found.by_day)
+    ]
+    return render_template(
+        "orders.html",
+        found=found,
+        lines=reconciliation.lines_of(found.sums),
+        missing=missing,
+        older=min(numbers) if len(numbers) == _SHOWN else None,
+        fates=_FATES,
+        never=Fate.NEVER_ARRIVED,
+        failed=Fate.FAILED,
+        spans=_DAYS,
+        sources=known,
+        source_choices=[(one.id, one.name) for one in known],
+        given=given,
+        trend=trend,
+        draw_counts=draw_counts,
+        amount=reconciliation.amount_text,
+        form=form,
+        done=done,
+        wrong=sorted(done.wrong.items())[:_MOST_WRONG] if done else [],
+    )
