@@ -142,7 +142,7 @@ def _scores(site: Stage, today: int) -> None:
     app = site.settings.pinterest_app_id, site.settings.pinterest_app_secret
     read_pinterest(site.ledger, AccountClient(site.settings.pinterest_api_url, *app), time.time)
     with site.ledger.write() as connection:
-        kept = logins.scores_since(connection, today)
+        kept = logins.newest_scores(connection)
         for days in range(1, 25):
             before = [
                 {

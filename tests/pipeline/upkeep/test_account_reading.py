@@ -254,7 +254,7 @@ def test_scores_are_a_history_with_the_newest_of_each_day(
     today, key = int(pinterest.now // DAY), (ACCOUNT, "WEB", "CONVERSIONS_API")
     with ledger.read() as connection:
         statuses = logins.statuses_since(connection, today - 30)
-        newest = logins.scores_since(connection, today)
+        newest = logins.newest_scores(connection)
         figures = gather_figures(connection, 0, pinterest.now)
     assert [one.subject for one in find_problems(figures) if one.rule == "quality_score_fell"] == [
         ":".join(key)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from worker.ledger.rows import upsert
 from worker.ledger.schema import (
@@ -220,10 +220,12 @@ def store_scores(
     connection.execute(read.values(read_at=now, problem=None))
 
 
-def scores_since(connection: Connection, day: int) -> list[Score]:
-    """Return the scores from a day on, the oldest first."""
-    keys = ("day", "ad_account", "source_platform", "ingestion_source", "lookback")
-    wanted = select(quality_score).where(quality_score.c.day >= day)
+def newest_scores(connection: Connection) -> list[Score]:
+    """Return the scores of the last day on which each ad account had any."""
+    other = quality_score.alias()
+    last = select(func.max(other.c.day)).where(other.c.ad_account == quality_score.c.ad_account)
+    keys = ("ad_account", "source_platform", "ingestion_source", "lookback")
+    wanted = select(quality_score).where(quality_score.c.day == last.scalar_subquery())
     rows = connection.execute(wanted.order_by(*(quality_score.c[key] for key in keys)))
     return [Score(**row._mapping) for row in rows]
 

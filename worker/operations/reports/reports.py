@@ -184,7 +184,7 @@ class PlatformScore:
 
     platform: str
     source: str
-    # Of the last day and of 14 days.
+    # Of one day and of 14 days.
     statuses: Mapping[str, str]
     by_day: Mapping[int, str]
     read_at: float
@@ -195,10 +195,8 @@ def report_scores(caller: Caller) -> list[tuple[Reading, list[PlatformScore]]]:
     """Return Pinterest's Event Quality Scores of each connected ad account, with those of the last 30 days."""
     today = int(caller.now // SECONDS_A_DAY)
     with caller.ledger.read() as connection:
-        readings, scores = (
-            logins.readings(connection),
-            logins.scores_since(connection, today - _TREND_DAYS + 1),
-        )
+        readings, scores = logins.readings(connection), logins.newest_scores(connection)
+        statuses = logins.statuses_since(connection, today - _TREND_DAYS + 1)
         known = {row.id: row for row in integrations.iterate_integrations(connection)} if readings else {}
         shares = quality_store.quality_since(connection, _since_hour(caller, caller.now - 14 * SECONDS_A_DAY))
     found = []
@@ -211,31 +209,27 @@ def report_scores(caller: Caller) -> list[tuple[Reading, list[PlatformScore]]]:
         is_pinterests = any(one.config.get("field_mapping") == "pinterest" for one in of_account)
         names = _COMPONENTS | {"click_id_epik": "click_id" if is_pinterests else "partner_id"}
         kept = [one for one in scores if one.ad_account == reading.ad_account]
-        found.append((reading, _platforms(kept, own, names)))
+        by_day = {key[1:]: days for key, days in statuses.items() if key[0] == reading.ad_account_id}
+        found.append((reading, _platforms(kept, by_day, own, names)))
     return found
 
 
 def _platforms(
-    scores: Sequence[Score], own: Mapping[str, Quality], names: Mapping[str, str]
+    scores: Sequence[Score],
+    by_day: Mapping[tuple[str, str], Mapping[int, str]],
+    own: Mapping[str, Quality],
+    names: Mapping[str, str],
 ) -> list[PlatformScore]:
     by_platform: dict[tuple[str, str], list[Score]] = defaultdict(list)
     for score in scores:
         by_platform[score.source_platform, score.ingestion_source].append(score)
     found = []
-    for (platform, source), kept in sorted(by_platform.items()):
-        newest = [score for score in kept if score.day == kept[-1].day]
+    for key, kept in sorted(by_platform.items()):
         # The longer time says more.
-        chosen = max(newest, key=lambda score: score.lookback == "14d")
-        found.append(
-            PlatformScore(
-                platform,
-                source,
-                {score.lookback: score.overall_status for score in newest},
-                {score.day: score.overall_status for score in kept if score.lookback == chosen.lookback},
-                chosen.read_at,
-                _details(chosen, own if source == _OURS else {}, names),
-            )
-        )
+        chosen = max(kept, key=lambda score: score.lookback == "14d")
+        details = _details(chosen, own if key[1] == _OURS else {}, names)
+        statuses = {score.lookback: score.overall_status for score in kept}
+        found.append(PlatformScore(*key, statuses, by_day.get(key, {}), chosen.read_at, details))
     return found
 
 
