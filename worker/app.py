@@ -1,6 +1,9 @@
 """The Celery app."""
 
 import gc
+import os
+import threading
+import time
 from itertools import count
 from typing import Any
 
@@ -10,6 +13,10 @@ import celeryconfig
 from worker import logs
 
 log = logs.of(__name__)
+# Beat gets this long for its last tick.
+_TICK_SECONDS = 5.0
+# A warm shutdown needs less, once no task runs.
+_IDLE_SECONDS = 10
 
 app = Celery("worker")
 # The module, not its name: Celery would look for that in the current folder first.
@@ -55,7 +62,7 @@ def log_ready(sender: Any, **_: Any) -> None:
 
 @signals.beat_init.connect
 def stop_between_ticks(sender: Any, **_: Any) -> None:
-    """Let beat finish the current tick after a stop signal; a second signal ends it at once.
+    """Let beat finish the current tick after a stop signal; a second signal, or five seconds, end it at once.
 
     Celery's own handler closes the schedule and raises at any point. During an exchange with the broker the client
     replaces that exception by its own; beat goes on, fails over the closed schedule and exits with status 1.
@@ -63,12 +70,43 @@ def stop_between_ticks(sender: Any, **_: Any) -> None:
 
     def stop(*_: Any) -> None:
         platforms.signals.update(SIGTERM=end, SIGINT=end)
+        threading.Thread(target=end_late, name="end", daemon=True).start()
         sender.stop()
+
+    def end_late() -> None:
+        # The tick may wait for the broker, for ever if that is away.
+        if not sender._is_stopped.wait(_TICK_SECONDS):
+            _end_without_broker()
 
     def end(*_: Any) -> None:
         raise SystemExit
 
     platforms.signals.update(SIGTERM=stop, SIGINT=stop)
+
+
+@signals.worker_shutting_down.connect
+def end_without_broker(**_: Any) -> None:
+    """Let a worker that stops, and has nothing left to do, not wait for a broker that is away.
+
+    The main thread may wait minutes for it. What a worker still held comes back from the broker or the ledger.
+    """
+    threading.Thread(target=_end_when_idle, name="end", daemon=True).start()
+
+
+def _end_when_idle() -> None:
+    from celery.worker import state
+
+    idle_seconds = 0
+    while idle_seconds < _IDLE_SECONDS:
+        time.sleep(1)
+        idle_seconds = 0 if state.active_requests else idle_seconds + 1
+    _end_without_broker()
+
+
+def _end_without_broker() -> None:
+    log.warning("stopped_without_broker")
+    # No client of a broker stops this.
+    os._exit(0)
 
 
 # A bulk creates about a hundred thousand objects and frees all of them at its end. With default thresholds the garbage

@@ -89,12 +89,18 @@ class Settings:
     delivery_rate_limit: str
     batch_interval_seconds: float
     retention_days: float
+    spool_max_bytes: int
     trusted_proxies: tuple[str, ...]
     local_client_ip: str
     intake_rates: IntakeRates
     collector_url: str
     management_url: str
     flower_url: str
+
+    @property
+    def spool_folder(self) -> Path:
+        """Return where the collector keeps events while PostgreSQL cannot take them."""
+        return self.var / "spool"
 
     @property
     def broker_url(self) -> str:
@@ -158,6 +164,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         delivery_rate_limit=_rate(read.text("DELIVERY_RATE_LIMIT", "100/s")),
         batch_interval_seconds=read.number("BATCH_INTERVAL", 1.0, least=0.05, most=3600),
         retention_days=read.number("RETENTION_DAYS", 30.0, least=1, most=3650),
+        spool_max_bytes=int(read.number("SPOOL_MAX_MB", 1_024, least=0, most=1_000_000, kind=int)) * 1024**2,
         trusted_proxies=_networks(read.text("TRUSTED_PROXIES", "")),
         local_client_ip=_address(read.text("LOCAL_CLIENT_IP", "")),
         intake_rates=_intake_rates(read),

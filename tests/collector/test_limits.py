@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from worker.collector.errors import RefusedError
 from worker.collector.limits import LEAST_FREE_BYTES, AdmissionControl, Backlog, RateLimit
 from worker.collector.wsgi import create_app
 from worker.event.received import Trust
-from worker.ledger.database import Ledger
+from worker.ledger.database import Ledger, LedgerBusyError
 from worker.settings import parse
 
 
@@ -110,6 +111,22 @@ def test_a_count_that_takes_long_is_not_made_often(monkeypatch: pytest.MonkeyPat
         clock.at = NOW + moment
         seen.append(backlog.of("src", Trust.PUBLIC))
     assert seen == [1, 1, 2]
+
+
+def test_in_an_outage_the_last_count_counts() -> None:
+    clock = Clock()
+    counts: Iterator[int | Exception] = iter((7, LedgerBusyError("away")))
+
+    def count(_: str) -> dict[Trust, int]:
+        found = next(counts)
+        if isinstance(found, Exception):
+            raise found
+        return {Trust.PUBLIC: found}
+
+    backlog = Backlog(count, clock)
+    backlog.of("src", Trust.PUBLIC)
+    clock.at += 60
+    assert backlog.of("src", Trust.PUBLIC) == 7
 
 
 def test_a_clock_that_was_set_back_puts_no_count_off() -> None:

@@ -1,5 +1,8 @@
+import pytest
+
 from tests.collector.conftest import Clock
 from worker.collector.callers import TTLCache
+from worker.ledger.database import LedgerBusyError
 
 
 class Book:
@@ -55,3 +58,45 @@ def test_unknown_keys_push_nothing_out() -> None:
     for key in ("a", "x", "y", "a"):
         remembered.get(key)
     assert book.asked == ["a", "x", "y"]
+
+
+class Outage:
+    """Remember an outage."""
+
+    is_away = False
+
+    def note(self, error: Exception) -> None:
+        assert isinstance(error, LedgerBusyError)
+        self.is_away = True
+
+
+def test_in_an_outage_an_old_entry_stays_and_nothing_is_looked_up() -> None:
+    clock, book, outage = Clock(), Book(a="1"), Outage()
+    remembered = TTLCache(book, 5.0, 10, clock, outage)
+    remembered.get("a")
+    outage.is_away, clock.at = True, clock.at + 3600
+    book.entries["a"] = "2"
+    assert remembered.get("a") == "1"
+    with pytest.raises(LedgerBusyError):
+        remembered.get("b")
+    assert book.asked == ["a"]
+    outage.is_away = False
+    assert remembered.get("a") == "2"
+
+
+def test_an_outage_that_a_look_up_finds_keeps_the_old_entry() -> None:
+    clock, found = Clock(), iter(["1", LedgerBusyError("away"), ValueError("a fault of ours")])
+
+    def look_up(_: str) -> str:
+        value = next(found)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    outage = Outage()
+    remembered = TTLCache(look_up, 0.0, 10, clock, outage)
+    assert (remembered.get("a"), remembered.get("a")) == ("1", "1")
+    assert outage.is_away
+    outage.is_away = False
+    with pytest.raises(ValueError, match="ours"):
+        remembered.get("a")

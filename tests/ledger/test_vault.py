@@ -5,10 +5,12 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import NoReturn
 
 import pytest
 from freezegun import freeze_time
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import OperationalError
 
 from tests.conftest import KEY
 from worker.ledger.database import Ledger
@@ -38,6 +40,25 @@ def flip_last_bit(sealed: bytes) -> bytes:
 
 def test_a_sealed_text_opens_again(ledger: Ledger) -> None:
     assert ledger.vault.open(ledger.vault.seal(b"an order", b"inbox"), b"inbox") == b"an order"
+
+
+def test_at_midnight_in_an_outage_yesterday_s_key_seals(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with freeze_time(DAY_ONE):
+        ledger.vault.seal(b"an order", b"inbox")
+    before = data_keys(ledger)
+    with freeze_time(DAY_TWO):
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger, "read", fail)
+            sealed = ledger.vault.seal(b"an order", b"inbox")
+        assert (ledger.vault.open(sealed, b"inbox"), data_keys(ledger)) == (b"an order", before)
+        ledger.vault.seal(b"an order", b"inbox")
+        assert data_keys(ledger) == before + 1
+
+
+def fail() -> NoReturn:
+    raise OperationalError("SELECT", {}, Exception("the server closed the connection"))
 
 
 def test_two_seals_of_one_text_differ(ledger: Ledger) -> None:

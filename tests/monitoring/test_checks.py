@@ -11,6 +11,8 @@ from tests.conftest import KEY
 from worker import readiness as web
 from worker.collector.wsgi import create_app as create_collector
 from worker.ledger.database import Ledger
+from worker.ledger.intake.inbox import Accepted
+from worker.ledger.intake.spool import Segment, SpooledRequest
 from worker.monitoring import checks
 from worker.monitoring.checks import Finding, Readiness, State
 from worker.settings import parse
@@ -77,6 +79,36 @@ def test_a_database_that_is_away_is_not_ready_and_its_address_stays_unsaid() -> 
     assert states == {"database": "failed", "migrations": "failed", "keys": "failed", "broker": "ok"}
     assert "geheim" not in str(body)
     assert "127.0.0.1" not in str(body)
+
+
+@pytest.mark.parametrize(
+    ("most_bytes", "status", "database"),
+    [(1_000, 200, "degraded"), (20, 503, "failed"), (100, 200, "degraded")],
+)
+def test_while_a_spool_has_space_the_database_may_be_away(
+    tmp_path: Path, most_bytes: int, status: int, database: str
+) -> None:
+    segment = Segment(tmp_path)
+    segment.write(SpooledRequest(b"k", ()).to_record())
+    segment.close()
+    away = Ledger("postgresql+psycopg://root@127.0.0.1:1/signal", (KEY,))
+    body, found = web.readiness_of(away, _a_broker, tmp_path, most_bytes).answer()
+    away.dispose()
+
+    states = {one["check"]: one["state"] for one in body["checks"]}
+    assert (found, states["database"], states["migrations"]) == (status, database, "degraded")
+
+
+def test_what_waits_in_the_spool_and_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+    assert checks.check_spool(tmp_path, 1_000).state is State.OK
+    event = Accepted("src", None, None, False, 1.0, b"sealed")
+    segment = Segment(tmp_path)
+    segment.write(SpooledRequest(b"k", (event,) * 3).to_record())
+    found = checks.check_spool(tmp_path, 10_000)
+    assert (found.state, found.message[:38]) == (State.DEGRADED, "3 events wait in the spool of this hos")
+    segment.keep_unreadable()
+    assert "1 files" in checks.check_spool(tmp_path, 10_000).message
+    segment.close()
 
 
 @pytest.mark.parametrize(

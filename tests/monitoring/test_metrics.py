@@ -22,7 +22,7 @@ from worker.ledger.reports.measures import Measured
 from worker.ledger.schema import State
 from worker.ledger.setup import ad_accounts
 from worker.monitoring.measured import CLASSES
-from worker.monitoring.metrics import Exporter, Figures, all_metrics, group_small_accounts
+from worker.monitoring.metrics import Exporter, Figures, all_metrics, group_small_accounts, spool_metrics
 from worker.settings import SettingsError, parse
 from worker.web.management import create_app as create_management
 
@@ -43,7 +43,8 @@ def _scraped(text: bytes) -> dict[tuple[str, str], float]:
 
 def _names() -> set[str]:
     nothing = Figures(Counter(), Measured(), None, [QUIET], NOW)
-    return {sample.name for family in all_metrics(nothing) for sample in family.samples}
+    families = (*all_metrics(nothing), *spool_metrics(ROOT / "absent"))
+    return {sample.name for family in families for sample in family.samples}
 
 
 def test_an_empty_ledger_shows_every_outcome_at_zero(ledger: Ledger) -> None:
@@ -218,7 +219,10 @@ def test_a_token_that_can_be_guessed_is_refused(tmp_path: Path) -> None:
 
 
 def _families() -> set[str]:
-    found = list(all_metrics(Figures(Counter(), Measured(), None, [QUIET], NOW)))
+    found = [
+        *all_metrics(Figures(Counter(), Measured(), None, [QUIET], NOW)),
+        *spool_metrics(ROOT / "absent"),
+    ]
     return {family.name + ("_total" if family.type == "counter" else "") for family in found}
 
 

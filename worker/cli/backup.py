@@ -10,8 +10,10 @@ import click
 
 from worker.cli.opening import checked_ledger, cli_caller
 from worker.ledger.database import Ledger
+from worker.ledger.intake import spool
 from worker.ledger.reports.books import Books
 from worker.operations.reports.reports import close_books
+from worker.settings import settings
 
 _PAGES_A_STEP = 4_096
 _WITH_POSTGRESQL = (
@@ -74,6 +76,9 @@ def books_command(audit: bool) -> None:
         click.echo(
             f"Ad account {account}: " + ", ".join(f"{n:,} {what}" for what, n in sorted(states.items()))
         )
+    spooled = spool.count_spooled(settings().spool_folder)
+    if spooled.events:
+        click.echo(f"Spool of this host: {spooled.events:,} events that the database does not have yet")
     _prove(closed)
     click.echo("The books balance." if closed.balance else "The books do not balance.")
     sys.exit(0 if closed.balance else 1)

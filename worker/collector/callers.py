@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from werkzeug.datastructures import Headers
 
@@ -15,7 +15,7 @@ from worker.collector import webhooks
 from worker.collector.errors import RefusedError
 from worker.event.received import Trust
 from worker.http.signature import sign
-from worker.ledger.database import Ledger
+from worker.ledger.database import Ledger, LedgerBusyError, is_ledger_unavailable
 from worker.ledger.intake.inbox import SignedRequest
 from worker.ledger.setup import sources
 from worker.ledger.setup.sources import WRITE_KEY_PREFIX, Source, write_key
@@ -24,32 +24,58 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+class Outage(Protocol):
+    """Remember that the ledger is away, so that not every look-up waits for it."""
+
+    @property
+    def is_away(self) -> bool: ...
+    def note(self, error: Exception) -> None:
+        """Remember an error that means so."""
+
+
 class TTLCache(Generic[K, V]):
-    """Cache look-ups for ``seconds`` per key, with at most ``at_most`` keys.
+    """Cache look-ups for ``seconds`` per key, with at most ``at_most`` keys; in an outage of the ledger for longer.
+
+    While the ledger is away nothing is looked up.
 
     The oldest entry is evicted first. None is not cached, so that a flood of unknown keys cannot evict
     valid ones.
     """
 
     def __init__(
-        self, look_up: Callable[[K], V | None], seconds: float, at_most: int, now: Callable[[], float]
+        self,
+        look_up: Callable[[K], V | None],
+        seconds: float,
+        at_most: int,
+        now: Callable[[], float],
+        outage: Outage | None = None,
     ) -> None:
         self._look_up = look_up
         self._seconds = seconds
         self._at_most = at_most
         self._now = now
+        self._outage = outage
         self._kept: OrderedDict[K, tuple[float, V]] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:
-        """Return the value of a key. Errors of the look-up are raised."""
+        """Return the value of a key. Errors of the look-up are raised, unless it has succeeded before."""
         now = self._now()
         with self._lock:
             kept = self._kept.get(key)
         # A clock that was set back must not keep an entry for longer.
         if kept is not None and 0 <= now - kept[0] < self._seconds:
             return kept[1]
-        value = self._look_up(key)
+        try:
+            if self._outage and self._outage.is_away:
+                raise LedgerBusyError("the ledger is away")
+            value = self._look_up(key)
+        except Exception as error:
+            if kept is None or not is_ledger_unavailable(error):
+                raise
+            if self._outage:
+                self._outage.note(error)
+            return kept[1]
         if value is None:
             self._forget(key)
         else:
@@ -68,7 +94,8 @@ class TTLCache(Generic[K, V]):
             self._kept.pop(key, None)
 
 
-# A revoked key, an old secret or a changed source may stay in force this long.
+# A revoked key, an old secret or a changed source may stay in force this long, and in an outage of the database until
+# its end.
 CACHE_SECONDS = 5.0
 _MAX_CACHED_KEYS = 10_000
 _SIGNATURE_WINDOW_SECONDS = 300
@@ -105,11 +132,11 @@ class _Signer:
 class Callers:
     """Identify callers by key or signature, cached for `CACHE_SECONDS`."""
 
-    def __init__(self, ledger: Ledger, now: Callable[[], float]) -> None:
+    def __init__(self, ledger: Ledger, now: Callable[[], float], outage: Outage | None = None) -> None:
         self._ledger = ledger
         self._now = now
-        self._keys = TTLCache(self._source, CACHE_SECONDS, _MAX_CACHED_KEYS, now)
-        self._signers = TTLCache(self._signer, CACHE_SECONDS, _MAX_CACHED_KEYS, now)
+        self._keys = TTLCache(self._source, CACHE_SECONDS, _MAX_CACHED_KEYS, now, outage)
+        self._signers = TTLCache(self._signer, CACHE_SECONDS, _MAX_CACHED_KEYS, now, outage)
 
     def by_key(self, key: str | None) -> Caller:
         """Return the caller of a pipeline key.

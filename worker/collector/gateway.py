@@ -10,11 +10,12 @@ from flask import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from worker.collector import segment, webhooks
-from worker.collector.callers import Caller, Callers, TTLCache, key_of
+from worker.collector.callers import Caller, Callers, Outage, TTLCache, key_of
 from worker.collector.errors import RefusedError, count_rejected, json_response
 from worker.collector.intake import GroupCommit, PreparedBatch, batch_events, prepare_batch, store, with_type
 from worker.collector.limits import AdmissionControl, CallRates
 from worker.collector.request_context import ClientInfo, RequestContext
+from worker.collector.spooling import SpoolingIntake
 from worker.event.envelope import EnvelopeError, decode_json
 from worker.event.received import Network, client_ip, client_network
 from worker.ledger.database import Ledger, is_ledger_unavailable
@@ -73,9 +74,9 @@ class AllDomains:
     sources, so that a page can tell an invalid key from an outage.
     """
 
-    def __init__(self, ledger: Ledger, now: Callable[[], float]) -> None:
+    def __init__(self, ledger: Ledger, now: Callable[[], float], outage: Outage | None = None) -> None:
         self._ledger = ledger
-        self._all = TTLCache(self._load, _CACHE_SECONDS, 1, now)
+        self._all = TTLCache(self._load, _CACHE_SECONDS, 1, now, outage)
         self._latest: frozenset[str] = frozenset()
 
     def get(self) -> frozenset[str]:
@@ -123,17 +124,18 @@ class Gateway:
         rates: IntakeRates,
         now: Callable[[], float],
         local_client_ip: str = "",
+        intake: SpoolingIntake | None = None,
     ) -> None:
         self._ledger = ledger
-        self._accept = GroupCommit(ledger).accept
+        self._accept = intake.accept if intake else GroupCommit(ledger).accept
         self._offer = offer
         self._trusted_proxies = trusted_proxies
         self._local_client_ip = local_client_ip
         self._now = now
-        self._callers = Callers(ledger, now)
         self._rates = CallRates(rates, now)
-        self._admission = AdmissionControl(ledger, folder, now)
-        self._domains = AllDomains(ledger, now)
+        self._callers = Callers(ledger, now, intake)
+        self._admission = AdmissionControl(ledger, folder, now, outage=intake)
+        self._domains = AllDomains(ledger, now, intake)
 
     def single(self, call: str) -> Response:
         """Accept one event of the type in the URL."""

@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -24,6 +24,14 @@ Accept = Callable[[Sequence[Accepted], float, SignedRequest | None], list[int]]
 MAX_COMMIT_EVENTS = 1_000
 # The database's host may have vanished. A caller then gets its answer within ten seconds.
 _TURN_SECONDS = 8.0
+
+
+class _MaySign(Protocol):
+    @property
+    def signed(self) -> SignedRequest | None: ...
+
+
+R = TypeVar("R", bound=_MaySign)
 
 
 @dataclass(slots=True)
@@ -90,7 +98,7 @@ class GroupCommit:
             return
         try:
             with self._ledger.write() as connection:
-                new = _without_repeats(connection, requests)
+                new = without_repeats(connection, requests)
                 every = [event for request in new for event in request.events]
                 ids = iter(inbox.accept_events(connection, every, requests[-1].now))
         except BaseException as error:  # noqa: BLE001 - each of them raises it in its own thread
@@ -114,11 +122,11 @@ class GroupCommit:
             request.error, request.done = error, True
 
 
-def _without_repeats(connection: Connection, requests: Sequence[_Request]) -> list[_Request]:
+def without_repeats(connection: Connection, requests: Sequence[R]) -> list[R]:
     """Return the requests without those whose signature was accepted before, also in this transaction."""
     signed = [request.signed for request in requests if request.signed is not None]
     fresh = inbox.insert_signed_requests(connection, signed)
-    new: list[_Request] = []
+    new: list[R] = []
     for request in requests:
         if request.signed is not None:
             if request.signed.key not in fresh:

@@ -8,10 +8,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from worker.collector.callers import Caller, TTLCache
+from worker.collector.callers import Caller, Outage, TTLCache
 from worker.collector.errors import RefusedError
 from worker.event.received import Trust
-from worker.ledger.database import Ledger
+from worker.ledger.database import Ledger, LedgerBusyError, is_ledger_unavailable
 from worker.ledger.intake import inbox
 from worker.ledger.setup.sources import Source
 from worker.settings import IntakeRates, Settings
@@ -141,7 +141,11 @@ class Backlog:
                 return waiting.get(trust, 0)
             self._keep(source_id, waiting, now + _CHECK_SECONDS)
         started = time.monotonic()
-        waiting = self._count(source_id)
+        try:
+            waiting = self._count(source_id)
+        except Exception as error:
+            if not is_ledger_unavailable(error):
+                raise
         rest_seconds = max(_CHECK_SECONDS, 19 * (time.monotonic() - started))
         with self._lock:
             self._keep(source_id, waiting, now + min(rest_seconds, _LONGEST_CHECK_SECONDS))
@@ -166,11 +170,13 @@ class AdmissionControl:
         folder: Path,
         now: Callable[[], float],
         free_bytes: Callable[[Path], int] | None = None,
+        outage: Outage | None = None,
     ) -> None:
         self._ledger = ledger
         self._backlog = Backlog(self._count, now)
         self._free = TTLCache(free_bytes or _free_bytes, _CHECK_SECONDS, 1, now)
         self._folder = folder
+        self._outage = outage
 
     def check(self, source: Source, trust: Trust = Trust.SIGNED) -> None:
         """Refuse where an outage behind the collector would fill the machine.
@@ -186,6 +192,8 @@ class AdmissionControl:
             raise RefusedError(503, "BACKLOG_FULL", message, retry_after_seconds=30)
 
     def _count(self, source_id: str) -> Mapping[Trust, int]:
+        if self._outage and self._outage.is_away:
+            raise LedgerBusyError("the ledger is away")
         with self._ledger.read() as connection:
             counted = inbox.backlogs(connection, [source_id])
         return {trust: counted[source_id, trust] for trust in Trust}

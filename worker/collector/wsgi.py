@@ -14,7 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from worker import logs
 from worker.collector import datafly_script, errors, segment, webhooks
 from worker.collector.gateway import LARGEST_BODY_BYTES, Gateway
+from worker.collector.intake import GroupCommit
 from worker.collector.limits import state_folder
+from worker.collector.spooling import SpoolingIntake
 from worker.ledger import migrate
 from worker.ledger.database import Ledger, LedgerRefusedError
 from worker.ledger.reports import measures
@@ -68,6 +70,7 @@ def create_app(
     offer: PublishIds,
     now: Callable[[], float] = time.time,
     meter: Meter | None = None,
+    intake: SpoolingIntake | None = None,
 ) -> Flask:
     """Build the app; ``offer`` gets the ids of accepted events after their commit."""
     app = Flask("worker.collector", static_folder=None)
@@ -81,10 +84,12 @@ def create_app(
         rates=settings.intake_rates,
         now=now,
         local_client_ip=settings.local_client_ip,
+        intake=intake,
     )
     errors.add_error_handlers(app)
-    _add_routes(app, gateway, readiness_of(ledger))
-    _add_metrics(app, Exporter(ledger), settings.metrics_token)
+    spool = settings.spool_folder if intake else None
+    _add_routes(app, gateway, readiness_of(ledger, spool=spool, most_bytes=settings.spool_max_bytes))
+    _add_metrics(app, Exporter(ledger, spool=spool), settings.metrics_token)
     _measure_responses(app, meter or Meter())
     datafly_script.add_script_routes(app)
     app.after_request(gateway.add_cors_headers)
@@ -120,10 +125,22 @@ def _from_environment() -> Flask:
     from worker.app import app
 
     publisher = hint_publisher(app, meter)
+    intake = None
+    if chosen.spool_max_bytes and not ledger.is_sqlite:
+        accept, folder = GroupCommit(ledger).accept, chosen.spool_folder
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            why = f"needs a state folder that can be written to, or must be 0: {error}."
+            raise SettingsError("SPOOL_MAX_MB", why) from None
+        intake = SpoolingIntake(ledger, accept, folder, chosen.spool_max_bytes, publisher.offer)
+        intake.start()
+        # Sealing an event needs keys, which cannot be read in an outage.
+        ledger.vault.prepare()
     # gunicorn's workers end by sys.exit, so that this runs in each of them after its last request.
-    for last_deed in (ledger.dispose, writer.close, publisher.close):
+    for last_deed in (ledger.dispose, writer.close, publisher.close, *((intake.close,) if intake else ())):
         atexit.register(last_deed)
-    return create_app(ledger, chosen, publisher.offer, ledger.now, meter)
+    return create_app(ledger, chosen, publisher.offer, ledger.now, meter, intake)
 
 
 def _add_routes(app: Flask, gateway: Gateway, readiness: Readiness) -> None:

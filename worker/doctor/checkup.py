@@ -183,6 +183,8 @@ class Checkup:
         mode = secrets.stat().st_mode & 0o777 if secrets.exists() else None
         yield judgements.folder_finding(FileFacts(os.access(var, os.W_OK | os.X_OK), mode))
         yield judgements.disk_finding(self._free_bytes())
+        if self._settings.spool_max_bytes and not self._ledger.is_sqlite:
+            yield checks.check_spool(self._settings.spool_folder, self._settings.spool_max_bytes)
 
     def _database_clock(self) -> Iterator[Finding]:
         before = time.time()

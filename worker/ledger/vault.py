@@ -10,7 +10,7 @@ from typing import Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from worker.ledger.schema import data_key
 
@@ -125,7 +125,12 @@ class Vault:
             if self._today is not None and self._ledger.is_writing:
                 # Midnight passed since `prepare`. Yesterday's key is good enough for one transaction.
                 return self._today[1]
-            self._today = (day, self._find_or_make("data", day)[0])
+            try:
+                self._today = (day, self._find_or_make("data", day)[0])
+            except SQLAlchemyError:
+                # Yesterday's key is good enough while the database is away.
+                if self._today is None:
+                    raise
         return self._today[1]
 
     def _key_for_hashes(self) -> bytes:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from kombu import Connection
@@ -13,11 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from worker.ledger import migrate
 from worker.ledger.database import Ledger, LedgerBusyError, LedgerReadOnlyError, LedgerRefusedError
+from worker.ledger.intake import spool
 from worker.ledger.postgresql import is_read_only
 from worker.ledger.vault import SealError
 
 # The endpoint needs no password. All requests within this time share the result of the same checks.
 _REMEMBERED_SECONDS = 3.0
+# The largest request still fits beyond it.
+_FULL_SHARE = 0.95
 
 
 class State(StrEnum):
@@ -74,6 +78,23 @@ def check_keys(ledger: Ledger) -> Finding:
     except (SQLAlchemyError, OSError) as error:
         return _failed("keys", f"They cannot be looked up ({type(error).__name__}).")
     return Finding("keys", State.OK, "ENCRYPTION_KEY opens everything in the ledger.")
+
+
+def check_spool(folder: Path, most_bytes: int) -> Finding:
+    """Check that the spool of this host has space, and that nothing waits in it."""
+    found = spool.count_spooled(folder)
+    size = f"{found.size_bytes / 1024**2:,.1f} of {most_bytes / 1024**2:,.0f} MB"
+    if found.size_bytes > _FULL_SHARE * most_bytes:
+        return _failed("spool", f"The spool of this host is full: {found.events:,} events, {size}.")
+    if found.unreadable:
+        message = f"{found.unreadable} files in {folder} have bytes that cannot be read."
+        return Finding("spool", State.DEGRADED, message)
+    if found.events:
+        message = (
+            f"{found.events:,} events wait in the spool of this host ({size}) until the database takes them."
+        )
+        return Finding("spool", State.DEGRADED, message)
+    return Finding("spool", State.OK, "No event waits in the spool of this host.")
 
 
 def check_broker(connect: Callable[[], Connection]) -> Finding:

@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hmac import compare_digest
 from ipaddress import ip_address
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from werkzeug.datastructures import Headers
 
-from worker.ledger.database import Ledger
+from worker.ledger.database import Ledger, is_ledger_unavailable
+from worker.ledger.intake import spool
 from worker.ledger.reports import account_status, measures, tallies
 from worker.ledger.reports.account_status import AccountState
 from worker.ledger.reports.measures import Measured
@@ -62,10 +64,15 @@ class Figures:
 
 
 class Exporter:
-    """Export every metric of a ledger. Thread-safe."""
+    """Export every metric of a ledger, and of the spool of this host. Thread-safe.
 
-    def __init__(self, ledger: Ledger, now: Callable[[], float] = time.time) -> None:
-        self._ledger, self._now = ledger, now
+    While the ledger is away only the spool is exported.
+    """
+
+    def __init__(
+        self, ledger: Ledger, now: Callable[[], float] = time.time, spool: Path | None = None
+    ) -> None:
+        self._ledger, self._now, self._spool = ledger, now, spool
         self._looking = threading.Lock()
         self._closed_hours: tuple[int, Counter[str]] = (0, Counter())
         self._text, self._written_at = b"", float("-inf")
@@ -77,9 +84,18 @@ class Exporter:
             # After the clock was set back, the cached text must not stay in use.
             if not 0 <= now - self._written_at < REMEMBERED_SECONDS:
                 registry = CollectorRegistry(auto_describe=False)
-                registry.register(_Families(self._look(now)))
+                registry.register(_Families(self._all(now)))
                 self._text, self._written_at = generate_latest(registry), now
             return self._text
+
+    def _all(self, now: float) -> list[Metric]:
+        found = list(spool_metrics(self._spool)) if self._spool is not None else []
+        try:
+            return [*all_metrics(self._look(now)), *found]
+        except Exception as error:
+            if not found or not is_ledger_unavailable(error):
+                raise
+            return found
 
     def _look(self, now: float) -> Figures:
         with self._ledger.snapshot() as connection:
@@ -118,6 +134,17 @@ def all_metrics(figures: Figures) -> Iterator[Metric]:
     )
     yield from measured.measured_metrics(figures.measured)
     yield from _of_accounts(group_small_accounts(figures.accounts), figures.now)
+
+
+def spool_metrics(folder: Path) -> Iterator[Metric]:
+    """Yield the metrics of the spool of this host."""
+    found = spool.count_spooled(folder)
+    yield GaugeMetricFamily(
+        "signal_spool_events",
+        "Events in the spool of this host, which waits for the database.",
+        value=found.events,
+    )
+    yield GaugeMetricFamily("signal_spool_bytes", "Size of the spool of this host.", value=found.size_bytes)
 
 
 def group_small_accounts(accounts: list[AccountState], most: int = _MOST_ACCOUNTS) -> list[AccountState]:
@@ -200,11 +227,11 @@ def _first(times: Iterable[float | None]) -> float | None:
 
 
 class _Families(Collector):
-    def __init__(self, figures: Figures) -> None:
-        self._figures = figures
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
 
-    def collect(self) -> Iterator[Metric]:
-        return all_metrics(self._figures)
+    def collect(self) -> list[Metric]:
+        return self._families
 
 
 REFUSAL = (
