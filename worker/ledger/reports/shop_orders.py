@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, case, delete, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_, select
 
 from worker.ledger import rows
 from worker.ledger.schema import BatchStatus, State, ad_account, batch, delivery, integration, shop_order
@@ -15,6 +15,7 @@ _ORDER = b"shop order"
 # Pinterest's name of an order, or none yet: an event that failed or was filtered may not have got one.
 _ORDER_NAMES = ("checkout", "")
 _REFUND = "refund"
+_ORDERS_A_STEP = 1_000
 
 
 class Fate(IntEnum):
@@ -103,7 +104,7 @@ def sum_orders(
     connection: Connection, first_day: int, last_day: int, source_id: str | None = None
 ) -> list[OrderSum]:
     """Return what became of the orders of some days, the latest day first."""
-    fates = _fates(first_day, last_day, source_id).subquery()
+    fates = _fates(*_of_days(first_day, last_day, source_id)).subquery()
     keys = (fates.c.day, fates.c.source_id, ad_account.c.ad_account_id, fates.c.currency, fates.c.fate)
     wanted = (
         select(*keys, func.count(), func.sum(fates.c.value_thousandths))
@@ -128,18 +129,33 @@ def undelivered_orders(
 ) -> list[UndeliveredOrder]:
     """Return orders of some days with one of the fates, in each ad account, the last recorded first.
 
-    ``before`` is the number of the last order of the page before. An order in several ad accounts is never cut apart.
+    ``before`` is the number of the last order of the page before.
     """
-    found = _fates(*days, source_id)
-    if before is not None:
-        found = found.where(shop_order.c.id < before)
-    having = found.having(_best().in_([fate.value for fate in fates])).subquery()
-    chosen = select(having.c.id).distinct().order_by(having.c.id.desc()).limit(limit).subquery()
+    found: list[UndeliveredOrder] = []
+    wanted = _of_days(*days, source_id)
+    while len({one.number for one in found}) < limit:
+        step = select(shop_order.c.id).where(*wanted).order_by(shop_order.c.id.desc()).limit(_ORDERS_A_STEP)
+        if before is not None:
+            step = step.where(shop_order.c.id < before)
+        numbers = list(connection.scalars(step))
+        if not numbers:
+            break
+        before = numbers[-1]
+        found += _with_fates(connection, vault, numbers, fates)
+    # An order in several ad accounts is not cut apart.
+    shown = set(sorted({one.number for one in found}, reverse=True)[:limit])
+    return [one for one in found if one.number in shown]
+
+
+def _with_fates(
+    connection: Connection, vault: Vault, numbers: Sequence[int], fates: Collection[Fate]
+) -> list[UndeliveredOrder]:
+    its = _fates(shop_order.c.id.in_(numbers)).subquery()
     wanted = (
-        select(shop_order, ad_account.c.ad_account_id, having.c.fate)
-        .join(chosen, chosen.c.id == shop_order.c.id)
-        .join(having, having.c.id == shop_order.c.id)
-        .outerjoin(ad_account, ad_account.c.id == having.c.ad_account)
+        select(shop_order, ad_account.c.ad_account_id, its.c.fate)
+        .join(its, its.c.id == shop_order.c.id)
+        .outerjoin(ad_account, ad_account.c.id == its.c.ad_account)
+        .where(its.c.fate.in_([fate.value for fate in fates]))
         .order_by(shop_order.c.id.desc(), ad_account.c.ad_account_id)
     )
     return [
@@ -172,8 +188,7 @@ def keys_with_deliveries(connection: Connection, keys: Sequence[bytes]) -> set[b
 
 def count_fates_by_source(connection: Connection, since: float, until: float) -> dict[str, dict[Fate, int]]:
     """Count the orders of each source between two times, in each ad account, by what became of them."""
-    found = _fates(int(since // SECONDS_A_DAY) - 1, int(until // SECONDS_A_DAY) + 1, None)
-    fates = found.where(shop_order.c.ordered_at.between(since, until)).subquery()
+    fates = _fates(shop_order.c.ordered_at.between(since, until)).subquery()
     counted: dict[str, dict[Fate, int]] = {}
     wanted = select(fates.c.source_id, fates.c.fate, func.count()).group_by(fates.c.source_id, fates.c.fate)
     for source_id, fate, n in connection.execute(wanted):
@@ -181,52 +196,57 @@ def count_fates_by_source(connection: Connection, since: float, until: float) ->
     return counted
 
 
-def _best() -> Any:
-    settled = and_(
-        delivery.c.state == State.OPEN.value, func.coalesce(batch.c.status, -1) == BatchStatus.SETTLED.value
-    )
+def _of_days(first_day: int, last_day: int, source_id: str | None) -> list[ColumnElement[bool]]:
+    """Return the conditions of the orders of some days, and of one source."""
+    # Days of all time zones are within a day of UTC's. The index is on the time.
+    since, until = (first_day - 1) * SECONDS_A_DAY, (last_day + 2) * SECONDS_A_DAY
+    wanted: list[ColumnElement[bool]] = [
+        shop_order.c.day.between(first_day, last_day),
+        shop_order.c.ordered_at.between(since, until),
+    ]
+    return wanted if source_id is None else [*wanted, shop_order.c.source_id == source_id]
+
+
+def _fates(*which: ColumnElement[bool]) -> Any:
+    """Select each order with each ad account of its source, and the best fate of its deliveries there."""
+    settled = func.coalesce(batch.c.status, -1) == BatchStatus.SETTLED.value
     rank = case(
-        (delivery.c.id.is_(None), Fate.NEVER_ARRIVED.value),
-        (settled, Fate.DELIVERED.value),
+        ((delivery.c.state == State.OPEN.value) & settled, Fate.DELIVERED.value),
         (delivery.c.state == State.OPEN.value, Fate.WAITING.value),
         (delivery.c.state == State.FAILED.value, Fate.FAILED.value),
         (delivery.c.state == State.FILTERED.value, Fate.FILTERED.value),
         else_=Fate.NOT_SENT.value,
     )
-    return func.min(rank)
-
-
-def _fates(first_day: int, last_day: int, source_id: str | None) -> Any:
-    """Select each order with each ad account of its source, and the best fate of its deliveries there."""
-    columns = (
-        shop_order.c.id,
-        shop_order.c.source_id,
-        shop_order.c.day,
-        shop_order.c.currency,
-        shop_order.c.value_thousandths,
-        integration.c.ad_account,
-    )
-    sends = and_(integration.c.source_id == shop_order.c.source_id, integration.c.enabled)
-    is_its = and_(
-        delivery.c.order_key == shop_order.c.order_key,
-        delivery.c.ad_account == integration.c.ad_account,
-        ~delivery.c.test,
-        delivery.c.event_name.in_(_ORDER_NAMES),
-        or_(delivery.c.reason_class.is_(None), delivery.c.reason_class != _REFUND),
-    )
-    wanted = (
-        select(*columns, _best().label("fate"))
-        .outerjoin(integration, sends)
-        .outerjoin(delivery, is_its)
+    # For each order on its own: grouping all of them would sort them first.
+    best = (
+        select(func.min(rank))
+        .select_from(delivery)
         .outerjoin(batch, batch.c.id == delivery.c.batch_id)
-        # Days of all time zones are within a day of UTC's. The index is on the time.
-        .where(shop_order.c.day.between(first_day, last_day))
         .where(
-            shop_order.c.ordered_at.between((first_day - 1) * SECONDS_A_DAY, (last_day + 2) * SECONDS_A_DAY)
+            delivery.c.order_key == shop_order.c.order_key,
+            delivery.c.ad_account == integration.c.ad_account,
+            ~delivery.c.test,
+            delivery.c.event_name.in_(_ORDER_NAMES),
+            or_(delivery.c.reason_class.is_(None), delivery.c.reason_class != _REFUND),
         )
-        .group_by(*columns)
+        .correlate(shop_order, integration)
+        .scalar_subquery()
     )
-    return wanted if source_id is None else wanted.where(shop_order.c.source_id == source_id)
+    return (
+        select(
+            shop_order.c.id,
+            shop_order.c.source_id,
+            shop_order.c.day,
+            shop_order.c.currency,
+            shop_order.c.value_thousandths,
+            integration.c.ad_account,
+            func.coalesce(best, Fate.NEVER_ARRIVED.value).label("fate"),
+        )
+        .outerjoin(
+            integration, and_(integration.c.source_id == shop_order.c.source_id, integration.c.enabled)
+        )
+        .where(*which)
+    )
 
 
 def purge_orders(connection: Connection, before: float, most: int) -> int:
