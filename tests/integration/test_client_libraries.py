@@ -15,6 +15,7 @@ import requests
 from playwright.sync_api import Route
 
 from tests.browser.shop_fixtures import chromium
+from tests.docs.reading import ROOT, read
 from tests.integration import services
 from tests.integration.conftest import EMBEDDED
 from tests.integration.shop import CONSENT, EPIK, LANDING_URL, PIN_UNAUTH, Shop, Visitor
@@ -152,3 +153,149 @@ def test_every_row_arrives_as_printed_from_a_browser_library(
 
         until(f"{program} sends the rows", arrived)
     assert_rows_arrived(shop, prefix)
+
+
+PAGES = ROOT / "docs" / "platforms"
+
+
+def snippet(page: str, language: str, shop: Shop) -> str:
+    """Return the code of a platform's page, with the shop's address and keys."""
+    (code,) = (text for kind, text in read(PAGES / f"{page}.md").blocks if kind == language)
+    values = {
+        "YOUR_WRITE_KEY": write_key(shop.source_id, shop.secret),
+        "YOUR_PIPELINE_KEY": shop.key,
+        "YOUR_SERVER_SECRET": shop.secret,
+        "src_shop": shop.source_id,
+    }
+    for name, value in values.items():
+        code = code.replace(name, value)
+    return code
+
+
+def on_server(code: str, shop: Shop) -> str:
+    return code.replace("https://data.your-shop.example", shop.stack.collector_url)
+
+
+# Replaces the functions of a server container.
+GTM = """
+const events = {event_name: "purchase", event_id: "gtm-1", client_id: "c", transaction_id: "ORD-001", value: 129.99,
+  currency: "USD", items: [{item_id: "A", price: 129.99, quantity: 1}], ip_override: "203.0.113.50",
+  user_agent: "Mozilla/5.0 ...", page_location: "https://example.com/p", "x-ga-gcs": "G111"};
+const api = {JSON, getAllEventData: () => events, toBase64: btoa, sendHttpRequest: async (url, options, body) => {
+  const answer = await fetch(url, {...options, body});
+  if (answer.status !== 200) throw new Error(await answer.text());
+}};
+const data = {collector: "%s/", writeKey: "%s", gtmOnSuccess: () => {}, gtmOnFailure: (e) => { throw e; }};
+((require) => {
+%s
+})((name) => api[name]);
+"""
+
+
+@pytest.mark.parametrize("page", ["python", "node", "php", "gtm", "magento"])
+def test_an_order_arrives_from_the_program_of_a_platforms_page(
+    stack: Stack, libraries: Path, page: str
+) -> None:
+    shop = Shop(stack)
+    if page == "python":
+        (libraries / "page.py").write_text(on_server(snippet(page, page, shop), shop))
+        run([sys.executable, "page.py"], libraries, PYTHONPATH=str(libraries / "python"))
+    elif page == "php":
+        run(["php", str(php_file(libraries, on_server(snippet(page, page, shop), shop)))], libraries)
+    elif page == "magento":
+        event = json.loads(snippet(page, "json", shop))
+        shop.sign([event])
+    else:
+        code = on_server(snippet(page, "js", shop), shop)
+        if page == "gtm":
+            code = GTM % (stack.collector_url, write_key(shop.source_id, shop.secret), code)
+        (libraries / "page.mjs").write_text(code)
+        run([str(shutil.which("node")), "page.mjs"], libraries)
+    shop.await_delivered(1)
+    (delivery,) = shop.deliveries()
+    assert (delivery.event_name, delivery.signed) == ("checkout", True)
+    assert delivery.consent is not None
+    assert "was granted" in delivery.consent
+
+
+def php_file(folder: Path, code: str) -> Path:
+    if shutil.which("php") is None:
+        pytest.skip("php is not installed")
+    file = folder / "page.php"
+    file.write_text(code)
+    return file
+
+
+WOOCOMMERCE = """<?php
+$_COOKIE = ['your_consent' => '%s', '_epik' => 'dj0abc'];
+class Order { public $meta = []; function update_meta_data($key, $value) { $this->meta[$key] = $value; } }
+function add_action($name, $do) { $order = new Order(); $do($order); echo json_encode($order->meta); }
+function wp_json_encode($value) { return json_encode($value); }
+function wp_unslash($value) { return $value; }
+function sanitize_text_field($value) { return $value; }
+"""
+
+
+@pytest.mark.parametrize("consent", ["granted", "denied"])
+def test_the_woocommerce_pages_code_keeps_click_id_and_consent_with_the_order(
+    stack: Stack, tmp_path: Path, consent: str
+) -> None:
+    code = snippet("woocommerce", "php", Shop(stack)).removeprefix("<?php")
+    done = subprocess.run(
+        ["php", str(php_file(tmp_path, WOOCOMMERCE % consent + code))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    granted = consent == "granted"
+    kept = {"_consent": json.dumps({"advertising": granted}, separators=(",", ":"))}
+    assert json.loads(done.stdout) == kept | ({"_epik": "dj0abc"} if granted else {})
+
+
+@pytest.mark.parametrize("page", ["html", "segment", "rudderstack"])
+def test_an_order_arrives_from_the_pages_code_in_a_browser(stack: Stack, libraries: Path, page: str) -> None:
+    shop, visitor = Shop(stack), Visitor()
+    code = snippet(page, "html" if page == "html" else "js", shop)
+    code = code.replace("https://data.your-shop.example", COLLECTOR).replace(
+        "data.your-shop.example", COLLECTOR.removeprefix("https://")
+    )
+    if page != "html":
+        code = code.replace('currency: "USD"', 'currency: "USD", num_items: 1')
+        (libraries / "page.mjs").write_text(code)
+        run(["npx", "esbuild", "page.mjs", "--bundle", "--format=iife", "--outfile=page.js"], libraries)
+        code = "<script src='/page.js'></script>"
+    with chromium() as browser, browser.new_context(user_agent=visitor.user_agent) as context:
+        tab = context.new_page()
+        body = f"<!doctype html><html><head>{code}</head></html>"
+        tab.route("https://example.com/**", lambda route: route.fulfill(body=body, content_type="text/html"))
+        tab.route("https://example.com/page.js", lambda route: route.fulfill(path=libraries / "page.js"))
+        tab.route(f"{COLLECTOR}/**", pass_on(stack, visitor))
+        tab.goto(LANDING_URL)
+
+        def arrived() -> bool:
+            tab.wait_for_timeout(100)
+            return ("checkout", False) in [(one.event_name, one.signed) for one in shop.deliveries()]
+
+        until(f"the order of {page} arrives", arrived)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_shopify_pages_code_keeps_click_id_and_consent_with_the_cart(stack: Stack, allowed: bool) -> None:
+    code, sent = snippet("shopify", "js", Shop(stack)), list[Any]()
+    privacy = f"window.Shopify = {{customerPrivacy: {{marketingAllowed: () => {str(allowed).lower()}}}}};"
+    body = f"<!doctype html><script>{privacy}\n{code}</script>"
+
+    def answer(route: Route) -> None:
+        if route.request.url.endswith("/cart/update.js"):
+            sent.append(route.request.post_data_json)
+        route.fulfill(body=body, content_type="text/html")
+
+    with chromium() as browser, browser.new_context() as context:
+        tab = context.new_page()
+        tab.route("https://example.com/**", answer)
+        tab.goto(LANDING_URL)
+        tab.evaluate("dispatchEvent(new PageTransitionEvent('pagehide'))")
+        until("the cart is updated", lambda: tab.wait_for_timeout(50) or sent)
+    consent = json.dumps({"advertising": allowed}, separators=(",", ":"))
+    assert sent[0] == {"attributes": {"_consent": consent} | ({"_epik": EPIK} if allowed else {})}
