@@ -29,7 +29,11 @@ def event(prefix: str, number: int, at: float) -> dict[str, Any]:
     elif kind < 19:
         call = {"type": "track", "event": "Product Added", "properties": product | {"quantity": 2}}
     else:
-        call = {"type": "track", "event": "Order Completed", "properties": _order(number, product)}
+        call = {
+            "type": "track",
+            "event": "Order Completed",
+            "properties": _order(f"{prefix}-{number}", product),
+        }
     return call | {
         "messageId": f"{prefix}-{number:07d}",
         "anonymousId": f"visitor-{number % 20_000}",
@@ -45,7 +49,7 @@ def event(prefix: str, number: int, at: float) -> dict[str, Any]:
     }
 
 
-def _order(number: int, product: dict[str, Any]) -> dict[str, Any]:
+def _order(number: str, product: dict[str, Any]) -> dict[str, Any]:
     return {
         "order_id": f"ORD-{number}",
         "total": 99.98,

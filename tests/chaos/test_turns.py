@@ -117,9 +117,8 @@ def test_a_signed_order_is_delivered_within_seconds_behind_a_flood_that_takes_mi
     with stack.ledger() as ledger, ledger.read() as connection:
         assert inbox.count_waiting(connection) > EVENTS // 2
     assert max(waited) < 5.0
+    # A warm stop would wait for a bulk of the flood.
     stack.kill(*stack.ingest_workers)
-    stack.start(*stack.ingest_workers)
-    stack.await_ready(*stack.ingest_workers)
 
 
 @pytest.mark.slow

@@ -72,6 +72,7 @@ def one_after_another(stack: Stack, keys: str, feed: Feed) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_key_is_rotated_while_events_flow(tmp_path: Path) -> None:
     with running(Plan("valkey", "sqlite"), tmp_path, without=("flower",)) as stack:
         old = stack.environment["ENCRYPTION_KEY"]
