@@ -19,10 +19,6 @@ PLANS = [
         id="redis+postgresql",
         marks=[pytest.mark.services, pytest.mark.slow],
     ),
-    pytest.param(Plan("redis", "sqlite"), id="redis+sqlite", marks=[pytest.mark.services, pytest.mark.slow]),
-    pytest.param(
-        Plan("valkey", "postgresql"), id="valkey+postgresql", marks=[pytest.mark.services, pytest.mark.slow]
-    ),
 ]
 # For tests that give the same result on all of them, or that need the embedded broker.
 EMBEDDED = pytest.mark.parametrize("shared_stack", PLANS[:1], indirect=True)
