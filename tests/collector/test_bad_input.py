@@ -171,7 +171,9 @@ def test_other_encodings_are_refused(collector: Collector) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"{}", b"", gzip.compress(b"{}", mtime=0)[:-3]], ids=["plain", "empty", "cut"]
+    "body",
+    [b"{}", b"", gzip.compress(b"{}", mtime=0)[:-3], gzip.compress(b"{}", mtime=0) * 2],
+    ids=["plain", "empty", "cut", "twice"],
 )
 def test_a_body_that_only_claims_to_be_compressed_is_refused(collector: Collector, body: bytes) -> None:
     response = collector.send("/v1/p", body, headers=GZIP)

@@ -378,6 +378,7 @@ def test_a_source_that_is_gone_still_has_its_visitors_found(ledger: Ledger) -> N
     ("asked", "sentence"),
     [
         ({}, "emails or another identifier must be given."),
+        ({"emails": [KIM] * 21}, "emails must be at most 20 of one kind."),
         ({"emails": ["kim"]}, "emails must be an e-mail address like kim@example.com."),
         ({"emails": ["a" * 64]}, "emails must be an e-mail address; a hash belongs with the hashes."),
         (

@@ -54,6 +54,20 @@ def test_what_is_not_there_is_a_page_too(pages: Pages) -> None:
         assert "<h1>Error</h1>" in answer.text
 
 
+# SQLite's and PostgreSQL's numbers end before the first one.
+@pytest.mark.parametrize("number", [2**63, 10**40, "x"])
+def test_a_number_that_no_row_has_is_not_found_or_passed_over(
+    pages: Pages, shop: Integration, number: int | str
+) -> None:
+    statuses = {
+        path: pages.client.get(f"{path}{number}").status_code
+        for path in ("/audit?before=", "/failed?event_name=checkout&after=", "/events/", "/events/inputs/")
+    }
+    statuses["connect"] = pages.client.get(f"/integrations/connect/{number}").status_code
+    statuses["retry"] = pages.send("/failed/retry", {"everything": "yes", "after": number}).status_code
+    assert {status for status in statuses.values() if status >= 500} == set(), statuses
+
+
 def test_pages_load_nothing_from_elsewhere_and_stay_out_of_caches(
     app: Flask, pages: Pages, shop: Integration
 ) -> None:

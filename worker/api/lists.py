@@ -8,9 +8,9 @@ from marshmallow import fields
 
 from worker.api.errors import invalid_field_error
 from worker.api.fields import Boolean, ListOf, Nested, Shape, Text, between
+from worker.ledger.rows import LARGEST_ID
 
 _MOST_ON_A_PAGE = 100
-_LARGEST_NUMBER = 2**63 - 1
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ def number_after(cursor: str | None) -> int | None:
     if cursor is None:
         return None
     position = text_after(cursor)
-    if not position.isdecimal() or len(position) > 19 or int(position) > _LARGEST_NUMBER:
+    if not position.isdecimal() or len(position) > 19 or int(position) > LARGEST_ID:
         raise invalid_field_error("cursor", "must be a next_cursor from this list")
     return int(position)
 

@@ -14,8 +14,6 @@ from worker.api.lists import PageQuery, page_of
 from worker.operations.person import rights
 from worker.operations.person.erasing import ErasureReport
 
-_MOST_IDENTIFIERS = 20
-
 blueprint = Blueprint("person", __name__, url_prefix="/v1/admin", description="What is kept of a person")
 
 
@@ -23,7 +21,7 @@ def _identifiers(description: str) -> ListOf:
     return ListOf(
         Text(),
         load_default=list,
-        validate=at_most(_MOST_IDENTIFIERS, "of one kind"),
+        validate=at_most(rights.MOST_IDENTIFIERS, "of one kind"),
         metadata={"description": description},
     )
 

@@ -10,11 +10,12 @@ from tqdm import tqdm
 
 from worker.cli.opening import CommandGroup, cli_caller, since_option, utc_time
 from worker.ledger.delivery.failures import Failure, FailureFilter
+from worker.ledger.rows import LARGEST_ID
 from worker.monitoring.measured import CLASSES
 from worker.operations.caller import Caller
 from worker.operations.deliveries import failed as operations
 from worker.operations.deliveries import parked as parked_events
-from worker.operations.deliveries.failed import LARGEST_ID, BulkResult, Extent
+from worker.operations.deliveries.failed import BulkResult, Extent
 from worker.operations.deliveries.selection import integration_number
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -329,7 +329,8 @@ def _read_json(body: bytes, *, signed: bool = False) -> object:
             raise EnvelopeError("body", _NOT_GZIP) from None
         if len(body) > most:
             raise RequestEntityTooLarge
-        if not unpacker.eof:
+        # What follows would be lost without a word.
+        if not unpacker.eof or unpacker.unused_data:
             raise EnvelopeError("body", _NOT_GZIP)
     return decode_json(body)
 

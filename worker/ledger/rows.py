@@ -22,6 +22,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 T = TypeVar("T")
 P = TypeVar("P")
 
+# Both databases refuse a larger number.
+LARGEST_ID = 2**63 - 1
 _ROWS_A_PAGE = 1_000
 # SQLite accepts 32,766 parameters in a statement, PostgreSQL 65,535.
 _IDS_A_STATEMENT = 5_000

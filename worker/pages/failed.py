@@ -14,6 +14,7 @@ from worker.operations.deliveries import failed as operations
 from worker.operations.deliveries import parked
 from worker.operations.deliveries.failed import Extent
 from worker.pages.base import blueprint, redirect_to
+from worker.pages.forms import row_id
 
 _ROWS_A_PAGE = 100
 # A request ends long before gunicorn's timeout; the page then goes on with the next one.
@@ -38,7 +39,7 @@ class Progress:
 def failed_page() -> str:
     """Group failed deliveries by reason; with a group chosen, list it."""
     choice = _choice(request.args)
-    after = request.args.get("after", 0, type=int)
+    after = request.args.get("after", 0, type=row_id)
     caller, chosen = context.request_caller(), FailureFilter(**choice)
     groups = operations.group_failed(caller, chosen)
     found = operations.list_failed(caller, chosen, _ROWS_A_PAGE + 1, after) if choice else []
@@ -88,7 +89,7 @@ def review_page() -> str:
 @blueprint.post("/failed/<any(retry, discard):action>")
 def progress_page(action: str) -> str:
     """Retry or discard a bounded number in a request. The page shows the progress and sends the next request."""
-    work = Progress(**{name: request.form.get(name, 0, type=int) for name in Progress.__slots__})
+    work = Progress(**{name: request.form.get(name, 0, type=row_id) for name in Progress.__slots__})
     wanted, caller = _wanted(), context.request_caller()
     extent = Extent(after_id=work.after, most=MOST_A_REQUEST)
     if action == "retry":

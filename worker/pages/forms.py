@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
+from worker.ledger.rows import LARGEST_ID
 from worker.operations.errors import InvalidError, OperationError
 from worker.pages.words import as_sentence
 
@@ -72,6 +73,18 @@ def parse_number(text: str) -> float | int | str | None:
         return int(text) if text.isdecimal() else float(text)
     except ValueError:
         return text
+
+
+def row_id(text: str) -> int:
+    """Read the number of a row.
+
+    Raises:
+        ValueError: the text is not a number that a row can have.
+    """
+    number = int(text)
+    if not 0 <= number <= LARGEST_ID:
+        raise ValueError("not a number of a row")
+    return number
 
 
 def form_texts(form: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from worker.pages import (
     tokens,
 )
 from worker.pages.base import blueprint
+from worker.pages.forms import row_id
 
 __all__ = [
     "audit_page",
@@ -48,7 +49,7 @@ ENTRIES_A_PAGE = 50
 @blueprint.get("/audit")
 def audit_page() -> str:
     """Show the audit log, the newest first."""
-    before = request.args.get("before", type=int)
+    before = request.args.get("before", type=row_id)
     with context.app_ledger().read() as connection:
         found = log.newest_audit_entries(connection, ENTRIES_A_PAGE + 1, before)
     shown = found[:ENTRIES_A_PAGE]

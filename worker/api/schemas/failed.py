@@ -18,7 +18,8 @@ from worker.api.fields import (
 )
 from worker.api.lists import PageQuery
 from worker.api.queries import Since, query_flag
-from worker.operations.deliveries.failed import LARGEST_ID, LONGEST_REASON, MOST_A_CALL
+from worker.ledger.rows import LARGEST_ID
+from worker.operations.deliveries.failed import LONGEST_REASON, MOST_A_CALL
 
 
 class FailedFilter(Shape):

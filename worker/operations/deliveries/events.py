@@ -14,6 +14,7 @@ from worker.ledger.delivery.failures import Failure, FailureFilter
 from worker.ledger.delivery.finding import FoundDelivery
 from worker.ledger.intake import debug_inputs
 from worker.ledger.intake.debug_inputs import MAX_INPUTS, Input
+from worker.ledger.rows import LARGEST_ID
 from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.sources import Source
 from worker.ledger.vault import SealError
@@ -26,7 +27,6 @@ from worker.pipeline.ingest.debugging import Decision, open_debug_input
 _MOST_SHOWN = 50
 # Ids ascend, so the newest deliveries have the highest ids. A filter searches this many.
 _MOST_LOOKED_AT = 1_000
-_LARGEST_ID = 2**63 - 1
 _MOVING = ("pending", "in_flight")
 _FOLLOW_SECONDS = 0.25
 
@@ -117,7 +117,7 @@ def get_event(caller: Caller, number: int, *, with_payload: bool = False) -> Eve
     with caller.ledger.read() as connection:
         found = (
             next(iter(finding.find_deliveries(connection, [number])), None)
-            if 0 < number <= _LARGEST_ID
+            if 0 < number <= LARGEST_ID
             else None
         )
         if found is None:
@@ -147,9 +147,7 @@ def get_kept_event(caller: Caller, number: int) -> tuple[KeptEvent, Source | Non
         NotFoundError: there is no such event, or it is not kept any more.
     """
     with caller.ledger.read() as connection:
-        kept = (
-            debug_inputs.find_debug_input(connection, number, caller.now) if number <= _LARGEST_ID else None
-        )
+        kept = debug_inputs.find_debug_input(connection, number, caller.now) if number <= LARGEST_ID else None
         if kept is None:
             raise NotFoundError("kept event", str(number))
         source = sources.load_source(connection, kept.source_id)

@@ -10,6 +10,7 @@ from worker.event.times import iso
 from worker.ledger.delivery import failures
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.delivery.failures import Failure, FailureFilter, ReasonGroup, RetryResult
+from worker.ledger.rows import LARGEST_ID
 from worker.ledger.schema import Arrival
 from worker.ledger.vault import SealError
 from worker.operations.caller import Caller
@@ -18,7 +19,6 @@ from worker.pipeline.upkeep import retrying
 
 # A request of the Management API has to end while its caller waits.
 MOST_A_CALL = 10_000
-LARGEST_ID = 2**63 - 1
 LONGEST_REASON = 300
 NOT_FAILED = "not failed, or no longer failed"
 _TIMES = ("event_time", "failed_at")

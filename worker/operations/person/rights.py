@@ -25,6 +25,8 @@ from worker.pinterest.user_data.person import KeyedPerson, Person
 # Batches that are being sent settle within a request's deadline as a rule. The caller can repeat the erasure.
 _WAIT_SECONDS = 10.0
 
+# One person has fewer, and each costs a keyed hash for each source.
+MOST_IDENTIFIERS = 20
 _KINDS = ("emails", "email_hashes", "external_ids", "external_id_hashes", "anonymous_ids")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 # A request reads everything that is kept: one at a time is enough for a process.
@@ -54,6 +56,9 @@ def read_request(**given: Sequence[str]) -> PersonIdentifiers:
         InvalidError: nothing was given, or something that cannot be an identifier; it names the kind, not the value.
     """
     kinds = tuple(kind for kind in _KINDS if given.get(kind))
+    for kind in kinds:
+        if len(given[kind]) > MOST_IDENTIFIERS:
+            raise InvalidError(kind, f"must be at most {MOST_IDENTIFIERS} of one kind.")
     if not kinds:
         raise InvalidError("emails", "or another identifier must be given.")
     texts = {kind: tuple(_text(kind, one) for one in given.get(kind, ())) for kind in _IN_CLEAR}

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
+from worker.ledger.rows import LARGEST_ID
 from worker.ledger.setup import ad_accounts, logins, sources
 from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
@@ -234,7 +235,9 @@ def _new_token(app: PinterestApp, access_token: str) -> str:
 
 def _find_login(caller: Caller, login_id: int) -> Login:
     with caller.ledger.read() as connection:
-        found = logins.load_login(connection, caller.ledger.vault, login_id)
+        found = (
+            logins.load_login(connection, caller.ledger.vault, login_id) if login_id <= LARGEST_ID else None
+        )
     if found is None:
         raise NotFoundError("sign-in", str(login_id))
     return found
