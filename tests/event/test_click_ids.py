@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from worker.event.click_ids import find_click_ids
-from worker.event.received import Received
+from worker.event.received import Received, clean_click_id
 
 EPIK = "dj0yJnU9abc"
 BROWSER = "dWlkPVlXSmpabQ"
@@ -102,3 +102,22 @@ def test_the_browsers_own_cookie_counts_before_what_a_script_says() -> None:
     received = Received(channel="browser", received_at=1.0, pin_unauth="mine", epik="cookie")
     event = {"properties": {"_pin_unauth": "other"}}
     assert find_click_ids(event, received) == ("cookie", "the cookie _epik", "mine", "the cookie _pin_unauth")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "john@example.com",
+        "john%40example.com",
+        "mailto:john@example.com",
+        "+4915112345678",
+        "+49-151-12345678",
+        "tel:+4915112345678",
+        "%2B4915112345678",
+        "https://example.com/?phone=1",
+        "NaN",
+        "undefined",
+    ],
+)
+def test_personal_data_and_placeholders_are_no_click_ids(raw: str) -> None:
+    assert clean_click_id(raw) is None

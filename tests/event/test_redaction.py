@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.event import redaction
-from worker.event.redaction import clean_free_text, clean_url
+from worker.event.redaction import clean_device_text, clean_free_text, clean_url
 
 # Says what an e-mail address is; too slow for long texts.
 _PLAIN_EMAIL = re.compile(r"[^\s@<>()\[\],;:\"'/?&=]+@[^\s@<>()\[\],;:\"'/?&=]+\.[^\W\d_]{2,}")
@@ -43,6 +43,13 @@ _PLAIN_EMAIL = re.compile(r"[^\s@<>()\[\],;:\"'/?&=]+@[^\s@<>()\[\],;:\"'/?&=]+\
         ("call 555\u2011123\u20114567", "call"),
         ("call \uff0b4915112345678", "call"),
         ("lamp @ home", "lamp @ home"),
+        # Percent-encoded, once or twice, and as JSON writes it.
+        ("for john.doe%40example.com now", "for now"),
+        ("for john.doe%2540example.com now", "for now"),
+        ("call %2B49+151+12345678 now", "call now"),
+        ("see https://a.example/%2B4915112345678?phone=", "see https://a.example/?phone="),
+        ("for john\\uff20example.com", "for"),
+        ("100%20 off", "100%20 off"),
         ("Größe\u00a042 \u2013 weiß", "Größe\u00a042 \u2013 weiß"),
     ],
 )
@@ -84,6 +91,20 @@ def test_personal_data_is_removed_from_urls_and_the_rest_remains_byte_for_byte(
     url: str, cleaned: str | None
 ) -> None:
     assert clean_url(url) == (url if cleaned is None else cleaned)
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("Phone of john%40example.com", "Phone of"),
+        ("Phone of john%2540example.com", "Phone of"),
+        ("Phone of john\uff20example.com", "Phone of"),
+        ("Phone of %2B49+151+12345678", "Phone of"),
+        ("Mozilla/5.0 (X11) 100%25", "Mozilla/5.0 (X11) 100%25"),
+    ],
+)
+def test_contact_data_is_removed_from_names_of_devices(text: str, cleaned: str) -> None:
+    assert clean_device_text(text) == cleaned
 
 
 def test_a_url_of_any_length_is_cleaned() -> None:

@@ -1,5 +1,6 @@
 """How an event was received: client address, cookies, click ids and trust."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -7,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any, Literal, Self
 from urllib.parse import unquote
 
-from worker.event.text import clean_text
+from worker.event.text import JUNK, clean_text
 from worker.event.urls import split_address
 
 Address = IPv4Address | IPv6Address
@@ -143,12 +144,16 @@ def epik_from_url(url: object) -> str | None:
     return None
 
 
+# An e-mail address, a URL or a phone number.
+_NO_CLICK_ID = re.compile(r"@|%(?:25)*40|://|^(?:tel:)?(?:\+|%(?:25)*2b)[\d().+-]{7,}$", re.IGNORECASE)
+
+
 def clean_click_id(value: object) -> str | None:
     """Return a click id or a browser id unchanged, or None if it cannot be valid."""
     if not isinstance(value, str) or not value.isascii() or not value.isprintable():
         return None
-    usable = value and " " not in value and len(value) <= _LONGEST_CLICK_ID
-    return value if usable and value.lower() not in ("null", "undefined", "none") else None
+    usable = value and " " not in value and len(value) <= _LONGEST_CLICK_ID and not _NO_CLICK_ID.search(value)
+    return value if usable and value.lower() not in JUNK else None
 
 
 def page_url(event: Mapping[str, Any]) -> str | None:

@@ -62,7 +62,7 @@ def clean_free_text(text: str, regions: Regions = tuple) -> str:
 
     ``regions`` returns the person's likely countries (alpha-2), and is called only for a text that may hold a number.
     """
-    plain = _plain(text)
+    plain = _decoded(_plain(text))
     if not _MAY_HOLD.search(plain) and not _SPACED_AT.search(plain):
         return text
     cleaned = _without_phones(_without_spaced_emails(_without_emails(plain)), regions)
@@ -82,6 +82,20 @@ def _plain(text: str) -> str:
     # In pieces, because thousands of combining marks after each other take quadratic time.
     pieces = (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
     return "".join(unicodedata.normalize("NFKC", piece) for piece in pieces)
+
+
+# As in a URL, and as in JSON.
+_ENCODED = re.compile(r"(?:%(?:25)*|\\(?=u))(40|2B|20|EF%BC%A0|u0040|uff20|u002B)", re.IGNORECASE)
+_SIGN_OF = {"40": "@", "2B": "+", "20": " ", "EF%BC%A0": "@", "U0040": "@", "UFF20": "@", "U002B": "+"}
+
+
+def _decoded(text: str) -> str:
+    """Return a text with the signs of e-mail addresses and phone numbers decoded, if any is encoded."""
+    if "%" not in text and "\\" not in text:
+        return text
+    decoded = _ENCODED.sub(lambda found: _SIGN_OF[found[1].upper()], text)
+    # Form encoding has a plus for each space.
+    return text if decoded == text else _PLUS_FOR_SPACE.sub(" ", decoded)
 
 
 def _without_spaced_emails(text: str) -> str:
@@ -114,7 +128,8 @@ _LONGEST_CACHED_ID = 64
 def _cleaned_id(text: str) -> str:
     if not _MAY_BE_PERSONAL_ID.search(text):
         return text
-    plain = unicodedata.normalize("NFKC", unquote(unquote(text))).strip()
+    plain = _decoded(text)
+    plain = unicodedata.normalize("NFKC", unquote(unquote(plain))).strip()
     phone = _WRITTEN_PHONE.fullmatch(plain)
     if (
         _holds_email(plain)
@@ -140,10 +155,13 @@ def _is_dialled(text: str) -> bool:
 
 def clean_device_text(text: str) -> str:
     """Remove e-mail addresses and international phone numbers from a user agent or the name of a device or app."""
-    if "@" not in text and "+" not in text:
+    plain = _decoded(_plain(text))
+    if "@" not in plain and "+" not in plain:
         return text
-    cleaned = _PLUS_NUMBER.sub(lambda found: "" if _is_dialled(found[0]) else found[0], _without_emails(text))
-    return text if cleaned == text else " ".join(cleaned.split())
+    cleaned = _PLUS_NUMBER.sub(
+        lambda found: "" if _is_dialled(found[0]) else found[0], _without_emails(plain)
+    )
+    return text if cleaned == plain else " ".join(cleaned.split())
 
 
 def _without_emails(text: str) -> str:

@@ -420,7 +420,10 @@ def _add_texts(
 
 
 def _search_text(raw: Any) -> Any:
-    """Return the text of a search that is an object or a list of words."""
+    """Return the text of a search that is an object or a list of words, also as JSON in a text."""
+    raw = open_text(raw)
+    if isinstance(raw, str) and looks_like_json(raw):
+        return None
     if isinstance(raw, dict):
         folded = fold_keys(raw)
         return next((folded[key] for key in ("text", "query", "term", "value", "q") if key in folded), None)

@@ -9,6 +9,7 @@ from worker.event import json_text
 from worker.event.consent.consent import check_consent
 from worker.event.consent.vocabulary import read_flag
 from worker.event.dialects.translate import dialect_of_name
+from worker.event.embedded import looks_like_json
 from worker.event.problems import Problem
 from worker.event.received import Received
 from worker.event.redaction import Regions, clean_url
@@ -326,7 +327,9 @@ def _base(call: Call, visitor: Visitor, timing: Timing, regions: Regions, notes:
 
 def _source_url(call: Call, regions: Regions, notes: Notes) -> str | None:
     url = clean_text(call.page_url, _LONGEST_URL)
-    if url is None or not call.options.clean_free_text:
+    if url is None or looks_like_json(url):
+        return None
+    if not call.options.clean_free_text:
         return url
     cleaned = clean_url(url, regions)
     if cleaned != url and notes.explain is not None:

@@ -31,6 +31,7 @@ from worker.pinterest.user_data.visitor import (
 # The lifetime of the cookie that holds the click id in the browser.
 _EPIK_LIFETIME_SECONDS = 365 * 86_400
 _LONGEST_USER_AGENT = 2048
+_LONGEST_HASHED = 256
 
 
 def build_user_data(call: Call, visitor: Visitor, notes: Notes) -> dict[str, Any]:
@@ -216,7 +217,8 @@ def _add_click_ids(data: dict[str, Any], call: Call, visitor: Visitor, notes: No
     pin_unauth = found.pin_unauth or visitor.pin_unauth
     as_pinterest = call.options.field_mapping == "pinterest"
     if pin_unauth and as_pinterest:
-        _add_external_id(data, hash_value("external_id", pin_unauth) or "")
+        if digest := hash_value("external_id", pin_unauth[:_LONGEST_HASHED]):
+            _add_external_id(data, digest)
     elif pin_unauth:
         data["click_id"] = pin_unauth
     if epik:
