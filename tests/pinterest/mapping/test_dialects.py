@@ -471,6 +471,10 @@ def test_shapes_from_the_vendors_documentation(
     ("name", "expected"),
     [
         ("Wishlist Product Added to Cart", "add_to_cart"),
+        ("gtm4wp.orderCompletedEEC", "checkout"),
+        ("gtm4wp.addProductToCartEEC", "add_to_cart"),
+        ("Store Locator Viewed", "find_location"),
+        ("[Amplitude] Page Viewed", "page_visit"),
         ("checkout_onepage_controller_success_action", "checkout"),
     ],
 )
@@ -518,3 +522,27 @@ def test_a_refund_of_shopify_takes_back_what_was_paid_back() -> None:
 def test_click_ids_among_an_orders_attributes_are_sent(attributes: dict[str, Any]) -> None:
     user_data = mapped("Lead", attributes)["user_data"]
     assert (user_data["partner_id"], user_data["click_id"]) == ("dj0abc", "dWlkP1")
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"email": "jane@shop.example", "first_name": "Jane", "lastName": "Doe"},
+        {"contact": {"email": "jane@shop.example", "name": "Jane Doe"}},
+        {"user": {"traits": {"email": "jane@shop.example", "firstName": "Jane", "lastName": "Doe"}}},
+        {"order": {"total": 5, "customer": {"email": "jane@shop.example", "name": "Jane Doe"}}},
+        {"buyer": {"email_address": "jane@shop.example", "name": {"given_name": "Jane", "surname": "Doe"}}},
+    ],
+)
+def test_a_person_is_found_where_systems_put_it(properties: dict[str, Any]) -> None:
+    user_data = mapped("Lead", properties)["user_data"]
+    assert {key: user_data.get(key) for key in ("em", "fn", "ln")} == {
+        key: BUYER[key] for key in ("em", "fn", "ln")
+    }
+
+
+def test_an_order_inside_an_object_is_read() -> None:
+    order = {"id": "O-1", "total": "12.50", "currency": "EUR", "items": [{"sku": "A", "price": 12.5}]}
+    data = mapped("Order Completed", {"order": order})["custom_data"]
+    assert (data["order_id"], data["value"], data["content_ids"]) == ("O-1", "12.5", ["A"])
+    assert "custom_data" not in mapped("Lead", {"order": {"note": "none"}})

@@ -8,7 +8,7 @@ https://docs.getelevar.com/docs/part-4-implementing-the-checkout-funnel-events-d
 from collections.abc import Mapping
 from typing import Any
 
-from worker.event.dialects.rewriting import Dialect, Shape, objects, part_of, words
+from worker.event.dialects.rewriting import Dialect, Shape, first_of, objects, part_of, words
 
 # The actions of Enhanced Ecommerce, the most telling first.
 _ACTIONS = ("purchase", "add", "detail", "checkout", "refund", "remove", "click", "promoclick")
@@ -70,8 +70,23 @@ def _rewrite_wrapped(shape: Shape) -> bool:
 _WRAPPERS = words("eventmodel params parameters eventdata eventproperties properties")
 _WRAPPED = Dialect("properties inside an object", _WRAPPERS | {"context"}, _rewrite_wrapped)
 
+_HOLDS_AN_ORDER = words("items products lineitems lines total totalprice grandtotal revenue value customer")
+
+
+def _rewrite_order_inside(shape: Shape) -> bool:
+    order = shape.part("order")
+    if _HOLDS_AN_ORDER.isdisjoint(order):
+        return False
+    shape.put(orderid=first_of(order, ("id", "number", "name")))
+    shape.lift({key: value for key, value in order.items() if key not in ("id", "name")})
+    return True
+
+
+_ORDER_INSIDE = Dialect("order inside an object", words("order"), _rewrite_order_inside)
+
 DIALECTS = (
     _WRAPPED,
+    _ORDER_INSIDE,
     _DATA_LAYER,
     _ELEVAR,
     _GA4,

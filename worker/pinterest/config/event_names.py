@@ -55,7 +55,8 @@ _SPELLINGS = {
     "Sales Order Placed, Sales Order Place After, Order Created Store, Validate Order Action, Thank You Page Order",
     "contact": "Contacted, Contact Us, Contact Form Submitted, Contact Requested",
     "customize_product": "Product Customized",
-    "find_location": "Location Found, Store Located, Store Locator Used, Location Searched, Store Found",
+    "find_location": "Location Found, Store Located, Store Locator Used, Store Locator Viewed, "
+    "Store Locator Opened, Store Finder Used, Location Searched, Store Found",
     "initiate_checkout": "Checkout Started, Checkout Created, Checkout Entered, Proceed to Checkout",
     "lead": "Lead Generated, Lead Generation, Lead Submitted, Lead Created, New Lead, Lead Form Submitted, "
     "Lead Captured",
@@ -80,20 +81,21 @@ _PRODUCT_VIEWS = (
 )
 # Names whose words alone say less, or something else: of Adobe, Enhanced Ecommerce, TikTok, Matomo and webhooks.
 _EXACT = {
-    "add_to_cart": "scAdd, eec.add, cartlines/add, Wishlist Product Added to Cart",
-    "checkout": "eec.purchase, trackEcommerceOrder, ecommerceOrder, woocommerce_thankyou, PlaceAnOrder, "
-    "checkout_onepage_controller_success_action",
-    "initiate_checkout": "commerce.checkouts, scCheckout, eec.checkout",
+    "add_to_cart": "scAdd, eec.add, cartlines/add, gtm4wp.addProductToCartEEC, Wishlist Product Added to Cart",
+    "checkout": "eec.purchase, gtm4wp.orderCompletedEEC, trackEcommerceOrder, ecommerceOrder, "
+    "woocommerce_thankyou, PlaceAnOrder, checkout_onepage_controller_success_action",
+    "initiate_checkout": "commerce.checkouts, scCheckout, eec.checkout, gtm4wp.checkoutStepEEC",
     "lead": "SubmitForm",
     "view_category": "eec.impressionView, eec.impression",
 }
-_EXACT_PRODUCT_VIEWS = "eec.detail"
+_EXACT_PRODUCT_VIEWS = "eec.detail, gtm4wp.changeDetailViewEEC"
 _ONE_PRODUCT = frozenset(("add_to_cart", "add_to_wishlist", "customize_product"))
 _LISTS = frozenset(("search", "view_category"))
 
 # Words that say where or how an event was recorded, not what happened.
 _FILLER_WORDS = """
 a an the to of your my our on us with for event events dl ga ga4 gtm ee eec ecommerce commerce fb mobile tt pixel web
+amplitude mixpanel posthog
 website server client offline online tracked track shopify woocommerce magento klaviyo segment
 """
 _FILLERS = frozenset(_FILLER_WORDS.split())

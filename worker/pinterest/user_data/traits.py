@@ -35,8 +35,8 @@ _FULL_NAME, _ADDRESS = "full_name", "address"
 _NAMES = "name fullname displayname"
 # The first address that has a field counts for it.
 _ADDRESSES = (
-    "address addresses location defaultaddress primaryaddress homeaddress billingaddress billing billingdetails "
-    "billinginfo invoiceaddress shippingaddress shipping shippingdetails deliveryaddress"
+    "address addresses traits location defaultaddress primaryaddress homeaddress billingaddress billing "
+    "billingdetails billinginfo invoiceaddress shippingaddress shipping shippingdetails deliveryaddress"
 )
 _OF_A_PERSON = ("user", "customer", "buyer", "client", "contact", "guest", "member", "profile", "payer")
 _OF_BILLING, _OF_SHIPPING = ("billing", "invoice"), ("shipping", "delivery")
@@ -64,11 +64,13 @@ def _spellings() -> dict[str, tuple[int, str]]:
 _FIELD_OF = _spellings()
 _EMAIL_AND_PHONE = ("em", "ph", "hashed_maids")
 # In an event's properties, a city may be a shop's and a name a product's.
-PERSONAL_PROPERTIES = frozenset(
+_NAMES_OF_PEOPLE = frozenset(("firstname", "givenname", "forename", "lastname", "familyname", "surname"))
+_NAMES_OF_PEOPLE |= {"birthday", "birthdate", "dateofbirth", "dob"}
+PERSONAL_PROPERTIES = {
     spelling
     for spelling, (rank, field) in _FIELD_OF.items()
     if field != _ADDRESS and (rank >= 100 or field in _EMAIL_AND_PHONE)
-)
+} | _NAMES_OF_PEOPLE
 
 
 def is_trait(key: str) -> bool:
@@ -84,7 +86,10 @@ def collect_traits(traits: object) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if isinstance(traits, dict):
         _collect(traits, values)
-        if (full_name := values.pop(_FULL_NAME, None)) is not None:
+        full_name = values.pop(_FULL_NAME, None)
+        if isinstance(full_name, dict):
+            values = collect_traits(full_name) | values
+        elif full_name is not None:
             values |= {field: name for field, name in _split_name(full_name).items() if field not in values}
     return values
 
@@ -97,7 +102,8 @@ def _collect(traits: Mapping[str, Any], values: dict[str, Any]) -> None:
         if value is None or value == "" or field in values:
             continue
         if field is not _ADDRESS:
-            values[field] = _code_of(value) if isinstance(value, dict) else value
+            is_place = isinstance(value, dict) and field != _FULL_NAME
+            values[field] = _code_of(value) if is_place else value
             continue
         for address in _addresses(value):
             _collect(address, values)
@@ -148,7 +154,10 @@ def _split_name(value: object) -> dict[str, str]:
 
 _BILLING = ("billing", "billingaddress", "billingdetails", "invoiceaddress")
 _SHIPPING = ("shipping", "shippingaddress", "shippingdetails", "deliveryaddress")
-_PEOPLE = ("profile", "customerproperties", "userproperties", "buyer", "client", "user", "customer")
+_PEOPLE = (
+    *("contact", "guest", "member", "payer", "profile", "customerproperties", "userproperties"),
+    *("buyer", "client", "user", "customer"),
+)
 PEOPLE_PROPERTIES = frozenset((*_BILLING, *_SHIPPING, *_PEOPLE))
 
 
