@@ -64,6 +64,15 @@ def backlog(age: float, **given: Any) -> Figures:
         (account(waiting=1, waiting_since=NOW - 900), {}),
         (account(waiting=1, waiting_since=NOW - 901, breaker_open_until=NOW + 9), {"breaker_open": WARNING}),
         (account(waiting=1, waiting_since=NOW - 901, paused_class="by_hand"), {}),
+        # Nothing is sent, although nothing holds it.
+        (account(due_since=NOW - 121), {"account_stands_still": CRITICAL}),
+        (account(due_since=NOW - 120), {}),
+        (account(due_since=NOW - 500, last_request_at=NOW - 121), {"account_stands_still": CRITICAL}),
+        (account(due_since=NOW - 500, last_request_at=NOW - 120), {}),
+        (account(due_since=NOW - 500, breaker_open_until=NOW + 9), {"breaker_open": WARNING}),
+        (account(due_since=NOW - 500, paused_class="by_hand"), {}),
+        # Clocks.
+        (Figures(NOW, pulses=ALIVE, skews={"web2": -2.5}), {"clock_differs": WARNING}),
         # The backlog: not within the first hour; then as soon as the pace is too slow for it.
         (backlog(HOUR - 1), {}),
         (backlog(2 * HOUR, delivered_an_hour=5_000), {}),

@@ -309,3 +309,21 @@ def test_a_credential_that_nobody_uses_alarms_nobody(ledger: Ledger) -> None:
     with ledger.write() as connection:
         connection.execute(update(credential).values(paused_class="by_hand"))
     assert watch(ledger) == []
+
+
+def test_a_host_whose_clock_is_wrong_is_named_until_it_is_right(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        measures.record_skew(connection, "web2", 2.5, NOW)
+    watch(ledger)
+    watch(ledger, NOW + 61)
+    assert firing(ledger) == ["clock_differs web2"]
+    for later in (301, 301 + RESOLVE_AFTER_SECONDS + 1):
+        watch(ledger, NOW + later)
+    assert firing(ledger) == []
+
+
+def test_an_account_that_sends_nothing_although_it_may_is_named(ledger: Ledger) -> None:
+    pend(ledger, place(ledger), 3)
+    for later in (0, 121, 182):
+        watch(ledger, NOW + later)
+    assert firing(ledger) == [f"account_stands_still {ACCOUNT}"]

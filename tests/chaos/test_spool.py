@@ -96,7 +96,7 @@ def test_an_outage_of_the_database_delays_events_and_loses_none(tmp_path: Path, 
             sender.send("again", 20)
             assert "80 events wait in the spool" in stack.command("doctor").stdout
             stack.kill("collector")
-        assert "Spool of this host: 80 events" in stack.command("books").stdout
+        until("books count the spool", lambda: "host: 80 events" in stack.command("books").stdout, 60)
         stack.start("collector")
         stack.await_ready("collector")
         until("the spool is empty", lambda: not spool.files(folder), 60)

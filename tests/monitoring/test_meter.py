@@ -95,3 +95,17 @@ def test_one_process_shows_what_others_counted(sqlite_ledger: Ledger) -> None:
         meter.write(sqlite_ledger)
 
     assert _rejected(sqlite_ledger) == 7
+
+
+def test_a_host_whose_clock_is_wrong_says_so_once_a_minute(
+    sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = MeterWriter(Meter(), lambda: sqlite_ledger)
+    writer._write()
+    with sqlite_ledger.read() as connection:
+        assert measures.last_heartbeats(connection) == {}
+    monkeypatch.setattr(sqlite_ledger, "clock_skew_seconds", lambda: -90.0)
+    writer._write()
+    with sqlite_ledger.read() as connection:
+        skews = measures.skews_since(measures.last_heartbeats(connection), 0.0)
+    assert list(skews.values()) == [-90.0]

@@ -28,6 +28,9 @@ class AccountFigures:
     breaker_open_until: float | None = None
     paused_class: str | None = None
     paused_reason: str = ""
+    # Since when something could have been sent, and when the last request was.
+    due_since: float | None = None
+    last_request_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +69,7 @@ class Figures:
     parked: int = 0
     free_bytes: int | None = None
     pulses: Mapping[str, float] = field(default_factory=dict)
+    # By host: how many seconds its clock is ahead of the database's.
+    skews: Mapping[str, float] = field(default_factory=dict)
     sign_ins: Mapping[str, str] = field(default_factory=dict)
     statuses: Mapping[tuple[str, str, str], Mapping[int, str]] = field(default_factory=dict)

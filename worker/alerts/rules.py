@@ -40,6 +40,7 @@ class Thresholds:
     """Hold the limits beyond which the rules report a problem."""
 
     pending_seconds: float = 900.0
+    still_seconds: float = 120.0
     inbox_seconds: float = 300.0
     silent_seconds: float = 120.0
     key_seconds: float = 300.0
@@ -112,6 +113,27 @@ def _pending(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
                 f"{account.ad_account_id} was accepted {format_duration(age)} ago."
             )
             yield Problem("oldest_pending", account.ad_account_id, Severity.WARNING, summary)
+
+
+def _stands_still(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
+    for account in figures.accounts:
+        held = account.paused_class is not None or account.breaker_open_until is not None
+        if held or account.due_since is None:
+            continue
+        still = figures.now - max(account.due_since, account.last_request_at)
+        if still > limits.still_seconds:
+            summary = (
+                f"Ad account {account.ad_account_id} has sent nothing for {format_duration(still)}, "
+                "although events wait and nothing holds them."
+            )
+            yield Problem("account_stands_still", account.ad_account_id, Severity.CRITICAL, summary)
+
+
+def _skewed(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
+    for host, skew in sorted(figures.skews.items()):
+        side = "ahead of" if skew > 0 else "behind"
+        summary = f"The clock of host {host} is {abs(skew):.1f} seconds {side} the database's."
+        yield Problem("clock_differs", host, Severity.WARNING, summary)
 
 
 def _going_stale(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
@@ -296,6 +318,17 @@ RULES = {
         60.0,
         "See in Flower whether the delivery worker runs and keeps up; start another one, or raise the account's rate.",
         _pending,
+    ),
+    "account_stands_still": Rule(
+        60.0,
+        "See in Flower whether the delivery worker runs; restart one that does not answer. Its batches are released "
+        "after a minute.",
+        _stands_still,
+    ),
+    "clock_differs": Rule(
+        60.0,
+        "Run an NTP client on that host: signatures and the times of its events depend on its clock.",
+        _skewed,
     ),
     "backlog_going_stale": Rule(
         300.0,

@@ -52,6 +52,7 @@ _EXHAUSTED = (
 
 def gather_figures(connection: Connection, free_bytes: int, now: float) -> Figures:
     """Return the figures of all rules that are checked often."""
+    heartbeats = measures.last_heartbeats(connection)
     return Figures(
         now=now,
         accounts=tuple(_accounts(connection, now)),
@@ -60,7 +61,8 @@ def gather_figures(connection: Connection, free_bytes: int, now: float) -> Figur
         inbox_since=account_status.oldest_waiting_since(connection),
         parked=watching.count_parked(connection),
         free_bytes=free_bytes,
-        pulses=measures.last_heartbeats(connection),
+        pulses=heartbeats,
+        skews=measures.skews_since(heartbeats, now - _SKEW_SECONDS),
         sign_ins={
             one.ad_account_id: one.login_problem for one in logins.readings(connection) if one.login_problem
         },
@@ -77,6 +79,7 @@ class _AccountContext:
     exhausted: dict[str, int]
     contradicted: dict[str, int]
     credentials: dict[str, list[Credential]]
+    due_since: dict[str, float]
 
 
 def _accounts(connection: Connection, now: float) -> Iterator[AccountFigures]:
@@ -89,6 +92,7 @@ def _accounts(connection: Connection, now: float) -> Iterator[AccountFigures]:
         watching.count_failed_with(connection, _EXHAUSTED, MAX_COUNTED_FAILURES),
         watching.contradicted_by_account(connection, now),
         credentials,
+        watching.due_since(connection),
     )
     for standing in account_status.account_statuses(connection, now, MAX_COUNTED_WAITING):
         yield _account(standing, context)
@@ -116,6 +120,9 @@ def _account(standing: AccountState, context: _AccountContext) -> AccountFigures
         ),
         paused_class=paused[0].paused_class if paused else None,
         paused_reason=(paused[0].paused_reason or "") if paused else "",
+        # While batches wait for a retry, pending events may have to wait for them.
+        due_since=context.due_since.get(name, standing.pending_since if not standing.in_flight else None),
+        last_request_at=standing.last_request_at,
     )
 
 
@@ -154,6 +161,8 @@ log = logs.of(__name__)
 # Longer than the webhook's deadline, so that no second process sends the same notice.
 _LEASE_SECONDS = 60.0
 _SECONDS_A_DAY = 86_400
+# Each process of a host with a wrong clock says so every minute.
+_SKEW_SECONDS = 300.0
 _MAX_NOTICES_PER_RUN = 20
 _NEW_CHANNEL_SECONDS = 600.0
 _HEARTBEAT_SECONDS = 10.0

@@ -1,6 +1,5 @@
 """The ledger, settings and caller of the current request."""
 
-import time
 from dataclasses import dataclass
 
 from flask import Flask, current_app, g
@@ -55,8 +54,8 @@ def exporter() -> Exporter:
 
 
 def now() -> float:
-    """Return the time in Unix seconds."""
-    return time.time()
+    """Return the time that all hosts share, in Unix seconds."""
+    return app_ledger().now()
 
 
 def request_caller() -> Caller:

@@ -44,7 +44,8 @@ def _name_sandbox() -> None:
 
 def cli_caller(*, checked: bool = True) -> Caller:
     """Return the command line as the caller of an operation; unchecked, the ledger may have no tables yet."""
-    return Caller(checked_ledger() if checked else ledger(), ACTOR, time.time())
+    chosen = checked_ledger() if checked else ledger()
+    return Caller(chosen, ACTOR, chosen.now())
 
 
 def since_option(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:

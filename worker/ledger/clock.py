@@ -22,14 +22,25 @@ class SharedClock:
         self._look, self._monotonic = look, monotonic
         self._ahead: float | None = None
         self._due_at = float("-inf")
+        self._thread: threading.Thread | None = None
 
     def now(self) -> float:
         """Return the time in Unix seconds; a thread measures it again every few seconds."""
         here = self._monotonic()
         if here >= self._due_at:
             self._due_at = here + _MEASURE_SECONDS
-            threading.Thread(target=self.measure, name="clock", daemon=True).start()
+            self._thread = threading.Thread(target=self.measure, name="clock", daemon=True)
+            self._thread.start()
         return time.time() if self._ahead is None else here + self._ahead
+
+    def finish(self) -> None:
+        """Wait a few seconds for a measurement that runs, before its connection is closed."""
+        if self._thread is not None:
+            self._thread.join(2 * _LONGEST_ANSWER_SECONDS)
+
+    def skew_seconds(self) -> float:
+        """Return how far this machine's clock is ahead of the other one; 0 until that is measured."""
+        return time.time() - self.now()
 
     def measure(self) -> None:
         """Look at the other clock; if it does not answer, the last measurement remains."""

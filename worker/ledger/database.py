@@ -95,6 +95,10 @@ class Ledger:
         """Return the time that decides leases, due times and rates: the server's, on SQLite this host's."""
         return time.time() if self._clock is None else self._clock.now()
 
+    def clock_skew_seconds(self) -> float:
+        """Return how far this host's clock is ahead of the server's."""
+        return 0.0 if self._clock is None else self._clock.skew_seconds()
+
     def measure_clock(self) -> None:
         """Look at the server's clock now; `now` then does not begin with this machine's."""
         if self._clock is not None:
@@ -179,6 +183,8 @@ class Ledger:
 
     def dispose(self) -> None:
         """Close every connection."""
+        if self._clock is not None:
+            self._clock.finish()
         self._reader.dispose()
         self._writer.dispose()
 

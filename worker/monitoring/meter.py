@@ -7,6 +7,7 @@ transaction that they belong to.
 
 import threading
 from collections.abc import Callable
+from socket import gethostname
 
 from worker import logs
 from worker.ledger.database import Ledger
@@ -16,6 +17,9 @@ from worker.ledger.reports.measures import Histogram, Measured
 log = logs.of(__name__)
 
 _WRITE_SECONDS = 5.0
+# A larger difference between the clocks of a host and of the database is recorded this often.
+GOOD_SKEW_SECONDS = 2.0
+_SKEW_SECONDS = 60.0
 
 
 class Meter:
@@ -57,6 +61,7 @@ class MeterWriter:
         self._meter, self._ledger, self._seconds = meter, ledger, seconds
         self._closing = threading.Event()
         self._failing = False
+        self._skew_at = float("-inf")
         self._thread = threading.Thread(target=self._run, name="meter-writer", daemon=True)
 
     def start(self) -> None:
@@ -73,9 +78,17 @@ class MeterWriter:
             self._write()
         self._write()
 
+    def _record_skew(self, ledger: Ledger) -> None:
+        skew_seconds, now = ledger.clock_skew_seconds(), ledger.now()
+        if abs(skew_seconds) > GOOD_SKEW_SECONDS and not 0 <= now - self._skew_at < _SKEW_SECONDS:
+            with ledger.write() as connection:
+                measures.record_skew(connection, gethostname(), skew_seconds, now)
+            self._skew_at = now
+
     def _write(self) -> None:
         try:
             self._meter.write(self._ledger())
+            self._record_skew(self._ledger())
             self._failing = False
         except Exception as error:  # noqa: BLE001 - the thread must survive an outage of the database
             if not self._failing:

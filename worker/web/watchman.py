@@ -100,10 +100,11 @@ def watch_if_overdue(
     ledger: Ledger,
     free_bytes: Callable[[], int],
     webhook: Webhook | None,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
     channels: Sequence[Channel] = (),
 ) -> bool:
     """Check the rules and send notices if the last check is overdue; return whether it was."""
+    clock = clock or ledger.now
     now = clock()
     with ledger.read() as connection:
         last = measures.last_heartbeats(connection).get(measures.WATCH)
@@ -127,7 +128,8 @@ def _watch_for_ever() -> None:
             log.error("watchman_failed", error=logs.error_location(error))
 
 
-def _look(outage: Outage, clock: Callable[[], float] = time.time) -> None:
+def _look(outage: Outage) -> None:
+    clock = runtime.ledger().now
     try:
         # Reading works on a database that takes no writes.
         runtime.ledger().ping()

@@ -125,6 +125,7 @@ class AccountState:
     """Hold an ad account's load and limits. Times are in Unix seconds.
 
     ``pending`` counts up to a limit per integration. ``rate_tokens`` is how many requests may be sent at once.
+    ``last_request_at`` is 0 before the first, and later than it after a burst.
     """
 
     ad_account_id: str
@@ -135,6 +136,7 @@ class AccountState:
     paused: bool
     breaker_open: bool
     rate_tokens: float
+    last_request_at: float = 0.0
 
 
 def account_statuses(connection: Connection, now: float, most_pending: int) -> list[AccountState]:
@@ -177,6 +179,7 @@ def _account_state(
         paused=_PAUSED in problems,
         breaker_open=_BREAKER in problems,
         rate_tokens=max(0.0, row.rate_limit_burst - spent),
+        last_request_at=row.arrival_at,
     )
 
 

@@ -139,10 +139,30 @@ def fold_measures(connection: Connection, most_groups: int = 500) -> int:
 BATCHER, SWEEPER, WATCH = "batcher", "sweeper", "watch"
 
 
+# Before the name of a host: how far its clock is ahead, and when it said so.
+_SKEW, _SKEW_AT = "clock skew of ", "clock of "
+
+
 def record_heartbeat(connection: Connection, name: str, now: float) -> None:
     """Record that a part is running."""
     statement = upsert(connection, heartbeat).values(name=name, at=now)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"at": now}))
+
+
+def record_skew(connection: Connection, host: str, skew_seconds: float, now: float) -> None:
+    """Record how far a host's clock is ahead of the database's."""
+    record_heartbeat(connection, f"{_SKEW}{host}", skew_seconds)
+    record_heartbeat(connection, f"{_SKEW_AT}{host}", now)
+
+
+def skews_since(heartbeats: Mapping[str, float], since: float) -> dict[str, float]:
+    """Return the skew of each host that recorded one since a time."""
+    hosts = [
+        name.removeprefix(_SKEW_AT)
+        for name, at in heartbeats.items()
+        if name.startswith(_SKEW_AT) and at >= since
+    ]
+    return {host: heartbeats[f"{_SKEW}{host}"] for host in hosts}
 
 
 def last_heartbeats(connection: Connection) -> dict[str, float]:

@@ -14,6 +14,7 @@ from worker.ledger.schema import (
     COUNTS_EVENTS,
     IS_LIVE,
     IS_OPEN_UNINDEXED,
+    BatchStatus,
     State,
     ad_account,
     batch,
@@ -95,6 +96,17 @@ def oldest_event_times(connection: Connection) -> dict[str, float]:
             found[row[0]].append(float(row[1]))
     names = {row.id: row.ad_account_id for row in connection.execute(select(ad_account))}
     return {names[account]: min(times) for account, times in found.items()}
+
+
+def due_since(connection: Connection) -> dict[str, float]:
+    """Return, by ad account id, since when the batch that may be sent has waited for a worker the longest."""
+    wanted = (
+        select(ad_account.c.ad_account_id, func.min(batch.c.not_before))
+        .join(batch, batch.c.ad_account == ad_account.c.id)
+        .where(IS_LIVE, batch.c.status == BatchStatus.READY.value)
+        .group_by(ad_account.c.ad_account_id)
+    )
+    return {account: float(since) for account, since in connection.execute(wanted)}
 
 
 def inbox_span(connection: Connection) -> int:

@@ -193,7 +193,7 @@ def _take(
     """Erase rows of one part, or count them; return how many were being sent."""
     if options.dry_run:
         return _look(ledger, part, ids, report)
-    now = time.time()
+    now = ledger.now()
     if part == _INBOX:
         report.events += _write(ledger, lambda connection: erasure.erase_events(connection, ids, now))
     elif part == _VISITORS:

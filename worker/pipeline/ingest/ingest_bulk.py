@@ -181,7 +181,8 @@ def _ingest_once(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkRes
         known = visitors.load_visitors(connection, _keys_of([*rows, *earlier]))
         destinations = Destinations(connection, {row.source_id for row in rows})
         clicks = order_clicks.click_ids_of_orders(connection, ledger.vault, orders)
-    bulk = _map_all(ledger.vault, mapping_order(rows, earlier, chunk.served), known, destinations, clicks)
+    ordered = mapping_order(rows, earlier, chunk.served)
+    bulk = _map_all(ledger.vault, ordered, known, destinations, clicks, ledger.now())
     if bulk.costly:
         # In a transaction of its own: a lost race would otherwise map these events again.
         with ledger.write() as connection:
@@ -208,11 +209,12 @@ def _map_all(
     known: Mapping[bytes, StoredVisitor],
     destinations: Destinations,
     clicks: ClickIdsOfOrders,
+    now: float,
 ) -> BulkResult:
     """Map events and update their visitors for the length of a time slice."""
     bulk = BulkResult()
     bulk_visitors = BulkVisitors(read_visitors(vault, known))
-    now, began = time.time(), time.monotonic()
+    began = time.monotonic()
     for place, (row, is_own) in enumerate(rows):
         spent_seconds = time.monotonic() - began
         if spent_seconds > SLICE_SECONDS and (bulk.last_source or spent_seconds > STALL_SECONDS):
@@ -351,7 +353,7 @@ def _write(
     targets = {
         new.integration_id: new.ad_account for event in bulk.mapped.values() for new in event.deliveries
     }
-    now = time.time()
+    now = ledger.now()
     with ledger.write() as connection:
         if not integrations.lock_targets(connection, targets):
             raise VersionConflictError

@@ -1,7 +1,6 @@
 """Limit how many visitors the public calls of a source create in a day."""
 
 import threading
-import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
@@ -24,9 +23,9 @@ class VisitorQuotas:
     Several processes may exceed a limit by the visitors of that time.
     """
 
-    def __init__(self, ledger: Ledger, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, ledger: Ledger, now: Callable[[], float] | None = None) -> None:
         self._ledger = ledger
-        self._now = now
+        self._now = now or ledger.now
         self._created: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._lock = threading.Lock()
 

@@ -5,7 +5,6 @@ longer than a time slice, it also takes the oldest events of other sources betwe
 public. Hints for those events arrive later and do nothing.
 """
 
-import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -146,7 +145,7 @@ class FairScheduler:
         if not self._was_admitted and rows:
             self._was_admitted = True
             self._flooding = flooding_groups(rows)
-            now = time.time()
+            now = self._ledger.now()
             if now - min(row.received_at for row in rows) > LEASE_AFTER_SECONDS:
                 holder = self._lease.holder
                 self._held_elsewhere = leases.leased_ids(connection, but=holder) | self._leases.ids_of_others(
@@ -215,7 +214,7 @@ class FairScheduler:
                 held = (
                     leases.leased_ids(connection, but=holder) | self._leases.ids_of_others(holder) | set(own)
                 )
-                ids = _oldest_free(connection, groups, most, held)
+                ids = _oldest_free(connection, groups, most, held, self._ledger.now())
                 if ids:
                     self._lease.was_leased([*own, *ids])
                     leases.save_lease(connection, holder, [*own, *ids], LEASE_SECONDS)
@@ -242,14 +241,14 @@ class FairScheduler:
                 self._read_heads(connection)
 
     def _read_heads(self, connection: Connection) -> None:
-        self._heads = backlog.waiting_groups(connection, time.time() - OVERDUE_SECONDS)
+        self._heads = backlog.waiting_groups(connection, self._ledger.now() - OVERDUE_SECONDS)
 
 
 def _oldest_free(
-    connection: Connection, groups: Sequence[InboxGroup], most: int, held: Collection[int]
+    connection: Connection, groups: Sequence[InboxGroup], most: int, held: Collection[int], now: float
 ) -> list[int]:
     margin = min(len(held), _MAX_HELD)
-    found = backlog.oldest_ids(connection, groups, time.time() - OVERDUE_SECONDS, most + margin)
+    found = backlog.oldest_ids(connection, groups, now - OVERDUE_SECONDS, most + margin)
     free = ([event_id for event_id in ids if event_id not in held] for ids in found)
     return [event_id for ids in free for event_id in ids[:most]]
 
