@@ -7,17 +7,23 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks.people import person
+from benchmarks.plain_way import user_data
+
 EVENTS_A_REQUEST = 500
+EVENTS_A_VISITOR = 4
 MOST_TRIES = 20
 ANSWER_SECONDS = 30.0
 
 
 def event(prefix: str, number: int, at: float) -> dict[str, Any]:
-    """Return one event: of twenty, twelve are page views, five look at a product, two fill a cart, one buys."""
+    """Return one event: of twenty, twelve are page views, five look at a product, two fill a cart, one buys.
+
+    Each visitor is new, and has a few events. Who fills a cart or buys is known by name, phone and address.
+    """
     kind = number % 20
     product = {"product_id": f"SKU-{number % 97}", "name": "Widget", "price": 49.99, "currency": "USD"}
     moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
@@ -34,18 +40,15 @@ def event(prefix: str, number: int, at: float) -> dict[str, Any]:
             "event": "Order Completed",
             "properties": _order(f"{prefix}-{number}", product),
         }
+    visitor = f"{prefix}-{number // EVENTS_A_VISITOR}"
+    context = person(visitor)
+    if kind < 17:
+        context["traits"] = {"email": context["traits"]["email"]}
     return call | {
         "messageId": f"{prefix}-{number:07d}",
-        "anonymousId": f"visitor-{number % 20_000}",
+        "anonymousId": f"visitor-{visitor}",
         "timestamp": moment,
-        "context": {
-            "ip": f"203.0.113.{number % 250}",
-            "userAgent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0",
-            "page": {"url": f"https://example.com/p/{number % 97}", "title": "Widget"},
-            "library": {"name": "shop-server"},
-            "traits": {"email": f"visitor.{number % 20_000}@example.com"},
-            "consent": {"advertising": True},
-        },
+        "context": context | {"library": {"name": "shop-server"}, "consent": {"advertising": True}},
     }
 
 
@@ -75,11 +78,7 @@ def payload(one: dict[str, Any]) -> dict[str, Any]:
         "event_time": int(datetime.fromisoformat(one["timestamp"]).timestamp()),
         "event_id": one["messageId"],
         "event_source_url": context["page"]["url"],
-        "user_data": {
-            "client_ip_address": context["ip"],
-            "client_user_agent": context["userAgent"],
-            "em": [sha256(context["traits"]["email"].strip().lower().encode()).hexdigest()],
-        },
+        "user_data": user_data(one),
     }
     if "properties" in one:
         made["custom_data"] = _custom_data(one["properties"])
