@@ -132,3 +132,26 @@ def test_a_host_with_thousands_of_combining_marks_is_refused() -> None:
     """Normalising it would take quadratic time, and no real host is that long."""
     assert clean_url(f"https://a{chr(0x301) * 1100}{chr(0x316)}.example/?") == ""
     assert clean_url("https://b\u00fccher.example/?q=\u0301") == "https://b\u00fccher.example/?q=\u0301"
+
+
+_WORDS = """
+https:// shop.example.com / ? & = - . _ order 12345678 0151 1234567 00 3 a@b.co email= id= tel: tel= %40 % +49 #
+(at) [at] [ ] utm_source=x gclid=Cj0-1-2 key=wc_x é : 212.555.1234 0171/1234567
+"""
+_PIECES = st.sampled_from([*_WORDS.split(), " ", "\t", "\n"])
+
+
+@given(st.lists(_PIECES, max_size=12).map("".join))
+def test_a_plain_url_or_id_is_what_the_closer_look_leaves_unchanged(text: str) -> None:
+    for url in (text, f"https://shop.example.com/{text}"):
+        if redaction._is_plain_url(url):
+            assert redaction._cleaned_url.__wrapped__(url, ("US", "DE")) == url
+    if redaction._is_plain_id(text) or redaction.are_plain_ids(["x", text, "00x"]):
+        assert redaction._cleaned_id.__wrapped__(text) == text
+
+
+@pytest.mark.parametrize(
+    "url", ["https://shop.example.com/order/1234/?key=wc_1&utm_source=x&gclid=Cj0", "/a?b=1"]
+)
+def test_a_usual_url_takes_no_closer_look(url: str) -> None:
+    assert redaction._is_plain_url(url)

@@ -55,6 +55,7 @@ def test_a_name_is_the_same_in_every_spelling(name: str) -> None:
 
 def test_the_first_spelling_of_a_key_counts_and_nulls_are_skipped() -> None:
     assert fold_keys({"orderId": None, "order_id": 1, "OrderID": 2, "x" * 65: 3}) == {"orderid": 1}
+    assert fold_keys({"Order-Id": 1, "total": None, "Café": 2}) == {"orderid": 1, "café": 2}
     assert fold_keys(["no", "mapping"]) == {}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.http.ip_ranges import is_public
+from worker.http.ip_ranges import is_plain_public, is_public
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,11 @@ from worker.http.ip_ranges import is_public
 )
 def test_only_the_public_internet_is_public(address: str, public: bool) -> None:
     assert is_public(address) is public
+    assert public or not is_plain_public(address)
+
+
+def test_a_plain_public_address_is_public_and_in_its_usual_form() -> None:
+    plain = [byte for byte in range(256) if is_plain_public(f"{byte}.168.0.1")]
+    assert len(plain) > 200
+    assert all(is_public(f"{byte}.{other}.0.1") for byte in plain for other in range(256))
+    assert not any(map(is_plain_public, ("8.8.8.08", "8.8.8.8 ", "8.8.8", "0x8.8.8.8", "8.8.8.8\0", "é", "")))

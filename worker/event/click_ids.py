@@ -69,9 +69,19 @@ def _holders(
     for name in () if properties.keys().isdisjoint(_ATTRIBUTES) else _ATTRIBUTES:
         if type(properties.get(name)) is list:
             yield "the order's attributes", attributes_of(properties[name])
-    # Most events have none of these parts.
-    if _PARTS.isdisjoint(context) and _PARTS.isdisjoint(properties) and _PARTS.isdisjoint(event):
-        return
+    # Most events have none of these parts, or only traits.
+    if _PARTS.isdisjoint(properties) and _PARTS.isdisjoint(event):
+        parts = _PARTS.intersection(context)
+        if parts <= {"traits"}:
+            if parts and type(context["traits"]) is dict:
+                yield "traits", context["traits"]
+            return
+    yield from _rarer_holders(event, context, properties)
+
+
+def _rarer_holders(
+    event: Mapping[str, Any], context: Mapping[str, Any], properties: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for place, parent, names in (
         ("user_data", properties, ("user_data", "userData")),
         ("user_data", context, ("user_data", "userData")),

@@ -10,7 +10,7 @@ from urllib.parse import unquote, unquote_plus, urlunsplit
 import phonenumbers
 
 from worker.event.phones import find_phones
-from worker.event.text import fold_key
+from worker.event.text import are_cacheable, fold_key
 from worker.event.urls import split_address
 
 _LONGEST_CACHED = 2048
@@ -118,18 +118,30 @@ def clean_id(text: str) -> str:
 
     The same id always gives the same result, so that copies of an event are still recognised.
     """
+    if _is_plain_id(text):
+        return text
     return _cleaned_id(text) if len(text) <= _LONGEST_CACHED_ID else _cleaned_id.__wrapped__(text)
 
 
 _LONGEST_CACHED_ID = 64
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-@lru_cache(maxsize=16_384)
+def _is_plain_id(text: str) -> bool:
+    if text.isalnum() and text.isascii():
+        return text[:2] != "00"
+    return bool(len(text) == 36 and _UUID.fullmatch(text)) or not _MAY_BE_PERSONAL_ID.search(text)
+
+
+def are_plain_ids(texts: Iterable[str]) -> bool:
+    """Return whether no id holds personal data; False means that each takes a closer look."""
+    joined = "_" + "_".join(texts)
+    return "_00" not in joined and not _MAY_BE_PERSONAL_ID.search(joined)
+
+
+@lru_cache(maxsize=4096)
 def _cleaned_id(text: str) -> str:
-    if not _MAY_BE_PERSONAL_ID.search(text):
-        return text
-    plain = _decoded(text)
-    plain = unicodedata.normalize("NFKC", unquote(unquote(plain))).strip()
+    plain = unicodedata.normalize("NFKC", unquote(unquote(_decoded(text)))).strip()
     phone = _WRITTEN_PHONE.fullmatch(plain)
     if (
         _holds_email(plain)
@@ -197,10 +209,34 @@ def clean_url(url: str, regions: Regions = tuple) -> str:
 
     The rest of the URL remains byte for byte. A URL that cannot be parsed becomes empty.
     """
+    if _is_plain_url(url):
+        return url
     known = tuple(regions()) if _MAY_HOLD_PHONE_IN_URL.search(url) else ()
     if len(url) <= _LONGEST_CACHED:
         return _cleaned_url(url, known)
     return _cleaned_url.__wrapped__(url, known)
+
+
+# Signs and runs of digits without which no part of a URL is an address, a phone number or encoded.
+_UNUSUAL_IN_URL = re.compile(r"[^!\"$&'*,-?A-Z\\^-~]")
+_DIGITS_IN_PATH, _DIGITS_IN_QUERY = re.compile(r"\d[\d.-]{6}"), re.compile(r"\d[\d./-]{6}")
+
+
+def _is_plain_url(url: str) -> bool:
+    """Return whether a URL holds nothing that could be personal; False means that it takes a closer look."""
+    if _UNUSUAL_IN_URL.search(url):
+        return False
+    path, _, query = url.partition("?")
+    if _DIGITS_IN_PATH.search(path) or _DIGITS_IN_QUERY.search(query):
+        return False
+    names = tuple([pair.partition("=")[0] for pair in query.split("&")])
+    return not (_have_personal_key(names) if are_cacheable(names) else _have_personal_key.__wrapped__(names))
+
+
+# Cached, because a shop's pages have the same keys.
+@lru_cache(maxsize=1024)
+def _have_personal_key(names: tuple[str, ...]) -> bool:
+    return any(map(is_personal_key, names))
 
 
 @lru_cache(maxsize=4096)

@@ -71,13 +71,29 @@ def fold_keys(properties: object) -> dict[str, Any]:
 
     Any other type gives an empty dict.
     """
-    folded: dict[str, Any] = {}
     if not isinstance(properties, dict):
-        return folded
+        return {}
+    keys = tuple(properties)
+    if are_cacheable(keys) and (names := _folded_names(keys)) is not None:
+        folded = dict(zip(names, properties.values(), strict=True))
+        return folded if None not in folded.values() else _without_nulls(folded)
+    folded = {}
     for key, value in properties.items():
         if value is not None and len(key) <= _LONGEST_KEY:
             folded.setdefault(fold_key(key), value)
     return folded
+
+
+# Cached, because all events of a sender have the same keys.
+@lru_cache(maxsize=1024)
+def _folded_names(keys: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the folded keys; None if two are equal or one is too long, so that some do not count."""
+    names = tuple(map(fold_key, keys))
+    return names if len(set(names)) == len(names) and max(map(len, keys), default=0) <= _LONGEST_KEY else None
+
+
+def _without_nulls(folded: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in folded.items() if value is not None}
 
 
 # Shown where a key is longer, or could be an address, a phone number or a sentence.

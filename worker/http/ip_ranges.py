@@ -5,6 +5,7 @@ https://www.iana.org/assignments/iana-ipv4-special-registry and .../iana-ipv6-sp
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from socket import AF_INET, inet_pton
 
 # Whether each range is globally reachable; the most specific range decides. Ranges for which the registry says
 # "not applicable" are False: there are no services there.
@@ -62,6 +63,20 @@ _IPV6_RANGES = sorted(
     ((IPv6Network(text), ok) for text, ok in _IPV6.items()), key=lambda row: -row[0].prefixlen
 )
 _NAT64 = IPv6Network("64:ff9b::/96")
+# The first bytes of which no address is special.
+_PUBLIC_BYTES = frozenset(
+    byte
+    for byte in range(256)
+    if not any(network.overlaps(IPv4Network((byte << 24, 8))) for network, _ in _IPV4_RANGES)
+)
+
+
+def is_plain_public(text: str) -> bool:
+    """Return whether a text is a public IPv4 address in its usual form; False may mean that it takes a closer look."""
+    try:
+        return inet_pton(AF_INET, text)[0] in _PUBLIC_BYTES
+    except (OSError, ValueError):
+        return False
 
 
 def is_public(address: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from worker.event.consent.vocabulary import read_flag
 from worker.event.embedded import looks_like_json, open_text
 from worker.event.problems import Problem
-from worker.event.redaction import Regions, clean_free_text, clean_id
+from worker.event.redaction import Regions, are_plain_ids, clean_free_text, clean_id
 from worker.event.text import clean_text, fold_key, fold_keys
 from worker.pinterest.config.event_names import EventKind
 from worker.pinterest.custom_data.items import (
@@ -160,6 +160,9 @@ def _clean_ids(data: dict[str, Any], notes: Notes) -> None:
         data["order_id"] = cleaned
         notes.warn_of_cleaned_id("order id")
     ids = data.get("content_ids", [])
+    inside = [content["id"] for content in data.get("contents", ()) if "id" in content]
+    if are_plain_ids(ids) and (inside == ids or are_plain_ids(inside)):
+        return
     cleaned_ids = list(map(clean_id, ids))
     if cleaned_ids != ids:
         data["content_ids"] = cleaned_ids
@@ -335,7 +338,9 @@ def _add_contents(
     items = items[:_MOST_SENT]
     own_ids = list(dict.fromkeys(item.id for item in items if item.id))
     given = _given_ids(properties, notes) if options.product_id_source is None or not own_ids else []
-    ids = [_with_affixes(one, options) for one in given or own_ids]
+    ids = given or own_ids
+    if options.product_id_prefix or options.product_id_suffix:
+        ids = [_with_affixes(one, options) for one in ids]
     if ids:
         data["content_ids"] = ids
     contents = [_content(item, options, clean) for item in items]

@@ -45,6 +45,8 @@ _STATES = {
     "wccancelled": False,
     "wcfailed": False,
 }
+_VALUE_KEYS = frozenset(PROPERTY_KEYS["value"])
+_DECIDING = _VALUE_KEYS.union(_STATUS_KEYS, ("cancelledat",))
 _AMOUNT_KEYS = ("refundamount", "refundedamount", "refundtotal", "totalrefunded", "refundvalue")
 
 
@@ -92,7 +94,7 @@ def find_refund(
     """
     if by_name and _is_refund_name(name, properties):
         return _refund("The event is a refund or a cancellation", properties)
-    if not is_checkout:
+    if not is_checkout or _DECIDING.isdisjoint(properties):
         return None
     states = [properties[key] for key in _STATUS_KEYS if key in properties]
     known = [_STATES.get(fold_key(state)) for state in states if type(state) is str]
@@ -101,7 +103,7 @@ def find_refund(
     if False in known or properties.get("cancelledat"):
         # Whether its sale was counted before is not known.
         return Refund("The order is cancelled, or its payment failed: it is not sent as a sale.", None, None)
-    if any(_is_negative(properties[key]) for key in PROPERTY_KEYS["value"] if key in properties):
+    if any(_is_negative(properties[key]) for key in _VALUE_KEYS.intersection(properties)):
         return _refund("The order's value is below zero", properties)
     return None
 

@@ -260,7 +260,8 @@ def map_event(
         shared.warn(problem, text)
     regions = partial(_regions, call, visitor)
     base = _base(call, visitor, timing, regions, shared)
-    return [_finish(base, kind, call, timing, regions, shared) for kind in kinds]
+    notes = [shared] if len(kinds) == 1 else [shared.copy() for _ in kinds]
+    return [_finish(base, kind, call, timing, regions, own) for kind, own in zip(kinds, notes, strict=True)]
 
 
 def _find_refund(call: Call, kinds: Sequence[EventKind]) -> Refund | None:
@@ -338,10 +339,9 @@ def _source_url(call: Call, regions: Regions, notes: Notes) -> str | None:
 
 
 def _finish(
-    base: Mapping[str, Any], kind: EventKind, call: Call, timing: Timing, regions: Regions, shared: Notes
+    base: Mapping[str, Any], kind: EventKind, call: Call, timing: Timing, regions: Regions, notes: Notes
 ) -> Outcome:
     """Return the outcome for one of Pinterest's event names."""
-    notes = shared.copy()
     payload: dict[str, Any] = {"event_name": kind.pinterest_name, **base}
     data = build_custom_data(call.properties, kind, call.options, notes, regions)
     if data:

@@ -8,57 +8,9 @@ from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import unquote
 
-import phonenumbers
-
 from worker.event.text import clean_text
 from worker.pinterest.user_data.countries import country_code, state_code
-
-_EXTENSION = re.compile(r"(?<!\s)\s*(?:ext\.?|extension|x|#)\s*\d{1,6}$")
-_DIALLED = re.compile(r"\+?[\d\s().\-/\u2010-\u2015]{5,40}", re.ASCII)
-_NOT_A_DIGIT = re.compile(r"\D", re.ASCII)
-
-
-# Cached, because the library takes 50 to 100 µs per number, and a visitor's number repeats with each event.
-@lru_cache(maxsize=32_768)
-def phone_digits(text: str, region: str | None) -> str | None:
-    """Return country code and number as digits, without a plus, or None if it is not a phone number.
-
-    ``region`` is the alpha-2 code, in upper case, of the country of national numbers; without it, only international
-    numbers are accepted.
-    """
-    dialled = _EXTENSION.sub("", text.strip().lower())
-    if not _DIALLED.fullmatch(dialled):
-        return None
-    if dialled.startswith("00") and region is None:
-        dialled = "+" + dialled[2:]
-    if dialled.startswith("+") or region is not None:
-        return _parse(dialled, region)
-    return _parse_without_region(_NOT_A_DIGIT.sub("", dialled))
-
-
-def _parse(dialled: str, region: str | None) -> str | None:
-    try:
-        number = phonenumbers.parse(dialled, region)
-    except phonenumbers.NumberParseException:
-        return None
-    # Check for a possible number, not for a valid one: the number ranges in use change faster than the library.
-    if not phonenumbers.is_possible_number(number):
-        return None
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:]
-
-
-def _parse_without_region(digits: str) -> str | None:
-    if digits.startswith("0"):
-        return None
-    if len(digits) == 11 and digits.startswith("1"):
-        return _parse("+" + digits, None)
-    try:
-        number = phonenumbers.parse("+" + digits, None)
-    except phonenumbers.NumberParseException:
-        return None
-    # Without a plus, the first digits count as a country code only if the whole number is valid.
-    return digits if len(digits) > 10 and phonenumbers.is_valid_number(number) else None
-
+from worker.pinterest.user_data.phone_numbers import phone_digits
 
 _LONGEST = 256
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
@@ -166,6 +118,9 @@ def _gender(text: str, _country: str | None) -> str | None:
 
 
 def _birthday(text: str, _country: str | None) -> str | None:
+    digits = text.replace("-", "")
+    if len(digits) == 8 and len(text) == 10 and text[4] == text[7] == "-" and digits.isdecimal():
+        return _date(digits[:4], digits[4:6], digits[6:])
     text = _with_ascii_digits(text)
     if match := _YEAR_FIRST.fullmatch(text):
         return _date(match[1], match[3], match[4])
@@ -184,7 +139,7 @@ def _date(year: str, month: str, day: str) -> str | None:
         born = date(int(year), int(month), int(day))
     except ValueError:
         return None
-    return born.strftime("%Y%m%d") if born.year >= 1890 else None
+    return born.isoformat().replace("-", "") if born.year >= 1890 else None
 
 
 def _name(text: str, _country: str | None) -> str | None:
@@ -194,11 +149,17 @@ def _name(text: str, _country: str | None) -> str | None:
 
 def _city(text: str, _country: str | None) -> str | None:
     lower = _lower(text)
+    if lower.isascii():
+        return lower if lower.isalpha() else "".join(filter(str.isalnum, lower)) or None
     return "".join(c for c in lower if unicodedata.category(c)[0] in "LMN") or None
 
 
 def _postcode(text: str, _country: str | None) -> str | None:
-    joined = _POSTCODE_GAPS.sub("", _lower(_with_ascii_digits(text)))
+    joined = (
+        text
+        if text.isascii() and text.isdecimal()
+        else _POSTCODE_GAPS.sub("", _lower(_with_ascii_digits(text)))
+    )
     return joined if joined.isalnum() and len(joined) <= 12 else None
 
 
@@ -225,8 +186,5 @@ _FIELDS: dict[str, tuple[_Normaliser, str]] = {
 NORMALISATIONS = {field: description for field, (_, description) in _FIELDS.items()}
 
 _HASHERS: dict[str, _Normaliser] = {field: _hasher(normaliser) for field, (normaliser, _) in _FIELDS.items()}
-# Cached, because these have few different values or take long to hash.
-_HASHERS |= {
-    field: lru_cache(maxsize=16_384)(_HASHERS[field])
-    for field in ("ph", "ge", "db", "fn", "ln", "ct", "st", "zp", "country")
-}
+# Cached, because a shop's visitors have few different values of these. Each of the others is nearly always new.
+_HASHERS |= {field: lru_cache(maxsize=4096)(_HASHERS[field]) for field in ("ge", "fn", "ct", "st", "country")}

@@ -10,7 +10,7 @@ from worker.event.problems import Problem
 from worker.event.received import Received, parse_address
 from worker.event.redaction import clean_device_text
 from worker.event.text import clean_text
-from worker.http.ip_ranges import is_public
+from worker.http.ip_ranges import is_plain_public, is_public
 from worker.pinterest.mapping.call import Call, Notes, Options
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pinterest.user_data.regions import person_regions
@@ -22,7 +22,7 @@ from worker.pinterest.user_data.traits import (
 )
 from worker.pinterest.user_data.visitor import (
     Visitor,
-    hash_traits,
+    hash_collected,
     have_different_emails,
     identifies_person,
     is_same_person,
@@ -85,12 +85,16 @@ def _as_list(raw: object) -> str:
     return ",".join(part if isinstance(part, str) else "?" for part in parts)[:_LONGEST_ADDRESSES]
 
 
-@lru_cache(maxsize=8192)
 def client_address(text: str, truncate: bool) -> tuple[str | None, Problem | None]:
     """Return the first public address of a list in its usual form, or the problem if it has no such address.
 
     ``truncate`` clears the last byte (IPv4) or 80 bits (IPv6).
     """
+    return (text, None) if not truncate and is_plain_public(text) else _first_public(text, truncate)
+
+
+@lru_cache(maxsize=8192)
+def _first_public(text: str, truncate: bool) -> tuple[str | None, Problem | None]:
     parts = [part for part in text.replace(";", ",").split(",") if part.strip()]
     addresses = [address for part in parts if (address := parse_address(part)) is not None]
     for address in addresses:
@@ -132,12 +136,13 @@ def _person(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
 
 def likely_countries(call: Call, visitor: Visitor) -> tuple[str, ...]:
     """Return the likely countries of an event's person, alpha-2 in lower case, the most certain first."""
-    return tuple(dict.fromkeys(_regions(call, visitor, tuple(_sources(call)))))
+    parts = [collect_traits(source) for source in _sources(call)]
+    return tuple(dict.fromkeys(_regions(call, visitor, parts)))
 
 
-def _regions(call: Call, visitor: Visitor, sources: Sequence[object]) -> Iterator[str]:
-    # The last source takes precedence.
-    stated = [collect_traits(source).get("country") for source in reversed(sources)]
+def _regions(call: Call, visitor: Visitor, parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    # The last part takes precedence.
+    stated = [part.get("country") for part in reversed(parts)]
     return person_regions(
         stated, visitor.country, call.options.default_country, call.properties, call.context
     )
@@ -146,10 +151,10 @@ def _regions(call: Call, visitor: Visitor, sources: Sequence[object]) -> Iterato
 def _own_traits(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
     """Return the hashed traits that the event itself has, of one person."""
     own: dict[str, list[str]] = {}
-    sources = tuple(_sources(call))
-    country = next(_regions(call, visitor, sources), None) if sources else None
-    for source in sources:
-        said = hash_traits(source, country, notes.explain)
+    parts = [collect_traits(source) for source in _sources(call)]
+    country = next(_regions(call, visitor, parts), None) if parts else None
+    for part in parts:
+        said = hash_collected(part, country, notes.explain)
         if have_different_emails(own, said):
             own = {field: own[field] for field in ("hashed_maids",) if field in own}
         own.update(said)

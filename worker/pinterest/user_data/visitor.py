@@ -1,6 +1,6 @@
 """A visitor's hashed traits and click ids, kept from one event to the next."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from functools import lru_cache
@@ -29,17 +29,31 @@ def hash_traits(
     Traits in a nested address count too; fields without a valid value are absent. ``default_country`` (alpha-2) is the
     country of national phone numbers if the traits have no country.
     """
-    values = collect_traits(traits)
-    texts = values.values()
-    if explain is not None or set(map(type, texts)) != {str} or sum(map(len, texts)) > _LONGEST_CACHED:
-        return _hash_values(values, default_country, explain)
-    return dict(_hash_cached(tuple(values.items()), default_country))
+    return hash_collected(collect_traits(traits), default_country, explain)
+
+
+def hash_collected(
+    values: Mapping[str, Any], default_country: str | None, explain: Explanation | None = None
+) -> dict[str, list[str]]:
+    """Return the hashes of what ``collect_traits`` found."""
+    if explain is None and _are_short_texts(values.values()):
+        return dict(_hash_cached(tuple(values), tuple(values.values()), default_country))
+    return _hash_values(values, default_country, explain)
+
+
+def _are_short_texts(values: Iterable[Any]) -> bool:
+    try:
+        return len("".join(values)) <= _LONGEST_CACHED
+    except TypeError:
+        return False
 
 
 # Cached, because a visitor's events are close together, and a server sends the same traits with each.
 @lru_cache(maxsize=4096)
-def _hash_cached(values: tuple[tuple[str, str], ...], default_country: str | None) -> dict[str, list[str]]:
-    return _hash_values(dict(values), default_country, None)
+def _hash_cached(
+    fields: tuple[str, ...], texts: tuple[str, ...], default_country: str | None
+) -> dict[str, list[str]]:
+    return _hash_values(dict(zip(fields, texts, strict=True)), default_country, None)
 
 
 def _hash_values(
@@ -176,11 +190,11 @@ def _identified(
 ) -> tuple[str | None, dict[str, list[str]]]:
     """Return the country that an ``identify`` call states, and its hashed traits."""
     context = event.get("context")
-    traits = event.get("traits")
-    country = _read_country(collect_traits(traits).get("country"))
+    traits = collect_traits(event.get("traits"))
+    country = _read_country(traits.get("country"))
     known = context if isinstance(context, dict) else {}
     regions = person_regions((), country or visitor.country, default_country, {}, known)
-    return country, hash_traits(traits, next(regions, None))
+    return country, hash_collected(traits, next(regions, None))
 
 
 def signs_out(event: Mapping[str, Any]) -> bool:
