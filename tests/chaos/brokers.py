@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -106,16 +106,17 @@ class RedisServer:
 class RabbitNode:
     """A separate RabbitMQ node for a test."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int | None = None) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._port, distribution_port = free_port(), free_port()
+        self._port, distribution_port = port or free_port(), free_port()
+        self.name = node_name(self._port)
         self.url = f"amqp://guest:guest@127.0.0.1:{self._port}//"
         self._environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
             "LANG": "C.UTF-8",
-            "RABBITMQ_NODENAME": f"chaos-{self._port}@localhost",
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self._port),
             "RABBITMQ_DIST_PORT": str(distribution_port),
@@ -131,6 +132,27 @@ class RabbitNode:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        """Start it with its files; return once it answers."""
+        self.launch()
+        self.await_answer()
+
+    def join_cluster(self, names: Sequence[str], cookie: str) -> None:
+        """Form a cluster with these nodes at the first start."""
+        lines = ["cluster_formation.peer_discovery_backend = classic_config"]
+        lines += [f"cluster_formation.classic_config.nodes.{n} = {name}" for n, name in enumerate(names, 1)]
+        file = self._folder / "rabbitmq.conf"
+        file.write_text("\n".join(lines) + "\n")
+        self._environment["RABBITMQ_CONFIG_FILE"] = str(file)
+        (self._folder / ".erlang.cookie").write_text(cookie)
+        (self._folder / ".erlang.cookie").chmod(0o400)
+
+    def control(self, *arguments: str) -> str:
+        """Run rabbitmqctl on this node."""
+        command = [str(_RABBITMQ_SERVER.with_name("rabbitmqctl")), "-q", "-n", self.name, *arguments]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+        return done.stdout
+
+    def launch(self) -> None:
         with (self._folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 [str(_RABBITMQ_SERVER)],
@@ -141,6 +163,8 @@ class RabbitNode:
                 stderr=output,
                 start_new_session=True,
             )
+
+    def await_answer(self) -> None:
         until("the RabbitMQ node answers", self._answers, _START_SECONDS, every=0.3)
 
     def kill(self) -> None:
@@ -163,6 +187,30 @@ class RabbitNode:
         except (OSError, KombuError):
             return False
         return True
+
+
+def node_name(port: int) -> str:
+    return f"chaos-{port}@localhost"
+
+
+@contextmanager
+def rabbitmq_cluster(folder: Path) -> Iterator[list[RabbitNode]]:
+    """Run three nodes of a cluster for the time of a `with`; without the package the test is skipped."""
+    if not _RABBITMQ_SERVER.exists():
+        missing(f"{_RABBITMQ_SERVER} is not there")
+    ports = [free_port() for _ in range(3)]
+    nodes = [RabbitNode(folder / str(port), port) for port in ports]
+    try:
+        for node in nodes:
+            node.join_cluster([node_name(port) for port in ports], "a-cookie-of-the-tests")
+        # The first forms the cluster, and the others join it.
+        nodes[0].start()
+        for node in nodes[1:]:
+            node.start()
+        yield nodes
+    finally:
+        for node in nodes:
+            node.kill()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Each of the three brokers is killed during work, and loses all its data: no event is lost, and work continues."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +11,15 @@ import pytest
 import redis
 from kombu.exceptions import KombuError
 
-from tests.chaos.brokers import Broker, EmbeddedValkey, rabbitmq_node, redis_server, watched_redis
+from tests.chaos.brokers import (
+    Broker,
+    EmbeddedValkey,
+    RabbitNode,
+    rabbitmq_cluster,
+    rabbitmq_node,
+    redis_server,
+    watched_redis,
+)
 from tests.chaos.conftest import Wired
 from tests.chaos.kill_storm import ENVIRONMENT
 from tests.integration import stack as stacks
@@ -113,8 +121,48 @@ def test_a_primary_that_dies_costs_no_event_under_sentinels(tmp_path: Path) -> N
             assert stack.command("books", "--audit").returncode == 0
 
 
+@pytest.mark.slow
+@pytest.mark.services
+@pytest.mark.timeout(900)
+def test_a_cluster_that_loses_its_leader_and_then_a_node_for_good_costs_no_event(tmp_path: Path) -> None:
+    """Three nodes; the leader of the queue dies and comes back; then the new leader's files are gone for good."""
+    with rabbitmq_cluster(tmp_path / "b") as nodes:
+        url = ";".join(node.url for node in nodes)
+        plan = Plan(broker="cluster", environment=ENVIRONMENT | {"BROKER_URL": url})
+        with stacks.running(plan, tmp_path / "v", without=("flower",)) as stack:
+            shop = Shop(stack)
+            stack.sandbox.behave({"rules": [{"account": shop.account, "latency_seconds": 1.0}]})
+            for round_, is_for_good in enumerate((False, True)):
+                _post(shop, f"before{round_}")
+                until("something is being sent", lambda: shop.standing()["in_flight"], 60)
+                leader = _leader(nodes)
+                leader.kill()
+                began = time.monotonic()
+                _post(shop, f"meanwhile{round_}")
+                until("the workers answer", partial(_all_answer, stack), 90)
+                back_seconds = time.monotonic() - began
+                _post(shop, f"after{round_}")
+                _await_all(shop, 3 * EVENTS * (round_ + 1))
+                done_seconds = time.monotonic() - began
+                what = "for good" if is_for_good else "once"
+                times = (
+                    f"workers answer after {back_seconds:.0f} s, all is delivered after {done_seconds:.0f} s"
+                )
+                print(f"\nthe leader died {what}: {times}")
+                if not is_for_good:
+                    leader.start()
+            assert stack.command("books", "--audit").returncode == 0
+
+
+def _leader(nodes: Sequence[RabbitNode]) -> RabbitNode:
+    """Return the node that leads the queue of events."""
+    lines = nodes[0].control("list_queues", "name", "leader").splitlines()
+    leaders = dict(line.split() for line in lines if len(line.split()) == 2)
+    return next(node for node in nodes if node.name == leaders["events"])
+
+
 def _all_answer(stack: Stack) -> bool:
-    with suppress(redis.RedisError, KombuError):
+    with suppress(redis.RedisError, KombuError, OSError):
         return set(stack.workers) <= stack.ping(len(stack.workers))
     return False
 
