@@ -1,5 +1,7 @@
 """Click through the management pages as people do."""
 
+from datetime import UTC, datetime
+
 from playwright.sync_api import Page, expect
 
 from tests.browser.stage import ACCOUNT
@@ -28,3 +30,16 @@ def add_integration(page: Page) -> None:
     expect(page.get_by_label("Advertising")).to_be_checked()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Integration saved.")).to_be_visible()
+
+
+def upload_orders(page: Page, *order_ids: str) -> None:
+    """Add the shop's own orders of today by a file."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    lines = [f"{order_id},{now},129.99,USD" for order_id in order_ids]
+    text = "\n".join(["order_id,timestamp,total,currency", *lines])
+    page.goto("/orders")
+    page.get_by_label("File").set_input_files(
+        {"name": "orders.csv", "mimeType": "text/csv", "buffer": text.encode()}
+    )
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_text(f"{len(order_ids)} new orders recorded")).to_be_visible()

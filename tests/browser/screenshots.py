@@ -7,6 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page
 
+from tests.browser.pages import upload_orders
 from tests.browser.shop_fixtures import chromium
 from tests.browser.stage import TOKEN, Stage, order, stage, track
 from worker.ledger.delivery import deliveries
@@ -30,6 +31,7 @@ PAGES = {
     "sources": "/sources",
     "events": "/events",
     "failed": "/failed",
+    "orders": "/orders",
     "sales": "/sales",
     "quality": "/quality",
     "audit": "/audit",
@@ -43,6 +45,8 @@ def main(folder: Path) -> None:
         page = _signed_in(browser, site, "light", DESK)
         _set_up(page)
         _live(site)
+        missing = ("ORD-900", "ORD-901", "ORD-902", "ORD-950")
+        upload_orders(page, *(f"ORD-{number:03}" for number in range(12)), *missing)
         _take(page, folder)
         if "--all" in sys.argv:
             _take(_signed_in(browser, site, "dark", DESK), folder / "dark")

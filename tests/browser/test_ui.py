@@ -25,6 +25,8 @@ PAGES = (
     "/sources",
     "/sources/add",
     "/events",
+    "/orders",
+    "/events?sort=oldest",
     "/sales",
     "/failed",
     "/quality",
@@ -97,6 +99,28 @@ def test_from_an_empty_site_to_a_delivered_order(context: BrowserContext, site: 
     expect(page.get_by_text("Accepted by Pinterest")).to_be_visible()
     page.get_by_role("link", name="Show payload").click()
     expect(page.get_by_label("Payload, personal data masked")).to_contain_text('"value": "129.99"')
+
+
+def test_an_order_of_the_shop_that_failed_is_sent_from_the_list_of_missing_ones(
+    context: BrowserContext, site: Stage
+) -> None:
+    page = sign_in(context)
+    add_source(page)
+    add_integration(page)
+    site.happen(order("ORD-001"))
+    site.sandbox.behave({"rules": [{"fail_events": {"share": 1.0}}]})
+    site.happen(order("ORD-002"))
+    site.sandbox.behave_well()
+    pages.upload_orders(page, "ORD-001", "ORD-002", "ORD-003")
+    expect(page.get_by_role("heading", name="Accuracy: 33.3 %")).to_be_visible()
+    expect(page.get_by_text("No event of this order came in.")).to_be_visible()
+    page.get_by_label("Choose ORD-002").check()
+    page.get_by_role("button", name="Send selected again").click()
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_text("1 delivery")).to_be_visible()
+    site.happen()
+    page.goto("/orders")
+    expect(page.get_by_role("heading", name="Accuracy: 66.7 %")).to_be_visible()
 
 
 def test_a_failed_delivery_is_retried_by_a_click(context: BrowserContext, site: Stage) -> None:
@@ -315,6 +339,7 @@ def lived_in(context: BrowserContext, site: Stage) -> Page:
         track("Order Completed", order_id="ORD-900"),
         {"type": "page", "context": {"consent": {"advertising": False}}},
     )
+    pages.upload_orders(page, "ORD-001", "ORD-900", "ORD-901")
     return page
 
 

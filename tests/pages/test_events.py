@@ -1,9 +1,11 @@
 """The newest deliveries, and one of them closely."""
 
+import html
 import json
 import re
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -14,6 +16,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.delivery import finding
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.setup.integrations import Integration
+from worker.operations.deliveries import events as operations
 from worker.operations.deliveries.masking import masked_event, masked_payload
 from worker.pipeline.ingest.ingest_bulk import ingest
 
@@ -62,6 +65,69 @@ def test_filters_choose_by_state_name_and_id(pages: Pages, ledger: Ledger, shop:
         "source_id=src_shop": ["evt_one", "evt_two"],
         "source_id=src_other": [],
     }
+
+
+def test_a_range_of_time_and_an_order_choose_among_all_deliveries(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    now = time.time()
+    for hours in (50, 30, 1):
+        write(ledger, shop, f"evt_{hours}h", accepted_at=now - hours * 3_600)
+
+    def shown(**query: str) -> list[str]:
+        return re.findall(r"evt_\d+h", pages.get(f"/events?{urlencode(query)}"))
+
+    def at(hours: float) -> str:
+        return time.strftime("%Y-%m-%dT%H:%M", time.gmtime(now - hours * 3_600))
+
+    assert shown() == ["evt_1h", "evt_30h", "evt_50h"]
+    assert shown(sort="oldest") == ["evt_50h", "evt_30h", "evt_1h"]
+    assert shown(since=at(40)) == ["evt_1h", "evt_30h"]
+    assert shown(since=at(40), until=at(10)) == ["evt_30h"]
+    assert shown(until=at(60)) == []
+    assert "Refreshes automatically." in pages.get("/events")
+    assert "Refreshes automatically." not in pages.get(f"/events?until={at(0)}")
+    assert "must be a time like 2026-01-29T14:00" in pages.get("/events?since=yesterday")
+
+
+@pytest.mark.parametrize("sort", ["", "oldest"])
+def test_pages_go_on_without_a_gap_and_keep_their_filters(
+    pages: Pages, ledger: Ledger, shop: Integration, sort: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each step and each page ends early.
+    monkeypatch.setattr(operations, "_IDS_A_STEP", 7)
+    monkeypatch.setattr(operations, "_LOOK_SECONDS", 0.0)
+    names = [f"evt_{n:03}" for n in range(60)]
+    for n, name in enumerate(names):
+        (fail if n % 3 == 0 else write)(ledger, shop, name)
+    page = pages.get(f"/events?stands=failed&sort={sort}")
+    seen = re.findall(r"evt_\d+", page)
+    while link := re.search(r'href="(/events\?cursor=[^"]+)"', page):
+        assert "stands=failed" in link[1]
+        page = pages.get(html.unescape(link[1]))
+        seen += re.findall(r"evt_\d+", page)
+    assert seen == names[::3] if sort else seen == names[::3][::-1]
+
+
+def test_the_order_and_its_value_are_columns(pages: Pages, ledger: Ledger, shop: Integration) -> None:
+    sent = {**SENT, "custom_data": {"order_id": "ORD-7", "value": "1299.5"}}
+    sealed = ledger.vault.seal(json.dumps(sent).encode(), PAYLOAD)
+    write(ledger, shop, "e1", payload=sealed, value_thousandths=1_299_500, currency="EUR")
+    write(ledger, shop, "e2", payload=b"\0\0\0\1 not what was sealed")
+    page = pages.get("/events")
+    assert page.count("ORD-7</code>") == 1
+    assert ">1,299.50 EUR</td>" in page
+
+
+def test_a_view_is_an_address(pages: Pages, ledger: Ledger, shop: Integration) -> None:
+    fail(ledger, shop, "e_failed")
+    write(ledger, shop, "e_order")
+    views = dict(re.findall(r'<a href="(/events\?[^"]+)"[^>]*>([^<]+ today)</a>', pages.get("/events")))
+    (failed,) = (html.unescape(address) for address, name in views.items() if name == "Failed today")
+    page = pages.get(failed)
+    assert "e_failed" in page
+    assert "e_order" not in page
+    assert re.search(r'aria-current="true">Failed today', page)
 
 
 def test_a_delivery_is_shown_in_its_stages_and_its_payload_on_request_only(

@@ -1,4 +1,4 @@
-"""List the newest deliveries and show one in detail."""
+"""List deliveries, the newest first unless asked otherwise, and show one in detail."""
 
 from typing import Any
 
@@ -6,25 +6,30 @@ from flask import render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import context
+from worker.event.times import iso
 from worker.ledger.intake.debug_inputs import DEBUG_SECONDS, MAX_INPUTS
 from worker.operations.deliveries import events as operations
 from worker.operations.deliveries.events import EventFilter
+from worker.operations.errors import InvalidError
+from worker.operations.reports.reconciliation import amount_text
 from worker.operations.setup.sources import switch_debugging
 from worker.pages.base import blueprint, redirect_to
+from worker.pages.words import as_sentence
 
 _REFRESH_SECONDS = 3
+_DAY_SECONDS = 86_400
 
 
 @blueprint.get("/events")
 def events_page() -> str:
-    """List the newest deliveries. The list refreshes automatically."""
-    return render_template("events.html", every=_REFRESH_SECONDS, **_newest())
+    """List the chosen deliveries. The newest ones refresh automatically."""
+    return render_template("events.html", every=_REFRESH_SECONDS, **_chosen())
 
 
 @blueprint.get("/events/newest")
 def events_part() -> str:
     """Render the part of the page that refreshes."""
-    return render_template("_events.html", **_newest())
+    return render_template("_events.html", **_chosen())
 
 
 @blueprint.get("/events/<int:number>")
@@ -50,16 +55,43 @@ def post_debugging(source_id: str) -> AnyResponse:
     return redirect_to("ui.events_page", "debugging" if on else "debugging-ended", source_id=source_id)
 
 
-def _newest() -> dict[str, Any]:
+def _chosen() -> dict[str, Any]:
     given = {name: request.args.get(name, "").strip()[:256] for name in EventFilter.__slots__}
-    newest = operations.list_newest(context.request_caller(), EventFilter(**given))
+    try:
+        chosen, problem = operations.list_events(context.request_caller(), EventFilter(**given)), ""
+    except InvalidError as error:
+        given |= dict.fromkeys(error.errors, "")
+        chosen, problem = (
+            operations.list_events(context.request_caller(), EventFilter(**given)),
+            as_sentence(error.message),
+        )
     return {
         "given": given,
-        "sources": newest.sources,
-        "source_names": {source.id: source.name for source in newest.sources},
-        "debugged": newest.debugged,
-        "found": newest.found,
-        "kept": newest.kept,
+        "problem": problem,
+        "is_live": EventFilter(**given).is_live,
+        "views": _views(context.now()),
+        "filters": {name: value for name, value in given.items() if value and name != "cursor"},
+        "sources": chosen.sources,
+        "source_names": {source.id: source.name for source in chosen.sources},
+        "debugged": chosen.debugged,
+        "found": chosen.found,
+        "order_ids": chosen.order_ids,
+        "with_values": True,
+        "amount": amount_text,
+        "cursor": chosen.cursor,
+        "looked_until": chosen.looked_until,
+        "kept": chosen.kept,
         "lasts_minutes": DEBUG_SECONDS // 60,
         "most_kept": MAX_INPUTS,
+    }
+
+
+def _views(now: float) -> dict[str, dict[str, str]]:
+    """Return the filters of often used views, by name. A view is its address, so any can be kept as a bookmark."""
+    today, yesterday = (iso(now - days * _DAY_SECONDS)[:10] for days in (0, 1))
+    return {
+        "Orders today": {"name": "checkout", "since": f"{today}T00:00"},
+        "Failed today": {"stands": "failed", "since": f"{today}T00:00"},
+        "Without consent today": {"stands": "filtered", "since": f"{today}T00:00"},
+        "Orders yesterday": {"name": "checkout", "since": f"{yesterday}T00:00", "until": f"{today}T00:00"},
     }

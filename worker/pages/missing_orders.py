@@ -97,8 +97,11 @@ def _page(form: Form, done: reconciliation.OrderCounts | None = None) -> str:
     numbers = {one.row.number for one in missing}
     given: dict[str, Any] = {"days": str(days), "source_id": source_id}
     given["fate"] = fates[0].name.lower() if len(fates) == 1 else ""
+    by_day = dict(found.by_day)
+    days_shown = range(found.first_day, max([found.last_day, *(day + 1 for day in by_day)]))
     trend = [
-        (reconciliation.day_text(day), accuracy.percent or 0.0) for day, accuracy in reversed(found.by_day)
+        (reconciliation.day_text(day), by_day.get(day, reconciliation.Accuracy()).percent or 0.0)
+        for day in days_shown
     ]
     return render_template(
         "orders.html",
@@ -111,6 +114,7 @@ def _page(form: Form, done: reconciliation.OrderCounts | None = None) -> str:
         failed=Fate.FAILED,
         spans=_DAYS,
         sources=known,
+        source_names={one.id: one.name for one in known},
         source_choices=[(one.id, one.name) for one in known],
         given=given,
         trend=trend,

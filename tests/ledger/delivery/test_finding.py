@@ -1,10 +1,14 @@
 """Whatever is found says what it waits for."""
 
+from sqlalchemy import delete as remove
+from sqlalchemy import select
+
 from tests.ledger.delivery.test_batches import Sending
-from tests.ledger.shop import NOW
+from tests.ledger.shop import NOW, new, place, write
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches, finding
 from worker.ledger.delivery.batches import Attempt
+from worker.ledger.schema import delivery
 from worker.ledger.setup import ad_accounts
 
 
@@ -33,3 +37,20 @@ def test_a_waiting_delivery_says_why_and_until_when(ledger: Ledger) -> None:
     with ledger.write() as connection:
         ad_accounts.pause_credential(connection, credential_id, "by_hand", "Legal asked.", "Anna", NOW)
     assert reasons(ledger) == {"Waits: sending to this ad account is paused. Legal asked."}
+
+
+def test_the_first_delivery_since_a_time_is_found_also_where_some_are_gone(ledger: Ledger) -> None:
+    shop = place(ledger)
+    with ledger.read() as connection:
+        assert finding.first_delivery_since(connection, NOW) == 1
+    for n in range(9):
+        write(ledger, [new(ledger, shop, f"e{n}", accepted_at=NOW + 10 * n)])
+    with ledger.write() as connection:
+        ids = list(connection.scalars(select(delivery.c.id).order_by(delivery.c.id)))
+        connection.execute(remove(delivery).where(delivery.c.id.in_([ids[0], ids[3], ids[4]])))
+    with ledger.read() as connection:
+        found = [finding.first_delivery_since(connection, NOW + at) for at in (0, 10, 25, 41, 80, 81)]
+    # Nothing is between the id that is found and the first delivery.
+    left = [ids[1], ids[2], *ids[5:]]
+    firsts = [next((one for one in left if one >= first), None) for first in found]
+    assert firsts == [ids[1], ids[1], ids[5], ids[5], ids[8], None]

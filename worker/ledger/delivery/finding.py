@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, or_, select, text, union_all
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, text, union_all
 
 from worker.event.received import Trust
 from worker.ledger.delivery.precedence import REPLACED_MARK, shown_event_id, shown_time
@@ -46,6 +46,10 @@ class FoundDelivery:
     source_id: str | None
     signed: bool = False
     consent: str | None = None
+    currency: str | None = None
+    value_thousandths: int | None = None
+    # The order id in the sealed payload is read for the rows that are shown.
+    payload: bytes | None = None
 
 
 def find_deliveries_after(connection: Connection, delivery_id: int, limit: int) -> list[FoundDelivery]:
@@ -56,6 +60,78 @@ def find_deliveries_after(connection: Connection, delivery_id: int, limit: int) 
 def find_deliveries(connection: Connection, ids: Sequence[int]) -> list[FoundDelivery]:
     """Return deliveries by id."""
     return _read(connection, _deliveries().where(delivery.c.id.in_(ids)))
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Choose deliveries; an empty field chooses all. ``name`` is Pinterest's or the shop's, in lower case."""
+
+    stands: str = ""
+    name: str = ""
+    text: str = ""
+    source_id: str = ""
+
+
+def first_delivery_since(connection: Connection, at: float) -> int:
+    """Return the lowest id from which on deliveries were accepted at or after a time.
+
+    Ids ascend with the time of acceptance, so that a few reads by id find it. Some events are mapped minutes late.
+    """
+    low, high = 1, newest_delivery_id(connection) + 1
+    while low < high:
+        middle = (low + high) // 2
+        next_one = select(delivery.c.id, delivery.c.accepted_at).where(delivery.c.id >= middle)
+        row = connection.execute(next_one.order_by(delivery.c.id).limit(1)).one_or_none()
+        if row is None or row.accepted_at >= at:
+            high = middle
+        else:
+            low = row.id + 1
+    return low
+
+
+def find_chosen(
+    connection: Connection, wanted: Wanted, first_id: int, last_id: int, limit: int, *, newest_first: bool
+) -> list[FoundDelivery]:
+    """Return the chosen deliveries in a range of ids, with their payloads. It is read to its end if few are chosen."""
+    order = delivery.c.id.desc() if newest_first else delivery.c.id
+    numbers = (
+        select(delivery.c.id)
+        .outerjoin(batch, batch.c.id == delivery.c.batch_id)
+        .where(delivery.c.id.between(first_id, last_id), *_conditions(wanted))
+    )
+    ids = list(connection.scalars(numbers.order_by(order).limit(limit)))
+    if not ids:
+        return []
+    with_payloads = _deliveries().add_columns(delivery.c.payload).where(delivery.c.id.in_(ids))
+    return _read(connection, with_payloads.order_by(None).order_by(order))
+
+
+def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.stands:
+        found.append(_stands(wanted.stands))
+    if wanted.name:
+        names = (func.lower(delivery.c.event_name), func.lower(delivery.c.source_name))
+        found.append(or_(*(name == wanted.name for name in names)))
+    if wanted.text:
+        found.append(delivery.c.event_id.contains(wanted.text, autoescape=True))
+    if wanted.source_id:
+        own = select(integration.c.id).where(integration.c.source_id == wanted.source_id)
+        found.append(delivery.c.integration_id.in_(own))
+    return found
+
+
+def _stands(stands: str) -> ColumnElement[bool]:
+    """Return the condition of a state as `reported_state` names it."""
+    ended = stands.upper()
+    if ended in State.__members__ and ended != State.OPEN.name:
+        return delivery.c.state == State[ended].value
+    is_open, settled = delivery.c.state == State.OPEN.value, batch.c.status == BatchStatus.SETTLED.value
+    if stands == "pending":
+        return and_(is_open, delivery.c.batch_id.is_(None))
+    if stands == "in_flight":
+        return and_(is_open, delivery.c.batch_id.is_not(None), ~settled)
+    return and_(is_open, settled, delivery.c.test if stands == "tested" else ~delivery.c.test)
 
 
 def find_deliveries_of_event(connection: Connection, event_id: str, limit: int) -> list[FoundDelivery]:
@@ -167,6 +243,8 @@ def _deliveries() -> Any:
             integration.c.source_id,
             delivery.c.trust,
             delivery.c.consent,
+            delivery.c.currency,
+            delivery.c.value_thousandths,
             batch.c.not_before,
             credential.c.paused_at,
             credential.c.paused_reason,
@@ -214,6 +292,9 @@ def _read(connection: Connection, wanted: Any) -> list[FoundDelivery]:
             source_id=row.source_id,
             signed=row.trust == Trust.SIGNED,
             consent=row.consent,
+            currency=row.currency,
+            value_thousandths=row.value_thousandths,
+            payload=row._mapping.get("payload"),
         )
         for row in connection.execute(wanted)
     ]

@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from worker.event.times import parse_time
 from worker.ledger.delivery import failures, finding
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.delivery.failures import Failure, FailureFilter
-from worker.ledger.delivery.finding import FoundDelivery
+from worker.ledger.delivery.finding import FoundDelivery, Wanted
 from worker.ledger.intake import debug_inputs
 from worker.ledger.intake.debug_inputs import MAX_INPUTS, Input
 from worker.ledger.rows import LARGEST_ID
@@ -21,49 +22,60 @@ from worker.ledger.vault import SealError
 from worker.operations.caller import Caller
 from worker.operations.deliveries.masking import masked_event, masked_payload
 from worker.operations.deliveries.selection import all_sources
-from worker.operations.errors import NotFoundError
+from worker.operations.errors import InvalidError, NotFoundError
 from worker.pipeline.ingest.debugging import Decision, open_debug_input
 
 _MOST_SHOWN = 50
-# Ids ascend, so the newest deliveries have the highest ids. A filter searches this many.
-_MOST_LOOKED_AT = 1_000
+# A page looks at this many ids at a time, and for this long: it answers however rare the chosen deliveries are.
+_IDS_A_STEP = 10_000
+_LOOK_SECONDS = 0.15
 _MOVING = ("pending", "in_flight")
 _FOLLOW_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Choose among the newest deliveries; an empty field chooses all."""
+    """Choose deliveries, as texts; an empty field chooses all.
+
+    ``since`` and ``until`` are times in UTC. ``sort`` is ``oldest`` for the oldest first. ``cursor`` is the id of the
+    last delivery that the page before has looked at.
+    """
 
     stands: str = ""
     name: str = ""
     text: str = ""
     source_id: str = ""
+    since: str = ""
+    until: str = ""
+    sort: str = ""
+    cursor: str = ""
 
-    def fits(self, found: FoundDelivery) -> bool:
-        """Return whether a delivery is chosen."""
-        names = (found.event_name, found.source_name)
-        return (
-            self.stands in ("", found.stands)
-            and self.source_id in ("", found.source_id)
-            and (not self.name or self.name.casefold() in [name.casefold() for name in names])
-            and self.text in found.event_id
-        )
+    @property
+    def is_live(self) -> bool:
+        """Return whether new events appear in what is chosen."""
+        return not (self.until or self.cursor or self.sort)
 
     def takes(self, kept: Input) -> bool:
         """Return whether an event that was kept as it came in is chosen; it has no state of its own."""
         named = not self.name or self.name.casefold() == kept.name.casefold()
-        return named and not self.stands and self.text in kept.event_id
+        return self.is_live and named and not self.stands and self.text in kept.event_id
 
 
 @dataclass(frozen=True, slots=True)
-class NewestEvents:
-    """Hold the newest deliveries and kept events, newest first, and the sources, with those that are debugged."""
+class ChosenEvents:
+    """Hold deliveries and kept events, and the sources, with those that are debugged.
+
+    ``cursor`` is where the next page goes on, None at the end. Where few deliveries are chosen, a page ends before it
+    is full: then ``looked_until`` says up to which time it has looked.
+    """
 
     found: Sequence[FoundDelivery]
+    order_ids: Mapping[int, str]
     kept: Sequence[Input]
     sources: Sequence[Source]
     debugged: Sequence[Source]
+    cursor: int | None = None
+    looked_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +105,81 @@ class EventDetail:
     payload: str | None
 
 
-def list_newest(caller: Caller, wanted: EventFilter) -> NewestEvents:
-    """Return the newest deliveries that a filter chooses, and the events kept while their source is debugged."""
+def list_events(caller: Caller, wanted: EventFilter) -> ChosenEvents:
+    """Return a page of the deliveries that a filter chooses, and the events kept while their source is debugged.
+
+    Raises:
+        InvalidError: a time cannot be read.
+    """
     known = all_sources(caller)
+    since, until = _time_of(wanted, "since"), _time_of(wanted, "until")
+    chosen = Wanted(wanted.stands, wanted.name.lower(), wanted.text, wanted.source_id)
     with caller.ledger.read() as connection:
-        newest = finding.newest_delivery_id(connection)
-        found = finding.find_deliveries_after(connection, newest - _MOST_LOOKED_AT, _MOST_LOOKED_AT)
+        first = finding.first_delivery_since(connection, since) if since else 1
+        last = (
+            finding.first_delivery_since(connection, until) - 1
+            if until
+            else finding.newest_delivery_id(connection)
+        )
+        found, cursor = _look(connection, chosen, wanted, first, last)
         kept = debug_inputs.newest_debug_inputs(connection, caller.now, MAX_INPUTS, wanted.source_id)
-    return NewestEvents(
-        [one for one in reversed(found) if wanted.fits(one)][:_MOST_SHOWN],
+        looked_at = finding.find_deliveries_after(connection, cursor - 1, 1) if cursor else []
+    return ChosenEvents(
+        found,
+        {one.id: order_id for one in found if (order_id := _order_id(caller, one.payload))},
         [one for one in kept if wanted.takes(one)][:_MOST_SHOWN],
         known,
         [one for one in known if one.debug_until > caller.now],
+        cursor,
+        looked_at[0].accepted_at if looked_at and len(found) < _MOST_SHOWN else None,
     )
+
+
+def _look(
+    connection: Connection, chosen: Wanted, wanted: EventFilter, first: int, last: int
+) -> tuple[list[FoundDelivery], int | None]:
+    """Look through a range of ids for a short time; return what was found, and where to go on."""
+    newest_first, deadline = wanted.sort != "oldest", time.monotonic() + _LOOK_SECONDS
+    if wanted.cursor.isdecimal() and len(wanted.cursor) < 19:
+        if newest_first:
+            last = min(last, int(wanted.cursor) - 1)
+        else:
+            first = max(first, int(wanted.cursor) + 1)
+    found: list[FoundDelivery] = []
+    while first <= last:
+        if newest_first:
+            start, end = max(first, last - _IDS_A_STEP + 1), last
+        else:
+            start, end = first, min(last, first + _IDS_A_STEP - 1)
+        left = _MOST_SHOWN - len(found)
+        found += finding.find_chosen(connection, chosen, start, end, left, newest_first=newest_first)
+        if len(found) == _MOST_SHOWN:
+            return found, found[-1].id
+        first, last = (first, start - 1) if newest_first else (end + 1, last)
+        if time.monotonic() >= deadline:
+            break
+    if first > last:
+        return found, None
+    return found, last + 1 if newest_first else first - 1
+
+
+def _time_of(wanted: EventFilter, name: str) -> float | None:
+    text = str(getattr(wanted, name))
+    at = parse_time(text) if text else None
+    if text and at is None:
+        raise InvalidError(name, "must be a time like 2026-01-29T14:00")
+    return at
+
+
+def _order_id(caller: Caller, sealed: bytes | None) -> str:
+    """Return the order id of a payload; empty without one, or if it cannot be opened."""
+    if sealed is None:
+        return ""
+    try:
+        payload = json.loads(caller.ledger.vault.open(sealed, PAYLOAD))
+    except (SealError, ValueError):
+        return ""
+    return str((payload.get("custom_data") or {}).get("order_id") or "")
 
 
 def get_event(caller: Caller, number: int, *, with_payload: bool = False) -> EventDetail:
