@@ -273,6 +273,44 @@ def test_no_token_is_on_a_page_or_in_clear_in_the_ledger(pages: Pages, ledger: L
         assert mark not in repr(rows)
 
 
+@pytest.mark.usefixtures("source")
+def test_connecting_again_with_less_scope_says_so_and_keeps_the_token(
+    pages: Pages, ledger: Ledger, sandbox: Sandbox
+) -> None:
+    made = connect(pages, ledger)
+    before = token_of(ledger, made)
+    sandbox.behave({"account_api": {"scope": "ads:read"}})
+    assert "Connected, but without ads:write" in pages.get(sign_in(pages, made.id))
+    assert token_of(ledger, made) == before
+
+
+@pytest.mark.parametrize("number", ["7", "9" * 25])
+def test_a_sign_in_that_does_not_exist_is_not_found(pages: Pages, number: str) -> None:
+    assert pages.client.get(f"/integrations/connect/{number}").status_code == 404
+    path = f"/integrations/add/pinterest?login={number}&ad_account_id=1"
+    assert pages.client.get(path).status_code == 404
+
+
+@pytest.mark.usefixtures("source")
+def test_without_ads_write_the_form_says_that_no_token_is_made_and_takes_one(
+    pages: Pages, ledger: Ledger, sandbox: Sandbox
+) -> None:
+    sandbox.behave({"account_api": {"scope": "ads:read"}})
+    login = urlsplit(sign_in(pages)).path.rpartition("/")[2]
+    fields = {"name": "Shop", "source_id": "src_shop", "ad_account_id": DEMO, "login": login}
+    refused = pages.send("/integrations/add/pinterest", fields)
+    assert refused.status_code == 422
+    assert "Pinterest did not make a token for events. Pinterest answered HTTP 403" in refused.text
+    other = pages.send(
+        "/integrations/add/pinterest", fields | {"ad_account_id": "77", "access_token": "pina_x"}
+    )
+    assert "Is not an ad account that the person who signed in may use." in other.text
+    taken = pages.send("/integrations/add/pinterest", fields | {"access_token": "pina_pasted"})
+    assert taken.status_code == 303
+    with ledger.read() as connection:
+        assert [one.ad_account_id for one in logins.readings(connection)] == [DEMO]
+
+
 def test_pinterest_is_asked_for_both_scopes_and_the_registered_address(pages: Pages) -> None:
     query = parse_qs(urlsplit(begin(pages)).query)
     assert query["scope"] == ["ads:read,ads:write"]

@@ -74,6 +74,10 @@ def connect_command(integration_id: str | None, source_id: str | None, ad_accoun
     pasted = click.prompt("Then paste the address of the page that follows, or the code in it", err=True)
     answer = connecting.read_redirect(app, pasted, url)
     done = connecting.finish_connecting(cli_caller(), app, _SESSION, answer)
+    if done.missing:
+        click.echo(
+            f"Pinterest gave access without {' and '.join(done.missing)}: it makes no token for events."
+        )
     if integration_id:
         click.echo("Connected." + " The token for events is new." * done.has_new_token)
     elif source_id:

@@ -45,7 +45,8 @@ def connect_finish_page() -> AnyResponse:
         context.request_caller(), pinterest_app(), _session(), request.args.to_dict()
     )
     if done.target.startswith("int_"):
-        notice = "connected-with-token" if done.has_new_token else "connected"
+        notice = "connected-to-read" if done.missing else "connected"
+        notice = "connected-with-token" if done.has_new_token else notice
         return redirect_to("ui.integration_page", notice, integration_id=done.target)
     notice = "connected-partly" if done.missing else "signed-in"
     return redirect_to("ui.choose_account_page", notice, login_id=done.login_id, source_id=done.target)

@@ -12,6 +12,7 @@ NOTICES = {
     "connected-partly": "Signed in, but without ads:write: Pinterest makes no token for events. Enter one in the form, "
     "or sign in again and give all access.",
     "connected": "Connected. Pinterest's Event Quality Score appears under Match quality within minutes.",
+    "connected-to-read": "Connected, but without ads:write: the token for events stays as it is.",
     "connected-with-token": "Connected, and the token for events is replaced by one that lasts.",
     "enabled": "Integration on: new events are delivered.",
     "disabled": "Integration off: new events are not delivered. Waiting events stay.",
