@@ -104,7 +104,6 @@ def test_events_before_the_new_consent_in_the_same_bulk_stay_out(ledger: Ledger)
         {"email_hashes": [hash_value("em", KIM) or ""]},
         {"external_ids": ["kim"]},
         {"external_id_hashes": [hash_value("external_id", "kim") or ""]},
-        {"anonymous_ids": ["kims"]},
     ],
     ids=lambda asked: next(iter(asked)),
 )
@@ -133,9 +132,19 @@ def test_a_suppressed_person_leaves_nothing_and_others_are_untouched(
     assert close(ledger).events["erased"] == 3
     with ledger.read() as connection:
         assert {row.event_id for row in connection.execute(select(debug_input))} == {"lee1", "lee2"}
-        # A device alone does not lead to its account.
-        kept = connection.execute(select(visitor_table)).all()
-        assert len(kept) == int("anonymous_ids" in asked)
+        assert connection.execute(select(visitor_table)).all() == []
+
+
+@pytest.mark.parametrize("poison", [[KIM, LEE], KIM])
+def test_a_public_call_that_links_another_person_suppresses_none_of_their_signed_orders(
+    ledger: Ledger, poison: Any
+) -> None:
+    place(ledger)
+    signed = {"type": "identify", "messageId": "s", "userId": "lee", "traits": {"email": LEE}}
+    run(ledger, signed, trust=Trust.SIGNED)
+    run(ledger, {"type": "identify", "messageId": "p", "userId": "lee", "traits": {"email": poison}})
+    suppress(ledger, emails=[KIM])
+    assert "order" in run(ledger, track("order", LEE, userId="lee"), trust=Trust.SIGNED)
 
 
 def test_a_visitor_record_from_an_older_copy_brings_no_one_back(ledger: Ledger) -> None:
@@ -170,21 +179,22 @@ K, L, USER, DEVICE = b"k", b"l", b"user", b"device"
 
 
 @pytest.mark.parametrize(
-    ("digests", "user", "device", "active", "expected"),
+    ("emails", "user", "device", "active", "expected"),
     [
         ((), None, None, {K}, False),
         (("kim",), None, None, {K}, True),
         (("lee",), None, None, {K}, False),
         (("lee", "kim"), None, None, {K}, True),
         ((), USER, None, {USER}, True),
-        (("lee",), USER, None, {USER}, True),
+        # Anyone can link an account to a person's e-mail address.
+        (("lee",), USER, None, {USER}, False),
         ((), None, DEVICE, {DEVICE}, True),
         (("lee",), None, DEVICE, {DEVICE}, False),
         ((), USER, DEVICE, {DEVICE}, False),
     ],
 )
 def test_who_is_suppressed(
-    digests: tuple[str, ...], user: bytes | None, device: bytes | None, active: set[bytes], expected: bool
+    emails: tuple[str, ...], user: bytes | None, device: bytes | None, active: set[bytes], expected: bool
 ) -> None:
-    named = Named(frozenset(digests), user, device)
+    named = Named(frozenset(emails), frozenset(), user, device)
     assert is_suppressed(named, {"kim": K, "lee": L}, active) is expected

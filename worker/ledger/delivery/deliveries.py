@@ -80,8 +80,8 @@ class NewDelivery:
     qualities: tuple[str, ...] = ()
     # Counted per source: see `worker.ledger.reports.data_problems`.
     problems: tuple[FoundProblem, ...] = ()
-    # The hashes of e-mail addresses and user ids in the payload, to find suppressed persons.
-    identifiers: tuple[str, ...] = ()
+    # The hashes of e-mail addresses and of user ids in the payload, to find suppressed persons.
+    identifiers: tuple[Sequence[str], Sequence[str]] = ((), ())
 
     @property
     def unique_key(self) -> _PlainKey:

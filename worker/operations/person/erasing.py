@@ -15,7 +15,7 @@ from worker.ledger.setup import audit_log
 from worker.ledger.upkeep import erasure, suppressions
 from worker.ledger.upkeep.erasure import PersonalRow
 from worker.ledger.vault import SealError
-from worker.pinterest.user_data.person import KeyedPerson, Person, all_email_hashes_in
+from worker.pinterest.user_data.person import KeyedPerson, Person, all_email_hashes_in, signed_email_hashes
 
 ROWS_A_STEP = 500
 # What a worker held before a round began is written down by then, and the next round finds it.
@@ -93,6 +93,8 @@ class _Search:
     person: Person | KeyedPerson
     keys: set[bytes]
     emails: set[str]
+    # Anyone can send a public call that gives two persons one record.
+    signed_emails: set[str] = field(default_factory=set)
     found: dict[str, set[Any]] = field(default_factory=lambda: {part: set() for part in _PARTS})
     unreadable: set[tuple[str, Any]] = field(default_factory=set)
 
@@ -116,7 +118,7 @@ def erase_rows(ledger: Ledger, person: Person | KeyedPerson, options: ErasureOpt
         if not options.dry_run:
             options.sleep(SETTLING_SECONDS)
     report.unreadable, report.found = len(search.unreadable), search.found
-    of_emails = {suppressions.identifier_key(ledger.vault, digest) for digest in search.emails}
+    of_emails = {suppressions.identifier_key(ledger.vault, digest) for digest in search.signed_emails}
     report.keys = search.keys | of_emails
     if options.dry_run:
         with ledger.read() as connection:
@@ -164,6 +166,9 @@ def _is_persons(ledger: Ledger, search: _Search, part: str, row: PersonalRow) ->
         search.keys.update(key for key in (row.anonymous_key, row.user_key) if key is not None)
         if text is not None and part == _VISITORS:
             search.emails.update(all_email_hashes_in(text))
+            signed = set(signed_email_hashes(text))
+            if row.user_key in search.person.keys or not signed.isdisjoint(search.person.emails):
+                search.signed_emails.update(signed)
     if says_so or row.anonymous_key in search.person.keys:
         return True
     if row.user_key in search.keys:

@@ -78,6 +78,12 @@ def mapped_email_hashes(text: bytes) -> list[str]:
     ]
 
 
+def signed_email_hashes(text: bytes) -> list[str]:
+    """Return the e-mail hashes that signed calls gave a stored visitor."""
+    emails = _part(_part(_object(text), "signed"), "traits").get("em")
+    return [digest for digest in emails if isinstance(digest, str)] if isinstance(emails, list) else []
+
+
 def _user_id_hashes_in(text: bytes) -> set[str]:
     """Return the hashes of the user ids of an event in the inbox, from the places that the mapping reads."""
     event = _part(_object(text), "event")

@@ -202,7 +202,7 @@ def _to_delivery(outcome: Outcome, target: Destination, opened: OpenedEvent, vau
         payload=vault.seal(text, PAYLOAD) if text is not None else None,
         size_bytes=len(text) if text is not None else 0,
         problems=_found_problems(outcome, opened.received) if outcome.problems else (),
-        identifiers=_identifiers(outcome) if target.screens else (),
+        identifiers=_identifiers(outcome) if target.screens else ((), ()),
         order_key=_order_key(outcome, opened, target.options, vault),
         business_key=_business_key(outcome, target, opened, vault),
         **_of_kind(outcome, row, vault),
@@ -230,10 +230,10 @@ def _proxy_address(kind: Problem, received: Received) -> str | None:
         return None
 
 
-def _identifiers(outcome: Outcome) -> tuple[str, ...]:
+def _identifiers(outcome: Outcome) -> tuple[Sequence[str], Sequence[str]]:
     payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
     data = (payload or {}).get("user_data") or {}
-    return (*data.get("em", ()), *data.get("external_id", ()))
+    return data.get("em", ()), data.get("external_id", ())
 
 
 def _text(outcome: Outcome) -> bytes | None:

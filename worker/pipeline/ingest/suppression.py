@@ -21,10 +21,15 @@ from worker.pipeline.ingest.accepting import OpenedEvent
 class Named:
     """Hold whom an event is about, by SHA-256 hashes and keys, and when a consent that it states was given."""
 
-    digests: frozenset[str]
+    emails: frozenset[str]
+    user_ids: frozenset[str]
     user_key: bytes | None
     device_key: bytes | None
     consented_at: float | None = None
+
+    @property
+    def digests(self) -> frozenset[str]:
+        return self.emails | self.user_ids
 
 
 class _Mapped(Protocol):
@@ -52,12 +57,17 @@ class Screening:
 def named_by(opened: OpenedEvent, visitor: Visitor, made: Iterable[NewDelivery]) -> Named:
     """Return whom an event is about: who is sent to Pinterest, or the visitor of an event that is not sent."""
     payloads = [delivery.identifiers for delivery in made if delivery.payload is not None]
-    digests = {digest for identifiers in payloads for digest in identifiers}
-    if not payloads:
-        digests = {*visitor.traits.get("em", ()), *filter(None, (visitor.user_id,))}
+    of_visitor = set(visitor.traits.get("em", ()))
+    emails = {digest for sent, _ in payloads for digest in sent} if payloads else of_visitor
+    user_ids = {digest for _, sent in payloads for digest in sent}
+    if visitor.user_id and (not payloads or not of_visitor.isdisjoint(emails)):
+        user_ids.add(visitor.user_id)
     if user_id := hash_value("external_id", opened.event.get("userId")):
-        digests.add(user_id)
-    return Named(frozenset(digests), opened.row.user_key, opened.row.anonymous_key, _consented_at(opened))
+        user_ids.add(user_id)
+    row = opened.row
+    return Named(
+        frozenset(emails), frozenset(user_ids), row.user_key, row.anonymous_key, _consented_at(opened)
+    )
 
 
 def _consented_at(opened: OpenedEvent) -> float | None:
@@ -73,14 +83,11 @@ def screen(
 ) -> Screening:
     """Compare the events and visitors of a bulk with the suppressed persons, by one query."""
     events = {event_id: event.named for event_id, event in mapped.items() if event.named is not None}
-    digests = {digest for named in events.values() for digest in named.digests}
-    in_records = {key: _digests_in(record) for key, record in visitors.items()}
-    key_of = {
-        digest: suppressions.identifier_key(ledger.vault, digest)
-        for digest in digests.union(*in_records.values())
-    }
     user_keys = {named.user_key for named in events.values() if named.user_key is not None}
     device_keys = {named.device_key for named in events.values() if named.device_key is not None}
+    records = {key: _named_in(record, key, key in user_keys) for key, record in visitors.items()}
+    digests = {digest for named in (*events.values(), *records.values()) for digest in named.digests}
+    key_of = {digest: suppressions.identifier_key(ledger.vault, digest) for digest in digests}
     with ledger.read() as connection:
         found = suppressions.find_suppressions(
             connection, {*key_of.values(), *user_keys, *device_keys, *visitors}
@@ -93,20 +100,19 @@ def screen(
         for event_id, named in events.items()
         if is_suppressed(named, key_of, active | {key for key, end in ends.items() if event_id < end})
     }
-    refused = {
-        key
-        for key, record in in_records.items()
-        if is_suppressed(Named(frozenset(record), key if key in user_keys else None, key), key_of, active)
-    }
+    refused = {key for key, named in records.items() if is_suppressed(named, key_of, active)}
     return Screening(frozenset(held), frozenset(refused), lifted)
 
 
 def is_suppressed(named: Named, key_of: Mapping[str, bytes], active: Collection[bytes]) -> bool:
     """Return whether an event is about a suppressed person.
 
-    Another person on a suppressed device is not: an event of theirs names them.
+    The accounts and devices that an erasure found may be another's, as anyone can send a public call that links them:
+    an event that names another person is kept.
     """
-    if named.user_key in active or any(key_of[digest] in active for digest in named.digests):
+    if any(key_of[digest] in active for digest in named.digests):
+        return True
+    if named.user_key in active and not named.emails:
         return True
     return named.device_key in active and named.user_key is None and not named.digests
 
@@ -127,10 +133,11 @@ def _lifted(
     return lifted
 
 
-def _digests_in(record: Mapping[str, Any]) -> set[str]:
+def _named_in(record: Mapping[str, Any], key: bytes, is_user: bool) -> Named:
     layers = (record, record.get("signed") or {})
-    named = {digest for layer in layers for digest in (layer.get("traits") or {}).get("em", ())}
-    return named | {layer["user_id"] for layer in layers if layer.get("user_id")}
+    emails = {digest for layer in layers for digest in (layer.get("traits") or {}).get("em", ())}
+    user_ids = {layer["user_id"] for layer in layers if layer.get("user_id")}
+    return Named(frozenset(emails), frozenset(user_ids), key if is_user else None, key)
 
 
 def lift(connection: Connection, lifted: Mapping[int, Lift], now: float) -> None:
