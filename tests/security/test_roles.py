@@ -29,6 +29,7 @@ ACCESS = {
     accounts.get_accounts accounts.get_account_view
     failed.get_failed_list failed.get_failed_summary failed.get_failed_export failed.get_failed_detail
     parked.get_parked alerts.get_alerts audit.get_audit_log
+    orders.get_orders orders.get_orders_undelivered ui.orders_page ui.orders_export
     reports.get_books reports.get_deliveries reports.get_stats reports.get_quality
     ui.overview_page ui.overview_part ui.search_page ui.data_quality_page ui.quality_page ui.sales_page
     ui.sales_export ui.events_page ui.events_part ui.event_page ui.event_input_page ui.explain_page
@@ -39,6 +40,7 @@ ACCESS = {
     sources.post_source sources.patch_source sources.delete_source_view sources.post_pipeline_key
     sources.post_server_secret integrations.post_integration integrations.patch_integration
     integrations.delete_integration_view accounts.patch_account accounts.post_pause accounts.post_resume
+    orders.post_orders ui.post_orders_file
     failed.post_failed_retry failed.post_failed_discard parked.post_parked_retry explain.post_explain
     ui.post_checkout_name ui.post_debugging ui.post_unpark ui.review_page ui.progress_page ui.connect_page
     ui.connect_finish_page ui.choose_account_page ui.vendors_page ui.new_integration_page
