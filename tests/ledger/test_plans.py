@@ -59,6 +59,7 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     "the span of the inbox": alert_figures.inbox_span,
     "the oldest event of each source": lambda connection: backlog.waiting_groups(connection, NOW),
     "the oldest events of two sources": lambda connection: backlog.oldest_ids(connection, TURNS, NOW, 20),
+    "what was sent of an order": lambda connection: finding.payloads_of_orders(connection, [b"order"]),
     "what is overdue": lambda connection: inbox.overdue_ids(connection, 7, NOW, 500),
 }
 
