@@ -37,10 +37,11 @@ test-pythons:
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
 
-# Takes 15 minutes; the second storm needs RabbitMQ and PostgreSQL on this machine.
+# Takes 20 minutes; the second storm needs RabbitMQ and PostgreSQL on this machine.
 chaos: $(VENV)/.dev
 	$(BIN)/python -m tests.chaos.kill_storm --events 100000 --kills 16 --seed 1 --broker valkey --database sqlite
 	$(BIN)/python -m tests.chaos.kill_storm --events 100000 --kills 16 --seed 2 --broker rabbitmq --database postgresql
+	STORM_SECONDS=120 STORM_SEED=3 $(BIN)/python -m pytest -s tests/chaos/test_ledger_storm.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check $(SOURCES)

@@ -260,6 +260,8 @@ def move_batches(connection: Connection, old: int, new: int, now: float) -> bool
     As after a pause, each batch gets a new retry window. Returns False if an enabled integration still uses the old
     credential, whose batches then stay.
     """
+    # A batcher that holds it creates a batch, which would stay with the old credential. Locked before the batches.
+    connection.execute(select(credential.c.id).where(credential.c.id == old).with_for_update())
     users = select(integration.c.id).where(integration.c.credential_id == old, integration.c.enabled)
     if connection.execute(users.limit(1)).first() is not None:
         return False
