@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import phonenumbers
+from phonenumbers.re_util import re_compile
 
 _EXTENSION = re.compile(r"(?<!\s)\s*(?:ext\.?|extension|x|#)\s*\d{1,6}$")
 _DIALLED = re.compile(r"\+?[\d\s().\-/\u2010-\u2015]{5,40}", re.ASCII)
@@ -59,7 +60,7 @@ def _parse_without_region(digits: str) -> str | None:
 
 
 class _Plan(NamedTuple):
-    """A country's rules for its numbers, as the library has them."""
+    """A country's rules for its numbers, as the library has them. It reads at most 16 digits with its patterns."""
 
     country_code: str
     lengths: frozenset[int]
@@ -126,8 +127,8 @@ def _plan(region: str) -> _Plan | None:
     return _Plan(
         str(metadata.country_code),
         frozenset(metadata.general_desc.possible_length).intersection(main.general_desc.possible_length),
-        re.compile(metadata.international_prefix or "0"),
-        re.compile(prefixes) if prefixes else None,
+        re_compile(metadata.international_prefix or "0"),
+        re_compile(prefixes) if prefixes else None,
         bool(metadata.national_prefix_transform_rule),
-        re.compile(metadata.general_desc.national_number_pattern or ""),
+        re_compile(metadata.general_desc.national_number_pattern or ""),
     )
