@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := worker tasks tests docs celeryconfig.py setup.py $(wildcard benchmarks)
 
-.PHONY: help run test test-pythons test-slow chaos lint format bench docs lock build clean
+.PHONY: help run test test-pythons test-slow chaos mutants lint format bench docs lock build clean
 
 run: $(VENV)/.run
 	@$(BIN)/python -m worker run
@@ -14,7 +14,8 @@ help:
 	@echo "make test       run all quick tests"
 	@echo "make test-pythons  run the tests on each supported Python"
 	@echo "make test-slow  run the tests that take long or need RabbitMQ, PostgreSQL and Redis"
-	@echo "make chaos      kill processes for 15 minutes, and check that nothing is lost"
+	@echo "make chaos      kill processes for 20 minutes, and check that nothing is lost"
+	@echo "make mutants    change 100 conditions of the delivery code, and print those that no test notices"
 	@echo "make lint       check style, types and known vulnerabilities"
 	@echo "make format     format the code"
 	@echo "make bench      measure the speed of each step; ROW=name for one row"
@@ -42,6 +43,10 @@ chaos: $(VENV)/.dev
 	$(BIN)/python -m tests.chaos.kill_storm --events 100000 --kills 16 --seed 1 --broker valkey --database sqlite
 	$(BIN)/python -m tests.chaos.kill_storm --events 100000 --kills 16 --seed 2 --broker rabbitmq --database postgresql
 	STORM_SECONDS=120 STORM_SEED=3 $(BIN)/python -m pytest -s tests/chaos/test_ledger_storm.py
+
+# Takes an hour or more.
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.mutants --count 100 --seed 1
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check $(SOURCES)
