@@ -9,17 +9,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from tests.chaos.wire import Fault, Wire, broken, wired
 from tests.conftest import KEY
 from tests.ledger.pooler import pgbouncer
-from tests.ledger.shop import accept, pend, place, stand
+from tests.ledger.shop import NOW, RATE, accept, pend, place, stand
 from worker.collector.intake import GroupCommit
 from worker.ledger import migrate, postgresql
 from worker.ledger.database import Ledger, LedgerReadOnlyError, LedgerRefusedError, is_ledger_unavailable
+from worker.ledger.delivery import claims
+from worker.ledger.delivery.claims import BatchGroup
 from worker.ledger.intake.inbox import Accepted
+from worker.ledger.schema import batch
+from worker.ledger.setup import integrations
 from worker.monitoring import checks
 from worker.monitoring.checks import State
 from worker.pipeline.ingest.ingest_bulk import ingest
@@ -240,3 +244,25 @@ def test_a_database_that_cannot_hold_every_text_is_refused_before_a_table_is_mad
     with server.read() as connection:
         connection.execute(text(f"DROP DATABASE {name}"))
     server.dispose()
+
+
+def test_a_batch_that_is_created_while_the_token_changes_gets_the_new_one(lent: Ledger) -> None:
+    shop = place(lent)
+    pend(lent, shop, 3)
+
+    def change_token() -> int:
+        with lent.write() as connection:
+            changed = integrations.update_integration(
+                connection, lent.vault, shop, rate=RATE, new_token="pina_new", now=NOW
+            )
+        return changed.credential_id
+
+    with ThreadPoolExecutor() as pool:
+        with lent.write() as connection:
+            group = BatchGroup(shop.credential_id, shop.ad_account, test=False, offline=False)
+            batch_id = claims.claim_batch(connection, group, 24, NOW)
+            changing = pool.submit(change_token)
+            time.sleep(0.5)
+        new = changing.result(10)
+    with lent.read() as connection:
+        assert connection.scalar(select(batch.c.credential_id).where(batch.c.id == batch_id)) == new
