@@ -240,6 +240,9 @@ def _fingerprint(text: str) -> str:
     return blake2s(text.encode(), digest_size=6).hexdigest()
 
 
+_is_mail_address = re.compile(r"[^@\s<>]+@[^@\s<>]+").fullmatch
+
+
 class _Reader:
     """Read single variables; an error names the variable."""
 
@@ -431,7 +434,7 @@ def _webhook_url(read: _Reader, name: str) -> str:
 def _mail_addresses(read: _Reader, name: str) -> tuple[str, ...]:
     addresses = tuple(part.strip() for part in read.text(name, "").split(",") if part.strip())
     for address in addresses:
-        if not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", address):
+        if not _is_mail_address(address):
             raise SettingsError(name, f"must be e-mail addresses, separated by commas, not {address!r}.")
     return addresses
 

@@ -45,6 +45,7 @@ _NAMES = {
     "default_consent.browser": "consent_browser",
     "default_consent.server": "consent_server",
 }
+_ADDRESS = re.compile(r"^https?://([^/?#:]+)(:[0-9]+)?([/?#].*)?$")
 _CATEGORIES = ("advertising", "marketing", "analytics", "functional")
 _NAMES |= {f"alert_thresholds.{name}": name for name in ALERT_THRESHOLDS}
 _NAMES |= {f"consent_groups.{category}": "consent_groups" for category in _CATEGORIES}
@@ -191,7 +192,7 @@ def _source_body(form: Any) -> dict[str, Any]:
 def _domains_in(text: str) -> list[str]:
     """Read domains from lines or a list with commas; of a pasted address, the host counts."""
     given = [one.strip() for line in split_lines(text) for one in line.split(",") if one.strip()]
-    return [re.sub(r"^https?://([^/?#:]+)(:[0-9]+)?([/?#].*)?$", r"\1", one) for one in given]
+    return [_ADDRESS.sub(r"\1", one) for one in given]
 
 
 def _group_lines(groups: Mapping[str, list[str]]) -> list[str]:

@@ -13,6 +13,7 @@ from worker.pinterest.client.retry_policy import retry_after_seconds
 SCOPES = ("ads:read", "ads:write")
 _SIGN_IN_PAGE = "https://www.pinterest.com/oauth/"
 _PAGE_SIZE, _MOST_PAGES = 250, 40
+_is_account_id = re.compile(r"[0-9]{1,18}").fullmatch
 _is_token = re.compile(r"[\x21-\x7e]{1,4096}").fullmatch
 # Without them in an answer: what Pinterest documents.
 _ACCESS_SECONDS, _REFRESH_SECONDS = 30 * 86_400.0, 60 * 86_400.0
@@ -82,7 +83,7 @@ class AccountClient(PinterestClient):
         return Tokens(
             _token(found),
             _token(found, "refresh_token") if found.get("refresh_token") else grant.get("refresh_token", ""),
-            " ".join(re.split(r"[ ,]+", str(found.get("scope") or ""))),
+            " ".join(str(found.get("scope") or "").replace(",", " ").split()),
             _seconds(found.get("expires_in"), _ACCESS_SECONDS),
             _seconds(found.get("refresh_token_expires_in"), _REFRESH_SECONDS),
         )
@@ -100,7 +101,7 @@ class AccountClient(PinterestClient):
                 account = AdAccount(
                     *(str(one.get(name) or "") for name in ("id", "name", "country", "currency", "time_zone"))
                 )
-                if re.fullmatch(r"[0-9]{1,18}", account.id):
+                if _is_account_id(account.id):
                     yield account
             following = page.get("bookmark")
             if not following or following == query.get("bookmark"):

@@ -167,7 +167,9 @@ def people_in(properties: Mapping[str, Any]) -> Iterator[object]:
     The person to whom an order is sent counts only if it has no other.
     """
     flat: dict[tuple[str, ...], dict[str, Any]] = {}
-    for key in PERSONAL_PROPERTIES.intersection(properties):
+    for key in properties:
+        if key not in PERSONAL_PROPERTIES:
+            continue
         groups = (group for group in (_OF_BILLING, _OF_SHIPPING) if key.startswith(group))
         flat.setdefault(next(groups, ()), {})[key] = properties[key]
     billing = [properties[key] for key in _BILLING if key in properties] + [flat.get(_OF_BILLING)]
