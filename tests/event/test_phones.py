@@ -4,7 +4,7 @@ import time
 
 import phonenumbers
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
@@ -201,6 +201,8 @@ def test_the_persons_countries_are_not_asked_for_a_text_without_a_number() -> No
     assert clean_url("https://a.example/p?size=42#top", regions) == "https://a.example/p?size=42#top"
 
 
+@example("98.-56(06 12 -06 12 -.2(64-+79(106 12 (1a7 178432")
+@example("1.+0906 12  99/2106 12 06 12 /5106 12 27) 1181(505")
 @given(st.lists(st.sampled_from([*"0123456789 ().-/+", "06 12 ", "Tel ", "a"]), max_size=40).map("".join))
 def test_the_spans_are_in_order_and_cleaning_twice_changes_nothing(text: str) -> None:
     spans = find_phones(text, ["DE"])

@@ -25,6 +25,7 @@ _EMAIL_EDGE = re.compile(f"[{_EMAIL_EDGES}]")
 # A plus or a double zero and 8 to 15 digits, in groups or not. `worker.event.phones` finds national numbers.
 _INTERNATIONAL = re.compile(r"(?<![\w.,])(?:\+|(?<!\d\s)00)[1-9](?:[\s().-]{0,2}\d){7,14}(?!\w)", re.ASCII)
 _MAY_HOLD_PHONE = re.compile(r"\d[\d\s().+/-]{6}", re.ASCII)
+_MOST_ROUNDS = 6
 _MAY_HOLD = re.compile(r"@|\d[\d\s().+/-]{6}", re.ASCII)
 _MAY_HOLD_PHONE_IN_URL = re.compile(r"\d(?:[\d\s().+/-]|%[0-9A-Fa-f]{2}){6}", re.ASCII)
 _MAY_HOLD_IN_URL = re.compile(r"[?#@%]|\d[\d\s().+/-]{6}", re.ASCII)
@@ -62,11 +63,16 @@ def clean_free_text(text: str, regions: Regions = tuple) -> str:
 
     ``regions`` returns the person's likely countries (alpha-2), and is called only for a text that may hold a number.
     """
-    plain = _decoded(_plain(text))
-    if not _MAY_HOLD.search(plain) and not _SPACED_AT.search(plain):
-        return text
-    cleaned = _without_phones(_without_spaced_emails(_without_emails(plain)), regions)
-    return text if cleaned == plain else " ".join(cleaned.split())
+    # What is left may be a number once its neighbour is gone, rarely more than twice.
+    for _ in range(_MOST_ROUNDS):
+        plain = _decoded(_plain(text))
+        if not _MAY_HOLD.search(plain) and not _SPACED_AT.search(plain):
+            break
+        cleaned = _without_phones(_without_spaced_emails(_without_emails(plain)), regions)
+        if cleaned == plain:
+            break
+        text = " ".join(cleaned.split())
+    return text
 
 
 def _without_phones(text: str, regions: Regions) -> str:
