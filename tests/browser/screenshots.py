@@ -187,7 +187,7 @@ def _take(page: Page, folder: Path) -> None:
     picture("source")
     page.goto("/search?q=ORD-003")
     picture("search")
-    page.get_by_role("row").nth(1).get_by_role("link").click()
+    page.get_by_role("row").nth(1).get_by_role("link").first.click()
     picture("event")
     page.goto("/explain")
     page.get_by_role("button", name="Explain").click()

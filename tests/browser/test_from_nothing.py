@@ -93,7 +93,7 @@ def test_from_the_empty_pages_to_a_delivered_order_and_a_failed_one_that_is_retr
     expect(page.get_by_text("Debugging on: new events")).to_be_visible()
 
     first = order(context, page)
-    await_delivery(page, first, "delivered").get_by_role("link").click()
+    await_delivery(page, first, "delivered").get_by_role("link").first.click()
     for number, stage in enumerate(("Input", "After governance", "Sent to Pinterest", "Answered"), 1):
         expect(page.get_by_role("heading", name=f"{number}. {stage}")).to_be_visible()
     came = page.get_by_label("Event as it came in, personal data masked")
@@ -106,7 +106,7 @@ def test_from_the_empty_pages_to_a_delivered_order_and_a_failed_one_that_is_retr
 
     stack.sandbox.behave({"rules": [{"fail_events": {"share": 1.0}}]})
     second = order(context, page)
-    await_delivery(page, second, "failed").get_by_role("link").click()
+    await_delivery(page, second, "failed").get_by_role("link").first.click()
     expect(page.get_by_text("Pinterest refused the event").first).to_be_visible()
     stack.sandbox.behave_well()
     page.get_by_role("button", name="Retry…").click()
@@ -118,5 +118,5 @@ def test_from_the_empty_pages_to_a_delivered_order_and_a_failed_one_that_is_retr
     found = stack.sandbox.received(account=ACCOUNT)
     assert found["counts"][ACCOUNT]["checkout"] == 2
     go(page, "Sales")
-    row = page.get_by_role("row").filter(has_text="checkout")
+    row = page.get_by_role("row").filter(has_text="checkout").first
     expect(row).to_have_text(re.compile(r"checkout\s+2\s+99\.98\s+USD"))

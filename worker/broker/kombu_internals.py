@@ -145,7 +145,7 @@ def _expect_the_host_in_the_address(original: Any) -> Any:
     def establish_connection(self: Any) -> Any:
         client = self.client
         host = client.hostname
-        if isinstance(client.ssl, dict):
+        if client.ssl and isinstance(client.ssl, dict):
             client.ssl = client.ssl | {"server_hostname": host or "localhost"}
         try:
             return original(self)
