@@ -83,9 +83,11 @@ def test_the_watchman_knows_it_by_its_own_look(receiver: Receiver, monkeypatch: 
         raise OperationalError("SELECT 1", {}, ConnectionRefusedError())
 
     monkeypatch.setattr(watchman, "watch_if_overdue", away)
-    monkeypatch.setattr(watchman.runtime, "ledger", lambda: SimpleNamespace(ping=lambda: None))
-    for seconds in (0, 60):
+    clock = iter((NOW, NOW + 60))
+    ledger = SimpleNamespace(ping=lambda: None, now=lambda: next(clock))
+    monkeypatch.setattr(watchman.runtime, "ledger", lambda: ledger)
+    for _ in range(2):
         with pytest.raises(OperationalError):
-            watchman._look(outage, lambda seconds=seconds: NOW + seconds)
+            watchman._look(outage)
 
     assert [json.loads(body)["rule"] for body in receiver.bodies] == ["ledger_away"]

@@ -82,7 +82,7 @@ def test_the_next_run_goes_on_with_what_a_killed_one_left_behind_and_stops_on_ct
 
 
 def _send_order(run: Run, order_id: str) -> None:
-    key = run.log.partition("Your pipeline key")[2].split()[0]
+    printed = until("the key is printed", lambda: re.search(r"Your pipeline key +(\S+)\s", run.log))
     call = {
         "event": "Order Completed",
         "properties": {"order_id": order_id, "total": 5, "currency": "USD", "num_items": 1},
@@ -90,7 +90,10 @@ def _send_order(run: Run, order_id: str) -> None:
     }
     url = f"{run.environment['COLLECTOR_URL']}/v1/t"
     requests.post(
-        url, json=call, headers={"Authorization": f"Bearer {key}", "User-Agent": "Mozilla/5.0"}, timeout=10
+        url,
+        json=call,
+        headers={"Authorization": f"Bearer {printed[1]}", "User-Agent": "Mozilla/5.0"},
+        timeout=10,
     ).raise_for_status()
 
 
