@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from tests.collector.conftest import SOURCE, Collector
+from worker.collector import gateway
 from worker.event.received import Trust
+from worker.ledger.database import LedgerBusyError
 from worker.ledger.setup import sources
 
 SECRET = "hush_hush"
@@ -91,6 +93,32 @@ def test_a_woocommerce_order_is_stored_as_a_signed_event(collector: Collector) -
         {"consent": "denied"},
     )
     assert kept.event["timestamp"] == "2024-01-29T14:53:00Z"
+
+
+def test_an_order_is_recorded_as_the_shops_own_once(collector: Collector) -> None:
+    for topic in ("orders/create", "orders/paid"):
+        post(collector, "shopify", SHOPIFY_ORDER, X_Shopify_Topic=topic, X_Shopify_Webhook_Id=topic)
+    post(collector, "shopify", SHOPIFY_ORDER, X_Shopify_Topic="refunds/create", X_Shopify_Webhook_Id="r")
+    post(collector, "woocommerce", WOO_ORDER)
+    post(collector, "woocommerce", WOO_ORDER | {"id": 728, "number": "728", "status": "cancelled"})
+    with collector.ledger.read() as connection:
+        rows = connection.exec_driver_sql("SELECT ordered_at, currency, value_thousandths FROM shop_order")
+        assert sorted(map(tuple, rows)) == [(1706539980.0, "USD", 29_350), (1706539980.0, "USD", 598_940)]
+
+
+@pytest.mark.parametrize("problem", ["no order", "no database"])
+def test_a_webhook_is_accepted_also_if_its_order_cannot_be_recorded(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, problem: str
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise LedgerBusyError("away")
+
+    if problem == "no database":
+        monkeypatch.setattr(gateway, "record_orders", away)
+    order = {"total_price": "1.00", "currency": "USD"} if problem == "no order" else SHOPIFY_ORDER
+    assert post(collector, "shopify", order, X_Shopify_Webhook_Id="w1").status_code == 200
+    assert len(collector.kept()) == 1
+    assert ("order_not_recorded" in caplog.text) == (problem == "no database")
 
 
 @pytest.mark.parametrize("system", ["shopify", "woocommerce", "custom"])

@@ -306,7 +306,7 @@ def delivered(groups: Sequence[list[dict[str, Any]]], at_once: bool, folder: Pat
 
 
 @given(st.lists(forged, min_size=6, max_size=6), st.booleans())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_public_events_come_the_signed_ones_are_sent_as_without_them(
     groups: list[list[dict[str, Any]]], at_once: bool
 ) -> None:

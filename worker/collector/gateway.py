@@ -1,14 +1,17 @@
 """The routes that accept events."""
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from worker import logs
 from worker.collector import segment, webhooks
 from worker.collector.callers import Caller, Callers, Outage, TTLCache, key_of
 from worker.collector.errors import RefusedError, count_rejected, json_response
@@ -20,8 +23,12 @@ from worker.event.envelope import EnvelopeError, decode_json
 from worker.event.received import Network, client_ip, client_network
 from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.setup import sources
+from worker.ledger.setup.sources import Source
 from worker.pipeline.ingest.accepting import PublishIds, TooLargeError, prepare_event
+from worker.pipeline.ingest.record_orders import record_orders
 from worker.settings import IntakeRates
+
+log = logs.of(__name__)
 
 _CACHE_SECONDS = 5.0
 _PREFLIGHT_SECONDS = 7_200
@@ -203,7 +210,19 @@ class Gateway:
         if found.event is None:
             return json_response({"success": True})
         once = self._callers.webhook_request(caller, system, found.once, body)
-        return self._take_one(replace(caller, request=once), found.event)
+        answer = self._take_one(replace(caller, request=once), found.event)
+        if found.order is not None:
+            self._record(caller.source, found.order)
+        return answer
+
+    def _record(self, source: Source, order: Mapping[str, Any]) -> None:
+        """Record a shop's own order, which the deliveries are compared with; the event itself is stored already."""
+        try:
+            record_orders(self._ledger, source, [order], self._now(), retention_days=inf)
+        except Exception as error:
+            if not is_ledger_unavailable(error):
+                raise
+            log.warning("order_not_recorded", source_id=source.id, error=type(error).__name__)
 
     def source_config(self) -> Response:
         """Answer RudderStack's browser library, which asks for its source before it sends anything."""

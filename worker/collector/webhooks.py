@@ -31,10 +31,14 @@ _LONGEST_ID = 200
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A webhook's event, or none if it reports nothing to deliver; ``once`` identifies what it reports."""
+    """A webhook's event, or none if it reports nothing to deliver; ``once`` identifies what it reports.
+
+    ``order`` is the shop's own order, if the webhook reports a sale.
+    """
 
     event: dict[str, Any] | None
     once: str = ""
+    order: Mapping[str, Any] | None = None
 
 
 _NOTHING = Webhook(None)
@@ -81,7 +85,9 @@ def _read_shopify(headers: Headers, order: Mapping[str, Any]) -> Webhook:
     created = order.get("created_at") if topic != "orders/paid" else None
     timestamp = headers.get("X-Shopify-Triggered-At") or created
     return Webhook(
-        _event(topic, order, once, timestamp, order.get("note_attributes"), order.get("customer")), once
+        _event(topic, order, once, timestamp, order.get("note_attributes"), order.get("customer")),
+        once,
+        order if topic in _SALES else None,
     )
 
 
@@ -96,7 +102,8 @@ def _read_woocommerce(headers: Headers, order: Mapping[str, Any]) -> Webhook:
     timestamp = f"{created}Z" if isinstance(created, str) and created else None
     name = "Order Refunded" if is_refund else "Order Completed"
     customer = {"id": order.get("customer_id") or None}
-    return Webhook(_event(name, order, once, timestamp, order.get("meta_data"), customer), once)
+    event = _event(name, order, once, timestamp, order.get("meta_data"), customer)
+    return Webhook(event, once, None if is_refund else order)
 
 
 def _event(

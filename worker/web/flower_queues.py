@@ -37,7 +37,9 @@ def show_queues(
 
 
 def _query(broker_url: str, tls: Mapping[str, Any] | None, names: Sequence[str]) -> list[dict[str, Any]]:
-    with Connection(broker_url, ssl=dict(tls) if tls else None, connect_timeout=_ANSWER_SECONDS) as connection:
+    with Connection(
+        broker_url, ssl=dict(tls) if tls else False, connect_timeout=_ANSWER_SECONDS
+    ) as connection:
         connection.ensure_connection(max_retries=1, timeout=_ANSWER_SECONDS)
         connection.connection.sock.settimeout(_ANSWER_SECONDS)
         queues = queue_states(connection, names)
