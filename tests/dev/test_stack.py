@@ -121,7 +121,8 @@ def test_a_port_that_is_taken_is_named_before_anything_starts(run: Run, name: st
 def test_a_process_that_ends_ends_everything_with_a_status(run: Run) -> None:
     run.start()
     started = until("the sandbox runs", lambda: re.search(r"sandbox started \(pid=(\d+)\)", run.log))
-    os.kill(int(started[1]), signal.SIGKILL)
+    # The shell that starts it is in its group.
+    os.killpg(int(started[1]), signal.SIGKILL)
     assert run.ended(STOP_SECONDS) not in (0, None)
     _assert_all_gone(run)
 

@@ -21,7 +21,7 @@ OPERATING = ROOT / "docs" / "operating.md"
 
 NOT_RUN = {
     r"make run\b": "tests/dev runs it",
-    r"make (test|test-slow|lint|format|chaos|bench|stress)\b": "it would run this test, or take 15 minutes",
+    r"make (test|test-slow|lint|format|chaos|mutants|bench|stress)\b": "it would run this test, or take 15 minutes",
     r"(make build && )?docker ": "Docker may be missing; tests/package/test_container.py checks the files",
     r"python -m worker orders report": "it needs the shop's own orders; tests/cli/test_compare_orders.py runs it",
     r"\.venv/bin/python -m pytest\b": "these tests run anyway",
