@@ -3,16 +3,24 @@
 import base64
 import hmac
 import json
+from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from tests.collector.conftest import SOURCE, Collector
 from worker.collector import gateway
+from worker.collector.intake import GroupCommit
+from worker.collector.spooling import SpoolingIntake
+from worker.collector.wsgi import create_app
 from worker.event.received import Trust
 from worker.ledger.database import LedgerBusyError
+from worker.ledger.intake.spool import count_spooled
 from worker.ledger.setup import sources
+from worker.settings import parse
 
 SECRET = "hush_hush"
 SHOPIFY_ORDER = {
@@ -119,6 +127,23 @@ def test_a_webhook_is_accepted_also_if_its_order_cannot_be_recorded(
     assert post(collector, "shopify", order, X_Shopify_Webhook_Id="w1").status_code == 200
     assert len(collector.kept()) == 1
     assert ("order_not_recorded" in caplog.text) == (problem == "no database")
+
+
+def test_a_webhook_does_not_wait_for_a_database_that_is_known_to_be_away(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ledger, spool_folder = collector.ledger, tmp_path / "spool"
+    intake = SpoolingIntake(ledger, GroupCommit(ledger).accept, spool_folder, 1024**2, len)
+    settings = parse({"SIGNAL_VAR": str(tmp_path)})
+    app = create_app(ledger, settings, collector.hints, collector.clock, intake=intake)
+    spooling = replace(collector, app=app)
+    # The source is known from then on.
+    assert post(spooling, "shopify", SHOPIFY_ORDER, X_Shopify_Webhook_Id="w1").status_code == 200
+    recorded = Mock()
+    monkeypatch.setattr(gateway, "record_orders", recorded)
+    intake.note(LedgerBusyError("away"))
+    assert post(spooling, "shopify", SHOPIFY_ORDER, X_Shopify_Webhook_Id="w2").status_code == 200
+    assert (count_spooled(spool_folder).events, recorded.called) == (1, False)
 
 
 @pytest.mark.parametrize("system", ["shopify", "woocommerce", "custom"])

@@ -61,7 +61,13 @@ def test_a_number_that_no_row_has_is_not_found_or_passed_over(
 ) -> None:
     statuses = {
         path: pages.client.get(f"{path}{number}").status_code
-        for path in ("/audit?before=", "/failed?event_name=checkout&after=", "/events/", "/events/inputs/")
+        for path in (
+            "/audit?before=",
+            "/orders?before=",
+            "/failed?event_name=checkout&after=",
+            "/events/",
+            "/events/inputs/",
+        )
     }
     statuses["connect"] = pages.client.get(f"/integrations/connect/{number}").status_code
     statuses["retry"] = pages.send("/failed/retry", {"everything": "yes", "after": number}).status_code

@@ -21,7 +21,7 @@ from worker.collector.request_context import ClientInfo, RequestContext
 from worker.collector.spooling import SpoolingIntake
 from worker.event.envelope import EnvelopeError, decode_json
 from worker.event.received import Network, client_ip, client_network
-from worker.ledger.database import Ledger, is_ledger_unavailable
+from worker.ledger.database import Ledger, LedgerBusyError, is_ledger_unavailable
 from worker.ledger.setup import sources
 from worker.ledger.setup.sources import Source
 from worker.pipeline.ingest.accepting import PublishIds, TooLargeError, prepare_event
@@ -134,6 +134,7 @@ class Gateway:
         intake: SpoolingIntake | None = None,
     ) -> None:
         self._ledger = ledger
+        self._intake = intake
         self._accept = intake.accept if intake else GroupCommit(ledger).accept
         self._offer = offer
         self._trusted_proxies = trusted_proxies
@@ -218,6 +219,9 @@ class Gateway:
     def _record(self, source: Source, order: Mapping[str, Any]) -> None:
         """Record a shop's own order, which the deliveries are compared with; the event itself is stored already."""
         try:
+            if self._intake and self._intake.is_away:
+                # A shop gives up after a few seconds, and a database that vanished takes longer to fail.
+                raise LedgerBusyError("the ledger is away")
             record_orders(self._ledger, source, [order], self._now(), retention_days=inf)
         except Exception as error:
             if not is_ledger_unavailable(error):

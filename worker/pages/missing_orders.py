@@ -15,7 +15,7 @@ from worker.operations.errors import OperationError
 from worker.operations.reports import reconciliation
 from worker.pages.base import blueprint
 from worker.pages.charts import draw_counts
-from worker.pages.forms import Form
+from worker.pages.forms import Form, row_id
 from worker.pages.words import as_sentence
 
 _DAYS = {"1": "today", "7": "7 days", "30": "30 days", "92": "92 days"}
@@ -88,7 +88,7 @@ def _chosen() -> tuple[int, str, tuple[Fate, ...]]:
 
 def _page(form: Form, done: reconciliation.OrderCounts | None = None) -> str:
     days, source_id, fates = _chosen()
-    caller, before = context.request_caller(), request.args.get("before", type=int)
+    caller, before = context.request_caller(), request.args.get("before", type=row_id)
     found = reconciliation.reconcile(caller, days, source_id or None)
     missing = reconciliation.list_undelivered(
         caller, days, _SHOWN, source_id=source_id or None, fates=fates, before=before

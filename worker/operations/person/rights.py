@@ -50,7 +50,7 @@ class PersonIdentifiers:
 
 
 def read_request(**given: Sequence[str]) -> PersonIdentifiers:
-    """Read the identifiers of one person by their kinds, see `KINDS`. E-mails go no further in clear.
+    """Read the identifiers of one person by their kinds. E-mails go no further in clear.
 
     Raises:
         InvalidError: nothing was given, or something that cannot be an identifier; it names the kind, not the value.
