@@ -131,6 +131,10 @@ def test_the_summary_groups_by_reason(api: Api, ledger: Ledger, shop: Integratio
         "count": 2,
         "first_failed_at": "2029-12-31T00:00:00.000Z",
         "last_failed_at": "2030-01-01T00:00:00.000Z",
+        "trend": [0] * 12 + [1, 1],
+        "state": "open",
+        "decided_at": None,
+        "decided_by": "",
     }
     assert (second["reason"], second["count"]) == ("HTTP 400", 1)
 
@@ -184,6 +188,7 @@ def test_a_retry_sends_once_however_often_it_is_pressed(api: Api, ledger: Ledger
         "late": 0,
         "offline": 0,
         "warnings": [],
+        "in_vain": [{"reason": "the same content was refused before, and it is sent unchanged", "count": 2}],
         "left_alone": [],
         "left": 0,
         "next_cursor": None,

@@ -8,7 +8,7 @@ from tests.ledger.shop import NOW, close, new, place, stand, write
 from worker.ledger.database import Ledger
 from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.schema import State
-from worker.ledger.setup import audit_log
+from worker.ledger.setup import ad_accounts, audit_log
 from worker.ledger.setup.integrations import Integration
 from worker.operations.caller import Caller
 from worker.operations.deliveries.failed import (
@@ -17,6 +17,7 @@ from worker.operations.deliveries.failed import (
     discard_failed,
     get_failed,
     list_failed,
+    mark_group,
     retry_failed,
     show_payload,
 )
@@ -135,3 +136,31 @@ def test_a_payload_that_cannot_be_opened_is_a_conflict_and_not_recorded(
     with pytest.raises(ConflictError):
         show_payload(kim(ledger), failed.id)
     assert newest_audit(ledger) == []
+
+
+def test_a_preview_counts_what_a_retry_alone_will_not_deliver(ledger: Ledger, shop: Integration) -> None:
+    fail(ledger, shop, "refused")
+    fail(ledger, shop, "reached nothing", "no answer", reason_class="no_answer")
+    fail(ledger, shop, "old", reason_class="no_answer", at=NOW - 8 * DAY)
+    before = retry_failed(kim(ledger), ALL, force=True, extent=Extent(dry_run=True))
+    with ledger.write() as connection:
+        ad_accounts.pause_credential(connection, shop.credential_id, "unauthorized", "HTTP 401", "kim", NOW)
+    paused = retry_failed(kim(ledger), ALL, extent=Extent(dry_run=True))
+
+    same = "the same content was refused before, and it is sent unchanged"
+    assert (before.moved, before.in_vain) == (4, {same: 1, "older than 7 days: Pinterest will refuse it": 1})
+    assert paused.in_vain == {same: 1, "will wait: sending to its ad account is paused": 2}
+    assert stand(ledger) == {"failed": 4}
+
+
+def test_a_group_is_marked_once_and_with_a_known_state(ledger: Ledger, shop: Integration) -> None:
+    fail(ledger, shop, "a")
+    key = (shop.ad_account_id, "checkout", "refused")
+    assert mark_group(kim(ledger), *key, "resolved").state == "resolved"
+    assert mark_group(kim(ledger), *key, "resolved").decided_by == "kim"
+
+    assert newest_audit(ledger) == [("kim", "failed.mark")]
+    with pytest.raises(InvalidError, match="must be one of open, ignored, resolved"):
+        mark_group(kim(ledger), *key, "gone")
+    with pytest.raises(NotFoundError):
+        mark_group(kim(ledger), shop.ad_account_id, "checkout", "no_answer", "ignored")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.ledger.shop import accept, close, new, write
-from tests.operations.surfaces import ACTORS, API, PAGES, SHELL, World
+from tests.operations.surfaces import ACCOUNT, ACTORS, API, PAGES, SHELL, World
 from worker.ledger.delivery import finding
 from worker.ledger.intake import inbox
 from worker.ledger.schema import State
@@ -112,6 +112,30 @@ def discard(*event_ids: str, reason: str) -> dict[str, Act]:
     def by_shell(world: World) -> Any:
         arguments = [*map(str, ids(world, event_ids)), "--reason", reason]
         return moved_by_text(world, world.shell("failed", "discard", *arguments))
+
+    return {API: by_api, PAGES: by_pages, SHELL: by_shell}
+
+
+def mark(state: str) -> dict[str, Act]:
+    """Change the state of the group; return it."""
+    key = {"ad_account_id": ACCOUNT, "event_name": "checkout", "reason_class": "refused"}
+
+    def shown(world: World) -> str | None:
+        (group,) = world.api.get("/v1/admin/failed/summary")["groups"]
+        return None if world.refused else str(group["state"])
+
+    def by_api(world: World) -> Any:
+        world.call("POST", "failed/mark", key | {"state": state})
+        return shown(world)
+
+    def by_pages(world: World) -> Any:
+        world.send("/failed/mark", **key, state=state)
+        return shown(world)
+
+    def by_shell(world: World) -> Any:
+        options = ["--ad-account", ACCOUNT, "--event-name", "checkout", "--class", "refused"]
+        world.shell("failed", "mark", state, *options)
+        return shown(world)
 
     return {API: by_api, PAGES: by_pages, SHELL: by_shell}
 
@@ -282,6 +306,13 @@ ACTIONS = [
             {"ids": ids(world, ["evt_fresh", "evt_late", "evt_offline"])},
         ),
     ),
+    Action(
+        "ignore a group",
+        mark("ignored"),
+        "ignored",
+        lambda world: ("failed.mark", f"{ACCOUNT}/checkout/refused", {"state": ["open", "ignored"]}),
+    ),
+    Action("mark a group with an unknown state", mark("gone"), None, refused=True),
     Action(
         "discard",
         discard("evt_fresh", "evt_gone", reason=" A test order "),

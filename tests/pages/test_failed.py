@@ -182,3 +182,32 @@ def test_what_was_set_aside_before_it_was_mapped_goes_on_by_a_click(pages: Pages
 
     assert "Events that were set aside are processed again" in page
     assert "its key is missing" not in page
+
+
+def test_a_group_is_resolved_and_opened_again_by_a_click_and_shows_its_trend(
+    pages: Pages, viewer: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    fail(ledger, shop, "e1", "e2")
+    page = pages.get("/failed")
+    assert f'aria-label="Still failed, by day, today last: {"0, " * 13}2"' in page
+    assert '<span class="tag bad">open</span>' in page
+    key = {"ad_account_id": ACCOUNT, "event_name": "checkout", "reason_class": "missing_value"}
+    page = pages.follow(pages.send("/failed/mark", key | {"state": "resolved"}))
+
+    assert '<span class="tag ">resolved</span>' in page
+    assert "Open again" in page
+    assert "Open again" not in viewer.get("/failed")
+    assert viewer.send("/failed/mark", key | {"state": "ignored"}).status_code == 403
+    fail(ledger, shop, "e3")
+    assert '<span class="tag bad">open</span>' in pages.get("/failed")
+
+
+def test_the_preview_of_a_retry_says_how_many_it_will_not_deliver(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    fail(ledger, shop, "e1", reason_class="no_answer")
+    fail(ledger, shop, "e2", "e3", reason_class="refused")
+    page = pages.send("/failed/review", {"action": "retry", "everything": "yes"}).text
+
+    assert "2 of 3 will not be delivered by this alone." in page
+    assert "<b>2</b> of them will not be delivered by this alone: the same content was refused before" in page

@@ -1,6 +1,7 @@
 """List, show, retry, discard and export failed deliveries."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,10 +19,13 @@ from worker.api.schemas.failed import (
     FailedDetail,
     FailedFilter,
     FailedQuery,
+    Group,
+    MarkBody,
     RetryAnswer,
     RetryBody,
     Summary,
 )
+from worker.ledger.delivery.failure_groups import ReasonGroup
 from worker.ledger.delivery.failures import Failure, FailureFilter
 from worker.operations.deliveries import failed
 from worker.operations.deliveries.failed import BulkResult, Extent
@@ -53,6 +57,14 @@ def get_failed_summary(query: dict[str, Any]) -> dict[str, Any]:
     """Group failed deliveries by reason, with their number and the first and last time."""
     groups = failed.group_failed(context.request_caller(), _filter(query))
     return {"total": sum(group.n for group in groups), "groups": groups}
+
+
+@blueprint.route("/failed/mark", methods=["POST"])
+@blueprint.arguments(MarkBody)
+@blueprint.response(200, Group)
+def post_failed_mark(body: dict[str, Any]) -> ReasonGroup:
+    """Resolve or ignore a group of failed deliveries, or open it again. A new failure opens a resolved one."""
+    return failed.mark_group(context.request_caller(), **body)
 
 
 @blueprint.route("/failed/export")
@@ -91,7 +103,8 @@ def post_failed_retry(body: dict[str, Any]) -> dict[str, Any]:
     chosen, extent = _choice(body)
     result = failed.retry_failed(context.request_caller(), chosen, force=body["force"], extent=extent)
     counts = {"retried": result.moved, "late": result.late, "offline": result.offline}
-    return counts | {"warnings": result.warnings()} | _ended(body, result)
+    in_vain = _counted(result.in_vain)
+    return counts | {"warnings": result.warnings(), "in_vain": in_vain} | _ended(body, result)
 
 
 @blueprint.route("/failed/discard", methods=["POST"])
@@ -121,10 +134,14 @@ def _choice(body: Mapping[str, Any]) -> tuple[FailureFilter, Extent]:
 def _ended(body: Mapping[str, Any], result: BulkResult) -> dict[str, Any]:
     return {
         "dry_run": body["dry_run"],
-        "left_alone": [{"reason": reason, "count": n} for reason, n in result.left_alone.most_common()],
+        "left_alone": _counted(result.left_alone),
         "left": result.left,
         "next_cursor": lists.cursor_at(result.last_id) if result.left else None,
     }
+
+
+def _counted(reasons: Counter[str]) -> list[dict[str, Any]]:
+    return [{"reason": reason, "count": n} for reason, n in reasons.most_common()]
 
 
 def _show(failure: Failure) -> dict[str, Any]:

@@ -99,8 +99,8 @@ class Object(_Plain, fields.Dict):
 class Timestamp(fields.String):
     """Show Unix seconds as ISO 8601 in UTC."""
 
-    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
-        return iso(value)
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else iso(value)
 
 
 class Host(Text):

@@ -9,6 +9,7 @@ import click
 from tqdm import tqdm
 
 from worker.cli.opening import CommandGroup, cli_caller, since_option, utc_time
+from worker.ledger.delivery.failure_groups import GroupState
 from worker.ledger.delivery.failures import Failure, FailureFilter
 from worker.ledger.rows import LARGEST_ID
 from worker.monitoring.measured import CLASSES
@@ -76,6 +77,7 @@ def list_failed_command(limit: int, json_lines: bool, **chosen: Any) -> None:
         click.echo(
             f"{group.n:>8,}  {group.reason_class:<18} {group.event_name or '-':<14} "
             f"ad account {group.ad_account_id}  {utc_time(group.first_at)} to {utc_time(group.last_at)}"
+            f"{'' if group.state is GroupState.OPEN else f'  {group.state} by {group.decided_by}'}"
         )
     for one in found:
         click.echo(
@@ -173,8 +175,21 @@ def discard_command(
 def _show_rest(done: BulkResult) -> None:
     for sentence in done.warnings():
         click.echo(sentence)
+    for why, n in done.in_vain.items():
+        click.echo(f"{n:,} are not delivered by this alone: {why}.")
     for why, n in done.left_alone.items():
         click.echo(f"{n:,} skipped: {why}.")
+
+
+@failed_group.command("mark")
+@click.argument("state", type=click.Choice([state.value for state in GroupState]))
+@click.option("--ad-account", "ad_account_id", required=True, help="The ad account of the group.")
+@click.option("--event-name", required=True, help="Its Pinterest event name; empty for none.")
+@click.option("--class", "reason_class", required=True, help="Its class, as `failed list` shows it.")
+def mark_command(state: str, **key: str) -> None:
+    """Resolve or ignore a group of failed deliveries, or open it again. A new failure opens a resolved one."""
+    group = operations.mark_group(cli_caller(), state=state, **key)
+    click.echo(f"{group.n:,} failed deliveries are {group.state}.")
 
 
 @failed_group.command("parked")

@@ -657,6 +657,19 @@ watermark = Table(
 )
 
 # Inbox rows that a worker has been mapping for long. No other worker processes them until lease_until.
+# What people decided about failed deliveries of one kind; without a row they are open.
+failure_group = Table(
+    "failure_group",
+    metadata,
+    Column("ad_account", Integer, primary_key=True, autoincrement=False),
+    Column("event_name", Text, primary_key=True),
+    Column("reason_class", Text, primary_key=True),
+    # A `GroupState` other than open.
+    Column("state", Text, nullable=False),
+    Column("decided_at", Double, nullable=False),
+    Column("decided_by", Text, nullable=False),
+)
+
 inbox_lease = Table(
     "inbox_lease",
     metadata,

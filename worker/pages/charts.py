@@ -66,6 +66,21 @@ def draw_share(part: float, whole: float, kind: str = "") -> Markup:
     ).format(f" {named}" if named else "", width)
 
 
+def draw_trend(counts: Sequence[int], what: str) -> Markup:
+    """Draw small counts by day, today's last, with the counts as text."""
+    step, top = 100 / len(counts), max(1, *counts)
+    bars = [
+        _rect(index * step, 20 - 20 * n / top, step * (1 - _GAP), 20 * n / top, "failed")
+        for index, n in enumerate(counts)
+        if n
+    ]
+    words = f"{what}, by day, today last: {', '.join(map(str, counts))}"
+    return Markup(
+        '<svg class="trend" viewBox="0 0 100 20" preserveAspectRatio="none" role="img" aria-label="{}">'
+        "<title>{}</title>{}</svg>"
+    ).format(words, words, Markup("").join(bars))
+
+
 def draw_statuses(by_day: Mapping[int, str], today: int) -> Markup:
     """Draw a status of 30 days: the better it was, the higher."""
     heights = {

@@ -14,6 +14,7 @@ from worker.operations.deliveries import failed as operations
 from worker.operations.deliveries import parked
 from worker.operations.deliveries.failed import Extent
 from worker.pages.base import blueprint, redirect_to
+from worker.pages.charts import draw_trend
 from worker.pages.forms import row_id
 
 _ROWS_A_PAGE = 100
@@ -48,6 +49,7 @@ def failed_page() -> str:
         "failed.html",
         choice=choice,
         groups=groups,
+        draw_trend=draw_trend,
         total=sum(group.n for group in groups),
         found=shown,
         parked=[] if choice else parked.list_parked(caller),
@@ -66,6 +68,14 @@ def post_unpark() -> AnyResponse:
     """Process events again that were set aside, a bounded number in a request."""
     parked.unpark(context.request_caller())
     return redirect_to("ui.failed_page", "unparked")
+
+
+@blueprint.post("/failed/mark")
+def post_mark() -> AnyResponse:
+    """Resolve or ignore a group, or open it again."""
+    given = {name: request.form.get(name, "") for name in (*_CHOICES, "state")}
+    operations.mark_group(context.request_caller(), **given)
+    return redirect_to("ui.failed_page", "marked")
 
 
 @blueprint.post("/failed/review")

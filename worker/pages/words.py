@@ -24,6 +24,7 @@ NOTICES = {
     "debugging-ended": "Debugging off. The kept events are deleted.",
     "revoked": "Token revoked. Its sessions are signed out.",
     "mapped": "Saved: new events of this name are sent as checkout.",
+    "marked": "State changed.",
     "unparked": "Events that were set aside are processed again within two minutes.",
     "signed-out": "You are signed out.",
 }
@@ -79,6 +80,7 @@ ACTION_NAMES = {
     "account.resume": "resumed sending",
     "explain.show_personal": "viewed personal data in an explanation",
     "failed.discard": "discarded failed deliveries",
+    "failed.mark": "changed the state of a group of failures",
     "failed.retry": "retried failed deliveries",
     "failed.show_payload": "viewed a payload",
     "pinterest.connect": "connected with Pinterest",

@@ -93,16 +93,25 @@ def test_failures_come_in_pages_and_by_number(ledger: Ledger, shop: Integration)
     assert [one.event_id for one in failed(ledger, integration_number=shop.number)] == ["e1", "e2", "e3"]
 
 
-def test_failures_are_counted_by_reason(ledger: Ledger, shop: Integration) -> None:
-    fail(ledger, shop, "e1", "e2")
-    fail(ledger, shop, "e3", reason_class="unavailable", reason="HTTP 503", accepted_at=NOW + 5)
-    with ledger.read() as connection:
-        found = failures.failed_by_reason(connection, FailureFilter())
-    told = [(group.reason_class, group.n, group.reason, group.first_at, group.last_at) for group in found]
-    assert told == [
-        ("refused", 2, "missing email", NOW, NOW),
-        ("unavailable", 1, "HTTP 503", NOW + 5, NOW + 5),
-    ]
+@pytest.mark.parametrize(
+    ("changes", "held", "why"),
+    [
+        ({}, None, None),
+        ({"reason_class": "unavailable"}, "it is paused", "will wait: it is paused"),
+        ({"reason_class": "refused"}, "it is paused", "the same content was refused"),
+        ({"reason_class": "malformed"}, None, "the same content was refused"),
+        ({"reason_class": "contract"}, None, "the same content was refused"),
+        ({"event_time": NOW - 7 * DAY - 1}, "it is paused", "older than 7 days"),
+    ],
+)
+def test_what_a_retry_alone_does_not_deliver_is_known_before(
+    ledger: Ledger, shop: Integration, changes: dict[str, Any], held: str | None, why: str | None
+) -> None:
+    fail(ledger, shop, "e1", **{"reason_class": "no_answer"} | changes)
+    trouble = failed(ledger)[0].expected_trouble(NOW, held)
+
+    assert (trouble or "").startswith(why or "")
+    assert bool(trouble) == bool(why)
 
 
 def test_failures_are_counted_for_all_ad_accounts_at_once(ledger: Ledger, shop: Integration) -> None:

@@ -48,6 +48,7 @@ STAYS = {
     "alert": "what is wrong now; gone when it is over",
     "api_token": "settings: until an operator revokes it",
     "data_key": "one small row a day, needed to open the data of that day",
+    "failure_group": "one row for each kind of failure that a person decided about",
     "heartbeat": "one row for each part of the system",
     "inbox": "accepted events that wait; deleted by the transaction that maps them",
     "inbox_lease": "a row for each slow bulk; deleted at its end, or by the sweeper after its worker died",

@@ -18,6 +18,7 @@ from worker.api.fields import (
 )
 from worker.api.lists import PageQuery
 from worker.api.queries import Since, query_flag
+from worker.ledger.delivery.failure_groups import TREND_DAYS, GroupState
 from worker.ledger.rows import LARGEST_ID
 from worker.operations.deliveries.failed import LONGEST_REASON, MOST_A_CALL
 
@@ -106,10 +107,29 @@ class Group(Shape):
     count = fields.Integer(attribute="n")
     first_failed_at = Timestamp(attribute="first_at")
     last_failed_at = Timestamp(attribute="last_at")
+    trend = ListOf(
+        fields.Integer(),
+        metadata={"description": f"By day in UTC, the last {TREND_DAYS} days, today's last."},
+    )
+    state = Text(
+        validate=validate.OneOf(list(GroupState)),
+        metadata={"description": "A new failure opens a resolved group again; an ignored one stays ignored."},
+    )
+    decided_at = Timestamp(allow_none=True, metadata={"description": "Null where it is open."})
+    decided_by = Text()
+
+
+class MarkBody(Shape):
+    """Name a group of failed deliveries and its new state."""
+
+    ad_account_id = Text(required=True, validate=length(1, 64))
+    event_name = Text(required=True, validate=length(0, 64))
+    reason_class = Text(required=True, validate=length(1, 64))
+    state = Text(required=True, validate=validate.OneOf(list(GroupState)))
 
 
 class Summary(Shape):
-    """Group failed deliveries, the largest group first."""
+    """Group failed deliveries: open groups first, then the largest."""
 
     total = fields.Integer()
     groups = ListOf(Nested(Group))
@@ -171,6 +191,10 @@ class RetryAnswer(_Done):
     late = fields.Integer()
     offline = fields.Integer()
     warnings = ListOf(Text())
+    in_vain = ListOf(
+        Nested(LeftAlone),
+        metadata={"description": "Those of `retried` that this alone will not deliver, by reason."},
+    )
 
 
 class DiscardAnswer(_Done):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, and_, case, exists, func, or_, select, update
@@ -23,6 +23,7 @@ from worker.ledger.schema import (
     ad_account,
     attempt,
     batch,
+    credential,
     delivery,
     integration,
 )
@@ -38,6 +39,8 @@ _SENT_AGAIN = case(
 _SENT_MEANWHILE = "not failed any more, or the same event was sent in the meantime"
 MANUALLY = "manually"
 INTEGRATION_GONE = "Its integration was deleted, or delivers to another ad account now."
+# Reason classes that judge the payload itself; a retry does not change it.
+_ABOUT_CONTENT = ("refused", "malformed", "contract")
 # Each lost race reveals one more copy to the next round.
 MAX_RACES = 20
 
@@ -85,6 +88,14 @@ class Failure:
     integration_number: int = 0
     ad_account: int = 0
 
+    def expected_trouble(self, now: float, held: str | None) -> str | None:
+        """Return why a retry alone will not deliver it, if that is known; ``held`` is why its credential waits."""
+        if self.is_stale(now):
+            return "older than 7 days: Pinterest will refuse it"
+        if self.reason_class in _ABOUT_CONTENT:
+            return "the same content was refused before, and it is sent unchanged"
+        return held and f"will wait: {held}"
+
     def is_late(self, now: float) -> bool:
         """Return whether the event is over an hour old, so that Pinterest may count a second copy."""
         return self.event_time < now - _LATE_AFTER_SECONDS
@@ -95,37 +106,23 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class ReasonGroup:
-    """Count the failed deliveries of one ad account, event name and reason class. Times are in Unix seconds.
-
-    ``reason`` is one of the group's reasons.
-    """
-
-    ad_account_id: str
-    event_name: str
-    reason_class: str
-    reason: str
-    n: int
-    first_at: float
-    last_at: float
-
-
-@dataclass(frozen=True, slots=True)
 class RetryResult:
     """Count what a retry did: deliveries returned to pending, and refused ones by reason.
 
-    Of those returned, ``late`` are over an hour old, and ``offline`` cannot be deduplicated at all.
+    Of those returned, ``late`` are over an hour old, and ``offline`` cannot be deduplicated at all. ``in_vain`` are
+    not delivered by a retry alone, by reason.
     """
 
     retried: int
     late: int
     offline: int
     refused: Counter[str]
+    in_vain: Counter[str] = field(default_factory=Counter)
 
 
 def count_failures(connection: Connection, chosen: FailureFilter, after_id: int = 0) -> int:
     """Count the failed deliveries that a filter selects."""
-    rows = _chosen(chosen).where(delivery.c.id > after_id).subquery()
+    rows = select_failures(chosen).where(delivery.c.id > after_id).subquery()
     return connection.scalar(select(func.count()).select_from(rows)) or 0
 
 
@@ -140,30 +137,11 @@ def count_failures_by_account(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(counted)}
 
 
-def failed_by_reason(connection: Connection, chosen: FailureFilter) -> list[ReasonGroup]:
-    """Count failed deliveries by ad account, event name and reason class, the largest group first."""
-    rows = _chosen(chosen).subquery()
-    grouped = (
-        select(
-            rows.c.ad_account_id,
-            rows.c.event_name,
-            rows.c.reason_class,
-            func.max(rows.c.reason).label("reason"),
-            func.count().label("n"),
-            func.min(rows.c.failed_at).label("first_at"),
-            func.max(rows.c.failed_at).label("last_at"),
-        )
-        .group_by(rows.c.ad_account_id, rows.c.event_name, rows.c.reason_class)
-        .order_by(func.count().desc())
-    )
-    return [ReasonGroup(**row) for row in connection.execute(grouped).mappings()]
-
-
 def failed_after(
     connection: Connection, chosen: FailureFilter, limit: int, after_id: int = 0
 ) -> list[Failure]:
     """Return failed deliveries in the order of their ids."""
-    wanted = _chosen(chosen).where(delivery.c.id > after_id).order_by(delivery.c.id).limit(limit)
+    wanted = select_failures(chosen).where(delivery.c.id > after_id).order_by(delivery.c.id).limit(limit)
     found = connection.execute(wanted).mappings()
     return [Failure(**{**row, "event_id": shown_event_id(row["event_id"])}) for row in found]
 
@@ -181,10 +159,12 @@ def failed_payload(connection: Connection, failure_id: int) -> bytes | None:
 
 def _owners(connection: Connection, failures: Sequence[Failure], *, locked: bool) -> dict[int, Any]:
     """Return the integrations of failures by number. ``locked`` keeps them as they are until the commit."""
-    wanted = select(integration.c.id, integration.c.ad_account, integration.c.enabled, integration.c.config)
+    columns = integration.c.id, integration.c.ad_account, integration.c.enabled, integration.c.config
+    wanted = select(*columns, credential.c.paused_at, credential.c.breaker_open_until)
+    wanted = wanted.join(credential, credential.c.id == integration.c.credential_id)
     wanted = wanted.where(integration.c.id.in_({failure.integration_number for failure in failures}))
     wanted = wanted.order_by(integration.c.id)
-    found = connection.execute(wanted.with_for_update(read=True) if locked else wanted)
+    found = connection.execute(wanted.with_for_update(read=True, of=integration) if locked else wanted)
     return {row.id: row for row in found}
 
 
@@ -219,7 +199,7 @@ def preview_retry(
     owners = _owners(connection, failures, locked=False)
     good, refused = _select_retryable(failures, owners, now, force=force)
     free = select(delivery.c.id).where(*_may_reopen([failure.id for failure in good]))
-    return _retried(good, set(connection.scalars(free)), refused, now)
+    return _retried(good, set(connection.scalars(free)), refused, now, owners)
 
 
 def retry_deliveries(
@@ -243,7 +223,7 @@ def retry_deliveries(
         audit_log.append_audit_entry(
             connection, now, actor, "failed.retry", f"{len(moved)} deliveries", {"ids": sorted(moved)}
         )
-    return _retried(good, moved.keys(), refused, now)
+    return _retried(good, moved.keys(), refused, now, owners)
 
 
 def discard_deliveries(
@@ -276,7 +256,8 @@ def discard_pending_deliveries(
     return len(moved)
 
 
-def _chosen(chosen: FailureFilter) -> Any:
+def select_failures(chosen: FailureFilter) -> Any:
+    """Return the query of the failed deliveries that a filter selects, with the columns of `Failure`."""
     wanted = (
         select(
             delivery.c.id,
@@ -330,12 +311,30 @@ def _chosen(chosen: FailureFilter) -> Any:
     return wanted
 
 
-def _retried(good: Sequence[Failure], moved: Set[int], refused: Counter[str], now: float) -> RetryResult:
+def _retried(
+    good: Sequence[Failure],
+    moved: Set[int],
+    refused: Counter[str],
+    now: float,
+    owners: Mapping[int, Any],
+) -> RetryResult:
     if len(moved) < len(good):
         refused[_SENT_MEANWHILE] += len(good) - len(moved)
     gone = [failure for failure in good if failure.id in moved]
     late = sum(failure.is_late(now) for failure in gone)
-    return RetryResult(len(gone), late, sum(failure.offline for failure in gone), refused)
+    expected = (
+        failure.expected_trouble(now, _held(owners[failure.integration_number], now)) for failure in gone
+    )
+    in_vain = Counter(why for why in expected if why)
+    return RetryResult(len(gone), late, sum(failure.offline for failure in gone), refused, in_vain)
+
+
+def _held(owner: Any, now: float) -> str | None:
+    """Return why the credential of an integration sends nothing now."""
+    if owner.paused_at is not None:
+        return "sending to its ad account is paused"
+    is_broken = owner.breaker_open_until is not None and owner.breaker_open_until > now
+    return "sending has stopped for a while, after failures in a row" if is_broken else None
 
 
 def _reopen_in_races(

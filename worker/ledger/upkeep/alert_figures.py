@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, extract, func, select
 
+from worker.ledger.delivery.failure_groups import needs_attention
 from worker.ledger.reports import tallies
 from worker.ledger.reports.account_status import KINDS, first_pending
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR
@@ -28,9 +29,9 @@ _MOST_PARKED = 10_000
 
 
 def count_failed_with(connection: Connection, reason_classes: Collection[str], most: int) -> dict[str, int]:
-    """Count, by ad account, these reason classes among the ``most`` newest failed deliveries."""
+    """Count, by ad account, these reason classes among the ``most`` newest failed deliveries that need attention."""
     latest = (
-        select(delivery.c.ad_account, delivery.c.reason_class)
+        select(delivery.c.ad_account, delivery.c.reason_class, delivery.c.event_name, delivery.c.ended_at)
         .where(delivery.c.state == State.FAILED.value)
         .order_by(delivery.c.id.desc())
         .limit(most)
@@ -39,7 +40,7 @@ def count_failed_with(connection: Connection, reason_classes: Collection[str], m
     wanted = (
         select(ad_account.c.ad_account_id, func.count())
         .join(latest, latest.c.ad_account == ad_account.c.id)
-        .where(latest.c.reason_class.in_(list(reason_classes)))
+        .where(latest.c.reason_class.in_(list(reason_classes)), needs_attention(latest.c))
         .group_by(ad_account.c.ad_account_id)
     )
     return {row[0]: row[1] for row in connection.execute(wanted)}
@@ -177,12 +178,14 @@ def last_accepted_hours(connection: Connection, since_hour: int) -> dict[str, in
 
 
 def failure_kinds(connection: Connection, most: int) -> dict[FailureKind, float]:
-    """Return the kinds of the ``most`` newest failed deliveries, with the time when the first was accepted."""
+    """Return the kinds of the ``most`` newest failures that need attention, with the time of the first."""
     columns = (
         delivery.c.integration_id,
         delivery.c.event_name,
         delivery.c.reason_class,
         delivery.c.accepted_at,
+        delivery.c.ad_account,
+        delivery.c.ended_at,
     )
     latest = (
         select(*columns)
@@ -195,6 +198,7 @@ def failure_kinds(connection: Connection, most: int) -> dict[FailureKind, float]
     wanted = (
         select(*keys, func.min(latest.c.accepted_at))
         .join(integration, integration.c.id == latest.c.integration_id)
+        .where(needs_attention(latest.c))
         .group_by(*keys)
     )
     return {

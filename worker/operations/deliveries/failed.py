@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from worker.event.times import iso
-from worker.ledger.delivery import failures
+from worker.ledger.delivery import failure_groups, failures
 from worker.ledger.delivery.deliveries import PAYLOAD
-from worker.ledger.delivery.failures import Failure, FailureFilter, ReasonGroup, RetryResult
+from worker.ledger.delivery.failure_groups import GroupState, ReasonGroup
+from worker.ledger.delivery.failures import Failure, FailureFilter, RetryResult
 from worker.ledger.rows import LARGEST_ID
 from worker.ledger.schema import Arrival
 from worker.ledger.vault import SealError
@@ -41,12 +42,14 @@ class BulkResult:
     """Count what a retry or a discard did, or would do in a dry run.
 
     ``left_alone`` counts deliveries that cannot be moved, by the reason in words. ``left`` is how many were not
-    looked at: the next call starts after ``last_id``.
+    looked at: the next call starts after ``last_id``. ``in_vain`` counts those of ``moved`` that this alone will not
+    deliver, by the reason in words.
     """
 
     moved: int = 0
     late: int = 0
     offline: int = 0
+    in_vain: Counter[str] = field(default_factory=Counter)
     left_alone: Counter[str] = field(default_factory=Counter)
     left: int = 0
     last_id: int = 0
@@ -57,6 +60,7 @@ class BulkResult:
         self.late += step.late
         self.offline += step.offline
         self.left_alone += step.refused
+        self.in_vain += step.in_vain
 
     def warnings(self) -> list[str]:
         """Return a sentence for each kind of moved delivery that Pinterest may count twice."""
@@ -72,9 +76,36 @@ def list_failed(caller: Caller, chosen: FailureFilter, limit: int, after_id: int
 
 
 def group_failed(caller: Caller, chosen: FailureFilter) -> list[ReasonGroup]:
-    """Count failed deliveries by ad account, event name and reason class, the largest group first."""
+    """Count failed deliveries by ad account, event name and reason class: open groups first, then the largest."""
     with caller.ledger.read() as connection:
-        return failures.failed_by_reason(connection, chosen)
+        return failure_groups.failed_by_reason(connection, chosen, caller.now)
+
+
+def mark_group(
+    caller: Caller, ad_account_id: str, event_name: str, reason_class: str, state: str
+) -> ReasonGroup:
+    """Resolve or ignore a group of failed deliveries, or open it again; ``state`` is a `GroupState`.
+
+    A new failure opens a resolved group again. An ignored one stays ignored and needs no attention.
+
+    Raises:
+        InvalidError: there is no such state.
+        NotFoundError: no failed delivery is of this group.
+    """
+    if state not in list(GroupState):
+        raise InvalidError("state", f"must be one of {', '.join(GroupState)}")
+    chosen = FailureFilter(ad_account_id=ad_account_id, event_name=event_name, reason_class=reason_class)
+    name = "/".join((ad_account_id, event_name, reason_class))
+    with caller.changing() as change:
+        found = failure_groups.failed_by_reason(change.connection, chosen, caller.now)
+        if not found:
+            raise NotFoundError("group of failed deliveries", name)
+        if found[0].state != state:
+            failure_groups.decide_group(
+                change.connection, found[0], GroupState(state), caller.actor, caller.now
+            )
+            change.record("failed.mark", name, {"state": [found[0].state, state]})
+        return failure_groups.failed_by_reason(change.connection, chosen, caller.now)[0]
 
 
 def count_failed(caller: Caller, chosen: FailureFilter) -> int:
