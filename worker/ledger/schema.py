@@ -393,6 +393,22 @@ remembered_id = Table(
     Column("last_day", Integer, nullable=False, index=True),
 )
 
+# The ids of orders, of which one order may have several. Only keyed hashes.
+order_identity = Table(
+    "order_identity",
+    metadata,
+    # Of a source and an order's number, its id in the shop's system, or the token of its checkout.
+    Column("key", LargeBinary, primary_key=True),
+    # The business key of the order's deliveries.
+    Column("business_key", LargeBinary, nullable=False),
+    # The key of the order's id in the shop's system; NULL as long as no signed report stated that id.
+    Column("system_key", LargeBinary),
+    # Of currency and value.
+    Column("amount_key", LargeBinary),
+    # Days since 1970, UTC: the row is deleted after that day.
+    Column("last_day", Integer, nullable=False, index=True),
+)
+
 batch = Table(
     "batch",
     metadata,

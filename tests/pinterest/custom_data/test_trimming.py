@@ -7,7 +7,7 @@ import pytest
 from tests.pinterest.conftest import run, track
 from worker.event import json_text
 from worker.event.problems import Problem
-from worker.pinterest.business_id import shop_order_id
+from worker.pinterest.business_id import order_ids
 from worker.pinterest.custom_data.trimming import trim_event
 from worker.pinterest.mapping.mapping import Mapped
 
@@ -114,6 +114,7 @@ BIG = {
         "line_items": [{"product_id": i + 1, "price": "2.50", "quantity": 2, "body": LONG} for i in N],
     },
     "WooCommerce": {
+        "id": 55,
         "number": "5",
         "order_key": "k",
         "total": "2000.00",
@@ -184,4 +185,4 @@ def test_a_large_order_in_another_systems_shape_keeps_value_count_and_ids(name: 
         *(("2000.00", 800), ("2000", 800)),
     )
     assert len(sent.payload["custom_data"]["content_ids"]) == 400
-    assert shop_order_id(event) == ("77" if name == "Shopify order" else None)
+    assert order_ids(event, None) == order_ids(track("Order Completed", BIG[name]), None)

@@ -65,7 +65,47 @@ def pixel_event(**context: Any) -> dict[str, Any]:
     }
 
 
+WOOCOMMERCE_ORDER = {
+    "id": 727,
+    "number": "1001",
+    "order_key": "wc_order_1",
+    "total": "129.99",
+    "currency": "USD",
+    "line_items": [{"id": 1, "product_id": 2, "quantity": 1, "price": 129.99}],
+}
+MAGENTO_ORDER = {
+    "entity_id": 727,
+    "increment_id": "000001001",
+    "grand_total": 129.99,
+    "order_currency_code": "USD",
+    "items": [{"product_id": 2, "qty_ordered": 1, "price": 129.99}],
+}
+WITH_TOKEN = SHOPIFY_ORDER | {"checkout_token": "tok_1"}
+
+
+def page(order_id: str) -> dict[str, Any]:
+    return again(order(order_id), f"page {order_id}")
+
+
+# How a page, a pixel or a server names an order, and the shop's own report of the order.
+NAMED = [
+    (page("1001"), track("orders/create", SHOPIFY_ORDER)),
+    (page("#1001"), track("orders/create", SHOPIFY_ORDER)),
+    (page("SHOP-1001-A"), track("orders/create", SHOPIFY_ORDER | {"name": "SHOP-1001-A"})),
+    (page("820982911946154508"), track("orders/create", SHOPIFY_ORDER)),
+    (page("gid"), track("orders/create", SHOPIFY_ORDER | {"order_id": "gid"})),
+    (page("1001") | {"event": "purchase"}, track("orders/create", SHOPIFY_ORDER)),
+    (track("checkout_completed", {"checkout": PIXEL_CHECKOUT | {"order": None, "token": "tok_1"}}),
+     track("orders/create", WITH_TOKEN)),
+    (page("1001"), track("Order Completed", WOOCOMMERCE_ORDER)),
+    (page("727"), track("Order Completed", WOOCOMMERCE_ORDER)),
+    (page("000001001"), track("Order Completed", MAGENTO_ORDER)),
+    (page("727"), track("Order Completed", MAGENTO_ORDER)),
+]  # fmt: skip
+
 CAME_TWICE = [
+    *NAMED,
+    *((second, first) for first, second in NAMED),
     (pixel_event(), track("orders/create", SHOPIFY_ORDER)),
     (track("orders/paid", SHOPIFY_ORDER), pixel_event()),
     (
@@ -84,13 +124,22 @@ CAME_TWICE = [
 ]
 
 
+def _trust_of(event: dict[str, Any]) -> Trust:
+    """Return how a page's, a pixel's or a server's event comes in."""
+    is_servers = not {"id", "increment_id", "entity_id"}.isdisjoint(event["properties"])
+    return Trust.SIGNED if is_servers else Trust.PUBLIC
+
+
 @pytest.mark.parametrize(("first", "second"), CAME_TWICE)
 @pytest.mark.parametrize("at_once", [True, False])
 def test_what_happened_once_is_sent_once(
     sqlite_ledger: Ledger, first: dict[str, Any], second: dict[str, Any], at_once: bool
 ) -> None:
     place(sqlite_ledger)
-    ids = take_in(sqlite_ledger, first, second)
+    ids = [
+        *take_in(sqlite_ledger, first, trust=_trust_of(first)),
+        *take_in(sqlite_ledger, second, trust=_trust_of(second)),
+    ]
     for some in [ids] if at_once else [ids[:1], ids[1:]]:
         ingest(sqlite_ledger, some)
     assert sorted(states(sqlite_ledger)) == ["duplicate", "pending"]

@@ -28,7 +28,7 @@ from worker.ledger.schema import inbox as inbox_table
 from worker.ledger.schema import integration as integration_table
 from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.ad_accounts import AccountRateLimit
-from worker.ledger.vault import SealError
+from worker.ledger.vault import SealError, Vault
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pipeline.ingest import cost
 from worker.pipeline.ingest import ingest_bulk as stage
@@ -788,3 +788,18 @@ def test_an_integration_that_a_hand_changes_meanwhile_gets_nothing_it_should_not
     assert accounts == (["222"] if moves else [])
     assert came_to["mapped" if moves else "without_destination"] == 1
     close(ledger)
+
+
+def test_each_row_is_opened_once(sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    place(sqlite_ledger)
+    ids = [*take_in(sqlite_ledger, order("1"), trust=Trust.SIGNED), *take_in(sqlite_ledger, order("2"))]
+    opened: list[bytes] = []
+    open_sealed = Vault.open
+
+    def count(vault: Vault, sealed: bytes, purpose: bytes) -> bytes:
+        opened.append(purpose)
+        return open_sealed(vault, sealed, purpose)
+
+    monkeypatch.setattr(Vault, "open", count)
+    ingest(sqlite_ledger, ids)
+    assert opened.count(inbox.BODY) == 2

@@ -32,6 +32,7 @@ ENDS = {
     "login_state",
     "pinterest_login",
     "pipeline_key",
+    "order_identity",
     "problem_example",
     "quality_score",
     "remembered_id",
@@ -95,6 +96,7 @@ def filled(ledger: Ledger) -> Ledger:
     # No ad account is read by the old sign-in.
     ends["account_reading"] = {"login_id": 0}
     ends["source_usage"] = {"day": int(NOW // DAY)}
+    ends["order_identity"] = {"last_day": int(NOW // DAY)}
     ends["remembered_id"] = {"last_day": int(NOW // DAY)}
     with ledger.write() as connection:
         for name, table in metadata.tables.items():

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select, text, update
 from worker.event.problems import FoundProblem, Problem
 from worker.event.received import Trust
 from worker.ledger import rows
+from worker.ledger.delivery.order_identities import OrderIdentity, name_orders
 from worker.ledger.delivery.precedence import (
     MAY_BE_COUNTED_ONCE,
     Claim,
@@ -76,6 +77,8 @@ class NewDelivery:
     content_key: bytes | None = None
     # A second event with this key is a duplicate, whatever its event id.
     business_key: bytes | None = None
+    # What a checkout states of its order; its business key is that of the order, see `order_identities`.
+    order: OrderIdentity | None = None
     # Match-quality words, for the tallies only.
     qualities: tuple[str, ...] = ()
     # Counted per source: see `worker.ledger.reports.data_problems`.
@@ -108,6 +111,7 @@ def insert_deliveries(
     Raises:
         VersionConflictError: another process wrote or moved the same events; roll the transaction back.
     """
+    new = _with_their_orders(connection, new, now)
     # Sorted by the unique key: otherwise two bulks that share events deadlock on PostgreSQL. Of two copies in one
     # bulk the signed one comes first, then the one received first.
     wanted = sorted(
@@ -138,6 +142,17 @@ def insert_deliveries(
     failed = Counter(item.reason_class or "" for item in rest if item.state is State.FAILED)
     measures.append_counts(connection, measures.FAILED, failed)
     return _by_outcome(counts)
+
+
+def _with_their_orders(
+    connection: Connection, new: Sequence[NewDelivery], now: float
+) -> Sequence[NewDelivery]:
+    """Give the deliveries of one order, whichever of its ids they state, one business key."""
+    orders = {item.order for item in new if item.order is not None}
+    if not orders:
+        return new
+    keys = name_orders(connection, orders, now + BUSINESS_DAYS * SECONDS_A_DAY)
+    return [item if item.order is None else replace(item, business_key=keys[item.order]) for item in new]
 
 
 def _without_remembered(
@@ -273,7 +288,7 @@ def _unless_it_is_there(new: Any) -> Any:
 _PLAIN = tuple(
     field.name
     for field in fields(NewDelivery)
-    if field.name not in ("source_id", "qualities", "problems", "identifiers", "state", "trust")
+    if field.name not in ("source_id", "qualities", "problems", "identifiers", "state", "trust", "order")
 )
 _read_plain = attrgetter(*_PLAIN)
 

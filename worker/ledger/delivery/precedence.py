@@ -67,6 +67,10 @@ class Content(NamedTuple):
             return self.content_key == other.content_key
         return self[1:] == other[1:]
 
+    def is_same_amount(self, other: "Content") -> bool:
+        """Return whether two copies of one order have the same value and currency, however they state its id."""
+        return self.is_same(other) or self[2:] == other[2:]
+
 
 class Precedence(Enum):
     """Say what happens to a signed event because of earlier events with its id."""
@@ -261,7 +265,9 @@ def _is_waiting(status: int | None) -> bool:
 
 
 def _verdict(claim: Claim, holder: _Holder, status: int | None, was_tried: bool) -> Precedence:
-    is_same = claim.content.is_same(holder.content)
+    is_same_order = claim.has_business_key_of(holder)
+    compare = claim.content.is_same_amount if is_same_order else claim.content.is_same
+    is_same = compare(holder.content)
     if holder.trust == Trust.SIGNED:
         return Precedence.TAKEN
     if _is_waiting(status):

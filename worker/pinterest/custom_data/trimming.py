@@ -8,6 +8,7 @@ from worker.event import json_text
 from worker.event.dialects.translate import DIALECT_KEYS, translate
 from worker.event.embedded import open_text
 from worker.event.text import clean_text, fold_key, fold_keys
+from worker.pinterest.business_id import ORDER_IDS_KEY, order_ids
 from worker.pinterest.config.event_names import event_kind
 from worker.pinterest.custom_data.custom_data import CUT_KEY, PROPERTY_KEYS
 from worker.pinterest.custom_data.items import PRODUCT_LIST_KEYS, is_product_key, read_items
@@ -73,6 +74,9 @@ def _in_our_shape(event: Mapping[str, Any]) -> dict[str, Any]:
         and not (folded_key in DIALECT_KEYS and type(open_text(value)) in (list, dict))
     }
     changed = {key: value for key, value in read.properties.items() if folded.get(key) is not value}
+    ids = order_ids(event, None)
+    if ids.system_id or ids.checkout_token:
+        changed[ORDER_IDS_KEY] = [ids.system_id, list(ids.numbers), ids.checkout_token]
     return {**event, "properties": kept | changed, "context": dict(read.context)}
 
 

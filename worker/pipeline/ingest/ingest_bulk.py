@@ -27,7 +27,7 @@ from worker.monitoring import tracing
 from worker.pinterest.mapping.call import Explanation
 from worker.pinterest.user_data.visitor import Visitor
 from worker.pipeline.ingest import lease_holder, order_clicks
-from worker.pipeline.ingest.accepting import OpenedEvent, UnreadableError, open_row
+from worker.pipeline.ingest.accepting import OpenedEvent, UnreadableError, open_row, open_rows
 from worker.pipeline.ingest.cost import CostlyEventError, within_budget
 from worker.pipeline.ingest.debugging import Decision, decision_of, seal_debug_input
 from worker.pipeline.ingest.order_clicks import ClickIdsOfOrders
@@ -176,13 +176,16 @@ def _ingest_once(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkRes
         earlier = inbox.informing_events(connection, _keys_of(rows), rows[-1].id)
     # A missing key affects all events, so fail here instead of parking them.
     ledger.vault.prepare()
-    orders = order_clicks.order_keys(ledger.vault, rows)
+    signed, _ = open_rows(ledger.vault, (row for row in rows if row.trust == Trust.SIGNED))
+    orders = order_clicks.order_keys(ledger.vault, signed)
     with ledger.read() as connection:
         known = visitors.load_visitors(connection, _keys_of([*rows, *earlier]))
         destinations = Destinations(connection, {row.source_id for row in rows})
         clicks = order_clicks.click_ids_of_orders(connection, ledger.vault, orders)
     ordered = mapping_order(rows, earlier, chunk.served)
-    bulk = _map_all(ledger.vault, ordered, known, destinations, clicks, ledger.now())
+    opened = {one.row.id: one for one in signed}
+    del signed
+    bulk = _map_all(ledger.vault, ordered, opened, known, destinations, clicks, ledger.now())
     if bulk.costly:
         # In a transaction of its own: a lost race would otherwise map these events again.
         with ledger.write() as connection:
@@ -206,12 +209,16 @@ def _keys_of(rows: Iterable[Waiting]) -> set[bytes]:
 def _map_all(
     vault: Vault,
     rows: Sequence[tuple[Waiting, bool]],
+    opened: dict[int, OpenedEvent],
     known: Mapping[bytes, StoredVisitor],
     destinations: Destinations,
     clicks: ClickIdsOfOrders,
     now: float,
 ) -> BulkResult:
-    """Map events and update their visitors for the length of a time slice."""
+    """Map events and update their visitors for the length of a time slice.
+
+    Rows that are not in ``opened`` are opened here; those in it are removed from it.
+    """
     bulk = BulkResult()
     bulk_visitors = BulkVisitors(read_visitors(vault, known))
     began = time.monotonic()
@@ -220,7 +227,8 @@ def _map_all(
         if spent_seconds > SLICE_SECONDS and (bulk.last_source or spent_seconds > STALL_SECONDS):
             bulk.left = rows_left(rows[place:], stalled=None if bulk.last_source else row.source_id)
             break
-        _map_one(vault, row, is_own, bulk, bulk_visitors, destinations, clicks.get(row.id, {}), now)
+        one, of_order = opened.pop(row.id, None), clicks.get(row.id, {})
+        _map_one(vault, row, one, is_own, bulk, bulk_visitors, destinations, of_order, now)
     bulk.visitors = {key: record.to_dict() for key, record in bulk_visitors.changed().items()}
     return bulk
 
@@ -228,6 +236,7 @@ def _map_all(
 def _map_one(
     vault: Vault,
     row: Waiting,
+    opened: OpenedEvent | None,
     is_own: bool,
     bulk: BulkResult,
     bulk_visitors: BulkVisitors,
@@ -237,7 +246,7 @@ def _map_one(
 ) -> None:
     try:
         groups = destinations.consent_groups(row.source_id)
-        opened = replace(open_row(vault, row), consent_groups=groups)
+        opened = replace(opened or open_row(vault, row), consent_groups=groups)
         visitor = bulk_visitors.learn(opened, destinations.default_country(row.source_id), keep=is_own)
         if is_own:
             map_event = partial(_map_event, opened, visitor, destinations, clicks, vault, now)

@@ -1,6 +1,6 @@
 """Give a server's order the click ids that the browser sent with the same order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from sqlalchemy import Connection
@@ -8,16 +8,15 @@ from sqlalchemy import Connection
 from worker.event import json_text
 from worker.event.click_ids import find_click_ids
 from worker.event.consent.consent import withdraws_advertising
-from worker.event.received import Trust
+from worker.event.dialects.translate import translate
+from worker.event.text import fold_keys
 from worker.ledger.delivery import finding
 from worker.ledger.delivery.deliveries import PAYLOAD
-from worker.ledger.intake.inbox import Waiting
 from worker.ledger.vault import MissingKeyError, SealError, Vault
-from worker.pinterest.business_id import shop_order_id
+from worker.pinterest.business_id import order_ids
 from worker.pinterest.custom_data.custom_data import read_order_id
-from worker.pinterest.mapping.call import Options, read_call
 from worker.pinterest.user_data.visitor import Visitor
-from worker.pipeline.ingest.accepting import OpenedEvent, UnreadableError, open_row
+from worker.pipeline.ingest.accepting import OpenedEvent
 
 # By inbox id, the keys of the order of an event.
 OrderKeys = Mapping[int, tuple[bytes, ...]]
@@ -25,26 +24,23 @@ OrderKeys = Mapping[int, tuple[bytes, ...]]
 ClickIdsOfOrders = Mapping[int, Mapping[int, Visitor]]
 
 
-def order_keys(vault: Vault, rows: Sequence[Waiting]) -> OrderKeys:
+def order_keys(vault: Vault, signed: Iterable[OpenedEvent]) -> OrderKeys:
     """Return the keys of the orders that servers report without a click id."""
-    found: dict[int, tuple[bytes, ...]] = {}
-    for row in rows:
-        if row.trust == Trust.SIGNED and (keys := _keys_of(vault, row)):
-            found[row.id] = keys
-    return found
+    return {opened.row.id: keys for opened in signed if (keys := _keys_of(vault, opened))}
 
 
-def _keys_of(vault: Vault, row: Waiting) -> tuple[bytes, ...]:
-    try:
-        opened = open_row(vault, row)
-    except (UnreadableError, MissingKeyError):
-        # The row is opened again when it is mapped, and parked there.
+def _keys_of(vault: Vault, opened: OpenedEvent) -> tuple[bytes, ...]:
+    event = opened.event
+    if event.get("type") != "track" or find_click_ids(event, opened.received).epik:
         return ()
-    if opened.event.get("type") != "track" or find_click_ids(opened.event, opened.received).epik:
-        return ()
-    properties = read_call(opened.event, opened.received, Options()).properties
-    ids = dict.fromkeys((shop_order_id(opened.event), read_order_id(properties)))
-    return tuple(vault.keyed_hash("order", row.source_id, one) for one in ids if one)
+    context = event.get("context")
+    stated = translate(fold_keys(event.get("properties")), context if isinstance(context, dict) else {})
+    order_id = read_order_id(stated.properties)
+    ids = order_ids(event, order_id)
+    # A shop's page may show the number with its sign.
+    numbers = (spelling for number in ids.numbers for spelling in (number, f"#{number}"))
+    spellings = dict.fromkeys((ids.system_id, order_id, *numbers))
+    return tuple(vault.keyed_hash("order", opened.row.source_id, one) for one in spellings if one)
 
 
 def click_ids_of_orders(connection: Connection, vault: Vault, keys: OrderKeys) -> ClickIdsOfOrders:

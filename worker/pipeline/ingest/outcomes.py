@@ -18,6 +18,7 @@ from worker.event import json_text
 from worker.event.problems import FoundProblem, Problem
 from worker.event.received import Received, Trust
 from worker.ledger.delivery.deliveries import MAX_THOUSANDTHS, PAYLOAD, THOUSANDTHS, NewDelivery
+from worker.ledger.delivery.order_identities import OrderIdentity, could_be_number
 from worker.ledger.intake import visitors
 from worker.ledger.intake.inbox import Waiting
 from worker.ledger.intake.visitors import StoredVisitor
@@ -28,7 +29,7 @@ from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import PUBLIC_VISITORS_PER_DAY, Source
 from worker.ledger.upkeep import suppressions
 from worker.ledger.vault import MissingKeyError, SealError, Vault
-from worker.pinterest.business_id import business_id
+from worker.pinterest.business_id import business_id, order_ids
 from worker.pinterest.custom_data.custom_data import read_order_id
 from worker.pinterest.mapping.call import ConfigError, Options, read_call
 from worker.pinterest.mapping.mapping import (
@@ -204,7 +205,7 @@ def _to_delivery(outcome: Outcome, target: Destination, opened: OpenedEvent, vau
         problems=_found_problems(outcome, opened.received) if outcome.problems else (),
         identifiers=_identifiers(outcome) if target.screens else ((), ()),
         order_key=_order_key(outcome, opened, target.options, vault),
-        business_key=_business_key(outcome, target, opened, vault),
+        **_counted_once_by(outcome, target, opened, vault),
         **_of_kind(outcome, row, vault),
         **_sale(outcome, target.time_zone),
     )
@@ -327,18 +328,47 @@ def _order_key(outcome: Outcome, opened: OpenedEvent, options: Options, vault: V
     return vault.keyed_hash("order", opened.row.source_id, order_id) if order_id else None
 
 
-def _business_key(outcome: Outcome, target: Destination, opened: OpenedEvent, vault: Vault) -> bytes | None:
-    """Return a keyed hash of what counts once, whatever its event ids; None if the integration counts event ids."""
+def _counted_once_by(
+    outcome: Outcome, target: Destination, opened: OpenedEvent, vault: Vault
+) -> dict[str, Any]:
+    """Return keyed hashes of what counts once, whatever its event ids; none if the integration counts event ids."""
     if not isinstance(outcome, Mapped | Failed) or not target.options.dedupe_by_business_id:
-        return None
-    name, payload = outcome.event_name, outcome.payload
-    one = business_id(name, payload, opened.event) if name and payload else None
-    if one is None:
-        return None
-    # The source belongs to it: two shops that share an ad account may both have an order 1001.
+        return {}
+    name, payload, source_id = outcome.event_name, outcome.payload, opened.row.source_id
+    if not name or not payload:
+        return {}
     if name == "checkout":
-        return vault.keyed_hash("order", opened.row.source_id, one)
-    return vault.keyed_hash("business", name or "", opened.row.source_id, one)
+        order = _order_identity(payload.get("custom_data") or {}, opened, vault)
+        return {"order": order, "business_key": order.keys[0]} if order is not None else {}
+    one = business_id(name, opened.event)
+    return {"business_key": vault.keyed_hash("business", name, source_id, one)} if one else {}
+
+
+def _order_identity(data: Mapping[str, Any], opened: OpenedEvent, vault: Vault) -> OrderIdentity | None:
+    ids, source_id = order_ids(opened.event, data.get("order_id")), opened.row.source_id
+    # The source belongs to each key: two shops that share an ad account may both have an order 1001.
+    keys = [vault.keyed_hash("order", source_id, number) for number in ids.numbers]
+    system_key, guesses = (
+        None,
+        [("order id", number) for number in ids.numbers[:1] if could_be_number(number)],
+    )
+    if ids.system_id is not None:
+        is_short = could_be_number(ids.system_id)
+        system_key = vault.keyed_hash("order id" if is_short else "order", source_id, ids.system_id)
+        keys.insert(0, system_key)
+        guesses = [("order", ids.system_id)] if is_short else []
+    if ids.checkout_token is not None:
+        keys.append(vault.keyed_hash("checkout token", source_id, ids.checkout_token))
+    if not keys:
+        return None
+    currency, value = data.get("currency"), data.get("value")
+    return OrderIdentity(
+        keys=tuple(keys),
+        system_key=system_key,
+        guesses=tuple(vault.keyed_hash(kind, source_id, one) for kind, one in guesses),
+        amount_key=vault.keyed_hash("amount", currency, _plain(value)) if currency and value else None,
+        connects=opened.trust is Trust.SIGNED and system_key is not None,
+    )
 
 
 def _content_key(payload: Mapping[str, Any] | None, vault: Vault) -> bytes | None:
@@ -350,9 +380,12 @@ def _content_key(payload: Mapping[str, Any] | None, vault: Vault) -> bytes | Non
     order_id, currency, value = (data.get(name) or "" for name in ("order_id", "currency", "value"))
     if not (order_id or currency or value):
         return None
+    return vault.keyed_hash("content", currency, _plain(value) if value else "", order_id)
+
+
+def _plain(value: str) -> str:
     # 499 and 499.00 are the same amount.
-    amount = format(Decimal(value).normalize(), "f") if value else ""
-    return vault.keyed_hash("content", currency, amount, order_id)
+    return format(Decimal(value).normalize(), "f")
 
 
 log = logs.of(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import deliveries, remembered_ids
+from worker.ledger.delivery import deliveries, order_identities, remembered_ids
 from worker.ledger.intake import debug_inputs, imported_lines, inbox, visitors
 from worker.ledger.reports import data_problems, measures, quality, rollups, shop_orders, tallies, usage
 from worker.ledger.setup import logins
@@ -69,6 +69,7 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
             step["problem examples"] = data_problems.purge_examples(connection, before)
             step["signed requests"] = inbox.purge_signed_requests(connection, now, ROWS_PER_STEP)
             step["ids"] = remembered_ids.forget_ids(connection, now, ROWS_PER_STEP)
+            step["ids of orders"] = order_identities.forget_orders(connection, now, ROWS_PER_STEP)
             step["sign-ins"] = logins.purge_logins(connection, _hour(now) // 24 - QUALITY_DAYS, now)
             step["lines"] = imported_lines.delete_imported_lines(connection, old_lines)
         for name, n in step.items():
