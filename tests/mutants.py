@@ -1,6 +1,7 @@
 """Change single comparisons and conditions of the delivery code, and print the changes that no test notices.
 
-Run ``python -m tests.mutants --count 100 --seed 1``. Each change is tried in a copy of the checkout.
+Run ``python -m tests.mutants --count 100 --seed 1``. Each change is tried in a copy of the checkout, with the tests
+that run its line.
 """
 
 import argparse
@@ -11,23 +12,34 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
-# The folders that decide what is sent, each with the tests that must notice a change.
-FOLDERS = {
-    "worker/ledger/delivery": ("tests/ledger/delivery", "tests/pipeline/delivery"),
-    "worker/ledger/intake": (
-        "tests/ledger/intake",
-        "tests/pipeline/upkeep",
-        "tests/collector/test_spooling.py",
-    ),
-    "worker/pipeline/delivery": ("tests/pipeline/delivery", "tests/chaos/test_timelines.py"),
-    "worker/pipeline/upkeep": ("tests/pipeline/upkeep",),
-    "worker/pinterest/client": ("tests/pinterest/client",),
-}
+# The folders that decide what is sent, and the tests that must notice a change.
+FOLDERS = (
+    "worker/ledger/delivery",
+    "worker/ledger/intake",
+    "worker/pipeline/delivery",
+    "worker/pipeline/upkeep",
+    "worker/pinterest/client",
+)
+TESTS = (
+    "tests/ledger/delivery",
+    "tests/ledger/intake",
+    "tests/pipeline/delivery",
+    "tests/pipeline/upkeep",
+    "tests/pinterest/client",
+    "tests/collector/test_spooling.py",
+    "tests/chaos/test_timelines.py",
+)
 _OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -40,7 +52,10 @@ _OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Is: ast.IsNot,
     ast.IsNot: ast.Is,
 }
+_ALONE = ("-n", "0", "-p", "no:cacheprovider")
 _LIMIT_SECONDS = 600.0
+_MUTATED = tuple(f"{ROOT / folder}/" for folder in FOLDERS)
+TraceFunction = Callable[[FrameType, str, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -48,7 +63,6 @@ class Mutant:
     """A change of one expression."""
 
     path: str
-    tests: tuple[str, ...]
     line: int
     old: str
     new: str
@@ -60,7 +74,7 @@ class Mutant:
 
 def mutants() -> Iterator[Mutant]:
     """Yield each possible change, in the order of the files."""
-    for folder, tests in FOLDERS.items():
+    for folder in FOLDERS:
         for path in sorted((ROOT / folder).glob("*.py")):
             source = path.read_text()
             for node in ast.walk(ast.parse(source)):
@@ -76,7 +90,7 @@ def mutants() -> Iterator[Mutant]:
                     line[: node.col_offset] + new.encode() + line[node.end_col_offset :]
                 ).decode()
                 name = str(path.relative_to(ROOT))
-                yield Mutant(name, tests, node.lineno, old, new, "".join(lines))
+                yield Mutant(name, node.lineno, old, new, "".join(lines))
 
 
 def _changed(node: ast.AST) -> ast.expr | None:
@@ -89,12 +103,48 @@ def _changed(node: ast.AST) -> ast.expr | None:
     return None
 
 
-def survives(mutant: Mutant, copy: Path) -> bool:
+class Recorder:
+    """Record as a plugin of pytest which tests run a line, and how long each test takes."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._tests: dict[tuple[str, int], set[str]] = defaultdict(set)
+        self._test = ""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Trace a test with its fixtures."""
+        self._test = item.nodeid
+        threading.settrace(self._enter)
+        sys.settrace(self._enter)
+        try:
+            return (yield)
+        finally:
+            sys.settrace(None)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add up a test's time."""
+        self.seconds[report.nodeid] += report.duration
+
+    def _enter(self, frame: FrameType, event: str, argument: object) -> TraceFunction | None:
+        return self._step if frame.f_code.co_filename.startswith(_MUTATED) else None
+
+    def _step(self, frame: FrameType, event: str, argument: object) -> TraceFunction:
+        self._tests[frame.f_code.co_filename, frame.f_lineno].add(self._test)
+        return self._step
+
+    def tests_of(self, mutant: Mutant) -> list[str]:
+        """Return the tests that run a changed line, the fastest first; all tests for a line that runs at import."""
+        tests = self._tests.get((str(ROOT / mutant.path), mutant.line))
+        return sorted(tests, key=self.seconds.__getitem__) if tests else list(TESTS)
+
+
+def survives(mutant: Mutant, copy: Path, tests: list[str]) -> bool:
     """Return whether the tests pass with a change."""
     target = copy / mutant.path
     original = target.read_text()
     target.write_text(mutant.text)
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *mutant.tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", *_ALONE, *tests]
     try:
         done = subprocess.run(
             command,
@@ -119,13 +169,16 @@ def main() -> None:
     chosen = parser.parse_args()
     possible = list(mutants())
     some = random.Random(chosen.seed).sample(possible, min(chosen.count, len(possible)))
+    recorder = Recorder()
+    if pytest.main(["-q", "-x", *_ALONE, *TESTS], plugins=[recorder]):
+        sys.exit("The tests fail without a change.")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
         ignored = shutil.ignore_patterns(".git", ".venv", "var", "__pycache__")
         shutil.copytree(ROOT, copy, ignore=ignored)
         survivors = 0
         for number, mutant in enumerate(some, 1):
-            alive = survives(mutant, copy)
+            alive = survives(mutant, copy, recorder.tests_of(mutant))
             survivors += alive
             print(f"{number:>4} {'SURVIVED' if alive else 'killed  '} {mutant}", flush=True)
     print(f"{survivors} of {len(some)} changes survived; {len(possible)} are possible.")

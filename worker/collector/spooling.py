@@ -12,6 +12,7 @@ from worker.ledger.database import Ledger, LedgerBusyError, is_ledger_unavailabl
 from worker.ledger.intake import inbox, spool
 from worker.ledger.intake.inbox import Accepted, SignedRequest
 from worker.ledger.intake.spool import Segment, SpooledRequest
+from worker.ledger.upkeep.suppressions import SPOOLED_SECONDS
 from worker.pipeline.ingest.accepting import PublishIds, publish_ids
 
 log = logs.of(__name__)
@@ -20,9 +21,6 @@ _SEGMENT_BYTES = 8 * 1024 * 1024
 # What is left at the end is stored in one transaction.
 _LAST_BYTES = 64 * 1024
 _LOOK_SECONDS = 1.0
-# A request may be stored twice if a process ends between the commit and the removal of its file. Its key is
-# remembered for longer than a host stays away.
-_REMEMBERED_SECONDS = 30 * 86_400.0
 
 
 class SpoolingIntake:
@@ -166,7 +164,8 @@ class SpoolingIntake:
 
     def _store(self, requests: Sequence[SpooledRequest]) -> None:
         now = self._ledger.now()
-        keys = [SignedRequest(request.key, now + _REMEMBERED_SECONDS) for request in requests]
+        # A request may be stored twice if a process ends between the commit and the removal of its file.
+        keys = [SignedRequest(request.key, now + SPOOLED_SECONDS) for request in requests]
         with self._ledger.write() as connection:
             fresh = inbox.insert_signed_requests(connection, keys)
             new = without_repeats(connection, [request for request in requests if request.key in fresh])

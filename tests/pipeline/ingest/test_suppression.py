@@ -1,6 +1,8 @@
 """A suppressed person stays out, until a signed event says that they consented again."""
 
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,15 +10,20 @@ from sqlalchemy import select
 
 from tests.ledger import shop as shops
 from tests.ledger.shop import close, place
-from worker.event.received import Trust
-from worker.ledger.database import Ledger
+from worker.collector.intake import GroupCommit
+from worker.collector.spooling import SpoolingIntake
+from worker.event.received import Received, Trust
+from worker.ledger.database import Ledger, LedgerBusyError
 from worker.ledger.delivery import finding
 from worker.ledger.intake import debug_inputs
+from worker.ledger.intake.inbox import Accepted
 from worker.ledger.schema import debug_input, suppression
 from worker.ledger.schema import visitor as visitor_table
+from worker.ledger.upkeep import suppressions
 from worker.operations.caller import Caller
 from worker.operations.person import erasing, rights
 from worker.pinterest.user_data.hashing import hash_value
+from worker.pipeline.ingest.accepting import prepare_event
 from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.pipeline.ingest.suppression import Named, is_suppressed
 
@@ -157,6 +164,59 @@ def test_a_visitor_record_from_an_older_copy_brings_no_one_back(ledger: Ledger) 
         connection.execute(visitor_table.insert(), older)
         connection.execute(suppression.delete().where(suppression.c.key.in_([row["key"] for row in older])))
     assert run(ledger, track("order", anonymousId="kims")) == set()
+
+
+def test_what_waited_in_a_spool_while_its_person_was_erased_is_not_kept(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """A host that is cut off from the database still takes events, and brings them in after the erasure."""
+    hinted: list[int] = []
+
+    def hint(ids: Sequence[int]) -> int:
+        hinted.extend(ids)
+        return len(ids)
+
+    def spooled(event: dict[str, Any], source_id: str = "src_shop") -> Accepted:
+        came = Received(channel="server", received_at=time.time())
+        return prepare_event(event, lambda _: came, source_id, ledger.vault, Trust.SIGNED)
+
+    place(ledger)
+    intake = SpoolingIntake(ledger, GroupCommit(ledger).accept, tmp_path / "spool", 1024**2, hint)
+    intake.note(LedgerBusyError("away"))
+    identify = {"type": "identify", "messageId": "i", "anonymousId": "kims", "traits": {"email": KIM}}
+    events = identify, track("kim", anonymousId="kims"), track("kim2", KIM), track("lee", LEE)
+    intake.accept([spooled(event) for event in events], 1.0)
+    caller = Caller(ledger, "legal", time.time())
+    rights.erase_person(caller, rights.read_request(emails=[KIM]), wait_seconds=0.0)
+    exported = rights.export_person(caller, rights.read_request(emails=[KIM]))
+    intake.drain()
+    ingest(ledger, hinted)
+
+    assert (exported["suppressed"], rights.allow_person(caller, rights.read_request(emails=[KIM]))) == (
+        False,
+        0,
+    )
+    assert run(ledger) == {"lee"}
+    assert close(ledger).events["erased"] == 3
+    with ledger.read() as connection:
+        assert connection.execute(select(visitor_table)).all() == []
+    # An erasure, unlike a suppression, keeps out nothing that comes afterwards.
+    assert run(ledger, track("new", KIM, anonymousId="kims"), track("new2", anonymousId="kims")) >= {
+        "new",
+        "new2",
+    }
+    with ledger.write() as connection:
+        for now, left in ((time.time() + 1, True), (time.time() + suppressions.SPOOLED_SECONDS + 60, False)):
+            suppressions.purge_requests(connection, 0.0, now)
+            assert bool(connection.execute(select(suppression)).all()) is left
+
+
+def test_an_erasure_does_not_weaken_a_suppression(ledger: Ledger) -> None:
+    place(ledger)
+    suppress(ledger, emails=[KIM])
+    caller = Caller(ledger, "legal", time.time())
+    rights.erase_person(caller, rights.read_request(emails=[KIM]), wait_seconds=0.0)
+    assert run(ledger, track("later", KIM)) == set()
 
 
 def test_a_suppression_costs_one_query_for_a_bulk_and_none_without_one(

@@ -4,13 +4,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, literal, or_, select, update
 
 from worker.ledger.rows import chunks, insert_all, is_among
 from worker.ledger.schema import person_request, suppression
 from worker.ledger.vault import Vault
 
-CONSENT = "consent"
+CONSENT, _ERASE = "consent", "erase"
+# An event may wait for this long in the spool of a host that was cut off, before an erasure can reach it.
+SPOOLED_SECONDS = 30 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +32,34 @@ def identifier_key(vault: Vault, digest: str) -> bytes:
     return vault.keyed_hash("identifier", digest)
 
 
-def any_suppressed(connection: Connection) -> bool:
-    """Return whether anyone is suppressed."""
-    return connection.scalar(select(literal(1)).select_from(suppression).limit(1)) is not None
+def any_suppressed(connection: Connection, earliest: float) -> bool:
+    """Return whether anyone is suppressed, or was erased after the time at which the earliest event came."""
+    concerns = or_(suppression.c.since > earliest, suppression.c.request_id.not_in(_erasures()))
+    wanted = select(literal(1)).select_from(suppression).where(concerns)
+    return connection.scalar(wanted.limit(1)) is not None
 
 
 def find_suppressions(connection: Connection, keys: Collection[bytes]) -> dict[bytes, tuple[float, int]]:
     """Return which keys are suppressed: since when, and the id of the request."""
+    return _find(connection, keys, suppression.c.request_id.not_in(_erasures()))
+
+
+def find_erasures(connection: Connection, keys: Collection[bytes]) -> dict[bytes, float]:
+    """Return which keys were erased, and when; only events that came before are not kept."""
+    found = _find(connection, keys, suppression.c.request_id.in_(_erasures()))
+    return {key: at for key, (at, _) in found.items()}
+
+
+def _erasures() -> Any:
+    return select(person_request.c.id).where(person_request.c.kind == _ERASE)
+
+
+def _find(
+    connection: Connection, keys: Collection[bytes], of_kind: ColumnElement[bool]
+) -> dict[bytes, tuple[float, int]]:
     found: dict[bytes, tuple[float, int]] = {}
     for some in chunks(sorted(keys)):
-        wanted = select(suppression).where(is_among(connection, suppression.c.key, some))
+        wanted = select(suppression).where(is_among(connection, suppression.c.key, some), of_kind)
         found.update({row.key: (row.since, row.request_id) for row in connection.execute(wanted)})
     return found
 
@@ -48,6 +68,11 @@ def add_suppressions(connection: Connection, keys: Iterable[bytes], since: float
     """Suppress keys. A key that is suppressed already belongs to the new request."""
     rows = [{"key": key, "since": since, "request_id": request_id} for key in sorted(keys)]
     insert_all(connection, suppression, rows, _instead)
+
+
+def add_erasure(connection: Connection, keys: Collection[bytes], at: float, request_id: int) -> None:
+    """Keep out events that came before an erasure and are not in the ledger yet. A suppression keeps out more."""
+    add_suppressions(connection, set(keys) - find_suppressions(connection, keys).keys(), at, request_id)
 
 
 def _instead(new: Any) -> Any:
@@ -83,6 +108,8 @@ def newest_requests(connection: Connection, limit: int, before_id: int | None = 
     return [PersonRequest(*row) for row in connection.execute(wanted)]
 
 
-def purge_requests(connection: Connection, before: float) -> int:
-    """Delete old requests. Suppressions remain."""
+def purge_requests(connection: Connection, before: float, now: float) -> int:
+    """Delete old requests, and what keeps out events from before an erasure. Suppressions remain."""
+    of_erasures = suppression.c.request_id.in_(_erasures())
+    connection.execute(delete(suppression).where(of_erasures, suppression.c.since < now - SPOOLED_SECONDS))
     return connection.execute(delete(person_request).where(person_request.c.at < before)).rowcount

@@ -124,7 +124,7 @@ def erase_rows(ledger: Ledger, person: Person | KeyedPerson, options: ErasureOpt
         with ledger.read() as connection:
             report.debugged = erasure.count_debug_inputs(connection)
     else:
-        _write(ledger, lambda connection: _finish(connection, options, report))
+        _write(ledger, lambda connection: _finish(connection, options, report, ledger.now()))
     return report
 
 
@@ -238,13 +238,15 @@ def _write(ledger: Ledger, change: Callable[[Connection], Any]) -> Any:
         return change(connection)
 
 
-def _finish(connection: Connection, options: ErasureOptions, report: ErasureReport) -> None:
+def _finish(connection: Connection, options: ErasureOptions, report: ErasureReport, now: float) -> None:
     """Empty the live debugger, and record the request and its figures; the audit log does not name the person."""
     report.debugged = erasure.delete_debug_inputs(connection)
-    now, counts = time.time(), report.counts()
+    counts = report.counts()
     action = "erase" if options.suppression_id is None else "suppress"
     if options.suppression_id is None:
-        suppressions.add_request(connection, now, options.actor, action, options.proof, counts)
+        number = suppressions.add_request(connection, now, options.actor, action, options.proof, counts)
+        keys = report.keys | {bytes.fromhex(key) for key in options.proof}
+        suppressions.add_erasure(connection, keys, now, number)
     else:
         suppressions.add_suppressions(connection, report.keys, now, options.suppression_id)
         suppressions.complete_request(connection, options.suppression_id, counts)

@@ -180,7 +180,8 @@ def _ingest_once(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkRes
     orders = order_clicks.order_keys(ledger.vault, signed)
     with ledger.read() as connection:
         known = visitors.load_visitors(connection, _keys_of([*rows, *earlier]))
-        destinations = Destinations(connection, {row.source_id for row in rows})
+        earliest = min(row.received_at for row in rows)
+        destinations = Destinations(connection, {row.source_id for row in rows}, earliest)
         clicks = order_clicks.click_ids_of_orders(connection, ledger.vault, orders)
     ordered = mapping_order(rows, earlier, chunk.served)
     opened = {one.row.id: one for one in signed}

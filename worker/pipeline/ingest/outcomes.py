@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import lru_cache
 from ipaddress import ip_address
 from itertools import chain, repeat
+from math import inf
 from typing import Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -79,13 +80,13 @@ class Destination:
 class Destinations:
     """Hold the sources of one bulk with their enabled integrations."""
 
-    def __init__(self, connection: Connection, source_ids: Iterable[str]) -> None:
+    def __init__(self, connection: Connection, source_ids: Iterable[str], earliest: float = inf) -> None:
         self._sources: dict[str, Source] = {}
         self._integrations: dict[str, list[Integration]] = {}
         self._targets: dict[str, list[Destination]] = {}
         self._unreadable: dict[str, dict[int, ConfigError]] = {}
-        # Whether anyone is suppressed: then events are compared with these persons.
-        self.screens = suppressions.any_suppressed(connection)
+        # Whether anyone is suppressed, or was erased after the earliest event: then events are compared with them.
+        self.screens = suppressions.any_suppressed(connection, earliest)
         for source_id in source_ids:
             source = sources.load_source(connection, source_id)
             if source is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
@@ -26,6 +27,7 @@ class Named:
     user_key: bytes | None
     device_key: bytes | None
     consented_at: float | None = None
+    received_at: float = inf
 
     @property
     def digests(self) -> frozenset[str]:
@@ -65,8 +67,9 @@ def named_by(opened: OpenedEvent, visitor: Visitor, made: Iterable[NewDelivery])
     if user_id := hash_value("external_id", opened.event.get("userId")):
         user_ids.add(user_id)
     row = opened.row
+    consented_at = _consented_at(opened)
     return Named(
-        frozenset(emails), frozenset(user_ids), row.user_key, row.anonymous_key, _consented_at(opened)
+        frozenset(emails), frozenset(user_ids), row.user_key, row.anonymous_key, consented_at, row.received_at
     )
 
 
@@ -81,17 +84,20 @@ def _consented_at(opened: OpenedEvent) -> float | None:
 def screen(
     ledger: Ledger, mapped: Mapping[int, _Mapped], visitors: Mapping[bytes, Mapping[str, Any]]
 ) -> Screening:
-    """Compare the events and visitors of a bulk with the suppressed persons, by one query."""
+    """Compare the events and visitors of a bulk with the suppressed persons.
+
+    An event that came before its person was erased is not kept: it waited in a spool.
+    """
     events = {event_id: event.named for event_id, event in mapped.items() if event.named is not None}
     user_keys = {named.user_key for named in events.values() if named.user_key is not None}
     device_keys = {named.device_key for named in events.values() if named.device_key is not None}
     records = {key: _named_in(record, key, key in user_keys) for key, record in visitors.items()}
     digests = {digest for named in (*events.values(), *records.values()) for digest in named.digests}
     key_of = {digest: suppressions.identifier_key(ledger.vault, digest) for digest in digests}
+    keys = {*key_of.values(), *user_keys, *device_keys, *visitors}
     with ledger.read() as connection:
-        found = suppressions.find_suppressions(
-            connection, {*key_of.values(), *user_keys, *device_keys, *visitors}
-        )
+        found = suppressions.find_suppressions(connection, keys)
+        erased = suppressions.find_erasures(connection, keys)
     lifted = _lifted(events, key_of, found)
     ends = {key: lifted[number].event_id for key, (_, number) in found.items() if number in lifted}
     active = found.keys() - ends.keys()
@@ -100,8 +106,18 @@ def screen(
         for event_id, named in events.items()
         if is_suppressed(named, key_of, active | {key for key, end in ends.items() if event_id < end})
     }
-    refused = {key for key, named in records.items() if is_suppressed(named, key_of, active)}
-    return Screening(frozenset(held), frozenset(refused), lifted)
+    late = {
+        event_id: named
+        for event_id, named in events.items()
+        if is_suppressed(named, key_of, {key for key, at in erased.items() if named.received_at < at})
+    }
+    of_late = {key for named in late.values() for key in (named.user_key, named.device_key)}
+    refused = {
+        key
+        for key, named in records.items()
+        if is_suppressed(named, key_of, active | (erased.keys() if key in of_late else set()))
+    }
+    return Screening(frozenset(held | late.keys()), frozenset(refused), lifted)
 
 
 def is_suppressed(named: Named, key_of: Mapping[str, bytes], active: Collection[bytes]) -> bool:

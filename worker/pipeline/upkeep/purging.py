@@ -57,7 +57,7 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
                 "audit": retention.purge_audit(connection, now - VISITOR_DAYS * _SECONDS_PER_DAY),
             }
             step["person requests"] = suppressions.purge_requests(
-                connection, now - _REQUEST_DAYS * _SECONDS_PER_DAY
+                connection, now - _REQUEST_DAYS * _SECONDS_PER_DAY, now
             )
             step["quality"] = quality.delete_quality(connection, old)
             step["sessions"] = retention.purge_sessions(connection, now)
