@@ -90,7 +90,7 @@ def test_the_collector_finds_in_the_ledger_what_was_set(api: Api, ledger: Ledger
 
     with ledger.read() as connection:
         kept = sources.source_of_key(connection, made["pipeline_key"], time.time())
-        secret = sources.read_server_secret(connection, ledger.vault, "src_x")
+        secret = sources.load_signer(connection, ledger.vault, "src_x").secret
 
     assert kept is not None
     assert (options, tuple(domains)) == (kept.options, kept.domains)
@@ -126,7 +126,7 @@ def test_the_secret_of_webhooks_is_stored_sealed_and_shown_masked(
 
     def kept() -> str | None:
         with ledger.read() as connection:
-            return sources.read_webhook_secret(connection, ledger.vault, "src_abc123")
+            return sources.load_signer(connection, ledger.vault, "src_abc123").webhook_secret
 
     assert (source["webhook_secret"], kept()) == (None, None)
     shown = api.change(path, {"webhook_secret": "hush"})
@@ -321,7 +321,7 @@ def test_a_new_server_secret_replaces_the_old_one(api: Api, source: dict[str, An
 
     assert rotated["server_secret"] != source["server_secret"]
     with ledger.read() as connection:
-        assert rotated["server_secret"] == sources.read_server_secret(connection, ledger.vault, "src_abc123")
+        assert rotated["server_secret"] == sources.load_signer(connection, ledger.vault, "src_abc123").secret
 
 
 def test_a_deleted_source_is_gone_with_its_keys(api: Api, source: dict[str, Any], ledger: Ledger) -> None:

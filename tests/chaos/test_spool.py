@@ -97,7 +97,13 @@ def test_an_outage_of_the_database_delays_events_and_loses_none(tmp_path: Path, 
             if fault.reset:
                 assert "80 events wait in the spool" in stack.command("doctor").stdout
             stack.kill("collector")
-        until("books count the spool", lambda: "host: 80 events" in stack.command("books").stdout, 60)
+            # It knows its callers from a file of this host.
+            stack.start("collector")
+            stack.await_ready("collector")
+            sender.send("restarted", 10)
+            assert spool.count_spooled(folder).events == 120
+            stack.kill("collector")
+        until("books count the spool", lambda: "host: 120 events" in stack.command("books").stdout, 60)
         stack.start("collector")
         stack.await_ready("collector")
         until("the spool is empty", lambda: not spool.files(folder), 60)

@@ -100,3 +100,14 @@ def test_an_outage_that_a_look_up_finds_keeps_the_old_entry() -> None:
     outage.is_away = False
     with pytest.raises(ValueError, match="ours"):
         remembered.get("a")
+
+
+def test_in_an_outage_what_this_host_remembers_stands_in_for_a_look_up() -> None:
+    outage, book = Outage(), Book(a="1")
+    cache = TTLCache(book, 5.0, 10, Clock(), outage, {"b": "2"}.get)
+    outage.is_away = True
+    assert cache.get("b") == "2"
+    with pytest.raises(LedgerBusyError):
+        cache.get("c")
+    outage.is_away = False
+    assert (cache.get("b"), book.asked) == (None, ["b"])

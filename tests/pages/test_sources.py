@@ -38,7 +38,7 @@ def test_a_new_source_shows_its_secret_once_and_its_snippet_always(
 
     (secret,) = SECRET.findall(answer.text)
     with ledger.read() as connection:
-        assert secret == sources.read_server_secret(connection, ledger.vault, made["id"])
+        assert secret == sources.load_signer(connection, ledger.vault, made["id"]).secret
     page = pages.get(f"/sources/{made['id']}")
     assert not SECRET.search(page)
     assert (

@@ -13,12 +13,13 @@ from werkzeug.datastructures import Headers
 
 from worker.collector import webhooks
 from worker.collector.errors import RefusedError
+from worker.collector.remembered import RememberedSources
 from worker.event.received import Trust
 from worker.http.signature import sign
 from worker.ledger.database import Ledger, LedgerBusyError, is_ledger_unavailable
 from worker.ledger.intake.inbox import SignedRequest
 from worker.ledger.setup import sources
-from worker.ledger.setup.sources import WRITE_KEY_PREFIX, Source, write_key
+from worker.ledger.setup.sources import WRITE_KEY_PREFIX, Signer, Source, write_key
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -29,6 +30,8 @@ class Outage(Protocol):
 
     @property
     def is_away(self) -> bool: ...
+    @property
+    def remembered(self) -> RememberedSources: ...
     def note(self, error: Exception) -> None:
         """Remember an error that means so."""
 
@@ -36,7 +39,7 @@ class Outage(Protocol):
 class TTLCache(Generic[K, V]):
     """Cache look-ups for ``seconds`` per key, with at most ``at_most`` keys; in an outage of the ledger for longer.
 
-    While the ledger is away nothing is looked up.
+    While the ledger is away nothing is looked up there; ``remembered`` answers for a key that is not cached.
 
     The oldest entry is evicted first. None is not cached, so that a flood of unknown keys cannot evict
     valid ones.
@@ -49,8 +52,9 @@ class TTLCache(Generic[K, V]):
         at_most: int,
         now: Callable[[], float],
         outage: Outage | None = None,
+        remembered: Callable[[K], V | None] = lambda _: None,
     ) -> None:
-        self._look_up = look_up
+        self._look_up, self._remembered = look_up, remembered
         self._seconds = seconds
         self._at_most = at_most
         self._now = now
@@ -71,11 +75,14 @@ class TTLCache(Generic[K, V]):
                 raise LedgerBusyError("the ledger is away")
             value = self._look_up(key)
         except Exception as error:
-            if kept is None or not is_ledger_unavailable(error):
+            if not is_ledger_unavailable(error):
+                raise
+            value = kept[1] if kept is not None else self._remembered(key)
+            if value is None:
                 raise
             if self._outage:
                 self._outage.note(error)
-            return kept[1]
+            return value
         if value is None:
             self._forget(key)
         else:
@@ -122,21 +129,16 @@ class Caller:
         return Trust.SIGNED if self.signed else Trust.PUBLIC
 
 
-@dataclass(frozen=True, slots=True)
-class _Signer:
-    source: Source
-    secret: str
-    webhook_secret: str | None
-
-
 class Callers:
     """Identify callers by key or signature, cached for `CACHE_SECONDS`."""
 
     def __init__(self, ledger: Ledger, now: Callable[[], float], outage: Outage | None = None) -> None:
         self._ledger = ledger
         self._now = now
-        self._keys = TTLCache(self._source, CACHE_SECONDS, _MAX_CACHED_KEYS, now, outage)
-        self._signers = TTLCache(self._signer, CACHE_SECONDS, _MAX_CACHED_KEYS, now, outage)
+        of_key = (outage.remembered.of_key,) if outage else ()
+        of_id = (outage.remembered.signer,) if outage else ()
+        self._keys = TTLCache(self._source, CACHE_SECONDS, _MAX_CACHED_KEYS, now, outage, *of_key)
+        self._signers = TTLCache(self._signer, CACHE_SECONDS, _MAX_CACHED_KEYS, now, outage, *of_id)
 
     def by_key(self, key: str | None) -> Caller:
         """Return the caller of a pipeline key.
@@ -217,12 +219,9 @@ class Callers:
         with self._ledger.read() as connection:
             return sources.source_of_key(connection, key, self._now())
 
-    def _signer(self, source_id: str) -> _Signer | None:
+    def _signer(self, source_id: str) -> Signer | None:
         with self._ledger.read() as connection:
-            source = sources.load_source(connection, source_id)
-            secret = sources.read_server_secret(connection, self._ledger.vault, source_id)
-            of_webhooks = sources.read_webhook_secret(connection, self._ledger.vault, source_id)
-        return _Signer(source, secret, of_webhooks) if source is not None and secret is not None else None
+            return sources.load_signer(connection, self._ledger.vault, source_id)
 
 
 def key_of(authorization: str | None, query_key: str | None) -> str | None:

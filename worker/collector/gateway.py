@@ -82,8 +82,8 @@ class AllDomains:
     """
 
     def __init__(self, ledger: Ledger, now: Callable[[], float], outage: Outage | None = None) -> None:
-        self._ledger = ledger
-        self._all = TTLCache(self._load, _CACHE_SECONDS, 1, now, outage)
+        self._ledger, self._outage = ledger, outage
+        self._all = TTLCache(self._load, _CACHE_SECONDS, 1, now, outage, self._remembered)
         self._latest: frozenset[str] = frozenset()
 
     def get(self) -> frozenset[str]:
@@ -99,6 +99,9 @@ class AllDomains:
             if not is_ledger_unavailable(error):
                 raise
             return self._latest
+
+    def _remembered(self, _: str) -> frozenset[str] | None:
+        return self._outage.remembered.domains() if self._outage else None
 
     def _load(self, last_id: str) -> frozenset[str]:
         found: set[str] = set()

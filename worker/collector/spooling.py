@@ -8,10 +8,12 @@ from pathlib import Path
 
 from worker import logs
 from worker.collector.intake import MAX_COMMIT_EVENTS, Accept, without_repeats
+from worker.collector.remembered import RememberedSources
 from worker.ledger.database import Ledger, LedgerBusyError, is_ledger_unavailable
 from worker.ledger.intake import inbox, spool
 from worker.ledger.intake.inbox import Accepted, SignedRequest
 from worker.ledger.intake.spool import Segment, SpooledRequest
+from worker.ledger.migrate import check_ledger
 from worker.ledger.upkeep.suppressions import SPOOLED_SECONDS
 from worker.pipeline.ingest.accepting import PublishIds, publish_ids
 
@@ -38,10 +40,26 @@ class SpoolingIntake:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._segments: deque[Segment] = deque()
+        self.remembered = RememberedSources(ledger, folder)
         self.is_away = False
+        self._is_checked = True
         self._failing = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+
+    def start_without_ledger(self, error: Exception) -> bool:
+        """Return whether this host knows the sources and keys; then events go to the spool.
+
+        The ledger is checked before anything is stored in it.
+
+        Raises:
+            SealError: ENCRYPTION_KEY lacks the key of this host's spool.
+        """
+        if not self.remembered.read_keys():
+            return False
+        self._is_checked = False
+        self.note(error)
+        return True
 
     def start(self) -> None:
         """Start the thread that drains."""
@@ -114,6 +132,7 @@ class SpoolingIntake:
         while not self._closing.wait(_LOOK_SECONDS):
             try:
                 self.drain()
+                self.remembered.write()
                 self._failing = False
             except Exception as error:  # noqa: BLE001 - the thread must survive every outage
                 if not self._failing and not is_ledger_unavailable(error):
@@ -122,6 +141,9 @@ class SpoolingIntake:
 
     def drain(self) -> None:
         """Bring everything into the ledger that this process or an ended one left; errors of the ledger are raised."""
+        if not self._is_checked:
+            check_ledger(self._ledger)
+            self._is_checked = True
         own = {segment.path for segment in self._segments}
         for path in spool.files(self._folder):
             if path not in own:

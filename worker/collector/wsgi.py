@@ -18,7 +18,7 @@ from worker.collector.intake import GroupCommit
 from worker.collector.limits import state_folder
 from worker.collector.spooling import SpoolingIntake
 from worker.ledger import migrate
-from worker.ledger.database import Ledger, LedgerRefusedError
+from worker.ledger.database import Ledger, LedgerRefusedError, is_ledger_unavailable
 from worker.ledger.reports import measures
 from worker.ledger.vault import SealError
 from worker.monitoring import metrics, tracing
@@ -117,7 +117,8 @@ def _from_environment() -> Flask:
     # Before Celery's settings are loaded: wrong ones end a process with a status that gunicorn takes for a crash.
     chosen = settings()
     ledger = open_ledger(chosen, _PATIENCE_SECONDS)
-    migrate.check_ledger(ledger)
+    spools = bool(chosen.spool_max_bytes) and not ledger.is_sqlite
+    away = _check(ledger, prepare=spools)
     tracing.tracer()
     meter = Meter()
     writer = MeterWriter(meter, lambda: ledger)
@@ -126,7 +127,7 @@ def _from_environment() -> Flask:
 
     publisher = hint_publisher(app, meter)
     intake = None
-    if chosen.spool_max_bytes and not ledger.is_sqlite:
+    if spools:
         accept, folder = GroupCommit(ledger).accept, chosen.spool_folder
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -134,13 +135,28 @@ def _from_environment() -> Flask:
             why = f"needs a state folder that can be written to, or must be 0: {error}."
             raise SettingsError("SPOOL_MAX_MB", why) from None
         intake = SpoolingIntake(ledger, accept, folder, chosen.spool_max_bytes, publisher.offer)
+    if away and not (intake and intake.start_without_ledger(away)):
+        raise away
+    if intake:
         intake.start()
-        # Sealing an event needs keys, which cannot be read in an outage.
-        ledger.vault.prepare()
     # gunicorn's workers end by sys.exit, so that this runs in each of them after its last request.
     for last_deed in (ledger.dispose, writer.close, publisher.close, *((intake.close,) if intake else ())):
         atexit.register(last_deed)
     return create_app(ledger, chosen, publisher.offer, ledger.now, meter, intake)
+
+
+def _check(ledger: Ledger, *, prepare: bool) -> Exception | None:
+    """Return the error if the ledger is away; other errors are raised."""
+    try:
+        migrate.check_ledger(ledger)
+        if prepare:
+            # Sealing an event needs keys, which cannot be read in an outage.
+            ledger.vault.prepare()
+    except Exception as error:
+        if not is_ledger_unavailable(error):
+            raise
+        return error
+    return None
 
 
 def _add_routes(app: Flask, gateway: Gateway, readiness: Readiness) -> None:

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from hashlib import blake2b, sha256
 from typing import Protocol
@@ -18,6 +19,8 @@ _NONCE_BYTES = 12
 _KEY_ID_BYTES = 4
 # The largest integer of PostgreSQL, which refuses to search for a larger one.
 _LARGEST_KEY_NUMBER = 2**31 - 1
+# While the database is away, a seal must not wait for it.
+_LOOK_AGAIN_SECONDS = 30.0
 MASTER_ID_BYTES = 4
 SECONDS_A_DAY = 86_400
 KEY_MISSING_MESSAGE = (
@@ -57,6 +60,7 @@ class Vault:
         self._first = _master_id(bytes.fromhex(encryption_keys[0]))
         self._ciphers: dict[int, AESGCM] = {}
         self._today: tuple[int, int] | None = None
+        self._look_at = 0.0
         self._hash_key: bytes | None = None
         self._lock = threading.Lock()
 
@@ -95,6 +99,30 @@ class Vault:
         self._number_of_today()
         self._key_for_hashes()
 
+    def wrapped_keys(self) -> list[tuple[str, int, int, bytes]]:
+        """Return the keys that seal and hash now, as they are in the database: purpose, day, number, wrapped key."""
+        number = self._number_of_today()
+        named = select(data_key.c.purpose, data_key.c.day, data_key.c.id, data_key.c.wrapped)
+        with self._ledger.read() as connection:
+            found = connection.execute(
+                named.where((data_key.c.purpose == "hash") | (data_key.c.id == number))
+            )
+            return [tuple(row) for row in found]
+
+    def use_keys(self, keys: Iterable[tuple[str, int, int, bytes]]) -> None:
+        """Seal and hash with keys of `wrapped_keys`, without the database.
+
+        Raises:
+            SealError: the key ring lacks the key that they are wrapped with.
+        """
+        for purpose, day, number, wrapped in keys:
+            key = self._unwrap(wrapped)
+            if purpose == "hash":
+                self._hash_key = key
+            else:
+                self._ciphers[number] = AESGCM(key)
+                self._today = (day, number)
+
     def rewrap(self, connection: Connection) -> int:
         """Wrap every data key with the first key of the ring. Returns how many were wrapped again.
 
@@ -122,7 +150,7 @@ class Vault:
     def _number_of_today(self) -> int:
         day = int(time.time() // SECONDS_A_DAY)
         if self._today is None or self._today[0] != day:
-            if self._today is not None and self._ledger.is_writing:
+            if self._today is not None and (self._ledger.is_writing or time.monotonic() < self._look_at):
                 # Midnight passed since `prepare`. Yesterday's key is good enough for one transaction.
                 return self._today[1]
             try:
@@ -131,6 +159,7 @@ class Vault:
                 # Yesterday's key is good enough while the database is away.
                 if self._today is None:
                     raise
+                self._look_at = time.monotonic() + _LOOK_AGAIN_SECONDS
         return self._today[1]
 
     def _key_for_hashes(self) -> bytes:

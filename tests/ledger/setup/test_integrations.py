@@ -152,7 +152,7 @@ def test_creating_and_changing_at_midnight_do_not_wait(sqlite_ledger: Ledger) ->
         changed = change(sqlite_ledger, shop, "pina_the_next_token")
         with sqlite_ledger.write() as connection:
             sources.set_server_secret(connection, sqlite_ledger.vault, "src_shop", "whsec_new", NOW)
-            assert sources.read_server_secret(connection, sqlite_ledger.vault, "src_shop") == "whsec_new"
+            assert sources.load_signer(connection, sqlite_ledger.vault, "src_shop").secret == "whsec_new"
     assert time.monotonic() - began < 5
     with sqlite_ledger.read() as connection:
         assert (

@@ -1,6 +1,7 @@
 """Store sources, the sites and servers that send events, and their keys."""
 
 import hmac
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -77,6 +78,19 @@ class Source:
         return int(self.options.get("public_visitors_per_day") or PUBLIC_VISITORS_PER_DAY)
 
 
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Hold a source with what proves that a call is its own.
+
+    ``keys`` has the time at which each pipeline key expires, or None; only `load_signers` fills it.
+    """
+
+    source: Source
+    secret: str
+    webhook_secret: str | None
+    keys: dict[str, float | None] = field(default_factory=dict)
+
+
 WRITE_KEY_PREFIX = "sk_"
 
 
@@ -118,6 +132,27 @@ def iterate_sources(connection: Connection) -> Iterator[Source]:
     return iterate_pages(partial(sources_after, connection), lambda row: row.id, "")
 
 
+def load_signers(connection: Connection, vault: Vault) -> list[Signer]:
+    """Return all sources with their secrets and pipeline keys."""
+    keys: dict[str, dict[str, float | None]] = defaultdict(dict)
+    for row in connection.execute(select(pipeline_key)):
+        keys[row.source_id][row.key] = row.expires_at
+    return [
+        replace(signer, keys=keys[signer.source.id])
+        for one in iterate_sources(connection)
+        if (signer := load_signer(connection, vault, one.id)) is not None
+    ]
+
+
+def load_signer(connection: Connection, vault: Vault, source_id: str) -> Signer | None:
+    """Return a source with its secrets, or None."""
+    row = connection.execute(select(source).where(source.c.id == source_id)).one_or_none()
+    if row is None:
+        return None
+    of_webhooks = vault.open(row.webhook_secret, _WEBHOOK_SECRET).decode() if row.webhook_secret else None
+    return Signer(_source(row), vault.open(row.server_secret, _SECRET).decode(), of_webhooks)
+
+
 def update_source(connection: Connection, changed: Source, now: float) -> Source:
     """Store a source's new values."""
     changed = replace(changed, updated_at=now)
@@ -136,22 +171,10 @@ def remove_source(connection: Connection, source_id: str) -> bool:
     return True
 
 
-def read_server_secret(connection: Connection, vault: Vault, source_id: str) -> str | None:
-    """Return the secret that a source's server signs with."""
-    sealed = connection.scalar(select(source.c.server_secret).where(source.c.id == source_id))
-    return vault.open(sealed, _SECRET).decode() if sealed is not None else None
-
-
 def set_server_secret(connection: Connection, vault: Vault, source_id: str, secret: str, now: float) -> None:
     """Replace the secret that a source's server signs with."""
     values = {"server_secret": vault.seal(secret.encode(), _SECRET), "updated_at": now}
     connection.execute(update(source).where(source.c.id == source_id).values(values))
-
-
-def read_webhook_secret(connection: Connection, vault: Vault, source_id: str) -> str | None:
-    """Return the secret that a source's webhooks are signed with."""
-    sealed = connection.scalar(select(source.c.webhook_secret).where(source.c.id == source_id))
-    return vault.open(sealed, _WEBHOOK_SECRET).decode() if sealed is not None else None
 
 
 def set_webhook_secret(connection: Connection, vault: Vault, source_id: str, secret: str | None) -> None:
