@@ -1,6 +1,7 @@
 """Durations, counts and times as people read and type them."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 _UNIT_SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
@@ -18,6 +19,12 @@ def format_duration(seconds: float) -> str:
 def capped_count(n: int, cap: int) -> str:
     """Write a count that stopped at a cap: "1,000 or more"."""
     return f"{n:,}" + " or more" * (n >= cap)
+
+
+def amount_text(thousandths: int | Decimal) -> str:
+    """Write an amount with two decimals, or three if the third is not 0: "1,299.50"."""
+    text = f"{Decimal(thousandths) / 1_000:,.3f}"
+    return text[:-1] if text.endswith("0") else text
 
 
 def parse_since(text: str, now: float) -> float:

@@ -1,8 +1,11 @@
 """The pages in a real browser: set up, watch, repair, without JavaScript too."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -36,6 +39,8 @@ PAGES = (
     "/access",
     "/search?q=ORD-001",
 )
+# The rules of axe whose result depends on size and colours; the others see the same page.
+OF_LOOKS = {"runOnly": ["color-contrast", "target-size", "scrollable-region-focusable", "link-in-text-block"]}
 PHONE, DESK = {"width": 360, "height": 740}, {"width": 1_280, "height": 800}
 
 
@@ -325,22 +330,36 @@ def test_the_keyboard_reaches_the_content_at_once(context: BrowserContext) -> No
     expect(page.get_by_role("link", name="Add source").first).to_be_focused()
 
 
-@pytest.fixture
-def lived_in(context: BrowserContext, site: Stage) -> Page:
-    """Have one of everything."""
-    page = sign_in(context)
-    add_source(page)
-    add_integration(page)
-    go(page, "Live debugger")
-    page.get_by_role("button", name="Debug Demo shop").click()
-    site.happen(
-        {"type": "identify", "anonymousId": "v", "traits": {"email": "john.doe@example.com"}},
-        order("ORD-001"),
-        track("Order Completed", order_id="ORD-900"),
-        {"type": "page", "context": {"consent": {"advertising": False}}},
-    )
-    pages.upload_orders(page, "ORD-001", "ORD-900", "ORD-901")
-    return page
+@dataclass(frozen=True)
+class LivedIn:
+    """A site that has one of everything, for tests that only look, with the cookies of a person who is signed in."""
+
+    site: Stage
+    cookies: Any
+    addresses: Sequence[str]
+
+    def visit(self, browser: Browser, **options: Any) -> Page:
+        """Open a tab of the person."""
+        return browser.new_context(base_url=self.site.url, storage_state=self.cookies, **options).new_page()
+
+
+@pytest.fixture(scope="module")
+def lived_in(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivedIn]:
+    with stage(tmp_path_factory.mktemp("lived-in")) as site:
+        page = sign_in(browser.new_context(base_url=site.url))
+        add_source(page)
+        add_integration(page)
+        go(page, "Live debugger")
+        page.get_by_role("button", name="Debug Demo shop").click()
+        site.happen(
+            {"type": "identify", "anonymousId": "v", "traits": {"email": "john.doe@example.com"}},
+            order("ORD-001", total=12_999.5),
+            track("Order Completed", order_id="ORD-900"),
+            {"type": "page", "context": {"consent": {"advertising": False}}},
+        )
+        pages.upload_orders(page, "ORD-001", "ORD-900", "ORD-901")
+        yield LivedIn(site, page.context.storage_state(), addresses(page))
+        page.context.close()
 
 
 def addresses(page: Page) -> list[str]:
@@ -360,43 +379,101 @@ def addresses(page: Page) -> list[str]:
     return [*found, "/failed?reason_class=missing_value"]
 
 
-def test_nothing_is_loaded_from_elsewhere_and_nothing_is_blocked(lived_in: Page, site: Stage) -> None:
-    asked, said = [], []
-    lived_in.on("request", lambda request: asked.append(request.url))
-    lived_in.on("console", lambda message: said.append(message.text))
-    lived_in.on("pageerror", lambda error: said.append(str(error)))
-    for address in addresses(lived_in):
-        lived_in.goto(address)
+@dataclass
+class Walk:
+    """What a walk through all pages found."""
 
-    assert len(asked) > 20
-    assert {url for url in asked if not url.startswith(f"{site.url}/")} == set()
-    assert said == []
+    requested: list[str]
+    said: list[str]
+    wide: list[str]
+    violations: dict[tuple[str, str], list[str]]
 
 
-def test_no_page_is_wider_than_a_phone(lived_in: Page) -> None:
-    lived_in.set_viewport_size(PHONE)  # type: ignore[arg-type]
-    wide = []
-    for address in addresses(lived_in):
-        lived_in.goto(address)
-        if lived_in.evaluate("document.documentElement.scrollWidth") > PHONE["width"]:
-            wide.append(address)
-
-    assert wide == []
-
-
-@pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["desk", "phone"])
-def test_axe_finds_nothing_wrong(lived_in: Page, scheme: str, size: dict[str, int]) -> None:
+@pytest.fixture(scope="module")
+def walk(browser: Browser, lived_in: LivedIn) -> Walk:
+    """Look once at each page, light on a desk and then dark on a phone."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    lived_in.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    lived_in.set_viewport_size(size)  # type: ignore[arg-type]
-    found = {}
-    for address in addresses(lived_in):
-        lived_in.goto(address)
-        lived_in.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-        for violation in axe.run(lived_in).response["violations"]:
-            found[address, violation["id"]] = [node["html"][:120] for node in violation["nodes"]]
+    page, found = lived_in.visit(browser, viewport=DESK), Walk([], [], [], {})
+    page.on("request", lambda request: found.requested.append(request.url))
+    page.on("console", lambda message: found.said.append(message.text))
+    page.on("pageerror", lambda error: found.said.append(str(error)))
+    for address in lived_in.addresses:
+        for scheme, size, options in (("light", DESK, None), ("dark", PHONE, OF_LOOKS)):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.set_viewport_size(size)  # type: ignore[arg-type]
+            if size is DESK:
+                page.goto(address)
+            if page.evaluate("document.documentElement.scrollWidth") > size["width"]:
+                found.wide.append(address)
+            page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+            for violation in axe.run(page, options=options).response["violations"]:
+                nodes = [node["html"][:120] for node in violation["nodes"]]
+                found.violations[address, violation["id"]] = nodes
+            page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = false; })")
+    page.context.close()
+    return found
 
-    assert found == {}
+
+def test_nothing_is_loaded_from_elsewhere_and_nothing_is_blocked(walk: Walk, lived_in: LivedIn) -> None:
+    assert len(walk.requested) > 20
+    assert {url for url in walk.requested if not url.startswith(f"{lived_in.site.url}/")} == set()
+    assert walk.said == []
+
+
+def test_no_page_is_wider_than_a_phone(walk: Walk) -> None:
+    assert walk.wide == []
+
+
+def test_axe_finds_nothing_wrong(walk: Walk) -> None:
+    assert walk.violations == {}
+
+
+def test_times_are_in_the_zone_of_the_viewer_and_in_utc_without_javascript(
+    browser: Browser, lived_in: LivedIn
+) -> None:
+    kolkata = lived_in.visit(browser, timezone_id="Asia/Kolkata")
+    plain = lived_in.visit(browser, timezone_id="Asia/Kolkata", java_script_enabled=False)
+    for page in (kolkata, plain):
+        page.goto("/events?stands=failed&since=2020-01-01T00:00")
+    shown, written = (page.locator("td time").first.inner_text() for page in (kolkata, plain))
+    at = datetime.fromisoformat(written.replace(" UTC", "+00:00")) + timedelta(hours=5, minutes=30)
+
+    assert shown == f"{at:%Y-%m-%d %H:%M:%S} UTC+5:30"
+    expect(kolkata.locator("footer")).to_contain_text("Times are in Asia/Calcutta.")
+    expect(plain.locator("footer")).to_contain_text("Times are in UTC.")
+    expect(kolkata.get_by_label("From (Asia/Calcutta)")).to_have_value("2020-01-01T05:30")
+    kolkata.get_by_role("button", name="Show").click()
+    expect(kolkata).to_have_url(re.compile("since=2020-01-01T00%3A00"))
+    for page in (kolkata, plain):
+        page.context.close()
+
+
+def test_a_phone_folds_the_navigation_and_shows_the_first_event_at_once(
+    browser: Browser, lived_in: LivedIn
+) -> None:
+    page = lived_in.visit(browser, viewport={"width": 390, "height": 844})
+    page.goto("/events")
+    first = page.locator("main table tbody tr").first.bounding_box()
+    assert first
+    assert first["y"] + first["height"] <= 844
+    link = page.get_by_role("link", name="Failed deliveries")
+    expect(link).not_to_be_visible()
+    page.get_by_text("Menu").click()
+    link.click()
+
+    expect(page.get_by_role("heading", name="Failed deliveries")).to_be_visible()
+    page.set_viewport_size(DESK)  # type: ignore[arg-type]
+    expect(link).to_be_visible()
+    expect(page.get_by_text("Menu")).not_to_be_visible()
+    page.context.close()
+
+
+def test_money_and_numbers_are_grouped_alike_on_every_page(browser: Browser, lived_in: LivedIn) -> None:
+    page = lived_in.visit(browser)
+    for address in ("/events", "/sales"):
+        page.goto(address)
+        expect(page.locator("main")).to_contain_text("12,999.50")
+    page.context.close()
 
 
 def test_axe_finds_nothing_wrong_with_the_sign_in_page(context: BrowserContext) -> None:

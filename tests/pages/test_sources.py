@@ -184,7 +184,7 @@ def test_the_settings_say_where_days_begin_and_whether_the_source_is_debugged(
     page = pages.get("/sources/src_abc123")
 
     assert "<dd>in Europe/Berlin, for" in page
-    assert "<dt>Debugging</dt><dd>on until 20" in page
+    assert "<dt>Debugging</dt><dd>on until <time" in page
 
 
 def test_the_page_shows_what_the_quotas_refused(pages: Pages, source: dict[str, Any], ledger: Ledger) -> None:

@@ -1,6 +1,8 @@
 """Words that people outside the code understand."""
 
 import ast
+import re
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,27 @@ def test_a_long_list_in_the_audit_log_is_cut_short() -> None:
 )
 def test_a_length_of_time_is_said_in_its_largest_unit(seconds: float, said: str) -> None:
     assert words.age_text(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [("full", "2029-12-31 23:59:58 UTC"), ("minute", "2029-12-31 23:59 UTC"), ("day", "2029-12-31")],
+)
+def test_a_time_is_written_in_utc_with_what_a_script_needs_to_change_its_zone(shown: str, text: str) -> None:
+    tag = words.time_tag(1_893_455_998.5, shown)
+
+    assert tag == f'<time datetime="2029-12-31T23:59:58.500Z" data-shown="{shown}">{text}</time>'
+    assert words.time_tag(None) == "none"
+
+
+def test_numbers_and_amounts_are_grouped_by_thousands() -> None:
+    assert words.number_text(1_234_567) == "1,234,567"
+    assert words.money_text(1_299_500, "USD") == "1,299.50 USD"
+    assert words.money_text(Decimal("12345"), None) == "12.345"
+
+
+def test_no_page_groups_numbers_or_writes_times_in_a_way_of_its_own() -> None:
+    own = re.compile(r"\{:,|utc_text|strftime|amount_text")
+    templates = (CODE / "pages" / "templates").glob("*.html")
+
+    assert [path.name for path in templates if own.search(path.read_text())] == []

@@ -90,7 +90,9 @@ def add_headers(response: Response) -> Response:
     return response
 
 
-blueprint.add_app_template_filter(words.utc_text)
+blueprint.add_app_template_filter(words.time_tag, "time")
+blueprint.add_app_template_filter(words.number_text, "number")
+blueprint.add_app_template_filter(words.money_text, "money")
 blueprint.add_app_template_filter(words.json_text)
 
 

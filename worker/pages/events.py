@@ -11,7 +11,6 @@ from worker.ledger.intake.debug_inputs import DEBUG_SECONDS, MAX_INPUTS
 from worker.operations.deliveries import events as operations
 from worker.operations.deliveries.events import EventFilter
 from worker.operations.errors import InvalidError
-from worker.operations.reports.reconciliation import amount_text
 from worker.operations.setup.sources import switch_debugging
 from worker.pages.base import blueprint, redirect_to
 from worker.pages.words import as_sentence
@@ -77,7 +76,6 @@ def _chosen() -> dict[str, Any]:
         "found": chosen.found,
         "order_ids": chosen.order_ids,
         "with_values": True,
-        "amount": amount_text,
         "cursor": chosen.cursor,
         "looked_until": chosen.looked_until,
         "kept": chosen.kept,

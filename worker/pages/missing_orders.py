@@ -119,7 +119,6 @@ def _page(form: Form, done: reconciliation.OrderCounts | None = None) -> str:
         given=given,
         trend=trend,
         draw_counts=draw_counts,
-        amount=reconciliation.amount_text,
         form=form,
         done=done,
         wrong=sorted(done.wrong.items())[:_MOST_WRONG] if done else [],

@@ -10,6 +10,7 @@ from typing import Any
 from flask import Response, render_template, request
 
 from worker.api import context
+from worker.formats import amount_text
 from worker.ledger.delivery.deliveries import SalesLine
 from worker.operations.deliveries.selection import all_sources
 from worker.operations.reports.reports import FIRST_DAY, SECONDS_A_DAY, report_sales
@@ -33,7 +34,7 @@ def sales_export() -> Response:
     table = csv.writer(text)
     table.writerow(["day", "event_name", "currency", "delivered", "value", "ad_account_id"])
     for line in _chosen()["lines"]:
-        value = _amount_text(line) if line.currency else ""
+        value = amount_text(line.value * 1_000).replace(",", "") if line.currency else ""
         table.writerow(
             [_day_text(line.day), line.event_name, line.currency, line.n, value, line.ad_account_id]
         )
@@ -45,12 +46,6 @@ def sales_export() -> Response:
 def _day_text(number: int) -> str:
     """Write a day as its date."""
     return (FIRST_DAY + timedelta(days=number)).isoformat()
-
-
-def _amount_text(line: SalesLine, thousands: str = "") -> str:
-    """Write a value with two decimals, or three if the third is not 0."""
-    text = f"{line.value:,.3f}".replace(",", thousands)
-    return text[:-1] if text.endswith("0") else text
 
 
 def _totals(lines: Sequence[SalesLine]) -> list[SalesLine]:
@@ -97,6 +92,5 @@ def _chosen() -> dict[str, Any]:
         "given": {"span": key} | given,
         "label": label,
         "day": _day_text,
-        "amount": _amount_text,
         "draw_counts": draw_counts,
     }

@@ -2,6 +2,12 @@
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
+
+from markupsafe import Markup
+
+from worker.event.times import iso
+from worker.formats import amount_text
 
 # Notices after an action. The URL carries only the key.
 NOTICES = {
@@ -117,11 +123,32 @@ _NOTHING = "none"
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 
-def utc_text(seconds: float | None) -> str:
-    """Write Unix seconds as UTC time."""
+# How much of a time is shown, in UTC; `ui.js` writes the same in the viewer's zone.
+_TIME_FORMATS = {
+    "full": "%Y-%m-%d %H:%M:%S UTC",
+    "minute": "%Y-%m-%d %H:%M UTC",
+    "clock": "%H:%M",
+    "hour": "%m-%d %H:%M",
+    "day": "%Y-%m-%d",
+}
+
+
+def time_tag(seconds: float | None, shown: str = "full") -> Markup:
+    """Write Unix seconds as a time in UTC that a script turns into the viewer's zone."""
     if seconds is None:
-        return _NOTHING
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return Markup.escape(_NOTHING)
+    text = datetime.fromtimestamp(seconds, UTC).strftime(_TIME_FORMATS[shown])
+    return Markup('<time datetime="{}" data-shown="{}">{}</time>').format(iso(seconds), shown, text)
+
+
+def number_text(n: int) -> str:
+    """Write a whole number, grouped by thousands."""
+    return f"{n:,}"
+
+
+def money_text(thousandths: int | Decimal, currency: str | None = "") -> str:
+    """Write an amount of thousandths, grouped by thousands, with its currency."""
+    return f"{amount_text(thousandths)} {currency or ''}".rstrip()
 
 
 def age_text(seconds: float) -> str:

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from decimal import Decimal
 from itertools import islice
 from typing import IO, Any
 
@@ -12,6 +11,7 @@ from worker.event.times import iso
 from worker.files.columns import ColumnsError, settle_cells
 from worker.files.lines import FileError, Line, ReadOptions, read_lines
 from worker.files.taking import Importer, ImportOptions
+from worker.formats import amount_text
 from worker.ledger.delivery import finding
 from worker.ledger.delivery.finding import FoundDelivery
 from worker.ledger.reports import shop_orders
@@ -265,12 +265,6 @@ class OrderLine:
         """Return the value of the orders with a fate, or of all."""
         total = self.thousandths.total() if fate is None else self.thousandths[fate]
         return amount_text(total)
-
-
-def amount_text(thousandths: int) -> str:
-    """Write an amount with two decimals, or three if the third is not 0."""
-    text = f"{Decimal(thousandths) / 1_000:,.3f}"
-    return text[:-1] if text.endswith("0") else text
 
 
 def day_text(day: int) -> str:

@@ -1,6 +1,47 @@
 // Every page works without this: it only saves reloading and clicking.
 "use strict";
 
+// Times come in UTC. They are shown in the viewer's zone, each with its offset.
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "this device's zone";
+const two = (number) => String(number).padStart(2, "0");
+const dayOf = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+const clockOf = (at) => `${two(at.getHours())}:${two(at.getMinutes())}`;
+const offsetOf = (at) => {
+  const minutes = -at.getTimezoneOffset(), size = Math.abs(minutes);
+  return "UTC" + (size ? (minutes < 0 ? "-" : "+") + Math.floor(size / 60) + (size % 60 ? ":" + two(size % 60) : "") : "");
+};
+const SHOWN = {
+  full: (at) => `${dayOf(at)} ${clockOf(at)}:${two(at.getSeconds())} ${offsetOf(at)}`,
+  minute: (at) => `${dayOf(at)} ${clockOf(at)} ${offsetOf(at)}`,
+  clock: clockOf,
+  hour: (at) => `${dayOf(at).slice(5)} ${clockOf(at)}`,
+  day: dayOf,
+};
+const showTimes = (root) => {
+  for (const one of root.querySelectorAll("time[data-shown]")) {
+    one.title = `${one.dateTime.slice(0, 19).replace("T", " ")} UTC`;
+    one.textContent = SHOWN[one.dataset.shown](new Date(one.dateTime));
+  }
+  for (const one of root.querySelectorAll("[data-zone]")) one.textContent = zone;
+};
+showTimes(document);
+
+// The server takes times in UTC; people read and enter them in their zone.
+for (const input of document.querySelectorAll("input[data-utc]")) {
+  if (input.value) {
+    const at = new Date(`${input.value}Z`);
+    input.value = `${dayOf(at)}T${clockOf(at)}`;
+  }
+  input.form.addEventListener("formdata", (event) => {
+    if (input.value) event.formData.set(input.name, new Date(input.value).toISOString().slice(0, 16));
+  });
+}
+
+// A browser that cannot show the content of closed details on a wide screen opens them.
+if (!CSS.supports("selector(::details-content)") && matchMedia("(min-width: 44rem)").matches) {
+  for (const one of document.querySelectorAll("details.fold")) one.open = true;
+}
+
 // Fetch a part of a page anew, every so many seconds, while somebody can see it.
 for (const part of document.querySelectorAll("[data-refresh]")) {
   const note = document.querySelector("[data-refresh-note]");
@@ -14,6 +55,7 @@ for (const part of document.querySelectorAll("[data-refresh]")) {
       if (!answer.ok) throw new Error(String(answer.status));
       const open = [...part.querySelectorAll("details[open]")].map((one) => one.id);
       part.innerHTML = await answer.text();
+      showTimes(part);
       for (const id of open) document.getElementById(id)?.setAttribute("open", "");
       if (note) note.textContent = "Refreshes automatically.";
     } catch {
