@@ -1,8 +1,11 @@
 """Durations, counts and times for people."""
 
+import csv
+import io
+
 import pytest
 
-from worker.formats import capped_count, format_duration, parse_since
+from worker.formats import capped_count, csv_text, format_duration, parse_since
 
 NOW = 1_893_456_000.0  # 2030-01-01T00:00:00Z
 
@@ -67,3 +70,27 @@ def test_a_duration_is_written_in_its_largest_whole_unit(seconds: float, text: s
 
 def test_a_count_says_when_it_stopped_at_its_cap() -> None:
     assert [capped_count(n, 1_000) for n in (1, 999, 1_000)] == ["1", "999", "1,000 or more"]
+
+
+def test_no_cell_of_a_csv_file_is_a_formula() -> None:
+    cells = [
+        "=1+1",
+        "+1",
+        "-1+1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        " =1",
+        "-cmd",
+        "-5.00",
+        "-7",
+        "ORD-1",
+        "",
+        3,
+        None,
+    ]
+    written = csv_text(["a"], [[cell] for cell in cells])
+    read = [row[0] if row else "" for row in csv.reader(io.StringIO(written, newline=""))][1:]
+    guarded = [f"'{cell}" for cell in cells[:9]]
+    assert read == [*guarded, "-5.00", "-7", "ORD-1", "", "3", ""]

@@ -1,7 +1,12 @@
 """Durations, counts and times as people read and type them."""
 
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 _UNIT_SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
@@ -42,3 +47,22 @@ def parse_since(text: str, now: float) -> float:
         return max(0.0, (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         raise ValueError("must be like 90m, 24h, 7d or 2030-01-29T14:53:20Z") from None
+
+
+# A spreadsheet takes such a cell for a formula, unless it is a plain number.
+_FORMULA = re.compile(r"[\s\x00]*[=+\-@\t\r\n]")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+def csv_text(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    """Write a table as CSV. A cell that a spreadsheet would take for a formula gets an apostrophe in front."""
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(header)
+    table.writerows([_without_formula(cell) for cell in line] for line in lines)
+    return text.getvalue()
+
+
+def _without_formula(cell: Any) -> Any:
+    is_risky = isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell)
+    return f"'{cell}" if is_risky else cell

@@ -1,6 +1,7 @@
 """Handing out access on the command line."""
 
 import re
+import time
 from collections.abc import Callable
 from unittest.mock import patch
 
@@ -10,15 +11,16 @@ from click.testing import CliRunner, Result
 from worker.cli import cli, opening
 from worker.ledger.database import Ledger
 from worker.ledger.setup import audit_log, people
+from worker.operations.setup import users
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture
 def run(sqlite_ledger: Ledger) -> Run:
-    def run(*arguments: str) -> Result:
+    def run(*arguments: str, group: str = "tokens", stdin: str = "") -> Result:
         with patch.object(opening, "checked_ledger", lambda: sqlite_ledger):
-            return CliRunner().invoke(cli, ["tokens", *arguments])
+            return CliRunner().invoke(cli, [group, *arguments], input=stdin)
 
     return run
 
@@ -66,3 +68,25 @@ def test_a_wrong_name_is_refused_in_a_sentence(run: Run, name: str, sentence: st
 
     assert result.exit_code != 0
     assert sentence in result.stderr
+
+
+def test_a_user_is_added_with_a_typed_password_listed_and_given_a_new_one(
+    run: Run, sqlite_ledger: Ledger
+) -> None:
+    def access(*arguments: str, typed: str = "") -> str:
+        done = run(*arguments, group="access", stdin=f"{typed}\n{typed}\n")
+        assert done.exit_code == 0, done.output
+        assert not typed or typed not in done.output
+        return done.stdout
+
+    assert access("list") == "No users.\n"
+    assert "Added Anna (usr_" in access("add", "Anna", "--role", "editor", typed="correct horse battery")
+    access("change", "Anna", "--expires", "2999-01-29")
+    access("change", "Anna", "--password", "--never-expires", typed="staple correct horse")
+    access("change", "Anna", "--disable")
+    assert re.search(r"usr_[0-9a-f]{12}  editor  -\s+-\s+Anna  disabled\n", access("list"))
+    access("change", "Anna", "--enable")
+    assert users.check_password(sqlite_ledger, "Anna", "staple correct horse", time.time()) is not None
+    access("remove", "Anna")
+    assert access("list") == "No users.\n"
+    assert run("remove", "Anna", group="access").stderr == "Error: There is no user Anna.\n"

@@ -34,7 +34,7 @@ _SETTINGS = parse(
 )
 # These differ from one run to the next.
 _RANDOM = (
-    (re.compile(r"\b(src|int|tok)_[0-9a-f]{12,16}\b"), r"\1_*"),
+    (re.compile(r"\b(src|int|tok|usr)_[0-9a-f]{12,16}\b"), r"\1_*"),
     (re.compile(r"dk_(live|test)_[0-9a-f]{32}"), r"dk_\1_*"),
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "TIME"),
 )
@@ -89,6 +89,7 @@ class World:
         """Return what the operations may change, without what is random."""
         with self.ledger.read() as connection:
             tokens = {one.name: one.role.value for one in people.valid_tokens(connection)}
+            tokens |= {one.name: f"{one.role.value} {one.enabled}" for one in people.all_users(connection)}
         names = ("accounts", "integrations", "sources")
         lists = {name: self.api.get(f"/v1/admin/{name}")["data"] for name in names}
         shown: dict[str, Any] = _plain({"tokens": tokens, **lists})

@@ -33,6 +33,7 @@ INTEGRATION = {
     "clean_free_text": "yes",
     "dedupe_by_business_id": "yes",
 }
+NEW_USER = {"name": "Eve", "role": "editor", "password": "correct horse battery"}
 NEW_CONFIG = {"ad_account_id": "42", "access_token": "pina_new"}
 
 
@@ -75,6 +76,11 @@ def revoke_on_page(world: World) -> None:
     with world.ledger.read() as connection:
         (anna,) = people.valid_tokens(connection)
     world.send(f"/access/{anna.id}/revoke")
+
+
+def user_id(world: World) -> str:
+    with world.ledger.read() as connection:
+        return people.all_users(connection)[0].id
 
 
 def pause_one(world: World) -> None:
@@ -144,6 +150,69 @@ ACTIONS = [
             API: on_accounts("", {"rate_limit_rps": 100, "rate_limit_burst": 200}, "PATCH"),
             SHELL: shell("accounts", "rate", ACCOUNT, "100", "200"),
         },
+    ),
+    Action(
+        "add a user",
+        [("user.create", "Eve (usr_*)", {"role": [None, "editor"]})],
+        {
+            API: lambda world: world.call("POST", "users", NEW_USER),
+            PAGES: page("/access/users", user_name="Eve", user_role="editor", password=NEW_USER["password"]),
+            SHELL: shell("access", "add", "Eve", "--role", "editor", "--password", NEW_USER["password"]),
+        },
+    ),
+    Action(
+        "add a user whose password is too short",
+        NO_ROWS,
+        {
+            API: lambda world: world.call("POST", "users", NEW_USER | {"password": "short"}),
+            PAGES: page("/access/users", user_name="Eve", user_role="editor", password="short"),
+            SHELL: shell("access", "add", "Eve", "--password", "short"),
+        },
+        refused=True,
+    ),
+    Action(
+        "disable a user",
+        [("user.change", "Eve (usr_*)", {"enabled": [True, False]})],
+        {
+            API: lambda world: world.call("PATCH", "users/eve", {"enabled": False}),
+            PAGES: lambda world: world.send(f"/access/users/{user_id(world)}", action="disable"),
+            SHELL: shell("access", "change", "eve", "--disable"),
+        },
+        lambda world: world.api.make("/v1/admin/users", NEW_USER),
+    ),
+    Action(
+        "let a user's access end",
+        [("user.change", "Eve (usr_*)", {"role": ["editor", "owner"], "expires_at": [None, "TIME"]})],
+        {
+            API: lambda world: world.call(
+                "PATCH", "users/Eve", {"role": "owner", "expires_at": "2999-01-29T00:00:00Z"}
+            ),
+            PAGES: lambda world: world.send(
+                f"/access/users/{user_id(world)}", role="owner", expires_at="2999-01-29"
+            ),
+            SHELL: shell("access", "change", "Eve", "--role", "owner", "--expires", "2999-01-29"),
+        },
+        lambda world: world.api.make("/v1/admin/users", NEW_USER),
+    ),
+    Action(
+        "remove a user",
+        [("user.remove", "Eve (usr_*)", {"role": ["editor", None]})],
+        {
+            API: lambda world: world.call("DELETE", "users/Eve"),
+            PAGES: lambda world: world.send(f"/access/users/{user_id(world)}", action="remove"),
+            SHELL: shell("access", "remove", "Eve"),
+        },
+        lambda world: world.api.make("/v1/admin/users", NEW_USER),
+    ),
+    Action(
+        "remove a user that does not exist",
+        NO_ROWS,
+        {
+            API: lambda world: world.call("DELETE", "users/usr_none"),
+            PAGES: page("/access/users/usr_none", action="remove"),
+            SHELL: shell("access", "remove", "usr_none"),
+        },
+        refused=True,
     ),
     Action(
         "create a token",

@@ -101,6 +101,13 @@ def test_the_page_shows_the_sums_the_reasons_and_a_way_to_send(
     assert [line.split(",")[0] for line in lines] == ["order_id", "N-1"]
 
 
+def test_an_order_id_that_is_a_formula_is_only_text_in_the_export(
+    pages: Pages, shop: Integration, api: Api
+) -> None:
+    api.call("POST", PATH, {"source_id": "src_shop", "orders": [order("=1+1")]})
+    assert pages.get("/orders/export").splitlines()[1].startswith("'=1+1,src_shop,")
+
+
 def upload(pages: Pages, text: str, **fields: str) -> Any:
     data = {"csrf": csrf_of(pages.get("/orders")), "source_id": "src_shop", **fields}
     return pages.client.post("/orders", data=data | {"file": (io.BytesIO(text.encode()), "orders.csv")})

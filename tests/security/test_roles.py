@@ -35,6 +35,7 @@ ACCESS = {
     ui.sales_export ui.events_page ui.events_part ui.event_page ui.event_input_page ui.explain_page
     ui.post_explain_form ui.failed_page ui.failed_export ui.integrations_page ui.integration_page
     ui.sources_page ui.source_page ui.audit_page ui.post_sign_out
+    ui.password_page ui.post_password
     """,
     "editor": """
     sources.post_source sources.patch_source sources.delete_source_view sources.post_pipeline_key
@@ -52,7 +53,8 @@ ACCESS = {
     "owner": """
     person.post_erasure person.post_person_export person.post_suppression person.post_lifted_suppression
     person.get_person_requests ui.people_page ui.post_people ui.tokens_page ui.post_new_token
-    ui.post_token_revoke
+    ui.post_token_revoke ui.post_new_user ui.post_user
+    users.get_users users.post_user users.patch_user users.delete_user
     """,
 }
 LEAST_ROLE = {endpoint: role for role, endpoints in ACCESS.items() for endpoint in endpoints.split()}

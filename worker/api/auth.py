@@ -13,7 +13,7 @@ from worker.api.errors import ApiError
 from worker.api.throttle import FailureCounter, SlidingWindow
 from worker.event.received import client_ip
 from worker.ledger.setup import people
-from worker.ledger.setup.people import Role
+from worker.ledger.setup.people import Role, User
 
 _REQUESTS_A_MINUTE = 100
 # High, because a script with an old token retries often and does no harm.
@@ -30,10 +30,11 @@ _BASIC = 'Basic realm="Signal Management API", charset="UTF-8"'
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Hold the actor of a request and their role."""
+    """Hold the actor of a request and their role; ``user`` is None for the holder of a token."""
 
     actor: str
     role: Role
+    user: User | None = None
 
     @property
     def may_change(self) -> bool:
@@ -80,7 +81,7 @@ def person_of_token(token: str) -> Person | None:
 
 
 def person_of_session(cookie: str | None) -> Person | None:
-    """Return the person of a session, or None. A session ends with its token."""
+    """Return the person of a session, or None. A session ends with its token, and with its user's password."""
     if not cookie:
         return None
     vault = context.app_ledger().vault
@@ -89,7 +90,13 @@ def person_of_session(cookie: str | None) -> Person | None:
     if hashed is None:
         return None
     admin = people.token_hash(vault, context.app_settings().admin_token)
-    return _ADMIN if compare_digest(hashed, admin) else _holder(hashed)
+    return _ADMIN if compare_digest(hashed, admin) else _holder(hashed) or _signed_in_user(hashed)
+
+
+def require_owner() -> None:
+    """Refuse the request unless an owner sends it."""
+    if not g.person.is_owner:
+        raise ApiError(403, "Only a token with the role owner may do this.")
 
 
 def client_address() -> str:
@@ -103,6 +110,14 @@ def _holder(hashed: bytes) -> Person | None:
     with context.app_ledger().read() as connection:
         token = people.token_by_hash(connection, hashed)
     return Person(token.actor, token.role) if token else None
+
+
+def _signed_in_user(session_key: bytes) -> Person | None:
+    with context.app_ledger().read() as connection:
+        user = people.find_user(connection, session_key=session_key)
+    if user is None or not user.may_sign_in(context.now()):
+        return None
+    return Person(user.actor, user.role, user)
 
 
 def _person(failures: FailureCounter) -> Person:

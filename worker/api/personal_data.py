@@ -3,18 +3,18 @@
 from dataclasses import asdict
 from typing import Any
 
-from flask import g
 from marshmallow import fields
 
 from worker.api import context, lists
+from worker.api.auth import require_owner
 from worker.api.blueprint import Blueprint
-from worker.api.errors import ApiError
 from worker.api.fields import Boolean, ListOf, Shape, Text, Timestamp, at_most
 from worker.api.lists import PageQuery, page_of
 from worker.operations.person import rights
 from worker.operations.person.erasing import ErasureReport
 
 blueprint = Blueprint("person", __name__, url_prefix="/v1/admin", description="What is kept of a person")
+blueprint.before_request(require_owner)
 
 
 def _identifiers(description: str) -> ListOf:
@@ -92,11 +92,6 @@ class RecordedRequest(Shape):
     counts = fields.Dict(metadata={"description": "How many rows it was about."})
 
 
-def _require_owner() -> None:
-    if not g.person.is_owner:
-        raise ApiError(403, "This token is not an owner's: only owners may handle a person's data.")
-
-
 def _counts(report: ErasureReport) -> dict[str, Any]:
     names = ("events", "visitors", "being_sent", "debugged", "unreadable")
     return {name: getattr(report, name) for name in names} | {"deliveries": dict(report.stood)}
@@ -107,7 +102,6 @@ def _counts(report: ErasureReport) -> dict[str, Any]:
 @blueprint.response(200, ErasureAnswer)
 def post_erasure(body: dict[str, Any]) -> dict[str, Any]:
     """Erase the stored data of one person, in every state. Owners only. Slow: it reads all rows."""
-    _require_owner()
     dry_run = body.pop("dry_run")
     request = rights.read_request(**body)
     report = rights.erase_person(context.request_caller(), request, dry_run=dry_run)
@@ -119,7 +113,6 @@ def post_erasure(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, ExportAnswer)
 def post_person_export(body: dict[str, Any]) -> dict[str, Any]:
     """Show what is kept of one person. Owners only. Slow: it reads all rows."""
-    _require_owner()
     return rights.export_person(context.request_caller(), rights.read_request(**body))
 
 
@@ -128,7 +121,6 @@ def post_person_export(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, SuppressionAnswer)
 def post_suppression(body: dict[str, Any]) -> dict[str, Any]:
     """Erase one person, and keep new events of them out until they consent again. Owners only. Slow."""
-    _require_owner()
     return _counts(rights.suppress_person(context.request_caller(), rights.read_request(**body)))
 
 
@@ -137,7 +129,6 @@ def post_suppression(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, LiftedAnswer)
 def post_lifted_suppression(body: dict[str, Any]) -> dict[str, Any]:
     """Keep new events of one person again, because they consented to it. Owners only."""
-    _require_owner()
     lifted = rights.allow_person(context.request_caller(), rights.read_request(**body))
     return {"suppressed_keys": lifted}
 
@@ -147,7 +138,6 @@ def post_lifted_suppression(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, page_of(RecordedRequest))
 def get_person_requests(query: dict[str, Any]) -> dict[str, Any]:
     """List the requests of persons about their data, the newest first. Owners only."""
-    _require_owner()
     before = lists.number_after(query.get("cursor"))
     found = rights.list_requests(context.request_caller(), query["limit"] + 1, before)
     return lists.page_answer(found, query["limit"], asdict, lambda one: one.id)

@@ -1,10 +1,14 @@
-"""Count failed sign-ins by address, and requests by actor."""
+"""Count failed sign-ins by address, and requests by actor, and bound the work on passwords."""
 
 import threading
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
+from enum import StrEnum
 from ipaddress import ip_address
-from time import monotonic
+from time import monotonic, sleep
+from typing import TypeVar
+
+T = TypeVar("T")
 
 WINDOW_SECONDS = 900.0
 # Bounds the memory: the address that was idle longest is evicted first.
@@ -33,12 +37,21 @@ class FailureCounter:
             self._by_address.move_to_end(network)
             if len(self._by_address) > MOST_ADDRESSES:
                 self._by_address.popitem(last=False)
-            if len(attempts) == self._most_by_address:
-                wait_seconds = attempts[0] + WINDOW_SECONDS - now
-                if wait_seconds > 0:
-                    return wait_seconds
-            attempts.append(now)
+            wait_seconds = self._wait_seconds(attempts, now)
+            if not wait_seconds:
+                attempts.append(now)
+            return wait_seconds
+
+    def is_over(self, address: str) -> bool:
+        """Return whether one more failed attempt is over the limit; count nothing."""
+        with self._lock:
+            attempts = self._by_address.get(_network(address), deque())
+            return self._wait_seconds(attempts, self._clock()) > 0
+
+    def _wait_seconds(self, attempts: "deque[float]", now: float) -> float:
+        if len(attempts) < self._most_by_address:
             return 0.0
+        return max(0.0, attempts[0] + WINDOW_SECONDS - now)
 
 
 def _network(address: str) -> str:
@@ -48,6 +61,55 @@ def _network(address: str) -> str:
     except ValueError:
         return address
     return address if parsed.version == 4 else str(int(parsed) >> 64)
+
+
+class Lane(StrEnum):
+    """Name a line of people who wait until their password is checked."""
+
+    # The person has signed in with this browser before.
+    KNOWN_BROWSER = "known browser"
+    OTHERS = "others"
+    # There were too many wrong passwords from this address.
+    GUESSING_ADDRESS = "guessing address"
+
+
+# How many may be in a line, and for how many seconds a wrong password keeps it occupied.
+_LINES = {Lane.KNOWN_BROWSER: (2, 0.5), Lane.OTHERS: (2, 0.5), Lane.GUESSING_ADDRESS: (1, 1.0)}
+
+
+class LaneFullError(Exception):
+    """As many people wait as the lane takes."""
+
+
+class PasswordLanes:
+    """Let each lane check one password at a time, and take so few that the other pages keep their threads.
+
+    A check costs 50 ms of a core. Wrong passwords of any number of senders take at most five checks a second, and
+    take no turn from a browser that is known. No lane is ever closed, so that the right password gets its turn.
+    The lanes are this process's own.
+    """
+
+    def __init__(self, sleep: Callable[[float], object] = sleep) -> None:
+        self._sleep = sleep
+        self._places = {lane: threading.BoundedSemaphore(most) for lane, (most, _) in _LINES.items()}
+        self._turns = {lane: threading.Lock() for lane in Lane}
+
+    def check(self, lane: Lane, check: Callable[[], T | None]) -> T | None:
+        """Wait for a turn, and return what a check of a password returns: None if it is wrong.
+
+        Raises:
+            LaneFullError: too many wait already.
+        """
+        if not self._places[lane].acquire(blocking=False):
+            raise LaneFullError
+        try:
+            with self._turns[lane]:
+                found = check()
+                if found is None:
+                    self._sleep(_LINES[lane][1])
+                return found
+        finally:
+            self._places[lane].release()
 
 
 SECONDS_A_MINUTE = 60.0

@@ -56,6 +56,7 @@ for command in (
     explain.find_command,
     explain.explain_command,
     setup.keys_group,
+    tokens.access_group,
     tokens.tokens_group,
     send.send_command,
     person_data.person_group,

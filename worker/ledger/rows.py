@@ -137,8 +137,12 @@ def fold_rows(
     sums: Sequence[Column[Any]],
     which: ColumnElement[bool],
     most_groups: int,
+    latest: Sequence[Column[Any]] = (),
 ) -> int:
-    """Replace rows with equal keys by one row with their sums. Returns how many rows that saved."""
+    """Replace rows with equal keys by one row with their sums, and with the largest of each ``latest`` column.
+
+    Returns how many rows that saved.
+    """
     crowded = (
         select(*keys, func.max(table.c.id).label("last"))
         .where(which)
@@ -149,14 +153,15 @@ def fold_rows(
     saved = 0
     for row in connection.execute(crowded).all():
         these = [key == value for key, value in zip(keys, row, strict=False)] + [table.c.id <= row.last]
-        removed = connection.execute(delete(table).where(*these).returning(*sums)).all()
+        removed = connection.execute(delete(table).where(*these).returning(*sums, *latest)).all()
         # Empty if another process folded them meanwhile.
         if removed:
             values = dict(zip((key.name for key in keys), row, strict=False))
-            summed = {
-                column.name: sum(values)
-                for column, values in zip(sums, zip(*removed, strict=True), strict=True)
-            }
-            connection.execute(insert(table).values(**values, **summed))
+            for number, (column, each) in enumerate(
+                zip((*sums, *latest), zip(*removed, strict=True), strict=True)
+            ):
+                known = [value for value in each if value is not None]
+                values[column.name] = sum(known) if number < len(sums) else max(known, default=None)
+            connection.execute(insert(table).values(**values))
             saved += len(removed) - 1
     return saved

@@ -468,6 +468,8 @@ tally = Table(
     Column("event_name", Text, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("n", BigInteger, nullable=False),
+    # The time of the newest of them.
+    Column("last_at", Double),
 )
 # Counts of events that have no integration yet, and of their problems. As literal text, as above.
 COUNTS_EVENTS = text("tally.integration_id = 0")
@@ -526,6 +528,20 @@ sale = Table(
 )
 
 # The shop's own orders, to compare them with the deliveries.
+# What became of the orders of a day, for days whose deliveries have not changed since the watermark "orders".
+order_day = Table(
+    "order_day",
+    metadata,
+    Column("source_id", Text, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    # The ad accounts of the source's enabled integrations; with others the row does not count.
+    Column("accounts", JSON, nullable=False),
+    # [ad account, currency, fate, number of orders, value in thousandths]
+    Column("sums", JSON, nullable=False),
+    # [order, ad account, fate] of each order that an ad account does not have, the last recorded first.
+    Column("undelivered", JSON, nullable=False),
+)
+
 shop_order = Table(
     "shop_order",
     metadata,
@@ -582,12 +598,32 @@ api_token = Table(
     Column("created_by", Text, nullable=False),
 )
 
+# People who sign in with a name and a password.
+ui_user = Table(
+    "ui_user",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    # The name in the form in which two names are the same.
+    Column("name_key", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    # Argon2id with its salt and costs, as a PHC string.
+    Column("password_hash", Text, nullable=False),
+    # Random. Sessions refer to it, so that a new one ends them.
+    Column("session_key", LargeBinary, nullable=False, unique=True),
+    Column("enabled", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("last_used_at", Double),
+    Column("expires_at", Double),
+)
+
 ui_session = Table(
     "ui_session",
     metadata,
     # A keyed hash of the browser's cookie.
     Column("hash", LargeBinary, primary_key=True),
-    # Hash of the token that opened the session: a session ends with its token.
+    # Hash of the token, or session key of the user, that opened the session: a session ends with it.
     Column("token_hash", LargeBinary, nullable=False, index=True),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False, index=True),

@@ -37,7 +37,7 @@ class MissingKeyError(SealError):
     """The key ring lacks a key. Nothing is wrong with the data: a process that has the key can open it."""
 
 
-class ConnectionProvider(Protocol):
+class _ConnectionProvider(Protocol):
     """Provide connections to the database of the wrapped keys, as a ledger does."""
 
     @property
@@ -54,7 +54,7 @@ class Vault:
     touches no content.
     """
 
-    def __init__(self, ledger: ConnectionProvider, encryption_keys: tuple[str, ...]) -> None:
+    def __init__(self, ledger: _ConnectionProvider, encryption_keys: tuple[str, ...]) -> None:
         self._ledger = ledger
         self._ring = {_master_id(bytes.fromhex(key)): AESGCM(bytes.fromhex(key)) for key in encryption_keys}
         self._first = _master_id(bytes.fromhex(encryption_keys[0]))

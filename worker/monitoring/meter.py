@@ -18,7 +18,7 @@ log = logs.of(__name__)
 
 _WRITE_SECONDS = 5.0
 # A larger difference between the clocks of a host and of the database is recorded this often.
-GOOD_SKEW_SECONDS = 2.0
+_GOOD_SKEW_SECONDS = 2.0
 _SKEW_SECONDS = 60.0
 
 
@@ -80,7 +80,7 @@ class MeterWriter:
 
     def _record_skew(self, ledger: Ledger) -> None:
         skew_seconds, now = ledger.clock_skew_seconds(), ledger.now()
-        if abs(skew_seconds) > GOOD_SKEW_SECONDS and not 0 <= now - self._skew_at < _SKEW_SECONDS:
+        if abs(skew_seconds) > _GOOD_SKEW_SECONDS and not 0 <= now - self._skew_at < _SKEW_SECONDS:
             with ledger.write() as connection:
                 measures.record_skew(connection, gethostname(), skew_seconds, now)
             self._skew_at = now

@@ -36,7 +36,7 @@ _LONGEST_KEPT_SECONDS = 365 * 86_400
 # Open without a session.
 OPEN_ENDPOINTS = frozenset({"ui.sign_in_page", "ui.post_sign_in", "ui.static", "ui.connect_back_page"})
 # Forms that change nothing for others, so viewers may send them.
-VIEWERS_FORMS = frozenset({"ui.post_sign_out", "ui.post_explain_form"})
+_VIEWERS_FORMS = frozenset({"ui.post_sign_out", "ui.post_explain_form", "ui.post_password"})
 # Pages that only offer a change.
 EDITORS_PAGES = frozenset(
     {
@@ -52,7 +52,15 @@ EDITORS_PAGES = frozenset(
     }
 )
 OWNERS_PAGES = frozenset(
-    {"ui.tokens_page", "ui.post_new_token", "ui.post_token_revoke", "ui.people_page", "ui.post_people"}
+    {
+        "ui.tokens_page",
+        "ui.post_new_token",
+        "ui.post_token_revoke",
+        "ui.post_new_user",
+        "ui.post_user",
+        "ui.people_page",
+        "ui.post_people",
+    }
 )
 
 _STATIC = Path(__file__).parent / "static"
@@ -182,7 +190,7 @@ def redirect_to(endpoint: str, notice: str, **values: Any) -> AnyResponse:
 
 
 def _changes_something() -> bool:
-    is_form = request.method not in ("GET", "HEAD", "OPTIONS") and request.endpoint not in VIEWERS_FORMS
+    is_form = request.method not in ("GET", "HEAD", "OPTIONS") and request.endpoint not in _VIEWERS_FORMS
     return is_form or request.endpoint in EDITORS_PAGES
 
 

@@ -1,13 +1,12 @@
 """Compare the shop's own orders with what Pinterest has."""
 
-import csv
-import io
 from typing import Any
 
 from flask import Response, make_response, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import context
+from worker.formats import csv_text
 from worker.ledger.reports.shop_orders import Fate
 from worker.operations.deliveries.imports import choose_source
 from worker.operations.deliveries.selection import all_sources
@@ -70,12 +69,9 @@ def orders_export() -> Response:
     found = reconciliation.list_undelivered(
         context.request_caller(), days, _MOST_EXPORTED, source_id=source_id or None, fates=fates
     )
-    rows = [reconciliation.plain_of(one) for one in found]
-    text = io.StringIO()
-    table = csv.DictWriter(text, rows[0] if rows else ["order_id"])
-    table.writeheader()
-    table.writerows(rows)
-    answer = Response(text.getvalue(), mimetype="text/csv")
+    lines = [reconciliation.plain_of(one) for one in found]
+    header = list(lines[0]) if lines else ["order_id"]
+    answer = Response(csv_text(header, (list(line.values()) for line in lines)), mimetype="text/csv")
     answer.headers["Content-Disposition"] = 'attachment; filename="missing-orders.csv"'
     return answer
 

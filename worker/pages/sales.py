@@ -1,7 +1,5 @@
 """Show delivered counts and values by day, to compare with the shop's records."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
@@ -10,7 +8,7 @@ from typing import Any
 from flask import Response, render_template, request
 
 from worker.api import context
-from worker.formats import amount_text
+from worker.formats import amount_text, csv_text
 from worker.ledger.delivery.deliveries import SalesLine
 from worker.operations.deliveries.selection import all_sources
 from worker.operations.reports.reports import FIRST_DAY, SECONDS_A_DAY, report_sales
@@ -30,15 +28,19 @@ def sales_page() -> str:
 @blueprint.get("/sales/export")
 def sales_export() -> Response:
     """Export the same as CSV."""
-    text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow(["day", "event_name", "currency", "delivered", "value", "ad_account_id"])
-    for line in _chosen()["lines"]:
-        value = amount_text(line.value * 1_000).replace(",", "") if line.currency else ""
-        table.writerow(
-            [_day_text(line.day), line.event_name, line.currency, line.n, value, line.ad_account_id]
+    header = ("day", "event_name", "currency", "delivered", "value", "ad_account_id")
+    lines = (
+        (
+            _day_text(line.day),
+            line.event_name,
+            line.currency,
+            line.n,
+            amount_text(line.value * 1_000).replace(",", "") if line.currency else "",
+            line.ad_account_id,
         )
-    answer = Response(text.getvalue(), mimetype="text/csv")
+        for line in _chosen()["lines"]
+    )
+    answer = Response(csv_text(header, lines), mimetype="text/csv")
     answer.headers["Content-Disposition"] = 'attachment; filename="delivered-by-day.csv"'
     return answer
 

@@ -1,22 +1,30 @@
-"""Sign in with a token, and sign out."""
+"""Sign in with a name and a password, or with a token; change one's own password; sign out."""
 
 import math
 import re
 import secrets
 from hmac import compare_digest
 
-from flask import Response, current_app, make_response, redirect, render_template, request, url_for
+from flask import Response, current_app, g, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import auth, context
-from worker.api.throttle import FailureCounter
+from worker.api.throttle import FailureCounter, Lane, LaneFullError, PasswordLanes
+from worker.ledger.setup import people
 from worker.operations.caller import Caller
-from worker.operations.setup import sessions
+from worker.operations.errors import OperationError
+from worker.operations.setup import sessions, users
 from worker.pages.base import blueprint, redirect_to
+from worker.pages.forms import Form
 
 MOST_WRONG_BY_ADDRESS = 5
 # Without a session, form and cookie carry the same secret: another site can set neither.
 _FORM_COOKIE = "signal_form"
+
+# Names no person; without it a guesser and the person it guesses for would wait in one line.
+_KNOWN_COOKIE = "signal_known"
+_KNOWN_SECONDS = 90 * 86_400
+_LANE_SECONDS = "3"
 
 _LONGEST_TOKEN = 512
 # A path of this site: browsers read // and /\ as another one's name.
@@ -33,15 +41,79 @@ def sign_in_page() -> AnyResponse:
 
 @blueprint.post("/sign-in")
 def post_sign_in() -> AnyResponse:
-    """Open a session for the holder of a token."""
+    """Open a session for a user with a password, or for the holder of a token."""
     expected = request.cookies.get(_FORM_COOKIE, "")
     if not expected or not compare_digest(request.form.get("csrf", "").encode(), expected.encode()):
         return _form(403, "The form has expired, or your browser blocks cookies. Try again.")
+    if "name" in request.form:
+        return _sign_in_user(request.form["name"].strip(), request.form.get("password", ""))
     token = request.form.get("token", "").strip()[:_LONGEST_TOKEN]
     person = auth.person_of_token(token) if token else None
     if person is None:
-        return _refused(_failures().failed(auth.client_address()))
-    return _open_session(token, person)
+        return _refused("token", _failures().failed(auth.client_address()))
+    return _open_session(people.token_hash(context.app_ledger().vault, token), person.actor)
+
+
+def _sign_in_user(name: str, password: str) -> AnyResponse:
+    ledger, now = context.app_ledger(), context.now()
+    known = _known_browser(name)
+    # A browser in which the person has signed in has a count of its own.
+    counted = f"known:{known}" if compare_digest(request.cookies.get(_KNOWN_COOKIE, ""), known) else ""
+    if not counted or _failures().is_over(counted):
+        counted = auth.client_address()
+        lane = Lane.GUESSING_ADDRESS if _failures().is_over(counted) else Lane.OTHERS
+    else:
+        lane = Lane.KNOWN_BROWSER
+    try:
+        user = _lanes().check(lane, lambda: users.check_password(ledger, name, password, now))
+    except LaneFullError:
+        page = _form(429, "Too many people sign in at the same time. Try again in a few seconds.")
+        page.headers["Retry-After"] = _LANE_SECONDS
+        return page
+    if user is None:
+        return _refused("password", _failures().failed(counted))
+    response = _open_session(user.session_key, user.actor)
+    _set_cookie(response, _KNOWN_COOKIE, known, _KNOWN_SECONDS)
+    return response
+
+
+def _known_browser(name: str) -> str:
+    """Return what the cookie of a browser has in which a person with this name has signed in."""
+    return context.app_ledger().vault.keyed_hash("known browser", name.casefold()).hex()
+
+
+@blueprint.get("/password")
+def password_page() -> str:
+    """Show the form for one's own password."""
+    return render_template("password.html", form=Form())
+
+
+@blueprint.post("/password")
+def post_password() -> AnyResponse:
+    """Change the password of the person who is signed in, and end the person's sessions."""
+    form = Form({"current": "", "password": "", "repeated": ""})
+    if request.form.get("password", "") != request.form.get("repeated", ""):
+        form.errors["repeated"] = "Must be the same as the new password."
+    elif not g.person.user:
+        form.problem = "You are signed in with a token, which has no password."
+    else:
+        try:
+            changed = _lanes().check(Lane.KNOWN_BROWSER, lambda: _change_own_password(form))
+        except LaneFullError:
+            form.problem = "Too many passwords are being checked. Try again in a few seconds."
+        else:
+            if changed is not None:
+                return redirect_to("ui.sign_in_page", "password-changed")
+    return make_response(render_template("password.html", form=form), 422)
+
+
+def _change_own_password(form: Form) -> people.User | None:
+    current, new = (request.form.get(name, "") for name in ("current", "password"))
+    try:
+        return users.change_own_password(context.request_caller(), g.person.user, current, new)
+    except OperationError as error:
+        form.refuse(error)
+        return None
 
 
 @blueprint.post("/sign-out")
@@ -53,21 +125,20 @@ def post_sign_out() -> AnyResponse:
     return response
 
 
-def _open_session(token: str, person: auth.Person) -> AnyResponse:
-    caller = Caller(context.app_ledger(), person.actor, context.now())
-    cookie = sessions.open_session(caller, token)
+def _open_session(key: bytes, actor: str) -> AnyResponse:
+    cookie = sessions.open_session(Caller(context.app_ledger(), actor, context.now()), key)
     response = redirect(_next(), 303)
     _set_cookie(response, auth.SESSION_COOKIE, cookie)
     return response
 
 
-def _refused(wait_seconds: float) -> Response:
+def _refused(what: str, wait_seconds: float) -> Response:
     if not wait_seconds:
-        return _form(401, "Invalid token.")
+        return _form(401, "Invalid token." if what == "token" else "Wrong name or password.")
     minutes = math.ceil(wait_seconds / 60)
     wait = f"{minutes} minute{'s' * (minutes > 1)}"
     page = _form(
-        429, f"Too many wrong tokens. Wait {wait}, or enter a valid token: it is accepted at any time."
+        429, f"Too many wrong {what}s. Wait {wait}, or enter a valid {what}: it is accepted at any time."
     )
     page.headers["Retry-After"] = str(math.ceil(wait_seconds))
     return page
@@ -75,14 +146,16 @@ def _refused(wait_seconds: float) -> Response:
 
 def _form(status: int, problem: str = "") -> Response:
     secret = request.cookies.get(_FORM_COOKIE) or secrets.token_urlsafe(24)
-    page = render_template("sign_in.html", problem=problem, form_secret=secret, next=_next())
+    page = render_template(
+        "sign_in.html", problem=problem, form_secret=secret, next=_next(), name=request.form.get("name", "")
+    )
     response = make_response(page, status)
     _set_cookie(response, _FORM_COOKIE, secret)
     return response
 
 
-def _set_cookie(response: AnyResponse, name: str, value: str) -> None:
-    response.set_cookie(name, value, httponly=True, samesite="Strict", secure=_is_secure())
+def _set_cookie(response: AnyResponse, name: str, value: str, max_age: int | None = None) -> None:
+    response.set_cookie(name, value, max_age=max_age, httponly=True, samesite="Strict", secure=_is_secure())
 
 
 def _is_secure() -> bool:
@@ -100,4 +173,10 @@ def _failures() -> FailureCounter:
     made: FailureCounter = current_app.extensions.setdefault(
         "signal-failed-sign-ins", FailureCounter(MOST_WRONG_BY_ADDRESS)
     )
+    return made
+
+
+def _lanes() -> PasswordLanes:
+    """Return the app's lines of people whose passwords are checked."""
+    made: PasswordLanes = current_app.extensions.setdefault("signal-password-lanes", PasswordLanes())
     return made

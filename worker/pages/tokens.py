@@ -1,4 +1,6 @@
-"""Create and revoke tokens."""
+"""Add, change and remove users, and create and revoke tokens."""
+
+from datetime import UTC, date, datetime
 
 from flask import Response, make_response, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
@@ -7,14 +9,19 @@ from worker.api import context
 from worker.ledger.setup.people import Role, Token
 from worker.operations.errors import DuplicateError, InvalidError
 from worker.operations.setup import tokens as operations
+from worker.operations.setup import users
 from worker.pages.base import blueprint, redirect_to
-from worker.pages.forms import Form
+from worker.pages.forms import Form, form_texts
+
+_NEW_USER = {"user_name": "", "user_role": Role.VIEWER.value, "password": "", "expires_at": ""}
+# The form for tokens has these fields, too.
+_NAMES = {"name": "user_name", "role": "user_role"}
 
 
 @blueprint.get("/access")
 def tokens_page() -> str:
-    """List the tokens, without their values."""
-    return _page(Form({"role": Role.VIEWER.value}))
+    """List the users, and the tokens without their values."""
+    return _page()
 
 
 @blueprint.post("/access")
@@ -25,11 +32,11 @@ def post_new_token() -> Response:
         made, text = operations.create_token(context.request_caller(), **form.values)
     except DuplicateError as error:
         form.errors["name"] = error.message
-        return make_response(_page(form), 422)
+        return make_response(_page(token_form=form), 422)
     except InvalidError as error:
         form.refuse(error)
-        return make_response(_page(form), 422)
-    return make_response(_page(Form({"role": Role.VIEWER.value}), made=made, token=text))
+        return make_response(_page(token_form=form), 422)
+    return make_response(_page(made=made, token=text))
 
 
 @blueprint.post("/access/<token_id>/revoke")
@@ -39,6 +46,80 @@ def post_token_revoke(token_id: str) -> AnyResponse:
     return redirect_to("ui.tokens_page", "revoked")
 
 
-def _page(form: Form, *, made: Token | None = None, token: str = "") -> str:
-    known = operations.list_tokens(context.request_caller())
-    return render_template("tokens.html", tokens=known, form=form, made=made, token=token)
+@blueprint.post("/access/users")
+def post_new_user() -> AnyResponse:
+    """Add a user."""
+    form = Form(form_texts(request.form, _NEW_USER) | {"password": ""}, names=_NAMES)
+    try:
+        users.create_user(
+            context.request_caller(),
+            form.values["user_name"],
+            form.values["user_role"],
+            request.form.get("password", ""),
+            _end_of(form.values["expires_at"]),
+        )
+    except DuplicateError as error:
+        form.errors["user_name"] = error.message
+    except InvalidError as error:
+        form.refuse(error)
+    else:
+        return redirect_to("ui.tokens_page", "user-changed")
+    return make_response(_page(form), 422)
+
+
+@blueprint.post("/access/users/<user_id>")
+def post_user(user_id: str) -> AnyResponse:
+    """Change or remove a user."""
+    caller, action = context.request_caller(), request.form.get("action", "")
+    if action == "remove":
+        users.remove_user(caller, user_id)
+        return redirect_to("ui.tokens_page", "user-removed")
+    try:
+        changes = {"enabled": action == "enable"} if action in ("enable", "disable") else _changes()
+        users.change_user(caller, user_id, changes)
+    except InvalidError as error:
+        form = Form(dict(_NEW_USER))
+        form.problem = f"Nothing was changed: {error.message}."
+        return make_response(_page(form), 422)
+    return redirect_to("ui.tokens_page", "user-changed")
+
+
+def _changes() -> dict[str, object]:
+    given = request.form
+    changes: dict[str, object] = {"role": given.get("role", "")}
+    # A day that was not touched keeps its exact time.
+    if given.get("expires_at", "") != given.get("expired_before", ""):
+        changes["expires_at"] = _end_of(given["expires_at"])
+    if given.get("password"):
+        changes["password"] = given["password"]
+    return changes
+
+
+def _end_of(day: str) -> float | None:
+    """Read a date as the time at which it ends in UTC; empty is never.
+
+    Raises:
+        InvalidError: it is not a date.
+    """
+    if not day:
+        return None
+    try:
+        return users.end_of_day(date.fromisoformat(day))
+    except ValueError:
+        raise InvalidError("expires_at", "must be a date like 2030-01-29") from None
+
+
+def _page(
+    form: Form | None = None, *, token_form: Form | None = None, made: Token | None = None, token: str = ""
+) -> str:
+    caller = context.request_caller()
+    return render_template(
+        "tokens.html",
+        users=users.list_users(caller),
+        tokens=operations.list_tokens(caller),
+        form=form or Form(dict(_NEW_USER)),
+        token_form=token_form or Form({"role": Role.VIEWER.value}),
+        made=made,
+        token=token,
+        day=lambda at: datetime.fromtimestamp(at, UTC).date().isoformat() if at else "",
+    )

@@ -29,6 +29,9 @@ NOTICES = {
     "debugging": "Debugging on: new events are kept below, complete and encrypted.",
     "debugging-ended": "Debugging off. The kept events are deleted.",
     "revoked": "Token revoked. Its sessions are signed out.",
+    "password-changed": "Password changed. Sign in with the new one.",
+    "user-removed": "User removed and signed out.",
+    "user-changed": "Saved.",
     "mapped": "Saved: new events of this name are sent as checkout.",
     "marked": "State changed.",
     "unparked": "Events that were set aside are processed again within two minutes.",
@@ -112,6 +115,9 @@ ACTION_NAMES = {
     "source.rotate_secret": "created a server secret",
     "token.create": "created a token",
     "token.revoke": "revoked a token",
+    "user.change": "changed a user",
+    "user.create": "added a user",
+    "user.remove": "removed a user",
 }
 
 # The audit log's page shows this many items of a list.

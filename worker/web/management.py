@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from worker import logs, runtime
 from worker.api import (
+    access,
     accounts,
     alerts,
     audit,
@@ -64,6 +65,7 @@ def create_app(ledger: Ledger, settings: Settings) -> Flask:
         reports,
         explain,
         personal_data,
+        access,
         audit,
     ):
         api.register_blueprint(resource.blueprint)

@@ -38,7 +38,7 @@ class Plan:
     rules: list[int] = field(default_factory=list)
 
 
-class Bucket:
+class _Bucket:
     """A token bucket that refills continuously."""
 
     def __init__(self, limit: RateLimit, at_seconds: float) -> None:
@@ -64,7 +64,7 @@ class Bucket:
         return Status(429, headers=headers)
 
 
-class ActiveRule:
+class _ActiveRule:
     """A rule with what it has done so far; each rule draws from random numbers of its own."""
 
     def __init__(self, rule: Rule, seed: int, position: int) -> None:
@@ -72,7 +72,7 @@ class ActiveRule:
         self.seen = 0
         self.applied = 0
         self._random = random.Random(f"{seed}:{position}")  # noqa: S311 - a script must give the same results each time
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[str, _Bucket] = {}
 
     def apply(self, asked: EventsRequest, plan: Plan) -> bool:
         """Add to the plan what this rule does to a request; false where it leaves the request alone."""
@@ -112,7 +112,7 @@ class ActiveRule:
         if asked.account not in self._buckets and len(self._buckets) >= _MAX_BUCKETS:
             # Forgetting the oldest bucket gives its account a full one: good enough for a sandbox.
             del self._buckets[next(iter(self._buckets))]
-        bucket = self._buckets.setdefault(asked.account, Bucket(limit, asked.at_seconds))
+        bucket = self._buckets.setdefault(asked.account, _Bucket(limit, asked.at_seconds))
         return bucket.refusal(asked.at_seconds)
 
     def _mark(self, marks: Marks, events: Sequence[Mapping[str, Any]]) -> dict[int, str]:
@@ -149,7 +149,7 @@ class Behaviour:
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
         self._rules = [
-            ActiveRule(rule, self.script.seed, position) for position, rule in enumerate(self.script.rules)
+            _ActiveRule(rule, self.script.seed, position) for position, rule in enumerate(self.script.rules)
         ]
 
     def plan(self, asked: EventsRequest) -> Plan:

@@ -20,7 +20,7 @@ _REWRITING = tuple((dialect, dialect.rewrite) for dialect in _DIALECTS if dialec
 DIALECT_KEYS = frozenset[str]().union(*(dialect.keys for dialect in _DIALECTS))
 
 
-class Translation(NamedTuple):
+class _Translation(NamedTuple):
     """An event in our shape: properties under folded keys, context, the dialects' names, and what is not readable."""
 
     properties: Mapping[str, Any]
@@ -29,19 +29,19 @@ class Translation(NamedTuple):
     flaws: tuple[tuple[Problem, str], ...]
 
 
-def translate(properties: Mapping[str, Any], context: Mapping[str, Any]) -> Translation:
+def translate(properties: Mapping[str, Any], context: Mapping[str, Any]) -> _Translation:
     """Return an event's properties, whose keys are folded, and its context, in the shape that the mapping knows.
 
     An event in this shape is returned unchanged, and costs one look at its keys.
     """
     if DIALECT_KEYS.isdisjoint(properties):
-        return Translation(properties, context, (), ())
+        return _Translation(properties, context, (), ())
     shape = Shape(dict(properties), dict(context))
     found = []
     for dialect, rewrite in _REWRITING:
         if not dialect.keys.isdisjoint(shape.properties) and rewrite(shape):
             found.append(dialect.name)
-    return Translation(shape.properties, shape.context, tuple(found), tuple(shape.flaws))
+    return _Translation(shape.properties, shape.context, tuple(found), tuple(shape.flaws))
 
 
 def dialect_of_name(name: str) -> str | None:

@@ -37,7 +37,7 @@ _SENT_AGAIN = case(
     (delivery.c.may_have_arrived == Arrival.NO.value, Arrival.NO.value), else_=Arrival.SENT_AGAIN.value
 )
 _SENT_MEANWHILE = "not failed any more, or the same event was sent in the meantime"
-MANUALLY = "manually"
+_MANUALLY = "manually"
 INTEGRATION_GONE = "Its integration was deleted, or delivers to another ad account now."
 # Reason classes that judge the payload itself; a retry does not change it.
 _ABOUT_CONTENT = ("refused", "malformed", "contract")
@@ -209,7 +209,7 @@ def retry_deliveries(
     actor: str,
     *,
     force: bool = False,
-    how: str = MANUALLY,
+    how: str = _MANUALLY,
 ) -> RetryResult:
     """Return failed deliveries to pending. Safe to repeat: nothing is sent twice.
 
@@ -353,7 +353,7 @@ def _reopen_in_races(
 def _reopen(connection: Connection, ids: Sequence[int], how: str, now: float) -> dict[int, tallies.Entry]:
     precedence.displace_public_for_failed(connection, ids, now)
     # A person decides for this delivery, whatever Pinterest may have.
-    decided = {} if how != MANUALLY else {"may_have_arrived": _SENT_AGAIN}
+    decided = {} if how != _MANUALLY else {"may_have_arrived": _SENT_AGAIN}
     # The earlier failure stays visible as a warning after a successful retry.
     reopened = (
         update(delivery)

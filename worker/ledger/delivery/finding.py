@@ -147,7 +147,7 @@ def find_deliveries_of_order(
     return _read(connection, _any_of(*_ids_of_event(event_id), of_order).limit(limit))
 
 
-class OrderPayload(NamedTuple):
+class _OrderPayload(NamedTuple):
     """The sealed payload of an earlier delivery of an order, with its integration's number and field mapping."""
 
     order_key: bytes
@@ -160,7 +160,7 @@ class OrderPayload(NamedTuple):
 _MOST_PAYLOADS = 1_000
 
 
-def payloads_of_orders(connection: Connection, order_keys: Collection[bytes]) -> list[OrderPayload]:
+def payloads_of_orders(connection: Connection, order_keys: Collection[bytes]) -> list[_OrderPayload]:
     """Return what was sent, or waits to be sent, of these orders, the oldest first."""
     wanted = (
         select(
@@ -176,7 +176,7 @@ def payloads_of_orders(connection: Connection, order_keys: Collection[bytes]) ->
         .limit(_MOST_PAYLOADS)
     )
     return [
-        OrderPayload(key, number, config.get("field_mapping") or "signal", payload, accepted_at)
+        _OrderPayload(key, number, config.get("field_mapping") or "signal", payload, accepted_at)
         for key, number, config, payload, accepted_at in connection.execute(wanted)
     ]
 

@@ -43,7 +43,7 @@ BATCH_EVENTS = Histogram("batch_events", (1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 
 ANSWER_SECONDS = Histogram("answer_seconds", (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0))
 
 
-class MeasureKey(NamedTuple):
+class _MeasureKey(NamedTuple):
     """Name a count or a bucket. ``bound`` is a bucket's upper bound; counts have none."""
 
     name: str
@@ -63,17 +63,17 @@ class Amount:
 class Measured:
     """Collect amounts before they are written."""
 
-    amounts: dict[MeasureKey, Amount] = field(default_factory=dict)
+    amounts: dict[_MeasureKey, Amount] = field(default_factory=dict)
 
     def count(self, name: str, label: str = "", n: int = 1) -> None:
         """Count something that happened."""
-        self._add(MeasureKey(name, label), n, 0.0)
+        self._add(_MeasureKey(name, label), n, 0.0)
 
     def observe(self, histogram: Histogram, value: float, label: str = "") -> None:
         """Count a value in its bucket."""
         place = bisect_left(histogram.bounds, value)
         bound = histogram.bounds[place] if place < len(histogram.bounds) else math.inf
-        self._add(MeasureKey(histogram.name, label, bound), 1, value)
+        self._add(_MeasureKey(histogram.name, label, bound), 1, value)
 
     def merge(self, other: "Measured") -> None:
         """Add another collection's amounts."""
@@ -82,7 +82,7 @@ class Measured:
 
     def n(self, name: str, label: str = "") -> int:
         """Return a count."""
-        return self.amounts.get(MeasureKey(name, label), Amount()).n
+        return self.amounts.get(_MeasureKey(name, label), Amount()).n
 
     def buckets(self, histogram: Histogram, label: str = "") -> Iterator[tuple[float, Amount]]:
         """Yield each bucket's upper bound and its own amount, whatever bounds were in use when it was counted."""
@@ -91,11 +91,11 @@ class Measured:
             if key.name == histogram.name and key.label == label:
                 place = bisect_left(histogram.bounds, key.bound)
                 bound = histogram.bounds[place] if place < len(histogram.bounds) else math.inf
-                found._add(MeasureKey("", "", bound), amount.n, amount.total)
+                found._add(_MeasureKey("", "", bound), amount.n, amount.total)
         for bound in (*histogram.bounds, math.inf):
-            yield bound, found.amounts.get(MeasureKey("", "", bound), Amount())
+            yield bound, found.amounts.get(_MeasureKey("", "", bound), Amount())
 
-    def _add(self, key: MeasureKey, n: int, total: float) -> None:
+    def _add(self, key: _MeasureKey, n: int, total: float) -> None:
         amount = self.amounts.get(key)
         if amount is None:
             amount = self.amounts[key] = Amount()
@@ -126,7 +126,7 @@ def measure_totals(connection: Connection) -> Measured:
     summed = select(*_KEY, func.sum(measure.c.n), func.sum(measure.c.total)).group_by(*_KEY)
     found = connection.execute(summed)
     return Measured(
-        {MeasureKey(name, label, bound): Amount(int(n), total) for name, label, bound, n, total in found}
+        {_MeasureKey(name, label, bound): Amount(int(n), total) for name, label, bound, n, total in found}
     )
 
 

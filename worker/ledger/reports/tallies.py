@@ -52,7 +52,7 @@ def append_tallies(
     ``steps`` adds latencies to the charts: deliveries by integration and step.
     """
     hour = int(now // SECONDS_PER_HOUR)
-    new = [{"hour": hour, **entry._asdict(), "n": n} for entry, n in counts.items() if n]
+    new = [{"hour": hour, **entry._asdict(), "n": n, "last_at": now} for entry, n in counts.items() if n]
     rows.insert_all(connection, tally, new)
     charted = Counter(steps)
     for entry, n in counts.items():
@@ -107,7 +107,8 @@ def fold_tally_rows(connection: Connection, most_groups: int = 500, since_hour: 
     All rows from ``since_hour`` on are read: a frequent caller gives the first hour that can have new entries.
     """
     keys = (tally.c.hour, tally.c.source_id, tally.c.integration_id, tally.c.event_name, tally.c.outcome)
-    return rows.fold_rows(connection, tally, keys, (tally.c.n,), tally.c.hour >= since_hour, most_groups)
+    recent = tally.c.hour >= since_hour
+    return rows.fold_rows(connection, tally, keys, (tally.c.n,), recent, most_groups, (tally.c.last_at,))
 
 
 def _is_move() -> ColumnElement[bool]:

@@ -91,7 +91,7 @@ def erase_person(
         ConflictError: another request about a person is running in this process.
     """
     with _one_at_a_time():
-        person, proof = find_person(caller, request), proof_of(caller, request)
+        person, proof = find_person(caller, request), _proof_of(caller, request)
         options = ErasureOptions(caller.actor, request.kinds, proof, None, dry_run, wait_seconds)
         return erasing.erase_rows(caller.ledger, person, replace(options, progress=progress))
 
@@ -107,7 +107,7 @@ def suppress_person(
         ConflictError: another request about a person is running in this process.
     """
     with _one_at_a_time():
-        person, proof = find_person(caller, request), proof_of(caller, request)
+        person, proof = find_person(caller, request), _proof_of(caller, request)
         # First, so that an event that comes during the erasure is not kept.
         with caller.changing() as change:
             connection = change.connection
@@ -120,7 +120,7 @@ def suppress_person(
 
 def allow_person(caller: Caller, request: PersonIdentifiers) -> int:
     """End a person's suppression, because they consented again. Returns how many keys were suppressed."""
-    person, proof = find_person(caller, request), proof_of(caller, request)
+    person, proof = find_person(caller, request), _proof_of(caller, request)
     with caller.changing() as change:
         keys = {bytes.fromhex(key) for key in proof} | person.keys
         numbers = {number for _, number in store.find_suppressions(change.connection, keys).values()}
@@ -141,7 +141,7 @@ def export_person(caller: Caller, request: PersonIdentifiers) -> dict[str, Any]:
         ConflictError: another request about a person is running in this process.
     """
     with _one_at_a_time():
-        person, proof = find_person(caller, request), proof_of(caller, request)
+        person, proof = find_person(caller, request), _proof_of(caller, request)
         options = ErasureOptions(caller.actor, request.kinds, proof, dry_run=True)
         report = erasing.erase_rows(caller.ledger, person, options)
         kept = exporting.read_rows(caller.ledger, person, report.found)
@@ -167,7 +167,7 @@ def list_requests(
     identifiers: PersonIdentifiers | None = None,
 ) -> list[PersonRequest]:
     """Return recorded requests, the newest first; with identifiers, only those that name one of them."""
-    wanted = None if identifiers is None else set(proof_of(caller, identifiers))
+    wanted = None if identifiers is None else set(_proof_of(caller, identifiers))
     with caller.ledger.read() as connection:
         if wanted is None:
             return store.newest_requests(connection, limit, before_id)
@@ -254,7 +254,7 @@ def find_person(caller: Caller, request: PersonIdentifiers) -> Person:
     return Person(request.emails, request.ids, frozenset(keys))
 
 
-def proof_of(caller: Caller, request: PersonIdentifiers) -> tuple[str, ...]:
+def _proof_of(caller: Caller, request: PersonIdentifiers) -> tuple[str, ...]:
     """Return the keyed hashes, in hex, of the identifiers of a request."""
     vault = caller.ledger.vault
     vault.prepare()

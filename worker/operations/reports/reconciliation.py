@@ -230,14 +230,14 @@ def reconcile(caller: Caller, days: int, source_id: str | None = None) -> Reconc
         first_day=first_day,
         last_day=last_day,
         sums=sums,
-        accuracy=accuracy_of(sums),
-        before=accuracy_of(before),
-        by_day=[(day, accuracy_of(one for one in sums if one.day == day)) for day in found],
+        accuracy=_accuracy_of(sums),
+        before=_accuracy_of(before),
+        by_day=[(day, _accuracy_of(one for one in sums if one.day == day)) for day in found],
         unmapped=unmapped,
     )
 
 
-def accuracy_of(sums: Iterable[OrderSum]) -> Accuracy:
+def _accuracy_of(sums: Iterable[OrderSum]) -> Accuracy:
     """Return the share of orders that are delivered, of those that consent does not forbid."""
     counted: Counter[Fate] = Counter()
     for one in sums:

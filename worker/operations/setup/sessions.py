@@ -4,12 +4,10 @@ from worker.ledger.setup import people
 from worker.operations.caller import Caller
 
 
-def open_session(caller: Caller, token: str) -> str:
-    """Open a session for a valid API token; return the value of the session cookie."""
+def open_session(caller: Caller, key: bytes) -> str:
+    """Open a session for the hash of a valid API token or the session key of a user; return the cookie's value."""
     with caller.changing() as change:
-        cookie = people.open_session(
-            change.connection, change.vault, people.token_hash(change.vault, token), change.now
-        )
+        cookie = people.open_session(change.connection, change.vault, key, change.now)
         change.record("session.open", change.actor, {})
     return cookie
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from worker.pinterest.client.client import Answer, Bearer, PinterestClient, is_pinterest, mask
 from worker.pinterest.client.retry_policy import retry_after_seconds
 
-SCOPES = ("ads:read", "ads:write")
+_SCOPES = ("ads:read", "ads:write")
 _SIGN_IN_PAGE = "https://www.pinterest.com/oauth/"
 _PAGE_SIZE, _MOST_PAGES = 250, 40
 _is_account_id = re.compile(r"[0-9]{1,18}").fullmatch
@@ -64,7 +64,7 @@ class AccountClient(PinterestClient):
             "client_id": self._app[0],
             "redirect_uri": redirect_uri,
             "response_type": "code",
-            "scope": ",".join(SCOPES),
+            "scope": ",".join(_SCOPES),
             "state": state,
         }
         return f"{page}?{urlencode(query)}"
@@ -130,7 +130,7 @@ class AccountClient(PinterestClient):
 
 def missing_scopes(scope: str) -> list[str]:
     """Return what a sign-in did not give of what was requested."""
-    return [name for name in SCOPES if name not in scope.split()]
+    return [name for name in _SCOPES if name not in scope.split()]
 
 
 def _json(answer: Answer) -> Any:

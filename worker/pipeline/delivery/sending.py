@@ -193,12 +193,12 @@ class PostponedError(Exception):
 
 
 # Pinterest may not deduplicate a second copy of an older event.
-DEDUP_SECONDS = 3_600
+_DEDUP_SECONDS = 3_600
 
 
 def events_at_risk(members: Sequence[Member], then: float, *, offline: bool) -> list[Member]:
     """Return the events that could count twice if they are sent again at `then`."""
-    return [member for member in members if offline or member.event_time < then - DEDUP_SECONDS]
+    return [member for member in members if offline or member.event_time < then - _DEDUP_SECONDS]
 
 
 def ids_without(members: Sequence[Member], risky: Sequence[Member]) -> list[int]:

@@ -14,7 +14,7 @@ from worker.pinterest.client.account import AccountApiError, AccountClient
 
 log = logs.of(__name__)
 
-LOOKBACKS = ("1d", "14d")
+_LOOKBACKS = ("1d", "14d")
 # Longer than the client's deadline, so that a second refresher starts only after the first one has died.
 _LEASE_SECONDS = 120.0
 _RETRY_SECONDS = 900.0
@@ -72,7 +72,7 @@ def _read_scores(ledger: Ledger, client: AccountClient, reading: Reading, clock:
     try:
         found = {
             lookback: client.quality_scores(login.access_token, reading.ad_account_id, lookback)
-            for lookback in LOOKBACKS
+            for lookback in _LOOKBACKS
         }
     except AccountApiError as error:
         _note_failure(ledger, reading, login, error, clock())

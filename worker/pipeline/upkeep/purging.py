@@ -20,7 +20,7 @@ _MAX_PURGE_SECONDS = 20.0
 _PAUSE_SECONDS = 0.05
 _SECONDS_PER_DAY = 86_400
 # Click ids are useful for about a year; traits are kept as long.
-VISITOR_DAYS = 400
+_VISITOR_DAYS = 400
 # Three years, in which a request may have to be proved.
 _REQUEST_DAYS = 1_095
 # Match quality and data quality are needed for about a season.
@@ -52,9 +52,9 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
                 "orders": shop_orders.purge_orders(connection, before, ROWS_PER_STEP),
                 "batches": retention.purge_batches(connection, before, ROWS_PER_STEP),
                 "visitors": visitors.purge_visitors(
-                    connection, now - VISITOR_DAYS * _SECONDS_PER_DAY, ROWS_PER_STEP
+                    connection, now - _VISITOR_DAYS * _SECONDS_PER_DAY, ROWS_PER_STEP
                 ),
-                "audit": retention.purge_audit(connection, now - VISITOR_DAYS * _SECONDS_PER_DAY),
+                "audit": retention.purge_audit(connection, now - _VISITOR_DAYS * _SECONDS_PER_DAY),
             }
             step["person requests"] = suppressions.purge_requests(
                 connection, now - _REQUEST_DAYS * _SECONDS_PER_DAY, now
@@ -65,7 +65,7 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
             step["credentials"] = retention.purge_credentials(connection, before)
             step["alerts"] = alerts.purge_notices(connection, before)
             step["debug inputs"] = debug_inputs.purge_debug_inputs(connection, now)
-            step["usage"] = usage.purge_usage(connection, _hour(now) // 24 - VISITOR_DAYS)
+            step["usage"] = usage.purge_usage(connection, _hour(now) // 24 - _VISITOR_DAYS)
             step["problem examples"] = data_problems.purge_examples(connection, before)
             step["signed requests"] = inbox.purge_signed_requests(connection, now, ROWS_PER_STEP)
             step["ids"] = remembered_ids.forget_ids(connection, now, ROWS_PER_STEP)
