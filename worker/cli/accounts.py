@@ -25,7 +25,7 @@ def accounts_group() -> None:
 
 
 @accounts_group.command(name="list")
-def list_accounts_command() -> None:
+def _list_accounts_command() -> None:
     """List ad accounts with their rate limits, whether they are paused, and when their access tokens end."""
     found = operations.list_accounts(cli_caller())
     for account in found:
@@ -56,7 +56,7 @@ def _state(credential: CredentialStatus) -> str:
 @click.argument("ad_account_id", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every ad account: nothing is sent to Pinterest.")
 @click.option("--reason", default=DEFAULT_REASON, show_default=True)
-def pause_command(ad_account_id: str | None, everything: bool, reason: str) -> None:
+def _pause_command(ad_account_id: str | None, everything: bool, reason: str) -> None:
     """Stop sending to an ad account, or to --all. Its events are accepted and wait.
 
     A new access token does not end the pause.
@@ -72,7 +72,7 @@ def pause_command(ad_account_id: str | None, everything: bool, reason: str) -> N
 @accounts_group.command("resume")
 @click.argument("ad_account_id", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every ad account that was paused manually.")
-def resume_command(ad_account_id: str | None, everything: bool) -> None:
+def _resume_command(ad_account_id: str | None, everything: bool) -> None:
     """Send to an ad account again, or to --all that were paused manually."""
     _check_choice(ad_account_id, everything)
     if ad_account_id is None:
@@ -88,7 +88,7 @@ def resume_command(ad_account_id: str | None, everything: bool) -> None:
 @click.argument("ad_account_id")
 @click.argument("rps", type=click.FloatRange(LOWEST_RATE, HIGHEST_RATE))
 @click.argument("burst", type=click.IntRange(SMALLEST_BURST, LARGEST_BURST))
-def rate_command(ad_account_id: str, rps: float, burst: int) -> None:
+def _rate_command(ad_account_id: str, rps: float, burst: int) -> None:
     """Set an ad account's rate: RPS requests a second, with a burst of BURST requests."""
     operations.set_account_rate(cli_caller(), ad_account_id, rps=rps, burst=burst)
     click.echo("Rate set. It applies from the next request.")

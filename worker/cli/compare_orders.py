@@ -37,7 +37,7 @@ def orders_group() -> None:
 @click.option(
     "--send-missing", is_flag=True, help="Also send the orders of the last 7 days that never arrived."
 )
-def import_command(file: IO[bytes], source_id: str | None, send_missing: bool, reading: ReadOptions) -> None:
+def _import_command(file: IO[bytes], source_id: str | None, send_missing: bool, reading: ReadOptions) -> None:
     """Record the orders of FILE (- for standard input), the export of the shop.
 
     It is read as by `send`: each line has order_id, timestamp, total and currency. Nothing of a customer is kept. With
@@ -68,7 +68,7 @@ def import_command(file: IO[bytes], source_id: str | None, send_missing: bool, r
 @orders_group.command("report")
 @_days
 @_source
-def report_command(days: int, source_id: str | None) -> None:
+def _report_command(days: int, source_id: str | None) -> None:
     """Show what became of the orders, by day, source and ad account, and how accurate that is."""
     found = reconciliation.reconcile(cli_caller(), days, source_id)
     for line in reconciliation.lines_of(found.sums):
@@ -92,7 +92,7 @@ def report_command(days: int, source_id: str | None) -> None:
 @_source
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10_000))
 @click.option("--json-lines", is_flag=True, help="One JSON object a line, for other programs.")
-def missing_command(days: int, source_id: str | None, limit: int, json_lines: bool) -> None:
+def _missing_command(days: int, source_id: str | None, limit: int, json_lines: bool) -> None:
     """List the orders that an ad account does not have, each with its reason.
 
     Ends with status 1 if no order is missing.

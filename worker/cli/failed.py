@@ -64,7 +64,7 @@ def failed_group() -> None:
 @_filters
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @click.option("--json-lines", is_flag=True, help="One JSON object a line, for other programs.")
-def list_failed_command(limit: int, json_lines: bool, **chosen: Any) -> None:
+def _list_failed_command(limit: int, json_lines: bool, **chosen: Any) -> None:
     """List failed deliveries, grouped by reason first."""
     who = cli_caller()
     wanted = _filter(who, **chosen)
@@ -118,7 +118,7 @@ def export_command(output: TextIO, **chosen: Any) -> None:
 @failed_group.command("show")
 @click.argument("number", type=int)
 @click.option("--payload", is_flag=True, help="Also print the payload: hashes, IP address and user agent.")
-def show_command(number: int, payload: bool) -> None:
+def _show_command(number: int, payload: bool) -> None:
     """Show one failed delivery with its history."""
     who = cli_caller()
     failure, tries = operations.get_failed(who, number)
@@ -142,7 +142,7 @@ def show_command(number: int, payload: bool) -> None:
 @click.option(
     "--force", is_flag=True, help="Include events older than 7 days, though Pinterest refuses them."
 )
-def retry_command(
+def _retry_command(
     numbers: tuple[int, ...], everything: bool, dry_run: bool, force: bool, **chosen: Any
 ) -> None:
     """Send failed deliveries again: the given NUMBERS, or --all of a filter. Safe to repeat: nothing is sent twice."""
@@ -160,7 +160,7 @@ def retry_command(
 @click.option("--all", "everything", is_flag=True, help="All that the filters select.")
 @click.option("--reason", required=True, help="Why they are discarded; written to the audit log.")
 @click.option("--dry-run", is_flag=True, help="Only report what would happen.")
-def discard_command(
+def _discard_command(
     numbers: tuple[int, ...], everything: bool, reason: str, dry_run: bool, **chosen: Any
 ) -> None:
     """Discard failed deliveries for good: the given NUMBERS, or --all of a filter."""
@@ -186,14 +186,14 @@ def _show_rest(done: BulkResult) -> None:
 @click.option("--ad-account", "ad_account_id", required=True, help="The ad account of the group.")
 @click.option("--event-name", required=True, help="Its Pinterest event name; empty for none.")
 @click.option("--class", "reason_class", required=True, help="Its class, as `failed list` shows it.")
-def mark_command(state: str, **key: str) -> None:
+def _mark_command(state: str, **key: str) -> None:
     """Resolve or ignore a group of failed deliveries, or open it again. A new failure opens a resolved one."""
     group = operations.mark_group(cli_caller(), state=state, **key)
     click.echo(f"{group.n:,} failed deliveries are {group.state}.")
 
 
 @failed_group.command("parked")
-def parked_command() -> None:
+def _parked_command() -> None:
     """Count accepted events that could not be processed, by reason. They are kept complete; `unpark` retries them."""
     groups = parked_events.list_parked(cli_caller())
     for group in groups:
@@ -203,7 +203,7 @@ def parked_command() -> None:
 
 
 @failed_group.command("unpark")
-def unpark_command() -> None:
+def _unpark_command() -> None:
     """Process every parked event again, once the cause is fixed."""
     done = parked_events.unpark(cli_caller(), most=None)
     click.echo(f"{done.unparked:,} events are processed again within two minutes.")

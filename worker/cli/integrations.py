@@ -22,7 +22,7 @@ def integrations_group() -> None:
 
 
 @integrations_group.command(name="list")
-def list_integrations_command() -> None:
+def _list_integrations_command() -> None:
     """List integrations with their source and ad account."""
     after = 0
     while found := operations.list_integrations(cli_caller(), _LISTED_AT_ONCE, after):
@@ -44,7 +44,7 @@ def list_integrations_command() -> None:
     help="What happens to the events that wait: the command is refused, they are discarded, or another integration of "
     "the same ad account sends them.",
 )
-def delete_integration_command(integration_id: str, waiting: str) -> None:
+def _delete_integration_command(integration_id: str, waiting: str) -> None:
     """Delete an integration."""
     operations.delete_integration(cli_caller(), integration_id, waiting=Unsent(waiting))
     click.echo("Deleted.")

@@ -94,7 +94,7 @@ def erase_command(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[st
 @_identified
 @_yes
 @_wait
-def suppress_command(yes: bool, wait_seconds: int, **given: tuple[str, ...]) -> None:
+def _suppress_command(yes: bool, wait_seconds: int, **given: tuple[str, ...]) -> None:
     """Erase a person, and keep new events of them out until they consent again.
 
     Status 1 where something was being sent to Pinterest all the time: run it again then.
@@ -109,7 +109,7 @@ def suppress_command(yes: bool, wait_seconds: int, **given: tuple[str, ...]) -> 
 
 @person_group.command("allow")
 @_identified
-def allow_command(**given: tuple[str, ...]) -> None:
+def _allow_command(**given: tuple[str, ...]) -> None:
     """Keep new events of a suppressed person again, because they consented to it."""
     lifted = rights.allow_person(cli_caller(), _request(given))
     click.echo("New events of this person are kept again." if lifted else "This person was not suppressed.")
@@ -117,7 +117,7 @@ def allow_command(**given: tuple[str, ...]) -> None:
 
 @person_group.command("requests")
 @_identified
-def requests_command(**given: tuple[str, ...]) -> None:
+def _requests_command(**given: tuple[str, ...]) -> None:
     """Print the recorded requests as JSON lines, the oldest first; with identifiers, only this person's."""
     identifiers = _request(given) if any(given.values()) else None
     for request in reversed(rights.list_requests(cli_caller(), _MOST_SHOWN, None, identifiers)):
@@ -126,7 +126,7 @@ def requests_command(**given: tuple[str, ...]) -> None:
 
 @person_group.command("repeat")
 @click.argument("file", type=click.File("r", encoding="utf-8"))
-def repeat_command(file: Any) -> None:
+def _repeat_command(file: Any) -> None:
     """Carry out the recorded requests in FILE that a restored copy of the ledger lacks."""
     try:
         recorded = [json.loads(line) for line in file if line.strip()]

@@ -69,7 +69,7 @@ def keys_group() -> None:
 
 
 @keys_group.command("rotate")
-def rotate_command() -> None:
+def _rotate_command() -> None:
     """Wrap every data key with the first key of ENCRYPTION_KEY.
 
     Put the new key before the old one (ENCRYPTION_KEY=new,old), restart every process, run this, then take the old one

@@ -28,7 +28,7 @@ def tokens_group() -> None:
     show_default=True,
     help=_ROLE_HELP,
 )
-def create_command(name: str, role: str) -> None:
+def _create_command(name: str, role: str) -> None:
     """Create a token for NAME and print it. It cannot be shown again."""
     made, text = operations.create_token(cli_caller(), name, role)
     click.echo(text)
@@ -36,7 +36,7 @@ def create_command(name: str, role: str) -> None:
 
 
 @tokens_group.command(name="list")
-def list_tokens_command() -> None:
+def _list_tokens_command() -> None:
     """List the valid tokens. ADMIN_TOKEN also works and is not listed."""
     known = operations.list_tokens(cli_caller())
     for one in known:
@@ -49,7 +49,7 @@ def list_tokens_command() -> None:
 
 @tokens_group.command("revoke")
 @click.argument("which")
-def revoke_command(which: str) -> None:
+def _revoke_command(which: str) -> None:
     """Revoke a token at once and end its sessions. WHICH is its id or name."""
     click.echo(f"Revoked {operations.revoke_token(cli_caller(), which).actor}.")
 
@@ -72,14 +72,14 @@ def _expires(command: Any) -> Any:
 @click.option("--role", type=_ROLES, default=Role.VIEWER.value, show_default=True, help=_ROLE_HELP)
 @_expires
 @click.password_option(help="Without it, it is read from the terminal or standard input.")
-def add_user_command(name: str, role: str, expires: datetime | None, password: str) -> None:
+def _add_user_command(name: str, role: str, expires: datetime | None, password: str) -> None:
     """Add a user with the name NAME."""
     user = users.create_user(cli_caller(), name, role, password, _seconds(expires))
     click.echo(f"Added {user.actor}.")
 
 
 @access_group.command("list")
-def list_users_command() -> None:
+def _list_users_command() -> None:
     """List the users with their role, last sign-in and expiry."""
     caller = cli_caller()
     known = users.list_users(caller)
@@ -98,7 +98,7 @@ def list_users_command() -> None:
 @_expires
 @click.option("--never-expires", is_flag=True, help="Remove the expiry.")
 @click.option("--password", "new_password", is_flag=True, help="Read a new password.")
-def change_user_command(
+def _change_user_command(
     which: str,
     role: str | None,
     enabled: bool | None,
@@ -118,7 +118,7 @@ def change_user_command(
 
 @access_group.command("remove")
 @click.argument("which")
-def remove_user_command(which: str) -> None:
+def _remove_user_command(which: str) -> None:
     """Remove a user and end its sessions at once. WHICH is its id or name."""
     click.echo(f"Removed {users.remove_user(cli_caller(), which).actor}.")
 
