@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from freezegun import freeze_time
+from sqlalchemy import update
 
 from tests.api.conftest import Api
 from worker.ledger.database import Ledger
+from worker.ledger.schema import source as source_table
 from worker.ledger.setup import sources
 
 PATH = "/v1/admin/sources"
@@ -46,7 +48,7 @@ def test_a_source_is_made_with_its_keys_and_the_usual_options(api: Api) -> None:
         "pipeline_keys": [key],
         "server_secret": secret,
         "write_key": sources.write_key("src_abc123", secret),
-        "webhook_secret": None,
+        "webhook_secrets": dict.fromkeys(("shopify", "woocommerce", "custom")),
         **OPTIONS,
         "created_at": "2026-01-29T14:53:20.500Z",
         "updated_at": "2026-01-29T14:53:20.500Z",
@@ -119,25 +121,51 @@ def test_an_option_that_is_null_is_left_to_whoever_reads_it(
     assert set(kept.options) == always | {"allow_null_origin", "query_views", "webhook_mapping"}
 
 
-def test_the_secret_of_webhooks_is_stored_sealed_and_shown_masked(
+def test_each_systems_secret_of_webhooks_is_stored_sealed_and_shown_masked(
     api: Api, source: dict[str, Any], ledger: Ledger
 ) -> None:
     path = f"{PATH}/src_abc123"
 
-    def kept() -> str | None:
+    def kept() -> dict[str, str]:
         with ledger.read() as connection:
-            return sources.load_signer(connection, ledger.vault, "src_abc123").webhook_secret
+            return dict(sources.load_signer(connection, ledger.vault, "src_abc123").webhook_secrets)
 
-    assert (source["webhook_secret"], kept()) == (None, None)
-    shown = api.change(path, {"webhook_secret": "hush"})
-    assert (shown["webhook_secret"], kept()) == ("***", "hush")
-    api.change(path, shown | {"name": "Other"})
-    assert kept() == "hush"
+    def change(**secrets: str | None) -> dict[str, Any]:
+        shown: dict[str, Any] = api.change(path, {"webhook_secrets": secrets})["webhook_secrets"]
+        return shown
+
+    assert kept() == {}
+    assert change(shopify="hush") == {"shopify": "***", "woocommerce": None, "custom": None}
+    assert change(custom="psst", shopify="***")["woocommerce"] is None
+    api.change(path, api.get(path) | {"name": "Other"})
+    assert kept() == {"shopify": "hush", "custom": "psst"}
     with ledger.read() as connection:
-        assert b"hush" not in connection.exec_driver_sql("SELECT webhook_secret FROM source").scalar_one()
-    assert "hush" not in str(api.get("/v1/admin/audit"))
-    assert api.change(path, {"webhook_secret": None})["webhook_secret"] is None
-    assert kept() is None
+        stored = connection.exec_driver_sql("SELECT webhook_secret FROM source").scalar_one()
+    assert b"hush" not in stored
+    change(shopify="hush again")
+    assert kept() == {"shopify": "hush again", "custom": "psst"}
+    assert change(shopify=None, custom="") == dict.fromkeys(("shopify", "woocommerce", "custom"))
+    assert kept() == {}
+    audit = api.get("/v1/admin/audit")
+    assert "hush" not in str(audit)
+    assert [entry["changes"]["webhook_secrets.shopify"] for entry in audit["data"][:2]] == [
+        ["***", None],
+        ["***", "***"],
+    ]
+
+
+def test_one_secret_of_an_earlier_version_is_that_of_every_system(
+    api: Api, source: dict[str, Any], ledger: Ledger
+) -> None:
+    with ledger.write() as connection:
+        one = ledger.vault.seal(b"old", b"webhook secret")
+        connection.execute(update(source_table).values(webhook_secret=one))
+    path = f"{PATH}/src_abc123"
+    assert set(api.get(path)["webhook_secrets"].values()) == {"***"}
+    api.change(path, {"webhook_secrets": {"custom": "new"}})
+    with ledger.read() as connection:
+        signer = sources.load_signer(connection, ledger.vault, "src_abc123")
+    assert signer.webhook_secrets == {"shopify": "old", "woocommerce": "old", "custom": "new"}
 
 
 def test_a_new_mapping_of_webhooks_replaces_the_former_one(api: Api, source: dict[str, Any]) -> None:

@@ -57,7 +57,8 @@ def signature(body: bytes, secret: str = SECRET) -> bytes:
 @pytest.fixture(autouse=True)
 def _with_secret(collector: Collector) -> None:
     with collector.ledger.write() as connection:
-        sources.set_webhook_secret(connection, collector.ledger.vault, SOURCE.id, SECRET)
+        vault, secrets = collector.ledger.vault, dict.fromkeys(sources.WEBHOOK_SYSTEMS, SECRET)
+        sources.change_webhook_secrets(connection, vault, SOURCE.id, secrets)
 
 
 def post(collector: Collector, system: str, order: Any, secret: str = SECRET, **headers: str) -> Any:
@@ -157,10 +158,14 @@ def test_a_wrong_signature_is_401(collector: Collector, system: str) -> None:
     assert collector.kept() == []
 
 
-def test_without_a_secret_every_signature_is_wrong(collector: Collector) -> None:
+def test_without_a_secret_of_its_system_every_signature_is_wrong(collector: Collector) -> None:
     with collector.ledger.write() as connection:
-        sources.set_webhook_secret(connection, collector.ledger.vault, SOURCE.id, None)
-    assert post(collector, "shopify", SHOPIFY_ORDER, secret="").status_code == 401
+        secrets = {"shopify": None, "woocommerce": "of WooCommerce"}
+        sources.change_webhook_secrets(connection, collector.ledger.vault, SOURCE.id, secrets)
+    for secret in ("", SECRET, "of WooCommerce"):
+        assert post(collector, "shopify", SHOPIFY_ORDER, secret=secret).status_code == 401
+    assert post(collector, "woocommerce", WOO_ORDER, secret=SECRET).status_code == 401
+    assert post(collector, "woocommerce", WOO_ORDER, secret="of WooCommerce").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_an_order_becomes_one_checkout_and_its_end_no_sale(
 ) -> None:
     shop = Shop(stack)
     assert post(shop, system, created, "w1", order) == 401
-    stack.admin("PATCH", f"/sources/{shop.source_id}", {"webhook_secret": SECRET})
+    stack.admin("PATCH", f"/sources/{shop.source_id}", {"webhook_secrets": {system: SECRET}})
     until("the collector knows the secret", lambda: post(shop, system, created, "w1", order) == 200)
     assert post(shop, system, created, "w1", order, secret="wrong") == 401
     shop.await_delivered(1)

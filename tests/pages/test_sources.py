@@ -100,7 +100,7 @@ def test_a_change_shows_what_is_set_and_keeps_the_rest(
 ) -> None:
     fields = FILLED | {"consent_browser": "allow", "cookie_domain": "example.com", "default_country": "de"}
     fields["consent_groups"] = "advertising: C0007, ads\n Analytics : C0008"
-    fields |= {"webhook_secret": "hush", "webhook_mapping": "event = =Lead\nproperties.id = data.id"}
+    fields |= {"shopify_secret": "hush", "webhook_mapping": "event = =Lead\nproperties.id = data.id"}
     del fields["epik"]
     pages.follow(pages.send("/sources/src_abc123/change", fields))
     after = api.get("/v1/admin/sources/src_abc123")
@@ -112,9 +112,11 @@ def test_a_change_shows_what_is_set_and_keeps_the_rest(
     form = pages.get("/sources/src_abc123/change")
     assert "hush" not in form
     assert "properties.id = data.id" in form
-    pages.follow(pages.send("/sources/src_abc123/change", fields | {"webhook_secret": ""}))
-    assert api.get("/v1/admin/sources/src_abc123")["webhook_secret"] == "***"
-    assert "/v1/webhooks/src_abc123/shopify" in pages.get("/sources/src_abc123")
+    pages.follow(pages.send("/sources/src_abc123/change", fields | {"shopify_secret": ""}))
+    assert api.get("/v1/admin/sources/src_abc123")["webhook_secrets"]["shopify"] == "***"
+    shown = pages.get("/sources/src_abc123")
+    assert "/v1/webhooks/src_abc123/shopify" in shown
+    assert "/v1/webhooks/src_abc123/woocommerce" not in shown
     groups = {"advertising": ["C0007", "ads"], "marketing": [], "analytics": ["C0008"], "functional": []}
     assert after["consent_groups"] == groups
     assert "C0007, ads" in pages.get("/sources/src_abc123")

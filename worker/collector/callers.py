@@ -193,15 +193,17 @@ class Callers:
         return Caller(signer.source, f"signed:{source_id}", signed=True, request=request)
 
     def by_webhook(self, source_id: str, system: str, headers: Headers, body: bytes) -> Caller:
-        """Return the source whose webhook secret signed a body.
+        """Return the source whose secret of a system's webhooks signed a body.
 
         Raises:
             RefusedError: 401, the signature is missing or wrong.
         """
         signer = self._signers.get(source_id) if _SOURCE_ID.fullmatch(source_id) else None
-        secret = signer.webhook_secret if signer else None
+        secret = signer.webhook_secrets.get(system) if signer else None
         if signer is None or secret is None or not webhooks.is_signed(system, headers, body, secret):
-            raise _unsigned("The signature does not match the body and the webhook secret of the source.")
+            raise _unsigned(
+                "The signature does not match the body and the source's secret of this system's webhooks."
+            )
         return Caller(signer.source, f"signed:{source_id}", signed=True)
 
     def webhook_request(self, caller: Caller, system: str, once: str, body: bytes) -> SignedRequest:

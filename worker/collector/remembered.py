@@ -106,4 +106,4 @@ class RememberedSources:
 
 
 def _source(fields: dict[str, Any]) -> Source:
-    return Source(**fields | {"domains": tuple(fields["domains"])})
+    return Source(**fields | {name: tuple(fields[name]) for name in ("domains", "webhook_systems")})

@@ -17,7 +17,6 @@ from worker.event.click_ids import attributes_of
 from worker.event.embedded import open_text
 from worker.event.text import clean_text, fold_key
 
-SYSTEMS = ("shopify", "woocommerce", "custom")
 # A request that is repeated later than this is another one.
 REMEMBERED_SECONDS = 7 * 86_400
 

@@ -12,7 +12,7 @@ from flask import Flask, Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker import logs
-from worker.collector import datafly_script, errors, segment, webhooks
+from worker.collector import datafly_script, errors, segment
 from worker.collector.gateway import LARGEST_BODY_BYTES, Gateway
 from worker.collector.intake import GroupCommit
 from worker.collector.limits import state_folder
@@ -20,6 +20,7 @@ from worker.collector.spooling import SpoolingIntake
 from worker.ledger import migrate
 from worker.ledger.database import Ledger, LedgerRefusedError, is_ledger_unavailable
 from worker.ledger.reports import measures
+from worker.ledger.setup.sources import WEBHOOK_SYSTEMS
 from worker.ledger.vault import SealError
 from worker.monitoring import metrics, tracing
 from worker.monitoring.checks import Readiness
@@ -175,7 +176,7 @@ def _add_routes(app: Flask, gateway: Gateway, readiness: Readiness) -> None:
     for path in ("/beacon/v1/batch", "/sourceConfig/"):
         add(path, "OPTIONS", lambda: gateway.preflight(""))
     add("/openapi.yaml", "GET", _openapi)
-    systems = ", ".join(webhooks.SYSTEMS)
+    systems = ", ".join(WEBHOOK_SYSTEMS)
     add(f"/v1/webhooks/<source_id>/<any({systems}):call>", "POST", gateway.webhook)
     add("/healthz", "GET", _healthz)
     add("/readyz", "GET", lambda: errors.json_response(*readiness.answer()))

@@ -14,7 +14,7 @@ from worker.api.schemas.sources import KeyRotation, SourceBody, SourceChange
 from worker.ledger.reports import usage
 from worker.ledger.setup import integrations as integration_store
 from worker.ledger.setup import sources as store
-from worker.ledger.setup.sources import ALERT_THRESHOLDS
+from worker.ledger.setup.sources import ALERT_THRESHOLDS, WEBHOOK_SYSTEMS
 from worker.operations.errors import OperationError
 from worker.operations.setup import sources as operations
 from worker.pages.base import blueprint, redirect_to
@@ -36,7 +36,7 @@ _TEXTS = (
     "signed_only_events",
     "consent_groups",
     *ALERT_THRESHOLDS,
-    "webhook_secret",
+    *(f"{system}_secret" for system in WEBHOOK_SYSTEMS),
     "webhook_mapping",
 )
 # Fields that have another name in the Management API.
@@ -47,6 +47,7 @@ _NAMES = {
 }
 _ADDRESS = re.compile(r"^https?://([^/?#:]+)(:[0-9]+)?([/?#].*)?$")
 _CATEGORIES = ("advertising", "marketing", "analytics", "functional")
+_NAMES |= {f"webhook_secrets.{system}": f"{system}_secret" for system in WEBHOOK_SYSTEMS}
 _NAMES |= {f"alert_thresholds.{name}": name for name in ALERT_THRESHOLDS}
 _NAMES |= {f"consent_groups.{category}": "consent_groups" for category in _CATEGORIES}
 _FLAGS = ("dfid", "pin_unauth", "epik", "secure_cookies", "allow_null_origin", "query_views")
@@ -185,7 +186,9 @@ def _source_body(form: Any) -> dict[str, Any]:
         "alert_thresholds": {name: parse_number(given[name]) for name in ALERT_THRESHOLDS if given[name]},
         "webhook_mapping": _mapping_in(given["webhook_mapping"]),
         # An empty field keeps the secret.
-        **({"webhook_secret": given["webhook_secret"]} if given["webhook_secret"] else {}),
+        "webhook_secrets": {
+            system: given[name] for system in WEBHOOK_SYSTEMS if given[name := f"{system}_secret"]
+        },
     }
 
 

@@ -193,15 +193,21 @@ class SourceOptions(Shape):
     )
 
 
-_WEBHOOK_SECRET = {
-    "description": "The secret that Shopify shows for its webhooks, or that WooCommerce's webhooks were made with. Is "
-    "stored encrypted and shown as ***; null or empty removes it.",
-    "format": "password",
-}
+def _secret(description: str) -> Text:
+    metadata = {"description": description, "format": "password"}
+    return Text(allow_none=True, validate=length(0, 256), metadata=metadata)
+
+
+class WebhookSecrets(Shape):
+    """Hold the secret of each system's webhooks. It is stored encrypted and shown as ***; null or empty removes it."""
+
+    shopify = _secret("The secret that Shopify shows under Settings, Notifications, Webhooks.")
+    woocommerce = _secret("The secret that WooCommerce's webhooks were made with.")
+    custom = _secret("The secret with which another system signs its webhooks.")
 
 
 class _Settings(SourceOptions):
-    webhook_secret = Text(allow_none=True, validate=length(0, 256), metadata=_WEBHOOK_SECRET)
+    webhook_secrets = Nested(WebhookSecrets)
     name = Text(required=True, validate=length(1, 200))
     domain = Host(allow_none=True, metadata={"example": "shop.example.com"})
     domains = ListOf(Host(), validate=at_most(_MOST_DOMAINS, "domains"))
@@ -215,8 +221,6 @@ class _Settings(SourceOptions):
     def _group(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Put the options together, and take the one domain for all of them."""
         options = {name: data.pop(name) for name in SourceOptions().fields if name in data}
-        if "webhook_secret" in data:
-            data["webhook_secret"] = data["webhook_secret"] or ""
         if "domain" in data:
             domain = data.pop("domain")
             data.setdefault("domains", [domain] if domain else [])
@@ -259,7 +263,7 @@ class SourceAnswer(SourceOptions):
             "made with it. Only in the answer that made it."
         }
     )
-    webhook_secret = Text(allow_none=True, metadata={"description": "*** if there is one."})
+    webhook_secrets = Nested(WebhookSecrets)
     created_at = Timestamp()
     updated_at = Timestamp()
 
@@ -275,7 +279,7 @@ class SourceAnswer(SourceOptions):
                 "pipeline_keys",
                 "server_secret",
                 "write_key",
-                "webhook_secret",
+                "webhook_secrets",
             ),
             *SourceOptions().fields,
             *("created_at", "updated_at"),

@@ -1,8 +1,10 @@
 """Store sources, the sites and servers that send events, and their keys."""
 
 import hmac
+import json
+from base64 import b64decode, b64encode
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
@@ -16,6 +18,7 @@ from worker.ledger.schema import debug_input, integration, pipeline_key, source
 from worker.ledger.vault import Vault
 
 DefaultConsent = Literal["drop", "allow"]
+WEBHOOK_SYSTEMS = ("shopify", "woocommerce", "custom")
 _SECRET, _WEBHOOK_SECRET = b"server secret", b"webhook secret"
 # Limit of waiting events per source, for signed and for public ones each, unless the source's options set it.
 BACKLOG_EVENTS = 1_000_000
@@ -44,7 +47,8 @@ class Source:
     options: dict[str, Any] = field(default_factory=dict)
     # Inputs are kept for the live debugger until then.
     debug_until: float = 0.0
-    has_webhook_secret: bool = False
+    # The systems whose webhooks have a secret.
+    webhook_systems: tuple[str, ...] = ()
 
     @property
     def page_origins(self) -> tuple[str, ...]:
@@ -82,12 +86,13 @@ class Source:
 class Signer:
     """Hold a source with what proves that a call is its own.
 
-    ``keys`` has the time at which each pipeline key expires, or None; only `load_signers` fills it.
+    ``webhook_secrets`` are by system. ``keys`` has the time at which each pipeline key expires, or None; only
+    `load_signers` fills it.
     """
 
     source: Source
     secret: str
-    webhook_secret: str | None
+    webhook_secrets: dict[str, str]
     keys: dict[str, float | None] = field(default_factory=dict)
 
 
@@ -149,7 +154,8 @@ def load_signer(connection: Connection, vault: Vault, source_id: str) -> Signer 
     row = connection.execute(select(source).where(source.c.id == source_id)).one_or_none()
     if row is None:
         return None
-    of_webhooks = vault.open(row.webhook_secret, _WEBHOOK_SECRET).decode() if row.webhook_secret else None
+    sealed = _sealed_secrets(row.webhook_secret)
+    of_webhooks = {system: vault.open(one, _WEBHOOK_SECRET).decode() for system, one in sealed.items()}
     return Signer(_source(row), vault.open(row.server_secret, _SECRET).decode(), of_webhooks)
 
 
@@ -177,10 +183,30 @@ def set_server_secret(connection: Connection, vault: Vault, source_id: str, secr
     connection.execute(update(source).where(source.c.id == source_id).values(values))
 
 
-def set_webhook_secret(connection: Connection, vault: Vault, source_id: str, secret: str | None) -> None:
-    """Replace or remove the secret that a source's webhooks are signed with."""
-    sealed = vault.seal(secret.encode(), _WEBHOOK_SECRET) if secret else None
-    connection.execute(update(source).where(source.c.id == source_id).values(webhook_secret=sealed))
+def change_webhook_secrets(
+    connection: Connection, vault: Vault, source_id: str, secrets: Mapping[str, str | None]
+) -> tuple[str, ...]:
+    """Replace the secrets of some systems, or remove those without a value; return the systems that have one."""
+    kept = connection.scalar(select(source.c.webhook_secret).where(source.c.id == source_id))
+    sealed = _sealed_secrets(kept)
+    for system, secret in secrets.items():
+        if secret:
+            sealed[system] = vault.seal(secret.encode(), _WEBHOOK_SECRET)
+        else:
+            sealed.pop(system, None)
+    coded = {system: b64encode(secret).decode() for system, secret in sorted(sealed.items())}
+    values = {"webhook_secret": json.dumps(coded).encode() if coded else None}
+    connection.execute(update(source).where(source.c.id == source_id).values(values))
+    return tuple(coded)
+
+
+def _sealed_secrets(kept: bytes | None) -> dict[str, bytes]:
+    """Return the sealed secrets by system. Earlier versions kept one for all systems; no sealed text begins so."""
+    if kept is None:
+        return {}
+    if not kept.startswith(b"{"):
+        return dict.fromkeys(WEBHOOK_SYSTEMS, kept)
+    return {system: b64decode(secret) for system, secret in json.loads(kept).items()}
 
 
 def add_key(connection: Connection, source_id: str, key: str, now: float) -> None:
@@ -243,5 +269,5 @@ def _source(row: Any) -> Source:
         updated_at=row.updated_at,
         options=dict(row.options),
         debug_until=row.debug_until,
-        has_webhook_secret=row.webhook_secret is not None,
+        webhook_systems=tuple(_sealed_secrets(row.webhook_secret)),
     )

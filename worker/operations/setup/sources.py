@@ -66,7 +66,7 @@ def create_source(
     id: str | None = None,  # noqa: A002 - as the API calls it.
     domains: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
-    webhook_secret: str | None = None,
+    webhook_secrets: Mapping[str, str | None] | None = None,
     test: bool = False,
 ) -> SourceRecord:
     """Create a source with a pipeline key and a server secret.
@@ -83,12 +83,13 @@ def create_source(
             created_at=change.now,
             updated_at=change.now,
             options=_without_nulls(options or {}),
-            has_webhook_secret=bool(webhook_secret),
         )
         if store.load_source(change.connection, new.id):
             raise DuplicateError(f"There is a source {new.id} already.")
         store.insert_source(change.connection, change.vault, new, _new_key(test=test), secret)
-        store.set_webhook_secret(change.connection, change.vault, new.id, webhook_secret)
+        secrets_given = webhook_secrets or {}
+        systems = store.change_webhook_secrets(change.connection, change.vault, new.id, secrets_given)
+        new = replace(new, webhook_systems=systems)
         created = _record(change.connection, new, change.now) | {"server_secret": secret}
         change.record("source.create", new.id, changed_fields({}, created))
     return created | {"write_key": write_key(new.id, secret)}
@@ -101,12 +102,12 @@ def change_source(
     name: str | None = None,
     domains: Sequence[str] | None = None,
     options: Mapping[str, Any] | None = None,
-    webhook_secret: str | None = None,
+    webhook_secrets: Mapping[str, str | None] | None = None,
 ) -> SourceRecord:
     """Change the values given; None leaves one as it is, None inside ``options`` resets it, objects are merged.
 
-    An empty ``webhook_secret`` removes it; the mask that is shown instead of it keeps it. A new ``webhook_mapping``
-    replaces the former one.
+    ``webhook_secrets`` has new secrets by system: an empty one removes it, the mask that is shown instead of it keeps
+    it. A new ``webhook_mapping`` replaces the former one.
     """
     with caller.changing() as change:
         source = _find(change.connection, source_id, locked=True)
@@ -120,13 +121,22 @@ def change_source(
         )
         if "webhook_mapping" in (options or {}):
             wanted.options["webhook_mapping"] = (options or {})["webhook_mapping"] or {}
-        secret_changes = {}
-        if webhook_secret not in (None, MASK) and (webhook_secret or source.has_webhook_secret):
-            store.set_webhook_secret(change.connection, change.vault, source_id, webhook_secret)
-            wanted = replace(wanted, has_webhook_secret=bool(webhook_secret))
-            secret_changes = {"webhook_secret": [before["webhook_secret"], MASK if webhook_secret else None]}
+        secrets_given = {
+            system: secret
+            for system, secret in (webhook_secrets or {}).items()
+            if secret != MASK and (secret or system in source.webhook_systems)
+        }
+        secret_changes = {
+            f"webhook_secrets.{system}": [before["webhook_secrets"][system], MASK if secret else None]
+            for system, secret in secrets_given.items()
+        }
+        if secrets_given:
+            systems = store.change_webhook_secrets(change.connection, change.vault, source_id, secrets_given)
+            wanted = replace(wanted, webhook_systems=systems)
         after = _record(change.connection, wanted, change.now)
-        changes = changed_fields(before, after) | secret_changes
+        # Of the secrets, only the masks are there to be compared.
+        changes = changed_fields(before | {"webhook_secrets": None}, after | {"webhook_secrets": None})
+        changes |= secret_changes
         if not changes:
             return before
         store.update_source(change.connection, wanted, change.now)
@@ -203,7 +213,9 @@ def _record(connection: Connection, source: Source, now: float) -> SourceRecord:
         "domains": list(source.domains),
         "pipeline_key": next(iter(keys), None),
         "pipeline_keys": keys,
-        "webhook_secret": MASK if source.has_webhook_secret else None,
+        "webhook_secrets": {
+            system: MASK if system in source.webhook_systems else None for system in store.WEBHOOK_SYSTEMS
+        },
         **_merged(deepcopy(DEFAULT_OPTIONS), source.options),
         "created_at": source.created_at,
         "updated_at": source.updated_at,
