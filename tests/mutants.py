@@ -134,9 +134,11 @@ class Recorder:
         return self._step
 
     def tests_of(self, mutant: Mutant) -> list[str]:
-        """Return the tests that run a changed line, the fastest first; all tests for a line that runs at import."""
-        tests = self._tests.get((str(ROOT / mutant.path), mutant.line))
-        return sorted(tests, key=self.seconds.__getitem__) if tests else list(TESTS)
+        """Return the tests that run a changed line, fastest first; of no function: its module's tests."""
+        path = str(ROOT / mutant.path)
+        of_module = set[str]().union(*(tests for (name, _), tests in self._tests.items() if name == path))
+        tests = self._tests.get((path, mutant.line), of_module)
+        return sorted(tests, key=self.seconds.__getitem__)
 
 
 def survives(mutant: Mutant, copy: Path, tests: list[str]) -> bool:

@@ -4,9 +4,11 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from freezegun import freeze_time
 from sqlalchemy import insert
 from sqlalchemy.exc import OperationalError
 from werkzeug.datastructures import Headers
@@ -127,8 +129,23 @@ def test_a_collector_does_not_start_without_a_file_that_is_new_enough_and_that_i
     for age_seconds, starts in ((REMEMBERED_SECONDS - 60, True), (REMEMBERED_SECONDS + 60, False)):
         os.utime(path, (time.time() - age_seconds,) * 2)
         assert starting(cut_off, folder).start_without_ledger(LedgerBusyError("away")) is starts
+    path.write_bytes(b'{"keys": ')
+    assert not starting(cut_off, folder).start_without_ledger(LedgerBusyError("away"))
     path.unlink()
     assert not starting(cut_off, folder).start_without_ledger(LedgerBusyError("away"))
+
+
+def test_a_file_that_another_process_sealed_after_midnight_opens(
+    known: RememberedSources, ledger: Ledger, folder: Path
+) -> None:
+    mine = Ledger(AWAY, (KEY,))
+    mine.vault.use_keys(ledger.vault.wrapped_keys())
+    (path,) = folder.iterdir()
+    path.unlink()
+    with freeze_time(datetime.now(UTC) + timedelta(days=1)):
+        known.write()
+    assert RememberedSources(mine, folder).of_key("dk_live_good") is not None
+    mine.dispose()
 
 
 def test_the_file_is_written_again_each_minute(

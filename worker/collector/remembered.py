@@ -9,9 +9,12 @@ from typing import Any
 
 import orjson
 
+from worker import logs
 from worker.ledger.database import Ledger
 from worker.ledger.setup import sources
 from worker.ledger.setup.sources import Signer, Source
+
+log = logs.of(__name__)
 
 _FILE_NAME = "sources.sealed"
 _SOURCES = b"remembered sources"
@@ -45,7 +48,10 @@ class RememberedSources:
         named = [[purpose, day, number, wrapped.hex()] for purpose, day, number, wrapped in keys]
         new = self._path.with_suffix(f".{os.getpid()}")
         new.touch(mode=0o600)
-        new.write_bytes(orjson.dumps({"keys": named, "sources": sealed.hex()}))
+        with new.open("wb") as file:
+            file.write(orjson.dumps({"keys": named, "sources": sealed.hex()}))
+            file.flush()
+            os.fsync(file.fileno())
         new.replace(self._path)
 
     def read_keys(self) -> bool:
@@ -54,11 +60,7 @@ class RememberedSources:
         Raises:
             SealError: ENCRYPTION_KEY does not open the file.
         """
-        if (kept := self._read()) is None:
-            return False
-        rows = ((purpose, day, number, bytes.fromhex(key)) for purpose, day, number, key in kept["keys"])
-        self._ledger.vault.use_keys(rows)
-        return True
+        return self._read() is not None
 
     def of_key(self, key: str) -> Source | None:
         """Return the source of a pipeline key that has not expired."""
@@ -87,7 +89,14 @@ class RememberedSources:
     def _read(self) -> dict[str, Any] | None:
         if time.time() - self._written_at() > REMEMBERED_SECONDS:
             return None
-        kept: dict[str, Any] = orjson.loads(self._path.read_bytes())
+        try:
+            kept: dict[str, Any] = orjson.loads(self._path.read_bytes())
+            keys = [(purpose, day, number, bytes.fromhex(key)) for purpose, day, number, key in kept["keys"]]
+        except (ValueError, KeyError) as error:
+            log.error("sources_unreadable", error=type(error).__name__)
+            return None
+        # Another process may have sealed it with a key that this one has not read yet.
+        self._ledger.vault.use_keys(keys)
         return kept
 
     def _refresh(self) -> None:

@@ -132,12 +132,18 @@ class SpoolingIntake:
         while not self._closing.wait(_LOOK_SECONDS):
             try:
                 self.drain()
-                self.remembered.write()
+                self._remember()
                 self._failing = False
             except Exception as error:  # noqa: BLE001 - the thread must survive every outage
                 if not self._failing and not is_ledger_unavailable(error):
                     log.error("spool_not_drained", error=logs.error_location(error))
                 self._failing = True
+
+    def _remember(self) -> None:
+        try:
+            self.remembered.write()
+        except OSError as error:
+            log.error("sources_not_written", error=type(error).__name__)
 
     def drain(self) -> None:
         """Bring everything into the ledger that this process or an ended one left; errors of the ledger are raised."""
