@@ -78,13 +78,14 @@ def mutants() -> Iterator[Mutant]:
         for path in sorted((ROOT / folder).glob("*.py")):
             source = path.read_text()
             for node in ast.walk(ast.parse(source)):
-                changed = _changed(node)
-                old = ast.get_source_segment(source, node)
                 # A change within one line is found again by its place.
-                if changed is None or old is None or "\n" in old or not isinstance(node, ast.expr):
+                if not isinstance(node, ast.expr) or node.end_lineno != node.lineno:
+                    continue
+                if (changed := _changed(node)) is None:
                     continue
                 lines = source.splitlines(keepends=True)
                 line = lines[node.lineno - 1].encode()
+                old = line[node.col_offset : node.end_col_offset].decode()
                 new = f"({ast.unparse(changed)})"
                 lines[node.lineno - 1] = (
                     line[: node.col_offset] + new.encode() + line[node.end_col_offset :]
