@@ -11,9 +11,11 @@ from sqlalchemy import delete, insert, select
 from tests.ledger import shop as shops
 from tests.ledger.shop import place
 from tests.operations.test_erasing import GRANTED, KIM, LEE, identify, names, order
+from worker.event.received import Trust
 from worker.ledger.database import Ledger
-from worker.ledger.intake import debug_inputs, inbox
+from worker.ledger.intake import debug_inputs, inbox, visitors
 from worker.ledger.schema import delivery, metadata, person_request, suppression
+from worker.ledger.schema import visitor as visitor_table
 from worker.operations.caller import Caller
 from worker.operations.errors import InvalidError
 from worker.operations.person import erasing, rights
@@ -163,3 +165,29 @@ def test_a_device_alone_suppresses_what_it_sends(known: Ledger) -> None:
     ingest(known, accept(known, event))
     with known.read() as connection:
         assert "anonymous" not in set(connection.scalars(select(delivery.c.event_id)))
+
+
+def test_a_forged_link_erases_and_exports_nothing_that_signed_calls_said(ledger: Ledger) -> None:
+    """Kim says with a public call that the customer lee is Kim, and asks for everything."""
+    place(ledger)
+    phone = {"type": "identify", "messageId": "s", "userId": "lee", "traits": {"phone": "+4915112345678"}}
+    for trust, event in (
+        (Trust.SIGNED, phone),
+        (Trust.SIGNED, order("before", userId="lee")),
+        (Trust.PUBLIC, {**phone, "messageId": "p", "traits": {"email": KIM}}),
+    ):
+        ingest(ledger, shops.accept(ledger, [event], received_at=time.time(), trust=trust))
+    exported = rights.export_person(legal(ledger), rights.read_request(emails=[KIM]))
+    assert [event["event_id"] for event in exported["deliveries"]] == []
+    (visitor,) = exported["visitors"]
+    assert visitor["data"]["traits"] == {"em": [hash_value("em", KIM)]}
+    assert "signed" not in visitor["data"]
+
+    rights.erase_person(legal(ledger), rights.read_request(emails=[KIM]), wait_seconds=0.0)
+    with ledger.read() as connection:
+        assert list(connection.scalars(select(delivery.c.event_id))) == ["before"]
+        (body,) = connection.scalars(select(visitor_table.c.body))
+    record = json.loads(ledger.vault.open(body, visitors.BODY))
+    assert record["traits"] == record["signed"]["traits"] == {"ph": [hash_value("ph", "+4915112345678")]}
+    exported = rights.export_person(legal(ledger), rights.read_request(emails=[KIM]))
+    assert exported["visitors"] == []

@@ -12,7 +12,7 @@ from tests.ledger.delivery.test_precedence import DELIVERED, bring_to
 from tests.ledger.shop import NOW, new, place, write
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
-from worker.ledger.delivery.order_identities import KnownKey, OrderIdentity, name_order, name_orders
+from worker.ledger.delivery.order_identities import OrderIdentity, _KnownKey, _name_order, name_orders
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.schema import State, delivery, order_identity
 from worker.pipeline.upkeep.purging import purge_expired
@@ -30,8 +30,8 @@ def system(own: str, *numbers: str, connects: bool = True, amount: bytes | None 
 
 
 def named(*reports: OrderIdentity) -> list[bytes]:
-    known: dict[bytes, KnownKey] = {}
-    return [name_order(report, known) for report in reports]
+    known: dict[bytes, _KnownKey] = {}
+    return [_name_order(report, known) for report in reports]
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,10 @@ from worker.collector.spooling import SpoolingIntake
 from worker.event.received import Received, Trust
 from worker.ledger.database import Ledger, LedgerBusyError
 from worker.ledger.delivery import finding
-from worker.ledger.intake import debug_inputs
+from worker.ledger.delivery.deliveries import PAYLOAD
+from worker.ledger.intake import debug_inputs, visitors
 from worker.ledger.intake.inbox import Accepted
-from worker.ledger.schema import debug_input, suppression
+from worker.ledger.schema import debug_input, delivery, suppression
 from worker.ledger.schema import visitor as visitor_table
 from worker.ledger.upkeep import suppressions
 from worker.operations.caller import Caller
@@ -152,6 +153,67 @@ def test_a_public_call_that_links_another_person_suppresses_none_of_their_signed
     run(ledger, {"type": "identify", "messageId": "p", "userId": "lee", "traits": {"email": poison}})
     suppress(ledger, emails=[KIM])
     assert "order" in run(ledger, track("order", LEE, userId="lee"), trust=Trust.SIGNED)
+
+
+def identify(user_id: str, email: str | None = None, **more: Any) -> dict[str, Any]:
+    traits = {"email": email} if email else {}
+    return {"type": "identify", "messageId": f"i{user_id}{email}", "userId": user_id, "traits": traits} | more
+
+
+# What a signed call said before of the customer whom the shop knows by the userId lee.
+SIGNED_FACTS = [None, identify("lee"), identify("lee", traits={"phone": "+4915112345678"})]
+
+
+@pytest.mark.parametrize("signed", SIGNED_FACTS, ids=["nothing", "the id", "a phone number"])
+@pytest.mark.parametrize("again", [False, True], ids=["once", "and again later"])
+def test_a_forged_link_suppresses_no_signed_order_of_a_customer_known_by_an_id(
+    ledger: Ledger, signed: dict[str, Any] | None, again: bool
+) -> None:
+    """Kim says with a public call that the customer lee is Kim, and asks to be suppressed."""
+    place(ledger)
+    if signed is not None:
+        run(ledger, signed, trust=Trust.SIGNED)
+    forged = identify("lee", KIM, anonymousId="kims")
+    run(ledger, forged, track("order0", userId="lee"), trust=Trust.PUBLIC)
+    suppress(ledger, emails=[KIM])
+    if again:
+        run(ledger, forged)
+    kept = run(ledger, track("order1", userId="lee"), trust=Trust.SIGNED)
+    assert "order1" in kept
+    with ledger.read() as connection:
+        (payload,) = connection.scalars(select(delivery.c.payload).where(delivery.c.event_id == "order1"))
+    assert (hash_value("em", KIM) or "").encode() not in ledger.vault.open(payload, PAYLOAD)
+    # What signed calls said of the customer is still known, and nothing of Kim.
+    with ledger.read() as connection:
+        key = ledger.vault.keyed_hash("user", "src_shop", "lee")
+        bodies = connection.scalars(select(visitor_table.c.body).where(visitor_table.c.key == key)).all()
+    records = [ledger.vault.open(body, visitors.BODY) for body in bodies]
+    assert bool(records) is (signed is not None)
+    assert all((hash_value("em", KIM) or "").encode() not in record for record in records)
+    # Their public events stay out: who sent them is not known.
+    assert "page" not in run(ledger, track("page", userId="lee"))
+
+
+def test_a_forged_link_ends_no_suppression(ledger: Ledger) -> None:
+    """Lee says with a public call that Lee is Kim; then the shop reports a new consent of Lee's."""
+    place(ledger)
+    suppress(ledger, emails=[KIM])
+    consent = track("c", None, CHOICE, userId="lee")
+    run(ledger, identify("lee", KIM))
+    run(ledger, consent, trust=Trust.SIGNED)
+    assert "after" not in run(ledger, track("after", KIM), trust=Trust.SIGNED)
+    # In one bulk, too.
+    shops_ids = shops.accept(ledger, [identify("lee", KIM)], received_at=time.time())
+    shops_ids += shops.accept(ledger, [consent], received_at=time.time(), trust=Trust.SIGNED)
+    ingest(ledger, shops_ids)
+    assert "later" not in run(ledger, track("later", KIM), trust=Trust.SIGNED)
+
+
+def test_a_signed_link_suppresses_the_account(ledger: Ledger) -> None:
+    place(ledger)
+    run(ledger, identify("kim", KIM), trust=Trust.SIGNED)
+    suppress(ledger, emails=[KIM])
+    assert "order" not in run(ledger, track("order", userId="kim"), trust=Trust.SIGNED)
 
 
 def test_a_visitor_record_from_an_older_copy_brings_no_one_back(ledger: Ledger) -> None:

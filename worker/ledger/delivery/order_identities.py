@@ -39,7 +39,7 @@ class OrderIdentity:
     connects: bool = False
 
 
-class KnownKey(NamedTuple):
+class _KnownKey(NamedTuple):
     """Hold what is known of a key. Without a ``system_key`` it is the business key of its order, and its only key."""
 
     business_key: bytes
@@ -66,26 +66,26 @@ def name_orders(
         return {}
     known = _load(connection, {key for one in wanted for key in (*one.keys, *one.guesses)})
     before = dict(known)
-    found = {one: name_order(one, known) for one in wanted}
+    found = {one: _name_order(one, known) for one in wanted}
     _save(connection, before, known, int(until // SECONDS_A_DAY))
     return found
 
 
-def name_order(report: OrderIdentity, known: dict[bytes, KnownKey]) -> bytes:
+def _name_order(report: OrderIdentity, known: dict[bytes, _KnownKey]) -> bytes:
     """Return the business key of a report's order, and add to ``known`` what the report says of it."""
     shared = next((key for key in (*report.keys, *report.guesses) if _is_shared(report, key, known)), None)
     business_key = report.keys[0] if shared is None else known[shared].business_key
     if report.connects:
-        now = KnownKey(business_key, report.system_key, report.amount_key)
+        now = _KnownKey(business_key, report.system_key, report.amount_key)
         for key in (*report.keys, *([] if shared is None else [shared])):
             if key not in known or known[key].system_key is None:
                 known[key] = now
     elif shared is None:
-        known[business_key] = KnownKey(business_key, None, report.amount_key)
+        known[business_key] = _KnownKey(business_key, None, report.amount_key)
     return business_key
 
 
-def _is_shared(report: OrderIdentity, key: bytes, known: Mapping[bytes, KnownKey]) -> bool:
+def _is_shared(report: OrderIdentity, key: bytes, known: Mapping[bytes, _KnownKey]) -> bool:
     """Return whether a key that a report has is known as that of its own order."""
     one = known.get(key)
     if one is None:
@@ -97,17 +97,17 @@ def _is_shared(report: OrderIdentity, key: bytes, known: Mapping[bytes, KnownKey
     return None in (report.system_key, one.system_key) or report.system_key == one.system_key
 
 
-def _load(connection: Connection, keys: Iterable[bytes]) -> dict[bytes, KnownKey]:
-    known: dict[bytes, KnownKey] = {}
+def _load(connection: Connection, keys: Iterable[bytes]) -> dict[bytes, _KnownKey]:
+    known: dict[bytes, _KnownKey] = {}
     for some in chunks(sorted(keys)):
         rows = select(order_identity).where(is_among(connection, order_identity.c.key, some))
         for row in connection.execute(rows):
-            known[row.key] = KnownKey(row.business_key, row.system_key, row.amount_key)
+            known[row.key] = _KnownKey(row.business_key, row.system_key, row.amount_key)
     return known
 
 
 def _save(
-    connection: Connection, before: Mapping[bytes, KnownKey], after: Mapping[bytes, KnownKey], last_day: int
+    connection: Connection, before: Mapping[bytes, _KnownKey], after: Mapping[bytes, _KnownKey], last_day: int
 ) -> None:
     # In the order of the keys: otherwise two processes deadlock on PostgreSQL.
     rows = [

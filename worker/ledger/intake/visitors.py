@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, text
+from sqlalchemy import Connection, delete, select, text, update
 
 from worker.ledger.rows import chunks, insert_all, is_among
 from worker.ledger.schema import visitor
@@ -75,6 +75,12 @@ def _hold(connection: Connection, known: Sequence[bytes]) -> None:
 def delete_visitors(connection: Connection, keys: Iterable[bytes]) -> int:
     """Delete visitors. Returns how many."""
     return connection.execute(delete(visitor).where(visitor.c.key.in_(list(keys)))).rowcount
+
+
+def replace_visitor(connection: Connection, key: bytes, old: bytes, new: bytes) -> None:
+    """Replace a visitor's sealed body, unless it has changed meanwhile."""
+    is_same = (visitor.c.key == key) & (visitor.c.body == old)
+    connection.execute(update(visitor).where(is_same).values(body=new, version=visitor.c.version + 1))
 
 
 def purge_visitors(connection: Connection, unseen_since: float, most: int) -> int:

@@ -33,12 +33,13 @@ _UNBOOKED = ("pending", "in_flight")
 
 @dataclass(frozen=True, slots=True)
 class PersonalRow:
-    """Hold a row that may contain personal data. ``body`` is sealed, or None."""
+    """Hold a row that may contain personal data. ``body`` is sealed, or None; ``trust`` is None for a visitor."""
 
     id: Any
     body: bytes | None
     anonymous_key: bytes | None
     user_key: bytes | None
+    trust: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def count_personal_rows(connection: Connection) -> int:
 
 def inbox_rows_after(connection: Connection, after: int, limit: int) -> list[PersonalRow]:
     """Return inbox rows, parked ones too, in the order of their ids."""
-    wanted = select(inbox.c.id, inbox.c.body, inbox.c.anonymous_key, inbox.c.user_key)
+    wanted = select(inbox.c.id, inbox.c.body, inbox.c.anonymous_key, inbox.c.user_key, inbox.c.trust)
     return _read(connection, wanted.where(inbox.c.id > after).order_by(inbox.c.id).limit(limit))
 
 
@@ -75,7 +76,8 @@ def visitor_rows_after(connection: Connection, after: bytes, limit: int) -> list
 
 def delivery_rows_after(connection: Connection, after: int, limit: int) -> list[PersonalRow]:
     """Return all deliveries that are not erased, in the order of their ids."""
-    wanted = select(delivery.c.id, delivery.c.payload, delivery.c.anonymous_key, delivery.c.user_key).where(
+    names = ("id", "payload", "anonymous_key", "user_key", "trust")
+    wanted = select(*(delivery.c[name] for name in names)).where(
         delivery.c.id > after, delivery.c.state != State.ERASED.value
     )
     return _read(connection, wanted.order_by(delivery.c.id).limit(limit))

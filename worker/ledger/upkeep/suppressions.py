@@ -32,6 +32,14 @@ def identifier_key(vault: Vault, digest: str) -> bytes:
     return vault.keyed_hash("identifier", digest)
 
 
+def public_key(vault: Vault, key: bytes) -> bytes:
+    """Return the key under which an account or a device is suppressed for public events alone.
+
+    Only public calls link it to the person, and anyone can send those.
+    """
+    return vault.keyed_hash("public calls", key.hex())
+
+
 def any_suppressed(connection: Connection, earliest: float) -> bool:
     """Return whether anyone is suppressed, or was erased after the time at which the earliest event came."""
     concerns = or_(suppression.c.since > earliest, suppression.c.request_id.not_in(_erasures()))

@@ -2,12 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection
 
+from worker.event import json_text
+from worker.event.received import Trust
 from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.intake import inbox, visitors
@@ -15,7 +17,13 @@ from worker.ledger.setup import audit_log
 from worker.ledger.upkeep import erasure, suppressions
 from worker.ledger.upkeep.erasure import PersonalRow
 from worker.ledger.vault import SealError
-from worker.pinterest.user_data.person import KeyedPerson, Person, all_email_hashes_in, signed_email_hashes
+from worker.pinterest.user_data.person import (
+    KeyedPerson,
+    Person,
+    all_email_hashes_in,
+    signed_email_hashes,
+    split_record,
+)
 
 ROWS_A_STEP = 500
 # What a worker held before a round began is written down by then, and the next round finds it.
@@ -74,6 +82,8 @@ class ErasureReport:
     # The ids of the rows by their part, and keyed hashes of the visitors and e-mails found to be theirs.
     found: dict[str, set[Any]] = field(default_factory=dict)
     keys: set[bytes] = field(default_factory=set)
+    # The visitors of whom signed calls said something, and only public ones that they are this person.
+    linked: set[bytes] = field(default_factory=set)
 
     @property
     def deliveries(self) -> int:
@@ -93,8 +103,12 @@ class _Search:
     person: Person | KeyedPerson
     keys: set[bytes]
     emails: set[str]
-    # Anyone can send a public call that gives two persons one record.
+    # What signed calls link to the person, or the request names. Anyone can send a public call that gives two persons
+    # one record: what only that one links leads to no signed event.
+    proven: set[bytes]
     signed_emails: set[str] = field(default_factory=set)
+    # The sealed bodies of visitors that are the person's by public calls only, and of what signed calls said of them.
+    linked: dict[bytes, tuple[bytes, dict[str, Any]]] = field(default_factory=dict)
     found: dict[str, set[Any]] = field(default_factory=lambda: {part: set() for part in _PARTS})
     unreadable: set[tuple[str, Any]] = field(default_factory=set)
 
@@ -105,7 +119,8 @@ def erase_rows(ledger: Ledger, person: Person | KeyedPerson, options: ErasureOpt
     Rounds go over everything until one finds nothing new: a worker may just have turned an event of the inbox
     into a delivery, and a row that names the person tells the device whose other rows belong to the person too.
     """
-    search, report = _Search(person, set(person.keys), set(person.emails)), ErasureReport()
+    search = _Search(person, set(person.keys), set(person.emails), set(person.keys))
+    report = ErasureReport()
     give_up_at = time.monotonic() + options.wait_seconds
     while report.rounds < _MOST_ROUNDS:
         keys_before = len(search.keys)
@@ -119,7 +134,8 @@ def erase_rows(ledger: Ledger, person: Person | KeyedPerson, options: ErasureOpt
             options.sleep(SETTLING_SECONDS)
     report.unreadable, report.found = len(search.unreadable), search.found
     of_emails = {suppressions.identifier_key(ledger.vault, digest) for digest in search.signed_emails}
-    report.keys = search.keys | of_emails
+    of_public = {suppressions.public_key(ledger.vault, key) for key in search.keys - search.proven}
+    report.keys, report.linked = search.proven | of_public | of_emails, set(search.linked)
     if options.dry_run:
         with ledger.read() as connection:
             report.debugged = erasure.count_debug_inputs(connection)
@@ -136,9 +152,8 @@ def _round(ledger: Ledger, search: _Search, options: ErasureOptions, report: Era
             mine = [row for row in step if _is_persons(ledger, search, part, row)]
             fresh = [row.id for row in mine if row.id not in search.found[part]]
             if mine:
-                busy += _take(
-                    ledger, part, [row.id for row in mine] if not options.dry_run else fresh, options, report
-                )
+                ids = [row.id for row in mine] if not options.dry_run else fresh
+                busy += _take(ledger, part, ids, search.linked, options, report)
             found += len(fresh)
             search.found[part].update(fresh)
             if report.rounds == 0:
@@ -161,20 +176,36 @@ def _steps(ledger: Ledger, part: str) -> Iterator[list[PersonalRow]]:
 def _is_persons(ledger: Ledger, search: _Search, part: str, row: PersonalRow) -> bool:
     """Return whether a row is the person's, and collect its other identifiers."""
     text = _open(ledger, search, part, row)
-    says_so = row.user_key in search.person.keys or (text is not None and search.person.appears_in(text))
+    is_named = row.user_key in search.person.keys
+    says_so = is_named or (text is not None and search.person.appears_in(text))
+    may_be_linked = text is not None and part == _VISITORS and (says_so or row.id in search.keys)
+    signed = _signed_part(text or b"null") if may_be_linked else None
     if says_so:
-        search.keys.update(key for key in (row.anonymous_key, row.user_key) if key is not None)
+        own = {key for key in (row.anonymous_key, row.user_key) if key is not None}
+        search.keys |= own
+        # A delivery may have the address from a public call.
+        by_signed = part == _INBOX and row.trust == Trust.SIGNED
+        by_signed = by_signed or (signed is not None and search.person.appears_in(signed))
+        if is_named or by_signed:
+            search.proven |= own
         if text is not None and part == _VISITORS:
             search.emails.update(all_email_hashes_in(text))
-            signed = set(signed_email_hashes(text))
-            if row.user_key in search.person.keys or not signed.isdisjoint(search.person.emails):
-                search.signed_emails.update(signed)
-    if says_so or row.anonymous_key in search.person.keys:
-        return True
-    if row.user_key in search.keys:
-        return _names_nobody_else(search, text)
-    # The device is the person's. Rows of other identified persons on it stay.
-    return row.anonymous_key in search.keys and row.user_key is None and _names_nobody_else(search, text)
+            if is_named or by_signed:
+                search.signed_emails.update(signed_email_hashes(text))
+    is_mine = says_so or row.anonymous_key in search.person.keys
+    if not is_mine:
+        keys = search.proven if row.trust == Trust.SIGNED else search.keys
+        # Rows of other identified persons on the person's device stay.
+        is_linked = row.user_key in keys or (row.anonymous_key in keys and row.user_key is None)
+        is_mine = is_linked and _names_nobody_else(search, text)
+    if is_mine and signed is not None and row.body is not None and row.id not in search.proven:
+        search.linked[row.id] = row.body, json_text.parse_json(signed)
+    return is_mine
+
+
+def _signed_part(text: bytes) -> bytes | None:
+    record, _ = split_record(json_text.parse_json(text))
+    return json_text.format_json(record) if record is not None else None
 
 
 def _names_nobody_else(search: _Search, text: bytes | None) -> bool:
@@ -193,16 +224,28 @@ def _open(ledger: Ledger, search: _Search, part: str, row: PersonalRow) -> bytes
 
 
 def _take(
-    ledger: Ledger, part: str, ids: Sequence[Any], options: ErasureOptions, report: ErasureReport
+    ledger: Ledger,
+    part: str,
+    ids: Sequence[Any],
+    linked: Mapping[bytes, tuple[bytes, dict[str, Any]]],
+    options: ErasureOptions,
+    report: ErasureReport,
 ) -> int:
-    """Erase rows of one part, or count them; return how many were being sent."""
+    """Erase rows of one part, or count them; return how many were being sent.
+
+    Of ``linked`` visitors, what signed calls said is kept.
+    """
     if options.dry_run:
         return _look(ledger, part, ids, report)
     now = ledger.now()
     if part == _INBOX:
         report.events += _write(ledger, lambda connection: erasure.erase_events(connection, ids, now))
     elif part == _VISITORS:
-        report.visitors += _write(ledger, lambda connection: visitors.delete_visitors(connection, ids))
+        whole = [key for key in ids if key not in linked]
+        report.visitors += _write(ledger, lambda connection: visitors.delete_visitors(connection, whole))
+        for key in ids:
+            if key in linked:
+                _keep_signed(ledger, key, *linked[key])
     else:
         erased = _write(
             ledger, lambda connection: erasure.erase_deliveries(connection, ledger.vault, ids, now)
@@ -210,6 +253,11 @@ def _take(
         report.stood += erased.by_state
         return len(erased.being_sent)
     return 0
+
+
+def _keep_signed(ledger: Ledger, key: bytes, old: bytes, signed: Mapping[str, Any]) -> None:
+    new = ledger.vault.seal(json_text.format_json(signed), visitors.BODY)
+    _write(ledger, lambda connection: visitors.replace_visitor(connection, key, old, new))
 
 
 def _look(ledger: Ledger, part: str, ids: Sequence[Any], report: ErasureReport) -> int:

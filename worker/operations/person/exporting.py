@@ -1,6 +1,6 @@
 """Read a person's rows as JSON."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,20 +14,27 @@ from worker.ledger.intake.debug_inputs import INPUT
 from worker.ledger.rows import chunks
 from worker.ledger.upkeep import erasure
 from worker.ledger.vault import SealError
-from worker.pinterest.user_data.person import Person
+from worker.pinterest.user_data.person import Person, split_record
 
 _TIMES = ("received_at", "updated_at", "event_time", "accepted_at", "ended_at")
 
 
-def read_rows(ledger: Ledger, person: Person, found: Mapping[str, Iterable[Any]]) -> dict[str, list[Any]]:
+def read_rows(
+    ledger: Ledger, person: Person, found: Mapping[str, Iterable[Any]], linked: Collection[bytes]
+) -> dict[str, list[Any]]:
     """Return the person's waiting events, visitor records, deliveries and inputs of the live debugger.
 
-    ``found`` has the ids of the rows, by their part.
+    ``found`` has the ids of the rows, by their part. Nothing that signed calls said of ``linked`` visitors is in it.
     """
     ids = {part: sorted(of_part) for part, of_part in found.items()}
+    ids["linked"] = sorted(set(ids["visitors"]) & set(linked))
+    ids["visitors"] = sorted(set(ids["visitors"]) - set(linked))
     with ledger.read() as connection:
         events = [row for some in chunks(ids["inbox"]) for row in erasure.waiting_events(connection, some)]
-        known = [row for some in chunks(ids["visitors"]) for row in erasure.visitor_bodies(connection, some)]
+        known, partly = (
+            [row for some in chunks(ids[part]) for row in erasure.visitor_bodies(connection, some)]
+            for part in ("visitors", "linked")
+        )
         deliveries = []
         for some in chunks(ids["deliveries"]):
             payloads = erasure.payloads(connection, some)
@@ -38,7 +45,10 @@ def read_rows(ledger: Ledger, person: Person, found: Mapping[str, Iterable[Any]]
         debugged = erasure.debugged_events(connection)
     return {
         "events": _opened(ledger, events, inbox.BODY),
-        "visitors": _opened(ledger, known, visitors.BODY),
+        "visitors": [
+            *_opened(ledger, known, visitors.BODY),
+            *(row | {"data": split_record(row["data"])[1]} for row in _opened(ledger, partly, visitors.BODY)),
+        ],
         "deliveries": _opened(ledger, deliveries, PAYLOAD),
         "debugged": _opened(ledger, debugged, INPUT, person),
     }

@@ -84,6 +84,21 @@ def signed_email_hashes(text: bytes) -> list[str]:
     return [digest for digest in emails if isinstance(digest, str)] if isinstance(emails, list) else []
 
 
+def split_record(record: Mapping[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Return a stored visitor as signed calls alone made it, and what they did not say.
+
+    The first is None if signed calls said nothing of the person.
+    """
+    signed = record.get("signed") or {}
+    own = {name: value for name, value in record.items() if name != "signed" and value != signed.get(name)}
+    if isinstance(traits := own.get("traits"), dict):
+        known = signed.get("traits") or {}
+        own["traits"] = {name: value for name, value in traits.items() if value != known.get(name)}
+    if not (signed.get("traits") or signed.get("user_id")):
+        return None, own
+    return {**signed, "told_up_to": record["told_up_to"], "signed": signed}, own
+
+
 def _user_id_hashes_in(text: bytes) -> set[str]:
     """Return the hashes of the user ids of an event in the inbox, from the places that the mapping reads."""
     event = _part(_object(text), "event")

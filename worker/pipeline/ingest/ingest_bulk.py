@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from worker import logs
 from worker.event import json_text
+from worker.event.consent.consent import renews_consent
 from worker.event.received import Trust
 from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.delivery import deliveries
@@ -66,6 +67,8 @@ class MappedEvent:
     parked_for: Mapping[int, str] = field(default_factory=dict)
     # Whom the event is about, if someone is suppressed.
     named: Named | None = None
+    # Maps a signed event without what only public calls said of its visitor.
+    from_signed: Callable[[], "MappedEvent"] | None = None
 
     @property
     def event_name(self) -> str:
@@ -92,6 +95,7 @@ class BulkResult:
             self.mapped[event_id] = MappedEvent(event.source_id, tallies.EVENT_ERASED, [], ())
         for key in screening.visitors:
             del self.visitors[key]
+        self.visitors |= screening.signed_visitors
 
 
 def ingest(ledger: Ledger, ids: Sequence[int]) -> Counter[str]:
@@ -192,7 +196,7 @@ def _ingest_once(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkRes
         with ledger.write() as connection:
             for event_id, reason in sorted(bulk.costly.items()):
                 inbox.park_event(connection, event_id, reason)
-    screening = screen(ledger, bulk.mapped, bulk.visitors) if destinations.screens else Screening()
+    screening = _screen(ledger, bulk) if destinations.screens else Screening()
     bulk.leave_out(screening)
     created = _new_visitors(ledger, bulk, known, destinations)
     outcomes = _write(ledger, bulk, known, created, screening.lifted)
@@ -201,6 +205,22 @@ def _ingest_once(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkRes
         requests = [tracing.Request(row.source_id, row.received_at) for row in rows if row.id not in left]
         tracer.record("ingest.map", requests, began)
     return ChunkResult(outcomes, bulk.left, bulk.last_source)
+
+
+def _screen(ledger: Ledger, bulk: BulkResult) -> Screening:
+    """Compare a bulk with the suppressed persons.
+
+    Anyone can link a customer to a suppressed person by a public call: a signed event is then kept without what
+    public calls said.
+    """
+    screening = screen(ledger, bulk.mapped, bulk.visitors)
+    ways = {event_id: bulk.mapped[event_id].from_signed for event_id in screening.events}
+    facts = {event_id: map_again() for event_id, map_again in ways.items() if map_again is not None}
+    if not facts:
+        return screening
+    held = screen(ledger, facts, {}).events
+    bulk.mapped |= {event_id: event for event_id, event in facts.items() if event_id not in held}
+    return replace(screening, events=screening.events - (facts.keys() - held))
 
 
 def _keys_of(rows: Iterable[Waiting]) -> set[bytes]:
@@ -250,8 +270,9 @@ def _map_one(
         opened = replace(opened or open_row(vault, row), consent_groups=groups)
         visitor = bulk_visitors.learn(opened, destinations.default_country(row.source_id), keep=is_own)
         if is_own:
-            map_event = partial(_map_event, opened, visitor, destinations, clicks, vault, now)
-            bulk.mapped[row.id] = within_budget(map_event, lambda event: len(event.deliveries))
+            is_screened = destinations.screens and opened.trust is Trust.SIGNED
+            facts = bulk_visitors.signed_facts(opened, visitor) if is_screened else visitor
+            bulk.mapped[row.id] = _map_own(opened, visitor, facts, destinations, clicks, vault, now)
     except CostlyEventError as error:
         log.error("event_too_costly", inbox_id=row.id, seconds=round(error.seconds, 3))
         bulk.costly[row.id] = str(error)
@@ -268,6 +289,24 @@ def _map_one(
             bulk.parked[row.id] = _could_not_map(error)
     if is_own:
         bulk.last_source = row.source_id
+
+
+def _map_own(
+    opened: OpenedEvent,
+    visitor: Visitor,
+    facts: Visitor,
+    destinations: Destinations,
+    clicks: Mapping[int, Visitor],
+    vault: Vault,
+    now: float,
+) -> MappedEvent:
+    """Map an event within its budget; ``facts`` is its visitor without what only public calls said."""
+    from_facts = partial(_map_event, opened, facts, destinations, clicks, vault, now)
+    if facts is visitor or renews_consent(opened.event):
+        # What others said does not decide whose suppression a new consent ends.
+        return within_budget(from_facts, lambda event: len(event.deliveries))
+    map_event = partial(_map_event, opened, visitor, destinations, clicks, vault, now)
+    return replace(within_budget(map_event, lambda event: len(event.deliveries)), from_signed=from_facts)
 
 
 def _map_event(

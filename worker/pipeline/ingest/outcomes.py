@@ -450,6 +450,13 @@ class BulkVisitors:
             self._signed.learn_from_device(opened, opened.row.anonymous_key, keep=keep)
         return visitor_for_public_event(self._signed.known(opened.keys), everything)
 
+    def signed_facts(self, opened: OpenedEvent, visitor: Visitor) -> Visitor:
+        """Return the visitor of a signed event without what only public calls said; the same object if that is all."""
+        signed = self._signed.known(opened.keys)
+        if not visitor.unconfirmed and visitor.user_id == signed.user_id:
+            return visitor
+        return replace(visitor, user_id=signed.user_id, unconfirmed={})
+
     def changed(self) -> dict[bytes, VisitorRecord]:
         """Return the records to write."""
         return {key: self._record(key) for key in self._everything.changed | self._signed.changed}

@@ -1,7 +1,7 @@
 """Keep the events of suppressed persons out, until they consent again."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.delivery.deliveries import NewDelivery
 from worker.ledger.upkeep import suppressions
 from worker.pinterest.user_data.hashing import hash_value
+from worker.pinterest.user_data.person import split_record
 from worker.pinterest.user_data.visitor import Visitor
 from worker.pipeline.ingest.accepting import OpenedEvent
 
@@ -28,6 +29,7 @@ class Named:
     device_key: bytes | None
     consented_at: float | None = None
     received_at: float = inf
+    is_signed: bool = True
 
     @property
     def digests(self) -> frozenset[str]:
@@ -49,10 +51,14 @@ class Lift:
 
 @dataclass(frozen=True, slots=True)
 class Screening:
-    """Hold which events and visitors not to keep, and which suppressions end, by the id of their request."""
+    """Hold which events and visitors not to keep, and which suppressions end, by the id of their request.
+
+    ``signed_visitors`` are suppressed by public calls only: what signed calls said of them is kept.
+    """
 
     events: frozenset[int] = frozenset()
     visitors: frozenset[bytes] = frozenset()
+    signed_visitors: Mapping[bytes, dict[str, Any]] = field(default_factory=dict)
     lifted: Mapping[int, Lift] = field(default_factory=dict)
 
 
@@ -69,7 +75,13 @@ def named_by(opened: OpenedEvent, visitor: Visitor, made: Iterable[NewDelivery])
     row = opened.row
     consented_at = _consented_at(opened)
     return Named(
-        frozenset(emails), frozenset(user_ids), row.user_key, row.anonymous_key, consented_at, row.received_at
+        frozenset(emails),
+        frozenset(user_ids),
+        row.user_key,
+        row.anonymous_key,
+        consented_at,
+        row.received_at,
+        opened.trust is Trust.SIGNED,
     )
 
 
@@ -94,7 +106,15 @@ def screen(
     records = {key: _named_in(record, key, key in user_keys) for key, record in visitors.items()}
     digests = {digest for named in (*events.values(), *records.values()) for digest in named.digests}
     key_of = {digest: suppressions.identifier_key(ledger.vault, digest) for digest in digests}
-    keys = {*key_of.values(), *user_keys, *device_keys, *visitors}
+    public = {named for named in (*events.values(), *records.values()) if not named.is_signed}
+    of_public = {key for named in public for key in (named.user_key, named.device_key) if key is not None}
+    public_key_of = {key: suppressions.public_key(ledger.vault, key) for key in of_public}
+    keys = {*key_of.values(), *user_keys, *device_keys, *visitors, *public_key_of.values()}
+
+    def concerns(named: Named, active: Collection[bytes]) -> bool:
+        linked = {key for key, public_key in public_key_of.items() if public_key in active}
+        return is_suppressed(named, key_of, active if named.is_signed else {*active, *linked})
+
     with ledger.read() as connection:
         found = suppressions.find_suppressions(connection, keys)
         erased = suppressions.find_erasures(connection, keys)
@@ -104,20 +124,27 @@ def screen(
     held = {
         event_id
         for event_id, named in events.items()
-        if is_suppressed(named, key_of, active | {key for key, end in ends.items() if event_id < end})
+        if concerns(named, active | {key for key, end in ends.items() if event_id < end})
     }
     late = {
         event_id: named
         for event_id, named in events.items()
-        if is_suppressed(named, key_of, {key for key, at in erased.items() if named.received_at < at})
+        if concerns(named, {key for key, at in erased.items() if named.received_at < at})
     }
     of_late = {key for named in late.values() for key in (named.user_key, named.device_key)}
     refused = {
         key
         for key, named in records.items()
-        if is_suppressed(named, key_of, active | (erased.keys() if key in of_late else set()))
+        if concerns(named, active | (erased.keys() if key in of_late else set()))
     }
-    return Screening(frozenset(held | late.keys()), frozenset(refused), lifted)
+    kept = {}
+    for key in refused:
+        signed, _ = split_record(visitors[key])
+        if signed is not None:
+            named = replace(_named_in(signed, key, key in user_keys), is_signed=True)
+            if not concerns(named, active | (erased.keys() if key in of_late else set())):
+                kept[key] = signed
+    return Screening(frozenset(held | late.keys()), frozenset(refused - kept.keys()), kept, lifted)
 
 
 def is_suppressed(named: Named, key_of: Mapping[str, bytes], active: Collection[bytes]) -> bool:
@@ -153,7 +180,7 @@ def _named_in(record: Mapping[str, Any], key: bytes, is_user: bool) -> Named:
     layers = (record, record.get("signed") or {})
     emails = {digest for layer in layers for digest in (layer.get("traits") or {}).get("em", ())}
     user_ids = {layer["user_id"] for layer in layers if layer.get("user_id")}
-    return Named(frozenset(emails), frozenset(user_ids), key if is_user else None, key)
+    return Named(frozenset(emails), frozenset(user_ids), key if is_user else None, key, is_signed=False)
 
 
 def lift(connection: Connection, lifted: Mapping[int, Lift], now: float) -> None:
