@@ -468,6 +468,22 @@ def test_a_phone_folds_the_navigation_and_shows_the_first_event_at_once(
     page.context.close()
 
 
+def test_the_values_of_a_chart_are_read_by_pointer_and_keyboard(browser: Browser, lived_in: LivedIn) -> None:
+    page = lived_in.visit(browser, timezone_id="Asia/Kolkata")
+    page.goto("/")
+    chart = page.get_by_role("slider", name="Deliveries")
+    chart.focus()
+    page.keyboard.press("End")
+    newest = chart.get_attribute("aria-valuetext") or ""
+    assert re.fullmatch(r"[\d-]{10} \d\d:30 UTC\+5:30: 1 delivered, 1 failed, 1 filtered", newest)
+    expect(page.locator("output").first).to_have_text(newest)
+    page.keyboard.press("ArrowLeft")
+    expect(chart).to_have_attribute("aria-valuetext", re.compile("0 delivered, 0 failed, 0 filtered"))
+    chart.locator(".column").last.hover()
+    expect(chart).to_have_attribute("aria-valuetext", newest)
+    page.context.close()
+
+
 def test_money_and_numbers_are_grouped_alike_on_every_page(browser: Browser, lived_in: LivedIn) -> None:
     page = lived_in.visit(browser)
     for address in ("/events", "/sales"):

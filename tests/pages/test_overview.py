@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import delete
@@ -16,9 +17,13 @@ from worker.ledger.reports.tallies import SECONDS_PER_HOUR, Entry
 from worker.ledger.schema import delivery
 from worker.ledger.setup import ad_accounts
 from worker.ledger.setup.integrations import Integration
+from worker.ledger.setup.sources import Source
+from worker.ledger.upkeep import alerts
+from worker.ledger.upkeep.alerts import Alert, Severity
 from worker.operations.reports import overview
 from worker.operations.reports.overview import Bar, Span
-from worker.pages.charts import SPANS, draw_outcomes, draw_share, highest_total
+from worker.pages import words
+from worker.pages.charts import SPANS, axis_marks, draw_counts, draw_outcomes, draw_share
 
 
 def figure(page: str, name: str) -> str:
@@ -64,7 +69,7 @@ def test_an_ad_account_shows_what_waits_and_what_moved(
     count(ledger, shop, time.time(), delivered=1_234, filtered=5)
     page = pages.get("/")
 
-    assert f"Ad account {ACCOUNT}" in page
+    assert f'Pinterest <span class="soft small">ad account {ACCOUNT}</span>' in page
     assert figure(page, "Pending") == "2"
     assert figure(page, "In flight") == "0"
     assert figure(page, "Delivered") == "1,234"
@@ -86,7 +91,7 @@ def test_every_length_of_time_is_drawn(pages: Pages, ledger: Ledger, shop: Integ
     fail(ledger, shop, "e1", "e2")
 
     page = pages.get(f"/?span={key}")
-    assert "failed: 2</li>" in page
+    assert "failed: 2" in page
     assert '<rect class="failed"' in page
 
 
@@ -95,7 +100,7 @@ def test_counts_of_long_ago_are_not_of_now(pages: Pages, ledger: Ledger, shop: I
 
     assert figure(pages.get("/?span=24h"), "Delivered") == "0"
     assert figure(pages.get("/?span=7d"), "Delivered") == "7"
-    assert "delivered: 7</li>" in pages.get("/?span=30d")
+    assert "delivered: 7" in pages.get("/?span=30d")
 
 
 def test_charts_outlive_the_events(pages: Pages, ledger: Ledger, shop: Integration) -> None:
@@ -103,7 +108,7 @@ def test_charts_outlive_the_events(pages: Pages, ledger: Ledger, shop: Integrati
     with ledger.write() as connection:
         connection.execute(delete(delivery))
 
-    assert all("failed: 2</li>" in pages.get(f"/?span={key}") for key in SPANS)
+    assert all("failed: 2" in pages.get(f"/?span={key}") for key in SPANS)
 
 
 def test_latency_is_drawn_and_said_in_words(pages: Pages, ledger: Ledger, shop: Integration) -> None:
@@ -126,8 +131,8 @@ def test_charts_of_one_ad_account_leave_the_others_out(
     count(ledger, shop, time.time(), delivered=3)
     count(ledger, replace(shop, number=shop.number + 1), time.time(), delivered=4)
 
-    assert "delivered: 7</li>" in pages.get("/")
-    assert "delivered: 3</li>" in pages.get(f"/?account={ACCOUNT}")
+    assert "delivered: 7" in pages.get("/")
+    assert "delivered: 3" in pages.get(f"/?account={ACCOUNT}")
 
 
 def test_the_rate_stands_beside_its_limit_and_the_breaker_says_how_it_is(
@@ -176,18 +181,110 @@ def test_steps_end_now_and_begin_at_round_times() -> None:
     ]
 
 
-def test_bars_stand_on_each_other_and_the_highest_fills_the_height() -> None:
-    drawn = draw_outcomes([Bar(0, 3, 1, 0), Bar(1, 0, 0, 0)])
+def test_bars_stand_on_each_other_below_a_round_number() -> None:
+    drawn = draw_outcomes(
+        [Bar(0, 3, 1, 0), Bar(3_600, 0, 0, 0)], [Bar(0, 2, 0, 0), Bar(3_600, 4, 0, 0)], SPANS["24h"]
+    )
 
-    assert drawn.count("<rect") == 2
+    assert drawn.count('<rect class="hit"') == 2
     assert '<rect class="delivered" x="45.00" y="50.00" width="410.00" height="150.00"/>' in drawn
     assert '<rect class="failed" x="45.00" y="0.00" width="410.00" height="50.00"/>' in drawn
+    assert '<polyline class="before" points="250.0,100.0 750.0,0.0"/>' in drawn
+    assert "<title>1970-01-01 00:00 UTC: 3 delivered, 1 failed, 0 filtered</title>" in drawn
+    assert "<span>4</span><span>3</span><span>2</span><span>1</span><span>0</span>" in drawn
 
 
 def test_nothing_is_a_chart_too() -> None:
-    assert "<rect" not in draw_outcomes([Bar(0, 0, 0, 0)])
-    assert highest_total([]) == 1
+    assert 'class="delivered"' not in draw_outcomes([Bar(0, 0, 0, 0)], [Bar(0, 0, 0, 0)], SPANS["24h"])
+    assert "<rect" not in draw_counts("Orders", [])
     assert 'width="0.00"' in draw_share(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("highest", "marks"),
+    [
+        (0, [0, 1]),
+        (3, [0, 1, 2, 3]),
+        (9, [0, 5, 10]),
+        (100, [0, 50, 100]),
+        (410, [0, 200, 400, 600]),
+        (1_234_567, [0, 500_000, 1_000_000, 1_500_000]),
+    ],
+)
+def test_an_axis_ends_with_a_round_number_and_has_few_marks(highest: float, marks: list[float]) -> None:
+    assert axis_marks(highest) == marks
+
+
+def test_what_needs_attention_comes_first(pages: Pages, ledger: Ledger, shop: Integration) -> None:
+    fail(ledger, shop, "e1", "e2")
+    fail(ledger, shop, "e3", reason_class="refused")
+    with ledger.write() as connection:
+        ad_accounts.pause_credential(connection, shop.credential_id, "by_hand", "", "kim", time.time())
+        alert = Alert(
+            "clock_differs", "h", Severity.WARNING, f"ad account {ACCOUNT} of src_shop", 1.0, 1.0, 1.0
+        )
+        alerts.save_alert(connection, alert)
+    pages.send(
+        "/failed/mark",
+        {"ad_account_id": ACCOUNT, "event_name": "checkout", "reason_class": "refused", "state": "ignored"},
+    )
+    section = pages.get("/").partition("Needs attention")[2].partition("</section>")[0]
+
+    assert f"<strong>ad account Pinterest ({ACCOUNT}) of Shop</strong>" in section
+    assert "Pinterest</a> is paused.</strong>" in section
+    assert "Shop</a> has sent no event in the last month." in section
+    assert "Missing value" in section
+    assert "Pinterest refused the event" not in section
+
+
+def test_a_quiet_site_says_that_nothing_needs_attention(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    with ledger.write() as connection:
+        counts = Counter({Entry("src_shop", 0, "checkout", tallies.ACCEPTED): 1})
+        tallies.append_tallies(connection, counts, time.time())
+
+    assert "Nothing needs attention" in pages.get("/")
+
+
+@pytest.mark.parametrize(
+    ("last_hour", "silent_hours", "silent"),
+    [(None, 24, True), (976, 24, False), (975, 24, True), (1, 0, False)],
+)
+def test_a_source_is_silent_beyond_its_threshold(
+    last_hour: int | None, silent_hours: int, silent: bool
+) -> None:
+    shop = source_with({"alert_thresholds": {"silent_hours": silent_hours}})
+
+    assert bool(overview.silence_of(shop, last_hour, 1_000)) is silent
+
+
+def source_with(options: dict[str, Any]) -> Source:
+    return Source("src_shop", "Shop", (), 0.0, 0.0, options)
+
+
+def test_a_period_is_compared_with_the_one_before_up_to_the_same_time(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    now = time.time()
+    count(ledger, shop, now, delivered=3)
+    count(ledger, shop, now - 86_400 - 120, delivered=2)
+    # Later than now, a day before.
+    count(ledger, shop, now - 86_400 + 120, delivered=100)
+    page = pages.get("/?span=1h")
+    assert "with which the changes compare" not in page
+    page = pages.get("/?span=24h")
+
+    late_in_the_hour = 'delivered: 103 <span class="soft">+5,050 %</span>'
+    assert 'delivered: 3 <span class="soft">+50 %</span>' in page or late_in_the_hour in page
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "text"),
+    [(0, 0, ""), (3, 0, "none before"), (3, 3, "same as before"), (5, 4, "+25 %"), (0, 4, "-100 %")],
+)
+def test_a_change_is_a_share_of_what_was_before(now: float, before: float, text: str) -> None:
+    assert words.change_of(now, before) == text
 
 
 def test_an_order_an_event_and_a_visitor_are_found_in_every_state(

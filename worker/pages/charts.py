@@ -1,15 +1,22 @@
 """Draw charts as SVG. The style sheet of the pages colours them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import ceil
 
 from markupsafe import Markup
 
+from worker.event.times import iso
 from worker.operations.reports.overview import Bar, Latency, Span
+from worker.pages.words import duration_text, time_tag
 
 _OUTCOMES = ("delivered", "failed", "filtered")
 
 _WIDTH, _HEIGHT = 1_000, 200
 _GAP = 0.18
+# Parts that the vertical axis has, and times below the chart.
+_MOST_STEPS, _MOST_TICKS = 4, 7
 
 
 SPANS = {
@@ -23,37 +30,115 @@ SPANS = {
 }
 
 
-def draw_outcomes(bars: Sequence[Bar]) -> Markup:
-    """Draw stacked bars, scaled from 0 to the highest total."""
-    top = highest_total(bars)
-    return _drawn([[(name, getattr(bar, name) / top) for name in _OUTCOMES] for bar in bars])
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """Hold one column of a chart: the time or day that it begins, its stacked parts by class, and these as text."""
+
+    begins: float | str
+    parts: Sequence[tuple[str, float]]
+    text: str
 
 
-def draw_latencies(latencies: Sequence[Latency]) -> Markup:
+def draw_outcomes(bars: Sequence[Bar], before: Sequence[Bar], span: Span) -> Markup:
+    """Draw stacked outcomes, and the totals of the time before as a line."""
+    columns = [
+        _Column(
+            bar.start,
+            [(name, getattr(bar, name)) for name in _OUTCOMES],
+            ", ".join(f"{getattr(bar, name):,} {name}" for name in _OUTCOMES),
+        )
+        for bar in bars
+    ]
+    return _draw_chart("Deliveries", columns, shown=_shown_in(span), before=[bar.total for bar in before])
+
+
+def draw_latencies(latencies: Sequence[Latency], span: Span) -> Markup:
     """Draw the median latency, with the rest of the 95th percentile on top."""
-    top = highest_latency(latencies)
-    return _drawn(
-        [
-            [("half", latency.median / top), ("most", (latency.p95 - latency.median) / top)]
-            for latency in latencies
-        ]
+    columns = [
+        _Column(
+            one.start,
+            [("half", one.median), ("most", one.p95 - one.median)],
+            f"median {duration_text(one.median)}, p95 {duration_text(one.p95)}" if one.n else "no deliveries",
+        )
+        for one in latencies
+    ]
+    return _draw_chart("Latency", columns, shown=_shown_in(span), unit=duration_text)
+
+
+def draw_counts(what: str, counts: Sequence[tuple[str, float]], top: float = 0, sign: str = "") -> Markup:
+    """Draw one bar a day, scaled from 0 to ``top``, or to the highest."""
+    columns = [_Column(day, [("delivered", n)], f"{n:,.0f}{sign}") for day, n in counts]
+    return _draw_chart(what, columns, unit=lambda n: f"{n:,.0f}{sign}", top=top)
+
+
+def _draw_chart(
+    what: str,
+    columns: Sequence[_Column],
+    *,
+    shown: str = "day",
+    unit: Callable[[float], str] = lambda n: f"{n:,.0f}",
+    top: float = 0,
+    before: Sequence[float] = (),
+) -> Markup:
+    """Draw columns with their axes. `ui.js` adds the reading of values by pointer and keyboard.
+
+    ``top`` is the end of the vertical axis, 0 for the next round number above the highest column.
+    """
+    highest = max([0.0, *(sum(n for _, n in column.parts) for column in columns), *before])
+    marks = axis_marks(top or highest)
+    scaled = [[(name, n / marks[-1]) for name, n in column.parts] for column in columns]
+    line = [n / marks[-1] for n in before]
+    n = len(columns)
+    every = next((size for size in range(1, n + 1) if n % size == 0 and n / size <= _MOST_TICKS), 1)
+    return Markup(
+        '<div class="plot" data-chart="{}"><div class="marks" aria-hidden="true">{}</div>{}'
+        '<div class="ticks" aria-hidden="true">{}</div></div><output class="readout small soft"></output>'
+    ).format(
+        what,
+        Markup("").join(Markup("<span>{}</span>").format(unit(mark)) for mark in reversed(marks)),
+        _drawn(scaled, line, len(marks) - 1, [_title(column, shown) for column in columns]),
+        Markup("").join(
+            Markup("<span>{}</span>").format(_tick(column, shown)) for column in columns[::every]
+        ),
     )
 
 
-def draw_counts(counts: Sequence[tuple[str, float]], top: float = 0) -> Markup:
-    """Draw one bar a count, scaled from 0 to ``top``, or to the highest."""
-    top = top or max([1, *(n for _, n in counts)])
-    return _drawn([[("delivered", n / top)] for _, n in counts])
+def axis_marks(highest: float) -> list[float]:
+    """Return at most five round numbers from 0 to the highest or above it."""
+    highest = max(1.0, highest)
+    sizes = (round_number * 10.0**power for power in range(10) for round_number in (1, 2, 5))
+    step = next(size for size in sizes if size * _MOST_STEPS >= highest)
+    return [step * n for n in range(ceil(highest / step) + 1)]
 
 
-def highest_total(bars: Sequence[Bar]) -> int:
-    """Return the highest total, at least 1: the top of the chart."""
-    return max([1, *(bar.total for bar in bars)])
+def _shown_in(span: Span) -> str:
+    """Return how the times of a span are shown below its chart: the days of a month begin in UTC."""
+    if span.step_seconds >= 86_400:
+        return "day"
+    return "hour" if span.steps * span.step_seconds > 86_400 else "clock"
 
 
-def highest_latency(latencies: Sequence[Latency]) -> float:
-    """Return the highest 95th percentile in seconds, at least 1: the top of the chart."""
-    return max([1.0, *(latency.p95 for latency in latencies)])
+def _utc_day(seconds: float) -> str:
+    return iso(seconds)[:10]
+
+
+def _tick(column: _Column, shown: str) -> str:
+    if isinstance(column.begins, str):
+        return column.begins[5:]
+    return _utc_day(column.begins)[5:] if shown == "day" else time_tag(column.begins, shown)
+
+
+def _title(column: _Column, shown: str) -> Markup:
+    """Return the attributes and the title of a column; `ui.js` changes the time to the viewer's zone."""
+    if isinstance(column.begins, str) or shown == "day":
+        day = column.begins if isinstance(column.begins, str) else f"{_utc_day(column.begins)} UTC"
+        return Markup('<g class="column" data-text="{}: {}"><title>{}: {}</title>').format(
+            day, column.text, day, column.text
+        )
+    at = datetime.fromtimestamp(column.begins, UTC)
+    return Markup(
+        '<g class="column" data-at="{}" data-text="{}"><title>{:%Y-%m-%d %H:%M} UTC: {}</title>'
+    ).format(iso(column.begins), column.text, at, column.text)
 
 
 def draw_share(part: float, whole: float, kind: str = "") -> Markup:
@@ -83,30 +168,44 @@ def draw_trend(counts: Sequence[int], what: str) -> Markup:
 
 def draw_statuses(by_day: Mapping[int, str], today: int) -> Markup:
     """Draw a status of 30 days: the better it was, the higher."""
-    heights = {
-        "NEEDS_IMPROVEMENT": ("failed", 1 / 3),
-        "FAIR": ("filtered", 2 / 3),
-        "GOOD": ("delivered", 1.0),
-    }
-    return _drawn(
-        [[heights[by_day[day]]] if by_day.get(day) in heights else [] for day in range(today - 29, today + 1)]
-    )
+    levels = {"NEEDS_IMPROVEMENT": ("failed", 1), "FAIR": ("filtered", 2), "GOOD": ("delivered", 3)}
+    names = ["", *(status.capitalize().replace("_", " ") for status in levels)]
+    columns = []
+    for day in range(today - 29, today + 1):
+        status = by_day.get(day, "")
+        parts = [levels[status]] if status in levels else []
+        columns.append(_Column(_utc_day(day * 86_400.0), parts, names[parts[0][1]] if parts else "no score"))
+    return _draw_chart("Status", columns, unit=lambda n: names[round(n)], top=3)
 
 
-def _drawn(columns: Sequence[Sequence[tuple[str, float]]]) -> Markup:
-    """Draw columns of stacked parts, each part as a share of the height."""
+def _drawn(
+    columns: Sequence[Sequence[tuple[str, float]]],
+    line: Sequence[float],
+    steps: int,
+    titles: Sequence[Markup],
+) -> Markup:
+    """Draw columns of stacked parts, each part as a share of the height, over a grid of ``steps``."""
     step = _WIDTH / max(1, len(columns))
     drawn = []
-    for index, parts in enumerate(columns):
+    for index, (parts, title) in enumerate(zip(columns, titles, strict=True)):
         x, top = index * step + step * _GAP / 2, float(_HEIGHT)
+        drawn.append(title + _rect(index * step, 0, step, _HEIGHT, "hit"))
         for name, part in parts:
             if part:
                 top -= part * _HEIGHT
                 drawn.append(_rect(x, top, step * (1 - _GAP), part * _HEIGHT, name))
-    inner = Markup("").join(drawn)
+        drawn.append(Markup("</g>"))
+    points = " ".join(f"{(n + 0.5) * step:.1f},{_HEIGHT * (1 - part):.1f}" for n, part in enumerate(line))
     return Markup(
-        '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true" focusable="false">{}</svg>'
-    ).format(_WIDTH, _HEIGHT, inner)
+        '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
+        '<path class="grid" d="{}"/>{}{}</svg>'
+    ).format(
+        _WIDTH,
+        _HEIGHT,
+        "".join(f"M0 {_HEIGHT * n / steps:.1f}H{_WIDTH}" for n in range(steps)),
+        Markup("").join(drawn),
+        Markup('<polyline class="before" points="{}"/>').format(points) if any(line) else "",
+    )
 
 
 def _rect(x: float, y: float, width: float, height: float, outcome: str) -> Markup:

@@ -147,6 +147,13 @@ def time_tag(seconds: float | None, shown: str = "full") -> Markup:
     return Markup('<time datetime="{}" data-shown="{}">{}</time>').format(iso(seconds), shown, text)
 
 
+def change_of(now: float, before: float) -> str:
+    """Write how a count differs from the one before: "+12 %"."""
+    if not before:
+        return "none before" if now else ""
+    return "same as before" if now == before else f"{100 * (now - before) / before:+,.0f} %"
+
+
 def number_text(n: int) -> str:
     """Write a whole number, grouped by thousands."""
     return f"{n:,}"

@@ -114,15 +114,6 @@ def test_what_a_retry_alone_does_not_deliver_is_known_before(
     assert bool(trouble) == bool(why)
 
 
-def test_failures_are_counted_for_all_ad_accounts_at_once(ledger: Ledger, shop: Integration) -> None:
-    other = place(ledger, ad_account_id="42")
-    place(ledger, ad_account_id="43")
-    fail(ledger, shop, "e1", "e2")
-    fail(ledger, other, "e3")
-    with ledger.read() as connection:
-        assert failures.count_failures_by_account(connection) == {shop.ad_account_id: 2, "42": 1}
-
-
 def test_a_retry_is_pending_again_and_remembers_why_it_failed(ledger: Ledger, shop: Integration) -> None:
     fail(ledger, shop, "e1", "e2")
     result = retry(ledger, failed(ledger)[:1])

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or
 
 from worker.ledger.delivery.failures import FailureFilter, select_failures
 from worker.ledger.rows import upsert
-from worker.ledger.schema import State, ad_account, delivery, failure_group
+from worker.ledger.schema import failure_group
 
 TREND_DAYS = 14
 _DAY_SECONDS = 86_400
@@ -73,17 +73,6 @@ def state_of(state: str | None, decided_at: float, last_at: float) -> GroupState
     if state is None or (state == GroupState.RESOLVED and last_at > decided_at):
         return GroupState.OPEN
     return GroupState(state)
-
-
-def count_open_by_account(connection: Connection) -> dict[str, int]:
-    """Count the failed deliveries of open groups by ad account id."""
-    counted = (
-        select(ad_account.c.ad_account_id, func.count())
-        .join(delivery, delivery.c.ad_account == ad_account.c.id)
-        .where(delivery.c.state == State.FAILED.value, needs_attention(delivery.c))
-        .group_by(ad_account.c.ad_account_id)
-    )
-    return {row[0]: row[1] for row in connection.execute(counted)}
 
 
 def needs_attention(failed: Any) -> ColumnElement[bool]:

@@ -126,17 +126,6 @@ def count_failures(connection: Connection, chosen: FailureFilter, after_id: int 
     return connection.scalar(select(func.count()).select_from(rows)) or 0
 
 
-def count_failures_by_account(connection: Connection) -> dict[str, int]:
-    """Count failed deliveries by ad account id, with one statement."""
-    counted = (
-        select(ad_account.c.ad_account_id, func.count())
-        .join(delivery, delivery.c.ad_account == ad_account.c.id)
-        .where(delivery.c.state == State.FAILED.value)
-        .group_by(ad_account.c.ad_account_id)
-    )
-    return {row[0]: row[1] for row in connection.execute(counted)}
-
-
 def failed_after(
     connection: Connection, chosen: FailureFilter, limit: int, after_id: int = 0
 ) -> list[Failure]:

@@ -57,9 +57,13 @@ def latency_step(seconds: float) -> str:
 
 
 def rollups_since(
-    connection: Connection, since: float, step_seconds: int, integration_ids: Iterable[int] | None = None
+    connection: Connection,
+    since: float,
+    step_seconds: int,
+    integration_ids: Iterable[int] | None = None,
+    until: float | None = None,
 ) -> dict[float, Counter[str]]:
-    """Return counts since a time by the start of each step, in Unix seconds. Steps are whole minutes."""
+    """Return counts from one time to another by the start of each step, in Unix seconds. Steps are whole minutes."""
     step = step_seconds // SECONDS_A_MINUTE
     first = (rollup.c.minute - rollup.c.minute % step).label("first")
     summed = (
@@ -68,6 +72,8 @@ def rollups_since(
         # By the label: PostgreSQL treats two bound numbers as two different steps.
         .group_by("first", rollup.c.what)
     )
+    if until is not None:
+        summed = summed.where(rollup.c.minute < int(until // SECONDS_A_MINUTE))
     if integration_ids is not None:
         summed = summed.where(rollup.c.integration_id.in_(list(integration_ids)))
     found: dict[float, Counter[str]] = {}

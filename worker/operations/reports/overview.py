@@ -1,22 +1,31 @@
 """Report how each ad account does: what waits, what moved, how long it took."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
 from sqlalchemy import Connection
 
-from worker.ledger.delivery import failures
+from worker.ledger.delivery import failure_groups
+from worker.ledger.delivery.failure_groups import GroupState, ReasonGroup
+from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.reports import account_status, rollups, tallies
 from worker.ledger.setup import ad_accounts as accounts
-from worker.ledger.setup import integrations
+from worker.ledger.setup import integrations, logins, sources
 from worker.ledger.setup.ad_accounts import Credential
 from worker.ledger.setup.integrations import Integration
-from worker.ledger.upkeep import alerts
+from worker.ledger.setup.sources import Source
+from worker.ledger.upkeep import alert_figures, alerts
 from worker.ledger.upkeep.alerts import Alert
 from worker.operations.caller import Caller
+
+# The largest open groups of failures that the overview names.
+_MOST_GROUPS = 5
+# Longer silence of a source counts as never.
+_SILENCE_DAYS = 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +73,13 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Hold how one ad account does; ``moved`` counts outcomes within the span."""
+    """Hold how one ad account does; ``moved`` counts outcomes within the span.
+
+    ``name`` is its name at Pinterest if that is known, or else the names of its integrations.
+    """
 
     ad_account_id: str
+    name: str
     integrations: Sequence[Integration]
     credentials: Sequence[Credential]
     pending: int
@@ -86,37 +99,67 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class SilentSource:
+    """Name an enabled source without traffic. ``hours`` is since its last event; None is never, or a month."""
+
+    source: Source
+    hours: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Hold what a person should look at: alerts, paused accounts without one, open failures, silent sources."""
+
+    alerts: Sequence[Alert]
+    paused: Sequence[Account]
+    failures: Sequence[ReasonGroup]
+    silent: Sequence[SilentSource]
+
+    def __bool__(self) -> bool:
+        return any((self.alerts, self.paused, self.failures, self.silent))
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
-    """Hold the overview of one moment; bars and latencies cover ``ad_account_id``, or all ad accounts if None."""
+    """Hold the overview of one moment; bars and latencies cover ``ad_account_id``, or all ad accounts if None.
+
+    ``before`` has the bars of an equally long time before, up to the same point of its last step.
+    """
 
     accounts: Sequence[Account]
     ad_account_id: str | None
     bars: Sequence[Bar]
+    before: Sequence[Bar]
     latencies: Sequence[Latency]
     total_latency: Latency
     inbox_since: float | None
-    alerts: Sequence[Alert]
+    attention: Attention
 
 
 def show_overview(caller: Caller, span: Span, ad_account_id: str | None = None) -> Overview:
     """Report all ad accounts, and draw what moved in a span for one of them or for all."""
     with caller.ledger.snapshot() as connection:
-        found = _accounts(connection, span, caller.now)
+        groups = failure_groups.failed_by_reason(connection, FailureFilter(), caller.now)
+        found = _accounts(connection, span, caller.now, groups)
         chosen = [account for account in found if account.ad_account_id == ad_account_id]
         numbers = [row.number for account in chosen for row in account.integrations] if chosen else None
-        starts = span.starts(caller.now)
+        starts, length = span.starts(caller.now), span.steps * span.step_seconds
         moved = rollups.rollups_since(connection, starts[0], span.step_seconds, numbers)
+        earlier = rollups.rollups_since(
+            connection, starts[0] - length, span.step_seconds, numbers, until=caller.now - length
+        )
         inbox_since = account_status.oldest_waiting_since(connection)
-        firing = alerts.firing_alerts(connection)
+        attention = _attention(connection, found, groups, caller.now)
     by_step = {start: moved.get(start, Counter()) for start in starts}
     return Overview(
         accounts=found,
         ad_account_id=chosen[0].ad_account_id if chosen else None,
         bars=[_bar(start, counts) for start, counts in by_step.items()],
+        before=[_bar(start - length, earlier.get(start - length, Counter())) for start in starts],
         latencies=[latency_of(start, counts) for start, counts in by_step.items()],
         total_latency=latency_of(0.0, sum(by_step.values(), Counter())),
         inbox_since=inbox_since,
-        alerts=firing,
+        attention=attention,
     )
 
 
@@ -142,7 +185,50 @@ def _bar(start: float, counts: Counter[str]) -> Bar:
     return Bar(start, delivered, counts[tallies.FAILED], counts[tallies.FILTERED])
 
 
-def _accounts(connection: Connection, span: Span, now: float) -> list[Account]:
+def _with_names(text: str, accounts: Mapping[str, str], sources: Mapping[str, str]) -> str:
+    """Return a sentence of an alert with the names of its ad account and source."""
+    known = {
+        f"ad account {one}": f"ad account {name} ({one})" for one, name in accounts.items() if one != name
+    }
+    known |= sources
+    pattern = "|".join(rf"\b{re.escape(one)}\b" for one in known)
+    return re.sub(pattern, lambda found: known[found[0]], text) if known else text
+
+
+def _attention(
+    connection: Connection, accounts: Sequence[Account], groups: Sequence[ReasonGroup], now: float
+) -> Attention:
+    firing = alerts.firing_alerts(connection)
+    told = {(alert.rule, alert.subject) for alert in firing}
+    by_id = {source.id: source for source in sources.iterate_sources(connection)}
+    names = {account.ad_account_id: account.name for account in accounts}
+    source_names = {source.id: source.name for source in by_id.values()}
+    used = {one.source_id for account in accounts for one in account.integrations if one.enabled}
+    hour = int(now // tallies.SECONDS_PER_HOUR)
+    last = alert_figures.last_accepted_hours(connection, hour - _SILENCE_DAYS * 24)
+    silent = (silence_of(source, last.get(source.id), hour) for source in by_id.values() if source.id in used)
+    return Attention(
+        alerts=[replace(alert, summary=_with_names(alert.summary, names, source_names)) for alert in firing],
+        paused=[
+            account
+            for account in accounts
+            if any(one.paused_at for one in account.credentials)
+            and ("token_refused", account.ad_account_id) not in told
+        ],
+        failures=[group for group in groups if group.state is GroupState.OPEN][:_MOST_GROUPS],
+        silent=[one for one in silent if one and ("source_silent", one.source.id) not in told],
+    )
+
+
+def silence_of(source: Source, last_hour: int | None, hour: int) -> SilentSource | None:
+    """Return for how long a source has sent nothing, if longer than its threshold; hours are since 1970."""
+    if last_hour is None:
+        return SilentSource(source, None)
+    most = source.alert_thresholds["silent_hours"]
+    return SilentSource(source, hour - last_hour) if most and hour - last_hour > most else None
+
+
+def _accounts(connection: Connection, span: Span, now: float, groups: Sequence[ReasonGroup]) -> list[Account]:
     members: dict[str, list[Integration]] = defaultdict(list)
     for row in integrations.iterate_integrations(connection):
         members[row.ad_account_id].append(row)
@@ -153,7 +239,10 @@ def _accounts(connection: Connection, span: Span, now: float) -> list[Account]:
         account_status.pending_by_integration(connection),
         account_status.in_flight_by_account(connection),
     )
-    failed = failures.count_failures_by_account(connection)
+    failed: Counter[str] = Counter()
+    for group in groups:
+        failed[group.ad_account_id] += group.n
+    read = {reading.ad_account_id: reading.name for reading in logins.readings(connection)}
     moved = rollups.rollups_by_integration(connection, min(span.starts(now)))
     requests = accounts.requests_per_minute(connection, now)
     return [
@@ -163,8 +252,11 @@ def _accounts(connection: Connection, span: Span, now: float) -> list[Account]:
             flying.get(ad_account_id),
             moved,
             ad_account_id=ad_account_id,
+            name=read.get(ad_account_id)
+            or ", ".join(dict.fromkeys(row.name for row in members.get(ad_account_id, [])))
+            or ad_account_id,
             credentials=credentials.get(ad_account_id, []),
-            failed_now=failed.get(ad_account_id, 0),
+            failed_now=failed[ad_account_id],
             requests_a_minute=requests.get(ad_account_id, 0.0),
         )
         for ad_account_id in dict.fromkeys([*members, *credentials])

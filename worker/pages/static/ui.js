@@ -42,13 +42,46 @@ if (!CSS.supports("selector(::details-content)") && matchMedia("(min-width: 44re
   for (const one of document.querySelectorAll("details.fold")) one.open = true;
 }
 
+// Read the values of a chart by pointer, or by the arrow keys while it has the focus.
+const HOW = "Point at the chart, or use the arrow keys in it, to read its values.";
+const MOVES = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -Infinity, End: Infinity };
+const readCharts = (root) => {
+  for (const plot of root.querySelectorAll("[data-chart]")) {
+    const columns = [...plot.querySelectorAll(".column")], readout = plot.nextElementSibling;
+    const texts = columns.map(({ dataset }) => (dataset.at ? `${SHOWN.minute(new Date(dataset.at))}: ` : "") + dataset.text);
+    let chosen = columns.length;
+    columns.forEach((column, index) => { column.querySelector("title").textContent = texts[index]; });
+    const choose = (index) => {
+      columns[chosen]?.classList.remove("chosen");
+      chosen = Math.min(columns.length - 1, Math.max(0, index));
+      columns[chosen].classList.add("chosen");
+      readout.textContent = texts[chosen];
+      plot.setAttribute("aria-valuenow", chosen + 1);
+      plot.setAttribute("aria-valuetext", texts[chosen]);
+    };
+    const initial = { role: "slider", tabindex: 0, "aria-label": plot.dataset.chart, "aria-valuemin": 1, "aria-valuemax": columns.length, "aria-valuenow": columns.length, "aria-valuetext": texts.at(-1) };
+    for (const [name, value] of Object.entries(initial)) plot.setAttribute(name, value);
+    readout.textContent = HOW;
+    plot.addEventListener("pointerover", ({ target }) => {
+      const column = target.closest(".column");
+      if (column) choose(columns.indexOf(column));
+    });
+    plot.addEventListener("keydown", (event) => {
+      if (!(event.key in MOVES)) return;
+      event.preventDefault();
+      choose(chosen + MOVES[event.key]);
+    });
+  }
+};
+readCharts(document);
+
 // Fetch a part of a page anew, every so many seconds, while somebody can see it.
 for (const part of document.querySelectorAll("[data-refresh]")) {
   const note = document.querySelector("[data-refresh-note]");
   const refresh = async () => {
     // Nobody loses what they have just marked to copy it.
     const marked = getSelection();
-    if (document.hidden || part.contains(document.activeElement)) return;
+    if (document.hidden || part.contains(document.activeElement) || part.querySelector(".plot:hover")) return;
     if (!marked.isCollapsed && part.contains(marked.anchorNode)) return;
     try {
       const answer = await fetch(part.dataset.refresh, { headers: { "X-Part": "1" }, redirect: "error" });
@@ -56,6 +89,7 @@ for (const part of document.querySelectorAll("[data-refresh]")) {
       const open = [...part.querySelectorAll("details[open]")].map((one) => one.id);
       part.innerHTML = await answer.text();
       showTimes(part);
+      readCharts(part);
       for (const id of open) document.getElementById(id)?.setAttribute("open", "");
       if (note) note.textContent = "Refreshes automatically.";
     } catch {
