@@ -54,6 +54,8 @@ _OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
 }
 _ALONE = ("-n", "0", "-p", "no:cacheprovider")
 _LIMIT_SECONDS = 600.0
+# A line that more tests run is one that all of them need; few of them look at what it does.
+_MOST_TESTS = 250
 _MUTATED = tuple(f"{ROOT / folder}/" for folder in FOLDERS)
 TraceFunction = Callable[[FrameType, str, Any], Any]
 
@@ -135,11 +137,19 @@ class Recorder:
         return self._step
 
     def tests_of(self, mutant: Mutant) -> list[str]:
-        """Return the tests that run a changed line, fastest first; of no function: its module's tests."""
+        """Return tests that run a changed line, those of its module and the fastest first.
+
+        For a line of no function they are all tests that run something of its module.
+        """
         path = str(ROOT / mutant.path)
         of_module = set[str]().union(*(tests for (name, _), tests in self._tests.items() if name == path))
         tests = self._tests.get((path, mutant.line), of_module)
-        return sorted(tests, key=self.seconds.__getitem__)
+        module, folder = Path(mutant.path).stem, f"tests/{Path(mutant.path).parent.relative_to('worker')}/"
+
+        def order(test: str) -> tuple[bool, bool, float]:
+            return f"test_{module}.py" not in test, not test.startswith(folder), self.seconds[test]
+
+        return sorted(tests, key=order)[:_MOST_TESTS]
 
 
 def survives(mutant: Mutant, copy: Path, tests: list[str]) -> bool:

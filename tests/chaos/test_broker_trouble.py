@@ -30,6 +30,7 @@ from worker.settings import socket_path
 
 EVENTS = 400
 # Workers continue within this time after the broker's return.
+MOST_ANSWER_SECONDS = 5.0
 BACK_SECONDS = 30.0
 # A sweep finds lost messages: those of events after a minute at most, of batches after half of that.
 FOUND_SECONDS = 120.0
@@ -90,7 +91,28 @@ def test_a_broker_that_is_killed_or_loses_everything_costs_no_event(mortal: Mort
         what = "killed and wiped" if wipes else "killed"
         times = f"workers answer after {back_seconds:.0f} s, all is delivered after {done_seconds:.0f} s"
         print(f"\n{stack.plan.broker} {what}: {times}")
+    if isinstance(mortal.broker, RabbitNode):
+        seconds = _seconds_after_an_alarm(mortal.broker, shop)
+        print(f"rabbitmq, out of memory: all is delivered {seconds:.0f} s after the alarm")
     assert stack.command("books", "--audit").returncode == 0
+
+
+def _seconds_after_an_alarm(node: RabbitNode, shop: Shop) -> float:
+    """Let a node block every connection that publishes; return how long its end is ago when all is delivered."""
+    node.control("set_vm_memory_high_watermark", "absolute", "1MB")
+    try:
+        began = time.monotonic()
+        _post(shop, "alarm")
+        assert time.monotonic() - began < MOST_ANSWER_SECONDS
+        time.sleep(12.0)
+        shop.stack.assert_alive()
+        # The hints did not get through.
+        assert shop.standing()["delivered"] == 6 * EVENTS
+    finally:
+        node.control("set_vm_memory_high_watermark", "0.6")
+    began = time.monotonic()
+    _await_all(shop, 7 * EVENTS)
+    return time.monotonic() - began
 
 
 @pytest.mark.slow
