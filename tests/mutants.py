@@ -35,6 +35,7 @@ TESTS = (
     "tests/ledger/delivery",
     "tests/ledger/intake",
     "tests/pipeline/delivery",
+    "tests/pipeline/ingest",
     "tests/pipeline/upkeep",
     "tests/pinterest/client",
     "tests/collector/test_spooling.py",

@@ -4,7 +4,7 @@ from sqlalchemy import delete as remove
 from sqlalchemy import select
 
 from tests.ledger.delivery.test_batches import Sending
-from tests.ledger.shop import NOW, new, place, write
+from tests.ledger.shop import NOW, new, pend, place, write
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches, finding
 from worker.ledger.delivery.batches import Attempt
@@ -54,3 +54,18 @@ def test_the_first_delivery_since_a_time_is_found_also_where_some_are_gone(ledge
     left = [ids[1], ids[2], *ids[5:]]
     firsts = [next((one for one in left if one >= first), None) for first in found]
     assert firsts == [ids[1], ids[1], ids[5], ids[5], ids[8], None]
+
+
+def test_deliveries_are_chosen_by_what_became_of_them_and_of_their_batch(ledger: Ledger) -> None:
+    def chosen(stands: str) -> int:
+        with ledger.read() as connection:
+            wanted = finding.Wanted(stands=stands)
+            found = finding.find_chosen(connection, wanted, 1, 100, 100, newest_first=True)
+        assert {one.stands for one in found} <= {stands}
+        return len(found)
+
+    sending = Sending(ledger)
+    pend(ledger, sending.shop, 3, "w")
+    assert (chosen("pending"), chosen("in_flight"), chosen("delivered")) == (3, 4, 0)
+    sending.settle(sending.start())
+    assert (chosen("pending"), chosen("in_flight"), chosen("delivered"), chosen("tested")) == (3, 0, 4, 0)

@@ -134,3 +134,9 @@ def test_a_score_of_any_shape_is_read(serve: Serve, client_of: Clients, given: A
             "components": components,
         }
     ]
+
+
+def test_events_without_a_name_are_not_listed(serve: Serve, client_of: Clients) -> None:
+    items = [{"name": "Quote"}, {"name": None}, {}, "Lead", {"name": "Booked"}]
+    server = serve(answers(whole({"items": items})))
+    assert client_of(server.url).defined_events(TOKEN, "549765662491") == ["Booked", "Quote"]

@@ -177,11 +177,8 @@ def start_batch(
 
 def postpone_batch(connection: Connection, batch_id: int, not_before: float) -> None:
     """Postpone a ready batch, unless it already waits longer. No attempt is spent."""
-    ready = update(batch).where(
-        batch.c.id == batch_id,
-        IS_READY_UNINDEXED,
-        or_(batch.c.not_before < not_before, batch.c.not_before > not_before + LONGEST_WAIT_SECONDS),
-    )
+    waits_longer = batch.c.not_before.between(not_before, not_before + LONGEST_WAIT_SECONDS)
+    ready = update(batch).where(batch.c.id == batch_id, IS_READY_UNINDEXED, ~waits_longer)
     connection.execute(ready.values(not_before=not_before))
 
 
