@@ -9,8 +9,8 @@ import celery
 import kombu
 import pytest
 from amqp.abstract_channel import AbstractChannel
-from amqp.method_framing import frame_writer
-from amqp.transport import SSLTransport
+from amqp.method_framing import frame_handler, frame_writer
+from amqp.transport import SSLTransport, TCPTransport, _AbstractTransport
 from celery.app.task import Task
 from celery.events import EventDispatcher
 from celery.worker import loops, strategy
@@ -44,6 +44,14 @@ DIGESTS: dict[Any, str] = {
     Transport._deliver: "799e242f3ec5",
     Channel._connparams: "e9a4295085a8",
     Task.retry: "82cd910b5966",
+    _AbstractTransport.read_frame: "8ed436f6d193",
+    _AbstractTransport.having_timeout: "740a66fab78a",
+    TCPTransport._read: "e70c3702dc01",
+    SSLTransport._read: "735301d10bc9",
+    amqp.Connection.blocking_read: "c31d5e52c494",
+    amqp.Connection.on_inbound_method: "7e6cf1b559ed",
+    amqp.Channel._on_basic_deliver: "2656a7f69b1c",
+    frame_handler: "77ba238ed08f",
     # Relied upon: who calls the above, and in which order.
     Consumer._limit_task: "e170f217b160",
     Consumer._limit_post_eta: "077245a4d445",

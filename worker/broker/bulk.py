@@ -12,9 +12,10 @@ from kombu.message import Message
 from kombu.utils.json import loads
 
 from worker import logs
+from worker.broker.hint_reader import HintReader
 from worker.broker.kombu_internals import park_unreadable
 from worker.broker.messages import TaskMessageBuilder, ids_in_message, ids_in_stored_text, parse_ids
-from worker.broker.unsettled import UnackedMessages
+from worker.broker.unsettled import HintRun, UnackedMessages
 
 log = logs.of(__name__)
 
@@ -70,7 +71,7 @@ class Bulk:
 
     def __init__(
         self,
-        messages: list[Message],
+        messages: list[Message | HintRun],
         consumer: Any,
         unacked: UnackedMessages | None,
         on_settled: Callable[[], None],
@@ -79,10 +80,10 @@ class Bulk:
         self._unacked, self._on_settled = unacked, on_settled
 
     def ack(self, _logger: logging.Logger, errors: tuple[type[Exception], ...]) -> None:
-        self._settle_soon(self._ack_all if self._unacked else partial(self._each, Message.ack), errors)
+        self._settle_soon(self._ack_all if self._unacked else partial(self._each, "ack"), errors)
 
     def reject(self, _logger: logging.Logger, errors: tuple[type[Exception], ...], requeue: bool) -> None:
-        self._settle_soon(partial(self._each, Message.requeue if requeue else Message.reject), errors)
+        self._settle_soon(partial(self._each, "requeue" if requeue else "reject"), errors)
 
     def _settle_soon(self, settle: Callable[[], None], errors: tuple[type[Exception], ...]) -> None:
         # The channel belongs to the worker's main thread; a thread pool calls this from other threads.
@@ -101,9 +102,9 @@ class Bulk:
         if self._messages and self._unacked:
             self._unacked.ack(self._messages)
 
-    def _each(self, settle: Callable[[Message], None]) -> None:
+    def _each(self, how: str) -> None:
         for message in self._messages:
-            settle(message)
+            getattr(message, how)()
 
 
 class BulkBuffer:
@@ -117,13 +118,14 @@ class BulkBuffer:
         self._task, self._consumer, self._start_run = task, consumer, start_run
         self._connection = consumer.connection
         self._unacked: UnackedMessages | None = getattr(consumer, "unacked", None)
+        self._reader: HintReader | None = getattr(consumer, "hint_reader", None)
         self._requests = TaskMessageBuilder(task.name)
         self._callbacks: Any = ()
         self._delivery_info: Any = None
         self._timer_entry: Any = None
         self._is_overdue = False
         self._ids: list[int] = []
-        self._messages: list[Message] = []
+        self._messages: list[Message | HintRun] = []
         self.open_bulks = 0
 
     @property
@@ -135,12 +137,31 @@ class BulkBuffer:
         self._callbacks, self._delivery_info = callbacks, message.delivery_info
         if must_ack:
             if self._unacked:
+                if self._reader and len(ids) == 1:
+                    self._reader.learn(message, ids[0], self)
                 # Thousands of messages wait, and RabbitMQ needs only their tags: free the rest. Other brokers may
                 # need it to requeue a message.
                 message.headers = message.properties = _NOTHING
                 message.body = None
             self._messages.append(message)
         self.add_ids(ids)
+
+    @property
+    def takes_runs(self) -> bool:
+        """Return False while a task is revoked, whose messages have to be found."""
+        return not self._consumer.controller.state.revoked
+
+    def add_run(self, ids: list[int], channel: Any, first_tag: int) -> None:
+        """Add ids of messages that RabbitMQ delivered one after the other, in bulks of at most ``bulk_max``."""
+        start = 0
+        while start < len(ids):
+            some = ids[start : start + self._task.bulk_max - len(self._ids)]
+            run = HintRun(channel, first_tag + start, len(some))
+            if self._unacked:
+                self._unacked.note(run)
+            self._messages.append(run)
+            self.add_ids(some)
+            start += len(some)
 
     def add_ids(self, ids: list[int]) -> None:
         """Add ids of a message without acknowledgement from the same queue as the last one."""
@@ -170,6 +191,8 @@ class BulkBuffer:
 
     def retire(self) -> None:
         """Flush before a new buffer replaces this one; drop what the broker will redeliver."""
+        if self._reader:
+            self._reader.forget(self)
         if self._consumer.connection is not self._connection and self._messages:
             self._stop_timer()
             self._ids, self._messages = [], []

@@ -19,6 +19,7 @@ from kombu.message import Message
 from kombu.utils.limits import TokenBucket
 
 from worker import logs
+from worker.broker.hint_reader import HintReader
 from worker.broker.kombu_internals import keep_refused_message, patch_redis_transport, set_answer_timeout
 from worker.broker.unsettled import UnackedMessages
 
@@ -85,6 +86,7 @@ class RateLimitedConsumer(Consumer):
         # Task strategies add their buffers after each connect.
         self.buffers: list[MessageBuffer] = []
         self.unacked: UnackedMessages | None = None
+        self.hint_reader: HintReader | None = None
         super().__init__(*args, **kwargs)
         if self.conninfo.transport.driver_type == "redis":
             patch_redis_transport()
@@ -104,6 +106,7 @@ class RateLimitedConsumer(Consumer):
         connection = set_answer_timeout(super().connect())
         if connection.transport.driver_type == "amqp":
             self.unacked = self.unacked or UnackedMessages()
+            self.hint_reader = HintReader(connection)
             for queue in self.app.amqp.queues.values():
                 queue(connection.default_channel).declare()
         return connection

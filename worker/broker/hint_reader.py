@@ -1,0 +1,233 @@
+"""Read hints from RabbitMQ many at a time.
+
+For each message py-amqp makes nine system calls, and kombu builds two objects: ten times the work of the rest of a
+hint's way. Hints differ only in delivery tag, task id, number and publisher. So the first of each kind goes the
+ordinary way, and its bytes become a pattern that recognises the next.
+
+This replaces undocumented parts of py-amqp 5.4. ``tests/broker/test_drift.py`` fails when their source changes.
+"""
+
+import re
+from errno import EAGAIN, EINTR, ENOENT, EWOULDBLOCK
+from struct import unpack_from
+from typing import Any, NamedTuple, Protocol
+
+from amqp.exceptions import UnexpectedFrame
+from amqp.spec import Basic
+from kombu import Connection
+from kombu.message import Message
+
+_READ_BYTES = 256 * 1024
+_FRAME_HEADER_BYTES, _FRAME_END = 7, 0xCE
+_METHOD, _HEADER, _BODY = 1, 2, 3
+# The size of the body in the payload of a header frame.
+_BODY_SIZE = slice(4, 12)
+_DELIVER = b"".join(number.to_bytes(2, "big") for number in Basic.Deliver)
+_TASK_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# OpenSSL's "nothing to read" has the number of ENOENT.
+_NOTHING_YET = (EAGAIN, EINTR, ENOENT, EWOULDBLOCK)
+# By publishers' names of different lengths and by numbers of different lengths.
+_MOST_PATTERNS = 64
+
+
+class HintBuffer(Protocol):
+    """Take the ids of hints that follow each other on a channel."""
+
+    @property
+    def takes_runs(self) -> bool:
+        """Return False while each message has to be looked at."""
+
+    def add_run(self, ids: list[int], channel: Any, first_tag: int) -> None:
+        """Add ids whose delivery tags start at ``first_tag`` and have no gaps."""
+
+
+class _Pattern(NamedTuple):
+    """The bytes of one kind of hint, and who takes what looks like it."""
+
+    compiled: re.Pattern[bytes]
+    channel: Any
+    consumer_tag: str
+    buffer: HintBuffer
+
+    @property
+    def is_in_use(self) -> bool:
+        """Return whether the consumer is there, its channel is open, and the buffer takes runs."""
+        channel = self.channel
+        return self.consumer_tag in channel.callbacks and not channel.is_closing and self.buffer.takes_runs
+
+
+class _Run(NamedTuple):
+    """Hints that ``read_frame`` returns in place of a frame."""
+
+    pattern: _Pattern
+    ids: list[int]
+    first_tag: int
+
+
+class HintReader:
+    """Read a connection's frames ahead, and give hints to their buffers without building messages.
+
+    Everything else goes to py-amqp frame by frame, in the order of arrival.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Any = connection.connection
+        self._transport: Any = self._connection.transport
+        self._received: bytes = self._transport._read_buffer
+        self._transport._read_buffer = b""
+        self._place = 0
+        self._patterns: list[_Pattern] = []
+        # Start and end of the last message that went the ordinary way.
+        self._last = (0, 0)
+        self._handle_frame = self._connection.on_inbound_frame
+        self._transport.read_frame = self._read_frame
+        self._connection.on_inbound_frame = self._on_frame
+
+    def learn(self, message: Message, id_: int, buffer: HintBuffer) -> None:
+        """Recognise messages like this one, which has just arrived and is a hint with one id."""
+        start, end = self._last
+        raw, info, headers = self._received[start:end], message.delivery_info, message.headers
+        if not raw or info["redelivered"] or len(self._patterns) == _MOST_PATTERNS:
+            return
+        if any(pattern.compiled.match(raw) for pattern in self._patterns):
+            return
+        compiled = hint_pattern(raw, info["delivery_tag"], headers.get("id"), id_, headers.get("origin"))
+        if compiled is not None:
+            self._patterns.append(_Pattern(compiled, message.channel, info["consumer_tag"], buffer))
+
+    def forget(self, buffer: HintBuffer) -> None:
+        """Let messages for a buffer that is no longer used go the ordinary way."""
+        self._patterns = [pattern for pattern in self._patterns if pattern.buffer is not buffer]
+
+    def _read_frame(self) -> tuple[int, int, bytes] | _Run:
+        while True:
+            if self._patterns and (run := self._next_run()) is not None:
+                return run
+            end = self._frame_end(self._place)
+            if end is not None and self._is_delivery():
+                # A message is handed over as a whole, so that it can be recognised or recorded.
+                message_end = self._message_end(end + 1)
+                self._last = self._place, message_end or 0
+                end = end if message_end else None
+            if end is not None:
+                return self._next_frame(end)
+            self._receive()
+
+    def _is_delivery(self) -> bool:
+        start = self._place
+        return self._received[start] == _METHOD and self._received.startswith(
+            _DELIVER, start + _FRAME_HEADER_BYTES
+        )
+
+    def _message_end(self, header: int) -> int | None:
+        """Return the end of a message whose header frame starts at a place, or None if it is not there as a whole."""
+        end = self._frame_end(header)
+        if end is None:
+            return None
+        if not any(self._received[header + _FRAME_HEADER_BYTES : end][_BODY_SIZE]):
+            return end + 1
+        body_end = self._frame_end(end + 1)
+        return None if body_end is None else body_end + 1
+
+    def _on_frame(self, frame: Any) -> bool:
+        if not isinstance(frame, _Run):
+            return bool(self._handle_frame(frame))
+        # Celery counts what arrives to notice a dead connection: method, header and body of each message.
+        self._connection.bytes_recv += 3 * len(frame.ids)
+        frame.pattern.buffer.add_run(frame.ids, frame.pattern.channel, frame.first_tag)
+        return True
+
+    def _next_run(self) -> _Run | None:
+        received, place = self._received, self._place
+        pattern = next((one for one in self._patterns if one.compiled.match(received, place)), None)
+        if pattern is None or not pattern.is_in_use:
+            return None
+        ids: list[int] = []
+        first_tag = 0
+        match = pattern.compiled.match
+        while (found := match(received, place)) is not None:
+            tag = int.from_bytes(found["tag"], "big")
+            first_tag = first_tag or tag
+            if tag != first_tag + len(ids):
+                break
+            ids.append(int(found["id"]))
+            place = found.end()
+        self._place = place
+        return _Run(pattern, ids, first_tag)
+
+    def _frame_end(self, place: int) -> int | None:
+        """Return where the payload of the frame at a place ends, or None if it is not there as a whole."""
+        if len(self._received) < place + _FRAME_HEADER_BYTES:
+            return None
+        end = place + _FRAME_HEADER_BYTES + int(unpack_from(">I", self._received, place + 3)[0])
+        return end if len(self._received) > end else None
+
+    def _next_frame(self, end: int) -> tuple[int, int, bytes]:
+        start, received = self._place, self._received
+        kind, channel = unpack_from(">BH", received, start)
+        if received[end] != _FRAME_END:
+            raise UnexpectedFrame(f"Received frame_end {received[end]:#04x} while expecting 0xce")
+        self._place = end + 1
+        return kind, channel, received[start + _FRAME_HEADER_BYTES : end]
+
+    def _receive(self) -> None:
+        """Receive more; raise like ``Transport.read_frame`` if there is nothing, and keep what is there."""
+        try:
+            more = self._transport._quick_recv(_READ_BYTES)
+            if not more:
+                raise OSError("Server unexpectedly closed connection")
+        except TimeoutError:
+            raise
+        except OSError as error:
+            if error.errno not in _NOTHING_YET and "timed out" not in str(error):
+                self._transport.connected = False
+            raise
+        self._received, self._place, self._last = self._received[self._place :] + more, 0, (0, 0)
+
+
+def hint_pattern(raw: bytes, tag: int, task_id: object, id_: int, origin: object) -> re.Pattern[bytes] | None:
+    """Return a pattern of messages that differ from one only in delivery tag, task id, number and publisher.
+
+    ``raw`` has the message's frames as RabbitMQ sent them. The pattern's groups are ``tag`` (8 bytes) and ``id``, with
+    as many digits as this one's. Returns None for a message that does not consist of the parts of a hint.
+    """
+    if not isinstance(task_id, str) or not _TASK_ID.fullmatch(task_id) or id_ <= 0:
+        return None
+    frames = _split(raw)
+    if [frame[:2] for frame in frames] != [(kind, frames[0][1]) for kind in (_METHOD, _HEADER, _BODY)]:
+        return None
+    if frames[1][2][_BODY_SIZE] != len(frames[2][2]).to_bytes(8, "big"):
+        return None
+    number, uuid = b"%d" % id_, task_id.encode()
+    varying = {
+        b"[[%b]," % number: b"\\[\\[(?P<id>[1-9][0-9]{%d})\\]," % (len(number) - 1),
+        b"(%b,)" % number: b"\\([0-9]{%d},\\)" % len(number),
+    }
+    if isinstance(origin, str) and (name := origin.encode()):
+        varying[name] = b".{%d}" % len(name)
+    parts, at = [], _FRAME_HEADER_BYTES + 5 + raw[_FRAME_HEADER_BYTES + 4]
+    if raw[at : at + 8] != tag.to_bytes(8, "big"):
+        return None
+    parts += [re.escape(raw[:at]), b"(?P<tag>.{8})"]
+    rest = raw[at + 8 :]
+    found = re.split(b"(%b)" % b"|".join(map(re.escape, [uuid, *varying])), rest)
+    # Each once, in header and body; the task's id is also the id of the message and of the first task.
+    if any(found.count(text) > 1 for text in varying) or found.count(b"[[%b]," % number) != 1:
+        return None
+    for place, text in enumerate(found):
+        if text == uuid:
+            parts.append(b"(?P=task)" if uuid in found[:place] else b"(?P<task>[0-9a-f-]{36})")
+        else:
+            parts.append(varying.get(text) or re.escape(text))
+    return re.compile(b"".join(parts), re.DOTALL) if uuid in found else None
+
+
+def _split(raw: bytes) -> list[tuple[int, int, bytes]]:
+    """Return kind, channel and payload of each frame."""
+    frames, place = [], 0
+    while place < len(raw):
+        kind, channel, size = unpack_from(">BHI", raw, place)
+        start = place + _FRAME_HEADER_BYTES
+        place = start + int(size) + 1
+        frames.append((int(kind), int(channel), raw[start : place - 1]))
+    return frames
