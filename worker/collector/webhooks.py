@@ -80,6 +80,9 @@ def _read_shopify(headers: Headers, order: Mapping[str, Any]) -> Webhook:
     is_test = headers.get("X-Shopify-Test", "").lower() == "true" or order.get("test") is True
     if is_test or topic not in (*_SALES, *_TAKEN_BACK):
         return _NOTHING
+    if topic == "orders/cancelled" and order.get("refunds"):
+        # The money that was paid back came as refunds.
+        return _NOTHING
     once = headers.get("X-Shopify-Webhook-Id", "")[:_LONGEST_ID] or f"{topic} {order.get('id')}"
     created = order.get("created_at") if topic != "orders/paid" else None
     timestamp = headers.get("X-Shopify-Triggered-At") or created
@@ -94,15 +97,27 @@ def _read_woocommerce(headers: Headers, order: Mapping[str, Any]) -> Webhook:
     topic, status = headers.get("X-WC-Webhook-Topic", ""), str(order.get("status"))
     if topic not in ("order.created", "order.updated") or status in _UNPAID:
         return _NOTHING
-    is_refund = status in _REFUNDED
-    # An order is updated often: each of the two counts once.
+    # An order is updated often: its sale and each of its refunds count once.
+    paid_back = _newest_refund(order.get("refunds"))
+    is_refund = status in _REFUNDED or paid_back is not None
     once = f"{order.get('id')} {'refund' if is_refund else 'sale'}"
+    if paid_back is not None:
+        once = f"{once} {paid_back['id']}"
+        order = {**order, "refund_amount": str(paid_back.get("total")).lstrip("-")}
     created = order.get("date_created_gmt") if topic == "order.created" else None
     timestamp = f"{created}Z" if isinstance(created, str) and created else None
     name = "Order Refunded" if is_refund else "Order Completed"
     customer = {"id": order.get("customer_id") or None}
     event = _event(name, order, once, timestamp, order.get("meta_data"), customer)
     return Webhook(event, once, None if is_refund else order)
+
+
+def _newest_refund(refunds: object) -> Mapping[str, Any] | None:
+    """Return the refund that an order had last: each is reported by an update of the order."""
+    found = [
+        one for one in (refunds if isinstance(refunds, list) else ()) if isinstance(one, dict) and "id" in one
+    ]
+    return max(found, key=lambda one: int(one["id"]) if str(one["id"]).isdecimal() else 0, default=None)
 
 
 def _event(

@@ -163,7 +163,11 @@ def _rewrite_order(shape: Shape) -> bool:
         shipping=part_of(part_of(order, "totalshippingpriceset"), "shopmoney").get("amount"),
         email=order.get("contactemail"),
     )
-    shape.put_device(first_of(client, ("browserip",)) or order.get("browserip"), client.get("useragent"))
+    if order.get("sourcename") == "pos":
+        # The device is the shop's.
+        shape.put(actionsource="offline")
+    else:
+        shape.put_device(first_of(client, ("browserip",)) or order.get("browserip"), client.get("useragent"))
     for note in objects(order.get("noteattributes")):
         name = "".join(filter(str.isalnum, str(note.get("name", "")).casefold()))
         if name in _KEPT:
@@ -185,15 +189,36 @@ def _order_line(line: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rewrite_refund(shape: Shape) -> bool:
     refund = shape.properties
-    paid_back = [one for one in objects(refund.get("transactions")) if one.get("kind") == "refund"]
-    amounts = [Decimal(text) for one in paid_back if _AMOUNT.fullmatch(text := str(one.get("amount")))]
-    if "refundlineitems" not in refund or not amounts:
+    paid_back = [
+        one
+        for one in objects(refund.get("transactions"))
+        if one.get("kind") == "refund" and one.get("status") not in ("failure", "error")
+    ]
+    amount = sum((_decimal(one.get("amount")) for one in paid_back), Decimal(0))
+    if "refundlineitems" not in refund or not amount:
         return False
-    shape.put(refundamount=str(sum(amounts)), currency=paid_back[0].get("currency"))
+    currency = paid_back[0].get("currency")
+    parts = [part_of(line, "subtotalset") for line in objects(refund["refundlineitems"])]
+    parts += [part_of(line, "amountset") for line in objects(refund.get("orderadjustments"))]
+    shop = [part_of(part, "shopmoney") for part in parts]
+    paid = [part_of(part, "presentmentmoney") for part in parts]
+    # The order's value is in the shop's currency, and the money was paid back in the buyer's.
+    whole = sum((_decimal(money.get("amount")) for money in paid), Decimal(0))
+    if whole and {money.get("currencycode") for money in paid} == {currency}:
+        in_shop = sum((_decimal(money.get("amount")) for money in shop), Decimal(0))
+        amount, currency = round(amount * in_shop / whole, 2), shop[0].get("currencycode")
+    shape.put(refundamount=str(amount), currency=currency)
     return True
 
 
-_AMOUNT = re.compile(r"\d{1,12}(\.\d{1,6})?", re.ASCII)
+_AMOUNT = re.compile(r"-?(\d{1,12}(?:\.\d{1,6})?)", re.ASCII)
+
+
+def _decimal(amount: object) -> Decimal:
+    found = _AMOUNT.fullmatch(str(amount))
+    return Decimal(found[1]) if found else Decimal(0)
+
+
 _SHOPIFY_REFUND = Dialect("Shopify refund", words("refundlineitems"), _rewrite_refund)
 _SHOPIFY_ORDER = Dialect("Shopify order", _ORDER_KEYS | {"totalprice"}, _rewrite_order)
 

@@ -23,7 +23,11 @@ def _rewrite(shape: Shape) -> bool:
         lineitems=None,
     )
     shape.put(tax=order.get("totaltax"), shipping=order.get("shippingtotal"))
-    shape.put_device(order.get("customeripaddress"), order.get("customeruseragent"))
+    if str(order.get("createdvia")).startswith("pos"):
+        # The device is the shop's.
+        shape.put(actionsource="offline")
+    else:
+        shape.put_device(order.get("customeripaddress"), order.get("customeruseragent"))
     for entry in objects(order.get("metadata")):
         name = "".join(filter(str.isalnum, str(entry.get("key", "")).casefold()))
         if name in _KEPT:
