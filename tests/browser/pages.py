@@ -11,7 +11,7 @@ def sign_in(page: Page, token: str) -> None:
     """Sign in, and wait for the first page."""
     page.goto("/")
     page.get_by_label("Token").fill(token)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in with the token").click()
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 

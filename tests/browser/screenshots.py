@@ -58,7 +58,7 @@ def _signed_in(browser: Browser, site: Stage, scheme: str, size: dict[str, int])
     page = context.new_page()
     page.goto("/sign-in")
     page.get_by_label("Token").fill(TOKEN)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in with the token").click()
     return page
 
 
@@ -75,8 +75,8 @@ def _set_up(page: Page) -> None:
     page.get_by_role("button", name="Debug Demo shop").click()
     for name, role in (("Anna", "editor"), ("Report of the month", "viewer")):
         page.goto("/access")
-        page.get_by_label("Name").fill(name)
-        page.get_by_label("Role").select_option(role)
+        page.get_by_label("Name", exact=True).fill(name)
+        page.get_by_label("Role", exact=True).select_option(role)
         page.get_by_role("button", name="Create token").click()
 
 

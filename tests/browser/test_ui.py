@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser import pages
@@ -15,6 +16,7 @@ from tests.browser.pages import add_integration, go
 from tests.browser.stage import ACCOUNT, TOKEN, Stage, order, stage, track
 from worker.api import auth
 from worker.ledger.setup import sources
+from worker.pages import overview
 from worker.pages.signing import MOST_WRONG_BY_ADDRESS
 
 pytestmark = pytest.mark.browser
@@ -81,6 +83,17 @@ def add_source(page: Page) -> None:
     expect(page.get_by_text("Copy its server secret and its write key now")).to_be_visible()
 
 
+def supply(site: Stage) -> None:
+    """Set up a source and an integration by the API, for tests that are about something else."""
+    source = {"id": "src_shop", "name": "Demo shop", "domain": "shop.example.com"}
+    config = {"ad_account_id": ACCOUNT, "access_token": "your_access_token"}
+    integration = {"source_id": "src_shop", "vendor": "pinterest", "name": "Pinterest", "config": config}
+    for path, body in (("sources", source), ("integrations", integration)):
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        made = requests.post(f"{site.url}/v1/admin/{path}", json=body, headers=headers, timeout=20)
+        assert made.status_code == 201, made.text
+
+
 def figure(page: Page, name: str) -> str:
     return page.locator("dl.figures div", has_text=re.compile(f"^{name}")).locator("dd").inner_text()
 
@@ -110,8 +123,7 @@ def test_an_order_of_the_shop_that_failed_is_sent_from_the_list_of_missing_ones(
     context: BrowserContext, site: Stage
 ) -> None:
     page = sign_in(context)
-    add_source(page)
-    add_integration(page)
+    supply(site)
     site.happen(order("ORD-001"))
     site.sandbox.behave({"rules": [{"fail_events": {"share": 1.0}}]})
     site.happen(order("ORD-002"))
@@ -130,17 +142,21 @@ def test_an_order_of_the_shop_that_failed_is_sent_from_the_list_of_missing_ones(
 
 def test_a_failed_delivery_is_retried_by_a_click(context: BrowserContext, site: Stage) -> None:
     page = sign_in(context)
-    add_source(page)
-    add_integration(page)
+    supply(site)
     site.sandbox.behave({"rules": [{"fail_events": {"share": 1.0}}]})
     site.happen(order("ORD-001"), order("ORD-002"))
     site.sandbox.behave_well()
 
     go(page, "Failed deliveries")
+    page.get_by_role("button", name="Ignore").click()
+    expect(page.locator(".tag", has_text="ignored")).to_be_visible()
+    page.get_by_role("button", name="Open again").click()
+    expect(page.locator(".tag", has_text="open")).to_be_visible()
     page.get_by_role("link", name="Pinterest refused the event").click()
     page.get_by_role("button", name="Select all").click()
     page.get_by_role("button", name="Retry selected").click()
     expect(page.get_by_text("2 would be sent again")).to_be_visible()
+    expect(page.get_by_text("2 of 2 will not be delivered by this alone.")).to_be_visible()
     page.get_by_role("button", name="Retry 2").click()
     expect(page.get_by_text("2 deliveries are pending again")).to_be_visible()
     site.work()
@@ -174,10 +190,12 @@ def test_without_javascript_everything_essential_works(plain: BrowserContext, si
     expect(page.get_by_text("You are signed out.")).to_be_visible()
 
 
-def test_the_overview_refreshes_by_itself(context: BrowserContext, site: Stage) -> None:
+def test_the_overview_refreshes_by_itself(
+    context: BrowserContext, site: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "_REFRESH_SECONDS", 1)
     page = sign_in(context)
-    add_source(page)
-    add_integration(page)
+    supply(site)
     go(page, "Overview")
     site.happen(order("ORD-001"))
 
@@ -186,8 +204,9 @@ def test_the_overview_refreshes_by_itself(context: BrowserContext, site: Stage) 
 
 
 def test_a_page_whose_session_ended_says_so_and_shows_nothing_new(
-    context: BrowserContext, site: Stage
+    context: BrowserContext, site: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(overview, "_REFRESH_SECONDS", 1)
     page = sign_in(context)
     context.clear_cookies(name=auth.SESSION_COOKIE)
 
@@ -204,21 +223,21 @@ def test_a_wrong_token_opens_nothing_and_the_right_one_is_accepted_after_many(
     page.goto("/sources")
     for _ in range(MOST_WRONG_BY_ADDRESS):
         page.get_by_label("Token").fill("a-guess")
-        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Sign in with the token").click()
         expect(page.get_by_role("alert")).to_have_text("Invalid token.")
     page.get_by_label("Token").fill("a-guess")
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in with the token").click()
 
     expect(page.get_by_role("alert")).to_contain_text("Too many wrong tokens.")
     expect(page.get_by_role("navigation", name="Main")).not_to_be_visible()
     page.get_by_label("Token").fill(TOKEN)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in with the token").click()
     expect(page.get_by_role("navigation", name="Main")).to_be_visible()
 
 
 def test_a_form_of_another_site_changes_nothing(context: BrowserContext, site: Stage) -> None:
     page = sign_in(context)
-    add_source(page)
+    supply(site)
     with site.ledger.read() as connection:
         (source,) = sources.sources_after(connection, 2)
     # The same machine by another name is another site to a browser.
@@ -241,8 +260,7 @@ def trap(site: Stage, source_id: str) -> str:
 
 
 def have_an_order_refused(page: Page, site: Stage) -> None:
-    add_source(page)
-    add_integration(page)
+    supply(site)
     site.sandbox.behave({"rules": [{"fail_events": {"share": 1.0}}]})
     site.happen(order("ORD-001"))
     site.sandbox.behave_well()
@@ -254,7 +272,7 @@ def test_a_viewer_looks_at_everything_and_changes_nothing(
     page = sign_in(context)
     have_an_order_refused(page, site)
     go(page, "Access")
-    page.get_by_label("Name").fill("Anna")
+    page.get_by_label("Name", exact=True).fill("Anna")
     page.get_by_role("button", name="Create token").click()
     token = page.locator("#token-text").inner_text()
 
@@ -347,8 +365,7 @@ class LivedIn:
 def lived_in(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivedIn]:
     with stage(tmp_path_factory.mktemp("lived-in")) as site:
         page = sign_in(browser.new_context(base_url=site.url))
-        add_source(page)
-        add_integration(page)
+        supply(site)
         go(page, "Live debugger")
         page.get_by_role("button", name="Debug Demo shop").click()
         site.happen(
