@@ -36,7 +36,7 @@ test-pythons:
 	done
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2
 
 # Takes 20 minutes; the second storm needs RabbitMQ and PostgreSQL on this machine.
 chaos: $(VENV)/.dev

@@ -94,7 +94,8 @@ class Bulk:
             settle()
         except errors as error:
             # The rest would fail too. The broker redelivers all of them.
-            log.warning("bulk_not_settled", messages=len(self._messages), error=repr(error))
+            count = sum(one.count if isinstance(one, HintRun) else 1 for one in self._messages)
+            log.warning("bulk_not_settled", messages=count, error=repr(error))
         finally:
             self._on_settled()
 

@@ -18,6 +18,7 @@ class HintRun:
         self.channel = channel
         self.delivery_tag = first_tag + count - 1
         self.acknowledged = False
+        self.count = count
         self._first_tag = first_tag
 
     def ack(self, multiple: bool = False) -> None:
