@@ -41,13 +41,20 @@ TESTS = (
     "tests/collector/test_spooling.py",
     "tests/chaos/test_timelines.py",
 )
-_OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
+# A count is changed by one. No test can see whether a moment belongs to the time before or after it.
+_BY_ONE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
     ast.Gt: ast.GtE,
     ast.GtE: ast.Gt,
+}
+_OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Lt: ast.GtE,
+    ast.LtE: ast.Gt,
+    ast.Gt: ast.LtE,
+    ast.GtE: ast.Lt,
     ast.In: ast.NotIn,
     ast.NotIn: ast.In,
     ast.Is: ast.IsNot,
@@ -99,12 +106,20 @@ def mutants() -> Iterator[Mutant]:
 
 def _changed(node: ast.AST) -> ast.expr | None:
     if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in _OPPOSITE:
-        return ast.Compare(node.left, [_OPPOSITE[type(node.ops[0])]()], node.comparators)
+        operator = type(node.ops[0])
+        of_count = _BY_ONE if any(map(_is_count, (node.left, *node.comparators))) else {}
+        return ast.Compare(node.left, [of_count.get(operator, _OPPOSITE[operator])()], node.comparators)
     if isinstance(node, ast.BoolOp):
         return ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         return node.operand
     return None
+
+
+def _is_count(node: ast.expr) -> bool:
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id == "len"
+    return isinstance(node, ast.Constant) and isinstance(node.value, int)
 
 
 class Recorder:

@@ -449,14 +449,15 @@ def measured(ledger: Ledger) -> measures.Measured:
 def test_failures_and_warnings_are_counted_with_the_batch_that_they_end_with(ledger: Ledger) -> None:
     def reply(events: list[dict[str, Any]]) -> Answer:
         made = [{"status": "processed"} for _ in events]
-        made[0] = {"status": "failed", "error_message": "missing email"}
-        made[1] = {"status": "processed", "warning_message": "currency is unknown"}
+        warning = {"warning_message": "currency is unknown"}
+        made[0] = {"status": "failed", "error_message": "missing email"} | warning
+        made[1] = {"status": "processed"} | warning
         return answer(200, {"num_events_received": len(events), "events": made})
 
     stage(ledger, reply).run()
 
     found = measured(ledger)
-    assert (found.n(measures.FAILED, "refused"), found.n(measures.WARNED)) == (1, 1)
+    assert (found.n(measures.FAILED, "refused"), found.n(measures.WARNED)) == (1, 2)
 
 
 def test_a_batch_that_is_put_back_counts_as_a_retry_of_its_class(ledger: Ledger) -> None:
