@@ -39,6 +39,10 @@ class Cluster:
         """Kill all its processes at once, like a power failure; its log has the committed data."""
         self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop")
 
+    def stop(self) -> None:
+        """End its sessions and stop, as the system does when it restarts the server."""
+        self._run("pg_ctl", "-D", str(self._data), "-m", "fast", "stop")
+
     def turn_read_only(self) -> None:
         """Keep every session, and refuse its writes, as a demoted primary does behind some proxies."""
         with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:

@@ -1,22 +1,32 @@
 """The database fails during work: tasks wait for it, and no request is sent twice."""
 
+import itertools
 import shutil
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, select
 from sqlalchemy.exc import OperationalError
 
 from tests.chaos.databases import Cluster, postgresql_cluster
 from tests.conftest import KEY
+from tests.integration.waiting import until
 from tests.ledger.shop import accept, pend, place, stand
 from tests.pipeline.sandbox import FakePinterest, Reply, Stage, accepted, answer
+from worker.collector.intake import GroupCommit
+from worker.collector.spooling import SpoolingIntake
 from worker.ledger.database import Ledger
+from worker.ledger.intake import spool
+from worker.ledger.intake.inbox import Accepted
 from worker.ledger.migrate import migrate
+from worker.ledger.schema import inbox as inbox_table
 from worker.pinterest.client.client import Answer
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
 from worker.pipeline.delivery.sending import PostponedError, Sender
@@ -90,6 +100,47 @@ def test_what_was_accepted_and_pending_survives_a_kill_of_postgresql(
     assert stand(on_cluster) == {"pending": 10}
     assert ingest(on_cluster, ids)["mapped"] == 20
     assert stand(on_cluster)["pending"] == 10
+
+
+@pytest.mark.slow
+@pytest.mark.services
+def test_restarts_of_postgresql_refuse_no_request_and_store_each_event_once(
+    cluster: Cluster, on_cluster: Ledger, tmp_path: Path
+) -> None:
+    intake = SpoolingIntake(on_cluster, GroupCommit(on_cluster).accept, tmp_path / "spool", 1024**2, len)
+    intake.start()
+    taken: list[str] = []
+    slowest: list[float] = [0.0]
+    over = threading.Event()
+
+    def send(thread: int) -> None:
+        for n in itertools.count():
+            if over.wait(0.01):
+                return
+            began = time.monotonic()
+            intake.accept([Accepted("src_shop", None, None, False, 1.0, f"{thread}-{n}".encode())], 1.0)
+            taken.append(f"{thread}-{n}")
+            slowest.append(time.monotonic() - began)
+
+    with ThreadPoolExecutor(4) as pool:
+        threads = [pool.submit(send, thread) for thread in range(4)]
+        try:
+            for end in (cluster.stop, cluster.kill):
+                time.sleep(1.0)
+                end()
+                time.sleep(1.0)
+                cluster.start()
+            time.sleep(1.0)
+        finally:
+            over.set()
+    for one in threads:
+        one.result()
+    until("the spool is empty", lambda: not spool.files(tmp_path / "spool"), 10)
+    intake.close()
+    with on_cluster.read() as connection:
+        stored = [body.decode() for body in connection.scalars(select(inbox_table.c.body))]
+    assert sorted(stored) == sorted(taken)
+    print(f"\nrestarted twice: {len(taken)} events, slowest answer {max(slowest):.1f} s")
 
 
 def _deliver(sender: Sender, batch_id: int) -> None:
