@@ -17,7 +17,7 @@ from tests.ledger import shop as shops
 from worker.collector.callers import Callers
 from worker.collector.gateway import AllDomains
 from worker.collector.intake import GroupCommit
-from worker.collector.remembered import REMEMBERED_SECONDS, RememberedSources
+from worker.collector.remembered import RememberedSources
 from worker.collector.spooling import SpoolingIntake
 from worker.http.signature import sign
 from worker.ledger.database import Ledger, LedgerBusyError, LedgerRefusedError
@@ -126,7 +126,7 @@ def test_a_collector_does_not_start_without_a_file_that_is_new_enough_and_that_i
     (path,) = folder.iterdir()
     assert path.stat().st_mode & 0o777 == 0o600
     assert all(secret not in path.read_bytes() for secret in (b"whsec_1", b"dk_live_good"))
-    for age_seconds, starts in ((REMEMBERED_SECONDS - 60, True), (REMEMBERED_SECONDS + 60, False)):
+    for age_seconds, starts in ((7 * 86_400 - 60, True), (7 * 86_400 + 60, False)):
         os.utime(path, (time.time() - age_seconds,) * 2)
         assert starting(cut_off, folder).start_without_ledger(LedgerBusyError("away")) is starts
     path.write_bytes(b'{"keys": ')

@@ -28,10 +28,10 @@ V = TypeVar("V")
 class Outage(Protocol):
     """Remember that the ledger is away, so that not every look-up waits for it."""
 
+    remembered: RememberedSources
+
     @property
     def is_away(self) -> bool: ...
-    @property
-    def remembered(self) -> RememberedSources: ...
     def note(self, error: Exception) -> None:
         """Remember an error that means so."""
 

@@ -20,7 +20,7 @@ _FILE_NAME = "sources.sealed"
 _SOURCES = b"remembered sources"
 _WRITE_SECONDS = 60.0
 # What changed since then is not known: a key may have been revoked.
-REMEMBERED_SECONDS = 7 * 86_400.0
+_REMEMBERED_SECONDS = 7 * 86_400.0
 
 
 class RememberedSources:
@@ -87,7 +87,7 @@ class RememberedSources:
             return 0.0
 
     def _read(self) -> dict[str, Any] | None:
-        if time.time() - self._written_at() > REMEMBERED_SECONDS:
+        if time.time() - self._written_at() > _REMEMBERED_SECONDS:
             return None
         try:
             kept: dict[str, Any] = orjson.loads(self._path.read_bytes())
