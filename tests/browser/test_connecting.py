@@ -71,6 +71,7 @@ def test_from_signing_in_to_a_delivered_order_and_pinterests_score(browser: Brow
     page.get_by_role("link", name="Demo shop").click()
     expect(page.get_by_label("ad_account_id")).to_have_value("549755885175")
     expect(page.get_by_label("Country of phone numbers")).to_have_value("US")
+    expect(page.get_by_label("Currency of amounts without one")).to_have_value("USD")
     page.get_by_label("Keep the name download_picture").check()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Integration saved.")).to_be_visible()

@@ -75,6 +75,7 @@ def test_the_access_token_never_comes_back(pages: Pages, shop: Integration) -> N
         ("event_overrides", "{", "This is not JSON"),
         ("event_overrides", "Newsletter = nonsense", "nonsense"),
         ("default_country", "Germany", "Must be a country"),
+        ("default_currency", "Eu", "Must be a currency"),
         ("consent_categories", ["nonsense"], "must be one of"),
         ("source_id", "src_none", "There is no source src_none."),
     ],

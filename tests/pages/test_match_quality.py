@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.api.conftest import Api
 from tests.pages.conftest import Pages
 from worker.ledger.database import Ledger
 from worker.ledger.reports import tallies
@@ -94,7 +95,7 @@ def test_without_a_connection_the_page_says_where_to_connect(pages: Pages) -> No
 
 
 def test_the_score_is_shown_with_issues_what_to_change_and_our_own_share(
-    pages: Pages, ledger: Ledger, connected: Integration
+    pages: Pages, api: Api, ledger: Ledger, connected: Integration
 ) -> None:
     count(ledger, connected, ip_ua=60, em__ip_ua=40)
     store(ledger, connected, TODAY - 9, score("GOOD"))
@@ -123,6 +124,20 @@ def test_the_score_is_shown_with_issues_what_to_change_and_our_own_share(
     assert "These events come from the Pinterest tag in the pages, not from here." in text
     assert f"{issue} Coverage by component and event" in text
     assert "hashed_email checkout 72 % Pinterest's shares and ours differ because" in text
+
+    (account,) = api.get("/v1/admin/quality/scores")["data"]
+    assert (account["ad_account_id"], account["name"], account["problem"]) == (
+        connected.ad_account_id,
+        "My shop",
+        None,
+    )
+    ours, tags = account["scores"]
+    days = [time.strftime("%Y-%m-%d", time.gmtime((TODAY - ago) * DAY)) for ago in (9, 0)]
+    assert ours["by_day"] == dict(zip(days, ("GOOD", "FAIR"), strict=True))
+    assert (ours["statuses"], tags["statuses"]) == ({"14d": "FAIR", "1d": "FAIR"}, {"14d": "GOOD"})
+    (email,) = (one for one in ours["details"] if one["component"] == "hashed_email")
+    assert (email["coverage"], email["own"], email["issues"]) == (31, 0.4, [FEW])
+    assert email["advice"].startswith("Call identify")
 
 
 def test_a_score_that_cannot_be_read_is_said_next_to_the_last_one(

@@ -99,13 +99,16 @@ def connect(pages: Pages, ledger: Ledger) -> Integration:
     choose = sign_in(pages, "src_shop")
     login = urlsplit(choose).path.rpartition("/")[2]
     form = f"/integrations/add/pinterest?login={login}&ad_account_id={DEMO}&source_id=src_shop"
-    assert "Leave this empty: Pinterest makes a token" in pages.get(form)
+    shown = pages.get(form)
+    assert "Leave this empty: Pinterest makes a token" in shown
+    assert 'name="default_currency" type="text" value="USD"' in shown
     fields = {
         "name": "Shop",
         "source_id": "src_shop",
         "ad_account_id": DEMO,
         "login": login,
         "default_country": "US",
+        "default_currency": "USD",
         "defined": "download_picture",
         "field_mapping": "signal",
         "consent_categories": "advertising",
@@ -132,6 +135,7 @@ def test_from_the_button_to_an_integration_with_a_token_of_its_own(
         "field_mapping": "signal",
         "advertiser_events": ["download_picture"],
         "default_country": "US",
+        "default_currency": "USD",
         "clean_free_text": False,
         "dedupe_by_business_id": False,
     }

@@ -30,7 +30,7 @@ ACCESS = {
     failed.get_failed_list failed.get_failed_summary failed.get_failed_export failed.get_failed_detail
     parked.get_parked alerts.get_alerts audit.get_audit_log
     orders.get_orders orders.get_orders_undelivered ui.orders_page ui.orders_export
-    reports.get_books reports.get_deliveries reports.get_stats reports.get_quality
+    reports.get_books reports.get_deliveries reports.get_stats reports.get_quality reports.get_scores
     ui.overview_page ui.overview_part ui.search_page ui.data_quality_page ui.quality_page ui.sales_page
     ui.sales_export ui.events_page ui.events_part ui.event_page ui.event_input_page ui.explain_page
     ui.post_explain_form ui.failed_page ui.failed_export ui.integrations_page ui.integration_page
@@ -42,8 +42,10 @@ ACCESS = {
     sources.post_server_secret integrations.post_integration integrations.patch_integration
     integrations.delete_integration_view accounts.patch_account accounts.post_pause accounts.post_resume
     orders.post_orders ui.post_orders_file
-    failed.post_failed_retry failed.post_failed_discard parked.post_parked_retry explain.post_explain
-    ui.post_checkout_name ui.post_debugging ui.post_unpark ui.review_page ui.progress_page ui.connect_page
+    failed.post_failed_retry failed.post_failed_discard failed.post_failed_mark parked.post_parked_retry
+    explain.post_explain
+    ui.post_checkout_name ui.post_debugging ui.post_unpark ui.post_mark ui.review_page ui.progress_page
+    ui.connect_page
     ui.connect_finish_page ui.choose_account_page ui.vendors_page ui.new_integration_page
     ui.post_new_integration ui.edit_integration_page ui.post_integration_change ui.post_integration_enabled
     ui.post_integration_paused ui.post_connection_test ui.delete_integration_page ui.post_integration_delete
@@ -149,7 +151,8 @@ def test_a_method_that_a_route_does_not_have_is_refused(app: Flask, ledger: Ledg
 
 def _is_an_id(method: str, path: str) -> bool:
     """Return whether the last part of an address is read as the id of a delivery."""
-    return method in ("GET", "HEAD") and path in ("/v1/admin/failed/retry", "/v1/admin/failed/discard")
+    actions = [f"/v1/admin/failed/{action}" for action in ("retry", "discard", "mark")]
+    return method in ("GET", "HEAD") and path in actions
 
 
 @pytest.mark.parametrize("role", RANKS)

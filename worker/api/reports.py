@@ -1,6 +1,8 @@
 """Show the books, what moved hour by hour, and where a single event is."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 from worker.api import context
@@ -12,13 +14,14 @@ from worker.api.schemas.reports import (
     FoundAnswer,
     QualityAnswer,
     QualityQuery,
+    ScoresAnswer,
     StatsAnswer,
     StatsQuery,
 )
 from worker.ledger.reports.books import Books
 from worker.operations.deliveries import search
 from worker.operations.reports import reports
-from worker.operations.reports.reports import HourlyReport, QualityRow
+from worker.operations.reports.reports import FIRST_DAY, HourlyReport, QualityRow
 
 blueprint = Blueprint(
     "reports", __name__, url_prefix="/v1/admin", description="What became of events, and what came with them"
@@ -63,6 +66,28 @@ def get_quality(query: dict[str, Any]) -> dict[str, Any]:
         context.request_caller(), query["since"], query.get("integration_id"), query.get("step_hours")
     )
     return {"since": report.since, "data": [_quality(row) for row in report.rows]}
+
+
+@blueprint.route("/quality/scores")
+@blueprint.response(200, ScoresAnswer)
+def get_scores() -> dict[str, Any]:
+    """Show Pinterest's Event Quality Scores of the connected ad accounts, next to our own shares."""
+    return {
+        "data": [
+            {
+                "ad_account_id": reading.ad_account_id,
+                "name": reading.name,
+                "read_at": reading.read_at,
+                "problem": reading.login_problem or reading.problem,
+                "scores": [asdict(one) | {"by_day": _by_date(one.by_day)} for one in scores],
+            }
+            for reading, scores in reports.report_scores(context.request_caller())
+        ]
+    }
+
+
+def _by_date(by_day: Mapping[int, str]) -> dict[str, str]:
+    return {(FIRST_DAY + timedelta(days=day)).isoformat(): status for day, status in by_day.items()}
 
 
 def _quality(row: QualityRow) -> dict[str, Any]:

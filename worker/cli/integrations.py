@@ -97,7 +97,7 @@ def _choose(app: PinterestApp, login_id: int) -> str:
 
 
 def _add(app: PinterestApp, login_id: int, source_id: str, ad_account_id: str) -> None:
-    account, country = connecting.ad_account_defaults(cli_caller(), app, login_id, ad_account_id)
+    account, taken = connecting.ad_account_defaults(cli_caller(), app, login_id, ad_account_id)
     config = {"ad_account_id": account.id, "access_token": connecting.TO_BE_MADE}
     made = connecting.create_connected_integration(
         cli_caller(),
@@ -107,6 +107,6 @@ def _add(app: PinterestApp, login_id: int, source_id: str, ad_account_id: str) -
         source_id=source_id,
         vendor="pinterest",
         name=f"Pinterest: {account.name}"[:200],
-        config=config | ({"default_country": country} if country else {}),
+        config=config | taken,
     )
     click.echo(f"{made['id']} delivers to {account.name} ({account.id}).")

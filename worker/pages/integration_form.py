@@ -34,6 +34,7 @@ _TEXTS = (
     "event_overrides",
     "advertiser_events",
     "default_country",
+    "default_currency",
     "send_user_id",
     "product_id_source",
     "product_id_prefix",
@@ -104,6 +105,7 @@ def integration_body(form: Any, overrides: Mapping[str, Any]) -> dict[str, Any]:
         )
         or None,
         "default_country": given["default_country"] or None,
+        "default_currency": given["default_currency"] or None,
         "send_user_id": _YES_NO.get(given["send_user_id"]),
         "product_id_source": given["product_id_source"] or None,
         "product_id_prefix": given["product_id_prefix"] or None,

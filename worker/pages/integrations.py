@@ -59,10 +59,10 @@ def new_integration_page() -> str:
     values: dict[str, Any] = NEW | {"source_id": request.args.get("source_id", "")}
     if "login" in request.args:
         values |= {name: request.args.get(name, "") for name in ("login", "ad_account_id")}
-        account, country = connecting.ad_account_defaults(
+        account, taken = connecting.ad_account_defaults(
             context.request_caller(), pinterest_app(), _login(values), values["ad_account_id"]
         )
-        values |= {"name": f"Pinterest: {account.name}"[:200], "default_country": country}
+        values |= {"name": f"Pinterest: {account.name}"[:200]} | taken
     return _form(Form(values))
 
 

@@ -96,6 +96,33 @@ def test_the_currency_is_a_code_in_upper_case(properties: dict[str, Any], curren
     assert custom_data(properties).get("currency") == currency
 
 
+@pytest.mark.parametrize(
+    ("properties", "currency", "computed"),
+    [
+        ({"value": 5}, "EUR", True),
+        ({"items": [{"id": "1", "price": 5, "quantity": 2}]}, "EUR", True),
+        ({"value": 5, "currency": ""}, "EUR", True),
+        # What the event states counts.
+        ({"value": 5, "currency": "USD"}, "USD", False),
+        ({"value": "5 kr", "currency": "SEK"}, "SEK", False),
+        ({"value": "\N{POUND SIGN}5"}, "GBP", True),
+        ({"items": [{"id": "1", "price": "\N{POUND SIGN}5"}, {"id": "2", "price": 5}]}, None, False),
+        ({"value": 5, "currency": "nonsense"}, None, False),
+        ({"items": [{"id": "1"}]}, None, False),
+        ({}, None, False),
+    ],
+)
+def test_amounts_without_a_currency_are_in_the_integrations(
+    properties: dict[str, Any], currency: str | None, computed: bool
+) -> None:
+    (outcome,) = run(track("Order Completed", properties), options=Options(default_currency="EUR"))
+    assert isinstance(outcome, Mapped | Failed)
+    assert ((outcome.payload or {}).get("custom_data") or {}).get("currency") == currency
+    if isinstance(outcome, Mapped):
+        assert ("currency" in outcome.computed) is computed
+        assert not any("without a currency" in warning for warning in outcome.warnings) or currency is None
+
+
 def test_value_without_currency_is_sent_with_a_warning() -> None:
     (outcome,) = run(track("Order Completed", {"value": 5, "num_items": 1}))
     assert isinstance(outcome, Mapped)

@@ -59,6 +59,7 @@ CONFIG_PROPERTIES: dict[str, dict[str, Any]] = {
         "description": "Event names that the advertiser defined at Pinterest.",
     },
     "default_country": {"type": "string", "description": "Whose phone numbers have no country code."},
+    "default_currency": {"type": "string", "description": "Of amounts without a currency (ISO 4217)."},
     "truncate_ip": {
         "type": "boolean",
         "default": False,

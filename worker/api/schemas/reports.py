@@ -176,6 +176,53 @@ class QualityAnswer(Shape):
     data = ListOf(Nested(QualityRow))
 
 
+class _ScoreDetail(Shape):
+    """Show a component of Pinterest's score for one event, next to our own share."""
+
+    component = Text(metadata={"example": "hashed_email"})
+    event_name = Text()
+    coverage = fields.Float(allow_none=True, metadata={"description": "Percent of all senders' events."})
+    overlap = fields.Float(allow_none=True, metadata={"description": "Percent shared with the tag."})
+    issues = ListOf(ListOf(Text()), metadata={"description": "In Pinterest's words."})
+    own = fields.Float(allow_none=True, metadata={"description": "Our share of the valid events, 0 to 1."})
+    advice = Text(metadata={"description": "What to change here."})
+
+
+class _PlatformScore(Shape):
+    """Show the newest score of a platform and ingestion source."""
+
+    platform = Text(metadata={"example": "WEB"})
+    source = Text(metadata={"example": "CONVERSIONS_API"})
+    statuses = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        metadata={"description": "By look-back.", "example": {"1d": "FAIR", "14d": "GOOD"}},
+    )
+    by_day = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        metadata={"description": "The status of 14 days, by the date of the last 30 days."},
+    )
+    read_at = Timestamp()
+    details = ListOf(Nested(_ScoreDetail))
+
+
+class _AccountScores(Shape):
+    """Show the scores of an ad account. ``problem`` says why they could not be read last."""
+
+    ad_account_id = Text()
+    name = Text()
+    read_at = TimestampOrNull()
+    problem = Text(allow_none=True)
+    scores = ListOf(Nested(_PlatformScore))
+
+
+class ScoresAnswer(Shape):
+    """Show Pinterest's Event Quality Scores of the ad accounts that are read."""
+
+    data = ListOf(Nested(_AccountScores))
+
+
 class _ShareAnswer(Shape):
     """Count events with a problem among all events."""
 

@@ -61,15 +61,16 @@ class Content(NamedTuple):
     currency: str | None
     value_thousandths: int | None
 
-    def is_same(self, other: "Content") -> bool:
-        """Return whether two copies have the same order, value and currency."""
+    def is_same(self, other: "Content", *, same_order: bool = False) -> bool:
+        """Return whether two copies have the same order, value and currency.
+
+        If they are known to be of the ``same_order``, it does not matter how each states its id.
+        """
+        if same_order and self[2:] == other[2:]:
+            return True
         if self.content_key is not None and other.content_key is not None:
             return self.content_key == other.content_key
         return self[1:] == other[1:]
-
-    def is_same_amount(self, other: "Content") -> bool:
-        """Return whether two copies of one order have the same value and currency, however they state its id."""
-        return self.is_same(other) or self[2:] == other[2:]
 
 
 class Precedence(Enum):
@@ -265,9 +266,7 @@ def _is_waiting(status: int | None) -> bool:
 
 
 def _verdict(claim: Claim, holder: _Holder, status: int | None, was_tried: bool) -> Precedence:
-    is_same_order = claim.has_business_key_of(holder)
-    compare = claim.content.is_same_amount if is_same_order else claim.content.is_same
-    is_same = compare(holder.content)
+    is_same = claim.content.is_same(holder.content, same_order=claim.has_business_key_of(holder))
     if holder.trust == Trust.SIGNED:
         return Precedence.TAKEN
     if _is_waiting(status):

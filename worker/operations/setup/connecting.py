@@ -26,6 +26,7 @@ from worker.operations.setup.integrations import (
 from worker.operations.setup.sources import change_source
 from worker.pinterest.client.account import AccountApiError, AccountClient, AdAccount, Tokens, missing_scopes
 from worker.pinterest.client.answers import ReasonClass
+from worker.pinterest.custom_data.currencies import currency_code
 from worker.pinterest.user_data.countries import country_code
 
 # In place of a token in a form: the token is made when the form is saved.
@@ -137,16 +138,21 @@ def ad_account_choices(caller: Caller, app: PinterestApp, login_id: int, wanted:
 
 def ad_account_defaults(
     caller: Caller, app: PinterestApp, login_id: int, ad_account_id: str
-) -> tuple[AdAccount, str]:
-    """Return an ad account of a sign-in, and the country that a new integration takes over; it may be empty.
+) -> tuple[AdAccount, dict[str, str]]:
+    """Return an ad account of a sign-in, and the country and currency that a new integration takes over, if known.
 
     Raises:
         InvalidError: the person may not use this ad account.
     """
     for account in ad_account_choices(caller, app, login_id):
         if account.id == ad_account_id:
-            is_known = country_code(account.country) == account.country.lower()
-            return account, account.country.upper() if is_known else ""
+            country, currency = account.country.upper(), account.currency.upper()
+            taken = {}
+            if country_code(country) == country.lower():
+                taken["default_country"] = country
+            if currency and currency_code(currency) == currency:
+                taken["default_currency"] = currency
+            return account, taken
     raise InvalidError("config.ad_account_id", "is not an ad account that the person who signed in may use")
 
 

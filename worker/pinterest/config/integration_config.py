@@ -22,6 +22,7 @@ from worker.pinterest.config.overrides import (
     parse_advertiser_events,
     parse_overrides,
 )
+from worker.pinterest.custom_data.currencies import currency_code
 from worker.pinterest.mapping.contract import SCHEMA_VERSIONS
 from worker.pinterest.user_data.countries import country_code
 
@@ -85,6 +86,11 @@ def _check_country(value: object) -> None:
         raise ValidationError("must be a country's two letters (ISO 3166), like DE.")
 
 
+def _check_currency(value: object) -> None:
+    if not isinstance(value, str) or len(value) != 3 or currency_code(value) != value.upper():
+        raise ValidationError("must be a currency's three letters (ISO 4217), like EUR.")
+
+
 def _flag() -> fields.Raw:
     return fields.Raw(allow_none=True, validate=_check_flag)
 
@@ -115,6 +121,7 @@ class IntegrationConfigSchema(Schema):
     event_overrides = fields.Raw(allow_none=True)
     advertiser_events = fields.Raw(allow_none=True)
     default_country = fields.Raw(allow_none=True, validate=_check_country)
+    default_currency = fields.Raw(allow_none=True, validate=_check_currency)
     truncate_ip = _flag()
     limited_data_processing = _flag()
     bot_filter = _flag()
@@ -142,8 +149,9 @@ class IntegrationConfigSchema(Schema):
     @post_load
     def _read_rules(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         config = {key: value for key, value in data.items() if value is not None} | _rules(data)
-        if "default_country" in config:
-            config["default_country"] = config["default_country"].upper()
+        for name in ("default_country", "default_currency"):
+            if name in config:
+                config[name] = config[name].upper()
         return config
 
 

@@ -133,7 +133,9 @@ def build_custom_data(
         currency, items = None, [replace(item, price=None) for item in items]
     else:
         value = _read_value(properties, currency, options, notes)
-        currency = currency or _sign_currency(value, items, notes)
+        currency = (
+            currency or _sign_currency(value, items, notes) or _usual_currency(value, items, options, notes)
+        )
         if value is not None and items and not kind.is_list and not cut:
             _compare(value, items, notes)
     data: dict[str, Any] = {}
@@ -282,6 +284,16 @@ def _sign_currency(value: Amount | None, items: list[Item], notes: Notes) -> str
     code = currencies.pop()
     notes.compute("currency", f"{code}, as the amounts are written")
     return code
+
+
+def _usual_currency(value: Amount | None, items: list[Item], options: Options, notes: Notes) -> str | None:
+    """Return the integration's currency for amounts of which none states one."""
+    amounts = [one for one in (value, *(item.price for item in items)) if one is not None]
+    stated = [value and value.currency, *(item.currency for item in items)]
+    if options.default_currency is None or not amounts or any(stated):
+        return None
+    notes.compute("currency", f"{options.default_currency}, the default currency of the integration")
+    return options.default_currency
 
 
 def _add_up(items: list[Item], currency: str | None, notes: Notes) -> Amount | None:

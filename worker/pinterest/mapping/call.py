@@ -30,8 +30,8 @@ class Options:
 
     ``send_user_id`` sends the hashed user id as ``external_id``. None means: only with ``field_mapping`` ``pinterest``.
     ``product_id_source`` says which id of a product is sent; None: the first that is there. ``value_basis`` says
-    whether the value of an order includes tax and shipping. ``schema_version`` is the version of Pinterest's API whose
-    fields are sent.
+    whether the value of an order includes tax and shipping. ``default_currency`` is that of amounts without one.
+    ``schema_version`` is the version of Pinterest's API whose fields are sent.
     """
 
     field_mapping: FieldMapping = "signal"
@@ -40,6 +40,7 @@ class Options:
     overrides: Overrides = field(default_factory=lambda: _NO_OVERRIDES)
     advertiser_events: tuple[str, ...] = ()
     default_country: str | None = None
+    default_currency: str | None = None
     truncate_ip: bool = False
     limited_data_processing: bool = False
     bot_filter: bool = False
