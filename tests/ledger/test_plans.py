@@ -11,7 +11,7 @@ from benchmarks.history import come_to_rest, lay_down
 from tests.conftest import KEY, postgresql_database
 from tests.ledger.shop import NOW, pend, place
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import batch_history, batches, claims, failures, finding
+from worker.ledger.delivery import batch_history, batches, claims, failure_groups, failures, finding
 from worker.ledger.delivery.claims import BATCH_MAX_EVENTS, BatchGroup
 from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.intake import backlog, inbox
@@ -43,6 +43,10 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     "batches that are due": lambda connection: batches.take_due_batches(connection, NOW, NOW),
     "accounts in use": ad_accounts.used_credentials,
     "a page of failures": lambda connection: failures.failed_after(connection, FailureFilter(), 50),
+    "failures by reason": lambda connection: failure_groups.failed_by_reason(
+        connection, FailureFilter(), NOW
+    ),
+    "kinds of failures": lambda connection: alert_figures.failure_kinds(connection, 20_000),
     "abandoned batches": lambda connection: ad_accounts.move_batches(connection, 77, 78, NOW),
     "an event's deliveries": lambda connection: finding.find_deliveries_of_event(connection, "e1", 20),
     "an order's deliveries": lambda connection: finding.find_deliveries_of_order(
