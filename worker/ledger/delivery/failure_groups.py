@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select
 
-from worker.ledger.delivery.failures import FailureFilter, select_failures
+from worker.ledger.delivery.failures import FailureFilter, failure_conditions
 from worker.ledger.rows import upsert
-from worker.ledger.schema import failure_group
+from worker.ledger.schema import ad_account, delivery, failure_group
 
 TREND_DAYS = 14
 _DAY_SECONDS = 86_400
@@ -47,24 +47,29 @@ class ReasonGroup:
 
 def failed_by_reason(connection: Connection, chosen: FailureFilter, now: float) -> list[ReasonGroup]:
     """Return the groups of the selected failed deliveries: open ones first, then the largest."""
-    rows = select_failures(chosen).subquery()
-    key = (rows.c.ad_account, rows.c.ad_account_id, rows.c.event_name, rows.c.reason_class)
-    # The day that the time lies in. SQLite may lack floor(), and the databases round a half differently.
-    day = func.round(rows.c.failed_at / _DAY_SECONDS - 0.499999).label("day")
-    counted = select(
-        *key,
-        day,
-        func.max(rows.c.reason).label("reason"),
-        func.count().label("n"),
-        func.min(rows.c.failed_at).label("first_at"),
-        func.max(rows.c.failed_at).label("last_at"),
-    ).group_by(*key, "day")
+    key = (delivery.c.ad_account, delivery.c.event_name, delivery.c.reason_class)
+    # The day that the time lies in, by a name that no column has. SQLite may lack floor(), and the databases round a
+    # half differently.
+    day = func.round(delivery.c.ended_at / _DAY_SECONDS - 0.499999).label("ended_on")
+    counted = (
+        select(
+            *key,
+            day,
+            func.max(delivery.c.reason).label("reason"),
+            func.count().label("n"),
+            func.min(delivery.c.ended_at).label("first_at"),
+            func.max(delivery.c.ended_at).label("last_at"),
+        )
+        .where(*failure_conditions(chosen))
+        .group_by(*key, "ended_on")
+    )
     by_key: dict[tuple[Any, ...], list[Any]] = {}
     for row in connection.execute(counted):
-        by_key.setdefault(tuple(row[:4]), []).append(row)
+        by_key.setdefault(tuple(row[:3]), []).append(row)
     decided = {tuple(row[:3]): row for row in connection.execute(select(failure_group))}
+    names = {row.id: row.ad_account_id for row in connection.execute(select(ad_account))}
     today = int(now // _DAY_SECONDS)
-    groups = [_group(days, decided.get((key[0], *key[2:])), today) for key, days in by_key.items()]
+    groups = [_group(names[key[0]], days, decided.get(key), today) for key, days in by_key.items()]
     return sorted(groups, key=lambda group: (group.state is not GroupState.OPEN, -group.n))
 
 
@@ -103,16 +108,16 @@ def decide_group(
     connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
 
 
-def _group(days: Iterable[Any], decided: Any, today: int) -> ReasonGroup:
-    days = sorted(days, key=lambda row: row.day)
+def _group(ad_account_id: str, days: Iterable[Any], decided: Any, today: int) -> ReasonGroup:
+    days = sorted(days, key=lambda row: row.ended_on)
     first, last = days[0], days[-1]
-    by_day = {int(row.day): row.n for row in days}
+    by_day = {int(row.ended_on): row.n for row in days}
     last_at = max(row.last_at for row in days)
     state = state_of(decided and decided.state, decided.decided_at if decided else 0.0, last_at)
     is_decided = decided is not None and state is not GroupState.OPEN
     return ReasonGroup(
         ad_account=first.ad_account,
-        ad_account_id=first.ad_account_id,
+        ad_account_id=ad_account_id,
         event_name=first.event_name,
         reason_class=first.reason_class,
         reason=last.reason,

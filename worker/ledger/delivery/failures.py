@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from worker.event.received import Trust
@@ -122,7 +122,7 @@ class RetryResult:
 
 def count_failures(connection: Connection, chosen: FailureFilter, after_id: int = 0) -> int:
     """Count the failed deliveries that a filter selects."""
-    rows = select_failures(chosen).where(delivery.c.id > after_id).subquery()
+    rows = _chosen(chosen).where(delivery.c.id > after_id).subquery()
     return connection.scalar(select(func.count()).select_from(rows)) or 0
 
 
@@ -130,7 +130,7 @@ def failed_after(
     connection: Connection, chosen: FailureFilter, limit: int, after_id: int = 0
 ) -> list[Failure]:
     """Return failed deliveries in the order of their ids."""
-    wanted = select_failures(chosen).where(delivery.c.id > after_id).order_by(delivery.c.id).limit(limit)
+    wanted = _chosen(chosen).where(delivery.c.id > after_id).order_by(delivery.c.id).limit(limit)
     found = connection.execute(wanted).mappings()
     return [Failure(**{**row, "event_id": shown_event_id(row["event_id"])}) for row in found]
 
@@ -245,8 +245,7 @@ def discard_pending_deliveries(
     return len(moved)
 
 
-def select_failures(chosen: FailureFilter) -> Any:
-    """Return the query of the failed deliveries that a filter selects, with the columns of `Failure`."""
+def _chosen(chosen: FailureFilter) -> Any:
     wanted = (
         select(
             delivery.c.id,
@@ -276,28 +275,35 @@ def select_failures(chosen: FailureFilter) -> Any:
                 integration.c.ad_account == delivery.c.ad_account,
             ),
         )
-        .where(delivery.c.state == State.FAILED.value)
     )
+    return wanted.where(*failure_conditions(chosen))
+
+
+def failure_conditions(chosen: FailureFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions of deliveries that select the same failures as a filter, without a join."""
     equal = {
-        ad_account.c.ad_account_id: chosen.ad_account_id,
         delivery.c.integration_id: chosen.integration_number,
         delivery.c.reason_class: chosen.reason_class,
         delivery.c.event_name: chosen.event_name,
         delivery.c.event_id: chosen.event_id,
     }
-    wanted = wanted.where(*(column == value for column, value in equal.items() if value is not None))
+    found = [delivery.c.state == State.FAILED.value]
+    found += [column == value for column, value in equal.items() if value is not None]
+    if chosen.ad_account_id is not None:
+        named = select(ad_account.c.id).where(ad_account.c.ad_account_id == chosen.ad_account_id)
+        found.append(delivery.c.ad_account.in_(named))
     if chosen.since is not None:
-        wanted = wanted.where(delivery.c.ended_at >= chosen.since)
+        found.append(delivery.c.ended_at >= chosen.since)
     if chosen.until is not None:
-        wanted = wanted.where(delivery.c.ended_at < chosen.until)
+        found.append(delivery.c.ended_at < chosen.until)
     if chosen.safe_at is not None:
         is_deduplicated = ~delivery.c.offline & (
             delivery.c.event_time >= chosen.safe_at - _LATE_AFTER_SECONDS
         )
-        wanted = wanted.where((delivery.c.may_have_arrived == Arrival.NO.value) | is_deduplicated)
+        found.append((delivery.c.may_have_arrived == Arrival.NO.value) | is_deduplicated)
     if chosen.ids:
-        wanted = wanted.where(delivery.c.id.in_(chosen.ids))
-    return wanted
+        found.append(delivery.c.id.in_(chosen.ids))
+    return found
 
 
 def _retried(
