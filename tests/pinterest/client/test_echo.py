@@ -73,6 +73,8 @@ def test_an_escaped_request_is_read_as_well() -> None:
     escaped = json.dumps({"data": [{"custom_data": {"np": "Jürgen"}}]}).encode()
     assert b"\\u" in escaped
     assert Echo(escaped).mask("np Jürgen is refused") == "np [sent] is refused"
+    # No other word of the text is in the request.
+    assert Echo(escaped).mask("Jürgen is refused") == "[sent] is refused"
 
 
 def test_without_a_request_words_stay() -> None:
