@@ -63,8 +63,9 @@ def test_a_new_index_allows_everything_that_the_previous_version_writes(path: Pa
 
 
 @pytest.mark.parametrize("path", VERSIONS, ids=lambda path: path.stem)
-def test_a_statement_of_a_migration_only_fills_a_new_column(path: Path) -> None:
+def test_a_statement_of_a_migration_only_fills_a_new_column_or_table(path: Path) -> None:
     added = _added_columns(path)
+    tables = {ast.unparse(call.args[0]) for call in _calls(path, "op") if _name(call) == "create_table"}
     texts = {
         ast.unparse(node.targets[0]): node.value.value
         for node in ast.parse(path.read_text()).body
@@ -73,6 +74,10 @@ def test_a_statement_of_a_migration_only_fills_a_new_column(path: Path) -> None:
     for call in _calls(path, "op"):
         if _name(call) == "execute":
             words = texts[ast.unparse(call.args[0])].split()
+            if words[:2] == ["INSERT", "INTO"]:
+                assert repr(words[2]) in tables
+                assert not {"DELETE", "DROP", "ALTER", "UPDATE"} & set(words)
+                continue
             changed = words[words.index("UPDATE") :]
             assert changed[2] == "SET"
             assert repr(changed[3]) in added
