@@ -12,7 +12,7 @@ from worker.runtime import lease_seconds, ledger, meter, pinterest, retry_policy
 from worker.settings import settings
 
 
-class DeliveryTask(LedgerRetryTask):
+class _DeliveryTask(LedgerRetryTask):
     """Retry a batch through the ledger, which is durable, and through Celery, which is quick."""
 
     abstract = True
@@ -26,7 +26,7 @@ class DeliveryTask(LedgerRetryTask):
         return postpone_delivery(sender(), exc)
 
 
-@shared_task(base=DeliveryTask)
+@shared_task(base=_DeliveryTask)
 def deliver_batch(batch_id: int) -> None:
     """Send one batch. Safe to repeat: it is sent once."""
     deliver(sender(), batch_id)

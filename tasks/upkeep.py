@@ -28,6 +28,7 @@ def sweep() -> None:
 def fold_tallies() -> None:
     """Merge counter rows of the same key."""
     purging.fold_counts(ledger(), ledger().now())
+    purging.sum_order_days(ledger(), ledger().now())
 
 
 @shared_task

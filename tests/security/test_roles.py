@@ -35,7 +35,7 @@ ACCESS = {
     ui.sales_export ui.events_page ui.events_part ui.event_page ui.event_input_page ui.explain_page
     ui.post_explain_form ui.failed_page ui.failed_export ui.integrations_page ui.integration_page
     ui.sources_page ui.source_page ui.audit_page ui.post_sign_out
-    ui.password_page ui.post_password
+    ui.password_page ui.post_password ui.first_steps_page ui.seen_part
     """,
     "editor": """
     sources.post_source sources.patch_source sources.delete_source_view sources.post_pipeline_key

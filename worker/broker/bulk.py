@@ -56,7 +56,7 @@ class BulkTask(Task[Any, Any]):
     """
 
     abstract = True
-    Strategy = "worker.broker.bulk:bulk_strategy"
+    Strategy = "worker.broker.bulk:_bulk_strategy"
     acks_late = True
 
     bulk_max = 500
@@ -221,7 +221,7 @@ class BulkBuffer:
         return Message(**options, delivery_info=self._delivery_info, accept={"application/json"})
 
 
-def bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) -> Callable[..., None]:
+def _bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) -> Callable[..., None]:
     """Return the handler for each message of the task; the consumer calls this after each connect."""
     start_run = default_strategy(task, app, consumer, **options)
     buffer = BulkBuffer(task, consumer, start_run)

@@ -30,7 +30,7 @@ _LAST_WORK_SECONDS = 5.0
 LONGEST_RECONNECT_PAUSE_SECONDS = 5
 
 
-class MessageBuffer(Protocol):
+class _MessageBuffer(Protocol):
     """Collect messages for a bulk."""
 
     open_bulks: int  # Bulks in the pool, not yet acknowledged or rejected.
@@ -84,7 +84,7 @@ class RateLimitedConsumer(Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Task strategies add their buffers after each connect.
-        self.buffers: list[MessageBuffer] = []
+        self.buffers: list[_MessageBuffer] = []
         self.unacked: UnackedMessages | None = None
         self.hint_reader: HintReader | None = None
         super().__init__(*args, **kwargs)

@@ -111,7 +111,7 @@ class ConfirmedChannel:
         return before - len(self._unconfirmed)
 
 
-class RedisPushChannel:
+class _RedisPushChannel:
     """Push the text that kombu would store to Redis or Valkey, many messages per command.
 
     A kombu producer routes each message and sends a command for each.
@@ -141,7 +141,7 @@ class RedisPushChannel:
 def open_publisher_channel(connection: Connection, queue: Queue) -> PublisherChannel:
     """Connect if necessary, declare the queue, and return a channel for this kind of broker."""
     connection.ensure_connection(max_retries=1, interval_start=0)
-    kind = ConfirmedChannel if connection.transport.driver_type == "amqp" else RedisPushChannel
+    kind = ConfirmedChannel if connection.transport.driver_type == "amqp" else _RedisPushChannel
     return kind(connection, queue)
 
 

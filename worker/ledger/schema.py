@@ -528,17 +528,17 @@ sale = Table(
 )
 
 # The shop's own orders, to compare them with the deliveries.
-# What became of the orders of a day, for days whose deliveries have not changed since the watermark "orders".
+# What became of the orders of a day, for days that have not changed since the watermark "order days".
 order_day = Table(
     "order_day",
     metadata,
-    Column("source_id", Text, primary_key=True),
+    # Days since 1970, each order's in the time zone of its source.
     Column("day", Integer, primary_key=True, autoincrement=False),
-    # The ad accounts of the source's enabled integrations; with others the row does not count.
-    Column("accounts", JSON, nullable=False),
-    # [ad account, currency, fate, number of orders, value in thousandths]
+    # A hash of which sources were delivered to which ad accounts; with others the row does not count.
+    Column("integrations", Text, nullable=False),
+    # [source, ad account or null, currency, fate, number of orders, value in thousandths]
     Column("sums", JSON, nullable=False),
-    # [order, ad account, fate] of each order that an ad account does not have, the last recorded first.
+    # Source → [order, fate] of each order that an ad account does not have.
     Column("undelivered", JSON, nullable=False),
 )
 
@@ -556,7 +556,8 @@ shop_order = Table(
     Column("day", Integer, nullable=False),
     Column("currency", Text, nullable=False),
     Column("value_thousandths", BigInteger, nullable=False),
-    Column("recorded_at", Double, nullable=False),
+    # The time of the last change.
+    Column("recorded_at", Double, nullable=False, index=True),
     sqlite_autoincrement=True,
 )
 

@@ -6,6 +6,7 @@ from worker.alerts import rules
 from worker.api import context
 from worker.operations.deliveries.search import SearchResult
 from worker.operations.deliveries.search import search as search_ledger
+from worker.operations.reports.first_steps import list_steps
 from worker.operations.reports.overview import Overview, show_overview
 from worker.pages import charts
 from worker.pages.base import blueprint
@@ -15,8 +16,15 @@ _REFRESH_SECONDS = 5
 
 @blueprint.get("/")
 def overview_page() -> str:
-    """Show the overview. It refreshes automatically."""
-    return render_template("overview.html", every=_REFRESH_SECONDS, **_figures())
+    """Show the overview, with the steps of the setup until all are done. It refreshes automatically."""
+    steps = list_steps(context.request_caller())
+    return render_template("overview.html", every=_REFRESH_SECONDS, steps=steps, **_figures())
+
+
+@blueprint.get("/first-steps")
+def first_steps_page() -> str:
+    """Show the steps of the setup, also when all are done."""
+    return render_template("first_steps.html", steps=list_steps(context.request_caller()))
 
 
 @blueprint.get("/overview/figures")

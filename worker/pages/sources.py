@@ -16,6 +16,7 @@ from worker.ledger.setup import integrations as integration_store
 from worker.ledger.setup import sources as store
 from worker.ledger.setup.sources import ALERT_THRESHOLDS, WEBHOOK_SYSTEMS
 from worker.operations.errors import OperationError
+from worker.operations.reports.first_steps import show_seen
 from worker.operations.setup import sources as operations
 from worker.pages.base import blueprint, redirect_to
 from worker.pages.forms import Form, form_texts, parse_number, split_lines
@@ -88,6 +89,12 @@ def post_new_source() -> Response:
 def source_page(source_id: str) -> str:
     """Show a source with its snippet."""
     return _page(source_id)
+
+
+@blueprint.get("/sources/<source_id>/seen")
+def seen_part(source_id: str) -> str:
+    """Render the part of a source's page that says what came in. It refreshes automatically."""
+    return render_template("_seen.html", seen=show_seen(context.request_caller(), source_id))
 
 
 @blueprint.get("/sources/<source_id>/change")
@@ -248,6 +255,7 @@ def _page(
     )
     return render_template(
         "source.html",
+        seen=show_seen(context.request_caller(), source_id),
         shop_url=shop,
         used=used,
         visitors_per_day=kept.public_visitors_per_day if kept else 0,

@@ -489,6 +489,22 @@ def sales_since(connection: Connection, since_day: int, source_id: str | None = 
     ]
 
 
+def has_sold(connection: Connection) -> bool:
+    """Return whether an order was ever delivered."""
+    return (
+        connection.execute(select(sale.c.id).where(sale.c.event_name == "checkout").limit(1)).first()
+        is not None
+    )
+
+
+def has_decision_about_consent(connection: Connection, most: int) -> bool:
+    """Return whether one of the newest deliveries came with a decision about consent."""
+    newest = select(delivery.c.consent).order_by(delivery.c.id.desc()).limit(most).subquery()
+    return (
+        connection.execute(select(newest).where(newest.c.consent.is_not(None)).limit(1)).first() is not None
+    )
+
+
 def fold_sales(connection: Connection, most_groups: int) -> int:
     """Sum up rows with the same key, unless the sum grows too large. Returns how many rows that saved."""
     keys = (sale.c.day, sale.c.integration_id, sale.c.event_name, sale.c.currency)

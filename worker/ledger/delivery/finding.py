@@ -48,6 +48,7 @@ class FoundDelivery:
     consent: str | None = None
     currency: str | None = None
     value_thousandths: int | None = None
+    order_key: bytes | None = None
     # The order id in the sealed payload is read for the rows that are shown.
     payload: bytes | None = None
 
@@ -245,6 +246,7 @@ def _deliveries() -> Any:
             delivery.c.consent,
             delivery.c.currency,
             delivery.c.value_thousandths,
+            delivery.c.order_key,
             batch.c.not_before,
             credential.c.paused_at,
             credential.c.paused_reason,
@@ -294,6 +296,7 @@ def _read(connection: Connection, wanted: Any) -> list[FoundDelivery]:
             consent=row.consent,
             currency=row.currency,
             value_thousandths=row.value_thousandths,
+            order_key=row.order_key,
             payload=row._mapping.get("payload"),
         )
         for row in connection.execute(wanted)

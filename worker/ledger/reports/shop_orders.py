@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_, select
 
 from worker.ledger import rows
+from worker.ledger.reports import order_days
 from worker.ledger.schema import BatchStatus, State, ad_account, batch, delivery, integration, shop_order
 from worker.ledger.vault import SECONDS_A_DAY, Vault
 
@@ -94,7 +95,7 @@ def store_orders(connection: Connection, vault: Vault, orders: Sequence[ShopOrde
 
 
 def _replace_known(new: Any) -> Any:
-    names = ("ordered_at", "day", "currency", "value_thousandths")
+    names = ("ordered_at", "day", "currency", "value_thousandths", "recorded_at")
     return new.on_conflict_do_update(
         index_elements=["order_key"], set_={name: new.excluded[name] for name in names}
     )
@@ -103,19 +104,41 @@ def _replace_known(new: Any) -> Any:
 def sum_orders(
     connection: Connection, first_day: int, last_day: int, source_id: str | None = None
 ) -> list[OrderSum]:
-    """Return what became of the orders of some days, the latest day first."""
-    fates = _fates(*_of_days(first_day, last_day, source_id)).subquery()
-    keys = (fates.c.day, fates.c.source_id, ad_account.c.ad_account_id, fates.c.currency, fates.c.fate)
-    wanted = (
-        select(*keys, func.count(), func.sum(fates.c.value_thousandths))
-        .outerjoin(ad_account, ad_account.c.id == fates.c.ad_account)
-        .group_by(*keys)
-        .order_by(fates.c.day.desc(), *keys[1:])
-    )
-    return [
-        OrderSum(row[0], row[1], row[2] or "", row[3], Fate(row[4]), int(row[5]), int(row[6]))
-        for row in connection.execute(wanted)
+    """Return what became of the orders of some days, the latest day first.
+
+    Exact: days that have changed since upkeep summed them up are read from the orders themselves.
+    """
+    known = order_days.known_days(connection, first_day, last_day)
+    lines = [(day, *line) for day, row in known.items() for line in row.sums]
+    for first, last in order_days.other_days(known, first_day, last_day):
+        lines += _sum_days(connection, first, last)
+    found = connection.execute(select(ad_account.c.id, ad_account.c.ad_account_id))
+    accounts = {row.id: row.ad_account_id for row in found}
+    sums = [
+        OrderSum(day, source, accounts.get(account, ""), currency, Fate(fate), n, value)
+        for day, source, account, currency, fate, n, value in lines
+        if source_id in (None, source)
     ]
+    return sorted(sums, key=lambda one: (-one.day, *one[1:5]))
+
+
+def _sum_days(connection: Connection, first_day: int, last_day: int) -> list[tuple[Any, ...]]:
+    fates = _fates(*_of_days(first_day, last_day, None)).subquery()
+    keys = (fates.c.day, fates.c.source_id, fates.c.ad_account, fates.c.currency, fates.c.fate)
+    wanted = select(*keys, func.count(), func.sum(fates.c.value_thousandths)).group_by(*keys)
+    return [(*row[:5], int(row[5]), int(row[6])) for row in connection.execute(wanted)]
+
+
+def sum_one_day(connection: Connection, day: int) -> tuple[list[list[Any]], dict[str, list[tuple[int, int]]]]:
+    """Return a day's sums, and by source the orders with their fates that an ad account does not have."""
+    fates = _fates(*_of_days(day, day, None)).subquery()
+    wanted = select(fates.c.source_id, fates.c.id, fates.c.fate).distinct()
+    missing: dict[str, list[tuple[int, int]]] = {}
+    for source_id, number, fate in connection.execute(
+        wanted.where(fates.c.fate != Fate.DELIVERED.value).order_by(fates.c.id)
+    ):
+        missing.setdefault(source_id, []).append((number, fate))
+    return [list(line[1:]) for line in _sum_days(connection, day, day)], missing
 
 
 def undelivered_orders(
@@ -131,9 +154,37 @@ def undelivered_orders(
 
     ``before`` is the number of the last order of the page before.
     """
-    found: list[UndeliveredOrder] = []
+    known = order_days.known_days(connection, *days)
+    numbers = {
+        number
+        for row in known.values()
+        for source, missing in row.undelivered.items()
+        if source_id in (None, source)
+        for number, fate in missing
+        if fate in fates and (before is None or number < before)
+    }
+    for first, last in order_days.other_days(known, *days):
+        numbers.update(_numbers_with_fates(connection, (first, last), fates, limit, source_id, before))
+    # An order in several ad accounts is not cut apart.
+    shown = sorted(numbers, reverse=True)[:limit]
+    return [
+        one
+        for some in rows.chunks(shown, _ORDERS_A_STEP)
+        for one in _with_fates(connection, vault, some, fates)
+    ]
+
+
+def _numbers_with_fates(
+    connection: Connection,
+    days: tuple[int, int],
+    fates: Collection[Fate],
+    limit: int,
+    source_id: str | None,
+    before: int | None,
+) -> set[int]:
+    found: set[int] = set()
     wanted = _of_days(*days, source_id)
-    while len({one.number for one in found}) < limit:
+    while len(found) < limit:
         step = select(shop_order.c.id).where(*wanted).order_by(shop_order.c.id.desc()).limit(_ORDERS_A_STEP)
         if before is not None:
             step = step.where(shop_order.c.id < before)
@@ -141,10 +192,11 @@ def undelivered_orders(
         if not numbers:
             break
         before = numbers[-1]
-        found += _with_fates(connection, vault, numbers, fates)
-    # An order in several ad accounts is not cut apart.
-    shown = set(sorted({one.number for one in found}, reverse=True)[:limit])
-    return [one for one in found if one.number in shown]
+        its = _fates(shop_order.c.id.in_(numbers)).subquery()
+        found.update(
+            connection.scalars(select(its.c.id).where(its.c.fate.in_([fate.value for fate in fates])))
+        )
+    return found
 
 
 def _with_fates(
@@ -253,7 +305,7 @@ def purge_orders(connection: Connection, before: float, most: int) -> int:
     """Delete orders that are older than their deliveries are kept. Returns how many."""
     old = select(shop_order.c.id).where(shop_order.c.ordered_at < before)
     ids = list(connection.scalars(old.order_by(shop_order.c.ordered_at).limit(most)))
-    return connection.execute(delete(shop_order).where(shop_order.c.id.in_(ids))).rowcount if ids else 0
+    return _delete(connection, shop_order.c.id.in_(ids)) if ids else 0
 
 
 def erase_orders_of(connection: Connection, delivery_ids: Sequence[int]) -> int:
@@ -261,4 +313,11 @@ def erase_orders_of(connection: Connection, delivery_ids: Sequence[int]) -> int:
     keys = select(delivery.c.order_key).where(
         delivery.c.id.in_(delivery_ids), delivery.c.order_key.is_not(None)
     )
-    return connection.execute(delete(shop_order).where(shop_order.c.order_key.in_(keys))).rowcount
+    return _delete(connection, shop_order.c.order_key.in_(keys))
+
+
+def _delete(connection: Connection, which: ColumnElement[bool]) -> int:
+    days = connection.scalars(delete(shop_order).where(which).returning(shop_order.c.day)).all()
+    if days:
+        order_days.forget_days(connection, set(days))
+    return len(days)

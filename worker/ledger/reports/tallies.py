@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from worker.ledger import rows
 from worker.ledger.reports import rollups
-from worker.ledger.schema import tally
+from worker.ledger.schema import COUNTS_EVENTS, tally
 
 SECONDS_PER_HOUR = 3600
 
@@ -99,6 +99,29 @@ def tallies_by_hour(
     return [
         (hour, integration, outcome, int(n)) for hour, integration, outcome, n in connection.execute(summed)
     ]
+
+
+def last_seen(connection: Connection, since_hour: int) -> dict[str, dict[str, float]]:
+    """Return when the newest event of each name came in, by source and Pinterest event name, in Unix seconds.
+
+    Times from before they were kept are those of their hours. The name is empty where an event never got one.
+    """
+    at = func.max(func.coalesce(tally.c.last_at, tally.c.hour * float(SECONDS_PER_HOUR)))
+    wanted = (
+        select(tally.c.source_id, tally.c.event_name, at)
+        .where(COUNTS_EVENTS, tally.c.hour >= since_hour, tally.c.outcome.in_([MAPPED, WITHOUT_DESTINATION]))
+        .group_by(tally.c.source_id, tally.c.event_name)
+    )
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for source_id, name, last_at in connection.execute(wanted):
+        found[source_id][name] = float(last_at)
+    return found
+
+
+def has_happened(connection: Connection, outcomes: Iterable[str]) -> bool:
+    """Return whether any delivery has one of the outcomes. Where none has, there are few rows to read."""
+    any_row = select(tally.c.id).where(tally.c.outcome.in_(list(outcomes)), tally.c.integration_id != 0)
+    return connection.execute(any_row.limit(1)).first() is not None
 
 
 def fold_tally_rows(connection: Connection, most_groups: int = 500, since_hour: int = 0) -> int:

@@ -1,6 +1,6 @@
 """Record the shop's own orders, and say which of them Pinterest has, and why not the others."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,6 +12,7 @@ from worker.files.columns import ColumnsError, settle_cells
 from worker.files.lines import FileError, Line, ReadOptions, read_lines
 from worker.files.taking import Importer, ImportOptions
 from worker.formats import amount_text
+from worker.ledger import rows
 from worker.ledger.delivery import finding
 from worker.ledger.delivery.finding import FoundDelivery
 from worker.ledger.reports import shop_orders
@@ -29,6 +30,7 @@ from worker.pipeline.ingest.record_orders import OrderError, read_order, record_
 MAX_DAYS = 92
 UNDELIVERED = tuple(fate for fate in Fate if fate is not Fate.DELIVERED)
 _LINES_A_STEP = 500
+_ORDERS_A_STEP = 200
 # Pinterest refuses older events.
 _OLDEST_SECONDS = 7 * SECONDS_A_DAY
 _MOST_DELIVERIES = 20
@@ -222,16 +224,16 @@ def reconcile(caller: Caller, days: int, source_id: str | None = None) -> Reconc
     last_day = int(caller.now // SECONDS_A_DAY) + 1
     first_day = last_day - days
     with caller.ledger.snapshot() as connection:
-        sums = shop_orders.sum_orders(connection, first_day, last_day, source_id)
-        before = shop_orders.sum_orders(connection, first_day - days, first_day - 1, source_id)
+        both = shop_orders.sum_orders(connection, first_day - days, last_day, source_id)
         unmapped = alert_figures.inbox_span(connection)
+    sums = [one for one in both if one.day >= first_day]
     found = sorted({one.day for one in sums})
     return Reconciliation(
         first_day=first_day,
         last_day=last_day,
         sums=sums,
         accuracy=_accuracy_of(sums),
-        before=_accuracy_of(before),
+        before=_accuracy_of(one for one in both if one.day < first_day),
         by_day=[(day, _accuracy_of(one for one in sums if one.day == day)) for day in found],
         unmapped=unmapped,
     )
@@ -313,12 +315,13 @@ def list_undelivered(
         found = shop_orders.undelivered_orders(
             connection, caller.ledger.vault, (last_day - days, last_day), fates, limit, source_id, before
         )
-        return [
-            _explained(
-                row, finding.find_deliveries_of_order(connection, "", [row.order_key], _MOST_DELIVERIES)
-            )
-            for row in found
-        ]
+        keys = list({row.order_key for row in found})
+        deliveries: dict[bytes | None, list[FoundDelivery]] = defaultdict(list)
+        for some in rows.chunks(keys, _ORDERS_A_STEP):
+            most = _MOST_DELIVERIES * len(some)
+            for one in finding.find_deliveries_of_order(connection, "", some, most):
+                deliveries[one.order_key].append(one)
+    return [_explained(row, deliveries[row.order_key]) for row in found]
 
 
 def _explained(row: UndeliveredOrder, deliveries: Sequence[FoundDelivery]) -> MissingOrder:

@@ -9,7 +9,16 @@ from sqlalchemy import Connection
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import deliveries, order_identities, remembered_ids
 from worker.ledger.intake import debug_inputs, imported_lines, inbox, visitors
-from worker.ledger.reports import data_problems, measures, quality, rollups, shop_orders, tallies, usage
+from worker.ledger.reports import (
+    data_problems,
+    measures,
+    order_days,
+    quality,
+    rollups,
+    shop_orders,
+    tallies,
+    usage,
+)
 from worker.ledger.setup import logins
 from worker.ledger.upkeep import alerts, retention, suppressions
 
@@ -27,6 +36,8 @@ _REQUEST_DAYS = 1_095
 QUALITY_DAYS = 92
 # Events older than seven days fail anyway, so older imported lines need not be remembered.
 _MIN_LINE_DAYS = 8
+# The longest report, and as many days before it for comparison.
+_ORDER_DAYS = 185
 _GROUPS_A_FOLD = 200
 _MAX_FOLDS = 50
 # Minutes become hours after a day; clocks of other hosts differ.
@@ -104,6 +115,24 @@ def fold_counts(ledger: Ledger, now: float) -> int:
         with ledger.write() as connection:
             retention.set_watermark(connection, _FOLDED, 0, now)
     return sum(saved for saved, _ in done[3:])
+
+
+def sum_order_days(ledger: Ledger, now: float) -> int:
+    """Sum up the days of the shop's orders that do not change any more; return how many days."""
+    today, deadline = int(now // _SECONDS_PER_DAY), time.monotonic() + _MAX_PURGE_SECONDS
+    with ledger.write() as connection:
+        days = order_days.drop_changed_days(connection, today - _ORDER_DAYS, today + 1, now)
+    done = 0
+    # The latest days are looked at most often.
+    for day in reversed(days):
+        if time.monotonic() > deadline:
+            break
+        with ledger.snapshot() as connection:
+            seen = order_days.version(connection)
+            known = order_days.KnownDay(*shop_orders.sum_one_day(connection, day))
+        with ledger.write() as connection:
+            done += order_days.keep_day(connection, day, known, seen)
+    return done
 
 
 def _in_steps(ledger: Ledger, step: Callable[[Connection], int]) -> tuple[int, bool]:

@@ -29,17 +29,18 @@ def upgrade() -> None:
     )
     op.create_table(
         "order_day",
-        sa.Column("source_id", sa.Text(), nullable=False),
         sa.Column("day", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("accounts", sa.JSON(), nullable=False),
+        sa.Column("integrations", sa.Text(), nullable=False),
         sa.Column("sums", sa.JSON(), nullable=False),
         sa.Column("undelivered", sa.JSON(), nullable=False),
-        sa.PrimaryKeyConstraint("source_id", "day", name=op.f("pk_order_day")),
+        sa.PrimaryKeyConstraint("day", name=op.f("pk_order_day")),
     )
+    op.create_index("ix_shop_order_recorded_at", "shop_order", ["recorded_at"])
     op.add_column("tally", sa.Column("last_at", sa.Double(), nullable=True))
 
 
 def downgrade() -> None:
     op.drop_column("tally", "last_at")
+    op.drop_index("ix_shop_order_recorded_at", table_name="shop_order")
     op.drop_table("order_day")
     op.drop_table("ui_user")

@@ -1,0 +1,79 @@
+"""Say which steps of the setup are done, and which events of each source have come in."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from worker.ledger.delivery import deliveries
+from worker.ledger.reports import tallies
+from worker.ledger.setup import integrations, sources
+from worker.operations.caller import Caller
+
+_SEEN_HOURS = 30 * 24
+_NEWEST_DELIVERIES = 1_000
+# Pinterest's names of what a shop's pages send, in the order of a visit.
+_VISIT = {"page_visit": "page view", "add_to_cart": "cart", "checkout": "order"}
+
+
+class Step(NamedTuple):
+    """Name a step of the setup, how to do it, and whether it is done."""
+
+    key: str
+    name: str
+    how: str
+    done: bool
+
+
+def list_steps(caller: Caller) -> list[Step]:
+    """Return the steps of the setup until the first real order, in order."""
+    with caller.ledger.snapshot() as connection:
+        known = list(sources.iterate_sources(connection))
+        seen = tallies.last_seen(connection, _first_hour(caller))
+        enabled = [one for one in integrations.iterate_integrations(connection) if one.enabled]
+        consented = deliveries.has_decision_about_consent(connection, _NEWEST_DELIVERIES)
+        tested = tallies.has_happened(connection, (tallies.TESTED, tallies.DELIVERED))
+        sold = deliveries.has_sold(connection)
+    return [
+        Step("source", "Add a source", "A source is a shop that sends events.", bool(known)),
+        Step(
+            "domain",
+            "Enter its domains",
+            "Only pages of these domains may send events.",
+            any(one.domains for one in known),
+        ),
+        Step(
+            "snippet",
+            "Put the snippet into the pages",
+            "Copy it from the source's page, and open a page of the shop.",
+            any("page_visit" in names for names in seen.values()),
+        ),
+        Step(
+            "consent",
+            "Connect the consent banner",
+            "Call _df.consent, or use a banner that is read by itself, and accept it once.",
+            consented,
+        ),
+        Step(
+            "integration",
+            "Add the Pinterest integration",
+            "It delivers the events to an ad account.",
+            bool(enabled),
+        ),
+        Step(
+            "test",
+            "Send an event in test mode",
+            "Turn on the test mode of the integration and open a page; Pinterest checks the event and records nothing.",
+            tested,
+        ),
+        Step("order", "See the first order", "An order of the shop was delivered.", sold),
+    ]
+
+
+def show_seen(caller: Caller, source_id: str) -> Mapping[str, float | None]:
+    """Return when a page view, a cart and an order of a source last came in, within 30 days; None if none did."""
+    with caller.ledger.read() as connection:
+        seen = tallies.last_seen(connection, _first_hour(caller)).get(source_id, {})
+    return {text: seen.get(name) for name, text in _VISIT.items()}
+
+
+def _first_hour(caller: Caller) -> int:
+    return int(caller.now // tallies.SECONDS_PER_HOUR) - _SEEN_HOURS
