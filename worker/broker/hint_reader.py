@@ -30,7 +30,7 @@ _NOTHING_YET = (EAGAIN, EINTR, ENOENT, EWOULDBLOCK)
 _MOST_PATTERNS = 64
 
 
-class HintBuffer(Protocol):
+class _HintBuffer(Protocol):
     """Take the ids of hints that follow each other on a channel."""
 
     @property
@@ -47,7 +47,7 @@ class _Pattern(NamedTuple):
     compiled: re.Pattern[bytes]
     channel: Any
     consumer_tag: str
-    buffer: HintBuffer
+    buffer: _HintBuffer
 
     @property
     def is_in_use(self) -> bool:
@@ -83,7 +83,7 @@ class HintReader:
         self._transport.read_frame = self._read_frame
         self._connection.on_inbound_frame = self._on_frame
 
-    def learn(self, message: Message, id_: int, buffer: HintBuffer) -> None:
+    def learn(self, message: Message, id_: int, buffer: _HintBuffer) -> None:
         """Recognise messages like this one, which has just arrived and is a hint with one id."""
         start, end = self._last
         raw, info, headers = self._received[start:end], message.delivery_info, message.headers
@@ -95,7 +95,7 @@ class HintReader:
         if compiled is not None:
             self._patterns.append(_Pattern(compiled, message.channel, info["consumer_tag"], buffer))
 
-    def forget(self, buffer: HintBuffer) -> None:
+    def forget(self, buffer: _HintBuffer) -> None:
         """Let messages for a buffer that is no longer used go the ordinary way."""
         self._patterns = [pattern for pattern in self._patterns if pattern.buffer is not buffer]
 

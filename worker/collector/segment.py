@@ -50,12 +50,12 @@ def to_events(body: object, kind: str | None) -> list[object]:
     """Return the events of a request: of its ``batch``, or the one that it is. What is no message is left as it is."""
     batch = body.get("batch") if isinstance(body, dict) else None
     if not isinstance(body, dict) or not isinstance(batch, list):
-        return [to_event(body, kind)]
+        return [_to_event(body, kind)]
     shared = {name: body[name] for name in ("sentAt", "context") if body.get(name) is not None}
-    return [to_event(message, kind, shared) for message in batch]
+    return [_to_event(message, kind, shared) for message in batch]
 
 
-def to_event(message: object, kind: str | None, shared: Mapping[str, Any] | None = None) -> object:
+def _to_event(message: object, kind: str | None, shared: Mapping[str, Any] | None = None) -> object:
     """Return a message as an event.
 
     A screen is a page. An alias is an identify call of the former id. ``originalTimestamp`` is the sender's time if

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from worker.event.dialects.rewriting import own_id, part_of
 from worker.event.text import clean_text, fold_key, fold_keys
 
-# Of an event that was cut: its `OrderIds`, because it is no more in the shape of its system.
+# Of an event that was cut: its `_OrderIds`, because it is no more in the shape of its system.
 ORDER_IDS_KEY = "signal_order_ids"
 _FOLDED_ORDER_IDS = fold_key(ORDER_IDS_KEY)
 _LONGEST = 256
@@ -19,7 +19,7 @@ _KEYS = {
 }
 
 
-class OrderIds(NamedTuple):
+class _OrderIds(NamedTuple):
     """The ids of one order: its id in the shop's system, the numbers that people see, and its checkout's token."""
 
     system_id: str | None = None
@@ -27,7 +27,7 @@ class OrderIds(NamedTuple):
     checkout_token: str | None = None
 
 
-def order_ids(event: Mapping[str, Any], order_id: str | None) -> OrderIds:
+def order_ids(event: Mapping[str, Any], order_id: str | None) -> _OrderIds:
     """Return the ids that an event states of its order; ``order_id`` is the one that is sent, if any.
 
     Only the orders and pixels of known systems say which id is which. Any other id is taken for a number.
@@ -37,13 +37,13 @@ def order_ids(event: Mapping[str, Any], order_id: str | None) -> OrderIds:
     # The pixel has no number: what is sent as order id is the system's id.
     stated = (clean_text(number, _LONGEST) for number in ((order_id if order_id != own else None), *numbers))
     distinct = dict.fromkeys(number.lstrip("# ") for number in stated if number)
-    return OrderIds(own, tuple(number for number in distinct if number), clean_text(token, _LONGEST))
+    return _OrderIds(own, tuple(number for number in distinct if number), clean_text(token, _LONGEST))
 
 
 def _of_system(properties: Mapping[str, Any]) -> tuple[object, tuple[object, ...], object]:
     """Return the system's id, the numbers and the checkout token in an order of a shop's system or its pixel."""
     noted = properties.get(_FOLDED_ORDER_IDS)
-    if isinstance(noted, list) and len(noted) == len(OrderIds._fields) and isinstance(noted[1], list):
+    if isinstance(noted, list) and len(noted) == len(_OrderIds._fields) and isinstance(noted[1], list):
         return noted[0], tuple(noted[1]), noted[2]
     own = properties.get("admingraphqlapiid")
     is_shopify = type(own) is str and own.startswith("gid://shopify/Order/")
