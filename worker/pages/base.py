@@ -99,7 +99,7 @@ def add_headers(response: Response) -> Response:
 
 
 blueprint.add_app_template_filter(words.time_tag, "time")
-blueprint.add_app_template_filter(words.number_text, "number")
+blueprint.add_app_template_filter("{:,}".format, "number")
 blueprint.add_app_template_filter(words.money_text, "money")
 blueprint.add_app_template_filter(words.json_text)
 

@@ -154,11 +154,6 @@ def change_of(now: float, before: float) -> str:
     return "same as before" if now == before else f"{100 * (now - before) / before:+,.0f} %"
 
 
-def number_text(n: int) -> str:
-    """Write a whole number, grouped by thousands."""
-    return f"{n:,}"
-
-
 def money_text(thousandths: int | Decimal, currency: str | None = "") -> str:
     """Write an amount of thousandths, grouped by thousands, with its currency."""
     return f"{amount_text(thousandths)} {currency or ''}".rstrip()

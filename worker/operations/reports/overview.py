@@ -99,21 +99,16 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class SilentSource:
-    """Name an enabled source without traffic. ``hours`` is since its last event; None is never, or a month."""
-
-    source: Source
-    hours: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class Attention:
-    """Hold what a person should look at: alerts, paused accounts without one, open failures, silent sources."""
+    """Hold what a person should look at: alerts, paused accounts without one, open failures, silent sources.
+
+    A silent source has the hours since its last event; None is never, or a month.
+    """
 
     alerts: Sequence[Alert]
     paused: Sequence[Account]
     failures: Sequence[ReasonGroup]
-    silent: Sequence[SilentSource]
+    silent: Sequence[tuple[Source, int | None]]
 
     def __bool__(self) -> bool:
         return any((self.alerts, self.paused, self.failures, self.silent))
@@ -216,16 +211,16 @@ def _attention(
             and ("token_refused", account.ad_account_id) not in told
         ],
         failures=[group for group in groups if group.state is GroupState.OPEN][:_MOST_GROUPS],
-        silent=[one for one in silent if one and ("source_silent", one.source.id) not in told],
+        silent=[one for one in silent if one and ("source_silent", one[0].id) not in told],
     )
 
 
-def silence_of(source: Source, last_hour: int | None, hour: int) -> SilentSource | None:
+def silence_of(source: Source, last_hour: int | None, hour: int) -> tuple[Source, int | None] | None:
     """Return for how long a source has sent nothing, if longer than its threshold; hours are since 1970."""
     if last_hour is None:
-        return SilentSource(source, None)
+        return source, None
     most = source.alert_thresholds["silent_hours"]
-    return SilentSource(source, hour - last_hour) if most and hour - last_hour > most else None
+    return (source, hour - last_hour) if most and hour - last_hour > most else None
 
 
 def _accounts(connection: Connection, span: Span, now: float, groups: Sequence[ReasonGroup]) -> list[Account]:
