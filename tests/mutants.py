@@ -169,7 +169,9 @@ class Recorder:
 
 
 def survives(mutant: Mutant, copy: Path, tests: list[str]) -> bool:
-    """Return whether the tests pass with a change."""
+    """Return whether the tests pass with a change, or there are none."""
+    if not tests:
+        return True
     target = copy / mutant.path
     original = target.read_text()
     target.write_text(mutant.text)
