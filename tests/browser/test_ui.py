@@ -159,7 +159,7 @@ def test_a_failed_delivery_is_retried_by_a_click(context: BrowserContext, site: 
     page.get_by_role("button", name="Select all").click()
     page.get_by_role("button", name="Retry selected").click()
     expect(page.get_by_text("2 would be sent again")).to_be_visible()
-    expect(page.get_by_text("2 of 2 will not be delivered by this alone.")).to_be_visible()
+    expect(page.get_by_text("2 of 2 will not be delivered by a retry alone.")).to_be_visible()
     page.get_by_role("button", name="Retry 2").click()
     expect(page.get_by_text("2 deliveries are pending again")).to_be_visible()
     site.work()

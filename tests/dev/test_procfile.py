@@ -58,7 +58,7 @@ def test_a_second_worker_of_a_kind_has_a_name_of_its_own(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["beat", "--name", "beat2"], "Only workers have a name of their own; beat is not a worker."),
+        (["beat", "--name", "beat2"], "Only workers can have --name; beat is not a worker."),
         (["ingest", "--name", "x; ls"], "a name has letters, digits, - and _."),
     ],
 )

@@ -239,7 +239,7 @@ def export_person(email: str) -> dict[str, Act]:
 
 def allow(email: str) -> dict[str, Act]:
     """Suppress a person and allow them again; return whether they were suppressed."""
-    path, kept = "person/suppressions", "New events of this person are kept again."
+    path, kept = "person/suppressions", "New events of this person are stored again."
 
     def by_api(world: World) -> Any:
         world.call("POST", path, {"emails": [KIM]})

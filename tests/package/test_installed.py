@@ -119,7 +119,7 @@ def test_each_process_is_started_by_its_name(installed: Path, folder: Path, run:
 def test_a_process_without_a_broker_is_not_started(installed: Path, folder: Path) -> None:
     done = _called(installed, folder, "signal-worker", "start", "beat")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "BROKER_URL must be given: only `run` brings a broker of its own.\n"
+    assert done.stderr == "BROKER_URL must be set: only `run` starts an embedded broker.\n"
 
 
 def test_every_process_of_the_procfile_can_be_started(installed: Path, folder: Path) -> None:

@@ -222,7 +222,7 @@ def test_a_debugged_sources_event_is_shown_in_four_stages_without_saying_whose_i
         assert "203.0.113.50" not in page
     assert "What was decided" in delivery
     assert "Payload, personal data masked" in delivery
-    assert "became deliveries" in came
+    assert "mapped to deliveries" in came
 
 
 def test_what_consent_stopped_was_never_sent(pages: Pages, ledger: Ledger, shop: Integration) -> None:

@@ -73,8 +73,8 @@ def test_numbers_come_before_anything_is_done(pages: Pages, ledger: Ledger, shop
 
     assert "<b>2</b> would be sent again" in page
     assert "<b>1</b> of them happened over an hour ago" in page
-    assert "<b>1</b> would be left alone: older than 7 days: Pinterest refuses it, unless forced." in page
-    assert "<b>1</b> would be left alone: nothing to send: it failed before it was mapped." in page
+    assert "<b>1</b> would be skipped: older than 7 days: Pinterest refuses it, unless forced." in page
+    assert "<b>1</b> would be skipped: nothing to send: it failed before it was mapped." in page
     assert len(left(ledger)) == 4
     forced = pages.send("/failed/review", {"action": "retry", "everything": "yes", "force": "yes"}).text
     assert "<b>3</b> would be sent again" in forced
@@ -209,5 +209,7 @@ def test_the_preview_of_a_retry_says_how_many_it_will_not_deliver(
     fail(ledger, shop, "e2", "e3", reason_class="refused")
     page = pages.send("/failed/review", {"action": "retry", "everything": "yes"}).text
 
-    assert "2 of 3 will not be delivered by this alone." in page
-    assert "<b>2</b> of them will not be delivered by this alone: the same content was refused before" in page
+    assert "2 of 3 will not be delivered by a retry alone." in page
+    assert (
+        "<b>2</b> of them will not be delivered by a retry alone: the same content was refused before" in page
+    )

@@ -153,7 +153,7 @@ def test_the_rate_stands_beside_its_limit_and_the_breaker_says_how_it_is(
 def test_an_inbox_that_nobody_works_on_is_told(pages: Pages, ledger: Ledger, shop: Integration) -> None:
     accept(ledger, [{"type": "page"}], received_at=time.time() - 130)
 
-    assert "Events wait to be mapped since 2 minutes." in pages.get("/")
+    assert "Events have waited to be mapped for 2 minutes." in pages.get("/")
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_a_period_is_compared_with_the_one_before_up_to_the_same_time(
     # Later than now, a day before.
     count(ledger, shop, now - 86_400 + 120, delivered=100)
     page = pages.get("/?span=1h")
-    assert "with which the changes compare" not in page
+    assert "the changes compare with these" not in page
     page = pages.get("/?span=24h")
 
     late_in_the_hour = 'delivered: 103 <span class="soft">+5,050 %</span>'

@@ -240,7 +240,7 @@ def test_an_integration_with_a_token_that_ends_gets_one_that_lasts(
     config = {"ad_account_id": DEMO, "access_token": "pina_ends", "token_expires_at": "2030-01-01T00:00:00Z"}
     body = {"source_id": source, "vendor": "pinterest", "name": "Shop", "config": config}
     made = api.make("/v1/admin/integrations", body)
-    assert "the token for events is replaced by one that lasts" in pages.get(sign_in(pages, made["id"]))
+    assert "with a new long-lived token for events" in pages.get(sign_in(pages, made["id"]))
     with ledger.read() as connection:
         (one,) = integrations.iterate_integrations(connection)
     assert "token_expires_at" not in one.config

@@ -37,7 +37,8 @@ class _Commands(CommandGroup):
 def cli() -> None:
     """Deliver a shop's events to the Pinterest Conversions API.
 
-    Exits with status 0 if a command did its work, 1 if it found nothing or failed, and 2 if it was not understood.
+    The exit status is 0 for success, 1 if nothing was found or the command failed, and 2 if the command or its
+    input was not understood.
     """
 
 

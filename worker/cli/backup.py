@@ -26,7 +26,7 @@ _WITH_POSTGRESQL = (
 def backup_command(file: Path) -> None:
     """Copy an SQLite ledger into FILE, consistent as of one moment. The service may keep running.
 
-    The copy is as secret as the ledger, and of no use without ENCRYPTION_KEY: keep that one somewhere else.
+    The copy is as secret as the ledger, and unreadable without ENCRYPTION_KEY: store the key separately.
     """
     ledger = checked_ledger()
     if not ledger.is_sqlite:
@@ -61,7 +61,7 @@ def _copy(ledger: Ledger, file: Path) -> None:
 def books_command(audit: bool) -> None:
     """Prove that every accepted event is accounted for. Exits with status 1 if not.
 
-    Without --audit only what still waits is counted row by row, which takes a moment however much was delivered.
+    Without --audit only waiting events are counted row by row. This is fast, however much was delivered.
     """
     closed = close_books(cli_caller(), audit=audit)
     click.echo("Events accepted")

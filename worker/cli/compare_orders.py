@@ -20,14 +20,14 @@ _days = click.option(
     default=7,
     show_default=True,
     type=click.IntRange(1, reconciliation.MAX_DAYS),
-    help="Of the last days.",
+    help="Orders of this many last days.",
 )
-_source = click.option("--source", "source_id", help="Only of this source.")
+_source = click.option("--source", "source_id", help="Only orders of this source.")
 
 
 @click.group("orders", cls=CommandGroup)
 def orders_group() -> None:
-    """Record the shop's own orders, and show which of them Pinterest does not have, and why."""
+    """Record the shop's own orders, and show which are missing at Pinterest, and why."""
 
 
 @orders_group.command("import")
@@ -40,7 +40,7 @@ def orders_group() -> None:
 def _import_command(file: IO[bytes], source_id: str | None, send_missing: bool, reading: ReadOptions) -> None:
     """Record the orders of FILE (- for standard input), the export of the shop.
 
-    It is read as by `send`: each line has order_id, timestamp, total and currency. Nothing of a customer is kept. With
+    It is read as by `send`: each line has order_id, timestamp, total and currency. No customer data is kept. With
     --send-missing an order without a delivery is sent as an event: the line needs what Pinterest needs (email), and an
     order without a word about consent is sent only if the source's rule for servers allows it.
     """
@@ -69,7 +69,7 @@ def _import_command(file: IO[bytes], source_id: str | None, send_missing: bool, 
 @_days
 @_source
 def _report_command(days: int, source_id: str | None) -> None:
-    """Show what became of the orders, by day, source and ad account, and how accurate that is."""
+    """Show the orders by result, day, source and ad account, and their accuracy."""
     found = reconciliation.reconcile(cli_caller(), days, source_id)
     for line in reconciliation.lines_of(found.sums):
         fates = ", ".join(

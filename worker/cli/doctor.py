@@ -26,7 +26,7 @@ def doctor_command(as_json: bool, tokens: bool) -> None:
     """Check everything that this host needs. Exits with status 1 if a check fails.
 
     Broker settings, database, migrations, keys, clocks, disk, workers on each queue, beat, the web processes,
-    Flower and the access tokens are looked at; each line says what is wrong and what to do.
+    Flower and the access tokens are checked; each line names the problem and the action.
     """
     # The Celery app reads its settings when it is imported.
     from worker.app import app
@@ -57,5 +57,5 @@ def _summary(found: list[Finding]) -> str:
     failed = sum(one.state is State.FAILED for one in found)
     degraded = sum(one.state is State.DEGRADED for one in found)
     if failed:
-        return f"{failed} of {len(found)} checks failed, {degraded} warn."
+        return f"{failed} of {len(found)} checks failed, {degraded} have a warning."
     return f"All {len(found)} checks passed" + (f", {degraded} with a warning." if degraded else ".")

@@ -31,14 +31,14 @@ def _country(_context: click.Context, _option: click.Parameter, given: str | Non
 @click.option(
     "--country",
     callback=_country,
-    help="Where national phone numbers belong, without --source: two letters, like US.",
+    help="Country of national phone numbers, without --source: two letters, like US.",
 )
 @click.option("--channel", type=click.Choice(["browser", "server"]), default="browser", show_default=True)
 @click.option("--ip", default=EXAMPLE_IP, show_default=True, help="The visitor's address.")
 @click.option("--user-agent", default=EXAMPLE_USER_AGENT, show_default=True)
 @click.option("--pin-unauth", help="The visitor's _pin_unauth cookie.")
 @click.option("--epik", help="The visitor's _epik cookie.")
-@click.option("--show-personal", is_flag=True, help="Print personal data in clear, not only hashed.")
+@click.option("--show-personal", is_flag=True, help="Print personal data unhashed too.")
 def explain_command(
     file: IO[bytes],
     source: str | None,
@@ -105,7 +105,7 @@ def find_command(what: str) -> None:
     if found.has_more:
         click.echo(f"There are more than these {MOST_FOUND}.")
     if found.waits_more:
-        click.echo(f"Of the events that wait to be mapped only the newest {MOST_OPENED:,} were looked at.")
+        click.echo(f"Of the events that wait to be mapped only the newest {MOST_OPENED:,} were searched.")
     if not found.deliveries and not found.waiting:
         click.echo("Not found: it was never received, no integration uses it, or its retention has ended.")
         sys.exit(1)

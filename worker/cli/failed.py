@@ -36,18 +36,20 @@ def _known_class(_context: click.Context, _option: click.Parameter, given: str |
 
 def _filters(command: Command) -> Command:
     options = (
-        click.option("--ad-account", "ad_account_id", help="Only of this ad account."),
+        click.option("--ad-account", "ad_account_id", help="Only deliveries of this ad account."),
         click.option(
             "--class",
             "reason_class",
             callback=_known_class,
             help="Only of this class, as `failed list` shows it.",
         ),
-        click.option("--integration", "integration_id", help="Only of this int_… ."),
-        click.option("--event-name", help="Only of this Pinterest event name."),
-        click.option("--event-id", help="Only of this event id."),
+        click.option("--integration", "integration_id", help="Only deliveries of this int_… ."),
+        click.option("--event-name", help="Only deliveries with this Pinterest event name."),
+        click.option("--event-id", help="Only deliveries with this event id."),
         click.option(
-            "--since", callback=since_option, help="Only what failed since: 90m, 24h, 7d or a time."
+            "--since",
+            callback=since_option,
+            help="Only deliveries that failed since then: 90m, 24h, 7d or a time.",
         ),
     )
     for option in options:
@@ -176,7 +178,7 @@ def _show_rest(done: BulkResult) -> None:
     for sentence in done.warnings():
         click.echo(sentence)
     for why, n in done.in_vain.items():
-        click.echo(f"{n:,} are not delivered by this alone: {why}.")
+        click.echo(f"{n:,} will not be delivered by a retry alone: {why}.")
     for why, n in done.left_alone.items():
         click.echo(f"{n:,} skipped: {why}.")
 

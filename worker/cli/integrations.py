@@ -56,12 +56,12 @@ def _delete_integration_command(integration_id: str, waiting: str) -> None:
 )
 @click.option("--source", "source_id", help="Add an integration that delivers the events of this source.")
 @click.option(
-    "--ad-account", "ad_account_id", help="Its id. Left out, the ad accounts are listed to choose from."
+    "--ad-account", "ad_account_id", help="Its id. Without it, the ad accounts are listed to choose from."
 )
 def connect_command(integration_id: str | None, source_id: str | None, ad_account_id: str | None) -> None:
     """Sign in at Pinterest in any browser, and deliver to one of your ad accounts.
 
-    Prints an address. Open it, give access, and paste the address of the page to which Pinterest sends you.
+    Prints an address. Open it, give access, and paste the address of the next page.
     """
     if bool(integration_id) == bool(source_id):
         raise click.UsageError("Give either --integration or --source.")
@@ -71,12 +71,12 @@ def connect_command(integration_id: str | None, source_id: str | None, ad_accoun
     )
     url = connecting.begin_connecting(cli_caller(), app, _SESSION, integration_id or "")
     click.echo(f"Open this address and give access:\n\n{url}\n")
-    pasted = click.prompt("Then paste the address of the page that follows, or the code in it", err=True)
+    pasted = click.prompt("Then paste the address of the next page, or the code in it", err=True)
     answer = connecting.read_redirect(app, pasted, url)
     done = connecting.finish_connecting(cli_caller(), app, _SESSION, answer)
     if done.missing:
         click.echo(
-            f"Pinterest gave access without {' and '.join(done.missing)}: it makes no token for events."
+            f"Pinterest gave access without {' and '.join(done.missing)}: it creates no token for events."
         )
     if integration_id:
         click.echo("Connected." + " The token for events is new." * done.has_new_token)

@@ -63,7 +63,7 @@ def person_group() -> None:
 @person_group.command("export")
 @_identified
 def export_command(**given: tuple[str, ...]) -> None:
-    """Print what is kept of a person as JSON."""
+    """Print a person's stored data as JSON."""
     kept = rights.export_person(cli_caller(), _request(given))
     click.echo(json.dumps(kept, indent=2, ensure_ascii=False))
 
@@ -95,9 +95,9 @@ def erase_command(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[st
 @_yes
 @_wait
 def _suppress_command(yes: bool, wait_seconds: int, **given: tuple[str, ...]) -> None:
-    """Erase a person, and keep new events of them out until they consent again.
+    """Erase a person, and delete their new events until they consent again.
 
-    Status 1 where something was being sent to Pinterest all the time: run it again then.
+    Ends with status 1 if an event was being sent to Pinterest for the whole time: run it again.
     """
     who, request = cli_caller(), _request(given)
     if not yes:
@@ -110,9 +110,9 @@ def _suppress_command(yes: bool, wait_seconds: int, **given: tuple[str, ...]) ->
 @person_group.command("allow")
 @_identified
 def _allow_command(**given: tuple[str, ...]) -> None:
-    """Keep new events of a suppressed person again, because they consented to it."""
+    """Store new events of a suppressed person again, because they consented."""
     lifted = rights.allow_person(cli_caller(), _request(given))
-    click.echo("New events of this person are kept again." if lifted else "This person was not suppressed.")
+    click.echo("New events of this person are stored again." if lifted else "This person was not suppressed.")
 
 
 @person_group.command("requests")

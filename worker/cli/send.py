@@ -97,18 +97,18 @@ _READING = (
     click.option(
         "--encoding",
         callback=_encoding,
-        help="What the file is written in, like cp1252.  [default: UTF-8, or UTF-16 behind its mark]",
+        help="The file's encoding, like cp1252.  [default: UTF-8, or UTF-16 behind its mark]",
     ),
     click.option(
         "--date-format",
-        help="How a CSV file writes times, like '%d.%m.%Y %H:%M', or excel for Excel's number of days.  "
+        help="The format of times in a CSV file, like '%d.%m.%Y %H:%M', or excel for Excel's number of days.  "
         "[default: ISO 8601]",
     ),
     click.option(
         "--timezone",
         "zone",
         callback=_zone,
-        help="Where a CSV file's times without an offset are meant, like Europe/Berlin.  [default: UTC]",
+        help="Time zone of times without an offset in a CSV file, like Europe/Berlin.  [default: UTC]",
     ),
 )
 
@@ -116,7 +116,7 @@ _READING = (
 @click.command("send")
 @click.argument("files", nargs=-1, required=True, type=click.File("rb"), metavar="FILE...")
 @click.option("--source", "source_id", help="The source of the events. Not needed if there is only one.")
-@click.option("--event", help="The event name where a line has none, like 'Order Completed'.")
+@click.option("--event", help="The event name for lines without one, like 'Order Completed'.")
 @click.option("--action-source", type=click.Choice(_ACTION_SOURCES), default="offline", show_default=True)
 @reading_options
 @click.option("--dry-run", is_flag=True, help="Check every line, import none.")

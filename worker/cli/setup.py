@@ -47,11 +47,11 @@ def run_command() -> None:
 def start_command(name: str, worker: str | None) -> None:
     """Start one process of the service, for a supervisor or a container."""
     if settings().embedded_broker:
-        raise SettingsError("BROKER_URL", "must be given: only `run` brings a broker of its own.")
+        raise SettingsError("BROKER_URL", "must be set: only `run` starts an embedded broker.")
     try:
         embedded_broker.exec_process(name, settings(), os.environ, worker)
     except ValueError:
-        raise click.UsageError(f"Only workers have a name of their own; {name} is not a worker.") from None
+        raise click.UsageError(f"Only workers can have --name; {name} is not a worker.") from None
 
 
 @click.command("demo", hidden=True)

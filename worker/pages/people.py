@@ -39,7 +39,7 @@ def _carry_out(given: dict[str, str], person: rights.PersonIdentifiers) -> str:
     caller, action = context.request_caller(), given["action"]
     if action == "allow":
         lifted = rights.allow_person(caller, person)
-        return "New events of this person are kept again." if lifted else "This person was not suppressed."
+        return "New events of this person are stored again." if lifted else "This person was not suppressed."
     if action not in ("count", "erase", "suppress"):
         raise InvalidError("action", "must be one of the list.")
     if action != "count" and given["confirmed"] != "yes":

@@ -15,11 +15,11 @@ NOTICES = {
     "integration-added": "Integration saved. Test the connection to check it with Pinterest.",
     "integration-deleted": "Integration deleted.",
     "signed-in": "Signed in. Pick the ad account whose events are delivered.",
-    "connected-partly": "Signed in, but without ads:write: Pinterest makes no token for events. Enter one in the form, "
-    "or sign in again and give all access.",
+    "connected-partly": "Signed in, but without ads:write: Pinterest creates no token for events. Enter one in the "
+    "form, or sign in again and give all access.",
     "connected": "Connected. Pinterest's Event Quality Score appears under Match quality within minutes.",
-    "connected-to-read": "Connected, but without ads:write: the token for events stays as it is.",
-    "connected-with-token": "Connected, and the token for events is replaced by one that lasts.",
+    "connected-to-read": "Connected, but without ads:write: the token for events is unchanged.",
+    "connected-with-token": "Connected, with a new long-lived token for events.",
     "enabled": "Integration on: new events are delivered.",
     "disabled": "Integration off: new events are not delivered. Waiting events stay.",
     "paused": "Paused: events for this ad account are kept and wait.",
@@ -48,7 +48,7 @@ STATES = {
         "failed",
         "Not delivered. It is kept with the reason until it is retried or discarded.",
     ),
-    "filtered": ("filtered", "Not sent: consent is missing, or it came from a crawler."),
+    "filtered": ("filtered", "Not sent: consent is missing, or a crawler sent it."),
     "duplicate": ("duplicate", "Not sent: the same event was received before."),
     "dropped": ("dropped", "Not sent, because of a rule of the integration or an option of the source."),
     "discarded": ("discarded", "Discarded manually."),
@@ -57,7 +57,7 @@ STATES = {
 
 # Outcomes of events that are kept for debugging.
 INPUTS = {
-    "mapped": "became deliveries",
+    "mapped": "mapped to deliveries",
     "consumed": "describes its visitor",
     "without_destination": "not delivered: its source has no enabled integration",
 }
@@ -100,7 +100,7 @@ ACTION_NAMES = {
     "orders.record": "recorded the shop's orders",
     "parked.retry": "retried events that were set aside",
     "pending.discard": "discarded waiting deliveries",
-    "pending.hand_over": "gave waiting deliveries to another integration",
+    "pending.hand_over": "moved waiting deliveries to another integration",
     "person.allow": "ended a visitor's suppression",
     "person.erase": "erased a visitor",
     "person.export": "exported a visitor's data",
