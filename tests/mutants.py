@@ -169,7 +169,7 @@ class Recorder:
 
 
 def survives(mutant: Mutant, copy: Path, tests: list[str]) -> bool:
-    """Return whether the tests pass with a change, or there are none."""
+    """Return whether the tests pass with a change; also true without tests."""
     if not tests:
         return True
     target = copy / mutant.path
