@@ -33,14 +33,14 @@ if celeryconfig.broker_url.startswith("amqp"):
 @signals.setup_logging.connect
 @signals.celeryd_init.connect
 @signals.beat_init.connect
-def set_up_logs(**_: Any) -> None:
+def _set_up_logs(**_: Any) -> None:
     """Write the logs of workers, beat and Celery as structured logs."""
     logs.set_up()
 
 
 @signals.worker_init.connect
 @signals.beat_init.connect
-def check_ledger_at_start(**_: Any) -> None:
+def _check_ledger_at_start(**_: Any) -> None:
     """Exit before the first task if keys or tables do not match; see `await_ledger`."""
     from worker.monitoring import tracing
     from worker.runtime import ledger
@@ -55,7 +55,7 @@ def check_ledger_at_start(**_: Any) -> None:
 
 
 @signals.worker_ready.connect
-def log_ready(sender: Any, **_: Any) -> None:
+def _log_ready(sender: Any, **_: Any) -> None:
     """Say in the log that a worker takes tasks now."""
     log.info("ready", process=sender.hostname)
 
@@ -85,7 +85,7 @@ def stop_between_ticks(sender: Any, **_: Any) -> None:
 
 
 @signals.worker_shutting_down.connect
-def end_without_broker(**_: Any) -> None:
+def _start_ending(**_: Any) -> None:
     """Let a worker that stops, and has nothing left to do, not wait for a broker that is away.
 
     The main thread may wait minutes for it. What a worker still held comes back from the broker or the ledger.
@@ -113,7 +113,7 @@ def _end_without_broker() -> None:
 # collector would walk over them and the whole program dozens of times, which takes a tenth of the time.
 @signals.worker_init.connect
 @signals.worker_process_init.connect
-def collect_rarely(**_: Any) -> None:
+def _collect_rarely(**_: Any) -> None:
     """Exclude the objects of the start from garbage collection, and collect less often."""
     gc.collect()
     gc.freeze()
@@ -126,7 +126,7 @@ _runs = count(1)
 
 
 @signals.task_postrun.connect
-def collect_between_runs(**_: Any) -> None:
+def _collect_between_runs(**_: Any) -> None:
     """Collect everything after every 32nd run, when few objects exist."""
     if next(_runs) % RUNS_A_COLLECTION == 0:
         gc.collect()

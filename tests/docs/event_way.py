@@ -73,7 +73,7 @@ STEPS = (
     ),
     Step(
         "settle",
-        "worker.pipeline.delivery.reaction",
+        "worker.pipeline.delivery.apply_decision",
         "the answer's verdict is recorded: settle, postpone, halve or pause",
     ),
 )

@@ -96,7 +96,8 @@ def test_every_process_keeps_the_same_share(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_it_is_off_by_default_and_loads_nothing_then() -> None:
     code = (
-        "import sys, worker.collector.wsgi, worker.pipeline.delivery.reaction, worker.pipeline.ingest.ingest_bulk\n"
+        "import sys, worker.collector.wsgi\n"
+        "import worker.pipeline.delivery.apply_decision, worker.pipeline.ingest.ingest_bulk\n"
         "from worker.monitoring import tracing\n"
         "assert not tracing.tracer()\n"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"

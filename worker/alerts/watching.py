@@ -36,7 +36,7 @@ from worker.ledger.setup.ad_accounts import Credential
 from worker.ledger.upkeep import alert_figures as watching
 from worker.ledger.upkeep import alerts, retention
 from worker.ledger.upkeep.alerts import Alert, Change, Notice
-from worker.pinterest.client.answers import ReasonClass
+from worker.pinterest.client.decisions import ReasonClass
 
 # Reason classes of deliveries that used up their retries; the event itself is valid.
 _EXHAUSTED = (

@@ -41,7 +41,7 @@ def get_docs_file(name: str) -> Response:
 
 
 @blueprint.after_app_request
-def allow_its_own_script(response: Response) -> Response:
+def _allow_its_own_script(response: Response) -> Response:
     """Let the page run its own scripts and style sheets: those that it names, and the one written in it."""
     if is_docs(request.path) and response.mimetype == "text/html":
         scripts = (part.partition(b"</script>")[0] for part in response.get_data().split(b"<script>")[1:])

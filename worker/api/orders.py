@@ -53,7 +53,7 @@ class OrdersAnswer(Shape):
     wrong = ListOf(Nested(WrongOrder))
 
 
-class DaysQuery(Shape):
+class _DaysQuery(Shape):
     """Choose the orders."""
 
     days = fields.Integer(
@@ -101,7 +101,7 @@ class ReconciliationAnswer(Shape):
     data = ListOf(Nested(OrderLineAnswer))
 
 
-class UndeliveredQuery(PageQuery, DaysQuery):
+class _UndeliveredQuery(PageQuery, _DaysQuery):
     """Choose a page of the orders that are missing."""
 
 
@@ -132,7 +132,7 @@ def post_orders(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/orders")
-@blueprint.arguments(DaysQuery, location="query")
+@blueprint.arguments(_DaysQuery, location="query")
 @blueprint.response(200, ReconciliationAnswer)
 def get_orders(query: dict[str, Any]) -> dict[str, Any]:
     """Show what became of the orders of the last days: each is in exactly one of the counts of its line."""
@@ -145,7 +145,7 @@ def get_orders(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/orders/undelivered")
-@blueprint.arguments(UndeliveredQuery, location="query")
+@blueprint.arguments(_UndeliveredQuery, location="query")
 @blueprint.response(200, page_of(UndeliveredAnswer))
 def get_orders_undelivered(query: dict[str, Any]) -> dict[str, Any]:
     """List the orders that an ad account does not have, the last recorded first, each with its reason."""

@@ -32,7 +32,7 @@ metadata = MetaData(
 )
 
 # SQLite only generates ids in a column of type INTEGER.
-BigId = BigInteger().with_variant(Integer, "sqlite")
+_BigId = BigInteger().with_variant(Integer, "sqlite")
 
 
 class State(IntEnum):
@@ -109,7 +109,7 @@ source = Table(
 debug_input = Table(
     "debug_input",
     metadata,
-    Column("id", BigId, primary_key=True),
+    Column("id", _BigId, primary_key=True),
     Column("source_id", Text, nullable=False),
     Column("event_id", Text, nullable=False),
     Column("name", Text, nullable=False),
@@ -132,7 +132,7 @@ Index("ix_debug_input_event_id", debug_input.c.event_id)
 source_usage = Table(
     "source_usage",
     metadata,
-    Column("id", BigId, primary_key=True),
+    Column("id", _BigId, primary_key=True),
     # Days since 1970, UTC.
     Column("day", Integer, nullable=False),
     Column("source_id", Text, nullable=False),
@@ -207,7 +207,7 @@ integration = Table(
 inbox = Table(
     "inbox",
     metadata,
-    Column("id", BigId, primary_key=True),
+    Column("id", _BigId, primary_key=True),
     Column("source_id", Text, nullable=False),
     # Keyed hashes of the anonymous id and of the user id.
     Column("anonymous_key", LargeBinary),
@@ -252,7 +252,7 @@ signed_request = Table(
 person_request = Table(
     "person_request",
     metadata,
-    Column("id", BigId, primary_key=True),
+    Column("id", _BigId, primary_key=True),
     Column("at", Double, nullable=False, index=True),
     Column("actor", Text, nullable=False),
     Column("kind", Text, nullable=False),
@@ -284,7 +284,7 @@ visitor = Table(
 delivery = Table(
     "delivery",
     metadata,
-    Column("id", BigId, primary_key=True),
+    Column("id", _BigId, primary_key=True),
     Column("integration_id", Integer, nullable=False),
     Column("ad_account", Integer, nullable=False),
     Column("test", Boolean, nullable=False),
@@ -412,7 +412,7 @@ order_identity = Table(
 batch = Table(
     "batch",
     metadata,
-    Column("id", BigId, primary_key=True),
+    Column("id", _BigId, primary_key=True),
     Column("ad_account", Integer, nullable=False),
     Column("credential_id", Integer, nullable=False),
     Column("test", Boolean, nullable=False),
@@ -447,7 +447,7 @@ _partial_index("ix_batch_parent", batch.c.parent_id, where=batch.c.parent_id.is_
 attempt = Table(
     "attempt",
     metadata,
-    Column("id", BigId, primary_key=True),
+    Column("id", _BigId, primary_key=True),
     Column("batch_id", BigInteger, nullable=False, index=True),
     Column("number", Integer, nullable=False),
     Column("at", Double, nullable=False),
@@ -461,7 +461,7 @@ attempt = Table(
 tally = Table(
     "tally",
     metadata,
-    Column("id", BigId, primary_key=True),
+    Column("id", _BigId, primary_key=True),
     Column("hour", Integer, nullable=False, index=True),
     Column("source_id", Text, nullable=False),
     Column("integration_id", Integer, nullable=False),
@@ -481,7 +481,7 @@ _partial_index(
 problem_example = Table(
     "problem_example",
     metadata,
-    Column("id", BigId, primary_key=True),
+    Column("id", _BigId, primary_key=True),
     Column("source_id", Text, nullable=False),
     Column("problem", Text, nullable=False),
     # The shop's name for the event.
@@ -504,7 +504,7 @@ Index("ix_problem_example_delivery", problem_example.c.delivery_id)
 rollup = Table(
     "rollup",
     metadata,
-    Column("id", BigId, primary_key=True),
+    Column("id", _BigId, primary_key=True),
     # Its first minute, since 1970.
     Column("minute", Integer, nullable=False, index=True),
     Column("integration_id", Integer, nullable=False),
@@ -517,7 +517,7 @@ rollup = Table(
 sale = Table(
     "sale",
     metadata,
-    Column("id", BigId, primary_key=True),
+    Column("id", _BigId, primary_key=True),
     Column("day", Integer, nullable=False, index=True),
     Column("integration_id", Integer, nullable=False),
     Column("event_name", Text, nullable=False),
@@ -545,7 +545,7 @@ order_day = Table(
 shop_order = Table(
     "shop_order",
     metadata,
-    Column("id", BigId, primary_key=True),
+    Column("id", _BigId, primary_key=True),
     Column("source_id", Text, nullable=False),
     # The keyed hash that the order's deliveries have.
     Column("order_key", LargeBinary, nullable=False, unique=True),
@@ -565,7 +565,7 @@ shop_order = Table(
 measure = Table(
     "measure",
     metadata,
-    Column("id", BigId, primary_key=True),
+    Column("id", _BigId, primary_key=True),
     Column("name", Text, nullable=False),
     Column("label", Text, nullable=False),
     # A bucket's upper bound, which may be infinite; 0 for a count.
@@ -578,7 +578,7 @@ measure = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("id", BigId, primary_key=True),
+    Column("id", _BigId, primary_key=True),
     Column("at", Double, nullable=False, index=True),
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),
@@ -634,7 +634,7 @@ ui_session = Table(
 pinterest_login = Table(
     "pinterest_login",
     metadata,
-    Column("id", BigId, primary_key=True),
+    Column("id", _BigId, primary_key=True),
     Column("access_token", LargeBinary, nullable=False),
     Column("refresh_token", LargeBinary, nullable=False),
     Column("scope", Text, nullable=False),
@@ -757,7 +757,7 @@ alert = Table(
 alert_notice = Table(
     "alert_notice",
     metadata,
-    Column("id", BigId, primary_key=True),
+    Column("id", _BigId, primary_key=True),
     Column("at", Double, nullable=False),
     Column("change", Text, nullable=False),
     Column("rule", Text, nullable=False),

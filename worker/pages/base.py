@@ -71,7 +71,7 @@ blueprint = Blueprint(
 
 
 @blueprint.before_request
-def require_session() -> AnyResponse | None:
+def _require_session() -> AnyResponse | None:
     """Require a session, the secret of a form, and the role for the page."""
     if request.endpoint in OPEN_ENDPOINTS:
         return None
@@ -105,7 +105,7 @@ blueprint.add_app_template_filter(words.json_text)
 
 
 @blueprint.app_context_processor
-def template_context() -> dict[str, Any]:
+def _template_context() -> dict[str, Any]:
     """Return the variables of every template."""
     return {
         "person": g.get("person"),
@@ -120,26 +120,26 @@ def template_context() -> dict[str, Any]:
 
 
 @blueprint.errorhandler(ApiError)
-def api_error_page(error: ApiError) -> Response:
+def _api_error_page(error: ApiError) -> Response:
     """Show an API error as a page."""
     return _error_page(error.status, error.message)
 
 
 @blueprint.errorhandler(OperationError)
-def operation_error_page(error: OperationError) -> Response:
+def _operation_error_page(error: OperationError) -> Response:
     """Show an operation's error as a page."""
-    return api_error_page(operation_error(error))
+    return _api_error_page(operation_error(error))
 
 
 @blueprint.errorhandler(HTTPException)
-def http_error_page(error: HTTPException) -> Response:
+def _http_error_page(error: HTTPException) -> Response:
     """Show an HTTP error of Flask as a page."""
     status = error.code or 500
     return _error_page(status, error.description or HTTPStatus(status).phrase)
 
 
 @blueprint.app_errorhandler(404)
-def unknown_page(error: HTTPException) -> Response:
+def _unknown_page(error: HTTPException) -> Response:
     """Show a page for an address that does not exist, except to programs."""
     if not auth.is_unknown_page():
         return http_answer(error)
@@ -148,7 +148,7 @@ def unknown_page(error: HTTPException) -> Response:
 
 
 @blueprint.errorhandler(IntegrityError)
-def conflict_page(_error: IntegrityError) -> Response:
+def _conflict_page(_error: IntegrityError) -> Response:
     """Report a conflict with a concurrent change."""
     return _error_page(409, "Another request changed this at the same time. Go back and try again.")
 
@@ -156,7 +156,7 @@ def conflict_page(_error: IntegrityError) -> Response:
 @blueprint.errorhandler(LedgerBusyError)
 @blueprint.errorhandler(PoolTimeoutError)
 @blueprint.errorhandler(DBAPIError)
-def ledger_error_page(error: Exception) -> Response:
+def _ledger_error_page(error: Exception) -> Response:
     """Report that the database is unavailable."""
     if not is_ledger_unavailable(error):
         raise error

@@ -30,7 +30,7 @@ def first_steps_page() -> str:
 @blueprint.get("/overview/figures")
 def overview_part() -> str:
     """Render the part of the overview that refreshes."""
-    return render_template("_figures.html", **_figures())
+    return render_template("_overview.html", **_figures())
 
 
 @blueprint.get("/search")

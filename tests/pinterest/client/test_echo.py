@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from worker.pinterest.client.answers import Halve, PauseAccount, Settle, decide_batch
 from worker.pinterest.client.client import Answer
+from worker.pinterest.client.decisions import Halve, PauseAccount, Settle, decide_batch
 from worker.pinterest.client.echo import Echo
 
 

@@ -32,7 +32,7 @@ FIXED_HERE = {"description": "May be sent back as it was read."}
 FIXED = ("id", "pipeline_key", "pipeline_keys", "created_at", "updated_at")
 
 
-class CookieDomain(Host):
+class _CookieDomain(Host):
     """Take a cookie's domain; browsers ignore the dot that many write before it."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
@@ -88,7 +88,7 @@ class ConsentGroups(Shape):
 class Cookies(Shape):
     """Choose which cookies the collector sets, and for which domain."""
 
-    domain = CookieDomain(
+    domain = _CookieDomain(
         load_default=None, metadata={"description": "Null: only the collector's own host gets them back."}
     )
     dfid = Boolean(load_default=True)

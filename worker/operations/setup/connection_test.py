@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from worker.pinterest.client.answers import (
+from worker.pinterest.client.client import Answer, PinterestClient, is_pinterest
+from worker.pinterest.client.decisions import (
     BatchDecision,
     Halve,
     PauseAccount,
@@ -14,7 +15,6 @@ from worker.pinterest.client.answers import (
     Settle,
     decide_batch,
 )
-from worker.pinterest.client.client import Answer, PinterestClient, is_pinterest
 
 DEADLINE_SECONDS = 10.0
 

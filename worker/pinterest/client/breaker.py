@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.pinterest.client.answers import ReasonClass
+from worker.pinterest.client.decisions import ReasonClass
 
 # Failures of the connection or of Pinterest; any other answer shows that Pinterest works.
 _CONNECTION_FAILURES = frozenset(

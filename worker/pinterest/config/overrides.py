@@ -14,7 +14,7 @@ _MOST_NAMES = 10
 _MOST_ADVERTISER_EVENTS = 15
 _ADVERTISER_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
-Scalar = str | int | float | bool
+_Scalar = str | int | float | bool
 
 
 # Names of events and rules are quoted, and may be of any length.
@@ -34,7 +34,7 @@ class Rule:
     """Send an event under these names if its properties have these values; without names, drop it."""
 
     names: tuple[str, ...]
-    when: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
+    when: tuple[tuple[str, tuple[_Scalar, ...]], ...] = ()
 
 
 Overrides = Mapping[str, tuple[Rule, ...]]
@@ -84,9 +84,9 @@ def _parse_rule(event: str, raw: Mapping[Any, Any], allowed: frozenset[str]) -> 
     )
 
 
-def _parse_values(event: str, raw: object) -> tuple[Scalar, ...]:
+def _parse_values(event: str, raw: object) -> tuple[_Scalar, ...]:
     values = raw if isinstance(raw, list) else [raw]
-    if not values or not all(isinstance(value, Scalar) for value in values):
+    if not values or not all(isinstance(value, _Scalar) for value in values):
         raise RuleError(f"for {event!r} has a condition that is neither a value nor a list of values.")
     return tuple(values)
 
@@ -135,13 +135,13 @@ def find_rule(overrides: Overrides, name: str, properties: Mapping[str, Any]) ->
     return None
 
 
-def _matches(value: object, rule_values: tuple[Scalar, ...]) -> bool:
+def _matches(value: object, rule_values: tuple[_Scalar, ...]) -> bool:
     # Fold once: the event's value may be long, and the rule may have many values.
     folded = value.strip().casefold() if isinstance(value, str) else value
     return any(_equal(folded, rule_value) for rule_value in rule_values)
 
 
-def _equal(value: object, rule_value: Scalar) -> bool:
+def _equal(value: object, rule_value: _Scalar) -> bool:
     # True equals 1 in Python, but not in a configuration.
     if isinstance(value, bool) or isinstance(rule_value, bool):
         return value is rule_value

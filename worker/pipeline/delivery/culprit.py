@@ -5,7 +5,7 @@ from enum import Enum
 from itertools import groupby
 
 from worker.ledger.delivery.batch_history import RelatedBatch
-from worker.pinterest.client.answers import ReasonClass, have_same_message
+from worker.pinterest.client.decisions import ReasonClass, have_same_message
 
 # Reason class of a pause: every part of a batch was refused with the same message.
 ACCOUNT_REFUSED = "account_refused"

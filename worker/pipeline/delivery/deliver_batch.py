@@ -11,9 +11,14 @@ from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.schema import Arrival
 from worker.ledger.setup import ad_accounts
 from worker.ledger.vault import MissingKeyError, SealError
-from worker.pinterest.client.answers import ReasonClass
+from worker.pinterest.client.decisions import ReasonClass
 from worker.pinterest.client.echo import Echo
-from worker.pipeline.delivery.reaction import Reaction, pause_credential, split_off_risky, split_off_unopened
+from worker.pipeline.delivery.apply_decision import (
+    Reaction,
+    pause_credential,
+    split_off_risky,
+    split_off_unopened,
+)
 from worker.pipeline.delivery.sending import (
     MAX_INLINE_WAIT_SECONDS,
     DeliveryResult,

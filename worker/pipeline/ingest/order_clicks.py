@@ -19,12 +19,12 @@ from worker.pinterest.user_data.visitor import Visitor
 from worker.pipeline.ingest.accepting import OpenedEvent
 
 # By inbox id, the keys of the order of an event.
-OrderKeys = Mapping[int, tuple[bytes, ...]]
+_OrderKeys = Mapping[int, tuple[bytes, ...]]
 # By inbox id and integration, the click ids of an event's order.
 ClickIdsOfOrders = Mapping[int, Mapping[int, Visitor]]
 
 
-def order_keys(vault: Vault, signed: Iterable[OpenedEvent]) -> OrderKeys:
+def order_keys(vault: Vault, signed: Iterable[OpenedEvent]) -> _OrderKeys:
     """Return the keys of the orders that servers report without a click id."""
     return {opened.row.id: keys for opened in signed if (keys := _keys_of(vault, opened))}
 
@@ -43,7 +43,7 @@ def _keys_of(vault: Vault, opened: OpenedEvent) -> tuple[bytes, ...]:
     return tuple(vault.keyed_hash("order", opened.row.source_id, one) for one in spellings if one)
 
 
-def click_ids_of_orders(connection: Connection, vault: Vault, keys: OrderKeys) -> ClickIdsOfOrders:
+def click_ids_of_orders(connection: Connection, vault: Vault, keys: _OrderKeys) -> ClickIdsOfOrders:
     """Return, by inbox id and integration, the click ids of earlier deliveries of the same order."""
     wanted = {key for some in keys.values() for key in some}
     by_key: dict[bytes, dict[int, Visitor]] = {}

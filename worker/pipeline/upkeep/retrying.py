@@ -6,7 +6,7 @@ from worker import logs
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import failures, outages
 from worker.ledger.delivery.failures import ROWS_PER_STEP, STALE_AFTER_SECONDS, Failure, FailureFilter
-from worker.pinterest.client.answers import ReasonClass
+from worker.pinterest.client.decisions import ReasonClass
 
 log = logs.of(__name__)
 

@@ -11,7 +11,7 @@ from worker.ledger.delivery import batches
 from worker.ledger.delivery.batches import Attempt
 from worker.ledger.intake import inbox, leases
 from worker.ledger.upkeep import retention
-from worker.pinterest.client.answers import ReasonClass
+from worker.pinterest.client.decisions import ReasonClass
 from worker.pipeline.delivery.sending import events_at_risk, ids_without, unknown_outcomes
 
 log = logs.of(__name__)

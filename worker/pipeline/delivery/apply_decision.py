@@ -12,7 +12,14 @@ from worker.ledger.delivery.batches import Attempt, Member, MemberResult, Starte
 from worker.ledger.reports import measures
 from worker.ledger.setup import ad_accounts, audit_log
 from worker.monitoring import tracing
-from worker.pinterest.client.answers import (
+from worker.pinterest.client.breaker import (
+    CLOSED_BREAKER,
+    Breaker,
+    breaker_after_failure,
+    is_connection_failure,
+)
+from worker.pinterest.client.client import Answer
+from worker.pinterest.client.decisions import (
     EventResult,
     Halve,
     PauseAccount,
@@ -23,15 +30,8 @@ from worker.pinterest.client.answers import (
     decide_batch,
     fail_single,
 )
-from worker.pinterest.client.breaker import (
-    CLOSED_BREAKER,
-    Breaker,
-    breaker_after_failure,
-    is_connection_failure,
-)
-from worker.pinterest.client.client import Answer
 from worker.pinterest.client.echo import NOTHING_SENT, Echo
-from worker.pinterest.client.retry_policy import Wait, next_wait
+from worker.pinterest.client.wait_times import Wait, next_wait
 from worker.pipeline.delivery.culprit import ACCOUNT_REFUSED, Culprit, find_culprit
 from worker.pipeline.delivery.sending import (
     DeliveryResult,

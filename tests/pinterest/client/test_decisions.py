@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.pinterest.client.answers import (
+from worker.pinterest.client.client import Answer, SendFailure
+from worker.pinterest.client.decisions import (
     BatchDecision,
     EventResult,
     Halve,
@@ -23,7 +24,6 @@ from worker.pinterest.client.answers import (
     fail_single,
     have_same_message,
 )
-from worker.pinterest.client.client import Answer, SendFailure
 
 DELIVERED = EventResult(True)
 PROCESSED = {"status": "processed", "error_message": "", "warning_message": ""}
