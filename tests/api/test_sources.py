@@ -293,6 +293,13 @@ def test_null_takes_an_option_back(api: Api, source: dict[str, Any]) -> None:
     assert (None, OPTIONS["cookies"]) == (changed["default_country"], changed["cookies"])
 
 
+def test_the_domain_of_the_cookies_may_be_all_that_changes(api: Api, source: dict[str, Any]) -> None:
+    changed = api.change(f"{PATH}/src_abc123", {"cookies": {"domain": "example.com"}})
+
+    assert changed["cookies"] == OPTIONS["cookies"] | {"domain": "example.com"}
+    assert api.get("/v1/admin/audit")["data"][0]["changes"] == {"cookies.domain": [None, "example.com"]}
+
+
 def test_what_was_read_may_be_sent_back_and_changes_nothing(api: Api, source: dict[str, Any]) -> None:
     read = api.get(f"{PATH}/src_abc123")
 

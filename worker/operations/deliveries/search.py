@@ -45,7 +45,8 @@ class SearchResult:
 def search(caller: Caller, text: str) -> SearchResult:
     """Find an order id, an event id, an anonymous id or a user id, in whatever state.
 
-    Only keyed hashes of orders and visitors are kept, so that an id has to be given exactly as it came.
+    Only keyed hashes of orders and visitors are kept, so that an id has to be given exactly as it came,
+    but for the # that Shopify shows before the number of an order.
     """
     deliveries = _deliveries(caller, text)
     with caller.ledger.read() as connection:
@@ -72,12 +73,15 @@ def _deliveries(caller: Caller, text: str) -> list[FoundDelivery]:
     with caller.ledger.read() as connection:
         steps = list(chunks([source.id for source in sources.iterate_sources(connection)])) or [[]]
 
-    def keys(kind: str, step: Sequence[str]) -> list[bytes]:
-        return [caller.ledger.vault.keyed_hash(kind, source_id, text) for source_id in step]
+    def keys(kind: str, step: Sequence[str], given: str = text) -> list[bytes]:
+        return [caller.ledger.vault.keyed_hash(kind, source_id, given) for source_id in step]
+
+    def order_keys(step: Sequence[str]) -> list[bytes]:
+        return [key for given in {text, text.lstrip("# ")} for key in keys("order", step, given)]
 
     with caller.ledger.read() as connection:
         found = [
-            finding.find_deliveries_of_order(connection, text, keys("order", step), limit) for step in steps
+            finding.find_deliveries_of_order(connection, text, order_keys(step), limit) for step in steps
         ]
         if not any(found):
             visitor_keys = [(keys("anonymous", step), keys("user", step)) for step in steps]

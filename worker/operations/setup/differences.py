@@ -17,7 +17,8 @@ def changed_fields(
     found: dict[str, list[Any]] = {}
     for key in dict.fromkeys([*before, *after]):
         old, new = before.get(key), after.get(key)
-        if key in _LEFT_OUT or old == new:
+        # Within an object the same names mean something else, like the domain of the cookies.
+        if old == new or (not path and key in _LEFT_OUT):
             continue
         if not path and any(isinstance(value, Mapping) for value in (old, new)):
             found |= changed_fields(old or {}, new or {}, f"{key}.")
