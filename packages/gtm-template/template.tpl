@@ -40,6 +40,13 @@ ___TEMPLATE_PARAMETERS___
     "valueValidators": [{"type": "REGEX", "args": ["dk_(live|test)_.+"]}]
   },
   {
+    "type": "CHECKBOX",
+    "name": "wait",
+    "checkboxText": "Wait for consent",
+    "simpleValueType": true,
+    "help": "Hold events until the visitor has answered the consent banner. Choose the same in each Datafly tag."
+  },
+  {
     "type": "SELECT",
     "name": "call",
     "displayName": "What to send",
@@ -92,11 +99,13 @@ const copyFromDataLayer = require('copyFromDataLayer');
 const encodeUriComponent = require('encodeUriComponent');
 const injectScript = require('injectScript');
 
-const url = data.collector + 'd.js?key=' + encodeUriComponent(data.key);
+const url = data.collector + 'd.js?key=' + encodeUriComponent(data.key) + (data.wait ? '&consent=wait' : '');
 
 injectScript(url, () => {
   if (data.call === 'track') {
-    const properties = data.properties || copyFromDataLayer('ecommerce') || {};
+    const ecommerce = copyFromDataLayer('ecommerce') || {};
+    // Without items it has the form of Enhanced Ecommerce, which is known by its name.
+    const properties = data.properties || (ecommerce.items ? ecommerce : {ecommerce: ecommerce});
     callInWindow('_df.track', data.event || copyFromDataLayer('event'), properties);
   } else if (data.call === 'identify') {
     callInWindow('_df.identify', data.userId || undefined, data.traits || undefined);

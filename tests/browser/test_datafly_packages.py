@@ -172,18 +172,20 @@ def _section(template: str, name: str) -> str:
 
 
 @pytest.mark.browser
-def test_the_gtm_template_sends_the_data_layers_purchase(page: Page, server: Server) -> None:
+def test_the_gtm_template_sends_the_data_layers_purchases_after_consent(page: Page, server: Server) -> None:
     template = (PACKAGES / "gtm-template" / "template.tpl").read_text("utf-8")
     for name in ("INFO", "TEMPLATE_PARAMETERS", "WEB_PERMISSIONS"):
         json.loads(_section(template, name))
     code = _section(template, "SANDBOXED_JS_FOR_WEB_TEMPLATE")
-    ecommerce = {"transaction_id": "A-1", "value": 5, "currency": "EUR", "items": [{"item_id": "SKU"}]}
+    ga4 = {"transaction_id": "A-1", "value": 5, "currency": "EUR", "items": [{"item_id": "SKU"}]}
+    enhanced = {"currencyCode": "EUR", "purchase": {"actionField": {"id": "A-2", "revenue": "5"}}}
     page.goto(server.page("/", "<script>dataLayer = []</script>"))
-    settings = {"collector": f"{server.collector}/", "key": KEY}
-    for fields in (
-        {"call": "load"},
-        {"call": "identify", "traits": {"email": "jane@example.com"}},
-        {"call": "track"},
+    settings = {"collector": f"{server.collector}/", "key": KEY, "wait": True}
+    for fields, ecommerce in (
+        ({"call": "load"}, {}),
+        ({"call": "identify", "traits": {"email": "jane@example.com"}}, {}),
+        ({"call": "track"}, ga4),
+        ({"call": "track"}, enhanced),
     ):
         given = {
             "code": code,
@@ -191,8 +193,10 @@ def test_the_gtm_template_sends_the_data_layers_purchase(page: Page, server: Ser
             "layer": {"event": "purchase", "ecommerce": ecommerce},
         }
         assert page.evaluate(GTM, given) == "done"
+    page.evaluate("_df.consent({advertising: true})")
     hide(page)
-    _, identified, purchase = server.await_events(3)
-    assert server.names == ["page", "identify", "purchase"]
-    assert identified["traits"] == {"email": "jane@example.com"}
-    assert purchase["properties"] == ecommerce
+    events = server.await_events(4)
+    assert server.names == ["page", "identify", "purchase", "purchase"]
+    assert events[1]["traits"] == {"email": "jane@example.com"}
+    assert [event["properties"] for event in events[2:]] == [ga4, {"ecommerce": enhanced}]
+    assert [event["context"]["consent"] for event in events] == [{"advertising": True}] * 4

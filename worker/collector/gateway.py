@@ -38,6 +38,12 @@ _SOURCES_A_PAGE = 500
 # What browsers send as the origin of a sandboxed frame.
 _SANDBOXED = "null"
 
+# What RudderStack's browser library adds to its requests.
+_RUDDERSTACK_HEADERS = (
+    "AnonymousId, SentAt, Rsa-Recovered, Rsa-Retry-Attempt, Rsa-Since-Last-Attempt, Rsa-Since-First-Attempt, "
+    "Rsa-Retry-Reason"
+)
+
 
 def is_allowed_origin(origin: str, domains: Iterable[str]) -> bool:
     """Return whether an Origin header is one of these domains or a subdomain, with any port.
@@ -68,7 +74,7 @@ def _preflight_headers(origin: str) -> dict[str, str]:
     """Return the headers that let a page of this origin send events."""
     return _cors_headers(origin) | {
         "Access-Control-Allow-Methods": "POST",
-        "Access-Control-Allow-Headers": "Authorization, Content-Type, AnonymousId",
+        "Access-Control-Allow-Headers": f"Authorization, Content-Type, {_RUDDERSTACK_HEADERS}",
         "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
     }
 
