@@ -51,8 +51,8 @@ def test_the_overview_counts_what_waits_for_the_last_ad_account(
     with statements(ledger) as seen:
         page = pages.get("/")
 
-    assert page.count("Ad account 1") == MANY
-    last = page.partition(f"Ad account {crowd[-1].ad_account_id}")[2]
+    assert page.count(">ad account 1") == MANY
+    last = page.partition(f">ad account {crowd[-1].ad_account_id}")[2]
     assert "<dt>Pending</dt><dd>7</dd>" in last
     assert len(seen) < 40
 

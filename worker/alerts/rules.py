@@ -415,7 +415,8 @@ RATE_RULES = {
 }
 LEDGER_RULE = "ledger_away"
 _LEDGER_ADVICE = (
-    "Restore the database: the collector answers 503 until then, and its callers keep their events."
+    "Restore the database. Until then the collector keeps events in its spool; "
+    "with SQLite, or when the spool is full, it answers 503."
 )
 ADVICE = {name: rule.advice for name, rule in RULES.items()} | {
     VOLUME_RULE: _VOLUME_ADVICE,
