@@ -309,6 +309,22 @@ def test_a_visitor_is_found_by_the_shops_own_id_of_them(
     assert "<code>e1</code>" in pages.get("/search?q=customer-4711")
 
 
+def test_a_visitor_is_searched_for_among_the_newest_deliveries_first(
+    pages: Pages, ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.pages.overview._READ_AT_ONCE", 1)
+    keys = {name: ledger.vault.keyed_hash("anonymous", "src_shop", name) for name in ("old", "new")}
+    order_key = ledger.vault.keyed_hash("order", "src_shop", "ORD-001")
+    write(ledger, shop, "e1", anonymous_key=keys["old"], order_key=order_key)
+    write(ledger, shop, "e2", anonymous_key=keys["new"])
+
+    assert "Not found yet." in pages.get("/search?q=old")
+    assert "<code>e1</code>" in pages.get("/search?q=old&all=1")
+    assert "Not found." in pages.get("/search?q=nobody&all=1")
+    assert "newest 1 deliveries were searched" in pages.get("/search?q=new")
+    assert "were searched" not in pages.get("/search?q=ORD-001")
+
+
 @pytest.mark.parametrize("what", ["m1", "ORD-7", "device", "customer-4711"])
 def test_what_waits_to_be_mapped_is_found_too(
     pages: Pages, ledger: Ledger, shop: Integration, what: str

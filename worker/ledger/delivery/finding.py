@@ -183,14 +183,18 @@ def payloads_of_orders(connection: Connection, order_keys: Collection[bytes]) ->
 
 
 def find_deliveries_of_visitor(
-    connection: Connection, anonymous_keys: Sequence[bytes], user_keys: Sequence[bytes], limit: int
+    connection: Connection,
+    anonymous_keys: Sequence[bytes],
+    user_keys: Sequence[bytes],
+    limit: int,
+    after_id: int = 0,
 ) -> list[FoundDelivery]:
-    """Return the deliveries of a visitor.
+    """Return the deliveries of a visitor among those with higher ids than ``after_id``.
 
     Reads deliveries until it has found enough: an index would cost every event, and the query is rare.
     """
     asked = or_(delivery.c.anonymous_key.in_(anonymous_keys), delivery.c.user_key.in_(user_keys))
-    return _read(connection, _deliveries().where(asked).limit(limit))
+    return _read(connection, _deliveries().where(asked, delivery.c.id > after_id).limit(limit))
 
 
 def newest_delivery_id(connection: Connection) -> int:

@@ -34,21 +34,26 @@ class SearchResult:
     """Hold the matches of an id. ``has_more`` says that there are more deliveries than these.
 
     ``waiting`` comes from the newest `MOST_OPENED` events of the inbox; ``waits_more`` says that there are older ones.
+    ``is_partial`` says that older deliveries were not searched for a visitor.
     """
 
     deliveries: Sequence[FoundDelivery] = ()
     has_more: bool = False
     waiting: Sequence[WaitingEvent] = ()
     waits_more: bool = False
+    is_partial: bool = False
 
 
-def search(caller: Caller, text: str) -> SearchResult:
+def search(caller: Caller, text: str, newest: int | None = None) -> SearchResult:
     """Find an order id, an event id, an anonymous id or a user id, in whatever state.
 
-    Only keyed hashes of orders and visitors are kept, so that an id has to be given exactly as it came,
-    but for the # that Shopify shows before the number of an order.
+    Only keyed hashes of orders and visitors are kept, so that an id has to be given exactly as it came, but for the #
+    that Shopify shows before the number of an order. Orders and events have an index. For a visitor all deliveries are
+    read, or the ``newest`` ones.
     """
-    deliveries = _deliveries(caller, text)
+    with caller.ledger.read() as connection:
+        after_id = max(0, finding.newest_delivery_id(connection) - newest) if newest is not None else 0
+    deliveries, was_visitor = _deliveries(caller, text, after_id)
     with caller.ledger.read() as connection:
         rows = inbox.newest_waiting_events(connection, MOST_OPENED)
     reasons = {row.id: reason for row, reason in rows}
@@ -64,11 +69,12 @@ def search(caller: Caller, text: str) -> SearchResult:
         if text in _ids(event)
     ]
     has_more = len(deliveries) > MOST_FOUND
-    return SearchResult(deliveries[:MOST_FOUND], has_more, waiting, len(rows) == MOST_OPENED)
+    is_partial = was_visitor and after_id > 0
+    return SearchResult(deliveries[:MOST_FOUND], has_more, waiting, len(rows) == MOST_OPENED, is_partial)
 
 
-def _deliveries(caller: Caller, text: str) -> list[FoundDelivery]:
-    """Return one delivery more than `MOST_FOUND` where there are more."""
+def _deliveries(caller: Caller, text: str, after_id: int) -> tuple[list[FoundDelivery], bool]:
+    """Return at most one delivery more than `MOST_FOUND`, and whether they were read to find a visitor."""
     limit = MOST_FOUND + 1
     with caller.ledger.read() as connection:
         steps = list(chunks([source.id for source in sources.iterate_sources(connection)])) or [[]]
@@ -83,12 +89,15 @@ def _deliveries(caller: Caller, text: str) -> list[FoundDelivery]:
         found = [
             finding.find_deliveries_of_order(connection, text, order_keys(step), limit) for step in steps
         ]
-        if not any(found):
+        if is_no_order := not any(found):
             visitor_keys = [(keys("anonymous", step), keys("user", step)) for step in steps]
-            found = [finding.find_deliveries_of_visitor(connection, *some, limit) for some in visitor_keys]
+            found = [
+                finding.find_deliveries_of_visitor(connection, *some, limit, after_id)
+                for some in visitor_keys
+            ]
     # An event id is looked up with each step.
     rows = {row.id: row for step_rows in found for row in step_rows}
-    return [rows[row_id] for row_id in sorted(rows)][:limit]
+    return [rows[row_id] for row_id in sorted(rows)][:limit], is_no_order
 
 
 def _ids(opened: OpenedEvent) -> Sequence[str]:
