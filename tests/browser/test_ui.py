@@ -348,7 +348,7 @@ def test_the_keyboard_reaches_the_content_at_once(context: BrowserContext) -> No
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Add source").first).to_be_focused()
+    expect(page.get_by_role("link", name="First steps")).to_be_focused()
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def test_an_empty_site_says_what_to_do_first(pages: Pages) -> None:
     page = pages.get("/")
 
     assert "Nothing is set up yet." in page
-    assert 'href="/integrations/add"' in page
+    assert '<a href="/sources">Add a source</a>' in page
 
 
 def test_an_empty_site_offers_viewers_nothing_that_they_may_not_do(viewer: Pages) -> None:

@@ -7,7 +7,6 @@ ordinary way, and its bytes become a pattern that recognises the next.
 This replaces undocumented parts of py-amqp 5.4. ``tests/broker/test_drift.py`` fails when their source changes.
 """
 
-import re
 from errno import EAGAIN, EINTR, ENOENT, EWOULDBLOCK
 from struct import unpack_from
 from typing import Any, NamedTuple, Protocol
@@ -23,7 +22,7 @@ _METHOD, _HEADER, _BODY = 1, 2, 3
 # The size of the body in the payload of a header frame.
 _BODY_SIZE = slice(4, 12)
 _DELIVER = b"".join(number.to_bytes(2, "big") for number in Basic.Deliver)
-_TASK_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TAG_SIZE, _TASK_ID_SIZE = 8, 36
 # OpenSSL's "nothing to read" has the number of ENOENT.
 _NOTHING_YET = (EAGAIN, EINTR, ENOENT, EWOULDBLOCK)
 # By publishers' names of different lengths and by numbers of different lengths.
@@ -41,10 +40,37 @@ class _HintBuffer(Protocol):
         """Add ids whose delivery tags start at ``first_tag`` and have no gaps."""
 
 
-class _Pattern(NamedTuple):
-    """The bytes of one kind of hint, and who takes what looks like it."""
+class HintPattern(NamedTuple):
+    """The bytes of a message that is a hint, with the places where others of its kind differ from it.
 
-    compiled: re.Pattern[bytes]
+    Places are counted from the start of the message. ``literals`` are the bytes in between.
+    """
+
+    literals: tuple[tuple[int, bytes], ...]
+    tag: int
+    task_ids: tuple[int, ...]
+    ids: tuple[int, ...]
+    id_digits: int
+    size: int
+
+    def match(self, received: bytes, place: int) -> tuple[int, int] | None:
+        """Return delivery tag and id of a message of this kind that is whole at a place, else None."""
+        for start, literal in self.literals:
+            if not received.startswith(literal, place + start):
+                return None
+        for starts, size in ((self.task_ids, _TASK_ID_SIZE), (self.ids, self.id_digits)):
+            first = received[place + starts[0] : place + starts[0] + size]
+            if any(not received.startswith(first, place + start) for start in starts[1:]):
+                return None
+        if not first.isdigit() or first.startswith(b"0"):
+            return None
+        return int.from_bytes(received[place + self.tag : place + self.tag + _TAG_SIZE], "big"), int(first)
+
+
+class _Known(NamedTuple):
+    """A kind of hint, and who takes its ids."""
+
+    pattern: HintPattern
     channel: Any
     consumer_tag: str
     buffer: _HintBuffer
@@ -59,7 +85,7 @@ class _Pattern(NamedTuple):
 class _Run(NamedTuple):
     """Hints that ``read_frame`` returns in place of a frame."""
 
-    pattern: _Pattern
+    known: _Known
     ids: list[int]
     first_tag: int
 
@@ -76,7 +102,7 @@ class HintReader:
         self._received: bytes = self._transport._read_buffer
         self._transport._read_buffer = b""
         self._place = 0
-        self._patterns: list[_Pattern] = []
+        self._known: list[_Known] = []
         # Start and end of the last message that went the ordinary way.
         self._last = (0, 0)
         self._handle_frame = self._connection.on_inbound_frame
@@ -87,21 +113,21 @@ class HintReader:
         """Recognise messages like this one, which has just arrived and is a hint with one id."""
         start, end = self._last
         raw, info, headers = self._received[start:end], message.delivery_info, message.headers
-        if not raw or info["redelivered"] or len(self._patterns) == _MOST_PATTERNS:
+        if not raw or info["redelivered"] or len(self._known) == _MOST_PATTERNS:
             return
-        if any(pattern.compiled.match(raw) for pattern in self._patterns):
+        if any(known.pattern.match(raw, 0) for known in self._known):
             return
-        compiled = hint_pattern(raw, info["delivery_tag"], headers.get("id"), id_, headers.get("origin"))
-        if compiled is not None:
-            self._patterns.append(_Pattern(compiled, message.channel, info["consumer_tag"], buffer))
+        pattern = hint_pattern(raw, info["delivery_tag"], headers.get("id"), id_, headers.get("origin"))
+        if pattern is not None:
+            self._known.append(_Known(pattern, message.channel, info["consumer_tag"], buffer))
 
     def forget(self, buffer: _HintBuffer) -> None:
         """Let messages for a buffer that is no longer used go the ordinary way."""
-        self._patterns = [pattern for pattern in self._patterns if pattern.buffer is not buffer]
+        self._known = [known for known in self._known if known.buffer is not buffer]
 
     def _read_frame(self) -> tuple[int, int, bytes] | _Run:
         while True:
-            if self._patterns and (run := self._next_run()) is not None:
+            if self._known and (run := self._next_run()) is not None:
                 return run
             end = self._frame_end(self._place)
             if end is not None and self._is_delivery():
@@ -134,26 +160,26 @@ class HintReader:
             return bool(self._handle_frame(frame))
         # Celery counts what arrives to notice a dead connection: method, header and body of each message.
         self._connection.bytes_recv += 3 * len(frame.ids)
-        frame.pattern.buffer.add_run(frame.ids, frame.pattern.channel, frame.first_tag)
+        frame.known.buffer.add_run(frame.ids, frame.known.channel, frame.first_tag)
         return True
 
     def _next_run(self) -> _Run | None:
         received, place = self._received, self._place
-        pattern = next((one for one in self._patterns if one.compiled.match(received, place)), None)
-        if pattern is None or not pattern.is_in_use:
+        known = next((one for one in self._known if one.pattern.match(received, place)), None)
+        if known is None or not known.is_in_use:
             return None
         ids: list[int] = []
         first_tag = 0
-        match = pattern.compiled.match
+        match, size = known.pattern.match, known.pattern.size
         while (found := match(received, place)) is not None:
-            tag = int.from_bytes(found["tag"], "big")
+            tag, id_ = found
             first_tag = first_tag or tag
             if tag != first_tag + len(ids):
                 break
-            ids.append(int(found["id"]))
-            place = found.end()
+            ids.append(id_)
+            place += size
         self._place = place
-        return _Run(pattern, ids, first_tag)
+        return _Run(known, ids, first_tag)
 
     def _frame_end(self, place: int) -> int | None:
         """Return where the payload of the frame at a place ends, or None if it is not there as a whole."""
@@ -185,41 +211,48 @@ class HintReader:
         self._received, self._place, self._last = self._received[self._place :] + more, 0, (0, 0)
 
 
-def hint_pattern(raw: bytes, tag: int, task_id: object, id_: int, origin: object) -> re.Pattern[bytes] | None:
-    """Return a pattern of messages that differ from one only in delivery tag, task id, number and publisher.
+def hint_pattern(raw: bytes, tag: int, task_id: object, id_: int, origin: object) -> HintPattern | None:
+    """Return the pattern of messages that differ from one only in delivery tag, task id, number and publisher.
 
-    ``raw`` has the message's frames as RabbitMQ sent them. The pattern's groups are ``tag`` (8 bytes) and ``id``, with
-    as many digits as this one's. Returns None for a message that does not consist of the parts of a hint.
+    ``raw`` has the message's frames as RabbitMQ sent them. Numbers and publishers' names have as many characters as
+    this one's. Returns None for a message that does not consist of the parts of a hint.
     """
-    if not isinstance(task_id, str) or not _TASK_ID.fullmatch(task_id) or id_ <= 0:
+    if not isinstance(task_id, str) or len(task_id) != _TASK_ID_SIZE or id_ <= 0:
         return None
     frames = _split(raw)
     if [frame[:2] for frame in frames] != [(kind, frames[0][1]) for kind in (_METHOD, _HEADER, _BODY)]:
         return None
     if frames[1][2][_BODY_SIZE] != len(frames[2][2]).to_bytes(8, "big"):
         return None
-    number, uuid = b"%d" % id_, task_id.encode()
-    varying = {
-        b"[[%b]," % number: b"\\[\\[(?P<id>[1-9][0-9]{%d})\\]," % (len(number) - 1),
-        b"(%b,)" % number: b"\\([0-9]{%d},\\)" % len(number),
-    }
-    if isinstance(origin, str) and (name := origin.encode()):
-        varying[name] = b".{%d}" % len(name)
-    parts, at = [], _FRAME_HEADER_BYTES + 5 + raw[_FRAME_HEADER_BYTES + 4]
-    if raw[at : at + 8] != tag.to_bytes(8, "big"):
+    tag_at = _FRAME_HEADER_BYTES + 5 + raw[_FRAME_HEADER_BYTES + 4]
+    number = b"%d" % id_
+    task_ids = _places(raw, task_id.encode())
+    # In the arguments, and as text in a header.
+    arguments, texts = _places(raw, b"[[%b]," % number), _places(raw, b"(%b,)" % number)
+    origins = _places(raw, origin.encode()) if isinstance(origin, str) and origin.isascii() and origin else []
+    if raw[tag_at : tag_at + _TAG_SIZE] != tag.to_bytes(_TAG_SIZE, "big"):
         return None
-    parts += [re.escape(raw[:at]), b"(?P<tag>.{8})"]
-    rest = raw[at + 8 :]
-    found = re.split(b"(%b)" % b"|".join(map(re.escape, [uuid, *varying])), rest)
-    # Each once, in header and body; the task's id is also the id of the message and of the first task.
-    if any(found.count(text) > 1 for text in varying) or found.count(b"[[%b]," % number) != 1:
+    if not task_ids or len(arguments) != 1 or len(texts) > 1 or len(origins) > 1:
         return None
-    for place, text in enumerate(found):
-        if text == uuid:
-            parts.append(b"(?P=task)" if uuid in found[:place] else b"(?P<task>[0-9a-f-]{36})")
-        else:
-            parts.append(varying.get(text) or re.escape(text))
-    return re.compile(b"".join(parts), re.DOTALL) if uuid in found else None
+    ids = (arguments[0] + 2, *(place + 1 for place in texts))
+    varying = [(tag_at, _TAG_SIZE)]
+    varying += [(place, _TASK_ID_SIZE) for place in task_ids] + [(place, len(number)) for place in ids]
+    varying += [(place, len(str(origin))) for place in origins]
+    literals, start = [], 0
+    for place, size in sorted(varying):
+        literals.append((start, raw[start:place]))
+        start = place + size
+    # The end of the frame comes first: it tells whether the message is whole.
+    literals.insert(0, (start, raw[start:]))
+    return HintPattern(tuple(literals), tag_at, tuple(task_ids), ids, len(number), len(raw))
+
+
+def _places(raw: bytes, wanted: bytes) -> list[int]:
+    places, place = [], raw.find(wanted)
+    while place >= 0:
+        places.append(place)
+        place = raw.find(wanted, place + len(wanted))
+    return places
 
 
 def _split(raw: bytes) -> list[tuple[int, int, bytes]]:

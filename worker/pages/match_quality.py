@@ -90,4 +90,4 @@ def _trend(by_day: Mapping[int, str]) -> str:
         if by_day[before] != by_day[after]:
             on = datetime.fromtimestamp(after * SECONDS_A_DAY, UTC).strftime("%Y-%m-%d")
             return f"{by_day[before]} until {by_day[after]} on {on}"
-    return f"{by_day[days[-1]]} on all {len(days)} days that were read"
+    return f"{by_day[days[-1]]} on all days that were read: {len(days)}"

@@ -180,14 +180,16 @@ def _bar(start: float, counts: Counter[str]) -> Bar:
     return Bar(start, delivered, counts[tallies.FAILED], counts[tallies.FILTERED])
 
 
+_ID_IN_SENTENCE = re.compile(r"\bad account \d+|\b[\w-]+")
+
+
 def _with_names(text: str, accounts: Mapping[str, str], sources: Mapping[str, str]) -> str:
     """Return a sentence of an alert with the names of its ad account and source."""
     known = {
         f"ad account {one}": f"ad account {name} ({one})" for one, name in accounts.items() if one != name
     }
     known |= sources
-    pattern = "|".join(rf"\b{re.escape(one)}\b" for one in known)
-    return re.sub(pattern, lambda found: known[found[0]], text) if known else text
+    return _ID_IN_SENTENCE.sub(lambda found: known.get(found[0], found[0]), text)
 
 
 def _attention(
