@@ -32,6 +32,7 @@ ENDS = {
     "login_state",
     "pinterest_login",
     "pipeline_key",
+    "order_day",
     "order_identity",
     "problem_example",
     "quality_score",
@@ -60,6 +61,7 @@ STAYS = {
     "source": "settings: until an operator deletes it",
     "suppression": "keyed hashes, until the person consents again",
     "tally": "sums for the reports, without anybody's data",
+    "ui_user": "settings: until an owner removes the user",
     "watermark": "one row for each sweep",
 }
 

@@ -17,6 +17,8 @@ from worker.ledger.vault import SealError
 from worker.pinterest.user_data.person import Person, split_record
 
 _TIMES = ("received_at", "updated_at", "event_time", "accepted_at", "ended_at")
+# Keyed hashes tell nothing without the installation's key.
+_KEYS = ("anonymous_key", "user_key", "order_key")
 
 
 def read_rows(
@@ -70,7 +72,7 @@ def _opened(
         shown = {
             name: iso(value) if name in _TIMES and value is not None else value
             for name, value in row.items()
-            if name not in ("body", "anonymous_key", "user_key")
+            if name not in _KEYS and name != "body"
         }
         opened.append(shown | {"data": json_text.parse_json(text)})
     return opened
