@@ -23,7 +23,7 @@ Accept = Callable[[Sequence[Accepted], float, SignedRequest | None], list[int]]
 # A larger transaction would delay the next requests.
 MAX_COMMIT_EVENTS = 1_000
 # The database's host may have vanished. A caller then gets its answer within ten seconds.
-_TURN_SECONDS = 8.0
+_TURN_SECONDS = 7.0
 
 
 class _MaySign(Protocol):

@@ -123,7 +123,7 @@ def _connect_arguments(
         "keepalives_idle": 4,
         "keepalives_interval": 2,
         "keepalives_count": 3,
-        "tcp_user_timeout": 8_000,
+        "tcp_user_timeout": 7_000,
     }
     arguments = {name: value for name, value in defaults.items() if name not in url.query}
     if transaction_pooler:
