@@ -428,11 +428,13 @@ def test_a_strict_content_security_policy_with_trusted_types(page: Page, server:
 
 
 def test_a_sandboxed_frame_has_no_storage_and_sends_without_credentials(page: Page, server: Server) -> None:
-    inner = (
-        server.tag.replace('"', "'") + "<script>setTimeout(() => window._df.track('Framed'), 500)</script>"
+    inner = server.tag.replace('"', "'") + (
+        "<script>const timer = setInterval(() => {"
+        "if (window._df && window._df.version) {clearInterval(timer); window._df.track('Framed'); window.done = true}"
+        "}, 20)</script>"
     )
     page.goto(server.page("/", f'<iframe sandbox="allow-scripts" srcdoc="{inner}"></iframe>'))
-    page.wait_for_timeout(800)
+    page.frames[-1].wait_for_function("() => window.done")
     page.goto(server.page("/other", ""))
     server.await_events(2)
     assert "Framed" in server.names
