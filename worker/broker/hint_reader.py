@@ -1,8 +1,8 @@
 """Read hints from RabbitMQ many at a time.
 
-For each message py-amqp makes nine system calls, and kombu builds two objects: ten times the work of the rest of a
-hint's way. Hints differ only in delivery tag, task id, number and publisher. So the first of each kind goes the
-ordinary way, and its bytes become a pattern that recognises the next.
+For each message py-amqp makes nine system calls, and py-amqp and kombu build an object each. Hints differ only in
+delivery tag, task id, number and publisher. So the first of each kind goes the ordinary way, and its bytes become a
+pattern that recognises the next.
 
 This replaces undocumented parts of py-amqp 5.4. ``tests/broker/test_drift.py`` fails when their source changes.
 """
@@ -58,6 +58,7 @@ class HintPattern(NamedTuple):
         for start, literal in self.literals:
             if not received.startswith(literal, place + start):
                 return None
+        # The id comes last, and is what ``first`` holds afterwards.
         for starts, size in ((self.task_ids, _TASK_ID_SIZE), (self.ids, self.id_digits)):
             first = received[place + starts[0] : place + starts[0] + size]
             if any(not received.startswith(first, place + start) for start in starts[1:]):
