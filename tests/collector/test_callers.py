@@ -1,35 +1,105 @@
 import re
+from base64 import b64encode
+from typing import Any
 
 import pytest
 
 from tests.collector.conftest import KEY, NOW, SECRET, SOURCE, Collector
+from worker.collector import segment
 from worker.collector.callers import key_of
+from worker.collector.gateway import TYPES
 from worker.http.signature import sign
 from worker.ledger.setup import sources
+from worker.ledger.setup.sources import write_key
 
 PAGE = {"type": "page"}
+MESSAGE = {"event": "Order Completed", "userId": "u", "groupId": "g", "previousId": "p"}
 UNFIT = "X-Signature does not match the body, X-Timestamp and the secret of X-Source-Id."
 LATE = "X-Timestamp must be within 5 minutes of the current time."
 
 
+BASIC = "Basic " + b64encode(b"dk_live_3:").decode()
+
+
 @pytest.mark.parametrize(
-    ("authorization", "query_key", "expected"),
+    ("authorization", "query", "expected"),
     [
-        ("Bearer dk_live_1", None, "dk_live_1"),
-        ("bearer  dk_live_1 ", None, "dk_live_1"),
-        (None, "dk_live_2", "dk_live_2"),
-        ("Bearer dk_live_1", "dk_live_2", "dk_live_1"),
+        ("Bearer dk_live_1", {}, "dk_live_1"),
+        ("bearer  dk_live_1 ", {}, "dk_live_1"),
+        (None, {"key": "dk_live_2"}, "dk_live_2"),
+        (None, {"writeKey": "dk_live_2"}, "dk_live_2"),
+        ("Bearer dk_live_1", {"key": "dk_live_2"}, "dk_live_1"),
+        (BASIC, {}, "dk_live_3"),
+        (BASIC.replace("Basic", "BASIC"), {"key": ""}, "dk_live_3"),
         # A proxy's own credentials are not ours.
-        ("Basic eDp5", "dk_live_2", "dk_live_2"),
-        ("Bearer ", None, None),
-        (None, "", None),
-        (None, None, None),
+        ("Basic eDp5", {"key": "dk_live_2"}, "dk_live_2"),
+        ("Basic eDp5", {"writeKey": "dk_live_2"}, "dk_live_2"),
+        ("Basic", {}, None),
+        ("Basic !!!", {}, None),
+        ("Basic " + b64encode(b"\xff:").decode(), {}, None),
+        ("Digest dk_live_1", {}, None),
+        ("Bearer ", {}, None),
+        (None, {"key": "", "writeKey": ""}, None),
+        (None, {}, None),
     ],
 )
-def test_the_key_is_the_bearer_s_or_the_address_s(
-    authorization: str | None, query_key: str | None, expected: str | None
+def test_the_key_is_the_bearer_s_the_query_s_or_the_basic_user_name(
+    authorization: str | None, query: dict[str, str], expected: str | None
 ) -> None:
-    assert key_of(authorization, query_key) == expected
+    assert key_of(authorization, query) == expected
+
+
+ROUTES = [
+    *(("POST", f"/v1/{call}") for call in (*TYPES, *segment.CALLS, "batch")),
+    ("POST", "/beacon/v1/batch"),
+    ("GET", "/sourceConfig/"),
+]
+PLACES = {
+    "bearer": lambda key: {"headers": {"Authorization": f"Bearer {key}"}},
+    "basic": lambda key: {"headers": {"Authorization": "Basic " + b64encode(f"{key}:".encode()).decode()}},
+    "key": lambda key: {"query_string": {"key": key}},
+    "writeKey": lambda key: {"query_string": {"writeKey": key}},
+    "body": lambda key: {"json": {"writeKey": key}},
+}
+MISSING = (
+    "The key is missing. Send it as `Authorization: Bearer …`, as the user name of Basic authentication, "
+    "or as `?key=…`."
+)
+UNKNOWN_KEY, UNKNOWN_WRITE_KEY = "The pipeline key is unknown or expired.", "The write key is unknown."
+WRITE_KEY = write_key(SOURCE.id, SECRET)
+
+
+def body_for(path: str) -> dict[str, Any]:
+    is_batch = path.rpartition("/")[2] in ("batch", "b", "import")
+    return {"batch": [MESSAGE | {"type": "track"}]} if is_batch else MESSAGE
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_each_route_takes_the_key_in_each_place(
+    collector: Collector, method: str, path: str, place: str
+) -> None:
+    def call(key: str) -> tuple[int, Any]:
+        given = PLACES[place](key)
+        given["json"] = given.get("json", {}) | body_for(path)
+        response = collector.client.open(path, method=method, **given)
+        return response.status_code, (response.json or {}).get("error", {}).get("message")
+
+    if (method, place) == ("GET", "body"):
+        assert call(KEY) == (401, MISSING)
+        return
+    assert call(KEY) == (200, None)
+    # RudderStack's page has the pipeline key only.
+    assert call(WRITE_KEY) == ((200, None) if method == "POST" else (401, UNKNOWN_KEY))
+    assert call("") == (401, MISSING)
+    assert call("dk_live_unknown") == (401, UNKNOWN_KEY)
+    assert call("sk_src_other_0") == (401, UNKNOWN_WRITE_KEY if method == "POST" else UNKNOWN_KEY)
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_each_route_says_that_the_key_is_missing(collector: Collector, method: str, path: str) -> None:
+    response = collector.client.open(path, method=method, json=body_for(path))
+    assert (response.status_code, response.json["error"]["message"]) == (401, MISSING)
 
 
 def test_the_signature_is_what_other_tools_compute() -> None:
@@ -47,7 +117,7 @@ def test_a_beacon_brings_its_key_in_the_address_and_plain_text(collector: Collec
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        (None, "The pipeline key is missing. Send it as `Authorization: Bearer …` or as `?key=…`."),
+        (None, MISSING),
         ("dk_live_unknown", "The pipeline key is unknown or expired."),
         ("whatever", "The pipeline key is unknown or expired."),
         ("dk_live_" + "x" * 500, "The pipeline key is unknown or expired."),

@@ -1,10 +1,12 @@
 """Identify a caller by its pipeline key or its signature."""
 
+import base64
+import binascii
 import hmac
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Generic, Protocol, TypeVar
@@ -112,6 +114,11 @@ _CLOCK_MARGIN_SECONDS = 900
 _KEY = re.compile(r"dk_(live|test)_[A-Za-z0-9_-]{1,128}", re.ASCII)
 _SOURCE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _UNIX_MS = re.compile(r"\d{1,16}", re.ASCII)
+# `writeKey` in the body is read too, where there is a body.
+_KEY_MISSING = (
+    "The key is missing. Send it as `Authorization: Bearer …`, as the user name of Basic authentication, "
+    "or as `?key=…`."
+)
 _SIGNATURE = re.compile(r"sha256=[0-9a-fA-F]{64}", re.ASCII)
 
 
@@ -147,8 +154,7 @@ class Callers:
             RefusedError: 401, the key is missing or unknown.
         """
         if key is None:
-            message = "The pipeline key is missing. Send it as `Authorization: Bearer …` or as `?key=…`."
-            raise RefusedError(401, "UNAUTHORIZED", message)
+            raise RefusedError(401, "UNAUTHORIZED", _KEY_MISSING)
         source = self.find(key)
         if source is None:
             raise RefusedError(401, "UNAUTHORIZED", "The pipeline key is unknown or expired.")
@@ -226,12 +232,23 @@ class Callers:
             return sources.load_signer(connection, self._ledger.vault, source_id)
 
 
-def key_of(authorization: str | None, query_key: str | None) -> str | None:
-    """Return the pipeline key of a request: the bearer token, else the query parameter."""
-    scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    return query_key or None
+def key_of(authorization: str | None, query: Mapping[str, str]) -> str | None:
+    """Return the key of a request: the bearer token, else a query parameter, else the user name of Basic.
+
+    Basic comes last, because a proxy may have added its own.
+    """
+    scheme, _, given = (authorization or "").partition(" ")
+    bearer = given.strip() if scheme.lower() == "bearer" else ""
+    return bearer or query.get("key") or query.get("writeKey") or _basic_name(scheme, given) or None
+
+
+def _basic_name(scheme: str, encoded: str) -> str:
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(encoded.strip(), validate=True).decode().partition(":")[0]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
 
 
 def _header(headers: Headers, name: str, shape: re.Pattern[str], what: str) -> str:

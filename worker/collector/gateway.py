@@ -23,7 +23,7 @@ from worker.event.envelope import EnvelopeError, decode_json
 from worker.event.received import Network, client_ip, client_network
 from worker.ledger.database import Ledger, LedgerBusyError, is_ledger_unavailable
 from worker.ledger.setup import sources
-from worker.ledger.setup.sources import Source
+from worker.ledger.setup.sources import WRITE_KEY_PREFIX, Source
 from worker.pipeline.ingest.accepting import PublishIds, TooLargeError, prepare_event
 from worker.pipeline.ingest.record_orders import record_orders
 from worker.settings import IntakeRates
@@ -156,7 +156,7 @@ class Gateway:
 
     def single(self, call: str) -> Response:
         """Accept one event of the type in the URL."""
-        if not self._has_key():
+        if not _has_pipeline_key():
             return self.segment(call)
         caller = self._by_key()
         return self._take_one(caller, with_type(_read_json(_body()), TYPES[call]))
@@ -173,7 +173,7 @@ class Gateway:
         if signed:
             body = _body(signed=True)
             caller = self._by_signature(body)
-        elif not self._has_key():
+        elif not _has_pipeline_key():
             return self.segment("b")
         else:
             caller = self._by_key()
@@ -181,17 +181,14 @@ class Gateway:
         return self._take_batch(caller, batch_events(_read_json(body, signed=signed)))
 
     def segment(self, call: str) -> Response:
-        """Accept a request of Segment's or RudderStack's libraries, with a write key or a pipeline key.
-
-        The key is in the Basic authentication, in the query or in the body.
-        """
-        header, query = request.headers.get("Authorization"), request.args.get("writeKey")
-        body = None
-        if not segment.is_basic(header) and not query:
+        """Accept a request of Segment's or RudderStack's libraries, with a write key or a pipeline key."""
+        key, body = _key(), None
+        if key is None:
             # The key is in the body, which is read like that of a public request.
             self._rates.spend_public_request(self._client_network())
             body = _read_json(_body())
-        caller = self._callers.by_write_key(segment.read_write_key(header, query, body))
+            key = segment.key_in_body(body)
+        caller = self._callers.by_write_key(key)
         if not caller.signed and body is None:
             self._rates.spend_public_request(self._client_network())
         self._admit(caller)
@@ -240,8 +237,7 @@ class Gateway:
     def source_config(self) -> Response:
         """Answer RudderStack's browser library, which asks for its source before it sends anything."""
         self._rates.spend_public_request(self._client_network())
-        header, query = request.headers.get("Authorization"), request.args.get("writeKey")
-        caller = self._callers.by_key(segment.read_write_key(header, query, None))
+        caller = self._callers.by_key(_key())
         g.caller = caller
         return json_response(segment.source_config(caller.source.id, caller.source.name, caller.name))
 
@@ -299,10 +295,6 @@ class Gateway:
         context.set_cookies(response)
         return response
 
-    def _has_key(self) -> bool:
-        header = request.headers.get("Authorization")
-        return not segment.is_basic(header) and bool(key_of(header, request.args.get("key")))
-
     def _context(self, caller: Caller, now: float) -> RequestContext:
         return RequestContext(
             caller, ClientInfo.of(request, self._trusted_proxies, self._local_client_ip), now
@@ -310,8 +302,7 @@ class Gateway:
 
     def _by_key(self) -> Caller:
         self._rates.spend_public_request(self._client_network())
-        key = key_of(request.headers.get("Authorization"), request.args.get("key"))
-        return self._admit(self._callers.by_key(key))
+        return self._admit(self._callers.by_key(_key()))
 
     def _by_signature(self, body: bytes) -> Caller:
         try:
@@ -331,6 +322,18 @@ class Gateway:
     def _client_network(self) -> str | None:
         forwarded = request.headers.get("X-Forwarded-For", "")
         return client_network(client_ip(request.remote_addr, forwarded, self._trusted_proxies))
+
+
+def _key() -> str | None:
+    return key_of(request.headers.get("Authorization"), request.args)
+
+
+def _has_pipeline_key() -> bool:
+    """Return whether a request has a pipeline key where Datafly.js puts it; other libraries put theirs elsewhere."""
+    scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
+    return (scheme == "bearer" or "key" in request.args) and not (_key() or WRITE_KEY_PREFIX).startswith(
+        WRITE_KEY_PREFIX
+    )
 
 
 def _body(*, signed: bool = False, is_any_type: bool = False) -> bytes:

@@ -4,8 +4,6 @@ Formats: https://segment.com/docs/connections/sources/catalog/libraries/server/h
 https://www.rudderstack.com/docs/api/http-api/. RudderStack's libraries send the same messages.
 """
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,22 +26,10 @@ MAX_BATCH_EVENTS = 2_500
 _UNUSED = frozenset(("integrations", "writeKey", "_metadata", "channel", "request_ip", "receivedAt"))
 
 
-def read_write_key(authorization: str | None, query_key: str | None, body: object) -> str | None:
-    """Return the write key of a request: the name of its Basic authentication, else of its query or its body."""
-    scheme, _, encoded = (authorization or "").partition(" ")
-    if scheme.lower() == "basic":
-        try:
-            name = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")[0]
-        except (binascii.Error, UnicodeDecodeError):
-            return None
-        return name or None
+def key_in_body(body: object) -> str | None:
+    """Return the write key of a message or a batch."""
     stated = body.get("writeKey") if isinstance(body, dict) else None
-    return query_key or (stated if isinstance(stated, str) and stated else None)
-
-
-def is_basic(authorization: str | None) -> bool:
-    """Return whether a request has Basic authentication, as server libraries send it."""
-    return (authorization or "").lower().startswith("basic ")
+    return stated if isinstance(stated, str) and stated else None
 
 
 def to_events(body: object, kind: str | None) -> list[object]:
