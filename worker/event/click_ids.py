@@ -29,6 +29,10 @@ _PARTS = frozenset(("user_data", "userData", "traits", "pinterest", "Pinterest",
 _ATTRIBUTES = ("note_attributes", "noteAttributes", "meta_data", "custom_attributes", "customAttributes")
 _MOST_ATTRIBUTES = 200
 _LONGEST_COOKIES = 16_384
+_OF_PAGE, _OF_CONTEXT = frozenset(("search", "referrer")), frozenset(("url", "referrer"))
+# Without any of these keys, no part of an event but its page's URL has an id.
+_IN_PROPERTIES = _NAMES.union(_PARTS, _ATTRIBUTES, _URL_NAMES)
+_IN_CONTEXT = _NAMES.union(_PARTS, _OF_CONTEXT) - {"traits"}
 # Starts of the browser id: "uid=" in base64.
 _BROWSER_ID_START = "dWlkP"
 
@@ -49,6 +53,8 @@ def find_click_ids(event: Mapping[str, Any], received: Received) -> ClickIds:
     properties = raw_properties if type(raw_properties) is dict else {}
     epik, epik_place = epik_from_url(page_url(event)), "the page's URL"
     pin_unauth, pin_unauth_place = clean_click_id(received.pin_unauth), "the cookie _pin_unauth"
+    if received.epik is None and _are_usual(event, context, properties):
+        return ClickIds(epik, epik_place, pin_unauth, pin_unauth_place)
     for place, holder in _holders(event, context, properties):
         if not _NAMES.isdisjoint(holder):
             found_epik, found_browser = _read(holder)
@@ -61,6 +67,18 @@ def find_click_ids(event: Mapping[str, Any], received: Received) -> ClickIds:
     return ClickIds(epik, epik_place, pin_unauth, pin_unauth_place)
 
 
+def _are_usual(event: Mapping[str, Any], context: Mapping[str, Any], properties: Mapping[str, Any]) -> bool:
+    """Return whether the event has no other place for an id than its page's URL, as most have not."""
+    if not (
+        _IN_PROPERTIES.isdisjoint(properties) and _PARTS.isdisjoint(event) and _IN_CONTEXT.isdisjoint(context)
+    ):
+        return False
+    traits, page = context.get("traits"), context.get("page")
+    return (type(traits) is not dict or _NAMES.isdisjoint(traits)) and (
+        type(page) is not dict or _OF_PAGE.isdisjoint(page)
+    )
+
+
 def _holders(
     event: Mapping[str, Any], context: Mapping[str, Any], properties: Mapping[str, Any]
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -69,19 +87,6 @@ def _holders(
     for name in () if properties.keys().isdisjoint(_ATTRIBUTES) else _ATTRIBUTES:
         if type(properties.get(name)) is list:
             yield "the order's attributes", attributes_of(properties[name])
-    # Most events have none of these parts, or only traits.
-    if _PARTS.isdisjoint(properties) and _PARTS.isdisjoint(event):
-        parts = _PARTS.intersection(context)
-        if parts <= {"traits"}:
-            if parts and type(context["traits"]) is dict:
-                yield "traits", context["traits"]
-            return
-    yield from _rarer_holders(event, context, properties)
-
-
-def _rarer_holders(
-    event: Mapping[str, Any], context: Mapping[str, Any], properties: Mapping[str, Any]
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for place, parent, names in (
         ("user_data", properties, ("user_data", "userData")),
         ("user_data", context, ("user_data", "userData")),

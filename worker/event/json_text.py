@@ -48,8 +48,8 @@ def is_surely_storable(value: Any, max_depth: int) -> bool:
         text = orjson.dumps(value, option=_STRICTLY)
     except (TypeError, RecursionError):
         return False
-    # orjson writes NaN as null, and a null byte as an escape sequence.
-    if b"null" in text or b"\\u00" in text:
+    # orjson writes NaN as null, and a null byte as an escape sequence. A single byte is found much faster than several.
+    if b"null" in text or (b"\\" in text and b"\\u00" in text):
         return False
     return text.count(b"{") + text.count(b"[") <= max_depth
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote, unquote_plus, urlunsplit
 import phonenumbers
 
 from worker.event.phones import find_phones
-from worker.event.text import are_cacheable, fold_key
+from worker.event.text import cached_by_keys, fold_key
 from worker.event.urls import split_address
 
 _LONGEST_CACHED = 2048
@@ -235,12 +235,10 @@ def _is_plain_url(url: str) -> bool:
     path, _, query = url.partition("?")
     if _DIGITS_IN_PATH.search(path) or _DIGITS_IN_QUERY.search(query):
         return False
-    names = tuple([pair.partition("=")[0] for pair in query.split("&")])
-    return not (_have_personal_key(names) if are_cacheable(names) else _have_personal_key.__wrapped__(names))
+    return not _have_personal_key(tuple([pair.partition("=")[0] for pair in query.split("&")]))
 
 
-# Cached, because a shop's pages have the same keys.
-@lru_cache(maxsize=1024)
+@cached_by_keys(1024)
 def _have_personal_key(names: tuple[str, ...]) -> bool:
     return any(map(is_personal_key, names))
 

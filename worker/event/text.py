@@ -1,8 +1,11 @@
 """Clean text from senders, and fold names to a common spelling."""
 
 import re
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
 
 _LONGEST_TEXT = 1024
 
@@ -61,9 +64,32 @@ def _fold(name: str) -> str:
     return "".join(filter(str.isalnum, name.casefold()))
 
 
-def are_cacheable(keys: tuple[str, ...]) -> bool:
-    """Return whether an object's keys are few and short enough to be cached without filling the memory."""
-    return len(keys) <= _MOST_KEYS and len("".join(keys)) <= _MOST_CHARACTERS
+def cached_by_keys(
+    most: int,
+) -> Callable[[Callable[[tuple[str, ...]], _T]], Callable[[tuple[str, ...]], _T]]:
+    """Return a decorator that keeps what a function returns for the keys of an object: a sender's events share them.
+
+    Many or long keys are not kept, so that they do not fill the memory.
+    """
+
+    def decorate(function: Callable[[tuple[str, ...]], _T]) -> Callable[[tuple[str, ...]], _T]:
+        known: dict[tuple[str, ...], _T] = {}
+
+        @wraps(function)
+        def get(keys: tuple[str, ...]) -> _T:
+            try:
+                return known[keys]
+            except KeyError:
+                found = function(keys)
+            if len(keys) <= _MOST_KEYS and len("".join(keys)) <= _MOST_CHARACTERS:
+                if len(known) >= most:
+                    known.clear()
+                known[keys] = found
+            return found
+
+        return get
+
+    return decorate
 
 
 def fold_keys(properties: object) -> dict[str, Any]:
@@ -73,8 +99,7 @@ def fold_keys(properties: object) -> dict[str, Any]:
     """
     if not isinstance(properties, dict):
         return {}
-    keys = tuple(properties)
-    if are_cacheable(keys) and (names := _folded_names(keys)) is not None:
+    if (names := _folded_names(tuple(properties))) is not None:
         folded = dict(zip(names, properties.values(), strict=True))
         return folded if None not in folded.values() else _without_nulls(folded)
     folded = {}
@@ -84,8 +109,7 @@ def fold_keys(properties: object) -> dict[str, Any]:
     return folded
 
 
-# Cached, because all events of a sender have the same keys.
-@lru_cache(maxsize=1024)
+@cached_by_keys(1024)
 def _folded_names(keys: tuple[str, ...]) -> tuple[str, ...] | None:
     """Return the folded keys; None if two are equal or one is too long, so that some do not count."""
     names = tuple(map(fold_key, keys))

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from worker.event.consent.statements import PLAIN, Statements
 from worker.event.consent.vocabulary import ADVERTISING
-from worker.event.text import are_cacheable, fold_key
+from worker.event.text import fold_key
 
-_MOST_CACHED_ENTRIES = 8
+_MOST_CACHED_ENTRIES, _LONGEST_CACHED_NAME = 8, 64
 _NONE = "no statement"
 
 
@@ -80,8 +80,8 @@ def _is_plain(stated: dict[str, Any]) -> bool:
     """Return whether an object only has booleans, so that a tuple of its entries can be cached."""
     return (
         len(stated) <= _MOST_CACHED_ENTRIES
-        and all(type(value) is bool for value in stated.values())
-        and are_cacheable(tuple(stated))
+        and set(map(type, stated.values())) == {bool}
+        and max(map(len, stated)) <= _LONGEST_CACHED_NAME
     )
 
 

@@ -1,15 +1,14 @@
 """Read the products of an event."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
 from worker.event.embedded import looks_like_json, open_text
 from worker.event.problems import Problem
-from worker.event.text import are_cacheable, clean_text, fold_key, fold_keys
+from worker.event.text import cached_by_keys, clean_text, fold_key, fold_keys
 from worker.pinterest.config.event_names import ProductIdSource
 from worker.pinterest.custom_data.currencies import currency_code
 from worker.pinterest.custom_data.money import (
@@ -183,7 +182,7 @@ _PRODUCT_TYPES = ("product", "product_group")
 def _single_product(properties: Mapping[str, Any], one_product: bool) -> dict[str, Any]:
     if not _TEXTS_OF_EVENT.isdisjoint(properties):
         properties = {key: value for key, value in properties.items() if key not in _TEXTS_OF_EVENT}
-    parts = _parts(properties, vague=one_product)
+    parts = _parts(properties, _layout if one_product else _certain_layout)
     if properties.get("contenttype") in _PRODUCT_TYPES and "contentid" in properties:
         parts.setdefault("id", properties["contentid"])
     if one_product or "id" in parts:
@@ -219,7 +218,7 @@ def _read_list(
     for number, entry in enumerate(raw[:_MOST_READ], 1):
         if type(entry) is str:
             entry = open_text(entry)  # noqa: PLW2901
-        parts = _parts(entry, vague=True) if isinstance(entry, dict) else {"id": entry}
+        parts = _parts(entry, _layout) if isinstance(entry, dict) else {"id": entry}
         if _PRODUCT_INSIDE in parts:
             parts = _with_product_inside(parts)
         if id_source is not None:
@@ -235,17 +234,18 @@ def _read_list(
     return items
 
 
+_Layout = Callable[[tuple[str, ...]], list[tuple[str, str]]]
+
+
 def is_product_key(key: str) -> bool:
     """Return whether a folded key describes a product."""
     return key in _RANK or key in _ID_HEADS
 
 
-def _parts(raw: Mapping[str, Any], vague: bool) -> dict[str, Any]:
+def _parts(raw: Mapping[str, Any], layout: _Layout) -> dict[str, Any]:
     """Return a product's values by part; the best spelling of each part counts."""
-    keys = tuple(raw)
-    layout = _layout(keys, vague) if are_cacheable(keys) else _layout.__wrapped__(keys, vague)
     parts: dict[str, Any] = {}
-    for part, key in layout:
+    for part, key in layout(tuple(raw)):
         value = raw[key]
         if value is not None and value != "":
             parts[part] = value
@@ -255,15 +255,24 @@ def _parts(raw: Mapping[str, Any], vague: bool) -> dict[str, Any]:
 def _with_product_inside(parts: dict[str, Any]) -> dict[str, Any]:
     """Return a line's values; those of the product inside take precedence, since the line has an id of its own."""
     inside = parts.pop(_PRODUCT_INSIDE)
-    product = _parts(inside, vague=True) if isinstance(inside, dict) else {}
+    product = _parts(inside, _layout) if isinstance(inside, dict) else {}
     product.pop(_PRODUCT_INSIDE, None)
     return parts | product
 
 
-# Cached, because all products of a shop have the same keys.
-@lru_cache(maxsize=512)
-def _layout(keys: tuple[str, ...], vague: bool) -> list[tuple[str, str]]:
-    """Return each known key with its part, the best spellings last; ambiguous keys only if ``vague``."""
+@cached_by_keys(512)
+def _layout(keys: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return each known key with its part, the best spellings last."""
+    return _ranked(keys, vague=True)
+
+
+@cached_by_keys(512)
+def _certain_layout(keys: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return the same without ambiguous keys."""
+    return _ranked(keys, vague=False)
+
+
+def _ranked(keys: tuple[str, ...], vague: bool) -> list[tuple[str, str]]:
     ranked = []
     for key in keys:
         folded = fold_key(key) if len(key) <= _LONGEST_KEY else ""
@@ -276,26 +285,21 @@ def _layout(keys: tuple[str, ...], vague: bool) -> list[tuple[str, str]]:
 
 
 def _read_item(parts: Mapping[str, Any], currency: str | None, notes: Notes) -> Item | None:
-    get = parts.get
-    own_currency = read_currency(get("currency"), "a product's price", notes) if "currency" in parts else None
+    own_currency = None
+    if "currency" in parts:
+        own_currency = read_currency(parts["currency"], "a product's price", notes)
     # A price in an unknown currency would count in the account's.
     price = None
-    if own_currency is not UNREADABLE:
-        price = read_price(get("price"), own_currency or currency, "a product's price", notes)
-    item_id = read_id(get("id"), notes)
-    if item_id is None and price is None and clean_text(get("name")) is None:
+    if "price" in parts and own_currency is not UNREADABLE:
+        price = read_price(parts["price"], own_currency or currency, "a product's price", notes)
+    item_id = read_id(parts["id"], notes) if "id" in parts else None
+    if item_id is None and price is None and clean_text(parts.get("name")) is None:
         return None
-    pieces = _read_pieces(get("quantity", 1), notes)
+    pieces = _read_pieces(parts["quantity"], notes) if "quantity" in parts else 1
     if pieces <= 0:
         return None
-    return Item(
-        id=item_id,
-        price=price,
-        quantity=_as_whole_number(pieces),
-        pieces=pieces,
-        currency=(own_currency or price.currency) if price else None,
-        parts=parts,
-    )
+    quantity = pieces if type(pieces) is int else _as_whole_number(pieces)
+    return Item(item_id, price, quantity, pieces, (own_currency or price.currency) if price else None, parts)
 
 
 # The code of a currency that is given and unknown: no amount is read in it.

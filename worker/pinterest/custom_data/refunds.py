@@ -46,7 +46,7 @@ _STATES = {
     "wcfailed": False,
 }
 _VALUE_KEYS = frozenset(PROPERTY_KEYS["value"])
-_DECIDING = _VALUE_KEYS.union(_STATUS_KEYS, ("cancelledat",))
+_STATE_KEYS = frozenset((*_STATUS_KEYS, "cancelledat"))
 _AMOUNT_KEYS = ("refundamount", "refundedamount", "refundtotal", "totalrefunded", "refundvalue")
 
 
@@ -61,7 +61,7 @@ class Refund(NamedTuple):
 def _is_refund_name(name: str, properties: Mapping[str, Any]) -> bool:
     """Return whether an event's name is that of a refund, a chargeback or a cancelled order."""
     kind = _kind_of_name(name[:_LONGEST_NAME])
-    return kind == "refund" or (kind == "about" and any(key in properties for key in PROPERTY_KEYS["value"]))
+    return kind == "refund" or (kind == "about" and not _VALUE_KEYS.isdisjoint(properties))
 
 
 @lru_cache(maxsize=2048)
@@ -94,17 +94,21 @@ def find_refund(
     """
     if by_name and _is_refund_name(name, properties):
         return _refund("The event is a refund or a cancellation", properties)
-    if not is_checkout or _DECIDING.isdisjoint(properties):
+    if not is_checkout:
         return None
-    states = [properties[key] for key in _STATUS_KEYS if key in properties]
-    known = [_STATES.get(fold_key(state)) for state in states if type(state) is str]
-    if True in known:
-        return _refund("The order is refunded", properties)
-    if False in known or properties.get("cancelledat"):
-        # Whether its sale was counted before is not known.
-        return Refund("The order is cancelled, or its payment failed: it is not sent as a sale.", None, None)
-    if any(_is_negative(properties[key]) for key in _VALUE_KEYS.intersection(properties)):
-        return _refund("The order's value is below zero", properties)
+    if not _STATE_KEYS.isdisjoint(properties):
+        states = [properties[key] for key in _STATUS_KEYS if key in properties]
+        known = [_STATES.get(fold_key(state)) for state in states if type(state) is str]
+        if True in known:
+            return _refund("The order is refunded", properties)
+        if False in known or properties.get("cancelledat"):
+            # Whether its sale was counted before is not known.
+            return Refund(
+                "The order is cancelled, or its payment failed: it is not sent as a sale.", None, None
+            )
+    for key in _VALUE_KEYS.intersection(properties):
+        if _is_negative(properties[key]):
+            return _refund("The order's value is below zero", properties)
     return None
 
 

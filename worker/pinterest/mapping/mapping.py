@@ -268,7 +268,7 @@ def _find_refund(call: Call, kinds: Sequence[EventKind]) -> Refund | None:
     """Return what an event takes back; a rule of the integration for its name decides itself."""
     overrides = call.options.overrides
     by_name = not (overrides and find_rule(overrides, call.name, call.properties))
-    is_checkout = any(kind.pinterest_name == "checkout" for kind in kinds)
+    is_checkout = "checkout" in [kind.pinterest_name for kind in kinds]
     return find_refund(call.name, call.properties, by_name=by_name, is_checkout=is_checkout)
 
 

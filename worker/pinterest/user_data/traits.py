@@ -1,11 +1,10 @@
 """Find a person's identifiers in the traits, customers and addresses of senders, in their spellings."""
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
 from worker.event.embedded import open_text
-from worker.event.text import are_cacheable, fold_key, fold_keys
+from worker.event.text import cached_by_keys, fold_key, fold_keys
 
 _LONGEST_KEY = 64
 _MOST_ADDRESSES = 5
@@ -95,25 +94,25 @@ def collect_traits(traits: object) -> dict[str, Any]:
 
 
 def _collect(traits: Mapping[str, Any], values: dict[str, Any]) -> None:
-    keys = tuple(traits)
-    layout = _layout(keys) if are_cacheable(keys) else _layout.__wrapped__(keys)
-    for field, key in layout:
+    for field, key in _layout(tuple(traits)):
         value = traits[key]
         if value is None or value == "" or field in values:
             continue
-        if field is not _ADDRESS:
-            is_place = isinstance(value, dict) and field != _FULL_NAME
-            values[field] = _code_of(value) if is_place else value
-            continue
-        for address in _addresses(value):
-            _collect(address, values)
+        if field is _ADDRESS:
+            for address in _addresses(value):
+                _collect(address, values)
+        elif type(value) is dict and field is not _FULL_NAME:
+            values[field] = _code_of(value)
+        else:
+            values[field] = value
 
 
-def _addresses(value: object) -> Iterator[dict[str, Any]]:
+def _addresses(value: object) -> list[dict[str, Any]]:
+    if type(value) is dict:
+        return [value]
     opened = open_text(value)
-    for address in opened[:_MOST_ADDRESSES] if isinstance(opened, list) else [opened]:
-        if isinstance(address, dict):
-            yield address
+    several = opened[:_MOST_ADDRESSES] if isinstance(opened, list) else [opened]
+    return [address for address in several if isinstance(address, dict)]
 
 
 def _code_of(value: dict[str, Any]) -> Any:
@@ -123,8 +122,7 @@ def _code_of(value: dict[str, Any]) -> Any:
     return next((folded[key] for key in keys if key in folded), None)
 
 
-# Cached, because all traits of a sender have the same keys.
-@lru_cache(maxsize=512)
+@cached_by_keys(512)
 def _layout(keys: tuple[str, ...]) -> list[tuple[str, str]]:
     """Return each known key with its field, the best spellings first, and addresses last."""
     ranked = []
