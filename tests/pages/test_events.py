@@ -317,3 +317,14 @@ def test_the_decision_about_consent_is_shown_with_the_delivery(
     (found,) = api.get("/v1/admin/deliveries?find=evt_asked")["data"]
     assert found["consent"] == decision
     assert "Consent to advertising was granted, by OneTrust." in pages.get(f"/events/{found['id']}")
+
+
+def test_a_duplicate_has_the_order_id_of_its_first_copy(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    properties = {"order_id": "ORD-1", "total": 9.99, "currency": "EUR", "num_items": 1}
+    for message_id in ("m1", "m2"):
+        happen(ledger, messageId=message_id, properties=properties)
+    page = pages.get("/events?stands=duplicate")
+    assert page.count('<span class="tag duplicate">') == 1
+    assert '<a href="/search?q=ORD-1"><code class="nowrap">ORD-1</code></a>' in page

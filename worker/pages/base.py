@@ -25,6 +25,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from worker.api import auth, context
 from worker.api.errors import ApiError, http_answer, operation_error
 from worker.ledger.database import LedgerBusyError, is_ledger_unavailable
+from worker.operations.deliveries.selection import account_names, all_sources
 from worker.operations.errors import OperationError
 from worker.pages import words
 
@@ -100,6 +101,10 @@ def add_headers(response: Response) -> Response:
 
 blueprint.add_app_template_filter(words.time_tag, "time")
 blueprint.add_app_template_filter("{:,}".format, "number")
+blueprint.add_app_template_filter(
+    lambda ad_account_id: words.with_id(_account_names(), ad_account_id), "account"
+)
+blueprint.add_app_template_filter(lambda source_id: _source_names().get(source_id, source_id), "source")
 blueprint.add_app_template_filter(words.money_text, "money")
 blueprint.add_app_template_filter(words.json_text)
 
@@ -168,6 +173,20 @@ def _error_page(status: int, sentence: str) -> Response:
     page = make_response(render_template("error.html", status=status, sentence=sentence))
     page.status_code = status
     return page
+
+
+def _account_names() -> dict[str, str]:
+    if "account_names" not in g:
+        g.account_names = account_names(context.request_caller())
+    names: dict[str, str] = g.account_names
+    return names
+
+
+def _source_names() -> dict[str, str]:
+    if "source_names" not in g:
+        g.source_names = {one.id: one.name for one in all_sources(context.request_caller())}
+    names: dict[str, str] = g.source_names
+    return names
 
 
 def _form_secret() -> str:

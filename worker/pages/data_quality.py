@@ -10,6 +10,7 @@ from worker.operations.reports.problem_report import data_quality
 from worker.operations.setup.integrations import map_event_name
 from worker.pages import charts
 from worker.pages.base import blueprint, redirect_to
+from worker.pages.forms import source_choices
 
 _CHECKOUT = "checkout"
 
@@ -22,7 +23,7 @@ def data_quality_page() -> str:
     source_id = request.args.get("source_id") or next((one.id for one in sources), None)
     report = data_quality(caller, source_id) if source_id is not None else None
     return render_template(
-        "data_quality.html", sources=sources, report=report, charts=charts, percent=percent
+        "data_quality.html", sources=source_choices(sources), report=report, charts=charts, percent=percent
     )
 
 

@@ -13,7 +13,8 @@ from worker.operations.deliveries.events import EventFilter
 from worker.operations.errors import InvalidError
 from worker.operations.setup.sources import switch_debugging
 from worker.pages.base import blueprint, redirect_to
-from worker.pages.words import as_sentence
+from worker.pages.forms import source_choices
+from worker.pages.words import STATES, as_sentence
 
 _REFRESH_SECONDS = 3
 _DAY_SECONDS = 86_400
@@ -71,7 +72,8 @@ def _chosen() -> dict[str, Any]:
         "views": _views(context.now()),
         "filters": {name: value for name, value in given.items() if value and name != "cursor"},
         "sources": chosen.sources,
-        "source_names": {source.id: source.name for source in chosen.sources},
+        "source_choices": source_choices(chosen.sources),
+        "states": [(key, name) for key, (name, _) in STATES.items()],
         "debugged": chosen.debugged,
         "found": chosen.found,
         "order_ids": chosen.order_ids,

@@ -11,7 +11,7 @@ from worker.operations.deliveries.explain import EXAMPLE_IP, EXAMPLE_USER_AGENT,
 from worker.operations.deliveries.selection import all_sources
 from worker.operations.errors import InvalidError, OperationError
 from worker.pages.base import blueprint
-from worker.pages.forms import Form, form_texts
+from worker.pages.forms import Form, form_texts, source_choices
 from worker.pages.words import as_sentence
 
 EXAMPLE = """{
@@ -59,5 +59,5 @@ def _explained(given: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _page(form: Form, explained: list[dict[str, Any]]) -> str:
-    known = all_sources(context.request_caller())
+    known = source_choices(all_sources(context.request_caller()))
     return render_template("explain.html", form=form, sources=known, explained=explained)

@@ -1,5 +1,6 @@
 """Read forms, and show them again with an error next to each field."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError
 
 from worker.ledger.rows import LARGEST_ID
+from worker.ledger.setup.sources import Source
 from worker.operations.errors import InvalidError, OperationError
 from worker.pages.words import as_sentence
 
@@ -57,6 +59,13 @@ class Form:
             self.errors[name] = as_sentence(words)
         else:
             self.problem = as_sentence(f"{name}: {words}".removeprefix(": "))
+
+
+def source_choices(sources: Iterable[Source]) -> list[tuple[str, str]]:
+    """Return the id and the name of each source for a list; names that are used twice with the id."""
+    sources = list(sources)
+    uses = Counter(one.name for one in sources)
+    return [(one.id, one.name if uses[one.name] == 1 else f"{one.name} ({one.id})") for one in sources]
 
 
 def split_lines(text: str) -> list[str]:

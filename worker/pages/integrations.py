@@ -40,11 +40,8 @@ def integrations_page() -> str:
     with context.app_ledger().read() as connection:
         found = list(store.iterate_integrations(connection))
         states = {one.id: one for one in ad_accounts.used_credentials(connection)}
-        names = {one.id: one.name for one in source_store.iterate_sources(connection)}
         waiting = account_status.pending_by_integration(connection)
-    return render_template(
-        "integrations.html", integrations=found, credentials=states, source_names=names, waiting=waiting
-    )
+    return render_template("integrations.html", integrations=found, credentials=states, waiting=waiting)
 
 
 @blueprint.get("/integrations/add")

@@ -9,12 +9,12 @@ from worker.api import context
 from worker.formats import csv_text
 from worker.ledger.reports.shop_orders import Fate
 from worker.operations.deliveries.imports import choose_source
-from worker.operations.deliveries.selection import all_sources
+from worker.operations.deliveries.selection import account_names, all_sources
 from worker.operations.errors import OperationError
 from worker.operations.reports import reconciliation
 from worker.pages.base import blueprint
 from worker.pages.charts import draw_counts
-from worker.pages.forms import Form, row_id
+from worker.pages.forms import Form, row_id, source_choices
 from worker.pages.words import as_sentence
 
 _DAYS = {"1": "today", "7": "7 days", "30": "30 days", "92": "92 days"}
@@ -69,7 +69,11 @@ def orders_export() -> Response:
     found = reconciliation.list_undelivered(
         context.request_caller(), days, _MOST_EXPORTED, source_id=source_id or None, fates=fates
     )
-    lines = [reconciliation.plain_of(one) for one in found]
+    names = account_names(context.request_caller())
+    lines = [
+        reconciliation.plain_of(one) | {"ad_account_name": names.get(one.row.ad_account_id, "")}
+        for one in found
+    ]
     header = list(lines[0]) if lines else ["order_id"]
     answer = Response(csv_text(header, (list(line.values()) for line in lines)), mimetype="text/csv")
     answer.headers["Content-Disposition"] = 'attachment; filename="missing-orders.csv"'
@@ -89,7 +93,6 @@ def _page(form: Form, done: reconciliation.OrderCounts | None = None) -> str:
     missing = reconciliation.list_undelivered(
         caller, days, _SHOWN, source_id=source_id or None, fates=fates, before=before
     )
-    known = all_sources(caller)
     numbers = {one.row.number for one in missing}
     given: dict[str, Any] = {"days": str(days), "source_id": source_id}
     given["fate"] = fates[0].name.lower() if len(fates) == 1 else ""
@@ -106,12 +109,15 @@ def _page(form: Form, done: reconciliation.OrderCounts | None = None) -> str:
         missing=missing,
         older=min(numbers) if len(numbers) == _SHOWN else None,
         fates=_FATES,
+        reasons=[
+            (fate.name.lower(), name)
+            for fate, (name, _) in _FATES.items()
+            if fate in reconciliation.UNDELIVERED
+        ],
         never=Fate.NEVER_ARRIVED,
         failed=Fate.FAILED,
         spans=_DAYS,
-        sources=known,
-        source_names={one.id: one.name for one in known},
-        source_choices=[(one.id, one.name) for one in known],
+        sources=source_choices(all_sources(caller)),
         given=given,
         trend=trend,
         draw_counts=draw_counts,

@@ -49,7 +49,6 @@ def _figures() -> dict[str, object]:
     shown = show_overview(context.request_caller(), span, request.args.get("account"))
     return {
         **{name: getattr(shown, name) for name in Overview.__slots__},
-        "names": {account.ad_account_id: account.name for account in shown.accounts},
         "span": span,
         "spans": charts.SPANS.values(),
         "charts": charts,

@@ -10,10 +10,12 @@ from flask import Response, render_template, request
 from worker.api import context
 from worker.formats import amount_text, csv_text
 from worker.ledger.delivery.deliveries import SalesLine
-from worker.operations.deliveries.selection import all_sources
+from worker.operations.deliveries.selection import account_names, all_sources
 from worker.operations.reports.reports import FIRST_DAY, SECONDS_A_DAY, report_sales
 from worker.pages.base import blueprint
 from worker.pages.charts import draw_counts
+from worker.pages.forms import source_choices
+from worker.pages.words import with_id
 
 _MOST_BARS = 92
 SPANS = {"7d": ("7 days", 7), "30d": ("30 days", 30), "92d": ("92 days", 92), "1y": ("a year", 366)}
@@ -22,13 +24,14 @@ SPANS = {"7d": ("7 days", 7), "30d": ("30 days", 30), "92d": ("92 days", 92), "1
 @blueprint.get("/sales")
 def sales_page() -> str:
     """Show delivered counts and values by day, event name and currency."""
-    return render_template("sales.html", spans=SPANS, **_chosen())
+    return render_template("sales.html", spans=[(key, name) for key, (name, _) in SPANS.items()], **_chosen())
 
 
 @blueprint.get("/sales/export")
 def sales_export() -> Response:
     """Export the same as CSV."""
-    header = ("day", "event_name", "currency", "delivered", "value", "ad_account_id")
+    header = ("day", "event_name", "currency", "delivered", "value", "ad_account_id", "ad_account_name")
+    names = account_names(context.request_caller())
     lines = (
         (
             _day_text(line.day),
@@ -37,6 +40,7 @@ def sales_export() -> Response:
             line.n,
             amount_text(line.value * 1_000).replace(",", "") if line.currency else "",
             line.ad_account_id,
+            names.get(line.ad_account_id, ""),
         )
         for line in _chosen()["lines"]
     )
@@ -80,16 +84,21 @@ def _chosen() -> dict[str, Any]:
     given = {name: request.args.get(name, "") for name in ("source_id", "event_name", "ad_account_id")}
     source_id, event_name, account = given.values()
     caller = context.request_caller()
+    names = account_names(caller)
     known, found = all_sources(caller), report_sales(caller, days, source_id or None)
     of_account = [line for line in found if account in ("", line.ad_account_id)]
     lines = [line for line in of_account if event_name in ("", line.event_name)]
     return {
         "lines": lines,
         "totals": _totals(lines),
-        "accounts": sorted({line.ad_account_id for line in found} | ({account} - {""})),
+        "accounts": [
+            (one, with_id(names, one))
+            for one in sorted({line.ad_account_id for line in found} | {account})
+            if one
+        ],
         "orders": _orders_a_day(of_account, caller.now, days) if days <= _MOST_BARS else [],
-        "names": sorted({line.event_name for line in found} | ({event_name} - {""})),
-        "sources": known,
+        "names": [(one, one) for one in sorted({line.event_name for line in found} | {event_name}) if one],
+        "sources": source_choices(known),
         "zones": sorted({one.options.get("time_zone") or "UTC" for one in known}) or ["UTC"],
         "given": {"span": key} | given,
         "label": label,

@@ -1,6 +1,7 @@
 """Texts of the pages: names of states, reasons and actions."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -123,6 +124,9 @@ ACTION_NAMES = {
 # The audit log's page shows this many items of a list.
 _MOST_ITEMS = 12
 
+# A longer name of an ad account is cut.
+_LONGEST_NAME = 60
+
 # Shown for a missing value.
 _NOTHING = "none"
 
@@ -145,6 +149,15 @@ def time_tag(seconds: float | None, shown: str = "full") -> Markup:
         return Markup.escape(_NOTHING)
     text = datetime.fromtimestamp(seconds, UTC).strftime(_TIME_FORMATS[shown])
     return Markup('<time datetime="{}" data-shown="{}">{}</time>').format(iso(seconds), shown, text)
+
+
+def with_id(names: Mapping[str, str], one: str | None) -> str:
+    """Write an id with its name: "Shop (549)". A name may be shared, so the id is always shown."""
+    if not one:
+        return _NOTHING
+    name = names.get(one, one)
+    name = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME].rstrip()}…"
+    return one if name == one else f"{name} ({one})"
 
 
 def change_of(now: float, before: float) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from worker.ledger.delivery import ownership
 from worker.ledger.rows import iterate_pages
-from worker.ledger.schema import ad_account, integration
+from worker.ledger.schema import account_reading, ad_account, integration
 from worker.ledger.setup import ad_accounts
 from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.vault import Vault
@@ -76,6 +76,24 @@ def public_ids(connection: Connection) -> dict[int, str]:
     """Return every integration's public id by its number, with one statement."""
     wanted = select(integration.c.id, integration.c.public_id)
     return {row.id: row.public_id for row in connection.execute(wanted)}
+
+
+def account_names(connection: Connection) -> dict[str, str]:
+    """Return the name of each ad account by its id: that at Pinterest if it is known, else those of its integrations.
+
+    An ad account without either has none.
+    """
+    wanted = (
+        select(ad_account.c.ad_account_id, account_reading.c.name.label("read"), integration.c.name)
+        .join_from(ad_account, integration, integration.c.ad_account == ad_account.c.id, isouter=True)
+        .outerjoin(account_reading, account_reading.c.ad_account == ad_account.c.id)
+        .order_by(integration.c.id)
+    )
+    names: dict[str, dict[str, None]] = {}
+    for row in connection.execute(wanted):
+        if name := (row.read or row.name or "").strip():
+            names.setdefault(row.ad_account_id, {})[name] = None
+    return {account_id: ", ".join(its) for account_id, its in names.items()}
 
 
 def integrations_of_source(connection: Connection, source_id: str) -> list[Integration]:

@@ -126,7 +126,7 @@ def list_events(caller: Caller, wanted: EventFilter) -> ChosenEvents:
         looked_at = finding.find_deliveries_after(connection, cursor - 1, 1) if cursor else []
     return ChosenEvents(
         found,
-        {one.id: order_id for one in found if (order_id := _order_id(caller, one.payload))},
+        _order_ids(caller, found),
         [one for one in kept if wanted.takes(one)][:_MOST_SHOWN],
         known,
         [one for one in known if one.debug_until > caller.now],
@@ -169,6 +169,23 @@ def _time_of(wanted: EventFilter, name: str) -> float | None:
     if text and at is None:
         raise InvalidError(name, "must be a time like 2026-01-29T14:00")
     return at
+
+
+def _order_ids(caller: Caller, found: Sequence[FoundDelivery]) -> dict[int, str]:
+    """Return the order ids of deliveries by id, as far as a payload has them.
+
+    A duplicate, for example, has no payload; it has the order id of another delivery of its order.
+    """
+    order_ids = {one.id: _order_id(caller, one.payload) for one in found}
+    missing = {one.order_key for one in found if one.order_key is not None and not order_ids[one.id]}
+    if missing:
+        with caller.ledger.read() as connection:
+            others = finding.payloads_of_orders(connection, missing)
+        by_key: dict[bytes | None, str] = {
+            other.order_key: _order_id(caller, other.payload) for other in others
+        }
+        order_ids |= {one.id: by_key.get(one.order_key, "") for one in found if not order_ids[one.id]}
+    return {number: order_id for number, order_id in order_ids.items() if order_id}
 
 
 def _order_id(caller: Caller, sealed: bytes | None) -> str:

@@ -1,4 +1,4 @@
-"""What several operations select by: integrations and sources."""
+"""What several operations select by and name: integrations, ad accounts and sources."""
 
 from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.sources import Source
@@ -19,6 +19,12 @@ def integration_number(caller: Caller, public_id: str | None, field: str = "inte
     if found is None:
         raise InvalidError(field, f"there is no integration {public_id}")
     return found.number
+
+
+def account_names(caller: Caller) -> dict[str, str]:
+    """Return the name of each ad account by its id, as far as it has one."""
+    with caller.ledger.read() as connection:
+        return integrations.account_names(connection)
 
 
 def all_sources(caller: Caller) -> list[Source]:

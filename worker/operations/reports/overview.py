@@ -14,7 +14,7 @@ from worker.ledger.delivery.failure_groups import GroupState, ReasonGroup
 from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.reports import account_status, rollups, tallies
 from worker.ledger.setup import ad_accounts as accounts
-from worker.ledger.setup import integrations, logins, sources
+from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.ad_accounts import Credential
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import Source
@@ -75,7 +75,7 @@ class Latency:
 class Account:
     """Hold how one ad account does; ``moved`` counts outcomes within the span.
 
-    ``name`` is its name at Pinterest if that is known, or else the names of its integrations.
+    ``name`` is its id if it has no name.
     """
 
     ad_account_id: str
@@ -239,7 +239,7 @@ def _accounts(connection: Connection, span: Span, now: float, groups: Sequence[R
     failed: Counter[str] = Counter()
     for group in groups:
         failed[group.ad_account_id] += group.n
-    read = {reading.ad_account_id: reading.name for reading in logins.readings(connection)}
+    names = integrations.account_names(connection)
     moved = rollups.rollups_by_integration(connection, min(span.starts(now)))
     requests = accounts.requests_per_minute(connection, now)
     return [
@@ -249,9 +249,7 @@ def _accounts(connection: Connection, span: Span, now: float, groups: Sequence[R
             flying.get(ad_account_id),
             moved,
             ad_account_id=ad_account_id,
-            name=read.get(ad_account_id)
-            or ", ".join(dict.fromkeys(row.name for row in members.get(ad_account_id, [])))
-            or ad_account_id,
+            name=names.get(ad_account_id, ad_account_id),
             credentials=credentials.get(ad_account_id, []),
             failed_now=failed[ad_account_id],
             requests_a_minute=requests.get(ad_account_id, 0.0),
