@@ -189,7 +189,9 @@ def test_an_index_is_built_while_events_are_written_and_built_again_after_a_kill
 
 def _builder(ledger: Ledger) -> int | None:
     with ledger.read() as connection:
-        found: int | None = connection.scalar(text("SELECT pid FROM pg_stat_progress_create_index"))
+        found: int | None = connection.scalar(
+            text("SELECT pid FROM pg_stat_progress_create_index WHERE datname = current_database()")
+        )
         return found
 
 

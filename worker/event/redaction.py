@@ -215,7 +215,7 @@ def clean_url(url: str, regions: Regions = tuple) -> str:
 
     The rest of the URL remains byte for byte. A URL that cannot be parsed becomes empty.
     """
-    if _is_plain_url(url):
+    if _is_plain_url(url) if len(url) <= _LONGEST_CACHED else _is_plain_url.__wrapped__(url):
         return url
     known = tuple(regions()) if _MAY_HOLD_PHONE_IN_URL.search(url) else ()
     if len(url) <= _LONGEST_CACHED:
@@ -228,6 +228,8 @@ _UNUSUAL_IN_URL = re.compile(r"[^!\"$&'*,-?A-Z\\^-~]")
 _DIGITS_IN_PATH, _DIGITS_IN_QUERY = re.compile(r"\d[\d.-]{6}"), re.compile(r"\d[\d./-]{6}")
 
 
+# Cached, because visitors share a shop's pages.
+@lru_cache(maxsize=4096)
 def _is_plain_url(url: str) -> bool:
     """Return whether a URL holds nothing that could be personal; False means that it takes a closer look."""
     if _UNUSUAL_IN_URL.search(url):

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    Dialect,
     Double,
     Index,
     Integer,
@@ -30,6 +31,19 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+class _Bytes(LargeBinary):
+    """Bytes as both drivers take and return them, without a copy in between: a bulk has thousands."""
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> None:
+        """Return no conversion for values on their way to the database."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> None:
+        """Return no conversion for values from the database."""
+
 
 # SQLite only generates ids in a column of type INTEGER.
 _BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -85,7 +99,7 @@ data_key = Table(
     # "data" for contents, a new one each day; "hash" for keyed hashes, never replaced.
     Column("purpose", Text, nullable=False),
     Column("day", Integer, nullable=False),
-    Column("wrapped", LargeBinary, nullable=False),
+    Column("wrapped", _Bytes, nullable=False),
     Column("created_at", Double, nullable=False),
     UniqueConstraint("purpose", "day"),
 )
@@ -96,13 +110,13 @@ source = Table(
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False),
     Column("domains", JSON, nullable=False),
-    Column("server_secret", LargeBinary, nullable=False),
+    Column("server_secret", _Bytes, nullable=False),
     Column("options", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
     # Inputs are kept for the live debugger until then.
     Column("debug_until", Double, nullable=False, server_default=text("0")),
-    Column("webhook_secret", LargeBinary),
+    Column("webhook_secret", _Bytes),
 )
 
 # Inputs of a source that is being debugged: sealed, few, and for a short time.
@@ -117,10 +131,10 @@ debug_input = Table(
     Column("received_at", Double, nullable=False),
     Column("forget_at", Double, nullable=False),
     # The event, how it was received, and each decision about it.
-    Column("body", LargeBinary, nullable=False),
+    Column("body", _Bytes, nullable=False),
     # Keyed hashes, for an erasure.
-    Column("anonymous_key", LargeBinary),
-    Column("user_key", LargeBinary),
+    Column("anonymous_key", _Bytes),
+    Column("user_key", _Bytes),
     # A `Trust`. Signed and public inputs are kept apart, so that neither displaces the other.
     Column("trust", SmallInteger, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
@@ -171,8 +185,8 @@ credential = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("ad_account", Integer, nullable=False),
-    Column("fingerprint", LargeBinary, nullable=False),
-    Column("token", LargeBinary, nullable=False),
+    Column("fingerprint", _Bytes, nullable=False),
+    Column("token", _Bytes, nullable=False),
     Column("paused_at", Double),
     Column("paused_by", Text),
     Column("paused_class", Text),
@@ -210,12 +224,12 @@ inbox = Table(
     Column("id", _BigId, primary_key=True),
     Column("source_id", Text, nullable=False),
     # Keyed hashes of the anonymous id and of the user id.
-    Column("anonymous_key", LargeBinary),
-    Column("user_key", LargeBinary),
+    Column("anonymous_key", _Bytes),
+    Column("user_key", _Bytes),
     # True if the event has data about its visitor that later events need.
     Column("informs", Boolean, nullable=False),
     Column("received_at", Double, nullable=False),
-    Column("body", LargeBinary, nullable=False),
+    Column("body", _Bytes, nullable=False),
     # Why a row cannot be processed. It needs manual action and gets no more hints.
     Column("parked_reason", Text),
     # Numbers of the integrations that a row is parked for, if the others have it already.
@@ -243,7 +257,7 @@ IS_INFORMING = text("inbox.informs")
 signed_request = Table(
     "signed_request",
     metadata,
-    Column("key", LargeBinary, primary_key=True),
+    Column("key", _Bytes, primary_key=True),
     # The signature is out of its time window by then.
     Column("forget_at", Double, nullable=False, index=True),
 )
@@ -266,7 +280,7 @@ person_request = Table(
 suppression = Table(
     "suppression",
     metadata,
-    Column("key", LargeBinary, primary_key=True),
+    Column("key", _Bytes, primary_key=True),
     Column("since", Double, nullable=False),
     Column("request_id", BigInteger, nullable=False, index=True),
 )
@@ -274,8 +288,8 @@ suppression = Table(
 visitor = Table(
     "visitor",
     metadata,
-    Column("key", LargeBinary, primary_key=True),
-    Column("body", LargeBinary, nullable=False),
+    Column("key", _Bytes, primary_key=True),
+    Column("body", _Bytes, nullable=False),
     # Incremented by every write, so that no writer overwrites another one's change.
     Column("version", Integer, nullable=False),
     Column("updated_at", Double, nullable=False, index=True),
@@ -297,7 +311,7 @@ delivery = Table(
     Column("event_time", BigInteger, nullable=False),
     Column("accepted_at", Double, nullable=False),
     # The sealed JSON text as it will be sent; NULL if it must not be stored.
-    Column("payload", LargeBinary),
+    Column("payload", _Bytes),
     Column("size_bytes", Integer, nullable=False),
     Column("state", SmallInteger, nullable=False),
     Column("batch_id", BigInteger),
@@ -306,10 +320,10 @@ delivery = Table(
     Column("warning", Text),
     Column("ended_at", Double),
     # Keyed hashes, to find deliveries of an order or a visitor without storing either in clear.
-    Column("order_key", LargeBinary),
-    Column("anonymous_key", LargeBinary),
+    Column("order_key", _Bytes),
+    Column("anonymous_key", _Bytes),
     # Without an index: only an erasure needs it, and that reads every row anyway.
-    Column("user_key", LargeBinary),
+    Column("user_key", _Bytes),
     # The delivery's share of the sales report; days since 1970 in its source's time zone.
     Column("day", Integer),
     Column("currency", Text),
@@ -317,13 +331,13 @@ delivery = Table(
     # A `Trust`: whether the sender signed the event.
     Column("trust", SmallInteger, nullable=False, server_default=text("0")),
     # Keyed hash of order id, currency and value: tells whether two copies of an event have the same content.
-    Column("content_key", LargeBinary),
+    Column("content_key", _Bytes),
     # The decision about the person's consent: its form, the categories and the answer; NULL where none was required.
     Column("consent", Text),
     # An `Arrival`: never forgotten, whatever becomes of its batches.
     Column("may_have_arrived", SmallInteger, nullable=False, server_default=text("0")),
     # Keyed hash of source and order id (or user id, lead id, subscription id): what counts once in its ad account.
-    Column("business_key", LargeBinary),
+    Column("business_key", _Bytes),
     sqlite_autoincrement=True,
 )
 _is_open = delivery.c.state == State.OPEN.value
@@ -384,11 +398,11 @@ remembered_id = Table(
     "remembered_id",
     metadata,
     # Of ad account, test flag, event name and event id, or of a business key.
-    Column("key", LargeBinary, primary_key=True),
+    Column("key", _Bytes, primary_key=True),
     Column("accepted_at", Double, nullable=False),
     Column("trust", SmallInteger, nullable=False),
     Column("may_have_arrived", Boolean, nullable=False),
-    Column("content_key", LargeBinary),
+    Column("content_key", _Bytes),
     # Days since 1970, UTC: the row is deleted after that day.
     Column("last_day", Integer, nullable=False, index=True),
 )
@@ -398,13 +412,13 @@ order_identity = Table(
     "order_identity",
     metadata,
     # Of a source and an order's number, its id in the shop's system, or the token of its checkout.
-    Column("key", LargeBinary, primary_key=True),
+    Column("key", _Bytes, primary_key=True),
     # The business key of the order's deliveries.
-    Column("business_key", LargeBinary, nullable=False),
+    Column("business_key", _Bytes, nullable=False),
     # The key of the order's id in the shop's system; NULL as long as no signed report stated that id.
-    Column("system_key", LargeBinary),
+    Column("system_key", _Bytes),
     # Of currency and value.
-    Column("amount_key", LargeBinary),
+    Column("amount_key", _Bytes),
     # Days since 1970, UTC: the row is deleted after that day.
     Column("last_day", Integer, nullable=False, index=True),
 )
@@ -548,9 +562,9 @@ shop_order = Table(
     Column("id", _BigId, primary_key=True),
     Column("source_id", Text, nullable=False),
     # The keyed hash that the order's deliveries have.
-    Column("order_key", LargeBinary, nullable=False, unique=True),
+    Column("order_key", _Bytes, nullable=False, unique=True),
     # The order id, to be shown.
-    Column("sealed_id", LargeBinary, nullable=False),
+    Column("sealed_id", _Bytes, nullable=False),
     Column("ordered_at", Double, nullable=False, index=True),
     # Days since 1970 in the time zone of the source.
     Column("day", Integer, nullable=False),
@@ -594,7 +608,7 @@ api_token = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("role", Text, nullable=False),
     # A keyed hash. The token itself is shown once and not stored.
-    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("hash", _Bytes, nullable=False, unique=True),
     Column("created_at", Double, nullable=False),
     Column("created_by", Text, nullable=False),
 )
@@ -611,7 +625,7 @@ ui_user = Table(
     # Argon2id with its salt and costs, as a PHC string.
     Column("password_hash", Text, nullable=False),
     # Random. Sessions refer to it, so that a new one ends them.
-    Column("session_key", LargeBinary, nullable=False, unique=True),
+    Column("session_key", _Bytes, nullable=False, unique=True),
     Column("enabled", Boolean, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("created_by", Text, nullable=False),
@@ -623,9 +637,9 @@ ui_session = Table(
     "ui_session",
     metadata,
     # A keyed hash of the browser's cookie.
-    Column("hash", LargeBinary, primary_key=True),
+    Column("hash", _Bytes, primary_key=True),
     # Hash of the token, or session key of the user, that opened the session: a session ends with it.
-    Column("token_hash", LargeBinary, nullable=False, index=True),
+    Column("token_hash", _Bytes, nullable=False, index=True),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False, index=True),
 )
@@ -635,8 +649,8 @@ pinterest_login = Table(
     "pinterest_login",
     metadata,
     Column("id", _BigId, primary_key=True),
-    Column("access_token", LargeBinary, nullable=False),
-    Column("refresh_token", LargeBinary, nullable=False),
+    Column("access_token", _Bytes, nullable=False),
+    Column("refresh_token", _Bytes, nullable=False),
     Column("scope", Text, nullable=False),
     Column("access_ends_at", Double, nullable=False),
     Column("refresh_ends_at", Double, nullable=False),
@@ -655,7 +669,7 @@ pinterest_login = Table(
 login_state = Table(
     "login_state",
     metadata,
-    Column("key", LargeBinary, primary_key=True),
+    Column("key", _Bytes, primary_key=True),
     # An integration or a source; empty if neither was chosen yet.
     Column("target", Text, nullable=False),
     Column("ends_at", Double, nullable=False),
@@ -697,7 +711,7 @@ quality_score = Table(
 taken_line = Table(
     "taken_line",
     metadata,
-    Column("key", LargeBinary, primary_key=True),
+    Column("key", _Bytes, primary_key=True),
     Column("taken_at", Double, nullable=False),
 )
 

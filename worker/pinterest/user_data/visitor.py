@@ -7,7 +7,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
-from worker.event.click_ids import find_click_ids
+from worker.event.click_ids import ClickIds, find_click_ids
 from worker.event.consent.consent import withdraws_advertising
 from worker.event.received import Received
 from worker.pinterest.mapping.call import Explanation
@@ -165,13 +165,14 @@ def apply_identify(
     received: Received,
     default_country: str | None,
     groups: Mapping[str, str] | None = None,
+    found: ClickIds | None = None,
 ) -> Visitor:
     """Return the visitor with the hashed traits of an ``identify`` call; a newer value replaces the older one.
 
     A different user id, or a different e-mail address without a common user id, is another person on the same device:
     nothing of the earlier person stays. A null user id signs the earlier person out.
     """
-    visitor = with_click_ids(visitor, event, received, groups)
+    visitor = with_click_ids(visitor, event, received, groups, found)
     country, new = _identified(visitor, event, default_country)
     said = Visitor(traits=new, user_id=hash_value("external_id", event.get("userId")))
     has_left = signs_out(event) and not _have_common_email(visitor.traits, new)
@@ -265,14 +266,18 @@ def without_click_ids(visitor: Visitor) -> Visitor:
 
 
 def with_click_ids(
-    visitor: Visitor, event: Mapping[str, Any], received: Received, groups: Mapping[str, str] | None = None
+    visitor: Visitor,
+    event: Mapping[str, Any],
+    received: Received,
+    groups: Mapping[str, str] | None = None,
+    found: ClickIds | None = None,
 ) -> Visitor:
     """Return the visitor with an event's click ids; the same object if none is new.
 
     An event that says no to advertising brings none, and the visitor's are forgotten. ``groups`` are the source's
-    names of a consent tool's groups.
+    names of a consent tool's groups; ``found`` are the event's click ids, where they are known already.
     """
-    found = find_click_ids(event, received)
+    found = found or find_click_ids(event, received)
     epik, pin_unauth = found.epik or visitor.epik, found.pin_unauth or visitor.pin_unauth
     if (epik or pin_unauth) and withdraws_advertising(event, gpc=received.gpc, groups=groups):
         return without_click_ids(visitor)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from worker import logs
 from worker.event import json_text
-from worker.event.click_ids import find_click_ids
+from worker.event.click_ids import ClickIds, find_click_ids
 from worker.event.embedded import with_opened_fields
 from worker.event.envelope import check_envelope
 from worker.event.received import Received, Trust, visitor_ids
@@ -96,6 +96,7 @@ class OpenedEvent:
     row: Waiting
     event: Mapping[str, Any]
     received: Received
+    click_ids: ClickIds
     # The source's names of its consent tool's groups.
     consent_groups: Mapping[str, str] | None = None
 
@@ -123,7 +124,8 @@ def open_row(vault: Vault, row: Waiting) -> OpenedEvent:
     """
     try:
         body = json_text.parse_json(vault.open(row.body, inbox.BODY))
-        return OpenedEvent(row, body["event"], Received.from_dict(body["received"]))
+        event, received = body["event"], Received.from_dict(body["received"])
+        return OpenedEvent(row, event, received, find_click_ids(event, received))
     except MissingKeyError:
         raise
     except (SealError, ValueError, KeyError, TypeError) as error:

@@ -266,8 +266,9 @@ def _map_one(
     now: float,
 ) -> None:
     try:
-        groups = destinations.consent_groups(row.source_id)
-        opened = replace(opened or open_row(vault, row), consent_groups=groups)
+        opened = opened or open_row(vault, row)
+        if groups := destinations.consent_groups(row.source_id):
+            opened = replace(opened, consent_groups=groups)
         visitor = bulk_visitors.learn(opened, destinations.default_country(row.source_id), keep=is_own)
         if is_own:
             is_screened = destinations.screens and opened.trust is Trust.SIGNED

@@ -6,7 +6,6 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from worker.event import json_text
-from worker.event.click_ids import find_click_ids
 from worker.event.consent.consent import withdraws_advertising
 from worker.event.dialects.translate import translate
 from worker.event.text import fold_keys
@@ -31,7 +30,7 @@ def order_keys(vault: Vault, signed: Iterable[OpenedEvent]) -> _OrderKeys:
 
 def _keys_of(vault: Vault, opened: OpenedEvent) -> tuple[bytes, ...]:
     event = opened.event
-    if event.get("type") != "track" or find_click_ids(event, opened.received).epik:
+    if event.get("type") != "track" or opened.click_ids.epik:
         return ()
     context = event.get("context")
     stated = translate(fold_keys(event.get("properties")), context if isinstance(context, dict) else {})
@@ -76,8 +75,7 @@ def with_click_ids_of_order(visitor: Visitor, opened: OpenedEvent, ids: Visitor 
         opened.event, gpc=opened.received.gpc, groups=opened.consent_groups
     ):
         return visitor
-    own = find_click_ids(opened.event, opened.received)
-    epik = own.epik or visitor.epik
+    epik = opened.click_ids.epik or visitor.epik
     return replace(
         visitor,
         epik=epik or ids.epik,

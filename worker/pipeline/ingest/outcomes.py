@@ -512,11 +512,11 @@ class _Layer:
         if signs_out(opened.event) and before != Visitor.EMPTY and not self._is_older(opened, key):
             before = self._signed_out(key, opened, only_click_ids(before))
             self._set(key, before, keep=keep)
-        after = with_click_ids(before, opened.event, opened.received, opened.consent_groups)
+        after = _with_click_ids(before, opened)
         if after != before and without_click_ids(after) is after:
             self._set(key, after, keep=keep)
             return
-        said = with_click_ids(Visitor.EMPTY, opened.event, opened.received, opened.consent_groups)
+        said = _with_click_ids(Visitor.EMPTY, opened)
         visitor = replace(before, pin_unauth=said.pin_unauth or before.pin_unauth)
         if said.epik not in (None, before.epik) and (said.epik_at or 0.0) >= (before.epik_at or 0.0):
             visitor = replace(visitor, epik=said.epik, epik_at=said.epik_at)
@@ -569,8 +569,19 @@ class _Layer:
 
 def _apply(visitor: Visitor, opened: OpenedEvent, default_country: str | None) -> Visitor:
     if opened.event.get("type") == "identify":
-        return apply_identify(visitor, opened.event, opened.received, default_country, opened.consent_groups)
-    return with_click_ids(visitor, opened.event, opened.received, opened.consent_groups)
+        return apply_identify(
+            visitor,
+            opened.event,
+            opened.received,
+            default_country,
+            opened.consent_groups,
+            opened.click_ids,
+        )
+    return _with_click_ids(visitor, opened)
+
+
+def _with_click_ids(visitor: Visitor, opened: OpenedEvent) -> Visitor:
+    return with_click_ids(visitor, opened.event, opened.received, opened.consent_groups, opened.click_ids)
 
 
 def _join_visitors(person: Visitor, device: Visitor) -> Visitor:
