@@ -22,6 +22,7 @@ ROWS = {
     "latency": "benchmarks.latency",
     "growth": "benchmarks.growth",
     "memory": "benchmarks.memory",
+    "migrations": "benchmarks.migrations",
     "pages": "benchmarks.pages",
     "rate": "benchmarks.rate",
     "scale": "benchmarks.scale",

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 
 from worker.ledger.database import Ledger
 from worker.ledger.migrate import migrate
-from worker.ledger.schema import BatchStatus, State, delivery
+from worker.ledger.postgresql import unhurried_connection
+from worker.ledger.schema import BatchStatus, State
 from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
@@ -28,13 +29,16 @@ _SQLITE = {
     "numbers": "WITH RECURSIVE series(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM series WHERE i + 1 < :n)",
     "name": "lower(hex(randomblob(16)))",
     "key": "randomblob(16)",
-    "payload": f"randomblob({PAYLOAD_BYTES})",
+    "payload": "randomblob(:size)",
+    "indexes": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'delivery' AND sql != ''",
 }
 _POSTGRESQL = {
     "numbers": "WITH series(i) AS (SELECT generate_series(0, CAST(:n AS integer) - 1))",
     "name": "replace(gen_random_uuid()::text, '-', '')",
     "key": "uuid_send(gen_random_uuid())",
-    "payload": f"decode(repeat(replace(gen_random_uuid()::text, '-', ''), {PAYLOAD_BYTES // 16}), 'hex')",
+    "payload": "decode(repeat(replace(gen_random_uuid()::text, '-', ''), CAST(:size AS integer) / 16), 'hex')",
+    "indexes": "SELECT indexname, indexdef FROM pg_indexes "
+    "WHERE schemaname = current_schema() AND tablename = 'delivery' AND indexname NOT LIKE 'pk%'",
 }
 
 
@@ -43,21 +47,25 @@ def sqlite(folder: Path) -> Iterator[Ledger]:
     """Lend an empty ledger in a file."""
     ledger = Ledger(f"sqlite:///{folder / f'{uuid4().hex[:8]}.db'}", (KEY,))
     try:
-        yield _migrated(ledger)
+        migrate(ledger)
+        ledger.vault.prepare()
+        yield ledger
     finally:
         ledger.dispose()
 
 
 @contextmanager
-def postgresql(server_url: str) -> Iterator[Ledger]:
-    """Lend an empty ledger on a server, dropped afterwards."""
+def postgresql(server_url: str, version: str = "head") -> Iterator[Ledger]:
+    """Lend an empty ledger on a server, with the tables of a version, dropped afterwards."""
     server = create_engine(server_url, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 3})
     name = f"signal_bench_{uuid4().hex[:8]}"
     with server.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
     ledger = Ledger(server.url.set(database=name).render_as_string(hide_password=False), (KEY,))
     try:
-        yield _migrated(ledger)
+        migrate(ledger, version)
+        ledger.vault.prepare()
+        yield ledger
     finally:
         ledger.dispose()
         with server.connect() as connection:
@@ -65,36 +73,33 @@ def postgresql(server_url: str) -> Iterator[Ledger]:
         server.dispose()
 
 
-def _migrated(ledger: Ledger) -> Ledger:
-    migrate(ledger)
-    ledger.vault.prepare()
-    return ledger
+PLACE = Integration(
+    id="int_bench",
+    source_id="src_bench",
+    vendor="pinterest",
+    name="Pinterest",
+    enabled=True,
+    ad_account_id="549765662491",
+    config={"ad_account_id": "549765662491"},
+    consent_categories=(),
+    created_at=BEGAN,
+    updated_at=BEGAN,
+)
 
 
 def shop(ledger: Ledger) -> Integration:
     """Add a source and its integration."""
     with ledger.write() as connection:
-        source = Source("src_bench", "Bench", ("example.com",), BEGAN, BEGAN)
+        source = Source(PLACE.source_id, "Bench", ("example.com",), BEGAN, BEGAN)
         sources.insert_source(connection, ledger.vault, source, "dk_live_bench", "secret")
-        wanted = Integration(
-            id="int_bench",
-            source_id=source.id,
-            vendor="pinterest",
-            name="Pinterest",
-            enabled=True,
-            ad_account_id="549765662491",
-            config={"ad_account_id": "549765662491"},
-            consent_categories=(),
-            created_at=BEGAN,
-            updated_at=BEGAN,
-        )
         return integrations.insert_integration(
-            connection, ledger.vault, wanted, "pina_bench", AccountRateLimit(100_000.0, 100_000)
+            connection, ledger.vault, PLACE, "pina_bench", AccountRateLimit(100_000.0, 100_000)
         )
 
 
-def lay_down(ledger: Ledger, place: Integration, count: int) -> None:
+def lay_down(ledger: Ledger, place: Integration, count: int, payload_bytes: int = PAYLOAD_BYTES) -> None:
     """Add ``count`` delivered events with their batches and tallies, and leave the database idle."""
+    words = _SQLITE if ledger.is_sqlite else _POSTGRESQL
     values = {
         "began": BEGAN,
         "account": place.ad_account,
@@ -102,18 +107,20 @@ def lay_down(ledger: Ledger, place: Integration, count: int) -> None:
         "integration": place.number,
         "open": State.OPEN.value,
         "settled": BatchStatus.SETTLED.value,
+        "size": payload_bytes,
     }
     batches = count // EVENTS_A_BATCH
-    with ledger.write() as connection:
+    with unhurried(ledger) as connection:
         # Building an index of a million rows at once takes a fraction of adding them one by one.
-        for index in delivery.indexes:
-            index.drop(connection)
+        indexes = [tuple(row) for row in connection.execute(text(words["indexes"]))]
+        for name, _ in indexes:
+            connection.execute(text(f"DROP INDEX {name}"))
         for template, n in ((_BATCHES, batches), (_DELIVERIES, count), (_TALLIES, min(720, batches))):
-            statement = template % (_SQLITE if ledger.is_sqlite else _POSTGRESQL)
+            statement = template % words
             wanted = {name: value for name, value in values.items() if f":{name}" in statement}
             connection.execute(text(statement), wanted | {"n": n})
-        for index in delivery.indexes:
-            index.create(connection)
+        for _, statement in indexes:
+            connection.execute(text(statement))
     come_to_rest(ledger)
 
 
@@ -127,8 +134,9 @@ SELECT :account, :credential, false, false, {EVENTS_A_BATCH}, :settled, 1,
 _DELIVERIES = f"""
 %(numbers)s INSERT INTO delivery (integration_id, ad_account, test, offline, event_id, event_name, source_name,
     event_time, accepted_at, payload, size_bytes, state, batch_id, order_key, anonymous_key, user_key)
-SELECT :integration, :account, false, false, %(name)s, 'page_visit', 'Page Viewed',
-    CAST(:began AS integer), :began + i / {EVENTS_A_BATCH}, %(payload)s, {PAYLOAD_BYTES}, :open,
+SELECT :integration, :account, false, false, %(name)s,
+    CASE WHEN i %% 10 = 0 THEN 'checkout' ELSE 'page_visit' END, 'Page Viewed',
+    CAST(:began AS integer), :began + i / {EVENTS_A_BATCH}, %(payload)s, CAST(:size AS integer), :open,
     1 + i / {EVENTS_A_BATCH}, CASE WHEN i %% 10 = 0 THEN %(key)s END, %(key)s, %(key)s FROM series
 """  # noqa: S608
 # As many rows as remain after folding: a few kinds per hour, for one month at most.
@@ -140,16 +148,27 @@ FROM series, kinds
 """
 
 
+@contextmanager
+def unhurried(ledger: Ledger) -> Iterator[Connection]:
+    """Lend a connection to fill a database with; on PostgreSQL without limits of time, each statement on its own."""
+    if ledger.is_sqlite:
+        with ledger.write() as connection:
+            yield connection
+    else:
+        with unhurried_connection(ledger.url, transaction_pooler=False) as connection:
+            yield connection
+
+
 def come_to_rest(ledger: Ledger) -> None:
     """Let the database finish its background work before the measurement."""
-    # Neither works inside a transaction, which is what the ledger's own connections are in.
-    connection: Any = ledger.write_engine.raw_connection()
+    if not ledger.is_sqlite:
+        with unhurried(ledger) as connection:
+            for statement in ("VACUUM ANALYZE", "CHECKPOINT"):
+                connection.execute(text(statement))
+        return
+    # It does not work inside a transaction, which is what the ledger's own connections are in.
+    idle: Any = ledger.write_engine.raw_connection()
     try:
-        if ledger.is_sqlite:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            return
-        connection.driver_connection.autocommit = True
-        for statement in ("VACUUM ANALYZE", "CHECKPOINT"):
-            connection.execute(statement)
+        idle.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
-        connection.invalidate()
+        idle.invalidate()

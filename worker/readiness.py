@@ -6,7 +6,7 @@ from pathlib import Path
 from kombu import Connection
 
 from worker.ledger.database import Ledger
-from worker.monitoring import checks
+from worker.monitoring import broker_check, checks
 from worker.monitoring.checks import Finding, Readiness, State
 
 
@@ -24,7 +24,7 @@ def readiness_of(
     why = "Events are kept in the ledger and continue when it is back."
 
     def check_broker() -> Finding:
-        return checks.as_degraded(checks.check_broker(connect or configured_broker), why)
+        return checks.as_degraded(broker_check.check_broker(connect or configured_broker), why)
 
     if spool is None:
         of_ledger = (

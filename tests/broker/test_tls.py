@@ -23,7 +23,7 @@ from worker.broker.kombu_internals import patch_amqp_host_name_check
 from worker.broker.publisher import HintPublisher
 from worker.broker.queues import queue_states
 from worker.doctor import checkup
-from worker.monitoring import checks
+from worker.monitoring import broker_check
 from worker.settings import SettingsError, parse
 
 # Redis sends the authority's certificate too.
@@ -101,18 +101,20 @@ def test_a_good_certificate_is_accepted_and_all_others_are_refused_with_a_senten
 ) -> None:
     with broker(kind, site, site.authority.issue("localhost")) as url:
         good = environment(site, url % "localhost", site.authority)
-        assert checks.check_broker(app_of(good).connection_for_write).message == "The broker answers."
+        assert broker_check.check_broker(app_of(good).connection_for_write).message == "The broker answers."
         refused = {
             "127.0.0.1": (site.authority, "mismatch, certificate is not valid for"),
             "localhost": (site.other, UNKNOWN),
         }
         for host, (authority, why) in refused.items():
-            found = checks.check_broker(app_of(environment(site, url % host, authority)).connection_for_write)
+            found = broker_check.check_broker(
+                app_of(environment(site, url % host, authority)).connection_for_write
+            )
             assert found.message.startswith("The broker's certificate is refused: ")
             assert re.search(why, found.message)
     with broker(kind, site, site.authority.issue("localhost", days=-1)) as url:
         app = app_of(environment(site, url % "localhost", site.authority))
-        found = checks.check_broker(app.connection_for_write)
+        found = broker_check.check_broker(app.connection_for_write)
         assert found.message == "The broker's certificate is refused: certificate has expired."
 
 

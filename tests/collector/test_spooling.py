@@ -1,8 +1,10 @@
 """While the ledger cannot take events, they wait in files; each gets into the inbox once, in order."""
 
+import errno
+import os
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -147,19 +149,49 @@ def test_a_full_spool_refuses_and_keeps_what_it_has(world: World) -> None:
     assert stored(world.ledger) == [f"{n:03}" for n in range(taken)]
 
 
-def test_a_spool_that_cannot_be_written_refuses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was written in part is followed by nothing: a new file is used."""
+@pytest.mark.parametrize("truncates", [True, False])
+def test_a_spool_that_cannot_be_written_refuses(
+    world: World, monkeypatch: pytest.MonkeyPatch, truncates: bool
+) -> None:
+    """What was written in part is removed; where that fails, nothing follows it: a new file is used."""
     world.door.away = True
     world.intake.accept([event("a")], 1.0)
     write = spool.os.write
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
     with monkeypatch.context() as patch:
         patch.setattr(spool.os, "write", lambda file, data: write(file, data[:7]))
-        with pytest.raises(LedgerBusyError, match="cannot be written"):
-            world.intake.accept([event("b")], 1.0)
+        if not truncates:
+            patch.setattr(spool.os, "ftruncate", refuse)
+        for _ in range(5 if truncates else 1):
+            with pytest.raises(LedgerBusyError, match="cannot be written"):
+                world.intake.accept([event("b")], 1.0)
     world.intake.accept([event("c")], 1.0)
-    assert len(spool.files(world.folder)) == 2
+    # A disk that is full for hours would otherwise get a file for each refused request.
+    assert len(spool.files(world.folder)) == (1 if truncates else 2)
     world.intake.drain()
     assert (stored(world.ledger), spool.files(world.folder)) == (["a", "c"], [])
+
+
+def test_a_file_that_another_process_deletes_while_it_is_counted_refuses_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.door.away = True
+    (world.folder / "drained.spool").write_bytes(b"x")
+    scandir = os.scandir
+
+    @contextmanager
+    def scan(folder: Path) -> Iterator[list[os.DirEntry[str]]]:
+        with scandir(folder) as entries:
+            found = list(entries)
+        (folder / "drained.spool").unlink(missing_ok=True)
+        yield found
+
+    monkeypatch.setattr("worker.collector.spooling.os.scandir", scan)
+    assert world.intake.accept([event("a")], 1.0) == []
+    assert not (world.folder / "drained.spool").exists()
 
 
 def test_an_error_that_is_no_outage_is_raised(world: World) -> None:

@@ -1,6 +1,7 @@
 """A migration keeps every row, from each older version, and goes on after an interruption at any step."""
 
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlalchemy import (
     JSON,
     Boolean,
@@ -28,9 +31,18 @@ from tests.integration.waiting import until
 from tests.ledger.test_migrate import conditions, differences
 from worker.ledger import migrate
 from worker.ledger.database import Ledger
+from worker.ledger.filling import fill_in_steps
 
 VERSIONS = [path.stem[:4] for path in sorted((migrate.SCRIPTS / "versions").glob("[0-9]*.py"))]
 ROWS = 3
+# Orders that were sent by the version before they had a business key.
+ORDERS = """
+INSERT INTO delivery (integration_id, ad_account, test, offline, event_id, event_name, source_name, event_time,
+    accepted_at, size_bytes, state, order_key)
+SELECT 1, 1, false, false, i::text, 'checkout', 'Order Completed', 1, 1, 0, 0, int8send(i)
+FROM generate_series(1, :n) AS i
+"""
+FILL = "UPDATE delivery SET business_key = order_key WHERE id IN :ids"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
@@ -105,7 +117,7 @@ def rows(ledger: Ledger, table: Table) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("version", VERSIONS[:-1])
 def test_every_row_of_an_older_version_is_still_there(bare: Ledger, version: str) -> None:
-    migrate._upgrade(bare, version)
+    migrate.migrate(bare, version)
     before = fill(bare)
     migrate.migrate(bare)
     assert differences(bare) == []
@@ -117,10 +129,15 @@ def test_every_row_of_an_older_version_is_still_there(bare: Ledger, version: str
 
 
 @pytest.mark.services
+@pytest.mark.parametrize("start", [None, "0016"])
 def test_a_migration_that_is_killed_at_any_step_goes_on_where_it_was(
-    bare_postgresql: Ledger, monkeypatch: pytest.MonkeyPatch
+    bare_postgresql: Ledger, monkeypatch: pytest.MonkeyPatch, start: str | None
 ) -> None:
-    """Each try ends a few statements later than the one before."""
+    """Each try ends a few statements later than the one before; in the second case with orders."""
+    if start:
+        migrate.migrate(bare_postgresql, start)
+        with bare_postgresql.write() as connection:
+            connection.execute(text(ORDERS), {"n": ROWS})
     steps = iter(range(0))
 
     def end(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -139,7 +156,7 @@ def test_a_migration_that_is_killed_at_any_step_goes_on_where_it_was(
     tries = 0
     while True:
         tries += 1
-        steps = iter(range(3 * tries))
+        steps = iter(range(tries if start else 3 * tries))
         try:
             migrate.migrate(bare_postgresql)
         except (StopIteration, RuntimeError):
@@ -155,7 +172,7 @@ def test_a_migration_that_is_killed_at_any_step_goes_on_where_it_was(
 def test_an_index_is_built_while_events_are_written_and_built_again_after_a_kill(
     bare_postgresql: Ledger,
 ) -> None:
-    migrate._upgrade(bare_postgresql, "0013")
+    migrate.migrate(bare_postgresql, "0013")
     fill(bare_postgresql)
     errors: list[BaseException] = []
     insert_one = text(
@@ -185,6 +202,81 @@ def test_an_index_is_built_while_events_are_written_and_built_again_after_a_kill
     assert differences(bare_postgresql) == []
     with bare_postgresql.read() as connection:
         assert connection.scalar(text("SELECT count(*) FROM pg_index WHERE NOT indisvalid")) == 0
+
+
+@pytest.mark.services
+def test_a_new_column_makes_nobody_wait_behind_a_long_read(bare_postgresql: Ledger) -> None:
+    """A backup reads every table in one transaction, for minutes."""
+    migrate.migrate(bare_postgresql, "0017")
+    fill(bare_postgresql)
+    statement = text("UPDATE delivery SET warning = 'changed'")
+    with bare_postgresql.write_engine.connect() as backup:
+        backup.execute(text("LOCK TABLE delivery IN ACCESS SHARE MODE"))
+        thread = threading.Thread(target=migrate.migrate, args=(bare_postgresql,))
+        thread.start()
+        until("it waits for the lock", lambda: _waits(bare_postgresql), 20, every=0.02)
+        seconds = []
+        for _ in range(4):
+            began = time.monotonic()
+            with bare_postgresql.write() as connection:
+                connection.execute(statement)
+            seconds.append(time.monotonic() - began)
+            time.sleep(0.3)
+        assert thread.is_alive()
+        backup.rollback()
+    thread.join(30)
+    assert max(seconds) < 2.0
+    assert differences(bare_postgresql) == []
+
+
+def _waits(ledger: Ledger) -> bool:
+    with ledger.read() as connection:
+        wanted = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
+        return bool(connection.scalar(text(wanted)))
+
+
+@pytest.mark.services
+def test_filling_a_column_waits_for_others_in_steps_and_survives_a_deadlock(bare_postgresql: Ledger) -> None:
+    """Retention locks the same deliveries in another order."""
+    migrate.migrate(bare_postgresql)
+    with bare_postgresql.write() as connection:
+        connection.execute(text(ORDERS), {"n": 5_000})
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            with (
+                migrate._unhurried(bare_postgresql) as connection,
+                Operations.context(MigrationContext.configure(connection)),
+            ):
+                fill_in_steps(FILL, "SELECT id FROM delivery ORDER BY 1", at_once=2_000)
+        except Exception as error:  # noqa: BLE001
+            errors.append(error)
+
+    with bare_postgresql.write() as retention:
+        # So that the migration is the one that finds the deadlock, and fails.
+        retention.execute(text("SET LOCAL deadlock_timeout = '20s'"))
+        retention.execute(text("DELETE FROM delivery WHERE id = 3000"))
+        thread = threading.Thread(target=run)
+        thread.start()
+        until("the first step is done", lambda: _filled(bare_postgresql) == 2_000, 20, every=0.05)
+        until("the second one waits", lambda: _waits_for_a_row(bare_postgresql), 20, every=0.05)
+        retention.execute(text("DELETE FROM delivery WHERE id = 2500"))
+    thread.join(60)
+    assert errors == []
+    assert _filled(bare_postgresql) == 4_998
+
+
+def _filled(ledger: Ledger) -> int:
+    with ledger.read() as connection:
+        return int(connection.scalar(text("SELECT count(*) FROM delivery WHERE business_key IS NOT NULL")))
+
+
+def _waits_for_a_row(ledger: Ledger) -> bool:
+    with ledger.read() as connection:
+        return bool(
+            connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareLock'"))
+        )
 
 
 def _builder(ledger: Ledger) -> int | None:

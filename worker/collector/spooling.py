@@ -4,6 +4,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from worker import logs
@@ -118,7 +119,9 @@ class SpoolingIntake:
         sizes = 0
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                sizes += entry.stat().st_size
+                # Another process may drain and delete it meanwhile.
+                with suppress(FileNotFoundError):
+                    sizes += entry.stat().st_size
         return sizes
 
     def _open_segment(self) -> Segment:

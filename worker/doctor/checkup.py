@@ -21,7 +21,7 @@ from worker.ledger.reports import measures
 from worker.ledger.setup import ad_accounts, integrations, sources
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.upkeep import alert_figures, alerts
-from worker.monitoring import checks
+from worker.monitoring import broker_check, checks
 from worker.monitoring.checks import Finding, State
 from worker.operations.setup import connection_test
 from worker.settings import PINTEREST_API_URL, Settings
@@ -196,7 +196,7 @@ class Checkup:
             )
 
     def _broker(self) -> Iterator[Finding]:
-        found = checks.check_broker(self._connect)
+        found = broker_check.check_broker(self._connect)
         yield judgements.broker_finding(found, embedded=self._settings.embedded_broker)
         if found.state is not State.OK:
             return

@@ -78,9 +78,13 @@ def database_finding(found: Finding) -> Finding:
     return replace(found, message=f"{found.message} {advice}")
 
 
+# With any other finding the server runs, and its cause is stated.
+_UNREACHABLE = ("The broker does not answer", "The broker's certificate")
+
+
 def broker_finding(found: Finding, *, embedded: bool) -> Finding:
-    """Add advice to a finding about the broker."""
-    if found.state is State.OK:
+    """Add advice to a finding about the broker, unless it has its own."""
+    if found.state is State.OK or not found.message.startswith(_UNREACHABLE):
         return found
     advice = (
         "It is the embedded broker, which `python -m worker run` starts: run that, or set BROKER_URL to another broker."

@@ -28,16 +28,12 @@ class MigrationsMissingError(LedgerRefusedError):
     """The database does not have the version that this code needs."""
 
 
-def migrate(ledger: Ledger) -> None:
-    """Apply every missing migration. Safe to repeat, also after a kill at any moment.
+def migrate(ledger: Ledger, version: str = "head") -> None:
+    """Apply every missing migration, up to a version. Safe to repeat, also after a kill at any moment.
 
     Raises:
         LedgerRefusedError: the database cannot hold a ledger.
     """
-    _upgrade(ledger, "head")
-
-
-def _upgrade(ledger: Ledger, version: str) -> None:
     if ledger.is_sqlite:
         with ledger.write() as connection:
             command.upgrade(_config(connection), version)

@@ -1,6 +1,5 @@
 """Check what a process needs, and describe what is wrong."""
 
-import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +8,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from kombu import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.ledger import migrate
@@ -95,27 +93,6 @@ def check_spool(folder: Path, most_bytes: int) -> Finding:
         )
         return Finding("spool", State.DEGRADED, message)
     return Finding("spool", State.OK, "No event waits in the spool of this host.")
-
-
-def check_broker(connect: Callable[[], Connection]) -> Finding:
-    """Check that the broker answers, on a connection of its own that is closed afterwards."""
-    try:
-        with connect() as connection:
-            connection.connect()
-    except Exception as error:  # noqa: BLE001 - each broker's client raises errors of its own, OSError among them
-        if why := _refused_certificate(error):
-            return _failed("broker", f"The broker's certificate is refused: {why}.")
-        return _failed("broker", f"The broker does not answer ({type(error).__name__}).")
-    return Finding("broker", State.OK, "The broker answers.")
-
-
-def _refused_certificate(error: BaseException | None) -> str:
-    """Return why TLS refused a certificate, or "" if an error has another cause."""
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return error.verify_message.strip(".")
-        error = error.__cause__ or error.__context__
-    return ""
 
 
 def worst_state(findings: Sequence[Finding]) -> State:

@@ -1,5 +1,6 @@
 """The files of the spool: whatever is cut off, what is whole is read."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,24 @@ def test_a_segment_is_counted_locked_and_removed(tmp_path: Path) -> None:
     assert spool.files(tmp_path) == []
     with spool.adopted(segment.path) as data:
         assert data is None
+
+
+def test_after_a_failed_flush_nothing_before_it_counts_as_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel reports a failed flush to one caller only."""
+    segment = Segment(tmp_path)
+    first, second = (segment.write(request(n).to_record()) for n in (1, 2))
+    with monkeypatch.context() as patch:
+        patch.setattr(spool.os, "fsync", fail)
+        with pytest.raises(OSError, match="broken"):
+            segment.sync(first)
+    with pytest.raises(OSError, match="earlier flush"):
+        segment.sync(second)
+
+
+def fail(_file: int) -> None:
+    raise OSError(errno.EIO, "the disk is broken")
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ class Segment:
                 raise OSError("the file takes no more bytes")
         except OSError:
             # What follows a record that is not whole would not be found.
-            self.is_broken = True
+            self._cut_off()
             raise
         self.end += len(record)
         return self.end
@@ -133,6 +133,9 @@ class Segment:
         with self._lock:
             if self._is_removed or self._synced >= end:
                 return
+            if self.is_broken:
+                # A second flush succeeds, although the bytes of the first may be gone.
+                raise OSError("an earlier flush of the file failed")
             reached = self.end
             try:
                 os.fsync(self._file)
@@ -141,6 +144,12 @@ class Segment:
                 self.is_broken = True
                 raise
             self._synced = reached
+
+    def _cut_off(self) -> None:
+        try:
+            os.ftruncate(self._file, self.end)
+        except OSError:
+            self.is_broken = True
 
     def undrained(self) -> bytes:
         """Return what is written and not drained yet."""

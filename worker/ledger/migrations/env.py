@@ -1,15 +1,19 @@
 """Run migrations on the connection that `worker.ledger.migrate` passes."""
 
+import time
 from typing import Any, cast
 
 from alembic import context
 from alembic.ddl.postgresql import PostgresqlImpl
 from sqlalchemy import Column, Connection, Index, Table, text
+from sqlalchemy.exc import OperationalError
 
 from worker.ledger.schema import metadata
 
 # The name of an index while its successor is built, with the version that had it.
 _REPLACED = "__until_"
+_LOCK_NOT_AVAILABLE = "55P03"
+_LOCK_WAIT_SECONDS = 0.5
 
 
 class _ResumablePostgresqlImpl(PostgresqlImpl):
@@ -25,7 +29,17 @@ class _ResumablePostgresqlImpl(PostgresqlImpl):
         super().create_table(table, **kw | {"if_not_exists": True})
 
     def add_column(self, table_name: str, column: Column[Any], **kw: Any) -> None:
-        super().add_column(table_name, column, **kw | {"if_not_exists": True})
+        # It locks the table. While it waits for a backup that reads the table, all later statements wait for it.
+        while True:
+            self._exec(text(f"SET lock_timeout = '{_LOCK_WAIT_SECONDS}s'"))
+            try:
+                return super().add_column(table_name, column, **kw | {"if_not_exists": True})
+            except OperationalError as error:
+                if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                    raise
+            finally:
+                self._exec(text("SET lock_timeout = 0"))
+            time.sleep(2 * _LOCK_WAIT_SECONDS)
 
     def create_index(self, index: Index, **kw: Any) -> None:
         is_valid = self._validity(str(index.name))

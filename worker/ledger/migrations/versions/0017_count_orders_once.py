@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from worker.ledger.filling import fill_in_steps
+
 revision = "0017"
 down_revision = "0016"
 branch_labels = None
@@ -11,18 +13,17 @@ depends_on = None
 _IS_OPEN = sa.text("state = 0 AND business_key IS NOT NULL")
 _IS_OTHER = sa.text("state != 0 AND business_key IS NOT NULL")
 # The orders that are pending or sent. Where an order was sent twice, the first delivery holds it.
-_FILL = """
-UPDATE delivery SET business_key = order_key WHERE id IN (
-    SELECT min(id) FROM delivery
-    WHERE state = 0 AND event_name = 'checkout' AND order_key IS NOT NULL
-    GROUP BY order_key, ad_account, test
-)
+_ORDERS = """
+SELECT min(id) FROM delivery
+WHERE state = 0 AND event_name = 'checkout' AND order_key IS NOT NULL
+GROUP BY order_key, ad_account, test ORDER BY 1
 """
+_FILL = "UPDATE delivery SET business_key = order_key WHERE id IN :ids"
 
 
 def upgrade() -> None:
     op.add_column("delivery", sa.Column("business_key", sa.LargeBinary(), nullable=True))
-    op.execute(_FILL)
+    fill_in_steps(_FILL, _ORDERS, at_once=2_000)
     op.create_index(
         "uq_delivery_business",
         "delivery",

@@ -9,11 +9,13 @@ branch_labels = None
 depends_on = None
 
 # The orders that count already, each under the one id by which it was known. They are remembered for 31 days.
+# After an interruption the statement is repeated.
 _FILL = """
 INSERT INTO order_identity (key, business_key, last_day)
 SELECT business_key, business_key, max(CAST(accepted_at / 86400 AS INTEGER)) + 31 FROM delivery
 WHERE state = 0 AND event_name = 'checkout' AND business_key IS NOT NULL
 GROUP BY business_key
+ON CONFLICT (key) DO NOTHING
 """
 
 
