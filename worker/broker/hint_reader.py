@@ -40,7 +40,7 @@ class _HintBuffer(Protocol):
         """Add ids whose delivery tags start at ``first_tag`` and have no gaps."""
 
 
-class HintPattern(NamedTuple):
+class _HintPattern(NamedTuple):
     """The bytes of a message that is a hint, with the places where others of its kind differ from it.
 
     Places are counted from the start of the message. ``literals`` are the bytes in between.
@@ -71,7 +71,7 @@ class HintPattern(NamedTuple):
 class _Known(NamedTuple):
     """A kind of hint, and who takes its ids."""
 
-    pattern: HintPattern
+    pattern: _HintPattern
     channel: Any
     consumer_tag: str
     buffer: _HintBuffer
@@ -212,7 +212,7 @@ class HintReader:
         self._received, self._place, self._last = self._received[self._place :] + more, 0, (0, 0)
 
 
-def hint_pattern(raw: bytes, tag: int, task_id: object, id_: int, origin: object) -> HintPattern | None:
+def hint_pattern(raw: bytes, tag: int, task_id: object, id_: int, origin: object) -> _HintPattern | None:
     """Return the pattern of messages that differ from one only in delivery tag, task id, number and publisher.
 
     ``raw`` has the message's frames as RabbitMQ sent them. Numbers and publishers' names have as many characters as
@@ -245,7 +245,7 @@ def hint_pattern(raw: bytes, tag: int, task_id: object, id_: int, origin: object
         start = place + size
     # The end of the frame comes first: it tells whether the message is whole.
     literals.insert(0, (start, raw[start:]))
-    return HintPattern(tuple(literals), tag_at, tuple(task_ids), ids, len(number), len(raw))
+    return _HintPattern(tuple(literals), tag_at, tuple(task_ids), ids, len(number), len(raw))
 
 
 def _places(raw: bytes, wanted: bytes) -> list[int]:

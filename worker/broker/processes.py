@@ -39,7 +39,7 @@ class Common:
 @click.option("-A", "--app", default="worker", show_default=True, help="Module that has the Celery app.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no banner.")
 @click.pass_context
-def process_cli(context: click.Context, app: str, quiet: bool) -> None:
+def _process_cli(context: click.Context, app: str, quiet: bool) -> None:
     """Start a Celery worker, or beat."""
     context.obj = Common(app, quiet)
 
@@ -48,7 +48,7 @@ def _node_name(_context: click.Context, _option: click.Parameter, given: str | N
     return host_format(default_nodename(given or ""))
 
 
-@process_cli.command()
+@_process_cli.command()
 @click.option("-Q", "--queues", help="Queues to consume from, separated by commas; all if not given.")
 @click.option(
     "-n", "--hostname", callback=_node_name, help="Node name. %h is the host, %n its name, %d its domain."
@@ -78,7 +78,7 @@ def worker(common: Common, /, **options: Any) -> None:
     sys.exit(running.exitcode)
 
 
-@process_cli.command()
+@_process_cli.command()
 @click.option("-l", "--loglevel", type=_LOG_LEVELS, default="WARNING", show_default=True)
 @click.option(
     "-s", "--schedule", help="Path of the schedule file; the setting `beat_schedule_filename` if not given."
@@ -97,7 +97,7 @@ def main() -> None:
     # On HUP Celery executes `python` with sys.argv. The path of this file would put its folder in place of the current
     # one on the module path.
     sys.argv[:1] = ["-m", "worker.broker.processes"]
-    process_cli(sys.argv[2:], prog_name="python -m worker.broker.processes")
+    _process_cli(sys.argv[2:], prog_name="python -m worker.broker.processes")
 
 
 if __name__ == "__main__":
