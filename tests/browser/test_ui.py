@@ -464,6 +464,17 @@ def test_times_are_in_the_zone_of_the_viewer_and_in_utc_without_javascript(
     expect(kolkata.get_by_label("From (Asia/Calcutta)")).to_have_value("2020-01-01T05:30")
     kolkata.get_by_role("button", name="Show").click()
     expect(kolkata).to_have_url(re.compile("since=2020-01-01T00%3A00"))
+    # Midnight in Kolkata is half past six in UTC.
+    expect(kolkata.get_by_role("link", name="Failed today", exact=True)).to_have_attribute(
+        "href", re.compile("since=....-..-..T18%3A30")
+    )
+    kolkata.get_by_role("link", name="Orders yesterday").click()
+    expect(kolkata.get_by_label("From (Asia/Calcutta)")).to_have_value(re.compile("T00:00"))
+    expect(kolkata.get_by_label("Until (Asia/Calcutta)")).to_have_value(re.compile("T00:00"))
+    expect(kolkata.get_by_role("link", name="Orders yesterday")).to_have_attribute("aria-current", "true")
+    expect(plain.get_by_role("link", name="Failed today (UTC)")).to_have_attribute(
+        "href", re.compile("since=....-..-..T00")
+    )
     for page in (kolkata, plain):
         page.context.close()
 

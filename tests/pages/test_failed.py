@@ -189,7 +189,7 @@ def test_a_group_is_resolved_and_opened_again_by_a_click_and_shows_its_trend(
 ) -> None:
     fail(ledger, shop, "e1", "e2")
     page = pages.get("/failed")
-    assert f'aria-label="Still failed, by day, today last: {"0, " * 13}2"' in page
+    assert f'aria-label="Still failed, by day in UTC, today last: {"0, " * 13}2"' in page
     assert '<span class="tag bad">open</span>' in page
     key = {"ad_account_id": ACCOUNT, "event_name": "checkout", "reason_class": "missing_value"}
     page = pages.follow(pages.send("/failed/mark", key | {"state": "resolved"}))

@@ -194,9 +194,16 @@ def test_bars_stand_on_each_other_below_a_round_number() -> None:
     assert "<span>4</span><span>3</span><span>2</span><span>1</span><span>0</span>" in drawn
 
 
+@pytest.mark.parametrize(("span", "days"), [("1h", 0), ("24h", 0), ("7d", 0), ("30d", 1)])
+def test_a_chart_of_days_says_that_they_are_in_utc(
+    pages: Pages, shop: Integration, span: str, days: int
+) -> None:
+    assert pages.get(f"/?span={span}").count("Days begin at midnight in UTC.") == days
+
+
 def test_nothing_is_a_chart_too() -> None:
     assert 'class="delivered"' not in draw_outcomes([Bar(0, 0, 0, 0)], [Bar(0, 0, 0, 0)], SPANS["24h"])
-    assert "<rect" not in draw_counts("Orders", [])
+    assert "<rect" not in draw_counts("Orders", [], ("UTC",))
     assert 'width="0.00"' in draw_share(0, 0)
 
 
@@ -245,6 +252,23 @@ def test_a_quiet_site_says_that_nothing_needs_attention(
         tallies.append_tallies(connection, counts, time.time())
 
     assert "Nothing needs attention" in pages.get("/")
+
+
+@pytest.mark.parametrize(
+    ("took", "later", "reads"),
+    [(0.0, 0.0, 2), (0.2, 0.0, 2), (0.5, 9.9, 1), (0.5, 10.1, 2), (3.0, 59.0, 1), (3.0, 61.0, 2)],
+)
+def test_a_slow_answer_is_kept_twenty_times_as_long_as_it_took(took: float, later: float, reads: int) -> None:
+    at, numbers = [1_000.0], iter(range(9))
+
+    def read() -> int:
+        at[0] += took
+        return next(numbers)
+
+    answer = overview.SlowAnswer[int](lambda: at[0])
+    assert answer.get(read) == 0
+    at[0] += later
+    assert answer.get(read) == reads - 1
 
 
 @pytest.mark.parametrize(

@@ -69,11 +69,19 @@ def test_large_values_are_grouped_for_people_and_not_for_spreadsheets(
     assert ",1,1234567.89" in pages.get("/sales/export")
 
 
-def test_the_page_says_where_its_days_begin(pages: Pages, api: Api, shop: Integration) -> None:
-    assert "(UTC)" in pages.get("/sales")
+def test_the_page_says_where_its_days_begin(
+    pages: Pages, ledger: Ledger, api: Api, shop: Integration
+) -> None:
+    with ledger.write() as connection:
+        deliveries.append_sales(connection, [(shop.number, "checkout", Sale(TODAY, "USD", 1))])
+    order = {"order_id": "A-1", "timestamp": time.time(), "total": 9.99, "currency": "EUR"}
+    api.call("POST", "/v1/admin/orders", {"source_id": "src_shop", "orders": [order]})
+    for path in ("/sales", "/orders"):
+        assert "Days begin at midnight in UTC." in pages.get(path)
     api.change("/v1/admin/sources/src_shop", {"time_zone": "Europe/Berlin"})
 
-    assert "(Europe/Berlin)" in pages.get("/sales")
+    for path in ("/sales", "/orders"):
+        assert "Days begin at midnight in Europe/Berlin." in pages.get(path)
 
 
 def test_refunds_are_shown_with_a_minus_and_the_net_next_to_them(

@@ -104,3 +104,16 @@ def test_no_page_groups_numbers_or_writes_times_in_a_way_of_its_own() -> None:
     templates = (CODE / "pages" / "templates").glob("*.html")
 
     assert [path.name for path in templates if own.search(path.read_text())] == []
+
+
+@pytest.mark.parametrize(
+    ("zones", "said"),
+    [
+        ((), "Days begin at midnight in UTC."),
+        (("Europe/Berlin",), "Days begin at midnight in Europe/Berlin."),
+        (("UTC", "Asia/Tokyo"), "Days begin at midnight of each source's time zone: Asia/Tokyo, UTC."),
+        (("E", "D", "C", "B", "A"), "Days begin at midnight of each source's time zone: A, B, C and 2 more."),
+    ],
+)
+def test_a_note_says_where_days_begin(zones: tuple[str, ...], said: str) -> None:
+    assert words.day_note(zones) == said

@@ -20,8 +20,9 @@ from worker.api.schemas.reports import (
 )
 from worker.ledger.reports.books import Books
 from worker.operations.deliveries import search
+from worker.operations.deliveries.selection import FIRST_DAY
 from worker.operations.reports import reports
-from worker.operations.reports.reports import FIRST_DAY, HourlyReport, QualityRow
+from worker.operations.reports.reports import HourlyReport, QualityRow
 
 blueprint = Blueprint(
     "reports", __name__, url_prefix="/v1/admin", description="What became of events, and what came with them"

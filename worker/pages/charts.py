@@ -1,6 +1,6 @@
 """Draw charts as SVG. The style sheet of the pages colours them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from worker.event.times import iso
 from worker.operations.reports.overview import Bar, Latency, Span
-from worker.pages.words import duration_text, time_tag
+from worker.pages.words import day_note, duration_text, time_tag
 
 _OUTCOMES = ("delivered", "failed", "filtered")
 
@@ -49,7 +49,9 @@ def draw_outcomes(bars: Sequence[Bar], before: Sequence[Bar], span: Span) -> Mar
         )
         for bar in bars
     ]
-    return _draw_chart("Deliveries", columns, shown=_shown_in(span), before=[bar.total for bar in before])
+    shown = _shown_in(span)
+    zones = ("UTC",) if shown == "day" else ()
+    return _draw_chart("Deliveries", columns, shown=shown, before=[bar.total for bar in before], zones=zones)
 
 
 def draw_latencies(latencies: Sequence[Latency], span: Span) -> Markup:
@@ -65,10 +67,12 @@ def draw_latencies(latencies: Sequence[Latency], span: Span) -> Markup:
     return _draw_chart("Latency", columns, shown=_shown_in(span), unit=duration_text)
 
 
-def draw_counts(what: str, counts: Sequence[tuple[str, float]], top: float = 0, sign: str = "") -> Markup:
-    """Draw one bar a day, scaled from 0 to ``top``, or to the highest."""
+def draw_counts(
+    what: str, counts: Sequence[tuple[str, float]], zones: Collection[str], top: float = 0, sign: str = ""
+) -> Markup:
+    """Draw one bar a day of these time zones, scaled from 0 to ``top``, or to the highest."""
     columns = [_Column(day, [("delivered", n)], f"{n:,.0f}{sign}") for day, n in counts]
-    return _draw_chart(what, columns, unit=lambda n: f"{n:,.0f}{sign}", top=top)
+    return _draw_chart(what, columns, unit=lambda n: f"{n:,.0f}{sign}", top=top, zones=zones)
 
 
 def _draw_chart(
@@ -79,10 +83,12 @@ def _draw_chart(
     unit: Callable[[float], str] = lambda n: f"{n:,.0f}",
     top: float = 0,
     before: Sequence[float] = (),
+    zones: Collection[str] = (),
 ) -> Markup:
     """Draw columns with their axes. `ui.js` adds the reading of values by pointer and keyboard.
 
-    ``top`` is the end of the vertical axis, 0 for the next round number above the highest column.
+    ``top`` is the end of the vertical axis, 0 for the next round number above the highest column. ``zones`` are the
+    time zones of days; the chart says them.
     """
     highest = max([0.0, *(sum(n for _, n in column.parts) for column in columns), *before])
     marks = axis_marks(top or highest)
@@ -92,7 +98,7 @@ def _draw_chart(
     every = next((size for size in range(1, n + 1) if n % size == 0 and n / size <= _MOST_TICKS), 1)
     return Markup(
         '<div class="plot" data-chart="{}"><div class="marks" aria-hidden="true">{}</div>{}'
-        '<div class="ticks" aria-hidden="true">{}</div></div><output class="readout small soft"></output>'
+        '<div class="ticks" aria-hidden="true">{}</div></div><output class="readout small soft"></output>{}'
     ).format(
         what,
         Markup("").join(Markup("<span>{}</span>").format(unit(mark)) for mark in reversed(marks)),
@@ -100,6 +106,7 @@ def _draw_chart(
         Markup("").join(
             Markup("<span>{}</span>").format(_tick(column, shown)) for column in columns[::every]
         ),
+        Markup('<p class="small soft">{}</p>').format(day_note(zones)) if zones else "",
     )
 
 
@@ -159,7 +166,7 @@ def draw_trend(counts: Sequence[int], what: str) -> Markup:
         for index, n in enumerate(counts)
         if n
     ]
-    words = f"{what}, by day, today last: {', '.join(map(str, counts))}"
+    words = f"{what}, by day in UTC, today last: {', '.join(map(str, counts))}"
     return Markup(
         '<svg class="trend" viewBox="0 0 100 20" preserveAspectRatio="none" role="img" aria-label="{}">'
         "<title>{}</title>{}</svg>"
@@ -175,7 +182,7 @@ def draw_statuses(by_day: Mapping[int, str], today: int) -> Markup:
         status = by_day.get(day, "")
         parts = [levels[status]] if status in levels else []
         columns.append(_Column(_utc_day(day * 86_400.0), parts, names[parts[0][1]] if parts else "no score"))
-    return _draw_chart("Status", columns, unit=lambda n: names[round(n)], top=3)
+    return _draw_chart("Status", columns, unit=lambda n: names[round(n)], top=3, zones=("UTC",))
 
 
 def _drawn(

@@ -86,12 +86,19 @@ def _chosen() -> dict[str, Any]:
     }
 
 
-def _views(now: float) -> dict[str, dict[str, str]]:
-    """Return the filters of often used views, by name. A view is its address, so any can be kept as a bookmark."""
+def _views(now: float) -> list[tuple[str, int, dict[str, str]]]:
+    """Return often used filters: name, days before today, and filter. Its address can be kept as a bookmark.
+
+    Days are in UTC; `ui.js` takes those of the viewer's zone.
+    """
     today, yesterday = (iso(now - days * _DAY_SECONDS)[:10] for days in (0, 1))
-    return {
-        "Orders today": {"name": "checkout", "since": f"{today}T00:00"},
-        "Failed today": {"stands": "failed", "since": f"{today}T00:00"},
-        "Without consent today": {"stands": "filtered", "since": f"{today}T00:00"},
-        "Orders yesterday": {"name": "checkout", "since": f"{yesterday}T00:00", "until": f"{today}T00:00"},
-    }
+    return [
+        ("Orders today", 0, {"name": "checkout", "since": f"{today}T00:00"}),
+        ("Failed today", 0, {"stands": "failed", "since": f"{today}T00:00"}),
+        ("Without consent today", 0, {"stands": "filtered", "since": f"{today}T00:00"}),
+        (
+            "Orders yesterday",
+            1,
+            {"name": "checkout", "since": f"{yesterday}T00:00", "until": f"{today}T00:00"},
+        ),
+    ]

@@ -9,7 +9,7 @@ from worker.api import context
 from worker.formats import csv_text
 from worker.ledger.reports.shop_orders import Fate
 from worker.operations.deliveries.imports import choose_source
-from worker.operations.deliveries.selection import account_names, all_sources
+from worker.operations.deliveries.selection import account_names, all_sources, time_zones
 from worker.operations.errors import OperationError
 from worker.operations.reports import reconciliation
 from worker.pages.base import blueprint
@@ -93,11 +93,12 @@ def _page(form: Form, done: reconciliation.OrderCounts | None = None) -> str:
     missing = reconciliation.list_undelivered(
         caller, days, _SHOWN, source_id=source_id or None, fates=fates, before=before
     )
+    known = all_sources(caller)
     numbers = {one.row.number for one in missing}
     given: dict[str, Any] = {"days": str(days), "source_id": source_id}
     given["fate"] = fates[0].name.lower() if len(fates) == 1 else ""
     by_day = dict(found.by_day)
-    days_shown = range(found.first_day, max([found.last_day, *(day + 1 for day in by_day)]))
+    days_shown = range(found.first_day, found.last_day + 1)
     trend = [
         (reconciliation.day_text(day), by_day.get(day, reconciliation.Accuracy()).percent or 0.0)
         for day in days_shown
@@ -117,7 +118,8 @@ def _page(form: Form, done: reconciliation.OrderCounts | None = None) -> str:
         never=Fate.NEVER_ARRIVED,
         failed=Fate.FAILED,
         spans=_DAYS,
-        sources=source_choices(all_sources(caller)),
+        sources=source_choices(known),
+        zones=time_zones(known, source_id or None),
         given=given,
         trend=trend,
         draw_counts=draw_counts,

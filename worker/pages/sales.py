@@ -10,8 +10,14 @@ from flask import Response, render_template, request
 from worker.api import context
 from worker.formats import amount_text, csv_text
 from worker.ledger.delivery.deliveries import SalesLine
-from worker.operations.deliveries.selection import account_names, all_sources
-from worker.operations.reports.reports import FIRST_DAY, SECONDS_A_DAY, report_sales
+from worker.operations.deliveries.selection import (
+    FIRST_DAY,
+    account_names,
+    all_sources,
+    last_days,
+    time_zones,
+)
+from worker.operations.reports.reports import report_sales
 from worker.pages.base import blueprint
 from worker.pages.charts import draw_counts
 from worker.pages.forms import source_choices
@@ -64,16 +70,16 @@ def _totals(lines: Sequence[SalesLine]) -> list[SalesLine]:
     return [summed[key] for key in sorted(summed)]
 
 
-def _orders_a_day(lines: Sequence[SalesLine], now: float, days: int) -> list[tuple[str, int]]:
+def _orders_a_day(lines: Sequence[SalesLine], first_day: int, last_day: int) -> list[tuple[str, int]]:
     """Return the orders of each day, of the ad account that has most: the others repeat its orders."""
-    today, counted = int(now // SECONDS_A_DAY), Counter[tuple[int, str]]()
+    counted = Counter[tuple[int, str]]()
     for line in lines:
         if line.event_name == "checkout":
             counted[line.day, line.ad_account_id] += line.n
     accounts = {account for _, account in counted}
     return [
         (_day_text(day), max((counted[day, account] for account in accounts), default=0))
-        for day in range(today - days + 1, today + 1)
+        for day in range(first_day, last_day + 1)
     ]
 
 
@@ -96,10 +102,12 @@ def _chosen() -> dict[str, Any]:
             for one in sorted({line.ad_account_id for line in found} | {account})
             if one
         ],
-        "orders": _orders_a_day(of_account, caller.now, days) if days <= _MOST_BARS else [],
+        "orders": _orders_a_day(of_account, *last_days(caller, days, source_id or None))
+        if days <= _MOST_BARS
+        else [],
         "names": [(one, one) for one in sorted({line.event_name for line in found} | {event_name}) if one],
         "sources": source_choices(known),
-        "zones": sorted({one.options.get("time_zone") or "UTC" for one in known}) or ["UTC"],
+        "zones": time_zones(known, source_id or None),
         "given": {"span": key} | given,
         "label": label,
         "day": _day_text,

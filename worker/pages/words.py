@@ -1,7 +1,7 @@
 """Texts of the pages: names of states, reasons and actions."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -127,6 +127,9 @@ _MOST_ITEMS = 12
 # A longer name of an ad account is cut.
 _LONGEST_NAME = 60
 
+# A note names this many time zones.
+_MOST_ZONES = 3
+
 # Shown for a missing value.
 _NOTHING = "none"
 
@@ -158,6 +161,15 @@ def with_id(names: Mapping[str, str], one: str | None) -> str:
     name = names.get(one, one)
     name = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME].rstrip()}…"
     return one if name == one else f"{name} ({one})"
+
+
+def day_note(zones: Collection[str]) -> str:
+    """Say in which time zones the days of a chart or a table begin."""
+    named = sorted(zones)
+    if len(named) <= 1:
+        return f"Days begin at midnight in {named[0] if named else 'UTC'}."
+    more = f" and {len(named) - _MOST_ZONES} more" if len(named) > _MOST_ZONES else ""
+    return f"Days begin at midnight of each source's time zone: {', '.join(named[:_MOST_ZONES])}{more}."
 
 
 def change_of(now: float, before: float) -> str:

@@ -1,9 +1,15 @@
 """What several operations select by and name: integrations, ad accounts and sources."""
 
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
 from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.sources import Source
 from worker.operations.caller import Caller
 from worker.operations.errors import InvalidError
+
+FIRST_DAY = date(1970, 1, 1)
 
 
 def integration_number(caller: Caller, public_id: str | None, field: str = "integration_id") -> int | None:
@@ -25,6 +31,23 @@ def account_names(caller: Caller) -> dict[str, str]:
     """Return the name of each ad account by its id, as far as it has one."""
     with caller.ledger.read() as connection:
         return integrations.account_names(connection)
+
+
+def time_zones(sources: Iterable[Source], source_id: str | None = None) -> set[str]:
+    """Return the time zones of the days of one source, or of all."""
+    chosen = (one for one in sources if source_id in (None, one.id))
+    return {one.options.get("time_zone") or "UTC" for one in chosen} or {"UTC"}
+
+
+def last_days(caller: Caller, days: int, source_id: str | None = None) -> tuple[int, int]:
+    """Return the first and the last of the last days of a source, counted since 1970 in its time zone.
+
+    Of several sources, the days of all of them: a zone that is ahead may have begun the next day already.
+    """
+    now = datetime.fromtimestamp(caller.now, UTC)
+    zones = time_zones(all_sources(caller), source_id)
+    todays = [(now.astimezone(ZoneInfo(zone)).date() - FIRST_DAY).days for zone in zones]
+    return min(todays) - days + 1, max(todays)
 
 
 def all_sources(caller: Caller) -> list[Source]:

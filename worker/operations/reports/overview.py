@@ -1,14 +1,18 @@
 """Report how each ad account does: what waits, what moved, how long it took."""
 
 import re
+import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Any
+from threading import Lock
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection
 
+from worker.ledger.database import Ledger
 from worker.ledger.delivery import failure_groups
 from worker.ledger.delivery.failure_groups import GroupState, ReasonGroup
 from worker.ledger.delivery.failures import FailureFilter
@@ -24,8 +28,12 @@ from worker.operations.caller import Caller
 
 # The largest open groups of failures that the overview names.
 _MOST_GROUPS = 5
+# Reading 200,000 failed deliveries takes about a second, and the overview reads them every few seconds.
+_SLOW_SECONDS, _KEPT_TIMES = 0.25, 20
 # Longer silence of a source counts as never.
 _SILENCE_DAYS = 31
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +141,8 @@ class Overview:
 
 def show_overview(caller: Caller, span: Span, ad_account_id: str | None = None) -> Overview:
     """Report all ad accounts, and draw what moved in a span for one of them or for all."""
+    groups = _GROUPS.setdefault(caller.ledger, SlowAnswer()).get(lambda: _failure_groups(caller))
     with caller.ledger.snapshot() as connection:
-        groups = failure_groups.failed_by_reason(connection, FailureFilter(), caller.now)
         found = _accounts(connection, span, caller.now, groups)
         chosen = [account for account in found if account.ad_account_id == ad_account_id]
         numbers = [row.number for account in chosen for row in account.integrations] if chosen else None
@@ -156,6 +164,36 @@ def show_overview(caller: Caller, span: Span, ad_account_id: str | None = None) 
         inbox_since=inbox_since,
         attention=attention,
     )
+
+
+class SlowAnswer(Generic[T]):
+    """Keep an answer for `_KEPT_TIMES` as long as it took, so that pages that refresh load the database little.
+
+    An answer that took less than `_SLOW_SECONDS` is not kept.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._lock = clock, Lock()
+        self._kept: tuple[float, T] | None = None
+
+    def get(self, read: Callable[[], T]) -> T:
+        """Return the answer that is kept, or a new one. Only one thread reads at a time."""
+        with self._lock:
+            began = self._clock()
+            if self._kept is None or began >= self._kept[0]:
+                answer = read()
+                took = self._clock() - began
+                kept_seconds = _KEPT_TIMES * took if took >= _SLOW_SECONDS else 0.0
+                self._kept = began + took + kept_seconds, answer
+            return self._kept[1]
+
+
+_GROUPS: WeakKeyDictionary[Ledger, SlowAnswer[Sequence[ReasonGroup]]] = WeakKeyDictionary()
+
+
+def _failure_groups(caller: Caller) -> Sequence[ReasonGroup]:
+    with caller.ledger.read() as connection:
+        return failure_groups.failed_by_reason(connection, FailureFilter(), caller.now)
 
 
 def latency_of(start: float, counts: Counter[str]) -> Latency:

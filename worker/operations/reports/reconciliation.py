@@ -22,8 +22,8 @@ from worker.ledger.setup.sources import Source
 from worker.ledger.upkeep import alert_figures
 from worker.ledger.vault import SECONDS_A_DAY
 from worker.operations.caller import Caller
+from worker.operations.deliveries.selection import FIRST_DAY, last_days
 from worker.operations.errors import InvalidError, NotFoundError
-from worker.operations.reports.reports import FIRST_DAY
 from worker.pipeline.ingest.accepting import PublishIds
 from worker.pipeline.ingest.record_orders import OrderError, read_order, record_orders
 
@@ -220,9 +220,7 @@ def _audit(caller: Caller, source_id: str, counts: OrderCounts) -> None:
 
 def reconcile(caller: Caller, days: int, source_id: str | None = None) -> Reconciliation:
     """Say what became of the orders of the last days, and of the days before for comparison."""
-    # Some time zones have begun the next day already.
-    last_day = int(caller.now // SECONDS_A_DAY) + 1
-    first_day = last_day - days
+    first_day, last_day = last_days(caller, days, source_id)
     with caller.ledger.snapshot() as connection:
         both = shop_orders.sum_orders(connection, first_day - days, last_day, source_id)
         unmapped = alert_figures.inbox_span(connection)
@@ -310,10 +308,10 @@ def list_undelivered(
     before: int | None = None,
 ) -> list[MissingOrder]:
     """Return the orders of the last days that an ad account does not have, the last recorded first."""
-    last_day = int(caller.now // SECONDS_A_DAY) + 1
+    chosen_days = last_days(caller, days, source_id)
     with caller.ledger.snapshot() as connection:
         found = shop_orders.undelivered_orders(
-            connection, caller.ledger.vault, (last_day - days, last_day), fates, limit, source_id, before
+            connection, caller.ledger.vault, chosen_days, fates, limit, source_id, before
         )
         keys = list({row.order_key for row in found})
         deliveries: dict[bytes | None, list[FoundDelivery]] = defaultdict(list)

@@ -3,7 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import groupby
 
@@ -18,7 +17,7 @@ from worker.ledger.setup import integrations, logins
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.logins import Reading, Score
 from worker.operations.caller import Caller
-from worker.operations.deliveries.selection import integration_number
+from worker.operations.deliveries.selection import integration_number, last_days
 from worker.operations.errors import InvalidError
 from worker.operations.reports.match_quality_advice import advise, component_advice
 from worker.pipeline.upkeep.purging import QUALITY_DAYS
@@ -36,7 +35,6 @@ _COMPONENTS = {
     "ip_address": "ip_ua",
     "user_agent": "ip_ua",
 }
-FIRST_DAY = date(1970, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,10 +254,9 @@ def report_sales(caller: Caller, days: int, source_id: str | None = None) -> lis
 
     Where something was refunded, a line ``refund`` has it with a minus, and a line ``net`` the checkouts without it.
     """
-    # A day may have begun already in the time zone of the source.
-    today = (datetime.fromtimestamp(caller.now, UTC).date() - FIRST_DAY).days
+    first_day, _ = last_days(caller, days, source_id)
     with caller.ledger.read() as connection:
-        lines = sales_store.sales_since(connection, today - days + 1, source_id)
+        lines = sales_store.sales_since(connection, first_day, source_id)
     return sorted(_with_net(lines), key=lambda line: -line.day)
 
 

@@ -37,6 +37,19 @@ for (const input of document.querySelectorAll("input[data-utc]")) {
   });
 }
 
+// Views of a day: the server knows only days in UTC.
+for (const view of document.querySelectorAll("a[data-days]")) {
+  const url = new URL(view.href), now = new Date(), shown = new URLSearchParams(location.search);
+  for (const [name, days] of [["since", view.dataset.days], ["until", view.dataset.days - 1]]) {
+    const midnight = new Date(now.getFullYear(), now.getMonth(), now.getDate() - days);
+    if (url.searchParams.has(name)) url.searchParams.set(name, midnight.toISOString().slice(0, 16));
+  }
+  view.href = url;
+  view.querySelector("[data-utc-only]").remove();
+  if ([...url.searchParams].every(([name, value]) => shown.get(name) === value)) view.setAttribute("aria-current", "true");
+  else view.removeAttribute("aria-current");
+}
+
 // A browser that cannot show the content of closed details on a wide screen opens them.
 if (!CSS.supports("selector(::details-content)") && matchMedia("(min-width: 44rem)").matches) {
   for (const one of document.querySelectorAll("details.fold")) one.open = true;
