@@ -72,6 +72,7 @@ def _set_up(page: Page) -> None:
     page.get_by_label("Name", exact=True).fill("Pinterest Conversions")
     page.get_by_role("button", name="Save").click()
     page.goto("/events")
+    page.locator("summary", has_text="Debugging").click()
     page.get_by_role("button", name="Debug Demo shop").click()
     for name, role in (("Anna", "editor"), ("Ben", "viewer")):
         page.goto("/access")

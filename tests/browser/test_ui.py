@@ -370,6 +370,7 @@ def lived_in(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
         page = sign_in(browser.new_context(base_url=site.url))
         supply(site)
         go(page, "Live debugger")
+        page.locator("summary", has_text="Debugging").click()
         page.get_by_role("button", name="Debug Demo shop").click()
         site.happen(
             {"type": "identify", "anonymousId": "v", "traits": {"email": "john.doe@example.com"}},

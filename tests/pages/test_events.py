@@ -88,6 +88,8 @@ def test_a_range_of_time_and_an_order_choose_among_all_deliveries(
     assert "Refreshes automatically." in pages.get("/events")
     assert "Refreshes automatically." not in pages.get(f"/events?until={at(0)}")
     assert "must be a time like 2026-01-29T14:00" in pages.get("/events?since=yesterday")
+    reversed_range = "/events?since=2026-01-29T14:00&until=2026-01-29T14:00"
+    assert "Until: must be later than From." in pages.get(reversed_range)
 
 
 @pytest.mark.parametrize("sort", ["", "oldest"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import Api
-from tests.pages.conftest import Pages
+from tests.pages.conftest import ACCOUNT, Pages
 from worker.ledger.database import Ledger
 from worker.ledger.reports import tallies
 from worker.ledger.reports.tallies import QUALITY, Entry
@@ -74,7 +74,7 @@ def test_the_summary_has_each_share_of_checkouts_its_change_and_one_thing_to_do(
     count(ledger, shop, days_ago=10, ip_ua=90, em__ip_ua=10)
     count(ledger, shop, name="page_visit", ip_ua=500)
     text = text_of(pages.get("/quality"))
-    assert "Checkouts of Pinterest 100 checkouts in 7 days" in text
+    assert f"Checkouts of Pinterest ad account {ACCOUNT}, 100 checkouts in 7 days" in text
     assert "Do this next. checkout: Only 40 % of these events carry an e-mail address." in text
     assert "E-mail, hashed 40 % +30" in text
     assert "IP address and user agent 100 % +0" in text

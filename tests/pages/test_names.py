@@ -43,7 +43,6 @@ def _busy(ledger: Ledger, api: Api, shop: Integration) -> None:
         # In the filter, in the line of the day and in the sum.
         ("/sales", 3),
         ("/integrations", 1),
-        ("/sources/src_shop", 1),
     ],
 )
 def test_a_page_names_the_ad_account(pages: Pages, path: str, times: int) -> None:

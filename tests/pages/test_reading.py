@@ -97,3 +97,10 @@ def test_identifiers_are_called_as_the_field_mapping_sends_them(
 
 def test_without_events_there_is_nothing_to_match(pages: Pages) -> None:
     assert "No events in the last 30 days." in pages.get("/quality?span=30d")
+
+
+@pytest.mark.parametrize("path", ["/search?q=%00", "/events?text=a%00", "/failed?event_name=%00"])
+def test_a_character_that_cannot_be_stored_is_refused_with_a_sentence(pages: Pages, path: str) -> None:
+    answer = pages.client.get(path)
+    assert answer.status_code == 422
+    assert "The character U+0000 is not allowed." in answer.text

@@ -80,6 +80,9 @@ def _require_session() -> AnyResponse | None:
     if person is None:
         return _sign_in_first()
     g.person, g.actor = person, person.actor
+    if any("\0" in value for value in request.values.values()):
+        # PostgreSQL can neither store nor find it.
+        raise ApiError(422, "The character U+0000 is not allowed. Go back and remove it.")
     if request.method not in ("GET", "HEAD", "OPTIONS"):
         _check_form()
     if not person.may_change and _changes_something():

@@ -27,7 +27,7 @@ _ACTIONS = ("retry", "discard")
 
 
 @dataclass(slots=True)
-class Progress:
+class _Progress:
     """Hold the progress of a retry or discard, which the page carries from request to request."""
 
     done: int
@@ -99,7 +99,7 @@ def review_page() -> str:
 @blueprint.post("/failed/<any(retry, discard):action>")
 def progress_page(action: str) -> str:
     """Retry or discard a bounded number in a request. The page shows the progress and sends the next request."""
-    work = Progress(**{name: request.form.get(name, 0, type=row_id) for name in Progress.__slots__})
+    work = _Progress(**{name: request.form.get(name, 0, type=row_id) for name in _Progress.__slots__})
     wanted, caller = _wanted(), context.request_caller()
     extent = Extent(after_id=work.after, most=MOST_A_REQUEST)
     if action == "retry":

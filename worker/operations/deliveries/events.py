@@ -62,7 +62,7 @@ class EventFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class ChosenEvents:
+class _ChosenEvents:
     """Hold deliveries and kept events, and the sources, with those that are debugged.
 
     ``cursor`` is where the next page goes on, None at the end. Where few deliveries are chosen, a page ends before it
@@ -79,7 +79,7 @@ class ChosenEvents:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptEvent:
+class _KeptEvent:
     """Hold an event as it came in, masked, with each decision about it; ``problem`` says why it cannot be opened."""
 
     kept: Input
@@ -94,25 +94,27 @@ class KeptEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class EventDetail:
+class _EventDetail:
     """Hold one delivery in its stages; ``payload`` is masked JSON, empty if there is no payload, None if not opened."""
 
     delivery: FoundDelivery
     integration_name: str
     failure: Failure | None
     tries: Sequence[dict[str, Any]]
-    came: KeptEvent | None
+    came: _KeptEvent | None
     payload: str | None
 
 
-def list_events(caller: Caller, wanted: EventFilter) -> ChosenEvents:
+def list_events(caller: Caller, wanted: EventFilter) -> _ChosenEvents:
     """Return a page of the deliveries that a filter chooses, and the events kept while their source is debugged.
 
     Raises:
-        InvalidError: a time cannot be read.
+        InvalidError: a time cannot be read, or the range is empty.
     """
     known = all_sources(caller)
     since, until = _time_of(wanted, "since"), _time_of(wanted, "until")
+    if since and until and since >= until:
+        raise InvalidError("until", "must be later than From")
     chosen = Wanted(wanted.stands, wanted.name.lower(), wanted.text, wanted.source_id)
     with caller.ledger.read() as connection:
         first = finding.first_delivery_since(connection, since) if since else 1
@@ -124,7 +126,7 @@ def list_events(caller: Caller, wanted: EventFilter) -> ChosenEvents:
         found, cursor = _look(connection, chosen, wanted, first, last)
         kept = debug_inputs.newest_debug_inputs(connection, caller.now, MAX_INPUTS, wanted.source_id)
         looked_at = finding.find_deliveries_after(connection, cursor - 1, 1) if cursor else []
-    return ChosenEvents(
+    return _ChosenEvents(
         found,
         _order_ids(caller, found),
         [one for one in kept if wanted.takes(one)][:_MOST_SHOWN],
@@ -199,7 +201,7 @@ def _order_id(caller: Caller, sealed: bytes | None) -> str:
     return str((payload.get("custom_data") or {}).get("order_id") or "")
 
 
-def get_event(caller: Caller, number: int, *, with_payload: bool = False) -> EventDetail:
+def get_event(caller: Caller, number: int, *, with_payload: bool = False) -> _EventDetail:
     """Return one delivery, with its payload if ``with_payload`` is set or its source was debugged.
 
     Raises:
@@ -221,7 +223,7 @@ def get_event(caller: Caller, number: int, *, with_payload: bool = False) -> Eve
             integrations.load_integration(connection, found.integration_id) if found.integration_id else None
         )
         kept = _kept(connection, found, caller.now)
-    return EventDetail(
+    return _EventDetail(
         found,
         its.name if its else "",
         failure,
@@ -231,7 +233,7 @@ def get_event(caller: Caller, number: int, *, with_payload: bool = False) -> Eve
     )
 
 
-def get_kept_event(caller: Caller, number: int) -> tuple[KeptEvent, Source | None, list[FoundDelivery]]:
+def get_kept_event(caller: Caller, number: int) -> tuple[_KeptEvent, Source | None, list[FoundDelivery]]:
     """Return an event that was kept while its source was debugged, with its source and its deliveries.
 
     Raises:
@@ -265,11 +267,11 @@ def _kept(connection: Connection, found: FoundDelivery, now: float) -> Input | N
     return debug_inputs.debug_input_of_event(connection, found.source_id, found.event_id, now)
 
 
-def _open(caller: Caller, kept: Input) -> KeptEvent:
+def _open(caller: Caller, kept: Input) -> _KeptEvent:
     try:
         seen = open_debug_input(caller.ledger.vault, kept)
     except SealError as error:
-        return KeptEvent(kept, None, {}, [], f"What came in cannot be opened: {error}.")
+        return _KeptEvent(kept, None, {}, [], f"What came in cannot be opened: {error}.")
     received = seen.received
     how = {
         "channel": received.channel,
@@ -281,7 +283,7 @@ def _open(caller: Caller, kept: Input) -> KeptEvent:
             "_epik": received.epik,
         },
     }
-    return KeptEvent(kept, masked_event(seen.event), masked_event(how), seen.decisions)
+    return _KeptEvent(kept, masked_event(seen.event), masked_event(how), seen.decisions)
 
 
 def _payload(caller: Caller, number: int) -> str:

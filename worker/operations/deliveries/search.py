@@ -19,7 +19,7 @@ MOST_OPENED = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingEvent:
+class _WaitingEvent:
     """Hold an event that was accepted and not mapped yet; ``received_at`` is in Unix seconds."""
 
     received_at: float
@@ -39,7 +39,7 @@ class SearchResult:
 
     deliveries: Sequence[FoundDelivery] = ()
     has_more: bool = False
-    waiting: Sequence[WaitingEvent] = ()
+    waiting: Sequence[_WaitingEvent] = ()
     waits_more: bool = False
     is_partial: bool = False
 
@@ -59,7 +59,7 @@ def search(caller: Caller, text: str, newest: int | None = None) -> SearchResult
     reasons = {row.id: reason for row, reason in rows}
     opened, _ = open_rows(caller.ledger.vault, [row for row, _ in rows])
     waiting = [
-        WaitingEvent(
+        _WaitingEvent(
             event.row.received_at,
             str(event.event.get("event") or event.event["type"]),
             str(event.event.get("messageId") or ""),

@@ -33,7 +33,7 @@ _SLOW_SECONDS, _KEPT_TIMES = 0.25, 20
 # Longer silence of a source counts as never.
 _SILENCE_DAYS = 31
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def show_overview(caller: Caller, span: Span, ad_account_id: str | None = None) 
     )
 
 
-class SlowAnswer(Generic[T]):
+class SlowAnswer(Generic[_T]):
     """Keep an answer for `_KEPT_TIMES` as long as it took, so that pages that refresh load the database little.
 
     An answer that took less than `_SLOW_SECONDS` is not kept.
@@ -174,9 +174,9 @@ class SlowAnswer(Generic[T]):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._lock = clock, Lock()
-        self._kept: tuple[float, T] | None = None
+        self._kept: tuple[float, _T] | None = None
 
-    def get(self, read: Callable[[], T]) -> T:
+    def get(self, read: Callable[[], _T]) -> _T:
         """Return the answer that is kept, or a new one. Only one thread reads at a time."""
         with self._lock:
             began = self._clock()

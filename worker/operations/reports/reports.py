@@ -164,7 +164,7 @@ def summarise_checkouts(caller: Caller, since: float, rows: Sequence[QualityRow]
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreDetail:
+class _ScoreDetail:
     """Hold a component of Pinterest's score for one event, next to our own share and what to change here."""
 
     component: str
@@ -177,7 +177,7 @@ class ScoreDetail:
 
 
 @dataclass(frozen=True, slots=True)
-class PlatformScore:
+class _PlatformScore:
     """Hold the newest score of a platform and ingestion source, and its status by day since 1970."""
 
     platform: str
@@ -186,10 +186,10 @@ class PlatformScore:
     statuses: Mapping[str, str]
     by_day: Mapping[int, str]
     read_at: float
-    details: Sequence[ScoreDetail]
+    details: Sequence[_ScoreDetail]
 
 
-def report_scores(caller: Caller) -> list[tuple[Reading, list[PlatformScore]]]:
+def report_scores(caller: Caller) -> list[tuple[Reading, list[_PlatformScore]]]:
     """Return Pinterest's Event Quality Scores of each connected ad account, with those of the last 30 days."""
     today = int(caller.now // SECONDS_A_DAY)
     with caller.ledger.read() as connection:
@@ -217,7 +217,7 @@ def _platforms(
     by_day: Mapping[tuple[str, str], Mapping[int, str]],
     own: Mapping[str, Quality],
     names: Mapping[str, str],
-) -> list[PlatformScore]:
+) -> list[_PlatformScore]:
     by_platform: dict[tuple[str, str], list[Score]] = defaultdict(list)
     for score in scores:
         by_platform[score.source_platform, score.ingestion_source].append(score)
@@ -227,13 +227,13 @@ def _platforms(
         chosen = max(kept, key=lambda score: score.lookback == "14d")
         details = _details(chosen, own if key[1] == _OURS else {}, names)
         statuses = {score.lookback: score.overall_status for score in kept}
-        found.append(PlatformScore(*key, statuses, by_day.get(key, {}), chosen.read_at, details))
+        found.append(_PlatformScore(*key, statuses, by_day.get(key, {}), chosen.read_at, details))
     return found
 
 
-def _details(score: Score, own: Mapping[str, Quality], names: Mapping[str, str]) -> list[ScoreDetail]:
+def _details(score: Score, own: Mapping[str, Quality], names: Mapping[str, str]) -> list[_ScoreDetail]:
     return [
-        ScoreDetail(
+        _ScoreDetail(
             component,
             event_name,
             given["coverage"],
