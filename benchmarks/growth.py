@@ -23,13 +23,13 @@ from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted
 from worker.ledger.schema import State
 from worker.ledger.upkeep import retention
-from worker.monitoring.metrics import REMEMBERED_SECONDS, Exporter
+from worker.monitoring.metrics import _REMEMBERED_SECONDS, Exporter
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 ROUNDS = 25
 # The maximum of a request, and of the ingest worker's bulk.
 EVENTS_AT_ONCE = 500
-EVENTS_A_ROUND = claims.BATCH_MAX_EVENTS
+EVENTS_A_ROUND = claims._BATCH_MAX_EVENTS
 GOAL = 1.15
 POSTGRESQL = os.environ.get("BENCH_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/postgres")
 OPERATIONS = ("insert", "claim", "settle", "count", "remove")
@@ -123,7 +123,7 @@ class Site:
 
     def _count(self) -> None:
         """Read what Prometheus reads, each time with an expired cache."""
-        self._clock += REMEMBERED_SECONDS
+        self._clock += _REMEMBERED_SECONDS
         assert b"signal_deliveries" in self._exporter.text()
 
     def _remove(self) -> int:

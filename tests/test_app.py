@@ -13,7 +13,7 @@ from celery.apps.beat import Beat
 from celery.beat import Scheduler, Service
 from celery.utils.dispatch import Signal
 
-from worker.app import RUNS_A_COLLECTION, stop_between_ticks
+from worker.app import _RUNS_A_COLLECTION, stop_between_ticks
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_what_refers_to_itself_goes_between_two_runs() -> None:
     try:
         left = weakref.ref(Itself())
         assert left() is not None
-        for _ in range(RUNS_A_COLLECTION):
+        for _ in range(_RUNS_A_COLLECTION):
             signals.task_postrun.send(sender=None)
         assert left() is None
     finally:

@@ -50,8 +50,8 @@ def test_the_page_of_logs_lists_every_event_with_its_level_and_its_fields() -> N
     )
     listed = {name: ({level}, set(re.findall(r"`(\w+)`", fields))) for name, level, fields in rows}
     libraries = {
-        logs.TASK_FAILED: ({"error"}, {"task", "task_id", "error"}),
-        logs.LIBRARY_MESSAGE: ({"any"}, {"text", "error"}),
+        logs._TASK_FAILED: ({"error"}, {"task", "task_id", "error"}),
+        logs._LIBRARY_MESSAGE: ({"any"}, {"text", "error"}),
     }
 
     assert len(rows) == len(listed)
@@ -59,7 +59,7 @@ def test_the_page_of_logs_lists_every_event_with_its_level_and_its_fields() -> N
 
 
 def _line(record: logging.LogRecord, kind: str = "json") -> Any:
-    line = logs.formatter(kind).format(record)
+    line = logs._formatter(kind).format(record)
     assert "\n" not in line
     return json.loads(line) if kind == "json" else line
 
@@ -109,7 +109,7 @@ def test_what_a_library_says_is_one_line_without_what_it_quotes() -> None:
     ],
 )
 def test_an_address_that_was_asked_for_is_not_repeated(name: str, text: str) -> None:
-    line = logs.formatter("json").format(_record(name, text, error=_raised()))
+    line = logs._formatter("json").format(_record(name, text, error=_raised()))
 
     assert [word for word in (PRIVATE, "203.0.113.9", "find/") if word in line] == []
     assert "ValueError at test_logs.py:" in line

@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from tests.test_production import GOOD
 from worker.addresses import BrokerAddress
 from worker.pinterest.client.wait_times import RetryPolicy
-from worker.settings import LONGEST_SOCKET_PATH_BYTES, SettingsError, parse, socket_path
+from worker.settings import _LONGEST_SOCKET_PATH_BYTES, SettingsError, parse, socket_path
 
 KEY = "ab" * 32
 GIVEN = GOOD
@@ -265,7 +265,7 @@ def test_the_broker_listens_in_the_state_folder(tmp_path: Path) -> None:
 def test_a_path_that_no_socket_can_have_gives_way_to_a_short_one(folder: str) -> None:
     short, again, other = (socket_path(Path(one)) for one in (folder, folder, folder + "2"))
     assert short == again != other
-    assert len(str(short)) <= LONGEST_SOCKET_PATH_BYTES
+    assert len(str(short)) <= _LONGEST_SOCKET_PATH_BYTES
     assert " " not in str(short)
 
 

@@ -12,7 +12,7 @@ from tests.conftest import KEY
 from worker.ledger import migrate
 from worker.ledger.database import Ledger
 from worker.ledger.schema import data_key, metadata
-from worker.ledger.vault import KEY_MISSING_MESSAGE, SealError
+from worker.ledger.vault import _KEY_MISSING_MESSAGE, SealError
 from worker.startup import await_ledger
 
 OTHER_KEY = "cd" * 32
@@ -40,7 +40,7 @@ def test_a_lost_key_stops_the_process_with_a_sentence_and_no_row_is_touched(
 
     assert done.returncode != 0
     said = done.stdout + done.stderr
-    assert said.count(KEY_MISSING_MESSAGE) == 1
+    assert said.count(_KEY_MISSING_MESSAGE) == 1
     assert "Traceback" not in said
     assert before == rows(sqlite_ledger)
 
@@ -78,7 +78,7 @@ def test_a_worker_waits_for_a_database_that_is_away(monkeypatch: pytest.MonkeyPa
 def test_a_worker_of_the_version_before_starts_on_a_ledger_that_was_migrated_further(
     monkeypatch: pytest.MonkeyPatch, ledger: Ledger
 ) -> None:
-    monkeypatch.setattr(migrate, "code_version", lambda: "0001")
+    monkeypatch.setattr(migrate, "_code_version", lambda: "0001")
     await_ledger(ledger)
 
 

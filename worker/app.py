@@ -121,12 +121,12 @@ def _collect_rarely(**_: Any) -> None:
 
 
 # With those thresholds alone, cyclic SQL statements with the values of their bulks would grow to 50 MB.
-RUNS_A_COLLECTION = 32
+_RUNS_A_COLLECTION = 32
 _runs = count(1)
 
 
 @signals.task_postrun.connect
 def _collect_between_runs(**_: Any) -> None:
     """Collect everything after every 32nd run, when few objects exist."""
-    if next(_runs) % RUNS_A_COLLECTION == 0:
+    if next(_runs) % _RUNS_A_COLLECTION == 0:
         gc.collect()

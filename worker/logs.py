@@ -23,8 +23,8 @@ from worker.settings import SettingsError, log_format
 Fields = MutableMapping[str, Any]
 
 # Event names for messages of Celery, gunicorn and other libraries.
-LIBRARY_MESSAGE = "library_message"
-TASK_FAILED = "task_failed"
+_LIBRARY_MESSAGE = "library_message"
+_TASK_FAILED = "task_failed"
 
 # After these words gunicorn and Flask quote the requested address or the client.
 _QUOTING = ("Invalid request", "Error handling request", "Exception on")
@@ -61,7 +61,7 @@ def config() -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": formatter, "kind": _kind(os.environ)}},
+        "formatters": {"line": {"()": _formatter, "kind": _kind(os.environ)}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"level": "WARNING", "handlers": ["stderr"]},
         "loggers": {
@@ -73,7 +73,7 @@ def config() -> dict[str, Any]:
     }
 
 
-def formatter(kind: str) -> logging.Formatter:
+def _formatter(kind: str) -> logging.Formatter:
     """Return the formatter of records, also of libraries: `json`, `text` or `colours`."""
     lines: list[Processor] = [_as_json] if kind == "json" else [_short, _console(kind)]
     return structlog.stdlib.ProcessorFormatter(
@@ -109,9 +109,9 @@ def _of_a_library(_logger: object, _method: str, fields: Fields) -> Fields:
     error = _error_of(fields)
     data = getattr(record, "data", None)
     if record.name == "celery.app.trace" and error is not None and isinstance(data, dict):
-        named = {"event": TASK_FAILED, "task": data.get("name"), "task_id": data.get("id")}
+        named = {"event": _TASK_FAILED, "task": data.get("name"), "task_id": data.get("id")}
         return {**fields, **named}
-    return {**fields, "event": LIBRARY_MESSAGE, "text": _without_quotes(fields["event"], error)}
+    return {**fields, "event": _LIBRARY_MESSAGE, "text": _without_quotes(fields["event"], error)}
 
 
 def _without_quotes(text: str, error: BaseException | None) -> str:

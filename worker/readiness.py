@@ -24,7 +24,7 @@ def readiness_of(
     why = "Events are kept in the ledger and continue when it is back."
 
     def check_broker() -> Finding:
-        return checks.as_degraded(broker_check.check_broker(connect or configured_broker), why)
+        return checks.as_degraded(broker_check.check_broker(connect or _configured_broker), why)
 
     if spool is None:
         of_ledger = (
@@ -74,7 +74,7 @@ class _SpooledLedger:
         return check(self._ledger)
 
 
-def configured_broker() -> Connection:
+def _configured_broker() -> Connection:
     """Return an unopened connection to the configured broker."""
     # The Celery app reads its settings when it is imported.
     from worker.app import app

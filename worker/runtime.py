@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT_SECONDS = 5.0
 _READ_TIMEOUT_SECONDS = 20.0
 # A lease lasts this many request deadlines, with time to read the batch before and to store the outcome after.
-LEASE_DEADLINES = 2.4
+_LEASE_DEADLINES = 2.4
 
 
 @cache
@@ -101,7 +101,7 @@ def hint_publisher(app: "Celery", meter: Meter) -> "HintPublisher":
 
 def lease_seconds() -> float:
     """Return how long a worker may hold a batch: a minute with the default request deadline."""
-    return LEASE_DEADLINES * settings().request_deadline_seconds
+    return _LEASE_DEADLINES * settings().request_deadline_seconds
 
 
 def retry_policy() -> RetryPolicy:

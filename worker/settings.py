@@ -31,7 +31,7 @@ from worker.addresses import (
 PINTEREST_API_URL = "https://api.pinterest.com"
 
 # sun_path holds 108 bytes with the terminating zero; Valkey and redis-py refuse longer paths.
-LONGEST_SOCKET_PATH_BYTES = 107
+_LONGEST_SOCKET_PATH_BYTES = 107
 
 # What the processes keep in the state folder.
 _STATE_FILES = ("secrets.json", "signal.db*", "beat*", "flower*", "valkey", "valkey/*", "valkey/*/*")
@@ -233,7 +233,7 @@ def socket_path(var: Path) -> Path:
 
 
 def _fits_a_socket(path: Path) -> bool:
-    return len(os.fsencode(path)) <= LONGEST_SOCKET_PATH_BYTES and " " not in str(path)
+    return len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH_BYTES and " " not in str(path)
 
 
 def _fingerprint(text: str) -> str:

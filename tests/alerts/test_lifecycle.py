@@ -1,6 +1,6 @@
 """A problem is reported once when it begins, once if it gets worse, and once when it is over."""
 
-from worker.alerts.lifecycle import RESOLVE_AFTER_SECONDS, next_step
+from worker.alerts.lifecycle import _RESOLVE_AFTER_SECONDS, next_step
 from worker.alerts.rules import Problem
 from worker.ledger.upkeep.alerts import Alert, Change, Severity
 
@@ -25,7 +25,7 @@ def test_it_is_told_once_and_not_at_every_look() -> None:
 
 
 def test_it_is_told_again_when_it_is_over_and_when_it_begins_anew() -> None:
-    checks = [(0, BAD), (30, None), (30 + RESOLVE_AFTER_SECONDS, None), (400, BAD)]
+    checks = [(0, BAD), (30, None), (30 + _RESOLVE_AFTER_SECONDS, None), (400, BAD)]
     assert walk(checks) == [Change.FIRED, None, Change.RESOLVED, Change.FIRED]
 
 

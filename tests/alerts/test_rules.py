@@ -8,12 +8,12 @@ import pytest
 
 from worker.alerts.figures import AccountFigures, Figures, SourceFigures, TokenFigures
 from worker.alerts.rules import (
-    ADVICE,
+    _ADVICE,
     RULES,
+    _hours_until_drained,
+    _hours_until_stale,
     advice,
     find_problems,
-    hours_until_drained,
-    hours_until_stale,
 )
 from worker.ledger.upkeep.alerts import Severity
 
@@ -159,10 +159,10 @@ def test_the_summary_names_the_subject_and_the_numbers(figures: Figures, words: 
 def test_a_backlog_goes_stale_seven_days_after_its_oldest_event() -> None:
     waiting = AccountFigures("1", waiting=900, oldest_event_at=NOW - DAY, delivered_an_hour=300)
 
-    assert hours_until_stale(waiting, NOW) == 144
-    assert hours_until_drained(waiting) == 3
-    assert hours_until_stale(AccountFigures("1"), NOW) is None
-    assert hours_until_drained(AccountFigures("1", waiting=2_000_000, delivered_an_hour=10**9)) == float(
+    assert _hours_until_stale(waiting, NOW) == 144
+    assert _hours_until_drained(waiting) == 3
+    assert _hours_until_stale(AccountFigures("1"), NOW) is None
+    assert _hours_until_drained(AccountFigures("1", waiting=2_000_000, delivered_an_hour=10**9)) == float(
         "inf"
     )
 
@@ -172,8 +172,8 @@ def test_every_rule_says_what_to_do_here_and_in_the_document() -> None:
     section = document.partition("\n## Alerts\n")[2].partition("\n## ")[0]
     written = dict(re.findall(r"^- `(\w+)`: .*\n  (.*)$", section, re.MULTILINE))
 
-    assert set(RULES) < set(ADVICE)
-    assert {rule: advice(rule) for rule in ADVICE} == written
+    assert set(RULES) < set(_ADVICE)
+    assert {rule: advice(rule) for rule in _ADVICE} == written
 
 
 def test_a_rule_of_another_version_has_no_advice() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.ledger.shop import NOW, place
-from worker.alerts.token_ends import WHAT_TO_DO, describe_token_end, ends_by_credential, ends_soon
+from worker.alerts.token_ends import _WHAT_TO_DO, describe_token_end, ends_by_credential, ends_soon
 from worker.ledger.database import Ledger
 
 DAY = 86_400
@@ -13,16 +13,16 @@ DAY = 86_400
     ("days", "said"),
     [
         (30, "the access token ends in 30 days"),
-        (14, f"the access token ends in 14 days: {WHAT_TO_DO}"),
-        (1, f"the access token ends in 1 day: {WHAT_TO_DO}"),
-        (0.5, f"the access token ends in less than a day: {WHAT_TO_DO}"),
-        (0, f"the access token ended less than a day ago: {WHAT_TO_DO}"),
-        (-3, f"the access token ended 3 days ago: {WHAT_TO_DO}"),
+        (14, f"the access token ends in 14 days: {_WHAT_TO_DO}"),
+        (1, f"the access token ends in 1 day: {_WHAT_TO_DO}"),
+        (0.5, f"the access token ends in less than a day: {_WHAT_TO_DO}"),
+        (0, f"the access token ended less than a day ago: {_WHAT_TO_DO}"),
+        (-3, f"the access token ended 3 days ago: {_WHAT_TO_DO}"),
     ],
 )
 def test_the_words(days: float, said: str) -> None:
     assert describe_token_end(NOW + days * DAY, NOW) == said
-    assert ends_soon(NOW + days * DAY, NOW) == (WHAT_TO_DO in said)
+    assert ends_soon(NOW + days * DAY, NOW) == (_WHAT_TO_DO in said)
 
 
 def test_of_two_integrations_with_one_token_the_earlier_end_counts(ledger: Ledger) -> None:

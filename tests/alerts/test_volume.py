@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from worker.alerts.volume import Series, expected_events, find_dropped, hours_of_silence
+from worker.alerts.volume import Series, _expected_events, _hours_of_silence, find_dropped
 from worker.ledger.upkeep.alerts import Severity
 
 NOW = 480_000
@@ -47,7 +47,7 @@ def without(hours: Mapping[int, int], *days: int) -> dict[int, int]:
     ],
 )
 def test_silence_is_told_where_it_is_no_chance(by_hour: dict[int, int], silent_for: int | None) -> None:
-    assert hours_of_silence(by_hour, NOW) == silent_for
+    assert _hours_of_silence(by_hour, NOW) == silent_for
 
 
 def test_what_is_usual_is_the_median_of_the_same_hours_or_last_weeks_if_less() -> None:
@@ -55,8 +55,8 @@ def test_what_is_usual_is_the_median_of_the_same_hours_or_last_weeks_if_less() -
         NOW - 1 - day * 24: n for day, n in zip(range(1, 8), [10, 20, 30, 40, 50, 60, 70], strict=True)
     }
 
-    assert expected_events(by_hour, NOW, 1) == 40
-    assert expected_events(by_hour | {NOW - 169: 25}, NOW, 1) == 25
+    assert _expected_events(by_hour, NOW, 1) == 40
+    assert _expected_events(by_hour | {NOW - 169: 25}, NOW, 1) == 25
 
 
 def test_the_name_and_its_integration_are_told() -> None:

@@ -13,7 +13,7 @@ from tests.ledger.delivery.test_precedence import DELIVERED, P, S, bring_to, cop
 from tests.ledger.shop import ACCOUNT, NOW, accept, new, pend, place, write
 from tests.logged import logged
 from worker.alerts import watching
-from worker.alerts.lifecycle import RESOLVE_AFTER_SECONDS
+from worker.alerts.lifecycle import _RESOLVE_AFTER_SECONDS
 from worker.alerts.watching import Heartbeat
 from worker.alerts.webhook import GIVE_UP_SECONDS, Webhook
 from worker.ledger.database import Ledger
@@ -111,7 +111,7 @@ def test_it_is_told_once_and_when_it_is_over(ledger: Ledger, caplog: pytest.LogC
 
     with ledger.write() as connection:
         ad_accounts.resume_credential(connection, shop.credential_id, now=NOW)
-    assert [watch(ledger, NOW + 90 + seconds) for seconds in (30, RESOLVE_AFTER_SECONDS)] == [
+    assert [watch(ledger, NOW + 90 + seconds) for seconds in (30, _RESOLVE_AFTER_SECONDS)] == [
         [],
         [Change.RESOLVED],
     ]
@@ -159,7 +159,7 @@ def test_each_figure_is_found_in_the_ledger(ledger: Ledger) -> None:
     alive(ledger, NOW - 1)
 
     with ledger.snapshot() as connection:
-        found = watching.gather_figures(connection, ROOM, NOW)
+        found = watching._gather_figures(connection, ROOM, NOW)
 
     (account,) = found.accounts
     assert (account.ad_account_id, account.waiting, account.waiting_since) == (ACCOUNT, 2, NOW - 4_000)
@@ -179,7 +179,7 @@ def test_the_pace_of_an_account_is_what_was_delivered_an_hour(ledger: Ledger) ->
             row = {"source_id": "", "integration_id": shop.number, "event_name": "", "outcome": "delivered"}
             connection.execute(insert(tally).values(hour=hour - back, n=n, **row))
     with ledger.snapshot() as connection:
-        (account,) = watching.gather_figures(connection, ROOM, (hour + 0.5) * 3_600).accounts
+        (account,) = watching._gather_figures(connection, ROOM, (hour + 0.5) * 3_600).accounts
     assert account.delivered_an_hour == 60
 
 
@@ -317,7 +317,7 @@ def test_a_host_whose_clock_is_wrong_is_named_until_it_is_right(ledger: Ledger) 
     watch(ledger)
     watch(ledger, NOW + 61)
     assert firing(ledger) == ["clock_differs web2"]
-    for later in (301, 301 + RESOLVE_AFTER_SECONDS + 1):
+    for later in (301, 301 + _RESOLVE_AFTER_SECONDS + 1):
         watch(ledger, NOW + later)
     assert firing(ledger) == []
 

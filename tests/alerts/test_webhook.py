@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from tests.alerts.receiver import Receiver, receiving
-from worker.alerts.webhook import MAX_RETRY_SECONDS, Webhook, retry_delay_seconds
+from worker.alerts.webhook import _MAX_RETRY_SECONDS, Webhook, retry_delay_seconds
 from worker.http import guard
 from worker.http.signature import sign
 
@@ -99,7 +99,7 @@ def test_nobody_who_listens_is_a_failure_in_a_word_and_without_the_address() -> 
 
 
 def test_a_receiver_that_drips_its_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "DEADLINE_SECONDS", 0.5)
+    monkeypatch.setattr(guard, "_DEADLINE_SECONDS", 0.5)
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         over = threading.Event()
         thread = threading.Thread(target=_drip, args=(server, over), daemon=True)
@@ -135,4 +135,4 @@ def test_waits_grow_and_stay_bounded() -> None:
 
     assert waits[:4] == [15, 30, 60, 120]
     assert waits == sorted(waits)
-    assert waits[-1] == MAX_RETRY_SECONDS
+    assert waits[-1] == _MAX_RETRY_SECONDS

@@ -12,7 +12,7 @@ from worker.ledger.delivery import claims
 from worker.ledger.delivery.claims import BatchGroup
 from worker.ledger.setup import ad_accounts as store
 from worker.ledger.setup.integrations import Integration
-from worker.operations.setup.accounts import account_state
+from worker.operations.setup.accounts import _account_state
 
 ACCOUNTS = "/v1/admin/accounts"
 NOW = 1_750_000_600.0  # Ten minutes after the shop's events.
@@ -132,7 +132,7 @@ def test_an_open_breaker_shows(api: Api, ledger: Ledger, shop: Integration) -> N
     ],
 )
 def test_the_worst_credential_names_the_state(states: list[str], expected: str) -> None:
-    assert account_state(states) == expected
+    assert _account_state(states) == expected
 
 
 def test_a_rate_is_changed_in_part_and_told(api: Api, shop: Integration) -> None:

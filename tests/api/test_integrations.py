@@ -403,7 +403,7 @@ def test_many_waiting_events_go_in_several_transactions(
     """In one they would keep the collector from writing for as long as it takes."""
     for number in range(5):
         waits(ledger, made["id"], f"event{number}")
-    monkeypatch.setattr("worker.operations.setup.integrations.DISCARDED_AT_ONCE", 2)
+    monkeypatch.setattr("worker.operations.setup.integrations._DISCARDED_AT_ONCE", 2)
     assert api.call("DELETE", f"{PATH}/{made['id']}?force=true").status_code == 204
     told = api.get("/v1/admin/audit")["data"][:4]
     assert [entry["action"] for entry in told] == ["integration.delete"] + ["pending.discard"] * 3

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from tests.alerts.receiver import Receiver, receiving
-from worker.alerts.lifecycle import RESOLVE_AFTER_SECONDS
+from worker.alerts.lifecycle import _RESOLVE_AFTER_SECONDS
 from worker.alerts.webhook import Webhook
 from worker.ledger.upkeep.alerts import Change
 from worker.web import watchman
-from worker.web.watchman import MAX_UNSENT_NOTICES, WAIT_SECONDS, Outage
+from worker.web.watchman import _MAX_UNSENT_NOTICES, _WAIT_SECONDS, _Outage
 
 NOW = 1_750_000_000.0
 
@@ -23,14 +23,14 @@ def receiver() -> Iterator[Receiver]:
         yield received
 
 
-def outage_to(receiver: Receiver) -> Outage:
-    return Outage(lambda: Webhook(receiver.url, "a-secret-of-the-tests", ("127.0.0.1",)))
+def outage_to(receiver: Receiver) -> _Outage:
+    return _Outage(lambda: Webhook(receiver.url, "a-secret-of-the-tests", ("127.0.0.1",)))
 
 
 def test_it_is_told_after_a_minute_and_when_it_is_over(receiver: Receiver) -> None:
     outage = outage_to(receiver)
-    looks = [(0.0, True), (30.0, True), (WAIT_SECONDS, True), (90.0, True), (100.0, False)]
-    looks.append((90.0 + RESOLVE_AFTER_SECONDS, False))
+    looks = [(0.0, True), (30.0, True), (_WAIT_SECONDS, True), (90.0, True), (100.0, False)]
+    looks.append((90.0 + _RESOLVE_AFTER_SECONDS, False))
     told = [outage.update(away=away, now=NOW + seconds) for seconds, away in looks]
 
     assert told == [None, None, Change.FIRED, None, None, Change.RESOLVED]
@@ -58,7 +58,7 @@ def test_a_webhook_that_is_away_too_is_told_later_and_in_order(receiver: Receive
         (0, True),
         (60, True),
         (90, True),
-        (60 + RESOLVE_AFTER_SECONDS + 60, False),
+        (60 + _RESOLVE_AFTER_SECONDS + 60, False),
         (300, False),
     ):
         outage.update(away=away, now=NOW + seconds)
@@ -68,12 +68,12 @@ def test_a_webhook_that_is_away_too_is_told_later_and_in_order(receiver: Receive
 
 
 def test_without_a_webhook_little_is_kept() -> None:
-    outage = Outage(lambda: None)
+    outage = _Outage(lambda: None)
     for n in range(100):
         outage.update(away=n % 2 == 0, now=NOW + n * 1_000)
         outage.update(away=n % 2 == 0, now=NOW + n * 1_000 + 500)
 
-    assert len(outage._unsent) == MAX_UNSENT_NOTICES
+    assert len(outage._unsent) == _MAX_UNSENT_NOTICES
 
 
 def test_the_watchman_knows_it_by_its_own_look(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_the_watchman_knows_it_by_its_own_look(receiver: Receiver, monkeypatch: 
     def away(*_: object) -> bool:
         raise OperationalError("SELECT 1", {}, ConnectionRefusedError())
 
-    monkeypatch.setattr(watchman, "watch_if_overdue", away)
+    monkeypatch.setattr(watchman, "_watch_if_overdue", away)
     clock = iter((NOW, NOW + 60))
     ledger = SimpleNamespace(ping=lambda: None, now=lambda: next(clock))
     monkeypatch.setattr(watchman.runtime, "ledger", lambda: ledger)

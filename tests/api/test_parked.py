@@ -49,9 +49,9 @@ def test_they_are_worked_on_again_once(api: Api, ledger: Ledger, parked: list[in
 
 
 def test_a_call_is_bounded(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "ROWS_A_STEP", 1)
+    monkeypatch.setattr(operations, "_ROWS_A_STEP", 1)
 
     kim = Caller(ledger, "kim", NOW)
 
-    assert operations.unpark(kim, most=2) == operations.Unparked(2, 1)
-    assert operations.unpark(kim, most=None) == operations.Unparked(1, 0)
+    assert operations.unpark(kim, most=2) == operations._Unparked(2, 1)
+    assert operations.unpark(kim, most=None) == operations._Unparked(1, 0)

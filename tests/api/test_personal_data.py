@@ -21,7 +21,7 @@ KIM = "kim@example.com"
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr(erasing, "_SETTLING_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 from celery import Celery
 from kombu import Exchange, Queue
 
-from worker.broker.kombu_internals import unreadable_key
+from worker.broker.kombu_internals import _unreadable_key
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -63,7 +63,7 @@ class Broker:
 
     def take_refused(self) -> list[str]:
         """Return and remove the messages that no worker could run, which are kept next to the queue."""
-        name = unreadable_key(self.queue)
+        name = _unreadable_key(self.queue)
         with self.app().connection_for_write() as connection:
             channel: Any = connection.default_channel
             if not self.url.startswith("amqp"):

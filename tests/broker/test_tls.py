@@ -130,7 +130,7 @@ def test_hints_and_looks_go_over_tls_also_after_a_reconnect(kind: str, site: Sit
             connection.ensure_connection(max_retries=1)
             connection.collect()
             (state,) = queue_states(connection, ["events"])
-            days: Any = checkup.certificate_days_left(connection)
+            days: Any = checkup._certificate_days_left(connection)
         assert (state.messages, publisher.stats()["published"]) == (1_000, 1_000)
         assert 29 < days <= 30
 

@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         html = self.state.pages.get(path)
         if path == "/d.js":
-            self._reply(200, datafly_script.SCRIPT, "text/javascript; charset=utf-8")
+            self._reply(200, datafly_script._SCRIPT, "text/javascript; charset=utf-8")
         elif path == "/favicon.ico":
             self._reply(204, b"", "text/plain")
         elif html is not None:

@@ -23,7 +23,7 @@ from worker.collector import datafly_script
 
 pytestmark = pytest.mark.browser
 
-VERSION = re.findall(r"Datafly\.js ([\d.]+)", datafly_script.SCRIPT.decode())[0]
+VERSION = re.findall(r"Datafly\.js ([\d.]+)", datafly_script._SCRIPT.decode())[0]
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

@@ -484,4 +484,4 @@ def test_two_sources_on_one_page_both_get_every_call(page: Page, server: Server)
 def test_the_script_names_no_storage_of_its_own_beyond_two_items(page: Page) -> None:
     from worker.collector import datafly_script
 
-    assert set(re.findall(r'"(_df_\w+)"', datafly_script.SCRIPT.decode())) == {"_df_queue", "_df_epik"}
+    assert set(re.findall(r'"(_df_\w+)"', datafly_script._SCRIPT.decode())) == {"_df_queue", "_df_epik"}

@@ -42,7 +42,7 @@ def _run(folder: Path, *command: str) -> str:
 @pytest.mark.timeout(400)
 def test_the_built_tag_is_that_of_its_source(package: Path) -> None:
     _run(package, "node", "build.mjs", str(package / "tag.js"))
-    assert (package / "tag.js").read_bytes() == datafly_script.SCRIPT
+    assert (package / "tag.js").read_bytes() == datafly_script._SCRIPT
 
 
 @pytest.mark.slow

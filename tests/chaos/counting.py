@@ -10,7 +10,7 @@ from tests.integration.stack import Stack
 from worker.ledger.delivery import finding
 from worker.ledger.reports import books
 from worker.ledger.schema import attempt
-from worker.pipeline.upkeep.sweeping import WORKER_LOST
+from worker.pipeline.upkeep.sweeping import _WORKER_LOST
 
 _MOVING = ("pending", "in_flight")
 
@@ -66,6 +66,6 @@ def copies(stack: Stack, accounts: Iterable[str]) -> Counter[tuple[str, str]]:
 
 def taken_back(stack: Stack) -> int:
     """Count the batches that a killed worker held and the sweeper took back."""
-    wanted = select(func.count()).where(attempt.c.reason == WORKER_LOST)
+    wanted = select(func.count()).where(attempt.c.reason == _WORKER_LOST)
     with stack.ledger() as ledger, ledger.read() as connection:
         return int(connection.scalar(wanted) or 0)

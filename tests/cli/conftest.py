@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from worker import runtime
 from worker.cli import cli
 from worker.dev import demo
-from worker.dev.demo import SOURCE_ID
+from worker.dev.demo import _SOURCE_ID
 from worker.ledger import migrate
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import deliveries
@@ -49,10 +49,10 @@ class Shell:
     ) -> None:
         """Write a delivery of the demo's integration."""
         with self.ledger.read() as connection:
-            (target,) = Destinations(connection, [SOURCE_ID]).of(SOURCE_ID)
-        key = self.ledger.vault.keyed_hash("order", SOURCE_ID, f"order of {event_id}")
+            (target,) = Destinations(connection, [_SOURCE_ID]).of(_SOURCE_ID)
+        key = self.ledger.vault.keyed_hash("order", _SOURCE_ID, f"order of {event_id}")
         new = NewDelivery(
-            source_id=SOURCE_ID,
+            source_id=_SOURCE_ID,
             integration_id=target.integration.number,
             ad_account=target.integration.ad_account,
             test=False,

@@ -11,7 +11,7 @@ from docs.product import ROOT
 from tests.cli.conftest import Shell
 from tests.integration import document
 from tests.ledger.shop import NOW, accept, place
-from worker.dev.demo import AD_ACCOUNT_ID, SOURCE_ID
+from worker.dev.demo import _AD_ACCOUNT_ID, _SOURCE_ID
 from worker.ledger.schema import State, delivery
 from worker.ledger.setup import ad_accounts
 
@@ -32,12 +32,12 @@ def test_helps_are_whole_sentences(shell: Shell) -> None:
 
 
 def test_accounts_are_paused_and_resumed_once(shell: Shell) -> None:
-    assert f"{AD_ACCOUNT_ID}" in shell.good("accounts", "list")
-    assert shell.good("accounts", "pause", AD_ACCOUNT_ID, "--reason", "A test.") == "Paused.\n"
+    assert f"{_AD_ACCOUNT_ID}" in shell.good("accounts", "list")
+    assert shell.good("accounts", "pause", _AD_ACCOUNT_ID, "--reason", "A test.") == "Paused.\n"
     assert "by command line: A test." in shell.good("accounts", "list")
-    assert shell.good("accounts", "pause", AD_ACCOUNT_ID) == "Already paused.\n"
-    assert shell.good("accounts", "resume", AD_ACCOUNT_ID).startswith("Resumed")
-    assert shell.good("accounts", "resume", AD_ACCOUNT_ID) == "Already running.\n"
+    assert shell.good("accounts", "pause", _AD_ACCOUNT_ID) == "Already paused.\n"
+    assert shell.good("accounts", "resume", _AD_ACCOUNT_ID).startswith("Resumed")
+    assert shell.good("accounts", "resume", _AD_ACCOUNT_ID) == "Already running.\n"
 
 
 def test_one_command_stops_everything_and_one_lets_it_go_on(shell: Shell) -> None:
@@ -62,9 +62,9 @@ def test_one_command_stops_everything_and_one_lets_it_go_on(shell: Shell) -> Non
 
 
 def test_an_accounts_rate_is_set(shell: Shell) -> None:
-    shell.good("accounts", "rate", AD_ACCOUNT_ID, "7.5", "9")
+    shell.good("accounts", "rate", _AD_ACCOUNT_ID, "7.5", "9")
     assert "7.5 requests/s, burst 9" in shell.good("accounts", "list")
-    assert shell.run("accounts", "rate", AD_ACCOUNT_ID, "0", "9").exit_code == 2
+    assert shell.run("accounts", "rate", _AD_ACCOUNT_ID, "0", "9").exit_code == 2
 
 
 def test_an_account_that_nobody_delivers_to_is_named(shell: Shell) -> None:
@@ -90,8 +90,8 @@ def test_the_books_speak_of_each_ad_account(shell: Shell) -> None:
     shell.add("evt_2", "signup", State.OPEN)
     for command in (("books",), ("books", "--audit")):
         printed = shell.good(*command)
-        assert f"Ad account {AD_ACCOUNT_ID}: 1 failed, 1 pending\n" in printed
-        assert f"  {AD_ACCOUNT_ID}: created" in printed
+        assert f"Ad account {_AD_ACCOUNT_ID}: 1 failed, 1 pending\n" in printed
+        assert f"  {_AD_ACCOUNT_ID}: created" in printed
 
 
 def test_finds_an_event_and_an_order(shell: Shell) -> None:
@@ -123,7 +123,7 @@ def test_the_readmes_event_is_explained(shell: Shell) -> None:
 
 
 def test_finds_what_still_waits_to_be_mapped(shell: Shell) -> None:
-    accept(shell.ledger, [{"type": "page", "messageId": "evt_3"}], source_id=SOURCE_ID)
+    accept(shell.ledger, [{"type": "page", "messageId": "evt_3"}], source_id=_SOURCE_ID)
     printed = shell.good("find", "evt_3")
     assert printed.startswith("   inbox  page  event evt_3  accepted ")
     assert printed.endswith("  not mapped yet\n")

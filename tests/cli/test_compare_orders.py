@@ -3,7 +3,7 @@
 import json
 
 from tests.cli.conftest import Shell
-from worker.dev.demo import AD_ACCOUNT_ID
+from worker.dev.demo import _AD_ACCOUNT_ID
 from worker.event.times import iso
 from worker.ledger.schema import State
 
@@ -27,7 +27,7 @@ def test_orders_are_imported_compared_and_listed(shell: Shell) -> None:
     assert report.endswith("Accuracy: 0.0 % of 2 orders with consent.\n")
     missing = shell.good("orders", "missing")
     assert (
-        f"order of evt_1  ad account {AD_ACCOUNT_ID}  failed  delivery 1: A checkout needs a value."
+        f"order of evt_1  ad account {_AD_ACCOUNT_ID}  failed  delivery 1: A checkout needs a value."
         in missing
     )
     assert "ORD-2" in missing

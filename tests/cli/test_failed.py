@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Shell
-from worker.dev.demo import AD_ACCOUNT_ID
+from worker.dev.demo import _AD_ACCOUNT_ID
 from worker.ledger.delivery import finding
 from worker.ledger.setup import integrations
 
@@ -27,7 +27,7 @@ def test_says_so_where_nothing_failed(shell: Shell) -> None:
 
 def test_lists_groups_and_single_deliveries_with_their_reasons(failures: Shell) -> None:
     printed = failures.good("failed", "list")
-    assert f"2  rejected           checkout       ad account {AD_ACCOUNT_ID}" in printed
+    assert f"2  rejected           checkout       ad account {_AD_ACCOUNT_ID}" in printed
     assert printed.count("Pinterest refused the value.") == 2
 
 
@@ -37,7 +37,7 @@ def test_lists_groups_and_single_deliveries_with_their_reasons(failures: Shell) 
         ((), ["evt_1", "evt_2", "evt_3", "evt_4"]),
         (("--event-name", "checkout"), ["evt_1", "evt_2"]),
         (("--event-id", "evt_3"), ["evt_3"]),
-        (("--ad-account", AD_ACCOUNT_ID), ["evt_1", "evt_2", "evt_3", "evt_4"]),
+        (("--ad-account", _AD_ACCOUNT_ID), ["evt_1", "evt_2", "evt_3", "evt_4"]),
         (("--ad-account", "1"), []),
         (("--class", "rejected"), ["evt_1", "evt_2", "evt_3", "evt_4"]),
         (("--class", "stale"), []),

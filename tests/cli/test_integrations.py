@@ -14,7 +14,7 @@ import requests
 from click.testing import Result
 
 from tests.cli.conftest import Shell
-from worker.dev.demo import SOURCE_ID
+from worker.dev.demo import _SOURCE_ID
 from worker.dev.sandbox.control import Sandbox
 from worker.dev.sandbox.server import sandbox_in_thread
 from worker.ledger.setup import ad_accounts, integrations, logins
@@ -73,7 +73,7 @@ def integration_of(shell: Shell, ad_account_id: str) -> Integration:
 def test_an_integration_is_added_for_the_ad_account_that_a_person_chose(
     shell: Shell, paste: Callable[[str], str]
 ) -> None:
-    done = connect(shell, "--source", SOURCE_ID, paste=paste, then=("client", "nothing", "laden"))
+    done = connect(shell, "--source", _SOURCE_ID, paste=paste, then=("client", "nothing", "laden"))
     assert done.exit_code == 0, done.output
     assert "549755885240        Client 40, GB GBP" not in done.output
     assert "549755885201        Client 01, GB GBP" in done.output
@@ -104,7 +104,7 @@ def test_an_integration_is_connected_and_another_address_is_refused(shell: Shell
 
 
 def test_without_an_app_the_command_says_how_to_get_one(shell: Shell) -> None:
-    done = shell.run("connect", "--source", SOURCE_ID)
+    done = shell.run("connect", "--source", _SOURCE_ID)
     assert (done.exit_code, "Set PINTEREST_APP_ID and PINTEREST_APP_SECRET" in done.output) == (1, True)
     assert shell.run("connect").exit_code == 2
 

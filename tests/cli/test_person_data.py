@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.conftest import Shell
 from tests.ledger import shop
-from worker.dev.demo import SOURCE_ID
+from worker.dev.demo import _SOURCE_ID
 from worker.operations.person import erasing
 
 KIM = "kim@example.com"
@@ -15,7 +15,7 @@ KIM = "kim@example.com"
 @pytest.fixture
 def known(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """Let two events of Kim and one of another person wait."""
-    monkeypatch.setattr(erasing, "SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr(erasing, "_SETTLING_SECONDS", 0.0)
     events = [
         {
             "type": "track",
@@ -25,7 +25,7 @@ def known(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
         }
         for number, email in enumerate((KIM, "KIM@Example.com ", "lee@example.com"))
     ]
-    shop.accept(shell.ledger, events, source_id=SOURCE_ID, received_at=time.time())
+    shop.accept(shell.ledger, events, source_id=_SOURCE_ID, received_at=time.time())
     return shell
 
 
@@ -55,7 +55,7 @@ def test_it_erases_once_and_the_books_balance(known: Shell) -> None:
 
 
 def test_deliveries_are_told_by_where_they_stood(failures: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr(erasing, "_SETTLING_SECONDS", 0.0)
     monkeypatch.setattr("worker.pinterest.user_data.person.Person.appears_in", lambda *_: True)
     printed = failures.good("erase", "--email-sha256", "ab" * 32, "--external-id", "4711", "--yes")
     assert printed == "Erased 0 waiting events, 0 visitors, 4 deliveries.\n         4 failed\n"

@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 
 from tests.cli.conftest import Shell
 from tests.integration.waiting import until
-from worker.dev.demo import SOURCE_ID
+from worker.dev.demo import _SOURCE_ID
 from worker.event.received import Trust
 from worker.ledger.delivery import finding
 from worker.ledger.intake import inbox
@@ -247,7 +247,7 @@ def test_the_source_has_to_be_named_where_there_are_two(shell: Shell) -> None:
             connection, shell.ledger.vault, Source("src_2", "Two", (), 0.0, 0.0), "dk_live_2", "secret"
         )
     done = shell.run("send", "-", stdin=text_of([sale(1)]))
-    assert done.output == f"Error: Say which source with --source; there are: src_2, {SOURCE_ID}.\n"
+    assert done.output == f"Error: Say which source with --source; there are: src_2, {_SOURCE_ID}.\n"
     assert shell.run("send", "-", "--source", "src_3").output.startswith("Error: There is no source src_3;")
     assert shell.good("send", "-", "--source", "src_2", stdin=text_of([sale(1)])) == "Took 1 events.\n"
 
@@ -257,9 +257,9 @@ def test_too_long_a_backlog_is_waited_out(shell: Shell, monkeypatch: pytest.Monk
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
-        monkeypatch.setattr("worker.ledger.setup.sources.BACKLOG_EVENTS", 1_000)
+        monkeypatch.setattr("worker.ledger.setup.sources._BACKLOG_EVENTS", 1_000)
 
-    monkeypatch.setattr("worker.ledger.setup.sources.BACKLOG_EVENTS", 0)
+    monkeypatch.setattr("worker.ledger.setup.sources._BACKLOG_EVENTS", 0)
     monkeypatch.setattr("worker.cli.send.time.sleep", sleep)
     done = shell.good("send", "-", stdin=text_of([sale(1)]))
     assert 5 in slept

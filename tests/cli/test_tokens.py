@@ -36,7 +36,7 @@ def test_a_token_is_printed_alone_so_that_a_script_can_take_it(run: Run, sqlite_
         (entry,) = audit_log.newest_audit_entries(connection, 1)
     assert token
     assert (token.name, token.role) == ("Anna", "editor")
-    assert (entry["actor"], entry["action"], entry["object"]) == (opening.ACTOR, "token.create", token.actor)
+    assert (entry["actor"], entry["action"], entry["object"]) == (opening._ACTOR, "token.create", token.actor)
 
 
 def test_the_list_shows_who_may_what_and_no_token(run: Run) -> None:

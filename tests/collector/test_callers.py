@@ -7,7 +7,7 @@ import pytest
 from tests.collector.conftest import KEY, NOW, SECRET, SOURCE, Collector
 from worker.collector import segment
 from worker.collector.callers import key_of
-from worker.collector.gateway import TYPES
+from worker.collector.gateway import _TYPES
 from worker.http.signature import sign
 from worker.ledger.setup import sources
 from worker.ledger.setup.sources import write_key
@@ -50,7 +50,7 @@ def test_the_key_is_the_bearer_s_the_query_s_or_the_basic_user_name(
 
 
 ROUTES = [
-    *(("POST", f"/v1/{call}") for call in (*TYPES, *segment.CALLS, "batch")),
+    *(("POST", f"/v1/{call}") for call in (*_TYPES, *segment.CALLS, "batch")),
     ("POST", "/beacon/v1/batch"),
     ("GET", "/sourceConfig/"),
 ]

@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 
 from tests.collector.conftest import CONSENT, Collector
-from worker.collector.request_context import CookieRules, Cookies, next_cookies
+from worker.collector.request_context import _CookieRules, _Cookies, _next_cookies
 
 DFID = "0b0f2a8e-5a3c-4c7e-9d1f-1c2d3e4f5a6b"
 PIN = "a1b2c3d4-e5f6-4890-abcd-ef1234567890"
 UUID4 = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 LANDING = {"context": {"page": {"url": "https://example.com/p?epik=dj0yJnU9"}}}
 CLAIMED = {"anonymousId": DFID}
-ALL, NONE = CookieRules(), CookieRules(dfid=False, pin_unauth=False, epik=False)
-KNOWN = Cookies("d", "p", "e")
+ALL, NONE = _CookieRules(), _CookieRules(dfid=False, pin_unauth=False, epik=False)
+KNOWN = _Cookies("d", "p", "e")
 
 
 def numbered() -> Iterator[str]:
@@ -24,44 +24,44 @@ def numbered() -> Iterator[str]:
     ("known", "event", "rules", "may_advertise", "expected"),
     [
         # A new browser gets its own id at once, the others with consent only.
-        (Cookies(), {}, ALL, False, Cookies("id1")),
-        (Cookies(), {}, ALL, True, Cookies("id1", "id2")),
-        (Cookies(), LANDING, ALL, False, Cookies("id1")),
-        (Cookies(), LANDING, ALL, True, Cookies("id1", "id2", "dj0yJnU9")),
+        (_Cookies(), {}, ALL, False, _Cookies("id1")),
+        (_Cookies(), {}, ALL, True, _Cookies("id1", "id2")),
+        (_Cookies(), LANDING, ALL, False, _Cookies("id1")),
+        (_Cookies(), LANDING, ALL, True, _Cookies("id1", "id2", "dj0yJnU9")),
         # What a browser has stays, but a landing page's click id is fresher.
         (KNOWN, {}, ALL, True, KNOWN),
-        (KNOWN, LANDING, ALL, True, Cookies("d", "p", "dj0yJnU9")),
+        (KNOWN, LANDING, ALL, True, _Cookies("d", "p", "dj0yJnU9")),
         (KNOWN, LANDING, ALL, False, KNOWN),
         # A browser that names itself properly keeps its name.
-        (Cookies(), CLAIMED, ALL, False, Cookies(DFID)),
-        (Cookies(), {"anonymousId": "anon-1"}, ALL, False, Cookies("id1")),
+        (_Cookies(), CLAIMED, ALL, False, _Cookies(DFID)),
+        (_Cookies(), {"anonymousId": "anon-1"}, ALL, False, _Cookies("id1")),
         (KNOWN, CLAIMED, ALL, False, KNOWN),
         # Each of them can be switched off.
-        (Cookies(), LANDING, NONE, True, Cookies()),
+        (_Cookies(), LANDING, NONE, True, _Cookies()),
         (KNOWN, LANDING, NONE, True, KNOWN),
     ],
 )
 def test_what_a_browser_keeps_follows_from_the_event_and_the_consent(
-    known: Cookies, event: dict[str, Any], rules: CookieRules, may_advertise: bool, expected: Cookies
+    known: _Cookies, event: dict[str, Any], rules: _CookieRules, may_advertise: bool, expected: _Cookies
 ) -> None:
     ids = numbered()
-    kept = next_cookies(known, event, rules, may_advertise=may_advertise, make_id=lambda: next(ids))
+    kept = _next_cookies(known, event, rules, may_advertise=may_advertise, make_id=lambda: next(ids))
     assert kept == expected
 
 
 @pytest.mark.parametrize(
     ("sent", "expected"),
     [
-        ({"_dfid": DFID, "_pin_unauth": PIN, "_epik": "dj0"}, Cookies(DFID, PIN, "dj0")),
+        ({"_dfid": DFID, "_pin_unauth": PIN, "_epik": "dj0"}, _Cookies(DFID, PIN, "dj0")),
         # Pinterest's own tag writes no UUID.
-        ({"_pin_unauth": "dWlkPU5XUXlaVEE"}, Cookies(None, "dWlkPU5XUXlaVEE")),
-        ({"_dfid": "x", "_pin_unauth": "undefined", "_epik": "a" * 513}, Cookies()),
-        ({"_dfid": DFID.upper()}, Cookies()),
-        ({}, Cookies()),
+        ({"_pin_unauth": "dWlkPU5XUXlaVEE"}, _Cookies(None, "dWlkPU5XUXlaVEE")),
+        ({"_dfid": "x", "_pin_unauth": "undefined", "_epik": "a" * 513}, _Cookies()),
+        ({"_dfid": DFID.upper()}, _Cookies()),
+        ({}, _Cookies()),
     ],
 )
-def test_a_value_that_cannot_be_right_counts_as_none(sent: dict[str, str], expected: Cookies) -> None:
-    assert Cookies.of(sent) == expected
+def test_a_value_that_cannot_be_right_counts_as_none(sent: dict[str, str], expected: _Cookies) -> None:
+    assert _Cookies.of(sent) == expected
 
 
 def set_by(collector: Collector, event: dict[str, Any], **options: Any) -> list[str]:

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.collector.conftest import KEY, Collector
-from worker.collector.gateway import is_allowed_origin
+from worker.collector.gateway import _is_allowed_origin
 
 PAGE = {"type": "page"}
 
@@ -26,7 +26,7 @@ PAGE = {"type": "page"}
     ],
 )
 def test_only_a_listed_domain_and_its_subdomains_are_own(origin: str, expected: bool) -> None:
-    assert is_allowed_origin(origin, ("Example.com", "localhost")) is expected
+    assert _is_allowed_origin(origin, ("Example.com", "localhost")) is expected
 
 
 def test_a_page_of_the_source_may_read_the_answer_with_its_cookies(collector: Collector) -> None:

@@ -12,20 +12,20 @@ from worker.collector import datafly_script
 SOURCE = (Path(__file__).parents[2] / "packages/datafly-js/src/tag.js").read_text("utf-8")
 BUDGET_BYTES = 8 * 1024
 CALLS = {"track", "page", "identify", "group", "consent", "reset"}
-HASHED_PATH = f"/d.{datafly_script.HASH}.js"
+HASHED_PATH = f"/d.{datafly_script._HASH}.js"
 
 
 def test_it_is_under_8_kb_compressed() -> None:
-    assert len(datafly_script.COMPRESSED) < BUDGET_BYTES
+    assert len(datafly_script._COMPRESSED) < BUDGET_BYTES
 
 
 def test_it_needs_nothing_else() -> None:
     forbidden = r"\b(import|require|eval|document\.cookie|XMLHttpRequest)\b|new Function|innerHTML"
-    assert not re.search(forbidden, datafly_script.SCRIPT.decode())
+    assert not re.search(forbidden, datafly_script._SCRIPT.decode())
 
 
 def test_the_types_name_every_call_and_no_other() -> None:
-    declared = set(re.findall(r"^  (\w+)\(", datafly_script.TYPES.decode(), re.MULTILINE))
+    declared = set(re.findall(r"^  (\w+)\(", datafly_script._TYPES.decode(), re.MULTILINE))
     assert declared == CALLS
     made = re.search(r"const NAMES = \[(.+?)\]", SOURCE)
     assert made is not None
@@ -34,7 +34,7 @@ def test_the_types_name_every_call_and_no_other() -> None:
 
 def test_its_own_address_is_kept_for_minutes(collector: Collector) -> None:
     response = collector.client.get("/d.js")
-    assert (response.status_code, response.data) == (200, datafly_script.SCRIPT)
+    assert (response.status_code, response.data) == (200, datafly_script._SCRIPT)
     assert response.headers["Content-Type"] == "text/javascript; charset=utf-8"
     assert response.headers["Cache-Control"] == "public, max-age=300, stale-while-revalidate=86400"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -46,7 +46,7 @@ def test_its_own_address_is_kept_for_minutes(collector: Collector) -> None:
 
 def test_the_address_with_its_hash_is_kept_for_ever(collector: Collector) -> None:
     response = collector.client.get(HASHED_PATH)
-    assert (response.status_code, response.data) == (200, datafly_script.SCRIPT)
+    assert (response.status_code, response.data) == (200, datafly_script._SCRIPT)
     assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
 
 
@@ -77,7 +77,7 @@ def test_it_is_compressed_for_who_takes_that(
     headers = {"Accept-Encoding": accepted} if accepted else {}
     response = collector.client.get("/d.js", headers=headers)
     assert response.headers.get("Content-Encoding") == encoding
-    assert (gzip.decompress(response.data) if encoding else response.data) == datafly_script.SCRIPT
+    assert (gzip.decompress(response.data) if encoding else response.data) == datafly_script._SCRIPT
     assert "Accept-Encoding" in response.headers["Vary"]
 
 
@@ -97,12 +97,12 @@ def test_both_forms_have_a_tag_of_their_own(collector: Collector) -> None:
         collector.client.get("/d.js", headers={"Accept-Encoding": accepted}).headers["ETag"]
         for accepted in ("gzip", "identity")
     ]
-    assert tags == [f'"{datafly_script.HASH}-gzip"', f'"{datafly_script.HASH}"']
+    assert tags == [f'"{datafly_script._HASH}-gzip"', f'"{datafly_script._HASH}"']
 
 
 def test_the_types_are_there_to_be_read(collector: Collector) -> None:
     response = collector.client.get("/d.d.ts")
-    assert (response.status_code, response.data) == (200, datafly_script.TYPES)
+    assert (response.status_code, response.data) == (200, datafly_script._TYPES)
     assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 

@@ -19,7 +19,7 @@ import pytest
 from tests.collector.conftest import KEY
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
-from worker.web.threads import LONGEST_REQUEST_SECONDS
+from worker.web.threads import _LONGEST_REQUEST_SECONDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = json.dumps({"type": "page", "context": {"consent": {"advertising": True}}})
@@ -154,7 +154,7 @@ def test_callers_that_stall_in_the_middle_of_a_request_hold_up_the_others_for_se
         began = time.monotonic()
         with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
             assert post(connection, PAGE, HEADERS)[0] == 200
-        assert 1 < time.monotonic() - began < 3 * LONGEST_REQUEST_SECONDS
+        assert 1 < time.monotonic() - began < 3 * _LONGEST_REQUEST_SECONDS
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=30)
     assert "Traceback" not in output

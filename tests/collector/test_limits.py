@@ -6,14 +6,14 @@ import pytest
 
 from tests.collector.conftest import NOW, SOURCE, Clock, Collector, Hints
 from worker.collector.errors import RefusedError
-from worker.collector.limits import LEAST_FREE_BYTES, AdmissionControl, Backlog, RateLimit
+from worker.collector.limits import _LEAST_FREE_BYTES, AdmissionControl, _Backlog, _RateLimit
 from worker.collector.wsgi import create_app
 from worker.event.received import Trust
 from worker.ledger.database import Ledger, LedgerBusyError
 from worker.settings import parse
 
 
-def is_let_through(rate: RateLimit, caller: str) -> bool:
+def is_let_through(rate: _RateLimit, caller: str) -> bool:
     try:
         rate.spend(caller)
     except RefusedError:
@@ -23,7 +23,7 @@ def is_let_through(rate: RateLimit, caller: str) -> bool:
 
 def test_a_caller_has_a_second_s_worth_and_then_its_rate() -> None:
     clock = Clock()
-    rate = RateLimit(clock, 10, "This key")
+    rate = _RateLimit(clock, 10, "This key")
     assert [is_let_through(rate, "a") for _ in range(12)] == [True] * 10 + [False] * 2
     clock.at += 0.35
     assert [is_let_through(rate, "a") for _ in range(4)] == [True] * 3 + [False]
@@ -31,7 +31,7 @@ def test_a_caller_has_a_second_s_worth_and_then_its_rate() -> None:
 
 def test_refused_requests_cost_nothing() -> None:
     clock = Clock()
-    rate = RateLimit(clock, 1, "This key")
+    rate = _RateLimit(clock, 1, "This key")
     rate.spend("a")
     for _ in range(100):
         assert not is_let_through(rate, "a")
@@ -40,20 +40,20 @@ def test_refused_requests_cost_nothing() -> None:
 
 
 def test_callers_do_not_share() -> None:
-    rate = RateLimit(Clock(), 1, "This key")
+    rate = _RateLimit(Clock(), 1, "This key")
     assert [is_let_through(rate, caller) for caller in ("a", "b", "a", "b")] == [True, True, False, False]
 
 
 def test_a_clock_that_was_set_back_takes_nothing_away() -> None:
     clock = Clock()
-    rate = RateLimit(clock, 2, "This key")
+    rate = _RateLimit(clock, 2, "This key")
     rate.spend("a")
     clock.at -= 3600
     assert is_let_through(rate, "a")
 
 
 def test_the_quietest_callers_are_forgotten() -> None:
-    rate = RateLimit(Clock(), 1, "This key", most_callers=2)
+    rate = _RateLimit(Clock(), 1, "This key", most_callers=2)
     for caller in ("a", "b", "c"):
         rate.spend(caller)
     assert [is_let_through(rate, caller) for caller in ("c", "a")] == [False, True]
@@ -94,7 +94,7 @@ def test_one_request_counts_while_the_others_go_by_the_last_number() -> None:
         counted.append(backlog.of(source_id, Trust.PUBLIC) if len(counted) < 3 else -1)
         return {Trust.PUBLIC: 7}
 
-    backlog = Backlog(count, clock)
+    backlog = _Backlog(count, clock)
     assert backlog.of("src", Trust.PUBLIC) == 7
     clock.at += 2
     assert backlog.of("src", Trust.PUBLIC) == 7
@@ -105,7 +105,7 @@ def test_a_count_that_takes_long_is_not_made_often(monkeypatch: pytest.MonkeyPat
     clock, ticks = Clock(), iter((0.0, 0.5, 9.0, 9.1))
     monkeypatch.setattr("worker.collector.limits.time.monotonic", lambda: next(ticks))
     counts = iter((1, 2))
-    backlog = Backlog(lambda _: {Trust.PUBLIC: next(counts)}, clock)
+    backlog = _Backlog(lambda _: {Trust.PUBLIC: next(counts)}, clock)
     seen = []
     for moment in (0, 9.4, 9.6):
         clock.at = NOW + moment
@@ -123,7 +123,7 @@ def test_in_an_outage_the_last_count_counts() -> None:
             raise found
         return {Trust.PUBLIC: found}
 
-    backlog = Backlog(count, clock)
+    backlog = _Backlog(count, clock)
     backlog.of("src", Trust.PUBLIC)
     clock.at += 60
     assert backlog.of("src", Trust.PUBLIC) == 7
@@ -131,7 +131,7 @@ def test_in_an_outage_the_last_count_counts() -> None:
 
 def test_a_clock_that_was_set_back_puts_no_count_off() -> None:
     clock, counts = Clock(), iter((1, 2))
-    backlog = Backlog(lambda _: {Trust.PUBLIC: next(counts)}, clock)
+    backlog = _Backlog(lambda _: {Trust.PUBLIC: next(counts)}, clock)
     backlog.of("src", Trust.PUBLIC)
     clock.at -= 3600
     assert backlog.of("src", Trust.PUBLIC) == 2
@@ -141,11 +141,11 @@ def test_a_clock_that_was_set_back_puts_no_count_off() -> None:
     ("free_bytes", "trust", "is_refused"),
     [
         (0, Trust.SIGNED, True),
-        (LEAST_FREE_BYTES[Trust.SIGNED], Trust.SIGNED, False),
+        (_LEAST_FREE_BYTES[Trust.SIGNED], Trust.SIGNED, False),
         # What is left then is for signed events.
-        (LEAST_FREE_BYTES[Trust.SIGNED], Trust.PUBLIC, True),
-        (LEAST_FREE_BYTES[Trust.PUBLIC] - 1, Trust.PUBLIC, True),
-        (LEAST_FREE_BYTES[Trust.PUBLIC], Trust.PUBLIC, False),
+        (_LEAST_FREE_BYTES[Trust.SIGNED], Trust.PUBLIC, True),
+        (_LEAST_FREE_BYTES[Trust.PUBLIC] - 1, Trust.PUBLIC, True),
+        (_LEAST_FREE_BYTES[Trust.PUBLIC], Trust.PUBLIC, False),
     ],
 )
 def test_a_nearly_full_disk_refuses_public_events_before_signed_ones(
@@ -176,7 +176,7 @@ def test_the_disk_is_not_looked_at_for_each_request(ledger: Ledger, tmp_path: Pa
 
 def test_a_call_may_take_more_than_the_burst_and_pays_it_back() -> None:
     clock = Clock()
-    rate = RateLimit(clock, 10, "This key")
+    rate = _RateLimit(clock, 10, "This key")
     rate.spend("a", 50, "events")
     with pytest.raises(RefusedError, match="This key is limited to 10 events a second") as caught:
         rate.spend("a", 1, "events")

@@ -15,7 +15,7 @@ from werkzeug.datastructures import Headers
 
 from tests.ledger import shop as shops
 from worker.collector.callers import Callers
-from worker.collector.gateway import AllDomains
+from worker.collector.gateway import _AllDomains
 from worker.collector.intake import GroupCommit
 from worker.collector.remembered import RememberedSources
 from worker.collector.spooling import SpoolingIntake
@@ -85,7 +85,7 @@ def test_a_collector_that_starts_in_an_outage_knows_its_callers_and_seals_for_th
     assert intake.start_without_ledger(outage(cut_off))
     callers = Callers(cut_off, time.time, intake)
     assert callers.by_key("dk_live_good").source.page_origins == ("shop.example",)
-    assert AllDomains(cut_off, time.time, intake).get() == {"example.com", "shop.example"}
+    assert _AllDomains(cut_off, time.time, intake).get() == {"example.com", "shop.example"}
     stamp = str(int(time.time() * 1000))
     headers = Headers({"X-Timestamp": stamp, "X-Source-Id": "src_shop"})
     headers["X-Signature"] = sign("whsec_1", stamp, b"body")

@@ -6,7 +6,7 @@ from flask import Request
 from werkzeug.test import EnvironBuilder
 
 from tests.collector.conftest import Collector
-from worker.collector.request_context import ClientInfo, channel_of
+from worker.collector.request_context import ClientInfo, _channel_of
 
 
 def library(name: Any) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def library(name: Any) -> dict[str, Any]:
 def test_a_key_is_a_browser_s_unless_a_server_says_so(
     event: dict[str, Any], signed: bool, is_browser: bool, expected: str
 ) -> None:
-    assert channel_of(event, signed=signed, is_browser=is_browser) == expected
+    assert _channel_of(event, signed=signed, is_browser=is_browser) == expected
 
 
 CONTEXT = {"ip": "198.51.100.7", "userAgent": "Mozilla/5.0 (phone)"}

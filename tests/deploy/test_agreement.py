@@ -15,7 +15,7 @@ import celeryconfig
 from tests.integration.services import missing
 from tests.integration.stack import BIN, ROOT
 from worker.dev.embedded_broker import commands
-from worker.runtime import LEASE_DEADLINES
+from worker.runtime import _LEASE_DEADLINES
 
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
@@ -81,7 +81,7 @@ def test_a_worker_may_finish_its_longest_request_before_its_lease_ends(name: str
         int(units()[name]["Service"]["TimeoutStopSec"]),
     )
     for seconds in waits:
-        assert LONGEST_REQUEST_SECONDS < seconds <= LEASE_DEADLINES * LONGEST_REQUEST_SECONDS
+        assert LONGEST_REQUEST_SECONDS < seconds <= _LEASE_DEADLINES * LONGEST_REQUEST_SECONDS
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,11 +14,11 @@ import requests
 from tests.dev.conftest import Run
 from tests.integration.services import valkey_process_id
 from tests.integration.waiting import until
-from worker.dev.demo import WALK
+from worker.dev.demo import _WALK
 from worker.settings import socket_path
 
 # Every call of the walk is delivered except `identify`, which is not an event.
-DELIVERIES = sum(path != "/v1/i" for path, _ in WALK)
+DELIVERIES = sum(path != "/v1/i" for path, _ in _WALK)
 STOP_SECONDS = 45.0
 
 

@@ -21,7 +21,7 @@ def test_a_valkey_that_evicts_and_forgets_is_found_out(tmp_path: Path) -> None:
         ValkeyServer(port=0, unix_socket_path=tmp_path / "s", data_dir=tmp_path, config=config),
         Connection(f"redis+socket://{tmp_path / 's'}?virtual_host=0") as connection,
     ):
-        facts = checkup.redis_facts(connection)
+        facts = checkup._redis_facts(connection)
 
     assert (facts.eviction_policy, facts.append_only) == ("allkeys-lru", False)
     assert facts.maxmemory_bytes == 64 * 1024**2
@@ -39,7 +39,7 @@ def test_a_valkey_as_the_project_starts_it_is_found_good(tmp_path: Path) -> None
         ValkeyServer(port=0, unix_socket_path=tmp_path / "s", data_dir=tmp_path, persist=True, config=config),
         Connection(f"redis+socket://{tmp_path / 's'}?virtual_host=0") as connection,
     ):
-        facts = checkup.redis_facts(connection)
+        facts = checkup._redis_facts(connection)
 
     assert [one.message for one in judgements.redis_findings(facts) if one.state is not State.OK] == []
 
@@ -56,9 +56,9 @@ def test_another_application_in_the_same_database_is_found_out(tmp_path: Path) -
             queue(channel).declare()
         for exchange in ("celeryev", "celery.pidbox", "reply.celery.pidbox"):
             Queue(f"{exchange}.x", Exchange(exchange, type="fanout"))(channel).declare()
-        alone = checkup.redis_facts(connection)
+        alone = checkup._redis_facts(connection)
         Queue("celery", Exchange("celery"))(channel).declare()
-        shared = checkup.redis_facts(connection)
+        shared = checkup._redis_facts(connection)
 
     assert (alone.strange_exchanges, shared.strange_exchanges) == ((), ("celery",))
 
@@ -79,8 +79,8 @@ def test_a_rabbitmq_tells_which_queues_are_quorum_queues_and_makes_none(rabbit: 
             queue=names[kind], durable=True, auto_delete=False, arguments={"x-queue-type": kind}
         )
     try:
-        facts = checkup.rabbit_facts(rabbit, names.values())
-        again = checkup.rabbit_facts(rabbit, names.values())
+        facts = checkup._rabbit_facts(rabbit, names.values())
+        again = checkup._rabbit_facts(rabbit, names.values())
     finally:
         for kind in ("quorum", "classic"):
             channel.queue_delete(names[kind])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.files.columns import Columns, ColumnsError, column_path, settle_cells
+from worker.files.columns import Columns, ColumnsError, _column_path, settle_cells
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from worker.files.columns import Columns, ColumnsError, column_path, settle_cell
     ],
 )
 def test_a_column_has_its_place_by_its_name(name: str, expected: tuple[str, ...]) -> None:
-    assert column_path(name) == expected
+    assert _column_path(name) == expected
 
 
 def test_a_row_becomes_an_event_without_its_empty_cells() -> None:

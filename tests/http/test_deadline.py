@@ -242,7 +242,7 @@ def test_a_connection_that_was_idle_for_long_is_replaced_before_the_server_close
     server = serve(answers(whole()))
     client = connect(server.url)
     send(client)
-    monkeypatch.setattr(deadline, "MAX_IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(deadline, "_MAX_IDLE_SECONDS", 0.0)
 
     send(client)
 

@@ -10,7 +10,7 @@ from tests.integration.shop import Shop, Visitor
 from tests.integration.stack import Plan, Stack, running
 from tests.integration.waiting import until
 from worker.ledger.schema import data_key
-from worker.ledger.vault import MASTER_ID_BYTES, _master_id
+from worker.ledger.vault import _MASTER_ID_BYTES, _master_id
 
 NEW = "7e" * 32
 
@@ -81,7 +81,7 @@ def test_a_key_is_rotated_while_events_flow(tmp_path: Path) -> None:
             feed.await_more()
             one_after_another(stack, f"{NEW},{old}", feed)
             with stack.ledger() as ledger, ledger.read() as connection:
-                masters = {one[:MASTER_ID_BYTES] for one in connection.scalars(select(data_key.c.wrapped))}
+                masters = {one[:_MASTER_ID_BYTES] for one in connection.scalars(select(data_key.c.wrapped))}
             assert masters == {_master_id(bytes.fromhex(old))}
 
             rotated = stack.command("keys", "rotate")

@@ -26,7 +26,7 @@ def git(*arguments: str) -> bytes:
 @pytest.fixture
 def before(tmp_path: Path) -> Path:
     """Return the code as it was before the newest migration."""
-    (newest,) = (migrate.SCRIPTS / "versions").glob(f"{migrate.code_version()}_*.py")
+    (newest,) = (migrate._SCRIPTS / "versions").glob(f"{migrate._code_version()}_*.py")
     added = git("log", "--diff-filter=A", "--format=%H", "--", str(newest)).decode().split()
     if not added:
         missing("the newest migration is not in the history yet")
@@ -73,7 +73,7 @@ def commands(code: Path) -> dict[str, str]:
 @pytest.mark.timeout(240)
 def test_an_upgrade_under_load_loses_no_event(tmp_path: Path, before: Path) -> None:
     with prepared(Plan("valkey", "sqlite"), tmp_path / "v") as stack:
-        assert lay_down(stack, before) < migrate.code_version()
+        assert lay_down(stack, before) < migrate._code_version()
         new = {name: stack.commands[name] for name in PROCESSES}
         old = {name: in_folder(before, line) for name, line in commands(before).items()}
         stack.commands |= old
@@ -84,7 +84,7 @@ def test_an_upgrade_under_load_loses_no_event(tmp_path: Path, before: Path) -> N
         with Feed(shop) as feed:
             feed.await_more()
             done = stack.command("migrate")
-            assert (done.returncode, version(stack)) == (0, migrate.code_version()), done.stderr
+            assert (done.returncode, version(stack)) == (0, migrate._code_version()), done.stderr
             feed.await_more()
             # A process of the version before can restart on the new tables.
             restart(stack, "ingest1")

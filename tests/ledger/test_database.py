@@ -111,7 +111,7 @@ def test_processes_take_turns_and_none_starves(on_sqlite: Ledger) -> None:
 def test_a_process_that_keeps_the_write_lock_makes_others_busy_but_not_stuck(
     on_sqlite: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT_SECONDS", 0.2)
     holder = os.open(f"{on_sqlite.url.database}.lock", os.O_RDWR)
     fcntl.flock(holder, fcntl.LOCK_EX)
     began = time.monotonic()
@@ -127,7 +127,7 @@ def test_a_process_that_keeps_the_write_lock_makes_others_busy_but_not_stuck(
 def test_a_thread_that_keeps_the_write_lock_makes_others_busy(
     on_sqlite: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT_SECONDS", 0.2)
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -235,7 +235,7 @@ def test_an_idle_connection_is_tested_before_use(
     with other.read() as connection:
         connection.execute(text("SELECT pg_terminate_backend(:lost, 5000)"), {"lost": lost})
     other.dispose()
-    monkeypatch.setattr(postgresql, "IDLE_SECONDS", rest_seconds)
+    monkeypatch.setattr(postgresql, "_IDLE_SECONDS", rest_seconds)
     caught: list[Exception] = []
     for _ in range(2):
         try:

@@ -12,7 +12,7 @@ from tests.conftest import KEY, postgresql_database
 from tests.ledger.shop import NOW, pend, place
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batch_history, batches, claims, failure_groups, failures, finding
-from worker.ledger.delivery.claims import BATCH_MAX_EVENTS, BatchGroup
+from worker.ledger.delivery.claims import _BATCH_MAX_EVENTS, BatchGroup
 from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.intake import backlog, inbox
 from worker.ledger.migrate import migrate
@@ -34,8 +34,8 @@ LARGE = ("delivery", "batch", "inbox", "attempt", "visitor")
 
 STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     "groups that wait": lambda connection: claims.pending_groups(connection, NOW),
-    "a full group": lambda connection: claims.has_full_batch(connection, GROUP),
-    "a group's last batch": lambda connection: claims.was_claimed_between(connection, GROUP, NOW, NOW),
+    "a full group": lambda connection: claims._has_full_batch(connection, GROUP),
+    "a group's last batch": lambda connection: claims._was_claimed_between(connection, GROUP, NOW, NOW),
     "claim": lambda connection: claims.claim_batch(connection, GROUP, 24, NOW),
     "start": lambda connection: batches.start_batch(connection, 1, 60, NOW),
     "members": lambda connection: batches.batch_members(connection, 1),
@@ -184,7 +184,7 @@ COUNTED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "never, in a quiet time": ((), UNCOUNTED),
 }
 # One batch from each end. Without other statistics, a full group is read once more.
-FEW = 3 * BATCH_MAX_EVENTS
+FEW = 3 * _BATCH_MAX_EVENTS
 ON_THE_WAY = ("groups that wait", "a full group", "a group's last batch", "claim", "start", "members")
 
 

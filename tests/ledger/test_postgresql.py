@@ -66,7 +66,7 @@ def test_an_idle_connection_that_turned_read_only_is_replaced_before_a_write_fai
 ) -> None:
     with lent.read() as one:
         one.execute(_TURN_READ_ONLY)
-    monkeypatch.setattr(postgresql, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(postgresql, "_IDLE_SECONDS", 0.0)
     with lent.write() as connection:
         connection.execute(_WRITE)
 

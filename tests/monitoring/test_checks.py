@@ -168,7 +168,7 @@ def client(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> FlaskClient:
-    monkeypatch.setattr(web, "configured_broker", _no_broker)
+    monkeypatch.setattr(web, "_configured_broker", _no_broker)
     settings = parse({"SIGNAL_VAR": str(tmp_path)})
     if request.param == "management":
         return create_management(sqlite_ledger, settings).test_client()

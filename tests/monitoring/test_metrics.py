@@ -22,7 +22,7 @@ from worker.ledger.reports.measures import Measured
 from worker.ledger.schema import State
 from worker.ledger.setup import ad_accounts
 from worker.monitoring.measured import CLASSES
-from worker.monitoring.metrics import Exporter, Figures, all_metrics, group_small_accounts, spool_metrics
+from worker.monitoring.metrics import Exporter, _all_metrics, _Figures, _group_small_accounts, _spool_metrics
 from worker.settings import SettingsError, parse
 from worker.web.management import create_app as create_management
 
@@ -42,8 +42,8 @@ def _scraped(text: bytes) -> dict[tuple[str, str], float]:
 
 
 def _names() -> set[str]:
-    nothing = Figures(Counter(), Measured(), None, [QUIET], NOW)
-    families = (*all_metrics(nothing), *spool_metrics(ROOT / "absent"))
+    nothing = _Figures(Counter(), Measured(), None, [QUIET], NOW)
+    families = (*_all_metrics(nothing), *_spool_metrics(ROOT / "absent"))
     return {sample.name for family in families for sample in family.samples}
 
 
@@ -174,7 +174,7 @@ def test_scrapes_within_some_seconds_share_one_look(sqlite_ledger: Ledger) -> No
 def test_ad_accounts_beyond_the_bound_are_put_together() -> None:
     quiet = [replace(QUIET, ad_account_id=str(number)) for number in range(4)]
     busy = replace(QUIET, ad_account_id="9", pending=5, pending_since=7.0, breaker_open=True, rate_tokens=1.0)
-    found = group_small_accounts([*quiet, busy], most=2)
+    found = _group_small_accounts([*quiet, busy], most=2)
 
     assert [one.ad_account_id for one in found] == ["0", "1", "other"]
     assert found[-1] == replace(busy, ad_account_id="other")
@@ -220,8 +220,8 @@ def test_a_token_that_can_be_guessed_is_refused(tmp_path: Path) -> None:
 
 def _families() -> set[str]:
     found = [
-        *all_metrics(Figures(Counter(), Measured(), None, [QUIET], NOW)),
-        *spool_metrics(ROOT / "absent"),
+        *_all_metrics(_Figures(Counter(), Measured(), None, [QUIET], NOW)),
+        *_spool_metrics(ROOT / "absent"),
     ]
     return {family.name + ("_total" if family.type == "counter" else "") for family in found}
 

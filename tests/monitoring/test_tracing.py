@@ -23,7 +23,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted
 from worker.monitoring import tracing
-from worker.monitoring.tracing import Tracer
+from worker.monitoring.tracing import _Tracer
 from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.settings import SettingsError
 
@@ -35,7 +35,7 @@ EMAIL = "jane@example.org"
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     exporter, provider = InMemorySpanExporter(), tracing.provider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    made = Tracer(provider)
+    made = _Tracer(provider)
     monkeypatch.setattr(tracing, "tracer", lambda: made)
     yield exporter
     provider.shutdown()
@@ -83,7 +83,7 @@ def test_every_process_keeps_the_same_share(monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("collector.accept", "delivery.send"):
         exporter, provider = InMemorySpanExporter(), tracing.provider()
         provider.add_span_processor(SimpleSpanProcessor(exporter))
-        made = Tracer(provider)
+        made = _Tracer(provider)
         for number in range(400):
             made.record(name, [tracing.Request("src_1", NOW + number)], NOW, number=number)
         found: tuple[ReadableSpan, ...] = exporter.get_finished_spans()
@@ -111,7 +111,7 @@ def test_it_is_off_by_default_and_loads_nothing_then() -> None:
 
 def test_what_is_missing_or_wrong_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     tracing.tracer.cache_clear()
-    monkeypatch.setenv(tracing.ENDPOINT, "http://127.0.0.1:4318")
+    monkeypatch.setenv(tracing._ENDPOINT, "http://127.0.0.1:4318")
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     with pytest.raises(SettingsError, match=r"is set, and needs `pip install 'signal-worker\[otel\]'`\."):
         tracing.tracer()

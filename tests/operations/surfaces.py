@@ -22,7 +22,7 @@ from worker.web.management import create_app
 ACCOUNT = "549765662491"
 API, PAGES, SHELL = "api", "pages", "shell"
 # Each surface's name in the audit log.
-ACTORS = {API: "admin", PAGES: "admin", SHELL: opening.ACTOR}
+ACTORS = {API: "admin", PAGES: "admin", SHELL: opening._ACTOR}
 
 _SETTINGS = parse(
     {

@@ -25,7 +25,7 @@ from worker.operations.caller import Caller
 from worker.operations.errors import InvalidError
 from worker.operations.person import erasing as stage
 from worker.operations.person.erasing import ErasureOptions, ErasureReport
-from worker.operations.person.rights import find_person, read_request
+from worker.operations.person.rights import _find_person, read_request
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.pipeline.upkeep.purging import purge_expired
@@ -58,7 +58,7 @@ def erase(
     ledger: Ledger, asked: Mapping[str, Sequence[str]], *, actor: str = "kim", **options: Any
 ) -> ErasureReport:
     request = read_request(**asked)
-    person = find_person(Caller(ledger, actor, NOW), request)
+    person = _find_person(Caller(ledger, actor, NOW), request)
     given = {"wait_seconds": 0.0, "sleep": lambda _: None} | options
     return stage.erase_rows(ledger, person, ErasureOptions(actor, request.kinds, **given))
 
@@ -315,7 +315,7 @@ def test_nothing_of_an_erased_delivery_leads_back_to_the_person(ledger: Ledger) 
         row = connection.execute(select(delivery)).one()
     assert (row.payload, row.order_key, row.anonymous_key, row.user_key, row.warning) == (None,) * 5
     assert row.event_id == f"erased:{row.id}"
-    assert row.reason == erasure.REASON
+    assert row.reason == erasure._REASON
     with ledger.read() as connection:
         assert failures.count_failures(connection, FailureFilter()) == 0
 
@@ -362,7 +362,7 @@ def test_rows_that_cannot_be_opened_are_counted_and_left(ledger: Ledger) -> None
 
 def test_more_than_one_step_of_rows_is_gone_through(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     place(ledger)
-    monkeypatch.setattr(stage, "ROWS_A_STEP", 2)
+    monkeypatch.setattr(stage, "_ROWS_A_STEP", 2)
     accept(ledger, [order(f"o{number}", KIM if number % 2 else LEE) for number in range(9)])
     seen: list[int] = []
     assert erase(ledger, {"emails": [KIM]}, progress=seen.append).events == 4

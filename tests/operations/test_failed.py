@@ -12,7 +12,7 @@ from worker.ledger.setup import ad_accounts, audit_log
 from worker.ledger.setup.integrations import Integration
 from worker.operations.caller import Caller
 from worker.operations.deliveries.failed import (
-    NOT_FAILED,
+    _NOT_FAILED,
     Extent,
     discard_failed,
     get_failed,
@@ -119,7 +119,7 @@ def test_numbers_that_have_not_failed_are_counted_as_left_alone(ledger: Ledger, 
         retry_failed(kim(ledger), FailureFilter(ids=(failed.id, gone))),
         discard_failed(kim(ledger), FailureFilter(ids=(gone,)), "why", extent=Extent(most=None)),
     ):
-        assert result.left_alone == {NOT_FAILED: 1}
+        assert result.left_alone == {_NOT_FAILED: 1}
 
 
 @pytest.mark.parametrize("number", [0, -1, 2**63 - 1, 10**30])

@@ -25,7 +25,7 @@ from worker.pipeline.ingest.ingest_bulk import ingest
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr(erasing, "_SETTLING_SECONDS", 0.0)
 
 
 def legal(ledger: Ledger) -> Caller:

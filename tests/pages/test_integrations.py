@@ -297,7 +297,7 @@ REFUSED = b'{"events": [{"status": "failed", "error_message": "event_time is wro
     ids=["taken", "event refused", "malformed", "token", "not allowed", "no account", "rate", "away"],
 )
 def test_a_report_says_of_each_part_whether_it_is_good(came: Answer, marks: list[str], sentence: str) -> None:
-    report = connection_test.interpret_answer(came, ACCOUNT)
+    report = connection_test._interpret_answer(came, ACCOUNT)
 
     assert marks == [finding.mark for finding in report.findings]
     assert sentence == report.sentence

@@ -166,7 +166,7 @@ def test_an_inbox_that_nobody_works_on_is_told(pages: Pages, ledger: Ledger, sho
     ],
 )
 def test_median_and_p95_are_upper_bounds(counts: dict[str, int], median: float, p95: float) -> None:
-    latency = overview.latency_of(0.0, Counter(counts))
+    latency = overview._latency_of(0.0, Counter(counts))
 
     assert (latency.median, latency.p95) == (median, p95)
 
@@ -280,7 +280,7 @@ def test_a_source_is_silent_beyond_its_threshold(
 ) -> None:
     shop = source_with({"alert_thresholds": {"silent_hours": silent_hours}})
 
-    assert bool(overview.silence_of(shop, last_hour, 1_000)) is silent
+    assert bool(overview._silence_of(shop, last_hour, 1_000)) is silent
 
 
 def source_with(options: dict[str, Any]) -> Source:

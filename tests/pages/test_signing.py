@@ -11,7 +11,7 @@ from tests.pages.conftest import Pages, csrf_of, made_token
 from worker.api import auth
 from worker.ledger.database import Ledger
 from worker.ledger.setup import people
-from worker.ledger.setup.people import SESSION_SECONDS, Role
+from worker.ledger.setup.people import _SESSION_SECONDS, Role
 from worker.pages.signing import MOST_WRONG_BY_ADDRESS
 from worker.settings import Settings
 from worker.web.management import create_app
@@ -114,7 +114,7 @@ def test_signing_out_ends_the_session_also_for_a_copy_of_the_cookie(pages: Pages
 
 
 def test_a_session_ends_by_itself(pages: Pages) -> None:
-    with freeze_time(time.strftime("%Y-%m-%d", time.gmtime(time.time() + SESSION_SECONDS + 86_400))):
+    with freeze_time(time.strftime("%Y-%m-%d", time.gmtime(time.time() + _SESSION_SECONDS + 86_400))):
         assert pages.client.get("/").status_code == 303
 
 

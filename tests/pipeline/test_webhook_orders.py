@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from werkzeug.datastructures import Headers
 
-from worker.collector.webhooks import Webhook, read_webhook
+from worker.collector.webhooks import _Webhook, read_webhook
 from worker.event.received import Received
 from worker.pinterest.mapping.call import Options
 from worker.pinterest.mapping.mapping import Dropped, Failed, Mapped, map_event
@@ -80,7 +80,7 @@ def money(shop: str, paid: str) -> dict[str, Any]:
     }
 
 
-def read(system: str, topic: str, order: dict[str, Any]) -> Webhook:
+def read(system: str, topic: str, order: dict[str, Any]) -> _Webhook:
     name = "X-Shopify-Topic" if system == "shopify" else "X-WC-Webhook-Topic"
     return read_webhook(system, Headers({name: topic}), order, {})
 

@@ -22,7 +22,7 @@ from tests.collector.conftest import KEY, SECRET, SOURCE
 from tests.ledger.shop import place
 from worker.api import auth
 from worker.collector import segment, wsgi
-from worker.collector.gateway import TYPES
+from worker.collector.gateway import _TYPES
 from worker.collector.wsgi import create_app as create_collector
 from worker.http.signature import sign
 from worker.ledger.database import Ledger
@@ -43,7 +43,7 @@ Api = tuple[Flask, str, dict[str, str]]
 @pytest.fixture
 def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(auth, "_REQUESTS_A_MINUTE", 10**9)
-    monkeypatch.setattr(erasing, "SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr(erasing, "_SETTLING_SECONDS", 0.0)
     return parse(
         {
             "SIGNAL_VAR": str(tmp_path),
@@ -146,4 +146,4 @@ def test_the_collectors_description_has_every_route_and_no_other(
     described = {(path, method) for path, methods in paths.items() for method in methods}
     assert served == described
     calls = paths["/v1/{call}"]["post"]["parameters"][0]["schema"]["enum"]
-    assert set(calls) == {*TYPES, *segment.CALLS}
+    assert set(calls) == {*_TYPES, *segment.CALLS}

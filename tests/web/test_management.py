@@ -14,7 +14,7 @@ from tests.api.conftest import TOKEN, Api
 from worker.api.docs import is_docs
 from worker.api.schemas.integrations import CONFIG_PROPERTIES
 from worker.ledger.database import Ledger
-from worker.ledger.vault import KEY_MISSING_MESSAGE
+from worker.ledger.vault import _KEY_MISSING_MESSAGE
 from worker.pinterest.config.integration_config import IntegrationConfigSchema
 from worker.web import management
 
@@ -137,7 +137,7 @@ def test_it_starts_on_a_ledger_that_is_laid_down(environ: dict[str, str]) -> Non
     ("wrong", "sentence"),
     [
         ({"RATE_LIMIT_RPS": "many"}, "RATE_LIMIT_RPS must be a number, not 'many'."),
-        ({"ENCRYPTION_KEY": "11" * 32}, KEY_MISSING_MESSAGE),
+        ({"ENCRYPTION_KEY": "11" * 32}, _KEY_MISSING_MESSAGE),
         (
             {"DATABASE_URL": "postgresql://a:b@127.0.0.1:1/c"},
             "The ledger cannot be opened: OperationalError. DATABASE_URL names it.",

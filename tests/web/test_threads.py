@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from werkzeug.exceptions import BadRequest
 
-from worker.web.threads import BodyGuard, DeadlineSocket
+from worker.web.threads import _BodyGuard, _DeadlineSocket
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[DeadlineSocket, socket.socket]]:
+def pair() -> Iterator[tuple[_DeadlineSocket, socket.socket]]:
     ours, theirs = socket.socketpair()
     with ExitStack() as stack:
         stack.enter_context(ours)
-        yield DeadlineSocket(ours), stack.enter_context(theirs)
+        yield _DeadlineSocket(ours), stack.enter_context(theirs)
 
 
-def test_what_comes_in_time_is_read(pair: tuple[DeadlineSocket, socket.socket]) -> None:
+def test_what_comes_in_time_is_read(pair: tuple[_DeadlineSocket, socket.socket]) -> None:
     ours, theirs = pair
     ours.set_deadline(5)
     theirs.sendall(b"GET")
@@ -29,14 +29,14 @@ def test_what_comes_in_time_is_read(pair: tuple[DeadlineSocket, socket.socket]) 
     assert ours.gettimeout() is None
 
 
-def test_a_caller_that_says_nothing_is_taken_for_gone(pair: tuple[DeadlineSocket, socket.socket]) -> None:
+def test_a_caller_that_says_nothing_is_taken_for_gone(pair: tuple[_DeadlineSocket, socket.socket]) -> None:
     ours, _ = pair
     ours.set_deadline(0.05)
     assert ours.recv(100) == b""
 
 
 def test_a_caller_that_drips_is_taken_for_gone_all_the_same(
-    pair: tuple[DeadlineSocket, socket.socket],
+    pair: tuple[_DeadlineSocket, socket.socket],
 ) -> None:
     ours, theirs = pair
     ours.set_deadline(0.2)
@@ -51,7 +51,7 @@ def test_a_caller_that_drips_is_taken_for_gone_all_the_same(
     assert 0 < len(seen) < 100
 
 
-def test_each_request_has_its_own_time(pair: tuple[DeadlineSocket, socket.socket]) -> None:
+def test_each_request_has_its_own_time(pair: tuple[_DeadlineSocket, socket.socket]) -> None:
     ours, theirs = pair
     ours.set_deadline(0)
     theirs.sendall(b"GET")
@@ -60,7 +60,7 @@ def test_each_request_has_its_own_time(pair: tuple[DeadlineSocket, socket.socket
     assert ours.recv(100) == b"GET"
 
 
-def test_a_shorter_timeout_of_gunicorn_s_own_stays(pair: tuple[DeadlineSocket, socket.socket]) -> None:
+def test_a_shorter_timeout_of_gunicorn_s_own_stays(pair: tuple[_DeadlineSocket, socket.socket]) -> None:
     ours, _ = pair
     ours.set_deadline(60)
     ours.settimeout(0.01)
@@ -110,7 +110,7 @@ def test_a_body_that_ends_early_is_the_clients_fault(
     environ = {"CONTENT_LENGTH": length, "wsgi.input": Broken() if sent is None else BytesIO(sent)}
     if expected is None:
         with pytest.raises(BadRequest):
-            BodyGuard(app)(environ, None)
+            _BodyGuard(app)(environ, None)
     else:
-        BodyGuard(app)(environ, None)
+        _BodyGuard(app)(environ, None)
         assert seen == [expected]

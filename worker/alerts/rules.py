@@ -53,7 +53,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class _Rule:
     """Hold a rule; a problem must last ``delay_seconds`` before its alert fires."""
 
     delay_seconds: float
@@ -69,7 +69,7 @@ def find_problems(figures: Figures) -> list[Problem]:
 
 def advice(rule: str) -> str:
     """Return what to do about a rule's alerts; empty for an unknown rule."""
-    return ADVICE.get(rule, "")
+    return _ADVICE.get(rule, "")
 
 
 def alert_delay_seconds(rule: str) -> float:
@@ -138,10 +138,10 @@ def _skewed(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
 
 def _going_stale(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
     for account in figures.accounts:
-        hours = hours_until_stale(account, figures.now)
+        hours = _hours_until_stale(account, figures.now)
         if hours is None or account.oldest_event_at is None or figures.now - account.oldest_event_at < _HOUR:
             continue
-        drained = hours_until_drained(account)
+        drained = _hours_until_drained(account)
         if hours > limits.stale_warning_hours and drained <= hours:
             continue
         severity = Severity.CRITICAL if hours <= limits.stale_critical_hours else Severity.WARNING
@@ -159,14 +159,14 @@ def _staleness_words(account: AccountFigures, hours: float) -> str:
     )
 
 
-def hours_until_stale(account: AccountFigures, now: float) -> float | None:
+def _hours_until_stale(account: AccountFigures, now: float) -> float | None:
     """Return in how many hours Pinterest will refuse the oldest waiting event; None without waiting events."""
     if account.oldest_event_at is None:
         return None
     return max(0.0, (account.oldest_event_at + _STALE_SECONDS - now) / _HOUR)
 
 
-def hours_until_drained(account: AccountFigures) -> float:
+def _hours_until_drained(account: AccountFigures) -> float:
     """Return how many hours the backlog takes at the current rate; infinite if it does not shrink or is too large."""
     if not account.delivered_an_hour or account.waiting >= MAX_COUNTED_WAITING:
         return float("inf")
@@ -303,96 +303,96 @@ def _score_fell(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
 
 
 RULES = {
-    "retries_exhausted": Rule(
+    "retries_exhausted": _Rule(
         0.0,
         "See why with `failed list`; once Pinterest works again, send them with `failed retry --all`.",
         _exhausted,
     ),
-    "event_ids_used_before": Rule(
+    "event_ids_used_before": _Rule(
         0.0,
         "Find out who sends them: the pipeline key is public in every page. List the event in the source's "
         "signed_only_events where the server sends it, and use event ids that cannot be guessed.",
         _contradicted,
     ),
-    "oldest_pending": Rule(
+    "oldest_pending": _Rule(
         60.0,
         "See in Flower whether the delivery worker runs and keeps up; start another one, or raise the account's rate.",
         _pending,
     ),
-    "account_stands_still": Rule(
+    "account_stands_still": _Rule(
         60.0,
         "See in Flower whether the delivery worker runs; restart one that does not answer. Its batches are released "
         "after a minute.",
         _stands_still,
     ),
-    "clock_differs": Rule(
+    "clock_differs": _Rule(
         60.0,
         "Run an NTP client on that host: signatures and the times of its events depend on its clock.",
         _skewed,
     ),
-    "backlog_going_stale": Rule(
+    "backlog_going_stale": _Rule(
         300.0,
         "Fix what delays the account within these hours: Pinterest refuses events older than seven days.",
         _going_stale,
     ),
-    "breaker_open": Rule(
+    "breaker_open": _Rule(
         300.0,
         "Check Pinterest's status page and this machine's network; nothing is lost, and sending resumes by itself.",
         _breaker,
     ),
-    "token_refused": Rule(
+    "token_refused": _Rule(
         0.0,
         "Create an access token in Ads Manager and enter it in the integration: sending resumes by itself.",
         _refused,
     ),
-    "token_expiring": Rule(
+    "token_expiring": _Rule(
         0.0,
         "Create an access token in Ads Manager and enter it in the integration, with its expiry.",
         _expiring,
     ),
     # A service that has just started needs time for its first run.
-    "batcher_silent": Rule(
+    "batcher_silent": _Rule(
         60.0,
         "Restart beat and the upkeep worker: no events are sent until then, and nothing is lost.",
         _silent("batcher", "batcher_silent", "The batcher"),
     ),
-    "sweeper_silent": Rule(
+    "sweeper_silent": _Rule(
         60.0,
         "Restart beat and the upkeep worker: forgotten work waits until then, and nothing is lost.",
         _silent("sweeper", "sweeper_silent", "The sweeper"),
     ),
-    "inbox_waiting": Rule(
+    "inbox_waiting": _Rule(
         60.0,
         "See in Flower whether the ingest worker runs and keeps up; start another one.",
         _inbox_waiting,
     ),
-    "inbox_near_bound": Rule(
+    "inbox_near_bound": _Rule(
         0.0,
         "Start more ingest workers, or raise the source's backlog_limit or public_backlog_limit if the disk has space.",
         _inbox_full,
     ),
-    "events_parked": Rule(
+    "events_parked": _Rule(
         0.0,
         "Read the reasons (GET /v1/admin/parked), fix them, then retry the events (POST /v1/admin/parked/retry).",
         _parked,
     ),
-    "key_missing": Rule(
+    "key_missing": _Rule(
         0.0,
         "Restart every process with the same ENCRYPTION_KEY; while rotating, with both keys: new,old.",
         _key_missing,
     ),
-    "sign_in_failing": Rule(
+    "sign_in_failing": _Rule(
         # Failures of the network pass; tries are 15 minutes apart.
         3_600.0,
         "Open the integration and choose “Connect again”: settings, events and the token for events stay.",
         _sign_in,
     ),
-    "quality_score_fell": Rule(
+    "quality_score_fell": _Rule(
         0.0,
         "Open Match quality: it has Pinterest's issues and what to change.",
         _score_fell,
     ),
-    "disk_nearly_full": Rule(
+    "disk_nearly_full": _Rule(
         60.0,
         "Free disk space: below 512 MB the collector refuses public events with 503, and below 256 MB all events, "
         "so that the ledger can still be written.",
@@ -418,7 +418,7 @@ _LEDGER_ADVICE = (
     "Restore the database. Until then the collector keeps events in its spool; "
     "with SQLite, or when the spool is full, it answers 503."
 )
-ADVICE = {name: rule.advice for name, rule in RULES.items()} | {
+_ADVICE = {name: rule.advice for name, rule in RULES.items()} | {
     VOLUME_RULE: _VOLUME_ADVICE,
     DATA_RULE: _DATA_ADVICE,
     **RATE_RULES,

@@ -8,7 +8,7 @@ from worker.ledger.setup import integrations
 _SECONDS_PER_DAY = 86_400
 # Long enough to reach the person who has the rights at Pinterest.
 _SOON_SECONDS = 14 * _SECONDS_PER_DAY
-WHAT_TO_DO = "give its integration a new token, on its page or by PATCH; nothing is lost until then"
+_WHAT_TO_DO = "give its integration a new token, on its page or by PATCH; nothing is lost until then"
 
 
 def ends_by_credential(connection: Connection) -> dict[int, float]:
@@ -31,4 +31,4 @@ def describe_token_end(end: float, now: float) -> str:
     days = int(abs(end - now) // _SECONDS_PER_DAY)
     span = "less than a day" if days == 0 else "1 day" if days == 1 else f"{days:,} days"
     when = f"ends in {span}" if end > now else f"ended {span} ago"
-    return f"the access token {when}: {WHAT_TO_DO}" if ends_soon(end, now) else f"the access token {when}"
+    return f"the access token {when}: {_WHAT_TO_DO}" if ends_soon(end, now) else f"the access token {when}"

@@ -26,23 +26,25 @@ class Series:
 
 def find_dropped(series: Iterable[Series], hour: int) -> list[Problem]:
     """Return a problem for each name that stopped; ``hour`` is the current hour."""
-    silences = ((name, hours_of_silence(name.by_hour, hour)) for name in series)
+    silences = ((name, _hours_of_silence(name.by_hour, hour)) for name in series)
     return [
-        _problem(name, hours, expected_events(name.by_hour, hour, hours)) for name, hours in silences if hours
+        _problem(name, hours, _expected_events(name.by_hour, hour, hours))
+        for name, hours in silences
+        if hours
     ]
 
 
-def hours_of_silence(by_hour: Mapping[int, int], hour: int) -> int | None:
+def _hours_of_silence(by_hour: Mapping[int, int], hour: int) -> int | None:
     """Return the shortest window whose silence is significant; None without one."""
     for hours in _WINDOWS_HOURS:
         if _total(by_hour, hour - hours, hour + 1):
             return None
-        if expected_events(by_hour, hour, hours) >= _MIN_EXPECTED:
+        if _expected_events(by_hour, hour, hours) >= _MIN_EXPECTED:
             return hours
     return None
 
 
-def expected_events(by_hour: Mapping[int, int], hour: int, hours: int) -> float:
+def _expected_events(by_hour: Mapping[int, int], hour: int, hours: int) -> float:
     """Return the lower of the median of the same hours in the last seven days and the count of a week ago.
 
     So neither a peak on one day nor a shop that closes on Sundays raises an alert, nor a name that is new.

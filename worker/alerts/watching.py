@@ -50,7 +50,7 @@ _EXHAUSTED = (
 )
 
 
-def gather_figures(connection: Connection, free_bytes: int, now: float) -> Figures:
+def _gather_figures(connection: Connection, free_bytes: int, now: float) -> Figures:
     """Return the figures of all rules that are checked often."""
     heartbeats = measures.last_heartbeats(connection)
     return Figures(
@@ -192,7 +192,7 @@ def check_figures(
 ) -> list[Change]:
     """Check all rules that are checked often, and queue notices; return the changes."""
     with ledger.snapshot() as connection:
-        figures = gather_figures(connection, free_bytes(), now)
+        figures = _gather_figures(connection, free_bytes(), now)
     return _update_alerts(
         ledger, tuple(rules.RULES), rules.find_problems(figures), now, to_webhook=to_webhook
     )

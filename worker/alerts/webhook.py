@@ -11,7 +11,7 @@ from worker.http.signature import sign
 
 # Between two attempts.
 _FIRST_RETRY_SECONDS = 15.0
-MAX_RETRY_SECONDS = 900.0
+_MAX_RETRY_SECONDS = 900.0
 # Older notices are dropped.
 GIVE_UP_SECONDS = 86_400.0
 
@@ -50,4 +50,4 @@ class Webhook:
 
 def retry_delay_seconds(attempts: int) -> float:
     """Return how long to wait after this number of failed attempts."""
-    return min(MAX_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(attempts - 1, 16))
+    return min(_MAX_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(attempts - 1, 16))

@@ -66,7 +66,7 @@ class BulkTask(Task[Any, Any]):
         return self.run(parse_ids(ids))
 
 
-class Bulk:
+class _Bulk:
     """Acknowledge or reject the messages of one bulk together; Celery's request calls it like one message."""
 
     def __init__(
@@ -108,7 +108,7 @@ class Bulk:
             getattr(message, how)()
 
 
-class BulkBuffer:
+class _BulkBuffer:
     """Collect the messages of one broker connection until a bulk is full or its oldest message has waited.
 
     A bulk that is not full also waits for running bulks. Small parallel bulks cost more than they gain: they slow
@@ -186,7 +186,7 @@ class BulkBuffer:
         messages, self._messages = self._messages, []
         if not ids:
             return
-        bulk = Bulk(messages, self._consumer, self._unacked, self._on_settled)
+        bulk = _Bulk(messages, self._consumer, self._unacked, self._on_settled)
         self.open_bulks += 1
         self._start_run(self._request(ids), None, bulk.ack, bulk.reject, self._callbacks)
 
@@ -224,9 +224,9 @@ class BulkBuffer:
 def _bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) -> Callable[..., None]:
     """Return the handler for each message of the task; the consumer calls this after each connect."""
     start_run = default_strategy(task, app, consumer, **options)
-    buffer = BulkBuffer(task, consumer, start_run)
+    buffer = _BulkBuffer(task, consumer, start_run)
     getattr(consumer, "buffers", []).append(buffer)
-    widen_prefetch(consumer, task.bulk_max)
+    _widen_prefetch(consumer, task.bulk_max)
     revoked = consumer.controller.state.revoked
     # On Redis and Valkey kombu ignores no_ack and would still pay for the acknowledgement.
     without_ack = {queue.name for queue in app.amqp.queues.consume_from.values() if queue.no_ack}
@@ -246,7 +246,7 @@ def _bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) -
 
 
 def _fill_from_redis(
-    buffer: BulkBuffer, channel: Any, queue: str, task: str, revoked: Container[str]
+    buffer: _BulkBuffer, channel: Any, queue: str, task: str, revoked: Container[str]
 ) -> None:
     """Fill a bulk from a queue of Redis or Valkey with one command.
 
@@ -275,7 +275,7 @@ def _deliver(channel: Any, queue: str, stored: bytes) -> None:
         channel.connection._deliver(message, queue)
 
 
-def widen_prefetch(consumer: Any, bulk_max: int) -> None:
+def _widen_prefetch(consumer: Any, bulk_max: int) -> None:
     """Raise the prefetch count to one bulk per pool slot plus one; with less, a bulk would never fill up."""
     slots = consumer.pool.num_processes
     needed = bulk_max * (slots + 1)

@@ -27,7 +27,7 @@ log = logs.of(__name__)
 
 # A warm shutdown waits this long for its last bulks; what is not done by then returns to the broker.
 _LAST_WORK_SECONDS = 5.0
-LONGEST_RECONNECT_PAUSE_SECONDS = 5
+_LONGEST_RECONNECT_PAUSE_SECONDS = 5
 
 
 class _MessageBuffer(Protocol):
@@ -42,7 +42,7 @@ class _MessageBuffer(Protocol):
         """Flush before a new buffer replaces this one."""
 
 
-class BurstTokenBucket(TokenBucket):
+class _BurstTokenBucket(TokenBucket):
     """Token bucket with a burst of ``capacity``, then ``fill_rate`` per second, in order of arrival."""
 
     contents: deque[tuple[Any, int]]
@@ -57,7 +57,7 @@ class BurstTokenBucket(TokenBucket):
         """Return whether a timer is set for the waiting requests; a reconnect may have cancelled it."""
         return self.timer_entry is not None and not self.timer_entry.canceled
 
-    def take_over(self, old: "BurstTokenBucket") -> None:
+    def take_over(self, old: "_BurstTokenBucket") -> None:
         """Take the waiting requests of a bucket with another rate, without a new burst."""
         self._tokens = min(self.capacity, old._get_tokens())
         self.contents.extend(old.contents)
@@ -75,7 +75,7 @@ class RateLimitedConsumer(Consumer):
     conninfo: Connection
     hub: Any
     timer: Any
-    task_buckets: dict[str, BurstTokenBucket | None]
+    task_buckets: dict[str, _BurstTokenBucket | None]
     task_consumer: Any
     event_dispatcher: Any
     connection_errors: tuple[type[Exception], ...]
@@ -93,7 +93,7 @@ class RateLimitedConsumer(Consumer):
 
     def ensure_connected(self, conn: Connection) -> Connection:
         """Reconnect every few seconds; kombu's pauses would grow to half a minute."""
-        patient = partial(conn.ensure_connection, interval_max=LONGEST_RECONNECT_PAUSE_SECONDS)
+        patient = partial(conn.ensure_connection, interval_max=_LONGEST_RECONNECT_PAUSE_SECONDS)
         conn.ensure_connection = patient  # type: ignore[method-assign]
         return super().ensure_connected(conn)
 
@@ -132,11 +132,11 @@ class RateLimitedConsumer(Consumer):
         if self.conninfo.transport.driver_type == "amqp" and self.event_dispatcher:
             hub.remove_reader(self.event_dispatcher.connection.connection.sock)
 
-    def bucket_for_task(self, type: Any) -> BurstTokenBucket | None:  # noqa: A002 - Celery's name
+    def bucket_for_task(self, type: Any) -> _BurstTokenBucket | None:  # noqa: A002 - Celery's name
         per_second = rate(getattr(type, "rate_limit", None) or "")
         if not per_second:
             return None
-        return BurstTokenBucket(per_second, max(1, getattr(type, "rate_limit_burst", 1)))
+        return _BurstTokenBucket(per_second, max(1, getattr(type, "rate_limit_burst", 1)))
 
     def reset_rate_limits(self) -> None:
         """Replace the buckets whose limit changed.
@@ -151,7 +151,7 @@ class RateLimitedConsumer(Consumer):
             if old:
                 self._move_waiting(old, new)
 
-    def _move_waiting(self, old: BurstTokenBucket, new: BurstTokenBucket | None) -> None:
+    def _move_waiting(self, old: _BurstTokenBucket, new: _BurstTokenBucket | None) -> None:
         if new:
             new.take_over(old)
             self._schedule_bucket_request(new)
@@ -159,7 +159,7 @@ class RateLimitedConsumer(Consumer):
         while old.contents:
             self._limit_move_to_pool(old.pop()[0])
 
-    def _schedule_bucket_request(self, bucket: BurstTokenBucket) -> None:
+    def _schedule_bucket_request(self, bucket: _BurstTokenBucket) -> None:
         """Start the requests that have a token, and set one timer for the rest.
 
         Celery sets one timer for each waiting message. Its event loop fires ten per round and may then sleep for
@@ -173,7 +173,7 @@ class RateLimitedConsumer(Consumer):
                 wait_seconds = bucket.expected_time(bucket.contents[0][1])
                 bucket.timer_entry = self.timer.call_after(wait_seconds, self._on_bucket_timer, (bucket,))
 
-    def _on_bucket_timer(self, bucket: BurstTokenBucket) -> None:
+    def _on_bucket_timer(self, bucket: _BurstTokenBucket) -> None:
         bucket.timer_entry = None
         self._schedule_bucket_request(bucket)
 
@@ -187,7 +187,7 @@ class RateLimitedConsumer(Consumer):
         def on_task_received(message: Message) -> None:
             if self.unacked:
                 self.unacked.note(message)
-            if is_well_formed(message):
+            if _is_well_formed(message):
                 handle(message)
             else:
                 self.on_invalid_task(None, message, ValueError("not a task message"))
@@ -263,7 +263,7 @@ class RateLimitedConsumer(Consumer):
             self.hub.run_once()
 
 
-def is_well_formed(message: Message) -> bool:
+def _is_well_formed(message: Message) -> bool:
     """Return whether Celery can build a request from a message.
 
     Messages that cannot be decoded or have no task name count as well-formed: Celery reports those itself.

@@ -118,7 +118,7 @@ class HintReader:
             return
         if any(known.pattern.match(raw, 0) for known in self._known):
             return
-        pattern = hint_pattern(raw, info["delivery_tag"], headers.get("id"), id_, headers.get("origin"))
+        pattern = _hint_pattern(raw, info["delivery_tag"], headers.get("id"), id_, headers.get("origin"))
         if pattern is not None:
             self._known.append(_Known(pattern, message.channel, info["consumer_tag"], buffer))
 
@@ -212,7 +212,7 @@ class HintReader:
         self._received, self._place, self._last = self._received[self._place :] + more, 0, (0, 0)
 
 
-def hint_pattern(raw: bytes, tag: int, task_id: object, id_: int, origin: object) -> _HintPattern | None:
+def _hint_pattern(raw: bytes, tag: int, task_id: object, id_: int, origin: object) -> _HintPattern | None:
     """Return the pattern of messages that differ from one only in delivery tag, task id, number and publisher.
 
     ``raw`` has the message's frames as RabbitMQ sent them. Numbers and publishers' names have as many characters as

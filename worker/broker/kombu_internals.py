@@ -18,7 +18,7 @@ from worker import logs
 log = logs.of(__name__)
 
 # The newest unreadable messages of a queue are kept on a list next to it, for inspection.
-UNREADABLE_KEPT = 100
+_UNREADABLE_KEPT = 100
 
 
 def patch_redis_transport() -> None:
@@ -38,22 +38,22 @@ def _patch_method(class_: Any, name: str, wrapper: Any) -> None:
         setattr(class_, name, wraps(original)(wrapper(original)))
 
 
-def unreadable_key(queue: str) -> str:
+def _unreadable_key(queue: str) -> str:
     """Return the name of the list or queue that keeps a queue's unreadable messages."""
     return f"{queue}.unreadable"
 
 
 def park_unreadable(channel: Any, queue: str, text: str) -> None:
     """Log and keep an entry that is not a message and has already left its queue."""
-    log.error("message_unreadable", queue=queue, characters=len(text), kept=unreadable_key(queue))
+    log.error("message_unreadable", queue=queue, characters=len(text), kept=_unreadable_key(queue))
     _keep_unreadable(channel, queue, text)
 
 
 def _keep_unreadable(channel: Any, queue: str, text: str) -> None:
     """Put a text on the list of its queue's unreadable messages."""
     with channel.conn_or_acquire() as client:
-        client.lpush(unreadable_key(queue), text)
-        client.ltrim(unreadable_key(queue), 0, UNREADABLE_KEPT - 1)
+        client.lpush(_unreadable_key(queue), text)
+        client.ltrim(_unreadable_key(queue), 0, _UNREADABLE_KEPT - 1)
 
 
 def _refuse_closed_channels(original: Any) -> Any:
@@ -191,8 +191,8 @@ def keep_refused_message(app: Celery, queue: str, message: Message) -> None:
 
 
 def _keep_in_queue(connection: Connection, queue: str, message: Message) -> None:
-    arguments = {"x-max-length": UNREADABLE_KEPT, "x-overflow": "drop-head"}
-    name = unreadable_key(queue)
+    arguments = {"x-max-length": _UNREADABLE_KEPT, "x-overflow": "drop-head"}
+    name = _unreadable_key(queue)
     with connection.channel() as channel:
         Queue(name, durable=True, queue_arguments=arguments)(channel).queue_declare()
         Producer(channel).publish(

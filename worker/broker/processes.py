@@ -18,7 +18,7 @@ _LOG_LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], ca
 
 
 @dataclass(frozen=True)
-class Common:
+class _Common:
     """The options of both commands."""
 
     app: str
@@ -41,7 +41,7 @@ class Common:
 @click.pass_context
 def _process_cli(context: click.Context, app: str, quiet: bool) -> None:
     """Start a Celery worker, or beat."""
-    context.obj = Common(app, quiet)
+    context.obj = _Common(app, quiet)
 
 
 def _node_name(_context: click.Context, _option: click.Parameter, given: str | None) -> str:
@@ -64,7 +64,7 @@ def _node_name(_context: click.Context, _option: click.Parameter, given: str | N
 @click.option("--without-gossip", is_flag=True, help="Do not follow the events of other workers.")
 @click.option("--without-heartbeat", is_flag=True, help="Do not send heartbeat events.")
 @click.pass_obj
-def worker(common: Common, /, **options: Any) -> None:
+def worker(common: _Common, /, **options: Any) -> None:
     """Run a worker until a signal stops it.
 
     TERM and INT let the running tasks end, status 0. QUIT and a second INT are Celery's cold shutdown, status 1. HUP
@@ -87,7 +87,7 @@ def worker(common: Common, /, **options: Any) -> None:
     "--max-interval", type=click.IntRange(min=1), help="Longest sleep between two ticks, in seconds."
 )
 @click.pass_obj
-def beat(common: Common, /, **options: Any) -> None:
+def beat(common: _Common, /, **options: Any) -> None:
     """Run beat until a signal stops it."""
     common.load().Beat(quiet=common.quiet, **options).run()
 

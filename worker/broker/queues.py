@@ -9,7 +9,7 @@ from kombu import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class QueueState:
+class _QueueState:
     """Number of messages in a queue; without ``consumers`` if the broker does not count them."""
 
     name: str
@@ -17,7 +17,7 @@ class QueueState:
     consumers: int | None
 
 
-def queue_states(connection: Connection, names: Iterable[str]) -> list[QueueState]:
+def queue_states(connection: Connection, names: Iterable[str]) -> list[_QueueState]:
     """Return the state of each queue; a queue that does not exist is empty.
 
     Works without RabbitMQ's management plug-in and with a worker's permissions.
@@ -25,7 +25,7 @@ def queue_states(connection: Connection, names: Iterable[str]) -> list[QueueStat
     return [_state(connection, name) for name in names]
 
 
-def _state(connection: Connection, name: str) -> QueueState:
+def _state(connection: Connection, name: str) -> _QueueState:
     knows_consumers = connection.transport.driver_type == "amqp"
     # RabbitMQ closes the channel if the queue does not exist.
     channel: Any = connection.channel()
@@ -33,6 +33,6 @@ def _state(connection: Connection, name: str) -> QueueState:
         found = channel.queue_declare(queue=name, passive=True)
     except ChannelError:
         # On Redis and Valkey a queue without messages does not exist.
-        return QueueState(name, 0, 0 if knows_consumers else None)
+        return _QueueState(name, 0, 0 if knows_consumers else None)
     channel.close()
-    return QueueState(name, int(found.message_count), int(found.consumer_count) if knows_consumers else None)
+    return _QueueState(name, int(found.message_count), int(found.consumer_count) if knows_consumers else None)

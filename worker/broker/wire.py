@@ -33,7 +33,7 @@ class PublisherChannel(Protocol):
         """Publish a message for each id; return or raise like ``send``."""
 
 
-class ConfirmedChannel:
+class _ConfirmedChannel:
     """Publish to RabbitMQ, and wait for the confirms of many messages together."""
 
     def __init__(self, connection: Connection, queue: Queue) -> None:
@@ -141,7 +141,7 @@ class _RedisPushChannel:
 def open_publisher_channel(connection: Connection, queue: Queue) -> PublisherChannel:
     """Connect if necessary, declare the queue, and return a channel for this kind of broker."""
     connection.ensure_connection(max_retries=1, interval_start=0)
-    kind = ConfirmedChannel if connection.transport.driver_type == "amqp" else _RedisPushChannel
+    kind = _ConfirmedChannel if connection.transport.driver_type == "amqp" else _RedisPushChannel
     return kind(connection, queue)
 
 

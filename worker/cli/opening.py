@@ -15,7 +15,7 @@ from worker.runtime import ledger
 from worker.settings import settings
 
 # Written into the audit log.
-ACTOR = "command line"
+_ACTOR = "command line"
 
 
 class CommandGroup(click.Group):
@@ -45,7 +45,7 @@ def _name_sandbox() -> None:
 def cli_caller(*, checked: bool = True) -> Caller:
     """Return the command line as the caller of an operation; unchecked, the ledger may have no tables yet."""
     chosen = checked_ledger() if checked else ledger()
-    return Caller(chosen, ACTOR, chosen.now())
+    return Caller(chosen, _ACTOR, chosen.now())
 
 
 def since_option(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:

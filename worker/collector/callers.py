@@ -23,8 +23,8 @@ from worker.ledger.intake.inbox import SignedRequest
 from worker.ledger.setup import sources
 from worker.ledger.setup.sources import WRITE_KEY_PREFIX, Signer, Source, write_key
 
-K = TypeVar("K")
-V = TypeVar("V")
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class Outage(Protocol):
@@ -38,7 +38,7 @@ class Outage(Protocol):
         """Remember an error that means so."""
 
 
-class TTLCache(Generic[K, V]):
+class TTLCache(Generic[_K, _V]):
     """Cache look-ups for ``seconds`` per key, with at most ``at_most`` keys; in an outage of the ledger for longer.
 
     While the ledger is away nothing is looked up there; ``remembered`` answers for a key that is not cached.
@@ -49,22 +49,22 @@ class TTLCache(Generic[K, V]):
 
     def __init__(
         self,
-        look_up: Callable[[K], V | None],
+        look_up: Callable[[_K], _V | None],
         seconds: float,
         at_most: int,
         now: Callable[[], float],
         outage: Outage | None = None,
-        remembered: Callable[[K], V | None] = lambda _: None,
+        remembered: Callable[[_K], _V | None] = lambda _: None,
     ) -> None:
         self._look_up, self._remembered = look_up, remembered
         self._seconds = seconds
         self._at_most = at_most
         self._now = now
         self._outage = outage
-        self._kept: OrderedDict[K, tuple[float, V]] = OrderedDict()
+        self._kept: OrderedDict[_K, tuple[float, _V]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: K) -> V | None:
+    def get(self, key: _K) -> _V | None:
         """Return the value of a key. Errors of the look-up are raised, unless it has succeeded before."""
         now = self._now()
         with self._lock:
@@ -91,21 +91,21 @@ class TTLCache(Generic[K, V]):
             self._keep(key, now, value)
         return value
 
-    def _keep(self, key: K, now: float, value: V) -> None:
+    def _keep(self, key: _K, now: float, value: _V) -> None:
         with self._lock:
             self._kept[key] = (now, value)
             self._kept.move_to_end(key)
             if len(self._kept) > self._at_most:
                 self._kept.popitem(last=False)
 
-    def _forget(self, key: K) -> None:
+    def _forget(self, key: _K) -> None:
         with self._lock:
             self._kept.pop(key, None)
 
 
 # A revoked key, an old secret or a changed source may stay in force this long, and in an outage of the database until
 # its end.
-CACHE_SECONDS = 5.0
+_CACHE_SECONDS = 5.0
 _MAX_CACHED_KEYS = 10_000
 _SIGNATURE_WINDOW_SECONDS = 300
 # Signatures are stored longer than they are valid, because the clocks of hosts differ.
@@ -137,15 +137,15 @@ class Caller:
 
 
 class Callers:
-    """Identify callers by key or signature, cached for `CACHE_SECONDS`."""
+    """Identify callers by key or signature, cached for `_CACHE_SECONDS`."""
 
     def __init__(self, ledger: Ledger, now: Callable[[], float], outage: Outage | None = None) -> None:
         self._ledger = ledger
         self._now = now
         of_key = (outage.remembered.of_key,) if outage else ()
         of_id = (outage.remembered.signer,) if outage else ()
-        self._keys = TTLCache(self._source, CACHE_SECONDS, _MAX_CACHED_KEYS, now, outage, *of_key)
-        self._signers = TTLCache(self._signer, CACHE_SECONDS, _MAX_CACHED_KEYS, now, outage, *of_id)
+        self._keys = TTLCache(self._source, _CACHE_SECONDS, _MAX_CACHED_KEYS, now, outage, *of_key)
+        self._signers = TTLCache(self._signer, _CACHE_SECONDS, _MAX_CACHED_KEYS, now, outage, *of_id)
 
     def by_key(self, key: str | None) -> Caller:
         """Return the caller of a pipeline key.

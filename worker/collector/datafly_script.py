@@ -14,19 +14,19 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 
 # Built from packages/datafly-js; the built file is part of the package, so that nobody needs Node to serve it.
-SCRIPT = (_STATIC / "datafly.js").read_bytes()
+_SCRIPT = (_STATIC / "datafly.js").read_bytes()
 # Without a time in its header the compressed script is the same in every process.
-COMPRESSED = gzip.compress(SCRIPT, 9, mtime=0)
-TYPES = (_STATIC / "datafly.d.ts").read_bytes()
+_COMPRESSED = gzip.compress(_SCRIPT, 9, mtime=0)
+_TYPES = (_STATIC / "datafly.d.ts").read_bytes()
 
-HASH = sha256(SCRIPT).hexdigest()[:12]
-PATH = "/d.js"
+_HASH = sha256(_SCRIPT).hexdigest()[:12]
+_PATH = "/d.js"
 _TYPES_PATH = "/d.d.ts"
 
 
 def add_script_routes(app: Flask) -> None:
     """Add the routes of the script to an app."""
-    app.add_url_rule(PATH, "script", _current, provide_automatic_options=False)
+    app.add_url_rule(_PATH, "script", _current, provide_automatic_options=False)
     app.add_url_rule("/d.<string(length=12):digest>.js", "script_by_hash", _hashed)
     app.add_url_rule(_TYPES_PATH, "script_types", _types, provide_automatic_options=False)
 
@@ -37,8 +37,8 @@ def _current() -> AnyResponse:
 
 def _hashed(digest: str) -> AnyResponse:
     """Serve the script by its hash. An older hash redirects to the current script."""
-    if digest != HASH:
-        response = redirect(PATH.lstrip("/"))
+    if digest != _HASH:
+        response = redirect(_PATH.lstrip("/"))
         response.headers["Cache-Control"] = "no-store"
         return response
     return _script(_FOR_EVER)
@@ -46,16 +46,16 @@ def _hashed(digest: str) -> AnyResponse:
 
 def _script(cache_control: str) -> Response:
     compressed = request.accept_encodings.quality("gzip") > 0
-    response = Response(COMPRESSED if compressed else SCRIPT, content_type=_JAVASCRIPT)
+    response = Response(_COMPRESSED if compressed else _SCRIPT, content_type=_JAVASCRIPT)
     if compressed:
         response.headers["Content-Encoding"] = "gzip"
-    response.set_etag(f"{HASH}-gzip" if compressed else HASH)
+    response.set_etag(f"{_HASH}-gzip" if compressed else _HASH)
     return _cacheable(response, cache_control)
 
 
 def _types() -> Response:
-    response = Response(TYPES, content_type="text/plain; charset=utf-8")
-    response.set_etag(sha256(TYPES).hexdigest()[:12])
+    response = Response(_TYPES, content_type="text/plain; charset=utf-8")
+    response.set_etag(sha256(_TYPES).hexdigest()[:12])
     return _cacheable(response, _SHORT)
 
 

@@ -45,7 +45,7 @@ _RUDDERSTACK_HEADERS = (
 )
 
 
-def is_allowed_origin(origin: str, domains: Iterable[str]) -> bool:
+def _is_allowed_origin(origin: str, domains: Iterable[str]) -> bool:
     """Return whether an Origin header is one of these domains or a subdomain, with any port.
 
     The origin ``null`` of a sandboxed frame is allowed if it is listed like a domain.
@@ -79,7 +79,7 @@ def _preflight_headers(origin: str) -> dict[str, str]:
     }
 
 
-class AllDomains:
+class _AllDomains:
     """Cache the domains of all sources.
 
     A preflight request has no Authorization header, so its source is unknown. The answer to the event itself
@@ -122,7 +122,7 @@ LARGEST_BODY_BYTES = 4 * 1024 * 1024
 # Of public and of signed requests.
 _LARGEST_BYTES = (512 * 1024, LARGEST_BODY_BYTES)
 _NOT_GZIP = "is not gzip, as Content-Encoding says."
-TYPES = {"t": "track", "p": "page", "i": "identify", "g": "group"}
+_TYPES = {"t": "track", "p": "page", "i": "identify", "g": "group"}
 
 # A page may send text/plain without a preflight request; sendBeacon can send nothing else.
 _MEDIA_TYPES = ("", "application/json", "text/plain")
@@ -152,14 +152,14 @@ class Gateway:
         self._rates = CallRates(rates, now)
         self._callers = Callers(ledger, now, intake)
         self._admission = AdmissionControl(ledger, folder, now, outage=intake)
-        self._domains = AllDomains(ledger, now, intake)
+        self._domains = _AllDomains(ledger, now, intake)
 
     def single(self, call: str) -> Response:
         """Accept one event of the type in the URL."""
         if not _has_pipeline_key():
             return self.segment(call)
         caller = self._by_key()
-        return self._take_one(caller, with_type(_read_json(_body()), TYPES[call]))
+        return self._take_one(caller, with_type(_read_json(_body()), _TYPES[call]))
 
     def signed(self) -> Response:
         """Accept one signed event of a server."""
@@ -195,7 +195,7 @@ class Gateway:
         if body is None:
             # RudderStack's Node library declares another media type.
             body = _read_json(_body(signed=caller.signed, is_any_type=True), signed=caller.signed)
-        raws = segment.to_events(body, segment.CALLS.get(call, TYPES.get(call)))
+        raws = segment.to_events(body, segment.CALLS.get(call, _TYPES.get(call)))
         if isinstance(body, dict) and "batch" in body:
             return self._take_batch(caller, batch_events({"batch": raws}, segment.MAX_BATCH_EVENTS))
         return self._take_one(caller, raws[0])
@@ -260,7 +260,7 @@ class Gateway:
         source = self._callers.find(key) if key else None
         domains = source.page_origins if source is not None else () if key else self._domains.get()
         response = Response(status=204)
-        if is_allowed_origin(origin, domains):
+        if _is_allowed_origin(origin, domains):
             response.headers.update(_preflight_headers(origin))
         return response
 
@@ -275,9 +275,9 @@ class Gateway:
             return response
         caller: Caller | None = g.get("caller")
         if caller is None:
-            is_allowed = response.status_code >= 400 and is_allowed_origin(origin, self._domains.latest())
+            is_allowed = response.status_code >= 400 and _is_allowed_origin(origin, self._domains.latest())
         else:
-            is_allowed = not caller.signed and is_allowed_origin(origin, caller.source.page_origins)
+            is_allowed = not caller.signed and _is_allowed_origin(origin, caller.source.page_origins)
         if is_allowed:
             response.headers.update(_cors_headers(origin))
         return response

@@ -31,7 +31,7 @@ class _MaySign(Protocol):
     def signed(self) -> SignedRequest | None: ...
 
 
-R = TypeVar("R", bound=_MaySign)
+_R = TypeVar("_R", bound=_MaySign)
 
 
 @dataclass(slots=True)
@@ -122,11 +122,11 @@ class GroupCommit:
             request.error, request.done = error, True
 
 
-def without_repeats(connection: Connection, requests: Sequence[R]) -> list[R]:
+def without_repeats(connection: Connection, requests: Sequence[_R]) -> list[_R]:
     """Return the requests without those whose signature was accepted before, also in this transaction."""
     signed = [request.signed for request in requests if request.signed is not None]
     fresh = inbox.insert_signed_requests(connection, signed)
-    new: list[R] = []
+    new: list[_R] = []
     for request in requests:
         if request.signed is not None:
             if request.signed.key not in fresh:

@@ -19,12 +19,12 @@ from worker.settings import IntakeRates, Settings
 _MOST_CALLERS = 10_000
 _MOST_ADDRESSES = 50_000
 # Public calls are refused first: the rest of the disk is for signed ones.
-LEAST_FREE_BYTES = {Trust.PUBLIC: 512 * 1024 * 1024, Trust.SIGNED: 256 * 1024 * 1024}
+_LEAST_FREE_BYTES = {Trust.PUBLIC: 512 * 1024 * 1024, Trust.SIGNED: 256 * 1024 * 1024}
 _CHECK_SECONDS = 2.0
 _LONGEST_CHECK_SECONDS = 60.0
 
 
-class RateLimit:
+class _RateLimit:
     """Limit each caller to a rate a second, with a burst of one second.
 
     A caller with at least one token may take any number: the balance goes below zero, and the next call waits
@@ -78,10 +78,13 @@ class CallRates:
 
     def __init__(self, rates: IntakeRates, now: Callable[[], float]) -> None:
         key, source, address = "This key", "This source", "Your address"
-        self._public = (RateLimit(now, rates.public_requests, key), RateLimit(now, rates.public_events, key))
+        self._public = (
+            _RateLimit(now, rates.public_requests, key),
+            _RateLimit(now, rates.public_events, key),
+        )
         self._signed = (
-            RateLimit(now, rates.signed_requests, source),
-            RateLimit(now, rates.signed_events, source),
+            _RateLimit(now, rates.signed_requests, source),
+            _RateLimit(now, rates.signed_events, source),
         )
         self._address_requests = _optional(now, rates.address_requests, address)
         self._address_events = _optional(now, rates.address_events, address)
@@ -114,11 +117,11 @@ class CallRates:
         (self._signed if caller.signed else self._public)[1].spend(caller.name, events, "events")
 
 
-def _optional(now: Callable[[], float], per_second: float, limited: str) -> RateLimit | None:
-    return RateLimit(now, per_second, limited, _MOST_ADDRESSES) if per_second else None
+def _optional(now: Callable[[], float], per_second: float, limited: str) -> _RateLimit | None:
+    return _RateLimit(now, per_second, limited, _MOST_ADDRESSES) if per_second else None
 
 
-class Backlog:
+class _Backlog:
     """Estimate how many signed and public events of a source wait.
 
     Counting a million rows takes a good part of a second: one request counts while the others go by the last
@@ -173,7 +176,7 @@ class AdmissionControl:
         outage: Outage | None = None,
     ) -> None:
         self._ledger = ledger
-        self._backlog = Backlog(self._count, now)
+        self._backlog = _Backlog(self._count, now)
         self._free = TTLCache(free_bytes or _free_bytes, _CHECK_SECONDS, 1, now)
         self._folder = folder
         self._outage = outage
@@ -184,7 +187,7 @@ class AdmissionControl:
         Raises:
             RefusedError: 503, with the time to wait.
         """
-        if (self._free.get(self._folder) or 0) < LEAST_FREE_BYTES[trust]:
+        if (self._free.get(self._folder) or 0) < _LEAST_FREE_BYTES[trust]:
             message = "The disk is nearly full. Send this again later."
             raise RefusedError(503, "DISK_FULL", message, retry_after_seconds=60)
         if self._backlog.of(source.id, trust) >= source.backlog_limit(trust):

@@ -24,15 +24,15 @@ from worker.event.received import (
 from worker.event.text import clean_text
 
 _DFID, _PIN_UNAUTH, _EPIK = "_dfid", "_pin_unauth", "_epik"
-SECONDS_A_DAY = 86_400
-_DFID_SECONDS = 400 * SECONDS_A_DAY
-_PIN_UNAUTH_SECONDS = _EPIK_SECONDS = 365 * SECONDS_A_DAY
+_SECONDS_A_DAY = 86_400
+_DFID_SECONDS = 400 * _SECONDS_A_DAY
+_PIN_UNAUTH_SECONDS = _EPIK_SECONDS = 365 * _SECONDS_A_DAY
 
 _UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class CookieRules:
+class _CookieRules:
     """Hold which cookies a source sets, and for which domain; None is the collector's host."""
 
     domain: str | None = None
@@ -55,7 +55,7 @@ class CookieRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Cookies:
+class _Cookies:
     """Hold the cookies of a browser, before or after the answer."""
 
     dfid: str | None = None
@@ -78,14 +78,14 @@ def _new_uuid() -> str:
     return str(uuid.uuid4())
 
 
-def next_cookies(
-    known: Cookies,
+def _next_cookies(
+    known: _Cookies,
     event: Mapping[str, Any],
-    rules: CookieRules,
+    rules: _CookieRules,
     *,
     may_advertise: bool,
     make_id: Callable[[], str] = _new_uuid,
-) -> Cookies:
+) -> _Cookies:
     """Return the cookies of the browser after this event."""
     if known.dfid is None and rules.dfid:
         known = replace(known, dfid=_claimed_id(event) or make_id())
@@ -97,7 +97,7 @@ def next_cookies(
     return replace(known, epik=brought) if brought else known
 
 
-def _visitor_id_of(event: Mapping[str, Any], sent: Cookies, kept: Cookies) -> str | None:
+def _visitor_id_of(event: Mapping[str, Any], sent: _Cookies, kept: _Cookies) -> str | None:
     """Return the first-party id that an event counts under.
 
     A client without the cookie that sends its own anonymousId keeps it: it may never return the cookie, like a
@@ -108,7 +108,7 @@ def _visitor_id_of(event: Mapping[str, Any], sent: Cookies, kept: Cookies) -> st
     return kept.dfid
 
 
-def set_cookies(response: Response, before: Cookies, after: Cookies, rules: CookieRules) -> None:
+def _set_cookies(response: Response, before: _Cookies, after: _Cookies, rules: _CookieRules) -> None:
     """Set the new cookies, and `_dfid` always, which restarts its 400 days; expire those that were withdrawn.
 
     Pinterest's own tag reads `_pin_unauth` and `_epik`, so that these two are not HttpOnly.
@@ -157,7 +157,7 @@ class ClientInfo:
     ip: str | None
     user_agent: str | None
     is_browser: bool
-    cookies: Cookies
+    cookies: _Cookies
     gpc: bool = False
 
     @classmethod
@@ -169,12 +169,12 @@ class ClientInfo:
             ip=local_client_ip if local_client_ip and ip in _THIS_MACHINE else ip,
             user_agent=clean_text(headers.get("User-Agent"), MAX_USER_AGENT_CHARACTERS),
             is_browser="Origin" in headers or "Sec-Fetch-Site" in headers,
-            cookies=Cookies.of(request.cookies),
+            cookies=_Cookies.of(request.cookies),
             gpc=headers.get("Sec-GPC", "").strip() == "1",
         )
 
 
-def channel_of(event: Mapping[str, Any], *, signed: bool, is_browser: bool) -> Channel:
+def _channel_of(event: Mapping[str, Any], *, signed: bool, is_browser: bool) -> Channel:
     """Return whether an event comes from a server or a browser.
 
     Signed events come from servers. The pipeline key is public, so its events count as a browser's unless
@@ -196,7 +196,7 @@ class RequestContext:
         self._caller = caller
         self._client = client
         self._received_at = received_at
-        self._rules = CookieRules.of(caller.source.options)
+        self._rules = _CookieRules.of(caller.source.options)
         self._cookies = client.cookies
         self._in_browser = False
 
@@ -208,7 +208,7 @@ class RequestContext:
     def receive(self, event: Mapping[str, Any]) -> Received:
         """Return how an event was received, with the cookies after it and the events before it."""
         client = self._client
-        if channel_of(event, signed=self._caller.signed, is_browser=client.is_browser) == "server":
+        if _channel_of(event, signed=self._caller.signed, is_browser=client.is_browser) == "server":
             return received_from_server(event, self._received_at)
         source = self._caller.source
         consent = check_consent(
@@ -219,7 +219,7 @@ class RequestContext:
             groups=source.consent_groups,
         )
         self._in_browser = True
-        self._cookies = next_cookies(self._cookies, event, self._rules, may_advertise=consent.granted)
+        self._cookies = _next_cookies(self._cookies, event, self._rules, may_advertise=consent.granted)
         if consent.is_denied:
             self._cookies = replace(self._cookies, pin_unauth=None, epik=None)
         return Received(
@@ -236,7 +236,7 @@ class RequestContext:
     def set_cookies(self, response: Response) -> None:
         """Set the cookies of a browser; a server gets none."""
         if self._in_browser:
-            set_cookies(response, self._client.cookies, self._cookies, self._rules)
+            _set_cookies(response, self._client.cookies, self._cookies, self._rules)
 
 
 def _context(event: Mapping[str, Any]) -> Mapping[str, Any]:

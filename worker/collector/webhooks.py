@@ -29,7 +29,7 @@ _LONGEST_ID = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Webhook:
+class _Webhook:
     """A webhook's event, or none if it reports nothing to deliver; ``once`` identifies what it reports.
 
     ``order`` is the shop's own order, if the webhook reports a sale.
@@ -40,7 +40,7 @@ class Webhook:
     order: Mapping[str, Any] | None = None
 
 
-_NOTHING = Webhook(None)
+_NOTHING = _Webhook(None)
 
 
 def is_signed(system: str, headers: Headers, body: bytes, secret: str) -> bool:
@@ -65,7 +65,7 @@ def is_ping(system: str, headers: Headers, body: bytes) -> bool:
     )
 
 
-def read_webhook(system: str, headers: Headers, body: object, mapping: Mapping[str, str]) -> Webhook:
+def read_webhook(system: str, headers: Headers, body: object, mapping: Mapping[str, str]) -> _Webhook:
     """Return the event of a webhook, whose body is parsed."""
     if system == "custom":
         return _read_custom(headers, body, mapping)
@@ -74,7 +74,7 @@ def read_webhook(system: str, headers: Headers, body: object, mapping: Mapping[s
     return _read_shopify(headers, body) if system == "shopify" else _read_woocommerce(headers, body)
 
 
-def _read_shopify(headers: Headers, order: Mapping[str, Any]) -> Webhook:
+def _read_shopify(headers: Headers, order: Mapping[str, Any]) -> _Webhook:
     topic = headers.get("X-Shopify-Topic", "")
     # The admin's test notification has an order that nobody placed.
     is_test = headers.get("X-Shopify-Test", "").lower() == "true" or order.get("test") is True
@@ -86,14 +86,14 @@ def _read_shopify(headers: Headers, order: Mapping[str, Any]) -> Webhook:
     once = headers.get("X-Shopify-Webhook-Id", "")[:_LONGEST_ID] or f"{topic} {order.get('id')}"
     created = order.get("created_at") if topic != "orders/paid" else None
     timestamp = headers.get("X-Shopify-Triggered-At") or created
-    return Webhook(
+    return _Webhook(
         _event(topic, order, once, timestamp, order.get("note_attributes"), order.get("customer")),
         once,
         order if topic in _SALES else None,
     )
 
 
-def _read_woocommerce(headers: Headers, order: Mapping[str, Any]) -> Webhook:
+def _read_woocommerce(headers: Headers, order: Mapping[str, Any]) -> _Webhook:
     topic, status = headers.get("X-WC-Webhook-Topic", ""), str(order.get("status"))
     if topic not in ("order.created", "order.updated") or status in _UNPAID:
         return _NOTHING
@@ -109,7 +109,7 @@ def _read_woocommerce(headers: Headers, order: Mapping[str, Any]) -> Webhook:
     name = "Order Refunded" if is_refund else "Order Completed"
     customer = {"id": order.get("customer_id") or None}
     event = _event(name, order, once, timestamp, order.get("meta_data"), customer)
-    return Webhook(event, once, None if is_refund else order)
+    return _Webhook(event, once, None if is_refund else order)
 
 
 def _newest_refund(refunds: object) -> Mapping[str, Any] | None:
@@ -138,10 +138,10 @@ def _event(
     return {key: value for key, value in event.items() if value is not None}
 
 
-def _read_custom(headers: Headers, body: object, mapping: Mapping[str, str]) -> Webhook:
+def _read_custom(headers: Headers, body: object, mapping: Mapping[str, str]) -> _Webhook:
     """Return a body as an event: as it is, or with the fields of the source's mapping."""
     if not isinstance(body, dict):
-        return Webhook({"type": "track", "event": None})
+        return _Webhook({"type": "track", "event": None})
     event: dict[str, Any] = {} if mapping else dict(body)
     for target, path in mapping.items():
         value = path[1:] if path.startswith("=") else _at(body, path)
@@ -151,7 +151,7 @@ def _read_custom(headers: Headers, body: object, mapping: Mapping[str, str]) -> 
     given = clean_text(headers.get("X-Webhook-Id") or event.get("messageId"), _LONGEST_ID)
     if given:
         event.setdefault("messageId", given)
-    return Webhook(event, given or "")
+    return _Webhook(event, given or "")
 
 
 def _at(holder: Any, path: str) -> Any:

@@ -20,11 +20,11 @@ from worker.operations.caller import Caller
 from worker.operations.deliveries.events import follow_deliveries
 from worker.settings import Settings
 
-SOURCE_ID = "src_abc123"
+_SOURCE_ID = "src_abc123"
 # No Pinterest token starts like this.
 DEMO_MARK = "sandbox_"
 # Not the account of the documentation's examples, so that those can still be created.
-AD_ACCOUNT_ID = "549755885175"
+_AD_ACCOUNT_ID = "549755885175"
 
 
 def create_demo(ledger: Ledger, settings: Settings) -> None:
@@ -33,7 +33,7 @@ def create_demo(ledger: Ledger, settings: Settings) -> None:
     now = time.time()
     rate = AccountRateLimit(settings.rate_limit_rps, settings.rate_limit_burst)
     with ledger.write() as connection:
-        if sources.load_source(connection, SOURCE_ID) is not None:
+        if sources.load_source(connection, _SOURCE_ID) is not None:
             return
         key, secret = f"dk_test_{secrets.token_hex(12)}", secrets.token_urlsafe(32)
         sources.insert_source(connection, ledger.vault, _source(now), key, secret)
@@ -43,7 +43,7 @@ def create_demo(ledger: Ledger, settings: Settings) -> None:
 
 def _source(now: float) -> Source:
     return Source(
-        id=SOURCE_ID,
+        id=_SOURCE_ID,
         name="Demo shop",
         domains=("example.com", "localhost", "127.0.0.1"),
         created_at=now,
@@ -56,12 +56,12 @@ def _source(now: float) -> Source:
 def _integration(now: float) -> Integration:
     return Integration(
         id=f"int_{secrets.token_hex(8)}",
-        source_id=SOURCE_ID,
+        source_id=_SOURCE_ID,
         vendor="pinterest",
         name="Demo: the sandbox",
         enabled=True,
-        ad_account_id=AD_ACCOUNT_ID,
-        config={"ad_account_id": AD_ACCOUNT_ID, "field_mapping": "signal"},
+        ad_account_id=_AD_ACCOUNT_ID,
+        config={"ad_account_id": _AD_ACCOUNT_ID, "field_mapping": "signal"},
         consent_categories=("advertising",),
         created_at=now,
         updated_at=now,
@@ -86,7 +86,7 @@ _ORDER = {
 _WIDGET = {"product_id": "SKU-A", "name": "Widget", "price": 49.99, "currency": "USD"}
 
 # One call for each row of the documentation's event table, in the order of a visit.
-WALK: tuple[tuple[str, dict[str, Any]], ...] = (
+_WALK: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/v1/p", {}),
     ("/v1/i", {"traits": {"email": "john.doe@example.com"}}),
     ("/v1/t", {"event": "Signed Up"}),
@@ -110,7 +110,7 @@ def run_demo(ledger: Ledger, settings: Settings, sandbox_url: str) -> None:
     """Send the walk in a new state folder, then print a line for each delivery until a signal stops this."""
     _wait_until_ready(settings)
     with ledger.read() as connection:
-        key = sources.valid_pipeline_keys(connection, SOURCE_ID, time.time())[0]
+        key = sources.valid_pipeline_keys(connection, _SOURCE_ID, time.time())[0]
         seen = finding.newest_delivery_id(connection)
     is_new = _may_walk(ledger)
     if is_new:
@@ -125,8 +125,8 @@ def _may_walk(ledger: Ledger) -> bool:
     with ledger.write() as connection:
         _, walked_at = retention.read_watermark(connection, _WALKED)
         own = integrations.iterate_integrations(connection)
-        accounts = {one.ad_account_id for one in own if one.enabled and one.source_id == SOURCE_ID}
-        if walked_at or accounts != {AD_ACCOUNT_ID}:
+        accounts = {one.ad_account_id for one in own if one.enabled and one.source_id == _SOURCE_ID}
+        if walked_at or accounts != {_AD_ACCOUNT_ID}:
             return False
         retention.set_watermark(connection, _WALKED, 1, time.time())
     return True
@@ -136,7 +136,7 @@ def walk(collector_url: str, key: str) -> None:
     """Send every call of the walk, with consent to advertising."""
     with requests.Session() as session:
         session.headers.update(_VISITOR_HEADERS | {"Authorization": f"Bearer {key}"})
-        for path, call in WALK:
+        for path, call in _WALK:
             context = {"page": {"url": _PAGE}, "consent": {"advertising": True}}
             answer = session.post(f"{collector_url}{path}", json=call | {"context": context}, timeout=15)
             answer.raise_for_status()

@@ -19,7 +19,7 @@ from worker.ledger import migrate
 from worker.runtime import ledger
 from worker.settings import Settings, SettingsError, parse
 
-SANDBOX_URL = "http://127.0.0.1:8090"
+_SANDBOX_URL = "http://127.0.0.1:8090"
 
 # After this time honcho kills processes. A warm shutdown may wait for a request's whole deadline.
 _STOP_SECONDS = 40
@@ -97,7 +97,7 @@ def _check_ports(environment: Mapping[str, str], settings: Settings) -> None:
 
 def _environment() -> dict[str, str]:
     """Return the environment of every process: the caller's, with the sandbox if PINTEREST_API_URL is not set."""
-    environment = {"SANDBOX_URL": SANDBOX_URL} | os.environ
+    environment = {"SANDBOX_URL": _SANDBOX_URL} | os.environ
     if "PINTEREST_API_URL" not in environment:
         environment |= {"PINTEREST_API_URL": environment["SANDBOX_URL"], "ALLOW_SANDBOX": "1"}
         # The sandbox accepts any app.

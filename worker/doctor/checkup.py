@@ -33,7 +33,7 @@ _BINDING = "_kombu.binding."
 _EVERYBODYS = re.compile(r"|celeryev|(reply\.)?celery\.pidbox")
 
 
-def redis_facts(connection: Connection) -> RedisFacts:
+def _redis_facts(connection: Connection) -> RedisFacts:
     """Query a Redis or Valkey server. Hosted servers often forbid CONFIG, so this uses INFO."""
     channel: Any = connection.default_channel
     client = channel.client
@@ -63,7 +63,7 @@ def _strange_exchanges(client: Any) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if not _EVERYBODYS.fullmatch(name)))
 
 
-def rabbit_facts(connection: Connection, queues: Iterable[str]) -> RabbitFacts:
+def _rabbit_facts(connection: Connection, queues: Iterable[str]) -> RabbitFacts:
     """Query a RabbitMQ server. Needs no management plug-in, and creates nothing."""
     connection.connect()
     properties = cast(dict[str, Any], connection.connection.server_properties)
@@ -96,7 +96,7 @@ def _is_quorum(connection: Connection, name: str) -> bool | None:
     return True
 
 
-def certificate_days_left(connection: Connection) -> float | None:
+def _certificate_days_left(connection: Connection) -> float | None:
     """Return for how many days the certificate of an encrypted connection is valid; None if it was not checked."""
     connection.connect()
     if connection.transport.driver_type == "amqp":
@@ -126,7 +126,7 @@ def _workers_by_queue(app: Celery, connection: Connection) -> dict[str, list[str
     return found
 
 
-ANSWER_SECONDS = 5.0
+_ANSWER_SECONDS = 5.0
 
 
 class Checkup:
@@ -206,12 +206,12 @@ class Checkup:
     def _broker_settings(self) -> Iterator[Finding]:
         with self._connect() as connection:
             if self._settings.broker.tls is not None:
-                yield judgements.encryption_finding(certificate_days_left(connection))
+                yield judgements.encryption_finding(_certificate_days_left(connection))
             if self._settings.broker_url.startswith("amqp"):
-                facts = rabbit_facts(connection, self._queues)
+                facts = _rabbit_facts(connection, self._queues)
                 yield from judgements.rabbit_findings(facts, self._queues)
             else:
-                yield from judgements.redis_findings(redis_facts(connection))
+                yield from judgements.redis_findings(_redis_facts(connection))
 
     def _workers(self) -> Iterator[Finding]:
         with self._connect() as connection:
@@ -271,7 +271,7 @@ class Checkup:
 def _request_site(name: str, url: str, path: str) -> SiteFacts:
     """Request one of our own addresses, without a password."""
     try:
-        answer = requests.get(url + path, timeout=ANSWER_SECONDS, allow_redirects=False)
+        answer = requests.get(url + path, timeout=_ANSWER_SECONDS, allow_redirects=False)
     except requests.RequestException as error:
         return SiteFacts(name, url, None, type(error).__name__)
     return SiteFacts(name, url, answer.status_code)

@@ -134,7 +134,7 @@ class Columns:
         unknown = [name for name in renamed if name not in names]
         if unknown:
             raise ColumnsError(f"the header has no column {unknown[0]!r}; it has {', '.join(names)}.")
-        self._paths = [column_path(renamed.get(name, name)) for name in names]
+        self._paths = [_column_path(renamed.get(name, name)) for name in names]
         self._time_format = time_format or TimeFormat()
         _refuse_clashes(names, self._paths)
 
@@ -167,7 +167,7 @@ class Columns:
             raise ColumnsError(f"timestamp {error}") from None
 
 
-def column_path(name: str) -> _Path:
+def _column_path(name: str) -> _Path:
     """Return the path of a column in an event.
 
     ``properties.…``, ``context.…``, ``traits.…`` and ``consent.…`` name their path. The name of a visitor's

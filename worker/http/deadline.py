@@ -24,7 +24,7 @@ from urllib3.util.connection import create_connection
 
 # Servers and load balancers close idle connections, most after a minute. A request sent at that moment has an
 # unknown outcome, so connections are replaced much earlier: a new handshake costs less.
-MAX_IDLE_SECONDS = 10.0
+_MAX_IDLE_SECONDS = 10.0
 
 
 class RequestDeadline:
@@ -154,7 +154,7 @@ class _Connection(HTTPConnection):
     @property
     def is_connected(self) -> bool:
         """Return False also for a connection that was idle for too long, which the server may be about to close."""
-        return monotonic() - self._used_at < MAX_IDLE_SECONDS and super().is_connected
+        return monotonic() - self._used_at < _MAX_IDLE_SECONDS and super().is_connected
 
     def _new_conn(self) -> socket.socket:
         """Try the host's addresses in turn, all within the deadline, which urllib3's own loop exceeds."""

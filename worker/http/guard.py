@@ -7,7 +7,7 @@ from worker.http.ip_ranges import is_public
 
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 10.0
-DEADLINE_SECONDS = 20.0
+_DEADLINE_SECONDS = 20.0
 
 
 class PostFailedError(Exception):
@@ -22,7 +22,7 @@ def post(url: str, body: bytes, headers: dict[str, str], private_hosts: Collecti
     """Post a body and return the status, without following redirects or reading the response.
 
     Raises:
-        PostFailedError: no response within ``DEADLINE_SECONDS``.
+        PostFailedError: no response within ``_DEADLINE_SECONDS``.
         PrivateHostError: the host is private and not in ``private_hosts``.
     """
     deadline = _GuardedDeadline(private_hosts)
@@ -41,7 +41,7 @@ class _GuardedDeadline(RequestDeadline):
     """Check each address when connecting to it, so that the name cannot resolve to another address meanwhile."""
 
     def __init__(self, private_hosts: Collection[str]) -> None:
-        super().__init__(_CONNECT_SECONDS, _READ_SECONDS, DEADLINE_SECONDS)
+        super().__init__(_CONNECT_SECONDS, _READ_SECONDS, _DEADLINE_SECONDS)
         self._private_hosts = private_hosts
 
     def check_address(self, host: str, address: str) -> None:

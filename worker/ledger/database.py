@@ -20,7 +20,7 @@ from worker.ledger.clock import SharedClock
 from worker.ledger.vault import Vault
 
 # Longer than any wait for the write lock in normal operation, shorter than a caller's patience.
-BUSY_TIMEOUT_SECONDS = 10
+_BUSY_TIMEOUT_SECONDS = 10
 # Each SQLite connection's cache. It fills up in time, in every process and thread; the kernel caches the rest
 # of the file.
 _READER_CACHE_KIB, _WRITER_CACHE_KIB = 2_000, 8_000
@@ -195,7 +195,7 @@ class Ledger:
 
     def _sqlite_engines(self) -> tuple[Engine, Engine]:
         Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
-        arguments: dict[str, Any] = {"check_same_thread": False, "timeout": BUSY_TIMEOUT_SECONDS}
+        arguments: dict[str, Any] = {"check_same_thread": False, "timeout": _BUSY_TIMEOUT_SECONDS}
         # The parameters contain ids of people, which an error must not write into a log.
         hidden = {"connect_args": arguments, "hide_parameters": True}
         reader = create_engine(self.url, pool_size=10, max_overflow=30, **hidden)
@@ -233,7 +233,7 @@ def _prepare_sqlite(cache_kib: int) -> Any:
             "journal_mode=WAL",
             # Accepted events must be on disk even after a power failure.
             "synchronous=FULL",
-            f"busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}",
+            f"busy_timeout={_BUSY_TIMEOUT_SECONDS * 1000}",
             f"cache_size=-{cache_kib}",
             "temp_store=MEMORY",
         ):
@@ -258,12 +258,12 @@ class _Gate:
 
     @contextmanager
     def passed(self) -> Iterator[None]:
-        if not self._threads.acquire(timeout=BUSY_TIMEOUT_SECONDS):
+        if not self._threads.acquire(timeout=_BUSY_TIMEOUT_SECONDS):
             raise LedgerBusyError("the ledger's write lock was not free in time")
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                _lock_within(descriptor, BUSY_TIMEOUT_SECONDS)
+                _lock_within(descriptor, _BUSY_TIMEOUT_SECONDS)
             except BaseException:
                 # A thread that still waits for the lock has its own copy.
                 os.close(descriptor)

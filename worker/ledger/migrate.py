@@ -18,13 +18,13 @@ from worker.ledger.database import Ledger, LedgerRefusedError
 # Alembic logs a line for each check, in every process.
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
-SCRIPTS = Path(__file__).parent / "migrations"
+_SCRIPTS = Path(__file__).parent / "migrations"
 # Any number that nothing else in the database locks.
 _LOCK_NUMBER = 715_517
 _LOCK_LOOK_SECONDS = 0.25
 
 
-class MigrationsMissingError(LedgerRefusedError):
+class _MigrationsMissingError(LedgerRefusedError):
     """The database does not have the version that this code needs."""
 
 
@@ -78,7 +78,7 @@ def _refuse_encoding(connection: Connection) -> None:
         )
 
 
-def code_version() -> str:
+def _code_version() -> str:
     """Return the version that this code needs."""
     return ScriptDirectory.from_config(_config(None)).get_current_head() or ""
 
@@ -93,12 +93,12 @@ def check_version(ledger: Ledger) -> None:
         LedgerRefusedError: a pooler shares sessions, and no setting says so.
     """
     ledger.refuse_transaction_pooler()
-    wanted = code_version()
+    wanted = _code_version()
     with ledger.read() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
     if found is None or found < wanted:
         state = f"is at version {found}" if found else "has no tables yet"
-        raise MigrationsMissingError(
+        raise _MigrationsMissingError(
             f"The ledger {state}, this code needs {wanted}: run `python -m worker migrate`."
         )
 
@@ -117,6 +117,6 @@ def check_ledger(ledger: Ledger) -> None:
 
 def _config(connection: Connection | None) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(SCRIPTS))
+    config.set_main_option("script_location", str(_SCRIPTS))
     config.attributes["connection"] = connection
     return config

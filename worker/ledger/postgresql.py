@@ -15,7 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 # A connection used within this time is not tested. If the server has ended, the next statement fails, as it would
 # in the middle of a transaction, and all other connections are replaced, too.
-IDLE_SECONDS = 2.0
+_IDLE_SECONDS = 2.0
 # How long a statement may take; the server ends it a little earlier, if it still can.
 PATIENCE_SECONDS = 65.0
 # How long the test of an idle connection may take, and how long connecting may take, with all hosts together.
@@ -161,7 +161,7 @@ def _ping_after_a_rest(engine: Engine) -> None:
 
     def ping(connection: Any, record: ConnectionPoolEntry, _fairy: Any) -> None:
         since = record.info.get("resting_since")
-        if since is None or time.monotonic() - since < IDLE_SECONDS:
+        if since is None or time.monotonic() - since < _IDLE_SECONDS:
             return
         try:
             takes_writes = _takes_writes(connection)

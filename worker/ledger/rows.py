@@ -19,8 +19,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-T = TypeVar("T")
-P = TypeVar("P")
+_T = TypeVar("_T")
+_P = TypeVar("_P")
 
 # Both databases refuse a larger number.
 LARGEST_ID = 2**63 - 1
@@ -56,13 +56,15 @@ def has_passed(until: ColumnElement[Any], now: Any) -> ColumnElement[bool]:
     return or_(until <= now, until > now + LONGEST_WAIT_SECONDS)
 
 
-def chunks(items: Sequence[T], size: int = _IDS_A_STATEMENT) -> Iterator[Sequence[T]]:
+def chunks(items: Sequence[_T], size: int = _IDS_A_STATEMENT) -> Iterator[Sequence[_T]]:
     """Split a sequence into pieces that fit into one statement."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
-def iterate_pages(page: Callable[[int, P], Sequence[T]], position: Callable[[T], P], start: P) -> Iterator[T]:
+def iterate_pages(
+    page: Callable[[int, _P], Sequence[_T]], position: Callable[[_T], _P], start: _P
+) -> Iterator[_T]:
     """Yield every row of a paged list. ``page`` takes a limit and the last position."""
     after = start
     while True:

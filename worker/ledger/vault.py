@@ -21,9 +21,9 @@ _KEY_ID_BYTES = 4
 _LARGEST_KEY_NUMBER = 2**31 - 1
 # While the database is away, a seal must not wait for it.
 _LOOK_AGAIN_SECONDS = 30.0
-MASTER_ID_BYTES = 4
+_MASTER_ID_BYTES = 4
 SECONDS_A_DAY = 86_400
-KEY_MISSING_MESSAGE = (
+_KEY_MISSING_MESSAGE = (
     "ENCRYPTION_KEY lacks the key that this ledger was written with. Nothing is lost: give the former key "
     "again (while rotating, both of them: new,old)."
 )
@@ -131,7 +131,7 @@ class Vault:
         """
         changed = 0
         for row in connection.execute(select(data_key)).all():
-            if row.wrapped[:MASTER_ID_BYTES] != self._first:
+            if row.wrapped[:_MASTER_ID_BYTES] != self._first:
                 wrapped = self._wrap(self._unwrap(row.wrapped), self._first)
                 connection.execute(update(data_key).where(data_key.c.id == row.id).values(wrapped=wrapped))
                 changed += 1
@@ -222,22 +222,22 @@ class Vault:
         """
         with self._ledger.read() as connection:
             wrapped = connection.scalar(select(data_key.c.wrapped).where(data_key.c.purpose == "hash"))
-        return wrapped[:MASTER_ID_BYTES] if wrapped else self._first
+        return wrapped[:_MASTER_ID_BYTES] if wrapped else self._first
 
     def _wrap(self, key: bytes, master: bytes) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)
         return master + nonce + self._ring[master].encrypt(nonce, key, b"data key")
 
     def _unwrap(self, wrapped: bytes) -> bytes:
-        master = self._ring.get(wrapped[:MASTER_ID_BYTES])
+        master = self._ring.get(wrapped[:_MASTER_ID_BYTES])
         if master is None:
-            raise MissingKeyError(KEY_MISSING_MESSAGE)
-        nonce = wrapped[MASTER_ID_BYTES : MASTER_ID_BYTES + _NONCE_BYTES]
+            raise MissingKeyError(_KEY_MISSING_MESSAGE)
+        nonce = wrapped[_MASTER_ID_BYTES : _MASTER_ID_BYTES + _NONCE_BYTES]
         try:
-            return master.decrypt(nonce, wrapped[MASTER_ID_BYTES + _NONCE_BYTES :], b"data key")
+            return master.decrypt(nonce, wrapped[_MASTER_ID_BYTES + _NONCE_BYTES :], b"data key")
         except (InvalidTag, ValueError):
             raise SealError("a data key in the ledger was changed") from None
 
 
 def _master_id(key: bytes) -> bytes:
-    return sha256(b"master" + key).digest()[:MASTER_ID_BYTES]
+    return sha256(b"master" + key).digest()[:_MASTER_ID_BYTES]

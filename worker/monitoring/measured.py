@@ -11,7 +11,7 @@ from worker.pinterest.client.decisions import ReasonClass
 _QUEUES = ("events", "delivery")
 _STATUSES = ("2xx", "3xx", "4xx", "429", "5xx", "none")
 # Reasons of the mapping, and reasons why a delivery was not sent.
-UNSENDABLE = (
+_UNSENDABLE = (
     "no_identity",
     "missing_value",
     "missing_num_items",
@@ -22,7 +22,7 @@ UNSENDABLE = (
     "unopened",
     "unknown_outcome",
 )
-CLASSES = (*ReasonClass, *UNSENDABLE)
+CLASSES = (*ReasonClass, *_UNSENDABLE)
 # Why the collector refused an event, by the error code of its response. Missing codes, such as that of an unknown
 # path, do not concern events.
 REJECTION_REASONS = {

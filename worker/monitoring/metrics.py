@@ -30,7 +30,7 @@ from worker.monitoring import measured
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # All scrapes within this time share one query of the ledger.
-REMEMBERED_SECONDS = 5.0
+_REMEMBERED_SECONDS = 5.0
 # Each ad account has seven series. Accounts beyond this number are summed up in one.
 _MOST_ACCOUNTS = 100
 _OTHER_ACCOUNTS = "other"
@@ -53,7 +53,7 @@ _DELIVERIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class _Figures:
     """The numbers from the ledger for one export."""
 
     moved: Counter[str]
@@ -82,29 +82,29 @@ class Exporter:
         with self._looking:
             now = self._now()
             # After the clock was set back, the cached text must not stay in use.
-            if not 0 <= now - self._written_at < REMEMBERED_SECONDS:
+            if not 0 <= now - self._written_at < _REMEMBERED_SECONDS:
                 registry = CollectorRegistry(auto_describe=False)
                 registry.register(_Families(self._all(now)))
                 self._text, self._written_at = generate_latest(registry), now
             return self._text
 
     def _all(self, now: float) -> list[Metric]:
-        found = list(spool_metrics(self._spool)) if self._spool is not None else []
+        found = list(_spool_metrics(self._spool)) if self._spool is not None else []
         try:
-            return [*all_metrics(self._look(now)), *found]
+            return [*_all_metrics(self._look(now)), *found]
         except Exception as error:
             if not found or not is_ledger_unavailable(error):
                 raise
             return found
 
-    def _look(self, now: float) -> Figures:
+    def _look(self, now: float) -> _Figures:
         with self._ledger.snapshot() as connection:
             # A worker whose clock is behind may still add rows to the last hour. The sum of the hours before it is
             # computed once an hour.
             open_since = int(now // SECONDS_PER_HOUR) - 1
             if self._closed_hours[0] != open_since:
                 self._closed_hours = (open_since, tallies.tally_totals(connection, before_hour=open_since))
-            return Figures(
+            return _Figures(
                 moved=self._closed_hours[1] + tallies.tally_totals(connection, since_hour=open_since),
                 measured=measures.measure_totals(connection),
                 inbox_since=account_status.oldest_waiting_since(connection),
@@ -113,7 +113,7 @@ class Exporter:
             )
 
 
-def all_metrics(figures: Figures) -> Iterator[Metric]:
+def _all_metrics(figures: _Figures) -> Iterator[Metric]:
     """Yield every metric, with its name and meaning; an outcome that never happened is 0."""
     yield CounterMetricFamily(
         "signal_events_accepted",
@@ -133,10 +133,10 @@ def all_metrics(figures: Figures) -> Iterator[Metric]:
         value=_age(figures.inbox_since, figures.now),
     )
     yield from measured.measured_metrics(figures.measured)
-    yield from _of_accounts(group_small_accounts(figures.accounts), figures.now)
+    yield from _of_accounts(_group_small_accounts(figures.accounts), figures.now)
 
 
-def spool_metrics(folder: Path) -> Iterator[Metric]:
+def _spool_metrics(folder: Path) -> Iterator[Metric]:
     """Yield the metrics of the spool of this host."""
     found = spool.count_spooled(folder)
     yield GaugeMetricFamily(
@@ -147,7 +147,7 @@ def spool_metrics(folder: Path) -> Iterator[Metric]:
     yield GaugeMetricFamily("signal_spool_bytes", "Size of the spool of this host.", value=found.size_bytes)
 
 
-def group_small_accounts(accounts: list[AccountState], most: int = _MOST_ACCOUNTS) -> list[AccountState]:
+def _group_small_accounts(accounts: list[AccountState], most: int = _MOST_ACCOUNTS) -> list[AccountState]:
     """Sum up all ad accounts after the first ``most``, so that the number of series has an upper limit."""
     if len(accounts) <= most:
         return accounts

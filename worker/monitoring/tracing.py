@@ -20,7 +20,7 @@ from worker.settings import SettingsError
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 class Request(NamedTuple):
@@ -30,7 +30,7 @@ class Request(NamedTuple):
     accepted_at: float
 
 
-class Tracer:
+class _Tracer:
     """Record spans in the traces of requests."""
 
     def __init__(self, provider: "TracerProvider") -> None:
@@ -50,22 +50,22 @@ class Tracer:
 
 
 @cache
-def tracer() -> Tracer | None:
+def tracer() -> _Tracer | None:
     """Return the tracer of this process, or None if tracing is off.
 
     Raises:
         SettingsError: tracing is on, and the libraries are not installed.
     """
-    if not os.environ.get(ENDPOINT, "").strip():
+    if not os.environ.get(_ENDPOINT, "").strip():
         return None
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        raise SettingsError(ENDPOINT, "is set, and needs `pip install 'signal-worker[otel]'`.") from None
+        raise SettingsError(_ENDPOINT, "is set, and needs `pip install 'signal-worker[otel]'`.") from None
     made = provider()
     made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return Tracer(made)
+    return _Tracer(made)
 
 
 def provider() -> "TracerProvider":

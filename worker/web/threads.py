@@ -22,7 +22,7 @@ from worker import logs
 log = logs.of(__name__)
 
 # For a whole request, headers and body: half a megabyte over a slow mobile connection.
-LONGEST_REQUEST_SECONDS = 10.0
+_LONGEST_REQUEST_SECONDS = 10.0
 
 _STATUSES: dict[type[Exception], HTTPStatus] = {
     LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
@@ -40,21 +40,21 @@ class DeadlineThreadWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ship
 
     def enqueue_req(self, conn: Any) -> None:
         """Pass a connection to the threads."""
-        if not isinstance(conn.sock, DeadlineSocket):
-            conn.sock = DeadlineSocket(conn.sock)
+        if not isinstance(conn.sock, _DeadlineSocket):
+            conn.sock = _DeadlineSocket(conn.sock)
         super().enqueue_req(conn)
 
     def handle(self, conn: Any) -> Any:
         """Start the deadline for a request when a thread begins to read it."""
-        conn.sock.set_deadline(LONGEST_REQUEST_SECONDS)
+        conn.sock.set_deadline(_LONGEST_REQUEST_SECONDS)
         return super().handle(conn)
 
     wsgi: Any
 
     def load_wsgi(self) -> None:
-        """Load the app, wrapped in `BodyGuard`."""
+        """Load the app, wrapped in `_BodyGuard`."""
         super().load_wsgi()
-        self.wsgi = BodyGuard(self.wsgi)
+        self.wsgi = _BodyGuard(self.wsgi)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer a malformed request with its status; if it was already answered, only close."""
@@ -72,7 +72,7 @@ class DeadlineThreadWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ship
             util.write_error(client, status.value, status.phrase, "")
 
 
-class BodyGuard:
+class _BodyGuard:
     """WSGI middleware that turns errors in a request's body into `BadRequest`, status 400.
 
     gunicorn parses a body while the app reads it. Its exceptions would become a 500.
@@ -129,7 +129,7 @@ class _GuardedBody:
         raise BadRequest("The body could not be read.") from None
 
 
-class DeadlineSocket:
+class _DeadlineSocket:
     """Socket that ends like a closed one if a request is not complete by its deadline."""
 
     def __init__(self, sock: socket.socket) -> None:

@@ -17,9 +17,9 @@ from worker.ledger.upkeep.alerts import Alert, Change, Notice, Severity
 log = logs.of(__name__)
 
 # Longer than the restart of a database server.
-WAIT_SECONDS = 60.0
+_WAIT_SECONDS = 60.0
 # Notices wait in memory while the webhook fails too.
-MAX_UNSENT_NOTICES = 10
+_MAX_UNSENT_NOTICES = 10
 
 _AWAY = Problem(
     LEDGER_RULE,
@@ -29,7 +29,7 @@ _AWAY = Problem(
 )
 
 
-class Outage:
+class _Outage:
     """Alert about a database that does not answer, kept in this process's memory."""
 
     def __init__(
@@ -44,13 +44,13 @@ class Outage:
 
     def update(self, *, away: bool, now: float) -> Change | None:
         """Record whether the database is away, and send the notices that wait."""
-        then = next_step(self._alert, _AWAY if away else None, now, WAIT_SECONDS)
+        then = next_step(self._alert, _AWAY if away else None, now, _WAIT_SECONDS)
         known = then.alert or self._alert
         self._alert = then.alert
         if then.change is not None and known is not None:
             watching.log_change(known, then.change)
             notice = _notice(known, then.change, now)
-            self._unsent = [*self._unsent, notice][-MAX_UNSENT_NOTICES:]
+            self._unsent = [*self._unsent, notice][-_MAX_UNSENT_NOTICES:]
             for channel in self._channels():
                 trouble = channel.send(notice.id, watching.notice_content(notice))
                 if trouble is not None:
@@ -84,9 +84,9 @@ def _notice(alert: Alert, change: Change, now: float) -> Notice:
     )
 
 
-LOOK_SECONDS = 30.0
+_LOOK_SECONDS = 30.0
 # The upkeep worker checks every 30 seconds; after this long it counts as silent.
-OVERDUE_SECONDS = 90.0
+_OVERDUE_SECONDS = 90.0
 
 
 def start_watchman() -> threading.Thread:
@@ -96,7 +96,7 @@ def start_watchman() -> threading.Thread:
     return thread
 
 
-def watch_if_overdue(
+def _watch_if_overdue(
     ledger: Ledger,
     free_bytes: Callable[[], int],
     webhook: Webhook | None,
@@ -108,7 +108,7 @@ def watch_if_overdue(
     now = clock()
     with ledger.read() as connection:
         last = measures.last_heartbeats(connection).get(measures.WATCH)
-    if last is not None and 0 <= now - last < OVERDUE_SECONDS:
+    if last is not None and 0 <= now - last < _OVERDUE_SECONDS:
         return False
     watching.check_figures(ledger, free_bytes, now, to_webhook=webhook is not None)
     if webhook is not None:
@@ -119,21 +119,21 @@ def watch_if_overdue(
 
 
 def _watch_for_ever() -> None:
-    outage = Outage(runtime.webhook, runtime.alert_channels)
+    outage = _Outage(runtime.webhook, runtime.alert_channels)
     while True:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)
         try:
             _look(outage)
         except Exception as error:  # noqa: BLE001 - the thread must survive every error
             log.error("watchman_failed", error=logs.error_location(error))
 
 
-def _look(outage: Outage) -> None:
+def _look(outage: _Outage) -> None:
     clock = runtime.ledger().now
     try:
         # Reading works on a database that takes no writes.
         runtime.ledger().ping()
-        watch_if_overdue(
+        _watch_if_overdue(
             runtime.ledger(), runtime.free_bytes, runtime.webhook(), clock, runtime.alert_channels()
         )
     except Exception as error:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.dev.sandbox.samples import ACCOUNT
 from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.http_server import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_READ_BYTES
+from worker.dev.sandbox.http_server import _MAX_BODY_BYTES, _MAX_HEAD_BYTES, _MAX_READ_BYTES
 
 
 def exchange(sandbox: Sandbox, *parts: bytes, leave: bool = False) -> bytes:
@@ -72,7 +72,7 @@ def test_a_client_that_waits_is_told_to_continue(sandbox: Sandbox) -> None:
         get("Transfer-Encoding: chunked") + b"zz\r\n",
         get("Transfer-Encoding: chunked") + b"1\r\nabc\r\n",
         get("Transfer-Encoding: chunked") + b"fffffff\r\n",
-        get(f"Content-Length: {MAX_READ_BYTES + 1}"),
+        get(f"Content-Length: {_MAX_READ_BYTES + 1}"),
     ],
 )
 def test_a_malformed_request_is_refused_and_the_connection_ends(sandbox: Sandbox, request_: bytes) -> None:
@@ -82,7 +82,7 @@ def test_a_malformed_request_is_refused_and_the_connection_ends(sandbox: Sandbox
 @pytest.mark.parametrize(
     "request_",
     [
-        get("X: " + "x" * MAX_HEAD_BYTES),
+        get("X: " + "x" * _MAX_HEAD_BYTES),
         get("X: " + "x" * 3_000_000),
         get("Transfer-Encoding: chunked") + b"1" * 300 + b"\r\n",
     ],
@@ -99,7 +99,7 @@ def test_what_is_too_long_to_read_ends_the_connection_without_an_answer(
     assert exchange(sandbox, LAST).startswith(b"HTTP/1.1 200 OK")
 
 
-@pytest.mark.parametrize("size_bytes", [MAX_BODY_BYTES + 1, 20_000_000])
+@pytest.mark.parametrize("size_bytes", [_MAX_BODY_BYTES + 1, 20_000_000])
 def test_a_body_over_the_limit_is_read_and_refused(sandbox: Sandbox, size_bytes: int) -> None:
     head = get(f"Content-Length: {size_bytes}").replace(b"GET", b"POST")
     answers = exchange(sandbox, head, b"x" * size_bytes + LAST)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.dev.sandbox.samples import event, events
-from worker.dev.sandbox.memory import Arrival, Bounds, Memory, Window, token_fingerprint
+from worker.dev.sandbox.memory import Arrival, Bounds, Memory, _Window, token_fingerprint
 
 
 def arrival(at: float = 1.0, account: str = "1", **changes: Any) -> Arrival:
@@ -108,7 +108,7 @@ def test_counts_faults_beside_statuses() -> None:
     ],
 )
 def test_finds_the_fullest_second(times: list[float], most: int) -> None:
-    window = Window(1.0)
+    window = _Window(1.0)
     for at in times:
         window.add(at)
     assert window.most == most

@@ -4,7 +4,7 @@ import pytest
 import requests
 
 from tests.dev.sandbox.samples import ACCOUNT, event, events, post
-from worker.dev.sandbox.control import Sandbox, SandboxError
+from worker.dev.sandbox.control import Sandbox, _SandboxError
 
 
 def test_healthz(sandbox: Sandbox) -> None:
@@ -109,7 +109,7 @@ def test_behave_shows_the_script_and_its_tallies(sandbox: Sandbox) -> None:
 
 def test_a_wrong_script_is_refused_and_the_one_before_stays(sandbox: Sandbox) -> None:
     sandbox.behave({"rules": [{"status": 500}]})
-    with pytest.raises(SandboxError, match=r"^rules\[0\] has an unknown key 'sttus'\.$"):
+    with pytest.raises(_SandboxError, match=r"^rules\[0\] has an unknown key 'sttus'\.$"):
         sandbox.behave({"rules": [{"sttus": 500}]})
     assert post(sandbox, [event()]).status_code == 500
     assert requests.post(f"{sandbox.url}/behave", data=b"{", timeout=10).status_code == 400

@@ -56,7 +56,7 @@ def test_a_batch_holds_two_megabytes(ledger: Ledger) -> None:
 
 def test_an_event_that_is_larger_by_itself_goes_alone(ledger: Ledger) -> None:
     shop = place(ledger)
-    pend(ledger, shop, 2, size_bytes=claims.BATCH_MAX_BYTES + 1)
+    pend(ledger, shop, 2, size_bytes=claims._BATCH_MAX_BYTES + 1)
     assert members(ledger, claim(ledger, group_of(shop))) == ["e0"]
 
 
@@ -104,7 +104,7 @@ def test_with_a_backlog_every_second_batch_takes_the_newest(ledger: Ledger) -> N
 def test_without_a_backlog_the_oldest_go_first(ledger: Ledger) -> None:
     shop = place(ledger)
     names = [f"e{n:02}" for n in range(30)]
-    queue_up(ledger, shop, names, NOW - claims.BACKLOG_SECONDS + 1)
+    queue_up(ledger, shop, names, NOW - claims._BACKLOG_SECONDS + 1)
     assert members(ledger, claim(ledger, group_of(shop, test=True))) == names[:20]
 
 
@@ -122,10 +122,10 @@ def test_a_group_is_full_with_a_whole_batch_of_all_its_integrations(ledger: Ledg
     pend(ledger, second, 9, prefix="b", test=True)
     group = group_of(first, test=True)
     with ledger.read() as connection:
-        assert not claims.has_full_batch(connection, group)
+        assert not claims._has_full_batch(connection, group)
     pend(ledger, second, 1, prefix="c", test=True)
     with ledger.read() as connection:
-        assert claims.has_full_batch(connection, group)
+        assert claims._has_full_batch(connection, group)
 
 
 def test_the_window_is_kept_until_a_batch_settles(ledger: Ledger) -> None:

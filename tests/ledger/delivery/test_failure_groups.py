@@ -6,7 +6,7 @@ from tests.ledger.delivery.test_failures import DAY, fail
 from tests.ledger.shop import NOW, place
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import failure_groups
-from worker.ledger.delivery.failure_groups import TREND_DAYS, GroupState, ReasonGroup, state_of
+from worker.ledger.delivery.failure_groups import TREND_DAYS, GroupState, ReasonGroup, _state_of
 from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.upkeep import alert_figures
@@ -79,7 +79,7 @@ def test_the_trend_counts_days_in_utc_from_midnight_to_midnight(ledger: Ledger, 
 def test_a_failure_after_the_decision_opens_only_a_resolved_group(
     stored: str | None, last_at: float, state: GroupState
 ) -> None:
-    assert state_of(stored, 10.0, last_at) is state
+    assert _state_of(stored, 10.0, last_at) is state
 
 
 def test_only_open_groups_need_attention(ledger: Ledger, shop: Integration) -> None:

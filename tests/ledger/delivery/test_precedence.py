@@ -19,7 +19,7 @@ from worker.ledger.delivery.batches import UNKNOWN_OUTCOME, MemberResult, Starte
 from worker.ledger.delivery.claims import BatchGroup
 from worker.ledger.delivery.deliveries import NewDelivery
 from worker.ledger.delivery.failures import FailureFilter
-from worker.ledger.delivery.precedence import FIRST_FAILED, MAY_BE_COUNTED_ONCE, PUBLIC_REPLACED
+from worker.ledger.delivery.precedence import _FIRST_FAILED, _PUBLIC_REPLACED, MAY_BE_COUNTED_ONCE
 from worker.ledger.schema import State, batch, delivery
 from worker.ledger.setup.integrations import Integration
 
@@ -237,7 +237,7 @@ def test_a_replaced_public_event_keeps_no_payload_and_says_why(ledger: Ledger) -
     write(ledger, [copy(ledger, shop, P, 1)])
     write(ledger, [copy(ledger, shop, S, 2)])
     public = row(ledger, "public 1")
-    assert (public.state, public.payload, public.reason) == (State.DUPLICATE, None, PUBLIC_REPLACED)
+    assert (public.state, public.payload, public.reason) == (State.DUPLICATE, None, _PUBLIC_REPLACED)
     assert row(ledger, "signed 2").warning is None
 
 
@@ -303,7 +303,7 @@ def test_a_signed_event_is_sent_when_the_public_copy_that_was_first_fails(ledger
     settle(ledger, sent, "refused")
     assert stands(ledger) == {"public 499": "failed", "signed 499": "pending", "signed twice": "duplicate"}
     revived = row(ledger, "signed 499")
-    assert (revived.reason, revived.ended_at, revived.warning) == (None, None, FIRST_FAILED)
+    assert (revived.reason, revived.ended_at, revived.warning) == (None, None, _FIRST_FAILED)
     assert bring_to(ledger, shop, DELIVERED)
     assert stands(ledger)["signed 499"] == "delivered"
 

@@ -107,7 +107,7 @@ def test_of_many_public_events_of_one_visitor_the_newest_inform_and_every_signed
     ledger: Ledger,
 ) -> None:
     """Anybody can send thousands for a user id, and each order of that user would have to read them all."""
-    most = inbox.MAX_PUBLIC_INFORMING
+    most = inbox._MAX_PUBLIC_INFORMING
     events = [replace(plain(b"signed", user=b"u"), trust=Trust.SIGNED), plain(b"other", user=b"v")]
     events += [plain(b"%d" % number, user=b"u") for number in range(most + 20)]
     with ledger.write() as connection:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from worker.event.received import Trust
 from worker.ledger.intake import spool
 from worker.ledger.intake.inbox import Accepted, SignedRequest
-from worker.ledger.intake.spool import Segment, Spooled, SpooledRequest, read_records
+from worker.ledger.intake.spool import Segment, SpooledRequest, _Spooled, read_records
 
 KEYS = st.none() | st.binary(min_size=16, max_size=16)
 EVENTS = st.builds(
@@ -71,7 +71,7 @@ def test_a_segment_is_counted_locked_and_removed(tmp_path: Path) -> None:
     segment.sync(segment.write(request(2).to_record()))
     with spool.adopted(segment.path) as data:
         assert data is None
-    assert spool.count_spooled(tmp_path) == Spooled(4, segment.end, 0)
+    assert spool.count_spooled(tmp_path) == _Spooled(4, segment.end, 0)
     assert [one for one, _ in read_records(segment.undrained())] == [request(1), request(2)]
     assert segment.path.stat().st_mode & 0o077 == 0
 
@@ -119,4 +119,4 @@ def test_only_what_was_never_answered_is_deleted(tmp_path: Path, rest: bytes, ke
         assert data is not None
         ends = [end for _, end in read_records(data)]
         assert spool.discard(segment.path, data, ends[-1]) == kept
-    assert spool.count_spooled(tmp_path) == Spooled(0, 0, int(kept > 0))
+    assert spool.count_spooled(tmp_path) == _Spooled(0, 0, int(kept > 0))

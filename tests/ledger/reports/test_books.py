@@ -233,7 +233,7 @@ def test_deliveries_of_a_deleted_integration_are_accounted_for(ledger: Ledger) -
     write(ledger, [new(ledger, shop, "e1", state=State.FAILED), new(ledger, other, "e2")])
     with ledger.write() as connection:
         integrations.remove_integration(connection, shop.number)
-    assert close(ledger).by_account == {"222": {"pending": 1}, books.GONE: {"failed": 1}}
+    assert close(ledger).by_account == {"222": {"pending": 1}, books._GONE: {"failed": 1}}
 
 
 def test_the_books_read_no_delivery_that_has_ended(sqlite_ledger: Ledger) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.ledger.shop import NOW, close, new, place, write
 from worker.ledger.database import Ledger
 from worker.ledger.reports import quality, tallies
-from worker.ledger.reports.quality import Quality, QualityKey
+from worker.ledger.reports.quality import Quality, _QualityKey
 from worker.ledger.schema import State
 from worker.ledger.setup.integrations import Integration
 
@@ -19,7 +19,7 @@ def shop(ledger: Ledger) -> Integration:
     return place(ledger)
 
 
-def read(ledger: Ledger, since_hour: int = HOUR, **options: Any) -> dict[QualityKey, Quality]:
+def read(ledger: Ledger, since_hour: int = HOUR, **options: Any) -> dict[_QualityKey, Quality]:
     with ledger.read() as connection:
         return quality.quality_since(connection, since_hour, **options)
 
@@ -36,10 +36,10 @@ def test_identifiers_are_counted_for_each_event_name(ledger: Ledger, shop: Integ
     write(ledger, events)
 
     assert {
-        QualityKey(shop.id, "checkout", HOUR): Quality(
+        _QualityKey(shop.id, "checkout", HOUR): Quality(
             valid=2, late=1, computed=1, identifiers={"em": 1, "ip_ua": 2}, invalid={"no_identity": 1}
         ),
-        QualityKey(shop.id, "search", HOUR): Quality(valid=1, identifiers={"ip_ua": 1}),
+        _QualityKey(shop.id, "search", HOUR): Quality(valid=1, identifiers={"ip_ua": 1}),
     } == read(ledger)
 
 
@@ -64,7 +64,7 @@ def test_a_duplicate_counts_once(ledger: Ledger, shop: Integration) -> None:
     write(ledger, [same, same])
     write(ledger, [new(ledger, shop, "1", qualities=("em", "ph"))])
 
-    assert read(ledger)[QualityKey(shop.id, "checkout", HOUR)].identifiers == {"em": 1}
+    assert read(ledger)[_QualityKey(shop.id, "checkout", HOUR)].identifiers == {"em": 1}
 
 
 def test_a_filtered_event_has_no_quality(ledger: Ledger, shop: Integration) -> None:
@@ -119,7 +119,7 @@ def test_only_old_counts_are_removed(ledger: Ledger, shop: Integration) -> None:
     with ledger.write() as connection:
         assert quality.delete_quality(connection, quality.quality_ids_before(connection, HOUR, 10)) == 1
 
-    assert {QualityKey(shop.id, "checkout", 0): Quality(valid=1, identifiers={"em": 1})} == read(ledger, 0)
+    assert {_QualityKey(shop.id, "checkout", 0): Quality(valid=1, identifiers={"em": 1})} == read(ledger, 0)
     close(ledger)
 
 
@@ -138,10 +138,10 @@ def test_many_combinations_in_an_hour_are_counted_by_word_and_read_the_same(
         assert quality.split_combinations(connection, HOUR, 10) == 0
     assert saved == 255 - 9
     assert read(ledger) == before
-    assert before[QualityKey(shop.id, "checkout", HOUR)].identifiers["id3"] == 128
+    assert before[_QualityKey(shop.id, "checkout", HOUR)].identifiers["id3"] == 128
     # Later events of the hour are added.
     write(ledger, [new(ledger, shop, "one more", qualities=("id3",))])
-    assert read(ledger)[QualityKey(shop.id, "checkout", HOUR)].identifiers["id3"] == 129
+    assert read(ledger)[_QualityKey(shop.id, "checkout", HOUR)].identifiers["id3"] == 129
     close(ledger)
 
 

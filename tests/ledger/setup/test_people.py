@@ -7,7 +7,7 @@ from tests.ledger.shop import NOW
 from worker.ledger.database import Ledger
 from worker.ledger.schema import api_token, ui_session
 from worker.ledger.setup import people
-from worker.ledger.setup.people import SESSION_SECONDS, Role, Token
+from worker.ledger.setup.people import _SESSION_SECONDS, Role, Token
 
 
 def made(ledger: Ledger, name: str = "Anna", role: Role = Role.EDITOR) -> tuple[Token, str]:
@@ -48,7 +48,7 @@ def test_a_session_expires(ledger: Ledger) -> None:
         cookie = people.open_session(connection, ledger.vault, hashed, NOW)
 
     with ledger.read() as connection:
-        last = NOW + SESSION_SECONDS
+        last = NOW + _SESSION_SECONDS
         assert people.token_of_session(connection, ledger.vault, cookie, last - 1) == hashed
         assert people.token_of_session(connection, ledger.vault, cookie, last) is None
         assert people.token_of_session(connection, ledger.vault, "made up", NOW) is None

@@ -10,19 +10,19 @@ from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.pinterest.client.client import Answer
 from worker.pipeline.delivery.deliver_batch import deliver
 from worker.pipeline.delivery.sending import (
+    _RATE_WAIT_SLOTS,
+    _SLOW_ANSWER_SECONDS,
     INITIAL_SLOTS,
     MAX_SLOTS,
     OWN_SLOTS,
-    RATE_WAIT_SLOTS,
     SHARED_SLOTS,
-    SLOW_ANSWER_SECONDS,
-    ConcurrencyLimiter,
-    RateWaitSlots,
+    _ConcurrencyLimiter,
+    _RateWaitSlots,
 )
 
 
 def test_the_limit_is_low_until_answers_come_promptly() -> None:
-    limiter = ConcurrencyLimiter()
+    limiter = _ConcurrencyLimiter()
     assert [limiter.acquire(1, number) for number in range(4)] == [True] * INITIAL_SLOTS + [False] * 2
     # Another credential has slots of its own.
     assert limiter.acquire(2, 99)
@@ -31,18 +31,18 @@ def test_the_limit_is_low_until_answers_come_promptly() -> None:
 
 
 def test_the_limit_rises_to_a_maximum_and_drops_at_once_when_answers_are_slow() -> None:
-    limiter = ConcurrencyLimiter()
+    limiter = _ConcurrencyLimiter()
     grow(limiter, 1)
     assert sum(limiter.acquire(1, number) for number in range(40)) == MAX_SLOTS
-    assert limiter.release(1, SLOW_ANSWER_SECONDS + 0.1) == []
+    assert limiter.release(1, _SLOW_ANSWER_SECONDS + 0.1) == []
     for _ in range(MAX_SLOTS - 2):
-        assert limiter.release(1, SLOW_ANSWER_SECONDS + 0.1) == []
+        assert limiter.release(1, _SLOW_ANSWER_SECONDS + 0.1) == []
     # The last release frees the only slot.
-    assert limiter.release(1, SLOW_ANSWER_SECONDS + 0.1) == [MAX_SLOTS]
+    assert limiter.release(1, _SLOW_ANSWER_SECONDS + 0.1) == [MAX_SLOTS]
 
 
 def test_credentials_share_the_slots_beyond_their_own() -> None:
-    limiter = ConcurrencyLimiter()
+    limiter = _ConcurrencyLimiter()
     for credential_id in (1, 2):
         grow(limiter, credential_id)
     assert sum(limiter.acquire(1, number) for number in range(40)) == OWN_SLOTS + SHARED_SLOTS == MAX_SLOTS
@@ -52,14 +52,14 @@ def test_credentials_share_the_slots_beyond_their_own() -> None:
     assert limiter.release(2, 0.1) == [100 + OWN_SLOTS, 101 + OWN_SLOTS]
 
 
-def grow(limiter: ConcurrencyLimiter, credential_id: int) -> None:
+def grow(limiter: _ConcurrencyLimiter, credential_id: int) -> None:
     for number in range(MAX_SLOTS):
         assert limiter.acquire(credential_id, number)
         limiter.release(credential_id, 0.1)
 
 
 def test_a_batch_that_is_named_twice_waits_once() -> None:
-    limiter = ConcurrencyLimiter()
+    limiter = _ConcurrencyLimiter()
     for number in (1, 2, 3, 3):
         limiter.acquire(1, number)
     assert limiter.release(1, 0.1) == [3]
@@ -67,11 +67,11 @@ def test_a_batch_that_is_named_twice_waits_once() -> None:
 
 
 def test_rate_wait_slots_are_limited_and_given_back() -> None:
-    wait_slots = RateWaitSlots()
+    wait_slots = _RateWaitSlots()
     with ExitStack() as stack:
-        assert [stack.enter_context(wait_slots.acquire()) for _ in range(RATE_WAIT_SLOTS + 1)] == [
+        assert [stack.enter_context(wait_slots.acquire()) for _ in range(_RATE_WAIT_SLOTS + 1)] == [
             True
-        ] * RATE_WAIT_SLOTS + [False]
+        ] * _RATE_WAIT_SLOTS + [False]
     with wait_slots.acquire() as may_wait:
         assert may_wait
 
@@ -83,7 +83,7 @@ def test_without_a_rate_wait_slot_a_batch_is_scheduled_again(ledger: Ledger) -> 
     sender = stage.sender
     assert deliver(sender, first) == "settled"
     with ExitStack() as stack:
-        for _ in range(RATE_WAIT_SLOTS):
+        for _ in range(_RATE_WAIT_SLOTS):
             stack.enter_context(sender.rate_wait_slots.acquire())
         assert deliver(sender, second) == "skipped"
     assert stage.slept == []

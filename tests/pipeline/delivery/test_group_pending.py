@@ -126,7 +126,7 @@ def test_small_batches_are_claimed_and_hinted_at_together_while_that_is_quick(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, seconds: float, expected: list[list[int]]
 ) -> None:
     """Others wait for a transaction; who sends waits for its end, and for its one hint."""
-    monkeypatch.setattr("worker.pipeline.delivery.group_pending.MAX_TRANSACTION_SECONDS", seconds)
+    monkeypatch.setattr("worker.pipeline.delivery.group_pending._MAX_TRANSACTION_SECONDS", seconds)
     pend(ledger, place(ledger), 70, test=True, payload=b"x")
     hinted: list[list[int]] = []
     claim_due_batches(ledger, PACE, lambda: NOW, lambda ids: hinted.append(list(ids)))

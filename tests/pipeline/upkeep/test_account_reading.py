@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from tests.ledger.shop import place
 from worker.alerts.rules import find_problems
-from worker.alerts.watching import gather_figures
+from worker.alerts.watching import _gather_figures
 from worker.dev.sandbox.control import Sandbox
 from worker.dev.sandbox.http import Request, Response
 from worker.dev.sandbox.routes import App
@@ -23,7 +23,7 @@ from worker.ledger.schema import metadata
 from worker.ledger.setup import logins
 from worker.ledger.setup.logins import Login
 from worker.pinterest.client.account import AccountApiError, AccountClient
-from worker.pipeline.upkeep.account_reading import NO_APP, read_pinterest
+from worker.pipeline.upkeep.account_reading import _NO_APP, read_pinterest
 
 BACK = "http://127.0.0.1:8084/integrations/connect/back"
 ACCOUNT, OTHER = "549755885175", "549755885176"
@@ -196,7 +196,7 @@ def test_a_revoked_sign_in_asks_to_connect_again_and_that_keeps_the_accounts(
     problem = load(ledger, login_id).problem or ""
     assert problem.startswith("Pinterest answered HTTP 400: The code or refresh token is invalid")
     with ledger.read() as connection:
-        figures = gather_figures(connection, 0, pinterest.now)
+        figures = _gather_figures(connection, 0, pinterest.now)
     assert figures.sign_ins == {ACCOUNT: problem, OTHER: problem}
     pinterest.behave()
     tokens = pinterest.sign_in()
@@ -210,7 +210,7 @@ def test_a_revoked_sign_in_asks_to_connect_again_and_that_keeps_the_accounts(
 def test_without_an_app_the_problem_says_so(ledger: Ledger, pinterest: Pinterest, login_id: int) -> None:
     pinterest.now += 25 * DAY
     read_pinterest(ledger, None, pinterest.clock)
-    assert load(ledger, login_id).problem == NO_APP
+    assert load(ledger, login_id).problem == _NO_APP
 
 
 def test_lost_rights_to_one_ad_account_leave_the_other_one(
@@ -255,7 +255,7 @@ def test_scores_are_a_history_with_the_newest_of_each_day(
     with ledger.read() as connection:
         statuses = logins.statuses_since(connection, today - 30)
         newest = logins.newest_scores(connection)
-        figures = gather_figures(connection, 0, pinterest.now)
+        figures = _gather_figures(connection, 0, pinterest.now)
     assert [one.subject for one in find_problems(figures) if one.rule == "quality_score_fell"] == [
         ":".join(key)
     ]

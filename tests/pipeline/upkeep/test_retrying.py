@@ -200,7 +200,7 @@ def test_what_waits_for_a_person_or_for_pinterest_holds_nothing_up_behind_it(
 
 
 def test_a_run_is_bounded(ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "MAX_AUTO_RETRIES", 3)
+    monkeypatch.setattr(retrying, "_MAX_AUTO_RETRIES", 3)
     monkeypatch.setattr(retrying, "ROWS_PER_STEP", 2)
     fail(ledger, shop, *"abcd", at=NOW - 600, reason_class="not_reached")
     send(ledger, shop, "up", None, NOW - 60)

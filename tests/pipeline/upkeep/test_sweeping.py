@@ -17,9 +17,9 @@ from worker.ledger.intake import inbox, leases
 from worker.ledger.schema import BatchStatus, attempt, batch, delivery
 from worker.ledger.schema import inbox as inbox_table
 from worker.pipeline.upkeep.sweeping import (
-    BATCH_HINT_INTERVAL_SECONDS,
-    GRACE_SECONDS,
-    RANGE_HINT_INTERVAL_SECONDS,
+    _BATCH_HINT_INTERVAL_SECONDS,
+    _GRACE_SECONDS,
+    _RANGE_HINT_INTERVAL_SECONDS,
     Hints,
     sweep_ledger,
 )
@@ -166,7 +166,7 @@ def test_a_batch_whose_hint_was_lost_is_hinted_at_again_but_not_at_every_sweep(l
         found += [second] * len(sent.batches)
         assert sent.batches in ([], [batch_id])
     assert len(found) == 2
-    assert found[0] == pytest.approx(BATCH_HINT_INTERVAL_SECONDS, abs=4)
+    assert found[0] == pytest.approx(_BATCH_HINT_INTERVAL_SECONDS, abs=4)
 
 
 @pytest.mark.parametrize(("queued", "expected"), [(0, 12), (5_000, 12), (5_001, 10), (None, 12)])
@@ -192,7 +192,7 @@ def backlog(ledger: Ledger, count: int, received_at: float = NOW) -> list[int]:
 def test_fresh_events_are_left_to_their_own_hints(ledger: Ledger) -> None:
     backlog(ledger, 3)
     sent = Sent()
-    sent.sweep(ledger, NOW + GRACE_SECONDS)
+    sent.sweep(ledger, NOW + _GRACE_SECONDS)
     assert sent.ranges == []
 
 
@@ -207,7 +207,7 @@ def test_a_backlog_is_named_once_a_round_and_not_at_every_sweep(ledger: Ledger) 
     backlog(ledger, 1_234)
     sent = Sent()
     counts = []
-    for second in range(0, int(RANGE_HINT_INTERVAL_SECONDS) * 3, 2):
+    for second in range(0, int(_RANGE_HINT_INTERVAL_SECONDS) * 3, 2):
         sent.sweep(ledger, LATER + second)
         counts.append(len(sent.ranges))
     # Ninety sweeps in three minutes: three rounds of three hints.
@@ -305,14 +305,14 @@ def test_a_lost_hint_is_repeated_though_more_becomes_overdue_all_the_time(ledger
     sent = Sent()
     named_at = []
     for second in range(0, 200, 2):
-        backlog(ledger, 1, LATER + second - GRACE_SECONDS - 1)
+        backlog(ledger, 1, LATER + second - _GRACE_SECONDS - 1)
         sent.sweep(ledger, LATER + second)
         if any(first <= lost <= last for first, last in sent.ranges):
             named_at.append(second)
     gaps = [later - earlier for earlier, later in pairwise(named_at)]
     assert len(named_at) >= 3
-    assert max(gaps) <= RANGE_HINT_INTERVAL_SECONDS + 4
-    assert min(gaps) >= RANGE_HINT_INTERVAL_SECONDS
+    assert max(gaps) <= _RANGE_HINT_INTERVAL_SECONDS + 4
+    assert min(gaps) >= _RANGE_HINT_INTERVAL_SECONDS
 
 
 @pytest.mark.parametrize("queued", [0, 10_000])
@@ -326,7 +326,7 @@ def test_each_row_is_named_again_within_two_rounds_under_constant_traffic(
     gaps: list[float] = []
     for second in range(0, 240, 10):
         now = LATER + second
-        for event_id in backlog(ledger, 600, now - GRACE_SECONDS - 1):
+        for event_id in backlog(ledger, 600, now - _GRACE_SECONDS - 1):
             overdue_since.setdefault(event_id, now)
         sent.sweep(ledger, now)
         for first, last in sent.ranges:
@@ -336,7 +336,7 @@ def test_each_row_is_named_again_within_two_rounds_under_constant_traffic(
     for event_id, since in overdue_since.items():
         times = [since, *named_at.get(event_id, []), end]
         gaps += [after - before for before, after in pairwise(times)]
-    assert max(gaps) <= 2 * RANGE_HINT_INTERVAL_SECONDS
+    assert max(gaps) <= 2 * _RANGE_HINT_INTERVAL_SECONDS
 
 
 def test_every_lost_message_comes_back_by_the_sweeper_alone(ledger: Ledger) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 _TIMEOUT_SECONDS = 30.0
 
 
-class SandboxError(Exception):
+class _SandboxError(Exception):
     """The sandbox refused; the message is its own."""
 
 
@@ -77,5 +77,5 @@ class Sandbox:
             response = connection.getresponse()
             answer = json.loads(response.read())
         if response.status != 200:
-            raise SandboxError(answer["message"])
+            raise _SandboxError(answer["message"])
         return answer

@@ -31,7 +31,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class _Verdict:
     """The outcome of a request: the response, and the events that Pinterest would accept."""
 
     response: Response
@@ -52,7 +52,7 @@ def receive(request: Request, account: str, state: State) -> Response:
         at_seconds=now_seconds,
     )
     if token is None:
-        plan, verdict = Plan(), Verdict(replies.error(401), [])
+        plan, verdict = Plan(), _Verdict(replies.error(401), [])
     else:
         plan = state.behaviour.plan(asked)
         verdict = _judge(asked, plan, reading.problem, state.behaviour)
@@ -83,27 +83,27 @@ def _problem_around_the_body(request: Request, account: str) -> str | None:
     return None
 
 
-def _judge(asked: EventsRequest, plan: Plan, problem: str | None, behaviour: Behaviour) -> Verdict:
+def _judge(asked: EventsRequest, plan: Plan, problem: str | None, behaviour: Behaviour) -> _Verdict:
     """Decide on a request that has a token.
 
     Events that are well formed and still wrong fail alone, in a 200 (or a 422 if the script says so) that
     lists every event in order, even where all of them failed. In test mode the list covers the first 20.
     """
     if plan.status and not plan.status.accepting:
-        return Verdict(_scripted(plan.status), [])
+        return _Verdict(_scripted(plan.status), [])
     if plan.wire and not plan.wire.accepting:
-        return Verdict(Response(200, b"", fault=plan.wire.fault), [])
+        return _Verdict(Response(200, b"", fault=plan.wire.fault), [])
     if problem:
-        return Verdict(replies.error(400, problem), [])
+        return _Verdict(replies.error(400, problem), [])
     looked_at = asked.events[:TEST_MAX_EVENTS] if asked.test else asked.events
     failures = _failures(asked, looked_at, behaviour) | {
         position: words for position, words in plan.failures.items() if position < len(looked_at)
     }
     accepted = [event for position, event in enumerate(looked_at) if position not in failures]
     if plan.status:
-        return Verdict(_scripted(plan.status), accepted)
+        return _Verdict(_scripted(plan.status), accepted)
     response = _answer(asked, len(looked_at), failures, plan, behaviour.script.failed_as)
-    return Verdict(replace(response, fault=plan.wire.fault) if plan.wire else response, accepted)
+    return _Verdict(replace(response, fault=plan.wire.fault) if plan.wire else response, accepted)
 
 
 def _failures(asked: EventsRequest, events: list[dict[str, Any]], behaviour: Behaviour) -> dict[int, str]:
@@ -146,7 +146,7 @@ def _answer(
     return replies.ok(body)
 
 
-def _remember(asked: EventsRequest, plan: Plan, verdict: Verdict, size_bytes: int, memory: Memory) -> None:
+def _remember(asked: EventsRequest, plan: Plan, verdict: _Verdict, size_bytes: int, memory: Memory) -> None:
     unanswered = plan.wire is not None and plan.wire.fault.kind in ("close", "reset")
     arrival = Arrival(
         at=asked.at_seconds,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 HTML = "text/html; charset=utf-8"
-JSON = "application/json"
+_JSON = "application/json"
 JSON_LINES = "application/x-ndjson"
 
 
@@ -38,7 +38,7 @@ class Response:
 
     status: int
     body: bytes | Iterator[bytes]
-    content_type: str = JSON
+    content_type: str = _JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     delay_seconds: float = 0.0
     fault: Fault | None = None

@@ -14,10 +14,10 @@ from tornado.iostream import IOStream, StreamClosedError
 from worker.dev.sandbox.http import Fault, Request, Response
 from worker.dev.sandbox.replies import error
 
-MAX_BODY_BYTES = 8 << 20
+_MAX_BODY_BYTES = 8 << 20
 # Longer bodies are read up to this size before the response: a client that still sends would miss it.
-MAX_READ_BYTES = 4 * MAX_BODY_BYTES
-MAX_HEAD_BYTES = 32 << 10
+_MAX_READ_BYTES = 4 * _MAX_BODY_BYTES
+_MAX_HEAD_BYTES = 32 << 10
 _READ_TIMEOUT_SECONDS = 75.0
 # A request of 1,000 events is read at once. In pieces of 64 KB, Tornado's default, reading it takes twice as long.
 _READ_CHUNK_BYTES = 4 << 20
@@ -35,8 +35,8 @@ class Server:
         self._http = HTTPServer(
             self._on_request,
             chunk_size=_READ_CHUNK_BYTES,
-            max_header_size=MAX_HEAD_BYTES,
-            max_body_size=MAX_READ_BYTES,
+            max_header_size=_MAX_HEAD_BYTES,
+            max_body_size=_MAX_READ_BYTES,
             idle_connection_timeout=_READ_TIMEOUT_SECONDS,
             body_timeout=_READ_TIMEOUT_SECONDS,
         )
@@ -60,7 +60,7 @@ class Server:
 
     def _on_request(self, received: HTTPServerRequest) -> None:
         request = _read(received)
-        response = error(413) if len(request.body) > MAX_BODY_BYTES else self._handler(request)
+        response = error(413) if len(request.body) > _MAX_BODY_BYTES else self._handler(request)
         answer = asyncio.create_task(_answer(received, response))
         self._answers.add(answer)
         answer.add_done_callback(self._answers.discard)

@@ -41,7 +41,7 @@ class Arrival(NamedTuple):
     first_event_ids: tuple[str, ...]
 
 
-class Kept(NamedTuple):
+class _Kept(NamedTuple):
     """The accepted events of one request, in full."""
 
     arrival: Arrival
@@ -49,7 +49,7 @@ class Kept(NamedTuple):
     size_bytes: int
 
 
-class Window:
+class _Window:
     """Find the most arrivals within any stretch of some seconds, exactly, keeping one stretch of times."""
 
     def __init__(self, seconds: float, keep: int = 1_000_000) -> None:
@@ -67,12 +67,12 @@ class Window:
 
 
 @dataclass
-class Account:
+class _Account:
     """What is known of one ad account."""
 
     requests: int = 0
-    per_second: Window = field(default_factory=lambda: Window(1.0))
-    per_minute: Window = field(default_factory=lambda: Window(60.0))
+    per_second: _Window = field(default_factory=lambda: _Window(1.0))
+    per_minute: _Window = field(default_factory=lambda: _Window(60.0))
     accepted: Counter[str] = field(default_factory=Counter)
     tested: Counter[str] = field(default_factory=Counter)
     # Event name to event id to copies.
@@ -89,11 +89,11 @@ class Memory:
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self._bounds = bounds or Bounds()
-        self._accounts: dict[str, Account] = {}
+        self._accounts: dict[str, _Account] = {}
         self._statuses: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
         self._arrivals: deque[Arrival] = deque(maxlen=self._bounds.requests)
-        self._kept: deque[Kept] = deque()
+        self._kept: deque[_Kept] = deque()
         self._kept_events = 0
         self._kept_bytes = 0
         self._requests = 0
@@ -124,7 +124,7 @@ class Memory:
             account.tested.update(event["event_name"] for event in events)
         else:
             self._count(account, events)
-        self._kept.append(Kept(arrival, events, size_bytes))
+        self._kept.append(_Kept(arrival, events, size_bytes))
         self._kept_events += len(events)
         self._kept_bytes += size_bytes
         while self._kept and self._keeps_more_than_it_must():
@@ -137,15 +137,15 @@ class Memory:
             return True
         return self._kept_events - len(self._kept[0].events) >= self._bounds.events
 
-    def _account(self, name: str) -> Account:
+    def _account(self, name: str) -> _Account:
         known = self._accounts.get(name)
         if known is not None:
             return known
         if len(self._accounts) >= self._bounds.accounts:
             name = _OTHER_ACCOUNTS
-        return self._accounts.setdefault(name, Account())
+        return self._accounts.setdefault(name, _Account())
 
-    def _count(self, account: Account, events: list[dict[str, Any]]) -> None:
+    def _count(self, account: _Account, events: list[dict[str, Any]]) -> None:
         for event in events:
             name, event_id = event["event_name"], event["event_id"]
             if len(event_id) > LONGEST_KEPT_ID:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-T = TypeVar("T")
-D = TypeVar("D")
-Reads = Callable[[Any], T]
+_T = TypeVar("_T")
+_D = TypeVar("_D")
+Reads = Callable[[Any], _T]
 """Converts a JSON value, or raises a ValueError that says what the value must be."""
 
 
@@ -22,7 +22,7 @@ class Reader:
         self._rest = dict(value)
         self.where = where
 
-    def take(self, key: str, reads: Reads[T], default: D) -> T | D:
+    def take(self, key: str, reads: Reads[_T], default: _D) -> _T | _D:
         """Take a key out, or the default where it is absent."""
         if key not in self._rest:
             return default
@@ -104,10 +104,10 @@ def read_integer(minimum: int, maximum: int) -> Reads[int]:
     return reads
 
 
-def read_choice(choices: Sequence[T]) -> Reads[T]:
+def read_choice(choices: Sequence[_T]) -> Reads[_T]:
     """Read one of the given values; true does not count as 1."""
 
-    def reads(value: object) -> T:
+    def reads(value: object) -> _T:
         for known in choices:
             if type(value) is type(known) and value == known:
                 return known

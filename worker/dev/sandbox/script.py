@@ -24,7 +24,7 @@ _MAX_RULES = 100
 _MAX_DEFINED_NAMES = 15
 _LONGEST_LATENCY_SECONDS = 3_600.0
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 _is_event_name = re.compile(r"[A-Za-z0-9_-]{1,100}").fullmatch
 _is_header_name = re.compile(r"[A-Za-z0-9-]{1,100}").fullmatch
 
@@ -106,7 +106,7 @@ def _parse_rule(reader: Reader) -> Rule:
     return rule
 
 
-def _nested(reader: Reader, key: str, parse: Callable[[Reader], T]) -> T | None:
+def _nested(reader: Reader, key: str, parse: Callable[[Reader], _T]) -> _T | None:
     value = reader.take(key, reading.read_object, None)
     if value is None:
         return None

@@ -5,7 +5,7 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 # Of Pinterest's API, whose fields are known here.
-VERSION = "5.28"
+_VERSION = "5.28"
 
 Check = Callable[[Any], str | None]
 """Checks a value of the right type; returns the problem, starting with its path, or None."""
@@ -37,7 +37,7 @@ def object_check(
     def mismatch(key: str, held: object) -> str | None:
         field = fields.get(key)
         if field is None:
-            return f" has an unknown field {quoted(key)} (version {VERSION})" if closed else None
+            return f" has an unknown field {quoted(key)} (version {_VERSION})" if closed else None
         if type(held) not in field.types:
             return f".{key} must be {field.words}"
         problem = field.inside(held) if field.inside else None

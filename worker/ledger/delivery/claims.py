@@ -36,10 +36,10 @@ from worker.ledger.schema import (
     integration,
 )
 
-BATCH_MAX_EVENTS = 1_000
+_BATCH_MAX_EVENTS = 1_000
 # Pinterest looks only at the first 20 events of a test request.
 _TEST_BATCH_MAX_EVENTS = 20
-BATCH_MAX_BYTES = 2_000_000
+_BATCH_MAX_BYTES = 2_000_000
 # More than a batcher makes in one interval, even if each batch has few events.
 _LATEST_BATCHES = 256
 # Enough to tell thousands of groups apart that take turns.
@@ -48,7 +48,7 @@ _CLAIMS_LOOKED_AT = 20_000
 _SOON_SECONDS = 1.0
 _MOST_WINDOWS = 10
 # Events that have waited longer form a backlog: after an outage, a pause or a manual retry of many.
-BACKLOG_SECONDS = 60.0
+_BACKLOG_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class BatchGroup:
 
     @property
     def max_events(self) -> int:
-        return _TEST_BATCH_MAX_EVENTS if self.test else BATCH_MAX_EVENTS
+        return _TEST_BATCH_MAX_EVENTS if self.test else _BATCH_MAX_EVENTS
 
 
 class _Parent(Protocol):
@@ -128,7 +128,7 @@ def is_batch_due(
     connection: Connection, group: BatchGroup, oldest: float, interval_seconds: float, now: float
 ) -> bool:
     """Return whether a group has a full batch, or its oldest event, accepted at ``oldest``, has waited long enough."""
-    return _has_waited(connection, group, oldest, interval_seconds, now) or has_full_batch(connection, group)
+    return _has_waited(connection, group, oldest, interval_seconds, now) or _has_full_batch(connection, group)
 
 
 def _pending(columns: Sequence[ColumnElement[Any]], order: ColumnElement[int], kind: Kind) -> Select[Any]:
@@ -141,7 +141,7 @@ _COUNT = {
 }
 
 
-def has_full_batch(connection: Connection, group: BatchGroup) -> bool:
+def _has_full_batch(connection: Connection, group: BatchGroup) -> bool:
     """Return whether a group has enough pending events for a full batch."""
     missing = group.max_events
     for number in _integrations_of(connection, group):
@@ -172,7 +172,7 @@ def _claimed_between(test: bool, offline: bool) -> Select[Any]:
 _CLAIMED_BETWEEN = {kind: _claimed_between(*kind) for kind in KINDS}
 
 
-def was_claimed_between(connection: Connection, group: BatchGroup, after: float, until: float) -> bool:
+def _was_claimed_between(connection: Connection, group: BatchGroup, after: float, until: float) -> bool:
     """Return whether a group's last batch was created between two times. Only the latest batches are searched."""
     values = {"of": group.credential_id, "after": after, "until": until}
     return connection.execute(_CLAIMED_BETWEEN[group.kind], values).first() is not None
@@ -305,7 +305,7 @@ def _has_waited(
     earliest, latest = now - interval_seconds, now + inbox.CLOCK_STEP_SECONDS
     # An event accepted in the future was accepted before the clock stepped back.
     is_old = not earliest < oldest <= latest
-    return is_old and not was_claimed_between(connection, group, earliest, latest)
+    return is_old and not _was_claimed_between(connection, group, earliest, latest)
 
 
 def _next_ids(
@@ -325,7 +325,7 @@ def _next_ids(
             or _has_waited(connection, group, first, interval_seconds, now)
         )
         return ids if may_go else []
-    if first > now - BACKLOG_SECONDS:
+    if first > now - _BACKLOG_SECONDS:
         return ids
     newest = _rows(connection, group, numbers, newest_first=True)
     # PostgreSQL lets others write between the two queries, so that their lengths may differ.
@@ -359,7 +359,7 @@ def _fitting(rows: Sequence[Any]) -> list[int]:
     total = 0
     for row in rows:
         total += row.size_bytes + 1
-        if ids and total > BATCH_MAX_BYTES:
+        if ids and total > _BATCH_MAX_BYTES:
             break
         ids.append(row.id)
     return ids

@@ -73,7 +73,7 @@ def failed_by_reason(connection: Connection, chosen: FailureFilter, now: float) 
     return sorted(groups, key=lambda group: (group.state is not GroupState.OPEN, -group.n))
 
 
-def state_of(state: str | None, decided_at: float, last_at: float) -> GroupState:
+def _state_of(state: str | None, decided_at: float, last_at: float) -> GroupState:
     """Return the state of a group that last failed at a time; None is a group that nobody decided about."""
     if state is None or (state == GroupState.RESOLVED and last_at > decided_at):
         return GroupState.OPEN
@@ -113,7 +113,7 @@ def _group(ad_account_id: str, days: Iterable[Any], decided: Any, today: int) ->
     first, last = days[0], days[-1]
     by_day = {int(row.ended_on): row.n for row in days}
     last_at = max(row.last_at for row in days)
-    state = state_of(decided and decided.state, decided.decided_at if decided else 0.0, last_at)
+    state = _state_of(decided and decided.state, decided.decided_at if decided else 0.0, last_at)
     is_decided = decided is not None and state is not GroupState.OPEN
     return ReasonGroup(
         ad_account=first.ad_account,

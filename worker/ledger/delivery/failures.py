@@ -42,7 +42,7 @@ INTEGRATION_GONE = "Its integration was deleted, or delivers to another ad accou
 # Reason classes that judge the payload itself; a retry does not change it.
 _ABOUT_CONTENT = ("refused", "malformed", "contract")
 # Each lost race reveals one more copy to the next round.
-MAX_RACES = 20
+_MAX_RACES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +336,7 @@ def _reopen_in_races(
     connection: Connection, ids: Sequence[int], how: str, now: float
 ) -> dict[int, tallies.Entry]:
     """Reopen failed deliveries. If another process opens a copy at the same time, the next round sees it."""
-    for _ in range(MAX_RACES):
+    for _ in range(_MAX_RACES):
         try:
             with connection.begin_nested():
                 return _reopen(connection, ids, how, now)

@@ -19,12 +19,12 @@ from worker.ledger.schema import IS_OPEN_UNINDEXED, BatchStatus, State, batch, d
 # A public delivery that can no longer be changed loses its event id to the signed one. It keeps the id before this
 # mark. Ids from outside contain no control characters, so that nobody can send a marked one.
 REPLACED_MARK = "\x1fpublic"
-PUBLIC_REPLACED = "A signed event with this id and name took its place."
+_PUBLIC_REPLACED = "A signed event with this id and name took its place."
 MAY_BE_COUNTED_ONCE = (
     "A public event with this event id or order id, and with another order id, value or currency, was sent before. "
     "Pinterest keeps one event of each event id and may have kept that one."
 )
-FIRST_FAILED = "The public event with this id, which was sent first, failed."
+_FIRST_FAILED = "The public event with this id, which was sent first, failed."
 # A batcher may claim a delivery between two statements.
 _MOST_ROUNDS = 10
 # As literal text: SQLite matches a partial index by the text of its condition.
@@ -294,7 +294,7 @@ def _end_as_duplicates(connection: Connection, waiting: Sequence[_Holder], now: 
         "payload": None,
         "ended_at": now,
         "reason_class": "duplicate",
-        "reason": PUBLIC_REPLACED,
+        "reason": _PUBLIC_REPLACED,
     }
     for some in chunks([holder.id for holder in waiting]):
         connection.execute(update(delivery).where(is_among(connection, delivery.c.id, some)).values(values))
@@ -331,7 +331,7 @@ def reopen_waiting(connection: Connection, failed_ids: Sequence[int], now: float
                 "ended_at": None,
                 "reason_class": None,
                 "reason": None,
-                "warning": FIRST_FAILED,
+                "warning": _FIRST_FAILED,
             }
             connection.execute(update(delivery).where(delivery.c.id == holder.id).values(values))
             moved.append((holder.integration_id, holder.key.event_name))

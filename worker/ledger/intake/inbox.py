@@ -16,7 +16,7 @@ BODY = b"inbox"
 # Clocks of machines with time synchronisation differ by less.
 CLOCK_STEP_SECONDS = 60.0
 # Limit of waiting public events about one visitor that are read: more would delay the visitor's events.
-MAX_PUBLIC_INFORMING = 100
+_MAX_PUBLIC_INFORMING = 100
 _MAX_PUBLIC_INFORMING_OF_LINKED = 5
 # A person's devices and user ids, linked by waiting events: limits of one bulk.
 _MAX_LINKS = 5
@@ -117,7 +117,7 @@ def informing_events(connection: Connection, keys: Collection[bytes], before_id:
     Includes only the newest `MAX_PUBLIC_INFORMING` public events per key: anybody can send thousands for a user id
     that is easy to guess, and every event of that user would read them all. Of a further key it includes fewer.
     """
-    new, most = set(keys), MAX_PUBLIC_INFORMING
+    new, most = set(keys), _MAX_PUBLIC_INFORMING
     seen, most_seen = set(new), len(new) + _MAX_LINKED_KEYS
     found: dict[int, Waiting] = {}
     for _ in range(_MAX_LINKS + 1):

@@ -217,7 +217,7 @@ def discard(path: Path, data: bytes, drained: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Spooled:
+class _Spooled:
     """Count what waits in the spool of this host, and the files with bytes that cannot be read."""
 
     events: int
@@ -225,7 +225,7 @@ class Spooled:
     unreadable: int
 
 
-def count_spooled(folder: Path) -> Spooled:
+def count_spooled(folder: Path) -> _Spooled:
     """Count by the headers of the records; events that are being drained count until their file is done."""
     events = size = 0
     for path in files(folder):
@@ -238,4 +238,4 @@ def count_spooled(folder: Path) -> Spooled:
                 size += os.fstat(file.fileno()).st_size
         except FileNotFoundError:
             continue
-    return Spooled(events, size, len(list(folder.glob(f"*{_UNREADABLE_SUFFIX}"))))
+    return _Spooled(events, size, len(list(folder.glob(f"*{_UNREADABLE_SUFFIX}"))))

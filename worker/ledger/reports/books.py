@@ -20,11 +20,11 @@ _ENDS = {
 }
 _ALL_ENDS = (tallies.DELIVERED, tallies.TESTED, *_ENDS.values())
 # Sums up the deliveries of deleted integrations.
-GONE = "deleted integrations"
+_GONE = "deleted integrations"
 
 
 @dataclass(frozen=True, slots=True)
-class BooksLine:
+class _BooksLine:
     """Compare what was counted when it happened with what is stored now."""
 
     what: str
@@ -48,7 +48,7 @@ class Books:
     deliveries: dict[str, int]
     by_account: dict[str, dict[str, int]]
     removed: int
-    lines: tuple[BooksLine, ...]
+    lines: tuple[_BooksLine, ...]
 
     @property
     def balance(self) -> bool:
@@ -83,7 +83,7 @@ def recount_books(connection: Connection) -> Books:
     found: _Counts = defaultdict(Counter)
     for number, state, status, test, n in connection.execute(grouped):
         found[number][reported_state(state, status, test=test)] += n
-    owned = BooksLine("waiting deliveries with an integration", *ownership.count_owned(connection))
+    owned = _BooksLine("waiting deliveries with an integration", *ownership.count_owned(connection))
     return _close(connection, tallies.totals_by_integration(connection), found, (owned,))
 
 
@@ -91,7 +91,7 @@ _Counts = dict[int, Counter[str]]
 
 
 def _close(
-    connection: Connection, counted: _Counts, found: _Counts, more_lines: tuple[BooksLine, ...]
+    connection: Connection, counted: _Counts, found: _Counts, more_lines: tuple[_BooksLine, ...]
 ) -> Books:
     total: Counter[str] = sum(counted.values(), Counter())
     events = {
@@ -105,9 +105,9 @@ def _close(
     booked, stored = _by_account(counted, accounts), _by_account(found, accounts)
     everything: Counter[str] = sum(stored.values(), Counter())
     lines = [
-        BooksLine("events accepted", total[tallies.ACCEPTED], sum(events.values())),
+        _BooksLine("events accepted", total[tallies.ACCEPTED], sum(events.values())),
         *_lines("deliveries", total, everything),
-        BooksLine(
+        _BooksLine(
             "waiting batches with an integration that can send them",
             *ownership.count_waiting_batches(connection),
         ),
@@ -119,12 +119,12 @@ def _close(
     return Books(events, dict(+everything), by_account, _removed(total).total(), tuple(lines))
 
 
-def _lines(whose: str, counted: Counter[str], stored: Counter[str]) -> list[BooksLine]:
+def _lines(whose: str, counted: Counter[str], stored: Counter[str]) -> list[_BooksLine]:
     booked, removed = _booked_ends(counted), _removed(counted)
-    created = BooksLine(f"{whose} created", counted[tallies.CREATED], stored.total() + removed.total())
+    created = _BooksLine(f"{whose} created", counted[tallies.CREATED], stored.total() + removed.total())
     return [
         created,
-        *(BooksLine(f"{whose} {end}", booked[end], stored[end] + removed[end]) for end in _ALL_ENDS),
+        *(_BooksLine(f"{whose} {end}", booked[end], stored[end] + removed[end]) for end in _ALL_ENDS),
     ]
 
 
@@ -145,7 +145,7 @@ def _by_account(counts: _Counts, accounts: dict[int, str]) -> dict[str, Counter[
     for number, counted in counts.items():
         # Events that have no integration yet belong to no account.
         if number:
-            summed[accounts.get(number, GONE)].update(counted)
+            summed[accounts.get(number, _GONE)].update(counted)
     return summed
 
 

@@ -52,7 +52,7 @@ class _MeasureKey(NamedTuple):
 
 
 @dataclass(slots=True)
-class Amount:
+class _Amount:
     """Hold how often something happened and the sum of the observed values."""
 
     n: int = 0
@@ -63,7 +63,7 @@ class Amount:
 class Measured:
     """Collect amounts before they are written."""
 
-    amounts: dict[_MeasureKey, Amount] = field(default_factory=dict)
+    amounts: dict[_MeasureKey, _Amount] = field(default_factory=dict)
 
     def count(self, name: str, label: str = "", n: int = 1) -> None:
         """Count something that happened."""
@@ -82,9 +82,9 @@ class Measured:
 
     def n(self, name: str, label: str = "") -> int:
         """Return a count."""
-        return self.amounts.get(_MeasureKey(name, label), Amount()).n
+        return self.amounts.get(_MeasureKey(name, label), _Amount()).n
 
-    def buckets(self, histogram: Histogram, label: str = "") -> Iterator[tuple[float, Amount]]:
+    def buckets(self, histogram: Histogram, label: str = "") -> Iterator[tuple[float, _Amount]]:
         """Yield each bucket's upper bound and its own amount, whatever bounds were in use when it was counted."""
         found = Measured()
         for key, amount in self.amounts.items():
@@ -93,12 +93,12 @@ class Measured:
                 bound = histogram.bounds[place] if place < len(histogram.bounds) else math.inf
                 found._add(_MeasureKey("", "", bound), amount.n, amount.total)
         for bound in (*histogram.bounds, math.inf):
-            yield bound, found.amounts.get(_MeasureKey("", "", bound), Amount())
+            yield bound, found.amounts.get(_MeasureKey("", "", bound), _Amount())
 
     def _add(self, key: _MeasureKey, n: int, total: float) -> None:
         amount = self.amounts.get(key)
         if amount is None:
-            amount = self.amounts[key] = Amount()
+            amount = self.amounts[key] = _Amount()
         amount.n += n
         amount.total += total
 
@@ -126,7 +126,7 @@ def measure_totals(connection: Connection) -> Measured:
     summed = select(*_KEY, func.sum(measure.c.n), func.sum(measure.c.total)).group_by(*_KEY)
     found = connection.execute(summed)
     return Measured(
-        {_MeasureKey(name, label, bound): Amount(int(n), total) for name, label, bound, n, total in found}
+        {_MeasureKey(name, label, bound): _Amount(int(n), total) for name, label, bound, n, total in found}
     )
 
 

@@ -19,7 +19,7 @@ _ALONE, _VALID = "=", "valid"
 _MAX_COMBINATIONS = 64
 
 
-class QualityKey(NamedTuple):
+class _QualityKey(NamedTuple):
     """Name a group. ``from_hour`` counts hours since 1970."""
 
     integration_id: str | None
@@ -85,7 +85,7 @@ def quality_since(
     since_hour: int,
     integration_number: int | None = None,
     step_hours: int | None = None,
-) -> dict[QualityKey, Quality]:
+) -> dict[_QualityKey, Quality]:
     """Return the quality of events accepted since an hour, by integration and Pinterest's event name.
 
     ``step_hours`` also groups by time; the first step may be partial.
@@ -103,10 +103,10 @@ def quality_since(
     )
     if integration_number is not None:
         grouped = grouped.where(tally.c.integration_id == integration_number)
-    found: dict[QualityKey, Quality] = {}
+    found: dict[_QualityKey, Quality] = {}
     for row in connection.execute(grouped):
         from_hour = max(int(row.from_hour), since_hour) if step_hours else since_hour
-        key = QualityKey(row.public_id, row.event_name, from_hour)
+        key = _QualityKey(row.public_id, row.event_name, from_hour)
         found.setdefault(key, Quality()).add(row.outcome.removeprefix(QUALITY).split(","), int(row.n))
     return dict(sorted(found.items(), key=lambda item: (item[0].integration_id or "", *item[0][1:])))
 

@@ -23,12 +23,12 @@ from worker.ledger.rows import has_passed, upsert
 from worker.ledger.schema import IS_LIVE, BatchStatus, ad_account, batch, credential, integration
 from worker.ledger.vault import Vault
 
-TOKEN = b"access token"
+_TOKEN = b"access token"
 # A rate-limit answer may ask for an hour; the rest is for requests queued behind that.
 _LONGEST_SLOW_SECONDS = 3_660.0
 # Pause class of a manual pause. Every other class comes from delivery.
 MANUAL = "by_hand"
-SECONDS_A_MINUTE = 60
+_SECONDS_A_MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def get_or_create_credential(
         values = {
             "ad_account": account,
             "fingerprint": fingerprint,
-            "token": vault.seal(token.encode(), TOKEN),
+            "token": vault.seal(token.encode(), _TOKEN),
             "created_at": now,
         }
         # Another process may insert the same token at the same time.
@@ -116,15 +116,15 @@ def get_or_create_credential(
 
 
 # Statements that run for every batch are built once: building one takes longer than running it.
-_TOKEN = select(credential.c.token).where(credential.c.id == bindparam("of"))
+_SELECT_TOKEN = select(credential.c.token).where(credential.c.id == bindparam("of"))
 
 
 def access_token(connection: Connection, vault: Vault, credential_id: int) -> str:
     """Return a credential's access token in clear."""
-    sealed = connection.scalar(_TOKEN, {"of": credential_id})
+    sealed = connection.scalar(_SELECT_TOKEN, {"of": credential_id})
     if sealed is None:
         raise LookupError(f"credential {credential_id} is not in the ledger")
-    return vault.open(sealed, TOKEN).decode()
+    return vault.open(sealed, _TOKEN).decode()
 
 
 _CREDENTIALS = select(
@@ -309,7 +309,7 @@ def take_token(connection: Connection, account: int, now: float) -> float:
     because the bucket is one number in one row. A caller that does not want to wait must roll back, so that nothing
     is spent.
     """
-    values = {"of": account, "at": now, "this_minute": int(now // SECONDS_A_MINUTE)}
+    values = {"of": account, "at": now, "this_minute": int(now // _SECONDS_A_MINUTE)}
     row = connection.execute(_TAKE_TOKEN, values).one()
     return max(0.0, float(row.arrival_at - row.rate_limit_burst / row.rate_limit_rps - now))
 
@@ -323,7 +323,7 @@ def hold_requests_until(connection: Connection, account: int, until: float) -> N
 
 def requests_per_minute(connection: Connection, now: float) -> dict[str, float]:
     """Return each ad account's requests in the last minute. The part from the previous minute is estimated."""
-    minute, past = divmod(now, SECONDS_A_MINUTE)
+    minute, past = divmod(now, _SECONDS_A_MINUTE)
     wanted = select(ad_account).where(ad_account.c.rate_minute >= minute - 1)
     found: dict[str, float] = {}
     for row in connection.execute(wanted):
@@ -331,7 +331,7 @@ def requests_per_minute(connection: Connection, now: float) -> dict[str, float]:
         this, before = row.rate_requests, row.rate_requests_before
         if row.rate_minute < minute:
             this, before = 0, row.rate_requests
-        found[row.ad_account_id] = this + before * (1 - past / SECONDS_A_MINUTE)
+        found[row.ad_account_id] = this + before * (1 - past / _SECONDS_A_MINUTE)
     return found
 
 

@@ -21,7 +21,7 @@ DefaultConsent = Literal["drop", "allow"]
 WEBHOOK_SYSTEMS = ("shopify", "woocommerce", "custom")
 _SECRET, _WEBHOOK_SECRET = b"server secret", b"webhook secret"
 # Limit of waiting events per source, for signed and for public ones each, unless the source's options set it.
-BACKLOG_EVENTS = 1_000_000
+_BACKLOG_EVENTS = 1_000_000
 # Limit of visitors that a source's public calls may create per day, unless its options set it. A visitor is kept
 # for more than a year, so that this bounds how far strangers can fill the ledger.
 PUBLIC_VISITORS_PER_DAY = 200_000
@@ -70,7 +70,7 @@ class Source:
     def backlog_limit(self, trust: Trust) -> int:
         """Return how many events of one trust may wait. Each trust has its own limit."""
         public = self.options.get("public_backlog_limit") if trust is Trust.PUBLIC else None
-        return int(public or self.options.get("backlog_limit") or BACKLOG_EVENTS)
+        return int(public or self.options.get("backlog_limit") or _BACKLOG_EVENTS)
 
     @property
     def alert_thresholds(self) -> dict[str, float]:

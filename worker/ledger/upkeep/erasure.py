@@ -27,7 +27,7 @@ from worker.ledger.schema import (
 )
 from worker.ledger.vault import Vault
 
-REASON = "Erased at the person's request."
+_REASON = "Erased at the person's request."
 _UNBOOKED = ("pending", "in_flight")
 
 
@@ -43,7 +43,7 @@ class PersonalRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ErasedDeliveries:
+class _ErasedDeliveries:
     """Count the erased deliveries by their former state, and name those that are being sent now."""
 
     by_state: Counter[str] = field(default_factory=Counter)
@@ -130,7 +130,7 @@ def delete_debug_inputs(connection: Connection) -> int:
 
 def erase_deliveries(
     connection: Connection, vault: Vault, ids: Sequence[int], now: float
-) -> ErasedDeliveries:
+) -> _ErasedDeliveries:
     """Remove all personal data from deliveries in any state, except those that are being sent.
 
     Count, time, event name and ad account remain for the books. A waiting batch is sent without them. A later copy of
@@ -152,10 +152,10 @@ def erase_deliveries(
     _empty(connection, [row.id for row in free], now)
     _shrink(connection, Counter(row.batch_id for row in free if by_state[row.id] == "in_flight"))
     _count(connection, free, by_state, now)
-    return ErasedDeliveries(Counter(by_state.values()), frozenset(busy))
+    return _ErasedDeliveries(Counter(by_state.values()), frozenset(busy))
 
 
-def preview_erasure(connection: Connection, ids: Sequence[int]) -> ErasedDeliveries:
+def preview_erasure(connection: Connection, ids: Sequence[int]) -> _ErasedDeliveries:
     """Return what `erase_deliveries` would do now."""
     wanted = (
         select(delivery.c.id, delivery.c.state, delivery.c.test, delivery.c.batch_id, batch.c.status)
@@ -167,7 +167,7 @@ def preview_erasure(connection: Connection, ids: Sequence[int]) -> ErasedDeliver
     by_state = Counter(
         reported_state(row.state, row.status, test=row.test) for row in rows if row.id not in busy
     )
-    return ErasedDeliveries(by_state, busy)
+    return _ErasedDeliveries(by_state, busy)
 
 
 def _mappings(connection: Connection, wanted: Any) -> list[Mapping[str, Any]]:
@@ -220,7 +220,7 @@ def _empty(connection: Connection, ids: Sequence[int], now: float) -> None:
         "payload": None,
         "size_bytes": 0,
         "reason_class": "erased",
-        "reason": REASON,
+        "reason": _REASON,
         "warning": None,
         "consent": None,
         "ended_at": now,

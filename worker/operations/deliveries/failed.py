@@ -21,7 +21,7 @@ from worker.pipeline.upkeep import retrying
 # A request of the Management API has to end while its caller waits.
 MOST_A_CALL = 10_000
 LONGEST_REASON = 300
-NOT_FAILED = "not failed, or no longer failed"
+_NOT_FAILED = "not failed, or no longer failed"
 _TIMES = ("event_time", "failed_at")
 _INTERNAL = ("integration_number", "ad_account")
 
@@ -205,7 +205,7 @@ def discard_failed(
         ids = [failure.id for failure in step]
         with caller.ledger.write() as connection:
             moved = failures.discard_deliveries(connection, ids, reason.strip(), caller.now, caller.actor)
-        return RetryResult(moved, 0, 0, +Counter({NOT_FAILED: len(step) - moved}))
+        return RetryResult(moved, 0, 0, +Counter({_NOT_FAILED: len(step) - moved}))
 
     return _in_steps(caller, chosen, bounds, discard)
 
@@ -224,5 +224,5 @@ def _in_steps(
     # What the caller named and no step has seen.
     if extent.after_id == 0 and not result.left:
         missing = len(set(chosen.ids)) - result.moved - result.left_alone.total()
-        result.left_alone += Counter({NOT_FAILED: max(0, missing)})
+        result.left_alone += Counter({_NOT_FAILED: max(0, missing)})
     return result

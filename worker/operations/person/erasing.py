@@ -25,9 +25,9 @@ from worker.pinterest.user_data.person import (
     split_record,
 )
 
-ROWS_A_STEP = 500
+_ROWS_A_STEP = 500
 # What a worker held before a round began is written down by then, and the next round finds it.
-SETTLING_SECONDS = 3.0
+_SETTLING_SECONDS = 3.0
 # Each round finds what the one before made findable; a person with more links than this does not exist.
 _MOST_ROUNDS = 100
 # A deadlock with another writer, or its long transaction.
@@ -131,7 +131,7 @@ def erase_rows(ledger: Ledger, person: Person | KeyedPerson, options: ErasureOpt
         if settled and not waits:
             break
         if not options.dry_run:
-            options.sleep(SETTLING_SECONDS)
+            options.sleep(_SETTLING_SECONDS)
     report.unreadable, report.found = len(search.unreadable), search.found
     of_emails = {suppressions.identifier_key(ledger.vault, digest) for digest in search.signed_emails}
     of_public = {suppressions.public_key(ledger.vault, key) for key in search.keys - search.proven}
@@ -166,7 +166,7 @@ def _steps(ledger: Ledger, part: str) -> Iterator[list[PersonalRow]]:
     page, after, _ = _PARTS[part]
     while True:
         with ledger.read() as connection:
-            step = page(connection, after, ROWS_A_STEP)
+            step = page(connection, after, _ROWS_A_STEP)
         if not step:
             return
         after = step[-1].id

@@ -91,7 +91,7 @@ def erase_person(
         ConflictError: another request about a person is running in this process.
     """
     with _one_at_a_time():
-        person, proof = find_person(caller, request), _proof_of(caller, request)
+        person, proof = _find_person(caller, request), _proof_of(caller, request)
         options = ErasureOptions(caller.actor, request.kinds, proof, None, dry_run, wait_seconds)
         return erasing.erase_rows(caller.ledger, person, replace(options, progress=progress))
 
@@ -107,7 +107,7 @@ def suppress_person(
         ConflictError: another request about a person is running in this process.
     """
     with _one_at_a_time():
-        person, proof = find_person(caller, request), _proof_of(caller, request)
+        person, proof = _find_person(caller, request), _proof_of(caller, request)
         # First, so that an event that comes during the erasure is not kept.
         with caller.changing() as change:
             connection = change.connection
@@ -120,7 +120,7 @@ def suppress_person(
 
 def allow_person(caller: Caller, request: PersonIdentifiers) -> int:
     """End a person's suppression, because they consented again. Returns how many keys were suppressed."""
-    person, proof = find_person(caller, request), _proof_of(caller, request)
+    person, proof = _find_person(caller, request), _proof_of(caller, request)
     with caller.changing() as change:
         keys = {bytes.fromhex(key) for key in proof} | person.keys
         numbers = {number for _, number in store.find_suppressions(change.connection, keys).values()}
@@ -141,7 +141,7 @@ def export_person(caller: Caller, request: PersonIdentifiers) -> dict[str, Any]:
         ConflictError: another request about a person is running in this process.
     """
     with _one_at_a_time():
-        person, proof = find_person(caller, request), _proof_of(caller, request)
+        person, proof = _find_person(caller, request), _proof_of(caller, request)
         options = ErasureOptions(caller.actor, request.kinds, proof, dry_run=True)
         report = erasing.erase_rows(caller.ledger, person, options)
         kept = exporting.read_rows(caller.ledger, person, report.found, report.linked)
@@ -244,7 +244,7 @@ def count_rows(caller: Caller) -> int:
         return store_of_rows.count_personal_rows(connection)
 
 
-def find_person(caller: Caller, request: PersonIdentifiers) -> Person:
+def _find_person(caller: Caller, request: PersonIdentifiers) -> Person:
     """Return whom a request is about, with the keys that the ledger has for their ids."""
     with caller.ledger.read() as connection:
         sources = store_of_rows.known_source_ids(connection)
@@ -260,7 +260,7 @@ def _proof_of(caller: Caller, request: PersonIdentifiers) -> tuple[str, ...]:
     vault.prepare()
     keys = {store.identifier_key(vault, digest) for digest in request.emails | request.ids}
     if request.anonymous_ids:
-        keys |= find_person(caller, request).keys
+        keys |= _find_person(caller, request).keys
     return tuple(sorted(key.hex() for key in keys))
 
 

@@ -14,7 +14,7 @@ _NEWEST_DELIVERIES = 1_000
 _VISIT = {"page_visit": "page view", "add_to_cart": "cart", "checkout": "order"}
 
 
-class Step(NamedTuple):
+class _Step(NamedTuple):
     """Name a step of the setup, how to do it, and whether it is done."""
 
     key: str
@@ -23,7 +23,7 @@ class Step(NamedTuple):
     done: bool
 
 
-def list_steps(caller: Caller) -> list[Step]:
+def list_steps(caller: Caller) -> list[_Step]:
     """Return the steps of the setup until the first real order, in order."""
     with caller.ledger.snapshot() as connection:
         known = list(sources.iterate_sources(connection))
@@ -33,38 +33,38 @@ def list_steps(caller: Caller) -> list[Step]:
         tested = tallies.has_happened(connection, (tallies.TESTED, tallies.DELIVERED))
         sold = deliveries.has_sold(connection)
     return [
-        Step("source", "Add a source", "A source is a shop that sends events.", bool(known)),
-        Step(
+        _Step("source", "Add a source", "A source is a shop that sends events.", bool(known)),
+        _Step(
             "domain",
             "Enter its domains",
             "Only pages of these domains may send events.",
             any(one.domains for one in known),
         ),
-        Step(
+        _Step(
             "snippet",
             "Put the snippet into the pages",
             "Copy it from the source's page, and open a page of the shop.",
             any("page_visit" in names for names in seen.values()),
         ),
-        Step(
+        _Step(
             "consent",
             "Connect the consent banner",
             "Call _df.consent, or use a banner that is read by itself, and accept it once.",
             consented,
         ),
-        Step(
+        _Step(
             "integration",
             "Add the Pinterest integration",
             "It delivers the events to an ad account.",
             bool(enabled),
         ),
-        Step(
+        _Step(
             "test",
             "Send an event in test mode",
             "Turn on the test mode of the integration and open a page; Pinterest checks the event and records nothing.",
             tested,
         ),
-        Step("order", "See the first order", "An order of the shop was delivered.", sold),
+        _Step("order", "See the first order", "An order of the shop was delivered.", sold),
     ]
 
 

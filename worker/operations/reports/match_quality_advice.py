@@ -9,7 +9,7 @@ _LEAST_EVENTS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class _Rule:
     """Hold an advice for events of which too few have any of some identifiers."""
 
     identifiers: tuple[str, ...]
@@ -19,31 +19,31 @@ class Rule:
 
 # The most useful first. The shares are our own: Pinterest publishes none.
 _RULES = (
-    Rule(
+    _Rule(
         ("em",),
         0.5,
         "carry an e-mail address. Call identify with the email trait when a visitor signs in, subscribes or "
         "orders: it is what Pinterest matches best.",
     ),
-    Rule(
+    _Rule(
         ("ip_ua",),
         0.95,
         "carry both IP address and user agent. Calls from a server have to pass on the visitor's, as "
         "context.ip and context.userAgent.",
     ),
-    Rule(
+    _Rule(
         ("click_id", "partner_id"),
         0.1,
         "carry a click id. Load Datafly.js on the landing pages, leave the source's cookies switched on, and "
         "keep the epik parameter when an address redirects.",
     ),
-    Rule(
+    _Rule(
         ("external_id",),
         0.3,
         "carry your own id of the visitor. Send userId with every event of a visitor who is signed in, and "
         "switch send_user_id on.",
     ),
-    Rule(
+    _Rule(
         ("ph",),
         0.1,
         "carry a phone number. Call identify with the phone trait, with the country code or with the source's "

@@ -80,7 +80,7 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class _Account:
     """Hold how one ad account does; ``moved`` counts outcomes within the span.
 
     ``name`` is its id if it has no name.
@@ -107,14 +107,14 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Attention:
+class _Attention:
     """Hold what a person should look at: alerts, paused accounts without one, open failures, silent sources.
 
     A silent source has the hours since its last event; None is never, or a month.
     """
 
     alerts: Sequence[Alert]
-    paused: Sequence[Account]
+    paused: Sequence[_Account]
     failures: Sequence[ReasonGroup]
     silent: Sequence[tuple[Source, int | None]]
 
@@ -129,14 +129,14 @@ class Overview:
     ``before`` has the bars of an equally long time before, up to the same point of its last step.
     """
 
-    accounts: Sequence[Account]
+    accounts: Sequence[_Account]
     ad_account_id: str | None
     bars: Sequence[Bar]
     before: Sequence[Bar]
     latencies: Sequence[Latency]
     total_latency: Latency
     inbox_since: float | None
-    attention: Attention
+    attention: _Attention
 
 
 def show_overview(caller: Caller, span: Span, ad_account_id: str | None = None) -> Overview:
@@ -159,8 +159,8 @@ def show_overview(caller: Caller, span: Span, ad_account_id: str | None = None) 
         ad_account_id=chosen[0].ad_account_id if chosen else None,
         bars=[_bar(start, counts) for start, counts in by_step.items()],
         before=[_bar(start - length, earlier.get(start - length, Counter())) for start in starts],
-        latencies=[latency_of(start, counts) for start, counts in by_step.items()],
-        total_latency=latency_of(0.0, sum(by_step.values(), Counter())),
+        latencies=[_latency_of(start, counts) for start, counts in by_step.items()],
+        total_latency=_latency_of(0.0, sum(by_step.values(), Counter())),
         inbox_since=inbox_since,
         attention=attention,
     )
@@ -196,7 +196,7 @@ def _failure_groups(caller: Caller) -> Sequence[ReasonGroup]:
         return failure_groups.failed_by_reason(connection, FailureFilter(), caller.now)
 
 
-def latency_of(start: float, counts: Counter[str]) -> Latency:
+def _latency_of(start: float, counts: Counter[str]) -> Latency:
     """Return how long deliveries took."""
     taken = [(seconds, counts[rollups.latency_step(seconds)]) for seconds in rollups.STEPS_SECONDS]
     n = sum(count for _, count in taken)
@@ -231,8 +231,8 @@ def _with_names(text: str, accounts: Mapping[str, str], sources: Mapping[str, st
 
 
 def _attention(
-    connection: Connection, accounts: Sequence[Account], groups: Sequence[ReasonGroup], now: float
-) -> Attention:
+    connection: Connection, accounts: Sequence[_Account], groups: Sequence[ReasonGroup], now: float
+) -> _Attention:
     firing = alerts.firing_alerts(connection)
     told = {(alert.rule, alert.subject) for alert in firing}
     by_id = {source.id: source for source in sources.iterate_sources(connection)}
@@ -241,8 +241,10 @@ def _attention(
     used = {one.source_id for account in accounts for one in account.integrations if one.enabled}
     hour = int(now // tallies.SECONDS_PER_HOUR)
     last = alert_figures.last_accepted_hours(connection, hour - _SILENCE_DAYS * 24)
-    silent = (silence_of(source, last.get(source.id), hour) for source in by_id.values() if source.id in used)
-    return Attention(
+    silent = (
+        _silence_of(source, last.get(source.id), hour) for source in by_id.values() if source.id in used
+    )
+    return _Attention(
         alerts=[replace(alert, summary=_with_names(alert.summary, names, source_names)) for alert in firing],
         paused=[
             account
@@ -255,7 +257,7 @@ def _attention(
     )
 
 
-def silence_of(source: Source, last_hour: int | None, hour: int) -> tuple[Source, int | None] | None:
+def _silence_of(source: Source, last_hour: int | None, hour: int) -> tuple[Source, int | None] | None:
     """Return for how long a source has sent nothing, if longer than its threshold; hours are since 1970."""
     if last_hour is None:
         return source, None
@@ -263,7 +265,9 @@ def silence_of(source: Source, last_hour: int | None, hour: int) -> tuple[Source
     return (source, hour - last_hour) if most and hour - last_hour > most else None
 
 
-def _accounts(connection: Connection, span: Span, now: float, groups: Sequence[ReasonGroup]) -> list[Account]:
+def _accounts(
+    connection: Connection, span: Span, now: float, groups: Sequence[ReasonGroup]
+) -> list[_Account]:
     members: dict[str, list[Integration]] = defaultdict(list)
     for row in integrations.iterate_integrations(connection):
         members[row.ad_account_id].append(row)
@@ -302,10 +306,10 @@ def _account(
     flying: account_status.WaitingDeliveries | None,
     moved: Mapping[int, Counter[str]],
     **known: Any,
-) -> Account:
+) -> _Account:
     queued = [waiting[row.number] for row in members if row.number in waiting]
     since = [one.since for one in (*queued, *([flying] if flying else []))]
-    return Account(
+    return _Account(
         integrations=members,
         pending=sum(one.deliveries for one in queued),
         in_flight=flying.deliveries if flying else 0,

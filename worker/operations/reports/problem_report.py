@@ -21,7 +21,7 @@ _LONGEST = "30d"
 
 
 @dataclass(frozen=True, slots=True)
-class Mappable:
+class _Mappable:
     """Name an event of the shop that an integration may send as a checkout."""
 
     event_name: str
@@ -30,7 +30,7 @@ class Mappable:
 
 
 @dataclass(frozen=True, slots=True)
-class ProblemRow:
+class _ProblemRow:
     """Hold one kind of problem, by span: its share of all events, and the event name with the largest share.
 
     ``examples`` has the newest event of each of the shop's names. ``what_to_do`` may name the proxy to blame.
@@ -42,19 +42,19 @@ class ProblemRow:
     spans: Mapping[str, Share]
     most_affected: Mapping[str, Share]
     examples: Sequence[ProblemExample]
-    mappable: Sequence[Mappable] = ()
+    mappable: Sequence[_Mappable] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class DataQuality:
+class _DataQuality:
     """Hold the problems of one source, the most frequent first, and its mapped events by span."""
 
     source_id: str
     events: Mapping[str, int]
-    rows: Sequence[ProblemRow]
+    rows: Sequence[_ProblemRow]
 
 
-def data_quality(caller: Caller, source_id: str) -> DataQuality:
+def data_quality(caller: Caller, source_id: str) -> _DataQuality:
     """Report the problems in a source's data in the last 24 hours, 7 days and 30 days.
 
     Raises:
@@ -74,7 +74,7 @@ def data_quality(caller: Caller, source_id: str) -> DataQuality:
         for _, kind in by_span[_LONGEST]
     ]
     rows.sort(key=lambda row: ([-share.n for share in row.spans.values()], row.problem))
-    return DataQuality(
+    return _DataQuality(
         source_id,
         {
             span: sum(one.counts[place] for one in counts if not one.problem)
@@ -89,7 +89,7 @@ def _row(
     by_span: Mapping[str, Mapping[str, Share]],
     examples: Sequence[ProblemExample],
     served: Sequence[Integration],
-) -> ProblemRow:
+) -> _ProblemRow:
     text = problem_text(kind)
     own = [one for one in examples if one.problem == kind]
     spans = {span: shares[ALL_EVENTS] for span, shares in by_span.items()}
@@ -97,7 +97,7 @@ def _row(
         span: [share for name, share in shares.items() if name != ALL_EVENTS and share.n]
         for span, shares in by_span.items()
     }
-    return ProblemRow(
+    return _ProblemRow(
         problem=kind,
         text=text,
         what_to_do=_blame_proxy(own, spans) or text.what_to_do,
@@ -119,10 +119,10 @@ def _blame_proxy(examples: Iterable[ProblemExample], spans: Mapping[str, Share])
     return f"{percent(share.share)} of the events come from private addresses, like {address}: set TRUSTED_PROXIES."
 
 
-def _mappable(examples: Iterable[ProblemExample], served: Iterable[Integration]) -> list[Mappable]:
+def _mappable(examples: Iterable[ProblemExample], served: Iterable[Integration]) -> list[_Mappable]:
     """Return the names that an enabled integration has no rule for."""
     return [
-        Mappable(example.event_name, one.id, one.name)
+        _Mappable(example.event_name, one.id, one.name)
         for one in served
         if one.enabled
         for example in examples

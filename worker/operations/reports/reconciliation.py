@@ -67,7 +67,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
-class Reconciliation:
+class _Reconciliation:
     """Hold what became of the orders of some days, and the accuracy by day and before.
 
     ``unmapped`` accepted events are not read yet: the orders in them count as never arrived until then.
@@ -83,7 +83,7 @@ class Reconciliation:
 
 
 @dataclass(frozen=True, slots=True)
-class MissingOrder:
+class _MissingOrder:
     """Hold an order that an ad account does not have, why, and the delivery that says so, if there is one."""
 
     row: UndeliveredOrder
@@ -218,7 +218,7 @@ def _audit(caller: Caller, source_id: str, counts: OrderCounts) -> None:
             change.record("orders.record", source_id, shown)
 
 
-def reconcile(caller: Caller, days: int, source_id: str | None = None) -> Reconciliation:
+def reconcile(caller: Caller, days: int, source_id: str | None = None) -> _Reconciliation:
     """Say what became of the orders of the last days, and of the days before for comparison."""
     first_day, last_day = last_days(caller, days, source_id)
     with caller.ledger.snapshot() as connection:
@@ -226,7 +226,7 @@ def reconcile(caller: Caller, days: int, source_id: str | None = None) -> Reconc
         unmapped = alert_figures.inbox_span(connection)
     sums = [one for one in both if one.day >= first_day]
     found = sorted({one.day for one in sums})
-    return Reconciliation(
+    return _Reconciliation(
         first_day=first_day,
         last_day=last_day,
         sums=sums,
@@ -282,7 +282,7 @@ def lines_of(sums: Iterable[OrderSum]) -> list[OrderLine]:
     return list(found.values())
 
 
-def plain_of(one: MissingOrder) -> dict[str, Any]:
+def plain_of(one: _MissingOrder) -> dict[str, Any]:
     """Return an order that is missing as the API, the export and the command line show it."""
     order = one.row.order
     return {
@@ -306,7 +306,7 @@ def list_undelivered(
     fates: Sequence[Fate] = UNDELIVERED,
     source_id: str | None = None,
     before: int | None = None,
-) -> list[MissingOrder]:
+) -> list[_MissingOrder]:
     """Return the orders of the last days that an ad account does not have, the last recorded first."""
     chosen_days = last_days(caller, days, source_id)
     with caller.ledger.snapshot() as connection:
@@ -322,11 +322,11 @@ def list_undelivered(
     return [_explained(row, deliveries[row.order_key]) for row in found]
 
 
-def _explained(row: UndeliveredOrder, deliveries: Sequence[FoundDelivery]) -> MissingOrder:
+def _explained(row: UndeliveredOrder, deliveries: Sequence[FoundDelivery]) -> _MissingOrder:
     own = [one for one in deliveries if one.ad_account_id == row.ad_account_id]
     found = next((one for one in reversed(own) if one.stands in _STANDS.get(row.fate, ())), None)
     if found is not None:
-        return MissingOrder(row, found.reason or "Waits for its batch.", found)
+        return _MissingOrder(row, found.reason or "Waits for its batch.", found)
     if not row.ad_account_id:
-        return MissingOrder(row, "The source has no enabled integration.", None)
-    return MissingOrder(row, "No event of this order came in.", None)
+        return _MissingOrder(row, "The source has no enabled integration.", None)
+    return _MissingOrder(row, "No event of this order came in.", None)

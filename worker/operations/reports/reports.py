@@ -38,7 +38,7 @@ _COMPONENTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class HourlyCounts:
+class _HourlyCounts:
     """Count outcomes in one hour; ``hour`` is in Unix seconds. A deleted integration has no id."""
 
     hour: int
@@ -51,8 +51,8 @@ class HourlyReport:
     """Hold hourly counts of events and of deliveries since a time in Unix seconds."""
 
     since: int
-    events: Sequence[HourlyCounts]
-    deliveries: Sequence[HourlyCounts]
+    events: Sequence[_HourlyCounts]
+    deliveries: Sequence[_HourlyCounts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class QualityRow:
 
 
 @dataclass(frozen=True, slots=True)
-class QualityReport:
+class _QualityReport:
     """Hold the match quality since a time in Unix seconds."""
 
     since: int
@@ -100,7 +100,7 @@ def count_by_hour(caller: Caller, since: float, integration_id: str | None = Non
 
 def report_quality(
     caller: Caller, since: float, integration_id: str | None = None, step_hours: int | None = None
-) -> QualityReport:
+) -> _QualityReport:
     """Report which identifiers came with events, by integration and event name, since a time in Unix seconds.
 
     With ``step_hours`` also by steps of time; there is no advice then.
@@ -122,11 +122,11 @@ def report_quality(
         )
         for key, quality in found.items()
     ]
-    return QualityReport(since_hour * SECONDS_PER_HOUR, rows)
+    return _QualityReport(since_hour * SECONDS_PER_HOUR, rows)
 
 
 @dataclass(frozen=True, slots=True)
-class Checkouts:
+class _Checkouts:
     """Hold the match quality of an integration's checkouts, that of the same time before, and the next thing to do."""
 
     integration: Integration | None
@@ -139,7 +139,7 @@ class Checkouts:
         return self.quality.share(identifier) - self.before.share(identifier) if self.before.valid else None
 
 
-def summarise_checkouts(caller: Caller, since: float, rows: Sequence[QualityRow]) -> list[Checkouts]:
+def summarise_checkouts(caller: Caller, since: float, rows: Sequence[QualityRow]) -> list[_Checkouts]:
     """Summarise a quality report since a time in Unix seconds, by integration."""
     hours = int(caller.now // SECONDS_PER_HOUR) - _since_hour(caller, since) + 1
     with caller.ledger.read() as connection:
@@ -159,7 +159,7 @@ def summarise_checkouts(caller: Caller, since: float, rows: Sequence[QualityRow]
         before = Quality(total.valid - now.valid, identifiers=total.identifiers - now.identifiers)
         ordered = sorted(of_one, key=lambda row: (row.event_name != "checkout", -row.quality.events))
         advice = next((f"{row.event_name}: {row.advice[0]}" for row in ordered if row.advice), "")
-        found.append(Checkouts(of_one[0].integration, now, before, advice))
+        found.append(_Checkouts(of_one[0].integration, now, before, advice))
     return found
 
 
@@ -282,11 +282,11 @@ def _since_hour(caller: Caller, since: float) -> int:
     return int(since // SECONDS_PER_HOUR)
 
 
-def _hours(rows: Sequence[tuple[int, int, str, int]], ids: Mapping[int, str]) -> list[HourlyCounts]:
+def _hours(rows: Sequence[tuple[int, int, str, int]], ids: Mapping[int, str]) -> list[_HourlyCounts]:
     counted: dict[tuple[int, str | None], Counter[str]] = defaultdict(Counter)
     for hour, number, outcome, n in rows:
         counted[hour, ids.get(number)][outcome] += n
     return [
-        HourlyCounts(hour * SECONDS_PER_HOUR, integration_id, outcomes)
+        _HourlyCounts(hour * SECONDS_PER_HOUR, integration_id, outcomes)
         for (hour, integration_id), outcomes in counted.items()
     ]

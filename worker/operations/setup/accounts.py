@@ -135,7 +135,7 @@ def set_account_rate(
         return bool(changes)
 
 
-def account_state(states: Sequence[str]) -> str:
+def _account_state(states: Sequence[str]) -> str:
     """Return the state of an ad account: the worst one of its credentials."""
     if PAUSED in states:
         return PAUSED if set(states) == {PAUSED} else PARTLY_PAUSED
@@ -171,7 +171,7 @@ def _status(
     shown = [_credential_status(one, ends.get(one.id)) for one in credentials]
     return AccountStatus(
         ad_account_id=credentials[0].ad_account_id,
-        state=account_state([one.state for one in shown]),
+        state=_account_state([one.state for one in shown]),
         reason=_reason(credentials),
         rate_limit_rps=credentials[0].rate_limit_rps,
         rate_limit_burst=credentials[0].rate_limit_burst,

@@ -61,7 +61,7 @@ class PinterestApp:
 
 
 @dataclass(frozen=True, slots=True)
-class Connected:
+class _Connected:
     """Hold the result of a sign-in: what it was for, what Pinterest did not give, and whether the token changed."""
 
     login_id: int
@@ -95,7 +95,7 @@ def read_redirect(app: PinterestApp, text: str, sign_in_url: str) -> dict[str, s
 
 def finish_connecting(
     caller: Caller, app: PinterestApp, session: str, answer: Mapping[str, str]
-) -> Connected:
+) -> _Connected:
     """Take the answer with which Pinterest sent the person back; its state counts once, in the same session.
 
     If the sign-in was for an integration, its ad account is read by it from now on. Its token for events is replaced
@@ -121,7 +121,7 @@ def finish_connecting(
             change.connection, change.vault, change.actor, change.now, **asdict(tokens)
         )
         change.record("pinterest.connect", f"sign-in {login_id}", {"scope": [None, tokens.scope]})
-    return Connected(login_id, target, missing)
+    return _Connected(login_id, target, missing)
 
 
 def ad_account_choices(caller: Caller, app: PinterestApp, login_id: int, wanted: str = "") -> list[AdAccount]:
@@ -192,7 +192,7 @@ def reading_of(caller: Caller, ad_account_id: str) -> Reading | None:
 
 def _connect_integration(
     caller: Caller, app: PinterestApp, integration_id: str, tokens: Tokens, missing: Sequence[str]
-) -> Connected:
+) -> _Connected:
     with caller.ledger.read() as connection:
         current = find_integration(connection, integration_id)
         credential = ad_accounts.find_credential(connection, current.credential_id)
@@ -225,7 +225,7 @@ def _connect_integration(
         rate = AccountRateLimit(credential.rate_limit_rps, credential.rate_limit_burst)
         config = {"access_token": token, "token_expires_at": None}
         change_integration(caller, integration_id, rate, config=config)
-    return Connected(login_id, integration_id, missing, needs_token)
+    return _Connected(login_id, integration_id, missing, needs_token)
 
 
 def _attach(change: Change, one: Integration, login_id: int, account: AdAccount) -> None:

@@ -16,13 +16,13 @@ from worker.pinterest.client.decisions import (
     decide_batch,
 )
 
-DEADLINE_SECONDS = 10.0
+_DEADLINE_SECONDS = 10.0
 
 Mark = Literal["good", "bad", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class PartResult:
+class _PartResult:
     """Hold the result for the token, the ad account or the payload."""
 
     what: str
@@ -35,7 +35,7 @@ class ConnectionReport:
     """Hold the result of a test: one sentence for the whole, and one for each part."""
 
     sentence: str
-    findings: tuple[PartResult, ...]
+    findings: tuple[_PartResult, ...]
     answer: str
 
     @property
@@ -48,10 +48,10 @@ def send_test_event(
 ) -> ConnectionReport:
     """Send one event that Pinterest checks and does not record."""
     client = PinterestClient(
-        base_url, deadline_seconds=DEADLINE_SECONDS, read_timeout_seconds=DEADLINE_SECONDS
+        base_url, deadline_seconds=_DEADLINE_SECONDS, read_timeout_seconds=_DEADLINE_SECONDS
     )
     body = json.dumps({"data": [_sample_event(domain, now)]}).encode()
-    report = interpret_answer(client.send(ad_account_id, access_token, body, test=True), ad_account_id)
+    report = _interpret_answer(client.send(ad_account_id, access_token, body, test=True), ad_account_id)
     if is_pinterest(base_url):
         return report
     return replace(report, answer=f"{report.answer}, from the sandbox at {base_url}, not from Pinterest")
@@ -72,13 +72,13 @@ def _sample_event(domain: str, now: float) -> Mapping[str, Any]:
     }
 
 
-def interpret_answer(answer: Answer, ad_account_id: str) -> ConnectionReport:
+def _interpret_answer(answer: Answer, ad_account_id: str) -> ConnectionReport:
     """Interpret Pinterest's answer to the test event."""
     verdict = decide_batch(answer, 1)
     sentence, marks = _read(verdict)
     words = _WORDS | {"account": tuple(text.format(ad_account_id) for text in _WORDS["account"])}
     findings = tuple(
-        PartResult(what.capitalize(), mark, words[what][_ORDER[mark]])
+        _PartResult(what.capitalize(), mark, words[what][_ORDER[mark]])
         for what, mark in zip(("token", "account", "payload"), marks, strict=True)
     )
     status = f"HTTP {answer.status}" if answer.status else "No answer"

@@ -21,7 +21,7 @@ from worker.operations.setup.integrations import find_integration
 
 
 @dataclass(frozen=True, slots=True)
-class IntegrationStatus:
+class _IntegrationStatus:
     """Hold an integration with its source and credential, and what waits for it."""
 
     integration: Integration
@@ -33,11 +33,11 @@ class IntegrationStatus:
     heir: Integration | None
 
 
-def get_integration_status(caller: Caller, integration_id: str) -> IntegrationStatus:
+def get_integration_status(caller: Caller, integration_id: str) -> _IntegrationStatus:
     """Return one integration with its state."""
     with caller.ledger.read() as connection:
         found = find_integration(connection, integration_id)
-        return IntegrationStatus(
+        return _IntegrationStatus(
             found,
             ad_accounts.find_credential(connection, found.credential_id),
             sources.load_source(connection, found.source_id),

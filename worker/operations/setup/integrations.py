@@ -27,7 +27,7 @@ from worker.pinterest.config.integration_config import ConfigError, load_config
 
 _is_integration_id = re.compile("int_[a-z0-9]{1,64}").fullmatch
 # Much less than a second of the write lock.
-DISCARDED_AT_ONCE = 5_000
+_DISCARDED_AT_ONCE = 5_000
 
 # Kept elsewhere in the ledger: the token with the credential, the rate with the ad account.
 _KEPT_ELSEWHERE = ("access_token", "rate_limit_rps", "rate_limit_burst")
@@ -250,14 +250,14 @@ def _clear_step(change: Change, current: Integration, waiting: Unsent) -> bool:
     ownership.take_back(change.connection, current.number, change.now)
     if heir is None:
         moved = failures.discard_pending_deliveries(
-            change.connection, current.number, change.actor, change.now, DISCARDED_AT_ONCE
+            change.connection, current.number, change.actor, change.now, _DISCARDED_AT_ONCE
         )
     else:
         moved = ownership.hand_over_pending(
-            change.connection, current.number, heir.number, change.now, DISCARDED_AT_ONCE
+            change.connection, current.number, heir.number, change.now, _DISCARDED_AT_ONCE
         )
         change.record("pending.hand_over", heir.id, {"from": [current.id, None], "deliveries": [None, moved]})
-    return moved < DISCARDED_AT_ONCE
+    return moved < _DISCARDED_AT_ONCE
 
 
 def _heir(change: Change, current: Integration, unsent: UnsentDeliveries) -> Integration:

@@ -24,7 +24,7 @@ SOURCE_ID = "src_[A-Za-z0-9_-]{1,64}"
 is_source_id = re.compile(SOURCE_ID).fullmatch
 _SECONDS_AN_HOUR = 3_600
 # The defaults of a source's options. The collector and the ingest worker use the same.
-DEFAULT_OPTIONS: Mapping[str, Any] = {
+_DEFAULT_OPTIONS: Mapping[str, Any] = {
     "default_consent": {"browser": "drop", "server": "allow"},
     "consent_groups": {"advertising": [], "marketing": [], "analytics": [], "functional": []},
     "cookies": {"domain": None, "dfid": True, "pin_unauth": True, "epik": True},
@@ -216,7 +216,7 @@ def _record(connection: Connection, source: Source, now: float) -> SourceRecord:
         "webhook_secrets": {
             system: MASK if system in source.webhook_systems else None for system in store.WEBHOOK_SYSTEMS
         },
-        **_merged(deepcopy(DEFAULT_OPTIONS), source.options),
+        **_merged(deepcopy(_DEFAULT_OPTIONS), source.options),
         "created_at": source.created_at,
         "updated_at": source.updated_at,
     }

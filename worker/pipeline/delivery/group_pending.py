@@ -14,7 +14,7 @@ from worker.ledger.delivery.claims import BatchGroup
 _WINDOW_BATCHES = 48
 
 # Small batches share a transaction for this long, because other writers wait. One full batch takes about as long.
-MAX_TRANSACTION_SECONDS = 0.01
+_MAX_TRANSACTION_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def claim_due_batches(
 def _claim_some(
     ledger: Ledger, waiting: deque[BatchGroup], policy: BatchingPolicy, now: Callable[[], float], most: int
 ) -> list[int]:
-    """Claim one or more batches in a transaction of about `MAX_TRANSACTION_SECONDS`."""
+    """Claim one or more batches in a transaction of about `_MAX_TRANSACTION_SECONDS`."""
     batch_ids: list[int] = []
     with ledger.write() as connection:
         began = time.monotonic()
@@ -69,6 +69,6 @@ def _claim_some(
             if batch_id is not None:
                 batch_ids.append(batch_id)
                 waiting.append(group)
-            if time.monotonic() - began > MAX_TRANSACTION_SECONDS:
+            if time.monotonic() - began > _MAX_TRANSACTION_SECONDS:
                 break
     return batch_ids

@@ -25,9 +25,9 @@ INITIAL_SLOTS, MAX_SLOTS = 2, 32
 # Slots that each credential has for itself, and slots that all credentials of a process share beyond those.
 OWN_SLOTS, SHARED_SLOTS = 8, 24
 # A slower answer lowers the limit of its credential to 1.
-SLOW_ANSWER_SECONDS = 5.0
+_SLOW_ANSWER_SECONDS = 5.0
 # Batches of a process that may wait at the same time for their ad account's rate.
-RATE_WAIT_SLOTS = 8
+_RATE_WAIT_SLOTS = 8
 # A batch without such a slot waits at most this long; scheduling it again would take longer.
 MAX_INLINE_WAIT_SECONDS = 0.1
 
@@ -40,7 +40,7 @@ class _CredentialSlots:
     waiting: dict[int, None] = field(default_factory=dict)
 
 
-class ConcurrencyLimiter:
+class _ConcurrencyLimiter:
     """Limit how many batches of one credential this process sends at the same time.
 
     A batch without an answer holds its slot until the deadline. Without limits, two unresponsive accounts would
@@ -73,7 +73,7 @@ class ConcurrencyLimiter:
             if slots.in_flight > OWN_SLOTS:
                 self._free_shared_slots += 1
             slots.in_flight -= 1
-            slots.limit = 1 if seconds > SLOW_ANSWER_SECONDS else min(slots.limit + 1, MAX_SLOTS)
+            slots.limit = 1 if seconds > _SLOW_ANSWER_SECONDS else min(slots.limit + 1, MAX_SLOTS)
             following = list(slots.waiting)[: max(0, self._free_slots(slots))]
             for batch_id in following:
                 del slots.waiting[batch_id]
@@ -84,10 +84,10 @@ class ConcurrencyLimiter:
         return min(free, max(0, OWN_SLOTS - slots.in_flight) + self._free_shared_slots)
 
 
-class RateWaitSlots:
+class _RateWaitSlots:
     """Limit how many batches wait for their rate at the same time; the others are scheduled again later."""
 
-    def __init__(self, count: int = RATE_WAIT_SLOTS) -> None:
+    def __init__(self, count: int = _RATE_WAIT_SLOTS) -> None:
         self._free = threading.BoundedSemaphore(count)
 
     @contextmanager
@@ -119,8 +119,8 @@ class Sender:
     lease_seconds: float
     hint: Callable[[Sequence[int]], None]
     breaker_policy: BreakerPolicy = field(default_factory=BreakerPolicy)
-    limiter: ConcurrencyLimiter = field(default_factory=ConcurrencyLimiter)
-    rate_wait_slots: RateWaitSlots = field(default_factory=RateWaitSlots)
+    limiter: _ConcurrencyLimiter = field(default_factory=_ConcurrencyLimiter)
+    rate_wait_slots: _RateWaitSlots = field(default_factory=_RateWaitSlots)
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     dice: Callable[[], float] = random.random

@@ -23,7 +23,7 @@ _READ_EVERY_SECONDS = 6 * 3_600.0
 # Pinterest limits reading per minute; a run must also not hold its thread for long.
 _MOST_ACCOUNTS_A_RUN = 10
 _SECONDS_PER_DAY = 86_400
-NO_APP = "PINTEREST_APP_ID and PINTEREST_APP_SECRET are not set, so the sign-in cannot be refreshed."
+_NO_APP = "PINTEREST_APP_ID and PINTEREST_APP_SECRET are not set, so the sign-in cannot be refreshed."
 
 
 def read_pinterest(ledger: Ledger, client: AccountClient | None, clock: Callable[[], float]) -> None:
@@ -48,7 +48,7 @@ def _refresh(ledger: Ledger, client: AccountClient | None, login: Login, clock: 
     """Replace a sign-in's tokens; of two refreshers the first one stores, and the other one changes nothing."""
     try:
         if client is None:
-            raise AccountApiError(NO_APP)
+            raise AccountApiError(_NO_APP)
         tokens = client.tokens(refresh_token=login.refresh_token)
     except AccountApiError as error:
         again_at = clock() + max(_RETRY_SECONDS, error.wait_seconds or 0)

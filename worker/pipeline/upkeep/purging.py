@@ -22,7 +22,7 @@ from worker.ledger.reports import (
 from worker.ledger.setup import logins
 from worker.ledger.upkeep import alerts, retention, suppressions
 
-ROWS_PER_STEP = 500
+_ROWS_PER_STEP = 500
 # The next tick continues, so that one run does not block its queue.
 _MAX_PURGE_SECONDS = 20.0
 # Lets other writers take the lock between two steps.
@@ -54,16 +54,16 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
     ledger.vault.prepare()
     while time.monotonic() < deadline:
         with ledger.read() as connection:
-            ended = retention.ended_delivery_ids(connection, before, ROWS_PER_STEP)
-            old = quality.quality_ids_before(connection, _hour(now) - QUALITY_DAYS * 24, ROWS_PER_STEP)
-            old_lines = imported_lines.imported_lines_before(connection, lines_before, ROWS_PER_STEP)
+            ended = retention.ended_delivery_ids(connection, before, _ROWS_PER_STEP)
+            old = quality.quality_ids_before(connection, _hour(now) - QUALITY_DAYS * 24, _ROWS_PER_STEP)
+            old_lines = imported_lines.imported_lines_before(connection, lines_before, _ROWS_PER_STEP)
         with ledger.write() as connection:
             step = {
                 "deliveries": retention.purge_deliveries(connection, ledger.vault, ended, before, now),
-                "orders": shop_orders.purge_orders(connection, before, ROWS_PER_STEP),
-                "batches": retention.purge_batches(connection, before, ROWS_PER_STEP),
+                "orders": shop_orders.purge_orders(connection, before, _ROWS_PER_STEP),
+                "batches": retention.purge_batches(connection, before, _ROWS_PER_STEP),
                 "visitors": visitors.purge_visitors(
-                    connection, now - _VISITOR_DAYS * _SECONDS_PER_DAY, ROWS_PER_STEP
+                    connection, now - _VISITOR_DAYS * _SECONDS_PER_DAY, _ROWS_PER_STEP
                 ),
                 "audit": retention.purge_audit(connection, now - _VISITOR_DAYS * _SECONDS_PER_DAY),
             }
@@ -78,9 +78,9 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
             step["debug inputs"] = debug_inputs.purge_debug_inputs(connection, now)
             step["usage"] = usage.purge_usage(connection, _hour(now) // 24 - _VISITOR_DAYS)
             step["problem examples"] = data_problems.purge_examples(connection, before)
-            step["signed requests"] = inbox.purge_signed_requests(connection, now, ROWS_PER_STEP)
-            step["ids"] = remembered_ids.forget_ids(connection, now, ROWS_PER_STEP)
-            step["ids of orders"] = order_identities.forget_orders(connection, now, ROWS_PER_STEP)
+            step["signed requests"] = inbox.purge_signed_requests(connection, now, _ROWS_PER_STEP)
+            step["ids"] = remembered_ids.forget_ids(connection, now, _ROWS_PER_STEP)
+            step["ids of orders"] = order_identities.forget_orders(connection, now, _ROWS_PER_STEP)
             step["sign-ins"] = logins.purge_logins(connection, _hour(now) // 24 - QUALITY_DAYS, now)
             step["lines"] = imported_lines.delete_imported_lines(connection, old_lines)
         for name, n in step.items():

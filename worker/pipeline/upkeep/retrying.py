@@ -11,7 +11,7 @@ from worker.pinterest.client.decisions import ReasonClass
 log = logs.of(__name__)
 
 _ACTOR = "auto retry"
-MAX_AUTO_RETRIES = 5_000
+_MAX_AUTO_RETRIES = 5_000
 _OUTAGES = (
     ReasonClass.NOT_REACHED,
     ReasonClass.SWITCHED_OFF,
@@ -44,9 +44,9 @@ def retry_after_outage(ledger: Ledger, now: float) -> int:
     moved = 0
     for step in _after_outages(ledger, now):
         with ledger.write() as connection:
-            some = step[: MAX_AUTO_RETRIES - moved]
+            some = step[: _MAX_AUTO_RETRIES - moved]
             moved += failures.retry_deliveries(connection, some, now, _ACTOR, how="by itself").retried
-        if moved >= MAX_AUTO_RETRIES:
+        if moved >= _MAX_AUTO_RETRIES:
             break
     if moved:
         log.info("retried_by_itself", deliveries=moved)

@@ -17,11 +17,11 @@ from worker.pipeline.delivery.sending import events_at_risk, ids_without, unknow
 log = logs.of(__name__)
 
 # Rows get a hint right after their commit. Older rows that still wait were forgotten.
-GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 5.0
 # Interval of hints for an inbox row that no worker takes.
-RANGE_HINT_INTERVAL_SECONDS = 60.0
+_RANGE_HINT_INTERVAL_SECONDS = 60.0
 # Interval of hints for a batch that is due.
-BATCH_HINT_INTERVAL_SECONDS = 30.0
+_BATCH_HINT_INTERVAL_SECONDS = 30.0
 # With more messages in the queue, few hints are sent: most rows have one in the queue, but a lost one must not wait
 # until the queue is short.
 _MAX_EVENT_QUEUE_MESSAGES = 200
@@ -33,7 +33,7 @@ _MAX_DELIVERY_QUEUE_MESSAGES = 5_000
 _BATCHES_PER_SWEEP = 500
 _FEW_BATCHES_PER_SWEEP = 10
 
-WORKER_LOST = "The worker that was sending it did not come back."
+_WORKER_LOST = "The worker that was sending it did not come back."
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +81,25 @@ def _take_batch_back(connection: Connection, batch_id: int, now: float) -> list[
         return None
     members = batches.batch_members(connection, batch_id)
     risky = events_at_risk(members, now, offline=lost.offline)
-    what = Attempt(now, 0.0, None, ReasonClass.NO_ANSWER, WORKER_LOST)
+    what = Attempt(now, 0.0, None, ReasonClass.NO_ANSWER, _WORKER_LOST)
     batches.record_attempt(connection, lost, what, members)
     if not risky:
         batches.requeue_batch(connection, lost, now, spent=True, reason_class=ReasonClass.NO_ANSWER)
         return []
     rest = ids_without(members, risky)
     tried = replace(lost, attempts_spent=lost.attempts_spent + 1)
-    endings = unknown_outcomes(risky, WORKER_LOST)
+    endings = unknown_outcomes(risky, _WORKER_LOST)
     return batches.split_batch(connection, tried, members, [rest] if rest else [], endings, now, now)
 
 
 def _hint_at_batches(ledger: Ledger, hints: Hints, now: float) -> int:
     with ledger.read() as connection:
-        if not batches.any_batch_due(connection, now, now - BATCH_HINT_INTERVAL_SECONDS):
+        if not batches.any_batch_due(connection, now, now - _BATCH_HINT_INTERVAL_SECONDS):
             return 0
     is_queue_long = _exceeds(hints.queued_batches(), _MAX_DELIVERY_QUEUE_MESSAGES)
     most = _FEW_BATCHES_PER_SWEEP if is_queue_long else _BATCHES_PER_SWEEP
     with ledger.write() as connection:
-        due = batches.take_due_batches(connection, now, now - BATCH_HINT_INTERVAL_SECONDS, most)
+        due = batches.take_due_batches(connection, now, now - _BATCH_HINT_INTERVAL_SECONDS, most)
     hints.batches(due)
     return len(due)
 
@@ -107,15 +107,15 @@ def _hint_at_batches(ledger: Ledger, hints: Hints, now: float) -> int:
 def _hint_at_inbox(ledger: Ledger, hints: Hints, now: float) -> int:
     abandoned = _hint_at_abandoned(ledger, hints)
     with ledger.read() as connection:
-        if not retention.any_overdue(connection, now - GRACE_SECONDS):
+        if not retention.any_overdue(connection, now - _GRACE_SECONDS):
             return abandoned
     is_queue_long = _exceeds(hints.queued_events(), _MAX_EVENT_QUEUE_MESSAGES)
     with ledger.write() as connection:
         ranges = retention.overdue_ranges(
             connection,
-            now - GRACE_SECONDS,
+            now - _GRACE_SECONDS,
             _FEW_RANGES_PER_SWEEP if is_queue_long else _RANGES_PER_SWEEP,
-            RANGE_HINT_INTERVAL_SECONDS,
+            _RANGE_HINT_INTERVAL_SECONDS,
             now,
             leases.leased_ids(connection),
             is_queue_long=is_queue_long,
