@@ -54,7 +54,7 @@ def test_a_revoked_token_is_worthless_at_once(app: Flask, ledger: Ledger) -> Non
 def test_too_many_wrong_tokens_are_refused_and_a_right_one_from_the_same_address_is_not(
     ledger: Ledger, app: Flask
 ) -> None:
-    with patch.object(auth, "MOST_WRONG_TOKENS", 3):
+    with patch.object(auth, "_MOST_WRONG_TOKENS", 3):
         from worker.web.management import create_app
 
         client = create_app(ledger, app.extensions["signal-management"].settings).test_client()

@@ -39,7 +39,7 @@ class _Password(fields.String):
     """Take a password as it is typed, spaces included."""
 
 
-class UserAnswer(Shape):
+class _UserAnswer(Shape):
     """Show a user; the password is never shown."""
 
     id = Text()
@@ -54,7 +54,7 @@ class UserAnswer(Shape):
     expires_at = _Moment(allow_none=True, metadata={"description": "When the access ends; null if never."})
 
 
-class UserChange(Shape):
+class _UserChange(Shape):
     """Change the given fields. A new password, or `enabled: false`, ends the user's sessions."""
 
     role = Text(metadata={"description": "viewer, editor or owner."})
@@ -63,7 +63,7 @@ class UserChange(Shape):
     expires_at = _Moment(allow_none=True, metadata={"description": "ISO 8601; null: never."})
 
 
-class UserBody(Shape):
+class _UserBody(Shape):
     """Describe a new user."""
 
     name = Text(required=True, metadata={"description": "Unique, in whatever case."})
@@ -75,7 +75,7 @@ class UserBody(Shape):
 
 
 @blueprint.route("/users")
-@blueprint.response(200, page_of(UserAnswer))
+@blueprint.response(200, page_of(_UserAnswer))
 def get_users() -> dict[str, Any]:
     """List the users, by name, all on one page. Owners only."""
     found = users.list_users(context.request_caller())
@@ -83,16 +83,16 @@ def get_users() -> dict[str, Any]:
 
 
 @blueprint.route("/users", methods=["POST"])
-@blueprint.arguments(UserBody)
-@blueprint.response(201, UserAnswer)
+@blueprint.arguments(_UserBody)
+@blueprint.response(201, _UserAnswer)
 def post_user(body: dict[str, Any]) -> User:
     """Add a user. Owners only."""
     return users.create_user(context.request_caller(), **body)
 
 
 @blueprint.route("/users/<user_id>", methods=["PATCH"])
-@blueprint.arguments(UserChange)
-@blueprint.response(200, UserAnswer)
+@blueprint.arguments(_UserChange)
+@blueprint.response(200, _UserAnswer)
 def patch_user(body: dict[str, Any], user_id: str) -> User:
     """Change a user, named by id or name. Owners only."""
     return users.change_user(context.request_caller(), user_id, body)

@@ -25,7 +25,7 @@ from worker.operations.setup.accounts import (
 )
 
 
-class CredentialAnswer(Shape):
+class _CredentialAnswer(Shape):
     """Show the state of one access token, never the token itself."""
 
     id = fields.Integer()
@@ -41,7 +41,7 @@ class CredentialAnswer(Shape):
     )
 
 
-class AccountAnswer(Shape):
+class _AccountAnswer(Shape):
     """Show an ad account: its state, its rate and what waits."""
 
     ad_account_id = Text()
@@ -52,10 +52,10 @@ class AccountAnswer(Shape):
     pending = fields.Integer(metadata={"description": "Deliveries that wait for a batch."})
     in_flight = fields.Integer(metadata={"description": "Deliveries in batches that are not settled."})
     oldest_waiting_seconds = fields.Float(allow_none=True)
-    credentials = ListOf(Nested(CredentialAnswer))
+    credentials = ListOf(Nested(_CredentialAnswer))
 
 
-class AccountChange(Shape):
+class _AccountChange(Shape):
     """The values to change. They apply from the next request to Pinterest."""
 
     rate_limit_rps = Number(validate=between(LOWEST_RATE, HIGHEST_RATE))
@@ -67,7 +67,7 @@ class AccountChange(Shape):
             raise ValidationError("give rate_limit_rps, rate_limit_burst or both")
 
 
-class PauseBody(Shape):
+class _PauseBody(Shape):
     """Say why an ad account is paused."""
 
     reason = Text(load_default=DEFAULT_REASON, validate=length(1, LONGEST_REASON))
@@ -80,7 +80,7 @@ blueprint = Blueprint(
 
 @blueprint.route("/accounts")
 @blueprint.arguments(PageQuery, location="query")
-@blueprint.response(200, page_of(AccountAnswer))
+@blueprint.response(200, page_of(_AccountAnswer))
 def get_accounts(query: dict[str, Any]) -> dict[str, Any]:
     """List ad accounts in the order of their ids."""
     after, limit = lists.text_after(query.get("cursor")), query["limit"]
@@ -89,15 +89,15 @@ def get_accounts(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/accounts/<ad_account_id>")
-@blueprint.response(200, AccountAnswer)
+@blueprint.response(200, _AccountAnswer)
 def get_account_view(ad_account_id: str) -> AccountStatus:
     """Show an ad account."""
     return accounts.get_account(context.request_caller(), ad_account_id)
 
 
 @blueprint.route("/accounts/<ad_account_id>", methods=["PATCH"])
-@blueprint.arguments(AccountChange)
-@blueprint.response(200, AccountAnswer)
+@blueprint.arguments(_AccountChange)
+@blueprint.response(200, _AccountAnswer)
 def patch_account(body: dict[str, Any], ad_account_id: str) -> AccountStatus:
     """Set the rate of an ad account. Tokens that were used stay used."""
     rps, burst = body.get("rate_limit_rps"), body.get("rate_limit_burst")
@@ -106,8 +106,8 @@ def patch_account(body: dict[str, Any], ad_account_id: str) -> AccountStatus:
 
 
 @blueprint.route("/accounts/<ad_account_id>/pause", methods=["POST"])
-@blueprint.arguments(PauseBody)
-@blueprint.response(200, AccountAnswer)
+@blueprint.arguments(_PauseBody)
+@blueprint.response(200, _AccountAnswer)
 def post_pause(body: dict[str, Any], ad_account_id: str) -> AccountStatus:
     """Stop sending to an ad account; its events are kept and wait."""
     accounts.pause_account(context.request_caller(), ad_account_id, body["reason"])
@@ -115,7 +115,7 @@ def post_pause(body: dict[str, Any], ad_account_id: str) -> AccountStatus:
 
 
 @blueprint.route("/accounts/<ad_account_id>/resume", methods=["POST"])
-@blueprint.response(200, AccountAnswer)
+@blueprint.response(200, _AccountAnswer)
 def post_resume(ad_account_id: str) -> AccountStatus:
     """Send to an ad account again. Waiting events are sent within seconds."""
     accounts.resume_account(context.request_caller(), ad_account_id)

@@ -9,7 +9,7 @@ from worker.operations.reports.alerts import Alerts, list_alerts
 blueprint = Blueprint("alerts", __name__, url_prefix="/v1/admin", description="Alerts and notices")
 
 
-class AlertAnswer(Shape):
+class _AlertAnswer(Shape):
     """One firing alert."""
 
     rule = Text()
@@ -21,7 +21,7 @@ class AlertAnswer(Shape):
     fired_at = Timestamp()
 
 
-class NoticeAnswer(Shape):
+class _NoticeAnswer(Shape):
     """A notice of one change. ``told_at`` is when the webhook accepted it."""
 
     id = Integer()
@@ -36,15 +36,15 @@ class NoticeAnswer(Shape):
     given_up_at = TimestampOrNull()
 
 
-class AlertsAnswer(Shape):
+class _AlertsAnswer(Shape):
     """Firing alerts, critical first, and notices, newest first."""
 
-    firing = ListOf(Nested(AlertAnswer))
-    recent = ListOf(Nested(NoticeAnswer))
+    firing = ListOf(Nested(_AlertAnswer))
+    recent = ListOf(Nested(_NoticeAnswer))
 
 
 @blueprint.route("/alerts")
-@blueprint.response(200, AlertsAnswer)
+@blueprint.response(200, _AlertsAnswer)
 def get_alerts() -> Alerts:
     """List the firing alerts and the newest notices."""
     return list_alerts(context.request_caller())

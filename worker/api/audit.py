@@ -13,7 +13,7 @@ from worker.ledger.setup import audit_log as log
 blueprint = Blueprint("audit", __name__, url_prefix="/v1/admin", description="Who changed what, and when")
 
 
-class AuditEntry(Shape):
+class _AuditEntry(Shape):
     """Show one change."""
 
     id = fields.Integer()
@@ -26,7 +26,7 @@ class AuditEntry(Shape):
 
 @blueprint.route("/audit")
 @blueprint.arguments(PageQuery, location="query")
-@blueprint.response(200, page_of(AuditEntry))
+@blueprint.response(200, page_of(_AuditEntry))
 def get_audit_log(query: dict[str, Any]) -> dict[str, Any]:
     """List changes, the newest first."""
     before = lists.number_after(query.get("cursor"))

@@ -17,7 +17,7 @@ from worker.ledger.setup.people import Role, User
 
 _REQUESTS_A_MINUTE = 100
 # High, because a script with an old token retries often and does no harm.
-MOST_WRONG_TOKENS = 1_000
+_MOST_WRONG_TOKENS = 1_000
 _OPEN_ENDPOINTS = frozenset({"health.get_healthz", "health.get_readyz", "metrics.get_metrics"})
 # The pages check sessions themselves, and show a page instead of a 401.
 UI = "ui"
@@ -29,7 +29,7 @@ _BASIC = 'Basic realm="Signal Management API", charset="UTF-8"'
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class _Person:
     """Hold the actor of a request and their role; ``user`` is None for the holder of a token."""
 
     actor: str
@@ -45,13 +45,13 @@ class Person:
         return self.role is Role.OWNER
 
 
-_ADMIN = Person("admin", Role.OWNER)
+_ADMIN = _Person("admin", Role.OWNER)
 
 
 def add_guard(app: Flask) -> None:
     """Require a token for every request, and check its rate and role."""
     window = SlidingWindow(_REQUESTS_A_MINUTE)
-    failures = FailureCounter(MOST_WRONG_TOKENS)
+    failures = FailureCounter(_MOST_WRONG_TOKENS)
 
     def let_in() -> None:
         if request.endpoint in _OPEN_ENDPOINTS or request.blueprint == UI or is_unknown_page():
@@ -73,14 +73,14 @@ def is_unknown_page() -> bool:
     return request.endpoint is None and accepts_pages and not request.path.startswith("/v1/")
 
 
-def person_of_token(token: str) -> Person | None:
+def person_of_token(token: str) -> _Person | None:
     """Return the person of a token, or None."""
     if compare_digest(token.encode(), context.app_settings().admin_token.encode()):
         return _ADMIN
     return _holder(people.token_hash(context.app_ledger().vault, token))
 
 
-def person_of_session(cookie: str | None) -> Person | None:
+def person_of_session(cookie: str | None) -> _Person | None:
     """Return the person of a session, or None. A session ends with its token, and with its user's password."""
     if not cookie:
         return None
@@ -106,21 +106,21 @@ def client_address() -> str:
     return found or request.remote_addr or ""
 
 
-def _holder(hashed: bytes) -> Person | None:
+def _holder(hashed: bytes) -> _Person | None:
     with context.app_ledger().read() as connection:
         token = people.token_by_hash(connection, hashed)
-    return Person(token.actor, token.role) if token else None
+    return _Person(token.actor, token.role) if token else None
 
 
-def _signed_in_user(session_key: bytes) -> Person | None:
+def _signed_in_user(session_key: bytes) -> _Person | None:
     with context.app_ledger().read() as connection:
         user = people.find_user(connection, session_key=session_key)
     if user is None or not user.may_sign_in(context.now()):
         return None
-    return Person(user.actor, user.role, user)
+    return _Person(user.actor, user.role, user)
 
 
-def _person(failures: FailureCounter) -> Person:
+def _person(failures: FailureCounter) -> _Person:
     is_docs = docs.is_docs(request.path)
     if is_docs and request.method in _READING:
         signed_in = person_of_session(request.cookies.get(SESSION_COOKIE))

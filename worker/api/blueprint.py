@@ -20,7 +20,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
-class Parser(FlaskParser):
+class _Parser(FlaskParser):
     """Read a request's body and query, and say in a sentence what is wrong with them."""
 
     # A misspelt parameter that is passed over would look like one that was heeded.
@@ -74,7 +74,7 @@ def _read_json(body: bytes) -> Any:
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest ships no types.
     """Give flask-smorest's decorators their types, and our parser."""
 
-    ARGUMENTS_PARSER = Parser()
+    ARGUMENTS_PARSER = _Parser()
 
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
         """Serve an address."""

@@ -58,7 +58,7 @@ _SENTENCES = {
 }
 
 
-class Error(Shape):
+class _Error(Shape):
     """Say what is wrong."""
 
     code = Text(metadata={"example": "VALIDATION_FAILED"})
@@ -68,7 +68,7 @@ class Error(Shape):
 class ErrorAnswer(Shape):
     """Hold the answer to a request that failed."""
 
-    error = Nested(Error)
+    error = Nested(_Error)
 
 
 class ApiError(Exception):

@@ -12,7 +12,7 @@ from worker.operations.deliveries import explain as explaining
 from worker.operations.deliveries.explain import EXAMPLE_IP, EXAMPLE_USER_AGENT, MOST_EVENTS
 
 
-class ExplainBody(Shape):
+class _ExplainBody(Shape):
     """Hold events of one visitor, in order, and how they would come in."""
 
     event = Object(metadata={"description": "As the collector takes it. Either this or events."})
@@ -33,14 +33,14 @@ class ExplainBody(Shape):
             raise ValidationError("give either event or events", "event")
 
 
-class Decision(Shape):
+class _Decision(Shape):
     """Show one decision."""
 
     step = Text()
     text = Text()
 
 
-class Outcome(Shape):
+class _Outcome(Shape):
     """Show what would become of an event; what does not apply is left out."""
 
     outcome = Text(validate=one_of_words("sent", "failed", "filtered", "dropped"))
@@ -60,36 +60,36 @@ class Outcome(Shape):
     payload = Object(allow_none=True, metadata={"description": "What Pinterest would get."})
 
 
-class Result(Shape):
+class _Result(Shape):
     """Show what one integration would make of an event."""
 
     integration = Text()
-    lines = ListOf(Nested(Decision), metadata={"description": "Every decision, in order."})
+    lines = ListOf(Nested(_Decision), metadata={"description": "Every decision, in order."})
     outcomes = ListOf(
-        Nested(Outcome), metadata={"description": "Empty if the event only describes its visitor."}
+        Nested(_Outcome), metadata={"description": "Empty if the event only describes its visitor."}
     )
 
 
-class Explained(Shape):
+class _Explained(Shape):
     """Show what all integrations would make of an event."""
 
     type = Text()
     name = Text(allow_none=True)
-    results = ListOf(Nested(Result))
+    results = ListOf(Nested(_Result))
 
 
-class ExplainAnswer(Shape):
+class _ExplainAnswer(Shape):
     """Show what would become of each event."""
 
-    data = ListOf(Nested(Explained))
+    data = ListOf(Nested(_Explained))
 
 
 blueprint = Blueprint("explain", __name__, url_prefix="/v1/admin", description="What would be sent, and why")
 
 
 @blueprint.route("/explain", methods=["POST"])
-@blueprint.arguments(ExplainBody)
-@blueprint.response(200, ExplainAnswer)
+@blueprint.arguments(_ExplainBody)
+@blueprint.response(200, _ExplainAnswer)
 def post_explain(body: dict[str, Any]) -> dict[str, Any]:
     """Explain step by step what would be sent for events. Nothing is stored or sent."""
     received = Received(

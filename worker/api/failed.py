@@ -6,30 +6,234 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Response, g, stream_with_context
+from marshmallow import ValidationError, fields, validate, validates_schema
 
 from worker.api import context, lists
 from worker.api.blueprint import Blueprint
 from worker.api.errors import ApiError, not_found_error
-from worker.api.lists import page_of
-from worker.api.schemas.failed import (
-    DetailQuery,
-    DiscardAnswer,
-    DiscardBody,
-    FailedAnswer,
-    FailedDetail,
-    FailedFilter,
-    FailedQuery,
-    Group,
-    MarkBody,
-    RetryAnswer,
-    RetryBody,
-    Summary,
+from worker.api.fields import (
+    Boolean,
+    Integer,
+    ListOf,
+    Nested,
+    Object,
+    Shape,
+    Text,
+    Timestamp,
+    between,
+    length,
 )
-from worker.ledger.delivery.failure_groups import ReasonGroup
+from worker.api.lists import PageQuery, page_of
+from worker.api.queries import Since, query_flag
+from worker.ledger.delivery.failure_groups import TREND_DAYS, GroupState, ReasonGroup
 from worker.ledger.delivery.failures import Failure, FailureFilter
+from worker.ledger.rows import LARGEST_ID
 from worker.operations.deliveries import failed
-from worker.operations.deliveries.failed import BulkResult, Extent
+from worker.operations.deliveries.failed import LONGEST_REASON, MOST_A_CALL, BulkResult, Extent
 from worker.operations.deliveries.selection import integration_number
+
+
+class _FailedFilter(Shape):
+    """Choose failed deliveries; what is left out chooses all."""
+
+    ad_account_id = Text(validate=length(1, 64))
+    integration_id = Text(validate=length(1, 128))
+    reason_class = Text(validate=length(1, 64), metadata={"example": "refused"})
+    event_name = Text(
+        validate=length(0, 64), metadata={"description": "Pinterest's; empty for those without one."}
+    )
+    event_id = Text(validate=length(1, 256))
+    since = Since(metadata={"description": "Failed since: 90m, 24h, 7d or an ISO 8601 time."})
+
+
+class _FailedQuery(PageQuery, _FailedFilter):
+    """Choose a page of failed deliveries."""
+
+
+class _FailedAnswer(Shape):
+    """Show a failed delivery, without what would be sent."""
+
+    id = fields.Integer()
+    integration_id = Text(
+        allow_none=True,
+        metadata={"description": "Null where it is gone, or delivers to another ad account now."},
+    )
+    ad_account_id = Text()
+    event_name = Text(metadata={"description": "Pinterest's name; empty where it never got one."})
+    source_name = Text(metadata={"description": "The name that the shop gave."})
+    event_id = Text()
+    event_time = Text()
+    failed_at = Text()
+    reason_class = Text()
+    reason = Text()
+    warning = Text(allow_none=True)
+    test = Boolean()
+    offline = Boolean(metadata={"description": "Pinterest cannot deduplicate offline events."})
+    batch_id = fields.Integer(
+        allow_none=True, metadata={"description": "Null where it failed before it was batched."}
+    )
+    late = Boolean(metadata={"description": "Over an hour old: Pinterest may not deduplicate it."})
+    stale = Boolean(metadata={"description": "Over seven days old: Pinterest refuses it."})
+    has_payload = Boolean(metadata={"description": "Without one it cannot be sent again."})
+    may_have_arrived = Boolean(
+        metadata={"description": "An attempt had no clear answer: Pinterest may have received it."}
+    )
+
+
+class _Try(Shape):
+    """Show one try of the batch that a delivery was in."""
+
+    number = fields.Integer()
+    at = Timestamp()
+    seconds = fields.Float()
+    http_status = fields.Integer(allow_none=True)
+    reason_class = Text()
+    reason = Text()
+
+
+class _FailedDetail(_FailedAnswer):
+    """Show a failed delivery with its history."""
+
+    tries = ListOf(Nested(_Try))
+    payload = Object(
+        allow_none=True,
+        metadata={"description": "The payload; only on request, which the audit log records."},
+    )
+
+
+class _DetailQuery(Shape):
+    """Say whether to show what would be sent, with IP address and user agent."""
+
+    payload = query_flag(metadata={"description": "Not for the role viewer."})
+
+
+class _Group(Shape):
+    """Count failed deliveries of one kind."""
+
+    ad_account_id = Text()
+    event_name = Text()
+    reason_class = Text()
+    reason = Text(metadata={"description": "One of the group's reasons in full."})
+    count = fields.Integer(attribute="n")
+    first_failed_at = Timestamp(attribute="first_at")
+    last_failed_at = Timestamp(attribute="last_at")
+    trend = ListOf(
+        fields.Integer(),
+        metadata={"description": f"By day in UTC, the last {TREND_DAYS} days, today's last."},
+    )
+    state = Text(
+        validate=validate.OneOf(list(GroupState)),
+        metadata={"description": "A new failure opens a resolved group again; an ignored one stays ignored."},
+    )
+    decided_at = Timestamp(allow_none=True, metadata={"description": "Null where it is open."})
+    decided_by = Text()
+
+
+class _MarkBody(Shape):
+    """Name a group of failed deliveries and its new state."""
+
+    ad_account_id = Text(required=True, validate=length(1, 64))
+    event_name = Text(required=True, validate=length(0, 64))
+    reason_class = Text(required=True, validate=length(1, 64))
+    state = Text(required=True, validate=validate.OneOf(list(GroupState)))
+
+
+class _Summary(Shape):
+    """Group failed deliveries: open groups first, then the largest."""
+
+    total = fields.Integer()
+    groups = ListOf(Nested(_Group))
+
+
+class _Choice(Shape):
+    ids = ListOf(
+        Integer(validate=between(1, LARGEST_ID)),
+        validate=validate.Length(1, MOST_A_CALL, error=f"must be 1 to {MOST_A_CALL:,} ids"),
+        metadata={"description": "Either these or a filter."},
+    )
+    filter = Nested(_FailedFilter, metadata={"description": "An empty one chooses all."})
+    dry_run = Boolean(load_default=False, metadata={"description": "Only report what would happen."})
+    cursor = Text(metadata={"description": "`next_cursor` of the call before, with the same filter."})
+
+    @validates_schema
+    def _one_choice(self, data: dict[str, Any], **_: Any) -> None:
+        if ("ids" in data) == ("filter" in data):
+            raise ValidationError("give either ids or a filter", "ids")
+        if "ids" in data and "cursor" in data:
+            raise ValidationError("goes with a filter only", "cursor")
+
+
+class _RetryBody(_Choice):
+    """Say what to send again."""
+
+    force = Boolean(
+        load_default=False,
+        metadata={"description": "Also what is over seven days old, though Pinterest refuses it."},
+    )
+
+
+class _DiscardBody(_Choice):
+    """Say what to give up, and why."""
+
+    reason = Text(required=True, validate=length(1, LONGEST_REASON))
+
+
+class _LeftAlone(Shape):
+    """Count what was not touched, and say why."""
+
+    reason = Text()
+    count = fields.Integer()
+
+
+class _Done(Shape):
+    dry_run = Boolean()
+    left_alone = ListOf(Nested(_LeftAlone))
+    left = fields.Integer(
+        metadata={"description": f"Not looked at yet: one call looks at {MOST_A_CALL:,}, at most."}
+    )
+    next_cursor = Text(allow_none=True, metadata={"description": "Where to go on; null when all is done."})
+
+
+class _RetryAnswer(_Done):
+    """Tell what was sent again, or would be."""
+
+    retried = fields.Integer()
+    late = fields.Integer()
+    offline = fields.Integer()
+    warnings = ListOf(Text())
+    in_vain = ListOf(
+        Nested(_LeftAlone),
+        metadata={"description": "Those of `retried` that this alone will not deliver, by reason."},
+    )
+
+
+class _DiscardAnswer(_Done):
+    """Tell what was given up, or would be."""
+
+    discarded = fields.Integer()
+
+
+class _ParkedReason(Shape):
+    """Count accepted events that were set aside for one reason."""
+
+    reason = Text()
+    events = fields.Integer()
+    oldest_at = Timestamp()
+
+
+class ParkedAnswer(Shape):
+    """Tell which accepted events could not be worked on; they are kept whole."""
+
+    events = fields.Integer()
+    reasons = ListOf(Nested(_ParkedReason))
+
+
+class UnparkedAnswer(Shape):
+    """Tell how many events are worked on again."""
+
+    unparked = fields.Integer()
+    left = fields.Integer(metadata={"description": "Still set aside: call again."})
+
 
 _JSON_LINES = "application/x-ndjson"
 
@@ -41,8 +245,8 @@ blueprint = Blueprint(
 
 
 @blueprint.route("/failed")
-@blueprint.arguments(FailedQuery, location="query")
-@blueprint.response(200, page_of(FailedAnswer))
+@blueprint.arguments(_FailedQuery, location="query")
+@blueprint.response(200, page_of(_FailedAnswer))
 def get_failed_list(query: dict[str, Any]) -> dict[str, Any]:
     """List failed deliveries in the order of their ids."""
     after = lists.number_after(query.get("cursor")) or 0
@@ -51,8 +255,8 @@ def get_failed_list(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/failed/summary")
-@blueprint.arguments(FailedFilter, location="query")
-@blueprint.response(200, Summary)
+@blueprint.arguments(_FailedFilter, location="query")
+@blueprint.response(200, _Summary)
 def get_failed_summary(query: dict[str, Any]) -> dict[str, Any]:
     """Group failed deliveries by reason, with their number and the first and last time."""
     groups = failed.group_failed(context.request_caller(), _filter(query))
@@ -60,16 +264,16 @@ def get_failed_summary(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/failed/mark", methods=["POST"])
-@blueprint.arguments(MarkBody)
-@blueprint.response(200, Group)
+@blueprint.arguments(_MarkBody)
+@blueprint.response(200, _Group)
 def post_failed_mark(body: dict[str, Any]) -> ReasonGroup:
     """Resolve or ignore a group of failed deliveries, or open it again. A new failure opens a resolved one."""
     return failed.mark_group(context.request_caller(), **body)
 
 
 @blueprint.route("/failed/export")
-@blueprint.arguments(FailedFilter, location="query")
-@blueprint.response(200, FailedAnswer, content_type=_JSON_LINES, description="One to a line")
+@blueprint.arguments(_FailedFilter, location="query")
+@blueprint.response(200, _FailedAnswer, content_type=_JSON_LINES, description="One to a line")
 def get_failed_export(query: dict[str, Any]) -> Response:
     """Export the selected failed deliveries as JSON lines, without payloads."""
     return export_response(_filter(query))
@@ -84,8 +288,8 @@ def export_response(chosen: FailureFilter) -> Response:
 
 
 @blueprint.route("/failed/<failed_id>")
-@blueprint.arguments(DetailQuery, location="query")
-@blueprint.response(200, FailedDetail)
+@blueprint.arguments(_DetailQuery, location="query")
+@blueprint.response(200, _FailedDetail)
 def get_failed_detail(query: dict[str, Any], failed_id: str) -> dict[str, Any]:
     """Show a failed delivery with the tries of its batch."""
     if not (failed_id.isascii() and failed_id.isdigit() and len(failed_id) <= 19):
@@ -96,8 +300,8 @@ def get_failed_detail(query: dict[str, Any], failed_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/failed/retry", methods=["POST"])
-@blueprint.arguments(RetryBody)
-@blueprint.response(200, RetryAnswer)
+@blueprint.arguments(_RetryBody)
+@blueprint.response(200, _RetryAnswer)
 def post_failed_retry(body: dict[str, Any]) -> dict[str, Any]:
     """Send failed deliveries again. Safe to repeat: nothing is sent twice."""
     chosen, extent = _choice(body)
@@ -108,8 +312,8 @@ def post_failed_retry(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/failed/discard", methods=["POST"])
-@blueprint.arguments(DiscardBody)
-@blueprint.response(200, DiscardAnswer)
+@blueprint.arguments(_DiscardBody)
+@blueprint.response(200, _DiscardAnswer)
 def post_failed_discard(body: dict[str, Any]) -> dict[str, Any]:
     """Discard failed deliveries and delete their payloads."""
     chosen, extent = _choice(body)

@@ -11,7 +11,7 @@ from marshmallow.types import ErrorMessages
 
 from worker.event.times import iso
 
-HOST = re.compile(
+_HOST = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\Z"
 )
 
@@ -108,7 +108,7 @@ class Host(Text):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         host = super()._deserialize(value, attr, data, **kwargs).lower()
-        if not HOST.match(host):
+        if not _HOST.match(host):
             raise ValidationError("must be a host name like shop.example.com, without scheme, port or path")
         return host
 

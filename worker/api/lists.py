@@ -12,7 +12,7 @@ from worker.ledger.rows import LARGEST_ID
 
 _MOST_ON_A_PAGE = 100
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class PageQuery(Shape):
@@ -40,7 +40,7 @@ def page_of(item: type[Shape]) -> type[Shape]:
 
 
 def page_answer(
-    found: Sequence[T], limit: int, show: Callable[[T], Any], position: Callable[[T], str | int]
+    found: Sequence[_T], limit: int, show: Callable[[_T], Any], position: Callable[[_T], str | int]
 ) -> dict[str, Any]:
     """Return a page of rows. One row more than ``limit`` means that there is another page."""
     shown = found[:limit]

@@ -22,7 +22,7 @@ blueprint = Blueprint(
 )
 
 
-class OrdersBody(Shape):
+class _OrdersBody(Shape):
     """The shop's own orders: each an event, or an order alone as the shop exports it."""
 
     source_id = Text(required=True)
@@ -38,19 +38,19 @@ class OrdersBody(Shape):
     )
 
 
-class WrongOrder(Shape):
+class _WrongOrder(Shape):
     """An order that was not recorded; the first has the number 1."""
 
     number = Integer()
     message = Text()
 
 
-class OrdersAnswer(Shape):
+class _OrdersAnswer(Shape):
     """What was recorded."""
 
     new = Integer()
     known = Integer()
-    wrong = ListOf(Nested(WrongOrder))
+    wrong = ListOf(Nested(_WrongOrder))
 
 
 class _DaysQuery(Shape):
@@ -69,7 +69,7 @@ class _Counted(Shape):
     value = Text()
 
 
-class OrderLineAnswer(Shape):
+class _OrderLineAnswer(Shape):
     """The orders of one day, source, ad account and currency, by what became of them."""
 
     day = Text()
@@ -85,7 +85,7 @@ class OrderLineAnswer(Shape):
     never_arrived = Nested(_Counted)
 
 
-class AccuracyAnswer(Shape):
+class _AccuracyAnswer(Shape):
     """How many orders with consent are delivered."""
 
     delivered = Integer()
@@ -93,19 +93,19 @@ class AccuracyAnswer(Shape):
     percent = Number(allow_none=True)
 
 
-class ReconciliationAnswer(Shape):
+class _ReconciliationAnswer(Shape):
     """What became of the shop's orders; ``before`` is as many days earlier."""
 
-    accuracy = Nested(AccuracyAnswer)
-    before = Nested(AccuracyAnswer)
-    data = ListOf(Nested(OrderLineAnswer))
+    accuracy = Nested(_AccuracyAnswer)
+    before = Nested(_AccuracyAnswer)
+    data = ListOf(Nested(_OrderLineAnswer))
 
 
 class _UndeliveredQuery(PageQuery, _DaysQuery):
     """Choose a page of the orders that are missing."""
 
 
-class UndeliveredAnswer(Shape):
+class _UndeliveredAnswer(Shape):
     """An order that an ad account does not have."""
 
     order_id = Text()
@@ -120,8 +120,8 @@ class UndeliveredAnswer(Shape):
 
 
 @blueprint.route("/orders", methods=["POST"])
-@blueprint.arguments(OrdersBody)
-@blueprint.response(200, OrdersAnswer)
+@blueprint.arguments(_OrdersBody)
+@blueprint.response(200, _OrdersAnswer)
 def post_orders(body: dict[str, Any]) -> dict[str, Any]:
     """Record the shop's own orders. Safe to repeat: an order counts once. Nothing is sent."""
     done = reconciliation.record(
@@ -133,7 +133,7 @@ def post_orders(body: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/orders")
 @blueprint.arguments(_DaysQuery, location="query")
-@blueprint.response(200, ReconciliationAnswer)
+@blueprint.response(200, _ReconciliationAnswer)
 def get_orders(query: dict[str, Any]) -> dict[str, Any]:
     """Show what became of the orders of the last days: each is in exactly one of the counts of its line."""
     found = reconciliation.reconcile(context.request_caller(), query["days"], query["source_id"])
@@ -146,7 +146,7 @@ def get_orders(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/orders/undelivered")
 @blueprint.arguments(_UndeliveredQuery, location="query")
-@blueprint.response(200, page_of(UndeliveredAnswer))
+@blueprint.response(200, page_of(_UndeliveredAnswer))
 def get_orders_undelivered(query: dict[str, Any]) -> dict[str, Any]:
     """List the orders that an ad account does not have, the last recorded first, each with its reason."""
     before, limit = lists.number_after(query.get("cursor")), query["limit"]

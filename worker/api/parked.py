@@ -5,7 +5,7 @@ from typing import Any
 
 from worker.api import context
 from worker.api.blueprint import Blueprint
-from worker.api.schemas.failed import ParkedAnswer, UnparkedAnswer
+from worker.api.failed import ParkedAnswer, UnparkedAnswer
 from worker.operations.deliveries import parked
 
 blueprint = Blueprint(

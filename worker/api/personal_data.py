@@ -26,7 +26,7 @@ def _identifiers(description: str) -> ListOf:
     )
 
 
-class PersonBody(Shape):
+class _PersonBody(Shape):
     """Say by what a person is known; give all that you know of this one person."""
 
     emails = _identifiers("E-mail addresses; hashed on the way in, and kept nowhere.")
@@ -36,13 +36,13 @@ class PersonBody(Shape):
     anonymous_ids = _identifiers("Ids of browsers and devices (`anonymousId`).")
 
 
-class ErasureBody(PersonBody):
+class _ErasureBody(_PersonBody):
     """Say by what a person is known, and whether to erase or only to count."""
 
     dry_run = Boolean(load_default=False, metadata={"description": "True: only count what would be erased."})
 
 
-class SuppressionAnswer(Shape):
+class _SuppressionAnswer(Shape):
     """Count what was erased; `being_sent` was on its way to Pinterest: ask again in a minute where it is not 0."""
 
     events = fields.Integer(metadata={"description": "Accepted events that were not worked on yet."})
@@ -55,19 +55,19 @@ class SuppressionAnswer(Shape):
     unreadable = fields.Integer(metadata={"description": "Rows that cannot be opened: nobody knows whose."})
 
 
-class ErasureAnswer(SuppressionAnswer):
+class _ErasureAnswer(_SuppressionAnswer):
     """Count what was erased, or would be."""
 
     dry_run = Boolean()
 
 
-class LiftedAnswer(Shape):
+class _LiftedAnswer(Shape):
     """Count what was suppressed."""
 
     suppressed_keys = fields.Integer(metadata={"description": "0: the person was not suppressed."})
 
 
-class ExportAnswer(Shape):
+class _ExportAnswer(Shape):
     """Show what is kept of a person."""
 
     exported_at = Text()
@@ -81,7 +81,7 @@ class ExportAnswer(Shape):
     unreadable = fields.Integer(metadata={"description": "Rows that cannot be opened: nobody knows whose."})
 
 
-class RecordedRequest(Shape):
+class _RecordedRequest(Shape):
     """Show a request as proof."""
 
     id = fields.Integer()
@@ -98,8 +98,8 @@ def _counts(report: ErasureReport) -> dict[str, Any]:
 
 
 @blueprint.route("/erasures", methods=["POST"])
-@blueprint.arguments(ErasureBody)
-@blueprint.response(200, ErasureAnswer)
+@blueprint.arguments(_ErasureBody)
+@blueprint.response(200, _ErasureAnswer)
 def post_erasure(body: dict[str, Any]) -> dict[str, Any]:
     """Erase the stored data of one person, in every state. Owners only. Slow: it reads all rows."""
     dry_run = body.pop("dry_run")
@@ -109,24 +109,24 @@ def post_erasure(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/person/exports", methods=["POST"])
-@blueprint.arguments(PersonBody)
-@blueprint.response(200, ExportAnswer)
+@blueprint.arguments(_PersonBody)
+@blueprint.response(200, _ExportAnswer)
 def post_person_export(body: dict[str, Any]) -> dict[str, Any]:
     """Show what is kept of one person. Owners only. Slow: it reads all rows."""
     return rights.export_person(context.request_caller(), rights.read_request(**body))
 
 
 @blueprint.route("/person/suppressions", methods=["POST"])
-@blueprint.arguments(PersonBody)
-@blueprint.response(200, SuppressionAnswer)
+@blueprint.arguments(_PersonBody)
+@blueprint.response(200, _SuppressionAnswer)
 def post_suppression(body: dict[str, Any]) -> dict[str, Any]:
     """Erase one person, and keep new events of them out until they consent again. Owners only. Slow."""
     return _counts(rights.suppress_person(context.request_caller(), rights.read_request(**body)))
 
 
 @blueprint.route("/person/suppressions/lift", methods=["POST"])
-@blueprint.arguments(PersonBody)
-@blueprint.response(200, LiftedAnswer)
+@blueprint.arguments(_PersonBody)
+@blueprint.response(200, _LiftedAnswer)
 def post_lifted_suppression(body: dict[str, Any]) -> dict[str, Any]:
     """Keep new events of one person again, because they consented to it. Owners only."""
     lifted = rights.allow_person(context.request_caller(), rights.read_request(**body))
@@ -135,7 +135,7 @@ def post_lifted_suppression(body: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/person/requests")
 @blueprint.arguments(PageQuery, location="query")
-@blueprint.response(200, page_of(RecordedRequest))
+@blueprint.response(200, page_of(_RecordedRequest))
 def get_person_requests(query: dict[str, Any]) -> dict[str, Any]:
     """List the requests of persons about their data, the newest first. Owners only."""
     before = lists.number_after(query.get("cursor"))

@@ -8,11 +8,11 @@ from ipaddress import ip_address
 from time import monotonic, sleep
 from typing import TypeVar
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
-WINDOW_SECONDS = 900.0
+_WINDOW_SECONDS = 900.0
 # Bounds the memory: the address that was idle longest is evicted first.
-MOST_ADDRESSES = 10_000
+_MOST_ADDRESSES = 10_000
 
 
 class FailureCounter:
@@ -35,7 +35,7 @@ class FailureCounter:
             now, network = self._clock(), _network(address)
             attempts = self._by_address.setdefault(network, deque(maxlen=self._most_by_address))
             self._by_address.move_to_end(network)
-            if len(self._by_address) > MOST_ADDRESSES:
+            if len(self._by_address) > _MOST_ADDRESSES:
                 self._by_address.popitem(last=False)
             wait_seconds = self._wait_seconds(attempts, now)
             if not wait_seconds:
@@ -51,7 +51,7 @@ class FailureCounter:
     def _wait_seconds(self, attempts: "deque[float]", now: float) -> float:
         if len(attempts) < self._most_by_address:
             return 0.0
-        return max(0.0, attempts[0] + WINDOW_SECONDS - now)
+        return max(0.0, attempts[0] + _WINDOW_SECONDS - now)
 
 
 def _network(address: str) -> str:
@@ -94,7 +94,7 @@ class PasswordLanes:
         self._places = {lane: threading.BoundedSemaphore(most) for lane, (most, _) in _LINES.items()}
         self._turns = {lane: threading.Lock() for lane in Lane}
 
-    def check(self, lane: Lane, check: Callable[[], T | None]) -> T | None:
+    def check(self, lane: Lane, check: Callable[[], _T | None]) -> _T | None:
         """Wait for a turn, and return what a check of a password returns: None if it is wrong.
 
         Raises:
@@ -112,7 +112,7 @@ class PasswordLanes:
             self._places[lane].release()
 
 
-SECONDS_A_MINUTE = 60.0
+_SECONDS_A_MINUTE = 60.0
 
 
 class SlidingWindow:
@@ -133,9 +133,9 @@ class SlidingWindow:
         with self._lock:
             now = self._clock()
             taken = self._taken[who]
-            while taken and taken[0] <= now - SECONDS_A_MINUTE:
+            while taken and taken[0] <= now - _SECONDS_A_MINUTE:
                 taken.popleft()
             if len(taken) >= self._most:
-                return taken[0] + SECONDS_A_MINUTE - now
+                return taken[0] + _SECONDS_A_MINUTE - now
             taken.append(now)
             return 0.0

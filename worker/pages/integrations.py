@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from worker.alerts import token_ends
 from worker.api import context
-from worker.api.schemas.integrations import IntegrationBody, IntegrationChange
+from worker.api.integrations import IntegrationBody, IntegrationChange
 from worker.event.times import parse_time
 from worker.ledger.reports import account_status
 from worker.ledger.setup import ad_accounts

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import context
-from worker.api.schemas.sources import KeyRotation, SourceBody, SourceChange
+from worker.api.sources import KeyRotation, SourceBody, SourceChange
 from worker.ledger.reports import usage
 from worker.ledger.setup import integrations as integration_store
 from worker.ledger.setup import sources as store

@@ -4,6 +4,7 @@ import sys
 from typing import NoReturn
 
 import flask_smorest
+from apispec.ext.marshmallow import MarshmallowPlugin, resolver
 from flask import Flask, Response
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -53,7 +54,9 @@ def create_app(ledger: Ledger, settings: Settings) -> Flask:
     context.provide(app, ledger, settings)
     _protect(app)
     auth.add_guard(app)
-    api = _Api(app)
+    # Most shapes are private to their module; the description shows their names without the underscore.
+    names = MarshmallowPlugin(schema_name_resolver=lambda shape: resolver(shape).removeprefix("_"))
+    api = _Api(app, spec_kwargs={"marshmallow_plugin": names})
     for resource in (
         sources,
         integrations,
