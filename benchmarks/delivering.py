@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from benchmarks.traffic import Senders, Traffic, payload
 from tests.integration.waiting import until
-from worker.dev.sandbox.control import Sandbox
+from worker.dev.sandbox.server import Sandbox
 
 # The sandbox stores this many of the last events in full; each is compared with the expected one.
 SAMPLE_EVENTS = 500

@@ -11,7 +11,7 @@ from benchmarks.traffic import Senders, Traffic
 from tests.integration.shop import Shop
 from tests.integration.stack import Stack
 from tests.integration.waiting import until
-from worker.dev.sandbox.control import Sandbox
+from worker.dev.sandbox.server import Sandbox
 from worker.ledger.schema import delivery
 
 WORKERS = 3

@@ -16,8 +16,7 @@ from benchmarks.publish import valkey
 from benchmarks.usual_way import PIPELINE_KEY
 from tests.integration import services
 from tests.integration.waiting import until
-from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.server import sandbox_process
+from worker.dev.sandbox.server import Sandbox, sandbox_process
 
 # Celery's default pool, which uses every core. With threads its worker loses its place in what RabbitMQ sends,
 # every few thousand messages, and reads no more.

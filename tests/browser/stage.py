@@ -12,8 +12,7 @@ from typing import Any
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.integration.services import free_port
-from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.server import sandbox_in_thread
+from worker.dev.sandbox.server import Sandbox, sandbox_in_thread
 from worker.event.received import Received
 from worker.ledger import migrate
 from worker.ledger.database import Ledger

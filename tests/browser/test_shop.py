@@ -14,8 +14,7 @@ from werkzeug.serving import make_server
 
 from tests.browser.shop_fixtures import await_true
 from worker.collector.wsgi import create_app
-from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.server import sandbox_in_thread
+from worker.dev.sandbox.server import Sandbox, sandbox_in_thread
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
 from worker.ledger.migrate import migrate

@@ -15,8 +15,7 @@ from click.testing import Result
 
 from tests.cli.conftest import Shell
 from worker.dev.demo import _SOURCE_ID
-from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.server import sandbox_in_thread
+from worker.dev.sandbox.server import Sandbox, sandbox_in_thread
 from worker.ledger.setup import ad_accounts, integrations, logins
 from worker.ledger.setup.integrations import Integration
 from worker.settings import settings

@@ -19,8 +19,7 @@ from sqlalchemy import update
 
 from tests.integration import services
 from tests.integration.waiting import until
-from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.server import sandbox_process
+from worker.dev.sandbox.server import Sandbox, sandbox_process
 from worker.ledger.database import Ledger
 from worker.ledger.schema import BatchStatus, batch
 from worker.settings import parse, socket_path

@@ -13,9 +13,8 @@ from sqlalchemy import select
 
 from tests.api.conftest import Api
 from tests.pages.conftest import Pages
-from worker.dev.sandbox.control import Sandbox
 from worker.dev.sandbox.memory import token_fingerprint
-from worker.dev.sandbox.server import sandbox_in_thread
+from worker.dev.sandbox.server import Sandbox, sandbox_in_thread
 from worker.ledger.database import Ledger
 from worker.ledger.schema import metadata
 from worker.ledger.setup import ad_accounts, integrations, logins

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.server import sandbox_in_thread
+from worker.dev.sandbox.server import Sandbox, sandbox_in_thread
 
 
 @pytest.fixture(scope="session")

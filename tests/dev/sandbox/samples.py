@@ -9,7 +9,7 @@ import requests
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
-from worker.dev.sandbox.control import Sandbox
+from worker.dev.sandbox.server import Sandbox
 
 DIGEST = "836f82db99121b3481011f16b49dfa5fbc714a0d1b1b9f784a1ebbbf5b39577f"
 ACCOUNT = "1234567890"

@@ -6,9 +6,8 @@ import pytest
 import requests
 
 from tests.dev.sandbox.samples import ACCOUNT, DIGEST, TOKEN, event, events, post, validator
-from worker.dev.sandbox.control import Sandbox
 from worker.dev.sandbox.routes import App
-from worker.dev.sandbox.server import sandbox_in_thread
+from worker.dev.sandbox.server import Sandbox, sandbox_in_thread
 
 ANSWER = validator("response")
 PROCESSED = {"status": "processed", "error_message": "", "warning_message": ""}

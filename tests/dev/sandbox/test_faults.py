@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.dev.sandbox.samples import ACCOUNT, TOKEN, event, events, post
-from worker.dev.sandbox.control import Sandbox
+from worker.dev.sandbox.server import Sandbox
 
 
 def behave(sandbox: Sandbox, *rules: dict[str, Any]) -> None:

@@ -6,8 +6,8 @@ import socket
 import pytest
 
 from tests.dev.sandbox.samples import ACCOUNT
-from worker.dev.sandbox.control import Sandbox
 from worker.dev.sandbox.http_server import _MAX_BODY_BYTES, _MAX_HEAD_BYTES, _MAX_READ_BYTES
+from worker.dev.sandbox.server import Sandbox
 
 
 def exchange(sandbox: Sandbox, *parts: bytes, leave: bool = False) -> bytes:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from worker.dev.sandbox.http import Request
+from worker.dev.sandbox.http_server import Request
 from worker.dev.sandbox.routes import App
 
 BACK = "http://127.0.0.1:8084/integrations/connect/back"

@@ -14,8 +14,7 @@ import requests
 
 from tests.dev.sandbox.samples import TOKEN, event, post
 from worker.dev.sandbox.__main__ import main
-from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.server import sandbox_in_thread, sandbox_process
+from worker.dev.sandbox.server import Sandbox, sandbox_in_thread, sandbox_process
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import pytest
 import requests
 
 from tests.dev.sandbox.samples import ACCOUNT, event, events, post
-from worker.dev.sandbox.control import Sandbox, _SandboxError
+from worker.dev.sandbox.server import Sandbox, _SandboxError
 
 
 def test_healthz(sandbox: Sandbox) -> None:

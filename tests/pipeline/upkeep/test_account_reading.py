@@ -14,10 +14,9 @@ from sqlalchemy import select
 from tests.ledger.shop import place
 from worker.alerts.rules import find_problems
 from worker.alerts.watching import _gather_figures
-from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.http import Request, Response
+from worker.dev.sandbox.http_server import Request, Response
 from worker.dev.sandbox.routes import App
-from worker.dev.sandbox.server import sandbox_in_thread
+from worker.dev.sandbox.server import Sandbox, sandbox_in_thread
 from worker.ledger.database import Ledger
 from worker.ledger.schema import metadata
 from worker.ledger.setup import logins

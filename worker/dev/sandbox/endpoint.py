@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from worker.dev.sandbox import replies
+from worker.dev.sandbox import http_server
 from worker.dev.sandbox.behaviour import Behaviour, EventsRequest, Plan
 from worker.dev.sandbox.fault_rules import Status
-from worker.dev.sandbox.http import Request, Response
+from worker.dev.sandbox.http_server import Request, Response
 from worker.dev.sandbox.memory import LONGEST_KEPT_ID, Arrival, Memory, token_fingerprint
-from worker.dev.sandbox.schema import Reading, parse_body
-from worker.dev.sandbox.semantics import EVENT_NAMES, TEST_MAX_EVENTS, event_problem
+from worker.dev.sandbox.schema import EVENT_NAMES, TEST_MAX_EVENTS, Reading, event_problem, parse_body
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ def receive(request: Request, account: str, state: State) -> Response:
         at_seconds=now_seconds,
     )
     if token is None:
-        plan, verdict = Plan(), _Verdict(replies.error(401), [])
+        plan, verdict = Plan(), _Verdict(http_server.error(401), [])
     else:
         plan = state.behaviour.plan(asked)
         verdict = _judge(asked, plan, reading.problem, state.behaviour)
@@ -94,7 +93,7 @@ def _judge(asked: EventsRequest, plan: Plan, problem: str | None, behaviour: Beh
     if plan.wire and not plan.wire.accepting:
         return _Verdict(Response(200, b"", fault=plan.wire.fault), [])
     if problem:
-        return _Verdict(replies.error(400, problem), [])
+        return _Verdict(http_server.error(400, problem), [])
     looked_at = asked.events[:TEST_MAX_EVENTS] if asked.test else asked.events
     failures = _failures(asked, looked_at, behaviour) | {
         position: words for position, words in plan.failures.items() if position < len(looked_at)
@@ -118,7 +117,7 @@ def _failures(asked: EventsRequest, events: list[dict[str, Any]], behaviour: Beh
 
 
 def _scripted(status: Status) -> Response:
-    response = replies.error(
+    response = http_server.error(
         status.status, status.message, code=status.code, details=status.details, headers=status.headers
     )
     if status.status in (204, 304):
@@ -132,8 +131,8 @@ def _answer(
 ) -> Response:
     received = len(asked.events)
     if not failures and not plan.warnings and plan.listing == "full" and received == looked_at:
-        return replies.all_processed(received)
-    body = replies.event_list(
+        return http_server.all_processed(received)
+    body = http_server.event_list(
         received=received,
         looked_at=looked_at,
         failures=failures,
@@ -142,8 +141,8 @@ def _answer(
     )
     failed_as = plan.failed_as or (usually_failed_as if failures else 200)
     if failed_as == 422:
-        return replies.error(422, details={} if plan.listing == "none" else body)
-    return replies.ok(body)
+        return http_server.error(422, details={} if plan.listing == "none" else body)
+    return http_server.ok(body)
 
 
 def _remember(asked: EventsRequest, plan: Plan, verdict: _Verdict, size_bytes: int, memory: Memory) -> None:

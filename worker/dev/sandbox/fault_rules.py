@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.dev.sandbox.http import Fault
+from worker.dev.sandbox.http_server import Fault
 from worker.dev.sandbox.oauth import AccountScript
 
 FOREVER = 2**53

@@ -1,18 +1,137 @@
 """Serve an app over HTTP with Tornado, with network faults on command."""
 
 import asyncio
+import json
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from http.client import responses
+from typing import Any
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
 from tornado.iostream import IOStream, StreamClosedError
 
-from worker.dev.sandbox.http import Fault, Request, Response
-from worker.dev.sandbox.replies import error
+HTML = "text/html; charset=utf-8"
+_JSON = "application/json"
+JSON_LINES = "application/x-ndjson"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A complete request; header names are case-insensitive."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault on the network.
+
+    `close` and `reset` send nothing, and end the connection in order or with a TCP reset. `truncate`
+    announces the whole body and closes after `amount` bytes of it, always short of the end. `drip` sends
+    `amount` bytes a second.
+    """
+
+    kind: str
+    amount: float = 0.0
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer; an iterator of bytes is sent in chunks, with a turn for other requests between them."""
+
+    status: int
+    body: bytes | Iterator[bytes]
+    content_type: str = _JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay_seconds: float = 0.0
+    fault: Fault | None = None
+
+
+# The codes and messages that Pinterest publishes; it publishes none for 404, 405, 413 and 422.
+_ERRORS: dict[int, tuple[int, str]] = {
+    400: (4196, "The request was invalid."),
+    401: (2, "Authentication failed."),
+    403: (29, "You are not permitted to access that resource."),
+    404: (29, "The resource was not found."),
+    405: (4196, "The method is not allowed."),
+    413: (4196, "The request is too large."),
+    422: (4196, "Not all events were successfully processed."),
+    429: (8, "This request exceeded a rate limit."),
+    500: (1, "An unexpected error occurred."),
+    503: (4197, "The endpoint has been ramped down and is currently not accepting any traffic."),
+}
+
+_PROCESSED = json.dumps({"status": "processed", "error_message": "", "warning_message": ""})
+
+
+def ok(value: object, status: int = 200) -> Response:
+    """Answer with a value as JSON."""
+    return Response(status, json.dumps(value).encode())
+
+
+def error(
+    status: int,
+    message: str | None = None,
+    *,
+    code: int | None = None,
+    details: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Answer with Pinterest's error body; the defaults are what Pinterest sends with that status."""
+    usual_code, usual_message = _ERRORS.get(status, _ERRORS[500])
+    body: dict[str, Any] = {"code": usual_code if code is None else code, "message": message or usual_message}
+    if details is not None or status == 422:
+        body["details"] = details or {}
+    return Response(status, json.dumps(body).encode(), headers=headers or {})
+
+
+def event_list(
+    *,
+    received: int,
+    looked_at: int,
+    failures: Mapping[int, str],
+    warnings: Mapping[int, str],
+    listing: str = "full",
+) -> dict[str, Any]:
+    """Build the answer on every event, in request order.
+
+    `listing` is `full`, or breaks the list: `none` leaves it out, `short` drops its last entry, `long` adds
+    one.
+    """
+    answer: dict[str, Any] = {
+        "num_events_received": received,
+        "num_events_processed": looked_at - len(failures),
+    }
+    if listing != "none":
+        entries = [_entry(failures.get(n), warnings.get(n)) for n in range(looked_at)]
+        answer["events"] = {"short": entries[:-1], "long": [*entries, _entry(None, None)]}.get(
+            listing, entries
+        )
+    return answer
+
+
+def _entry(failure: str | None, warning: str | None) -> dict[str, str]:
+    return {
+        "status": "processed" if failure is None else "failed",
+        "error_message": failure or "",
+        "warning_message": warning or "",
+    }
+
+
+def all_processed(count: int) -> Response:
+    """Answer that every event was processed: the same response as from `event_list`, but faster."""
+    entries = ", ".join([_PROCESSED] * count)
+    body = f'{{"num_events_received": {count}, "num_events_processed": {count}, "events": [{entries}]}}'
+    return Response(200, body.encode())
+
 
 _MAX_BODY_BYTES = 8 << 20
 # Longer bodies are read up to this size before the response: a client that still sends would miss it.

@@ -10,8 +10,8 @@ from html import escape
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
-from worker.dev.sandbox import replies
-from worker.dev.sandbox.http import HTML, Request, Response
+from worker.dev.sandbox import http_server
+from worker.dev.sandbox.http_server import HTML, Request, Response
 
 _CODE_SECONDS = 600.0
 _USUAL_PAGE, _LARGEST_PAGE = 25, 250
@@ -119,7 +119,7 @@ class AccountApi:
         if not call:
             return None
         if request.method != method:
-            return replies.error(405, headers={"Allow": method})
+            return http_server.error(405, headers={"Allow": method})
         return self._scripted(call) or self._answer(call, reading, request)
 
     def _answer(self, call: str, reading: re.Match[str] | None, request: Request) -> Response:
@@ -130,18 +130,20 @@ class AccountApi:
     def _with_access(self, call: str, reading: re.Match[str] | None, request: Request) -> Response:
         grant = self._access.get(_credentials(request, "bearer"))
         if grant is None or grant.ends_at <= self._clock():
-            return replies.error(401)
+            return http_server.error(401)
         if ("ads:write" if call == "conversion_token" else "ads:read") not in grant.scope:
-            return replies.error(403, "The token lacks a scope.")
+            return http_server.error(403, "The token lacks a scope.")
         if call == "conversion_token":
-            return replies.ok({"access_token": f"pinc_{secrets.token_hex(16)}", "token_type": "conversion"})
+            return http_server.ok(
+                {"access_token": f"pinc_{secrets.token_hex(16)}", "token_type": "conversion"}
+            )
         return self._read(call, reading[1], request.query) if reading else self._ad_accounts(request.query)
 
     def _scripted(self, call: str) -> Response | None:
         for rule in self._answers:
             if rule.get("call") == call and rule.get("times", 1) > 0:
                 rule["times"] = rule.get("times", 1) - 1
-                return replies.error(
+                return http_server.error(
                     rule.get("status", 500),
                     rule.get("message"),
                     code=rule.get("code"),
@@ -153,9 +155,9 @@ class AccountApi:
         query = dict(request.query)
         redirect, known = query.get("redirect_uri", ""), self._script.redirect_uris
         if query.get("response_type") != "code" or not query.get("client_id") or not redirect:
-            return replies.error(400, "client_id, redirect_uri and response_type=code are required.")
+            return http_server.error(400, "client_id, redirect_uri and response_type=code are required.")
         if known and redirect not in known:
-            return replies.error(400, "The redirect_uri is not registered with the app.")
+            return http_server.error(400, "The redirect_uri is not registered with the app.")
         choice = query.pop("choice", "")
         if not choice:
             give, refuse = (f"/oauth/?{urlencode(query | {'choice': word})}" for word in ("give", "refuse"))
@@ -177,7 +179,7 @@ class AccountApi:
     def _token(self, request: Request) -> Response:
         client_id, _, secret = _credentials(request, "basic").partition(":")
         if not client_id or not secret or secret != (self._script.app_secret or secret):
-            return replies.error(401)
+            return http_server.error(401)
         form = {name: values[-1] for name, values in parse_qs(request.body.decode(errors="replace")).items()}
         if form.get("grant_type") == "refresh_token":
             # A refresh token works once: the answer has the next one.
@@ -185,11 +187,11 @@ class AccountApi:
         elif form.get("grant_type") == "authorization_code":
             grant = self._codes.pop(form.get("code", ""), None)
             if grant and grant.redirect_uri != form.get("redirect_uri"):
-                return replies.error(400, "The redirect_uri is not that of the code.")
+                return http_server.error(400, "The redirect_uri is not that of the code.")
         else:
-            return replies.error(400, "grant_type is not supported.")
+            return http_server.error(400, "grant_type is not supported.")
         if grant is None or grant.ends_at <= self._clock() or grant.client_id != client_id:
-            return replies.error(400, "The code or refresh token is invalid or has expired.")
+            return http_server.error(400, "The code or refresh token is invalid or has expired.")
         return self._issue(grant)
 
     def _issue(self, grant: _Grant) -> Response:
@@ -197,7 +199,7 @@ class AccountApi:
         access, refresh = f"pina_{secrets.token_hex(16)}", f"pinr_{secrets.token_hex(16)}"
         self._access[access] = _Grant(grant.client_id, grant.scope, now + script.expires_in)
         self._refresh[refresh] = _Grant(grant.client_id, grant.scope, now + script.refresh_token_expires_in)
-        return replies.ok(
+        return http_server.ok(
             {
                 "access_token": access,
                 "refresh_token": refresh,
@@ -211,22 +213,22 @@ class AccountApi:
     def _ad_accounts(self, query: Mapping[str, str]) -> Response:
         size, start = query.get("page_size", str(_USUAL_PAGE)), query.get("bookmark", "0")
         if not (size.isdecimal() and 1 <= int(size) <= _LARGEST_PAGE and start.isdecimal()):
-            return replies.error(400, "page_size or bookmark is invalid.")
+            return http_server.error(400, "page_size or bookmark is invalid.")
         end, accounts = int(start) + int(size), self._script.ad_accounts
         bookmark = str(end) if end < len(accounts) else None
-        return replies.ok({"items": accounts[int(start) : end], "bookmark": bookmark})
+        return http_server.ok({"items": accounts[int(start) : end], "bookmark": bookmark})
 
     def _read(self, call: str, account: str, query: Mapping[str, str]) -> Response:
         if not any(one["id"] == account for one in self._script.ad_accounts):
-            return replies.error(403)
+            return http_server.error(403)
         if call != "conversion_eqs":
             usual = [{"name": "download_picture", "mapped_conversion_type": "LEAD"}]
-            return replies.ok({"items": self._script.events.get(account, usual)})
+            return http_server.ok({"items": self._script.events.get(account, usual)})
         if query.get("lookback_period") not in ("1d", "14d"):
-            return replies.error(400, "lookback_period must be 1d or 14d.")
+            return http_server.error(400, "lookback_period must be 1d or 14d.")
         scores = self._script.scores.get(account, _usual_scores())
         filters = ("lookback_period", "source_platform", "ingestion_source")
-        return replies.ok(
+        return http_server.ok(
             [one for one in scores if all(one[name] == query.get(name, one[name]) for name in filters)]
         )
 

@@ -4,19 +4,92 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
 from typing import Any
 
-from worker.dev.sandbox import replies
+from worker.dev.sandbox import http_server
 from worker.dev.sandbox.behaviour import Behaviour
 from worker.dev.sandbox.endpoint import State, receive
-from worker.dev.sandbox.http import HTML, JSON_LINES, Request, Response
+from worker.dev.sandbox.http_server import HTML, JSON_LINES, Request, Response
 from worker.dev.sandbox.memory import Bounds, Memory, token_fingerprint
 from worker.dev.sandbox.oauth import AccountApi
-from worker.dev.sandbox.page import render
-from worker.dev.sandbox.reading import ScriptError
-from worker.dev.sandbox.script import parse_script
+from worker.dev.sandbox.script import ScriptError, parse_script
 from worker.dev.sandbox.shop import pages as shop
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="refresh" content="5">
+<title>Pinterest sandbox</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
+table {{ border-collapse: collapse; width: 100%; margin: 0 0 2rem; }}
+caption {{ text-align: left; font-weight: 600; padding: .5rem 0; }}
+th, td {{ text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #8885; }}
+td {{ overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }}
+</style>
+</head>
+<body>
+<h1>Pinterest sandbox</h1>
+<p>A stand-in for Pinterest's Conversions API on this machine. It checks every request against the published
+contract, answers as Pinterest does and remembers what came; nothing leaves for Pinterest.
+<a href="/received">/received</a> has all of this as JSON, <a href="/behave">/behave</a> the script of faults
+in force. <a href="/shop">/shop</a> is a sample shop that sends events.</p>
+{tables}
+</body>
+</html>
+"""
+
+
+def _render(
+    summary: Mapping[str, Any], last: Iterable[Mapping[str, Any]], tallies: Sequence[Mapping[str, int]]
+) -> str:
+    """Build the page; `last` holds the newest events, newest first."""
+    totals = ("requests", "events", "accepted", "tested", "unique_ids", "repeated_ids", "extra_copies")
+    tables = [
+        _table("Totals", ("", ""), [(name.replace("_", " "), summary[name]) for name in totals]),
+        _table("Answers", ("Status", "Requests"), summary["statuses"].items()),
+        _table("Accepted", ("Ad account", "Event", "Events"), _count_rows(summary["counts"])),
+        _table(
+            "Last accepted events",
+            ("Received", "Ad account", "Event", "Event id", "Value"),
+            map(_event_row, last),
+        ),
+    ]
+    if tallies:
+        rows = [(position, *tally.values()) for position, tally in enumerate(tallies)]
+        tables.append(_table("Rules of the script", ("Rule", "Matched", "Applied"), rows))
+    return _PAGE.format(tables="\n".join(tables))
+
+
+def _count_rows(counts: Mapping[str, Mapping[str, int]]) -> Iterable[tuple[object, ...]]:
+    for account, names in list(counts.items())[:100]:
+        for name, count in sorted(names.items()):
+            yield account, name, count
+
+
+def _event_row(kept: Mapping[str, Any]) -> tuple[object, ...]:
+    event = kept["event"]
+    at = datetime.fromtimestamp(kept["received_at"], UTC).strftime("%H:%M:%S UTC")
+    account = f"{kept['account']} (test)" if kept["test"] else kept["account"]
+    order = event.get("custom_data", {})
+    value = " ".join(order[key] for key in ("value", "currency") if order.get(key))
+    return at, account, event["event_name"], event["event_id"][:100], value
+
+
+def _table(caption: str, heads: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads) if any(heads) else ""
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>\n" for row in rows
+    )
+    none = f'<tr><td colspan="{len(heads)}">None yet.</td></tr>'
+    return f"<table><caption>{caption}</caption><tr>{head}</tr>\n{body or none}</table>"
+
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +107,7 @@ class App:
         self._shown_script: object = {}
         self._routes: dict[str, dict[str, Callable[[Request], Response]]] = {
             "/": {"GET": self._page},
-            "/healthz": {"GET": lambda _: replies.ok({"status": "ok"})},
+            "/healthz": {"GET": lambda _: http_server.ok({"status": "ok"})},
             "/received": {"GET": self._received, "DELETE": self._forget},
             "/received/ids": {"GET": self._ids},
             "/received/rate": {"GET": self._rate},
@@ -53,65 +126,65 @@ class App:
         events = _events_path(request.path)
         if events:
             if request.method != "POST":
-                return replies.error(405, headers={"Allow": "POST"})
+                return http_server.error(405, headers={"Allow": "POST"})
             return receive(request, events[1], self._state)
         read = self._account.answer(request)
         if read:
             return read
         methods = self._routes.get(request.path)
         if methods is None:
-            return replies.error(404)
+            return http_server.error(404)
         handle = methods.get(request.method)
-        return handle(request) if handle else replies.error(405, headers={"Allow": ", ".join(methods)})
+        return handle(request) if handle else http_server.error(405, headers={"Allow": ", ".join(methods)})
 
     def _page(self, _: Request) -> Response:
         memory = self._state.memory
         last = memory.last_events(account=None, event_id=None, event_name=None, limit=_PAGE_EVENTS)
-        html = render(memory.summary(), last[::-1], self._state.behaviour.tallies())
+        html = _render(memory.summary(), last[::-1], self._state.behaviour.tallies())
         return Response(200, html.encode(errors="replace"), content_type=HTML)
 
     def _received(self, request: Request) -> Response:
         query, memory = request.query, self._state.memory
         limit = _limit(query, self._bounds.events)
         if limit is None:
-            return replies.error(400, "limit must be a number")
+            return http_server.error(400, "limit must be a number")
         last = memory.last_events(
             account=query.get("account"),
             event_id=query.get("event_id"),
             event_name=query.get("event_name"),
             limit=limit,
         )
-        return replies.ok({**memory.summary(query.get("account")), "last": last})
+        return http_server.ok({**memory.summary(query.get("account")), "last": last})
 
     def _forget(self, _: Request) -> Response:
         self._state.memory = Memory(self._bounds)
-        return replies.ok({"status": "ok"})
+        return http_server.ok({"status": "ok"})
 
     def _ids(self, request: Request) -> Response:
         lines = self._state.memory.id_lines(request.query.get("account"))
         return Response(200, lines, content_type=JSON_LINES)
 
     def _rate(self, request: Request) -> Response:
-        return replies.ok({"accounts": self._state.memory.rates(request.query.get("account"))})
+        return http_server.ok({"accounts": self._state.memory.rates(request.query.get("account"))})
 
     def _requests(self, request: Request) -> Response:
         limit = _limit(request.query, 1_000)
         if limit is None:
-            return replies.error(400, "limit must be a number")
-        return replies.ok({"requests": self._state.memory.arrivals(request.query.get("account"), limit)})
+            return http_server.error(400, "limit must be a number")
+        return http_server.ok({"requests": self._state.memory.arrivals(request.query.get("account"), limit)})
 
     def _script(self, _: Request) -> Response:
-        return replies.ok({"script": self._shown_script, "rules": self._state.behaviour.tallies()})
+        return http_server.ok({"script": self._shown_script, "rules": self._state.behaviour.tallies()})
 
     def _behave(self, request: Request) -> Response:
         try:
             value = json.loads(request.body)
         except (ValueError, RecursionError):
-            return replies.error(400, "The script must be JSON.")
+            return http_server.error(400, "The script must be JSON.")
         try:
             script = parse_script(value)
         except ScriptError as wrong:
-            return replies.error(400, str(wrong))
+            return http_server.error(400, str(wrong))
         self._state.behaviour = Behaviour(script)
         self._account.follow(script.account_api)
         self._shown_script = _without_tokens(value)
@@ -121,7 +194,7 @@ class App:
         self._state.behaviour = Behaviour()
         self._account.follow(self._state.behaviour.script.account_api)
         self._shown_script = {}
-        return replies.ok({"status": "ok"})
+        return http_server.ok({"status": "ok"})
 
 
 def _limit(query: Mapping[str, str], usual: int) -> int | None:

@@ -8,9 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from worker.dev.sandbox.control import Sandbox
-from worker.dev.sandbox.shop.catalogue import PRODUCTS, order_event
-from worker.dev.sandbox.shop.entry import EntryError, read_entry
+from worker.dev.sandbox.server import Sandbox
+from worker.dev.sandbox.shop.pages import _PRODUCTS, _EntryError, _order_event, _read_entry
 
 COLLECTOR, KEY = "http://127.0.0.1:8080", "dk_test_abc123"
 ENTRY = {"collector": COLLECTOR, "key": KEY}
@@ -50,7 +49,7 @@ def test_without_a_collector_and_a_key_the_shop_asks_for_them(sandbox: Sandbox, 
     ],
 )
 def test_the_collector_may_be_on_this_machine_or_on_the_shops(collector: str, host: str, read: str) -> None:
-    assert read_entry({"collector": collector, "key": KEY}, host).collector == read
+    assert _read_entry({"collector": collector, "key": KEY}, host).collector == read
 
 
 @pytest.mark.parametrize(
@@ -69,14 +68,14 @@ def test_the_collector_may_be_on_this_machine_or_on_the_shops(collector: str, ho
     ],
 )
 def test_no_other_collector_may(collector: str) -> None:
-    with pytest.raises(EntryError):
-        read_entry({"collector": collector, "key": KEY}, "127.0.0.1:8090")
+    with pytest.raises(_EntryError):
+        _read_entry({"collector": collector, "key": KEY}, "127.0.0.1:8090")
 
 
 @pytest.mark.parametrize("key", ["", "dk_test_", "whsec_1", 'dk_test_1"><script>', "dk_test_" + "x" * 129])
 def test_a_wrong_key_is_asked_for_again(key: str) -> None:
-    with pytest.raises(EntryError):
-        read_entry({"collector": COLLECTOR, "key": key}, "localhost")
+    with pytest.raises(_EntryError):
+        _read_entry({"collector": COLLECTOR, "key": key}, "localhost")
 
 
 def test_what_is_wrong_is_said_and_escaped(sandbox: Sandbox) -> None:
@@ -110,15 +109,15 @@ def test_a_visitor_walks_from_the_products_to_the_order(sandbox: Sandbox) -> Non
     carried = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', cart.text))
     assert carried | {"order": ""} == ENTRY | {"cart": "SKU-A", "order": ""}
     order = requests.get(sandbox.url + "/shop/order", params=carried, timeout=10)
-    assert event_of(order) == order_event(carried["order"], [PRODUCTS["SKU-A"]])
+    assert event_of(order) == _order_event(carried["order"], [_PRODUCTS["SKU-A"]])
     [received] = links(order, "/received")
     assert parse_qs(urlsplit(received).query) == {"event_id": [f"evt_{carried['order']}"]}
     assert requests.get(sandbox.url + received, timeout=10).json()["last"] == []
 
 
 def test_an_order_is_told_as_in_the_documents_example() -> None:
-    cart = [PRODUCTS["SKU-A"], PRODUCTS["SKU-B"], PRODUCTS["SKU-A"]]
-    assert order_event("ORD-00000001", cart) == {
+    cart = [_PRODUCTS["SKU-A"], _PRODUCTS["SKU-B"], _PRODUCTS["SKU-A"]]
+    assert _order_event("ORD-00000001", cart) == {
         "name": "Order Completed",
         "properties": {
             "event_id": "evt_ORD-00000001",
@@ -134,7 +133,7 @@ def test_an_order_is_told_as_in_the_documents_example() -> None:
 
 
 def test_a_cart_holds_only_what_there_is_and_not_without_end(sandbox: Sandbox) -> None:
-    entry = read_entry(ENTRY | {"cart": "SKU-A,<b>,," + "SKU-B," * 100}, "localhost")
+    entry = _read_entry(ENTRY | {"cart": "SKU-A,<b>,," + "SKU-B," * 100}, "localhost")
     assert [product.sku for product in entry.cart] == ["SKU-B"] * 50
     assert "nothing in it yet" in get(sandbox, "/shop/cart", cart="SKU-X").text
 
