@@ -7,8 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.alerts.channels import Channel, Chat, Mail
-from worker.alerts.webhook import Webhook
+from worker.alerts.channels import Channel, Chat, Mail, Webhook
 from worker.ledger.database import Ledger
 from worker.ledger.postgresql import PATIENCE_SECONDS
 from worker.ledger.reports.measures import PUBLISHED, UNPUBLISHED

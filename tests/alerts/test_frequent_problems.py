@@ -4,8 +4,8 @@ import pytest
 
 from tests.alerts.test_watching import firing
 from tests.ledger.shop import NOW, new, place, write
-from worker.alerts import watching
-from worker.alerts.frequent_problems import find_frequent
+from worker.alerts import rates
+from worker.alerts.rates import _find_frequent
 from worker.event.problems import FoundProblem, Problem
 from worker.ledger.database import Ledger
 from worker.ledger.reports import data_problems, tallies
@@ -73,14 +73,14 @@ def lately(problem: str, name: str, two_hours: int, day: int | None = None) -> P
     ],
 )
 def test_a_share_above_the_limit_is_reported(counts: list[ProblemCount], summaries: list[str]) -> None:
-    found = find_frequent(counts, 20)
+    found = _find_frequent(counts, 20)
     assert len(found) == len(summaries)
     for problem, summary in zip(found, summaries, strict=True):
         assert problem.summary.startswith(summary)
 
 
 def test_at_a_hundred_percent_nothing_is_reported() -> None:
-    assert find_frequent([lately("", CHECKOUT, 99), lately(CURRENCY, CHECKOUT, 99)], 100) == []
+    assert _find_frequent([lately("", CHECKOUT, 99), lately(CURRENCY, CHECKOUT, 99)], 100) == []
 
 
 def test_an_alert_begins_with_the_share_and_ends_with_it(ledger: Ledger) -> None:
@@ -95,7 +95,7 @@ def test_an_alert_begins_with_the_share_and_ends_with_it(ledger: Ledger) -> None
             data_problems.append_problems(connection, [[event] for event in events if problems], now)
 
     def check(now: float) -> list[Change]:
-        return watching.check_data_quality(ledger, now, 20, to_webhook=False)
+        return rates.check_data_quality(ledger, now, 20, to_webhook=False)
 
     come(0)
     assert check(NOW) == []

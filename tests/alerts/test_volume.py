@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from worker.alerts.volume import Series, _expected_events, _hours_of_silence, find_dropped
+from worker.alerts.rates import _expected_events, _find_dropped, _hours_of_silence, _Series
 from worker.ledger.upkeep.alerts import Severity
 
 NOW = 480_000
@@ -60,9 +60,9 @@ def test_what_is_usual_is_the_median_of_the_same_hours_or_last_weeks_if_less() -
 
 
 def test_the_name_and_its_integration_are_told() -> None:
-    quiet = Series("int_1", "page_visit", steady(100, silent_hours=3))
-    busy = Series("int_1", "checkout", steady(100) | {NOW: 1})
-    (seen,) = find_dropped([quiet, busy], NOW)
+    quiet = _Series("int_1", "page_visit", steady(100, silent_hours=3))
+    busy = _Series("int_1", "checkout", steady(100) | {NOW: 1})
+    (seen,) = _find_dropped([quiet, busy], NOW)
 
     assert (seen.rule, seen.subject, seen.severity) == (
         "volume_dropped",

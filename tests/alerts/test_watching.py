@@ -12,10 +12,10 @@ from tests.alerts.receiver import receiving
 from tests.ledger.delivery.test_precedence import DELIVERED, P, S, bring_to, copy
 from tests.ledger.shop import ACCOUNT, NOW, accept, new, pend, place, write
 from tests.logged import logged
-from worker.alerts import watching
-from worker.alerts.lifecycle import _RESOLVE_AFTER_SECONDS
-from worker.alerts.watching import Heartbeat
-from worker.alerts.webhook import GIVE_UP_SECONDS, Webhook
+from worker.alerts import rates, watching
+from worker.alerts.channels import GIVE_UP_SECONDS, Webhook
+from worker.alerts.figures import gather_figures
+from worker.alerts.watching import _RESOLVE_AFTER_SECONDS, Heartbeat
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
 from worker.ledger.reports import measures
@@ -159,7 +159,7 @@ def test_each_figure_is_found_in_the_ledger(ledger: Ledger) -> None:
     alive(ledger, NOW - 1)
 
     with ledger.snapshot() as connection:
-        found = watching._gather_figures(connection, ROOM, NOW)
+        found = gather_figures(connection, ROOM, NOW)
 
     (account,) = found.accounts
     assert (account.ad_account_id, account.waiting, account.waiting_since) == (ACCOUNT, 2, NOW - 4_000)
@@ -179,7 +179,7 @@ def test_the_pace_of_an_account_is_what_was_delivered_an_hour(ledger: Ledger) ->
             row = {"source_id": "", "integration_id": shop.number, "event_name": "", "outcome": "delivered"}
             connection.execute(insert(tally).values(hour=hour - back, n=n, **row))
     with ledger.snapshot() as connection:
-        (account,) = watching._gather_figures(connection, ROOM, (hour + 0.5) * 3_600).accounts
+        (account,) = gather_figures(connection, ROOM, (hour + 0.5) * 3_600).accounts
     assert account.delivered_an_hour == 60
 
 
@@ -205,13 +205,13 @@ def test_events_that_stopped_coming_are_told(ledger: Ledger) -> None:
     with ledger.write() as connection:
         rows = [{"hour": hour - back, "n": 25, **row} for back in range(2, 200)]
         connection.execute(insert(tally), rows)
-    assert watching.check_volume(ledger, NOW, to_webhook=False) == [Change.FIRED]
+    assert rates.check_volume(ledger, NOW, to_webhook=False) == [Change.FIRED]
     assert firing(ledger) == [f"volume_dropped {shop.id}:checkout"]
     # The other rules know nothing of it, and do not end it.
     assert watch(ledger, NOW + 600) == []
     with ledger.write() as connection:
         connection.execute(insert(tally).values(hour=hour, n=1, **row))
-    assert watching.check_volume(ledger, NOW + 600, to_webhook=False) == [Change.RESOLVED]
+    assert rates.check_volume(ledger, NOW + 600, to_webhook=False) == [Change.RESOLVED]
 
 
 def test_silence_is_told_by_whoever_looks(ledger: Ledger) -> None:

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from tests.alerts.receiver import Receiver, receiving
-from worker.alerts.webhook import _MAX_RETRY_SECONDS, Webhook, retry_delay_seconds
+from worker.alerts.channels import _MAX_RETRY_SECONDS, Webhook, retry_delay_seconds
 from worker.http import guard
 from worker.http.signature import sign
 

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from tests.alerts.receiver import Receiver, receiving
-from worker.alerts.lifecycle import _RESOLVE_AFTER_SECONDS
-from worker.alerts.webhook import Webhook
+from worker.alerts.channels import Webhook
+from worker.alerts.watching import _RESOLVE_AFTER_SECONDS
 from worker.ledger.upkeep.alerts import Change
 from worker.web import watchman
 from worker.web.watchman import _MAX_UNSENT_NOTICES, _WAIT_SECONDS, _Outage

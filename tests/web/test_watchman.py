@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.alerts.receiver import receiving
-from worker.alerts.webhook import Webhook
+from worker.alerts.channels import Webhook
 from worker.ledger.database import Ledger
 from worker.ledger.reports import measures
 from worker.ledger.upkeep import alerts

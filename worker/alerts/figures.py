@@ -1,11 +1,33 @@
-"""The figures that the rules check."""
+"""The figures that the rules check, and how they are read."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from worker.event.received import Trust
+from worker.event.times import parse_time
+from worker.ledger.intake import inbox
+from worker.ledger.reports import account_status, measures
+from worker.ledger.reports.account_status import AccountState
+from worker.ledger.setup import ad_accounts, integrations, logins, sources
+from worker.ledger.setup.ad_accounts import Credential
+from worker.ledger.upkeep import alert_figures
+from worker.pinterest.client.decisions import ReasonClass
 
 # Counting stops here, because it runs every 30 seconds; alerts then say "or more".
 MAX_COUNTED_WAITING = 2_000_000
 MAX_COUNTED_FAILURES = 20_000
+# A status of the Event Quality Score is compared with those of this many days before.
+COMPARED_DAYS = 7
+# Refusals that need a new token or another ad account.
+REFUSED_CLASSES = ("unauthorized", "forbidden", "no_such_account", "not_sendable")
+# A source has a problem when it uses this share of its backlog limit.
+BACKLOG_SHARE = 0.8
+_SECONDS_A_DAY = 86_400
+# Each process of a host with a wrong clock says so every minute.
+_SKEW_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +95,113 @@ class Figures:
     skews: Mapping[str, float] = field(default_factory=dict)
     sign_ins: Mapping[str, str] = field(default_factory=dict)
     statuses: Mapping[tuple[str, str, str], Mapping[int, str]] = field(default_factory=dict)
+
+
+# Reason classes of deliveries that used up their retries; the event itself is valid.
+_EXHAUSTED = (
+    ReasonClass.RATE_LIMITED,
+    ReasonClass.UNAVAILABLE,
+    ReasonClass.SWITCHED_OFF,
+    ReasonClass.NOT_REACHED,
+    ReasonClass.NO_ANSWER,
+    ReasonClass.UNEXPECTED,
+    ReasonClass.UNREADABLE,
+)
+
+
+def gather_figures(connection: Connection, free_bytes: int, now: float) -> Figures:
+    """Return the figures of all rules that are checked often."""
+    heartbeats = measures.last_heartbeats(connection)
+    return Figures(
+        now=now,
+        accounts=tuple(_accounts(connection, now)),
+        tokens=tuple(_tokens(connection)),
+        full_sources=tuple(_sources(connection)),
+        inbox_since=account_status.oldest_waiting_since(connection),
+        parked=alert_figures.count_parked(connection),
+        free_bytes=free_bytes,
+        pulses=heartbeats,
+        skews=measures.skews_since(heartbeats, now - _SKEW_SECONDS),
+        sign_ins={
+            one.ad_account_id: one.login_problem for one in logins.readings(connection) if one.login_problem
+        },
+        statuses=logins.statuses_since(connection, int(now // _SECONDS_A_DAY) - COMPARED_DAYS),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _AccountContext:
+    """Hold figures of all ad accounts, by account id."""
+
+    oldest: dict[str, float]
+    delivered: dict[str, int]
+    exhausted: dict[str, int]
+    contradicted: dict[str, int]
+    credentials: dict[str, list[Credential]]
+    due_since: dict[str, float]
+
+
+def _accounts(connection: Connection, now: float) -> Iterator[AccountFigures]:
+    credentials: dict[str, list[Credential]] = defaultdict(list)
+    for credential in ad_accounts.used_credentials(connection):
+        credentials[credential.ad_account_id].append(credential)
+    context = _AccountContext(
+        alert_figures.oldest_event_times(connection),
+        alert_figures.delivered_per_hour(connection, now),
+        alert_figures.count_failed_with(connection, _EXHAUSTED, MAX_COUNTED_FAILURES),
+        alert_figures.contradicted_by_account(connection, now),
+        credentials,
+        alert_figures.due_since(connection),
+    )
+    for standing in account_status.account_statuses(connection, now, MAX_COUNTED_WAITING):
+        yield _account(standing, context)
+
+
+def _account(standing: AccountState, context: _AccountContext) -> AccountFigures:
+    name = standing.ad_account_id
+    own = context.credentials.get(name, [])
+    since = [at for at in (standing.pending_since, standing.in_flight_since) if at is not None]
+    paused = sorted(
+        (credential for credential in own if credential.paused_class is not None),
+        key=lambda credential: credential.paused_class not in REFUSED_CLASSES,
+    )
+    return AccountFigures(
+        ad_account_id=name,
+        waiting=standing.pending + standing.in_flight,
+        waiting_since=min(since, default=None),
+        oldest_event_at=context.oldest.get(name),
+        delivered_an_hour=context.delivered.get(name, 0),
+        exhausted=context.exhausted.get(name, 0),
+        contradicted=context.contradicted.get(name, 0),
+        breaker_open_until=max(
+            (credential.breaker_open_until for credential in own if credential.breaker_open_until),
+            default=None,
+        ),
+        paused_class=paused[0].paused_class if paused else None,
+        paused_reason=(paused[0].paused_reason or "") if paused else "",
+        # While batches wait for a retry, pending events may have to wait for them.
+        due_since=context.due_since.get(name, standing.pending_since if not standing.in_flight else None),
+        last_request_at=standing.last_request_at,
+    )
+
+
+def _tokens(connection: Connection) -> Iterator[TokenFigures]:
+    for integration in integrations.iterate_integrations(connection):
+        expires_at = parse_time(integration.config.get("token_expires_at"))
+        if integration.enabled and expires_at is not None:
+            yield TokenFigures(integration.id, integration.ad_account_id, expires_at)
+
+
+def _sources(connection: Connection) -> Iterator[SourceFigures]:
+    # Counting a large inbox is slow, so only sources whose limit the whole inbox comes near are counted.
+    span = alert_figures.inbox_span(connection)
+    limits = {
+        (source.id, trust): source.backlog_limit(trust)
+        for source in sources.iterate_sources(connection)
+        for trust in Trust
+    }
+    near = [key for key, limit in limits.items() if span >= BACKLOG_SHARE * limit]
+    backlogs = inbox.backlogs(connection, sorted({source_id for source_id, _ in near}))
+    for source_id, trust in near:
+        key = source_id, trust
+        yield SourceFigures(source_id, backlogs[key], limits[key], trust.name.lower())

@@ -4,8 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from worker.alerts.figures import (
+    BACKLOG_SHARE,
+    COMPARED_DAYS,
     MAX_COUNTED_FAILURES,
     MAX_COUNTED_WAITING,
+    REFUSED_CLASSES,
     AccountFigures,
     Figures,
     SourceFigures,
@@ -18,11 +21,7 @@ from worker.ledger.upkeep.alerts import Severity
 _HOUR, _DAY = 3_600.0, 86_400.0
 # Pinterest refuses older events.
 _STALE_SECONDS = 7 * _DAY
-# A status of the Event Quality Score is compared with those of this many days before.
-COMPARED_DAYS = 7
 _STATUSES = ("NEEDS_IMPROVEMENT", "FAIR", "GOOD")
-# Refusals that need a new token or another ad account.
-REFUSED_CLASSES = ("unauthorized", "forbidden", "no_such_account", "not_sendable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
+class _Thresholds:
     """Hold the limits beyond which the rules report a problem."""
 
     pending_seconds: float = 900.0
@@ -48,7 +47,7 @@ class Thresholds:
     stale_critical_hours: float = 24.0
     expiry_warning_seconds: float = 14 * _DAY
     expiry_critical_seconds: float = 3 * _DAY
-    backlog_share: float = 0.8
+    backlog_share: float = BACKLOG_SHARE
     least_free_bytes: int = 1024**3
 
 
@@ -58,12 +57,12 @@ class _Rule:
 
     delay_seconds: float
     advice: str
-    find_problems: Callable[[Figures, Thresholds], Iterator[Problem]]
+    find_problems: Callable[[Figures, _Thresholds], Iterator[Problem]]
 
 
 def find_problems(figures: Figures) -> list[Problem]:
     """Return the problems of all rules."""
-    limits = Thresholds()
+    limits = _Thresholds()
     return [problem for rule in RULES.values() for problem in rule.find_problems(figures, limits)]
 
 
@@ -77,7 +76,7 @@ def alert_delay_seconds(rule: str) -> float:
     return RULES[rule].delay_seconds if rule in RULES else 0.0
 
 
-def _exhausted(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
+def _exhausted(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
     for account in figures.accounts:
         if account.exhausted:
             noun = "delivery" if account.exhausted == 1 else "deliveries"
@@ -86,7 +85,7 @@ def _exhausted(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
             yield Problem("retries_exhausted", account.ad_account_id, Severity.WARNING, summary)
 
 
-def _contradicted(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
+def _contradicted(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
     for account in figures.accounts:
         if account.contradicted:
             have = "event has an id" if account.contradicted == 1 else "events have ids"
@@ -97,7 +96,7 @@ def _contradicted(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
             yield Problem("event_ids_used_before", account.ad_account_id, Severity.WARNING, summary)
 
 
-def _pending(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
+def _pending(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
     for account in figures.accounts:
         # An open breaker and a paused account have alerts of their own.
         if (
@@ -115,7 +114,7 @@ def _pending(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
             yield Problem("oldest_pending", account.ad_account_id, Severity.WARNING, summary)
 
 
-def _stands_still(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
+def _stands_still(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
     for account in figures.accounts:
         held = account.paused_class is not None or account.breaker_open_until is not None
         if held or account.due_since is None:
@@ -129,14 +128,14 @@ def _stands_still(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
             yield Problem("account_stands_still", account.ad_account_id, Severity.CRITICAL, summary)
 
 
-def _skewed(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
+def _skewed(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
     for host, skew in sorted(figures.skews.items()):
         side = "ahead of" if skew > 0 else "behind"
         summary = f"The clock of host {host} is {abs(skew):.1f} seconds {side} the database's."
         yield Problem("clock_differs", host, Severity.WARNING, summary)
 
 
-def _going_stale(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
+def _going_stale(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
     for account in figures.accounts:
         hours = _hours_until_stale(account, figures.now)
         if hours is None or account.oldest_event_at is None or figures.now - account.oldest_event_at < _HOUR:
@@ -173,7 +172,7 @@ def _hours_until_drained(account: AccountFigures) -> float:
     return account.waiting / account.delivered_an_hour
 
 
-def _breaker(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
+def _breaker(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
     for account in figures.accounts:
         if account.breaker_open_until is not None and account.paused_class is None:
             summary = (
@@ -183,7 +182,7 @@ def _breaker(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
             yield Problem("breaker_open", account.ad_account_id, Severity.WARNING, summary)
 
 
-def _refused(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
+def _refused(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
     for account in figures.accounts:
         if account.paused_class in REFUSED_CLASSES:
             refused = f"{account.ad_account_id} ({account.paused_class})"
@@ -191,7 +190,7 @@ def _refused(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
             yield Problem("token_refused", account.ad_account_id, Severity.CRITICAL, summary)
 
 
-def _expiring(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
+def _expiring(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
     for token in figures.tokens:
         left = token.expires_at - figures.now
         if left <= limits.expiry_warning_seconds:
@@ -200,7 +199,7 @@ def _expiring(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
             )
 
 
-def _urgency(left: float, limits: Thresholds) -> Severity:
+def _urgency(left: float, limits: _Thresholds) -> Severity:
     return Severity.CRITICAL if left <= limits.expiry_critical_seconds else Severity.WARNING
 
 
@@ -209,8 +208,8 @@ def _expiry_words(token: TokenFigures, left: float) -> str:
     return f"The access token of {token.integration_id} (ad account {token.ad_account_id}) {when}."
 
 
-def _silent(name: str, rule: str, summary: str) -> Callable[[Figures, Thresholds], Iterator[Problem]]:
-    def find(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
+def _silent(name: str, rule: str, summary: str) -> Callable[[Figures, _Thresholds], Iterator[Problem]]:
+    def find(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
         last = figures.pulses.get(name)
         if last is None:
             yield Problem(rule, name, Severity.CRITICAL, f"{summary} has never run.")
@@ -225,7 +224,7 @@ def _silent(name: str, rule: str, summary: str) -> Callable[[Figures, Thresholds
     return find
 
 
-def _inbox_waiting(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
+def _inbox_waiting(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
     since = figures.inbox_since
     if since is not None and figures.now - since > limits.inbox_seconds:
         summary = (
@@ -234,7 +233,7 @@ def _inbox_waiting(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
         yield Problem("inbox_waiting", "inbox", Severity.WARNING, summary)
 
 
-def _inbox_full(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
+def _inbox_full(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
     near = [source for source in figures.full_sources if source.events >= limits.backlog_share * source.limit]
     fullest: dict[str, SourceFigures] = {}
     for source in sorted(near, key=lambda source: source.events / source.limit):
@@ -257,14 +256,14 @@ def _fullness_words(source: SourceFigures) -> str:
     )
 
 
-def _parked(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
+def _parked(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
     if figures.parked:
         plural = "s" * (figures.parked != 1)
         summary = f"{figures.parked:,} accepted event{plural} could not be processed and need manual action."
         yield Problem("events_parked", "inbox", Severity.WARNING, summary)
 
 
-def _key_missing(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
+def _key_missing(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
     last = figures.pulses.get(KEY_MISSING)
     if last is not None and figures.now - last < limits.key_seconds:
         summary = (
@@ -273,13 +272,13 @@ def _key_missing(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
         yield Problem("key_missing", "keys", Severity.CRITICAL, summary)
 
 
-def _disk(figures: Figures, limits: Thresholds) -> Iterator[Problem]:
+def _disk(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
     if figures.free_bytes is not None and figures.free_bytes < limits.least_free_bytes:
         summary = f"The disk of the state folder has {figures.free_bytes / 1024**2:,.0f} MB left."
         yield Problem("disk_nearly_full", "disk", Severity.CRITICAL, summary)
 
 
-def _sign_in(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
+def _sign_in(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
     for ad_account_id, why in figures.sign_ins.items():
         summary = (
             f"The sign-in with Pinterest for ad account {ad_account_id} cannot be refreshed: {why} "
@@ -288,7 +287,7 @@ def _sign_in(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
         yield Problem("sign_in_failing", ad_account_id, Severity.WARNING, summary)
 
 
-def _score_fell(figures: Figures, _limits: Thresholds) -> Iterator[Problem]:
+def _score_fell(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
     for (ad_account_id, platform, source), by_day in figures.statuses.items():
         ranks = {day: _STATUSES.index(status) for day, status in by_day.items() if status in _STATUSES}
         if ranks and max(ranks.values()) > ranks[max(ranks)]:

@@ -1,168 +1,25 @@
 """Check the alert rules; notify once when a problem begins and once when it is over."""
 
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from worker import logs
-from worker.alerts import frequent_problems, rates, rules, volume
-from worker.alerts.channels import Channel
-from worker.alerts.figures import (
-    MAX_COUNTED_FAILURES,
-    MAX_COUNTED_WAITING,
-    AccountFigures,
-    Figures,
-    SourceFigures,
-    TokenFigures,
-)
-from worker.alerts.lifecycle import next_step
-from worker.alerts.rules import COMPARED_DAYS, REFUSED_CLASSES, Problem, Thresholds
-from worker.alerts.volume import HOURS_PER_DAY, LOOK_BACK_DAYS, Series
-from worker.alerts.webhook import GIVE_UP_SECONDS, Webhook, retry_delay_seconds
-from worker.event.received import Trust
-from worker.event.times import parse_time
+from worker.alerts import rules
+from worker.alerts.channels import GIVE_UP_SECONDS, Channel, Webhook, retry_delay_seconds
+from worker.alerts.figures import gather_figures
+from worker.alerts.rules import Problem
 from worker.ledger.database import Ledger
-from worker.ledger.intake import inbox
-from worker.ledger.reports import account_status, measures
-from worker.ledger.reports.account_status import AccountState
-from worker.ledger.reports.data_problems import count_problems
-from worker.ledger.reports.shop_orders import count_fates_by_source
-from worker.ledger.reports.tallies import SECONDS_PER_HOUR
-from worker.ledger.setup import ad_accounts, integrations, logins, sources
-from worker.ledger.setup.ad_accounts import Credential
-from worker.ledger.upkeep import alert_figures as watching
+from worker.ledger.reports import measures
 from worker.ledger.upkeep import alerts, retention
-from worker.ledger.upkeep.alerts import Alert, Change, Notice
-from worker.pinterest.client.decisions import ReasonClass
-
-# Reason classes of deliveries that used up their retries; the event itself is valid.
-_EXHAUSTED = (
-    ReasonClass.RATE_LIMITED,
-    ReasonClass.UNAVAILABLE,
-    ReasonClass.SWITCHED_OFF,
-    ReasonClass.NOT_REACHED,
-    ReasonClass.NO_ANSWER,
-    ReasonClass.UNEXPECTED,
-    ReasonClass.UNREADABLE,
-)
-
-
-def _gather_figures(connection: Connection, free_bytes: int, now: float) -> Figures:
-    """Return the figures of all rules that are checked often."""
-    heartbeats = measures.last_heartbeats(connection)
-    return Figures(
-        now=now,
-        accounts=tuple(_accounts(connection, now)),
-        tokens=tuple(_tokens(connection)),
-        full_sources=tuple(_sources(connection)),
-        inbox_since=account_status.oldest_waiting_since(connection),
-        parked=watching.count_parked(connection),
-        free_bytes=free_bytes,
-        pulses=heartbeats,
-        skews=measures.skews_since(heartbeats, now - _SKEW_SECONDS),
-        sign_ins={
-            one.ad_account_id: one.login_problem for one in logins.readings(connection) if one.login_problem
-        },
-        statuses=logins.statuses_since(connection, int(now // _SECONDS_A_DAY) - COMPARED_DAYS),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _AccountContext:
-    """Hold figures of all ad accounts, by account id."""
-
-    oldest: dict[str, float]
-    delivered: dict[str, int]
-    exhausted: dict[str, int]
-    contradicted: dict[str, int]
-    credentials: dict[str, list[Credential]]
-    due_since: dict[str, float]
-
-
-def _accounts(connection: Connection, now: float) -> Iterator[AccountFigures]:
-    credentials: dict[str, list[Credential]] = defaultdict(list)
-    for credential in ad_accounts.used_credentials(connection):
-        credentials[credential.ad_account_id].append(credential)
-    context = _AccountContext(
-        watching.oldest_event_times(connection),
-        watching.delivered_per_hour(connection, now),
-        watching.count_failed_with(connection, _EXHAUSTED, MAX_COUNTED_FAILURES),
-        watching.contradicted_by_account(connection, now),
-        credentials,
-        watching.due_since(connection),
-    )
-    for standing in account_status.account_statuses(connection, now, MAX_COUNTED_WAITING):
-        yield _account(standing, context)
-
-
-def _account(standing: AccountState, context: _AccountContext) -> AccountFigures:
-    name = standing.ad_account_id
-    own = context.credentials.get(name, [])
-    since = [at for at in (standing.pending_since, standing.in_flight_since) if at is not None]
-    paused = sorted(
-        (credential for credential in own if credential.paused_class is not None),
-        key=lambda credential: credential.paused_class not in REFUSED_CLASSES,
-    )
-    return AccountFigures(
-        ad_account_id=name,
-        waiting=standing.pending + standing.in_flight,
-        waiting_since=min(since, default=None),
-        oldest_event_at=context.oldest.get(name),
-        delivered_an_hour=context.delivered.get(name, 0),
-        exhausted=context.exhausted.get(name, 0),
-        contradicted=context.contradicted.get(name, 0),
-        breaker_open_until=max(
-            (credential.breaker_open_until for credential in own if credential.breaker_open_until),
-            default=None,
-        ),
-        paused_class=paused[0].paused_class if paused else None,
-        paused_reason=(paused[0].paused_reason or "") if paused else "",
-        # While batches wait for a retry, pending events may have to wait for them.
-        due_since=context.due_since.get(name, standing.pending_since if not standing.in_flight else None),
-        last_request_at=standing.last_request_at,
-    )
-
-
-def _tokens(connection: Connection) -> Iterator[TokenFigures]:
-    for integration in integrations.iterate_integrations(connection):
-        expires_at = parse_time(integration.config.get("token_expires_at"))
-        if integration.enabled and expires_at is not None:
-            yield TokenFigures(integration.id, integration.ad_account_id, expires_at)
-
-
-def _sources(connection: Connection) -> Iterator[SourceFigures]:
-    # Counting a large inbox is slow, so only sources whose limit the whole inbox comes near are counted.
-    span = watching.inbox_span(connection)
-    limits = {
-        (source.id, trust): source.backlog_limit(trust)
-        for source in sources.iterate_sources(connection)
-        for trust in Trust
-    }
-    near = [key for key, limit in limits.items() if span >= Thresholds().backlog_share * limit]
-    backlogs = inbox.backlogs(connection, sorted({source_id for source_id, _ in near}))
-    for source_id, trust in near:
-        key = source_id, trust
-        yield SourceFigures(source_id, backlogs[key], limits[key], trust.name.lower())
-
-
-def _gather_volumes(connection: Connection, hour: int) -> list[Series]:
-    """Return the hourly number of events of each name, for the days that `volume` compares."""
-    counted: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
-    for row in watching.created_by_hour(connection, hour - (LOOK_BACK_DAYS + 1) * HOURS_PER_DAY):
-        counted[row[0], row[1]][row[2]] = row[3]
-    return [Series(*key, by_hour) for key, by_hour in counted.items()]
-
+from worker.ledger.upkeep.alerts import Alert, Change, Notice, Severity
 
 log = logs.of(__name__)
 
 # Longer than the webhook's deadline, so that no second process sends the same notice.
 _LEASE_SECONDS = 60.0
-_SECONDS_A_DAY = 86_400
-# Each process of a host with a wrong clock says so every minute.
-_SKEW_SECONDS = 300.0
 _MAX_NOTICES_PER_RUN = 20
 _NEW_CHANNEL_SECONDS = 600.0
 _HEARTBEAT_SECONDS = 10.0
@@ -192,55 +49,8 @@ def check_figures(
 ) -> list[Change]:
     """Check all rules that are checked often, and queue notices; return the changes."""
     with ledger.snapshot() as connection:
-        figures = _gather_figures(connection, free_bytes(), now)
-    return _update_alerts(
-        ledger, tuple(rules.RULES), rules.find_problems(figures), now, to_webhook=to_webhook
-    )
-
-
-def check_volume(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change]:
-    """Check for event names that stopped; this reads more, and its result changes hourly."""
-    hour = int(now // SECONDS_PER_HOUR)
-    with ledger.read() as connection:
-        series = _gather_volumes(connection, hour)
-    problems = volume.find_dropped(series, hour)
-    return _update_alerts(ledger, (rules.VOLUME_RULE,), problems, now, to_webhook=to_webhook)
-
-
-def check_data_quality(ledger: Ledger, now: float, most_percent: float, *, to_webhook: bool) -> list[Change]:
-    """Check for problems that more than a percentage of a source's events have."""
-    hour = int(now // SECONDS_PER_HOUR)
-    with ledger.read() as connection:
-        counts = count_problems(connection, [hour - hours for hours in frequent_problems.WINDOWS_HOURS])
-    problems = frequent_problems.find_frequent(counts, most_percent)
-    return _update_alerts(ledger, (rules.DATA_RULE,), problems, now, to_webhook=to_webhook)
-
-
-def check_rates(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change]:
-    """Check each source's rates and silence against its thresholds, and look for new reasons of failures."""
-    hour = int(now // SECONDS_PER_HOUR)
-    with ledger.write() as connection:
-        all_sources = list(sources.iterate_sources(connection))
-        ended = watching.ended_by_name(connection, hour - rates.WINDOW_HOURS + 1)
-        last = watching.last_accepted_hours(connection, hour - rates.SILENCE_DAYS * HOURS_PER_DAY)
-        kinds = watching.failure_kinds(connection, MAX_COUNTED_FAILURES)
-        first_seen = {kind: _first_seen(connection, kind, at) for kind, at in kinds.items()}
-        since, until = (now - seconds for seconds in rates.ORDER_SECONDS)
-        fates = count_fates_by_source(connection, since, until)
-    problems = rates.find_inaccurate(fates, all_sources)
-    problems += rates.find_rates(ended, all_sources, hour)
-    problems += rates.find_silent(last, all_sources, hour)
-    problems += rates.find_new_reasons(kinds, first_seen, now)
-    return _update_alerts(ledger, tuple(rules.RATE_RULES), problems, now, to_webhook=to_webhook)
-
-
-def _first_seen(connection: Connection, kind: watching.FailureKind, at: float) -> float:
-    """Return when a kind of failure was first seen, whatever became of that delivery."""
-    name = ":".join(("reason", *kind))
-    _, known = retention.read_watermark(connection, name)
-    if not known:
-        retention.set_watermark(connection, name, 0, at)
-    return known or at
+        figures = gather_figures(connection, free_bytes(), now)
+    return update_alerts(ledger, tuple(rules.RULES), rules.find_problems(figures), now, to_webhook=to_webhook)
 
 
 def send_to_channel(ledger: Ledger, channel: Channel, clock: Callable[[], float]) -> int:
@@ -324,7 +134,7 @@ def _postpone_notice(connection: Connection, notice: Notice, trouble: str, now: 
     log.error("alert_webhook", notice=notice.id, state=word, attempts=attempts, error=trouble)
 
 
-def _update_alerts(
+def update_alerts(
     ledger: Ledger, names: Sequence[str], problems: Iterable[Problem], now: float, *, to_webhook: bool
 ) -> list[Change]:
     """Update the alerts of some rules in one transaction."""
@@ -357,3 +167,47 @@ def _update_alert(
     of = then.alert or known
     if then.change is not None and of is not None:
         yield of, then.change
+
+
+# A problem is over after this long. A shorter time would report a flapping problem repeatedly.
+_RESOLVE_AFTER_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Hold the next state of an alert (None when it is over), and the change to report."""
+
+    alert: Alert | None
+    change: Change | None = None
+
+
+def next_step(alert: Alert | None, problem: Problem | None, now: float, wait_seconds: float) -> _Step:
+    """Return the next state of an alert."""
+    if problem is None:
+        return _without_problem(alert, now) if alert else _Step(None)
+    if alert is None:
+        new = Alert(problem.rule, problem.subject, problem.severity, problem.summary, since=now, seen_at=now)
+        return _wait(new, now, wait_seconds)
+    worse = problem.severity is Severity.CRITICAL and alert.severity is Severity.WARNING
+    # The severity never falls, so that a change back and forth is reported once.
+    severity = problem.severity if worse else alert.severity
+    # A clock that stepped back must not delay the alert.
+    since = min(alert.since, now)
+    updated = replace(alert, severity=severity, summary=problem.summary, since=since, seen_at=now)
+    if alert.fired_at is None:
+        return _wait(updated, now, wait_seconds)
+    return _Step(updated, Change.ESCALATED if worse else None)
+
+
+def _wait(alert: Alert, now: float, wait_seconds: float) -> _Step:
+    if now - alert.since < wait_seconds:
+        return _Step(alert)
+    return _Step(replace(alert, fired_at=now), Change.FIRED)
+
+
+def _without_problem(alert: Alert, now: float) -> _Step:
+    if alert.fired_at is None:
+        return _Step(None)
+    if 0 <= now - alert.seen_at < _RESOLVE_AFTER_SECONDS:
+        return _Step(alert)
+    return _Step(None, Change.RESOLVED)

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 
 from worker import logs, runtime
 from worker.alerts import watching
-from worker.alerts.channels import Channel
-from worker.alerts.lifecycle import next_step
+from worker.alerts.channels import Channel, Webhook
 from worker.alerts.rules import LEDGER_RULE, Problem
-from worker.alerts.webhook import Webhook
+from worker.alerts.watching import next_step
 from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.reports import measures
 from worker.ledger.upkeep.alerts import Alert, Change, Notice, Severity

@@ -16,7 +16,7 @@ from tests.logged import logged
 from tests.pipeline.sandbox import FakePinterest, Stage, accepted, answer, refusing, trouble
 from tests.pipeline.upkeep.test_sweeping import LATER, Sent
 from worker.alerts import rules
-from worker.alerts.watching import _gather_figures
+from worker.alerts.figures import gather_figures
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches, failures
 from worker.ledger.delivery.failures import FailureFilter
@@ -197,7 +197,7 @@ def test_a_process_without_the_key_gives_its_batch_back_and_an_alert_fires(
     assert stand(ledger) == {"in_flight": 2}
     assert [one["event"] for one in logged(caplog)] == ["key_missing"]
     with ledger.snapshot() as connection:
-        figures = _gather_figures(connection, 10**12, time.time())
+        figures = gather_figures(connection, 10**12, time.time())
         assert connection.scalar(select(attempt.c.id)) is None
     found = [problem.rule for problem in rules.find_problems(figures)]
     assert "key_missing" in found

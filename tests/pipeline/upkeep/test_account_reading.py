@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import select
 
 from tests.ledger.shop import place
+from worker.alerts.figures import gather_figures
 from worker.alerts.rules import find_problems
-from worker.alerts.watching import _gather_figures
 from worker.dev.sandbox.http_server import Request, Response
 from worker.dev.sandbox.routes import App
 from worker.dev.sandbox.server import Sandbox, sandbox_in_thread
@@ -195,7 +195,7 @@ def test_a_revoked_sign_in_asks_to_connect_again_and_that_keeps_the_accounts(
     problem = load(ledger, login_id).problem or ""
     assert problem.startswith("Pinterest answered HTTP 400: The code or refresh token is invalid")
     with ledger.read() as connection:
-        figures = _gather_figures(connection, 0, pinterest.now)
+        figures = gather_figures(connection, 0, pinterest.now)
     assert figures.sign_ins == {ACCOUNT: problem, OTHER: problem}
     pinterest.behave()
     tokens = pinterest.sign_in()
@@ -254,7 +254,7 @@ def test_scores_are_a_history_with_the_newest_of_each_day(
     with ledger.read() as connection:
         statuses = logins.statuses_since(connection, today - 30)
         newest = logins.newest_scores(connection)
-        figures = _gather_figures(connection, 0, pinterest.now)
+        figures = gather_figures(connection, 0, pinterest.now)
     assert [one.subject for one in find_problems(figures) if one.rule == "quality_score_fell"] == [
         ":".join(key)
     ]

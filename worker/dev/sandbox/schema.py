@@ -1,4 +1,4 @@
-"""Check a request's body against Pinterest's published contract, and each event against rules that the contract does not state."""
+"""Check a request's body against Pinterest's published contract, and each event against its unwritten rules."""
 
 import json
 import re

@@ -54,7 +54,8 @@ def shares_by_kind(counts: Iterable[ProblemCount], place: int) -> dict[tuple[str
     events: Counter[tuple[str, str]] = Counter()
     found: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for count in counts:
-        for name in {count.event_name, ALL_EVENTS}:
+        # In a fixed order: of two equal shares, the one of all events is reported.
+        for name in dict.fromkeys((ALL_EVENTS, count.event_name)):
             if count.problem:
                 found[count.source_id, count.problem][name] += count.counts[place]
             else:
