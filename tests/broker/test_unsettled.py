@@ -10,8 +10,8 @@ from kombu import Connection
 from kombu.message import Message
 
 from tests.broker.harness import Broker
+from worker.broker.bulk import UnackedMessages
 from worker.broker.publisher import publish_many
-from worker.broker.unsettled import UnackedMessages
 
 
 class Channel:

@@ -12,7 +12,7 @@ from tests.browser.shop_fixtures import chromium
 from tests.browser.stage import TOKEN, Stage, order, stage, track
 from worker.ledger.delivery import deliveries
 from worker.ledger.delivery.deliveries import Sale
-from worker.ledger.reports import rollups, tallies
+from worker.ledger.reports import tallies
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR, Entry
 from worker.ledger.setup import logins
 from worker.pinterest.client.account import AccountClient
@@ -124,8 +124,8 @@ def _past(site: Stage) -> None:
         with site.ledger.write() as connection:
             entries = {Entry("", 1, "checkout", outcome): k for outcome, k in counts.items()}
             tallies.append_tallies(connection, tallies.Counter(entries), now - hours * SECONDS_PER_HOUR)
-            within = {(1, rollups.latency_step(seconds)): k for seconds, k in took.items()}
-            rollups.append_rollups(connection, tallies.Counter(within), now - hours * SECONDS_PER_HOUR)
+            within = {(1, tallies.latency_step(seconds)): k for seconds, k in took.items()}
+            tallies._append_rollups(connection, tallies.Counter(within), now - hours * SECONDS_PER_HOUR)
     came = {
         "em,ip_ua,click_id": 61,
         "ip_ua,click_id,partner_id": 130,

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 from click.testing import CliRunner, Result
 
-from worker.cli import cli, opening
+from worker.cli import cli, common
 from worker.ledger.database import Ledger
 from worker.ledger.setup import audit_log, people
 from worker.operations.setup import users
@@ -19,7 +19,7 @@ Run = Callable[..., Result]
 @pytest.fixture
 def run(sqlite_ledger: Ledger) -> Run:
     def run(*arguments: str, group: str = "tokens", stdin: str = "") -> Result:
-        with patch.object(opening, "checked_ledger", lambda: sqlite_ledger):
+        with patch.object(common, "checked_ledger", lambda: sqlite_ledger):
             return CliRunner().invoke(cli, [group, *arguments], input=stdin)
 
     return run
@@ -36,7 +36,7 @@ def test_a_token_is_printed_alone_so_that_a_script_can_take_it(run: Run, sqlite_
         (entry,) = audit_log.newest_audit_entries(connection, 1)
     assert token
     assert (token.name, token.role) == ("Anna", "editor")
-    assert (entry["actor"], entry["action"], entry["object"]) == (opening._ACTOR, "token.create", token.actor)
+    assert (entry["actor"], entry["action"], entry["object"]) == (common._ACTOR, "token.create", token.actor)
 
 
 def test_the_list_shows_who_may_what_and_no_token(run: Run) -> None:

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import KEY
-from worker.ledger.clock import SharedClock
-from worker.ledger.database import Ledger
+from worker.ledger.database import Ledger, _SharedClock
 
 
 class Times:
@@ -21,8 +20,8 @@ class Times:
         self.here += self.delay
         return self.there
 
-    def clock(self) -> SharedClock:
-        return SharedClock(self.look, lambda: self.here)
+    def clock(self) -> _SharedClock:
+        return _SharedClock(self.look, lambda: self.here)
 
 
 @given(there=st.floats(0, 4e9), passed=st.floats(0, 9))

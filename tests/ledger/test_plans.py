@@ -14,14 +14,14 @@ from worker.ledger.database import Ledger
 from worker.ledger.delivery import batch_history, batches, claims, failure_groups, failures, finding
 from worker.ledger.delivery.claims import _BATCH_MAX_EVENTS, BatchGroup
 from worker.ledger.delivery.failures import FailureFilter
-from worker.ledger.intake import backlog, inbox
+from worker.ledger.intake import inbox, leases
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import metadata
 from worker.ledger.setup import ad_accounts
 from worker.ledger.upkeep import alert_figures, retention
 
 GROUP = BatchGroup(1, 1, False, False)
-TURNS = [backlog.InboxGroup("src_shop", 1), backlog.InboxGroup("src_other", 0)]
+TURNS = [leases.InboxGroup("src_shop", 1), leases.InboxGroup("src_other", 0)]
 # Indexes that may be read from end to end: their rows are live or need manual action.
 OF_FEW = (
     "ix_delivery_pending",
@@ -61,8 +61,8 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     "what retention may remove": lambda connection: retention.ended_delivery_ids(connection, NOW - 1e9, 500),
     "batches that are empty": lambda connection: retention.purge_batches(connection, NOW - 1e9, 500),
     "the span of the inbox": alert_figures.inbox_span,
-    "the oldest event of each source": lambda connection: backlog.waiting_groups(connection, NOW),
-    "the oldest events of two sources": lambda connection: backlog.oldest_ids(connection, TURNS, NOW, 20),
+    "the oldest event of each source": lambda connection: leases.waiting_groups(connection, NOW),
+    "the oldest events of two sources": lambda connection: leases.oldest_ids(connection, TURNS, NOW, 20),
     "what was sent of an order": lambda connection: finding.payloads_of_orders(connection, [b"order"]),
     "what is overdue": lambda connection: inbox.overdue_ids(connection, 7, NOW, 500),
 }

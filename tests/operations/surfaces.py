@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from tests.api.conftest import TOKEN as ADMIN_TOKEN
 from tests.api.conftest import Api
 from tests.pages.conftest import Pages
-from worker.cli import cli, opening
+from worker.cli import cli, common
 from worker.ledger.database import Ledger
 from worker.ledger.setup import audit_log, people
 from worker.settings import parse
@@ -22,7 +22,7 @@ from worker.web.management import create_app
 ACCOUNT = "549765662491"
 API, PAGES, SHELL = "api", "pages", "shell"
 # Each surface's name in the audit log.
-ACTORS = {API: "admin", PAGES: "admin", SHELL: opening._ACTOR}
+ACTORS = {API: "admin", PAGES: "admin", SHELL: common._ACTOR}
 
 _SETTINGS = parse(
     {
@@ -67,7 +67,7 @@ class World:
 
     def shell(self, *arguments: str, stdin: str = "") -> str:
         """Run a command; return what it printed to standard output."""
-        with patch.object(opening, "checked_ledger", lambda: self.ledger):
+        with patch.object(common, "checked_ledger", lambda: self.ledger):
             done = CliRunner().invoke(cli, arguments, input=stdin)
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         self.refused = done.exit_code != 0

@@ -12,7 +12,7 @@ from tests.ledger.shop import accept
 from tests.pages.conftest import ACCOUNT, Pages, fail, write
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
-from worker.ledger.reports import rollups, tallies
+from worker.ledger.reports import tallies
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR, Entry
 from worker.ledger.schema import delivery
 from worker.ledger.setup import ad_accounts
@@ -113,8 +113,8 @@ def test_charts_outlive_the_events(pages: Pages, ledger: Ledger, shop: Integrati
 
 def test_latency_is_drawn_and_said_in_words(pages: Pages, ledger: Ledger, shop: Integration) -> None:
     with ledger.write() as connection:
-        took = {rollups.latency_step(2): 60, rollups.latency_step(300): 40}
-        rollups.append_rollups(
+        took = {tallies.latency_step(2): 60, tallies.latency_step(300): 40}
+        tallies._append_rollups(
             connection, Counter({(shop.number, what): n for what, n in took.items()}), time.time()
         )
     page = pages.get("/?span=1h")

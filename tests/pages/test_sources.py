@@ -13,7 +13,7 @@ from tests.api.conftest import Api
 from tests.browser.shop_fixtures import STUB
 from tests.pages.conftest import Pages
 from worker.ledger.database import Ledger
-from worker.ledger.reports import usage
+from worker.ledger.reports import tallies
 from worker.ledger.setup import sources
 from worker.ledger.setup.integrations import Integration
 
@@ -190,10 +190,12 @@ def test_the_settings_say_where_days_begin_and_whether_the_source_is_debugged(
 
 
 def test_the_page_shows_what_the_quotas_refused(pages: Pages, source: dict[str, Any], ledger: Ledger) -> None:
-    used = {usage.PUBLIC_VISITORS: 1_234, usage.VISITORS_REFUSED: 56, usage.DEBUG_INPUTS_DROPPED: 7}
+    used = {tallies.PUBLIC_VISITORS: 1_234, tallies.VISITORS_REFUSED: 56, tallies.DEBUG_INPUTS_DROPPED: 7}
     with ledger.write() as connection:
-        usage.append_usage(connection, {(source["id"], what): n for what, n in used.items()}, time.time())
-        usage.append_usage(connection, {(source["id"], usage.VISITORS_REFUSED): 1}, time.time() - 31 * 86_400)
+        tallies.append_usage(connection, {(source["id"], what): n for what, n in used.items()}, time.time())
+        tallies.append_usage(
+            connection, {(source["id"], tallies.VISITORS_REFUSED): 1}, time.time() - 31 * 86_400
+        )
     page = pages.get(f"/sources/{source['id']}")
     assert "1,234 from public calls today, of at most 200,000." in page
     assert "56 not kept in the last 30 days" in page

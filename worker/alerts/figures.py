@@ -14,15 +14,13 @@ from worker.ledger.reports.account_status import AccountState
 from worker.ledger.setup import ad_accounts, integrations, logins, sources
 from worker.ledger.setup.ad_accounts import Credential
 from worker.ledger.upkeep import alert_figures
-from worker.pinterest.client.decisions import ReasonClass
+from worker.pinterest.client.decisions import REFUSALS, RETRIED
 
 # Counting stops here, because it runs every 30 seconds; alerts then say "or more".
 MAX_COUNTED_WAITING = 2_000_000
 MAX_COUNTED_FAILURES = 20_000
 # A status of the Event Quality Score is compared with those of this many days before.
 COMPARED_DAYS = 7
-# Refusals that need a new token or another ad account.
-REFUSED_CLASSES = ("unauthorized", "forbidden", "no_such_account", "not_sendable")
 # A source has a problem when it uses this share of its backlog limit.
 BACKLOG_SHARE = 0.8
 _SECONDS_A_DAY = 86_400
@@ -97,18 +95,6 @@ class Figures:
     statuses: Mapping[tuple[str, str, str], Mapping[int, str]] = field(default_factory=dict)
 
 
-# Reason classes of deliveries that used up their retries; the event itself is valid.
-_EXHAUSTED = (
-    ReasonClass.RATE_LIMITED,
-    ReasonClass.UNAVAILABLE,
-    ReasonClass.SWITCHED_OFF,
-    ReasonClass.NOT_REACHED,
-    ReasonClass.NO_ANSWER,
-    ReasonClass.UNEXPECTED,
-    ReasonClass.UNREADABLE,
-)
-
-
 def gather_figures(connection: Connection, free_bytes: int, now: float) -> Figures:
     """Return the figures of all rules that are checked often."""
     heartbeats = measures.last_heartbeats(connection)
@@ -148,7 +134,7 @@ def _accounts(connection: Connection, now: float) -> Iterator[AccountFigures]:
     context = _AccountContext(
         alert_figures.oldest_event_times(connection),
         alert_figures.delivered_per_hour(connection, now),
-        alert_figures.count_failed_with(connection, _EXHAUSTED, MAX_COUNTED_FAILURES),
+        alert_figures.count_failed_with(connection, RETRIED, MAX_COUNTED_FAILURES),
         alert_figures.contradicted_by_account(connection, now),
         credentials,
         alert_figures.due_since(connection),
@@ -163,7 +149,7 @@ def _account(standing: AccountState, context: _AccountContext) -> AccountFigures
     since = [at for at in (standing.pending_since, standing.in_flight_since) if at is not None]
     paused = sorted(
         (credential for credential in own if credential.paused_class is not None),
-        key=lambda credential: credential.paused_class not in REFUSED_CLASSES,
+        key=lambda credential: credential.paused_class not in REFUSALS,
     )
     return AccountFigures(
         ad_account_id=name,

@@ -8,7 +8,6 @@ from worker.alerts.figures import (
     COMPARED_DAYS,
     MAX_COUNTED_FAILURES,
     MAX_COUNTED_WAITING,
-    REFUSED_CLASSES,
     AccountFigures,
     Figures,
     SourceFigures,
@@ -17,6 +16,7 @@ from worker.alerts.figures import (
 from worker.formats import capped_count, format_duration
 from worker.ledger.reports.measures import KEY_MISSING
 from worker.ledger.upkeep.alerts import Severity
+from worker.pinterest.client.decisions import REFUSALS
 
 _HOUR, _DAY = 3_600.0, 86_400.0
 # Pinterest refuses older events.
@@ -184,7 +184,7 @@ def _breaker(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
 
 def _refused(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
     for account in figures.accounts:
-        if account.paused_class in REFUSED_CLASSES:
+        if account.paused_class in REFUSALS:
             refused = f"{account.ad_account_id} ({account.paused_class})"
             summary = f"Pinterest refuses ad account {refused}: {account.paused_reason}"
             yield Problem("token_refused", account.ad_account_id, Severity.CRITICAL, summary)

@@ -1,6 +1,7 @@
 """Gather many small messages into one ordinary run of a task."""
 
 import logging
+from collections import deque
 from collections.abc import Callable, Container, Sequence
 from functools import partial
 from math import ceil
@@ -15,7 +16,90 @@ from worker import logs
 from worker.broker.hint_reader import HintReader
 from worker.broker.kombu_internals import park_unreadable
 from worker.broker.messages import TaskMessageBuilder, ids_in_message, ids_in_stored_text, parse_ids
-from worker.broker.unsettled import HintRun, UnackedMessages
+
+# Beyond this many, acknowledged messages are removed; a message with a countdown holds up all after it.
+_MANY = 10_000
+
+
+class _HintRun:
+    """Stand for messages of RabbitMQ that arrived one after the other, of which only the tags are known."""
+
+    def __init__(self, channel: Any, first_tag: int, count: int) -> None:
+        self.channel = channel
+        self.delivery_tag = first_tag + count - 1
+        self.acknowledged = False
+        self.count = count
+        self._first_tag = first_tag
+
+    def ack(self, multiple: bool = False) -> None:
+        """Acknowledge all of them; with ``multiple`` also all messages before them."""
+        if multiple:
+            self.channel.basic_ack(self.delivery_tag, multiple=True)
+        else:
+            self._each(self.channel.basic_ack)
+        self.acknowledged = True
+
+    def reject(self) -> None:
+        """Reject all of them for good."""
+        self._each(partial(self.channel.basic_reject, requeue=False))
+        self.acknowledged = True
+
+    def requeue(self) -> None:
+        """Give all of them back to the queue."""
+        self._each(partial(self.channel.basic_reject, requeue=True))
+        self.acknowledged = True
+
+    def _each(self, settle: Callable[[int], None]) -> None:
+        for tag in range(self._first_tag, self.delivery_tag + 1):
+            settle(tag)
+
+
+class UnackedMessages:
+    """Track the unacknowledged messages of each channel in order of arrival.
+
+    RabbitMQ accepts an acknowledgement of "this message and all before it", at a sixth of the cost of single ones.
+    It is allowed only if all earlier messages, of any task, are to be acknowledged too. So every message of a
+    channel must be noted on arrival. Redis and Valkey have no such acknowledgement.
+    """
+
+    def __init__(self) -> None:
+        self._by_channel: dict[Any, deque[Message | _HintRun]] = {}
+        self._bound = _MANY
+
+    def note(self, message: Message | _HintRun) -> None:
+        """Add a message that has just arrived."""
+        waiting = self._by_channel.get(message.channel)
+        if waiting is None:
+            self._forget_closed_channels()
+            waiting = self._by_channel[message.channel] = deque()
+        waiting.append(message)
+        if len(waiting) > self._bound:
+            left = [message for message in waiting if not message.acknowledged]
+            waiting.clear()
+            waiting.extend(left)
+            self._bound = max(_MANY, 2 * len(left))
+
+    def ack(self, messages: Sequence[Message | _HintRun]) -> None:
+        """Acknowledge messages of one channel: the oldest without gaps together, the rest one by one."""
+        left = {message.delivery_tag for message in messages}
+        waiting = self._by_channel.get(messages[0].channel) or deque()
+        last: Message | _HintRun | None = None
+        while waiting and (waiting[0].delivery_tag in left or waiting[0].acknowledged):
+            first = waiting.popleft()
+            if first.delivery_tag in left:
+                left.discard(first.delivery_tag)
+                last = first
+        if last is not None:
+            last.ack(multiple=True)
+        for message in messages:
+            if message.delivery_tag in left:
+                message.ack()
+
+    def _forget_closed_channels(self) -> None:
+        closed = [channel for channel in self._by_channel if channel.connection is None]
+        for channel in closed:
+            del self._by_channel[channel]
+
 
 log = logs.of(__name__)
 
@@ -71,7 +155,7 @@ class _Bulk:
 
     def __init__(
         self,
-        messages: list[Message | HintRun],
+        messages: list[Message | _HintRun],
         consumer: Any,
         unacked: UnackedMessages | None,
         on_settled: Callable[[], None],
@@ -94,7 +178,7 @@ class _Bulk:
             settle()
         except errors as error:
             # The rest would fail too. The broker redelivers all of them.
-            count = sum(one.count if isinstance(one, HintRun) else 1 for one in self._messages)
+            count = sum(one.count if isinstance(one, _HintRun) else 1 for one in self._messages)
             log.warning("bulk_not_settled", messages=count, error=repr(error))
         finally:
             self._on_settled()
@@ -126,7 +210,7 @@ class _BulkBuffer:
         self._timer_entry: Any = None
         self._is_overdue = False
         self._ids: list[int] = []
-        self._messages: list[Message | HintRun] = []
+        self._messages: list[Message | _HintRun] = []
         self.open_bulks = 0
 
     @property
@@ -157,7 +241,7 @@ class _BulkBuffer:
         start = 0
         while start < len(ids):
             some = ids[start : start + self._task.bulk_max - len(self._ids)]
-            run = HintRun(channel, first_tag + start, len(some))
+            run = _HintRun(channel, first_tag + start, len(some))
             if self._unacked:
                 self._unacked.note(run)
             self._messages.append(run)

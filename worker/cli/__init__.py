@@ -17,7 +17,7 @@ from worker.cli import (
     setup,
     tokens,
 )
-from worker.cli.opening import CommandGroup
+from worker.cli.common import CommandGroup
 from worker.operations.errors import InvalidError, OperationError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from worker.cli.opening import checked_ledger, cli_caller
+from worker.cli.common import checked_ledger, cli_caller
 from worker.ledger.database import Ledger
 from worker.ledger.intake import spool
 from worker.ledger.reports.books import Books

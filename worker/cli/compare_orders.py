@@ -6,7 +6,7 @@ from typing import IO
 
 import click
 
-from worker.cli.opening import CommandGroup, cli_caller, utc_time
+from worker.cli.common import CommandGroup, cli_caller, utc_time
 from worker.cli.send import offering, reading_options
 from worker.files.lines import ReadOptions
 from worker.ledger.reports.shop_orders import Fate

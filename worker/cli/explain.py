@@ -6,7 +6,7 @@ from typing import IO, Any, Literal
 
 import click
 
-from worker.cli.opening import cli_caller, utc_time
+from worker.cli.common import cli_caller, utc_time
 from worker.event.received import Received
 from worker.operations.deliveries import explain as explaining
 from worker.operations.deliveries.explain import EXAMPLE_IP, EXAMPLE_USER_AGENT

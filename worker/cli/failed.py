@@ -8,7 +8,7 @@ from typing import Any, TextIO, TypeVar
 import click
 from tqdm import tqdm
 
-from worker.cli.opening import CommandGroup, cli_caller, since_option, utc_time
+from worker.cli.common import CommandGroup, cli_caller, since_option, utc_time
 from worker.ledger.delivery.failure_groups import GroupState
 from worker.ledger.delivery.failures import Failure, FailureFilter
 from worker.ledger.rows import LARGEST_ID

@@ -2,7 +2,7 @@
 
 import click
 
-from worker.cli.opening import CommandGroup, cli_caller
+from worker.cli.common import CommandGroup, cli_caller
 from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.operations.setup import connecting
 from worker.operations.setup import integrations as operations

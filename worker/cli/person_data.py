@@ -9,7 +9,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from worker.cli.opening import CommandGroup, cli_caller
+from worker.cli.common import CommandGroup, cli_caller
 from worker.operations.errors import InvalidError
 from worker.operations.person import rights
 from worker.operations.person.erasing import ErasureReport

@@ -14,7 +14,7 @@ import click
 from tqdm import tqdm
 
 from worker import runtime
-from worker.cli.opening import cli_caller
+from worker.cli.common import cli_caller
 from worker.collector.errors import RefusedError
 from worker.collector.limits import AdmissionControl, state_folder
 from worker.files.columns import TimeFormat, TimeFormatError

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from worker.cli.opening import CommandGroup, cli_caller
+from worker.cli.common import CommandGroup, cli_caller
 from worker.dev import embedded_broker
 from worker.operations.setup.keys import rotate_keys
 from worker.runtime import ledger

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from worker.cli.opening import CommandGroup, cli_caller, utc_time
+from worker.cli.common import CommandGroup, cli_caller, utc_time
 from worker.ledger.setup.people import Role
 from worker.operations.setup import tokens as operations
 from worker.operations.setup import users

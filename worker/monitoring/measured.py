@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-from worker.ledger.reports import measures, usage
+from worker.ledger.reports import measures, tallies
 from worker.ledger.reports.measures import Histogram, Measured
 from worker.pinterest.client.decisions import ReasonClass
 
@@ -79,7 +79,7 @@ def measured_metrics(measured: Measured) -> Iterator[Metric]:
     yield _counter(
         "signal_quota_refused",
         "Rows beyond a source's quota that were not stored, by kind; no event and no delivery is lost.",
-        ("what", usage.REFUSED, measures.REFUSED_BY_QUOTA),
+        ("what", tallies.REFUSED, measures.REFUSED_BY_QUOTA),
         measured,
     )
     yield CounterMetricFamily(

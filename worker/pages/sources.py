@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import context
 from worker.api.sources import KeyRotation, SourceBody, SourceChange
-from worker.ledger.reports import usage
+from worker.ledger.reports import tallies
 from worker.ledger.setup import integrations as integration_store
 from worker.ledger.setup import sources as store
 from worker.ledger.setup.sources import ALERT_THRESHOLDS, WEBHOOK_SYSTEMS
@@ -226,10 +226,10 @@ def _mapping_in(text: str) -> dict[str, str]:
 
 def _quota_use(connection: Connection, source_id: str) -> dict[str, int]:
     """Return how many visitors public calls created today, and what the quotas refused in the last 30 days."""
-    today = int(context.now() // usage.SECONDS_A_DAY)
-    created = usage.usage_of_source(connection, source_id, today)[usage.PUBLIC_VISITORS]
-    lately = usage.usage_of_source(connection, source_id, today - _DAYS_SHOWN + 1, usage.REFUSED)
-    return {"created": created} | {what: lately[what] for what in usage.REFUSED}
+    today = int(context.now() // tallies.SECONDS_A_DAY)
+    created = tallies.usage_of_source(connection, source_id, today)[tallies.PUBLIC_VISITORS]
+    lately = tallies.usage_of_source(connection, source_id, today - _DAYS_SHOWN + 1, tallies.REFUSED)
+    return {"created": created} | {what: lately[what] for what in tallies.REFUSED}
 
 
 def _page(

@@ -12,7 +12,7 @@ from tests.ledger.delivery.test_precedence import DELIVERED, bring_to
 from tests.ledger.shop import NOW, new, place, write
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
-from worker.ledger.delivery.order_identities import OrderIdentity, _KnownKey, _name_order, name_orders
+from worker.ledger.delivery.remembered_ids import OrderIdentity, _KnownKey, _name_order, name_orders
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.schema import State, delivery, order_identity
 from worker.pipeline.upkeep.purging import purge_expired

@@ -3,9 +3,9 @@
 from tests.ledger.shop import NOW, place
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
-from worker.ledger.intake import backlog, inbox
-from worker.ledger.intake.backlog import InboxGroup, WaitingGroup
+from worker.ledger.intake import inbox, leases
 from worker.ledger.intake.inbox import Accepted
+from worker.ledger.intake.leases import InboxGroup, WaitingGroup
 
 SIGNED, PUBLIC = Trust.SIGNED, Trust.PUBLIC
 
@@ -24,7 +24,7 @@ def test_each_group_is_found_by_its_oldest_event_the_longest_waiting_first(ledge
     wait(ledger, "src_b", SIGNED, NOW - 20)
     wait(ledger, "src_b", PUBLIC, NOW - 0.1)
     with ledger.read() as connection:
-        found = backlog.waiting_groups(connection, NOW - 0.5)
+        found = leases.waiting_groups(connection, NOW - 0.5)
     assert found == [
         WaitingGroup(InboxGroup("src_a", PUBLIC), NOW - 30),
         WaitingGroup(InboxGroup("src_b", SIGNED), NOW - 20),
@@ -37,8 +37,8 @@ def test_parked_events_are_in_no_group(ledger: Ledger) -> None:
     first, second = wait(ledger, "src_a", SIGNED, NOW - 9, NOW - 8)
     with ledger.write() as connection:
         inbox.park_event(connection, first, "It cannot be opened.")
-        assert backlog.waiting_groups(connection, NOW) == [WaitingGroup(InboxGroup("src_a", SIGNED), NOW - 8)]
-        assert backlog.oldest_ids(connection, [InboxGroup("src_a", SIGNED)], NOW, 5) == [[second]]
+        assert leases.waiting_groups(connection, NOW) == [WaitingGroup(InboxGroup("src_a", SIGNED), NOW - 8)]
+        assert leases.oldest_ids(connection, [InboxGroup("src_a", SIGNED)], NOW, 5) == [[second]]
 
 
 def test_one_query_returns_the_oldest_ids_of_several_groups(ledger: Ledger) -> None:
@@ -46,5 +46,5 @@ def test_one_query_returns_the_oldest_ids_of_several_groups(ledger: Ledger) -> N
     b = wait(ledger, "src_b", SIGNED, NOW - 5, NOW)
     groups = [InboxGroup("src_b", SIGNED), InboxGroup("src_none", SIGNED), InboxGroup("src_a", PUBLIC)]
     with ledger.read() as connection:
-        assert backlog.oldest_ids(connection, groups, NOW - 1, 2) == [[b[0]], [], [a[1], a[2]]]
-        assert backlog.oldest_ids(connection, [], NOW, 2) == []
+        assert leases.oldest_ids(connection, groups, NOW - 1, 2) == [[b[0]], [], [a[1], a[2]]]
+        assert leases.oldest_ids(connection, [], NOW, 2) == []

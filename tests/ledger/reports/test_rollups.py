@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 
 from tests.ledger.shop import NOW
 from worker.ledger.database import Ledger
-from worker.ledger.reports import rollups, tallies
+from worker.ledger.reports import tallies
 from worker.ledger.reports.tallies import Entry
 from worker.ledger.schema import rollup
 
@@ -29,7 +29,7 @@ def test_only_charted_outcomes_are_counted_by_the_minute(ledger: Ledger) -> None
     count(ledger, NOW, created=5, delivered=3, duplicate=1)
     count(ledger, NOW + MINUTE, delivered=2, failed=1)
     with ledger.read() as connection:
-        found = rollups.rollups_since(connection, NOW - MINUTE, MINUTE)
+        found = tallies.rollups_since(connection, NOW - MINUTE, MINUTE)
 
     first = NOW // MINUTE * MINUTE
     assert found == {first: {"delivered": 3}, first + MINUTE: {"delivered": 2, "failed": 1}}
@@ -40,8 +40,8 @@ def test_a_chart_may_have_some_integrations_and_a_start(ledger: Ledger) -> None:
     count(ledger, NOW, 2, delivered=5)
     count(ledger, NOW - DAY, 2, delivered=7)
     with ledger.read() as connection:
-        some = rollups.rollups_since(connection, NOW - HOUR, HOUR, [2])
-        by_integration = rollups.rollups_by_integration(connection, NOW - HOUR)
+        some = tallies.rollups_since(connection, NOW - HOUR, HOUR, [2])
+        by_integration = tallies.rollups_by_integration(connection, NOW - HOUR)
 
     assert some == {NOW // HOUR * HOUR: {"delivered": 5}}
     assert by_integration == {1: {"delivered": 3}, 2: {"delivered": 5}}
@@ -52,13 +52,13 @@ def test_minutes_of_yesterday_become_hours_with_the_same_sums(ledger: Ledger) ->
         count(ledger, NOW - 2 * DAY + minute * MINUTE, delivered=1)
     count(ledger, NOW, delivered=1)
     with ledger.read() as connection:
-        before = rollups.rollups_since(connection, NOW - 3 * DAY, HOUR)
+        before = tallies.rollups_since(connection, NOW - 3 * DAY, HOUR)
     with ledger.write() as connection:
-        assert rollups.coarsen_rollups(connection, NOW, 1_000) > 20
-        assert rollups.coarsen_rollups(connection, NOW, 1_000) == 0
-        rollups.fold_rollups(connection, 100, NOW - 3 * DAY)
+        assert tallies.coarsen_rollups(connection, NOW, 1_000) > 20
+        assert tallies.coarsen_rollups(connection, NOW, 1_000) == 0
+        tallies.fold_rollups(connection, 100, NOW - 3 * DAY)
     with ledger.read() as connection:
-        assert rollups.rollups_since(connection, NOW - 3 * DAY, HOUR) == before
+        assert tallies.rollups_since(connection, NOW - 3 * DAY, HOUR) == before
 
     assert rows(ledger) == len(before)
 
@@ -74,4 +74,4 @@ def test_minutes_of_yesterday_become_hours_with_the_same_sums(ledger: Ledger) ->
     ],
 )
 def test_a_time_belongs_to_the_step_that_it_does_not_exceed(seconds: float, word: str) -> None:
-    assert rollups.latency_step(seconds) == word
+    assert tallies.latency_step(seconds) == word

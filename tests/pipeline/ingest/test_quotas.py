@@ -12,7 +12,7 @@ from tests.ledger.shop import accept, close, place
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
 from worker.ledger.intake import debug_inputs
-from worker.ledger.reports import measures, usage
+from worker.ledger.reports import measures, tallies
 from worker.ledger.schema import debug_input, delivery, visitor
 from worker.ledger.setup import sources
 from worker.pipeline.ingest.ingest_bulk import ingest
@@ -63,7 +63,7 @@ def count(ledger: Ledger, table: Any) -> int:
 
 def used(ledger: Ledger) -> dict[str, int]:
     with ledger.read() as connection:
-        return dict(usage.usage_of_source(connection, "src_shop", 0))
+        return dict(tallies.usage_of_source(connection, "src_shop", 0))
 
 
 def test_public_calls_create_so_many_visitors_a_day_and_the_rest_is_counted(ledger: Ledger) -> None:
@@ -73,7 +73,7 @@ def test_public_calls_create_so_many_visitors_a_day_and_the_rest_is_counted(ledg
     assert count(ledger, visitor) == 5
     assert used(ledger) == {"public_visitors": 5, "public_visitors_refused": 7}
     with ledger.read() as connection:
-        refused = measures.measure_totals(connection).n(measures.REFUSED_BY_QUOTA, usage.VISITORS_REFUSED)
+        refused = measures.measure_totals(connection).n(measures.REFUSED_BY_QUOTA, tallies.VISITORS_REFUSED)
     assert refused == 7
 
 
@@ -149,7 +149,7 @@ def test_the_count_is_read_every_few_seconds_and_begins_again_each_day(sqlite_le
     quotas = VisitorQuotas(sqlite_ledger, lambda: clock[0])
     assert [quotas.admit("src", 5, 3) for _ in range(3)] == [3, 2, 0]
     with sqlite_ledger.write() as connection:
-        usage.append_usage(connection, {("src", usage.PUBLIC_VISITORS): 4}, clock[0])
+        tallies.append_usage(connection, {("src", tallies.PUBLIC_VISITORS): 4}, clock[0])
     # What was admitted and not written, since its transaction failed, is admitted again.
     clock[0] += REFRESH_SECONDS
     assert quotas.admit("src", 5, 3) == 1
@@ -162,13 +162,13 @@ def test_the_count_is_read_every_few_seconds_and_begins_again_each_day(sqlite_le
 def test_the_quota_costs_no_query_per_bulk(sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     limit(sqlite_ledger)
     reads: list[str] = []
-    of_source = usage.usage_of_source
+    of_source = tallies.usage_of_source
 
     def reading(connection: Any, source_id: str, *rest: Any) -> Any:
         reads.append(source_id)
         return of_source(connection, source_id, *rest)
 
-    monkeypatch.setattr("worker.ledger.reports.usage.usage_of_source", reading)
+    monkeypatch.setattr("worker.ledger.reports.tallies.usage_of_source", reading)
     for number in range(5):
         bring(sqlite_ledger, [identify(number)])
     assert len(reads) <= 1

@@ -19,9 +19,9 @@ from tests.pipeline.ingest.test_ingest_bulk import JANE, emails, identify, order
 from tests.pipeline.upkeep.test_sweeping import Sent
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
-from worker.ledger.intake import backlog, inbox, leases, visitors
-from worker.ledger.intake.backlog import InboxGroup, WaitingGroup
+from worker.ledger.intake import inbox, leases, visitors
 from worker.ledger.intake.inbox import Waiting
+from worker.ledger.intake.leases import InboxGroup, WaitingGroup
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.schema import inbox as inbox_table
 from worker.pipeline.ingest import ingest_bulk as stage
@@ -228,7 +228,7 @@ def test_a_ledger_that_refuses_a_claim_costs_the_run_its_own_rows_nothing(
     def away(*_: Any) -> Any:
         raise OperationalError("", {}, Exception("away"))
 
-    monkeypatch.setattr(backlog, "oldest_ids", away)
+    monkeypatch.setattr(leases, "oldest_ids", away)
     assert ingest(shops, flood(shops, 5))["mapped"] == 5
 
 

@@ -10,7 +10,7 @@ from tests.pipeline.sandbox import FakePinterest, Stage, accepted
 from worker.ledger.database import Ledger
 from worker.ledger.intake import imported_lines, visitors
 from worker.ledger.intake.visitors import StoredVisitor
-from worker.ledger.reports import rollups, tallies
+from worker.ledger.reports import tallies
 from worker.ledger.schema import State, attempt, batch, delivery, rollup
 from worker.ledger.schema import audit as audit_table
 from worker.ledger.schema import visitor as visitor_table
@@ -102,7 +102,7 @@ def test_minutes_are_folded_however_long_the_upkeep_was_away(ledger: Ledger) -> 
     fold_counts(ledger, NOW)
     for minute in range(300):
         with ledger.write() as connection:
-            rollups.append_rollups(connection, Counter({(1, "delivered"): 1}), NOW + minute * 60)
+            tallies._append_rollups(connection, Counter({(1, "delivered"): 1}), NOW + minute * 60)
     fold_counts(ledger, NOW + 9 * DAY)
     with ledger.read() as connection:
         kept = connection.execute(select(rollup.c.minute, rollup.c.n)).all()
@@ -119,7 +119,7 @@ def test_a_fold_that_was_not_finished_goes_on_where_it_was(
     for hour in range(6):
         with ledger.write() as connection:
             for _ in range(2):
-                rollups.append_rollups(connection, Counter({(1, "delivered"): 1}), NOW + hour * HOUR)
+                tallies._append_rollups(connection, Counter({(1, "delivered"): 1}), NOW + hour * HOUR)
     for run in range(4):
         fold_counts(ledger, NOW + (5 + run) * DAY)
     with ledger.read() as connection:

@@ -7,10 +7,11 @@ from sqlalchemy import select, update
 
 from tests.ledger.shop import NOW, new, place, stand, write
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import batches, claims, failures, outages
+from worker.ledger.delivery import batches, claims, failures
 from worker.ledger.delivery.batches import Attempt, Member, MemberResult, StartedBatch
 from worker.ledger.delivery.claims import BatchGroup
 from worker.ledger.delivery.failures import Failure, FailureFilter
+from worker.ledger.reports import account_status
 from worker.ledger.schema import Arrival, State, ad_account, delivery
 from worker.ledger.setup import audit_log
 from worker.ledger.setup.integrations import Integration
@@ -210,11 +211,11 @@ def test_a_run_is_bounded(ledger: Ledger, shop: Integration, monkeypatch: pytest
 
 def test_a_test_request_does_not_prove_that_pinterest_is_back(ledger: Ledger, shop: Integration) -> None:
     with ledger.read() as connection:
-        assert outages.last_delivered_at(connection, shop.ad_account_id, 0.0) is None
+        assert account_status.last_delivered_at(connection, shop.ad_account_id, 0.0) is None
     send(ledger, shop, "up", None, NOW - 60)
     send(ledger, shop, "refused", "refused", NOW)
 
     with ledger.read() as connection:
-        assert outages.last_delivered_at(connection, shop.ad_account_id, 0.0) == NOW - 60
-        assert outages.last_delivered_at(connection, shop.ad_account_id, NOW - 60) is None
-        assert outages.last_delivered_at(connection, "2", 0.0) is None
+        assert account_status.last_delivered_at(connection, shop.ad_account_id, 0.0) == NOW - 60
+        assert account_status.last_delivered_at(connection, shop.ad_account_id, NOW - 60) is None
+        assert account_status.last_delivered_at(connection, "2", 0.0) is None

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Double, Update, and_, bindparam, exists, func
 from worker.ledger.delivery import deliveries, ownership, precedence
 from worker.ledger.delivery.claims import BatchGroup, insert_batch
 from worker.ledger.delivery.deliveries import Sale
-from worker.ledger.reports import measures, rollups, tallies
+from worker.ledger.reports import measures, tallies
 from worker.ledger.rows import LONGEST_WAIT_SECONDS, chunks, has_passed, is_among
 from worker.ledger.schema import (
     IS_LIVE,
@@ -233,7 +233,7 @@ def settle_batch(
     outcomes = {member.id: tallies.FAILED if member.id in failed else good for member in all_members}
     arrived = [member for member in all_members if member.id not in failed]
     steps = Counter(
-        (member.integration_id, rollups.latency_step(now - member.accepted_at)) for member in arrived
+        (member.integration_id, tallies.latency_step(now - member.accepted_at)) for member in arrived
     )
     tallies.append_tallies(connection, _counts(all_members, outcomes), now, steps)
     if not started.test:

@@ -12,7 +12,6 @@ from sqlalchemy import Connection, func, select, text, update
 from worker.event.problems import FoundProblem, Problem
 from worker.event.received import Trust
 from worker.ledger import rows
-from worker.ledger.delivery.order_identities import OrderIdentity, name_orders
 from worker.ledger.delivery.precedence import (
     MAY_BE_COUNTED_ONCE,
     Claim,
@@ -25,7 +24,7 @@ from worker.ledger.delivery.precedence import (
     shown_event_id,
     shown_time,
 )
-from worker.ledger.delivery.remembered_ids import BUSINESS_DAYS, recall_ids
+from worker.ledger.delivery.remembered_ids import BUSINESS_DAYS, OrderIdentity, name_orders, recall_ids
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.reports import measures, tallies
 from worker.ledger.rows import chunks, insert_all, is_among

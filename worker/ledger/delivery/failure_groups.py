@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or
 
 from worker.ledger.delivery.failures import FailureFilter, failure_conditions
 from worker.ledger.rows import upsert
-from worker.ledger.schema import ad_account, delivery, failure_group
+from worker.ledger.schema import State, ad_account, delivery, failure_group
 
 TREND_DAYS = 14
 _DAY_SECONDS = 86_400
@@ -129,3 +129,18 @@ def _group(ad_account_id: str, days: Iterable[Any], decided: Any, today: int) ->
         decided_at=decided.decided_at if is_decided else None,
         decided_by=decided.decided_by if is_decided else "",
     )
+
+
+def first_failures(connection: Connection, reason_classes: Iterable[str], since: float) -> dict[str, float]:
+    """Return when each ad account first failed with one of these reason classes, after ``since``."""
+    wanted = (
+        select(ad_account.c.ad_account_id, func.min(delivery.c.ended_at))
+        .join(delivery, delivery.c.ad_account == ad_account.c.id)
+        .where(
+            delivery.c.state == State.FAILED.value,
+            delivery.c.reason_class.in_(list(reason_classes)),
+            delivery.c.ended_at >= since,
+        )
+        .group_by(ad_account.c.ad_account_id)
+    )
+    return {row[0]: row[1] for row in connection.execute(wanted)}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, and_, func, select
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, and_, exists, func, select
 
 from worker.ledger.schema import (
     IS_LIVE,
@@ -212,3 +212,21 @@ def _pending_of_kind(most: int, test: bool, offline: bool) -> Select[Any]:
     counted = select(func.count()).select_from(some).scalar_subquery()
     first = first_pending(delivery.c.accepted_at, test, offline)
     return select(integration.c.ad_account, counted, first)
+
+
+def last_delivered_at(connection: Connection, ad_account_id: str, since: float) -> float | None:
+    """Return when Pinterest last accepted an event for an ad account, if after ``since``."""
+    took_one = exists().where(delivery.c.batch_id == batch.c.id, IS_OPEN_UNINDEXED)
+    wanted = (
+        select(batch.c.settled_at)
+        .join(ad_account, ad_account.c.id == batch.c.ad_account)
+        .where(
+            ad_account.c.ad_account_id == ad_account_id,
+            batch.c.status == BatchStatus.SETTLED.value,
+            batch.c.settled_at > since,
+            ~batch.c.test,
+            took_one,
+        )
+        .order_by(batch.c.settled_at.desc())
+    )
+    return connection.scalar(wanted.limit(1))

@@ -1,15 +1,121 @@
-"""Count events and deliveries in the transaction that changes them."""
+"""Count events and deliveries in the transaction that changes them, also by time and by source."""
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, delete, func, select, true, update
 
 from worker.ledger import rows
-from worker.ledger.reports import rollups
-from worker.ledger.schema import COUNTS_EVENTS, tally
+from worker.ledger.reports import measures
+from worker.ledger.schema import COUNTS_EVENTS, rollup, source_usage, tally
+
+SECONDS_A_MINUTE, _MINUTES_AN_HOUR = 60, 60
+# Charts show minutes for the last hour; a day allows for wrong clocks and sleeping machines.
+_MINUTES_KEPT = 24 * _MINUTES_AN_HOUR
+
+# Latency from acceptance to Pinterest's answer: upper bound of each step in seconds.
+STEPS_SECONDS = (
+    0.5,
+    1,
+    2,
+    3,
+    5,
+    7,
+    10,
+    15,
+    20,
+    30,
+    45,
+    60,
+    120,
+    300,
+    600,
+    1_200,
+    3_600,
+    10_800,
+    43_200,
+    604_800,
+)
+_WITHIN = "within:"
+
+
+def _append_rollups(connection: Connection, moved: Counter[tuple[int, str]], now: float) -> None:
+    """Append how often something happened to an integration, under the current minute."""
+    minute = int(now // SECONDS_A_MINUTE)
+    new = [
+        {"minute": minute, "integration_id": integration, "what": what, "n": n}
+        for (integration, what), n in moved.items()
+        if n
+    ]
+    rows.insert_all(connection, rollup, new)
+
+
+def latency_step(seconds: float) -> str:
+    """Name the step of a delivery's latency. The last step also holds all longer ones."""
+    step = min(bisect_left(STEPS_SECONDS, seconds), len(STEPS_SECONDS) - 1)
+    return f"{_WITHIN}{STEPS_SECONDS[step]:g}"
+
+
+def rollups_since(
+    connection: Connection,
+    since: float,
+    step_seconds: int,
+    integration_ids: Iterable[int] | None = None,
+    until: float | None = None,
+) -> dict[float, Counter[str]]:
+    """Return counts from one time to another by the start of each step, in Unix seconds. Steps are whole minutes."""
+    step = step_seconds // SECONDS_A_MINUTE
+    first = (rollup.c.minute - rollup.c.minute % step).label("first")
+    summed = (
+        select(first, rollup.c.what, func.sum(rollup.c.n))
+        .where(rollup.c.minute >= int(since // SECONDS_A_MINUTE))
+        # By the label: PostgreSQL treats two bound numbers as two different steps.
+        .group_by("first", rollup.c.what)
+    )
+    if until is not None:
+        summed = summed.where(rollup.c.minute < int(until // SECONDS_A_MINUTE))
+    if integration_ids is not None:
+        summed = summed.where(rollup.c.integration_id.in_(list(integration_ids)))
+    found: dict[float, Counter[str]] = {}
+    for minute, what, n in connection.execute(summed):
+        found.setdefault(float(minute * SECONDS_A_MINUTE), Counter())[what] += int(n)
+    return found
+
+
+def rollups_by_integration(connection: Connection, since: float) -> dict[int, Counter[str]]:
+    """Return counts since a time by integration."""
+    summed = (
+        select(rollup.c.integration_id, rollup.c.what, func.sum(rollup.c.n))
+        .where(rollup.c.minute >= int(since // SECONDS_A_MINUTE))
+        .group_by(rollup.c.integration_id, rollup.c.what)
+    )
+    found: dict[int, Counter[str]] = {}
+    for integration, what, n in connection.execute(summed):
+        found.setdefault(integration, Counter())[what] += int(n)
+    return found
+
+
+def coarsen_rollups(connection: Connection, now: float, most: int) -> int:
+    """Change minutes older than a day to their hour. Returns how many rows changed."""
+    before = int(now // SECONDS_A_MINUTE) - _MINUTES_KEPT
+    past_the_hour = rollup.c.minute % _MINUTES_AN_HOUR
+    old = select(rollup.c.id).where(rollup.c.minute < before, past_the_hour != 0).limit(most)
+    ids = list(connection.scalars(old))
+    if ids:
+        changed = update(rollup).where(rollup.c.id.in_(ids))
+        connection.execute(changed.values(minute=rollup.c.minute - past_the_hour))
+    return len(ids)
+
+
+def fold_rollups(connection: Connection, most_groups: int, since: float) -> int:
+    """Sum up rows with the same key since a time. Returns how many rows that saved."""
+    keys = (rollup.c.minute, rollup.c.integration_id, rollup.c.what)
+    since_then = rollup.c.minute >= int(since // SECONDS_A_MINUTE)
+    return rows.fold_rows(connection, rollup, keys, (rollup.c.n,), since_then, most_groups)
+
 
 SECONDS_PER_HOUR = 3600
 
@@ -58,7 +164,7 @@ def append_tallies(
     for entry, n in counts.items():
         if entry.outcome in _CHARTED:
             charted[entry.integration_id, entry.outcome] += n
-    rollups.append_rollups(connection, charted, now)
+    _append_rollups(connection, charted, now)
 
 
 def tally_totals(connection: Connection, since_hour: int = 0, before_hour: int | None = None) -> Counter[str]:
@@ -136,3 +242,53 @@ def fold_tally_rows(connection: Connection, most_groups: int = 500, since_hour: 
 
 def _is_move() -> ColumnElement[bool]:
     return ~tally.c.outcome.startswith(QUALITY) & ~tally.c.outcome.startswith(PROBLEM)
+
+
+SECONDS_A_DAY = 86_400
+
+# New visitors, by the trust of the event that brought them.
+PUBLIC_VISITORS, SIGNED_VISITORS = "public_visitors", "signed_visitors"
+# Refused by a quota, or replaced by newer rows. No event and no delivery is lost.
+VISITORS_REFUSED, DEBUG_INPUTS_DROPPED = "public_visitors_refused", "debug_inputs_dropped"
+REFUSED = (VISITORS_REFUSED, DEBUG_INPUTS_DROPPED)
+
+
+def append_usage(connection: Connection, counts: Mapping[tuple[str, str], int], now: float) -> None:
+    """Append counts by (source id, what) to the current day, and add refusals to the metrics."""
+    day = int(now // SECONDS_A_DAY)
+    new = [
+        {"day": day, "source_id": source_id, "what": what, "n": n}
+        for (source_id, what), n in counts.items()
+        if n
+    ]
+    rows.insert_all(connection, source_usage, new)
+    refused: Counter[str] = Counter()
+    for (_, what), n in counts.items():
+        if what in REFUSED:
+            refused[what] += n
+    measures.append_counts(connection, measures.REFUSED_BY_QUOTA, refused)
+
+
+def usage_of_source(
+    connection: Connection, source_id: str, from_day: int, whats: Collection[str] = ()
+) -> Counter[str]:
+    """Sum a source's usage since a day (days since 1970). ``whats`` limits the sum to these."""
+    used = (
+        select(source_usage.c.what, func.sum(source_usage.c.n))
+        .where(source_usage.c.day >= from_day, source_usage.c.source_id == source_id)
+        .group_by(source_usage.c.what)
+    )
+    if whats:
+        used = used.where(source_usage.c.what.in_(whats))
+    return Counter({what: int(n) for what, n in connection.execute(used)})
+
+
+def purge_usage(connection: Connection, before_day: int) -> int:
+    """Delete counts before a day. Returns how many."""
+    return connection.execute(delete(source_usage).where(source_usage.c.day < before_day)).rowcount
+
+
+def fold_usage(connection: Connection, most_groups: int) -> int:
+    """Sum up rows with the same key. Returns how many rows that saved."""
+    keys = (source_usage.c.day, source_usage.c.source_id, source_usage.c.what)
+    return rows.fold_rows(connection, source_usage, keys, (source_usage.c.n,), true(), most_groups)

@@ -16,7 +16,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.delivery import failure_groups
 from worker.ledger.delivery.failure_groups import GroupState, ReasonGroup
 from worker.ledger.delivery.failures import FailureFilter
-from worker.ledger.reports import account_status, rollups, tallies
+from worker.ledger.reports import account_status, tallies
 from worker.ledger.setup import ad_accounts as accounts
 from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.ad_accounts import Credential
@@ -103,7 +103,7 @@ class _Account:
 
     @property
     def requests_a_second(self) -> float:
-        return self.requests_a_minute / rollups.SECONDS_A_MINUTE
+        return self.requests_a_minute / tallies.SECONDS_A_MINUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +147,8 @@ def show_overview(caller: Caller, span: Span, ad_account_id: str | None = None) 
         chosen = [account for account in found if account.ad_account_id == ad_account_id]
         numbers = [row.number for account in chosen for row in account.integrations] if chosen else None
         starts, length = span.starts(caller.now), span.steps * span.step_seconds
-        moved = rollups.rollups_since(connection, starts[0], span.step_seconds, numbers)
-        earlier = rollups.rollups_since(
+        moved = tallies.rollups_since(connection, starts[0], span.step_seconds, numbers)
+        earlier = tallies.rollups_since(
             connection, starts[0] - length, span.step_seconds, numbers, until=caller.now - length
         )
         inbox_since = account_status.oldest_waiting_since(connection)
@@ -198,7 +198,7 @@ def _failure_groups(caller: Caller) -> Sequence[ReasonGroup]:
 
 def _latency_of(start: float, counts: Counter[str]) -> Latency:
     """Return how long deliveries took."""
-    taken = [(seconds, counts[rollups.latency_step(seconds)]) for seconds in rollups.STEPS_SECONDS]
+    taken = [(seconds, counts[tallies.latency_step(seconds)]) for seconds in tallies.STEPS_SECONDS]
     n = sum(count for _, count in taken)
     return Latency(start, n, _within(taken, ceil(n * 0.5)), _within(taken, ceil(n * 0.95)))
 
@@ -282,7 +282,7 @@ def _accounts(
     for group in groups:
         failed[group.ad_account_id] += group.n
     names = integrations.account_names(connection)
-    moved = rollups.rollups_by_integration(connection, min(span.starts(now)))
+    moved = tallies.rollups_by_integration(connection, min(span.starts(now)))
     requests = accounts.requests_per_minute(connection, now)
     return [
         _account(

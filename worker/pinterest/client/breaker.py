@@ -2,18 +2,10 @@
 
 from dataclasses import dataclass
 
-from worker.pinterest.client.decisions import ReasonClass
+from worker.pinterest.client.decisions import OUTAGES, ReasonClass
 
 # Failures of the connection or of Pinterest; any other answer shows that Pinterest works.
-_CONNECTION_FAILURES = frozenset(
-    {
-        ReasonClass.UNAVAILABLE,
-        ReasonClass.SWITCHED_OFF,
-        ReasonClass.NOT_REACHED,
-        ReasonClass.NO_ANSWER,
-        ReasonClass.UNEXPECTED,
-    }
-)
+_CONNECTION_FAILURES = frozenset((*OUTAGES, ReasonClass.UNEXPECTED))
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,19 @@ class ReasonClass(StrEnum):
     NOT_SENDABLE = "not_sendable"
 
 
+# Pinterest was away. Such deliveries are retried after the outage, if AUTO_RETRY is set.
+OUTAGES = (ReasonClass.NOT_REACHED, ReasonClass.SWITCHED_OFF, ReasonClass.UNAVAILABLE, ReasonClass.NO_ANSWER)
+# Retries may run out; the event itself is valid.
+RETRIED = (*OUTAGES, ReasonClass.RATE_LIMITED, ReasonClass.UNEXPECTED, ReasonClass.UNREADABLE)
+# Pauses that need a new token or another ad account.
+REFUSALS = (
+    ReasonClass.UNAUTHORIZED,
+    ReasonClass.FORBIDDEN,
+    ReasonClass.NO_SUCH_ACCOUNT,
+    ReasonClass.NOT_SENDABLE,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class EventResult:
     """The final result of one event. A delivered event has no reason; both kinds may have a warning."""

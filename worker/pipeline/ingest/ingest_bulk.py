@@ -21,7 +21,7 @@ from worker.ledger.intake import debug_inputs, inbox, visitors
 from worker.ledger.intake.debug_inputs import NewInput
 from worker.ledger.intake.inbox import Waiting
 from worker.ledger.intake.visitors import StoredVisitor, VersionConflictError
-from worker.ledger.reports import data_problems, tallies, usage
+from worker.ledger.reports import data_problems, tallies
 from worker.ledger.setup import integrations
 from worker.ledger.vault import MissingKeyError, SealError, Vault
 from worker.monitoring import tracing
@@ -431,9 +431,9 @@ def _write(
             connection, [event.debug_input for event in all_events if event.debug_input is not None]
         )
         used = created.usage(written) if created is not None else Counter()
-        used.update({(source_id, usage.DEBUG_INPUTS_DROPPED): n for source_id, n in dropped.items()})
+        used.update({(source_id, tallies.DEBUG_INPUTS_DROPPED): n for source_id, n in dropped.items()})
         if used:
-            usage.append_usage(connection, used, now)
+            tallies.append_usage(connection, used, now)
         outcomes = deliveries.insert_deliveries(
             connection, ledger.vault, [new for event in all_events for new in event.deliveries], now
         )

@@ -19,7 +19,7 @@ from worker.event import json_text
 from worker.event.problems import FoundProblem, Problem
 from worker.event.received import Received, Trust
 from worker.ledger.delivery.deliveries import MAX_THOUSANDTHS, PAYLOAD, THOUSANDTHS, NewDelivery
-from worker.ledger.delivery.order_identities import OrderIdentity, could_be_number
+from worker.ledger.delivery.remembered_ids import OrderIdentity, could_be_number
 from worker.ledger.intake import visitors
 from worker.ledger.intake.inbox import Waiting
 from worker.ledger.intake.visitors import StoredVisitor

@@ -9,8 +9,8 @@ from weakref import WeakKeyDictionary
 
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
-from worker.ledger.reports import usage
-from worker.ledger.reports.usage import PUBLIC_VISITORS, SECONDS_A_DAY, SIGNED_VISITORS
+from worker.ledger.reports import tallies
+from worker.ledger.reports.tallies import PUBLIC_VISITORS, SECONDS_A_DAY, SIGNED_VISITORS
 
 REFRESH_SECONDS = 10.0
 _MAX_SOURCES = 10_000
@@ -48,7 +48,7 @@ class VisitorQuotas:
     def _read(self, source_id: str, now: float) -> int:
         with self._ledger.read() as connection:
             today = int(now // SECONDS_A_DAY)
-            return usage.usage_of_source(connection, source_id, today, (PUBLIC_VISITORS,))[PUBLIC_VISITORS]
+            return tallies.usage_of_source(connection, source_id, today, (PUBLIC_VISITORS,))[PUBLIC_VISITORS]
 
 
 _quotas: WeakKeyDictionary[Ledger, VisitorQuotas] = WeakKeyDictionary()
@@ -108,5 +108,5 @@ class NewVisitors:
 
     def _what(self, key: bytes, trust: int) -> str:
         if key in self.refused:
-            return usage.VISITORS_REFUSED
+            return tallies.VISITORS_REFUSED
         return PUBLIC_VISITORS if trust == Trust.PUBLIC else SIGNED_VISITORS

@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 from worker import logs
 from worker.event.received import Trust
 from worker.ledger.database import Ledger, is_ledger_unavailable
-from worker.ledger.intake import backlog, leases
-from worker.ledger.intake.backlog import InboxGroup, WaitingGroup
+from worker.ledger.intake import leases
 from worker.ledger.intake.inbox import Waiting
+from worker.ledger.intake.leases import InboxGroup, WaitingGroup
 from worker.pipeline.ingest.lease_holder import LEASE_AFTER_SECONDS, LEASE_SECONDS, ProcessLeases, RunLease
 
 log = logs.of(__name__)
@@ -241,14 +241,14 @@ class FairScheduler:
                 self._read_heads(connection)
 
     def _read_heads(self, connection: Connection) -> None:
-        self._heads = backlog.waiting_groups(connection, self._ledger.now() - OVERDUE_SECONDS)
+        self._heads = leases.waiting_groups(connection, self._ledger.now() - OVERDUE_SECONDS)
 
 
 def _oldest_free(
     connection: Connection, groups: Sequence[InboxGroup], most: int, held: Collection[int], now: float
 ) -> list[int]:
     margin = min(len(held), _MAX_HELD)
-    found = backlog.oldest_ids(connection, groups, now - OVERDUE_SECONDS, most + margin)
+    found = leases.oldest_ids(connection, groups, now - OVERDUE_SECONDS, most + margin)
     free = ([event_id for event_id in ids if event_id not in held] for ids in found)
     return [event_id for ids in free for event_id in ids[:most]]
 

@@ -7,18 +7,9 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import deliveries, order_identities, remembered_ids
+from worker.ledger.delivery import deliveries, remembered_ids
 from worker.ledger.intake import debug_inputs, imported_lines, inbox, visitors
-from worker.ledger.reports import (
-    data_problems,
-    measures,
-    order_days,
-    quality,
-    rollups,
-    shop_orders,
-    tallies,
-    usage,
-)
+from worker.ledger.reports import data_problems, measures, order_days, quality, shop_orders, tallies
 from worker.ledger.setup import logins
 from worker.ledger.upkeep import alerts, retention, suppressions
 
@@ -76,11 +67,11 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
             step["credentials"] = retention.purge_credentials(connection, before)
             step["alerts"] = alerts.purge_notices(connection, before)
             step["debug inputs"] = debug_inputs.purge_debug_inputs(connection, now)
-            step["usage"] = usage.purge_usage(connection, _hour(now) // 24 - _VISITOR_DAYS)
+            step["usage"] = tallies.purge_usage(connection, _hour(now) // 24 - _VISITOR_DAYS)
             step["problem examples"] = data_problems.purge_examples(connection, before)
             step["signed requests"] = inbox.purge_signed_requests(connection, now, _ROWS_PER_STEP)
             step["ids"] = remembered_ids.forget_ids(connection, now, _ROWS_PER_STEP)
-            step["ids of orders"] = order_identities.forget_orders(connection, now, _ROWS_PER_STEP)
+            step["ids of orders"] = remembered_ids.forget_orders(connection, now, _ROWS_PER_STEP)
             step["sign-ins"] = logins.purge_logins(connection, _hour(now) // 24 - QUALITY_DAYS, now)
             step["lines"] = imported_lines.delete_imported_lines(connection, old_lines)
         for name, n in step.items():
@@ -101,14 +92,14 @@ def fold_counts(ledger: Ledger, now: float) -> int:
     since_hour = max(0, _hour(min(last_at, now)) - _FOLDED_HOURS)
     since = float(since_hour * tallies.SECONDS_PER_HOUR)
     steps: list[Callable[[Connection], int]] = [
-        lambda connection: rollups.coarsen_rollups(connection, now, _GROUPS_A_FOLD),
+        lambda connection: tallies.coarsen_rollups(connection, now, _GROUPS_A_FOLD),
         lambda connection: quality.split_combinations(connection, since_hour, _GROUPS_A_FOLD),
         lambda connection: data_problems.drop_older_examples(connection, _GROUPS_A_FOLD),
         lambda connection: tallies.fold_tally_rows(connection, _GROUPS_A_FOLD, since_hour),
-        lambda connection: rollups.fold_rollups(connection, _GROUPS_A_FOLD, since),
+        lambda connection: tallies.fold_rollups(connection, _GROUPS_A_FOLD, since),
         lambda connection: deliveries.fold_sales(connection, _GROUPS_A_FOLD),
         lambda connection: measures.fold_measures(connection, _GROUPS_A_FOLD),
-        lambda connection: usage.fold_usage(connection, _GROUPS_A_FOLD),
+        lambda connection: tallies.fold_usage(connection, _GROUPS_A_FOLD),
     ]
     done = [_in_steps(ledger, step) for step in steps]
     if all(is_complete for _, is_complete in done):

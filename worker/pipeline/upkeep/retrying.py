@@ -4,20 +4,15 @@ from collections.abc import Iterator
 
 from worker import logs
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import failures, outages
+from worker.ledger.delivery import failure_groups, failures
 from worker.ledger.delivery.failures import ROWS_PER_STEP, STALE_AFTER_SECONDS, Failure, FailureFilter
-from worker.pinterest.client.decisions import ReasonClass
+from worker.ledger.reports import account_status
+from worker.pinterest.client.decisions import OUTAGES
 
 log = logs.of(__name__)
 
 _ACTOR = "auto retry"
 _MAX_AUTO_RETRIES = 5_000
-_OUTAGES = (
-    ReasonClass.NOT_REACHED,
-    ReasonClass.SWITCHED_OFF,
-    ReasonClass.UNAVAILABLE,
-    ReasonClass.NO_ANSWER,
-)
 
 
 def failures_in_steps(
@@ -58,11 +53,11 @@ def _after_outages(ledger: Ledger, now: float) -> Iterator[list[Failure]]:
     since = now - STALE_AFTER_SECONDS
     with ledger.read() as connection:
         delivered_at = {
-            account: outages.last_delivered_at(connection, account, first_failed_at)
-            for account, first_failed_at in outages.first_failures(connection, _OUTAGES, since).items()
+            account: account_status.last_delivered_at(connection, account, first_failed_at)
+            for account, first_failed_at in failure_groups.first_failures(connection, OUTAGES, since).items()
         }
     for account, until in delivered_at.items():
-        for reason_class in _OUTAGES if until is not None else ():
+        for reason_class in OUTAGES if until is not None else ():
             chosen = FailureFilter(account, reason_class=reason_class, since=since, until=until, safe_at=now)
             for step in failures_in_steps(ledger, chosen):
                 yield [failure for failure in step if not failure.is_stale(now)]

@@ -1,18 +1,22 @@
-"""Helpers that several commands share."""
+"""What several commands share: the caller, times, and errors as sentences."""
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
 from worker import formats
 from worker.ledger import migrate
-from worker.ledger.database import Ledger
+from worker.ledger.database import Ledger, LedgerBusyError, LedgerRefusedError, is_ledger_unavailable
+from worker.ledger.vault import SealError
 from worker.operations.caller import Caller
 from worker.runtime import ledger
-from worker.settings import settings
+from worker.settings import SettingsError, settings
 
 # Written into the audit log.
 _ACTOR = "command line"
@@ -63,3 +67,18 @@ def utc_time(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+@contextmanager
+def exit_with_message() -> Iterator[None]:
+    """Turn errors that an operator can fix into one sentence and status 1. Others keep their traceback."""
+    try:
+        yield
+    except (SettingsError, LedgerRefusedError, SealError) as error:
+        raise SystemExit(str(error)) from None
+    except (SQLAlchemyError, LedgerBusyError) as error:
+        if not is_ledger_unavailable(error):
+            raise
+        raise SystemExit(
+            f"The ledger cannot be reached: {type(error).__name__}. DATABASE_URL names it."
+        ) from None
