@@ -11,9 +11,7 @@ from sqlalchemy import (
     Table,
     any_,
     bindparam,
-    delete,
     func,
-    insert,
     or_,
     select,
 )
@@ -130,40 +128,3 @@ def _alike(column: Column[Any], rows: Sequence[Mapping[str, Any]]) -> list[Any]:
     kind = column.type.python_type
     values = [row[column.name] for row in rows]
     return [value if value is None or type(value) is kind else kind(value) for value in values]
-
-
-def fold_rows(
-    connection: Connection,
-    table: Table,
-    keys: Sequence[Column[Any]],
-    sums: Sequence[Column[Any]],
-    which: ColumnElement[bool],
-    most_groups: int,
-    latest: Sequence[Column[Any]] = (),
-) -> int:
-    """Replace rows with equal keys by one row with their sums, and with the largest of each ``latest`` column.
-
-    Returns how many rows that saved.
-    """
-    crowded = (
-        select(*keys, func.max(table.c.id).label("last"))
-        .where(which)
-        .group_by(*keys)
-        .having(func.count() > 1)
-        .limit(most_groups)
-    )
-    saved = 0
-    for row in connection.execute(crowded).all():
-        these = [key == value for key, value in zip(keys, row, strict=False)] + [table.c.id <= row.last]
-        removed = connection.execute(delete(table).where(*these).returning(*sums, *latest)).all()
-        # Empty if another process folded them meanwhile.
-        if removed:
-            values = dict(zip((key.name for key in keys), row, strict=False))
-            for number, (column, each) in enumerate(
-                zip((*sums, *latest), zip(*removed, strict=True), strict=True)
-            ):
-                known = [value for value in each if value is not None]
-                values[column.name] = sum(known) if number < len(sums) else max(known, default=None)
-            connection.execute(insert(table).values(**values))
-            saved += len(removed) - 1
-    return saved

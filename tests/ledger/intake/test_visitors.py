@@ -9,6 +9,7 @@ from tests.ledger.shop import NOW
 from worker.ledger.database import Ledger
 from worker.ledger.intake import visitors
 from worker.ledger.intake.visitors import StoredVisitor, VersionConflictError
+from worker.ledger.upkeep import retention
 
 
 def save(ledger: Ledger, **known: tuple[bytes, int]) -> None:
@@ -68,10 +69,13 @@ def test_concurrent_writers_lose_nothing(ledger: Ledger) -> None:
     assert {f"{number}{step}" for number in range(4) for step in range(5)} == set(known.body.decode().split())
 
 
+AGE = 400 * 86_400
+
+
 def test_visitors_are_deleted_on_demand_and_by_age(ledger: Ledger) -> None:
     save(ledger, a=(b"", 0), b=(b"", 0), c=(b"", 0))
     with ledger.write() as connection:
         assert visitors.delete_visitors(connection, [b"a", b"nobody"]) == 1
-        assert visitors.purge_visitors(connection, NOW, 10) == 0
-        assert visitors.purge_visitors(connection, NOW + 1, 1) == 1
-        assert visitors.purge_visitors(connection, NOW + 1, 10) == 1
+        steps = [(NOW + AGE, 10), (NOW + AGE + 1, 1), (NOW + AGE + 1, 10)]
+        gone = [retention.purge_aged(connection, NOW, now, most)["visitors"] for now, most in steps]
+    assert gone == [0, 1, 1]

@@ -269,7 +269,7 @@ def test_what_waited_in_a_spool_while_its_person_was_erased_is_not_kept(
     }
     with ledger.write() as connection:
         for now, left in ((time.time() + 1, True), (time.time() + suppressions.SPOOLED_SECONDS + 60, False)):
-            suppressions.purge_requests(connection, 0.0, now)
+            suppressions.drop_past_erasures(connection, now)
             assert bool(connection.execute(select(suppression)).all()) is left
 
 

@@ -395,8 +395,6 @@ def _entry(item: NewDelivery, outcome: str) -> tallies.Entry:
 THOUSANDTHS = 1_000
 # A larger value is not added: one mistake must not distort a year's sums, or overflow them.
 MAX_THOUSANDTHS = 10**13
-# Rows with larger sums are not folded any further, so that no sum exceeds 63 bits.
-_MOST_FOLDED = 10 * MAX_THOUSANDTHS
 _HALF = 10**6
 
 
@@ -502,10 +500,3 @@ def has_decision_about_consent(connection: Connection, most: int) -> bool:
     return (
         connection.execute(select(newest).where(newest.c.consent.is_not(None)).limit(1)).first() is not None
     )
-
-
-def fold_sales(connection: Connection, most_groups: int) -> int:
-    """Sum up rows with the same key, unless the sum grows too large. Returns how many rows that saved."""
-    keys = (sale.c.day, sale.c.integration_id, sale.c.event_name, sale.c.currency)
-    small = sale.c.value_thousandths < _MOST_FOLDED
-    return rows.fold_rows(connection, sale, keys, (sale.c.n, sale.c.value_thousandths), small, most_groups)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from worker.ledger.delivery.precedence import DedupKey, dedup_key
 from worker.ledger.intake.visitors import VersionConflictError
@@ -122,12 +122,6 @@ def recall_ids(
     return recall
 
 
-def forget_ids(connection: Connection, now: float, most: int) -> int:
-    """Delete up to ``most`` ids whose time is over. Returns how many."""
-    over = select(remembered_id.c.key).where(remembered_id.c.last_day < int(now // SECONDS_A_DAY)).limit(most)
-    return connection.execute(delete(remembered_id).where(remembered_id.c.key.in_(over))).rowcount
-
-
 # An id of a system with at least this many characters is not the number of another order.
 _SURELY_AN_ID = 9
 
@@ -238,10 +232,3 @@ def _save(
 
 def _unless_it_is_there(new: Any) -> Any:
     return new.on_conflict_do_nothing().returning(order_identity.c.key)
-
-
-def forget_orders(connection: Connection, now: float, most: int) -> int:
-    """Delete up to ``most`` keys of orders whose time is over. Returns how many."""
-    last_day = int(now // SECONDS_A_DAY)
-    over = select(order_identity.c.key).where(order_identity.c.last_day < last_day).limit(most)
-    return connection.execute(delete(order_identity).where(order_identity.c.key.in_(over))).rowcount

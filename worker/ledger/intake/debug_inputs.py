@@ -96,11 +96,6 @@ def debug_input_of_event(connection: Connection, source_id: str, event_id: str, 
     return _input(row) if row else None
 
 
-def purge_debug_inputs(connection: Connection, now: float) -> int:
-    """Delete expired events. Returns how many."""
-    return connection.execute(delete(debug_input).where(debug_input.c.forget_at <= now)).rowcount
-
-
 def _kept(now: float) -> Select[Any]:
     return select(debug_input).where(debug_input.c.forget_at > now).order_by(debug_input.c.id.desc())
 

@@ -292,14 +292,3 @@ def insert_signed_requests(connection: Connection, requests: Iterable[SignedRequ
 
 def _skip_known(new: Any) -> Any:
     return new.on_conflict_do_nothing(index_elements=["key"]).returning(signed_request.c.key)
-
-
-def purge_signed_requests(connection: Connection, now: float, limit: int) -> int:
-    """Delete up to ``limit`` expired requests; return how many."""
-    expired = (
-        select(signed_request.c.key)
-        .where(signed_request.c.forget_at < now)
-        .order_by(signed_request.c.forget_at)
-        .limit(limit)
-    )
-    return connection.execute(delete(signed_request).where(signed_request.c.key.in_(expired))).rowcount

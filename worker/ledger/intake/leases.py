@@ -1,10 +1,10 @@
-"""Store which inbox rows a worker holds for long, so that no other worker processes them.
+"""Say which inbox rows a worker holds for long, which wait the longest, and which are overdue.
 
 A lease saves work but is not a fence: `inbox.take_events` decides who settles an event.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +24,13 @@ from sqlalchemy import (
 )
 
 from worker.event.received import Trust
+from worker.ledger.intake.inbox import overdue_ids
 from worker.ledger.rows import has_passed, upsert
 from worker.ledger.schema import inbox, inbox_lease, source
+from worker.ledger.upkeep import retention
 
+_RANGE_MAX_ROWS = 500
+_FRONT, _ROUND, _ROUND_END = "inbox", "inbox_round", "inbox_round_end"
 # Any number that no other advisory lock has.
 _CLAIM_LOCK = 7_161_201
 
@@ -148,3 +152,80 @@ def _ids_of(number: int, group: InboxGroup, received_before: float, most: int) -
 
 def _belongs_to(source_id: Any, trust: int) -> Any:
     return (inbox.c.source_id == source_id) & (inbox.c.trust == trust) & inbox.c.parked_reason.is_(None)
+
+
+def any_overdue(connection: Connection, received_before: float) -> bool:
+    """Return whether any inbox row was received before a time."""
+    return bool(overdue_ids(connection, 0, received_before, 1))
+
+
+def overdue_ranges(
+    connection: Connection,
+    received_before: float,
+    most_ranges: int,
+    round_seconds: float,
+    now: float,
+    held: Collection[int] = (),
+    *,
+    is_queue_long: bool = False,
+) -> list[tuple[int, int]]:
+    """Return (first id, last id) of overdue inbox rows, at most 500 rows each.
+
+    Two watermarks move over the inbox. The front names rows when they become overdue, unless the queue is long. A
+    round names all rows behind it again, with half of the ranges; it starts ``round_seconds`` after the last one
+    started, once that one is complete. Its end is fixed when it starts: however many rows become overdue meanwhile,
+    each row is named again within two rounds. ``held`` rows are left out unless they are between others.
+    """
+    front, _ = retention.read_watermark(connection, _FRONT)
+    position, began = retention.read_watermark(connection, _ROUND)
+    end, _ = retention.read_watermark(connection, _ROUND_END)
+    # A clock that stepped back must not delay the next round.
+    if position >= end and abs(now - began) >= round_seconds:
+        position, began = 0, now
+        end = (connection.scalar(select(func.max(inbox.c.id))) or 0) if is_queue_long else front
+    ranges: list[tuple[int, int]] = []
+    if position < end:
+        position = _read_on(connection, position, end, received_before, (most_ranges + 1) // 2, held, ranges)
+    if position >= end:
+        front = max(front, end)
+    if not is_queue_long:
+        front = _read_on(connection, front, None, received_before, most_ranges, held, ranges)
+    retention.set_watermark(connection, _FRONT, front, now)
+    retention.set_watermark(connection, _ROUND, position, began)
+    retention.set_watermark(connection, _ROUND_END, end, began)
+    return ranges
+
+
+def _read_on(
+    connection: Connection,
+    position: int,
+    end: int | None,
+    received_before: float,
+    most_ranges: int,
+    held: Collection[int],
+    ranges: list[tuple[int, int]],
+) -> int:
+    """Add ranges of overdue rows behind a position up to ``end``; return the last row, or ``end``."""
+    while len(ranges) < most_ranges:
+        ids = overdue_ids(connection, position, received_before, _RANGE_MAX_ROWS)
+        is_last = len(ids) < _RANGE_MAX_ROWS
+        if end is not None:
+            is_last = is_last or ids[-1] >= end
+            ids = [event_id for event_id in ids if event_id <= end]
+        if free := [event_id for event_id in ids if event_id not in held]:
+            ranges.append((free[0], free[-1]))
+        if is_last:
+            return end if end is not None else ids[-1] if ids else position
+        position = ids[-1]
+    return position
+
+
+def narrow_ranges(ids: Sequence[int]) -> list[tuple[int, int]]:
+    """Return ranges that cover the ids, given in order. No range spans more than 500 ids."""
+    ranges: list[tuple[int, int]] = []
+    for event_id in ids:
+        if ranges and event_id - ranges[-1][0] < _RANGE_MAX_ROWS:
+            ranges[-1] = (ranges[-1][0], event_id)
+        else:
+            ranges.append((event_id, event_id))
+    return ranges

@@ -81,9 +81,3 @@ def replace_visitor(connection: Connection, key: bytes, old: bytes, new: bytes) 
     """Replace a visitor's sealed body, unless it has changed meanwhile."""
     is_same = (visitor.c.key == key) & (visitor.c.body == old)
     connection.execute(update(visitor).where(is_same).values(body=new, version=visitor.c.version + 1))
-
-
-def purge_visitors(connection: Connection, unseen_since: float, most: int) -> int:
-    """Delete up to ``most`` visitors not seen since a time."""
-    old = select(visitor.c.key).where(visitor.c.updated_at < unseen_since).limit(most)
-    return connection.execute(delete(visitor).where(visitor.c.key.in_(old))).rowcount

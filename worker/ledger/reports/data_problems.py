@@ -158,8 +158,3 @@ def drop_older_examples(connection: Connection, limit: int) -> int:
         beyond = select(ranked.c.id).where(ranked.c.place > _MOST_EXAMPLES).limit(limit)
         ids = list(connection.scalars(beyond))
     return connection.execute(delete(problem_example).where(problem_example.c.id.in_(ids))).rowcount
-
-
-def purge_examples(connection: Connection, before: float) -> int:
-    """Delete examples from before a time. Returns how many."""
-    return connection.execute(delete(problem_example).where(problem_example.c.at < before)).rowcount

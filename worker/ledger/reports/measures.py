@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select, true
+from sqlalchemy import Connection, func, select
 
 from worker.ledger import rows
 from worker.ledger.rows import upsert
@@ -128,11 +128,6 @@ def measure_totals(connection: Connection) -> Measured:
     return Measured(
         {_MeasureKey(name, label, bound): _Amount(int(n), total) for name, label, bound, n, total in found}
     )
-
-
-def fold_measures(connection: Connection, most_groups: int = 500) -> int:
-    """Sum up single rows with the same key. Returns how many rows that saved."""
-    return rows.fold_rows(connection, measure, _KEY, (measure.c.n, measure.c.total), true(), most_groups)
 
 
 # The batcher and the sweeper run if beat and an upkeep worker run; the watch checks the alert rules.

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, true, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from worker.ledger import rows
 from worker.ledger.reports import measures
@@ -108,13 +108,6 @@ def coarsen_rollups(connection: Connection, now: float, most: int) -> int:
         changed = update(rollup).where(rollup.c.id.in_(ids))
         connection.execute(changed.values(minute=rollup.c.minute - past_the_hour))
     return len(ids)
-
-
-def fold_rollups(connection: Connection, most_groups: int, since: float) -> int:
-    """Sum up rows with the same key since a time. Returns how many rows that saved."""
-    keys = (rollup.c.minute, rollup.c.integration_id, rollup.c.what)
-    since_then = rollup.c.minute >= int(since // SECONDS_A_MINUTE)
-    return rows.fold_rows(connection, rollup, keys, (rollup.c.n,), since_then, most_groups)
 
 
 SECONDS_PER_HOUR = 3600
@@ -230,16 +223,6 @@ def has_happened(connection: Connection, outcomes: Iterable[str]) -> bool:
     return connection.execute(any_row.limit(1)).first() is not None
 
 
-def fold_tally_rows(connection: Connection, most_groups: int = 500, since_hour: int = 0) -> int:
-    """Sum up single entries with the same key. Returns how many rows that saved.
-
-    All rows from ``since_hour`` on are read: a frequent caller gives the first hour that can have new entries.
-    """
-    keys = (tally.c.hour, tally.c.source_id, tally.c.integration_id, tally.c.event_name, tally.c.outcome)
-    recent = tally.c.hour >= since_hour
-    return rows.fold_rows(connection, tally, keys, (tally.c.n,), recent, most_groups, (tally.c.last_at,))
-
-
 def _is_move() -> ColumnElement[bool]:
     return ~tally.c.outcome.startswith(QUALITY) & ~tally.c.outcome.startswith(PROBLEM)
 
@@ -281,14 +264,3 @@ def usage_of_source(
     if whats:
         used = used.where(source_usage.c.what.in_(whats))
     return Counter({what: int(n) for what, n in connection.execute(used)})
-
-
-def purge_usage(connection: Connection, before_day: int) -> int:
-    """Delete counts before a day. Returns how many."""
-    return connection.execute(delete(source_usage).where(source_usage.c.day < before_day)).rowcount
-
-
-def fold_usage(connection: Connection, most_groups: int) -> int:
-    """Sum up rows with the same key. Returns how many rows that saved."""
-    keys = (source_usage.c.day, source_usage.c.source_id, source_usage.c.what)
-    return rows.fold_rows(connection, source_usage, keys, (source_usage.c.n,), true(), most_groups)

@@ -163,11 +163,6 @@ def recent_notices(connection: Connection, most: int) -> list[Notice]:
     return [_notice(row) for row in rows]
 
 
-def purge_notices(connection: Connection, before: float) -> int:
-    """Delete old notices. Returns how many."""
-    return connection.execute(delete(alert_notice).where(alert_notice.c.at < before)).rowcount
-
-
 def _alert(row: object) -> Alert:
     values = dict(row._mapping)  # type: ignore[attr-defined]  # SQLAlchemy's rows have it.
     return Alert(**values | {"severity": Severity(values["severity"])})

@@ -1,13 +1,13 @@
-"""Find overdue inbox rows, and delete what was kept long enough."""
+"""Delete what was kept long enough, and sum up counter rows."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, insert, or_, select, true
 
+from worker.ledger.delivery.deliveries import MAX_THOUSANDTHS
 from worker.ledger.delivery.remembered_ids import DEPARTING_COLUMNS, departing_of, remember_ids
-from worker.ledger.intake import inbox
 from worker.ledger.reports import tallies
 from worker.ledger.reports.books import reported_state
 from worker.ledger.rows import upsert
@@ -15,98 +15,37 @@ from worker.ledger.schema import (
     IS_OPEN_UNINDEXED,
     BatchStatus,
     State,
+    alert_notice,
     attempt,
     audit,
     batch,
     credential,
+    debug_input,
     delivery,
     integration,
+    measure,
+    order_identity,
+    person_request,
     pipeline_key,
+    problem_example,
+    remembered_id,
+    rollup,
+    sale,
+    signed_request,
+    source_usage,
+    tally,
     ui_session,
+    visitor,
     watermark,
 )
-from worker.ledger.schema import inbox as inbox_table
+from worker.ledger.upkeep import suppressions
 from worker.ledger.vault import Vault
 
-_RANGE_MAX_ROWS = 500
-_FRONT, _ROUND, _ROUND_END = "inbox", "inbox_round", "inbox_round_end"
-
-
-def any_overdue(connection: Connection, received_before: float) -> bool:
-    """Return whether any inbox row was received before a time."""
-    return bool(inbox.overdue_ids(connection, 0, received_before, 1))
-
-
-def overdue_ranges(
-    connection: Connection,
-    received_before: float,
-    most_ranges: int,
-    round_seconds: float,
-    now: float,
-    held: Collection[int] = (),
-    *,
-    is_queue_long: bool = False,
-) -> list[tuple[int, int]]:
-    """Return (first id, last id) of overdue inbox rows, at most 500 rows each.
-
-    Two watermarks move over the inbox. The front names rows when they become overdue, unless the queue is long. A
-    round names all rows behind it again, with half of the ranges; it starts ``round_seconds`` after the last one
-    started, once that one is complete. Its end is fixed when it starts: however many rows become overdue meanwhile,
-    each row is named again within two rounds. ``held`` rows are left out unless they are between others.
-    """
-    front, _ = read_watermark(connection, _FRONT)
-    position, began = read_watermark(connection, _ROUND)
-    end, _ = read_watermark(connection, _ROUND_END)
-    # A clock that stepped back must not delay the next round.
-    if position >= end and abs(now - began) >= round_seconds:
-        position, began = 0, now
-        end = (connection.scalar(select(func.max(inbox_table.c.id))) or 0) if is_queue_long else front
-    ranges: list[tuple[int, int]] = []
-    if position < end:
-        position = _read_on(connection, position, end, received_before, (most_ranges + 1) // 2, held, ranges)
-    if position >= end:
-        front = max(front, end)
-    if not is_queue_long:
-        front = _read_on(connection, front, None, received_before, most_ranges, held, ranges)
-    set_watermark(connection, _FRONT, front, now)
-    set_watermark(connection, _ROUND, position, began)
-    set_watermark(connection, _ROUND_END, end, began)
-    return ranges
-
-
-def _read_on(
-    connection: Connection,
-    position: int,
-    end: int | None,
-    received_before: float,
-    most_ranges: int,
-    held: Collection[int],
-    ranges: list[tuple[int, int]],
-) -> int:
-    """Add ranges of overdue rows behind a position up to ``end``; return the last row, or ``end``."""
-    while len(ranges) < most_ranges:
-        ids = inbox.overdue_ids(connection, position, received_before, _RANGE_MAX_ROWS)
-        is_last = len(ids) < _RANGE_MAX_ROWS
-        if end is not None:
-            is_last = is_last or ids[-1] >= end
-            ids = [event_id for event_id in ids if event_id <= end]
-        if free := [event_id for event_id in ids if event_id not in held]:
-            ranges.append((free[0], free[-1]))
-        if is_last:
-            return end if end is not None else ids[-1] if ids else position
-        position = ids[-1]
-    return position
-
-
-def narrow_ranges(ids: Sequence[int]) -> list[tuple[int, int]]:
-    """Return ranges that cover the ids, given in order. No range spans more than 500 ids."""
-    ranges: list[tuple[int, int]] = []
-    for event_id in ids:
-        if ranges and event_id - ranges[-1][0] < _RANGE_MAX_ROWS:
-            ranges[-1] = (ranges[-1][0], event_id)
-        else:
-            ranges.append((event_id, event_id))
-    return ranges
+_SECONDS_PER_DAY = 86_400
+# Click ids are useful for about a year; traits are kept as long.
+_VISITOR_DAYS = 400
+# Three years, in which a request may have to be proved.
+_REQUEST_DAYS = 1_095
 
 
 def ended_delivery_ids(connection: Connection, before: float, most: int) -> list[int]:
@@ -174,11 +113,6 @@ def purge_batches(connection: Connection, settled_before: float, most: int) -> i
     return len(ids)
 
 
-def purge_audit(connection: Connection, before: float) -> int:
-    """Delete old audit entries."""
-    return connection.execute(delete(audit).where(audit.c.at < before)).rowcount
-
-
 def _ended(before: float) -> Any:
     return (
         select(
@@ -213,18 +147,40 @@ def set_watermark(connection: Connection, name: str, position: int, at: float) -
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
 
 
-def purge_sessions(connection: Connection, now: float) -> int:
-    """Delete expired sessions."""
-    return connection.execute(delete(ui_session).where(ui_session.c.expires_at <= now)).rowcount
+def purge_aged(connection: Connection, ended_before: float, now: float, most: int) -> dict[str, int]:
+    """Delete rows whose time is over, up to ``most`` of each large table; return how many of each kind.
+
+    ``ended_before`` is the end of the retention that the operator sets.
+    """
+    today = int(now // _SECONDS_PER_DAY)
+    year_ago = now - _VISITOR_DAYS * _SECONDS_PER_DAY
+    large = {
+        "visitors": (visitor.c.key, visitor.c.updated_at, year_ago),
+        "signed requests": (signed_request.c.key, signed_request.c.forget_at, now),
+        "ids": (remembered_id.c.key, remembered_id.c.last_day, today),
+        "ids of orders": (order_identity.c.key, order_identity.c.last_day, today),
+    }
+    small = {
+        "audit": audit.c.at < year_ago,
+        "person requests": person_request.c.at < now - _REQUEST_DAYS * _SECONDS_PER_DAY,
+        "sessions": ui_session.c.expires_at <= now,
+        "keys": pipeline_key.c.expires_at < ended_before,
+        "alerts": alert_notice.c.at < ended_before,
+        "debug inputs": debug_input.c.forget_at <= now,
+        "usage": source_usage.c.day < today - _VISITOR_DAYS,
+        "problem examples": problem_example.c.at < ended_before,
+    }
+    counts = {"credentials": _purge_credentials(connection, ended_before)}
+    suppressions.drop_past_erasures(connection, now)
+    for name, (key, column, bound) in large.items():
+        old = select(key).where(column < bound).order_by(column).limit(most)
+        counts[name] = connection.execute(delete(key.table).where(key.in_(old))).rowcount
+    for name, is_old in small.items():
+        counts[name] = connection.execute(delete(is_old.left.table).where(is_old)).rowcount
+    return counts
 
 
-def purge_keys(connection: Connection, expired_before: float) -> int:
-    """Delete pipeline keys that expired before a time."""
-    old = pipeline_key.c.expires_at < expired_before
-    return connection.execute(delete(pipeline_key).where(old)).rowcount
-
-
-def purge_credentials(connection: Connection, made_before: float) -> int:
+def _purge_credentials(connection: Connection, made_before: float) -> int:
     """Delete access tokens that no integration and no batch uses.
 
     Locks them first and checks again: an operator may be giving the same token to an integration now.
@@ -240,3 +196,79 @@ def _unused(made_before: float) -> tuple[Any, ...]:
     sends = select(integration.c.id).where(integration.c.credential_id == credential.c.id).exists()
     sent = select(batch.c.id).where(batch.c.credential_id == credential.c.id).exists()
     return (credential.c.created_at < made_before, ~sends, ~sent)
+
+
+# Counter → the columns that make a key, those that are summed up, and those of which the largest is kept.
+COUNTERS: Mapping[str, tuple[Sequence[Column[Any]], Sequence[Column[Any]], Sequence[Column[Any]]]] = {
+    "tally": (
+        (tally.c.hour, tally.c.source_id, tally.c.integration_id, tally.c.event_name, tally.c.outcome),
+        (tally.c.n,),
+        (tally.c.last_at,),
+    ),
+    "rollup": ((rollup.c.minute, rollup.c.integration_id, rollup.c.what), (rollup.c.n,), ()),
+    "sale": (
+        (sale.c.day, sale.c.integration_id, sale.c.event_name, sale.c.currency),
+        (sale.c.n, sale.c.value_thousandths),
+        (),
+    ),
+    "measure": ((measure.c.name, measure.c.label, measure.c.bound), (measure.c.n, measure.c.total), ()),
+    "source_usage": (
+        (source_usage.c.day, source_usage.c.source_id, source_usage.c.what),
+        (source_usage.c.n,),
+        (),
+    ),
+}
+
+
+def fold_counters(connection: Connection, counter: str, most_groups: int = 500, since_hour: int = 0) -> int:
+    """Sum up a counter's rows with the same key. Returns how many rows that saved.
+
+    Tallies and rollups are read from ``since_hour`` on, the first hour that can have new rows.
+    """
+    which: ColumnElement[bool] = true()
+    if counter == "tally":
+        which = tally.c.hour >= since_hour
+    elif counter == "rollup":
+        which = rollup.c.minute >= since_hour * 60
+    elif counter == "sale":
+        # Larger sums are not folded any further, so that none exceeds 63 bits.
+        which = sale.c.value_thousandths < 10 * MAX_THOUSANDTHS
+    keys, sums, latest = COUNTERS[counter]
+    return _fold_rows(connection, sums[0].table, keys, sums, which, most_groups, latest)
+
+
+def _fold_rows(
+    connection: Connection,
+    table: Table,
+    keys: Sequence[Column[Any]],
+    sums: Sequence[Column[Any]],
+    which: ColumnElement[bool],
+    most_groups: int,
+    latest: Sequence[Column[Any]] = (),
+) -> int:
+    """Replace rows with equal keys by one row with their sums, and with the largest of each ``latest`` column.
+
+    Returns how many rows that saved.
+    """
+    crowded = (
+        select(*keys, func.max(table.c.id).label("last"))
+        .where(which)
+        .group_by(*keys)
+        .having(func.count() > 1)
+        .limit(most_groups)
+    )
+    saved = 0
+    for row in connection.execute(crowded).all():
+        these = [key == value for key, value in zip(keys, row, strict=False)] + [table.c.id <= row.last]
+        removed = connection.execute(delete(table).where(*these).returning(*sums, *latest)).all()
+        # Empty if another process folded them meanwhile.
+        if removed:
+            values = dict(zip((key.name for key in keys), row, strict=False))
+            for number, (column, each) in enumerate(
+                zip((*sums, *latest), zip(*removed, strict=True), strict=True)
+            ):
+                known = [value for value in each if value is not None]
+                values[column.name] = sum(known) if number < len(sums) else max(known, default=None)
+            connection.execute(insert(table).values(**values))
+            saved += len(removed) - 1
+    return saved

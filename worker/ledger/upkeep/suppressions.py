@@ -116,8 +116,7 @@ def newest_requests(connection: Connection, limit: int, before_id: int | None = 
     return [PersonRequest(*row) for row in connection.execute(wanted)]
 
 
-def purge_requests(connection: Connection, before: float, now: float) -> int:
-    """Delete old requests, and what keeps out events from before an erasure. Suppressions remain."""
+def drop_past_erasures(connection: Connection, now: float) -> None:
+    """Delete what keeps out events from before an erasure, once no spool can hold one. Suppressions remain."""
     of_erasures = suppression.c.request_id.in_(_erasures())
     connection.execute(delete(suppression).where(of_erasures, suppression.c.since < now - SPOOLED_SECONDS))
-    return connection.execute(delete(person_request).where(person_request.c.at < before)).rowcount

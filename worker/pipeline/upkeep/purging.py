@@ -3,15 +3,15 @@
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from sqlalchemy import Connection
 
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import deliveries, remembered_ids
-from worker.ledger.intake import debug_inputs, imported_lines, inbox, visitors
-from worker.ledger.reports import data_problems, measures, order_days, quality, shop_orders, tallies
+from worker.ledger.intake import imported_lines
+from worker.ledger.reports import data_problems, order_days, quality, shop_orders, tallies
 from worker.ledger.setup import logins
-from worker.ledger.upkeep import alerts, retention, suppressions
+from worker.ledger.upkeep import retention
 
 _ROWS_PER_STEP = 500
 # The next tick continues, so that one run does not block its queue.
@@ -19,10 +19,6 @@ _MAX_PURGE_SECONDS = 20.0
 # Lets other writers take the lock between two steps.
 _PAUSE_SECONDS = 0.05
 _SECONDS_PER_DAY = 86_400
-# Click ids are useful for about a year; traits are kept as long.
-_VISITOR_DAYS = 400
-# Three years, in which a request may have to be proved.
-_REQUEST_DAYS = 1_095
 # Match quality and data quality are needed for about a season.
 QUALITY_DAYS = 92
 # Events older than seven days fail anyway, so older imported lines need not be remembered.
@@ -53,27 +49,11 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
                 "deliveries": retention.purge_deliveries(connection, ledger.vault, ended, before, now),
                 "orders": shop_orders.purge_orders(connection, before, _ROWS_PER_STEP),
                 "batches": retention.purge_batches(connection, before, _ROWS_PER_STEP),
-                "visitors": visitors.purge_visitors(
-                    connection, now - _VISITOR_DAYS * _SECONDS_PER_DAY, _ROWS_PER_STEP
-                ),
-                "audit": retention.purge_audit(connection, now - _VISITOR_DAYS * _SECONDS_PER_DAY),
+                "quality": quality.delete_quality(connection, old),
+                "sign-ins": logins.purge_logins(connection, _hour(now) // 24 - QUALITY_DAYS, now),
+                "lines": imported_lines.delete_imported_lines(connection, old_lines),
             }
-            step["person requests"] = suppressions.purge_requests(
-                connection, now - _REQUEST_DAYS * _SECONDS_PER_DAY, now
-            )
-            step["quality"] = quality.delete_quality(connection, old)
-            step["sessions"] = retention.purge_sessions(connection, now)
-            step["keys"] = retention.purge_keys(connection, before)
-            step["credentials"] = retention.purge_credentials(connection, before)
-            step["alerts"] = alerts.purge_notices(connection, before)
-            step["debug inputs"] = debug_inputs.purge_debug_inputs(connection, now)
-            step["usage"] = tallies.purge_usage(connection, _hour(now) // 24 - _VISITOR_DAYS)
-            step["problem examples"] = data_problems.purge_examples(connection, before)
-            step["signed requests"] = inbox.purge_signed_requests(connection, now, _ROWS_PER_STEP)
-            step["ids"] = remembered_ids.forget_ids(connection, now, _ROWS_PER_STEP)
-            step["ids of orders"] = remembered_ids.forget_orders(connection, now, _ROWS_PER_STEP)
-            step["sign-ins"] = logins.purge_logins(connection, _hour(now) // 24 - QUALITY_DAYS, now)
-            step["lines"] = imported_lines.delete_imported_lines(connection, old_lines)
+            step |= retention.purge_aged(connection, before, now, _ROWS_PER_STEP)
         for name, n in step.items():
             counts[name] += n
         if not any(step.values()):
@@ -90,22 +70,21 @@ def fold_counts(ledger: Ledger, now: float) -> int:
     with ledger.read() as connection:
         _, last_at = retention.read_watermark(connection, _FOLDED)
     since_hour = max(0, _hour(min(last_at, now)) - _FOLDED_HOURS)
-    since = float(since_hour * tallies.SECONDS_PER_HOUR)
     steps: list[Callable[[Connection], int]] = [
         lambda connection: tallies.coarsen_rollups(connection, now, _GROUPS_A_FOLD),
         lambda connection: quality.split_combinations(connection, since_hour, _GROUPS_A_FOLD),
         lambda connection: data_problems.drop_older_examples(connection, _GROUPS_A_FOLD),
-        lambda connection: tallies.fold_tally_rows(connection, _GROUPS_A_FOLD, since_hour),
-        lambda connection: tallies.fold_rollups(connection, _GROUPS_A_FOLD, since),
-        lambda connection: deliveries.fold_sales(connection, _GROUPS_A_FOLD),
-        lambda connection: measures.fold_measures(connection, _GROUPS_A_FOLD),
-        lambda connection: tallies.fold_usage(connection, _GROUPS_A_FOLD),
     ]
+    steps.extend(partial(_fold, counter, since_hour) for counter in retention.COUNTERS)
     done = [_in_steps(ledger, step) for step in steps]
     if all(is_complete for _, is_complete in done):
         with ledger.write() as connection:
             retention.set_watermark(connection, _FOLDED, 0, now)
-    return sum(saved for saved, _ in done[3:])
+    return sum(saved for saved, _ in done[-len(retention.COUNTERS) :])
+
+
+def _fold(counter: str, since_hour: int, connection: Connection) -> int:
+    return retention.fold_counters(connection, counter, _GROUPS_A_FOLD, since_hour)
 
 
 def sum_order_days(ledger: Ledger, now: float) -> int:

@@ -10,7 +10,6 @@ from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches
 from worker.ledger.delivery.batches import Attempt
 from worker.ledger.intake import inbox, leases
-from worker.ledger.upkeep import retention
 from worker.pinterest.client.decisions import ReasonClass
 from worker.pipeline.delivery.sending import events_at_risk, ids_without, unknown_outcomes
 
@@ -107,11 +106,11 @@ def _hint_at_batches(ledger: Ledger, hints: Hints, now: float) -> int:
 def _hint_at_inbox(ledger: Ledger, hints: Hints, now: float) -> int:
     abandoned = _hint_at_abandoned(ledger, hints)
     with ledger.read() as connection:
-        if not retention.any_overdue(connection, now - _GRACE_SECONDS):
+        if not leases.any_overdue(connection, now - _GRACE_SECONDS):
             return abandoned
     is_queue_long = _exceeds(hints.queued_events(), _MAX_EVENT_QUEUE_MESSAGES)
     with ledger.write() as connection:
-        ranges = retention.overdue_ranges(
+        ranges = leases.overdue_ranges(
             connection,
             now - _GRACE_SECONDS,
             _FEW_RANGES_PER_SWEEP if is_queue_long else _RANGES_PER_SWEEP,
@@ -131,7 +130,7 @@ def _hint_at_abandoned(ledger: Ledger, hints: Hints) -> int:
             return 0
     with ledger.write() as connection:
         ids = inbox.still_waiting(connection, leases.take_expired_leases(connection))
-    ranges = retention.narrow_ranges(ids)
+    ranges = leases.narrow_ranges(ids)
     hints.ranges(ranges)
     return len(ranges)
 
