@@ -7,7 +7,7 @@ from tests.ledger.shop import NOW, accept, close, place
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
 from worker.operations.caller import Caller
-from worker.operations.deliveries import parked as operations
+from worker.operations.deliveries import failed
 
 PARKED = "/v1/admin/parked"
 
@@ -49,9 +49,9 @@ def test_they_are_worked_on_again_once(api: Api, ledger: Ledger, parked: list[in
 
 
 def test_a_call_is_bounded(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "_ROWS_A_STEP", 1)
+    monkeypatch.setattr(failed, "_ROWS_A_STEP", 1)
 
     kim = Caller(ledger, "kim", NOW)
 
-    assert operations.unpark(kim, most=2) == operations._Unparked(2, 1)
-    assert operations.unpark(kim, most=None) == operations._Unparked(1, 0)
+    assert failed.unpark(kim, most=2) == failed._Unparked(2, 1)
+    assert failed.unpark(kim, most=None) == failed._Unparked(1, 0)

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from worker.cli import cli, common
 from worker.ledger.database import Ledger
-from worker.ledger.setup import audit_log, people
+from worker.ledger.setup import audit_log, user_access
 from worker.operations.setup import users
 
 Run = Callable[..., Result]
@@ -30,9 +30,9 @@ def test_a_token_is_printed_alone_so_that_a_script_can_take_it(run: Run, sqlite_
 
     assert result.exit_code == 0
     assert re.fullmatch(r"sig_[A-Za-z0-9_-]{43}\n", result.stdout)
-    hashed = people.token_hash(sqlite_ledger.vault, result.stdout.strip())
+    hashed = user_access.token_hash(sqlite_ledger.vault, result.stdout.strip())
     with sqlite_ledger.read() as connection:
-        token = people.token_by_hash(connection, hashed)
+        token = user_access.token_by_hash(connection, hashed)
         (entry,) = audit_log.newest_audit_entries(connection, 1)
     assert token
     assert (token.name, token.role) == ("Anna", "editor")

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from worker.ledger.database import Ledger
-from worker.ledger.setup import audit_log, people
-from worker.ledger.setup.people import Role, User
+from worker.ledger.setup import audit_log, user_access
+from worker.ledger.setup.user_access import Role, User
 from worker.operations.caller import Caller
 from worker.operations.errors import DuplicateError, InvalidError, NotFoundError
-from worker.operations.setup import sessions, users
+from worker.operations.setup import users
 
 NOW = 1_900_000_000.0
 PASSWORD, OTHER = "correct horse battery", "staple correct horse"
@@ -24,14 +24,14 @@ def caller(ledger: Ledger) -> Caller:
 
 def signed_in(ledger: Ledger, user: User, now: float = NOW) -> bool:
     """Return whether a session that is opened with a user's key leads to a user who may use it."""
-    cookie = sessions.open_session(Caller(ledger, user.actor, NOW), user.session_key)
+    cookie = users.open_session(Caller(ledger, user.actor, NOW), user.session_key)
     return still_signed_in(ledger, cookie, now)
 
 
 def still_signed_in(ledger: Ledger, cookie: str, now: float = NOW) -> bool:
     with ledger.read() as connection:
-        key = people.token_of_session(connection, ledger.vault, cookie, NOW)
-        user = people.find_user(connection, session_key=key) if key else None
+        key = user_access.token_of_session(connection, ledger.vault, cookie, NOW)
+        user = user_access.find_user(connection, session_key=key) if key else None
     return user is not None and user.may_sign_in(now)
 
 
@@ -94,7 +94,7 @@ def test_a_change_is_audited_and_a_password_or_disabling_ends_the_sessions(
     caller: Caller, changes: dict[str, Any], shown: dict[str, Any] | None, ends: bool
 ) -> None:
     user = users.create_user(caller, "Anna", "viewer", PASSWORD)
-    cookie = sessions.open_session(Caller(caller.ledger, user.actor, NOW), user.session_key)
+    cookie = users.open_session(Caller(caller.ledger, user.actor, NOW), user.session_key)
     users.change_user(caller, "anna", changes)
 
     assert still_signed_in(caller.ledger, cookie) != ends
@@ -113,7 +113,7 @@ def test_a_change_is_audited_and_a_password_or_disabling_ends_the_sessions(
 
 def test_a_removed_user_is_signed_out_and_a_new_one_of_the_same_name_is_another(caller: Caller) -> None:
     user = users.create_user(caller, "Anna", "viewer", PASSWORD)
-    cookie = sessions.open_session(Caller(caller.ledger, user.actor, NOW), user.session_key)
+    cookie = users.open_session(Caller(caller.ledger, user.actor, NOW), user.session_key)
     assert users.remove_user(caller, "Anna").id == user.id
 
     assert not still_signed_in(caller.ledger, cookie)

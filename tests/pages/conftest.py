@@ -14,9 +14,9 @@ from tests.ledger.shop import new
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import deliveries
 from worker.ledger.schema import State
-from worker.ledger.setup import integrations, people
+from worker.ledger.setup import integrations, user_access
 from worker.ledger.setup.integrations import Integration
-from worker.ledger.setup.people import Role
+from worker.ledger.setup.user_access import Role
 
 # The same Management app as the API's tests: pytest finds fixtures by the names in this module.
 __all__ = ["api", "app", "laid_down", "ledger", "settings", "source"]
@@ -74,7 +74,7 @@ def pages(app: Flask) -> Pages:
 def made_token(ledger: Ledger, role: Role, name: str = "Anna") -> str:
     ledger.vault.prepare()
     with ledger.write() as connection:
-        return people.insert_token(connection, ledger.vault, name, role, "test", time.time())[1]
+        return user_access.insert_token(connection, ledger.vault, name, role, "test", time.time())[1]
 
 
 @pytest.fixture

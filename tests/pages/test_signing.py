@@ -10,8 +10,8 @@ from tests.api.conftest import TOKEN
 from tests.pages.conftest import Pages, csrf_of, made_token
 from worker.api import auth
 from worker.ledger.database import Ledger
-from worker.ledger.setup import people
-from worker.ledger.setup.people import _SESSION_SECONDS, Role
+from worker.ledger.setup import user_access
+from worker.ledger.setup.user_access import _SESSION_SECONDS, Role
 from worker.pages.signing import MOST_WRONG_BY_ADDRESS
 from worker.settings import Settings
 from worker.web.management import create_app
@@ -131,7 +131,7 @@ def test_a_session_ends_with_its_token(app: Flask, ledger: Ledger) -> None:
     pages.sign_in(made_token(ledger, Role.EDITOR))
     assert "Signed in as Anna" in pages.get("/")
     with ledger.write() as connection:
-        people.remove_token(connection, people.valid_tokens(connection)[0].id)
+        user_access.remove_token(connection, user_access.valid_tokens(connection)[0].id)
 
     assert pages.client.get("/").status_code == 303
 

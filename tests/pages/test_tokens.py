@@ -6,7 +6,7 @@ from flask import Flask
 
 from tests.pages.conftest import Pages
 from worker.ledger.database import Ledger
-from worker.ledger.setup import audit_log, people
+from worker.ledger.setup import audit_log, user_access
 
 
 def test_a_token_is_shown_once_and_works(pages: Pages, app: Flask, ledger: Ledger) -> None:
@@ -37,7 +37,7 @@ def test_names_and_roles_are_checked(pages: Pages) -> None:
 def test_a_revoked_token_is_gone(pages: Pages, ledger: Ledger) -> None:
     pages.send("/access", {"name": "Anna", "role": "viewer"})
     with ledger.read() as connection:
-        (made,) = people.valid_tokens(connection)
+        (made,) = user_access.valid_tokens(connection)
     page = pages.follow(pages.send(f"/access/{made.id}/revoke"))
 
     assert "Token revoked" in page

@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 from tests.pages.conftest import Pages, csrf_of
 from worker.api.throttle import Lane, PasswordLanes
 from worker.ledger.database import Ledger
-from worker.ledger.setup import audit_log, people
+from worker.ledger.setup import audit_log, user_access
 from worker.operations.caller import Caller
 from worker.operations.setup import users
 from worker.pages.signing import MOST_WRONG_BY_ADDRESS
@@ -182,4 +182,4 @@ def test_a_token_still_signs_in_and_has_no_password(pages: Pages, ledger: Ledger
     fields = {"current": PASSWORD, "password": PASSWORD, "repeated": PASSWORD}
     assert pages.send("/password", fields).status_code == 422
     with ledger.read() as connection:
-        assert people.all_users(connection) == []
+        assert user_access.all_users(connection) == []

@@ -13,7 +13,7 @@ from worker.api.blueprint import Blueprint
 from worker.api.fields import Boolean, Shape, Text, Timestamp
 from worker.api.lists import page_of
 from worker.event.times import iso, parse_time
-from worker.ledger.setup.people import Role, User
+from worker.ledger.setup.user_access import Role, User
 from worker.operations.setup import users
 
 blueprint = Blueprint(

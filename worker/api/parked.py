@@ -6,7 +6,7 @@ from typing import Any
 from worker.api import context
 from worker.api.blueprint import Blueprint
 from worker.api.failed import ParkedAnswer, UnparkedAnswer
-from worker.operations.deliveries import parked
+from worker.operations.deliveries import failed
 
 blueprint = Blueprint(
     "parked", __name__, url_prefix="/v1/admin", description="Accepted events that could not be worked on"
@@ -17,7 +17,7 @@ blueprint = Blueprint(
 @blueprint.response(200, ParkedAnswer)
 def get_parked() -> dict[str, Any]:
     """Count the events that were set aside, by reason."""
-    groups = parked.list_parked(context.request_caller())
+    groups = failed.list_parked(context.request_caller())
     return {"events": sum(group.events for group in groups), "reasons": [asdict(group) for group in groups]}
 
 
@@ -25,4 +25,4 @@ def get_parked() -> dict[str, Any]:
 @blueprint.response(200, UnparkedAnswer)
 def post_parked_retry() -> dict[str, Any]:
     """Process events again that were set aside, once the cause is fixed."""
-    return asdict(parked.unpark(context.request_caller()))
+    return asdict(failed.unpark(context.request_caller()))

@@ -15,7 +15,6 @@ from worker.ledger.rows import LARGEST_ID
 from worker.monitoring.measured import CLASSES
 from worker.operations.caller import Caller
 from worker.operations.deliveries import failed as operations
-from worker.operations.deliveries import parked as parked_events
 from worker.operations.deliveries.failed import BulkResult, Extent
 from worker.operations.deliveries.selection import integration_number
 
@@ -197,7 +196,7 @@ def _mark_command(state: str, **key: str) -> None:
 @failed_group.command("parked")
 def _parked_command() -> None:
     """Count accepted events that could not be processed, by reason. They are kept complete; `unpark` retries them."""
-    groups = parked_events.list_parked(cli_caller())
+    groups = operations.list_parked(cli_caller())
     for group in groups:
         click.echo(f"{group.events:>8,}  since {utc_time(group.oldest_at)}  {group.reason}")
     if not groups:
@@ -207,7 +206,7 @@ def _parked_command() -> None:
 @failed_group.command("unpark")
 def _unpark_command() -> None:
     """Process every parked event again, once the cause is fixed."""
-    done = parked_events.unpark(cli_caller(), most=None)
+    done = operations.unpark(cli_caller(), most=None)
     click.echo(f"{done.unparked:,} events are processed again within two minutes.")
 
 

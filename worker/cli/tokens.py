@@ -6,8 +6,7 @@ from typing import Any
 import click
 
 from worker.cli.common import CommandGroup, cli_caller, utc_time
-from worker.ledger.setup.people import Role
-from worker.operations.setup import tokens as operations
+from worker.ledger.setup.user_access import Role
 from worker.operations.setup import users
 
 _ROLES = click.Choice([role.value for role in Role])
@@ -30,7 +29,7 @@ def tokens_group() -> None:
 )
 def _create_command(name: str, role: str) -> None:
     """Create a token for NAME and print it. It cannot be shown again."""
-    made, text = operations.create_token(cli_caller(), name, role)
+    made, text = users.create_token(cli_caller(), name, role)
     click.echo(text)
     click.echo(f"This is the {role} token of {made.actor}. It cannot be shown again.", err=True)
 
@@ -38,7 +37,7 @@ def _create_command(name: str, role: str) -> None:
 @tokens_group.command(name="list")
 def _list_tokens_command() -> None:
     """List the valid tokens. ADMIN_TOKEN also works and is not listed."""
-    known = operations.list_tokens(cli_caller())
+    known = users.list_tokens(cli_caller())
     for one in known:
         click.echo(
             f"{one.id:<18}{one.role.value:<8}{utc_time(one.created_at)}  {one.name}, by {one.created_by}"
@@ -51,7 +50,7 @@ def _list_tokens_command() -> None:
 @click.argument("which")
 def _revoke_command(which: str) -> None:
     """Revoke a token at once and end its sessions. WHICH is its id or name."""
-    click.echo(f"Revoked {operations.revoke_token(cli_caller(), which).actor}.")
+    click.echo(f"Revoked {users.revoke_token(cli_caller(), which).actor}.")
 
 
 @click.group("access", cls=CommandGroup)

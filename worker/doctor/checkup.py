@@ -23,7 +23,7 @@ from worker.ledger.setup.integrations import Integration
 from worker.ledger.upkeep import alert_figures, alerts
 from worker.monitoring import broker_check, checks
 from worker.monitoring.checks import Finding, State
-from worker.operations.setup import connection_test
+from worker.operations.setup import integration_status
 from worker.settings import PINTEREST_API_URL, Settings
 
 _BROKER_ANSWER_SECONDS = 3.0
@@ -251,7 +251,7 @@ class Checkup:
             yield judgements.demo_token_finding(one.id)
             return
         domain = next(iter(source.domains if source else ()), "example.com")
-        report = connection_test.send_test_event(
+        report = integration_status.send_test_event(
             self._settings.pinterest_api_url, one.ad_account_id, token, domain, time.time()
         )
         marks = {finding.mark for finding in report.findings}

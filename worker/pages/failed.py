@@ -11,7 +11,6 @@ from worker.api.errors import ApiError
 from worker.api.failed import export_response
 from worker.ledger.delivery.failures import FailureFilter
 from worker.operations.deliveries import failed as operations
-from worker.operations.deliveries import parked
 from worker.operations.deliveries.failed import Extent
 from worker.pages.base import blueprint, redirect_to
 from worker.pages.charts import draw_trend
@@ -52,7 +51,7 @@ def failed_page() -> str:
         draw_trend=draw_trend,
         total=sum(group.n for group in groups),
         found=shown,
-        parked=[] if choice else parked.list_parked(caller),
+        parked=[] if choice else operations.list_parked(caller),
         after=shown[-1].id if len(found) > len(shown) else None,
     )
 
@@ -66,7 +65,7 @@ def failed_export() -> Response:
 @blueprint.post("/failed/parked")
 def post_unpark() -> AnyResponse:
     """Process events again that were set aside, a bounded number in a request."""
-    parked.unpark(context.request_caller())
+    operations.unpark(context.request_caller())
     return redirect_to("ui.failed_page", "unparked")
 
 

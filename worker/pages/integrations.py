@@ -15,7 +15,7 @@ from worker.ledger.setup import integrations as store
 from worker.ledger.setup import sources as source_store
 from worker.ledger.setup.integrations import Integration
 from worker.operations.errors import ConflictError, DuplicateError, OperationError
-from worker.operations.setup import connecting, connection_test
+from worker.operations.setup import connecting, integration_status
 from worker.operations.setup import integrations as operations
 from worker.operations.setup.accounts import DEFAULT_REASON, LONGEST_REASON, pause_account, resume_account
 from worker.operations.setup.integration_status import check_connection, get_integration_status
@@ -235,7 +235,7 @@ def _token_end(one: Integration, now: float) -> str | None:
     )
 
 
-def _page(integration_id: str, report: connection_test.ConnectionReport | None = None) -> str:
+def _page(integration_id: str, report: integration_status.ConnectionReport | None = None) -> str:
     status = get_integration_status(context.request_caller(), integration_id)
     return render_template(
         "integration.html",

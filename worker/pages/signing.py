@@ -10,10 +10,10 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import auth, context
 from worker.api.throttle import FailureCounter, Lane, LaneFullError, PasswordLanes
-from worker.ledger.setup import people
+from worker.ledger.setup import user_access
 from worker.operations.caller import Caller
 from worker.operations.errors import OperationError
-from worker.operations.setup import sessions, users
+from worker.operations.setup import users
 from worker.pages.base import blueprint, redirect_to
 from worker.pages.forms import Form
 
@@ -51,7 +51,7 @@ def post_sign_in() -> AnyResponse:
     person = auth.person_of_token(token) if token else None
     if person is None:
         return _refused("token", _failures().failed(auth.client_address()))
-    return _open_session(people.token_hash(context.app_ledger().vault, token), person.actor)
+    return _open_session(user_access.token_hash(context.app_ledger().vault, token), person.actor)
 
 
 def _sign_in_user(name: str, password: str) -> AnyResponse:
@@ -107,7 +107,7 @@ def post_password() -> AnyResponse:
     return make_response(render_template("password.html", form=form), 422)
 
 
-def _change_own_password(form: Form) -> people.User | None:
+def _change_own_password(form: Form) -> user_access.User | None:
     current, new = (request.form.get(name, "") for name in ("current", "password"))
     try:
         return users.change_own_password(context.request_caller(), g.person.user, current, new)
@@ -119,14 +119,14 @@ def _change_own_password(form: Form) -> people.User | None:
 @blueprint.post("/sign-out")
 def post_sign_out() -> AnyResponse:
     """Close the session."""
-    sessions.close_session(context.request_caller(), request.cookies.get(auth.SESSION_COOKIE, ""))
+    users.close_session(context.request_caller(), request.cookies.get(auth.SESSION_COOKIE, ""))
     response = redirect_to("ui.sign_in_page", "signed-out")
     response.delete_cookie(auth.SESSION_COOKIE, secure=_is_secure(), httponly=True, samesite="Strict")
     return response
 
 
 def _open_session(key: bytes, actor: str) -> AnyResponse:
-    cookie = sessions.open_session(Caller(context.app_ledger(), actor, context.now()), key)
+    cookie = users.open_session(Caller(context.app_ledger(), actor, context.now()), key)
     response = redirect(_next(), 303)
     _set_cookie(response, auth.SESSION_COOKIE, cookie)
     return response

@@ -6,9 +6,8 @@ from flask import Response, make_response, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import context
-from worker.ledger.setup.people import Role, Token
+from worker.ledger.setup.user_access import Role, Token
 from worker.operations.errors import DuplicateError, InvalidError
-from worker.operations.setup import tokens as operations
 from worker.operations.setup import users
 from worker.pages.base import blueprint, redirect_to
 from worker.pages.forms import Form, form_texts
@@ -29,7 +28,7 @@ def post_new_token() -> Response:
     """Create a token. Only this page shows it."""
     form = Form({"name": request.form.get("name", "").strip(), "role": request.form.get("role", "")})
     try:
-        made, text = operations.create_token(context.request_caller(), **form.values)
+        made, text = users.create_token(context.request_caller(), **form.values)
     except DuplicateError as error:
         form.errors["name"] = error.message
         return make_response(_page(token_form=form), 422)
@@ -42,7 +41,7 @@ def post_new_token() -> Response:
 @blueprint.post("/access/<token_id>/revoke")
 def post_token_revoke(token_id: str) -> AnyResponse:
     """Revoke a token."""
-    operations.revoke_token(context.request_caller(), token_id)
+    users.revoke_token(context.request_caller(), token_id)
     return redirect_to("ui.tokens_page", "revoked")
 
 
@@ -116,7 +115,7 @@ def _page(
     return render_template(
         "tokens.html",
         users=users.list_users(caller),
-        tokens=operations.list_tokens(caller),
+        tokens=users.list_tokens(caller),
         form=form or Form(dict(_NEW_USER)),
         token_form=token_form or Form({"role": Role.VIEWER.value}),
         made=made,

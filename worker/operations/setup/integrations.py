@@ -19,9 +19,8 @@ from worker.ledger.setup import integrations as store
 from worker.ledger.setup import sources
 from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
-from worker.operations.caller import Caller, Change
+from worker.operations.caller import MASK, Caller, Change, changed_fields
 from worker.operations.errors import ConflictError, DuplicateError, InvalidError, NotFoundError
-from worker.operations.setup.differences import MASK, changed_fields
 from worker.operations.setup.sources import is_source_id
 from worker.pinterest.config.integration_config import ConfigError, load_config
 

@@ -16,9 +16,8 @@ from worker.event.times import iso
 from worker.ledger.intake import debug_inputs
 from worker.ledger.setup import sources as store
 from worker.ledger.setup.sources import Source, write_key
-from worker.operations.caller import Caller
+from worker.operations.caller import MASK, Caller, changed_fields
 from worker.operations.errors import ConflictError, DuplicateError, NotFoundError
-from worker.operations.setup.differences import MASK, changed_fields
 
 SOURCE_ID = "src_[A-Za-z0-9_-]{1,64}"
 is_source_id = re.compile(SOURCE_ID).fullmatch

@@ -1,4 +1,4 @@
-"""Add, change and remove people who sign in with a name and a password."""
+"""Say who may use the service: users with a password, API tokens, and the sessions of both."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
@@ -9,8 +9,8 @@ from sqlalchemy.exc import IntegrityError
 
 from worker.event.times import iso
 from worker.ledger.database import Ledger
-from worker.ledger.setup import people
-from worker.ledger.setup.people import Role, User
+from worker.ledger.setup import user_access
+from worker.ledger.setup.user_access import Role, Token, User
 from worker.operations.caller import Caller
 from worker.operations.errors import DuplicateError, InvalidError, NotFoundError
 
@@ -22,7 +22,7 @@ _MASK = "***"
 def list_users(caller: Caller) -> list[User]:
     """Return all users, by name."""
     with caller.ledger.read() as connection:
-        return people.all_users(connection)
+        return user_access.all_users(connection)
 
 
 def create_user(caller: Caller, name: str, role: str, password: str, expires_at: float | None = None) -> User:
@@ -34,10 +34,10 @@ def create_user(caller: Caller, name: str, role: str, password: str, expires_at:
     """
     name = name.strip()
     _check(caller.now, name, {"name": name, "role": role, "password": password, "expires_at": expires_at})
-    hashed = people.hash_password(password)
+    hashed = user_access.hash_password(password)
     try:
         with caller.changing() as change:
-            user = people.insert_user(
+            user = user_access.insert_user(
                 change.connection, name, Role(role), hashed, expires_at, change.actor, change.now
             )
             given = {"role": [None, role]} | ({"expires_at": [None, iso(expires_at)]} if expires_at else {})
@@ -58,18 +58,18 @@ def change_user(caller: Caller, id_or_name: str, wanted: Mapping[str, Any]) -> U
     """
     password = wanted.get("password")
     with caller.ledger.read() as connection:
-        before = _found(people.find_user(connection, id_or_name=id_or_name), id_or_name)
+        before = _found(user_access.find_user(connection, id_or_name=id_or_name), id_or_name)
     _check(caller.now, before.name, wanted)
     # Outside of the transaction: it takes long.
-    hashed = None if password is None else people.hash_password(password)
+    hashed = None if password is None else user_access.hash_password(password)
     with caller.changing() as change:
-        before = _found(people.find_user(change.connection, id_or_name=before.id), id_or_name)
+        before = _found(user_access.find_user(change.connection, id_or_name=before.id), id_or_name)
         shown, values = _differences(before, wanted)
         if hashed is not None:
             shown["password"], values["password_hash"] = [_MASK, _MASK], hashed
         if not values:
             return before
-        changed = people.change_user(change.connection, before, values)
+        changed = user_access.change_user(change.connection, before, values)
         change.record("user.change", changed.actor, shown)
     return changed
 
@@ -80,7 +80,7 @@ def change_own_password(caller: Caller, user: User, current: str, new: str) -> U
     Raises:
         InvalidError: the current password is wrong, or the new one is not allowed.
     """
-    if not people.is_password(current, user.password_hash):
+    if not user_access.is_password(current, user.password_hash):
         raise InvalidError("current", "is not your password")
     return change_user(caller, user.id, {"password": new})
 
@@ -92,8 +92,8 @@ def remove_user(caller: Caller, id_or_name: str) -> User:
         NotFoundError: there is no such user.
     """
     with caller.changing() as change:
-        user = _found(people.find_user(change.connection, id_or_name=id_or_name), id_or_name)
-        people.remove_user(change.connection, user)
+        user = _found(user_access.find_user(change.connection, id_or_name=id_or_name), id_or_name)
+        user_access.remove_user(change.connection, user)
         change.record("user.remove", user.actor, {"role": [user.role.value, None]})
     return user
 
@@ -110,15 +110,17 @@ def check_password(ledger: Ledger, name: str, password: str, now: float) -> User
     """
     hash_of_nobody = _hash_of_nobody()
     with ledger.read() as connection:
-        user = people.find_user(connection, id_or_name=name)
-    is_right = people.is_password(password[:LONGEST_PASSWORD], user.password_hash if user else hash_of_nobody)
+        user = user_access.find_user(connection, id_or_name=name)
+    is_right = user_access.is_password(
+        password[:LONGEST_PASSWORD], user.password_hash if user else hash_of_nobody
+    )
     return user if user is not None and is_right and user.may_sign_in(now) else None
 
 
 @cache
 def _hash_of_nobody() -> str:
     """Return the hash of a password that no user can have."""
-    return people.hash_password("")
+    return user_access.hash_password("")
 
 
 def _found(user: User | None, id_or_name: str) -> User:
@@ -156,3 +158,69 @@ def _check(now: float, name: str, wanted: Mapping[str, Any]) -> None:
         errors["expires_at"] = "must be in the future"
     if errors:
         raise InvalidError.of(errors)
+
+
+_LONGEST_TOKEN_NAME = 64
+
+
+def list_tokens(caller: Caller) -> list[Token]:
+    """Return the valid API tokens, the oldest first; ADMIN_TOKEN is not one of them."""
+    with caller.ledger.read() as connection:
+        return user_access.valid_tokens(connection)
+
+
+def create_token(caller: Caller, name: str, role: str) -> tuple[Token, str]:
+    """Create an API token; return its description and the token itself, which cannot be shown again.
+
+    Raises:
+        InvalidError: the name is too long or empty, or there is no such role.
+        DuplicateError: the name is taken.
+    """
+    name = name.strip()
+    _check_token(name, role)
+    try:
+        with caller.changing() as change:
+            token, text = user_access.insert_token(
+                change.connection, change.vault, name, Role(role), change.actor, change.now
+            )
+            change.record("token.create", token.actor, {"role": [None, role]})
+    except IntegrityError:
+        raise DuplicateError(f"There is already a token named {name}.") from None
+    return token, text
+
+
+def revoke_token(caller: Caller, id_or_name: str) -> Token:
+    """Revoke an API token and end its sessions at once; return what it was."""
+    with caller.changing() as change:
+        revoked = user_access.remove_token(change.connection, id_or_name)
+        if revoked is None and (named := user_access.token_by_name(change.connection, id_or_name)):
+            revoked = user_access.remove_token(change.connection, named.id)
+        if revoked is None:
+            raise NotFoundError("token", id_or_name)
+        change.record("token.revoke", revoked.actor, {"role": [revoked.role.value, None]})
+        return revoked
+
+
+def _check_token(name: str, role: str) -> None:
+    errors = {}
+    if not 1 <= len(name) <= _LONGEST_TOKEN_NAME:
+        errors["name"] = f"must be 1 to {_LONGEST_TOKEN_NAME} characters"
+    if role not in list(Role):
+        errors["role"] = f"must be one of: {', '.join(Role)}"
+    if errors:
+        raise InvalidError.of(errors)
+
+
+def open_session(caller: Caller, key: bytes) -> str:
+    """Open a session for the hash of a valid API token or the session key of a user; return the cookie's value."""
+    with caller.changing() as change:
+        cookie = user_access.open_session(change.connection, change.vault, key, change.now)
+        change.record("session.open", change.actor, {})
+    return cookie
+
+
+def close_session(caller: Caller, cookie: str) -> None:
+    """Close the session of a cookie."""
+    with caller.changing() as change:
+        user_access.close_session(change.connection, change.vault, cookie)
+        change.record("session.close", change.actor, {})
