@@ -76,7 +76,7 @@ class _UserBody(Shape):
 
 @blueprint.route("/users")
 @blueprint.response(200, page_of(_UserAnswer))
-def get_users() -> dict[str, Any]:
+def _get_users() -> dict[str, Any]:
     """List the users, by name, all on one page. Owners only."""
     found = users.list_users(context.request_caller())
     return lists.page_answer(found, len(found), lambda user: user, lambda user: user.id)
@@ -85,7 +85,7 @@ def get_users() -> dict[str, Any]:
 @blueprint.route("/users", methods=["POST"])
 @blueprint.arguments(_UserBody)
 @blueprint.response(201, _UserAnswer)
-def post_user(body: dict[str, Any]) -> User:
+def _post_user(body: dict[str, Any]) -> User:
     """Add a user. Owners only."""
     return users.create_user(context.request_caller(), **body)
 
@@ -93,13 +93,13 @@ def post_user(body: dict[str, Any]) -> User:
 @blueprint.route("/users/<user_id>", methods=["PATCH"])
 @blueprint.arguments(_UserChange)
 @blueprint.response(200, _UserAnswer)
-def patch_user(body: dict[str, Any], user_id: str) -> User:
+def _patch_user(body: dict[str, Any], user_id: str) -> User:
     """Change a user, named by id or name. Owners only."""
     return users.change_user(context.request_caller(), user_id, body)
 
 
 @blueprint.route("/users/<user_id>", methods=["DELETE"])
 @blueprint.response(204)
-def delete_user(user_id: str) -> None:
+def _delete_user(user_id: str) -> None:
     """Remove a user, named by id or name, and end the user's sessions. Owners only."""
     users.remove_user(context.request_caller(), user_id)

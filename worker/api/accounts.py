@@ -81,7 +81,7 @@ blueprint = Blueprint(
 @blueprint.route("/accounts")
 @blueprint.arguments(PageQuery, location="query")
 @blueprint.response(200, page_of(_AccountAnswer))
-def get_accounts(query: dict[str, Any]) -> dict[str, Any]:
+def _get_accounts(query: dict[str, Any]) -> dict[str, Any]:
     """List ad accounts in the order of their ids."""
     after, limit = lists.text_after(query.get("cursor")), query["limit"]
     found = [one for one in accounts.list_accounts(context.request_caller()) if one.ad_account_id > after]
@@ -90,7 +90,7 @@ def get_accounts(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/accounts/<ad_account_id>")
 @blueprint.response(200, _AccountAnswer)
-def get_account_view(ad_account_id: str) -> AccountStatus:
+def _get_account_view(ad_account_id: str) -> AccountStatus:
     """Show an ad account."""
     return accounts.get_account(context.request_caller(), ad_account_id)
 
@@ -98,7 +98,7 @@ def get_account_view(ad_account_id: str) -> AccountStatus:
 @blueprint.route("/accounts/<ad_account_id>", methods=["PATCH"])
 @blueprint.arguments(_AccountChange)
 @blueprint.response(200, _AccountAnswer)
-def patch_account(body: dict[str, Any], ad_account_id: str) -> AccountStatus:
+def _patch_account(body: dict[str, Any], ad_account_id: str) -> AccountStatus:
     """Set the rate of an ad account. Tokens that were used stay used."""
     rps, burst = body.get("rate_limit_rps"), body.get("rate_limit_burst")
     accounts.set_account_rate(context.request_caller(), ad_account_id, rps=rps, burst=burst)
@@ -108,7 +108,7 @@ def patch_account(body: dict[str, Any], ad_account_id: str) -> AccountStatus:
 @blueprint.route("/accounts/<ad_account_id>/pause", methods=["POST"])
 @blueprint.arguments(_PauseBody)
 @blueprint.response(200, _AccountAnswer)
-def post_pause(body: dict[str, Any], ad_account_id: str) -> AccountStatus:
+def _post_pause(body: dict[str, Any], ad_account_id: str) -> AccountStatus:
     """Stop sending to an ad account; its events are kept and wait."""
     accounts.pause_account(context.request_caller(), ad_account_id, body["reason"])
     return accounts.get_account(context.request_caller(), ad_account_id)
@@ -116,7 +116,7 @@ def post_pause(body: dict[str, Any], ad_account_id: str) -> AccountStatus:
 
 @blueprint.route("/accounts/<ad_account_id>/resume", methods=["POST"])
 @blueprint.response(200, _AccountAnswer)
-def post_resume(ad_account_id: str) -> AccountStatus:
+def _post_resume(ad_account_id: str) -> AccountStatus:
     """Send to an ad account again. Waiting events are sent within seconds."""
     accounts.resume_account(context.request_caller(), ad_account_id)
     return accounts.get_account(context.request_caller(), ad_account_id)

@@ -45,6 +45,6 @@ class _AlertsAnswer(Shape):
 
 @blueprint.route("/alerts")
 @blueprint.response(200, _AlertsAnswer)
-def get_alerts() -> Alerts:
+def _get_alerts() -> Alerts:
     """List the firing alerts and the newest notices."""
     return list_alerts(context.request_caller())

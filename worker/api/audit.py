@@ -27,7 +27,7 @@ class _AuditEntry(Shape):
 @blueprint.route("/audit")
 @blueprint.arguments(PageQuery, location="query")
 @blueprint.response(200, page_of(_AuditEntry))
-def get_audit_log(query: dict[str, Any]) -> dict[str, Any]:
+def _get_audit_log(query: dict[str, Any]) -> dict[str, Any]:
     """List changes, the newest first."""
     before = lists.number_after(query.get("cursor"))
     with context.app_ledger().read() as connection:

@@ -77,8 +77,13 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
     ARGUMENTS_PARSER = _Parser()
 
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
-        """Serve an address."""
-        decorate: Callable[[View], View] = super().route(rule, **options)
+        """Serve an address. A view is private to its module; the endpoint has its name without the underscore."""
+
+        def decorate(view: View) -> View:
+            endpoint = view.__name__.removeprefix("_")
+            decorated: View = super(Blueprint, self).route(rule, endpoint=endpoint, **options)(view)
+            return decorated
+
         return decorate
 
     def arguments(self, schema: Any, **options: Any) -> Callable[[View], View]:

@@ -90,7 +90,7 @@ blueprint = Blueprint("explain", __name__, url_prefix="/v1/admin", description="
 @blueprint.route("/explain", methods=["POST"])
 @blueprint.arguments(_ExplainBody)
 @blueprint.response(200, _ExplainAnswer)
-def post_explain(body: dict[str, Any]) -> dict[str, Any]:
+def _post_explain(body: dict[str, Any]) -> dict[str, Any]:
     """Explain step by step what would be sent for events. Nothing is stored or sent."""
     received = Received(
         channel=body["channel"],

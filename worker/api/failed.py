@@ -213,28 +213,6 @@ class _DiscardAnswer(_Done):
     discarded = fields.Integer()
 
 
-class _ParkedReason(Shape):
-    """Count accepted events that were set aside for one reason."""
-
-    reason = Text()
-    events = fields.Integer()
-    oldest_at = Timestamp()
-
-
-class ParkedAnswer(Shape):
-    """Tell which accepted events could not be worked on; they are kept whole."""
-
-    events = fields.Integer()
-    reasons = ListOf(Nested(_ParkedReason))
-
-
-class UnparkedAnswer(Shape):
-    """Tell how many events are worked on again."""
-
-    unparked = fields.Integer()
-    left = fields.Integer(metadata={"description": "Still set aside: call again."})
-
-
 _JSON_LINES = "application/x-ndjson"
 
 _CHOICES = ("ad_account_id", "reason_class", "event_name", "event_id", "since")
@@ -247,7 +225,7 @@ blueprint = Blueprint(
 @blueprint.route("/failed")
 @blueprint.arguments(_FailedQuery, location="query")
 @blueprint.response(200, page_of(_FailedAnswer))
-def get_failed_list(query: dict[str, Any]) -> dict[str, Any]:
+def _get_failed_list(query: dict[str, Any]) -> dict[str, Any]:
     """List failed deliveries in the order of their ids."""
     after = lists.number_after(query.get("cursor")) or 0
     found = failed.list_failed(context.request_caller(), _filter(query), query["limit"] + 1, after)
@@ -257,7 +235,7 @@ def get_failed_list(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/failed/summary")
 @blueprint.arguments(_FailedFilter, location="query")
 @blueprint.response(200, _Summary)
-def get_failed_summary(query: dict[str, Any]) -> dict[str, Any]:
+def _get_failed_summary(query: dict[str, Any]) -> dict[str, Any]:
     """Group failed deliveries by reason, with their number and the first and last time."""
     groups = failed.group_failed(context.request_caller(), _filter(query))
     return {"total": sum(group.n for group in groups), "groups": groups}
@@ -266,7 +244,7 @@ def get_failed_summary(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/failed/mark", methods=["POST"])
 @blueprint.arguments(_MarkBody)
 @blueprint.response(200, _Group)
-def post_failed_mark(body: dict[str, Any]) -> ReasonGroup:
+def _post_failed_mark(body: dict[str, Any]) -> ReasonGroup:
     """Resolve or ignore a group of failed deliveries, or open it again. A new failure opens a resolved one."""
     return failed.mark_group(context.request_caller(), **body)
 
@@ -274,7 +252,7 @@ def post_failed_mark(body: dict[str, Any]) -> ReasonGroup:
 @blueprint.route("/failed/export")
 @blueprint.arguments(_FailedFilter, location="query")
 @blueprint.response(200, _FailedAnswer, content_type=_JSON_LINES, description="One to a line")
-def get_failed_export(query: dict[str, Any]) -> Response:
+def _get_failed_export(query: dict[str, Any]) -> Response:
     """Export the selected failed deliveries as JSON lines, without payloads."""
     return export_response(_filter(query))
 
@@ -290,7 +268,7 @@ def export_response(chosen: FailureFilter) -> Response:
 @blueprint.route("/failed/<failed_id>")
 @blueprint.arguments(_DetailQuery, location="query")
 @blueprint.response(200, _FailedDetail)
-def get_failed_detail(query: dict[str, Any], failed_id: str) -> dict[str, Any]:
+def _get_failed_detail(query: dict[str, Any], failed_id: str) -> dict[str, Any]:
     """Show a failed delivery with the tries of its batch."""
     if not (failed_id.isascii() and failed_id.isdigit() and len(failed_id) <= 19):
         raise not_found_error("failed delivery", failed_id)
@@ -302,7 +280,7 @@ def get_failed_detail(query: dict[str, Any], failed_id: str) -> dict[str, Any]:
 @blueprint.route("/failed/retry", methods=["POST"])
 @blueprint.arguments(_RetryBody)
 @blueprint.response(200, _RetryAnswer)
-def post_failed_retry(body: dict[str, Any]) -> dict[str, Any]:
+def _post_failed_retry(body: dict[str, Any]) -> dict[str, Any]:
     """Send failed deliveries again. Safe to repeat: nothing is sent twice."""
     chosen, extent = _choice(body)
     result = failed.retry_failed(context.request_caller(), chosen, force=body["force"], extent=extent)
@@ -314,7 +292,7 @@ def post_failed_retry(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/failed/discard", methods=["POST"])
 @blueprint.arguments(_DiscardBody)
 @blueprint.response(200, _DiscardAnswer)
-def post_failed_discard(body: dict[str, Any]) -> dict[str, Any]:
+def _post_failed_discard(body: dict[str, Any]) -> dict[str, Any]:
     """Discard failed deliveries and delete their payloads."""
     chosen, extent = _choice(body)
     result = failed.discard_failed(context.request_caller(), chosen, body["reason"], extent=extent)

@@ -226,7 +226,7 @@ blueprint = Blueprint(
 @blueprint.route("/integrations", methods=["POST"])
 @blueprint.arguments(IntegrationBody)
 @blueprint.response(201, _IntegrationAnswer)
-def post_integration(body: dict[str, Any]) -> IntegrationRecord:
+def _post_integration(body: dict[str, Any]) -> IntegrationRecord:
     """Create an integration."""
     return integrations.create_integration(context.request_caller(), context.usual_rate(), **body)
 
@@ -234,7 +234,7 @@ def post_integration(body: dict[str, Any]) -> IntegrationRecord:
 @blueprint.route("/integrations")
 @blueprint.arguments(PageQuery, location="query")
 @blueprint.response(200, page_of(_IntegrationAnswer))
-def get_integrations(query: dict[str, Any]) -> dict[str, Any]:
+def _get_integrations(query: dict[str, Any]) -> dict[str, Any]:
     """List integrations in the order of creation."""
     after, limit = lists.number_after(query.get("cursor")) or 0, query["limit"]
     found = integrations.list_integrations(context.request_caller(), limit + 1, after)
@@ -243,7 +243,7 @@ def get_integrations(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/integrations/<integration_id>")
 @blueprint.response(200, _IntegrationAnswer)
-def get_integration_view(integration_id: str) -> IntegrationRecord:
+def _get_integration_view(integration_id: str) -> IntegrationRecord:
     """Show an integration, without its access token."""
     return integrations.get_integration(context.request_caller(), integration_id)
 
@@ -252,7 +252,7 @@ def get_integration_view(integration_id: str) -> IntegrationRecord:
 @blueprint.arguments(IntegrationChange)
 @blueprint.arguments(_WaitingQuery, location="query")
 @blueprint.response(200, _IntegrationAnswer)
-def patch_integration(body: dict[str, Any], query: dict[str, Any], integration_id: str) -> IntegrationRecord:
+def _patch_integration(body: dict[str, Any], query: dict[str, Any], integration_id: str) -> IntegrationRecord:
     """Change the given fields of an integration. A new access token also resumes a paused ad account."""
     current = integrations.get_integration(context.request_caller(), integration_id)
     changes = without_fixed_fields(body, _IntegrationAnswer().dump(current), _FIXED)
@@ -264,7 +264,7 @@ def patch_integration(body: dict[str, Any], query: dict[str, Any], integration_i
 @blueprint.route("/integrations/<integration_id>", methods=["DELETE"])
 @blueprint.arguments(_DeleteQuery, location="query")
 @blueprint.response(204)
-def delete_integration_view(query: dict[str, Any], integration_id: str) -> None:
+def _delete_integration_view(query: dict[str, Any], integration_id: str) -> None:
     """Delete an integration. Batches that are being sent still arrive."""
     waiting = Unsent.DISCARD if query["force"] else query["waiting"]
     integrations.delete_integration(context.request_caller(), integration_id, waiting=waiting)

@@ -122,7 +122,7 @@ class _UndeliveredAnswer(Shape):
 @blueprint.route("/orders", methods=["POST"])
 @blueprint.arguments(_OrdersBody)
 @blueprint.response(200, _OrdersAnswer)
-def post_orders(body: dict[str, Any]) -> dict[str, Any]:
+def _post_orders(body: dict[str, Any]) -> dict[str, Any]:
     """Record the shop's own orders. Safe to repeat: an order counts once. Nothing is sent."""
     done = reconciliation.record(
         context.request_caller(), body["source_id"], body["orders"], context.app_settings().retention_days
@@ -134,7 +134,7 @@ def post_orders(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/orders")
 @blueprint.arguments(_DaysQuery, location="query")
 @blueprint.response(200, _ReconciliationAnswer)
-def get_orders(query: dict[str, Any]) -> dict[str, Any]:
+def _get_orders(query: dict[str, Any]) -> dict[str, Any]:
     """Show what became of the orders of the last days: each is in exactly one of the counts of its line."""
     found = reconciliation.reconcile(context.request_caller(), query["days"], query["source_id"])
     return {
@@ -147,7 +147,7 @@ def get_orders(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/orders/undelivered")
 @blueprint.arguments(_UndeliveredQuery, location="query")
 @blueprint.response(200, page_of(_UndeliveredAnswer))
-def get_orders_undelivered(query: dict[str, Any]) -> dict[str, Any]:
+def _get_orders_undelivered(query: dict[str, Any]) -> dict[str, Any]:
     """List the orders that an ad account does not have, the last recorded first, each with its reason."""
     before, limit = lists.number_after(query.get("cursor")), query["limit"]
     found = reconciliation.list_undelivered(

@@ -100,7 +100,7 @@ def _counts(report: ErasureReport) -> dict[str, Any]:
 @blueprint.route("/erasures", methods=["POST"])
 @blueprint.arguments(_ErasureBody)
 @blueprint.response(200, _ErasureAnswer)
-def post_erasure(body: dict[str, Any]) -> dict[str, Any]:
+def _post_erasure(body: dict[str, Any]) -> dict[str, Any]:
     """Erase the stored data of one person, in every state. Owners only. Slow: it reads all rows."""
     dry_run = body.pop("dry_run")
     request = rights.read_request(**body)
@@ -111,7 +111,7 @@ def post_erasure(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/person/exports", methods=["POST"])
 @blueprint.arguments(_PersonBody)
 @blueprint.response(200, _ExportAnswer)
-def post_person_export(body: dict[str, Any]) -> dict[str, Any]:
+def _post_person_export(body: dict[str, Any]) -> dict[str, Any]:
     """Show what is kept of one person. Owners only. Slow: it reads all rows."""
     return rights.export_person(context.request_caller(), rights.read_request(**body))
 
@@ -119,7 +119,7 @@ def post_person_export(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/person/suppressions", methods=["POST"])
 @blueprint.arguments(_PersonBody)
 @blueprint.response(200, _SuppressionAnswer)
-def post_suppression(body: dict[str, Any]) -> dict[str, Any]:
+def _post_suppression(body: dict[str, Any]) -> dict[str, Any]:
     """Erase one person, and keep new events of them out until they consent again. Owners only. Slow."""
     return _counts(rights.suppress_person(context.request_caller(), rights.read_request(**body)))
 
@@ -127,7 +127,7 @@ def post_suppression(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/person/suppressions/lift", methods=["POST"])
 @blueprint.arguments(_PersonBody)
 @blueprint.response(200, _LiftedAnswer)
-def post_lifted_suppression(body: dict[str, Any]) -> dict[str, Any]:
+def _post_lifted_suppression(body: dict[str, Any]) -> dict[str, Any]:
     """Keep new events of one person again, because they consented to it. Owners only."""
     lifted = rights.allow_person(context.request_caller(), rights.read_request(**body))
     return {"suppressed_keys": lifted}
@@ -136,7 +136,7 @@ def post_lifted_suppression(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/person/requests")
 @blueprint.arguments(PageQuery, location="query")
 @blueprint.response(200, page_of(_RecordedRequest))
-def get_person_requests(query: dict[str, Any]) -> dict[str, Any]:
+def _get_person_requests(query: dict[str, Any]) -> dict[str, Any]:
     """List the requests of persons about their data, the newest first. Owners only."""
     before = lists.number_after(query.get("cursor"))
     found = rights.list_requests(context.request_caller(), query["limit"] + 1, before)

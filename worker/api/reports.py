@@ -294,7 +294,7 @@ blueprint = Blueprint(
 @blueprint.route("/books")
 @blueprint.arguments(_BooksQuery, location="query")
 @blueprint.response(200, _BooksAnswer)
-def get_books(query: dict[str, Any]) -> Books:
+def _get_books(query: dict[str, Any]) -> Books:
     """Account for every accepted event and every delivery, at one moment."""
     return reports.close_books(context.request_caller(), audit=query["audit"])
 
@@ -302,7 +302,7 @@ def get_books(query: dict[str, Any]) -> Books:
 @blueprint.route("/deliveries")
 @blueprint.arguments(_FindQuery, location="query")
 @blueprint.response(200, _FoundAnswer)
-def get_deliveries(query: dict[str, Any]) -> dict[str, Any]:
+def _get_deliveries(query: dict[str, Any]) -> dict[str, Any]:
     """Find the deliveries of an order, an event or a visitor, and the newest events that wait to be mapped."""
     found = search.search(context.request_caller(), query["find"])
     return {
@@ -315,7 +315,7 @@ def get_deliveries(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/stats")
 @blueprint.arguments(_StatsQuery, location="query")
 @blueprint.response(200, _StatsAnswer)
-def get_stats(query: dict[str, Any]) -> HourlyReport:
+def _get_stats(query: dict[str, Any]) -> HourlyReport:
     """Count what moved, by hour and integration."""
     return reports.count_by_hour(context.request_caller(), query["since"], query.get("integration_id"))
 
@@ -323,7 +323,7 @@ def get_stats(query: dict[str, Any]) -> HourlyReport:
 @blueprint.route("/quality")
 @blueprint.arguments(_QualityQuery, location="query")
 @blueprint.response(200, _QualityAnswer)
-def get_quality(query: dict[str, Any]) -> dict[str, Any]:
+def _get_quality(query: dict[str, Any]) -> dict[str, Any]:
     """Show which identifiers came with events, and say what to improve."""
     report = reports.report_quality(
         context.request_caller(), query["since"], query.get("integration_id"), query.get("step_hours")
@@ -333,7 +333,7 @@ def get_quality(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/quality/scores")
 @blueprint.response(200, _ScoresAnswer)
-def get_scores() -> dict[str, Any]:
+def _get_scores() -> dict[str, Any]:
     """Show Pinterest's Event Quality Scores of the connected ad accounts, next to our own shares."""
     return {
         "data": [

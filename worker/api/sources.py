@@ -312,7 +312,7 @@ blueprint = Blueprint(
 @blueprint.route("/sources", methods=["POST"])
 @blueprint.arguments(SourceBody)
 @blueprint.response(201, _SourceAnswer)
-def post_source(body: dict[str, Any]) -> SourceRecord:
+def _post_source(body: dict[str, Any]) -> SourceRecord:
     """Create a source. The answer is the only one that shows its server secret."""
     return sources.create_source(context.request_caller(), **body)
 
@@ -320,7 +320,7 @@ def post_source(body: dict[str, Any]) -> SourceRecord:
 @blueprint.route("/sources")
 @blueprint.arguments(PageQuery, location="query")
 @blueprint.response(200, page_of(_SourceAnswer))
-def get_sources(query: dict[str, Any]) -> dict[str, Any]:
+def _get_sources(query: dict[str, Any]) -> dict[str, Any]:
     """List sources in the order of their ids."""
     after, limit = lists.text_after(query.get("cursor")), query["limit"]
     found = sources.list_sources(context.request_caller(), limit + 1, after)
@@ -329,14 +329,14 @@ def get_sources(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/sources/<source_id>")
 @blueprint.response(200, _SourceAnswer)
-def get_source_view(source_id: str) -> SourceRecord:
+def _get_source_view(source_id: str) -> SourceRecord:
     """Show a source."""
     return sources.get_source(context.request_caller(), source_id)
 
 
 @blueprint.route("/sources/<source_id>/data-quality")
 @blueprint.response(200, DataQualityAnswer)
-def get_data_quality(source_id: str) -> dict[str, Any]:
+def _get_data_quality(source_id: str) -> dict[str, Any]:
     """Count the problems in a source's data, each with an example and what to do."""
     report = data_quality(context.request_caller(), source_id)
     return {
@@ -354,7 +354,7 @@ def get_data_quality(source_id: str) -> dict[str, Any]:
 @blueprint.route("/sources/<source_id>", methods=["PATCH"])
 @blueprint.arguments(SourceChange)
 @blueprint.response(200, _SourceAnswer)
-def patch_source(body: dict[str, Any], source_id: str) -> SourceRecord:
+def _patch_source(body: dict[str, Any], source_id: str) -> SourceRecord:
     """Change the given fields of a source. Objects are merged."""
     current = sources.get_source(context.request_caller(), source_id)
     changes = without_fixed_fields(body, _SourceAnswer().dump(current), _FIXED)
@@ -363,7 +363,7 @@ def patch_source(body: dict[str, Any], source_id: str) -> SourceRecord:
 
 @blueprint.route("/sources/<source_id>", methods=["DELETE"])
 @blueprint.response(204)
-def delete_source_view(source_id: str) -> None:
+def _delete_source_view(source_id: str) -> None:
     """Delete a source without integrations. Its keys become invalid at once."""
     sources.delete_source(context.request_caller(), source_id)
 
@@ -371,13 +371,13 @@ def delete_source_view(source_id: str) -> None:
 @blueprint.route("/sources/<source_id>/pipeline-key", methods=["POST"])
 @blueprint.arguments(KeyRotation)
 @blueprint.response(200, _SourceAnswer)
-def post_pipeline_key(body: dict[str, Any], source_id: str) -> SourceRecord:
+def _post_pipeline_key(body: dict[str, Any], source_id: str) -> SourceRecord:
     """Create a pipeline key. The previous keys stay valid for the overlap."""
     return sources.rotate_pipeline_key(context.request_caller(), source_id, **body)
 
 
 @blueprint.route("/sources/<source_id>/server-secret", methods=["POST"])
 @blueprint.response(200, _SourceAnswer)
-def post_server_secret(source_id: str) -> SourceRecord:
+def _post_server_secret(source_id: str) -> SourceRecord:
     """Create a server secret. The previous one becomes invalid at once."""
     return sources.rotate_server_secret(context.request_caller(), source_id)

@@ -14,7 +14,7 @@ from worker.ledger.delivery.batch_history import RelatedBatch
 from worker.ledger.schema import batch, credential
 from worker.ledger.setup import ad_accounts
 from worker.pinterest.client.client import Answer
-from worker.pipeline.delivery.culprit import ACCOUNT_REFUSED, Culprit, find_culprit
+from worker.pipeline.delivery.apply_decision import _ACCOUNT_REFUSED, _Culprit, _find_culprit
 
 SAME = (("malformed", "HTTP 400, code 1: Invalid request 17"),)
 SAME_BUT_FOR_A_NUMBER = (("malformed", "HTTP 400, code 1: Invalid request 99"),)
@@ -44,37 +44,37 @@ def family(events: int, *generations: list[Any]) -> list[RelatedBatch]:
     ("parts", "expected"),
     [
         # A single refusal proves nothing yet: the parts have no answers.
-        (family(1_000, [(), ()]), Culprit.UNDECIDED),
-        (family(1_000, [SAME, ()]), Culprit.UNDECIDED),
+        (family(1_000, [(), ()]), _Culprit.UNDECIDED),
+        (family(1_000, [SAME, ()]), _Culprit.UNDECIDED),
         # All eight parts of the third halving, with the same message: numbers do not count.
-        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + [SAME_BUT_FOR_A_NUMBER]), Culprit.ACCOUNT),
+        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + [SAME_BUT_FOR_A_NUMBER]), _Culprit.ACCOUNT),
         # One of the eight has no answer yet.
-        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + [()]), Culprit.UNDECIDED),
+        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + [()]), _Culprit.UNDECIDED),
         # Four parts are not enough to judge a thousand events by.
-        (family(1_000, [SAME] * 2, [SAME] * 4, [()] * 8), Culprit.UNDECIDED),
+        (family(1_000, [SAME] * 2, [SAME] * 4, [()] * 8), _Culprit.UNDECIDED),
         # Of four to seven events all four parts are.
-        (family(4, [SAME] * 2, [SAME] * 4), Culprit.ACCOUNT),
-        (family(7, [SAME] * 2, [SAME] * 4), Culprit.ACCOUNT),
-        (family(8, [SAME] * 2, [SAME] * 8), Culprit.ACCOUNT),
+        (family(4, [SAME] * 2, [SAME] * 4), _Culprit.ACCOUNT),
+        (family(7, [SAME] * 2, [SAME] * 4), _Culprit.ACCOUNT),
+        (family(8, [SAME] * 2, [SAME] * 8), _Culprit.ACCOUNT),
         # Less than four events fail one by one.
-        (family(3, [SAME] * 2, [SAME] * 3), Culprit.EVENTS),
-        (family(1), Culprit.EVENTS),
+        (family(3, [SAME] * 2, [SAME] * 3), _Culprit.EVENTS),
+        (family(1), _Culprit.EVENTS),
         # Anything that was delivered shows that the account is well.
-        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + ["delivered"]), Culprit.EVENTS),
-        (family(4, [SAME, "delivered"], [SAME] * 2), Culprit.EVENTS),
+        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + ["delivered"]), _Culprit.EVENTS),
+        (family(4, [SAME, "delivered"], [SAME] * 2), _Culprit.EVENTS),
         # So does another message.
-        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + [OTHER]), Culprit.EVENTS),
-        (family(4, [SAME, OTHER], [(), ()]), Culprit.EVENTS),
+        (family(1_000, [SAME] * 2, [SAME] * 4, [SAME] * 7 + [OTHER]), _Culprit.EVENTS),
+        (family(4, [SAME, OTHER], [(), ()]), _Culprit.EVENTS),
         # An operator resumed the account, so the account is right.
-        (family(4, [SAME] * 2, [SAME] * 3 + [(*SAME, (ACCOUNT_REFUSED, "…"))]), Culprit.EVENTS),
+        (family(4, [SAME] * 2, [SAME] * 3 + [(*SAME, (_ACCOUNT_REFUSED, "…"))]), _Culprit.EVENTS),
         # All parts have answers, and there were never enough parts.
-        (family(4, [SAME] * 2, [SAME] * 2), Culprit.EVENTS),
+        (family(4, [SAME] * 2, [SAME] * 2), _Culprit.EVENTS),
         # A part without a refusal still needs an answer.
-        (family(4, [SAME] * 2, [SAME] * 3 + ["live"]), Culprit.UNDECIDED),
+        (family(4, [SAME] * 2, [SAME] * 3 + ["live"]), _Culprit.UNDECIDED),
     ],
 )
-def test_a_family_is_judged_by_its_parts(parts: list[RelatedBatch], expected: Culprit) -> None:
-    assert find_culprit(parts) is expected
+def test_a_family_is_judged_by_its_parts(parts: list[RelatedBatch], expected: _Culprit) -> None:
+    assert _find_culprit(parts) is expected
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_an_account_that_refuses_everything_is_paused_and_keeps_its_events(
 ) -> None:
     s = stage(ledger, events, refused("The ad account is not allowed to do this"))
     assert s.run() == requests
-    assert paused_class(ledger) == ACCOUNT_REFUSED
+    assert paused_class(ledger) == _ACCOUNT_REFUSED
     assert stand(ledger) == {"in_flight": events}
     assert sum(batches_left(ledger)) == events
     with ledger.read() as connection:
@@ -141,7 +141,7 @@ def test_after_an_operator_resumes_only_the_bad_events_fail(ledger: Ledger) -> N
     bad = {f"e{number}" for number in range(0, 96, 6)}
     s = stage(ledger, 96, refusing(*bad))
     s.run()
-    assert paused_class(ledger) == ACCOUNT_REFUSED
+    assert paused_class(ledger) == _ACCOUNT_REFUSED
     assert stand(ledger).get("failed", 0) == 0
     resume(ledger)
     send_the_rest(s, ledger)

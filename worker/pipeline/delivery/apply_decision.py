@@ -3,11 +3,14 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
+from itertools import groupby
 
 from sqlalchemy import Connection
 
 from worker import logs
 from worker.ledger.delivery import batch_history, batches
+from worker.ledger.delivery.batch_history import RelatedBatch
 from worker.ledger.delivery.batches import Attempt, Member, MemberResult, StartedBatch
 from worker.ledger.reports import measures
 from worker.ledger.setup import ad_accounts, audit_log
@@ -29,10 +32,10 @@ from worker.pinterest.client.decisions import (
     Unreadable,
     decide_batch,
     fail_single,
+    have_same_message,
 )
 from worker.pinterest.client.echo import NOTHING_SENT, Echo
 from worker.pinterest.client.wait_times import Wait, next_wait
-from worker.pipeline.delivery.culprit import ACCOUNT_REFUSED, Culprit, find_culprit
 from worker.pipeline.delivery.sending import (
     DeliveryResult,
     PostponedError,
@@ -41,6 +44,62 @@ from worker.pipeline.delivery.sending import (
     ids_without,
     unknown_outcomes,
 )
+
+# Reason class of a pause: every part of a batch was refused with the same message.
+_ACCOUNT_REFUSED = "account_refused"
+
+# Disjoint parts that must all be refused. A few bad events rarely fall into each of them.
+_PARTS_NEEDED = 8
+# For batches of four to seven events.
+_PARTS_NEEDED_SMALL_BATCH = 4
+
+
+class _Culprit(Enum):
+    """Name the cause of a refusal."""
+
+    EVENTS = "events"
+    ACCOUNT = "account"
+    # Pinterest has not answered for some part yet.
+    UNDECIDED = "undecided"
+
+
+def _find_culprit(family: Sequence[RelatedBatch]) -> _Culprit:
+    """Decide from the parts of a halved batch, ordered by depth, whether its events or the account are at fault.
+
+    The account is at fault when all eight parts of the third halving were refused (all four parts of the
+    second for a batch of four to seven events), no part was delivered, and all refusals have the same message.
+    That takes at most 15 requests.
+
+    A systematic mistake with a bad event in each of the eight parts looks the same. After an operator resumes
+    the account, the parts are not judged again, so halving continues down to the bad events. Batches of less
+    than four events are not judged: their events fail individually.
+    """
+    first = family[0]
+    refusals = [_refusals(part) for part in family]
+    messages = [reason for reasons in refusals for reason in reasons]
+    judged_before = any(reason_class == _ACCOUNT_REFUSED for part in family for reason_class, _ in part.tries)
+    delivered = any(part.has_delivered for part in family)
+    if first.events < _PARTS_NEEDED_SMALL_BATCH or judged_before or delivered or not _agree(messages):
+        return _Culprit.EVENTS
+    needed = _PARTS_NEEDED if first.events >= _PARTS_NEEDED else _PARTS_NEEDED_SMALL_BATCH
+    for _, parts in groupby(family, key=lambda part: part.depth):
+        generation = list(parts)
+        if len(generation) >= needed:
+            if all(_refusals(part) for part in generation):
+                return _Culprit.ACCOUNT
+            break
+    waiting = any(part.is_live and not _refusals(part) for part in family)
+    return _Culprit.UNDECIDED if waiting else _Culprit.EVENTS
+
+
+def _refusals(part: RelatedBatch) -> list[str]:
+    return [reason for reason_class, reason in part.tries if reason_class == ReasonClass.MALFORMED]
+
+
+def _agree(messages: Sequence[str]) -> bool:
+    # A single refusal proves nothing yet.
+    return len(messages) < 2 or have_same_message(messages)
+
 
 log = logs.of(__name__)
 
@@ -138,12 +197,12 @@ class Reaction:
 
     def _halve(self, verdict: Halve) -> DeliveryResult:
         self._note(verdict.reason_class, verdict.reason, () if verdict.outcome_known else self.members)
-        fault = find_culprit(
+        fault = _find_culprit(
             self.sender.read(lambda connection: batch_history.related_batches(connection, self.started.id))
         )
-        if fault is Culprit.ACCOUNT:
+        if fault is _Culprit.ACCOUNT:
             message = f"Every part of a batch was refused with the same message: {verdict.reason}"
-            return self._pause(PauseAccount(ACCOUNT_REFUSED, message))
+            return self._pause(PauseAccount(_ACCOUNT_REFUSED, message))
         if len(self.members) == 1:
             return self._fail_single(verdict, fault)
         risky = [] if verdict.outcome_known else self._at_risk(self.sender.now())
@@ -152,9 +211,9 @@ class Reaction:
         parts = [part for part in (rest[:middle], rest[middle:]) if part]
         return self._split(parts, self.sender.now(), unknown_outcomes(risky, verdict.reason), self.started)
 
-    def _fail_single(self, verdict: Halve, fault: Culprit) -> DeliveryResult:
+    def _fail_single(self, verdict: Halve, fault: _Culprit) -> DeliveryResult:
         """Fail the event of a batch of one, unless the account may still be at fault."""
-        if fault is Culprit.UNDECIDED:
+        if fault is _Culprit.UNDECIDED:
             policy, dice, now = self.sender.policy, self.sender.dice, self.sender.now()
             wait = next_wait(policy, self.started.attempt, self.started.first_tried_at, now, None, dice)
             if wait.stage != "over":
