@@ -8,7 +8,7 @@ from flask import Flask
 from docs.reference import TARGET, description, reference
 from tests.docs.reading import ROOT, read
 from worker.collector.wsgi import create_app
-from worker.event.envelope import OPTIONAL_FIELDS
+from worker.event.envelope import _OPTIONAL_FIELDS
 from worker.event.problem_texts import problem_text
 from worker.event.problems import Problem
 from worker.ledger.database import Ledger
@@ -49,7 +49,7 @@ def test_every_code_of_an_error_has_its_row() -> None:
 
 
 def test_every_field_of_an_event_is_explained() -> None:
-    assert {"type", *(name for name, _, _ in OPTIONAL_FIELDS)} <= set(read(COLLECTOR).names)
+    assert {"type", *(name for name, _, _ in _OPTIONAL_FIELDS)} <= set(read(COLLECTOR).names)
 
 
 def test_every_kind_of_problem_has_its_row() -> None:

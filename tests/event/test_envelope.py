@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 
 from tests.pinterest.strategies import EVENTS, JSON
 from worker.event import json_text
-from worker.event.envelope import MAX_DEPTH, EnvelopeError, check_envelope, decode_json, find_flaw
+from worker.event.envelope import _MAX_DEPTH, EnvelopeError, check_envelope, decode_json, find_flaw
 
 GOOD: dict[str, Any] = {"type": "track", "event": "Order Completed"}
 
@@ -119,7 +119,7 @@ def test_a_bad_event_is_refused_with_a_sentence_that_names_the_field(
 @example(GOOD | {"properties": nested(33)})
 @example(GOOD | {"properties": {"a": 10**25}})
 def test_the_fast_check_accepts_nothing_that_the_full_check_refuses(event: Any) -> None:
-    if json_text.is_surely_storable(event, MAX_DEPTH):
+    if json_text.is_surely_storable(event, _MAX_DEPTH):
         assert find_flaw(event) is None
 
 

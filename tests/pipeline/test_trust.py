@@ -26,7 +26,7 @@ from worker.ledger.migrate import migrate
 from worker.ledger.schema import State, delivery, visitor
 from worker.ledger.setup import sources
 from worker.pinterest.user_data.hashing import hash_value
-from worker.pinterest.user_data.person import mapped_email_hashes
+from worker.pinterest.user_data.person import _mapped_email_hashes
 from worker.pipeline.ingest.ingest_bulk import ingest
 
 P, S = Trust.PUBLIC, Trust.SIGNED
@@ -228,7 +228,7 @@ def test_an_erasure_finds_both_of_what_was_said(ledger: Ledger) -> None:
     key = ledger.vault.keyed_hash("user", "src_shop", "44")
     with ledger.read() as connection:
         body = connection.execute(select(visitor.c.body).where(visitor.c.key == key)).scalar_one()
-    assert set(mapped_email_hashes(ledger.vault.open(body, visitors.BODY))) == {JANE, MALLORY}
+    assert set(_mapped_email_hashes(ledger.vault.open(body, visitors.BODY))) == {JANE, MALLORY}
 
 
 # Whatever public events come

@@ -22,7 +22,7 @@ from worker.pinterest.client.client import mask
 from worker.pinterest.custom_data import money
 from worker.pinterest.mapping.call import Explanation, Options
 from worker.pinterest.mapping.mapping import map_event
-from worker.pinterest.user_data.person import email_hashes_in
+from worker.pinterest.user_data.person import _email_hashes_in
 from worker.pinterest.user_data.visitor import Visitor, apply_identify
 
 # The first steps are small, because an exponential pattern would never end with larger ones.
@@ -168,7 +168,7 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "the click id": epik_from_url,
     "the debugged event": _show,
     "Pinterest's words": mask,
-    "a person's addresses": lambda text: list(email_hashes_in(text.encode("utf-8", "replace"))),
+    "a person's addresses": lambda text: list(_email_hashes_in(text.encode("utf-8", "replace"))),
     "a time": parse_time,
     "consent": lambda text: check_consent(
         hostile.event(context={"consent": [text, {text: text}]}), ["ads"], "drop"

@@ -15,7 +15,7 @@ from worker.api.docs import is_docs
 from worker.api.integrations import _CONFIG_PROPERTIES
 from worker.ledger.database import Ledger
 from worker.ledger.vault import _KEY_MISSING_MESSAGE
-from worker.pinterest.config.integration_config import IntegrationConfigSchema
+from worker.pinterest.config.integration_config import _IntegrationConfigSchema
 from worker.web import management
 
 BASIC = {"Authorization": "Basic " + b64encode(f"anyone:{TOKEN}".encode()).decode()}
@@ -99,7 +99,7 @@ def test_the_description_names_every_route_of_the_api(app: Flask, api: Api) -> N
 
 
 def test_the_description_names_every_setting_that_the_connector_takes() -> None:
-    assert set(IntegrationConfigSchema().fields) == set(_CONFIG_PROPERTIES)
+    assert set(_IntegrationConfigSchema().fields) == set(_CONFIG_PROPERTIES)
 
 
 @pytest.fixture

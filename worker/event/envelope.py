@@ -9,11 +9,11 @@ from worker.event import json_text
 from worker.event.text import shown_key
 from worker.event.times import parse_time
 
-MAX_DEPTH = 32
+_MAX_DEPTH = 32
 _LARGEST_INTEGER = 2**63
 _LONGEST_PATH = 200
 
-_DEPTH = f"is nested more than {MAX_DEPTH} levels deep."
+_DEPTH = f"is nested more than {_MAX_DEPTH} levels deep."
 _NUMBER = "must be a finite number."
 _INTEGER = "is a whole number of more than 18 digits: send it as text."
 _CHARACTERS = "has a null byte or half a surrogate pair in it."
@@ -54,7 +54,7 @@ def _find_flaw_at(value: Any, depth: int) -> tuple[list[str], str] | None:
 
 
 def _find_below(container: Any, depth: int) -> tuple[list[str], str] | None:
-    if depth > MAX_DEPTH:
+    if depth > _MAX_DEPTH:
         return [], _DEPTH
     is_object = type(container) is dict
     for key, value in container.items() if is_object else enumerate(container):
@@ -120,14 +120,14 @@ def check_envelope(raw: object) -> None:
     kind = raw.get("type")
     if type(kind) is not str or kind not in _EVENT_TYPES:
         raise EnvelopeError("type", _NOT_A_TYPE)
-    for field, is_valid, message in OPTIONAL_FIELDS:
+    for field, is_valid, message in _OPTIONAL_FIELDS:
         value = raw.get(field)
         if value is not None and not is_valid(value):
             raise EnvelopeError(field, message)
     if kind == "track" and not (raw.get("event") or "").strip():
         raise EnvelopeError("event", _NO_EVENT)
     # The fast check reports some storable events as doubtful: the full one decides about those.
-    if not json_text.is_surely_storable(raw, MAX_DEPTH) and (flaw := find_flaw(raw)):
+    if not json_text.is_surely_storable(raw, _MAX_DEPTH) and (flaw := find_flaw(raw)):
         raise EnvelopeError(*flaw)
 
 
@@ -148,7 +148,7 @@ def _is_time(value: object) -> bool:
     return parse_time(value) is not None or (type(value) is str and not value.strip())
 
 
-OPTIONAL_FIELDS: tuple[tuple[str, Callable[[object], bool], str], ...] = (
+_OPTIONAL_FIELDS: tuple[tuple[str, Callable[[object], bool], str], ...] = (
     ("event", _is_name, _NOT_A_NAME),
     ("name", _is_name, _NOT_A_NAME),
     ("properties", _is_object, _NOT_AN_OBJECT),

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from tests.event.consent.test_tcf import tc_string
-from worker.event.consent.consent import Consent, check_consent
+from worker.event.consent.consent import _Consent, check_consent
 
 ALL_PURPOSES = range(1, 12)
 
 
-def decide(stated: Any, category: str = "advertising", **more: Any) -> Consent:
+def decide(stated: Any, category: str = "advertising", **more: Any) -> _Consent:
     return check_consent({"context": {"consent": stated}}, [category], "allow", **more)
 
 

@@ -17,7 +17,7 @@ from tests.http.raw_server import (
     send,
     whole,
 )
-from worker.pinterest.client.client import MAX_ANSWER_BYTES, PinterestClient, SendFailure
+from worker.pinterest.client.client import _MAX_ANSWER_BYTES, PinterestClient, SendFailure
 
 # What is sent
 
@@ -136,7 +136,7 @@ def test_the_client_does_not_retry(serve: Serve, connect: Connect) -> None:
 
 
 def test_a_body_that_is_too_large_is_not_read(serve: Serve, connect: Connect) -> None:
-    server = serve(answers(whole(b" " * (MAX_ANSWER_BYTES + 1))))
+    server = serve(answers(whole(b" " * (_MAX_ANSWER_BYTES + 1))))
 
     answer = send(connect(server.url, deadline=5))
 

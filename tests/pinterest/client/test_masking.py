@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.pinterest.client.client import MAX_REASON_CHARACTERS, mask
+from worker.pinterest.client.client import _MAX_REASON_CHARACTERS, mask
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_long_text_is_cut_without_leaving_half_an_address() -> None:
     text = "836f82db99121b3481011f16b49dfa5fbc714a0d1b1b9f784a1ebbbf5b39577f " * 30 + "a" * 35
     half = f"{text} john.doe@example.com"
 
-    assert len(mask("word " * 1000)) == MAX_REASON_CHARACTERS
+    assert len(mask("word " * 1000)) == _MAX_REASON_CHARACTERS
     assert half[:2000].endswith(" john.doe@examp")
     assert mask(half).endswith(f"[id] {'a' * 35} …")
     assert mask("x" * 5000) == "…"
@@ -61,7 +61,7 @@ def test_a_long_text_is_cut_without_leaving_half_an_address() -> None:
 def test_a_masked_text_is_short_and_printable_and_can_be_stored(text: str) -> None:
     masked = mask(text)
 
-    assert len(masked) <= MAX_REASON_CHARACTERS
+    assert len(masked) <= _MAX_REASON_CHARACTERS
     assert masked.isprintable()
     assert masked.encode().decode() == masked
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.pinterest.client.wait_times import MAX_RETRY_AFTER_SECONDS, RetryPolicy, Wait, next_wait
+from worker.pinterest.client.wait_times import _MAX_RETRY_AFTER_SECONDS, RetryPolicy, Wait, next_wait
 
 POLICY = RetryPolicy()
 DAY = 86_400.0
@@ -86,7 +86,7 @@ def test_no_wait_is_negative_too_long_or_below_its_minimum(
 ) -> None:
     wait = next_wait(policy, attempt, 1e9, 1e9 + elapsed, after, lambda: drawn)
 
-    floor = 0.0 if after is None or math.isnan(after) else min(max(after, 0.0), MAX_RETRY_AFTER_SECONDS)
+    floor = 0.0 if after is None or math.isnan(after) else min(max(after, 0.0), _MAX_RETRY_AFTER_SECONDS)
     # A float of this size rounds the sums of times.
     remaining = policy.window_seconds - max(0.0, (1e9 + elapsed) - 1e9)
     if wait.stage == "over":

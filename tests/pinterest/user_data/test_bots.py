@@ -5,7 +5,7 @@ from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
 from tests.pinterest.conftest import browser, run, track
 from worker.pinterest.mapping.call import Options
-from worker.pinterest.mapping.mapping import Filtered, Mapped, is_bot
+from worker.pinterest.mapping.mapping import Filtered, Mapped, _is_bot
 
 CRAWLER = "Mozilla/5.0 (compatible; Pinterestbot/1.0; +http://www.pinterest.com/bot.html)"
 
@@ -29,7 +29,7 @@ CRAWLER = "Mozilla/5.0 (compatible; Pinterestbot/1.0; +http://www.pinterest.com/
     ],
 )
 def test_a_crawler_is_recognised(agent: str) -> None:
-    assert is_bot(agent)
+    assert _is_bot(agent)
 
 
 @pytest.mark.parametrize(
@@ -47,13 +47,13 @@ def test_a_crawler_is_recognised(agent: str) -> None:
     ],
 )
 def test_a_visitors_browser_is_not_a_crawler(agent: str | None) -> None:
-    assert not is_bot(agent)
+    assert not _is_bot(agent)
 
 
 def test_every_crawler_of_the_list_is_recognised() -> None:
     agents = [agent for crawler in CRAWLER_USER_AGENTS_DATA for agent in crawler["instances"]]
     assert len(agents) > 1000
-    assert [agent for agent in agents if not is_bot(agent)] == []
+    assert [agent for agent in agents if not _is_bot(agent)] == []
 
 
 def test_the_filter_is_off_unless_switched_on() -> None:

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from worker.pinterest.user_data.person import Person, all_email_hashes_in, mapped_email_hashes
+from worker.pinterest.user_data.person import Person, _mapped_email_hashes, all_email_hashes_in
 
 EMAIL = "Kim.Muster+shop@example.com"
 EMAIL_HASH = sha256(EMAIL.lower().encode()).hexdigest()
@@ -87,7 +87,7 @@ def test_all_emails_of_a_text_are_found() -> None:
     "text", [b"", b"[]", b'{"user_data":1}', b'{"user_data":{"em":"x"}}', b'{"user_data":{"em":[1]}}']
 )
 def test_a_text_without_emails_has_no_hashes(text: bytes) -> None:
-    assert mapped_email_hashes(text) == []
+    assert _mapped_email_hashes(text) == []
 
 
 def test_a_long_text_takes_linear_time() -> None:

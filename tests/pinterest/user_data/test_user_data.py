@@ -9,7 +9,7 @@ from worker.event.problems import Problem
 from worker.event.received import Received
 from worker.pinterest.mapping.call import Options
 from worker.pinterest.mapping.payload_checks import Failed
-from worker.pinterest.user_data.user_data import client_address
+from worker.pinterest.user_data.user_data import _client_address
 from worker.pinterest.user_data.visitor import Visitor, apply_identify
 
 PINTEREST = Options(field_mapping="pinterest")
@@ -86,8 +86,8 @@ def test_a_servers_address_and_user_agent_come_from_the_context() -> None:
     ],
 )
 def test_an_address_is_sent_complete_or_truncated(text: str, whole: str, truncated: str) -> None:
-    assert client_address(text, False) == (whole, None)
-    assert client_address(text, True) == (truncated, None)
+    assert _client_address(text, False) == (whole, None)
+    assert _client_address(text, True) == (truncated, None)
 
 
 @pytest.mark.parametrize(
@@ -107,14 +107,14 @@ def test_an_address_is_sent_complete_or_truncated(text: str, whole: str, truncat
     ],
 )
 def test_an_address_that_is_not_public_is_not_sent(text: str) -> None:
-    assert client_address(text, False) == (None, Problem.ADDRESS_NOT_PUBLIC)
+    assert _client_address(text, False) == (None, Problem.ADDRESS_NOT_PUBLIC)
 
 
 @pytest.mark.parametrize(
     "text", ["localhost", "203.0.113", "unknown", "?", "1.2.3.4.5", "256.1.1.1", "x" * 600]
 )
 def test_an_invalid_address_is_not_sent(text: str) -> None:
-    assert client_address(text, True) == (None, Problem.ADDRESS_INVALID)
+    assert _client_address(text, True) == (None, Problem.ADDRESS_INVALID)
 
 
 @pytest.mark.parametrize(

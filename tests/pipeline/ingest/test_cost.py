@@ -23,7 +23,7 @@ def test_an_event_has_a_budget_for_each_delivery(
     monkeypatch: pytest.MonkeyPatch, seconds: list[float], deliveries: int, tries: int | None
 ) -> None:
     now, took = 0.0, iter(seconds)
-    monkeypatch.setattr(cost, "MAX_CPU_SECONDS", 1.0)
+    monkeypatch.setattr(cost, "_MAX_CPU_SECONDS", 1.0)
     monkeypatch.setattr(cost.time, "thread_time", lambda: now)
     made = 0
 

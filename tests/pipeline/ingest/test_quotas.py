@@ -16,7 +16,7 @@ from worker.ledger.reports import measures, tallies
 from worker.ledger.schema import debug_input, delivery, visitor
 from worker.ledger.setup import sources
 from worker.pipeline.ingest.ingest_bulk import ingest
-from worker.pipeline.ingest.quotas import REFRESH_SECONDS, NewVisitors, VisitorQuotas
+from worker.pipeline.ingest.quotas import _REFRESH_SECONDS, NewVisitors, _VisitorQuotas
 from worker.pipeline.upkeep.purging import fold_counts
 
 DAY = 86_400
@@ -146,12 +146,12 @@ def test_a_new_visitor_counts_for_who_brought_it(
 
 def test_the_count_is_read_every_few_seconds_and_begins_again_each_day(sqlite_ledger: Ledger) -> None:
     clock = [10.0 * DAY]
-    quotas = VisitorQuotas(sqlite_ledger, lambda: clock[0])
+    quotas = _VisitorQuotas(sqlite_ledger, lambda: clock[0])
     assert [quotas.admit("src", 5, 3) for _ in range(3)] == [3, 2, 0]
     with sqlite_ledger.write() as connection:
         tallies.append_usage(connection, {("src", tallies.PUBLIC_VISITORS): 4}, clock[0])
     # What was admitted and not written, since its transaction failed, is admitted again.
-    clock[0] += REFRESH_SECONDS
+    clock[0] += _REFRESH_SECONDS
     assert quotas.admit("src", 5, 3) == 1
     clock[0] = 11.0 * DAY - 1
     assert quotas.admit("src", 5, 9) == 1

@@ -26,7 +26,7 @@ from worker.operations.person import erasing, rights
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pipeline.ingest.accepting import prepare_event
 from worker.pipeline.ingest.ingest_bulk import ingest
-from worker.pipeline.ingest.suppression import Named, is_suppressed
+from worker.pipeline.ingest.suppression import Named, _is_suppressed
 
 KIM, LEE = "kim@example.com", "lee@example.com"
 YES = {"consent": {"advertising": True}}
@@ -319,4 +319,4 @@ def test_who_is_suppressed(
     emails: tuple[str, ...], user: bytes | None, device: bytes | None, active: set[bytes], expected: bool
 ) -> None:
     named = Named(frozenset(emails), frozenset(), user, device)
-    assert is_suppressed(named, {"kim": K, "lee": L}, active) is expected
+    assert _is_suppressed(named, {"kim": K, "lee": L}, active) is expected

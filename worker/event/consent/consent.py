@@ -14,7 +14,7 @@ _NONE = "no statement"
 
 
 @dataclass(frozen=True, slots=True)
-class Consent:
+class _Consent:
     """Whether consent was given, and why.
 
     ``form`` names the form in which the event states consent. ``is_unreadable`` means that something was said
@@ -35,7 +35,7 @@ def check_consent(
     *,
     gpc: bool = False,
     groups: Mapping[str, str] | None = None,
-) -> Consent:
+) -> _Consent:
     """Grant consent only if the event grants all categories.
 
     ``default`` applies only to an event that says nothing about consent. Everything that is not a known yes is a no.
@@ -86,7 +86,7 @@ def _is_plain(stated: dict[str, Any]) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _check_plain(entries: tuple[tuple[str, bool], ...], categories: tuple[str, ...]) -> Consent:
+def _check_plain(entries: tuple[tuple[str, bool], ...], categories: tuple[str, ...]) -> _Consent:
     return _check_all(dict(entries), [], categories, "drop", False, None)
 
 
@@ -97,7 +97,7 @@ def _check_all(
     default: Literal["drop", "allow"],
     gpc: bool,
     groups: Mapping[str, str] | None,
-) -> Consent:
+) -> _Consent:
     statements = Statements(groups)
     if gpc:
         statements.deny_advertising()
@@ -115,22 +115,22 @@ def _check_all(
     return _verdict(statements, categories, _BY_DEFAULT[default] if is_silent else None)
 
 
-def _verdict(statements: Statements, categories: tuple[str, ...], silent: Consent | None) -> Consent:
+def _verdict(statements: Statements, categories: tuple[str, ...], silent: _Consent | None) -> _Consent:
     """Return the decision; ``silent`` is the one for a category about which a silent event says nothing."""
     forms = []
     for category in categories:
         answer, form, is_named = statements.answer(category)
         by = "" if form == PLAIN else f", by {form}"
         if answer is False:
-            return Consent(False, f"consent to {category} was denied{by}", form, is_denied=True)
+            return _Consent(False, f"consent to {category} was denied{by}", form, is_denied=True)
         if answer is None and silent is not None and not is_named:
             if not silent.granted:
                 return silent
             form = silent.form
         elif answer is None and (is_named or not statements.holds_something):
-            return Consent(False, f"consent to {category} is not understood{by}", form, is_unreadable=True)
+            return _Consent(False, f"consent to {category} is not understood{by}", form, is_unreadable=True)
         elif answer is None:
-            return Consent(False, f"consent to {category} is not stated", form)
+            return _Consent(False, f"consent to {category} is not stated", form)
         forms.append(form)
     if silent is not None and forms.count(silent.form) == len(forms):
         return silent
@@ -139,16 +139,16 @@ def _verdict(statements: Statements, categories: tuple[str, ...], silent: Consen
 
 
 @lru_cache(maxsize=64)
-def _granted(categories: tuple[str, ...], form: str) -> Consent:
+def _granted(categories: tuple[str, ...], form: str) -> _Consent:
     by = "" if form == PLAIN else f", by {form}"
-    return Consent(True, f"consent to {' and '.join(categories)} was granted{by}", form)
+    return _Consent(True, f"consent to {' and '.join(categories)} was granted{by}", form)
 
 
 _BY_DEFAULT = {
-    "allow": Consent(True, "no consent information, and the source allows such events", _NONE),
-    "drop": Consent(False, "no consent information, and the source drops such events", _NONE),
+    "allow": _Consent(True, "no consent information, and the source allows such events", _NONE),
+    "drop": _Consent(False, "no consent information, and the source drops such events", _NONE),
 }
-_NOT_REQUIRED = Consent(True, "the integration requires no consent", _NONE)
+_NOT_REQUIRED = _Consent(True, "the integration requires no consent", _NONE)
 
 _STATEMENT, _TENTATIVE, _DENIAL, _GPC = "statement", "tentative", "denial", "gpc"
 _GPC_NAMES = "gpc secGpc sec_gpc Sec-GPC globalPrivacyControl global_privacy_control"

@@ -17,7 +17,7 @@ from urllib3.exceptions import DecodeError
 from worker.http.deadline import NETWORK_ERRORS, RequestDeadline, new_session
 
 # The answer to a thousand events, with a sentence for each, is a quarter of this.
-MAX_ANSWER_BYTES = 4 * 1024 * 1024
+_MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 
 # A shorter token could be a normal word of the answer.
@@ -151,8 +151,8 @@ def _read_answer(response: requests.Response, deadline: RequestDeadline, access_
         detail = "the answer cannot be decompressed"
     except NETWORK_ERRORS as error:
         failure, detail = SendFailure.UNKNOWN, deadline.explain(error)
-    if len(body) > MAX_ANSWER_BYTES:
-        detail, body = f"the answer is larger than {MAX_ANSWER_BYTES} bytes", b""
+    if len(body) > _MAX_ANSWER_BYTES:
+        detail, body = f"the answer is larger than {_MAX_ANSWER_BYTES} bytes", b""
     if len(access_token) >= _SHORTEST_TOKEN_TO_SCRUB:
         # Remove an echoed token here: the message is stored and shown later.
         body = body.replace(access_token.encode(), b"[token]")
@@ -161,7 +161,7 @@ def _read_answer(response: requests.Response, deadline: RequestDeadline, access_
 
 def _read_body(response: requests.Response) -> bytes:
     body = bytearray()
-    while len(body) <= MAX_ANSWER_BYTES:
+    while len(body) <= _MAX_ANSWER_BYTES:
         # The answer may be compressed although the request does not accept it.
         part = response.raw.read(_READ_BYTES, decode_content=True)
         if not part:
@@ -195,7 +195,7 @@ def _new_session() -> requests.Session:
     return session
 
 
-MAX_REASON_CHARACTERS = 300
+_MAX_REASON_CHARACTERS = 300
 
 # Far more than is kept, but short enough to mask a hostile text quickly.
 _MASKED_CHARACTERS = 2000
@@ -237,7 +237,7 @@ def mask(text: str) -> str:
     text = " ".join(words)
     for pattern, put in _SECRETS:
         text = pattern.sub(put, text)
-    return text if len(text) <= MAX_REASON_CHARACTERS else text[: MAX_REASON_CHARACTERS - 1] + "…"
+    return text if len(text) <= _MAX_REASON_CHARACTERS else text[: _MAX_REASON_CHARACTERS - 1] + "…"
 
 
 def _words(text: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Literal
 from requests.structures import CaseInsensitiveDict
 
 # Maximum wait that an answer's headers may request: after an hour, Pinterest no longer deduplicates the events.
-MAX_RETRY_AFTER_SECONDS = 3600.0
+_MAX_RETRY_AFTER_SECONDS = 3600.0
 
 # More doublings exceed any limit; more than 1,023 overflow a float.
 _MOST_DOUBLINGS = 64
@@ -91,7 +91,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     headers = CaseInsensitiveDict(headers)
     retry_after = headers.get("Retry-After", "").strip()
     if _NUMBER.fullmatch(retry_after):
-        return min(float(retry_after), MAX_RETRY_AFTER_SECONDS)
+        return min(float(retry_after), _MAX_RETRY_AFTER_SECONDS)
     # Both times come from Pinterest's clock, so the local clock does not matter.
     until, now = _time(retry_after), _time(headers.get("Date", ""))
     return _clamp_wait((until - now).total_seconds()) if until and now else None
@@ -113,7 +113,7 @@ def rate_limit_seconds(headers: Mapping[str, str]) -> float:
 
 
 def _clamp_wait(seconds: float) -> float:
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_SECONDS)
 
 
 def _time(text: str) -> datetime | None:

@@ -103,7 +103,7 @@ def _choice(*words: str) -> fields.Raw:
 _MISSING: dict[str, Any] = {"required": "is missing.", "null": "is missing."}
 
 
-class IntegrationConfigSchema(Schema):
+class _IntegrationConfigSchema(Schema):
     """The schema of an integration's ``config``; secrets remain unchanged."""
 
     class Meta:
@@ -178,7 +178,7 @@ def load_config(config: object) -> Mapping[str, Any]:
     if not isinstance(config, Mapping):
         raise ConfigError("config", "must be an object.")
     try:
-        loaded: Mapping[str, Any] = IntegrationConfigSchema().load(config)
+        loaded: Mapping[str, Any] = _IntegrationConfigSchema().load(config)
     except ValidationError as error:
         errors = {str(field): str(messages[0]) for field, messages in error.messages_dict.items()}
         raise ConfigError(*next(iter(errors.items())), errors) from None

@@ -30,14 +30,14 @@ class RuleError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class _Rule:
     """Send an event under these names if its properties have these values; without names, drop it."""
 
     names: tuple[str, ...]
     when: tuple[tuple[str, tuple[_Scalar, ...]], ...] = ()
 
 
-Overrides = Mapping[str, tuple[Rule, ...]]
+Overrides = Mapping[str, tuple[_Rule, ...]]
 
 
 def parse_overrides(raw: object, advertiser_events: Sequence[str]) -> Overrides:
@@ -52,7 +52,7 @@ def parse_overrides(raw: object, advertiser_events: Sequence[str]) -> Overrides:
     if not isinstance(raw, Mapping) or len(raw) > _MOST_OVERRIDES:
         raise RuleError(f"must be an object of at most {_MOST_OVERRIDES} event names.")
     allowed = PINTEREST_NAMES.union(advertiser_events)
-    parsed: dict[str, tuple[Rule, ...]] = {}
+    parsed: dict[str, tuple[_Rule, ...]] = {}
     for event, rules in raw.items():
         folded = fold_key(str(event))
         if not folded or len(str(event)) > 256:
@@ -63,22 +63,22 @@ def parse_overrides(raw: object, advertiser_events: Sequence[str]) -> Overrides:
     return parsed
 
 
-def _parse_rules(event: str, raw: object, allowed: frozenset[str]) -> tuple[Rule, ...]:
+def _parse_rules(event: str, raw: object, allowed: frozenset[str]) -> tuple[_Rule, ...]:
     if isinstance(raw, list) and raw and all(isinstance(rule, Mapping) for rule in raw):
         return tuple(_parse_rule(event, rule, allowed) for rule in raw)
     if isinstance(raw, Mapping):
         return (_parse_rule(event, raw, allowed),)
-    return (Rule(_parse_names(event, raw, allowed)),)
+    return (_Rule(_parse_names(event, raw, allowed)),)
 
 
-def _parse_rule(event: str, raw: Mapping[Any, Any], allowed: frozenset[str]) -> Rule:
+def _parse_rule(event: str, raw: Mapping[Any, Any], allowed: frozenset[str]) -> _Rule:
     unknown = set(raw) - {"send", "when"}
     if unknown or "send" not in raw:
         raise RuleError(f"for {event!r} must have the key send, and optionally when.")
     when = raw.get("when", {})
     if not isinstance(when, Mapping):
         raise RuleError(f"for {event!r} has a condition that is not an object.")
-    return Rule(
+    return _Rule(
         _parse_names(event, raw["send"], allowed),
         tuple((fold_key(str(key)), _parse_values(event, value)) for key, value in when.items()),
     )
@@ -127,7 +127,7 @@ def parse_advertiser_events(raw: object) -> tuple[str, ...]:
     return tuple(raw)
 
 
-def find_rule(overrides: Overrides, name: str, properties: Mapping[str, Any]) -> Rule | None:
+def find_rule(overrides: Overrides, name: str, properties: Mapping[str, Any]) -> _Rule | None:
     """Return the first rule that matches an event; the keys of ``properties`` are folded."""
     for rule in overrides.get(fold_key(name), ()):
         if all(_matches(properties.get(key), values) for key, values in rule.when):

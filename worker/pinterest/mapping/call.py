@@ -166,7 +166,7 @@ def _computed_id(event: Mapping[str, Any], received: Received) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class ExplanationLine:
+class _ExplanationLine:
     """One decision of the mapping: the step, and a sentence."""
 
     step: str
@@ -178,11 +178,11 @@ class Explanation:
     """Collect the decisions of one ``map_event`` call, in order; raw personal data only if ``show_personal``."""
 
     show_personal: bool = False
-    lines: list[ExplanationLine] = field(default_factory=list)
+    lines: list[_ExplanationLine] = field(default_factory=list)
 
     def add(self, step: str, text: str) -> None:
         """Add a decision."""
-        self.lines.append(ExplanationLine(step, text))
+        self.lines.append(_ExplanationLine(step, text))
 
     def raw(self, value: object) -> str:
         """Format a personal value for a sentence, or describe it without its content."""

@@ -44,7 +44,7 @@ _APP_SOURCES = ("app_android", "app_ios")
 _OFFLINE_CHANNELS = frozenset(("offline", "instore", "store", "pos", "retail", "callcenter", "phonecall"))
 
 
-def action_source(call: Call, notes: Notes) -> str:
+def _action_source(call: Call, notes: Notes) -> str:
     """Return where an event took place, as one of Pinterest's action sources.
 
     A browser's event is always ``web``; an app may use the public key too. A server may send one of Pinterest's action
@@ -141,14 +141,14 @@ _PROGRAM = re.compile(
 )
 
 
-def is_bot(user_agent: str | None) -> bool:
+def _is_bot(user_agent: str | None) -> bool:
     """Return whether a user agent is a known crawler's or program's; False without a user agent."""
-    return bool(user_agent) and _is_bot(str(user_agent)[:_LONGEST])
+    return bool(user_agent) and _is_known_bot(str(user_agent)[:_LONGEST])
 
 
 # Cached, because a search of the list takes about 0.1 ms, and a shop's visitors share few user agents.
 @lru_cache(maxsize=4096)
-def _is_bot(user_agent: str) -> bool:
+def _is_known_bot(user_agent: str) -> bool:
     # Imported here: the list takes 3 MB in each process, and most shops do not filter.
     from crawleruseragents import is_crawler
 
@@ -177,7 +177,7 @@ def _filtered(
     if call.options.bot_filter and not _is_app(call):
         in_browser = call.received.channel == "browser"
         agent = call.received.user_agent if in_browser else call.context.get("userAgent")
-        if isinstance(agent, str) and is_bot(agent):
+        if isinstance(agent, str) and _is_bot(agent):
             return Filtered(call.event_id, call.name, "the user agent is a crawler's", consent=call.consent)
     return None
 
@@ -304,7 +304,7 @@ def _regions(call: Call, visitor: Visitor) -> tuple[str, ...]:
 
 def _base(call: Call, visitor: Visitor, timing: Timing, regions: Regions, notes: Notes) -> dict[str, Any]:
     """Return the fields that all payloads of one event share."""
-    source = action_source(call, notes)
+    source = _action_source(call, notes)
     if call.is_id_cleaned:
         notes.warn_of_cleaned_id("event id")
     base: dict[str, Any] = {

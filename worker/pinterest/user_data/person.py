@@ -30,7 +30,7 @@ class Person:
         lower = text.lower()
         if any(digest.encode() in lower for digest in self.emails | self.external_ids):
             return True
-        if self.emails and not self.emails.isdisjoint(email_hashes_in(text)):
+        if self.emails and not self.emails.isdisjoint(_email_hashes_in(text)):
             return True
         return bool(self.external_ids) and not self.external_ids.isdisjoint(_user_id_hashes_in(text))
 
@@ -45,12 +45,12 @@ class KeyedPerson:
 
     def appears_in(self, text: bytes) -> bool:
         """Return whether a stored text, raw or mapped, has an identifier of these persons in any form."""
-        digests = {*email_hashes_in(text), *_user_id_hashes_in(text)}
+        digests = {*_email_hashes_in(text), *_user_id_hashes_in(text)}
         digests.update(found.decode() for found in _DIGEST.findall(text.lower()))
         return any(self.key_of(digest) in self.keys for digest in digests)
 
 
-def email_hashes_in(text: bytes) -> Iterator[str]:
+def _email_hashes_in(text: bytes) -> Iterator[str]:
     """Yield the hash of every e-mail address in a text, also of percent-encoded ones."""
     decoded = text.decode("utf-8", "replace")
     forms = [decoded, unquote(decoded)] if "%40" in decoded else [decoded]
@@ -65,10 +65,10 @@ def email_hashes_in(text: bytes) -> Iterator[str]:
 
 def all_email_hashes_in(text: bytes) -> set[str]:
     """Return the hashes of all e-mail addresses in a stored text, raw or already hashed."""
-    return {*email_hashes_in(text), *mapped_email_hashes(text)}
+    return {*_email_hashes_in(text), *_mapped_email_hashes(text)}
 
 
-def mapped_email_hashes(text: bytes) -> list[str]:
+def _mapped_email_hashes(text: bytes) -> list[str]:
     """Return the e-mail hashes of a payload or of a stored visitor."""
     body = _object(text)
     places = (_part(body, "user_data"), _part(body, "traits"), _part(_part(body, "signed"), "traits"))

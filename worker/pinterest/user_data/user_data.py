@@ -49,7 +49,7 @@ def _device(call: Call, notes: Notes) -> dict[str, Any]:
     raw_agent = call.received.user_agent if in_browser else _passed_agent(call.context)
     data: dict[str, Any] = {}
     if raw_ip:
-        address, problem = client_address(_as_list(raw_ip), call.options.truncate_ip)
+        address, problem = _client_address(_as_list(raw_ip), call.options.truncate_ip)
         if address:
             data["client_ip_address"] = address
         if problem is not None:
@@ -85,7 +85,7 @@ def _as_list(raw: object) -> str:
     return ",".join(part if isinstance(part, str) else "?" for part in parts)[:_LONGEST_ADDRESSES]
 
 
-def client_address(text: str, truncate: bool) -> tuple[str | None, Problem | None]:
+def _client_address(text: str, truncate: bool) -> tuple[str | None, Problem | None]:
     """Return the first public address of a list in its usual form, or the problem if it has no such address.
 
     ``truncate`` clears the last byte (IPv4) or 80 bits (IPv6).

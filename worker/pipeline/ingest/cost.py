@@ -7,7 +7,7 @@ from typing import TypeVar
 _Result = TypeVar("_Result")
 
 # The slowest known event of 64 KB takes less than 20 ms.
-MAX_CPU_SECONDS = 0.5
+_MAX_CPU_SECONDS = 0.5
 # Imports and garbage collection may slow down the first try, but not by more than this.
 _FIRST_TRY_FACTOR = 10
 
@@ -23,7 +23,7 @@ class CostlyEventError(Exception):
 def within_budget(work: Callable[[], _Result], deliveries: Callable[[_Result], int]) -> _Result:
     """Run ``work``, which must be safe to repeat, within the budget of one event.
 
-    The budget is ``MAX_CPU_SECONDS`` for each of the deliveries that the event became.
+    The budget is ``_MAX_CPU_SECONDS`` for each of the deliveries that the event became.
 
     Raises:
         CostlyEventError: the work exceeded the budget by far, or twice.
@@ -32,7 +32,7 @@ def within_budget(work: Callable[[], _Result], deliveries: Callable[[_Result], i
         began = time.thread_time()
         result = work()
         spent = time.thread_time() - began
-        budget = MAX_CPU_SECONDS * max(1, deliveries(result))
+        budget = _MAX_CPU_SECONDS * max(1, deliveries(result))
         if spent <= budget:
             return result
         if spent > factor * budget:

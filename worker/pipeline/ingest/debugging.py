@@ -24,7 +24,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class DebuggedEvent:
+class _DebuggedEvent:
     """Hold an event as received, and the decisions about it."""
 
     event: Mapping[str, Any]
@@ -67,7 +67,7 @@ def seal_debug_input(
     )
 
 
-def open_debug_input(vault: Vault, kept: Input) -> DebuggedEvent:
+def open_debug_input(vault: Vault, kept: Input) -> _DebuggedEvent:
     """Open a stored event.
 
     Raises:
@@ -75,4 +75,4 @@ def open_debug_input(vault: Vault, kept: Input) -> DebuggedEvent:
     """
     body = json_text.parse_json(vault.open(kept.body, INPUT))
     decisions = [Decision(**decision) for decision in body["decisions"]]
-    return DebuggedEvent(body["event"], Received.from_dict(body["received"]), decisions)
+    return _DebuggedEvent(body["event"], Received.from_dict(body["received"]), decisions)

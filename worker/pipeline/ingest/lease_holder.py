@@ -17,10 +17,10 @@ log = logs.of(__name__)
 LEASE_AFTER_SECONDS = 2.0
 # A dead or hanging worker keeps its rows for at most this long.
 LEASE_SECONDS = 15.0
-RENEW_SECONDS = 5.0
+_RENEW_SECONDS = 5.0
 # A thread without progress for this long counts as dead.
-STUCK_SECONDS = 60.0
-WATCH_INTERVAL_SECONDS = 0.5
+_STUCK_SECONDS = 60.0
+_WATCH_INTERVAL_SECONDS = 0.5
 # The watching thread of an idle process ends after this.
 _IDLE_SECONDS = 5.0
 
@@ -49,11 +49,11 @@ class RunLease:
     def is_due(self) -> bool:
         """Return whether the rows should be leased now, or the lease renewed."""
         now = time.monotonic()
-        if now - self._progressed > STUCK_SECONDS:
+        if now - self._progressed > _STUCK_SECONDS:
             return False
         if self._leased_at is None:
             return now - self._began > LEASE_AFTER_SECONDS
-        return now - self._leased_at > RENEW_SECONDS
+        return now - self._leased_at > _RENEW_SECONDS
 
     def lease(self) -> None:
         """Write the lease unless the run has ended; if the ledger is away, the next check tries again."""
@@ -131,7 +131,7 @@ class ProcessLeases:
     def _watch(self) -> None:
         used_at = time.monotonic()
         while True:
-            time.sleep(WATCH_INTERVAL_SECONDS)
+            time.sleep(_WATCH_INTERVAL_SECONDS)
             now = time.monotonic()
             with self._lock:
                 holdings = list(self._held.values())

@@ -12,11 +12,11 @@ from worker.ledger.database import Ledger
 from worker.ledger.reports import tallies
 from worker.ledger.reports.tallies import PUBLIC_VISITORS, SECONDS_A_DAY, SIGNED_VISITORS
 
-REFRESH_SECONDS = 10.0
+_REFRESH_SECONDS = 10.0
 _MAX_SOURCES = 10_000
 
 
-class VisitorQuotas:
+class _VisitorQuotas:
     """Limit the visitors that public calls of each source create per day (UTC).
 
     The count is read from the ledger every `REFRESH_SECONDS` per source; in between this process adds its own.
@@ -36,7 +36,7 @@ class VisitorQuotas:
         with self._lock:
             read_at, created = self._created.get(source_id, (0.0, 0))
             same_day = int(read_at // SECONDS_A_DAY) == int(now // SECONDS_A_DAY)
-            if not same_day or not 0 <= now - read_at < REFRESH_SECONDS:
+            if not same_day or not 0 <= now - read_at < _REFRESH_SECONDS:
                 read_at, created = now, self._read(source_id, now)
             admitted = max(0, min(wanted, limit - created))
             self._created[source_id] = (read_at, created + admitted)
@@ -51,13 +51,13 @@ class VisitorQuotas:
             return tallies.usage_of_source(connection, source_id, today, (PUBLIC_VISITORS,))[PUBLIC_VISITORS]
 
 
-_quotas: WeakKeyDictionary[Ledger, VisitorQuotas] = WeakKeyDictionary()
+_quotas: WeakKeyDictionary[Ledger, _VisitorQuotas] = WeakKeyDictionary()
 
 
-def visitor_quotas(ledger: Ledger) -> VisitorQuotas:
+def visitor_quotas(ledger: Ledger) -> _VisitorQuotas:
     """Return the quotas of this process on a ledger."""
     found = _quotas.get(ledger)
-    return found if found is not None else _quotas.setdefault(ledger, VisitorQuotas(ledger))
+    return found if found is not None else _quotas.setdefault(ledger, _VisitorQuotas(ledger))
 
 
 class _VisitorEvent(Protocol):
@@ -88,7 +88,7 @@ class NewVisitors:
                     creators[key] = sender.source_id, sender.trust
         return cls(creators)
 
-    def refuse_beyond_quota(self, quotas: VisitorQuotas, limit_of: Callable[[str], int]) -> None:
+    def refuse_beyond_quota(self, quotas: _VisitorQuotas, limit_of: Callable[[str], int]) -> None:
         """Refuse the newest public visitors beyond the quota of their source."""
         public: dict[str, list[bytes]] = {}
         for key, (source_id, trust) in self.senders.items():

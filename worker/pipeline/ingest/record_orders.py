@@ -29,7 +29,7 @@ class OrderError(Exception):
 
 
 @dataclass(slots=True)
-class RecordedOrders:
+class _RecordedOrders:
     """Count what was recorded. ``wrong`` has a sentence for each order that was not, by its place from 1."""
 
     new: int = 0
@@ -39,13 +39,13 @@ class RecordedOrders:
 
 def record_orders(
     ledger: Ledger, source: Source, given: Iterable[Mapping[str, Any]], now: float, retention_days: float
-) -> RecordedOrders:
+) -> _RecordedOrders:
     """Record orders as the shop has them. Safe to repeat: an order counts once, and its newest value counts.
 
     Each is an event as the collector takes it, or an order alone, as the shop's export or webhook has it. Nothing of
     its customer is kept. An order that is older than the deliveries are kept is wrong, because it would be missed.
     """
-    done, found = RecordedOrders(), dict[str, ShopOrder]()
+    done, found = _RecordedOrders(), dict[str, ShopOrder]()
     for place, one in enumerate(given, 1):
         try:
             order = read_order(source, one, now)

@@ -113,7 +113,7 @@ def screen(
 
     def concerns(named: Named, active: Collection[bytes]) -> bool:
         linked = {key for key, public_key in public_key_of.items() if public_key in active}
-        return is_suppressed(named, key_of, active if named.is_signed else {*active, *linked})
+        return _is_suppressed(named, key_of, active if named.is_signed else {*active, *linked})
 
     with ledger.read() as connection:
         found = suppressions.find_suppressions(connection, keys)
@@ -147,7 +147,7 @@ def screen(
     return Screening(frozenset(held | late.keys()), frozenset(refused - kept.keys()), kept, lifted)
 
 
-def is_suppressed(named: Named, key_of: Mapping[str, bytes], active: Collection[bytes]) -> bool:
+def _is_suppressed(named: Named, key_of: Mapping[str, bytes], active: Collection[bytes]) -> bool:
     """Return whether an event is about a suppressed person.
 
     The accounts and devices that an erasure found may be another's, as anyone can send a public call that links them:

@@ -26,11 +26,11 @@ log = logs.of(__name__)
 # The queue is backed up when even the newest row of a run has waited this long.
 _WAITED_SECONDS = 1.0
 # Newer rows may be at another worker right now.
-OVERDUE_SECONDS = 0.5
+_OVERDUE_SECONDS = 0.5
 # At most one backlog check of all threads of a process in this time.
-CHECK_INTERVAL_SECONDS = 0.25
-MAX_GROUPS = 20
-MAX_ROWS = 200
+_CHECK_INTERVAL_SECONDS = 0.25
+_MAX_GROUPS = 20
+_MAX_ROWS = 200
 # Held rows are filtered after the query; a group with this many held rows has its worker.
 _MAX_HELD = 500
 # Slow runs read few rows at a time, because bodies may be large and most would be left.
@@ -60,22 +60,22 @@ def _count_by_group(rows: Sequence[Waiting]) -> Counter[InboxGroup]:
     return Counter(InboxGroup(row.source_id, row.trust) for row in rows)
 
 
-def flooding_groups(rows: Sequence[Waiting]) -> set[InboxGroup]:
+def _flooding_groups(rows: Sequence[Waiting]) -> set[InboxGroup]:
     """Return the groups with at least an equal share of the rows."""
     counts = _count_by_group(rows)
     return {group for group, n in counts.items() if n * len(counts) >= len(rows)}
 
 
-def groups_to_serve(
+def _groups_to_serve(
     heads: Sequence[WaitingGroup], flooding: Collection[InboxGroup], trust: Trust, most_rows: int
 ) -> tuple[list[InboxGroup], int]:
     """Return the groups to take rows from, oldest first, and the number of rows for each."""
     waiting = [head.group for head in heads if head.group.trust == trust and head.group not in flooding]
-    chosen = waiting[: min(MAX_GROUPS, most_rows)]
+    chosen = waiting[: min(_MAX_GROUPS, most_rows)]
     return chosen, most_rows // max(1, len(chosen))
 
 
-def source_order(rows: Sequence[Waiting], served: Mapping[str, int]) -> dict[str, int]:
+def _source_order(rows: Sequence[Waiting], served: Mapping[str, int]) -> dict[str, int]:
     """Return the rank of each source: least recently served first, then fewest rows.
 
     Within a source events keep the order of their ids, because visitors belong to one source.
@@ -96,7 +96,7 @@ def mapping_order(
     own = {row.id for row in rows}
     last_ids = {row.source_id: row.id for row in rows}
     informing = [row for row in earlier if row.id not in own and row.id < last_ids.get(row.source_id, 0)]
-    places = source_order(rows, served)
+    places = _source_order(rows, served)
     ordered = sorted([*rows, *informing], key=lambda row: (places[row.source_id], row.id))
     return [(row, row.id in own) for row in ordered]
 
@@ -127,7 +127,7 @@ class FairScheduler:
         self._served: dict[str, int] = {}
         self._turns = count(1)
         self._was_admitted = self._gives_way = self._is_slow = False
-        self._most_own, self._most_others = _MIN_ROWS, MAX_ROWS
+        self._most_own, self._most_others = _MIN_ROWS, _MAX_ROWS
         self._last_trust: int = Trust.PUBLIC
 
     def chunks(self) -> Iterator[Chunk]:
@@ -144,7 +144,7 @@ class FairScheduler:
         """Return the rows to map now; none when other sources have waited as well."""
         if not self._was_admitted and rows:
             self._was_admitted = True
-            self._flooding = flooding_groups(rows)
+            self._flooding = _flooding_groups(rows)
             now = self._ledger.now()
             if now - min(row.received_at for row in rows) > LEASE_AFTER_SECONDS:
                 holder = self._lease.holder
@@ -153,7 +153,7 @@ class FairScheduler:
                 )
             rows = [row for row in rows if row.id not in self._held_elsewhere]
             is_backlog = now - max((row.received_at for row in rows), default=now) > _WAITED_SECONDS
-            if is_backlog and self._leases.may_check(CHECK_INTERVAL_SECONDS):
+            if is_backlog and self._leases.may_check(_CHECK_INTERVAL_SECONDS):
                 self._read_heads(connection)
                 self._gives_way = any(head.group not in self._flooding for head in self._heads)
                 if self._gives_way:
@@ -174,7 +174,7 @@ class FairScheduler:
             self._is_slow = self._is_slow or bool(done.left)
             self._most_own = max(_MIN_ROWS, 2 * rows_done)
         else:
-            self._most_others = min(MAX_ROWS, max(_MIN_ROWS, 2 * rows_done))
+            self._most_others = min(_MAX_ROWS, max(_MIN_ROWS, 2 * rows_done))
             self._give_back(done.left)
         if done.last_source is not None:
             self._served[done.last_source] = next(self._turns)
@@ -190,7 +190,7 @@ class FairScheduler:
             )
             self._last_trust = trusts[0]
             rows = [row for row in rows if row.trust == trusts[0]]
-            places = source_order(rows, self._served)
+            places = _source_order(rows, self._served)
             rows = sorted(rows, key=lambda row: (places[row.source_id], row.id))[: self._most_own]
         yield Chunk([row.id for row in rows], is_own=True, served=self._served)
 
@@ -198,7 +198,7 @@ class FairScheduler:
         yield from self._others(Trust.PUBLIC)
 
     def _others(self, trust: Trust) -> Iterator[Chunk]:
-        groups, most = groups_to_serve(self._heads, self._flooding, trust, self._most_others)
+        groups, most = _groups_to_serve(self._heads, self._flooding, trust, self._most_others)
         self._heads = [head for head in self._heads if head.group.trust != trust]
         if groups and (ids := self._claim(groups, most)):
             yield Chunk(ids, is_own=False)
@@ -236,19 +236,19 @@ class FairScheduler:
                 leases.save_lease(connection, uuid4().hex, [row.id for row in left], 0.0)
 
     def _check_backlog(self) -> None:
-        if self._leases.may_check(CHECK_INTERVAL_SECONDS):
+        if self._leases.may_check(_CHECK_INTERVAL_SECONDS):
             with self._ledger.read() as connection:
                 self._read_heads(connection)
 
     def _read_heads(self, connection: Connection) -> None:
-        self._heads = leases.waiting_groups(connection, self._ledger.now() - OVERDUE_SECONDS)
+        self._heads = leases.waiting_groups(connection, self._ledger.now() - _OVERDUE_SECONDS)
 
 
 def _oldest_free(
     connection: Connection, groups: Sequence[InboxGroup], most: int, held: Collection[int], now: float
 ) -> list[int]:
     margin = min(len(held), _MAX_HELD)
-    found = leases.oldest_ids(connection, groups, now - OVERDUE_SECONDS, most + margin)
+    found = leases.oldest_ids(connection, groups, now - _OVERDUE_SECONDS, most + margin)
     free = ([event_id for event_id in ids if event_id not in held] for ids in found)
     return [event_id for ids in free for event_id in ids[:most]]
 
