@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from tests.pinterest.conftest import run, track
-from worker.pinterest.config.overrides import RuleError, parse_advertiser_events, parse_overrides
+from worker.pinterest.config.integration_config import _parse_advertiser_events, _parse_overrides, _RuleError
 from worker.pinterest.mapping.call import Options
 from worker.pinterest.mapping.mapping import Dropped, Mapped
 
 
 def options(overrides: Any, advertiser_events: tuple[str, ...] = ()) -> Options:
     return Options(
-        overrides=parse_overrides(overrides, advertiser_events), advertiser_events=advertiser_events
+        overrides=_parse_overrides(overrides, advertiser_events), advertiser_events=advertiser_events
     )
 
 
@@ -100,8 +100,8 @@ def test_the_advertisers_own_events_keep_their_name() -> None:
     ],
 )
 def test_a_wrong_table_is_refused_with_a_sentence(raw: Any, sentence: str) -> None:
-    with pytest.raises(RuleError) as error:
-        parse_overrides(raw, ())
+    with pytest.raises(_RuleError) as error:
+        _parse_overrides(raw, ())
     assert str(error.value) == sentence
 
 
@@ -116,6 +116,6 @@ def test_a_wrong_table_is_refused_with_a_sentence(raw: Any, sentence: str) -> No
     ],
 )
 def test_a_wrong_list_of_advertiser_events_is_refused(raw: Any, sentence: str) -> None:
-    with pytest.raises(RuleError) as error:
-        parse_advertiser_events(raw)
+    with pytest.raises(_RuleError) as error:
+        _parse_advertiser_events(raw)
     assert str(error.value) == sentence

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pinterest.conftest import run, track
-from worker.pinterest.config.overrides import parse_overrides
+from worker.pinterest.config.integration_config import _parse_overrides
 from worker.pinterest.mapping.call import Options
 from worker.pinterest.mapping.mapping import Dropped, Mapped
 
@@ -135,7 +135,7 @@ def test_the_refunded_amount_is_read_where_it_is_clear(
 
 
 def test_a_rule_of_the_integration_decides_about_a_refunds_name() -> None:
-    rules = parse_overrides({"Order Cancelled": "lead"}, [])
+    rules = _parse_overrides({"Order Cancelled": "lead"}, [])
     (outcome,) = run(track("Order Cancelled", {"order_id": "O-1"}), options=Options(overrides=rules))
     assert isinstance(outcome, Mapped)
     assert outcome.event_name == "lead"

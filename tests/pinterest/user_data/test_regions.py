@@ -6,7 +6,7 @@ import pytest
 
 from tests.pinterest.conftest import browser, payload, sha, track
 from worker.pinterest.mapping.call import Options
-from worker.pinterest.user_data.regions import person_regions
+from worker.pinterest.user_data.traits import person_regions
 from worker.pinterest.user_data.visitor import Visitor, apply_identify
 
 GERMAN = sha("4915112345678")

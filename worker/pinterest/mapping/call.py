@@ -15,8 +15,12 @@ from worker.event.received import Received, page_url
 from worker.event.redaction import clean_free_text, clean_id
 from worker.event.text import clean_text, fold_keys
 from worker.pinterest.config.event_names import FieldMapping, ProductIdSource, ValueBasis
-from worker.pinterest.config.integration_config import ConfigError, check_consent_categories, load_config
-from worker.pinterest.config.overrides import Overrides
+from worker.pinterest.config.integration_config import (
+    ConfigError,
+    Overrides,
+    check_consent_categories,
+    load_config,
+)
 from worker.pinterest.mapping.contract import SCHEMA_VERSIONS
 
 __all__ = ["ConfigError", "Options"]

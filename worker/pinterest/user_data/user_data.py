@@ -13,12 +13,12 @@ from worker.event.text import clean_text
 from worker.http.ip_ranges import is_plain_public, is_public
 from worker.pinterest.mapping.call import Call, Notes, Options
 from worker.pinterest.user_data.hashing import hash_value
-from worker.pinterest.user_data.regions import person_regions
 from worker.pinterest.user_data.traits import (
     PEOPLE_PROPERTIES,
     PERSONAL_PROPERTIES,
     collect_traits,
     people_in,
+    person_regions,
 )
 from worker.pinterest.user_data.visitor import (
     Visitor,

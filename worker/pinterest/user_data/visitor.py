@@ -13,8 +13,7 @@ from worker.event.received import Received
 from worker.pinterest.mapping.call import Explanation
 from worker.pinterest.user_data.countries import country_code
 from worker.pinterest.user_data.hashing import NORMALISATIONS, hash_value, normalise
-from worker.pinterest.user_data.regions import person_regions
-from worker.pinterest.user_data.traits import collect_traits
+from worker.pinterest.user_data.traits import collect_traits, person_regions
 
 _MOST_VALUES = 10
 _LONGEST_KEY = 64
