@@ -50,6 +50,6 @@ forwarded_allow_ips = ""
 control_socket_disable = True
 
 
-def _post_worker_init(_worker: Any) -> None:
+def post_worker_init(_worker: Any) -> None:
     """Say in the log that a process answers requests now."""
     log.info("ready", process="collector")

@@ -25,7 +25,7 @@ forwarded_allow_ips = ""
 control_socket_disable = True
 
 
-def _post_worker_init(_worker: Any) -> None:
+def post_worker_init(_worker: Any) -> None:
     """Start the watchman in the serving process, because beat cannot report that it is silent, and log the start."""
     from worker.web import watchman
 
