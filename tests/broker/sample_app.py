@@ -12,7 +12,7 @@ from celery.exceptions import Reject
 from kombu import Exchange, Queue
 
 from worker.broker.bulk import BulkTask
-from worker.broker.tasks_base import LedgerRetryTask, _TryAgain
+from worker.broker.tasks_base import LedgerRetryTask, TryAgain
 
 QUEUE = os.environ["SAMPLE_QUEUE"]
 BROKER = os.environ["SAMPLE_BROKER"]
@@ -121,4 +121,4 @@ def stubborn(self: LedgerRetryTask, number: int) -> None:
     note(task="stubborn", number=number, retries=self.request.retries, done=done)
     if not done:
         # RabbitMQ's shortest delay is a second.
-        raise _TryAgain(after_seconds=0.4 if self.request.retries == 0 else 1.2)
+        raise TryAgain(after_seconds=0.4 if self.request.retries == 0 else 1.2)

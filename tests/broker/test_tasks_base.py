@@ -13,7 +13,7 @@ from celery.exceptions import Reject, Retry
 from tests.broker.harness import Broker, Worker, running, wait_until
 from tests.logged import logged
 from worker.broker.publisher import publish_many
-from worker.broker.tasks_base import LedgerRetryTask, _TryAgain
+from worker.broker.tasks_base import LedgerRetryTask, TryAgain
 
 NOBODY_LISTENS = "amqp://guest:guest@127.0.0.1:1//"
 
@@ -46,7 +46,7 @@ def a_task(ledger: Ledger, broker_url: str = "memory://", **options: Any) -> Led
 
     @app.task(shared=False, base=Held, name="again", **options)
     def again(number: int) -> None:
-        raise _TryAgain("busy", after_seconds=number or None)
+        raise TryAgain("busy", after_seconds=number or None)
 
     task: LedgerRetryTask = app.tasks["again"]
     return task
@@ -143,7 +143,7 @@ def test_with_neither_ledger_nor_broker_the_message_goes_back() -> None:
 
 def test_without_the_ledger_celerys_limit_ends_the_retries() -> None:
     task = a_task(Ledger(fail), max_retries=2)
-    with in_a_worker(task, 7, retries=2), pytest.raises(_TryAgain):
+    with in_a_worker(task, 7, retries=2), pytest.raises(TryAgain):
         task.run(7)
 
 
@@ -151,14 +151,14 @@ def test_the_limit_of_one_call_is_not_kept_on_the_task() -> None:
     """Celery keeps it there, where other threads find it."""
     task = a_task(Ledger())
     with in_a_worker(task, 7, retries=1), pytest.raises(Retry):
-        task.retry(exc=_TryAgain(), countdown=1, max_retries=1)
+        task.retry(exc=TryAgain(), countdown=1, max_retries=1)
     assert waiting(task) == 0
     assert not hasattr(task, "override_max_retries")
 
 
 def test_called_directly_the_task_raises_what_it_raises() -> None:
     ledger = Ledger()
-    with pytest.raises(_TryAgain):
+    with pytest.raises(TryAgain):
         a_task(ledger)(7)
     assert ledger.written == []
 
@@ -174,7 +174,7 @@ def test_a_task_that_does_not_say_how_is_still_retried(caplog: pytest.LogCapture
 
     @app.task(shared=False, base=LedgerRetryTask, name="forgetful")
     def forgetful() -> None:
-        raise _TryAgain(after_seconds=1)
+        raise TryAgain(after_seconds=1)
 
     task = app.tasks["forgetful"]
     with in_a_worker(task), pytest.raises(Retry):

@@ -15,7 +15,7 @@ log = logs.of(__name__)
 _DEFAULT_VISIBILITY_TIMEOUT_SECONDS = 300.0
 
 
-class _TryAgain(Exception):  # noqa: N818 - it is a request, not an error
+class TryAgain(Exception):  # noqa: N818 - it is a request, not an error
     """Request a retry: a temporary failure.
 
     ``after_seconds`` is the wait that the server requested (``Retry-After``); None means the usual backoff.
@@ -37,7 +37,7 @@ class LedgerRetryTask(Task[Any, Any]):
 
     abstract = True
 
-    autoretry_for: tuple[type[Exception], ...] = (_TryAgain,)
+    autoretry_for: tuple[type[Exception], ...] = (TryAgain,)
     retry_backoff = settings().retry_backoff_base_seconds
     retry_jitter = True
     max_retries = settings().retry_max_attempts
@@ -85,7 +85,7 @@ class LedgerRetryTask(Task[Any, Any]):
         return self._publish_retry(exc=exc, countdown=due_seconds, held=held, **options)
 
     def _wanted_seconds(self, exc: Exception | None, countdown: float | None) -> float:
-        if isinstance(exc, _TryAgain) and exc.after_seconds is not None:
+        if isinstance(exc, TryAgain) and exc.after_seconds is not None:
             return exc.after_seconds
         return float(self.default_retry_delay if countdown is None else countdown)
 

@@ -24,7 +24,7 @@ _LOCK_NUMBER = 715_517
 _LOCK_LOOK_SECONDS = 0.25
 
 
-class _MigrationsMissingError(LedgerRefusedError):
+class MigrationsMissingError(LedgerRefusedError):
     """The database does not have the version that this code needs."""
 
 
@@ -98,7 +98,7 @@ def check_version(ledger: Ledger) -> None:
         found = MigrationContext.configure(connection).get_current_revision()
     if found is None or found < wanted:
         state = f"is at version {found}" if found else "has no tables yet"
-        raise _MigrationsMissingError(
+        raise MigrationsMissingError(
             f"The ledger {state}, this code needs {wanted}: run `python -m worker migrate`."
         )
 
