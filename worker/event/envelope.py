@@ -107,8 +107,8 @@ class EnvelopeError(Exception):
         super().__init__(f"{field} {message}")
 
 
-def check_envelope(raw: object) -> None:
-    """Check the type, the names, the ids and the times of an event, and that it can be stored as JSON.
+def check_envelope(raw: object) -> bytes:
+    """Check the type, the names, the ids and the times of an event, and return it as compact JSON in UTF-8.
 
     A field that is null counts as absent. Unknown fields are accepted.
 
@@ -127,8 +127,12 @@ def check_envelope(raw: object) -> None:
     if kind == "track" and not (raw.get("event") or "").strip():
         raise EnvelopeError("event", _NO_EVENT)
     # The fast check reports some storable events as doubtful: the full one decides about those.
-    if not json_text.is_surely_storable(raw, _MAX_DEPTH) and (flaw := find_flaw(raw)):
+    text = json_text.format_storable(raw, _MAX_DEPTH)
+    if text is not None:
+        return text
+    if flaw := find_flaw(raw):
         raise EnvelopeError(*flaw)
+    return json_text.format_json(raw)
 
 
 def _is_name(value: object) -> bool:

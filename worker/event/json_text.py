@@ -38,8 +38,8 @@ def format_json(value: Any) -> bytes:
     return orjson.dumps(value)
 
 
-def is_surely_storable(value: Any, max_depth: int) -> bool:
-    """Return True if the value's JSON proves that it can be stored; False may be a false alarm.
+def format_storable(value: Any, max_depth: int) -> bytes | None:
+    """Return compact JSON in UTF-8 if it proves that the value can be stored; None may be a false alarm.
 
     It proves that there is no half surrogate pair, null byte, NaN, integer of more than 53 bits, or type that JSON
     does not have, and that there are at most ``max_depth`` levels.
@@ -47,11 +47,11 @@ def is_surely_storable(value: Any, max_depth: int) -> bool:
     try:
         text = orjson.dumps(value, option=_STRICTLY)
     except (TypeError, RecursionError):
-        return False
+        return None
     # orjson writes NaN as null, and a null byte as an escape sequence. A single byte is found much faster than several.
     if b"null" in text or (b"\\" in text and b"\\u00" in text):
-        return False
-    return text.count(b"{") + text.count(b"[") <= max_depth
+        return None
+    return text if text.count(b"{") + text.count(b"[") <= max_depth else None
 
 
 _STRICTLY = (

@@ -43,9 +43,12 @@ def prepare_event(raw: object, receive: _Receive, source_id: str, vault: Vault, 
         TooLargeError: the event is larger than allowed, also without what is not sent.
     """
     raw = with_opened_fields(raw)
-    check_envelope(raw)
-    event = _with_message_id(cast("dict[str, Any]", raw))
-    text = json_text.format_json(event)
+    text = check_envelope(raw)
+    event = cast("dict[str, Any]", raw)
+    if event.get("messageId") in (None, ""):
+        # Stored with the event, so that every retry has the same id.
+        event = event | {"messageId": str(uuid.uuid4())}
+        text = json_text.format_json(event)
     if len(text) > _LARGEST_EVENT_BYTES:
         # Imported here: most collectors never need it.
         from worker.pinterest.custom_data.trimming import trim_event
@@ -74,11 +77,6 @@ def publish_ids(offer: PublishIds, ids: Sequence[int]) -> None:
         offer(ids)
     except Exception as error:  # noqa: BLE001 - the events are stored already
         log.error("hint_failed", events=len(ids), error=logs.error_location(error))
-
-
-def _with_message_id(event: dict[str, Any]) -> dict[str, Any]:
-    # Stored with the event, so that every retry has the same id.
-    return event if event.get("messageId") not in (None, "") else event | {"messageId": str(uuid.uuid4())}
 
 
 def _informs(event: dict[str, Any], received: Received) -> bool:
