@@ -75,7 +75,7 @@ def test_from_signing_in_to_a_delivered_order_and_pinterests_score(browser: Brow
     page.get_by_label("Keep the name download_picture").check()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Integration saved.")).to_be_visible()
-    expect(page.get_by_text("Reads Demo shop (US, USD, America/New_York).")).to_be_visible()
+    expect(page.get_by_text("Connected to Demo shop (US, USD, America/New_York)")).to_be_visible()
     page.get_by_role("button", name="Test connection").click()
     expect(page.get_by_text("The connection works.")).to_be_visible()
     expect(page.get_by_text("from the sandbox at")).to_be_visible()

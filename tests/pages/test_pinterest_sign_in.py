@@ -141,7 +141,7 @@ def test_from_the_button_to_an_integration_with_a_token_of_its_own(
     assert token_of(ledger, made).startswith("pinc_")
     assert api.get("/v1/admin/sources/src_shop")["time_zone"] == "America/New_York"
     page = pages.get(f"/integrations/{made.id}")
-    assert "Reads Demo shop (US, USD, America/New_York). Connected by admin" in page
+    assert "Connected to Demo shop (US, USD, America/New_York) by admin" in page
     tested = pages.send(f"/integrations/{made.id}/test").text
     assert "The connection works." in tested
     used = sandbox.received()["last"][-1]["token"]

@@ -149,7 +149,11 @@ def _account(standing: AccountState, context: _AccountContext) -> AccountFigures
     since = [at for at in (standing.pending_since, standing.in_flight_since) if at is not None]
     paused = sorted(
         (credential for credential in own if credential.paused_class is not None),
-        key=lambda credential: credential.paused_class not in REFUSALS,
+        # A pause by a person needs no alert.
+        key=lambda credential: (
+            credential.paused_class not in REFUSALS,
+            credential.paused_class == ad_accounts.MANUAL,
+        ),
     )
     return AccountFigures(
         ad_account_id=name,

@@ -15,6 +15,7 @@ from worker.alerts.figures import (
 )
 from worker.formats import capped_count, format_duration
 from worker.ledger.reports.measures import KEY_MISSING
+from worker.ledger.setup.ad_accounts import MANUAL
 from worker.ledger.upkeep.alerts import Severity
 from worker.pinterest.client.decisions import REFUSALS
 
@@ -190,6 +191,14 @@ def _refused(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
             yield Problem("token_refused", account.ad_account_id, Severity.CRITICAL, summary)
 
 
+def _paused(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
+    for account in figures.accounts:
+        if account.paused_class not in (None, MANUAL, *REFUSALS):
+            paused = f"{account.ad_account_id} is paused ({account.paused_class})"
+            summary = f"Ad account {paused}: {account.paused_reason}"
+            yield Problem("account_paused", account.ad_account_id, Severity.CRITICAL, summary)
+
+
 def _expiring(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
     for token in figures.tokens:
         left = token.expires_at - figures.now
@@ -344,6 +353,11 @@ RULES = {
         "Create an access token in Ads Manager and enter it in the integration: sending resumes by itself.",
         _refused,
     ),
+    "account_paused": _Rule(
+        0.0,
+        "Read Pinterest's answer on the page of the ad account. Resume sending there once the cause is fixed.",
+        _paused,
+    ),
     "token_expiring": _Rule(
         0.0,
         "Create an access token in Ads Manager and enter it in the integration, with its expiry.",
@@ -357,7 +371,7 @@ RULES = {
     ),
     "sweeper_silent": _Rule(
         60.0,
-        "Restart beat and the upkeep worker: forgotten work waits until then, and nothing is lost.",
+        "Restart beat and the upkeep worker: the work of stopped workers waits until then, and nothing is lost.",
         _silent("sweeper", "sweeper_silent", "The sweeper"),
     ),
     "inbox_waiting": _Rule(

@@ -98,11 +98,6 @@ _TEXTS: Mapping[str, ProblemText] = {
         "A list is longer than what can be sent. Value and number of items are those of the whole list.",
         "Nothing, if such orders are rare. Else check whether the shop repeats its products.",
     ),
-    Problem.TIME_UNREADABLE: ProblemText(
-        "Time not readable",
-        "A time is not a date with a time. The time of receipt may be used instead.",
-        "Send timestamp in ISO 8601 and UTC, like 2026-05-01T12:00:00Z.",
-    ),
     Problem.ADDRESS_INVALID: ProblemText(
         "IP address invalid",
         "The visitor's IP address cannot be read. The event is sent without it, which costs matches.",

@@ -22,7 +22,6 @@ class Problem(StrEnum):
     ID_CLEANED = "id_cleaned"
     FIELD_UNREADABLE = "field_unreadable"
     LIST_CUT = "list_cut"
-    TIME_UNREADABLE = "time_unreadable"
     ADDRESS_INVALID = "address_invalid"
     ADDRESS_NOT_PUBLIC = "address_not_public"
     ACTION_SOURCE_UNKNOWN = "action_source_unknown"

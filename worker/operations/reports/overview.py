@@ -250,7 +250,7 @@ def _attention(
             account
             for account in accounts
             if any(one.paused_at for one in account.credentials)
-            and ("token_refused", account.ad_account_id) not in told
+            and told.isdisjoint((rule, account.ad_account_id) for rule in ("token_refused", "account_paused"))
         ],
         failures=[group for group in groups if group.state is GroupState.OPEN][:_MOST_GROUPS],
         silent=[one for one in silent if one and ("source_silent", one[0].id) not in told],

@@ -1,4 +1,4 @@
-"""Find forgotten work, and send hints for it."""
+"""Find the work of stopped workers, and send hints for it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
