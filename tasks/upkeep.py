@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from tasks import hints
-from worker.alerts import rates, watching
+from worker.alerts import source_rules, watching
 from worker.alerts.watching import Heartbeat
 from worker.ledger.reports import measures
 from worker.pinterest.client.account import AccountClient
@@ -63,10 +63,10 @@ def watch() -> None:
 def watch_volume() -> None:
     """Check the sources: rates, silence, event names that stopped coming, and problems in the data."""
     to_webhook = webhook() is not None
-    rates.check_rates(ledger(), ledger().now(), to_webhook=to_webhook)
-    rates.check_volume(ledger(), ledger().now(), to_webhook=to_webhook)
+    source_rules.check_rates(ledger(), ledger().now(), to_webhook=to_webhook)
+    source_rules.check_volume(ledger(), ledger().now(), to_webhook=to_webhook)
     most = settings().alert_data_quality_percent
-    rates.check_data_quality(ledger(), ledger().now(), most, to_webhook=to_webhook)
+    source_rules.check_data_quality(ledger(), ledger().now(), most, to_webhook=to_webhook)
 
 
 @shared_task

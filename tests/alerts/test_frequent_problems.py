@@ -4,8 +4,8 @@ import pytest
 
 from tests.alerts.test_watching import firing
 from tests.ledger.shop import NOW, new, place, write
-from worker.alerts import rates
-from worker.alerts.rates import _find_frequent
+from worker.alerts import source_rules
+from worker.alerts.source_rules import _find_frequent
 from worker.event.problems import FoundProblem, Problem
 from worker.ledger.database import Ledger
 from worker.ledger.reports import data_problems, tallies
@@ -95,7 +95,7 @@ def test_an_alert_begins_with_the_share_and_ends_with_it(ledger: Ledger) -> None
             data_problems.append_problems(connection, [[event] for event in events if problems], now)
 
     def check(now: float) -> list[Change]:
-        return rates.check_data_quality(ledger, now, 20, to_webhook=False)
+        return source_rules.check_data_quality(ledger, now, 20, to_webhook=False)
 
     come(0)
     assert check(NOW) == []

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from worker.alerts.rates import _expected_events, _find_dropped, _hours_of_silence, _Series
+from worker.alerts.source_rules import _expected_events, _find_dropped, _hours_of_silence, _Series
 from worker.ledger.upkeep.alerts import Severity
 
 NOW = 480_000

@@ -12,7 +12,7 @@ from tests.alerts.receiver import receiving
 from tests.ledger.delivery.test_precedence import DELIVERED, P, S, bring_to, copy
 from tests.ledger.shop import ACCOUNT, NOW, accept, new, pend, place, write
 from tests.logged import logged
-from worker.alerts import rates, watching
+from worker.alerts import source_rules, watching
 from worker.alerts.channels import GIVE_UP_SECONDS, Webhook
 from worker.alerts.figures import gather_figures
 from worker.alerts.watching import _RESOLVE_AFTER_SECONDS, Heartbeat
@@ -205,13 +205,13 @@ def test_events_that_stopped_coming_are_told(ledger: Ledger) -> None:
     with ledger.write() as connection:
         rows = [{"hour": hour - back, "n": 25, **row} for back in range(2, 200)]
         connection.execute(insert(tally), rows)
-    assert rates.check_volume(ledger, NOW, to_webhook=False) == [Change.FIRED]
+    assert source_rules.check_volume(ledger, NOW, to_webhook=False) == [Change.FIRED]
     assert firing(ledger) == [f"volume_dropped {shop.id}:checkout"]
     # The other rules know nothing of it, and do not end it.
     assert watch(ledger, NOW + 600) == []
     with ledger.write() as connection:
         connection.execute(insert(tally).values(hour=hour, n=1, **row))
-    assert rates.check_volume(ledger, NOW + 600, to_webhook=False) == [Change.RESOLVED]
+    assert source_rules.check_volume(ledger, NOW + 600, to_webhook=False) == [Change.RESOLVED]
 
 
 def test_silence_is_told_by_whoever_looks(ledger: Ledger) -> None:

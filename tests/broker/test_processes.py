@@ -200,7 +200,7 @@ def test_a_wrong_option_is_named_without_a_traceback(
 
 def test_the_app_and_its_tasks_load_nothing_of_flower_the_shell_and_the_pages() -> None:
     code = (
-        "import sys, worker.broker.processes as p; app = p.Common('worker', True).load(); "
+        "import sys, worker.broker.processes as p; app = p._Common('worker', True).load(); "
         "app.loader.import_default_modules(); import celery.apps.worker, celery.apps.beat; print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

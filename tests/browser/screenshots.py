@@ -14,7 +14,7 @@ from worker.ledger.delivery import deliveries
 from worker.ledger.delivery.deliveries import Sale
 from worker.ledger.reports import tallies
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR, Entry
-from worker.ledger.setup import logins
+from worker.ledger.setup import pinterest_connections
 from worker.pinterest.client.account import AccountClient
 from worker.pipeline.upkeep.account_reading import read_pinterest
 
@@ -152,7 +152,7 @@ def _scores(site: Stage, today: int) -> None:
     app = site.settings.pinterest_app_id, site.settings.pinterest_app_secret
     read_pinterest(site.ledger, AccountClient(site.settings.pinterest_api_url, *app), time.time)
     with site.ledger.write() as connection:
-        kept = logins.newest_scores(connection)
+        kept = pinterest_connections.newest_scores(connection)
         for days in range(1, 25):
             before = [
                 {
@@ -164,7 +164,7 @@ def _scores(site: Stage, today: int) -> None:
                 for one in kept
                 if one.lookback == "14d"
             ]
-            logins.store_scores(
+            pinterest_connections.store_scores(
                 connection, kept[0].ad_account, {"14d": before}, today - days, kept[0].read_at
             )
 

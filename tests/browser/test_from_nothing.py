@@ -89,6 +89,7 @@ def test_from_the_empty_pages_to_a_delivered_order_and_a_failed_one_that_is_retr
     page.get_by_role("button", name="Test connection").click()
     expect(page.get_by_text("The connection works.")).to_be_visible()
     go(page, "Live debugger")
+    page.locator("summary", has_text="Debugging").click()
     page.get_by_role("button", name="Debug My shop").click()
     expect(page.get_by_text("Debugging on: new events")).to_be_visible()
 

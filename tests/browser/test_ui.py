@@ -17,7 +17,7 @@ from tests.browser.stage import ACCOUNT, TOKEN, Stage, order, stage, track
 from worker.api import auth
 from worker.ledger.setup import sources
 from worker.pages import overview
-from worker.pages.signing import MOST_WRONG_BY_ADDRESS
+from worker.pages.sign_in import MOST_WRONG_BY_ADDRESS
 
 pytestmark = pytest.mark.browser
 

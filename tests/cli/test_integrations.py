@@ -16,7 +16,7 @@ from click.testing import Result
 from tests.cli.conftest import Shell
 from worker.dev.demo import _SOURCE_ID
 from worker.dev.sandbox.server import Sandbox, sandbox_in_thread
-from worker.ledger.setup import ad_accounts, integrations, logins
+from worker.ledger.setup import ad_accounts, integrations, pinterest_connections
 from worker.ledger.setup.integrations import Integration
 from worker.settings import settings
 
@@ -82,7 +82,7 @@ def test_an_integration_is_added_for_the_ad_account_that_a_person_chose(
     assert (made.name, made.config["default_country"]) == ("Pinterest: Laden Berlin", "DE")
     with shell.ledger.read() as connection:
         token = ad_accounts.access_token(connection, shell.ledger.vault, made.credential_id)
-        assert [one.name for one in logins.readings(connection)] == ["Laden Berlin"]
+        assert [one.name for one in pinterest_connections.readings(connection)] == ["Laden Berlin"]
     assert token.startswith("pinc_")
 
 

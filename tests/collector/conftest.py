@@ -144,6 +144,8 @@ def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ledger(tmp_path: Path, ledger_file: Path) -> Iterator[Ledger]:
     shutil.copy(ledger_file, tmp_path / "l.db")
     ledger = Ledger(f"sqlite:///{tmp_path}/l.db", ("00" * 32,))
+    # Midnight may have passed since the file was made.
+    ledger.vault.prepare()
     yield ledger
     ledger.dispose()
 

@@ -12,7 +12,7 @@ from tests.pages.conftest import ACCOUNT, Pages
 from worker.ledger.database import Ledger
 from worker.ledger.reports import tallies
 from worker.ledger.reports.tallies import QUALITY, Entry
-from worker.ledger.setup import logins
+from worker.ledger.setup import pinterest_connections
 from worker.ledger.setup.integrations import Integration
 
 DAY = 86_400
@@ -50,17 +50,19 @@ def connected(ledger: Ledger, shop: Integration) -> Integration:
     tokens = {"access_token": "pina_x", "refresh_token": "pinr_x", "scope": "ads:read"}
     ledger.vault.prepare()
     with ledger.write() as connection:
-        login = logins.insert_login(
+        login = pinterest_connections.insert_login(
             connection, ledger.vault, "Anna", 1.0, access_seconds=1e12, refresh_seconds=1e12, **tokens
         )
         facts = {"country": "DE", "currency": "EUR", "time_zone": "Europe/Berlin"}
-        logins.attach_reading(connection, shop.ad_account, login, 0.0, name="My shop", **facts)
+        pinterest_connections.attach_reading(connection, shop.ad_account, login, 0.0, name="My shop", **facts)
     return shop
 
 
 def store(ledger: Ledger, shop: Integration, day: int, *scores: dict[str, Any]) -> None:
     with ledger.write() as connection:
-        logins.store_scores(connection, shop.ad_account, {"14d": scores, "1d": scores[:1]}, day, time.time())
+        pinterest_connections.store_scores(
+            connection, shop.ad_account, {"14d": scores, "1d": scores[:1]}, day, time.time()
+        )
 
 
 def text_of(page: str) -> str:
@@ -146,8 +148,10 @@ def test_a_score_that_cannot_be_read_is_said_next_to_the_last_one(
     assert "No score yet." in text_of(pages.get("/quality"))
     store(ledger, connected, TODAY - 2, score("GOOD"))
     with ledger.write() as connection:
-        (reading,) = logins.readings(connection)
-        logins.postpone_reading(connection, reading, 1.0, "Pinterest answered HTTP 403.", of_login=False)
+        (reading,) = pinterest_connections.readings(connection)
+        pinterest_connections.postpone_reading(
+            connection, reading, 1.0, "Pinterest answered HTTP 403.", of_login=False
+        )
     text = text_of(pages.get("/quality"))
     assert "The score could not be read: Pinterest answered HTTP 403. Below is the last one." in text
     assert "CONVERSIONS_API on WEB: GOOD" in text

@@ -9,7 +9,7 @@ from tests.pages.conftest import ACCOUNT, Pages, fail
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import deliveries
 from worker.ledger.delivery.deliveries import Sale
-from worker.ledger.setup import integrations, logins
+from worker.ledger.setup import integrations, pinterest_connections
 from worker.ledger.setup.integrations import Integration
 from worker.pages import words
 
@@ -71,7 +71,7 @@ def test_the_name_at_pinterest_comes_before_those_of_the_integrations(
     with ledger.write() as connection:
         assert integrations.account_names(connection) == {ACCOUNT: "Pinterest, Second"}
         facts = {"name": "Shoes <b>", "country": "DE", "currency": "EUR", "time_zone": "Europe/Berlin"}
-        logins.attach_reading(connection, shop.ad_account, 1, 1.0, **facts)
+        pinterest_connections.attach_reading(connection, shop.ad_account, 1, 1.0, **facts)
     with ledger.read() as connection:
         assert integrations.account_names(connection) == {ACCOUNT: "Shoes <b>"}
 

@@ -17,7 +17,7 @@ from worker.dev.sandbox.memory import token_fingerprint
 from worker.dev.sandbox.server import Sandbox, sandbox_in_thread
 from worker.ledger.database import Ledger
 from worker.ledger.schema import metadata
-from worker.ledger.setup import ad_accounts, integrations, logins
+from worker.ledger.setup import ad_accounts, integrations, pinterest_connections
 from worker.ledger.setup.integrations import Integration
 from worker.settings import Settings, parse
 
@@ -227,8 +227,8 @@ def test_connecting_again_keeps_settings_and_token_and_replaces_what_reads(
     assert "Connected. " in pages.get(sign_in(pages, made.id))
     with ledger.read() as connection:
         (again,) = integrations.iterate_integrations(connection)
-        (reading,) = logins.readings(connection)
-        login = logins.load_login(connection, ledger.vault, reading.login_id)
+        (reading,) = pinterest_connections.readings(connection)
+        login = pinterest_connections.load_login(connection, ledger.vault, reading.login_id)
     assert login
     assert (again, token_of(ledger, again), login.version) == (made, before, 2)
 
@@ -255,7 +255,7 @@ def test_a_person_without_rights_to_the_ad_account_changes_nothing(
     path = onward(pages, back(begin(pages, made["id"])))
     assert "The person who signed in may not use ad account 42." in refusal(pages, path)
     with ledger.read() as connection:
-        assert logins.readings(connection) == []
+        assert pinterest_connections.readings(connection) == []
 
 
 @pytest.mark.usefixtures("source")
@@ -311,7 +311,7 @@ def test_without_ads_write_the_form_says_that_no_token_is_made_and_takes_one(
     taken = pages.send("/integrations/add/pinterest", fields | {"access_token": "pina_pasted"})
     assert taken.status_code == 303
     with ledger.read() as connection:
-        assert [one.ad_account_id for one in logins.readings(connection)] == [DEMO]
+        assert [one.ad_account_id for one in pinterest_connections.readings(connection)] == [DEMO]
 
 
 def test_pinterest_is_asked_for_both_scopes_and_the_registered_address(pages: Pages) -> None:

@@ -13,7 +13,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.setup import audit_log, user_access
 from worker.operations.caller import Caller
 from worker.operations.setup import users
-from worker.pages.signing import MOST_WRONG_BY_ADDRESS
+from worker.pages.sign_in import MOST_WRONG_BY_ADDRESS
 
 PASSWORD, OTHER = "correct horse battery", "staple correct horse"
 

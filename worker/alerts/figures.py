@@ -11,7 +11,7 @@ from worker.event.times import parse_time
 from worker.ledger.intake import inbox
 from worker.ledger.reports import account_status, measures
 from worker.ledger.reports.account_status import AccountState
-from worker.ledger.setup import ad_accounts, integrations, logins, sources
+from worker.ledger.setup import ad_accounts, integrations, pinterest_connections, sources
 from worker.ledger.setup.ad_accounts import Credential
 from worker.ledger.upkeep import alert_figures
 from worker.pinterest.client.decisions import REFUSALS, RETRIED
@@ -109,9 +109,11 @@ def gather_figures(connection: Connection, free_bytes: int, now: float) -> Figur
         pulses=heartbeats,
         skews=measures.skews_since(heartbeats, now - _SKEW_SECONDS),
         sign_ins={
-            one.ad_account_id: one.login_problem for one in logins.readings(connection) if one.login_problem
+            one.ad_account_id: one.login_problem
+            for one in pinterest_connections.readings(connection)
+            if one.login_problem
         },
-        statuses=logins.statuses_since(connection, int(now // _SECONDS_A_DAY) - COMPARED_DAYS),
+        statuses=pinterest_connections.statuses_since(connection, int(now // _SECONDS_A_DAY) - COMPARED_DAYS),
     )
 
 

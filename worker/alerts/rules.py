@@ -417,7 +417,7 @@ VOLUME_RULE = "volume_dropped"
 _VOLUME_ADVICE = "Check whether the shop still sends the event: changes of its pages often remove the call."
 DATA_RULE = "data_quality"
 _DATA_ADVICE = "Open the source's page on data quality: it has the newest example and says what to do."
-# Checked by `worker.alerts.rates`, with the thresholds of each source.
+# Checked by `worker.alerts.source_rules`, with the thresholds of each source.
 RATE_RULES = {
     "failure_rate": "Open Failed deliveries: it groups them by reason. Fix the reason, then send them again.",
     "success_rate": "Open the debugger: it shows what became of each event.",

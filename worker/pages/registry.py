@@ -16,7 +16,7 @@ from worker.pages import (
     people,
     pinterest_sign_in,
     sales,
-    signing,
+    sign_in,
     sources,
     tokens,
 )
@@ -37,7 +37,7 @@ __all__ = [
     "people",
     "pinterest_sign_in",
     "sales",
-    "signing",
+    "sign_in",
     "sources",
     "tokens",
 ]

@@ -19,8 +19,8 @@ from worker.dev.sandbox.routes import App
 from worker.dev.sandbox.server import Sandbox, sandbox_in_thread
 from worker.ledger.database import Ledger
 from worker.ledger.schema import metadata
-from worker.ledger.setup import logins
-from worker.ledger.setup.logins import Login
+from worker.ledger.setup import pinterest_connections
+from worker.ledger.setup.pinterest_connections import Login
 from worker.pinterest.client.account import AccountApiError, AccountClient
 from worker.pipeline.upkeep.account_reading import _NO_APP, read_pinterest
 
@@ -70,7 +70,7 @@ def login_id(ledger: Ledger, pinterest: Pinterest) -> int:
     """Sign in, and read two ad accounts by it."""
     tokens = pinterest.sign_in()
     with ledger.write() as connection:
-        made = logins.insert_login(connection, ledger.vault, "Anna", pinterest.now, **tokens)
+        made = pinterest_connections.insert_login(connection, ledger.vault, "Anna", pinterest.now, **tokens)
     for account in (ACCOUNT, OTHER):
         attach(ledger, pinterest, place(ledger, ad_account_id=account).ad_account, made)
     return made
@@ -79,7 +79,7 @@ def login_id(ledger: Ledger, pinterest: Pinterest) -> int:
 def attach(ledger: Ledger, pinterest: Pinterest, account: int, login_id: int) -> None:
     facts = {"name": "Shop", "country": "DE", "currency": "EUR", "time_zone": "Europe/Berlin"}
     with ledger.write() as connection:
-        logins.attach_reading(connection, account, login_id, pinterest.now, **facts)
+        pinterest_connections.attach_reading(connection, account, login_id, pinterest.now, **facts)
 
 
 def run(ledger: Ledger, pinterest: Pinterest, *, seconds: float = 0) -> None:
@@ -89,14 +89,14 @@ def run(ledger: Ledger, pinterest: Pinterest, *, seconds: float = 0) -> None:
 
 def load(ledger: Ledger, login_id: int) -> Login:
     with ledger.read() as connection:
-        found = logins.load_login(connection, ledger.vault, login_id)
+        found = pinterest_connections.load_login(connection, ledger.vault, login_id)
     assert found
     return found
 
 
 def problems(ledger: Ledger) -> dict[str, str | None]:
     with ledger.read() as connection:
-        return {one.ad_account_id: one.problem for one in logins.readings(connection)}
+        return {one.ad_account_id: one.problem for one in pinterest_connections.readings(connection)}
 
 
 def test_tokens_are_refreshed_long_before_they_end_again_and_again(
@@ -142,7 +142,7 @@ def test_a_refresher_that_was_slow_changes_nothing_that_a_faster_one_has_stored(
 ) -> None:
     pinterest.now += 25 * DAY
     with ledger.write() as connection:
-        slow = logins.claim_refresh(connection, ledger.vault, pinterest.now, 120)
+        slow = pinterest_connections.claim_refresh(connection, ledger.vault, pinterest.now, 120)
     assert slow
     run(ledger, pinterest, seconds=121)
     stored = load(ledger, login_id)
@@ -150,9 +150,9 @@ def test_a_refresher_that_was_slow_changes_nothing_that_a_faster_one_has_stored(
     with pytest.raises(AccountApiError) as refused:
         pinterest.client.tokens(refresh_token=slow.refresh_token)
     with ledger.write() as connection:
-        logins.postpone_refresh(connection, slow, pinterest.now, str(refused.value))
+        pinterest_connections.postpone_refresh(connection, slow, pinterest.now, str(refused.value))
         tokens = asdict(pinterest.client.tokens(refresh_token=stored.refresh_token))
-        late = logins.replace_tokens(
+        late = pinterest_connections.replace_tokens(
             connection, ledger.vault, slow.id, pinterest.now, version=slow.version, **tokens
         )
     assert not late
@@ -200,7 +200,9 @@ def test_a_revoked_sign_in_asks_to_connect_again_and_that_keeps_the_accounts(
     pinterest.behave()
     tokens = pinterest.sign_in()
     with ledger.write() as connection:
-        logins.replace_tokens(connection, ledger.vault, login_id, pinterest.now, actor="Ben", **tokens)
+        pinterest_connections.replace_tokens(
+            connection, ledger.vault, login_id, pinterest.now, actor="Ben", **tokens
+        )
     run(ledger, pinterest, seconds=900)
     assert problems(ledger) == {ACCOUNT: None, OTHER: None}
     assert (load(ledger, login_id).problem, load(ledger, login_id).connected_by) == (None, "Ben")
@@ -252,8 +254,8 @@ def test_scores_are_a_history_with_the_newest_of_each_day(
         run(ledger, pinterest, seconds=seconds)
     today, key = int(pinterest.now // DAY), (ACCOUNT, "WEB", "CONVERSIONS_API")
     with ledger.read() as connection:
-        statuses = logins.statuses_since(connection, today - 30)
-        newest = logins.newest_scores(connection)
+        statuses = pinterest_connections.statuses_since(connection, today - 30)
+        newest = pinterest_connections.newest_scores(connection)
         figures = gather_figures(connection, 0, pinterest.now)
     assert [one.subject for one in find_problems(figures) if one.rule == "quality_score_fell"] == [
         ":".join(key)

@@ -13,9 +13,9 @@ from worker.ledger.reports import quality as quality_store
 from worker.ledger.reports.books import Books
 from worker.ledger.reports.quality import Quality
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR
-from worker.ledger.setup import integrations, logins
+from worker.ledger.setup import integrations, pinterest_connections
 from worker.ledger.setup.integrations import Integration
-from worker.ledger.setup.logins import Reading, Score
+from worker.ledger.setup.pinterest_connections import Reading, Score
 from worker.operations.caller import Caller
 from worker.operations.deliveries.selection import integration_number, last_days
 from worker.operations.errors import InvalidError
@@ -193,8 +193,11 @@ def report_scores(caller: Caller) -> list[tuple[Reading, list[_PlatformScore]]]:
     """Return Pinterest's Event Quality Scores of each connected ad account, with those of the last 30 days."""
     today = int(caller.now // SECONDS_A_DAY)
     with caller.ledger.read() as connection:
-        readings, scores = logins.readings(connection), logins.newest_scores(connection)
-        statuses = logins.statuses_since(connection, today - _TREND_DAYS + 1)
+        readings, scores = (
+            pinterest_connections.readings(connection),
+            pinterest_connections.newest_scores(connection),
+        )
+        statuses = pinterest_connections.statuses_since(connection, today - _TREND_DAYS + 1)
         known = {row.id: row for row in integrations.iterate_integrations(connection)} if readings else {}
         shares = quality_store.quality_since(connection, _since_hour(caller, caller.now - 14 * SECONDS_A_DAY))
     found = []

@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 from worker.ledger.rows import LARGEST_ID
-from worker.ledger.setup import ad_accounts, logins, sources
+from worker.ledger.setup import ad_accounts, pinterest_connections, sources
 from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
-from worker.ledger.setup.logins import Login, Reading
+from worker.ledger.setup.pinterest_connections import Login, Reading
 from worker.operations.caller import Caller, Change
 from worker.operations.errors import ConflictError, InvalidError, NotFoundError
 from worker.operations.setup.integrations import (
@@ -75,7 +75,9 @@ def begin_connecting(caller: Caller, app: PinterestApp, session: str, target: st
     client = app.client
     caller.ledger.vault.prepare()
     with caller.ledger.write() as connection:
-        state = logins.begin_sign_in(connection, caller.ledger.vault, session, target, caller.now)
+        state = pinterest_connections.begin_sign_in(
+            connection, caller.ledger.vault, session, target, caller.now
+        )
     return client.sign_in_url(app.redirect_uri, state)
 
 
@@ -103,7 +105,9 @@ def finish_connecting(
     """
     with caller.changing() as change:
         state = answer.get("state", "")
-        target = logins.end_sign_in(change.connection, change.vault, session, state, change.now)
+        target = pinterest_connections.end_sign_in(
+            change.connection, change.vault, session, state, change.now
+        )
     if target is None:
         raise ConflictError(_EXPIRED.format(app.management_url))
     with _in_words("Pinterest did not accept the sign-in"):
@@ -117,7 +121,7 @@ def finish_connecting(
     if target.startswith("int_"):
         return _connect_integration(caller, app, target, tokens, missing)
     with caller.changing() as change:
-        login_id = logins.insert_login(
+        login_id = pinterest_connections.insert_login(
             change.connection, change.vault, change.actor, change.now, **asdict(tokens)
         )
         change.record("pinterest.connect", f"sign-in {login_id}", {"scope": [None, tokens.scope]})
@@ -186,7 +190,7 @@ def defined_events(caller: Caller, app: PinterestApp, login_id: int, ad_account_
 def reading_of(caller: Caller, ad_account_id: str) -> Reading | None:
     """Return by which sign-in an ad account is read, if it is connected."""
     with caller.ledger.read() as connection:
-        found = logins.readings(connection)
+        found = pinterest_connections.readings(connection)
     return next((one for one in found if one.ad_account_id == ad_account_id), None)
 
 
@@ -209,11 +213,11 @@ def _connect_integration(
         values = asdict(tokens)
         if known:
             login_id, actor = known.login_id, change.actor
-            logins.replace_tokens(
+            pinterest_connections.replace_tokens(
                 change.connection, change.vault, login_id, change.now, actor=actor, **values
             )
         else:
-            login_id = logins.insert_login(
+            login_id = pinterest_connections.insert_login(
                 change.connection, change.vault, change.actor, change.now, **values
             )
         _attach(change, current, login_id, account)
@@ -230,7 +234,7 @@ def _connect_integration(
 
 def _attach(change: Change, one: Integration, login_id: int, account: AdAccount) -> None:
     facts = {name: getattr(account, name) for name in ("name", "country", "currency", "time_zone")}
-    logins.attach_reading(change.connection, one.ad_account, login_id, change.now, **facts)
+    pinterest_connections.attach_reading(change.connection, one.ad_account, login_id, change.now, **facts)
     change.record("pinterest.connect", one.id, {"ad_account": [None, account.name]})
 
 
@@ -242,7 +246,9 @@ def _new_token(app: PinterestApp, access_token: str) -> str:
 def _find_login(caller: Caller, login_id: int) -> Login:
     with caller.ledger.read() as connection:
         found = (
-            logins.load_login(connection, caller.ledger.vault, login_id) if login_id <= LARGEST_ID else None
+            pinterest_connections.load_login(connection, caller.ledger.vault, login_id)
+            if login_id <= LARGEST_ID
+            else None
         )
     if found is None:
         raise NotFoundError("sign-in", str(login_id))

@@ -18,10 +18,10 @@ from worker.pinterest.config.event_names import CUSTOM_KIND, PAGE_KIND, EventKin
 from worker.pinterest.config.integration_config import find_rule
 from worker.pinterest.custom_data.custom_data import build_custom_data
 from worker.pinterest.custom_data.refunds import Refund, find_refund
-from worker.pinterest.explanation.properties import explain_properties
 from worker.pinterest.mapping.apps import app_fields, app_objects
 from worker.pinterest.mapping.call import Call, Explanation, Notes, Options, read_call
 from worker.pinterest.mapping.contract import ACTION_SOURCES
+from worker.pinterest.mapping.explained_properties import explain_properties
 from worker.pinterest.mapping.payload_checks import (
     Dropped,
     Failed,

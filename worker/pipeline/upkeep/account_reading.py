@@ -8,8 +8,8 @@ from dataclasses import asdict
 
 from worker import logs
 from worker.ledger.database import Ledger
-from worker.ledger.setup import logins
-from worker.ledger.setup.logins import Login, Reading
+from worker.ledger.setup import pinterest_connections
+from worker.ledger.setup.pinterest_connections import Login, Reading
 from worker.pinterest.client.account import AccountApiError, AccountClient
 
 log = logs.of(__name__)
@@ -31,14 +31,14 @@ def read_pinterest(ledger: Ledger, client: AccountClient | None, clock: Callable
     ledger.vault.prepare()
     while True:
         with ledger.write() as connection:
-            login = logins.claim_refresh(connection, ledger.vault, clock(), _LEASE_SECONDS)
+            login = pinterest_connections.claim_refresh(connection, ledger.vault, clock(), _LEASE_SECONDS)
         if login is None:
             break
         _refresh(ledger, client, login, clock)
     for _ in range(_MOST_ACCOUNTS_A_RUN if client else 0):
         now = clock()
         with ledger.write() as connection:
-            reading = logins.claim_reading(connection, now, now + _READ_EVERY_SECONDS)
+            reading = pinterest_connections.claim_reading(connection, now, now + _READ_EVERY_SECONDS)
         if reading is None or client is None:
             return
         _read_scores(ledger, client, reading, clock)
@@ -53,12 +53,12 @@ def _refresh(ledger: Ledger, client: AccountClient | None, login: Login, clock: 
     except AccountApiError as error:
         again_at = clock() + max(_RETRY_SECONDS, error.wait_seconds or 0)
         with ledger.write() as connection:
-            logins.postpone_refresh(connection, login, again_at, str(error))
+            pinterest_connections.postpone_refresh(connection, login, again_at, str(error))
         log.warning("sign_in_not_refreshed", login=login.id, status=error.status)
         return
     ledger.vault.prepare()
     with ledger.write() as connection:
-        stored = logins.replace_tokens(
+        stored = pinterest_connections.replace_tokens(
             connection, ledger.vault, login.id, clock(), version=login.version, **asdict(tokens)
         )
     log.info("sign_in_refreshed", login=login.id, stored=stored)
@@ -66,7 +66,7 @@ def _refresh(ledger: Ledger, client: AccountClient | None, login: Login, clock: 
 
 def _read_scores(ledger: Ledger, client: AccountClient, reading: Reading, clock: Callable[[], float]) -> None:
     with ledger.read() as connection:
-        login = logins.load_login(connection, ledger.vault, reading.login_id)
+        login = pinterest_connections.load_login(connection, ledger.vault, reading.login_id)
     if login is None:
         return
     try:
@@ -79,15 +79,19 @@ def _read_scores(ledger: Ledger, client: AccountClient, reading: Reading, clock:
         return
     now = clock()
     with ledger.write() as connection:
-        logins.store_scores(connection, reading.ad_account, found, int(now // _SECONDS_PER_DAY), now)
+        pinterest_connections.store_scores(
+            connection, reading.ad_account, found, int(now // _SECONDS_PER_DAY), now
+        )
 
 
 def _note_failure(ledger: Ledger, reading: Reading, login: Login, error: AccountApiError, now: float) -> None:
     again_at = now + max(_RETRY_SECONDS, error.wait_seconds or 0)
     with ledger.write() as connection:
         # Pinterest counts the requests of the sign-in together, so a limit is for all its ad accounts.
-        logins.postpone_reading(connection, reading, again_at, str(error), of_login=error.status == 429)
+        pinterest_connections.postpone_reading(
+            connection, reading, again_at, str(error), of_login=error.status == 429
+        )
         if error.status == 401:
             # Revoked: the next run tries the refresh token, which says whether a person must connect again.
-            logins.postpone_refresh(connection, login, now, login.problem)
+            pinterest_connections.postpone_refresh(connection, login, now, login.problem)
     log.warning("scores_not_read", ad_account=reading.ad_account_id, status=error.status)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from worker.ledger.database import Ledger
 from worker.ledger.intake import imported_lines
 from worker.ledger.reports import data_problems, order_days, quality, shop_orders, tallies
-from worker.ledger.setup import logins
+from worker.ledger.setup import pinterest_connections
 from worker.ledger.upkeep import retention
 
 _ROWS_PER_STEP = 500
@@ -50,7 +50,9 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
                 "orders": shop_orders.purge_orders(connection, before, _ROWS_PER_STEP),
                 "batches": retention.purge_batches(connection, before, _ROWS_PER_STEP),
                 "quality": quality.delete_quality(connection, old),
-                "sign-ins": logins.purge_logins(connection, _hour(now) // 24 - QUALITY_DAYS, now),
+                "sign-ins": pinterest_connections.purge_logins(
+                    connection, _hour(now) // 24 - QUALITY_DAYS, now
+                ),
                 "lines": imported_lines.delete_imported_lines(connection, old_lines),
             }
             step |= retention.purge_aged(connection, before, now, _ROWS_PER_STEP)

@@ -12,7 +12,7 @@ from worker.api import auth
 from worker.ledger.database import Ledger
 from worker.ledger.setup import user_access
 from worker.ledger.setup.user_access import _SESSION_SECONDS, Role
-from worker.pages.signing import MOST_WRONG_BY_ADDRESS
+from worker.pages.sign_in import MOST_WRONG_BY_ADDRESS
 from worker.settings import Settings
 from worker.web.management import create_app
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.alerts.test_watching import firing
 from tests.ledger.shop import NOW, accept, new, place, write
-from worker.alerts import rates
+from worker.alerts import source_rules
 from worker.ledger.database import Ledger
 from worker.ledger.reports import tallies
 from worker.ledger.reports.shop_orders import Fate, ShopOrder, store_orders
@@ -73,7 +73,7 @@ def ended(name: str, ago: int = 0, **outcomes: int) -> list[EndedCount]:
 def test_rates_beyond_a_sources_limits_are_problems(
     counts: list[EndedCount], limits: dict[str, float], expected: list[str]
 ) -> None:
-    found = rates._find_rates(counts, [source(**limits)], HOUR)
+    found = source_rules._find_rates(counts, [source(**limits)], HOUR)
     assert [f"{one.rule} {one.severity}: {one.summary}" for one in found] == expected
 
 
@@ -84,13 +84,13 @@ def test_rates_beyond_a_sources_limits_are_problems(
 def test_a_source_that_sent_events_and_sends_none_is_silent(
     last: int, limits: dict[str, float], is_silent: bool
 ) -> None:
-    found = rates._find_silent({"src_shop": HOUR - last}, [source(**limits)], HOUR)
+    found = source_rules._find_silent({"src_shop": HOUR - last}, [source(**limits)], HOUR)
     assert bool(found) is is_silent
-    assert rates._find_silent({}, [source()], HOUR) == []
+    assert source_rules._find_silent({}, [source()], HOUR) == []
 
 
 def check(ledger: Ledger, now: float) -> list[Change]:
-    return rates.check_rates(ledger, now, to_webhook=False)
+    return source_rules.check_rates(ledger, now, to_webhook=False)
 
 
 def test_refused_checkouts_are_reported_and_their_reason_as_new_once(ledger: Ledger) -> None:
@@ -138,7 +138,7 @@ def test_the_limits_are_read_from_the_source(ledger: Ledger) -> None:
 def test_orders_that_do_not_arrive_are_reported(
     fates: dict[Fate, int], limits: dict[str, float], is_reported: bool
 ) -> None:
-    found = rates._find_inaccurate({"src_shop": fates}, [source(**limits)])
+    found = source_rules._find_inaccurate({"src_shop": fates}, [source(**limits)])
     assert bool(found) is is_reported
 
 
