@@ -125,7 +125,7 @@ def test_the_score_is_shown_with_issues_what_to_change_and_our_own_share(
     # The tag's events are not ours: no share of ours, nothing to change here.
     assert "These events come from the Pinterest tag in the pages, not from here." in text
     assert f"{issue} Coverage by component and event" in text
-    assert "hashed_email checkout 72 % Pinterest's shares and ours differ: its score" in text
+    assert "hashed_email checkout 72 % Pinterest counts the events that it received" in text
 
     (account,) = api.get("/v1/admin/quality/scores")["data"]
     assert (account["ad_account_id"], account["name"], account["problem"]) == (

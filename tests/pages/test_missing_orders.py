@@ -84,7 +84,7 @@ def test_the_page_shows_the_sums_the_reasons_and_a_way_to_send(
 ) -> None:
     page = " ".join(pages.get("/orders").split())
     assert "Accuracy: 0.0 %" in page
-    assert "0 of 3 orders that consent allows are delivered" in page
+    assert "0 of 3 orders with consent are delivered" in page
     assert '<td data-of="Value ordered" class="number">1,264.50 EUR</td>' in page
     assert page.count('type="checkbox" name="ids"') == 1
     assert "A checkout needs a value." in page

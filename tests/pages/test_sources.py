@@ -185,7 +185,7 @@ def test_the_settings_say_where_days_begin_and_whether_the_source_is_debugged(
     pages.send("/sources/src_abc123/debugging", {"on": "yes"})
     page = pages.get("/sources/src_abc123")
 
-    assert "<dd>in Europe/Berlin, for" in page
+    assert "<dd>Europe/Berlin, for the days of" in page
     assert "<dt>Debugging</dt><dd>on until <time" in page
 
 
