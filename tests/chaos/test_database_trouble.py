@@ -104,7 +104,7 @@ def test_what_was_accepted_and_pending_survives_a_kill_of_postgresql(
 
 @pytest.mark.slow
 @pytest.mark.services
-def test_restarts_of_postgresql_refuse_no_request_and_store_each_event_once(
+def test_restarts_of_postgresql_refuse_no_request_and_lose_no_event(
     cluster: Cluster, on_cluster: Ledger, tmp_path: Path
 ) -> None:
     intake = SpoolingIntake(on_cluster, GroupCommit(on_cluster).accept, tmp_path / "spool", 1024**2, len)
@@ -139,7 +139,9 @@ def test_restarts_of_postgresql_refuse_no_request_and_store_each_event_once(
     intake.close()
     with on_cluster.read() as connection:
         stored = [body.decode() for body in connection.scalars(select(inbox_table.c.body))]
-    assert sorted(stored) == sorted(taken)
+    assert set(stored) == set(taken)
+    # PostgreSQL may commit what it no longer confirms: of each thread, at most one request at each end.
+    assert len(stored) - len(taken) <= 2 * len(threads)
     print(f"\nrestarted twice: {len(taken)} events, slowest answer {max(slowest):.1f} s")
 
 
