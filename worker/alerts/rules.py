@@ -355,7 +355,7 @@ RULES = {
     ),
     "account_paused": _Rule(
         0.0,
-        "Read Pinterest's answer on the page of the ad account. Resume sending there once the cause is fixed.",
+        "Read Pinterest's answer on the integration's page. Resume sending there once the cause is fixed.",
         _paused,
     ),
     "token_expiring": _Rule(
