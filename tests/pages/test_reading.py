@@ -12,8 +12,8 @@ from worker.ledger.reports import tallies
 from worker.ledger.reports.tallies import QUALITY, Entry
 from worker.ledger.setup import audit_log
 from worker.ledger.setup.integrations import Integration
+from worker.pages.audit import ENTRIES_A_PAGE
 from worker.pages.explain import EXAMPLE
-from worker.pages.registry import ENTRIES_A_PAGE
 
 
 def test_the_audit_log_goes_back_page_by_page(pages: Pages, ledger: Ledger) -> None:

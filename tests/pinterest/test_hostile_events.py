@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.pinterest.conftest import NOW, browser, server
-from worker.dev.sandbox.schema import check_root
+from worker.dev.sandbox.request_body import check_root
 from worker.event.envelope import EnvelopeError, check_envelope
 from worker.pinterest.custom_data.trimming import trim_event
 from worker.pinterest.mapping.call import Options

@@ -34,8 +34,8 @@ def is_docs(path: str) -> bool:
     return f"{path}/".startswith(f"{_PREFIX}/")
 
 
-@blueprint.get(f"{_ASSETS}<path:name>")
-def get_docs_file(name: str) -> Response:
+@blueprint.get(f"{_ASSETS}<path:name>", endpoint="get_docs_file")
+def _get_docs_file(name: str) -> Response:
     """Serve a file of Swagger UI."""
     return send_from_directory(str(files("flask_swagger_ui") / "dist"), name)
 

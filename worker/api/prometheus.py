@@ -10,8 +10,8 @@ from worker.monitoring.metrics import CONTENT_TYPE
 blueprint = Blueprint("metrics", __name__)
 
 
-@blueprint.get("/metrics")
-def get_metrics() -> Response:
+@blueprint.get("/metrics", endpoint="get_metrics")
+def _get_metrics() -> Response:
     """Answer with every metric."""
     if not metrics.may_read(request.headers, request.remote_addr, context.app_settings().metrics_token):
         raise ApiError(403, metrics.REFUSAL)

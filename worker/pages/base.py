@@ -66,7 +66,19 @@ OWNERS_PAGES = frozenset(
 
 _STATIC = Path(__file__).parent / "static"
 
-blueprint = Blueprint(
+
+class _Pages(Blueprint):
+    """Register views that are private to their modules."""
+
+    def add_url_rule(
+        self, rule: str, endpoint: str | None = None, view_func: Any = None, *args: Any, **options: Any
+    ) -> None:
+        """Serve an address. Without an endpoint, it is the name of the view without the underscore."""
+        named = endpoint or view_func.__name__.removeprefix("_")
+        super().add_url_rule(rule, named, view_func, *args, **options)
+
+
+blueprint = _Pages(
     auth.UI, __name__, template_folder="templates", static_folder="static", static_url_path="/static"
 )
 
@@ -93,7 +105,7 @@ def _require_session() -> AnyResponse | None:
 
 
 @blueprint.after_request
-def add_headers(response: Response) -> Response:
+def _add_headers(response: Response) -> Response:
     """Add the content security policy and caching headers."""
     response.headers["Content-Security-Policy"] = _POLICY
     if request.endpoint == "ui.static" and "v" in request.args:
@@ -152,7 +164,7 @@ def _unknown_page(error: HTTPException) -> Response:
     if not auth.is_unknown_page():
         return http_answer(error)
     g.person = auth.person_of_session(request.cookies.get(auth.SESSION_COOKIE))
-    return add_headers(_error_page(404, "There is no page at this address."))
+    return _add_headers(_error_page(404, "There is no page at this address."))
 
 
 @blueprint.errorhandler(IntegrityError)

@@ -16,7 +16,7 @@ _CHECKOUT = "checkout"
 
 
 @blueprint.get("/data-quality")
-def data_quality_page() -> str:
+def _data_quality_page() -> str:
     """Show the problems of one source, the first one unless another is chosen."""
     caller = context.request_caller()
     sources = all_sources(caller)
@@ -28,7 +28,7 @@ def data_quality_page() -> str:
 
 
 @blueprint.post("/data-quality/checkout")
-def post_checkout_name() -> AnyResponse:
+def _post_checkout_name() -> AnyResponse:
     """Send the events of a name as checkout from now on."""
     integration_id, event_name = (request.form.get(name, "") for name in ("integration_id", "event_name"))
     caller, usual = context.request_caller(), context.usual_rate()

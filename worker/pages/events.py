@@ -21,19 +21,19 @@ _DAY_SECONDS = 86_400
 
 
 @blueprint.get("/events")
-def events_page() -> str:
+def _events_page() -> str:
     """List the chosen deliveries. The newest ones refresh automatically."""
     return render_template("events.html", every=_REFRESH_SECONDS, **_chosen())
 
 
 @blueprint.get("/events/newest")
-def events_part() -> str:
+def _events_part() -> str:
     """Render the part of the page that refreshes."""
     return render_template("_events.html", **_chosen())
 
 
 @blueprint.get("/events/<int:number>")
-def event_page(number: int) -> str:
+def _event_page(number: int) -> str:
     """Show one delivery in its stages. The payload is shown on request, with personal data masked."""
     is_open = request.args.get("payload") == "open"
     detail = operations.get_event(context.request_caller(), number, with_payload=is_open)
@@ -41,14 +41,14 @@ def event_page(number: int) -> str:
 
 
 @blueprint.get("/events/inputs/<int:number>")
-def event_input_page(number: int) -> str:
+def _event_input_page(number: int) -> str:
     """Show one event as received, its decisions and its deliveries."""
     kept, source, found = operations.get_kept_event(context.request_caller(), number)
     return render_template("event_input.html", one=kept, source=source, found=found)
 
 
 @blueprint.post("/sources/<source_id>/debugging")
-def post_debugging(source_id: str) -> AnyResponse:
+def _post_debugging(source_id: str) -> AnyResponse:
     """Turn debugging of a source on or off."""
     on = request.form.get("on") == "yes"
     switch_debugging(context.request_caller(), source_id, on=on)

@@ -31,13 +31,13 @@ EXAMPLE = """{
 
 
 @blueprint.get("/explain")
-def explain_page() -> str:
+def _explain_page() -> str:
     """Show the form with an example."""
     return _page(Form({"event": EXAMPLE, "channel": "browser"}), [])
 
 
 @blueprint.post("/explain")
-def post_explain_form() -> Response:
+def _post_explain_form() -> Response:
     """Explain the pasted event."""
     form = Form(form_texts(request.form, ("event", "source_id", "channel")))
     try:

@@ -36,7 +36,7 @@ class _Progress:
 
 
 @blueprint.get("/failed")
-def failed_page() -> str:
+def _failed_page() -> str:
     """Group failed deliveries by reason; with a group chosen, list it."""
     choice = _choice(request.args)
     after = request.args.get("after", 0, type=row_id)
@@ -57,20 +57,20 @@ def failed_page() -> str:
 
 
 @blueprint.get("/failed/export")
-def failed_export() -> Response:
+def _failed_export() -> Response:
     """Give failed deliveries as JSON lines, without their payloads."""
     return export_response(FailureFilter(**_choice(request.args)))
 
 
 @blueprint.post("/failed/parked")
-def post_unpark() -> AnyResponse:
+def _post_unpark() -> AnyResponse:
     """Process events again that were set aside, a bounded number in a request."""
     operations.unpark(context.request_caller())
     return redirect_to("ui.failed_page", "unparked")
 
 
 @blueprint.post("/failed/mark")
-def post_mark() -> AnyResponse:
+def _post_mark() -> AnyResponse:
     """Resolve or ignore a group, or open it again."""
     given = {name: request.form.get(name, "") for name in (*_CHOICES, "state")}
     operations.mark_group(context.request_caller(), **given)
@@ -78,7 +78,7 @@ def post_mark() -> AnyResponse:
 
 
 @blueprint.post("/failed/review")
-def review_page() -> str:
+def _review_page() -> str:
     """Preview a retry or a discard."""
     action, wanted, force, caller = _action(), _wanted(), _force(), context.request_caller()
     total = operations.count_failed(caller, wanted)
@@ -96,7 +96,7 @@ def review_page() -> str:
 
 
 @blueprint.post("/failed/<any(retry, discard):action>")
-def progress_page(action: str) -> str:
+def _progress_page(action: str) -> str:
     """Retry or discard a bounded number in a request. The page shows the progress and sends the next request."""
     work = _Progress(**{name: request.form.get(name, 0, type=row_id) for name in _Progress.__slots__})
     wanted, caller = _wanted(), context.request_caller()

@@ -35,7 +35,7 @@ from worker.pages.pinterest_sign_in import pinterest_app
 
 
 @blueprint.get("/integrations")
-def integrations_page() -> str:
+def _integrations_page() -> str:
     """List the integrations."""
     with context.app_ledger().read() as connection:
         found = list(store.iterate_integrations(connection))
@@ -45,13 +45,13 @@ def integrations_page() -> str:
 
 
 @blueprint.get("/integrations/add")
-def vendors_page() -> str:
+def _vendors_page() -> str:
     """List the kinds of integrations."""
     return render_template("integration_add.html")
 
 
 @blueprint.get("/integrations/add/pinterest")
-def new_integration_page() -> str:
+def _new_integration_page() -> str:
     """Show an empty form."""
     values: dict[str, Any] = NEW | {"source_id": request.args.get("source_id", "")}
     if "login" in request.args:
@@ -64,7 +64,7 @@ def new_integration_page() -> str:
 
 
 @blueprint.post("/integrations/add/pinterest")
-def post_new_integration() -> AnyResponse:
+def _post_new_integration() -> AnyResponse:
     """Create an integration from the form."""
     form = Form(sent_integration_values(request.form))
     given = _given(form) | {"vendor": "pinterest", "source_id": form.values["source_id"]}
@@ -80,20 +80,20 @@ def post_new_integration() -> AnyResponse:
 
 
 @blueprint.get("/integrations/<integration_id>")
-def integration_page(integration_id: str) -> str:
+def _integration_page(integration_id: str) -> str:
     """Show an integration and its state."""
     return _page(integration_id)
 
 
 @blueprint.get("/integrations/<integration_id>/change")
-def edit_integration_page(integration_id: str) -> str:
+def _edit_integration_page(integration_id: str) -> str:
     """Show the form with the current values."""
     shown = operations.get_integration(context.request_caller(), integration_id)
     return _form(Form(integration_values(shown)), shown)
 
 
 @blueprint.post("/integrations/<integration_id>/change")
-def post_integration_change(integration_id: str) -> AnyResponse:
+def _post_integration_change(integration_id: str) -> AnyResponse:
     """Change an integration to the values of the form."""
     shown = operations.get_integration(context.request_caller(), integration_id)
     form = Form(sent_integration_values(request.form) | {"source_id": shown["source_id"]})
@@ -109,7 +109,7 @@ def post_integration_change(integration_id: str) -> AnyResponse:
 
 
 @blueprint.post("/integrations/<integration_id>/enabled")
-def post_integration_enabled(integration_id: str) -> AnyResponse:
+def _post_integration_enabled(integration_id: str) -> AnyResponse:
     """Turn an integration on or off."""
     enabled = request.form.get("enabled") == "yes"
     _change(integration_id, enabled=enabled)
@@ -119,7 +119,7 @@ def post_integration_enabled(integration_id: str) -> AnyResponse:
 
 
 @blueprint.post("/integrations/<integration_id>/paused")
-def post_integration_paused(integration_id: str) -> AnyResponse:
+def _post_integration_paused(integration_id: str) -> AnyResponse:
     """Pause or resume the ad account of an integration, with all its access tokens."""
     current = operations.get_integration(context.request_caller(), integration_id)
     account_id = current["config"]["ad_account_id"]
@@ -135,7 +135,7 @@ def post_integration_paused(integration_id: str) -> AnyResponse:
 
 
 @blueprint.post("/integrations/<integration_id>/test")
-def post_connection_test(integration_id: str) -> Response:
+def _post_connection_test(integration_id: str) -> Response:
     """Send one test event and show the result."""
     url = context.app_settings().pinterest_api_url
     report = check_connection(context.request_caller(), integration_id, url)
@@ -143,14 +143,14 @@ def post_connection_test(integration_id: str) -> Response:
 
 
 @blueprint.get("/integrations/<integration_id>/delete")
-def delete_integration_page(integration_id: str) -> str:
+def _delete_integration_page(integration_id: str) -> str:
     """Preview the deletion of an integration."""
     status = get_integration_status(context.request_caller(), integration_id)
     return render_template("integration_delete.html", status=status, integration=status.integration)
 
 
 @blueprint.post("/integrations/<integration_id>/delete")
-def post_integration_delete(integration_id: str) -> AnyResponse:
+def _post_integration_delete(integration_id: str) -> AnyResponse:
     """Delete an integration, or show the preview again if events arrived since."""
     try:
         choices = {name: Unsent(name) for name in tuple(Unsent) if request.form.get(name) == "yes"}

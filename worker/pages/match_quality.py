@@ -19,7 +19,7 @@ from worker.operations.reports.reports import (
 from worker.pages import charts
 from worker.pages.base import blueprint
 
-SPANS = {"24h": ("24 hours", 24), "7d": ("7 days", 7 * 24), "30d": ("30 days", 30 * 24)}
+_SPANS = {"24h": ("24 hours", 24), "7d": ("7 days", 7 * 24), "30d": ("30 days", 30 * 24)}
 
 # The identifiers of the payload, as people know them.
 _IDENTIFIERS = {
@@ -50,11 +50,11 @@ _ALWAYS_SHOWN = frozenset({"em", "ip_ua", "click_id", "partner_id", "external_id
 
 
 @blueprint.get("/quality")
-def quality_page() -> str:
+def _quality_page() -> str:
     """Show the match quality by integration and event name."""
     key = request.args.get("span", "")
-    key = key if key in SPANS else "7d"
-    label, hours = SPANS[key]
+    key = key if key in _SPANS else "7d"
+    label, hours = _SPANS[key]
     caller = context.request_caller()
     # The current hour is one of them.
     since = caller.now - (hours - 1) * SECONDS_PER_HOUR
@@ -69,7 +69,7 @@ def quality_page() -> str:
         trend=_trend,
         today=int(caller.now // SECONDS_A_DAY),
         span=key,
-        spans=SPANS,
+        spans=_SPANS,
         label=label,
         charts=charts,
     )

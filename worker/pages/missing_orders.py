@@ -31,13 +31,13 @@ _FATES = {
 
 
 @blueprint.get("/orders")
-def orders_page() -> str:
+def _orders_page() -> str:
     """Show the accuracy, the orders by day and account, and those that are missing."""
     return _page(Form({"source_id": "", "send_missing": ""}))
 
 
 @blueprint.post("/orders")
-def post_orders_file() -> AnyResponse:
+def _post_orders_file() -> AnyResponse:
     """Record the orders of a file; on request send those that never arrived."""
     form = Form(
         {"source_id": request.form.get("source_id", ""), "send_missing": request.form.get("send_missing", "")}
@@ -63,7 +63,7 @@ def post_orders_file() -> AnyResponse:
 
 
 @blueprint.get("/orders/export")
-def orders_export() -> Response:
+def _orders_export() -> Response:
     """Export the orders that are missing as CSV."""
     days, source_id, fates = _chosen()
     found = reconciliation.list_undelivered(

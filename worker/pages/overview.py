@@ -17,26 +17,26 @@ _READ_AT_ONCE = 100_000
 
 
 @blueprint.get("/")
-def overview_page() -> str:
+def _overview_page() -> str:
     """Show the overview, with the steps of the setup until all are done. It refreshes automatically."""
     steps = list_steps(context.request_caller())
     return render_template("overview.html", every=_REFRESH_SECONDS, steps=steps, **_figures())
 
 
 @blueprint.get("/first-steps")
-def first_steps_page() -> str:
+def _first_steps_page() -> str:
     """Show the steps of the setup, also when all are done."""
     return render_template("first_steps.html", steps=list_steps(context.request_caller()))
 
 
 @blueprint.get("/overview/figures")
-def overview_part() -> str:
+def _overview_part() -> str:
     """Render the part of the overview that refreshes."""
     return render_template("_overview.html", **_figures())
 
 
 @blueprint.get("/search")
-def search_page() -> str:
+def _search_page() -> str:
     """Find an order, an event or a visitor, in whatever state; a visitor first among the newest deliveries."""
     asked = request.args.get("q", "").strip()[:256]
     newest = None if request.args.get("all") else _READ_AT_ONCE

@@ -15,13 +15,13 @@ _MOST_SHOWN = 50
 
 
 @blueprint.get("/people")
-def people_page() -> str:
+def _people_page() -> str:
     """Show the form and the newest requests."""
     return _page(Form())
 
 
 @blueprint.post("/people")
-def post_people() -> Response:
+def _post_people() -> Response:
     """Do what the form says with one person's data."""
     form = Form(form_texts(request.form, (*_KINDS, "action", "confirmed")))
     try:

@@ -22,7 +22,7 @@ def pinterest_app() -> PinterestApp:
 
 
 @blueprint.get("/integrations/connect")
-def connect_page() -> AnyResponse:
+def _connect_page() -> AnyResponse:
     """Lead to Pinterest's page that asks for access."""
     target = request.args.get("for", "")
     return redirect(
@@ -31,7 +31,7 @@ def connect_page() -> AnyResponse:
 
 
 @blueprint.get("/integrations/connect/back")
-def connect_back_page() -> str:
+def _connect_back_page() -> str:
     """Go on at once. Browsers send no session cookie to a page that another site leads to."""
     answer = {name: request.args.get(name) for name in ("code", "state", "error")}
     query = urlencode({name: value for name, value in answer.items() if value is not None})
@@ -39,7 +39,7 @@ def connect_back_page() -> str:
 
 
 @blueprint.get("/integrations/connect/finish")
-def connect_finish_page() -> AnyResponse:
+def _connect_finish_page() -> AnyResponse:
     """Take Pinterest's answer, then show the ad accounts, or the integration that was connected."""
     done = connecting.finish_connecting(
         context.request_caller(), pinterest_app(), _session(), request.args.to_dict()
@@ -53,7 +53,7 @@ def connect_finish_page() -> AnyResponse:
 
 
 @blueprint.get("/integrations/connect/<int:login_id>")
-def choose_account_page(login_id: int) -> str:
+def _choose_account_page(login_id: int) -> str:
     """List the ad accounts of a sign-in, to pick one."""
     wanted = request.args.get("wanted", "").strip()
     found = connecting.ad_account_choices(context.request_caller(), pinterest_app(), login_id, wanted)

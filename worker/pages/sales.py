@@ -24,17 +24,19 @@ from worker.pages.forms import source_choices
 from worker.pages.words import with_id
 
 _MOST_BARS = 92
-SPANS = {"7d": ("7 days", 7), "30d": ("30 days", 30), "92d": ("92 days", 92), "1y": ("a year", 366)}
+_SPANS = {"7d": ("7 days", 7), "30d": ("30 days", 30), "92d": ("92 days", 92), "1y": ("a year", 366)}
 
 
 @blueprint.get("/sales")
-def sales_page() -> str:
+def _sales_page() -> str:
     """Show delivered counts and values by day, event name and currency."""
-    return render_template("sales.html", spans=[(key, name) for key, (name, _) in SPANS.items()], **_chosen())
+    return render_template(
+        "sales.html", spans=[(key, name) for key, (name, _) in _SPANS.items()], **_chosen()
+    )
 
 
 @blueprint.get("/sales/export")
-def sales_export() -> Response:
+def _sales_export() -> Response:
     """Export the same as CSV."""
     header = ("day", "event_name", "currency", "delivered", "value", "ad_account_id", "ad_account_name")
     names = account_names(context.request_caller())
@@ -85,8 +87,8 @@ def _orders_a_day(lines: Sequence[SalesLine], first_day: int, last_day: int) -> 
 
 def _chosen() -> dict[str, Any]:
     key = request.args.get("span", "")
-    key = key if key in SPANS else "30d"
-    label, days = SPANS[key]
+    key = key if key in _SPANS else "30d"
+    label, days = _SPANS[key]
     given = {name: request.args.get(name, "") for name in ("source_id", "event_name", "ad_account_id")}
     source_id, event_name, account = given.values()
     caller = context.request_caller()

@@ -32,7 +32,7 @@ _PATH_HERE = re.compile(r"/(?![/\\])[^\\\x00-\x20]*")
 
 
 @blueprint.get("/sign-in")
-def sign_in_page() -> AnyResponse:
+def _sign_in_page() -> AnyResponse:
     """Show the form."""
     if auth.person_of_session(request.cookies.get(auth.SESSION_COOKIE)) is not None:
         return redirect(_next(), 303)
@@ -40,7 +40,7 @@ def sign_in_page() -> AnyResponse:
 
 
 @blueprint.post("/sign-in")
-def post_sign_in() -> AnyResponse:
+def _post_sign_in() -> AnyResponse:
     """Open a session for a user with a password, or for the holder of a token."""
     expected = request.cookies.get(_FORM_COOKIE, "")
     if not expected or not compare_digest(request.form.get("csrf", "").encode(), expected.encode()):
@@ -83,13 +83,13 @@ def _known_browser(name: str) -> str:
 
 
 @blueprint.get("/password")
-def password_page() -> str:
+def _password_page() -> str:
     """Show the form for one's own password."""
     return render_template("password.html", form=Form())
 
 
 @blueprint.post("/password")
-def post_password() -> AnyResponse:
+def _post_password() -> AnyResponse:
     """Change the password of the person who is signed in, and end the person's sessions."""
     form = Form({"current": "", "password": "", "repeated": ""})
     if request.form.get("password", "") != request.form.get("repeated", ""):
@@ -117,7 +117,7 @@ def _change_own_password(form: Form) -> user_access.User | None:
 
 
 @blueprint.post("/sign-out")
-def post_sign_out() -> AnyResponse:
+def _post_sign_out() -> AnyResponse:
     """Close the session."""
     users.close_session(context.request_caller(), request.cookies.get(auth.SESSION_COOKIE, ""))
     response = redirect_to("ui.sign_in_page", "signed-out")

@@ -57,7 +57,7 @@ _NEW |= {name: f"{limit:g}" for name, limit in ALERT_THRESHOLDS.items()}
 
 
 @blueprint.get("/sources")
-def sources_page() -> str:
+def _sources_page() -> str:
     """List the sources."""
     with context.app_ledger().read() as connection:
         found = list(store.iterate_sources(connection))
@@ -65,13 +65,13 @@ def sources_page() -> str:
 
 
 @blueprint.get("/sources/add")
-def new_source_page() -> str:
+def _new_source_page() -> str:
     """Show an empty form."""
     return render_template("source_form.html", form=Form(dict(_NEW)), source=None)
 
 
 @blueprint.post("/sources/add")
-def post_new_source() -> Response:
+def _post_new_source() -> Response:
     """Create a source. Only this page shows its server secret."""
     form = Form(_sent_source_values(request.form), names=_NAMES)
     body = form.load(SourceBody(), _source_body(request.form))
@@ -86,26 +86,26 @@ def post_new_source() -> Response:
 
 
 @blueprint.get("/sources/<source_id>")
-def source_page(source_id: str) -> str:
+def _source_page(source_id: str) -> str:
     """Show a source with its snippet."""
     return _page(source_id)
 
 
 @blueprint.get("/sources/<source_id>/seen")
-def seen_part(source_id: str) -> str:
+def _seen_part(source_id: str) -> str:
     """Render the part of a source's page that says what came in. It refreshes automatically."""
     return render_template("_seen.html", seen=show_seen(context.request_caller(), source_id))
 
 
 @blueprint.get("/sources/<source_id>/change")
-def edit_source_page(source_id: str) -> str:
+def _edit_source_page(source_id: str) -> str:
     """Show the form with the current values."""
     shown = operations.get_source(context.request_caller(), source_id)
     return render_template("source_form.html", form=Form(_source_values(shown)), source=shown)
 
 
 @blueprint.post("/sources/<source_id>/change")
-def post_source_change(source_id: str) -> AnyResponse:
+def _post_source_change(source_id: str) -> AnyResponse:
     """Change a source to the values of the form."""
     shown = operations.get_source(context.request_caller(), source_id)
     form = Form(_sent_source_values(request.form), names=_NAMES)
@@ -121,7 +121,7 @@ def post_source_change(source_id: str) -> AnyResponse:
 
 
 @blueprint.post("/sources/<source_id>/pipeline-key")
-def post_new_key(source_id: str) -> AnyResponse:
+def _post_new_key(source_id: str) -> AnyResponse:
     """Create a pipeline key. The previous ones stay valid for the overlap in the form."""
     form = Form({"overlap_hours": request.form.get("overlap_hours", "")})
     body = form.load(KeyRotation(), {"overlap_hours": parse_number(form.values["overlap_hours"])})
@@ -132,14 +132,14 @@ def post_new_key(source_id: str) -> AnyResponse:
 
 
 @blueprint.post("/sources/<source_id>/server-secret")
-def post_new_secret(source_id: str) -> str:
+def _post_new_secret(source_id: str) -> str:
     """Create a server secret; it is shown on this page only."""
     renewed = operations.rotate_server_secret(context.request_caller(), source_id)
     return _page(source_id, secrets=renewed)
 
 
 @blueprint.post("/sources/<source_id>/delete")
-def post_source_delete(source_id: str) -> AnyResponse:
+def _post_source_delete(source_id: str) -> AnyResponse:
     """Delete a source that has no integrations."""
     operations.delete_source(context.request_caller(), source_id)
     return redirect_to("ui.sources_page", "source-deleted")

@@ -18,13 +18,13 @@ _NAMES = {"name": "user_name", "role": "user_role"}
 
 
 @blueprint.get("/access")
-def tokens_page() -> str:
+def _tokens_page() -> str:
     """List the users, and the tokens without their values."""
     return _page()
 
 
 @blueprint.post("/access")
-def post_new_token() -> Response:
+def _post_new_token() -> Response:
     """Create a token. Only this page shows it."""
     form = Form({"name": request.form.get("name", "").strip(), "role": request.form.get("role", "")})
     try:
@@ -39,14 +39,14 @@ def post_new_token() -> Response:
 
 
 @blueprint.post("/access/<token_id>/revoke")
-def post_token_revoke(token_id: str) -> AnyResponse:
+def _post_token_revoke(token_id: str) -> AnyResponse:
     """Revoke a token."""
     users.revoke_token(context.request_caller(), token_id)
     return redirect_to("ui.tokens_page", "revoked")
 
 
 @blueprint.post("/access/users")
-def post_new_user() -> AnyResponse:
+def _post_new_user() -> AnyResponse:
     """Add a user."""
     form = Form(form_texts(request.form, _NEW_USER) | {"password": ""}, names=_NAMES)
     try:
@@ -67,7 +67,7 @@ def post_new_user() -> AnyResponse:
 
 
 @blueprint.post("/access/users/<user_id>")
-def post_user(user_id: str) -> AnyResponse:
+def _post_user(user_id: str) -> AnyResponse:
     """Change or remove a user."""
     caller, action = context.request_caller(), request.form.get("action", "")
     if action == "remove":

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.dev.sandbox.samples import DIGEST, event
-from worker.dev.sandbox.schema import EVENT_NAMES, event_problem
+from worker.dev.sandbox.request_body import EVENT_NAMES, event_problem
 
 NOW = 1_706_540_000.5
 WEEK = 7 * 24 * 3_600

@@ -11,7 +11,7 @@ from worker.dev.sandbox.behaviour import Behaviour, EventsRequest, Plan
 from worker.dev.sandbox.fault_rules import Status
 from worker.dev.sandbox.http_server import Request, Response
 from worker.dev.sandbox.memory import LONGEST_KEPT_ID, Arrival, Memory, token_fingerprint
-from worker.dev.sandbox.schema import EVENT_NAMES, TEST_MAX_EVENTS, Reading, event_problem, parse_body
+from worker.dev.sandbox.request_body import EVENT_NAMES, TEST_MAX_EVENTS, Reading, event_problem, parse_body
 
 log = logging.getLogger(__name__)
 

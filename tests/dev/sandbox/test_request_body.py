@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.dev.sandbox.samples import DIGEST, event, schema, validator
-from worker.dev.sandbox.schema import check_root, parse_body
+from worker.dev.sandbox.request_body import check_root, parse_body
 
 REQUEST = validator("request")
 USER = {"em": [DIGEST]}
