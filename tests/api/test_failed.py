@@ -10,9 +10,9 @@ from tests.ledger.shop import close, new, place, stand, write
 from worker.api import context
 from worker.ledger.database import Ledger
 from worker.ledger.schema import State
-from worker.ledger.setup import user_access
+from worker.ledger.setup import access
+from worker.ledger.setup.access import Role
 from worker.ledger.setup.integrations import Integration
-from worker.ledger.setup.user_access import Role
 from worker.operations.deliveries import failed as operations
 from worker.pipeline.upkeep import retrying
 
@@ -155,7 +155,7 @@ def test_one_is_shown_with_its_payload_only_when_asked_which_is_audited(
 def test_a_viewer_sees_everything_but_payloads(api: Api, ledger: Ledger, shop: Integration) -> None:
     fail(ledger, shop, "e1")
     with ledger.write() as connection:
-        _, token = user_access.insert_token(connection, ledger.vault, "lena", Role.VIEWER, "admin", NOW)
+        _, token = access.insert_token(connection, ledger.vault, "lena", Role.VIEWER, "admin", NOW)
     headers = {"Authorization": f"Bearer {token}"}
 
     assert api.call("GET", f"{FAILED}/1", headers=headers).status_code == 200

@@ -12,7 +12,7 @@ from tests.api.test_roles import token
 from tests.ledger import shop
 from worker.ledger.database import Ledger
 from worker.ledger.setup import audit_log
-from worker.ledger.setup.user_access import Role
+from worker.ledger.setup.access import Role
 from worker.operations.person import erasing, rights
 
 PATH = "/v1/admin/erasures"
@@ -64,10 +64,10 @@ def test_only_owners_may(app: Flask, known: Ledger, role: Role) -> None:
 
 
 def _second_owner(ledger: Ledger) -> str:
-    from worker.ledger.setup import user_access
+    from worker.ledger.setup import access
 
     with ledger.write() as connection:
-        return user_access.insert_token(connection, ledger.vault, "Owner", Role.OWNER, "test", time.time())[1]
+        return access.insert_token(connection, ledger.vault, "Owner", Role.OWNER, "test", time.time())[1]
 
 
 @pytest.mark.parametrize(

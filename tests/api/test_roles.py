@@ -8,8 +8,8 @@ from flask import Flask
 
 from worker.api import auth
 from worker.ledger.database import Ledger
-from worker.ledger.setup import audit_log, user_access
-from worker.ledger.setup.user_access import Role
+from worker.ledger.setup import access, audit_log
+from worker.ledger.setup.access import Role
 
 SOURCE = {"name": "Shop", "domain": "shop.example.com"}
 
@@ -17,7 +17,7 @@ SOURCE = {"name": "Shop", "domain": "shop.example.com"}
 def token(ledger: Ledger, role: Role) -> tuple[str, str]:
     ledger.vault.prepare()
     with ledger.write() as connection:
-        made, text = user_access.insert_token(connection, ledger.vault, "Anna", role, "test", time.time())
+        made, text = access.insert_token(connection, ledger.vault, "Anna", role, "test", time.time())
     return made.id, text
 
 
@@ -46,7 +46,7 @@ def test_a_revoked_token_is_worthless_at_once(app: Flask, ledger: Ledger) -> Non
     headers = {"Authorization": f"Bearer {text}"}
     assert app.test_client().get("/v1/admin/sources", headers=headers).status_code == 200
     with ledger.write() as connection:
-        user_access.remove_token(connection, made)
+        access.remove_token(connection, made)
 
     assert app.test_client().get("/v1/admin/sources", headers=headers).status_code == 401
 

@@ -1,7 +1,6 @@
-"""Handing out access on the command line."""
+"""Creating, listing and revoking API tokens on the command line."""
 
 import re
-import time
 from collections.abc import Callable
 from unittest.mock import patch
 
@@ -10,17 +9,16 @@ from click.testing import CliRunner, Result
 
 from worker.cli import cli, common
 from worker.ledger.database import Ledger
-from worker.ledger.setup import audit_log, user_access
-from worker.operations.setup import users
+from worker.ledger.setup import access, audit_log
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture
 def run(sqlite_ledger: Ledger) -> Run:
-    def run(*arguments: str, group: str = "tokens", stdin: str = "") -> Result:
+    def run(*arguments: str) -> Result:
         with patch.object(common, "checked_ledger", lambda: sqlite_ledger):
-            return CliRunner().invoke(cli, [group, *arguments], input=stdin)
+            return CliRunner().invoke(cli, ["tokens", *arguments])
 
     return run
 
@@ -30,9 +28,9 @@ def test_a_token_is_printed_alone_so_that_a_script_can_take_it(run: Run, sqlite_
 
     assert result.exit_code == 0
     assert re.fullmatch(r"sig_[A-Za-z0-9_-]{43}\n", result.stdout)
-    hashed = user_access.token_hash(sqlite_ledger.vault, result.stdout.strip())
+    hashed = access.token_hash(sqlite_ledger.vault, result.stdout.strip())
     with sqlite_ledger.read() as connection:
-        token = user_access.token_by_hash(connection, hashed)
+        token = access.token_by_hash(connection, hashed)
         (entry,) = audit_log.newest_audit_entries(connection, 1)
     assert token
     assert (token.name, token.role) == ("Anna", "editor")
@@ -68,25 +66,3 @@ def test_a_wrong_name_is_refused_in_a_sentence(run: Run, name: str, sentence: st
 
     assert result.exit_code != 0
     assert sentence in result.stderr
-
-
-def test_a_user_is_added_with_a_typed_password_listed_and_given_a_new_one(
-    run: Run, sqlite_ledger: Ledger
-) -> None:
-    def access(*arguments: str, typed: str = "") -> str:
-        done = run(*arguments, group="access", stdin=f"{typed}\n{typed}\n")
-        assert done.exit_code == 0, done.output
-        assert not typed or typed not in done.output
-        return done.stdout
-
-    assert access("list") == "No users.\n"
-    assert "Added Anna (usr_" in access("add", "Anna", "--role", "editor", typed="correct horse battery")
-    access("change", "Anna", "--expires", "2999-01-29")
-    access("change", "Anna", "--password", "--never-expires", typed="staple correct horse")
-    access("change", "Anna", "--disable")
-    assert re.search(r"usr_[0-9a-f]{12}  editor  -\s+-\s+Anna  disabled\n", access("list"))
-    access("change", "Anna", "--enable")
-    assert users.check_password(sqlite_ledger, "Anna", "staple correct horse", time.time()) is not None
-    access("remove", "Anna")
-    assert access("list") == "No users.\n"
-    assert run("remove", "Anna", group="access").stderr == "Error: There is no user Anna.\n"

@@ -15,7 +15,7 @@ from tests.api.conftest import Api
 from tests.pages.conftest import Pages
 from worker.cli import cli, common
 from worker.ledger.database import Ledger
-from worker.ledger.setup import audit_log, user_access
+from worker.ledger.setup import access, audit_log
 from worker.settings import parse
 from worker.web.management import create_app
 
@@ -88,10 +88,8 @@ class World:
     def state(self) -> dict[str, Any]:
         """Return what the operations may change, without what is random."""
         with self.ledger.read() as connection:
-            tokens = {one.name: one.role.value for one in user_access.valid_tokens(connection)}
-            tokens |= {
-                one.name: f"{one.role.value} {one.enabled}" for one in user_access.all_users(connection)
-            }
+            tokens = {one.name: one.role.value for one in access.valid_tokens(connection)}
+            tokens |= {one.name: f"{one.role.value} {one.enabled}" for one in access.all_users(connection)}
         names = ("accounts", "integrations", "sources")
         lists = {name: self.api.get(f"/v1/admin/{name}")["data"] for name in names}
         shown: dict[str, Any] = _plain({"tokens": tokens, **lists})

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.operations.surfaces import ACCOUNT, ACTORS, API, PAGES, SHELL, World
-from worker.ledger.setup import user_access
+from worker.ledger.setup import access
 from worker.ledger.setup.sources import ALERT_THRESHOLDS
 
 Act = Callable[[World], None]
@@ -74,13 +74,13 @@ def shell(*arguments: str) -> Act:
 
 def revoke_on_page(world: World) -> None:
     with world.ledger.read() as connection:
-        (anna,) = user_access.valid_tokens(connection)
+        (anna,) = access.valid_tokens(connection)
     world.send(f"/access/{anna.id}/revoke")
 
 
 def user_id(world: World) -> str:
     with world.ledger.read() as connection:
-        return user_access.all_users(connection)[0].id
+        return access.all_users(connection)[0].id
 
 
 def pause_one(world: World) -> None:

@@ -11,18 +11,23 @@ from werkzeug.test import TestResponse
 
 from tests.api.conftest import TOKEN, Api, api, app, laid_down, ledger, settings, source
 from tests.ledger.shop import new
+from worker.api.throttle import PasswordLanes
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import deliveries
 from worker.ledger.schema import State
-from worker.ledger.setup import integrations, user_access
+from worker.ledger.setup import access as ledger_access
+from worker.ledger.setup import integrations
+from worker.ledger.setup.access import Role
 from worker.ledger.setup.integrations import Integration
-from worker.ledger.setup.user_access import Role
+from worker.operations.caller import Caller
+from worker.operations.setup import access
 
 # The same Management app as the API's tests: pytest finds fixtures by the names in this module.
 __all__ = ["api", "app", "laid_down", "ledger", "settings", "source"]
 
 ACCOUNT = "549765662491"
 ACCESS_TOKEN = "pina_the_token_of_the_shop"
+PASSWORD, OTHER_PASSWORD = "correct horse battery", "staple correct horse"
 
 _CSRF = re.compile(r'name="csrf" value="([^"]+)"')
 
@@ -74,7 +79,7 @@ def pages(app: Flask) -> Pages:
 def made_token(ledger: Ledger, role: Role, name: str = "Anna") -> str:
     ledger.vault.prepare()
     with ledger.write() as connection:
-        return user_access.insert_token(connection, ledger.vault, name, role, "test", time.time())[1]
+        return ledger_access.insert_token(connection, ledger.vault, name, role, "test", time.time())[1]
 
 
 @pytest.fixture
@@ -118,3 +123,23 @@ def fail(ledger: Ledger, where: Integration, *event_ids: str, **changes: Any) ->
     """Write deliveries down that failed."""
     given = {"state": State.FAILED, "reason_class": "missing_value", "reason": "A checkout needs a value."}
     write(ledger, where, *event_ids, **(given | changes))
+
+
+@pytest.fixture
+def lanes(app: Flask) -> list[float]:
+    """Note the pauses after wrong passwords instead of making them."""
+    paused: list[float] = []
+    app.extensions["signal-password-lanes"] = PasswordLanes(paused.append)
+    return paused
+
+
+@pytest.fixture
+def anna(app: Flask, ledger: Ledger, lanes: list[float]) -> Pages:
+    """Return the browser of a viewer with a password, who is not signed in."""
+    access.create_user(Caller(ledger, "kim", time.time()), "Anna", "viewer", PASSWORD)
+    return Pages(app.test_client())
+
+
+def sign_in_user(pages: Pages, name: str = "Anna", password: str = PASSWORD) -> TestResponse:
+    secret = csrf_of(pages.client.get("/sign-in").text)
+    return pages.client.post("/sign-in", data={"csrf": secret, "name": name, "password": password})

@@ -140,7 +140,7 @@ def test_discarding_asks_why_and_keeps_the_answer(pages: Pages, ledger: Ledger, 
 
 def test_a_long_piece_of_work_goes_on_page_by_page(pages: Pages, ledger: Ledger, shop: Integration) -> None:
     fail(ledger, shop, "e1", "e2", "e3")
-    with patch.object(page_of_failed, "MOST_A_REQUEST", 2):
+    with patch.object(page_of_failed, "_MOST_A_REQUEST", 2):
         page = pages.send("/failed/retry", {"everything": "yes"}).text
         assert '<progress id="bar" value="2" max="3">' in page
         fields = {"everything": "yes", "done": "2", "after": ids_of(page)}

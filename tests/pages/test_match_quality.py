@@ -155,3 +155,43 @@ def test_a_score_that_cannot_be_read_is_said_next_to_the_last_one(
     text = text_of(pages.get("/quality"))
     assert "The score could not be read: Pinterest answered HTTP 403. Below is the last one." in text
     assert "CONVERSIONS_API on WEB: GOOD" in text
+
+
+def test_match_quality_shows_shares_and_what_to_improve(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    counts = {f"{QUALITY}em,ip_ua": 10, f"{QUALITY}ip_ua,late": 30, f"{QUALITY}invalid=missing_value": 2}
+    with ledger.write() as connection:
+        entries = {Entry("src_shop", shop.number, "checkout", word): n for word, n in counts.items()}
+        tallies.append_tallies(connection, Counter(entries), time.time())
+    page = pages.get("/quality")
+
+    assert "42 events in 7 days" in page
+    assert '<td class="number" data-of="Share">25 %</td>' in page
+    assert '<td class="number" data-of="Share">100 %</td>' in page
+    assert "Only 25 % of these events carry an e-mail address." in page
+    assert "are orders without a value" in page
+    assert "75 % of these events came in over an hour late" in page
+
+
+def test_identifiers_are_called_as_the_field_mapping_sends_them(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    with ledger.write() as connection:
+        entries = {Entry("src_shop", shop.number, "checkout", f"{QUALITY}click_id"): 10}
+        tallies.append_tallies(connection, Counter(entries), time.time())
+    with_signals = pages.get("/quality")
+    pages.send(
+        f"/integrations/{shop.id}/change",
+        {"name": "P", "ad_account_id": shop.ad_account_id, "field_mapping": "pinterest"},
+    )
+    with_pinterests = pages.get("/quality")
+
+    assert "Browser (_pin_unauth), as click_id" in with_signals
+    assert "Click on an ad (epik), as partner_id" in with_signals
+    assert "Click on an ad (epik), as click_id" in with_pinterests
+    assert "partner_id" not in with_pinterests
+
+
+def test_without_events_there_is_nothing_to_match(pages: Pages) -> None:
+    assert "No events in the last 30 days." in pages.get("/quality?span=30d")

@@ -1,4 +1,4 @@
-"""The overview, its charts, and the search over all states."""
+"""The overview and its figures."""
 
 import time
 from collections import Counter
@@ -11,7 +11,6 @@ from sqlalchemy import delete
 from tests.ledger.shop import accept
 from tests.pages.conftest import ACCOUNT, Pages, fail, write
 from worker.ledger.database import Ledger
-from worker.ledger.intake import inbox
 from worker.ledger.reports import tallies
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR, Entry
 from worker.ledger.schema import delivery
@@ -21,9 +20,8 @@ from worker.ledger.setup.sources import Source
 from worker.ledger.upkeep import alerts
 from worker.ledger.upkeep.alerts import Alert, Severity
 from worker.operations.reports import overview
-from worker.operations.reports.overview import Bar, Span
-from worker.pages import words
-from worker.pages.charts import SPANS, axis_marks, draw_counts, draw_outcomes, draw_share
+from worker.operations.reports.overview import Span
+from worker.pages.charts import SPANS
 
 
 def figure(page: str, name: str) -> str:
@@ -181,45 +179,11 @@ def test_steps_end_now_and_begin_at_round_times() -> None:
     ]
 
 
-def test_bars_stand_on_each_other_below_a_round_number() -> None:
-    drawn = draw_outcomes(
-        [Bar(0, 3, 1, 0), Bar(3_600, 0, 0, 0)], [Bar(0, 2, 0, 0), Bar(3_600, 4, 0, 0)], SPANS["24h"]
-    )
-
-    assert drawn.count('<rect class="hit"') == 2
-    assert '<rect class="delivered" x="45.00" y="50.00" width="410.00" height="150.00"/>' in drawn
-    assert '<rect class="failed" x="45.00" y="0.00" width="410.00" height="50.00"/>' in drawn
-    assert '<polyline class="before" points="250.0,100.0 750.0,0.0"/>' in drawn
-    assert "<title>1970-01-01 00:00 UTC: 3 delivered, 1 failed, 0 filtered</title>" in drawn
-    assert "<span>4</span><span>3</span><span>2</span><span>1</span><span>0</span>" in drawn
-
-
 @pytest.mark.parametrize(("span", "days"), [("1h", 0), ("24h", 0), ("7d", 0), ("30d", 1)])
 def test_a_chart_of_days_says_that_they_are_in_utc(
     pages: Pages, shop: Integration, span: str, days: int
 ) -> None:
     assert pages.get(f"/?span={span}").count("Days begin at midnight in UTC.") == days
-
-
-def test_nothing_is_a_chart_too() -> None:
-    assert 'class="delivered"' not in draw_outcomes([Bar(0, 0, 0, 0)], [Bar(0, 0, 0, 0)], SPANS["24h"])
-    assert "<rect" not in draw_counts("Orders", [], ("UTC",))
-    assert 'width="0.00"' in draw_share(0, 0)
-
-
-@pytest.mark.parametrize(
-    ("highest", "marks"),
-    [
-        (0, [0, 1]),
-        (3, [0, 1, 2, 3]),
-        (9, [0, 5, 10]),
-        (100, [0, 50, 100]),
-        (410, [0, 200, 400, 600]),
-        (1_234_567, [0, 500_000, 1_000_000, 1_500_000]),
-    ],
-)
-def test_an_axis_ends_with_a_round_number_and_has_few_marks(highest: float, marks: list[float]) -> None:
-    assert axis_marks(highest) == marks
 
 
 def test_what_needs_attention_comes_first(pages: Pages, ledger: Ledger, shop: Integration) -> None:
@@ -301,77 +265,3 @@ def test_a_period_is_compared_with_the_one_before_up_to_the_same_time(
 
     late_in_the_hour = 'delivered: 103 <span class="soft">+5,050 %</span>'
     assert 'delivered: 3 <span class="soft">+50 %</span>' in page or late_in_the_hour in page
-
-
-@pytest.mark.parametrize(
-    ("now", "before", "text"),
-    [(0, 0, ""), (3, 0, "none before"), (3, 3, "same as before"), (5, 4, "+25 %"), (0, 4, "-100 %")],
-)
-def test_a_change_is_a_share_of_what_was_before(now: float, before: float, text: str) -> None:
-    assert words.change_of(now, before) == text
-
-
-def test_an_order_an_event_and_a_visitor_are_found_in_every_state(
-    pages: Pages, ledger: Ledger, shop: Integration
-) -> None:
-    order_key = ledger.vault.keyed_hash("order", "src_shop", "ORD-001")
-    visitor_key = ledger.vault.keyed_hash("anonymous", "src_shop", "visitor-1")
-    write(ledger, shop, "e1", order_key=order_key)
-    fail(ledger, shop, "e2", anonymous_key=visitor_key)
-
-    assert "pending</span>" in pages.get("/search?q=ORD-001")
-    assert "failed</span>" in pages.get("/search?q=visitor-1")
-    assert "A checkout needs a value." in pages.get("/search?q=e2")
-    assert "Not found." in pages.get("/search?q=ORD-002")
-
-
-def test_a_visitor_is_found_by_the_shops_own_id_of_them(
-    pages: Pages, ledger: Ledger, shop: Integration
-) -> None:
-    write(ledger, shop, "e1", user_key=ledger.vault.keyed_hash("user", "src_shop", "customer-4711"))
-
-    assert "<code>e1</code>" in pages.get("/search?q=customer-4711")
-
-
-def test_a_visitor_is_searched_for_among_the_newest_deliveries_first(
-    pages: Pages, ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("worker.pages.overview._READ_AT_ONCE", 1)
-    keys = {name: ledger.vault.keyed_hash("anonymous", "src_shop", name) for name in ("old", "new")}
-    order_key = ledger.vault.keyed_hash("order", "src_shop", "ORD-001")
-    write(ledger, shop, "e1", anonymous_key=keys["old"], order_key=order_key)
-    write(ledger, shop, "e2", anonymous_key=keys["new"])
-
-    assert "Not found yet." in pages.get("/search?q=old")
-    assert "<code>e1</code>" in pages.get("/search?q=old&all=1")
-    assert "Not found." in pages.get("/search?q=nobody&all=1")
-    assert "newest 1 deliveries were searched" in pages.get("/search?q=new")
-    assert "were searched" not in pages.get("/search?q=ORD-001")
-
-
-@pytest.mark.parametrize("what", ["m1", "ORD-7", "device", "customer-4711"])
-def test_what_waits_to_be_mapped_is_found_too(
-    pages: Pages, ledger: Ledger, shop: Integration, what: str
-) -> None:
-    event = {
-        "type": "track",
-        "event": "Order Completed",
-        "messageId": "m1",
-        "anonymousId": "device",
-        "userId": "customer-4711",
-        "properties": {"orderId": "ORD-7"},
-    }
-    accept(ledger, [event, {"type": "page", "messageId": "m2"}])
-    page = pages.get(f"/search?q={what}")
-
-    assert "Accepted, not mapped yet" in page
-    assert "<code>m1</code>" in page
-    assert "<code>m2</code>" not in page
-
-
-def test_what_was_set_aside_says_why(pages: Pages, ledger: Ledger, shop: Integration) -> None:
-    (number,) = accept(ledger, [{"type": "page", "messageId": "m1"}])
-    with ledger.write() as connection:
-        inbox.park_event(connection, number, "The worker could not map the event (KeyError).")
-
-    assert "could not map the event (KeyError)." in pages.get("/search?q=m1")

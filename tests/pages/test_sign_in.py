@@ -1,5 +1,6 @@
-"""Signing in and out, and what a session is worth."""
+"""Signing in and out, with a token or a password, and what a session is worth."""
 
+import threading
 import time
 
 import pytest
@@ -7,11 +8,12 @@ from flask import Flask
 from freezegun import freeze_time
 
 from tests.api.conftest import TOKEN
-from tests.pages.conftest import Pages, csrf_of, made_token
+from tests.pages.conftest import OTHER_PASSWORD, PASSWORD, Pages, csrf_of, made_token, sign_in_user
 from worker.api import auth
+from worker.api.throttle import Lane, PasswordLanes
 from worker.ledger.database import Ledger
-from worker.ledger.setup import user_access
-from worker.ledger.setup.user_access import _SESSION_SECONDS, Role
+from worker.ledger.setup import access
+from worker.ledger.setup.access import _SESSION_SECONDS, Role
 from worker.pages.sign_in import MOST_WRONG_BY_ADDRESS
 from worker.settings import Settings
 from worker.web.management import create_app
@@ -131,7 +133,7 @@ def test_a_session_ends_with_its_token(app: Flask, ledger: Ledger) -> None:
     pages.sign_in(made_token(ledger, Role.EDITOR))
     assert "Signed in as Anna" in pages.get("/")
     with ledger.write() as connection:
-        user_access.remove_token(connection, user_access.valid_tokens(connection)[0].id)
+        access.remove_token(connection, access.valid_tokens(connection)[0].id)
 
     assert pages.client.get("/").status_code == 303
 
@@ -155,3 +157,75 @@ def test_a_session_opens_the_apis_description(pages: Pages) -> None:
 
 def test_a_session_is_no_way_into_the_api_itself(pages: Pages) -> None:
     assert pages.client.get("/v1/admin/sources").status_code == 401
+
+
+def test_an_unknown_name_and_a_wrong_password_get_the_same_answer(anna: Pages) -> None:
+    answers = [
+        sign_in_user(anna, *wrong)
+        for wrong in (("Anna", OTHER_PASSWORD), ("Eve", OTHER_PASSWORD), ("Eve", PASSWORD))
+    ]
+    assert {answer.status_code for answer in answers} == {401}
+    pages = {answer.text.replace('value="Anna"', "").replace('value="Eve"', "") for answer in answers}
+    assert len(pages) == 1
+    assert "Wrong name or password." in pages.pop()
+
+
+def test_guesses_from_one_address_are_slowed_down_and_the_right_password_is_accepted(
+    anna: Pages, app: Flask, lanes: list[float]
+) -> None:
+    statuses = [
+        sign_in_user(anna, password=OTHER_PASSWORD).status_code for _ in range(MOST_WRONG_BY_ADDRESS + 2)
+    ]
+    assert statuses == [401] * MOST_WRONG_BY_ADDRESS + [429] * 2
+    assert lanes == [0.5] * MOST_WRONG_BY_ADDRESS + [1.0] * 2
+    # From the same address, in a browser that is not known.
+    assert sign_in_user(Pages(app.test_client())).status_code == 303
+
+
+def test_while_guesses_fill_their_lane_a_known_browser_of_the_same_address_signs_in(
+    anna: Pages, app: Flask
+) -> None:
+    assert sign_in_user(anna).status_code == 303
+    cookie = anna.client.get_cookie("signal_known")
+    assert cookie
+    assert cookie.max_age
+    anna.send("/sign-out")
+    for _ in range(MOST_WRONG_BY_ADDRESS):
+        sign_in_user(Pages(app.test_client()), password=OTHER_PASSWORD)
+    guesser_is_in, may_end = threading.Event(), threading.Event()
+
+    def hold(_: float) -> None:
+        guesser_is_in.set()
+        assert may_end.wait(10)
+
+    app.extensions["signal-password-lanes"] = PasswordLanes(hold)
+    guess = threading.Thread(target=lambda: sign_in_user(Pages(app.test_client()), password=OTHER_PASSWORD))
+    guess.start()
+    assert guesser_is_in.wait(10)
+    full = sign_in_user(Pages(app.test_client()), password=OTHER_PASSWORD)
+    assert (full.status_code, full.headers["Retry-After"]) == (429, "3")
+    # A cookie of another name opens no lane.
+    assert sign_in_user(anna, "Eve").status_code == 429
+    assert sign_in_user(anna).status_code == 303
+    may_end.set()
+    guess.join()
+
+
+def test_a_lane_checks_one_password_at_a_time_and_never_stays_full() -> None:
+    lanes, running, most = PasswordLanes(lambda _: None), [0], [0]
+
+    def check() -> None:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        time.sleep(0.01)
+        running[0] -= 1
+
+    threads = [threading.Thread(target=lambda: lanes.check(Lane.OTHERS, check)) for _ in range(2)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert most == [1]
+    with pytest.raises(ZeroDivisionError):
+        lanes.check(Lane.OTHERS, lambda: 1 // 0)
+    assert lanes.check(Lane.OTHERS, lambda: "found") == "found"

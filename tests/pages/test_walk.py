@@ -10,7 +10,7 @@ from tests.pages.conftest import Pages
 from worker.ledger.setup.integrations import Integration
 from worker.pages.base import EDITORS_PAGES, OPEN_ENDPOINTS, OWNERS_PAGES
 
-# They lead to Pinterest and back: tests/pages/test_pinterest_sign_in.py goes there.
+# They lead to Pinterest and back: tests/pages/test_connect.py goes there.
 CONNECTING = {"ui.connect_page", "ui.connect_finish_page", "ui.choose_account_page"}
 
 
@@ -92,3 +92,10 @@ def test_our_own_files_are_kept_by_browsers_until_they_change(pages: Pages) -> N
     (address,) = re.findall(r'<link rel="stylesheet" href="([^"]+)"', pages.get("/"))
     with pages.client.get(address) as answer:
         assert "immutable" in answer.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("path", ["/search?q=%00", "/events?text=a%00", "/failed?event_name=%00"])
+def test_a_character_that_cannot_be_stored_is_refused_with_a_sentence(pages: Pages, path: str) -> None:
+    answer = pages.client.get(path)
+    assert answer.status_code == 422
+    assert "The character U+0000 is not allowed." in answer.text

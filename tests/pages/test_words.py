@@ -117,3 +117,11 @@ def test_no_page_groups_numbers_or_writes_times_in_a_way_of_its_own() -> None:
 )
 def test_a_note_says_where_days_begin(zones: tuple[str, ...], said: str) -> None:
     assert words.day_note(zones) == said
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "text"),
+    [(0, 0, ""), (3, 0, "none before"), (3, 3, "same as before"), (5, 4, "+25 %"), (0, 4, "-100 %")],
+)
+def test_a_change_is_a_share_of_what_was_before(now: float, before: float, text: str) -> None:
+    assert words.change_of(now, before) == text

@@ -11,7 +11,7 @@ from tests.api.conftest import api, app, laid_down, ledger, settings
 from tests.pages.conftest import Pages, csrf_of, made_token
 from worker.api import auth
 from worker.ledger.database import Ledger
-from worker.ledger.setup.user_access import Role
+from worker.ledger.setup.access import Role
 
 __all__ = ["api", "app", "laid_down", "ledger", "settings"]
 

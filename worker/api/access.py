@@ -13,8 +13,8 @@ from worker.api.blueprint import Blueprint
 from worker.api.fields import Boolean, Shape, Text, Timestamp
 from worker.api.lists import page_of
 from worker.event.times import iso, parse_time
-from worker.ledger.setup.user_access import Role, User
-from worker.operations.setup import users
+from worker.ledger.setup.access import Role, User
+from worker.operations.setup import access
 
 blueprint = Blueprint(
     "users", __name__, url_prefix="/v1/admin", description="People who sign in to the pages"
@@ -78,7 +78,7 @@ class _UserBody(Shape):
 @blueprint.response(200, page_of(_UserAnswer))
 def _get_users() -> dict[str, Any]:
     """List the users, by name, all on one page. Owners only."""
-    found = users.list_users(context.request_caller())
+    found = access.list_users(context.request_caller())
     return lists.page_answer(found, len(found), lambda user: user, lambda user: user.id)
 
 
@@ -87,7 +87,7 @@ def _get_users() -> dict[str, Any]:
 @blueprint.response(201, _UserAnswer)
 def _post_user(body: dict[str, Any]) -> User:
     """Add a user. Owners only."""
-    return users.create_user(context.request_caller(), **body)
+    return access.create_user(context.request_caller(), **body)
 
 
 @blueprint.route("/users/<user_id>", methods=["PATCH"])
@@ -95,11 +95,11 @@ def _post_user(body: dict[str, Any]) -> User:
 @blueprint.response(200, _UserAnswer)
 def _patch_user(body: dict[str, Any], user_id: str) -> User:
     """Change a user, named by id or name. Owners only."""
-    return users.change_user(context.request_caller(), user_id, body)
+    return access.change_user(context.request_caller(), user_id, body)
 
 
 @blueprint.route("/users/<user_id>", methods=["DELETE"])
 @blueprint.response(204)
 def _delete_user(user_id: str) -> None:
     """Remove a user, named by id or name, and end the user's sessions. Owners only."""
-    users.remove_user(context.request_caller(), user_id)
+    access.remove_user(context.request_caller(), user_id)

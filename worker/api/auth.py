@@ -12,8 +12,8 @@ from worker.api import context, docs
 from worker.api.errors import ApiError
 from worker.api.throttle import FailureCounter, SlidingWindow
 from worker.event.received import client_ip
-from worker.ledger.setup import user_access
-from worker.ledger.setup.user_access import Role, User
+from worker.ledger.setup import access
+from worker.ledger.setup.access import Role, User
 
 _REQUESTS_A_MINUTE = 100
 # High, because a script with an old token retries often and does no harm.
@@ -77,7 +77,7 @@ def person_of_token(token: str) -> _Person | None:
     """Return the person of a token, or None."""
     if compare_digest(token.encode(), context.app_settings().admin_token.encode()):
         return _ADMIN
-    return _holder(user_access.token_hash(context.app_ledger().vault, token))
+    return _holder(access.token_hash(context.app_ledger().vault, token))
 
 
 def person_of_session(cookie: str | None) -> _Person | None:
@@ -86,10 +86,10 @@ def person_of_session(cookie: str | None) -> _Person | None:
         return None
     vault = context.app_ledger().vault
     with context.app_ledger().read() as connection:
-        hashed = user_access.token_of_session(connection, vault, cookie, context.now())
+        hashed = access.token_of_session(connection, vault, cookie, context.now())
     if hashed is None:
         return None
-    admin = user_access.token_hash(vault, context.app_settings().admin_token)
+    admin = access.token_hash(vault, context.app_settings().admin_token)
     return _ADMIN if compare_digest(hashed, admin) else _holder(hashed) or _signed_in_user(hashed)
 
 
@@ -108,13 +108,13 @@ def client_address() -> str:
 
 def _holder(hashed: bytes) -> _Person | None:
     with context.app_ledger().read() as connection:
-        token = user_access.token_by_hash(connection, hashed)
+        token = access.token_by_hash(connection, hashed)
     return _Person(token.actor, token.role) if token else None
 
 
 def _signed_in_user(session_key: bytes) -> _Person | None:
     with context.app_ledger().read() as connection:
-        user = user_access.find_user(connection, session_key=session_key)
+        user = access.find_user(connection, session_key=session_key)
     if user is None or not user.may_sign_in(context.now()):
         return None
     return _Person(user.actor, user.role, user)

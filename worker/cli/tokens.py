@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from worker.cli.common import CommandGroup, cli_caller, utc_time
-from worker.ledger.setup.user_access import Role
-from worker.operations.setup import users
+from worker.ledger.setup.access import Role
+from worker.operations.setup import access
 
 _ROLES = click.Choice([role.value for role in Role])
 _ROLE_HELP = "viewer: reads; editor: also changes; owner: also manages users and tokens."
@@ -29,7 +29,7 @@ def tokens_group() -> None:
 )
 def _create_command(name: str, role: str) -> None:
     """Create a token for NAME and print it. It cannot be shown again."""
-    made, text = users.create_token(cli_caller(), name, role)
+    made, text = access.create_token(cli_caller(), name, role)
     click.echo(text)
     click.echo(f"This is the {role} token of {made.actor}. It cannot be shown again.", err=True)
 
@@ -37,7 +37,7 @@ def _create_command(name: str, role: str) -> None:
 @tokens_group.command(name="list")
 def _list_tokens_command() -> None:
     """List the valid tokens. ADMIN_TOKEN also works and is not listed."""
-    known = users.list_tokens(cli_caller())
+    known = access.list_tokens(cli_caller())
     for one in known:
         click.echo(
             f"{one.id:<18}{one.role.value:<8}{utc_time(one.created_at)}  {one.name}, by {one.created_by}"
@@ -50,7 +50,7 @@ def _list_tokens_command() -> None:
 @click.argument("which")
 def _revoke_command(which: str) -> None:
     """Revoke a token at once and end its sessions. WHICH is its id or name."""
-    click.echo(f"Revoked {users.revoke_token(cli_caller(), which).actor}.")
+    click.echo(f"Revoked {access.revoke_token(cli_caller(), which).actor}.")
 
 
 @click.group("access", cls=CommandGroup)
@@ -73,7 +73,7 @@ def _expires(command: Any) -> Any:
 @click.password_option(help="Without it, it is read from the terminal or standard input.")
 def _add_user_command(name: str, role: str, expires: datetime | None, password: str) -> None:
     """Add a user with the name NAME."""
-    user = users.create_user(cli_caller(), name, role, password, _seconds(expires))
+    user = access.create_user(cli_caller(), name, role, password, _seconds(expires))
     click.echo(f"Added {user.actor}.")
 
 
@@ -81,7 +81,7 @@ def _add_user_command(name: str, role: str, expires: datetime | None, password: 
 def _list_users_command() -> None:
     """List the users with their role, last sign-in and expiry."""
     caller = cli_caller()
-    known = users.list_users(caller)
+    known = access.list_users(caller)
     for one in known:
         state = "" if one.may_sign_in(caller.now) else "  expired" if one.enabled else "  disabled"
         times = f"{utc_time(one.last_used_at):<21}  {utc_time(one.expires_at):<21}"
@@ -112,15 +112,15 @@ def _change_user_command(
         changes["expires_at"] = None
     if new_password:
         changes["password"] = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    click.echo(f"{users.change_user(cli_caller(), which, changes).actor} is as you want it.")
+    click.echo(f"{access.change_user(cli_caller(), which, changes).actor} is as you want it.")
 
 
 @access_group.command("remove")
 @click.argument("which")
 def _remove_user_command(which: str) -> None:
     """Remove a user and end its sessions at once. WHICH is its id or name."""
-    click.echo(f"Removed {users.remove_user(cli_caller(), which).actor}.")
+    click.echo(f"Removed {access.remove_user(cli_caller(), which).actor}.")
 
 
 def _seconds(day: datetime | None) -> float | None:
-    return users.end_of_day(day.date()) if day else None
+    return access.end_of_day(day.date()) if day else None

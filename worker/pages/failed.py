@@ -18,7 +18,7 @@ from worker.pages.forms import row_id
 
 _ROWS_A_PAGE = 100
 # A request ends long before gunicorn's timeout; the page then goes on with the next one.
-MOST_A_REQUEST = 5_000
+_MOST_A_REQUEST = 5_000
 # The preview checks each delivery, so it stops at this number.
 _MOST_LOOKED_AT = 20_000
 _CHOICES = ("ad_account_id", "reason_class", "event_name")
@@ -100,7 +100,7 @@ def _progress_page(action: str) -> str:
     """Retry or discard a bounded number in a request. The page shows the progress and sends the next request."""
     work = _Progress(**{name: request.form.get(name, 0, type=row_id) for name in _Progress.__slots__})
     wanted, caller = _wanted(), context.request_caller()
-    extent = Extent(after_id=work.after, most=MOST_A_REQUEST)
+    extent = Extent(after_id=work.after, most=_MOST_A_REQUEST)
     if action == "retry":
         did = operations.retry_failed(caller, wanted, force=_force(), extent=extent)
     else:

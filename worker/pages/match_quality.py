@@ -60,7 +60,7 @@ def _quality_page() -> str:
     since = caller.now - (hours - 1) * SECONDS_PER_HOUR
     rows = report_quality(caller, since).rows
     return render_template(
-        "quality.html",
+        "match_quality.html",
         checkouts=summarise_checkouts(caller, since, rows),
         accounts=report_scores(caller),
         # What a shop has most of matters most, and its orders above all.

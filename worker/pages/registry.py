@@ -1,39 +1,45 @@
-"""Register all pages on their blueprint."""
+"""Import every page, which registers it on the blueprint."""
 
 from worker.pages import (
+    access,
     audit,
+    connect,
     data_quality,
     events,
     explain,
     failed,
+    first_steps,
     integrations,
     match_quality,
-    missing_orders,
+    orders,
     overview,
+    password,
     people,
-    pinterest_sign_in,
     sales,
+    search,
     sign_in,
     sources,
-    tokens,
 )
 from worker.pages.base import blueprint
 
 __all__ = [
+    "access",
     "audit",
     "blueprint",
+    "connect",
     "data_quality",
     "events",
     "explain",
     "failed",
+    "first_steps",
     "integrations",
     "match_quality",
-    "missing_orders",
+    "orders",
     "overview",
+    "password",
     "people",
-    "pinterest_sign_in",
     "sales",
+    "search",
     "sign_in",
     "sources",
-    "tokens",
 ]

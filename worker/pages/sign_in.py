@@ -1,21 +1,19 @@
-"""Sign in with a name and a password, or with a token; change one's own password; sign out."""
+"""Sign in with a name and a password, or with a token, and sign out."""
 
 import math
 import re
 import secrets
 from hmac import compare_digest
 
-from flask import Response, current_app, g, make_response, redirect, render_template, request, url_for
+from flask import Response, current_app, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import auth, context
 from worker.api.throttle import FailureCounter, Lane, LaneFullError, PasswordLanes
-from worker.ledger.setup import user_access
+from worker.ledger.setup.access import token_hash
 from worker.operations.caller import Caller
-from worker.operations.errors import OperationError
-from worker.operations.setup import users
+from worker.operations.setup import access
 from worker.pages.base import blueprint, redirect_to
-from worker.pages.forms import Form
 
 MOST_WRONG_BY_ADDRESS = 5
 # Without a session, form and cookie carry the same secret: another site can set neither.
@@ -51,7 +49,7 @@ def _post_sign_in() -> AnyResponse:
     person = auth.person_of_token(token) if token else None
     if person is None:
         return _refused("token", _failures().failed(auth.client_address()))
-    return _open_session(user_access.token_hash(context.app_ledger().vault, token), person.actor)
+    return _open_session(token_hash(context.app_ledger().vault, token), person.actor)
 
 
 def _sign_in_user(name: str, password: str) -> AnyResponse:
@@ -65,7 +63,7 @@ def _sign_in_user(name: str, password: str) -> AnyResponse:
     else:
         lane = Lane.KNOWN_BROWSER
     try:
-        user = _lanes().check(lane, lambda: users.check_password(ledger, name, password, now))
+        user = password_lanes().check(lane, lambda: access.check_password(ledger, name, password, now))
     except LaneFullError:
         page = _form(429, "Too many people sign in at the same time. Try again in a few seconds.")
         page.headers["Retry-After"] = _LANE_SECONDS
@@ -82,51 +80,17 @@ def _known_browser(name: str) -> str:
     return context.app_ledger().vault.keyed_hash("known browser", name.casefold()).hex()
 
 
-@blueprint.get("/password")
-def _password_page() -> str:
-    """Show the form for one's own password."""
-    return render_template("password.html", form=Form())
-
-
-@blueprint.post("/password")
-def _post_password() -> AnyResponse:
-    """Change the password of the person who is signed in, and end the person's sessions."""
-    form = Form({"current": "", "password": "", "repeated": ""})
-    if request.form.get("password", "") != request.form.get("repeated", ""):
-        form.errors["repeated"] = "Must be the same as the new password."
-    elif not g.person.user:
-        form.problem = "You are signed in with a token, which has no password."
-    else:
-        try:
-            changed = _lanes().check(Lane.KNOWN_BROWSER, lambda: _change_own_password(form))
-        except LaneFullError:
-            form.problem = "Too many passwords are being checked. Try again in a few seconds."
-        else:
-            if changed is not None:
-                return redirect_to("ui.sign_in_page", "password-changed")
-    return make_response(render_template("password.html", form=form), 422)
-
-
-def _change_own_password(form: Form) -> user_access.User | None:
-    current, new = (request.form.get(name, "") for name in ("current", "password"))
-    try:
-        return users.change_own_password(context.request_caller(), g.person.user, current, new)
-    except OperationError as error:
-        form.refuse(error)
-        return None
-
-
 @blueprint.post("/sign-out")
 def _post_sign_out() -> AnyResponse:
     """Close the session."""
-    users.close_session(context.request_caller(), request.cookies.get(auth.SESSION_COOKIE, ""))
+    access.close_session(context.request_caller(), request.cookies.get(auth.SESSION_COOKIE, ""))
     response = redirect_to("ui.sign_in_page", "signed-out")
     response.delete_cookie(auth.SESSION_COOKIE, secure=_is_secure(), httponly=True, samesite="Strict")
     return response
 
 
 def _open_session(key: bytes, actor: str) -> AnyResponse:
-    cookie = users.open_session(Caller(context.app_ledger(), actor, context.now()), key)
+    cookie = access.open_session(Caller(context.app_ledger(), actor, context.now()), key)
     response = redirect(_next(), 303)
     _set_cookie(response, auth.SESSION_COOKIE, cookie)
     return response
@@ -176,7 +140,7 @@ def _failures() -> FailureCounter:
     return made
 
 
-def _lanes() -> PasswordLanes:
+def password_lanes() -> PasswordLanes:
     """Return the app's lines of people whose passwords are checked."""
     made: PasswordLanes = current_app.extensions.setdefault("signal-password-lanes", PasswordLanes())
     return made

@@ -94,7 +94,7 @@ def _source_page(source_id: str) -> str:
 @blueprint.get("/sources/<source_id>/seen")
 def _seen_part(source_id: str) -> str:
     """Render the part of a source's page that says what came in. It refreshes automatically."""
-    return render_template("_seen.html", seen=show_seen(context.request_caller(), source_id))
+    return render_template("_source_seen.html", seen=show_seen(context.request_caller(), source_id))
 
 
 @blueprint.get("/sources/<source_id>/change")

@@ -6,9 +6,9 @@ from flask import Response, make_response, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import context
-from worker.ledger.setup.user_access import Role, Token
+from worker.ledger.setup.access import Role, Token
 from worker.operations.errors import DuplicateError, InvalidError
-from worker.operations.setup import users
+from worker.operations.setup import access
 from worker.pages.base import blueprint, redirect_to
 from worker.pages.forms import Form, form_texts
 
@@ -28,7 +28,7 @@ def _post_new_token() -> Response:
     """Create a token. Only this page shows it."""
     form = Form({"name": request.form.get("name", "").strip(), "role": request.form.get("role", "")})
     try:
-        made, text = users.create_token(context.request_caller(), **form.values)
+        made, text = access.create_token(context.request_caller(), **form.values)
     except DuplicateError as error:
         form.errors["name"] = error.message
         return make_response(_page(token_form=form), 422)
@@ -41,7 +41,7 @@ def _post_new_token() -> Response:
 @blueprint.post("/access/<token_id>/revoke")
 def _post_token_revoke(token_id: str) -> AnyResponse:
     """Revoke a token."""
-    users.revoke_token(context.request_caller(), token_id)
+    access.revoke_token(context.request_caller(), token_id)
     return redirect_to("ui.tokens_page", "revoked")
 
 
@@ -50,7 +50,7 @@ def _post_new_user() -> AnyResponse:
     """Add a user."""
     form = Form(form_texts(request.form, _NEW_USER) | {"password": ""}, names=_NAMES)
     try:
-        users.create_user(
+        access.create_user(
             context.request_caller(),
             form.values["user_name"],
             form.values["user_role"],
@@ -71,11 +71,11 @@ def _post_user(user_id: str) -> AnyResponse:
     """Change or remove a user."""
     caller, action = context.request_caller(), request.form.get("action", "")
     if action == "remove":
-        users.remove_user(caller, user_id)
+        access.remove_user(caller, user_id)
         return redirect_to("ui.tokens_page", "user-removed")
     try:
         changes = {"enabled": action == "enable"} if action in ("enable", "disable") else _changes()
-        users.change_user(caller, user_id, changes)
+        access.change_user(caller, user_id, changes)
     except InvalidError as error:
         form = Form(dict(_NEW_USER))
         form.problem = f"Nothing was changed: {error.message}."
@@ -103,7 +103,7 @@ def _end_of(day: str) -> float | None:
     if not day:
         return None
     try:
-        return users.end_of_day(date.fromisoformat(day))
+        return access.end_of_day(date.fromisoformat(day))
     except ValueError:
         raise InvalidError("expires_at", "must be a date like 2030-01-29") from None
 
@@ -113,9 +113,9 @@ def _page(
 ) -> str:
     caller = context.request_caller()
     return render_template(
-        "tokens.html",
-        users=users.list_users(caller),
-        tokens=users.list_tokens(caller),
+        "access.html",
+        users=access.list_users(caller),
+        tokens=access.list_tokens(caller),
         form=form or Form(dict(_NEW_USER)),
         token_form=token_form or Form({"role": Role.VIEWER.value}),
         made=made,

@@ -9,8 +9,8 @@ from sqlalchemy.exc import IntegrityError
 
 from worker.event.times import iso
 from worker.ledger.database import Ledger
-from worker.ledger.setup import user_access
-from worker.ledger.setup.user_access import Role, Token, User
+from worker.ledger.setup import access
+from worker.ledger.setup.access import Role, Token, User
 from worker.operations.caller import Caller
 from worker.operations.errors import DuplicateError, InvalidError, NotFoundError
 
@@ -22,7 +22,7 @@ _MASK = "***"
 def list_users(caller: Caller) -> list[User]:
     """Return all users, by name."""
     with caller.ledger.read() as connection:
-        return user_access.all_users(connection)
+        return access.all_users(connection)
 
 
 def create_user(caller: Caller, name: str, role: str, password: str, expires_at: float | None = None) -> User:
@@ -34,10 +34,10 @@ def create_user(caller: Caller, name: str, role: str, password: str, expires_at:
     """
     name = name.strip()
     _check(caller.now, name, {"name": name, "role": role, "password": password, "expires_at": expires_at})
-    hashed = user_access.hash_password(password)
+    hashed = access.hash_password(password)
     try:
         with caller.changing() as change:
-            user = user_access.insert_user(
+            user = access.insert_user(
                 change.connection, name, Role(role), hashed, expires_at, change.actor, change.now
             )
             given = {"role": [None, role]} | ({"expires_at": [None, iso(expires_at)]} if expires_at else {})
@@ -58,18 +58,18 @@ def change_user(caller: Caller, id_or_name: str, wanted: Mapping[str, Any]) -> U
     """
     password = wanted.get("password")
     with caller.ledger.read() as connection:
-        before = _found(user_access.find_user(connection, id_or_name=id_or_name), id_or_name)
+        before = _found(access.find_user(connection, id_or_name=id_or_name), id_or_name)
     _check(caller.now, before.name, wanted)
     # Outside of the transaction: it takes long.
-    hashed = None if password is None else user_access.hash_password(password)
+    hashed = None if password is None else access.hash_password(password)
     with caller.changing() as change:
-        before = _found(user_access.find_user(change.connection, id_or_name=before.id), id_or_name)
+        before = _found(access.find_user(change.connection, id_or_name=before.id), id_or_name)
         shown, values = _differences(before, wanted)
         if hashed is not None:
             shown["password"], values["password_hash"] = [_MASK, _MASK], hashed
         if not values:
             return before
-        changed = user_access.change_user(change.connection, before, values)
+        changed = access.change_user(change.connection, before, values)
         change.record("user.change", changed.actor, shown)
     return changed
 
@@ -80,7 +80,7 @@ def change_own_password(caller: Caller, user: User, current: str, new: str) -> U
     Raises:
         InvalidError: the current password is wrong, or the new one is not allowed.
     """
-    if not user_access.is_password(current, user.password_hash):
+    if not access.is_password(current, user.password_hash):
         raise InvalidError("current", "is not your password")
     return change_user(caller, user.id, {"password": new})
 
@@ -92,8 +92,8 @@ def remove_user(caller: Caller, id_or_name: str) -> User:
         NotFoundError: there is no such user.
     """
     with caller.changing() as change:
-        user = _found(user_access.find_user(change.connection, id_or_name=id_or_name), id_or_name)
-        user_access.remove_user(change.connection, user)
+        user = _found(access.find_user(change.connection, id_or_name=id_or_name), id_or_name)
+        access.remove_user(change.connection, user)
         change.record("user.remove", user.actor, {"role": [user.role.value, None]})
     return user
 
@@ -110,17 +110,15 @@ def check_password(ledger: Ledger, name: str, password: str, now: float) -> User
     """
     hash_of_nobody = _hash_of_nobody()
     with ledger.read() as connection:
-        user = user_access.find_user(connection, id_or_name=name)
-    is_right = user_access.is_password(
-        password[:LONGEST_PASSWORD], user.password_hash if user else hash_of_nobody
-    )
+        user = access.find_user(connection, id_or_name=name)
+    is_right = access.is_password(password[:LONGEST_PASSWORD], user.password_hash if user else hash_of_nobody)
     return user if user is not None and is_right and user.may_sign_in(now) else None
 
 
 @cache
 def _hash_of_nobody() -> str:
     """Return the hash of a password that no user can have."""
-    return user_access.hash_password("")
+    return access.hash_password("")
 
 
 def _found(user: User | None, id_or_name: str) -> User:
@@ -166,7 +164,7 @@ _LONGEST_TOKEN_NAME = 64
 def list_tokens(caller: Caller) -> list[Token]:
     """Return the valid API tokens, the oldest first; ADMIN_TOKEN is not one of them."""
     with caller.ledger.read() as connection:
-        return user_access.valid_tokens(connection)
+        return access.valid_tokens(connection)
 
 
 def create_token(caller: Caller, name: str, role: str) -> tuple[Token, str]:
@@ -180,7 +178,7 @@ def create_token(caller: Caller, name: str, role: str) -> tuple[Token, str]:
     _check_token(name, role)
     try:
         with caller.changing() as change:
-            token, text = user_access.insert_token(
+            token, text = access.insert_token(
                 change.connection, change.vault, name, Role(role), change.actor, change.now
             )
             change.record("token.create", token.actor, {"role": [None, role]})
@@ -192,9 +190,9 @@ def create_token(caller: Caller, name: str, role: str) -> tuple[Token, str]:
 def revoke_token(caller: Caller, id_or_name: str) -> Token:
     """Revoke an API token and end its sessions at once; return what it was."""
     with caller.changing() as change:
-        revoked = user_access.remove_token(change.connection, id_or_name)
-        if revoked is None and (named := user_access.token_by_name(change.connection, id_or_name)):
-            revoked = user_access.remove_token(change.connection, named.id)
+        revoked = access.remove_token(change.connection, id_or_name)
+        if revoked is None and (named := access.token_by_name(change.connection, id_or_name)):
+            revoked = access.remove_token(change.connection, named.id)
         if revoked is None:
             raise NotFoundError("token", id_or_name)
         change.record("token.revoke", revoked.actor, {"role": [revoked.role.value, None]})
@@ -214,7 +212,7 @@ def _check_token(name: str, role: str) -> None:
 def open_session(caller: Caller, key: bytes) -> str:
     """Open a session for the hash of a valid API token or the session key of a user; return the cookie's value."""
     with caller.changing() as change:
-        cookie = user_access.open_session(change.connection, change.vault, key, change.now)
+        cookie = access.open_session(change.connection, change.vault, key, change.now)
         change.record("session.open", change.actor, {})
     return cookie
 
@@ -222,5 +220,5 @@ def open_session(caller: Caller, key: bytes) -> str:
 def close_session(caller: Caller, cookie: str) -> None:
     """Close the session of a cookie."""
     with caller.changing() as change:
-        user_access.close_session(change.connection, change.vault, cookie)
+        access.close_session(change.connection, change.vault, cookie)
         change.record("session.close", change.actor, {})

@@ -1,0 +1,49 @@
+"""A page has one name: its module, its templates and its test."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.product import ROOT
+from worker.pages import registry
+
+PAGES = sorted(set(registry.__all__) - {"blueprint"})
+MODULES, TEMPLATES = ROOT / "worker" / "pages", ROOT / "worker" / "pages" / "templates"
+
+
+def views(module: Path) -> list[ast.FunctionDef]:
+    """Return the functions that a module registers for addresses."""
+    return [
+        node
+        for node in ast.parse(module.read_text()).body
+        if isinstance(node, ast.FunctionDef)
+        and any(re.match(r"blueprint\.(get|post|route)\(", ast.unparse(one)) for one in node.decorator_list)
+    ]
+
+
+def test_every_module_with_an_address_is_a_page() -> None:
+    assert [path.stem for path in sorted(MODULES.glob("*.py")) if views(path)] == PAGES
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_a_test_of_its_name(page: str) -> None:
+    assert (ROOT / "tests" / "pages" / f"test_{page}.py").is_file()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_templates_of_a_page_begin_with_its_name(page: str) -> None:
+    """Pages of one thing have the name in the singular: integrations.py renders integration_form.html."""
+    rendered = re.findall(r'"(\w+)\.html"', (MODULES / f"{page}.py").read_text())
+    one_of_them = re.compile(rf"_?({page}|{page.removesuffix('s')})(_\w+)?")
+    assert rendered
+    assert [name for name in rendered if not one_of_them.fullmatch(name)] == []
+
+
+def test_every_template_is_of_a_page_or_part_of_one() -> None:
+    rendered = {
+        name for path in MODULES.glob("*.py") for name in re.findall(r'"(\w+)\.html"', path.read_text())
+    }
+    whole = {path.stem for path in TEMPLATES.glob("[!_]*.html")}
+    assert whole - rendered == {"base"}
