@@ -23,17 +23,17 @@ class _DeliveryTask(LedgerRetryTask):
     def put_off(self, exc: BaseException | None, countdown_seconds: float) -> float | None:  # noqa: ARG002
         if not isinstance(exc, PostponedError):
             raise TypeError(f"only a postponed batch can be put off, not {exc!r}")
-        return postpone_delivery(sender(), exc)
+        return postpone_delivery(_sender(), exc)
 
 
 @shared_task(base=_DeliveryTask)
 def deliver_batch(batch_id: int) -> None:
     """Send one batch. Safe to repeat: it is sent once."""
-    deliver(sender(), batch_id)
+    deliver(_sender(), batch_id)
 
 
 @cache
-def sender() -> Sender:
+def _sender() -> Sender:
     """Return the sender of this process."""
     return Sender(
         ledger(),

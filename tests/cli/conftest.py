@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 
 from worker import runtime
 from worker.cli import cli
-from worker.dev import demo
-from worker.dev.demo import _SOURCE_ID
+from worker.dev import shop_walk
+from worker.dev.shop_walk import _SOURCE_ID
 from worker.ledger import migrate
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import deliveries
@@ -29,7 +29,7 @@ class Shell:
     def __init__(self) -> None:
         self.now = time.time()
         migrate.migrate(self.ledger)
-        demo.create_demo(self.ledger, settings())
+        shop_walk.create_demo(self.ledger, settings())
 
     @property
     def ledger(self) -> Ledger:

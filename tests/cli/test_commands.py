@@ -11,7 +11,7 @@ from docs.product import ROOT
 from tests.cli.conftest import Shell
 from tests.integration import document
 from tests.ledger.shop import NOW, accept, place
-from worker.dev.demo import _AD_ACCOUNT_ID, _SOURCE_ID
+from worker.dev.shop_walk import _AD_ACCOUNT_ID, _SOURCE_ID
 from worker.ledger.schema import State, delivery
 from worker.ledger.setup import ad_accounts
 

@@ -4,7 +4,7 @@ import json
 
 from tests.cli.conftest import Shell
 from tests.ledger.crowd import many
-from worker.dev.demo import DEMO_MARK
+from worker.dev.shop_walk import DEMO_MARK
 
 
 def test_every_check_is_made_though_those_before_it_fail(shell: Shell) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Shell
-from worker.dev.demo import _AD_ACCOUNT_ID
+from worker.dev.shop_walk import _AD_ACCOUNT_ID
 from worker.ledger.delivery import finding
 from worker.ledger.setup import integrations
 

@@ -14,8 +14,8 @@ import requests
 from click.testing import Result
 
 from tests.cli.conftest import Shell
-from worker.dev.demo import _SOURCE_ID
 from worker.dev.sandbox.server import Sandbox, sandbox_in_thread
+from worker.dev.shop_walk import _SOURCE_ID
 from worker.ledger.setup import ad_accounts, integrations, pinterest_connections
 from worker.ledger.setup.integrations import Integration
 from worker.settings import settings

@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 
 from tests.cli.conftest import Shell
 from tests.integration.waiting import until
-from worker.dev.demo import _SOURCE_ID
+from worker.dev.shop_walk import _SOURCE_ID
 from worker.event.received import Trust
 from worker.ledger.delivery import finding
 from worker.ledger.intake import inbox

@@ -12,7 +12,7 @@ from sqlalchemy import Table, func, select
 from tests.cli.test_send import NO_BROKER, ROOT
 from tests.conftest import KEY
 from tests.integration.waiting import until
-from worker.dev import demo
+from worker.dev import shop_walk
 from worker.ledger.database import Ledger
 from worker.ledger.schema import inbox, taken_line
 from worker.pipeline.ingest.accepting import open_rows
@@ -33,7 +33,7 @@ def environment(ledger: Ledger, tmp_path: Path) -> dict[str, str]:
         "DATABASE_URL": ledger.url.render_as_string(hide_password=False),
         "ENCRYPTION_KEY": KEY,
     }
-    demo.create_demo(ledger, parse(made))
+    shop_walk.create_demo(ledger, parse(made))
     return dict(os.environ) | made
 
 

@@ -14,7 +14,7 @@ import requests
 from tests.dev.conftest import Run
 from tests.integration.services import valkey_process_id
 from tests.integration.waiting import until
-from worker.dev.demo import _WALK
+from worker.dev.shop_walk import _WALK
 from worker.settings import socket_path
 
 # Every call of the walk is delivered except `identify`, which is not an event.

@@ -23,7 +23,7 @@ NOT_RUN = {
     r"make run\b": "tests/dev runs it",
     r"make (test|test-slow|lint|format|chaos|mutants|bench|stress)\b": "it would run this test, or take 15 minutes",
     r"(make build && )?docker ": "Docker may be missing; tests/package/test_container.py checks the files",
-    r"python -m worker orders report": "it needs the shop's own orders; tests/cli/test_compare_orders.py runs it",
+    r"python -m worker orders report": "it needs the shop's own orders; tests/cli/test_orders.py runs it",
     r"\.venv/bin/python -m pytest\b": "these tests run anyway",
     r"make (build|docs|lock|clean)\b": "other tests cover the first three; the last removes this environment",
     r"git verify-tag |sha256sum dist|pip install ": "needs a published release; tests/package installs a built one",

@@ -1,4 +1,4 @@
-"""A page has one name: its module, its templates and its test."""
+"""A page has one name: its module, its templates and its test. A command is in the module of its name."""
 
 import ast
 import re
@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from docs.product import ROOT
+from worker.cli import cli
 from worker.pages import registry
 
 PAGES = sorted(set(registry.__all__) - {"blueprint"})
+# The former name of `person erase`.
+OTHER_NAMES = {"erase": "person"}
 MODULES, TEMPLATES = ROOT / "worker" / "pages", ROOT / "worker" / "pages" / "templates"
 
 
@@ -47,3 +50,14 @@ def test_every_template_is_of_a_page_or_part_of_one() -> None:
     }
     whole = {path.stem for path in TEMPLATES.glob("[!_]*.html")}
     assert whole - rendered == {"base"}
+
+
+def test_a_command_is_in_the_module_of_its_name() -> None:
+    assert {
+        name: command.callback.__module__ for name, command in cli.commands.items() if command.callback
+    } == {name: f"worker.cli.{OTHER_NAMES.get(name, name).replace('-', '_')}" for name in cli.commands}
+
+
+def test_every_module_of_the_command_line_is_a_command() -> None:
+    modules = {path.stem for path in (ROOT / "worker" / "cli").glob("*.py")} - {"__init__", "common"}
+    assert modules == {name.replace("-", "_") for name in cli.commands} - set(OTHER_NAMES)

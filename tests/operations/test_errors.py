@@ -48,7 +48,7 @@ def test_an_error_of_an_operation_has_one_status_and_one_sentence_on_each_surfac
     assert answer.status_code == status
     assert answer.json == {"error": {"code": code, "message": message}}
 
-    monkeypatch.setattr(cli.backup.books_command, "callback", fail)
+    monkeypatch.setattr(cli.books.books_command, "callback", fail)
     done = CliRunner().invoke(cli.cli, ["books"])
     assert done.exit_code == exit_code
     assert done.output.endswith(f"Error: {message}\n")

@@ -2,10 +2,11 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any, TypeVar
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,10 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from worker import formats
 from worker.ledger import migrate
 from worker.ledger.database import Ledger, LedgerBusyError, LedgerRefusedError, is_ledger_unavailable
+from worker.ledger.setup.access import Role
 from worker.ledger.vault import SealError
 from worker.operations.caller import Caller
 from worker.runtime import ledger
 from worker.settings import SettingsError, settings
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 # Written into the audit log.
 _ACTOR = "command line"
@@ -50,6 +54,17 @@ def cli_caller(*, checked: bool = True) -> Caller:
     """Return the command line as the caller of an operation; unchecked, the ledger may have no tables yet."""
     chosen = checked_ledger() if checked else ledger()
     return Caller(chosen, _ACTOR, chosen.now())
+
+
+def role_option(default: str | None = Role.VIEWER.value) -> Callable[[_Command], _Command]:
+    """Return the option for a role."""
+    return click.option(
+        "--role",
+        type=click.Choice([role.value for role in Role]),
+        default=default,
+        show_default=default is not None,
+        help="viewer: reads; editor: also changes; owner: also manages users and tokens.",
+    )
 
 
 def since_option(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:

@@ -1,18 +1,14 @@
-"""Explain what would be sent for an event, find events, and show what is wrong with them."""
+"""Explain what would be sent for an event."""
 
 import json
-import sys
 from typing import IO, Any, Literal
 
 import click
 
-from worker.cli.common import cli_caller, utc_time
+from worker.cli.common import cli_caller
 from worker.event.received import Received
 from worker.operations.deliveries import explain as explaining
 from worker.operations.deliveries.explain import EXAMPLE_IP, EXAMPLE_USER_AGENT
-from worker.operations.deliveries.search import MOST_FOUND, MOST_OPENED, search
-from worker.operations.reports.match_quality_advice import percent
-from worker.operations.reports.problem_report import data_quality
 from worker.pinterest.user_data.countries import country_code
 
 
@@ -80,53 +76,3 @@ def _print(result: dict[str, Any]) -> None:
         click.echo(f"    {word}: {outcome.get('reason') or outcome.get('event_name')}")
         if payload is not None:
             click.echo("      " + json.dumps(payload, indent=2, ensure_ascii=False).replace("\n", "\n      "))
-
-
-@click.command("find")
-@click.argument("what")
-def find_command(what: str) -> None:
-    """Find the deliveries and waiting events of WHAT: an order, event or visitor id.
-
-    Ends with status 1 if nothing is found.
-    """
-    who = cli_caller()
-    found = search(who, what)
-    for row in found.waiting:
-        why = row.parked_reason or "not mapped yet"
-        click.echo(f"   inbox  {row.name}  event {row.event_id}  accepted {utc_time(row.received_at)}  {why}")
-    for one in found.deliveries:
-        waited = utc_time(one.ended_at) if one.ended_at else f"waiting for {who.now - one.accepted_at:.0f} s"
-        click.echo(
-            f"{one.id:>8}  {one.stands:<10} {one.source_name} → {one.event_name or '-'}  event {one.event_id}  "
-            f"ad account {one.ad_account_id}  accepted {utc_time(one.accepted_at)}  {waited}"
-        )
-        for words in filter(None, (one.reason, one.warning)):
-            click.echo(f"          {words}")
-    if found.has_more:
-        click.echo(f"There are more than these {MOST_FOUND}.")
-    if found.waits_more:
-        click.echo(f"Of the events that wait to be mapped only the newest {MOST_OPENED:,} were searched.")
-    if not found.deliveries and not found.waiting:
-        click.echo("Not found: it was never received, no integration uses it, or its retention has ended.")
-        sys.exit(1)
-
-
-@click.command("data-quality")
-@click.argument("source_id")
-def data_quality_command(source_id: str) -> None:
-    """Show the problems in the data of SOURCE_ID, the most frequent first, with an example and what to do."""
-    report = data_quality(cli_caller(), source_id)
-    for row in report.rows:
-        click.echo(click.style(f"{row.problem}: {row.text.title}", bold=True))
-        for span, share in row.spans.items():
-            most = row.most_affected.get(span)
-            worst = f", most affected {most.event_name}: {percent(most.share)}" if most else ""
-            click.echo(f"  {span:>4}  {share.n:,} of {share.events:,} events ({percent(share.share)}){worst}")
-        if row.examples:
-            newest = row.examples[0]
-            which = f"delivery {newest.delivery_id}" if newest.delivery_id else "delivery gone"
-            click.echo(f"  example  {newest.event_name}, {which}, {utc_time(newest.at)}  {newest.sentence}")
-        click.echo(f"  do       {row.what_to_do}")
-    if not report.rows:
-        n = report.events["30d"]
-        click.echo(f"No problems in {n:,} event{'s' * (n != 1)} of the last 30 days.")

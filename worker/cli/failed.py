@@ -104,7 +104,7 @@ def _flags(one: Failure, now: float) -> str:
     type=click.File("w", "utf-8", atomic=True),
     help="A file. [default: standard output]",
 )
-def export_command(output: TextIO, **chosen: Any) -> None:
+def _export_command(output: TextIO, **chosen: Any) -> None:
     """Write all failed deliveries that the filters select, one JSON object a line.
 
     Payloads are left out: they hold hashes, IP addresses and user agents.

@@ -1,19 +1,12 @@
-"""List, connect and delete integrations."""
+"""List and delete integrations."""
 
 import click
 
 from worker.cli.common import CommandGroup, cli_caller
-from worker.ledger.setup.ad_accounts import AccountRateLimit
-from worker.operations.setup import connecting
 from worker.operations.setup import integrations as operations
-from worker.operations.setup.connecting import PinterestApp
 from worker.operations.setup.integrations import Unsent
-from worker.settings import settings
 
 _LISTED_AT_ONCE = 500
-# The session of a sign-in that begins here; no browser's cookie is like it.
-_SESSION = "command line"
-_MOST_SHOWN = 20
 
 
 @click.group("integrations", cls=CommandGroup)
@@ -48,65 +41,3 @@ def _delete_integration_command(integration_id: str, waiting: str) -> None:
     """Delete an integration."""
     operations.delete_integration(cli_caller(), integration_id, waiting=Unsent(waiting))
     click.echo("Deleted.")
-
-
-@click.command("connect")
-@click.option(
-    "--integration", "integration_id", help="Connect this integration, again or for the first time."
-)
-@click.option("--source", "source_id", help="Add an integration that delivers the events of this source.")
-@click.option(
-    "--ad-account", "ad_account_id", help="Its id. Without it, the ad accounts are listed to choose from."
-)
-def connect_command(integration_id: str | None, source_id: str | None, ad_account_id: str | None) -> None:
-    """Sign in at Pinterest in any browser, and deliver to one of your ad accounts.
-
-    Prints an address. Open it, give access, and paste the address of the next page.
-    """
-    if bool(integration_id) == bool(source_id):
-        raise click.UsageError("Give either --integration or --source.")
-    given = settings()
-    app = PinterestApp(
-        given.pinterest_api_url, given.pinterest_app_id, given.pinterest_app_secret, given.management_url
-    )
-    url = connecting.begin_connecting(cli_caller(), app, _SESSION, integration_id or "")
-    click.echo(f"Open this address and give access:\n\n{url}\n")
-    pasted = click.prompt("Then paste the address of the next page, or the code in it", err=True)
-    answer = connecting.read_redirect(app, pasted, url)
-    done = connecting.finish_connecting(cli_caller(), app, _SESSION, answer)
-    if done.missing:
-        click.echo(
-            f"Pinterest gave access without {' and '.join(done.missing)}: it creates no token for events."
-        )
-    if integration_id:
-        click.echo("Connected." + " The token for events is new." * done.has_new_token)
-    elif source_id:
-        _add(app, done.login_id, source_id, ad_account_id or _choose(app, done.login_id))
-
-
-def _choose(app: PinterestApp, login_id: int) -> str:
-    while True:
-        wanted = click.prompt("Name or id of the ad account (part of it is enough)", default="", err=True)
-        found = connecting.ad_account_choices(cli_caller(), app, login_id, wanted)
-        if len(found) == 1:
-            return found[0].id
-        for one in found[:_MOST_SHOWN]:
-            click.echo(f"{one.id:<20}{one.name}, {one.country} {one.currency}")
-        if not found:
-            click.echo("No ad account has this in its name or id.")
-
-
-def _add(app: PinterestApp, login_id: int, source_id: str, ad_account_id: str) -> None:
-    account, taken = connecting.ad_account_defaults(cli_caller(), app, login_id, ad_account_id)
-    config = {"ad_account_id": account.id, "access_token": connecting.TO_BE_MADE}
-    made = connecting.create_connected_integration(
-        cli_caller(),
-        app,
-        AccountRateLimit(settings().rate_limit_rps, settings().rate_limit_burst),
-        login_id,
-        source_id=source_id,
-        vendor="pinterest",
-        name=f"Pinterest: {account.name}"[:200],
-        config=config | taken,
-    )
-    click.echo(f"{made['id']} delivers to {account.name} ({account.id}).")

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import honcho.manager
 from honcho.printer import Message, Printer
 
-from worker.dev import demo, embedded_broker
+from worker.dev import embedded_broker, shop_walk
 from worker.ledger import migrate
 from worker.runtime import ledger
 from worker.settings import Settings, SettingsError, parse
@@ -42,7 +42,7 @@ def run_stack() -> int:
         if settings.embedded_broker:
             stack.enter_context(embedded_broker.run_broker(settings.var))
         migrate.migrate(ledger())
-        demo.create_demo(ledger(), settings)
+        shop_walk.create_demo(ledger(), settings)
         ledger().dispose()
         return _run_processes(environment, settings)
 

@@ -12,7 +12,7 @@ from amqp.exceptions import NotFound, PreconditionFailed
 from celery import Celery
 from kombu import Connection
 
-from worker.dev.demo import DEMO_MARK
+from worker.dev.shop_walk import DEMO_MARK
 from worker.doctor import judgements
 from worker.doctor.judgements import FileFacts, RabbitFacts, RedisFacts, SiteFacts
 from worker.event.times import parse_time

@@ -356,7 +356,7 @@ def test_an_outage_while_mapping_parks_nothing(
 ) -> None:
     ledger = sqlite_ledger
     place(ledger)
-    monkeypatch.setattr(stage, "LEDGER_RETRY_PAUSES_SECONDS", (0.0,))
+    monkeypatch.setattr(stage, "_LEDGER_RETRY_PAUSES_SECONDS", (0.0,))
 
     def away(*_: Any) -> Any:
         raise error
@@ -425,7 +425,7 @@ def test_a_ledger_that_comes_back_in_time_is_waited_for(
 ) -> None:
     ledger = sqlite_ledger
     place(ledger)
-    monkeypatch.setattr(stage, "LEDGER_RETRY_PAUSES_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(stage, "_LEDGER_RETRY_PAUSES_SECONDS", (0.0, 0.0))
     errors = [LedgerBusyError("busy"), LedgerBusyError("busy")]
     write = deliveries.insert_deliveries
 
@@ -709,7 +709,7 @@ def test_races_that_never_end_are_given_up_for_the_sweeper(
         raise VersionConflictError
 
     monkeypatch.setattr(visitors, "save_visitors", always_late)
-    monkeypatch.setattr(stage, "MAX_RACES", 2)
+    monkeypatch.setattr(stage, "_MAX_RACES", 2)
     ids = take_in(ledger, identify("jane@example.com"))
     with pytest.raises(VersionConflictError):
         ingest(ledger, ids)

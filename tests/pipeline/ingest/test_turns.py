@@ -235,7 +235,7 @@ def test_a_ledger_that_refuses_a_claim_costs_the_run_its_own_rows_nothing(
 def test_a_lost_race_for_rows_of_others_costs_the_run_its_own_rows_nothing(
     shops: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage, "MAX_RACES", 1)
+    monkeypatch.setattr(stage, "_MAX_RACES", 1)
     save = visitors.save_visitors
 
     def late_for_jane(connection: Any, changed: Any, now: float) -> None:
@@ -254,7 +254,7 @@ def test_a_lost_race_for_rows_of_others_costs_the_run_its_own_rows_nothing(
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
     """Let each event of the flood take 20 ms, with slices of 100 ms; return what was mapped, and when."""
-    monkeypatch.setattr(stage, "SLICE_SECONDS", 0.1)
+    monkeypatch.setattr(stage, "_SLICE_SECONDS", 0.1)
     monkeypatch.setattr(turns, "_CHECK_INTERVAL_SECONDS", 0.0)
     monkeypatch.setattr(turns, "_OVERDUE_SECONDS", 0.0)
     mapped: list[tuple[str, float]] = []
@@ -451,8 +451,8 @@ def test_a_visitor_with_many_earlier_events_does_not_delay_others(
     shops: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its earlier events take too long, so their own hints settle them first."""
-    monkeypatch.setattr(stage, "SLICE_SECONDS", 0.05)
-    monkeypatch.setattr(stage, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(stage, "_SLICE_SECONDS", 0.05)
+    monkeypatch.setattr(stage, "_STALL_SECONDS", 0.1)
     learn = stage.BulkVisitors.learn
 
     def slowly(self: Any, one: Any, country: Any, *, keep: bool) -> Any:

@@ -41,19 +41,19 @@ from worker.pipeline.missing_key import report_missing_key
 log = logs.of(__name__)
 
 # Each lost race means that another worker made progress.
-MAX_RACES = 50
+_MAX_RACES = 50
 
 # Rows are safe while the database is away; after these pauses the sweeper sends new hints.
-LEDGER_RETRY_PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0)
+_LEDGER_RETRY_PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0)
 
 # A transaction writes the events mapped within this time; the rest follows after a check of the backlog.
-SLICE_SECONDS = 1.0
+_SLICE_SECONDS = 1.0
 # When earlier events of the visitors take longer than this, they have to be settled first.
-STALL_SECONDS = 5.0
+_STALL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class MappedEvent:
+class _MappedEvent:
     """Hold the result of mapping one event."""
 
     source_id: str
@@ -68,7 +68,7 @@ class MappedEvent:
     # Whom the event is about, if someone is suppressed.
     named: Named | None = None
     # Maps a signed event without what only public calls said of its visitor.
-    from_signed: Callable[[], "MappedEvent"] | None = None
+    from_signed: Callable[[], "_MappedEvent"] | None = None
 
     @property
     def event_name(self) -> str:
@@ -77,10 +77,10 @@ class MappedEvent:
 
 
 @dataclass(slots=True)
-class BulkResult:
+class _BulkResult:
     """Collect the writes of one bulk, by inbox id."""
 
-    mapped: dict[int, MappedEvent] = field(default_factory=dict)
+    mapped: dict[int, _MappedEvent] = field(default_factory=dict)
     parked: dict[int, str] = field(default_factory=dict)
     costly: dict[int, str] = field(default_factory=dict)
     # Rows beyond the time slice, and the source of the last row within it.
@@ -92,7 +92,7 @@ class BulkResult:
         """Keep nothing of the events and visitors of suppressed persons."""
         for event_id in screening.events:
             event = self.mapped[event_id]
-            self.mapped[event_id] = MappedEvent(event.source_id, tallies.EVENT_ERASED, [], ())
+            self.mapped[event_id] = _MappedEvent(event.source_id, tallies.EVENT_ERASED, [], ())
         for key in screening.visitors:
             del self.visitors[key]
         self.visitors |= screening.signed_visitors
@@ -147,7 +147,7 @@ def _ingest_chunk(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkRe
 
 def _ingest_in_time(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkResult:
     """Retry after races and outages of the database, then leave the rows to the sweeper."""
-    for pause_seconds in LEDGER_RETRY_PAUSES_SECONDS:
+    for pause_seconds in _LEDGER_RETRY_PAUSES_SECONDS:
         try:
             return _ingest_in_races(ledger, chunk, turns)
         except Exception as error:
@@ -159,7 +159,7 @@ def _ingest_in_time(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> Chunk
 
 
 def _ingest_in_races(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkResult:
-    for _ in range(MAX_RACES):
+    for _ in range(_MAX_RACES):
         try:
             return _ingest_once(ledger, chunk, turns)
         except VersionConflictError:
@@ -207,7 +207,7 @@ def _ingest_once(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkRes
     return ChunkResult(outcomes, bulk.left, bulk.last_source)
 
 
-def _screen(ledger: Ledger, bulk: BulkResult) -> Screening:
+def _screen(ledger: Ledger, bulk: _BulkResult) -> Screening:
     """Compare a bulk with the suppressed persons.
 
     Anyone can link a customer to a suppressed person by a public call: a signed event is then kept without what
@@ -235,17 +235,17 @@ def _map_all(
     destinations: Destinations,
     clicks: ClickIdsOfOrders,
     now: float,
-) -> BulkResult:
+) -> _BulkResult:
     """Map events and update their visitors for the length of a time slice.
 
     Rows that are not in ``opened`` are opened here; those in it are removed from it.
     """
-    bulk = BulkResult()
+    bulk = _BulkResult()
     bulk_visitors = BulkVisitors(read_visitors(vault, known))
     began = time.monotonic()
     for place, (row, is_own) in enumerate(rows):
         spent_seconds = time.monotonic() - began
-        if spent_seconds > SLICE_SECONDS and (bulk.last_source or spent_seconds > STALL_SECONDS):
+        if spent_seconds > _SLICE_SECONDS and (bulk.last_source or spent_seconds > _STALL_SECONDS):
             bulk.left = rows_left(rows[place:], stalled=None if bulk.last_source else row.source_id)
             break
         one, of_order = opened.pop(row.id, None), clicks.get(row.id, {})
@@ -259,7 +259,7 @@ def _map_one(
     row: Waiting,
     opened: OpenedEvent | None,
     is_own: bool,
-    bulk: BulkResult,
+    bulk: _BulkResult,
     bulk_visitors: BulkVisitors,
     destinations: Destinations,
     clicks: Mapping[int, Visitor],
@@ -300,7 +300,7 @@ def _map_own(
     clicks: Mapping[int, Visitor],
     vault: Vault,
     now: float,
-) -> MappedEvent:
+) -> _MappedEvent:
     """Map an event within its budget; ``facts`` is its visitor without what only public calls said."""
     from_facts = partial(_map_event, opened, facts, destinations, clicks, vault, now)
     if facts is visitor or renews_consent(opened.event):
@@ -317,7 +317,7 @@ def _map_event(
     clicks: Mapping[int, Visitor],
     vault: Vault,
     now: float,
-) -> MappedEvent:
+) -> _MappedEvent:
     source_id = opened.row.source_id
     debug_until = destinations.debug_until(source_id)
     debugged = debug_until > now
@@ -354,7 +354,7 @@ def _map_event(
         )
     reasons = {number: _could_not_map(broken[number]) for number in broken}
     named = named_by(opened, visitor, made) if destinations.screens else None
-    return MappedEvent(source_id, outcome, made, opened.keys, opened.row.trust, debug_input, reasons, named)
+    return _MappedEvent(source_id, outcome, made, opened.keys, opened.row.trust, debug_input, reasons, named)
 
 
 def _concerns_all(error: Exception) -> bool:
@@ -368,7 +368,7 @@ def _could_not_map(error: Exception) -> str:
 
 
 def _new_visitors(
-    ledger: Ledger, bulk: BulkResult, known: Mapping[bytes, StoredVisitor], destinations: Destinations
+    ledger: Ledger, bulk: _BulkResult, known: Mapping[bytes, StoredVisitor], destinations: Destinations
 ) -> NewVisitors | None:
     """Return the visitors that this bulk creates or its quota refuses; None without new visitors."""
     new_keys = bulk.visitors.keys() - known.keys()
@@ -379,14 +379,14 @@ def _new_visitors(
     return created
 
 
-def _parked(event: MappedEvent) -> tuple[str, list[int]]:
+def _parked(event: _MappedEvent) -> tuple[str, list[int]]:
     reasons = " ".join(dict.fromkeys(event.parked_for.values()))
     return reasons, sorted(event.parked_for)
 
 
 def _write(
     ledger: Ledger,
-    bulk: BulkResult,
+    bulk: _BulkResult,
     known: Mapping[bytes, StoredVisitor],
     created: NewVisitors | None,
     lifted: Mapping[int, Lift],

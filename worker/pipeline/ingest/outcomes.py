@@ -393,7 +393,7 @@ log = logs.of(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class VisitorRecord:
+class _VisitorRecord:
     """Hold the visitor of one key in two layers: from all calls, and from signed calls only.
 
     The click ids of ``signed`` also come from public events of the device, because servers do not have them first.
@@ -426,7 +426,7 @@ class VisitorRecord:
 class BulkVisitors:
     """Track the visitors of one bulk while its events are mapped in order."""
 
-    def __init__(self, known: Mapping[bytes, VisitorRecord]) -> None:
+    def __init__(self, known: Mapping[bytes, _VisitorRecord]) -> None:
         self._everything = _Layer(
             {key: record.everything for key, record in known.items()},
             {key: record.last_inbox_id for key, record in known.items()},
@@ -457,12 +457,12 @@ class BulkVisitors:
             return visitor
         return replace(visitor, user_id=signed.user_id, unconfirmed={})
 
-    def changed(self) -> dict[bytes, VisitorRecord]:
+    def changed(self) -> dict[bytes, _VisitorRecord]:
         """Return the records to write."""
         return {key: self._record(key) for key in self._everything.changed | self._signed.changed}
 
-    def _record(self, key: bytes) -> VisitorRecord:
-        return VisitorRecord(*self._everything.state(key), *self._signed.state(key))
+    def _record(self, key: bytes) -> _VisitorRecord:
+        return _VisitorRecord(*self._everything.state(key), *self._signed.state(key))
 
 
 class _Layer:
@@ -603,12 +603,12 @@ def _join_visitors(person: Visitor, device: Visitor) -> Visitor:
     )
 
 
-def read_visitors(vault: Vault, known: Mapping[bytes, StoredVisitor]) -> dict[bytes, VisitorRecord]:
+def read_visitors(vault: Vault, known: Mapping[bytes, StoredVisitor]) -> dict[bytes, _VisitorRecord]:
     """Open stored visitors, by key."""
-    records: dict[bytes, VisitorRecord] = {}
+    records: dict[bytes, _VisitorRecord] = {}
     for key, stored in known.items():
         try:
-            records[key] = VisitorRecord.from_dict(
+            records[key] = _VisitorRecord.from_dict(
                 json_text.parse_json(vault.open(stored.body, visitors.BODY))
             )
         except MissingKeyError:

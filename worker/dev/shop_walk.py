@@ -114,7 +114,7 @@ def run_demo(ledger: Ledger, settings: Settings, sandbox_url: str) -> None:
         seen = finding.newest_delivery_id(connection)
     is_new = _may_walk(ledger)
     if is_new:
-        walk(settings.collector_url, key)
+        _walk(settings.collector_url, key)
     print(_where_to_look(settings, sandbox_url, key, is_new=is_new), flush=True)
     for found in follow_deliveries(Caller(ledger, "demo", time.time()), seen):
         print(_line(found), flush=True)
@@ -132,7 +132,7 @@ def _may_walk(ledger: Ledger) -> bool:
     return True
 
 
-def walk(collector_url: str, key: str) -> None:
+def _walk(collector_url: str, key: str) -> None:
     """Send every call of the walk, with consent to advertising."""
     with requests.Session() as session:
         session.headers.update(_VISITOR_HEADERS | {"Authorization": f"Bearer {key}"})

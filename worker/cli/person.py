@@ -62,7 +62,7 @@ def person_group() -> None:
 
 @person_group.command("export")
 @_identified
-def export_command(**given: tuple[str, ...]) -> None:
+def _export_command(**given: tuple[str, ...]) -> None:
     """Print a person's stored data as JSON."""
     kept = rights.export_person(cli_caller(), _request(given))
     click.echo(json.dumps(kept, indent=2, ensure_ascii=False))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.conftest import Shell
 from tests.ledger import shop
-from worker.dev.demo import _SOURCE_ID
+from worker.dev.shop_walk import _SOURCE_ID
 from worker.operations.person import erasing
 
 KIM = "kim@example.com"

@@ -3,7 +3,7 @@
 import json
 
 from tests.cli.conftest import Shell
-from worker.dev.demo import _AD_ACCOUNT_ID
+from worker.dev.shop_walk import _AD_ACCOUNT_ID
 from worker.event.times import iso
 from worker.ledger.schema import State
 

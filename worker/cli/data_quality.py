@@ -1,0 +1,28 @@
+"""Show the problems in a source's data."""
+
+import click
+
+from worker.cli.common import cli_caller, utc_time
+from worker.operations.reports.match_quality_advice import percent
+from worker.operations.reports.problem_report import data_quality
+
+
+@click.command("data-quality")
+@click.argument("source_id")
+def data_quality_command(source_id: str) -> None:
+    """Show the problems in the data of SOURCE_ID, the most frequent first, with an example and what to do."""
+    report = data_quality(cli_caller(), source_id)
+    for row in report.rows:
+        click.echo(click.style(f"{row.problem}: {row.text.title}", bold=True))
+        for span, share in row.spans.items():
+            most = row.most_affected.get(span)
+            worst = f", most affected {most.event_name}: {percent(most.share)}" if most else ""
+            click.echo(f"  {span:>4}  {share.n:,} of {share.events:,} events ({percent(share.share)}){worst}")
+        if row.examples:
+            newest = row.examples[0]
+            which = f"delivery {newest.delivery_id}" if newest.delivery_id else "delivery gone"
+            click.echo(f"  example  {newest.event_name}, {which}, {utc_time(newest.at)}  {newest.sentence}")
+        click.echo(f"  do       {row.what_to_do}")
+    if not report.rows:
+        n = report.events["30d"]
+        click.echo(f"No problems in {n:,} event{'s' * (n != 1)} of the last 30 days.")

@@ -1,0 +1,37 @@
+"""Find the deliveries and waiting events of an order, an event or a visitor."""
+
+import sys
+
+import click
+
+from worker.cli.common import cli_caller, utc_time
+from worker.operations.deliveries.search import MOST_FOUND, MOST_OPENED, search
+
+
+@click.command("find")
+@click.argument("what")
+def find_command(what: str) -> None:
+    """Find the deliveries and waiting events of WHAT: an order, event or visitor id.
+
+    Ends with status 1 if nothing is found.
+    """
+    who = cli_caller()
+    found = search(who, what)
+    for row in found.waiting:
+        why = row.parked_reason or "not mapped yet"
+        click.echo(f"   inbox  {row.name}  event {row.event_id}  accepted {utc_time(row.received_at)}  {why}")
+    for one in found.deliveries:
+        waited = utc_time(one.ended_at) if one.ended_at else f"waiting for {who.now - one.accepted_at:.0f} s"
+        click.echo(
+            f"{one.id:>8}  {one.stands:<10} {one.source_name} → {one.event_name or '-'}  event {one.event_id}  "
+            f"ad account {one.ad_account_id}  accepted {utc_time(one.accepted_at)}  {waited}"
+        )
+        for words in filter(None, (one.reason, one.warning)):
+            click.echo(f"          {words}")
+    if found.has_more:
+        click.echo(f"There are more than these {MOST_FOUND}.")
+    if found.waits_more:
+        click.echo(f"Of the events that wait to be mapped only the newest {MOST_OPENED:,} were searched.")
+    if not found.deliveries and not found.waiting:
+        click.echo("Not found: it was never received, no integration uses it, or its retention has ended.")
+        sys.exit(1)

@@ -1,0 +1,33 @@
+"""Start one process of the service."""
+
+import os
+import re
+
+import click
+
+from worker.dev import embedded_broker
+from worker.settings import SettingsError, settings
+
+_NODE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def _worker(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    # It becomes part of a command line and of Celery's name for the worker.
+    if given is not None and not _NODE_NAME.fullmatch(given):
+        raise click.BadParameter("a name has letters, digits, - and _.")
+    return given
+
+
+@click.command("start")
+@click.argument("name", type=click.Choice(list(embedded_broker.commands())))
+@click.option(
+    "--name", "worker", callback=_worker, help="A worker's own name if several of a kind run, like ingest2."
+)
+def start_command(name: str, worker: str | None) -> None:
+    """Start one process of the service, for a supervisor or a container."""
+    if settings().embedded_broker:
+        raise SettingsError("BROKER_URL", "must be set: only `run` starts an embedded broker.")
+    try:
+        embedded_broker.exec_process(name, settings(), os.environ, worker)
+    except ValueError:
+        raise click.UsageError(f"Only workers can have --name; {name} is not a worker.") from None
