@@ -28,15 +28,22 @@ from worker.broker.publisher import publish_many
 HINT = TaskMessageBuilder("sample.gather")
 HEARTBEAT = pack(">BHIB", 8, 0, 0, 0xCE)
 QUEUE, TAG = "hints", "consumer-1"
+OTHER_QUEUE, OTHER_TAG = "hints-2", "consumer-2"
 
 
-def delivered(tag: int, options: dict[str, Any], redelivered: bool = False, frame_max: int = 4096) -> bytes:
+def delivered(
+    tag: int,
+    options: dict[str, Any],
+    redelivered: bool = False,
+    frame_max: int = 4096,
+    consumer: tuple[str, str] = (TAG, QUEUE),
+) -> bytes:
     """Return a message's frames as RabbitMQ sends them to a consumer."""
     written = bytearray()
     connection = SimpleNamespace(frame_max=frame_max, bytes_sent=0)
     message = Channel.prepare_message(SimpleNamespace(Message=AmqpMessage), **options)
     writer = frame_writer(connection, SimpleNamespace(write=written.extend))
-    writer(1, 1, Basic.Deliver, dumps("sLbss", (TAG, tag, redelivered, "", QUEUE)), message)
+    writer(1, 1, Basic.Deliver, dumps("sLbss", (consumer[0], tag, redelivered, "", consumer[1])), message)
     return bytes(written)
 
 
@@ -125,7 +132,7 @@ class Sink:
         self.messages = 0
         self.takes_runs = True
         self.reader: HintReader | None = None
-        self.channel = SimpleNamespace(callbacks={TAG: 1}, is_closing=False)
+        self.channel = SimpleNamespace(callbacks={TAG: 1, OTHER_TAG: 1}, is_closing=False)
 
     def add_run(self, ids: list[int], channel: Any, first_tag: int) -> None:
         assert channel is self.channel
@@ -134,7 +141,8 @@ class Sink:
     def on_amqp_message(self, _channel: int, _method: Any, arguments: bytes, content: Any) -> None:
         """Do what channel, kombu and consumer do with a message."""
         tag = int.from_bytes(arguments[5 + len(TAG) : 13 + len(TAG)], "big")
-        info = {"delivery_tag": tag, "consumer_tag": TAG, "redelivered": arguments[13 + len(TAG)]}
+        consumer = arguments[5 : 5 + len(TAG)].decode()
+        info = {"delivery_tag": tag, "consumer_tag": consumer, "redelivered": arguments[13 + len(TAG)]}
         properties = content.properties
         headers = properties.pop("application_headers")
         message = Message(
@@ -194,13 +202,17 @@ def stream(kinds: list[str]) -> bytes:
             "empty": hint(1) | {"body": b""},
             "large": hint(1) | {"body": b"[[1], {}, {}]".ljust(9_000)},
             "publisher": hint(1 + number * 7, origin=f"gen{number % 3}@host"),
+            "other": hint(1 + number * 7),
         }[kind.removeprefix("again ")]
-        made.append(delivered(tag, options, redelivered=kind.startswith("again")))
+        consumer = (OTHER_TAG, OTHER_QUEUE) if kind == "other" else (TAG, QUEUE)
+        made.append(delivered(tag, options, redelivered=kind.startswith("again"), consumer=consumer))
     return b"".join(made)
 
 
 KINDS = st.sampled_from(
-    ["hint"] * 6 + ["retried", "many", "publisher", "empty", "large", "heartbeat", "again hint"]
+    ["hint"] * 6
+    + ["other"] * 3
+    + ["retried", "many", "publisher", "empty", "large", "heartbeat", "again hint"]
 )
 
 
@@ -230,6 +242,18 @@ def test_only_the_first_hint_of_a_kind_becomes_a_message() -> None:
     read_all()
     # Numbers of one, two and three digits.
     assert (len(sink.seen), sink.messages) == (100, 3)
+
+
+def test_hints_of_two_queues_that_come_in_turn_arrive_in_one_run() -> None:
+    sink, runs = Sink(), []
+    sink.add_run = lambda ids, _channel, first_tag: runs.append((len(ids), first_tag))  # type: ignore[method-assign]
+    chunks = [stream(["hint", "other"] * 200)]
+    _, read_all = reading(chunks, sink)
+    read_all()
+    # Numbers of one to four digits, of each queue.
+    assert sink.messages == 8
+    assert sum(count for count, _ in runs) == 392
+    assert len(runs) <= 8
 
 
 @pytest.mark.parametrize("cause", ["revoked", "cancelled", "closing", "forgotten"])

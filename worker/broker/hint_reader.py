@@ -25,8 +25,8 @@ _DELIVER = b"".join(number.to_bytes(2, "big") for number in Basic.Deliver)
 _TAG_SIZE, _TASK_ID_SIZE = 8, 36
 # OpenSSL's "nothing to read" has the number of ENOENT.
 _NOTHING_YET = (EAGAIN, EINTR, ENOENT, EWOULDBLOCK)
-# By publishers' names of different lengths and by numbers of different lengths.
-_MOST_PATTERNS = 64
+# By queues, and by publishers' names and numbers of different lengths.
+_MOST_PATTERNS = 256
 
 
 class _HintBuffer(Protocol):
@@ -166,21 +166,35 @@ class HintReader:
 
     def _next_run(self) -> _Run | None:
         received, place = self._received, self._place
-        known = next((one for one in self._known if one.pattern.match(received, place)), None)
-        if known is None or not known.is_in_use:
+        first = self._known_at(place)
+        if first is None or not first.is_in_use:
             return None
+        known: _Known | None = first
         ids: list[int] = []
         first_tag = 0
-        match, size = known.pattern.match, known.pattern.size
-        while (found := match(received, place)) is not None:
-            tag, id_ = found
-            first_tag = first_tag or tag
-            if tag != first_tag + len(ids):
-                break
-            ids.append(id_)
-            place += size
+        while known is not None:
+            match, size = known.pattern.match, known.pattern.size
+            while (found := match(received, place)) is not None:
+                tag, id_ = found
+                first_tag = first_tag or tag
+                if tag != first_tag + len(ids):
+                    break
+                ids.append(id_)
+                place += size
+            # Hints of several queues come mixed, and the tags of a channel count all of them.
+            known = self._next_in_run(known, place)
         self._place = place
-        return _Run(known, ids, first_tag)
+        return _Run(first, ids, first_tag)
+
+    def _known_at(self, place: int) -> _Known | None:
+        return next((one for one in self._known if one.pattern.match(self._received, place)), None)
+
+    def _next_in_run(self, last: _Known, place: int) -> _Known | None:
+        """Return the kind of hint at a place if it may join the run that the last kind ends at this place."""
+        found = self._known_at(place)
+        if found is None or found is last or not found.is_in_use:
+            return None
+        return found if found.channel is last.channel and found.buffer is last.buffer else None
 
     def _frame_end(self, place: int) -> int | None:
         """Return where the payload of the frame at a place ends, or None if it is not there as a whole."""
