@@ -18,7 +18,8 @@ def _checked() -> Settings:
 _settings = _checked()
 _amqp = _settings.broker_url.startswith("amqp")
 
-EVENTS, BATCHING, DELIVERY, UPKEEP = "events", "batching", "delivery", "upkeep"
+# Hints for events are spread over all queues of events; this is the first.
+EVENTS, BATCHING, DELIVERY, UPKEEP = _settings.event_queues[0], "batching", "delivery", "upkeep"
 
 broker_url = _settings.broker_url
 # With rediss:// alone kombu would check nothing. The host name is added in worker/broker/kombu_internals.py.
@@ -100,7 +101,16 @@ def _queue(name: str, no_ack: bool = False) -> Queue:
     return Queue(name, _exchange, routing_key=name, durable=True, queue_arguments=_arguments, no_ack=no_ack)
 
 
-task_queues = [_queue(EVENTS, _events_without_ack), *map(_queue, (BATCHING, DELIVERY, UPKEEP))]
+task_queues = [
+    *(_queue(name, _events_without_ack) for name in _settings.event_queues),
+    *map(_queue, (BATCHING, DELIVERY, UPKEEP)),
+]
+# A larger number of queues may have left hints in these; worker/app.py lets workers empty them. They may be deleted at
+# any time, so no process declares them.
+unused_event_queues = [
+    Queue(name, _exchange, routing_key=name, no_ack=_events_without_ack, no_declare=True)
+    for name in _settings.unused_event_queues
+]
 task_default_queue = UPKEEP
 task_default_exchange = ""
 task_create_missing_queues = False

@@ -5,12 +5,13 @@ from typing import Any
 
 from celery import current_app
 
-from celeryconfig import DELIVERY, EVENTS
+from celeryconfig import DELIVERY
 from worker import logs
 from worker.broker import queues
 from worker.broker.publisher import PublishError, publish_many
 from worker.ledger.reports import measures
 from worker.runtime import meter
+from worker.settings import settings
 
 log = logs.of(__name__)
 
@@ -22,12 +23,12 @@ def deliver_batches(batch_ids: Sequence[int]) -> None:
 
 def process_ranges(ranges: Sequence[tuple[int, int]]) -> None:
     """Send one task for each range of inbox ids."""
-    _publish("tasks.ingest.process_range", list(ranges), EVENTS)
+    _publish("tasks.ingest.process_range", list(ranges), *settings().event_queues)
 
 
 def queued_events() -> int | None:
-    """Return how many messages wait in the events queue; None where the broker is away."""
-    return _queued(EVENTS)
+    """Return how many messages wait in the queues of events; None where the broker is away."""
+    return _queued(*settings().event_queues)
 
 
 def queued_batches() -> int | None:
@@ -35,18 +36,19 @@ def queued_batches() -> int | None:
     return _queued(DELIVERY)
 
 
-def _queued(queue: str) -> int | None:
+def _queued(*names: str) -> int | None:
     try:
         with current_app.connection_for_write() as connection:
-            return queues.queue_states(connection, [queue])[0].messages
+            return sum(one.messages for one in queues.queue_states(connection, names))
     except Exception as error:  # noqa: BLE001 - transports raise different errors; none may stop a sweep
-        log.warning("queue_length_unknown", queue=queue, error=type(error).__name__)
+        log.warning("queue_length_unknown", queue=names[0], error=type(error).__name__)
         return None
 
 
-def _publish(task: str, args_list: Sequence[tuple[Any, ...]], queue: str) -> None:
+def _publish(task: str, args_list: Sequence[tuple[Any, ...]], *names: str) -> None:
+    queue = names[0]
     try:
-        publish_many(current_app, task, args_list, queue)
+        publish_many(current_app, task, args_list, *names)
     except PublishError as error:
         log.warning("hints_not_published", queue=queue, count=len(args_list), error=str(error))
         meter().count(measures.UNPUBLISHED, queue, len(args_list))

@@ -29,6 +29,27 @@ def test_without_a_word_retries_go_on_for_a_day_as_the_policy_says(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    ("given", "queues", "taken"),
+    [
+        ({}, ("events",), ("events",)),
+        ({"EVENT_QUEUES": "3"}, ("events", "events-2", "events-3"), ("events", "events-2", "events-3")),
+        (
+            {"EVENT_QUEUES": "3", "INGEST_QUEUES": "3, 1"},
+            ("events", "events-2", "events-3"),
+            ("events", "events-3"),
+        ),
+    ],
+)
+def test_queues_of_events_are_numbered_and_the_first_keeps_its_name(
+    tmp_path: Path, given: dict[str, str], queues: tuple[str, ...], taken: tuple[str, ...]
+) -> None:
+    made = parse({"SIGNAL_VAR": str(tmp_path), **given})
+    assert (made.event_queues, made.ingest_queues) == (queues, taken)
+    assert len(made.event_queues + made.unused_event_queues) == 32
+    assert set(made.event_queues).isdisjoint(made.unused_event_queues)
+
+
+@pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
         (
@@ -104,6 +125,15 @@ def test_without_a_word_retries_go_on_for_a_day_as_the_policy_says(tmp_path: Pat
         ("DELIVERY_RATE_LIMIT", "0/s", "must be like"),
         ("DELIVERY_RATE_LIMIT", "inf/s", "must be like"),
         ("DELIVERY_RATE_LIMIT", "9/d", "must be like"),
+        ("EVENT_QUEUES", "0", "must be between 1 and 32, not 0."),
+        ("EVENT_QUEUES", "33", "must be between 1 and 32, not 33."),
+        ("EVENT_QUEUES", "two", "must be a whole number, not 'two'."),
+        (
+            "INGEST_QUEUES",
+            "1,2",
+            "must be numbers from 1 to 1 (EVENT_QUEUES), separated by commas, not '2'.",
+        ),
+        ("INGEST_QUEUES", "events", "must be numbers from 1 to 1 (EVENT_QUEUES), separated by commas"),
         ("BATCH_INTERVAL", "0", "must be between 0.05 and 3600, not 0."),
         ("RETENTION_DAYS", "0.5", "must be between 1 and 3650, not 0.5."),
         ("TRUSTED_PROXIES", "10.0.0.0/8,proxy.local", "must list addresses or networks, not 'proxy.local'."),

@@ -11,6 +11,7 @@ from celery import Celery, platforms, signals
 
 import celeryconfig
 from worker import logs
+from worker.settings import settings
 
 log = logs.of(__name__)
 # Beat gets this long for its last tick.
@@ -52,6 +53,21 @@ def _check_ledger_at_start(**_: Any) -> None:
     except SettingsError as error:
         raise SystemExit(str(error)) from None
     await_ledger(ledger())
+
+
+@signals.celeryd_after_setup.connect
+def _choose_event_queues(instance: Any, **_: Any) -> None:
+    """Let a worker that takes the first queue of events take those that INGEST_QUEUES names, or all.
+
+    It also takes the queues that a former, larger EVENT_QUEUES left; see `worker.broker.left_over`.
+    """
+    queues, known = instance.app.amqp.queues, settings().event_queues
+    if celeryconfig.EVENTS in queues.consume_from:
+        queues.deselect(known)
+        for name in settings().ingest_queues:
+            queues.select_add(queues[name])
+    if not queues.consume_from.keys().isdisjoint(known):
+        instance.app.conf.left_over_queues = celeryconfig.unused_event_queues
 
 
 @signals.worker_ready.connect

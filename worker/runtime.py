@@ -95,7 +95,7 @@ def hint_publisher(app: "Celery", meter: Meter) -> "HintPublisher":
     from worker.broker.publisher import HintPublisher
 
     published, dropped = (partial(meter.count, name, EVENTS) for name in (PUBLISHED, UNPUBLISHED))
-    return HintPublisher(app, EVENTS, on_published=published, on_dropped=dropped)
+    return HintPublisher(app, settings().event_queues, on_published=published, on_dropped=dropped)
 
 
 def lease_seconds() -> float:

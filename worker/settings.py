@@ -33,6 +33,9 @@ PINTEREST_API_URL = "https://api.pinterest.com"
 # sun_path holds 108 bytes with the terminating zero; Valkey and redis-py refuse longer paths.
 _LONGEST_SOCKET_PATH_BYTES = 107
 
+# The first has the name of a single queue, so that a change of their number needs no change of the broker.
+_EVENT_QUEUES = ("events", *(f"events-{number}" for number in range(2, 33)))
+
 # What the processes keep in the state folder.
 _STATE_FILES = ("secrets.json", "signal.db*", "beat*", "flower*", "valkey", "valkey/*", "valkey/*/*")
 
@@ -59,6 +62,10 @@ class Settings:
     var: Path
     broker: BrokerAddress
     embedded_broker: bool
+    # Names of the queues of events: those in use, those that only a larger number has, those that ingest takes.
+    event_queues: tuple[str, ...]
+    unused_event_queues: tuple[str, ...]
+    ingest_queues: tuple[str, ...]
     database_url: str
     transaction_pooler: bool
     pinterest_api_url: str
@@ -134,6 +141,9 @@ def parse(environ: Mapping[str, str]) -> Settings:
             TLSFiles(*(read.text(f"BROKER_{name}", "") for name in ("CA", "CERT", "KEY"))),
         ),
         embedded_broker=not broker_url,
+        event_queues=_EVENT_QUEUES[: _event_queues(read)],
+        unused_event_queues=_EVENT_QUEUES[_event_queues(read) :],
+        ingest_queues=_ingest_queues(read),
         database_url=database_url(read.text("DATABASE_URL", f"sqlite:///{var / 'signal.db'}")),
         transaction_pooler=_is_transaction_pooler(read.text("DATABASE_POOLER", "")),
         pinterest_api_url=_pinterest_url(read),
@@ -358,6 +368,23 @@ def _is_transaction_pooler(text: str) -> bool:
     if text not in ("", "transaction"):
         raise SettingsError("DATABASE_POOLER", f"must be transaction or unset, not {text!r}.")
     return text == "transaction"
+
+
+def _event_queues(read: _Reader) -> int:
+    return int(read.number("EVENT_QUEUES", 1, least=1, most=len(_EVENT_QUEUES), kind=int))
+
+
+def _ingest_queues(read: _Reader) -> tuple[str, ...]:
+    """Return the names of the event queues to take, all if no number is given."""
+    there = range(1, _event_queues(read) + 1)
+    words = [word.strip() for word in read.text("INGEST_QUEUES", "").split(",") if word.strip()]
+    for word in words:
+        if not (word.isascii() and word.isdigit() and int(word) in there):
+            raise SettingsError(
+                "INGEST_QUEUES",
+                f"must be numbers from 1 to {there[-1]} (EVENT_QUEUES), separated by commas, not {word!r}.",
+            )
+    return tuple(_EVENT_QUEUES[number - 1] for number in sorted({int(word) for word in words} or there))
 
 
 def _address(text: str) -> str:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,12 @@ class Broker:
     name: str
     url: str
     queue: str
+
+    def another(self, number: int) -> "Broker":
+        """Return the broker with another queue, which is declared."""
+        other = replace(self, queue=f"{self.queue}-{number}")
+        other.depth()
+        return other
 
     def app(self, **conf: Any) -> Celery:
         """Return an app that publishes to the queue."""

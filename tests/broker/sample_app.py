@@ -11,6 +11,7 @@ from celery import Celery
 from celery.exceptions import Reject
 from kombu import Exchange, Queue
 
+from worker.broker import left_over
 from worker.broker.bulk import BulkTask
 from worker.broker.tasks_base import LedgerRetryTask, TryAgain
 
@@ -55,6 +56,13 @@ app.conf.update(
         "health_check_interval": 2,
     },
 )
+
+
+if LEFT_OVER := os.environ.get("SAMPLE_LEFT_OVER"):
+    app.conf.left_over_queues = [
+        Queue(LEFT_OVER, Exchange(""), routing_key=LEFT_OVER, no_ack=NO_ACK, no_declare=True)
+    ]
+    left_over._LOOK_SECONDS = 0.3
 
 
 def note(**fields: Any) -> None:

@@ -189,20 +189,24 @@ def test_a_celery_that_knows_no_bulks_runs_the_task_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("slots", "prefetch", "expected"),
+    ("slots", "prefetch", "queues", "expected"),
     [
-        (1, 1, (200, 200)),
-        (4, 4, (500, 125)),
-        (2, 4000, (4000, 2000)),  # More than enough stays as it is.
-        (2, 0, (0, 0)),  # Without bound already.
+        (1, 1, 1, (200, 200)),
+        (4, 4, 1, (500, 125)),
+        (2, 4000, 1, (4000, 2000)),  # More than enough stays as it is.
+        (2, 0, 1, (0, 0)),  # Without bound already.
+        (4, 4, 2, (250, 63)),  # Each queue has its own count.
+        (4, 4, 32, (100, 25)),  # One queue alone fills a bulk.
     ],
 )
-def test_the_prefetch_has_room_for_the_bulks(slots: int, prefetch: int, expected: tuple[int, int]) -> None:
+def test_the_prefetch_has_room_for_the_bulks(
+    slots: int, prefetch: int, queues: int, expected: tuple[int, int]
+) -> None:
     pool = SimpleNamespace(num_processes=slots)
     consumer = SimpleNamespace(
         pool=pool, initial_prefetch_count=prefetch, prefetch_multiplier=prefetch // slots
     )
-    _widen_prefetch(consumer, 100)
+    _widen_prefetch(consumer, 100, queues)
     assert expected == (consumer.initial_prefetch_count, consumer.prefetch_multiplier)
 
 

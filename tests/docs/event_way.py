@@ -88,8 +88,10 @@ class Trace:
         self._left = {str(product.ROOT / path): name for name, path in product.modules().items()}
 
     def __call__(self, frame: FrameType, event: str, _argument: object) -> None:
-        """Record a call; importing a module does not count."""
+        """Record a call; importing a module does not count, nor what a worker looks up in the background."""
         if not self.recording or event != "call" or frame.f_code.co_name == "<module>":
+            return
+        if threading.current_thread().name == "left-over-queues":
             return
         if module := self._left.pop(frame.f_code.co_filename, None):
             self.modules.append(module)

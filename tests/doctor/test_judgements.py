@@ -144,7 +144,7 @@ def test_it_says_whether_it_is_set_up_to_be_relied_on(
 def test_every_queue_needs_a_worker_and_the_one_that_is_missing_is_named() -> None:
     queues = ["events", "batching", "delivery", "upkeep"]
     found = list(
-        judgements.worker_findings({"events": ["ingest@b", "ingest@a"], "batching": ["upkeep@a"]}, queues)
+        judgements.worker_findings({"events": ["ingest@b", "ingest@a"], "batching": ["upkeep@a"]}, queues, {})
     )
 
     assert [one.state for one in found] == [OK, OK, FAILED, FAILED]
@@ -154,6 +154,20 @@ def test_every_queue_needs_a_worker_and_the_one_that_is_missing_is_named() -> No
         "No worker listens: start the delivery process.",
         "No worker listens: start the upkeep process.",
     ]
+
+
+def test_a_queue_of_events_that_no_worker_takes_or_that_is_left_over_is_named() -> None:
+    found = list(judgements.worker_findings({"events": ["a"]}, ["events", "events-2"], {"events-3": 1_234}))
+
+    assert [(one.check, one.state) for one in found] == [
+        ("workers on events", OK),
+        ("workers on events-2", FAILED),
+        ("messages in events-3", DEGRADED),
+    ]
+    assert found[1].message == (
+        "No worker listens: start the ingest process, or name the queue in INGEST_QUEUES."
+    )
+    assert found[2].message.startswith("events-3 has 1,234 messages, but EVENT_QUEUES is 2.")
 
 
 @pytest.mark.parametrize(

@@ -310,10 +310,9 @@ def _bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) -
     start_run = default_strategy(task, app, consumer, **options)
     buffer = _BulkBuffer(task, consumer, start_run)
     getattr(consumer, "buffers", []).append(buffer)
-    _widen_prefetch(consumer, task.bulk_max)
+    taken = app.amqp.queues.consume_from
+    _widen_prefetch(consumer, task.bulk_max, len(taken))
     revoked = consumer.controller.state.revoked
-    # On Redis and Valkey kombu ignores no_ack and would still pay for the acknowledgement.
-    without_ack = {queue.name for queue in app.amqp.queues.consume_from.values() if queue.no_ack}
     is_redis = consumer.connection.transport.driver_type == "redis"
 
     def on_message(message: Message, body: Any, ack: Any, reject: Any, callbacks: Any) -> None:
@@ -321,9 +320,11 @@ def _bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) -
         if ids is None:
             start_run(message, body, ack, reject, callbacks)
         else:
-            queue = message.delivery_info.get("routing_key")
-            buffer.add(ids, message, queue not in without_ack, callbacks)
-            if queue in without_ack and is_redis:
+            queue = message.delivery_info.get("routing_key") or ""
+            # On Redis and Valkey kombu ignores no_ack and would still pay for the acknowledgement.
+            without_ack = queue in taken and bool(taken[queue].no_ack)
+            buffer.add(ids, message, not without_ack, callbacks)
+            if without_ack and is_redis:
                 _fill_from_redis(buffer, message.channel, queue, task.name, revoked)
 
     return on_message
@@ -359,10 +360,13 @@ def _deliver(channel: Any, queue: str, stored: bytes) -> None:
         channel.connection._deliver(message, queue)
 
 
-def _widen_prefetch(consumer: Any, bulk_max: int) -> None:
-    """Raise the prefetch count to one bulk per pool slot plus one; with less, a bulk would never fill up."""
+def _widen_prefetch(consumer: Any, bulk_max: int, queues: int) -> None:
+    """Raise the prefetch count to one bulk per pool slot plus one; with less, a bulk would never fill up.
+
+    With quorum queues the count applies to each queue. They share it, but one must be enough for a bulk.
+    """
     slots = consumer.pool.num_processes
-    needed = bulk_max * (slots + 1)
+    needed = max(bulk_max, ceil(bulk_max * (slots + 1) / queues))
     if consumer.initial_prefetch_count:  # 0 means unlimited.
         consumer.initial_prefetch_count = max(consumer.initial_prefetch_count, needed)
         consumer.prefetch_multiplier = max(consumer.prefetch_multiplier, ceil(needed / slots))

@@ -22,6 +22,7 @@ from worker import logs
 from worker.broker.bulk import UnackedMessages
 from worker.broker.hint_reader import HintReader
 from worker.broker.kombu_internals import keep_refused_message, patch_redis_transport, set_answer_timeout
+from worker.broker.left_over import LeftOverQueues
 
 log = logs.of(__name__)
 
@@ -87,6 +88,7 @@ class RateLimitedConsumer(Consumer):
         self.buffers: list[_MessageBuffer] = []
         self.unacked: UnackedMessages | None = None
         self.hint_reader: HintReader | None = None
+        self._left_over: LeftOverQueues | None = None
         super().__init__(*args, **kwargs)
         if self.conninfo.transport.driver_type == "redis":
             patch_redis_transport()
@@ -104,6 +106,10 @@ class RateLimitedConsumer(Consumer):
         unknown queue. Redis and Valkey create queues with the first message.
         """
         connection = set_answer_timeout(super().connect())
+        if self._left_over is None and self.app.conf.get("left_over_queues"):
+            self._left_over = LeftOverQueues(self, self.app.conf.left_over_queues)
+        if self._left_over:
+            self._left_over.restart()
         if connection.transport.driver_type == "amqp":
             self.unacked = self.unacked or UnackedMessages()
             self.hint_reader = HintReader(connection)
@@ -131,6 +137,16 @@ class RateLimitedConsumer(Consumer):
         super().register_with_event_loop(hub)
         if self.conninfo.transport.driver_type == "amqp" and self.event_dispatcher:
             hub.remove_reader(self.event_dispatcher.connection.connection.sock)
+
+    def add_task_queue(self, queue: Any, *rest: Any, **options: Any) -> Any:
+        """Also handle the messages that came right after RabbitMQ's answer.
+
+        They were read together with it, so that the socket does not report them.
+        """
+        added = super().add_task_queue(queue, *rest, **options)
+        if self.hint_reader and self.connection:
+            self.connection.transport.on_readable(self.connection.connection, self.hub)
+        return added
 
     def bucket_for_task(self, type: Any) -> _BurstTokenBucket | None:  # noqa: A002 - Celery's name
         per_second = rate(getattr(type, "rate_limit", None) or "")

@@ -79,8 +79,8 @@ def _park_what_is_no_json(original: Any) -> Any:
         try:
             return original(self, **options)
         except JSONDecodeError as error:
-            # With several queues, kombu does not say which one it came from.
-            park_unreadable(self, next(iter(self.active_queues), ""), error.doc)
+            # kombu has put the queue that it came from at the end of the order.
+            park_unreadable(self, next(reversed(self._queue_cycle.items), ""), error.doc)
             return True
 
     return _brpop_read

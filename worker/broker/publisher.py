@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import orjson
 from celery import Celery
@@ -25,6 +25,16 @@ _MESSAGES_AT_ONCE = 500
 _MESSAGES_A_WRITE = 100
 
 
+_Item = TypeVar("_Item")
+
+
+def _deal(queues: deque[str], items: Sequence[_Item]) -> list[tuple[str, Sequence[_Item]]]:
+    """Deal items to queues in turn, and return each queue's share; the next call goes on with the next queue."""
+    shares = [(queue, items[place :: len(queues)]) for place, queue in enumerate(queues)]
+    queues.rotate(-len(items))
+    return shares[: len(items)]
+
+
 class PublishError(OperationalError):
     """Some or all messages may not have reached the broker."""
 
@@ -33,22 +43,23 @@ class _PublisherChannel(Protocol):
     """Publish messages over one channel."""
 
     def send(self, messages: Iterable[dict[str, Any]]) -> None:
-        """Return when the broker has all messages; raise if some may be lost."""
+        """Spread messages over the queues; return when the broker has all, raise if some may be lost."""
 
     def send_ids(self, messages: TaskMessageBuilder, ids: Sequence[int]) -> None:
-        """Publish a message for each id; return or raise like ``send``."""
+        """Publish a message for each id; spread, return or raise like ``send``."""
 
 
 class _ConfirmedChannel:
     """Publish to RabbitMQ, and wait for the confirms of many messages together."""
 
-    def __init__(self, connection: Connection, queue: Queue) -> None:
+    def __init__(self, connection: Connection, *queues: Queue) -> None:
         # Limits each later read and write, also those that declare and close.
         connection.connection.sock.settimeout(ANSWER_SECONDS)
-        self._connection, self._queue = connection, queue.name
+        self._connection, self._queues = connection, deque(queue.name for queue in queues)
         channel: Any = connection.channel()  # The type stubs lack confirms.
         self._channel = channel
-        maybe_declare(queue, self._channel)
+        for queue in queues:
+            maybe_declare(queue, self._channel)
         self._channel.confirm_select()
         events = self._channel.events
         events["basic_ack"].add(self._on_ack)
@@ -58,27 +69,31 @@ class _ConfirmedChannel:
         self._lowest_tag = 1
         self._unconfirmed: set[int] = set()
         self._refused = 0
-        self._frames: HintFrames | None = None
+        self._frames: dict[str, HintFrames] = {}
 
     def send(self, messages: Iterable[dict[str, Any]]) -> None:
         self._refused = 0
         # The class's method: ``confirm_publish`` replaces the instance's by one that waits for each confirm.
         publish, channel = type(self._channel).basic_publish, self._channel
-        for message in messages:
-            self._last_tag += 1
-            self._unconfirmed.add(self._last_tag)
-            publish(channel, channel.prepare_message(**message), "", self._queue, mandatory=True)
+        for queue, share in _deal(self._queues, list(messages)):
+            for message in share:
+                self._last_tag += 1
+                self._unconfirmed.add(self._last_tag)
+                publish(channel, channel.prepare_message(**message), "", queue, mandatory=True)
         self._await_confirms()
 
     def send_ids(self, messages: TaskMessageBuilder, ids: Sequence[int]) -> None:
         self._refused = 0
-        if self._frames is None or self._frames.messages is not messages:
-            self._frames = HintFrames(self._channel, self._queue, messages)
-        for start in range(0, len(ids), _MESSAGES_A_WRITE):
-            some = ids[start : start + _MESSAGES_A_WRITE]
-            self._unconfirmed.update(range(self._last_tag + 1, self._last_tag + 1 + len(some)))
-            self._last_tag += len(some)
-            self._write(b"".join(map(self._frames.of, some)))
+        # Confirms are awaited once, so that the nodes that lead the queues work at the same time.
+        for queue, share in _deal(self._queues, ids):
+            frames = self._frames.get(queue)
+            if frames is None or frames.messages is not messages:
+                frames = self._frames[queue] = HintFrames(self._channel, queue, messages)
+            for start in range(0, len(share), _MESSAGES_A_WRITE):
+                some = share[start : start + _MESSAGES_A_WRITE]
+                self._unconfirmed.update(range(self._last_tag + 1, self._last_tag + 1 + len(some)))
+                self._last_tag += len(some)
+                self._write(b"".join(map(frames.of, some)))
         self._await_confirms()
 
     def _write(self, frames: bytes) -> None:
@@ -96,7 +111,8 @@ class _ConfirmedChannel:
         while self._unconfirmed:
             self._connection.drain_events(timeout=max(0.001, deadline - monotonic()))
         if self._refused:
-            raise PublishError(f"the broker refused {self._refused} messages for the queue {self._queue}")
+            names = " or ".join(sorted(self._queues))
+            raise PublishError(f"the broker refused {self._refused} messages for the queue {names}")
 
     def _on_ack(self, tag: int, multiple: bool) -> None:
         self._settle(tag, multiple)
@@ -124,31 +140,37 @@ class _RedisPushChannel:
     Only for the default exchange, priority 0 and queues without expiry: there the key is the queue's name.
     """
 
-    def __init__(self, connection: Connection, queue: Queue) -> None:
+    def __init__(self, connection: Connection, *queues: Queue) -> None:
         channel: Any = connection.default_channel  # The type stubs lack Redis.
-        maybe_declare(queue, channel)
-        self._channel, self._queue = channel, queue.name
+        for queue in queues:
+            maybe_declare(queue, channel)
+        self._channel, self._queues = channel, deque(queue.name for queue in queues)
 
     def send(self, messages: Iterable[dict[str, Any]]) -> None:
-        stored = map(self._as_stored, messages)
-        with self._channel.conn_or_acquire() as client:
-            while some := list(islice(stored, _MESSAGES_AT_ONCE)):
-                client.lpush(self._queue, *some)
+        for queue, share in _deal(self._queues, list(messages)):
+            self._push(queue, share)
 
     def send_ids(self, messages: TaskMessageBuilder, ids: Sequence[int]) -> None:
-        self.send(messages.publish_options((id_,)) for id_ in ids)
+        for queue, share in _deal(self._queues, ids):
+            self._push(queue, (messages.publish_options((id_,)) for id_ in share))
 
-    def _as_stored(self, options: dict[str, Any]) -> bytes:
+    def _push(self, queue: str, messages: Iterable[dict[str, Any]]) -> None:
+        stored = (self._as_stored(queue, options) for options in messages)
+        with self._channel.conn_or_acquire() as client:
+            while some := list(islice(stored, _MESSAGES_AT_ONCE)):
+                client.lpush(queue, *some)
+
+    def _as_stored(self, queue: str, options: dict[str, Any]) -> bytes:
         message = self._channel.prepare_message(priority=0, **options)
-        self._channel._inplace_augment_message(message, "", self._queue)
+        self._channel._inplace_augment_message(message, "", queue)
         return orjson.dumps(message)
 
 
-def _open_publisher_channel(connection: Connection, queue: Queue) -> _PublisherChannel:
-    """Connect if necessary, declare the queue, and return a channel for this kind of broker."""
+def _open_publisher_channel(connection: Connection, *queues: Queue) -> _PublisherChannel:
+    """Connect if necessary, declare the queues, and return a channel for this kind of broker."""
     connection.ensure_connection(max_retries=1, interval_start=0)
     kind = _ConfirmedChannel if connection.transport.driver_type == "amqp" else _RedisPushChannel
-    return kind(connection, queue)
+    return kind(connection, *queues)
 
 
 def _broker_errors(connection: Connection) -> tuple[type[BaseException], ...]:
@@ -160,16 +182,17 @@ log = logs.of(__name__)
 _LONGEST_PAUSE_SECONDS = 10.0
 
 
-# By queue for each pooled connection; the thread that holds the connection owns its channels. On RabbitMQ opening and
+# By queues for each pooled connection; the thread that holds the connection owns its channels. On RabbitMQ opening and
 # closing a channel takes longer than publishing a few messages.
-_open_channels: weakref.WeakKeyDictionary[Connection, dict[str, _PublisherChannel]] = (
+_open_channels: weakref.WeakKeyDictionary[Connection, dict[tuple[str, ...], _PublisherChannel]] = (
     weakref.WeakKeyDictionary()
 )
 
 
-def publish_many(app: Celery, task: str, args_list: Sequence[tuple[Any, ...]], queue: str) -> None:
+def publish_many(app: Celery, task: str, args_list: Sequence[tuple[Any, ...]], *queues: str) -> None:
     """Publish one message per entry and wait until the broker has them; for tasks, not for web requests.
 
+    They are spread evenly over the queues.
     If the connection broke while idle, it is opened again once, and messages may arrive twice.
 
     Raises:
@@ -183,17 +206,17 @@ def publish_many(app: Celery, task: str, args_list: Sequence[tuple[Any, ...]], q
         channels = _open_channels.setdefault(connection, {})
         for last_try in (False, True):
             try:
-                channel = channels.pop(queue, None) or _open_publisher_channel(
-                    connection, app.amqp.queues[queue]
+                channel = channels.pop(queues, None) or _open_publisher_channel(
+                    connection, *(app.amqp.queues[queue] for queue in queues)
                 )
                 channel.send(maker.publish_options(tuple(args)) for args in args_list)
                 # Keep the channel only after a success.
-                channels[queue] = channel
+                channels[queues] = channel
             except _broker_errors(connection) as error:
                 channels.clear()
                 connection.collect(socket_timeout=ANSWER_SECONDS)
                 if last_try:
-                    raise PublishError(f"{len(args_list)} messages for {queue}: {error}") from error
+                    raise PublishError(f"{len(args_list)} messages for {queues[0]}: {error}") from error
             else:
                 return
 
@@ -201,6 +224,7 @@ def publish_many(app: Celery, task: str, args_list: Sequence[tuple[Any, ...]], q
 class HintPublisher:
     """Publish one message per id from a background thread, so that no broker can block a caller.
 
+    Messages are spread evenly over the queues; logs name the first one.
     Ids are hints: the work is in the ledger, and the sweeper publishes every id dropped here again.
     An id may be published twice. Safe for many threads and after a fork: a child starts empty.
     """
@@ -208,13 +232,14 @@ class HintPublisher:
     def __init__(
         self,
         app: Celery,
-        queue: str = "events",
+        queues: str | Sequence[str] = "events",
         task: str = "tasks.ingest.process_event",
         max_queued: int = 50_000,
         on_published: Callable[[int], None] | None = None,
         on_dropped: Callable[[int], None] | None = None,
     ) -> None:
-        self._app, self._queue_name, self._max_queued = app, queue, max_queued
+        self._queues = (queues,) if isinstance(queues, str) else tuple(queues)
+        self._app, self._queue_name, self._max_queued = app, self._queues[0], max_queued
         self._messages = TaskMessageBuilder(task)
         # Called with a number of ids, from any thread.
         self._on_published, self._on_dropped = on_published or _ignore, on_dropped or _ignore
@@ -282,14 +307,14 @@ class HintPublisher:
 
     def _run(self) -> None:
         connection = self._app.connection_for_write()
-        queue = self._app.amqp.queues[self._queue_name]
+        queues = [self._app.amqp.queues[name] for name in self._queues]
         channel: _PublisherChannel | None = None
         pause_seconds = 0.0
         while self._wait_for_ids():
             try:
                 if channel is None:
                     connection.collect(socket_timeout=ANSWER_SECONDS)
-                    channel = _open_publisher_channel(connection, queue)
+                    channel = _open_publisher_channel(connection, *queues)
                 self._send_some(channel)
                 pause_seconds = 0.0
             except Exception as error:  # noqa: BLE001 - the thread must survive every error of a broker's client

@@ -22,17 +22,27 @@ def queue_states(connection: Connection, names: Iterable[str]) -> list[_QueueSta
 
     Works without RabbitMQ's management plug-in and with a worker's permissions.
     """
-    return [_state(connection, name) for name in names]
+    if connection.transport.driver_type == "amqp":
+        return [_rabbitmq_state(connection, name) for name in names]
+    channel: Any = connection.channel()
+    return [_redis_state(channel, name) for name in names]
 
 
-def _state(connection: Connection, name: str) -> _QueueState:
-    knows_consumers = connection.transport.driver_type == "amqp"
+def _rabbitmq_state(connection: Connection, name: str) -> _QueueState:
     # RabbitMQ closes the channel if the queue does not exist.
     channel: Any = connection.channel()
     try:
         found = channel.queue_declare(queue=name, passive=True)
     except ChannelError:
-        # On Redis and Valkey a queue without messages does not exist.
-        return _QueueState(name, 0, 0 if knows_consumers else None)
+        return _QueueState(name, 0, 0)
     channel.close()
-    return _QueueState(name, int(found.message_count), int(found.consumer_count) if knows_consumers else None)
+    return _QueueState(name, int(found.message_count), int(found.consumer_count))
+
+
+def _redis_state(channel: Any, name: str) -> _QueueState:
+    try:
+        found = channel.queue_declare(queue=name, passive=True)
+    except ChannelError:
+        # A queue without messages does not exist.
+        return _QueueState(name, 0, None)
+    return _QueueState(name, int(found.message_count), None)

@@ -12,6 +12,7 @@ from amqp.exceptions import NotFound, PreconditionFailed
 from celery import Celery
 from kombu import Connection
 
+from worker.broker.queues import queue_states
 from worker.dev.shop_walk import DEMO_MARK
 from worker.doctor import judgements
 from worker.doctor.judgements import FileFacts, RabbitFacts, RedisFacts, SiteFacts
@@ -216,7 +217,9 @@ class Checkup:
     def _workers(self) -> Iterator[Finding]:
         with self._connect() as connection:
             consumers = _workers_by_queue(self._app, connection)
-        yield from judgements.worker_findings(consumers, self._queues)
+            unused = queue_states(connection, self._settings.unused_event_queues)
+        left = {queue.name: queue.messages for queue in unused if queue.messages}
+        yield from judgements.worker_findings(consumers, self._queues, left)
 
     def _connect(self) -> Connection:
         return self._app.connection_for_write()

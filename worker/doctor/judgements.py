@@ -236,15 +236,29 @@ def sandbox_finding(url: str) -> Finding:
     )
 
 
-def worker_findings(listening: Mapping[str, Sequence[str]], queues: Sequence[str]) -> Iterator[Finding]:
-    """Judge whether each queue has a worker."""
+def worker_findings(
+    listening: Mapping[str, Sequence[str]], queues: Sequence[str], left_over: Mapping[str, int]
+) -> Iterator[Finding]:
+    """Judge whether each queue has a worker; ``left_over`` has the messages of queues that are not in use any more."""
     for queue in queues:
         names = sorted(listening.get(queue, ()))
         if names:
             yield _ok(f"workers on {queue}", f"{', '.join(names)} listen{'s' * (len(names) == 1)}.")
         else:
-            process = {"events": "ingest", "delivery": "delivery"}.get(queue, "upkeep")
-            yield _failed(f"workers on {queue}", f"No worker listens: start the {process} process.")
+            yield _failed(f"workers on {queue}", f"No worker listens: {_worker_to_start(queue)}.")
+    in_use = sum(queue.startswith("events") for queue in queues)
+    for queue, messages in left_over.items():
+        yield _degraded(
+            f"messages in {queue}",
+            f"{queue} has {messages:,} messages, but EVENT_QUEUES is {in_use}. The ingest process empties it within "
+            "minutes. If it does not: start that, and give every process the same EVENT_QUEUES.",
+        )
+
+
+def _worker_to_start(queue: str) -> str:
+    process = {"events": "ingest", "delivery": "delivery"}.get(queue.partition("-")[0], "upkeep")
+    numbered = ", or name the queue in INGEST_QUEUES" if "-" in queue else ""
+    return f"start the {process} process{numbered}"
 
 
 def last_run_finding(name: str, last: float | None, now: float) -> Finding:

@@ -1,0 +1,69 @@
+"""Let workers empty the queues that a former, larger number of queues left.
+
+Processes may learn of a new number one after the other. So a queue that is found empty may get messages later, and a
+worker looks again every minute.
+"""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from kombu import Queue
+
+from worker import logs
+from worker.broker.queues import queue_states
+
+log = logs.of(__name__)
+
+_LOOK_SECONDS = 60.0
+
+
+class LeftOverQueues:
+    """Find queues that hold messages although they are not in use any more, and let a worker consume from them.
+
+    A thread looks, over a separate connection: the worker's main thread must not wait. A queue that was found is
+    consumed from until the worker loses its broker.
+    """
+
+    def __init__(self, consumer: Any, unused: Sequence[Queue]) -> None:
+        self._consumer = consumer
+        self._unused = {queue.name: queue for queue in unused}
+        self._wanted = threading.Event()
+        threading.Thread(target=self._run, name="left-over-queues", daemon=True).start()
+
+    def restart(self) -> None:
+        """Look again after a connect. One that was deleted meanwhile would break each new connection."""
+        queues = self._consumer.app.amqp.queues
+        for name in self._unused:
+            queues.deselect(name)
+            queues.pop(name, None)
+        self._wanted.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait(_LOOK_SECONDS)
+            self._wanted.clear()
+            self._look()
+
+    def _look(self) -> None:
+        app = self._consumer.app
+        names = [name for name in self._unused if name not in app.amqp.queues]
+        if not names:
+            return
+        try:
+            with app.connection_for_read() as connection:
+                found = queue_states(connection, names)
+        except Exception as error:  # noqa: BLE001 - transports raise different errors; the next look may succeed
+            log.warning("queue_length_unknown", queue=names[0], error=type(error).__name__)
+            return
+        for one in found:
+            if one.messages:
+                log.info("left_over_queue", queue=one.name, messages=one.messages)
+                # Channels belong to the worker's main thread.
+                self._consumer.call_soon(self._take, one.name)
+
+    def _take(self, name: str) -> None:
+        queues = self._consumer.app.amqp.queues
+        if name not in queues:
+            queues.add(self._unused[name])
+            self._consumer.add_task_queue(name)
