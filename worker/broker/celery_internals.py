@@ -58,7 +58,7 @@ class _BurstTokenBucket(TokenBucket):
         """Return whether a timer is set for the waiting requests; a reconnect may have cancelled it."""
         return self.timer_entry is not None and not self.timer_entry.canceled
 
-    def take_over(self, old: "_BurstTokenBucket") -> None:
+    def _take_over(self, old: "_BurstTokenBucket") -> None:
         """Take the waiting requests of a bucket with another rate, without a new burst."""
         self._tokens = min(self.capacity, old._get_tokens())
         self.contents.extend(old.contents)
@@ -169,7 +169,7 @@ class RateLimitedConsumer(Consumer):
 
     def _move_waiting(self, old: _BurstTokenBucket, new: _BurstTokenBucket | None) -> None:
         if new:
-            new.take_over(old)
+            new._take_over(old)
             self._schedule_bucket_request(new)
             return
         while old.contents:

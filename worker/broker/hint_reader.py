@@ -76,11 +76,11 @@ class _Known(NamedTuple):
     consumer_tag: str
     buffer: _HintBuffer
 
-    @property
-    def is_in_use(self) -> bool:
-        """Return whether the consumer is there, its channel is open, and the buffer takes runs."""
-        channel = self.channel
-        return self.consumer_tag in channel.callbacks and not channel.is_closing and self.buffer.takes_runs
+
+def _is_in_use(known: _Known) -> bool:
+    """Return whether the consumer is there, its channel is open, and the buffer takes runs."""
+    channel = known.channel
+    return known.consumer_tag in channel.callbacks and not channel.is_closing and known.buffer.takes_runs
 
 
 class _Run(NamedTuple):
@@ -167,7 +167,7 @@ class HintReader:
     def _next_run(self) -> _Run | None:
         received, place = self._received, self._place
         first = self._known_at(place)
-        if first is None or not first.is_in_use:
+        if first is None or not _is_in_use(first):
             return None
         known: _Known | None = first
         ids: list[int] = []
@@ -192,7 +192,7 @@ class HintReader:
     def _next_in_run(self, last: _Known, place: int) -> _Known | None:
         """Return the kind of hint at a place if it may join the run that the last kind ends at this place."""
         found = self._known_at(place)
-        if found is None or found is last or not found.is_in_use:
+        if found is None or found is last or not _is_in_use(found):
             return None
         return found if found.channel is last.channel and found.buffer is last.buffer else None
 

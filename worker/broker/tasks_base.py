@@ -30,7 +30,7 @@ class LedgerRetryTask(Task[Any, Any]):
     """Store a retry in the ledger, then publish it, so that neither ledger nor broker alone can lose the work.
 
     The ledger's due time is authoritative; Celery's message is a hint. Retries beyond ``max_retries`` and waits
-    beyond ``longest_countdown_seconds`` are only in the ledger. ``put_off`` counts the attempts, because
+    beyond half the visibility timeout are only in the ledger. ``put_off`` counts the attempts, because
     ``request.retries`` starts at 0 with each new message. Celery rounds ``retry_backoff`` and its jitter to
     whole seconds.
     """
@@ -51,7 +51,7 @@ class LedgerRetryTask(Task[Any, Any]):
         raise NotImplementedError(f"{type(self).__name__} does not implement put_off")
 
     @property
-    def longest_countdown_seconds(self) -> float:
+    def _longest_countdown_seconds(self) -> float:
         """Half the visibility timeout; Redis redelivers what stays unacknowledged for longer."""
         options = self.app.conf.broker_transport_options or {}
         return float(options.get("visibility_timeout", _DEFAULT_VISIBILITY_TIMEOUT_SECONDS)) / 2
@@ -79,7 +79,7 @@ class LedgerRetryTask(Task[Any, Any]):
         held, due_seconds = self._try_to_put_off(exc, wanted_seconds)
         # Celery's retry() stores the limit of one call on the task object, which all threads share.
         limit = min((most for most in (self.max_retries, max_retries) if most is not None), default=inf)
-        too_long = due_seconds > self.longest_countdown_seconds
+        too_long = due_seconds > self._longest_countdown_seconds
         if held and (too_long or request.retries >= limit or request.is_eager):
             raise Retry("the ledger holds it", exc=exc, when=None)
         return self._publish_retry(exc=exc, countdown=due_seconds, held=held, **options)
@@ -96,7 +96,7 @@ class LedgerRetryTask(Task[Any, Any]):
         except Exception as error:  # noqa: BLE001 - after any error the message must survive
             where = logs.error_location(error)
             log.error("retry_not_in_ledger", task=self.name, task_id=self.request.id, error=where)
-            return False, min(wanted_seconds, self.longest_countdown_seconds)
+            return False, min(wanted_seconds, self._longest_countdown_seconds)
         return True, inf if due_seconds is None else due_seconds
 
     def _publish_retry(self, *, held: bool, countdown: float, **options: Any) -> Retry:
