@@ -22,7 +22,7 @@ from worker.ledger.delivery.deliveries import NewDelivery
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted
 from worker.ledger.schema import State
-from worker.ledger.upkeep import retention
+from worker.ledger.upkeep import expired
 from worker.monitoring.metrics import _REMEMBERED_SECONDS, Exporter
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -131,12 +131,12 @@ class Site:
         removed = 0
         for _ in range(0, EVENTS_A_ROUND, EVENTS_AT_ONCE):
             with self._ledger.read() as connection:
-                ids = retention.ended_delivery_ids(connection, self._oldest, EVENTS_AT_ONCE)
+                ids = expired.ended_delivery_ids(connection, self._oldest, EVENTS_AT_ONCE)
             with self._ledger.write() as connection:
-                removed += retention.purge_deliveries(
+                removed += expired.purge_deliveries(
                     connection, self._ledger.vault, ids, self._oldest, self._now
                 )
-                retention.purge_batches(connection, self._oldest, EVENTS_AT_ONCE)
+                expired.purge_batches(connection, self._oldest, EVENTS_AT_ONCE)
         return removed
 
 

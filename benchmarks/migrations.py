@@ -18,7 +18,7 @@ from benchmarks.growth import POSTGRESQL
 from benchmarks.publish import answers
 from benchmarks.results import Goal, Result
 from worker.ledger.database import Ledger
-from worker.ledger.migrate import SCRIPTS, migrate
+from worker.ledger.migrate import _SCRIPTS, migrate
 
 # The tables of the last release.
 OLDEST = "0010"
@@ -228,7 +228,7 @@ def run(quick: bool = False) -> list[Result]:
 
 def newer_versions() -> list[str]:
     """Return the versions after the last release's."""
-    names = sorted(path.stem[:4] for path in (SCRIPTS / "versions").glob("[0-9]*.py"))
+    names = sorted(path.stem[:4] for path in (_SCRIPTS / "versions").glob("[0-9]*.py"))
     return [name for name in names if name > OLDEST]
 
 

@@ -13,7 +13,7 @@ from celery.apps.beat import Beat
 from celery.beat import Scheduler, Service
 from celery.utils.dispatch import Signal
 
-from worker.app import _RUNS_A_COLLECTION, stop_between_ticks
+from worker.app import _RUNS_A_COLLECTION, _stop_between_ticks
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service
     # Those of the whole program want a ledger.
     monkeypatch.setattr("celery.beat.signals.beat_init", Signal())
     Beat(app=app).install_sync_handler(made)
-    stop_between_ticks(made)
+    _stop_between_ticks(made)
     yield made
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)

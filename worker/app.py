@@ -77,7 +77,7 @@ def _log_ready(sender: Any, **_: Any) -> None:
 
 
 @signals.beat_init.connect
-def stop_between_ticks(sender: Any, **_: Any) -> None:
+def _stop_between_ticks(sender: Any, **_: Any) -> None:
     """Let beat finish the current tick after a stop signal; a second signal, or five seconds, end it at once.
 
     Celery's own handler closes the schedule and raises at any point. During an exchange with the broker the client

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from worker import production as production_rules
+from worker import retention
 from worker.addresses import (
     BrokerAddress,
     TLSFiles,
@@ -173,7 +174,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         request_deadline_seconds=read.number("REQUEST_DEADLINE", 25.0, least=0.5, most=25),
         delivery_rate_limit=_rate(read.text("DELIVERY_RATE_LIMIT", "100/s")),
         batch_interval_seconds=read.number("BATCH_INTERVAL", 1.0, least=0.05, most=3600),
-        retention_days=read.number("RETENTION_DAYS", 30.0, least=1, most=3650),
+        retention_days=read.number("RETENTION_DAYS", retention.DEFAULT_DAYS, least=1, most=3650),
         spool_max_bytes=int(read.number("SPOOL_MAX_MB", 1_024, least=0, most=1_000_000, kind=int)) * 1024**2,
         trusted_proxies=_networks(read.text("TRUSTED_PROXIES", "")),
         local_client_ip=_address(read.text("LOCAL_CLIENT_IP", "")),

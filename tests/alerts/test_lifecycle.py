@@ -1,15 +1,15 @@
 """A problem is reported once when it begins, once if it gets worse, and once when it is over."""
 
-from worker.alerts.rules import Problem
+from worker.alerts.rules import RuleProblem
 from worker.alerts.watching import _RESOLVE_AFTER_SECONDS, next_step
 from worker.ledger.upkeep.alerts import Alert, Change, Severity
 
 NOW = 1_750_000_000.0
-BAD = Problem("breaker_open", "1", Severity.WARNING, "It is open.")
-WORSE = Problem("breaker_open", "1", Severity.CRITICAL, "It is open, and how.")
+BAD = RuleProblem("breaker_open", "1", Severity.WARNING, "It is open.")
+WORSE = RuleProblem("breaker_open", "1", Severity.CRITICAL, "It is open, and how.")
 
 
-def walk(checks: list[tuple[float, Problem | None]], wait_seconds: float = 0.0) -> list[Change | None]:
+def walk(checks: list[tuple[float, RuleProblem | None]], wait_seconds: float = 0.0) -> list[Change | None]:
     """Check several times, each some seconds after the beginning; return the change of each check."""
     alert: Alert | None = None
     changes = []
@@ -30,7 +30,9 @@ def test_it_is_told_again_when_it_is_over_and_when_it_begins_anew() -> None:
 
 
 def test_what_comes_and_goes_is_told_once() -> None:
-    checks: list[tuple[float, Problem | None]] = [(n * 30.0, BAD if n % 3 == 0 else None) for n in range(20)]
+    checks: list[tuple[float, RuleProblem | None]] = [
+        (n * 30.0, BAD if n % 3 == 0 else None) for n in range(20)
+    ]
     assert walk(checks) == [Change.FIRED, *[None] * 19]
 
 
@@ -43,7 +45,7 @@ def test_what_lasts_is_told_after_its_time() -> None:
 
 
 def test_what_gets_worse_is_told_once_more() -> None:
-    checks: list[tuple[float, Problem | None]] = [(0, BAD), (30, WORSE), (60, BAD), (90, WORSE)]
+    checks: list[tuple[float, RuleProblem | None]] = [(0, BAD), (30, WORSE), (60, BAD), (90, WORSE)]
     assert walk(checks) == [Change.FIRED, Change.ESCALATED, None, None]
 
 

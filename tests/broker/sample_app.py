@@ -13,7 +13,7 @@ from kombu import Exchange, Queue
 
 from worker.broker import left_over
 from worker.broker.bulk import BulkTask
-from worker.broker.tasks_base import LedgerRetryTask, TryAgain
+from worker.broker.tasks_base import LedgerRetryTask
 
 QUEUE = os.environ["SAMPLE_QUEUE"]
 BROKER = os.environ["SAMPLE_BROKER"]
@@ -115,11 +115,18 @@ def slow(seconds: float) -> None:
     note(task="slow", phase="end")
 
 
+class _BusyError(Exception):
+    def __init__(self, after_seconds: float) -> None:
+        super().__init__(after_seconds)
+        self.after_seconds = after_seconds
+
+
 class _Remembered(LedgerRetryTask):
     abstract = True
+    autoretry_for = (_BusyError,)
 
     def put_off(self, exc: BaseException | None, countdown_seconds: float) -> float | None:
-        return countdown_seconds
+        return exc.after_seconds if isinstance(exc, _BusyError) else countdown_seconds
 
 
 @app.task(base=_Remembered, name="sample.stubborn", bind=True)
@@ -129,4 +136,4 @@ def stubborn(self: LedgerRetryTask, number: int) -> None:
     note(task="stubborn", number=number, retries=self.request.retries, done=done)
     if not done:
         # RabbitMQ's shortest delay is a second.
-        raise TryAgain(after_seconds=0.4 if self.request.retries == 0 else 1.2)
+        raise _BusyError(0.4 if self.request.retries == 0 else 1.2)

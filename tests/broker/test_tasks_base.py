@@ -13,9 +13,17 @@ from celery.exceptions import Reject, Retry
 from tests.broker.harness import Broker, Worker, running, wait_until
 from tests.logged import logged
 from worker.broker.publisher import publish_many
-from worker.broker.tasks_base import LedgerRetryTask, TryAgain
+from worker.broker.tasks_base import LedgerRetryTask
 
 NOBODY_LISTENS = "amqp://guest:guest@127.0.0.1:1//"
+
+
+class BusyError(Exception):
+    """Request a retry after some seconds; without them, after Celery's backoff."""
+
+    def __init__(self, after_seconds: float | None = None) -> None:
+        super().__init__(after_seconds)
+        self.after_seconds = after_seconds
 
 
 class Ledger:
@@ -26,8 +34,9 @@ class Ledger:
         self.written: list[tuple[str, float]] = []
 
     def put_off(self, exc: BaseException | None, countdown_seconds: float) -> float | None:
-        self.written.append((type(exc).__name__, countdown_seconds))
-        return self.answer(countdown_seconds)
+        wanted_seconds = (isinstance(exc, BusyError) and exc.after_seconds) or countdown_seconds
+        self.written.append((type(exc).__name__, wanted_seconds))
+        return self.answer(wanted_seconds)
 
 
 def a_task(ledger: Ledger, broker_url: str = "memory://", **options: Any) -> LedgerRetryTask:
@@ -40,13 +49,14 @@ def a_task(ledger: Ledger, broker_url: str = "memory://", **options: Any) -> Led
 
     class Held(LedgerRetryTask):
         abstract = True
+        autoretry_for = (BusyError,)
 
         def put_off(self, exc: BaseException | None, countdown_seconds: float) -> float | None:
             return ledger.put_off(exc, countdown_seconds)
 
     @app.task(shared=False, base=Held, name="again", **options)
     def again(number: int) -> None:
-        raise TryAgain("busy", after_seconds=number or None)
+        raise BusyError(number or None)
 
     task: LedgerRetryTask = app.tasks["again"]
     return task
@@ -92,7 +102,7 @@ def test_the_ledger_is_written_first_and_decides(
     task = a_task(ledger, max_retries=5)
     with in_a_worker(task, after_seconds, retries=retries), pytest.raises(Retry):
         task.run(after_seconds)
-    assert ledger.written == [("TryAgain", after_seconds)]
+    assert ledger.written == [("BusyError", after_seconds)]
     assert waiting(task) == int(published)
     drain(task)
 
@@ -107,7 +117,7 @@ def test_without_a_wish_celerys_backoff_counts() -> None:
     task = a_task(ledger, retry_backoff=8, retry_jitter=False)
     with in_a_worker(task, 0, retries=2), pytest.raises(Retry):
         task.run(0)
-    assert ledger.written == [("TryAgain", 32.0)]
+    assert ledger.written == [("BusyError", 32.0)]
     drain(task)
 
 
@@ -117,7 +127,7 @@ def test_a_retry_that_cannot_be_published_is_left_to_the_ledger(caplog: pytest.L
     task = a_task(ledger, NOBODY_LISTENS)
     with in_a_worker(task, 7), pytest.raises(Retry, match="the ledger holds it"):
         task.run(7)
-    assert ledger.written == [("TryAgain", 7)]
+    assert ledger.written == [("BusyError", 7)]
     assert "retry_not_published" in caplog.text
 
 
@@ -143,7 +153,7 @@ def test_with_neither_ledger_nor_broker_the_message_goes_back() -> None:
 
 def test_without_the_ledger_celerys_limit_ends_the_retries() -> None:
     task = a_task(Ledger(fail), max_retries=2)
-    with in_a_worker(task, 7, retries=2), pytest.raises(TryAgain):
+    with in_a_worker(task, 7, retries=2), pytest.raises(BusyError):
         task.run(7)
 
 
@@ -151,14 +161,14 @@ def test_the_limit_of_one_call_is_not_kept_on_the_task() -> None:
     """Celery keeps it there, where other threads find it."""
     task = a_task(Ledger())
     with in_a_worker(task, 7, retries=1), pytest.raises(Retry):
-        task.retry(exc=TryAgain(), countdown=1, max_retries=1)
+        task.retry(exc=BusyError(), countdown=1, max_retries=1)
     assert waiting(task) == 0
     assert not hasattr(task, "override_max_retries")
 
 
 def test_called_directly_the_task_raises_what_it_raises() -> None:
     ledger = Ledger()
-    with pytest.raises(TryAgain):
+    with pytest.raises(BusyError):
         a_task(ledger)(7)
     assert ledger.written == []
 
@@ -166,15 +176,15 @@ def test_called_directly_the_task_raises_what_it_raises() -> None:
 def test_an_eager_run_is_left_to_the_ledger() -> None:
     ledger = Ledger()
     assert a_task(ledger).apply((7,)).state == "RETRY"
-    assert ledger.written == [("TryAgain", 7)]
+    assert ledger.written == [("BusyError", 7)]
 
 
 def test_a_task_that_does_not_say_how_is_still_retried(caplog: pytest.LogCaptureFixture) -> None:
     app = Celery("retries", broker="memory://", set_as_current=False)
 
-    @app.task(shared=False, base=LedgerRetryTask, name="forgetful")
+    @app.task(shared=False, base=LedgerRetryTask, name="forgetful", autoretry_for=(BusyError,))
     def forgetful() -> None:
-        raise TryAgain(after_seconds=1)
+        raise BusyError(1)
 
     task = app.tasks["forgetful"]
     with in_a_worker(task), pytest.raises(Retry):

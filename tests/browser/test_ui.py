@@ -17,7 +17,7 @@ from tests.browser.stage import ACCOUNT, TOKEN, Stage, order, stage, track
 from worker.api import auth
 from worker.ledger.setup import sources
 from worker.pages import overview
-from worker.pages.sign_in import MOST_WRONG_BY_ADDRESS
+from worker.pages.sign_in import _MOST_WRONG_BY_ADDRESS
 
 pytestmark = pytest.mark.browser
 
@@ -224,7 +224,7 @@ def test_a_wrong_token_opens_nothing_and_the_right_one_is_accepted_after_many(
 ) -> None:
     page = context.new_page()
     page.goto("/sources")
-    for _ in range(MOST_WRONG_BY_ADDRESS):
+    for _ in range(_MOST_WRONG_BY_ADDRESS):
         page.get_by_label("Token").fill("a-guess")
         page.get_by_role("button", name="Sign in with the token").click()
         expect(page.get_by_role("alert")).to_have_text("Invalid token.")

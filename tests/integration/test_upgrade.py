@@ -26,7 +26,7 @@ def git(*arguments: str) -> bytes:
 @pytest.fixture
 def before(tmp_path: Path) -> Path:
     """Return the code as it was before the newest migration."""
-    (newest,) = (migrate.SCRIPTS / "versions").glob(f"{migrate._code_version()}_*.py")
+    (newest,) = (migrate._SCRIPTS / "versions").glob(f"{migrate._code_version()}_*.py")
     added = git("log", "--diff-filter=A", "--format=%H", "--", str(newest)).decode().split()
     if not added:
         missing("the newest migration is not in the history yet")

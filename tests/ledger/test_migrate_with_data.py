@@ -33,7 +33,7 @@ from worker.ledger import migrate
 from worker.ledger.database import Ledger
 from worker.ledger.filling import fill_in_steps
 
-VERSIONS = [path.stem[:4] for path in sorted((migrate.SCRIPTS / "versions").glob("[0-9]*.py"))]
+VERSIONS = [path.stem[:4] for path in sorted((migrate._SCRIPTS / "versions").glob("[0-9]*.py"))]
 ROWS = 3
 # Orders that were sent by the version before they had a business key.
 ORDERS = """

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.ledger.migrate import SCRIPTS
+from worker.ledger.migrate import _SCRIPTS
 
-VERSIONS = sorted((SCRIPTS / "versions").glob("*.py"))
+VERSIONS = sorted((_SCRIPTS / "versions").glob("*.py"))
 # Dropping an index is allowed: queries get the same answers without it.
 ADDING = {"create_table", "create_index", "drop_index", "add_column", "f", "execute"}
 

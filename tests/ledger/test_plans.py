@@ -18,7 +18,7 @@ from worker.ledger.intake import inbox, leases
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import metadata
 from worker.ledger.setup import ad_accounts
-from worker.ledger.upkeep import alert_figures, retention
+from worker.ledger.upkeep import alert_figures, expired
 
 GROUP = BatchGroup(1, 1, False, False)
 TURNS = [leases.InboxGroup("src_shop", 1), leases.InboxGroup("src_other", 0)]
@@ -58,8 +58,8 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
         connection, ["no_answer"], 20_000
     ),
     "the oldest events that wait": alert_figures.oldest_event_times,
-    "what retention may remove": lambda connection: retention.ended_delivery_ids(connection, NOW - 1e9, 500),
-    "batches that are empty": lambda connection: retention.purge_batches(connection, NOW - 1e9, 500),
+    "what retention may remove": lambda connection: expired.ended_delivery_ids(connection, NOW - 1e9, 500),
+    "batches that are empty": lambda connection: expired.purge_batches(connection, NOW - 1e9, 500),
     "the span of the inbox": alert_figures.inbox_span,
     "the oldest event of each source": lambda connection: leases.waiting_groups(connection, NOW),
     "the oldest events of two sources": lambda connection: leases.oldest_ids(connection, TURNS, NOW, 20),

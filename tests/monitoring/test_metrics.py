@@ -21,7 +21,7 @@ from worker.ledger.reports.account_status import AccountState
 from worker.ledger.reports.measures import Measured
 from worker.ledger.schema import State
 from worker.ledger.setup import ad_accounts
-from worker.ledger.upkeep import retention
+from worker.ledger.upkeep import counters
 from worker.monitoring.measured import CLASSES
 from worker.monitoring.metrics import Exporter, _all_metrics, _Figures, _group_small_accounts, _spool_metrics
 from worker.settings import SettingsError, parse
@@ -154,7 +154,7 @@ def test_folding_changes_no_counter(ledger: Ledger) -> None:
     for _ in range(3):
         accept(ledger, [{"type": "page"}])
     with ledger.write() as connection:
-        assert retention.fold_counters(connection, "tally") == 2
+        assert counters.fold_counters(connection, "tally") == 2
 
     assert _scraped(Exporter(ledger, lambda: NOW).text())["signal_events_accepted_total", ""] == 3
 

@@ -33,7 +33,7 @@ EMAIL = "jane@example.org"
 
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
-    exporter, provider = InMemorySpanExporter(), tracing.provider()
+    exporter, provider = InMemorySpanExporter(), tracing._provider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     made = _Tracer(provider)
     monkeypatch.setattr(tracing, "tracer", lambda: made)
@@ -81,7 +81,7 @@ def test_every_process_keeps_the_same_share(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.25")
     kept: list[set[float]] = []
     for name in ("collector.accept", "delivery.send"):
-        exporter, provider = InMemorySpanExporter(), tracing.provider()
+        exporter, provider = InMemorySpanExporter(), tracing._provider()
         provider.add_span_processor(SimpleSpanProcessor(exporter))
         made = _Tracer(provider)
         for number in range(400):
@@ -117,4 +117,4 @@ def test_what_is_missing_or_wrong_is_said_in_a_sentence(monkeypatch: pytest.Monk
         tracing.tracer()
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "half")
     with pytest.raises(SettingsError, match="must be a share from 0 to 1, not 'half'"):
-        tracing.provider()
+        tracing._provider()

@@ -3,7 +3,7 @@
 import pytest
 
 from worker.operations.reports.overview import Bar
-from worker.pages.charts import SPANS, axis_marks, draw_counts, draw_outcomes, draw_share
+from worker.pages.charts import SPANS, _axis_marks, draw_counts, draw_outcomes, draw_share
 
 
 def test_bars_stand_on_each_other_below_a_round_number() -> None:
@@ -37,4 +37,4 @@ def test_nothing_is_a_chart_too() -> None:
     ],
 )
 def test_an_axis_ends_with_a_round_number_and_has_few_marks(highest: float, marks: list[float]) -> None:
-    assert axis_marks(highest) == marks
+    assert _axis_marks(highest) == marks

@@ -6,12 +6,12 @@ import pytest
 
 from tests.pages.conftest import Pages
 from worker.ledger.setup.integrations import Integration
-from worker.pages.explain import EXAMPLE
+from worker.pages.explain import _EXAMPLE
 
 
 @pytest.mark.parametrize("source_id", ["", "src_shop"])
 def test_the_example_is_explained_line_by_line(viewer: Pages, shop: Integration, source_id: str) -> None:
-    fields = {"event": EXAMPLE, "source_id": source_id, "channel": "browser"}
+    fields = {"event": _EXAMPLE, "source_id": source_id, "channel": "browser"}
     page = viewer.send("/explain", fields, page="/explain").text
 
     assert "Event 1: Order Completed" in page

@@ -12,7 +12,7 @@ from worker.ledger.delivery.deliveries import Sale
 from worker.ledger.reports import tallies
 from worker.ledger.reports.tallies import Entry
 from worker.ledger.setup.integrations import Integration
-from worker.ledger.upkeep import retention
+from worker.ledger.upkeep import counters
 
 
 def done(pages: Pages, path: str = "/first-steps") -> list[str]:
@@ -57,7 +57,7 @@ def test_a_source_shows_what_came_in_and_when_also_after_its_counts_were_folded(
         count(ledger, 0, "page_visit", tallies.MAPPED, at)
     count(ledger, 0, "checkout", tallies.WITHOUT_DESTINATION, hour - 7_200)
     with ledger.write() as connection:
-        assert retention.fold_counters(connection, "tally") == 2
+        assert counters.fold_counters(connection, "tally") == 2
     page = pages.get("/sources/src_shop/seen")
     shown = [time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at)) for at in (hour + 62, hour - 7_200)]
     assert re.findall(r"<b>([^<]+)</b> <time[^>]*>([^<]+)</time>", page) == [

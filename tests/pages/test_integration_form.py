@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from worker.pages.integration_form import OverridesError, format_overrides, parse_overrides
+from worker.pages.integration_form import OverridesError, _format_overrides, parse_overrides
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def test_what_cannot_be_read_is_named(text: str) -> None:
     ],
 )
 def test_what_is_written_is_read_back(table: dict[str, Any]) -> None:
-    assert table == parse_overrides(format_overrides(table))
+    assert table == parse_overrides(_format_overrides(table))
 
 
 def test_simple_ones_are_written_as_lines() -> None:
-    assert format_overrides({"A": "lead", "B": ["lead", "signup"]}) == "A = lead\nB = lead, signup"
+    assert _format_overrides({"A": "lead", "B": ["lead", "signup"]}) == "A = lead\nB = lead, signup"

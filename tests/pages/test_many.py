@@ -10,13 +10,13 @@ from tests.api.conftest import Api
 from tests.ledger.crowd import MANY, many, statements
 from tests.ledger.shop import NOW, new, write
 from tests.pages.conftest import Pages
-from worker.alerts import token_ends
 from worker.ledger import migrate
 from worker.ledger.database import Ledger
 from worker.ledger.setup import integrations
 from worker.ledger.setup.integrations import Integration
 from worker.operations.caller import Caller
 from worker.operations.deliveries.search import search
+from worker.operations.setup import token_ends
 
 
 @pytest.fixture(scope="module")

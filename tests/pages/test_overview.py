@@ -229,7 +229,7 @@ def test_a_slow_answer_is_kept_twenty_times_as_long_as_it_took(took: float, late
         at[0] += took
         return next(numbers)
 
-    answer = overview.SlowAnswer[int](lambda: at[0])
+    answer = overview._SlowAnswer[int](lambda: at[0])
     assert answer.get(read) == 0
     at[0] += later
     assert answer.get(read) == reads - 1

@@ -13,8 +13,9 @@ from worker.api import auth
 from worker.api.throttle import Lane, PasswordLanes
 from worker.ledger.database import Ledger
 from worker.ledger.setup import access
-from worker.ledger.setup.access import _SESSION_SECONDS, Role
-from worker.pages.sign_in import MOST_WRONG_BY_ADDRESS
+from worker.ledger.setup.access import Role
+from worker.pages.sign_in import _MOST_WRONG_BY_ADDRESS
+from worker.retention import SESSION_SECONDS
 from worker.settings import Settings
 from worker.web.management import create_app
 
@@ -53,7 +54,7 @@ def test_a_wrong_token_is_refused_and_not_shown_again(stranger: Pages) -> None:
 
 
 def test_too_many_wrong_tokens_are_slowed_down_and_the_right_one_is_accepted(stranger: Pages) -> None:
-    for _ in range(MOST_WRONG_BY_ADDRESS):
+    for _ in range(_MOST_WRONG_BY_ADDRESS):
         assert stranger.sign_in("wrong").status_code == 401
 
     answer = stranger.sign_in("wrong")
@@ -116,7 +117,7 @@ def test_signing_out_ends_the_session_also_for_a_copy_of_the_cookie(pages: Pages
 
 
 def test_a_session_ends_by_itself(pages: Pages) -> None:
-    with freeze_time(time.strftime("%Y-%m-%d", time.gmtime(time.time() + _SESSION_SECONDS + 86_400))):
+    with freeze_time(time.strftime("%Y-%m-%d", time.gmtime(time.time() + SESSION_SECONDS + 86_400))):
         assert pages.client.get("/").status_code == 303
 
 
@@ -174,10 +175,10 @@ def test_guesses_from_one_address_are_slowed_down_and_the_right_password_is_acce
     anna: Pages, app: Flask, lanes: list[float]
 ) -> None:
     statuses = [
-        sign_in_user(anna, password=OTHER_PASSWORD).status_code for _ in range(MOST_WRONG_BY_ADDRESS + 2)
+        sign_in_user(anna, password=OTHER_PASSWORD).status_code for _ in range(_MOST_WRONG_BY_ADDRESS + 2)
     ]
-    assert statuses == [401] * MOST_WRONG_BY_ADDRESS + [429] * 2
-    assert lanes == [0.5] * MOST_WRONG_BY_ADDRESS + [1.0] * 2
+    assert statuses == [401] * _MOST_WRONG_BY_ADDRESS + [429] * 2
+    assert lanes == [0.5] * _MOST_WRONG_BY_ADDRESS + [1.0] * 2
     # From the same address, in a browser that is not known.
     assert sign_in_user(Pages(app.test_client())).status_code == 303
 
@@ -190,7 +191,7 @@ def test_while_guesses_fill_their_lane_a_known_browser_of_the_same_address_signs
     assert cookie
     assert cookie.max_age
     anna.send("/sign-out")
-    for _ in range(MOST_WRONG_BY_ADDRESS):
+    for _ in range(_MOST_WRONG_BY_ADDRESS):
         sign_in_user(Pages(app.test_client()), password=OTHER_PASSWORD)
     guesser_is_in, may_end = threading.Event(), threading.Event()
 

@@ -8,7 +8,7 @@ from werkzeug.routing import Rule
 
 from tests.pages.conftest import Pages
 from worker.ledger.setup.integrations import Integration
-from worker.pages.base import EDITORS_PAGES, OPEN_ENDPOINTS, OWNERS_PAGES
+from worker.pages.base import _EDITORS_PAGES, _OPEN_ENDPOINTS, _OWNERS_PAGES
 
 # They lead to Pinterest and back: tests/pages/test_connect.py goes there.
 CONNECTING = {"ui.connect_page", "ui.connect_finish_page", "ui.choose_account_page"}
@@ -33,9 +33,9 @@ def test_every_page_opens_for_who_may_look(
     app: Flask, who: str, shop: Integration, request: pytest.FixtureRequest
 ) -> None:
     visitor: Pages = request.getfixturevalue(who)
-    not_theirs = OWNERS_PAGES | (EDITORS_PAGES if who == "viewer" else frozenset())
+    not_theirs = _OWNERS_PAGES | (_EDITORS_PAGES if who == "viewer" else frozenset())
     for endpoint, path in rules(
-        app, "GET", OPEN_ENDPOINTS | not_theirs | CONNECTING | {"ui.event_page", "ui.event_input_page"}
+        app, "GET", _OPEN_ENDPOINTS | not_theirs | CONNECTING | {"ui.event_page", "ui.event_input_page"}
     ):
         wanted = path.replace("/integrations/src_x", f"/integrations/{shop.id}")
         assert visitor.client.get(wanted.replace("src_x", "src_shop")).status_code == 200, endpoint

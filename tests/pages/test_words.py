@@ -38,11 +38,11 @@ def test_every_action_of_the_audit_log_has_words() -> None:
     found = written()
 
     assert {"session.open", "integration.create", "failed.retry"} <= found
-    unknown = {name for name in found if not any(known.startswith(name) for known in words.ACTION_NAMES)}
+    unknown = {name for name in found if not any(known.startswith(name) for known in words._ACTION_NAMES)}
     assert unknown == set()
     assert {
         f"{what}.{how}" for what in ("source", "integration") for how in ("create", "change", "delete")
-    } <= set(words.ACTION_NAMES)
+    } <= set(words._ACTION_NAMES)
 
 
 def test_an_action_without_words_is_called_by_its_name() -> None:

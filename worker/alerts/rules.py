@@ -26,7 +26,7 @@ _STATUSES = ("NEEDS_IMPROVEMENT", "FAIR", "GOOD")
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class RuleProblem:
     """Hold a problem, identified by rule and subject."""
 
     rule: str
@@ -58,10 +58,10 @@ class _Rule:
 
     delay_seconds: float
     advice: str
-    find_problems: Callable[[Figures, _Thresholds], Iterator[Problem]]
+    find_problems: Callable[[Figures, _Thresholds], Iterator[RuleProblem]]
 
 
-def find_problems(figures: Figures) -> list[Problem]:
+def find_problems(figures: Figures) -> list[RuleProblem]:
     """Return the problems of all rules."""
     limits = _Thresholds()
     return [problem for rule in RULES.values() for problem in rule.find_problems(figures, limits)]
@@ -77,16 +77,16 @@ def alert_delay_seconds(rule: str) -> float:
     return RULES[rule].delay_seconds if rule in RULES else 0.0
 
 
-def _exhausted(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
+def _exhausted(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     for account in figures.accounts:
         if account.exhausted:
             noun = "delivery" if account.exhausted == 1 else "deliveries"
             events = f"{capped_count(account.exhausted, MAX_COUNTED_FAILURES)} {noun}"
             summary = f"{events} to ad account {account.ad_account_id} failed after every retry and need manual action."
-            yield Problem("retries_exhausted", account.ad_account_id, Severity.WARNING, summary)
+            yield RuleProblem("retries_exhausted", account.ad_account_id, Severity.WARNING, summary)
 
 
-def _contradicted(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
+def _contradicted(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     for account in figures.accounts:
         if account.contradicted:
             have = "event has an id" if account.contradicted == 1 else "events have ids"
@@ -94,10 +94,10 @@ def _contradicted(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
                 f"{account.contradicted:,} signed {have} for ad account {account.ad_account_id} that public events "
                 f"with another order id, value or currency used before, within the last two hours."
             )
-            yield Problem("event_ids_used_before", account.ad_account_id, Severity.WARNING, summary)
+            yield RuleProblem("event_ids_used_before", account.ad_account_id, Severity.WARNING, summary)
 
 
-def _pending(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
+def _pending(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]:
     for account in figures.accounts:
         # An open breaker and a paused account have alerts of their own.
         if (
@@ -112,10 +112,10 @@ def _pending(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
                 f"The oldest of {capped_count(account.waiting, MAX_COUNTED_WAITING)} events for ad account "
                 f"{account.ad_account_id} was accepted {format_duration(age)} ago."
             )
-            yield Problem("oldest_pending", account.ad_account_id, Severity.WARNING, summary)
+            yield RuleProblem("oldest_pending", account.ad_account_id, Severity.WARNING, summary)
 
 
-def _stands_still(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
+def _stands_still(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]:
     for account in figures.accounts:
         held = account.paused_class is not None or account.breaker_open_until is not None
         if held or account.due_since is None:
@@ -126,17 +126,17 @@ def _stands_still(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
                 f"Ad account {account.ad_account_id} has sent nothing for {format_duration(still)}, "
                 "although events wait and nothing holds them."
             )
-            yield Problem("account_stands_still", account.ad_account_id, Severity.CRITICAL, summary)
+            yield RuleProblem("account_stands_still", account.ad_account_id, Severity.CRITICAL, summary)
 
 
-def _skewed(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
+def _skewed(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     for host, skew in sorted(figures.skews.items()):
         side = "ahead of" if skew > 0 else "behind"
         summary = f"The clock of host {host} is {abs(skew):.1f} seconds {side} the database's."
-        yield Problem("clock_differs", host, Severity.WARNING, summary)
+        yield RuleProblem("clock_differs", host, Severity.WARNING, summary)
 
 
-def _going_stale(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
+def _going_stale(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]:
     for account in figures.accounts:
         hours = _hours_until_stale(account, figures.now)
         if hours is None or account.oldest_event_at is None or figures.now - account.oldest_event_at < _HOUR:
@@ -145,7 +145,7 @@ def _going_stale(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
         if hours > limits.stale_warning_hours and drained <= hours:
             continue
         severity = Severity.CRITICAL if hours <= limits.stale_critical_hours else Severity.WARNING
-        yield Problem(
+        yield RuleProblem(
             "backlog_going_stale", account.ad_account_id, severity, _staleness_words(account, hours)
         )
 
@@ -173,37 +173,37 @@ def _hours_until_drained(account: AccountFigures) -> float:
     return account.waiting / account.delivered_an_hour
 
 
-def _breaker(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
+def _breaker(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     for account in figures.accounts:
         if account.breaker_open_until is not None and account.paused_class is None:
             summary = (
                 f"Pinterest does not take events for ad account {account.ad_account_id}: "
                 f"{capped_count(account.waiting, MAX_COUNTED_WAITING)} wait, and single batches test the connection."
             )
-            yield Problem("breaker_open", account.ad_account_id, Severity.WARNING, summary)
+            yield RuleProblem("breaker_open", account.ad_account_id, Severity.WARNING, summary)
 
 
-def _refused(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
+def _refused(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     for account in figures.accounts:
         if account.paused_class in REFUSALS:
             refused = f"{account.ad_account_id} ({account.paused_class})"
             summary = f"Pinterest refuses ad account {refused}: {account.paused_reason}"
-            yield Problem("token_refused", account.ad_account_id, Severity.CRITICAL, summary)
+            yield RuleProblem("token_refused", account.ad_account_id, Severity.CRITICAL, summary)
 
 
-def _paused(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
+def _paused(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     for account in figures.accounts:
         if account.paused_class not in (None, MANUAL, *REFUSALS):
             paused = f"{account.ad_account_id} is paused ({account.paused_class})"
             summary = f"Ad account {paused}: {account.paused_reason}"
-            yield Problem("account_paused", account.ad_account_id, Severity.CRITICAL, summary)
+            yield RuleProblem("account_paused", account.ad_account_id, Severity.CRITICAL, summary)
 
 
-def _expiring(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
+def _expiring(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]:
     for token in figures.tokens:
         left = token.expires_at - figures.now
         if left <= limits.expiry_warning_seconds:
-            yield Problem(
+            yield RuleProblem(
                 "token_expiring", token.integration_id, _urgency(left, limits), _expiry_words(token, left)
             )
 
@@ -217,13 +217,13 @@ def _expiry_words(token: TokenFigures, left: float) -> str:
     return f"The access token of {token.integration_id} (ad account {token.ad_account_id}) {when}."
 
 
-def _silent(name: str, rule: str, summary: str) -> Callable[[Figures, _Thresholds], Iterator[Problem]]:
-    def find(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
+def _silent(name: str, rule: str, summary: str) -> Callable[[Figures, _Thresholds], Iterator[RuleProblem]]:
+    def find(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]:
         last = figures.pulses.get(name)
         if last is None:
-            yield Problem(rule, name, Severity.CRITICAL, f"{summary} has never run.")
+            yield RuleProblem(rule, name, Severity.CRITICAL, f"{summary} has never run.")
         elif figures.now - last > limits.silent_seconds:
-            yield Problem(
+            yield RuleProblem(
                 rule,
                 name,
                 Severity.CRITICAL,
@@ -233,23 +233,23 @@ def _silent(name: str, rule: str, summary: str) -> Callable[[Figures, _Threshold
     return find
 
 
-def _inbox_waiting(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
+def _inbox_waiting(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]:
     since = figures.inbox_since
     if since is not None and figures.now - since > limits.inbox_seconds:
         summary = (
             f"The oldest accepted event has waited {format_duration(figures.now - since)} to be worked on."
         )
-        yield Problem("inbox_waiting", "inbox", Severity.WARNING, summary)
+        yield RuleProblem("inbox_waiting", "inbox", Severity.WARNING, summary)
 
 
-def _inbox_full(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
+def _inbox_full(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]:
     near = [source for source in figures.full_sources if source.events >= limits.backlog_share * source.limit]
     fullest: dict[str, SourceFigures] = {}
     for source in sorted(near, key=lambda source: source.events / source.limit):
         fullest[source.source_id] = source
     # One alert per source, about its fuller limit.
     for source in fullest.values():
-        yield Problem("inbox_near_bound", source.source_id, _fullness(source), _fullness_words(source))
+        yield RuleProblem("inbox_near_bound", source.source_id, _fullness(source), _fullness_words(source))
 
 
 def _fullness(source: SourceFigures) -> Severity:
@@ -265,38 +265,38 @@ def _fullness_words(source: SourceFigures) -> str:
     )
 
 
-def _parked(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
+def _parked(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     if figures.parked:
         plural = "s" * (figures.parked != 1)
         summary = f"{figures.parked:,} accepted event{plural} could not be processed and need manual action."
-        yield Problem("events_parked", "inbox", Severity.WARNING, summary)
+        yield RuleProblem("events_parked", "inbox", Severity.WARNING, summary)
 
 
-def _key_missing(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
+def _key_missing(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]:
     last = figures.pulses.get(KEY_MISSING)
     if last is not None and figures.now - last < limits.key_seconds:
         summary = (
             "A process lacks a key of ENCRYPTION_KEY that the ledger needs. Its work waits; nothing is lost."
         )
-        yield Problem("key_missing", "keys", Severity.CRITICAL, summary)
+        yield RuleProblem("key_missing", "keys", Severity.CRITICAL, summary)
 
 
-def _disk(figures: Figures, limits: _Thresholds) -> Iterator[Problem]:
+def _disk(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]:
     if figures.free_bytes is not None and figures.free_bytes < limits.least_free_bytes:
         summary = f"The disk of the state folder has {figures.free_bytes / 1024**2:,.0f} MB left."
-        yield Problem("disk_nearly_full", "disk", Severity.CRITICAL, summary)
+        yield RuleProblem("disk_nearly_full", "disk", Severity.CRITICAL, summary)
 
 
-def _sign_in(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
+def _sign_in(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     for ad_account_id, why in figures.sign_ins.items():
         summary = (
             f"The sign-in with Pinterest for ad account {ad_account_id} cannot be refreshed: {why} "
             "Events are sent all the same."
         )
-        yield Problem("sign_in_failing", ad_account_id, Severity.WARNING, summary)
+        yield RuleProblem("sign_in_failing", ad_account_id, Severity.WARNING, summary)
 
 
-def _score_fell(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
+def _score_fell(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     for (ad_account_id, platform, source), by_day in figures.statuses.items():
         ranks = {day: _STATUSES.index(status) for day, status in by_day.items() if status in _STATUSES}
         if ranks and max(ranks.values()) > ranks[max(ranks)]:
@@ -305,7 +305,7 @@ def _score_fell(figures: Figures, _limits: _Thresholds) -> Iterator[Problem]:
                 f"Pinterest's Event Quality Score of ad account {ad_account_id} for {source} on {platform} "
                 f"fell from {before} to {now} within {COMPARED_DAYS} days."
             )
-            yield Problem(
+            yield RuleProblem(
                 "quality_score_fell", f"{ad_account_id}:{platform}:{source}", Severity.WARNING, summary
             )
 

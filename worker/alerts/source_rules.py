@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from worker.alerts import rules
 from worker.alerts.figures import MAX_COUNTED_FAILURES
-from worker.alerts.rules import DATA_RULE, VOLUME_RULE, Problem
+from worker.alerts.rules import DATA_RULE, VOLUME_RULE, RuleProblem
 from worker.alerts.watching import update_alerts
 from worker.event.problem_texts import problem_text
 from worker.ledger.database import Ledger
@@ -26,7 +26,7 @@ from worker.ledger.reports.shop_orders import Fate, count_fates_by_source
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR
 from worker.ledger.setup import sources
 from worker.ledger.setup.sources import Source
-from worker.ledger.upkeep import alert_figures, retention
+from worker.ledger.upkeep import alert_figures, watermarks
 from worker.ledger.upkeep.alert_figures import EndedCount, FailureKind
 from worker.ledger.upkeep.alerts import Change, Severity
 
@@ -80,9 +80,9 @@ def check_rates(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change]
 def _first_seen(connection: Connection, kind: FailureKind, at: float) -> float:
     """Return when a kind of failure was first seen, whatever became of that delivery."""
     name = ":".join(("reason", *kind))
-    _, known = retention.read_watermark(connection, name)
+    _, known = watermarks.read_watermark(connection, name)
     if not known:
-        retention.set_watermark(connection, name, 0, at)
+        watermarks.set_watermark(connection, name, 0, at)
     return known or at
 
 
@@ -97,7 +97,7 @@ class _Rate(NamedTuple):
         return 100 * self.part / self.whole
 
 
-def _find_rates(counts: Iterable[EndedCount], sources: Iterable[Source], hour: int) -> list[Problem]:
+def _find_rates(counts: Iterable[EndedCount], sources: Iterable[Source], hour: int) -> list[RuleProblem]:
     """Return a problem for each rate of a source beyond its threshold, by the worst event name."""
     by_source: dict[str, list[EndedCount]] = defaultdict(list)
     for count in counts:
@@ -125,7 +125,7 @@ def _judged(counts: Iterable[EndedCount], hour: int) -> Iterator[tuple[str, int,
                 break
 
 
-def _of_source(source: Source, judged: list[tuple[str, int, Counter[str]]]) -> Iterator[Problem]:
+def _of_source(source: Source, judged: list[tuple[str, int, Counter[str]]]) -> Iterator[RuleProblem]:
     limits = source.alert_thresholds
     failed, filtered, delivered = [
         [_Rate(outcomes[outcome], outcomes.total(), name, hours) for name, hours, outcomes in judged]
@@ -145,32 +145,32 @@ def _of_source(source: Source, judged: list[tuple[str, int, Counter[str]]]) -> I
 
 def _problem(
     rule: str, source: Source, rate: _Rate, what: str, severity: Severity = Severity.WARNING
-) -> Problem:
+) -> RuleProblem:
     events = f"{rate.event_name} events" if rate.event_name else "events without a name"
     summary = (
         f"{rate.part:,} of {rate.whole:,} {events} of {source.id} that ended in the last {rate.hours} hours "
         f"{what} ({rate.percent:.0f} %)."
     )
-    return Problem(rule, source.id, severity, summary)
+    return RuleProblem(rule, source.id, severity, summary)
 
 
-def _find_silent(last_hours: Mapping[str, int], sources: Iterable[Source], hour: int) -> list[Problem]:
+def _find_silent(last_hours: Mapping[str, int], sources: Iterable[Source], hour: int) -> list[RuleProblem]:
     """Return a problem for each source that sent events before, and none for longer than its threshold."""
     problems = []
     for source in sources:
         last, most = last_hours.get(source.id), source.alert_thresholds["silent_hours"]
         if most and last is not None and hour - last > most:
             summary = f"{source.id} has sent nothing for {hour - last} hours."
-            problems.append(Problem("source_silent", source.id, Severity.WARNING, summary))
+            problems.append(RuleProblem("source_silent", source.id, Severity.WARNING, summary))
     return problems
 
 
 def _find_new_reasons(
     kinds: Iterable[FailureKind], first_seen: Mapping[FailureKind, float], now: float
-) -> list[Problem]:
+) -> list[RuleProblem]:
     """Return a problem for each kind of failure that was first seen within a day."""
     return [
-        Problem(
+        RuleProblem(
             "new_failure_reason",
             ":".join(kind),
             Severity.WARNING,
@@ -182,7 +182,9 @@ def _find_new_reasons(
     ]
 
 
-def _find_inaccurate(counts: Mapping[str, Mapping[Fate, int]], sources: Iterable[Source]) -> list[Problem]:
+def _find_inaccurate(
+    counts: Mapping[str, Mapping[Fate, int]], sources: Iterable[Source]
+) -> list[RuleProblem]:
     """Return a problem for each source whose orders with consent are delivered too rarely."""
     problems = []
     for source in sources:
@@ -197,7 +199,7 @@ def _find_inaccurate(counts: Mapping[str, Mapping[Fate, int]], sources: Iterable
                 f"{delivered:,} of {expected:,} orders of {source.id} that consent allows were delivered in a day "
                 f"({100 * delivered / expected:.0f} %)."
             )
-            problems.append(Problem("order_accuracy", source.id, Severity.WARNING, summary))
+            problems.append(RuleProblem("order_accuracy", source.id, Severity.WARNING, summary))
     return problems
 
 
@@ -226,7 +228,7 @@ def _gather_volumes(connection: Connection, hour: int) -> list[_Series]:
     return [_Series(*key, by_hour) for key, by_hour in counted.items()]
 
 
-def _find_dropped(series: Iterable[_Series], hour: int) -> list[Problem]:
+def _find_dropped(series: Iterable[_Series], hour: int) -> list[RuleProblem]:
     """Return a problem for each name that stopped; ``hour`` is the current hour."""
     silences = ((name, _hours_of_silence(name.by_hour, hour)) for name in series)
     return [
@@ -262,13 +264,13 @@ def _total(by_hour: Mapping[int, int], first: int, end: int) -> int:
     return sum(by_hour.get(hour, 0) for hour in range(first, end))
 
 
-def _stopped_problem(series: _Series, hours: int, usual: float) -> Problem:
+def _stopped_problem(series: _Series, hours: int, usual: float) -> RuleProblem:
     span = "hour" if hours == 1 else f"{hours} hours"
     summary = (
         f"No {series.event_name} came for {series.integration_id} in the last {span}, "
         f"where {usual:,.0f} are usual."
     )
-    return Problem(VOLUME_RULE, f"{series.integration_id}:{series.event_name}", Severity.WARNING, summary)
+    return RuleProblem(VOLUME_RULE, f"{series.integration_id}:{series.event_name}", Severity.WARNING, summary)
 
 
 # Hours before the current one. A name with few events in the last hour is judged by a day.
@@ -276,7 +278,7 @@ _KIND_WINDOWS_HOURS = (1, 23)
 _MIN_EVENTS = 50
 
 
-def _find_frequent(counts: Sequence[ProblemCount], most_percent: float) -> list[Problem]:
+def _find_frequent(counts: Sequence[ProblemCount], most_percent: float) -> list[RuleProblem]:
     """Return a problem for each source and kind whose share exceeds a percentage, by the worst event name."""
     windows = [shares_by_kind(counts, place) for place in range(len(_KIND_WINDOWS_HOURS))]
     problems = []
@@ -299,10 +301,10 @@ def _judged_kinds(windows: Sequence[Mapping[str, Share]]) -> dict[str, tuple[Sha
     return judged
 
 
-def _kind_problem(source_id: str, kind: str, name: str, share: Share, hours: int) -> Problem:
+def _kind_problem(source_id: str, kind: str, name: str, share: Share, hours: int) -> RuleProblem:
     events = "events" if name == ALL_EVENTS else f"{name} events"
     summary = (
         f"{share.n:,} of {share.events:,} {events} of {source_id} in the last {hours + 1} hours "
         f"({100 * share.share:.0f} %) have a problem: {problem_text(kind).title}."
     )
-    return Problem(DATA_RULE, f"{source_id}:{kind}", Severity.WARNING, summary)
+    return RuleProblem(DATA_RULE, f"{source_id}:{kind}", Severity.WARNING, summary)

@@ -10,10 +10,10 @@ from worker import logs
 from worker.alerts import rules
 from worker.alerts.channels import GIVE_UP_SECONDS, Channel, Webhook, retry_delay_seconds
 from worker.alerts.figures import gather_figures
-from worker.alerts.rules import Problem
+from worker.alerts.rules import RuleProblem
 from worker.ledger.database import Ledger
 from worker.ledger.reports import measures
-from worker.ledger.upkeep import alerts, retention
+from worker.ledger.upkeep import alerts, watermarks
 from worker.ledger.upkeep.alerts import Alert, Change, Notice, Severity
 
 log = logs.of(__name__)
@@ -62,7 +62,7 @@ def send_to_channel(ledger: Ledger, channel: Channel, clock: Callable[[], float]
     for done in range(_MAX_NOTICES_PER_RUN):
         now = clock()
         with ledger.write() as connection:
-            position, leased_until = retention.read_watermark(connection, name)
+            position, leased_until = watermarks.read_watermark(connection, name)
             if now < leased_until <= now + _LEASE_SECONDS:
                 return done
             # A channel that is new hears of what is new.
@@ -70,13 +70,13 @@ def send_to_channel(ledger: Ledger, channel: Channel, clock: Callable[[], float]
             notice = alerts.next_notice(connection, position, since)
             if notice is None:
                 return done
-            retention.set_watermark(connection, name, notice.id - 1, now + _LEASE_SECONDS)
+            watermarks.set_watermark(connection, name, notice.id - 1, now + _LEASE_SECONDS)
         trouble = channel.send(notice.id, notice_content(notice))
         if trouble is not None:
             log.error("alert_channel", channel=channel.name, notice=notice.id, error=trouble)
             return done
         with ledger.write() as connection:
-            retention.set_watermark(connection, name, notice.id, 0.0)
+            watermarks.set_watermark(connection, name, notice.id, 0.0)
     return _MAX_NOTICES_PER_RUN
 
 
@@ -135,7 +135,7 @@ def _postpone_notice(connection: Connection, notice: Notice, trouble: str, now: 
 
 
 def update_alerts(
-    ledger: Ledger, names: Sequence[str], problems: Iterable[Problem], now: float, *, to_webhook: bool
+    ledger: Ledger, names: Sequence[str], problems: Iterable[RuleProblem], now: float, *, to_webhook: bool
 ) -> list[Change]:
     """Update the alerts of some rules in one transaction."""
     by_key = {(problem.rule, problem.subject): problem for problem in problems}
@@ -156,7 +156,7 @@ def update_alerts(
 
 
 def _update_alert(
-    connection: Connection, known: Alert | None, problem: Problem | None, now: float
+    connection: Connection, known: Alert | None, problem: RuleProblem | None, now: float
 ) -> Iterator[tuple[Alert, Change]]:
     rule = known.rule if known else problem.rule if problem else ""
     then = next_step(known, problem, now, rules.alert_delay_seconds(rule))
@@ -181,7 +181,7 @@ class _Step:
     change: Change | None = None
 
 
-def next_step(alert: Alert | None, problem: Problem | None, now: float, wait_seconds: float) -> _Step:
+def next_step(alert: Alert | None, problem: RuleProblem | None, now: float, wait_seconds: float) -> _Step:
     """Return the next state of an alert."""
     if problem is None:
         return _without_problem(alert, now) if alert else _Step(None)

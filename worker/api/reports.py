@@ -16,7 +16,7 @@ from worker.operations.deliveries import search
 from worker.operations.deliveries.selection import FIRST_DAY
 from worker.operations.reports import reports
 from worker.operations.reports.reports import HourlyReport, QualityRow
-from worker.pipeline.upkeep.purging import QUALITY_DAYS
+from worker.retention import QUALITY_DAYS
 
 _HOURS_A_WEEK = 168
 _HOW = f"90m, 24h, 7d or an ISO 8601 time, within the last {QUALITY_DAYS} days;"

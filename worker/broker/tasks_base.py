@@ -15,17 +15,6 @@ log = logs.of(__name__)
 _DEFAULT_VISIBILITY_TIMEOUT_SECONDS = 300.0
 
 
-class TryAgain(Exception):  # noqa: N818 - it is a request, not an error
-    """Request a retry: a temporary failure.
-
-    ``after_seconds`` is the wait that the server requested (``Retry-After``); None means the usual backoff.
-    """
-
-    def __init__(self, why: str = "", after_seconds: float | None = None) -> None:
-        super().__init__(why, after_seconds)
-        self.after_seconds = after_seconds
-
-
 class LedgerRetryTask(Task[Any, Any]):
     """Store a retry in the ledger, then publish it, so that neither ledger nor broker alone can lose the work.
 
@@ -37,7 +26,6 @@ class LedgerRetryTask(Task[Any, Any]):
 
     abstract = True
 
-    autoretry_for: tuple[type[Exception], ...] = (TryAgain,)
     retry_backoff = settings().retry_backoff_base_seconds
     retry_jitter = True
     max_retries = settings().retry_max_attempts
@@ -75,7 +63,7 @@ class LedgerRetryTask(Task[Any, Any]):
         request = self.request
         if request.called_directly:
             return super().retry(exc=exc, countdown=countdown, max_retries=max_retries, **options)
-        wanted_seconds = self._wanted_seconds(exc, countdown)
+        wanted_seconds = float(self.default_retry_delay if countdown is None else countdown)
         held, due_seconds = self._try_to_put_off(exc, wanted_seconds)
         # Celery's retry() stores the limit of one call on the task object, which all threads share.
         limit = min((most for most in (self.max_retries, max_retries) if most is not None), default=inf)
@@ -83,11 +71,6 @@ class LedgerRetryTask(Task[Any, Any]):
         if held and (too_long or request.retries >= limit or request.is_eager):
             raise Retry("the ledger holds it", exc=exc, when=None)
         return self._publish_retry(exc=exc, countdown=due_seconds, held=held, **options)
-
-    def _wanted_seconds(self, exc: Exception | None, countdown: float | None) -> float:
-        if isinstance(exc, TryAgain) and exc.after_seconds is not None:
-            return exc.after_seconds
-        return float(self.default_retry_delay if countdown is None else countdown)
 
     def _try_to_put_off(self, exc: Exception | None, wanted_seconds: float) -> tuple[bool, float]:
         """Return whether the ledger holds the work, and the wait in seconds before a message."""

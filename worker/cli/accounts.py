@@ -4,9 +4,9 @@ import time
 
 import click
 
-from worker.alerts import token_ends
 from worker.cli.common import CommandGroup, cli_caller, utc_time
 from worker.operations.setup import accounts as operations
+from worker.operations.setup import token_ends
 from worker.operations.setup.accounts import (
     BREAKER_OPEN,
     DEFAULT_REASON,

@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 from werkzeug.datastructures import Headers
 
+from worker import retention
 from worker.collector import webhooks
 from worker.collector.errors import RefusedError
 from worker.collector.remembered import RememberedSources
@@ -108,8 +109,6 @@ class TTLCache(Generic[_K, _V]):
 _CACHE_SECONDS = 5.0
 _MAX_CACHED_KEYS = 10_000
 _SIGNATURE_WINDOW_SECONDS = 300
-# Signatures are stored longer than they are valid, because the clocks of hosts differ.
-_CLOCK_MARGIN_SECONDS = 900
 
 _KEY = re.compile(r"dk_(live|test)_[A-Za-z0-9_-]{1,128}", re.ASCII)
 _SOURCE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
@@ -217,11 +216,11 @@ class Callers:
         key = self._ledger.vault.keyed_hash(
             "webhook", caller.source.id, f"{system} {once or sha256(body).hexdigest()}"
         )
-        return SignedRequest(key, self._now() + webhooks.REMEMBERED_SECONDS)
+        return SignedRequest(key, self._now() + retention.WEBHOOK_SECONDS)
 
     def _request(self, source_id: str, stamp: str, signature: str) -> SignedRequest:
         key = self._ledger.vault.keyed_hash("signed request", source_id, signature)
-        return SignedRequest(key, int(stamp) / 1000 + _SIGNATURE_WINDOW_SECONDS + _CLOCK_MARGIN_SECONDS)
+        return SignedRequest(key, int(stamp) / 1000 + retention.SIGNATURE_SECONDS)
 
     def _source(self, key: str) -> Source | None:
         with self._ledger.read() as connection:

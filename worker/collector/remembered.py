@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from worker import logs
+from worker import logs, retention
 from worker.ledger.database import Ledger
 from worker.ledger.setup import sources
 from worker.ledger.setup.sources import Signer, Source
@@ -19,8 +19,6 @@ log = logs.of(__name__)
 _FILE_NAME = "sources.sealed"
 _SOURCES = b"remembered sources"
 _WRITE_SECONDS = 60.0
-# What changed since then is not known: a key may have been revoked.
-_REMEMBERED_SECONDS = 7 * 86_400.0
 
 
 class RememberedSources:
@@ -87,7 +85,7 @@ class RememberedSources:
             return 0.0
 
     def _read(self) -> dict[str, Any] | None:
-        if time.time() - self._written_at() > _REMEMBERED_SECONDS:
+        if time.time() - self._written_at() > retention.SOURCES_FILE_SECONDS:
             return None
         try:
             kept: dict[str, Any] = orjson.loads(self._path.read_bytes())

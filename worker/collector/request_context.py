@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from flask import Request, Response
 
+from worker import retention
 from worker.collector.callers import Caller
 from worker.event.consent.consent import check_consent
 from worker.event.received import (
@@ -24,9 +25,6 @@ from worker.event.received import (
 from worker.event.text import clean_text
 
 _DFID, _PIN_UNAUTH, _EPIK = "_dfid", "_pin_unauth", "_epik"
-_SECONDS_A_DAY = 86_400
-_DFID_SECONDS = 400 * _SECONDS_A_DAY
-_PIN_UNAUTH_SECONDS = _EPIK_SECONDS = 365 * _SECONDS_A_DAY
 
 _UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 
@@ -126,11 +124,11 @@ def _set_cookies(response: Response, before: _Cookies, after: _Cookies, rules: _
         )
 
     if after.dfid is not None and rules.dfid:
-        write(_DFID, after.dfid, _DFID_SECONDS, httponly=True)
+        write(_DFID, after.dfid, retention.VISITOR_DAYS * 86_400, httponly=True)
     if after.pin_unauth is not None and after.pin_unauth != before.pin_unauth:
-        write(_PIN_UNAUTH, after.pin_unauth, _PIN_UNAUTH_SECONDS, httponly=False)
+        write(_PIN_UNAUTH, after.pin_unauth, retention.CLICK_COOKIE_SECONDS, httponly=False)
     if after.epik is not None and after.epik != before.epik:
-        write(_EPIK, after.epik, _EPIK_SECONDS, httponly=False)
+        write(_EPIK, after.epik, retention.CLICK_COOKIE_SECONDS, httponly=False)
     for name, was, remains in (
         (_PIN_UNAUTH, before.pin_unauth, after.pin_unauth),
         (_EPIK, before.epik, after.epik),

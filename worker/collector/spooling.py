@@ -15,8 +15,8 @@ from worker.ledger.intake import inbox, spool
 from worker.ledger.intake.inbox import Accepted, SignedRequest
 from worker.ledger.intake.spool import Segment, SpooledRequest
 from worker.ledger.migrate import check_ledger
-from worker.ledger.upkeep.suppressions import SPOOLED_SECONDS
 from worker.pipeline.ingest.accepting import PublishIds, publish_ids
+from worker.retention import SPOOLED_SECONDS
 
 log = logs.of(__name__)
 

@@ -17,9 +17,6 @@ from worker.event.click_ids import attributes_of
 from worker.event.embedded import open_text
 from worker.event.text import clean_text, fold_key
 
-# A request that is repeated later than this is another one.
-REMEMBERED_SECONDS = 7 * 86_400
-
 _SALES = ("orders/create", "orders/paid")
 _TAKEN_BACK = ("refunds/create", "orders/cancelled")
 # WooCommerce has no topic for these: an order's status says it.

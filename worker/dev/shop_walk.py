@@ -15,7 +15,7 @@ from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import Source
-from worker.ledger.upkeep import retention
+from worker.ledger.upkeep import watermarks
 from worker.operations.caller import Caller
 from worker.operations.deliveries.events import follow_deliveries
 from worker.settings import Settings
@@ -123,12 +123,12 @@ def run_demo(ledger: Ledger, settings: Settings, sandbox_url: str) -> None:
 def _may_walk(ledger: Ledger) -> bool:
     """Return whether the walk is still to be sent: once, and only while the demo's own integration gets it."""
     with ledger.write() as connection:
-        _, walked_at = retention.read_watermark(connection, _WALKED)
+        _, walked_at = watermarks.read_watermark(connection, _WALKED)
         own = integrations.iterate_integrations(connection)
         accounts = {one.ad_account_id for one in own if one.enabled and one.source_id == _SOURCE_ID}
         if walked_at or accounts != {_AD_ACCOUNT_ID}:
             return False
-        retention.set_watermark(connection, _WALKED, 1, time.time())
+        watermarks.set_watermark(connection, _WALKED, 1, time.time())
     return True
 
 

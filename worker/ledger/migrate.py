@@ -18,7 +18,7 @@ from worker.ledger.database import Ledger, LedgerRefusedError
 # Alembic logs a line for each check, in every process.
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
-SCRIPTS = Path(__file__).parent / "migrations"
+_SCRIPTS = Path(__file__).parent / "migrations"
 # Any number that nothing else in the database locks.
 _LOCK_NUMBER = 715_517
 _LOCK_LOOK_SECONDS = 0.25
@@ -117,6 +117,6 @@ def check_ledger(ledger: Ledger) -> None:
 
 def _config(connection: Connection | None) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(SCRIPTS))
+    config.set_main_option("script_location", str(_SCRIPTS))
     config.attributes["connection"] = connection
     return config

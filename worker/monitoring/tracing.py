@@ -63,12 +63,12 @@ def tracer() -> _Tracer | None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         raise SettingsError(_ENDPOINT, "is set, and needs `pip install 'signal-worker[otel]'`.") from None
-    made = provider()
+    made = _provider()
     made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return _Tracer(made)
 
 
-def provider() -> "TracerProvider":
+def _provider() -> "TracerProvider":
     """Return a provider that samples the share of traces in OTEL_TRACES_SAMPLER_ARG, all by default.
 
     Sampling depends on trace ids only, so every process keeps the same traces.

@@ -7,7 +7,7 @@ from worker.ledger.setup import audit_log as log
 from worker.pages.base import blueprint
 from worker.pages.forms import row_id
 
-ENTRIES_A_PAGE = 50
+_ENTRIES_A_PAGE = 50
 
 
 @blueprint.get("/audit")
@@ -15,7 +15,7 @@ def _audit_page() -> str:
     """Show the audit log, the newest first."""
     before = request.args.get("before", type=row_id)
     with context.app_ledger().read() as connection:
-        found = log.newest_audit_entries(connection, ENTRIES_A_PAGE + 1, before)
-    shown = found[:ENTRIES_A_PAGE]
+        found = log.newest_audit_entries(connection, _ENTRIES_A_PAGE + 1, before)
+    shown = found[:_ENTRIES_A_PAGE]
     older = shown[-1]["id"] if len(found) > len(shown) else None
     return render_template("audit.html", entries=shown, before=older)

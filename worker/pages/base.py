@@ -35,11 +35,11 @@ _POLICY = (
 )
 _LONGEST_KEPT_SECONDS = 365 * 86_400
 # Open without a session.
-OPEN_ENDPOINTS = frozenset({"ui.sign_in_page", "ui.post_sign_in", "ui.static", "ui.connect_back_page"})
+_OPEN_ENDPOINTS = frozenset({"ui.sign_in_page", "ui.post_sign_in", "ui.static", "ui.connect_back_page"})
 # Forms that change nothing for others, so viewers may send them.
 _VIEWERS_FORMS = frozenset({"ui.post_sign_out", "ui.post_explain_form", "ui.post_password"})
 # Pages that only offer a change.
-EDITORS_PAGES = frozenset(
+_EDITORS_PAGES = frozenset(
     {
         "ui.new_source_page",
         "ui.edit_source_page",
@@ -52,7 +52,7 @@ EDITORS_PAGES = frozenset(
         "ui.choose_account_page",
     }
 )
-OWNERS_PAGES = frozenset(
+_OWNERS_PAGES = frozenset(
     {
         "ui.tokens_page",
         "ui.post_new_token",
@@ -86,7 +86,7 @@ blueprint = _Pages(
 @blueprint.before_request
 def _require_session() -> AnyResponse | None:
     """Require a session, the secret of a form, and the role for the page."""
-    if request.endpoint in OPEN_ENDPOINTS:
+    if request.endpoint in _OPEN_ENDPOINTS:
         return None
     person = auth.person_of_session(request.cookies.get(auth.SESSION_COOKIE))
     if person is None:
@@ -99,7 +99,7 @@ def _require_session() -> AnyResponse | None:
         _check_form()
     if not person.may_change and _changes_something():
         raise ApiError(403, "Your role is viewer: you can see everything but change nothing.")
-    if request.endpoint in OWNERS_PAGES and not person.is_owner:
+    if request.endpoint in _OWNERS_PAGES and not person.is_owner:
         raise ApiError(403, "Only owners may open this page.")
     return None
 
@@ -225,7 +225,7 @@ def redirect_to(endpoint: str, notice: str, **values: Any) -> AnyResponse:
 
 def _changes_something() -> bool:
     is_form = request.method not in ("GET", "HEAD", "OPTIONS") and request.endpoint not in _VIEWERS_FORMS
-    return is_form or request.endpoint in EDITORS_PAGES
+    return is_form or request.endpoint in _EDITORS_PAGES
 
 
 def _check_form() -> None:

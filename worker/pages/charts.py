@@ -91,7 +91,7 @@ def _draw_chart(
     time zones of days; the chart says them.
     """
     highest = max([0.0, *(sum(n for _, n in column.parts) for column in columns), *before])
-    marks = axis_marks(top or highest)
+    marks = _axis_marks(top or highest)
     scaled = [[(name, n / marks[-1]) for name, n in column.parts] for column in columns]
     line = [n / marks[-1] for n in before]
     n = len(columns)
@@ -110,7 +110,7 @@ def _draw_chart(
     )
 
 
-def axis_marks(highest: float) -> list[float]:
+def _axis_marks(highest: float) -> list[float]:
     """Return at most five round numbers from 0 to the highest or above it."""
     highest = max(1.0, highest)
     sizes = (round_number * 10.0**power for power in range(10) for round_number in (1, 2, 5))

@@ -14,7 +14,7 @@ from worker.pages.base import blueprint
 from worker.pages.forms import Form, form_texts, source_choices
 from worker.pages.words import as_sentence
 
-EXAMPLE = """{
+_EXAMPLE = """{
   "type": "track",
   "event": "Order Completed",
   "properties": {
@@ -33,7 +33,7 @@ EXAMPLE = """{
 @blueprint.get("/explain")
 def _explain_page() -> str:
     """Show the form with an example."""
-    return _page(Form({"event": EXAMPLE, "channel": "browser"}), [])
+    return _page(Form({"event": _EXAMPLE, "channel": "browser"}), [])
 
 
 @blueprint.post("/explain")

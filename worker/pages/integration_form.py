@@ -73,7 +73,7 @@ def integration_values(shown: Mapping[str, Any]) -> dict[str, Any]:
         "consent_categories": list(shown["consent_categories"]),
         "token_expires_at": config.get("token_expires_at", "")[:10],
         "advertiser_events": "\n".join(config.get("advertiser_events", [])),
-        "event_overrides": format_overrides(config.get("event_overrides", {})),
+        "event_overrides": _format_overrides(config.get("event_overrides", {})),
         "send_user_id": "" if send_user_id is None else "yes" if send_user_id else "no",
     }
 
@@ -141,7 +141,7 @@ def parse_overrides(text: str) -> dict[str, Any]:
     return table
 
 
-def format_overrides(table: Mapping[str, Any]) -> str:
+def _format_overrides(table: Mapping[str, Any]) -> str:
     """Write overrides as lines if possible, else as JSON."""
     if all(_is_plain(event, names) for event, names in table.items()):
         return "\n".join(f"{event} = {_joined(names)}" for event, names in table.items())

@@ -5,7 +5,6 @@ from typing import Any
 from flask import Response, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from worker.alerts import token_ends
 from worker.api import context
 from worker.api.integrations import IntegrationBody, IntegrationChange
 from worker.event.times import parse_time
@@ -15,7 +14,7 @@ from worker.ledger.setup import integrations as store
 from worker.ledger.setup import sources as source_store
 from worker.ledger.setup.integrations import Integration
 from worker.operations.errors import ConflictError, DuplicateError, OperationError
-from worker.operations.setup import connecting, integration_status
+from worker.operations.setup import connecting, integration_status, token_ends
 from worker.operations.setup import integrations as operations
 from worker.operations.setup.accounts import DEFAULT_REASON, LONGEST_REASON, pause_account, resume_account
 from worker.operations.setup.integration_status import check_connection, get_integration_status

@@ -14,14 +14,14 @@ from worker.ledger.setup.access import token_hash
 from worker.operations.caller import Caller
 from worker.operations.setup import access
 from worker.pages.base import blueprint, redirect_to
+from worker.retention import KNOWN_BROWSER_SECONDS
 
-MOST_WRONG_BY_ADDRESS = 5
+_MOST_WRONG_BY_ADDRESS = 5
 # Without a session, form and cookie carry the same secret: another site can set neither.
 _FORM_COOKIE = "signal_form"
 
 # Names no person; without it a guesser and the person it guesses for would wait in one line.
 _KNOWN_COOKIE = "signal_known"
-_KNOWN_SECONDS = 90 * 86_400
 _LANE_SECONDS = "3"
 
 _LONGEST_TOKEN = 512
@@ -71,7 +71,7 @@ def _sign_in_user(name: str, password: str) -> AnyResponse:
     if user is None:
         return _refused("password", _failures().failed(counted))
     response = _open_session(user.session_key, user.actor)
-    _set_cookie(response, _KNOWN_COOKIE, known, _KNOWN_SECONDS)
+    _set_cookie(response, _KNOWN_COOKIE, known, KNOWN_BROWSER_SECONDS)
     return response
 
 
@@ -135,7 +135,7 @@ def _next() -> str:
 def _failures() -> FailureCounter:
     """Return the app's count of failed sign-ins."""
     made: FailureCounter = current_app.extensions.setdefault(
-        "signal-failed-sign-ins", FailureCounter(MOST_WRONG_BY_ADDRESS)
+        "signal-failed-sign-ins", FailureCounter(_MOST_WRONG_BY_ADDRESS)
     )
     return made
 

@@ -84,7 +84,7 @@ _REASONS = {
 }
 
 # The actions of the audit log.
-ACTION_NAMES = {
+_ACTION_NAMES = {
     "account.pause": "paused sending",
     "account.rate": "changed the rate",
     "account.resume": "resumed sending",
@@ -225,7 +225,7 @@ def pause_reason(reason_class: str, told: str) -> str:
 
 def action_name(name: str) -> str:
     """Name an action of the audit log."""
-    return ACTION_NAMES.get(name, name)
+    return _ACTION_NAMES.get(name, name)
 
 
 def count_text(n: int, one: str, many: str | None = None) -> str:

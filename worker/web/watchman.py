@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from worker import logs, runtime
 from worker.alerts import watching
 from worker.alerts.channels import Channel, Webhook
-from worker.alerts.rules import LEDGER_RULE, Problem
+from worker.alerts.rules import LEDGER_RULE, RuleProblem
 from worker.alerts.watching import next_step
 from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.reports import measures
@@ -20,7 +20,7 @@ _WAIT_SECONDS = 60.0
 # Notices wait in memory while the webhook fails too.
 _MAX_UNSENT_NOTICES = 10
 
-_AWAY = Problem(
+_AWAY = RuleProblem(
     LEDGER_RULE,
     "ledger",
     Severity.CRITICAL,

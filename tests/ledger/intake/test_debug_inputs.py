@@ -9,7 +9,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.intake import debug_inputs
 from worker.ledger.intake.debug_inputs import NewInput
 from worker.ledger.setup import sources
-from worker.ledger.upkeep import retention
+from worker.ledger.upkeep import expired
 
 
 def kept(event_id: str, source_id: str = "src_shop", forget_at: float = NOW + 60) -> NewInput:
@@ -39,7 +39,7 @@ def test_expired_inputs_are_hidden_and_then_deleted(ledger: Ledger) -> None:
     keep(ledger, kept("old", forget_at=NOW), kept("new"))
     assert ids(ledger) == ["new"]
     with ledger.write() as connection:
-        assert retention.purge_aged(connection, NOW, NOW, 10)["debug inputs"] == 1
+        assert expired.purge_aged(connection, NOW, NOW, 10)["debug inputs"] == 1
 
     assert ids(ledger, now=0.0) == ["new"]
 

@@ -6,7 +6,7 @@ from threading import Thread
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import SignedRequest
-from worker.ledger.upkeep import retention
+from worker.ledger.upkeep import expired
 
 
 def some(*keys: bytes, forget_at: float = 100.0) -> list[SignedRequest]:
@@ -52,7 +52,7 @@ def test_expired_requests_are_deleted_a_few_at_a_time(ledger: Ledger) -> None:
             connection, [*some(b"a", b"b", b"c", forget_at=10.0), *some(b"d", forget_at=30.0)]
         )
     with ledger.write() as connection:
-        assert [retention.purge_aged(connection, 0.0, 20.0, 2)["signed requests"] for _ in range(3)] == [
+        assert [expired.purge_aged(connection, 0.0, 20.0, 2)["signed requests"] for _ in range(3)] == [
             2,
             1,
             0,

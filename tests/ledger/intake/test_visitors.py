@@ -9,7 +9,7 @@ from tests.ledger.shop import NOW
 from worker.ledger.database import Ledger
 from worker.ledger.intake import visitors
 from worker.ledger.intake.visitors import StoredVisitor, VersionConflictError
-from worker.ledger.upkeep import retention
+from worker.ledger.upkeep import expired
 
 
 def save(ledger: Ledger, **known: tuple[bytes, int]) -> None:
@@ -77,5 +77,5 @@ def test_visitors_are_deleted_on_demand_and_by_age(ledger: Ledger) -> None:
     with ledger.write() as connection:
         assert visitors.delete_visitors(connection, [b"a", b"nobody"]) == 1
         steps = [(NOW + AGE, 10), (NOW + AGE + 1, 1), (NOW + AGE + 1, 10)]
-        gone = [retention.purge_aged(connection, NOW, now, most)["visitors"] for now, most in steps]
+        gone = [expired.purge_aged(connection, NOW, now, most)["visitors"] for now, most in steps]
     assert gone == [0, 1, 1]

@@ -18,7 +18,7 @@ from worker.ledger.reports import books, tallies
 from worker.ledger.schema import State, tally
 from worker.ledger.setup import integrations
 from worker.ledger.setup.integrations import Integration
-from worker.ledger.upkeep import erasure, retention
+from worker.ledger.upkeep import erasure, expired
 from worker.pipeline.upkeep.purging import fold_counts, purge_expired
 
 STATES = (State.OPEN, State.OPEN, State.OPEN, State.FAILED, State.FILTERED, State.DROPPED)
@@ -361,9 +361,9 @@ def test_a_failure_that_is_retried_while_it_is_purged_stays(ledger: Ledger) -> N
     shop = place(ledger)
     write(ledger, [new(ledger, shop, "e1", state=State.FAILED)], NOW - 40 * 86_400)
     with ledger.write() as connection:
-        ids = retention.ended_delivery_ids(connection, NOW, 10)
+        ids = expired.ended_delivery_ids(connection, NOW, 10)
         failures.retry_deliveries(
             connection, failures.failed_after(connection, FailureFilter(), 5), NOW, "kim"
         )
-        assert retention.purge_deliveries(connection, ledger.vault, ids, NOW, NOW) == 0
+        assert expired.purge_deliveries(connection, ledger.vault, ids, NOW, NOW) == 0
     assert stand(ledger) == {"pending": 1}

@@ -7,7 +7,8 @@ from tests.ledger.shop import NOW
 from worker.ledger.database import Ledger
 from worker.ledger.schema import api_token, ui_session
 from worker.ledger.setup import access
-from worker.ledger.setup.access import _SESSION_SECONDS, Role, Token
+from worker.ledger.setup.access import Role, Token
+from worker.retention import SESSION_SECONDS
 
 
 def made(ledger: Ledger, name: str = "Anna", role: Role = Role.EDITOR) -> tuple[Token, str]:
@@ -48,7 +49,7 @@ def test_a_session_expires(ledger: Ledger) -> None:
         cookie = access.open_session(connection, ledger.vault, hashed, NOW)
 
     with ledger.read() as connection:
-        last = NOW + _SESSION_SECONDS
+        last = NOW + SESSION_SECONDS
         assert access.token_of_session(connection, ledger.vault, cookie, last - 1) == hashed
         assert access.token_of_session(connection, ledger.vault, cookie, last) is None
         assert access.token_of_session(connection, ledger.vault, "made up", NOW) is None

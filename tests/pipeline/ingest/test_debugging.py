@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from tests.ledger.shop import accept, place
+from worker import retention
 from worker.ledger.database import Ledger
 from worker.ledger.intake import debug_inputs
-from worker.ledger.intake.debug_inputs import RETENTION_SECONDS, Input
+from worker.ledger.intake.debug_inputs import Input
 from worker.pipeline.ingest.debugging import open_debug_input
 from worker.pipeline.ingest.ingest_bulk import ingest
 
@@ -65,7 +66,7 @@ def test_an_event_is_kept_with_each_integrations_decisions(ledger: Ledger) -> No
     said = [f"{line['step']}: {line['text']}" for line in seen.decisions[0].lines]
     assert "as checkout, by the built-in table" in "\n".join(said)
     assert b"ORD-1" not in kept.body
-    assert kept.forget_at == pytest.approx(time.time() + 60 + RETENTION_SECONDS, abs=30)
+    assert kept.forget_at == pytest.approx(time.time() + 60 + retention.DEBUG_INPUT_SECONDS, abs=30)
 
 
 def test_what_becomes_no_delivery_is_kept_too(ledger: Ledger) -> None:

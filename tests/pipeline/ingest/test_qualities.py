@@ -11,7 +11,7 @@ from worker.ledger.reports import quality
 from worker.ledger.reports.quality import Quality
 from worker.pinterest.mapping.payload_checks import Failed, Mapped
 from worker.pipeline.ingest.ingest_bulk import ingest
-from worker.pipeline.ingest.outcomes import qualities
+from worker.pipeline.ingest.outcomes import _qualities
 
 ORDER = {
     "type": "track",
@@ -56,7 +56,7 @@ def mapped(**changes: Any) -> Mapped:
     ],
 )
 def test_an_outcome_is_put_in_a_few_words(outcome: Mapped | Failed, expected: tuple[str, ...]) -> None:
-    assert qualities(outcome) == expected
+    assert _qualities(outcome) == expected
 
 
 def test_events_count_once_from_the_inbox_to_the_tallies(ledger: Ledger) -> None:

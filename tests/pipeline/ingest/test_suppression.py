@@ -27,6 +27,7 @@ from worker.pinterest.user_data.hashing import hash_value
 from worker.pipeline.ingest.accepting import prepare_event
 from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.pipeline.ingest.suppression import Named, _is_suppressed
+from worker.retention import SPOOLED_SECONDS
 
 KIM, LEE = "kim@example.com", "lee@example.com"
 YES = {"consent": {"advertising": True}}
@@ -268,7 +269,7 @@ def test_what_waited_in_a_spool_while_its_person_was_erased_is_not_kept(
         "new2",
     }
     with ledger.write() as connection:
-        for now, left in ((time.time() + 1, True), (time.time() + suppressions.SPOOLED_SECONDS + 60, False)):
+        for now, left in ((time.time() + 1, True), (time.time() + SPOOLED_SECONDS + 60, False)):
             suppressions.drop_past_erasures(connection, now)
             assert bool(connection.execute(select(suppression)).all()) is left
 

@@ -8,10 +8,12 @@ import pytest
 from sqlalchemy import JSON, Boolean, Double, LargeBinary, Table, Text, func, insert, select, update
 
 from tests.ledger.shop import NOW, place
+from worker import retention
 from worker.ledger.database import Ledger
 from worker.ledger.reports import tallies
 from worker.ledger.schema import BatchStatus, State, credential, integration, metadata
 from worker.ledger.setup import ad_accounts
+from worker.pinterest.user_data import user_data
 from worker.pipeline.upkeep.purging import purge_expired
 
 DAY = 86_400
@@ -135,6 +137,60 @@ def test_the_document_has_a_row_for_every_table_and_for_no_other() -> None:
         line.split("|")[1].strip() for line in DOCUMENT.read_text().splitlines() if line.startswith("| `")
     ]
     assert sorted(rows) == sorted(f"`{name}`" for name in metadata.tables)
+
+
+# Not in the document's table of the ledger: a file, sums of a table whose rows stay, and cookies.
+OUTSIDE = {
+    "CHART_MINUTES",
+    "CLICK_COOKIE_SECONDS",
+    "KNOWN_BROWSER_SECONDS",
+    "SOURCES_FILE_SECONDS",
+    "UNUSED_LOGIN_SECONDS",
+}
+IN_WORDS = {
+    "AUDIT_DAYS": ("audit", "400 days"),
+    "BUSINESS_ID_DAYS": ("order_identity", "30 days"),
+    "DEBUG_INPUT_SECONDS": ("debug_input", "one hour"),
+    "DEFAULT_DAYS": ("delivery", "retention"),
+    "EVENT_ID_DAYS": ("remembered_id", "9 days"),
+    "LEAST_IMPORTED_LINE_DAYS": ("taken_line", "at least 8 days"),
+    "LOGIN_STATE_SECONDS": ("login_state", "30 minutes"),
+    "ORDER_SUM_DAYS": ("order_day", "185 days"),
+    "PERSON_REQUEST_DAYS": ("person_request", "3 years"),
+    "QUALITY_DAYS": ("quality_score", "92 days"),
+    "SESSION_SECONDS": ("ui_session", "12 hours"),
+    "SIGNATURE_SECONDS": ("signed_request", "20 minutes"),
+    "SPOOLED_SECONDS": ("signed_request", "30 days"),
+    "USAGE_DAYS": ("source_usage", "400 days"),
+    "VISITOR_DAYS": ("visitor", "400 days"),
+    "WEBHOOK_SECONDS": ("signed_request", "7 days"),
+}
+UNITS = {"DAYS": DAY, "SECONDS": 1}
+LENGTHS = {"minutes": 60, "hour": 3_600, "hours": 3_600, "days": DAY, "years": 365 * DAY}
+
+
+def test_every_period_is_in_the_document() -> None:
+    assert {
+        name for name in vars(retention) if name.isupper() and name[0] != "_"
+    } == OUTSIDE | IN_WORDS.keys()
+
+
+@pytest.mark.parametrize("name", sorted(IN_WORDS))
+def test_the_document_says_how_long_a_table_is_kept(name: str) -> None:
+    table, words = IN_WORDS[name]
+    (row,) = [line for line in DOCUMENT.read_text().splitlines() if line.startswith(f"| `{table}` |")]
+    assert words in row.split("|")[4]
+    if words != "retention":
+        count, unit = words.replace("one", "1").split()[-2:]
+        assert int(count) * LENGTHS[unit] == getattr(retention, name) * UNITS[name.rpartition("_")[2]]
+
+
+def test_the_document_names_the_usual_retention() -> None:
+    assert f"`RETENTION_DAYS` ({retention.DEFAULT_DAYS:g})" in DOCUMENT.read_text()
+
+
+def test_a_click_id_counts_for_as_long_as_its_cookie_is_kept() -> None:
+    assert user_data._EPIK_LIFETIME_SECONDS == retention.CLICK_COOKIE_SECONDS
 
 
 def test_an_access_token_stays_while_an_integration_sends_with_it(ledger: Ledger) -> None:

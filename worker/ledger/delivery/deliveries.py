@@ -24,12 +24,13 @@ from worker.ledger.delivery.precedence import (
     shown_event_id,
     shown_time,
 )
-from worker.ledger.delivery.remembered_ids import BUSINESS_DAYS, OrderIdentity, name_orders, recall_ids
+from worker.ledger.delivery.remembered_ids import OrderIdentity, name_orders, recall_ids
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.reports import measures, tallies
 from worker.ledger.rows import chunks, insert_all, is_among
 from worker.ledger.schema import State, ad_account, delivery, integration, sale
 from worker.ledger.vault import SECONDS_A_DAY, Vault
+from worker.retention import BUSINESS_ID_DAYS
 
 PAYLOAD = b"payload"
 # A `DedupKey` as a plain tuple, which is much faster to create.
@@ -150,7 +151,7 @@ def _with_their_orders(
     orders = {item.order for item in new if item.order is not None}
     if not orders:
         return new
-    keys = name_orders(connection, orders, now + BUSINESS_DAYS * SECONDS_A_DAY)
+    keys = name_orders(connection, orders, now + BUSINESS_ID_DAYS * SECONDS_A_DAY)
     return [item if item.order is None else replace(item, business_key=keys[item.order]) for item in new]
 
 
@@ -188,7 +189,7 @@ def _insert_fresh(connection: Connection, fresh: Sequence[NewDelivery], now: flo
     left = _left_out(fresh, _insert_once(connection, fresh))
     keys = {item.business_key for item in left if item.business_key is not None}
     # After some time a shop may use an order id again.
-    if keys and _release_business_keys(connection, keys, now - BUSINESS_DAYS * SECONDS_A_DAY):
+    if keys and _release_business_keys(connection, keys, now - BUSINESS_ID_DAYS * SECONDS_A_DAY):
         left = _left_out(left, _insert_once(connection, left))
     return left
 

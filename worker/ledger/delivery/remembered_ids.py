@@ -1,7 +1,7 @@
 """Remember the ids of deliveries that retention or an erasure removed, so that no second copy is sent.
 
 While a delivery exists, unique indexes find its second copy. The ids of the others are kept here, as keyed hashes, for
-as long as a copy may come: `_EVENT_DAYS` for an event id, `BUSINESS_DAYS` for an order and the like.
+as long as a copy may come: `EVENT_ID_DAYS` for an event id, `BUSINESS_ID_DAYS` for an order and the like.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,10 +15,7 @@ from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.rows import chunks, insert_all, is_among
 from worker.ledger.schema import delivery, order_identity, remembered_id
 from worker.ledger.vault import SECONDS_A_DAY, Vault
-
-# Pinterest takes no event that is over seven days old, and the day may have just begun.
-_EVENT_DAYS = 9
-BUSINESS_DAYS = 30
+from worker.retention import BUSINESS_ID_DAYS, EVENT_ID_DAYS
 
 
 class _Remembered(NamedTuple):
@@ -72,10 +69,11 @@ def remember_ids(connection: Connection, vault: Vault, gone: Iterable[_Departing
 
 
 def _keys_with_end(vault: Vault, one: _Departing) -> Iterable[tuple[bytes, float]]:
-    yield _event_key(vault, one.key), one.ended_at + _EVENT_DAYS * SECONDS_A_DAY
+    yield _event_key(vault, one.key), one.ended_at + EVENT_ID_DAYS * SECONDS_A_DAY
     if one.business_key is not None:
         end = max(
-            one.known.accepted_at + BUSINESS_DAYS * SECONDS_A_DAY, one.ended_at + _EVENT_DAYS * SECONDS_A_DAY
+            one.known.accepted_at + BUSINESS_ID_DAYS * SECONDS_A_DAY,
+            one.ended_at + EVENT_ID_DAYS * SECONDS_A_DAY,
         )
         yield _business_memory_key(vault, one.key, one.business_key), end
 

@@ -14,8 +14,6 @@ from worker.ledger.schema import debug_input, source
 INPUT = b"debug input"
 # Debugging ends after this time if nobody switches it off.
 DEBUG_SECONDS = 3_600
-# How long inputs stay visible after debugging has ended.
-RETENTION_SECONDS = 3_600
 # Per source and trust.
 MAX_INPUTS = 500
 

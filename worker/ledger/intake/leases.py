@@ -27,7 +27,7 @@ from worker.event.received import Trust
 from worker.ledger.intake.inbox import overdue_ids
 from worker.ledger.rows import has_passed, upsert
 from worker.ledger.schema import inbox, inbox_lease, source
-from worker.ledger.upkeep import retention
+from worker.ledger.upkeep import watermarks
 
 _RANGE_MAX_ROWS = 500
 _FRONT, _ROUND, _ROUND_END = "inbox", "inbox_round", "inbox_round_end"
@@ -176,9 +176,9 @@ def overdue_ranges(
     started, once that one is complete. Its end is fixed when it starts: however many rows become overdue meanwhile,
     each row is named again within two rounds. ``held`` rows are left out unless they are between others.
     """
-    front, _ = retention.read_watermark(connection, _FRONT)
-    position, began = retention.read_watermark(connection, _ROUND)
-    end, _ = retention.read_watermark(connection, _ROUND_END)
+    front, _ = watermarks.read_watermark(connection, _FRONT)
+    position, began = watermarks.read_watermark(connection, _ROUND)
+    end, _ = watermarks.read_watermark(connection, _ROUND_END)
     # A clock that stepped back must not delay the next round.
     if position >= end and abs(now - began) >= round_seconds:
         position, began = 0, now
@@ -190,9 +190,9 @@ def overdue_ranges(
         front = max(front, end)
     if not is_queue_long:
         front = _read_on(connection, front, None, received_before, most_ranges, held, ranges)
-    retention.set_watermark(connection, _FRONT, front, now)
-    retention.set_watermark(connection, _ROUND, position, began)
-    retention.set_watermark(connection, _ROUND_END, end, began)
+    watermarks.set_watermark(connection, _FRONT, front, now)
+    watermarks.set_watermark(connection, _ROUND, position, began)
+    watermarks.set_watermark(connection, _ROUND_END, end, began)
     return ranges
 
 

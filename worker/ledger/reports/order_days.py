@@ -22,7 +22,7 @@ from worker.ledger.schema import (
     shop_order,
     watermark,
 )
-from worker.ledger.upkeep.retention import read_watermark, set_watermark
+from worker.ledger.upkeep.watermarks import read_watermark, set_watermark
 from worker.ledger.vault import SECONDS_A_DAY
 
 _NAME = "order days"

@@ -11,10 +11,9 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 from worker.ledger import rows
 from worker.ledger.reports import measures
 from worker.ledger.schema import COUNTS_EVENTS, rollup, source_usage, tally
+from worker.retention import CHART_MINUTES
 
 SECONDS_A_MINUTE, _MINUTES_AN_HOUR = 60, 60
-# Charts show minutes for the last hour; a day allows for wrong clocks and sleeping machines.
-_MINUTES_KEPT = 24 * _MINUTES_AN_HOUR
 
 # Latency from acceptance to Pinterest's answer: upper bound of each step in seconds.
 STEPS_SECONDS = (
@@ -100,7 +99,7 @@ def rollups_by_integration(connection: Connection, since: float) -> dict[int, Co
 
 def coarsen_rollups(connection: Connection, now: float, most: int) -> int:
     """Change minutes older than a day to their hour. Returns how many rows changed."""
-    before = int(now // SECONDS_A_MINUTE) - _MINUTES_KEPT
+    before = int(now // SECONDS_A_MINUTE) - CHART_MINUTES
     past_the_hour = rollup.c.minute % _MINUTES_AN_HOUR
     old = select(rollup.c.id).where(rollup.c.minute < before, past_the_hour != 0).limit(most)
     ids = list(connection.scalars(old))

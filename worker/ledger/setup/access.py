@@ -13,9 +13,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from worker.ledger.schema import api_token, ui_session, ui_user
 from worker.ledger.vault import Vault
-
-_SESSION_SECONDS = 12 * 3_600
-
+from worker.retention import SESSION_SECONDS
 
 # OWASP's least costs of Argon2id: 19 MiB and two passes, about 50 ms of one core.
 _PASSES, _MEMORY_KIB = 2, 19 * 1024
@@ -220,7 +218,7 @@ def open_session(connection: Connection, vault: Vault, hashed: bytes, now: float
         "hash": _session_hash(vault, cookie),
         "token_hash": hashed,
         "created_at": now,
-        "expires_at": now + _SESSION_SECONDS,
+        "expires_at": now + SESSION_SECONDS,
     }
     connection.execute(insert(ui_session).values(values))
     return cookie

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
+from worker import retention
 from worker.ledger.rows import upsert
 from worker.ledger.schema import (
     account_reading,
@@ -19,9 +20,6 @@ from worker.ledger.schema import (
 from worker.ledger.vault import Vault
 
 _ACCESS, _REFRESH = b"pinterest access token", b"pinterest refresh token"
-_STATE_SECONDS = 1_800.0
-# A sign-in without an ad account is deleted after this time.
-_UNUSED_SECONDS = 86_400.0
 # Tokens are refreshed when this share of their time is left, which leaves weeks for further tries.
 _REFRESH_AT_SHARE = 1 / 3
 _LEAST_REFRESH_SECONDS = 300.0
@@ -78,7 +76,11 @@ class Score:
 def begin_sign_in(connection: Connection, vault: Vault, session: str, target: str, now: float) -> str:
     """Store a sign-in that begins in a session. Returns its state, which is valid once."""
     state = secrets.token_urlsafe(24)
-    values = {"key": _state_key(vault, session, state), "target": target, "ends_at": now + _STATE_SECONDS}
+    values = {
+        "key": _state_key(vault, session, state),
+        "target": target,
+        "ends_at": now + retention.LOGIN_STATE_SECONDS,
+    }
     connection.execute(insert(login_state).values(values))
     return state
 
@@ -248,7 +250,7 @@ def purge_logins(connection: Connection, before_day: int, now: float) -> int:
     """Delete scores before a day, and sign-ins that no ad account of an integration uses. Returns how many rows."""
     is_idle = ~exists().where(integration.c.ad_account == account_reading.c.ad_account)
     is_free = ~exists().where(account_reading.c.login_id == pinterest_login.c.id)
-    is_old = pinterest_login.c.connected_at < now - _UNUSED_SECONDS
+    is_old = pinterest_login.c.connected_at < now - retention.UNUSED_LOGIN_SECONDS
     gone = (
         delete(quality_score).where(quality_score.c.day < before_day),
         delete(login_state).where(login_state.c.ends_at <= now),

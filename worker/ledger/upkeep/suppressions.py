@@ -9,10 +9,9 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, literal, or_, 
 from worker.ledger.rows import chunks, insert_all, is_among
 from worker.ledger.schema import person_request, suppression
 from worker.ledger.vault import Vault
+from worker.retention import SPOOLED_SECONDS
 
 CONSENT, _ERASE = "consent", "erase"
-# An event may wait for this long in the spool of a host that was cut off, before an erasure can reach it.
-SPOOLED_SECONDS = 30 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)

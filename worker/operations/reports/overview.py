@@ -45,13 +45,13 @@ class Span:
     steps: int
     step_seconds: int
 
-    def start_of(self, at: float) -> float:
+    def _start_of(self, at: float) -> float:
         """Return the beginning of the step that a time lies in."""
         return at // self.step_seconds * self.step_seconds
 
     def starts(self, now: float) -> list[float]:
         """Return the beginnings of the steps up to now, the oldest first."""
-        last = self.start_of(now)
+        last = self._start_of(now)
         return [last - step * self.step_seconds for step in reversed(range(self.steps))]
 
 
@@ -141,7 +141,7 @@ class Overview:
 
 def show_overview(caller: Caller, span: Span, ad_account_id: str | None = None) -> Overview:
     """Report all ad accounts, and draw what moved in a span for one of them or for all."""
-    groups = _GROUPS.setdefault(caller.ledger, SlowAnswer()).get(lambda: _failure_groups(caller))
+    groups = _GROUPS.setdefault(caller.ledger, _SlowAnswer()).get(lambda: _failure_groups(caller))
     with caller.ledger.snapshot() as connection:
         found = _accounts(connection, span, caller.now, groups)
         chosen = [account for account in found if account.ad_account_id == ad_account_id]
@@ -166,7 +166,7 @@ def show_overview(caller: Caller, span: Span, ad_account_id: str | None = None) 
     )
 
 
-class SlowAnswer(Generic[_T]):
+class _SlowAnswer(Generic[_T]):
     """Keep an answer for `_KEPT_TIMES` as long as it took, so that pages that refresh load the database little.
 
     An answer that took less than `_SLOW_SECONDS` is not kept.
@@ -188,7 +188,7 @@ class SlowAnswer(Generic[_T]):
             return self._kept[1]
 
 
-_GROUPS: WeakKeyDictionary[Ledger, SlowAnswer[Sequence[ReasonGroup]]] = WeakKeyDictionary()
+_GROUPS: WeakKeyDictionary[Ledger, _SlowAnswer[Sequence[ReasonGroup]]] = WeakKeyDictionary()
 
 
 def _failure_groups(caller: Caller) -> Sequence[ReasonGroup]:

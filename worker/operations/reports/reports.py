@@ -20,7 +20,7 @@ from worker.operations.caller import Caller
 from worker.operations.deliveries.selection import integration_number, last_days
 from worker.operations.errors import InvalidError
 from worker.operations.reports.match_quality_advice import advise, component_advice
-from worker.pipeline.upkeep.purging import QUALITY_DAYS
+from worker.retention import QUALITY_DAYS
 
 SECONDS_A_DAY = 86_400
 # The tallies' number for no integration: what happened to an event before it had one.

@@ -9,13 +9,13 @@ from itertools import groupby
 
 from sqlalchemy import Connection
 
-from worker.alerts import token_ends
 from worker.ledger.reports import account_status
 from worker.ledger.reports.account_status import WaitingDeliveries
 from worker.ledger.setup import ad_accounts as store
 from worker.ledger.setup.ad_accounts import AccountRateLimit, Credential
 from worker.operations.caller import Caller
 from worker.operations.errors import NotFoundError
+from worker.operations.setup import token_ends
 
 RUNNING, BREAKER_OPEN, PARTLY_PAUSED, PAUSED = "running", "breaker_open", "partly_paused", "paused"
 DEFAULT_REASON = "Paused manually."

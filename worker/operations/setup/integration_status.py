@@ -150,7 +150,7 @@ _ALL_GOOD: tuple[Mark, Mark, Mark] = ("good", "good", "good")
 _NOT_TAKEN: tuple[Mark, Mark, Mark] = ("good", "good", "bad")
 _UNKNOWN: tuple[Mark, Mark, Mark] = ("unknown", "unknown", "unknown")
 # Pinterest looks at the token first, then at the account, then at the events.
-_PAUSES: dict[str, tuple[Mark, Mark, Mark]] = {
+_MARKS_OF_PAUSES: dict[str, tuple[Mark, Mark, Mark]] = {
     ReasonClass.UNAUTHORIZED: ("bad", "unknown", "unknown"),
     ReasonClass.FORBIDDEN: ("good", "bad", "unknown"),
     ReasonClass.NO_SUCH_ACCOUNT: ("unknown", "bad", "unknown"),
@@ -167,7 +167,7 @@ def _read(verdict: BatchDecision) -> tuple[str, tuple[Mark, Mark, Mark]]:
     if isinstance(verdict, Halve):
         return f"Pinterest refused the test event: {verdict.reason}", _NOT_TAKEN
     if isinstance(verdict, PauseAccount):
-        return f"Pinterest refused: {verdict.reason}", _PAUSES.get(verdict.reason_class, _UNKNOWN)
+        return f"Pinterest refused: {verdict.reason}", _MARKS_OF_PAUSES.get(verdict.reason_class, _UNKNOWN)
     return f"The connection could not be tested: {verdict.reason}", _UNKNOWN
 
 

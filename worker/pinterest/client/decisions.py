@@ -192,7 +192,7 @@ def _partly_accepted(document: object, reason: str, events_sent: int, sent: Echo
 
 # Pinterest can never accept such a request, with any events or at any time. Neither halving nor waiting helps, so the
 # events wait for an operator.
-_PAUSES = {
+_PAUSING_STATUSES = {
     # The token is invalid or expired, or lacks a scope; or belongs to another account; or the account does not exist.
     401: ReasonClass.UNAUTHORIZED,
     403: ReasonClass.FORBIDDEN,
@@ -217,8 +217,8 @@ _ACCOUNTS_FAULT = re.compile(r"invalid ad[ _]account([ _]id)?\.?", re.IGNORECASE
 def _refused(answer: Answer, status: int, document: object, reason: str) -> BatchDecision:
     if status == 429:
         return RetryLater(ReasonClass.RATE_LIMITED, reason, rate_limit_seconds(answer.headers), False, True)
-    if status in _PAUSES:
-        return PauseAccount(_PAUSES[status], reason)
+    if status in _PAUSING_STATUSES:
+        return PauseAccount(_PAUSING_STATUSES[status], reason)
     if status == 400 and _ACCOUNTS_FAULT.fullmatch(_text(document, "message").strip()):
         return PauseAccount(ReasonClass.NO_SUCH_ACCOUNT, reason)
     # 413: each half may be small enough.

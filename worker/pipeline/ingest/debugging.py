@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from worker import retention
 from worker.event import json_text
 from worker.event.received import Received
 from worker.ledger.delivery.deliveries import NewDelivery
-from worker.ledger.intake.debug_inputs import INPUT, RETENTION_SECONDS, Input, NewInput
+from worker.ledger.intake.debug_inputs import INPUT, Input, NewInput
 from worker.ledger.vault import Vault
 from worker.pinterest.mapping.call import Explanation
 from worker.pipeline.ingest.accepting import OpenedEvent
@@ -59,7 +60,7 @@ def seal_debug_input(
         name=str(name),
         outcome=outcome,
         received_at=opened.row.received_at,
-        forget_at=debug_until + RETENTION_SECONDS,
+        forget_at=debug_until + retention.DEBUG_INPUT_SECONDS,
         body=vault.seal(json_text.format_json(body), INPUT),
         anonymous_key=opened.row.anonymous_key,
         user_key=opened.row.user_key,

@@ -252,7 +252,7 @@ def _of_kind(outcome: Outcome, row: Waiting, vault: Vault) -> dict[str, Any]:
             "offline": outcome.offline,
             "warning": " ".join(outcome.warnings) or None,
             "content_key": _content_key(outcome.payload, vault),
-            "qualities": qualities(outcome),
+            "qualities": _qualities(outcome),
         }
     if isinstance(outcome, Failed):
         payload = outcome.payload or {}
@@ -264,7 +264,7 @@ def _of_kind(outcome: Outcome, row: Waiting, vault: Vault) -> dict[str, Any]:
             "reason_class": outcome.reason_class,
             "reason": outcome.reason,
             "content_key": _content_key(outcome.payload, vault),
-            "qualities": qualities(outcome),
+            "qualities": _qualities(outcome),
         }
     return {
         "state": State.FILTERED if isinstance(outcome, Filtered) else State.DROPPED,
@@ -309,7 +309,7 @@ def thousandths_of(value: object) -> int | None:
     return thousandths if thousandths <= MAX_THOUSANDTHS else None
 
 
-def qualities(outcome: Mapped | Failed) -> tuple[str, ...]:
+def _qualities(outcome: Mapped | Failed) -> tuple[str, ...]:
     """Return the match-quality marks of an event, in a fixed order."""
     if isinstance(outcome, Failed):
         return (INVALID + outcome.reason_class,)

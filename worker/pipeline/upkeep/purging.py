@@ -7,11 +7,12 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from worker import retention
 from worker.ledger.database import Ledger
 from worker.ledger.intake import imported_lines
 from worker.ledger.reports import data_problems, order_days, quality, shop_orders, tallies
 from worker.ledger.setup import pinterest_connections
-from worker.ledger.upkeep import retention
+from worker.ledger.upkeep import counters, expired, watermarks
 
 _ROWS_PER_STEP = 500
 # The next tick continues, so that one run does not block its queue.
@@ -19,12 +20,6 @@ _MAX_PURGE_SECONDS = 20.0
 # Lets other writers take the lock between two steps.
 _PAUSE_SECONDS = 0.05
 _SECONDS_PER_DAY = 86_400
-# Match quality and data quality are needed for about a season.
-QUALITY_DAYS = 92
-# Events older than seven days fail anyway, so older imported lines need not be remembered.
-_MIN_LINE_DAYS = 8
-# The longest report, and as many days before it for comparison.
-_ORDER_DAYS = 185
 _GROUPS_A_FOLD = 200
 _MAX_FOLDS = 50
 # Minutes become hours after a day; clocks of other hosts differ.
@@ -35,27 +30,29 @@ _FOLDED = "folded"
 def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[str]:
     """Remove rows older than their retention; return how many of each kind."""
     before = now - retention_days * _SECONDS_PER_DAY
-    lines_before = now - max(retention_days, _MIN_LINE_DAYS) * _SECONDS_PER_DAY
+    lines_before = now - max(retention_days, retention.LEAST_IMPORTED_LINE_DAYS) * _SECONDS_PER_DAY
     deadline = time.monotonic() + _MAX_PURGE_SECONDS
     counts: Counter[str] = Counter()
     ledger.vault.prepare()
     while time.monotonic() < deadline:
         with ledger.read() as connection:
-            ended = retention.ended_delivery_ids(connection, before, _ROWS_PER_STEP)
-            old = quality.quality_ids_before(connection, _hour(now) - QUALITY_DAYS * 24, _ROWS_PER_STEP)
+            ended = expired.ended_delivery_ids(connection, before, _ROWS_PER_STEP)
+            old = quality.quality_ids_before(
+                connection, _hour(now) - retention.QUALITY_DAYS * 24, _ROWS_PER_STEP
+            )
             old_lines = imported_lines.imported_lines_before(connection, lines_before, _ROWS_PER_STEP)
         with ledger.write() as connection:
             step = {
-                "deliveries": retention.purge_deliveries(connection, ledger.vault, ended, before, now),
+                "deliveries": expired.purge_deliveries(connection, ledger.vault, ended, before, now),
                 "orders": shop_orders.purge_orders(connection, before, _ROWS_PER_STEP),
-                "batches": retention.purge_batches(connection, before, _ROWS_PER_STEP),
+                "batches": expired.purge_batches(connection, before, _ROWS_PER_STEP),
                 "quality": quality.delete_quality(connection, old),
                 "sign-ins": pinterest_connections.purge_logins(
-                    connection, _hour(now) // 24 - QUALITY_DAYS, now
+                    connection, _hour(now) // 24 - retention.QUALITY_DAYS, now
                 ),
                 "lines": imported_lines.delete_imported_lines(connection, old_lines),
             }
-            step |= retention.purge_aged(connection, before, now, _ROWS_PER_STEP)
+            step |= expired.purge_aged(connection, before, now, _ROWS_PER_STEP)
         for name, n in step.items():
             counts[name] += n
         if not any(step.values()):
@@ -70,30 +67,30 @@ def fold_counts(ledger: Ledger, now: float) -> int:
     Rows are read from 48 hours before the last complete run on, so that an interruption of any length leaves none.
     """
     with ledger.read() as connection:
-        _, last_at = retention.read_watermark(connection, _FOLDED)
+        _, last_at = watermarks.read_watermark(connection, _FOLDED)
     since_hour = max(0, _hour(min(last_at, now)) - _FOLDED_HOURS)
     steps: list[Callable[[Connection], int]] = [
         lambda connection: tallies.coarsen_rollups(connection, now, _GROUPS_A_FOLD),
         lambda connection: quality.split_combinations(connection, since_hour, _GROUPS_A_FOLD),
         lambda connection: data_problems.drop_older_examples(connection, _GROUPS_A_FOLD),
     ]
-    steps.extend(partial(_fold, counter, since_hour) for counter in retention.COUNTERS)
+    steps.extend(partial(_fold, counter, since_hour) for counter in counters.COUNTERS)
     done = [_in_steps(ledger, step) for step in steps]
     if all(is_complete for _, is_complete in done):
         with ledger.write() as connection:
-            retention.set_watermark(connection, _FOLDED, 0, now)
-    return sum(saved for saved, _ in done[-len(retention.COUNTERS) :])
+            watermarks.set_watermark(connection, _FOLDED, 0, now)
+    return sum(saved for saved, _ in done[-len(counters.COUNTERS) :])
 
 
 def _fold(counter: str, since_hour: int, connection: Connection) -> int:
-    return retention.fold_counters(connection, counter, _GROUPS_A_FOLD, since_hour)
+    return counters.fold_counters(connection, counter, _GROUPS_A_FOLD, since_hour)
 
 
 def sum_order_days(ledger: Ledger, now: float) -> int:
     """Sum up the days of the shop's orders that do not change any more; return how many days."""
     today, deadline = int(now // _SECONDS_PER_DAY), time.monotonic() + _MAX_PURGE_SECONDS
     with ledger.write() as connection:
-        days = order_days.drop_changed_days(connection, today - _ORDER_DAYS, today + 1, now)
+        days = order_days.drop_changed_days(connection, today - retention.ORDER_SUM_DAYS, today + 1, now)
     done = 0
     # The latest days are looked at most often.
     for day in reversed(days):

@@ -1,16 +1,15 @@
-"""Delete what was kept long enough, and sum up counter rows."""
+"""Delete rows that were kept long enough. `worker/retention.py` says how long that is."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, insert, or_, select, true
+from sqlalchemy import Connection, delete, func, or_, select
 
-from worker.ledger.delivery.deliveries import MAX_THOUSANDTHS
+from worker import retention
 from worker.ledger.delivery.remembered_ids import DEPARTING_COLUMNS, departing_of, remember_ids
 from worker.ledger.reports import tallies
 from worker.ledger.reports.books import reported_state
-from worker.ledger.rows import upsert
 from worker.ledger.schema import (
     IS_OPEN_UNINDEXED,
     BatchStatus,
@@ -23,29 +22,20 @@ from worker.ledger.schema import (
     debug_input,
     delivery,
     integration,
-    measure,
     order_identity,
     person_request,
     pipeline_key,
     problem_example,
     remembered_id,
-    rollup,
-    sale,
     signed_request,
     source_usage,
-    tally,
     ui_session,
     visitor,
-    watermark,
 )
 from worker.ledger.upkeep import suppressions
 from worker.ledger.vault import Vault
 
 _SECONDS_PER_DAY = 86_400
-# Click ids are useful for about a year; traits are kept as long.
-_VISITOR_DAYS = 400
-# Three years, in which a request may have to be proved.
-_REQUEST_DAYS = 1_095
 
 
 def ended_delivery_ids(connection: Connection, before: float, most: int) -> list[int]:
@@ -133,41 +123,26 @@ def _ended(before: float) -> Any:
     )
 
 
-def read_watermark(connection: Connection, name: str) -> tuple[int, float]:
-    """Return how far something got, and when; zeros if it never ran."""
-    wanted = select(watermark.c.position, watermark.c.at).where(watermark.c.name == name)
-    found = connection.execute(wanted).one_or_none()
-    return (found.position, found.at) if found else (0, 0.0)
-
-
-def set_watermark(connection: Connection, name: str, position: int, at: float) -> None:
-    """Store how far something got, and when."""
-    values = {"position": position, "at": at}
-    statement = upsert(connection, watermark).values(name=name, **values)
-    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
-
-
 def purge_aged(connection: Connection, ended_before: float, now: float, most: int) -> dict[str, int]:
     """Delete rows whose time is over, up to ``most`` of each large table; return how many of each kind.
 
     ``ended_before`` is the end of the retention that the operator sets.
     """
     today = int(now // _SECONDS_PER_DAY)
-    year_ago = now - _VISITOR_DAYS * _SECONDS_PER_DAY
     large = {
-        "visitors": (visitor.c.key, visitor.c.updated_at, year_ago),
+        "visitors": (visitor.c.key, visitor.c.updated_at, _days_ago(retention.VISITOR_DAYS, now)),
         "signed requests": (signed_request.c.key, signed_request.c.forget_at, now),
         "ids": (remembered_id.c.key, remembered_id.c.last_day, today),
         "ids of orders": (order_identity.c.key, order_identity.c.last_day, today),
     }
     small = {
-        "audit": audit.c.at < year_ago,
-        "person requests": person_request.c.at < now - _REQUEST_DAYS * _SECONDS_PER_DAY,
+        "audit": audit.c.at < _days_ago(retention.AUDIT_DAYS, now),
+        "person requests": person_request.c.at < _days_ago(retention.PERSON_REQUEST_DAYS, now),
         "sessions": ui_session.c.expires_at <= now,
         "keys": pipeline_key.c.expires_at < ended_before,
         "alerts": alert_notice.c.at < ended_before,
         "debug inputs": debug_input.c.forget_at <= now,
-        "usage": source_usage.c.day < today - _VISITOR_DAYS,
+        "usage": source_usage.c.day < today - retention.USAGE_DAYS,
         "problem examples": problem_example.c.at < ended_before,
     }
     counts = {"credentials": _purge_credentials(connection, ended_before)}
@@ -178,6 +153,10 @@ def purge_aged(connection: Connection, ended_before: float, now: float, most: in
     for name, is_old in small.items():
         counts[name] = connection.execute(delete(is_old.left.table).where(is_old)).rowcount
     return counts
+
+
+def _days_ago(days: int, now: float) -> float:
+    return now - days * _SECONDS_PER_DAY
 
 
 def _purge_credentials(connection: Connection, made_before: float) -> int:
@@ -196,79 +175,3 @@ def _unused(made_before: float) -> tuple[Any, ...]:
     sends = select(integration.c.id).where(integration.c.credential_id == credential.c.id).exists()
     sent = select(batch.c.id).where(batch.c.credential_id == credential.c.id).exists()
     return (credential.c.created_at < made_before, ~sends, ~sent)
-
-
-# Counter → the columns that make a key, those that are summed up, and those of which the largest is kept.
-COUNTERS: Mapping[str, tuple[Sequence[Column[Any]], Sequence[Column[Any]], Sequence[Column[Any]]]] = {
-    "tally": (
-        (tally.c.hour, tally.c.source_id, tally.c.integration_id, tally.c.event_name, tally.c.outcome),
-        (tally.c.n,),
-        (tally.c.last_at,),
-    ),
-    "rollup": ((rollup.c.minute, rollup.c.integration_id, rollup.c.what), (rollup.c.n,), ()),
-    "sale": (
-        (sale.c.day, sale.c.integration_id, sale.c.event_name, sale.c.currency),
-        (sale.c.n, sale.c.value_thousandths),
-        (),
-    ),
-    "measure": ((measure.c.name, measure.c.label, measure.c.bound), (measure.c.n, measure.c.total), ()),
-    "source_usage": (
-        (source_usage.c.day, source_usage.c.source_id, source_usage.c.what),
-        (source_usage.c.n,),
-        (),
-    ),
-}
-
-
-def fold_counters(connection: Connection, counter: str, most_groups: int = 500, since_hour: int = 0) -> int:
-    """Sum up a counter's rows with the same key. Returns how many rows that saved.
-
-    Tallies and rollups are read from ``since_hour`` on, the first hour that can have new rows.
-    """
-    which: ColumnElement[bool] = true()
-    if counter == "tally":
-        which = tally.c.hour >= since_hour
-    elif counter == "rollup":
-        which = rollup.c.minute >= since_hour * 60
-    elif counter == "sale":
-        # Larger sums are not folded any further, so that none exceeds 63 bits.
-        which = sale.c.value_thousandths < 10 * MAX_THOUSANDTHS
-    keys, sums, latest = COUNTERS[counter]
-    return _fold_rows(connection, sums[0].table, keys, sums, which, most_groups, latest)
-
-
-def _fold_rows(
-    connection: Connection,
-    table: Table,
-    keys: Sequence[Column[Any]],
-    sums: Sequence[Column[Any]],
-    which: ColumnElement[bool],
-    most_groups: int,
-    latest: Sequence[Column[Any]] = (),
-) -> int:
-    """Replace rows with equal keys by one row with their sums, and with the largest of each ``latest`` column.
-
-    Returns how many rows that saved.
-    """
-    crowded = (
-        select(*keys, func.max(table.c.id).label("last"))
-        .where(which)
-        .group_by(*keys)
-        .having(func.count() > 1)
-        .limit(most_groups)
-    )
-    saved = 0
-    for row in connection.execute(crowded).all():
-        these = [key == value for key, value in zip(keys, row, strict=False)] + [table.c.id <= row.last]
-        removed = connection.execute(delete(table).where(*these).returning(*sums, *latest)).all()
-        # Empty if another process folded them meanwhile.
-        if removed:
-            values = dict(zip((key.name for key in keys), row, strict=False))
-            for number, (column, each) in enumerate(
-                zip((*sums, *latest), zip(*removed, strict=True), strict=True)
-            ):
-                known = [value for value in each if value is not None]
-                values[column.name] = sum(known) if number < len(sums) else max(known, default=None)
-            connection.execute(insert(table).values(**values))
-            saved += len(removed) - 1
-    return saved
