@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from kombu import Connection
 
-from benchmarks.publish import AT_ONCE, RABBITMQ, an_app, answers, valkey
+from benchmarks.publish import AT_ONCE, ONE_QUEUE, RABBITMQ, an_app, answers, four_queues, valkey
 from benchmarks.results import Goal, Result, of_rounds
 from worker.broker.bulk import BulkTask
 from worker.broker.publisher import publish_many
@@ -67,7 +67,7 @@ def insert_one(id_: int) -> None:
 def worker_app() -> Any:
     """Return the app of the workers that are measured: ``celery -A benchmarks.consume:app``."""
     url, bulk = os.environ["BENCH_BROKER"], os.environ["BENCH_KIND"] == "ours"
-    app = an_app(url, os.environ["BENCH_QUEUE"], task_acks_late=True)
+    app = an_app(url, *os.environ["BENCH_QUEUE"].split(","), task_acks_late=True)
     if bulk:
         app.conf.worker_consumer = "worker.broker.celery_internals:RateLimitedConsumer"
         app.conf.worker_disable_prefetch = not url.startswith("amqp")
@@ -91,6 +91,7 @@ def run(quick: bool = False) -> list[Result]:
         found = [_measure("Valkey, append-only file on, ours without acknowledgements", valkey_url, size)]
         if answers(RABBITMQ):
             found.append(_measure("RabbitMQ, quorum queue, acknowledged", RABBITMQ, size))
+            found.append(_measure_queues("RabbitMQ, four quorum queues of one node", RABBITMQ, size))
         else:
             print(f"  RabbitMQ: does not answer at {urlsplit(RABBITMQ).hostname}, so nothing was measured")
     return found
@@ -114,9 +115,22 @@ def _measure(name: str, url: str, size: Size) -> Result:
     )
 
 
-def _with_worker(kind: str, task: str, count: int, url: str, queue: str, table: Path) -> float:
-    publish_many(an_app(url, queue), task, [(id_,) for id_ in range(count)], queue)
-    variables = {"BENCH_BROKER": url, "BENCH_QUEUE": queue, "BENCH_KIND": kind, "BENCH_TABLE": str(table)}
+def _measure_queues(name: str, url: str, size: Size) -> Result:
+    """Let one worker take the same hints out of four queues and out of one, in turn."""
+    rates: dict[str, list[float]] = {"ours": [], ONE_QUEUE: []}
+    for _ in range(size.rounds):
+        for kind, some in rates.items():
+            queues = four_queues()[: 4 if kind == "ours" else 1]
+            with tempfile.TemporaryDirectory() as folder:
+                table = Path(folder) / "seen.db"
+                some.append(_with_worker("ours", BULK, size.our_events, url, ",".join(queues), table))
+    return of_rounds("consume", f"{name}; rows into SQLite, synchronous=FULL", "events/s", rates)
+
+
+def _with_worker(kind: str, task: str, count: int, url: str, queues: str, table: Path) -> float:
+    names = queues.split(",")
+    publish_many(an_app(url, *names), task, [(id_,) for id_ in range(count)], *names)
+    variables = {"BENCH_BROKER": url, "BENCH_QUEUE": queues, "BENCH_KIND": kind, "BENCH_TABLE": str(table)}
     command = [
         sys.executable,
         "-W",
@@ -134,7 +148,8 @@ def _with_worker(kind: str, task: str, count: int, url: str, queue: str, table: 
     finally:
         worker.send_signal(signal.SIGTERM)
         worker.wait(30)
-        _delete(url, queue)
+        for name in names:
+            _delete(url, name)
 
 
 def _floor(count: int, url: str, queue: str, table: Path) -> float:

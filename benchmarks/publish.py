@@ -21,7 +21,7 @@ from benchmarks.results import Goal, Result, of_rounds
 from worker.broker.messages import TaskMessageBuilder
 from worker.broker.publisher import HintPublisher, publish_many
 
-STOCK, FLOOR = "`apply_async`", "the bare client"
+STOCK, FLOOR, ONE_QUEUE = "`apply_async`", "the bare client", "one queue"
 AT_ONCE = 500
 TASK = "tasks.ingest.process_event"
 RABBITMQ = os.environ.get("BENCH_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")
@@ -48,6 +48,9 @@ def run(quick: bool = False) -> list[Result]:
         ]
         if answers(RABBITMQ):
             found.append(_measure("RabbitMQ, quorum queue, confirmed", RABBITMQ, _amqp_floor, 3, size))
+            found.append(
+                _measure_queues("RabbitMQ, four quorum queues of one node, confirmed", RABBITMQ, size)
+            )
         else:
             print(f"  RabbitMQ: does not answer at {urlsplit(RABBITMQ).hostname}, so nothing was measured")
     return found
@@ -63,13 +66,21 @@ def valkey() -> Iterator[str]:
             yield f"redis+socket://{path}?virtual_host=0"
 
 
-def an_app(url: str, queue: str, **conf: Any) -> Celery:
+def four_queues() -> tuple[str, ...]:
+    """Return four new names of queues."""
+    name = f"bench-{uuid4().hex[:8]}"
+    return name, *(f"{name}-{number}" for number in (2, 3, 4))
+
+
+def an_app(url: str, queue: str, *more: str, **conf: Any) -> Celery:
     """Return an app tuned as Celery's documentation advises, with confirms where there are any."""
     amqp_url = url.startswith("amqp")
     app = Celery("bench", broker=url, set_as_current=False)
     arguments = {"x-queue-type": "quorum"} if amqp_url else None
     app.conf.update(
-        task_queues=[Queue(queue, Exchange(""), routing_key=queue, queue_arguments=arguments)],
+        task_queues=[
+            Queue(name, Exchange(""), routing_key=name, queue_arguments=arguments) for name in (queue, *more)
+        ],
         task_default_queue=queue,
         task_default_exchange="",
         task_ignore_result=True,
@@ -100,14 +111,34 @@ def _measure(name: str, url: str, floor_of: Callable[[str, str], Publish], goal:
     )
 
 
+def _measure_queues(name: str, url: str, size: Size) -> Result:
+    """Spread hints over four queues and over the first alone, in turn."""
+    queues = four_queues()
+    app = an_app(url, *queues)
+    ways = {"ours": _ours(app, *queues), ONE_QUEUE: _ours(app, queues[0])}
+    rates: dict[str, list[float]] = {way: [] for way in ways}
+    with Connection(url) as connection:
+        bound = [app.amqp.queues[queue](connection.default_channel) for queue in queues]
+        for queue in bound:
+            queue.declare()
+        for _ in range(size.rounds):
+            for way, publish in ways.items():
+                rates[way].append(_rate(publish, size.events))
+                for queue in bound:
+                    queue.purge()
+        for queue in bound:
+            queue.delete()
+    return of_rounds("publish", name, "events/s", rates)
+
+
 def _rate(publish: Publish, count: int) -> float:
     start = time.perf_counter()
     publish(count)
     return count / (time.perf_counter() - start)
 
 
-def _ours(app: Celery, queue: str) -> Publish:
-    publisher = HintPublisher(app, queue)
+def _ours(app: Celery, *queues: str) -> Publish:
+    publisher = HintPublisher(app, queues)
 
     def publish(count: int) -> None:
         publisher.offer(range(count))
