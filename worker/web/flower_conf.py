@@ -41,5 +41,9 @@ getLogger("flower.inspector").setLevel("ERROR")
 # RabbitMQ's management plug-in, if enabled, knows more about queues than AMQP.
 broker_api = os.environ.get("FLOWER_BROKER_API", "")
 flower_queues.show_queues(
-    [queue.name for queue in celeryconfig.task_queues], _settings.broker_url, broker_api, _settings.broker.tls
+    [queue.name for queue in celeryconfig.task_queues],
+    _settings.unused_event_queues,
+    _settings.broker_url,
+    broker_api,
+    _settings.broker.tls,
 )

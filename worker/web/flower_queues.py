@@ -1,11 +1,11 @@
 """Show Flower the queues of RabbitMQ without its management plug-in, and queues that have no consumer."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from flower.utils.broker import RabbitMQ
+from flower.utils.broker import RabbitMQ, RedisBase
 from flower.views import BaseHandler
 from kombu import Connection
 
@@ -14,16 +14,31 @@ from worker.broker.queues import queue_states
 # A page waits for the answer.
 _ANSWER_SECONDS = 2
 
-_by_plug_in = RabbitMQ.queues
+_Query = Callable[[Any, Sequence[str]], Awaitable[list[dict[str, Any]]]]
+_by_plug_in, _of_redis = RabbitMQ.queues, RedisBase.queues
 
 
 def show_queues(
-    names: Sequence[str], broker_url: str, broker_api: str = "", tls: Mapping[str, Any] | None = None
+    names: Sequence[str],
+    unused: Sequence[str],
+    broker_url: str,
+    broker_api: str = "",
+    tls: Mapping[str, Any] | None = None,
 ) -> None:
-    """Let Flower show exactly these queues, with the management plug-in if ``broker_api`` is set."""
+    """Let Flower show exactly these queues, and those of the unused ones that hold messages.
+
+    It uses the management plug-in if ``broker_api`` is set.
+    """
 
     def queue_names(_handler: BaseHandler) -> list[str]:
-        return sorted(names)
+        return [*sorted(names), *unused]
+
+    def without_empty_ones(query: _Query) -> _Query:
+        async def queues(broker: Any, wanted: Sequence[str]) -> list[dict[str, Any]]:
+            found = await query(broker, wanted)
+            return [one for one in found if one["name"] not in unused or one.get("messages")]
+
+        return queues
 
     # Flower itself shows only queues of workers that ran at its start or last refresh. A queue without consumers
     # is the one that matters.
@@ -33,7 +48,8 @@ def show_queues(
         # Flower serves all pages from one thread.
         return await asyncio.to_thread(_query, broker_url, tls, wanted)
 
-    RabbitMQ.queues = _by_plug_in if broker_api else query_over_amqp
+    RabbitMQ.queues = without_empty_ones(_by_plug_in if broker_api else query_over_amqp)
+    RedisBase.queues = without_empty_ones(_of_redis)
 
 
 def _query(broker_url: str, tls: Mapping[str, Any] | None, names: Sequence[str]) -> list[dict[str, Any]]:
