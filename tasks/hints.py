@@ -26,20 +26,17 @@ def process_ranges(ranges: Sequence[tuple[int, int]]) -> None:
     _publish("tasks.ingest.process_range", list(ranges), *settings().event_queues)
 
 
-def queued_events() -> int | None:
-    """Return how many messages wait in the queues of events; None where the broker is away."""
-    return _queued(*settings().event_queues)
+def total_queued(names: Sequence[str]) -> int | None:
+    """Return how many messages wait in queues together; None where the broker is away."""
+    found = queued(names)
+    return None if found is None else sum(found.values())
 
 
-def queued_batches() -> int | None:
-    """Return how many messages wait in the delivery queue; None where the broker is away."""
-    return _queued(DELIVERY)
-
-
-def _queued(*names: str) -> int | None:
+def queued(names: Sequence[str]) -> dict[str, int] | None:
+    """Return how many messages wait in each queue; None where the broker is away."""
     try:
         with current_app.connection_for_write() as connection:
-            return sum(one.messages for one in queues.queue_states(connection, names))
+            return {one.name: one.messages for one in queues.queue_states(connection, names)}
     except Exception as error:  # noqa: BLE001 - transports raise different errors; none may stop a sweep
         log.warning("queue_length_unknown", queue=names[0], error=type(error).__name__)
         return None

@@ -1,7 +1,10 @@
 """Run the periodic upkeep: sweeping, purging, alerts."""
 
+from functools import partial
+
 from celery import shared_task
 
+from celeryconfig import DELIVERY
 from tasks import hints
 from worker.alerts import source_rules, watching
 from worker.alerts.watching import Heartbeat
@@ -20,7 +23,12 @@ _heartbeat = Heartbeat(measures.SWEEPER)
 def sweep() -> None:
     """Take back batches of dead workers, and send hints for due work."""
     _heartbeat.beat(ledger(), ledger().now())
-    all_hints = Hints(hints.process_ranges, hints.deliver_batches, hints.queued_events, hints.queued_batches)
+    all_hints = Hints(
+        hints.process_ranges,
+        hints.deliver_batches,
+        queued_events=partial(hints.total_queued, settings().event_queues),
+        queued_batches=partial(hints.total_queued, [DELIVERY]),
+    )
     sweep_once(ledger(), all_hints, ledger().now())
 
 
@@ -56,7 +64,10 @@ def read_pinterest() -> None:
 @shared_task
 def watch() -> None:
     """Check the alert rules, and queue notices."""
-    watching.check_figures(ledger(), free_bytes, ledger().now(), to_webhook=webhook() is not None)
+    queues = hints.queued(settings().event_queues + settings().unused_event_queues)
+    watching.check_figures(
+        ledger(), free_bytes, ledger().now(), to_webhook=webhook() is not None, queues=queues
+    )
 
 
 @shared_task

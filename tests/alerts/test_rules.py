@@ -103,6 +103,9 @@ def backlog(age: float, **given: Any) -> Figures:
         # The inbox.
         (Figures(NOW, inbox_since=NOW - 300, pulses=ALIVE), {}),
         (Figures(NOW, inbox_since=NOW - 301, pulses=ALIVE), {"inbox_waiting": WARNING}),
+        # A queue that no worker reads. With a backlog it has a message for each event that waits.
+        (Figures(NOW, queues={"events-2": 1_500}, waiting=500, pulses=ALIVE), {}),
+        (Figures(NOW, queues={"events-2": 1_501}, waiting=500, pulses=ALIVE), {"queue_unread": WARNING}),
         (source(799), {}),
         (source(800), {"inbox_near_bound": WARNING}),
         (source(1_000), {"inbox_near_bound": CRITICAL}),

@@ -214,6 +214,29 @@ def test_events_that_stopped_coming_are_told(ledger: Ledger) -> None:
     assert source_rules.check_volume(ledger, NOW + 600, to_webhook=False) == [Change.RESOLVED]
 
 
+def test_a_queue_that_no_worker_reads_is_reported_until_it_is_read(ledger: Ledger) -> None:
+    def check(seconds: float, queues: dict[str, int] | None) -> list[Change]:
+        alive(ledger, NOW + seconds)
+        return watching.check_figures(ledger, lambda: ROOM, NOW + seconds, to_webhook=False, queues=queues)
+
+    full, read = {"events": 5, "events-2": 1_002}, {"events": 5, "events-2": 0}
+    assert [check(0, full), check(290, full), check(301, full)] == [[], [], [Change.FIRED]]
+    assert firing(ledger) == ["queue_unread events-2"]
+    # The broker is away, so nothing is known.
+    assert check(400, None) == check(400 + _RESOLVE_AFTER_SECONDS, None) == []
+    assert check(401 + _RESOLVE_AFTER_SECONDS, read) == [Change.RESOLVED]
+
+
+def test_waiting_events_are_counted_as_far_as_the_longest_queue(ledger: Ledger) -> None:
+    accept(ledger, [{"type": "track", "event": "x"} for _ in range(8)])
+    with ledger.read() as connection:
+        counted = [
+            gather_figures(connection, ROOM, NOW, queues).waiting
+            for queues in (None, {"events": 5}, {"events": 9, "events-2": 1})
+        ]
+    assert counted == [0, 5, 8]
+
+
 def test_silence_is_told_by_whoever_looks(ledger: Ledger) -> None:
     told = [
         watching.check_figures(ledger, lambda: ROOM, NOW + seconds, to_webhook=False)

@@ -93,11 +93,17 @@ class Figures:
     skews: Mapping[str, float] = field(default_factory=dict)
     sign_ins: Mapping[str, str] = field(default_factory=dict)
     statuses: Mapping[tuple[str, str, str], Mapping[int, str]] = field(default_factory=dict)
+    # Messages in each queue of events. The number of waiting events is only counted as far as the longest queue.
+    queues: Mapping[str, int] = field(default_factory=dict)
+    waiting: int = 0
 
 
-def gather_figures(connection: Connection, free_bytes: int, now: float) -> Figures:
+def gather_figures(
+    connection: Connection, free_bytes: int, now: float, queues: Mapping[str, int] | None = None
+) -> Figures:
     """Return the figures of all rules that are checked often."""
     heartbeats = measures.last_heartbeats(connection)
+    queues = queues or {}
     return Figures(
         now=now,
         accounts=tuple(_accounts(connection, now)),
@@ -114,6 +120,8 @@ def gather_figures(connection: Connection, free_bytes: int, now: float) -> Figur
             if one.login_problem
         },
         statuses=pinterest_connections.statuses_since(connection, int(now // _SECONDS_A_DAY) - COMPARED_DAYS),
+        queues=queues,
+        waiting=inbox.count_waiting(connection, max(queues.values(), default=0)),
     )
 
 

@@ -42,6 +42,7 @@ class _Thresholds:
     pending_seconds: float = 900.0
     still_seconds: float = 120.0
     inbox_seconds: float = 300.0
+    unread_messages: int = 1_000
     silent_seconds: float = 120.0
     key_seconds: float = 300.0
     stale_warning_hours: float = 72.0
@@ -242,6 +243,15 @@ def _inbox_waiting(figures: Figures, limits: _Thresholds) -> Iterator[RuleProble
         yield RuleProblem("inbox_waiting", "inbox", Severity.WARNING, summary)
 
 
+def _unread_queue(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]:
+    for queue, messages in figures.queues.items():
+        if messages > figures.waiting + limits.unread_messages:
+            summary = (
+                f"The queue {queue} has {messages:,} messages, but only {figures.waiting:,} events wait."
+            )
+            yield RuleProblem("queue_unread", queue, Severity.WARNING, summary)
+
+
 def _inbox_full(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]:
     near = [source for source in figures.full_sources if source.events >= limits.backlog_share * source.limit]
     fullest: dict[str, SourceFigures] = {}
@@ -378,6 +388,12 @@ RULES = {
         60.0,
         "See in Flower whether the ingest worker runs and keeps up; start another one.",
         _inbox_waiting,
+    ),
+    # Workers read messages of events that were processed meanwhile, and the sweeper repeats some.
+    "queue_unread": _Rule(
+        300.0,
+        "Start an ingest process that takes this queue (INGEST_QUEUES), and give every process the same EVENT_QUEUES.",
+        _unread_queue,
     ),
     "inbox_near_bound": _Rule(
         0.0,

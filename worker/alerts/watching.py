@@ -1,7 +1,7 @@
 """Check the alert rules; notify once when a problem begins and once when it is over."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -45,12 +45,21 @@ class Heartbeat:
 
 
 def check_figures(
-    ledger: Ledger, free_bytes: Callable[[], int], now: float, *, to_webhook: bool
+    ledger: Ledger,
+    free_bytes: Callable[[], int],
+    now: float,
+    *,
+    to_webhook: bool,
+    queues: Mapping[str, int] | None = None,
 ) -> list[Change]:
-    """Check all rules that are checked often, and queue notices; return the changes."""
+    """Check all rules that are checked often, and queue notices; return the changes.
+
+    Without the messages of ``queues`` the alerts about them stay as they are.
+    """
     with ledger.snapshot() as connection:
-        figures = gather_figures(connection, free_bytes(), now)
-    return update_alerts(ledger, tuple(rules.RULES), rules.find_problems(figures), now, to_webhook=to_webhook)
+        figures = gather_figures(connection, free_bytes(), now, queues)
+    names = tuple(name for name in rules.RULES if queues is not None or name != "queue_unread")
+    return update_alerts(ledger, names, rules.find_problems(figures), now, to_webhook=to_webhook)
 
 
 def send_to_channel(ledger: Ledger, channel: Channel, clock: Callable[[], float]) -> int:

@@ -235,9 +235,10 @@ def overdue_ids(connection: Connection, after_id: int, received_before: float, l
     return list(connection.scalars(wanted))
 
 
-def count_waiting(connection: Connection) -> int:
-    """Count waiting events."""
-    return connection.scalar(select(func.count()).select_from(inbox)) or 0
+def count_waiting(connection: Connection, most: int | None = None) -> int:
+    """Count waiting events, up to ``most``."""
+    waiting = select(inbox.c.id).limit(most).subquery()
+    return connection.scalar(select(func.count()).select_from(waiting)) or 0
 
 
 def backlogs(connection: Connection, source_ids: Sequence[str]) -> Counter[tuple[str, Trust]]:
