@@ -50,6 +50,9 @@ class _SuppressionAnswer(Shape):
         metadata={"description": "What was remembered of the person's devices and accounts."}
     )
     deliveries = fields.Dict(metadata={"description": "Deliveries, by their former state."})
+    deliveries_kept = fields.Integer(
+        metadata={"description": "Signed deliveries, kept without the data that only public calls gave."}
+    )
     being_sent = fields.Integer()
     debugged = fields.Integer(metadata={"description": "Entries of the live debugger, of every visitor."})
     unreadable = fields.Integer(metadata={"description": "Rows that cannot be opened: nobody knows whose."})
@@ -76,7 +79,13 @@ class _ExportAnswer(Shape):
     visitors = fields.List(
         fields.Dict(), metadata={"description": "What is remembered of devices and accounts."}
     )
-    deliveries = fields.List(fields.Dict(), metadata={"description": "Deliveries, with their payload."})
+    deliveries = fields.List(
+        fields.Dict(),
+        metadata={
+            "description": "Deliveries, with their payload; of a signed event that only public calls link to the "
+            "person, only the data of these calls."
+        },
+    )
     debugged = fields.List(fields.Dict(), metadata={"description": "Inputs of the live debugger."})
     unreadable = fields.Integer(metadata={"description": "Rows that cannot be opened: nobody knows whose."})
 
@@ -94,7 +103,8 @@ class _RecordedRequest(Shape):
 
 def _counts(report: ErasureReport) -> dict[str, Any]:
     names = ("events", "visitors", "being_sent", "debugged", "unreadable")
-    return {name: getattr(report, name) for name in names} | {"deliveries": dict(report.stood)}
+    deliveries = {"deliveries": dict(report.stood), "deliveries_kept": len(report.reduced)}
+    return {name: getattr(report, name) for name in names} | deliveries
 
 
 @blueprint.route("/erasures", methods=["POST"])

@@ -143,6 +143,11 @@ def _show(report: ErasureReport, dry_run: bool = False) -> None:
     )
     for stood, n in sorted(report.stood.items()):
         click.echo(f"  {n:>8,} {stood}")
+    if report.reduced:
+        word = "would be kept" if dry_run else "were kept"
+        click.echo(
+            f"{len(report.reduced):,} signed deliveries {word} without data that only public calls gave."
+        )
     if report.debugged:
         click.echo(f"  {report.debugged:>8,} entries of the live debugger, of all persons")
     if report.being_sent:

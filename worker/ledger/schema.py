@@ -334,6 +334,8 @@ delivery = Table(
     Column("content_key", _Bytes),
     # The decision about the person's consent: its form, the categories and the answer; NULL where none was required.
     Column("consent", Text),
+    # The fields of the payload's user data that came only from public calls; NULL for none, and for public events.
+    Column("public_fields", Text),
     # An `Arrival`: never forgotten, whatever becomes of its batches.
     Column("may_have_arrived", SmallInteger, nullable=False, server_default=text("0")),
     # Keyed hash of source and order id (or user id, lead id, subscription id): what counts once in its ad account.

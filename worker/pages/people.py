@@ -51,10 +51,13 @@ def _carry_out(given: dict[str, str], person: rights.PersonIdentifiers) -> str:
     counted = (
         f"{report.events:,} waiting events, {report.visitors:,} visitors, {report.deliveries:,} deliveries"
     )
+    reduced = f"{len(report.reduced):,} signed deliveries"
     if action == "count":
-        return f"Kept of this person: {counted}."
+        partly = f" Also data that only public calls gave, in {reduced}." if report.reduced else ""
+        return f"Kept of this person: {counted}.{partly}"
+    partly = f" Kept {reduced} without data that only public calls gave." if report.reduced else ""
     busy = f" {report.being_sent:,} are being sent now: do it again in a minute." if report.being_sent else ""
-    return f"Erased {counted}.{busy}"
+    return f"Erased {counted}.{partly}{busy}"
 
 
 def _download(person: rights.PersonIdentifiers) -> Response:

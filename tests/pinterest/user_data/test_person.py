@@ -4,7 +4,12 @@ from hashlib import sha256
 
 import pytest
 
-from worker.pinterest.user_data.person import Person, _mapped_email_hashes, all_email_hashes_in
+from worker.pinterest.user_data.person import (
+    Person,
+    _mapped_email_hashes,
+    all_email_hashes_in,
+    split_payload,
+)
 
 EMAIL = "Kim.Muster+shop@example.com"
 EMAIL_HASH = sha256(EMAIL.lower().encode()).hexdigest()
@@ -93,3 +98,23 @@ def test_a_text_without_emails_has_no_hashes(text: bytes) -> None:
 def test_a_long_text_takes_linear_time() -> None:
     """A backtracking pattern would take minutes."""
     assert not BY_EMAIL.appears_in(b"@" * 500_000 + b"a" * 500_000)
+
+
+@pytest.mark.parametrize(
+    ("fields", "rest", "taken"),
+    [
+        ([], {"em": ["a"], "external_id": ["b", "c"], "click_id": "d"}, {}),
+        (["em"], {"external_id": ["b", "c"], "click_id": "d"}, {"em": ["a"]}),
+        (["external_id:0"], {"em": ["a"], "external_id": ["c"], "click_id": "d"}, {"external_id": ["b"]}),
+        (
+            ["external_id:0", "external_id:1", "click_id", "ph"],
+            {"em": ["a"]},
+            {"external_id": ["b", "c"], "click_id": "d"},
+        ),
+    ],
+)
+def test_a_payload_is_split_by_field_and_by_value(
+    fields: list[str], rest: dict[str, object], taken: dict[str, object]
+) -> None:
+    text = b'{"event_id":"e","user_data":{"em":["a"],"external_id":["b","c"],"click_id":"d"}}'
+    assert split_payload(text, fields) == ({"event_id": "e", "user_data": rest}, taken)

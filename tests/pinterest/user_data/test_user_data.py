@@ -8,9 +8,9 @@ from tests.pinterest.conftest import EM, PIN_UNAUTH, browser, payload, run, serv
 from worker.event.problems import Problem
 from worker.event.received import Received
 from worker.pinterest.mapping.call import Options
-from worker.pinterest.mapping.payload_checks import Failed
+from worker.pinterest.mapping.payload_checks import Failed, Mapped
 from worker.pinterest.user_data.user_data import _client_address
-from worker.pinterest.user_data.visitor import Visitor, apply_identify
+from worker.pinterest.user_data.visitor import Visitor, apply_identify, visitor_for_signed_event
 
 PINTEREST = Options(field_mapping="pinterest")
 IP_UA = {"client_ip_address": "203.0.113.50", "client_user_agent": "Mozilla/5.0 ..."}
@@ -230,3 +230,73 @@ def test_a_device_id_is_hashed_and_an_empty_id_is_ignored() -> None:
     assert user_data(
         track("Lead", context={"device": device}), received=Received("server", 1706540000.0)
     ) == {"hashed_maids": [sha("cdda802e-fb9c-47ad-9866-0794d394c912")]}
+
+
+M, OTHER = sha("mallory@example.com"), sha("other")
+PUBLIC = Visitor(traits={"em": [M], "fn": [M], "external_id": [M]}, user_id=sha("m"))
+SENDING = Options(send_user_id=True)
+ID = {"externalId": "own"}
+# What signed calls said, what all calls said, the traits of the signed order, its user id, the integration's options,
+# and the fields that only public calls gave.
+ORIGINS: dict[str, tuple[Visitor, Visitor, dict[str, str], str | None, Options, str | None]] = {
+    "only public calls": (Visitor(), PUBLIC, {}, None, Options(), "em,fn,external_id:0"),
+    "and the user id": (Visitor(), PUBLIC, {}, None, SENDING, "em,fn,external_id:0,external_id:1"),
+    "the event has an e-mail": (Visitor(), PUBLIC, {"email": "mallory@example.com"}, None, Options(), None),
+    "the event has a phone number": (Visitor(), PUBLIC, {"phone": "+4915112345678"}, None, Options(), None),
+    "the event has a name": (Visitor(), PUBLIC, {"firstName": "Lee"}, None, Options(), "em,external_id:0"),
+    "the event has an external id": (Visitor(), PUBLIC, ID, None, SENDING, "em,fn,external_id:1"),
+    "the event has the user id": (Visitor(), PUBLIC, {}, "m", SENDING, "em,fn,external_id:0"),
+    "the event has another user id": (Visitor(), PUBLIC, {}, "lee", SENDING, None),
+    "the event has the external id of the traits": (
+        Visitor(),
+        Visitor(traits={"external_id": [sha("lee")]}),
+        {},
+        "lee",
+        SENDING,
+        None,
+    ),
+    "a signed call gave an e-mail": (Visitor(traits={"em": [OTHER]}), PUBLIC, {}, None, SENDING, None),
+    "a signed call gave the same e-mail": (Visitor(traits={"em": [M]}), PUBLIC, {}, None, SENDING, None),
+    "a signed call gave a name": (
+        Visitor(traits={"fn": [OTHER]}),
+        PUBLIC,
+        {},
+        None,
+        Options(),
+        "em,external_id:0",
+    ),
+    "a signed call gave the user id": (
+        Visitor(user_id=sha("m")),
+        PUBLIC,
+        {},
+        None,
+        SENDING,
+        "em,fn,external_id:0",
+    ),
+    "a signed call gave another user id": (Visitor(user_id=OTHER), PUBLIC, {}, None, SENDING, None),
+    "nothing public": (Visitor(traits={"fn": [OTHER]}, user_id=OTHER), Visitor(), {}, None, SENDING, None),
+    "a browser id from before": (Visitor(), Visitor(pin_unauth="pin"), {}, None, PINTEREST, "external_id:0"),
+    "a browser id that is no external id": (Visitor(), Visitor(pin_unauth="pin"), {}, None, Options(), None),
+}
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_the_fields_that_only_public_calls_gave_a_signed_event_are_named(origin: str) -> None:
+    signed, public, traits, user_id, options, named = ORIGINS[origin]
+    event = track("Lead", context={"traits": traits}) | ({"userId": user_id} if user_id else {})
+    (mapped,) = run(event, visitor=visitor_for_signed_event(signed, public), options=options)
+    assert isinstance(mapped, Mapped)
+    assert mapped.public_fields == named
+
+
+def test_the_events_own_browser_id_is_not_from_an_earlier_public_call() -> None:
+    (mapped,) = run(track("Lead"), received=browser(pin_unauth=PIN_UNAUTH), options=PINTEREST)
+    assert isinstance(mapped, Mapped)
+    assert mapped.public_fields is None
+
+
+def test_a_failed_event_names_the_fields_too() -> None:
+    (failed,) = run(track("Order Completed"), visitor=visitor_for_signed_event(Visitor(), PUBLIC))
+    assert isinstance(failed, Failed)
+    assert failed.public_fields == "em,fn,external_id:0"
+    assert dict(PUBLIC.traits) == {"em": [M], "fn": [M], "external_id": [M]}

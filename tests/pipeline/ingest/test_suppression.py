@@ -195,6 +195,16 @@ def test_a_forged_link_suppresses_no_signed_order_of_a_customer_known_by_an_id(
     assert "page" not in run(ledger, track("page", userId="lee"))
 
 
+def test_a_forged_browser_id_suppresses_no_signed_order_of_a_device(ledger: Ledger) -> None:
+    """With ``field_mapping`` pinterest, the browser id is sent as an external id, as a user id is."""
+    place(ledger, field_mapping="pinterest")
+    suppress(ledger, external_ids=["kim"])
+    page = {"type": "page", "messageId": "p", "anonymousId": "lees"}
+    ids = shops.accept(ledger, [page], received_at=time.time(), channel="browser", pin_unauth="kim")
+    ingest(ledger, ids)
+    assert "order" in run(ledger, track("order", anonymousId="lees"), trust=Trust.SIGNED)
+
+
 def test_a_forged_link_ends_no_suppression(ledger: Ledger) -> None:
     """Lee says with a public call that Lee is Kim; then the shop reports a new consent of Lee's."""
     place(ledger)

@@ -65,6 +65,8 @@ class NewDelivery:
     reason: str | None = None
     warning: str | None = None
     consent: str | None = None
+    # The fields of the payload's user data that came only from public calls, where the event is signed.
+    public_fields: str | None = None
     order_key: bytes | None = None
     anonymous_key: bytes | None = None
     user_key: bytes | None = None
@@ -307,6 +309,7 @@ def _duplicate(item: NewDelivery, now: float) -> dict[str, Any]:
         "state": State.DUPLICATE.value,
         "ended_at": now,
         "payload": None,
+        "public_fields": None,
         "reason_class": "duplicate",
         "reason": item.reason or "An event with this id and name was accepted before.",
     }
@@ -314,8 +317,8 @@ def _duplicate(item: NewDelivery, now: float) -> dict[str, Any]:
 
 def _kept_duplicate(item: NewDelivery, now: float) -> dict[str, Any]:
     """Return a signed duplicate with its payload. It is sent if the public copy fails."""
-    kept = {"payload": item.payload, "reason": "A public event with the same content is being sent."}
-    return _duplicate(item, now) | kept
+    kept = {"payload": item.payload, "public_fields": item.public_fields}
+    return _duplicate(item, now) | kept | {"reason": "A public event with the same content is being sent."}
 
 
 _OTHER_SOURCE = (

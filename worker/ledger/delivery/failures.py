@@ -412,6 +412,7 @@ def end_discarded(
         "state": State.DISCARDED.value,
         "ended_at": now,
         "payload": None,
+        "public_fields": None,
         "reason_class": "discarded",
         "reason": reason,
     }

@@ -58,9 +58,12 @@ def find_deliveries_after(connection: Connection, delivery_id: int, limit: int) 
     return _read(connection, _deliveries().where(delivery.c.id > delivery_id).limit(limit))
 
 
-def find_deliveries(connection: Connection, ids: Sequence[int]) -> list[FoundDelivery]:
+def find_deliveries(
+    connection: Connection, ids: Sequence[int], *, with_payloads: bool = False
+) -> list[FoundDelivery]:
     """Return deliveries by id."""
-    return _read(connection, _deliveries().where(delivery.c.id.in_(ids)))
+    wanted = _deliveries().add_columns(delivery.c.payload) if with_payloads else _deliveries()
+    return _read(connection, wanted.where(delivery.c.id.in_(ids)))
 
 
 @dataclass(frozen=True, slots=True)

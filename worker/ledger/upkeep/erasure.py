@@ -29,25 +29,48 @@ from worker.ledger.vault import Vault
 
 _REASON = "Erased at the person's request."
 _UNBOOKED = ("pending", "in_flight")
+_SENT = (tallies.DELIVERED, tallies.TESTED)
 
 
 @dataclass(frozen=True, slots=True)
 class PersonalRow:
-    """Hold a row that may contain personal data. ``body`` is sealed, or None; ``trust`` is None for a visitor."""
+    """Hold a row that may contain personal data. ``body`` is sealed, or None; ``trust`` is None for a visitor.
+
+    ``public_fields`` names the fields of a signed delivery that only public calls gave.
+    """
 
     id: Any
     body: bytes | None
     anonymous_key: bytes | None
     user_key: bytes | None
     trust: int | None = None
+    public_fields: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReducedPayload:
+    """Hold the sealed payload of a delivery, and the one without the fields of public calls, with its size.
+
+    ``public_fields`` names those that remain. ``can_be_sent``: whether Pinterest would accept the new one.
+    """
+
+    old: bytes
+    new: bytes
+    size_bytes: int
+    public_fields: str | None
+    can_be_sent: bool
+
+
+_NOTHING: Mapping[int, ReducedPayload] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class _ErasedDeliveries:
-    """Count the erased deliveries by their former state, and name those that are being sent now."""
+    """Count the erased deliveries by their former state; name the reduced ones, and those that are being sent now."""
 
     by_state: Counter[str] = field(default_factory=Counter)
     being_sent: frozenset[int] = frozenset()
+    reduced: frozenset[int] = frozenset()
 
 
 def known_source_ids(connection: Connection) -> list[str]:
@@ -76,7 +99,7 @@ def visitor_rows_after(connection: Connection, after: bytes, limit: int) -> list
 
 def delivery_rows_after(connection: Connection, after: int, limit: int) -> list[PersonalRow]:
     """Return all deliveries that are not erased, in the order of their ids."""
-    names = ("id", "payload", "anonymous_key", "user_key", "trust")
+    names = ("id", "payload", "anonymous_key", "user_key", "trust", "public_fields")
     wanted = select(*(delivery.c[name] for name in names)).where(
         delivery.c.id > after, delivery.c.state != State.ERASED.value
     )
@@ -93,12 +116,6 @@ def visitor_bodies(connection: Connection, keys: Sequence[bytes]) -> list[Mappin
     """Return sealed visitors by key, without the key."""
     wanted = select(visitor.c.updated_at, visitor.c.body).where(visitor.c.key.in_(keys))
     return _mappings(connection, wanted.order_by(visitor.c.key))
-
-
-def payloads(connection: Connection, ids: Sequence[int]) -> dict[int, bytes | None]:
-    """Return the sealed payloads of deliveries by id."""
-    wanted = select(delivery.c.id, delivery.c.payload).where(delivery.c.id.in_(ids))
-    return {row.id: row.payload for row in connection.execute(wanted)}
 
 
 def debugged_events(connection: Connection) -> list[Mapping[str, Any]]:
@@ -129,12 +146,17 @@ def delete_debug_inputs(connection: Connection) -> int:
 
 
 def erase_deliveries(
-    connection: Connection, vault: Vault, ids: Sequence[int], now: float
+    connection: Connection,
+    vault: Vault,
+    ids: Sequence[int],
+    now: float,
+    reduced: Mapping[int, ReducedPayload] = _NOTHING,
 ) -> _ErasedDeliveries:
     """Remove all personal data from deliveries in any state, except those that are being sent.
 
     Count, time, event name and ad account remain for the books. A waiting batch is sent without them. A later copy of
-    an erased event is a duplicate.
+    an erased event is a duplicate. Those of ``reduced`` keep their state and get the other payload, unless they could
+    then not be sent any more.
     """
     batches = _lock_batches(connection, ids)
     statuses = {batch_id: status for batch_id, (status, _) in batches.items()}
@@ -143,6 +165,10 @@ def erase_deliveries(
     busy = {row.id for row in rows if _is_busy(row, statuses)}
     free = [row for row in rows if row.id not in busy]
     by_state = {row.id: reported_state(row.state, statuses.get(row.batch_id), test=row.test) for row in free}
+    kept = {row_id for row_id, state in by_state.items() if _is_kept(reduced.get(row_id), state)}
+    done = frozenset(row_id for row_id in sorted(kept) if _reduce(connection, row_id, reduced[row_id]))
+    free = [row for row in free if row.id not in kept]
+    by_state = {row.id: by_state[row.id] for row in free}
     tried = {batch_id for batch_id, (_, was_tried) in batches.items() if was_tried}
     departing = [
         departing_of(row, now, may_have_arrived=row.batch_id in tried) for row in free if row.event_name
@@ -152,10 +178,12 @@ def erase_deliveries(
     _empty(connection, [row.id for row in free], now)
     _shrink(connection, Counter(row.batch_id for row in free if by_state[row.id] == "in_flight"))
     _count(connection, free, by_state, now)
-    return _ErasedDeliveries(Counter(by_state.values()), frozenset(busy))
+    return _ErasedDeliveries(Counter(by_state.values()), frozenset(busy), done)
 
 
-def preview_erasure(connection: Connection, ids: Sequence[int]) -> _ErasedDeliveries:
+def preview_erasure(
+    connection: Connection, ids: Sequence[int], reduced: Mapping[int, ReducedPayload] = _NOTHING
+) -> _ErasedDeliveries:
     """Return what `erase_deliveries` would do now."""
     wanted = (
         select(delivery.c.id, delivery.c.state, delivery.c.test, delivery.c.batch_id, batch.c.status)
@@ -164,10 +192,12 @@ def preview_erasure(connection: Connection, ids: Sequence[int]) -> _ErasedDelive
     )
     rows = connection.execute(wanted).all()
     busy = frozenset(row.id for row in rows if _is_busy(row, {row.batch_id: row.status}))
-    by_state = Counter(
-        reported_state(row.state, row.status, test=row.test) for row in rows if row.id not in busy
-    )
-    return _ErasedDeliveries(by_state, busy)
+    by_state = {
+        row.id: reported_state(row.state, row.status, test=row.test) for row in rows if row.id not in busy
+    }
+    kept = frozenset(row_id for row_id, state in by_state.items() if _is_kept(reduced.get(row_id), state))
+    gone = Counter(state for row_id, state in by_state.items() if row_id not in kept)
+    return _ErasedDeliveries(gone, busy, kept)
 
 
 def _mappings(connection: Connection, wanted: Any) -> list[Mapping[str, Any]]:
@@ -211,6 +241,18 @@ def _is_busy(row: Any, statuses: dict[int, int]) -> bool:
     return statuses.get(row.batch_id) not in (BatchStatus.READY.value, BatchStatus.SETTLED.value)
 
 
+def _is_kept(reduced: ReducedPayload | None, state: str) -> bool:
+    """Return whether a delivery remains without the fields of public calls: it was sent, or still can be."""
+    return reduced is not None and (reduced.can_be_sent or state in _SENT)
+
+
+def _reduce(connection: Connection, delivery_id: int, reduced: ReducedPayload) -> bool:
+    is_same = (delivery.c.id == delivery_id) & (delivery.c.payload == reduced.old)
+    names = ("size_bytes", "public_fields")
+    values = {"payload": reduced.new} | {name: getattr(reduced, name) for name in names}
+    return connection.execute(update(delivery).where(is_same).values(values)).rowcount > 0
+
+
 def _empty(connection: Connection, ids: Sequence[int], now: float) -> None:
     values = {
         "state": State.ERASED.value,
@@ -223,6 +265,7 @@ def _empty(connection: Connection, ids: Sequence[int], now: float) -> None:
         "reason": _REASON,
         "warning": None,
         "consent": None,
+        "public_fields": None,
         "ended_at": now,
         "order_key": None,
         "content_key": None,

@@ -13,15 +13,17 @@ from worker.event.received import Trust
 from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.intake import inbox, visitors
+from worker.ledger.rows import chunks
 from worker.ledger.setup import audit_log
 from worker.ledger.upkeep import erasure, suppressions
-from worker.ledger.upkeep.erasure import PersonalRow
+from worker.ledger.upkeep.erasure import PersonalRow, ReducedPayload
 from worker.ledger.vault import SealError
+from worker.pinterest.mapping.contract import has_identity
 from worker.pinterest.user_data.person import (
     KeyedPerson,
     Person,
     all_email_hashes_in,
-    signed_email_hashes,
+    split_payload,
     split_record,
 )
 
@@ -34,7 +36,10 @@ _MOST_ROUNDS = 100
 _MOST_TRIES = 5
 _PAUSE_SECONDS = 0.5
 
-_INBOX, _VISITORS, _DELIVERIES = "inbox", "visitors", "deliveries"
+# A click id names no person, and anyone can send a public call with one for a device.
+_CLICK_IDS = ("click_id", "partner_id")
+
+_INBOX, _VISITORS, _DELIVERIES, _REDUCED = "inbox", "visitors", "deliveries", "reduced"
 _Page = Callable[[Connection, Any, int], list[PersonalRow]]
 _PARTS: dict[str, tuple[_Page, Any, bytes]] = {
     # An event that leaves the inbox becomes deliveries, and its identity a visitor.
@@ -84,6 +89,10 @@ class ErasureReport:
     keys: set[bytes] = field(default_factory=set)
     # The visitors of whom signed calls said something, and only public ones that they are this person.
     linked: set[bytes] = field(default_factory=set)
+    # The signed deliveries that were kept without this person's data, which they had only from public calls.
+    reduced: set[int] = field(default_factory=set)
+    # That data, of those that have it.
+    parts: dict[int, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def deliveries(self) -> int:
@@ -92,7 +101,8 @@ class ErasureReport:
     def counts(self) -> dict[str, int]:
         """Return the figures, for the audit log and for answers."""
         stood = {f"deliveries_{word}": n for word, n in sorted(self.stood.items())}
-        found = {"events": self.events, "visitors": self.visitors, **stood}
+        kept = {"deliveries_kept_without_data_of_public_calls": len(self.reduced)} if self.reduced else {}
+        found = {"events": self.events, "visitors": self.visitors, **stood, **kept}
         return found | {"being_sent": self.being_sent, "debugged": self.debugged}
 
 
@@ -109,7 +119,9 @@ class _Search:
     signed_emails: set[str] = field(default_factory=set)
     # The sealed bodies of visitors that are the person's by public calls only, and of what signed calls said of them.
     linked: dict[bytes, tuple[bytes, dict[str, Any]]] = field(default_factory=dict)
-    found: dict[str, set[Any]] = field(default_factory=lambda: {part: set() for part in _PARTS})
+    # The signed deliveries that name the person only in fields of public calls, without these, and these.
+    reduced: dict[int, tuple[ReducedPayload, dict[str, Any]]] = field(default_factory=dict)
+    found: dict[str, set[Any]] = field(default_factory=lambda: {part: set() for part in (*_PARTS, _REDUCED)})
     unreadable: set[tuple[str, Any]] = field(default_factory=set)
 
 
@@ -136,9 +148,16 @@ def erase_rows(ledger: Ledger, person: Person | KeyedPerson, options: ErasureOpt
     of_emails = {suppressions.identifier_key(ledger.vault, digest) for digest in search.signed_emails}
     of_public = {suppressions.public_key(ledger.vault, key) for key in search.keys - search.proven}
     report.keys, report.linked = search.proven | of_public | of_emails, set(search.linked)
+    report.parts = {row_id: taken for row_id, (_, taken) in search.reduced.items()}
     if options.dry_run:
         with ledger.read() as connection:
             report.debugged = erasure.count_debug_inputs(connection)
+            for some in chunks(sorted(search.reduced)):
+                new = {row_id: search.reduced[row_id][0] for row_id in some}
+                would = erasure.preview_erasure(connection, some, new)
+                report.stood += would.by_state
+                report.being_sent += len(would.being_sent)
+                report.reduced |= would.reduced
     else:
         _write(ledger, lambda connection: _finish(connection, options, report, ledger.now()))
     return report
@@ -149,13 +168,16 @@ def _round(ledger: Ledger, search: _Search, options: ErasureOptions, report: Era
     found, busy = 0, 0
     for part in _PARTS:
         for step in _steps(ledger, part):
-            mine = [row for row in step if _is_persons(ledger, search, part, row)]
-            fresh = [row.id for row in mine if row.id not in search.found[part]]
-            if mine:
-                ids = [row.id for row in mine] if not options.dry_run else fresh
-                busy += _take(ledger, part, ids, search.linked, options, report)
-            found += len(fresh)
+            mine = [row.id for row in step if _is_persons(ledger, search, part, row)]
+            reduced = [row.id for row in step if part == _DELIVERIES and row.id in search.reduced]
+            fresh = [row_id for row_id in mine if row_id not in search.found[part]]
+            if options.dry_run:
+                busy += _look(ledger, part, fresh, report) if fresh else 0
+            elif mine or reduced:
+                busy += _take(ledger, part, mine, reduced, search, report)
+            found += len(fresh) + len(set(reduced) - search.found[_REDUCED])
             search.found[part].update(fresh)
+            search.found[_REDUCED].update(reduced)
             if report.rounds == 0:
                 options.progress(len(step))
     report.being_sent = busy if not options.dry_run else report.being_sent + busy
@@ -174,38 +196,102 @@ def _steps(ledger: Ledger, part: str) -> Iterator[list[PersonalRow]]:
 
 
 def _is_persons(ledger: Ledger, search: _Search, part: str, row: PersonalRow) -> bool:
-    """Return whether a row is the person's, and collect its other identifiers."""
+    """Return whether a row is the person's, and collect its other identifiers.
+
+    A signed delivery that only public calls make the person's is noted in ``search.reduced`` instead.
+    """
     text = _open(ledger, search, part, row)
+    appears = text is not None and search.person.appears_in(text)
+    own = _own_text(part, row, text, appears=appears)
     is_named = row.user_key in search.person.keys
-    says_so = is_named or (text is not None and search.person.appears_in(text))
-    may_be_linked = text is not None and part == _VISITORS and (says_so or row.id in search.keys)
-    signed = _signed_part(text or b"null") if may_be_linked else None
+    says_so = is_named or (appears and own is not None and (own is text or search.person.appears_in(own)))
+    signed, public = None, text
+    if part == _VISITORS and text is not None and (says_so or row.id in search.keys):
+        signed, of_public = split_record(json_text.parse_json(text))
+        public = json_text.format_json(of_public) if signed is not None else text
     if says_so:
-        own = {key for key in (row.anonymous_key, row.user_key) if key is not None}
-        search.keys |= own
-        # A delivery may have the address from a public call.
-        by_signed = part == _INBOX and row.trust == Trust.SIGNED
-        by_signed = by_signed or (signed is not None and search.person.appears_in(signed))
-        if is_named or by_signed:
-            search.proven |= own
-        if text is not None and part == _VISITORS:
-            search.emails.update(all_email_hashes_in(text))
-            if is_named or by_signed:
-                search.signed_emails.update(signed_email_hashes(text))
+        _collect(search, part, row, signed, public, is_named=is_named)
     is_mine = says_so or row.anonymous_key in search.person.keys
     if not is_mine:
         keys = search.proven if row.trust == Trust.SIGNED else search.keys
         # Rows of other identified persons on the person's device stay.
         is_linked = row.user_key in keys or (row.anonymous_key in keys and row.user_key is None)
-        is_mine = is_linked and _names_nobody_else(search, text)
+        is_mine = is_linked and _names_nobody_else(search, own)
+    if part == _VISITORS:
+        search.linked.pop(row.id, None)
     if is_mine and signed is not None and row.body is not None and row.id not in search.proven:
-        search.linked[row.id] = row.body, json_text.parse_json(signed)
+        search.linked[row.id] = row.body, signed
+    if part == _DELIVERIES:
+        search.reduced.pop(row.id, None)
+        if appears and not is_mine and text is not None and row.body is not None:
+            search.reduced[row.id] = _reduce(ledger, search, row, row.body, text)
     return is_mine
 
 
-def _signed_part(text: bytes) -> bytes | None:
-    record, _ = split_record(json_text.parse_json(text))
-    return json_text.format_json(record) if record is not None else None
+def _own_text(part: str, row: PersonalRow, text: bytes | None, *, appears: bool) -> bytes | None:
+    """Return what says whose row it is: of a signed delivery, nothing that only public calls gave."""
+    if text is None or part != _DELIVERIES or row.trust != Trust.SIGNED:
+        return text
+    if not appears and row.public_fields is None:
+        return text
+    rest, taken = split_payload(text, {*_public_fields(row), *_CLICK_IDS})
+    return json_text.format_json(rest) if taken else text
+
+
+def _public_fields(row: PersonalRow) -> list[str]:
+    return row.public_fields.split(",") if row.public_fields else []
+
+
+def _reduce(
+    ledger: Ledger, search: _Search, row: PersonalRow, old: bytes, text: bytes
+) -> tuple[ReducedPayload, dict[str, Any]]:
+    """Return a delivery without the fields of public calls that name the person, and these fields."""
+    fields, left = set(_public_fields(row)), None
+    if not search.person.appears_in(json_text.format_json(split_payload(text, fields)[1])):
+        # Public calls gave it the data of another person, too.
+        fields, left = set(), row.public_fields
+    for name in _CLICK_IDS:
+        if search.person.appears_in(json_text.format_json(split_payload(text, {name})[1])):
+            fields.add(name)
+    rest, taken = split_payload(text, fields)
+    new = json_text.format_json(rest)
+    sealed = ledger.vault.seal(new, PAYLOAD)
+    return ReducedPayload(old, sealed, len(new), left, has_identity(rest["user_data"])), taken
+
+
+def _collect(
+    search: _Search,
+    part: str,
+    row: PersonalRow,
+    signed: Mapping[str, Any] | None,
+    public: bytes | None,
+    *,
+    is_named: bool,
+) -> None:
+    """Note the keys of a row that names the person, and the e-mails of a visitor.
+
+    Of a visitor, ``signed`` is what signed calls said, and ``public`` the rest, or the whole if they said nothing.
+    """
+    own = {key for key in (row.anonymous_key, row.user_key) if key is not None}
+    search.keys |= own
+    # A delivery may have the address from a public call.
+    by_signed = part == _INBOX and row.trust == Trust.SIGNED
+    of_signed = b"null"
+    if signed is not None:
+        # Without click ids, which also come from public events.
+        of_signed = json_text.format_json({name: signed.get(name) for name in ("traits", "user_id")})
+        by_signed = search.person.appears_in(of_signed)
+    if by_signed or (is_named and row.trust != Trust.PUBLIC):
+        search.proven |= own
+    elif is_named and row.user_key is not None:
+        # Anyone can send a public call that gives this account another device.
+        search.proven.add(row.user_key)
+    if part == _VISITORS and public is not None:
+        search.emails.update(all_email_hashes_in(public))
+        if is_named or by_signed:
+            of_person = all_email_hashes_in(of_signed)
+            search.emails |= of_person
+            search.signed_emails |= of_person
 
 
 def _names_nobody_else(search: _Search, text: bytes | None) -> bool:
@@ -227,30 +313,33 @@ def _take(
     ledger: Ledger,
     part: str,
     ids: Sequence[Any],
-    linked: Mapping[bytes, tuple[bytes, dict[str, Any]]],
-    options: ErasureOptions,
+    reduced: Sequence[int],
+    search: _Search,
     report: ErasureReport,
 ) -> int:
-    """Erase rows of one part, or count them; return how many were being sent.
+    """Erase rows of one part; return how many were being sent.
 
-    Of ``linked`` visitors, what signed calls said is kept.
+    Of ``linked`` visitors, what signed calls said is kept, and of ``reduced`` deliveries what public calls did not say.
     """
-    if options.dry_run:
-        return _look(ledger, part, ids, report)
     now = ledger.now()
     if part == _INBOX:
         report.events += _write(ledger, lambda connection: erasure.erase_events(connection, ids, now))
     elif part == _VISITORS:
-        whole = [key for key in ids if key not in linked]
+        whole = [key for key in ids if key not in search.linked]
         report.visitors += _write(ledger, lambda connection: visitors.delete_visitors(connection, whole))
         for key in ids:
-            if key in linked:
-                _keep_signed(ledger, key, *linked[key])
+            if key in search.linked:
+                _keep_signed(ledger, key, *search.linked[key])
     else:
+        wanted, others = [*ids, *reduced], {one: search.reduced[one][0] for one in reduced}
         erased = _write(
-            ledger, lambda connection: erasure.erase_deliveries(connection, ledger.vault, ids, now)
+            ledger,
+            lambda connection: erasure.erase_deliveries(connection, ledger.vault, wanted, now, others),
         )
         report.stood += erased.by_state
+        report.reduced |= erased.reduced
+        # A delivery may turn out to be the person's by a signed call that was found later.
+        report.reduced -= set(ids) - erased.being_sent
         return len(erased.being_sent)
     return 0
 

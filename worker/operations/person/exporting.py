@@ -19,14 +19,21 @@ from worker.pinterest.user_data.person import Person, split_record
 _TIMES = ("received_at", "updated_at", "event_time", "accepted_at", "ended_at")
 # Keyed hashes tell nothing without the installation's key.
 _KEYS = ("anonymous_key", "user_key", "order_key")
+# What a row says of a delivery that may be another's order: where the data went.
+_OF_REDUCED = ("id", "stands", "ad_account_id", "integration_id", "source_id")
 
 
 def read_rows(
-    ledger: Ledger, person: Person, found: Mapping[str, Iterable[Any]], linked: Collection[bytes]
+    ledger: Ledger,
+    person: Person,
+    found: Mapping[str, Iterable[Any]],
+    linked: Collection[bytes],
+    reduced: Mapping[int, Mapping[str, Any]],
 ) -> dict[str, list[Any]]:
     """Return the person's waiting events, visitor records, deliveries and inputs of the live debugger.
 
     ``found`` has the ids of the rows, by their part. Nothing that signed calls said of ``linked`` visitors is in it.
+    ``reduced`` has the user data that public calls gave to other deliveries: nothing else of those is in it.
     """
     ids = {part: sorted(of_part) for part, of_part in found.items()}
     ids["linked"] = sorted(set(ids["visitors"]) & set(linked))
@@ -37,13 +44,16 @@ def read_rows(
             [row for some in chunks(ids[part]) for row in erasure.visitor_bodies(connection, some)]
             for part in ("visitors", "linked")
         )
-        deliveries = []
-        for some in chunks(ids["deliveries"]):
-            payloads = erasure.payloads(connection, some)
-            deliveries += [
-                asdict(row) | {"body": payloads.get(row.id)}
-                for row in finding.find_deliveries(connection, some)
-            ]
+        deliveries = [
+            {"body" if name == "payload" else name: value for name, value in asdict(row).items()}
+            for some in chunks(ids["deliveries"])
+            for row in finding.find_deliveries(connection, some, with_payloads=True)
+        ]
+        parts = [
+            {name: getattr(row, name) for name in _OF_REDUCED} | {"data": {"user_data": reduced[row.id]}}
+            for some in chunks(sorted(reduced))
+            for row in finding.find_deliveries(connection, some)
+        ]
         debugged = erasure.debugged_events(connection)
     return {
         "events": _opened(ledger, events, inbox.BODY),
@@ -51,7 +61,7 @@ def read_rows(
             *_opened(ledger, known, visitors.BODY),
             *(row | {"data": split_record(row["data"])[1]} for row in _opened(ledger, partly, visitors.BODY)),
         ],
-        "deliveries": _opened(ledger, deliveries, PAYLOAD),
+        "deliveries": [*_opened(ledger, deliveries, PAYLOAD), *parts],
         "debugged": _opened(ledger, debugged, INPUT, person),
     }
 

@@ -144,7 +144,7 @@ def export_person(caller: Caller, request: PersonIdentifiers) -> dict[str, Any]:
         person, proof = _find_person(caller, request), _proof_of(caller, request)
         options = ErasureOptions(caller.actor, request.kinds, proof, dry_run=True)
         report = erasing.erase_rows(caller.ledger, person, options)
-        kept = exporting.read_rows(caller.ledger, person, report.found, report.linked)
+        kept = exporting.read_rows(caller.ledger, person, report.found, report.linked, report.parts)
         counts = {name: len(rows) for name, rows in kept.items()} | {"unreadable": report.unreadable}
         with caller.changing() as change:
             keys = {bytes.fromhex(key) for key in proof} | person.keys

@@ -109,6 +109,8 @@ class Call:
     flaws: tuple[tuple[Problem, str], ...] = ()
     # The decision about consent, once it is made; None where the integration requires none.
     consent: str | None = None
+    # The fields of the user data that neither the event nor a signed call gave; None for none.
+    public_fields: str | None = None
 
 
 def read_call(event: Mapping[str, Any], received: Received, options: Options) -> Call:

@@ -112,7 +112,8 @@ class Mapped:
     """An event in Pinterest's format.
 
     Pinterest cannot deduplicate ``offline`` events; ``late`` events are over an hour old. ``identifiers`` has the names
-    of those that are present, with ``ip_ua`` for IP address and user agent together.
+    of those that are present, with ``ip_ua`` for IP address and user agent together. ``public_fields`` names the fields
+    of the user data that neither the event nor a signed call gave.
     """
 
     event_name: str
@@ -129,6 +130,7 @@ class Mapped:
     problems: tuple[Problem, ...]
     identifiers: tuple[str, ...]
     consent: str | None = None
+    public_fields: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ class Failed:
     warnings: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     consent: str | None = None
+    public_fields: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +212,7 @@ def check_payload(payload: dict[str, Any], call: Call, timing: Timing, notes: No
         problems=tuple(notes.problems),
         identifiers=_identifiers(tuple(payload["user_data"])),
         consent=call.consent,
+        public_fields=call.public_fields,
     )
 
 
@@ -228,6 +232,7 @@ def _failed(refusal: _Refusal, payload: dict[str, Any], call: Call, notes: Notes
         warnings=tuple(notes.warnings),
         problems=tuple(notes.problems),
         consent=call.consent,
+        public_fields=call.public_fields,
     )
 
 

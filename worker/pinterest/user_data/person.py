@@ -1,7 +1,7 @@
 """Find out whether a stored text names a person whose data must be erased."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -78,12 +78,6 @@ def _mapped_email_hashes(text: bytes) -> list[str]:
     ]
 
 
-def signed_email_hashes(text: bytes) -> list[str]:
-    """Return the e-mail hashes that signed calls gave a stored visitor."""
-    emails = _part(_part(_object(text), "signed"), "traits").get("em")
-    return [digest for digest in emails if isinstance(digest, str)] if isinstance(emails, list) else []
-
-
 def split_record(record: Mapping[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """Return a stored visitor as signed calls alone made it, and what they did not say.
 
@@ -97,6 +91,28 @@ def split_record(record: Mapping[str, Any]) -> tuple[dict[str, Any] | None, dict
     if not (signed.get("traits") or signed.get("user_id")):
         return None, own
     return {**signed, "told_up_to": record["told_up_to"], "signed": signed}, own
+
+
+def split_payload(text: bytes, fields: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a payload without some fields of its user data, and these fields.
+
+    A field may be one value of a list: ``external_id:0`` is the first external id.
+    """
+    payload = _object(text)
+    data = _part(payload, "user_data")
+    rest: dict[str, Any] = {}
+    taken: dict[str, Any] = {}
+    for name, value in data.items():
+        if name in fields:
+            taken[name] = value
+        elif isinstance(value, list):
+            of_fields = [one for place, one in enumerate(value) if f"{name}:{place}" in fields]
+            others = [one for place, one in enumerate(value) if f"{name}:{place}" not in fields]
+            taken |= {name: of_fields} if of_fields else {}
+            rest |= {name: others} if others else {}
+        else:
+            rest[name] = value
+    return {**payload, "user_data": rest}, taken
 
 
 def _user_id_hashes_in(text: bytes) -> set[str]:

@@ -35,11 +35,27 @@ _LONGEST_HASHED = 256
 
 
 def build_user_data(call: Call, visitor: Visitor, notes: Notes) -> dict[str, Any]:
-    """Return an event's ``user_data``; the event's own identifiers replace, field by field, earlier ones."""
+    """Return an event's ``user_data``; the event's own identifiers replace, field by field, earlier ones.
+
+    Sets the ``public_fields`` of the call.
+    """
     data = _device(call, notes)
-    data |= _person(call, visitor, notes)
-    _add_click_ids(data, call, visitor, notes)
+    # By field, the values that neither the event nor a signed call gave.
+    public: dict[str, list[str]] = {}
+    data |= _person(call, visitor, public, notes)
+    _add_click_ids(data, call, visitor, public, notes)
+    if public:
+        call.public_fields = _named(public, data)
     return data
+
+
+def _named(public: dict[str, list[str]], data: Mapping[str, list[str]]) -> str | None:
+    """Name the fields of which public calls gave everything, and such values of ``external_id`` by their places."""
+    ids = public.pop("external_id", None)
+    names = [*public]
+    if ids:
+        names += [f"external_id:{place}" for place, one in enumerate(data["external_id"]) if one in ids]
+    return ",".join(names) or None
 
 
 def _device(call: Call, notes: Notes) -> dict[str, Any]:
@@ -109,8 +125,9 @@ def _first_public(text: str, truncate: bool) -> tuple[str | None, Problem | None
     return None, Problem.ADDRESS_NOT_PUBLIC if addresses else Problem.ADDRESS_INVALID
 
 
-def _person(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
+def _person(call: Call, visitor: Visitor, public: dict[str, list[str]], notes: Notes) -> dict[str, list[str]]:
     user_id, own = _user_id(call, visitor), _own_traits(call, visitor, notes)
+    is_public_id = user_id is None and visitor.is_user_id_unconfirmed
     data: dict[str, list[str]] = {}
     # An order may be another person's even while the visitor is signed in.
     is_same = is_same_person(visitor, user_id) and not have_different_emails(visitor.traits, own)
@@ -123,6 +140,8 @@ def _person(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
         what = "user id" if own.get("em") is None else "user id or e-mail address"
         notes.explain.add("identity", f"the {what} is not the visitor's: the earlier identity is not used")
     if visitor.unconfirmed and is_same and not identifies_person(own):
+        confirmed = data.keys() | own.keys()
+        public |= {field: [*said] for field, said in visitor.unconfirmed.items() if field not in confirmed}
         data = {**visitor.unconfirmed, **data}
         if notes.explain is not None:
             notes.explain.add(
@@ -130,7 +149,7 @@ def _person(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
             )
     data.update(own)
     if user_id:
-        _add_user_id(data, user_id, call.options, notes)
+        _add_user_id(data, user_id, call.options, public, notes, is_public=is_public_id)
     return data
 
 
@@ -198,9 +217,17 @@ def _mobile_ids(holder: object) -> dict[str, Any]:
     return {"hashed_maids": found} if found else {}
 
 
-def _add_user_id(data: dict[str, list[str]], user_id: str, options: Options, notes: Notes) -> None:
+def _add_user_id(
+    data: dict[str, list[str]],
+    user_id: str,
+    options: Options,
+    public: dict[str, list[str]],
+    notes: Notes,
+    *,
+    is_public: bool,
+) -> None:
     if options.sends_user_id:
-        _add_external_id(data, user_id)
+        _add_external_id(data, user_id, public, is_public=is_public)
         if notes.explain is not None:
             notes.explain.add("identity", f"userId: trimmed, then SHA-256 → external_id {user_id[:12]}…")
     elif notes.explain is not None:
@@ -209,13 +236,21 @@ def _add_user_id(data: dict[str, list[str]], user_id: str, options: Options, not
         )
 
 
-def _add_external_id(data: dict[str, Any], digest: str) -> None:
+def _add_external_id(
+    data: dict[str, Any], digest: str, public: dict[str, list[str]], *, is_public: bool
+) -> None:
     digests = data.get("external_id", [])
     if digest not in digests:
         data["external_id"] = [*digests, digest]
+        if is_public:
+            public["external_id"] = [*public.get("external_id", ()), digest]
+    elif not is_public and "external_id" in public:
+        public["external_id"] = [one for one in public["external_id"] if one != digest]
 
 
-def _add_click_ids(data: dict[str, Any], call: Call, visitor: Visitor, notes: Notes) -> None:
+def _add_click_ids(
+    data: dict[str, Any], call: Call, visitor: Visitor, public: dict[str, list[str]], notes: Notes
+) -> None:
     """Add Pinterest's click id and browser id under the names of ``field_mapping``."""
     found = find_click_ids(call.event, call.received)
     epik = found.epik or _remembered_epik(visitor, call.received)
@@ -223,7 +258,8 @@ def _add_click_ids(data: dict[str, Any], call: Call, visitor: Visitor, notes: No
     as_pinterest = call.options.field_mapping == "pinterest"
     if pin_unauth and as_pinterest:
         if digest := hash_value("external_id", pin_unauth[:_LONGEST_HASHED]):
-            _add_external_id(data, digest)
+            # Anyone can send a public call with a browser id for a device, so that an earlier one proves nothing.
+            _add_external_id(data, digest, public, is_public=found.pin_unauth is None)
     elif pin_unauth:
         data["click_id"] = pin_unauth
     if epik:

@@ -123,9 +123,10 @@ class Visitor:
     """A visitor's identity: hashed traits by Pinterest's field names, the hashed user id, and click ids.
 
     ``epik_at`` is when the click id was received, in Unix seconds. ``unconfirmed`` has traits from public calls only,
-    for a signed event: they count if no signed call had an e-mail address or a phone number. ``signed_out_id`` is the
-    inbox id of the last call that signed a device's person out: traits of earlier calls no longer count there.
-    ``country`` (alpha-2, lower case) helps to read national phone numbers.
+    for a signed event: they count if no signed call had an e-mail address or a phone number. With
+    ``is_user_id_unconfirmed``, only public calls gave a signed event the user id. ``signed_out_id`` is the inbox id of
+    the last call that signed a device's person out: traits of earlier calls no longer count there. ``country``
+    (alpha-2, lower case) helps to read national phone numbers.
     """
 
     traits: Mapping[str, list[str]] = dataclass_field(default_factory=lambda: _NO_TRAITS)
@@ -134,6 +135,7 @@ class Visitor:
     epik_at: float | None = None
     pin_unauth: str | None = None
     unconfirmed: Mapping[str, list[str]] = dataclass_field(default_factory=lambda: _NO_TRAITS)
+    is_user_id_unconfirmed: bool = False
     signed_out_id: int | None = None
     country: str | None = None
 
@@ -240,6 +242,7 @@ def visitor_for_signed_event(signed: Visitor, public: Visitor) -> Visitor:
         traits=signed.traits,
         user_id=signed.user_id or public.user_id,
         unconfirmed=_NO_TRAITS if are_different_people(signed, public) else public.traits,
+        is_user_id_unconfirmed=signed.user_id is None,
     )
 
 

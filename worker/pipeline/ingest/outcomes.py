@@ -200,6 +200,7 @@ def _to_delivery(outcome: Outcome, target: Destination, opened: OpenedEvent, vau
         trust=opened.trust,
         event_id=outcome.event_id,
         consent=outcome.consent,
+        public_fields=_public_fields(outcome, opened.trust) if text is not None else None,
         source_name=outcome.source_name,
         payload=vault.seal(text, PAYLOAD) if text is not None else None,
         size_bytes=len(text) if text is not None else 0,
@@ -236,6 +237,11 @@ def _identifiers(outcome: Outcome) -> tuple[Sequence[str], Sequence[str]]:
     payload = outcome.payload if isinstance(outcome, Mapped | Failed) else None
     data = (payload or {}).get("user_data") or {}
     return data.get("em", ()), data.get("external_id", ())
+
+
+def _public_fields(outcome: Outcome, trust: Trust) -> str | None:
+    """Return what only public calls gave a signed event. Of a public event they gave everything."""
+    return outcome.public_fields if trust is Trust.SIGNED and isinstance(outcome, Mapped | Failed) else None
 
 
 def _text(outcome: Outcome) -> bytes | None:
@@ -451,11 +457,15 @@ class BulkVisitors:
         return visitor_for_public_event(self._signed.known(opened.keys), everything)
 
     def signed_facts(self, opened: OpenedEvent, visitor: Visitor) -> Visitor:
-        """Return the visitor of a signed event without what only public calls said; the same object if that is all."""
+        """Return the visitor of a signed event without what only public calls said; the same object if that is all.
+
+        The browser id may have come from a public call, and may be sent as an external id.
+        """
         signed = self._signed.known(opened.keys)
-        if not visitor.unconfirmed and visitor.user_id == signed.user_id:
+        if not visitor.unconfirmed and not visitor.pin_unauth and visitor.user_id == signed.user_id:
             return visitor
-        return replace(visitor, user_id=signed.user_id, unconfirmed={})
+        facts = replace(visitor, unconfirmed={}, user_id=signed.user_id, pin_unauth=None)
+        return replace(facts, is_user_id_unconfirmed=False)
 
     def changed(self) -> dict[bytes, _VisitorRecord]:
         """Return the records to write."""
