@@ -46,7 +46,7 @@ def add_source(page: Page) -> None:
     page.get_by_label("Name", exact=True).fill("My shop")
     page.get_by_label("Domains").fill("127.0.0.1")
     page.get_by_text("Cookies and more").click()
-    page.get_by_label("Only over https").uncheck()
+    page.get_by_label("Only over HTTPS").uncheck()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Copy its server secret and its write key now")).to_be_visible()
 
@@ -95,7 +95,7 @@ def test_from_the_empty_pages_to_a_delivered_order_and_a_failed_one_that_is_retr
 
     first = order(context, page)
     await_delivery(page, first, "delivered").get_by_role("link").first.click()
-    for number, stage in enumerate(("Input", "After governance", "Sent to Pinterest", "Answered"), 1):
+    for number, stage in enumerate(("Input", "Consent and rules", "Sent to Pinterest", "Answered"), 1):
         expect(page.get_by_role("heading", name=f"{number}. {stage}")).to_be_visible()
     came = page.get_by_label("Event as it came in, personal data masked")
     expect(came).to_contain_text(f'"order_id": "{first}"')

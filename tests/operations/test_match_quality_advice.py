@@ -30,11 +30,11 @@ def test_there_is_nothing_to_say_of_what_is_good() -> None:
         (quality({"partner_id": 0}), "None of these events carry a click id."),
         (quality({"external_id": 29}), "Only 29 % of these events carry your own id of the visitor."),
         (quality({"ph": 9}), "Only 9 % of these events carry a phone number."),
-        (quality(late=5), "5 % of these events came in over an hour late"),
-        (quality(computed=50), "50 % of these events have a value that was worked out from their products"),
+        (quality(late=5), "5 % of these events were received over an hour late"),
+        (quality(computed=50), "50 % of these events have a value that was computed from their products"),
         (
             quality(invalid=Counter({"no_identity": 100})),
-            "50 % of the events were not sent, because they have nothing",
+            "50 % of the events were not sent, because they cannot be matched",
         ),
         (
             quality(invalid=Counter({"new_class": 100})),
@@ -70,7 +70,7 @@ def test_events_of_which_none_was_valid_are_spoken_of() -> None:
     bad.invalid.update({"bad_timestamp": 30})
 
     assert advise(bad) == [
-        "100 % of the events were not sent, because they have a timestamp that is no time: send ISO 8601 in UTC."
+        "100 % of the events were not sent, because they have a timestamp that is not a time: send ISO 8601 in UTC."
     ]
 
 

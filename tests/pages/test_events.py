@@ -244,7 +244,7 @@ def test_switching_debugging_off_deletes_what_was_kept(
     kept = first_link(pages.get("/events"), "/events/inputs/")
     page = pages.follow(pages.send("/sources/src_shop/debugging", {"on": "no"}))
 
-    assert "The kept events are deleted" in page
+    assert "The stored events are deleted" in page
     assert pages.client.get(kept).status_code == 404
     told = [entry["action"] for entry in api.get("/v1/admin/audit")["data"]]
     assert told.count("source.debug") == 2
@@ -254,7 +254,7 @@ def test_what_becomes_no_delivery_is_seen_while_its_source_is_debugged(
     pages: Pages, ledger: Ledger, shop: Integration
 ) -> None:
     pages.send("/sources/src_shop/debugging", {"on": "yes"})
-    assert "No events since debugging was turned on." in pages.get("/events")
+    assert "No events since debugging started." in pages.get("/events")
     happen(ledger, type="identify", messageId="i1")
     live = pages.get("/events")
 

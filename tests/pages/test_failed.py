@@ -130,7 +130,7 @@ def test_an_event_that_was_sent_meanwhile_is_not_sent_twice(
 def test_discarding_asks_why_and_keeps_the_answer(pages: Pages, ledger: Ledger, shop: Integration) -> None:
     fail(ledger, shop, "e1", "e2")
     asked = pages.send("/failed/review", {"action": "discard", "ids": ids(ledger, "e1")}).text
-    assert "1 delivery will be discarded for good." in asked
+    assert "1 delivery will be discarded and cannot be sent again." in asked
     pages.send("/failed/discard", {"ids": ids(ledger, "e1"), "reason": "A test order"})
 
     assert stands(ledger) == {"e1": "discarded", "e2": "failed"}

@@ -51,7 +51,7 @@ def test_all_steps_done_are_still_on_their_own_page(pages: Pages, shop: Integrat
 def test_a_source_shows_what_came_in_and_when_also_after_its_counts_were_folded(
     pages: Pages, shop: Integration, ledger: Ledger
 ) -> None:
-    assert "Nothing came in yet." in pages.get("/sources/src_shop/seen")
+    assert "Nothing was received yet." in pages.get("/sources/src_shop/seen")
     hour = time.time() // 3_600 * 3_600
     for at in (hour + 60, hour + 62, hour + 61):
         count(ledger, 0, "page_visit", tallies.MAPPED, at)
@@ -64,5 +64,5 @@ def test_a_source_shows_what_came_in_and_when_also_after_its_counts_were_folded(
         ("page view", shown[0]),
         ("order", shown[1]),
     ]
-    assert "Not seen in the last 30 days: cart." in page
+    assert "Not received in the last 30 days: cart." in page
     assert "page view" in pages.get("/sources/src_shop")

@@ -171,7 +171,7 @@ def test_match_quality_shows_shares_and_what_to_improve(
     assert '<td class="number" data-of="Share">100 %</td>' in page
     assert "Only 25 % of these events carry an e-mail address." in page
     assert "are orders without a value" in page
-    assert "75 % of these events came in over an hour late" in page
+    assert "75 % of these events were received over an hour late" in page
 
 
 def test_identifiers_are_called_as_the_field_mapping_sends_them(

@@ -123,7 +123,7 @@ def test_an_order_of_two_ad_accounts_is_shown_for_each_and_added_up_for_neither(
     assert page.count(total) == 2
     assert page.count(">15.00</td>") == 2
     assert "30.00" not in page
-    assert "Orders a day, in the ad account that has most" in page
+    assert "Orders a day, in the ad account with the most orders" in page
     own = pages.get("/sales?ad_account_id=42")
     assert own.count("All days</th>") == 1
     assert f"({ACCOUNT})</td>" not in own

@@ -198,5 +198,5 @@ def test_the_page_shows_what_the_quotas_refused(pages: Pages, source: dict[str, 
         )
     page = pages.get(f"/sources/{source['id']}")
     assert "1,234 from public calls today, of at most 200,000." in page
-    assert "56 not kept in the last 30 days" in page
+    assert "56 not stored in the last 30 days" in page
     assert "7 debug inputs were replaced by newer ones." in page

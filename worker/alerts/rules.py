@@ -90,10 +90,10 @@ def _exhausted(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
 def _contradicted(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     for account in figures.accounts:
         if account.contradicted:
-            have = "event has an id" if account.contradicted == 1 else "events have ids"
+            had = "event had an id" if account.contradicted == 1 else "events had ids"
             summary = (
-                f"{account.contradicted:,} signed {have} for ad account {account.ad_account_id} that public events "
-                f"with another order id, value or currency used before, within the last two hours."
+                f"In the last two hours, {account.contradicted:,} signed {had} that public events with another order "
+                f"id, value or currency had used before, for ad account {account.ad_account_id}."
             )
             yield RuleProblem("event_ids_used_before", account.ad_account_id, Severity.WARNING, summary)
 
@@ -125,7 +125,7 @@ def _stands_still(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem
         if still > limits.still_seconds:
             summary = (
                 f"Ad account {account.ad_account_id} has sent nothing for {format_duration(still)}, "
-                "although events wait and nothing holds them."
+                "although events wait and sending is not paused."
             )
             yield RuleProblem("account_stands_still", account.ad_account_id, Severity.CRITICAL, summary)
 
@@ -152,11 +152,15 @@ def _going_stale(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]
 
 
 def _staleness_words(account: AccountFigures, hours: float) -> str:
-    when = f"begins to go stale in {hours:.0f} hours" if hours > 0 else "is going stale"
-    pace = f"{account.delivered_an_hour:,} an hour" if account.delivered_an_hour else "nothing"
+    when = f"will be too old for Pinterest in {hours:.0f} hours" if hours > 0 else "is too old for Pinterest"
+    pace = (
+        f"{account.delivered_an_hour:,} an hour are delivered"
+        if account.delivered_an_hour
+        else "none is delivered"
+    )
     return (
-        f"The backlog of ad account {account.ad_account_id} {when}: "
-        f"{capped_count(account.waiting, MAX_COUNTED_WAITING)} wait, and {pace} is delivered."
+        f"The oldest waiting event of ad account {account.ad_account_id} {when}: "
+        f"{capped_count(account.waiting, MAX_COUNTED_WAITING)} wait, and {pace}."
     )
 
 
@@ -238,7 +242,7 @@ def _inbox_waiting(figures: Figures, limits: _Thresholds) -> Iterator[RuleProble
     since = figures.inbox_since
     if since is not None and figures.now - since > limits.inbox_seconds:
         summary = (
-            f"The oldest accepted event has waited {format_duration(figures.now - since)} to be worked on."
+            f"The oldest accepted event has waited {format_duration(figures.now - since)} to be processed."
         )
         yield RuleProblem("inbox_waiting", "inbox", Severity.WARNING, summary)
 
@@ -301,7 +305,7 @@ def _sign_in(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     for ad_account_id, why in figures.sign_ins.items():
         summary = (
             f"The sign-in with Pinterest for ad account {ad_account_id} cannot be refreshed: {why} "
-            "Events are sent all the same."
+            "Events are still sent."
         )
         yield RuleProblem("sign_in_failing", ad_account_id, Severity.WARNING, summary)
 
@@ -328,8 +332,8 @@ RULES = {
     ),
     "event_ids_used_before": _Rule(
         0.0,
-        "Find out who sends them: the pipeline key is public in every page. List the event in the source's "
-        "signed_only_events where the server sends it, and use event ids that cannot be guessed.",
+        "Find out who sends the public events: every page contains the pipeline key. If your server sends the event, "
+        "list it in the source's signed_only_events. Use event ids that cannot be guessed.",
         _contradicted,
     ),
     "oldest_pending": _Rule(
@@ -350,7 +354,7 @@ RULES = {
     ),
     "backlog_going_stale": _Rule(
         300.0,
-        "Fix what delays the account within these hours: Pinterest refuses events older than seven days.",
+        "Within these hours, fix the cause of the delay: Pinterest refuses events older than seven days.",
         _going_stale,
     ),
     "breaker_open": _Rule(
@@ -413,12 +417,12 @@ RULES = {
     "sign_in_failing": _Rule(
         # Failures of the network pass; tries are 15 minutes apart.
         3_600.0,
-        "Open the integration and choose “Connect again”: settings, events and the token for events stay.",
+        "Open the integration and choose “Connect again”: settings, events and the token for events remain.",
         _sign_in,
     ),
     "quality_score_fell": _Rule(
         0.0,
-        "Open Match quality: it has Pinterest's issues and what to change.",
+        "Open Match quality: it shows Pinterest's issues and what to change.",
         _score_fell,
     ),
     "disk_nearly_full": _Rule(
@@ -430,17 +434,21 @@ RULES = {
 }
 
 VOLUME_RULE = "volume_dropped"
-_VOLUME_ADVICE = "Check whether the shop still sends the event: changes of its pages often remove the call."
+_VOLUME_ADVICE = (
+    "Check whether the shop still sends the event: a change of its pages may have removed the call."
+)
 DATA_RULE = "data_quality"
-_DATA_ADVICE = "Open the source's page on data quality: it has the newest example and says what to do."
+_DATA_ADVICE = "Open the source's page on data quality: it shows the newest example and what to do."
 # Checked by `worker.alerts.source_rules`, with the thresholds of each source.
 RATE_RULES = {
     "failure_rate": "Open Failed deliveries: it groups them by reason. Fix the reason, then send them again.",
-    "success_rate": "Open the debugger: it shows what became of each event.",
+    "success_rate": "Open the live debugger: it shows the result of each event.",
     "filtered_rate": "Check whether the consent tool still works in the pages, or change the source's rule.",
     "order_accuracy": "Open Orders: it lists each order that is missing, with its reason.",
-    "source_silent": "Check whether the shop still sends events: open a page, and look for it in the debugger.",
-    "new_failure_reason": "Open Failed deliveries and read the reason. Changes of the shop or of Pinterest cause it.",
+    "source_silent": "Check whether the shop still sends events: open a page, and look for the event in the live "
+    "debugger.",
+    "new_failure_reason": "Open Failed deliveries and read the reason. A change of the shop or of Pinterest may have "
+    "caused it.",
 }
 LEDGER_RULE = "ledger_away"
 _LEDGER_ADVICE = (

@@ -196,7 +196,7 @@ def _find_inaccurate(
             and 100 * delivered < source.alert_thresholds["accuracy_percent"] * expected
         ):
             summary = (
-                f"{delivered:,} of {expected:,} orders of {source.id} that consent allows were delivered in a day "
+                f"{delivered:,} of {expected:,} orders of {source.id} with consent were delivered in a day "
                 f"({100 * delivered / expected:.0f} %)."
             )
             problems.append(RuleProblem("order_accuracy", source.id, Severity.WARNING, summary))

@@ -167,7 +167,7 @@ class _QualityRow(Shape):
     events = fields.Integer(metadata={"description": "Valid and invalid ones, duplicates left out."})
     valid = fields.Integer()
     late = fields.Integer(metadata={"description": "Accepted over an hour after they happened."})
-    computed = fields.Integer(metadata={"description": "With a value that was worked out from the items."})
+    computed = fields.Integer(metadata={"description": "With a value that was computed from the items."})
     invalid = _counts("Events that were not sent, by the class of the reason.")
     shares = fields.Dict(
         keys=fields.String(),

@@ -129,7 +129,7 @@ class _SourceOptions(Shape):
     cookies = Nested(_Cookies, load_default=lambda: _Cookies().load({}))
     alert_thresholds = Nested(_AlertThresholds, load_default=lambda: _AlertThresholds().load({}))
     secure_cookies = Boolean(
-        load_default=True, metadata={"description": "False only where the shop is tried without TLS."}
+        load_default=True, metadata={"description": "False only to test over plain HTTP."}
     )
     default_country = _Country(
         load_default=None,

@@ -16,7 +16,7 @@ from worker.settings import settings
 def books_command(audit: bool) -> None:
     """Prove that every accepted event is accounted for. Exits with status 1 if not.
 
-    Without --audit only waiting events are counted row by row. This is fast, however much was delivered.
+    Without --audit only waiting events are counted row by row. This is fast for any number of deliveries.
     """
     closed = close_books(cli_caller(), audit=audit)
     click.echo("Events accepted")

@@ -22,7 +22,8 @@ def _country(_context: click.Context, _option: click.Parameter, given: str | Non
 @click.command("explain")
 @click.argument("file", type=click.File("rb"), default="-")
 @click.option(
-    "--source", help="Explain for this source's integrations; without it, for one with every default."
+    "--source",
+    help="Explain for this source's integrations; without it, for an integration with default settings.",
 )
 @click.option(
     "--country",

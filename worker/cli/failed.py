@@ -164,7 +164,7 @@ def _retry_command(
 def _discard_command(
     numbers: tuple[int, ...], everything: bool, reason: str, dry_run: bool, **chosen: Any
 ) -> None:
-    """Discard failed deliveries for good: the given NUMBERS, or --all of a filter."""
+    """Discard failed deliveries permanently: the given NUMBERS, or --all of a filter."""
     who = cli_caller()
     wanted = _wanted(who, numbers, everything, chosen)
     with _extent(who, wanted, "discard", dry_run) as extent:

@@ -33,5 +33,7 @@ def find_command(what: str) -> None:
     if found.waits_more:
         click.echo(f"Of the events that wait to be mapped only the newest {MOST_OPENED:,} were searched.")
     if not found.deliveries and not found.waiting:
-        click.echo("Not found: it was never received, no integration uses it, or its retention has ended.")
+        click.echo(
+            "Not found: it was never received, no integration uses it, or it was deleted after its retention."
+        )
         sys.exit(1)

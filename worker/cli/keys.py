@@ -15,7 +15,7 @@ def keys_group() -> None:
 def _rotate_command() -> None:
     """Wrap every data key with the first key of ENCRYPTION_KEY.
 
-    Put the new key before the old one (ENCRYPTION_KEY=new,old), restart every process, run this, then take the old one
-    out. Events may flow meanwhile; docs/backup.md has the steps.
+    Put the new key before the old one (ENCRYPTION_KEY=new,old), restart every process, run this command, then remove
+    the old key. Events are accepted and sent meanwhile. docs/backup.md has the steps.
     """
     click.echo(f"Wrapped {rotate_keys(cli_caller())} data keys again. The old key is no longer needed.")

@@ -42,7 +42,7 @@ def _import_command(file: IO[bytes], source_id: str | None, send_missing: bool, 
 
     It is read as by `send`: each line has order_id, timestamp, total and currency. No customer data is kept. With
     --send-missing an order without a delivery is sent as an event: the line needs what Pinterest needs (email), and an
-    order without a word about consent is sent only if the source's rule for servers allows it.
+    order that does not state consent is sent only if the source's rule for servers allows it.
     """
     who = cli_caller()
     source = choose_source(who, source_id)

@@ -56,7 +56,7 @@ def _request(given: dict[str, tuple[str, ...]]) -> PersonIdentifiers:
 def person_group() -> None:
     """Export, erase or suppress the stored data of one person.
 
-    Give all that you know of the person; each option may be given several times.
+    Give all identifiers of the person that you know; each option may be given several times.
     """
 
 
@@ -76,8 +76,8 @@ def _export_command(**given: tuple[str, ...]) -> None:
 def erase_command(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[str, ...]) -> None:
     """Erase the stored data of one person, in every state, while the service runs.
 
-    Give all that you know of the person; each option may be given several times. It cannot be undone. Status 1 where
-    something was being sent to Pinterest all the time: run it again then.
+    Give all identifiers of the person that you know; each option may be given several times. It cannot be undone.
+    Ends with status 1 if an event was being sent to Pinterest for the whole time: run it again.
     """
     who, request = cli_caller(), _request(given)
     if not (dry_run or yes):

@@ -131,12 +131,12 @@ def send_command(
     """Send the events of each FILE (- for standard input), as offline events unless they say otherwise.
 
     JSON lines: one event a line, as the collector takes it. CSV: the header says what a column is. event, timestamp,
-    userId and anonymousId are the event's own; email, phone, first name and other personal fields are
-    traits; properties.X, context.X, traits.X and consent.X say so themselves; every other column is a property. A
+    userId and anonymousId are fields of the event; email, phone, first name and other personal fields are
+    traits; properties.X, context.X, traits.X and consent.X name their place; every other column is a property. A
     cell may hold a list in JSON (products). Case, spaces and underscores in names make no difference.
 
-    Every track or page line must say when it happened (timestamp). A line that is wrong is named, and costs no other
-    one. Run it again after a break or with a longer file: a line that was taken before is not taken again.
+    Every track or page line must say when it happened (timestamp). Wrong lines are reported;
+    the others are imported. You may run the command again, also with a longer file: each line is imported once.
     """
     who, options, total = cli_caller(), ImportOptions(event, action_source), ImportCounts()
     source = choose_source(who, source_id)

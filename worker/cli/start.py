@@ -21,7 +21,10 @@ def _worker(_context: click.Context, _option: click.Parameter, given: str | None
 @click.command("start")
 @click.argument("name", type=click.Choice(list(embedded_broker.commands())))
 @click.option(
-    "--name", "worker", callback=_worker, help="A worker's own name if several of a kind run, like ingest2."
+    "--name",
+    "worker",
+    callback=_worker,
+    help="A name for this worker, like ingest2, if several of a kind run.",
 )
 def start_command(name: str, worker: str | None) -> None:
     """Start one process of the service, for a supervisor or a container."""

@@ -96,11 +96,11 @@ _TEXTS: Mapping[str, ProblemText] = {
     Problem.LIST_CUT: ProblemText(
         "List cut",
         "A list is longer than what can be sent. Value and number of items are those of the whole list.",
-        "Nothing, if such orders are rare. Else check whether the shop repeats its products.",
+        "If such orders are rare, nothing. Otherwise check whether the shop repeats its products.",
     ),
     Problem.ADDRESS_INVALID: ProblemText(
         "IP address invalid",
-        "The visitor's IP address cannot be read. The event is sent without it, which costs matches.",
+        "The visitor's IP address cannot be read. Without it, Pinterest recognises fewer visitors.",
         "Send the visitor's address alone as context.ip, without port or other text.",
     ),
     Problem.ADDRESS_NOT_PUBLIC: ProblemText(

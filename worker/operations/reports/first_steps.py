@@ -43,13 +43,13 @@ def list_steps(caller: Caller) -> list[_Step]:
         _Step(
             "snippet",
             "Put the snippet into the pages",
-            "Copy it from the source's page, and open a page of the shop.",
+            "Copy it from the source's page. Then open a page of the shop.",
             any("page_visit" in names for names in seen.values()),
         ),
         _Step(
             "consent",
             "Connect the consent banner",
-            "Call _df.consent, or use a banner that is read by itself, and accept it once.",
+            "Call _df.consent, or use a consent tool that Datafly.js reads. Then accept the banner once.",
             consented,
         ),
         _Step(

@@ -67,20 +67,20 @@ _OF_COMPONENT = {
 }
 
 _INVALID = {
-    "no_identity": "have nothing to match them by: neither an e-mail address nor both IP address and user agent.",
+    "no_identity": "cannot be matched: they have no e-mail address, and not both IP address and user agent.",
     "missing_value": "are orders without a value: send total, or price and quantity with every product.",
     "missing_num_items": "are orders without a number of items: send products with their quantity.",
-    "bad_timestamp": "have a timestamp that is no time: send ISO 8601 in UTC.",
-    "future": "are dated after they came in: set the sender's clock, or send sentAt.",
-    "stale": "were over seven days old when they came in: send them sooner.",
-    "contract": "break Pinterest's contract: the failed deliveries say how.",
+    "bad_timestamp": "have a timestamp that is not a time: send ISO 8601 in UTC.",
+    "future": "have a time after their receipt: correct the sender's clock, or send sentAt.",
+    "stale": "were over seven days old when they were received: send them sooner.",
+    "contract": "do not meet Pinterest's contract: Failed deliveries shows the reasons.",
 }
 _LATE = (
-    "of these events came in over an hour late: Pinterest counts them as offline and may not deduplicate them. "
+    "of these events were received over an hour late: Pinterest counts them as offline and may not deduplicate them. "
     "Send them when they happen."
 )
 _COMPUTED = (
-    "of these events have a value that was worked out from their products: send the total, which knows of "
+    "of these events have a value that was computed from their products: send the total, which includes "
     "discounts and shipping."
 )
 _LEAST_INVALID, _LEAST_LATE, _LEAST_COMPUTED = 0.01, 0.05, 0.05
