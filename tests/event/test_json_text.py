@@ -64,3 +64,17 @@ def test_what_is_written_is_read_again(value: Any) -> None:
     text = json_text.format_json(value)
     assert text == json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() or b"\\" in text
     assert repr(json_text.parse_json(text)) == repr(value)
+
+
+@pytest.mark.parametrize("offset", range(4))
+@pytest.mark.parametrize("digits", range(17, 24))
+def test_a_long_number_is_found_at_every_place(offset: int, digits: int) -> None:
+    number = int("9" * digits)
+    assert json_text.parse_json(b" " * offset + b"[%d]" % number) == [number]
+
+
+@pytest.mark.parametrize("depth", range(28, 37))
+def test_a_value_is_storable_up_to_its_depth(depth: int) -> None:
+    for opening, closing in (("[", "]"), ('{"a":', "}")):
+        text = opening * depth + "1" + closing * depth
+        assert (json_text.format_storable(json.loads(text), 32) is not None) == (depth <= 32)

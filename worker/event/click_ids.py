@@ -46,12 +46,15 @@ class ClickIds(NamedTuple):
     pin_unauth_place: str
 
 
-def find_click_ids(event: Mapping[str, Any], received: Received) -> ClickIds:
-    """Return an event's own ids, the freshest first: a URL, then a field, then a cookie, then the referrer."""
+def find_click_ids(event: Mapping[str, Any], received: Received, url: str | None = None) -> ClickIds:
+    """Return an event's own ids, the freshest first: a URL, then a field, then a cookie, then the referrer.
+
+    ``url`` is the URL of its page, where it is known already.
+    """
     raw_context, raw_properties = event.get("context"), event.get("properties")
     context = raw_context if type(raw_context) is dict else {}
     properties = raw_properties if type(raw_properties) is dict else {}
-    epik, epik_place = epik_from_url(page_url(event)), "the page's URL"
+    epik, epik_place = epik_from_url(url or page_url(event)), "the page's URL"
     pin_unauth, pin_unauth_place = clean_click_id(received.pin_unauth), "the cookie _pin_unauth"
     if received.epik is None and _are_usual(event, context, properties):
         return ClickIds(epik, epik_place, pin_unauth, pin_unauth_place)

@@ -28,12 +28,15 @@ def open_text(value: object) -> Any:
 def looks_like_json(text: str) -> bool:
     """Return whether a text begins and ends like an object or a list in JSON, or like such a text encoded again."""
     inner = text.strip()
+    if inner[:1] not in _STARTS:
+        return False
     if inner[:1] == '"' and inner[-1:] == '"' and len(inner) > 2:
         inner = inner[1:-1].strip()
     return (inner[:1], inner[-1:]) in _BRACKETS
 
 
 _BRACKETS = (("{", "}"), ("[", "]"))
+_STARTS = frozenset('{["')
 
 
 _OBJECT_FIELDS = ("properties", "traits", "context")

@@ -1,14 +1,16 @@
 """Parse and format JSON with orjson: JSON is a third of the processing time of an event."""
 
 import json
+import math
 from typing import Any, NoReturn
 
 import orjson
 
 # orjson silently reads an integer of more than 64 bits as a float. With every digit replaced by zero, a substring
-# search finds such numbers ten times faster than a regular expression.
+# search finds such numbers ten times faster than a regular expression. Of every third byte, a long number has six.
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 _A_LONG_NUMBER = b"0" * 19
+_A_THIRD_OF_IT = b"0" * 6
 
 
 class NotANumberError(json.JSONDecodeError):
@@ -23,7 +25,7 @@ def parse_json(text: bytes) -> Any:
         UnicodeDecodeError: not UTF-8.
         RecursionError: nested too deeply.
     """
-    if _A_LONG_NUMBER not in text.translate(_DIGITS):
+    if _A_THIRD_OF_IT not in text[::3].translate(_DIGITS) or _A_LONG_NUMBER not in text.translate(_DIGITS):
         try:
             return orjson.loads(text)
         except orjson.JSONDecodeError:
@@ -36,6 +38,27 @@ def parse_json(text: bytes) -> Any:
 def format_json(value: Any) -> bytes:
     """Return compact JSON in UTF-8. The value must have been checked: no NaN, no integer of more than 64 bits."""
     return orjson.dumps(value)
+
+
+def short_key(value: Any, longest: int) -> bytes | None:
+    """Return a value's JSON text as the key of a cache; None if it is longer, or no JSON.
+
+    Equal numbers of different types, such as 1 and 1.0, have different keys.
+    """
+    try:
+        text = orjson.dumps(value)
+    except (TypeError, RecursionError):
+        return None
+    # orjson writes NaN as null.
+    if len(text) > longest or (b"null" in text and _has_nan(value)):
+        return None
+    return text
+
+
+def _has_nan(value: Any) -> bool:
+    if type(value) is dict or type(value) is list:
+        return any(map(_has_nan, value.values() if type(value) is dict else value))
+    return type(value) is float and math.isnan(value)
 
 
 def format_storable(value: Any, max_depth: int) -> bytes | None:
@@ -51,7 +74,9 @@ def format_storable(value: Any, max_depth: int) -> bytes | None:
     # orjson writes NaN as null, and a null byte as an escape sequence. A single byte is found much faster than several.
     if b"null" in text or (b"\\" in text and b"\\u00" in text):
         return None
-    return text if text.count(b"{") + text.count(b"[") <= max_depth else None
+    # A split stops early, and takes a third of the time of a count.
+    most = max_depth + 1
+    return text if len(text.split(b"{", most)) + len(text.split(b"[", most)) <= most + 1 else None
 
 
 _STRICTLY = (

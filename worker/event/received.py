@@ -159,13 +159,13 @@ def clean_click_id(value: object) -> str | None:
 def page_url(event: Mapping[str, Any]) -> str | None:
     """Return the URL of the page that an event happened on."""
     context = event.get("context")
-    page = context.get("page") if isinstance(context, dict) else None
+    page = context.get("page") if type(context) is dict else None
+    url = page.get("url") if type(page) is dict else None
+    if type(url) is str and (stripped := url.strip()):
+        return stripped
     properties = event.get("properties")
-    for holder in (page, properties):
-        url = holder.get("url") if isinstance(holder, dict) else None
-        if isinstance(url, str) and url.strip():
-            return url.strip()
-    return None
+    url = properties.get("url") if type(properties) is dict else None
+    return url.strip() or None if type(url) is str else None
 
 
 def visitor_ids(event: Mapping[str, Any], received: Received) -> tuple[str | None, str | None]:

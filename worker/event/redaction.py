@@ -134,15 +134,21 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def _is_plain_id(text: str) -> bool:
+    """Return whether an id holds nothing personal; False means that it takes a closer look."""
     if text.isalnum() and text.isascii():
         return text[:2] != "00"
     return bool(len(text) == 36 and _UUID.fullmatch(text)) or not _MAY_BE_PERSONAL_ID.search(text)
 
 
-def are_plain_ids(texts: Iterable[str]) -> bool:
-    """Return whether no id holds personal data; False means that each takes a closer look."""
-    joined = "_" + "_".join(texts)
-    return "_00" not in joined and not _MAY_BE_PERSONAL_ID.search(joined)
+def are_plain_product_ids(texts: Sequence[str]) -> bool:
+    """Return whether no id holds anything personal; False means that each takes a closer look."""
+    if max(map(len, texts), default=0) > _LONGEST_CACHED_ID:
+        return all(map(_is_plain_id, texts))
+    return all(map(_is_plain_product_id, texts))
+
+
+# Cached, because a shop sells the same products again and again.
+_is_plain_product_id = lru_cache(maxsize=8192)(_is_plain_id)
 
 
 @lru_cache(maxsize=4096)

@@ -230,3 +230,16 @@ def test_limited_data_processing_is_set_only_on_request() -> None:
 
 def test_a_predicted_lifetime_value_is_text() -> None:
     assert custom_data({"predicted_ltv": 99.5}) == {"predicted_ltv": "99.5"}
+
+
+def test_one_events_product_is_not_changed_by_another_events_options() -> None:
+    products = [{"id": "kim@example.com", "price": 1, "name": "Mug"}, {"id": "B", "price": 2, "name": "Cup"}]
+    plain, prefixed = Options(), Options(product_id_prefix="shop_", field_mapping="pinterest")
+    before = custom_data({"products": products}, options=plain)
+    assert custom_data({"products": products}, options=prefixed)["contents"][1]["id"] == "shop_B"
+    assert custom_data({"products": products, "currency": "?"}, options=plain)["contents"][1] == {
+        "id": "B",
+        "quantity": 1,
+    }
+    assert custom_data({"products": products}, options=plain) == before
+    assert "kim@example.com" not in str(before)

@@ -4,8 +4,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from worker.event.text import fold_keys
+from worker.pinterest.custom_data import items as items_module
 from worker.pinterest.custom_data.items import Item, read_count, read_items
 from worker.pinterest.mapping.call import Notes
 
@@ -92,3 +95,35 @@ def test_very_long_lists_are_cut_with_a_warning() -> None:
 )
 def test_a_count_is_a_whole_number_above_zero(value: Any, count: int | None) -> None:
     assert read_count(value) == count
+
+
+_VALUES = st.sampled_from(
+    ["A", "kim@example.com", "9.50", 1, 1.0, True, 0, -1, "", None, [1], {"id": "B"}, "{}"]
+)
+_LINES = st.dictionaries(
+    st.sampled_from(["id", "sku", "price", "quantity", "currency", "product", "name"]), _VALUES, max_size=4
+)
+
+
+@given(st.lists(_LINES, max_size=6))
+def test_lines_that_were_read_before_are_read_alike(lines: list[dict[str, Any]]) -> None:
+    items_module._KNOWN_ITEMS.clear()
+    first = read({"products": lines})
+    assert read({"products": lines}) == first
+    for line in lines:
+        read({"products": [line]})
+    assert read({"products": lines}) == first
+
+
+def test_a_line_with_a_warning_warns_each_time() -> None:
+    for _ in range(2):
+        _, warnings = read({"products": [{"id": "A", "price": "cheap"}]})
+        assert len(warnings) == 1
+
+
+def test_the_kept_lines_stay_within_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    items_module._KNOWN_ITEMS.clear()
+    monkeypatch.setattr(items_module, "_MOST_KNOWN", 10)
+    read({"products": [{"id": f"SKU-{number}"} for number in range(35)]})
+    read({"products": [{"id": "A", "name": "x" * 1000}]})
+    assert len(items_module._KNOWN_ITEMS) == 5

@@ -84,3 +84,17 @@ def test_the_explanation_shows_personal_data_on_request() -> None:
         "identity  ph: dropped, '0151' is not an international number, and no country is known: "
         "send +, give the country, or set a default"
     )
+
+
+def test_the_same_traits_are_hashed_for_each_country_of_the_person() -> None:
+    traits = {"phone": "0151 12345678"}
+    for _ in range(2):
+        assert hash_traits(traits, "DE") == {"ph": [sha("4915112345678")]}
+        assert hash_traits(traits, None) == {}
+    hash_traits(traits, "DE")["em"] = [EM]
+    assert hash_traits(traits, "DE") == {"ph": [sha("4915112345678")]}
+
+
+def test_traits_that_differ_in_a_type_are_told_apart() -> None:
+    assert hash_traits({"externalId": 1}, None) == hash_traits({"externalId": "1"}, None)
+    assert hash_traits({"externalId": True}, None) == {}

@@ -9,8 +9,8 @@ from typing import Any
 from worker.event.consent.vocabulary import read_flag
 from worker.event.embedded import looks_like_json, open_text
 from worker.event.problems import Problem
-from worker.event.redaction import Regions, are_plain_ids, clean_free_text, clean_id
-from worker.event.text import clean_text, fold_key, fold_keys
+from worker.event.redaction import Regions, are_plain_product_ids, clean_free_text, clean_id
+from worker.event.text import cached_by_keys, clean_text, fold_key, fold_keys
 from worker.pinterest.config.event_names import EventKind
 from worker.pinterest.custom_data.items import (
     UNREADABLE,
@@ -109,7 +109,6 @@ PROPERTY_KEYS: Mapping[str, tuple[str, ...]] = {
     "content_category": ("contentcategory",),
     "content_brand": ("contentbrand",),
 }
-_KEY_SETS = {field: frozenset(keys) for field, keys in PROPERTY_KEYS.items()}
 
 
 def build_custom_data(
@@ -125,14 +124,15 @@ def build_custom_data(
     """
     if not properties and not options.limited_data_processing:
         return {}
-    currency = read_currency(_first(properties, "currency"), "the value", notes)
+    stated = _stated(properties)
+    currency = read_currency(stated.get("currency"), "the value", notes)
     items = read_items(properties, kind.one_product, currency, notes, options.product_id_source)
     cut = _cut(properties, items, notes)
     value = None
     if currency is UNREADABLE:
-        currency, items = None, [replace(item, price=None) for item in items]
+        currency, items = None, list(map(_without_price, items))
     else:
-        value = _read_value(properties, currency, options, notes)
+        value = _read_value(properties, currency, options, notes) if "value" in stated else None
         currency = (
             currency or _sign_currency(value, items, notes) or _usual_currency(value, items, options, notes)
         )
@@ -147,31 +147,40 @@ def build_custom_data(
         data["value"] = value.text
         if not currency:
             notes.warn(Problem.CURRENCY_MISSING, "value without a currency: Pinterest takes the ad account's")
-    _add_order(data, properties, notes)
+    _add_order(data, stated, notes)
     clean = partial(clean_free_text, regions=regions) if options.clean_free_text else str
-    _add_contents(data, properties, items, options, notes, clean, cut=cut)
-    _add_texts(data, properties, kind, bool(items), clean)
+    _add_contents(data, properties, stated, items, options, notes, clean, cut=cut)
+    if kind.is_list or not _TEXT_FIELDS.isdisjoint(stated):
+        _add_texts(data, properties, stated, kind, bool(items), clean)
     _add_privacy(data, properties, options, notes)
     _clean_ids(data, notes)
     return data
 
 
+def _without_price(item: Item) -> Item:
+    content = {key: value for key, value in item.content.items() if key != "item_price"}
+    return replace(item, price=None, content=content)
+
+
 def _clean_ids(data: dict[str, Any], notes: Notes) -> None:
     """Replace ids that hold personal data by their hashes."""
     raw, ids = data.get("order_id"), data.get("content_ids", [])
-    inside = [content["id"] for content in data.get("contents", ()) if "id" in content]
-    if are_plain_ids([raw, *ids] if raw else ids) and (inside == ids or are_plain_ids(inside)):
-        return
     if raw and (cleaned := clean_id(raw)) != raw:
         data["order_id"] = cleaned
         notes.warn_of_cleaned_id("order id")
+    inside = [content["id"] for content in data.get("contents", ()) if "id" in content]
+    if are_plain_product_ids(ids) and (inside == ids or are_plain_product_ids(inside)):
+        return
     cleaned_ids = list(map(clean_id, ids))
     if cleaned_ids != ids:
         data["content_ids"] = cleaned_ids
         notes.warn_of_cleaned_id("product id")
-    for content in data.get("contents", ()):
-        if "id" in content:
-            content["id"] = clean_id(content["id"])
+    if inside:
+        # Events share the objects of products.
+        data["contents"] = [
+            {**content, "id": clean_id(content["id"])} if "id" in content else content
+            for content in data["contents"]
+        ]
 
 
 # The property of an event that was cut at intake: how many products were left out.
@@ -191,21 +200,28 @@ def _cut(properties: Mapping[str, Any], items: list[Item], notes: Notes) -> bool
     return True
 
 
-def _first(properties: Mapping[str, Any], field: str) -> Any:
-    if _KEY_SETS[field].isdisjoint(properties):
-        return None
-    for key in PROPERTY_KEYS[field]:
-        value = properties.get(key)
-        if value is not None and value != "":
-            return value
-    return None
+@cached_by_keys(1024)
+def _spelled(keys: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return the spellings of each field that are among the keys, the best first, for the fields that have one."""
+    found = {field: tuple(key for key in known if key in keys) for field, known in PROPERTY_KEYS.items()}
+    return {field: spellings for field, spellings in found.items() if spellings}
+
+
+def _stated(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the first value of each field that the properties have under any of its spellings."""
+    stated = {}
+    for field, keys in _spelled(tuple(properties)).items():
+        for key in keys:
+            value = properties[key]
+            if value is not None and value != "":
+                stated[field] = value
+                break
+    return stated
 
 
 def _read_value(
     properties: Mapping[str, Any], currency: str | None, options: Options, notes: Notes
 ) -> Amount | None:
-    if _KEY_SETS["value"].isdisjoint(properties):
-        return None
     for key in PROPERTY_KEYS["value"]:
         if key in properties:
             value = read_price(properties[key], currency, f"the order's value ({key})", notes)
@@ -320,11 +336,11 @@ def _add_up(items: list[Item], currency: str | None, notes: Notes) -> Amount | N
 
 def read_order_id(properties: Mapping[str, Any]) -> str | None:
     """Return the order id of an event's properties, whose keys are folded."""
-    return clean_text(_first(properties, "order_id"))
+    return clean_text(_stated(properties).get("order_id"))
 
 
-def _add_order(data: dict[str, Any], properties: Mapping[str, Any], notes: Notes) -> None:
-    raw = _first(properties, "order_id")
+def _add_order(data: dict[str, Any], stated: Mapping[str, Any], notes: Notes) -> None:
+    raw = stated.get("order_id")
     order_id = clean_text(raw) if raw is not None else None
     if order_id:
         data["order_id"] = order_id
@@ -332,7 +348,7 @@ def _add_order(data: dict[str, Any], properties: Mapping[str, Any], notes: Notes
         notes.warn(
             Problem.FIELD_UNREADABLE, "the order id is left out: it is neither a text nor a whole number"
         )
-    ltv = _first(properties, "predicted_ltv")
+    ltv = stated.get("predicted_ltv")
     if ltv is not None and (amount := read_price(ltv, None, "predicted_ltv", notes)):
         data["predicted_ltv"] = amount.text
 
@@ -340,6 +356,7 @@ def _add_order(data: dict[str, Any], properties: Mapping[str, Any], notes: Notes
 def _add_contents(
     data: dict[str, Any],
     properties: Mapping[str, Any],
+    stated: Mapping[str, Any],
     items: list[Item],
     options: Options,
     notes: Notes,
@@ -347,33 +364,36 @@ def _add_contents(
     *,
     cut: bool,
 ) -> None:
-    count = read_count(_first(properties, "num_items")) if cut else _count(data, properties, items, notes)
+    raw = stated.get("num_items")
+    count = read_count(raw) if cut else _count(data, raw, properties.get("quantity"), items, notes)
     if count:
         data["num_items"] = count
     items = items[:_MOST_SENT]
     own_ids = list(dict.fromkeys(item.id for item in items if item.id))
-    given = _given_ids(properties, notes) if options.product_id_source is None or not own_ids else []
+    given = []
+    if "content_ids" in stated and (options.product_id_source is None or not own_ids):
+        given = _given_ids(stated["content_ids"], notes)
     ids = given or own_ids
     if options.product_id_prefix or options.product_id_suffix:
         ids = [_with_affixes(one, options) for one in ids]
     if ids:
         data["content_ids"] = ids
-    contents = [_content(item, options, clean) for item in items]
     # A quantity alone does not describe a product.
-    contents = [content for content in contents if len(content) > ("quantity" in content)]
+    contents = [
+        content for item in items if len(content := _content(item, options, clean)) > ("quantity" in content)
+    ]
     if contents:
         data["contents"] = contents
 
 
 def _count(
-    data: Mapping[str, Any], properties: Mapping[str, Any], items: list[Item], notes: Notes
+    data: Mapping[str, Any], raw: object, quantity: object, items: list[Item], notes: Notes
 ) -> int | None:
-    raw = _first(properties, "num_items")
     stated = read_count(raw) if raw is not None else None
     if raw is not None and stated is None:
         notes.warn(Problem.ITEM_COUNT_UNREADABLE, "the number of items is not a whole number above zero")
     if not items:
-        return stated or (read_count(properties.get("quantity")) if "value" in data else None)
+        return stated or (read_count(quantity) if "value" in data else None)
     # A product sold by weight or length counts as one item.
     summed = sum(item.quantity or 1 for item in items)
     if stated is None:
@@ -387,10 +407,8 @@ def _count(
     return stated
 
 
-def _given_ids(properties: Mapping[str, Any], notes: Notes) -> list[str]:
-    raw = open_text(_first(properties, "content_ids"))
-    if raw is None:
-        return []
+def _given_ids(stated: object, notes: Notes) -> list[str]:
+    raw: Any = open_text(stated)
     if isinstance(raw, str):
         raw = [raw] if looks_like_json(raw) else raw.split(",")
     elif not isinstance(raw, list):
@@ -410,13 +428,12 @@ _ITEM_TEXTS = ("name", "category", "brand", "brand_id")
 
 
 def _content(item: Item, options: Options, clean: _Clean) -> dict[str, Any]:
-    content: dict[str, Any] = {}
+    """Return what is sent of a product; events may share the object."""
+    if options.field_mapping != "pinterest" and not (options.product_id_prefix or options.product_id_suffix):
+        return item.content
+    content = dict(item.content)
     if item.id is not None:
         content["id"] = _with_affixes(item.id, options)
-    if item.price is not None:
-        content["item_price"] = item.price.text
-    if item.quantity is not None:
-        content["quantity"] = item.quantity
     if options.field_mapping == "pinterest":
         for part in _ITEM_TEXTS if options.sends_newest else _ITEM_TEXTS[:-1]:
             text = clean_text(item.parts.get(part))
@@ -426,12 +443,17 @@ def _content(item: Item, options: Options, clean: _Clean) -> dict[str, Any]:
 
 
 def _add_texts(
-    data: dict[str, Any], properties: Mapping[str, Any], kind: EventKind, has_items: bool, clean: _Clean
+    data: dict[str, Any],
+    properties: Mapping[str, Any],
+    stated: Mapping[str, Any],
+    kind: EventKind,
+    has_items: bool,
+    clean: _Clean,
 ) -> None:
     for field, key in _TEXT_KEYS:
         raw = properties.get(key)
         if field == "search_string" and kind.pinterest_name == "search":
-            raw = _first(properties, field)
+            raw = stated.get(field)
         elif field == "content_category" and raw is None and kind.is_list and not has_items:
             raw = properties.get("category")
         text = clean_text(_search_text(raw) if field == "search_string" else raw) if raw is not None else None
@@ -459,6 +481,7 @@ _TEXT_KEYS = (
     ("content_category", "contentcategory"),
     ("content_brand", "contentbrand"),
 )
+_TEXT_FIELDS = frozenset(field for field, _ in _TEXT_KEYS)
 
 
 def _add_privacy(data: dict[str, Any], properties: Mapping[str, Any], options: Options, notes: Notes) -> None:

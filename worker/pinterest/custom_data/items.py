@@ -7,6 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from worker.event.embedded import looks_like_json, open_text
+from worker.event.json_text import short_key
 from worker.event.problems import Problem
 from worker.event.text import cached_by_keys, clean_text, fold_key, fold_keys
 from worker.pinterest.config.event_names import ProductIdSource
@@ -119,7 +120,8 @@ _TEXTS_OF_EVENT = frozenset(("contentname", "contentcategory", "contentbrand"))
 class Item:
     """A product with at least an id, a price or a name; ``quantity`` is None if it is not a whole number.
 
-    ``parts`` has the sender's name, category and brand, unchanged.
+    Events share it, so it is never changed. ``content`` is what is sent of it without texts; ``parts`` has the sender's
+    name, category and brand, unchanged.
     """
 
     id: str | None
@@ -128,6 +130,7 @@ class Item:
     pieces: Decimal | int
     currency: str | None
     parts: Mapping[str, Any]
+    content: dict[str, Any]
 
 
 def read_items(
@@ -216,22 +219,46 @@ def _read_list(
         notes.warn(Problem.LIST_CUT, f"only the first {_MOST_READ} products are read")
     items = []
     for number, entry in enumerate(raw[:_MOST_READ], 1):
-        if type(entry) is str:
-            entry = open_text(entry)  # noqa: PLW2901
-        parts = _parts(entry, _layout) if isinstance(entry, dict) else {"id": entry}
-        if _PRODUCT_INSIDE in parts:
-            parts = _with_product_inside(parts)
-        if id_source is not None:
-            _choose_id(parts, entry, id_source, notes)
-        item = _read_item(parts, currency, notes)
+        text = short_key(entry, _LONGEST_KNOWN)
+        item = _KNOWN_ITEMS.get((text, currency, id_source))
         if item is None:
-            notes.warn(
-                Problem.PRODUCTS_LEFT_OUT,
-                f"product {number} has no id, no price and no name, or a quantity below one: left out",
-            )
-        else:
-            items.append(item)
+            item = _read_entry(entry, currency, notes, id_source)
+            if item is None:
+                notes.warn(
+                    Problem.PRODUCTS_LEFT_OUT,
+                    f"product {number} has no id, no price and no name, or a quantity below one: left out",
+                )
+                continue
+            # Each event with a line that has a warning gets that warning.
+            if text is not None and not notes.problems:
+                _keep((text, currency, id_source), item)
+        items.append(item)
     return items
+
+
+# The products of lines without warnings: a shop sells the same ones again and again.
+# By the line as JSON, the order's currency and the kind of id.
+_KNOWN_ITEMS: dict[tuple[bytes | None, str | None, ProductIdSource | None], Item] = {}
+_MOST_KNOWN, _LONGEST_KNOWN = 8192, 500
+
+
+def _keep(key: tuple[bytes, str | None, ProductIdSource | None], item: Item) -> None:
+    if len(_KNOWN_ITEMS) >= _MOST_KNOWN:
+        _KNOWN_ITEMS.clear()
+    _KNOWN_ITEMS[key] = item
+
+
+def _read_entry(
+    entry: Any, currency: str | None, notes: Notes, id_source: ProductIdSource | None
+) -> Item | None:
+    if type(entry) is str:
+        entry = open_text(entry)
+    parts = _parts(entry, _layout) if isinstance(entry, dict) else {"id": entry}
+    if _PRODUCT_INSIDE in parts:
+        parts = _with_product_inside(parts)
+    if id_source is not None:
+        _choose_id(parts, entry, id_source, notes)
+    return _read_item(parts, currency, notes)
 
 
 _Layout = Callable[[tuple[str, ...]], list[tuple[str, str]]]
@@ -299,7 +326,15 @@ def _read_item(parts: Mapping[str, Any], currency: str | None, notes: Notes) -> 
     if pieces <= 0:
         return None
     quantity = pieces if type(pieces) is int else _as_whole_number(pieces)
-    return Item(item_id, price, quantity, pieces, (own_currency or price.currency) if price else None, parts)
+    content: dict[str, Any] = {}
+    if item_id is not None:
+        content["id"] = item_id
+    if price is not None:
+        content["item_price"] = price.text
+    if quantity is not None:
+        content["quantity"] = quantity
+    item_currency = (own_currency or price.currency) if price else None
+    return Item(item_id, price, quantity, pieces, item_currency, parts, content)
 
 
 # The code of a currency that is given and unknown: no amount is read in it.

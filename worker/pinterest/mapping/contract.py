@@ -134,7 +134,7 @@ def contract_error(payload: Mapping[str, Any]) -> str | None:
     if payload["event_time"] <= 0:
         return "event_time is not a Unix time in seconds."
     wrong = _check_user_data(payload["user_data"]) or _check_custom_data(payload.get("custom_data", _NOTHING))
-    return wrong or (None if _OBJECTS.keys().isdisjoint(payload) else _check_objects(payload))
+    return wrong or (_check_objects(payload) if "app_info" in payload or "device_info" in payload else None)
 
 
 def _check_objects(payload: Mapping[str, Any]) -> str | None:
@@ -166,9 +166,22 @@ def has_identity(user_data: Mapping[str, Any]) -> bool:
 
 
 def _check_object(raw: Mapping[str, Any], types: Mapping[str, type], where: str) -> str | None:
-    # The usual case, in a quarter of the loop's time.
-    if all(raw.values()) and list(map(types.get, raw)) == list(map(type, raw.values())):
+    # The usual case, in a fifth of the loop's time: an object of these keys and types has passed before.
+    shape = (where, *raw, *map(type, raw.values()))
+    if shape in _GOOD_SHAPES and all(raw.values()):
         return None
+    wrong = _first_error(raw, types, where)
+    if wrong is None and len(_GOOD_SHAPES) < _MOST_SHAPES:
+        _GOOD_SHAPES.add(shape)
+    return wrong
+
+
+# The keys and types of objects that were right. Only values can be wrong in another object of the same shape.
+_GOOD_SHAPES: set[tuple[object, ...]] = set()
+_MOST_SHAPES = 4096
+
+
+def _first_error(raw: Mapping[str, Any], types: Mapping[str, type], where: str) -> str | None:
     for key, value in raw.items():
         expected = types.get(key)
         if type(value) is expected:
@@ -198,12 +211,16 @@ def _check_user_data(user_data: Mapping[str, Any]) -> str | None:
 def _are_hashes(digests: list[Any]) -> bool:
     try:
         joined = "".join(digests)
-        if set(map(len, digests)) - {64}:
-            return False
-        # Ten times faster than a regular expression: without the hex digits, nothing may remain.
-        return not joined.encode().translate(None, _HEX_DIGITS)
+        return set(map(len, digests)) <= {64} and _are_hex_digits(joined)
     except (TypeError, ValueError):
         return False
+
+
+# Cached, because a visitor's events are close together.
+@lru_cache(maxsize=2048)
+def _are_hex_digits(text: str) -> bool:
+    # Ten times faster than a regular expression: without the hex digits, nothing may remain.
+    return not text.encode().translate(None, _HEX_DIGITS)
 
 
 def _check_custom_data(custom_data: Mapping[str, Any]) -> str | None:
@@ -215,19 +232,14 @@ def _check_custom_data(custom_data: Mapping[str, Any]) -> str | None:
     if not _are_numbers(custom_data, "value", "num_items"):
         return "value or num_items is not a plain number above zero."
     for content in custom_data.get("contents", ()):
-        wrong = _check_content(content)
+        if type(content) is not dict or not content:
+            return "contents must be a list of objects."
+        wrong = _check_object(content, _CONTENT, "contents")
+        if not wrong and not _are_numbers(content, "item_price", "quantity"):
+            wrong = "item_price or quantity is not a plain number above zero."
         if wrong:
             return wrong
     return None
-
-
-def _check_content(content: Any) -> str | None:
-    if type(content) is not dict or not content:
-        return "contents must be a list of objects."
-    wrong = _check_object(content, _CONTENT, "contents")
-    if not wrong and not _are_numbers(content, "item_price", "quantity"):
-        wrong = "item_price or quantity is not a plain number above zero."
-    return wrong
 
 
 def _are_numbers(holder: Mapping[str, Any], amount: str, count: str) -> bool:
@@ -241,4 +253,7 @@ def _is_amount(text: str) -> bool:
 
 
 def _all_texts(values: Any) -> bool:
-    return all(values) and set(map(type, values)) <= {str}
+    return all(values) and _TEXT.issuperset(map(type, values))
+
+
+_TEXT = frozenset((str,))

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from worker.event.embedded import open_text
+from worker.event.json_text import short_key
 from worker.event.text import cached_by_keys, fold_key, fold_keys
 from worker.pinterest.user_data.countries import country_code
 
@@ -120,8 +121,39 @@ def is_trait(key: str) -> bool:
     return field is not None and (field != _FULL_NAME or fold_key(key) != "name")
 
 
-def collect_traits(traits: object) -> dict[str, Any]:
+class Traits(dict[str, Any]):
+    """A person's raw values by Pinterest's field names; ``hashes`` has their hashes by the person's likely country.
+
+    The events of one person share it, so it is never changed.
+    """
+
+    __slots__ = ("hashes",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.hashes: dict[str | None, dict[str, list[str]]] = {}
+
+
+def collect_traits(traits: object) -> Traits:
     """Return the raw values by Pinterest's field names; the best spelling of a field counts."""
+    key = short_key(traits, _LONGEST_KNOWN) if type(traits) is dict else None
+    if key is None:
+        return Traits(_find_traits(traits))
+    known = _KNOWN.get(key)
+    if known is None:
+        known = Traits(_find_traits(traits))
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[key] = known
+    return known
+
+
+# By the traits as JSON: a visitor's events are close together, and a server sends the same traits with each.
+_KNOWN: dict[bytes, Traits] = {}
+_MOST_KNOWN, _LONGEST_KNOWN = 4096, 1024
+
+
+def _find_traits(traits: object) -> dict[str, Any]:
     if type(traits) is str:
         traits = open_text(traits)
     values: dict[str, Any] = {}
@@ -129,7 +161,7 @@ def collect_traits(traits: object) -> dict[str, Any]:
         _collect(traits, values)
         full_name = values.pop(_FULL_NAME, None)
         if isinstance(full_name, dict):
-            values = collect_traits(full_name) | values
+            values = _find_traits(full_name) | values
         elif full_name is not None:
             values |= {field: name for field, name in _split_name(full_name).items() if field not in values}
     return values

@@ -70,13 +70,19 @@ def _device(call: Call, notes: Notes) -> dict[str, Any]:
             data["client_ip_address"] = address
         if problem is not None:
             notes.warn(problem, _ADDRESS_PROBLEMS[problem])
-    agent = clean_text(raw_agent[:_LONGEST_USER_AGENT], _LONGEST_USER_AGENT) if raw_agent else None
-    if agent and (agent := clean_device_text(agent)):
+    if raw_agent and (agent := _clean_agent(raw_agent[:_LONGEST_USER_AGENT])):
         data["client_user_agent"] = agent
     if notes.explain is not None:
         whose = "the browser's own" if in_browser else "as the server passes them on"
         notes.explain.add("identity", f"{' and '.join(data) or 'no IP address and no user agent'}: {whose}")
     return data
+
+
+# Cached, because a shop's visitors share few user agents.
+@lru_cache(maxsize=2048)
+def _clean_agent(raw: str) -> str | None:
+    agent = clean_text(raw, _LONGEST_USER_AGENT)
+    return clean_device_text(agent) if agent else None
 
 
 def _passed_agent(context: Mapping[str, Any]) -> str | None:
@@ -97,6 +103,8 @@ _LONGEST_ADDRESSES, _MOST_ADDRESSES = 512, 16
 
 def _as_list(raw: object) -> str:
     """Return an address, or a list of addresses, as a text."""
+    if type(raw) is str:
+        return raw[:_LONGEST_ADDRESSES]
     parts = raw[:_MOST_ADDRESSES] if isinstance(raw, list) else [raw]
     return ",".join(part if isinstance(part, str) else "?" for part in parts)[:_LONGEST_ADDRESSES]
 
@@ -252,7 +260,7 @@ def _add_click_ids(
     data: dict[str, Any], call: Call, visitor: Visitor, public: dict[str, list[str]], notes: Notes
 ) -> None:
     """Add Pinterest's click id and browser id under the names of ``field_mapping``."""
-    found = find_click_ids(call.event, call.received)
+    found = find_click_ids(call.event, call.received, None if call.dialects else call.page_url)
     epik = found.epik or _remembered_epik(visitor, call.received)
     pin_unauth = found.pin_unauth or visitor.pin_unauth
     as_pinterest = call.options.field_mapping == "pinterest"

@@ -1,9 +1,8 @@
 """A visitor's hashed traits and click ids, kept from one event to the next."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -13,11 +12,11 @@ from worker.event.received import Received
 from worker.pinterest.mapping.call import Explanation
 from worker.pinterest.user_data.countries import country_code
 from worker.pinterest.user_data.hashing import NORMALISATIONS, hash_value, normalise
-from worker.pinterest.user_data.traits import collect_traits, person_regions
+from worker.pinterest.user_data.traits import Traits, collect_traits, person_regions
 
 _MOST_VALUES = 10
 _LONGEST_KEY = 64
-_LONGEST_CACHED = 1024
+_MOST_COUNTRIES = 4
 
 
 def hash_traits(
@@ -28,31 +27,21 @@ def hash_traits(
     Traits in a nested address count too; fields without a valid value are absent. ``default_country`` (alpha-2) is the
     country of national phone numbers if the traits have no country.
     """
-    return hash_collected(collect_traits(traits), default_country, explain)
+    return dict(hash_collected(collect_traits(traits), default_country, explain))
 
 
 def hash_collected(
-    values: Mapping[str, Any], default_country: str | None, explain: Explanation | None = None
+    traits: Traits, default_country: str | None, explain: Explanation | None = None
 ) -> dict[str, list[str]]:
-    """Return the hashes of what ``collect_traits`` found."""
-    if explain is None and _are_short_texts(values.values()):
-        return dict(_hash_cached(tuple(values), tuple(values.values()), default_country))
-    return _hash_values(values, default_country, explain)
-
-
-def _are_short_texts(values: Iterable[Any]) -> bool:
-    try:
-        return len("".join(values)) <= _LONGEST_CACHED
-    except TypeError:
-        return False
-
-
-# Cached, because a visitor's events are close together, and a server sends the same traits with each.
-@lru_cache(maxsize=4096)
-def _hash_cached(
-    fields: tuple[str, ...], texts: tuple[str, ...], default_country: str | None
-) -> dict[str, list[str]]:
-    return _hash_values(dict(zip(fields, texts, strict=True)), default_country, None)
+    """Return the hashes of what ``collect_traits`` found. They are shared, so the caller does not change them."""
+    if explain is not None:
+        return _hash_values(traits, default_country, explain)
+    hashes = traits.hashes.get(default_country)
+    if hashes is None:
+        if len(traits.hashes) >= _MOST_COUNTRIES:
+            traits.hashes.clear()
+        hashes = traits.hashes[default_country] = _hash_values(traits, default_country, None)
+    return hashes
 
 
 def _hash_values(
