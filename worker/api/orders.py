@@ -9,8 +9,8 @@ from worker.api.blueprint import Blueprint
 from worker.api.fields import Integer, ListOf, Nested, Number, Shape, Text, at_most, between
 from worker.api.lists import PageQuery, cursor_at, page_of
 from worker.ledger.reports.shop_orders import Fate
-from worker.operations.reports import reconciliation
-from worker.operations.reports.reconciliation import Accuracy, OrderLine
+from worker.operations.reports import orders as operations
+from worker.operations.reports.orders import Accuracy, OrderLine
 
 _MOST_ORDERS = 1_000
 
@@ -58,7 +58,7 @@ class _DaysQuery(Shape):
 
     days = fields.Integer(
         load_default=7,
-        validate=between(1, reconciliation.MAX_DAYS),
+        validate=between(1, operations.MAX_DAYS),
         error_messages={"invalid": "must be a whole number"},
     )
     source_id = Text(load_default=None)
@@ -124,7 +124,7 @@ class _UndeliveredAnswer(Shape):
 @blueprint.response(200, _OrdersAnswer)
 def _post_orders(body: dict[str, Any]) -> dict[str, Any]:
     """Record the shop's own orders. Safe to repeat: an order counts once. Nothing is sent."""
-    done = reconciliation.record(
+    done = operations.record(
         context.request_caller(), body["source_id"], body["orders"], context.app_settings().retention_days
     )
     wrong = [{"number": number, "message": message} for number, message in sorted(done.wrong.items())]
@@ -136,11 +136,11 @@ def _post_orders(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, _ReconciliationAnswer)
 def _get_orders(query: dict[str, Any]) -> dict[str, Any]:
     """Show what became of the orders of the last days: each is in exactly one of the counts of its line."""
-    found = reconciliation.reconcile(context.request_caller(), query["days"], query["source_id"])
+    found = operations.reconcile(context.request_caller(), query["days"], query["source_id"])
     return {
         "accuracy": _accuracy(found.accuracy),
         "before": _accuracy(found.before),
-        "data": [_line(line) for line in reconciliation.lines_of(found.sums)],
+        "data": [_line(line) for line in operations.lines_of(found.sums)],
     }
 
 
@@ -150,13 +150,13 @@ def _get_orders(query: dict[str, Any]) -> dict[str, Any]:
 def _get_orders_undelivered(query: dict[str, Any]) -> dict[str, Any]:
     """List the orders that an ad account does not have, the last recorded first, each with its reason."""
     before, limit = lists.number_after(query.get("cursor")), query["limit"]
-    found = reconciliation.list_undelivered(
+    found = operations.list_undelivered(
         context.request_caller(), query["days"], limit, source_id=query["source_id"], before=before
     )
     numbers = {one.row.number for one in found}
     has_more = len(numbers) == limit
     return {
-        "data": [reconciliation.plain_of(one) for one in found],
+        "data": [operations.plain_of(one) for one in found],
         "next_cursor": cursor_at(min(numbers)) if has_more else None,
         "has_more": has_more,
     }

@@ -27,7 +27,7 @@ from worker.api.fields import (
 from worker.api.lists import PageQuery, page_of
 from worker.api.queries import without_fixed_fields
 from worker.api.reports import DataQualityAnswer
-from worker.operations.reports.problem_report import data_quality
+from worker.operations.reports.data_quality import data_quality
 from worker.operations.setup import sources
 from worker.operations.setup.sources import SOURCE_ID, SourceRecord
 

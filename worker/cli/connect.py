@@ -4,8 +4,8 @@ import click
 
 from worker.cli.common import cli_caller
 from worker.ledger.setup.ad_accounts import AccountRateLimit
-from worker.operations.setup import connecting
-from worker.operations.setup.connecting import PinterestApp
+from worker.operations.setup import connect
+from worker.operations.setup.connect import PinterestApp
 from worker.settings import settings
 
 # The session of a sign-in that begins here; no browser's cookie is like it.
@@ -32,11 +32,11 @@ def connect_command(integration_id: str | None, source_id: str | None, ad_accoun
     app = PinterestApp(
         given.pinterest_api_url, given.pinterest_app_id, given.pinterest_app_secret, given.management_url
     )
-    url = connecting.begin_connecting(cli_caller(), app, _SESSION, integration_id or "")
+    url = connect.begin_connecting(cli_caller(), app, _SESSION, integration_id or "")
     click.echo(f"Open this address and give access:\n\n{url}\n")
     pasted = click.prompt("Then paste the address of the next page, or the code in it", err=True)
-    answer = connecting.read_redirect(app, pasted, url)
-    done = connecting.finish_connecting(cli_caller(), app, _SESSION, answer)
+    answer = connect.read_redirect(app, pasted, url)
+    done = connect.finish_connecting(cli_caller(), app, _SESSION, answer)
     if done.missing:
         click.echo(
             f"Pinterest gave access without {' and '.join(done.missing)}: it creates no token for events."
@@ -50,7 +50,7 @@ def connect_command(integration_id: str | None, source_id: str | None, ad_accoun
 def _choose(app: PinterestApp, login_id: int) -> str:
     while True:
         wanted = click.prompt("Name or id of the ad account (part of it is enough)", default="", err=True)
-        found = connecting.ad_account_choices(cli_caller(), app, login_id, wanted)
+        found = connect.ad_account_choices(cli_caller(), app, login_id, wanted)
         if len(found) == 1:
             return found[0].id
         for one in found[:_MOST_SHOWN]:
@@ -60,9 +60,9 @@ def _choose(app: PinterestApp, login_id: int) -> str:
 
 
 def _add(app: PinterestApp, login_id: int, source_id: str, ad_account_id: str) -> None:
-    account, taken = connecting.ad_account_defaults(cli_caller(), app, login_id, ad_account_id)
-    config = {"ad_account_id": account.id, "access_token": connecting.TO_BE_MADE}
-    made = connecting.create_connected_integration(
+    account, taken = connect.ad_account_defaults(cli_caller(), app, login_id, ad_account_id)
+    config = {"ad_account_id": account.id, "access_token": connect.TO_BE_MADE}
+    made = connect.create_connected_integration(
         cli_caller(),
         app,
         AccountRateLimit(settings().rate_limit_rps, settings().rate_limit_burst),

@@ -3,8 +3,8 @@
 import click
 
 from worker.cli.common import cli_caller, utc_time
+from worker.operations.reports.data_quality import data_quality
 from worker.operations.reports.match_quality_advice import percent
-from worker.operations.reports.problem_report import data_quality
 
 
 @click.command("data-quality")

@@ -11,7 +11,7 @@ from worker.cli.send import offering, reading_options
 from worker.files.lines import ReadOptions
 from worker.ledger.reports.shop_orders import Fate
 from worker.operations.deliveries.imports import choose_source
-from worker.operations.reports import reconciliation
+from worker.operations.reports import orders as operations
 from worker.settings import settings
 
 _MOST_ERRORS_SHOWN = 100
@@ -19,7 +19,7 @@ _days = click.option(
     "--days",
     default=7,
     show_default=True,
-    type=click.IntRange(1, reconciliation.MAX_DAYS),
+    type=click.IntRange(1, operations.MAX_DAYS),
     help="Orders of this many last days.",
 )
 _source = click.option("--source", "source_id", help="Only orders of this source.")
@@ -47,7 +47,7 @@ def _import_command(file: IO[bytes], source_id: str | None, send_missing: bool, 
     who = cli_caller()
     source = choose_source(who, source_id)
     with offering(not send_missing) as offer:
-        done = reconciliation.import_orders(
+        done = operations.import_orders(
             who,
             source,
             file,
@@ -70,8 +70,8 @@ def _import_command(file: IO[bytes], source_id: str | None, send_missing: bool, 
 @_source
 def _report_command(days: int, source_id: str | None) -> None:
     """Show the orders by result, day, source and ad account, and their accuracy."""
-    found = reconciliation.reconcile(cli_caller(), days, source_id)
-    for line in reconciliation.lines_of(found.sums):
+    found = operations.reconcile(cli_caller(), days, source_id)
+    for line in operations.lines_of(found.sums):
         fates = ", ".join(
             f"{n:,} {fate.name.lower().replace('_', ' ')}" for fate, n in sorted(line.n.items())
         )
@@ -97,10 +97,10 @@ def _missing_command(days: int, source_id: str | None, limit: int, json_lines: b
 
     Ends with status 1 if no order is missing.
     """
-    found = reconciliation.list_undelivered(cli_caller(), days, limit, source_id=source_id)
+    found = operations.list_undelivered(cli_caller(), days, limit, source_id=source_id)
     for one in found:
         if json_lines:
-            click.echo(json.dumps(reconciliation.plain_of(one)))
+            click.echo(json.dumps(operations.plain_of(one)))
             continue
         which = f"delivery {one.delivery.id}: " if one.delivery else ""
         fate = Fate(one.row.fate).name.lower().replace("_", " ")

@@ -6,8 +6,8 @@ from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import auth, context
-from worker.operations.setup import connecting
-from worker.operations.setup.connecting import PinterestApp
+from worker.operations.setup import connect
+from worker.operations.setup.connect import PinterestApp
 from worker.pages.base import blueprint, redirect_to
 
 _MOST_SHOWN = 50
@@ -26,7 +26,7 @@ def _connect_page() -> AnyResponse:
     """Lead to Pinterest's page that asks for access."""
     target = request.args.get("for", "")
     return redirect(
-        connecting.begin_connecting(context.request_caller(), pinterest_app(), _session(), target), 303
+        connect.begin_connecting(context.request_caller(), pinterest_app(), _session(), target), 303
     )
 
 
@@ -41,7 +41,7 @@ def _connect_back_page() -> str:
 @blueprint.get("/integrations/connect/finish")
 def _connect_finish_page() -> AnyResponse:
     """Take Pinterest's answer, then show the ad accounts, or the integration that was connected."""
-    done = connecting.finish_connecting(
+    done = connect.finish_connecting(
         context.request_caller(), pinterest_app(), _session(), request.args.to_dict()
     )
     if done.target.startswith("int_"):
@@ -56,7 +56,7 @@ def _connect_finish_page() -> AnyResponse:
 def _choose_account_page(login_id: int) -> str:
     """List the ad accounts of a sign-in, to pick one."""
     wanted = request.args.get("wanted", "").strip()
-    found = connecting.ad_account_choices(context.request_caller(), pinterest_app(), login_id, wanted)
+    found = connect.ad_account_choices(context.request_caller(), pinterest_app(), login_id, wanted)
     return render_template(
         "connect_accounts.html",
         accounts=found[:_MOST_SHOWN],

@@ -5,8 +5,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import context
 from worker.operations.deliveries.selection import all_sources
+from worker.operations.reports.data_quality import data_quality
 from worker.operations.reports.match_quality_advice import percent
-from worker.operations.reports.problem_report import data_quality
 from worker.operations.setup.integrations import map_event_name
 from worker.pages import charts
 from worker.pages.base import blueprint, redirect_to

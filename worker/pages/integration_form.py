@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from worker.operations.setup.connecting import TO_BE_MADE
+from worker.operations.setup.connect import TO_BE_MADE
 from worker.pages.forms import form_texts, parse_number, split_lines
 
 CONSENT = (

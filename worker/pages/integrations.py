@@ -14,7 +14,7 @@ from worker.ledger.setup import integrations as store
 from worker.ledger.setup import sources as source_store
 from worker.ledger.setup.integrations import Integration
 from worker.operations.errors import ConflictError, DuplicateError, OperationError
-from worker.operations.setup import connecting, integration_status, token_ends
+from worker.operations.setup import connect, integration_status, token_ends
 from worker.operations.setup import integrations as operations
 from worker.operations.setup.accounts import DEFAULT_REASON, LONGEST_REASON, pause_account, resume_account
 from worker.operations.setup.integration_status import check_connection, get_integration_status
@@ -55,7 +55,7 @@ def _new_integration_page() -> str:
     values: dict[str, Any] = NEW | {"source_id": request.args.get("source_id", "")}
     if "login" in request.args:
         values |= {name: request.args.get(name, "") for name in ("login", "ad_account_id")}
-        account, taken = connecting.ad_account_defaults(
+        account, taken = connect.ad_account_defaults(
             context.request_caller(), pinterest_app(), _login(values), values["ad_account_id"]
         )
         values |= {"name": f"Pinterest: {account.name}"[:200]} | taken
@@ -168,7 +168,7 @@ def _create(values: dict[str, Any], body: dict[str, Any]) -> IntegrationRecord:
     caller, rate = context.request_caller(), context.usual_rate()
     if not values["login"]:
         return operations.create_integration(caller, rate, **body)
-    return connecting.create_connected_integration(caller, pinterest_app(), rate, _login(values), **body)
+    return connect.create_connected_integration(caller, pinterest_app(), rate, _login(values), **body)
 
 
 def _login(values: dict[str, Any]) -> int:
@@ -197,7 +197,7 @@ def _form(form: Form, shown: IntegrationRecord | None = None) -> str:
         sources = list(source_store.iterate_sources(connection))
     app, login_id = pinterest_app(), _login(form.values) if form.values.get("login") else 0
     account_id = form.values.get("ad_account_id", "")
-    reading = connecting.reading_of(context.request_caller(), account_id) if shown else None
+    reading = connect.reading_of(context.request_caller(), account_id) if shown else None
     names, trouble = _defined(reading.login_id if reading else login_id, account_id)
     return render_template(
         "integration_form.html",
@@ -217,9 +217,7 @@ def _defined(login_id: int, ad_account_id: str) -> tuple[list[str], str]:
     if not login_id:
         return [], ""
     try:
-        return connecting.defined_events(
-            context.request_caller(), pinterest_app(), login_id, ad_account_id
-        ), ""
+        return connect.defined_events(context.request_caller(), pinterest_app(), login_id, ad_account_id), ""
     except OperationError as error:
         return [], error.message
 
@@ -244,7 +242,7 @@ def _page(integration_id: str, report: integration_status.ConnectionReport | Non
         source=status.source,
         waiting=status.waiting,
         report=report,
-        reading=connecting.reading_of(context.request_caller(), status.integration.ad_account_id),
+        reading=connect.reading_of(context.request_caller(), status.integration.ad_account_id),
         has_app=bool(pinterest_app().id),
         redirect_uri=pinterest_app().redirect_uri,
     )

@@ -11,7 +11,7 @@ from worker.ledger.reports.shop_orders import Fate
 from worker.operations.deliveries.imports import choose_source
 from worker.operations.deliveries.selection import account_names, all_sources, time_zones
 from worker.operations.errors import OperationError
-from worker.operations.reports import reconciliation
+from worker.operations.reports import orders as operations
 from worker.pages.base import blueprint
 from worker.pages.charts import draw_counts
 from worker.pages.forms import Form, row_id, source_choices
@@ -48,7 +48,7 @@ def _post_orders_file() -> AnyResponse:
         return make_response(_page(form), 422)
     caller = context.request_caller()
     try:
-        done = reconciliation.import_orders(
+        done = operations.import_orders(
             caller,
             choose_source(caller, form.values["source_id"] or None),
             file.stream,
@@ -66,13 +66,12 @@ def _post_orders_file() -> AnyResponse:
 def _orders_export() -> Response:
     """Export the orders that are missing as CSV."""
     days, source_id, fates = _chosen()
-    found = reconciliation.list_undelivered(
+    found = operations.list_undelivered(
         context.request_caller(), days, _MOST_EXPORTED, source_id=source_id or None, fates=fates
     )
     names = account_names(context.request_caller())
     lines = [
-        reconciliation.plain_of(one) | {"ad_account_name": names.get(one.row.ad_account_id, "")}
-        for one in found
+        operations.plain_of(one) | {"ad_account_name": names.get(one.row.ad_account_id, "")} for one in found
     ]
     header = list(lines[0]) if lines else ["order_id"]
     answer = Response(csv_text(header, (list(line.values()) for line in lines)), mimetype="text/csv")
@@ -82,15 +81,15 @@ def _orders_export() -> Response:
 
 def _chosen() -> tuple[int, str, tuple[Fate, ...]]:
     days, name = request.args.get("days", ""), request.args.get("fate", "").upper()
-    fates = (Fate[name],) if name in Fate.__members__ and name != "DELIVERED" else reconciliation.UNDELIVERED
+    fates = (Fate[name],) if name in Fate.__members__ and name != "DELIVERED" else operations.UNDELIVERED
     return int(days) if days in _DAYS else 7, request.args.get("source_id", ""), fates
 
 
-def _page(form: Form, done: reconciliation.OrderCounts | None = None) -> str:
+def _page(form: Form, done: operations.OrderCounts | None = None) -> str:
     days, source_id, fates = _chosen()
     caller, before = context.request_caller(), request.args.get("before", type=row_id)
-    found = reconciliation.reconcile(caller, days, source_id or None)
-    missing = reconciliation.list_undelivered(
+    found = operations.reconcile(caller, days, source_id or None)
+    missing = operations.list_undelivered(
         caller, days, _SHOWN, source_id=source_id or None, fates=fates, before=before
     )
     known = all_sources(caller)
@@ -100,20 +99,18 @@ def _page(form: Form, done: reconciliation.OrderCounts | None = None) -> str:
     by_day = dict(found.by_day)
     days_shown = range(found.first_day, found.last_day + 1)
     trend = [
-        (reconciliation.day_text(day), by_day.get(day, reconciliation.Accuracy()).percent or 0.0)
+        (operations.day_text(day), by_day.get(day, operations.Accuracy()).percent or 0.0)
         for day in days_shown
     ]
     return render_template(
         "orders.html",
         found=found,
-        lines=reconciliation.lines_of(found.sums),
+        lines=operations.lines_of(found.sums),
         missing=missing,
         older=min(numbers) if len(numbers) == _SHOWN else None,
         fates=_FATES,
         reasons=[
-            (fate.name.lower(), name)
-            for fate, (name, _) in _FATES.items()
-            if fate in reconciliation.UNDELIVERED
+            (fate.name.lower(), name) for fate, (name, _) in _FATES.items() if fate in operations.UNDELIVERED
         ],
         never=Fate.NEVER_ARRIVED,
         failed=Fate.FAILED,

@@ -24,7 +24,7 @@ from worker.api import (
     integrations,
     orders,
     parked,
-    personal_data,
+    person,
     prometheus,
     reports,
     sources,
@@ -67,7 +67,7 @@ def create_app(ledger: Ledger, settings: Settings) -> Flask:
         alerts,
         reports,
         explain,
-        personal_data,
+        person,
         access,
         audit,
     ):

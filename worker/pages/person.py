@@ -69,4 +69,4 @@ def _download(person: rights.PersonIdentifiers) -> Response:
 
 def _page(form: Form, done: str = "") -> str:
     recorded = rights.list_requests(context.request_caller(), _MOST_SHOWN)
-    return render_template("people.html", form=form, done=done, requests=recorded)
+    return render_template("person.html", form=form, done=done, requests=recorded)
