@@ -20,13 +20,15 @@ from worker.pipeline.upkeep.purging import purge_expired
 
 def number(value: str, amount: bytes | None = b"20 EUR") -> OrderIdentity:
     """Return how a page names an order."""
-    return OrderIdentity((b"n" + value.encode(),), None, (b"i" + value.encode(),), amount)
+    meets = (b"m" + value.encode(),)
+    return OrderIdentity((b"n" + value.encode(),), None, (b"i" + value.encode(),), amount, meets)
 
 
 def system(own: str, *numbers: str, connects: bool = True, amount: bytes | None = b"20 EUR") -> OrderIdentity:
     """Return how a shop's system names an order."""
     keys = (b"i" + own.encode(), *(b"n" + one.encode() for one in numbers))
-    return OrderIdentity(keys, keys[0], (b"n" + own.encode(),), amount, connects)
+    meets = (b"m" + own.encode(),)
+    return OrderIdentity(keys, keys[0], (b"n" + own.encode(),), amount, meets, connects)
 
 
 def named(*reports: OrderIdentity) -> list[bytes]:
@@ -90,8 +92,9 @@ def test_nothing_public_makes_one_order_of_two(
     assert (one == other) == (first.system_key == second.system_key)
 
 
-def test_reports_of_one_order_at_once_send_it_once(ledger: Ledger) -> None:
-    """A page, a pixel and the shop's system report 20 orders to four workers at the same moment."""
+@pytest.mark.parametrize("stated", ["number", "id"])
+def test_reports_of_one_order_at_once_send_it_once(ledger: Ledger, stated: str) -> None:
+    """A page and the shop's system report 20 orders to four workers at the same moment; the page may state the id."""
     shop = place(ledger)
     start = threading.Barrier(4)
     outcomes: Counter[str] = Counter()
@@ -100,7 +103,8 @@ def test_reports_of_one_order_at_once_send_it_once(ledger: Ledger) -> None:
         start.wait()
         for turn in range(20):
             order = f"{(turn + worker * 5) % 20}"
-            names = (number(order + "n"), system(order, order + "n"))
+            page = number(order + "n" if stated == "number" else order)
+            names = (page, system(order, order + "n"))
             items = [
                 new(
                     ledger,
@@ -127,8 +131,33 @@ def test_reports_of_one_order_at_once_send_it_once(ledger: Ledger) -> None:
     with ledger.read() as connection:
         is_open = delivery.c.state == State.OPEN.value
         assert connection.scalar(select(func.count()).where(is_open)) == 20
-        keys = select(func.count(), func.count(order_identity.c.business_key.distinct()))
-        assert tuple(connection.execute(keys.select_from(order_identity)).one()) == (40, 20)
+        assert connection.scalar(select(func.count(order_identity.c.business_key.distinct()))) == 20
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(number("5"), system("5", "1001")), (system("5", "1001"), number("5"))]
+)
+def test_of_two_reports_at_the_same_moment_the_second_knows_the_first(
+    ledger: Ledger, first: OrderIdentity, second: OrderIdentity
+) -> None:
+    named: list[bytes] = []
+
+    def name_the_second() -> None:
+        while not named:
+            try:
+                with ledger.write() as connection:
+                    named.append(name_orders(connection, [second], NOW + 86_400)[second])
+            except VersionConflictError:
+                continue
+
+    with ledger.write() as connection:
+        business_key = name_orders(connection, [first], NOW + 86_400)[first]
+        thread = threading.Thread(target=name_the_second)
+        thread.start()
+        thread.join(0.5)
+        assert named == []
+    thread.join()
+    assert named == [business_key]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +185,7 @@ def test_an_order_is_known_for_30_days(sqlite_ledger: Ledger) -> None:
     place(sqlite_ledger)
     with sqlite_ledger.write() as connection:
         first = name_orders(connection, [system("5", "1001")], NOW + 30 * 86_400)
-    for days, kept in ((30, 2), (32, 0)):
+    for days, kept in ((30, 3), (32, 0)):
         purge_expired(sqlite_ledger, 1, NOW + days * 86_400)
         with sqlite_ledger.read() as connection:
             assert connection.scalar(select(func.count()).select_from(order_identity)) == kept

@@ -130,14 +130,16 @@ class OrderIdentity:
 
     ``keys``: the surest first; a new order gets the first as its business key. ``system_key``: the first key, if it is
     of the id that the shop's system gave the order. ``guesses``: keys under which another report may have named the
-    order if a number is an id, or an id a number: only an order of the same ``amount_key``. ``connects``: whether the
-    report makes its keys known as those of one order.
+    order if a number is an id, or an id a number: only an order of the same ``amount_key``. ``meets``: keys that both
+    such reports write, so that of two at the same moment one is read again. ``connects``: whether the report makes its
+    keys known as those of one order.
     """
 
     keys: tuple[bytes, ...]
     system_key: bytes | None = None
     guesses: tuple[bytes, ...] = ()
     amount_key: bytes | None = None
+    meets: tuple[bytes, ...] = ()
     connects: bool = False
 
 
@@ -166,7 +168,7 @@ def name_orders(
     wanted = sorted(set(reports), key=lambda one: (not one.connects, one.keys))
     if not wanted:
         return {}
-    known = _load(connection, {key for one in wanted for key in (*one.keys, *one.guesses)})
+    known = _load(connection, {key for one in wanted for key in (*one.keys, *one.guesses, *one.meets)})
     before = dict(known)
     found = {one: _name_order(one, known) for one in wanted}
     _save(connection, before, known, int(until // SECONDS_A_DAY))
@@ -184,6 +186,8 @@ def _name_order(report: OrderIdentity, known: dict[bytes, _KnownKey]) -> bytes:
                 known[key] = now
     elif shared is None:
         known[business_key] = _KnownKey(business_key, None, report.amount_key)
+    for key in report.meets:
+        known.setdefault(key, _KnownKey(business_key, None, None))
     return business_key
 
 

@@ -373,6 +373,7 @@ def _order_identity(data: Mapping[str, Any], opened: OpenedEvent, vault: Vault) 
         keys=tuple(keys),
         system_key=system_key,
         guesses=tuple(vault.keyed_hash(kind, source_id, one) for kind, one in guesses),
+        meets=tuple(vault.keyed_hash("order or order id", source_id, one) for _, one in guesses),
         amount_key=vault.keyed_hash("amount", currency, _plain(value)) if currency and value else None,
         connects=opened.trust is Trust.SIGNED and system_key is not None,
     )
