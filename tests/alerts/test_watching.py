@@ -13,7 +13,7 @@ from tests.ledger.delivery.test_precedence import DELIVERED, P, S, bring_to, cop
 from tests.ledger.shop import ACCOUNT, NOW, accept, new, pend, place, write
 from tests.logged import logged
 from worker.alerts import source_rules, watching
-from worker.alerts.channels import GIVE_UP_SECONDS, Webhook
+from worker.alerts.channels import Webhook
 from worker.alerts.figures import gather_figures
 from worker.alerts.watching import _RESOLVE_AFTER_SECONDS, Heartbeat
 from worker.ledger.database import Ledger
@@ -307,7 +307,7 @@ def test_a_notice_that_nobody_takes_for_a_day_is_given_up(
             now = notices(ledger)[0].not_before or now
         assert tell(ledger, receiver.url, now + 10_000) == 0
     assert tries < 110
-    assert now - NOW > GIVE_UP_SECONDS
+    assert now - NOW > watching._GIVE_UP_SECONDS
     assert logged(caplog)[-1]["state"] == "given_up"
 
 

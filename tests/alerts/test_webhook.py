@@ -10,7 +10,8 @@ from contextlib import closing
 import pytest
 
 from tests.alerts.receiver import Receiver, receiving
-from worker.alerts.channels import _MAX_RETRY_SECONDS, Webhook, retry_delay_seconds
+from worker.alerts.channels import Webhook
+from worker.alerts.watching import _MAX_RETRY_SECONDS, _retry_delay_seconds
 from worker.http import guard
 from worker.http.signature import sign
 
@@ -131,7 +132,7 @@ def test_no_proxy_of_the_environment_is_used(receiver: Receiver, monkeypatch: py
 
 
 def test_waits_grow_and_stay_bounded() -> None:
-    waits = [retry_delay_seconds(attempts) for attempts in range(1, 100)]
+    waits = [_retry_delay_seconds(attempts) for attempts in range(1, 100)]
 
     assert waits[:4] == [15, 30, 60, 120]
     assert waits == sorted(waits)

@@ -168,8 +168,8 @@ def test_quality_shows_shares_and_says_what_to_improve(api: Api, ledger: Ledger,
                     "ph": 0.375,
                 },
                 "advice": [
-                    "4 % of the events were not sent, because they were over seven days old when they came "
-                    "in: send them sooner.",
+                    "4 % of the events were not sent, because they were over seven days old when they were received: "
+                    "send them sooner.",
                     "Only 38 % of these events carry an e-mail address. Call identify with the email trait "
                     "when a visitor signs in, subscribes or orders: it is what Pinterest matches best.",
                 ],

@@ -3,12 +3,13 @@
 import pytest
 
 from worker.operations.reports.overview import Bar
-from worker.pages.charts import SPANS, _axis_marks, draw_counts, draw_outcomes, draw_share
+from worker.pages.charts import _axis_marks, draw_counts, draw_outcomes, draw_share
+from worker.pages.overview import _SPANS
 
 
 def test_bars_stand_on_each_other_below_a_round_number() -> None:
     drawn = draw_outcomes(
-        [Bar(0, 3, 1, 0), Bar(3_600, 0, 0, 0)], [Bar(0, 2, 0, 0), Bar(3_600, 4, 0, 0)], SPANS["24h"]
+        [Bar(0, 3, 1, 0), Bar(3_600, 0, 0, 0)], [Bar(0, 2, 0, 0), Bar(3_600, 4, 0, 0)], _SPANS["24h"]
     )
 
     assert drawn.count('<rect class="hit"') == 2
@@ -20,7 +21,7 @@ def test_bars_stand_on_each_other_below_a_round_number() -> None:
 
 
 def test_nothing_is_a_chart_too() -> None:
-    assert 'class="delivered"' not in draw_outcomes([Bar(0, 0, 0, 0)], [Bar(0, 0, 0, 0)], SPANS["24h"])
+    assert 'class="delivered"' not in draw_outcomes([Bar(0, 0, 0, 0)], [Bar(0, 0, 0, 0)], _SPANS["24h"])
     assert "<rect" not in draw_counts("Orders", [], ("UTC",))
     assert 'width="0.00"' in draw_share(0, 0)
 

@@ -21,7 +21,7 @@ from worker.ledger.upkeep import alerts
 from worker.ledger.upkeep.alerts import Alert, Severity
 from worker.operations.reports import overview
 from worker.operations.reports.overview import Span
-from worker.pages.charts import SPANS
+from worker.pages.overview import _SPANS
 
 
 def figure(page: str, name: str) -> str:
@@ -84,7 +84,7 @@ def test_the_part_that_refreshes_is_no_whole_page(pages: Pages, shop: Integratio
     assert "Deliveries, last 7 days" in part
 
 
-@pytest.mark.parametrize("key", list(SPANS))
+@pytest.mark.parametrize("key", list(_SPANS))
 def test_every_length_of_time_is_drawn(pages: Pages, ledger: Ledger, shop: Integration, key: str) -> None:
     fail(ledger, shop, "e1", "e2")
 
@@ -106,7 +106,7 @@ def test_charts_outlive_the_events(pages: Pages, ledger: Ledger, shop: Integrati
     with ledger.write() as connection:
         connection.execute(delete(delivery))
 
-    assert all("failed: 2" in pages.get(f"/?span={key}") for key in SPANS)
+    assert all("failed: 2" in pages.get(f"/?span={key}") for key in _SPANS)
 
 
 def test_latency_is_drawn_and_said_in_words(pages: Pages, ledger: Ledger, shop: Integration) -> None:

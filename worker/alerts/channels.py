@@ -88,13 +88,6 @@ class Mail:
             server.send_message(message)
 
 
-# Between two attempts.
-_FIRST_RETRY_SECONDS = 15.0
-_MAX_RETRY_SECONDS = 900.0
-# Older notices are dropped.
-GIVE_UP_SECONDS = 86_400.0
-
-
 @dataclass(frozen=True, slots=True)
 class Webhook:
     """Hold the URL and secret, and the hosts that may be on a private network."""
@@ -125,8 +118,3 @@ class Webhook:
         except guard.PostFailedError as error:
             return str(error)
         return None if 200 <= status < 300 else f"HTTP {status}"
-
-
-def retry_delay_seconds(attempts: int) -> float:
-    """Return how long to wait after this number of failed attempts."""
-    return min(_MAX_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(attempts - 1, 16))

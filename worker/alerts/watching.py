@@ -8,13 +8,19 @@ from sqlalchemy import Connection
 
 from worker import logs
 from worker.alerts import rules
-from worker.alerts.channels import GIVE_UP_SECONDS, Channel, Webhook, retry_delay_seconds
+from worker.alerts.channels import Channel, Webhook
 from worker.alerts.figures import gather_figures
 from worker.alerts.rules import RuleProblem
 from worker.ledger.database import Ledger
 from worker.ledger.reports import measures
 from worker.ledger.upkeep import alerts, watermarks
 from worker.ledger.upkeep.alerts import Alert, Change, Notice, Severity
+
+# Between two attempts.
+_FIRST_RETRY_SECONDS = 15.0
+_MAX_RETRY_SECONDS = 900.0
+# Older notices are dropped.
+_GIVE_UP_SECONDS = 86_400.0
 
 log = logs.of(__name__)
 
@@ -75,7 +81,7 @@ def send_to_channel(ledger: Ledger, channel: Channel, clock: Callable[[], float]
             if now < leased_until <= now + _LEASE_SECONDS:
                 return done
             # A channel that is new hears of what is new.
-            since = now - (GIVE_UP_SECONDS if position or leased_until else _NEW_CHANNEL_SECONDS)
+            since = now - (_GIVE_UP_SECONDS if position or leased_until else _NEW_CHANNEL_SECONDS)
             notice = alerts.next_notice(connection, position, since)
             if notice is None:
                 return done
@@ -137,7 +143,7 @@ def log_change(alert: Alert, change: Change) -> None:
 
 def _postpone_notice(connection: Connection, notice: Notice, trouble: str, now: float) -> None:
     attempts = notice.attempts + 1
-    again_at = None if now - notice.at > GIVE_UP_SECONDS else now + retry_delay_seconds(attempts)
+    again_at = None if now - notice.at > _GIVE_UP_SECONDS else now + _retry_delay_seconds(attempts)
     alerts.record_notice_failure(connection, notice, now, again_at=again_at)
     word = "given_up" if again_at is None else "put_off"
     log.error("alert_webhook", notice=notice.id, state=word, attempts=attempts, error=trouble)
@@ -220,3 +226,8 @@ def _without_problem(alert: Alert, now: float) -> _Step:
     if 0 <= now - alert.seen_at < _RESOLVE_AFTER_SECONDS:
         return _Step(alert)
     return _Step(None, Change.RESOLVED)
+
+
+def _retry_delay_seconds(attempts: int) -> float:
+    """Return how long to wait after this number of failed attempts."""
+    return min(_MAX_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(attempts - 1, 16))

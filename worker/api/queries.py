@@ -11,8 +11,6 @@ from worker.api.fields import Text, Timestamp
 from worker.event.times import iso
 from worker.formats import parse_since
 
-SECONDS_A_DAY = 86_400
-
 
 class Since(Text):
     """Take 90m, 24h, 7d or an ISO 8601 time, and give Unix seconds."""

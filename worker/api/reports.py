@@ -10,13 +10,15 @@ from marshmallow import fields
 from worker.api import context
 from worker.api.blueprint import Blueprint
 from worker.api.fields import Boolean, ListOf, Nested, Shape, Text, Timestamp, between, length
-from worker.api.queries import SECONDS_A_DAY, Since, TimestampOrNull, query_flag
+from worker.api.queries import Since, TimestampOrNull, query_flag
 from worker.ledger.reports.books import Books
 from worker.operations.deliveries import search
 from worker.operations.deliveries.selection import FIRST_DAY
 from worker.operations.reports import reports
 from worker.operations.reports.reports import HourlyReport, QualityRow
 from worker.retention import QUALITY_DAYS
+
+_SECONDS_A_DAY = 86_400
 
 _HOURS_A_WEEK = 168
 _HOW = f"90m, 24h, 7d or an ISO 8601 time, within the last {QUALITY_DAYS} days;"
@@ -115,7 +117,7 @@ class _StatsQuery(Shape):
     """Choose a stretch of time, and an integration."""
 
     since = Since(
-        load_default=lambda: context.now() - SECONDS_A_DAY,
+        load_default=lambda: context.now() - _SECONDS_A_DAY,
         metadata={"description": f"{_HOW} 24h if left out."},
     )
     integration_id = Text(validate=length(1, 128))
@@ -148,7 +150,7 @@ class _QualityQuery(_StatsQuery):
     """Choose a stretch of time, an integration, and steps of time."""
 
     since = Since(
-        load_default=lambda: context.now() - 7 * SECONDS_A_DAY,
+        load_default=lambda: context.now() - 7 * _SECONDS_A_DAY,
         metadata={"description": f"{_HOW} 7d if left out."},
     )
     step_hours = fields.Integer(

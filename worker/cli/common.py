@@ -1,7 +1,6 @@
 """What several commands share: the caller, times, and errors as sentences."""
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,7 +10,6 @@ from typing import Any, TypeVar
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from worker import formats
 from worker.ledger import migrate
 from worker.ledger.database import Ledger, LedgerBusyError, LedgerRefusedError, is_ledger_unavailable
 from worker.ledger.setup.access import Role
@@ -65,16 +63,6 @@ def role_option(default: str | None = Role.VIEWER.value) -> Callable[[_Command],
         show_default=default is not None,
         help="viewer: reads; editor: also changes; owner: also manages users and tokens.",
     )
-
-
-def since_option(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
-    """Read 90m, 24h, 7d or an ISO 8601 time as Unix seconds."""
-    if text is None:
-        return None
-    try:
-        return formats.parse_since(text, time.time())
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
 
 
 def utc_time(seconds: float | None) -> str:

@@ -1,5 +1,6 @@
 """List, retry and discard failed deliveries."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -8,7 +9,8 @@ from typing import Any, TextIO, TypeVar
 import click
 from tqdm import tqdm
 
-from worker.cli.common import CommandGroup, cli_caller, since_option, utc_time
+from worker import formats
+from worker.cli.common import CommandGroup, cli_caller, utc_time
 from worker.ledger.delivery.failure_groups import GroupState
 from worker.ledger.delivery.failures import Failure, FailureFilter
 from worker.ledger.rows import LARGEST_ID
@@ -33,6 +35,16 @@ def _known_class(_context: click.Context, _option: click.Parameter, given: str |
     return given
 
 
+def _since_option(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+    """Read 90m, 24h, 7d or an ISO 8601 time as Unix seconds."""
+    if text is None:
+        return None
+    try:
+        return formats.parse_since(text, time.time())
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
+
+
 def _filters(command: Command) -> Command:
     options = (
         click.option("--ad-account", "ad_account_id", help="Only deliveries of this ad account."),
@@ -47,7 +59,7 @@ def _filters(command: Command) -> Command:
         click.option("--event-id", help="Only deliveries with this event id."),
         click.option(
             "--since",
-            callback=since_option,
+            callback=_since_option,
             help="Only deliveries that failed since then: 90m, 24h, 7d or a time.",
         ),
     )

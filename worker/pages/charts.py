@@ -19,17 +19,6 @@ _GAP = 0.18
 _MOST_STEPS, _MOST_TICKS = 4, 7
 
 
-SPANS = {
-    span.key: span
-    for span in (
-        Span("1h", "1 hour", 60, 60),
-        Span("24h", "24 hours", 24, 3_600),
-        Span("7d", "7 days", 28, 6 * 3_600),
-        Span("30d", "30 days", 30, 86_400),
-    )
-}
-
-
 @dataclass(frozen=True, slots=True)
 class _Column:
     """Hold one column of a chart: the time or day that it begins, its stacked parts by class, and these as text."""

@@ -7,12 +7,6 @@ from typing import Any
 from worker.operations.setup.connect import TO_BE_MADE
 from worker.pages.forms import form_texts, parse_number, split_lines
 
-CONSENT = (
-    ("advertising", "Advertising", "Ads and measuring them; what Pinterest is for."),
-    ("marketing", "Marketing", "Counts as advertising where a visitor was only asked for one of both."),
-    ("analytics", "Analytics", "Statistics."),
-    ("functional", "Functional", "Remembering choices."),
-)
 # The checkboxes of an integration and their defaults.
 _FLAGS: dict[str, bool] = {
     "test_mode": False,
@@ -43,13 +37,6 @@ _TEXTS = (
     "schema_version",
     "login",
 )
-NEW = {
-    "name": "Pinterest Conversions",
-    "consent_categories": ["advertising"],
-    "field_mapping": "signal",
-    "clean_free_text": "yes",
-    "dedupe_by_business_id": "yes",
-}
 
 _YES_NO = {"yes": True, "no": False}
 

@@ -23,14 +23,26 @@ from worker.pages.base import blueprint, redirect_to
 from worker.pages.connect import pinterest_app
 from worker.pages.forms import Form, split_lines
 from worker.pages.integration_form import (
-    CONSENT,
-    NEW,
     OverridesError,
     integration_body,
     integration_values,
     parse_overrides,
     sent_integration_values,
 )
+
+_CONSENT = (
+    ("advertising", "Advertising", "Ads and measuring them; what Pinterest is for."),
+    ("marketing", "Marketing", "Counts as advertising where a visitor was only asked for one of both."),
+    ("analytics", "Analytics", "Statistics."),
+    ("functional", "Functional", "Remembering choices."),
+)
+_NEW = {
+    "name": "Pinterest Conversions",
+    "consent_categories": ["advertising"],
+    "field_mapping": "signal",
+    "clean_free_text": "yes",
+    "dedupe_by_business_id": "yes",
+}
 
 
 @blueprint.get("/integrations")
@@ -52,7 +64,7 @@ def _vendors_page() -> str:
 @blueprint.get("/integrations/add/pinterest")
 def _new_integration_page() -> str:
     """Show an empty form."""
-    values: dict[str, Any] = NEW | {"source_id": request.args.get("source_id", "")}
+    values: dict[str, Any] = _NEW | {"source_id": request.args.get("source_id", "")}
     if "login" in request.args:
         values |= {name: request.args.get(name, "") for name in ("login", "ad_account_id")}
         account, taken = connect.ad_account_defaults(
@@ -204,7 +216,7 @@ def _form(form: Form, shown: IntegrationRecord | None = None) -> str:
         form=form,
         integration=shown,
         sources=sources,
-        consent=CONSENT,
+        consent=_CONSENT,
         has_app=bool(app.id),
         redirect_uri=app.redirect_uri,
         defined=[name for name in names if name not in split_lines(form.values.get("advertiser_events", ""))],

@@ -5,9 +5,19 @@ from flask import render_template, request
 from worker.alerts import rules
 from worker.api import context
 from worker.operations.reports.first_steps import list_steps
-from worker.operations.reports.overview import Overview, show_overview
+from worker.operations.reports.overview import Overview, Span, show_overview
 from worker.pages import charts
 from worker.pages.base import blueprint
+
+_SPANS = {
+    span.key: span
+    for span in (
+        Span("1h", "1 hour", 60, 60),
+        Span("24h", "24 hours", 24, 3_600),
+        Span("7d", "7 days", 28, 6 * 3_600),
+        Span("30d", "30 days", 30, 86_400),
+    )
+}
 
 _REFRESH_SECONDS = 5
 
@@ -26,12 +36,12 @@ def _overview_part() -> str:
 
 
 def _figures() -> dict[str, object]:
-    span = charts.SPANS.get(request.args.get("span", ""), charts.SPANS["24h"])
+    span = _SPANS.get(request.args.get("span", ""), _SPANS["24h"])
     shown = show_overview(context.request_caller(), span, request.args.get("account"))
     return {
         **{name: getattr(shown, name) for name in Overview.__slots__},
         "span": span,
-        "spans": charts.SPANS.values(),
+        "spans": _SPANS.values(),
         "charts": charts,
         "advice": rules.advice,
     }

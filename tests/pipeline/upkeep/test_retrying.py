@@ -38,7 +38,7 @@ def newest_audit(ledger: Ledger) -> list[tuple[str, str]]:
 def test_a_walk_sees_each_failure_once_in_steps(
     ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrying, "ROWS_PER_STEP", 2)
+    monkeypatch.setattr(retrying, "_ROWS_PER_STEP", 2)
     fail(ledger, shop, "a", "b", "c", "d", "e")
     with ledger.read() as connection:
         first = failures.failed_after(connection, FailureFilter(), 1)[0]
@@ -202,7 +202,7 @@ def test_what_waits_for_a_person_or_for_pinterest_holds_nothing_up_behind_it(
 
 def test_a_run_is_bounded(ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrying, "_MAX_AUTO_RETRIES", 3)
-    monkeypatch.setattr(retrying, "ROWS_PER_STEP", 2)
+    monkeypatch.setattr(retrying, "_ROWS_PER_STEP", 2)
     fail(ledger, shop, *"abcd", at=NOW - 600, reason_class="not_reached")
     send(ledger, shop, "up", None, NOW - 60)
 

@@ -16,7 +16,6 @@ from tornado.iostream import IOStream, StreamClosedError
 
 HTML = "text/html; charset=utf-8"
 _JSON = "application/json"
-JSON_LINES = "application/x-ndjson"
 
 
 @dataclass(frozen=True)

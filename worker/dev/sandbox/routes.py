@@ -12,11 +12,13 @@ from typing import Any
 from worker.dev.sandbox import http_server
 from worker.dev.sandbox.behaviour import Behaviour
 from worker.dev.sandbox.endpoint import State, receive
-from worker.dev.sandbox.http_server import HTML, JSON_LINES, Request, Response
+from worker.dev.sandbox.http_server import HTML, Request, Response
 from worker.dev.sandbox.memory import Bounds, Memory, token_fingerprint
 from worker.dev.sandbox.oauth import AccountApi
 from worker.dev.sandbox.script import ScriptError, parse_script
 from worker.dev.sandbox.shop import pages as shop
+
+_JSON_LINES = "application/x-ndjson"
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -162,7 +164,7 @@ class App:
 
     def _ids(self, request: Request) -> Response:
         lines = self._state.memory.id_lines(request.query.get("account"))
-        return Response(200, lines, content_type=JSON_LINES)
+        return Response(200, lines, content_type=_JSON_LINES)
 
     def _rate(self, request: Request) -> Response:
         return http_server.ok({"accounts": self._state.memory.rates(request.query.get("account"))})

@@ -32,7 +32,7 @@ from worker.ledger.setup import audit_log
 # Pinterest refuses older events; see "Dedup" in the contract.
 STALE_AFTER_SECONDS = 7 * 86_400
 _LATE_AFTER_SECONDS = 3_600
-ROWS_PER_STEP = 500
+_LEFT_FAILED = tallies.LEFT + tallies.FAILED
 _SENT_AGAIN = case(
     (delivery.c.may_have_arrived == Arrival.NO.value, Arrival.NO.value), else_=Arrival.SENT_AGAIN.value
 )
@@ -207,7 +207,7 @@ def retry_deliveries(
     owners = _owners(connection, failures, locked=True)
     good, refused = _select_retryable(failures, owners, now, force=force)
     moved = _reopen_in_races(connection, [failure.id for failure in good], how, now)
-    _count(connection, moved, (tallies.RETRIED, tallies.LEFT_FAILED), now)
+    _count(connection, moved, (tallies.RETRIED, _LEFT_FAILED), now)
     if moved:
         audit_log.append_audit_entry(
             connection, now, actor, "failed.retry", f"{len(moved)} deliveries", {"ids": sorted(moved)}
@@ -220,7 +220,7 @@ def discard_deliveries(
 ) -> int:
     """Discard failed deliveries and delete their payloads. Returns how many."""
     failed = update(delivery).where(delivery.c.id.in_(ids), delivery.c.state == State.FAILED)
-    moved = end_discarded(connection, failed, reason, now, (tallies.DISCARDED, tallies.LEFT_FAILED))
+    moved = end_discarded(connection, failed, reason, now, (tallies.DISCARDED, _LEFT_FAILED))
     if moved:
         changes = {"ids": sorted(moved), "reason": reason}
         audit_log.append_audit_entry(

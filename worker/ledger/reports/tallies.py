@@ -120,7 +120,6 @@ FILTERED, DUPLICATE, DROPPED = "filtered", "duplicate", "dropped"
 RETRIED, DISCARDED, ERASED = "retried", "discarded", "erased"
 # Prefix of outcomes that were final and ended: by a manual retry, a discard or an erasure.
 LEFT = "left_"
-LEFT_FAILED = LEFT + FAILED
 PURGED = "purged_"
 # A signed event whose id a public one with other content used before. This is not a state; it has another outcome, too.
 CONTRADICTED = "contradicted"

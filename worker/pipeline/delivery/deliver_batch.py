@@ -20,13 +20,15 @@ from worker.pipeline.delivery.apply_decision import (
     split_off_unopened,
 )
 from worker.pipeline.delivery.sending import (
-    MAX_INLINE_WAIT_SECONDS,
     DeliveryResult,
     PostponedError,
     Sender,
     events_at_risk,
 )
 from worker.pipeline.missing_key import report_missing_key
+
+# A batch without a slot of `rate_wait_slots` waits at most this long; scheduling it again would take longer.
+_MAX_INLINE_WAIT_SECONDS = 0.1
 
 log = logs.of(__name__)
 
@@ -60,7 +62,7 @@ def deliver(sender: Sender, batch_id: int) -> DeliveryResult:
 
 def _deliver(sender: Sender, batch_id: int) -> DeliveryResult:
     with sender.rate_wait_slots.acquire() as may_wait:
-        started = _start(sender, batch_id, MAX_TOKEN_WAIT_SECONDS if may_wait else MAX_INLINE_WAIT_SECONDS)
+        started = _start(sender, batch_id, MAX_TOKEN_WAIT_SECONDS if may_wait else _MAX_INLINE_WAIT_SECONDS)
         if started is None:
             return DeliveryResult.SKIPPED
         due = sender.now() + started.wait_seconds

@@ -28,8 +28,6 @@ OWN_SLOTS, SHARED_SLOTS = 8, 24
 _SLOW_ANSWER_SECONDS = 5.0
 # Batches of a process that may wait at the same time for their ad account's rate.
 _RATE_WAIT_SLOTS = 8
-# A batch without such a slot waits at most this long; scheduling it again would take longer.
-MAX_INLINE_WAIT_SECONDS = 0.1
 
 
 @dataclass(slots=True)

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from worker import logs
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import failure_groups, failures
-from worker.ledger.delivery.failures import ROWS_PER_STEP, STALE_AFTER_SECONDS, Failure, FailureFilter
+from worker.ledger.delivery.failures import STALE_AFTER_SECONDS, Failure, FailureFilter
 from worker.ledger.reports import account_status
 from worker.pinterest.client.decisions import OUTAGES
+
+_ROWS_PER_STEP = 500
 
 log = logs.of(__name__)
 
@@ -21,7 +23,7 @@ def failures_in_steps(
     """Yield failed deliveries in lists, ordered by id, at most ``most`` in total."""
     looked_at, last_id = 0, after_id
     while most is None or looked_at < most:
-        limit = ROWS_PER_STEP if most is None else min(ROWS_PER_STEP, most - looked_at)
+        limit = _ROWS_PER_STEP if most is None else min(_ROWS_PER_STEP, most - looked_at)
         with ledger.read() as connection:
             step = failures.failed_after(connection, chosen, limit, last_id)
         if not step:
