@@ -60,7 +60,8 @@ class RedisServer:
         self._folder, self._further = folder, further or {}
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        password = self._further.get("requirepass")
+        self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -226,17 +227,24 @@ def redis_server(folder: Path, further: Mapping[str, object] | None = None) -> I
         server.kill()
 
 
+_OF_REDIS, _OF_SENTINELS = "a-redis-password", "a-sentinel-password"
+
+
 class WatchedRedis:
-    """A Redis and its replica; three sentinels make the replica the primary when the Redis does not answer."""
+    """A Redis and its replica; three sentinels make the replica the primary when the Redis does not answer.
+
+    All of them need a password.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
-        primary = RedisServer(folder / "primary")
-        replica = RedisServer(folder / "replica", {"replicaof": f"127.0.0.1 {primary.port}"})
+        passwords = {"requirepass": _OF_REDIS, "masterauth": _OF_REDIS}
+        primary = RedisServer(folder / "primary", passwords)
+        replica = RedisServer(folder / "replica", passwords | {"replicaof": f"127.0.0.1 {primary.port}"})
         self._nodes, self._folder = [primary, replica], folder
         self._ports = [free_port() for _ in range(3)]
         hosts = ",".join(f"127.0.0.1:{port}" for port in self._ports)
-        self.url = f"sentinel://{hosts}/0?master=shop"
+        self.url = f"sentinel://:{_OF_REDIS}@{hosts}/0?master=shop&sentinel_password={_OF_SENTINELS}"
         self._sentinels: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
@@ -251,6 +259,8 @@ class WatchedRedis:
                 f"port {port}\nbind 127.0.0.1\ndir {self._folder}\n"
                 f"sentinel monitor shop 127.0.0.1 {primary} 2\n"
                 "sentinel down-after-milliseconds shop 1000\nsentinel failover-timeout shop 5000\n"
+                f"sentinel auth-pass shop {_OF_REDIS}\n"
+                f"requirepass {_OF_SENTINELS}\nsentinel sentinel-pass {_OF_SENTINELS}\n"
             )
             command = ["redis-server", str(file), "--sentinel"]
             self._sentinels.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
@@ -259,7 +269,7 @@ class WatchedRedis:
     def _all_know_all(self) -> bool:
         states = []
         for port in self._ports:
-            with redis.Redis(port=port, socket_timeout=2) as client, suppress(redis.RedisError):
+            with _sentinel(port) as client, suppress(redis.RedisError):
                 states.append(client.sentinel_master("shop"))
         return len(states) == 3 and all(
             (state["num-other-sentinels"], state["num-slaves"]) == (2, 1) for state in states
@@ -267,7 +277,7 @@ class WatchedRedis:
 
     def kill(self) -> None:
         """Kill the primary."""
-        with redis.Redis(port=self._ports[0], socket_timeout=2) as client:
+        with _sentinel(self._ports[0]) as client:
             _, port = client.sentinel_get_master_addr_by_name("shop")
         next(node for node in self._nodes if node.port == int(port)).kill()
 
@@ -277,6 +287,10 @@ class WatchedRedis:
             process.wait(10)
         for node in self._nodes:
             node.kill()
+
+
+def _sentinel(port: int) -> redis.Redis:
+    return redis.Redis(port=port, password=_OF_SENTINELS, socket_timeout=2)
 
 
 @contextmanager

@@ -200,6 +200,19 @@ def test_a_start_behind_a_transaction_pooler_is_refused_until_a_setting_names_it
         named.dispose()
 
 
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_pooler_that_allows_no_transactions_is_refused(postgresql_url: str, is_named: bool) -> None:
+    with pgbouncer(postgresql_url, "statement", 4, "options") as url:
+        ledger = Ledger(url, (KEY,), transaction_pooler=is_named)
+        with pytest.raises(
+            LedgerRefusedError, match="allows no transactions: set its pool_mode to transaction"
+        ):
+            migrate.check_version(ledger)
+        found = checks.check_database(ledger)
+        assert (found.state, "pool_mode" in found.message) == (State.FAILED, True)
+        ledger.dispose()
+
+
 def test_a_pooler_that_keeps_sessions_is_accepted(postgresql_url: str) -> None:
     with pgbouncer(postgresql_url, "session", 4, "options") as url:
         ledger = Ledger(url, (KEY,))

@@ -111,8 +111,8 @@ class Ledger:
         self.url = make_url(url)
         self.transaction_pooler = transaction_pooler
         self._local_settings: dict[str, str] = {}
-        self._pooler_is_known = transaction_pooler
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._pooler_is_known = self.is_sqlite
         if self.is_sqlite:
             self._reader, self._writer = self._sqlite_engines()
             self._gate: _Gate | None = _Gate(Path(f"{self.url.database}.lock"))
@@ -161,17 +161,25 @@ class Ledger:
             return None
 
     def refuse_transaction_pooler(self) -> None:
-        """Check once that each connection keeps its session.
+        """Check once that each connection keeps its session, or each transaction if the setting says so.
 
         Raises:
-            LedgerRefusedError: a pooler is between this process and the server, and no setting says so.
+            LedgerRefusedError: a pooler is between this process and the server, and no setting says so, or it shares
+                sessions between single statements.
         """
-        if self.is_sqlite or self._pooler_is_known:
+        if self._pooler_is_known:
             return
         try:
-            found = postgresql.changes_sessions(self._reader)
+            found = not self.transaction_pooler and postgresql.changes_sessions(self._reader)
+            with self._writer.begin() as connection:
+                connection.exec_driver_sql("SELECT 1")
         except DBAPIError as error:
-            if not postgresql.refuses_options(error):
+            if postgresql.refuses_transactions(error):
+                raise LedgerRefusedError(
+                    "DATABASE_URL leads to a connection pooler that allows no transactions: set its pool_mode to "
+                    "transaction and DATABASE_POOLER=transaction here, or connect to the server itself."
+                ) from None
+            if self.transaction_pooler or not postgresql.refuses_options(error):
                 raise
             found = True
         if found:

@@ -197,6 +197,11 @@ def refuses_options(error: DBAPIError) -> bool:
     return _REFUSES_OPTIONS.search(str(error.orig)) is not None
 
 
+def refuses_transactions(error: DBAPIError) -> bool:
+    """Return whether a pooler in statement mode refused a transaction."""
+    return "statement pooling mode" in str(error.orig)
+
+
 def changes_sessions(engine: Engine) -> bool:
     """Return whether a pooler gives each transaction of a client another session of the server."""
     with engine.connect() as first:
