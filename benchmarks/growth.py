@@ -4,7 +4,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
@@ -26,6 +26,7 @@ from worker.ledger.upkeep import expired
 from worker.monitoring.metrics import _REMEMBERED_SECONDS, Exporter
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
+MANY = (100_000, 10_000_000)
 ROUNDS = 25
 # The maximum of a request, and of the ingest worker's bulk.
 EVENTS_AT_ONCE = 500
@@ -42,10 +43,10 @@ class Site:
     Each round adds as many events as it removes of the oldest, so that the history keeps its size.
     """
 
-    def __init__(self, ledger: Ledger, size: int) -> None:
+    def __init__(self, ledger: Ledger, size: int, payload_bytes: int = history.PAYLOAD_BYTES) -> None:
         self._ledger = ledger
         self._shop = history.shop(ledger)
-        history.lay_down(ledger, self._shop, size)
+        history.lay_down(ledger, self._shop, size, payload_bytes)
         # Its history has a batch a second, and so has what is added to it.
         self._oldest, self._now = history.BEGAN, history.BEGAN + size / history.EVENTS_A_BATCH
         self._clock = self._now
@@ -145,30 +146,49 @@ def run(quick: bool = False) -> list[Result]:
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         found = _measure("SQLite", lambda: history.sqlite(Path(folder)), quick)
     if answers(POSTGRESQL.replace("+psycopg", "")):
-        return found + _measure("PostgreSQL", lambda: history.postgresql(POSTGRESQL), quick)
+        return found + _measure("PostgreSQL", _lend_postgresql, quick)
     print(f"  PostgreSQL: does not answer at {urlsplit(POSTGRESQL).hostname}, so nothing was measured")
     return found
 
 
-def _measure(name: str, lend: Callable[[], AbstractContextManager[Ledger]], quick: bool) -> list[Result]:
-    sizes, rounds = (SIZES[:2], 2) if quick else (SIZES, ROUNDS)
+def _lend_postgresql() -> AbstractContextManager[Ledger]:
+    return history.postgresql(POSTGRESQL)
+
+
+def run_ten_million(quick: bool = False) -> list[Result]:
+    """Measure PostgreSQL with ten million events in turn with a hundred thousand."""
+    if not answers(POSTGRESQL.replace("+psycopg", "")):
+        print(f"  PostgreSQL: does not answer at {urlsplit(POSTGRESQL).hostname}, so nothing was measured")
+        return []
+    return _measure("PostgreSQL", _lend_postgresql, quick, MANY, history.SMALL_PAYLOAD_BYTES, "ten-million")
+
+
+def _measure(
+    name: str,
+    lend: Callable[[], AbstractContextManager[Ledger]],
+    quick: bool,
+    all_sizes: Sequence[int] = SIZES,
+    payload_bytes: int = history.PAYLOAD_BYTES,
+    row: str = "growth",
+) -> list[Result]:
+    sizes, rounds = (SIZES[:2], 2) if quick else (all_sizes, ROUNDS)
     with ExitStack() as stack:
-        sites = {size: Site(stack.enter_context(lend()), size) for size in sizes}
+        sites = {size: Site(stack.enter_context(lend()), size, payload_bytes) for size in sizes}
         for _ in range(1 + rounds):
             for site in sites.values():
                 site.round()
         costs = {size: site.costs for size, site in sites.items()}
     return [
-        _growing(name, operation, {size: costs[size][operation] for size in sizes})
+        _growing(row, name, operation, {size: costs[size][operation] for size in sizes})
         for operation in OPERATIONS
     ]
 
 
-def _growing(name: str, operation: str, costs: Mapping[int, float]) -> Result:
+def _growing(row: str, name: str, operation: str, costs: Mapping[int, float]) -> Result:
     *smaller, largest = costs
     dearest = max(costs.values()) / min(costs.values())
     return Result(
-        "growth",
+        row,
         f"{name}, {operation}, {largest:,} events kept",
         "µs an event",
         costs[largest],

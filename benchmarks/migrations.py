@@ -23,8 +23,6 @@ from worker.ledger.migrate import _SCRIPTS, migrate
 # The tables of the last release.
 OLDEST = "0010"
 DELIVERIES, GOAL_SECONDS = 10_000_000, 2.0
-# Narrower than a checkout's, so that adding ten million takes minutes; migrations read no payload.
-_PAYLOAD_BYTES = 160
 _EVENTS_AT_ONCE, _PAUSE_SECONDS = 100, 0.2
 _REST_SECONDS, _LOOK_SECONDS = 10.0, 0.005
 NAME = "signal_migrations"
@@ -236,7 +234,7 @@ def rehearse(server_url: str, deliveries: int, rest_seconds: float) -> tuple[flo
     """Return the slowest transaction of the traffic without a migration, in seconds, and what each migration took."""
     with history.postgresql(server_url, OLDEST) as ledger:
         began = time.monotonic()
-        history.lay_down(ledger, replace(history.PLACE, number=1), deliveries, _PAYLOAD_BYTES)
+        history.lay_down(ledger, replace(history.PLACE, number=1), deliveries, history.SMALL_PAYLOAD_BYTES)
         with history.unhurried(ledger) as connection:
             connection.execute(text(_TROUBLE))
         history.come_to_rest(ledger)
