@@ -174,12 +174,13 @@ class Ledger:
             with self._writer.begin() as connection:
                 connection.exec_driver_sql("SELECT 1")
         except DBAPIError as error:
-            if postgresql.refuses_transactions(error):
+            refused = postgresql.refused_by_pooler(error)
+            if refused == "transactions":
                 raise LedgerRefusedError(
                     "DATABASE_URL leads to a connection pooler that allows no transactions: set its pool_mode to "
                     "transaction and DATABASE_POOLER=transaction here, or connect to the server itself."
                 ) from None
-            if self.transaction_pooler or not postgresql.refuses_options(error):
+            if self.transaction_pooler or refused is None:
                 raise
             found = True
         if found:

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 from psycopg.types.array import ListBinaryDumper
@@ -192,14 +192,11 @@ def refuses_writes(connection: Connection) -> bool:
         return bool(connection.exec_driver_sql(_IS_READ_ONLY).scalar_one() == "on")
 
 
-def refuses_options(error: DBAPIError) -> bool:
-    """Return whether a connection failed because a pooler refuses settings."""
-    return _REFUSES_OPTIONS.search(str(error.orig)) is not None
-
-
-def refuses_transactions(error: DBAPIError) -> bool:
-    """Return whether a pooler in statement mode refused a transaction."""
-    return "statement pooling mode" in str(error.orig)
+def refused_by_pooler(error: DBAPIError) -> Literal["options", "transactions"] | None:
+    """Return what of a session a pooler refuses; None for any other error."""
+    if "statement pooling mode" in str(error.orig):
+        return "transactions"
+    return "options" if _REFUSES_OPTIONS.search(str(error.orig)) else None
 
 
 def changes_sessions(engine: Engine) -> bool:
