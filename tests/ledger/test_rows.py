@@ -59,8 +59,11 @@ def test_no_rows_make_no_query(ledger: Ledger) -> None:
         assert insert_all(connection, tally, []) == []
 
 
-def test_on_a_server_the_statement_for_a_thousand_rows_is_as_short_as_for_one(ledger: Ledger) -> None:
-    """With a parameter per value, client and server would parse the statement for every bulk."""
+def test_on_a_server_the_statement_for_a_thousand_rows_is_as_short_as_for_two(ledger: Ledger) -> None:
+    """With a parameter per value, client and server would parse the statement for every bulk.
+
+    One row is different: it has a parameter per value, because arrays of one value cost more.
+    """
     said: list[str] = []
     event.listen(
         ledger.write_engine,
@@ -68,10 +71,10 @@ def test_on_a_server_the_statement_for_a_thousand_rows_is_as_short_as_for_one(le
         lambda _c, _cursor, statement, *_: said.append(statement),
     )
     with ledger.write() as connection:
-        insert_all(connection, tally, [counted("a")])
-        insert_all(connection, tally, [counted("a", n=number) for number in range(1_000)])
-    (first, *rest) = [one for one in said if "INSERT" in one]
-    assert set(rest) == {first}
+        for count in (1, 2, 1_000):
+            insert_all(connection, tally, [counted("a", n=number) for number in range(count)])
+    (_, *several) = [one for one in said if "INSERT" in one]
+    assert len(set(several)) == 1
 
 
 @pytest.mark.services

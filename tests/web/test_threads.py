@@ -5,12 +5,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from werkzeug.exceptions import BadRequest
 
-from worker.web.threads import _BodyGuard, _DeadlineSocket
+from worker.web.threads import DeadlineThreadWorker, _BodyGuard, _DeadlineSocket
 
 
 @pytest.fixture
@@ -114,3 +115,17 @@ def test_a_body_that_ends_early_is_the_clients_fault(
     else:
         _BodyGuard(app)(environ, None)
         assert seen == [expected]
+
+
+@pytest.mark.parametrize(("accesslog", "lines"), [(None, []), ("-", ["line"])])
+def test_fields_of_an_access_log_are_collected_only_if_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, accesslog: str | None, lines: list[str]
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr("gunicorn.workers.gthread.ThreadWorker.load_wsgi", lambda worker: None)
+    worker = DeadlineThreadWorker.__new__(DeadlineThreadWorker)
+    worker.wsgi, worker.cfg = None, SimpleNamespace(accesslog=accesslog)
+    worker.log = SimpleNamespace(access=lambda *_: written.append("line"))
+    worker.load_wsgi()
+    worker.log.access("response", "request", {}, 1.0)
+    assert written == lines

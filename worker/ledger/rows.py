@@ -91,7 +91,10 @@ def insert_all(
     if not rows:
         return []
     if connection.dialect.name == "sqlite":
-        result = connection.execute(_of_each(table, finish), [dict(row) for row in rows])
+        result = connection.execute(_of_each(sqlite.insert, table, finish), [dict(row) for row in rows])
+    elif len(rows) == 1:
+        # Making an array for each column takes longer than the rest of the statement.
+        result = connection.execute(_of_each(postgresql.insert, table, finish), dict(rows[0]))
     else:
         names = tuple(rows[0])
         arrays = {_array(name): _alike(table.c[name], rows) for name in names}
@@ -101,8 +104,8 @@ def insert_all(
 
 # Building a statement takes longer than PostgreSQL needs to run it.
 @cache
-def _of_each(table: Table, finish: Callable[[Any], Any]) -> Any:
-    return finish(sqlite.insert(table))
+def _of_each(insert: Callable[[Table], Any], table: Table, finish: Callable[[Any], Any]) -> Any:
+    return finish(insert(table).inline())
 
 
 @cache
