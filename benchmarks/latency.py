@@ -1,16 +1,21 @@
-"""Row "latency": how long a caller waits, and how long an event takes, at 200 single events a second."""
+"""Row "latency": how long a caller waits, and how long an event takes, at 200 and 1,000 single events a second."""
 
-import http.client
 import json
-import threading
+import socket
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from os import cpu_count
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from sqlalchemy import func, select
 
+from benchmarks.processes import busy_seconds, cpu_seconds
 from benchmarks.results import Goal, Result
 from benchmarks.stacks import running, shop
 from benchmarks.traffic import ANSWER_SECONDS, event
@@ -19,8 +24,12 @@ from tests.integration.stack import Stack, frozen_broker
 from tests.integration.waiting import until
 from worker.ledger.schema import BatchStatus, batch, delivery
 
-EVENTS_A_SECOND = 200
+EVENTS_A_SECOND, MANY_A_SECOND = 200, 1_000
 CONNECTIONS = 16
+# For the clients to make all requests before the first is due.
+PREPARE_SECONDS = 3.0
+# At the higher rate one process would itself be late.
+CLIENT_PROCESSES, MANY_SECONDS = 4, 20.0
 ACCEPT_P99_MS = 50.0
 WARM_UP_SECONDS, FROZEN_SECONDS = 5.0, 15.0
 ARRIVAL_SECONDS = 60.0
@@ -29,9 +38,11 @@ ADDRESSES = {"page": "p", "track": "t"}
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Durations in milliseconds."""
+    """Durations in milliseconds, requests answered per second, and the share of a core that the clients used."""
 
-    sorted_ms: list[float]
+    sorted_ms: Sequence[float]
+    rate: float = 0.0
+    clients: float = 0.0
 
     def at(self, share: float) -> float:
         """Return the quantile of a share between 0 and 1."""
@@ -58,51 +69,139 @@ def run(quick: bool = False) -> list[Result]:
                 found.append(_accepting(f"{case}, broker frozen", late))
                 # Workers find their lost connections one by one; until then they could not stop.
                 stack.await_ready()
-    return found
+    return [*found, _many(seconds=5.0 if quick else MANY_SECONDS)]
 
 
-def pace(target: Shop, seconds: float) -> Times:
+class _Work(NamedTuple):
+    """Requests to send: each number at its time after ``began``, which is of the machine's monotonic clock."""
+
+    url: str
+    key: str
+    prefix: str
+    rate: int
+    began: float
+    numbers: range
+
+
+class _Sent(NamedTuple):
+    """When each event was due and when it was answered, and the processor time of the clients."""
+
+    answered: list[tuple[float, float]]
+    cpu_seconds: float
+
+
+Send = Callable[[Sequence[_Work]], _Sent]
+
+
+def pace(target: Shop, seconds: float, rate: int = EVENTS_A_SECOND, send: Send | None = None) -> Times:
     """Post single events at their times, whatever the answers take; return how late each answer came.
 
     The time runs from when an event was due, so that an answer that holds up others counts for them too.
     """
-    count, began = int(seconds * EVENTS_A_SECOND), time.perf_counter() + 0.2
-    late: list[float] = []
-    failures: list[BaseException] = []
-
-    def post(first: int) -> None:
-        try:
-            for number, answered in _answers(target, range(first, count, CONNECTIONS), began):
-                late.append((answered - began - number / EVENTS_A_SECOND) * 1e3)
-        except BaseException as failure:  # noqa: BLE001 - raised below
-            failures.append(failure)
-
-    threads = [threading.Thread(target=post, args=(first,)) for first in range(CONNECTIONS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    return Times(sorted(late))
+    count = int(seconds * rate)
+    began = time.monotonic() + PREPARE_SECONDS
+    whole = _Work(target.stack.collector_url, target.key, uuid4().hex[:8], rate, began, range(count))
+    connections = CONNECTIONS * CLIENT_PROCESSES if send else CONNECTIONS
+    parts = [whole._replace(numbers=range(first, count, connections)) for first in range(connections)]
+    sent = (send or _send_all)(parts)
+    late = sorted((at - due) * 1e3 for due, at in sent.answered)
+    took = max(at for _, at in sent.answered) - began
+    return Times(late, len(late) / took, sent.cpu_seconds / took)
 
 
-def _answers(target: Shop, numbers: range, began: float) -> Iterator[tuple[int, float]]:
-    address, prefix = urlsplit(target.stack.collector_url), uuid4().hex[:8]
-    assert address.hostname
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=ANSWER_SECONDS)
-    headers = {"Authorization": f"Bearer {target.key}", "Content-Type": "application/json"}
-    for number in numbers:
-        one = event(prefix, number, time.time())
-        body = json.dumps(one).encode()
-        time.sleep(max(0.0, began + number / EVENTS_A_SECOND - time.perf_counter()))
-        connection.request("POST", f"/v1/{ADDRESSES[one['type']]}", body, headers)
-        answer = connection.getresponse()
-        text = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"the collector answered {answer.status}: {text[:300]!r}")
-        yield number, time.perf_counter()
-    connection.close()
+@contextmanager
+def client_processes() -> Iterator[Send]:
+    """Lend a way to send from several processes."""
+    with ProcessPoolExecutor(CLIENT_PROCESSES, get_context("spawn")) as pool:
+        # Starting them would delay the first requests.
+        list(pool.map(time.sleep, [1.0] * CLIENT_PROCESSES))
+
+        def send(parts: Sequence[_Work]) -> _Sent:
+            shares = [parts[first::CLIENT_PROCESSES] for first in range(CLIENT_PROCESSES)]
+            sent = list(pool.map(_send_all, shares))
+            answered = [one for some in sent for one in some.answered]
+            return _Sent(answered, sum(some.cpu_seconds for some in sent))
+
+        yield send
+
+
+def _send_all(parts: Sequence[_Work]) -> _Sent:
+    """Send each part over its own connection."""
+    prepared = [_requests(part) for part in parts]
+    before = time.process_time()
+    with ThreadPoolExecutor(len(parts)) as pool:
+        answered = [one for some in pool.map(_answers, parts, prepared) for one in some]
+    return _Sent(answered, time.process_time() - before)
+
+
+def _requests(part: _Work) -> list[bytes]:
+    since = time.time() + part.began - time.monotonic()
+    return [_request(part, event(part.prefix, one, since + one / part.rate)) for one in part.numbers]
+
+
+def _answers(part: _Work, requests: Sequence[bytes]) -> list[tuple[float, float]]:
+    """Send requests over a kept-alive connection; a client library would cost half as much as the collector."""
+    address = urlsplit(part.url)
+    answered: list[tuple[float, float]] = []
+    with socket.create_connection((address.hostname, address.port), ANSWER_SECONDS) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for number, request in zip(part.numbers, requests, strict=True):
+            due = part.began + number / part.rate
+            time.sleep(max(0.0, due - time.monotonic()))
+            connection.sendall(request)
+            _read_answer(connection)
+            answered.append((due, time.monotonic()))
+    return answered
+
+
+def _request(part: _Work, one: dict[str, Any]) -> bytes:
+    body = json.dumps(one).encode()
+    head = (
+        f"POST /v1/{ADDRESSES[one['type']]} HTTP/1.1\r\nHost: {urlsplit(part.url).netloc}\r\n"
+        f"Authorization: Bearer {part.key}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def _read_answer(connection: socket.socket) -> None:
+    """Read one answer as a whole; all answers of the collector have a length."""
+    received = b""
+    while not received.endswith(b"}") or b"\r\n\r\n" not in received:
+        more = connection.recv(65_536)
+        if not more:
+            raise RuntimeError(f"the collector closed the connection after {received[:300]!r}")
+        received += more
+    if not received.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(f"the collector answered {received[:300]!r}")
+
+
+def _many(seconds: float) -> Result:
+    """Send single requests at a rate at which they are the load of a large shop."""
+    with (
+        running("rabbitmq", "postgresql", PUBLIC_REQUESTS_PER_SECOND="1000000") as stack,
+        client_processes() as send,
+    ):
+        target = shop(stack)
+        pace(target, WARM_UP_SECONDS, MANY_A_SECOND, send)
+        before, busy = cpu_seconds(stack), busy_seconds()
+        accepted = pace(target, seconds, MANY_A_SECOND, send)
+        after, took = cpu_seconds(stack), len(accepted.sorted_ms) / accepted.rate
+        used = (busy_seconds() - busy) / took
+    shares = {name: (after[name] - before[name]) / took for name in after} | {"clients": accepted.clients}
+    shares["all other processes"] = max(0.0, used - sum(shares.values()))
+    found = _accepting(f"RabbitMQ + PostgreSQL, {MANY_A_SECOND:,} requests per second", accepted)
+    return replace(
+        found,
+        unit=f"{found.unit}; {accepted.rate:,.0f} requests/s answered; share of one core: {_shares(shares)}",
+    )
+
+
+def _shares(busy: Mapping[str, float]) -> str:
+    parts = sorted(busy.items(), key=lambda part: -part[1])
+    return (
+        ", ".join(f"{name} {share:.0%}" for name, share in parts if share >= 0.01)
+        + f" of {cpu_count()} cores"
+    )
 
 
 def _accepting(case: str, times: Times) -> Result:

@@ -41,6 +41,14 @@ def cpu_seconds(stack: Stack) -> dict[str, float]:
     return used
 
 
+def busy_seconds() -> float:
+    """Return the processor time that all processes of the machine used so far."""
+    user, nice, system, _idle, _waiting, *interrupts = (
+        Path("/proc/stat").read_text().split("\n")[0].split()[1:8]
+    )
+    return sum(map(int, (user, nice, system, *interrupts))) / _TICKS_A_SECOND
+
+
 def resident_megabytes(stack: Stack) -> dict[str, float]:
     """Return the memory of each part; the largest process if it has several."""
     return {name: max(_resident(one.id) for one in parts) for name, parts in of_stack(stack).items()}
