@@ -238,7 +238,7 @@ def test_one_call_does_a_bounded_amount_and_says_where_to_go_on(
     api: Api, ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where nothing of it can be sent, so that no caller goes round in circles."""
-    monkeypatch.setattr(retrying, "ROWS_PER_STEP", 2)
+    monkeypatch.setattr(retrying, "_ROWS_PER_STEP", 2)
     monkeypatch.setattr(operations, "MOST_A_CALL", 3)
     fail(ledger, shop, "e0", "e1", "e2", payload=None)
     fail(ledger, shop, "e3", "e4")

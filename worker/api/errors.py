@@ -96,11 +96,6 @@ def invalid_field_error(field: str, why: str) -> ApiError:
     return ApiError(422, next(_sentences(why, field)), wrong={field: why})
 
 
-def not_found_error(what: str, which: str) -> ApiError:
-    """Return the error for an object that does not exist."""
-    return ApiError(404, f"There is no {what} {which}.")
-
-
 def validation_error(error: ValidationError, path: str = "") -> ApiError:
     """Return the error for a failed validation, with every field."""
     wrong: Any = {path: error.messages} if path else error.messages

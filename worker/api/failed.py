@@ -10,7 +10,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from worker.api import context, lists
 from worker.api.blueprint import Blueprint
-from worker.api.errors import ApiError, not_found_error
+from worker.api.errors import ApiError
 from worker.api.fields import (
     Boolean,
     Integer,
@@ -31,6 +31,7 @@ from worker.ledger.rows import LARGEST_ID
 from worker.operations.deliveries import failed
 from worker.operations.deliveries.failed import LONGEST_REASON, MOST_A_CALL, BulkResult, Extent
 from worker.operations.deliveries.selection import integration_number
+from worker.operations.errors import NotFoundError
 
 
 class _FailedFilter(Shape):
@@ -271,7 +272,7 @@ def export_response(chosen: FailureFilter) -> Response:
 def _get_failed_detail(query: dict[str, Any], failed_id: str) -> dict[str, Any]:
     """Show a failed delivery with the tries of its batch."""
     if not (failed_id.isascii() and failed_id.isdigit() and len(failed_id) <= 19):
-        raise not_found_error("failed delivery", failed_id)
+        raise NotFoundError("failed delivery", failed_id)
     failure, tries = failed.get_failed(context.request_caller(), int(failed_id))
     shown = _show(failure) | {"tries": tries}
     return shown | {"payload": _payload(failure.id)} if query["payload"] else shown
