@@ -18,7 +18,10 @@ def test_orders_are_imported_compared_and_listed(shell: Shell) -> None:
     ]
     table = "\n".join(lines)
     imported = shell.good("orders", "import", "-", "--column", "Order=order_id", stdin=table)
-    assert imported == "Recorded 2 new orders; 0 were known.\n"
+    counted = (
+        "Never arrived: 0 can be sent (--send-missing), 0 without consent, 1 without what Pinterest needs."
+    )
+    assert imported.splitlines() == ["Recorded 2 new orders; 0 were known.", counted]
     assert "0 new orders; 2 were" in shell.good(
         "orders", "import", "-", "--column", "Order=order_id", stdin=table
     )
@@ -38,11 +41,14 @@ def test_orders_are_imported_compared_and_listed(shell: Shell) -> None:
 def test_wrong_lines_are_named_and_missing_orders_are_sent(shell: Shell) -> None:
     given = {
         "timestamp": iso(shell.now - 60),
-        "properties": {"order_id": "ORD-3", "total": 5, "currency": "EUR"},
+        "properties": {"order_id": "ORD-3", "total": 5, "currency": "EUR", "num_items": 1},
+        "context": {"traits": {"email": "jane@example.com"}},
     }
-    text = "\n".join(map(json.dumps, [given, {"timestamp": iso(shell.now)}]))
+    without = given | {"properties": {"order_id": "ORD-4", "total": 5, "currency": "EUR"}}
+    text = "\n".join(map(json.dumps, [given, {"timestamp": iso(shell.now)}, without]))
     done = shell.run("orders", "import", "-", "--send-missing", stdin=text)
     assert done.exit_code == 1
     assert "line 2: order_id must be given." in done.output
+    assert "line 3: not sent: A checkout needs a number of items" in done.output
     assert "Sent 1 orders that had not arrived; 0 are older than 7 days." in done.output
     assert "inbox  Order Completed" in shell.good("find", "ORD-3")

@@ -134,6 +134,43 @@ def test_a_file_of_orders_is_recorded_and_what_never_arrived_is_sent_once(
     assert "recorded the shop's orders" in pages.get("/audit").replace("&#39;", "'")
 
 
+def test_orders_that_pinterest_would_refuse_are_counted_before_and_named_instead_of_sent(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    lines = [
+        f"{name},{iso(NOW - 600)},10,EUR,{items},{email},{consent}"
+        for name, items, email, consent in (
+            ("M-1", "1", "jane@example.com", "true"),
+            ("M-2", "", "jane@example.com", "true"),
+            ("M-3", "1", "", "true"),
+            ("M-4", "1", "jane@example.com", "false"),
+        )
+    ]
+    text = "\n".join(["order_id,timestamp,total,currency,num_items,email,consent.advertising", *lines])
+    before = " ".join(upload(pages, text).text.split())
+    counted = "1 without consent, 2 without something that Pinterest needs."
+    assert "4 orders of the last 7 days never arrived: 1 can be sent (choose the file" in before
+    assert counted in before
+    assert "Line 3" not in before
+    assert waiting(ledger) == 0
+    after = " ".join(upload(pages, text, send_missing="yes").text.split())
+    assert "1 order accepted to be sent" in after
+    assert counted in after
+    assert "Line 3: was not sent: A checkout needs a number of items" in after
+    assert "Line 4: was not sent: Pinterest needs an e-mail address" in after
+    # The one without consent is stored, so that the comparison says why it is missing.
+    assert waiting(ledger) == 2
+    assert "accepted to be sent" not in upload(pages, text, send_missing="yes").text
+    assert waiting(ledger) == 2
+
+
+def test_a_viewer_can_neither_record_nor_send_orders(viewer: Pages, ledger: Ledger, recorded: Any) -> None:
+    data = {"csrf": csrf_of(viewer.get("/orders")), "source_id": "src_shop", "send_missing": "yes"}
+    file = (io.BytesIO(b"order_id,timestamp,total,currency\n"), "orders.csv")
+    assert viewer.client.post("/orders", data=data | {"file": file}).status_code == 403
+    assert waiting(ledger) == 0
+
+
 def waiting(ledger: Ledger) -> int:
     with ledger.read() as connection:
         return len(inbox.newest_waiting_events(connection, 100))

@@ -41,8 +41,8 @@ def _import_command(file: IO[bytes], source_id: str | None, send_missing: bool, 
     """Record the orders of FILE (- for standard input), the export of the shop.
 
     It is read as by `send`: each line has order_id, timestamp, total and currency. No customer data is kept. With
-    --send-missing an order without a delivery is sent as an event: the line needs what Pinterest needs (email), and an
-    order that does not state consent is sent only if the source's rule for servers allows it.
+    --send-missing an order without a delivery is sent as an event: the line needs what Pinterest needs (email,
+    num_items), and an order that does not state consent is sent only if the source's rule for servers allows it.
     """
     who = cli_caller()
     source = choose_source(who, source_id)
@@ -58,11 +58,24 @@ def _import_command(file: IO[bytes], source_id: str | None, send_missing: bool, 
     for number, sentence in sorted(done.wrong.items())[:_MOST_ERRORS_SHOWN]:
         click.echo(f"line {number}: {sentence}", err=True)
     click.echo(f"Recorded {done.new:,} new orders; {done.known:,} were known.")
-    if send_missing:
-        click.echo(f"Sent {done.sent:,} orders that had not arrived; {done.too_old:,} are older than 7 days.")
+    _echo_missing(done, is_sent=send_missing)
     if done.wrong:
         click.echo(f"{len(done.wrong):,} lines are wrong.")
+    if done.wrong or (send_missing and done.incomplete):
         sys.exit(1)
+
+
+def _echo_missing(done: operations.OrderCounts, *, is_sent: bool) -> None:
+    """Say how many of the file's orders never arrived, and what can be done about them."""
+    not_sendable = f"{done.denied:,} without consent, {len(done.incomplete):,} without what Pinterest needs"
+    if is_sent:
+        for number, sentence in sorted(done.incomplete.items())[:_MOST_ERRORS_SHOWN]:
+            click.echo(f"line {number}: not sent: {sentence}", err=True)
+        click.echo(f"Sent {done.sent:,} orders that had not arrived; {done.too_old:,} are older than 7 days.")
+        if done.denied or done.incomplete:
+            click.echo(f"Not sent: {not_sendable}.")
+    elif done.sendable or done.denied or done.incomplete:
+        click.echo(f"Never arrived: {done.sendable:,} can be sent (--send-missing), {not_sendable}.")
 
 
 @orders_group.command("report")

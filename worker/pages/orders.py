@@ -93,6 +93,7 @@ def _page(form: Form, done: operations.OrderCounts | None = None) -> str:
         caller, days, _SHOWN, source_id=source_id or None, fates=fates, before=before
     )
     known = all_sources(caller)
+    is_sent = form.values["send_missing"] == "yes"
     numbers = {one.row.number for one in missing}
     given: dict[str, Any] = {"days": str(days), "source_id": source_id}
     given["fate"] = fates[0].name.lower() if len(fates) == 1 else ""
@@ -122,5 +123,12 @@ def _page(form: Form, done: operations.OrderCounts | None = None) -> str:
         draw_counts=draw_counts,
         form=form,
         done=done,
-        wrong=sorted(done.wrong.items())[:_MOST_WRONG] if done else [],
+        wrong=_wrong_lines(done, is_sent=is_sent) if done else [],
+        is_sent=is_sent,
     )
+
+
+def _wrong_lines(done: operations.OrderCounts, *, is_sent: bool) -> list[tuple[int, str]]:
+    """Return the first wrong lines; those that Pinterest would refuse only if they were to be sent."""
+    refused = {number: f"was not sent: {reason}" for number, reason in done.incomplete.items()}
+    return sorted((done.wrong | (refused if is_sent else {})).items())[:_MOST_WRONG]

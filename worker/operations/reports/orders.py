@@ -7,6 +7,8 @@ from datetime import timedelta
 from itertools import islice
 from typing import IO, Any
 
+from worker.event.embedded import with_opened_fields
+from worker.event.received import received_from_server
 from worker.event.times import iso
 from worker.files.columns import ColumnsError, settle_cells
 from worker.files.lines import FileError, Line, ReadOptions, read_lines
@@ -24,7 +26,10 @@ from worker.ledger.vault import SECONDS_A_DAY
 from worker.operations.caller import Caller
 from worker.operations.deliveries.selection import FIRST_DAY, last_days
 from worker.operations.errors import InvalidError, NotFoundError
+from worker.pinterest.mapping.mapping import Failed, Filtered, Outcome, map_event
+from worker.pinterest.user_data.visitor import Visitor
 from worker.pipeline.ingest.accepting import PublishIds
+from worker.pipeline.ingest.outcomes import Destinations
 from worker.pipeline.ingest.record_orders import OrderError, read_order, record_orders
 
 MAX_DAYS = 92
@@ -34,6 +39,7 @@ _ORDERS_A_STEP = 200
 # Pinterest refuses older events.
 _OLDEST_SECONDS = 7 * SECONDS_A_DAY
 _MOST_DELIVERIES = 20
+_ORDER_EVENT = "Order Completed"
 _STANDS = {
     Fate.WAITING: ("pending", "in_flight"),
     Fate.FAILED: ("failed",),
@@ -44,12 +50,18 @@ _STANDS = {
 
 @dataclass(slots=True)
 class OrderCounts:
-    """Count orders that were recorded, by line where some are wrong, and those that were sent as events."""
+    """Count orders that were recorded, by line where some are wrong, and those that never arrived.
+
+    ``sendable``, ``denied`` (no consent) and ``incomplete`` (by line: why) count the latter; ``sent`` were accepted.
+    """
 
     new: int = 0
     known: int = 0
     sent: int = 0
+    sendable: int = 0
+    denied: int = 0
     too_old: int = 0
+    incomplete: dict[int, str] = field(default_factory=dict)
     wrong: dict[int, str] = field(default_factory=dict)
 
 
@@ -120,8 +132,8 @@ def import_orders(
 ) -> OrderCounts:
     """Record the orders of a file, which is read as `send` reads it.
 
-    With ``send_missing`` those that never arrived are accepted as events, which the source's rule about consent and
-    Pinterest's limit of seven days apply to; it announces them. Safe to repeat.
+    Those that never arrived are judged: consent, Pinterest's limit of seven days, and what Pinterest needs. With
+    ``send_missing``, which announces them, those that can be delivered are accepted as events. Safe to repeat.
 
     Raises:
         InvalidError: the file cannot be read.
@@ -158,11 +170,8 @@ def _import(
         )
         total.new, total.known = total.new + done.new, total.known + done.known
         total.wrong |= {good[place - 1].number: sentence for place, sentence in done.wrong.items()}
-        if send_missing is not None:
-            recorded = [line for line in good if line.number not in total.wrong]
-            _send(
-                caller, source, list(_missing(caller, source, recorded, orders, total)), send_missing, total
-            )
+        recorded = [line for line in good if line.number not in total.wrong]
+        _send(caller, source, list(_missing(caller, source, recorded, orders, total)), send_missing, total)
 
 
 def _order_of(line: Line, total: OrderCounts) -> Mapping[str, Any] | None:
@@ -185,8 +194,8 @@ def _missing(
     lines: Sequence[Line],
     orders: Mapping[int, Mapping[str, Any] | None],
     total: OrderCounts,
-) -> Iterator[Line]:
-    """Yield the lines whose orders no delivery is of, and that are young enough."""
+) -> Iterator[tuple[Line, Mapping[str, Any]]]:
+    """Yield the lines and orders that no delivery is of, and that are young enough."""
     keys: dict[bytes, Line] = {}
     for line in lines:
         try:
@@ -199,16 +208,70 @@ def _missing(
             keys[caller.ledger.vault.keyed_hash("order", source.id, order.order_id)] = line
     with caller.ledger.read() as connection:
         arrived = shop_orders.keys_with_deliveries(connection, list(keys))
-    yield from (line for key, line in keys.items() if key not in arrived)
+    yield from ((line, orders[line.number] or {}) for key, line in keys.items() if key not in arrived)
 
 
 def _send(
-    caller: Caller, source: Source, lines: Sequence[Line], offer: PublishIds, total: OrderCounts
+    caller: Caller,
+    source: Source,
+    missing: Sequence[tuple[Line, Mapping[str, Any]]],
+    offer: PublishIds | None,
+    total: OrderCounts,
 ) -> None:
-    taker = Importer(caller.ledger, source, ImportOptions("Order Completed", "web"), offer, lambda: None)
-    for counts in taker.take(lines):
+    judged = _judge_lines(caller, source, missing)
+    total.sendable += len(judged.sendable)
+    total.denied += len(judged.denied)
+    total.incomplete |= judged.incomplete
+    if offer is None:
+        return
+    taker = Importer(caller.ledger, source, ImportOptions(_ORDER_EVENT, "web"), offer, lambda: None)
+    for counts in taker.take(judged.sendable):
         total.sent += counts.taken
         total.wrong |= {line.number: f"was recorded, but not sent: {line.error}" for line in counts.errors}
+    # Stored as filtered, so that the comparison says why Pinterest does not have them.
+    for _ in taker.take(judged.denied):
+        pass
+
+
+@dataclass(slots=True)
+class _JudgedLines:
+    """Hold lines that can be sent, those without consent, and by number why the others cannot be delivered."""
+
+    sendable: list[Line] = field(default_factory=list)
+    denied: list[Line] = field(default_factory=list)
+    incomplete: dict[int, str] = field(default_factory=dict)
+
+
+def _judge_lines(
+    caller: Caller, source: Source, missing: Iterable[tuple[Line, Mapping[str, Any]]]
+) -> _JudgedLines:
+    """Judge each line as ingest will; one integration that can deliver it is enough."""
+    judged = _JudgedLines()
+    with caller.ledger.read() as connection:
+        targets = Destinations(connection, [source.id]).of(source.id)
+    for line, order in missing:
+        event = {"type": "track", "event": _ORDER_EVENT} | with_opened_fields(dict(order))
+        received = received_from_server(event, caller.now)
+        found: list[Outcome] = []
+        for target in targets:
+            consent = target.source.default_consent(received.channel)
+            found += map_event(event, received, Visitor.EMPTY, target.options, caller.now, consent)
+        is_known = any(event.get(name) for name in ("userId", "anonymousId"))
+        reasons = [
+            one.reason for one in found if isinstance(one, Failed) and not _may_be_found(one, is_known)
+        ]
+        if found and all(isinstance(one, Filtered) for one in found):
+            judged.denied.append(line)
+        elif reasons and all(isinstance(one, Failed | Filtered) for one in found):
+            judged.incomplete[line.number] = reasons[0]
+        else:
+            judged.sendable.append(line)
+    return judged
+
+
+def _may_be_found(outcome: Failed, is_known: bool) -> bool:
+    """Return whether what is missing may be stored with the visitor."""
+    return is_known and outcome.reason_class == "no_identity"
 
 
 def _audit(caller: Caller, source_id: str, counts: OrderCounts) -> None:
