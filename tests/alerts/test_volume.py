@@ -69,4 +69,4 @@ def test_the_name_and_its_integration_are_told() -> None:
         "int_1:page_visit",
         Severity.WARNING,
     )
-    assert seen.summary == "No page_visit came for int_1 in the last hour, where 100 are usual."
+    assert seen.summary == "No page_visit event was received for int_1 in the last hour; 100 are usual."

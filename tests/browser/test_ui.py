@@ -133,7 +133,7 @@ def test_an_order_of_the_shop_that_failed_is_sent_from_the_list_of_missing_ones(
     site.sandbox.behave_well()
     pages.upload_orders(page, "ORD-001", "ORD-002", "ORD-003")
     expect(page.get_by_role("heading", name="Accuracy: 33.3 %")).to_be_visible()
-    expect(page.get_by_text("No event of this order came in.")).to_be_visible()
+    expect(page.get_by_text("No event of this order was received.")).to_be_visible()
     page.get_by_label("Choose ORD-002").check()
     page.get_by_role("button", name="Send selected again").click()
     page.get_by_role("button", name="Retry").click()

@@ -70,7 +70,7 @@ def test_orders_are_recorded_and_each_is_in_one_count(api: Api, recorded: Any) -
 def test_missing_orders_come_page_by_page_with_their_reason(api: Api, recorded: Any) -> None:
     first = api.get(f"{PATH}/undelivered?limit=3")
     assert [(one["order_id"], one["fate"], one["reason"]) for one in first["data"]] == [
-        ("N-1", "never_arrived", "No event of this order came in."),
+        ("N-1", "never_arrived", "No event of this order was received."),
         ("W-1", "waiting", "Waits for its batch."),
         ("C-1", "filtered", "Consent is missing."),
     ]
@@ -88,7 +88,7 @@ def test_the_page_shows_the_sums_the_reasons_and_a_way_to_send(
     assert '<td data-of="Value ordered" class="number">1,264.50 EUR</td>' in page
     assert page.count('type="checkbox" name="ids"') == 1
     assert "A checkout needs a value." in page
-    assert "No event of this order came in." in page
+    assert "No event of this order was received." in page
     only = pages.get("/orders?fate=failed")
     assert "F-1" in only
     assert "N-1" not in only

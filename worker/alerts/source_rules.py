@@ -267,8 +267,8 @@ def _total(by_hour: Mapping[int, int], first: int, end: int) -> int:
 def _stopped_problem(series: _Series, hours: int, usual: float) -> RuleProblem:
     span = "hour" if hours == 1 else f"{hours} hours"
     summary = (
-        f"No {series.event_name} came for {series.integration_id} in the last {span}, "
-        f"where {usual:,.0f} are usual."
+        f"No {series.event_name} event was received for {series.integration_id} in the last {span}; "
+        f"{usual:,.0f} are usual."
     )
     return RuleProblem(VOLUME_RULE, f"{series.integration_id}:{series.event_name}", Severity.WARNING, summary)
 

@@ -31,10 +31,10 @@ from worker.pages.integration_form import (
 )
 
 _CONSENT = (
-    ("advertising", "Advertising", "Ads and measuring them; what Pinterest is for."),
-    ("marketing", "Marketing", "Counts as advertising where a visitor was only asked for one of both."),
+    ("advertising", "Advertising", "Ads and their measurement. Pinterest needs this category."),
+    ("marketing", "Marketing", "Counts as advertising if your consent tool offers only one of the two."),
     ("analytics", "Analytics", "Statistics."),
-    ("functional", "Functional", "Remembering choices."),
+    ("functional", "Functional", "Remembers choices, such as the language."),
 )
 _NEW = {
     "name": "Pinterest Conversions",

@@ -26,7 +26,7 @@ _FATES = {
     Fate.FAILED: ("failed", "Not delivered. It can be sent again."),
     Fate.FILTERED: ("no consent", "Not sent, because consent is missing. It must not be sent."),
     Fate.NOT_SENT: ("not sent", "Not sent: a duplicate, or dropped by a rule or a person."),
-    Fate.NEVER_ARRIVED: ("never arrived", "No event of this order came in."),
+    Fate.NEVER_ARRIVED: ("never arrived", "No event of this order was received."),
 }
 
 

@@ -392,4 +392,4 @@ def _explained(row: UndeliveredOrder, deliveries: Sequence[FoundDelivery]) -> _M
         return _MissingOrder(row, found.reason or "Waits for its batch.", found)
     if not row.ad_account_id:
         return _MissingOrder(row, "The source has no enabled integration.", None)
-    return _MissingOrder(row, "No event of this order came in.", None)
+    return _MissingOrder(row, "No event of this order was received.", None)
