@@ -59,7 +59,8 @@ def webhook() -> Webhook | None:
     config = settings()
     if not config.alert_webhook_url:
         return None
-    return Webhook(config.alert_webhook_url, config.alert_webhook_secret, config.alert_webhook_private_hosts)
+    hosts = config.alert_webhook_private_hosts
+    return Webhook(config.alert_webhook_url, config.alert_webhook_secret, hosts, config.management_url)
 
 
 def alert_channels() -> list[Channel]:
@@ -67,9 +68,13 @@ def alert_channels() -> list[Channel]:
     config = settings()
     channels: list[Channel] = []
     if config.alert_chat_url:
-        channels.append(Chat(config.alert_chat_url, config.alert_webhook_private_hosts))
+        channels.append(
+            Chat(config.alert_chat_url, config.alert_webhook_private_hosts, config.management_url)
+        )
     if config.alert_mail_to:
-        channels.append(Mail(config.smtp_url, config.alert_mail_from, config.alert_mail_to))
+        channels.append(
+            Mail(config.smtp_url, config.alert_mail_from, config.alert_mail_to, config.management_url)
+        )
     return channels
 
 

@@ -20,9 +20,12 @@ CONTENT = {
     "change": "fired",
     "rule": "token_refused",
     "subject": "42",
+    "headline": "Critical: Pinterest refuses ad account 42.",
     "summary": "Pinterest refuses ad account 42.",
     "what_to_do": "Create an access token.",
-    "text": "[fired] token_refused: Pinterest refuses ad account 42.",
+    "at": 1_750_000_000.0,
+    "page": "/#account-42",
+    "text": "Critical: Pinterest refuses ad account 42. Create an access token.",
 }
 
 
@@ -56,13 +59,16 @@ def mail_server(refused: str = "") -> Iterator[tuple[str, list[str]]]:
         thread.join(5)
 
 
-def test_an_email_has_the_summary_and_what_to_do() -> None:
+def test_an_email_has_the_summary_what_to_do_the_time_and_a_link() -> None:
     with mail_server() as (url, kept):
-        assert (
-            Mail(url, "alerts@shop.example.com", ("a@example.com", "b@example.com")).send(1, CONTENT) is None
+        mail = Mail(
+            url, "alerts@shop.example.com", ("a@example.com", "b@example.com"), "https://signal.example.com/"
         )
+        assert mail.send(1, CONTENT) is None
     (message,) = kept
-    assert "Subject: [fired] Pinterest refuses ad account 42." in message
+    assert "\r\nhttps://signal.example.com/#account-42\r\n" in message
+    assert "Reported 2025-06-15 15:06 UTC." in message
+    assert "Subject: Critical: Pinterest refuses ad account 42." in message
     assert "To: a@example.com, b@example.com" in message
     assert "Create an access token." in message
     assert "Rule token_refused, 42." in message
@@ -98,7 +104,19 @@ def test_a_chat_gets_the_text_alone() -> None:
         receiver.statuses.append(403)
         assert Chat(receiver.url, HERE).send(1, CONTENT) == "HTTP 403"
         assert "not public" in str(Chat(receiver.url).send(1, CONTENT))
-    assert [json.loads(body) for body in receiver.bodies] == [{"text": CONTENT["text"]}] * 2
+    assert [json.loads(body) for body in receiver.bodies] == [
+        {"text": f"{CONTENT['text']} Reported 2025-06-15 15:06 UTC."}
+    ] * 2
+
+
+def test_a_chat_gets_a_link_and_an_event_name_cannot_mention_anybody() -> None:
+    content = CONTENT | {"text": "Warning: No <!channel> & co.", "change": "resolved"}
+    with receiving() as receiver:
+        assert Chat(receiver.url, HERE, "https://signal.example.com").send(1, content) is None
+    (body,) = receiver.bodies
+    link = "https://signal.example.com/#account-42"
+    text = f"Warning: No &lt;!channel&gt; &amp; co. Ended 2025-06-15 15:06 UTC. {link}"
+    assert json.loads(body) == {"text": text}
 
 
 def test_a_channel_gets_each_notice_once_in_order_and_again_after_a_failure(ledger: Ledger) -> None:
@@ -121,7 +139,7 @@ def test_a_channel_gets_each_notice_once_in_order_and_again_after_a_failure(ledg
         sent = send(NOW + 10_001)
     texts = [json.loads(body)["text"] for body in receiver.bodies]
     assert texts[0] == texts[1]
-    assert texts[0].startswith("[fired] token_refused")
+    assert texts[0].startswith("Critical: Pinterest refuses ad account")
     assert sent == len(texts) - 2
 
 

@@ -271,7 +271,7 @@ def test_the_webhook_gets_every_change_once_and_in_order(ledger: Ledger) -> None
     assert (first["change"], second["change"]) == ("fired", "resolved")
     assert first["rule"] == "token_refused"
     assert "access token" in first["what_to_do"]
-    assert first["text"].startswith("[fired] token_refused: Pinterest refuses ad account")
+    assert first["text"].startswith("Critical: Pinterest refuses ad account")
     assert [row.told_at for row in notices(ledger)] == [NOW, NOW + 151]
 
 

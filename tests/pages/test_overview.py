@@ -10,6 +10,7 @@ from sqlalchemy import delete
 
 from tests.ledger.shop import accept
 from tests.pages.conftest import ACCOUNT, Pages, fail, write
+from worker.alerts import rules
 from worker.ledger.database import Ledger
 from worker.ledger.reports import tallies
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR, Entry
@@ -265,3 +266,14 @@ def test_a_period_is_compared_with_the_one_before_up_to_the_same_time(
 
     late_in_the_hour = 'delivered: 103 <span class="soft">+5,050 %</span>'
     assert 'delivered: 3 <span class="soft">+50 %</span>' in page or late_in_the_hour in page
+
+
+def test_the_page_that_an_alert_names_answers(pages: Pages, shop: Integration) -> None:
+    subjects = {"token_expiring": shop.id, "volume_dropped": f"{shop.id}:checkout"}
+    of_sources = ("inbox_near_bound", "source_silent", "filtered_rate", "success_rate", "order_accuracy")
+    subjects |= dict.fromkeys(of_sources, shop.source_id) | {"data_quality": f"{shop.source_id}:list_cut"}
+    for rule in [*rules.RULES, *rules.RATE_RULES, rules.VOLUME_RULE, rules.DATA_RULE, rules.LEDGER_RULE]:
+        path = rules.page_path(rule, subjects.get(rule, ACCOUNT))
+        assert pages.client.get(path.partition("#")[0]).status_code == 200, rule
+    assert f'id="account-{ACCOUNT}"' in pages.get("/")
+    assert rules.page_path("token_refused", ACCOUNT) == f"/#account-{ACCOUNT}"

@@ -6,13 +6,16 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
+from html import escape
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from worker.http import guard
 from worker.http.signature import sign
+from worker.ledger.upkeep.alerts import Change
 
 _SMTP_SECONDS = 20.0
 _LONGEST_SUBJECT = 150
@@ -32,11 +35,14 @@ class Chat:
 
     url: str
     private_hosts: tuple[str, ...] = ()
+    pages_url: str = ""
     name: str = "chat"
 
     def send(self, _notice_id: int, content: Mapping[str, Any]) -> str | None:
         """Post a notice as text."""
-        body = json.dumps({"text": content["text"]}, ensure_ascii=False).encode()
+        # Slack reads these as mentions and links; a summary may contain the name of any event.
+        text = escape(_with_link(content, self.pages_url)["text"], quote=False)
+        body = json.dumps({"text": text}, ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json", "User-Agent": "signal-worker"}
         try:
             status = guard.post(self.url, body, headers, self.private_hosts)
@@ -54,15 +60,18 @@ class Mail:
     url: str
     sender: str
     recipients: tuple[str, ...]
+    pages_url: str = ""
     name: str = "mail"
 
     def send(self, _notice_id: int, content: Mapping[str, Any]) -> str | None:
         """Send a notice to all recipients."""
         message = EmailMessage()
         message["From"], message["To"] = self.sender, ", ".join(self.recipients)
-        message["Subject"] = f"[{content['change']}] {content['summary']}"[:_LONGEST_SUBJECT]
+        message["Subject"] = content["headline"][:_LONGEST_SUBJECT]
         message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain="signal-worker.invalid")
-        parts = (content["summary"], content["what_to_do"], f"Rule {content['rule']}, {content['subject']}.")
+        about = f"Rule {content['rule']}, {content['subject']}."
+        page = _with_link(content, self.pages_url)["page"]
+        parts = (content["summary"], content["what_to_do"], page, f"{_time_text(content)} {about}")
         message.set_content("\n\n".join(part for part in parts if part))
         try:
             self._deliver(message)
@@ -95,14 +104,15 @@ class Webhook:
     url: str
     secret: str
     private_hosts: tuple[str, ...] = ()
+    pages_url: str = ""
     clock: Callable[[], float] = time.time
 
-    def send(self, notice_id: int, content: dict[str, Any]) -> str | None:
+    def send(self, notice_id: int, content: Mapping[str, Any]) -> str | None:
         """Post a notice; return None on success, else the error.
 
         The receiver may get a notice twice, with the same X-Alert-Id.
         """
-        body = json.dumps(content, ensure_ascii=False).encode()
+        body = json.dumps(_with_link(content, self.pages_url), ensure_ascii=False).encode()
         stamp = str(int(self.clock() * 1000))
         headers = {
             "Content-Type": "application/json",
@@ -118,3 +128,16 @@ class Webhook:
         except guard.PostFailedError as error:
             return str(error)
         return None if 200 <= status < 300 else f"HTTP {status}"
+
+
+def _with_link(content: Mapping[str, Any], pages_url: str) -> dict[str, Any]:
+    """Complete the path of the page that shows the problem, and end the text with the time and the link."""
+    if "page" not in content:
+        return dict(content)
+    page = pages_url.rstrip("/") + content["page"] if pages_url else ""
+    return {**content, "page": page, "text": f"{content['text']} {_time_text(content)} {page}".strip()}
+
+
+def _time_text(content: Mapping[str, Any]) -> str:
+    word = "Ended" if content["change"] == Change.RESOLVED else "Reported"
+    return f"{word} {datetime.fromtimestamp(content['at'], UTC):%Y-%m-%d %H:%M} UTC."

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from worker.alerts.figures import (
     BACKLOG_SHARE,
@@ -71,6 +72,11 @@ def find_problems(figures: Figures) -> list[RuleProblem]:
 def advice(rule: str) -> str:
     """Return what to do about a rule's alerts; empty for an unknown rule."""
     return _ADVICE.get(rule, "")
+
+
+def page_path(rule: str, subject: str) -> str:
+    """Return the path of the page that shows an alert's problem: by default the overview, which lists all alerts."""
+    return _PAGES.get(rule, "/").format(subject=quote(subject.partition(":")[0], safe=""))
 
 
 def alert_delay_seconds(rule: str) -> float:
@@ -323,6 +329,22 @@ def _score_fell(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]
                 "quality_score_fell", f"{ad_account_id}:{platform}:{source}", Severity.WARNING, summary
             )
 
+
+# Of a subject with several parts, like a source and an event name, the first is meant.
+_ACCOUNT_PAGE, _SOURCE_PAGE = "/#account-{subject}", "/sources/{subject}"
+_PAGES = {
+    **dict.fromkeys(("oldest_pending", "account_stands_still", "backlog_going_stale"), _ACCOUNT_PAGE),
+    **dict.fromkeys(("breaker_open", "token_refused", "account_paused", "sign_in_failing"), _ACCOUNT_PAGE),
+    **dict.fromkeys(("inbox_near_bound", "source_silent"), _SOURCE_PAGE),
+    **dict.fromkeys(("token_expiring", "volume_dropped"), "/integrations/{subject}"),
+    **dict.fromkeys(("failure_rate", "new_failure_reason"), "/failed"),
+    **dict.fromkeys(("filtered_rate", "success_rate"), "/events?source_id={subject}"),
+    "retries_exhausted": "/failed?ad_account_id={subject}",
+    "event_ids_used_before": "/events",
+    "quality_score_fell": "/quality",
+    "data_quality": "/data-quality?source_id={subject}",
+    "order_accuracy": "/orders?source_id={subject}",
+}
 
 RULES = {
     "retries_exhausted": _Rule(

@@ -113,19 +113,22 @@ def send_notices(ledger: Ledger, webhook: Webhook, clock: Callable[[], float]) -
 
 
 def notice_content(notice: Notice) -> dict[str, object]:
-    """Return the body of a notice; ``text`` is for chat services."""
+    """Return the body of a notice; ``text`` is for chat services, ``page`` the path of the page about it."""
     what_to_do = rules.advice(notice.rule) if notice.change != Change.RESOLVED else ""
-    head = f"[{notice.change}] {notice.rule}: {notice.summary}"
+    words = {Change.ESCALATED: "Now critical", Change.RESOLVED: "Resolved"}
+    headline = f"{words.get(Change(notice.change), notice.severity.capitalize())}: {notice.summary}"
     return {
         "id": notice.id,
         "change": notice.change,
         "rule": notice.rule,
         "subject": notice.subject,
         "severity": notice.severity,
+        "headline": headline,
         "summary": notice.summary,
         "what_to_do": what_to_do,
         "at": notice.at,
-        "text": f"{head} {what_to_do}".strip(),
+        "page": rules.page_path(notice.rule, notice.subject),
+        "text": f"{headline} {what_to_do}".strip(),
     }
 
 

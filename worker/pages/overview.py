@@ -44,4 +44,5 @@ def _figures() -> dict[str, object]:
         "spans": _SPANS.values(),
         "charts": charts,
         "advice": rules.advice,
+        "page_path": rules.page_path,
     }
