@@ -204,6 +204,12 @@ def test_the_overview_refreshes_by_itself(
 
     delivered = page.locator("dl.figures div", has_text="Delivered").locator("dd")
     expect(delivered).to_have_text("1")
+    page.locator("[data-refresh] summary").first.focus()
+    expect(page.get_by_text("Refresh waits while you use this part.")).to_be_visible()
+    site.happen(order("ORD-002"))
+    page.get_by_role("heading", name="Overview").click()
+    expect(delivered).to_have_text("2")
+    expect(page.get_by_text("Refreshes automatically.")).to_be_visible()
 
 
 def test_a_page_whose_session_ended_says_so_and_shows_nothing_new(

@@ -112,8 +112,18 @@ def test_a_port_that_is_taken_is_named_before_anything_starts(run: Run, name: st
     with closing(socket.create_server((host, int(port)))):
         run.start()
         assert run.ended(STOP_SECONDS) == 1
-    assert run.log.startswith(f"{name} is {host}:{port}, where this cannot listen")
+    reason = "Address already in use"
+    assert run.log.startswith(f"{name} is {host}:{port}, where this cannot listen ({reason}). Set {name}")
     assert "Traceback" not in run.log
+    _assert_all_gone(run)
+
+
+def test_two_addresses_that_are_the_same_are_named_before_anything_starts(run: Run) -> None:
+    run.environment["FLOWER_BIND"] = run.environment["COLLECTOR_BIND"]
+    run.start()
+    assert run.ended(STOP_SECONDS) == 1
+    assert run.log.startswith("FLOWER_BIND is ")
+    assert "(COLLECTOR_BIND is the same). Set FLOWER_BIND to another port." in run.log
     _assert_all_gone(run)
 
 

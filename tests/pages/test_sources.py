@@ -65,11 +65,12 @@ def test_the_snippet_tells_the_tag_how_to_count_page_views(
     ("field", "wrong", "sentence"),
     [
         ("name", "", "Must be 1 to 200 characters."),
-        ("domains", "shop.example.com\nshop example", "Item 2 must be a host name like shop.example.com"),
+        ("domains", "shop.example.com\nshop example", "Item 2 (“shop example”) must be a host name"),
+        ("domains", "*.a.example\n\na.example, jane@a.example", "Item 1 (“*.a.example”) must be a host name"),
         ("default_country", "XX", "Must be a country"),
         ("backlog_limit", "many", "Must be a whole number."),
         ("cookie_domain", "https://example.com", "Must be a host name like shop.example.com"),
-        ("consent_groups", f"advertising: C0007, {'x' * 65}", "Item 2 must be 1 to 64 characters."),
+        ("consent_groups", f"advertising: C0007, {'x' * 65}", f"Item 2 (“{'x' * 60}”) must be 1 to 64"),
     ],
 )
 def test_what_is_wrong_stands_beside_its_field(pages: Pages, field: str, wrong: str, sentence: str) -> None:
@@ -85,6 +86,8 @@ def test_what_is_wrong_stands_beside_its_field(pages: Pages, field: str, wrong: 
         "a.example.com, b.example.com",
         "https://a.example.com/cart?x=1\nb.example.com",
         "http://a.example.com:8443\r\n\r\n b.example.com ,",
+        "a.example.com:8443\nB.example.com./cart",
+        "HTTPS://jane:x@A.example.com/\n//b.example.com?x=a@b",
     ],
 )
 def test_domains_are_taken_as_the_list_shows_them_and_as_pasted_addresses(
@@ -93,6 +96,25 @@ def test_domains_are_taken_as_the_list_shows_them_and_as_pasted_addresses(
     assert pages.send("/sources/add", FILLED | {"domains": given}).status_code == 200
     (made,) = api.get("/v1/admin/sources")["data"]
     assert made["domains"] == ["a.example.com", "b.example.com"]
+
+
+def test_every_wrong_domain_is_named_with_its_number(pages: Pages) -> None:
+    given = "*.a.example\n\na.example, jane@a.example\nfaß.example"
+    answer = pages.send("/sources/add", FILLED | {"domains": given})
+    assert answer.status_code == 422
+    told = answer.text.partition('id="domains-error">')[2].partition("<")[0]
+    assert [part.partition(" must")[0] for part in told.split("Item ")[1:]] == [
+        "1 (“*.a.example”)",
+        "3 (“jane@a.example”)",
+        "4 (“faß.example”)",
+    ]
+
+
+def test_an_international_domain_is_taken_as_browsers_send_it(pages: Pages, api: Api) -> None:
+    given = FILLED | {"domains": "https://www.bücher.example/ä"}
+    assert pages.send("/sources/add", given).status_code == 200
+    (made,) = api.get("/v1/admin/sources")["data"]
+    assert made["domains"] == ["www.xn--bcher-kva.example"]
 
 
 def test_a_change_shows_what_is_set_and_keeps_the_rest(

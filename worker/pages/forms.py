@@ -12,6 +12,8 @@ from worker.ledger.setup.sources import Source
 from worker.operations.errors import InvalidError, OperationError
 from worker.pages.words import as_sentence
 
+_LONGEST_QUOTED = 60
+
 
 @dataclass(slots=True)
 class Form:
@@ -37,28 +39,39 @@ class Form:
         try:
             loaded: dict[str, Any] = schema.load(body)
         except ValidationError as error:
-            self._note(error.messages)
+            self._note(error.messages, body)
             return None
         return loaded
 
-    def _note(self, messages: Any, path: str = "", which: str = "") -> None:
+    def _note(self, messages: Any, given: Any = None, path: str = "", which: str = "") -> None:
         if isinstance(messages, Mapping):
             for key, inner in messages.items():
-                # The field holds the whole list, so the number of an item goes into the sentence.
+                # The field holds the whole list, so the number of an item and its text go into the sentence.
                 is_name = isinstance(key, str) and key != "_schema"
-                item = f"item {key + 1}" if isinstance(key, int) else which
-                self._note(inner, f"{path}.{key}".lstrip(".") if is_name else path, item)
+                part = _part_of(given, key)
+                quoted = f" (“{part[:_LONGEST_QUOTED]}”)" if isinstance(part, str) else ""
+                item = f"item {key + 1}{quoted}" if isinstance(key, int) else which
+                self._note(inner, part, f"{path}.{key}".lstrip(".") if is_name else path, item)
         elif isinstance(messages, list):
-            self._note(messages[0], path, which)
+            self._note(messages[0], given, path, which)
         else:
             self._put(path, f"{which} {messages}".strip())
 
     def _put(self, path: str, words: str) -> None:
         name = self.names.get(path, path.rpartition(".")[2])
         if name in self.values:
-            self.errors[name] = as_sentence(words)
+            # Each wrong item of a list has a sentence.
+            self.errors[name] = f"{self.errors.get(name, '')} {as_sentence(words)}".strip()
         else:
             self.problem = as_sentence(f"{name}: {words}".removeprefix(": "))
+
+
+def _part_of(given: Any, key: object) -> Any:
+    """Return what was given at a place that an error names; None if there is nothing."""
+    try:
+        return given[key]
+    except (KeyError, IndexError, TypeError):
+        return None
 
 
 def source_choices(sources: Iterable[Source]) -> list[tuple[str, str]]:

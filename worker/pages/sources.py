@@ -46,7 +46,12 @@ _NAMES = {
     "default_consent.browser": "consent_browser",
     "default_consent.server": "consent_server",
 }
-_ADDRESS = re.compile(r"^https?://([^/?#:]+)(:[0-9]+)?([/?#].*)?$")
+# A pasted address, with or without scheme, user, port and path.
+_ADDRESS = re.compile(
+    r"^(?:(?:https?:)?//(?:[^/?#@]*@)?)?([^/?#:@\s]+?)\.?(:[0-9]+)?([/?#].*)?$", re.IGNORECASE
+)
+# Of these characters the standard library makes other host names than browsers do.
+_NOT_CONVERTED = frozenset("ßς\u200c\u200d")
 _CATEGORIES = ("advertising", "marketing", "analytics", "functional")
 _NAMES |= {f"webhook_secrets.{system}": f"{system}_secret" for system in WEBHOOK_SYSTEMS}
 _NAMES |= {f"alert_thresholds.{name}": name for name in ALERT_THRESHOLDS}
@@ -200,9 +205,19 @@ def _source_body(form: Any) -> dict[str, Any]:
 
 
 def _domains_in(text: str) -> list[str]:
-    """Read domains from lines or a list with commas; of a pasted address, the host counts."""
+    """Read domains from lines or a list with commas; of a pasted address the host counts, in its ASCII form."""
     given = [one.strip() for line in split_lines(text) for one in line.split(",") if one.strip()]
-    return [_ADDRESS.sub(r"\1", one) for one in given]
+    return [_ascii_host(_ADDRESS.sub(r"\1", one)) for one in given]
+
+
+def _ascii_host(host: str) -> str:
+    """Return a host name as browsers send it; what cannot be converted stays, and the form refuses it."""
+    if host.isascii() or _NOT_CONVERTED.intersection(host):
+        return host
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return host
 
 
 def _group_lines(groups: Mapping[str, list[str]]) -> list[str]:

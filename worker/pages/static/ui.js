@@ -92,10 +92,14 @@ readCharts(document);
 for (const part of document.querySelectorAll("[data-refresh]")) {
   const note = document.querySelector("[data-refresh-note]");
   const refresh = async () => {
-    // Nobody loses what they have just marked to copy it.
+    // Nobody loses the place they read, or what they have just marked to copy it.
     const marked = getSelection();
-    if (document.hidden || part.contains(document.activeElement) || part.querySelector(".plot:hover")) return;
-    if (!marked.isCollapsed && part.contains(marked.anchorNode)) return;
+    if (document.hidden) return;
+    const isRead = part.contains(document.activeElement) || part.querySelector(".plot:hover");
+    if (isRead || (!marked.isCollapsed && part.contains(marked.anchorNode))) {
+      if (note) note.textContent = "Refresh waits while you use this part. Click beside it to go on.";
+      return;
+    }
     try {
       const answer = await fetch(part.dataset.refresh, { headers: { "X-Part": "1" }, redirect: "error" });
       if (!answer.ok) throw new Error(String(answer.status));
