@@ -148,10 +148,6 @@ class ReadOptions:
     renamed: Mapping[str, str] = field(default_factory=dict)
     time_format: TimeFormat = field(default_factory=TimeFormat)
 
-    def has_csv_options(self) -> bool:
-        """Say whether an option is set that JSON lines do not have."""
-        return bool(self.renamed) or self.time_format != TimeFormat()
-
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -189,7 +185,8 @@ def _read(texts: Iterator[str], options: ReadOptions) -> Iterator[Line]:
         raise FileError("holds a list in JSON: write one event a line, without brackets and commas around.")
     if options.form == "csv" or (options.form == "auto" and not first.lstrip().startswith("{")):
         yield from _rows(first, texts, number, options)
-    elif options.has_csv_options():
+    elif options.renamed or options.time_format != TimeFormat():
+        # JSON lines do not have these options.
         raise FileError("holds JSON lines: columns can only be renamed, and times read, in CSV.")
     else:
         yield from _objects(first, texts, number, options.encoding)
