@@ -43,7 +43,7 @@ def queued(names: Sequence[str]) -> dict[str, int] | None:
 
 
 def _publish(task: str, args_list: Sequence[tuple[Any, ...]], *names: str) -> None:
-    queue = names[0]
+    queue = names[-1]
     try:
         publish_many(current_app, task, args_list, *names)
     except PublishError as error:

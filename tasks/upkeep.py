@@ -64,7 +64,9 @@ def read_pinterest() -> None:
 @shared_task
 def watch() -> None:
     """Check the alert rules, and queue notices."""
-    queues = hints.queued(settings().event_queues + settings().unused_event_queues)
+    with ledger().read() as connection:
+        former = measures.former_queues(connection, settings().unused_event_queues)
+    queues = hints.queued([*settings().event_queues, *former])
     watching.check_figures(
         ledger(), free_bytes, ledger().now(), to_webhook=webhook() is not None, queues=queues
     )

@@ -67,7 +67,17 @@ def _choose_event_queues(instance: Any, **_: Any) -> None:
         for name in settings().ingest_queues:
             queues.select_add(queues[name])
     if not queues.consume_from.keys().isdisjoint(known):
-        instance.app.conf.left_over_queues = celeryconfig.unused_event_queues
+        instance.app.conf.left_over_queues = _left_over_queues
+
+
+def _left_over_queues() -> list[Any]:
+    """Return the queues of events that only a former, larger EVENT_QUEUES used."""
+    from worker.ledger.reports import measures
+    from worker.runtime import ledger
+
+    with ledger().read() as connection:
+        names = measures.former_queues(connection, settings().unused_event_queues)
+    return [queue for queue in celeryconfig.unused_event_queues if queue.name in names]
 
 
 @signals.worker_ready.connect

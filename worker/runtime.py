@@ -96,11 +96,12 @@ def meter() -> Meter:
 
 def hint_publisher(app: "Celery", meter: Meter) -> "HintPublisher":
     """Return a new publisher of event hints that counts on a meter."""
-    from celeryconfig import EVENTS
     from worker.broker.publisher import HintPublisher
 
-    published, dropped = (partial(meter.count, name, EVENTS) for name in (PUBLISHED, UNPUBLISHED))
-    return HintPublisher(app, settings().event_queues, on_published=published, on_dropped=dropped)
+    queues = settings().event_queues
+    # Under the last queue: `measures.former_queues` reads how many there were.
+    published, dropped = (partial(meter.count, name, queues[-1]) for name in (PUBLISHED, UNPUBLISHED))
+    return HintPublisher(app, queues, on_published=published, on_dropped=dropped)
 
 
 def lease_seconds() -> float:

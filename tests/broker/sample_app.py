@@ -59,7 +59,7 @@ app.conf.update(
 
 
 if LEFT_OVER := os.environ.get("SAMPLE_LEFT_OVER"):
-    app.conf.left_over_queues = [
+    app.conf.left_over_queues = lambda: [
         Queue(LEFT_OVER, Exchange(""), routing_key=LEFT_OVER, no_ack=NO_ACK, no_declare=True)
     ]
     left_over._LOOK_SECONDS = 0.3

@@ -4,6 +4,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from kombu import Connection
 from tests.broker.harness import Broker, Worker, running, wait_until
 from tests.broker.test_hint_reader import RealSink
 from worker.broker.bulk import UnackedMessages
+from worker.broker.left_over import LeftOverQueues
 from worker.broker.publisher import HintPublisher, _deal, publish_many
 
 
@@ -90,6 +92,15 @@ def test_rabbitmq_hints_of_several_queues_are_read_in_runs_and_acknowledged_toge
     # One message of each queue shows what its hints look like.
     assert sink.messages == 4
     assert [one.depth() for one in several] == [0] * 4
+
+
+def test_without_former_queues_a_worker_does_not_ask_the_broker() -> None:
+    asked = []
+    app = SimpleNamespace(amqp=SimpleNamespace(queues={}), connection_for_read=lambda: asked.append("broker"))
+    looking = LeftOverQueues(SimpleNamespace(app=app), lambda: asked.append("ledger") or [])
+    looking.restart()
+    assert wait_until(lambda: asked)
+    assert not wait_until(lambda: "broker" in asked, 0.2)
 
 
 def test_a_queue_that_is_left_over_is_emptied_also_when_it_gets_messages_later(

@@ -102,7 +102,10 @@ def test_a_pause_an_open_breaker_and_spent_tokens_show(ledger: Ledger) -> None:
 def test_what_processes_measured_is_shown_by_label_and_by_bucket(ledger: Ledger) -> None:
     measured = Measured()
     measured.count(measures.REJECTED, "rate_limited", 3)
-    measured.count(measures.PUBLISHED, "events", 40)
+    # Messages for events count as those of the last of their queues.
+    measured.count(measures.PUBLISHED, "events", 30)
+    measured.count(measures.PUBLISHED, "events-4", 10)
+    measured.count(measures.PUBLISHED, "delivery", 5)
     measured.count(measures.FAILED, "refused", 2)
     measured.count(measures.FAILED, "of_an_earlier_version", 1)
     for seconds in (0.04, 0.3, 99.0):
@@ -114,6 +117,7 @@ def test_what_processes_measured_is_shown_by_label_and_by_bucket(ledger: Ledger)
     found = _scraped(text)
     assert found["signal_events_rejected_total", "rate_limited"] == 3
     assert found["signal_messages_published_total", "events"] == 40
+    assert found["signal_messages_published_total", "delivery"] == 5
     assert found["signal_deliveries_failed_total", "refused"] == 2
     assert found["signal_deliveries_failed_total", "of_an_earlier_version"] == 1
     name = "signal_pinterest_request_duration_seconds"

@@ -5,7 +5,7 @@ worker looks again every minute.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kombu import Queue
@@ -21,22 +21,24 @@ _LOOK_SECONDS = 60.0
 class LeftOverQueues:
     """Find queues that hold messages although they are not in use any more, and let a worker consume from them.
 
+    ``find`` returns the queues that were in use before. RabbitMQ would log an error for each that never existed.
     A thread looks, over a separate connection: the worker's main thread must not wait. A queue that was found is
     consumed from until the worker loses its broker.
     """
 
-    def __init__(self, consumer: Any, unused: Sequence[Queue]) -> None:
-        self._consumer = consumer
-        self._unused = {queue.name: queue for queue in unused}
+    def __init__(self, consumer: Any, find: Callable[[], Sequence[Queue]]) -> None:
+        self._consumer, self._find = consumer, find
+        self._taken: set[str] = set()
         self._wanted = threading.Event()
         threading.Thread(target=self._run, name="left-over-queues", daemon=True).start()
 
     def restart(self) -> None:
         """Look again after a connect. One that was deleted meanwhile would break each new connection."""
         queues = self._consumer.app.amqp.queues
-        for name in self._unused:
+        for name in self._taken:
             queues.deselect(name)
             queues.pop(name, None)
+        self._taken.clear()
         self._wanted.set()
 
     def _run(self) -> None:
@@ -47,23 +49,24 @@ class LeftOverQueues:
 
     def _look(self) -> None:
         app = self._consumer.app
-        names = [name for name in self._unused if name not in app.amqp.queues]
-        if not names:
-            return
         try:
+            unused = {queue.name: queue for queue in self._find() if queue.name not in app.amqp.queues}
+            if not unused:
+                return
             with app.connection_for_read() as connection:
-                found = queue_states(connection, names)
-        except Exception as error:  # noqa: BLE001 - transports raise different errors; the next look may succeed
-            log.warning("queue_length_unknown", queue=names[0], error=type(error).__name__)
+                found = queue_states(connection, unused)
+        except Exception as error:  # noqa: BLE001 - ledger and transports raise many; the next look may succeed
+            log.warning("left_over_queues_unknown", error=type(error).__name__)
             return
         for one in found:
             if one.messages:
                 log.info("left_over_queue", queue=one.name, messages=one.messages)
                 # Channels belong to the worker's main thread.
-                self._consumer.call_soon(self._take, one.name)
+                self._consumer.call_soon(self._take, unused[one.name])
 
-    def _take(self, name: str) -> None:
+    def _take(self, queue: Queue) -> None:
         queues = self._consumer.app.amqp.queues
-        if name not in queues:
-            queues.add(self._unused[name])
-            self._consumer.add_task_queue(name)
+        if queue.name not in queues:
+            self._taken.add(queue.name)
+            queues.add(queue)
+            self._consumer.add_task_queue(queue.name)

@@ -217,9 +217,16 @@ class Checkup:
     def _workers(self) -> Iterator[Finding]:
         with self._connect() as connection:
             consumers = _workers_by_queue(self._app, connection)
-            unused = queue_states(connection, self._settings.unused_event_queues)
-        left = {queue.name: queue.messages for queue in unused if queue.messages}
+            left = self._left_over(connection)
         yield from judgements.worker_findings(consumers, self._queues, left)
+
+    def _left_over(self, connection: Connection) -> dict[str, int]:
+        """Return the messages of queues of events that are not in use any more; of none without the database."""
+        if checks.check_migrations(self._ledger).state is not State.OK:
+            return {}
+        with self._ledger.read() as reading:
+            names = measures.former_queues(reading, self._settings.unused_event_queues)
+        return {one.name: one.messages for one in queue_states(connection, names) if one.messages}
 
     def _connect(self) -> Connection:
         return self._app.connection_for_write()

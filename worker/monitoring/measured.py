@@ -52,16 +52,16 @@ def measured_metrics(measured: Measured) -> Iterator[Metric]:
         ("reason", sorted(set(REJECTION_REASONS.values())), measures.REJECTED),
         measured,
     )
-    yield _counter(
+    yield _messages(
         "signal_messages_published",
         "Messages that reached the broker, by queue.",
-        ("queue", _QUEUES, measures.PUBLISHED),
+        measures.PUBLISHED,
         measured,
     )
-    yield _counter(
+    yield _messages(
         "signal_messages_dropped",
         "Messages that did not reach the broker, by queue; the sweeper publishes them again.",
-        ("queue", _QUEUES, measures.UNPUBLISHED),
+        measures.UNPUBLISHED,
         measured,
     )
     yield _counter(
@@ -120,6 +120,19 @@ def _counter(name: str, meaning: str, by: tuple[str, Iterable[str], str], measur
     family = CounterMetricFamily(name, meaning, labels=[label])
     for value in values:
         family.add_metric([value], measured.n(counted_as, value))
+    return family
+
+
+def _messages(name: str, meaning: str, counted_as: str, measured: Measured) -> Metric:
+    """Return the messages of each queue; those of all queues for events, like ``events-4``, together."""
+    family = CounterMetricFamily(name, meaning, labels=["queue"])
+    for queue in _QUEUES:
+        amounts = [
+            amount.n
+            for key, amount in measured.amounts.items()
+            if key.name == counted_as and key.label.partition("-")[0] == queue
+        ]
+        family.add_metric([queue], sum(amounts))
     return family
 
 

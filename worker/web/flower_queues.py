@@ -25,9 +25,10 @@ def show_queues(
     broker_api: str = "",
     tls: Mapping[str, Any] | None = None,
 ) -> None:
-    """Let Flower show exactly these queues, and those of the unused ones that hold messages.
+    """Let Flower show exactly these queues, with the management plug-in if ``broker_api`` is set.
 
-    It uses the management plug-in if ``broker_api`` is set.
+    Those of the unused ones that hold messages are shown too. Without the plug-in RabbitMQ is not queried for them: it
+    would log an error for each that does not exist.
     """
 
     def queue_names(_handler: BaseHandler) -> list[str]:
@@ -46,7 +47,8 @@ def show_queues(
 
     async def query_over_amqp(_broker: RabbitMQ, wanted: Sequence[str]) -> list[dict[str, Any]]:
         # Flower serves all pages from one thread.
-        return await asyncio.to_thread(_query, broker_url, tls, wanted)
+        there = [name for name in wanted if name not in unused]
+        return await asyncio.to_thread(_query, broker_url, tls, there)
 
     RabbitMQ.queues = without_empty_ones(_by_plug_in if broker_api else query_over_amqp)
     RedisBase.queues = without_empty_ones(_of_redis)

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from sqlalchemy import func, select
 
 from worker.ledger.database import Ledger
@@ -63,3 +64,23 @@ def test_values_counted_with_other_bounds_keep_their_bucket_and_sum() -> None:
 
     buckets = {bound: (one.n, one.total) for bound, one in measured.buckets(SECONDS)}
     assert buckets == {0.1: (0, 0.0), 1.0: (1, 0.15), math.inf: (2, 20.6)}
+
+
+@pytest.mark.parametrize(
+    ("published", "unused", "former"),
+    [
+        ([], ("events-2", "events-3"), ()),
+        (["events", "delivery"], ("events-2", "events-3"), ()),
+        (["events", "events-3"], ("events-2", "events-3", "events-4"), ("events-2", "events-3")),
+        (["events-3"], ("events-4", "events-5"), ()),
+    ],
+)
+def test_queues_that_were_never_published_to_are_not_former_ones(
+    ledger: Ledger, published: list[str], unused: tuple[str, ...], former: tuple[str, ...]
+) -> None:
+    measured = Measured()
+    for queue in published:
+        measured.count(measures.PUBLISHED, queue)
+    with ledger.write() as connection:
+        measures.append_measures(connection, measured)
+        assert measures.former_queues(connection, unused) == former

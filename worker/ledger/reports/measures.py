@@ -6,7 +6,7 @@ hundred rows however long the service runs.
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -119,6 +119,15 @@ def append_counts(connection: Connection, name: str, counts: Mapping[str, int]) 
     for label, n in counts.items():
         measured.count(name, label, n)
     append_measures(connection, measured)
+
+
+def former_queues(connection: Connection, unused: Sequence[str]) -> Sequence[str]:
+    """Return those of the unused queues of events, in order, that a larger number of them included.
+
+    Messages for events are counted as `PUBLISHED` to the last of the queues in use.
+    """
+    labels = set(connection.scalars(select(measure.c.label).where(measure.c.name == PUBLISHED).distinct()))
+    return unused[: max((place for place, queue in enumerate(unused, 1) if queue in labels), default=0)]
 
 
 def measure_totals(connection: Connection) -> Measured:
