@@ -259,7 +259,7 @@ def test_a_bulk_that_is_not_full_waits_for_the_one_that_runs(
     buffer.add_ids([3])
     assert len(running) == 1
     running[0]()
-    assert (len(running), buffer.open_bulks, buffer.free_slots, consumer.due) == (2, 1, 0, [])
+    assert (len(running), buffer.open_bulks, buffer._free_slots, consumer.due) == (2, 1, 0, [])
 
 
 def test_a_bulk_waits_no_longer_than_ten_intervals(

@@ -208,7 +208,7 @@ def test_an_armed_timer_that_was_cancelled_is_armed_anew(app: Celery) -> None:
         consumer._limit_task(Waiting(str(number)), bucket, 1)
     bucket.timer_entry.cancel()
     consumer._limit_task(Waiting("5"), bucket, 1)
-    assert bucket.armed
+    assert bucket._is_armed
 
 
 def test_a_changed_limit_takes_along_who_waits_and_grants_no_new_burst(app: Celery) -> None:

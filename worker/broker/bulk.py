@@ -214,7 +214,7 @@ class _BulkBuffer:
         self.open_bulks = 0
 
     @property
-    def free_slots(self) -> int:
+    def _free_slots(self) -> int:
         """Return how many more ids fit into the started bulk; 0 if none is started."""
         return self._task.bulk_max - len(self._ids) if self._ids else 0
 
@@ -338,7 +338,7 @@ def _fill_from_redis(
     kombu fetches one message at a time and builds an object for each, which takes five times as long.
     Only for queues without acknowledgements: a fetched message exists nowhere else.
     """
-    if not (free_slots := buffer.free_slots):
+    if not (free_slots := buffer._free_slots):
         return
     with channel.conn_or_acquire() as client:
         waiting = client.rpop(queue, free_slots) or ()

@@ -54,7 +54,7 @@ class _BurstTokenBucket(TokenBucket):
         self.timer_entry: Any = None
 
     @property
-    def armed(self) -> bool:
+    def _is_armed(self) -> bool:
         """Return whether a timer is set for the waiting requests; a reconnect may have cancelled it."""
         return self.timer_entry is not None and not self.timer_entry.canceled
 
@@ -185,7 +185,7 @@ class RateLimitedConsumer(Consumer):
             while bucket.contents and bucket.can_consume(bucket.contents[0][1]):
                 self._limit_move_to_pool(bucket.pop()[0])
         finally:
-            if bucket.contents and not bucket.armed:
+            if bucket.contents and not bucket._is_armed:
                 wait_seconds = bucket.expected_time(bucket.contents[0][1])
                 bucket.timer_entry = self.timer.call_after(wait_seconds, self._on_bucket_timer, (bucket,))
 
