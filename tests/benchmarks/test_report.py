@@ -32,16 +32,16 @@ def test_the_table_stands_between_its_marks_and_the_rest_of_the_page_stays() -> 
     assert report.with_table(written, [result("fill")]) == written
 
 
-def test_what_each_part_needs_for_ten_thousand_events_a_second_comes_from_the_row_scale() -> None:
+def test_the_cores_that_each_part_needs_come_from_the_row_scale() -> None:
     case = "a processor's time by part in µs: PostgreSQL 83, ingest 280, management 0"
     page = f"before\n{report.CORES_BEGIN}\nold\n{report.CORES_END}\nafter\n"
     written = report.with_cores(page, [Result("scale", case, "µs an event", 363.0)])
     lines = [line for line in written.splitlines() if line.startswith("| ")][1:]
     assert lines == [
-        "| ingest | 280 | 2.8 |",
-        "| PostgreSQL | 83 | 0.8 |",
-        "| management | 0 | 0.0 |",
-        "| together | 363 | 3.6 |",
+        "| ingest | 280 | 2.8 | 28 |",
+        "| PostgreSQL | 83 | 0.8 | 8 |",
+        "| management | 0 | 0.0 | 0 |",
+        "| together | 363 | 3.6 | 36 |",
     ]
     assert "old" not in written
 
