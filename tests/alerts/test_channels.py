@@ -13,8 +13,9 @@ from tests.alerts.receiver import receiving
 from tests.alerts.test_watching import HERE, refuse_token, watch
 from tests.ledger.shop import NOW
 from worker.alerts import watching
-from worker.alerts.channels import Chat, Mail
+from worker.alerts.channels import Chat, Mail, Webhook
 from worker.ledger.database import Ledger
+from worker.ledger.upkeep import alerts
 
 CONTENT = {
     "change": "fired",
@@ -40,7 +41,10 @@ def mail_server(refused: str = "") -> Iterator[tuple[str, list[str]]]:
             while line := self.rfile.readline().decode().strip():
                 word = line.split(" ")[0].upper()
                 if word == refused:
-                    self.say("554 no")
+                    self.say("535 no" if word == "AUTH" else "554 no")
+                elif word == "EHLO":
+                    self.say("250-here")
+                    self.say("250 AUTH PLAIN")
                 elif word == "DATA":
                     self.say("354 go on")
                     kept.append("".join(iter(lambda: self.rfile.readline().decode(), ".\r\n")))
@@ -141,6 +145,36 @@ def test_a_channel_gets_each_notice_once_in_order_and_again_after_a_failure(ledg
     assert texts[0] == texts[1]
     assert texts[0].startswith("Critical: Pinterest refuses ad account")
     assert sent == len(texts) - 2
+
+
+def test_a_way_of_sending_that_keeps_failing_is_known_until_it_works(ledger: Ledger) -> None:
+    refuse_token(ledger)
+    watch(ledger, to_webhook=True)
+
+    def unsent(at: float) -> dict[str, float]:
+        with ledger.read() as connection:
+            return alerts.unsent_since(connection, at)
+
+    with receiving() as receiver:
+        chat, hook = Chat(receiver.url, HERE), Webhook(receiver.url, "a-secret-of-the-tests", HERE)
+        receiver.statuses += [403, 403]
+        assert unsent(NOW + 200) == {}
+        watching.send_to_channel(ledger, chat, lambda: NOW)
+        watching.send_notices(ledger, hook, lambda: NOW)
+        assert unsent(NOW + 60) == {}
+        assert unsent(NOW + 200) == {"chat": NOW, "webhook": NOW}
+        # Removed from the settings, it is tried no more.
+        assert "chat" not in unsent(NOW + 1_000)
+        watching.send_to_channel(ledger, chat, lambda: NOW + 210)
+        watching.send_notices(ledger, hook, lambda: NOW + 210)
+    assert unsent(NOW + 220) == {}
+
+
+def test_a_wrong_password_of_the_mail_server_is_named() -> None:
+    with mail_server("AUTH") as (url, kept):
+        mail = Mail(url.replace("//", "//user:wrong@"), "a@example.com", ("b@example.com",))
+        assert mail.send(1, CONTENT) == "the mail server refuses the user or password of SMTP_URL"
+    assert kept == []
 
 
 def test_a_new_channel_is_not_sent_what_is_old(ledger: Ledger) -> None:

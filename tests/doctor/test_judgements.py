@@ -233,6 +233,8 @@ def test_a_firing_alert_is_a_warning() -> None:
     assert judgements.alerts_finding([]).state is OK
     assert judgements.alerts_finding([alert]).state is DEGRADED
     assert "It is open." in judgements.alerts_finding([alert]).message
+    unsent = judgements.alerts_finding([], {"mail": 1.0})
+    assert (unsent.state, "(mail)" in unsent.message) == (FAILED, True)
 
 
 def test_a_check_that_breaks_is_a_finding_without_the_errors_own_words() -> None:

@@ -277,3 +277,14 @@ def test_the_page_that_an_alert_names_answers(pages: Pages, shop: Integration) -
         assert pages.client.get(path.partition("#")[0]).status_code == 200, rule
     assert f'id="account-{ACCOUNT}"' in pages.get("/")
     assert rules.page_path("token_refused", ACCOUNT) == f"/#account-{ACCOUNT}"
+
+
+def test_the_overview_says_that_alerts_cannot_be_sent(
+    pages: Pages, shop: Integration, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Alerts cannot be sent" not in pages.get("/")
+    monkeypatch.setattr(alerts, "unsent_since", lambda connection, now: {"mail": now, "chat": now})
+    page = pages.get("/")
+    assert "Needs attention" in page
+    assert "Alerts cannot be sent by e-mail." in page
+    assert "Alerts cannot be sent to the chat." in page

@@ -75,6 +75,8 @@ class Mail:
         message.set_content("\n\n".join(part for part in parts if part))
         try:
             self._deliver(message)
+        except smtplib.SMTPAuthenticationError:
+            return "the mail server refuses the user or password of SMTP_URL"
         except (OSError, smtplib.SMTPException) as error:
             # An SMTP error may quote addresses.
             return type(error).__name__

@@ -275,7 +275,8 @@ class Checkup:
 
     def _alerts(self) -> Iterator[Finding]:
         with self._ledger.read() as connection:
-            yield judgements.alerts_finding(alerts.firing_alerts(connection))
+            unsent = alerts.unsent_since(connection, self._ledger.now())
+            yield judgements.alerts_finding(alerts.firing_alerts(connection), unsent)
 
 
 def _request_site(name: str, url: str, path: str) -> SiteFacts:

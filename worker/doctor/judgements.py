@@ -319,8 +319,11 @@ def demo_token_finding(name: str) -> Finding:
     return _degraded(f"token of {name}", words)
 
 
-def alerts_finding(firing: Sequence[Alert]) -> Finding:
-    """Judge by the alerts that are firing."""
+def alerts_finding(firing: Sequence[Alert], unsent: Collection[str] = ()) -> Finding:
+    """Judge by the alerts that are firing, and the ways in which alerts could not be sent."""
+    if unsent:
+        words = f"Alerts could not be sent ({', '.join(unsent)}); the log says why (alert_channel, alert_webhook)."
+        return _failed("alerts", f"{words} Correct the settings of alerts, and restart the processes.")
     if not firing:
         return _ok("alerts", "No alert is firing.")
     words = " ".join(one.summary for one in firing[:5])

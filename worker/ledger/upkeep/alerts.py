@@ -8,9 +8,15 @@ from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from worker.ledger.rows import upsert
 from worker.ledger.schema import alert, alert_notice
+from worker.ledger.upkeep import watermarks
 
 # Any number that nothing else in the database locks.
 _LOCK_NUMBER = 715_518
+
+# A notice that is sent at once is not late. Older ones are tried no more.
+_LATE_SECONDS, _TRIED_SECONDS = 120.0, 86_400.0
+_STILL_TRIED_SECONDS = 600.0
+_LOOKED_AT = 20
 
 
 class Severity(StrEnum):
@@ -161,6 +167,23 @@ def recent_notices(connection: Connection, most: int) -> list[Notice]:
     """Return the newest notices, the newest first."""
     rows = connection.execute(select(alert_notice).order_by(alert_notice.c.id.desc()).limit(most))
     return [_notice(row) for row in rows]
+
+
+def unsent_since(connection: Connection, now: float) -> dict[str, float]:
+    """Return the ways of sending that keep failing, each with the time of its oldest unsent notice."""
+    found: dict[str, float] = {}
+    for name in ("mail", "chat"):
+        position, leased_until = watermarks.read_watermark(connection, f"alerts_to_{name}")
+        # A success ends the lease, and a channel that is no longer set leases nothing.
+        if now - leased_until < _STILL_TRIED_SECONDS:
+            oldest = next_notice(connection, position, now - _TRIED_SECONDS)
+            if oldest is not None and now - oldest.at > _LATE_SECONDS:
+                found[name] = oldest.at
+    for notice in recent_notices(connection, _LOOKED_AT):
+        is_over = notice.told_at is not None or notice.given_up_at is not None
+        if notice.attempts and not is_over and _LATE_SECONDS < now - notice.at < _TRIED_SECONDS:
+            found["webhook"] = notice.at
+    return found
 
 
 def _alert(row: object) -> Alert:

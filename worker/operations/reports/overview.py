@@ -117,9 +117,11 @@ class _Attention:
     paused: Sequence[_Account]
     failures: Sequence[ReasonGroup]
     silent: Sequence[tuple[Source, int | None]]
+    # The ways in which alerts could not be sent, each with the time of its oldest alert.
+    unsent: Mapping[str, float]
 
     def __bool__(self) -> bool:
-        return any((self.alerts, self.paused, self.failures, self.silent))
+        return any((self.alerts, self.paused, self.failures, self.silent, self.unsent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +256,7 @@ def _attention(
         ],
         failures=[group for group in groups if group.state is GroupState.OPEN][:_MOST_GROUPS],
         silent=[one for one in silent if one and ("source_silent", one[0].id) not in told],
+        unsent=alerts.unsent_since(connection, now),
     )
 
 

@@ -46,7 +46,7 @@ class RunLease:
         self._ids = list(ids)
         self._progressed = time.monotonic()
 
-    def is_due(self) -> bool:
+    def _is_due(self) -> bool:
         """Return whether the rows should be leased now, or the lease renewed."""
         now = time.monotonic()
         if now - self._progressed > _STUCK_SECONDS:
@@ -55,8 +55,10 @@ class RunLease:
             return now - self._began > LEASE_AFTER_SECONDS
         return now - self._leased_at > _RENEW_SECONDS
 
-    def lease(self) -> None:
-        """Write the lease unless the run has ended; if the ledger is away, the next check tries again."""
+    def lease_if_due(self) -> None:
+        """Write the lease if it is due and the run has not ended; if the ledger is away, the next check tries again."""
+        if not self._is_due():
+            return
         with self._lock:
             if self._ended:
                 return
@@ -141,8 +143,7 @@ class ProcessLeases:
                     self._thread = None
                     return
             for holding in holdings:
-                if holding.is_due():
-                    holding.lease()
+                holding.lease_if_due()
 
 
 _BY_LEDGER: WeakKeyDictionary[Ledger, ProcessLeases] = WeakKeyDictionary()
