@@ -62,7 +62,7 @@ def ended(name: str, ago: int = 0, **outcomes: int) -> list[EndedCount]:
             {"filtered_percent": 50, "success_percent": 41},
             [
                 "filtered_rate warning: 60 of 100 checkout events of src_shop that ended in the last 2 hours "
-                "were filtered because consent is missing (60 %).",
+                "were filtered: consent is missing, or a crawler sent them (60 %).",
                 "success_rate warning: 40 of 100 checkout events of src_shop that ended in the last 2 hours "
                 "were delivered (40 %).",
             ],

@@ -465,7 +465,8 @@ _DATA_ADVICE = "Open the source's page on data quality: it shows the newest exam
 RATE_RULES = {
     "failure_rate": "Open Failed deliveries: it groups them by reason. Fix the reason, then send them again.",
     "success_rate": "Open the live debugger: it shows the result of each event.",
-    "filtered_rate": "Check whether the consent tool still works in the pages, or change the source's rule.",
+    "filtered_rate": "Check whether the consent tool still works in the pages and whether crawlers visit the shop, "
+    "or change the source's rule.",
     "order_accuracy": "Open Orders: it lists each order that is missing, with its reason.",
     "source_silent": "Check whether the shop still sends events: open a page, and look for the event in the live "
     "debugger.",

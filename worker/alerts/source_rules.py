@@ -137,7 +137,9 @@ def _of_source(source: Source, judged: list[tuple[str, int, Counter[str]]]) -> I
         yield _problem("failure_rate", source, worst, "failed", severity)
     worst = max(filtered, key=lambda rate: rate.percent, default=None)
     if worst and worst.percent > limits["filtered_percent"]:
-        yield _problem("filtered_rate", source, worst, "were filtered because consent is missing")
+        yield _problem(
+            "filtered_rate", source, worst, "were filtered: consent is missing, or a crawler sent them"
+        )
     worst = min(delivered, key=lambda rate: rate.percent, default=None)
     if worst and worst.percent < limits["success_percent"]:
         yield _problem("success_rate", source, worst, "were delivered")

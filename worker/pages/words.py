@@ -76,6 +76,7 @@ _REASONS = {
     "unauthorized": "Invalid access token",
     "forbidden": "The access token may not use this ad account",
     "no_such_account": "There is no such ad account",
+    "account_refused": "Pinterest refuses the ad account, because of a payment or for legal reasons",
     "not_sendable": "The token or ad account id has invalid characters",
     "by_hand": "Paused manually",
     "consent": "Consent was missing",

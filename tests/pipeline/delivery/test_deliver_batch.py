@@ -121,7 +121,8 @@ def fill_in(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "reason_class"), [(401, "unauthorized"), (403, "forbidden"), (404, "no_such_account")]
+    ("status", "reason_class"),
+    [(401, "unauthorized"), (402, "account_refused"), (403, "forbidden"), (404, "no_such_account")],
 )
 def test_a_refused_token_pauses_the_account_and_costs_no_attempt(
     ledger: Ledger, status: int, reason_class: str
