@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +38,19 @@ def test_it_is_told_in_json_with_a_signature_over_time_and_body(receiver: Receiv
     assert headers["x-timestamp"] == "1750000000500"
     assert headers["x-signature"] == sign(SECRET, "1750000000500", body)
     assert headers["content-type"] == "application/json"
+
+
+def test_the_code_in_the_document_checks_the_signature(receiver: Receiver) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+    code: dict[str, Any] = {}
+    exec(document.partition("### Webhook")[2].partition("```python\n")[2].partition("```")[0], code)  # noqa: S102 - our own document
+    for clock in (time.time, lambda: time.time() - 3_600):
+        assert Webhook(receiver.url, SECRET, HERE, clock=clock).send(7, {"summary": "größer"}) is None
+    (body, old), (headers, old_headers) = receiver.bodies, receiver.headers
+    assert code["is_genuine"](SECRET.encode(), headers, body)
+    assert not code["is_genuine"](b"another-secret-here", headers, body)
+    assert not code["is_genuine"](SECRET.encode(), headers, body + b" ")
+    assert not code["is_genuine"](SECRET.encode(), old_headers, old)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 404, 410, 500, 503])
