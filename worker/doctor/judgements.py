@@ -198,7 +198,10 @@ def disk_finding(free_bytes: int) -> Finding:
     if free_bytes < _LEAST_FREE_BYTES:
         return _failed("disk", f"{words}: the collector answers 503. Free disk space.")
     if free_bytes < _GOOD_FREE_BYTES:
-        return _degraded("disk", f"{words}. Free disk space: below 256 MB the collector refuses events.")
+        return _degraded(
+            "disk",
+            f"{words}. Free disk space: below 512 MB the collector refuses public events, below 256 MB all events.",
+        )
     return _ok("disk", f"{words}.")
 
 
