@@ -102,7 +102,7 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class PauseAccount:
-    """Pause the account, because it or its token is at fault: keep the events, count no attempt, raise an alert."""
+    """Pause the access token, as it or its account is at fault: keep the events, count no attempt, raise an alert."""
 
     reason_class: str
     reason: str
