@@ -264,3 +264,15 @@ def test_a_batcher_at_the_same_credential_is_not_waited_for(ledger: Ledger) -> N
         connection.execute(select(credential.c.id).with_for_update())
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(claim, ledger, group_of(shop)).result(5) is None
+
+
+def test_a_batch_from_before_or_after_the_interval_does_not_make_events_wait(ledger: Ledger) -> None:
+    shop = place(ledger)
+    pend(ledger, shop, 1)
+    claim(ledger, group_of(shop))
+    with ledger.read() as connection:
+        found = [
+            claims._was_claimed_between(connection, group_of(shop), NOW + after, NOW + until)
+            for after, until in ((-1, 0), (-1, 1), (0, 1), (-2, -1))
+        ]
+    assert found == [True, True, False, False]

@@ -11,6 +11,8 @@ from sqlalchemy import select
 
 from tests.ledger.shop import ACCOUNT, new, place, stand, write
 from worker.ledger.database import Ledger
+from worker.ledger.delivery import deliveries
+from worker.ledger.reports import measures
 from worker.ledger.schema import State, delivery
 
 
@@ -98,3 +100,29 @@ def test_more_than_a_thousand_are_inserted_at_once(ledger: Ledger) -> None:
 
 def test_writing_nothing_is_no_error(ledger: Ledger) -> None:
     assert write(ledger, []) == {}
+
+
+def test_only_a_dated_refund_that_is_no_test_is_subtracted_from_the_sales(ledger: Ledger) -> None:
+    shop = place(ledger)
+    refund = {"state": State.DROPPED, "reason_class": deliveries.REFUND, "day": 20_000, "currency": "EUR"}
+    paid_back = refund | {"value_thousandths": 5_000}
+    write(
+        ledger,
+        [
+            new(ledger, shop, "refund", **paid_back),
+            new(ledger, shop, "a test", **paid_back, test=True),
+            new(ledger, shop, "undated", **paid_back | {"day": None}),
+            new(ledger, shop, "filtered", **paid_back | {"reason_class": "consent"}),
+        ],
+    )
+    with ledger.read() as connection:
+        (line,) = deliveries.sales_since(connection, 0)
+    assert (line.event_name, line.n) == (deliveries.REFUND, 1)
+
+
+def test_failures_are_counted_by_their_reason(ledger: Ledger) -> None:
+    shop = place(ledger)
+    write(ledger, [new(ledger, shop, "e1", state=State.FAILED, reason_class="stale")])
+    with ledger.read() as connection:
+        found = measures.measure_totals(connection)
+    assert found.n(measures.FAILED, "stale") == 1

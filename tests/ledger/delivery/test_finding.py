@@ -8,7 +8,7 @@ from tests.ledger.shop import NOW, new, pend, place, write
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches, finding
 from worker.ledger.delivery.batches import Attempt
-from worker.ledger.schema import delivery
+from worker.ledger.schema import State, delivery
 from worker.ledger.setup import ad_accounts
 
 
@@ -69,3 +69,29 @@ def test_deliveries_are_chosen_by_what_became_of_them_and_of_their_batch(ledger:
     assert (chosen("pending"), chosen("in_flight"), chosen("delivered")) == (3, 4, 0)
     sending.settle(sending.start())
     assert (chosen("pending"), chosen("in_flight"), chosen("delivered"), chosen("tested")) == (3, 0, 4, 0)
+
+
+def test_a_delivery_that_has_ended_or_is_being_sent_waits_for_nothing(ledger: Ledger) -> None:
+    sending = Sending(ledger)
+    credential_id = sending.shop.credential_id
+    write(ledger, [new(ledger, sending.shop, "dropped", state=State.DROPPED)])
+    sending.start()
+    with ledger.write() as connection:
+        ad_accounts.pause_credential(connection, credential_id, "by_hand", "Legal asked.", "Anna", NOW)
+    assert reasons(ledger) == {None}
+
+
+def test_deliveries_of_a_visitor_are_found_from_an_id_on(ledger: Ledger) -> None:
+    shop = place(ledger)
+    visitors = (b"kim", b"kim", b"lea", b"kim")
+    for number, key in enumerate(visitors):
+        write(ledger, [new(ledger, shop, f"e{number}", anonymous_key=key)])
+    with ledger.read() as connection:
+        first, second, _, last = connection.scalars(select(delivery.c.id).order_by(delivery.c.id))
+
+        def found(after_id: int) -> list[int]:
+            return [
+                one.id for one in finding.find_deliveries_of_visitor(connection, [b"kim"], [], 9, after_id)
+            ]
+
+        assert [found(0), found(first), found(last)] == [[first, second, last], [second, last], []]

@@ -144,6 +144,12 @@ def test_a_body_that_is_too_large_is_not_read(serve: Serve, connect: Connect) ->
     assert answer.detail == "the answer is larger than 4194304 bytes"
 
 
+def test_a_body_of_the_largest_size_is_read(serve: Serve, connect: Connect) -> None:
+    server = serve(answers(whole(b" " * _MAX_ANSWER_BYTES)))
+
+    assert len(send(connect(server.url, deadline=5)).body) == _MAX_ANSWER_BYTES
+
+
 def test_a_body_with_a_wrong_compression_header_becomes_empty(serve: Serve, connect: Connect) -> None:
     server = serve(answers(whole(headers="Content-Encoding: gzip\r\n")))
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, func, select, update
 from tests.ledger.shop import ACCOUNT, NOW, TOKEN, new, pend, place, stand, write
 from tests.logged import logged
 from tests.pipeline.sandbox import FakePinterest, Reply, Stage, accepted, answer, refused, refusing, trouble
-from worker.ledger.database import Ledger
+from worker.ledger.database import Ledger, LedgerBusyError
 from worker.ledger.delivery import batches
 from worker.ledger.delivery.batches import Member
 from worker.ledger.delivery.deliveries import PAYLOAD
@@ -521,3 +522,39 @@ def test_a_name_that_pinterest_repeats_is_neither_stored_nor_logged(
     assert "search_string [sent] is refused" in reasons
     assert "HTTP 500: search_string [sent] is refused" in reasons
     assert [word for word in ("Jane", "Doerner") if word in f"{reasons} {caplog.text}"] == []
+
+
+def test_only_an_event_without_a_clear_result_may_have_arrived(ledger: Ledger) -> None:
+    def reply(events: list[dict[str, Any]]) -> Answer:
+        made: list[dict[str, Any]] = [{"status": "processed"} for _ in events]
+        made[0] = {"status": "failed", "error_message": "missing email"}
+        made[1] = {"status": "perhaps"}
+        return answer(200, {"num_events_received": len(events), "events": made})
+
+    stage(ledger, reply).run()
+
+    with ledger.read() as connection:
+        rows = connection.execute(select(delivery.c.reason_class, delivery.c.may_have_arrived))
+        assert sorted((name or "", arrived) for name, arrived in rows) == [
+            ("", 0),
+            ("", 0),
+            ("refused", 0),
+            ("unreadable", 1),
+        ]
+
+
+def test_a_wrong_statement_is_not_tried_again_but_an_outage_is(ledger: Ledger) -> None:
+    slept: list[float] = []
+    sender = replace(stage(ledger, accepted).sender, sleep=slept.append)
+    tries = iter([LedgerBusyError("busy"), None])
+
+    def work(_connection: Connection) -> str:
+        error = next(tries)
+        if error is not None:
+            raise error
+        return "done"
+
+    assert (sender.write(work), len(slept)) == ("done", 1)
+    with pytest.raises(ZeroDivisionError):
+        sender.write(lambda _connection: 1 // 0)
+    assert len(slept) == 1
