@@ -89,6 +89,7 @@ def backlog(age: float, **given: Any) -> Figures:
         (account(paused_class="no_such_account"), {"token_refused": CRITICAL}),
         (account(paused_class="by_hand"), {}),
         (account(paused_class="account_refused"), {"account_paused": CRITICAL}),
+        (account(paused_class="account_blocked"), {"account_paused": CRITICAL}),
         (account(paused_class="unexpected"), {"account_paused": CRITICAL}),
         # The token's end.
         (token(15 * DAY), {}),

@@ -126,8 +126,8 @@ def retry(reason_class: str, reason: str, after: float | None = None, known: boo
             PauseAccount("no_such_account", "HTTP 404, code 2: Invalid ad_account_id"),
         ),
         # Payment and legal reasons: an operator decides.
-        (answer(402), PauseAccount("account_refused", "HTTP 402")),
-        (answer(451), PauseAccount("account_refused", "HTTP 451")),
+        (answer(402), PauseAccount("account_blocked", "HTTP 402")),
+        (answer(451), PauseAccount("account_blocked", "HTTP 451")),
         # The request itself is refused: other events would be refused too.
         (answer(405), PauseAccount("unexpected", "HTTP 405")),
         (answer(410), PauseAccount("unexpected", "HTTP 410")),

@@ -123,7 +123,7 @@ def fill_in(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize(
     ("status", "reason_class"),
-    [(401, "unauthorized"), (402, "account_refused"), (403, "forbidden"), (404, "no_such_account")],
+    [(401, "unauthorized"), (402, "account_blocked"), (403, "forbidden"), (404, "no_such_account")],
 )
 def test_a_refused_token_pauses_the_account_and_costs_no_attempt(
     ledger: Ledger, status: int, reason_class: str

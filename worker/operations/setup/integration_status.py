@@ -154,7 +154,7 @@ _MARKS_OF_PAUSES: dict[str, tuple[Mark, Mark, Mark]] = {
     ReasonClass.UNAUTHORIZED: ("bad", "unknown", "unknown"),
     ReasonClass.FORBIDDEN: ("good", "bad", "unknown"),
     ReasonClass.NO_SUCH_ACCOUNT: ("unknown", "bad", "unknown"),
-    ReasonClass.ACCOUNT_REFUSED: ("good", "bad", "unknown"),
+    ReasonClass.ACCOUNT_BLOCKED: ("good", "bad", "unknown"),
 }
 
 

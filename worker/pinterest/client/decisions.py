@@ -35,7 +35,7 @@ class ReasonClass(StrEnum):
     FORBIDDEN = "forbidden"
     NO_SUCH_ACCOUNT = "no_such_account"
     # A new token does not help.
-    ACCOUNT_REFUSED = "account_refused"
+    ACCOUNT_BLOCKED = "account_blocked"
     NOT_SENDABLE = "not_sendable"
 
 
@@ -200,9 +200,9 @@ _PAUSING_STATUSES = {
     403: ReasonClass.FORBIDDEN,
     404: ReasonClass.NO_SUCH_ACCOUNT,
     # The advertiser owes money.
-    402: ReasonClass.ACCOUNT_REFUSED,
+    402: ReasonClass.ACCOUNT_BLOCKED,
     # Refused for legal reasons: an operator decides whether to continue.
-    451: ReasonClass.ACCOUNT_REFUSED,
+    451: ReasonClass.ACCOUNT_BLOCKED,
     # Pinterest no longer accepts this method, form, length, media type, protocol or header, or the API is gone.
     **dict.fromkeys((405, 406, 410, 411, 414, 415, 417, 426, 428, 431), ReasonClass.UNEXPECTED),
 }
