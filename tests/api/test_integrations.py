@@ -344,9 +344,8 @@ def test_a_mistyped_ad_account_can_be_mended(api: Api, made: dict[str, Any]) -> 
 
 
 WAITS = (
-    "still has 1 events to deliver to ad account 1234567890, 0 of them in requests that wait and 0 in requests that "
-    "are being sent: ?waiting=discard (or ?force=true) discards them, and ?waiting=hand_over gives them to another "
-    "integration of the ad account."
+    "still has unsent events for ad account 1234567890: 1, of which 0 are being sent now. Discard them "
+    "(?waiting=discard), or hand them over to another integration of the ad account (?waiting=hand_over)."
 )
 
 

@@ -74,14 +74,14 @@ def _second_owner(ledger: Ledger) -> str:
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        ({}, "emails: or another identifier must be given"),
+        ({}, "emails: must be given, or another identifier"),
         ({"emails": ["kim"]}, "emails: must be an e-mail address like kim@example.com"),
         ({"emails": KIM}, "emails: must be a list"),
         (
             {"email_hashes": [KIM]},
             "email_hashes: must be a SHA-256 of 64 hex digits, and not that of nothing",
         ),
-        ({"anonymous_ids": ["x"] * 21}, "anonymous_ids: must be at most 20 of one kind"),
+        ({"anonymous_ids": ["x"] * 21}, "anonymous_ids: must be at most 20 identifiers"),
         ({"phone": "1"}, "phone: is not a known field"),
     ],
 )

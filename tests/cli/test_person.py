@@ -64,7 +64,7 @@ def test_deliveries_are_told_by_where_they_stood(failures: Shell, monkeypatch: p
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ((), "--email or another identifier must be given."),
+        ((), "--email must be given, or another identifier."),
         (("--email", "kim"), "--email must be an e-mail address like kim@example.com."),
         (
             ("--email-sha256", "x"),

@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from tests.cli.conftest import Shell
 from tests.integration.waiting import until
@@ -22,9 +22,9 @@ from worker.dev.shop_walk import _SOURCE_ID
 from worker.event.received import Trust
 from worker.ledger.delivery import finding
 from worker.ledger.intake import inbox
-from worker.ledger.schema import delivery, taken_line
+from worker.ledger.schema import delivery, integration, taken_line
 from worker.ledger.schema import inbox as inbox_table
-from worker.ledger.setup.sources import Source, insert_source
+from worker.ledger.setup.sources import Source, insert_source, remove_source
 from worker.pipeline.ingest.accepting import open_rows
 from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.settings import settings
@@ -241,14 +241,22 @@ def test_a_file_that_cannot_be_read_is_told_in_a_sentence(shell: Shell) -> None:
     assert "standard input: holds a list in JSON: write one event a line" in done.output
 
 
+def test_without_a_source_nothing_can_be_sent(shell: Shell) -> None:
+    with shell.ledger.write() as connection:
+        connection.execute(delete(integration))
+        assert remove_source(connection, _SOURCE_ID)
+    done = shell.run("send", "-", stdin=text_of([sale(1)]))
+    assert (done.exit_code, done.output) == (1, "Error: There are no sources. Add one first.\n")
+
+
 def test_the_source_has_to_be_named_where_there_are_two(shell: Shell) -> None:
     with shell.ledger.write() as connection:
         insert_source(
             connection, shell.ledger.vault, Source("src_2", "Two", (), 0.0, 0.0), "dk_live_2", "secret"
         )
     done = shell.run("send", "-", stdin=text_of([sale(1)]))
-    assert done.output == f"Error: Say which source with --source; there are: src_2, {_SOURCE_ID}.\n"
-    assert shell.run("send", "-", "--source", "src_3").output.startswith("Error: There is no source src_3;")
+    assert done.output == f"Error: Choose a source with --source. Sources: src_2, {_SOURCE_ID}.\n"
+    assert shell.run("send", "-", "--source", "src_3").output.startswith("Error: There is no source src_3.")
     assert shell.good("send", "-", "--source", "src_2", stdin=text_of([sale(1)])) == "Took 1 events.\n"
 
 

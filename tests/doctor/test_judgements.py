@@ -61,7 +61,7 @@ def test_a_redis_must_refuse_what_it_cannot_hold(
     [
         ({}, {}, "Every queue is a durable quorum queue."),
         ({"confirms": False}, {"broker confirms": FAILED}, "does not confirm"),
-        ({"queues": {"events": True}}, {"broker queues": DEGRADED}, "Not there yet: delivery."),
+        ({"queues": {"events": True}}, {"broker queues": DEGRADED}, "Missing queues: delivery."),
         (
             {"queues": {"events": True, "delivery": False}},
             {"broker queues": FAILED},

@@ -377,8 +377,8 @@ def test_a_source_that_is_gone_still_has_its_visitors_found(ledger: Ledger) -> N
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        ({}, "emails or another identifier must be given."),
-        ({"emails": [KIM] * 21}, "emails must be at most 20 of one kind."),
+        ({}, "emails must be given, or another identifier."),
+        ({"emails": [KIM] * 21}, "emails must be at most 20 identifiers."),
         ({"emails": ["kim"]}, "emails must be an e-mail address like kim@example.com."),
         ({"emails": ["a" * 64]}, "emails must be an e-mail address; a hash belongs with the hashes."),
         (

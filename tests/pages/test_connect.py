@@ -307,7 +307,7 @@ def test_without_ads_write_the_form_says_that_no_token_is_made_and_takes_one(
     other = pages.send(
         "/integrations/add/pinterest", fields | {"ad_account_id": "77", "access_token": "pina_x"}
     )
-    assert "Is not an ad account that the person who signed in may use." in other.text
+    assert "Is not an ad account that this Pinterest account may use." in other.text
     taken = pages.send("/integrations/add/pinterest", fields | {"access_token": "pina_pasted"})
     assert taken.status_code == 303
     with ledger.read() as connection:

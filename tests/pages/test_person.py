@@ -45,7 +45,7 @@ def test_an_export_is_a_file_of_json(pages: Pages, ledger: Ledger, shop: Integra
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"action": "count"}, "Or another identifier must be given."),
+        ({"action": "count"}, "Must be given, or another identifier."),
         (KIM | {"action": "forget"}, "Must be one of the list."),
         ({"email_hashes": "abc", "action": "count"}, "SHA-256"),
     ],

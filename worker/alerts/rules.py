@@ -287,8 +287,8 @@ def _fullness_words(source: SourceFigures) -> str:
 
 def _parked(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     if figures.parked:
-        plural = "s" * (figures.parked != 1)
-        summary = f"{figures.parked:,} accepted event{plural} could not be processed and need manual action."
+        event, were = ("event", "was") if figures.parked == 1 else ("events", "were")
+        summary = f"{figures.parked:,} accepted {event} could not be processed and {were} set aside."
         yield RuleProblem("events_parked", "inbox", Severity.WARNING, summary)
 
 

@@ -21,7 +21,7 @@ def _identifiers(description: str) -> ListOf:
     return ListOf(
         Text(),
         load_default=list,
-        validate=at_most(rights.MOST_IDENTIFIERS, "of one kind"),
+        validate=at_most(rights.MOST_IDENTIFIERS, "identifiers"),
         metadata={"description": description},
     )
 
@@ -55,7 +55,9 @@ class _SuppressionAnswer(Shape):
     )
     being_sent = fields.Integer()
     debugged = fields.Integer(metadata={"description": "Entries of the live debugger, of every visitor."})
-    unreadable = fields.Integer(metadata={"description": "Rows that cannot be opened: nobody knows whose."})
+    unreadable = fields.Integer(
+        metadata={"description": "Rows that cannot be decrypted, so their person is unknown."}
+    )
 
 
 class _ErasureAnswer(_SuppressionAnswer):
@@ -87,7 +89,9 @@ class _ExportAnswer(Shape):
         },
     )
     debugged = fields.List(fields.Dict(), metadata={"description": "Inputs of the live debugger."})
-    unreadable = fields.Integer(metadata={"description": "Rows that cannot be opened: nobody knows whose."})
+    unreadable = fields.Integer(
+        metadata={"description": "Rows that cannot be decrypted, so their person is unknown."}
+    )
 
 
 class _RecordedRequest(Shape):

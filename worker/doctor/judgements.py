@@ -174,7 +174,7 @@ def rabbit_findings(facts: RabbitFacts, queues: Collection[str]) -> Iterator[Fin
         )
     elif missing:
         yield _degraded(
-            "broker queues", f"Not there yet: {', '.join(missing)}. The first worker creates them."
+            "broker queues", f"Missing queues: {', '.join(missing)}. The first worker creates them."
         )
     else:
         yield _ok("broker queues", "Every queue is a durable quorum queue.")
@@ -254,7 +254,7 @@ def worker_findings(
         yield _degraded(
             f"messages in {queue}",
             f"{queue} has {messages:,} messages, but EVENT_QUEUES is {in_use}. The ingest process empties it within "
-            "minutes. If it does not: start that, and give every process the same EVENT_QUEUES.",
+            "minutes. If not, start the ingest process and give every process the same EVENT_QUEUES.",
         )
 
 
@@ -318,7 +318,7 @@ def token_finding(
 
 def demo_token_finding(name: str) -> Finding:
     """Report the demo's token, which is not a Pinterest token and is not tested."""
-    words = "It is the demo's token for the sandbox, so it was not tested. Delete that integration before going live."
+    words = "It is the demo's token for the sandbox, so it was not tested. Delete this integration before going live."
     return _degraded(f"token of {name}", words)
 
 

@@ -101,7 +101,7 @@ _ACTION_NAMES = {
     "integration.delete": "deleted an integration",
     "keys.rotate": "rotated the encryption keys",
     "orders.record": "recorded the shop's orders",
-    "parked.retry": "retried events that were set aside",
+    "parked.retry": "processed events again that were set aside",
     "pending.discard": "discarded waiting deliveries",
     "pending.hand_over": "moved waiting deliveries to another integration",
     "person.allow": "ended a visitor's suppression",

@@ -26,10 +26,12 @@ def choose_source(caller: Caller, source_id: str | None) -> Source:
     if chosen is None and source_id is None and len(known) == 1:
         return known[0]
     if chosen is None:
-        names = ", ".join(source.id for source in known[:_MOST_NAMED]) or "none yet"
+        if not known:
+            raise OperationError("There are no sources. Add one first.")
+        names = ", ".join(source.id for source in known[:_MOST_NAMED])
         more = " and more" if len(known) > _MOST_NAMED else ""
-        what = f"There is no source {source_id}" if source_id else "Say which source with --source"
-        raise OperationError(f"{what}; there are: {names}{more}.")
+        what = f"There is no source {source_id}." if source_id else "Choose a source with --source."
+        raise OperationError(f"{what} Sources: {names}{more}.")
     return chosen
 
 

@@ -58,9 +58,9 @@ def read_request(**given: Sequence[str]) -> PersonIdentifiers:
     kinds = tuple(kind for kind in _KINDS if given.get(kind))
     for kind in kinds:
         if len(given[kind]) > MOST_IDENTIFIERS:
-            raise InvalidError(kind, f"must be at most {MOST_IDENTIFIERS} of one kind.")
+            raise InvalidError(kind, f"must be at most {MOST_IDENTIFIERS} identifiers.")
     if not kinds:
-        raise InvalidError("emails", "or another identifier must be given.")
+        raise InvalidError("emails", "must be given, or another identifier.")
     texts = {kind: tuple(_text(kind, one) for one in given.get(kind, ())) for kind in _IN_CLEAR}
     hashes = {
         kind: [hash_one(kind, one) for one in given.get(kind, ())] for kind, hash_one in _HASHED.items()

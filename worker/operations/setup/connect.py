@@ -157,7 +157,7 @@ def ad_account_defaults(
             if currency and currency_code(currency) == currency:
                 taken["default_currency"] = currency
             return account, taken
-    raise InvalidError("config.ad_account_id", "is not an ad account that the person who signed in may use")
+    raise InvalidError("config.ad_account_id", "is not an ad account that this Pinterest account may use")
 
 
 def create_connected_integration(
@@ -206,7 +206,7 @@ def _connect_integration(
     if account is None:
         raise ConflictError(
             f"The person who signed in may not use ad account {current.ad_account_id}. Nothing was changed. "
-            "Sign in as a person who may."
+            "Sign in with a Pinterest account that may use it."
         )
     known = reading_of(caller, current.ad_account_id)
     with caller.changing() as change:

@@ -163,7 +163,9 @@ def map_event_name(
     """
     overrides = get_integration(caller, integration_id)["config"].get("event_overrides") or {}
     if fold_key(event_name) in map(fold_key, overrides):
-        raise InvalidError("event_name", f"{integration_id} has a rule for it already; change it there")
+        raise InvalidError(
+            "event_name", f"{integration_id} already has a rule for this event. Change that rule"
+        )
     config = {"event_overrides": {**overrides, event_name: pinterest_name}}
     return change_integration(caller, integration_id, usual_rate, config=config)
 
@@ -240,10 +242,9 @@ def _clear_step(change: Change, current: Integration, waiting: Unsent) -> bool:
         return True
     if waiting is Unsent.REFUSE:
         raise ConflictError(
-            f"{current.id} still has {unsent.total:,} events to deliver to ad account {current.ad_account_id}, "
-            f"{unsent.in_batches:,} of them in requests that wait and {unsent.being_sent:,} in requests that are being "
-            "sent: ?waiting=discard (or ?force=true) discards them, and ?waiting=hand_over gives them to another "
-            "integration of the ad account."
+            f"{current.id} still has unsent events for ad account {current.ad_account_id}: {unsent.total:,}, "
+            f"of which {unsent.being_sent:,} are being sent now. Discard them (?waiting=discard), or hand them over to "
+            "another integration of the ad account (?waiting=hand_over)."
         )
     heir = _heir(change, current, unsent) if waiting is Unsent.HAND_OVER else None
     ownership.take_back(change.connection, current.number, change.now)
