@@ -216,8 +216,6 @@ def _are_hashes(digests: list[Any]) -> bool:
         return False
 
 
-# Cached, because a visitor's events are close together.
-@lru_cache(maxsize=2048)
 def _are_hex_digits(text: str) -> bool:
     # Ten times faster than a regular expression: without the hex digits, nothing may remain.
     return not text.encode().translate(None, _HEX_DIGITS)
