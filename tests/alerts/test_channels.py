@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, select
 
 from tests.alerts.receiver import receiving
 from tests.alerts.test_watching import HERE, refuse_token, watch
@@ -15,6 +16,7 @@ from tests.ledger.shop import NOW
 from worker.alerts import watching
 from worker.alerts.channels import Chat, Mail, Webhook
 from worker.ledger.database import Ledger
+from worker.ledger.schema import alert_notice
 from worker.ledger.upkeep import alerts
 
 CONTENT = {
@@ -163,11 +165,26 @@ def test_a_way_of_sending_that_keeps_failing_is_known_until_it_works(ledger: Led
         watching.send_notices(ledger, hook, lambda: NOW)
         assert unsent(NOW + 60) == {}
         assert unsent(NOW + 200) == {"chat": NOW, "webhook": NOW}
-        # Removed from the settings, it is tried no more.
-        assert "chat" not in unsent(NOW + 1_000)
+        # Removed from the settings, they are tried no more.
+        assert unsent(NOW + 1_000) == {}
         watching.send_to_channel(ledger, chat, lambda: NOW + 210)
         watching.send_notices(ledger, hook, lambda: NOW + 210)
     assert unsent(NOW + 220) == {}
+
+
+def test_a_webhook_that_keeps_failing_is_known_however_many_notices_wait(ledger: Ledger) -> None:
+    refuse_token(ledger)
+    with receiving() as receiver:
+        hook = Webhook(receiver.url, "a-secret-of-the-tests", HERE)
+        receiver.statuses.append(500)
+        watch(ledger, to_webhook=True)
+        watching.send_notices(ledger, hook, lambda: NOW)
+    with ledger.write() as connection:
+        tried = connection.execute(select(alert_notice)).mappings().one()
+        untried = {name: value for name, value in tried.items() if name != "id"} | {"attempts": 0}
+        connection.execute(insert(alert_notice), [untried] * 30)
+    with ledger.read() as connection:
+        assert alerts.unsent_since(connection, NOW + 200) == {"webhook": NOW}
 
 
 def test_a_wrong_password_of_the_mail_server_is_named() -> None:

@@ -1,6 +1,7 @@
 """The shop's orders are compared with the deliveries, and what is missing is shown with its reason."""
 
 import io
+import json
 import time
 from typing import Any
 
@@ -164,6 +165,29 @@ def test_orders_that_pinterest_would_refuse_are_counted_before_and_named_instead
     assert "accepted to be sent" not in again
     assert "1 order waiting already. Not sent: 1 without" in again
     assert waiting(ledger) == 2
+
+
+def test_an_order_that_has_its_time_under_another_name_is_sent(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    row = f"C-1,{iso(NOW - 600)},10,EUR,1,jane@example.com"
+    text = f"order_id,created_at,total,currency,num_items,email\n{row}\n"
+    assert "1 can be sent (choose the file" in " ".join(upload(pages, text).text.split())
+    assert "1 order accepted to be sent" in upload(pages, text, send_missing="yes").text
+    assert waiting(ledger) == 1
+
+
+def test_an_order_that_cannot_be_taken_is_named_and_does_not_wait(
+    pages: Pages, ledger: Ledger, shop: Integration
+) -> None:
+    order = {"type": "identify", "timestamp": iso(NOW - 600), "userId": 7}
+    order |= {"properties": {"order_id": "T-1", "total": 10}, "messageId": ["no id"]}
+    text = json.dumps(order)
+    assert "can be sent (choose the file" not in upload(pages, text).text
+    answer = " ".join(upload(pages, text, send_missing="yes").text.split())
+    assert "waiting already" not in answer
+    assert "Line 1: was not sent: messageId must be a text" in answer
+    assert waiting(ledger) == 0
 
 
 def test_a_viewer_can_neither_record_nor_send_orders(viewer: Pages, ledger: Ledger, recorded: Any) -> None:

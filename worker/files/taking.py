@@ -85,7 +85,7 @@ class Importer:
     def _complete(self, line: Line) -> tuple[bytes, dict[str, Any]]:
         if line.error is not None:
             raise EnvelopeError(*line.error.split(" ", 1))
-        event = _complete_event(line.event, self.options)
+        event = complete_event(line.event, self.options)
         digest = _fingerprint(event)
         if event.get("messageId") in (None, ""):
             event["messageId"] = f"line_{sha256(f'{self.source.id} {digest}'.encode()).hexdigest()[:32]}"
@@ -125,7 +125,7 @@ class Importer:
         return len(ids)
 
 
-def _complete_event(raw: Any, options: ImportOptions) -> dict[str, Any]:
+def complete_event(raw: Any, options: ImportOptions) -> dict[str, Any]:
     """Return the event of a line with the default type and name.
 
     Raises:

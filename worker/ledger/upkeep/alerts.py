@@ -16,7 +16,6 @@ _LOCK_NUMBER = 715_518
 # A notice that is sent at once is not late. Older ones are tried no more.
 _LATE_SECONDS, _TRIED_SECONDS = 120.0, 86_400.0
 _STILL_TRIED_SECONDS = 600.0
-_LOOKED_AT = 20
 
 
 class Severity(StrEnum):
@@ -179,10 +178,11 @@ def unsent_since(connection: Connection, now: float) -> dict[str, float]:
             oldest = next_notice(connection, position, now - _TRIED_SECONDS)
             if oldest is not None and now - oldest.at > _LATE_SECONDS:
                 found[name] = oldest.at
-    for notice in recent_notices(connection, _LOOKED_AT):
-        is_over = notice.told_at is not None or notice.given_up_at is not None
-        if notice.attempts and not is_over and _LATE_SECONDS < now - notice.at < _TRIED_SECONDS:
-            found["webhook"] = notice.at
+    # The oldest notice is tried first, and has a next try until it is sent or given up.
+    is_tried = (alert_notice.c.attempts > 0) & (alert_notice.c.not_before > now - _STILL_TRIED_SECONDS)
+    of_webhook = connection.scalar(select(func.min(alert_notice.c.at)).where(is_tried))
+    if of_webhook is not None and _LATE_SECONDS < now - of_webhook < _TRIED_SECONDS:
+        found["webhook"] = of_webhook
     return found
 
 

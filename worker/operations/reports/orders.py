@@ -2,17 +2,17 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
 from typing import IO, Any
 
-from worker.event.embedded import with_opened_fields
+from worker.event.envelope import EnvelopeError
 from worker.event.received import received_from_server
 from worker.event.times import iso
 from worker.files.columns import ColumnsError, settle_cells
 from worker.files.lines import FileError, Line, ReadOptions, read_lines
-from worker.files.taking import Importer, ImportOptions
+from worker.files.taking import Importer, ImportOptions, complete_event
 from worker.formats import amount_text
 from worker.ledger import rows
 from worker.ledger.delivery import finding
@@ -39,7 +39,7 @@ _ORDERS_A_STEP = 200
 # Pinterest refuses older events.
 _OLDEST_SECONDS = 7 * SECONDS_A_DAY
 _MOST_DELIVERIES = 20
-_ORDER_EVENT = "Order Completed"
+_DEFAULTS = ImportOptions("Order Completed", "web")
 _STANDS = {
     Fate.WAITING: ("pending", "in_flight"),
     Fate.FAILED: ("failed",),
@@ -205,10 +205,20 @@ def _missing(
         if order.ordered_at < caller.now - _OLDEST_SECONDS:
             total.too_old += 1
         else:
-            keys[caller.ledger.vault.keyed_hash("order", source.id, order.order_id)] = line
+            key = caller.ledger.vault.keyed_hash("order", source.id, order.order_id)
+            keys[key] = _with_time(line, order.ordered_at)
     with caller.ledger.read() as connection:
         arrived = shop_orders.keys_with_deliveries(connection, list(keys))
-    yield from ((line, orders[line.number] or {}) for key, line in keys.items() if key not in arrived)
+    for key, line in keys.items():
+        if key not in arrived:
+            yield line, {**(orders[line.number] or {}), "timestamp": line.event["timestamp"]}
+
+
+def _with_time(line: Line, ordered_at: float) -> Line:
+    """Return the line of an order with its time as the event's, where the order has it under another name."""
+    if str(line.event.get("timestamp") or "").strip():
+        return line
+    return replace(line, event={**line.event, "timestamp": iso(ordered_at)})
 
 
 def _send(
@@ -224,13 +234,14 @@ def _send(
     total.incomplete |= judged.incomplete
     if offer is None:
         return
-    taker = Importer(caller.ledger, source, ImportOptions(_ORDER_EVENT, "web"), offer, lambda: None)
+    taker = Importer(caller.ledger, source, _DEFAULTS, offer, lambda: None)
     for counts in taker.take(judged.sendable):
         total.sent += counts.taken
+        total.sendable -= counts.wrong
         total.wrong |= {line.number: f"was recorded, but not sent: {line.error}" for line in counts.errors}
     # Stored as filtered, so that the comparison says why Pinterest does not have them.
-    for _ in taker.take(judged.denied):
-        pass
+    for counts in taker.take(judged.denied):
+        total.wrong |= {line.number: f"was recorded, but not stored: {line.error}" for line in counts.errors}
 
 
 @dataclass(slots=True)
@@ -250,7 +261,11 @@ def _judge_lines(
     with caller.ledger.read() as connection:
         targets = Destinations(connection, [source.id]).of(source.id)
     for line, order in missing:
-        event = {"type": "track", "event": _ORDER_EVENT} | with_opened_fields(dict(order))
+        try:
+            event = complete_event(dict(order), _DEFAULTS)
+        except EnvelopeError as error:
+            judged.incomplete[line.number] = f"{str(error).rstrip('.')}."
+            continue
         received = received_from_server(event, caller.now)
         found: list[Outcome] = []
         for target in targets:
