@@ -27,9 +27,13 @@ def process_ranges(ranges: Sequence[tuple[int, int]]) -> None:
 
 
 def total_queued(names: Sequence[str]) -> int | None:
-    """Return how many messages wait in queues together; None where the broker is away."""
+    """Return about how many messages wait in queues together; None where the broker is away.
+
+    The shortest counts for each: messages are spread evenly, and a queue that no worker reads would hide that the
+    others are short.
+    """
     found = queued(names)
-    return None if found is None else sum(found.values())
+    return None if found is None else min(found.values()) * len(found)
 
 
 def queued(names: Sequence[str]) -> dict[str, int] | None:

@@ -78,3 +78,9 @@ def test_a_value_is_storable_up_to_its_depth(depth: int) -> None:
     for opening, closing in (("[", "]"), ('{"a":', "}")):
         text = opening * depth + "1" + closing * depth
         assert (json_text.format_storable(json.loads(text), 32) is not None) == (depth <= 32)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_json_does_not_have_gives_no_key(number: float) -> None:
+    assert json_text.short_key({"price": None}, 100) == b'{"price":null}'
+    assert json_text.short_key({"prices": [{"price": number}]}, 100) is None

@@ -30,7 +30,7 @@ LENGTHS = (16, 20, 24, 32, 128, 1024, 4096)
 # Eight times the length may cost three times as much as in proportion. A quadratic pattern costs 64 times as much.
 GROWTH = 24
 # Shorter times are noise; 4 KB in quadratic time cost much more.
-FLOOR_SECONDS = 0.005
+FLOOR_SECONDS = 0.002
 
 # Patterns that may take longer, with the maximum length of their input, by module and name.
 BOUNDED = {"worker.pinterest.custom_data.money:_GROUPED": money._LONGEST}

@@ -311,7 +311,10 @@ def _bulk_strategy(task: BulkTask, app: Celery, consumer: Any, **options: Any) -
     buffer = _BulkBuffer(task, consumer, start_run)
     getattr(consumer, "buffers", []).append(buffer)
     taken = app.amqp.queues.consume_from
-    _widen_prefetch(consumer, task.bulk_max, len(taken))
+    own = app.amqp.router.route({}, task.name)["queue"].name
+    # The queues that share the task's messages; a worker may take others as well.
+    sharing = sum(name == own or name.startswith(f"{own}-") for name in taken)
+    _widen_prefetch(consumer, task.bulk_max, max(1, sharing))
     revoked = consumer.controller.state.revoked
     is_redis = consumer.connection.transport.driver_type == "redis"
 

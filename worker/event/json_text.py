@@ -49,16 +49,17 @@ def short_key(value: Any, longest: int) -> bytes | None:
         text = orjson.dumps(value)
     except (TypeError, RecursionError):
         return None
-    # orjson writes NaN as null.
-    if len(text) > longest or (b"null" in text and _has_nan(value)):
+    # orjson writes NaN and infinity as null.
+    if len(text) > longest or (b"null" in text and _is_infinite(value)):
         return None
     return text
 
 
-def _has_nan(value: Any) -> bool:
+def _is_infinite(value: Any) -> bool:
+    """Return whether a value is, or holds, a number that JSON does not have."""
     if type(value) is dict or type(value) is list:
-        return any(map(_has_nan, value.values() if type(value) is dict else value))
-    return type(value) is float and math.isnan(value)
+        return any(map(_is_infinite, value.values() if type(value) is dict else value))
+    return type(value) is float and not math.isfinite(value)
 
 
 def format_storable(value: Any, max_depth: int) -> bytes | None:
