@@ -3,8 +3,8 @@
 from celery import shared_task
 
 from tasks import hints
-from worker.alerts.watching import Heartbeat
 from worker.ledger.reports import measures
+from worker.ledger.reports.measures import Heartbeat
 from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
 from worker.runtime import ledger
 from worker.settings import settings

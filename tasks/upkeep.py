@@ -7,8 +7,8 @@ from celery import shared_task
 from celeryconfig import DELIVERY
 from tasks import hints
 from worker.alerts import source_rules, watching
-from worker.alerts.watching import Heartbeat
 from worker.ledger.reports import measures
+from worker.ledger.reports.measures import Heartbeat
 from worker.pinterest.client.account import AccountClient
 from worker.pipeline.upkeep import account_reading, purging, retrying
 from worker.pipeline.upkeep.sweeping import Hints

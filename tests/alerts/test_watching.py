@@ -15,11 +15,11 @@ from tests.logged import logged
 from worker.alerts import source_rules, watching
 from worker.alerts.channels import Webhook
 from worker.alerts.figures import gather_figures
-from worker.alerts.watching import _RESOLVE_AFTER_SECONDS, Heartbeat
+from worker.alerts.watching import _RESOLVE_AFTER_SECONDS
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
 from worker.ledger.reports import measures
-from worker.ledger.schema import State, alert_notice, credential, delivery, heartbeat, source, tally
+from worker.ledger.schema import State, alert_notice, credential, delivery, source, tally
 from worker.ledger.setup import ad_accounts
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.upkeep import alerts
@@ -244,16 +244,6 @@ def test_silence_is_told_by_whoever_looks(ledger: Ledger) -> None:
     ]
     assert told == [[], [], [Change.FIRED, Change.FIRED]]
     assert firing(ledger) == ["batcher_silent batcher", "sweeper_silent sweeper"]
-
-
-def test_a_part_notes_that_it_is_alive_every_ten_seconds(ledger: Ledger) -> None:
-    pulse = Heartbeat("batcher")
-    seen = []
-    for seconds in (0, 5, 9.9, 10, -100):
-        pulse.beat(ledger, NOW + seconds)
-        with ledger.read() as connection:
-            seen.append(connection.scalar(select(heartbeat.c.at)))
-    assert seen == [NOW, NOW, NOW, NOW + 10, NOW - 100]
 
 
 def test_the_webhook_gets_every_change_once_and_in_order(ledger: Ledger) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.pinterest.conftest import NOW, browser, server
-from worker.dev.sandbox.request_body import check_root
+from worker.dev.sandbox.request_body import _check_root
 from worker.event.envelope import EnvelopeError, check_envelope
 from worker.pinterest.custom_data.trimming import trim_event
 from worker.pinterest.mapping.call import Options
@@ -207,7 +207,7 @@ def run(seed: int, count: int) -> Counter[str]:
             if isinstance(outcome, Failed):
                 assert outcome.reason_class != "contract", (number, outcome.reason, event)
             if isinstance(outcome, Mapped):
-                assert check_root({"data": [outcome.payload]}) is None, (number, event)
+                assert _check_root({"data": [outcome.payload]}) is None, (number, event)
                 assert leaks_in(outcome.payload) == [], (number, outcome.payload, event)
     return outcomes
 

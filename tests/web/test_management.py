@@ -15,7 +15,7 @@ from worker.api.docs import is_docs
 from worker.api.integrations import _CONFIG_PROPERTIES
 from worker.ledger.database import Ledger
 from worker.ledger.vault import _KEY_MISSING_MESSAGE
-from worker.pinterest.config.integration_config import _IntegrationConfigSchema
+from worker.pinterest.integration_config import _IntegrationConfigSchema
 from worker.web import management
 
 BASIC = {"Authorization": "Basic " + b64encode(f"anyone:{TOKEN}".encode()).decode()}

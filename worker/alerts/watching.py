@@ -1,6 +1,5 @@
 """Check the alert rules; notify once when a problem begins and once when it is over."""
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -28,26 +27,6 @@ log = logs.of(__name__)
 _LEASE_SECONDS = 60.0
 _MAX_NOTICES_PER_RUN = 20
 _NEW_CHANNEL_SECONDS = 600.0
-_HEARTBEAT_SECONDS = 10.0
-
-
-class Heartbeat:
-    """Record that a part is alive, at most every ten seconds."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._lock = threading.Lock()
-        self._written_at = float("-inf")
-
-    def beat(self, ledger: Ledger, now: float) -> None:
-        """Record that the part runs now."""
-        with self._lock:
-            # After a clock step back the heartbeat is written again.
-            if 0 <= now - self._written_at < _HEARTBEAT_SECONDS:
-                return
-            self._written_at = now
-        with ledger.write() as connection:
-            measures.record_heartbeat(connection, self._name, now)
 
 
 def check_figures(

@@ -13,13 +13,13 @@ from worker.api.queries import without_fixed_fields
 from worker.api.sources import FIXED_HERE
 from worker.operations.setup import integrations
 from worker.operations.setup.integrations import IntegrationRecord, Unsent
-from worker.pinterest.config.integration_config import CONSENT_CATEGORIES, ConfigError, load_config
+from worker.pinterest.integration_config import CONSENT_CATEGORIES, ConfigError, load_config
 from worker.pinterest.mapping.contract import NEWER_FIELDS, SCHEMA_VERSIONS
 
 _VENDORS = ("pinterest",)
 _FIXED = ("id", "source_id", "vendor", "created_at", "updated_at")
 
-# What `worker.pinterest.config.integration_config` takes, for readers of the API's description.
+# What `worker.pinterest.integration_config` takes, for readers of the API's description.
 _CONFIG_PROPERTIES: dict[str, dict[str, Any]] = {
     "ad_account_id": {
         "type": "string",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from worker.event.text import fold_key
-from worker.pinterest.config.event_names import CUSTOM_KIND, event_kind
+from worker.pinterest.event_names.event_names import CUSTOM_KIND, event_kind
 from worker.pinterest.mapping.call import Options
 from worker.pinterest.mapping.payload_checks import Dropped, Failed, Mapped, Outcome
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.dev.sandbox.samples import DIGEST, event, schema, validator
-from worker.dev.sandbox.request_body import check_root, parse_body
+from worker.dev.sandbox.request_body import _check_root, parse_body
 
 REQUEST = validator("request")
 USER = {"em": [DIGEST]}
@@ -128,19 +128,19 @@ BAD = {
 
 @pytest.mark.parametrize("sample", GOOD.values(), ids=GOOD)
 def test_takes_what_the_contract_allows(sample: dict[str, Any]) -> None:
-    assert check_root({"data": [sample]}) is None
+    assert _check_root({"data": [sample]}) is None
     assert REQUEST.is_valid({"data": [sample]})
 
 
 @pytest.mark.parametrize(("sample", "problem"), BAD.values(), ids=BAD)
 def test_names_what_the_contract_forbids(sample: dict[str, Any], problem: str) -> None:
-    assert check_root({"data": [sample]}) == problem
+    assert _check_root({"data": [sample]}) == problem
     assert not REQUEST.is_valid({"data": [sample]})
 
 
 def test_names_the_position_of_the_one_bad_event() -> None:
     assert (
-        check_root({"data": [event(), event(), event(x=1)]})
+        _check_root({"data": [event(), event(), event(x=1)]})
         == "data[2] has an unknown field 'x' (version 5.28)"
     )
 
@@ -159,7 +159,7 @@ def test_names_the_position_of_the_one_bad_event() -> None:
     ],
 )
 def test_checks_the_root(root: object, problem: str) -> None:
-    assert check_root(root) == problem
+    assert _check_root(root) == problem
     assert not REQUEST.is_valid(root)
 
 
@@ -244,4 +244,4 @@ def _noisy(part: dict[str, Any]) -> st.SearchStrategy[Any]:
 @given(_noisy(schema("request")["properties"]["data"]["items"]))
 def test_agrees_with_the_published_schema(sample: object) -> None:
     root = {"data": [sample]}
-    assert (check_root(root) is None) == REQUEST.is_valid(root)
+    assert (_check_root(root) is None) == REQUEST.is_valid(root)

@@ -7,10 +7,11 @@ from sqlalchemy import func, select
 
 from worker.ledger.database import Ledger
 from worker.ledger.reports import measures
-from worker.ledger.reports.measures import Histogram, Measured
-from worker.ledger.schema import measure
+from worker.ledger.reports.measures import Heartbeat, Histogram, Measured
+from worker.ledger.schema import heartbeat, measure
 from worker.ledger.upkeep import counters
 
+NOW = 1_900_000_000.0
 SECONDS = Histogram("seconds", (0.1, 1.0))
 
 
@@ -84,3 +85,13 @@ def test_queues_that_were_never_published_to_are_not_former_ones(
     with ledger.write() as connection:
         measures.append_measures(connection, measured)
         assert measures.former_queues(connection, unused) == former
+
+
+def test_a_part_notes_that_it_is_alive_every_ten_seconds(ledger: Ledger) -> None:
+    pulse = Heartbeat("batcher")
+    seen = []
+    for seconds in (0, 5, 9.9, 10, -100):
+        pulse.beat(ledger, NOW + seconds)
+        with ledger.read() as connection:
+            seen.append(connection.scalar(select(heartbeat.c.at)))
+    assert seen == [NOW, NOW, NOW, NOW + 10, NOW - 100]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.pinterest.conftest import custom_data, run, track
-from worker.pinterest.config.integration_config import ConfigError
+from worker.pinterest.integration_config import ConfigError
 from worker.pinterest.mapping.call import Options
 from worker.pinterest.mapping.mapping import Mapped
 

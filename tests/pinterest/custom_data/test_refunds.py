@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pinterest.conftest import run, track
-from worker.pinterest.config.integration_config import _parse_overrides
+from worker.pinterest.event_names.overrides import _parse_overrides
 from worker.pinterest.mapping.call import Options
 from worker.pinterest.mapping.mapping import Dropped, Mapped
 

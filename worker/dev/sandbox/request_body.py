@@ -257,11 +257,11 @@ def parse_body(body: bytes) -> Reading:
     except (ValueError, RecursionError):
         # A UnicodeDecodeError is a ValueError too; what they say quotes the body, so it is not passed on.
         return Reading([], "The body must be JSON in UTF-8")
-    problem = check_root(root)
+    problem = _check_root(root)
     return Reading([], problem) if problem else Reading(root["data"])
 
 
-def check_root(root: object) -> str | None:
+def _check_root(root: object) -> str | None:
     """Return what is wrong with a parsed body, or None."""
     if type(root) is not dict:
         return "The body must be an object"

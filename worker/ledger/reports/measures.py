@@ -5,6 +5,7 @@ hundred rows however long the service runs.
 """
 
 import math
+import threading
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from worker.ledger import rows
+from worker.ledger.database import Ledger
 from worker.ledger.rows import upsert
 from worker.ledger.schema import heartbeat, measure
 
@@ -145,12 +147,32 @@ BATCHER, SWEEPER, WATCH = "batcher", "sweeper", "watch"
 
 # Before the name of a host: how far its clock is ahead, and when it said so.
 _SKEW, _SKEW_AT = "clock skew of ", "clock of "
+_HEARTBEAT_SECONDS = 10.0
 
 
 def record_heartbeat(connection: Connection, name: str, now: float) -> None:
     """Record that a part is running."""
     statement = upsert(connection, heartbeat).values(name=name, at=now)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"at": now}))
+
+
+class Heartbeat:
+    """Record that a part is alive, at most every ten seconds."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._written_at = float("-inf")
+
+    def beat(self, ledger: Ledger, now: float) -> None:
+        """Record that the part runs now."""
+        with self._lock:
+            # After a clock step back the heartbeat is written again.
+            if 0 <= now - self._written_at < _HEARTBEAT_SECONDS:
+                return
+            self._written_at = now
+        with ledger.write() as connection:
+            record_heartbeat(connection, self._name, now)
 
 
 def record_skew(connection: Connection, host: str, skew_seconds: float, now: float) -> None:

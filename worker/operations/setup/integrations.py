@@ -22,7 +22,7 @@ from worker.ledger.setup.integrations import Integration
 from worker.operations.caller import MASK, Caller, Change, changed_fields
 from worker.operations.errors import ConflictError, DuplicateError, InvalidError, NotFoundError
 from worker.operations.setup.sources import is_source_id
-from worker.pinterest.config.integration_config import ConfigError, load_config
+from worker.pinterest.integration_config import ConfigError, load_config
 
 _is_integration_id = re.compile("int_[a-z0-9]{1,64}").fullmatch
 # Much less than a second of the write lock.

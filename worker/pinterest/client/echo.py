@@ -8,7 +8,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
-from worker.pinterest.config.event_names import PINTEREST_NAMES
+from worker.pinterest.event_names.event_names import PINTEREST_NAMES
 
 _ECHOED = "[sent]"
 

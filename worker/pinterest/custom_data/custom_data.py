@@ -11,7 +11,6 @@ from worker.event.embedded import looks_like_json, open_text
 from worker.event.problems import Problem
 from worker.event.redaction import Regions, are_plain_product_ids, clean_free_text, clean_id
 from worker.event.text import cached_by_keys, clean_text, fold_key, fold_keys
-from worker.pinterest.config.event_names import EventKind
 from worker.pinterest.custom_data.items import (
     UNREADABLE,
     Item,
@@ -22,6 +21,7 @@ from worker.pinterest.custom_data.items import (
     read_price,
 )
 from worker.pinterest.custom_data.money import MAX_AMOUNT, Amount, AmountError, format_decimal, read_amount
+from worker.pinterest.event_names.event_names import EventKind
 from worker.pinterest.mapping.call import Notes, Options
 
 _Clean = Callable[[str], str]

@@ -10,7 +10,6 @@ from worker.event.embedded import looks_like_json, open_text
 from worker.event.json_text import short_key
 from worker.event.problems import Problem
 from worker.event.text import cached_by_keys, clean_text, fold_key, fold_keys
-from worker.pinterest.config.event_names import ProductIdSource
 from worker.pinterest.custom_data.currencies import currency_code
 from worker.pinterest.custom_data.money import (
     Amount,
@@ -19,6 +18,7 @@ from worker.pinterest.custom_data.money import (
     is_blank,
     read_amount,
 )
+from worker.pinterest.integration_config import ProductIdSource
 from worker.pinterest.mapping.call import Notes
 
 # More than are sent: all of them count in the value and the number of items.

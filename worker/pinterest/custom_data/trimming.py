@@ -9,10 +9,10 @@ from worker.event.dialects.translate import DIALECT_KEYS, translate
 from worker.event.embedded import open_text
 from worker.event.text import clean_text, fold_key, fold_keys
 from worker.pinterest.business_id import ORDER_IDS_KEY, order_ids
-from worker.pinterest.config.event_names import event_kind
 from worker.pinterest.custom_data.custom_data import CUT_KEY, PROPERTY_KEYS
 from worker.pinterest.custom_data.items import PRODUCT_LIST_KEYS, is_product_key, read_items
 from worker.pinterest.custom_data.money import MAX_AMOUNT, AmountError, format_decimal, is_blank, read_amount
+from worker.pinterest.event_names.event_names import event_kind
 from worker.pinterest.mapping.call import Notes
 
 _LIST_KEYS = frozenset(

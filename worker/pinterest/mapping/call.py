@@ -14,10 +14,12 @@ from worker.event.problems import Problem
 from worker.event.received import Received, page_url
 from worker.event.redaction import clean_free_text, clean_id
 from worker.event.text import clean_text, fold_keys
-from worker.pinterest.config.event_names import FieldMapping, ProductIdSource, ValueBasis
-from worker.pinterest.config.integration_config import (
+from worker.pinterest.event_names.event_names import FieldMapping
+from worker.pinterest.event_names.overrides import Overrides
+from worker.pinterest.integration_config import (
     ConfigError,
-    Overrides,
+    ProductIdSource,
+    ValueBasis,
     check_consent_categories,
     load_config,
 )

@@ -14,10 +14,16 @@ from worker.event.problems import Problem
 from worker.event.received import Received
 from worker.event.redaction import Regions, clean_url
 from worker.event.text import clean_text, fold_key, fold_keys
-from worker.pinterest.config.event_names import CUSTOM_KIND, PAGE_KIND, EventKind, event_kind, may_be_an_order
-from worker.pinterest.config.integration_config import find_rule
 from worker.pinterest.custom_data.custom_data import build_custom_data
 from worker.pinterest.custom_data.refunds import Refund, find_refund
+from worker.pinterest.event_names.event_names import (
+    CUSTOM_KIND,
+    PAGE_KIND,
+    EventKind,
+    event_kind,
+    may_be_an_order,
+)
+from worker.pinterest.event_names.overrides import find_rule
 from worker.pinterest.mapping.apps import app_fields, app_objects
 from worker.pinterest.mapping.call import Call, Explanation, Notes, Options, read_call
 from worker.pinterest.mapping.contract import ACTION_SOURCES

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from worker.event.problems import Problem
 from worker.event.received import Received
 from worker.event.times import parse_time
-from worker.pinterest.config.event_names import CUSTOM_KIND
 from worker.pinterest.custom_data.refunds import Refund
+from worker.pinterest.event_names.event_names import CUSTOM_KIND
 from worker.pinterest.mapping.call import Call, Explanation, Notes
 from worker.pinterest.mapping.contract import contract_error, has_identity
 

@@ -13,8 +13,8 @@ from worker.ledger.reports import shop_orders
 from worker.ledger.reports.shop_orders import ShopOrder
 from worker.ledger.setup.sources import Source
 from worker.ledger.vault import SECONDS_A_DAY
-from worker.pinterest.config.event_names import EventKind
 from worker.pinterest.custom_data.custom_data import build_custom_data, read_order_id
+from worker.pinterest.event_names.event_names import EventKind
 from worker.pinterest.mapping.call import Notes, Options, read_call
 from worker.pipeline.ingest.outcomes import day_of, thousandths_of
 

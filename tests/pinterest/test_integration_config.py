@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from worker.pinterest.config.integration_config import load_config
+from worker.pinterest.integration_config import load_config
 from worker.pinterest.mapping.call import ConfigError, Options
 
 GOOD = {"ad_account_id": "1234567890", "access_token": "your_access_token"}

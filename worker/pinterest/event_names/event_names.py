@@ -1,4 +1,4 @@
-"""The senders' names of events, and Pinterest's."""
+"""The names of events: those that senders use, and Pinterest's name for each."""
 
 import re
 from dataclasses import dataclass
@@ -8,8 +8,6 @@ from typing import Literal
 from worker.event.text import fold_key
 
 FieldMapping = Literal["signal", "pinterest"]
-ProductIdSource = Literal["product", "variant", "sku", "parent"]
-ValueBasis = Literal["total", "without_tax_and_shipping"]
 
 _NAMES = """
 add_payment_info add_to_cart add_to_wishlist app_install app_open checkout contact custom customize_product

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.pinterest.config.event_names import (
+from worker.pinterest.event_names.event_names import (
     _TABLES,
     CUSTOM_KIND,
     PINTEREST_NAMES,

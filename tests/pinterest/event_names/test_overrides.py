@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.pinterest.conftest import run, track
-from worker.pinterest.config.integration_config import _parse_advertiser_events, _parse_overrides, _RuleError
+from worker.pinterest.event_names.overrides import _parse_advertiser_events, _parse_overrides, _RuleError
 from worker.pinterest.mapping.call import Options
 from worker.pinterest.mapping.mapping import Dropped, Mapped
 
