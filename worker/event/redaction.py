@@ -130,14 +130,20 @@ def clean_id(text: str) -> str:
 
 
 _LONGEST_CACHED_ID = 64
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+# More letters and digits than a phone number has digits.
+_LONGER_THAN_PHONES = 20
 
 
 def _is_plain_id(text: str) -> bool:
     """Return whether an id holds nothing personal; False means that it takes a closer look."""
-    if text.isalnum() and text.isascii():
-        return text[:2] != "00"
-    return bool(len(text) == 36 and _UUID.fullmatch(text)) or not _MAY_BE_PERSONAL_ID.search(text)
+    bare = text.replace("-", "")
+    if bare.isalnum() and text.isascii():
+        # A phone number begins with a digit; written with hyphens it could be in groups.
+        if text[0].isalpha() or len(bare) > _LONGER_THAN_PHONES:
+            return True
+        if bare == text:
+            return text[:2] != "00"
+    return not _MAY_BE_PERSONAL_ID.search(text)
 
 
 def are_plain_product_ids(texts: Sequence[str]) -> bool:

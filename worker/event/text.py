@@ -100,7 +100,8 @@ def fold_keys(properties: object) -> dict[str, Any]:
     if not isinstance(properties, dict):
         return {}
     if (names := _folded_names(tuple(properties))) is not None:
-        folded = dict(zip(names, properties.values(), strict=True))
+        # The names are one for each key; "strict" would take as long as the rest.
+        folded = dict(zip(names, properties.values()))  # noqa: B905
         return folded if None not in folded.values() else _without_nulls(folded)
     folded = {}
     for key, value in properties.items():

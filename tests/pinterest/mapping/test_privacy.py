@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.pinterest.conftest import custom_data, payload, run, server, sha, track
 from worker.event.problems import Problem
-from worker.event.redaction import clean_id
+from worker.event.redaction import _cleaned_id, clean_id
 from worker.pinterest.mapping.payload_checks import Mapped
 
 PERSONAL_IDS = [
@@ -97,6 +97,13 @@ def test_an_id_that_is_sent_as_it_is_gets_no_warning_at_any_time() -> None:
 @given(st.text(max_size=80))
 def test_cleaning_an_id_again_changes_nothing(text: str) -> None:
     assert clean_id(clean_id(text)) == clean_id(text)
+
+
+@given(st.text("0014ab-", max_size=40) | st.from_regex(r"(?a:00|[a0-9])[\d-]{6,40}", fullmatch=True))
+@example("a1-415-555-2671")
+@example("0049-171-1234567-0049-171-1234567")
+def test_the_quick_look_at_an_id_finds_what_the_closer_one_finds(text: str) -> None:
+    assert clean_id(text) == _cleaned_id.__wrapped__(text)
 
 
 @given(st.text(max_size=20), st.text(max_size=20))

@@ -279,12 +279,10 @@ _CONTRADICTING_FACTOR = 40
 
 def _compare(value: Amount, items: list[Item], notes: Notes) -> None:
     """Warn of a value that is far from what the products cost."""
-    total = 0.0
-    for item in items:
-        if item.price is None:
-            return
-        # A text becomes a float in a third of the time of a Decimal.
-        total += float(item.price.text) * float(item.pieces)
+    costs = [item.cost for item in items]
+    if None in costs:
+        return
+    total = sum(cost for cost in costs if cost is not None)
     stated = float(value.text)
     if stated > 0 < total and (
         stated >= _CONTRADICTING_FACTOR * total or total >= _CONTRADICTING_FACTOR * stated
@@ -368,20 +366,25 @@ def _add_contents(
     count = read_count(raw) if cut else _count(data, raw, properties.get("quantity"), items, notes)
     if count:
         data["num_items"] = count
-    items = items[:_MOST_SENT]
-    own_ids = list(dict.fromkeys(item.id for item in items if item.id))
+    if len(items) > _MOST_SENT:
+        items = items[:_MOST_SENT]
+    own_ids = list(dict.fromkeys([item.id for item in items if item.id]))
     given = []
     if "content_ids" in stated and (options.product_id_source is None or not own_ids):
         given = _given_ids(stated["content_ids"], notes)
     ids = given or own_ids
-    if options.product_id_prefix or options.product_id_suffix:
+    has_affixes = bool(options.product_id_prefix or options.product_id_suffix)
+    if has_affixes:
         ids = [_with_affixes(one, options) for one in ids]
     if ids:
         data["content_ids"] = ids
     # A quantity alone does not describe a product.
-    contents = [
-        content for item in items if len(content := _content(item, options, clean)) > ("quantity" in content)
-    ]
+    if has_affixes or options.field_mapping == "pinterest":
+        made = [_content(item, options, clean) for item in items]
+        contents = [content for content in made if len(content) > ("quantity" in content)]
+    else:
+        # Events share the objects.
+        contents = [item.content for item in items if item.has_id_or_price]
     if contents:
         data["contents"] = contents
 
@@ -394,8 +397,7 @@ def _count(
         notes.warn(Problem.ITEM_COUNT_UNREADABLE, "the number of items is not a whole number above zero")
     if not items:
         return stated or (read_count(quantity) if "value" in data else None)
-    # A product sold by weight or length counts as one item.
-    summed = sum(item.quantity or 1 for item in items)
+    summed = sum([item.count for item in items])
     if stated is None:
         notes.compute("num_items", f"{summed}, the products' quantities added up")
         return summed
@@ -428,9 +430,7 @@ _ITEM_TEXTS = ("name", "category", "brand", "brand_id")
 
 
 def _content(item: Item, options: Options, clean: _Clean) -> dict[str, Any]:
-    """Return what is sent of a product; events may share the object."""
-    if options.field_mapping != "pinterest" and not (options.product_id_prefix or options.product_id_suffix):
-        return item.content
+    """Return what is sent of a product, with the integration's affixes and the texts of the mapping ``pinterest``."""
     content = dict(item.content)
     if item.id is not None:
         content["id"] = _with_affixes(item.id, options)

@@ -1,7 +1,7 @@
 """Read the products of an event."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from operator import itemgetter
 from typing import Any
@@ -121,7 +121,7 @@ class Item:
     """A product with at least an id, a price or a name; ``quantity`` is None if it is not a whole number.
 
     Events share it, so it is never changed. ``content`` is what is sent of it without texts; ``parts`` has the sender's
-    name, category and brand, unchanged.
+    name, category and brand, unchanged. A product sold by weight or length counts as one item.
     """
 
     id: str | None
@@ -131,6 +131,16 @@ class Item:
     currency: str | None
     parts: Mapping[str, Any]
     content: dict[str, Any]
+    # Worked out once, because the same products are sold again and again.
+    count: int = field(init=False)
+    cost: float | None = field(init=False)
+    has_id_or_price: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.count = self.quantity or 1
+        # A text becomes a float in a third of the time of a Decimal.
+        self.cost = None if self.price is None else float(self.price.text) * float(self.pieces)
+        self.has_id_or_price = len(self.content) > ("quantity" in self.content)
 
 
 def read_items(

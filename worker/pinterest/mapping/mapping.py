@@ -267,7 +267,7 @@ def map_event(
     regions = partial(_regions, call, visitor)
     base = _base(call, visitor, timing, regions, shared)
     notes = [shared] if len(kinds) == 1 else [shared.copy() for _ in kinds]
-    return [_finish(base, kind, call, timing, regions, own) for kind, own in zip(kinds, notes, strict=True)]
+    return [_finish(base, kind, call, timing, regions, notes[place]) for place, kind in enumerate(kinds)]
 
 
 def _find_refund(call: Call, kinds: Sequence[EventKind]) -> Refund | None:

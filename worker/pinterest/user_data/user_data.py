@@ -175,11 +175,13 @@ def _regions(call: Call, visitor: Visitor, parts: Sequence[Mapping[str, Any]]) -
     )
 
 
-def _own_traits(call: Call, visitor: Visitor, notes: Notes) -> dict[str, list[str]]:
-    """Return the hashed traits that the event itself has, of one person."""
+def _own_traits(call: Call, visitor: Visitor, notes: Notes) -> Mapping[str, list[str]]:
+    """Return the hashed traits that the event itself has, of one person; events may share them."""
     own: dict[str, list[str]] = {}
     parts = [collect_traits(source) for source in _sources(call)]
     country = next(_regions(call, visitor, parts), None) if parts else None
+    if len(parts) == 1:
+        return hash_collected(parts[0], country, notes.explain)
     for part in parts:
         said = hash_collected(part, country, notes.explain)
         if have_different_emails(own, said):
