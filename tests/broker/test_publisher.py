@@ -52,6 +52,27 @@ def test_a_stock_worker_runs_what_was_offered(broker: Broker, tmp_path: Path) ->
     publisher.close()
 
 
+def test_ids_that_come_one_by_one_are_sent_together(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    send_some = HintPublisher._send_some
+
+    def counted(publisher: HintPublisher, channel: _PublisherChannel) -> None:
+        before = publisher.stats()["published"]
+        send_some(publisher, channel)
+        sent.append(publisher.stats()["published"] - before)
+
+    monkeypatch.setattr(HintPublisher, "_send_some", counted)
+    publisher = publisher_of(broker)
+    began = time.monotonic()
+    for number in range(100):
+        publisher.offer([number])
+        time.sleep(0.001)
+    publisher.close()
+    assert sum(sent) == 100
+    # The first goes at once, the last when the publisher closes.
+    assert len(sent) <= 2 + (time.monotonic() - began) / publishing._GATHER_SECONDS
+
+
 def test_a_message_is_celerys_protocol_2(broker: Broker) -> None:
     """It carries the id and nothing else, once in the body and once to be shown."""
     publisher = publisher_of(broker)

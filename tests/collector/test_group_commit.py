@@ -56,12 +56,12 @@ def test_requests_that_wait_share_a_commit_and_each_is_told_its_own_ids(sqlite_l
     assert len(commits) <= 3
 
 
-def test_a_request_that_the_ledger_refuses_costs_no_other(sqlite_ledger: Ledger) -> None:
+def test_a_request_that_the_ledger_refuses_costs_no_other(ledger: Ledger) -> None:
     requests = [[b"0"], [b"1"], [b"2", None], [b"3"], [b"4"]]
-    told = all_at_once(sqlite_ledger, GroupCommit(sqlite_ledger), requests)
+    told = all_at_once(ledger, GroupCommit(ledger), requests)
     assert isinstance(told.pop(2), IntegrityError)
-    assert [[bodies(sqlite_ledger)[id_] for id_ in ids] for ids in told] == [[b"0"], [b"1"], [b"3"], [b"4"]]
-    assert len(bodies(sqlite_ledger)) == 4
+    assert [[bodies(ledger)[id_] for id_ in ids] for ids in told] == [[b"0"], [b"1"], [b"3"], [b"4"]]
+    assert len(bodies(ledger)) == 4
 
 
 def test_while_the_ledger_is_away_nobody_waits_for_more_than_one_try(

@@ -18,6 +18,9 @@ _LEDGER_RETRY_AFTER_SECONDS = 5
 
 log = logs.of(__name__)
 
+# `json.dumps` with options would make an encoder each time.
+_TO_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 _HTTP_ERRORS = {
     400: ("BAD_REQUEST", "The request could not be read."),
     404: ("NOT_FOUND", "Not found."),
@@ -48,8 +51,7 @@ class RefusedError(Exception):
 
 def json_response(body: Mapping[str, Any], status: int = 200) -> Response:
     """Return a JSON response."""
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return Response(text, status, content_type="application/json")
+    return Response(_TO_JSON(body), status, content_type="application/json")
 
 
 def add_error_handlers(app: Flask) -> None:

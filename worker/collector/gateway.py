@@ -269,7 +269,11 @@ class Gateway:
 
         Without a known caller, the domains of all sources may read the error.
         """
-        response.vary.add("Origin")
+        if "Vary" in response.headers:
+            response.vary.add("Origin")
+        else:
+            # Without parsing and formatting a set of names.
+            response.headers["Vary"] = "Origin"
         origin = request.headers.get("Origin")
         if not origin or response.status_code == 204:
             return response
@@ -320,8 +324,12 @@ class Gateway:
         return caller
 
     def _client_network(self) -> str | None:
-        forwarded = request.headers.get("X-Forwarded-For", "")
-        return client_network(client_ip(request.remote_addr, forwarded, self._trusted_proxies))
+        """Return the client's key for limits, which several checks of a request need."""
+        if "network" not in g:
+            forwarded = request.headers.get("X-Forwarded-For", "")
+            g.network = client_network(client_ip(request.remote_addr, forwarded, self._trusted_proxies))
+        network: str | None = g.network
+        return network
 
 
 def _key() -> str | None:

@@ -97,17 +97,24 @@ class GroupCommit:
         if not requests:
             return
         try:
-            with self._ledger.write() as connection:
-                new = without_repeats(connection, requests)
-                every = [event for request in new for event in request.events]
-                ids = iter(inbox.accept_events(connection, every, requests[-1].now))
+            new, ids = self._store(requests)
         except BaseException as error:  # noqa: BLE001 - each of them raises it in its own thread
             self._blame(requests, error)
             return
+        given = iter(ids)
         for request in new:
-            request.ids = [next(ids) for _ in request.events]
+            request.ids = [next(given) for _ in request.events]
         for request in requests:
             request.done = True
+
+    def _store(self, requests: Sequence[_Request]) -> tuple[Sequence[_Request], list[int]]:
+        """Commit requests; return those that are new and the ids of their events."""
+        now = requests[-1].now
+        if all(request.signed is None for request in requests):
+            return requests, inbox.accept_at_once(self._ledger, _events_of(requests), now)
+        with self._ledger.write() as connection:
+            new = without_repeats(connection, requests)
+            return new, inbox.accept_events(connection, _events_of(new), now)
 
     def _blame(self, requests: Sequence[_Request], error: BaseException) -> None:
         if is_ledger_unavailable(error):
@@ -120,6 +127,10 @@ class GroupCommit:
             return
         for request in requests:
             request.error, request.done = error, True
+
+
+def _events_of(requests: Sequence[_Request]) -> list[Accepted]:
+    return [event for request in requests for event in request.events]
 
 
 def without_repeats(connection: Connection, requests: Sequence[_R]) -> list[_R]:

@@ -5,16 +5,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from threading import Barrier
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, event, select, text
 
+from tests.conftest import KEY
 from tests.ledger.shop import NOW, accept, close
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted
 from worker.ledger.reports import tallies
+from worker.ledger.schema import inbox as inbox_table
+from worker.ledger.schema import tally
 
 
 def some(ledger: Ledger, count: int) -> list[int]:
@@ -35,6 +39,61 @@ def test_ids_come_in_the_order_of_the_events(ledger: Ledger) -> None:
         rows = inbox.load_events(connection, list(reversed(ids)))
     assert ids == sorted(ids)
     assert bodies == [row.body for row in rows]
+
+
+@pytest.mark.parametrize("count", [0, 1, 6, 7])
+def test_events_in_a_transaction_of_their_own_are_stored_and_counted_like_any_others(
+    ledger: Ledger, count: int
+) -> None:
+    events = [
+        replace(
+            plain(str(number).encode(), **({"user": b"u"} if number % 2 else {"anonymous": b"a"})),
+            source_id=f"src_{number % 2}",
+            informs=number % 3 == 0,
+            trust=Trust(number % 2),
+        )
+        for number in range(count)
+    ]
+    ids = inbox.accept_at_once(ledger, events, NOW)
+    at_once = rows_of(ledger)
+    with ledger.write() as connection:
+        inbox.take_events(connection, ids)
+        connection.execute(delete(tally))
+        inbox.accept_events(connection, events, NOW)
+    assert ids == sorted(ids)
+    assert len(ids) == count
+    assert at_once == rows_of(ledger)
+
+
+def rows_of(ledger: Ledger) -> list[tuple[Any, ...]]:
+    """Return the events in the order of their ids, and the counts, without ids."""
+    waiting = select(*(column for column in inbox_table.c if column.name != "id")).order_by(inbox_table.c.id)
+    counts = select(*(column for column in tally.c if column.name != "id")).order_by(tally.c.source_id)
+    with ledger.read() as connection:
+        return [tuple(row) for query in (waiting, counts) for row in connection.execute(query)]
+
+
+@pytest.mark.services
+@pytest.mark.parametrize(("count", "has_pooler", "steps"), [(3, False, 1), (7, False, 3), (3, True, 3)])
+def test_a_few_events_take_one_statement_without_a_transaction_around_it(
+    postgresql_url: str, count: int, has_pooler: bool, steps: int
+) -> None:
+    """Through a pooler the limits of a transaction precede it."""
+    ledger = Ledger(postgresql_url, (KEY,), transaction_pooler=has_pooler)
+    seen: list[str] = []
+    event.listen(ledger.write_engine, "before_cursor_execute", lambda *args: seen.append(args[2]))
+    event.listen(ledger.write_engine, "commit", lambda _: seen.append("COMMIT"))
+    try:
+        inbox.accept_at_once(ledger, [plain(b"x")] * count, NOW)
+    finally:
+        ledger.dispose()
+    assert len(seen) == steps
+
+
+def test_a_statement_of_its_own_is_a_write(ledger: Ledger) -> None:
+    with ledger.write(one_statement=True):
+        assert ledger.is_writing
+    assert not ledger.is_writing
 
 
 def test_accepting_nothing_is_no_error(ledger: Ledger) -> None:

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, delete, func, or_, select, update
 
 from worker.event.received import Trust
+from worker.ledger.database import Ledger
 from worker.ledger.reports import tallies
 from worker.ledger.rows import chunks, insert_all, is_among
 from worker.ledger.schema import IS_INFORMING, inbox, signed_request
@@ -21,6 +23,8 @@ _MAX_PUBLIC_INFORMING_OF_LINKED = 5
 # A person's devices and user ids, linked by waiting events: limits of one bulk.
 _MAX_LINKS = 5
 _MAX_LINKED_KEYS = 500
+# psycopg parses a statement with more than 50 parameters each time.
+_MAX_EVENTS_AT_ONCE = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,47 @@ def accept_events(connection: Connection, events: Sequence[Accepted], now: float
     counts = Counter(tallies.Entry(event.source_id, 0, "", tallies.ACCEPTED) for event in events)
     tallies.append_tallies(connection, counts, now)
     return ids
+
+
+def accept_at_once(ledger: Ledger, events: Sequence[Accepted], now: float) -> list[int]:
+    """Insert events in a transaction of their own, all or none. Returns their ids in the order given.
+
+    On PostgreSQL a few events take one statement, which costs half of four.
+    """
+    if ledger.is_sqlite or not 0 < len(events) <= _MAX_EVENTS_AT_ONCE:
+        with ledger.write() as connection:
+            return accept_events(connection, events, now)
+    values = [
+        value
+        for event in events
+        for value in (
+            event.source_id,
+            event.anonymous_key,
+            event.user_key,
+            event.informs,
+            event.received_at,
+            event.body,
+            event.trust.value,
+        )
+    ]
+    values += [int(now // tallies.SECONDS_PER_HOUR), tallies.ACCEPTED, now]
+    with ledger.write(one_statement=True) as connection:
+        return sorted(connection.exec_driver_sql(_accept_statement(len(events)), tuple(values)).scalars())
+
+
+@cache
+def _accept_statement(events: int) -> str:
+    rows = ", ".join(["(%s, %s, %s, %s, %s, %s, %s)"] * events)
+    # Only the number of rows varies.
+    return f"""
+        WITH new AS (
+            INSERT INTO inbox (source_id, anonymous_key, user_key, informs, received_at, body, trust)
+            VALUES {rows} RETURNING id, source_id
+        ), counted AS (
+            INSERT INTO tally (hour, source_id, integration_id, event_name, outcome, n, last_at)
+            SELECT %s, source_id, 0, '', %s, count(*), %s FROM new GROUP BY source_id
+        )
+        SELECT id FROM new"""  # noqa: S608
 
 
 def _with_their_ids(new: Any) -> Any:
