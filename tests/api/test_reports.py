@@ -10,7 +10,7 @@ from worker.api import context
 from worker.ledger.database import Ledger
 from worker.ledger.schema import State
 from worker.ledger.setup.integrations import Integration
-from worker.operations.deliveries import search
+from worker.operations.deliveries import find
 
 NOW = 1_893_456_000.0  # 2030-01-01T00:00:00Z
 HOUR, DAY = 3_600, 86_400
@@ -98,14 +98,14 @@ def test_an_event_that_waits_to_be_mapped_is_found(
     }
 
     assert api.get("/v1/admin/deliveries?find=m1") == {"data": [], "has_more": False, "waiting": [waiting]}
-    monkeypatch.setattr(search, "MOST_OPENED", 1)
+    monkeypatch.setattr(find, "MOST_OPENED", 1)
     assert api.get("/v1/admin/deliveries?find=m1")["waiting"] == []
 
 
 def test_a_search_is_bounded(
     api: Api, ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "MOST_FOUND", 2)
+    monkeypatch.setattr(find, "MOST_FOUND", 2)
     write(ledger, [new(ledger, shop, "e1", state=State.FAILED) for _ in range(3)])
     shown = api.get("/v1/admin/deliveries?find=e1")
 

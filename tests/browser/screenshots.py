@@ -192,7 +192,7 @@ def _take(page: Page, folder: Path) -> None:
     page.get_by_role("link", name="Demo shop").click()
     picture("source")
     page.goto("/search?q=ORD-003")
-    picture("search")
+    picture("find")
     page.get_by_role("row").nth(1).get_by_role("link").first.click()
     picture("event")
     page.goto("/explain")

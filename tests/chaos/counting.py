@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from tests.integration.stack import Stack
-from worker.ledger.delivery import finding
+from worker.ledger.delivery import find_deliveries
 from worker.ledger.reports import books
 from worker.ledger.schema import attempt
 from worker.pipeline.upkeep.sweeping import _WORKER_LOST
@@ -35,7 +35,7 @@ def standing(stack: Stack) -> Standing:
     reasons: dict[tuple[str, str], str] = {}
     duplicates = last = 0
     with stack.ledger() as ledger, ledger.read() as connection:
-        while found := finding.find_deliveries_after(connection, last, 10_000):
+        while found := find_deliveries.find_after(connection, last, 10_000):
             last = found[-1].id
             for one in found:
                 key = (one.ad_account_id, one.event_id)

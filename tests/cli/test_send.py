@@ -20,7 +20,7 @@ from tests.cli.conftest import Shell
 from tests.integration.waiting import until
 from worker.dev.shop_walk import _SOURCE_ID
 from worker.event.received import Trust
-from worker.ledger.delivery import finding
+from worker.ledger.delivery import find_deliveries
 from worker.ledger.intake import inbox
 from worker.ledger.schema import delivery, integration, taken_line
 from worker.ledger.schema import inbox as inbox_table
@@ -69,7 +69,7 @@ def mapped(shell: Shell) -> dict[str, Any]:
         ids = list(connection.scalars(select(inbox_table.c.id)))
     ingest(shell.ledger, ids)
     with shell.ledger.read() as connection:
-        (found,) = finding.find_deliveries_after(connection, 0, 10)
+        (found,) = find_deliveries.find_after(connection, 0, 10)
         row = connection.execute(select(delivery)).one()
     assert (found.stands, row.offline) == ("pending", True)
     return dict(json.loads(shell.ledger.vault.open(row.payload, b"payload")))

@@ -13,8 +13,8 @@ import requests
 from tests.integration.stack import Stack
 from tests.integration.waiting import until
 from worker.http.signature import sign
-from worker.ledger.delivery import finding
-from worker.ledger.delivery.finding import FoundDelivery
+from worker.ledger.delivery import find_deliveries
+from worker.ledger.delivery.find_deliveries import FoundDelivery
 
 PIN_UNAUTH = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 EPIK = "epik_abc123def456"
@@ -119,7 +119,7 @@ class Shop:
         with self.stack.ledger() as ledger, ledger.read() as connection:
             return [
                 one
-                for one in finding.find_deliveries_after(connection, 0, 1_000_000)
+                for one in find_deliveries.find_after(connection, 0, 1_000_000)
                 if one.ad_account_id == self.account
             ]
 

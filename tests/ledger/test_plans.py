@@ -11,7 +11,7 @@ from benchmarks.history import come_to_rest, lay_down
 from tests.conftest import KEY, postgresql_database
 from tests.ledger.shop import NOW, pend, place
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import batch_history, batches, claims, failure_groups, failures, finding
+from worker.ledger.delivery import batch_history, batches, claims, failure_groups, failures, find_deliveries
 from worker.ledger.delivery.claims import _BATCH_MAX_EVENTS, BatchGroup
 from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.intake import inbox, leases
@@ -48,8 +48,8 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     ),
     "kinds of failures": lambda connection: alert_figures.failure_kinds(connection, 20_000),
     "abandoned batches": lambda connection: ad_accounts.move_batches(connection, 77, 78, NOW),
-    "an event's deliveries": lambda connection: finding.find_deliveries_of_event(connection, "e1", 20),
-    "an order's deliveries": lambda connection: finding.find_deliveries_of_order(
+    "an event's deliveries": lambda connection: find_deliveries.find_of_event(connection, "e1", 20),
+    "an order's deliveries": lambda connection: find_deliveries.find_of_order(
         connection, "e1", [b"a", b"b"], 20
     ),
     "families": lambda connection: batch_history.related_batches(connection, 1),
@@ -63,7 +63,9 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     "the span of the inbox": alert_figures.inbox_span,
     "the oldest event of each source": lambda connection: leases.waiting_groups(connection, NOW),
     "the oldest events of two sources": lambda connection: leases.oldest_ids(connection, TURNS, NOW, 20),
-    "what was sent of an order": lambda connection: finding.payloads_of_orders(connection, [b"order"]),
+    "what was sent of an order": lambda connection: find_deliveries.payloads_of_orders(
+        connection, [b"order"]
+    ),
     "what is overdue": lambda connection: inbox.overdue_ids(connection, 7, NOW, 500),
 }
 

@@ -11,7 +11,7 @@ from tests.ledger.shop import new, write
 from tests.operations.surfaces import World
 from worker.collector.wsgi import create_app
 from worker.event.problems import FoundProblem, Problem
-from worker.ledger.delivery.finding import find_deliveries_after
+from worker.ledger.delivery.find_deliveries import find_after
 from worker.ledger.reports import data_problems, tallies
 from worker.ledger.schema import inbox
 from worker.ledger.setup import integrations
@@ -80,7 +80,7 @@ def test_an_unreadable_currency_goes_from_the_collector_to_every_surface(shop: S
     answer = world.api.get(PATH)
     row = problems(world)["currency_unreadable"]
     with world.ledger.read() as connection:
-        (bad,) = (one for one in find_deliveries_after(connection, 0, 9) if one.event_id == "bad")
+        (bad,) = (one for one in find_after(connection, 0, 9) if one.event_id == "bad")
 
     assert answer["source_id"] == "src_shop"
     assert answer["events"] == {"24h": 2, "7d": 2, "30d": 2}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.ledger.shop import accept, close, new, write
 from tests.operations.surfaces import ACCOUNT, ACTORS, API, PAGES, SHELL, World
-from worker.ledger.delivery import finding
+from worker.ledger.delivery import find_deliveries
 from worker.ledger.intake import inbox
 from worker.ledger.schema import State
 from worker.ledger.setup import integrations
@@ -63,7 +63,7 @@ class Action:
 def ids(world: World, event_ids: Sequence[str]) -> list[int]:
     """Return the numbers of deliveries; the number of none for "evt_gone"."""
     with world.ledger.read() as connection:
-        by_event = {row.event_id: row.id for row in finding.find_deliveries_after(connection, 0, 100)}
+        by_event = {row.event_id: row.id for row in find_deliveries.find_after(connection, 0, 100)}
     return sorted(by_event.get(event_id, GONE) for event_id in event_ids)
 
 
@@ -163,7 +163,7 @@ def export(query: str, *arguments: str) -> dict[str, Act]:
     }
 
 
-def search(text: str) -> dict[str, Act]:
+def find_id(text: str) -> dict[str, Act]:
     """Return which of the known event ids a surface names."""
 
     def named(text: str) -> list[str]:
@@ -338,10 +338,10 @@ ACTIONS = [
         1,
         lambda world: ("parked.retry", "1 events", {"ids": parked(world)}),
     ),
-    Action("search for a delivery", search("evt_late"), ["evt_late"]),
-    Action("search for a waiting event", search("evt_waiting"), ["evt_waiting"]),
-    Action("search for an order", search("ORD-1"), ["evt_offline"]),
-    Action("search for what never came", search("nothing"), []),
+    Action("find a delivery", find_id("evt_late"), ["evt_late"]),
+    Action("find a waiting event", find_id("evt_waiting"), ["evt_waiting"]),
+    Action("find an order", find_id("ORD-1"), ["evt_offline"]),
+    Action("find what never came", find_id("nothing"), []),
     Action(
         "explain with personal data",
         explain_personal(),
@@ -426,7 +426,7 @@ def fail(world: World) -> None:
 def state(world: World) -> Any:
     """Return the state of every delivery and event."""
     with world.ledger.read() as connection:
-        deliveries = {row.event_id: row.stands for row in finding.find_deliveries_after(connection, 0, 100)}
+        deliveries = {row.event_id: row.stands for row in find_deliveries.find_after(connection, 0, 100)}
         reasons = [(group.events, group.reason) for group in inbox.parked_by_reason(connection)]
     return deliveries, reasons, close(world.ledger).events
 

@@ -8,7 +8,7 @@ from tests.operations.conftest import make_world
 from tests.operations.surfaces import World
 from tests.operations.test_data_quality import ORDER, Shop, note
 from worker.event.problems import FoundProblem, Problem
-from worker.ledger.delivery.finding import find_deliveries_after
+from worker.ledger.delivery.find_deliveries import find_after
 
 # pytest finds fixtures by the names in this module.
 __all__ = ["make_world"]
@@ -35,7 +35,7 @@ def test_a_name_that_looks_like_a_checkout_is_mapped_in_one_click(make_world: Ca
     shop = Shop(world)
     shop.track("bestellung", ORDER | {"order_id": "9"}, messageId="now")
     with world.ledger.read() as connection:
-        found = {one.event_id: one.event_name for one in find_deliveries_after(connection, 0, 9)}
+        found = {one.event_id: one.event_name for one in find_after(connection, 0, 9)}
     assert found["now"] == "checkout"
 
 

@@ -13,7 +13,7 @@ from tests.api.conftest import Api
 from tests.ledger.shop import accept
 from tests.pages.conftest import Pages, fail, write
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import finding
+from worker.ledger.delivery import find_deliveries
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.setup.integrations import Integration
 from worker.operations.deliveries import events as operations
@@ -137,7 +137,7 @@ def test_a_delivery_is_shown_in_its_stages_and_its_payload_on_request_only(
 ) -> None:
     write(ledger, shop, "e1", payload=ledger.vault.seal(json.dumps(SENT).encode(), PAYLOAD))
     with ledger.read() as connection:
-        number = finding.newest_delivery_id(connection)
+        number = find_deliveries.newest_delivery_id(connection)
     closed = pages.get(f"/events/{number}")
     opened = pages.get(f"/events/{number}?payload=open")
 
@@ -151,7 +151,7 @@ def test_a_delivery_is_shown_in_its_stages_and_its_payload_on_request_only(
 def test_a_failed_one_offers_a_retry(pages: Pages, viewer: Pages, ledger: Ledger, shop: Integration) -> None:
     fail(ledger, shop, "e1")
     with ledger.read() as connection:
-        number = finding.newest_delivery_id(connection)
+        number = find_deliveries.newest_delivery_id(connection)
 
     assert "Retry…" in pages.get(f"/events/{number}")
     assert "Retry…" not in viewer.get(f"/events/{number}")
@@ -160,7 +160,7 @@ def test_a_failed_one_offers_a_retry(pages: Pages, viewer: Pages, ledger: Ledger
 def test_a_payload_that_cannot_be_opened_is_no_crash(pages: Pages, ledger: Ledger, shop: Integration) -> None:
     write(ledger, shop, "e1", payload=b"\0\0\0\1 not what was sealed")
     with ledger.read() as connection:
-        number = finding.newest_delivery_id(connection)
+        number = find_deliveries.newest_delivery_id(connection)
 
     assert "The payload cannot be opened" in pages.get(f"/events/{number}?payload=open")
 

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 from tests.pages.conftest import ACCOUNT, Pages, fail, write
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import failures, finding
+from worker.ledger.delivery import failures, find_deliveries
 from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted
@@ -24,7 +24,7 @@ def left(ledger: Ledger) -> list[str]:
 
 def stands(ledger: Ledger) -> dict[str, str]:
     with ledger.read() as connection:
-        return {one.event_id: one.stands for one in finding.find_deliveries_after(connection, 0, 100)}
+        return {one.event_id: one.stands for one in find_deliveries.find_after(connection, 0, 100)}
 
 
 def ids(ledger: Ledger, *event_ids: str) -> list[str]:

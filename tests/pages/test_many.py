@@ -15,7 +15,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.setup import integrations
 from worker.ledger.setup.integrations import Integration
 from worker.operations.caller import Caller
-from worker.operations.deliveries.search import search
+from worker.operations.deliveries.find import find_by_id
 from worker.operations.setup import token_ends
 
 
@@ -71,7 +71,7 @@ def test_an_order_of_the_last_source_is_found(ledger: Ledger, crowd: list[Integr
     key = ledger.vault.keyed_hash("order", crowd[-1].source_id, "ORD-1")
     write(ledger, [new(ledger, crowd[-1], "e1", order_key=key)])
 
-    assert [found.event_id for found in search(Caller(ledger, "kim", NOW), "ORD-1").deliveries] == ["e1"]
+    assert [found.event_id for found in find_by_id(Caller(ledger, "kim", NOW), "ORD-1").deliveries] == ["e1"]
 
 
 @pytest.mark.parametrize("path", ["/events", "/sales", "/explain"])

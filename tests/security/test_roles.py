@@ -31,7 +31,7 @@ ACCESS = {
     parked.get_parked alerts.get_alerts audit.get_audit_log
     orders.get_orders orders.get_orders_undelivered ui.orders_page ui.orders_export
     reports.get_books reports.get_deliveries reports.get_stats reports.get_quality reports.get_scores
-    ui.overview_page ui.overview_part ui.search_page ui.data_quality_page ui.quality_page ui.sales_page
+    ui.overview_page ui.overview_part ui.find_page ui.data_quality_page ui.quality_page ui.sales_page
     ui.sales_export ui.events_page ui.events_part ui.event_page ui.event_input_page ui.explain_page
     ui.post_explain_form ui.failed_page ui.failed_export ui.integrations_page ui.integration_page
     ui.sources_page ui.source_page ui.audit_page ui.post_sign_out

@@ -12,7 +12,7 @@ from worker.api.blueprint import Blueprint
 from worker.api.fields import Boolean, ListOf, Nested, Shape, Text, Timestamp, between, length
 from worker.api.queries import Since, TimestampOrNull, query_flag
 from worker.ledger.reports.books import Books
-from worker.operations.deliveries import search
+from worker.operations.deliveries import find
 from worker.operations.deliveries.selection import FIRST_DAY
 from worker.operations.reports import reports
 from worker.operations.reports.reports import HourlyReport, QualityRow
@@ -306,7 +306,7 @@ def _get_books(query: dict[str, Any]) -> Books:
 @blueprint.response(200, _FoundAnswer)
 def _get_deliveries(query: dict[str, Any]) -> dict[str, Any]:
     """Find the deliveries of an order, an event or a visitor, and the newest events that wait to be mapped."""
-    found = search.search(context.request_caller(), query["find"])
+    found = find.find_by_id(context.request_caller(), query["find"])
     return {
         "data": [asdict(delivery) for delivery in found.deliveries],
         "has_more": found.has_more,

@@ -5,7 +5,7 @@ import sys
 import click
 
 from worker.cli.common import cli_caller, utc_time
-from worker.operations.deliveries.search import MOST_FOUND, MOST_OPENED, search
+from worker.operations.deliveries.find import MOST_FOUND, MOST_OPENED, find_by_id
 
 
 @click.command("find")
@@ -16,7 +16,7 @@ def find_command(what: str) -> None:
     Ends with status 1 if nothing is found.
     """
     who = cli_caller()
-    found = search(who, what)
+    found = find_by_id(who, what)
     for row in found.waiting:
         why = row.parked_reason or "not mapped yet"
         click.echo(f"   inbox  {row.name}  event {row.event_id}  accepted {utc_time(row.received_at)}  {why}")

@@ -9,8 +9,8 @@ from typing import Any
 import requests
 
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import finding
-from worker.ledger.delivery.finding import FoundDelivery
+from worker.ledger.delivery import find_deliveries
+from worker.ledger.delivery.find_deliveries import FoundDelivery
 from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
@@ -111,7 +111,7 @@ def run_demo(ledger: Ledger, settings: Settings, sandbox_url: str) -> None:
     _wait_until_ready(settings)
     with ledger.read() as connection:
         key = sources.valid_pipeline_keys(connection, _SOURCE_ID, time.time())[0]
-        seen = finding.newest_delivery_id(connection)
+        seen = find_deliveries.newest_delivery_id(connection)
     is_new = _may_walk(ledger)
     if is_new:
         _walk(settings.collector_url, key)

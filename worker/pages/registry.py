@@ -8,6 +8,7 @@ from worker.pages import (
     events,
     explain,
     failed,
+    find,
     first_steps,
     integrations,
     match_quality,
@@ -16,7 +17,6 @@ from worker.pages import (
     password,
     person,
     sales,
-    search,
     sign_in,
     sources,
 )
@@ -31,6 +31,7 @@ __all__ = [
     "events",
     "explain",
     "failed",
+    "find",
     "first_steps",
     "integrations",
     "match_quality",
@@ -39,7 +40,6 @@ __all__ = [
     "password",
     "person",
     "sales",
-    "search",
     "sign_in",
     "sources",
 ]

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from tests.ledger.shop import NOW, close, new, place, stand, write
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import batches, claims, failures, finding
+from worker.ledger.delivery import batches, claims, failures, find_deliveries
 from worker.ledger.delivery.batches import UNKNOWN_OUTCOME, MemberResult, StartedBatch
 from worker.ledger.delivery.claims import BatchGroup
 from worker.ledger.delivery.deliveries import NewDelivery
@@ -89,9 +89,7 @@ def stands(ledger: Ledger) -> dict[str, str]:
     """Return the state of each copy after the books were checked."""
     close(ledger)
     with ledger.read() as connection:
-        return {
-            found.source_name: found.stands for found in finding.find_deliveries_after(connection, 0, 100)
-        }
+        return {found.source_name: found.stands for found in find_deliveries.find_after(connection, 0, 100)}
 
 
 def row(ledger: Ledger, name: str) -> Any:
@@ -271,7 +269,7 @@ def test_both_are_found_by_the_id_after_a_public_event_lost_it(ledger: Ledger) -
     bring_to(ledger, shop, DELIVERED)
     write(ledger, [copy(ledger, shop, S, 2)])
     with ledger.read() as connection:
-        found = finding.find_deliveries_of_event(connection, "ORD-1", 10)
+        found = find_deliveries.find_of_event(connection, "ORD-1", 10)
     assert [(one.source_name, one.event_id, one.stands) for one in found] == [
         ("public 1", "ORD-1", "delivered"),
         ("signed 2", "ORD-1", "pending"),

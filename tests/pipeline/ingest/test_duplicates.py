@@ -11,7 +11,7 @@ from tests.ledger.shop import place
 from tests.pipeline.ingest.test_ingest_bulk import HERE, order, payloads, take_in
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import finding
+from worker.ledger.delivery import find_deliveries
 from worker.ledger.schema import delivery
 from worker.ledger.setup import integrations
 from worker.ledger.setup.ad_accounts import AccountRateLimit
@@ -30,7 +30,7 @@ def again(event: dict[str, Any], name: str = "again") -> dict[str, Any]:
 
 def states(ledger: Ledger) -> list[str]:
     with ledger.read() as connection:
-        return [found.stands for found in finding.find_deliveries_after(connection, 0, 100)]
+        return [found.stands for found in find_deliveries.find_after(connection, 0, 100)]
 
 
 LINE = {

@@ -18,9 +18,9 @@ from sqlalchemy.exc import DataError, OperationalError
 from tests.ledger.shop import accept, close, place
 from worker.event.received import Trust
 from worker.ledger.database import Ledger, LedgerBusyError
-from worker.ledger.delivery import deliveries, finding
+from worker.ledger.delivery import deliveries, find_deliveries
 from worker.ledger.delivery.deliveries import PAYLOAD
-from worker.ledger.delivery.finding import FoundDelivery, find_deliveries_after
+from worker.ledger.delivery.find_deliveries import FoundDelivery, find_after
 from worker.ledger.intake import inbox, visitors
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.schema import delivery, visitor
@@ -218,7 +218,7 @@ def test_each_delivery_keeps_the_decision_about_consent(
 
 def decisions_about_consent(ledger: Ledger) -> dict[str, str | None]:
     with ledger.read() as connection:
-        return {one.event_id: one.consent for one in find_deliveries_after(connection, 0, 10)}
+        return {one.event_id: one.consent for one in find_after(connection, 0, 10)}
 
 
 def test_an_order_that_is_not_sent_is_found_by_its_id(sqlite_ledger: Ledger) -> None:
@@ -250,7 +250,7 @@ def test_an_order_that_is_not_sent_is_found_by_its_id(sqlite_ledger: Ledger) -> 
 def _of_order(ledger: Ledger, order_id: str) -> list[FoundDelivery]:
     key = ledger.vault.keyed_hash("order", "src_shop", order_id)
     with ledger.read() as connection:
-        return finding.find_deliveries_of_order(connection, order_id, [key], 9)
+        return find_deliveries.find_of_order(connection, order_id, [key], 9)
 
 
 def test_nothing_goes_to_a_disabled_integration(sqlite_ledger: Ledger) -> None:
@@ -784,7 +784,7 @@ def test_an_integration_that_a_hand_changes_meanwhile_gets_nothing_it_should_not
     monkeypatch.setattr(stage, "_write", after_a_hand)
     came_to = ingest(ledger, ids)
     with ledger.read() as connection:
-        accounts = [one.ad_account_id for one in finding.find_deliveries_after(connection, 0, 10)]
+        accounts = [one.ad_account_id for one in find_deliveries.find_after(connection, 0, 10)]
     assert accounts == (["222"] if moves else [])
     assert came_to["mapped" if moves else "without_destination"] == 1
     close(ledger)

@@ -14,7 +14,7 @@ from worker.collector.intake import GroupCommit
 from worker.collector.spooling import SpoolingIntake
 from worker.event.received import Received, Trust
 from worker.ledger.database import Ledger, LedgerBusyError
-from worker.ledger.delivery import finding
+from worker.ledger.delivery import find_deliveries
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.intake import debug_inputs, visitors
 from worker.ledger.intake.inbox import Accepted
@@ -55,7 +55,7 @@ def run(ledger: Ledger, *events: dict[str, Any], trust: Trust = Trust.PUBLIC) ->
     ingest(ledger, shops.accept(ledger, events, received_at=time.time(), trust=trust))
     close(ledger)
     with ledger.read() as connection:
-        return {row.event_id for row in finding.find_deliveries_after(connection, 0, 100)}
+        return {row.event_id for row in find_deliveries.find_after(connection, 0, 100)}
 
 
 def suppress(ledger: Ledger, **asked: list[str]) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, case, delete, func, or_, select
 
 from worker.event.problems import FoundProblem
 from worker.ledger.delivery.deliveries import NewDelivery
-from worker.ledger.delivery.finding import newest_delivery_ids
+from worker.ledger.delivery.find_deliveries import newest_delivery_ids
 from worker.ledger.reports import tallies
 from worker.ledger.reports.tallies import PROBLEM, Entry
 from worker.ledger.rows import insert_all

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from worker.event.times import parse_time
-from worker.ledger.delivery import failures, finding
+from worker.ledger.delivery import failures, find_deliveries
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.delivery.failures import Failure, FailureFilter
-from worker.ledger.delivery.finding import FoundDelivery, Wanted
+from worker.ledger.delivery.find_deliveries import FoundDelivery, Wanted
 from worker.ledger.intake import debug_inputs
 from worker.ledger.intake.debug_inputs import MAX_INPUTS, Input
 from worker.ledger.rows import LARGEST_ID
@@ -117,15 +117,15 @@ def list_events(caller: Caller, wanted: EventFilter) -> _ChosenEvents:
         raise InvalidError("until", "must be later than From")
     chosen = Wanted(wanted.stands, wanted.name.lower(), wanted.text, wanted.source_id)
     with caller.ledger.read() as connection:
-        first = finding.first_delivery_since(connection, since) if since else 1
+        first = find_deliveries.first_delivery_since(connection, since) if since else 1
         last = (
-            finding.first_delivery_since(connection, until) - 1
+            find_deliveries.first_delivery_since(connection, until) - 1
             if until
-            else finding.newest_delivery_id(connection)
+            else find_deliveries.newest_delivery_id(connection)
         )
         found, cursor = _look(connection, chosen, wanted, first, last)
         kept = debug_inputs.newest_debug_inputs(connection, caller.now, MAX_INPUTS, wanted.source_id)
-        looked_at = finding.find_deliveries_after(connection, cursor - 1, 1) if cursor else []
+        looked_at = find_deliveries.find_after(connection, cursor - 1, 1) if cursor else []
     return _ChosenEvents(
         found,
         _order_ids(caller, found),
@@ -154,7 +154,7 @@ def _look(
         else:
             start, end = first, min(last, first + _IDS_A_STEP - 1)
         left = _MOST_SHOWN - len(found)
-        found += finding.find_chosen(connection, chosen, start, end, left, newest_first=newest_first)
+        found += find_deliveries.find_chosen(connection, chosen, start, end, left, newest_first=newest_first)
         if len(found) == _MOST_SHOWN:
             return found, found[-1].id
         first, last = (first, start - 1) if newest_first else (end + 1, last)
@@ -182,7 +182,7 @@ def _order_ids(caller: Caller, found: Sequence[FoundDelivery]) -> dict[int, str]
     missing = {one.order_key for one in found if one.order_key is not None and not order_ids[one.id]}
     if missing:
         with caller.ledger.read() as connection:
-            others = finding.payloads_of_orders(connection, missing)
+            others = find_deliveries.payloads_of_orders(connection, missing)
         by_key: dict[bytes | None, str] = {
             other.order_key: _order_id(caller, other.payload) for other in others
         }
@@ -209,7 +209,7 @@ def get_event(caller: Caller, number: int, *, with_payload: bool = False) -> _Ev
     """
     with caller.ledger.read() as connection:
         found = (
-            next(iter(finding.find_deliveries(connection, [number])), None)
+            next(iter(find_deliveries.find_by_ids(connection, [number])), None)
             if 0 < number <= LARGEST_ID
             else None
         )
@@ -244,7 +244,7 @@ def get_kept_event(caller: Caller, number: int) -> tuple[_KeptEvent, Source | No
         if kept is None:
             raise NotFoundError("kept event", str(number))
         source = sources.load_source(connection, kept.source_id)
-        found = finding.find_deliveries_of_event(connection, kept.event_id, _MOST_SHOWN)
+        found = find_deliveries.find_of_event(connection, kept.event_id, _MOST_SHOWN)
     return _open(caller, kept), source, [one for one in found if one.source_id == kept.source_id]
 
 
@@ -253,8 +253,8 @@ def follow_deliveries(caller: Caller, after_id: int) -> Iterator[FoundDelivery]:
     moving: list[int] = []
     while True:
         with caller.ledger.read() as connection:
-            new = finding.find_deliveries_after(connection, after_id, 500)
-            looked_at = finding.find_deliveries(connection, moving) + new
+            new = find_deliveries.find_after(connection, after_id, 500)
+            looked_at = find_deliveries.find_by_ids(connection, moving) + new
         after_id = max([after_id, *(found.id for found in new)])
         moving = [found.id for found in looked_at if found.stands in _MOVING]
         yield from (found for found in looked_at if found.stands not in _MOVING)

@@ -7,7 +7,7 @@ from typing import Any
 from worker.event import json_text
 from worker.event.times import iso
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import finding
+from worker.ledger.delivery import find_deliveries
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.intake import inbox, visitors
 from worker.ledger.intake.debug_inputs import INPUT
@@ -47,12 +47,12 @@ def read_rows(
         deliveries = [
             {"body" if name == "payload" else name: value for name, value in asdict(row).items()}
             for some in chunks(ids["deliveries"])
-            for row in finding.find_deliveries(connection, some, with_payloads=True)
+            for row in find_deliveries.find_by_ids(connection, some, with_payloads=True)
         ]
         parts = [
             {name: getattr(row, name) for name in _OF_REDUCED} | {"data": {"user_data": reduced[row.id]}}
             for some in chunks(sorted(reduced))
-            for row in finding.find_deliveries(connection, some)
+            for row in find_deliveries.find_by_ids(connection, some)
         ]
         debugged = erasure.debugged_events(connection)
     return {

@@ -15,8 +15,8 @@ from worker.files.lines import FileError, Line, ReadOptions, read_lines
 from worker.files.taking import Importer, ImportOptions, complete_event
 from worker.formats import amount_text
 from worker.ledger import rows
-from worker.ledger.delivery import finding
-from worker.ledger.delivery.finding import FoundDelivery
+from worker.ledger.delivery import find_deliveries
+from worker.ledger.delivery.find_deliveries import FoundDelivery
 from worker.ledger.reports import shop_orders
 from worker.ledger.reports.shop_orders import Fate, OrderSum, UndeliveredOrder
 from worker.ledger.setup import sources
@@ -395,7 +395,7 @@ def list_undelivered(
         deliveries: dict[bytes | None, list[FoundDelivery]] = defaultdict(list)
         for some in rows.chunks(keys, _ORDERS_A_STEP):
             most = _MOST_DELIVERIES * len(some)
-            for one in finding.find_deliveries_of_order(connection, "", some, most):
+            for one in find_deliveries.find_of_order(connection, "", some, most):
                 deliveries[one.order_key].append(one)
     return [_explained(row, deliveries[row.order_key]) for row in found]
 

@@ -9,7 +9,7 @@ from worker.event import json_text
 from worker.event.consent.consent import withdraws_advertising
 from worker.event.dialects.translate import translate
 from worker.event.text import fold_keys
-from worker.ledger.delivery import finding
+from worker.ledger.delivery import find_deliveries
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.vault import MissingKeyError, SealError, Vault
 from worker.pinterest.business_id import order_ids
@@ -46,7 +46,7 @@ def click_ids_of_orders(connection: Connection, vault: Vault, keys: _OrderKeys) 
     """Return, by inbox id and integration, the click ids of earlier deliveries of the same order."""
     wanted = {key for some in keys.values() for key in some}
     by_key: dict[bytes, dict[int, Visitor]] = {}
-    for found in finding.payloads_of_orders(connection, wanted) if wanted else ():
+    for found in find_deliveries.payloads_of_orders(connection, wanted) if wanted else ():
         ids = _read(vault, found.payload, found.field_mapping)
         if ids is not None:
             by_key.setdefault(found.order_key, {})[found.integration] = replace(

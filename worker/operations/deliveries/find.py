@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.event.text import fold_keys
-from worker.ledger.delivery import finding
-from worker.ledger.delivery.finding import FoundDelivery
+from worker.ledger.delivery import find_deliveries
+from worker.ledger.delivery.find_deliveries import FoundDelivery
 from worker.ledger.intake import inbox
 from worker.ledger.rows import chunks
 from worker.ledger.setup import sources
@@ -30,7 +30,7 @@ class _WaitingEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchResult:
+class IdMatches:
     """Hold the matches of an id. ``has_more`` says that there are more deliveries than these.
 
     ``waiting`` comes from the newest `MOST_OPENED` events of the inbox; ``waits_more`` says that there are older ones.
@@ -44,7 +44,7 @@ class SearchResult:
     is_partial: bool = False
 
 
-def search(caller: Caller, text: str, newest: int | None = None) -> SearchResult:
+def find_by_id(caller: Caller, text: str, newest: int | None = None) -> IdMatches:
     """Find an order id, an event id, an anonymous id or a user id, in whatever state.
 
     Only keyed hashes of orders and visitors are kept, so that an id has to be given exactly as it came, but for the #
@@ -52,7 +52,9 @@ def search(caller: Caller, text: str, newest: int | None = None) -> SearchResult
     read, or the ``newest`` ones.
     """
     with caller.ledger.read() as connection:
-        after_id = max(0, finding.newest_delivery_id(connection) - newest) if newest is not None else 0
+        after_id = (
+            max(0, find_deliveries.newest_delivery_id(connection) - newest) if newest is not None else 0
+        )
     deliveries, was_visitor = _deliveries(caller, text, after_id)
     with caller.ledger.read() as connection:
         rows = inbox.newest_waiting_events(connection, MOST_OPENED)
@@ -70,7 +72,7 @@ def search(caller: Caller, text: str, newest: int | None = None) -> SearchResult
     ]
     has_more = len(deliveries) > MOST_FOUND
     is_partial = was_visitor and after_id > 0
-    return SearchResult(deliveries[:MOST_FOUND], has_more, waiting, len(rows) == MOST_OPENED, is_partial)
+    return IdMatches(deliveries[:MOST_FOUND], has_more, waiting, len(rows) == MOST_OPENED, is_partial)
 
 
 def _deliveries(caller: Caller, text: str, after_id: int) -> tuple[list[FoundDelivery], bool]:
@@ -86,14 +88,11 @@ def _deliveries(caller: Caller, text: str, after_id: int) -> tuple[list[FoundDel
         return [key for given in {text, text.lstrip("# ")} for key in keys("order", step, given)]
 
     with caller.ledger.read() as connection:
-        found = [
-            finding.find_deliveries_of_order(connection, text, order_keys(step), limit) for step in steps
-        ]
+        found = [find_deliveries.find_of_order(connection, text, order_keys(step), limit) for step in steps]
         if is_no_order := not any(found):
             visitor_keys = [(keys("anonymous", step), keys("user", step)) for step in steps]
             found = [
-                finding.find_deliveries_of_visitor(connection, *some, limit, after_id)
-                for some in visitor_keys
+                find_deliveries.find_of_visitor(connection, *some, limit, after_id) for some in visitor_keys
             ]
     # An event id is looked up with each step.
     rows = {row.id: row for step_rows in found for row in step_rows}

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from tests.ledger.delivery.test_batches import Sending
 from tests.ledger.shop import NOW, new, pend, place, write
 from worker.ledger.database import Ledger
-from worker.ledger.delivery import batches, finding
+from worker.ledger.delivery import batches, find_deliveries
 from worker.ledger.delivery.batches import Attempt
 from worker.ledger.schema import State, delivery
 from worker.ledger.setup import ad_accounts
@@ -14,7 +14,7 @@ from worker.ledger.setup import ad_accounts
 
 def reasons(ledger: Ledger) -> set[str | None]:
     with ledger.read() as connection:
-        return {one.reason for one in finding.find_deliveries_after(connection, 0, 10)}
+        return {one.reason for one in find_deliveries.find_after(connection, 0, 10)}
 
 
 def test_a_waiting_delivery_says_why_and_until_when(ledger: Ledger) -> None:
@@ -42,14 +42,14 @@ def test_a_waiting_delivery_says_why_and_until_when(ledger: Ledger) -> None:
 def test_the_first_delivery_since_a_time_is_found_also_where_some_are_gone(ledger: Ledger) -> None:
     shop = place(ledger)
     with ledger.read() as connection:
-        assert finding.first_delivery_since(connection, NOW) == 1
+        assert find_deliveries.first_delivery_since(connection, NOW) == 1
     for n in range(9):
         write(ledger, [new(ledger, shop, f"e{n}", accepted_at=NOW + 10 * n)])
     with ledger.write() as connection:
         ids = list(connection.scalars(select(delivery.c.id).order_by(delivery.c.id)))
         connection.execute(remove(delivery).where(delivery.c.id.in_([ids[0], ids[3], ids[4]])))
     with ledger.read() as connection:
-        found = [finding.first_delivery_since(connection, NOW + at) for at in (0, 10, 25, 41, 80, 81)]
+        found = [find_deliveries.first_delivery_since(connection, NOW + at) for at in (0, 10, 25, 41, 80, 81)]
     # Nothing is between the id that is found and the first delivery.
     left = [ids[1], ids[2], *ids[5:]]
     firsts = [next((one for one in left if one >= first), None) for first in found]
@@ -59,8 +59,8 @@ def test_the_first_delivery_since_a_time_is_found_also_where_some_are_gone(ledge
 def test_deliveries_are_chosen_by_what_became_of_them_and_of_their_batch(ledger: Ledger) -> None:
     def chosen(stands: str) -> int:
         with ledger.read() as connection:
-            wanted = finding.Wanted(stands=stands)
-            found = finding.find_chosen(connection, wanted, 1, 2**62, 100, newest_first=True)
+            wanted = find_deliveries.Wanted(stands=stands)
+            found = find_deliveries.find_chosen(connection, wanted, 1, 2**62, 100, newest_first=True)
         assert {one.stands for one in found} <= {stands}
         return len(found)
 
@@ -90,8 +90,6 @@ def test_deliveries_of_a_visitor_are_found_from_an_id_on(ledger: Ledger) -> None
         first, second, _, last = connection.scalars(select(delivery.c.id).order_by(delivery.c.id))
 
         def found(after_id: int) -> list[int]:
-            return [
-                one.id for one in finding.find_deliveries_of_visitor(connection, [b"kim"], [], 9, after_id)
-            ]
+            return [one.id for one in find_deliveries.find_of_visitor(connection, [b"kim"], [], 9, after_id)]
 
         assert [found(0), found(first), found(last)] == [[first, second, last], [second, last], []]

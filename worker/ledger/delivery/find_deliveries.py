@@ -53,12 +53,12 @@ class FoundDelivery:
     payload: bytes | None = None
 
 
-def find_deliveries_after(connection: Connection, delivery_id: int, limit: int) -> list[FoundDelivery]:
+def find_after(connection: Connection, delivery_id: int, limit: int) -> list[FoundDelivery]:
     """Return the deliveries with higher ids, in order."""
     return _read(connection, _deliveries().where(delivery.c.id > delivery_id).limit(limit))
 
 
-def find_deliveries(
+def find_by_ids(
     connection: Connection, ids: Sequence[int], *, with_payloads: bool = False
 ) -> list[FoundDelivery]:
     """Return deliveries by id."""
@@ -138,12 +138,12 @@ def _stands(stands: str) -> ColumnElement[bool]:
     return and_(is_open, settled, delivery.c.test if stands == "tested" else ~delivery.c.test)
 
 
-def find_deliveries_of_event(connection: Connection, event_id: str, limit: int) -> list[FoundDelivery]:
+def find_of_event(connection: Connection, event_id: str, limit: int) -> list[FoundDelivery]:
     """Return the deliveries of an event."""
     return _read(connection, _any_of(*_ids_of_event(event_id)).limit(limit))
 
 
-def find_deliveries_of_order(
+def find_of_order(
     connection: Connection, event_id: str, order_keys: Sequence[bytes], limit: int
 ) -> list[FoundDelivery]:
     """Return the deliveries of an event or an order. Each of the two conditions has its index."""
@@ -185,7 +185,7 @@ def payloads_of_orders(connection: Connection, order_keys: Collection[bytes]) ->
     ]
 
 
-def find_deliveries_of_visitor(
+def find_of_visitor(
     connection: Connection,
     anonymous_keys: Sequence[bytes],
     user_keys: Sequence[bytes],
