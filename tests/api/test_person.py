@@ -13,7 +13,7 @@ from tests.ledger import shop
 from worker.ledger.database import Ledger
 from worker.ledger.setup import audit_log
 from worker.ledger.setup.access import Role
-from worker.operations.person import erasing, rights
+from worker.operations.person import erasing, person_requests
 
 PATH = "/v1/admin/erasures"
 KIM = "kim@example.com"
@@ -93,7 +93,7 @@ def test_what_is_no_identifier_is_refused_by_its_field_and_not_repeated(
 
 @pytest.fixture
 def running() -> Iterator[None]:
-    with rights._RUNNING:
+    with person_requests._RUNNING:
         yield
 
 

@@ -25,7 +25,7 @@ from worker.operations.caller import Caller
 from worker.operations.errors import InvalidError
 from worker.operations.person import erasing as stage
 from worker.operations.person.erasing import ErasureOptions, ErasureReport
-from worker.operations.person.rights import _find_person, read_request
+from worker.operations.person.person_requests import _find_person, read_request
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.pipeline.upkeep.purging import purge_expired

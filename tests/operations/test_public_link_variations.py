@@ -30,7 +30,7 @@ from tests.operations.test_public_links import (
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
 from worker.ledger.schema import delivery
-from worker.operations.person import rights
+from worker.operations.person import person_requests
 from worker.pinterest.user_data.hashing import hash_value
 
 # Other ways to the same aim: the public call, what Mallory names in the request, and the order's user data then.
@@ -125,7 +125,7 @@ def test_a_click_id_leaves_the_fields_of_another_person_named(ledger: Ledger) ->
     take(ledger, S, order("strangers", **DEVICE))
     (shown,) = export(ledger, **ASKED)
     assert shown["data"] == {"user_data": {"partner_id": EM}}
-    rights.erase_person(legal(ledger), rights.read_request(**ASKED), wait_seconds=0.0)
+    person_requests.erase_person(legal(ledger), person_requests.read_request(**ASKED), wait_seconds=0.0)
     (shown,) = export(ledger, emails=[LEE])
     assert shown["data"] == {"user_data": {"em": [OTHER]}}
 
@@ -158,7 +158,7 @@ def test_an_order_that_still_waits_is_not_shown(ledger: Ledger) -> None:
     (waits,) = accept(ledger, [order("strangers", **DEVICE)], received_at=time.time(), trust=S)
     with ledger.write() as connection:
         inbox.park_event(connection, waits, "why not")
-    exported = rights.export_person(legal(ledger), rights.read_request(**ASKED))
+    exported = person_requests.export_person(legal(ledger), person_requests.read_request(**ASKED))
     assert (exported["events"], exported["deliveries"]) == ([], [])
     assert erase(ledger, ASKED).events == 0
 

@@ -23,7 +23,7 @@ from tests.ledger.delivery.test_precedence import (
 from tests.ledger.shop import NOW, accept, close, place
 from tests.operations.surfaces import API, PAGES, SHELL, World
 from tests.operations.test_erasing import GRANTED, LEE, order
-from tests.operations.test_rights import copy, legal, restore
+from tests.operations.test_person_requests import copy, legal, restore
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches, failures
@@ -34,7 +34,7 @@ from worker.ledger.setup import audit_log
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.upkeep import erasure
 from worker.ledger.upkeep.erasure import ReducedPayload
-from worker.operations.person import erasing, rights
+from worker.operations.person import erasing, person_requests
 from worker.operations.person.erasing import ErasureReport
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pipeline.ingest.ingest_bulk import ingest
@@ -87,13 +87,15 @@ def user_data(ledger: Ledger) -> dict[str, Any]:
 
 
 def export(ledger: Ledger, **asked: list[str]) -> list[Any]:
-    deliveries: list[Any] = rights.export_person(legal(ledger), rights.read_request(**asked))["deliveries"]
+    deliveries: list[Any] = person_requests.export_person(
+        legal(ledger), person_requests.read_request(**asked)
+    )["deliveries"]
     return deliveries
 
 
 def erase(ledger: Ledger, asked: Mapping[str, list[str]], *, dry_run: bool = False) -> ErasureReport:
-    request = rights.read_request(**asked)
-    return rights.erase_person(legal(ledger), request, dry_run=dry_run, wait_seconds=0.0)
+    request = person_requests.read_request(**asked)
+    return person_requests.erase_person(legal(ledger), request, dry_run=dry_run, wait_seconds=0.0)
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -106,8 +108,8 @@ def test_an_export_shows_only_what_public_calls_gave_in_every_state(ledger: Ledg
 
 def test_an_export_is_recorded_with_its_rows(ledger: Ledger) -> None:
     attack(ledger)
-    rights.export_person(legal(ledger), rights.read_request(**ASKED))
-    (recorded,) = rights.list_requests(legal(ledger), 10)
+    person_requests.export_person(legal(ledger), person_requests.read_request(**ASKED))
+    (recorded,) = person_requests.list_requests(legal(ledger), 10)
     assert (recorded.counts["deliveries"], recorded.counts["visitors"]) == (1, 1)
 
 
@@ -134,7 +136,7 @@ def test_an_erasure_keeps_the_order_in_its_state_without_the_data(ledger: Ledger
 def test_the_record_says_what_was_done(ledger: Ledger) -> None:
     attack(ledger)
     erase(ledger, ASKED)
-    (recorded,) = rights.list_requests(legal(ledger), 10)
+    (recorded,) = person_requests.list_requests(legal(ledger), 10)
     assert recorded.counts == {"events": 0, "visitors": 1, KEPT: 1, "being_sent": 0, "debugged": 0}
     with ledger.read() as connection:
         (entry,) = audit_log.newest_audit_entries(connection, 10)
@@ -158,7 +160,7 @@ def test_what_is_being_sent_waits_for_the_next_round(ledger: Ledger) -> None:
         naps.append(_seconds)
 
     naps: list[float] = []
-    person = rights._find_person(legal(ledger), rights.read_request(**ASKED))
+    person = person_requests._find_person(legal(ledger), person_requests.read_request(**ASKED))
     options = erasing.ErasureOptions("kim", ("emails",), wait_seconds=30.0, sleep=nap)
     report = erasing.erase_rows(ledger, person, options)
     assert (report.being_sent, report.reduced) == (0, {only_row(ledger).id})
@@ -233,9 +235,11 @@ def test_an_order_that_was_delivered_is_kept_even_if_it_could_not_be_sent_again(
 
 def test_a_suppression_does_the_same_and_keeps_later_orders_without_the_data(ledger: Ledger) -> None:
     attack(ledger, DELIVERED)
-    report = rights.suppress_person(legal(ledger), rights.read_request(**ASKED), wait_seconds=0.0)
+    report = person_requests.suppress_person(
+        legal(ledger), person_requests.read_request(**ASKED), wait_seconds=0.0
+    )
     assert (len(report.reduced), report.deliveries) == (1, 0)
-    (recorded,) = rights.list_requests(legal(ledger), 10)
+    (recorded,) = person_requests.list_requests(legal(ledger), 10)
     assert recorded.counts[KEPT] == 1
     take(ledger, P, link())
     take(ledger, S, order("later", **DEVICE))
@@ -249,11 +253,13 @@ def test_a_suppression_does_the_same_and_keeps_later_orders_without_the_data(led
 def test_a_repeated_request_keeps_the_order_of_a_restored_copy(ledger: Ledger, kind: str) -> None:
     attack(ledger, DELIVERED)
     copied = copy(ledger)
-    getattr(rights, f"{kind}_person")(legal(ledger), rights.read_request(**ASKED), wait_seconds=0.0)
-    recorded = [asdict(one) for one in rights.list_requests(legal(ledger), 10)]
+    getattr(person_requests, f"{kind}_person")(
+        legal(ledger), person_requests.read_request(**ASKED), wait_seconds=0.0
+    )
+    recorded = [asdict(one) for one in person_requests.list_requests(legal(ledger), 10)]
     restore(ledger, copied)
     assert user_data(ledger)["em"] == [EM]
-    assert rights.repeat_requests(legal(ledger), recorded) == {kind: 1}
+    assert person_requests.repeat_requests(legal(ledger), recorded) == {kind: 1}
     assert "em" not in user_data(ledger)
     assert only_row(ledger).state == State.OPEN.value
 
@@ -299,7 +305,7 @@ def test_a_visitor_that_a_later_row_proves_is_erased_whole(ledger: Ledger) -> No
     take(ledger, P, link())
     take(ledger, S, order("proof", userId="m", **DEVICE))
     asked = ASKED | {"external_ids": ["m"]}
-    exported = rights.export_person(legal(ledger), rights.read_request(**asked))
+    exported = person_requests.export_person(legal(ledger), person_requests.read_request(**asked))
     assert any("signed" in one["data"] for one in exported["visitors"])
     erase(ledger, asked)
     with ledger.read() as connection:
@@ -324,7 +330,7 @@ def test_what_a_worker_writes_after_the_first_round_is_found_in_the_next(ledger:
         naps.append(_seconds)
 
     naps: list[float] = []
-    person = rights._find_person(legal(ledger), rights.read_request(**ASKED))
+    person = person_requests._find_person(legal(ledger), person_requests.read_request(**ASKED))
     options = erasing.ErasureOptions("kim", ("emails",), wait_seconds=0.0, sleep=nap)
     assert len(erasing.erase_rows(ledger, person, options).reduced) == 2
 

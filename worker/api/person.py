@@ -10,7 +10,7 @@ from worker.api.auth import require_owner
 from worker.api.blueprint import Blueprint
 from worker.api.fields import Boolean, ListOf, Shape, Text, Timestamp, at_most
 from worker.api.lists import PageQuery, page_of
-from worker.operations.person import rights
+from worker.operations.person import person_requests
 from worker.operations.person.erasing import ErasureReport
 
 blueprint = Blueprint("person", __name__, url_prefix="/v1/admin", description="What is kept of a person")
@@ -21,7 +21,7 @@ def _identifiers(description: str) -> ListOf:
     return ListOf(
         Text(),
         load_default=list,
-        validate=at_most(rights.MOST_IDENTIFIERS, "identifiers"),
+        validate=at_most(person_requests.MOST_IDENTIFIERS, "identifiers"),
         metadata={"description": description},
     )
 
@@ -117,8 +117,8 @@ def _counts(report: ErasureReport) -> dict[str, Any]:
 def _post_erasure(body: dict[str, Any]) -> dict[str, Any]:
     """Erase the stored data of one person, in every state. Owners only. Slow: it reads all rows."""
     dry_run = body.pop("dry_run")
-    request = rights.read_request(**body)
-    report = rights.erase_person(context.request_caller(), request, dry_run=dry_run)
+    request = person_requests.read_request(**body)
+    report = person_requests.erase_person(context.request_caller(), request, dry_run=dry_run)
     return {"dry_run": dry_run} | _counts(report)
 
 
@@ -127,7 +127,7 @@ def _post_erasure(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, _ExportAnswer)
 def _post_person_export(body: dict[str, Any]) -> dict[str, Any]:
     """Show what is kept of one person. Owners only. Slow: it reads all rows."""
-    return rights.export_person(context.request_caller(), rights.read_request(**body))
+    return person_requests.export_person(context.request_caller(), person_requests.read_request(**body))
 
 
 @blueprint.route("/person/suppressions", methods=["POST"])
@@ -135,7 +135,9 @@ def _post_person_export(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, _SuppressionAnswer)
 def _post_suppression(body: dict[str, Any]) -> dict[str, Any]:
     """Erase one person, and keep new events of them out until they consent again. Owners only. Slow."""
-    return _counts(rights.suppress_person(context.request_caller(), rights.read_request(**body)))
+    return _counts(
+        person_requests.suppress_person(context.request_caller(), person_requests.read_request(**body))
+    )
 
 
 @blueprint.route("/person/suppressions/lift", methods=["POST"])
@@ -143,7 +145,7 @@ def _post_suppression(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, _LiftedAnswer)
 def _post_lifted_suppression(body: dict[str, Any]) -> dict[str, Any]:
     """Keep new events of one person again, because they consented to it. Owners only."""
-    lifted = rights.allow_person(context.request_caller(), rights.read_request(**body))
+    lifted = person_requests.allow_person(context.request_caller(), person_requests.read_request(**body))
     return {"suppressed_keys": lifted}
 
 
@@ -153,5 +155,5 @@ def _post_lifted_suppression(body: dict[str, Any]) -> dict[str, Any]:
 def _get_person_requests(query: dict[str, Any]) -> dict[str, Any]:
     """List the requests of persons about their data, the newest first. Owners only."""
     before = lists.number_after(query.get("cursor"))
-    found = rights.list_requests(context.request_caller(), query["limit"] + 1, before)
+    found = person_requests.list_requests(context.request_caller(), query["limit"] + 1, before)
     return lists.page_answer(found, query["limit"], asdict, lambda one: one.id)

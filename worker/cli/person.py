@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from worker.cli.common import CommandGroup, cli_caller
 from worker.operations.errors import InvalidError
-from worker.operations.person import rights
+from worker.operations.person import person_requests
 from worker.operations.person.erasing import ErasureReport
-from worker.operations.person.rights import PersonIdentifiers
+from worker.operations.person.person_requests import PersonIdentifiers
 
 _LONGEST_WAIT_SECONDS = 3_600
 _OPTIONS = {
@@ -46,7 +46,7 @@ def _identified(command: Callable[..., None]) -> Callable[..., None]:
 
 def _request(given: dict[str, tuple[str, ...]]) -> PersonIdentifiers:
     try:
-        return rights.read_request(**given)
+        return person_requests.read_request(**given)
     except InvalidError as error:
         ((field, why),) = error.errors.items()
         raise click.UsageError(f"{_OPTIONS[field][0]} {why}") from None
@@ -64,7 +64,7 @@ def person_group() -> None:
 @_identified
 def _export_command(**given: tuple[str, ...]) -> None:
     """Print a person's stored data as JSON."""
-    kept = rights.export_person(cli_caller(), _request(given))
+    kept = person_requests.export_person(cli_caller(), _request(given))
     click.echo(json.dumps(kept, indent=2, ensure_ascii=False))
 
 
@@ -82,8 +82,8 @@ def erase_command(dry_run: bool, yes: bool, wait_seconds: int, **given: tuple[st
     who, request = cli_caller(), _request(given)
     if not (dry_run or yes):
         click.confirm("Erase this person's data? This cannot be undone.", abort=True)
-    with tqdm(total=rights.count_rows(who), desc="erase", unit=" rows", disable=None) as bar:
-        report = rights.erase_person(
+    with tqdm(total=person_requests.count_rows(who), desc="erase", unit=" rows", disable=None) as bar:
+        report = person_requests.erase_person(
             who, request, dry_run=dry_run, wait_seconds=float(wait_seconds), progress=bar.update
         )
     _show(report, dry_run)
@@ -102,7 +102,7 @@ def _suppress_command(yes: bool, wait_seconds: int, **given: tuple[str, ...]) ->
     who, request = cli_caller(), _request(given)
     if not yes:
         click.confirm("Erase and suppress this person's data? This cannot be undone.", abort=True)
-    report = rights.suppress_person(who, request, wait_seconds=float(wait_seconds))
+    report = person_requests.suppress_person(who, request, wait_seconds=float(wait_seconds))
     _show(report)
     sys.exit(1 if report.being_sent else 0)
 
@@ -111,7 +111,7 @@ def _suppress_command(yes: bool, wait_seconds: int, **given: tuple[str, ...]) ->
 @_identified
 def _allow_command(**given: tuple[str, ...]) -> None:
     """Store new events of a suppressed person again, because they consented."""
-    lifted = rights.allow_person(cli_caller(), _request(given))
+    lifted = person_requests.allow_person(cli_caller(), _request(given))
     click.echo("New events of this person are stored again." if lifted else "This person was not suppressed.")
 
 
@@ -120,7 +120,7 @@ def _allow_command(**given: tuple[str, ...]) -> None:
 def _requests_command(**given: tuple[str, ...]) -> None:
     """Print the recorded requests as JSON lines, the oldest first; with identifiers, only this person's."""
     identifiers = _request(given) if any(given.values()) else None
-    for request in reversed(rights.list_requests(cli_caller(), _MOST_SHOWN, None, identifiers)):
+    for request in reversed(person_requests.list_requests(cli_caller(), _MOST_SHOWN, None, identifiers)):
         click.echo(json.dumps(asdict(request)))
 
 
@@ -132,7 +132,7 @@ def _repeat_command(file: Any) -> None:
         recorded = [json.loads(line) for line in file if line.strip()]
     except ValueError:
         raise click.UsageError("FILE must have the lines that `person requests` prints.") from None
-    done = rights.repeat_requests(cli_caller(), recorded)
+    done = person_requests.repeat_requests(cli_caller(), recorded)
     click.echo(", ".join(f"{n:,} {kind}" for kind, n in sorted(done.items())) or "Nothing was missing.")
 
 

@@ -6,11 +6,11 @@ from flask import Response, make_response, render_template, request
 
 from worker.api import context
 from worker.operations.errors import InvalidError, OperationError
-from worker.operations.person import rights
+from worker.operations.person import person_requests
+from worker.operations.person.person_requests import IDENTIFIER_KINDS
 from worker.pages.base import blueprint
 from worker.pages.forms import Form, form_texts, split_lines
 
-_KINDS = ("emails", "email_hashes", "external_ids", "external_id_hashes", "anonymous_ids")
 _MOST_SHOWN = 50
 
 
@@ -23,9 +23,11 @@ def _people_page() -> str:
 @blueprint.post("/people")
 def _post_people() -> Response:
     """Do what the form says with one person's data."""
-    form = Form(form_texts(request.form, (*_KINDS, "action", "confirmed")))
+    form = Form(form_texts(request.form, (*IDENTIFIER_KINDS, "action", "confirmed")))
     try:
-        person = rights.read_request(**{kind: split_lines(form.values[kind]) for kind in _KINDS})
+        person = person_requests.read_request(
+            **{kind: split_lines(form.values[kind]) for kind in IDENTIFIER_KINDS}
+        )
         if form.values["action"] == "export":
             return _download(person)
         return make_response(_page(form, done=_carry_out(form.values, person)))
@@ -34,20 +36,20 @@ def _post_people() -> Response:
         return make_response(_page(form), 422 if isinstance(error, InvalidError) else 409)
 
 
-def _carry_out(given: dict[str, str], person: rights.PersonIdentifiers) -> str:
+def _carry_out(given: dict[str, str], person: person_requests.PersonIdentifiers) -> str:
     """Return a sentence about what was done."""
     caller, action = context.request_caller(), given["action"]
     if action == "allow":
-        lifted = rights.allow_person(caller, person)
+        lifted = person_requests.allow_person(caller, person)
         return "New events of this person are stored again." if lifted else "This person was not suppressed."
     if action not in ("count", "erase", "suppress"):
         raise InvalidError("action", "must be one of the list.")
     if action != "count" and given["confirmed"] != "yes":
         raise InvalidError("confirmed", "must be ticked to erase: it cannot be undone.")
     if action == "suppress":
-        report = rights.suppress_person(caller, person)
+        report = person_requests.suppress_person(caller, person)
     else:
-        report = rights.erase_person(caller, person, dry_run=action == "count")
+        report = person_requests.erase_person(caller, person, dry_run=action == "count")
     counted = (
         f"{report.events:,} waiting events, {report.visitors:,} visitors, {report.deliveries:,} deliveries"
     )
@@ -60,13 +62,13 @@ def _carry_out(given: dict[str, str], person: rights.PersonIdentifiers) -> str:
     return f"Erased {counted}.{partly}{busy}"
 
 
-def _download(person: rights.PersonIdentifiers) -> Response:
-    kept = rights.export_person(context.request_caller(), person)
+def _download(person: person_requests.PersonIdentifiers) -> Response:
+    kept = person_requests.export_person(context.request_caller(), person)
     answer = Response(json.dumps(kept, indent=2, ensure_ascii=False), mimetype="application/json")
     answer.headers["Content-Disposition"] = 'attachment; filename="person.json"'
     return answer
 
 
 def _page(form: Form, done: str = "") -> str:
-    recorded = rights.list_requests(context.request_caller(), _MOST_SHOWN)
+    recorded = person_requests.list_requests(context.request_caller(), _MOST_SHOWN)
     return render_template("person.html", form=form, done=done, requests=recorded)

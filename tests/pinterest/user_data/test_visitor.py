@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.pinterest.conftest import EM, browser, sha
 from worker.pinterest.mapping.call import Notes, Options, read_call
 from worker.pinterest.user_data.user_data import build_user_data
-from worker.pinterest.user_data.visitor import Visitor, apply_identify, hash_traits, with_click_ids
+from worker.pinterest.user_data.visitor import Visitor, _hash_traits, apply_identify, with_click_ids
 
 
 def identify(traits: Any = None, **fields: Any) -> dict[str, Any]:
@@ -114,7 +114,7 @@ _TRAITS = [
     {"email": f"p{n}@example.com", "phone": f"+49151123456{n}0", "firstName": f"anna{n}", "zip": f"5311{n}"}
     for n in range(3)
 ]
-_HASHES = [{digest for values in hash_traits(one, None).values() for digest in values} for one in _TRAITS]
+_HASHES = [{digest for values in _hash_traits(one, None).values() for digest in values} for one in _TRAITS]
 _people = st.integers(0, 2)
 _traits = st.tuples(_people, st.sets(st.sampled_from(["phone", "firstName", "zip"]))).map(
     lambda drawn: {name: _TRAITS[drawn[0]][name] for name in ("email", *sorted(drawn[1]))}

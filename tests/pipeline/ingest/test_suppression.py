@@ -22,7 +22,7 @@ from worker.ledger.schema import debug_input, delivery, suppression
 from worker.ledger.schema import visitor as visitor_table
 from worker.ledger.upkeep import suppressions
 from worker.operations.caller import Caller
-from worker.operations.person import erasing, rights
+from worker.operations.person import erasing, person_requests
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pipeline.ingest.accepting import prepare_event
 from worker.pipeline.ingest.ingest_bulk import ingest
@@ -60,7 +60,7 @@ def run(ledger: Ledger, *events: dict[str, Any], trust: Trust = Trust.PUBLIC) ->
 
 def suppress(ledger: Ledger, **asked: list[str]) -> None:
     caller = Caller(ledger, "legal", time.time())
-    rights.suppress_person(caller, rights.read_request(**asked), wait_seconds=0.0)
+    person_requests.suppress_person(caller, person_requests.read_request(**asked), wait_seconds=0.0)
 
 
 CHOICE = "Segment Consent Preference Updated"
@@ -92,7 +92,7 @@ def test_only_a_new_signed_yes_to_advertising_ends_a_suppression(
     assert run(ledger, track("before", KIM)) == set()
     run(ledger, event, trust=trust)
     assert ("after" in run(ledger, track("after", KIM))) is ends
-    kinds = [one.kind for one in rights.list_requests(Caller(ledger, "legal", 0.0), 10)]
+    kinds = [one.kind for one in person_requests.list_requests(Caller(ledger, "legal", 0.0), 10)]
     assert kinds == (["consent"] if ends else []) + ["suppress"]
     with ledger.read() as connection:
         assert (connection.execute(select(suppression)).all() == []) is ends
@@ -260,12 +260,15 @@ def test_what_waited_in_a_spool_while_its_person_was_erased_is_not_kept(
     events = identify, track("kim", anonymousId="kims"), track("kim2", KIM), track("lee", LEE)
     intake.accept([spooled(event) for event in events], 1.0)
     caller = Caller(ledger, "legal", time.time())
-    rights.erase_person(caller, rights.read_request(emails=[KIM]), wait_seconds=0.0)
-    exported = rights.export_person(caller, rights.read_request(emails=[KIM]))
+    person_requests.erase_person(caller, person_requests.read_request(emails=[KIM]), wait_seconds=0.0)
+    exported = person_requests.export_person(caller, person_requests.read_request(emails=[KIM]))
     intake.drain()
     ingest(ledger, hinted)
 
-    assert (exported["suppressed"], rights.allow_person(caller, rights.read_request(emails=[KIM]))) == (
+    assert (
+        exported["suppressed"],
+        person_requests.allow_person(caller, person_requests.read_request(emails=[KIM])),
+    ) == (
         False,
         0,
     )
@@ -288,7 +291,7 @@ def test_an_erasure_does_not_weaken_a_suppression(ledger: Ledger) -> None:
     place(ledger)
     suppress(ledger, emails=[KIM])
     caller = Caller(ledger, "legal", time.time())
-    rights.erase_person(caller, rights.read_request(emails=[KIM]), wait_seconds=0.0)
+    person_requests.erase_person(caller, person_requests.read_request(emails=[KIM]), wait_seconds=0.0)
     assert run(ledger, track("later", KIM)) == set()
 
 
@@ -296,9 +299,9 @@ def test_a_suppression_costs_one_query_for_a_bulk_and_none_without_one(
     sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    real = rights.store.find_suppressions
+    real = person_requests.store.find_suppressions
     monkeypatch.setattr(
-        rights.store, "find_suppressions", lambda at, keys: asked.append(len(keys)) or real(at, keys)
+        person_requests.store, "find_suppressions", lambda at, keys: asked.append(len(keys)) or real(at, keys)
     )
     place(sqlite_ledger)
     run(sqlite_ledger, *(track(f"a{n}", LEE) for n in range(20)))

@@ -19,7 +19,7 @@ _LONGEST_KEY = 64
 _MOST_COUNTRIES = 4
 
 
-def hash_traits(
+def _hash_traits(
     traits: object, default_country: str | None, explain: Explanation | None = None
 ) -> dict[str, list[str]]:
     """Return the hashes of the identifiers among the traits, by Pinterest's field names.

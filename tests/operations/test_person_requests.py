@@ -1,8 +1,10 @@
 """What a person may ask for: what is kept of them, to be forgotten for good, and a proof of it."""
 
 import json
+import re
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ from sqlalchemy import delete, insert, select
 from tests.ledger import shop as shops
 from tests.ledger.shop import place
 from tests.operations.test_erasing import GRANTED, KIM, LEE, identify, names, order
+from worker.api.person import _PersonBody
+from worker.cli import person as cli_person
 from worker.event.received import Trust
 from worker.ledger.database import Ledger
 from worker.ledger.intake import debug_inputs, inbox, visitors
@@ -18,7 +22,8 @@ from worker.ledger.schema import delivery, metadata, person_request, suppression
 from worker.ledger.schema import visitor as visitor_table
 from worker.operations.caller import Caller
 from worker.operations.errors import InvalidError
-from worker.operations.person import erasing, rights
+from worker.operations.person import erasing, person_requests
+from worker.pages import person as page
 from worker.pinterest.user_data.hashing import hash_value
 from worker.pipeline.ingest.ingest_bulk import ingest
 
@@ -61,7 +66,7 @@ def test_an_export_has_everything_of_the_person_and_nothing_of_others(
     known: Ledger, asked: dict[str, list[str]]
 ) -> None:
     before = rows(known)
-    kept = rights.export_person(legal(known), rights.read_request(**asked))
+    kept = person_requests.export_person(legal(known), person_requests.read_request(**asked))
     text = json.dumps(kept)
     assert kept["events"][0]["data"]["event"]["context"]["traits"] == {"email": KIM}
     assert kept["events"][0]["parked_reason"] == "why not"
@@ -86,16 +91,18 @@ def rows(ledger: Ledger) -> dict[str, int]:
 def test_a_request_is_proved_by_who_asked_and_names_the_person_only_to_those_who_know_them(
     known: Ledger,
 ) -> None:
-    kim = rights.read_request(emails=[KIM])
-    rights.export_person(legal(known), kim)
-    rights.suppress_person(legal(known), kim, wait_seconds=0.0)
-    rights.allow_person(legal(known), kim)
-    rights.erase_person(legal(known), rights.read_request(emails=[LEE]), wait_seconds=0.0)
-    rights.erase_person(legal(known), rights.read_request(emails=["no@example.com"]), dry_run=True)
-    recorded = rights.list_requests(legal(known), 10)
+    kim = person_requests.read_request(emails=[KIM])
+    person_requests.export_person(legal(known), kim)
+    person_requests.suppress_person(legal(known), kim, wait_seconds=0.0)
+    person_requests.allow_person(legal(known), kim)
+    person_requests.erase_person(legal(known), person_requests.read_request(emails=[LEE]), wait_seconds=0.0)
+    person_requests.erase_person(
+        legal(known), person_requests.read_request(emails=["no@example.com"]), dry_run=True
+    )
+    recorded = person_requests.list_requests(legal(known), 10)
     assert [one.kind for one in recorded] == ["erase", "allow", "suppress", "export"]
     assert {one.actor for one in recorded} == {"legal"}
-    assert [one.kind for one in rights.list_requests(legal(known), 10, None, kim)] == [
+    assert [one.kind for one in person_requests.list_requests(legal(known), 10, None, kim)] == [
         "allow",
         "suppress",
         "export",
@@ -110,14 +117,14 @@ def test_a_request_is_proved_by_who_asked_and_names_the_person_only_to_those_who
 def test_a_restored_copy_forgets_again_whom_the_recorded_requests_name(known: Ledger) -> None:
     copied = copy(known)
     for kind, email in (("suppress", KIM), ("erase", LEE)):
-        person = rights.read_request(emails=[email])
-        getattr(rights, f"{kind}_person")(legal(known), person, wait_seconds=0.0)
-    recorded = [asdict(one) for one in reversed(rights.list_requests(legal(known), 10))]
+        person = person_requests.read_request(emails=[email])
+        getattr(person_requests, f"{kind}_person")(legal(known), person, wait_seconds=0.0)
+    recorded = [asdict(one) for one in reversed(person_requests.list_requests(legal(known), 10))]
     restore(known, copied)
     assert names(known, KIM)
     assert names(known, LEE)
 
-    assert rights.repeat_requests(legal(known), recorded) == {"suppress": 1, "erase": 1}
+    assert person_requests.repeat_requests(legal(known), recorded) == {"suppress": 1, "erase": 1}
     assert not names(known, KIM)
     assert not names(known, LEE)
     ingest(known, accept(known, order("new of kim", KIM), order("new of lee", LEE)))
@@ -125,7 +132,7 @@ def test_a_restored_copy_forgets_again_whom_the_recorded_requests_name(known: Le
         ids = set(connection.scalars(select(delivery.c.event_id)))
     assert {"new of lee"} == {one for one in ids if one.startswith("new")}
     # Repeated, it does nothing: what came since is kept.
-    assert rights.repeat_requests(legal(known), recorded) == {}
+    assert person_requests.repeat_requests(legal(known), recorded) == {}
     assert names(known, LEE)
 
 
@@ -155,12 +162,14 @@ def test_a_line_that_is_no_recorded_request_is_refused_and_none_is_carried_out(
 ) -> None:
     good = {"at": 1.0, "kind": "erase", "keys": ["ab"], "counts": {}, "actor": "a"}
     with pytest.raises(InvalidError, match="line 2"):
-        rights.repeat_requests(legal(known), [good, line])
-    assert rights.list_requests(legal(known), 10) == []
+        person_requests.repeat_requests(legal(known), [good, line])
+    assert person_requests.list_requests(legal(known), 10) == []
 
 
 def test_a_device_alone_suppresses_what_it_sends(known: Ledger) -> None:
-    rights.suppress_person(legal(known), rights.read_request(anonymous_ids=["new"]), wait_seconds=0.0)
+    person_requests.suppress_person(
+        legal(known), person_requests.read_request(anonymous_ids=["new"]), wait_seconds=0.0
+    )
     event = order("anonymous", anonymousId="new", context=GRANTED | {"userAgent": "M", "ip": "203.0.113.9"})
     ingest(known, accept(known, event))
     with known.read() as connection:
@@ -177,17 +186,25 @@ def test_a_forged_link_erases_and_exports_nothing_that_signed_calls_said(ledger:
         (Trust.PUBLIC, {**phone, "messageId": "p", "traits": {"email": KIM}}),
     ):
         ingest(ledger, shops.accept(ledger, [event], received_at=time.time(), trust=trust))
-    exported = rights.export_person(legal(ledger), rights.read_request(emails=[KIM]))
+    exported = person_requests.export_person(legal(ledger), person_requests.read_request(emails=[KIM]))
     assert [event["event_id"] for event in exported["deliveries"]] == []
     (visitor,) = exported["visitors"]
     assert visitor["data"]["traits"] == {"em": [hash_value("em", KIM)]}
     assert "signed" not in visitor["data"]
 
-    rights.erase_person(legal(ledger), rights.read_request(emails=[KIM]), wait_seconds=0.0)
+    person_requests.erase_person(legal(ledger), person_requests.read_request(emails=[KIM]), wait_seconds=0.0)
     with ledger.read() as connection:
         assert list(connection.scalars(select(delivery.c.event_id))) == ["before"]
         (body,) = connection.scalars(select(visitor_table.c.body))
     record = json.loads(ledger.vault.open(body, visitors.BODY))
     assert record["traits"] == record["signed"]["traits"] == {"ph": [hash_value("ph", "+4915112345678")]}
-    exported = rights.export_person(legal(ledger), rights.read_request(emails=[KIM]))
+    exported = person_requests.export_person(legal(ledger), person_requests.read_request(emails=[KIM]))
     assert exported["visitors"] == []
+
+
+def test_every_surface_takes_every_kind_of_identifier() -> None:
+    kinds = set(person_requests.IDENTIFIER_KINDS)
+    form = Path(page.__file__).with_name("templates").joinpath("person.html").read_text()
+    assert set(cli_person._OPTIONS) == kinds
+    assert set(_PersonBody._declared_fields) == kinds
+    assert set(re.findall(r"f\.area\(form, '(\w+)'", form)) == kinds

@@ -27,7 +27,6 @@ _WAIT_SECONDS = 10.0
 
 # One person has fewer, and each costs a keyed hash for each source.
 MOST_IDENTIFIERS = 20
-_KINDS = ("emails", "email_hashes", "external_ids", "external_id_hashes", "anonymous_ids")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 # A request reads everything that is kept: one at a time is enough for a process.
 _RUNNING = threading.Lock()
@@ -55,7 +54,7 @@ def read_request(**given: Sequence[str]) -> PersonIdentifiers:
     Raises:
         InvalidError: nothing was given, or something that cannot be an identifier; it names the kind, not the value.
     """
-    kinds = tuple(kind for kind in _KINDS if given.get(kind))
+    kinds = tuple(kind for kind in IDENTIFIER_KINDS if given.get(kind))
     for kind in kinds:
         if len(given[kind]) > MOST_IDENTIFIERS:
             raise InvalidError(kind, f"must be at most {MOST_IDENTIFIERS} identifiers.")
@@ -302,3 +301,5 @@ _HASHED = {
     "external_ids": _external_id,
     "external_id_hashes": _digest,
 }
+# The kinds of identifiers by which a person is found.
+IDENTIFIER_KINDS = tuple(dict.fromkeys((*_HASHED, *_IN_CLEAR)))
