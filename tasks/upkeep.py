@@ -6,11 +6,11 @@ from celery import shared_task
 
 from celeryconfig import DELIVERY
 from tasks import hints
-from worker.alerts import source_rules, watching
+from worker.alerts import lifecycle, source_rules
 from worker.ledger.reports import measures
 from worker.ledger.reports.measures import Heartbeat
-from worker.pinterest.client.account import AccountClient
-from worker.pipeline.upkeep import account_reading, purging, retrying
+from worker.pinterest.client.account_client import AccountClient
+from worker.pipeline.upkeep import account_reading, outage_retries, purging
 from worker.pipeline.upkeep.sweeping import Hints
 from worker.pipeline.upkeep.sweeping import sweep_ledger as sweep_once
 from worker.runtime import alert_channels, free_bytes, ledger, webhook
@@ -43,7 +43,7 @@ def fold_tallies() -> None:
 def retry_outages() -> None:
     """Retry deliveries that failed in an outage of Pinterest, if AUTO_RETRY is set."""
     if settings().auto_retry:
-        retrying.retry_after_outage(ledger(), ledger().now())
+        outage_retries.retry_after_outage(ledger(), ledger().now())
 
 
 @shared_task
@@ -67,7 +67,7 @@ def watch() -> None:
     with ledger().read() as connection:
         former = measures.former_queues(connection, settings().unused_event_queues)
     queues = hints.queued([*settings().event_queues, *former])
-    watching.check_figures(
+    lifecycle.check_figures(
         ledger(), free_bytes, ledger().now(), to_webhook=webhook() is not None, queues=queues
     )
 
@@ -87,6 +87,6 @@ def tell_alerts() -> None:
     """Send new notices to the webhook and to people."""
     target = webhook()
     if target is not None:
-        watching.send_notices(ledger(), target, ledger().now)
+        lifecycle.send_notices(ledger(), target, ledger().now)
     for channel in alert_channels():
-        watching.send_to_channel(ledger(), channel, ledger().now)
+        lifecycle.send_to_channel(ledger(), channel, ledger().now)

@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 
 from tests.test_production import GOOD
 from worker.addresses import BrokerAddress
-from worker.pinterest.client.wait_times import RetryPolicy
+from worker.pinterest.client.retry_delays import RetryPolicy
 from worker.settings import _LONGEST_SOCKET_PATH_BYTES, SettingsError, parse, socket_path
 
 KEY = "ab" * 32

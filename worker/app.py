@@ -59,7 +59,7 @@ def _check_ledger_at_start(**_: Any) -> None:
 def _choose_event_queues(instance: Any, **_: Any) -> None:
     """Let a worker that takes the first queue of events take those that INGEST_QUEUES names, or all.
 
-    It also takes the queues that a former, larger EVENT_QUEUES left; see `worker.broker.left_over`.
+    It also takes the queues that a former, larger EVENT_QUEUES left; see `worker.broker.former_queues`.
     """
     queues, known = instance.app.amqp.queues, settings().event_queues
     if celeryconfig.EVENTS in queues.consume_from:

@@ -13,7 +13,7 @@ from worker.ledger.postgresql import PATIENCE_SECONDS
 from worker.ledger.reports.measures import PUBLISHED, UNPUBLISHED
 from worker.monitoring.meter import Meter, MeterWriter
 from worker.pinterest.client.client import PinterestClient
-from worker.pinterest.client.wait_times import RetryPolicy
+from worker.pinterest.client.retry_delays import RetryPolicy
 from worker.settings import Settings, settings
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select
 from tests.alerts.receiver import receiving
 from tests.alerts.test_watching import HERE, refuse_token, watch
 from tests.ledger.shop import NOW
-from worker.alerts import watching
+from worker.alerts import lifecycle
 from worker.alerts.channels import Chat, Mail, Webhook
 from worker.ledger.database import Ledger
 from worker.ledger.schema import alert_notice
@@ -132,7 +132,7 @@ def test_a_channel_gets_each_notice_once_in_order_and_again_after_a_failure(ledg
         chat = Chat(receiver.url, HERE)
 
         def send(at: float) -> int:
-            return watching.send_to_channel(ledger, chat, lambda: at)
+            return lifecycle.send_to_channel(ledger, chat, lambda: at)
 
         receiver.statuses.append(500)
         assert send(NOW) == 0
@@ -161,14 +161,14 @@ def test_a_way_of_sending_that_keeps_failing_is_known_until_it_works(ledger: Led
         chat, hook = Chat(receiver.url, HERE), Webhook(receiver.url, "a-secret-of-the-tests", HERE)
         receiver.statuses += [403, 403]
         assert unsent(NOW + 200) == {}
-        watching.send_to_channel(ledger, chat, lambda: NOW)
-        watching.send_notices(ledger, hook, lambda: NOW)
+        lifecycle.send_to_channel(ledger, chat, lambda: NOW)
+        lifecycle.send_notices(ledger, hook, lambda: NOW)
         assert unsent(NOW + 60) == {}
         assert unsent(NOW + 200) == {"chat": NOW, "webhook": NOW}
         # Removed from the settings, they are tried no more.
         assert unsent(NOW + 1_000) == {}
-        watching.send_to_channel(ledger, chat, lambda: NOW + 210)
-        watching.send_notices(ledger, hook, lambda: NOW + 210)
+        lifecycle.send_to_channel(ledger, chat, lambda: NOW + 210)
+        lifecycle.send_notices(ledger, hook, lambda: NOW + 210)
     assert unsent(NOW + 220) == {}
 
 
@@ -178,7 +178,7 @@ def test_a_webhook_that_keeps_failing_is_known_however_many_notices_wait(ledger:
         hook = Webhook(receiver.url, "a-secret-of-the-tests", HERE)
         receiver.statuses.append(500)
         watch(ledger, to_webhook=True)
-        watching.send_notices(ledger, hook, lambda: NOW)
+        lifecycle.send_notices(ledger, hook, lambda: NOW)
     with ledger.write() as connection:
         tried = connection.execute(select(alert_notice)).mappings().one()
         untried = {name: value for name, value in tried.items() if name != "id"} | {"attempts": 0}
@@ -198,4 +198,4 @@ def test_a_new_channel_is_not_sent_what_is_old(ledger: Ledger) -> None:
     refuse_token(ledger)
     watch(ledger)
     with receiving() as receiver:
-        assert watching.send_to_channel(ledger, Chat(receiver.url, HERE), lambda: NOW + 3_600) == 0
+        assert lifecycle.send_to_channel(ledger, Chat(receiver.url, HERE), lambda: NOW + 3_600) == 0

@@ -1,7 +1,7 @@
 """A problem is reported once when it begins, once if it gets worse, and once when it is over."""
 
+from worker.alerts.lifecycle import _RESOLVE_AFTER_SECONDS, next_step
 from worker.alerts.rules import RuleProblem
-from worker.alerts.watching import _RESOLVE_AFTER_SECONDS, next_step
 from worker.ledger.upkeep.alerts import Alert, Change, Severity
 
 NOW = 1_750_000_000.0

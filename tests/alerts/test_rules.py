@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worker.alerts.figures import AccountFigures, Figures, SourceFigures, TokenFigures
+from worker.alerts.rule_figures import AccountFigures, Figures, SourceFigures, TokenFigures
 from worker.alerts.rules import (
     _ADVICE,
     RULES,

@@ -12,7 +12,7 @@ from worker.ledger.schema import State
 from worker.ledger.setup import sources
 from worker.ledger.setup.sources import Source
 from worker.ledger.upkeep import alerts
-from worker.ledger.upkeep.alert_figures import EndedCount
+from worker.ledger.upkeep.alert_queries import EndedCount
 from worker.ledger.upkeep.alerts import Change
 
 HOUR = int(NOW // 3_600)

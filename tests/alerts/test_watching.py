@@ -12,10 +12,10 @@ from tests.alerts.receiver import receiving
 from tests.ledger.delivery.test_precedence import DELIVERED, P, S, bring_to, copy
 from tests.ledger.shop import ACCOUNT, NOW, accept, new, pend, place, write
 from tests.logged import logged
-from worker.alerts import source_rules, watching
+from worker.alerts import lifecycle, source_rules
 from worker.alerts.channels import Webhook
-from worker.alerts.figures import gather_figures
-from worker.alerts.watching import _RESOLVE_AFTER_SECONDS
+from worker.alerts.lifecycle import _RESOLVE_AFTER_SECONDS
+from worker.alerts.rule_figures import gather_figures
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
 from worker.ledger.reports import measures
@@ -39,7 +39,7 @@ def alive(ledger: Ledger, now: float = NOW) -> None:
 
 def watch(ledger: Ledger, now: float = NOW, *, to_webhook: bool = False) -> list[Change]:
     alive(ledger, now)
-    return watching.check_figures(ledger, lambda: ROOM, now, to_webhook=to_webhook)
+    return lifecycle.check_figures(ledger, lambda: ROOM, now, to_webhook=to_webhook)
 
 
 def firing(ledger: Ledger) -> list[str]:
@@ -57,7 +57,7 @@ def refuse_token(ledger: Ledger) -> Integration:
 
 
 def tell(ledger: Ledger, url: str, now: float = NOW) -> int:
-    return watching.send_notices(ledger, Webhook(url, SECRET, HERE), lambda: now)
+    return lifecycle.send_notices(ledger, Webhook(url, SECRET, HERE), lambda: now)
 
 
 def notices(ledger: Ledger) -> list[Any]:
@@ -123,7 +123,7 @@ def test_two_upkeep_workers_tell_it_once(ledger: Ledger) -> None:
     alive(ledger)
     with ThreadPoolExecutor(4) as pool:
         looks = [
-            pool.submit(watching.check_figures, ledger, lambda: ROOM, NOW + n, to_webhook=False)
+            pool.submit(lifecycle.check_figures, ledger, lambda: ROOM, NOW + n, to_webhook=False)
             for n in range(12)
         ]
         told = [change for look in looks for change in look.result()]
@@ -217,7 +217,7 @@ def test_events_that_stopped_coming_are_told(ledger: Ledger) -> None:
 def test_a_queue_that_no_worker_reads_is_reported_until_it_is_read(ledger: Ledger) -> None:
     def check(seconds: float, queues: dict[str, int] | None) -> list[Change]:
         alive(ledger, NOW + seconds)
-        return watching.check_figures(ledger, lambda: ROOM, NOW + seconds, to_webhook=False, queues=queues)
+        return lifecycle.check_figures(ledger, lambda: ROOM, NOW + seconds, to_webhook=False, queues=queues)
 
     full, read = {"events": 5, "events-2": 1_002}, {"events": 5, "events-2": 0}
     assert [check(0, full), check(290, full), check(301, full)] == [[], [], [Change.FIRED]]
@@ -239,7 +239,7 @@ def test_waiting_events_are_counted_as_far_as_the_longest_queue(ledger: Ledger) 
 
 def test_silence_is_told_by_whoever_looks(ledger: Ledger) -> None:
     told = [
-        watching.check_figures(ledger, lambda: ROOM, NOW + seconds, to_webhook=False)
+        lifecycle.check_figures(ledger, lambda: ROOM, NOW + seconds, to_webhook=False)
         for seconds in (0, 30, 60)
     ]
     assert told == [[], [], [Change.FIRED, Change.FIRED]]
@@ -297,7 +297,7 @@ def test_a_notice_that_nobody_takes_for_a_day_is_given_up(
             now = notices(ledger)[0].not_before or now
         assert tell(ledger, receiver.url, now + 10_000) == 0
     assert tries < 110
-    assert now - NOW > watching._GIVE_UP_SECONDS
+    assert now - NOW > lifecycle._GIVE_UP_SECONDS
     assert logged(caplog)[-1]["state"] == "given_up"
 
 

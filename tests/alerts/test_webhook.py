@@ -13,7 +13,7 @@ import pytest
 
 from tests.alerts.receiver import Receiver, receiving
 from worker.alerts.channels import Webhook
-from worker.alerts.watching import _MAX_RETRY_SECONDS, _retry_delay_seconds
+from worker.alerts.lifecycle import _MAX_RETRY_SECONDS, _retry_delay_seconds
 from worker.http import guard
 from worker.http.signature import sign
 

@@ -5,7 +5,7 @@ import pytest
 from tests.api.conftest import Api
 from tests.ledger.shop import NOW, place
 from tests.pages.conftest import Pages
-from worker.alerts import watching
+from worker.alerts import lifecycle
 from worker.ledger.database import Ledger
 from worker.ledger.reports import measures
 from worker.ledger.setup import ad_accounts
@@ -22,7 +22,7 @@ def refused(ledger: Ledger) -> None:
         )
         for name in (measures.BATCHER, measures.SWEEPER):
             measures.record_heartbeat(connection, name, NOW)
-    watching.check_figures(ledger, lambda: 10**12, NOW, to_webhook=False)
+    lifecycle.check_figures(ledger, lambda: 10**12, NOW, to_webhook=False)
 
 
 @pytest.mark.usefixtures("refused")

@@ -14,7 +14,7 @@ from worker.ledger.setup import access
 from worker.ledger.setup.access import Role
 from worker.ledger.setup.integrations import Integration
 from worker.operations.deliveries import failed as operations
-from worker.pipeline.upkeep import retrying
+from worker.pipeline.upkeep import outage_retries
 
 FAILED = "/v1/admin/failed"
 NOW = 1_893_456_000.0  # 2030-01-01T00:00:00Z
@@ -238,7 +238,7 @@ def test_one_call_does_a_bounded_amount_and_says_where_to_go_on(
     api: Api, ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where nothing of it can be sent, so that no caller goes round in circles."""
-    monkeypatch.setattr(retrying, "_ROWS_PER_STEP", 2)
+    monkeypatch.setattr(outage_retries, "_ROWS_PER_STEP", 2)
     monkeypatch.setattr(operations, "MOST_A_CALL", 3)
     fail(ledger, shop, "e0", "e1", "e2", payload=None)
     fail(ledger, shop, "e3", "e4")

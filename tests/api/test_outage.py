@@ -9,10 +9,10 @@ from sqlalchemy.exc import OperationalError
 
 from tests.alerts.receiver import Receiver, receiving
 from worker.alerts.channels import Webhook
-from worker.alerts.watching import _RESOLVE_AFTER_SECONDS
+from worker.alerts.lifecycle import _RESOLVE_AFTER_SECONDS
 from worker.ledger.upkeep.alerts import Change
-from worker.web import watchman
-from worker.web.watchman import _MAX_UNSENT_NOTICES, _WAIT_SECONDS, _Outage
+from worker.web import alerts_thread
+from worker.web.alerts_thread import _MAX_UNSENT_NOTICES, _WAIT_SECONDS, _Outage
 
 NOW = 1_750_000_000.0
 
@@ -82,12 +82,12 @@ def test_the_watchman_knows_it_by_its_own_look(receiver: Receiver, monkeypatch: 
     def away(*_: object) -> bool:
         raise OperationalError("SELECT 1", {}, ConnectionRefusedError())
 
-    monkeypatch.setattr(watchman, "_watch_if_overdue", away)
+    monkeypatch.setattr(alerts_thread, "_watch_if_overdue", away)
     clock = iter((NOW, NOW + 60))
     ledger = SimpleNamespace(ping=lambda: None, now=lambda: next(clock))
-    monkeypatch.setattr(watchman.runtime, "ledger", lambda: ledger)
+    monkeypatch.setattr(alerts_thread.runtime, "ledger", lambda: ledger)
     for _ in range(2):
         with pytest.raises(OperationalError):
-            watchman._look(outage)
+            alerts_thread._look(outage)
 
     assert [json.loads(body)["rule"] for body in receiver.bodies] == ["ledger_away"]

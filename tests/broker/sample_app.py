@@ -11,7 +11,7 @@ from celery import Celery
 from celery.exceptions import Reject
 from kombu import Exchange, Queue
 
-from worker.broker import left_over
+from worker.broker import former_queues
 from worker.broker.bulk import BulkTask
 from worker.broker.tasks_base import LedgerRetryTask
 
@@ -62,7 +62,7 @@ if LEFT_OVER := os.environ.get("SAMPLE_LEFT_OVER"):
     app.conf.left_over_queues = lambda: [
         Queue(LEFT_OVER, Exchange(""), routing_key=LEFT_OVER, no_ack=NO_ACK, no_declare=True)
     ]
-    left_over._LOOK_SECONDS = 0.3
+    former_queues._LOOK_SECONDS = 0.3
 
 
 def note(**fields: Any) -> None:

@@ -14,7 +14,7 @@ from kombu import Connection
 from tests.broker.harness import Broker, Worker, running, wait_until
 from tests.broker.test_hint_reader import RealSink
 from worker.broker.bulk import UnackedMessages
-from worker.broker.left_over import LeftOverQueues
+from worker.broker.former_queues import LeftOverQueues
 from worker.broker.publisher import HintPublisher, _deal, publish_many
 
 

@@ -15,7 +15,7 @@ from worker.ledger.delivery.deliveries import Sale
 from worker.ledger.reports import tallies
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR, Entry
 from worker.ledger.setup import pinterest_connections
-from worker.pinterest.client.account import AccountClient
+from worker.pinterest.client.account_client import AccountClient
 from worker.pipeline.upkeep.account_reading import read_pinterest
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"

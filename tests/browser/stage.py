@@ -20,7 +20,7 @@ from worker.ledger.intake import inbox
 from worker.ledger.intake.inbox import Accepted
 from worker.ledger.setup import sources
 from worker.pinterest.client.client import PinterestClient
-from worker.pinterest.client.wait_times import RetryPolicy
+from worker.pinterest.client.retry_delays import RetryPolicy
 from worker.pipeline.delivery.deliver_batch import deliver
 from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
 from worker.pipeline.delivery.sending import Sender

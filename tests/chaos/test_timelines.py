@@ -21,7 +21,7 @@ from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.setup.integrations import Integration
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer
-from worker.pinterest.client.wait_times import RetryPolicy
+from worker.pinterest.client.retry_delays import RetryPolicy
 from worker.pipeline.ingest.ingest_bulk import ingest
 
 HOUR = 3_600.0

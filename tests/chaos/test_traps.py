@@ -17,7 +17,7 @@ from tests.chaos.timeline import Timeline
 from tests.ledger.shop import NOW, pend, place, stand
 from tests.pipeline.sandbox import FakePinterest, answer
 from worker.ledger.database import Ledger
-from worker.pinterest.client.wait_times import RetryPolicy
+from worker.pinterest.client.retry_delays import RetryPolicy
 from worker.settings import socket_path
 
 ROOT = Path(__file__).parents[2]

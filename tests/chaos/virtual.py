@@ -12,7 +12,7 @@ from tests.ledger.shop import NOW
 from tests.pipeline.sandbox import FakePinterest
 from worker.ledger.database import Ledger
 from worker.pinterest.client.client import Answer
-from worker.pinterest.client.wait_times import RetryPolicy
+from worker.pinterest.client.retry_delays import RetryPolicy
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
 from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
 from worker.pipeline.delivery.sending import PostponedError, Sender

@@ -56,7 +56,7 @@ def test_it_erases_once_and_the_books_balance(known: Shell) -> None:
 
 def test_deliveries_are_told_by_where_they_stood(failures: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(erasing, "_SETTLING_SECONDS", 0.0)
-    monkeypatch.setattr("worker.pinterest.user_data.person.Person.appears_in", lambda *_: True)
+    monkeypatch.setattr("worker.pinterest.user_data.person_matching.Person.appears_in", lambda *_: True)
     printed = failures.good("erase", "--email-sha256", "ab" * 32, "--external-id", "4711", "--yes")
     assert printed == "Erased 0 waiting events, 0 visitors, 4 deliveries.\n         4 failed\n"
 

@@ -19,7 +19,7 @@ import pytest
 from tests.collector.conftest import KEY
 from worker.ledger.database import Ledger
 from worker.ledger.intake import inbox
-from worker.web.threads import _LONGEST_REQUEST_SECONDS
+from worker.web.gunicorn_worker import _LONGEST_REQUEST_SECONDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = json.dumps({"type": "page", "context": {"consent": {"advertising": True}}})

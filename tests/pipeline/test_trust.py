@@ -26,7 +26,7 @@ from worker.ledger.migrate import migrate
 from worker.ledger.schema import State, delivery, visitor
 from worker.ledger.setup import sources
 from worker.pinterest.user_data.hashing import hash_value
-from worker.pinterest.user_data.person import _mapped_email_hashes
+from worker.pinterest.user_data.person_matching import _mapped_email_hashes
 from worker.pipeline.ingest.ingest_bulk import ingest
 
 P, S = Trust.PUBLIC, Trust.SIGNED

@@ -22,7 +22,7 @@ from worker.pinterest.client.client import mask
 from worker.pinterest.custom_data import money
 from worker.pinterest.mapping.call import Explanation, Options
 from worker.pinterest.mapping.mapping import map_event
-from worker.pinterest.user_data.person import _email_hashes_in
+from worker.pinterest.user_data.person_matching import _email_hashes_in
 from worker.pinterest.user_data.visitor import Visitor, apply_identify
 
 # The first steps are small, because an exponential pattern would never end with larger ones.

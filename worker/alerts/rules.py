@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from worker.alerts.figures import (
+from worker.alerts.rule_figures import (
     BACKLOG_SHARE,
     COMPARED_DAYS,
     MAX_COUNTED_FAILURES,

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from worker.alerts import rules
-from worker.alerts.figures import MAX_COUNTED_FAILURES
+from worker.alerts.lifecycle import update_alerts
+from worker.alerts.rule_figures import MAX_COUNTED_FAILURES
 from worker.alerts.rules import DATA_RULE, VOLUME_RULE, RuleProblem
-from worker.alerts.watching import update_alerts
 from worker.event.problem_texts import problem_text
 from worker.ledger.database import Ledger
 from worker.ledger.reports import tallies
@@ -26,8 +26,8 @@ from worker.ledger.reports.shop_orders import Fate, count_fates_by_source
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR
 from worker.ledger.setup import sources
 from worker.ledger.setup.sources import Source
-from worker.ledger.upkeep import alert_figures, watermarks
-from worker.ledger.upkeep.alert_figures import EndedCount, FailureKind
+from worker.ledger.upkeep import alert_queries, watermarks
+from worker.ledger.upkeep.alert_queries import EndedCount, FailureKind
 from worker.ledger.upkeep.alerts import Change, Severity
 
 # Hours of each window with the least number of ended events that it is judged by. The current hour is one of them.
@@ -64,9 +64,9 @@ def check_rates(ledger: Ledger, now: float, *, to_webhook: bool) -> list[Change]
     hour = int(now // SECONDS_PER_HOUR)
     with ledger.write() as connection:
         all_sources = list(sources.iterate_sources(connection))
-        ended = alert_figures.ended_by_name(connection, hour - _WINDOW_HOURS + 1)
-        last = alert_figures.last_accepted_hours(connection, hour - _SILENCE_DAYS * _HOURS_PER_DAY)
-        kinds = alert_figures.failure_kinds(connection, MAX_COUNTED_FAILURES)
+        ended = alert_queries.ended_by_name(connection, hour - _WINDOW_HOURS + 1)
+        last = alert_queries.last_accepted_hours(connection, hour - _SILENCE_DAYS * _HOURS_PER_DAY)
+        kinds = alert_queries.failure_kinds(connection, MAX_COUNTED_FAILURES)
         first_seen = {kind: _first_seen(connection, kind, at) for kind, at in kinds.items()}
         since, until = (now - seconds for seconds in _ORDER_SECONDS)
         fates = count_fates_by_source(connection, since, until)
@@ -225,7 +225,7 @@ class _Series:
 def _gather_volumes(connection: Connection, hour: int) -> list[_Series]:
     """Return the hourly number of events of each name, for the days that are compared."""
     counted: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
-    for row in alert_figures.created_by_hour(connection, hour - (_LOOK_BACK_DAYS + 1) * _HOURS_PER_DAY):
+    for row in alert_queries.created_by_hour(connection, hour - (_LOOK_BACK_DAYS + 1) * _HOURS_PER_DAY):
         counted[row[0], row[1]][row[2]] = row[3]
     return [_Series(*key, by_hour) for key, by_hour in counted.items()]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from worker.api import context, lists
+from worker.api import context, pagination
 from worker.api.auth import require_owner
 from worker.api.blueprint import Blueprint
 from worker.api.fields import Boolean, Shape, Text, Timestamp
-from worker.api.lists import page_of
+from worker.api.pagination import page_of
 from worker.event.times import iso, parse_time
 from worker.ledger.setup.access import Role, User
 from worker.operations.setup import access
@@ -79,7 +79,7 @@ class _UserBody(Shape):
 def _get_users() -> dict[str, Any]:
     """List the users, by name, all on one page. Owners only."""
     found = access.list_users(context.request_caller())
-    return lists.page_answer(found, len(found), lambda user: user, lambda user: user.id)
+    return pagination.page_answer(found, len(found), lambda user: user, lambda user: user.id)
 
 
 @blueprint.route("/users", methods=["POST"])

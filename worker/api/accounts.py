@@ -4,11 +4,11 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validates_schema
 
-from worker.api import context, lists
+from worker.api import context, pagination
 from worker.api.blueprint import Blueprint
 from worker.api.fields import Integer, ListOf, Nested, Number, Shape, Text, between, length, one_of_words
-from worker.api.lists import PageQuery, page_of
-from worker.api.queries import TimestampOrNull
+from worker.api.pagination import PageQuery, page_of
+from worker.api.shared_fields import TimestampOrNull
 from worker.operations.setup import accounts
 from worker.operations.setup.accounts import (
     BREAKER_OPEN,
@@ -83,9 +83,9 @@ blueprint = Blueprint(
 @blueprint.response(200, page_of(_AccountAnswer))
 def _get_accounts(query: dict[str, Any]) -> dict[str, Any]:
     """List ad accounts in the order of their ids."""
-    after, limit = lists.text_after(query.get("cursor")), query["limit"]
+    after, limit = pagination.text_after(query.get("cursor")), query["limit"]
     found = [one for one in accounts.list_accounts(context.request_caller()) if one.ad_account_id > after]
-    return lists.page_answer(found[: limit + 1], limit, lambda one: one, lambda one: one.ad_account_id)
+    return pagination.page_answer(found[: limit + 1], limit, lambda one: one, lambda one: one.ad_account_id)
 
 
 @blueprint.route("/accounts/<ad_account_id>")

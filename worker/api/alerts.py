@@ -3,7 +3,7 @@
 from worker.api import context
 from worker.api.blueprint import Blueprint
 from worker.api.fields import Integer, ListOf, Nested, Shape, Text, Timestamp
-from worker.api.queries import TimestampOrNull
+from worker.api.shared_fields import TimestampOrNull
 from worker.operations.reports.alerts import Alerts, list_alerts
 
 blueprint = Blueprint("alerts", __name__, url_prefix="/v1/admin", description="Alerts and notices")

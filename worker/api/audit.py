@@ -4,10 +4,10 @@ from typing import Any
 
 from marshmallow import fields
 
-from worker.api import context, lists
+from worker.api import context, pagination
 from worker.api.blueprint import Blueprint
 from worker.api.fields import Shape, Text, Timestamp
-from worker.api.lists import PageQuery, page_of
+from worker.api.pagination import PageQuery, page_of
 from worker.ledger.setup import audit_log as log
 
 blueprint = Blueprint("audit", __name__, url_prefix="/v1/admin", description="Who changed what, and when")
@@ -29,7 +29,7 @@ class _AuditEntry(Shape):
 @blueprint.response(200, page_of(_AuditEntry))
 def _get_audit_log(query: dict[str, Any]) -> dict[str, Any]:
     """List changes, the newest first."""
-    before = lists.number_after(query.get("cursor"))
+    before = pagination.number_after(query.get("cursor"))
     with context.app_ledger().read() as connection:
         found = log.newest_audit_entries(connection, query["limit"] + 1, before)
-    return lists.page_answer(found, query["limit"], dict, lambda entry: int(entry["id"]))
+    return pagination.page_answer(found, query["limit"], dict, lambda entry: int(entry["id"]))

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response, g, stream_with_context
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from worker.api import context, lists
+from worker.api import context, pagination
 from worker.api.blueprint import Blueprint
 from worker.api.errors import ApiError
 from worker.api.fields import (
@@ -23,8 +23,8 @@ from worker.api.fields import (
     between,
     length,
 )
-from worker.api.lists import PageQuery, page_of
-from worker.api.queries import Since, query_flag
+from worker.api.pagination import PageQuery, page_of
+from worker.api.shared_fields import Since, query_flag
 from worker.ledger.delivery.failure_groups import TREND_DAYS, GroupState, ReasonGroup
 from worker.ledger.delivery.failures import Failure, FailureFilter
 from worker.ledger.rows import LARGEST_ID
@@ -228,9 +228,9 @@ blueprint = Blueprint(
 @blueprint.response(200, page_of(_FailedAnswer))
 def _get_failed_list(query: dict[str, Any]) -> dict[str, Any]:
     """List failed deliveries in the order of their ids."""
-    after = lists.number_after(query.get("cursor")) or 0
+    after = pagination.number_after(query.get("cursor")) or 0
     found = failed.list_failed(context.request_caller(), _filter(query), query["limit"] + 1, after)
-    return lists.page_answer(found, query["limit"], _show, lambda failure: failure.id)
+    return pagination.page_answer(found, query["limit"], _show, lambda failure: failure.id)
 
 
 @blueprint.route("/failed/summary")
@@ -309,7 +309,7 @@ def _filter(given: Mapping[str, Any], path: str = "") -> FailureFilter:
 
 
 def _choice(body: Mapping[str, Any]) -> tuple[FailureFilter, Extent]:
-    after = lists.number_after(body.get("cursor")) or 0
+    after = pagination.number_after(body.get("cursor")) or 0
     chosen = FailureFilter(ids=tuple(body["ids"])) if "ids" in body else _filter(body["filter"], "filter.")
     return chosen, Extent(after, failed.MOST_A_CALL, body["dry_run"])
 
@@ -319,7 +319,7 @@ def _ended(body: Mapping[str, Any], result: BulkResult) -> dict[str, Any]:
         "dry_run": body["dry_run"],
         "left_alone": _counted(result.left_alone),
         "left": result.left,
-        "next_cursor": lists.cursor_at(result.last_id) if result.left else None,
+        "next_cursor": pagination.cursor_at(result.last_id) if result.left else None,
     }
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validates_schema
 
-from worker.api import context, lists
+from worker.api import context, pagination
 from worker.api.blueprint import Blueprint
 from worker.api.fields import Boolean, ListOf, Object, Shape, Text, Timestamp, length, one_of_words
-from worker.api.lists import PageQuery, page_of
-from worker.api.queries import without_fixed_fields
+from worker.api.pagination import PageQuery, page_of
+from worker.api.shared_fields import without_fixed_fields
 from worker.api.sources import FIXED_HERE
 from worker.operations.setup import integrations
 from worker.operations.setup.integrations import IntegrationRecord, Unsent
@@ -236,9 +236,9 @@ def _post_integration(body: dict[str, Any]) -> IntegrationRecord:
 @blueprint.response(200, page_of(_IntegrationAnswer))
 def _get_integrations(query: dict[str, Any]) -> dict[str, Any]:
     """List integrations in the order of creation."""
-    after, limit = lists.number_after(query.get("cursor")) or 0, query["limit"]
+    after, limit = pagination.number_after(query.get("cursor")) or 0, query["limit"]
     found = integrations.list_integrations(context.request_caller(), limit + 1, after)
-    return lists.page_answer(found, limit, lambda one: one, lambda one: one["number"])
+    return pagination.page_answer(found, limit, lambda one: one, lambda one: one["number"])
 
 
 @blueprint.route("/integrations/<integration_id>")

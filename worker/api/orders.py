@@ -4,10 +4,10 @@ from typing import Any
 
 from marshmallow import fields
 
-from worker.api import context, lists
+from worker.api import context, pagination
 from worker.api.blueprint import Blueprint
 from worker.api.fields import Integer, ListOf, Nested, Number, Shape, Text, at_most, between
-from worker.api.lists import PageQuery, cursor_at, page_of
+from worker.api.pagination import PageQuery, cursor_at, page_of
 from worker.ledger.reports.shop_orders import Fate
 from worker.operations.reports import orders as operations
 from worker.operations.reports.orders import Accuracy, OrderLine
@@ -149,7 +149,7 @@ def _get_orders(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, page_of(_UndeliveredAnswer))
 def _get_orders_undelivered(query: dict[str, Any]) -> dict[str, Any]:
     """List the orders that an ad account does not have, the last recorded first, each with its reason."""
-    before, limit = lists.number_after(query.get("cursor")), query["limit"]
+    before, limit = pagination.number_after(query.get("cursor")), query["limit"]
     found = operations.list_undelivered(
         context.request_caller(), query["days"], limit, source_id=query["source_id"], before=before
     )

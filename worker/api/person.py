@@ -5,11 +5,11 @@ from typing import Any
 
 from marshmallow import fields
 
-from worker.api import context, lists
+from worker.api import context, pagination
 from worker.api.auth import require_owner
 from worker.api.blueprint import Blueprint
 from worker.api.fields import Boolean, ListOf, Shape, Text, Timestamp, at_most
-from worker.api.lists import PageQuery, page_of
+from worker.api.pagination import PageQuery, page_of
 from worker.operations.person import person_requests
 from worker.operations.person.erasing import ErasureReport
 
@@ -154,6 +154,6 @@ def _post_lifted_suppression(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, page_of(_RecordedRequest))
 def _get_person_requests(query: dict[str, Any]) -> dict[str, Any]:
     """List the requests of persons about their data, the newest first. Owners only."""
-    before = lists.number_after(query.get("cursor"))
+    before = pagination.number_after(query.get("cursor"))
     found = person_requests.list_requests(context.request_caller(), query["limit"] + 1, before)
-    return lists.page_answer(found, query["limit"], asdict, lambda one: one.id)
+    return pagination.page_answer(found, query["limit"], asdict, lambda one: one.id)

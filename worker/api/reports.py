@@ -10,7 +10,7 @@ from marshmallow import fields
 from worker.api import context
 from worker.api.blueprint import Blueprint
 from worker.api.fields import Boolean, ListOf, Nested, Shape, Text, Timestamp, between, length
-from worker.api.queries import Since, TimestampOrNull, query_flag
+from worker.api.shared_fields import Since, TimestampOrNull, query_flag
 from worker.ledger.reports.books import Books
 from worker.operations.deliveries import find
 from worker.operations.deliveries.selection import FIRST_DAY

@@ -6,7 +6,7 @@ from zoneinfo import available_timezones
 import phonenumbers
 from marshmallow import ValidationError, fields, post_load, validates_schema
 
-from worker.api import context, lists
+from worker.api import context, pagination
 from worker.api.blueprint import Blueprint
 from worker.api.fields import (
     Boolean,
@@ -24,9 +24,9 @@ from worker.api.fields import (
     matching,
     one_of_words,
 )
-from worker.api.lists import PageQuery, page_of
-from worker.api.queries import without_fixed_fields
+from worker.api.pagination import PageQuery, page_of
 from worker.api.reports import DataQualityAnswer
+from worker.api.shared_fields import without_fixed_fields
 from worker.operations.reports.data_quality import data_quality
 from worker.operations.setup import sources
 from worker.operations.setup.sources import SOURCE_ID, SourceRecord
@@ -322,9 +322,9 @@ def _post_source(body: dict[str, Any]) -> SourceRecord:
 @blueprint.response(200, page_of(_SourceAnswer))
 def _get_sources(query: dict[str, Any]) -> dict[str, Any]:
     """List sources in the order of their ids."""
-    after, limit = lists.text_after(query.get("cursor")), query["limit"]
+    after, limit = pagination.text_after(query.get("cursor")), query["limit"]
     found = sources.list_sources(context.request_caller(), limit + 1, after)
-    return lists.page_answer(found, limit, lambda one: one, lambda one: str(one["id"]))
+    return pagination.page_answer(found, limit, lambda one: one, lambda one: str(one["id"]))
 
 
 @blueprint.route("/sources/<source_id>")

@@ -20,9 +20,9 @@ from kombu.utils.limits import TokenBucket
 
 from worker import logs
 from worker.broker.bulk import UnackedMessages
+from worker.broker.former_queues import LeftOverQueues
 from worker.broker.hint_reader import HintReader
 from worker.broker.kombu_internals import keep_refused_message, patch_redis_transport, set_answer_timeout
-from worker.broker.left_over import LeftOverQueues
 
 log = logs.of(__name__)
 

@@ -18,8 +18,8 @@ from worker.cli.common import cli_caller
 from worker.collector.errors import RefusedError
 from worker.collector.limits import AdmissionControl, state_folder
 from worker.files.columns import TimeFormat, TimeFormatError
+from worker.files.importing import ImportCounts, ImportOptions
 from worker.files.lines import FileError, Format, Line, ReadOptions
-from worker.files.taking import ImportCounts, ImportOptions
 from worker.ledger.setup.sources import Source
 from worker.monitoring.meter import Meter, MeterWriter
 from worker.operations.deliveries.imports import choose_source, import_events

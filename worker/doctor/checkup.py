@@ -14,14 +14,14 @@ from kombu import Connection
 
 from worker.broker.queues import queue_states
 from worker.dev.shop_walk import DEMO_MARK
-from worker.doctor import judgements
-from worker.doctor.judgements import FileFacts, RabbitFacts, RedisFacts, SiteFacts
+from worker.doctor import findings
+from worker.doctor.findings import FileFacts, RabbitFacts, RedisFacts, SiteFacts
 from worker.event.times import parse_time
 from worker.ledger.database import Ledger
 from worker.ledger.reports import measures
 from worker.ledger.setup import ad_accounts, integrations, sources
 from worker.ledger.setup.integrations import Integration
-from worker.ledger.upkeep import alert_figures, alerts
+from worker.ledger.upkeep import alert_queries, alerts
 from worker.monitoring import broker_check, checks
 from worker.monitoring.checks import Finding, State
 from worker.operations.setup import integration_status
@@ -143,7 +143,7 @@ class Checkup:
         """Yield the findings, in the order in which an operator would fix them."""
         yield from self._safely("production", self._production)
         yield from self._safely("state folder", self._folder)
-        answers = judgements.database_finding(checks.check_database(self._ledger))
+        answers = findings.database_finding(checks.check_database(self._ledger))
         yield answers
         ledger_is_good = answers.state is State.OK
         # Without the database these checks would only report the same problem again.
@@ -166,39 +166,39 @@ class Checkup:
         try:
             yield from look()
         except Exception as error:  # noqa: BLE001 - a check that breaks is a finding, and the others still run
-            yield judgements.broken_check_finding(check, error)
+            yield findings.broken_check_finding(check, error)
 
     def _production(self) -> Iterator[Finding]:
         given = self._settings
-        yield judgements.production_finding(
+        yield findings.production_finding(
             is_production=given.production,
             embedded_broker=given.embedded_broker,
             is_sqlite=self._ledger.is_sqlite,
         )
         if given.sandbox_url:
-            yield judgements.sandbox_finding(given.sandbox_url)
+            yield findings.sandbox_finding(given.sandbox_url)
 
     def _folder(self) -> Iterator[Finding]:
         var = self._settings.var
         secrets = var / "secrets.json"
         mode = secrets.stat().st_mode & 0o777 if secrets.exists() else None
-        yield judgements.folder_finding(FileFacts(os.access(var, os.W_OK | os.X_OK), mode))
-        yield judgements.disk_finding(self._free_bytes())
+        yield findings.folder_finding(FileFacts(os.access(var, os.W_OK | os.X_OK), mode))
+        yield findings.disk_finding(self._free_bytes())
         if self._settings.spool_max_bytes and not self._ledger.is_sqlite:
             yield checks.check_spool(self._settings.spool_folder, self._settings.spool_max_bytes)
 
     def _database_clock(self) -> Iterator[Finding]:
         before = time.time()
         with self._ledger.read() as connection:
-            there = alert_figures.server_time(connection)
+            there = alert_queries.server_time(connection)
         if there is not None:
-            yield judgements.clock_finding(
+            yield findings.clock_finding(
                 "database clock", "the database's", there - (before + time.time()) / 2
             )
 
     def _broker(self) -> Iterator[Finding]:
         found = broker_check.check_broker(self._connect)
-        yield judgements.broker_finding(found, embedded=self._settings.embedded_broker)
+        yield findings.broker_finding(found, embedded=self._settings.embedded_broker)
         if found.state is not State.OK:
             return
         yield from self._safely("broker settings", self._broker_settings)
@@ -207,18 +207,18 @@ class Checkup:
     def _broker_settings(self) -> Iterator[Finding]:
         with self._connect() as connection:
             if self._settings.broker.tls is not None:
-                yield judgements.encryption_finding(_certificate_days_left(connection))
+                yield findings.encryption_finding(_certificate_days_left(connection))
             if self._settings.broker_url.startswith("amqp"):
                 facts = _rabbit_facts(connection, self._queues)
-                yield from judgements.rabbit_findings(facts, self._queues)
+                yield from findings.rabbit_findings(facts, self._queues)
             else:
-                yield from judgements.redis_findings(_redis_facts(connection))
+                yield from findings.redis_findings(_redis_facts(connection))
 
     def _workers(self) -> Iterator[Finding]:
         with self._connect() as connection:
             consumers = _workers_by_queue(self._app, connection)
             left = self._left_over(connection)
-        yield from judgements.worker_findings(consumers, self._queues, left)
+        yield from findings.worker_findings(consumers, self._queues, left)
 
     def _left_over(self, connection: Connection) -> dict[str, int]:
         """Return the messages of queues of events that are not in use any more; of none without the database."""
@@ -235,7 +235,7 @@ class Checkup:
         with self._ledger.read() as connection:
             last = measures.last_heartbeats(connection)
         for name in (measures.BATCHER, measures.SWEEPER):
-            yield judgements.last_run_finding(name, last.get(name), time.time())
+            yield findings.last_run_finding(name, last.get(name), time.time())
 
     def _sites(self) -> Iterator[Finding]:
         given = self._settings
@@ -244,8 +244,8 @@ class Checkup:
             ("management", given.management_url, "/healthz"),
             ("flower", given.flower_url, "/healthcheck"),
         ):
-            yield judgements.site_finding(_request_site(name, url, path))
-        yield judgements.flower_password_finding(_request_site("flower", given.flower_url, "/workers"))
+            yield findings.site_finding(_request_site(name, url, path))
+        yield findings.flower_password_finding(_request_site("flower", given.flower_url, "/workers"))
 
     def _tokens(self) -> Iterator[Finding]:
         with self._ledger.read() as connection:
@@ -258,7 +258,7 @@ class Checkup:
             token = ad_accounts.access_token(connection, self._ledger.vault, one.credential_id)
             source = sources.load_source(connection, one.source_id)
         if self._settings.pinterest_api_url == PINTEREST_API_URL and token.startswith(DEMO_MARK):
-            yield judgements.demo_token_finding(one.id)
+            yield findings.demo_token_finding(one.id)
             return
         domain = next(iter(source.domains if source else ()), "example.com")
         report = integration_status.send_test_event(
@@ -266,7 +266,7 @@ class Checkup:
         )
         marks = {finding.mark for finding in report.findings}
         expires_at = parse_time(one.config.get("token_expires_at"))
-        yield judgements.token_finding(
+        yield findings.token_finding(
             one.id,
             is_good=False if "bad" in marks else None if "unknown" in marks else True,
             sentence=report.sentence,
@@ -276,7 +276,7 @@ class Checkup:
     def _alerts(self) -> Iterator[Finding]:
         with self._ledger.read() as connection:
             unsent = alerts.unsent_since(connection, self._ledger.now())
-            yield judgements.alerts_finding(alerts.firing_alerts(connection), unsent)
+            yield findings.alerts_finding(alerts.firing_alerts(connection), unsent)
 
 
 def _request_site(name: str, url: str, path: str) -> SiteFacts:

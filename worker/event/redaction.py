@@ -9,7 +9,7 @@ from urllib.parse import unquote, unquote_plus, urlunsplit
 
 import phonenumbers
 
-from worker.event.phone_search import find_phones
+from worker.event.phones_in_text import find_phones
 from worker.event.text import cached_by_keys, fold_key
 from worker.event.urls import split_address
 
@@ -22,7 +22,7 @@ _PIECE = 128
 _EMAIL_EDGES = r"\s@<>()\[\],;:\"'/?&="
 _AT_DOMAIN = re.compile(rf"@[^{_EMAIL_EDGES}]+\.[^\W\d_]{{2,}}")
 _EMAIL_EDGE = re.compile(f"[{_EMAIL_EDGES}]")
-# A plus or a double zero and 8 to 15 digits, in groups or not. `worker.event.phone_search` finds national numbers.
+# A plus or a double zero and 8 to 15 digits, in groups or not. `worker.event.phones_in_text` finds national numbers.
 _INTERNATIONAL = re.compile(r"(?<![\w.,])(?:\+|(?<!\d\s)00)[1-9](?:[\s().-]{0,2}\d){7,14}(?!\w)", re.ASCII)
 _MAY_HOLD_PHONE = re.compile(r"\d[\d\s().+/-]{6}", re.ASCII)
 _MOST_ROUNDS = 6

@@ -7,7 +7,7 @@ from itertools import pairwise
 from flask import render_template, request
 
 from worker.api import context
-from worker.ledger.reports.quality import Quality
+from worker.ledger.reports.match_quality_counts import Quality
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR
 from worker.ledger.setup.integrations import Integration
 from worker.operations.reports.reports import (

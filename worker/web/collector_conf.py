@@ -23,7 +23,7 @@ bind = os.environ.get("COLLECTOR_BIND", "").strip() or "127.0.0.1:8080"
 # processes use more cores. Rates per key are counted per process.
 workers = _whole_number("COLLECTOR_WORKERS", 1, most=64)
 threads = _whole_number("COLLECTOR_THREADS", 8, most=64)
-worker_class = "worker.web.threads.DeadlineThreadWorker"
+worker_class = "worker.web.gunicorn_worker.DeadlineThreadWorker"
 
 # Each worker must open its own database and broker connections; those opened before a fork would be shared.
 preload_app = False

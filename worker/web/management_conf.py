@@ -11,7 +11,7 @@ bind = os.environ.get("MANAGEMENT_BIND", "").strip() or "127.0.0.1:8084"
 # A few people and scripts call it at a time; rates per token are counted per process.
 workers = 1
 threads = 8
-worker_class = "worker.web.threads.DeadlineThreadWorker"
+worker_class = "worker.web.gunicorn_worker.DeadlineThreadWorker"
 preload_app = False
 keepalive = 15
 timeout = 60
@@ -27,7 +27,7 @@ control_socket_disable = True
 
 def post_worker_init(_worker: Any) -> None:
     """Start the watchman in the serving process, because beat cannot report that it is silent, and log the start."""
-    from worker.web import watchman
+    from worker.web import alerts_thread
 
-    watchman.start_watchman()
+    alerts_thread.start_watchman()
     log.info("ready", process="management")

@@ -9,7 +9,7 @@ from worker.ledger.delivery import failure_groups
 from worker.ledger.delivery.failure_groups import TREND_DAYS, GroupState, ReasonGroup, _state_of
 from worker.ledger.delivery.failures import FailureFilter
 from worker.ledger.setup.integrations import Integration
-from worker.ledger.upkeep import alert_figures
+from worker.ledger.upkeep import alert_queries
 
 MIDNIGHT = NOW // DAY * DAY
 
@@ -32,9 +32,9 @@ def decide(ledger: Ledger, group: ReasonGroup, state: GroupState, now: float = N
 def needing_attention(ledger: Ledger) -> tuple[dict[str, int], list[str]]:
     """Return the counts by ad account and the kinds that the alerts see."""
     with ledger.read() as connection:
-        kinds = alert_figures.failure_kinds(connection, 100)
+        kinds = alert_queries.failure_kinds(connection, 100)
         return (
-            alert_figures.count_failed_with(connection, ["refused", "unavailable"], 100),
+            alert_queries.count_failed_with(connection, ["refused", "unavailable"], 100),
             sorted(kind.reason_class for kind in kinds),
         )
 

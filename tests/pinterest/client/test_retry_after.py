@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.pinterest.client.wait_times import rate_limit_seconds, retry_after_seconds
+from worker.pinterest.client.retry_delays import rate_limit_seconds, retry_after_seconds
 
 AT_NOON = "Tue, 30 Jan 2024 12:00:00 GMT"
 NOON = 1_706_616_000

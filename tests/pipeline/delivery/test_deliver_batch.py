@@ -21,7 +21,7 @@ from worker.ledger.setup import ad_accounts
 from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer, SendFailure
-from worker.pinterest.client.wait_times import RetryPolicy, Wait
+from worker.pinterest.client.retry_delays import RetryPolicy, Wait
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
 from worker.pipeline.delivery.sending import PostponedError
 

@@ -16,7 +16,7 @@ from tests.logged import logged
 from tests.pipeline.sandbox import FakePinterest, Stage, accepted, answer, refusing, trouble
 from tests.pipeline.upkeep.test_sweeping import LATER, Sent
 from worker.alerts import rules
-from worker.alerts.figures import gather_figures
+from worker.alerts.rule_figures import gather_figures
 from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches, failures
 from worker.ledger.delivery.failures import FailureFilter

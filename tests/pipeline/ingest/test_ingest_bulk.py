@@ -30,7 +30,7 @@ from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.ledger.vault import SealError, Vault
 from worker.pinterest.user_data.hashing import hash_value
-from worker.pipeline.ingest import cost
+from worker.pipeline.ingest import cpu_budget
 from worker.pipeline.ingest import ingest_bulk as stage
 from worker.pipeline.ingest.ingest_bulk import ingest
 
@@ -313,7 +313,7 @@ def test_an_event_that_takes_too_much_processor_time_is_parked_and_the_others_go
     ledger = sqlite_ledger
     place(ledger)
     mapped, busy, tries = stage.to_deliveries, ["m2"], []
-    monkeypatch.setattr(cost, "_MAX_CPU_SECONDS", 0.05)
+    monkeypatch.setattr(cpu_budget, "_MAX_CPU_SECONDS", 0.05)
     save, races = visitors.save_visitors, iter([True])
 
     def burn_for_two(target: Any, one: Any, *rest: Any) -> Any:

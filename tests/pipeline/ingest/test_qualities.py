@@ -7,8 +7,8 @@ import pytest
 
 from tests.ledger.shop import accept, close, place
 from worker.ledger.database import Ledger
-from worker.ledger.reports import quality
-from worker.ledger.reports.quality import Quality
+from worker.ledger.reports import match_quality_counts
+from worker.ledger.reports.match_quality_counts import Quality
 from worker.pinterest.mapping.payload_checks import Failed, Mapped
 from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.pipeline.ingest.outcomes import _qualities
@@ -68,7 +68,7 @@ def test_events_count_once_from_the_inbox_to_the_tallies(ledger: Ledger) -> None
     ingest(ledger, ids)
 
     with ledger.read() as connection:
-        ((key, found),) = quality.quality_since(connection, 0).items()
+        ((key, found),) = match_quality_counts.quality_since(connection, 0).items()
     assert key.event_name == "checkout"
     assert found == Quality(
         valid=1, computed=1, identifiers={"em": 1, "ip_ua": 1}, invalid={"no_identity": 1}

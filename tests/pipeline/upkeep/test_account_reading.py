@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.ledger.shop import place
-from worker.alerts.figures import gather_figures
+from worker.alerts.rule_figures import gather_figures
 from worker.alerts.rules import find_problems
 from worker.dev.sandbox.http_server import Request, Response
 from worker.dev.sandbox.routes import App
@@ -21,7 +21,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.schema import metadata
 from worker.ledger.setup import pinterest_connections
 from worker.ledger.setup.pinterest_connections import Login
-from worker.pinterest.client.account import AccountApiError, AccountClient
+from worker.pinterest.client.account_client import AccountApiError, AccountClient
 from worker.pipeline.upkeep.account_reading import _NO_APP, read_pinterest
 
 BACK = "http://127.0.0.1:8084/integrations/connect/back"

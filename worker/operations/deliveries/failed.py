@@ -18,7 +18,7 @@ from worker.ledger.schema import Arrival
 from worker.ledger.vault import SealError
 from worker.operations.caller import Caller
 from worker.operations.errors import ConflictError, InvalidError, NotFoundError
-from worker.pipeline.upkeep import retrying
+from worker.pipeline.upkeep import outage_retries
 
 # A request of the Management API has to end while its caller waits.
 MOST_A_CALL = 10_000
@@ -165,7 +165,7 @@ def as_json(failure: Failure, now: float) -> dict[str, Any]:
 
 def export_failed(caller: Caller, chosen: FailureFilter, limit: int | None = None) -> Iterator[str]:
     """Yield failed deliveries as lines of JSON, ordered by id; all of them without a limit."""
-    for step in retrying.failures_in_steps(caller.ledger, chosen, most=limit):
+    for step in outage_retries.failures_in_steps(caller.ledger, chosen, most=limit):
         for failure in step:
             yield f"{json.dumps(as_json(failure, caller.now), ensure_ascii=False)}\n"
 
@@ -216,7 +216,7 @@ def _in_steps(
     caller: Caller, chosen: FailureFilter, extent: Extent, move: Callable[[list[Failure]], RetryResult]
 ) -> BulkResult:
     result = BulkResult(last_id=extent.after_id)
-    for step in retrying.failures_in_steps(caller.ledger, chosen, extent.after_id, extent.most):
+    for step in outage_retries.failures_in_steps(caller.ledger, chosen, extent.after_id, extent.most):
         result.add(move(step))
         result.last_id = step[-1].id
         extent.progress(len(step))

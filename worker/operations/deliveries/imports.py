@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import IO
 
+from worker.files.importing import ImportCounts, Importer, ImportOptions
 from worker.files.lines import ReadOptions, read_lines
-from worker.files.taking import ImportCounts, Importer, ImportOptions
 from worker.ledger.setup import sources
 from worker.ledger.setup.sources import Source
 from worker.operations.caller import Caller

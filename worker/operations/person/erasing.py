@@ -19,7 +19,7 @@ from worker.ledger.upkeep import erasure, suppressions
 from worker.ledger.upkeep.erasure import PersonalRow, ReducedPayload
 from worker.ledger.vault import SealError
 from worker.pinterest.mapping.contract import has_identity
-from worker.pinterest.user_data.person import (
+from worker.pinterest.user_data.person_matching import (
     KeyedPerson,
     Person,
     all_email_hashes_in,

@@ -14,7 +14,7 @@ from worker.ledger.intake.debug_inputs import INPUT
 from worker.ledger.rows import chunks
 from worker.ledger.upkeep import erasure
 from worker.ledger.vault import SealError
-from worker.pinterest.user_data.person import Person, split_record
+from worker.pinterest.user_data.person_matching import Person, split_record
 
 _TIMES = ("received_at", "updated_at", "event_time", "accepted_at", "ended_at")
 # Keyed hashes tell nothing without the installation's key.

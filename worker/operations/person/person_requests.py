@@ -20,7 +20,7 @@ from worker.operations.errors import ConflictError, InvalidError
 from worker.operations.person import erasing, exporting
 from worker.operations.person.erasing import ErasureOptions, ErasureReport
 from worker.pinterest.user_data.hashing import hash_value
-from worker.pinterest.user_data.person import KeyedPerson, Person
+from worker.pinterest.user_data.person_matching import KeyedPerson, Person
 
 # Batches that are being sent settle within a request's deadline as a rule. The caller can repeat the erasure.
 _WAIT_SECONDS = 10.0

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.ledger.reports.quality import Quality
+from worker.ledger.reports.match_quality_counts import Quality
 
 # Below so few a share says nothing.
 _LEAST_EVENTS = 20

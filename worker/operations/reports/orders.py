@@ -11,8 +11,8 @@ from worker.event.envelope import EnvelopeError
 from worker.event.received import received_from_server
 from worker.event.times import iso
 from worker.files.columns import ColumnsError, settle_cells
+from worker.files.importing import Importer, ImportOptions, complete_event
 from worker.files.lines import FileError, Line, ReadOptions, read_lines
-from worker.files.taking import Importer, ImportOptions, complete_event
 from worker.formats import amount_text
 from worker.ledger import rows
 from worker.ledger.delivery import find_deliveries
@@ -21,7 +21,7 @@ from worker.ledger.reports import shop_orders
 from worker.ledger.reports.shop_orders import Fate, OrderSum, UndeliveredOrder
 from worker.ledger.setup import sources
 from worker.ledger.setup.sources import Source
-from worker.ledger.upkeep import alert_figures
+from worker.ledger.upkeep import alert_queries
 from worker.ledger.vault import SECONDS_A_DAY
 from worker.operations.caller import Caller
 from worker.operations.deliveries.selection import FIRST_DAY, last_days
@@ -301,7 +301,7 @@ def reconcile(caller: Caller, days: int, source_id: str | None = None) -> _Recon
     first_day, last_day = last_days(caller, days, source_id)
     with caller.ledger.snapshot() as connection:
         both = shop_orders.sum_orders(connection, first_day - days, last_day, source_id)
-        unmapped = alert_figures.inbox_span(connection)
+        unmapped = alert_queries.inbox_span(connection)
     sums = [one for one in both if one.day >= first_day]
     found = sorted({one.day for one in sums})
     return _Reconciliation(

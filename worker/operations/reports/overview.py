@@ -22,7 +22,7 @@ from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.ad_accounts import Credential
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import Source
-from worker.ledger.upkeep import alert_figures, alerts
+from worker.ledger.upkeep import alert_queries, alerts
 from worker.ledger.upkeep.alerts import Alert
 from worker.operations.caller import Caller
 
@@ -242,7 +242,7 @@ def _attention(
     source_names = {source.id: source.name for source in by_id.values()}
     used = {one.source_id for account in accounts for one in account.integrations if one.enabled}
     hour = int(now // tallies.SECONDS_PER_HOUR)
-    last = alert_figures.last_accepted_hours(connection, hour - _SILENCE_DAYS * 24)
+    last = alert_queries.last_accepted_hours(connection, hour - _SILENCE_DAYS * 24)
     silent = (
         _silence_of(source, last.get(source.id), hour) for source in by_id.values() if source.id in used
     )

@@ -9,9 +9,9 @@ from itertools import groupby
 from worker.ledger.delivery import deliveries as sales_store
 from worker.ledger.delivery.deliveries import SalesLine
 from worker.ledger.reports import books, tallies
-from worker.ledger.reports import quality as quality_store
+from worker.ledger.reports import match_quality_counts as quality_store
 from worker.ledger.reports.books import Books
-from worker.ledger.reports.quality import Quality
+from worker.ledger.reports.match_quality_counts import Quality
 from worker.ledger.reports.tallies import SECONDS_PER_HOUR
 from worker.ledger.setup import integrations, pinterest_connections
 from worker.ledger.setup.integrations import Integration

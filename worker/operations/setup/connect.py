@@ -24,7 +24,13 @@ from worker.operations.setup.integrations import (
     find_integration,
 )
 from worker.operations.setup.sources import change_source
-from worker.pinterest.client.account import AccountApiError, AccountClient, AdAccount, Tokens, missing_scopes
+from worker.pinterest.client.account_client import (
+    AccountApiError,
+    AccountClient,
+    AdAccount,
+    Tokens,
+    missing_scopes,
+)
 from worker.pinterest.client.decisions import ReasonClass
 from worker.pinterest.custom_data.currencies import currency_code
 from worker.pinterest.user_data.countries import country_code

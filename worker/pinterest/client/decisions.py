@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from worker.pinterest.client.answer_masking import NOTHING_SENT, Echo
 from worker.pinterest.client.client import Answer, SendFailure, mask
-from worker.pinterest.client.echo import NOTHING_SENT, Echo
-from worker.pinterest.client.wait_times import rate_limit_seconds, retry_after_seconds
+from worker.pinterest.client.retry_delays import rate_limit_seconds, retry_after_seconds
 from worker.pinterest.mapping.contract import NEWER_FIELDS, SCHEMA_VERSIONS
 
 # Wait when Pinterest has switched the endpoint off and names no time.

@@ -15,6 +15,7 @@ from worker.ledger.delivery.batches import Attempt, Member, MemberResult, Starte
 from worker.ledger.reports import measures
 from worker.ledger.setup import ad_accounts, audit_log
 from worker.monitoring import tracing
+from worker.pinterest.client.answer_masking import NOTHING_SENT, Echo
 from worker.pinterest.client.breaker import (
     CLOSED_BREAKER,
     Breaker,
@@ -34,8 +35,7 @@ from worker.pinterest.client.decisions import (
     fail_single,
     have_same_message,
 )
-from worker.pinterest.client.echo import NOTHING_SENT, Echo
-from worker.pinterest.client.wait_times import Wait, next_wait
+from worker.pinterest.client.retry_delays import Wait, next_wait
 from worker.pipeline.delivery.sending import (
     DeliveryResult,
     PostponedError,

@@ -11,8 +11,8 @@ from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.schema import Arrival
 from worker.ledger.setup import ad_accounts
 from worker.ledger.vault import MissingKeyError, SealError
+from worker.pinterest.client.answer_masking import Echo
 from worker.pinterest.client.decisions import ReasonClass
-from worker.pinterest.client.echo import Echo
 from worker.pipeline.delivery.apply_decision import (
     Reaction,
     pause_credential,

@@ -17,7 +17,7 @@ from worker.ledger.delivery.batches import UNKNOWN_OUTCOME, Member, MemberResult
 from worker.monitoring.meter import Meter
 from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import PinterestClient
-from worker.pinterest.client.wait_times import RetryPolicy, Wait
+from worker.pinterest.client.retry_delays import RetryPolicy, Wait
 
 # Slots of one credential: the first limit, which each prompt answer raises by one, and the highest, enough for
 # 100 requests/s with answers after 200 ms.

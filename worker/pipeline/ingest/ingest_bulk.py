@@ -29,13 +29,13 @@ from worker.pinterest.mapping.call import Explanation
 from worker.pinterest.user_data.visitor import Visitor
 from worker.pipeline.ingest import lease_holder, order_clicks
 from worker.pipeline.ingest.accepting import OpenedEvent, UnreadableError, open_row, open_rows
-from worker.pipeline.ingest.cost import CostlyEventError, within_budget
+from worker.pipeline.ingest.cpu_budget import CostlyEventError, within_budget
 from worker.pipeline.ingest.debugging import Decision, decision_of, seal_debug_input
+from worker.pipeline.ingest.fair_scheduler import Chunk, ChunkResult, FairScheduler, mapping_order, rows_left
 from worker.pipeline.ingest.order_clicks import ClickIdsOfOrders
 from worker.pipeline.ingest.outcomes import BulkVisitors, Destinations, read_visitors, to_deliveries
 from worker.pipeline.ingest.quotas import NewVisitors, visitor_quotas
 from worker.pipeline.ingest.suppression import Lift, Named, Screening, lift, named_by, screen
-from worker.pipeline.ingest.turns import Chunk, ChunkResult, FairScheduler, mapping_order, rows_left
 from worker.pipeline.missing_key import report_missing_key
 
 log = logs.of(__name__)

@@ -23,7 +23,7 @@ from worker.ledger.delivery.remembered_ids import OrderIdentity, could_be_number
 from worker.ledger.intake import visitors
 from worker.ledger.intake.inbox import Waiting
 from worker.ledger.intake.visitors import StoredVisitor
-from worker.ledger.reports.quality import COMPUTED, INVALID, LATE
+from worker.ledger.reports.match_quality_counts import COMPUTED, INVALID, LATE
 from worker.ledger.schema import State
 from worker.ledger.setup import integrations, sources
 from worker.ledger.setup.integrations import Integration

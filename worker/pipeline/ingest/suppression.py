@@ -14,7 +14,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.delivery.deliveries import NewDelivery
 from worker.ledger.upkeep import suppressions
 from worker.pinterest.user_data.hashing import hash_value
-from worker.pinterest.user_data.person import split_record
+from worker.pinterest.user_data.person_matching import split_record
 from worker.pinterest.user_data.visitor import Visitor
 from worker.pipeline.ingest.accepting import OpenedEvent
 

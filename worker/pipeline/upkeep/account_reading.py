@@ -10,7 +10,7 @@ from worker import logs
 from worker.ledger.database import Ledger
 from worker.ledger.setup import pinterest_connections
 from worker.ledger.setup.pinterest_connections import Login, Reading
-from worker.pinterest.client.account import AccountApiError, AccountClient
+from worker.pinterest.client.account_client import AccountApiError, AccountClient
 
 log = logs.of(__name__)
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from worker import retention
 from worker.ledger.database import Ledger
 from worker.ledger.intake import imported_lines
-from worker.ledger.reports import data_problems, order_days, quality, shop_orders, tallies
+from worker.ledger.reports import data_problems, match_quality_counts, order_days, shop_orders, tallies
 from worker.ledger.setup import pinterest_connections
 from worker.ledger.upkeep import counters, expired, watermarks
 
@@ -37,7 +37,7 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
     while time.monotonic() < deadline:
         with ledger.read() as connection:
             ended = expired.ended_delivery_ids(connection, before, _ROWS_PER_STEP)
-            old = quality.quality_ids_before(
+            old = match_quality_counts.quality_ids_before(
                 connection, _hour(now) - retention.QUALITY_DAYS * 24, _ROWS_PER_STEP
             )
             old_lines = imported_lines.imported_lines_before(connection, lines_before, _ROWS_PER_STEP)
@@ -46,7 +46,7 @@ def purge_expired(ledger: Ledger, retention_days: float, now: float) -> Counter[
                 "deliveries": expired.purge_deliveries(connection, ledger.vault, ended, before, now),
                 "orders": shop_orders.purge_orders(connection, before, _ROWS_PER_STEP),
                 "batches": expired.purge_batches(connection, before, _ROWS_PER_STEP),
-                "quality": quality.delete_quality(connection, old),
+                "quality": match_quality_counts.delete_quality(connection, old),
                 "sign-ins": pinterest_connections.purge_logins(
                     connection, _hour(now) // 24 - retention.QUALITY_DAYS, now
                 ),
@@ -71,7 +71,7 @@ def fold_counts(ledger: Ledger, now: float) -> int:
     since_hour = max(0, _hour(min(last_at, now)) - _FOLDED_HOURS)
     steps: list[Callable[[Connection], int]] = [
         lambda connection: tallies.coarsen_rollups(connection, now, _GROUPS_A_FOLD),
-        lambda connection: quality.split_combinations(connection, since_hour, _GROUPS_A_FOLD),
+        lambda connection: match_quality_counts.split_combinations(connection, since_hour, _GROUPS_A_FOLD),
         lambda connection: data_problems.drop_older_examples(connection, _GROUPS_A_FOLD),
     ]
     steps.extend(partial(_fold, counter, since_hour) for counter in counters.COUNTERS)

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from worker.ledger.filling import fill_in_steps
+from worker.ledger.backfill import fill_in_steps
 
 revision = "0017"
 down_revision = "0016"

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from worker import logs
 from worker.alerts import rules
 from worker.alerts.channels import Channel, Webhook
-from worker.alerts.figures import gather_figures
+from worker.alerts.rule_figures import gather_figures
 from worker.alerts.rules import RuleProblem
 from worker.ledger.database import Ledger
 from worker.ledger.reports import measures

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from worker.doctor import judgements
-from worker.doctor.judgements import FileFacts, RabbitFacts, RedisFacts, SiteFacts
+from worker.doctor import findings
+from worker.doctor.findings import FileFacts, RabbitFacts, RedisFacts, SiteFacts
 from worker.ledger.upkeep.alerts import Alert, Severity
 from worker.monitoring.checks import Finding, State
 
@@ -51,7 +51,7 @@ def states(findings: Iterable[Finding]) -> dict[str, State]:
 def test_a_redis_must_refuse_what_it_cannot_hold(
     changes: dict[str, Any], expected: dict[str, State], words: str
 ) -> None:
-    found = list(judgements.redis_findings(replace(GOOD_REDIS, **changes)))
+    found = list(findings.redis_findings(replace(GOOD_REDIS, **changes)))
     assert states(found) == expected
     assert words in " ".join(one.message for one in found)
 
@@ -73,7 +73,7 @@ def test_a_redis_must_refuse_what_it_cannot_hold(
 def test_a_rabbitmq_must_confirm_and_replicate(
     changes: dict[str, Any], expected: dict[str, State], words: str
 ) -> None:
-    found = list(judgements.rabbit_findings(replace(GOOD_RABBIT, **changes), QUEUES))
+    found = list(findings.rabbit_findings(replace(GOOD_RABBIT, **changes), QUEUES))
     assert states(found) == expected
     assert words in " ".join(one.message for one in found)
 
@@ -91,14 +91,14 @@ def test_a_rabbitmq_must_confirm_and_replicate(
     ],
 )
 def test_clocks_must_agree(skew: float, expected: State) -> None:
-    assert judgements.clock_finding("database clock", "the database's", skew).state is expected
+    assert findings.clock_finding("database clock", "the database's", skew).state is expected
 
 
 @pytest.mark.parametrize(
     ("megabytes", "expected"), [(10_000, OK), (2_048, OK), (2_047, DEGRADED), (256, DEGRADED), (255, FAILED)]
 )
 def test_the_disk_must_have_room(megabytes: int, expected: State) -> None:
-    finding = judgements.disk_finding(megabytes * 1024**2)
+    finding = findings.disk_finding(megabytes * 1024**2)
     assert finding.state is expected
     assert f"{megabytes:,} MB" in finding.message
 
@@ -113,7 +113,7 @@ def test_the_disk_must_have_room(megabytes: int, expected: State) -> None:
     ],
 )
 def test_the_state_folder_must_be_ours_alone(facts: FileFacts, expected: State, words: str) -> None:
-    finding = judgements.folder_finding(facts)
+    finding = findings.folder_finding(facts)
     assert (finding.state, words in finding.message) == (expected, True)
 
 
@@ -135,7 +135,7 @@ def test_the_state_folder_must_be_ours_alone(facts: FileFacts, expected: State, 
 def test_it_says_whether_it_is_set_up_to_be_relied_on(
     production: bool, embedded: bool, sqlite: bool, expected: State, words: str
 ) -> None:
-    finding = judgements.production_finding(
+    finding = findings.production_finding(
         is_production=production, embedded_broker=embedded, is_sqlite=sqlite
     )
     assert (finding.state, words in finding.message) == (expected, True)
@@ -144,7 +144,7 @@ def test_it_says_whether_it_is_set_up_to_be_relied_on(
 def test_every_queue_needs_a_worker_and_the_one_that_is_missing_is_named() -> None:
     queues = ["events", "batching", "delivery", "upkeep"]
     found = list(
-        judgements.worker_findings({"events": ["ingest@b", "ingest@a"], "batching": ["upkeep@a"]}, queues, {})
+        findings.worker_findings({"events": ["ingest@b", "ingest@a"], "batching": ["upkeep@a"]}, queues, {})
     )
 
     assert [one.state for one in found] == [OK, OK, FAILED, FAILED]
@@ -157,7 +157,7 @@ def test_every_queue_needs_a_worker_and_the_one_that_is_missing_is_named() -> No
 
 
 def test_a_queue_of_events_that_no_worker_takes_or_that_is_left_over_is_named() -> None:
-    found = list(judgements.worker_findings({"events": ["a"]}, ["events", "events-2"], {"events-3": 1_234}))
+    found = list(findings.worker_findings({"events": ["a"]}, ["events", "events-2"], {"events-3": 1_234}))
 
     assert [(one.check, one.state) for one in found] == [
         ("workers on events", OK),
@@ -179,7 +179,7 @@ def test_a_queue_of_events_that_no_worker_takes_or_that_is_left_over_is_named() 
     ],
 )
 def test_beat_must_be_alive(last: float | None, expected: State, words: str) -> None:
-    finding = judgements.last_run_finding("batcher", last, NOW)
+    finding = findings.last_run_finding("batcher", last, NOW)
     assert (finding.state, words in finding.message) == (expected, True)
 
 
@@ -192,14 +192,14 @@ def test_beat_must_be_alive(last: float | None, expected: State, words: str) -> 
     ],
 )
 def test_each_web_process_must_answer(status: int | None, expected: State, words: str) -> None:
-    finding = judgements.site_finding(SiteFacts("collector", "http://x", status, "ConnectionError"))
+    finding = findings.site_finding(SiteFacts("collector", "http://x", status, "ConnectionError"))
     assert (finding.state, words in finding.message) == (expected, True)
 
 
 @pytest.mark.parametrize(("status", "expected"), [(401, OK), (200, FAILED), (302, FAILED), (None, DEGRADED)])
 def test_flower_must_ask_strangers_for_a_password(status: int | None, expected: State) -> None:
     assert (
-        judgements.flower_password_finding(SiteFacts("flower", "http://x", status, "ConnectionError")).state
+        findings.flower_password_finding(SiteFacts("flower", "http://x", status, "ConnectionError")).state
         is expected
     )
 
@@ -218,35 +218,35 @@ def test_flower_must_ask_strangers_for_a_password(status: int | None, expected: 
 def test_a_token_must_be_taken_and_last(
     is_good: bool | None, left: float | None, expected: State, words: str
 ) -> None:
-    finding = judgements.token_finding("int_1", is_good=is_good, sentence="It works", expires_in_seconds=left)
+    finding = findings.token_finding("int_1", is_good=is_good, sentence="It works", expires_in_seconds=left)
     assert (finding.check, finding.state, words in finding.message) == ("token of int_1", expected, True)
 
 
 def test_an_unreachable_flower_is_reported_with_its_error() -> None:
-    finding = judgements.flower_password_finding(SiteFacts("flower", "http://x", None, "ConnectionError"))
+    finding = findings.flower_password_finding(SiteFacts("flower", "http://x", None, "ConnectionError"))
     assert finding.message == "Flower did not answer, so this was not checked (ConnectionError)."
 
 
 def test_a_firing_alert_is_a_warning() -> None:
     alert = Alert("breaker_open", "1", Severity.WARNING, "It is open.", NOW, NOW, NOW)
 
-    assert judgements.alerts_finding([]).state is OK
-    assert judgements.alerts_finding([alert]).state is DEGRADED
-    assert "It is open." in judgements.alerts_finding([alert]).message
-    unsent = judgements.alerts_finding([], {"mail": 1.0})
+    assert findings.alerts_finding([]).state is OK
+    assert findings.alerts_finding([alert]).state is DEGRADED
+    assert "It is open." in findings.alerts_finding([alert]).message
+    unsent = findings.alerts_finding([], {"mail": 1.0})
     assert (unsent.state, "(mail)" in unsent.message) == (FAILED, True)
 
 
 def test_a_check_that_breaks_is_a_finding_without_the_errors_own_words() -> None:
-    finding = judgements.broken_check_finding("broker", ValueError("amqp://user:password@host"))
+    finding = findings.broken_check_finding("broker", ValueError("amqp://user:password@host"))
     assert finding == Finding("broker", FAILED, "The check failed (ValueError).")
 
 
 def test_a_database_that_is_away_says_what_to_do() -> None:
     away = Finding("database", FAILED, "The database does not answer (OperationalError).")
-    assert "server in DATABASE_URL" in judgements.database_finding(away).message
+    assert "server in DATABASE_URL" in findings.database_finding(away).message
     there = Finding("database", OK, "The database answers and takes writes.")
-    assert judgements.database_finding(there) is there
+    assert findings.database_finding(there) is there
 
 
 @pytest.mark.parametrize(
@@ -254,6 +254,6 @@ def test_a_database_that_is_away_says_what_to_do() -> None:
 )
 def test_a_broker_that_is_away_says_what_to_do(embedded: bool, words: str) -> None:
     away = Finding("broker", FAILED, "The broker does not answer (ConnectionError).")
-    assert words in judgements.broker_finding(away, embedded=embedded).message
+    assert words in findings.broker_finding(away, embedded=embedded).message
     there = Finding("broker", OK, "The broker answers.")
-    assert judgements.broker_finding(there, embedded=embedded) is there
+    assert findings.broker_finding(there, embedded=embedded) is there

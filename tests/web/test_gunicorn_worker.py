@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from werkzeug.exceptions import BadRequest
 
-from worker.web.threads import DeadlineThreadWorker, _BodyGuard, _DeadlineSocket
+from worker.web.gunicorn_worker import DeadlineThreadWorker, _BodyGuard, _DeadlineSocket
 
 
 @pytest.fixture

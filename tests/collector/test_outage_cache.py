@@ -17,7 +17,7 @@ from tests.ledger import shop as shops
 from worker.collector.callers import Callers
 from worker.collector.gateway import _AllDomains
 from worker.collector.intake import GroupCommit
-from worker.collector.remembered import RememberedSources
+from worker.collector.outage_cache import RememberedSources
 from worker.collector.spooling import SpoolingIntake
 from worker.http.signature import sign
 from worker.ledger.database import Ledger, LedgerBusyError, LedgerRefusedError

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.pinterest.client.wait_times import _MAX_RETRY_AFTER_SECONDS, RetryPolicy, Wait, next_wait
+from worker.pinterest.client.retry_delays import _MAX_RETRY_AFTER_SECONDS, RetryPolicy, Wait, next_wait
 
 POLICY = RetryPolicy()
 DAY = 86_400.0

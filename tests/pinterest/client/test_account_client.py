@@ -11,7 +11,7 @@ import pytest
 from tests.http.conftest import Serve
 from tests.http.raw_server import answers
 from tests.http.raw_server import whole as raw
-from worker.pinterest.client.account import AccountApiError, AccountClient, missing_scopes
+from worker.pinterest.client.account_client import AccountApiError, AccountClient, missing_scopes
 
 Clients = Callable[[str], AccountClient]
 TOKEN = "pina_an_access_token_of_a_person"

@@ -15,7 +15,7 @@ from worker.ledger.reports import account_status
 from worker.ledger.schema import Arrival, State, ad_account, delivery
 from worker.ledger.setup import audit_log
 from worker.ledger.setup.integrations import Integration
-from worker.pipeline.upkeep import retrying
+from worker.pipeline.upkeep import outage_retries
 
 HOUR, DAY = 3_600.0, 86_400.0
 
@@ -38,12 +38,12 @@ def newest_audit(ledger: Ledger) -> list[tuple[str, str]]:
 def test_a_walk_sees_each_failure_once_in_steps(
     ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrying, "_ROWS_PER_STEP", 2)
+    monkeypatch.setattr(outage_retries, "_ROWS_PER_STEP", 2)
     fail(ledger, shop, "a", "b", "c", "d", "e")
     with ledger.read() as connection:
         first = failures.failed_after(connection, FailureFilter(), 1)[0]
 
-    steps = retrying.failures_in_steps(ledger, FailureFilter(), after_id=first.id, most=3)
+    steps = outage_retries.failures_in_steps(ledger, FailureFilter(), after_id=first.id, most=3)
     assert [[one.event_id for one in step] for step in steps] == [["b", "c"], ["d"]]
 
 
@@ -98,7 +98,7 @@ def test_a_failure_goes_again_only_when_that_is_safe(
     if delivered_at is not None:
         send(ledger, shop, "up", None, delivered_at)
 
-    assert retrying.retry_after_outage(ledger, NOW) == expected
+    assert outage_retries.retry_after_outage(ledger, NOW) == expected
 
 
 def start(ledger: Ledger, shop: Integration, at: float) -> tuple[StartedBatch, list[Member]]:
@@ -130,11 +130,11 @@ def test_an_outage_heals_itself_once_the_account_delivers_again(ledger: Ledger, 
     other = place(ledger, ad_account_id="2")
     send(ledger, shop, "down", "not_reached", NOW - 2 * HOUR)
     send(ledger, other, "elsewhere", "not_reached", NOW - 2 * HOUR)
-    assert retrying.retry_after_outage(ledger, NOW - HOUR) == 0
+    assert outage_retries.retry_after_outage(ledger, NOW - HOUR) == 0
 
     send(ledger, shop, "up", None, NOW - 60)
-    assert retrying.retry_after_outage(ledger, NOW) == 1
-    assert retrying.retry_after_outage(ledger, NOW) == 0
+    assert outage_retries.retry_after_outage(ledger, NOW) == 1
+    assert outage_retries.retry_after_outage(ledger, NOW) == 0
     assert stand(ledger) == {"delivered": 1, "failed": 1, "pending": 1}
     assert newest_audit(ledger) == [("auto retry", "failed.retry")]
     with ledger.read() as connection:
@@ -150,7 +150,7 @@ def test_what_may_have_arrived_and_could_count_twice_waits_for_a_hand(
     send(ledger, shop, "young", "unavailable", NOW - 600)
     send(ledger, shop, "up", None, NOW - 60)
 
-    assert retrying.retry_after_outage(ledger, NOW) == 1
+    assert outage_retries.retry_after_outage(ledger, NOW) == 1
     with ledger.read() as connection:
         left = failures.failed_after(connection, FailureFilter(), 10)
     assert [one.event_id for one in left] == ["old", "unknown"]
@@ -174,7 +174,7 @@ def test_the_tries_of_the_batches_that_one_was_split_from_count(ledger: Ledger, 
         )
     send(ledger, shop, "up", None, NOW - 60)
 
-    assert retrying.retry_after_outage(ledger, NOW) == 0
+    assert outage_retries.retry_after_outage(ledger, NOW) == 0
 
 
 def test_what_waits_for_a_person_or_for_pinterest_holds_nothing_up_behind_it(
@@ -196,17 +196,17 @@ def test_what_waits_for_a_person_or_for_pinterest_holds_nothing_up_behind_it(
         return retry(connection, step, *more, **named)
 
     monkeypatch.setattr(failures, "retry_deliveries", note)
-    assert retrying.retry_after_outage(ledger, NOW) == 1
+    assert outage_retries.retry_after_outage(ledger, NOW) == 1
     assert [one.event_id for one in looked_at] == ["behind"]
 
 
 def test_a_run_is_bounded(ledger: Ledger, shop: Integration, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "_MAX_AUTO_RETRIES", 3)
-    monkeypatch.setattr(retrying, "_ROWS_PER_STEP", 2)
+    monkeypatch.setattr(outage_retries, "_MAX_AUTO_RETRIES", 3)
+    monkeypatch.setattr(outage_retries, "_ROWS_PER_STEP", 2)
     fail(ledger, shop, *"abcd", at=NOW - 600, reason_class="not_reached")
     send(ledger, shop, "up", None, NOW - 60)
 
-    assert [retrying.retry_after_outage(ledger, NOW) for _ in range(3)] == [3, 1, 0]
+    assert [outage_retries.retry_after_outage(ledger, NOW) for _ in range(3)] == [3, 1, 0]
 
 
 def test_a_test_request_does_not_prove_that_pinterest_is_back(ledger: Ledger, shop: Integration) -> None:

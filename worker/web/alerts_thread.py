@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from worker import logs, runtime
-from worker.alerts import watching
+from worker.alerts import lifecycle
 from worker.alerts.channels import Channel, Webhook
+from worker.alerts.lifecycle import next_step
 from worker.alerts.rules import LEDGER_RULE, RuleProblem
-from worker.alerts.watching import next_step
 from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.reports import measures
 from worker.ledger.upkeep.alerts import Alert, Change, Notice, Severity
@@ -47,11 +47,11 @@ class _Outage:
         known = then.alert or self._alert
         self._alert = then.alert
         if then.change is not None and known is not None:
-            watching.log_change(known, then.change)
+            lifecycle.log_change(known, then.change)
             notice = _notice(known, then.change, now)
             self._unsent = [*self._unsent, notice][-_MAX_UNSENT_NOTICES:]
             for channel in self._channels():
-                trouble = channel.send(notice.id, watching.notice_content(notice))
+                trouble = channel.send(notice.id, lifecycle.notice_content(notice))
                 if trouble is not None:
                     log.error("alert_channel", channel=channel.name, notice=notice.id, error=trouble)
         self._send()
@@ -61,7 +61,7 @@ class _Outage:
         webhook = self._webhook()
         while webhook is not None and self._unsent:
             first = self._unsent[0]
-            if webhook.send(first.id, watching.notice_content(first)) is not None:
+            if webhook.send(first.id, lifecycle.notice_content(first)) is not None:
                 # The next check tries again.
                 return
             self._unsent = self._unsent[1:]
@@ -109,11 +109,11 @@ def _watch_if_overdue(
         last = measures.last_heartbeats(connection).get(measures.WATCH)
     if last is not None and 0 <= now - last < _OVERDUE_SECONDS:
         return False
-    watching.check_figures(ledger, free_bytes, now, to_webhook=webhook is not None)
+    lifecycle.check_figures(ledger, free_bytes, now, to_webhook=webhook is not None)
     if webhook is not None:
-        watching.send_notices(ledger, webhook, clock)
+        lifecycle.send_notices(ledger, webhook, clock)
     for channel in channels:
-        watching.send_to_channel(ledger, channel, clock)
+        lifecycle.send_to_channel(ledger, channel, clock)
     return True
 
 

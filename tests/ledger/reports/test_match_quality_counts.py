@@ -6,8 +6,8 @@ import pytest
 
 from tests.ledger.shop import NOW, close, new, place, write
 from worker.ledger.database import Ledger
-from worker.ledger.reports import quality, tallies
-from worker.ledger.reports.quality import Quality, _QualityKey
+from worker.ledger.reports import match_quality_counts, tallies
+from worker.ledger.reports.match_quality_counts import Quality, _QualityKey
 from worker.ledger.schema import State
 from worker.ledger.setup.integrations import Integration
 from worker.ledger.upkeep import counters
@@ -22,7 +22,7 @@ def shop(ledger: Ledger) -> Integration:
 
 def read(ledger: Ledger, since_hour: int = HOUR, **options: Any) -> dict[_QualityKey, Quality]:
     with ledger.read() as connection:
-        return quality.quality_since(connection, since_hour, **options)
+        return match_quality_counts.quality_since(connection, since_hour, **options)
 
 
 def test_identifiers_are_counted_for_each_event_name(ledger: Ledger, shop: Integration) -> None:
@@ -118,7 +118,12 @@ def test_only_old_counts_are_removed(ledger: Ledger, shop: Integration) -> None:
     write(ledger, [new(ledger, shop, "1", qualities=("em",))], now=NOW - 3600)
     write(ledger, [new(ledger, shop, "2", qualities=("em",))])
     with ledger.write() as connection:
-        assert quality.delete_quality(connection, quality.quality_ids_before(connection, HOUR, 10)) == 1
+        assert (
+            match_quality_counts.delete_quality(
+                connection, match_quality_counts.quality_ids_before(connection, HOUR, 10)
+            )
+            == 1
+        )
 
     assert {_QualityKey(shop.id, "checkout", 0): Quality(valid=1, identifiers={"em": 1})} == read(ledger, 0)
     close(ledger)
@@ -135,8 +140,8 @@ def test_many_combinations_in_an_hour_are_counted_by_word_and_read_the_same(
     write(ledger, events)
     before = read(ledger)
     with ledger.write() as connection:
-        saved = quality.split_combinations(connection, HOUR, 10)
-        assert quality.split_combinations(connection, HOUR, 10) == 0
+        saved = match_quality_counts.split_combinations(connection, HOUR, 10)
+        assert match_quality_counts.split_combinations(connection, HOUR, 10) == 0
     assert saved == 255 - 9
     assert read(ledger) == before
     assert before[_QualityKey(shop.id, "checkout", HOUR)].identifiers["id3"] == 128
@@ -149,4 +154,4 @@ def test_many_combinations_in_an_hour_are_counted_by_word_and_read_the_same(
 def test_a_few_combinations_stay_as_they_are(ledger: Ledger, shop: Integration) -> None:
     write(ledger, [new(ledger, shop, str(n), qualities=("em", f"id{n % 50}")) for n in range(100)])
     with ledger.write() as connection:
-        assert quality.split_combinations(connection, HOUR, 10) == 0
+        assert match_quality_counts.split_combinations(connection, HOUR, 10) == 0

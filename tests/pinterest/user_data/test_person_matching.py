@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from worker.pinterest.user_data.person import (
+from worker.pinterest.user_data.person_matching import (
     Person,
     _mapped_email_hashes,
     all_email_hashes_in,

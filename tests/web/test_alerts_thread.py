@@ -10,7 +10,7 @@ from worker.alerts.channels import Webhook
 from worker.ledger.database import Ledger
 from worker.ledger.reports import measures
 from worker.ledger.upkeep import alerts
-from worker.web import watchman
+from worker.web import alerts_thread
 
 NOW = 1_750_000_000.0
 HERE = ("127.0.0.1",)
@@ -28,7 +28,7 @@ def test_it_tells_of_a_beat_that_is_silent(ledger: Ledger) -> None:
     with receiving() as receiver:
         webhook = Webhook(receiver.url, "a-secret-of-the-tests", HERE)
         looks = [
-            watchman._watch_if_overdue(ledger, lambda: 10**12, webhook, lambda at=at: NOW + at)
+            alerts_thread._watch_if_overdue(ledger, lambda: 10**12, webhook, lambda at=at: NOW + at)
             for at in (0, 30, 90)
         ]
 
@@ -42,7 +42,7 @@ def test_it_leaves_it_to_the_upkeep_worker_where_that_watches(ledger: Ledger) ->
     with ledger.write() as connection:
         measures.record_heartbeat(connection, measures.WATCH, NOW - 89)
 
-    assert not watchman._watch_if_overdue(ledger, lambda: 0, None, lambda: NOW)
+    assert not alerts_thread._watch_if_overdue(ledger, lambda: 0, None, lambda: NOW)
     assert firing(ledger) == []
 
 
@@ -55,15 +55,15 @@ def test_its_thread_outlives_a_ledger_that_is_away(
         looked.append(1)
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr(watchman, "_watch_if_overdue", trouble)
-    monkeypatch.setattr(watchman, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(alerts_thread, "_watch_if_overdue", trouble)
+    monkeypatch.setattr(alerts_thread, "_LOOK_SECONDS", 0.01)
     monkeypatch.setattr("worker.runtime.ledger", lambda: ledger)
     with caplog.at_level(logging.ERROR):
-        thread = watchman.start_watchman()
+        thread = alerts_thread.start_watchman()
         deadline = time.monotonic() + 5
         while len(looked) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
-    monkeypatch.setattr(watchman, "_LOOK_SECONDS", 3_600)
+    monkeypatch.setattr(alerts_thread, "_LOOK_SECONDS", 3_600)
     assert len(looked) >= 3
     assert thread.is_alive()
     assert "watchman_failed" in caplog.text

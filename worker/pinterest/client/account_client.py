@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from worker.pinterest.client.client import Answer, Bearer, PinterestClient, is_pinterest, mask
-from worker.pinterest.client.wait_times import retry_after_seconds
+from worker.pinterest.client.retry_delays import retry_after_seconds
 
 _SCOPES = ("ads:read", "ads:write")
 _SIGN_IN_PAGE = "https://www.pinterest.com/oauth/"

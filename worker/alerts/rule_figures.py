@@ -13,7 +13,7 @@ from worker.ledger.reports import account_status, measures
 from worker.ledger.reports.account_status import AccountState
 from worker.ledger.setup import ad_accounts, integrations, pinterest_connections, sources
 from worker.ledger.setup.ad_accounts import Credential
-from worker.ledger.upkeep import alert_figures
+from worker.ledger.upkeep import alert_queries
 from worker.pinterest.client.decisions import REFUSALS, RETRIED
 
 # Counting stops here, because it runs every 30 seconds; alerts then say "or more".
@@ -110,7 +110,7 @@ def gather_figures(
         tokens=tuple(_tokens(connection)),
         full_sources=tuple(_sources(connection)),
         inbox_since=account_status.oldest_waiting_since(connection),
-        parked=alert_figures.count_parked(connection),
+        parked=alert_queries.count_parked(connection),
         free_bytes=free_bytes,
         pulses=heartbeats,
         skews=measures.skews_since(heartbeats, now - _SKEW_SECONDS),
@@ -142,12 +142,12 @@ def _accounts(connection: Connection, now: float) -> Iterator[AccountFigures]:
     for credential in ad_accounts.used_credentials(connection):
         credentials[credential.ad_account_id].append(credential)
     context = _AccountContext(
-        alert_figures.oldest_event_times(connection),
-        alert_figures.delivered_per_hour(connection, now),
-        alert_figures.count_failed_with(connection, RETRIED, MAX_COUNTED_FAILURES),
-        alert_figures.contradicted_by_account(connection, now),
+        alert_queries.oldest_event_times(connection),
+        alert_queries.delivered_per_hour(connection, now),
+        alert_queries.count_failed_with(connection, RETRIED, MAX_COUNTED_FAILURES),
+        alert_queries.contradicted_by_account(connection, now),
         credentials,
-        alert_figures.due_since(connection),
+        alert_queries.due_since(connection),
     )
     for standing in account_status.account_statuses(connection, now, MAX_COUNTED_WAITING):
         yield _account(standing, context)
@@ -194,7 +194,7 @@ def _tokens(connection: Connection) -> Iterator[TokenFigures]:
 
 def _sources(connection: Connection) -> Iterator[SourceFigures]:
     # Counting a large inbox is slow, so only sources whose limit the whole inbox comes near are counted.
-    span = alert_figures.inbox_span(connection)
+    span = alert_queries.inbox_span(connection)
     limits = {
         (source.id, trust): source.backlog_limit(trust)
         for source in sources.iterate_sources(connection)

@@ -24,8 +24,8 @@ from worker.ledger.intake.inbox import Waiting
 from worker.ledger.intake.leases import InboxGroup, WaitingGroup
 from worker.ledger.intake.visitors import VersionConflictError
 from worker.ledger.schema import inbox as inbox_table
+from worker.pipeline.ingest import fair_scheduler, lease_holder
 from worker.pipeline.ingest import ingest_bulk as stage
-from worker.pipeline.ingest import lease_holder, turns
 from worker.pipeline.ingest.ingest_bulk import ingest
 
 SIGNED, PUBLIC = Trust.SIGNED, Trust.PUBLIC
@@ -52,26 +52,26 @@ def rows(*groups: tuple[str, Trust, int]) -> list[Waiting]:
     ],
 )
 def test_a_group_with_an_even_share_of_a_bulk_floods(given: Any, expected: Any) -> None:
-    assert turns._flooding_groups(rows(*given)) == {InboxGroup(*group) for group in expected}
+    assert fair_scheduler._flooding_groups(rows(*given)) == {InboxGroup(*group) for group in expected}
 
 
 def test_others_share_what_a_piece_takes_the_longest_waiting_first() -> None:
     heads = [WaitingGroup(InboxGroup(f"src_{n}", SIGNED), float(n)) for n in range(50)]
     heads += [WaitingGroup(InboxGroup("src_0", PUBLIC), 99.0)]
-    few = turns._groups_to_serve(heads[:3], {InboxGroup("src_1", SIGNED)}, SIGNED, 200)
+    few = fair_scheduler._groups_to_serve(heads[:3], {InboxGroup("src_1", SIGNED)}, SIGNED, 200)
     assert few == ([InboxGroup("src_0", SIGNED), InboxGroup("src_2", SIGNED)], 100)
-    many, each = turns._groups_to_serve(heads, set(), SIGNED, 200)
-    assert many == [InboxGroup(f"src_{n}", SIGNED) for n in range(turns._MAX_GROUPS)]
-    assert each == 200 // turns._MAX_GROUPS
-    assert turns._groups_to_serve(heads, set(), SIGNED, 8) == (many[:8], 1)
-    assert turns._groups_to_serve(heads, set(), PUBLIC, 200)[0] == [InboxGroup("src_0", PUBLIC)]
-    assert turns._groups_to_serve([], set(), SIGNED, 200)[0] == []
+    many, each = fair_scheduler._groups_to_serve(heads, set(), SIGNED, 200)
+    assert many == [InboxGroup(f"src_{n}", SIGNED) for n in range(fair_scheduler._MAX_GROUPS)]
+    assert each == 200 // fair_scheduler._MAX_GROUPS
+    assert fair_scheduler._groups_to_serve(heads, set(), SIGNED, 8) == (many[:8], 1)
+    assert fair_scheduler._groups_to_serve(heads, set(), PUBLIC, 200)[0] == [InboxGroup("src_0", PUBLIC)]
+    assert fair_scheduler._groups_to_serve([], set(), SIGNED, 200)[0] == []
 
 
 def test_sources_with_few_rows_go_first_and_those_that_were_just_served_last() -> None:
     some = rows(("many", PUBLIC, 5), ("few", PUBLIC, 2), ("one", SIGNED, 1))
-    assert turns._source_order(some, {}) == {"one": 0, "few": 1, "many": 2}
-    assert turns._source_order(some, {"one": 2, "few": 1}) == {"many": 0, "few": 1, "one": 2}
+    assert fair_scheduler._source_order(some, {}) == {"one": 0, "few": 1, "many": 2}
+    assert fair_scheduler._source_order(some, {"one": 2, "few": 1}) == {"many": 0, "few": 1, "one": 2}
 
 
 # A queue that is backed up
@@ -147,7 +147,7 @@ def test_a_public_flood_does_not_delay_the_signed_events_of_its_own_source(shops
 
 
 def test_of_another_flood_a_run_takes_a_share(shops: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "_MAX_ROWS", 10)
+    monkeypatch.setattr(fair_scheduler, "_MAX_ROWS", 10)
     ids = flood(shops, 30)
     flood(shops, 40, "src_quiet")
     assert ingest(shops, ids)["mapped"] == 40
@@ -177,15 +177,15 @@ def test_two_runs_at_once_take_different_rows_of_others(shops: Ledger) -> None:
     place(shops, "src_flood2", "333")
     runs = [flood(shops, 30), flood(shops, 30, "src_flood2")]
     claims: list[list[int]] = []
-    claim = turns.FairScheduler._claim
+    claim = fair_scheduler.FairScheduler._claim
 
-    def noting(self: turns.FairScheduler, *given: Any) -> list[int]:
+    def noting(self: fair_scheduler.FairScheduler, *given: Any) -> list[int]:
         claims.append(ids := claim(self, *given))
         return ids
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(turns, "_CHECK_INTERVAL_SECONDS", 0.0)
-        patch.setattr(turns.FairScheduler, "_claim", noting)
+        patch.setattr(fair_scheduler, "_CHECK_INTERVAL_SECONDS", 0.0)
+        patch.setattr(fair_scheduler.FairScheduler, "_claim", noting)
         together(lambda ids: ingest(shops, ids), runs)
     claimed = Counter(event_id for ids in claims for event_id in ids)
     assert max(claimed.values()) == 1
@@ -255,8 +255,8 @@ def test_a_lost_race_for_rows_of_others_costs_the_run_its_own_rows_nothing(
 def slow(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
     """Let each event of the flood take 20 ms, with slices of 100 ms; return what was mapped, and when."""
     monkeypatch.setattr(stage, "_SLICE_SECONDS", 0.1)
-    monkeypatch.setattr(turns, "_CHECK_INTERVAL_SECONDS", 0.0)
-    monkeypatch.setattr(turns, "_OVERDUE_SECONDS", 0.0)
+    monkeypatch.setattr(fair_scheduler, "_CHECK_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(fair_scheduler, "_OVERDUE_SECONDS", 0.0)
     mapped: list[tuple[str, float]] = []
     to_deliveries = stage.to_deliveries
 
@@ -275,7 +275,7 @@ def leases_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write leases after 50 ms in place of two seconds."""
     monkeypatch.setattr(lease_holder, "LEASE_AFTER_SECONDS", 0.05)
     monkeypatch.setattr(lease_holder, "_WATCH_INTERVAL_SECONDS", 0.02)
-    monkeypatch.setattr(turns, "LEASE_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(fair_scheduler, "LEASE_AFTER_SECONDS", 0.0)
 
 
 def test_an_order_that_comes_in_while_a_slow_bulk_runs_is_written_long_before_its_end(

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
-from worker.event.phone_search import find_phones
+from worker.event.phones_in_text import find_phones
 from worker.event.redaction import clean_free_text, clean_url
 
 _MARKETS = """

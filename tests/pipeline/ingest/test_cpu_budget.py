@@ -2,8 +2,8 @@
 
 import pytest
 
-from worker.pipeline.ingest import cost
-from worker.pipeline.ingest.cost import CostlyEventError, within_budget
+from worker.pipeline.ingest import cpu_budget
+from worker.pipeline.ingest.cpu_budget import CostlyEventError, within_budget
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ def test_an_event_has_a_budget_for_each_delivery(
     monkeypatch: pytest.MonkeyPatch, seconds: list[float], deliveries: int, tries: int | None
 ) -> None:
     now, took = 0.0, iter(seconds)
-    monkeypatch.setattr(cost, "_MAX_CPU_SECONDS", 1.0)
-    monkeypatch.setattr(cost.time, "thread_time", lambda: now)
+    monkeypatch.setattr(cpu_budget, "_MAX_CPU_SECONDS", 1.0)
+    monkeypatch.setattr(cpu_budget.time, "thread_time", lambda: now)
     made = 0
 
     def work() -> str:
