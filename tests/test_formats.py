@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from worker.formats import capped_count, csv_text, format_duration, parse_since
+from worker.formats import count_text, csv_text, format_duration, parse_since
 
 NOW = 1_893_456_000.0  # 2030-01-01T00:00:00Z
 
@@ -68,8 +68,25 @@ def test_a_duration_is_written_in_its_largest_whole_unit(seconds: float, text: s
     assert format_duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("n", "words", "text"),
+    [
+        (0, ("order",), "0 orders"),
+        (1, ("order",), "1 order"),
+        (2, ("order",), "2 orders"),
+        (1, ("delivery", "deliveries"), "1 delivery"),
+        (1_000, ("delivery", "deliveries"), "1,000 deliveries"),
+        (1, ("event waits", "events wait"), "1 event waits"),
+        (0, ("event waits", "events wait"), "0 events wait"),
+    ],
+)
+def test_a_noun_and_its_verb_agree_with_their_count(n: int, words: tuple[str, ...], text: str) -> None:
+    assert count_text(n, *words) == text
+
+
 def test_a_count_says_when_it_stopped_at_its_cap() -> None:
-    assert [capped_count(n, 1_000) for n in (1, 999, 1_000)] == ["1", "999", "1,000 or more"]
+    texts = [count_text(n, "event", cap=1_000) for n in (1, 999, 1_000)]
+    assert texts == ["1 event", "999 events", "1,000 or more events"]
 
 
 def test_no_cell_of_a_csv_file_is_a_formula() -> None:

@@ -16,14 +16,17 @@ def format_duration(seconds: float) -> str:
     """Write a duration in its largest whole unit: "3 hours"."""
     for unit_seconds, unit in _UNITS:
         if seconds >= unit_seconds:
-            n = int(seconds // unit_seconds)
-            return f"{n} {unit}{'s' * (n != 1)}"
+            return count_text(int(seconds // unit_seconds), unit)
     return "less than a second"
 
 
-def capped_count(n: int, cap: int) -> str:
-    """Write a count that stopped at a cap: "1,000 or more"."""
-    return f"{n:,}" + " or more" * (n >= cap)
+def count_text(n: int, one: str, many: str | None = None, *, cap: int | None = None) -> str:
+    """Write a count with its noun, or with what follows it: "1 order", "2 orders".
+
+    ``many`` is the plural if it is not ``one`` with an s. A count that stopped at a cap: "1,000 or more orders".
+    """
+    more = " or more" if cap is not None and n >= cap else ""
+    return f"{n:,}{more} {one if n == 1 else many or one + 's'}"
 
 
 def amount_text(thousandths: int | Decimal) -> str:

@@ -224,8 +224,8 @@ def test_late_and_offline_ones_are_warned_of_and_stale_ones_need_force(
 
     assert (told["retried"], told["late"], told["offline"]) == (2, 1, 1)
     assert told["warnings"] == [
-        "1 are over an hour old: Pinterest counts them as offline and may not deduplicate them.",
-        "1 are offline events: Pinterest cannot deduplicate them.",
+        "1 is over an hour old: Pinterest counts it as offline and may not deduplicate it.",
+        "1 is an offline event: Pinterest cannot deduplicate it.",
     ]
     assert {one["reason"] for one in told["left_alone"]} == {
         "older than 7 days: Pinterest refuses it, unless forced",

@@ -344,7 +344,7 @@ def test_a_mistyped_ad_account_can_be_mended(api: Api, made: dict[str, Any]) -> 
 
 
 WAITS = (
-    "still has unsent events for ad account 1234567890: 1, of which 0 are being sent now. Discard them "
+    "still has unsent events for ad account 1234567890: 1, of which 0 are being sent. Discard them "
     "(?waiting=discard), or hand them over to another integration of the ad account (?waiting=hand_over)."
 )
 
@@ -406,4 +406,4 @@ def test_many_waiting_events_go_in_several_transactions(
     assert api.call("DELETE", f"{PATH}/{made['id']}?force=true").status_code == 204
     told = api.get("/v1/admin/audit")["data"][:4]
     assert [entry["action"] for entry in told] == ["integration.delete"] + ["pending.discard"] * 3
-    assert [entry["object"] for entry in told[1:]] == [f"{n} deliveries" for n in (1, 2, 2)]
+    assert [entry["object"] for entry in told[1:]] == ["1 delivery", "2 deliveries", "2 deliveries"]

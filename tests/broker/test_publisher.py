@@ -206,7 +206,7 @@ def test_what_rabbitmq_refuses_is_no_success(rabbitmq: Broker) -> None:
         connection.connect()
         channel = _ConfirmedChannel(connection, queue)
         channel.send(messages.publish_options((number,)) for number in range(3))
-        with pytest.raises(PublishError, match="refused 2 messages"):
+        with pytest.raises(PublishError, match=r"refused messages for the queue \S+: 2"):
             channel.send(messages.publish_options((number,)) for number in range(2))
         queue(connection.default_channel).delete()
 
@@ -264,7 +264,7 @@ def test_publish_many_goes_on_over_the_channel_that_it_has(
 
 @pytest.mark.parametrize("url", NOBODY)
 def test_publish_many_says_that_the_broker_is_away(url: str) -> None:
-    with pytest.raises(PublishError, match="1 messages for q"):
+    with pytest.raises(PublishError, match=r"messages for q \(1\)"):
         publish_many(Broker("away", url, "q").app(), "sample.gather", [(1,)], "q")
 
 

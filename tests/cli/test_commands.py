@@ -57,7 +57,7 @@ def test_one_command_stops_everything_and_one_lets_it_go_on(shell: Shell) -> Non
         ad_accounts.pause_credential(
             connection, refused.credential_id, "unauthorized", "HTTP 401", "delivery", NOW
         )
-    assert shell.good("accounts", "resume", "--all").startswith("Resumed 1 ad accounts")
+    assert shell.good("accounts", "resume", "--all").startswith("Resumed 1 ad account;")
     assert "HTTP 401" in shell.good("accounts", "list")
 
 

@@ -110,7 +110,7 @@ def test_a_dry_run_changes_nothing(failures: Shell) -> None:
 def test_retries_what_may_still_be_sent_and_only_once(failures: Shell) -> None:
     printed = failures.good("failed", "retry", "--all")
     assert "Retried 3 deliveries." in printed
-    assert "1 are over an hour old" in printed
+    assert "1 is over an hour old" in printed
     assert "1 skipped" in printed
     assert _stands(failures) == {
         "evt_1": "pending",
@@ -122,12 +122,12 @@ def test_retries_what_may_still_be_sent_and_only_once(failures: Shell) -> None:
 
 
 def test_retries_what_is_too_old_when_forced(failures: Shell) -> None:
-    assert "Retried 1 deliveries." in failures.good("failed", "retry", "4", "--force")
+    assert "Retried 1 delivery." in failures.good("failed", "retry", "4", "--force")
     assert _stands(failures)["evt_4"] == "pending"
 
 
 def test_retries_the_numbers_given_alone(failures: Shell) -> None:
-    assert "Retried 1 deliveries." in failures.good("failed", "retry", "3")
+    assert "Retried 1 delivery." in failures.good("failed", "retry", "3")
     assert _ids(failures) == ["evt_1", "evt_2", "evt_4"]
 
 

@@ -50,5 +50,5 @@ def test_wrong_lines_are_named_and_missing_orders_are_sent(shell: Shell) -> None
     assert done.exit_code == 1
     assert "line 2: order_id must be given." in done.output
     assert "line 3: not sent: A checkout needs a number of items" in done.output
-    assert "Sent 1 orders that had not arrived; 0 are older than 7 days." in done.output
+    assert "Sent 1 order that had not arrived; 0 are older than 7 days." in done.output
     assert "inbox  Order Completed" in shell.good("find", "ORD-3")

@@ -90,7 +90,7 @@ def test_what_comes_out_of_a_file_counts_as_signed(shell: Shell) -> None:
 def test_running_it_again_takes_nothing_and_a_longer_file_only_what_is_new(shell: Shell) -> None:
     shell.good("send", "-", stdin=text_of([sale(1), sale(2)]))
     again = shell.good("send", "-", stdin=text_of([sale(3), sale(2), sale(1)]))
-    assert again == "Took 1 events.\n2 lines were skipped: imported before, or equal to another line.\n"
+    assert again == "Took 1 event.\n2 lines were skipped: imported before, or equal to another line.\n"
     assert len(waiting(shell)) == 3
     assert shell.good("books").endswith("The books balance.\n")
 
@@ -104,9 +104,7 @@ def test_what_was_taken_stays_known_when_it_has_left_the_inbox(shell: Shell) -> 
 
 def test_two_lines_alike_are_one_event_in_whatever_order_their_fields_stand(shell: Shell) -> None:
     other_order = dict(reversed(sale(1).items()))
-    assert shell.good("send", "-", stdin=text_of([sale(1), other_order])).startswith(
-        "Took 1 events.\n1 lines"
-    )
+    assert shell.good("send", "-", stdin=text_of([sale(1), other_order])).startswith("Took 1 event.\n1 line")
 
 
 def test_the_event_id_follows_from_the_content_in_any_ledger(shell: Shell) -> None:
@@ -127,7 +125,7 @@ def test_csv_becomes_what_pinterest_gets(shell: Shell) -> None:
     done = shell.good(
         "send", "-", "--event", "Order Completed", "--column", "Customer=email", stdin=header + row
     )
-    assert done == "Took 1 events.\n"
+    assert done == "Took 1 event.\n"
     payload = mapped(shell)
     assert (payload["event_name"], payload["action_source"]) == ("checkout", "offline")
     assert payload["custom_data"]["value"] == "129.99"
@@ -160,7 +158,7 @@ def test_what_a_spreadsheet_saves_becomes_what_pinterest_gets(shell: Shell) -> N
         *(part for column in columns for part in ("--column", column)),
         stdin="\r\n".join(rows).encode("cp1252"),
     )
-    assert done == "Took 1 events.\n"
+    assert done == "Took 1 event.\n"
     payload = mapped(shell)
     assert payload["event_time"] == int(when.timestamp()) // 60 * 60
     assert payload["custom_data"]["value"] == "1299"
@@ -192,7 +190,7 @@ def test_an_encoding_that_was_not_told_is_asked_for(shell: Shell) -> None:
     text = f"event,time,city\nA,{moment()},Köln\nA,{moment()},Bonn\n".encode("cp1252")
     done = shell.run("send", "-", stdin=text)
     assert "line 2: the row is not in UTF-8: say with --encoding what it is in, like cp1252." in done.output
-    assert done.stdout.startswith("Took 1 events.\n1 lines are wrong.\n")
+    assert done.stdout.startswith("Took 1 event.\n1 line is wrong.\n")
 
 
 def test_a_wrong_line_is_named_with_its_field_and_costs_no_other(shell: Shell) -> None:
@@ -205,13 +203,13 @@ def test_a_wrong_line_is_named_with_its_field_and_costs_no_other(shell: Shell) -
     assert "line 4: event must be an object." in done.output
     assert "line 5: timestamp must be a time in ISO 8601" in done.output
     assert "line 6: the line is not JSON" in done.output
-    assert done.stdout.endswith("Took 1 events.\n5 lines are wrong.\n")
+    assert done.stdout.endswith("Took 1 event.\n5 lines are wrong.\n")
     assert len(waiting(shell)) == 1
 
 
 def test_a_mended_line_is_taken_beside_those_that_were(shell: Shell) -> None:
     shell.run("send", "-", stdin=text_of([sale(1), sale(2, timestamp=None)]))
-    assert shell.good("send", "-", stdin=text_of([sale(1), sale(2)])).startswith("Took 1 events.\n")
+    assert shell.good("send", "-", stdin=text_of([sale(1), sale(2)])).startswith("Took 1 event.\n")
 
 
 def test_an_event_that_is_too_large_is_named(shell: Shell) -> None:
@@ -223,8 +221,8 @@ def test_a_dry_run_takes_nothing_and_tells_the_same(shell: Shell) -> None:
     shell.good("send", "-", stdin=text_of([sale(1)]))
     done = shell.run("send", "--dry-run", "-", stdin=text_of([sale(1), sale(2), 5]))
     assert done.stdout.endswith(
-        "Would take 1 events.\n1 lines were skipped: imported before, or equal to another line.\n"
-        "1 lines are wrong.\n"
+        "Would take 1 event.\n1 line was skipped: imported before, or equal to another line.\n"
+        "1 line is wrong.\n"
     )
     assert len(waiting(shell)) == 1
 
@@ -257,7 +255,7 @@ def test_the_source_has_to_be_named_where_there_are_two(shell: Shell) -> None:
     done = shell.run("send", "-", stdin=text_of([sale(1)]))
     assert done.output == f"Error: Choose a source with --source. Sources: src_2, {_SOURCE_ID}.\n"
     assert shell.run("send", "-", "--source", "src_3").output.startswith("Error: There is no source src_3.")
-    assert shell.good("send", "-", "--source", "src_2", stdin=text_of([sale(1)])) == "Took 1 events.\n"
+    assert shell.good("send", "-", "--source", "src_2", stdin=text_of([sale(1)])) == "Took 1 event.\n"
 
 
 def test_too_long_a_backlog_is_waited_out(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +270,7 @@ def test_too_long_a_backlog_is_waited_out(shell: Shell, monkeypatch: pytest.Monk
     done = shell.good("send", "-", stdin=text_of([sale(1)]))
     assert 5 in slept
     assert "Waiting: Too many events of this source wait to be processed" in done
-    assert "Took 1 events.\n" in done
+    assert "Took 1 event.\n" in done
 
 
 def test_killed_at_any_moment_and_run_again_it_takes_each_line_once(shell: Shell, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_what_waits_in_the_spool_and_what_cannot_be_read_is_said(tmp_path: Path)
     found = checks.check_spool(tmp_path, 10_000)
     assert (found.state, found.message[:38]) == (State.DEGRADED, "3 events wait in the spool of this hos")
     segment.keep_unreadable()
-    assert "1 files" in checks.check_spool(tmp_path, 10_000).message
+    assert "1 file in" in checks.check_spool(tmp_path, 10_000).message
     segment.close()
 
 

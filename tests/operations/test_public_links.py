@@ -399,12 +399,12 @@ SURFACES: dict[str, Callable[[World], tuple[str, str]]] = {
 SAID = {
     API: ("1", "1"),
     PAGES: (
-        "Also data that only public calls gave, in 1 signed deliveries.",
-        "Kept 1 signed deliveries without data that only public calls gave.",
+        "Also data that only public calls gave, in 1 signed delivery.",
+        "Kept 1 signed delivery without data that only public calls gave.",
     ),
     SHELL: (
-        "1 signed deliveries would be kept without data that only public calls gave.",
-        "1 signed deliveries were kept without data that only public calls gave.",
+        "1 signed delivery would be kept without data that only public calls gave.",
+        "1 signed delivery was kept without data that only public calls gave.",
     ),
 }
 

@@ -198,7 +198,7 @@ def explain_personal() -> dict[str, Act]:
 
 
 def erased_by_text(world: World, text: str) -> Any:
-    counts = re.findall(r"([\d,]+) (?:waiting events|visitors|deliveries)", text)
+    counts = re.findall(r"([\d,]+) (?:waiting events?|visitors?|deliver(?:y|ies))", text)
     return None if world.refused else tuple(map(int, counts[:3]))
 
 
@@ -292,7 +292,7 @@ ACTIONS = [
         "retry a stale delivery by force",
         retry("evt_stale", force=True),
         (1, 0),
-        lambda world: ("failed.retry", "1 deliveries", {"ids": ids(world, ["evt_stale"])}),
+        lambda world: ("failed.retry", "1 delivery", {"ids": ids(world, ["evt_stale"])}),
     ),
     Action("retry what cannot be sent", retry("evt_unmapped"), (0, 1)),
     Action("retry what has not failed", retry("evt_gone"), (0, 1)),
@@ -317,7 +317,7 @@ ACTIONS = [
         "discard",
         discard("evt_fresh", "evt_gone", reason=" A test order "),
         (1, 1),
-        lambda world: ("failed.discard", "1 deliveries", DISCARDED | {"ids": ids(world, ["evt_fresh"])}),
+        lambda world: ("failed.discard", "1 delivery", DISCARDED | {"ids": ids(world, ["evt_fresh"])}),
     ),
     Action("discard what has not failed", discard("evt_gone", reason="A test order"), (0, 1)),
     Action("discard without a reason", discard("evt_fresh", reason=" "), None, refused=True),
@@ -336,7 +336,7 @@ ACTIONS = [
         "let parked events go on",
         UNPARK,
         1,
-        lambda world: ("parked.retry", "1 events", {"ids": parked(world)}),
+        lambda world: ("parked.retry", "1 event", {"ids": parked(world)}),
     ),
     Action("find a delivery", find_id("evt_late"), ["evt_late"]),
     Action("find a waiting event", find_id("evt_waiting"), ["evt_waiting"]),

@@ -31,7 +31,7 @@ def test_a_count_changes_nothing_and_needs_no_tick(pages: Pages, ledger: Ledger,
     write(ledger, shop, "e1", user_key=ledger.vault.keyed_hash("user", "src_shop", "kim-4711"))
     for _ in range(2):
         page = pages.send("/people", KIM | {"action": "count"}).text
-        assert "Kept of this person: 0 waiting events, 0 visitors, 1 deliveries." in page
+        assert "Kept of this person: 0 waiting events, 0 visitors, 1 delivery." in page
 
 
 def test_an_export_is_a_file_of_json(pages: Pages, ledger: Ledger, shop: Integration) -> None:

@@ -68,22 +68,6 @@ def test_a_long_list_in_the_audit_log_is_cut_short() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (-0.4, "less than a second"),
-        (0.9, "less than a second"),
-        (1.0, "1 second"),
-        (59.9, "59 seconds"),
-        (60.0, "1 minute"),
-        (7_300.0, "2 hours"),
-        (90_000.0, "1 day"),
-    ],
-)
-def test_a_length_of_time_is_said_in_its_largest_unit(seconds: float, said: str) -> None:
-    assert words.age_text(seconds) == said
-
-
-@pytest.mark.parametrize(
     ("shown", "text"),
     [("full", "2029-12-31 23:59:58 UTC"), ("minute", "2029-12-31 23:59 UTC"), ("day", "2029-12-31")],
 )

@@ -14,7 +14,7 @@ from worker.alerts.rule_figures import (
     SourceFigures,
     TokenFigures,
 )
-from worker.formats import capped_count, format_duration
+from worker.formats import count_text, format_duration
 from worker.ledger.reports.measures import KEY_MISSING
 from worker.ledger.setup.ad_accounts import MANUAL
 from worker.ledger.upkeep.alerts import Severity
@@ -87,18 +87,19 @@ def alert_delay_seconds(rule: str) -> float:
 def _exhausted(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     for account in figures.accounts:
         if account.exhausted:
-            noun = "delivery" if account.exhausted == 1 else "deliveries"
-            events = f"{capped_count(account.exhausted, MAX_COUNTED_FAILURES)} {noun}"
-            summary = f"{events} to ad account {account.ad_account_id} failed after every retry and need manual action."
+            events = count_text(account.exhausted, "delivery", "deliveries", cap=MAX_COUNTED_FAILURES)
+            need = "needs" if account.exhausted == 1 else "need"
+            failed = f"{events} to ad account {account.ad_account_id} failed after every retry"
+            summary = f"{failed} and {need} manual action."
             yield RuleProblem("retries_exhausted", account.ad_account_id, Severity.WARNING, summary)
 
 
 def _contradicted(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     for account in figures.accounts:
         if account.contradicted:
-            had = "event had an id" if account.contradicted == 1 else "events had ids"
+            events = count_text(account.contradicted, "signed event had an id", "signed events had ids")
             summary = (
-                f"In the last two hours, {account.contradicted:,} signed {had} that public events with another order "
+                f"In the last two hours, {events} that public events with another order "
                 f"id, value or currency had used before, for ad account {account.ad_account_id}."
             )
             yield RuleProblem("event_ids_used_before", account.ad_account_id, Severity.WARNING, summary)
@@ -116,7 +117,7 @@ def _pending(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]:
         age = figures.now - account.waiting_since
         if age > limits.pending_seconds:
             summary = (
-                f"The oldest of {capped_count(account.waiting, MAX_COUNTED_WAITING)} events for ad account "
+                f"The oldest of {count_text(account.waiting, 'event', cap=MAX_COUNTED_WAITING)} for ad account "
                 f"{account.ad_account_id} was accepted {format_duration(age)} ago."
             )
             yield RuleProblem("oldest_pending", account.ad_account_id, Severity.WARNING, summary)
@@ -158,16 +159,18 @@ def _going_stale(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]
 
 
 def _staleness_words(account: AccountFigures, hours: float) -> str:
-    when = f"will be too old for Pinterest in {hours:.0f} hours" if hours > 0 else "is too old for Pinterest"
-    pace = (
-        f"{account.delivered_an_hour:,} an hour are delivered"
-        if account.delivered_an_hour
-        else "none is delivered"
-    )
+    left = f"will be too old for Pinterest in {count_text(round(hours), 'hour')}"
+    when = left if hours > 0 else "is too old for Pinterest"
+    n = account.delivered_an_hour
+    pace = count_text(n, "an hour is delivered", "an hour are delivered") if n else "none is delivered"
     return (
         f"The oldest waiting event of ad account {account.ad_account_id} {when}: "
-        f"{capped_count(account.waiting, MAX_COUNTED_WAITING)} wait, and {pace}."
+        f"{_waiting_text(account)}, and {pace}."
     )
+
+
+def _waiting_text(account: AccountFigures) -> str:
+    return count_text(account.waiting, "event waits", "events wait", cap=MAX_COUNTED_WAITING)
 
 
 def _hours_until_stale(account: AccountFigures, now: float) -> float | None:
@@ -189,7 +192,7 @@ def _breaker(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
         if account.breaker_open_until is not None and account.paused_class is None:
             summary = (
                 f"Pinterest does not take events for ad account {account.ad_account_id}: "
-                f"{capped_count(account.waiting, MAX_COUNTED_WAITING)} wait, and single batches test the connection."
+                f"{_waiting_text(account)}, and single batches test the connection."
             )
             yield RuleProblem("breaker_open", account.ad_account_id, Severity.WARNING, summary)
 
@@ -256,9 +259,8 @@ def _inbox_waiting(figures: Figures, limits: _Thresholds) -> Iterator[RuleProble
 def _unread_queue(figures: Figures, limits: _Thresholds) -> Iterator[RuleProblem]:
     for queue, messages in figures.queues.items():
         if messages > figures.waiting + limits.unread_messages:
-            summary = (
-                f"The queue {queue} has {messages:,} messages, but only {figures.waiting:,} events wait."
-            )
+            wait = count_text(figures.waiting, "event waits", "events wait")
+            summary = f"The queue {queue} has {count_text(messages, 'message')}, but only {wait}."
             yield RuleProblem("queue_unread", queue, Severity.WARNING, summary)
 
 
@@ -287,8 +289,11 @@ def _fullness_words(source: SourceFigures) -> str:
 
 def _parked(figures: Figures, _limits: _Thresholds) -> Iterator[RuleProblem]:
     if figures.parked:
-        event, were = ("event", "was") if figures.parked == 1 else ("events", "were")
-        summary = f"{figures.parked:,} accepted {event} could not be processed and {were} set aside."
+        summary = count_text(
+            figures.parked,
+            "accepted event could not be processed and was set aside.",
+            "accepted events could not be processed and were set aside.",
+        )
         yield RuleProblem("events_parked", "inbox", Severity.WARNING, summary)
 
 

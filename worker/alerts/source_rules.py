@@ -13,6 +13,7 @@ from worker.alerts.lifecycle import update_alerts
 from worker.alerts.rule_figures import MAX_COUNTED_FAILURES
 from worker.alerts.rules import DATA_RULE, VOLUME_RULE, RuleProblem
 from worker.event.problem_texts import problem_text
+from worker.formats import count_text
 from worker.ledger.database import Ledger
 from worker.ledger.reports import tallies
 from worker.ledger.reports.data_problems import (
@@ -138,11 +139,11 @@ def _of_source(source: Source, judged: list[tuple[str, int, Counter[str]]]) -> I
     worst = max(filtered, key=lambda rate: rate.percent, default=None)
     if worst and worst.percent > limits["filtered_percent"]:
         yield _problem(
-            "filtered_rate", source, worst, "were filtered: consent is missing, or a crawler sent them"
+            "filtered_rate", source, worst, "{were} filtered: consent is missing, or a crawler sent them"
         )
     worst = min(delivered, key=lambda rate: rate.percent, default=None)
     if worst and worst.percent < limits["success_percent"]:
-        yield _problem("success_rate", source, worst, "were delivered")
+        yield _problem("success_rate", source, worst, "{were} delivered")
 
 
 def _problem(
@@ -151,7 +152,7 @@ def _problem(
     events = f"{rate.event_name} events" if rate.event_name else "events without a name"
     summary = (
         f"{rate.part:,} of {rate.whole:,} {events} of {source.id} that ended in the last {rate.hours} hours "
-        f"{what} ({rate.percent:.0f} %)."
+        f"{what.format(were='was' if rate.part == 1 else 'were')} ({rate.percent:.0f} %)."
     )
     return RuleProblem(rule, source.id, severity, summary)
 
@@ -162,7 +163,7 @@ def _find_silent(last_hours: Mapping[str, int], sources: Iterable[Source], hour:
     for source in sources:
         last, most = last_hours.get(source.id), source.alert_thresholds["silent_hours"]
         if most and last is not None and hour - last > most:
-            summary = f"{source.id} has sent nothing for {hour - last} hours."
+            summary = f"{source.id} has sent nothing for {count_text(hour - last, 'hour')}."
             problems.append(RuleProblem("source_silent", source.id, Severity.WARNING, summary))
     return problems
 
@@ -198,7 +199,8 @@ def _find_inaccurate(
             and 100 * delivered < source.alert_thresholds["accuracy_percent"] * expected
         ):
             summary = (
-                f"{delivered:,} of {expected:,} orders of {source.id} with consent were delivered in a day "
+                f"{delivered:,} of {expected:,} orders of {source.id} with consent "
+                f"{'was' if delivered == 1 else 'were'} delivered in a day "
                 f"({100 * delivered / expected:.0f} %)."
             )
             problems.append(RuleProblem("order_accuracy", source.id, Severity.WARNING, summary))
@@ -267,7 +269,7 @@ def _total(by_hour: Mapping[int, int], first: int, end: int) -> int:
 
 
 def _stopped_problem(series: _Series, hours: int, usual: float) -> RuleProblem:
-    span = "hour" if hours == 1 else f"{hours} hours"
+    span = "hour" if hours == 1 else count_text(hours, "hour")
     summary = (
         f"No {series.event_name} event was received for {series.integration_id} in the last {span}; "
         f"{usual:,.0f} are usual."
@@ -307,6 +309,6 @@ def _kind_problem(source_id: str, kind: str, name: str, share: Share, hours: int
     events = "events" if name == ALL_EVENTS else f"{name} events"
     summary = (
         f"{share.n:,} of {share.events:,} {events} of {source_id} in the last {hours + 1} hours "
-        f"({100 * share.share:.0f} %) have a problem: {problem_text(kind).title}."
+        f"({100 * share.share:.0f} %) {'has' if share.n == 1 else 'have'} a problem: {problem_text(kind).title}."
     )
     return RuleProblem(DATA_RULE, f"{source_id}:{kind}", Severity.WARNING, summary)

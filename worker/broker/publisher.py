@@ -115,7 +115,7 @@ class _ConfirmedChannel:
             self._connection.drain_events(timeout=max(0.001, deadline - monotonic()))
         if self._refused:
             names = " or ".join(sorted(self._queues))
-            raise PublishError(f"the broker refused {self._refused} messages for the queue {names}")
+            raise PublishError(f"the broker refused messages for the queue {names}: {self._refused}")
 
     def _on_ack(self, tag: int, multiple: bool) -> None:
         self._settle(tag, multiple)
@@ -219,7 +219,7 @@ def publish_many(app: Celery, task: str, args_list: Sequence[tuple[Any, ...]], *
                 channels.clear()
                 connection.collect(socket_timeout=ANSWER_SECONDS)
                 if last_try:
-                    raise PublishError(f"{len(args_list)} messages for {queues[0]}: {error}") from error
+                    raise PublishError(f"messages for {queues[0]} ({len(args_list)}): {error}") from error
             else:
                 return
 

@@ -5,6 +5,7 @@ import time
 import click
 
 from worker.cli.common import CommandGroup, cli_caller, utc_time
+from worker.formats import count_text
 from worker.operations.setup import accounts as operations
 from worker.operations.setup import token_ends
 from worker.operations.setup.accounts import (
@@ -48,7 +49,9 @@ def _state(credential: CredentialStatus) -> str:
         return f"paused since {since} by {credential.paused_by}: {credential.paused_reason}"
     if credential.state == BREAKER_OPEN:
         until = utc_time(credential.breaker_open_until)
-        return f"breaker open after {credential.breaker_failures} failures, probing from {until}"
+        return (
+            f"breaker open after {count_text(credential.breaker_failures, 'failure')}, probing from {until}"
+        )
     return credential.state
 
 
@@ -63,7 +66,7 @@ def _pause_command(ad_account_id: str | None, everything: bool, reason: str) -> 
     """
     _check_choice(ad_account_id, everything)
     if ad_account_id is None:
-        click.echo(f"Paused {operations.pause_all_accounts(cli_caller(), reason):,} ad accounts.")
+        click.echo(f"Paused {count_text(operations.pause_all_accounts(cli_caller(), reason), 'ad account')}.")
     else:
         paused = operations.pause_account(cli_caller(), ad_account_id, reason)
         click.echo("Paused." if paused else "Already paused.")
@@ -77,7 +80,7 @@ def _resume_command(ad_account_id: str | None, everything: bool) -> None:
     _check_choice(ad_account_id, everything)
     if ad_account_id is None:
         resumed = operations.resume_all_accounts(cli_caller())
-        click.echo(f"Resumed {resumed:,} ad accounts; waiting events are sent within seconds.")
+        click.echo(f"Resumed {count_text(resumed, 'ad account')}; waiting events are sent within seconds.")
     elif operations.resume_account(cli_caller(), ad_account_id):
         click.echo("Resumed; waiting events are sent within seconds.")
     else:

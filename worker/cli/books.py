@@ -5,6 +5,7 @@ import sys
 import click
 
 from worker.cli.common import cli_caller
+from worker.formats import count_text
 from worker.ledger.intake import spool
 from worker.ledger.reports.books import Books
 from worker.operations.reports.reports import close_books
@@ -33,7 +34,9 @@ def books_command(audit: bool) -> None:
         )
     spooled = spool.count_spooled(settings().spool_folder)
     if spooled.events:
-        click.echo(f"Spool of this host: {spooled.events:,} events that the database does not have yet")
+        click.echo(
+            f"Spool of this host: {count_text(spooled.events, 'event')} that the database does not have yet"
+        )
     _prove(closed)
     click.echo("The books balance." if closed.balance else "The books do not balance.")
     sys.exit(0 if closed.balance else 1)

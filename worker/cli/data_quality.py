@@ -3,6 +3,7 @@
 import click
 
 from worker.cli.common import cli_caller, utc_time
+from worker.formats import count_text
 from worker.operations.reports.data_quality import data_quality
 from worker.operations.reports.match_quality_advice import percent
 
@@ -17,7 +18,9 @@ def data_quality_command(source_id: str) -> None:
         for span, share in row.spans.items():
             most = row.most_affected.get(span)
             worst = f", most affected {most.event_name}: {percent(most.share)}" if most else ""
-            click.echo(f"  {span:>4}  {share.n:,} of {share.events:,} events ({percent(share.share)}){worst}")
+            click.echo(
+                f"  {span:>4}  {share.n:,} of {count_text(share.events, 'event')} ({percent(share.share)}){worst}"
+            )
         if row.examples:
             newest = row.examples[0]
             which = f"delivery {newest.delivery_id}" if newest.delivery_id else "delivery gone"
@@ -25,4 +28,4 @@ def data_quality_command(source_id: str) -> None:
         click.echo(f"  do       {row.what_to_do}")
     if not report.rows:
         n = report.events["30d"]
-        click.echo(f"No problems in {n:,} event{'s' * (n != 1)} of the last 30 days.")
+        click.echo(f"No problems in {count_text(n, 'event')} of the last 30 days.")

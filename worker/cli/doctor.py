@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 
 from worker import runtime
+from worker.formats import count_text
 from worker.monitoring.checks import Finding, State, worst_state
 from worker.settings import settings
 
@@ -57,5 +58,6 @@ def _summary(found: list[Finding]) -> str:
     failed = sum(one.state is State.FAILED for one in found)
     degraded = sum(one.state is State.DEGRADED for one in found)
     if failed:
-        return f"{failed} of {len(found)} checks failed, {degraded} have a warning."
+        warned = count_text(degraded, "has a warning", "have a warning")
+        return f"{failed} of {len(found)} checks failed, {warned}."
     return f"All {len(found)} checks passed" + (f", {degraded} with a warning." if degraded else ".")

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from worker import formats
 from worker.cli.common import CommandGroup, cli_caller, utc_time
+from worker.formats import count_text
 from worker.ledger.delivery.failure_groups import GroupState
 from worker.ledger.delivery.failures import Failure, FailureFilter
 from worker.ledger.rows import LARGEST_ID
@@ -125,7 +126,7 @@ def _export_command(output: TextIO, **chosen: Any) -> None:
     for line in operations.export_failed(who, _filter(who, **chosen)):
         output.write(line)
         written += 1
-    click.echo(f"{written:,} failed deliveries.", err=True)
+    click.echo(f"{count_text(written, 'failed delivery', 'failed deliveries')}.", err=True)
 
 
 @failed_group.command("show")
@@ -163,7 +164,9 @@ def _retry_command(
     wanted = _wanted(who, numbers, everything, chosen)
     with _extent(who, wanted, "retry", dry_run) as extent:
         done = operations.retry_failed(who, wanted, force=force, extent=extent)
-    click.echo(f"{'Would retry' if dry_run else 'Retried'} {done.moved:,} deliveries.")
+    click.echo(
+        f"{'Would retry' if dry_run else 'Retried'} {count_text(done.moved, 'delivery', 'deliveries')}."
+    )
     _show_rest(done)
 
 
@@ -181,7 +184,9 @@ def _discard_command(
     wanted = _wanted(who, numbers, everything, chosen)
     with _extent(who, wanted, "discard", dry_run) as extent:
         done = operations.discard_failed(who, wanted, reason, extent=extent)
-    click.echo(f"{'Would discard' if dry_run else 'Discarded'} {done.moved:,} deliveries.")
+    click.echo(
+        f"{'Would discard' if dry_run else 'Discarded'} {count_text(done.moved, 'delivery', 'deliveries')}."
+    )
     _show_rest(done)
 
 
@@ -202,7 +207,7 @@ def _show_rest(done: BulkResult) -> None:
 def _mark_command(state: str, **key: str) -> None:
     """Resolve or ignore a group of failed deliveries, or open it again. A new failure opens a resolved one."""
     group = operations.mark_group(cli_caller(), state=state, **key)
-    click.echo(f"{group.n:,} failed deliveries are {group.state}.")
+    click.echo(f"{count_text(group.n, 'failed delivery is', 'failed deliveries are')} {group.state}.")
 
 
 @failed_group.command("parked")
@@ -219,7 +224,7 @@ def _parked_command() -> None:
 def _unpark_command() -> None:
     """Process every parked event again, once the cause is fixed."""
     done = operations.unpark(cli_caller(), most=None)
-    click.echo(f"{done.unparked:,} events are processed again within two minutes.")
+    click.echo(f"{count_text(done.unparked, 'event is', 'events are')} processed again within two minutes.")
 
 
 def _wanted(who: Caller, numbers: tuple[int, ...], everything: bool, chosen: dict[str, Any]) -> FailureFilter:

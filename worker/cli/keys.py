@@ -3,6 +3,7 @@
 import click
 
 from worker.cli.common import CommandGroup, cli_caller
+from worker.formats import count_text
 from worker.operations.setup.keys import rotate_keys
 
 
@@ -18,4 +19,6 @@ def _rotate_command() -> None:
     Put the new key before the old one (ENCRYPTION_KEY=new,old), restart every process, run this command, then remove
     the old key. Events are accepted and sent meanwhile. docs/backup.md has the steps.
     """
-    click.echo(f"Wrapped {rotate_keys(cli_caller())} data keys again. The old key is no longer needed.")
+    click.echo(
+        f"Wrapped {count_text(rotate_keys(cli_caller()), 'data key')} again. The old key is no longer needed."
+    )

@@ -9,6 +9,7 @@ import click
 from worker.cli.common import CommandGroup, cli_caller, utc_time
 from worker.cli.send import offering, reading_options
 from worker.files.lines import ReadOptions
+from worker.formats import count_text
 from worker.ledger.reports.shop_orders import Fate
 from worker.operations.deliveries.imports import choose_source
 from worker.operations.reports import orders as operations
@@ -57,10 +58,12 @@ def _import_command(file: IO[bytes], source_id: str | None, send_missing: bool, 
         )
     for number, sentence in sorted(done.wrong.items())[:_MOST_ERRORS_SHOWN]:
         click.echo(f"line {number}: {sentence}", err=True)
-    click.echo(f"Recorded {done.new:,} new orders; {done.known:,} were known.")
+    click.echo(
+        f"Recorded {count_text(done.new, 'new order')}; {count_text(done.known, 'was known', 'were known')}."
+    )
     _echo_missing(done, is_sent=send_missing)
     if done.wrong:
-        click.echo(f"{len(done.wrong):,} lines are wrong.")
+        click.echo(f"{count_text(len(done.wrong), 'line is', 'lines are')} wrong.")
     if done.wrong or (send_missing and done.incomplete):
         sys.exit(1)
 
@@ -71,7 +74,8 @@ def _echo_missing(done: operations.OrderCounts, *, is_sent: bool) -> None:
     if is_sent:
         for number, sentence in sorted(done.incomplete.items())[:_MOST_ERRORS_SHOWN]:
             click.echo(f"line {number}: not sent: {sentence}", err=True)
-        click.echo(f"Sent {done.sent:,} orders that had not arrived; {done.too_old:,} are older than 7 days.")
+        too_old = count_text(done.too_old, "is older than 7 days", "are older than 7 days")
+        click.echo(f"Sent {count_text(done.sent, 'order')} that had not arrived; {too_old}.")
         if done.denied or done.incomplete:
             click.echo(f"Not sent: {not_sendable}.")
     elif done.sendable or done.denied or done.incomplete:
@@ -96,8 +100,10 @@ def _report_command(days: int, source_id: str | None) -> None:
     if percent is None:
         click.echo("No orders are recorded. Record them with `orders import`.")
         sys.exit(1)
-    compared = f" ({before:.1f} % in the {days} days before)" if before is not None else ""
-    click.echo(f"Accuracy: {percent:.1f} % of {found.accuracy.expected:,} orders with consent{compared}.")
+    compared = f" ({before:.1f} % in the {count_text(days, 'day')} before)" if before is not None else ""
+    click.echo(
+        f"Accuracy: {percent:.1f} % of {count_text(found.accuracy.expected, 'order')} with consent{compared}."
+    )
 
 
 @orders_group.command("missing")

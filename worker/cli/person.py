@@ -10,6 +10,7 @@ import click
 from tqdm import tqdm
 
 from worker.cli.common import CommandGroup, cli_caller
+from worker.formats import count_text
 from worker.operations.errors import InvalidError
 from worker.operations.person import person_requests
 from worker.operations.person.erasing import ErasureReport
@@ -138,22 +139,22 @@ def _repeat_command(file: Any) -> None:
 
 def _show(report: ErasureReport, dry_run: bool = False) -> None:
     word = "Would erase" if dry_run else "Erased"
-    click.echo(
-        f"{word} {report.events:,} waiting events, {report.visitors:,} visitors, {report.deliveries:,} deliveries."
-    )
+    click.echo(f"{word} {report.sentence_part()}.")
     for stood, n in sorted(report.stood.items()):
         click.echo(f"  {n:>8,} {stood}")
     if report.reduced:
-        word = "would be kept" if dry_run else "were kept"
-        click.echo(
-            f"{len(report.reduced):,} signed deliveries {word} without data that only public calls gave."
-        )
+        n = len(report.reduced)
+        word = "would be kept" if dry_run else "was kept" if n == 1 else "were kept"
+        kept = count_text(n, "signed delivery", "signed deliveries")
+        click.echo(f"{kept} {word} without data that only public calls gave.")
     if report.debugged:
-        click.echo(f"  {report.debugged:>8,} entries of the live debugger, of all persons")
+        entries = "entry" if report.debugged == 1 else "entries"
+        click.echo(f"  {report.debugged:>8,} {entries} of the live debugger, of all persons")
     if report.being_sent:
         click.echo(
-            f"{report.being_sent:,} are being sent to Pinterest and cannot be recalled: "
+            f"{count_text(report.being_sent, 'is', 'are')} being sent to Pinterest and cannot be recalled: "
             "run this again in a minute."
         )
     if report.unreadable:
-        click.echo(f"{report.unreadable:,} rows cannot be decrypted, so it is unknown whose they are.")
+        rows = count_text(report.unreadable, "row")
+        click.echo(f"{rows} cannot be decrypted, so it is unknown whose data this is.")

@@ -20,6 +20,7 @@ from worker.collector.limits import AdmissionControl, state_folder
 from worker.files.columns import TimeFormat, TimeFormatError
 from worker.files.importing import ImportCounts, ImportOptions
 from worker.files.lines import FileError, Format, Line, ReadOptions
+from worker.formats import count_text
 from worker.ledger.setup.sources import Source
 from worker.monitoring.meter import Meter, MeterWriter
 from worker.operations.deliveries.imports import choose_source, import_events
@@ -178,12 +179,14 @@ def _show_errors(name: str, errors: list[Line], before: int, bar: "tqdm[Any]") -
 
 
 def _sum_up(total: ImportCounts, dry_run: bool) -> None:
-    click.echo(f"{'Would take' if dry_run else 'Took'} {total.taken:,} events.")
+    click.echo(f"{'Would take' if dry_run else 'Took'} {count_text(total.taken, 'event')}.")
     if total.known:
-        click.echo(f"{total.known:,} lines were skipped: imported before, or equal to another line.")
+        known = count_text(total.known, "line was", "lines were")
+        click.echo(f"{known} skipped: imported before, or equal to another line.")
     if total.wrong:
         unseen = max(0, total.wrong - _MOST_ERRORS_SHOWN)
-        click.echo(f"{total.wrong:,} lines are wrong{f', {unseen:,} of them not shown' if unseen else ''}.")
+        wrong = count_text(total.wrong, "line is", "lines are")
+        click.echo(f"{wrong} wrong{f', {unseen:,} of them not shown' if unseen else ''}.")
         sys.exit(1)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from worker.formats import count_text
 from worker.ledger.upkeep.alerts import Alert
 from worker.monitoring.checks import Finding, State
 
@@ -105,7 +106,9 @@ def encryption_finding(days_left: float | None) -> Finding:
             "and set BROKER_CA to the authority that signed the certificate.",
         )
     if days_left < _GOOD_CERTIFICATE_DAYS:
-        return _degraded(check, f"The broker's certificate expires in {days_left:.0f} days: renew it.")
+        return _degraded(
+            check, f"The broker's certificate expires in {count_text(round(days_left), 'day')}: renew it."
+        )
     return _ok(check, "The broker's certificate and host name are checked.")
 
 
@@ -253,8 +256,8 @@ def worker_findings(
     for queue, messages in left_over.items():
         yield _degraded(
             f"messages in {queue}",
-            f"{queue} has {messages:,} messages, but EVENT_QUEUES is {in_use}. The ingest process empties it within "
-            "minutes. If not, start the ingest process and give every process the same EVENT_QUEUES.",
+            f"{queue} has {count_text(messages, 'message')}, but EVENT_QUEUES is {in_use}. The ingest process empties "
+            "it within minutes. If not, start the ingest process and give every process the same EVENT_QUEUES.",
         )
 
 
@@ -312,7 +315,9 @@ def token_finding(
         return _degraded(check, f"{sentence} Check this machine's connection to Pinterest.")
     if expires_in_seconds is not None and expires_in_seconds < 14 * 86_400:
         days = max(0, int(expires_in_seconds // 86_400))
-        return _degraded(check, f"{sentence} It expires in {days} days: create a new token in Ads Manager.")
+        return _degraded(
+            check, f"{sentence} It expires in {count_text(days, 'day')}: create a new token in Ads Manager."
+        )
     return _ok(check, sentence)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from worker.formats import count_text
 from worker.ledger import migrate
 from worker.ledger.database import Ledger, LedgerBusyError, LedgerReadOnlyError, LedgerRefusedError
 from worker.ledger.intake import spool
@@ -83,14 +84,16 @@ def check_spool(folder: Path, most_bytes: int) -> Finding:
     found = spool.count_spooled(folder)
     size = f"{found.size_bytes / 1024**2:,.1f} of {most_bytes / 1024**2:,.0f} MB"
     if found.size_bytes > _FULL_SHARE * most_bytes:
-        return _failed("spool", f"The spool of this host is full: {found.events:,} events, {size}.")
+        return _failed(
+            "spool", f"The spool of this host is full: {count_text(found.events, 'event')}, {size}."
+        )
     if found.unreadable:
-        message = f"{found.unreadable} files in {folder} have bytes that cannot be read."
+        files = count_text(found.unreadable, "file")
+        message = f"{files} in {folder} with bytes that cannot be read."
         return Finding("spool", State.DEGRADED, message)
     if found.events:
-        message = (
-            f"{found.events:,} events wait in the spool of this host ({size}) until the database takes them."
-        )
+        wait = count_text(found.events, "event waits", "events wait")
+        message = f"{wait} in the spool of this host ({size}) until the database takes events again."
         return Finding("spool", State.DEGRADED, message)
     return Finding("spool", State.OK, "No event waits in the spool of this host.")
 

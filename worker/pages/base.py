@@ -24,6 +24,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import auth, context
 from worker.api.errors import ApiError, http_answer, operation_error
+from worker.formats import count_text, format_duration
 from worker.ledger.database import LedgerBusyError, is_ledger_unavailable
 from worker.operations.deliveries.selection import account_names, all_sources
 from worker.operations.errors import OperationError
@@ -114,6 +115,8 @@ def _add_headers(response: Response) -> Response:
     return response
 
 
+blueprint.add_app_template_global(count_text)
+blueprint.add_app_template_global(format_duration)
 blueprint.add_app_template_filter(words.time_tag, "time")
 blueprint.add_app_template_filter("{:,}".format, "number")
 blueprint.add_app_template_filter(

@@ -5,6 +5,7 @@ import json
 from flask import Response, make_response, render_template, request
 
 from worker.api import context
+from worker.formats import count_text
 from worker.operations.errors import InvalidError, OperationError
 from worker.operations.person import person_requests
 from worker.operations.person.person_requests import IDENTIFIER_KINDS
@@ -50,15 +51,14 @@ def _carry_out(given: dict[str, str], person: person_requests.PersonIdentifiers)
         report = person_requests.suppress_person(caller, person)
     else:
         report = person_requests.erase_person(caller, person, dry_run=action == "count")
-    counted = (
-        f"{report.events:,} waiting events, {report.visitors:,} visitors, {report.deliveries:,} deliveries"
-    )
-    reduced = f"{len(report.reduced):,} signed deliveries"
+    counted = report.sentence_part()
+    reduced = count_text(len(report.reduced), "signed delivery", "signed deliveries")
     if action == "count":
         partly = f" Also data that only public calls gave, in {reduced}." if report.reduced else ""
         return f"Kept of this person: {counted}.{partly}"
     partly = f" Kept {reduced} without data that only public calls gave." if report.reduced else ""
-    busy = f" {report.being_sent:,} are being sent now: do it again in a minute." if report.being_sent else ""
+    is_sent = count_text(report.being_sent, "is being sent now", "are being sent now")
+    busy = f" {is_sent}: do it again in a minute." if report.being_sent else ""
     return f"Erased {counted}.{partly}{busy}"
 
 

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from worker.api import auth, context
 from worker.api.throttle import FailureCounter, Lane, LaneFullError, PasswordLanes
+from worker.formats import count_text
 from worker.ledger.setup.access import token_hash
 from worker.operations.caller import Caller
 from worker.operations.setup import access
@@ -100,7 +101,7 @@ def _refused(what: str, wait_seconds: float) -> Response:
     if not wait_seconds:
         return _form(401, "Invalid token." if what == "token" else "Wrong name or password.")
     minutes = math.ceil(wait_seconds / 60)
-    wait = f"{minutes} minute{'s' * (minutes > 1)}"
+    wait = count_text(minutes, "minute")
     page = _form(
         429, f"Too many wrong {what}s. Wait {wait}, or enter a valid {what}: it is accepted at any time."
     )

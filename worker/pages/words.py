@@ -135,9 +135,6 @@ _MOST_ZONES = 3
 # Shown for a missing value.
 _NOTHING = "none"
 
-_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
-
-
 # How much of a time is shown, in UTC; `ui.js` writes the same in the viewer's zone.
 _TIME_FORMATS = {
     "full": "%Y-%m-%d %H:%M:%S UTC",
@@ -186,16 +183,6 @@ def money_text(thousandths: int | Decimal, currency: str | None = "") -> str:
     return f"{amount_text(thousandths)} {currency or ''}".rstrip()
 
 
-def age_text(seconds: float) -> str:
-    """Write a duration in its largest whole unit."""
-    for unit_seconds, unit in _UNITS:
-        if seconds >= unit_seconds:
-            n = int(seconds // unit_seconds)
-            return f"{n} {unit}{'s' if n > 1 else ''}"
-    n = int(seconds)
-    return "less than a second" if n < 1 else count_text(n, "second")
-
-
 def duration_text(seconds: float) -> str:
     """Write a duration with a short unit, like "2 h"."""
     for unit_seconds, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
@@ -228,11 +215,6 @@ def pause_reason(reason_class: str, told: str) -> str:
 def action_name(name: str) -> str:
     """Name an action of the audit log."""
     return _ACTION_NAMES.get(name, name)
-
-
-def count_text(n: int, one: str, many: str | None = None) -> str:
-    """Write a number with its noun."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
 def change_text(told: object) -> str:

@@ -58,7 +58,7 @@ def test_it_logs_faults_without_tokens_and_bodies() -> None:
         post(sandbox, [event("evt_secret")])
         process.terminate()
         _, errors = process.communicate(timeout=10)
-    assert "sandbox: 1 events for ad account 1234567890: rules [0], 500" in errors.splitlines()
+    assert "sandbox: 1 event for ad account 1234567890: rules [0], 500" in errors.splitlines()
     assert "POST /v5/ad_accounts/1234567890/events: 500" in errors
     assert TOKEN not in errors
     assert "evt_secret" not in errors

@@ -123,7 +123,7 @@ def test_a_retry_is_pending_again_and_remembers_why_it_failed(ledger: Ledger, sh
         kept = select(delivery.c.warning, delivery.c.reason).where(delivery.c.event_id == "e1")
         assert tuple(connection.execute(kept).one()) == ("Retried manually after: missing email", None)
         (entry,) = audit_log.newest_audit_entries(connection, 10)
-    assert (entry["actor"], entry["action"], entry["object"]) == ("kim", "failed.retry", "1 deliveries")
+    assert (entry["actor"], entry["action"], entry["object"]) == ("kim", "failed.retry", "1 delivery")
 
 
 def test_retrying_twice_changes_nothing_the_second_time(ledger: Ledger, shop: Integration) -> None:

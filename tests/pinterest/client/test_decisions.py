@@ -269,9 +269,13 @@ def test_a_list_settles_event_by_event(document: object, expected: tuple[EventRe
     ("body", "sent", "reason"),
     [
         # A list of the wrong length settles no event.
-        (listing(PROCESSED), 2, "HTTP 200, but the answer lists 1 events where 2 were sent"),
-        (listing(PROCESSED, PROCESSED), 1, "HTTP 200, but the answer lists 2 events where 1 were sent"),
-        ({"events": []}, 1, "HTTP 200, but the answer lists 0 events where 1 were sent"),
+        (listing(PROCESSED), 2, "HTTP 200, but the answer lists a wrong number of events: 1, not 2"),
+        (
+            listing(PROCESSED, PROCESSED),
+            1,
+            "HTTP 200, but the answer lists a wrong number of events: 2, not 1",
+        ),
+        ({"events": []}, 1, "HTTP 200, but the answer lists a wrong number of events: 0, not 1"),
         # No list, no object, no JSON.
         ({"events": {"0": PROCESSED}}, 1, "HTTP 200, but the answer has no list of events"),
         ([PROCESSED], 1, "HTTP 200, but the answer has no list of events"),

@@ -163,6 +163,5 @@ def _remember(asked: EventsRequest, plan: Plan, verdict: _Verdict, size_bytes: i
         memory.accept(arrival, verdict.accepted, size_bytes)
     if plan.rules:
         outcome = arrival.fault or arrival.status
-        log.info(
-            "%d events for ad account %s: rules %s, %s", arrival.events, arrival.account, plan.rules, outcome
-        )
+        events = "1 event" if arrival.events == 1 else f"{arrival.events} events"
+        log.info("%s for ad account %s: rules %s, %s", events, arrival.account, plan.rules, outcome)

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_,
 from sqlalchemy.exc import IntegrityError
 
 from worker.event.received import Trust
+from worker.formats import count_text
 from worker.ledger.delivery import precedence
 from worker.ledger.delivery.precedence import REPLACED_MARK, shown_event_id
 from worker.ledger.intake.visitors import VersionConflictError
@@ -210,7 +211,12 @@ def retry_deliveries(
     _count(connection, moved, (tallies.RETRIED, _LEFT_FAILED), now)
     if moved:
         audit_log.append_audit_entry(
-            connection, now, actor, "failed.retry", f"{len(moved)} deliveries", {"ids": sorted(moved)}
+            connection,
+            now,
+            actor,
+            "failed.retry",
+            count_text(len(moved), "delivery", "deliveries"),
+            {"ids": sorted(moved)},
         )
     return _retried(good, moved.keys(), refused, now, owners)
 
@@ -224,7 +230,12 @@ def discard_deliveries(
     if moved:
         changes = {"ids": sorted(moved), "reason": reason}
         audit_log.append_audit_entry(
-            connection, now, actor, "failed.discard", f"{len(moved)} deliveries", changes
+            connection,
+            now,
+            actor,
+            "failed.discard",
+            count_text(len(moved), "delivery", "deliveries"),
+            changes,
         )
     return len(moved)
 
@@ -240,7 +251,7 @@ def discard_pending_deliveries(
     moved = end_discarded(connection, pending, INTEGRATION_GONE, now)
     if moved:
         audit_log.append_audit_entry(
-            connection, now, actor, "pending.discard", f"{len(moved)} deliveries", {}
+            connection, now, actor, "pending.discard", count_text(len(moved), "delivery", "deliveries"), {}
         )
     return len(moved)
 

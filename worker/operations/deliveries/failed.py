@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from worker.event.times import iso
+from worker.formats import count_text
 from worker.ledger.delivery import failure_groups, failures
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.delivery.failure_groups import GroupState, ReasonGroup
@@ -66,8 +67,16 @@ class BulkResult:
 
     def warnings(self) -> list[str]:
         """Return a sentence for each kind of moved delivery that Pinterest may count twice."""
-        late = f"{self.late:,} are over an hour old: Pinterest counts them as offline and may not deduplicate them."
-        offline = f"{self.offline:,} are offline events: Pinterest cannot deduplicate them."
+        late = count_text(
+            self.late,
+            "is over an hour old: Pinterest counts it as offline and may not deduplicate it.",
+            "are over an hour old: Pinterest counts them as offline and may not deduplicate them.",
+        )
+        offline = count_text(
+            self.offline,
+            "is an offline event: Pinterest cannot deduplicate it.",
+            "are offline events: Pinterest cannot deduplicate them.",
+        )
         return [sentence for n, sentence in ((self.late, late), (self.offline, offline)) if n]
 
 
@@ -265,6 +274,6 @@ def unpark(caller: Caller, most: int | None = _MOST_A_CALL) -> _Unparked:
         with caller.changing() as change:
             step = inbox.unpark_events(change.connection, ids)
             if step:
-                change.record("parked.retry", f"{step} events", {"ids": ids})
+                change.record("parked.retry", count_text(step, "event"), {"ids": ids})
         unparked += step
     return _Unparked(unparked, sum(group.events for group in list_parked(caller)))

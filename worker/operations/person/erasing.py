@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from worker.event import json_text
 from worker.event.received import Trust
+from worker.formats import count_text
 from worker.ledger.database import Ledger, is_ledger_unavailable
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.intake import inbox, visitors
@@ -97,6 +98,15 @@ class ErasureReport:
     @property
     def deliveries(self) -> int:
         return self.stood.total()
+
+    def sentence_part(self) -> str:
+        """Return the numbers of rows, to be part of a sentence."""
+        counts = (
+            count_text(self.events, "waiting event"),
+            count_text(self.visitors, "visitor"),
+            count_text(self.deliveries, "delivery", "deliveries"),
+        )
+        return ", ".join(counts)
 
     def counts(self) -> dict[str, int]:
         """Return the figures, for the audit log and for answers."""

@@ -9,6 +9,7 @@ from itertools import groupby
 
 from sqlalchemy import Connection
 
+from worker.formats import count_text
 from worker.ledger.reports import account_status
 from worker.ledger.reports.account_status import WaitingDeliveries
 from worker.ledger.setup import ad_accounts as store
@@ -195,5 +196,6 @@ def _reason(credentials: Sequence[Credential]) -> str | None:
             return one.paused_reason
     for one in credentials:
         if one.breaker_open_until is not None:
-            return f"Pinterest failed {one.breaker_failures} times in a row; one batch at a time tries again."
+            failed = count_text(one.breaker_failures, "time")
+            return f"Pinterest failed {failed} in a row; one batch at a time tries again."
     return None

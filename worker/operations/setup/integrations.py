@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 from sqlalchemy import Connection
 
 from worker.event.text import fold_key
+from worker.formats import count_text
 from worker.ledger.delivery import failures, ownership
 from worker.ledger.delivery.ownership import UnsentDeliveries
 from worker.ledger.setup import integrations as store
@@ -243,8 +244,8 @@ def _clear_step(change: Change, current: Integration, waiting: Unsent) -> bool:
     if waiting is Unsent.REFUSE:
         raise ConflictError(
             f"{current.id} still has unsent events for ad account {current.ad_account_id}: {unsent.total:,}, "
-            f"of which {unsent.being_sent:,} are being sent now. Discard them (?waiting=discard), or hand them over to "
-            "another integration of the ad account (?waiting=hand_over)."
+            f"of which {count_text(unsent.being_sent, 'is', 'are')} being sent. Discard them (?waiting=discard), "
+            "or hand them over to another integration of the ad account (?waiting=hand_over)."
         )
     heir = _heir(change, current, unsent) if waiting is Unsent.HAND_OVER else None
     ownership.take_back(change.connection, current.number, change.now)
@@ -264,7 +265,7 @@ def _heir(change: Change, current: Integration, unsent: UnsentDeliveries) -> Int
     """Return another integration of the same ad account that can send."""
     if unsent.being_sent:
         raise ConflictError(
-            f"{unsent.being_sent:,} events of {current.id} are being sent and cannot be handed over: "
+            f"{count_text(unsent.being_sent, 'event')} of {current.id} cannot be handed over while being sent: "
             "try again in a minute."
         )
     other = store.other_integration(change.connection, current)

@@ -3,6 +3,7 @@
 from sqlalchemy import Connection
 
 from worker.event.times import parse_time
+from worker.formats import count_text
 from worker.ledger.setup import integrations
 
 _SECONDS_PER_DAY = 86_400
@@ -29,6 +30,6 @@ def ends_soon(end: float, now: float) -> bool:
 def describe_token_end(end: float, now: float) -> str:
     """Return how long a token lasts as text, with advice if it ends soon."""
     days = int(abs(end - now) // _SECONDS_PER_DAY)
-    span = "less than a day" if days == 0 else "1 day" if days == 1 else f"{days:,} days"
+    span = "less than a day" if days == 0 else count_text(days, "day")
     when = f"ends in {span}" if end > now else f"ended {span} ago"
     return f"the access token {when}: {_WHAT_TO_DO}" if ends_soon(end, now) else f"the access token {when}"

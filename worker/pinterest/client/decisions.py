@@ -326,7 +326,7 @@ def _what_is_unreadable(document: object, events: object, events_sent: int) -> s
     if not isinstance(events, list):
         return "the answer has no list of events"
     if len(events) != events_sent:
-        return f"the answer lists {len(events)} events where {events_sent} were sent"
+        return f"the answer lists a wrong number of events: {len(events)}, not {events_sent}"
     statuses = sorted({_text(entry, "status") for entry in events})
     return f"the answer has only the statuses {', '.join(map(repr, statuses[:3]))}"
 

@@ -9,6 +9,7 @@ from itertools import groupby
 from sqlalchemy import Connection
 
 from worker import logs
+from worker.formats import count_text
 from worker.ledger.delivery import batch_history, batches
 from worker.ledger.delivery.batch_history import RelatedBatch
 from worker.ledger.delivery.batches import Attempt, Member, MemberResult, StartedBatch
@@ -190,7 +191,8 @@ class Reaction:
         failed = [ending for ending in endings if ending.reason_class]
         if failed:
             first = failed[0]
-            message = f"{len(failed)} of {len(self.members)} events failed, the first with: {first.reason}"
+            events = count_text(len(self.members), "event")
+            message = f"{len(failed)} of {events} failed, the first with: {first.reason}"
             unclear = {ending.id for ending in failed if ending.reason_class == ReasonClass.UNREADABLE}
             self._note(first.reason_class or "", message, [one for one in self.members if one.id in unclear])
         return self._finish(endings)
