@@ -215,12 +215,12 @@ def settings() -> Settings:
 def _close_to_others(made: Settings) -> None:
     """Take other users' rights from the state of earlier releases: the folder and its files, the SQLite file."""
     database = Path(made.database_url.removeprefix("sqlite:///").partition("?")[0])
-    ours = [path for name in _STATE_FILES for path in made.var.glob(name)]
-    ours += database.parent.glob(f"{database.name}*") if made.database_url.startswith("sqlite:///") else []
+    paths = [path for name in _STATE_FILES for path in made.var.glob(name)]
+    paths += database.parent.glob(f"{database.name}*") if made.database_url.startswith("sqlite:///") else []
     # A folder without our files may be anyone's, like /tmp.
-    if any(path.parent == made.var for path in ours):
-        ours.append(made.var)
-    for path in ours:
+    if any(path.parent == made.var for path in paths):
+        paths.append(made.var)
+    for path in paths:
         _make_private(path)
 
 

@@ -39,9 +39,9 @@ def standing(stack: Stack) -> Standing:
             last = found[-1].id
             for one in found:
                 key = (one.ad_account_id, one.event_id)
-                duplicates += one.stands == "duplicate"
-                by_state.setdefault(one.stands, set()).add(key)
-                if one.stands == "failed":
+                duplicates += one.state == "duplicate"
+                by_state.setdefault(one.state, set()).add(key)
+                if one.state == "failed":
                     reasons[key] = one.reason_class or ""
     return Standing(by_state, reasons, duplicates)
 

@@ -18,7 +18,7 @@ def _ids(shell: Shell, *filters: str) -> list[str]:
 
 def _stands(shell: Shell) -> dict[str, str]:
     with shell.ledger.read() as connection:
-        return {one.event_id: one.stands for one in find_deliveries.find_after(connection, 0, 100)}
+        return {one.event_id: one.state for one in find_deliveries.find_after(connection, 0, 100)}
 
 
 def test_says_so_where_nothing_failed(shell: Shell) -> None:

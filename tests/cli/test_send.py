@@ -71,7 +71,7 @@ def mapped(shell: Shell) -> dict[str, Any]:
     with shell.ledger.read() as connection:
         (found,) = find_deliveries.find_after(connection, 0, 10)
         row = connection.execute(select(delivery)).one()
-    assert (found.stands, row.offline) == ("pending", True)
+    assert (found.state, row.offline) == ("pending", True)
     return dict(json.loads(shell.ledger.vault.open(row.payload, b"payload")))
 
 

@@ -125,4 +125,4 @@ class Shop:
 
     def standing(self) -> Counter[str]:
         """Count the shop's deliveries by state."""
-        return Counter(one.stands for one in self.deliveries())
+        return Counter(one.state for one in self.deliveries())

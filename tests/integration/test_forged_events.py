@@ -44,7 +44,7 @@ def values(shop: Shop, event_id: str) -> list[str]:
 
 
 def signed_states(shop: Shop) -> dict[str, str]:
-    return {found.event_id: found.stands for found in shop.deliveries() if found.signed}
+    return {found.event_id: found.state for found in shop.deliveries() if found.signed}
 
 
 @pytest.mark.parametrize("two_sources", [False, True], ids=["one_source", "two_sources"])

@@ -123,7 +123,7 @@ def test_an_order_becomes_one_checkout_and_its_end_no_sale(
     (event,) = (
         one
         for found in shop.deliveries()
-        if found.stands == "delivered"
+        if found.state == "delivered"
         for one in shop.received(found.event_id)
         if one["custom_data"]["order_id"] == "1234"
     )

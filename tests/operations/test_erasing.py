@@ -144,7 +144,7 @@ def test_each_kind_of_identifier_finds_events_in_the_inbox_and_what_became_of_th
         ids = [row.id for row in erasure.inbox_rows_after(connection, 0, 10)]
     ingest(ledger, ids)
     report = run(ledger, **asked)
-    assert report.stood == ({"pending": 1} if found else {})
+    assert report.deliveries_by_state == ({"pending": 1} if found else {})
 
 
 def test_every_state_but_being_sent_is_erased_and_the_books_balance(ledger: Ledger) -> None:
@@ -174,9 +174,9 @@ def test_every_state_but_being_sent_is_erased_and_the_books_balance(ledger: Ledg
         "dropped": 1,
         "duplicate": 1,
     }
-    assert dry.stood == expected
+    assert dry.deliveries_by_state == expected
     assert stand(ledger) == expected
-    assert run(ledger, emails=[KIM], external_ids=["kim"]).stood == expected
+    assert run(ledger, emails=[KIM], external_ids=["kim"]).deliveries_by_state == expected
     assert stand(ledger) == {"erased": 10}
     assert run(ledger, emails=[KIM], external_ids=["kim"]).deliveries == 0
 
@@ -198,7 +198,7 @@ def test_a_batch_that_waits_goes_without_the_person(ledger: Ledger) -> None:
     pinterest = FakePinterest()
     worker = Stage(ledger, pinterest)
     worker.batch()
-    assert run(ledger, emails=[KIM]).stood == {"in_flight": 1}
+    assert run(ledger, emails=[KIM]).deliveries_by_state == {"in_flight": 1}
     worker.run()
     assert pinterest.received == ["others0", "others1"]
     assert stand(ledger) == {"delivered": 2, "erased": 1}
@@ -234,7 +234,7 @@ def test_what_is_being_sent_is_named_and_erased_once_it_has_arrived(ledger: Ledg
         thread.join(20)
 
     report = erase(ledger, {"emails": [KIM]}, wait_seconds=30.0, sleep=nap)
-    assert (report.being_sent, report.stood) == (0, {"delivered": 1})
+    assert (report.being_sent, report.deliveries_by_state) == (0, {"delivered": 1})
     assert naps
     assert stand(ledger) == {"erased": 1}
 
@@ -247,7 +247,7 @@ def test_what_the_persons_device_did_before_it_said_who_it_is_goes_too(ledger: L
     ingest(ledger, accept(ledger, [order("late", anonymousId="device")]))
     assert names(ledger, KIM)
     report = run(ledger, emails=[KIM])
-    assert (report.visitors, report.stood) == (1, {"pending": 2})
+    assert (report.visitors, report.deliveries_by_state) == (1, {"pending": 2})
     assert bodies(ledger) == []
 
 
@@ -303,7 +303,7 @@ def test_what_a_worker_writes_down_after_the_first_round_is_found_in_the_next(le
             ingest(ledger, ids)
 
     report = erase(ledger, {"emails": [KIM]}, sleep=meanwhile)
-    assert (report.events, report.stood) == (1, {"pending": 1})
+    assert (report.events, report.deliveries_by_state) == (1, {"pending": 1})
     assert not names(ledger, KIM)
 
 

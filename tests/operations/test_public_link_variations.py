@@ -138,7 +138,7 @@ def test_a_public_call_with_the_requested_account_leads_to_no_signed_order_of_th
     take(ledger, S, order("strangers", **DEVICE))
     take(ledger, P, order("own", userId="m", **DEVICE))
     assert [one["event_id"] for one in export(ledger, external_ids=["m"])] == ["own"]
-    assert erase(ledger, {"external_ids": ["m"]}).stood == {"pending": 1}
+    assert erase(ledger, {"external_ids": ["m"]}).deliveries_by_state == {"pending": 1}
     with ledger.read() as connection:
         assert "strangers" in set(connection.scalars(select(delivery.c.event_id)))
 

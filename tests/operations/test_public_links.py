@@ -220,7 +220,7 @@ def test_an_order_that_could_not_be_sent_any_more_is_erased_whole(ledger: Ledger
     stood = {READY: "in_flight"}.get(state, state)
     dry, report = erase(ledger, ASKED, dry_run=True), erase(ledger, ASKED)
     for one in (dry, report):
-        assert (one.stood, one.reduced) == ({stood: 1}, set())
+        assert (one.deliveries_by_state, one.reduced) == ({stood: 1}, set())
     row = only_row(ledger)
     assert (row.state, row.payload, row.public_fields) == (State.ERASED.value, None, None)
 
@@ -284,7 +284,7 @@ def test_whom_the_event_or_a_signed_call_names_gets_and_erases_the_whole(
     name(ledger)
     (shown,) = export(ledger, **ASKED)
     assert (shown["event_id"], shown["data"]["custom_data"]["order_id"]) == ("own", "o-own")
-    assert erase(ledger, ASKED).stood == {"pending": 1}
+    assert erase(ledger, ASKED).deliveries_by_state == {"pending": 1}
     assert only_row(ledger).state == State.ERASED.value
 
 
@@ -296,7 +296,7 @@ def test_a_link_that_a_later_row_proves_erases_the_whole(ledger: Ledger, dry_run
     asked = ASKED | {"external_ids": ["m"]}
     assert {one.get("event_id") for one in export(ledger, **asked)} == {"strangers", "proof"}
     report = erase(ledger, asked, dry_run=dry_run)
-    assert (report.stood.total(), report.reduced) == (2, set())
+    assert (report.deliveries_by_state.total(), report.reduced) == (2, set())
 
 
 def test_a_visitor_that_a_later_row_proves_is_erased_whole(ledger: Ledger) -> None:
@@ -348,7 +348,7 @@ def test_a_device_that_is_named_brings_the_whole(ledger: Ledger) -> None:
     attack(ledger)
     (shown,) = export(ledger, anonymous_ids=["stranger"])
     assert shown["event_id"] == "strangers"
-    assert erase(ledger, {"anonymous_ids": ["stranger"]}).stood == {"pending": 1}
+    assert erase(ledger, {"anonymous_ids": ["stranger"]}).deliveries_by_state == {"pending": 1}
 
 
 def test_a_delivery_from_before_the_column_is_found_as_before(ledger: Ledger) -> None:
@@ -356,7 +356,7 @@ def test_a_delivery_from_before_the_column_is_found_as_before(ledger: Ledger) ->
     with ledger.write() as connection:
         connection.execute(update(delivery).values(public_fields=None))
     assert [one["event_id"] for one in export(ledger, **ASKED)] == ["strangers"]
-    assert erase(ledger, ASKED).stood == {"pending": 1}
+    assert erase(ledger, ASKED).deliveries_by_state == {"pending": 1}
 
 
 def test_what_public_calls_gave_a_public_event_is_the_persons_as_before(ledger: Ledger) -> None:

@@ -426,7 +426,7 @@ def fail(world: World) -> None:
 def state(world: World) -> Any:
     """Return the state of every delivery and event."""
     with world.ledger.read() as connection:
-        deliveries = {row.event_id: row.stands for row in find_deliveries.find_after(connection, 0, 100)}
+        deliveries = {row.event_id: row.state for row in find_deliveries.find_after(connection, 0, 100)}
         reasons = [(group.events, group.reason) for group in inbox.parked_by_reason(connection)]
     return deliveries, reasons, close(world.ledger).events
 

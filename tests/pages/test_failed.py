@@ -24,7 +24,7 @@ def left(ledger: Ledger) -> list[str]:
 
 def stands(ledger: Ledger) -> dict[str, str]:
     with ledger.read() as connection:
-        return {one.event_id: one.stands for one in find_deliveries.find_after(connection, 0, 100)}
+        return {one.event_id: one.state for one in find_deliveries.find_after(connection, 0, 100)}
 
 
 def ids(ledger: Ledger, *event_ids: str) -> list[str]:

@@ -149,14 +149,14 @@ def _accounts(connection: Connection, now: float) -> Iterator[AccountFigures]:
         credentials,
         alert_queries.due_since(connection),
     )
-    for standing in account_status.account_statuses(connection, now, MAX_COUNTED_WAITING):
-        yield _account(standing, context)
+    for account in account_status.account_statuses(connection, now, MAX_COUNTED_WAITING):
+        yield _account(account, context)
 
 
-def _account(standing: AccountState, context: _AccountContext) -> AccountFigures:
-    name = standing.ad_account_id
+def _account(account: AccountState, context: _AccountContext) -> AccountFigures:
+    name = account.ad_account_id
     own = context.credentials.get(name, [])
-    since = [at for at in (standing.pending_since, standing.in_flight_since) if at is not None]
+    since = [at for at in (account.pending_since, account.in_flight_since) if at is not None]
     paused = sorted(
         (credential for credential in own if credential.paused_class is not None),
         # A pause by a person needs no alert.
@@ -167,7 +167,7 @@ def _account(standing: AccountState, context: _AccountContext) -> AccountFigures
     )
     return AccountFigures(
         ad_account_id=name,
-        waiting=standing.pending + standing.in_flight,
+        waiting=account.pending + account.in_flight,
         waiting_since=min(since, default=None),
         oldest_event_at=context.oldest.get(name),
         delivered_an_hour=context.delivered.get(name, 0),
@@ -180,8 +180,8 @@ def _account(standing: AccountState, context: _AccountContext) -> AccountFigures
         paused_class=paused[0].paused_class if paused else None,
         paused_reason=(paused[0].paused_reason or "") if paused else "",
         # While batches wait for a retry, pending events may have to wait for them.
-        due_since=context.due_since.get(name, standing.pending_since if not standing.in_flight else None),
-        last_request_at=standing.last_request_at,
+        due_since=context.due_since.get(name, account.pending_since if not account.in_flight else None),
+        last_request_at=account.last_request_at,
     )
 
 

@@ -107,7 +107,7 @@ class _RecordedRequest(Shape):
 
 def _counts(report: ErasureReport) -> dict[str, Any]:
     names = ("events", "visitors", "being_sent", "debugged", "unreadable")
-    deliveries = {"deliveries": dict(report.stood), "deliveries_kept": len(report.reduced)}
+    deliveries = {"deliveries": dict(report.deliveries_by_state), "deliveries_kept": len(report.reduced)}
     return {name: getattr(report, name) for name in names} | deliveries
 
 

@@ -74,7 +74,7 @@ class _DeliveryAnswer(Shape):
     """Show one delivery and its state."""
 
     id = fields.Integer()
-    state = Text(attribute="stands", metadata={"description": "As the books call it.", "example": "pending"})
+    state = Text(metadata={"description": "As the books call it.", "example": "pending"})
     ad_account_id = Text()
     integration_id = Text(allow_none=True)
     source_id = Text(allow_none=True)

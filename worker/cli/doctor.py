@@ -37,7 +37,7 @@ def doctor_command(as_json: bool, tokens: bool) -> None:
     found = (
         list(visit.findings(with_tokens=tokens))
         if as_json
-        else list(_told(visit.findings(with_tokens=tokens)))
+        else list(_printed(visit.findings(with_tokens=tokens)))
     )
     state = worst_state(found)
     if as_json:
@@ -47,7 +47,7 @@ def doctor_command(as_json: bool, tokens: bool) -> None:
     sys.exit(1 if state is State.FAILED else 0)
 
 
-def _told(findings: Iterator[Finding]) -> Iterator[Finding]:
+def _printed(findings: Iterator[Finding]) -> Iterator[Finding]:
     """Print each finding at once: some checks take seconds."""
     for one in findings:
         click.echo(f"{_MARKS[one.state]}  {one.check}: {one.message}")

@@ -23,7 +23,7 @@ def find_command(what: str) -> None:
     for one in found.deliveries:
         waited = utc_time(one.ended_at) if one.ended_at else f"waiting for {who.now - one.accepted_at:.0f} s"
         click.echo(
-            f"{one.id:>8}  {one.stands:<10} {one.source_name} → {one.event_name or '-'}  event {one.event_id}  "
+            f"{one.id:>8}  {one.state:<10} {one.source_name} → {one.event_name or '-'}  event {one.event_id}  "
             f"ad account {one.ad_account_id}  accepted {utc_time(one.accepted_at)}  {waited}"
         )
         for words in filter(None, (one.reason, one.warning)):

@@ -140,8 +140,8 @@ def _repeat_command(file: Any) -> None:
 def _show(report: ErasureReport, dry_run: bool = False) -> None:
     word = "Would erase" if dry_run else "Erased"
     click.echo(f"{word} {report.sentence_part()}.")
-    for stood, n in sorted(report.stood.items()):
-        click.echo(f"  {n:>8,} {stood}")
+    for state, n in sorted(report.deliveries_by_state.items()):
+        click.echo(f"  {n:>8,} {state}")
     if report.reduced:
         n = len(report.reduced)
         word = "would be kept" if dry_run else "was kept" if n == 1 else "were kept"

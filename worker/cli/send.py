@@ -209,14 +209,14 @@ def offering(dry_run: bool) -> Iterator[PublishIds]:
 
 
 def _await_admission(admission: AdmissionControl, source: Source) -> None:
-    told = False
+    is_reported = False
     while True:
         try:
             return admission.check(source)
         except RefusedError as full:
-            if not told:
+            if not is_reported:
                 tqdm.write(f"Waiting: {full.message}", file=sys.stderr)
-            told = True
+            is_reported = True
             time.sleep(min(full.retry_after_seconds or 5, 5))
 
 

@@ -146,7 +146,7 @@ def _line(found: FoundDelivery) -> str:
     took = f" in {found.ended_at - found.accepted_at:.2f} s" if found.ended_at else ""
     name = f"{found.source_name or 'page'} → {found.event_name}"
     why = f": {found.reason}" if found.reason else ""
-    return f"{found.stands:<9} {name:<38} to ad account {found.ad_account_id}{took}{why}"
+    return f"{found.state:<9} {name:<38} to ad account {found.ad_account_id}{took}{why}"
 
 
 def _wait_until_ready(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """List deliveries, the newest first unless asked otherwise, and show one in detail."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import render_template, request
@@ -56,19 +57,21 @@ def _post_debugging(source_id: str) -> AnyResponse:
 
 
 def _chosen() -> dict[str, Any]:
-    given = {name: request.args.get(name, "").strip()[:256] for name in EventFilter.__slots__}
+    given = {
+        name: request.args.get(name, "").strip()[:256] for name in map(_parameter, EventFilter.__slots__)
+    }
     try:
-        chosen, problem = operations.list_events(context.request_caller(), EventFilter(**given)), ""
+        chosen, problem = operations.list_events(context.request_caller(), _filter(given)), ""
     except InvalidError as error:
         given |= dict.fromkeys(error.errors, "")
         chosen, problem = (
-            operations.list_events(context.request_caller(), EventFilter(**given)),
+            operations.list_events(context.request_caller(), _filter(given)),
             as_sentence(error.message),
         )
     return {
         "given": given,
         "problem": problem,
-        "is_live": EventFilter(**given).is_live,
+        "is_live": _filter(given).is_live,
         "views": _views(context.now()),
         "filters": {name: value for name, value in given.items() if value and name != "cursor"},
         "sources": chosen.sources,
@@ -84,6 +87,15 @@ def _chosen() -> dict[str, Any]:
         "lasts_minutes": DEBUG_SECONDS // 60,
         "most_kept": MAX_INPUTS,
     }
+
+
+def _parameter(field: str) -> str:
+    """Return the name that a field of the filter has in the page's address."""
+    return "stands" if field == "state" else field
+
+
+def _filter(given: Mapping[str, str]) -> EventFilter:
+    return EventFilter(**{field: given[_parameter(field)] for field in EventFilter.__slots__})
 
 
 def _views(now: float) -> list[tuple[str, int, dict[str, str]]]:

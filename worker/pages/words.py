@@ -191,9 +191,9 @@ def duration_text(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
-def state_name(stands: str) -> str:
+def state_name(state: str) -> str:
     """Name a delivery's state."""
-    return STATES[stands][0] if stands in STATES else stands
+    return STATES[state][0] if state in STATES else state
 
 
 def reason_name(reason_class: str) -> str:
@@ -206,10 +206,10 @@ def as_sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
-def pause_reason(reason_class: str, told: str) -> str:
+def pause_reason(reason_class: str, reason: str) -> str:
     """Return why sending is paused, without repeating the reason class."""
     name = f"{reason_name(reason_class)}."
-    return name if told in ("", name) else f"{name} {told}"
+    return name if reason in ("", name) else f"{name} {reason}"
 
 
 def action_name(name: str) -> str:
@@ -217,11 +217,11 @@ def action_name(name: str) -> str:
     return _ACTION_NAMES.get(name, name)
 
 
-def change_text(told: object) -> str:
+def change_text(change: object) -> str:
     """Write one changed field of the audit log."""
-    if isinstance(told, list) and len(told) == 2:
-        return f"{_plain(told[0])} → {_plain(told[1])}"
-    return _plain(told)
+    if isinstance(change, list) and len(change) == 2:
+        return f"{_plain(change[0])} → {_plain(change[1])}"
+    return _plain(change)
 
 
 def json_text(document: object) -> str:

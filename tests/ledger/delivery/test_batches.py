@@ -147,7 +147,7 @@ def test_a_manual_resume_ends_the_wait_for_a_next_attempt_and_the_breaker(ledger
     number = sending.shop.credential_id
     with ledger.write() as connection:
         ad_accounts.set_breaker(connection, number, 5, NOW + 300)
-        assert not ad_accounts.resume_credential(connection, number, by_hand=False, now=NOW + 1)
+        assert not ad_accounts.resume_credential(connection, number, is_manual=False, now=NOW + 1)
     assert sending.try_to_start(NOW + 1) is None
     with ledger.write() as connection:
         assert ad_accounts.resume_credential(connection, number, now=NOW + 1)

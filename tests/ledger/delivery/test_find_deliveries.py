@@ -57,11 +57,11 @@ def test_the_first_delivery_since_a_time_is_found_also_where_some_are_gone(ledge
 
 
 def test_deliveries_are_chosen_by_what_became_of_them_and_of_their_batch(ledger: Ledger) -> None:
-    def chosen(stands: str) -> int:
+    def chosen(state: str) -> int:
         with ledger.read() as connection:
-            wanted = find_deliveries.Wanted(stands=stands)
+            wanted = find_deliveries.Wanted(state=state)
             found = find_deliveries.find_chosen(connection, wanted, 1, 2**62, 100, newest_first=True)
-        assert {one.stands for one in found} <= {stands}
+        assert {one.state for one in found} <= {state}
         return len(found)
 
     sending = Sending(ledger)

@@ -89,7 +89,7 @@ def stands(ledger: Ledger) -> dict[str, str]:
     """Return the state of each copy after the books were checked."""
     close(ledger)
     with ledger.read() as connection:
-        return {found.source_name: found.stands for found in find_deliveries.find_after(connection, 0, 100)}
+        return {found.source_name: found.state for found in find_deliveries.find_after(connection, 0, 100)}
 
 
 def row(ledger: Ledger, name: str) -> Any:
@@ -270,7 +270,7 @@ def test_both_are_found_by_the_id_after_a_public_event_lost_it(ledger: Ledger) -
     write(ledger, [copy(ledger, shop, S, 2)])
     with ledger.read() as connection:
         found = find_deliveries.find_of_event(connection, "ORD-1", 10)
-    assert [(one.source_name, one.event_id, one.stands) for one in found] == [
+    assert [(one.source_name, one.event_id, one.state) for one in found] == [
         ("public 1", "ORD-1", "delivered"),
         ("signed 2", "ORD-1", "pending"),
     ]

@@ -264,7 +264,7 @@ def test_starts_of_probes_and_changes_do_not_deadlock(postgresql_url: str, how: 
                 else:
                     ad_accounts.pause_credential(connection, shop.credential_id, "forbidden", "x", "y", NOW)
                     ad_accounts.resume_credential(
-                        connection, shop.credential_id, now=NOW, by_hand=how == "resume"
+                        connection, shop.credential_id, now=NOW, is_manual=how == "resume"
                     )
                     ad_accounts.set_breaker(connection, shop.credential_id, 9, NOW - 1)
 

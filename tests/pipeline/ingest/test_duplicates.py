@@ -30,7 +30,7 @@ def again(event: dict[str, Any], name: str = "again") -> dict[str, Any]:
 
 def states(ledger: Ledger) -> list[str]:
     with ledger.read() as connection:
-        return [found.stands for found in find_deliveries.find_after(connection, 0, 100)]
+        return [found.state for found in find_deliveries.find_after(connection, 0, 100)]
 
 
 LINE = {

@@ -241,7 +241,7 @@ def test_an_order_that_is_not_sent_is_found_by_its_id(sqlite_ledger: Ledger) -> 
         ),
     )
     for wanted, state in {"filtered": "filtered", "dropped": "dropped"}.items():
-        assert [one.stands for one in _of_order(ledger, wanted)] == [state]
+        assert [one.state for one in _of_order(ledger, wanted)] == [state]
     assert [one.reason_class for one in _of_order(ledger, "untimely")] == ["bad_timestamp"]
     assert [one.reason_class for one in _of_order(ledger, "nobody")] == ["no_identity"]
     assert _of_order(ledger, "never") == []

@@ -74,12 +74,12 @@ class _ActiveRule:
         self._random = random.Random(f"{seed}:{position}")  # noqa: S311 - a script must give the same results each time
         self._buckets: dict[str, _Bucket] = {}
 
-    def apply(self, asked: EventsRequest, plan: Plan) -> bool:
+    def apply(self, request: EventsRequest, plan: Plan) -> bool:
         """Add to the plan what this rule does to a request; false where it leaves the request alone."""
-        if not self._is_due(asked):
+        if not self._is_due(request):
             return False
         rule = self.rule
-        status = rule.status or self._refusal(asked)
+        status = rule.status or self._refusal(request)
         if status is None and (rule.rate_limit or rule.require_token):
             return False
         self.applied += 1
@@ -87,15 +87,15 @@ class _ActiveRule:
         least, most = rule.latency_seconds
         plan.latency_seconds += self._random.uniform(least, most)
         if rule.failing:
-            plan.failures |= self._mark(rule.failing.marks, asked.events)
+            plan.failures |= self._mark(rule.failing.marks, request.events)
             plan.failed_as = rule.failing.answer_as or plan.failed_as
             plan.listing = rule.failing.listing
         if rule.warning:
-            plan.warnings |= self._mark(rule.warning, asked.events)
+            plan.warnings |= self._mark(rule.warning, request.events)
         return True
 
-    def _is_due(self, asked: EventsRequest) -> bool:
-        if not _is_meant(self.rule, asked):
+    def _is_due(self, request: EventsRequest) -> bool:
+        if not _is_meant(self.rule, request):
             return False
         match = self.rule.match
         self.seen += 1
@@ -103,17 +103,17 @@ class _ActiveRule:
             return False
         return match.probability >= 1 or self._random.random() < match.probability
 
-    def _refusal(self, asked: EventsRequest) -> Status | None:
+    def _refusal(self, request: EventsRequest) -> Status | None:
         good_tokens, limit = self.rule.require_token, self.rule.rate_limit
-        if good_tokens is not None and asked.token not in good_tokens:
+        if good_tokens is not None and request.token not in good_tokens:
             return _TOKEN_ERROR
         if limit is None:
             return None
-        if asked.account not in self._buckets and len(self._buckets) >= _MAX_BUCKETS:
+        if request.account not in self._buckets and len(self._buckets) >= _MAX_BUCKETS:
             # Forgetting the oldest bucket gives its account a full one: good enough for a sandbox.
             del self._buckets[next(iter(self._buckets))]
-        bucket = self._buckets.setdefault(asked.account, _Bucket(limit, asked.at_seconds))
-        return bucket.refusal(asked.at_seconds)
+        bucket = self._buckets.setdefault(request.account, _Bucket(limit, request.at_seconds))
+        return bucket.refusal(request.at_seconds)
 
     def _mark(self, marks: Marks, events: Sequence[Mapping[str, Any]]) -> dict[int, str]:
         return {
@@ -125,19 +125,19 @@ class _ActiveRule:
         }
 
 
-def _is_meant(rule: Rule, asked: EventsRequest) -> bool:
+def _is_meant(rule: Rule, request: EventsRequest) -> bool:
     match = rule.match
-    if match.accounts is not None and asked.account not in match.accounts:
+    if match.accounts is not None and request.account not in match.accounts:
         return False
-    if match.test is not None and asked.test is not match.test:
+    if match.test is not None and request.test is not match.test:
         return False
     ids, names = match.event_ids, match.event_names
-    if ids is not None and not any(event["event_id"] in ids for event in asked.events):
+    if ids is not None and not any(event["event_id"] in ids for event in request.events):
         return False
-    if names is not None and not any(event["event_name"] in names for event in asked.events):
+    if names is not None and not any(event["event_name"] in names for event in request.events):
         return False
     accepts = rule.failing or rule.warning or (rule.wire and rule.wire.accepting)
-    return asked.well_formed or not accepts
+    return request.well_formed or not accepts
 
 
 class Behaviour:
@@ -152,11 +152,11 @@ class Behaviour:
             _ActiveRule(rule, self.script.seed, position) for position, rule in enumerate(self.script.rules)
         ]
 
-    def plan(self, asked: EventsRequest) -> Plan:
+    def plan(self, request: EventsRequest) -> Plan:
         """Plan the faults of a request."""
         plan = Plan()
         for position, rule in enumerate(self._rules):
-            if rule.apply(asked, plan):
+            if rule.apply(request, plan):
                 plan.rules.append(position)
             if plan.status or plan.wire:
                 break

@@ -42,7 +42,7 @@ def receive(request: Request, account: str, state: State) -> Response:
     now_seconds = state.clock()
     token = _bearer_token(request)
     reading = _read(request, account)
-    asked = EventsRequest(
+    events_request = EventsRequest(
         account=account if _is_account(account) else _NO_ACCOUNT,
         test=request.query.get("test") == "true",
         token=token or "",
@@ -53,9 +53,9 @@ def receive(request: Request, account: str, state: State) -> Response:
     if token is None:
         plan, verdict = Plan(), _Verdict(http_server.error(401), [])
     else:
-        plan = state.behaviour.plan(asked)
-        verdict = _judge(asked, plan, reading.problem, state.behaviour)
-    _remember(asked, plan, verdict, len(request.body), state.memory)
+        plan = state.behaviour.plan(events_request)
+        verdict = _judge(events_request, plan, reading.problem, state.behaviour)
+    _remember(events_request, plan, verdict, len(request.body), state.memory)
     return replace(verdict.response, delay_seconds=plan.latency_seconds)
 
 
@@ -82,7 +82,7 @@ def _problem_around_the_body(request: Request, account: str) -> str | None:
     return None
 
 
-def _judge(asked: EventsRequest, plan: Plan, problem: str | None, behaviour: Behaviour) -> _Verdict:
+def _judge(events_request: EventsRequest, plan: Plan, problem: str | None, behaviour: Behaviour) -> _Verdict:
     """Decide on a request that has a token.
 
     Events that are well formed and still wrong fail alone, in a 200 (or a 422 if the script says so) that
@@ -94,21 +94,23 @@ def _judge(asked: EventsRequest, plan: Plan, problem: str | None, behaviour: Beh
         return _Verdict(Response(200, b"", fault=plan.wire.fault), [])
     if problem:
         return _Verdict(http_server.error(400, problem), [])
-    looked_at = asked.events[:TEST_MAX_EVENTS] if asked.test else asked.events
-    failures = _failures(asked, looked_at, behaviour) | {
+    looked_at = events_request.events[:TEST_MAX_EVENTS] if events_request.test else events_request.events
+    failures = _failures(events_request, looked_at, behaviour) | {
         position: words for position, words in plan.failures.items() if position < len(looked_at)
     }
     accepted = [event for position, event in enumerate(looked_at) if position not in failures]
     if plan.status:
         return _Verdict(_scripted(plan.status), accepted)
-    response = _answer(asked, len(looked_at), failures, plan, behaviour.script.failed_as)
+    response = _answer(events_request, len(looked_at), failures, plan, behaviour.script.failed_as)
     return _Verdict(replace(response, fault=plan.wire.fault) if plan.wire else response, accepted)
 
 
-def _failures(asked: EventsRequest, events: list[dict[str, Any]], behaviour: Behaviour) -> dict[int, str]:
+def _failures(
+    events_request: EventsRequest, events: list[dict[str, Any]], behaviour: Behaviour
+) -> dict[int, str]:
     script = behaviour.script
-    names = EVENT_NAMES | script.names.get(asked.account, frozenset())
-    now_seconds = asked.at_seconds if script.now_seconds is None else script.now_seconds
+    names = EVENT_NAMES | script.names.get(events_request.account, frozenset())
+    now_seconds = events_request.at_seconds if script.now_seconds is None else script.now_seconds
     return {
         position: problem
         for position, event in enumerate(events)
@@ -127,9 +129,13 @@ def _scripted(status: Status) -> Response:
 
 
 def _answer(
-    asked: EventsRequest, looked_at: int, failures: Mapping[int, str], plan: Plan, usually_failed_as: int
+    events_request: EventsRequest,
+    looked_at: int,
+    failures: Mapping[int, str],
+    plan: Plan,
+    usually_failed_as: int,
 ) -> Response:
-    received = len(asked.events)
+    received = len(events_request.events)
     if not failures and not plan.warnings and plan.listing == "full" and received == looked_at:
         return http_server.all_processed(received)
     body = http_server.event_list(
@@ -145,18 +151,20 @@ def _answer(
     return http_server.ok(body)
 
 
-def _remember(asked: EventsRequest, plan: Plan, verdict: _Verdict, size_bytes: int, memory: Memory) -> None:
+def _remember(
+    events_request: EventsRequest, plan: Plan, verdict: _Verdict, size_bytes: int, memory: Memory
+) -> None:
     unanswered = plan.wire is not None and plan.wire.fault.kind in ("close", "reset")
     arrival = Arrival(
-        at=asked.at_seconds,
-        account=asked.account,
-        test=asked.test,
-        token=token_fingerprint(asked.token) if asked.token else None,
+        at=events_request.at_seconds,
+        account=events_request.account,
+        test=events_request.test,
+        token=token_fingerprint(events_request.token) if events_request.token else None,
         status=None if unanswered else verdict.response.status,
         fault=plan.wire.name if plan.wire else None,
-        events=len(asked.events),
+        events=len(events_request.events),
         accepted=len(verdict.accepted),
-        first_event_ids=tuple(event["event_id"][:LONGEST_KEPT_ID] for event in asked.events[:3]),
+        first_event_ids=tuple(event["event_id"][:LONGEST_KEPT_ID] for event in events_request.events[:3]),
     )
     memory.note(arrival)
     if verdict.accepted:

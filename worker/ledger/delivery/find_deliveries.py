@@ -30,7 +30,7 @@ class FoundDelivery:
     """Hold one delivery and its state, named as in the books."""
 
     id: int
-    stands: str
+    state: str
     ad_account_id: str
     integration_id: str | None
     event_name: str
@@ -70,7 +70,7 @@ def find_by_ids(
 class Wanted:
     """Choose deliveries; an empty field chooses all. ``name`` is Pinterest's or the shop's, in lower case."""
 
-    stands: str = ""
+    state: str = ""
     name: str = ""
     text: str = ""
     source_id: str = ""
@@ -112,8 +112,8 @@ def find_chosen(
 
 def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
-    if wanted.stands:
-        found.append(_stands(wanted.stands))
+    if wanted.state:
+        found.append(_has_state(wanted.state))
     if wanted.name:
         names = (func.lower(delivery.c.event_name), func.lower(delivery.c.source_name))
         found.append(or_(*(name == wanted.name for name in names)))
@@ -125,17 +125,17 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
     return found
 
 
-def _stands(stands: str) -> ColumnElement[bool]:
+def _has_state(state: str) -> ColumnElement[bool]:
     """Return the condition of a state as `reported_state` names it."""
-    ended = stands.upper()
+    ended = state.upper()
     if ended in State.__members__ and ended != State.OPEN.name:
         return delivery.c.state == State[ended].value
     is_open, settled = delivery.c.state == State.OPEN.value, batch.c.status == BatchStatus.SETTLED.value
-    if stands == "pending":
+    if state == "pending":
         return and_(is_open, delivery.c.batch_id.is_(None))
-    if stands == "in_flight":
+    if state == "in_flight":
         return and_(is_open, delivery.c.batch_id.is_not(None), ~settled)
-    return and_(is_open, settled, delivery.c.test if stands == "tested" else ~delivery.c.test)
+    return and_(is_open, settled, delivery.c.test if state == "tested" else ~delivery.c.test)
 
 
 def find_of_event(connection: Connection, event_id: str, limit: int) -> list[FoundDelivery]:
@@ -196,8 +196,8 @@ def find_of_visitor(
 
     Reads deliveries until it has found enough: an index would cost every event, and the query is rare.
     """
-    asked = or_(delivery.c.anonymous_key.in_(anonymous_keys), delivery.c.user_key.in_(user_keys))
-    return _read(connection, _deliveries().where(asked, delivery.c.id > after_id).limit(limit))
+    is_theirs = or_(delivery.c.anonymous_key.in_(anonymous_keys), delivery.c.user_key.in_(user_keys))
+    return _read(connection, _deliveries().where(is_theirs, delivery.c.id > after_id).limit(limit))
 
 
 def newest_delivery_id(connection: Connection) -> int:
@@ -286,7 +286,7 @@ def _read(connection: Connection, wanted: Any) -> list[FoundDelivery]:
     return [
         FoundDelivery(
             id=row.id,
-            stands=reported_state(row.state, row.status, test=row.test),
+            state=reported_state(row.state, row.status, test=row.test),
             ad_account_id=row.ad_account_id,
             integration_id=row.public_id,
             event_name=row.event_name,

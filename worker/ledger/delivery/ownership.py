@@ -81,7 +81,7 @@ def release_orphans(connection: Connection, batch_ids: Sequence[int], now: float
     return _release(connection, batch_ids, ~CAN_SEND, now)
 
 
-def adopt_orphans(connection: Connection, heir: int, ad_account: int, now: float) -> int:
+def adopt_orphans(connection: Connection, successor: int, ad_account: int, now: float) -> int:
     """Give an ad account's waiting deliveries that lost their integration to another one. Returns how many."""
     ready = connection.scalars(
         select(batch.c.id).where(IS_LIVE, IS_READY_UNINDEXED, batch.c.ad_account == ad_account)
@@ -94,20 +94,20 @@ def adopt_orphans(connection: Connection, heir: int, ad_account: int, now: float
         ids += connection.scalars(
             lost.where(is_among(connection, delivery.c.batch_id, some), IS_OPEN_UNINDEXED)
         )
-    _hand_over(connection, ids, heir, now)
+    _hand_over(connection, ids, successor, now)
     # In their old batches they would be sent with the old access token.
-    take_back(connection, heir, now)
+    take_back(connection, successor, now)
     return len(ids)
 
 
 def hand_over_pending(
-    connection: Connection, integration_number: int, heir: int, now: float, most: int
+    connection: Connection, integration_number: int, successor: int, now: float, most: int
 ) -> int:
     """Give up to ``most`` pending deliveries to another integration of the same ad account. Returns how many."""
     waiting = select(delivery.c.id).where(delivery.c.integration_id == integration_number, IS_PENDING)
     some = waiting.order_by(delivery.c.test, delivery.c.offline, PENDING_ORDER).limit(most)
     ids = list(connection.scalars(some))
-    _hand_over(connection, ids, heir, now)
+    _hand_over(connection, ids, successor, now)
     return len(ids)
 
 
@@ -160,19 +160,19 @@ def _release(connection: Connection, batch_ids: Iterable[int], which: ColumnElem
     return len(rows)
 
 
-def _hand_over(connection: Connection, ids: Sequence[int], heir: int, now: float) -> None:
+def _hand_over(connection: Connection, ids: Sequence[int], successor: int, now: float) -> None:
     """Give deliveries to another integration, and move what the books count as created."""
     rows: list[Any] = []
     for some in chunks(ids):
         wanted = select(delivery.c.integration_id, delivery.c.event_name)
         rows += connection.execute(wanted.where(is_among(connection, delivery.c.id, some))).all()
-        mine = update(delivery).where(is_among(connection, delivery.c.id, some))
-        connection.execute(mine.values(integration_id=heir))
+        statement = update(delivery).where(is_among(connection, delivery.c.id, some))
+        connection.execute(statement.values(integration_id=successor))
     sources = {
         row.id: row.source_id for row in connection.execute(select(integration.c.id, integration.c.source_id))
     }
     counts: Counter[tallies.Entry] = Counter()
     for row in rows:
-        for number, n in ((row.integration_id, -1), (heir, 1)):
+        for number, n in ((row.integration_id, -1), (successor, 1)):
             counts[tallies.Entry(sources.get(number, ""), number, row.event_name, tallies.CREATED)] += n
     tallies.append_tallies(connection, counts, now)

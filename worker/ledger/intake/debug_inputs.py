@@ -64,11 +64,11 @@ def save_debug_inputs(connection: Connection, new: Iterable[NewInput]) -> Counte
     insert_all(connection, debug_input, rows)
     dropped: Counter[str] = Counter()
     for source_id, trust in sorted({(row["source_id"], int(row["trust"])) for row in rows}):
-        mine = (debug_input.c.source_id == source_id, debug_input.c.trust == trust)
-        newest_first = select(debug_input.c.id).where(*mine).order_by(debug_input.c.id.desc())
+        group = (debug_input.c.source_id == source_id, debug_input.c.trust == trust)
+        newest_first = select(debug_input.c.id).where(*group).order_by(debug_input.c.id.desc())
         last = connection.scalar(newest_first.offset(MAX_INPUTS).limit(1))
         if last is not None:
-            older = delete(debug_input).where(*mine, debug_input.c.id <= last)
+            older = delete(debug_input).where(*group, debug_input.c.id <= last)
             dropped[source_id] += connection.execute(older).rowcount
     return dropped
 
@@ -89,8 +89,8 @@ def find_debug_input(connection: Connection, number: int, now: float) -> Input |
 
 def debug_input_of_event(connection: Connection, source_id: str, event_id: str, now: float) -> Input | None:
     """Return a source's newest event with an event id."""
-    mine = _kept(now).where(debug_input.c.source_id == source_id, debug_input.c.event_id == event_id)
-    row = connection.execute(mine.limit(1)).one_or_none()
+    inputs = _kept(now).where(debug_input.c.source_id == source_id, debug_input.c.event_id == event_id)
+    row = connection.execute(inputs.limit(1)).one_or_none()
     return _input(row) if row else None
 
 

@@ -175,7 +175,7 @@ def pause_credential(
 
 
 def resume_credential(
-    connection: Connection, credential_id: int, *, now: float, by_hand: bool = True
+    connection: Connection, credential_id: int, *, now: float, is_manual: bool = True
 ) -> bool:
     """Resume a credential. Returns whether that changed anything. Only a manual resume ends a manual pause.
 
@@ -184,9 +184,9 @@ def resume_credential(
     """
     # Locked before its batches, as a worker does that starts one: otherwise both deadlock on PostgreSQL.
     connection.execute(select(credential.c.id).where(credential.c.id == credential_id).with_for_update())
-    changed_waits = by_hand and _clear_waits(connection, credential_id, now)
+    changed_waits = is_manual and _clear_waits(connection, credential_id, now)
     paused = update(credential).where(credential.c.id == credential_id, credential.c.paused_at.is_not(None))
-    if not by_hand:
+    if not is_manual:
         paused = paused.where(credential.c.paused_class != MANUAL)
     values = {"paused_at": None, "paused_by": None, "paused_class": None, "paused_reason": None}
     if connection.execute(paused.values(values)).rowcount == 0:

@@ -190,8 +190,8 @@ def _resume_credential(
         )
     else:
         # Other integrations may use the same token and may be paused manually.
-        by_hand = not ad_accounts.is_credential_used(connection, credential_id)
-        ad_accounts.resume_credential(connection, credential_id, by_hand=by_hand, now=now)
+        is_manual = not ad_accounts.is_credential_used(connection, credential_id)
+        ad_accounts.resume_credential(connection, credential_id, is_manual=is_manual, now=now)
 
 
 def _values(new: Integration) -> dict[str, Any]:

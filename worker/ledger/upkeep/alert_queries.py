@@ -49,7 +49,7 @@ def count_failed_with(connection: Connection, reason_classes: Collection[str], m
 def delivered_per_hour(connection: Connection, now: float) -> dict[str, int]:
     """Return deliveries per hour by ad account id, averaged over the last one or two hours."""
     hours = 1 + (now % SECONDS_PER_HOUR) / SECONDS_PER_HOUR
-    counts = _lately(connection, tallies.DELIVERED, now)
+    counts = _last_hours(connection, tallies.DELIVERED, now)
     return {account: int(n / hours) for account, n in counts.items()}
 
 
@@ -58,10 +58,10 @@ def contradicted_by_account(connection: Connection, now: float) -> dict[str, int
 
     Counts the last one or two hours.
     """
-    return _lately(connection, tallies.CONTRADICTED, now)
+    return _last_hours(connection, tallies.CONTRADICTED, now)
 
 
-def _lately(connection: Connection, outcome: str, now: float) -> dict[str, int]:
+def _last_hours(connection: Connection, outcome: str, now: float) -> dict[str, int]:
     """Sum an outcome by ad account id over this hour and the one before."""
     hour = int(now // SECONDS_PER_HOUR)
     wanted = (

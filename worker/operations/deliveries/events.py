@@ -41,7 +41,7 @@ class EventFilter:
     last delivery that the page before has looked at.
     """
 
-    stands: str = ""
+    state: str = ""
     name: str = ""
     text: str = ""
     source_id: str = ""
@@ -58,7 +58,7 @@ class EventFilter:
     def takes(self, kept: Input) -> bool:
         """Return whether an event that was kept as it came in is chosen; it has no state of its own."""
         named = not self.name or self.name.casefold() == kept.name.casefold()
-        return self.is_live and named and not self.stands and self.text in kept.event_id
+        return self.is_live and named and not self.state and self.text in kept.event_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def list_events(caller: Caller, wanted: EventFilter) -> _ChosenEvents:
     since, until = _time_of(wanted, "since"), _time_of(wanted, "until")
     if since and until and since >= until:
         raise InvalidError("until", "must be later than From")
-    chosen = Wanted(wanted.stands, wanted.name.lower(), wanted.text, wanted.source_id)
+    chosen = Wanted(wanted.state, wanted.name.lower(), wanted.text, wanted.source_id)
     with caller.ledger.read() as connection:
         first = find_deliveries.first_delivery_since(connection, since) if since else 1
         last = (
@@ -256,8 +256,8 @@ def follow_deliveries(caller: Caller, after_id: int) -> Iterator[FoundDelivery]:
             new = find_deliveries.find_after(connection, after_id, 500)
             looked_at = find_deliveries.find_by_ids(connection, moving) + new
         after_id = max([after_id, *(found.id for found in new)])
-        moving = [found.id for found in looked_at if found.stands in _MOVING]
-        yield from (found for found in looked_at if found.stands not in _MOVING)
+        moving = [found.id for found in looked_at if found.state in _MOVING]
+        yield from (found for found in looked_at if found.state not in _MOVING)
         time.sleep(_FOLLOW_SECONDS)
 
 

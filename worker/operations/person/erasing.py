@@ -59,7 +59,7 @@ class ErasureOptions:
     """
 
     actor: str
-    asked_by: tuple[str, ...]
+    identifier_kinds: tuple[str, ...]
     proof: tuple[str, ...] = ()
     suppression_id: int | None = None
     dry_run: bool = False
@@ -79,7 +79,7 @@ class ErasureReport:
 
     events: int = 0
     visitors: int = 0
-    stood: Counter[str] = field(default_factory=Counter)
+    deliveries_by_state: Counter[str] = field(default_factory=Counter)
     being_sent: int = 0
     unreadable: int = 0
     # Entries of the live debugger, of all persons.
@@ -97,7 +97,7 @@ class ErasureReport:
 
     @property
     def deliveries(self) -> int:
-        return self.stood.total()
+        return self.deliveries_by_state.total()
 
     def sentence_part(self) -> str:
         """Return the numbers of rows, to be part of a sentence."""
@@ -110,9 +110,9 @@ class ErasureReport:
 
     def counts(self) -> dict[str, int]:
         """Return the figures, for the audit log and for answers."""
-        stood = {f"deliveries_{word}": n for word, n in sorted(self.stood.items())}
+        by_state = {f"deliveries_{word}": n for word, n in sorted(self.deliveries_by_state.items())}
         kept = {"deliveries_kept_without_data_of_public_calls": len(self.reduced)} if self.reduced else {}
-        found = {"events": self.events, "visitors": self.visitors, **stood, **kept}
+        found = {"events": self.events, "visitors": self.visitors, **by_state, **kept}
         return found | {"being_sent": self.being_sent, "debugged": self.debugged}
 
 
@@ -165,7 +165,7 @@ def erase_rows(ledger: Ledger, person: Person | KeyedPerson, options: ErasureOpt
             for some in chunks(sorted(search.reduced)):
                 new = {row_id: search.reduced[row_id][0] for row_id in some}
                 would = erasure.preview_erasure(connection, some, new)
-                report.stood += would.by_state
+                report.deliveries_by_state += would.by_state
                 report.being_sent += len(would.being_sent)
                 report.reduced |= would.reduced
     else:
@@ -178,13 +178,13 @@ def _round(ledger: Ledger, search: _Search, options: ErasureOptions, report: Era
     found, busy = 0, 0
     for part in _PARTS:
         for step in _steps(ledger, part):
-            mine = [row.id for row in step if _is_persons(ledger, search, part, row)]
+            own_ids = [row.id for row in step if _is_persons(ledger, search, part, row)]
             reduced = [row.id for row in step if part == _DELIVERIES and row.id in search.reduced]
-            fresh = [row_id for row_id in mine if row_id not in search.found[part]]
+            fresh = [row_id for row_id in own_ids if row_id not in search.found[part]]
             if options.dry_run:
                 busy += _look(ledger, part, fresh, report) if fresh else 0
-            elif mine or reduced:
-                busy += _take(ledger, part, mine, reduced, search, report)
+            elif own_ids or reduced:
+                busy += _take(ledger, part, own_ids, reduced, search, report)
             found += len(fresh) + len(set(reduced) - search.found[_REDUCED])
             search.found[part].update(fresh)
             search.found[_REDUCED].update(reduced)
@@ -221,21 +221,21 @@ def _is_persons(ledger: Ledger, search: _Search, part: str, row: PersonalRow) ->
         public = json_text.format_json(of_public) if signed is not None else text
     if says_so:
         _collect(search, part, row, signed, public, is_named=is_named)
-    is_mine = says_so or row.anonymous_key in search.person.keys
-    if not is_mine:
+    is_persons = says_so or row.anonymous_key in search.person.keys
+    if not is_persons:
         keys = search.proven if row.trust == Trust.SIGNED else search.keys
         # Rows of other identified persons on the person's device stay.
         is_linked = row.user_key in keys or (row.anonymous_key in keys and row.user_key is None)
-        is_mine = is_linked and _names_nobody_else(search, own)
+        is_persons = is_linked and _names_no_other_person(search, own)
     if part == _VISITORS:
         search.linked.pop(row.id, None)
-    if is_mine and signed is not None and row.body is not None and row.id not in search.proven:
+    if is_persons and signed is not None and row.body is not None and row.id not in search.proven:
         search.linked[row.id] = row.body, signed
     if part == _DELIVERIES:
         search.reduced.pop(row.id, None)
-        if appears and not is_mine and text is not None and row.body is not None:
+        if appears and not is_persons and text is not None and row.body is not None:
             search.reduced[row.id] = _reduce(ledger, search, row, row.body, text)
-    return is_mine
+    return is_persons
 
 
 def _own_text(part: str, row: PersonalRow, text: bytes | None, *, appears: bool) -> bytes | None:
@@ -304,7 +304,7 @@ def _collect(
             search.signed_emails |= of_person
 
 
-def _names_nobody_else(search: _Search, text: bytes | None) -> bool:
+def _names_no_other_person(search: _Search, text: bytes | None) -> bool:
     named = all_email_hashes_in(text) if text is not None else set()
     return not named or not named.isdisjoint(search.emails)
 
@@ -346,7 +346,7 @@ def _take(
             ledger,
             lambda connection: erasure.erase_deliveries(connection, ledger.vault, wanted, now, others),
         )
-        report.stood += erased.by_state
+        report.deliveries_by_state += erased.by_state
         report.reduced |= erased.reduced
         # A delivery may turn out to be the person's by a signed call that was found later.
         report.reduced -= set(ids) - erased.being_sent
@@ -367,7 +367,7 @@ def _look(ledger: Ledger, part: str, ids: Sequence[Any], report: ErasureReport) 
     else:
         with ledger.read() as connection:
             would = erasure.preview_erasure(connection, ids)
-        report.stood += would.by_state
+        report.deliveries_by_state += would.by_state
         return len(would.being_sent)
     return 0
 
@@ -399,5 +399,5 @@ def _finish(connection: Connection, options: ErasureOptions, report: ErasureRepo
         suppressions.complete_request(connection, options.suppression_id, counts)
     changes = {name: [None, n] for name, n in counts.items()}
     audit_log.append_audit_entry(
-        connection, now, options.actor, f"person.{action}", ", ".join(options.asked_by), changes
+        connection, now, options.actor, f"person.{action}", ", ".join(options.identifier_kinds), changes
     )

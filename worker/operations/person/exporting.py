@@ -20,7 +20,9 @@ _TIMES = ("received_at", "updated_at", "event_time", "accepted_at", "ended_at")
 # Keyed hashes tell nothing without the installation's key.
 _KEYS = ("anonymous_key", "user_key", "order_key")
 # What a row says of a delivery that may be another's order: where the data went.
-_OF_REDUCED = ("id", "stands", "ad_account_id", "integration_id", "source_id")
+_OF_REDUCED = ("id", "state", "ad_account_id", "integration_id", "source_id")
+# Fields that have another name in the JSON.
+_JSON_NAMES = {"payload": "body", "state": "stands"}
 
 
 def read_rows(
@@ -45,12 +47,13 @@ def read_rows(
             for part in ("visitors", "linked")
         )
         deliveries = [
-            {"body" if name == "payload" else name: value for name, value in asdict(row).items()}
+            {_JSON_NAMES.get(name, name): value for name, value in asdict(row).items()}
             for some in chunks(ids["deliveries"])
             for row in find_deliveries.find_by_ids(connection, some, with_payloads=True)
         ]
         parts = [
-            {name: getattr(row, name) for name in _OF_REDUCED} | {"data": {"user_data": reduced[row.id]}}
+            {_JSON_NAMES.get(name, name): getattr(row, name) for name in _OF_REDUCED}
+            | {"data": {"user_data": reduced[row.id]}}
             for some in chunks(sorted(reduced))
             for row in find_deliveries.find_by_ids(connection, some)
         ]

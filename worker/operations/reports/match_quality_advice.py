@@ -102,7 +102,7 @@ def advise(quality: Quality) -> list[str]:
         if n >= _LEAST_INVALID * quality.events
     ]
     if quality.valid:
-        advice += _for_matching(quality) + _beside(quality)
+        advice += _for_matching(quality) + _other_advice(quality)
     return advice
 
 
@@ -129,7 +129,7 @@ def _only(share: float) -> str:
     return f"Only {percent(share).lower()}" if share else "None"
 
 
-def _beside(quality: Quality) -> list[str]:
+def _other_advice(quality: Quality) -> list[str]:
     checks = ((quality.late, _LEAST_LATE, _LATE), (quality.computed, _LEAST_COMPUTED, _COMPUTED))
     return [
         f"{percent(n / quality.valid)} {words}"

@@ -40,7 +40,7 @@ _ORDERS_A_STEP = 200
 _OLDEST_SECONDS = 7 * SECONDS_A_DAY
 _MOST_DELIVERIES = 20
 _DEFAULTS = ImportOptions("Order Completed", "web")
-_STANDS = {
+_STATES_OF_FATE = {
     Fate.WAITING: ("pending", "in_flight"),
     Fate.FAILED: ("failed",),
     Fate.FILTERED: ("filtered",),
@@ -402,7 +402,7 @@ def list_undelivered(
 
 def _explained(row: UndeliveredOrder, deliveries: Sequence[FoundDelivery]) -> _MissingOrder:
     own = [one for one in deliveries if one.ad_account_id == row.ad_account_id]
-    found = next((one for one in reversed(own) if one.stands in _STANDS.get(row.fate, ())), None)
+    found = next((one for one in reversed(own) if one.state in _STATES_OF_FATE.get(row.fate, ())), None)
     if found is not None:
         return _MissingOrder(row, found.reason or "Waits for its batch.", found)
     if not row.ad_account_id:

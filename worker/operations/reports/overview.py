@@ -236,7 +236,7 @@ def _attention(
     connection: Connection, accounts: Sequence[_Account], groups: Sequence[ReasonGroup], now: float
 ) -> _Attention:
     firing = alerts.firing_alerts(connection)
-    told = {(alert.rule, alert.subject) for alert in firing}
+    alerted = {(alert.rule, alert.subject) for alert in firing}
     by_id = {source.id: source for source in sources.iterate_sources(connection)}
     names = {account.ad_account_id: account.name for account in accounts}
     source_names = {source.id: source.name for source in by_id.values()}
@@ -252,10 +252,12 @@ def _attention(
             account
             for account in accounts
             if any(one.paused_at for one in account.credentials)
-            and told.isdisjoint((rule, account.ad_account_id) for rule in ("token_refused", "account_paused"))
+            and alerted.isdisjoint(
+                (rule, account.ad_account_id) for rule in ("token_refused", "account_paused")
+            )
         ],
         failures=[group for group in groups if group.state is GroupState.OPEN][:_MOST_GROUPS],
-        silent=[one for one in silent if one and ("source_silent", one[0].id) not in told],
+        silent=[one for one in silent if one and ("source_silent", one[0].id) not in alerted],
         unsent=alerts.unsent_since(connection, now),
     )
 

@@ -108,15 +108,15 @@ def check_password(ledger: Ledger, name: str, password: str, now: float) -> User
 
     It takes the same time whether or not there is such a user: one hash.
     """
-    hash_of_nobody = _hash_of_nobody()
+    decoy_hash = _decoy_hash()
     with ledger.read() as connection:
         user = access.find_user(connection, id_or_name=name)
-    is_right = access.is_password(password[:LONGEST_PASSWORD], user.password_hash if user else hash_of_nobody)
+    is_right = access.is_password(password[:LONGEST_PASSWORD], user.password_hash if user else decoy_hash)
     return user if user is not None and is_right and user.may_sign_in(now) else None
 
 
 @cache
-def _hash_of_nobody() -> str:
+def _decoy_hash() -> str:
     """Return the hash of a password that no user can have."""
     return access.hash_password("")
 

@@ -207,8 +207,8 @@ def _connect_integration(
         current = find_integration(connection, integration_id)
         credential = ad_accounts.find_credential(connection, current.credential_id)
     with _in_words("The ad accounts could not be read"):
-        mine = {one.id: one for one in app.client.ad_accounts(tokens.access_token)}
-    account = mine.get(current.ad_account_id)
+        accounts = {one.id: one for one in app.client.ad_accounts(tokens.access_token)}
+    account = accounts.get(current.ad_account_id)
     if account is None:
         raise ConflictError(
             f"The person who signed in may not use ad account {current.ad_account_id}. Nothing was changed. "

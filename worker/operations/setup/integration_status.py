@@ -41,7 +41,7 @@ class _IntegrationStatus:
     waiting: WaitingDeliveries | None
     unsent: UnsentDeliveries
     # Another integration that can send what this one has not delivered yet.
-    heir: Integration | None
+    successor: Integration | None
 
 
 def get_integration_status(caller: Caller, integration_id: str) -> _IntegrationStatus:

@@ -247,21 +247,23 @@ def _clear_step(change: Change, current: Integration, waiting: Unsent) -> bool:
             f"of which {count_text(unsent.being_sent, 'is', 'are')} being sent. Discard them (?waiting=discard), "
             "or hand them over to another integration of the ad account (?waiting=hand_over)."
         )
-    heir = _heir(change, current, unsent) if waiting is Unsent.HAND_OVER else None
+    successor = _successor(change, current, unsent) if waiting is Unsent.HAND_OVER else None
     ownership.take_back(change.connection, current.number, change.now)
-    if heir is None:
+    if successor is None:
         moved = failures.discard_pending_deliveries(
             change.connection, current.number, change.actor, change.now, _DISCARDED_AT_ONCE
         )
     else:
         moved = ownership.hand_over_pending(
-            change.connection, current.number, heir.number, change.now, _DISCARDED_AT_ONCE
+            change.connection, current.number, successor.number, change.now, _DISCARDED_AT_ONCE
         )
-        change.record("pending.hand_over", heir.id, {"from": [current.id, None], "deliveries": [None, moved]})
+        change.record(
+            "pending.hand_over", successor.id, {"from": [current.id, None], "deliveries": [None, moved]}
+        )
     return moved < _DISCARDED_AT_ONCE
 
 
-def _heir(change: Change, current: Integration, unsent: UnsentDeliveries) -> Integration:
+def _successor(change: Change, current: Integration, unsent: UnsentDeliveries) -> Integration:
     """Return another integration of the same ad account that can send."""
     if unsent.being_sent:
         raise ConflictError(
@@ -269,13 +271,13 @@ def _heir(change: Change, current: Integration, unsent: UnsentDeliveries) -> Int
             "try again in a minute."
         )
     other = store.other_integration(change.connection, current)
-    heir = store.load_integration(change.connection, other.id, locked=True) if other else None
-    if heir is None or not heir.enabled or heir.ad_account != current.ad_account:
+    successor = store.load_integration(change.connection, other.id, locked=True) if other else None
+    if successor is None or not successor.enabled or successor.ad_account != current.ad_account:
         raise ConflictError(
             f"No other enabled integration delivers to ad account {current.ad_account_id}: "
             "nothing can take the events over."
         )
-    return heir
+    return successor
 
 
 def _apply(
