@@ -40,7 +40,7 @@ def queued(names: Sequence[str]) -> dict[str, int] | None:
     """Return how many messages wait in each queue; None where the broker is away."""
     try:
         with current_app.connection_for_write() as connection:
-            return {one.name: one.messages for one in queues.queue_states(connection, names)}
+            return {state.name: state.messages for state in queues.queue_states(connection, names)}
     except Exception as error:  # noqa: BLE001 - transports raise different errors; none may stop a sweep
         log.warning("queue_length_unknown", queue=names[0], error=type(error).__name__)
         return None

@@ -93,10 +93,10 @@ def broker_address(url: str, files: TLSFiles) -> BrokerAddress:
     Raises:
         SettingsError: names the wrong setting.
     """
-    made = [_one_broker(one, files) for one in url.split(";")]
-    if len({one.url.partition("://")[0] for one in made}) > 1:
+    made = [_one_broker(address, files) for address in url.split(";")]
+    if len({broker.url.partition("://")[0] for broker in made}) > 1:
         raise SettingsError("BROKER_URL", "must have addresses of one kind.")
-    return BrokerAddress(";".join(one.url for one in made), made[0].tls, made[0].options)
+    return BrokerAddress(";".join(broker.url for broker in made), made[0].tls, made[0].options)
 
 
 def _one_broker(url: str, files: TLSFiles) -> BrokerAddress:
@@ -177,7 +177,7 @@ def _with_hosts_as_options(rest: str) -> str:
     if "," in hosts and "host" in options:
         raise SettingsError("DATABASE_URL", "must name its hosts before the database or as host=…, not both.")
     names, ports = zip(
-        *(_host_and_port(one) for one in (options.get("host") or hosts).split(",")), strict=True
+        *(_host_and_port(host) for host in (options.get("host") or hosts).split(",")), strict=True
     )
     given = options.get("port", "").split(",")
     if given != [""]:

@@ -154,9 +154,9 @@ def _proxies(values: Mapping[str, str]) -> Iterator[Refusal]:
     texts = [text.strip() for text in values.get("TRUSTED_PROXIES", "").split(",") if text.strip()]
     networks = [_without_mapping(ip_network(text)) for text in texts]
     # Together, because two halves of the internet are the whole of it.
-    old = collapse_addresses(one for one in networks if isinstance(one, IPv4Network))
-    new = collapse_addresses(one for one in networks if isinstance(one, IPv6Network))
-    if any(one.prefixlen < 8 for one in old) or any(_is_wide(one) for one in new):
+    old = collapse_addresses(network for network in networks if isinstance(network, IPv4Network))
+    new = collapse_addresses(network for network in networks if isinstance(network, IPv6Network))
+    if any(network.prefixlen < 8 for network in old) or any(_is_wide(network) for network in new):
         why = (
             "covers a large part of the internet, so anyone could claim any address: list only your proxies."
         )
@@ -171,7 +171,7 @@ def _without_mapping(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Ne
 
 
 def _is_wide(network: IPv6Network) -> bool:
-    local = any(isinstance(one, IPv6Network) and network.subnet_of(one) for one in _PRIVATE)
+    local = any(isinstance(private, IPv6Network) and network.subnet_of(private) for private in _PRIVATE)
     return network.supernet_of(_IPV4_IN_IPV6) or (network.prefixlen < 16 and not local)
 
 

@@ -409,7 +409,7 @@ def _pinterest_app(read: _Reader) -> tuple[str, str]:
     app = read.text("PINTEREST_APP_ID", ""), read.text("PINTEREST_APP_SECRET", "")
     if all(app) != any(app):
         raise SettingsError("PINTEREST_APP_SECRET", "and PINTEREST_APP_ID must be set together.")
-    if not all(one.isascii() and one.isprintable() and ":" not in app[0] for one in app):
+    if not all(part.isascii() and part.isprintable() and ":" not in app[0] for part in app):
         raise SettingsError(
             "PINTEREST_APP_ID", "and PINTEREST_APP_SECRET must be printable ASCII characters."
         )

@@ -115,9 +115,9 @@ def gather_figures(
         pulses=heartbeats,
         skews=measures.skews_since(heartbeats, now - _SKEW_SECONDS),
         sign_ins={
-            one.ad_account_id: one.login_problem
-            for one in pinterest_connections.readings(connection)
-            if one.login_problem
+            reading.ad_account_id: reading.login_problem
+            for reading in pinterest_connections.readings(connection)
+            if reading.login_problem
         },
         statuses=pinterest_connections.statuses_since(connection, int(now // _SECONDS_A_DAY) - COMPARED_DAYS),
         queues=queues,

@@ -84,8 +84,14 @@ blueprint = Blueprint(
 def _get_accounts(query: dict[str, Any]) -> dict[str, Any]:
     """List ad accounts in the order of their ids."""
     after, limit = pagination.text_after(query.get("cursor")), query["limit"]
-    found = [one for one in accounts.list_accounts(context.request_caller()) if one.ad_account_id > after]
-    return pagination.page_answer(found[: limit + 1], limit, lambda one: one, lambda one: one.ad_account_id)
+    found = [
+        account
+        for account in accounts.list_accounts(context.request_caller())
+        if account.ad_account_id > after
+    ]
+    return pagination.page_answer(
+        found[: limit + 1], limit, lambda account: account, lambda account: account.ad_account_id
+    )
 
 
 @blueprint.route("/accounts/<ad_account_id>")

@@ -153,10 +153,10 @@ def _get_orders_undelivered(query: dict[str, Any]) -> dict[str, Any]:
     found = operations.list_undelivered(
         context.request_caller(), query["days"], limit, source_id=query["source_id"], before=before
     )
-    numbers = {one.row.number for one in found}
+    numbers = {order.row.number for order in found}
     has_more = len(numbers) == limit
     return {
-        "data": [operations.plain_of(one) for one in found],
+        "data": [operations.plain_of(order) for order in found],
         "next_cursor": cursor_at(min(numbers)) if has_more else None,
         "has_more": has_more,
     }

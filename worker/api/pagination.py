@@ -46,7 +46,7 @@ def page_answer(
     shown = found[:limit]
     has_more = len(found) > limit
     return {
-        "data": [show(one) for one in shown],
+        "data": [show(row) for row in shown],
         "next_cursor": cursor_at(position(shown[-1])) if has_more else None,
         "has_more": has_more,
     }

@@ -344,7 +344,7 @@ def _get_scores() -> dict[str, Any]:
                 "name": reading.name,
                 "read_at": reading.read_at,
                 "problem": reading.login_problem or reading.problem,
-                "scores": [asdict(one) | {"by_day": _by_date(one.by_day)} for one in scores],
+                "scores": [asdict(score) | {"by_day": _by_date(score.by_day)} for score in scores],
             }
             for reading, scores in reports.report_scores(context.request_caller())
         ]

@@ -178,7 +178,7 @@ class _Bulk:
             settle()
         except errors as error:
             # The rest would fail too. The broker redelivers all of them.
-            count = sum(one.count if isinstance(one, _HintRun) else 1 for one in self._messages)
+            count = sum(message.count if isinstance(message, _HintRun) else 1 for message in self._messages)
             log.warning("bulk_not_settled", messages=count, error=repr(error))
         finally:
             self._on_settled()

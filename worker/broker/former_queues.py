@@ -58,11 +58,11 @@ class LeftOverQueues:
         except Exception as error:  # noqa: BLE001 - ledger and transports raise many; the next look may succeed
             log.warning("left_over_queues_unknown", error=type(error).__name__)
             return
-        for one in found:
-            if one.messages:
-                log.info("left_over_queue", queue=one.name, messages=one.messages)
+        for queue in found:
+            if queue.messages:
+                log.info("left_over_queue", queue=queue.name, messages=queue.messages)
                 # Channels belong to the worker's main thread.
-                self._consumer.call_soon(self._take, unused[one.name])
+                self._consumer.call_soon(self._take, unused[queue.name])
 
     def _take(self, queue: Queue) -> None:
         queues = self._consumer.app.amqp.queues

@@ -187,7 +187,7 @@ class HintReader:
         return _Run(first, ids, first_tag)
 
     def _known_at(self, place: int) -> _Known | None:
-        return next((one for one in self._known if one.pattern.match(self._received, place)), None)
+        return next((run for run in self._known if run.pattern.match(self._received, place)), None)
 
     def _next_in_run(self, last: _Known, place: int) -> _Known | None:
         """Return the kind of hint at a place if it may join the run that the last kind ends at this place."""

@@ -38,10 +38,10 @@ def _list_users_command() -> None:
     """List the users with their role, last sign-in and expiry."""
     caller = cli_caller()
     known = access.list_users(caller)
-    for one in known:
-        state = "" if one.may_sign_in(caller.now) else "  expired" if one.enabled else "  disabled"
-        times = f"{utc_time(one.last_used_at):<21}  {utc_time(one.expires_at):<21}"
-        click.echo(f"{one.id:<18}{one.role.value:<8}{times}  {one.name}{state}")
+    for user in known:
+        state = "" if user.may_sign_in(caller.now) else "  expired" if user.enabled else "  disabled"
+        times = f"{utc_time(user.last_used_at):<21}  {utc_time(user.expires_at):<21}"
+        click.echo(f"{user.id:<18}{user.role.value:<8}{times}  {user.name}{state}")
     if not known:
         click.echo("No users.")
 

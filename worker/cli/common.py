@@ -31,7 +31,9 @@ class CommandGroup(click.Group):
         """Write the commands with the first sentence of each."""
         shown = [command for command in self.commands.values() if not command.hidden]
         with formatter.section("Commands"):
-            formatter.write_dl([(one.name or "", one.get_short_help_str(limit=500)) for one in shown])
+            formatter.write_dl(
+                [(command.name or "", command.get_short_help_str(limit=500)) for command in shown]
+            )
 
 
 def checked_ledger() -> Ledger:

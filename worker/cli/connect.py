@@ -53,8 +53,8 @@ def _choose(app: PinterestApp, login_id: int) -> str:
         found = connect.ad_account_choices(cli_caller(), app, login_id, wanted)
         if len(found) == 1:
             return found[0].id
-        for one in found[:_MOST_SHOWN]:
-            click.echo(f"{one.id:<20}{one.name}, {one.country} {one.currency}")
+        for account in found[:_MOST_SHOWN]:
+            click.echo(f"{account.id:<20}{account.name}, {account.country} {account.currency}")
         if not found:
             click.echo("No ad account has this in its name or id.")
 

@@ -41,7 +41,9 @@ def doctor_command(as_json: bool, tokens: bool) -> None:
     )
     state = worst_state(found)
     if as_json:
-        click.echo(json.dumps({"status": state.value, "checks": [asdict(one) for one in found]}, indent=1))
+        click.echo(
+            json.dumps({"status": state.value, "checks": [asdict(finding) for finding in found]}, indent=1)
+        )
     else:
         click.echo(_summary(found))
     sys.exit(1 if state is State.FAILED else 0)
@@ -49,14 +51,14 @@ def doctor_command(as_json: bool, tokens: bool) -> None:
 
 def _printed(findings: Iterator[Finding]) -> Iterator[Finding]:
     """Print each finding at once: some checks take seconds."""
-    for one in findings:
-        click.echo(f"{_MARKS[one.state]}  {one.check}: {one.message}")
-        yield one
+    for finding in findings:
+        click.echo(f"{_MARKS[finding.state]}  {finding.check}: {finding.message}")
+        yield finding
 
 
 def _summary(found: list[Finding]) -> str:
-    failed = sum(one.state is State.FAILED for one in found)
-    degraded = sum(one.state is State.DEGRADED for one in found)
+    failed = sum(finding.state is State.FAILED for finding in found)
+    degraded = sum(finding.state is State.DEGRADED for finding in found)
     if failed:
         warned = count_text(degraded, "has a warning", "have a warning")
         return f"{failed} of {len(found)} checks failed, {warned}."

@@ -93,20 +93,20 @@ def _list_failed_command(limit: int, json_lines: bool, **chosen: Any) -> None:
             f"ad account {group.ad_account_id}  {utc_time(group.first_at)} to {utc_time(group.last_at)}"
             f"{'' if group.state is GroupState.OPEN else f'  {group.state} by {group.decided_by}'}"
         )
-    for one in found:
+    for failure in found:
         click.echo(
-            f"{one.id:>8}  {utc_time(one.failed_at)}  {one.event_name or '-':<14} {one.event_id}  "
-            f"{one.reason}{_flags(one, who.now)}"
+            f"{failure.id:>8}  {utc_time(failure.failed_at)}  {failure.event_name or '-':<14} {failure.event_id}  "
+            f"{failure.reason}{_flags(failure, who.now)}"
         )
     if not found:
         click.echo("No failed deliveries.")
 
 
-def _flags(one: Failure, now: float) -> str:
+def _flags(failure: Failure, now: float) -> str:
     """Return a warning about an old event."""
-    if one.is_stale(now):
+    if failure.is_stale(now):
         return "  [stale: over 7 days old]"
-    return "  [late: over an hour old]" if one.is_late(now) else ""
+    return "  [late: over an hour old]" if failure.is_late(now) else ""
 
 
 @failed_group.command("export")
@@ -138,10 +138,11 @@ def _show_command(number: int, payload: bool) -> None:
     failure, tries = operations.get_failed(who, number)
     for name, value in asdict(failure).items():
         click.echo(f"{name:<16}{utc_time(value) if name in ('failed_at', 'event_time') else value}")
-    for one in tries:
-        status = one["http_status"] or "no status"
+    for attempt in tries:
+        status = attempt["http_status"] or "no status"
         click.echo(
-            f"try {one['number']:<4} {utc_time(one['at'])}  {status}  {one['reason_class']}: {one['reason']}"
+            f"try {attempt['number']:<4} {utc_time(attempt['at'])}  {status}  "
+            f"{attempt['reason_class']}: {attempt['reason']}"
         )
     text = operations.show_payload(who, number) if payload else None
     if text is not None:

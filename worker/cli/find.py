@@ -20,13 +20,18 @@ def find_command(what: str) -> None:
     for row in found.waiting:
         why = row.parked_reason or "not mapped yet"
         click.echo(f"   inbox  {row.name}  event {row.event_id}  accepted {utc_time(row.received_at)}  {why}")
-    for one in found.deliveries:
-        waited = utc_time(one.ended_at) if one.ended_at else f"waiting for {who.now - one.accepted_at:.0f} s"
-        click.echo(
-            f"{one.id:>8}  {one.state:<10} {one.source_name} → {one.event_name or '-'}  event {one.event_id}  "
-            f"ad account {one.ad_account_id}  accepted {utc_time(one.accepted_at)}  {waited}"
+    for delivery in found.deliveries:
+        waited = (
+            utc_time(delivery.ended_at)
+            if delivery.ended_at
+            else f"waiting for {who.now - delivery.accepted_at:.0f} s"
         )
-        for words in filter(None, (one.reason, one.warning)):
+        click.echo(
+            f"{delivery.id:>8}  {delivery.state:<10} {delivery.source_name} → {delivery.event_name or '-'}  "
+            f"event {delivery.event_id}  ad account {delivery.ad_account_id}  "
+            f"accepted {utc_time(delivery.accepted_at)}  {waited}"
+        )
+        for words in filter(None, (delivery.reason, delivery.warning)):
             click.echo(f"          {words}")
     if found.has_more:
         click.echo(f"There are more than these {MOST_FOUND}.")

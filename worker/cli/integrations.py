@@ -19,10 +19,11 @@ def _list_integrations_command() -> None:
     """List integrations with their source and ad account."""
     after = 0
     while found := operations.list_integrations(cli_caller(), _LISTED_AT_ONCE, after):
-        for one in found:
-            state = "" if one["enabled"] else ", disabled"
+        for integration in found:
+            state = "" if integration["enabled"] else ", disabled"
+            account_id = integration["config"]["ad_account_id"]
             click.echo(
-                f"{one['id']:<22}{one['source_id']} to {one['config']['ad_account_id']}, {one['name']}{state}"
+                f"{integration['id']:<22}{integration['source_id']} to {account_id}, {integration['name']}{state}"
             )
         after = found[-1]["number"]
 

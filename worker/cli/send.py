@@ -35,7 +35,7 @@ _ACTION_SOURCES = ("offline", "web", "app_android", "app_ios")
 
 
 def _renamed(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    pairs = dict(one.rpartition("=")[::2] for one in given)
+    pairs = dict(pair.rpartition("=")[::2] for pair in given)
     if "" in pairs or "" in pairs.values():
         raise click.BadParameter("must be like 'Customer e-mail=email'.")
     return pairs

@@ -25,9 +25,9 @@ def _create_command(name: str, role: str) -> None:
 def _list_tokens_command() -> None:
     """List the valid tokens. ADMIN_TOKEN also works and is not listed."""
     known = access.list_tokens(cli_caller())
-    for one in known:
+    for token in known:
         click.echo(
-            f"{one.id:<18}{one.role.value:<8}{utc_time(one.created_at)}  {one.name}, by {one.created_by}"
+            f"{token.id:<18}{token.role.value:<8}{utc_time(token.created_at)}  {token.name}, by {token.created_by}"
         )
     if not known:
         click.echo("No tokens except ADMIN_TOKEN.")

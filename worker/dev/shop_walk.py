@@ -125,7 +125,11 @@ def _may_walk(ledger: Ledger) -> bool:
     with ledger.write() as connection:
         _, walked_at = watermarks.read_watermark(connection, _WALKED)
         own = integrations.iterate_integrations(connection)
-        accounts = {one.ad_account_id for one in own if one.enabled and one.source_id == _SOURCE_ID}
+        accounts = {
+            integration.ad_account_id
+            for integration in own
+            if integration.enabled and integration.source_id == _SOURCE_ID
+        }
         if walked_at or accounts != {_AD_ACCOUNT_ID}:
             return False
         watermarks.set_watermark(connection, _WALKED, 1, time.time())

@@ -5,6 +5,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, cast
 
 import requests
@@ -226,7 +227,7 @@ class Checkup:
             return {}
         with self._ledger.read() as reading:
             names = measures.former_queues(reading, self._settings.unused_event_queues)
-        return {one.name: one.messages for one in queue_states(connection, names) if one.messages}
+        return {state.name: state.messages for state in queue_states(connection, names) if state.messages}
 
     def _connect(self) -> Connection:
         return self._app.connection_for_write()
@@ -249,25 +250,29 @@ class Checkup:
 
     def _tokens(self) -> Iterator[Finding]:
         with self._ledger.read() as connection:
-            known = [one for one in integrations.iterate_integrations(connection) if one.enabled]
-        for one in known:
-            yield from self._safely(f"token of {one.id}", lambda one=one: self._token(one))  # type: ignore[misc]
+            enabled = [
+                integration
+                for integration in integrations.iterate_integrations(connection)
+                if integration.enabled
+            ]
+        for integration in enabled:
+            yield from self._safely(f"token of {integration.id}", partial(self._token, integration))
 
-    def _token(self, one: Integration) -> Iterator[Finding]:
+    def _token(self, integration: Integration) -> Iterator[Finding]:
         with self._ledger.read() as connection:
-            token = ad_accounts.access_token(connection, self._ledger.vault, one.credential_id)
-            source = sources.load_source(connection, one.source_id)
+            token = ad_accounts.access_token(connection, self._ledger.vault, integration.credential_id)
+            source = sources.load_source(connection, integration.source_id)
         if self._settings.pinterest_api_url == PINTEREST_API_URL and token.startswith(DEMO_MARK):
-            yield findings.demo_token_finding(one.id)
+            yield findings.demo_token_finding(integration.id)
             return
         domain = next(iter(source.domains if source else ()), "example.com")
         report = integration_status.send_test_event(
-            self._settings.pinterest_api_url, one.ad_account_id, token, domain, time.time()
+            self._settings.pinterest_api_url, integration.ad_account_id, token, domain, time.time()
         )
         marks = {finding.mark for finding in report.findings}
-        expires_at = parse_time(one.config.get("token_expires_at"))
+        expires_at = parse_time(integration.config.get("token_expires_at"))
         yield findings.token_finding(
-            one.id,
+            integration.id,
             is_good=False if "bad" in marks else None if "unknown" in marks else True,
             sentence=report.sentence,
             expires_in_seconds=None if expires_at is None else expires_at - time.time(),

@@ -334,7 +334,7 @@ def alerts_finding(firing: Sequence[Alert], unsent: Collection[str] = ()) -> Fin
         return _failed("alerts", f"{words} Correct the settings of alerts, and restart the processes.")
     if not firing:
         return _ok("alerts", "No alert is firing.")
-    words = " ".join(one.summary for one in firing[:5])
+    words = " ".join(alert.summary for alert in firing[:5])
     return _degraded("alerts", f"{words} `GET /v1/admin/alerts` says what to do.")
 
 

@@ -100,7 +100,7 @@ def check_spool(folder: Path, most_bytes: int) -> Finding:
 
 def worst_state(findings: Sequence[Finding]) -> State:
     """Return the worst state among findings."""
-    states = {one.state for one in findings}
+    states = {finding.state for finding in findings}
     return next((state for state in (State.FAILED, State.DEGRADED) if state in states), State.OK)
 
 
@@ -139,7 +139,7 @@ class Readiness:
         """Return body and status of the response of ``/readyz``."""
         found = self.findings()
         state = worst_state(found)
-        body = {"status": state.value, "checks": [asdict(one) for one in found]}
+        body = {"status": state.value, "checks": [asdict(finding) for finding in found]}
         return body, 503 if state is State.FAILED else 200
 
 

@@ -154,14 +154,14 @@ def _group_small_accounts(accounts: list[AccountState], most: int = _MOST_ACCOUN
     kept, rest = accounts[:most], accounts[most:]
     together = AccountState(
         ad_account_id=_OTHER_ACCOUNTS,
-        pending=sum(one.pending for one in rest),
-        pending_since=_first(one.pending_since for one in rest),
-        in_flight=sum(one.in_flight for one in rest),
-        in_flight_since=_first(one.in_flight_since for one in rest),
-        paused=any(one.paused for one in rest),
-        breaker_open=any(one.breaker_open for one in rest),
+        pending=sum(account.pending for account in rest),
+        pending_since=_first(account.pending_since for account in rest),
+        in_flight=sum(account.in_flight for account in rest),
+        in_flight_since=_first(account.in_flight_since for account in rest),
+        paused=any(account.paused for account in rest),
+        breaker_open=any(account.breaker_open for account in rest),
         # The account that is closest to its limit matters.
-        rate_tokens=min(one.rate_tokens for one in rest),
+        rate_tokens=min(account.rate_tokens for account in rest),
     )
     return [*kept, together]
 
@@ -170,37 +170,37 @@ def _of_accounts(accounts: list[AccountState], now: float) -> Iterator[Metric]:
     yield _by_account(
         "signal_deliveries_pending",
         "Deliveries that wait for a batch; an integration with more than 100,000 shows as 100,000.",
-        ((one, one.pending) for one in accounts),
+        ((account, account.pending) for account in accounts),
     )
     yield _by_account(
         "signal_pending_oldest_age_seconds",
         "Time since the oldest pending delivery was accepted; 0 without one.",
-        ((one, _age(one.pending_since, now)) for one in accounts),
+        ((account, _age(account.pending_since, now)) for account in accounts),
     )
     yield _by_account(
         "signal_deliveries_in_flight",
         "Deliveries in batches that are ready to be sent or being sent.",
-        ((one, one.in_flight) for one in accounts),
+        ((account, account.in_flight) for account in accounts),
     )
     yield _by_account(
         "signal_in_flight_oldest_age_seconds",
         "Time since the oldest unsettled batch was created; 0 without one.",
-        ((one, _age(one.in_flight_since, now)) for one in accounts),
+        ((account, _age(account.in_flight_since, now)) for account in accounts),
     )
     yield _by_account(
         "signal_breaker_open",
         "1 while sending is suspended after consecutive failures.",
-        ((one, float(one.breaker_open)) for one in accounts),
+        ((account, float(account.breaker_open)) for account in accounts),
     )
     yield _by_account(
         "signal_account_paused",
         "1 while nothing is sent, because an operator paused the account or Pinterest refused the token.",
-        ((one, float(one.paused)) for one in accounts),
+        ((account, float(account.paused)) for account in accounts),
     )
     yield _by_account(
         "signal_rate_tokens",
         "Requests that can be sent at once before the rate limit delays them.",
-        ((one, one.rate_tokens) for one in accounts),
+        ((account, account.rate_tokens) for account in accounts),
     )
 
 
@@ -213,8 +213,8 @@ def _by_outcome(name: str, meaning: str, outcomes: Iterable[str], moved: Counter
 
 def _by_account(name: str, meaning: str, values: Iterable[tuple[AccountState, float]]) -> Metric:
     family = GaugeMetricFamily(name, meaning, labels=["ad_account"])
-    for one, value in values:
-        family.add_metric([one.ad_account_id], value)
+    for account, value in values:
+        family.add_metric([account.ad_account_id], value)
     return family
 
 
@@ -223,7 +223,7 @@ def _age(since: float | None, now: float) -> float:
 
 
 def _first(times: Iterable[float | None]) -> float | None:
-    return min((one for one in times if one is not None), default=None)
+    return min((at for at in times if at is not None), default=None)
 
 
 class _Families(Collector):

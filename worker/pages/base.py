@@ -202,7 +202,7 @@ def _account_names() -> dict[str, str]:
 
 def _source_names() -> dict[str, str]:
     if "source_names" not in g:
-        g.source_names = {one.id: one.name for one in all_sources(context.request_caller())}
+        g.source_names = {source.id: source.name for source in all_sources(context.request_caller())}
     names: dict[str, str] = g.source_names
     return names
 

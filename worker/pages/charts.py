@@ -47,11 +47,13 @@ def draw_latencies(latencies: Sequence[Latency], span: Span) -> Markup:
     """Draw the median latency, with the rest of the 95th percentile on top."""
     columns = [
         _Column(
-            one.start,
-            [("half", one.median), ("most", one.p95 - one.median)],
-            f"median {duration_text(one.median)}, p95 {duration_text(one.p95)}" if one.n else "no deliveries",
+            latency.start,
+            [("half", latency.median), ("most", latency.p95 - latency.median)],
+            f"median {duration_text(latency.median)}, p95 {duration_text(latency.p95)}"
+            if latency.n
+            else "no deliveries",
         )
-        for one in latencies
+        for latency in latencies
     ]
     return _draw_chart("Latency", columns, shown=_shown_in(span), unit=duration_text)
 

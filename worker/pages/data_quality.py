@@ -20,7 +20,7 @@ def _data_quality_page() -> str:
     """Show the problems of one source, the first one unless another is chosen."""
     caller = context.request_caller()
     sources = all_sources(caller)
-    source_id = request.args.get("source_id") or next((one.id for one in sources), None)
+    source_id = request.args.get("source_id") or next((source.id for source in sources), None)
     report = data_quality(caller, source_id) if source_id is not None else None
     return render_template(
         "data_quality.html", sources=source_choices(sources), report=report, charts=charts, percent=percent

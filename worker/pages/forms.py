@@ -77,8 +77,11 @@ def _part_of(given: Any, key: object) -> Any:
 def source_choices(sources: Iterable[Source]) -> list[tuple[str, str]]:
     """Return the id and the name of each source for a list; names that are used twice with the id."""
     sources = list(sources)
-    uses = Counter(one.name for one in sources)
-    return [(one.id, one.name if uses[one.name] == 1 else f"{one.name} ({one.id})") for one in sources]
+    uses = Counter(source.name for source in sources)
+    return [
+        (source.id, source.name if uses[source.name] == 1 else f"{source.name} ({source.id})")
+        for source in sources
+    ]
 
 
 def split_lines(text: str) -> list[str]:

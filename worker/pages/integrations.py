@@ -50,7 +50,7 @@ def _integrations_page() -> str:
     """List the integrations."""
     with context.app_ledger().read() as connection:
         found = list(store.iterate_integrations(connection))
-        states = {one.id: one for one in ad_accounts.used_credentials(connection)}
+        states = {credential.id: credential for credential in ad_accounts.used_credentials(connection)}
         waiting = account_status.pending_by_integration(connection)
     return render_template("integrations.html", integrations=found, credentials=states, waiting=waiting)
 
@@ -234,9 +234,9 @@ def _defined(login_id: int, ad_account_id: str) -> tuple[list[str], str]:
         return [], error.message
 
 
-def _token_end(one: Integration, now: float) -> str | None:
+def _token_end(integration: Integration, now: float) -> str | None:
     """Say what to do about an access token that ends soon, or has ended."""
-    end = parse_time(one.config.get("token_expires_at"))
+    end = parse_time(integration.config.get("token_expires_at"))
     return (
         token_ends.describe_token_end(end, now)
         if end is not None and token_ends.ends_soon(end, now)

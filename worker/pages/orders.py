@@ -71,7 +71,8 @@ def _orders_export() -> Response:
     )
     names = account_names(context.request_caller())
     lines = [
-        operations.plain_of(one) | {"ad_account_name": names.get(one.row.ad_account_id, "")} for one in found
+        operations.plain_of(order) | {"ad_account_name": names.get(order.row.ad_account_id, "")}
+        for order in found
     ]
     header = list(lines[0]) if lines else ["order_id"]
     answer = Response(csv_text(header, (list(line.values()) for line in lines)), mimetype="text/csv")
@@ -94,7 +95,7 @@ def _page(form: Form, done: operations.OrderCounts | None = None) -> str:
     )
     known = all_sources(caller)
     is_sent = form.values["send_missing"] == "yes"
-    numbers = {one.row.number for one in missing}
+    numbers = {order.row.number for order in missing}
     given: dict[str, Any] = {"days": str(days), "source_id": source_id}
     given["fate"] = fates[0].name.lower() if len(fates) == 1 else ""
     by_day = dict(found.by_day)

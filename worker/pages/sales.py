@@ -100,14 +100,16 @@ def _chosen() -> dict[str, Any]:
         "lines": lines,
         "totals": _totals(lines),
         "accounts": [
-            (one, with_id(names, one))
-            for one in sorted({line.ad_account_id for line in found} | {account})
-            if one
+            (account_id, with_id(names, account_id))
+            for account_id in sorted({line.ad_account_id for line in found} | {account})
+            if account_id
         ],
         "orders": _orders_a_day(of_account, *last_days(caller, days, source_id or None))
         if days <= _MOST_BARS
         else [],
-        "names": [(one, one) for one in sorted({line.event_name for line in found} | {event_name}) if one],
+        "names": [
+            (name, name) for name in sorted({line.event_name for line in found} | {event_name}) if name
+        ],
         "sources": source_choices(known),
         "zones": time_zones(known, source_id or None),
         "given": {"span": key} | given,

@@ -206,8 +206,8 @@ def _source_body(form: Any) -> dict[str, Any]:
 
 def _domains_in(text: str) -> list[str]:
     """Read domains from lines or a list with commas; of a pasted address the host counts, in its ASCII form."""
-    given = [one.strip() for line in split_lines(text) for one in line.split(",") if one.strip()]
-    return [_ascii_host(_ADDRESS.sub(r"\1", one)) for one in given]
+    given = [part.strip() for line in split_lines(text) for part in line.split(",") if part.strip()]
+    return [_ascii_host(_ADDRESS.sub(r"\1", domain)) for domain in given]
 
 
 def _ascii_host(host: str) -> str:

@@ -153,13 +153,13 @@ def time_tag(seconds: float | None, shown: str = "full") -> Markup:
     return Markup('<time datetime="{}" data-shown="{}">{}</time>').format(iso(seconds), shown, text)
 
 
-def with_id(names: Mapping[str, str], one: str | None) -> str:
+def with_id(names: Mapping[str, str], ad_account_id: str | None) -> str:
     """Write an id with its name: "Shop (549)". A name may be shared, so the id is always shown."""
-    if not one:
+    if not ad_account_id:
         return _NOTHING
-    name = names.get(one, one)
+    name = names.get(ad_account_id, ad_account_id)
     name = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME].rstrip()}…"
-    return one if name == one else f"{name} ({one})"
+    return ad_account_id if name == ad_account_id else f"{name} ({ad_account_id})"
 
 
 def day_note(zones: Collection[str]) -> str:

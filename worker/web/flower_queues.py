@@ -37,7 +37,7 @@ def show_queues(
     def without_empty_ones(query: _Query) -> _Query:
         async def queues(broker: Any, wanted: Sequence[str]) -> list[dict[str, Any]]:
             found = await query(broker, wanted)
-            return [one for one in found if one["name"] not in unused or one.get("messages")]
+            return [queue for queue in found if queue["name"] not in unused or queue.get("messages")]
 
         return queues
 

@@ -219,7 +219,7 @@ class AccountApi:
         return http_server.ok({"items": accounts[int(start) : end], "bookmark": bookmark})
 
     def _read(self, call: str, account: str, query: Mapping[str, str]) -> Response:
-        if not any(one["id"] == account for one in self._script.ad_accounts):
+        if not any(listed["id"] == account for listed in self._script.ad_accounts):
             return http_server.error(403)
         if call != "conversion_eqs":
             usual = [{"name": "download_picture", "mapped_conversion_type": "LEAD"}]
@@ -229,7 +229,11 @@ class AccountApi:
         scores = self._script.scores.get(account, _usual_scores())
         filters = ("lookback_period", "source_platform", "ingestion_source")
         return http_server.ok(
-            [one for one in scores if all(one[name] == query.get(name, one[name]) for name in filters)]
+            [
+                score
+                for score in scores
+                if all(score[name] == query.get(name, score[name]) for name in filters)
+            ]
         )
 
 

@@ -399,7 +399,7 @@ def _may_reopen(ids: Sequence[int]) -> tuple[Any, ...]:
             other.c.content_key.is_distinct_from(delivery.c.content_key),
         ),
     )
-    is_open = or_(*(exists().where(one, other.c.state == State.OPEN.value, ~gives_way) for one in same))
+    is_open = or_(*(exists().where(match, other.c.state == State.OPEN.value, ~gives_way) for match in same))
     # A public delivery that lost its id to a signed one: see `worker.ledger.delivery.precedence`.
     has_own_id = ~delivery.c.event_id.contains(REPLACED_MARK[0])
     goes_first = or_(
@@ -407,7 +407,7 @@ def _may_reopen(ids: Sequence[int]) -> tuple[Any, ...]:
         and_(other.c.trust == delivery.c.trust, other.c.id < delivery.c.id),
     )
     is_twin = (other.c.state == State.FAILED.value, goes_first, other.c.id.in_(ids))
-    earlier_twin = or_(*(exists().where(one, *is_twin) for one in same))
+    earlier_twin = or_(*(exists().where(match, *is_twin) for match in same))
     return (delivery.c.id.in_(ids), delivery.c.state == State.FAILED, has_own_id, ~is_open, ~earlier_twin)
 
 

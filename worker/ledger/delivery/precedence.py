@@ -245,7 +245,7 @@ def _take_over(
         verdicts = {
             holder.id: _verdict(claim, holder, *batches.get(holder.batch_id, _NO_BATCH)) for holder in own
         }
-        way = next((one for one in _STRONGEST_FIRST if one in verdicts.values()), Precedence.FREE)
+        way = next((verdict for verdict in _STRONGEST_FIRST if verdict in verdicts.values()), Precedence.FREE)
         ways[claim.key] = way
         if way in (Precedence.TAKEN, Precedence.BEING_SENT):
             continue
@@ -374,13 +374,13 @@ def _first_waiting(connection: Connection, failed: Sequence[_Holder]) -> list[_H
     used = [
         _holder(row)
         for row in open_holders(
-            connection, [one.key.event_id for one in chosen], [one.business_key for one in chosen]
+            connection, [claim.key.event_id for claim in chosen], [claim.business_key for claim in chosen]
         )
     ]
     return [
-        one
-        for one in chosen
-        if not any(Claim(one.key, one.content, one.business_key).is_held_by(holder) for holder in used)
+        claim
+        for claim in chosen
+        if not any(Claim(claim.key, claim.content, claim.business_key).is_held_by(holder) for holder in used)
     ]
 
 

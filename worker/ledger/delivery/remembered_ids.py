@@ -59,23 +59,23 @@ def departing_of(row: Any, ended_at: float, *, may_have_arrived: bool) -> _Depar
 def remember_ids(connection: Connection, vault: Vault, gone: Iterable[_Departing], now: float) -> None:
     """Remember deliveries for as long as a second copy may come."""
     found: dict[bytes, dict[str, Any]] = {}
-    for one in gone:
-        for key, until in _keys_with_end(vault, one):
+    for departing in gone:
+        for key, until in _keys_with_end(vault, departing):
             if until > now:
                 last_day = int(until // SECONDS_A_DAY)
-                found[key] = {"key": key, "last_day": last_day} | one.known._asdict()
+                found[key] = {"key": key, "last_day": last_day} | departing.known._asdict()
     rows = [found[key] for key in sorted(found)]
     insert_all(connection, remembered_id, rows, _over_less_trusted)
 
 
-def _keys_with_end(vault: Vault, one: _Departing) -> Iterable[tuple[bytes, float]]:
-    yield _event_key(vault, one.key), one.ended_at + EVENT_ID_DAYS * SECONDS_A_DAY
-    if one.business_key is not None:
+def _keys_with_end(vault: Vault, departing: _Departing) -> Iterable[tuple[bytes, float]]:
+    yield _event_key(vault, departing.key), departing.ended_at + EVENT_ID_DAYS * SECONDS_A_DAY
+    if departing.business_key is not None:
         end = max(
-            one.known.accepted_at + BUSINESS_ID_DAYS * SECONDS_A_DAY,
-            one.ended_at + EVENT_ID_DAYS * SECONDS_A_DAY,
+            departing.known.accepted_at + BUSINESS_ID_DAYS * SECONDS_A_DAY,
+            departing.ended_at + EVENT_ID_DAYS * SECONDS_A_DAY,
         )
-        yield _business_memory_key(vault, one.key, one.business_key), end
+        yield _business_memory_key(vault, departing.key, departing.business_key), end
 
 
 def _event_key(vault: Vault, key: DedupKey) -> bytes:
@@ -165,12 +165,14 @@ def name_orders(
         VersionConflictError: another process names the same orders; roll the transaction back.
     """
     # Those that connect keys come first, so that others of the same call find them.
-    wanted = sorted(set(reports), key=lambda one: (not one.connects, one.keys))
+    wanted = sorted(set(reports), key=lambda report: (not report.connects, report.keys))
     if not wanted:
         return {}
-    known = _load(connection, {key for one in wanted for key in (*one.keys, *one.guesses, *one.meets)})
+    known = _load(
+        connection, {key for report in wanted for key in (*report.keys, *report.guesses, *report.meets)}
+    )
     before = dict(known)
-    found = {one: _name_order(one, known) for one in wanted}
+    found = {report: _name_order(report, known) for report in wanted}
     _save(connection, before, known, int(until // SECONDS_A_DAY))
     return found
 

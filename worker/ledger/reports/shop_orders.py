@@ -72,23 +72,23 @@ class UndeliveredOrder:
 
 def store_orders(connection: Connection, vault: Vault, orders: Sequence[ShopOrder], now: float) -> int:
     """Store orders; one that is known gets the new time, value and currency. Returns how many were new."""
-    wanted = {vault.keyed_hash("order", one.source_id, one.order_id): one for one in orders}
+    wanted = {vault.keyed_hash("order", order.source_id, order.order_id): order for order in orders}
     known: set[bytes] = set()
     for some in rows.chunks(list(wanted)):
         stored = select(shop_order.c.order_key).where(rows.is_among(connection, shop_order.c.order_key, some))
         known.update(connection.scalars(stored))
     values = [
         {
-            "source_id": one.source_id,
+            "source_id": order.source_id,
             "order_key": key,
-            "sealed_id": vault.seal(one.order_id.encode(), _ORDER),
-            "ordered_at": one.ordered_at,
-            "day": one.day,
-            "currency": one.currency or "",
-            "value_thousandths": one.value_thousandths or 0,
+            "sealed_id": vault.seal(order.order_id.encode(), _ORDER),
+            "ordered_at": order.ordered_at,
+            "day": order.day,
+            "currency": order.currency or "",
+            "value_thousandths": order.value_thousandths or 0,
             "recorded_at": now,
         }
-        for key, one in wanted.items()
+        for key, order in wanted.items()
     ]
     rows.insert_all(connection, shop_order, values, _replace_known)
     return len(wanted) - len(known)
@@ -119,7 +119,7 @@ def sum_orders(
         for day, source, account, currency, fate, n, value in lines
         if source_id in (None, source)
     ]
-    return sorted(sums, key=lambda one: (-one.day, *one[1:5]))
+    return sorted(sums, key=lambda order_sum: (-order_sum.day, *order_sum[1:5]))
 
 
 def _sum_days(connection: Connection, first_day: int, last_day: int) -> list[tuple[Any, ...]]:
@@ -168,9 +168,9 @@ def undelivered_orders(
     # An order in several ad accounts is not cut apart.
     shown = sorted(numbers, reverse=True)[:limit]
     return [
-        one
+        order
         for some in rows.chunks(shown, _ORDERS_A_STEP)
-        for one in _with_fates(connection, vault, some, fates)
+        for order in _with_fates(connection, vault, some, fates)
     ]
 
 

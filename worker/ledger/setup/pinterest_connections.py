@@ -206,15 +206,15 @@ def store_scores(
     connection.execute(delete(quality_score).where(*today))
     # Of two entries for the same platform and source, the last one counts.
     rows = {
-        (lookback, one["source_platform"], one["ingestion_source"]): {
-            **one,
+        (lookback, row["source_platform"], row["ingestion_source"]): {
+            **row,
             "lookback": lookback,
             "ad_account": account,
             "day": day,
             "read_at": now,
         }
         for lookback, found in scores.items()
-        for one in found
+        for row in found
     }
     if rows:
         connection.execute(insert(quality_score), list(rows.values()))

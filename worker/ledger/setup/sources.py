@@ -144,8 +144,8 @@ def load_signers(connection: Connection, vault: Vault) -> list[Signer]:
         keys[row.source_id][row.key] = row.expires_at
     return [
         replace(signer, keys=keys[signer.source.id])
-        for one in iterate_sources(connection)
-        if (signer := load_signer(connection, vault, one.id)) is not None
+        for source in iterate_sources(connection)
+        if (signer := load_signer(connection, vault, source.id)) is not None
     ]
 
 
@@ -155,7 +155,7 @@ def load_signer(connection: Connection, vault: Vault, source_id: str) -> Signer 
     if row is None:
         return None
     sealed = _sealed_secrets(row.webhook_secret)
-    of_webhooks = {system: vault.open(one, _WEBHOOK_SECRET).decode() for system, one in sealed.items()}
+    of_webhooks = {system: vault.open(secret, _WEBHOOK_SECRET).decode() for system, secret in sealed.items()}
     return Signer(_source(row), vault.open(row.server_secret, _SECRET).decode(), of_webhooks)
 
 

@@ -79,7 +79,9 @@ def alerts_of_rules(connection: Connection, rules: Iterable[str]) -> dict[tuple[
 def firing_alerts(connection: Connection) -> list[Alert]:
     """Return reported alerts that have not ended, critical ones first."""
     rows = connection.execute(select(alert).where(alert.c.fired_at.is_not(None))).all()
-    return sorted(map(_alert, rows), key=lambda one: (one.severity is not Severity.CRITICAL, one.fired_at))
+    return sorted(
+        map(_alert, rows), key=lambda alert: (alert.severity is not Severity.CRITICAL, alert.fired_at)
+    )
 
 
 def save_alert(connection: Connection, one: Alert) -> None:
@@ -102,16 +104,16 @@ def delete_alert(connection: Connection, rule: str, subject: str) -> None:
 
 
 def insert_notice(
-    connection: Connection, one: Alert, change: Change, now: float, *, to_webhook: bool
+    connection: Connection, alert: Alert, change: Change, now: float, *, to_webhook: bool
 ) -> None:
     """Insert a notice. It is due at once if there is a webhook."""
     values = {
         "at": now,
         "change": change.value,
-        "rule": one.rule,
-        "subject": one.subject,
-        "severity": one.severity.value,
-        "summary": one.summary,
+        "rule": alert.rule,
+        "subject": alert.subject,
+        "severity": alert.severity.value,
+        "summary": alert.summary,
         "attempts": 0,
         "not_before": now if to_webhook else None,
     }

@@ -90,7 +90,9 @@ class _KeptEvent:
 
     def decided(self, integration_id: str | None) -> Decision | None:
         """Return what one integration decided."""
-        return next((one for one in self.decisions if one.integration_id == integration_id), None)
+        return next(
+            (decision for decision in self.decisions if decision.integration_id == integration_id), None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +131,9 @@ def list_events(caller: Caller, wanted: EventFilter) -> _ChosenEvents:
     return _ChosenEvents(
         found,
         _order_ids(caller, found),
-        [one for one in kept if wanted.takes(one)][:_MOST_SHOWN],
+        [event for event in kept if wanted.takes(event)][:_MOST_SHOWN],
         known,
-        [one for one in known if one.debug_until > caller.now],
+        [source for source in known if source.debug_until > caller.now],
         cursor,
         looked_at[0].accepted_at if looked_at and len(found) < _MOST_SHOWN else None,
     )
@@ -178,15 +180,23 @@ def _order_ids(caller: Caller, found: Sequence[FoundDelivery]) -> dict[int, str]
 
     A duplicate, for example, has no payload; it has the order id of another delivery of its order.
     """
-    order_ids = {one.id: _order_id(caller, one.payload) for one in found}
-    missing = {one.order_key for one in found if one.order_key is not None and not order_ids[one.id]}
+    order_ids = {delivery.id: _order_id(caller, delivery.payload) for delivery in found}
+    missing = {
+        delivery.order_key
+        for delivery in found
+        if delivery.order_key is not None and not order_ids[delivery.id]
+    }
     if missing:
         with caller.ledger.read() as connection:
             others = find_deliveries.payloads_of_orders(connection, missing)
         by_key: dict[bytes | None, str] = {
             other.order_key: _order_id(caller, other.payload) for other in others
         }
-        order_ids |= {one.id: by_key.get(one.order_key, "") for one in found if not order_ids[one.id]}
+        order_ids |= {
+            delivery.id: by_key.get(delivery.order_key, "")
+            for delivery in found
+            if not order_ids[delivery.id]
+        }
     return {number: order_id for number, order_id in order_ids.items() if order_id}
 
 
@@ -245,7 +255,11 @@ def get_kept_event(caller: Caller, number: int) -> tuple[_KeptEvent, Source | No
             raise NotFoundError("kept event", str(number))
         source = sources.load_source(connection, kept.source_id)
         found = find_deliveries.find_of_event(connection, kept.event_id, _MOST_SHOWN)
-    return _open(caller, kept), source, [one for one in found if one.source_id == kept.source_id]
+    return (
+        _open(caller, kept),
+        source,
+        [delivery for delivery in found if delivery.source_id == kept.source_id],
+    )
 
 
 def follow_deliveries(caller: Caller, after_id: int) -> Iterator[FoundDelivery]:

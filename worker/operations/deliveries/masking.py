@@ -31,9 +31,9 @@ def masked_payload(payload: Mapping[str, Any]) -> dict[str, Any]:
 def masked_event(event: Any) -> Any:
     """Return an event with personal values shortened."""
     if isinstance(event, Mapping):
-        return {key: _short(one) if _is_personal(key) else masked_event(one) for key, one in event.items()}
+        return {key: _short(part) if _is_personal(key) else masked_event(part) for key, part in event.items()}
     if isinstance(event, list):
-        return [masked_event(one) for one in event]
+        return [masked_event(part) for part in event]
     if isinstance(event, str):
         return _EPIK.sub(r"\1…", clean_url(event) if "://" in event[:12] else clean_free_text(event))
     return event
@@ -47,9 +47,9 @@ def _short(value: Any) -> Any:
     if value is None:
         return None
     if isinstance(value, Mapping):
-        return {key: _short(one) for key, one in value.items()}
+        return {key: _short(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_short(one) for one in value]
+        return [_short(part) for part in value]
     text = str(value)
     return f"{text[:_SHOWN]}… ({len(text)} characters)" if len(text) > _SHOWN else "…"
 
@@ -58,5 +58,5 @@ def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
         return _EPIK.sub(r"\1…", clean_free_text(value))
     if isinstance(value, Mapping):
-        return {key: _cleaned(one) for key, one in value.items()}
-    return [_cleaned(one) for one in value] if isinstance(value, list) else value
+        return {key: _cleaned(part) for key, part in value.items()}
+    return [_cleaned(part) for part in value] if isinstance(value, list) else value

@@ -60,9 +60,10 @@ def read_request(**given: Sequence[str]) -> PersonIdentifiers:
             raise InvalidError(kind, f"must be at most {MOST_IDENTIFIERS} identifiers.")
     if not kinds:
         raise InvalidError("emails", "must be given, or another identifier.")
-    texts = {kind: tuple(_text(kind, one) for one in given.get(kind, ())) for kind in _IN_CLEAR}
+    texts = {kind: tuple(_text(kind, identifier) for identifier in given.get(kind, ())) for kind in _IN_CLEAR}
     hashes = {
-        kind: [hash_one(kind, one) for one in given.get(kind, ())] for kind, hash_one in _HASHED.items()
+        kind: [hash_one(kind, identifier) for identifier in given.get(kind, ())]
+        for kind, hash_one in _HASHED.items()
     }
     return PersonIdentifiers(
         kinds,
@@ -175,7 +176,7 @@ def list_requests(
             lambda request: request.id,
             before_id,
         )
-        return list(islice((one for one in requests if not wanted.isdisjoint(one.keys)), limit))
+        return list(islice((request for request in requests if not wanted.isdisjoint(request.keys)), limit))
 
 
 def repeat_requests(caller: Caller, recorded: Iterable[Mapping[str, Any]]) -> Counter[str]:
@@ -188,9 +189,11 @@ def repeat_requests(caller: Caller, recorded: Iterable[Mapping[str, Any]]) -> Co
     """
     done: Counter[str] = Counter()
     with _one_at_a_time():
-        requests = [_recorded(number, one) for number, one in enumerate(recorded, 1)]
+        requests = [_recorded(number, line) for number, line in enumerate(recorded, 1)]
         with caller.ledger.read() as connection:
-            known = {(one.at, one.kind) for one in store.newest_requests(connection, _MOST_RECORDED)}
+            known = {
+                (request.at, request.kind) for request in store.newest_requests(connection, _MOST_RECORDED)
+            }
         for request in requests:
             if (request.at, request.kind) not in known:
                 _repeat(caller, request)
@@ -198,11 +201,11 @@ def repeat_requests(caller: Caller, recorded: Iterable[Mapping[str, Any]]) -> Co
     return done
 
 
-def _recorded(number: int, one: Mapping[str, Any]) -> PersonRequest:
+def _recorded(number: int, line: Mapping[str, Any]) -> PersonRequest:
     try:
-        keys = [bytes.fromhex(key).hex() for key in one["keys"]]
-        at, kind, counts = float(one["at"]), str(one["kind"]), dict(one["counts"])
-        return PersonRequest(0, at, str(one["actor"]), kind, keys, counts)
+        keys = [bytes.fromhex(key).hex() for key in line["keys"]]
+        at, kind, counts = float(line["at"]), str(line["kind"]), dict(line["counts"])
+        return PersonRequest(0, at, str(line["actor"]), kind, keys, counts)
     except (KeyError, TypeError, ValueError):
         raise InvalidError(f"line {number}", "must be a line of the recorded requests.") from None
 

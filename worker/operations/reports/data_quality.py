@@ -77,7 +77,7 @@ def data_quality(caller: Caller, source_id: str) -> _DataQuality:
     return _DataQuality(
         source_id,
         {
-            span: sum(one.counts[place] for one in counts if not one.problem)
+            span: sum(count.counts[place] for count in counts if not count.problem)
             for place, span in enumerate(_HOURS)
         },
         rows,
@@ -91,7 +91,7 @@ def _row(
     served: Sequence[Integration],
 ) -> _ProblemRow:
     text = problem_text(kind)
-    own = [one for one in examples if one.problem == kind]
+    own = [example for example in examples if example.problem == kind]
     spans = {span: shares[ALL_EVENTS] for span, shares in by_span.items()}
     named = {
         span: [share for name, share in shares.items() if name != ALL_EVENTS and share.n]
@@ -103,7 +103,9 @@ def _row(
         what_to_do=_blame_proxy(own, spans) or text.what_to_do,
         spans=spans,
         most_affected={
-            span: max(shares, key=lambda one: (one.share, one.n)) for span, shares in named.items() if shares
+            span: max(shares, key=lambda share: (share.share, share.n))
+            for span, shares in named.items()
+            if shares
         },
         examples=own,
         mappable=_mappable(own, served) if kind == Problem.LOOKS_LIKE_CHECKOUT else (),
@@ -112,7 +114,7 @@ def _row(
 
 def _blame_proxy(examples: Iterable[ProblemExample], spans: Mapping[str, Share]) -> str:
     """Name the private address that browser events come from, or return ""."""
-    address = next((one.address for one in examples if one.address), None)
+    address = next((example.address for example in examples if example.address), None)
     share = next((share for share in spans.values() if share.n), None)
     if address is None or share is None:
         return ""
@@ -122,9 +124,9 @@ def _blame_proxy(examples: Iterable[ProblemExample], spans: Mapping[str, Share])
 def _mappable(examples: Iterable[ProblemExample], served: Iterable[Integration]) -> list[_Mappable]:
     """Return the names that an enabled integration has no rule for."""
     return [
-        _Mappable(example.event_name, one.id, one.name)
-        for one in served
-        if one.enabled
+        _Mappable(example.event_name, address.id, address.name)
+        for address in served
+        if address.enabled
         for example in examples
-        if fold_key(example.event_name) not in map(fold_key, one.config.get("event_overrides") or {})
+        if fold_key(example.event_name) not in map(fold_key, address.config.get("event_overrides") or {})
     ]

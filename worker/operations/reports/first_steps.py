@@ -28,7 +28,11 @@ def list_steps(caller: Caller) -> list[_Step]:
     with caller.ledger.snapshot() as connection:
         known = list(sources.iterate_sources(connection))
         seen = tallies.last_seen(connection, _first_hour(caller))
-        enabled = [one for one in integrations.iterate_integrations(connection) if one.enabled]
+        enabled = [
+            integration
+            for integration in integrations.iterate_integrations(connection)
+            if integration.enabled
+        ]
         consented = deliveries.has_decision_about_consent(connection, _NEWEST_DELIVERIES)
         tested = tallies.has_happened(connection, (tallies.TESTED, tallies.DELIVERED))
         sold = deliveries.has_sold(connection)
@@ -38,7 +42,7 @@ def list_steps(caller: Caller) -> list[_Step]:
             "domain",
             "Enter its domains",
             "Only pages of these domains may send events.",
-            any(one.domains for one in known),
+            any(source.domains for source in known),
         ),
         _Step(
             "snippet",

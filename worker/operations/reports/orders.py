@@ -273,11 +273,13 @@ def _judge_lines(
             found += map_event(event, received, Visitor.EMPTY, target.options, caller.now, consent)
         is_known = any(event.get(name) for name in ("userId", "anonymousId"))
         reasons = [
-            one.reason for one in found if isinstance(one, Failed) and not _may_be_found(one, is_known)
+            outcome.reason
+            for outcome in found
+            if isinstance(outcome, Failed) and not _may_be_found(outcome, is_known)
         ]
-        if found and all(isinstance(one, Filtered) for one in found):
+        if found and all(isinstance(outcome, Filtered) for outcome in found):
             judged.denied.append(line)
-        elif reasons and all(isinstance(one, Failed | Filtered) for one in found):
+        elif reasons and all(isinstance(outcome, Failed | Filtered) for outcome in found):
             judged.incomplete[line.number] = reasons[0]
         else:
             judged.sendable.append(line)
@@ -302,15 +304,17 @@ def reconcile(caller: Caller, days: int, source_id: str | None = None) -> _Recon
     with caller.ledger.snapshot() as connection:
         both = shop_orders.sum_orders(connection, first_day - days, last_day, source_id)
         unmapped = alert_queries.inbox_span(connection)
-    sums = [one for one in both if one.day >= first_day]
-    found = sorted({one.day for one in sums})
+    sums = [order_sum for order_sum in both if order_sum.day >= first_day]
+    found = sorted({order_sum.day for order_sum in sums})
     return _Reconciliation(
         first_day=first_day,
         last_day=last_day,
         sums=sums,
         accuracy=_accuracy_of(sums),
-        before=_accuracy_of(one for one in both if one.day < first_day),
-        by_day=[(day, _accuracy_of(one for one in sums if one.day == day)) for day in found],
+        before=_accuracy_of(order_sum for order_sum in both if order_sum.day < first_day),
+        by_day=[
+            (day, _accuracy_of(order_sum for order_sum in sums if order_sum.day == day)) for day in found
+        ],
         unmapped=unmapped,
     )
 
@@ -318,8 +322,8 @@ def reconcile(caller: Caller, days: int, source_id: str | None = None) -> _Recon
 def _accuracy_of(sums: Iterable[OrderSum]) -> Accuracy:
     """Return the share of orders that are delivered, of those that consent does not forbid."""
     counted: Counter[Fate] = Counter()
-    for one in sums:
-        counted[one.fate] += one.n
+    for order_sum in sums:
+        counted[order_sum.fate] += order_sum.n
     return Accuracy(counted[Fate.DELIVERED], counted.total() - counted[Fate.FILTERED])
 
 
@@ -353,26 +357,26 @@ def day_text(day: int) -> str:
 def lines_of(sums: Iterable[OrderSum]) -> list[OrderLine]:
     """Return a line for each day, source, ad account and currency."""
     found: dict[tuple[int, str, str, str], OrderLine] = {}
-    for one in sums:
-        line = found.setdefault(one[:4], OrderLine(day_text(one.day), *one[1:4]))
-        line.n[one.fate] += one.n
-        line.thousandths[one.fate] += one.value_thousandths
+    for order_sum in sums:
+        line = found.setdefault(order_sum[:4], OrderLine(day_text(order_sum.day), *order_sum[1:4]))
+        line.n[order_sum.fate] += order_sum.n
+        line.thousandths[order_sum.fate] += order_sum.value_thousandths
     return list(found.values())
 
 
-def plain_of(one: _MissingOrder) -> dict[str, Any]:
+def plain_of(missing: _MissingOrder) -> dict[str, Any]:
     """Return an order that is missing as the API, the export and the command line show it."""
-    order = one.row.order
+    order = missing.row.order
     return {
         "order_id": order.order_id,
         "source_id": order.source_id,
         "ordered_at": iso(order.ordered_at),
         "value": amount_text(order.value_thousandths or 0).replace(",", ""),
         "currency": order.currency,
-        "ad_account_id": one.row.ad_account_id or None,
-        "fate": one.row.fate.name.lower(),
-        "reason": one.reason,
-        "delivery_id": one.delivery.id if one.delivery else None,
+        "ad_account_id": missing.row.ad_account_id or None,
+        "fate": missing.row.fate.name.lower(),
+        "reason": missing.reason,
+        "delivery_id": missing.delivery.id if missing.delivery else None,
     }
 
 
@@ -395,14 +399,16 @@ def list_undelivered(
         deliveries: dict[bytes | None, list[FoundDelivery]] = defaultdict(list)
         for some in rows.chunks(keys, _ORDERS_A_STEP):
             most = _MOST_DELIVERIES * len(some)
-            for one in find_deliveries.find_of_order(connection, "", some, most):
-                deliveries[one.order_key].append(one)
+            for delivery in find_deliveries.find_of_order(connection, "", some, most):
+                deliveries[delivery.order_key].append(delivery)
     return [_explained(row, deliveries[row.order_key]) for row in found]
 
 
 def _explained(row: UndeliveredOrder, deliveries: Sequence[FoundDelivery]) -> _MissingOrder:
-    own = [one for one in deliveries if one.ad_account_id == row.ad_account_id]
-    found = next((one for one in reversed(own) if one.state in _STATES_OF_FATE.get(row.fate, ())), None)
+    own = [delivery for delivery in deliveries if delivery.ad_account_id == row.ad_account_id]
+    found = next(
+        (delivery for delivery in reversed(own) if delivery.state in _STATES_OF_FATE.get(row.fate, ())), None
+    )
     if found is not None:
         return _MissingOrder(row, found.reason or "Waits for its batch.", found)
     if not row.ad_account_id:

@@ -226,7 +226,9 @@ _ID_IN_SENTENCE = re.compile(r"\bad account \d+|\b[\w-]+")
 def _with_names(text: str, accounts: Mapping[str, str], sources: Mapping[str, str]) -> str:
     """Return a sentence of an alert with the names of its ad account and source."""
     known = {
-        f"ad account {one}": f"ad account {name} ({one})" for one, name in accounts.items() if one != name
+        f"ad account {account_id}": f"ad account {name} ({account_id})"
+        for account_id, name in accounts.items()
+        if account_id != name
     }
     known |= sources
     return _ID_IN_SENTENCE.sub(lambda found: known.get(found[0], found[0]), text)
@@ -240,7 +242,12 @@ def _attention(
     by_id = {source.id: source for source in sources.iterate_sources(connection)}
     names = {account.ad_account_id: account.name for account in accounts}
     source_names = {source.id: source.name for source in by_id.values()}
-    used = {one.source_id for account in accounts for one in account.integrations if one.enabled}
+    used = {
+        integration.source_id
+        for account in accounts
+        for integration in account.integrations
+        if integration.enabled
+    }
     hour = int(now // tallies.SECONDS_PER_HOUR)
     last = alert_queries.last_accepted_hours(connection, hour - _SILENCE_DAYS * 24)
     silent = (
@@ -251,13 +258,13 @@ def _attention(
         paused=[
             account
             for account in accounts
-            if any(one.paused_at for one in account.credentials)
+            if any(credential.paused_at for credential in account.credentials)
             and alerted.isdisjoint(
                 (rule, account.ad_account_id) for rule in ("token_refused", "account_paused")
             )
         ],
         failures=[group for group in groups if group.state is GroupState.OPEN][:_MOST_GROUPS],
-        silent=[one for one in silent if one and ("source_silent", one[0].id) not in alerted],
+        silent=[silence for silence in silent if silence and ("source_silent", silence[0].id) not in alerted],
         unsent=alerts.unsent_since(connection, now),
     )
 
@@ -313,10 +320,10 @@ def _account(
     **known: Any,
 ) -> _Account:
     queued = [waiting[row.number] for row in members if row.number in waiting]
-    since = [one.since for one in (*queued, *([flying] if flying else []))]
+    since = [waiting.since for waiting in (*queued, *([flying] if flying else []))]
     return _Account(
         integrations=members,
-        pending=sum(one.deliveries for one in queued),
+        pending=sum(waiting.deliveries for waiting in queued),
         in_flight=flying.deliveries if flying else 0,
         waiting_since=min(since, default=None),
         moved=sum((moved.get(row.number, Counter()) for row in members), Counter()),

@@ -203,13 +203,17 @@ def report_scores(caller: Caller) -> list[tuple[Reading, list[_PlatformScore]]]:
     found = []
     for reading in readings:
         own: dict[str, Quality] = defaultdict(Quality)
-        of_account = [one for one in known.values() if one.ad_account == reading.ad_account]
+        of_account = [
+            integration for integration in known.values() if integration.ad_account == reading.ad_account
+        ]
         for key, quality in shares.items():
-            if key.integration_id in {one.id for one in of_account}:
+            if key.integration_id in {integration.id for integration in of_account}:
                 own[key.event_name] += quality
-        is_pinterests = any(one.config.get("field_mapping") == "pinterest" for one in of_account)
+        is_pinterests = any(
+            integration.config.get("field_mapping") == "pinterest" for integration in of_account
+        )
         names = _COMPONENTS | {"click_id_epik": "click_id" if is_pinterests else "partner_id"}
-        kept = [one for one in scores if one.ad_account == reading.ad_account]
+        kept = [score for score in scores if score.ad_account == reading.ad_account]
         by_day = {key[1:]: days for key, days in statuses.items() if key[0] == reading.ad_account_id}
         found.append((reading, _platforms(kept, by_day, own, names)))
     return found

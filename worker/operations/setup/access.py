@@ -136,7 +136,9 @@ def _differences(before: User, wanted: Mapping[str, Any]) -> tuple[dict[str, Any
         if name in wanted and wanted[name] != old:
             values[name] = wanted[name]
             is_time = name == "expires_at"
-            shown[name] = [iso(one) if is_time and one is not None else one for one in (old, wanted[name])]
+            shown[name] = [
+                iso(value) if is_time and value is not None else value for value in (old, wanted[name])
+            ]
     return shown, values
 
 

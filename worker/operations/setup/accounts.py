@@ -78,8 +78,10 @@ def pause_account(caller: Caller, ad_account_id: str, reason: str = DEFAULT_REAS
     """
     with caller.changing() as change:
         paused = [
-            store.pause_credential(change.connection, one.id, store.MANUAL, reason, change.actor, change.now)
-            for one in _credentials(change.connection, ad_account_id)
+            store.pause_credential(
+                change.connection, credential.id, store.MANUAL, reason, change.actor, change.now
+            )
+            for credential in _credentials(change.connection, ad_account_id)
         ]
         if any(paused):
             change.record("account.pause", ad_account_id, {"reason": [None, reason]})
@@ -93,11 +95,14 @@ def resume_account(caller: Caller, ad_account_id: str, *, only_manual: bool = Fa
     """
     with caller.changing() as change:
         credentials = [
-            one
-            for one in _credentials(change.connection, ad_account_id)
-            if not only_manual or one.paused_class == store.MANUAL
+            credential
+            for credential in _credentials(change.connection, ad_account_id)
+            if not only_manual or credential.paused_class == store.MANUAL
         ]
-        resumed = [store.resume_credential(change.connection, one.id, now=change.now) for one in credentials]
+        resumed = [
+            store.resume_credential(change.connection, credential.id, now=change.now)
+            for credential in credentials
+        ]
         if any(resumed):
             change.record("account.resume", ad_account_id, {"reason": [_reason(credentials), None]})
         return any(resumed)
@@ -149,8 +154,10 @@ def _account_ids(caller: Caller) -> list[str]:
 
 
 def _by_account(connection: Connection) -> Iterator[tuple[str, list[Credential]]]:
-    credentials = sorted(store.used_credentials(connection), key=lambda one: (one.ad_account_id, one.id))
-    for ad_account_id, of_account in groupby(credentials, key=lambda one: one.ad_account_id):
+    credentials = sorted(
+        store.used_credentials(connection), key=lambda credential: (credential.ad_account_id, credential.id)
+    )
+    for ad_account_id, of_account in groupby(credentials, key=lambda credential: credential.ad_account_id):
         yield ad_account_id, list(of_account)
 
 
@@ -169,10 +176,10 @@ def _status(
     now: float,
 ) -> AccountStatus:
     since = [waiting.since for waiting in (pending, in_flight) if waiting]
-    shown = [_credential_status(one, ends.get(one.id)) for one in credentials]
+    shown = [_credential_status(credential, ends.get(credential.id)) for credential in credentials]
     return AccountStatus(
         ad_account_id=credentials[0].ad_account_id,
-        state=_account_state([one.state for one in shown]),
+        state=_account_state([credential.state for credential in shown]),
         reason=_reason(credentials),
         rate_limit_rps=credentials[0].rate_limit_rps,
         rate_limit_burst=credentials[0].rate_limit_burst,
@@ -191,11 +198,11 @@ def _credential_status(credential: Credential, token_expires_at: float | None) -
 
 def _reason(credentials: Sequence[Credential]) -> str | None:
     """Return why an ad account does not run: the reason of its first credential that does not."""
-    for one in credentials:
-        if one.paused_at is not None:
-            return one.paused_reason
-    for one in credentials:
-        if one.breaker_open_until is not None:
-            failed = count_text(one.breaker_failures, "time")
+    for credential in credentials:
+        if credential.paused_at is not None:
+            return credential.paused_reason
+    for credential in credentials:
+        if credential.breaker_open_until is not None:
+            failed = count_text(credential.breaker_failures, "time")
             return f"Pinterest failed {failed} in a row; one batch at a time tries again."
     return None

@@ -141,8 +141,8 @@ def ad_account_choices(caller: Caller, app: PinterestApp, login_id: int, wanted:
         found = list(app.client.ad_accounts(login.access_token))
     text = wanted.strip().casefold()
     return sorted(
-        (one for one in found if text in one.name.casefold() or text in one.id),
-        key=lambda one: (one.name.casefold(), one.id),
+        (account for account in found if text in account.name.casefold() or text in account.id),
+        key=lambda account: (account.name.casefold(), account.id),
     )
 
 
@@ -197,7 +197,7 @@ def reading_of(caller: Caller, ad_account_id: str) -> Reading | None:
     """Return by which sign-in an ad account is read, if it is connected."""
     with caller.ledger.read() as connection:
         found = pinterest_connections.readings(connection)
-    return next((one for one in found if one.ad_account_id == ad_account_id), None)
+    return next((account for account in found if account.ad_account_id == ad_account_id), None)
 
 
 def _connect_integration(
@@ -207,7 +207,7 @@ def _connect_integration(
         current = find_integration(connection, integration_id)
         credential = ad_accounts.find_credential(connection, current.credential_id)
     with _in_words("The ad accounts could not be read"):
-        accounts = {one.id: one for one in app.client.ad_accounts(tokens.access_token)}
+        accounts = {account.id: account for account in app.client.ad_accounts(tokens.access_token)}
     account = accounts.get(current.ad_account_id)
     if account is None:
         raise ConflictError(
@@ -238,10 +238,12 @@ def _connect_integration(
     return _Connected(login_id, integration_id, missing, needs_token)
 
 
-def _attach(change: Change, one: Integration, login_id: int, account: AdAccount) -> None:
+def _attach(change: Change, integration: Integration, login_id: int, account: AdAccount) -> None:
     facts = {name: getattr(account, name) for name in ("name", "country", "currency", "time_zone")}
-    pinterest_connections.attach_reading(change.connection, one.ad_account, login_id, change.now, **facts)
-    change.record("pinterest.connect", one.id, {"ad_account": [None, account.name]})
+    pinterest_connections.attach_reading(
+        change.connection, integration.ad_account, login_id, change.now, **facts
+    )
+    change.record("pinterest.connect", integration.id, {"ad_account": [None, account.name]})
 
 
 def _new_token(app: PinterestApp, access_token: str) -> str:

@@ -63,8 +63,8 @@ def list_integrations(caller: Caller, limit: int, after_number: int = 0) -> list
     """Return integrations in the order of their creation."""
     with caller.ledger.read() as connection:
         found = store.integrations_after(connection, limit, after_number)
-        rates = store.rate_limits(connection, {one.ad_account_id for one in found})
-    return [_record(one, rates[one.ad_account_id]) for one in found]
+        rates = store.rate_limits(connection, {integration.ad_account_id for integration in found})
+    return [_record(integration, rates[integration.ad_account_id]) for integration in found]
 
 
 def get_integration(caller: Caller, integration_id: str) -> IntegrationRecord:

@@ -48,7 +48,8 @@ def list_sources(caller: Caller, limit: int, after_id: str = "") -> list[SourceR
     """Return sources in the order of their ids."""
     with caller.ledger.read() as connection:
         return [
-            _record(connection, one, caller.now) for one in store.sources_after(connection, limit, after_id)
+            _record(connection, source, caller.now)
+            for source in store.sources_after(connection, limit, after_id)
         ]
 
 

@@ -97,9 +97,12 @@ class AccountClient(PinterestClient):
         query = {"include_shared_accounts": "true", "page_size": str(_PAGE_SIZE)}
         for _ in range(_MOST_PAGES):
             page = _object(self._call("GET", "/v5/ad_accounts", access_token, **query))
-            for one in page.get("items") or ():
+            for item in page.get("items") or ():
                 account = AdAccount(
-                    *(str(one.get(name) or "") for name in ("id", "name", "country", "currency", "time_zone"))
+                    *(
+                        str(item.get(name) or "")
+                        for name in ("id", "name", "country", "currency", "time_zone")
+                    )
                 )
                 if _is_account_id(account.id):
                     yield account
@@ -112,7 +115,7 @@ class AccountClient(PinterestClient):
         """Return the names of the events that the advertiser defined."""
         path = f"/v5/ad_accounts/{ad_account_id}/advertiser_defined_events"
         items = _object(self._call("GET", path, access_token)).get("items") or ()
-        return sorted({str(one["name"]) for one in items if isinstance(one, Mapping) and one.get("name")})
+        return sorted({str(item["name"]) for item in items if isinstance(item, Mapping) and item.get("name")})
 
     def quality_scores(self, access_token: str, ad_account_id: str, lookback: str) -> list[dict[str, Any]]:
         """Return the Event Quality Scores of ``1d`` or ``14d``, one for each platform and ingestion source.
@@ -122,7 +125,11 @@ class AccountClient(PinterestClient):
         """
         path = f"/v5/ad_accounts/{ad_account_id}/conversion_eqs"
         found = self._call("GET", path, access_token, lookback_period=lookback)
-        return [_score(one) for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+        return (
+            [_score(score) for score in found if isinstance(score, Mapping)]
+            if isinstance(found, list)
+            else []
+        )
 
     def _call(self, method: str, path: str, access_token: str, **query: str) -> Any:
         return _json(self._request(method, path, auth=Bearer(access_token), params=query))
@@ -183,11 +190,11 @@ def _score(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _details(found: Mapping[str, Any]) -> dict[str, Any]:
-    issues = [one for one in found.get("issues") or () if isinstance(one, Mapping)]
+    issues = [issue for issue in found.get("issues") or () if isinstance(issue, Mapping)]
     return {
         "coverage": _percent(found.get("coverage")),
         "overlap": _percent(found.get("overlap")),
-        "issues": [[mask(str(one.get(name) or "")) for name in ("name", "reason")] for one in issues],
+        "issues": [[mask(str(issue.get(name) or "")) for name in ("name", "reason")] for issue in issues],
     }
 
 

@@ -194,7 +194,9 @@ class Reaction:
             events = count_text(len(self.members), "event")
             message = f"{len(failed)} of {events} failed, the first with: {first.reason}"
             unclear = {ending.id for ending in failed if ending.reason_class == ReasonClass.UNREADABLE}
-            self._note(first.reason_class or "", message, [one for one in self.members if one.id in unclear])
+            self._note(
+                first.reason_class or "", message, [member for member in self.members if member.id in unclear]
+            )
         return self._finish(endings)
 
     def _halve(self, verdict: Halve) -> DeliveryResult:

@@ -188,7 +188,7 @@ def _ingest_once(ledger: Ledger, chunk: Chunk, turns: FairScheduler) -> ChunkRes
         destinations = Destinations(connection, {row.source_id for row in rows}, earliest)
         clicks = order_clicks.click_ids_of_orders(connection, ledger.vault, orders)
     ordered = mapping_order(rows, earlier, chunk.served)
-    opened = {one.row.id: one for one in signed}
+    opened = {event.row.id: event for event in signed}
     del signed
     bulk = _map_all(ledger.vault, ordered, opened, known, destinations, clicks, ledger.now())
     if bulk.costly:

@@ -39,7 +39,9 @@ def _keys_of(vault: Vault, opened: OpenedEvent) -> tuple[bytes, ...]:
     # A shop's page may show the number with its sign.
     numbers = (spelling for number in ids.numbers for spelling in (number, f"#{number}"))
     spellings = dict.fromkeys((ids.system_id, order_id, *numbers))
-    return tuple(vault.keyed_hash("order", opened.row.source_id, one) for one in spellings if one)
+    return tuple(
+        vault.keyed_hash("order", opened.row.source_id, spelling) for spelling in spellings if spelling
+    )
 
 
 def click_ids_of_orders(connection: Connection, vault: Vault, keys: _OrderKeys) -> ClickIdsOfOrders:

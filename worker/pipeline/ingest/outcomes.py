@@ -183,7 +183,9 @@ def to_deliveries(
     if listed and opened.trust is Trust.PUBLIC:
         outcomes = drop_signed_only(outcomes, listed, target.options)
         # Anyone can send an unsigned refund; where unsigned sales do not count, it does not either.
-        outcomes = [replace(one, refund=None) if isinstance(one, Dropped) else one for one in outcomes]
+        outcomes = [
+            replace(outcome, refund=None) if isinstance(outcome, Dropped) else outcome for outcome in outcomes
+        ]
     return [_to_delivery(outcome, target, opened, vault) for outcome in outcomes]
 
 
@@ -372,8 +374,8 @@ def _order_identity(data: Mapping[str, Any], opened: OpenedEvent, vault: Vault) 
     return OrderIdentity(
         keys=tuple(keys),
         system_key=system_key,
-        guesses=tuple(vault.keyed_hash(kind, source_id, one) for kind, one in guesses),
-        meets=tuple(vault.keyed_hash("order or order id", source_id, one) for _, one in guesses),
+        guesses=tuple(vault.keyed_hash(kind, source_id, guess) for kind, guess in guesses),
+        meets=tuple(vault.keyed_hash("order or order id", source_id, guess) for _, guess in guesses),
         amount_key=vault.keyed_hash("amount", currency, _plain(value)) if currency and value else None,
         connects=opened.trust is Trust.SIGNED and system_key is not None,
     )

@@ -46,9 +46,9 @@ def record_orders(
     its customer is kept. An order that is older than the deliveries are kept is wrong, because it would be missed.
     """
     done, found = _RecordedOrders(), dict[str, ShopOrder]()
-    for place, one in enumerate(given, 1):
+    for place, line in enumerate(given, 1):
         try:
-            order = read_order(source, one, now)
+            order = read_order(source, line, now)
             if order.ordered_at < now - retention_days * SECONDS_A_DAY:
                 raise OrderError(
                     f"timestamp is more than {retention_days:g} days ago: its deliveries are gone."

@@ -168,11 +168,13 @@ def _lifted(
     for event_id, named in sorted(events.items()):
         if named.consented_at is None:
             continue
-        keys = {key for key in (named.user_key, *(key_of[one] for one in named.digests)) if key is not None}
+        keys = {
+            key for key in (named.user_key, *(key_of[digest] for digest in named.digests)) if key is not None
+        }
         for key in keys & found.keys():
             since, number = found[key]
             if named.consented_at > since and number not in lifted:
-                lifted[number] = Lift(event_id, frozenset(one.hex() for one in keys))
+                lifted[number] = Lift(event_id, frozenset(key.hex() for key in keys))
     return lifted
 
 
