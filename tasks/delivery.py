@@ -7,7 +7,7 @@ from celery import shared_task
 from tasks import hints
 from worker.broker.tasks_base import LedgerRetryTask
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
-from worker.pipeline.delivery.sending import PostponedError, Sender
+from worker.pipeline.delivery.sender import PostponedError, Sender
 from worker.runtime import lease_seconds, ledger, meter, pinterest, retry_policy
 from worker.settings import settings
 

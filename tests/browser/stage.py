@@ -23,7 +23,7 @@ from worker.pinterest.client.client import PinterestClient
 from worker.pinterest.client.retry_delays import RetryPolicy
 from worker.pipeline.delivery.deliver_batch import deliver
 from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
-from worker.pipeline.delivery.sending import Sender
+from worker.pipeline.delivery.sender import Sender
 from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.settings import Settings, parse
 from worker.web.management import create_app

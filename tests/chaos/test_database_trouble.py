@@ -29,7 +29,7 @@ from worker.ledger.migrate import migrate
 from worker.ledger.schema import inbox as inbox_table
 from worker.pinterest.client.client import Answer
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
-from worker.pipeline.delivery.sending import PostponedError, Sender
+from worker.pipeline.delivery.sender import PostponedError, Sender
 from worker.pipeline.ingest import ingest_bulk as ingesting
 from worker.pipeline.ingest.ingest_bulk import ingest
 

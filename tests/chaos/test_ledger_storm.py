@@ -25,7 +25,7 @@ from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer, SendFailure
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
 from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
-from worker.pipeline.delivery.sending import PostponedError, Sender
+from worker.pipeline.delivery.sender import PostponedError, Sender
 from worker.pipeline.ingest.ingest_bulk import ingest
 from worker.pipeline.upkeep import purging
 from worker.pipeline.upkeep.sweeping import Hints, sweep_ledger

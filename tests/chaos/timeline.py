@@ -11,7 +11,7 @@ from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.retry_delays import RetryPolicy
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
 from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
-from worker.pipeline.delivery.sending import PostponedError, Sender
+from worker.pipeline.delivery.sender import PostponedError, Sender
 from worker.pipeline.upkeep.sweeping import Hints, sweep_ledger
 
 NEVER_OPENS = BreakerPolicy(failures_to_open=1_000_000)

@@ -16,7 +16,7 @@ from worker.pinterest.client.client import Answer, PinterestClient, SendFailure
 from worker.pinterest.client.retry_delays import RetryPolicy
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
 from worker.pipeline.delivery.group_pending import BatchingPolicy, claim_due_batches
-from worker.pipeline.delivery.sending import PostponedError, Sender
+from worker.pipeline.delivery.sender import PostponedError, Sender
 
 Reply = Callable[[list[dict[str, Any]]], Answer]
 

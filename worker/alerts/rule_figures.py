@@ -14,7 +14,7 @@ from worker.ledger.reports.account_status import AccountState
 from worker.ledger.setup import ad_accounts, integrations, pinterest_connections, sources
 from worker.ledger.setup.ad_accounts import Credential
 from worker.ledger.upkeep import alert_queries
-from worker.pinterest.client.decisions import REFUSALS, RETRIED
+from worker.pinterest.client.answer_decisions import REFUSALS, RETRIED
 
 # Counting stops here, because it runs every 30 seconds; alerts then say "or more".
 MAX_COUNTED_WAITING = 2_000_000

@@ -18,7 +18,7 @@ from worker.formats import count_text, format_duration
 from worker.ledger.reports.measures import KEY_MISSING
 from worker.ledger.setup.ad_accounts import MANUAL
 from worker.ledger.upkeep.alerts import Severity
-from worker.pinterest.client.decisions import REFUSALS
+from worker.pinterest.client.answer_decisions import REFUSALS
 
 _HOUR, _DAY = 3_600.0, 86_400.0
 # Pinterest refuses older events.

@@ -17,7 +17,7 @@ from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import Source
 from worker.ledger.upkeep import watermarks
 from worker.operations.caller import Caller
-from worker.operations.deliveries.events import follow_deliveries
+from worker.operations.deliveries.live_debugger import follow_deliveries
 from worker.settings import Settings
 
 _SOURCE_ID = "src_abc123"

@@ -6,7 +6,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 
 from worker.ledger.reports import measures, tallies
 from worker.ledger.reports.measures import Histogram, Measured
-from worker.pinterest.client.decisions import ReasonClass
+from worker.pinterest.client.answer_decisions import ReasonClass
 
 _QUEUES = ("events", "delivery")
 _STATUSES = ("2xx", "3xx", "4xx", "429", "5xx", "none")

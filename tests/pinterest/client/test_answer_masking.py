@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from worker.pinterest.client.answer_decisions import Halve, PauseAccount, Settle, decide_batch
 from worker.pinterest.client.answer_masking import Echo
 from worker.pinterest.client.client import Answer
-from worker.pinterest.client.decisions import Halve, PauseAccount, Settle, decide_batch
 
 
 def hashed(text: str) -> str:

@@ -9,7 +9,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.setup.ad_accounts import AccountRateLimit
 from worker.pinterest.client.client import Answer
 from worker.pipeline.delivery.deliver_batch import deliver
-from worker.pipeline.delivery.sending import (
+from worker.pipeline.delivery.sender import (
     _RATE_WAIT_SLOTS,
     _SLOW_ANSWER_SECONDS,
     INITIAL_SLOTS,

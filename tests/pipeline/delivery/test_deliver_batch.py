@@ -23,7 +23,7 @@ from worker.pinterest.client.breaker import BreakerPolicy
 from worker.pinterest.client.client import Answer, SendFailure
 from worker.pinterest.client.retry_delays import RetryPolicy, Wait
 from worker.pipeline.delivery.deliver_batch import deliver, postpone_delivery
-from worker.pipeline.delivery.sending import PostponedError
+from worker.pipeline.delivery.sender import PostponedError
 
 HOUR = 3_600
 

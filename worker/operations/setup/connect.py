@@ -31,7 +31,7 @@ from worker.pinterest.client.account_client import (
     Tokens,
     missing_scopes,
 )
-from worker.pinterest.client.decisions import ReasonClass
+from worker.pinterest.client.answer_decisions import ReasonClass
 from worker.pinterest.custom_data.currencies import currency_code
 from worker.pinterest.user_data.countries import country_code
 

@@ -20,8 +20,7 @@ from worker.ledger.setup.integrations import Integration
 from worker.ledger.setup.sources import Source
 from worker.operations.caller import Caller
 from worker.operations.setup.integrations import find_integration
-from worker.pinterest.client.client import Answer, PinterestClient, is_pinterest
-from worker.pinterest.client.decisions import (
+from worker.pinterest.client.answer_decisions import (
     BatchDecision,
     Halve,
     PauseAccount,
@@ -29,6 +28,7 @@ from worker.pinterest.client.decisions import (
     Settle,
     decide_batch,
 )
+from worker.pinterest.client.client import Answer, PinterestClient, is_pinterest
 
 
 @dataclass(frozen=True, slots=True)

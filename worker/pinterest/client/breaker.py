@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.pinterest.client.decisions import OUTAGES, ReasonClass
+from worker.pinterest.client.answer_decisions import OUTAGES, ReasonClass
 
 # Failures of the connection or of Pinterest; any other answer shows that Pinterest works.
 _CONNECTION_FAILURES = frozenset((*OUTAGES, ReasonClass.UNEXPECTED))

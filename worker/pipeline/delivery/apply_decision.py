@@ -16,15 +16,7 @@ from worker.ledger.delivery.batches import Attempt, Member, MemberResult, Starte
 from worker.ledger.reports import measures
 from worker.ledger.setup import ad_accounts, audit_log
 from worker.monitoring import tracing
-from worker.pinterest.client.answer_masking import NOTHING_SENT, Echo
-from worker.pinterest.client.breaker import (
-    CLOSED_BREAKER,
-    Breaker,
-    breaker_after_failure,
-    is_connection_failure,
-)
-from worker.pinterest.client.client import Answer
-from worker.pinterest.client.decisions import (
+from worker.pinterest.client.answer_decisions import (
     EventResult,
     Halve,
     PauseAccount,
@@ -36,8 +28,16 @@ from worker.pinterest.client.decisions import (
     fail_single,
     have_same_message,
 )
+from worker.pinterest.client.answer_masking import NOTHING_SENT, Echo
+from worker.pinterest.client.breaker import (
+    CLOSED_BREAKER,
+    Breaker,
+    breaker_after_failure,
+    is_connection_failure,
+)
+from worker.pinterest.client.client import Answer
 from worker.pinterest.client.retry_delays import Wait, next_wait
-from worker.pipeline.delivery.sending import (
+from worker.pipeline.delivery.sender import (
     DeliveryResult,
     PostponedError,
     Sender,

@@ -11,15 +11,15 @@ from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.schema import Arrival
 from worker.ledger.setup import ad_accounts
 from worker.ledger.vault import MissingKeyError, SealError
+from worker.pinterest.client.answer_decisions import ReasonClass
 from worker.pinterest.client.answer_masking import Echo
-from worker.pinterest.client.decisions import ReasonClass
 from worker.pipeline.delivery.apply_decision import (
     Reaction,
     pause_credential,
     split_off_risky,
     split_off_unopened,
 )
-from worker.pipeline.delivery.sending import (
+from worker.pipeline.delivery.sender import (
     DeliveryResult,
     PostponedError,
     Sender,

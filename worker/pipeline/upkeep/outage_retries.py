@@ -7,7 +7,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.delivery import failure_groups, failures
 from worker.ledger.delivery.failures import STALE_AFTER_SECONDS, Failure, FailureFilter
 from worker.ledger.reports import account_status
-from worker.pinterest.client.decisions import OUTAGES
+from worker.pinterest.client.answer_decisions import OUTAGES
 
 _ROWS_PER_STEP = 500
 

@@ -10,8 +10,8 @@ from worker.ledger.database import Ledger
 from worker.ledger.delivery import batches
 from worker.ledger.delivery.batches import Attempt
 from worker.ledger.intake import inbox, leases
-from worker.pinterest.client.decisions import ReasonClass
-from worker.pipeline.delivery.sending import events_at_risk, ids_without, unknown_outcomes
+from worker.pinterest.client.answer_decisions import ReasonClass
+from worker.pipeline.delivery.sender import events_at_risk, ids_without, unknown_outcomes
 
 log = logs.of(__name__)
 

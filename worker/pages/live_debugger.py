@@ -9,8 +9,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from worker.api import context
 from worker.event.times import iso
 from worker.ledger.intake.debug_inputs import DEBUG_SECONDS, MAX_INPUTS
-from worker.operations.deliveries import events as operations
-from worker.operations.deliveries.events import EventFilter
+from worker.operations.deliveries import live_debugger as operations
+from worker.operations.deliveries.live_debugger import DeliveryFilter
 from worker.operations.errors import InvalidError
 from worker.operations.setup.sources import switch_debugging
 from worker.pages.base import blueprint, redirect_to
@@ -24,28 +24,30 @@ _DAY_SECONDS = 86_400
 @blueprint.get("/events")
 def _events_page() -> str:
     """List the chosen deliveries. The newest ones refresh automatically."""
-    return render_template("events.html", every=_REFRESH_SECONDS, **_chosen())
+    return render_template("live_debugger.html", every=_REFRESH_SECONDS, **_chosen())
 
 
 @blueprint.get("/events/newest")
 def _events_part() -> str:
     """Render the part of the page that refreshes."""
-    return render_template("_events.html", **_chosen())
+    return render_template("_live_debugger_list.html", **_chosen())
 
 
 @blueprint.get("/events/<int:number>")
 def _event_page(number: int) -> str:
     """Show one delivery in its stages. The payload is shown on request, with personal data masked."""
     is_open = request.args.get("payload") == "open"
-    detail = operations.get_event(context.request_caller(), number, with_payload=is_open)
-    return render_template("event.html", detail=detail, one=detail.delivery, came=detail.came)
+    detail = operations.get_delivery(context.request_caller(), number, with_payload=is_open)
+    return render_template(
+        "live_debugger_delivery.html", detail=detail, one=detail.delivery, came=detail.came
+    )
 
 
 @blueprint.get("/events/inputs/<int:number>")
 def _event_input_page(number: int) -> str:
     """Show one event as received, its decisions and its deliveries."""
-    kept, source, found = operations.get_kept_event(context.request_caller(), number)
-    return render_template("event_input.html", one=kept, source=source, found=found)
+    kept, source, found = operations.get_debug_input(context.request_caller(), number)
+    return render_template("live_debugger_input.html", one=kept, source=source, found=found)
 
 
 @blueprint.post("/sources/<source_id>/debugging")
@@ -58,14 +60,14 @@ def _post_debugging(source_id: str) -> AnyResponse:
 
 def _chosen() -> dict[str, Any]:
     given = {
-        name: request.args.get(name, "").strip()[:256] for name in map(_parameter, EventFilter.__slots__)
+        name: request.args.get(name, "").strip()[:256] for name in map(_parameter, DeliveryFilter.__slots__)
     }
     try:
-        chosen, problem = operations.list_events(context.request_caller(), _filter(given)), ""
+        chosen, problem = operations.list_deliveries(context.request_caller(), _filter(given)), ""
     except InvalidError as error:
         given |= dict.fromkeys(error.errors, "")
         chosen, problem = (
-            operations.list_events(context.request_caller(), _filter(given)),
+            operations.list_deliveries(context.request_caller(), _filter(given)),
             as_sentence(error.message),
         )
     return {
@@ -94,8 +96,8 @@ def _parameter(field: str) -> str:
     return "stands" if field == "state" else field
 
 
-def _filter(given: Mapping[str, str]) -> EventFilter:
-    return EventFilter(**{field: given[_parameter(field)] for field in EventFilter.__slots__})
+def _filter(given: Mapping[str, str]) -> DeliveryFilter:
+    return DeliveryFilter(**{field: given[_parameter(field)] for field in DeliveryFilter.__slots__})
 
 
 def _views(now: float) -> list[tuple[str, int, dict[str, str]]]:

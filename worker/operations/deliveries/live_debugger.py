@@ -34,7 +34,7 @@ _FOLLOW_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class EventFilter:
+class DeliveryFilter:
     """Choose deliveries, as texts; an empty field chooses all.
 
     ``since`` and ``until`` are times in UTC. ``sort`` is ``oldest`` for the oldest first. ``cursor`` is the id of the
@@ -62,7 +62,7 @@ class EventFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class _ChosenEvents:
+class _ChosenDeliveries:
     """Hold deliveries and kept events, and the sources, with those that are debugged.
 
     ``cursor`` is where the next page goes on, None at the end. Where few deliveries are chosen, a page ends before it
@@ -79,7 +79,7 @@ class _ChosenEvents:
 
 
 @dataclass(frozen=True, slots=True)
-class _KeptEvent:
+class _DebugInput:
     """Hold an event as it came in, masked, with each decision about it; ``problem`` says why it cannot be opened."""
 
     kept: Input
@@ -96,18 +96,18 @@ class _KeptEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class _EventDetail:
+class _DeliveryDetail:
     """Hold one delivery in its stages; ``payload`` is masked JSON, empty if there is no payload, None if not opened."""
 
     delivery: FoundDelivery
     integration_name: str
     failure: Failure | None
     tries: Sequence[dict[str, Any]]
-    came: _KeptEvent | None
+    came: _DebugInput | None
     payload: str | None
 
 
-def list_events(caller: Caller, wanted: EventFilter) -> _ChosenEvents:
+def list_deliveries(caller: Caller, wanted: DeliveryFilter) -> _ChosenDeliveries:
     """Return a page of the deliveries that a filter chooses, and the events kept while their source is debugged.
 
     Raises:
@@ -128,7 +128,7 @@ def list_events(caller: Caller, wanted: EventFilter) -> _ChosenEvents:
         found, cursor = _look(connection, chosen, wanted, first, last)
         kept = debug_inputs.newest_debug_inputs(connection, caller.now, MAX_INPUTS, wanted.source_id)
         looked_at = find_deliveries.find_after(connection, cursor - 1, 1) if cursor else []
-    return _ChosenEvents(
+    return _ChosenDeliveries(
         found,
         _order_ids(caller, found),
         [event for event in kept if wanted.takes(event)][:_MOST_SHOWN],
@@ -140,7 +140,7 @@ def list_events(caller: Caller, wanted: EventFilter) -> _ChosenEvents:
 
 
 def _look(
-    connection: Connection, chosen: Wanted, wanted: EventFilter, first: int, last: int
+    connection: Connection, chosen: Wanted, wanted: DeliveryFilter, first: int, last: int
 ) -> tuple[list[FoundDelivery], int | None]:
     """Look through a range of ids for a short time; return what was found, and where to go on."""
     newest_first, deadline = wanted.sort != "oldest", time.monotonic() + _LOOK_SECONDS
@@ -167,7 +167,7 @@ def _look(
     return found, last + 1 if newest_first else first - 1
 
 
-def _time_of(wanted: EventFilter, name: str) -> float | None:
+def _time_of(wanted: DeliveryFilter, name: str) -> float | None:
     text = str(getattr(wanted, name))
     at = parse_time(text) if text else None
     if text and at is None:
@@ -211,7 +211,7 @@ def _order_id(caller: Caller, sealed: bytes | None) -> str:
     return str((payload.get("custom_data") or {}).get("order_id") or "")
 
 
-def get_event(caller: Caller, number: int, *, with_payload: bool = False) -> _EventDetail:
+def get_delivery(caller: Caller, number: int, *, with_payload: bool = False) -> _DeliveryDetail:
     """Return one delivery, with its payload if ``with_payload`` is set or its source was debugged.
 
     Raises:
@@ -233,7 +233,7 @@ def get_event(caller: Caller, number: int, *, with_payload: bool = False) -> _Ev
             integrations.load_integration(connection, found.integration_id) if found.integration_id else None
         )
         kept = _kept(connection, found, caller.now)
-    return _EventDetail(
+    return _DeliveryDetail(
         found,
         its.name if its else "",
         failure,
@@ -243,7 +243,7 @@ def get_event(caller: Caller, number: int, *, with_payload: bool = False) -> _Ev
     )
 
 
-def get_kept_event(caller: Caller, number: int) -> tuple[_KeptEvent, Source | None, list[FoundDelivery]]:
+def get_debug_input(caller: Caller, number: int) -> tuple[_DebugInput, Source | None, list[FoundDelivery]]:
     """Return an event that was kept while its source was debugged, with its source and its deliveries.
 
     Raises:
@@ -281,11 +281,11 @@ def _kept(connection: Connection, found: FoundDelivery, now: float) -> Input | N
     return debug_inputs.debug_input_of_event(connection, found.source_id, found.event_id, now)
 
 
-def _open(caller: Caller, kept: Input) -> _KeptEvent:
+def _open(caller: Caller, kept: Input) -> _DebugInput:
     try:
         seen = open_debug_input(caller.ledger.vault, kept)
     except SealError as error:
-        return _KeptEvent(kept, None, {}, [], f"What came in cannot be opened: {error}.")
+        return _DebugInput(kept, None, {}, [], f"What came in cannot be opened: {error}.")
     received = seen.received
     how = {
         "channel": received.channel,
@@ -297,7 +297,7 @@ def _open(caller: Caller, kept: Input) -> _KeptEvent:
             "_epik": received.epik,
         },
     }
-    return _KeptEvent(kept, masked_event(seen.event), masked_event(how), seen.decisions)
+    return _DebugInput(kept, masked_event(seen.event), masked_event(how), seen.decisions)
 
 
 def _payload(caller: Caller, number: int) -> str:

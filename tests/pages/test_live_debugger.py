@@ -16,7 +16,7 @@ from worker.ledger.database import Ledger
 from worker.ledger.delivery import find_deliveries
 from worker.ledger.delivery.deliveries import PAYLOAD
 from worker.ledger.setup.integrations import Integration
-from worker.operations.deliveries import events as operations
+from worker.operations.deliveries import live_debugger as operations
 from worker.operations.deliveries.masking import masked_event, masked_payload
 from worker.pipeline.ingest.ingest_bulk import ingest
 

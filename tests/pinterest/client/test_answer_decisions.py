@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.pinterest.client.client import Answer, SendFailure
-from worker.pinterest.client.decisions import (
+from worker.pinterest.client.answer_decisions import (
     BatchDecision,
     EventResult,
     Halve,
@@ -24,6 +23,7 @@ from worker.pinterest.client.decisions import (
     fail_single,
     have_same_message,
 )
+from worker.pinterest.client.client import Answer, SendFailure
 
 DELIVERED = EventResult(True)
 PROCESSED = {"status": "processed", "error_message": "", "warning_message": ""}
